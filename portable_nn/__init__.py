@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.model_files.outputs import *
     from portable_nn.model_files.predictions import *
     from portable_nn.model_files.reports import *
+    from portable_nn.model_files.signatures import *
     from portable_nn.network.network import *
     from portable_nn.network.snapshot import *
     from portable_nn.network.stream import *
@@ -68,6 +69,7 @@ else:
         "model_files.keeping",
         "model_files.outputs",
         "model_files.reports",
+        "model_files.signatures",
         "converters.arrays",
         "runtimes.checking",
     )

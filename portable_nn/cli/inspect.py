@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ EXAMPLES = (
     "inspect theirs.h5 --against digits-mlp",
     "inspect somebody.onnx --plot somebody.png",
     "inspect somebody.onnx --dot somebody.dot",
+    "inspect mine.safetensors --verify-signature mine.safetensors.sig --public-key key.pub",
 )
 
 
@@ -46,12 +47,36 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", writable=True, help="Write the graph for Graphviz; - prints only that."),
     ] = None,
+    verify_signature: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.sig",
+            help="Verify a signature of the file, which model-signing made; show the model only where it is valid.",
+        ),
+    ] = None,
+    public_key: Annotated[
+        Path | None, typer.Option(metavar="FILE.pem", help="The public key that the signature is verified with.")
+    ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Who signed with Sigstore: an e-mail address or a workflow's URL."),
+    ] = None,
+    issuer: Annotated[
+        str | None, typer.Option(metavar="URL", help="The OpenID Connect provider that vouches for --identity.")
+    ] = None,
+    certificate: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE.pem", help="A certificate that the signer's leads back to. Can be repeated."),
+    ] = None,
 ) -> None:
     """Show a model's nodes, shapes, parameters, inputs and outputs.
 
     The SHA-256 of the file is printed too, and for a weight file the digest of the network, which is the same in every
     format. An ONNX file is shown even where import would refuse its operators. For a file of arrays, their names, types
     and shapes are shown.
+
+    With --verify-signature and one of --public-key, --identity with --issuer, and --certificate, nothing is shown, and
+    the exit code is 3, unless the signature is valid. Without, a signature beside the file is named, not verified.
 
     With --against, the exit code is 1 if a tensor of that model is missing or has another shape. A picture omits
     constants and says how many; the text for Graphviz has all nodes.
@@ -60,6 +85,8 @@ def command(
     from portable_nn.model_files.reports import inspect
 
     _check_options({"--manifest": manifest, "--against": against, "--plot" if plot else "--dot": plot or dot})
+    who = {"public_key": public_key, "identity": identity, "issuer": issuer, "certificates": certificate or ()}
+    signed = _signed(model, verify_signature, who)
     if manifest:
         _print_manifest(printer, model)
     elif against is not None:
@@ -71,7 +98,21 @@ def command(
         files = _draw(printer, found, plot, dot)
         if str(dot) != DASH:
             text = as_text(found).rstrip("\n") + ("\n\n" + written(files) if files else "")
-            printer.result(text, as_json(found) | {"files": [str(path) for _, path in files]})
+            heading = f"signature  {signed}\n" if signed else ""
+            printer.result(
+                heading + text, as_json(found) | {"files": [str(path) for _, path in files], "signed": signed}
+            )
+
+
+def _signed(model: str, signature: Path | None, who: Mapping[str, Any]) -> str | None:
+    """By whom the file is signed, in words; ``None`` where nobody asks. Raises as ``verify_signature`` does."""
+    if signature is None:
+        if given := [name for name, value in who.items() if value]:
+            raise UsageError(f"--{given[0].replace('_', '-').removesuffix('s')} needs --verify-signature FILE.sig")
+        return None
+    from portable_nn.model_files.signatures import verify_signature
+
+    return verify_signature(model, signature, **who)
 
 
 def _check_options(given: Mapping[str, object]) -> None:

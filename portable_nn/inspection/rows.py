@@ -102,11 +102,12 @@ class TensorRow:
 
 @dataclass(frozen=True)
 class FileRow:
-    """The file that a model is in."""
+    """The file that a model is in; ``signature`` is one beside it by its name, which has not been verified."""
 
     path: str
     bytes: int
     sha256: str
+    signature: str | None = None
 
 
 @dataclass(frozen=True)

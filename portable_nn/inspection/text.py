@@ -30,6 +30,7 @@ def as_text(inspection: Inspection) -> str:
                 ("name", found.name),
                 ("file", where),
                 ("SHA-256", found.file.sha256 if found.file else ""),
+                ("signature", f"{found.file.signature} (not verified)" if found.file and found.file.signature else ""),
                 ("digest", found.digest),
                 ("written by", found.producer),
                 ("opset", str(found.opset or "")),

@@ -46,7 +46,9 @@ def inspect(model: str | Path | Network) -> Inspection:
     found = opened.inspection()
     with open_regular(opened.path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return replace(found, file=FileRow(str(opened.path), os.fstat(file.fileno()).st_size, digest))
+        signature = Path(f"{opened.path}.sig")
+        beside = str(signature) if signature.is_file() else None
+        return replace(found, file=FileRow(str(opened.path), os.fstat(file.fileno()).st_size, digest, beside))
 
 
 def against(file: str | Path, model: str | Path) -> Match:

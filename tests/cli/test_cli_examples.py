@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from keras_models import keras, sequential
 from PIL import Image
+from signing import sign, write_public_key
 from test_cli_main import PATHS
 
 import portable_nn as pnn
@@ -226,6 +227,8 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "theirs.h5": shipped,
     "theirs.pt": state,
     "theirs.keras": of_keras,
+    "mine.safetensors.sig": lambda path: sign(path.with_suffix(""), path) and None,
+    "key.pub": lambda path: write_public_key(path) and None,
 }
 """What makes the file with a name. A file that an example writes is not made: it comes last, or after an option."""
 

@@ -1,0 +1,110 @@
+"""Signatures of model files, which the package ``model-signing`` of the OpenSSF makes and verifies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from portable_nn.core.errors import FileError, FormatError, MissingPackageError, UsageError
+from portable_nn.core.files import open_regular
+from portable_nn.core.kinds import check_kinds
+from portable_nn.model_files.opening import open_any
+
+__all__ = ["verify_signature"]
+
+
+@check_kinds
+def verify_signature(
+    model: str | Path,
+    signature: str | Path,
+    *,
+    public_key: str | Path | None = None,
+    identity: str | None = None,
+    issuer: str | None = None,
+    certificates: Sequence[str | Path] = (),
+) -> str:
+    """Verify that somebody whom you trust has signed the bytes of a model file, and say who, in words.
+
+    The signature is one of https://github.com/sigstore/model-transparency, as
+    ``model_signing sign key mine.safetensors --private_key key.pem --signature mine.safetensors.sig`` writes it. It is
+    of the one file: a model that keeps weights in other files is refused.
+
+    Args:
+        model: a shipped model, a weight file, an ONNX file, or another file of arrays.
+        signature: the file of the signature.
+        public_key: the PEM file of the elliptic-curve key that belongs to the one it was signed with.
+        identity: in place of a key, who signed with Sigstore: an e-mail address or the URL of a workflow. This needs
+            the network, for the roots of trust of Sigstore.
+        issuer: the OpenID Connect provider that vouches for the identity, such as ``https://accounts.google.com``.
+        certificates: in place of both, PEM files of the certificates that the signer's own leads back to.
+
+    Raises:
+        UsageError: none, or several, of a key, an identity with its issuer, and certificates are given.
+        MissingPackageError: model-signing is not installed.
+        FileError: a file cannot be read.
+        FormatError: the signature is none, is by somebody else, or is of other bytes; or the model has weights in other
+            files.
+
+    Example:
+        >>> pnn.verify_signature("mine.safetensors", "mine.safetensors.sig", public_key="key.pub")  # doctest: +SKIP
+        'signed with the key of key.pub'
+    """
+    if [public_key is not None, identity is not None or issuer is not None, bool(certificates)].count(True) != 1:
+        raise UsageError("a signature is verified by one of public_key, identity with issuer, and certificates")
+    if (identity is None) != (issuer is None):
+        raise UsageError("identity and issuer belong together: who signed, and which provider says so")
+    path = open_any(model).path
+    _check_alone(path)
+    given = [path, Path(signature), *map(Path, [public_key] if public_key is not None else certificates)]
+    for each in given:
+        with open_regular(each):
+            pass
+    verifier = _verifier()
+    if public_key is not None:
+        who, choose = f"the key of {public_key}", lambda: verifier.use_elliptic_key_verifier(public_key=public_key)
+    elif identity is not None:
+        who, choose = (
+            f"Sigstore by {identity} ({issuer})",
+            lambda: verifier.use_sigstore_verifier(identity=identity, oidc_issuer=issuer),
+        )
+    else:
+        who, choose = (
+            f"a certificate that leads back to {', '.join(map(str, certificates))}",
+            lambda: verifier.use_certificate_verifier(certificate_chain=[Path(each) for each in certificates]),
+        )
+    try:
+        choose()
+    except Exception as error:  # Whatever the libraries behind it raise for a key that is none, or without a network.
+        raise FileError(given[-1], f"cannot be used to verify a signature: {_first(error)}") from error
+    try:
+        verifier.verify(path, signature)
+    except Exception as error:  # Whatever those libraries raise is no valid signature.
+        raise FormatError(signature, f"is no valid signature of {path} with {who}: {_first(error)}") from error
+    return f"signed with {who}"
+
+
+def _check_alone(path: Path) -> None:
+    """Raise ``FormatError`` where a model has weights in other files, which the signature of one does not cover."""
+    if path.suffix.lower() == ".onnx":
+        from portable_nn.onnx.storage.external import locations
+        from portable_nn.onnx.storage.files import opening_model
+
+        with opening_model(path) as model:
+            if files := {name for name in locations(model) if Path(name).name != path.name}:
+                names = ", ".join(sorted(files))
+                raise FormatError(path, f"has weights in other files ({names}), which its signature does not cover")
+
+
+def _verifier() -> Any:
+    try:
+        from model_signing.verifying import Config
+    except ImportError:
+        raise MissingPackageError("model-signing", "verifying signatures", "signing") from None
+    return Config()
+
+
+def _first(error: Exception) -> str:
+    """The first sentence of what a library says, without the bytes of hashes in it."""
+    text = str(error).partition("[")[0].strip().rstrip(":.")
+    return text or type(error).__name__

@@ -1,0 +1,24 @@
+"""``inspect --verify-signature``."""
+
+import shutil
+
+from signing import sign, write_public_key
+
+from portable_nn.catalog import find_model
+
+
+def test_the_command_says_who_signed_and_shows_nothing_that_nobody_has(run, tmp_path) -> None:
+    shutil.copy(find_model("digits-mlp").weights, tmp_path / "mine.safetensors")
+    sign(tmp_path / "mine.safetensors", tmp_path / "mine.safetensors.sig")
+    write_public_key(tmp_path / "key.pub")
+    write_public_key(tmp_path / "other.pub", 2)
+    assert "signature   mine.safetensors.sig (not verified)" in run("inspect", "mine.safetensors").out
+    words = ["inspect", "mine.safetensors", "--verify-signature", "mine.safetensors.sig", "--public-key"]
+    found = run(*words, "key.pub")
+    assert found.code == 0
+    assert found.out.startswith("signature  signed with the key of key.pub\n")
+    refused = run(*words, "other.pub")
+    assert (refused.code, refused.out) == (3, "")
+    alone = run("inspect", "mine.safetensors", "--public-key", "key.pub")
+    assert alone.code == 2
+    assert "--public-key needs --verify-signature" in alone.err
