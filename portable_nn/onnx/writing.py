@@ -61,8 +61,10 @@ def to_model(
         GraphError: the graph is not consistent.
     """
     apart = regions(graph.parameters) if location else {}
-    if opset is not None and not OLDEST_WRITTEN <= opset <= OPSET:
-        raise UsageError(f"opset must be {OLDEST_WRITTEN} to {OPSET}, not {opset}")
+    newest = min(OPSET, onnx.defs.onnx_opset_version())
+    if opset is not None and not OLDEST_WRITTEN <= opset <= newest:
+        why = "" if newest == OPSET else f" (a newer package onnx than {onnx.__version__} has more)"
+        raise UsageError(f"opset must be {OLDEST_WRITTEN} to {newest}{why}, not {opset}")
     inside = (value for value in graph.parameters if value.name not in apart or location == IN_PLACE)
     if (size := size_of(inside)) > MAX_BYTES:
         raise UsageError(f"the parameters have {size} bytes; an ONNX file holds at most {MAX_BYTES}")

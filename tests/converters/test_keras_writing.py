@@ -160,6 +160,7 @@ def test_pictures_can_have_their_channels_last() -> None:
 
 
 def test_what_keras_has_no_layer_for_is_refused_all_at_once(tmp_path: Path) -> None:
+    keras()
     x = pnn.Input(4)
     network = pnn.Network(
         x, pnn.emit("Sinh", pnn.emit("Det", pnn.emit("Reshape", x, pnn.emit("Constant", value=_shape()))))
@@ -178,6 +179,7 @@ def _shape() -> Any:
 
 
 def test_a_trained_factor_has_no_place_in_keras() -> None:
+    keras()
     x = pnn.Input(4)
 
     class Scaled(pnn.Layer):
