@@ -59,7 +59,10 @@ NAMES = {
 }  # fmt: skip
 """The name of a file that an option may write: for all commands, or for those that are named."""
 
-READ = {"--labels", "--labels-file", "--io", "--data", "IN...", "[DATA]", "--map"}
+READ = {
+    "--labels", "--labels-file", "--io", "--data", "IN...", "[DATA]", "--map",
+    "--verify-signature", "--public-key", "--certificate",
+}  # fmt: skip
 """Options whose value is a path, and that write no file."""
 
 FOLDERS = {"--checkpoint"}

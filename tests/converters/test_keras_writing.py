@@ -93,6 +93,7 @@ def test_attention_einsum_states_and_masks_go_back_and_come_again(name: str, tmp
 
 
 def test_lengths_and_first_states_of_recurrent_layers_go_to_keras() -> None:
+    keras()
     x, lengths, h = pnn.Input("steps", 3), pnn.Input(dtype="int32"), pnn.Input(4)
     every, last = pnn.GRU(4, name="gru").with_states(x, lengths, [pnn.emit("Unsqueeze", h, integers([0]))])
     network = pnn.Network([x, lengths, h], [every, *last], seed=0)
