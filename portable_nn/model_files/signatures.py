@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ def verify_signature(
         with open_regular(each):
             pass
     verifier = _verifier()
+    choose: Callable[[], object]
     if public_key is not None:
         who, choose = f"the key of {public_key}", lambda: verifier.use_elliptic_key_verifier(public_key=public_key)
     elif identity is not None:
