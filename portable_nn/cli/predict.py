@@ -21,6 +21,7 @@ from portable_nn.cli.conventions import (
 )
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.predicted import PARQUET, form_of, write
+from portable_nn.cli.scaling import ScaleOptions
 from portable_nn.cli.tables import DialectOptions, names_in
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.names import Found
@@ -63,6 +64,7 @@ def command(
     dialect: DialectOptions,
     preparation: PreparationOptions,
     arrays: ArrayOptions,
+    scaling: ScaleOptions,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -135,6 +137,9 @@ def command(
 
     The file of --out is written as FILE.part, which becomes FILE at the end: a run that was killed or interrupted, or
     whose disk was full, goes on where it stopped when its command is given again with --resume.
+
+    --workers N computes in N processes, and gives the same file. The inputs are cut into shards; those that are there
+    are not computed again, whatever was killed meanwhile. --shards FOLDER keeps them, also without any --out.
     """
     from portable_nn.model_files.forms import Layout
     from portable_nn.model_files.origin import check_resumable, origin_of
@@ -161,6 +166,8 @@ def command(
         "dataset": names_in(dataset),
     }
     if arrays.wanted(printer):
+        if scaling.wanted:
+            raise UsageError("--workers and --scheduler give predictions: name --out .csv, .jsonl, .json or .parquet")
         if plot:
             raise UsageError("--plot draws predictions row by row, and no arrays: leave out --input, --draw and .npz")
         if stream:
@@ -178,10 +185,22 @@ def command(
     }
     origin = None
     if form_of(printer) and not (boxes or save_io or stream or plot):  # Those need all that came before.
-        origin = origin_of(model, inputs or [], options)
+        origin = {} if scaling.wanted else origin_of(model, inputs or [], options)
+    run = None
+    if scaling.wanted:
+        if stream or save_io:
+            raise UsageError("--stream and --save-io are for one process: leave --workers and --scheduler out")
+        predictions, run, follows = scaling.predict(printer, model, inputs or [], options)
+        origin = origin and follows
+    else:
+        predictions = predict(model, inputs or [], recorder=recorder, **options)
     check_resumable(resume, origin)
-    predictions = predict(model, inputs or [], recorder=recorder, **options)
     printer.notes(predictions.warnings)
+    if run and scaling.shards and not printer.out:
+        scaling.compute(printer, run, predictions.total)
+        if run.tally.first_bad:
+            raise _failure(run.tally.examples, run.tally.bad, *run.tally.first_bad)
+        return
     kept: list[Prediction] = []
     batches = _batches(predictions, printer, verbose, kept if boxes else None)
     series = Series(predictions) if plot else None
@@ -207,8 +226,11 @@ def command(
         share = percent(predictions.right / predictions.judged)
         unsure = f"; {predictions.unsure:,} of {predictions.made:,} unsure" if predictions.threshold else ""
         printer.note(f"{predictions.right:,} of {predictions.judged:,} right ({share}){unsure}")
+    if run:
+        scaling.finish(printer, run)
     if predictions.first_bad:
-        raise _failure(predictions, predictions.first_bad)
+        first = predictions.first_bad
+        raise _failure(predictions.made, predictions.bad, first.input, first.error)
 
 
 def _keep(
@@ -224,13 +246,13 @@ def _keep(
     printer.note(f"written to {path}, which says how pictures are prepared: {'; '.join(steps)}")
 
 
-def _failure(predictions: Predictions, first: Prediction) -> PortableNNError:
-    """The error for inputs that could not be used."""
-    reason = f"{first.input}: {first.error}"
-    if predictions.made == 1:
+def _failure(made: int, bad: int, name: str, error: str | None) -> PortableNNError:
+    """The error for inputs that could not be used, of which the first one has this name."""
+    reason = f"{name}: {error}"
+    if made == 1:
         return PortableNNError(reason)
-    others = "; the other errors are in their rows" if predictions.bad > 1 else ""
-    return PortableNNError(f"{predictions.bad:,} of {predictions.made:,} inputs cannot be used: {reason}{others}")
+    others = "; the other errors are in their rows" if bad > 1 else ""
+    return PortableNNError(f"{bad:,} of {made:,} inputs cannot be used: {reason}{others}")
 
 
 def _recorder(path: Path | None) -> Recorder | None:

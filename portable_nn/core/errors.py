@@ -20,6 +20,18 @@ class PortableNNError(Exception):
 
     exit_code = 3
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """As another process gets it: with its message and attributes, whatever arguments its class takes."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[PortableNNError], args: tuple[object, ...], attributes: dict[str, object]) -> PortableNNError:
+    """An error that came from another process."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
 
 class UsageError(PortableNNError, ValueError):
     """An invalid argument: the message names it, the values that are allowed, and the one that was given."""

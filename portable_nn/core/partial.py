@@ -33,13 +33,14 @@ Assemble: TypeAlias = Callable[[Path, BinaryIO], None]
 
 if sys.platform == "win32":
 
-    def _try_lock(file: BinaryIO) -> bool:
+    def try_lock(file: BinaryIO) -> bool:
+        """True: there, an open file cannot be renamed or removed by others."""
         return True
 
 else:
     import fcntl
 
-    def _try_lock(file: BinaryIO) -> bool:
+    def try_lock(file: BinaryIO) -> bool:
         """Whether no other process writes the file; the system releases the lock of one that ends."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,7 +138,7 @@ class Part:
         if self.path.is_symlink():
             raise FileError(self.path, "is a symbolic link, and no run of this program makes one")
         file: Any = self.path.open(mode)
-        if not _try_lock(file) or not self._is_still(file):
+        if not try_lock(file) or not self._is_still(file):
             file.close()
             raise UsageError(f"{self.path} is being written by another process")
         self.file = file

@@ -14,7 +14,7 @@ from portable_nn.core.arrays import as_array, column
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.recognise import is_path, is_picture, is_table
 from portable_nn.data.images import pixels_of
-from portable_nn.data.stored import Stored, rows_of
+from portable_nn.data.stored import Stored, as_stored, rows_of
 from portable_nn.data.stored_files import open_stored
 
 
@@ -28,12 +28,21 @@ class Picture:
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples ``(n, …)``, or one alone, and what messages call them and, by its place, one of them; and labels."""
+    """Examples ``(n, …)``, or one alone, and what messages call them and, by its place, one of them; and labels.
+
+    ``first`` is the place of the first of them.
+    """
 
     name: str
     x: NDArray[Any] | Stored
     place: str = "[{}]"
     y: Stored | None = None
+    first: int = 0
+
+    def part(self, start: int, stop: int) -> Examples:
+        """Those from a place on, which stay where they are stored."""
+        x = as_stored(self.x, self.name).part(start, stop)
+        return Examples(self.name, x, self.place, self.y and self.y.part(start, stop), self.first + start)
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,9 @@ def sources(given: Any) -> list[Source]:
         return [Examples("x", _columns(given))]
     if isinstance(given, (list, tuple)) and not given:
         return []
-    if isinstance(given, (list, tuple)) and any(is_path(each) or is_picture(each) for each in given):
+    if isinstance(given, (list, tuple)) and any(
+        is_path(each) or is_picture(each) or isinstance(each, Source) for each in given
+    ):
         return [_one(each, f"x[{place}]") for place, each in enumerate(given)]
     given = rows_of(given, "inputs")
     array = given if isinstance(given, Stored) else as_array(given, "inputs")
@@ -114,6 +125,8 @@ def named_sources(given: Any, named: Named) -> list[Source]:
 
 def _one(given: Any, name: str) -> Source:
     """A path or a picture among others."""
+    if isinstance(given, Labelled | Picture | Examples):
+        return given
     if is_path(given):
         return Path(given)
     if is_picture(given):

@@ -150,7 +150,7 @@ def iterate(
     if named is None and taken.columns and not raw and (given := tables(inputs)) is not None:
         return _rows(given, taken, batch_size, strict, assumed, dialect or Dialect())
     taken_from = sources(inputs) if named is None else named_sources(inputs, named)
-    found = [each for source in taken_from for each in _expand(source, strict)]
+    found = [each for source in taken_from for each in expanded(source, strict)]
     if not found:
         raise UsageError("no input: give pictures, folders, CSV, npy, npz, IDX or HDF5 files, or - for CSV on stdin")
     pictures = [each for each in found if _is_picture(each)]
@@ -302,7 +302,7 @@ class _Plan:
             if isinstance(source, Path):
                 yield from self.table(source) if kind_of(source) == "csv" else self.file(source)
             elif isinstance(source, Examples):
-                yield from self.array(source.name, source.x, source.y, source.place)
+                yield from self.array(source.name, source.x, source.y, source.place, source.first)
         except DataError as error:
             yield self.bad(error)
 
@@ -329,7 +329,7 @@ class _Plan:
         return self.array(path, x, dataset.y, ":{}")
 
     def array(
-        self, where: str | Path, x: NDArray[Any] | Stored, y: NDArray[Any] | Stored | None, place: str
+        self, where: str | Path, x: NDArray[Any] | Stored, y: NDArray[Any] | Stored | None, place: str, first: int = 0
     ) -> Iterator[Batch | Bad]:
         # An array may be a single example without a batch axis.
         if x.shape in (self.example_shape, picture_shape(self.for_arrays)):
@@ -341,7 +341,7 @@ class _Plan:
             self.place.skip -= begin
         for start, values, labels in _read(x, y, begin):
             for begin, end in pieces(len(values), self.batch_size):
-                names = [f"{where}{place.format(start + number)}" for number in range(begin, end)]
+                names = [f"{where}{place.format(first + start + number)}" for number in range(begin, end)]
                 yield from self.parts(where, names, values[begin:end], None if labels is None else labels[begin:end])
 
     def parts(
@@ -429,8 +429,11 @@ def _name(source: Source | Bad) -> str:
     return str(source) if isinstance(source, Path) else source.name
 
 
-def _expand(source: Source, strict: bool) -> list[Source | Bad]:
-    """The files of one input: itself, or the pictures in a folder or, labelled by their names, in its folders."""
+def expanded(source: Source, strict: bool) -> list[Source | Bad]:
+    """The files of one input: itself, or the pictures in a folder or, labelled by their names, in its folders.
+
+    Raises ``DataError`` with ``strict``, where there is no such file; otherwise a ``Bad`` takes its place.
+    """
     if not isinstance(source, Path):
         return [source]
     try:
@@ -482,7 +485,7 @@ def decoded(inputs: Any, taken: Taken, assumed: list[str]) -> Iterator[tuple[str
         UsageError: no input, or one that is no picture.
         DataError: one that cannot be read.
     """
-    found = [each for source in sources(inputs) for each in _expand(source, strict=True)]
+    found = [each for source in sources(inputs) for each in expanded(source, strict=True)]
     if not found:
         raise UsageError("no input: give pictures, or folders of them")
     steps = _picture_steps(taken, assumed)

@@ -35,7 +35,21 @@ def side_by_side(first: Callable[[], object], second: Callable[[], object]) -> N
 
 def cores() -> int:
     """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(found, most_threads() or found)
+
+
+def most_threads() -> int:
+    """The most threads that one computation of this process has; 0 for as many as there are cores."""
+    return _MOST[0]
+
+
+def limit_threads(count: int) -> None:
+    """Give computations of this process no more threads than these: others of its kind use the other cores.
+
+    Sessions of onnxruntime have as many threads as they were made with.
+    """
+    _MOST[0] = count
 
 
 @cache
@@ -43,6 +57,8 @@ def _worker(process: int) -> ThreadPoolExecutor:
     """The second thread of ``process``: a forked process does not have that of its parent."""
     return ThreadPoolExecutor(1, f"portable-nn half of {process}", initializer=help_others)
 
+
+_MOST: Final = [0]
 
 _LOCK: Final = [Lock()]
 """Held by whoever uses the second thread."""

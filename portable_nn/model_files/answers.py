@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -19,7 +19,7 @@ from portable_nn.data.sources import Bad, Batch, Place, Taken, iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.evaluation.scoring import NOT_FINITE, Task, class_names, kind_for
 from portable_nn.format.meaning import OutputInfo
-from portable_nn.model_files.contexts import in_context
+from portable_nn.model_files.contexts import Part, in_context
 from portable_nn.model_files.labels import read_labels
 from portable_nn.model_files.opening import open_model
 from portable_nn.model_files.runners import UNKNOWN, Runnable, Runner, network_runnable
@@ -66,6 +66,7 @@ class Answers:
         notes: a list to which is appended what was assumed of the model's output.
         assumed: what was assumed of the examples.
         place: how many examples are passed over without being computed, and how many there are.
+        computed: the answers, where something else computes them; ``batches`` are then not read.
     """
 
     runner: Runner
@@ -76,6 +77,7 @@ class Answers:
     notes: list[str]
     assumed: list[str]
     place: Place = dataclasses.field(default_factory=Place)
+    computed: Iterable[Answer | Bad] | None = None
 
     def __post_init__(self) -> None:
         given = self.given
@@ -111,24 +113,32 @@ class Answers:
         return self.runner.takes == "image" or len(self.runner.example_shape) > 1
 
     def __iter__(self) -> Iterator[Answer | Bad]:
-        for found in in_context(self.batches, self.runner.context):
+        found: Iterable[Part | Answer | Bad]
+        found = in_context(self.batches, self.runner.context) if self.computed is None else self.computed
+        for each in found:
             if self.place.skip > 0:
-                self.place.skip -= 1 if isinstance(found, Bad) else len(found.batch.names)
+                self.place.skip -= 1 if isinstance(each, Bad) else len(each.batch.names)
                 continue
-            if isinstance(found, Bad):
-                yield found
+            if isinstance(each, Bad):
+                yield each
                 continue
-            batch, x, before = found
-            self._warn_of_range(batch.x)
-            numbers = self.runner(x)[before : before + len(batch.x)].astype(np.float64)
-            finite = np.logical_and.reduce(np.isfinite(numbers), axis=1)
+            answer = self._computed(each) if isinstance(each, Part) else each
+            batch, numbers, finite = answer
             if self.strict and not finite.all():
                 name = batch.names[int(finite.argmin())]
                 raise FormatError(self.runner.where, f"{NOT_FINITE} for {name}")
-            numbers[~finite] = 0
             if finite.any():
                 self._understand(numbers[finite], batch.labels)
-            yield Answer(batch, numbers, finite)
+            yield answer
+
+    def _computed(self, part: Part) -> Answer:
+        """What the model gives for a batch."""
+        batch, x, before = part
+        self._warn_of_range(batch.x)
+        numbers = self.runner(x)[before : before + len(batch.x)].astype(np.float64)
+        finite = np.logical_and.reduce(np.isfinite(numbers), axis=1)
+        numbers[~finite] = 0
+        return Answer(batch, numbers, finite)
 
     def _understand(self, numbers: Array, labels: Sequence[Any] | None) -> None:
         """Find out which kind and which classes the outputs have, by the first of them."""
@@ -190,7 +200,7 @@ def _are_numbers(labels: Sequence[Any] | None) -> bool:
 
 
 def answers_of(
-    model: str | Path | Network,
+    model: str | Path | Network | Runnable,
     inputs: Any,
     *,
     engine: Engine = "onnxruntime",
@@ -249,14 +259,19 @@ def named_in(inputs: str | Sequence[str] | None, targets: str | Sequence[str] | 
 
 
 def opened_model(
-    model: str | Path | Network,
+    model: str | Path | Network | Runnable,
     engine: Engine,
     digest: str | None = None,
     edited: bool = False,
     *,
     stream: bool = False,
 ) -> Runnable:
-    """A model ready to run; with ``stream``, on the steps of a sequence. Raises as ``predict`` does."""
+    """A model ready to run; with ``stream``, on the steps of a sequence; one that is so already as it is.
+
+    Raises as ``predict`` does.
+    """
+    if isinstance(model, Runnable):
+        return model
     check_engine(engine)
     if not isinstance(model, (Network, str, Path)):
         raise UsageError(f"model must be a network, a path or the name of a shipped model, not {type(model).__name__}")

@@ -25,17 +25,19 @@ def origin_of(model: str | Path, inputs: Iterable[str | Path], options: Mapping[
     if any(str(path) == STDIN for path in paths):
         return None
     file = resolve(model)
-    found = {"the program": PRODUCER, "the model": f"{file.name} with {_digest(file)}"}
-    found |= {f"the data {path}": _standing(path) for path in paths}
+    found = {"the program": PRODUCER, "the model": f"{file.name} with {identity(file)}"}
+    found |= {f"the data {path}": standing(path) for path in paths}
     found["the order of the data"] = ", ".join(map(str, paths))
-    return found | {name: _said(value) for name, value in options.items()}
+    return found | {name: said(value) for name, value in options.items()}
 
 
-def _said(value: Any) -> str:
-    return f"{value}, {_standing(value)}" if isinstance(value, Path) else str(value)
+def said(value: Any) -> str:
+    """An option in words; of a file, how it stands."""
+    return f"{value}, {standing(value)}" if isinstance(value, Path) else str(value)
 
 
-def _digest(path: Path) -> str:
+def identity(path: Path) -> str:
+    """The SHA-256 of a model file, and how those stand in which it keeps weights."""
     with open_regular(path) as file:
         found = f"the SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
     return "; ".join([found, *_beside(path)])
@@ -49,11 +51,11 @@ def _beside(path: Path) -> Iterator[str]:
 
         with opening_model(path) as model:
             yield from (
-                _standing(path.parent / name) for name in sorted(locations(model)) if Path(name).name != path.name
+                standing(path.parent / name) for name in sorted(locations(model)) if Path(name).name != path.name
             )
 
 
-def _standing(path: Path) -> str:
+def standing(path: Path) -> str:
     """The size of a file, or of those in a folder, and when it was changed."""
     try:
         found = [each.stat() for each in (sorted(path.rglob("*")) if path.is_dir() else [path])]

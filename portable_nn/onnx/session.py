@@ -20,6 +20,7 @@ from portable_nn.core.graph import Graph, Value
 from portable_nn.core.names import OnnxRuntime
 from portable_nn.engines.claims import check_claims
 from portable_nn.engines.feeds import fitted
+from portable_nn.engines.threads import most_threads
 from portable_nn.onnx.providers import short, start
 from portable_nn.onnx.storage.external import opened_model
 from portable_nn.onnx.storage.files import check_outside, what_it_is
@@ -50,7 +51,8 @@ class Session:
     Args:
         model: the bytes of a model, or the path of a file.
         where: the name of the model in messages, unless it has a path.
-        threads: the number of threads for one operator; ``None`` for as many as there are cores.
+        threads: the number of threads for one operator; ``None`` for as many as there are cores, or as
+            ``limit_threads`` says.
         provider: what runs it, as in ``OnnxRuntime``.
         folder: the folder of the external data files of a model given as ``bytes``, by default that of the model file
             that is being read (see ``opening_model``).
@@ -185,7 +187,7 @@ def _options(threads: int | None, optimise: bool, weights: Mapping[str, Any]) ->
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or most_threads()
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     elif weights:  # The last level brings weights into another layout, and has a copy of each.

@@ -1,0 +1,98 @@
+"""Options of the commands that several processes or machines can compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from portable_nn.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from portable_nn.cli.conventions import Printer
+    from portable_nn.model_files.predictions import Predictions
+    from portable_nn.scale.many import Scale
+    from portable_nn.scale.run import Run
+
+SUFFIX = ".shards"
+"""The suffix of the folder of shards beside the file of ``--out``."""
+
+
+@dataclass(frozen=True)
+class ScaleOptions:
+    """Who computes."""
+
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Compute in N processes, with one thread each; 0 is this one alone."),
+    ] = None
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers compute instead: tcp://10.0.0.1:8786."),
+    ] = None
+    shards: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder, or URL such as s3://bucket/run, that keeps what was computed; by default FILE.shards, until "
+            "the FILE of --out is complete.",
+        ),
+    ] = None
+    shard_size: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Examples of a shard.  [default: 1024]")
+    ] = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether shards are computed. Raises ``UsageError`` for options that say how without."""
+        is_wanted = self.workers is not None or self.scheduler is not None
+        others = {"--shards": self.shards, "--shard-size": self.shard_size}
+        given = [flag for flag, value in others.items() if value is not None]
+        if given and not is_wanted:
+            raise UsageError(f"{given[0]} is for --workers N or --scheduler ADDRESS, which say what computes shards")
+        return is_wanted
+
+    def scale(self, printer: Printer) -> Scale:
+        """As the library takes it."""
+        from portable_nn.scale.many import Scale
+        from portable_nn.scale.work import SHARD
+
+        shards = self.shards or self._beside(printer)
+        return Scale(shards, self.workers, self.scheduler, self.shard_size or SHARD, printer.force)
+
+    def predict(
+        self, printer: Printer, model: str, inputs: list[str], options: Mapping[str, Any]
+    ) -> tuple[Predictions, Run, dict[str, str]]:
+        """The predictions, what computes their shards, and what all of that follows from."""
+        from portable_nn.model_files.answers import named_in
+        from portable_nn.model_files.origin import said
+        from portable_nn.model_files.predictions import Predictions
+        from portable_nn.scale.many import many
+
+        top, dataset = options["top"], options["dataset"]
+        others = {name: value for name, value in options.items() if name not in ("top", "stream", "dataset")}
+        found = many(model, inputs, self.scale(printer), named=named_in(dataset), **others)
+        origin = found.origin | {name: said(value) for name, value in options.items()}
+        return Predictions(found.answers, top), found.run, origin
+
+    def compute(self, printer: Printer, run: Run, total: int | None) -> None:
+        """Compute the shards, and print nothing of what is in them."""
+        from portable_nn.core.progress import counting
+
+        with counting("examples", shown=not printer.quiet) as show:
+            for _ in run.rows():
+                show(run.tally.examples, total)
+        self.finish(printer, run)
+
+    def finish(self, printer: Printer, run: Run) -> None:
+        """Print what the run was like; and remove its shards where they are only for the file that is complete now."""
+        printer.notes(run.tally.lines())
+        if self.shards is None and not run.tally.failed:
+            run.discard()
+
+    def _beside(self, printer: Printer) -> Path | None:
+        out = printer.out
+        return None if out is None or str(out) == "-" else out.with_name(out.name + SUFFIX)

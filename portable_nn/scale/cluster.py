@@ -1,0 +1,140 @@
+"""The processes that compute tasks: this one, some of this machine, or those of a Dask cluster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias
+
+from portable_nn.core.errors import FileError, MissingPackageError, PortableNNError, UsageError
+from portable_nn.scale.computing import compute, compute_beside
+from portable_nn.scale.work import Job, Task
+
+AHEAD: Final = 4
+"""Tasks in flight for each process: the next ones are there when one is done, and no more are held."""
+
+WAIT: Final = 30
+"""Seconds that a scheduler is waited for."""
+
+
+class Pending(Protocol):
+    """A task that was handed over."""
+
+    def result(self) -> dict[str, Any]:
+        """The row of its shard, as soon as there is one. Raises what went wrong."""
+
+    def cancel(self) -> Any:
+        """Do not compute it, if that has not begun."""
+
+
+Submit: TypeAlias = Callable[[Job, Task], Pending]
+
+
+@dataclass(frozen=True)
+class Processes:
+    """What computes tasks, and how many of them at once."""
+
+    submit: Submit
+    count: int
+
+
+class LostError(PortableNNError):
+    """A task that ended the process that computed it, several times, or failed in a way that no error is for."""
+
+
+@contextmanager
+def processes(workers: int | None, scheduler: str | None) -> Iterator[Processes]:
+    """Processes that compute tasks, for as long as the block lasts.
+
+    Args:
+        workers: how many are started on this machine; 0 for none but this one.
+        scheduler: the address of a Dask scheduler whose workers compute instead: ``tcp://10.0.0.1:8786``.
+
+    Raises:
+        MissingPackageError: dask.distributed is missing.
+        FileError: the scheduler does not answer, or has no workers.
+    """
+    if workers == 0 and scheduler is None:
+        yield Processes(lambda job, task: _Here(partial(compute, job, task)), 1)
+        return
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise MissingPackageError("distributed", "computing in several processes", "scale") from None
+    if scheduler is None:
+        options: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+        with LocalCluster(n_workers=workers, processes=True, **options) as local, Client(local) as client:
+            yield Processes(partial(_submit, client), workers or 1)
+        return
+    try:
+        client = Client(scheduler, timeout=WAIT)
+    except (OSError, ValueError) as error:
+        raise FileError(scheduler, f"no Dask scheduler answers there: {error}") from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=WAIT)
+        except TimeoutError:
+            raise FileError(scheduler, "this Dask scheduler has no workers: start dask worker ADDRESS") from None
+        yield Processes(partial(_submit, client), sum(client.nthreads().values()))
+
+
+def check_processes(workers: int | None, scheduler: str | None) -> None:
+    """Raise ``UsageError`` where it is not said who computes, or twice."""
+    if (workers is None) == (scheduler is None):
+        raise UsageError("either workers or scheduler says which processes compute")
+    if workers is not None and not 0 <= workers <= 1024:
+        raise UsageError(f"workers must be from 0, for this process alone, to 1,024, not {workers}")
+
+
+@dataclass(frozen=True)
+class _Here:
+    """A task of this process, which is computed when its turn has come."""
+
+    result: Callable[[], dict[str, Any]]
+
+    def cancel(self) -> None:
+        """Nothing has begun."""
+
+
+@dataclass(frozen=True)
+class _There:
+    """A task of another process."""
+
+    future: Any
+    scheduler: str
+
+    def result(self) -> dict[str, Any]:
+        """The row of its shard."""
+        from concurrent.futures import CancelledError
+
+        from distributed.comm import CommClosedError
+
+        try:
+            found: dict[str, Any] = self.future.result()
+            return found
+        except PortableNNError:
+            raise
+        except (CommClosedError, CancelledError, TimeoutError) as error:
+            raise FileError(self.scheduler, f"the Dask scheduler was lost: {error}") from error
+        except Exception as error:
+            raise LostError(_reason(error)) from error
+
+    def cancel(self) -> None:
+        """Do not compute it, if that has not begun."""
+        self.future.cancel()
+
+
+def _submit(client: Any, job: Job, task: Task) -> _There:
+    # A key of its own: the scheduler must not hand out what an earlier run, or another client, was told.
+    future = client.submit(compute_beside, job, task, pure=False, key=f"portable-nn-{task.name}-{client.id}")
+    return _There(future, str(client.scheduler.address))
+
+
+def _reason(error: Exception) -> str:
+    """Why a task failed."""
+    if type(error).__name__ == "KilledWorker":
+        return "it ended every process that computed it, without a message: out of memory, or a crash"
+    return f"{type(error).__name__}: {error}"

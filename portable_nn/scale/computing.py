@@ -1,0 +1,150 @@
+"""What a process does with a task: one session for all of its tasks, and a shard for each."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+from portable_nn.core.errors import FormatError, PortableNNWarning
+from portable_nn.data.given import Labelled, Source
+from portable_nn.data.sources import Bad
+from portable_nn.engines.threads import limit_threads
+from portable_nn.model_files.answers import Answer, answers_of, opened_model
+from portable_nn.model_files.opening import resolve
+from portable_nn.model_files.origin import identity
+from portable_nn.model_files.runners import Runnable
+from portable_nn.scale.shards import packed
+from portable_nn.scale.storage import as_json, filesystem, is_remote, storage
+from portable_nn.scale.work import Input, Job, Task, rows_in
+
+ROW: Final = ".json"
+"""The suffix of the row of a shard in the manifest."""
+
+_LOCK: Final = Lock()
+_KEPT: Final = dict[Any, Runnable]()
+"""The model that this process computes with; a task for another one replaces it."""
+
+
+def compute(job: Job, task: Task) -> dict[str, Any]:
+    """Compute a task, write its shard and then its row in the manifest, and return the row.
+
+    Both are written as a whole or not at all, and under names that another process would give the same bytes: a task
+    that is computed twice, or by two processes at once, leaves what one leaves.
+
+    Raises as ``predict`` does, and ``FormatError`` where the model is another one than the job is about.
+    """
+    begun = time.monotonic()
+    model = opened(job)
+    with ExitStack() as stack, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PortableNNWarning)
+        names = dict[str, str]()
+        sources = list(_sources(job, task, stack, names))
+        answers = answers_of(model, sources, **_options(job, task))
+        data, row = packed(_renamed(each, names) for each in answers)
+    told = dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, PortableNNWarning))
+    place = storage(job.shards)
+    place.write(task.name, data)
+    row = {
+        "shard": task.name,
+        "inputs": str(task),
+        **row,
+        "warnings": list(told),
+        "seconds": round(time.monotonic() - begun, 6),
+        "process": f"{socket.gethostname()} {os.getpid()}",
+    }
+    place.write(row_name(task.name), as_json(row))
+    return row
+
+
+def compute_beside(job: Job, task: Task) -> dict[str, Any]:
+    """``compute`` with one thread, in one of several processes that share the cores."""
+    limit_threads(1)
+    return compute(job, task)
+
+
+def row_name(shard: str) -> str:
+    """The name of the row of a shard."""
+    return shard.removesuffix(".npz") + ROW
+
+
+def opened(job: Job) -> Runnable:
+    """The model of a job, opened once by each process. Raises ``FormatError`` where it is another one."""
+    key = (job.model, job.identity, repr(job.options["engine"]))
+    with _LOCK:
+        if key not in _KEPT:
+            with ExitStack() as stack:
+                file = Path(local(job.model, stack)) if is_remote(job.model) else resolve(job.model)
+                found = identity(file)
+                if found != job.identity:
+                    raise FormatError(job.model, f"has changed since the run began: it had {job.identity}, has {found}")
+                _KEPT.clear()
+                model = opened_model(file, *(job.options[name] for name in ("engine", "digest", "edited")))
+                _KEPT[key] = replace(model, where=job.model)
+        return _KEPT[key]
+
+
+def _options(job: Job, task: Task) -> dict[str, Any]:
+    """The options of ``answers_of`` for a task: a part of an array has no names to look up any more."""
+    options = {name: value for name, value in job.options.items() if name not in ("digest", "edited")}
+    return options if task.stop is None else {**options, "named": None}
+
+
+def _sources(job: Job, task: Task, stack: ExitStack, names: dict[str, str]) -> Iterator[Source]:
+    """The inputs of a task; ``names`` gets what they were given as, where this process calls them otherwise."""
+    for given in task.inputs:
+        path = _here(given, job, stack)
+        if path != given[0]:
+            names[path] = given[0]
+        if task.start is not None and task.stop is not None:
+            examples = rows_in(path, job.options.get("named"))
+            if examples is None or len(examples.x) < task.stop:
+                raise FormatError(given[0], f"has changed since the run began: it has no rows up to {task.stop:,}")
+            yield examples.part(task.start, task.stop)
+        else:
+            yield Path(path) if given[1] is None else Labelled(Path(path), given[1])
+
+
+def _here(given: Input, job: Job, stack: ExitStack) -> str:
+    """A path that this process can open."""
+    return local(given[0], stack) if is_remote(given[0]) else str(_in_root(given[0], job.root))
+
+
+def _in_root(path: str, root: str) -> str:
+    """A path as it is where this process runs in the folder that it is relative to."""
+    return path if str(Path.cwd()) == root or not Path(root, path).exists() else str(Path(root, path))
+
+
+def local(url: str, stack: ExitStack) -> str:
+    """A copy of the file, or of the folder, at a URL, for as long as it is needed."""
+    files, path = filesystem(url)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="portable-nn-"))
+    copy = str(Path(folder, path.rstrip("/").rpartition("/")[2]))
+    with suppress(FileNotFoundError):  # Reading it says so.
+        files.get(path, copy, recursive=files.isdir(path))
+    return copy
+
+
+def _renamed(found: Answer | Bad, names: Mapping[str, str]) -> Answer | Bad:
+    """An answer whose inputs are called as they were given."""
+    if not names:
+        return found
+    if isinstance(found, Bad):
+        return Bad(_given(found.name, names), found.reason)
+    return found._replace(batch=replace(found.batch, names=[_given(name, names) for name in found.batch.names]))
+
+
+def _given(name: str, names: Mapping[str, str]) -> str:
+    """``photo.jpg`` for ``/tmp/x/photo.jpg``, and ``photo.jpg#2`` or ``table.csv:12`` likewise."""
+    for end in (len(name), name.rfind("#"), name.rfind(":")):
+        if end >= 0 and name[:end] in names:
+            return names[name[:end]] + name[end:]
+    return name

@@ -1,0 +1,266 @@
+"""A run: which shards there are already, the others computed, all of them in their order."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.core.text import quantity
+from portable_nn.data.sources import Bad
+from portable_nn.model_files.answers import Answer
+from portable_nn.scale.cluster import AHEAD, LostError, Pending, Processes, processes
+from portable_nn.scale.computing import row_name
+from portable_nn.scale.shards import VERSION, checked, unpacked
+from portable_nn.scale.storage import LOCK, as_json, storage
+from portable_nn.scale.work import Job, Task
+
+HEAD: Final = "run.json"
+"""What all shards of a folder follow from."""
+
+MANIFEST: Final = "manifest.jsonl"
+"""The rows of all shards in the order of the inputs, written when the last of them is there."""
+
+OURS: Final = re.compile(r"[0-9a-f]{32}\.(npz|json)")
+"""The names of shards and their rows."""
+
+SLOWEST: Final = 3
+"""How many of the slowest shards are named."""
+
+AT_FIRST: Final = 3
+"""How many tasks may fail one after the other, from the first on, before the run is given up."""
+
+
+@dataclass
+class Tally:
+    """What a run has done so far.
+
+    Attributes:
+        shards: how many there are in all.
+        found: how many were there before.
+        examples, bad: the examples, and those of them that cannot be used.
+        failed: the tasks whose processes failed, with the reason; the next run tries them again.
+        rows: of the shards that this run has computed.
+        processes: how many have computed.
+        seconds: how long it took.
+        first_bad: the first input that cannot be used, and why.
+    """
+
+    shards: int = 0
+    found: int = 0
+    examples: int = 0
+    bad: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    rows: list[Mapping[str, Any]] = field(default_factory=list)
+    processes: int = 0
+    seconds: float = 0.0
+    first_bad: tuple[str, str] | None = None
+
+    def lines(self) -> list[str]:
+        """What people want to know at the end: the throughput, the slowest shards, and what failed."""
+        computed = sum(row["examples"] for row in self.rows)
+        what = f"{quantity(self.examples, 'example')} in {quantity(self.shards, 'shard')}"
+        if not self.rows:
+            return [f"{what}, all of which were there", *self._failures()]
+        before = f", {self.found:,} of which were there" if self.found else ""
+        rate = f"{computed:,} in {self.seconds:,.1f} s by {_processes(self.processes)}"
+        lines = [f"{what}{before}: {rate}, {computed / max(self.seconds, 1e-9):,.0f} per second"]
+        slowest = sorted(self.rows, key=lambda row: -row["seconds"] / max(1, row["examples"]))[:SLOWEST]
+        if len(self.rows) > SLOWEST:
+            each = [f"{row['inputs']} ({row['seconds']:.2f} s for {row['examples']:,})" for row in slowest]
+            lines.append(f"slowest: {'; '.join(each)}")
+        return [*lines, *self._failures()]
+
+    def _failures(self) -> list[str]:
+        return [f"failed, and left to the next run: {task}: {reason}" for task, reason in self.failed]
+
+
+class Run:
+    """Shards in a folder or bucket.
+
+    Args:
+        job, tasks: what there is to compute; an input that does not exist has its ``Bad`` among the tasks.
+        workers, scheduler: what computes, as ``processes`` takes it.
+        force: whether the shards of another model, of other options or inputs are removed first.
+        origin: what all shards follow from, in words by name; those in a folder have the same.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        tasks: Sequence[Task | Bad],
+        origin: Mapping[str, str],
+        *,
+        workers: int | None,
+        scheduler: str | None,
+        force: bool = False,
+    ) -> None:
+        self.job, self.tasks, self.origin, self.force = job, tasks, origin, force
+        self.workers, self.scheduler = workers, scheduler
+        self.place = storage(job.shards)
+        self.tally = Tally(shards=sum(isinstance(each, Task) for each in tasks))
+
+    def rows(self) -> Iterator[tuple[Task, Mapping[str, Any]] | Bad]:
+        """The row of each shard as soon as it is there, in their order; inputs that cannot be used between them.
+
+        A process that is killed is replaced, and its tasks are computed again. A task that ends every process that
+        computes it is left out: each of its inputs has a ``Bad``, and the next run tries again.
+
+        Raises what ``compute`` raises, ``UsageError`` where the folder holds something else, or another process writes
+        it, and ``FileError`` where it cannot be written, or a scheduler is lost.
+        """
+        begun = time.monotonic()
+        self._begin_in()
+        with self.place.alone():
+            known = self._known()
+            done = list[Mapping[str, Any]]()
+            for each in self._in_order(known):
+                if isinstance(each, Bad):
+                    self._count_bad(each)
+                else:
+                    done.append(each[1])
+                    self.tally.examples += each[1]["examples"]
+                    self.tally.bad += each[1]["bad"]
+                    self.tally.first_bad = self.tally.first_bad or (
+                        each[1]["first_bad"] and tuple(each[1]["first_bad"])
+                    )
+                self.tally.seconds = time.monotonic() - begun
+                yield each
+            if not self.tally.failed:
+                self._finish(done, set(known))
+
+    def answers(self) -> Iterator[Answer | Bad]:
+        """The answers in all shards, in the order of the inputs. Raises as ``rows`` does."""
+        for each in self.rows():
+            if isinstance(each, Bad):
+                yield each
+                continue
+            task, row = each
+            [data] = self.place.read([task.name]).values()
+            where = f"{self.job.shards}/{task.name}"
+            if checked(data) != {name: row[name] for name in ("size", "xxh3")}:
+                raise FormatError(where, "is not as it was written: remove it, and it is computed again")
+            yield from unpacked(data, where)
+
+    def discard(self) -> None:
+        """Remove the shards, and the folder where nothing else is in it."""
+        self.place.remove([*_ours(self.place.sizes()), LOCK])
+        self.place.remove_empty()
+
+    # -- how
+
+    def _begin_in(self) -> None:
+        """Make the folder one for these shards. Raises ``UsageError`` where it holds anything else."""
+        sizes = self.place.sizes()
+        head = json.dumps({"version": VERSION, "origin": dict(self.origin)}, indent=1).encode()
+        if HEAD in sizes:
+            then = _origin(self.place.read([HEAD])[HEAD], f"{self.place.where}/{HEAD}")
+            differing = [name for name in {**then, **self.origin} if then.get(name) != self.origin.get(name)]
+            if not differing:
+                return
+            if not self.force:
+                each = [f"{name} was {then.get(name, 'not given')}, and is {self.origin.get(name, 'not given')}"
+                        for name in differing]  # fmt: skip
+                raise UsageError(
+                    f"{self.place.where} has shards of something else: {'; '.join(each)}. Name another folder, or "
+                    "force=True removes them"
+                )
+            self.place.remove(_ours(sizes))
+        elif sizes:
+            raise UsageError(
+                f"{self.place.where} holds other files than shards, such as {min(sizes)}: name a new folder"
+            )
+        self.place.create()
+        self.place.write(HEAD, head)
+
+    def _known(self) -> dict[str, Mapping[str, Any]]:
+        """The rows of the shards that are there as a whole, by name."""
+        sizes = self.place.sizes()
+        listed = self.place.read([MANIFEST])[MANIFEST].splitlines() if MANIFEST in sizes else []
+        rows = {row["shard"]: row for row in map(_row, listed) if row}
+        more = [row_name(name) for name in sizes if name.endswith(".npz") and name not in rows]
+        for data in self.place.read([name for name in more if name in sizes]).values():
+            if row := _row(data):
+                rows[row["shard"]] = row
+        return {name: row for name, row in rows.items() if sizes.get(name) == row["size"]}
+
+    def _in_order(self, known: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[Task, Mapping[str, Any]] | Bad]:
+        missing = iter([each for each in self.tasks if isinstance(each, Task) and each.name not in known])
+        waiting = deque[tuple[Task, Pending]]()
+        streak = 0
+        with ExitStack() as stack:
+            found: Processes | None = None
+            for each in self.tasks:
+                if isinstance(each, Bad):
+                    yield each
+                    continue
+                if each.name in known:
+                    self.tally.found += 1
+                    yield each, known[each.name]
+                    continue
+                if found is None:
+                    found = stack.enter_context(processes(self.workers, self.scheduler))
+                    self.tally.processes = found.count
+                    stack.callback(lambda: [pending.cancel() for _, pending in waiting])
+                for task in islice(missing, AHEAD * found.count - len(waiting)):
+                    waiting.append((task, found.submit(self.job, task)))
+                _, pending = waiting.popleft()
+                try:
+                    row = pending.result()
+                except LostError as error:
+                    streak += 1
+                    if streak == min(AT_FIRST, self.tally.shards) and not self.tally.rows:
+                        raise
+                    self.tally.failed.append((str(each), str(error)))
+                    yield from (Bad(name, str(error)) for name in each.each())
+                    continue
+                self.tally.rows.append(row)
+                yield each, row
+
+    def _count_bad(self, bad: Bad) -> None:
+        self.tally.examples += 1
+        self.tally.bad += 1
+        self.tally.first_bad = self.tally.first_bad or (bad.name, bad.reason)
+
+    def _finish(self, rows: Sequence[Mapping[str, Any]], known: set[str]) -> None:
+        """Write the manifest, and remove shards of inputs that have changed or are gone."""
+        if self.tally.rows or known != {row["shard"] for row in rows} or MANIFEST not in self.place.sizes():
+            self.place.write(MANIFEST, b"".join(map(as_json, rows)))
+            wanted = {name for row in rows for name in (row["shard"], row_name(row["shard"]))}
+            self.place.remove(sorted({*_ours(self.place.sizes())} - wanted - {HEAD, MANIFEST}))
+
+
+def _origin(data: bytes, where: str) -> dict[str, str]:
+    try:
+        found = json.loads(data)
+        if found["version"] != VERSION or not isinstance(found["origin"], dict):
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{where} is not of this version of the program: name another folder") from None
+    return dict(found["origin"])
+
+
+def _ours(names: Iterable[str]) -> list[str]:
+    """The files of a run among others."""
+    return [name for name in names if OURS.fullmatch(name) or name in (HEAD, MANIFEST)]
+
+
+def _row(data: bytes) -> dict[str, Any] | None:
+    """A row of the manifest; ``None`` for bytes that are none, whose shard is computed again."""
+    try:
+        found = json.loads(data)
+        names = {"shard": str, "examples": int, "bad": int, "size": int, "xxh3": str, "inputs": str}
+        return found if all(isinstance(found[name], kind) for name, kind in names.items()) else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count:,} processes"

@@ -1,0 +1,96 @@
+"""A shard: the answers for some inputs as bytes, and back.
+
+A shard is an ``.npz`` archive of plain arrays: ``outputs`` (n, width), what the model gives for each example;
+``finite`` (n,), whether these are numbers; and ``inputs.json``, as bytes: the names of the examples in their order,
+with labels and boxes where there are any, and the inputs that cannot be used, with the reason.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import numpy as np
+import xxhash
+
+from portable_nn.core.errors import FormatError
+from portable_nn.data.sources import Bad, Batch
+from portable_nn.model_files.answers import Answer
+from portable_nn.operators.registry import Array
+
+VERSION: Final = 1
+"""The version of shards and their rows: other versions of this program do not go on with others than their own."""
+
+INPUTS: Final = "inputs.json"
+
+
+def packed(found: Iterable[Answer | Bad]) -> tuple[bytes, dict[str, Any]]:
+    """Answers as bytes, and what the manifest says of them."""
+    items, outputs, finite = list[Any](), list[Array](), list[Array]()
+    examples, bad = 0, list[Bad]()
+    for each in found:
+        if isinstance(each, Bad):
+            bad.append(each)
+            items.append([each.name, each.reason])
+            examples += 1
+            continue
+        batch = each.batch
+        examples += len(batch.names)
+        items.append({"names": batch.names, "labels": batch.labels, "boxes": batch.boxes})
+        outputs.append(_small(each.numbers))
+        finite.append(each.finite)
+    arrays: dict[str, Any] = {"outputs": np.concatenate(outputs), "finite": np.concatenate(finite)} if outputs else {}
+    text = json.dumps({"version": VERSION, "items": items}, default=_plain).encode()
+    arrays[INPUTS] = np.frombuffer(text, np.uint8)
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    data = file.getvalue()
+    unusable = [bad[0].name, bad[0].reason] if bad else None
+    return data, {"examples": examples, "bad": len(bad), "first_bad": unusable, **checked(data)}
+
+
+def checked(data: bytes) -> dict[str, Any]:
+    """What tells whether bytes are still those that were written."""
+    return {"size": len(data), "xxh3": xxhash.xxh3_64_hexdigest(data)}
+
+
+def unpacked(data: bytes, where: str) -> Iterator[Answer | Bad]:
+    """The answers in a shard. Raises ``FormatError`` where it is none."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            text = json.loads(file[INPUTS].tobytes())
+            outputs, finite = (file[name] if name in file else np.empty(0) for name in ("outputs", "finite"))
+        items = text["items"] if text["version"] == VERSION else None
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise FormatError(where, f"is no shard of this program, or damaged: {error}") from error
+    if items is None:
+        raise FormatError(where, f"is a shard of version {text['version']}, and this program reads version {VERSION}")
+    start = 0
+    for item in items:
+        if isinstance(item, list):
+            yield Bad(*item)
+            continue
+        names, boxes = item["names"], item["boxes"]
+        stop = start + len(names)
+        batch = Batch(names, np.empty((len(names), 0), np.float32), item["labels"], boxes and _boxes(boxes))
+        yield Answer(batch, outputs[start:stop].astype(np.float64), finite[start:stop])
+        start = stop
+
+
+def _small(numbers: Array) -> Array:
+    """Numbers in float32 where that holds them exactly, as the outputs of most networks are."""
+    with np.errstate(over="ignore"):
+        small = numbers.astype(np.float32)
+    return small if np.array_equal(small, numbers) else numbers
+
+
+def _boxes(boxes: list[Any]) -> list[Any]:
+    return [None if box is None else tuple(box) for box in boxes]
+
+
+def _plain(value: Any) -> Any:
+    """A label of numpy as JSON has it."""
+    return value.tolist()
