@@ -20,6 +20,10 @@ WAIT: Final = 30
 """Seconds that a scheduler is waited for."""
 
 
+ATTEMPTS: Final = 3
+"""How often processes are started before that is given up."""
+
+
 class Pending(Protocol):
     """A task that was handed over."""
 
@@ -65,8 +69,7 @@ def processes(workers: int | None, scheduler: str | None) -> Iterator[Processes]
     except ImportError:
         raise MissingPackageError("distributed", "computing in several processes", "scale") from None
     if scheduler is None:
-        options: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.CRITICAL}
-        with LocalCluster(n_workers=workers, processes=True, **options) as local, Client(local) as client:
+        with _started(LocalCluster, workers) as local, Client(local) as client:
             yield Processes(partial(_submit, client), workers or 1)
         return
     try:
@@ -79,6 +82,18 @@ def processes(workers: int | None, scheduler: str | None) -> Iterator[Processes]
         except TimeoutError:
             raise FileError(scheduler, "this Dask scheduler has no workers: start dask worker ADDRESS") from None
         yield Processes(partial(_submit, client), sum(client.nthreads().values()))
+
+
+def _started(cluster: Any, workers: int | None) -> Any:
+    """Processes of this machine. One that ends while it starts is no reason to give up."""
+    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    for attempt in range(ATTEMPTS):
+        try:
+            return cluster(n_workers=workers, processes=True, **options)
+        except (RuntimeError, OSError) as error:
+            if attempt == ATTEMPTS - 1:
+                raise FileError("the processes", f"cannot be started: {error}") from error
+    raise AssertionError
 
 
 def check_processes(workers: int | None, scheduler: str | None) -> None:

