@@ -216,6 +216,24 @@ Gif: TypeAlias = Annotated[
     ),
 ]
 
+Html: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE.html",
+        help="Write a page for the browser, in which all of it can be changed; it needs no network.",
+        writable=True,
+        callback=lambda path: path and check_page(path),
+    ),
+]
+
+
+def check_page(path: Path) -> Path:
+    """The path. Raises ``UsageError`` unless it ends in .html."""
+    if path.suffix.lower() != ".html":
+        raise UsageError(f"--html {path}: the name must end in .html")
+    return path
+
 
 def engine_of(engine: EngineKind, provider: str | None) -> Engine:
     """The engine with its options. Raises ``UsageError`` for a provider of numpy."""
@@ -227,19 +245,32 @@ def engine_of(engine: EngineKind, provider: str | None) -> Engine:
 
 
 def draw(
-    plot: Path | None, figure: Callable[[], Figure], gif: Path | None = None, frames: Callable[[], Any] | None = None
+    plot: Path | None,
+    figure: Callable[[], Figure],
+    gif: Path | None = None,
+    frames: Callable[[], Any] | None = None,
+    html: Path | None = None,
+    page: Callable[[], bytes] | None = None,
 ) -> list[tuple[str, Path]]:
-    """Write the pictures that are asked for, all of them or none; return pairs of a verb ("drawn") and a file."""
+    """Write the pictures and the page that are asked for, all or none; return pairs of a verb ("drawn") and a file."""
     from portable_nn.core.plotting import save, save_animation
 
     wanted: list[tuple[str, Any, Path | None, Any]] = [
         ("drawn", save, plot, figure),
         ("animated", save_animation, gif, frames),
+        ("page", _save_page, html, page),
     ]
     made = [(done, write, path, make()) for done, write, path, make in wanted if path]
     for _, write, path, picture in made:
         write(picture, path)
     return [(done, path) for done, _, path, _ in made]
+
+
+def _save_page(page: bytes, path: Path) -> None:
+    from portable_nn.core.atomic import atomic_write
+
+    with atomic_write(path) as file:
+        file.write(page)
 
 
 def written(files: Iterable[tuple[str, Path]]) -> str:

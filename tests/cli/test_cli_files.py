@@ -53,7 +53,7 @@ NAMES = {
         "sample": "old.png", "calibrate": "old.npz", "train": "old.npz", "tune": "old.h5", "models build": "old.npz",
     },
     "--plot": "old.png", "--gif": "old.gif", "--dot": "old.dot", "--save-io": "old.npz", "--metrics-csv": "old.csv",
-    "--set": "old.safetensors", "--draw": "old.png", "--boxes": "old.png",
+    "--set": "old.safetensors", "--draw": "old.png", "--boxes": "old.png", "--html": "old.html",
     "OUT": "old.safetensors", "[OUT]": "old.onnx", "--numpy": "old.py", "--source": "old.py", "--c": "old.c",
     "B": "old.npz",
 }  # fmt: skip

@@ -97,9 +97,9 @@ class RecordingOracle(Oracle[Vector, Square]):
         self.newtons: list[Newton] = []
         self.derivation = game.derivation
 
-    def _at(self, z: Vector, outputs: Sequence[Symbol], leaves: Sequence[Symbol]) -> list[Scalar]:
-        """The values of symbols over the derivation's leaves."""
-        known: dict[Symbol, Scalar] = dict(zip(leaves, z.parts, strict=True))
+    def read(self, z: Vector, outputs: Sequence[Symbol]) -> list[Scalar]:
+        """The values at z of symbols of the game's derivation."""
+        known: dict[Symbol, Scalar] = dict(zip(self.derivation.leaves if self.derivation else (), z.parts, strict=True))
         for origin in reachable(outputs):
             if origin.operator is None:
                 continue
@@ -120,7 +120,7 @@ class RecordingOracle(Oracle[Vector, Square]):
         """F without noise."""
         if self.derivation is None:
             return self.apply(self._matrix(), z)
-        return Vector(self._at(z, self.derivation.field, self.derivation.leaves))
+        return Vector(self.read(z, self.derivation.field))
 
     def _matrix(self) -> Square:
         """J of a game that has no payoff as a function."""
@@ -142,7 +142,7 @@ class RecordingOracle(Oracle[Vector, Square]):
         if self.derivation is None:
             return self._matrix()
         entries = [entry for row in self.derivation.jacobian for entry in row]
-        return _rows(self._at(z, entries, self.derivation.leaves))
+        return _rows(self.read(z, entries))
 
     def join(self, first: Vector, second: Vector) -> Vector:
         """x of the first, y of the second."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple, TypeAlias
 
 Scalar: TypeAlias = "Number | float"
@@ -20,32 +21,29 @@ NEUTRAL: Final[dict[Any, float]] = {operator.add: 0.0, operator.sub: 0.0, operat
 """The second operand that changes nothing."""
 
 
+def _recorded(function: Callable[..., float], *, swapped: bool = False) -> Callable[[Number, Any], Any]:
+    """A method of ``Number`` that records a function of it and another number."""
+
+    def method(self: Number, other: Any) -> Any:
+        if not isinstance(other, (Number, float, int)):
+            return NotImplemented  # As of a vector, which multiplies each of its numbers by this one.
+        return self.tape.record(function, *((other, self) if swapped else (self, other)))
+
+    return method
+
+
 class Number:
     """A float of which only the place on the tape is known while it is recorded."""
 
     def __init__(self, tape: Tape, place: int) -> None:
         self.tape, self.place = tape, place
 
-    def __add__(self, other: Any) -> Any:
-        return self.tape.record(operator.add, self, other)
-
-    def __sub__(self, other: Any) -> Any:
-        return self.tape.record(operator.sub, self, other)
-
-    def __mul__(self, other: Any) -> Any:
-        return self.tape.record(operator.mul, self, other)
-
-    def __truediv__(self, other: Any) -> Any:
-        return self.tape.record(operator.truediv, self, other)
-
-    __radd__ = __add__
-    __rmul__ = __mul__
-
-    def __rsub__(self, other: Any) -> Any:
-        return self.tape.record(operator.sub, other, self)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return self.tape.record(operator.truediv, other, self)
+    __add__ = __radd__ = _recorded(operator.add)
+    __mul__ = __rmul__ = _recorded(operator.mul)
+    __sub__ = _recorded(operator.sub)
+    __rsub__ = _recorded(operator.sub, swapped=True)
+    __truediv__ = _recorded(operator.truediv)
+    __rtruediv__ = _recorded(operator.truediv, swapped=True)
 
 
 class Operation(NamedTuple):
@@ -113,6 +111,21 @@ class Tape:
         exec("\n".join(lines), scope)
         return Compiled(scope["compiled"], len(needed))
 
+    def program(self, outputs: Sequence[Scalar], names: Mapping[Callable[..., Any], str]) -> Program:
+        """The same as data, the functions by their ``names``. Raises ``LookupError`` for one without a name."""
+        needed, first = self._needed(outputs), len(self.variables)
+        values = [*chain.from_iterable(operation.inputs for operation in needed), *outputs]
+        constants = list(dict.fromkeys(float(value) for value in values if not isinstance(value, Number)))
+        places = {number.place: place for place, number in enumerate(self.variables)}
+        for place, operation in enumerate(needed, start=first + len(constants)):
+            places[operation.outputs[0]] = place
+
+        def place_of(value: Scalar) -> int:
+            return places[value.place] if isinstance(value, Number) else first + constants.index(float(value))
+
+        rows = [(names[operation.function], *map(place_of, operation.inputs)) for operation in needed]
+        return Program(first, constants, rows, [place_of(value) for value in outputs])
+
     def _needed(self, outputs: Sequence[Scalar]) -> list[Operation]:
         """The operations on which an output depends."""
         wanted = {value.place for value in outputs if isinstance(value, Number)}
@@ -122,6 +135,19 @@ class Tape:
                 wanted.update(value.place for value in operation.inputs if isinstance(value, Number))
                 kept.append(operation)
         return kept[::-1]
+
+
+class Program(NamedTuple):
+    """A tape as data, for other languages: a list of numbers that grows.
+
+    It begins with the ``inputs`` and the ``constants``; each of the ``operations``, the name of a function and the
+    places of its inputs, appends one; ``outputs`` are places.
+    """
+
+    inputs: int
+    constants: list[float]
+    operations: list[tuple[Any, ...]]
+    outputs: list[int]
 
 
 class Compiled(NamedTuple):

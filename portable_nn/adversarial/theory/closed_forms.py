@@ -96,3 +96,28 @@ FORMS: Final[Mapping[str, ClosedForm]] = {
 
 POWERS: Final[Mapping[str, int]] = {"gamma": 1, "lam": 1, "pull": -1}
 """The options of closed forms that are multiplied by a power of the singular value, and the power."""
+
+FORMULAS: Final[Mapping[str, str]] = {
+    "simultaneous": "√(1 + η²)",
+    "alternating": "1 up to η = 2, then η²/2 - 1 + √((η²/2 - 1)² - 1)",
+    "extragradient": "√((1 - γη)² + η²)",
+    "optimistic": "root of λ² - (1 - i(η + γ))λ - iγ",
+    "alternating-optimistic": "root of λ(λ - 1)² + ((η + γ)λ - γ)²",
+    "prediction": "√(1 - η²) up to η = 1, then η² - 1 + η√(η² - 1)",
+    "slingshot": "√|1 - η²|",
+    "smoothed": "root of (λ - 1 + ηp)(λ - 1)(λ - 1 + β) + η²λ(λ - 1 + β) - ηpβλ(λ - 1)",
+    "adaptive-extragradient": "√((1 + (1 - r)η²)² + (rη)²) / (1 + η²), r = relax",
+    "proximal": "1/√(1 + η²)",
+    "competitive": "1/√(1 + η²)",
+    "competitive-linear": "√((1 - η²)² + η²)",
+    "lola": "√((1 - 2η²)² + η²)",
+    "consensus": "√((1 - γη)² + η²)",
+    "symplectic": "√((1 - λη)² + η²)",
+    "hamiltonian": "|1 - η|",
+    "momentum": "root of λ² - (1 + β + iη)λ + β",
+    "alternating-momentum": "root of (λ - 1)²(λ - β)² + η²λ³",
+    "lookahead": "the k-th root of |1 - α + α(1 + iη)ᵏ|",
+    "midpoint": "1",
+    "runge-kutta": "√(1 - η⁶/72 + η⁸/576)",
+}
+"""``FORMS`` as formulas of the learning rate η and the options; of several roots λ, the largest modulus."""

@@ -33,8 +33,10 @@ def give(
     figure: Callable[[Any], Figure],
     gif: Path | None = None,
     frames: Callable[[Any], list[Image]] | None = None,
+    html: Path | None = None,
+    page: Callable[[], bytes] | None = None,
 ) -> None:
-    """Write the pictures that are asked for and print the result.
+    """Write the pictures and the page that are asked for and print the result.
 
     ``figure`` and ``frames`` draw with the module ``adversarial.pictures``, which they get as their argument.
     """
@@ -44,7 +46,7 @@ def give(
 
         return pictures
 
-    made = draw(plot, lambda: figure(pictures()), gif, lambda: frames(pictures()) if frames else None)
+    made = draw(plot, lambda: figure(pictures()), gif, lambda: frames(pictures()) if frames else None, html, page)
     text = text.rstrip("\n") + "\n"
     if made:
         text += "\n" + written(made)

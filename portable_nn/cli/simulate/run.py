@@ -8,13 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from portable_nn.cli.conventions import Gif, Plot, Printer, choice
+from portable_nn.cli.conventions import Gif, Html, Plot, Printer, choice
 from portable_nn.cli.simulate import answer
-from portable_nn.cli.simulate.options import GameChoice, MethodChoice, NoiseChoice, RateChoice, Start, Steps, read_start
+from portable_nn.cli.simulate.options import (
+    GameChoice,
+    MethodChoice,
+    NoiseChoice,
+    RateChoice,
+    Start,
+    Steps,
+    read_rate,
+    read_start,
+)
+from portable_nn.core.errors import UsageError
 from portable_nn.core.text import fields, quantity, table
 
 if TYPE_CHECKING:
-    from portable_nn.adversarial import RunReport
+    from portable_nn.adversarial import Result, RunReport
 
 PICTURES: Final = {
     "overview": "run",
@@ -31,6 +41,7 @@ EXAMPLES = (
     "simulate run",
     "simulate run --picture saddle --plot saddle.png",
     "simulate run --method extragradient --steps 2000 --plot run.png --gif run.gif",
+    "simulate run --html lesson.html",
     "simulate run --game dirac-gan --game-set gamma=1 --start 1,1",
     "simulate run --game 'x*y-0.1*x**2' --rate '0.1/sqrt(t)' --out run.csv",
 )
@@ -50,6 +61,7 @@ def command(
         str, choice("--picture", names=PICTURES, help="What --plot draws; circle: the limit of small steps.")
     ] = "overview",
     gif: Gif = None,
+    html: Html = None,
 ) -> None:
     """Simulate a method on a game, and say whether it converges, and why.
 
@@ -57,7 +69,8 @@ def command(
     step multiplies the distance to the equilibrium, is given three times: by the closed form in the literature, by the
     spectral radius of the update, and as measured. Methods that converge at this learning rate follow. The verdict is
     by the eigenvalues where they decide it, and else by the trend of a run at least 50 times as long. If a step of
-    the method is not defined, the exit code is 1. CSV has the iterates.
+    the method is not defined, the exit code is 1. CSV has the iterates. --html makes a page with the surface of the
+    game: turn it, drag the start, choose the method, its learning rate and options, and race methods.
     """
     from portable_nn.adversarial import report
 
@@ -72,9 +85,24 @@ def command(
         figure=lambda pictures: getattr(pictures, PICTURES[picture])(found.result),
         gif=gif,
         frames=lambda pictures: pictures.animation(found.result),
+        html=html,
+        page=lambda: _page(found.result, rate, noise),
     )
     if found.result.failures:
         raise typer.Exit(1)
+
+
+def _page(result: Result, rate: RateChoice, noise: NoiseChoice) -> bytes:
+    """The run as a page. Raises ``UsageError`` for what a page does not show."""
+    from portable_nn.lessons import game_page
+
+    if noise.noise or rate.decay:
+        raise UsageError(f"--html shows runs without {'noise' if noise.noise else 'a decay'}: leave it out")
+    learning_rate = read_rate(rate.rate)
+    if not isinstance(learning_rate, float):
+        raise UsageError(f"--html shows runs with one learning rate, a number, not '{rate.rate}'")
+    start, steps = result.z[0].tolist(), int(result.t[-1])
+    return game_page(result.game, result.method, start, learning_rate, steps, **result.options)
 
 
 def _rows(found: RunReport) -> Iterator[list[Any]]:

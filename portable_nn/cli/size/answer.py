@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ def answer(
     windows: WindowOptions,
     wanted: ResultOptions,
     channels: ChannelOptions | None = None,
+    html: Path | None = None,
     **others: Any,
 ) -> None:
     """Print the output size of an operation, or the operations that have the output size ``wanted.to``.
@@ -67,6 +69,8 @@ def answer(
         lambda: drawing().draw(operation, inputs, title),
         wanted.gif,
         lambda: drawing().animate(operation, inputs, title),
+        html,
+        lambda: page(operation, inputs, layer),
     )
     text += written(pictures)
     printer.result(text, {"kind": kind, "input": inputs, **data, "pictures": [str(path) for _, path in pictures]})
@@ -77,6 +81,13 @@ def drawing() -> ModuleType:
     from portable_nn.sizes import drawing
 
     return drawing
+
+
+def page(operation: Operation, inputs: Sequence[int], channels: tuple[int, int]) -> bytes:
+    """The operation as a page."""
+    from portable_nn.lessons import size_page
+
+    return size_page(operation, inputs, channels)
 
 
 def _per_axis(written: Mapping[str, str | None], axes: int | None) -> dict[str, Any]:

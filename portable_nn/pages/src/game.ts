@@ -1,0 +1,404 @@
+// The page of a game of two players: `portable-nn simulate run --html lesson.html`.
+
+import { chart } from "./lessons/chart";
+import { choice, copyable, facts, factor, once, slider, speaker } from "./lessons/controls";
+import {
+  distances,
+  type MethodData,
+  type Options,
+  type Point,
+  simulate,
+  spectrum,
+  type Spectrum,
+  STABLE,
+  stabilityLimit,
+} from "./lessons/dynamics";
+import type { Complex } from "./lessons/eigenvalues";
+import { circlePicture, planePicture, planePoint } from "./lessons/plane";
+import { compiled, type Program } from "./lessons/program";
+import { race } from "./lessons/race";
+import { NEAR, Surface, type View } from "./lessons/surface";
+import { data, h, root } from "./shared/dom";
+import { rounded } from "./shared/text";
+
+interface Data {
+  game: { name: string; title: string; payoff: Program; equilibrium: Point | null; isProduct: boolean };
+  methods: MethodData[];
+  compared: string[];
+  mostSteps: number;
+  settings: { method: string; rate: number; start: [number, number]; steps: number; options: Options };
+}
+
+const { game, methods, compared, mostSteps, settings } = data<Data>();
+const byName = Object.fromEntries(methods.map((method) => [method.name, method]));
+
+/** How far the view goes, in times of the distance of the start. */
+const FARTHEST = 20;
+/** What an arrow key moves the start by. */
+const NUDGE = 0.05;
+const VIEW: View = { turn: 30, tilt: 32 };
+const [LOWEST, HIGHEST] = [0, 90];
+
+const state = {
+  method: byName[settings.method],
+  rate: settings.rate,
+  steps: settings.steps,
+  start: [...settings.start] as [number, number],
+  options: Object.fromEntries(methods.map((method) => [method.name, method.name === settings.method ? settings.options : {}])),
+  view: { ...VIEW },
+};
+
+let reach = 1;
+let isDragging = false;
+
+/** Whether f is x·y, where infinitely small steps go round in circles. */
+const { isProduct } = game;
+const payoff = compiled(game.payoff);
+const f = (x: number, y: number) => payoff([x, y])[0];
+const gradientStep = byName["simultaneous"] && compiled(byName["simultaneous"].program.step);
+/** Where the players move: what a step of simultaneous gradient descent-ascent adds, at a rate of 1. */
+function field(x: number, y: number): Point {
+  const [toX, toY] = gradientStep([x, y, 1]);
+  return [toX - x, toY - y];
+}
+
+// -- what is shown
+
+const canvas = h("canvas", { role: "img" });
+const surface = new Surface(canvas);
+const plane = h("div", { tabindex: 0, role: "application", "aria-roledescription": "movable start" });
+const circle = h("div");
+const matrix = h("div");
+const lengths = h("div");
+const ratios = h("div");
+const verdict = h("p", { class: "verdict" });
+const numbers = h("div");
+const about = h("p", { class: "small muted" });
+const command = copyable("The same on the command line");
+const voice = speaker();
+const contest = game.equilibrium && race(methods, compared);
+
+function reachOf(path: Float64Array): number {
+  const start = Math.max(Math.abs(state.start[0]), Math.abs(state.start[1]), 0.1);
+  const largest = path.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most), 0);
+  return 1.1 * Math.min(Math.max(largest, 1.1 * start), FARTHEST * start);
+}
+
+const update = once(() => {
+  const { method, rate, steps, start } = state;
+  const options = state.options[method.name];
+  const path = simulate(method, start, rate, steps, options);
+  if (!isDragging) reach = reachOf(path);
+  const found = spectrum(method, rate, options);
+  drawSurface(path);
+  const equilibrium = game.equilibrium;
+  plane.replaceChildren(planePicture({ path, reach, field, equilibrium, isCircled: isProduct }, "The path from above, with arrows along which the players are drawn"));
+  plane.setAttribute("aria-label", `The start is at x ${rounded(start[0])}, y ${rounded(start[1])}. Arrow keys move it.`);
+  drawSpectrum(found);
+  if (equilibrium) drawDistances(distances(path, equilibrium), found);
+  about.textContent = `${method.title} (${method.source})`;
+  if (isProduct) command.set(commandLine());
+  contest?.update({ start, rate, equilibrium: equilibrium as Point, options: state.options });
+});
+
+let drawn: Float64Array = new Float64Array(2);
+function drawSurface(path: Float64Array = drawn): void {
+  drawn = path;
+  surface.draw({ payoff: f, reach, path, equilibrium: game.equilibrium }, state.view);
+  canvas.setAttribute("aria-label", `The surface f = ${game.title} with the path of ${state.method.name}, which starts at (${state.start.map((value) => rounded(value)).join(", ")})`);
+}
+
+function drawSpectrum(found: Spectrum | null): void {
+  if (!found) {
+    circle.replaceChildren(h("p", { class: "muted" }, "A step of this method is no one matrix near the equilibrium, so that it has no eigenvalues: what it does depends on the step, or on where the players are."));
+    matrix.replaceChildren();
+    return;
+  }
+  const options = state.options[state.method.name];
+  const rates = Array.from({ length: 60 }, (_, place) => 0.002 * 1000 ** (place / 59));
+  const locus = rates.flatMap((rate): Complex[] => spectrum(state.method, rate, options)?.values ?? []);
+  const texts = found.values.map(complexText);
+  circle.replaceChildren(
+    circlePicture(found, locus, `The eigenvalues ${texts.join(", ")} beside the unit circle`),
+    h("p", { class: "small" }, `${found.period > 1 ? `Of ${found.period} steps together: ` : ""}${texts.join(", ")}`),
+  );
+  const rows = found.operator.map((row) => h("tr", {}, ...row.map((entry) => h("td", { class: "number" }, rounded(entry, 5)))));
+  matrix.replaceChildren(
+    h("details", {}, h("summary", {}, found.period > 1 ? `The matrix of ${found.period} steps` : "The matrix of a step"), h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, ...rows)))),
+  );
+}
+
+function complexText({ re, im }: Complex): string {
+  const size = Math.max(1e-12, 1e-12 * Math.abs(re));
+  if (Math.abs(im) < size) return rounded(re);
+  return `${Math.abs(re) < size ? "" : `${rounded(re)} `}${im < 0 ? "− " : Math.abs(re) < size ? "" : "+ "}${rounded(Math.abs(im))}i`;
+}
+
+function drawDistances(far: Float64Array, found: Spectrum | null): void {
+  const [first, last] = [far[0], far[far.length - 1]];
+  const measured = (last / first) ** (1 / state.steps);
+  const points = Array.from(far, (distance, step): [number, number] => [step, distance]);
+  lengths.replaceChildren(
+    chart({
+      label: `The distance from the equilibrium, ${rounded(first)} at the start and ${rounded(last)} after ${state.steps} steps`,
+      width: lengths.clientWidth,
+      x: "step",
+      y: "distance",
+      logarithmic: true,
+      series: [{ name: "distance", class: "path", points: points.filter(([, distance]) => distance > 1e-300) }],
+    }),
+  );
+  const each = points.slice(1).map(([step, distance]): [number, number] => [step, distance / far[step - 1]]);
+  ratios.replaceChildren(
+    chart({
+      label: `By what each step multiplies the distance, ${factor(measured)} on average`,
+      width: ratios.clientWidth,
+      x: "step",
+      y: "factor of the step",
+      series: [{ name: "factor", class: "path", points: each }],
+      levels: [
+        { value: 1, name: "1: as far as before", class: "" },
+        ...(found && Math.abs(found.radius - 1) > 1e-6 ? [{ value: found.radius, name: "largest eigenvalue", class: found.radius > 1 ? "bad" : "good" }] : []),
+      ],
+    }),
+  );
+  say(first, last, measured, found);
+}
+
+function say(first: number, last: number, measured: number, found: Spectrum | null): void {
+  const limit = stabilityLimit(state.method, state.options[state.method.name]);
+  const [words, kind] = judged(found, measured);
+  verdict.textContent = words;
+  verdict.className = `verdict ${kind}`;
+  voice.say(words);
+  numbers.replaceChildren(
+    facts([
+      ["largest eigenvalue", found ? factor(found.radius) : ""],
+      ["measured", first > 0 ? `${factor(measured)} per step, from ${rounded(first)} to ${rounded(last)}` : ""],
+      ["formula", state.method.formula ?? ""],
+      ["stable up to a rate of", limit === null ? "" : limit === 0 ? "0: not even small ones" : limit === Number.POSITIVE_INFINITY ? "any" : rounded(limit, 7)],
+      ["one turn", found?.turn ? `${found.turn.toFixed(2)} steps` : ""],
+      ["gradients", (state.steps * state.method.cost).toLocaleString("en")],
+    ]),
+  );
+}
+
+function judged(found: Spectrum | null, measured: number): [string, string] {
+  if (state.start.every((value, place) => value === game.equilibrium?.[place])) return ["At the equilibrium nobody moves.", ""];
+  if (!found) {
+    if (!Number.isFinite(measured)) return ["The players are thrown beyond all numbers.", "bad"];
+    return [`Over these steps the distance is multiplied by ${factor(measured)} a step.`, measured < 1 ? "good" : "bad"];
+  }
+  const { radius } = found;
+  if (radius > 1 + STABLE) return [`The players move away: in the end each step multiplies their distance by ${factor(radius)}.`, "bad"];
+  if (radius < 1 - STABLE) return [`The players come to the equilibrium: in the end each step multiplies their distance by ${factor(radius)}.`, "good"];
+  return ["The players go round for ever: no step takes them nearer in the end.", ""];
+}
+
+function commandLine(): string {
+  const { method, rate, steps, start } = state;
+  const given = Object.entries(state.options[method.name]).filter(([name, value]) => value !== null && value !== method.options.find((option) => option.name === name)?.default);
+  return [
+    "portable-nn simulate run",
+    `--method ${method.name} --rate ${rate} --start ${start.map((value) => rounded(value)).join(",")} --steps ${steps}`,
+    ...given.map(([name, value]) => `--set ${name}=${value}`),
+  ].join(" ");
+}
+
+// -- controls
+
+const optionFields = h("div", { class: "fields" });
+
+function showOptions(): void {
+  const { method } = state;
+  optionFields.replaceChildren(
+    ...method.options.map((option) => {
+      const now = state.options[method.name][option.name] ?? option.default;
+      const [low, high] = [option.low ?? -1, Math.min(option.high ?? 2, option.whole ? 20 : 2)];
+      const control = slider(`${option.name}: ${option.meaning}`, now ?? state.rate, {
+        low,
+        high,
+        whole: option.whole,
+        least: option.low ?? -1e6,
+        most: option.high ?? 1e6,
+        change: (value) => {
+          state.options[method.name] = { ...state.options[method.name], [option.name]: value };
+          update();
+        },
+      });
+      return control.element;
+    }),
+  );
+}
+
+const method = choice("Method", methods.map(({ name }) => name), state.method.name, (name) => {
+  state.method = byName[name];
+  showOptions();
+  update();
+});
+const rate = slider("Learning rate η", state.rate, {
+  low: Math.min(0.001, state.rate),
+  high: Math.max(2, state.rate),
+  logarithmic: true,
+  least: 1e-9,
+  most: 1e6,
+  change: (value) => {
+    state.rate = value;
+    if (state.method.options.some(({ name, default: usual }) => usual === null && state.options[state.method.name][name] == null)) showOptions();
+    update();
+  },
+});
+const steps = slider("Steps", state.steps, {
+  low: 1,
+  high: Math.max(2000, state.steps),
+  count: 300,
+  logarithmic: true,
+  whole: true,
+  most: mostSteps,
+  change: (value) => {
+    state.steps = value;
+    update();
+  },
+});
+const starts = (["x", "y"] as const).map((name, place) =>
+  slider(`Start ${name}`, state.start[place], {
+    low: -2,
+    high: 2,
+    least: -1e6,
+    most: 1e6,
+    change: (value) => {
+      state.start[place] = value;
+      update();
+    },
+  }),
+);
+
+function moveStart(point: Point): void {
+  state.start = [Number(point[0].toPrecision(3)), Number(point[1].toPrecision(3))];
+  starts.forEach((control, place) => control.set(state.start[place]));
+  update();
+}
+
+const turn = slider("Turn", state.view.turn, { low: -180, high: 180, whole: true, bare: true, change: (value) => look({ turn: value }) });
+const tilt = slider("Tilt", state.view.tilt, { low: LOWEST, high: HIGHEST, whole: true, bare: true, change: (value) => look({ tilt: value }) });
+
+function look(change: Partial<View>): void {
+  Object.assign(state.view, change);
+  turn.set(Math.round(state.view.turn));
+  tilt.set(Math.round(state.view.tilt));
+  redraw();
+}
+const redraw = once(() => drawSurface());
+
+const reset = h("button", { type: "button" }, "As at first");
+reset.addEventListener("click", () => {
+  Object.assign(state, { method: byName[settings.method], rate: settings.rate, steps: settings.steps });
+  for (const { name } of methods) state.options[name] = name === settings.method ? settings.options : {};
+  method.set(settings.method);
+  rate.set(settings.rate);
+  steps.set(settings.steps);
+  moveStart(settings.start);
+  look(VIEW);
+  showOptions();
+});
+
+// -- the pointer: on the surface it turns it, or drags the start; on the plane it drags the start
+
+function pixelOf(event: PointerEvent): [number, number] {
+  const box = canvas.getBoundingClientRect();
+  return [event.clientX - box.left, event.clientY - box.top];
+}
+
+let turning: { x: number; y: number; view: View } | null = null;
+canvas.addEventListener("pointerdown", (event) => {
+  canvas.setPointerCapture(event.pointerId);
+  if (surface.isNearStart(pixelOf(event))) isDragging = true;
+  else turning = { x: event.clientX, y: event.clientY, view: { ...state.view } };
+});
+canvas.addEventListener("pointermove", (event) => {
+  if (isDragging) moveStart(surface.pointAt(pixelOf(event), state.start));
+  else if (turning) {
+    const angle = turning.view.turn + (event.clientX - turning.x) * 0.5;
+    const tilted = turning.view.tilt + (event.clientY - turning.y) * 0.4;
+    look({ turn: ((angle + 540) % 360) - 180, tilt: Math.max(LOWEST, Math.min(HIGHEST, tilted)) });
+  }
+});
+// A finger on the start drags it; elsewhere it may scroll the page.
+canvas.addEventListener("touchstart", (event) => {
+  const box = canvas.getBoundingClientRect();
+  const { clientX, clientY } = event.touches[0];
+  if (surface.isNearStart([clientX - box.left, clientY - box.top])) event.preventDefault();
+}, { passive: false });
+
+function isOnHandle({ clientX, clientY }: { clientX: number; clientY: number }): boolean {
+  const box = (plane.querySelector(".handle") as SVGElement).getBoundingClientRect();
+  return Math.hypot(clientX - box.x - box.width / 2, clientY - box.y - box.height / 2) < NEAR;
+}
+
+plane.addEventListener("touchstart", (event) => {
+  if (isOnHandle(event.touches[0])) event.preventDefault();
+}, { passive: false });
+plane.addEventListener("click", planeMove);
+
+function planeMove(event: MouseEvent): void {
+  const box = (plane.firstElementChild as SVGElement).getBoundingClientRect();
+  const scale = 400 / box.width;
+  moveStart(planePoint((event.clientX - box.left) * scale, (event.clientY - box.top) * scale, reach));
+}
+plane.addEventListener("pointerdown", (event) => {
+  if (event.pointerType === "touch" && !isOnHandle(event)) return; // It may scroll the page.
+  plane.setPointerCapture(event.pointerId);
+  isDragging = true;
+  planeMove(event);
+});
+plane.addEventListener("pointermove", (event) => {
+  if (isDragging) planeMove(event);
+});
+for (const element of [canvas, plane]) {
+  for (const name of ["pointerup", "pointercancel"]) {
+    element.addEventListener(name, () => {
+      turning = null;
+      if (isDragging) {
+        isDragging = false;
+        update();
+      }
+    });
+  }
+}
+
+const KEYS: Readonly<Record<string, Point>> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+plane.addEventListener("keydown", (event) => {
+  const move = KEYS[event.key];
+  if (!move) return;
+  event.preventDefault();
+  const size = event.shiftKey ? 5 * NUDGE : NUDGE;
+  moveStart([state.start[0] + move[0] * size, state.start[1] + move[1] * size]);
+});
+
+// -- the page
+
+function panel(title: string, ...content: (Node | string)[]): HTMLElement {
+  return h("section", { class: "panel stack" }, h("h2", {}, title), ...content);
+}
+
+const hint = (text: string) => h("p", { class: "small muted" }, text);
+
+root().append(
+  h("h1", {}, `Two players on f = ${game.title}`),
+  h("p", { class: "lead" }, "x makes f larger, y makes it smaller, and both follow their own gradients. Turn the surface, drag the start, change how they move, and see why they come to the equilibrium or not."),
+  h("div", { class: "columns" },
+    panel("The surface", h("figure", { class: "picture" }, canvas), h("div", { class: "fields" }, turn.element, tilt.element), hint("Drag the surface to turn it, and the orange start to move it.")),
+    panel("How they move", method.element, about, h("div", { class: "fields" }, rate.element, steps.element, ...starts.map(({ element }) => element)), optionFields, h("div", { class: "row" }, reset))),
+  ...(game.equilibrium ? [panel("What happens", verdict, numbers, ...(isProduct ? [command.element] : []))] : []),
+  h("div", { class: "columns" },
+    panel("From above", plane, hint(`Click, drag or use the arrow keys to move the start.${isProduct ? " The dashed circle is where infinitely small steps stay." : ""}`)),
+    panel("Eigenvalues and the unit circle", circle, matrix, hint("What a step does to the players is a matrix. Its eigenvalues inside of the circle: they come nearer; outside: they move away. Small dots are other learning rates."))),
+  ...(game.equilibrium ? [h("div", { class: "columns" }, panel("Distance from the equilibrium", lengths), panel("Factor of each step", ratios))] : []),
+  ...(contest ? [contest.element] : []),
+  h("footer", {}, "Made by portable-nn simulate run --html. The page computes everything itself and needs no network."),
+  voice.element,
+);
+showOptions();
+update();
+new ResizeObserver(update).observe(canvas);
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

@@ -1,0 +1,259 @@
+// What Python's package sizes computes of convolutions: sizes, the steps of the formula, cells, coverage, spellings.
+
+export type Kind = "conv" | "convt";
+
+/** The options along one axis. */
+export interface Window {
+  kernel: number;
+  stride: number;
+  dilation: number;
+  padBegin: number;
+  padEnd: number;
+  outputPadding: number;
+}
+
+export interface Operation {
+  kind: Kind;
+  windows: Window[];
+  groups: number;
+}
+
+/** One step of the formula. */
+export interface Line {
+  what: string;
+  formula: string;
+  numbers: string;
+  result: number;
+}
+
+/** What one axis of an operation covers: of the input, or of the output of a transposed convolution. */
+export interface Coverage {
+  /** How many windows, or taps, cover each cell. */
+  counts: number[];
+  /** A transposed convolution covers some cells with more taps than others. */
+  uneven: boolean;
+}
+
+export type CellKind = "input" | "unread" | "padding" | "zero" | "ring" | "added";
+
+/** The cells along one axis that a kernel moves over, as sizes/grid.py lays them out. */
+export interface Grid {
+  kinds: CellKind[];
+  /** How many of them the padding of a transposed convolution crops at the begin and at the end. */
+  cut: [number, number];
+  /** The first cell of the kernel for each output cell. */
+  starts: number[];
+  /** The cells that the kernel reads, counted from there. */
+  taps: number[];
+}
+
+export function extent({ kernel, dilation }: Window): number {
+  return dilation * (kernel - 1) + 1;
+}
+
+/** The output size along one axis; below 1 where the options do not fit the input. */
+export function outputSize(kind: Kind, window: Window, size: number): number {
+  const pads = window.padBegin + window.padEnd;
+  if (kind === "convt") return window.stride * (size - 1) + extent(window) + window.outputPadding - pads;
+  return Math.floor((size + pads - extent(window)) / window.stride) + 1;
+}
+
+/** Why the options do not fit, in a sentence; empty where they do. */
+export function fault(kind: Kind, window: Window, size: number): string {
+  const { stride, dilation, outputPadding } = window;
+  if (kind === "convt" && outputPadding >= Math.max(stride, dilation)) {
+    return `The output padding must be smaller than the stride (${stride}) or the dilation (${dilation}), not ${outputPadding}.`;
+  }
+  if (outputSize(kind, window, size) >= 1) return "";
+  if (kind === "convt") return "The padding takes away the whole output.";
+  const padded = size + window.padBegin + window.padEnd;
+  return `The kernel spans ${extent(window)} cells, but the input has only ${padded}${padded > size ? ", padding included" : ""}.`;
+}
+
+function line(what: string, formula: string, result: number, values: Record<string, number>): Line {
+  return { what, formula, numbers: formula.replace(/[a-z_]+/g, (name) => String(values[name] ?? name)), result };
+}
+
+/** The steps from the size of the input to that of the output, along one axis. */
+export function explain(kind: Kind, window: Window, size: number): Line[] {
+  const { kernel, stride, dilation, padBegin: begin, padEnd: end } = window;
+  const span = extent(window);
+  const first = line("span of the kernel", "dilation * (kernel - 1) + 1", span, { kernel, dilation });
+  if (kind === "conv") {
+    const padded = size + begin + end;
+    const room = padded - span;
+    const steps = Math.floor(room / stride);
+    return [
+      first,
+      line("padded input", "begin + input + end", padded, { begin, input: size, end }),
+      line("room to move", "padded - span", room, { padded, span }),
+      line("steps, rounded down", "floor(room / stride)", steps, { room, stride }),
+      line("left over at the end", "room mod stride", room % stride, { room, stride }),
+      line("output", "steps + 1", steps + 1, { steps }),
+    ];
+  }
+  const grid = stride * (size - 1) + 1;
+  const ringed = grid + 2 * (span - 1);
+  const left = ringed - begin - end;
+  const added = window.outputPadding;
+  return [
+    first,
+    line("grid: the input cells, stride apart", "stride * (input - 1) + 1", grid, { stride, input: size }),
+    line("span - 1 rings added around it", "grid + 2 * (span - 1)", ringed, { grid, span }),
+    line("padding: rings taken away", "grid - begin - end", left, { grid: ringed, begin, end }),
+    ...(added
+      ? [
+          line("output_padding: added at the end", "grid + output_padding", left + added, {
+            grid: left,
+            output_padding: added,
+          }),
+        ]
+      : []),
+    line("output: positions, moved by 1", "grid - span + 1", left + added - span + 1, { grid: left + added, span }),
+  ];
+}
+
+export function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}
+
+/** What an operation covers along one axis. */
+export function coverage(kind: Kind, window: Window, size: number): Coverage {
+  const { kernel, stride, dilation, padBegin } = window;
+  const outputs = outputSize(kind, window, size);
+  const [positions, cells] = kind === "convt" ? [size, outputs] : [outputs, size];
+  const counts = new Array<number>(cells).fill(0);
+  for (let position = 0; position < positions; position++) {
+    for (let tap = 0; tap < kernel; tap++) {
+      const cell = position * stride + tap * dilation - padBegin;
+      if (cell >= 0 && cell < cells) counts[cell]++;
+    }
+  }
+  const rhythm = gcd(stride, dilation) > 1 || kernel % stride > 0;
+  return { counts, uneven: kind === "convt" && positions > 1 && rhythm };
+}
+
+/** The cells along one axis that the kernel moves over. */
+export function grid(kind: Kind, window: Window, size: number): Grid {
+  const { stride, dilation, kernel, padBegin, padEnd, outputPadding } = window;
+  const outputs = outputSize(kind, window, size);
+  const taps = Array.from({ length: kernel }, (_, tap) => tap * dilation);
+  const repeat = (cell: CellKind, count: number) => new Array<CellKind>(count).fill(cell);
+  if (kind === "conv") {
+    const read = coverage(kind, window, size).counts.map<CellKind>((count) => (count ? "input" : "unread"));
+    const kinds = [...repeat("padding", padBegin), ...read, ...repeat("padding", padEnd)];
+    return { kinds, cut: [0, 0], starts: Array.from({ length: outputs }, (_, place) => place * stride), taps };
+  }
+  const ring = repeat("ring", extent(window) - 1);
+  const spread = Array.from({ length: stride * (size - 1) + 1 }, (_, cell): CellKind =>
+    cell % stride ? "zero" : "input",
+  );
+  return {
+    kinds: [...ring, ...spread, ...ring, ...repeat("added", outputPadding)],
+    cut: [padBegin, padEnd],
+    starts: Array.from({ length: outputs }, (_, place) => padBegin + place),
+    taps,
+  };
+}
+
+/** One number where all are equal, else a tuple. */
+function one(values: number[]): string {
+  return values.every((value) => value === values[0]) ? String(values[0]) : `(${values.join(", ")})`;
+}
+
+function list(values: number[]): string {
+  return `[${values.join(", ")}]`;
+}
+
+/** The ONNX operator and its attributes, as sizes.onnx_text writes them. */
+export function onnxText({ kind, windows, groups }: Operation): string {
+  const dilations = windows.map((window) => window.dilation);
+  const added = windows.map((window) => window.outputPadding);
+  const attributes = [
+    `kernel_shape=${list(windows.map((window) => window.kernel))}`,
+    `strides=${list(windows.map((window) => window.stride))}`,
+    `pads=${list([...windows.map((window) => window.padBegin), ...windows.map((window) => window.padEnd)])}`,
+    ...(dilations.some((dilation) => dilation > 1) ? [`dilations=${list(dilations)}`] : []),
+    ...(added.some((extra) => extra > 0) ? [`output_padding=${list(added)}`] : []),
+    ...(groups > 1 ? [`group=${groups}`] : []),
+  ];
+  return `${kind === "conv" ? "Conv" : "ConvTranspose"}(${attributes.join(", ")})`;
+}
+
+function torchLayer(operation: Operation, channels: string, padding: number[], added: number[] = [0]): string {
+  const { kind, windows, groups } = operation;
+  const options = [
+    ["stride", one(windows.map((window) => window.stride)), "1"],
+    ["padding", one(padding), "0"],
+    ["output_padding", one(added), "0"],
+    ["dilation", one(windows.map((window) => window.dilation)), "1"],
+    ["groups", String(groups), "1"],
+  ];
+  const given = options.filter(([, value, usual]) => value !== usual).map(([name, value]) => `${name}=${value}`);
+  const kernel = `kernel_size=${one(windows.map((window) => window.kernel))}`;
+  const name = kind === "conv" ? "Conv" : "ConvTranspose";
+  return `torch.nn.${name}${windows.length}d(${[channels, kernel, ...given].join(", ")})`;
+}
+
+/** A module that pads, or crops where a pad is negative; PyTorch lists the last axis first. */
+function torchPad(pads: [number, number][]): string {
+  const numbers = [...pads].reverse().flat().join(", ");
+  return `torch.nn.ZeroPad${pads.length}d((${numbers}))`;
+}
+
+/** The PyTorch module that computes the same, as sizes.torch_text writes it; null where PyTorch has none. */
+export function torchText(operation: Operation, inputs: number, outputs: number): string | null {
+  const { kind, windows } = operation;
+  const channels = `${inputs}, ${outputs}`;
+  const pads = windows.map((window): [number, number] => [window.padBegin, window.padEnd]);
+  if (kind === "conv") {
+    const alike = pads.every(([begin, end]) => begin === end);
+    const layer = torchLayer(operation, channels, pads.map(([begin]) => (alike ? begin : 0)));
+    return alike ? layer : `torch.nn.Sequential(${torchPad(pads)}, ${layer})`;
+  }
+  const limits = windows.map((window) => Math.max(window.stride, window.dilation));
+  const fits = (added: number[]) => added.every((extra, axis) => extra >= 0 && extra < limits[axis]);
+  // Cropping one cell more at the end is one cell less of output padding.
+  const shifted = windows.map((window) => window.outputPadding + window.padBegin - window.padEnd);
+  if (fits(shifted)) return torchLayer(operation, channels, pads.map(([begin]) => begin), shifted);
+  const added = windows.map((window) => window.outputPadding);
+  if (!fits(added)) return null;
+  const both = pads.map(([begin, end]) => Math.min(begin, end));
+  const cut = pads.map(([begin, end], axis): [number, number] => [both[axis] - begin, both[axis] - end]);
+  return `torch.nn.Sequential(${torchLayer(operation, channels, both, added)}, ${torchPad(cut)})`;
+}
+
+/** Positions in words: "column 5", "columns 1, 2 and 7", "columns 3 to 9", "columns 1, 3, 5, ... 27". */
+function cellsText(cells: number[], plural: string): string {
+  if (cells.length === 1) return `${plural.replace(/s$/, "")} ${cells[0]}`;
+  const last = cells[cells.length - 1];
+  if (cells.length > 2 && last - cells[0] === cells.length - 1) return `${plural} ${cells[0]} to ${last}`;
+  if (cells.length > 4) return `${plural} ${cells.slice(0, 3).join(", ")}, ... ${last}`;
+  return `${plural} ${cells.slice(0, -1).join(", ")} and ${last}`;
+}
+
+/** The cells that are not covered, in words, as sizes.Coverage.words says them; empty where all are. */
+export function uncoveredText({ counts }: Coverage, plural: string): string {
+  const total = counts.length;
+  const uncovered = counts.flatMap((count, cell) => (count ? [] : [cell]));
+  if (uncovered.length === total) return `all ${total} ${plural}`;
+  const first = counts.findIndex((count) => count > 0);
+  const end = counts.findLastIndex((count) => count > 0) + 1;
+  const edge = (cells: number[], where: string) => {
+    if (!cells.length) return [];
+    return [`${cellsText(cells, plural)} (${where}${cells.length > 1 ? ` ${cells.length}` : ""} of ${total})`];
+  };
+  const holes = uncovered.filter((cell) => cell >= first && cell < end);
+  return [
+    ...edge(uncovered.filter((cell) => cell < first), "the first"),
+    ...(holes.length ? [`${cellsText(holes, plural)} (inside, ${holes.length} of ${total})`] : []),
+    ...edge(uncovered.filter((cell) => cell >= end), "the last"),
+  ].join(", ");
+}
+
+/** Why a transposed convolution covers cells unevenly. */
+export function unevenText({ kernel, stride, dilation }: Window): string {
+  const common = gcd(stride, dilation);
+  if (common > 1) return `stride ${stride} and dilation ${dilation} are both multiples of ${common}`;
+  return `kernel ${kernel} is no multiple of stride ${stride}`;
+}

@@ -1,0 +1,455 @@
+// The page of a convolution: `portable-nn size conv --html page.html`.
+
+import { type Board, boardPicture, cellAt, type Kind as CellKind, kindsOf, kindsOn, nearest, place, type Position } from "./lessons/board";
+import { choice, copyable, facts, once, slider, type Slider, speaker, tick } from "./lessons/controls";
+import {
+  coverage,
+  explain,
+  extent,
+  fault,
+  type Grid,
+  grid,
+  type Kind,
+  type Line,
+  onnxText,
+  outputSize,
+  torchText,
+  uncoveredText,
+  unevenText,
+  type Window,
+} from "./lessons/sizes";
+import { data, h, root } from "./shared/dom";
+
+interface Data {
+  kind: Kind;
+  sizes: number[];
+  windows: Window[];
+  groups: number;
+  channels: [number, number];
+  names: Record<Kind, string>;
+  mostCells: number;
+}
+
+const given = data<Data>();
+/** How long the kernel stands at a place while it moves by itself, in milliseconds. */
+const PAUSE = 450;
+const ONE: Grid = { kinds: ["input"], cut: [0, 0], starts: [0], taps: [0] };
+
+type Field = keyof Window | "size";
+
+/** The controls of an axis: the name, and the range of the slider; a number beside it may be larger. */
+const FIELDS: readonly [Field, string, number, number][] = [
+  ["size", "Input size", 1, 20],
+  ["kernel", "Kernel", 1, 9],
+  ["stride", "Stride", 1, 6],
+  ["padBegin", "Padding", 0, 6],
+  ["padEnd", "Padding at the end", 0, 6],
+  ["dilation", "Dilation", 1, 5],
+  ["outputPadding", "Output padding", 0, 5],
+];
+const MOST = 1000;
+
+type Axis = Record<Field, number>;
+
+function firstState() {
+  const axes = given.sizes.map((size, axis): Axis => ({ size, ...given.windows[axis] }));
+  const [first, second = first] = axes;
+  return {
+    kind: given.kind,
+    axes: given.sizes.length,
+    both: [{ ...first }, { ...second }] as [Axis, Axis],
+    alike: JSON.stringify(first) === JSON.stringify(second),
+    symmetric: axes.every(({ padBegin, padEnd }) => padBegin === padEnd),
+    groups: given.groups,
+    channels: [...given.channels] as [number, number],
+    counting: given.kind === "convt",
+    at: { row: 0, column: 0 } as Position,
+  };
+}
+
+let state = firstState();
+
+/** The axes that there are, rows first. */
+function shown(): Axis[] {
+  return state.both.slice(0, state.axes);
+}
+
+function names(): string[] {
+  return state.axes === 2 ? ["rows", "columns"] : ["cells"];
+}
+
+const by = (values: number[]) => values.join(" × ");
+
+// -- what is shown
+
+const answer = h("p", { class: "answer" });
+const warning = h("p", { class: "verdict bad", role: "status" });
+const boards = h("div", { class: "boards", tabindex: 0, role: "application", "aria-roledescription": "movable kernel" });
+const place_ = h("p", { class: "where" });
+const legend = h("ul", { class: "legend" });
+const notes = h("div");
+const steps = h("div", { class: "stack" });
+const weights = h("div");
+const torch = copyable("PyTorch");
+const onnx = copyable("ONNX");
+const command = copyable("On the command line");
+const voice = speaker();
+
+let grids: [Grid, Grid] = [ONE, ONE];
+let pictures: [SVGSVGElement, SVGSVGElement] | null = null;
+
+const update = once(() => {
+  const axes = shown();
+  const faults = axes.map((axis, number) => {
+    const said = fault(state.kind, axis, axis.size);
+    return said && `${state.axes === 2 && !state.alike ? `${names()[number] === "rows" ? "Rows" : "Columns"}: ` : ""}${said}`;
+  });
+  const fits = faults.every((said) => !said);
+  const outputs = axes.map((axis) => outputSize(state.kind, axis, axis.size));
+  warning.textContent = [...new Set(faults.filter(Boolean))].join(" ");
+  answer.textContent = fits ? `${by(axes.map(({ size }) => size))} → ${by(outputs)}` : "No output";
+  voice.say(fits ? `The output is ${by(outputs)}` : warning.textContent);
+  drawBoards(fits, outputs);
+  notes.replaceChildren(...(fits ? remarks() : []));
+  steps.replaceChildren(...(fits ? formulas() : []));
+  spell(fits);
+});
+
+function drawBoards(fits: boolean, outputs: number[]): void {
+  pictures = null;
+  place_.textContent = "";
+  legend.replaceChildren();
+  play.disabled = !fits;
+  if (!fits) {
+    boards.replaceChildren();
+    return;
+  }
+  const axes = shown();
+  const sides = axes.map((axis) => grid(state.kind, axis, axis.size));
+  const longest = Math.max(...sides.map(({ kinds }) => kinds.length), ...outputs);
+  if (longest > given.mostCells) {
+    boards.replaceChildren(h("p", { class: "muted" }, `A side of ${longest} cells is too long to draw: at most ${given.mostCells}.`));
+    play.disabled = true;
+    return;
+  }
+  grids = sides.length === 2 ? [sides[0], sides[1]] : [ONE, sides[0]];
+  const covered = axes.map((axis) => coverage(state.kind, axis, axis.size).counts);
+  const [down, across] = covered.length === 2 ? covered : [[1], covered[0]];
+  const isTransposed = state.kind === "convt";
+  const [rows, columns] = grids;
+  const moved: Board = {
+    rows: kindsOf(rows),
+    columns: kindsOf(columns),
+    counts: (row, column) => {
+      if (isTransposed || !state.counting) return null;
+      const cells = [row - (axes.length === 2 ? axes[0].padBegin : 0), column - axes[axes.length - 1].padBegin];
+      return (down[cells[0]] ?? 0) * (across[cells[1]] ?? 0) || (down[cells[0]] === undefined || across[cells[1]] === undefined ? null : 0);
+    },
+  };
+  const output = (counts: number[]) => counts.map((count): CellKind => (isTransposed && !count ? "unread" : "output"));
+  const made: Board = {
+    rows: output(isTransposed ? down : rows.starts.map(() => 1)),
+    columns: output(isTransposed ? across : columns.starts.map(() => 1)),
+    counts: (row, column) => (isTransposed && state.counting ? down[row] * across[column] : null),
+  };
+  const padded = by(sides.map(({ kinds }) => kinds.length));
+  const inputs = by(axes.map(({ size }) => size));
+  const spread = isTransposed ? `Input ${inputs}, spread out to ${padded}` : padded === inputs ? `Input ${inputs}` : `Input ${inputs}, with padding ${padded}`;
+  pictures = [boardPicture(moved, spread), boardPicture(made, `Output ${by(outputs)}`)];
+  boards.replaceChildren(
+    h("figure", {}, h("figcaption", {}, spread), pictures[0]),
+    h("figure", {}, h("figcaption", {}, `Output ${by(outputs)}`), pictures[1]),
+  );
+  legend.replaceChildren(...entries([...new Set([...kindsOn(moved), ...kindsOn(made)])]));
+  move(state.at);
+}
+
+function entries(kinds: CellKind[]): HTMLElement[] {
+  const isTransposed = state.kind === "convt";
+  const words: Record<CellKind, string> = {
+    input: "input",
+    output: "output",
+    unread: isTransposed ? "the bias alone: no tap lands there" : "never read",
+    zero: "zeros put between",
+    padding: "padding: zeros",
+    ring: "rings of zeros around",
+    added: "output padding: zeros at the end",
+    cut: "taken away by the padding",
+  };
+  const rows = kinds.map((kind): [string, string] => [`cell ${kind}`, words[kind]]);
+  return [...rows, ["tap", "what the kernel reads"] as const, ["now", "what it makes there"] as const].map(([kind, text]) =>
+    h("li", {}, sample(kind), text),
+  );
+}
+
+function sample(kind: string): SVGSVGElement {
+  const picture = boardPicture({ rows: ["input"], columns: ["input"], counts: () => null }, "");
+  picture.setAttribute("aria-hidden", "true");
+  picture.removeAttribute("role");
+  picture.setAttribute("class", "sample");
+  const cell = picture.querySelector("rect") as SVGRectElement;
+  cell.setAttribute("class", kind);
+  if (kind === "cell unread") cell.after(Object.assign(cell.cloneNode() as SVGRectElement)), cell.nextElementSibling?.setAttribute("class", "striped");
+  return picture;
+}
+
+/** Puts the kernel to a place, or as near to it as there is one. */
+function move({ row, column }: Position): void {
+  if (!pictures) return;
+  const clamp = (value: number, { starts }: Grid) => Math.max(0, Math.min(starts.length - 1, value));
+  state.at = { row: clamp(row, grids[0]), column: clamp(column, grids[1]) };
+  place(pictures[0], pictures[1], grids, state.at);
+  const cell = state.axes === 2 ? `(${state.at.row}, ${state.at.column})` : String(state.at.column);
+  const reads = shown().map((axis, number) => {
+    const position = number === state.axes - 1 ? state.at.column : state.at.row;
+    return { axis, position, name: names()[number] };
+  });
+  const words = reads.map(({ axis, position, name }) => {
+    const cells = read(axis, position);
+    if (!cells.length) return `no ${name}`;
+    return `${cells.length === 1 ? name.replace(/s$/, "") : name} ${cells.join(", ")}`;
+  });
+  place_.textContent = `Output cell ${cell} reads input ${words.join(" and ")}.`;
+  boards.setAttribute("aria-label", `Kernel at output cell ${cell}. Arrow keys move it.`);
+  voice.say(place_.textContent);
+}
+
+/** The input cells that make an output cell, along one axis. */
+function read(axis: Axis, position: number): number[] {
+  const taps = Array.from({ length: axis.kernel }, (_, tap) => tap * axis.dilation);
+  if (state.kind === "conv") {
+    return taps.map((tap) => position * axis.stride + tap - axis.padBegin).filter((cell) => cell >= 0 && cell < axis.size);
+  }
+  const cells = taps.map((tap) => (position + axis.padBegin - tap) / axis.stride);
+  return cells.filter((cell) => Number.isInteger(cell) && cell >= 0 && cell < axis.size).reverse();
+}
+
+function remarks(): HTMLElement[] {
+  const covered = shown().map((axis) => ({ axis, found: coverage(state.kind, axis, axis.size) }));
+  const words = covered.map(({ found }, number) => uncoveredText(found, names()[number])).filter(Boolean);
+  const uneven = [...new Set(covered.filter(({ found }) => found.uneven).map(({ axis }) => unevenText(axis)))];
+  const what = state.kind === "convt" ? "No tap lands on these cells of the output, which hold the bias alone" : "Never read";
+  const said = [
+    ...(words.length ? [`${what}: ${words.join("; ")}.`] : []),
+    ...(uneven.length ? [`Uneven overlap, which risks checkerboard patterns: ${uneven.join("; ")}.`] : []),
+  ];
+  if (said.length) return said.map((text) => h("p", { class: "bad" }, text));
+  return [h("p", { class: "good" }, state.kind === "convt" ? "Every cell of the output has equally many taps, away from the edges." : "Every cell of the input is read.")];
+}
+
+function formulas(): HTMLElement[] {
+  const axes = shown().map((axis) => explain(state.kind, axis, axis.size));
+  const same = JSON.stringify(axes[0]) === JSON.stringify(axes[axes.length - 1]);
+  const tables = same ? [axes[0]] : axes;
+  return tables.map((lines, number) => {
+    const title = state.axes === 1 ? "Cells" : same ? "Rows and columns" : ["Rows", "Columns"][number];
+    return h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": `The formula: ${title}` }, formulaTable(title, lines));
+  });
+}
+
+function formulaTable(title: string, lines: Line[]): HTMLElement {
+  const head = ["step", "formula", "numbers", "result"].map((text, place) => h("th", { scope: "col", class: place === 3 ? "number" : "" }, text));
+  const rows = lines.map((line) =>
+    h("tr", {}, h("td", {}, line.what), h("td", {}, h("code", {}, line.formula)), h("td", {}, h("code", {}, line.numbers)), h("td", { class: "number" }, String(line.result))),
+  );
+  return h("table", {}, h("caption", {}, title), h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows));
+}
+
+function spell(fits: boolean): void {
+  const operation = { kind: state.kind, windows: shown(), groups: state.groups };
+  const [inputs, outputs] = state.channels;
+  const wrong = state.channels.find((channels) => channels % state.groups);
+  torch.set(!fits ? "–" : wrong ? `${state.groups} groups do not divide ${wrong} channels` : (torchText(operation, inputs, outputs) ?? "PyTorch has no such layer"));
+  onnx.set(fits ? onnxText(operation) : "–");
+  command.set(commandLine());
+  const kernel = shown().map((axis) => axis.kernel);
+  const shape = state.kind === "conv" ? [outputs, inputs / state.groups, ...kernel] : [inputs, outputs / state.groups, ...kernel];
+  weights.replaceChildren(
+    facts([
+      ["weights", wrong ? "" : `${by(shape)} = ${shape.reduce((a, b) => a * b).toLocaleString("en")}, and ${outputs.toLocaleString("en")} of the bias`],
+      ["the kernel spans", by(shown().map(extent))],
+    ]),
+  );
+}
+
+function commandLine(): string {
+  const axes = shown();
+  const one = (values: (number | string)[]) => (values.every((value) => value === values[0]) ? String(values[0]) : values.join("x"));
+  const pads = axes.map(({ padBegin, padEnd }) => (padBegin === padEnd ? String(padBegin) : `${padBegin}:${padEnd}`));
+  const options: [string, string, string][] = [
+    ["in", one(axes.map(({ size }) => size)), ""],
+    ["kernel", one(axes.map(({ kernel }) => kernel)), ""],
+    ["stride", one(axes.map(({ stride }) => stride)), "1"],
+    ["padding", one(pads), "0"],
+    ["dilation", one(axes.map(({ dilation }) => dilation)), "1"],
+    ...(state.kind === "convt" ? [["output-padding", one(axes.map(({ outputPadding }) => outputPadding)), "0"] as [string, string, string]] : []),
+    ["groups", String(state.groups), "1"],
+    ["in-channels", String(state.channels[0]), String(state.groups)],
+    ["out-channels", String(state.channels[1]), String(state.groups)],
+    ["axes", String(state.axes), "2"],
+  ];
+  const written = options.filter(([, value, usual]) => value !== usual).map(([name, value]) => `--${name} ${value}`);
+  return `portable-nn size ${state.kind} ${written.join(" ")}`;
+}
+
+// -- controls
+
+const controls = h("div", { class: "stack" });
+
+function showControls(): void {
+  const alike = state.alike || state.axes === 1;
+  const parts = (alike ? [0] : [0, 1]).map((axis) => {
+    const fields = FIELDS.filter(([name]) => (name !== "outputPadding" || state.kind === "convt") && (name !== "padEnd" || !state.symmetric));
+    const elements = fields.map(([name, title, low, high]) => axisSlider(axis, name, name === "padBegin" && !state.symmetric ? "Padding at the begin" : title, low, high).element);
+    const title = alike ? "" : ["Rows", "Columns"][axis];
+    return h("fieldset", { class: "axis-fields" }, h("legend", { class: title ? "" : "hidden-text" }, title || "Options"), h("div", { class: "fields" }, ...elements));
+  });
+  controls.replaceChildren(...parts);
+}
+
+function axisSlider(axis: number, name: Field, title: string, low: number, high: number): Slider {
+  const now = state.both[axis][name];
+  return slider(title, now, {
+    low,
+    high: Math.max(high, Math.min(now, MOST)),
+    whole: true,
+    most: MOST,
+    change: (value) => {
+      const targets = state.alike || state.axes === 1 ? state.both : [state.both[axis]];
+      for (const target of targets) {
+        target[name] = value;
+        if (name === "padBegin" && state.symmetric) target.padEnd = value;
+      }
+      update();
+    },
+  });
+}
+
+const kinds = Object.keys(given.names).filter((kind): kind is Kind => kind === "conv" || kind === "convt");
+const kind = choice("Operation", kinds, state.kind, (value) => {
+  state.kind = value as Kind;
+  state.counting = value === "convt";
+  if (value === "conv") for (const axis of state.both) axis.outputPadding = 0;
+  rebuild();
+});
+const axes = choice("Axes", ["1", "2"], String(state.axes), (value) => {
+  state.axes = Number(value);
+  rebuild();
+});
+
+const toggles = h("div", { class: "row" });
+const channelFields = h("div", { class: "fields" });
+
+function rebuild(): void {
+  kind.set(state.kind);
+  axes.set(String(state.axes));
+  const alike = tick("Rows and columns alike", state.alike, (ticked) => {
+    state.alike = ticked;
+    if (ticked) state.both[1] = { ...state.both[0] };
+    rebuild();
+  });
+  const symmetric = tick("Padding alike at both ends", state.symmetric, (ticked) => {
+    state.symmetric = ticked;
+    if (ticked) for (const axis of state.both) axis.padEnd = axis.padBegin;
+    rebuild();
+  });
+  toggles.replaceChildren(...(state.axes === 2 ? [alike] : []), symmetric);
+  const counts = [
+    ["Groups", state.groups, (value: number) => (state.groups = value)],
+    ["Input channels", state.channels[0], (value: number) => (state.channels[0] = value)],
+    ["Output channels", state.channels[1], (value: number) => (state.channels[1] = value)],
+  ] as const;
+  channelFields.replaceChildren(
+    ...counts.map(([name, value, set]) =>
+      slider(name, value, { low: 1, high: Math.max(16, Math.min(value, MOST)), most: 100_000, whole: true, change: (found) => { set(found); update(); } }).element,
+    ),
+  );
+  counting.replaceChildren(
+    tick(state.kind === "convt" ? "How many taps land on each cell" : "How often each cell is read", state.counting, (ticked) => {
+      state.counting = ticked;
+      update();
+    }),
+  );
+  showControls();
+  update();
+}
+
+const counting = h("span");
+const play = h("button", { type: "button", class: "main" }, "Move the kernel");
+let playing = 0;
+
+function stop(): void {
+  window.clearInterval(playing);
+  playing = 0;
+  play.textContent = "Move the kernel";
+}
+
+play.addEventListener("click", () => {
+  if (playing) {
+    stop();
+    return;
+  }
+  play.textContent = "Stop";
+  move({ row: 0, column: 0 });
+  playing = window.setInterval(() => {
+    const [rows, columns] = grids.map(({ starts }) => starts.length);
+    const next = state.at.row * columns + state.at.column + 1;
+    if (next >= rows * columns || !pictures) stop();
+    else move({ row: Math.floor(next / columns), column: next % columns });
+  }, PAUSE);
+});
+
+const reset = h("button", { type: "button" }, "As at first");
+reset.addEventListener("click", () => {
+  stop();
+  state = firstState();
+  rebuild();
+});
+
+const KEYS: Readonly<Record<string, readonly [number, number]>> = {
+  ArrowLeft: [0, -1],
+  ArrowRight: [0, 1],
+  ArrowUp: [-1, 0],
+  ArrowDown: [1, 0],
+  Home: [-MOST, -MOST],
+  End: [MOST, MOST],
+};
+boards.addEventListener("keydown", (event) => {
+  const step = KEYS[event.key];
+  if (!step) return;
+  event.preventDefault();
+  stop();
+  move({ row: state.at.row + step[0], column: state.at.column + step[1] });
+});
+for (const name of ["pointerdown", "pointermove"] as const) {
+  boards.addEventListener(name, (event) => {
+    if (!pictures || (event.pointerType !== "mouse" && name === "pointermove" && !event.pressure)) return;
+    const [moved, made] = pictures;
+    const [rows, columns] = grids;
+    const onOutput = cellAt(made, event, rows.starts.length, columns.starts.length);
+    const onInput = cellAt(moved, event, rows.kinds.length, columns.kinds.length);
+    if (!onOutput && !onInput) return;
+    stop();
+    if (onOutput) move(onOutput);
+    else if (onInput) move({ row: nearest(rows, onInput.row), column: nearest(columns, onInput.column) });
+  });
+}
+
+// -- the page
+
+function panel(title: string, ...content: (Node | string)[]): HTMLElement {
+  return h("section", { class: "panel stack" }, h("h2", {}, title), ...content);
+}
+
+root().append(
+  h("h1", {}, "What a convolution reads and makes"),
+  h("p", { class: "lead" }, "Move the kernel with the mouse, a finger or the arrow keys. Change any option and see which cells are read, and what size comes out."),
+  h("section", { class: "panel stack", "aria-label": "The cells" }, answer, warning, boards, place_, h("div", { class: "row" }, play, counting), legend),
+  h("div", { class: "columns" },
+    panel("Options", h("div", { class: "fields" }, kind.element, axes.element), toggles, controls, channelFields, h("div", { class: "row" }, reset)),
+    panel("What comes out", notes, torch.element, onnx.element, command.element, weights)),
+  panel("The formula, step by step", steps),
+  h("footer", {}, "Made by portable-nn size conv --html. The page computes everything itself and needs no network."),
+  voice.element,
+);
+rebuild();

@@ -1,0 +1,134 @@
+// The lessons in a browser, used by mouse and keys: what they say at each moment.
+const { browse, violations } = require("./browser.cjs");
+
+const [name, gameFile, sizeFile] = process.argv.slice(2);
+
+/** The value beside a name in a list of facts. */
+const fact = (page, name) => page.locator(`dt:text-is("${name}") + dd`).textContent();
+const number = (page, name) => page.getByLabel(name, { exact: true });
+/** After the page has drawn what was asked for. */
+const drawn = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+
+async function state(page) {
+  await drawn(page);
+  return {
+    verdict: await page.locator("p.verdict").textContent(),
+    radius: await fact(page, "largest eigenvalue"),
+    measured: await fact(page, "measured"),
+    start: [await number(page, "Start x, as a number").inputValue(), await number(page, "Start y, as a number").inputValue()].map(Number),
+    rate: Number(await number(page, "Learning rate η, as a number").inputValue()),
+    turn: await page.getByLabel("Turn").inputValue(),
+    path: await page.locator(".plane .line.path").getAttribute("d"),
+  };
+}
+
+async function drag(page, from, to) {
+  await page.mouse.move(...from);
+  await page.mouse.down();
+  await page.mouse.move((from[0] + to[0]) / 2, (from[1] + to[1]) / 2);
+  await page.mouse.move(...to);
+  await page.mouse.up();
+}
+
+async function game(open) {
+  const page = await open(gameFile);
+  const found = { first: await state(page) };
+  await page.locator("[aria-roledescription='movable start']").scrollIntoViewIfNeeded();
+  const box = await page.locator(".plane .handle").boundingBox();
+  const middle = [box.x + box.width / 2, box.y + box.height / 2];
+  await drag(page, middle, [middle[0] + 40, middle[1] + 30]);
+  found.dragged = await state(page);
+  await page.locator("[aria-roledescription='movable start']").focus();
+  await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press("Shift+ArrowUp");
+  found.keys = await state(page);
+  const canvas = page.locator("canvas");
+  await canvas.scrollIntoViewIfNeeded();
+  const area = await canvas.boundingBox();
+  await drag(page, [area.x + 20, area.y + 20], [area.x + 120, area.y + 40]);
+  found.turned = await state(page);
+  await page.getByLabel("Learning rate η", { exact: true }).focus();
+  await page.keyboard.press("ArrowRight");
+  found.faster = await state(page);
+  await page.getByLabel("Method", { exact: true }).selectOption("extragradient");
+  await number(page, "Learning rate η, as a number").fill("0.3");
+  await number(page, "gamma: extrapolation step size; by default the learning rate, as a number").fill("0.5");
+  found.extragradient = await state(page);
+  await page.getByLabel("Method", { exact: true }).selectOption("adam");
+  await drawn(page);
+  found.adam = await page.locator("p.verdict").textContent();
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  await number(page, "Gradients so far, as a number").fill("100");
+  await page.getByRole("button", { name: "Start the race" }).click();
+  await drawn(page);
+  found.race = await page.locator("tbody tr").filter({ has: page.locator(".swatch") }).evaluateAll((rows) =>
+    rows.map((row) => [...row.children].map((cell) => cell.textContent)));
+  await page.getByRole("button", { name: "As at first" }).click();
+  found.again = await state(page);
+  found.violations = await violations(page);
+  return found;
+}
+
+async function cells(page) {
+  await drawn(page);
+  return {
+    answer: (await page.locator("p.answer").textContent()).replaceAll("×", "x"),
+    where: await page.locator("p.where").textContent(),
+    warning: await page.locator("p[role='status']").textContent(),
+    torch: await page.getByRole("group", { name: "PyTorch" }).textContent(),
+    onnx: await page.getByRole("group", { name: "ONNX" }).textContent(),
+    command: await page.getByRole("group", { name: "On the command line" }).textContent(),
+    counts: await page.locator(".count").allTextContents(),
+    kernel: await page.locator(".kernel").evaluateAll((found) => found.map((one) => [one.getAttribute("x"), one.getAttribute("y")].join())),
+  };
+}
+
+async function size(open) {
+  const page = await open(sizeFile);
+  const found = { first: await cells(page) };
+  await page.locator(".boards").focus();
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("ArrowDown");
+  found.keys = await cells(page);
+  await page.keyboard.press("End");
+  found.end = await cells(page);
+  const box = await page.locator(".board").nth(1).boundingBox();
+  await page.mouse.move(box.x + box.width * 0.4, box.y + box.height * 0.6);
+  found.mouse = await cells(page);
+  await page.getByLabel("Kernel", { exact: true }).focus();
+  await page.keyboard.press("ArrowRight");
+  found.kernel = await cells(page);
+  await number(page, "Padding, as a number").fill("9");
+  found.fault = await cells(page);
+  await number(page, "Padding, as a number").fill("0");
+  await page.getByLabel("Padding alike at both ends").uncheck();
+  await number(page, "Padding at the end, as a number").fill("1");
+  await number(page, "Groups, as a number").fill("2");
+  await number(page, "Input channels, as a number").fill("4");
+  await number(page, "Output channels, as a number").fill("6");
+  found.groups = await cells(page);
+  await number(page, "Input size, as a number").fill("60");
+  found.large = await cells(page);
+  await page.getByRole("button", { name: "As at first" }).click();
+  await page.getByLabel("Operation").selectOption("conv");
+  await page.getByLabel("How often each cell is read").check();
+  found.conv = await cells(page);
+  found.violations = await violations(page);
+  return found;
+}
+
+async function looks(open) {
+  const found = [];
+  for (const file of [gameFile, sizeFile]) {
+    for (const dark of [false, true]) {
+      const page = await open(file, { width: 390, height: 844, touch: true, dark });
+      await drawn(page);
+      found.push(...(await violations(page)));
+      const width = await page.evaluate(() => document.documentElement.scrollWidth);
+      if (width > 390) found.push(`${file} is ${width} pixels wide`);
+    }
+  }
+  return found;
+}
+
+browse(async (open) => ({ game: await game(open), size: await size(open), looks: await looks(open) }), name);

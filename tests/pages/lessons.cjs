@@ -1,0 +1,26 @@
+// What the lessons compute for the cases in the file process.argv[2], as JSON; needs esbuild.
+const esbuild = require("esbuild");
+const { readFileSync } = require("node:fs");
+const path = require("node:path");
+
+const SOURCES = path.join(__dirname, "../../portable_nn/pages/src/lessons");
+const lines = ["dynamics", "eigenvalues", "program", "sizes"].map((name) => `export * as ${name} from "./${name}";`);
+const built = esbuild.buildSync({
+  stdin: { contents: lines.join("\n"), resolveDir: SOURCES, loader: "ts" },
+  bundle: true, format: "cjs", write: false,
+});
+const module_ = { exports: {} };
+new Function("module", "exports", built.outputFiles[0].text)(module_, module_.exports);
+const modules = module_.exports;
+
+/** Numbers that JSON has not, as Python's json reads them. */
+const plain = (value) => {
+  if (typeof value === "number" && !Number.isFinite(value)) return String(value);
+  if (Array.isArray(value) || ArrayBuffer.isView(value)) return Array.from(value, plain);
+  if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, plain(v)]));
+  return value;
+};
+
+const { shared = {}, calls } = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const given = (value) => (value && typeof value === "object" && "shared" in value ? shared[value.shared] : value);
+console.log(JSON.stringify(calls.map(([module, name, ...values]) => plain(modules[module][name](...values.map(given))))));

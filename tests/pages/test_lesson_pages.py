@@ -1,0 +1,137 @@
+"""The pages of lessons in a real browser: mouse, keys, screen readers, phones, light and dark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pages.browsers import browse
+
+from portable_nn import sizes
+from portable_nn.adversarial import simulate, spectral_radius
+from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.lessons import game_page, size_page
+
+CONVT = sizes.convt(3, stride=2, padding=1, output_padding=1, axes=2)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("lessons")
+    (folder / "game.html").write_bytes(game_page())
+    (folder / "size.html").write_bytes(size_page(CONVT, (4, 4)))
+    return browse("lesson_pages.cjs", folder / "game.html", folder / "size.html")
+
+
+def measured(state: dict[str, Any], method: str, **options: float) -> str:
+    """What the page should say of a run of 499 steps from where its start is."""
+    far = simulate("bilinear", method, state["start"], state["rate"], **options).distance
+    return f"{(far[-1] / far[0]) ** (1 / 499):.8f} per step, from {far[0]:.6g} to {far[-1]:.6g}"
+
+
+@pytest.mark.long
+def test_a_game_is_played_by_mouse_and_keys(seen: Any) -> None:
+    found = seen["game"]
+    first, dragged, keys = found["first"], found["dragged"], found["keys"]
+    assert (first["start"], first["rate"]) == ([0.6, 0.7], 0.1)
+    assert first["radius"] == f"{spectral_radius('simultaneous', 'bilinear', 0.1):.8f}"
+    assert dragged["start"][0] > 1
+    assert dragged["start"][1] < 0
+    assert dragged["path"] != first["path"]
+    assert np.allclose(np.subtract(keys["start"], dragged["start"]), (-0.05, 0.25), atol=0.02)
+    assert found["turned"]["turn"] != first["turn"]
+    assert found["turned"]["start"] == keys["start"]
+    assert found["faster"]["rate"] > 0.1
+    assert found["faster"]["verdict"] != first["verdict"]
+    for state in (first, dragged, keys, found["faster"]):
+        assert state["measured"] == measured(state, "simultaneous")
+        assert state["verdict"].startswith("The players move away")
+    extragradient = found["extragradient"]
+    assert extragradient["verdict"].startswith("The players come to the equilibrium")
+    assert extragradient["measured"] == measured(extragradient, "extragradient", gamma=0.5)
+    assert extragradient["radius"] == f"{spectral_radius('extragradient', 'bilinear', 0.3, gamma=0.5):.8f}"
+    assert "no eigenvalues" not in found["adam"]
+    assert found["adam"].startswith("Over these steps")
+    assert found["again"] == first
+
+
+@pytest.mark.long
+def test_a_race_of_methods_ends_where_python_says(seen: Any) -> None:
+    start = seen["game"]["extragradient"]["start"]
+    rows = {row[0]: row[1:] for row in seen["game"]["race"]}
+    assert len(rows) == 8
+    for name in ("simultaneous", "alternating", "optimistic", "lookahead"):
+        distance = simulate("bilinear", name, start, 0.3, 500).distance[-1]
+        assert rows[name][0] == f"{distance:.4g}", name
+        assert rows[name][1] == f"{spectral_radius(name, 'bilinear', 0.3):.8f}"
+
+
+@pytest.mark.long
+def test_a_kernel_is_moved_and_its_options_changed(seen: Any) -> None:
+    found = seen["size"]
+    first = found["first"]
+    assert (first["answer"], first["torch"], first["onnx"]) == (
+        "4 x 4 → 8 x 8",
+        sizes.torch_text(CONVT),
+        sizes.onnx_text(CONVT),
+    )
+    landing = sizes.coverage(CONVT, (4, 4))[0].counts
+    assert first["counts"] == [str(one * other) for one in landing for other in landing]
+    assert first["where"] == "Output cell (0, 0) reads input row 0 and column 0."
+    assert found["keys"]["where"] == "Output cell (1, 1) reads input rows 0, 1 and columns 0, 1."
+    assert found["keys"]["kernel"] != first["kernel"]
+    assert found["end"]["where"] == "Output cell (7, 7) reads input row 3 and column 3."
+    assert found["mouse"]["where"].startswith("Output cell (4, 3)")
+    larger = sizes.convt(4, stride=2, padding=1, output_padding=1, axes=2)
+    assert found["kernel"]["torch"] == sizes.torch_text(larger)
+    assert found["kernel"]["answer"] == "4 x 4 → 9 x 9"
+    assert found["fault"]["warning"] == "The padding takes away the whole output."
+    grouped = sizes.convt(4, stride=2, padding=((0, 1), (0, 1)), output_padding=1, groups=2, axes=2)
+    assert found["groups"]["torch"] == sizes.torch_text(grouped, 4, 6)
+    assert found["groups"]["onnx"] == sizes.onnx_text(grouped)
+    assert found["groups"]["command"] == (
+        "portable-nn size convt --in 4 --kernel 4 --stride 2 --padding 0:1 --output-padding 1 --groups 2 "
+        "--in-channels 4 --out-channels 6"
+    )
+    assert found["large"]["kernel"] == []
+    assert found["large"]["answer"] == "60 x 60 → 122 x 122"
+    conv = sizes.conv(3, stride=2, padding=1)
+    read = sizes.coverage(conv, 4)[0].counts
+    assert found["conv"]["counts"] == [str(one * other) for one in read for other in read]
+    assert found["conv"]["answer"] == "4 x 4 → 2 x 2"
+
+
+@pytest.mark.long
+def test_everybody_can_use_them(seen: Any) -> None:
+    assert seen["game"]["violations"] == seen["size"]["violations"] == seen["looks"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("rock-paper-scissors",), {}, "has 2 and 2"),
+        (("stochastic-bilinear",), {"method": "adam"}, "has 2 and 2"),
+        (("forsaken", "proximal"), {}, "cannot show the method 'proximal' on the game 'forsaken'"),
+        ((), {"learning_rate": (0.1, 0.2)}, "learning_rate must be a number above 0 for a page"),
+        ((), {"start": [1.0]}, "start must be two numbers, x and y"),
+        ((), {"steps": 20_001}, "steps must be a whole number from 1 to 20000"),
+        ((), {"gamma": 1.0}, "has no option 'gamma'"),
+    ],
+)
+def test_what_a_page_of_a_game_cannot_show(arguments: tuple[str, ...], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        game_page(*arguments, **options)
+
+
+def test_what_a_page_of_a_convolution_cannot_show() -> None:
+    with pytest.raises(UsageError, match="not a pool"):
+        size_page(sizes.pool(2), 4)
+    with pytest.raises(UsageError, match="one or two axes, not 3"):
+        size_page(sizes.conv(2), (4, 4, 4))
+    with pytest.raises(UsageError, match="at most 40 cells along an axis, not 41"):
+        size_page(sizes.conv(2), (4, 41))
+    with pytest.raises(UsageError, match="groups must divide in_channels"):
+        size_page(sizes.conv(2, groups=2), 4, (3, 2))
+    with pytest.raises(ShapeError, match="spans 5 cells"):
+        size_page(sizes.conv(5), 4)

@@ -1,0 +1,81 @@
+"""The page of convolutions computes what ``sizes`` computes, on random options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pages.test_lesson_numbers import computed
+
+from portable_nn import sizes
+from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.lessons.size import window_data
+from portable_nn.sizes import Operation
+from portable_nn.sizes.grid import grids
+from portable_nn.sizes.operation import Window, torch_refusal, window_size
+
+COUNT = 600
+
+
+def drawn(rng: np.random.Generator) -> tuple[Operation, tuple[int, ...], tuple[int, int]]:
+    """A random operation, sizes of an input that it may not fit, and channels."""
+    kind = ("conv", "convt")[rng.integers(2)]
+    axes, groups = int(rng.integers(1, 3)), int(rng.integers(1, 4))
+
+    def window() -> Window:
+        kernel, stride, dilation = (int(rng.integers(1, most)) for most in (6, 5, 4))
+        begin, end = (int(rng.integers(0, 4)) for _ in range(2))
+        added = int(rng.integers(0, 4)) if kind == "convt" else 0
+        return Window(kernel, stride, dilation, begin, begin if rng.random() < 0.6 else end, added)
+
+    first = window()
+    windows = tuple(first if rng.random() < 0.5 else window() for _ in range(axes))
+    found = tuple(int(rng.integers(1, 12)) for _ in range(axes))
+    return Operation(kind, windows, groups), found, (groups * int(rng.integers(1, 4)), groups * int(rng.integers(1, 4)))
+
+
+def test_sizes_steps_cells_coverage_and_spellings(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    cases = [drawn(rng) for _ in range(COUNT)]
+    calls: list[list[Any]] = []
+    for operation, inputs, channels in cases:
+        data = {"kind": operation.kind, "windows": [*map(window_data, operation.windows)], "groups": operation.groups}
+        calls += [["sizes", "onnxText", data], ["sizes", "torchText", data, *channels]]
+        for window, size in zip(data["windows"], inputs, strict=True):
+            calls += [["sizes", name, data["kind"], window, size] for name in ("outputSize", "fault")]
+    found = iter(computed(tmp_path, calls))
+    fitting: list[tuple[Operation, int]] = []
+    for operation, inputs, channels in cases:
+        assert next(found) == sizes.onnx_text(operation)
+        try:
+            torch: str | None = sizes.torch_text(operation, *channels)
+        except UsageError:
+            torch = None
+        assert next(found) == torch
+        for window, size in zip(operation.windows, inputs, strict=True):
+            try:
+                output: int | None = window_size(operation, window, size)
+            except ShapeError:
+                output = None
+            given, fault = next(found), next(found)
+            refused = output is None or bool(torch_refusal(operation.kind, window))
+            assert bool(fault) == refused, (operation, size, fault)
+            assert given == output if output is not None else given < 1
+            if not refused:
+                fitting.append((Operation(operation.kind, (window,)), size))
+    assert len(fitting) > COUNT / 2
+    check_axes(tmp_path, fitting)
+
+
+def check_axes(folder: Path, cases: list[tuple[Operation, int]]) -> None:
+    """What is computed along one axis."""
+    names = ("explain", "coverage", "grid")
+    calls = [["sizes", name, one.kind, window_data(one.windows[0]), size] for one, size in cases for name in names]
+    found = iter(computed(folder, calls))
+    for operation, size in cases:
+        [lines], [covered], [cells] = (f(operation, size) for f in (sizes.explain, sizes.coverage, grids))
+        assert next(found) == [line._asdict() for line in lines]
+        assert next(found) == {"counts": [*covered.counts], "uneven": covered.uneven}
+        wanted = {name: [*getattr(cells, name)] for name in ("kinds", "cut", "starts", "taps")}
+        assert next(found) == wanted, (operation, size)
