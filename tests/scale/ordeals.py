@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-LATEST = 600
+LATEST = 3600
 """Seconds after which a run is given up."""
 
 
