@@ -107,7 +107,7 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         self.judged = self.right = self.made = self.unsure = self.bad = 0
         self.first_bad: Prediction | None = None
         self.threshold = self._runner.threshold
-        self.quantities = _quantities(self._runner)
+        self.quantities = quantity_names(self._runner)
         self._each = self._counted()
         self._kept: list[Prediction] | None = None
 
@@ -359,7 +359,7 @@ def prepare(
     return np.concatenate(found)
 
 
-def _quantities(runner: Runner) -> tuple[str, ...]:
+def quantity_names(runner: Runner) -> tuple[str, ...]:
     """The names and units of the numbers that a model predicts: ``price [€]``; empty where it names none."""
     if runner.kind not in ("values", "gaussian"):
         return ()
