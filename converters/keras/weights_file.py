@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
 
 from portable_nn.converters.conversion import Imported, compare_sides
 from portable_nn.converters.keras.archive import read_weights
-from portable_nn.converters.keras.installed import quiet
-from portable_nn.converters.keras.reading import from_keras
+from portable_nn.converters.keras.installed import installed, quiet
+from portable_nn.converters.keras.placing import placed
+from portable_nn.converters.keras.reading import NO_SIDE, from_keras
 from portable_nn.converters.keras.side import run_model
+from portable_nn.converters.keras.spec import LayerError
 from portable_nn.converters.keras.writing import to_keras
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.kinds import check_kinds
+from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 
@@ -31,8 +35,10 @@ def read_keras_weights(
 ) -> Imported:
     """The network ``into`` with the weights of a ``.weights.h5`` file, as ``model.save_weights`` writes it.
 
-    The file is checked as that in a ``.keras`` archive is. Keras, which must be installed, then reads it into the model
-    that the network is; the weights come back in the network's layouts, and both sides are compared.
+    The file is checked as that in a ``.keras`` archive is. If Keras is installed, it reads the file into the model that
+    the network is; the weights come back in the network's layouts, and both sides are compared. Otherwise the layers of
+    each class in the file, which Keras numbers, are those of the network in their order: their shapes must fit, and a
+    note says that nothing was compared.
 
     Args:
         path: the file.
@@ -45,14 +51,19 @@ def read_keras_weights(
     Raises:
         FileError: the file cannot be read.
         FormatError: it is damaged, hostile, or of other layers.
-        UsageError: there is no network to read into, or it has layers that Keras lacks.
+        UsageError: there is no network to read into.
         VerificationError: both sides do not compute the same; the network is then as it was.
     """
     if into is None:
         raise UsageError(f"{path}: holds weights alone: into= is the network that they are of")
-    read_weights(Path(path), path)
+    arrays = read_weights(Path(path), path)
+    if not installed():
+        return _placed(into, arrays, path, NO_SIDE)
     with quiet():
-        model = to_keras(into, verify=False)
+        try:
+            model = to_keras(into, verify=False)
+        except UsageError:
+            return _placed(into, arrays, path, "nothing was compared: Keras has no layers for all of this network")
         try:
             model.load_weights(path)
         except (ValueError, KeyError, OSError) as error:
@@ -61,10 +72,7 @@ def read_keras_weights(
     names, others = list(into.parameters), list(found.parameters)
     shapes = [into.parameters[name].shape for name in names]
     if shapes != [found.parameters[name].shape for name in others]:
-        raise UsageError(
-            f"{path}: this network has parameters that Keras stores in another form, such as two biases of a recurrent "
-            "layer: read the weights into a network that came from Keras"
-        )
+        return _placed(into, arrays, path, "nothing was compared: the network is no model of Keras as it is")
     before = {name: array.copy() for name, array in into.parameters.items()}
     into.load_weights({name: found.parameters[other] for name, other in zip(names, others, strict=True)})
     proof = Proof()
@@ -76,3 +84,15 @@ def read_keras_weights(
             into.load_weights(before)
             raise
     return Imported(into, proof, ())
+
+
+def _placed(network: Network, arrays: Mapping[str, Array], path: str | Path, note: str) -> Imported:
+    """The network with the arrays at their places, as far as classes, order and shapes of layers tell."""
+    try:
+        found = placed(network, arrays)
+    except LayerError as error:
+        raise FormatError(
+            path, f"its weights are of other layers: {error}. A .keras file (model.save) has the layers themselves"
+        ) from None
+    network.load_weights({name: found.get(name, array) for name, array in network.parameters.items()})
+    return Imported(network, Proof(), (f"{note}; the layers of each class are taken in the order of the network",))

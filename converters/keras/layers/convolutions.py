@@ -16,7 +16,7 @@ from portable_nn.format.tensors import Array
 from portable_nn.layers.layer import Layer
 
 
-def _kernel(weight: Array) -> Array:
+def kernel_first(weight: Array) -> Array:
     """(…, in, out) → (out, in, …)."""
     return np.moveaxis(weight, (-1, -2), (0, 1))
 
@@ -55,7 +55,7 @@ def conv(axes: int) -> Callable[[Spec, Held], Held]:
         def make() -> Layer:
             weight = spec.weight(*options["kernel"], channels // groups, filters)
             shift = spec.weight(filters) if bias else 0
-            initial = {"weight_initial": _kernel(weight), "bias_initial": shift}
+            initial = {"weight_initial": kernel_first(weight), "bias_initial": shift}
             return _made_conv(axes, filters, options, groups=groups, bias=bias, name=spec.name, **initial)
 
         return activated(spec, back(spec.once(make)(symbol), first))
@@ -63,7 +63,7 @@ def conv(axes: int) -> Callable[[Spec, Held], Held]:
     return build
 
 
-def _depthwise_kernel(weight: Array) -> Array:
+def depthwise_kernel(weight: Array) -> Array:
     """(…, in, multiplier) → (in · multiplier, 1, …)."""
     turned = np.moveaxis(weight, (-2, -1), (0, 1))
     return turned.reshape(-1, 1, *turned.shape[2:])
@@ -80,7 +80,7 @@ def depthwise(axes: int) -> Callable[[Spec, Held], Held]:
         def make() -> Layer:
             weight = spec.weight(*options["kernel"], channels, times)
             shift = spec.weight(channels * times) if bias else 0
-            initial = {"weight_initial": _depthwise_kernel(weight), "bias_initial": shift}
+            initial = {"weight_initial": depthwise_kernel(weight), "bias_initial": shift}
             more = {"groups": channels, "bias": bias, "name": spec.name, **initial}
             return _made_conv(axes, channels * times, options, **more)
 
@@ -100,8 +100,8 @@ def separable(axes: int) -> Callable[[Spec, Held], Held]:
         options, channels = _options(spec, axes), known(symbol.shape[1], "the channels")
 
         def make() -> tuple[Layer, Layer]:
-            each = _depthwise_kernel(spec.weight(*options["kernel"], channels, times))
-            point = _kernel(spec.weight(*[1] * axes, channels * times, filters))
+            each = depthwise_kernel(spec.weight(*options["kernel"], channels, times))
+            point = kernel_first(spec.weight(*[1] * axes, channels * times, filters))
             shift = spec.weight(filters) if bias else 0
             more = {"groups": channels, "bias": False, "weight_initial": each, "name": f"{spec.name}.depthwise"}
             made = _made_conv(axes, channels * times, options, **more)
@@ -128,7 +128,7 @@ def transposed(axes: int) -> Callable[[Spec, Held], Held]:
         def make() -> Layer:
             weight = spec.weight(*options["kernel"], filters, channels)
             shift = spec.weight(filters) if bias else 0
-            initial: dict[str, Any] = {"weight_initial": _kernel(weight), "bias_initial": shift}
+            initial: dict[str, Any] = {"weight_initial": kernel_first(weight), "bias_initial": shift}
             given = {"kernel": options["kernel"], "stride": options["stride"], "dilation": options["dilation"]}
             made: Layer = _TRANSPOSED[axes - 1](filters, **given, **more, bias=bias, name=spec.name, **initial)
             return made
