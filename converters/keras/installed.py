@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -49,10 +50,23 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def computing_in(dtype: str) -> Iterator[None]:
-    """Layers that are made in the block compute in ``dtype``."""
-    before = keras().config.dtype_policy()
-    keras().config.set_dtype_policy(dtype)
-    try:
-        yield
-    finally:
-        keras().config.set_dtype_policy(before)
+    """Let Keras compute in a type of numbers, which it needs to be told in one way more by each of its backends.
+
+    Under PyTorch it takes products of matrices in float32 whatever their type is, unless a table of its own says
+    otherwise; JAX has float64 where that is asked for.
+    """
+    before, policy = keras().config.floatx(), keras().config.dtype_policy()
+    with ExitStack() as stack:
+        if dtype == "float64" and keras().backend.backend() == "jax":
+            stack.enter_context(import_module("jax").enable_x64(True))
+        if dtype == "float64" and keras().backend.backend() == "torch":
+            narrow = import_module("keras.src.backend.common.dtypes").BIT64_TO_BIT32_DTYPE
+            stack.callback(narrow.update, dict(narrow))
+            narrow["float64"] = "float64"
+        keras().config.set_floatx(dtype)
+        keras().config.set_dtype_policy(dtype)
+        try:
+            yield
+        finally:
+            keras().config.set_floatx(before)
+            keras().config.set_dtype_policy(policy)

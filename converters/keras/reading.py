@@ -14,8 +14,9 @@ from portable_nn.converters.conversion import Imported, compare_sides
 from portable_nn.converters.keras import archive
 from portable_nn.converters.keras.building import Builder, FaultsError, Taken
 from portable_nn.converters.keras.installed import installed, quiet
-from portable_nn.converters.keras.side import clean, hinted, prove_training_of, rebuilt, run_model
+from portable_nn.converters.keras.side import clean, hinted, rebuilt, run_model
 from portable_nn.converters.keras.spec import Weights
+from portable_nn.converters.keras.training import prove_training_of
 from portable_nn.core.errors import FormatError, GraphError, UnsupportedError, UsageError, listed
 from portable_nn.core.kinds import check_kinds
 from portable_nn.format.tensors import Array
@@ -142,8 +143,12 @@ def _read(
             if not installed():
                 raise UsageError("prove_training needs Keras, which trains the other side: pip install keras")
 
-            def network_of(config: Mapping[str, Any], weights: Path | None) -> Network:
-                return _network(config, archive.read_weights(weights, path) if weights else {}, where, seed)[0]
+            def network_of(config: Mapping[str, Any], weights: Path | None, dtype: str) -> Network:
+                read = archive.read_weights(weights, path) if weights else {}
+                typed = {
+                    name: array.astype(dtype) if array.dtype.kind == "f" else array for name, array in read.items()
+                }
+                return _network(config, typed, where, seed)[0]
 
             notes.append(prove_training_of(clean(found.config), found.weights, network_of, seed))
         return Imported(network, proof, tuple(notes))

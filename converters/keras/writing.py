@@ -12,7 +12,8 @@ import numpy as np
 from portable_nn.converters.conversion import Side, Written, compare_sides
 from portable_nn.converters.keras.installed import computing_in, keras, quiet
 from portable_nn.converters.keras.rebuilding import ROWS, NoLayerError, Rebuilder
-from portable_nn.converters.keras.side import prove_training_there, run_model
+from portable_nn.converters.keras.side import run_model
+from portable_nn.converters.keras.training import prove_training_there
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import UsageError, listed
 from portable_nn.core.kinds import check_kinds
@@ -133,23 +134,10 @@ def _made(
     return model, proof, tuple(notes)
 
 
-def _built(network: Network, *, channels_last: bool) -> tuple[Any, Rebuilder]:
-    """The model, and what made it."""
-    keras()
-    rebuilder = Rebuilder(network, ROWS, channels_last=channels_last)
-    try:
-        with quiet(), computing_in(_dtype(network)):
-            model = rebuilder.build()
-    except NoLayerError as error:
-        rebuilder.faults.append(str(error))
-    if rebuilder.faults:
-        raise UsageError(listed(rebuilder.faults, "this network cannot be a Keras model"))
-    return model, rebuilder
-
-
 def runner(network: Network) -> Side:
     """Runs the model of a network on arrays as the network takes them. Raises as ``to_keras`` does."""
-    model, rebuilder = _built(network, channels_last=False)
+    keras()
+    model, rebuilder = _rebuilt(network, channels_last=False)
     return _side(model, network, rebuilder)
 
 
