@@ -145,10 +145,8 @@ def _read(
 
             def network_of(config: Mapping[str, Any], weights: Path | None, dtype: str) -> Network:
                 read = archive.read_weights(weights, path) if weights else {}
-                typed = {
-                    name: array.astype(dtype) if array.dtype.kind == "f" else array for name, array in read.items()
-                }
-                return _network(config, typed, where, seed)[0]
+                floats = {name: array.astype(dtype) for name, array in read.items() if array.dtype.kind == "f"}
+                return _network(config, {**read, **floats}, where, seed)[0]
 
             notes.append(prove_training_of(clean(found.config), found.weights, network_of, seed))
         return Imported(network, proof, tuple(notes))

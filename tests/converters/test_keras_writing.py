@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_models import build, computed, keras
+from keras_models import build, computed, keras, sequential
 
 import portable_nn as pnn
 from portable_nn.converters.keras import from_keras, read_keras, to_keras, write_keras
+from portable_nn.converters.keras.reading import imported
 from portable_nn.core.errors import UsageError
 from portable_nn.operators import integers
 
@@ -191,3 +192,18 @@ def test_a_trained_factor_has_no_place_in_keras() -> None:
 
     with pytest.raises(UsageError, match=r"the trained parameter 'scaled_1\.scale' has no place"):
         to_keras(pnn.Network(x, Scaled()(x)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("scale", "center"), [(True, True), (True, False), (False, True), (False, False)])
+def test_batch_norms_train_with_or_without_their_scales_both_ways(scale: bool, center: bool) -> None:
+    layers = keras().layers
+    norm = layers.BatchNormalization(scale=scale, center=center, momentum=0.7, epsilon=0.01, name="norm")
+    model = sequential((6, 5, 3), layers.Conv2D(4, 3), norm, layers.Flatten(), layers.Dense(2))
+    found = imported(model, prove_training=True)
+    assert "5 steps of training in float64" in found.notes[-1]
+    back = to_keras(found.network, prove_training=True).get_layer("norm")
+    assert (back.scale, back.center, len(back.weights)) == (scale, center, 2 + scale + center)
+    assert (round(back.momentum, 6), round(back.epsilon, 6)) == (0.7, 0.01)
+    norm.trainable = False  # Such a layer predicts in training, too.
+    assert "5 steps" in imported(model, prove_training=True).notes[-1]

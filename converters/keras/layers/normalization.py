@@ -72,9 +72,11 @@ def batch_norm(spec: Spec, x: Held) -> Held:
         raise LayerError(f"its input has {x.rank} axes; 2 to 5 are taken over")
 
     def make() -> Layer:
-        values = _scale_and_shift(spec, spec.name, channels)
+        # Frozen scales would freeze the layer, so that its statistics would not follow: then it has none.
+        affine = spec.flag("scale", True) or spec.flag("center", True) or not spec.trainable
+        values = _scale_and_shift(spec, spec.name, channels) if affine else {}
         values |= {"running_mean": spec.weight(channels), "running_var": spec.weight(channels)}
-        layer = _BATCH[x.rank](eps=eps, momentum=1 - momentum, name=spec.name)
+        layer = _BATCH[x.rank](eps=eps, momentum=1 - momentum, affine=affine, name=spec.name)
         return _begun(layer, symbol, values, ("running_mean", "running_var"))
 
     return back(spec.once(make)(symbol), first, x.mask)

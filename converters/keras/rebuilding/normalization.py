@@ -7,50 +7,68 @@ from typing import Any, Final
 
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.nodes import real, whole
-from portable_nn.converters.keras.rebuilding.rebuilder import Laid, NoLayerError, Rebuilder, Row, last, plain
+from portable_nn.converters.keras.rebuilding.rebuilder import Fixed, Laid, NoLayerError, Rebuilder, Row, last, plain
 from portable_nn.core.graph import Node
 from portable_nn.format.tensors import Array
 
 
-def _affine(*arrays: Array | None) -> dict[str, Any]:
-    return {"scale": arrays[0] is not None, "center": arrays[1] is not None}
+def _affine(b: Rebuilder, node: Node, *, running: bool = False) -> tuple[dict[str, Any], list[tuple[int, Array]]]:
+    """The options ``scale`` and ``center`` of a layer, and its weights: untrained ones and zeros are left out.
+
+    Parameters that are both frozen freeze a batch normalization, and so stay in one that is ``running``.
+    """
+    arrays, left_out, named = dict[int, Array](), set[int](), 0
+    for place, number in ((1, 1), (2, 0)):
+        array = b.fixed(node, place)
+        if array is None:
+            continue
+        value = b.values[node.inputs[place]]
+        assert isinstance(value, Fixed)
+        arrays[place], named = array, named + bool(value.names)
+        if not value.trained and (array == number).all():
+            left_out.add(place)
+    if running and len(left_out) == named == 2:
+        left_out = set()
+    kept = [(place, array) for place, array in arrays.items() if place not in left_out]
+    return {"scale": any(place == 1 for place, _ in kept), "center": any(place == 2 for place, _ in kept)}, kept
 
 
 def _batch_norm(b: Rebuilder, node: Node) -> Laid:
     if whole(node, "training_mode", 0):
         raise NoLayerError("statistics of the batch alone are none of Keras's")
-    arrays = [b.fixed(node, place) for place in range(1, 5)]
+    affine, weights = _affine(b, node, running=True)
     order = last(b.rank(node.inputs[0]))
-    options = {"epsilon": real(node, "epsilon", 1e-5), "momentum": real(node, "momentum", 0.9)}
+    options = {"epsilon": real(node, "epsilon", 1e-5), "momentum": real(node, "momentum", 0.9), **affine}
 
     def make(name: str) -> Any:
         return keras().layers.BatchNormalization(axis=-1, name=name, **options)
 
-    return Laid(b.call(node, make, b.laid(node.inputs[0], order), tuple(enumerate(arrays, 1))), order)
+    statistics = [(place, b.fixed(node, place)) for place in (3, 4)]
+    return Laid(b.call(node, make, b.laid(node.inputs[0], order), [*weights, *statistics]), order)
 
 
 def _layer_norm(b: Rebuilder, node: Node) -> Laid:
     rank = b.rank(node.inputs[0])
     axis = whole(node, "axis", -1) % rank
-    scale, shift = b.fixed(node, 1), b.fixed(node, 2)
-    options = {"epsilon": real(node, "epsilon", 1e-5), **_affine(scale, shift)}
+    affine, weights = _affine(b, node)
+    options = {"epsilon": real(node, "epsilon", 1e-5), **affine}
     axes = list(range(axis, rank))
 
     def make(name: str) -> Any:
         return keras().layers.LayerNormalization(axis=axes if len(axes) > 1 else -1, name=name, **options)
 
-    return Laid(b.call(node, make, b.laid(node.inputs[0]), ((1, scale), (2, shift))), plain(rank))
+    return Laid(b.call(node, make, b.laid(node.inputs[0]), weights), plain(rank))
 
 
 def _group_norm(b: Rebuilder, node: Node) -> Laid:
     order = last(b.rank(node.inputs[0]))
-    options = {"groups": whole(node, "num_groups", 1), "epsilon": real(node, "epsilon", 1e-5)}
+    affine, weights = _affine(b, node)
+    options = {"groups": whole(node, "num_groups", 1), "epsilon": real(node, "epsilon", 1e-5), **affine}
 
     def make(name: str) -> Any:
         return keras().layers.GroupNormalization(axis=-1, name=name, **options)
 
-    arrays = ((1, b.fixed(node, 1)), (2, b.fixed(node, 2)))
-    return Laid(b.call(node, make, b.laid(node.inputs[0], order), arrays), order)
+    return Laid(b.call(node, make, b.laid(node.inputs[0], order), weights), order)
 
 
 ROWS: Final[Mapping[str, Row]] = {

@@ -19,7 +19,8 @@ _SUFFIXES: Final = (".linear", ".cell", ".cells", ".channels_first", ".pool")
 
 
 _SPATIAL: Final = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool"})
-_RUNNING: Final = frozenset({"BatchNormalization"})
+_RUNNING: Final[Mapping[str, Sequence[int]]] = {"BatchNormalization": (3, 4)}
+"""The inputs of an operator that are running statistics."""
 
 
 class NoLayerError(Exception):
@@ -255,10 +256,12 @@ class Rebuilder:
         made = layer(tensor, **options)
         given = [np.array(array) for _, array in weights if array is not None]  # JAX would share their memory.
         layer.set_weights([*given, *layer.get_weights()[len(given) :]])
-        trained = [value.trainable for value in self.graph.parameters if value.name in names]
+        running = _RUNNING.get(node.operator, ())  # What follows the batches, and is trained in no layer.
+        followed = {name for place in running for name in _names(self.values[node.inputs[place]])}
+        trained = [value.trainable for value in self.graph.parameters if value.name in {*names} - followed]
         if trained and not any(trained):
             layer.trainable = False
-        elif not all(trained) and node.operator not in _RUNNING:
+        elif not all(trained) and not running:
             self.notes.append(f"'{node.name}': some of its weights are frozen, and all are trained in Keras")
         if names:
             self._layers[key] = layer
