@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any, Final
 
 from portable_nn.adversarial.games.game import Game, linear_game
+from portable_nn.adversarial.games.kinds import kind_of
 from portable_nn.adversarial.games.options import Option, as_number
 from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.methods.program import MethodProgram, method_program, payoff_program
@@ -16,6 +17,7 @@ from portable_nn.adversarial.runs.simulation import START, STEPS
 from portable_nn.adversarial.theory.closed_forms import FORMULAS
 from portable_nn.adversarial.theory.local import is_smooth
 from portable_nn.core.errors import UsageError
+from portable_nn.operators.registry import Array
 from portable_nn.pages.template import fill
 
 MOST_STEPS: Final = 20_000
@@ -97,13 +99,20 @@ def game_data(game: Game) -> dict[str, Any]:
             "name": game.name,
             "title": game.title,
             "payoff": _program(payoff_program(game)),
-            "equilibrium": None if equilibrium is None else equilibrium.tolist(),
+            "rest": None if equilibrium is None else _rest(game, equilibrium),
             "isProduct": is_product,
         },
         "methods": [method for method in methods if method is not None],
         "compared": COMPARED,
         "mostSteps": MOST_STEPS,
     }
+
+
+def _rest(game: Game, point: Array) -> dict[str, Any]:
+    """A point with F = 0, for the page."""
+    kind = kind_of(game, point)
+    name = "the equilibrium" if kind.is_equilibrium else "the point where F = 0"
+    return {"at": point.tolist(), "name": name, "kind": str(kind), "linear": game.linear}
 
 
 def _method(game: Game, local: Game | None, row: Method, formula: str | None) -> dict[str, Any] | None:

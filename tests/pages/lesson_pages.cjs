@@ -75,9 +75,9 @@ async function cells(page) {
     answer: (await page.locator("p.answer").textContent()).replaceAll("×", "x"),
     where: await page.locator("p.where").textContent(),
     warning: await page.locator("p[role='status']").textContent(),
-    torch: await page.getByRole("group", { name: "PyTorch" }).textContent(),
-    onnx: await page.getByRole("group", { name: "ONNX" }).textContent(),
-    command: await page.getByRole("group", { name: "On the command line" }).textContent(),
+    torch: await page.getByRole("group", { name: "PyTorch" }).textContent().then((text) => text.trim()),
+    onnx: await page.getByRole("group", { name: "ONNX" }).textContent().then((text) => text.trim()),
+    command: await page.getByRole("group", { name: "On the command line" }).textContent().then((text) => text.trim()),
     counts: await page.locator(".count").allTextContents(),
     kernel: await page.locator(".kernel").evaluateAll((found) => found.map((one) => [one.getAttribute("x"), one.getAttribute("y")].join())),
   };
@@ -131,4 +131,31 @@ async function looks(open) {
   return found;
 }
 
-browse(async (open) => ({ game: await game(open), size: await size(open), looks: await looks(open) }), name);
+/** Sets the controls to extremes and to numbers in between, in an order that is the same each time. */
+async function everything(open) {
+  let seed = 1;
+  const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
+  const found = [];
+  for (const file of [gameFile, sizeFile]) {
+    const page = await open(file);
+    for (let round = 0; round < 15; round++) {
+      for (const list of await page.locator("select").all()) {
+        const names = await list.locator("option").allTextContents();
+        await list.selectOption(names[Math.floor(random() * names.length)]);
+      }
+      for (const field of await page.locator("input[type=number]").all()) {
+        if (random() < 0.5 || !(await field.isVisible())) continue;
+        const ends = [await field.getAttribute("min"), await field.getAttribute("max")];
+        await field.fill(random() < 0.3 ? ends[Math.floor(2 * random())] : String(Math.round(random() * 8)));
+      }
+      await drawn(page);
+      const text = await page.locator("main").innerHTML();
+      found.push(...(text.match(/.{40}(NaN|undefined|Infinity).{20}/g) ?? []));
+    }
+  }
+  return found;
+}
+
+browse(async (open) => ({
+  game: await game(open), size: await size(open), looks: await looks(open), everything: await everything(open),
+}), name);

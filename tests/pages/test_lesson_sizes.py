@@ -79,3 +79,6 @@ def check_axes(folder: Path, cases: list[tuple[Operation, int]]) -> None:
         assert next(found) == {"counts": [*covered.counts], "uneven": covered.uneven}
         wanted = {name: [*getattr(cells, name)] for name in ("kinds", "cut", "starts", "taps")}
         assert next(found) == wanted, (operation, size)
+    asked = [(sizes.coverage(*case)[0], name) for case in cases for name in ("rows", "cells")]
+    calls = [["sizes", "uncoveredText", {"counts": [*covered.counts]}, name] for covered, name in asked]
+    assert computed(folder, calls) == [covered.words(name) for covered, name in asked]

@@ -1,28 +1,17 @@
 // The page of a game of two players: `portable-nn simulate run --html lesson.html`.
 
-import { chart } from "./lessons/chart";
-import { choice, copyable, facts, factor, once, slider, speaker } from "./lessons/controls";
-import {
-  distances,
-  type MethodData,
-  type Options,
-  type Point,
-  simulate,
-  spectrum,
-  type Spectrum,
-  STABLE,
-  stabilityLimit,
-} from "./lessons/dynamics";
-import type { Complex } from "./lessons/eigenvalues";
-import { circlePicture, planePicture, planePoint } from "./lessons/plane";
+import { choice, copyable, once, slider, speaker } from "./lessons/controls";
+import { distances, type MethodData, type Options, type Point, simulate, spectrum } from "./lessons/dynamics";
+import { planePicture, planePoint } from "./lessons/plane";
 import { compiled, type Program } from "./lessons/program";
 import { race } from "./lessons/race";
+import { commandLine, distanceChart, eigenvaluesOf, factorChart, judgement, numbersOf, type Reading, type Rest } from "./lessons/readings";
 import { NEAR, Surface, type View } from "./lessons/surface";
 import { data, h, root } from "./shared/dom";
 import { rounded } from "./shared/text";
 
 interface Data {
-  game: { name: string; title: string; payoff: Program; equilibrium: Point | null; isProduct: boolean };
+  game: { name: string; title: string; payoff: Program; rest: Rest | null; isProduct: boolean };
   methods: MethodData[];
   compared: string[];
   mostSteps: number;
@@ -67,8 +56,7 @@ function field(x: number, y: number): Point {
 const canvas = h("canvas", { role: "img" });
 const surface = new Surface(canvas);
 const plane = h("div", { tabindex: 0, role: "application", "aria-roledescription": "movable start" });
-const circle = h("div");
-const matrix = h("div");
+const circle = h("div", { class: "stack" });
 const lengths = h("div");
 const ratios = h("div");
 const verdict = h("p", { class: "verdict" });
@@ -76,7 +64,7 @@ const numbers = h("div");
 const about = h("p", { class: "small muted" });
 const command = copyable("The same on the command line");
 const voice = speaker();
-const contest = game.equilibrium && race(methods, compared);
+const contest = game.rest && race(methods, compared, game.rest);
 
 function reachOf(path: Float64Array): number {
   const start = Math.max(Math.abs(state.start[0]), Math.abs(state.start[1]), 0.1);
@@ -86,123 +74,37 @@ function reachOf(path: Float64Array): number {
 
 const update = once(() => {
   const { method, rate, steps, start } = state;
+  const { rest } = game;
   const options = state.options[method.name];
   const path = simulate(method, start, rate, steps, options);
   if (!isDragging) reach = reachOf(path);
-  const found = spectrum(method, rate, options);
   drawSurface(path);
-  const equilibrium = game.equilibrium;
-  plane.replaceChildren(planePicture({ path, reach, field, equilibrium, isCircled: isProduct }, "The path from above, with arrows along which the players are drawn"));
+  plane.replaceChildren(planePicture({ path, reach, field, equilibrium: rest && rest.at, isCircled: isProduct }, "The path from above, with arrows along which the players are drawn"));
   plane.setAttribute("aria-label", `The start is at x ${rounded(start[0])}, y ${rounded(start[1])}. Arrow keys move it.`);
-  drawSpectrum(found);
-  if (equilibrium) drawDistances(distances(path, equilibrium), found);
   about.textContent = `${method.title} (${method.source})`;
-  if (isProduct) command.set(commandLine());
-  contest?.update({ start, rate, equilibrium: equilibrium as Point, options: state.options });
+  if (!rest) return;
+  const far = distances(path, rest.at);
+  read({ method, rate, steps, start, options, rest, far, found: spectrum(method, rate, options) });
+  contest?.update({ start, rate, options: state.options });
 });
+
+function read(reading: Reading): void {
+  const [words, kind] = judgement(reading);
+  verdict.textContent = words;
+  verdict.className = `verdict ${kind}`;
+  voice.say(words);
+  numbers.replaceChildren(numbersOf(reading));
+  circle.replaceChildren(...eigenvaluesOf(reading));
+  lengths.replaceChildren(distanceChart(reading, lengths.clientWidth));
+  ratios.replaceChildren(factorChart(reading, ratios.clientWidth));
+  if (isProduct) command.set(commandLine(reading));
+}
 
 let drawn: Float64Array = new Float64Array(2);
 function drawSurface(path: Float64Array = drawn): void {
   drawn = path;
-  surface.draw({ payoff: f, reach, path, equilibrium: game.equilibrium }, state.view);
+  surface.draw({ payoff: f, reach, path, equilibrium: game.rest && game.rest.at }, state.view);
   canvas.setAttribute("aria-label", `The surface f = ${game.title} with the path of ${state.method.name}, which starts at (${state.start.map((value) => rounded(value)).join(", ")})`);
-}
-
-function drawSpectrum(found: Spectrum | null): void {
-  if (!found) {
-    circle.replaceChildren(h("p", { class: "muted" }, "A step of this method is no one matrix near the equilibrium, so that it has no eigenvalues: what it does depends on the step, or on where the players are."));
-    matrix.replaceChildren();
-    return;
-  }
-  const options = state.options[state.method.name];
-  const rates = Array.from({ length: 60 }, (_, place) => 0.002 * 1000 ** (place / 59));
-  const locus = rates.flatMap((rate): Complex[] => spectrum(state.method, rate, options)?.values ?? []);
-  const texts = found.values.map(complexText);
-  circle.replaceChildren(
-    circlePicture(found, locus, `The eigenvalues ${texts.join(", ")} beside the unit circle`),
-    h("p", { class: "small" }, `${found.period > 1 ? `Of ${found.period} steps together: ` : ""}${texts.join(", ")}`),
-  );
-  const rows = found.operator.map((row) => h("tr", {}, ...row.map((entry) => h("td", { class: "number" }, rounded(entry, 5)))));
-  matrix.replaceChildren(
-    h("details", {}, h("summary", {}, found.period > 1 ? `The matrix of ${found.period} steps` : "The matrix of a step"), h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, ...rows)))),
-  );
-}
-
-function complexText({ re, im }: Complex): string {
-  const size = Math.max(1e-12, 1e-12 * Math.abs(re));
-  if (Math.abs(im) < size) return rounded(re);
-  return `${Math.abs(re) < size ? "" : `${rounded(re)} `}${im < 0 ? "− " : Math.abs(re) < size ? "" : "+ "}${rounded(Math.abs(im))}i`;
-}
-
-function drawDistances(far: Float64Array, found: Spectrum | null): void {
-  const [first, last] = [far[0], far[far.length - 1]];
-  const measured = (last / first) ** (1 / state.steps);
-  const points = Array.from(far, (distance, step): [number, number] => [step, distance]);
-  lengths.replaceChildren(
-    chart({
-      label: `The distance from the equilibrium, ${rounded(first)} at the start and ${rounded(last)} after ${state.steps} steps`,
-      width: lengths.clientWidth,
-      x: "step",
-      y: "distance",
-      logarithmic: true,
-      series: [{ name: "distance", class: "path", points: points.filter(([, distance]) => distance > 1e-300) }],
-    }),
-  );
-  const each = points.slice(1).map(([step, distance]): [number, number] => [step, distance / far[step - 1]]);
-  ratios.replaceChildren(
-    chart({
-      label: `By what each step multiplies the distance, ${factor(measured)} on average`,
-      width: ratios.clientWidth,
-      x: "step",
-      y: "factor of the step",
-      series: [{ name: "factor", class: "path", points: each }],
-      levels: [
-        { value: 1, name: "1: as far as before", class: "" },
-        ...(found && Math.abs(found.radius - 1) > 1e-6 ? [{ value: found.radius, name: "largest eigenvalue", class: found.radius > 1 ? "bad" : "good" }] : []),
-      ],
-    }),
-  );
-  say(first, last, measured, found);
-}
-
-function say(first: number, last: number, measured: number, found: Spectrum | null): void {
-  const limit = stabilityLimit(state.method, state.options[state.method.name]);
-  const [words, kind] = judged(found, measured);
-  verdict.textContent = words;
-  verdict.className = `verdict ${kind}`;
-  voice.say(words);
-  numbers.replaceChildren(
-    facts([
-      ["largest eigenvalue", found ? factor(found.radius) : ""],
-      ["measured", first > 0 ? `${factor(measured)} per step, from ${rounded(first)} to ${rounded(last)}` : ""],
-      ["formula", state.method.formula ?? ""],
-      ["stable up to a rate of", limit === null ? "" : limit === 0 ? "0: not even small ones" : limit === Number.POSITIVE_INFINITY ? "any" : rounded(limit, 7)],
-      ["one turn", found?.turn ? `${found.turn.toFixed(2)} steps` : ""],
-      ["gradients", (state.steps * state.method.cost).toLocaleString("en")],
-    ]),
-  );
-}
-
-function judged(found: Spectrum | null, measured: number): [string, string] {
-  if (state.start.every((value, place) => value === game.equilibrium?.[place])) return ["At the equilibrium nobody moves.", ""];
-  if (!found) {
-    if (!Number.isFinite(measured)) return ["The players are thrown beyond all numbers.", "bad"];
-    return [`Over these steps the distance is multiplied by ${factor(measured)} a step.`, measured < 1 ? "good" : "bad"];
-  }
-  const { radius } = found;
-  if (radius > 1 + STABLE) return [`The players move away: in the end each step multiplies their distance by ${factor(radius)}.`, "bad"];
-  if (radius < 1 - STABLE) return [`The players come to the equilibrium: in the end each step multiplies their distance by ${factor(radius)}.`, "good"];
-  return ["The players go round for ever: no step takes them nearer in the end.", ""];
-}
-
-function commandLine(): string {
-  const { method, rate, steps, start } = state;
-  const given = Object.entries(state.options[method.name]).filter(([name, value]) => value !== null && value !== method.options.find((option) => option.name === name)?.default);
-  return [
-    "portable-nn simulate run",
-    `--method ${method.name} --rate ${rate} --start ${start.map((value) => rounded(value)).join(",")} --steps ${steps}`,
-    ...given.map(([name, value]) => `--set ${name}=${value}`),
-  ].join(" ");
 }
 
 // -- controls
@@ -385,15 +287,15 @@ const hint = (text: string) => h("p", { class: "small muted" }, text);
 
 root().append(
   h("h1", {}, `Two players on f = ${game.title}`),
-  h("p", { class: "lead" }, "x makes f larger, y makes it smaller, and both follow their own gradients. Turn the surface, drag the start, change how they move, and see why they come to the equilibrium or not."),
+  h("p", { class: "lead" }, "x makes f larger, y makes it smaller, and both follow their own gradients. Turn the surface, drag the start, change how they move, and see why they come to rest or not."),
   h("div", { class: "columns" },
     panel("The surface", h("figure", { class: "picture" }, canvas), h("div", { class: "fields" }, turn.element, tilt.element), hint("Drag the surface to turn it, and the orange start to move it.")),
     panel("How they move", method.element, about, h("div", { class: "fields" }, rate.element, steps.element, ...starts.map(({ element }) => element)), optionFields, h("div", { class: "row" }, reset))),
-  ...(game.equilibrium ? [panel("What happens", verdict, numbers, ...(isProduct ? [command.element] : []))] : []),
+  ...(game.rest ? [panel("What happens", verdict, numbers, ...(isProduct ? [command.element] : []))] : []),
   h("div", { class: "columns" },
     panel("From above", plane, hint(`Click, drag or use the arrow keys to move the start.${isProduct ? " The dashed circle is where infinitely small steps stay." : ""}`)),
-    panel("Eigenvalues and the unit circle", circle, matrix, hint("What a step does to the players is a matrix. Its eigenvalues inside of the circle: they come nearer; outside: they move away. Small dots are other learning rates."))),
-  ...(game.equilibrium ? [h("div", { class: "columns" }, panel("Distance from the equilibrium", lengths), panel("Factor of each step", ratios))] : []),
+    panel("Eigenvalues and the unit circle", circle, hint("What a step does to the players is a matrix. Its eigenvalues inside of the circle: they come nearer; outside: they move away. Small dots are other learning rates."))),
+  ...(game.rest ? [h("div", { class: "columns" }, panel(`Distance from ${game.rest.name}`, lengths), panel("Factor of each step", ratios))] : []),
   ...(contest ? [contest.element] : []),
   h("footer", {}, "Made by portable-nn simulate run --html. The page computes everything itself and needs no network."),
   voice.element,

@@ -1,23 +1,9 @@
 // The page of a convolution: `portable-nn size conv --html page.html`.
 
 import { type Board, boardPicture, cellAt, type Kind as CellKind, kindsOf, kindsOn, nearest, place, type Position } from "./lessons/board";
-import { choice, copyable, facts, once, slider, type Slider, speaker, tick } from "./lessons/controls";
-import {
-  coverage,
-  explain,
-  extent,
-  fault,
-  type Grid,
-  grid,
-  type Kind,
-  type Line,
-  onnxText,
-  outputSize,
-  torchText,
-  uncoveredText,
-  unevenText,
-  type Window,
-} from "./lessons/sizes";
+import { by, choice, copyable, once, slider, type Slider, speaker, tick } from "./lessons/controls";
+import { coverage, explain, fault, type Grid, grid, type Kind, onnxText, torchText, type Window } from "./lessons/sizes";
+import { type Axis, cellText, commandLine, formulaTable, type Layer, legendOf, outputsOf, readText, remarks, undivided, weightsOf } from "./lessons/words";
 import { data, h, root } from "./shared/dom";
 
 interface Data {
@@ -49,8 +35,6 @@ const FIELDS: readonly [Field, string, number, number][] = [
 ];
 const MOST = 1000;
 
-type Axis = Record<Field, number>;
-
 function firstState() {
   const axes = given.sizes.map((size, axis): Axis => ({ size, ...given.windows[axis] }));
   const [first, second = first] = axes;
@@ -74,18 +58,16 @@ function shown(): Axis[] {
   return state.both.slice(0, state.axes);
 }
 
-function names(): string[] {
-  return state.axes === 2 ? ["rows", "columns"] : ["cells"];
+function layer(): Layer {
+  return { kind: state.kind, axes: shown(), groups: state.groups, channels: state.channels };
 }
-
-const by = (values: number[]) => values.join(" × ");
 
 // -- what is shown
 
 const answer = h("p", { class: "answer" });
 const warning = h("p", { class: "verdict bad", role: "status" });
 const boards = h("div", { class: "boards", tabindex: 0, role: "application", "aria-roledescription": "movable kernel" });
-const place_ = h("p", { class: "where" });
+const where = h("p", { class: "where" });
 const legend = h("ul", { class: "legend" });
 const notes = h("div");
 const steps = h("div", { class: "stack" });
@@ -102,22 +84,22 @@ const update = once(() => {
   const axes = shown();
   const faults = axes.map((axis, number) => {
     const said = fault(state.kind, axis, axis.size);
-    return said && `${state.axes === 2 && !state.alike ? `${names()[number] === "rows" ? "Rows" : "Columns"}: ` : ""}${said}`;
+    return said && `${state.axes === 2 && !state.alike ? `${["Rows", "Columns"][number]}: ` : ""}${said}`;
   });
   const fits = faults.every((said) => !said);
-  const outputs = axes.map((axis) => outputSize(state.kind, axis, axis.size));
+  const outputs = outputsOf(layer());
   warning.textContent = [...new Set(faults.filter(Boolean))].join(" ");
   answer.textContent = fits ? `${by(axes.map(({ size }) => size))} → ${by(outputs)}` : "No output";
   voice.say(fits ? `The output is ${by(outputs)}` : warning.textContent);
   drawBoards(fits, outputs);
-  notes.replaceChildren(...(fits ? remarks() : []));
+  notes.replaceChildren(...(fits ? remarks(layer()) : []));
   steps.replaceChildren(...(fits ? formulas() : []));
   spell(fits);
 });
 
 function drawBoards(fits: boolean, outputs: number[]): void {
   pictures = null;
-  place_.textContent = "";
+  where.textContent = "";
   legend.replaceChildren();
   play.disabled = !fits;
   if (!fits) {
@@ -165,21 +147,9 @@ function drawBoards(fits: boolean, outputs: number[]): void {
 }
 
 function entries(kinds: CellKind[]): HTMLElement[] {
-  const isTransposed = state.kind === "convt";
-  const words: Record<CellKind, string> = {
-    input: "input",
-    output: "output",
-    unread: isTransposed ? "the bias alone: no tap lands there" : "never read",
-    zero: "zeros put between",
-    padding: "padding: zeros",
-    ring: "rings of zeros around",
-    added: "output padding: zeros at the end",
-    cut: "taken away by the padding",
-  };
+  const words = legendOf(state.kind);
   const rows = kinds.map((kind): [string, string] => [`cell ${kind}`, words[kind]]);
-  return [...rows, ["tap", "what the kernel reads"] as const, ["now", "what it makes there"] as const].map(([kind, text]) =>
-    h("li", {}, sample(kind), text),
-  );
+  return [...rows, ["tap", "what the kernel reads"], ["now", "what it makes there"]].map(([kind, text]) => h("li", {}, sample(kind), text));
 }
 
 function sample(kind: string): SVGSVGElement {
@@ -199,97 +169,28 @@ function move({ row, column }: Position): void {
   const clamp = (value: number, { starts }: Grid) => Math.max(0, Math.min(starts.length - 1, value));
   state.at = { row: clamp(row, grids[0]), column: clamp(column, grids[1]) };
   place(pictures[0], pictures[1], grids, state.at);
-  const cell = state.axes === 2 ? `(${state.at.row}, ${state.at.column})` : String(state.at.column);
-  const reads = shown().map((axis, number) => {
-    const position = number === state.axes - 1 ? state.at.column : state.at.row;
-    return { axis, position, name: names()[number] };
-  });
-  const words = reads.map(({ axis, position, name }) => {
-    const cells = read(axis, position);
-    if (!cells.length) return `no ${name}`;
-    return `${cells.length === 1 ? name.replace(/s$/, "") : name} ${cells.join(", ")}`;
-  });
-  place_.textContent = `Output cell ${cell} reads input ${words.join(" and ")}.`;
-  boards.setAttribute("aria-label", `Kernel at output cell ${cell}. Arrow keys move it.`);
-  voice.say(place_.textContent);
-}
-
-/** The input cells that make an output cell, along one axis. */
-function read(axis: Axis, position: number): number[] {
-  const taps = Array.from({ length: axis.kernel }, (_, tap) => tap * axis.dilation);
-  if (state.kind === "conv") {
-    return taps.map((tap) => position * axis.stride + tap - axis.padBegin).filter((cell) => cell >= 0 && cell < axis.size);
-  }
-  const cells = taps.map((tap) => (position + axis.padBegin - tap) / axis.stride);
-  return cells.filter((cell) => Number.isInteger(cell) && cell >= 0 && cell < axis.size).reverse();
-}
-
-function remarks(): HTMLElement[] {
-  const covered = shown().map((axis) => ({ axis, found: coverage(state.kind, axis, axis.size) }));
-  const words = covered.map(({ found }, number) => uncoveredText(found, names()[number])).filter(Boolean);
-  const uneven = [...new Set(covered.filter(({ found }) => found.uneven).map(({ axis }) => unevenText(axis)))];
-  const what = state.kind === "convt" ? "No tap lands on these cells of the output, which hold the bias alone" : "Never read";
-  const said = [
-    ...(words.length ? [`${what}: ${words.join("; ")}.`] : []),
-    ...(uneven.length ? [`Uneven overlap, which risks checkerboard patterns: ${uneven.join("; ")}.`] : []),
-  ];
-  if (said.length) return said.map((text) => h("p", { class: "bad" }, text));
-  return [h("p", { class: "good" }, state.kind === "convt" ? "Every cell of the output has equally many taps, away from the edges." : "Every cell of the input is read.")];
+  const at = state.axes === 2 ? [state.at.row, state.at.column] : [state.at.column];
+  where.textContent = readText(layer(), at);
+  boards.setAttribute("aria-label", `Kernel at output cell ${cellText(at)}. Arrow keys move it.`);
+  voice.say(where.textContent);
 }
 
 function formulas(): HTMLElement[] {
-  const axes = shown().map((axis) => explain(state.kind, axis, axis.size));
-  const same = JSON.stringify(axes[0]) === JSON.stringify(axes[axes.length - 1]);
-  const tables = same ? [axes[0]] : axes;
-  return tables.map((lines, number) => {
-    const title = state.axes === 1 ? "Cells" : same ? "Rows and columns" : ["Rows", "Columns"][number];
-    return h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": `The formula: ${title}` }, formulaTable(title, lines));
-  });
-}
-
-function formulaTable(title: string, lines: Line[]): HTMLElement {
-  const head = ["step", "formula", "numbers", "result"].map((text, place) => h("th", { scope: "col", class: place === 3 ? "number" : "" }, text));
-  const rows = lines.map((line) =>
-    h("tr", {}, h("td", {}, line.what), h("td", {}, h("code", {}, line.formula)), h("td", {}, h("code", {}, line.numbers)), h("td", { class: "number" }, String(line.result))),
-  );
-  return h("table", {}, h("caption", {}, title), h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows));
+  const found = shown().map((axis) => explain(state.kind, axis, axis.size));
+  const same = JSON.stringify(found[0]) === JSON.stringify(found[found.length - 1]);
+  const titles = state.axes === 1 ? ["Cells"] : same ? ["Rows and columns"] : ["Rows", "Columns"];
+  return titles.map((title, number) => formulaTable(title, found[number]));
 }
 
 function spell(fits: boolean): void {
-  const operation = { kind: state.kind, windows: shown(), groups: state.groups };
-  const [inputs, outputs] = state.channels;
-  const wrong = state.channels.find((channels) => channels % state.groups);
-  torch.set(!fits ? "–" : wrong ? `${state.groups} groups do not divide ${wrong} channels` : (torchText(operation, inputs, outputs) ?? "PyTorch has no such layer"));
+  const now = layer();
+  const operation = { kind: now.kind, windows: now.axes, groups: now.groups };
+  const wrong = undivided(now);
+  const line = wrong ? `${now.groups} groups do not divide ${wrong} channels` : torchText(operation, ...now.channels);
+  torch.set(fits ? (line ?? "PyTorch has no such layer") : "–");
   onnx.set(fits ? onnxText(operation) : "–");
-  command.set(commandLine());
-  const kernel = shown().map((axis) => axis.kernel);
-  const shape = state.kind === "conv" ? [outputs, inputs / state.groups, ...kernel] : [inputs, outputs / state.groups, ...kernel];
-  weights.replaceChildren(
-    facts([
-      ["weights", wrong ? "" : `${by(shape)} = ${shape.reduce((a, b) => a * b).toLocaleString("en")}, and ${outputs.toLocaleString("en")} of the bias`],
-      ["the kernel spans", by(shown().map(extent))],
-    ]),
-  );
-}
-
-function commandLine(): string {
-  const axes = shown();
-  const one = (values: (number | string)[]) => (values.every((value) => value === values[0]) ? String(values[0]) : values.join("x"));
-  const pads = axes.map(({ padBegin, padEnd }) => (padBegin === padEnd ? String(padBegin) : `${padBegin}:${padEnd}`));
-  const options: [string, string, string][] = [
-    ["in", one(axes.map(({ size }) => size)), ""],
-    ["kernel", one(axes.map(({ kernel }) => kernel)), ""],
-    ["stride", one(axes.map(({ stride }) => stride)), "1"],
-    ["padding", one(pads), "0"],
-    ["dilation", one(axes.map(({ dilation }) => dilation)), "1"],
-    ...(state.kind === "convt" ? [["output-padding", one(axes.map(({ outputPadding }) => outputPadding)), "0"] as [string, string, string]] : []),
-    ["groups", String(state.groups), "1"],
-    ["in-channels", String(state.channels[0]), String(state.groups)],
-    ["out-channels", String(state.channels[1]), String(state.groups)],
-    ["axes", String(state.axes), "2"],
-  ];
-  const written = options.filter(([, value, usual]) => value !== usual).map(([name, value]) => `--${name} ${value}`);
-  return `portable-nn size ${state.kind} ${written.join(" ")}`;
+  command.set(commandLine(now));
+  weights.replaceChildren(weightsOf(now));
 }
 
 // -- controls
@@ -444,7 +345,7 @@ function panel(title: string, ...content: (Node | string)[]): HTMLElement {
 root().append(
   h("h1", {}, "What a convolution reads and makes"),
   h("p", { class: "lead" }, "Move the kernel with the mouse, a finger or the arrow keys. Change any option and see which cells are read, and what size comes out."),
-  h("section", { class: "panel stack", "aria-label": "The cells" }, answer, warning, boards, place_, h("div", { class: "row" }, play, counting), legend),
+  h("section", { class: "panel stack", "aria-label": "The cells" }, answer, warning, boards, where, h("div", { class: "row" }, play, counting), legend),
   h("div", { class: "columns" },
     panel("Options", h("div", { class: "fields" }, kind.element, axes.element), toggles, controls, channelFields, h("div", { class: "row" }, reset)),
     panel("What comes out", notes, torch.element, onnx.element, command.element, weights)),

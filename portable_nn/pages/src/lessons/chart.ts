@@ -29,7 +29,7 @@ export interface ChartOptions {
 }
 
 const [NARROWEST, WIDEST] = [300, 1000];
-const MARGIN = { left: 56, right: 12, top: 14, bottom: 40 };
+const MARGIN = { left: 56, right: 12, top: 24, bottom: 40 };
 /** The most points of a line: more are not seen. */
 const MOST_POINTS = 1500;
 
@@ -54,6 +54,9 @@ export function range(values: number[]): [number, number] {
   return high - low > least ? [low, high] : [low - Math.max(0.5 * Math.abs(low), least), high + Math.max(0.5 * Math.abs(high), least)];
 }
 
+/** Browsers draw nothing much farther away, in pixels. */
+const FARTHEST = 1e5;
+
 /** A path through points, broken where they are not finite. */
 export function line(points: (readonly [number, number])[]): string {
   let open = false;
@@ -65,7 +68,8 @@ export function line(points: (readonly [number, number])[]): string {
       }
       const command = open ? "L" : "M";
       open = true;
-      return `${command}${x.toFixed(2)} ${y.toFixed(2)}`;
+      const far = Math.max(1, Math.abs(x) / FARTHEST, Math.abs(y) / FARTHEST);
+      return `${command}${(x / far).toFixed(2)} ${(y / far).toFixed(2)}`;
     })
     .join("");
 }
@@ -103,7 +107,7 @@ export function chart(options: ChartOptions): SVGSVGElement {
   for (const x of ticks(left, right)) {
     picture.append(
       svg("line", { class: "grid", x1: atX(x), x2: atX(x), y1: MARGIN.top, y2: height - MARGIN.bottom }),
-      svg("text", { class: "tick", x: atX(x), y: height - MARGIN.bottom + 15, "text-anchor": "middle" }, x.toLocaleString("en")),
+      svg("text", { class: "tick", x: atX(x), y: height - MARGIN.bottom + 15, "text-anchor": atX(x) > width - 30 ? "end" : "middle" }, x.toLocaleString("en")),
     );
   }
   const marks = logarithmic ? ticks(low, high).filter(Number.isInteger) : ticks(low, high);

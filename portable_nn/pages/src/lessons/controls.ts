@@ -144,7 +144,7 @@ export function copyable(name: string): Copyable {
   const button = h("button", { type: "button", "aria-label": `Copy: ${name}` }, "Copy");
   button.addEventListener("click", async () => {
     try {
-      await navigator.clipboard.writeText(code.textContent ?? "");
+      await navigator.clipboard.writeText((code.textContent ?? "").trim());
       button.textContent = "Copied";
     } catch {
       window.getSelection()?.selectAllChildren(code); // Where the browser lets no page write: ready for a key.
@@ -158,7 +158,8 @@ export function copyable(name: string): Copyable {
   return {
     element: h("div", { class: "copy" }, h("span", { class: "small muted" }, name), h("div", { class: "line-of-code" }, text, button)),
     set: (line) => {
-      code.textContent = line;
+      // A line breaks between its words alone, and not after a hyphen.
+      code.replaceChildren(...line.split(" ").flatMap((word) => [h("span", { class: "word" }, word), " "]));
     },
   };
 }
@@ -166,4 +167,9 @@ export function copyable(name: string): Copyable {
 /** Whether the reader has asked for less motion. */
 export function isStill(): boolean {
   return window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+}
+
+/** Numbers with multiplication signs between them. */
+export function by(values: number[]): string {
+  return values.join(" × ");
 }

@@ -85,7 +85,7 @@ export function planePicture(plane: Plane, label: string): SVGSVGElement {
   }
   inside.append(svg("path", { class: "line halo", d: line(points) }), svg("path", { class: "line path", d: line(points) }));
   const [endX, endY] = at(count - 1);
-  if (Number.isFinite(endX + endY)) inside.append(svg("circle", { class: "end path", cx: endX, cy: endY, r: 4.5 }));
+  if (Math.hypot(endX, endY) < 2 * SIDE) inside.append(svg("circle", { class: "end path", cx: endX, cy: endY, r: 4.5 }));
   const [x, y] = at(0);
   picture.append(drawing, svg("circle", { class: "handle", cx: x, cy: y, r: 9 }));
   return picture;

@@ -4,6 +4,7 @@ import { h, svg } from "../shared/dom";
 import { rounded } from "../shared/text";
 import { chart } from "./chart";
 import { factor, isStill, once, slider, tick } from "./controls";
+import type { Rest } from "./readings";
 import { distances, type MethodData, type Options, type Point, simulate, spectrum } from "./dynamics";
 
 /** How long the race takes to be shown, in milliseconds. */
@@ -14,7 +15,6 @@ const [FEWEST, MOST] = [20, 5000];
 export interface Settings {
   start: Point;
   rate: number;
-  equilibrium: Point;
   /** Of the methods that have others than the default. */
   options: Readonly<Record<string, Options>>;
 }
@@ -36,7 +36,7 @@ function swatch(kind: string): SVGSVGElement {
   return svg("svg", { class: "swatch", viewBox: "0 0 24 10", "aria-hidden": "true" }, line);
 }
 
-export function race(methods: MethodData[], compared: readonly string[]): {
+export function race(methods: MethodData[], compared: readonly string[], rest: Rest): {
   element: HTMLElement;
   update(settings: Settings): void;
 } {
@@ -90,12 +90,12 @@ export function race(methods: MethodData[], compared: readonly string[]): {
 
   function run(): void {
     if (!settings) return;
-    const { start, rate, equilibrium, options } = settings;
+    const { start, rate, options } = settings;
     runners = methods
       .filter((method) => chosen.has(method.name))
       .map((method, place) => {
         const steps = Math.floor(gradients / method.cost);
-        const far = distances(simulate(method, start, rate, steps, options[method.name]), equilibrium);
+        const far = distances(simulate(method, start, rate, steps, options[method.name]), rest.at);
         const points = Array.from(far, (distance, step): [number, number] => [step * method.cost, distance]);
         return { method, class: classOf(place), points, cell: h("td", { class: "number" }) };
       });
@@ -130,7 +130,7 @@ export function race(methods: MethodData[], compared: readonly string[]): {
     }
     picture.replaceChildren(
       chart({
-        label: "The distance of each method from the equilibrium, by gradients; the table below has the numbers",
+        label: `The distance of each method from ${rest.name}, by gradients; the table below has the numbers`,
         width: picture.clientWidth,
         x: "gradients",
         y: "distance",
@@ -175,7 +175,7 @@ export function race(methods: MethodData[], compared: readonly string[]): {
     "section",
     { class: "panel stack", "aria-labelledby": "race" },
     h("h2", { id: "race" }, "A race of methods"),
-    h("p", { class: "muted" }, "All start where you have put the start, with the same learning rate, and may compute as many gradients. The lower, the nearer to the equilibrium."),
+    h("p", { class: "muted" }, `All start where you have put the start, with the same learning rate, and may compute as many gradients. The lower, the nearer to ${rest.name}.`),
     h("div", { class: "fields" }, budget.element, clockElement),
     h("div", { class: "row" }, button),
     picture,

@@ -1,0 +1,151 @@
+// What the page of a game says and draws of a run: the verdict, the numbers, the eigenvalues, the distances.
+
+import { h } from "../shared/dom";
+import { rounded } from "../shared/text";
+import { chart } from "./chart";
+import { facts, factor } from "./controls";
+import { type MethodData, type Options, type Point, spectrum, type Spectrum, STABLE, stabilityLimit } from "./dynamics";
+import type { Complex } from "./eigenvalues";
+import { circlePicture } from "./plane";
+
+/** The point that the players may come to, where F = 0. */
+export interface Rest {
+  at: Point;
+  /** "the equilibrium", or "the point where F = 0" if a player gains by leaving it. */
+  name: string;
+  /** What kind of point it is, in words. */
+  kind: string;
+  /** F is linear, so that the eigenvalues say what happens everywhere. */
+  linear: boolean;
+}
+
+export interface Reading {
+  method: MethodData;
+  rate: number;
+  options: Options;
+  steps: number;
+  start: Point;
+  rest: Rest;
+  /** The distance from there after each step. */
+  far: Float64Array;
+  /** null where a step of the method is no one matrix. */
+  found: Spectrum | null;
+}
+
+/** The learning rates whose eigenvalues are shown as small dots. */
+const RATES = Array.from({ length: 60 }, (_, place) => 0.002 * 1000 ** (place / 59));
+
+/** By what a step multiplies the distance on average. */
+function measured({ far, steps }: Reading): number {
+  return (far[steps] / far[0]) ** (1 / steps);
+}
+
+/** The verdict in a sentence, and whether it is "good" or "bad". */
+export function judgement(reading: Reading): [string, string] {
+  const { found, rest, far, steps } = reading;
+  if (far[0] === 0) return ["Where they start, nobody moves.", ""];
+  const each = measured(reading);
+  if (!Number.isFinite(each)) return ["The players are thrown beyond all numbers.", "bad"];
+  if (!found) return [`Over these steps each multiplies the distance by ${factor(each)} on average.`, each < 1 ? "good" : "bad"];
+  const { radius } = found;
+  if (!rest.linear) {
+    const run = `this run goes from a distance of ${rounded(far[0], 4)} to ${rounded(far[steps], 4)}`;
+    return [`Near ${rest.name} each step multiplies the distance by ${factor(radius)}; ${run}.`, ""];
+  }
+  if (radius > 1 + STABLE) return [`The players move away: in the end each step multiplies their distance by ${factor(radius)}.`, "bad"];
+  if (radius < 1 - STABLE) return [`The players come to ${rest.name}: in the end each step multiplies their distance by ${factor(radius)}.`, "good"];
+  return ["The players go round for ever: in the end no step takes them nearer.", ""];
+}
+
+/** The stability limit, which is sought again only when the method or an option changes. */
+const limitOf = (() => {
+  let known: { key: string; limit: number | null } = { key: "", limit: null };
+  return (method: MethodData, options: Options) => {
+    const key = JSON.stringify([method.name, options]);
+    if (known.key !== key) known = { key, limit: stabilityLimit(method, options) };
+    return known.limit;
+  };
+})();
+
+/** The numbers of a run, by name. */
+export function numbersOf(reading: Reading): HTMLElement {
+  const { method, found, far, steps, rest } = reading;
+  const limit = limitOf(method, reading.options);
+  const limits: Record<string, string> = { "0": "0: not even small ones", Infinity: "any" };
+  return facts([
+    ["largest eigenvalue", found ? factor(found.radius) : ""],
+    ["measured", far[0] > 0 ? `${factor(measured(reading))} per step, from ${rounded(far[0])} to ${rounded(far[steps])}` : ""],
+    ["formula", method.formula ?? ""],
+    ["stable up to a rate of", limit === null ? "" : (limits[limit] ?? rounded(limit, 7))],
+    ["one turn", found?.turn ? `${found.turn.toFixed(2)} steps` : ""],
+    ["gradients", (steps * method.cost).toLocaleString("en")],
+    ["F = 0 at", rest.linear ? "" : `(${rest.at.map((value) => rounded(value)).join(", ")}): ${rest.kind}`],
+  ]);
+}
+
+function complexText({ re, im }: Complex): string {
+  const least = 1e-12 * Math.max(1, Math.abs(re));
+  if (Math.abs(im) < least) return rounded(re);
+  if (Math.abs(re) < least) return `${im < 0 ? "−" : ""}${rounded(Math.abs(im))}i`;
+  return `${rounded(re)} ${im < 0 ? "−" : "+"} ${rounded(Math.abs(im))}i`;
+}
+
+/** The eigenvalues beside the unit circle, and the matrix that they are of. */
+export function eigenvaluesOf({ method, options, found }: Reading): HTMLElement[] {
+  if (!found) {
+    const why = "it depends on which step it is, or on where the players are";
+    return [h("p", { class: "muted" }, `A step of this method is no one matrix, so that it has no eigenvalues: ${why}.`)];
+  }
+  const locus = RATES.flatMap((rate): Complex[] => spectrum(method, rate, options)?.values ?? []);
+  const texts = found.values.map(complexText).join(", ");
+  const together = found.period > 1 ? `Of ${found.period} steps together: ` : "";
+  const rows = found.operator.map((row) => h("tr", {}, ...row.map((entry) => h("td", { class: "number" }, rounded(entry, 5)))));
+  const title = found.period > 1 ? `The matrix of ${found.period} steps` : "The matrix of a step";
+  const table = h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": title }, h("table", {}, h("tbody", {}, ...rows)));
+  return [
+    h("div", {}, circlePicture(found, locus, `The eigenvalues ${texts} beside the unit circle`)),
+    h("p", { class: "small" }, `${together}${texts}`),
+    h("details", {}, h("summary", {}, title), table),
+  ];
+}
+
+/** The distance after each step. */
+export function distanceChart({ far, steps, rest }: Reading, width: number): SVGSVGElement {
+  const points = Array.from(far, (distance, step): [number, number] => [step, distance]);
+  return chart({
+    label: `The distance from ${rest.name}, ${rounded(far[0])} at the start and ${rounded(far[steps])} after ${steps} steps`,
+    width,
+    x: "step",
+    y: "distance",
+    logarithmic: true,
+    series: [{ name: "distance", class: "path", points: points.filter(([, distance]) => distance > 1e-300) }],
+  });
+}
+
+/** By what each step multiplies the distance. */
+export function factorChart(reading: Reading, width: number): SVGSVGElement {
+  const { far, found } = reading;
+  const each = Array.from(far.subarray(1), (distance, step): [number, number] => [step + 1, distance / far[step]]);
+  const radius = found && Math.abs(found.radius - 1) > 1e-6 ? found.radius : null;
+  return chart({
+    label: `By what each step multiplies the distance, ${factor(measured(reading))} on average`,
+    width,
+    x: "step",
+    y: "factor of the step",
+    series: [{ name: "factor", class: "path", points: each }],
+    levels: [
+      { value: 1, name: "1: as far as before", class: "" },
+      ...(radius === null ? [] : [{ value: radius, name: "largest eigenvalue", class: radius > 1 ? "bad" : "good" }]),
+    ],
+  });
+}
+
+/** The command that makes the same run on x·y. */
+export function commandLine({ method, rate, start, steps, options }: Reading): string {
+  const given = method.options.filter(({ name, default: usual }) => (options[name] ?? usual) !== usual);
+  return [
+    `portable-nn simulate run --method ${method.name} --rate ${rate}`,
+    `--start ${start.map((value) => rounded(value)).join(",")} --steps ${steps}`,
+    ...given.map(({ name }) => `--set ${name}=${options[name]}`),
+  ].join(" ");
+}
