@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from portable_nn.converters.conversion import Imported
-from portable_nn.converters.torch.program import Dynamic, Program, export, without_bfloat16
-from portable_nn.converters.torch.proof import compare_training, compare_with_module
+from portable_nn.converters.torch.program import Dynamic, Program, called, doubled, export, without_bfloat16
+from portable_nn.converters.torch.proof import Theirs, compare_training, compare_with_module
 from portable_nn.converters.torch.translation import Translation, translated
 from portable_nn.core.errors import PortableNNError, UsageError, VerificationError
 from portable_nn.core.kinds import check_kinds
@@ -100,7 +102,8 @@ def read_torch(
             why = str(first).splitlines()[0]
             notes = (*notes, f"taken in evaluation mode, for in training mode: {why}")
         if prove_training:
-            notes = (*notes, compare_training(module, program, made.network, seed or 0))
+            theirs, wide = theirs_of(module, program), partial(_in_float64, module, program, seed)
+            notes = (*notes, compare_training(made.network, theirs, wide, seed or 0))
         return Imported(made.network, proof, notes)
     raise AssertionError("unreachable")
 
@@ -108,4 +111,16 @@ def read_torch(
 def _proof(module: Any, program: Program, made: Translation, verify: bool, tolerance: Tolerance, seed: int) -> Proof:
     if not verify:
         return Proof(made.network.graph.outputs)
-    return compare_with_module(module, program, made.network, tolerance, seed)
+    return compare_with_module(theirs_of(module, program), made.network, tolerance, seed)
+
+
+def theirs_of(module: Any, program: Program) -> Theirs:
+    """The module as the other side of a proof."""
+    return Theirs(module, partial(called, program))
+
+
+def _in_float64(module: Any, program: Program, seed: int | None) -> tuple[Network, Theirs]:
+    """Both sides in float64."""
+    other = copy.deepcopy(module).double()
+    double = export(other, doubled(program.example), program.dynamic, training=program.trains)
+    return translated(other, double, seed).network, theirs_of(other, double)

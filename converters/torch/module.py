@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from portable_nn.converters.conversion import Written, compare_sides
+from portable_nn.converters.conversion import Written
+from portable_nn.converters.torch.examples import without_dropout
 from portable_nn.converters.torch.execution import executed, tensor
 from portable_nn.converters.torch.installed import need
+from portable_nn.converters.torch.proof import Theirs, compare_training, compare_with_module
+from portable_nn.converters.torch.source import source_of
 from portable_nn.core.atomic import atomic_write, put_back
 from portable_nn.core.errors import UsageError
 from portable_nn.network import Network
+from portable_nn.onnx.verification.conditioning import as_declared, widened
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Array
 
@@ -55,8 +60,6 @@ def to_torch(
     )
     """
     need("a PyTorch module")
-    from portable_nn.converters.torch.source import source_of
-
     found = source_of(network)
     module = executed(found, network)
     if verify:
@@ -65,17 +68,28 @@ def to_torch(
     return module
 
 
-def runner(network: Network, module: Any) -> Any:
-    """What runs the module on inputs by name, for ``compare_sides``."""
-    import torch
+def theirs_of(network: Network, module: Any) -> Theirs:
+    """A module that was made of a network as the other side of a proof."""
 
-    def run(feeds: Mapping[str, Array]) -> dict[str, Array]:
-        with torch.no_grad():
-            found = module(*(tensor(feeds[value.name]) for value in network.graph.inputs))
+    def call(module: Any, feeds: Mapping[str, Array]) -> dict[str, Any]:
+        found = module(*(tensor(feeds[value.name]) for value in network.graph.inputs))
         results = found if isinstance(found, tuple) else (found,)
-        return {name: each.numpy() for name, each in zip(network.graph.outputs, results, strict=True)}
+        return dict(zip(network.graph.outputs, results, strict=True))
 
-    return run
+    def to_train() -> Any:
+        ours = without_dropout(network)
+        return executed(source_of(ours), ours)
+
+    return Theirs(module, call, lambda state: source_of(network).parameters(state, network), to_train)
+
+
+def _in_float64(network: Network) -> tuple[Network, Theirs]:
+    """Both sides in float64."""
+    wide = widened(network.graph)
+    made = Network.from_graph(
+        wide, as_declared(wide.parameters, network.parameters.arrays), inputs=network.inputs, metadata=network.metadata
+    )
+    return made, theirs_of(made, executed(source_of(made), made))
 
 
 def prove(
@@ -85,12 +99,11 @@ def prove(
 
     Raises ``VerificationError`` where they part.
     """
-    proof = compare_sides(network, runner(network, module), "the module", tolerance=tolerance, seed=seed)
-    if prove_training:
-        from portable_nn.converters.torch.equivalence import check_training
-
-        return proof, check_training(network, seed)
-    return proof, ()
+    theirs = theirs_of(network, module)
+    proof = compare_with_module(theirs, network, tolerance, seed)
+    if not prove_training:
+        return proof, ()
+    return proof, (compare_training(network, theirs, partial(_in_float64, network), seed),)
 
 
 def write_source(
@@ -124,8 +137,6 @@ def write_source(
         raise UsageError(f"{target}: the name of a module's source ends in .py")
     need("writing a PyTorch module", "torch", "safetensors")
     import safetensors.numpy
-
-    from portable_nn.converters.torch.source import source_of
 
     found, proof, more = source_of(network), Proof(), tuple[str, ...]()
     if verify:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.graph import Dim
 
 Dynamic: TypeAlias = Mapping[str, Mapping[int, str | None] | Sequence[str | None]]
@@ -138,6 +138,23 @@ def doubled(value: Any) -> Any:
         return each.double() if getattr(each, "is_floating_point", bool)() else each
 
     return _pytree.tree_map(one, _tensors(value))
+
+
+def called(program: Program, module: Any, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors that the module returns for arrays by name, by the names of the outputs."""
+    import torch
+    from torch.utils import _pytree
+
+    device = next((each.device for each in [*module.parameters(), *module.buffers()]), torch.device("cpu"))
+    tensors = {name: torch.as_tensor(np.array(array), device=device) for name, array in feeds.items()}
+    args, kwargs = program.call(tensors)
+    leaves = _pytree.tree_leaves(module(*args, **kwargs))
+    if len(leaves) != len(program.outputs):
+        raise VerificationError(
+            f"the module returns {len(leaves)} values, and {len(program.outputs)} when it was exported"
+        )
+    pairs = zip(program.outputs, leaves, strict=True)
+    return {name: leaf for name, leaf in pairs if isinstance(leaf, torch.Tensor)}
 
 
 def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool) -> Program:

@@ -10,10 +10,11 @@ def load(task: Task) -> Run:
     import torch
 
     from portable_nn.converters.torch import to_torch
-    from portable_nn.converters.torch.module import runner
+    from portable_nn.converters.torch.module import theirs_of
+    from portable_nn.converters.torch.proof import computed_by
     from portable_nn.network import load as load_network
 
     torch.set_num_threads(1)
     network = load_network(task.path)
-    run: Run = runner(network, to_torch(network, verify=False))
+    run: Run = computed_by(theirs_of(network, to_torch(network, verify=False)))
     return run

@@ -140,7 +140,7 @@ def drawn(seed: int) -> tuple[Any, Any]:
         with torch.no_grad():
             try:
                 made = nn.Sequential(layer)(torch.zeros(4, *shape))
-            except RuntimeError:  # A window that is larger than what is left.
+            except (RuntimeError, ValueError):  # A window larger than what is left; one cell that is to be normalised.
                 continue
             if 0 in made.shape or made[0].numel() > 4000:
                 continue
