@@ -122,7 +122,7 @@ def train_both(network: Network, theirs: Theirs, seed: int) -> Apart:
         raise UsageError("training cannot be compared: no output of floats has the batch first")
     module = theirs.to_train() if theirs.to_train else theirs.module
     state, rate = trained(module, theirs.call, feeds, targets)
-    begun = dict(ours.parameters)
+    begun = {name: array.copy() for name, array in ours.parameters.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PortableNNWarning)
         losses = dict.fromkeys(targets, MeanSquaredError())

@@ -48,7 +48,6 @@ formula("Softplus", "F.softplus({0}, threshold=40)")
 formula("Softsign", "F.softsign({0})")
 formula("ThresholdedRelu", "F.threshold({0}, {alpha!r}, 0.0)")
 formula("PRelu", "torch.where({0} < 0, {0} * {1}, {0})")
-formula("CastLike", "{0}.to({1}.dtype)")
 
 
 @row("Div")
@@ -117,7 +116,16 @@ def _clip(use: Use) -> str:
 
 @row("Cast")
 def _cast(use: Use) -> str:
-    return f"{use.x()}.to({torch_dtype(ONNX_DTYPES[use.int('to')])})"
+    return _of_type(use, ONNX_DTYPES[use.int("to")])
+
+
+@row("CastLike")
+def _cast_like(use: Use) -> str:
+    return _of_type(use, use.type(1).dtype)
+
+
+def _of_type(use: Use, dtype: str) -> str:
+    return use.x() if use.type().dtype == dtype else f"{use.x()}.to({torch_dtype(dtype)})"
 
 
 @row("HardSigmoid")

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from math import prod
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from portable_nn.converters.torch.source_scene import Entry, Found, Layer, Scene, dtype_option, given
 from portable_nn.converters.torch.source_use import Inexpressible, Use, option
-from portable_nn.core.graph import Node
+from portable_nn.core.graph import Node, Parameter, Tensor
+from portable_nn.onnx.verify import run_numpy
 from portable_nn.operators.recurrent.uses import KINDS
 
 ORDERS: Final[Mapping[int, tuple[int, ...]]] = {1: (0,), 3: (1, 0, 2), 4: (0, 2, 3, 1)}
 """Where PyTorch's gates are among those of ONNX, by their number: r, z, n of z, r, h; and i, f, g, o of i, o, f, c."""
+
+_MOVES: Final = frozenset({"Concat", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Unsqueeze"})
+"""Operators that move elements, and compute nothing."""
 
 X, W, R, B, LENGTHS, STATES = range(6)
 
@@ -63,20 +70,57 @@ def _numbered(scene: Scene, node: Node) -> re.Match[str] | None:
 
 
 def originals(scene: Scene, name: str, kind: str) -> list[str]:
-    """The parameters that are joined to a weight here, each with its gates moved from PyTorch's order; else none."""
+    """The parameters that are joined to a weight here, each with its gates moved from PyTorch's order; else none.
+
+    However an exporter moves them, numbers of elements that go the same way say where each element comes from.
+    """
     if name in scene.parameters:
         return [name]
-    node = scene.makers.get(name)
-    if node is None or node.domain:
+    found = _moved(scene, name)
+    if found is None:
         return []
-    if node.operator == "Concat":
-        parts = [originals(scene, each, kind) for each in node.inputs]
-        return [each for part in parts for each in part] if all(parts) else []
-    if node.operator == "Gather":
-        order = tuple(int(each) for each in np.argsort(ORDERS[KINDS[kind].gates]))
-        moved = scene.constant(node.inputs[1]) == order and not node.attributes.get("axis", 0)
-        return originals(scene, node.inputs[0], kind) if moved else []
-    return originals(scene, node.inputs[0], kind) if node.operator == "Reshape" or node.operator == "Unsqueeze" else []
+    nodes, values = found
+    shapes = [scene.sizes(value.name) for value in values]
+    starts = [0, *accumulate(map(prod, shapes))]
+    numbers = {
+        value.name: np.arange(start, start + prod(shape)).reshape(shape)
+        for value, start, shape in zip(values, starts, shapes, strict=False)
+    }
+    parameters = tuple(Parameter(each, "int64", array.shape) for each, array in numbers.items())
+    graph = replace(scene.graph, inputs=(), outputs=(name,), nodes=nodes, parameters=parameters)
+    left, names = run_numpy(graph, numbers, {})[name].ravel(), list[str]()
+    order = np.argsort(ORDERS[KINDS[kind].gates])
+    while left.size:
+        value = values[bisect_right(starts, left[0]) - 1]
+        moved = numbers[value.name].reshape(len(order), -1)[order].ravel()
+        if not np.array_equal(left[: moved.size], moved):
+            return []
+        names.append(value.name)
+        left = left[moved.size :]
+    return names
+
+
+def _moved(scene: Scene, name: str) -> tuple[tuple[Node, ...], list[Parameter]] | None:
+    """The nodes by which a value comes from parameters, and the parameters; known values are constants.
+
+    ``None`` where they compute more than where elements go.
+    """
+    nodes, constants, values, wanted = dict[str, Node](), dict[str, Node](), dict[str, Parameter](), [name]
+    while wanted:
+        each = wanted.pop()
+        constant, node = scene.constant(each), scene.makers.get(each)
+        if each in scene.parameters:
+            values[each] = scene.parameters[each]
+        elif constant is not None and not any(isinstance(dim, str) for dim in constant):
+            held = Tensor(scene.types[each].dtype, scene.sizes(each), constant)
+            constants[each] = Node(f"constant {each}", "Constant", (), (each,), {"value": held})
+        elif node is None or node.domain or node.operator not in _MOVES:
+            return None
+        else:
+            nodes[node.name] = node
+            wanted += [name for name in node.inputs if name]
+    ordered = sorted(nodes.values(), key=lambda node: scene.order[node.name])
+    return (*constants.values(), *ordered), list(values.values())
 
 
 def _place(scene: Scene, node: Node) -> str:

@@ -98,6 +98,10 @@ class Scene:
         """The elements of a constant, or ``None``."""
         return self.types[name].constant if name in self.types else None
 
+    def sizes(self, name: str) -> tuple[int, ...]:
+        """The shape of a value whose sizes are numbers."""
+        return tuple(int(size) for size in self.types[name].shape)
+
     def prefix(self, name: str, role: str) -> str | None:
         """What stands before ``.role`` in the name of a parameter."""
         return name.removesuffix(f".{role}") if name in self.parameters and name.endswith(f".{role}") else None

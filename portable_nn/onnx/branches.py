@@ -18,6 +18,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, checker, def
 from portable_nn.core.errors import FormatError
 from portable_nn.onnx.library.isolated import LibraryError, inline_standard_function
 from portable_nn.onnx.opsets.support import STANDARD, is_supported, label, names_in, opset_in, subgraphs
+from portable_nn.onnx.splits import without_sequences
 from portable_nn.onnx.storage.functions import check_functions
 from portable_nn.rewrites.program import Names
 
@@ -51,6 +52,9 @@ def inlined(model: ModelProto, where: str, answer: Answer) -> tuple[ModelProto, 
     model, defined = _expanded(model)
     if defined:
         notes.append(f"operators replaced by the standard's own definition: {', '.join(defined)}")
+    model, split = without_sequences(model)
+    if split:
+        notes.append(f"sequences of tensors replaced by slices: {', '.join(split)}")
     if any(_is_if(node) for node in model.graph.node):
         model, made = _without_decided(model, answer)
         if made:

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
+from portable_nn.converters.torch import to_torch
 from portable_nn.core.errors import GraphError
 from portable_nn.model_files.reports import check
 
@@ -92,6 +93,23 @@ def test_what_pytorch_exports(build: Any, dynamo: bool, tmp_path: Path) -> None:
     export_onnx(network, back)
     [found] = onnxruntime.InferenceSession(back).run(None, {"x": x})
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("build", [tagger, classifier])
+def test_layers_whose_weights_an_exporter_slices_and_joins_come_back_as_they_were(build: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, x, _ = build()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        options = {"dynamic_axes": {"x": {0: "n", 1: "t"}}, "do_constant_folding": False, "input_names": ["x"]}
+        torch.onnx.export(module.eval(), (torch.tensor(x),), tmp_path / "m.onnx", dynamo=False, **options)
+    back = to_torch(import_onnx(tmp_path / "m.onnx"))
+    wanted = module.state_dict()
+    assert {name: each.shape for name, each in back.state_dict().items()} == {n: t.shape for n, t in wanted.items()}
+    assert all(torch.equal(each, wanted[name]) for name, each in back.state_dict().items())
+    with torch.no_grad():
+        np.testing.assert_allclose(back(torch.tensor(x[:, :3])), module(torch.tensor(x[:, :3])), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])

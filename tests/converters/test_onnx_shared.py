@@ -83,26 +83,45 @@ def test_stack_traces_stay_with_their_author(tmp_path: Path) -> None:
 
 
 def test_what_follows_from_an_unsupported_node_is_no_fault_of_its_own(tmp_path: Path) -> None:
-    """A split into a sequence, whose parts have sizes that inference makes up."""
+    """A split into a sequence, of which an input says the part; its size is made up by inference."""
     nodes = [
         helper.make_node("SplitToSequence", ["x", "parts"], ["s"], name="split", axis=1),
         helper.make_node("SequenceAt", ["s", "i"], ["y"], name="at"),
         helper.make_node("Conv", ["y", "w"], ["z"], name="conv"),
     ]
     tensors = [
-        helper.make_tensor("i", TensorProto.INT64, [], [0]),
         helper.make_tensor("parts", TensorProto.INT64, [2], [2, 2]),
         helper.make_tensor("w", TensorProto.FLOAT, [1, 2, 1, 1], [1, 2]),
     ]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 5, 5])
+    i = helper.make_tensor_value_info("i", TensorProto.INT64, [])
     z = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
     path = tmp_path / "m.onnx"
-    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x], [z], tensors)), path)
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x, i], [z], tensors)), path)
     with pytest.raises(UnsupportedError) as error:
         read_onnx(path)
     assert "SplitToSequence" in str(error.value)
     assert "SequenceAt" in str(error.value)
     assert "Conv" not in str(error.value)
+
+
+@pytest.mark.parametrize("sizes", [3, [1, 3, 4], [2, 2, 4]], ids=str)
+def test_parts_of_a_split_into_a_sequence_are_slices(sizes: int | list[int], tmp_path: Path) -> None:
+    """As onnxruntime computes them: parts of one size, of which the last is smaller, and parts of several sizes."""
+    shape = [] if isinstance(sizes, int) else [len(sizes)]
+    tensors = [helper.make_tensor("sizes", TensorProto.INT64, shape, [sizes] if isinstance(sizes, int) else sizes)]
+    tensors += [helper.make_tensor(f"place_{place}", TensorProto.INT64, [], [place]) for place in range(3)]
+    nodes = [helper.make_node("SplitToSequence", ["x", "sizes"], ["s"], name="split", axis=-1)]
+    nodes += [helper.make_node("SequenceAt", ["s", f"place_{i}"], [f"y_{i}"], name=f"at_{i}") for i in range(3)]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 8])
+    outputs = [helper.make_tensor_value_info(f"y_{i}", TensorProto.FLOAT, None) for i in range(3)]
+    model = helper.make_model(helper.make_graph(nodes, "g", [x], outputs, tensors))
+    model.opset_import[0].version, model.ir_version = 18, 9
+    onnx.save(model, tmp_path / "m.onnx")
+    found = read_onnx(tmp_path / "m.onnx")  # Compared with onnxruntime.
+    assert [node.operator for node in found.network.graph.nodes if node.operator != "Constant"] == ["Slice"] * 3
+    assert "sequences of tensors replaced by slices: s" in found.notes
+    assert max(each.max_abs_error for each in found.outputs.values()) == 0
 
 
 def test_a_model_without_outputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
