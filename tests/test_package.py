@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from public_api import lines
 
 import portable_nn
 
@@ -250,3 +252,20 @@ def test_what_the_tests_may_do_without_is_imported_where_it_is_needed() -> None:
     assert [
         (name, line) for name, lines in found.items() for line in lines if line.split()[1].split(".")[0] in optional
     ] == []
+
+
+def test_public_names_and_their_parameters_change_only_on_purpose() -> None:
+    """A change here is one for those who use the package: CONTRIBUTING.md has the policy, public_api.py the command."""
+    assert list(lines()) == (ROOT / "tests/golden/public_api.txt").read_text(encoding="utf-8").splitlines()
+
+
+def test_every_public_function_says_what_it_does_and_is_typed() -> None:
+    public = {name: getattr(portable_nn, name) for name in portable_nn.__all__}
+    functions = {name: value for name, value in public.items() if inspect.isfunction(inspect.unwrap(value))}
+    assert len(functions) > 20
+    for name, value in public.items():
+        assert name == "__version__" or not callable(value) or value.__doc__, name
+    for name, function in functions.items():
+        found = inspect.signature(function)
+        bare = [each.name for each in found.parameters.values() if each.annotation is each.empty]
+        assert (bare, found.return_annotation is found.empty) == ([], False), name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,13 @@ from portable_nn.model_files import load_model
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TRAINING = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+MODELS = (ROOT / "docs/commands/models.md").read_text(encoding="utf-8")
+TABLE = (ROOT / "docs/commands/index.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+def blocks(language: str, page: str = README) -> list[str]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     return [block for name, block in found if name == language]
 
 
@@ -27,8 +29,11 @@ def blocks(language: str) -> list[str]:
 def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), names)
+    [first] = blocks("python")
+    exec(compile(first, "README.md", "exec"), names)
+    assert capsys.readouterr().out == "True\nTrue (4, 2)\n"
+    for block in blocks("python", TRAINING):
+        exec(compile(block, "training.md", "exec"), names)
     printed = capsys.readouterr().out.splitlines()
     assert printed == [
         "True",
@@ -69,7 +74,7 @@ def test_the_first_command_labels_every_sample(
 
 
 def test_the_figures_of_the_models() -> None:
-    shown = re.findall(r"^\| `([\w-]+)`.* \| (\d+\.\d %) \| .* \| (\d+ kB) \|$", README, re.MULTILINE)
+    shown = re.findall(r"^\| `([\w-]+)`.* \| (\d+\.\d %) \| .* \| (\d+ kB) \|$", MODELS, re.MULTILINE)
     rows = [(model.name, load_model(model.name), model.weights) for model in SHIPPED.values()]
     rows = [row for row in rows if "test_accuracy" in row[1].metadata]  # A generator has no accuracy.
     found = [(name, float(net.metadata["test_accuracy"].split()[0]), path.stat().st_size) for name, net, path in rows]
@@ -77,7 +82,7 @@ def test_the_figures_of_the_models() -> None:
 
 
 def test_every_command_and_option_of_the_table_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = re.findall(r"^\| `portable-nn ((\w+)( (?:conv|net|run|list)\b)?.*)$", README, re.MULTILINE)
+    shown = re.findall(r"^\| `portable-nn ((\w+)( (?:conv|net|run|list)\b)?.*)$", TABLE, re.MULTILINE)
     assert {name for _, name, _ in shown} == set(COMMANDS)
     for row, name, verb in shown:
         assert not main([name, *verb.split(), "--help"])
@@ -95,12 +100,3 @@ def test_a_command_prints_what_is_shown(
     assert not main(command.split())
     assert capsys.readouterr().out.startswith(shown)
     assert [path.name for path in tmp_path.iterdir()] == [command.split()[-1]]
-
-
-def test_folders_of_the_overview_exist() -> None:
-    overview = next(block for block in blocks("") if "portable_nn/operators/" in block)
-    paths = re.findall(r"((?:portable_nn|converters|models)/[\w./]*)", overview)
-    assert len(paths) >= 9
-    for path in paths:
-        assert (ROOT / path).exists(), path
-    assert shutil.which("bash") is None or (ROOT / ".ci/run").is_file()
