@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -95,10 +96,10 @@ def test_workers_end_with_a_client_that_is_killed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own, of 4 MB, where this user may have one."""
+    """A disk of its own, of 100 MB, where this user may have one."""
     path = tmp_path / "disk"
     path.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", path], capture_output=True)
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", path], capture_output=True)
     if made.returncode:
         pytest.skip("no disk can be mounted")
     yield path
@@ -111,9 +112,12 @@ def test_a_hundred_thousand_pictures(tmp_path: Path, disk: Path, capsys: pytest.
     wanted = serial(inputs, tmp_path / "serial.csv")
     ordeal = Ordeal(inputs, disk / "answers.csv", 100_000 // 1024 + 2)
     assert ordeal.run(ordeal.kill_client()) == -signal.SIGKILL
+    with (disk / "others").open("wb") as file, suppress(OSError):
+        while True:
+            file.write(bytes(2**20))
     assert ordeal.run() == 3, ordeal.log
     assert "No space left on device" in ordeal.log
-    subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)
+    (disk / "others").unlink()
     assert ordeal.run(ordeal.kill_workers(3)) == 0, ordeal.log
     check(ordeal.out.read_text().splitlines(), wanted, 100_000)
     assert not ordeal.folder.exists()
