@@ -21,6 +21,7 @@ from portable_nn.cli.conventions import (
     written,
 )
 from portable_nn.cli.pictures import PreparationOptions
+from portable_nn.cli.scaling import ScaleOptions
 from portable_nn.cli.tables import ArrayNames, DialectOptions
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.names import Found
@@ -90,6 +91,7 @@ def command(
     arrays: ArrayNames,
     dialect: DialectOptions,
     preparation: PreparationOptions,
+    scaling: ScaleOptions,
     worst: Annotated[int, typer.Option(metavar="N", min=0, help="List the N worst examples; pictures are drawn.")] = 0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first example that cannot be used, instead of at the end.")
@@ -104,20 +106,23 @@ def command(
 
     An example that cannot be used, such as one whose label the model does not know, is left out, and the exit code is
     3. --plot draws one sheet: the confusion matrix or the scatter, the calibration, and the worst pictures.
+
+    --workers N computes in N processes, and gives the same figures; the worst pictures are then named, and not drawn.
     """
     from portable_nn.evaluation.picture import sheet
     from portable_nn.model_files.evaluating import evaluate
 
-    found = evaluate(
-        model,
-        data,
-        worst=worst,
-        strict=strict,
-        dialect=dialect.given(),
-        preprocess=preparation.given(),
+    options = {
+        "strict": strict,
+        "dialect": dialect.given(),
+        "preprocess": preparation.given(),
         **arrays.options(),
         **given.options(),
-    )
+    }
+    if scaling.wanted:
+        found = scaling.evaluate(printer, model, data, worst, options)
+    else:
+        found = evaluate(model, data, worst=worst, **options)
     printer.notes(found.notes[:-1] if found.left_out else found.notes)
     title = f"{Path(model).name} on {', '.join(Path(each).name or each for each in data)}"
     drawn = draw(plot, lambda: sheet(found, title))

@@ -13,6 +13,7 @@ from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:
     from portable_nn.cli.conventions import Printer
+    from portable_nn.evaluation.scoring import Evaluation
     from portable_nn.model_files.predictions import Predictions
     from portable_nn.scale.many import Scale
     from portable_nn.scale.run import Run
@@ -74,17 +75,36 @@ class ScaleOptions:
 
         top, dataset = options["top"], options["dataset"]
         others = {name: value for name, value in options.items() if name not in ("top", "stream", "dataset")}
-        found = many(model, inputs, self.scale(printer), named=named_in(dataset), **others)
+        found = many(model, inputs, self.scale(printer), notes=[], named=named_in(dataset), **others)
         origin = found.origin | {name: said(value) for name, value in options.items()}
         return Predictions(found.answers, top), found.run, origin
+
+    def evaluate(
+        self, printer: Printer, model: str, data: list[str], worst: int, options: Mapping[str, Any]
+    ) -> Evaluation:
+        """How good a model is, as ``evaluate`` says it."""
+        from portable_nn.core.progress import counting
+        from portable_nn.model_files.evaluating import evaluation_of
+        from portable_nn.scale.evaluating import work
+
+        if options["target"] is not None:
+            raise UsageError("--target takes a table into memory: leave --workers and --scheduler out")
+        others = {name: value for name, value in options.items() if name != "target"}
+        found = work(model, data, self.scale(printer), **others)
+        with counting("examples", shown=not printer.quiet) as show:
+            found.run.watch = lambda tally: show(tally.examples, found.answers.place.total)
+            result = evaluation_of(found.answers, None, options["strict"], worst)
+        self.finish(printer, found.run)
+        return result
 
     def compute(self, printer: Printer, run: Run, total: int | None) -> None:
         """Compute the shards, and print nothing of what is in them."""
         from portable_nn.core.progress import counting
 
         with counting("examples", shown=not printer.quiet) as show:
+            run.watch = lambda tally: show(tally.examples, total)
             for _ in run.rows():
-                show(run.tally.examples, total)
+                pass
         self.finish(printer, run)
 
     def finish(self, printer: Printer, run: Run) -> None:

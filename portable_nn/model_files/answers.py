@@ -109,8 +109,8 @@ class Answers:
 
     @property
     def are_pictures(self) -> bool:
-        """Whether an example can be drawn."""
-        return self.runner.takes == "image" or len(self.runner.example_shape) > 1
+        """Whether an example can be drawn: not where something else had it."""
+        return self.computed is None and (self.runner.takes == "image" or len(self.runner.example_shape) > 1)
 
     def __iter__(self) -> Iterator[Answer | Bad]:
         found: Iterable[Part | Answer | Bad]

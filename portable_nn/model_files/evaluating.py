@@ -119,6 +119,11 @@ def evaluate(
         output=output,
         named=named_in(inputs, targets),
     )
+    return evaluation_of(answers, given, strict, worst)
+
+
+def evaluation_of(answers: Answers, given: list[Any] | None, strict: bool, worst: int) -> Evaluation:
+    """How good answers are, by the labels in the data or those ``given``. Raises as ``evaluate`` does."""
     scores = _scored(answers, given, strict, worst)
     return scores.scoring.result([*answers.warnings, *answers.notes, *scores.notes()], scores.left_out)
 

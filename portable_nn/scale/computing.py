@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from portable_nn.core.errors import FormatError, PortableNNWarning
+from portable_nn.core.errors import DataWarning, FormatError, PortableNNWarning
 from portable_nn.data.given import Labelled, Source
 from portable_nn.data.sources import Bad
 from portable_nn.engines.threads import limit_threads
@@ -50,7 +50,7 @@ def compute(job: Job, task: Task) -> dict[str, Any]:
         sources = list(_sources(job, task, stack, names))
         answers = answers_of(model, sources, **_options(job, task))
         data, row = packed(_renamed(each, names) for each in answers)
-    told = dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, PortableNNWarning))
+    told = dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, DataWarning))
     place = storage(job.shards)
     place.write(task.name, data)
     row = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -98,7 +100,6 @@ def many(
     scale.check()
     if not isinstance(model, str | Path):
         raise UsageError(f"model must be the name of a shipped model or a file, not {type(model).__name__}: save it")
-    told = [] if notes is None else notes
     remote = is_remote(model)
     with ExitStack() as stack:
         path = Path(local(str(model), stack)) if remote else resolve(model)
@@ -106,7 +107,7 @@ def many(
         opened = opened_model(path if remote else model, options["engine"], options["digest"], options["edited"])
     name = str(model) if remote or model in CALLED else str(path.absolute())
     key = {"the model": known_as, **{each: str(value) for each, value in options.items()}}
-    runner = opened.runner(as_preparation(options["preprocess"]), options["output"])
+    runner = opened.runner(as_preparation(options["preprocess"]), options.get("output"))
     tasks = list(tasks_of(inputs, runner, options["named"], scale.shard_size, strict, key))
     given = inputs if isinstance(inputs, list | tuple) else [inputs]
     origin = {
@@ -115,18 +116,18 @@ def many(
         "the data": ", ".join(map(str, given)),
         "shard_size": str(scale.shard_size),
     }
-    kept = tempfile.TemporaryDirectory(prefix="portable-nn-shards-") if scale.shards is None else None
-    where = kept.name if kept else str(scale.shards)
+    kept = Path(tempfile.gettempdir(), f"portable-nn-shards-{secrets.token_hex(8)}") if scale.shards is None else None
+    where = str(kept or scale.shards)
     where = where if is_remote(where) else str(Path(where).absolute())
     job = Job(name, known_as, where, str(Path.cwd()), {**options, "strict": strict})
     run = Run(job, tasks, origin, workers=scale.workers, scheduler=scale.scheduler, force=scale.force)
     sample = next((each.inputs[0][0] for each in tasks if isinstance(each, Task)), None)
     if sample is None or is_remote(sample):
-        answers = Answers(runner, iter(()), labels, task, strict, told, [])
+        answers = Answers(runner, iter(()), labels, task, strict, [] if notes is None else notes, [])
     else:  # What is said of how the first input is prepared is said of all.
-        answers = answers_of(opened, [sample], labels=labels, task=task, strict=False, notes=told, **options)
+        answers = answers_of(opened, [sample], labels=labels, task=task, strict=False, notes=notes, **options)
     answers.strict, answers.place = strict, Place(total=_total(tasks))
-    answers.computed = _computed(run, told, kept)
+    answers.computed = _computed(run, kept)
     return Many(run, answers, {**origin, "the inputs": names_of(tasks)})
 
 
@@ -142,14 +143,26 @@ def _total(tasks: Sequence[Task | Bad]) -> int | None:
     return None if None in counts else sum(each or 0 for each in counts)
 
 
-def _computed(run: Run, told: list[str], kept: tempfile.TemporaryDirectory[str] | None) -> Iterator[Answer | Bad]:
-    """The answers of a run; at the end what it was like."""
+def _computed(run: Run, kept: Path | None) -> Iterator[Answer | Bad]:
+    """The answers of a run."""
     try:
         yield from run.answers()
-        told.extend(run.tally.lines())
     finally:
         if kept:
-            kept.cleanup()
+            shutil.rmtree(kept, ignore_errors=True)
+
+
+class ManyPredictions(Predictions):
+    """``Predictions``, and how they were computed.
+
+    Attributes:
+        tally: what was done so far: ``print("\\n".join(predictions.tally.lines()))`` has the throughput, the slowest
+            shards, and those that failed.
+    """
+
+    def __init__(self, found: Many, top: int) -> None:
+        super().__init__(found.answers, top)
+        self.tally = found.run.tally
 
 
 @check_kinds
@@ -175,7 +188,7 @@ def predict_many(
     preprocess: Preprocess | None = None,
     output: str | None = None,
     dataset: str | Sequence[str] | None = None,
-) -> Predictions:
+) -> ManyPredictions:
     """Predictions of ``model`` for ``inputs``, in their order, computed by several processes or machines.
 
     The inputs are cut into shards. The answers for each are a file among ``shards``, whose name follows from the
@@ -197,7 +210,7 @@ def predict_many(
         strict: whether to raise at the first input that cannot be used. Otherwise it has a prediction with an
             ``error``, as have the inputs of a shard that ended its process several times.
 
-    All else is as ``predict`` takes it. In the notes of the predictions stand, at the end, the throughput, the slowest
+    All else is as ``predict`` takes it. The ``tally`` of the predictions has, at the end, the throughput, the slowest
     shards, and those that failed.
 
     Raises as ``predict`` does, and:
@@ -220,6 +233,7 @@ def predict_many(
         Scale(shards, workers, scheduler, shard_size, force),
         labels=labels,
         strict=strict,
+        notes=[],
         engine=engine,
         batch_size=batch_size,
         polarity=polarity,
@@ -231,4 +245,4 @@ def predict_many(
         output=output,
         named=named_in(dataset),
     )
-    return Predictions(found.answers, top)
+    return ManyPredictions(found, top)

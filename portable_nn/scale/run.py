@@ -6,13 +6,13 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.core.errors import DataWarning, FormatError, UsageError, warn
 from portable_nn.core.text import quantity
 from portable_nn.data.sources import Bad
 from portable_nn.model_files.answers import Answer
@@ -90,6 +90,8 @@ class Run:
         workers, scheduler: what computes, as ``processes`` takes it.
         force: whether the shards of another model, of other options or inputs are removed first.
         origin: what all shards follow from, in words by name; those in a folder have the same.
+
+    ``watch`` is called with the tally after each shard.
     """
 
     def __init__(
@@ -105,6 +107,8 @@ class Run:
         self.job, self.tasks, self.origin, self.force = job, tasks, origin, force
         self.workers, self.scheduler = workers, scheduler
         self.place = storage(job.shards)
+        self._warned = False
+        self.watch: Callable[[Tally], object] = lambda tally: None
         self.tally = Tally(shards=sum(isinstance(each, Task) for each in tasks))
 
     def rows(self) -> Iterator[tuple[Task, Mapping[str, Any]] | Bad]:
@@ -126,12 +130,14 @@ class Run:
                     self._count_bad(each)
                 else:
                     done.append(each[1])
+                    self._warn(each[1]["warnings"])
                     self.tally.examples += each[1]["examples"]
                     self.tally.bad += each[1]["bad"]
                     self.tally.first_bad = self.tally.first_bad or (
                         each[1]["first_bad"] and tuple(each[1]["first_bad"])
                     )
                 self.tally.seconds = time.monotonic() - begun
+                self.watch(self.tally)
                 yield each
             if not self.tally.failed:
                 self._finish(done, set(known))
@@ -224,6 +230,12 @@ class Run:
                 self.tally.rows.append(row)
                 yield each, row
 
+    def _warn(self, texts: Sequence[str]) -> None:
+        """Say once what processes have warned of: examples that miss by far what the model is made for."""
+        if texts and not self._warned:
+            self._warned = True
+            warn(texts[0], DataWarning)
+
     def _count_bad(self, bad: Bad) -> None:
         self.tally.examples += 1
         self.tally.bad += 1
@@ -256,7 +268,7 @@ def _row(data: bytes) -> dict[str, Any] | None:
     """A row of the manifest; ``None`` for bytes that are none, whose shard is computed again."""
     try:
         found = json.loads(data)
-        names = {"shard": str, "examples": int, "bad": int, "size": int, "xxh3": str, "inputs": str}
+        names = {"shard": str, "examples": int, "bad": int, "size": int, "xxh3": str, "inputs": str, "warnings": list}
         return found if all(isinstance(found[name], kind) for name, kind in names.items()) else None
     except (ValueError, KeyError, TypeError):
         return None

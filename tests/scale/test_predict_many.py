@@ -112,6 +112,17 @@ def test_tables_are_a_shard_each(tmp_path: Path) -> None:
     assert len(names(tmp_path / "shards")) == 2
 
 
+def test_what_processes_warn_of_is_said_once_here(tmp_path: Path) -> None:
+    np.save(tmp_path / "scaled.npy", np.random.default_rng(0).uniform(0, 1, (9, 1, 28, 28)).astype(np.float32))
+    with pytest.warns(pnn.DataWarning) as wanted:
+        list(pnn.predict("digits", tmp_path / "scaled.npy", raw=True))
+    for _ in range(2):
+        with pytest.warns(pnn.DataWarning) as found:
+            many(tmp_path / "scaled.npy", tmp_path / "shards", raw=True)
+        assert len(found) == len(wanted) == 1
+        assert str(found[0].message).partition("but")[2] == str(wanted[0].message).partition("but")[2]
+
+
 def test_nothing_is_computed_twice(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = many(folder, tmp_path / "shards")
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "shards").iterdir()}
@@ -138,7 +149,7 @@ def test_what_is_missing_or_cut_short_is_computed_again(folder: Path, tmp_path: 
     predictions = predict_many("digits", folder, shards, workers=0, shard_size=3, batch_size=3)
     assert list(predictions) == first
     computed = 0 if gone == "manifest" else 1
-    assert (f"{3 - computed} of which were there" in " ".join(predictions.notes)) == bool(computed)
+    assert (f"{3 - computed} of which were there" in " ".join(predictions.tally.lines())) == bool(computed)
     rows = [json.loads(line) for line in (shards / "manifest.jsonl").read_text().splitlines()]
     assert [each["examples"] for each in rows] == [3, 3, 2]
     assert {each["shard"] for each in rows} == names(shards)
@@ -293,7 +304,7 @@ def test_inputs_that_end_processes_are_listed_and_tried_again(
         found = list(predictions)
     assert [each.input for each in found] == [each.input for each in wanted]
     assert [each.error for each in found[3:6]] == ["it ended every process that computed it"] * 3
-    assert predictions.notes[-1].startswith("failed, and left to the next run: ")
+    assert predictions.tally.lines()[-1].startswith("failed, and left to the next run: ")
     assert alike(many(folder, tmp_path / "shards", batch_size=256), wanted)
 
 
@@ -345,4 +356,4 @@ def test_a_bucket(folder: Path, tmp_path: Path) -> None:
     assert len([each for each in files.ls(f"/{tmp_path.name}/shards", detail=False) if each.endswith(".npz")]) == 3
     again = predict_many(f"{url}/model.safetensors", f"{url}/in", f"{url}/shards", **options)
     assert list(again) == found
-    assert again.notes[-1] == "8 examples in 3 shards, all of which were there"
+    assert again.tally.lines()[-1] == "8 examples in 3 shards, all of which were there"

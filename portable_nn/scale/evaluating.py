@@ -1,0 +1,100 @@
+"""``evaluate``, computed by several processes or machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from portable_nn.core.errors import UsageError
+from portable_nn.core.kinds import check_kinds
+from portable_nn.core.names import Engine
+from portable_nn.data.frames import Dialect
+from portable_nn.evaluation.scoring import Evaluation, Task, kind_for
+from portable_nn.evaluation.worst import check_worst
+from portable_nn.model_files.answers import Preprocess, named_in
+from portable_nn.model_files.evaluating import evaluation_of
+from portable_nn.preprocessing.steps import Found
+from portable_nn.scale.many import Many, Scale, many
+from portable_nn.scale.work import SHARD
+
+__all__ = ["evaluate_many"]
+
+
+@check_kinds
+def evaluate_many(
+    model: str | Path,
+    data: Any,
+    shards: str | Path | None = None,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    shard_size: int = SHARD,
+    force: bool = False,
+    task: Task | None = None,
+    worst: int = 0,
+    engine: Engine = "onnxruntime",
+    labels: Sequence[str] | str | Path | None = None,
+    batch_size: int = 256,
+    polarity: Found | None = None,
+    raw: bool = False,
+    strict: bool = True,
+    digest: str | None = None,
+    edited: bool = False,
+    dialect: Dialect | None = None,
+    preprocess: Preprocess | None = None,
+    output: str | None = None,
+    inputs: str | Sequence[str] | None = None,
+    targets: str | Sequence[str] | None = None,
+) -> Evaluation:
+    """How good ``model`` is on data that say what is right, computed by several processes or machines.
+
+    Args:
+        data: paths and URLs of files with labels, as ``evaluate`` takes them.
+        shards, workers, scheduler, shard_size, force: as ``predict_many`` takes them.
+        worst: how many of the worst examples are listed; they are named, and not drawn.
+
+    All else is as ``evaluate`` takes it, and the result is the same. Raises as ``evaluate`` and ``predict_many`` do.
+
+    >>> from portable_nn.scale import evaluate_many
+    >>> print(evaluate_many("digits", "classes/", "classes.shards", workers=8))
+    """
+    scale = Scale(shards, workers, scheduler, shard_size, force)
+    found = work(
+        model,
+        data,
+        scale,
+        task=task,
+        labels=labels,
+        engine=engine,
+        batch_size=batch_size,
+        polarity=polarity,
+        raw=raw,
+        strict=strict,
+        digest=digest,
+        edited=edited,
+        dialect=dialect,
+        preprocess=preprocess,
+        output=output,
+        inputs=inputs,
+        targets=targets,
+    )
+    check_worst(worst)
+    return evaluation_of(found.answers, None, strict, worst)
+
+
+def work(
+    model: str | Path,
+    data: Any,
+    scale: Scale,
+    *,
+    task: Task | None = None,
+    inputs: str | Sequence[str] | None = None,
+    targets: str | Sequence[str] | None = None,
+    **options: Any,
+) -> Many:
+    """What there is to compute for an evaluation; the arguments and errors are those of ``evaluate_many``."""
+    kind_for(task, "values", 1)  # A task that is none is an error before anything is read.
+    if (inputs is None) != (targets is None):
+        raise UsageError("inputs and targets go together: the names of the arrays in the files")
+    return many(model, data, scale, task=task, labelled=True, named=named_in(inputs, targets), **options)
