@@ -89,7 +89,7 @@ class ClassScores:
             float(hits.sum() / self.count),
             (float(low), float(high)),
             float(loss),
-            around(float(loss), float(variance), self.count),
+            around(float(loss), float(variance), self.count, least=0),
             float(support.max() / self.count),
             _figures(self.names, hits, support, taken),
             float((hits / np.maximum(taken, 1))[present].mean()),

@@ -31,9 +31,12 @@ def wilson(hits: Any, counts: Any) -> tuple[Array, Array]:
     return np.where(hits == 0, np.minimum(low, 0), low).clip(0), np.where(hits == counts, 1, high).clip(None, 1)
 
 
-def around(estimate: float, variance: float, count: int) -> Interval | None:
-    """The interval of a mean of ``count`` numbers with this ``variance``; None where that is not known."""
+def around(estimate: float, variance: float, count: int, least: float = -math.inf) -> Interval | None:
+    """The interval of a mean of ``count`` numbers with this ``variance``; None where that is not known.
+
+    No number is below ``least``, and so neither is the interval.
+    """
     if count < 2 or not math.isfinite(variance):
         return None
     half = Z * math.sqrt(max(variance, 0.0) / (count - 1))
-    return estimate - half, estimate + half
+    return max(estimate - half, least), estimate + half

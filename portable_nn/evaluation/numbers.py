@@ -135,7 +135,7 @@ class NumberScores:
             float(self.origin[place]) + d,
             math.sqrt(variance),
             None if mse is None else (math.sqrt(max(mse[0], 0.0)), math.sqrt(mse[1])),
-            around(absolute, e2 - absolute**2, n),
+            around(absolute, e2 - absolute**2, n, least=0),
             r2_interval,
             around(e, e2 - e**2, n),
             {level: float(self.inside[i, place]) / n for i, level in enumerate(LEVELS)} if self.inside.size else {},

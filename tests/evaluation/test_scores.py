@@ -250,3 +250,12 @@ def test_a_label_is_a_name_before_it_is_a_number(classes: str, labels: list[obje
 
 def test_whole_numbers_are_classes_where_training_has_them_so() -> None:
     assert ClassFinder(["1", "2", "3"], by_number=True).of([0, 1, 2, "1", 3]).tolist() == [0, 1, 2, 0, -1]
+
+
+def test_no_interval_of_a_cross_entropy_or_an_absolute_error_goes_below_nothing() -> None:
+    """One outlier among good answers has an interval by the central limit theorem that does."""
+    good, bad = [5.0, 0.0], [-8.0, 0.0]
+    found = of_classes(np.array([good] * 30 + [bad]), np.zeros(31, int))
+    assert found.loss_interval is not None
+    assert found.loss_interval[0] == 0
+    assert found.loss_interval[1] > found.loss
