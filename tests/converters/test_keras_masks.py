@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras_models import computed, keras, randomised, sequential
 
-from portable_nn.converters.keras import from_keras
+from portable_nn.converters.keras import from_keras, to_keras
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -133,6 +133,57 @@ def test_a_mask_that_is_given_counts() -> None:
     _same(randomised(model), rng.standard_normal((4, 5, 3)).astype("float32"), rng.random((4, 5)) < 0.6)
 
 
+def _models() -> Mapping[str, tuple[Callable[[], Any], list[str]]]:
+    L = keras().layers  # noqa: N806
+
+    def words(*layers: Any) -> Callable[[], Any]:
+        return lambda: sequential((None,), L.Embedding(5, 4, mask_zero=True), *layers)
+
+    return {
+        "recurrent": (words(L.LSTM(4, return_sequences=True), L.GRU(3)), ["Embedding", "LSTM", "GRU"]),
+        "both directions": (
+            words(L.Bidirectional(L.GRU(4, return_sequences=True)), L.SimpleRNN(3)),
+            ["Embedding", "GRU", "GRU", "Concatenate", "SimpleRNN"],
+        ),
+        "zeros": (words(L.LSTM(4, return_sequences=True, zero_output_for_mask=True)), ["Embedding", "LSTM"]),
+        "masking": (lambda: sequential((6, 3), L.Masking(), L.GRU(2, go_backwards=True)), ["Multiply", "GRU"]),
+        "steps": (
+            lambda: sequential((None, 3), L.TimeDistributed(L.Dense(4, activation="relu")), L.LSTM(2)),
+            ["TimeDistributed", "LSTM"],
+        ),
+        "pictures": (
+            lambda: sequential((4, 6, 6, 2), L.TimeDistributed(L.Conv2D(3, 3)), L.TimeDistributed(L.Flatten())),
+            ["TimeDistributed", "TimeDistributed"],
+        ),
+        "models": (
+            lambda: sequential((4, 6), L.TimeDistributed(keras().Sequential([L.Dense(4), L.ReLU(), L.Dense(2)]))),
+            ["TimeDistributed"],
+        ),
+        "repeated": (
+            lambda: sequential((5,), L.RepeatVector(4), L.LSTM(3, return_sequences=True)), ["RepeatVector", "LSTM"]
+        ),
+    }  # fmt: skip
+
+
+ROUND_TRIPS: Final = ("recurrent", "both directions", "zeros", "masking", "steps", "pictures", "models", "repeated")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+def test_masks_and_layers_for_each_step_come_back_as_layers(name: str) -> None:
+    make, layers = _models()[name]
+    model = make()
+    back = to_keras(from_keras(model), prove_training=True)
+    kinds = [type(each).__name__ for each in back.layers]
+    assert [kind for kind in kinds if hasattr(keras().layers, kind) and kind != "InputLayer"] == layers
+    rng = np.random.default_rng(4)
+    shape = [size or 6 for size in model.input_shape[1:]]
+    given = rng.standard_normal((5, *shape)).astype("float32") if "Embedding" not in layers else _words(rng)
+    if name == "masking":
+        given[1, 3:] = given[2, :2] = given[3] = 0
+    np.testing.assert_allclose(computed(back, given)[0], computed(model, given)[0], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "extra"),
     [
@@ -142,4 +193,10 @@ def test_a_mask_that_is_given_counts() -> None:
 )  # fmt: skip
 def test_transposed_convolutions_add_cells_as_in_keras(kernel: Any, stride: Any, padding: str, extra: Any) -> None:
     layer = keras().layers.Conv2DTranspose(4, kernel, strides=stride, padding=padding, output_padding=extra)
-    _same(sequential((5, 6, 3), layer), np.random.default_rng(3).standard_normal((2, 5, 6, 3)).astype("float32"))
+    model, given = (
+        sequential((5, 6, 3), layer),
+        np.random.default_rng(3).standard_normal((2, 5, 6, 3)).astype("float32"),
+    )
+    _same(model, given)
+    back = to_keras(from_keras(model))
+    np.testing.assert_allclose(computed(back, np.moveaxis(given, -1, 1))[0], computed(model, given)[0], atol=1e-5)

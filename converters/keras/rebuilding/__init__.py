@@ -14,9 +14,10 @@ from portable_nn.converters.keras.rebuilding import (
     recurrent,
     spatial,
 )
+from portable_nn.converters.keras.rebuilding.groups import grouped
 from portable_nn.converters.keras.rebuilding.rebuilder import NoLayerError, Rebuilder, Row
 
-__all__ = ["ROWS", "NoLayerError", "Rebuilder"]
+__all__ = ["ROWS", "NoLayerError", "Rebuilder", "grouped"]
 
 ROWS: Final[dict[str, Row]] = {
     **attention.ROWS,

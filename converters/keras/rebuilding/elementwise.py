@@ -128,6 +128,17 @@ def _scaled(b: Rebuilder, node: Node, operands: Sequence[Any], rank: int) -> Any
     return keras().layers.Rescaling(name=b.key(node.name), **options)(tensor)
 
 
+def _where(b: Rebuilder, node: Node) -> Laid:
+    """The one where a condition holds, and the other elsewhere: tensors and numbers."""
+    operands = []
+    for place, name in enumerate(node.inputs):
+        array = b.untrained(node, place) if isinstance(b.values[name], Fixed) else None
+        if array is not None and array.size > 1:
+            raise NoLayerError("numbers for each entry have no place in a layer of Keras here")
+        operands.append(b.laid(name) if array is None else array.reshape(()).item())
+    return Laid(keras().ops.where(*operands), plain(b.rank(node.outputs[0])))
+
+
 def _concat(b: Rebuilder, node: Node) -> Laid:
     values = [b.values[name] for name in node.inputs]
     first = next(value for value in values if isinstance(value, Laid))
@@ -157,4 +168,5 @@ ROWS: Final[Mapping[str, Row]] = {
     "Identity": _identity,
     **dict.fromkeys((*_MERGES, *_OPS), _arithmetic),
     "Concat": _concat,
+    "Where": _where,
 }

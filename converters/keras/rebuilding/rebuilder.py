@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -66,11 +67,19 @@ class Rebuilder:
     Args:
         network: the network.
         rows: what makes the layers of each operator.
+        grouped: what makes the layers of several nodes, by the name of one of them.
         channels_last: whether inputs that convolutions read, and outputs that they make, have the channels last.
     """
 
-    def __init__(self, network: Network, rows: Mapping[str, Row], *, channels_last: bool) -> None:
-        self.rows = rows
+    def __init__(
+        self,
+        network: Network,
+        rows: Mapping[str, Row],
+        grouped: Callable[[Rebuilder], Mapping[str, tuple[list[str], Callable[[], None]]]],
+        *,
+        channels_last: bool,
+    ) -> None:
+        self.rows, self.grouped = rows, grouped
         self.network, self.graph, self.channels_last = network, network.graph, channels_last
         self.values: dict[str, Made] = {}
         self.faults: list[str] = []
@@ -93,11 +102,13 @@ class Rebuilder:
             array = self.network.parameters.arrays[parameter.name]
             self.values[parameter.name] = Fixed(array, parameter.trainable, (parameter.name,))
         inputs = [self._input(value) for value in self.graph.inputs]
+        groups = self.grouped(self)
         for node in self.graph.nodes:
-            if node.name in self.done or any(name and name not in self.values for name in node.inputs):
+            reads, make = groups.get(node.name, ([*filter(None, node.inputs)], partial(self.make, node)))
+            if node.name in self.done or any(name not in self.values for name in reads):
                 continue
             try:
-                self._make(node)
+                make()
             except NoLayerError as error:
                 self.faults.append(f"'{node.name}' ({node.operator}): {error}")
             except (TypeError, ValueError) as error:
@@ -133,7 +144,8 @@ class Rebuilder:
             return value.tensor
         return self.laid(name)
 
-    def _make(self, node: Node) -> None:
+    def make(self, node: Node) -> None:
+        """Make the layer of a node. Raises ``NoLayerError``."""
         given = [self.values[name] for name in node.inputs if name]
         if all(isinstance(each, Fixed) for each in given):
             self._fold(node, given)

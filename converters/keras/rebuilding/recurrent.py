@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,26 @@ from portable_nn.core.graph import Node
 from portable_nn.format.tensors import Array
 
 
-def _recurrent(b: Rebuilder, node: Node) -> None:
-    """LSTM, GRU, RNN, and the nodes behind that bring their states into another form."""
+class Masked(NamedTuple):
+    """What Keras has as a mask of a layer: the nodes around a recurrent one that leave steps out.
+
+    Attributes:
+        x: what the layer reads, (batch, steps, features).
+        mask: which steps count.
+        zeros: whether the states of other steps are zeros, and not those before.
+        steps: the states of all steps, if anything reads them.
+        states: the last ones, as far as anything reads them.
+    """
+
+    x: str
+    mask: str
+    zeros: bool
+    steps: str | None
+    states: Sequence[str | None]
+
+
+def recurrent(b: Rebuilder, node: Node, masked: Masked | None = None) -> None:
+    """LSTM, GRU, RNN, and the nodes around that leave steps out, or bring their states into another form."""
     kind_name = next(name for name, kind in KINDS.items() if kind.operator == node.operator)
     kind = KINDS[kind_name]
     w, r, shift = (b.fixed(node, place) for place in (1, 2, 3))
@@ -42,6 +60,15 @@ def _recurrent(b: Rebuilder, node: Node) -> None:
                 b.notes.append(f"'{node.name}': both of its biases become one, which trains half as fast")
                 weights.append((3, one + other))
     steps, *ends = (b.is_read(name) for name in (*node.outputs, "", "")[:3])
+    if masked is not None:
+        _run_masked(
+            b,
+            node,
+            masked,
+            lambda name, **more: getattr(keras().layers, kind_name)(units, name=name, **options, **more),
+            weights,
+        )
+        return
     backwards = directions == 1 and node.attributes.get("direction") == "reverse"
     behind = None if backwards or steps + sum(ends) > 1 or ends[1] else _behind(b, node, directions, all_steps=steps)
     states = behind is None and any(ends)
@@ -62,6 +89,36 @@ def _recurrent(b: Rebuilder, node: Node) -> None:
         b.values[behind[-1].outputs[0]] = Laid(made, (1, 0, 2) if steps else (0, 1))
         return
     _take_all(b, node, made if states else [made], directions, units, backwards=backwards)
+
+
+def _run_masked(
+    b: Rebuilder,
+    node: Node,
+    masked: Masked,
+    layer: Callable[..., Any],
+    weights: Sequence[tuple[int, Array | None]],
+) -> None:
+    """A layer that is called with a mask."""
+    all_states = masked.states[1:] != [None] * len(masked.states[1:]) or bool(masked.steps and masked.states[0])
+    options = {
+        "return_sequences": masked.steps is not None,
+        "return_state": all_states,
+        "zero_output_for_mask": masked.zeros,
+    }
+    given = {"mask": b.laid(masked.mask), "initial_state": _initial(b, node, 1)}
+    made = b.call(
+        node,
+        lambda name: layer(name, **options),
+        b.laid(masked.x),
+        weights,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    first, *last = made if all_states else [made, made]
+    if masked.steps is not None:
+        b.values[masked.steps] = Laid(first, (0, 1, 2))
+    for name, value in zip(masked.states, last, strict=False):
+        if name is not None:
+            b.values[name] = Laid(value, (0, 1))
 
 
 def _behind(b: Rebuilder, node: Node, directions: int, *, all_steps: bool) -> list[Node] | None:
@@ -135,7 +192,7 @@ def _functions(node: Node, kind: str, directions: int) -> tuple[str, ...]:
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "LSTM": _recurrent,
-    "GRU": _recurrent,
-    "RNN": _recurrent,
+    "LSTM": recurrent,
+    "GRU": recurrent,
+    "RNN": recurrent,
 }

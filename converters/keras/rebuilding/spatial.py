@@ -93,13 +93,11 @@ def _conv_transpose(b: Rebuilder, node: Node) -> Laid | None:
     kernel, strides = list(weight.shape[2:]), wholes(node, "strides", [1] * axes)
     dilations, extra = wholes(node, "dilations", [1] * axes), wholes(node, "output_padding", [0] * axes)
     pads = wholes(node, "pads", [0] * 2 * axes)
-    crop = []
+    crop, added = [], []
     for axis in range(axes):
         reach = dilations[axis] * (kernel[axis] - 1) + 1
-        end = pads[axes + axis] + max(strides[axis] - reach, 0) - extra[axis]
-        if end < 0:
-            raise NoLayerError("its output_padding reaches beyond what Keras computes")
-        crop.append((pads[axis], end))
+        added.append(max(strides[axis] - reach, extra[axis] - pads[axes + axis], 0))
+        crop.append((pads[axis], pads[axes + axis] + added[axis] - extra[axis]))
     order = last(axes + 2)
     turned = np.moveaxis(weight, (0, 1), (-1, -2))
     options = {
@@ -107,6 +105,7 @@ def _conv_transpose(b: Rebuilder, node: Node) -> Laid | None:
         "dilation_rate": dilations,
         "use_bias": bias is not None,
         "data_format": "channels_last",
+        "output_padding": added,
     }
 
     def make(name: str) -> Any:
