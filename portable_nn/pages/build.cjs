@@ -2,6 +2,7 @@
 //
 //   node build.cjs [FOLDER]     check, and build each page of src/ into FOLDER (built/ beside this file)
 //   node build.cjs --test       check, and run tests/pages/*.test.ts in Node's runner
+//   node build.cjs --run FILE.ts [ARGUMENT]…    run a script in Node, as it is
 //
 // The programs are found where NODE_PATH says, or in a node_modules here or above: npm ci installs them.
 const { spawnSync } = require("node:child_process");
@@ -41,16 +42,18 @@ function build(outdir) {
   bundle(here(SOURCES, [".ts", ".css"]), outdir, { format: "iife", minify: true, target: ["es2022"] });
 }
 
-function test() {
+/** Bundle scripts for Node, and call `use` with the bundles. */
+function inNode(scripts, use) {
   const folder = mkdtempSync(path.join(tmpdir(), "pages-"));
-  try {
-    bundle(here(TESTS, [".test.ts"]), folder, { format: "cjs", platform: "node", sourcemap: "inline" });
-    run("--test", "--enable-source-maps", ...here(folder, [".js"]));
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  process.on("exit", () => rmSync(folder, { recursive: true }));
+  bundle(scripts, folder, { format: "cjs", platform: "node", sourcemap: "inline" });
+  use(here(folder, [".js"]));
 }
 
-check();
-if (process.argv[2] === "--test") test();
-else build(path.resolve(process.argv[2] ?? path.join(__dirname, "built")));
+const [option, ...rest] = process.argv.slice(2);
+if (option === "--run") inNode([path.resolve(rest[0])], ([script]) => run("--enable-source-maps", script, ...rest.slice(1)));
+else {
+  check();
+  if (option === "--test") inNode(here(TESTS, [".test.ts"]), (scripts) => run("--test", "--enable-source-maps", ...scripts));
+  else build(path.resolve(option ?? path.join(__dirname, "built")));
+}
