@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.network.network import *
     from portable_nn.network.snapshot import *
     from portable_nn.network.stream import *
+    from portable_nn.pages.model import *
     from portable_nn.preprocessing.named import *
     from portable_nn.recipes.arrays import *
     from portable_nn.recipes.classifier import *
@@ -71,6 +72,7 @@ else:
         "model_files.reports",
         "model_files.signatures",
         "converters.arrays",
+        "pages.model",
         "runtimes.checking",
     )
 

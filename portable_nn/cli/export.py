@@ -39,6 +39,7 @@ EXAMPLES = (
     "export calibrated.safetensors mine.onnx --probabilities",
     "export tagger.safetensors stream.onnx --stateful",
     "export mine.h5 mine.onnx --io theirs.npz --atol 1e-4",
+    "export digits --html digits.html --runtime node_modules/",
 )
 
 
@@ -67,6 +68,37 @@ class Sources:
     embedded: Annotated[
         bool, typer.Option("--embedded", help="Put the weights into the module, not into a file beside it.")
     ] = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that runs the model in a browser."""
+
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE.html",
+            writable=True,
+            help="Write one page that runs the model in any browser, offline.",
+        ),
+    ] = None
+    runtime: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder dist of the npm package onnxruntime-web, which the page carries, if not fetched.",
+        ),
+    ] = None
+    fetch_runtime: Annotated[
+        bool, typer.Option("--fetch-runtime", help="Get that package's files once from npm, into the user's cache.")
+    ] = False
+    samples: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--sample", metavar="FILE", help="Picture or array that the page offers to begin with. Repeatable."
+        ),
+    ] = None
 
 
 SOURCES: Final = {"numpy": ("numpy", ".py"), "c": ("c", ".c"), "source": ("torch", ".py")}
@@ -135,6 +167,7 @@ def command(
     ] = None,
     *,
     sources: Sources,
+    page: Page,
     proof: ConversionProof,
 ) -> None:
     """Write a model as an ONNX file, or for another code base, and verify it.
@@ -144,13 +177,13 @@ def command(
     is named, nothing is written and the exit code is 1.
 
     For another code base, OUT ends as its files do, or --numpy, --c or --source names a program to write
-    instead. It runs before it is written, and its outputs are compared.
+    instead. It runs before it is written, and its outputs are compared. With --html, the ONNX model goes into a page
+    that compares its own numbers with Python's whenever it is opened.
     """
     from portable_nn.converters.onnx import ExportReport
     from portable_nn.converters.registry import check_options
     from portable_nn.model_files import open_model
 
-    converter, path, write = _target(out, sources, printer.force)
     given = {
         "opset": opset,
         "batch": batch,
@@ -168,6 +201,12 @@ def command(
         given["portable"] = False
     if external_data is not None:
         given["external_data"] = bytes_in(external_data, "--external-data") or True
+    if page.html is not None:
+        _write_page(printer, model, out, sources, page, given)
+        return
+    if unused := [flag for flag, value in _given(page) if value]:
+        raise UsageError(f"{unused[0]} is for a page: --html FILE.html says where it goes")
+    converter, path, write = _target(out, sources, printer.force)
     check_options(write, converter.title, given, FLAGS)
     network = open_model(model).proved_network(**ProofOptions.options(proof))
     report = write(network, path, **given)
@@ -177,6 +216,39 @@ def command(
         text += differences_as_text(report.rounding, "by float16 weights" if float16 else "by float32")
         data |= _json_of_onnx(report)
     printer.result(text + _written(report), {"model": model, **data})
+
+
+def _given(page: Page) -> list[tuple[str, Any]]:
+    """What is said of a page, by the options that say it."""
+    return [("--runtime", page.runtime), ("--fetch-runtime", page.fetch_runtime), ("--sample", page.samples)]
+
+
+def _write_page(
+    printer: Printer, model: str, out: Path | None, sources: Sources, page: Page, given: dict[str, Any]
+) -> None:
+    from portable_nn.pages.model import KINDS, to_html
+    from portable_nn.pages.runtime import fetch_runtime
+
+    assert page.html is not None
+    if page.html.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--html {page.html}: the name of the file to write must end in .html")
+    others = [f"--{option}" for option in SOURCES if getattr(sources, option) is not None] + ["OUT"] * (out is not None)
+    if others:
+        raise UsageError(f"--html writes a page alone: leave {others[0]} out")
+    if given:
+        name = next(iter(given))
+        raise UsageError(
+            f"{FLAGS.get(name, '--' + name.replace('_', '-'))} is for ONNX files and programs, not for --html"
+        )
+    if page.fetch_runtime:
+        fetch_runtime()
+    report = to_html(model, page.html, runtime=page.runtime, samples=page.samples)
+    printer.notes(report.notes)
+    shown = [("shows", KINDS[report.kind]), ("runs on", f"onnxruntime-web {report.runtime}")]
+    written = [("written", f"{report.path} ({size(report.bytes)})")]
+    text = differences_as_text(report.outputs) + fields([*report.outputs.in_words(), *shown, *written])
+    data = {"path": str(report.path), "bytes": report.bytes, "kind": report.kind, "runtime": report.runtime}
+    printer.result(text, {"model": model, **data, "outputs": differences_as_json(report.outputs)})
 
 
 def _target(out: Path | None, sources: Sources, force: bool) -> tuple[Converter, Path, Callable[..., Written]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ Ink: TypeAlias = Literal["light", "dark"]
 
 WHITE = np.float32(255)
 
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+LUMA: Final = (np.float32(0.299), np.float32(0.587), np.float32(0.114))
 """The weights of red, green and blue in brightness: ITU-R BT.601, section 2.5.1, as in Pillow's mode ``L``."""
 
 
@@ -62,6 +62,15 @@ def on_white(picture: NDArray[Any]) -> Pixels:
     return levels[..., 0] if levels.shape[2] == 1 else levels
 
 
+def brightness(levels: NDArray[Any]) -> Pixels:
+    """``(height, width, 3)`` → ``(height, width)``; each sum is rounded to float32 in this order, on every machine."""
+    red, green, blue = (levels[..., channel] * weight for channel, weight in enumerate(LUMA))
+    found: Pixels = red
+    found += green
+    found += blue
+    return found
+
+
 def resize(pixels: Pixels, height: int, width: int, method: Method = "bilinear") -> Pixels:
     """Scale to ``(height, width)``. Pillow widens the filter to shrink, so only ``nearest`` aliases.
 
@@ -106,6 +115,6 @@ def guess_ink(pixels: Pixels) -> Ink:
     The paper is light when it is nearer to the lightest than to the darkest part of the picture. Averaging first
     prevents single noisy pixels from being those parts.
     """
-    grey = shrink(pixels if pixels.ndim == 2 else pixels @ LUMA, 128)
+    grey = shrink(pixels if pixels.ndim == 2 else brightness(pixels), 128)
     middle = (grey.min() + grey.max()) / 2
     return "dark" if np.median(border(grey)) > middle else "light"

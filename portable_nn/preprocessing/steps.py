@@ -34,7 +34,7 @@ from portable_nn.preprocessing.checks import (
 from portable_nn.preprocessing.digits import fit_digit
 from portable_nn.preprocessing.framing import BgrStep, LetterboxStep, LevelsStep, ShorterSideStep
 from portable_nn.preprocessing.paper import DrawingsStep, InkStep, LinesStep, SheetStep
-from portable_nn.preprocessing.pixels import LUMA, Ink, Method, Pixels, guess_ink, on_white, resize
+from portable_nn.preprocessing.pixels import Ink, Method, Pixels, brightness, guess_ink, on_white, resize
 from portable_nn.preprocessing.sheets import Box, Drawing
 
 Tensor: TypeAlias = NDArray[np.float32]
@@ -46,7 +46,7 @@ class GreyscaleStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     def __call__(self, picture: NDArray[Any]) -> Pixels:
         """Any decoded picture → ``(height, width)``."""
         levels = on_white(picture)
-        return levels if levels.ndim == 2 else levels @ LUMA
+        return levels if levels.ndim == 2 else brightness(levels)
 
     def __str__(self) -> str:
         return "convert to grey, 0 (black) to 255 (white), with the ITU-R 601 weights, on white where transparent"

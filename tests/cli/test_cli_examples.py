@@ -21,6 +21,7 @@ import portable_nn as pnn
 from portable_nn.catalog import find_model
 from portable_nn.cli import module_of
 from portable_nn.converters.onnx import export_onnx
+from portable_nn.pages.runtime import MODULE, PROGRAM
 
 pytest.importorskip("matplotlib")
 
@@ -154,6 +155,13 @@ def scans(path: Path) -> None:
     shutil.copytree(find_model("digits-mlp").samples, path)
 
 
+def packages(path: Path) -> None:
+    dist = path / "onnxruntime-web" / "dist"
+    dist.mkdir(parents=True)
+    (dist / MODULE).write_text("/* ONNX Runtime Web v0.0.1 */")
+    (dist / PROGRAM).write_bytes(b"\0asm")
+
+
 def book(path: Path) -> None:
     rng = np.random.default_rng(0)
     np.save(path.parent / "wih.npy", rng.normal(size=(20, 784)))
@@ -214,6 +222,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "photo.jpg": photograph,
     **dict.fromkeys(("imagenet.txt", "classes.txt"), names),
     "scans/": scans,
+    "node_modules/": packages,
     "photos/": photos,
     "validation.npz": validation,
     "wine.csv": wine,
@@ -255,7 +264,7 @@ OWN: dict[str, dict[str, Callable[[Path], None]]] = {
 UNMADE = {"detector.onnx", "matching.onnx", "image=1,3,512,512"}
 """Words of examples that are only parsed: of models with several inputs, or with boxes."""
 
-WRITING = {"--out", "-o", "--plot", "--gif", "--dot", "--save-io", "--draw"}
+WRITING = {"--out", "-o", "--plot", "--gif", "--dot", "--save-io", "--draw", "--html"}
 CONVERTING = {"export", "import", "convert"}
 
 CODES = {"check somebody.onnx --strict": {0, 1}, "inspect theirs.h5 --against digits-mlp": {0, 1}}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_cli_examples import packages
 from test_cli_main import PATHS
 
 from portable_nn.catalog import find_model
@@ -60,7 +61,7 @@ NAMES = {
 """The name of a file that an option may write: for all commands, or for those that are named."""
 
 READ = {
-    "--labels", "--labels-file", "--io", "--data", "IN...", "[DATA]", "--map",
+    "--labels", "--labels-file", "--io", "--data", "IN...", "[DATA]", "--map", "--runtime", "--sample",
     "--verify-signature", "--public-key", "--certificate",
 }  # fmt: skip
 """Options whose value is a path, and that write no file."""
@@ -88,6 +89,8 @@ def name_for(command: str, flag: str) -> str:
 def line_with(command: str, flag: str, name: str) -> list[str]:
     """The line of a command that writes ``name``."""
     words = [*LINES[command].split(), *([name] if flag[0] != "-" else [flag, name])]
+    if (command, flag) == ("export", "--html"):
+        return ["export", MODEL, flag, name, "--runtime", "node_modules"]
     if flag == "--set":
         words += ["--preprocess", "mnist"]
     if command in {"train", "tune"} and flag != "--out":
@@ -102,6 +105,7 @@ def files(tmp_path: Path, digits_csv: Path) -> Path:
     shutil.copy(model.weights, tmp_path / MODEL)
     shutil.copy(model.onnx, tmp_path / "model.onnx")
     shutil.copy(find_model("digits-gan").weights, tmp_path / "gan.safetensors")
+    packages(tmp_path / "node_modules")
     right = digits_csv.read_text()
     (tmp_path / "mixed.csv").write_text(right * 3 + "1" + right[1:])  # A label that is wrong: not all can be certain.
     return tmp_path

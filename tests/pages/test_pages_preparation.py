@@ -119,10 +119,7 @@ def expected(picture: NDArray[np.uint8], steps: Preprocessing) -> Any:
 
 
 def compare(cases: list[tuple[NDArray[np.uint8], Preprocessing]], folder: Path, white: float) -> int:
-    """How many gave examples: nearly all within 1e-6 of ``white``.
-
-    Brightness is summed up by BLAS, whose last bit depends on the machine; where ink is faint, it is multiplied by ten.
-    """
+    """How many gave examples: all within 2e-6 of ``white``, and 99 of 100 within 1e-6."""
     errors = []
     for place, ((picture, steps), theirs) in enumerate(zip(cases, made(cases, folder), strict=True)):
         ours = expected(picture, steps)
@@ -133,8 +130,8 @@ def compare(cases: list[tuple[NDArray[np.uint8], Preprocessing]], folder: Path, 
         assert theirs[1] == ours[1], place
         assert theirs[0].shape == ours[0].shape, place
         errors.append(float(np.abs(theirs[0] - ours[0]).max()) / white)
-    assert max(errors) <= 1e-5
-    assert np.mean(np.array(errors) <= 1e-6) >= 0.95
+    assert max(errors) <= 2e-6
+    assert np.quantile(errors, 0.99) <= 1e-6
     return len(errors)
 
 

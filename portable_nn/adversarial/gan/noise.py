@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from portable_nn.adversarial.gan.judging import JUDGE, SURE, read_as
+from portable_nn.analysis.choosing import chosen_by
 from portable_nn.core.errors import ShapeError, UsageError
-from portable_nn.core.graph import Node, Tensor, Value, format_shape
+from portable_nn.core.graph import Value, format_shape
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 
@@ -44,7 +45,7 @@ class Source:
     @cached_property
     def chosen(self) -> int:
         """Of how many numbers at the beginning of the noise the largest chooses the class; 0 where none does."""
-        return _choosing(self.network, self.noise.name)
+        return chosen_by(self.network.graph, self.noise.name)
 
     @property
     def classes(self) -> int:
@@ -133,29 +134,6 @@ def source_of(network: Network) -> Source:
         if value in given and len(sizes) != 1:
             raise ShapeError(f"the class '{value.name}' must be (batch, classes), not {format_shape(value.shape)}")
     return Source(network, noise[0], given[0] if given else None)
-
-
-def _choosing(network: Network, noise: str) -> int:
-    """k where the graph takes the place of the largest of the first k numbers of the noise, and else 0.
-
-    It does so by the nodes Slice, from 0 to k of the second axis, and ArgMax, which alone uses that slice.
-    """
-    nodes = network.graph.nodes
-    numbers = {node.outputs[0]: _whole(node) for node in nodes if node.operator == "Constant"}
-    for node in nodes:
-        if node.operator == "Slice" and node.inputs[0] == noise and len(node.inputs) >= 4:
-            start, end, axis = (numbers.get(name) for name in node.inputs[1:4])
-            step = numbers.get(node.inputs[4]) if len(node.inputs) > 4 else 1
-            users = [user for user in nodes if node.outputs[0] in user.inputs]
-            if (start, axis, step) == (0, 1, 1) and end and [user.operator for user in users] == ["ArgMax"]:
-                return end if users[0].attributes.get("axis", 0) in {1, -1} else 0
-    return 0
-
-
-def _whole(constant: Node) -> int | None:
-    """The only number of a constant."""
-    value: Any = constant.attributes.get("value")
-    return int(value.data[0]) if isinstance(value, Tensor) and len(value.data) == 1 else None
 
 
 def _is_whole(value: object) -> bool:

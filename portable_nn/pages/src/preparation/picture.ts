@@ -65,7 +65,7 @@ export function luminance(source: Picture): Picture {
   const data = new Float32Array(source.height * source.width);
   for (let place = 0; place < data.length; place++) {
     const [red, green, blue] = [source.data[3 * place], source.data[3 * place + 1], source.data[3 * place + 2]];
-    data[place] = f(f(red * LUMA[0]) + green * LUMA[1]) + blue * LUMA[2]; // Fused, as numpy's BLAS does it.
+    data[place] = f(f(red * LUMA[0]) + f(green * LUMA[1])) + f(blue * LUMA[2]);
   }
   return picture(data, source.height, source.width);
 }

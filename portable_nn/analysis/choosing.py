@@ -1,0 +1,30 @@
+"""Generators that take the class of a sample from their noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portable_nn.core.graph import Graph, Node, Tensor
+
+
+def chosen_by(graph: Graph, noise: str) -> int:
+    """k where the graph takes the place of the largest of the first k numbers of the noise, and else 0.
+
+    It does so by the nodes Slice, from 0 to k of the second axis, and ArgMax, which alone uses that slice.
+    """
+    nodes = graph.nodes
+    numbers = {node.outputs[0]: _whole(node) for node in nodes if node.operator == "Constant"}
+    for node in nodes:
+        if node.operator == "Slice" and node.inputs[0] == noise and len(node.inputs) >= 4:
+            start, end, axis = (numbers.get(name) for name in node.inputs[1:4])
+            step = numbers.get(node.inputs[4]) if len(node.inputs) > 4 else 1
+            users = [user for user in nodes if node.outputs[0] in user.inputs]
+            if (start, axis, step) == (0, 1, 1) and end and [user.operator for user in users] == ["ArgMax"]:
+                return end if users[0].attributes.get("axis", 0) in {1, -1} else 0
+    return 0
+
+
+def _whole(constant: Node) -> int | None:
+    """The only number of a constant."""
+    value: Any = constant.attributes.get("value")
+    return int(value.data[0]) if isinstance(value, Tensor) and len(value.data) == 1 else None

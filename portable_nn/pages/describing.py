@@ -1,0 +1,216 @@
+"""What a page needs to know of a model: its kind of page, inputs, answers, samples and layers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+import numpy as np
+
+from portable_nn.analysis.choosing import chosen_by
+from portable_nn.core.dims import static
+from portable_nn.core.errors import PortableNNError, UsageError
+from portable_nn.core.graph import Graph, Value
+from portable_nn.data.dataset import kind_of, read_dataset
+from portable_nn.engines.batching import Run
+from portable_nn.format.meaning import Column
+from portable_nn.model_files.runners import UNKNOWN, Runnable, Runner
+from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.defaults import default_preprocessing
+from portable_nn.preprocessing.steps import Preprocessing, pictorial
+
+PageKind: TypeAlias = Literal["picture", "table", "generator", "series", "numbers"]
+
+FIELDS: Final = 64
+"""A table with more columns gets no form."""
+
+SIGNAL: Final = 16
+"""From this many numbers on, an example without column names is a signal to be drawn, and no form."""
+
+PICTURES: Final = 12
+ROWS: Final = 400
+"""The most pictures and rows of samples that a page carries."""
+
+CHECKED: Final = 200_000
+"""The most numbers that a page carries to check itself."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model as its page shows it.
+
+    Attributes:
+        kind: the kind of page.
+        runnable: the exported model, with all inputs and outputs.
+        runner: the same as one that gives an answer for each example; ``None`` where it is none.
+        steps: how a picture is prepared.
+    """
+
+    kind: PageKind
+    runnable: Runnable
+    runner: Runner | None
+    steps: Preprocessing = ()
+
+
+def subject(exported: Runnable, described: Runnable, preparation: Any, example: Mapping[str, Array]) -> Subject:
+    """What page fits a model.
+
+    Args:
+        exported: the model as the page carries it.
+        described: the model as it was given, whose description counts where the export has none of its own.
+        preparation: how pictures are prepared, instead of as the model says.
+        example: arrays for its inputs.
+    """
+    source = exported if described.description.known else replace(exported, description=described.description)
+    runner = _answering(source, preparation, example)
+    if runner is None:
+        return Subject("generator" if _makes_pictures(exported, example) else "numbers", exported, None)
+    if runner.columns:
+        return Subject("table" if len(runner.columns) <= FIELDS else "numbers", exported, runner)
+    if steps := _steps(runner):
+        return Subject("picture", exported, runner, steps)
+    shape = runner.example_shape
+    if runner.takes == "image" or len(shape) != 1:
+        return Subject("numbers", exported, runner)
+    if runner.context or shape[0] >= SIGNAL:
+        return Subject("series", exported, runner)
+    names = tuple(Column(f"x{place}") for place in range(1, shape[0] + 1))
+    return Subject("table", exported, replace(runner, columns=names))
+
+
+def _answering(model: Runnable, preparation: Any, example: Mapping[str, Array]) -> Runner | None:
+    """The model as one that gives a row of numbers for each example, of a kind that is known or guessed."""
+    try:
+        runner = model.runner(preparation)
+        x = next(iter(example.values()))
+        numbers = runner(x[0] if runner.context else x)
+    except (PortableNNError, ValueError, KeyError):
+        return None
+    if runner.kind != UNKNOWN:
+        return runner
+    if numbers.shape[1] == 1 and not runner.labels:
+        return replace(runner, kind="values")
+    shares = bool(((numbers >= 0) & (numbers <= 1)).all()) and np.allclose(numbers.sum(axis=1), 1, atol=1e-3)
+    return replace(runner, kind="probabilities" if shares else "logits")
+
+
+def _steps(runner: Runner) -> Preprocessing:
+    """How a picture becomes an example; none where the model takes no pictures."""
+    if runner.preprocessing:
+        return runner.preprocessing if pictorial(runner.preprocessing) else ()
+    shape = runner.example_shape
+    if runner.takes == "table" or len(shape) not in (1, 3) or (len(shape) == 1 and shape != (784,)):
+        return ()
+    largest = 255.0 if runner.input.dtype == "uint8" else float(runner.range.high.max()) if runner.range else None
+    try:
+        return default_preprocessing(shape, largest)
+    except UsageError:
+        return ()
+
+
+def _makes_pictures(model: Runnable, example: Mapping[str, Array]) -> bool:
+    """Whether it makes a picture of a row of noise."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        return False
+    (noise,) = model.inputs
+    found = model.run(example)[model.outputs[0].name]
+    is_noise = len(noise.shape) == 2 and np.dtype(noise.dtype).kind == "f" and static(noise.shape[1:]) is not None
+    return is_noise and found.ndim == 4 and found.shape[1] in (1, 3) and min(found.shape[2:]) > 1
+
+
+# -- as JSON
+
+
+def as_data(of: Subject, graph: Graph, samples: Sequence[Path]) -> dict[str, Any]:
+    """The subject as the page's script reads it."""
+    found: dict[str, Any] = {
+        "kind": of.kind,
+        "inputs": [_value(value) for value in of.runnable.inputs],
+        "outputs": [_value(value) for value in of.runnable.outputs],
+        "steps": msgspec.to_builtins(of.steps),
+        "samples": _samples(of, samples),
+    }
+    if of.kind == "generator":
+        found["chosen"] = chosen_by(graph, of.runnable.inputs[0].name)
+    if of.runner:
+        found["answer"] = _answer(of.runner)
+        found["columns"] = [msgspec.to_builtins(column) for column in of.runner.columns]
+    return found
+
+
+def _value(value: Value) -> dict[str, Any]:
+    return {"name": value.name, "dtype": value.dtype, "shape": list(value.shape)}
+
+
+def _answer(runner: Runner) -> dict[str, Any]:
+    return {
+        "input": runner.input.name,
+        "dtype": runner.input.dtype,
+        "example": list(runner.example_shape),
+        "batch": runner.input.shape[0] if isinstance(runner.input.shape[0], int) else None,
+        "output": runner.output,
+        "kind": runner.kind,
+        "labels": list(runner.labels),
+        "units": list(runner.units),
+        "target": runner.target,
+        "temperature": runner.temperature,
+        "threshold": runner.threshold,
+        "context": runner.context,
+    }
+
+
+def _samples(of: Subject, paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Examples to begin with: pictures as they are in their files, or the first rows of an array."""
+    found: list[dict[str, Any]] = []
+    for path in paths[:PICTURES]:
+        kind = kind_of(path)
+        if of.kind == "picture" and kind == "picture" and path.suffix.lower() in _MEDIA:
+            content = base64.b64encode(path.read_bytes()).decode()
+            found.append({"name": path.stem, "url": f"data:{_MEDIA[path.suffix.lower()]};base64,{content}"})
+        elif of.kind == "series" and kind == "npy" and of.runner:
+            rows = np.asarray(read_dataset(path).x[:ROWS], np.float32)
+            if rows.shape[1:] == of.runner.example_shape and np.isfinite(rows).all():
+                found.append({"name": path.stem, "rows": packed(rows)})
+    return found
+
+
+_MEDIA: Final = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+
+
+def packed(array: Array) -> dict[str, Any]:
+    """An array in JSON: its type, shape and the base64 of its bytes, the lowest of each number first."""
+    content = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    return {"dtype": str(array.dtype), "shape": list(array.shape), "data": base64.b64encode(content).decode()}
+
+
+def check_of(run: Run, feeds: Mapping[str, Array]) -> dict[str, Any] | None:
+    """Inputs and what Python computes of them, for the page to compare; None where that is too much."""
+    outputs = {name: np.asarray(found) for name, found in run(feeds).items()}
+    if sum(array.size for array in (*feeds.values(), *outputs.values())) > CHECKED:
+        return None
+    if not all(array.dtype.kind in "fiub" for array in (*feeds.values(), *outputs.values())):
+        return None
+    return {
+        "feeds": {name: packed(array) for name, array in feeds.items()},
+        "outputs": {name: packed(array) for name, array in outputs.items()},
+    }
+
+
+def layers_of(model: bytes, most: int = 64) -> tuple[list[dict[str, str]], bytes]:
+    """The values on the way through an ONNX model, and bytes that make them outputs when they follow the model's.
+
+    A message of Protocol Buffers may follow another one of its type: their lists are joined.
+    """
+    import onnx
+
+    read = onnx.load_from_string(model)
+    ends = {value.name for value in read.graph.output}
+    quiet = {"Constant", "Shape", "Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"}
+    nodes = [node for node in read.graph.node if node.op_type not in quiet and node.output[0] not in ends][:most]
+    rows = [{"value": node.output[0], "operator": node.op_type} for node in nodes]
+    more = onnx.ModelProto(graph=onnx.GraphProto(output=[onnx.ValueInfoProto(name=row["value"]) for row in rows]))
+    return rows, more.SerializeToString() if rows else b""

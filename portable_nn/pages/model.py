@@ -1,0 +1,155 @@
+"""A model as one HTML file that runs it in a browser, offline."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from portable_nn.catalog import CALLED
+from portable_nn.converters.onnx import export_onnx
+from portable_nn.core.atomic import atomic_write
+from portable_nn.core.errors import UsageError
+from portable_nn.core.kinds import check_kinds
+from portable_nn.core.text import size
+from portable_nn.core.version import __version__
+from portable_nn.data.images import SUFFIXES
+from portable_nn.model_files.answers import Preprocess, as_preparation, opened_model
+from portable_nn.model_files.opening import open_model
+from portable_nn.network import Network
+from portable_nn.onnx.meant import meant
+from portable_nn.onnx.samples import varied
+from portable_nn.onnx.verify import Proof
+from portable_nn.pages.describing import PageKind, Subject, as_data, check_of, layers_of, subject
+from portable_nn.pages.runtime import find_runtime
+from portable_nn.pages.template import fill
+
+__all__ = ["to_html"]
+
+ARRAYS: Final = {".npy"}
+
+
+@dataclass(frozen=True)
+class PageReport:
+    """A page that ``to_html`` wrote.
+
+    Attributes:
+        path: the file.
+        bytes: its size.
+        kind: what it shows: ``picture``, ``table``, ``generator``, ``series`` or ``numbers``.
+        outputs: the largest differences between numpy and onnxruntime on the exported model, by output.
+        runtime: the version of onnxruntime-web in it.
+        notes: what people must know.
+    """
+
+    path: Path
+    bytes: int
+    kind: PageKind
+    outputs: Proof
+    runtime: str
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "\n  ".join([f"{self.path} ({size(self.bytes)}, a page for {KINDS[self.kind]})", *self.notes])
+
+
+KINDS: dict[PageKind, str] = {
+    "picture": "pictures",
+    "table": "rows of a table",
+    "generator": "a generator",
+    "series": "a series",
+    "numbers": "numbers",
+}
+
+
+@check_kinds
+def to_html(
+    model: str | Path | Network,
+    path: str | Path,
+    *,
+    runtime: str | Path | None = None,
+    preprocess: Preprocess | None = None,
+    samples: Sequence[str | Path] | None = None,
+) -> PageReport:
+    """Write ``model`` as one HTML file that runs it in any browser of today, offline, from the disk.
+
+    The file holds the model as ONNX, after numpy and onnxruntime have computed the same numbers from it, and
+    onnxruntime-web, about 5 MB. What it shows follows from what the model takes and gives: a field to draw on, a form,
+    sliders, a chart, or arrays. When it is opened, it runs the model on inputs whose outputs Python computed, and says
+    how far it is from them.
+
+    >>> import portable_nn as pnn
+    >>> pnn.to_html("digits", "digits.html").kind
+    'picture'
+
+    Args:
+        model: a network, the name of a shipped model, a weight file, or any file of a model that can be imported.
+        path: the file to write; one at this path is replaced as a whole, or stays as it was.
+        runtime: the folder ``dist`` of the npm package onnxruntime-web; by default what ``portable-nn export
+            --fetch-runtime`` has put into the user's cache.
+        preprocess: how pictures are prepared, as ``predict`` takes it, instead of as the model says.
+        samples: pictures, or for a series a ``.npy`` file, to begin with; by default those of a shipped model.
+
+    Raises:
+        UsageError: there is no runtime (the message says what to run), or a model that is no network.
+        FileError, FormatError, UnsupportedError: the model cannot be read or exported, or the page not written.
+        VerificationError: numpy and onnxruntime do not agree on the exported model.
+    """
+    files = find_runtime(runtime)
+    network = model if isinstance(model, Network) else open_model(model).proved_network()
+    described = opened_model(model, "onnxruntime")
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder) / "model.onnx"
+        report = export_onnx(network, exported, external_data=False)
+        content = exported.read_bytes()
+        runnable = open_model(exported).runnable(described.where, "onnxruntime")
+        rng = np.random.default_rng(0)
+        feeds = varied(network.graph, rng, meant(network.graph, network.parameters, network.inputs))[0]
+        feeds = {name: array for name, array in feeds.items() if name in {value.name for value in runnable.inputs}}
+        shown = subject(runnable, described, as_preparation(preprocess), feeds)
+        layers, more = layers_of(content)
+        data = {
+            "title": _title(model, network),
+            "version": __version__,
+            "runtime": files.version,
+            "facts": _facts(network, content),
+            **as_data(shown, network.graph, _given(model, samples, shown)),
+            "check": check_of(runnable.run, feeds),
+            "layers": layers,
+        }
+    binary = {"runtime-module": files.module, "runtime-program": files.program, "model": content, "layers": more}
+    page = fill("model", f"{data['title']} · Portable NN", data, binary)
+    with atomic_write(path) as file:
+        file.write(page)
+    notes = [] if files.known else [f"onnxruntime-web {files.version} is none of the versions that are tested here"]
+    if shown.kind == "numbers":
+        notes.append("nothing says what the model's numbers mean: the page takes and gives arrays")
+    return PageReport(Path(path), len(page), shown.kind, report.outputs, files.version, tuple(notes))
+
+
+def _title(model: str | Path | Network, network: Network) -> str:
+    if isinstance(model, Network):
+        return network.graph.name
+    return str(model) if model in CALLED else Path(model).stem
+
+
+def _facts(network: Network, content: bytes) -> list[list[str]]:
+    count = sum(parameter.size for parameter in network.parameters.values())
+    return [["parameters", f"{count:,}"], ["operators", f"{len(network.graph.nodes):,}"], ["model", size(len(content))]]
+
+
+def _given(model: str | Path | Network, samples: Sequence[str | Path] | None, shown: Subject) -> list[Path]:
+    """The files of samples: those given, or those of a shipped model."""
+    if samples is not None:
+        paths = [Path(path) for path in samples]
+        if missing := [path for path in paths if not path.is_file()]:
+            raise UsageError(f"samples: there is no file {missing[0]}")
+        return paths
+    if isinstance(model, Network) or str(model) not in CALLED:
+        return []
+    wanted = SUFFIXES if shown.kind == "picture" else ARRAYS
+    return sorted(path for path in CALLED[str(model)].samples.iterdir() if path.suffix.lower() in wanted)

@@ -1,0 +1,63 @@
+// What outputs mean: portable_nn/evaluation/probabilities.py in JavaScript.
+
+import type { Answer } from "./types";
+
+const LEAST = 2 ** -52;
+
+/** One row of outputs as probabilities of the classes. */
+export function probabilities(row: readonly number[], kind: Answer["kind"], temperature = 1): number[] {
+  let [values, meaning] = [row, kind];
+  if (temperature !== 1 && kind === "probabilities") {
+    const clipped = row.map((value) => Math.min(1 - LEAST, Math.max(LEAST, value)));
+    meaning = row.length === 1 ? "binary_logits" : "logits";
+    values = clipped.map((value) => (row.length === 1 ? Math.log(value) - Math.log1p(-value) : Math.log(value)) / temperature);
+  } else if (temperature !== 1) values = row.map((value) => value / temperature);
+  if (meaning === "logits") {
+    const most = Math.max(...values), powers = values.map((value) => Math.exp(value - most)), sum = powers.reduce((a, b) => a + b, 0);
+    values = powers.map((power) => power / sum);
+  } else if (meaning === "binary_logits") values = values.map((value) => (1 + Math.tanh(value / 2)) / 2);
+  return values.length === 1 ? [1 - (values[0] as number), values[0] as number] : [...values];
+}
+
+/** The names of the classes of an answer with so many probabilities. */
+export function classNames({ labels }: Answer, count: number): string[] {
+  if (labels.length === count) return labels;
+  return labels.length === 1 && count === 2 ? [`not ${labels[0]}`, labels[0] as string] : Array.from({ length: count }, (_, place) => String(place));
+}
+
+/** Whether answers are numbers, and no classes. */
+export function isOfNumbers({ kind }: Answer): boolean {
+  return kind === "values" || kind === "gaussian";
+}
+
+export interface Decision {
+  /** The place of the most likely class, the first among equals. */
+  readonly best: number;
+  /** Whether it is less likely than the model's threshold asks. */
+  readonly unsure: boolean;
+  readonly shares: number[];
+}
+
+export function decided(row: readonly number[], { kind, temperature, threshold }: Answer): Decision {
+  const shares = probabilities(row, kind, temperature), best = shares.indexOf(Math.max(...shares));
+  return { best, unsure: (shares[best] as number) < threshold, shares };
+}
+
+export interface Quantity {
+  readonly name: string;
+  readonly unit: string;
+  readonly value: number;
+  /** The standard deviation that the model gives, if it does. */
+  readonly spread?: number;
+}
+
+/** The numbers of an answer, with their names; `gaussian` has means, and then logarithms of variances. */
+export function quantities(row: readonly number[], { kind, labels, units, target }: Answer): Quantity[] {
+  const count = kind === "gaussian" ? row.length / 2 : row.length;
+  return row.slice(0, count).map((value, place) => ({
+    name: labels[place] ?? (count === 1 ? target || "value" : `value ${place + 1}`),
+    unit: units[place] ?? "",
+    value,
+    ...(kind === "gaussian" ? { spread: Math.exp((row[count + place] as number) / 2) } : {}),
+  }));
+}

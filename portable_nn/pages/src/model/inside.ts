@@ -1,0 +1,41 @@
+// What the layers of a model make of an example: their outputs as pictures.
+
+import { h } from "../shared/dom";
+import { counted, rounded } from "../shared/text";
+import { colourCanvas, diverging } from "./parts";
+import type { Model } from "./session";
+import { numbers, written, type Tensor } from "./tensors";
+import type { Subject } from "./types";
+
+const MOST = 64; // Maps of one layer that are drawn.
+
+/** A choice of layers, and below it the chosen one's output; the first choice opens a second session. */
+export function insideView(subject: Subject, model: Promise<Model>, feeds: () => Record<string, Tensor>): HTMLElement[] {
+  if (subject.layers.length === 0) return [];
+  const shown = h("div", { "aria-live": "polite" });
+  const select = h("select", { "aria-label": "Layer", class: "narrow" }, h("option", { value: "" }, "Show what a layer gives…"),
+    ...subject.layers.map(({ value, operator }, place) => h("option", { value }, `${place + 1}. ${operator} “${value}”`)));
+  select.addEventListener("change", async () => {
+    if (!select.value) return shown.replaceChildren();
+    const found = (await (await model).inside(feeds(), [select.value]))[select.value] as Tensor;
+    shown.replaceChildren(layerView(found));
+  });
+  return [select, shown];
+}
+
+/** The first example's part of an output: its maps beside each other, or its numbers as a row of cells. */
+export function layerView(output: Tensor): HTMLElement {
+  const shape = output.shape.slice(1), length = shape.reduce((a, b) => a * b, 1), values = numbers(output).subarray(0, length);
+  const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1, low = values.reduce((a, b) => Math.min(a, b), Infinity), high = values.reduce((a, b) => Math.max(a, b), -Infinity);
+  const isMaps = shape.length >= 2 && (shape[shape.length - 1] as number) > 1;
+  const [height, width] = isMaps ? (shape.slice(-2) as [number, number]) : [Math.ceil(length / Math.min(length, 40)), Math.min(length, 40)];
+  const count = Math.max(1, isMaps ? length / (height * width) : 1), cells = h("div", { class: "row tight maps" });
+  for (let map = 0; map < Math.min(count, MOST); map++) {
+    cells.append(colourCanvas(height, width, (place) => diverging(((values[map * height * width + place] as number | undefined) ?? 0) / most)));
+  }
+  const words = `${isMaps ? `${counted(count, "map")} of ${height} × ${width}` : counted(length, "number")}, from ${rounded(low, 3)} to ${rounded(high, 3)}`;
+  const rest = count > MOST ? `; the first ${MOST} are drawn` : "";
+  cells.setAttribute("role", "img");
+  cells.setAttribute("aria-label", words);
+  return h("figure", { class: isMaps ? "" : "cells" }, cells, h("figcaption", {}, `${words}${rest}. Orange is above 0, blue below. Shape ${written(output.shape)}`));
+}

@@ -1,0 +1,112 @@
+// Parts that several pages show: bars of probabilities, numbers, choices of files, pictures of arrays.
+
+import { h } from "../shared/dom";
+import { percent, rounded } from "../shared/text";
+import { classNames, decided, isOfNumbers, quantities } from "./answers";
+import type { Answer } from "./types";
+
+/** A row of outputs for people: a sentence, and a table of probabilities or numbers. */
+export function answerView(row: readonly number[], answer: Answer): HTMLElement {
+  if (isOfNumbers(answer)) return numbersView(row, answer);
+  const decision = decided(row, answer), names = classNames(answer, decision.shares.length);
+  const said = decision.unsure ? "unsure" : (names[decision.best] as string), share = decision.shares[decision.best] as number;
+  const rest = decision.unsure
+    ? `${names[decision.best]} is the likeliest, at ${percent(share)}: less than the ${percent(answer.threshold)} that this model asks for`
+    : `${answer.target ? `${answer.target}, ` : ""}${percent(share)}`;
+  return h("div", { class: "stack" },
+    h("div", {}, h("p", { class: "answer" }, said), h("p", { class: "muted" }, rest)),
+    bars(names, decision.shares, decision.best));
+}
+
+/** Bars of probabilities, in the order of the classes; of many, the likeliest first. */
+export function bars(names: readonly string[], shares: readonly number[], best: number, most = 12): HTMLElement {
+  const order = names.map((_, place) => place);
+  if (names.length > most) order.sort((a, b) => (shares[b] as number) - (shares[a] as number)).splice(most);
+  const rows = order.map((place) => {
+    const share = shares[place] as number, bar = h("i");
+    bar.style.width = `${100 * share}%`;
+    return h("tr", { class: place === best ? "best" : "" },
+      h("th", { scope: "row" }, names[place]), h("td", { class: "wide" }, h("div", { class: "bar", "aria-hidden": "true" }, bar)), h("td", { class: "number" }, percent(share)));
+  });
+  return h("table", {}, h("caption", { class: "hidden-text" }, "Probabilities"),
+    h("thead", { class: "hidden-text" }, h("tr", {}, h("th", { scope: "col" }, "class"), h("td"), h("th", { scope: "col" }, "probability"))), h("tbody", {}, ...rows));
+}
+
+function numbersView(row: readonly number[], answer: Answer): HTMLElement {
+  const found = quantities(row, answer);
+  return h("div", { class: "stack" }, ...found.map(({ name, unit, value, spread }) =>
+    h("div", {},
+      h("p", { class: "muted" }, name),
+      h("p", { class: found.length > 3 ? "" : "answer" }, `${spread ? asExact(value, spread) : rounded(value, 5)}${unit && ` ${unit}`}`),
+      spread === undefined ? undefined : h("p", { class: "muted" }, `± ${rounded(spread, 3)}${unit && ` ${unit}`} (one standard deviation)`))));
+}
+
+/** A number to the place of the second digit of its standard deviation. */
+function asExact(value: number, spread: number): string {
+  const places = 1 - Math.floor(Math.log10(spread));
+  return places >= 0 && places <= 12 ? value.toFixed(places) : rounded(value, 5);
+}
+
+/** A button that opens a choice of files. */
+export function fileButton(name: string, accept: string, take: (files: File[]) => void): HTMLElement {
+  const input = h("input", { type: "file", accept, multiple: true, hidden: true });
+  input.addEventListener("change", () => {
+    take([...(input.files ?? [])]);
+    input.value = "";
+  });
+  return h("span", {}, h("button", { type: "button", onclick: () => input.click() }, name), input);
+}
+
+/** Files that are dropped on the page or pasted into it. */
+export function onFiles(place: HTMLElement, take: (files: File[]) => void): void {
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    place.classList.add("dropping");
+  });
+  document.addEventListener("dragleave", () => place.classList.remove("dropping"));
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    place.classList.remove("dropping");
+    take([...(event.dataTransfer?.files ?? [])]);
+  });
+  document.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length) take(files);
+  });
+}
+
+/** A picture of pixels, one number or three each, from `low` to `high`, drawn `zoom` times as large. */
+export function pixelCanvas(data: ArrayLike<number>, height: number, width: number, channels: number, low = 0, high = 255): HTMLCanvasElement {
+  const canvas = h("canvas", { width, height, class: "pixels" }), context = canvas.getContext("2d") as CanvasRenderingContext2D;
+  const image = context.createImageData(width, height), factor = 255 / (high - low || 1);
+  for (let place = 0; place < height * width; place++) {
+    for (let channel = 0; channel < 3; channel++) {
+      image.data[4 * place + channel] = ((data[channels * place + (channels === 3 ? channel : 0)] as number) - low) * factor;
+    }
+    image.data[4 * place + 3] = 255;
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** The colour of a signed share, -1 to 1: blue, black, orange. */
+export function diverging(share: number): [number, number, number] {
+  const amount = Math.min(1, Math.abs(share));
+  return share >= 0 ? [255 * amount, 150 * amount, 50 * amount] : [60 * amount, 150 * amount, 255 * amount];
+}
+
+/** A canvas whose pixels have a colour each. */
+export function colourCanvas(height: number, width: number, colour: (place: number) => readonly number[]): HTMLCanvasElement {
+  const canvas = h("canvas", { width, height, class: "pixels" }), context = canvas.getContext("2d") as CanvasRenderingContext2D;
+  const image = context.createImageData(width, height);
+  for (let place = 0; place < height * width; place++) image.data.set([...colour(place), 255], 4 * place);
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** Offer bytes as a file. */
+export function download(name: string, content: Blob): void {
+  const address = URL.createObjectURL(content);
+  h("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}

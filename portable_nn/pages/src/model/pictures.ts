@@ -1,0 +1,222 @@
+// The page of a model that takes pictures: drawn, chosen, dropped or pasted.
+
+import { Unusable, type Rgba } from "../preparation/picture";
+import { finished, prepare, type Example } from "../preparation/steps";
+import { h } from "../shared/dom";
+import { percent } from "../shared/text";
+import { classNames, decided, isOfNumbers, quantities } from "./answers";
+import { insideView } from "./inside";
+import { occlusion } from "./occlusion";
+import { pad } from "./pad";
+import { answerView, download, fileButton, onFiles, pixelCanvas } from "./parts";
+import type { Model } from "./session";
+import { numbers, tensor, type Tensor } from "./tensors";
+import type { Answer, Subject } from "./types";
+
+export interface Found {
+  readonly example: Example;
+  readonly row: number[];
+}
+
+/** Picks for scripts: what the page itself does with a picture. */
+export interface Scripted {
+  predict(picture: Blob): Promise<{ label: string; probabilities: number[]; outputs: number[]; box: readonly number[] | null }[]>;
+}
+
+export function pictures(subject: Subject, model: Promise<Model>): HTMLElement {
+  const answer = subject.answer as Answer, several = subject.steps.some(({ step }) => step === "drawings");
+  const drawn = subject.steps.some(({ step }) => step === "fit_digit" || step === "drawings");
+  const result = h("div", { class: "stack", "aria-live": "polite" }), looks = h("div", { class: "below" });
+  const table = h("div", { class: "scroll below" });
+  let current = 0, timer = 0;
+
+  const predict = async (source: Rgba): Promise<Found[]> => {
+    const examples = prepare(subject.steps, source);
+    const rows = await rowsOf(await model, subject, examples);
+    return examples.map((example, place) => ({ example, row: rows[place] as number[] }));
+  };
+  const show = async (source: () => Rgba) => {
+    const mine = ++current;
+    try {
+      const found = await predict(source());
+      if (mine === current) present(found);
+    } catch (error) {
+      if (!(error instanceof Unusable)) throw error;
+      if (mine === current) empty(error.message);
+    }
+  };
+  const empty = (message: string) => {
+    result.replaceChildren(h("p", { class: "muted" }, message));
+    looks.replaceChildren();
+  };
+  const present = (found: readonly Found[]) => {
+    const tiles = h("div", { class: "row", role: "group", "aria-label": "What was found" });
+    const shown = h("div", { class: "stack" });
+    const select = (place: number) => {
+      const { example, row } = found[place] as Found;
+      shown.replaceChildren(answerView(row, answer));
+      looks.replaceChildren(...lookedAt(subject, model, example, row));
+      [...tiles.children].forEach((tile, k) => tile.setAttribute("aria-pressed", String(k === place)));
+    };
+    found.forEach(({ example, row }, place) => {
+      const words = inWords(row, answer);
+      tiles.append(h("button", { type: "button", class: "tile", onclick: () => select(place), "aria-label": `${words}, number ${place + 1} of ${found.length}` },
+        seenView(example), h("span", {}, words)));
+    });
+    const all = found.map(({ row }) => inWords(row, answer)).join(" ");
+    result.replaceChildren(...(found.length > 1 ? [h("p", { class: "answer" }, all), tiles] : []), shown);
+    select(0);
+  };
+
+  const sheet = pad(several ? 720 : 480, several ? 450 : 480, (settled) => {
+    clearTimeout(timer);
+    timer = window.setTimeout(() => void show(sheet.pixels), settled ? 0 : 150);
+  });
+  const take = async (files: readonly File[]) => {
+    if (files.length > 1) return void tabulate(files);
+    const [file] = files;
+    if (!file) return;
+    const bitmap = await decode(file);
+    if (!bitmap) return empty(`${file.name} is no picture that this browser can read`);
+    sheet.show(bitmap);
+    await show(() => pixelsOf(bitmap));
+  };
+  const tabulate = async (files: readonly File[]) => {
+    const rows = [["picture", "answer", "probability"]];
+    const body = h("tbody");
+    table.replaceChildren(h("table", {}, h("thead", {}, h("tr", {}, ...(rows[0] as string[]).map((name) => h("th", { scope: "col" }, name)))), body),
+      h("p", {}, h("button", { type: "button", onclick: () => download("answers.csv", new Blob([rows.map(csv).join("")], { type: "text/csv" })) }, "Save as CSV")));
+    for (const file of files) {
+      for (const cells of await rowsOfFile(file, predict, answer)) {
+        rows.push(cells);
+        body.append(h("tr", {}, ...cells.map((cell) => h("td", {}, cell))));
+      }
+    }
+  };
+  const clear = () => {
+    current++;
+    sheet.clear();
+    table.replaceChildren();
+    empty(drawn ? "Draw, or choose a picture: the answer comes at once." : "Choose a picture, drop one here, or paste one.");
+  };
+
+  (globalThis as unknown as { portableNN: Scripted }).portableNN = {
+    predict: async (picture) => {
+      const bitmap = await decode(picture);
+      if (!bitmap) throw new Error("expected a picture that the browser can read");
+      const found = await predict(pixelsOf(bitmap));
+      return found.map(({ example, row }) => ({
+        label: inWords(row, answer), probabilities: isOfNumbers(answer) ? [] : decided(row, answer).shares, outputs: row, box: example.box ?? null,
+      }));
+    },
+  };
+  clear();
+  onFiles(sheet.canvas, (files) => void take(files));
+  const samples = subject.samples.filter(({ url }) => url).map(({ name, url }) => {
+    const use = async () => {
+      const image = new Image();
+      image.src = url as string;
+      await image.decode();
+      const bitmap = await createImageBitmap(image);
+      sheet.show(bitmap);
+      await show(() => pixelsOf(bitmap));
+    };
+    return h("button", { type: "button", class: "sample", onclick: () => void use(), "aria-label": `Sample ${name}` }, h("img", { src: url, alt: "", width: 36, height: 36 }));
+  });
+  const what = several ? "Draw digits, one or several" : drawn ? "Draw a digit" : "A picture";
+  return h("div", {},
+    h("div", { class: "columns" },
+      h("section", { class: "panel stack", "aria-label": what },
+        h("h2", {}, what), h("div", { class: "sheet" }, sheet.canvas),
+        h("div", { class: "row" },
+          h("button", { type: "button", onclick: clear }, "Clear"),
+          fileButton("Choose pictures…", "image/*", (files) => void take(files)),
+          h("span", { class: "muted small" }, "or drop or paste some here")),
+        samples.length ? h("div", {}, h("p", { class: "muted small" }, "Samples"), h("div", { class: "row tight" }, ...samples)) : undefined),
+      h("section", { class: "panel stack", "aria-label": "Answer" }, h("h2", {}, "Answer"), result)),
+    looks, table);
+}
+
+/** Outputs for examples, in batches. */
+export async function rowsOf(model: Model, subject: Subject, examples: readonly { readonly data: Float32Array }[], most = 64): Promise<number[][]> {
+  const answer = subject.answer as Answer, rows: number[][] = [], step = answer.batch ?? most;
+  for (let start = 0; start < examples.length; start += step) {
+    const part = examples.slice(start, start + step), filled = [...part];
+    while (answer.batch && filled.length < answer.batch) filled.push(part[part.length - 1] as { data: Float32Array });
+    const found = numbers((await model.run(feedsOf(answer, filled), [answer.output]))[answer.output] as Tensor);
+    const width = found.length / filled.length;
+    part.forEach((_, place) => rows.push([...found.subarray(place * width, (place + 1) * width)]));
+  }
+  return rows;
+}
+
+export function feedsOf({ input, dtype, example }: Answer, examples: readonly { readonly data: Float32Array; readonly shape?: readonly number[] }[]): Record<string, Tensor> {
+  const [{ data, shape }] = examples as [{ data: Float32Array; shape?: readonly number[] }], length = data.length, joined = new Float32Array(length * examples.length);
+  examples.forEach((each, place) => joined.set(each.data, place * length));
+  // Pictures of any size make examples of their own shape.
+  return { [input]: tensor(dtype === "uint8" ? joined.map(Math.round) : joined, [examples.length, ...(example.length ? example : (shape ?? [length]))], dtype) };
+}
+
+function inWords(row: readonly number[], answer: Answer): string {
+  if (isOfNumbers(answer)) return quantities(row, answer).map(({ value }) => value.toPrecision(4)).join(", ");
+  const { best, unsure, shares } = decided(row, answer);
+  return unsure ? "?" : (classNames(answer, shares.length)[best] as string);
+}
+
+function seenView({ seen }: Example): HTMLCanvasElement {
+  return pixelCanvas(seen.data, seen.height, seen.width, seen.channels);
+}
+
+/** What the network sees, which pixels decide, and what its layers make of them. */
+function lookedAt(subject: Subject, model: Promise<Model>, example: Example, row: readonly number[]): HTMLElement[] {
+  const answer = subject.answer as Answer, { height, width } = example.seen, place = h("div", { class: "row figures", "aria-live": "polite" });
+  const own = seenView(example);
+  own.setAttribute("role", "img");
+  own.setAttribute("aria-label", "The picture as the network gets it");
+  place.append(h("figure", {}, own, h("figcaption", {}, `What the network gets, ${height} × ${width}`)));
+  const button = h("button", { type: "button" }, "Which pixels decide?");
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    const opened = await model, best = isOfNumbers(answer) ? 0 : decided(row, answer).best;
+    const ask = (seen: Example["seen"][]) => rowsOf(opened, subject, seen.map((each) => finished(subject.steps, each)));
+    place.append(await occlusion(example.seen, row, best, answer, ask));
+    button.remove();
+  });
+  const feeds = () => feedsOf(answer, answer.batch ? Array.from({ length: answer.batch }, () => example) : [example]);
+  return [h("section", { class: "panel stack", "aria-label": "A look inside" }, h("h2", {}, "A look inside"), place, h("div", { class: "row" }, button), ...insideView(subject, model, feeds))];
+}
+
+async function rowsOfFile(file: File, predict: (source: Rgba) => Promise<Found[]>, answer: Answer): Promise<string[][]> {
+  const bitmap = await decode(file);
+  if (!bitmap) return [[file.name, "no picture that this browser can read", ""]];
+  try {
+    const found = await predict(pixelsOf(bitmap));
+    return found.map(({ row }, place) => {
+      const { best, shares } = decided(row, answer);
+      return [found.length > 1 ? `${file.name}#${place + 1}` : file.name, inWords(row, answer), isOfNumbers(answer) ? "" : percent(shares[best] as number)];
+    });
+  } catch (error) {
+    if (!(error instanceof Unusable)) throw error;
+    return [[file.name, error.message, ""]];
+  }
+}
+
+function csv(cells: readonly string[]): string {
+  return `${cells.map((cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",")}\n`;
+}
+
+async function decode(picture: Blob): Promise<ImageBitmap | undefined> {
+  try {
+    return await createImageBitmap(picture, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
+  } catch {
+    return undefined;
+  }
+}
+
+function pixelsOf(bitmap: ImageBitmap): Rgba {
+  const canvas = h("canvas", { width: bitmap.width, height: bitmap.height });
+  const context = canvas.getContext("2d", { willReadFrequently: true }) as CanvasRenderingContext2D;
+  context.drawImage(bitmap, 0, 0);
+  return context.getImageData(0, 0, bitmap.width, bitmap.height);
+}
+

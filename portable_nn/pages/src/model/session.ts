@@ -1,0 +1,63 @@
+// The model, run by onnxruntime-web, both of which lie in the file of this page.
+
+import { binary } from "../shared/dom";
+import type { Numbers, Tensor } from "./tensors";
+
+interface OrtTensor {
+  readonly type: string;
+  readonly dims: readonly number[];
+  readonly data: Numbers;
+}
+
+interface OrtSession {
+  run(feeds: Record<string, OrtTensor>, fetches?: readonly string[]): Promise<Record<string, OrtTensor>>;
+}
+
+interface Ort {
+  env: { logLevel: string; wasm: { numThreads: number; wasmBinary: ArrayBuffer } };
+  Tensor: new (type: string, data: Numbers, dims: readonly number[]) => OrtTensor;
+  InferenceSession: { create(model: Uint8Array): Promise<OrtSession> };
+}
+
+export type Run = (feeds: Record<string, Tensor>, outputs?: readonly string[]) => Promise<Record<string, Tensor>>;
+
+export interface Model {
+  readonly run: Run;
+  /** Runs the model for values on the way, which become outputs where they are first asked for. */
+  readonly inside: Run;
+}
+
+/** Unpack the runtime and the model. */
+export async function openModel(): Promise<Model> {
+  const [module, program, content] = await Promise.all(["runtime-module", "runtime-program", "model"].map(binary)) as [
+    Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>,
+  ];
+  const address = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
+  const ort = (await import(address)) as Ort;
+  URL.revokeObjectURL(address);
+  ort.env.logLevel = "error";
+  ort.env.wasm.numThreads = 1; // A page from the disk is not isolated, and has no threads.
+  ort.env.wasm.wasmBinary = program.buffer;
+  const run = runner(ort, await ort.InferenceSession.create(content));
+  let more: Promise<Run> | undefined;
+  const inside: Run = async (feeds, outputs) => (await (more ??= withLayers(ort, content)))(feeds, outputs);
+  return { run, inside };
+}
+
+/** A message of Protocol Buffers that follows another joins its lists: more outputs for the same model. */
+async function withLayers(ort: Ort, content: Uint8Array): Promise<Run> {
+  const more = await binary("layers"), whole = new Uint8Array(content.length + more.length);
+  whole.set(content);
+  whole.set(more, content.length);
+  return runner(ort, await ort.InferenceSession.create(whole));
+}
+
+function runner(ort: Ort, session: OrtSession): Run {
+  let last: Promise<unknown> = Promise.resolve(); // A session runs one after another.
+  return (feeds, outputs) => {
+    const given = Object.fromEntries(Object.entries(feeds).map(([name, { dtype, data, shape }]) => [name, new ort.Tensor(dtype, data, shape)]));
+    const found = last.then(() => session.run(given, outputs));
+    last = found.catch(() => undefined);
+    return found.then((tensors) => Object.fromEntries(Object.entries(tensors).map(([name, { type, dims, data }]) => [name, { dtype: type, shape: dims, data }])));
+  };
+}

@@ -1,0 +1,62 @@
+// What Python's `describing.as_data` says of a model.
+
+import type { Step } from "../preparation/steps";
+
+export interface Value {
+  name: string;
+  dtype: string;
+  shape: (number | string)[];
+}
+
+export interface Packed {
+  dtype: string;
+  shape: number[];
+  data: string;
+}
+
+export interface Column {
+  name: string;
+  unit?: string;
+  categories?: string[];
+  unknown?: "refuse" | "other";
+  missing?: "refuse" | "mean" | "median" | "indicator";
+  statistics?: { minimum: number; maximum: number; mean: number; std: number };
+}
+
+/** The output that answers are read from, and its input. */
+export interface Answer {
+  input: string;
+  dtype: string;
+  example: number[];
+  batch: number | null;
+  output: string;
+  kind: "logits" | "binary_logits" | "probabilities" | "values" | "gaussian";
+  labels: string[];
+  units: string[];
+  target: string;
+  temperature: number;
+  threshold: number;
+  context: number;
+}
+
+export interface Layer {
+  value: string;
+  operator: string;
+}
+
+export interface Subject {
+  title: string;
+  version: string;
+  runtime: string;
+  facts: [string, string][];
+  kind: "picture" | "table" | "generator" | "series" | "numbers";
+  inputs: Value[];
+  outputs: Value[];
+  steps: Step[];
+  samples: { name: string; url?: string; rows?: Packed }[];
+  chosen?: number;
+  answer?: Answer;
+  columns?: Column[];
+  check: { feeds: Record<string, Packed>; outputs: Record<string, Packed> } | null;
+  layers: Layer[];
+}

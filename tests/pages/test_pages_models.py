@@ -1,0 +1,125 @@
+"""Pages of models in real browsers, from the disk, with the network off: what people see is what Python computes."""
+
+from __future__ import annotations
+
+import csv
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pages.browsers import browse, runtime_folder
+from pages.test_pages_preparation import digits, scene
+from PIL import Image
+
+import portable_nn as pnn
+from portable_nn.catalog import find_model
+
+pytestmark = pytest.mark.long
+
+PICTURES = 200
+
+
+def table() -> pnn.Network:
+    rng = np.random.default_rng(0)
+    width, colour = rng.uniform(1, 4, 120), rng.choice(["blue", "green", "red"], 120)
+    kind = np.where((width > 2) == (colour == "green"), "A", "B")
+    data = {"width": width, "colour": colour, "kind": kind}
+    return pnn.train_table("auto-16-auto", data, units={"width": "mm"}, epochs=3, progress=False).network
+
+
+def two_inputs() -> pnn.Network:
+    a, b = pnn.Input(3, name="a"), pnn.Input(3, 2, name="b")
+    return pnn.Network(inputs=[a, b], outputs=pnn.ReLU()(a) + pnn.Dense(3)(pnn.Flatten()(b)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages, and the pictures that go through one of them."""
+    folder = tmp_path_factory.mktemp("pages")
+    to_html = partial(pnn.to_html, runtime=runtime_folder())
+    kinds = {
+        "digits": to_html("digits", folder / "digits.html").kind,
+        "table": to_html(table(), folder / "table.html").kind,
+        "generator": to_html("digits-gan", folder / "generator.html").kind,
+        "series": to_html("altimetry-track", folder / "series.html").kind,
+        "numbers": to_html(two_inputs(), folder / "numbers.html").kind,
+    }
+    assert kinds == {"digits": "picture", **{name: name for name in kinds if name != "digits"}}
+    (folder / "pictures").mkdir()
+    rng = np.random.default_rng(5)
+    for place in range(PICTURES):
+        picture = digits(1, rng)[0] if place % 2 else scene(digits(int(rng.integers(1, 4)), rng), rng)[..., :3]
+        Image.fromarray(picture).save(folder / "pictures" / f"{place:03}.png")
+    return folder
+
+
+@pytest.fixture(scope="module", params=["chromium", "firefox"])
+def found(request: pytest.FixtureRequest, folder: Path) -> Any:
+    """What a browser showed, after somebody drew, typed and chose: no word on the console, nothing loaded."""
+    shown = browse("models.cjs", folder, browser=request.param)
+    print(f"{request.param}: first answer {shown['first']} ms after opening began")
+    return shown
+
+
+def test_every_page_is_accessible_and_checks_its_own_numbers(found: Any) -> None:
+    assert found["axe"] == []
+    assert len(found["checked"]) == 5
+    assert all(text.startswith("Checked when this page was opened: the same") for text in found["checked"])
+
+
+def test_drawings_were_recognised_and_a_layer_shown(found: Any) -> None:
+    """The script waits for each answer; here is what it saw last."""
+    assert found["first"] > 0
+    assert re.match(r"[0-9]+ maps of 28 . 28, from -?[0-9.]+ to [0-9.]+", found["layer"])
+
+
+def test_probabilities_of_pictures_are_those_of_python(found: Any, folder: Path) -> None:
+    assert len(found["names"]) == PICTURES
+    good = 0
+    for name, theirs in zip(found["names"], found["pictures"], strict=True):
+        ours = list(pnn.predict("digits", folder / "pictures" / name, strict=False, top=10))
+        if isinstance(theirs, str):
+            assert [each.error for each in ours] == [theirs]
+            continue
+        assert [each.label for each in ours] == [each["label"] for each in theirs], name
+        for mine, other in zip(ours, theirs, strict=True):
+            shares = [share for _, share in sorted(mine.top)]
+            np.testing.assert_allclose(other["probabilities"], shares, rtol=0, atol=1e-5, err_msg=name)
+        good += 1
+    assert good >= 0.9 * PICTURES
+
+
+def test_a_form_gives_what_predict_gives(found: Any) -> None:
+    (expected,) = pnn.predict(table(), {"width": [2.5], "colour": ["green"]}, top=2)
+    assert found["table"]["answer"] == expected.label
+    shares = [f"{100 * share:.1f} %" for _, share in sorted(expected.top)]
+    assert found["table"]["shares"] == shares
+    assert found["table"]["fault"] == "width: “wide” is no number"
+
+
+def test_a_generator_makes_the_picture_of_its_noise(found: Any) -> None:
+    page = found["generator"]
+    noise = np.array([page["noise"]], np.float32)
+    assert noise[0, :10].argmax() == 7
+    made = pnn.load_model("digits-gan").predict(noise)[0, 0]
+    # Its sliders stand at steps of 0.05 and end at 3.
+    assert np.corrcoef(made.ravel(), page["first"])[0, 1] > 0.98
+    assert page["again"] == page["first"] != page["between"]
+
+
+def test_a_series_has_the_answers_of_predict(found: Any) -> None:
+    page = found["series"]
+    samples = Path(find_model("altimetry-track").samples) / "echoes.npy"
+    expected = [each.values for each in pnn.predict("altimetry-track", np.load(samples))]
+    rows = list(csv.reader(page["csv"].splitlines()))
+    assert rows[0] == ["row", "height", "epoch", "std of height", "std of epoch"]
+    np.testing.assert_allclose(np.array(rows[1:], float)[:, 1:], np.array(expected), atol=1e-4)
+    assert page["height"] == f"{expected[7][0]:.3f} m"
+    assert [label.split(",")[0] for label in page["charts"][:2]] == ["height [m] of 300 rows", "epoch [m] of 300 rows"]
+
+
+def test_other_models_take_arrays_and_give_them(found: Any) -> None:
+    assert np.array(found["numbers"]).shape[1:] == (3,)
