@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.model_files.keeping import *
     from portable_nn.model_files.opening import *
     from portable_nn.model_files.outputs import *
+    from portable_nn.model_files.prediction import *
     from portable_nn.model_files.predictions import *
     from portable_nn.model_files.reports import *
     from portable_nn.model_files.signatures import *
@@ -66,6 +67,7 @@ else:
         "model_files.evaluating",
         "model_files.opening",
         "preprocessing.named",
+        "model_files.prediction",
         "model_files.predictions",
         "model_files.keeping",
         "model_files.outputs",

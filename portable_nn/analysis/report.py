@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from textwrap import wrap
 from typing import Any, Final, Literal, TypeAlias
 
+from portable_nn.core.html import html_of
 from portable_nn.core.text import GAP, looking, quantity, table
 
 Level: TypeAlias = Literal["error", "warning", "note"]
@@ -51,6 +52,10 @@ class Report:
     def passes(self, *, strict: bool = False) -> bool:
         """Whether there is no error, and with ``strict`` no warning."""
         return not self.count("error") and not (strict and self.count("warning"))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_of(lambda: as_text(self))
 
 
 def as_text(report: Report, width: int | None = None) -> str:

@@ -17,6 +17,7 @@ from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.core.binding import Sizes
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Node, Shape
+from portable_nn.core.html import html_of, html_table
 from portable_nn.core.text import Table, fields, printable, quantity, size
 from portable_nn.operators.registry import REGISTRY, OperatorContext, family, find
 from portable_nn.sizes.cautions import cautions
@@ -29,6 +30,7 @@ RISKS: Final = frozenset({"uneven", "padding", "ceil", "output_padding", "auto_p
 SHORTEST: Final = 16
 """The fewest characters that remain of a shortened name of a node."""
 
+HEADINGS: Final = ("node", "operator", "input", "output", ">field", ">parameters", ">mult-adds", ">memory")
 INDENT: Final = "    "
 
 
@@ -97,6 +99,12 @@ class NetSizes:
     bytes: int | None
     peak: int | None
     peak_at: str
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        rows = [row for row in self.nodes if not row.constant]
+        cells = [(*_cells(row, None), "; ".join(_remarks(row))) for row in rows]
+        return html_table(self.model, (*HEADINGS, "remarks"), cells) + html_of(lambda: _summary(self, len(rows)))
 
 
 def sizes_of_model(name: str, surveyor: Surveyor, inputs: Sizes = None) -> NetSizes:
@@ -305,8 +313,7 @@ def as_json(net: NetSizes) -> dict[str, Any]:
 
 
 def _table(rows: Iterable[NodeSize], longest: int | None = None) -> str:
-    headings = ("node", "operator", "input", "output", ">field", ">parameters", ">mult-adds", ">memory")
-    return Table(*headings).lines(_cells(row, longest) for row in rows)
+    return Table(*HEADINGS).lines(_cells(row, longest) for row in rows)
 
 
 def _cells(row: NodeSize, longest: int | None) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ from portable_nn.core.text import percent
 if TYPE_CHECKING:
     from portable_nn.cli.predicted import Batches
     from portable_nn.engines.recording import Recorder
-    from portable_nn.model_files.predictions import Prediction, Predictions
+    from portable_nn.model_files.prediction import Prediction
+    from portable_nn.model_files.predictions import Predictions
 
 EXAMPLES = (
     "predict digits photo.jpg",

@@ -11,7 +11,8 @@ from portable_nn.core.text import Table, percent, quantity, rounded
 
 if TYPE_CHECKING:
     from portable_nn.model_files.forms import Layout
-    from portable_nn.model_files.predictions import Prediction, Predictions
+    from portable_nn.model_files.prediction import Prediction
+    from portable_nn.model_files.predictions import Predictions
 
     Batches: TypeAlias = Iterator[list[Prediction]]
 

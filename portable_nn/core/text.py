@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -216,9 +218,50 @@ def _below(headings: Sequence[str], widths: Sequence[int]) -> list[list[str]]:
     return [[part[line] for part in filled] for line in range(height)]
 
 
+class Cells(NamedTuple):
+    """The cells of a table, and its headings as in ``Table``."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+class Kept:
+    """The tables of a text that are kept as cells: the text has a mark in place of each."""
+
+    def __init__(self) -> None:
+        self.tables: list[Cells] = []
+        self.mark = os.urandom(16).hex()  # No text of a model can have it.
+
+    def keep(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+        """The mark of a table, on a line of its own."""
+        self.tables.append(Cells(headings, rows))
+        return f"{self.mark}:{len(self.tables) - 1};\n"
+
+    def parts(self, text: str) -> Iterator[str | Cells]:
+        """The text between the tables, and the tables in it."""
+        for place, part in enumerate(re.split(rf"{self.mark}:(\d+);", text)):
+            yield self.tables[int(part)] if place % 2 else part
+
+
+_kept: Final[ContextVar[Kept | None]] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def keeping_tables() -> Iterator[Kept]:
+    """Keep the cells of the tables that are written meanwhile by ``table`` and ``fields``, for another form of them."""
+    kept = Kept()
+    token = _kept.set(kept)
+    try:
+        yield kept
+    finally:
+        _kept.reset(token)
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A whole ``Table``: columns that find no room beside the others follow below, after the first column again."""
     cells = [[*row] for row in rows]
+    if kept := _kept.get():
+        return kept.keep(headings, cells) if cells else ""
     whole = Table(*headings)
     whole.lines(cells)
     return "\n".join(

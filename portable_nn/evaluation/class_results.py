@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from portable_nn.core.html import html_of
 from portable_nn.core.text import fields, percent, rounded, table
 from portable_nn.evaluation.intervals import Interval
 from portable_nn.evaluation.reliability import Reliability
@@ -103,6 +104,10 @@ class ClassEvaluation:
 
     def __repr__(self) -> str:
         return "\n".join([self.text(), *([""] if self.notes else []), *self.notes])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_of(self.__repr__)
 
     def text(self) -> str:
         """The figures as tables."""

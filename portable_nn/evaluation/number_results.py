@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from portable_nn.core.html import html_of
 from portable_nn.core.text import fields, percent, rounded
 from portable_nn.evaluation.intervals import Interval
 from portable_nn.evaluation.text import UNKNOWN, cells, ends, plain, with_ends, worst_json, worst_table
@@ -75,6 +76,10 @@ class NumberEvaluation:
 
     def __repr__(self) -> str:
         return "\n".join([self.text(), *([""] if self.notes else []), *self.notes])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_of(self.__repr__)
 
     def text(self) -> str:
         """The figures as tables."""

@@ -16,7 +16,7 @@ from portable_nn.preprocessing.pixels import on_white
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from portable_nn.model_files.predictions import Prediction
+    from portable_nn.model_files.prediction import Prediction
 
 
 def draw_boxes(predictions: Sequence[Prediction]) -> Image:

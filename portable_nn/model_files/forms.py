@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Final, NamedTuple
 
 from portable_nn.core.errors import MissingPackageError
-from portable_nn.model_files.predictions import Prediction
+from portable_nn.model_files.prediction import Prediction
 
 SCHEMA: Final = 1
 """The version of the JSON output: it changes when a field is removed or changes its meaning."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, overload
 
 import numpy as np
 
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.html import html_table
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.text import quantity, shortened, some
@@ -30,56 +31,23 @@ from portable_nn.model_files.answers import (
     taken_by,
 )
 from portable_nn.model_files.labels import class_named
+from portable_nn.model_files.prediction import Prediction, prediction_rows
 from portable_nn.model_files.runners import Runner
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.sheets import Box
 from portable_nn.preprocessing.steps import Found
 
-__all__ = ["Prediction", "Predictions", "predict", "prepare"]
+__all__ = ["Predictions", "predict", "prepare"]
 
 UNSURE: Final = "?"
 """The label where no class is as likely as the model's threshold asks."""
 
 
+SHOWN: Final = 20
+"""The most predictions that a notebook shows."""
+
 COUNTED: Final = ("made", "judged", "right", "unsure", "bad")
 """What is counted on the way."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The prediction for one example.
-
-    Args:
-        input: the source of the example: ``photo.png``, ``table.csv:12`` (line of the file, from 1) or ``array.npy:0``
-            (index, from 0).
-        label: the most likely class; ``"?"`` where it is less likely than the model's threshold asks: it is unsure.
-        index: the number of that class; None where the model is unsure.
-        probability: the probability of the most likely class, whether or not the model is unsure.
-        top: as many classes as were asked for with their probabilities, the most likely first.
-        guess: the most likely class where the model is unsure, otherwise None.
-        expected: the class in the data, if there is one.
-        values: the outputs of a model that predicts quantities; the other fields but ``input`` are then unset.
-        error: why there is no prediction for this input; the other fields but ``input`` are then unset. The name is
-            that of the file alone where none of its (other) examples can be read.
-        box: where a picture may have several drawings, that of this one: left, top, right and bottom in pixels. They
-            are then named ``photo.png#1`` and so on.
-    """
-
-    input: str
-    label: str | None = None
-    index: int | None = None
-    probability: float | None = None
-    top: tuple[tuple[str, float], ...] = ()
-    guess: str | None = None
-    expected: str | None = None
-    values: tuple[float, ...] = ()
-    error: str | None = None
-    box: Box | None = None
-
-    def __repr__(self) -> str:
-        found = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value not in (None, ()))
-        return f"Prediction({found})"
 
 
 class _GoneError(UsageError, TypeError):
@@ -114,6 +82,12 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
     def __repr__(self) -> str:
         right = f"; {self.right:,} of {self.judged:,} with a known class right" if self.judged else ""
         return f"<Predictions by {self._runner.where}: {self.made:,} so far{right}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: those that were kept; it computes none."""
+        kept = self._kept or []
+        more = f"; the first {SHOWN} are shown" if len(kept) > SHOWN else "" if kept else "; predictions[:5] keeps them"
+        return html_table(repr(self).strip("<>") + more, *prediction_rows(kept[:SHOWN], self.quantities))
 
     def __next__(self) -> Prediction:
         return next(self._each)

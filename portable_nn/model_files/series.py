@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.model_files.predictions import UNSURE, Prediction, Predictions
+from portable_nn.model_files.prediction import Prediction
+from portable_nn.model_files.predictions import UNSURE, Predictions
 from portable_nn.operators.registry import Array
 
 COLUMNS: Final = 2048

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
+from portable_nn.core.html import html_of
 from portable_nn.core.text import fields, table
 from portable_nn.onnx.verification.differences import Difference, Tolerance
 
@@ -80,6 +81,10 @@ class RuntimeReport:
 
     def __repr__(self) -> str:
         return as_text(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_of(lambda: as_text(self))
 
 
 def as_text(report: RuntimeReport) -> str:

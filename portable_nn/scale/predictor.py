@@ -19,7 +19,8 @@ from portable_nn.core.recognise import is_path, is_table
 from portable_nn.data.given import Picture
 from portable_nn.data.images import read_image
 from portable_nn.model_files.answers import Preprocess, answers_of, as_preparation, opened_model
-from portable_nn.model_files.predictions import Prediction, Predictions, quantity_names
+from portable_nn.model_files.prediction import Prediction
+from portable_nn.model_files.predictions import Predictions, quantity_names
 from portable_nn.model_files.runners import Runnable
 from portable_nn.operators.registry import Array
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 from portable_nn.core.errors import ShapeError, UsageError, listed
+from portable_nn.core.html import html_table
 from portable_nn.sizes.arithmetic import (
     conv_size,
     conv_transpose_size,
@@ -31,6 +32,9 @@ PerAxis: TypeAlias = int | Sequence[int]
 
 Padding: TypeAlias = int | str | Sequence[int | Sequence[int]]
 """One number for every axis, or for each axis a number or a pair (begin, end); or the words "same" and "valid"."""
+
+ALWAYS = ("kernel", "stride")
+"""The options that a notebook always shows."""
 
 PADDING_WORDS: dict[str, AutoPad] = {"same": "SAME_UPPER", "valid": "VALID"}
 
@@ -117,6 +121,20 @@ class Operation:
                 raise UsageError(f"{option} is an option of {kind}, not of {self.kind}")
         if self.groups > 1 and self.kind == "pool":
             raise UsageError("groups is an option of conv and convt, not of pool")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the options along each axis."""
+        names = Window.__slots__
+        rows = [(name, *(str(getattr(window, name)) for window in self.windows)) for name in names]
+        kept = [row for row in rows if row[0] in ALWAYS or set(row[1:]) != {str(getattr(Window(1), row[0]))}]
+        usual = Operation(self.kind, self.windows)
+        others = [
+            f"{name} {getattr(self, name)}"
+            for name in ("groups", "auto_pad", "ceil", "mode", "count_include_pad")
+            if getattr(self, name) != getattr(usual, name)
+        ]
+        title = ", ".join([self.kind, *others])
+        return html_table(title, ("option", *(f">axis {axis}" for axis in range(self.axes))), kept)
 
     @property
     def counts_padding(self) -> bool:

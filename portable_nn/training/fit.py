@@ -27,13 +27,14 @@ from portable_nn.training.history import Best, EarlyStopping, History
 from portable_nn.training.losses import Loss, LossLike, find_losses, usual_losses
 from portable_nn.training.metrics import Metric, Metrics, find_metrics
 from portable_nn.training.optimizers import Optimizer
+from portable_nn.training.progress import progress_bar
 from portable_nn.training.run import Augment, Callback, Run
 from portable_nn.training.schedules import ReduceOnPlateau, Schedule, watched
 from portable_nn.training.settings import describe_settings
 from portable_nn.training.sources import Arrays, HeldOut, Rows, Source, Stream, find_validation
 from portable_nn.training.state import State
 from portable_nn.training.step import TrainingStep
-from portable_nn.training.surroundings import csv_rows, interruptible, progress_bar
+from portable_nn.training.surroundings import csv_rows, interruptible
 from portable_nn.training.trainable import Trainable
 from portable_nn.training.updating import Groups, Updating
 

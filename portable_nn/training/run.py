@@ -22,11 +22,12 @@ from portable_nn.training.examples import why_it_diverged
 from portable_nn.training.halves import Halves
 from portable_nn.training.history import History
 from portable_nn.training.parts import Measured
+from portable_nn.training.progress import Bar
 from portable_nn.training.schedules import ReduceOnPlateau, Schedule, settled
 from portable_nn.training.sources import Batch, Source, fill, weight_of
 from portable_nn.training.state import State
 from portable_nn.training.step import TrainingStep
-from portable_nn.training.surroundings import Bar, Write
+from portable_nn.training.surroundings import Write
 from portable_nn.training.updating import SCALAR
 
 Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]

@@ -16,7 +16,8 @@ from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.errors import DataError, FileError, FormatError, UsageError
 from portable_nn.format import InputInfo
 from portable_nn.model_files.labels import read_labels
-from portable_nn.model_files.predictions import Prediction, predict
+from portable_nn.model_files.prediction import Prediction
+from portable_nn.model_files.predictions import predict
 from portable_nn.preprocessing.steps import ScaleStep
 
 SAMPLES = find_model("digits-mlp").samples

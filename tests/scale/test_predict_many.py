@@ -16,7 +16,7 @@ from PIL import Image
 import portable_nn as pnn
 from portable_nn.catalog import find_model
 from portable_nn.core.errors import DataError, FileError, FormatError, PortableNNError, UsageError
-from portable_nn.model_files.predictions import Prediction
+from portable_nn.model_files.prediction import Prediction
 from portable_nn.scale import predict_many
 from portable_nn.scale import run as runs
 from portable_nn.scale.cluster import LostError, Processes

@@ -18,8 +18,8 @@ from portable_nn.core.errors import TrainingError
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 from portable_nn.training.history import Stopped
+from portable_nn.training.progress import Bar
 from portable_nn.training.schedules import Schedule
-from portable_nn.training.surroundings import Bar
 
 Draws: TypeAlias = "Callable[[int, np.random.Generator], dict[str, Array]]"
 Metrics: TypeAlias = "Callable[[Network], Mapping[str, float]]"

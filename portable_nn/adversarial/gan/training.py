@@ -30,8 +30,9 @@ from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 from portable_nn.training.history import Stopped
 from portable_nn.training.optimizers import Adam, Optimizer, find_optimizer
+from portable_nn.training.progress import progress_bar
 from portable_nn.training.schedules import Schedule
-from portable_nn.training.surroundings import interruptible, progress_bar
+from portable_nn.training.surroundings import interruptible
 
 DEFAULT = Adam(0.001, beta1=0.0, beta2=0.99)
 """The default optimizer, without a first moment: Mescheder et al., arXiv:1801.04406."""

@@ -18,6 +18,7 @@ from portable_nn.adversarial.runs.simulation import simulate
 from portable_nn.adversarial.runs.verdict import ELSEWHERE, FAILED, WORDS, Verdict
 from portable_nn.adversarial.theory.forecast import Forecast, forecast
 from portable_nn.core.errors import UsageError
+from portable_nn.core.html import html_of
 from portable_nn.core.text import table
 from portable_nn.operators.registry import Array
 
@@ -126,6 +127,10 @@ class Comparison:
         return {
             entry.name: entry.verdict.message for entry in self.ranked if entry.verdict.status in {FAILED, ELSEWHERE}
         }
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_of(self.__repr__)
 
     def __repr__(self) -> str:
         rows = [

@@ -17,6 +17,7 @@ from portable_nn.adversarial.runs.judging import judge
 from portable_nn.adversarial.runs.rates import Rates
 from portable_nn.adversarial.runs.tracks import HORIZON, Run, Track
 from portable_nn.adversarial.runs.verdict import SUCCESSES, WORDS, Verdict
+from portable_nn.core.html import html_curve, html_of
 from portable_nn.core.text import fields
 from portable_nn.operators.registry import Array
 
@@ -40,6 +41,9 @@ MOST_RUNS: Final = 100
 
 RECORDED: Final = 400_000
 """At most about so many points of longer runs are kept, of all of them together."""
+
+DRAWN: Final = 1000
+"""At most so many points of a path are drawn in a notebook."""
 
 WEIGHTS: Final = ("uniform", "linear", "rate")
 
@@ -88,6 +92,14 @@ class Result:
             ("verdict", self.message),
         ]
         return fields(rows).rstrip("\n")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same, and the path of a run of two numbers."""
+        facts = html_of(self.__repr__)
+        if self.z.ndim != 2 or self.z.shape[1] != 2:
+            return facts
+        shown = self.z[:: -(-len(self.z) // DRAWN)]
+        return facts + html_curve(shown.tolist(), f"The path of {self.method.name} in the plane of x and y")
 
     @property
     def x(self) -> Array:

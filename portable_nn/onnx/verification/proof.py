@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from portable_nn.core.text import quantity, some
+from portable_nn.core.html import html_of, html_table
+from portable_nn.core.text import fields, quantity, some
 from portable_nn.onnx.verification.differences import Difference
 
 Kind: TypeAlias = Literal["kept", "constant", "transformed", "folded", "computed", "added", "unused"]
@@ -108,6 +109,12 @@ class Proof(dict[str, Difference]):
             yield "weights", ", ".join(found)
         if self.not_exercised:
             yield "not exercised", f"{quantity(len(self.not_exercised), 'node')}: {some(self.not_exercised)}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        rows = [(name, f"{found.max_abs_error:.1e}", f"{found.max_rel_error:.1e}") for name, found in self.items()]
+        outputs = html_table("Largest differences of the outputs", ("output", ">abs. error", ">rel. error"), rows)
+        return outputs + html_of(lambda: "\n".join([fields(self.in_words()), *self.notes]))
 
     def as_json(self) -> dict[str, Any]:
         """The same for programs, with every tensor, and every node that was not exercised."""
