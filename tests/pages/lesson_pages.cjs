@@ -131,6 +131,23 @@ async function looks(open) {
   return found;
 }
 
+/** Fingers: a tap puts the start, and the kernel, to a place. */
+async function tapped(open) {
+  const phone = { width: 390, height: 844, touch: true };
+  const page = await open(gameFile, phone);
+  await page.locator(".plane .handle").scrollIntoViewIfNeeded();
+  const plane = await page.locator("[aria-roledescription='movable start'] .plane").boundingBox();
+  await page.touchscreen.tap(plane.x + plane.width * 0.25, plane.y + plane.height * 0.4);
+  const { start } = await state(page);
+  const other = await open(sizeFile, phone);
+  const board = await other.locator(".board").nth(1).boundingBox();
+  await other.touchscreen.tap(board.x + board.width * 0.95, board.y + 5);
+  const touched = await cells(other);
+  await other.emulateMedia({ reducedMotion: "reduce" });
+  await other.getByRole("button", { name: "Move the kernel" }).click();
+  return { start, where: touched.where, next: (await cells(other)).where };
+}
+
 /** Sets the controls to extremes and to numbers in between, in an order that is the same each time. */
 async function everything(open) {
   let seed = 1;
@@ -157,5 +174,5 @@ async function everything(open) {
 }
 
 browse(async (open) => ({
-  game: await game(open), size: await size(open), looks: await looks(open), everything: await everything(open),
+  game: await game(open), size: await size(open), looks: await looks(open), tapped: await tapped(open), everything: await everything(open),
 }), name);

@@ -103,6 +103,15 @@ def test_a_kernel_is_moved_and_its_options_changed(seen: Any) -> None:
 
 
 @pytest.mark.long
+def test_fingers_put_the_start_and_the_kernel_to_a_place(seen: Any) -> None:
+    x, y = seen["tapped"]["start"]
+    assert x < -1
+    assert y > 0.5
+    assert seen["tapped"]["where"].startswith("Output cell (0, 7)")
+    assert seen["tapped"]["next"].startswith("Output cell (1, 0)")
+
+
+@pytest.mark.long
 def test_whatever_is_chosen_they_show_numbers_and_have_no_error(seen: Any) -> None:
     assert seen["everything"] == []
 

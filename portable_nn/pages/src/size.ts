@@ -1,7 +1,7 @@
 // The page of a convolution: `portable-nn size conv --html page.html`.
 
 import { type Board, boardPicture, cellAt, type Kind as CellKind, kindsOf, kindsOn, nearest, place, type Position } from "./lessons/board";
-import { by, choice, copyable, once, slider, type Slider, speaker, tick } from "./lessons/controls";
+import { by, choice, copyable, isStill, once, slider, type Slider, speaker, tick } from "./lessons/controls";
 import { coverage, explain, fault, type Grid, grid, type Kind, onnxText, torchText, type Window } from "./lessons/sizes";
 import { type Axis, cellText, commandLine, formulaTable, type Layer, legendOf, outputsOf, readText, remarks, undivided, weightsOf } from "./lessons/words";
 import { data, h, root } from "./shared/dom";
@@ -285,19 +285,27 @@ function stop(): void {
   play.textContent = "Move the kernel";
 }
 
+/** Moves the kernel to its next place; false where it is at the last one. */
+function advance(): boolean {
+  const [rows, columns] = grids.map(({ starts }) => starts.length);
+  const next = state.at.row * columns + state.at.column + 1;
+  if (next >= rows * columns || !pictures) return false;
+  move({ row: Math.floor(next / columns), column: next % columns });
+  return true;
+}
+
 play.addEventListener("click", () => {
   if (playing) {
     stop();
     return;
   }
+  if (isStill()) {
+    if (!advance()) move({ row: 0, column: 0 });
+    return;
+  }
   play.textContent = "Stop";
   move({ row: 0, column: 0 });
-  playing = window.setInterval(() => {
-    const [rows, columns] = grids.map(({ starts }) => starts.length);
-    const next = state.at.row * columns + state.at.column + 1;
-    if (next >= rows * columns || !pictures) stop();
-    else move({ row: Math.floor(next / columns), column: next % columns });
-  }, PAUSE);
+  playing = window.setInterval(() => advance() || stop(), PAUSE);
 });
 
 const reset = h("button", { type: "button" }, "As at first");

@@ -9,6 +9,8 @@ import type { Complex } from "./eigenvalues";
 /** The side of a picture, and the part of it that shows the plane, from its middle. */
 const SIDE = 400;
 const HALF = 170;
+/** Points of a track of a race. */
+const MOST_OF_TRACK = 600;
 
 export interface Plane {
   path: Float64Array;
@@ -88,6 +90,33 @@ export function planePicture(plane: Plane, label: string): SVGSVGElement {
   if (Math.hypot(endX, endY) < 2 * SIDE) inside.append(svg("circle", { class: "end path", cx: endX, cy: endY, r: 4.5 }));
   const [x, y] = at(0);
   picture.append(drawing, svg("circle", { class: "handle", cx: x, cy: y, r: 9 }));
+  return picture;
+}
+
+/** A runner of a race: its path as points one after the other, how many of them it has come to, and its colour. */
+export interface Track {
+  path: Float64Array;
+  until: number;
+  class: string;
+}
+
+/** Several paths from one start, as far as they have come. */
+export function tracksPicture(tracks: Track[], reach: number, rest: Point, label: string): SVGSVGElement {
+  const picture = svg("svg", { class: "plane", viewBox: `0 0 ${SIDE} ${SIDE}`, role: "img", "aria-label": label });
+  const [first, size] = [SIDE / 2 - HALF, 2 * HALF];
+  const clip = svg("clipPath", { id: "inside-race" }, svg("rect", { x: first, y: first, width: size, height: size }));
+  const inside = svg("g", { "clip-path": "url(#inside-race)" });
+  picture.append(clip, ...axes(reach, ["x", "y"]), inside);
+  inside.append(svg("circle", { class: "rest", cx: toX(rest[0], reach), cy: toY(rest[1], reach), r: 3.5 }));
+  for (const { path, until, class: kind } of tracks) {
+    const points = Array.from({ length: until }, (_, place): [number, number] => [
+      toX(path[2 * place], reach),
+      toY(path[2 * place + 1], reach),
+    ]);
+    inside.append(svg("path", { class: `line thin ${kind}`, d: line(thinned(points, MOST_OF_TRACK)) }));
+    const end = points.at(-1);
+    if (end && Math.hypot(...end) < 2 * SIDE) inside.append(svg("circle", { class: `end ${kind}`, cx: end[0], cy: end[1], r: 5 }));
+  }
   return picture;
 }
 

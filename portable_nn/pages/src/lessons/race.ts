@@ -3,6 +3,7 @@
 import { h, svg } from "../shared/dom";
 import { rounded } from "../shared/text";
 import { chart } from "./chart";
+import { tracksPicture } from "./plane";
 import { factor, isStill, once, slider, tick } from "./controls";
 import type { Rest } from "./readings";
 import { distances, type MethodData, type Options, type Point, simulate, spectrum } from "./dynamics";
@@ -11,6 +12,8 @@ import { distances, type MethodData, type Options, type Point, simulate, spectru
 const DURATION = 7000;
 const COLOURS = 8;
 const [FEWEST, MOST] = [20, 5000];
+/** How far the plane goes, in times of the larger coordinate of the start. */
+const VIEW = 1.7;
 
 export interface Settings {
   start: Point;
@@ -22,6 +25,7 @@ export interface Settings {
 interface Runner {
   method: MethodData;
   class: string;
+  path: Float64Array;
   /** Pairs of gradients and distance. */
   points: [number, number][];
   cell: HTMLElement;
@@ -48,6 +52,7 @@ export function race(methods: MethodData[], compared: readonly string[], rest: R
   let playing = 0;
 
   const picture = h("div");
+  const plane = h("div");
   const rows = h("tbody");
   const button = h("button", { type: "button", class: "main" }, "Start the race");
   const clock = slider("Gradients so far", now, { low: 0, high: gradients, whole: true, count: gradients, change: show });
@@ -95,9 +100,10 @@ export function race(methods: MethodData[], compared: readonly string[], rest: R
       .filter((method) => chosen.has(method.name))
       .map((method, place) => {
         const steps = Math.floor(gradients / method.cost);
-        const far = distances(simulate(method, start, rate, steps, options[method.name]), rest.at);
+        const path = simulate(method, start, rate, steps, options[method.name]);
+        const far = distances(path, rest.at);
         const points = Array.from(far, (distance, step): [number, number] => [step * method.cost, distance]);
-        return { method, class: classOf(place), points, cell: h("td", { class: "number" }) };
+        return { method, class: classOf(place), path, points, cell: h("td", { class: "number" }) };
       });
     const last = ({ points }: Runner) => points.at(-1)?.[1] ?? Number.NaN;
     const order = [...runners].sort((a, b) => (last(a) < last(b) || Number.isNaN(last(b)) ? -1 : 1));
@@ -128,6 +134,7 @@ export function race(methods: MethodData[], compared: readonly string[], rest: R
       const place = Math.min(points.length - 1, Math.floor(now / method.cost));
       cell.textContent = rounded(points[place][1], 4);
     }
+    drawPlane();
     picture.replaceChildren(
       chart({
         label: `The distance of each method from ${rest.name}, by gradients; the table below has the numbers`,
@@ -144,6 +151,18 @@ export function race(methods: MethodData[], compared: readonly string[], rest: R
         })),
       }),
     );
+  }
+
+  /** Where they are in the plane, which shows a little more than where they start. */
+  function drawPlane(): void {
+    if (!settings) return;
+    const reach = VIEW * Math.max(...[...settings.start, ...rest.at].map(Math.abs), 0.1);
+    const tracks = runners.map(({ method, class: kind, path, points }) => ({
+      path,
+      class: kind,
+      until: Math.min(points.length, Math.floor(now / method.cost) + 1),
+    }));
+    plane.replaceChildren(tracksPicture(tracks, reach, rest.at, "The paths of the methods in the plane of x and y"));
   }
 
   const again = once(run);
@@ -178,7 +197,7 @@ export function race(methods: MethodData[], compared: readonly string[], rest: R
     h("p", { class: "muted" }, `All start where you have put the start, with the same learning rate, and may compute as many gradients. The lower, the nearer to ${rest.name}.`),
     h("div", { class: "fields" }, budget.element, clockElement),
     h("div", { class: "row" }, button),
-    picture,
+    h("div", { class: "columns" }, picture, plane),
     h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "The methods of the race" }, h("table", {}, h("thead", {}, h("tr", {}, ...headings)), rows)),
     h("details", {}, h("summary", {}, "Choose the methods"), h("fieldset", { class: "choices" }, h("legend", { class: "hidden-text" }, "Methods of the race"), ...boxes)),
   );
