@@ -24,7 +24,7 @@ from portable_nn.adversarial.runs.rates import DECAYS
 from portable_nn.adversarial.runs.report import RunReport, report
 from portable_nn.adversarial.runs.result import Result, fitted_rate
 from portable_nn.adversarial.runs.simulation import simulate
-from portable_nn.adversarial.runs.sweeping import Sweep, sweep
+from portable_nn.adversarial.runs.sweeping import Sweep, sweep, sweep_many
 from portable_nn.adversarial.theory.analysis import Analysis, analyse
 from portable_nn.adversarial.theory.forecast import Forecast, converging, forecast
 from portable_nn.adversarial.theory.updates import (
@@ -71,5 +71,6 @@ __all__ = [
     "spectrum",
     "stability_limit",
     "sweep",
+    "sweep_many",
     "update_operator",
 ]

@@ -23,7 +23,7 @@ SUFFIX = ".shards"
 
 
 @dataclass(frozen=True)
-class ScaleOptions:
+class ProcessOptions:
     """Who computes."""
 
     workers: Annotated[
@@ -34,6 +34,17 @@ class ScaleOptions:
         str | None,
         typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers compute instead: tcp://10.0.0.1:8786."),
     ] = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is not this process alone, as it is."""
+        return self.workers is not None or self.scheduler is not None
+
+
+@dataclass(frozen=True)
+class ScaleOptions(ProcessOptions):
+    """Who computes, and where shards are kept."""
+
     shards: Annotated[
         str | None,
         typer.Option(
@@ -49,7 +60,7 @@ class ScaleOptions:
     @property
     def wanted(self) -> bool:
         """Whether shards are computed. Raises ``UsageError`` for options that say how without."""
-        is_wanted = self.workers is not None or self.scheduler is not None
+        is_wanted = super().wanted
         others = {"--shards": self.shards, "--shard-size": self.shard_size}
         given = [flag for flag, value in others.items() if value is not None]
         if given and not is_wanted:

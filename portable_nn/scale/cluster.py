@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, Final, Protocol, TypeAlias
 
 from portable_nn.core.errors import FileError, MissingPackageError, PortableNNError, UsageError
-from portable_nn.scale.computing import compute, compute_beside
-from portable_nn.scale.work import Job, Task
+from portable_nn.engines.threads import limit_threads
 
 AHEAD: Final = 4
 """Tasks in flight for each process: the next ones are there when one is done, and no more are held."""
@@ -20,6 +20,9 @@ WAIT: Final = 30
 """Seconds that a scheduler is waited for."""
 
 
+PORT: Final = "127.0.0.1:0"
+"""Where the processes of this machine tell how they are: any port that is free, for this machine alone."""
+
 ATTEMPTS: Final = 3
 """How often processes are started before that is given up."""
 
@@ -27,14 +30,15 @@ ATTEMPTS: Final = 3
 class Pending(Protocol):
     """A task that was handed over."""
 
-    def result(self) -> dict[str, Any]:
-        """The row of its shard, as soon as there is one. Raises what went wrong."""
+    def result(self) -> Any:
+        """What it gives, as soon as that is there. Raises what went wrong."""
 
     def cancel(self) -> Any:
         """Do not compute it, if that has not begun."""
 
 
-Submit: TypeAlias = Callable[[Job, Task], Pending]
+Submit: TypeAlias = Callable[..., Pending]
+"""Takes a function, which other processes can import, and its arguments."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def processes(workers: int | None, scheduler: str | None) -> Iterator[Processes]
         FileError: the scheduler does not answer, or has no workers.
     """
     if workers == 0 and scheduler is None:
-        yield Processes(lambda job, task: _Here(partial(compute, job, task)), 1)
+        yield Processes(lambda function, *arguments: _Here(partial(function, *arguments)), 1)
         return
     try:
         from distributed import Client, LocalCluster
@@ -86,7 +90,8 @@ def processes(workers: int | None, scheduler: str | None) -> Iterator[Processes]
 
 def _started(cluster: Any, workers: int | None) -> Any:
     """Processes of this machine. One that ends while it starts is no reason to give up."""
-    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    options: dict[str, Any] = {"threads_per_worker": 1, "silence_logs": logging.CRITICAL, "dashboard_address": PORT}
+    options["security"] = find_spec("cryptography") is not None  # Nobody else on this machine may send them tasks.
     for attempt in range(ATTEMPTS):
         try:
             return cluster(n_workers=workers, processes=True, **options)
@@ -108,7 +113,7 @@ def check_processes(workers: int | None, scheduler: str | None) -> None:
 class _Here:
     """A task of this process, which is computed when its turn has come."""
 
-    result: Callable[[], dict[str, Any]]
+    result: Callable[[], Any]
 
     def cancel(self) -> None:
         """Nothing has begun."""
@@ -121,15 +126,14 @@ class _There:
     future: Any
     scheduler: str
 
-    def result(self) -> dict[str, Any]:
-        """The row of its shard."""
+    def result(self) -> Any:
+        """What it gives."""
         from concurrent.futures import CancelledError
 
         from distributed.comm import CommClosedError
 
         try:
-            found: dict[str, Any] = self.future.result()
-            return found
+            return self.future.result()
         except PortableNNError:
             raise
         except (CommClosedError, CancelledError, TimeoutError) as error:
@@ -142,10 +146,15 @@ class _There:
         self.future.cancel()
 
 
-def _submit(client: Any, job: Job, task: Task) -> _There:
-    # A key of its own: the scheduler must not hand out what an earlier run, or another client, was told.
-    future = client.submit(compute_beside, job, task, pure=False, key=f"portable-nn-{task.name}-{client.id}")
-    return _There(future, str(client.scheduler.address))
+def _submit(client: Any, function: Callable[..., Any], *arguments: Any) -> _There:
+    # Pure functions have keys that follow from the arguments: what an earlier run was told would be handed out again.
+    return _There(client.submit(_with_one_thread, function, *arguments, pure=False), str(client.scheduler.address))
+
+
+def _with_one_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in one of several processes that share the cores."""
+    limit_threads(1)
+    return function(*arguments)
 
 
 def _reason(error: Exception) -> str:

@@ -17,7 +17,6 @@ from typing import Any, Final
 from portable_nn.core.errors import DataWarning, FormatError, PortableNNWarning
 from portable_nn.data.given import Labelled, Source
 from portable_nn.data.sources import Bad
-from portable_nn.engines.threads import limit_threads
 from portable_nn.model_files.answers import Answer, answers_of, opened_model
 from portable_nn.model_files.opening import resolve
 from portable_nn.model_files.origin import identity
@@ -63,12 +62,6 @@ def compute(job: Job, task: Task) -> dict[str, Any]:
     }
     place.write(row_name(task.name), as_json(row))
     return row
-
-
-def compute_beside(job: Job, task: Task) -> dict[str, Any]:
-    """``compute`` with one thread, in one of several processes that share the cores."""
-    limit_threads(1)
-    return compute(job, task)
 
 
 def row_name(shard: str) -> str:

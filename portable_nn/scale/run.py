@@ -17,7 +17,7 @@ from portable_nn.core.text import quantity
 from portable_nn.data.sources import Bad
 from portable_nn.model_files.answers import Answer
 from portable_nn.scale.cluster import AHEAD, LostError, Pending, Processes, processes
-from portable_nn.scale.computing import row_name
+from portable_nn.scale.computing import compute, row_name
 from portable_nn.scale.shards import VERSION, checked, unpacked
 from portable_nn.scale.storage import LOCK, as_json, storage
 from portable_nn.scale.work import Job, Task
@@ -216,7 +216,7 @@ class Run:
                     self.tally.processes = found.count
                     stack.callback(lambda: [pending.cancel() for _, pending in waiting])
                 for task in islice(missing, AHEAD * found.count - len(waiting)):
-                    waiting.append((task, found.submit(self.job, task)))
+                    waiting.append((task, found.submit(compute, self.job, task)))
                 _, pending = waiting.popleft()
                 try:
                     row = pending.result()

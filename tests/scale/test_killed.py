@@ -48,12 +48,20 @@ def data(folder: Path, pictures: int, rows: int) -> list[Path]:
 
 
 def check(lines: list[str], wanted: list[str], count: int) -> None:
-    """The same examples in the same order, each once, with the same numbers."""
+    """The same examples in the same order, each once, with the same answers; and every input is there.
+
+    In some pictures there are two drawings. What comes after is then computed in other batches, and may differ in the
+    last digit.
+    """
     found, expected = (list(csv.reader(each)) for each in (lines, wanted))
-    names = [row[0] for row in found[1:]]
-    assert len(names) == len(set(names)) == count
-    assert names == [row[0] for row in expected[1:]]
-    assert lines == wanted
+    names = [row[0] for row in found]
+    assert len(names) == len(set(names))
+    assert len({name.partition("#")[0] for name in names[1:]}) == count
+    assert [[row[0], row[1], *row[3:]] for row in found] == [[row[0], row[1], *row[3:]] for row in expected]
+    shares = [np.array([float(row[2]) for row in rows[1:]]) for rows in (found, expected)]
+    assert abs(shares[0] - shares[1]).max() < 1e-6
+    if len(names) == count + 1:
+        assert lines == wanted
 
 
 def go_through(ordeal: Ordeal, wanted: list[str], count: int) -> None:
@@ -123,4 +131,7 @@ def test_a_hundred_thousand_pictures(tmp_path: Path, disk: Path, capsys: pytest.
     assert not ordeal.folder.exists()
     assert ordeal.memory < 500e6
     with capsys.disabled():
-        print(f"\nat most {ordeal.memory / 1e6:.0f} MB a worker; {ordeal.log}")
+        same = sum(a == b for a, b in zip(ordeal.out.read_text().splitlines(), wanted, strict=True))
+        print(
+            f"\n{same:,} of {len(wanted):,} lines are the same to the last digit; at most {ordeal.memory / 1e6:.0f} MB a worker; {ordeal.log}"
+        )

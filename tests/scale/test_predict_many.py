@@ -277,7 +277,7 @@ def failing(what: Callable[[str], bool], monkeypatch: pytest.MonkeyPatch) -> Non
     from portable_nn.scale.computing import compute
 
     class Here:
-        def __init__(self, job: Any, task: Any) -> None:
+        def __init__(self, function: Any, job: Any, task: Any) -> None:
             self.job, self.task = job, task
 
         def result(self) -> dict[str, Any]:

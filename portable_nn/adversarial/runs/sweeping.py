@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game
 from portable_nn.adversarial.games.options import finite_array
 from portable_nn.adversarial.games.table import game as find_game
-from portable_nn.adversarial.methods.table import Method, Methods, PerMethod, read_methods
+from portable_nn.adversarial.methods.table import Method, Methods, PerMethod, find_method, read_methods
 from portable_nn.adversarial.runs.simulation import simulate
 from portable_nn.adversarial.theory.forecast import forecast, local_radius, near_equilibrium
 from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
+from portable_nn.scale.cluster import check_processes, processes
 
 STEPS: Final = 400
 """The default number of steps of each run."""
@@ -91,29 +92,103 @@ def sweep(
     """
     found = find_game(game)
     plan, values = read_methods(methods, options), _rates(rates)
-    local = near_equilibrium(found)
-    measured, radii, status, limits = [], [], [], []
+    figures = list[Figures]()
     for row, filled in plan:
-        result = simulate(found, row, start, [*map(float, values)], steps, noise=noise, seed=seed, **filled)
-        if result.z.ndim != 3:
-            raise UsageError(f"rates are swept from one start: start must be {found.size} numbers")
-        measured.append(result.rate)
-        status.append(result.status)
-        linear = local if row.has_operator else None
-        radii.append([linear and local_radius(row, linear, float(rate), filled) for rate in values])
-        limits.append(forecast(found, row, None, **filled).stability_limit)
+        figures.append(_figures(found, row, filled, values, start, steps, noise, seed))
         if progress:
-            progress(len(limits), len(plan))
+            progress(len(figures), len(plan))
+    return _joined(found, plan, values, steps, figures)
+
+
+def sweep_many(
+    game: str = "bilinear",
+    methods: Methods = None,
+    rates: object = None,
+    start: object = None,
+    steps: int = STEPS,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    game_options: Mapping[str, Any] | None = None,
+    noise: float = 0.0,
+    seed: int = 0,
+    options: PerMethod = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Sweep:
+    """``sweep`` with methods side by side, in several processes or machines; the numbers are the same.
+
+    Args:
+        game, game_options: the name of a game or a formula, with its options, as ``game`` takes them.
+        workers: how many processes are started on this machine; 0 computes in this one.
+        scheduler: the address of a Dask scheduler whose workers compute instead.
+
+    All else is as in ``sweep``. Raises as it does, ``MissingPackageError`` where dask.distributed is missing, and
+    ``FileError`` where the scheduler does not answer.
+
+    >>> sweep_many(methods=["optimistic", "extragradient"], workers=2).limits
+    array([0.57735027, 1.        ])
+    """
+    check_processes(workers, scheduler)
+    how = dict(game_options or {})
+    found, plan, values = find_game(game, **how), read_methods(methods, options), _rates(rates)
+    figures = list[Figures]()
+    with processes(workers, scheduler) as computing:
+        others = (values, start, steps, noise, seed)
+        pending = [computing.submit(_figures_of, game, how, row.name, filled, *others) for row, filled in plan]
+        for each in pending:
+            figures.append(each.result())
+            if progress:
+                progress(len(figures), len(plan))
+    return _joined(found, plan, values, steps, figures)
+
+
+class Figures(NamedTuple):
+    """What a sweep finds for one method: as in ``Sweep``, without the axis of the methods."""
+
+    start: Array
+    measured: Array
+    spectral_radius: Sequence[Any]
+    status: Array
+    limit: float | None
+
+
+def _figures_of(game: str, how: Mapping[str, Any], method: str, filled: Mapping[str, Any], *others: Any) -> Figures:
+    """``_figures`` of a game and a method by their names, as another process is given them."""
+    return _figures(find_game(game, **how), find_method(method), filled, *others)
+
+
+def _figures(
+    game: Game,
+    row: Method,
+    filled: Mapping[str, Any],
+    rates: Array,
+    start: object,
+    steps: int,
+    noise: float,
+    seed: int,
+) -> Figures:
+    result = simulate(game, row, start, [*map(float, rates)], steps, noise=noise, seed=seed, **filled)
+    if result.z.ndim != 3:
+        raise UsageError(f"rates are swept from one start: start must be {game.size} numbers")
+    linear = near_equilibrium(game) if row.has_operator else None
+    radii = [linear and local_radius(row, linear, float(rate), filled) for rate in rates]
+    limit = forecast(game, row, None, **filled).stability_limit
+    return Figures(result.z[0, 0], result.rate, radii, result.status, limit)
+
+
+def _joined(
+    game: Game, plan: Sequence[tuple[Method, Any]], rates: Array, steps: int, figures: Sequence[Figures]
+) -> Sweep:
     return Sweep(
-        game=found,
-        start=result.z[0, 0],
+        game=game,
+        start=figures[-1].start,
         methods=tuple(row for row, _ in plan),
-        rates=values,
+        rates=rates,
         steps=steps,
-        measured=np.array(measured),
-        spectral_radius=np.array(radii, dtype=float),
-        status=np.array(status),
-        limits=np.array(limits, dtype=float),
+        measured=np.array([each.measured for each in figures]),
+        spectral_radius=np.array([each.spectral_radius for each in figures], dtype=float),
+        status=np.array([each.status for each in figures]),
+        limits=np.array([each.limit for each in figures], dtype=float),
         costs=np.array([row.cost for row, _ in plan]),
     )
 

@@ -39,11 +39,17 @@ class GameChoice:
 
     def read(self) -> Game:
         """The game with its options. Raises ``UsageError`` for unknown ones, and lists those that the game has."""
-        from portable_nn.adversarial import GAMES, game
+        from portable_nn.adversarial import game
+
+        return game(self.game, **self.given())
+
+    def given(self) -> dict[str, Any]:
+        """The options that were given."""
+        from portable_nn.adversarial import GAMES
 
         arrays = GAMES[self.game].arrays if self.game in GAMES else {"equilibria": "points"}
         given = pairs("--game-set", self.game_set)
-        return game(self.game, **{key: _rows(value) if key in arrays else value for key, value in given.items()})
+        return {key: _rows(value) if key in arrays else value for key, value in given.items()}
 
     def options(self) -> dict[str, Any]:
         """All options of the game: those given, and defaults."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from portable_nn.cli.conventions import Plot, Printer
+from portable_nn.cli.scaling import ProcessOptions
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import GameChoice, MethodsChoice, NoiseChoice, Start, Steps, numbers, read_start
 from portable_nn.core.errors import UsageError
@@ -32,6 +33,7 @@ def command(
     game: GameChoice,
     method: MethodsChoice,
     noise: NoiseChoice,
+    computing: ProcessOptions,
     rates: Annotated[
         str | None,
         typer.Option(
@@ -46,13 +48,17 @@ def command(
 
     Each method is run at every learning rate; its convergence factor is measured and compared with the spectral radius
     of the update. The stability limit is from theory alone. By default, eight methods are run at 40 learning rates from
-    0.01 to 4. CSV has a row for each method and learning rate.
+    0.01 to 4. CSV has a row for each method and learning rate. --workers N runs methods side by side in N processes.
     """
-    from portable_nn.adversarial import sweep
+    from portable_nn.adversarial import sweep, sweep_many
 
     with answer.bar(printer, "methods") as progress:
         arguments = {**method.read(), **noise.read(), "rates": _rates(rates), "start": read_start(start)}
-        found = sweep(game.read(), steps=steps, progress=progress, **arguments)
+        arguments |= {"steps": steps, "progress": progress}
+        if computing.wanted:
+            found = sweep_many(game.game, game_options=game.given(), **vars(computing), **arguments)
+        else:
+            found = sweep(game.read(), **arguments)
     answer.give(
         printer,
         _as_text(found, game),
