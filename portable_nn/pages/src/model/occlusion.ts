@@ -34,7 +34,7 @@ export async function occlusion(
     return level * 0.3;
   };
   const canvas = colourCanvas(height, width, (place) => diverging(most ? (heat[place] as number) / most : 0).map((value) => Math.min(255, value + light(place))));
-  const words = isOfNumbers(answer) ? `by up to ${rounded(most, 3)}` : `its odds up to ${rounded(Math.exp(most), 2)}-fold`;
+  const words = isOfNumbers(answer) ? `by up to ${rounded(most, 3)}` : `its odds up to ${Math.exp(most).toLocaleString("en", { maximumSignificantDigits: 2 })}-fold`;
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `Where covering the picture changes the answer, ${words}`);
   return h("figure", {}, canvas, h("figcaption", {}, `Covered here, the answer falls (orange) or rises (blue), ${words}`));

@@ -38,13 +38,25 @@ function numbersView(row: readonly number[], answer: Answer): HTMLElement {
     h("div", {},
       h("p", { class: "muted" }, name),
       h("p", { class: found.length > 3 ? "" : "answer" }, `${spread ? asExact(value, spread) : rounded(value, 5)}${unit && ` ${unit}`}`),
-      spread === undefined ? undefined : h("p", { class: "muted" }, `± ${rounded(spread, 3)}${unit && ` ${unit}`} (one standard deviation)`))));
+      spread === undefined ? undefined : h("p", { class: "muted" }, `± ${asExact(spread, spread)}${unit && ` ${unit}`} (one standard deviation)`))));
 }
 
 /** A number to the place of the second digit of its standard deviation. */
 function asExact(value: number, spread: number): string {
   const places = 1 - Math.floor(Math.log10(spread));
   return places >= 0 && places <= 12 ? value.toFixed(places) : rounded(value, 5);
+}
+
+/** The colours of lines in a chart, in their order. */
+export const COLOURS = ["var(--accent)", "var(--warm)", "var(--good)", "var(--violet)", "var(--bad)", "var(--muted)"];
+
+/** The names of lines in these colours. */
+export function legend(names: readonly string[]): HTMLElement {
+  return h("ul", { class: "row legend" }, ...names.map((name, k) => {
+    const mark = h("i");
+    mark.style.background = COLOURS[k] as string;
+    return h("li", {}, mark, name);
+  }));
 }
 
 /** A button that opens a choice of files. */

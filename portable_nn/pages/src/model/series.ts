@@ -4,14 +4,13 @@ import { chart } from "../shared/chart";
 import { field, h } from "../shared/dom";
 import { counted, rounded } from "../shared/text";
 import { classNames, decided, isOfNumbers, quantities } from "./answers";
-import { answerView, bars, download, fileButton, onFiles } from "./parts";
+import { answerView, bars, COLOURS, download, fileButton, legend, onFiles } from "./parts";
 import { rowsOf } from "./pictures";
 import type { Model } from "./session";
 import { numbers, readNpy, tensor, unpacked, written, type Tensor } from "./tensors";
 import type { Answer, Subject } from "./types";
 
 const MOST = 20_000; // Rows that are drawn.
-const COLOURS = ["var(--accent)", "var(--warm)", "var(--good)", "var(--violet)", "var(--bad)", "var(--muted)"];
 
 export function series(subject: Subject, model: Promise<Model>): HTMLElement {
   const answer = subject.answer as Answer, width = answer.example[0] as number;
@@ -32,7 +31,7 @@ export function series(subject: Subject, model: Promise<Model>): HTMLElement {
     const k = Number(place.value);
     number.textContent = String(k);
     charts.replaceChildren(...(rows.length > 1 ? overview(found, answer, k) : []));
-    const signal = chart([{ x: Array.from({ length: width }, (_, at) => at), y: rows[k] as Float32Array }], { label: `The ${width} numbers of row ${k}`, xName: "place", height: 220 });
+    const signal = chart([{ x: Array.from({ length: width }, (_, at) => at), y: rows[k] as Float32Array }], { label: `The ${width} numbers of row ${k}`, xName: "place", height: 220, width: 480 });
     detail.replaceChildren(h("section", { class: "panel stack", "aria-label": "Row" }, h("h2", {}, `Row ${k}`), signal),
       h("section", { class: "panel stack", "aria-label": "Answer", "aria-live": "polite" }, h("h2", {}, "Answer"), answerView(found[k] as number[], answer)));
   };
@@ -79,20 +78,15 @@ function overview(found: readonly number[][], answer: Answer, mark: number): Ele
       const y = each.map((row) => (row[q] as { value: number }).value), wide = each.map((row) => 2 * ((row[q] as { spread?: number }).spread ?? 0));
       const title = unit ? `${name} [${unit}]` : name;
       return h("figure", {}, chart([{ x, y, colour: COLOURS[q % COLOURS.length] as string, ...(spread === undefined ? {} : { spread: wide }) }],
-        { label: `${title} of ${counted(x.length, "row")}, from ${rounded(Math.min(...y), 3)} to ${rounded(Math.max(...y), 3)}`, xName: "row", mark }),
+        { label: `${title} of ${counted(x.length, "row")}, from ${rounded(Math.min(...y), 3)} to ${rounded(Math.max(...y), 3)}`, xName: "row", mark, width: 1000 }),
         h("figcaption", {}, spread === undefined ? title : `${title}, with a band of two standard deviations`));
     });
   }
   const decisions = found.map((row) => decided(row, answer)), names = classNames(answer, (decisions[0] as { shares: number[] }).shares.length);
   const counts = names.map((_, k) => decisions.filter(({ best, unsure }) => best === k && !unsure).length / decisions.length);
   const lines = names.slice(0, COLOURS.length).map((_, k) => ({ x, y: decisions.map(({ shares }) => shares[k] as number), colour: COLOURS[k] as string }));
-  const legend = h("ul", { class: "row legend" }, ...names.slice(0, COLOURS.length).map((name, k) => {
-    const mark = h("i");
-    mark.style.background = COLOURS[k] as string;
-    return h("li", {}, mark, name);
-  }));
-  return [h("figure", {}, chart(lines, { label: `Probabilities of ${names.join(", ")} in ${counted(x.length, "row")}`, xName: "row", yName: "probability", mark, low: 0, high: 1 }), legend),
-    h("div", {}, h("p", { class: "muted small" }, "Share of the rows"), bars(names, counts, counts.indexOf(Math.max(...counts))))];
+  return [h("figure", {}, chart(lines, { label: `Probabilities of ${names.join(", ")} in ${counted(x.length, "row")}`, xName: "row", yName: "probability", mark, low: 0, high: 1, width: 1000 }), legend(names.slice(0, COLOURS.length))),
+    h("div", {}, h("p", { class: "muted small" }, "Share of the rows"), bars(names, counts, -1))];
 }
 
 function asCsv(found: readonly number[][], answer: Answer): string {

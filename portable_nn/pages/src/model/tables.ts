@@ -1,8 +1,10 @@
 // The page of a model that takes rows of a table: a form with a field for each column.
 
 import { field, h } from "../shared/dom";
+import { chart } from "../shared/chart";
 import { rounded } from "../shared/text";
-import { answerView } from "./parts";
+import { classNames, decided, isOfNumbers, quantities } from "./answers";
+import { answerView, COLOURS, legend } from "./parts";
 import { rowsOf } from "./pictures";
 import type { Model } from "./session";
 import type { Answer, Column, Subject } from "./types";
@@ -22,16 +24,48 @@ export function tables(subject: Subject, model: Promise<Model>): HTMLElement {
     const fault = values.find((value) => typeof value === "string");
     if (fault !== undefined) return result.replaceChildren(h("p", { class: "bad" }, String(fault)));
     const [row] = await rowsOf(await model, subject, [{ data: Float32Array.from(values as number[]) }]);
-    if (mine === current) result.replaceChildren(answerView(row as number[], answer));
+    if (mine !== current) return undefined;
+    result.replaceChildren(answerView(row as number[], answer));
+    return numeric.length ? vary(values as number[]) : undefined;
   };
   const fields = columns.map((column) => (column.categories?.length ? words(column) : number(column)));
   const form = h("form", { class: "fields" }, ...fields.map(({ element }) => element));
   form.addEventListener("input", () => void update());
   form.addEventListener("submit", (event) => event.preventDefault());
+  const numeric = columns.flatMap(({ statistics }, place) => (statistics && statistics.maximum > statistics.minimum ? [place] : []));
+  const curve = h("div", { "aria-live": "off" });
+  const along = h("select", {}, ...numeric.map((place) => h("option", { value: place }, columns[place]?.name)));
+  /** The answers along the range that one column had in training, the other values as they stand in the form. */
+  const vary = async (values: readonly number[]) => {
+    const place = Number(along.value), { name, unit, statistics } = columns[place] as Column & Required<Pick<Column, "statistics">>;
+    const x = Array.from({ length: POINTS }, (_, k) => statistics.minimum + (k / (POINTS - 1)) * (statistics.maximum - statistics.minimum));
+    const rows = await rowsOf(await model, subject, x.map((value) => ({ data: Float32Array.from(values, (each, k) => (k === place ? value : each)) })));
+    const xName = unit ? `${name} [${unit}]` : name, mark = values[place] as number, inside = mark >= statistics.minimum && mark <= statistics.maximum;
+    curve.replaceChildren(...changes(x, rows, answer, xName, inside ? mark : undefined));
+  };
+  along.addEventListener("change", () => void update());
   void update();
-  return h("div", { class: "columns" },
-    h("section", { class: "panel", "aria-label": "Values" }, h("h2", {}, "Values"), form),
-    h("section", { class: "panel stack", "aria-label": "Answer" }, h("h2", {}, "Answer"), result));
+  return h("div", {},
+    h("div", { class: "columns" },
+      h("section", { class: "panel", "aria-label": "Values" }, h("h2", {}, "Values"), form),
+      h("section", { class: "panel stack", "aria-label": "Answer" }, h("h2", {}, "Answer"), result)),
+    numeric.length ? h("section", { class: "panel stack", "aria-label": "What if" }, h("h2", {}, "What if one value were another?"), h("div", { class: "narrow" }, field("Column", along)), curve) : undefined);
+}
+
+const POINTS = 61;
+
+function changes(x: readonly number[], rows: readonly number[][], answer: Answer, xName: string, mark: number | undefined): Element[] {
+  const common = { xName, height: 220, width: 1000, ...(mark === undefined ? {} : { mark }) };
+  if (isOfNumbers(answer)) {
+    const found = rows.map((row) => quantities(row, answer));
+    return (found[0] as ReturnType<typeof quantities>).map(({ name, unit, spread }, q) => {
+      const y = found.map((each) => each[q]?.value ?? NaN), wide = found.map((each) => 2 * (each[q]?.spread ?? 0)), yName = unit ? `${name} [${unit}]` : name;
+      return chart([{ x, y, colour: COLOURS[q % COLOURS.length] as string, ...(spread === undefined ? {} : { spread: wide }) }], { ...common, yName, label: `${yName} along ${xName}` });
+    });
+  }
+  const shares = rows.map((row) => decided(row, answer).shares), names = classNames(answer, (shares[0] as number[]).length).slice(0, COLOURS.length);
+  const lines = names.map((_, k) => ({ x, y: shares.map((each) => each[k] as number), colour: COLOURS[k] as string }));
+  return [chart(lines, { ...common, yName: "probability", low: 0, high: 1, label: `Probabilities of ${names.join(", ")} along ${xName}` }), legend(names)];
 }
 
 /** Any missing value is NaN, which the network's own nodes replace. */

@@ -16,34 +16,36 @@ export interface Chart {
   readonly xName?: string;
   readonly yName?: string;
   readonly height?: number;
+  /** Where the screen is wide; on narrow ones charts are as wide as that. */
+  readonly width?: number;
   /** A vertical line at this x. */
   readonly mark?: number;
   readonly low?: number;
   readonly high?: number;
 }
 
-const EDGES = { left: 56, right: 12, top: 10, bottom: 36 };
 
 /** A drawing of lines; NaN makes a gap. */
-export function chart(lines: readonly Line[], { label, xName = "", yName = "", height = 240, mark, low, high }: Chart): SVGSVGElement {
+export function chart(lines: readonly Line[], { label, xName = "", yName = "", height = 240, width: wide = 720, mark, low, high }: Chart): SVGSVGElement {
   // As wide as it is shown, so that its letters keep their size.
-  const width = matchMedia("(max-width: 52rem)").matches ? Math.min(720, innerWidth - 64) : 720;
+  const width = matchMedia("(max-width: 52rem)").matches ? Math.min(wide, innerWidth - 64) : wide;
+  const edges = { left: 56, right: 12, top: yName ? 26 : 10, bottom: 36 };
   const xs = extent(lines.flatMap(({ x }) => [x[0] as number, x[x.length - 1] as number])), ys = extent(lines.flatMap(({ y, spread }) =>
     Array.from(y, (value, k) => [value - ((spread?.[k] as number | undefined) ?? 0), value + ((spread?.[k] as number | undefined) ?? 0)]).flat()));
   const yTicks = ticks(low ?? ys[0], high ?? ys[1], Math.max(2, Math.round(height / 60))), xTicks = ticks(xs[0], xs[1], width / 110).filter((tick) => tick >= xs[0] && tick <= xs[1]);
   const [bottom, top] = [Math.min(low ?? ys[0], yTicks[0] as number), Math.max(high ?? ys[1], yTicks[yTicks.length - 1] as number)];
-  const atX = (x: number) => EDGES.left + ((x - xs[0]) / (xs[1] - xs[0] || 1)) * (width - EDGES.left - EDGES.right);
-  const atY = (y: number) => EDGES.top + (1 - (y - bottom) / (top - bottom || 1)) * (height - EDGES.top - EDGES.bottom);
+  const atX = (x: number) => edges.left + ((x - xs[0]) / (xs[1] - xs[0] || 1)) * (width - edges.left - edges.right);
+  const atY = (y: number) => edges.top + (1 - (y - bottom) / (top - bottom || 1)) * (height - edges.top - edges.bottom);
   const text = (words: string, x: number, y: number, anchor: string) => svg("text", { x, y, "text-anchor": anchor, class: "tick" }, words);
-  const grid = yTicks.flatMap((tick) => [svg("line", { x1: EDGES.left, x2: width - EDGES.right, y1: atY(tick), y2: atY(tick), class: "grid" }), text(rounded(tick, 4), EDGES.left - 6, atY(tick) + 4, "end")]);
-  const below = xTicks.map((tick) => text(rounded(tick, 6), atX(tick), height - EDGES.bottom + 18, "middle"));
+  const grid = yTicks.flatMap((tick) => [svg("line", { x1: edges.left, x2: width - edges.right, y1: atY(tick), y2: atY(tick), class: "grid" }), text(rounded(tick, 4), edges.left - 6, atY(tick) + 4, "end")]);
+  const below = xTicks.map((tick) => text(rounded(tick, 6), atX(tick), height - edges.bottom + 18, "middle"));
   const drawn = lines.flatMap(({ x, y, colour = "var(--accent)", spread }) => [
     ...(spread ? [svg("path", { d: band(x, y, spread, atX, atY), fill: colour, "fill-opacity": 0.22 })] : []),
     svg("path", { d: path(x, y, atX, atY), fill: "none", stroke: colour, "stroke-width": 1.8, "stroke-linejoin": "round" }),
   ]);
-  const marked = mark === undefined ? [] : [svg("line", { x1: atX(mark), x2: atX(mark), y1: EDGES.top, y2: height - EDGES.bottom, class: "mark" })];
+  const marked = mark === undefined ? [] : [svg("line", { x1: atX(mark), x2: atX(mark), y1: edges.top, y2: height - edges.bottom, class: "mark" })];
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, class: "chart" }, ...grid, ...below, ...marked, ...drawn,
-    text(xName, width - EDGES.right, height - 4, "end"), text(yName, 4, EDGES.top + 2, "start"));
+    text(xName, width - edges.right, height - 4, "end"), text(yName, 4, 14, "start"));
 }
 
 function path(x: ArrayLike<number>, y: ArrayLike<number>, atX: (x: number) => number, atY: (y: number) => number): string {

@@ -1,0 +1,153 @@
+"""Pages of models without a browser: which page a model gets, where the runtime comes from, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+from portable_nn.core.errors import FileError, UsageError
+from portable_nn.pages.describing import layers_of
+from portable_nn.pages.runtime import KNOWN, MODULE, PROGRAM, VERSION, cache, fetch_runtime, find_runtime
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def dist(folder: Path, version: str = "0.0.1") -> Path:
+    folder.mkdir(parents=True)
+    (folder / MODULE).write_text(f"/*!\n * ONNX Runtime Web v{version}\n */")
+    (folder / PROGRAM).write_bytes(b"\0asm")
+    return folder
+
+
+def data_of(path: Path) -> Any:
+    text = path.read_text(encoding="utf-8")
+    start = text.index('id="data">') + len('id="data">')
+    return json.loads(text[start : text.index("</script>", start)])
+
+
+def dense(count: int, outputs: int = 2, **named: Any) -> pnn.Network:
+    return pnn.Sequential(pnn.Input(count), pnn.Dense(outputs), **named)
+
+
+@pytest.mark.parametrize(
+    ("network", "kind"),
+    [
+        (lambda: dense(784, 10), "picture"),
+        (lambda: pnn.Sequential(pnn.Input(3, 20, 30), pnn.Flatten(), pnn.Dense(4)), "picture"),
+        (lambda: dense(5, labels=["a", "b"]), "table"),
+        (lambda: dense(40), "series"),
+        (lambda: pnn.Sequential(pnn.Input(6), pnn.Dense(64), pnn.Reshape(1, 8, 8), pnn.Sigmoid()), "generator"),
+        (lambda: pnn.Sequential(pnn.Input(4, 6), pnn.Conv1d(2, kernel=3)), "numbers"),
+    ],
+)
+def test_the_page_follows_from_what_a_model_takes_and_gives(
+    network: Callable[[], pnn.Network], kind: str, tmp_path: Path
+) -> None:
+    report = pnn.to_html(network(), tmp_path / "page.html", runtime=dist(tmp_path / "dist"))
+    data = data_of(report.path)
+    assert report.kind == data["kind"] == kind
+    assert data["check"]["outputs"]
+    assert any("0.0.1 is none of the versions that are tested" in note for note in report.notes)
+    assert any("nothing says what the model's numbers mean" in note for note in report.notes) == (kind == "numbers")
+
+
+def test_a_page_has_the_samples_that_are_given(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(3, 40)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    pnn.to_html(dense(40), tmp_path / "p.html", runtime=dist(tmp_path / "dist"), samples=[tmp_path / "rows.npy"])
+    (sample,) = data_of(tmp_path / "p.html")["samples"]
+    assert sample["name"] == "rows"
+    assert sample["rows"]["shape"] == [3, 40]
+    with pytest.raises(UsageError, match=r"there is no file .*none\.npy"):
+        pnn.to_html(dense(40), tmp_path / "q.html", runtime=tmp_path / "dist", samples=[tmp_path / "none.npy"])
+    assert not (tmp_path / "q.html").exists()
+
+
+def test_bytes_behind_a_model_make_values_on_the_way_outputs(tmp_path: Path) -> None:
+    """Checked in onnxruntime, against numpy."""
+    import onnxruntime
+
+    from portable_nn.converters.onnx import export_onnx
+
+    network = pnn.Sequential(pnn.Input(5), pnn.Dense(3), pnn.ReLU(), pnn.Dense(2), seed=1)
+    content = export_onnx(network, tmp_path / "m.onnx").path.read_bytes()
+    layers, more = layers_of(content)
+    assert [layer["operator"] for layer in layers] == ["Gemm", "Relu"]
+    session = onnxruntime.InferenceSession(content + more)
+    x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    (hidden,) = session.run([layers[0]["value"]], {session.get_inputs()[0].name: x})
+    weight, bias = (network.parameters[f"dense_1.{name}"] for name in ("weight", "bias"))
+    np.testing.assert_allclose(hidden, x @ weight.T + bias, rtol=1e-5, atol=1e-6)
+
+
+# -- the runtime
+
+
+def test_a_missing_runtime_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--fetch-runtime gets it once from npm .*--runtime DIR"):
+        find_runtime()
+    with pytest.raises(UsageError, match="expected the folder dist of the npm package onnxruntime-web"):
+        find_runtime(tmp_path)
+
+
+@pytest.mark.parametrize("inner", ["", "dist", "onnxruntime-web/dist", "node_modules/onnxruntime-web/dist"])
+def test_a_runtime_is_found_in_a_folder_of_npm(inner: str, tmp_path: Path) -> None:
+    dist(tmp_path / "npm" / inner)
+    found = find_runtime(tmp_path / "npm")
+    assert (found.version, found.known, found.program) == ("0.0.1", False, b"\0asm")
+
+
+def test_files_that_claim_a_known_version_are_compared(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=f"is not that of onnxruntime-web {VERSION}: its SHA-256 is"):
+        find_runtime(dist(tmp_path / "dist", VERSION))
+
+
+def npm(folder: Path, packed: Path) -> None:
+    """A program called npm that packs what is in ``packed``."""
+    folder.mkdir()
+    (folder / "npm").write_text(f'#!/bin/sh\n[ "$1" = pack ] && cp "{packed}" "$5/onnxruntime-web.tgz"\n')
+    (folder / "npm").chmod(0o755)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script of the shell stands for npm")
+def test_a_package_with_other_files_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, packed = dist(tmp_path / "package" / "dist"), tmp_path / "packed.tgz"
+    with tarfile.open(packed, "w:gz") as archive:
+        archive.add(source, "package/dist")
+    npm(tmp_path / "bin", packed)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(FileError, match="its SHA-256 is"):
+        fetch_runtime()
+    assert not cache().exists()
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UsageError, match="--fetch-runtime needs npm"):
+        fetch_runtime()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script of the shell stands for npm")
+@pytest.mark.long
+def test_the_known_package_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pages.browsers import runtime_folder
+
+    packed = tmp_path / "packed.tgz"
+    with tarfile.open(packed, "w") as archive:
+        for name in KNOWN[VERSION]:
+            archive.add(runtime_folder() / name, f"package/dist/{name}")
+    npm(tmp_path / "bin", packed)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    folder = fetch_runtime()
+    assert sorted(path.name for path in folder.iterdir()) == sorted(KNOWN[VERSION])
+    assert find_runtime().known
+    packed.unlink()
+    assert fetch_runtime() == folder
