@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import posixpath
+import re
 import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -10,6 +15,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
+log = logging.getLogger("mkdocs.site")
 BESIDE = {
     "specification.md": "portable_nn/format/SPEC.md",
     "changelog.md": "CHANGELOG.md",
@@ -23,7 +29,8 @@ INSTALLED = ROOT / "build/package/portable_nn"
 
 
 def on_startup(command: str, dirty: bool) -> None:
-    """Lay out the package as it is installed."""
+    """Lay out the package as it is installed, and find it to make pages."""
+    sys.path.insert(0, str(ROOT))
     shutil.rmtree(INSTALLED, ignore_errors=True)
     ignored = shutil.ignore_patterns("__pycache__", "samples", "*.safetensors", "*.onnx")
     shutil.copytree(ROOT / "portable_nn", INSTALLED, ignore=ignored)
@@ -31,8 +38,47 @@ def on_startup(command: str, dirty: bool) -> None:
         shutil.copytree(ROOT / name, INSTALLED / name, ignore=ignored)
 
 
+def digits() -> bytes:
+    """A page that reads digits, where its runtime is on this machine (``export --fetch-runtime``); else nothing."""
+    import portable_nn as pnn
+    from portable_nn.core.errors import UsageError
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "digits.html")
+        try:
+            pnn.to_html("digits", path)
+        except UsageError as error:
+            log.info("The first page has no digits to draw: %s", error)
+            return b""
+        return path.read_bytes()
+
+
+def game() -> bytes:
+    """The game of the lesson, to play with."""
+    from portable_nn.lessons.game import game_page
+
+    return game_page()
+
+
+def kernel() -> bytes:
+    """A kernel to move over its input."""
+    from portable_nn.lessons.size import size_page
+    from portable_nn.sizes import conv
+
+    return size_page(conv(3, stride=2), 7)
+
+
+SHOWN = {"digits": (digits, 1000), "game": (game, 1200), "kernel": (kernel, 1000)}
+"""Pages that are shown within others, where ``<!-- page: NAME -->`` stands: what makes them, and their height."""
+
+MARK = re.compile(r"^<!-- page: (\w+) -->$", re.MULTILINE)
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the files of the repository that are pages."""
+    """Add the files of the repository that are pages, and the pages that are made."""
+    for name, (make, _) in SHOWN.items():
+        if content := make():
+            files.append(File.generated(config, f"shown/{name}.html", content=content))
     for page, path in BESIDE.items():
         files.append(File.generated(config, page, content=(ROOT / path).read_text(encoding="utf-8")))
     return files
@@ -41,6 +87,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Lead links out of this folder, and those of the pages from there, to where these pages are on the site."""
     up = "../" * page.file.src_uri.count("/")
+
+    def frame(match: re.Match[str]) -> str:
+        if not files.get_file_from_path(f"shown/{match[1]}.html"):
+            return ""
+        source = posixpath.relpath(f"shown/{match[1]}.html", page.url or ".")
+        height = SHOWN[match[1]][1]
+        style = f"width:100%;height:{height}px;border:1px solid #8884;border-radius:8px"
+        return f'<iframe src="{source}" title="{match[1]}" style="{style}" loading="lazy"></iframe>'
+
+    markdown = MARK.sub(frame, markdown)
     for name, path in BESIDE.items():
         for link in (f"../{up}{path}", path) if page.file.src_uri in BESIDE else (f"../{up}{path}",):
             markdown = markdown.replace(f"]({link}", f"]({up}{name}")

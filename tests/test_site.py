@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-KEPT = ("docs", "portable_nn", "converters", "models", "mkdocs.yml", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+KEPT = (
+    "docs",
+    "portable_nn",
+    "converters",
+    "models",
+    "mkdocs.yml",
+    "pyproject.toml",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+)
 
 
 @pytest.mark.long
@@ -34,6 +44,9 @@ def test_it_is_built_without_a_warning_and_needs_no_other_server(tmp_path: Path)
     site = tmp_path / "build/site"
     pages = {path.relative_to(site).as_posix(): path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
     assert {"index.html", "api/index.html", "specification/index.html", "commands/train/index.html"} <= set(pages)
+    for page, name in (("adversarial", "game"), ("sizes", "kernel")):  # Pages within pages, which need no network.
+        assert f'<iframe src="../shown/{name}.html"' in pages[f"{page}/index.html"]
+        assert (site / f"shown/{name}.html").stat().st_size > 20_000
     loaded = r"<(?:script|img|link|iframe)\b[^>]*\b(?:src|href)=\"(https?:[^\"]*)\""
     assert {name: found for name, page in pages.items() if (found := re.findall(loaded, page))} == {}
     for name in ("Network", "Dense", "Adam", "export_onnx", "from_torch", "to_keras", "verify_signature"):
