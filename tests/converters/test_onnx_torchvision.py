@@ -24,6 +24,9 @@ SIZES = {
 }  # fmt: skip
 """The networks, and the height and width of their pictures."""
 
+HEAVY = {"efficientnet_b0", "densenet121", "googlenet", "convnext_tiny", "vit_b_16", "swin_t"}
+"""Those that take half a minute and more: they are sweeps."""
+
 EXPORTERS = ["torchscript", "dynamo"]
 
 Array = np.ndarray[Any, Any]
@@ -83,7 +86,7 @@ def exported(name: str, exporter: str, path: Path) -> Any:
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.sweep] * (name in HEAVY)) for name in SIZES])
 def test_an_export_of_pytorch(name: str, exporter: str, tmp_path: Path) -> None:
     network = exported(name, exporter, tmp_path / "theirs.onnx")
     model = onnx.load(tmp_path / "theirs.onnx")

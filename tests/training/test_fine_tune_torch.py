@@ -174,8 +174,13 @@ def test_five_steps_of_resnet18(tmp_path: Path, optimizer: str) -> None:
     check_five_steps(make, 64, optimizer, "float64", tmp_path / "r.onnx", nothing)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(("optimizer", "dtype"), [("sgd", "float32"), ("adam", "float64")])
+@pytest.mark.parametrize(
+    ("optimizer", "dtype"),
+    [
+        pytest.param("sgd", "float32", marks=pytest.mark.long),
+        pytest.param("adam", "float64", marks=pytest.mark.sweep),
+    ],
+)
 def test_five_steps_of_vit_b_16(tmp_path: Path, optimizer: str, dtype: str) -> None:
     """Adam in float64: of 86 million gradients, some are so near to 0 that rounding, in float32, decides their sign."""
     real = partial(vit, image_size=32, patch_size=16, num_layers=12, num_heads=12, hidden_dim=768, mlp_dim=3072)
