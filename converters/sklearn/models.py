@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.converters.sklearn.penalties import note_of
 from portable_nn.converters.sklearn.transformers import check_fitted, name_of
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import some
@@ -61,7 +62,9 @@ def answered(estimator: Any, numbers: Callable[[], Symbol]) -> Output | None:
             f"{type(estimator).__name__} is no layer{why}. What becomes a network: {', '.join(sorted(MODELS))}"
         )
     check_fitted(estimator)
-    return MODELS[name](estimator, numbers())
+    output = MODELS[name](estimator, numbers())
+    said = note_of(estimator, output.loss)
+    return replace(output, notes=(*output.notes, said)) if said else output
 
 
 REASONS: Final[Mapping[str, str]] = {
@@ -69,8 +72,8 @@ REASONS: Final[Mapping[str, str]] = {
     "Tree": ": a tree compares and does not compute",
     "Boosting": ": it is made of trees, which compare and do not compute",
     "Neighbors": ": it keeps its examples",
-    "SVC": ": use LinearSVC, or import what skl2onnx writes of a linear kernel",
-    "SVR": ": use LinearSVR, or import what skl2onnx writes of a linear kernel",
+    "NuSVC": ": use LinearSVC, or import what skl2onnx writes of a linear kernel",
+    "NuSVR": ": use LinearSVR, or import what skl2onnx writes of a linear kernel",
 }
 """Why some estimators cannot become networks, by a word in their names."""
 
@@ -111,13 +114,34 @@ def _margin(estimator: Any, x: Symbol) -> Output:
     """Scores of which the largest, or one above 0, is the answer."""
     symbol, layers = _linear(x, estimator.coef_, estimator.intercept_)
     labels = labels_of(estimator.classes_)
-    given = getattr(estimator, "loss", "squared_error" if "Ridge" in type(estimator).__name__ else "perceptron")
+    unsaid = {"RidgeClassifier": "squared_error", "RidgeClassifierCV": "squared_error", "SVC": "hinge"}
+    given = getattr(estimator, "loss", unsaid.get(type(estimator).__name__, "perceptron"))
     loss = LOSSES.get(given, "")
     notes = [SCORES] if loss else [SCORES, f"the loss {given} is none of this package's: fit needs to be given one"]
-    if len(labels) > 2 and loss:
+    if loss == LOSSES["squared_error"]:
+        notes.append(
+            "scikit-learn fits targets of -1 and 1, a column for each class (one for two classes): so does fit"
+        )
+    elif len(labels) > 2 and loss:
         notes.append(ONE_BY_ONE)
     kind: Kind = "binary_logits" if len(labels) == 2 else "logits"
     return Output(symbol, kind, "decision_function", labels, loss, tuple(notes), layers)
+
+
+def _support(estimator: Any, x: Symbol) -> Output:
+    """A support vector machine with a linear kernel, of two classes or of numbers."""
+    kind = type(estimator).__name__
+    if estimator.kernel != "linear":
+        raise UsageError(f"{kind}(kernel={estimator.kernel!r}) is no layer, it keeps its examples: use Linear{kind}")
+    if kind == "SVR":
+        return _regressor(estimator, x)
+    if getattr(estimator, "probability", False) is True:
+        raise UsageError(
+            "SVC(probability=True) has no layer for its probabilities: fit LogisticRegression, or no probability"
+        )
+    if len(estimator.classes_) > 2:
+        raise UsageError("SVC of several classes lets pairs of them vote, which no layer does: use LinearSVC")
+    return _margin(estimator, x)
 
 
 LOSSES: Final[Mapping[str, str]] = {
@@ -175,7 +199,7 @@ ROBUST: Final = frozenset({"HuberRegressor", "TheilSenRegressor"})
 def _regressor(estimator: Any, x: Symbol) -> Output:
     symbol, layers = _linear(x, estimator.coef_, estimator.intercept_)
     loss, notes = "mean_squared_error", tuple[str, ...]()
-    given = getattr(estimator, "loss", None)
+    given = getattr(estimator, "loss", "epsilon_insensitive" if type(estimator).__name__ == "SVR" else None)
     if isinstance(given, str) and given != "squared_error":
         exact = {"epsilon_insensitive": "mean_absolute_error", "squared_epsilon_insensitive": "mean_squared_error"}
         loss = exact.get(given, "") if getattr(estimator, "epsilon", 0) == 0 else ""
@@ -234,6 +258,7 @@ MODELS: Final[Mapping[str, Callable[[Any, Symbol], Output]]] = {
     **dict.fromkeys(("LogisticRegression", "LogisticRegressionCV"), _logistic),
     **dict.fromkeys(("LinearSVC", "Perceptron", "RidgeClassifier", "RidgeClassifierCV"), _margin),
     "SGDClassifier": _sgd,
+    **dict.fromkeys(("SVC", "SVR"), _support),
     "MLPClassifier": _mlp_classifier,
     "MLPRegressor": _mlp_regressor,
     **dict.fromkeys(_REGRESSORS, _regressor),

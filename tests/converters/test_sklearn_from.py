@@ -287,7 +287,7 @@ def test_what_is_no_layer_is_refused_with_the_reason() -> None:
     x, y = load_iris(return_X_y=True)
     with pytest.raises(UsageError, match="RandomForestClassifier is no layer: it is made of trees"):
         from_sklearn(RandomForestClassifier(2).fit(x, y))
-    with pytest.raises(UsageError, match="SVC is no layer: use LinearSVC"):
+    with pytest.raises(UsageError, match=r"SVC\(kernel='rbf'\) is no layer, it keeps its examples: use LinearSVC"):
         from_sklearn(SVC().fit(x, y))
     with pytest.raises(UsageError, match="not its class"):
         from_sklearn(LogisticRegression)
