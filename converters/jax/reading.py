@@ -16,7 +16,7 @@ from portable_nn.converters.jax.packages import needed
 from portable_nn.converters.jax.tidying import tidied
 from portable_nn.converters.jax.training import Trained, compare_training
 from portable_nn.core.errors import UsageError
-from portable_nn.core.graph import Dim, Graph
+from portable_nn.core.graph import Dim, Graph, format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
@@ -127,7 +127,10 @@ def _examples(example: Any) -> list[Example]:
         if isinstance(each, jax.ShapeDtypeStruct):
             found.append(Example(each, each if all(isinstance(size, int) for size in each.shape) else None))
             continue
-        array = jax.numpy.asarray(each)
+        try:
+            array = jax.numpy.asarray(each)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"an example is an array of numbers, not {each!r:.60}: {error}") from None
         if not array.ndim:
             raise UsageError("the first axis of an input is that of the examples; a number has none")
         opened = jax.ShapeDtypeStruct((*batch, *array.shape[1:]), array.dtype)
@@ -164,9 +167,26 @@ def _traced(
             except Exception as error:  # A model may raise anything.
                 reasons.append(error)
                 continue
+            if inputs is not opened and any(len(each.shape) == 1 for each in inputs):
+                raise UsageError(
+                    f"the first axis of an input is that of the examples, and the model takes {_shapes(inputs)} as one "
+                    f"example: give it with an axis more, (1, …). {_first_line(reasons[1])}"
+                )
             made = _network(model, closed, inputs, names, _output_names(results, outputs), labels)
             return made, () if inputs is opened else (_fixed(inputs, reasons[1]),)
-    raise reasons[-1]
+    given = _shapes(opened if None in fixed else fixed)
+    raise UsageError(
+        f"the model does not take the example, {given}: {_first_line(reasons[-1])}. An example is what the model is "
+        "called with, one array for each input, and its first axis that of the examples"
+    ) from reasons[-1]
+
+
+def _shapes(inputs: Sequence[Any]) -> str:
+    return " and ".join(f"{each.dtype}{format_shape(tuple(map(str, each.shape)))}" for each in inputs)
+
+
+def _first_line(reason: Exception) -> str:
+    return f"{type(reason).__name__}: {str(reason).partition(chr(10))[0].rstrip('.')}"
 
 
 def _fixed(inputs: Sequence[Any], reason: Exception) -> str:

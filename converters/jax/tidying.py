@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from portable_nn.core.graph import Attribute, Graph, Node, Shape
+from portable_nn.core.graph import Attribute, Graph, Node, Shape, Tensor
 from portable_nn.operators import Type, infer, lookup
+
+UNSCALED, UNSHIFTED = "unscaled", "unshifted"
+"""What the constants of batch norms without a scale or a bias are called."""
 
 
 def tidied(graph: Graph, momenta: Mapping[str, float]) -> Graph:
@@ -108,23 +111,46 @@ class _Tidying:
         return whole == (1, *wanted[1:2], *(1,) * (len(wanted) - 2))
 
     def normalized(self, node: Node) -> Node | None:
-        """(x - mean) · (scale / √(var + ε)) + bias, with running statistics."""
-        if node.operator != "Add":
+        """(x - mean) · (scale / √(var + ε)), with running statistics, and behind it the bias; either may be missing."""
+        if node.operator == "Add":
+            return self._shifted(node)
+        if node.operator != "Mul":
             return None
+        for centred, factor in self.sides(node):
+            difference = self.by(centred, "Sub", once=True)
+            for inverse, scale in (*self.sides(self.by(self.vector(factor), "Mul")), (factor, None)):
+                found = self._statistics(difference, inverse)
+                if found is None:
+                    continue
+                x, mean, variance, epsilon = found
+                layer = mean.rpartition(".")[0]
+                rows = [mean, variance, *([self.vector(scale)] if scale else [])]
+                fits = all(self.shape(row) == self._channels(x) and row in self.parameters for row in rows)
+                if self.momenta.get(layer) is None or not fits:
+                    continue
+                weight = rows[2] if scale else self._filled(f"{layer}.{UNSCALED}", 1, mean)
+                inputs = (x, weight, self._filled(f"{layer}.{UNSHIFTED}", 0, mean), mean, variance)
+                options: dict[str, Attribute] = {"epsilon": epsilon, "momentum": self.momenta[layer]}
+                return replace(node, operator="BatchNormalization", inputs=inputs, attributes=options)
+        return None
+
+    def _filled(self, name: str, number: int, like: str) -> str:
+        """A constant row of one number, of the shape and type of a parameter: training changes none of it."""
+        (size,), dtype = self.parameters[like].shape, self.parameters[like].dtype
+        assert isinstance(size, int)
+        value = Tensor(dtype, (size,), (float(number),) * size)
+        self.made[name] = Node(name, "Constant", (), (name,), {"value": value})
+        return name
+
+    def _shifted(self, node: Node) -> Node | None:
+        """A batch norm with the bias that is added behind it."""
         for scaled, bias in self.sides(node):
-            for centred, factor in self.sides(self.by(scaled, "Mul", once=True)):
-                difference, root = self.by(centred, "Sub", once=True), self.by(self.vector(factor), "Mul")
-                for inverse, scale in self.sides(root):
-                    found = self._statistics(difference, inverse)
-                    if found is None:
-                        continue
-                    x, mean, variance, epsilon = found
-                    momentum = self.momenta.get(mean.rpartition(".")[0])
-                    rows = (self.vector(scale), self.vector(bias), mean, variance)
-                    fits = all(self.shape(row) == self._channels(x) and row in self.parameters for row in rows)
-                    if momentum is not None and fits and self._is_per_channel(bias, x):
-                        options = {"epsilon": epsilon, "momentum": momentum}
-                        return replace(node, operator="BatchNormalization", inputs=(x, *rows), attributes=options)
+            norm, row = self.by(scaled, "BatchNormalization", once=True), self.vector(bias)
+            if norm is None or not norm.inputs[2].endswith(UNSHIFTED) or row not in self.parameters:
+                continue
+            x, scale, _, *statistics = norm.inputs
+            if self.shape(row) == self._channels(x) and self._is_per_channel(bias, x):
+                return replace(norm, name=node.name, inputs=(x, scale, row, *statistics), outputs=node.outputs)
         return None
 
     def _statistics(self, difference: Node | None, inverse: str) -> tuple[str, str, str, float] | None:

@@ -281,9 +281,43 @@ def test_a_network_goes_there_and_back() -> None:
     assert {*back.parameters} == {"conv_1.kernel", "conv_1.bias", "dense_1.kernel", "dense_1.bias"}
 
 
-@pytest.mark.parametrize(("options", "said"), [({}, False), ({"use_scale": False}, True), ({"use_bias": False}, True)])
-def test_a_batch_norm_that_training_leaves_as_it_is_has_a_note(options: dict[str, bool], said: bool) -> None:
-    module = linen.Sequential([linen.Dense(4), linen.BatchNorm(use_running_average=True, **options), linen.Dense(2)])
+@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_statistics_of_batch_norms_train_with_or_without_scales(scale: bool, bias: bool) -> None:
+    norm = linen.BatchNorm(use_running_average=True, use_scale=scale, use_bias=bias, momentum=0.8)
+    module = linen.Sequential([linen.Dense(4), norm, linen.Dense(2)])
     x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
-    _, _, notes = from_jax(module, module.init(jax.random.key(0), x), x)
-    assert any("keep their running statistics in training: layers_1" in note for note in notes) == said
+    network, _, notes = from_jax(module, module.init(jax.random.key(0), x), x, prove_training=True)
+    assert notes == ()
+    assert [node.operator for node in network.graph.nodes if node.inputs] == ["Gemm", "BatchNormalization", "Gemm"]
+    before = network.predict(x)
+    network.fit(x, np.zeros_like(before), optimizer=pnn.SGD(1e-12), batch_size=5, epochs=1, progress=False)
+    batch = x @ network.parameters["layers_0.kernel"] + network.parameters["layers_0.bias"]
+    mean = next(array for name, array in network.parameters.items() if name.endswith("mean"))
+    np.testing.assert_allclose(mean, 0.2 * batch.mean(axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("example", "said"),
+    [
+        (np.zeros((2, 7), np.float32), r"does not take the example, float32\(2, 7\): ScopeParamShapeError"),
+        (np.zeros(6, np.float32), r"takes float32\(6,\) as one example: give it with an axis more, \(1, …\)"),
+        ("words", "an example is an array of numbers, not 'words'"),
+        ((np.zeros((2, 6), np.float32),) * 2, "does not take the example, .* and .*: TypeError"),
+    ],
+)
+def test_an_example_that_a_model_does_not_take_is_refused_by_its_shape(example: object, said: str) -> None:
+    module = linen.Dense(4)
+    variables = module.init(jax.random.key(0), np.zeros((2, 6), np.float32))
+    with pytest.raises(UsageError, match=said):
+        from_jax(module, variables, example)
+
+
+def test_stacks_and_tiles_are_nodes() -> None:
+    def model(_: object, x: jax.Array) -> jax.Array:
+        return jnp.tile(jnp.stack([x, jnp.tanh(x)], axis=1), (1, 1, 2))
+
+    x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    np.testing.assert_allclose(from_jax(model, {}, x).network.predict(x), model(None, x), atol=1e-6)
+    with pytest.raises(UsageError, match="no counterpart in a graph: cond"):
+        from_jax(lambda _, x: jax.lax.cond(x.sum() > 0, jnp.sin, jnp.cos, x), {}, x)

@@ -61,6 +61,18 @@ def _concatenate(call: Call, *values: Held) -> Held:
     return call.held(emit("Concat", *(call.exact(each, axes) for each in values), axis=axes.index(axis)), axes)
 
 
+@row("stack")
+def _stack(call: Call, *values: Held) -> Held:
+    axis = call.params["axis"]
+    parts = [emit("Unsqueeze", call.exact(each), integers([axis])) for each in values]
+    return call.held(emit("Concat", *parts, axis=axis))
+
+
+@row("tile")
+def _tile(call: Call, x: Held) -> Held:
+    return call.held(emit("Tile", call.exact(x), integers([int(each) for each in call.params["reps"]])))
+
+
 @row("split")
 def _split(call: Call, x: Held) -> list[Held]:
     axis, parts = call.params["axis"], [int(size) for size in call.params["sizes"]]
