@@ -4,7 +4,7 @@ const { pathToFileURL } = require("node:url");
 const { readFileSync } = require("node:fs");
 const playwright = require("playwright-core");
 
-const PROGRAMS = { chromium: ["/usr/bin/chromium"], firefox: ["/usr/bin/firefox-esr", "/usr/bin/firefox"] };
+const PROGRAMS = { chromium: ["/usr/bin/chromium"] };
 
 /**
  * Open pages with `open(file, {width, height, dark, touch})`; the result of `act` is printed as JSON.

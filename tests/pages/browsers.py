@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from shutil import which
 from typing import Any, Final
@@ -12,7 +13,6 @@ import pytest
 
 HERE: Final = Path(__file__).parent
 PAGES: Final = HERE.parents[1] / "portable_nn" / "pages"
-BROWSERS: Final = {"chromium": ("chromium",), "firefox": ("firefox-esr", "firefox")}
 
 
 def need_packages(*names: str) -> None:
@@ -36,12 +36,28 @@ def runtime_folder() -> Path:
     return Path(found.stdout.strip()).parent
 
 
-def browse(script: str, *arguments: str | Path, browser: str = "chromium") -> Any:
+def browse(script: str, *arguments: str | Path) -> Any:
     """What ``script`` beside this file gives; ``arguments`` are its ``process.argv``, from 3 on, after the browser."""
     need_packages("playwright-core", "axe-core")
-    if not any(map(which, BROWSERS[browser])):
-        pytest.skip(f"needs {browser}")
-    command = ["node", str(HERE / script), browser, *map(str, arguments)]
+    need_browser("chromium")
+    return _given(script, "chromium", *arguments)
+
+
+def in_firefox(script: str, *arguments: str | Path) -> Any:
+    """What ``script`` gives, which talks to Firefox itself: playwright drives a Firefox of its own alone."""
+    need_packages("esbuild")
+    need_browser("firefox-esr", "firefox")
+    return _given(script, *arguments, flags=["--experimental-websocket"])
+
+
+def need_browser(*programs: str) -> None:
+    """Skip the test where none of the programs is there."""
+    if not any(map(which, programs)):
+        pytest.skip(f"needs {programs[0]}")
+
+
+def _given(script: str, *arguments: str | Path, flags: Sequence[str] = ()) -> Any:
+    command = ["node", *flags, str(HERE / script), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

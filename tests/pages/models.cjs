@@ -97,14 +97,14 @@ const pixels = (page) => page.evaluate(() => {
 
 const ACTS = {
   async table(page) {
-    await page.getByLabel("width").fill("2,5");
-    await page.getByLabel("colour").selectOption("green");
+    await page.getByRole("textbox", { name: /width/ }).fill("2,5");
+    await page.getByRole("combobox", { name: "colour" }).selectOption("green");
     await page.waitForFunction(() => document.querySelector(".answer"));
     await page.waitForTimeout(300);
     const answer = await page.textContent(".answer"), shares = await page.locator("td.number").allTextContents();
-    await page.getByLabel("width").fill("wide");
+    await page.getByRole("textbox", { name: /width/ }).fill("wide");
     const fault = await page.locator(".bad").first().textContent();
-    await page.getByLabel("width").fill("2.5");
+    await page.getByRole("textbox", { name: /width/ }).fill("2.5");
     return { answer, shares, fault };
   },
   async generator(page) {

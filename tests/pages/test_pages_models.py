@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pages.browsers import browse, runtime_folder
+from pages.browsers import browse, in_firefox, runtime_folder
 from pages.test_pages_preparation import digits, scene
 from PIL import Image
 
@@ -77,6 +77,18 @@ def test_drawings_were_recognised_and_a_layer_shown(found: Any) -> None:
 
 
 def test_probabilities_of_pictures_are_those_of_python(found: Any, folder: Path) -> None:
+    check_pictures(found, folder)
+
+
+def test_firefox_reads_drawings_and_pictures_likewise(folder: Path) -> None:
+    shown = in_firefox("firefox.cjs", folder)
+    assert shown["checked"].startswith("Checked when this page was opened: the same")
+    assert shown["drawn"] == "7"
+    check_pictures(shown, folder)
+
+
+def check_pictures(found: Any, folder: Path) -> None:
+    """Labels, drawings and probabilities of all pictures are those of ``predict``."""
     assert len(found["names"]) == PICTURES
     good = 0
     for name, theirs in zip(found["names"], found["pictures"], strict=True):
