@@ -21,7 +21,7 @@ from portable_nn.format.meaning import Column
 from portable_nn.model_files.runners import UNKNOWN, Runnable, Runner
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.defaults import default_preprocessing
-from portable_nn.preprocessing.steps import Preprocessing, pictorial
+from portable_nn.preprocessing.steps import Preprocessing, describe, pictorial
 
 PageKind: TypeAlias = Literal["picture", "table", "generator", "series", "numbers"]
 
@@ -122,6 +122,15 @@ def _makes_pictures(model: Runnable, example: Mapping[str, Array]) -> bool:
     return is_noise and found.ndim == 4 and found.shape[1] in (1, 3) and min(found.shape[2:]) > 1
 
 
+def assumed(of: Subject) -> list[str]:
+    """What people must know of the page: what the model does not say."""
+    if of.kind == "numbers":
+        return ["nothing says what the model's numbers mean: the page takes and gives arrays"]
+    if of.steps and of.runner and not of.runner.preprocessing:
+        return [f"the model does not say how to prepare pictures; assumed: {'; '.join(describe(of.steps))}"]
+    return []
+
+
 # -- as JSON
 
 
@@ -132,6 +141,7 @@ def as_data(of: Subject, graph: Graph, samples: Sequence[Path]) -> dict[str, Any
         "inputs": [_value(value) for value in of.runnable.inputs],
         "outputs": [_value(value) for value in of.runnable.outputs],
         "steps": msgspec.to_builtins(of.steps),
+        "prepared": describe(of.steps),
         "samples": _samples(of, samples),
     }
     if of.kind == "generator":

@@ -24,7 +24,7 @@ from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import varied
 from portable_nn.onnx.verify import Proof
-from portable_nn.pages.describing import PageKind, Subject, as_data, check_of, layers_of, subject
+from portable_nn.pages.describing import PageKind, Subject, as_data, assumed, check_of, layers_of, subject
 from portable_nn.pages.runtime import find_runtime
 from portable_nn.pages.template import fill
 
@@ -126,9 +126,7 @@ def to_html(
     with atomic_write(path) as file:
         file.write(page)
     notes = [] if files.known else [f"onnxruntime-web {files.version} is none of the versions that are tested here"]
-    if shown.kind == "numbers":
-        notes.append("nothing says what the model's numbers mean: the page takes and gives arrays")
-    return PageReport(Path(path), len(page), shown.kind, report.outputs, files.version, tuple(notes))
+    return PageReport(Path(path), len(page), shown.kind, report.outputs, files.version, (*notes, *assumed(shown)))
 
 
 def _title(model: str | Path | Network, network: Network) -> str:

@@ -60,6 +60,7 @@ def test_the_page_follows_from_what_a_model_takes_and_gives(
     assert data["check"]["outputs"]
     assert any("0.0.1 is none of the versions that are tested" in note for note in report.notes)
     assert any("nothing says what the model's numbers mean" in note for note in report.notes) == (kind == "numbers")
+    assert any("does not say how to prepare pictures" in note for note in report.notes) == (kind == "picture")
 
 
 def test_a_page_has_the_samples_that_are_given(tmp_path: Path) -> None:

@@ -20,14 +20,19 @@ const LEADS: Record<Subject["kind"], string> = {
   numbers: "A neural network, with its inputs and outputs as arrays.",
 };
 
+/** The distance of two numbers; what is no number, or infinite, is like itself alone. */
+function apart(a: number, b: number): number {
+  return Object.is(a, b) ? 0 : Number.isFinite(a - b) ? Math.abs(a - b) : Infinity;
+}
+
 /** How far outputs are from those that Python computed, relative to the largest of them. */
 async function differences(model: Model, { feeds, outputs }: NonNullable<Subject["check"]>): Promise<number> {
   const given = Object.fromEntries(Object.entries(feeds).map(([name, packed]) => [name, unpacked(packed)]));
   const found = await model.run(given);
   return Math.max(...Object.entries(outputs).map(([name, packed]) => {
     const [ours, theirs] = [numbers(found[name] as Tensor), numbers(unpacked(packed))];
-    const scale = theirs.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-30);
-    return ours.length === theirs.length ? ours.reduce((most, value, k) => Math.max(most, Math.abs(value - (theirs[k] as number)) / Math.max(1, scale)), 0) : Infinity;
+    const scale = theirs.reduce((a, b) => (Number.isFinite(b) ? Math.max(a, Math.abs(b)) : a), 0);
+    return ours.length === theirs.length ? ours.reduce((most, value, k) => Math.max(most, apart(value, theirs[k] as number) / Math.max(1, scale)), 0) : Infinity;
   }));
 }
 

@@ -183,7 +183,8 @@ function lookedAt(subject: Subject, model: Promise<Model>, example: Example, row
     button.remove();
   });
   const feeds = () => feedsOf(answer, answer.batch ? Array.from({ length: answer.batch }, () => example) : [example]);
-  return [h("section", { class: "panel stack", "aria-label": "A look inside" }, h("h2", {}, "A look inside"), place, h("div", { class: "row" }, button), ...insideView(subject, model, feeds))];
+  return [h("section", { class: "panel stack", "aria-label": "A look inside" }, h("h2", {}, "A look inside"), place, h("div", { class: "row" }, button),
+    h("details", {}, h("summary", {}, "How the picture became that"), h("ol", {}, ...subject.prepared.map((step) => h("li", {}, step)))), ...insideView(subject, model, feeds))];
 }
 
 async function rowsOfFile(file: File, predict: (source: Rgba) => Promise<Found[]>, answer: Answer): Promise<string[][]> {

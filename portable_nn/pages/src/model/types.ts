@@ -53,6 +53,8 @@ export interface Subject {
   inputs: Value[];
   outputs: Value[];
   steps: Step[];
+  /** The steps in words. */
+  prepared: string[];
   samples: { name: string; url?: string; rows?: Packed }[];
   chosen?: number;
   answer?: Answer;
