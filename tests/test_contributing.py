@@ -36,7 +36,8 @@ def test_a_diff_applies_and_adds_what_it_says(what: str, tmp_path: Path) -> None
     work.mkdir()
     for name in ("portable_nn", "converters", "models", "tests/cases", "tests/layers"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("*.pyc.*", "samples"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "docs/commands/index.md"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, copy / name)
     subprocess.run(["git", "apply", "--unidiff-zero"], input=DIFFS[what], text=True, check=True, cwd=copy)
     path = os.pathsep.join([str(copy), str(copy / "tests")])
