@@ -50,7 +50,7 @@ def fill(page: str, title: str, data: Mapping[str, Any], binary: Mapping[str, by
     Raises:
         ValueError: a number in the data is not finite.
     """
-    script, style = _built(f"{page}.js"), _built("style.css")
+    script, style = _built(f"{page}.js"), _built("style.css") + _built(f"{page}.css")
     return _PAGE.format(
         policy=_policy(script, style),
         title=escape(printable(title)),
@@ -94,4 +94,6 @@ def _digest(text: str) -> str:
 
 
 def _built(name: str) -> str:
-    return files("portable_nn.pages").joinpath("built", name).read_text(encoding="utf-8")
+    """A built file; empty for a page without a style of its own."""
+    found = files("portable_nn.pages").joinpath("built", name)
+    return found.read_text(encoding="utf-8") if found.is_file() or name.endswith(".js") else ""

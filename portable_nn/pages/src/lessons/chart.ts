@@ -16,6 +16,8 @@ export interface ChartOptions {
   label: string;
   /** The width of the place for it, in pixels. */
   width: number;
+  /** By default as much as a chart of that width needs. */
+  height?: number;
   x: string;
   y: string;
   series: Series[];
@@ -90,7 +92,7 @@ function powerOfTen(exponent: number): string {
 export function chart(options: ChartOptions): SVGSVGElement {
   const { series, levels = [], logarithmic = false } = options;
   const width = Math.max(NARROWEST, Math.min(WIDEST, options.width));
-  const height = width > 640 ? 340 : 260;
+  const height = options.height ?? (width > 640 ? 340 : 260);
   const scaled = (value: number) => (logarithmic ? Math.log10(value) : value);
   const drawn = series.map((one) => ({
     ...one,
@@ -103,7 +105,7 @@ export function chart(options: ChartOptions): SVGSVGElement {
   [low, high] = [low - room, high + room];
   const atX = (x: number) => MARGIN.left + ((x - left) / (right - left || 1)) * (width - MARGIN.left - MARGIN.right);
   const atY = (y: number) => MARGIN.top + ((high - y) / (high - low)) * (height - MARGIN.top - MARGIN.bottom);
-  const picture = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": options.label });
+  const picture = svg("svg", { class: "graph", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": options.label });
   for (const x of ticks(left, right)) {
     picture.append(
       svg("line", { class: "grid", x1: atX(x), x2: atX(x), y1: MARGIN.top, y2: height - MARGIN.bottom }),

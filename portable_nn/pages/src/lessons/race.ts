@@ -139,6 +139,7 @@ export function race(methods: MethodData[], compared: readonly string[], rest: R
       chart({
         label: `The distance of each method from ${rest.name}, by gradients; the table below has the numbers`,
         width: picture.clientWidth,
+        height: Math.max(260, Math.min(400, 0.8 * picture.clientWidth)),
         x: "gradients",
         y: "distance",
         logarithmic: true,
