@@ -13,7 +13,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.text import quantity
 
 if TYPE_CHECKING:
-    from portable_nn.cli.conventions import Printer
+    from portable_nn.cli.printing import Printer
     from portable_nn.core.graph import Shape
     from portable_nn.model_files.outputs import Finding
     from portable_nn.operators.registry import Array

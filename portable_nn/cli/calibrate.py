@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from portable_nn.cli.conventions import Model, Printer
 from portable_nn.cli.evaluate import Data, DataOptions
+from portable_nn.cli.options import Model
 from portable_nn.cli.pictures import PreparationOptions
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.tables import DialectOptions
 from portable_nn.core.text import fields, percent, rounded
 

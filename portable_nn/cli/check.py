@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import InputSizes, Model, Printer
+from portable_nn.cli.options import InputSizes, Model
+from portable_nn.cli.printing import Printer
 
 if TYPE_CHECKING:
     from portable_nn.runtimes.report import RuntimeReport

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, TypeAlias, get_args
 import typer
 
 from portable_nn.cli.completing import FILES, VARIABLE
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.printing import Printer
 from portable_nn.core.errors import UsageError
 
 Shell: TypeAlias = Literal["bash", "zsh", "fish"]

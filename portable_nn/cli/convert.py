@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import Edited, Printer
+from portable_nn.cli.options import Edited
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.proof import ProofOptions, differences_as_json, differences_as_text, renames_in
 from portable_nn.core.text import fields, printable, size
 

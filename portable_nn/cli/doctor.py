@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.printing import Printer
 
 EXAMPLES = ("doctor", "doctor --format json")
 

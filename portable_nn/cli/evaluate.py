@@ -8,19 +8,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from portable_nn.cli.conventions import (
-    Digest,
-    Edited,
-    EngineName,
-    Model,
-    Plot,
-    Printer,
-    ProviderName,
-    draw,
-    engine_of,
-    written,
-)
+from portable_nn.cli.drawing import draw, written
+from portable_nn.cli.options import Digest, Edited, EngineName, Model, Plot, ProviderName, engine_of
 from portable_nn.cli.pictures import PreparationOptions
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.scaling import ScaleOptions
 from portable_nn.cli.tables import ArrayNames, DialectOptions
 from portable_nn.core.errors import PortableNNError

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from portable_nn.cli.conventions import Model, Printer, check_target
+from portable_nn.cli.options import Model
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.proof import (
     ConversionProof,
     Dims,
@@ -20,6 +21,7 @@ from portable_nn.cli.proof import (
     proof_time,
     sizes_in,
 )
+from portable_nn.cli.targets import check_target
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import FloatType
 from portable_nn.core.text import either, fields, size

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from portable_nn.cli.conventions import Edited, Printer, choice
+from portable_nn.cli.options import Edited, choice
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.proof import (
     ConversionProof,
     Dims,

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import DASH, Plot, Printer, draw, written
+from portable_nn.cli.drawing import draw, written
+from portable_nn.cli.options import Plot
+from portable_nn.cli.printing import DASH, Printer
 from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,19 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from portable_nn.cli.arrays import SUFFIXES, ArrayOptions, run_arrays
-from portable_nn.cli.conventions import (
-    Digest,
-    Edited,
-    EngineName,
-    Model,
-    Plot,
-    Printer,
-    ProviderName,
-    draw,
-    engine_of,
-)
+from portable_nn.cli.drawing import draw
+from portable_nn.cli.options import Digest, Edited, EngineName, Model, Plot, ProviderName, engine_of
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.predicted import PARQUET, form_of, write
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.scaling import ScaleOptions
 from portable_nn.cli.tables import DialectOptions, names_in
 from portable_nn.core.errors import PortableNNError, UsageError

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 
-from portable_nn.cli.conventions import DASH, Printer
+from portable_nn.cli.printing import DASH, Printer
 from portable_nn.core.text import Table, percent, quantity, rounded
 
 if TYPE_CHECKING:

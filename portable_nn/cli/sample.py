@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import Digest, EngineName, Model, Printer, ProviderName, engine_of, written
+from portable_nn.cli.drawing import written
+from portable_nn.cli.options import Digest, EngineName, Model, ProviderName, engine_of
+from portable_nn.cli.printing import Printer
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import quantity
 

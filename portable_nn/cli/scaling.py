@@ -12,7 +12,7 @@ import typer
 from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from portable_nn.cli.conventions import Printer
+    from portable_nn.cli.printing import Printer
     from portable_nn.evaluation.scoring import Evaluation
     from portable_nn.model_files.predictions import Predictions
     from portable_nn.scale.many import Scale

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from portable_nn.cli.conventions import choice
+from portable_nn.cli.options import choice
 from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from portable_nn.cli.conventions import INTERRUPTED, Plot, Printer, choice
+from portable_nn.cli.conventions import INTERRUPTED
 from portable_nn.cli.losses import LossOptions
+from portable_nn.cli.options import Plot, choice
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.steps import StepOptions
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import OPTIMIZERS

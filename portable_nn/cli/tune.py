@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from portable_nn.cli.conventions import Model, Printer
 from portable_nn.cli.losses import LossOptions
+from portable_nn.cli.options import Model
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.steps import StepOptions
 from portable_nn.cli.tables import ArrayNames, DialectOptions
 from portable_nn.cli.training import CheckpointFlags, Data, DataFile, Out, TrainingOptions, Window, data_of, finish

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from portable_nn.catalog import find_model
-from portable_nn.cli.conventions import in_options
+from portable_nn.cli.spelling import in_options
 
 LONG = "a-name-that-is-long-and-goes-on-for-a-while-"
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from portable_nn.cli import COMMANDS, conventions, models, module_of, simulate, size
+from portable_nn.cli import COMMANDS, conventions, models, module_of, printing, simulate, size
 from portable_nn.core.errors import MissingPackageError, TrainingError
 from portable_nn.core.version import __version__
 
@@ -191,7 +191,7 @@ def test_the_suffix_of_out_decides_the_form(run, tmp_path, digits_csv, words):
     for suffix, wanted in (("txt", text), ("json", data)):
         assert run(*words.split(), "-q", "--out", f"x.{suffix}") == (0, "", "")
         assert (tmp_path / f"x.{suffix}").read_text() == wanted
-    assert json.loads(data)["schema"] == conventions.SCHEMA
+    assert json.loads(data)["schema"] == printing.SCHEMA
     assert run(*words.split(), "-q", "-o", "-").out == text
     (tmp_path / "x.txt").write_text("precious")
     refused = run(*words.split(), "--out", "x.txt")

@@ -66,7 +66,9 @@ def test_the_readme_shows_what_is_printed():
     shown = re.search(r"^\$ portable-nn simulate run .*?\n(.*?)…$", text, re.MULTILINE | re.DOTALL)
     assert shown
     assert shown[1] in ARTICLE
-    assert f"compares {len(METHODS)} methods" in text
+    assert f"which of {len(METHODS)} methods do not" in text
+    commands = README.parent / "docs/commands/index.md"
+    assert f"compares {len(METHODS)} methods" in commands.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -339,7 +341,7 @@ def test_sweeping_as_json_and_csv(run):
 
 
 def test_a_bar_where_there_is_a_terminal(monkeypatch, capsys):
-    from portable_nn.cli.conventions import Printer
+    from portable_nn.cli.printing import Printer
     from portable_nn.cli.simulate.answer import bar
 
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)

@@ -8,7 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import Plot, Printer, check_target, draw
+from portable_nn.cli.drawing import draw
+from portable_nn.cli.options import Plot
+from portable_nn.cli.printing import Printer
+from portable_nn.cli.targets import check_target
 from portable_nn.cli.training import OUT, CheckpointFlags, Seed, finish, progress
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import fields, size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.printing import Printer
 from portable_nn.core.text import percent, size, table
 
 if TYPE_CHECKING:

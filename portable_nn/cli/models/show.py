@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.printing import Printer
 
 EXAMPLES = ("models show digits", "models show digits-gan --out card.txt")
 

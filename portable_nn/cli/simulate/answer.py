@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from portable_nn.cli.conventions import Printer, Rows, draw, written
+from portable_nn.cli.drawing import draw, written
+from portable_nn.cli.printing import Printer, Rows
 from portable_nn.core.text import digits_are_asked, rounded
 
 if TYPE_CHECKING:

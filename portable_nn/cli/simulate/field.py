@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import Plot, Printer
+from portable_nn.cli.options import Plot
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import GameChoice, MethodChoice, NoiseChoice, RateChoice, Steps, numbers
 from portable_nn.core.errors import UsageError

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import INTERRUPTED, Plot, Printer
+from portable_nn.cli.conventions import INTERRUPTED
+from portable_nn.cli.options import Plot
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import Seed
 from portable_nn.core.names import GanExample, GanLoss, GanMethod, GanRecipe

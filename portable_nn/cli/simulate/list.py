@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.simulate import answer
 from portable_nn.core.text import table
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from portable_nn.cli.conventions import Gif, Html, Plot, Printer, choice
+from portable_nn.cli.options import Gif, Html, Plot, choice
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import (
     GameChoice,

@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any, Final
 
 from portable_nn import sizes
-from portable_nn.cli.conventions import Printer, draw, written
+from portable_nn.cli.drawing import draw, written
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.size.options import LARGEST, ChannelOptions, ResultOptions, WindowOptions, numbers, pads
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.text import fields, table

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from portable_nn.cli.conventions import Html, Printer
+from portable_nn.cli.options import Html
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.size.answer import answer
 from portable_nn.cli.size.options import ChannelOptions, ResultOptions, WindowOptions
 

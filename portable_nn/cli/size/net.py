@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from portable_nn.cli.conventions import InputSizes, Model, Printer
+from portable_nn.cli.options import InputSizes, Model
+from portable_nn.cli.printing import Printer
 
 EXAMPLES = (
     "size net digits-mlp",

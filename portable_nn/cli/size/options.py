@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from portable_nn.cli.conventions import Gif, Plot
+from portable_nn.cli.options import Gif, Plot
 from portable_nn.core.errors import UsageError
 from portable_nn.sizes import operation
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.printing import Printer
 from portable_nn.cli.size.answer import answer
 from portable_nn.cli.size.options import PoolOptions, ResultOptions
 from portable_nn.sizes.operation import Mode

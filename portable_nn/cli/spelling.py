@@ -1,0 +1,27 @@
+"""Messages of the library as the command line spells them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+SPELLED: Final = re.compile(
+    r"""(?P<given>(?<![\w'.(-])[a-z]\w*)=(?:'(?P<text>[^']*)'|(?P<bare>[\w.+-]*\w)?)(?![\w(=])"""
+    r"|^(?P<first>[a-z]\w*)(?=: | (?:must|is|was|needs|has|gives|names|watches)\b)"
+    r"|(?P<name>(?<![\w'.-])[a-z]+(?:_[a-z]+)+)(?![\w'.(-])"
+)
+"""How messages of the library spell an argument: loss='huber', until=; at the beginning; and names with a _."""
+
+
+def in_options(message: str, flags: Mapping[str, str]) -> str:
+    """A message of the library with the arguments as the command line spells them, by ``flags``: ``--loss huber``."""
+
+    def spelled(found: re.Match[str]) -> str:
+        flag = flags.get(found["given"] or found["first"] or found["name"])
+        if flag is None or (found["given"] and not flag.startswith("--")):
+            return found[0]
+        value = found["text"] or found["bare"]
+        return flag if value in {None, "True"} else f"{flag} {value}"
+
+    return SPELLED.sub(spelled, message)
