@@ -152,6 +152,13 @@ def arranged(
     return {each.name: placed[each.name] for each in needed}, tuple(notes)
 
 
+def _is_finite(array: Array) -> bool:
+    """Whether no number is NaN or infinite: then the sum of their squares is so, or too large, without more memory."""
+    flat = array.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(flat @ flat)) or bool(np.isfinite(flat).all())
+
+
 def _faults(placed: Mapping[str, Array], sources: Mapping[str, str], needed: Sequence[Parameter]) -> Iterator[str]:
     """All that does not fit, with what to try."""
     entries = {name: Entry(array.dtype.name, array.shape, array.nbytes) for name, array in placed.items()}
@@ -163,7 +170,7 @@ def _faults(placed: Mapping[str, Array], sources: Mapping[str, str], needed: Seq
         elif row.status == "shape differs" and row.found is not None:
             how = f": it fits transposed, --rename '{sources[row.name]}={target(row)}'" if row.axes else ""
             yield f"tensor '{row.name}' is {format_shape(row.found)}, and {format_shape(row.needed)} is needed{how}"
-        elif placed[row.name].dtype.kind == "f" and not np.isfinite(placed[row.name]).all():
+        elif placed[row.name].dtype.kind == "f" and not _is_finite(placed[row.name]):
             yield f"tensor '{sources[row.name]}' holds NaN or infinity, which no weight file does"
         elif placed[row.name].dtype != np.dtype(value.dtype):
             yield (

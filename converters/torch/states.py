@@ -100,6 +100,15 @@ def load_state(
         UsageError: a mapping that does not fit, or was only proposed now.
         FileError, FormatError: the file cannot be read.
     """
+    found, notes = _fitting(network, state, rename, map)
+    network.load_weights(found)
+    return notes
+
+
+def _fitting(
+    network: Network, state: str | Path | Mapping[str, Any], rename: Mapping[str, str], map: str | Path | None
+) -> tuple[Mapping[str, Array], tuple[str, ...]]:
+    """The parameters of a network from a state dict, and notes on what was left out."""
     tensors, where, more = _read(state)
     tensors = _untied(tensors, tied_in(network), rename, where)
     view = _view(network, [*tensors])
@@ -114,8 +123,7 @@ def load_state(
             )
         mapping = read_map(map) | mapping
     found, notes = arranged(tensors, view.needed, mapping, where)
-    network.load_weights(view.parameters(found, network))
-    return (*more, *notes)
+    return view.parameters(found, network), (*more, *notes)
 
 
 def _untied(
@@ -146,7 +154,7 @@ def _read(state: object) -> tuple[dict[str, Array], str, tuple[str, ...]]:
         hint = ": its state_dict() is one" if hasattr(state, "state_dict") else ""
         raise UsageError(f"expected a state dict, or the path of its file, not a {found}{hint}")
     with open_tensors(state) as tensors:
-        return {name: np.array(tensors[name]) for name in tensors.entries}, str(state), tuple(tensors.notes)
+        return {name: tensors[name] for name in tensors.entries}, str(state), tuple(tensors.notes)
 
 
 def _array(value: Any) -> Array:
@@ -185,14 +193,14 @@ def import_state(
     from portable_nn.onnx.verify import Tolerance
 
     network = into if isinstance(into, Network) else load(into)
+    found, notes = _fitting(network, path, rename, map)
     made = Network.from_graph(
         network.graph,
-        network.parameters.arrays,
+        found,
         inputs=network.inputs,
         outputs=network.outputs,
         documentation=network.documentation,
     )
-    notes = load_state(made, path, rename=rename, map=map)
     proof = Proof()
     if verify and not is_installed():
         notes = (
@@ -204,8 +212,8 @@ def import_state(
         from portable_nn.converters.torch.source import source_of
 
         module = executed(source_of(made), made)
-        proof, found = prove(made, module, Tolerance(atol, rtol), seed, prove_training=prove_training)
-        notes = (*notes, *found)
+        proof, more = prove(made, module, Tolerance(atol, rtol), seed, prove_training=prove_training)
+        notes = (*notes, *more)
     return Imported(
         made, proof, (*notes, "graph, labels and preprocessing are those of the network that it was read into")
     )

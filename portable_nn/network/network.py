@@ -466,16 +466,21 @@ class Network:
             tensors = {value.name: contents.tensors[value.name] for value in contents.manifest.graph.parameters}
             where = f"{source}: the weights do not fit this network"
         _check_parameters(expected, tensors, where)
-        self.own_weights()
+        if not isinstance(self.parameters.arrays, dict):  # Mapped from a file: nothing of it is needed.
+            self._own({name: np.asarray(tensors[name], value.dtype) for name, value in expected.items()})
+            return
         for name in expected:
             self.parameters[name][...] = tensors[name]
 
     def own_weights(self) -> None:
         """Copy weights that are mapped from a file into memory, where they can be changed; ``fit`` does so."""
-        arrays = self.parameters.arrays
-        if not isinstance(arrays, dict):
-            owned = {name: aligned_copy(array, array.dtype.name) for name, array in arrays.items()}
-            self._execution = Execution(self.graph, Weights(owned))
+        if not isinstance(self.parameters.arrays, dict):
+            self._own(self.parameters.arrays)
+
+    def _own(self, arrays: Mapping[str, Array]) -> None:
+        """Have copies of arrays as the weights."""
+        owned = {name: aligned_copy(array, array.dtype.name) for name, array in arrays.items()}
+        self._execution = Execution(self.graph, Weights(owned))
 
 
 @check_kinds

@@ -10,8 +10,12 @@ for each storage, before that one file in which the storages follow the pickles.
 
 from __future__ import annotations
 
+import io
 import math
+import struct
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -40,6 +44,12 @@ from portable_nn.plain.tensors import (
 Order: TypeAlias = Literal["<", ">"]
 
 _ZIP: Final = b"PK\x03\x04"
+
+_HEAD: Final = struct.Struct("<26x2H")
+"""What stands before a member of an archive: at its end the lengths of the name and of what follows the name."""
+
+_AT_ONCE: Final = 16 << 20
+"""The most bytes of a pickle that is read as a whole."""
 
 _MAGIC: Final = 0x1950A86A20F9469CFC6C
 """The first pickle of a file of before version 1.6."""
@@ -124,11 +134,14 @@ def open_file(opened: Opened) -> Listing:
     faults = [(name, _fault(each, contents.sizes)) for name, each in tensors.items()]
     refuse(where, [f"tensor {name!r} {fault}" for name, fault in faults if fault])
 
+    uses = Counter(each.storage.key for each in tensors.values())
+
     def read(name: str) -> Array:
         each = tensors[name]
         if each.dtype not in _ITEMS:
             raise UnsupportedError(where, f"tensor {name!r} is {each.dtype}, which numpy does not have")
-        return _array(each, contents.read(each.storage.key), contents.order)
+        key = each.storage.key
+        return _array(each, contents.read(key), contents.order, alone=uses[key] == 1)
 
     entries = {name: _entry(each) for name, each in tensors.items()}
     wide = ["bfloat16 is read as float32, which loses nothing"]
@@ -156,11 +169,25 @@ def _archive(opened: Opened) -> _Contents:
         with _damage_reported(opened, f"{name!r} in the archive"), archive.open(by_name[name]) as file:
             return file.read()
 
+    def storage(key: str) -> Array:
+        info = by_name[f"data/{key}"]
+        if info.compress_type != zipfile.ZIP_STORED:
+            return np.frombuffer(member(f"data/{key}"), np.uint8)
+        head, memory = aligned(_HEAD.size), aligned(info.file_size)
+        read_at(opened.file, [head], info.header_offset, str(opened.path))
+        lengths = _HEAD.unpack(head.tobytes())
+        read_at(opened.file, [memory], info.header_offset + _HEAD.size + sum(lengths), str(opened.path))
+        with _damage_reported(opened, f"{info.filename!r} in the archive"):
+            if zlib.crc32(memory.data) != info.CRC:
+                raise zipfile.BadZipFile("Bad CRC-32")
+        return memory
+
     with _damage_reported(opened, "its pickle"), archive.open(by_name["data.pkl"]) as file:
-        value = read_pickle(file)
+        whole = by_name["data.pkl"].file_size <= _AT_ONCE
+        value = read_pickle(io.BytesIO(file.read()) if whole else file)
     order: Order = ">" if "byteorder" in by_name and member("byteorder").strip() == b"big" else "<"
     sizes = {name.removeprefix("data/"): info.file_size for name, info in by_name.items() if name.startswith("data/")}
-    return _Contents(value, _once(lambda key: np.frombuffer(member(f"data/{key}"), np.uint8)), sizes, order)
+    return _Contents(value, _once(storage), sizes, order)
 
 
 def _legacy(opened: Opened, head: bytes) -> _Contents:
@@ -299,13 +326,22 @@ def _entry(each: _Tensor) -> Entry:
     return Entry(dtype, each.shape, math.prod(each.shape) * _ITEMS.get(dtype, 1))
 
 
-def _array(each: _Tensor, storage: Array, order: Order) -> Array:
+def _in_order(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of an array whose elements lie one after the other."""
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _array(each: _Tensor, storage: Array, order: Order, *, alone: bool) -> Array:
+    """The tensor in memory of its own, which that of its storage is where no other tensor has the same."""
     item = _ITEMS[each.dtype]
     stored, dtype = storage[each.offset * item : each.end * item], each.dtype
     if dtype == "bfloat16":
         stored = stored.view(f"{order}u2").astype("<u2").view(np.uint8)
         stored, dtype, item, order = widened(stored), "float32", 4, "<"
     flat = stored.view(np.dtype(dtype).newbyteorder(order))
+    if flat.size == math.prod(each.shape) and each.strides == _in_order(each.shape):
+        whole = alone and each.offset == 0 and flat.flags.writeable
+        return flat.reshape(each.shape).astype(np.dtype(dtype), copy=not whole)
     steps = tuple(step * item for step in each.strides)
     found = np.lib.stride_tricks.as_strided(flat, each.shape, steps, writeable=False)
     return found.astype(np.dtype(dtype), order="C", copy=True)

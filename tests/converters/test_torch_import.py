@@ -108,3 +108,24 @@ def test_what_pytorch_says_itself_is_said_once_and_briefly(capfd: Any) -> None:
 def test_a_state_dict_is_no_module() -> None:
     with pytest.raises(UsageError, match=r"a state dict holds weights, .* load_state\(network, state\)"):
         from_torch(nn.Linear(4, 3).state_dict(), torch.zeros(1, 4))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["bool", "float"])
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_queries_that_see_no_key_are_zeros_and_train(kind: str, dropout: float) -> None:
+    def attend(self: Any, x: Any) -> Any:
+        seen = (x[..., 0] > 0)[:, None, None, :].expand(-1, 1, 3, -1)
+        mask = seen if kind == "bool" else torch.zeros(seen.shape).masked_fill(~seen, -torch.inf)
+        q = self.linear(x).unflatten(-1, (2, 2)).transpose(1, 2)
+        return F.scaled_dot_product_attention(q, q, q, mask, dropout_p=dropout if self.training else 0.0)
+
+    torch.manual_seed(0)
+    module = Of(attend, linear=nn.Linear(4, 4))
+    found = read_torch(module, torch.randn(2, 3, 4), prove_training=True)
+    x = torch.randn(3, 3, 4)
+    x[1, :, 0] = -1
+    with torch.no_grad():
+        wanted = module.eval()(x).numpy()
+    assert not wanted[1].any()
+    np.testing.assert_allclose(found.network.predict(x.numpy()), wanted, atol=1e-6)

@@ -6,7 +6,7 @@ import math
 
 from portable_nn.converters.torch.aten.normalization import dropped
 from portable_nn.converters.torch.aten.rows import Refused, Use, row, scalar, size_along, swapped, unsqueezed
-from portable_nn.operators import Symbol, constant, emit, plain_float
+from portable_nn.operators import Symbol, cast, constant, emit, integers, plain_float
 
 
 @row("scaled_dot_product_attention")
@@ -21,7 +21,38 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Symbol:
-    """One node; products and a softmax where weights are dropped, or the tensors are of another form."""
+    """One node; products and a softmax where weights are dropped, or the tensors are of another form.
+
+    Of a query that sees no key PyTorch makes zeros; a softmax of nothing would be NaN.
+    """
+    if attn_mask is not None:
+        sees, attn_mask = _seeing(attn_mask)
+        made = _of_some(use, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+        return emit("Where", sees, made, constant(0, made.dtype))
+    return _of_some(use, query, key, value, None, dropout_p, is_causal, scale, enable_gqa)
+
+
+def _seeing(mask: Symbol) -> tuple[Symbol, Symbol]:
+    """Whether each query sees a key, and the mask where those that see none see all."""
+    if mask.dtype == "bool":
+        sees = cast(emit("ReduceMax", cast(mask, "int32"), integers([-1])), "bool")
+        return sees, emit("Or", mask, emit("Not", sees))
+    sees = emit("Greater", emit("ReduceMax", mask, integers([-1])), constant(-math.inf, mask.dtype))
+    return sees, emit("Where", sees, mask, constant(0, mask.dtype))
+
+
+def _of_some(
+    use: Use,
+    query: Symbol,
+    key: Symbol,
+    value: Symbol,
+    attn_mask: Symbol | None,
+    dropout_p: float,
+    is_causal: bool,
+    scale: float | None,
+    enable_gqa: bool,
+) -> Symbol:
+    """Attention of queries of which each sees a key."""
     ranks = {len(each.shape) for each in (query, key, value)}
     alike = query.shape[:2] == key.shape[:2] == value.shape[:2] or enable_gqa
     exact = scale is None or plain_float(scale) == scale
