@@ -30,7 +30,20 @@ LARGEST: Final = 16 << 20
 
 _TURNED: Final = re.compile(r"(.*?)(?:\.T|\.transpose\((\d+(?:,\d+)*)\))")
 
-PREFIXES: Final = ("state_dict.", "model_state_dict.", "model.", "module.", "_orig_mod.", "network.", "params.")
+PREFIXES: Final = (
+    "state_dict.",
+    "model_state_dict.",
+    "model.",
+    "module.",
+    "_orig_mod.",
+    "network.",
+    "params.",
+    "net.",
+    "weights.",
+    "ema.",
+    "model_ema.",
+    "shadow.",
+)
 """What stands before all names where a module was wrapped, or a state dict is one of several things in a file."""
 
 
@@ -56,14 +69,19 @@ def parsed(text: str, rank: int) -> Placed:
     return Placed(found[1], axes)
 
 
-def read_map(path: str | Path) -> dict[str, str]:
-    """A mapping from a JSON file. Raises ``FormatError`` for any other content, ``FileError`` where there is none."""
+def read_map(path: str | Path, part: str = "") -> dict[str, str]:
+    """A mapping from a JSON file, or the one that is a part of it.
+
+    Raises ``FormatError`` for any other content, ``FileError`` where there is none.
+    """
     with open_regular(path) as file:
         data = file.read(LARGEST + 1)
     try:
         found = json.loads(data, object_pairs_hook=_once) if len(data) <= LARGEST else None
     except (ValueError, RecursionError) as error:
         raise FormatError(path, f"is no mapping in JSON: {error}") from None
+    if part:
+        found = found.get(part) if isinstance(found, dict) else None
     if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
         raise FormatError(path, 'is no mapping: expected {"name there": "name here", …}')
     return found

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from portable_nn.converters.conversion import Imported
-from portable_nn.converters.torch.program import Dynamic, Program, called, doubled, export, without_bfloat16
+from portable_nn.converters.torch.prepared import Wide, without_bfloat16, without_norms
+from portable_nn.converters.torch.program import Dynamic, Program, called, doubled, export
 from portable_nn.converters.torch.proof import Theirs, compare_training, compare_with_module
 from portable_nn.converters.torch.translation import Translation, translated
 from portable_nn.core.errors import PortableNNError, UsageError, VerificationError
@@ -28,11 +29,11 @@ def from_torch(
     rtol: float = 1e-5,
     prove_training: bool = False,
     seed: int | None = None,
+    bfloat16: Wide = "float32",
 ) -> Network:
     """The network that a PyTorch module is, with its weights; see ``read_torch``, which also says what it found."""
-    return read_torch(
-        module, example, dynamic=dynamic, verify=verify, atol=atol, rtol=rtol, prove_training=prove_training, seed=seed
-    ).network
+    options: dict[str, Any] = {"verify": verify, "atol": atol, "rtol": rtol, "prove_training": prove_training}
+    return read_torch(module, example, dynamic=dynamic, seed=seed, bfloat16=bfloat16, **options).network
 
 
 @check_kinds
@@ -46,14 +47,15 @@ def read_torch(
     rtol: float = 1e-5,
     prove_training: bool = False,
     seed: int | None = None,
+    bfloat16: Wide = "float32",
 ) -> Imported:
     """Make a network of a PyTorch module through ``torch.export``, and prove that both compute the same.
 
     The network predicts like ``module.eval()`` and trains like ``module.train()``: dropout drops, batch normalisation
     uses the statistics of the batch, parameters without ``requires_grad`` are frozen. Parameters and buffers have the
     names and layouts of ``state_dict``; tied weights are one parameter. Outputs have the keys of a dict or the
-    fields of a class, or are ``output``, or ``output_0``, ``output_1``, … The module stays as it is. What is bfloat16
-    is float32 in the network, and in the copy of the module that it is compared with.
+    fields of a class, or are ``output``, or ``output_0``, ``output_1``, … The module stays as it is. Weights that a
+    spectral norm or an orthogonal map makes are kept as they are, without it, and a note says so.
 
     Args:
         module: the module, on any device.
@@ -67,6 +69,8 @@ def read_torch(
         prove_training: whether both sides are also trained for five steps from the same weights on the same batches,
             dropout off, and must have the same parameters then: to 1e-5, in float64 to 1e-8.
         seed: the seed of the network's shuffling and dropout, and of the inputs of the proof.
+        bfloat16: what bfloat16 becomes in the network, and in the copy of the module that it is compared with:
+            ``"float32"``, which loses nothing, or ``"float16"``, which is as small.
 
     Returns the network, the proof, and notes on what could not be kept.
 
@@ -85,7 +89,8 @@ def read_torch(
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"expected a torch.nn.Module, not a {type(module).__module__}.{type(module).__qualname__}")
     tolerance = Tolerance(atol, rtol)
-    module, example, widened = without_bfloat16(module, example)
+    module, example, widened = without_bfloat16(module, example, bfloat16)
+    module, computed = without_norms(module)
     first: PortableNNError | None = None
     for training in (True, False):
         try:
@@ -97,7 +102,7 @@ def read_torch(
                 raise first from None
             first = error
             continue
-        notes = (*made.notes, *widened)
+        notes = (*made.notes, *widened, *computed)
         if first is not None:
             why = str(first).splitlines()[0]
             notes = (*notes, f"taken in evaluation mode, for in training mode: {why}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import io
 import logging
@@ -116,20 +115,6 @@ def _tensors(value: Any) -> Any:
     return _pytree.tree_map(lambda each: torch.as_tensor(each) if isinstance(each, np.ndarray) else each, value)
 
 
-def without_bfloat16(module: Any, example: Any) -> tuple[Any, Any, tuple[str, ...]]:
-    """Both with float32 in place of bfloat16, which loses nothing; and a note on it. The module is a copy then."""
-    import torch
-    from torch.utils import _pytree
-
-    def wide(each: Any) -> Any:
-        return each.float() if getattr(each, "dtype", None) is torch.bfloat16 else each
-
-    example = _pytree.tree_map(wide, example)
-    if not any(each.dtype is torch.bfloat16 for each in [*module.parameters(), *module.buffers()]):
-        return module, example, ()
-    return copy.deepcopy(module)._apply(wide), example, ("bfloat16 is read as float32, which loses nothing",)
-
-
 def doubled(value: Any) -> Any:
     """An example with its floats in float64."""
     from torch.utils import _pytree
@@ -187,7 +172,7 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
                 refused = refused or error
     else:
         assert refused is not None
-        said = _advice(refused) or f"{type(refused).__name__}: {_beginning(refused)}"
+        said = _advice(refused) or f"{type(refused).__name__}: {_beginning(refused)}{_hint(refused)}"
         raise UsageError(f"torch.export cannot export the module: {said}") from refused
     placed = [names[place] if is_tensor else None for place, is_tensor in enumerate(tensors)]
     dims, notes = _dims(exported, given, wide)
@@ -226,6 +211,16 @@ def _advice(error: Exception) -> str:
     if any(isinstance(each, PackedSequence) for frame in frames for each in frame.f_locals.values()):
         return "packed sequences cannot be exported: call the layer with the padded tensor, without packing"
     return ""
+
+
+def _hint(error: Exception) -> str:
+    """What to try, behind what PyTorch says."""
+    if type(error).__name__ != "GuardOnDataDependentSymNode":
+        return ""
+    return (
+        ". A size or a branch depends on numbers in a tensor: torch.where chooses without a branch, and sizes may come "
+        "from shapes"
+    )
 
 
 def _names(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
@@ -294,9 +289,7 @@ def _widened(given: Given) -> Any:
 
 
 def _dynamic_shapes(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """In the form that ``torch.export`` takes: by the names of the parameters, or one after the other."""
-    if not kwargs:
-        return args
+    """In the form that ``torch.export`` takes: by the names of the parameters of ``forward``."""
     bound = inspect.signature(module.forward).bind(*args, **kwargs)
     return dict(bound.arguments)
 

@@ -116,12 +116,16 @@ def train_both(network: Network, theirs: Theirs, seed: int) -> Apart:
     targets = {
         name: np.asarray(rng.standard_normal(result.shape), result.dtype)
         for name, result in results.items()
-        if result.dtype.name in FLOATS and result.shape[:1] == (size,)
+        if result.dtype.name in FLOATS and result.shape[:1] == (size,) and result.size
     }
     if not targets:
-        raise UsageError("training cannot be compared: no output of floats has the batch first")
+        raise UsageError("training cannot be compared: no output of floats has the batch first, and any numbers")
     module = theirs.to_train() if theirs.to_train else theirs.module
-    state, rate = trained(module, theirs.call, feeds, targets)
+    try:
+        state, rate = trained(module, theirs.call, feeds, targets)
+    except (RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise UsageError(f"training cannot be compared, as PyTorch cannot train the module: {said}") from error
     begun = {name: array.copy() for name, array in ours.parameters.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PortableNNWarning)
@@ -133,7 +137,7 @@ def train_both(network: Network, theirs: Theirs, seed: int) -> Apart:
     for name, array in ours.parameters.items():
         if name not in there or array.dtype.name not in FLOATS:
             continue
-        apart, scale = difference(array, there[name]).max_abs_error, max(1.0, float(np.abs(array).max(initial=0)))
+        apart, scale = abs(difference(array, there[name]).max_abs_error), max(1.0, float(np.abs(array).max(initial=0)))
         largest[name] = apart / scale
         moved = max(moved, float(np.abs(array - begun[name]).max(initial=0)))
         allowed = TOLERANCES[array.dtype.name] * scale

@@ -95,6 +95,8 @@ def _members(graph: Graph, body: Body, members: Members) -> Iterator[str]:
             yield f"{expression(path[:-1])}.register_buffer({path[-1]!r}, {made.removeprefix('buffer:')})"
         else:
             yield f"{expression(path)} = {made}"
+    for path in _counted(graph, members):
+        yield f'{expression(path)}.register_buffer("num_batches_tracked", torch.tensor(0))'
     for path, layer in body.layers.items():
         frozen = [e for e in layer.entries if not parameters[e.parameter].trainable and "running_" not in e.key]
         trained = [e for e in layer.entries if parameters[e.parameter].trainable]
@@ -105,6 +107,19 @@ def _members(graph: Graph, body: Body, members: Members) -> Iterator[str]:
             yield f"{expression((*path, *key))}.requires_grad_(False)"
     for name, value in body.constants.items():
         yield f'self.register_buffer("{name}", {_tensor(value)}, persistent=False)'
+
+
+def _counted(graph: Graph, members: Members) -> Iterator[Path]:
+    """The places of batch normalizations that are kept from training: PyTorch counts the batches that they saw."""
+    done = set[Path]()
+    same_as = {node.outputs[0]: node.inputs[0] for node in graph.nodes if node.operator == "Identity"}
+    for node in graph.nodes:
+        if node.operator == "BatchNormalization" and not node.domain:
+            mean, variance = (members.single.get(same_as.get(name, name), ()) for name in node.inputs[3:5])
+            same = mean[:-1] == variance[:-1] and len(mean) > 1
+            if same and (mean[-1], variance[-1]) == ("running_mean", "running_var") and mean[:-1] not in done:
+                done.add(mean[:-1])
+                yield mean[:-1]
 
 
 def _same(whose: Path, parameters: Mapping[str, Parameter]) -> str:

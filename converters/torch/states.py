@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -15,9 +15,9 @@ from portable_nn.converters.mapping import arranged, common_prefix, proposal, re
 from portable_nn.converters.torch.facts import tied_in
 from portable_nn.converters.torch.installed import is_installed, need
 from portable_nn.core.atomic import atomic_write
-from portable_nn.core.errors import ShapeError, UsageError, listed
+from portable_nn.core.errors import FormatError, ShapeError, UsageError, listed
 from portable_nn.core.graph import Parameter
-from portable_nn.core.text import either
+from portable_nn.core.text import either, printable
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network, load
 from portable_nn.onnx.verify import Proof
@@ -25,6 +25,9 @@ from portable_nn.plain import Entry, open_tensors
 from portable_nn.plain.names import is_counter
 
 SUFFIXES: Final = (".pt", ".pth", ".bin", ".safetensors")
+
+INDEX: Final = ".index.json"
+"""How the name of an index of several files ends, as Hugging Face's libraries write them."""
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -87,8 +90,8 @@ def load_state(
 
     Args:
         network: the network.
-        state: a ``.pt``, ``.pth``, ``.bin`` or ``.safetensors`` file, of which nothing is executed, or a dict of
-            tensors or arrays by name.
+        state: a ``.pt``, ``.pth``, ``.bin`` or ``.safetensors`` file, of which nothing is executed, the index of
+            several, such as ``model.safetensors.index.json``, or a dict of tensors or arrays by name.
         rename: names there → names here; ``weight.T`` transposes, and an empty name leaves a tensor out.
         map: a JSON file of such names. Where it does not exist, the mapping that names and shapes suggest is written
             there, to be looked through, and nothing is loaded.
@@ -145,16 +148,42 @@ def _untied(
 def _read(state: object) -> tuple[dict[str, Array], str, tuple[str, ...]]:
     """The tensors of a file or dict, its name in messages, and notes."""
     if isinstance(state, Mapping):
-        inside = (state.get(key) for key in ("state_dict", "model_state_dict", "model"))
-        nested = next((each for each in inside if isinstance(each, Mapping)), state)
-        arrays = {name: _array(each) for name, each in nested.items() if hasattr(each, "shape")}
-        return arrays, "the state dict", ()
+        return dict(_flat(state)), "the state dict", ()
     if not isinstance(state, (str, Path)):
         found = f"{type(state).__module__}.{type(state).__qualname__}"
         hint = ": its state_dict() is one" if hasattr(state, "state_dict") else ""
         raise UsageError(f"expected a state dict, or the path of its file, not a {found}{hint}")
+    if str(state).endswith(INDEX):
+        return _shards(Path(state)), str(state), ()
     with open_tensors(state) as tensors:
         return {name: tensors[name] for name in tensors.entries}, str(state), tuple(tensors.notes)
+
+
+def _flat(state: Mapping[str, Any], front: str = "") -> Iterator[tuple[str, Array]]:
+    """The tensors of a dict, and of dicts in it, with dots between the names, as those of a file."""
+    for name, value in state.items():
+        if hasattr(value, "shape"):
+            yield f"{front}{name}", _array(value)
+        elif isinstance(value, Mapping):
+            yield from _flat(value, f"{front}{name}.")
+
+
+def _shards(path: Path) -> dict[str, Array]:
+    """The tensors of several files, of which an index says which is where.
+
+    Raises ``FormatError`` where it is no index, or names files that are not beside it.
+    """
+    places = read_map(path, "weight_map")
+    names = list(dict.fromkeys(places.values()))
+    if outside := [name for name in names if Path(name).name != name]:
+        raise FormatError(path, f"names '{printable(outside[0])}', which is no file beside it")
+    found = dict[str, Array]()
+    for name in names:
+        with open_tensors(path.with_name(name)) as tensors:
+            found |= {key: tensors[key] for key, file in places.items() if file == name and key in tensors.entries}
+    if missing := [key for key in places if key not in found]:
+        raise FormatError(path, f"says that '{printable(missing[0])}' is in {places[missing[0]]}, where it is not")
+    return found
 
 
 def _array(value: Any) -> Array:

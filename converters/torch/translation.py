@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.converters.torch.aten import Refused, Use, row_of
-from portable_nn.converters.torch.aten.rows import Result
 from portable_nn.converters.torch.facts import metadata_of
+from portable_nn.converters.torch.nodes import (
+    CHECKS,
+    common_type,
+    dtype_of,
+    identity_of,
+    is_known,
+    is_shared,
+    plain_path,
+    results_of,
+    target_of,
+    writers_of,
+    writes,
+)
 from portable_nn.converters.torch.program import Program
 from portable_nn.core.errors import GraphError, UsageError, listed
 from portable_nn.core.graph import Dim
@@ -20,9 +32,6 @@ from portable_nn.operators import DTYPE_CODES, Array, Leaf, Symbol, constant, em
 
 _FOR_NOTHING: Final = {"dtype", "device", "layout", "pin_memory", "memory_format", "generator", "non_blocking"}
 """Options that say what the results say as well, or nothing about them."""
-
-_CHECKS: Final = re.compile(r"aten\._assert|aten\.sym_constrain|torch\._check|aten\._functional_assert")
-"""What computes nothing."""
 
 _WRITTEN: Final = 64
 """The most elements of a constant of the module that is written into the graph; larger ones are frozen parameters."""
@@ -102,12 +111,13 @@ class _Translator:
         outputs = self._outputs()
         if self.faults:
             raise UsageError(listed(self.faults, "the module cannot be converted"))
-        graph = trace(self.inputs, outputs, _identifier(type(self.module).__name__)).graph
+        graph = trace(self.inputs, outputs, type(self.module).__name__).graph
         order = {name: place for place, name in enumerate(self.module.state_dict())}
         parameters = sorted(graph.parameters, key=lambda each: order.get(each.name, len(order)))
         graph = replace(graph, parameters=tuple(parameters))
         used = {each.name: self.arrays[each.name] for each in parameters}
         self._note_unused(used)
+        self._note_changed(used)
         metadata = metadata_of(
             {name: whose for name, whose in self.tied.items() if whose in used},
             [name for name in self.not_saved if name in used],
@@ -126,19 +136,19 @@ class _Translator:
                 continue
             found.add(node)
             wanted += node.all_input_nodes
-            wanted += _writers(node)
+            wanted += writers_of(node)
         return found
 
     def _check_rows(self, needed: set[Any]) -> None:
         targets, places = dict[Any, None](), dict[str, list[str]]()
         for node in self.nodes:
-            if node.op != "call_function" or node not in needed or _is_known(node):
+            if node.op != "call_function" or node not in needed or is_known(node):
                 continue
             targets[node.target] = None
-            places.setdefault(_target(node), []).append(self._place(node))
-        faults = [f"{target} in {', '.join(dict.fromkeys(at))}" for target, at in places.items()]
-        writes = [node for node in self.nodes if node in needed and _writes(node) and _is_shared(node.args[0])]
-        faults += [f"{_target(node)} in {self._place(node)} writes into a part of a tensor" for node in writes]
+            places.setdefault(target_of(node), []).append(self._place(node))
+        faults = [f"{target} in {', '.join(dict.fromkeys(at))}{_by_data(target)}" for target, at in places.items()]
+        partial = [node for node in self.nodes if node in needed and writes(node) and is_shared(node.args[0])]
+        faults += [f"{target_of(node)} in {self._place(node)} writes into a part of a tensor" for node in partial]
         if faults:
             raise _Missing(list(targets), faults)
 
@@ -146,7 +156,7 @@ class _Translator:
         stack = list((node.meta.get("nn_module_stack") or {}).values())
         path, kind = stack[-1] if stack else ("", type(self.module).__name__)
         name = kind.rpartition(".")[2] if isinstance(kind, str) else kind.__name__
-        return f"'{_plain_path(path)}' ({name})" if path else name
+        return f"'{plain_path(path)}' ({name})" if path else name
 
     # -- leaves
 
@@ -154,7 +164,7 @@ class _Translator:
         state = dict(self.module.state_dict(keep_vars=True))
         first = dict[Any, str]()
         for name, tensor in state.items():
-            whose = first.setdefault(_identity(tensor), name)
+            whose = first.setdefault(identity_of(tensor), name)
             if whose != name:
                 self.tied[name] = whose
         nodes = {node.name: node for node in self.nodes if node.op == "placeholder"}
@@ -173,7 +183,7 @@ class _Translator:
             if tensor is None:
                 held = self.exported.state_dict if spec.target in self.exported.state_dict else self.exported.constants
                 tensor = held[spec.target]
-            name = first.get(_identity(tensor), spec.target)
+            name = first.get(identity_of(tensor), spec.target)
             if name != spec.target and node.users:
                 self.notes[f"'{spec.target}' is '{name}': they are tied, and one parameter here"] = None
             if not node.users:
@@ -183,7 +193,7 @@ class _Translator:
                 self.not_saved.append(name)
 
     def _leaf(self, leaves: dict[str, Leaf], name: str, tensor: Any, kind: str) -> Symbol:
-        dtype = _dtype(tensor)
+        dtype = dtype_of(tensor)
         if dtype not in DTYPE_CODES:
             self.faults.append(f"'{name}' is of the element type {dtype}; module.float() makes it float32")
             return constant(0, "float32")
@@ -192,6 +202,9 @@ class _Translator:
             return constant(array, dtype)
         if name not in leaves:
             trainable = bool(getattr(tensor, "requires_grad", False)) and kind == "PARAMETER"
+            if kind == "PARAMETER" and array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+                count = int((~finite).sum())
+                self.notes[f"'{name}' holds NaN or infinity in {count} of {array.size} places"] = None
             leaves[name] = Leaf(name, dtype, array.shape, parameter=True, trainable=trainable, initial=array)
             self.arrays[name] = array
         return leaves[name]
@@ -199,11 +212,11 @@ class _Translator:
     def _add_input(self, name: str, node: Any) -> None:
         tensor = node.meta["val"]
         dims = [self._dim(size, name, axis) for axis, size in enumerate(tensor.shape)]
-        dtype = _dtype(tensor)
+        dtype = dtype_of(tensor)
         if dtype not in DTYPE_CODES:
             self.faults.append(f"the input '{name}' is of the element type {dtype}")
             dtype = "float32"
-        leaf = Leaf(_identifier(name), dtype, tuple(dims))
+        leaf = Leaf(name, dtype, tuple(dims))
         self.inputs.append(leaf)
         self.values[node] = leaf
 
@@ -217,33 +230,33 @@ class _Translator:
     # -- nodes
 
     def _add(self, node: Any) -> None:
-        if _CHECKS.match(_target(node)):
+        if CHECKS.match(target_of(node)):
             return
         arguments = [self._argument(each) for each in node.args]
         options = {key: self._argument(each) for key, each in node.kwargs.items() if key not in _FOR_NOTHING}
         if any(each is _FAILED for each in _flat([*arguments, *options.values()])):
             self.values[node] = _FAILED
             return
-        if _target(node) == "_operator.getitem":
+        if target_of(node) == "_operator.getitem":
             made, place = arguments
             self.values[node] = made[place] if place < len(made) else None
             return
-        row = row_of(_target(node))
+        row = row_of(target_of(node))
         assert row is not None
-        use = Use(_target(node), _results(node), _common(node), trains=self.program.trains, note=self._note)
+        use = Use(target_of(node), results_of(node), common_type(node), trains=self.program.trains, note=self._note)
         try:
             made = row(use, *arguments, **options)
         except Refused as refused:
-            self.faults.append(f"{_target(node)} in {self._place(node)}: {refused} cannot be converted")
+            self.faults.append(f"{target_of(node)} in {self._place(node)}: {refused} cannot be converted")
             made = _FAILED
         except GraphError as error:
             said = "; ".join(str(fault) for fault in error.faults)
-            self.faults.append(f"{_target(node)} in {self._place(node)}: {said}")
+            self.faults.append(f"{target_of(node)} in {self._place(node)}: {said}")
             made = _FAILED
         if isinstance(made, Symbol) and isinstance(node.meta.get("val"), (list, tuple)):
             made = [made]
         self.values[node] = made
-        if _writes(node):
+        if writes(node):
             self.values[node.args[0]] = made
         self._name(node, made)
 
@@ -265,9 +278,9 @@ class _Translator:
             if not isinstance(symbol, Symbol) or symbol.origin.operator is None or symbol.origin.name:
                 continue
             path, kind = stack[-1] if stack else ("", "")
-            path = _plain_path(path)
+            path = plain_path(path)
             is_leaf = path and "torch.nn.modules" in str(kind)
-            word = _target(node).split(".")[1].strip("_")
+            word = target_of(node).split(".")[1].strip("_")
             stem = path if is_leaf else f"{path}.{word}" if path else word
             self.paths[stem] += 1
             if self.paths[stem] == 1 and path and stem not in self.arrays:
@@ -295,7 +308,7 @@ class _Translator:
                 symbol = emit("Identity", symbol)
             if symbol.origin.operator and symbol.origin.operator.name == "Constant":
                 symbol = emit("Identity", symbol)
-            symbol.name = _identifier(name)
+            symbol.name = name
             if symbol.origin.name == symbol.name:
                 symbol.origin.name = None
             found.append(symbol)
@@ -303,12 +316,18 @@ class _Translator:
             raise UsageError("the module returns no tensor")
         return found
 
+    def _note_changed(self, used: Mapping[str, Array]) -> None:
+        """Note buffers that ``forward`` changes while PyTorch trains, but for counters of batches."""
+        for name in self.exported.graph_signature.buffers_to_mutate.values():
+            if name in used:
+                self.notes[f"'{name}' changes while PyTorch trains the module, and stays as it is here"] = None
+
     def _note_unused(self, used: Mapping[str, Array]) -> None:
-        tied = {_identity(tensor) for name, tensor in self.module.state_dict(keep_vars=True).items() if name in used}
+        tied = {identity_of(tensor) for name, tensor in self.module.state_dict(keep_vars=True).items() if name in used}
         unused = [
             name
             for name, tensor in self.module.state_dict(keep_vars=True).items()
-            if name not in used and _identity(tensor) not in tied and not name.endswith("num_batches_tracked")
+            if name not in used and identity_of(tensor) not in tied and not name.endswith("num_batches_tracked")
         ]
         if unused:
             shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
@@ -319,87 +338,19 @@ _FAILED: Final = object()
 """The value of a node that could not be made: those that need it are passed over."""
 
 
+_COUNTING: Final = ("nonzero", "masked_select", "_unique", "unique_", "bincount", "argwhere", "repeat_interleave")
+"""Operators of which the size of what comes out depends on the numbers that go in."""
+
+
+def _by_data(target: str) -> str:
+    """Why such an operator has no counterpart."""
+    if not target.removeprefix("aten.").startswith(_COUNTING):
+        return ""
+    return ": how much comes out depends on the data; a mask, as torch.where(mask, x, 0), keeps the size"
+
+
 def _flat(values: Iterable[Any]) -> list[Any]:
     found: list[Any] = []
     for value in values:
         found += _flat(value) if isinstance(value, list) else [value]
     return found
-
-
-def _target(node: Any) -> str:
-    target = node.target
-    if hasattr(target, "_schema"):
-        return str(target)
-    return f"{target.__module__}.{target.__name__}"
-
-
-def _is_known(node: Any) -> bool:
-    target = _target(node)
-    return target == "_operator.getitem" or bool(_CHECKS.match(target)) or row_of(target) is not None
-
-
-def _writes(node: Any) -> bool:
-    """Whether it writes into its first argument."""
-    schema = getattr(node.target, "_schema", None)
-    return bool(
-        schema and schema.arguments and schema.arguments[0].alias_info and schema.arguments[0].alias_info.is_write
-    )
-
-
-def _writers(node: Any) -> list[Any]:
-    """What writes into a node or into views of it."""
-    found: list[Any] = []
-    for user in node.users:
-        if _writes(user) and user.args[0] is node:
-            found.append(user)
-        elif _is_view(user) and user.args[0] is node:
-            found += _writers(user)
-    return found
-
-
-def _is_view(node: Any) -> bool:
-    """Whether its result may share memory with its first argument."""
-    schema = getattr(node.target, "_schema", None)
-    info = schema.returns[0].alias_info if schema and schema.returns else None
-    return bool(info and not info.is_write)
-
-
-def _is_shared(node: Any) -> bool:
-    """Whether other nodes have the same memory."""
-    return _is_view(node) or any(_is_view(user) for user in node.users)
-
-
-def _results(node: Any) -> list[Result]:
-    value = node.meta.get("val")
-    values = value if isinstance(value, (list, tuple)) else [value]
-    return [Result(_dtype(each), each.dim()) if hasattr(each, "dtype") else Result("int64", 0) for each in values]
-
-
-def _common(node: Any) -> str:
-    """What PyTorch promotes the first two arguments to."""
-    import torch
-
-    values = [each.meta.get("val") if hasattr(each, "meta") else each for each in node.args[:2]]
-    tensors = [each for each in values if isinstance(each, torch.Tensor)]
-    if len(values) == 2 and tensors and all(isinstance(each, (torch.Tensor, bool, int, float)) for each in values):
-        return str(torch.result_type(*values)).removeprefix("torch.")
-    return _dtype(tensors[0]) if tensors else "int64"
-
-
-def _dtype(tensor: Any) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _identity(tensor: Any) -> Any:
-    if not tensor.numel():
-        return id(tensor)
-    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
-
-
-def _plain_path(path: str) -> str:
-    """The path of a module without the number of its call."""
-    return re.sub(r"@\d+", "", path)
-
-
-def _identifier(name: str) -> str:
-    return name

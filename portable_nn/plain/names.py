@@ -38,7 +38,7 @@ def set_aside(name: str) -> bool:
 
 def is_counter(name: str) -> bool:
     """Whether a name is that of a count of batches, which PyTorch keeps beside the statistics of a normalization."""
-    return name.rpartition(".")[2] == "num_batches_tracked"
+    return name.rpartition(".")[2] in ("num_batches_tracked", "n_averaged")
 
 
 _GATED: Final = re.compile(r"(?:.*\.)?(?:weight|bias)_(?:ih|hh)(?:_l\d+(?:_reverse)?)?")

@@ -155,7 +155,7 @@ def why_it_diverged(network: Trainable, examples: Examples, rate: float) -> str:
     wide = [
         f"{what} from {array.min():.4g} to {array.max():.4g}: {remedy}"
         for what, remedy, array in arrays
-        if max(-array.min(), array.max()) > WIDE
+        if array.size and max(-array.min(), array.max()) > WIDE
     ]
     smaller = f"a smaller learning rate than {rate:g} may help"
     return f"{'; '.join(wide)}; {smaller}, too" if wide else f"{smaller}, or inputs of a smaller size"

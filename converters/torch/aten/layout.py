@@ -160,7 +160,7 @@ def _stack(use: Use, tensors: Sequence[Symbol], dim: int = 0) -> Symbol:
     return _cat(use, [unsqueezed(use.promoted(each), axis) for each in tensors], axis)
 
 
-@row("split", "split_with_sizes")
+@row("split", "split_with_sizes", "unsafe_split")
 def _split(use: Use, x: Symbol, split_size: Any, dim: int = 0) -> list[Symbol]:
     parts, axis = len(use.results), axis_of(dim, len(x.shape))
     if parts == 1:
