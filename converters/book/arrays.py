@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from portable_nn.converters.conversion import Imported, check_proof
 from portable_nn.converters.formulas import TOLERANCES, compare_with_formula
-from portable_nn.core.errors import FileError, FormatError, UsageError
+from portable_nn.core.errors import DataError, FileError, FormatError, UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.data.arrays import read_arrays
@@ -98,10 +98,28 @@ def _two_files(sources: list[Path]) -> tuple[Path, Path]:
     if len(sources) == 2:
         return sources[0], sources[1]
     if len(sources) != 1 or not sources[0].is_dir():
+        for path in sources:
+            _check_numbers(path)
         raise UsageError(
-            "the book's network is in two files, one of wih and one of who: give both, in this order, or their folder"
+            "the book's network is in two files, one of wih and one of who: give both, in this order, or their folder. "
+            "An .npy file holds one array: several weights of another network go into one file, np.savez('mine.npz', "
+            "W1=W1, b1=b1), which import takes with --layers"
         )
     return _only(sources[0], "wih"), _only(sources[0], "who")
+
+
+def _check_numbers(path: Path) -> None:
+    """Raise ``DataError`` for a file that is no array of numbers, with what makes one of a dict that was saved."""
+    try:
+        read_arrays(path)
+    except DataError as error:
+        if "pickle" not in error.reason:
+            raise
+        raise DataError(
+            path,
+            f"{error.reason}. If it is a dict of weights, and you trust it, np.savez('mine.npz', "
+            f"**np.load({path.name!r}, allow_pickle=True).item()) makes a file of them for import --layers",
+        ) from None
 
 
 def _only(folder: Path, name: str) -> Path:

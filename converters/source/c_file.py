@@ -193,8 +193,9 @@ class _File:
 
     def __post_init__(self) -> None:
         self.types = infer(self.graph).types
-        taken = [*TAKEN, *(name_of(name, dtype) for name in KERNELS for dtype in FLOATS)]
-        self.names = Identifiers(taken, RESERVED)
+        helpers = {name_of(name, dtype) for name in KERNELS for dtype in FLOATS}
+        self.clash = self.path.stem if self.path.stem in helpers else ""  # The file's own name comes first.
+        self.names = Identifiers([*TAKEN, *(helpers - {self.clash})], RESERVED)
         self.function = self.names.of(self.path.stem, "function")
         self.inputs = {value.name: self.names.of(value.name) for value in self.graph.inputs}
         self.sizes = {name: self.names.of(name, "size") for name in self.up_to}
@@ -219,6 +220,10 @@ class _File:
             if self.roots.get(name, name) != name or name in self.arrays or name in self.inputs:
                 self._copy(len(nodes), name)
         body = "\n".join(self.lines)
+        helpers = "\n\n".join(kernels_in({each for each in self.kernels if re.search(rf"\b{name_of(*each)}\(", body)}))
+        if self.clash:
+            call, other = re.compile(rf"\b{self.clash}\("), f"{self.names.new(f'{self.clash}_layer')}("
+            helpers, self.lines = call.sub(other, helpers), [call.sub(other, line) for line in self.lines]
         offsets, totals = self._arranged()
         weights = [name for name in self.arrays if re.search(rf"\b{self.names.of(name)}\b", body)]
         parts = [
@@ -226,7 +231,7 @@ class _File:
             "#include <math.h>\n#include <stddef.h>\n#include <stdint.h>",
             "\n\n".join(self._weight(name) for name in weights),
             "\n".join(self._memory(totals)),
-            "\n\n".join(kernels_in({each for each in self.kernels if re.search(rf"\b{name_of(*each)}\(", body)})),
+            helpers,
             "\n".join(self._function(offsets)),
             "\n".join(self._main()),
         ]

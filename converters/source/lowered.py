@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
 
 from portable_nn.core.errors import GraphError, UnsupportedError, listed
 from portable_nn.core.graph import Graph, Node
@@ -13,12 +16,15 @@ from portable_nn.operators import (
     OperatorContext,
     Symbol,
     Type,
+    constant,
+    emit,
     infer,
     infer_node,
     lookup,
     replay,
     trace,
 )
+from portable_nn.operators.spatial.resize import along_axes
 from portable_nn.rewrites import Program, rewritten
 
 Missing: TypeAlias = Callable[["Use"], str | None]
@@ -59,7 +65,7 @@ def in_known_operators(graph: Graph, missing: Missing, where: str, what: str) ->
     """
     graph = rewritten(Program(graph, {}), {"unused"}).graph
     for _ in range(DEEPEST):
-        wanted = {use.node.name for use in uses(graph) if _lowers(use.node) and missing(use)}
+        wanted = {use.node.name: form for use in uses(graph) if (form := _form(use)) and missing(use)}
         if not wanted or (after := _lowered(graph, wanted)) is graph:
             break
         graph = after
@@ -69,21 +75,37 @@ def in_known_operators(graph: Graph, missing: Missing, where: str, what: str) ->
     return graph
 
 
-def _lowers(node: Node) -> bool:
-    return lookup(node.operator, node.domain).lowering is not None
+def _form(use: Use) -> Callable[..., Any] | None:
+    """What makes other operators of a node: its lowering, or what portable files have in its place."""
+    operator = use.context.operator
+    if operator.name == "Resize":
+        return partial(_resized, use.context)
+    return operator.lowering or (operator.portable(use.context) if operator.portable else None)
 
 
-def _lowered(graph: Graph, names: set[str]) -> Graph:
-    """The graph with other operators for the nodes of these names; itself where none of them can be expressed."""
+def _resized(use: OperatorContext, x: Symbol, *_: Symbol | None, **__: Any) -> Symbol:
+    """A Resize as cells that are taken, or products with a matrix of weights, along each axis."""
+    for axis, moved in along_axes(use).items():
+        if moved.ndim == 1:
+            x = emit("Gather", x, constant(moved.astype(np.int64), "int64"), axis=axis)
+            continue
+        order = list(range(len(x.shape)))
+        order[axis], order[-1] = order[-1], order[axis]
+        turned = x if axis == order[axis] else emit("Transpose", x, perm=order)
+        made = emit("MatMul", turned, constant(moved.T.astype(x.dtype), x.dtype))
+        x = made if axis == order[axis] else emit("Transpose", made, perm=order)
+    return emit("Identity", x)
+
+
+def _lowered(graph: Graph, forms: Mapping[str, Callable[..., Any]]) -> Graph:
+    """The graph with other operators for the nodes that have forms; itself where none of them can be expressed."""
     done = list[str]()
 
     def form(node: Node, inputs: Sequence[Symbol | None]) -> Sequence[Symbol] | None:
-        if node.name not in names:
+        if node.name not in forms:
             return None
-        lowering = lookup(node.operator, node.domain).lowering
-        assert lowering
         try:
-            made = lowering(*inputs, **node.attributes)
+            made = forms[node.name](*inputs, **node.attributes)
         except (GraphError, InvalidNode):  # Such a use has no other form.
             return None
         done.append(node.name)

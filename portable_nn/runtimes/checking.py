@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import UnsupportedError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.network import Network
 from portable_nn.onnx.verification.differences import Tolerance
+from portable_nn.runtimes.processes import brief
 from portable_nn.runtimes.report import RuntimeReport
 from portable_nn.runtimes.table import ALL, chosen
-from portable_nn.runtimes.trial import Limits, rows_of, trial_of
+from portable_nn.runtimes.trial import Limits, refused, rows_of, trial_of
 
 __all__ = ["check_runtimes"]
 
@@ -45,7 +46,8 @@ def check_runtimes(
     Each runs in a process of its own, with one thread, on the inputs that verification draws: of several kinds, at two
     batch sizes, and at three numbers for any other symbolic size. A runtime gets the model as it is; where it refuses
     that or differs, it gets one with numbers in the place of symbolic sizes for each of the inputs, and its row says
-    ``fixed``. Code bases (``torch``, ``jax``, ``keras``, ``numpy``, ``c``) get the network, and convert it. What
+    ``fixed``. Inputs of words are numbers in the network that ``import_onnx`` makes, which is then compared. Code
+    bases (``torch``, ``jax``, ``keras``, ``numpy``, ``c``) get the network, and convert it. What
     crashes, hangs or is not installed is a row as well.
 
     Args:
@@ -66,9 +68,19 @@ def check_runtimes(
     if not 0 < timeout < math.inf or memory <= 0:
         raise UsageError(f"timeout and memory must be above 0, not {timeout:g} and {memory}")
     names = chosen(runtimes)
-    trial = trial_of(model, seed)
     limits = Limits(Tolerance(atol, rtol), timeout, memory)
+    try:
+        trial = trial_of(model, seed)
+    except UnsupportedError as error:  # Nothing can be compared, which is an answer for each of them.
+        nothing = tuple(map(refused, names))
+        return RuntimeReport(error.path, "nothing", (), {}, limits.tolerance, nothing, brief(error.reason))
     rows = tuple(row for name in names for row in rows_of(name, [trial], limits, locate=locate))
     return RuntimeReport(
-        trial.subject.name, trial.subject.reference, trial.batches, trial.sizes, limits.tolerance, rows
+        trial.subject.name,
+        trial.subject.reference,
+        trial.batches,
+        trial.sizes,
+        limits.tolerance,
+        rows,
+        trial.subject.note,
     )

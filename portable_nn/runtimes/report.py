@@ -65,6 +65,7 @@ class RuntimeReport:
         sizes: the numbers that each other symbolic size had.
         tolerance: the allowed differences.
         rows: one for each runtime, in the order of the table.
+        note: what of the model was not compared as it is.
     """
 
     model: str
@@ -73,6 +74,7 @@ class RuntimeReport:
     sizes: Mapping[str, tuple[int, ...]]
     tolerance: Tolerance
     rows: tuple[Row, ...]
+    note: str = ""
 
     def passes(self) -> bool:
         """Whether a runtime is installed, and all that are agree."""
@@ -93,7 +95,7 @@ def as_text(report: RuntimeReport) -> str:
     heads = ("runtime", "version", "result", "output", ">abs. error", ">rel. error", "sizes")
     tried = ", ".join(map(str, report.batches))
     sizes = "; ".join(f"{name} {', '.join(map(str, found))}" for name, found in report.sizes.items())
-    facts = [("compared with", report.reference), ("batch", tried), ("sizes", sizes)]
+    facts = [("compared with", report.reference), ("batch", tried), ("sizes", sizes), ("note", report.note)]
     facts.append(("allowed", f"{report.tolerance.rtol:g} of the largest magnitude of an output"))
     said = [
         (row.title, text)
@@ -124,6 +126,7 @@ def as_json(report: RuntimeReport) -> dict[str, Any]:
         "atol": report.tolerance.atol,
         "rtol": report.tolerance.rtol,
         "passes": report.passes(),
+        "note": report.note,
         "runtimes": [_row(row) for row in report.rows],
     }
 

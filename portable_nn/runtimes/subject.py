@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.errors import FormatError, GraphError, PortableNNError, UsageError
+from portable_nn.core.errors import FormatError, GraphError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.core.graph import Graph, Value
 from portable_nn.format.meaning import InputInfo
 from portable_nn.format.tensors import Array
@@ -41,6 +41,7 @@ class Subject:
         model: the model as a runtime gets it, with its weights.
         network: the network that numpy runs, or why there is none.
         inputs, outputs: those of the model.
+        note: what of the model is another one.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Subject:
     network: Network | str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    note: str = ""
 
     @property
     def reference(self) -> str:
@@ -134,6 +136,10 @@ def _of_file(name: str, opened: OnnxFile) -> Subject:
         network = str(error)
     try:
         session = Session(to_bytes(opened.model), where=name, threads=1)
+    except UnsupportedError as error:  # Inputs of words: as a network they are numbers.
+        if isinstance(network, str):
+            raise
+        return replace(_of_network(name, network), note=f"the network that import makes was compared: {error.reason}")
     except ValueError as error:  # More than 2 GB.
         raise UsageError(f"{name}: is too large to be handed to other runtimes: {error}") from error
     return Subject(name, opened.model, network, _ports(session.inputs), _ports(session.outputs))

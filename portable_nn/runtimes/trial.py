@@ -96,6 +96,14 @@ def trial_of(model: str | Path | Network, seed: int) -> Trial:
     return Trial(model, subject, feeds, subject.expected(feeds))
 
 
+def refused(name: str) -> Row:
+    """The row of a runtime for a model that nothing can be compared of."""
+    runtime = RUNTIMES[name]
+    if runtime.version is None:
+        return Row(name, runtime.title, None, "not installed", reason=runtime.needs)
+    return Row(name, runtime.title, runtime.version, "refused")
+
+
 def rows_of(name: str, trials: Sequence[Trial], limits: Limits, *, locate: bool) -> list[Row]:
     """The rows of one runtime for several models, which run in one process as long as that lives."""
     runtime = RUNTIMES[name]

@@ -351,6 +351,15 @@ def test_every_length_but_the_right_one_is_refused(tmp_path):
             read_book(tmp_path / "wih.npy", tmp_path / "who.npy")
 
 
+def test_one_file_alone_is_refused_with_what_to_do(tmp_path):
+    np.save(tmp_path / "wih.npy", WIH)
+    with pytest.raises(UsageError, match=r"two files, one of wih and one of who: .* one file, np.savez\('mine.npz'"):
+        import_book(tmp_path / "wih.npy")
+    np.save(tmp_path / "dict.npy", {"W1": WIH}, allow_pickle=True)
+    with pytest.raises(DataError, match=r"never loaded\. If it is a dict of .*np.load\('dict.npy', allow_pickle"):
+        import_book(tmp_path / "dict.npy")
+
+
 def test_a_pickle_is_never_loaded(tmp_path):
     """Were it, the file would be made that the pickle names."""
 

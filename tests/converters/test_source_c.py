@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -15,11 +16,12 @@ from source_networks import HOSTILE, cases, hostile_network, network_of
 
 import portable_nn as pnn
 from portable_nn.converters.book import import_book
-from portable_nn.converters.source import c_file, write_c
+from portable_nn.converters.source import c_file, write_c, write_numpy
 from portable_nn.converters.source.c_compiling import compiled, compiler, side_of
 from portable_nn.converters.source.c_file import source_of
 from portable_nn.core.errors import UnsupportedError, VerificationError
 from portable_nn.model_files import open_model
+from portable_nn.operators import constant, emit
 from portable_nn.operators.registry import Array
 
 RNG = np.random.default_rng(0)
@@ -246,3 +248,38 @@ def test_random_networks(tmp_path: Path) -> None:
             scale = 1e-9 * float(np.abs(wanted).max(initial=1))
             np.testing.assert_allclose(theirs, wanted, rtol=1e-9, atol=scale, err_msg=f"seed {seed}")
     assert done > 40
+
+
+@needs_compiler
+@pytest.mark.long
+@pytest.mark.parametrize("antialias", [0, 1])
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_resizing_is_written_as_products_with_its_weights(mode: str, antialias: int, tmp_path: Path) -> None:
+    """The C file is compared with the numpy engine as it is written; here onnxruntime is the third."""
+    if mode == "nearest" and antialias:
+        pytest.skip("ONNX has no antialias of nearest cells")
+    x = pnn.Input(2, 9, 8)
+    scales = constant(np.array([1, 1, 0.5, 1.75], "float32"), "float32")
+    options = {"mode": mode, "antialias": antialias}
+    network = pnn.Network([x], [emit("Resize", x, None, scales, **options)])
+    for write, name in ((write_c, "resized.c"), (write_numpy, "resized.py")):
+        assert max(each.max_abs_error for each in write(network, tmp_path / name).outputs.values()) < 1e-5
+    given = np.random.default_rng(0).standard_normal((3, 2, 9, 8)).astype("float32")
+    both = [network.predict(given, engine=engine) for engine in ("numpy", "onnxruntime")]
+    np.testing.assert_allclose(*both, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lstm", "dense"])
+def test_the_function_is_called_as_the_file_also_where_a_helper_was(name: str, tmp_path: Path) -> None:
+    network = pnn.Sequential(pnn.Input(4, 3), pnn.LSTM(5), pnn.Flatten(), pnn.Dense(2), seed=0)
+    write_c(network, tmp_path / f"{name}.c")
+    text = (tmp_path / f"{name}.c").read_text()
+    assert re.search(rf"^int {name}\(", text, re.MULTILINE)
+    assert re.search(rf"^static void {name}_layer\(", text, re.MULTILINE)
+
+
+@needs_compiler
+@pytest.mark.parametrize("layer", [pnn.LPPool2d(2, 2), pnn.LPPool2d(3, 2), pnn.GlobalLPPool()])
+def test_norms_of_windows_are_written_in_other_operators(layer: Any, tmp_path: Path) -> None:
+    network = pnn.Sequential(pnn.Input(2, 6, 7), layer, seed=0)
+    assert max(each.max_abs_error for each in write_c(network, tmp_path / "norm.c").outputs.values()) < 1e-5

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import portable_nn as pnn
 from portable_nn.core.errors import UsageError
@@ -19,7 +21,7 @@ from portable_nn.runtimes.table import RUNTIMES, Runtime, chosen
 from portable_nn.runtimes.task import Port
 
 STAND_IN = """
-import os, signal, time
+import os, signal, sys, time
 import numpy as np, onnx
 from onnx.reference import ReferenceEvaluator
 
@@ -123,6 +125,8 @@ def test_what_runs_with_numbers_for_all_sizes_alone_is_said_to(stand_in: Any) ->
         ("time.sleep(100)", "timed out", "not done after 4 s"),
         ("np.ones(2**31)", "refused", "Unable to allocate 16.0 GiB"),
         ("raise SystemExit('enough')", "refused", "enough"),
+        ("print('words'); os.write(1, b'more of them')", "agrees", ""),
+        ("sys.stdout.close(); os.close(1)", "refused", "Bad file descriptor"),
         ("found = [found[0][:, :1]]", "differs", "output 'dense_2' is float32 (1, 1) and should be float32 (1, 2)"),
         ("found = [found[0].astype('float64')]", "differs", "is float64 (1, 2) and should be float32 (1, 2)"),
         ("found = [found[0] * np.float32('nan')]", "differs", ""),
@@ -132,7 +136,8 @@ def test_what_fails_is_a_row(stand_in: Any, fault: str, state: str, words: str) 
     row = one(stand_in(at_run=fault), timeout=4, memory=2**32, locate=False)
     assert row.state == state
     assert words in row.reason
-    assert not pnn.check_runtimes(network(), runtimes=[row.runtime], timeout=4, memory=2**32, locate=False).passes()
+    report = pnn.check_runtimes(network(), runtimes=[row.runtime], timeout=4, memory=2**32, locate=False)
+    assert report.passes() == (state == "agrees")
 
 
 @pytest.mark.long
@@ -150,6 +155,41 @@ def test_after_a_crash_the_next_model_runs(stand_in: Any) -> None:
 
 
 @pytest.mark.long
+def test_without_node_the_runtime_of_browsers_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    [row] = pnn.check_runtimes(network(), runtimes="web").rows
+    assert (row.state, row.reason) == ("not installed", "npm install onnxruntime-web")
+
+
+def _of_words(node: onnx.NodeProto, kind: int, path: Path) -> Path:
+    """A file with an input of words."""
+    ends = [
+        helper.make_tensor_value_info(name, type_, ["N", 1]) for name, type_ in (("x", TensorProto.STRING), ("y", kind))
+    ]
+    graph = helper.make_graph([node], "words", ends[:1], ends[1:])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+def test_inputs_of_words_are_compared_as_the_network_that_import_makes(tmp_path: Path) -> None:
+    keys = {"keys_strings": ["a", "b"], "values_floats": [1.0, 2.0], "domain": "ai.onnx.ml"}
+    path = _of_words(helper.make_node("LabelEncoder", ["x"], ["y"], **keys), TensorProto.FLOAT, tmp_path / "words.onnx")
+    report = pnn.check_runtimes(path, runtimes="onnxruntime")
+    assert report.passes()
+    assert "the network that import makes was compared: 'x' is tensor(string)" in report.note
+    assert report.note in " ".join(repr(report).split())
+
+
+def test_what_nothing_can_be_compared_of_is_a_row_for_each_runtime(tmp_path: Path) -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    path = _of_words(node, TensorProto.STRING, tmp_path / "words.onnx")
+    report = pnn.check_runtimes(path, runtimes="onnxruntime,reference")
+    assert [row.state for row in report.rows] == ["refused", "refused"]
+    assert "'x' is tensor(string), not an array of numbers" in report.note
+    assert (report.reference, report.passes()) == ("nothing", False)
+
+
 def test_what_is_not_installed_is_a_row_and_no_failure(stand_in: Any) -> None:
     missing = stand_in(packages=("no-such-package-anywhere",))
     row = one(missing)
