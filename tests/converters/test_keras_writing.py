@@ -207,3 +207,23 @@ def test_batch_norms_train_with_or_without_their_scales_both_ways(scale: bool, c
     assert (round(back.momentum, 6), round(back.epsilon, 6)) == (0.7, 0.01)
     norm.trainable = False  # Such a layer predicts in training, too.
     assert "5 steps" in imported(model, prove_training=True).notes[-1]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [
+        ((4, 9, 8), pnn.MaxPool2d(3, stride=2, padding=1)), ((4, 9), pnn.MaxPool1d(3, stride=2, padding=1)),
+        ((4, 5, 6), pnn.PReLU()), ((4, 5, 6), pnn.InstanceNorm(affine=True)), ((5, 6), pnn.RMSNorm()),
+        ((6,), pnn.Hardshrink()), ((6,), pnn.Softshrink(0.3)),
+    ],
+)  # fmt: skip
+def test_layers_that_keras_has_in_another_form_come_back_too(
+    shape: tuple[int, ...], layer: Any, tmp_path: Path
+) -> None:
+    network = pnn.Sequential(pnn.Input(*shape), layer, pnn.Flatten(), pnn.Dense(2), seed=0)
+    written = write_keras(network, tmp_path / "net.keras", prove_training=True)
+    assert "training in float64" in written.notes[-1]
+    back = read_keras(tmp_path / "net.keras", prove_training=True).network
+    x = np.random.default_rng(0).standard_normal((3, *shape)).astype("float32")
+    np.testing.assert_allclose(back.predict(x), network.predict(x), atol=1e-5)

@@ -21,7 +21,7 @@ from portable_nn.converters.source.c_compiling import compiled, compiler, side_o
 from portable_nn.converters.source.c_file import source_of
 from portable_nn.core.errors import UnsupportedError, VerificationError
 from portable_nn.model_files import open_model
-from portable_nn.operators import constant, emit
+from portable_nn.operators import constant, emit, emit_all
 from portable_nn.operators.registry import Array
 
 RNG = np.random.default_rng(0)
@@ -117,9 +117,11 @@ def test_what_is_refused(tmp_path: Path) -> None:
         write_c(net, tmp_path / "net.c", up_to={"length": 3, "steps": 3})
     with pytest.raises(ValueError, match="weights are too many"):
         write_c(pnn.Sequential(pnn.Input(2100), pnn.Dense(2000), seed=0), tmp_path / "net.c")
-    layers = [pnn.Upsample(scale_factor=2), pnn.LPPool2d(2, 2)]
-    with pytest.raises(UnsupportedError, match=r"2 faults(.|\n)*Resize(.|\n)*LpPool"):
-        write_c(pnn.Sequential(pnn.Input(1, 4, 4), *layers, seed=0), tmp_path / "net.c")
+    x = pnn.Input(1, 4, 4)
+    largest, places = emit_all("MaxPool", x, outputs=2, kernel_shape=[2, 2], strides=[2, 2])
+    back = emit("MaxUnpool", largest, places, kernel_shape=[2, 2], strides=[2, 2])
+    with pytest.raises(UnsupportedError, match=r"2 faults(.|\n)*MaxPool(.|\n)*MaxUnpool"):
+        write_c(pnn.Network([x], [back]), tmp_path / "net.c")
     assert list(tmp_path.iterdir()) == []
 
 

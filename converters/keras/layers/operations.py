@@ -154,6 +154,30 @@ def concatenate(spec: Spec, tensors: Any) -> Held:
     return Held(emit("Concat", *(each.plain for each in tensors), axis=axis, name=spec.next_name()))
 
 
+def pad(spec: Spec, x: Held, constant_values: Any = 0) -> Held:
+    """Cells of one number around."""
+    spec.only("mode", "constant")
+    widths = spec["pad_width"]
+    if (
+        not isinstance(widths, list)
+        or len(widths) != x.rank
+        or any(not isinstance(pair, list) or [type(each) for each in pair] != [int, int] for pair in widths)
+        or type(constant_values) not in (int, float)
+    ):
+        raise LayerError(f"its option pad_width must be pairs of whole numbers for {x.rank} axes, not {widths!r:.60}")
+    spec.bounded(*(max(each, 1) for pair in widths for each in pair))
+    ends = [pair[0] for pair in widths] + [pair[1] for pair in widths]
+    number = constant(constant_values, x.dtype)
+    return Held(emit("Pad", x.plain, integers(ends), number, name=spec.next_name()))
+
+
+def shrink(spec: Spec, x: Held) -> Held:
+    """x - t, x + t or 0 (soft), or x or 0 (hard), from a threshold t on."""
+    limit = spec.number("threshold", 0.5)
+    bias = limit if spec.kind == "SoftShrink" else 0.0
+    return x.each(lambda symbol: emit("Shrink", symbol, lambd=limit, bias=bias, name=spec.next_name()))
+
+
 def cumsum(spec: Spec, x: Held) -> Held:
     """Sums of all entries so far along an axis."""
     return Held(emit("CumSum", x.plain, constant(_one_axis(spec, x.rank), "int64"), name=spec.next_name()))
@@ -296,6 +320,9 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "Softmax": normalised("Softmax"),
     "LogSoftmax": normalised("LogSoftmax"),
     "Where": where,
+    "Pad": pad,
+    "SoftShrink": shrink,
+    "HardShrink": shrink,
     "Cast": to_dtype,
     "ConvertToTensor": to_tensor,
     "Transpose": transpose,

@@ -9,7 +9,16 @@ import numpy as np
 
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.nodes import real, whole
-from portable_nn.converters.keras.rebuilding.rebuilder import Fixed, Laid, Made, NoLayerError, Rebuilder, Row, plain
+from portable_nn.converters.keras.rebuilding.rebuilder import (
+    Fixed,
+    Laid,
+    Made,
+    NoLayerError,
+    Rebuilder,
+    Row,
+    last,
+    plain,
+)
 from portable_nn.converters.keras.rebuilding.words import WORDS, plain_activation
 from portable_nn.core.graph import Node
 
@@ -52,6 +61,30 @@ def _clip(b: Rebuilder, node: Node) -> Laid:
     if low is not None:
         tensor = keras().ops.maximum(tensor, float(low))
     return value._replace(tensor=tensor if high is None else keras().ops.minimum(tensor, float(high)))
+
+
+def _prelu(b: Rebuilder, node: Node) -> Laid:
+    """Slopes of the channels, which Keras has last, or of all entries."""
+    slope, rank = b.fixed(node, 1), b.rank(node.inputs[0])
+    assert slope is not None
+    order = last(rank)
+    full = slope.reshape((1,) * (rank - slope.ndim) + slope.shape)
+    turned = np.transpose(full, [order.index(axis) for axis in range(rank)])[0]
+    shared = [axis for axis, size in enumerate(turned.shape, 1) if size == 1]
+
+    def make(name: str) -> Any:
+        return keras().layers.PReLU(shared_axes=shared or None, name=name)
+
+    return Laid(b.call(node, make, b.laid(node.inputs[0], order), ((1, turned),)), order)
+
+
+def _shrink(b: Rebuilder, node: Node) -> Laid:
+    value, limit, shift = b.values[node.inputs[0]], real(node, "lambd", 0.5), real(node, "bias", 0.0)
+    assert isinstance(value, Laid)
+    if shift not in (0, limit):
+        raise NoLayerError("its bias is neither 0 nor its lambd")
+    function = keras().ops.soft_shrink if shift else keras().ops.hard_shrink
+    return value._replace(tensor=function(value.tensor, threshold=limit))
 
 
 def _dropout(b: Rebuilder, node: Node) -> Laid:
@@ -165,6 +198,8 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     "Clip": _clip,
     "Dropout": _dropout,
+    "PRelu": _prelu,
+    "Shrink": _shrink,
     "Identity": _identity,
     **dict.fromkeys((*_MERGES, *_OPS), _arithmetic),
     "Concat": _concat,

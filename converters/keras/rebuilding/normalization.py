@@ -71,8 +71,34 @@ def _group_norm(b: Rebuilder, node: Node) -> Laid:
     return Laid(b.call(node, make, b.laid(node.inputs[0], order), weights), order)
 
 
+def _instance_norm(b: Rebuilder, node: Node) -> Laid:
+    """A group normalization whose groups are the channels."""
+    order = last(b.rank(node.inputs[0]))
+    affine, weights = _affine(b, node)
+    options = {"groups": b.size(node.inputs[0], 1), "epsilon": real(node, "epsilon", 1e-5), **affine}
+
+    def make(name: str) -> Any:
+        return keras().layers.GroupNormalization(axis=-1, name=name, **options)
+
+    return Laid(b.call(node, make, b.laid(node.inputs[0], order), weights), order)
+
+
+def _rms_norm(b: Rebuilder, node: Node) -> Laid:
+    rank, scale = b.rank(node.inputs[0]), b.fixed(node, 1)
+    if whole(node, "axis", -1) % rank != rank - 1 or scale is None or scale.ndim != 1:
+        raise NoLayerError("its axes are not the last one alone")
+    epsilon = real(node, "epsilon", 1e-5)
+
+    def make(name: str) -> Any:
+        return keras().layers.RMSNormalization(axis=-1, epsilon=epsilon, name=name)
+
+    return Laid(b.call(node, make, b.laid(node.inputs[0]), ((1, scale),)), plain(rank))
+
+
 ROWS: Final[Mapping[str, Row]] = {
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
     "GroupNormalization": _group_norm,
+    "InstanceNormalization": _instance_norm,
+    "RMSNormalization": _rms_norm,
 }

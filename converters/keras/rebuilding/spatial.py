@@ -133,6 +133,9 @@ def _pool(word: str) -> Callable[[Rebuilder, Node], Laid]:
             padding = list(zip(pads[:axes], pads[axes:], strict=True))
         if not isinstance(padding, str) and counts:
             x, padding = _padded(b, node, x, padding), "valid"
+        if not isinstance(padding, str) and word == "Max":  # Cells that are never the largest.
+            lowest = float(np.finfo(b.network.types[node.inputs[0]].dtype).min)
+            x, padding = keras().ops.pad(x, [(0, 0), *padding, (0, 0)], constant_values=lowest), "valid"
         if padding not in ("valid", "same"):
             raise NoLayerError("its padding is none of Keras's")
         layer = getattr(keras().layers, f"{word}Pooling{axes}D")
