@@ -98,8 +98,8 @@ def _two_files(sources: list[Path]) -> tuple[Path, Path]:
     if len(sources) == 2:
         return sources[0], sources[1]
     if len(sources) != 1 or not sources[0].is_dir():
-        for path in sources:
-            _check_numbers(path)
+        if len(sources) == 1 and sources[0].is_file():
+            _check_numbers(sources[0])
         raise UsageError(
             "the book's network is in two files, one of wih and one of who: give both, in this order, or their folder. "
             "An .npy file holds one array: several weights of another network go into one file, np.savez('mine.npz', "

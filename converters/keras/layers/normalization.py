@@ -75,6 +75,7 @@ def batch_norm(spec: Spec, x: Held) -> Held:
         # Frozen scales would freeze the layer, so that its statistics would not follow: then it has none.
         affine = spec.flag("scale", True) or spec.flag("center", True) or not spec.trainable
         values = _scale_and_shift(spec, spec.name, channels) if affine else {}
+        spec.bounded(channels)
         values |= {"running_mean": spec.weight(channels), "running_var": spec.weight(channels)}
         layer = _BATCH[x.rank](eps=eps, momentum=1 - momentum, affine=affine, name=spec.name)
         return _begun(layer, symbol, values, ("running_mean", "running_var"))
