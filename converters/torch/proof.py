@@ -106,11 +106,13 @@ def compare_training(
     )
 
 
-def train_both(network: Network, theirs: Theirs, seed: int) -> Apart:
-    """How far each parameter is apart after the steps."""
+def train_both(
+    network: Network, theirs: Theirs, seed: int, admit: Callable[[dict[str, Array]], dict[str, Array]] | None = None
+) -> Apart:
+    """How far each parameter is apart after the steps, on drawn examples, or on what ``admit`` makes of them."""
     ours = without_dropout(network)
     rng = np.random.default_rng(seed)
-    feeds = examples(ours, rng)
+    feeds = examples(ours, rng) if admit is None else admit(examples(ours, rng))
     results = ours.compute("numpy", feeds)
     size = len(next(iter(feeds.values())))
     targets = {
