@@ -23,6 +23,13 @@ WAIT: Final = 30
 PORT: Final = "127.0.0.1:0"
 """Where the processes of this machine tell how they are: any port that is free, for this machine alone."""
 
+QUIET: Final = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.tick.interval": "1s",
+}
+"""Options of Dask: looking 100 times a second at what processes do takes a part of them."""
+
 ATTEMPTS: Final = 3
 """How often processes are started before that is given up."""
 
@@ -73,7 +80,9 @@ def processes(workers: int | None, scheduler: str | None) -> Iterator[Processes]
     except ImportError:
         raise MissingPackageError("distributed", "computing in several processes", "scale") from None
     if scheduler is None:
-        with _started(LocalCluster, workers) as local, Client(local) as client:
+        import dask
+
+        with dask.config.set(QUIET), _started(LocalCluster, workers) as local, Client(local) as client:
             yield Processes(partial(_submit, client), workers or 1)
         return
     try:
