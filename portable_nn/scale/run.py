@@ -68,7 +68,7 @@ class Tally:
         computed = sum(row["examples"] for row in self.rows)
         what = f"{quantity(self.examples, 'example')} in {quantity(self.shards, 'shard')}"
         if not self.rows:
-            return [f"{what}, all of which were there", *self._failures()]
+            return [f"{what}, all of which were there" if self.found else what, *self._failures()]
         before = f", {self.found:,} of which were there" if self.found else ""
         rate = f"{computed:,} in {self.seconds:,.1f} s by {_processes(self.processes)}"
         lines = [f"{what}{before}: {rate}, {computed / max(self.seconds, 1e-9):,.0f} per second"]
