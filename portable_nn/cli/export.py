@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from portable_nn.cli.options import Model
+from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.proof import (
     ConversionProof,
@@ -42,6 +43,7 @@ EXAMPLES = (
     "export tagger.safetensors stream.onnx --stateful",
     "export mine.h5 mine.onnx --io theirs.npz --atol 1e-4",
     "export digits --html digits.html --runtime node_modules/",
+    "export mobilenet.onnx --html page.html --preprocess imagenet --runtime node_modules/",
 )
 
 
@@ -170,6 +172,7 @@ def command(
     *,
     sources: Sources,
     page: Page,
+    preparation: PreparationOptions,
     proof: ConversionProof,
 ) -> None:
     """Write a model as an ONNX file, or for another code base, and verify it.
@@ -180,7 +183,8 @@ def command(
 
     For another code base, OUT ends as its files do, or --numpy, --c or --source names a program to write
     instead. It runs before it is written, and its outputs are compared. With --html, the ONNX model goes into a page
-    that compares its own numbers with Python's whenever it is opened.
+    that compares its own numbers with Python's whenever it is opened, and prepares pictures as the model says, or as
+    --preprocess and the like do.
     """
     from portable_nn.converters.onnx import ExportReport
     from portable_nn.converters.registry import check_options
@@ -204,9 +208,9 @@ def command(
     if external_data is not None:
         given["external_data"] = bytes_in(external_data, "--external-data") or True
     if page.html is not None:
-        _write_page(printer, model, out, sources, page, given)
+        _write_page(printer, model, out, sources, page, preparation, given)
         return
-    if unused := [flag for flag, value in _given(page) if value]:
+    if unused := _given(page, preparation):
         raise UsageError(f"{unused[0]} is for a page: --html FILE.html says where it goes")
     converter, path, write = _target(out, sources, printer.force)
     check_options(write, converter.title, given, FLAGS)
@@ -220,13 +224,20 @@ def command(
     printer.result(text + _written(report), {"model": model, **data})
 
 
-def _given(page: Page) -> list[tuple[str, Any]]:
-    """What is said of a page, by the options that say it."""
-    return [("--runtime", page.runtime), ("--fetch-runtime", page.fetch_runtime), ("--sample", page.samples)]
+def _given(page: Page, preparation: PreparationOptions) -> list[str]:
+    """The options that say something of a page."""
+    said = {"--runtime": page.runtime, "--fetch-runtime": page.fetch_runtime, "--sample": page.samples}
+    return [flag for flag, value in said.items() if value] + preparation.flags()
 
 
 def _write_page(
-    printer: Printer, model: str, out: Path | None, sources: Sources, page: Page, given: dict[str, Any]
+    printer: Printer,
+    model: str,
+    out: Path | None,
+    sources: Sources,
+    page: Page,
+    preparation: PreparationOptions,
+    given: dict[str, Any],
 ) -> None:
     from portable_nn.pages.model import KINDS, to_html
     from portable_nn.pages.runtime import fetch_runtime
@@ -244,7 +255,7 @@ def _write_page(
         )
     if page.fetch_runtime:
         fetch_runtime()
-    report = to_html(model, page.html, runtime=page.runtime, samples=page.samples)
+    report = to_html(model, page.html, runtime=page.runtime, preprocess=preparation.given(), samples=page.samples)
     printer.notes(report.notes)
     shown = [("shows", KINDS[report.kind]), ("runs on", f"onnxruntime-web {report.runtime}")]
     written = [("written", f"{report.path} ({size(report.bytes)})")]

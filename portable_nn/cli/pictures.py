@@ -50,9 +50,14 @@ class PreparationOptions:
         Fit | None, typer.Option(help="How pictures are brought to the size: cut, stretched, with a border, …")
     ] = None
 
+    def flags(self) -> list[str]:
+        """The options that were given."""
+        names = {"bgr": "rgb" if self.bgr is False else "bgr", "nhwc": "nchw" if self.nhwc is False else "nhwc"}
+        return [f"--{names.get(name, name)}" for name, value in vars(self).items() if value is not None]
+
     def given(self) -> Preparation | None:
         """As ``predict`` takes it; None where no option was given."""
-        if all(value is None for value in vars(self).values()):
+        if not self.flags():
             return None
         from portable_nn.preprocessing.named import Preparation
 

@@ -89,6 +89,8 @@ def _answering(model: Runnable, preparation: Any, example: Mapping[str, Array]) 
         x = next(iter(example.values()))
         numbers = runner(x[0] if runner.context else x)
     except (PortableNNError, ValueError, KeyError):
+        if preparation is not None:  # What somebody asks for is done, or refused.
+            raise
         return None
     if runner.kind != UNKNOWN:
         return runner

@@ -95,7 +95,8 @@ def to_html(
         samples: pictures, or for a series a ``.npy`` file, to begin with; by default those of a shipped model.
 
     Raises:
-        UsageError: there is no runtime (the message says what to run), or a model that is no network.
+        UsageError: there is no runtime (the message says what to run), a model that is no network, or ``preprocess``
+            for one that takes no pictures.
         FileError, FormatError, UnsupportedError: the model cannot be read or exported, or the page not written.
         VerificationError: numpy and onnxruntime do not agree on the exported model.
     """
@@ -111,6 +112,8 @@ def to_html(
         feeds = varied(network.graph, rng, meant(network.graph, network.parameters, network.inputs))[0]
         feeds = {name: array for name, array in feeds.items() if name in {value.name for value in runnable.inputs}}
         shown = subject(runnable, described, as_preparation(preprocess), feeds)
+        if preprocess is not None and shown.kind != "picture":
+            raise UsageError(f"preprocess prepares pictures, and this model gives a page for {KINDS[shown.kind]}")
         layers, more = layers_of(content)
         data = {
             "title": _title(model, network),
