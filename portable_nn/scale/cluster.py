@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from typing import Any, Final, Protocol, TypeAlias
 
 from portable_nn.core.errors import FileError, MissingPackageError, PortableNNError, UsageError
@@ -82,8 +84,13 @@ def processes(workers: int | None, scheduler: str | None) -> Iterator[Processes]
     if scheduler is None:
         import dask
 
-        with dask.config.set(QUIET), _started(LocalCluster, workers) as local, Client(local) as client:
-            yield Processes(partial(_submit, client), workers or 1)
+        with dask.config.set(QUIET):
+            with _without_interrupts():
+                started = _started(LocalCluster, workers)
+            with started as local, Client(local) as client:
+                # Who waits for tasks when a run is interrupted has nobody left to report that to.
+                client.loop.asyncio_loop.set_exception_handler(lambda loop, context: None)
+                yield Processes(partial(_submit, client), workers or 1)
         return
     try:
         client = Client(scheduler, timeout=WAIT)
@@ -108,6 +115,23 @@ def _started(cluster: Any, workers: int | None) -> Any:
             if attempt == ATTEMPTS - 1:
                 raise FileError("the processes", f"cannot be started: {error}") from error
     raise AssertionError
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ctrl-C is for this process, which ends the others: they, and the thread that starts them anew, never see it.
+
+    What is blocked in a thread is blocked in all threads and processes that it starts. Here it comes after the block.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # As on Windows.
+        yield
+        return
+    resource_tracker.ensure_running()  # The first thread that starts it would be left with nothing blocked.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def check_processes(workers: int | None, scheduler: str | None) -> None:

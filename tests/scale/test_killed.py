@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 from ordeals import Ordeal, memory_of, serial, workers_of
 from PIL import Image
+
+from portable_nn.cli.conventions import INTERRUPTED
 
 pytest.importorskip("distributed", reason="several processes are those of Dask")
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")
@@ -100,6 +103,34 @@ def test_workers_end_with_a_client_that_is_killed(tmp_path: Path) -> None:
     while any(map(memory_of, seen)) and time.monotonic() < end:
         time.sleep(0.1)
     assert not any(map(memory_of, seen))
+
+
+@pytest.mark.long
+def test_interrupted_by_ctrl_c(tmp_path: Path) -> None:
+    """A terminal sends it to all processes of a command: they end, quietly, and the next run goes on."""
+    inputs = data(tmp_path / "data", 600, 1)
+    ordeal = Ordeal(inputs, tmp_path / "answers.csv", 10, "--shard-size", "32")
+    seen = set[int]()
+
+    def meanwhile(client: int, done: int) -> bool:
+        workers = workers_of(client)
+        seen.update(workers)
+        if done < 2 or len(workers) < 2:
+            return False
+        if len(seen) == 2:  # One that is started in place of another is no different.
+            os.kill(workers[0], signal.SIGKILL)
+            return False
+        for process in (*workers, client):
+            os.kill(process, signal.SIGINT)
+        return True
+
+    assert ordeal.run(meanwhile) == INTERRUPTED
+    assert [line for line in ordeal.log.splitlines() if "examples" not in line] == []
+    assert not ordeal.out.exists()
+    assert not any(map(memory_of, seen))
+    assert ordeal.run() == 0
+    assert "which were there" in ordeal.log
+    assert len(ordeal.out.read_text().splitlines()) >= 602
 
 
 @pytest.fixture
