@@ -28,19 +28,19 @@ def counting(what: str, *, shown: bool = True) -> Iterator[Show]:
 
 
 def _lines(what: str) -> Show:
-    begun: tuple[float, int] | None = None
-    last = time.monotonic()
+    last: tuple[float, int] | None = None
 
     def show(done: int, total: int | None) -> None:
-        nonlocal begun, last
+        nonlocal last
         now = time.monotonic()
-        begun = begun or (now, done)
-        if now - last < LINES:
+        last = last or (now, done)
+        if now - last[0] < LINES:
             return
-        last = now
-        rate = (done - begun[1]) / max(now - begun[0], 1e-9)
-        left = f" of {total:,} {what}, {(total - done) / rate:,.0f} s left" if total and rate else f" {what}"
-        print(f"{done:,}{left}", file=sys.stderr, flush=True)
+        rate = (done - last[1]) / max(now - last[0], 1e-9)
+        last = now, done
+        left = f", {(total - done) / rate:,.0f} s left" if total and rate else ""
+        of = f" of {total:,}" if total else ""
+        print(f"{done:,}{of} {what}, {_speed(rate)}{left}", file=sys.stderr, flush=True)
 
     return show
 
@@ -50,8 +50,19 @@ def _bar(what: str) -> Iterator[Show]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    speed = TextColumn("{task.fields[speed]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn())
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with Progress(*columns, console=console, transient=True) as display:
-        task = display.add_task(what, total=None)
-        yield lambda done, total: display.update(task, completed=done, total=total)
+        task = display.add_task(what, total=None, speed="")
+
+        def show(done: int, total: int | None) -> None:
+            rate = display.tasks[0].speed  # That of the last half minute.
+            display.update(task, completed=done, total=total, speed="" if rate is None else _speed(rate))
+
+        yield show
+
+
+def _speed(rate: float) -> str:
+    """``1,234 per second``, and of slow ones ``0.25 per second``."""
+    return f"{rate:,.0f} per second" if rate >= 10 else f"{rate:.2g} per second"
