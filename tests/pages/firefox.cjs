@@ -1,24 +1,27 @@
-// firefox.cjs FOLDER: the page digits.html in FOLDER in Firefox, through WebDriver BiDi, which it speaks itself.
-//
-// Prints what the page says of its own numbers, the answer to a digit that is drawn, and the answers to all pictures.
+// A page in Firefox, from the disk, through WebDriver BiDi, which Firefox speaks itself: `browse(async (open) => result)`
+// prints the result.
 const { spawn } = require("node:child_process");
-const { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } = require("node:fs");
+const { existsSync, mkdtempSync, rmSync, writeFileSync } = require("node:fs");
 const { tmpdir } = require("node:os");
 const path = require("node:path");
 const { pathToFileURL } = require("node:url");
 
-const [folder] = process.argv.slice(2);
 const PROGRAM = ["/usr/bin/firefox-esr", "/usr/bin/firefox"].find(existsSync);
 // No word to anybody when it starts.
 const QUIET = { "browser.aboutConfig.showWarning": false, "datareporting.policy.dataSubmissionEnabled": false,
   "app.update.enabled": false, "network.dns.disabled": true, "remote.log.level": "Warn" };
 
-async function main() {
+/** Open pages with `open(file)`; the result of `act` is printed as JSON. Ends with 1 where a page wrote to the console. */
+exports.browse = function (act) {
+  started(act).then((found) => console.log(JSON.stringify(found)), (error) => { console.error(error.stack); process.exitCode = 1; });
+};
+
+async function started(act) {
   const profile = mkdtempSync(path.join(tmpdir(), "firefox-"));
   writeFileSync(path.join(profile, "user.js"), Object.entries(QUIET).map(([name, value]) => `user_pref("${name}", ${JSON.stringify(value)});\n`).join(""));
   const browser = spawn(PROGRAM, ["--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"], { stdio: ["ignore", "ignore", "pipe"] });
   try {
-    return await visit(await listening(browser));
+    return await connected(await listening(browser), act);
   } finally {
     browser.kill();
     await new Promise((resolve) => (browser.exitCode === null ? browser.once("exit", resolve) : resolve()));
@@ -37,7 +40,7 @@ function listening(browser) {
   });
 }
 
-async function visit(address) {
+async function connected(address, act) {
   const socket = new WebSocket(address), waiting = new Map(), complaints = [];
   await new Promise((resolve, reject) => { socket.onopen = resolve; socket.onerror = reject; });
   socket.onmessage = ({ data }) => {
@@ -54,14 +57,24 @@ async function visit(address) {
   });
   await send("session.new", { capabilities: {} });
   await send("session.subscribe", { events: ["log.entryAdded"] });
+  const result = await act((file) => opened(send, file));
+  socket.close();
+  if (complaints.length) throw new Error(complaints.join("\n"));
+  return result;
+}
+
+/** A page: what is done in it, and by its pointer and keys. */
+async function opened(send, file) {
   const { context } = await send("browsingContext.create", { type: "tab" });
-  await send("browsingContext.navigate", { context, url: pathToFileURL(path.join(folder, "digits.html")).href, wait: "complete" });
+  await send("browsingContext.navigate", { context, url: pathToFileURL(file).href, wait: "complete" });
+  /** What an async function gives in the page, from arguments and to a result that JSON can say. */
   const evaluate = async (work, ...given) => {
     const expression = `(${work})(...${JSON.stringify(given)}).then(JSON.stringify)`;
     const found = await send("script.evaluate", { expression, target: { context }, awaitPromise: true });
     if (found.type === "exception") throw new Error(found.exceptionDetails.text);
-    return JSON.parse(found.result.value);
+    return JSON.parse(found.result.value ?? "null"); // Nothing, where it gives nothing.
   };
+  /** The text of an element, once it is as wanted. */
   const until = (selector, pattern) => evaluate(async (place, wanted) => {
     for (let tries = 0; tries < 300; tries++) {
       const text = document.querySelector(place)?.textContent ?? "";
@@ -70,27 +83,25 @@ async function visit(address) {
     }
     return `nothing: ${document.body.innerText}`;
   }, selector, pattern);
-  const checked = await until("[role=status]", "^(?!Loading)");
-  const box = await evaluate(async () => {
-    const { x, y, width, height } = document.querySelector("canvas.pad").getBoundingClientRect();
-    return { x, y, width, height };
-  });
-  const points = [[0.4, 0.25], [0.6, 0.25], [0.47, 0.75]].map(([x, y]) => ({ type: "pointerMove", duration: 100, x: Math.round(box.x + x * box.width), y: Math.round(box.y + y * box.height) }));
-  const [first, ...others] = points;
-  await send("input.performActions", { context, actions: [{ type: "pointer", id: "pen", actions: [first, { type: "pointerDown", button: 0 }, ...others, { type: "pointerUp", button: 0 }] }] });
-  const drawn = await until(".answer", ".");
-  const names = readdirSync(path.join(folder, "pictures")).sort();
-  const pictures = await evaluate(async (all) => {
-    const answers = [];
-    for (const picture of all) {
-      const bytes = Uint8Array.from(atob(picture), (character) => character.charCodeAt(0));
-      answers.push(await globalThis.portableNN.predict(new Blob([bytes])).catch((error) => error.message));
-    }
-    return answers;
-  }, names.map((name) => readFileSync(path.join(folder, "pictures", name)).toString("base64")));
-  socket.close();
-  if (complaints.length) throw new Error(complaints.join("\n"));
-  return { checked, drawn, names, pictures };
+  const perform = (actions) => send("input.performActions", { context, actions });
+  return {
+    evaluate,
+    until,
+    /** A line by the pointer, through points in shares of an element. */
+    async draw(selector, [first, ...others]) {
+      const box = await evaluate(async (place) => {
+        const element = document.querySelector(place);
+        element.scrollIntoView({ block: "center" });
+        const { x, y, width, height } = element.getBoundingClientRect();
+        return { x, y, width, height };
+      }, selector);
+      const move = ([x, y]) => ({ type: "pointerMove", duration: 100, x: Math.round(box.x + x * box.width), y: Math.round(box.y + y * box.height) });
+      await perform([{ type: "pointer", id: "mouse", actions: [move(first), { type: "pointerDown", button: 0 }, ...others.map(move), { type: "pointerUp", button: 0 }] }]);
+    },
+    /** Keys, one after another, on an element. */
+    async press(selector, ...keys) {
+      await evaluate(async (place) => { document.querySelector(place).focus(); }, selector);
+      await perform([{ type: "key", id: "keys", actions: keys.flatMap((value) => [{ type: "keyDown", value }, { type: "keyUp", value }]) }]);
+    },
+  };
 }
-
-main().then((found) => console.log(JSON.stringify(found)), (error) => { console.error(error.stack); process.exitCode = 1; });

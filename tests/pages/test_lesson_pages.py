@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from pages.browsers import browse
+from pages.browsers import browse, in_firefox
 
 from portable_nn import sizes
 from portable_nn.adversarial import simulate, spectral_radius
@@ -17,11 +18,16 @@ CONVT = sizes.convt(3, stride=2, padding=1, output_padding=1, axes=2)
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("lessons")
     (folder / "game.html").write_bytes(game_page())
     (folder / "size.html").write_bytes(size_page(CONVT, (4, 4)))
-    return browse("lesson_pages.cjs", folder / "game.html", folder / "size.html")
+    return [folder / "game.html", folder / "size.html"]
+
+
+@pytest.fixture(scope="module")
+def seen(pages: list[Path]) -> Any:
+    return browse("lesson_pages.cjs", *pages)
 
 
 def measured(state: dict[str, Any], method: str, **options: float) -> str:
@@ -119,6 +125,33 @@ def test_whatever_is_chosen_they_show_numbers_and_have_no_error(seen: Any) -> No
 @pytest.mark.long
 def test_everybody_can_use_them(seen: Any) -> None:
     assert seen["game"]["violations"] == seen["size"]["violations"] == seen["looks"] == []
+
+
+@pytest.mark.long
+def test_firefox_shows_what_python_computes(pages: list[Path]) -> None:
+    """The driver fails where a page writes to the console."""
+    found = in_firefox("firefox_lessons.cjs", *pages)
+    first, dragged, keys, extragradient = found["game"]
+    start, rate = ("Start x, as a number", "Start y, as a number"), "Learning rate η, as a number"
+    for state in found["game"]:
+        state |= {"start": [state["numbers"][name] for name in start], "rate": state["numbers"][rate]}
+    assert (first["start"], first["rate"]) == ([0.6, 0.7], 0.1)
+    assert dragged["start"] != first["start"]
+    assert keys["start"] == pytest.approx([dragged["start"][0] + 0.05, dragged["start"][1]], abs=0.011)
+    for state in (first, dragged, keys):
+        assert state["facts"]["measured"] == measured(state, "simultaneous")
+        assert state["facts"]["largest eigenvalue"] == f"{spectral_radius('simultaneous', 'bilinear', 0.1):.8f}"
+    assert extragradient["rate"] == 0.3
+    assert extragradient["facts"]["measured"] == measured(extragradient, "extragradient")
+    assert extragradient["facts"]["largest eigenvalue"] == f"{spectral_radius('extragradient', 'bilinear', 0.3):.8f}"
+    landing = sizes.coverage(CONVT, (4, 4))[0].counts
+    first, keys, larger = found["size"]
+    assert first["counts"] == [str(one * other) for one in landing for other in landing]
+    answers = [state["answer"].replace("\N{MULTIPLICATION SIGN}", "x") for state in found["size"]]
+    assert answers == ["4 x 4 → 8 x 8", "4 x 4 → 8 x 8", "4 x 4 → 9 x 9"]
+    assert keys["where"] == "Output cell (1, 1) reads input rows 0, 1 and columns 0, 1."
+    wide = sizes.convt(4, stride=2, padding=1, output_padding=1, axes=2)
+    assert (larger["groups"]["PyTorch"], larger["groups"]["ONNX"]) == (sizes.torch_text(wide), sizes.onnx_text(wide))
 
 
 @pytest.mark.parametrize(

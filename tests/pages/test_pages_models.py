@@ -81,7 +81,7 @@ def test_probabilities_of_pictures_are_those_of_python(found: Any, folder: Path)
 
 
 def test_firefox_reads_drawings_and_pictures_likewise(folder: Path) -> None:
-    shown = in_firefox("firefox.cjs", folder)
+    shown = in_firefox("firefox_models.cjs", folder)
     assert shown["checked"].startswith("Checked when this page was opened: the same")
     assert shown["drawn"] == "7"
     check_pictures(shown, folder)
