@@ -25,7 +25,7 @@ from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import varied
 from portable_nn.onnx.verify import Proof
 from portable_nn.pages.describing import PageKind, Subject, as_data, assumed, check_of, layers_of, subject
-from portable_nn.pages.runtime import find_runtime
+from portable_nn.pages.runtime import LICENCE, find_runtime
 from portable_nn.pages.template import fill
 
 __all__ = ["to_html"]
@@ -119,6 +119,7 @@ def to_html(
             "title": _title(model, network),
             "version": __version__,
             "runtime": files.version,
+            "licence": LICENCE,
             "facts": _facts(network, content),
             **as_data(shown, network.graph, _given(model, samples, shown)),
             "check": check_of(runnable.run, feeds),

@@ -48,6 +48,8 @@ export interface Subject {
   title: string;
   version: string;
   runtime: string;
+  /** That of the runtime, in paragraphs. */
+  licence: string;
   facts: [string, string][];
   kind: "picture" | "table" | "generator" | "series" | "numbers";
   inputs: Value[];
