@@ -19,7 +19,7 @@ export function pad(width: number, height: number, changed: (settled: boolean) =
   });
   const context = canvas.getContext("2d", { willReadFrequently: true }) as CanvasRenderingContext2D;
   const thickness = Math.min(width, height) / 14;
-  let at: [number, number] | undefined, keys: [number, number] = [width / 2, height / 3];
+  let at: [number, number] | undefined, drawing: number | undefined, keys: [number, number] = [width / 2, height / 3];
 
   const line = (from: [number, number], to: [number, number]) => {
     context.lineWidth = thickness;
@@ -40,14 +40,15 @@ export function pad(width: number, height: number, changed: (settled: boolean) =
   };
 
   canvas.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || at) return; // One pointer draws: a hand that rests on the sheet is none.
+    drawing = event.pointerId;
     canvas.setPointerCapture(event.pointerId);
     at = place(event);
     line(at, at);
     changed(false);
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (!at) return;
+    if (!at || event.pointerId !== drawing) return;
     for (const each of event.getCoalescedEvents?.() ?? [event]) {
       const next = place(each);
       line(at, next);
@@ -55,9 +56,10 @@ export function pad(width: number, height: number, changed: (settled: boolean) =
     }
     changed(false);
   });
-  for (const name of ["pointerup", "pointercancel"]) {
-    canvas.addEventListener(name, () => {
-      if (at) changed(true);
+  for (const name of ["pointerup", "pointercancel"] as const) {
+    canvas.addEventListener(name, ({ pointerId }) => {
+      if (!at || pointerId !== drawing) return;
+      changed(true);
       at = undefined;
     });
   }
