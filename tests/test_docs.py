@@ -47,7 +47,7 @@ SHOWN = [
 VARIES = re.compile(r"^time .*$|^drawn .*$|(?<=of its spread), at '.*$", re.MULTILINE)
 """What is not the same on each machine: how long it took, the bytes of a picture, and where rounding is largest."""
 
-NUMBER = re.compile(r"[-(]*\d[\d,.]*(e[-+]?\d+)?[),;]*")
+NUMBER = re.compile(r"[-+(]*\d[\d,.]*(e[-+]?\d+)?[),;]*")
 
 
 def alike(found: str, printed: str, *, trained: bool) -> bool:

@@ -164,7 +164,9 @@ print(portable_nn.__file__)
 FIRST = """
 import site, sys
 finders = sys.meta_path[:]
+paths = sys.path[:]
 site.addsitedir(SITE)
+sys.path[:] = [each for each in sys.path if each not in paths] + paths
 sys.meta_path[:] = [each for each in sys.meta_path if each not in finders] + finders
 sys.path.insert(0, SITE)
 """

@@ -17,12 +17,10 @@ from portable_nn.converters.torch.source_use import Inexpressible, Use, option
 from portable_nn.core.graph import Node, Parameter, Tensor
 from portable_nn.onnx.verify import run_numpy
 from portable_nn.operators.recurrent.uses import KINDS
+from portable_nn.operators.registry import find as find_operator
 
 ORDERS: Final[Mapping[int, tuple[int, ...]]] = {1: (0,), 3: (1, 0, 2), 4: (0, 2, 3, 1)}
 """Where PyTorch's gates are among those of ONNX, by their number: r, z, n of z, r, h; and i, f, g, o of i, o, f, c."""
-
-_MOVES: Final = frozenset({"Concat", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Unsqueeze"})
-"""Operators that move elements, and compute nothing."""
 
 X, W, R, B, LENGTHS, STATES = range(6)
 
@@ -35,6 +33,12 @@ class Stack(NamedTuple):
     place: str
     nodes: tuple[Node, ...]
     dropout: float
+
+
+def _moves(node: Node) -> bool:
+    """Whether a node moves elements, and computes nothing."""
+    operator = find_operator(node.operator, node.domain)
+    return operator is not None and operator.family == "layout" and bool(operator.passes)
 
 
 def is_recurrent(node: Node) -> bool:
@@ -114,7 +118,7 @@ def _moved(scene: Scene, name: str) -> tuple[tuple[Node, ...], list[Parameter]] 
         elif constant is not None and not any(isinstance(dim, str) for dim in constant):
             held = Tensor(scene.types[each].dtype, scene.sizes(each), constant)
             constants[each] = Node(f"constant {each}", "Constant", (), (each,), {"value": held})
-        elif node is None or node.domain or node.operator not in _MOVES:
+        elif node is None or not _moves(node):
             return None
         else:
             nodes[node.name] = node

@@ -179,15 +179,15 @@ def command(
     origin = None
     if form_of(printer) and not (boxes or save_io or stream or plot):  # Those need all that came before.
         origin = {} if scaling.wanted else origin_of(model, inputs or [], options)
+    check_resumable(resume, origin)
     run = None
     if scaling.wanted:
         if stream or save_io:
             raise UsageError("--stream and --save-io are for one process: leave --workers and --scheduler out")
         predictions, run, follows = scaling.predict(printer, model, inputs or [], options)
-        origin = origin and follows
+        origin = None if origin is None else follows
     else:
         predictions = predict(model, inputs or [], recorder=recorder, **options)
-    check_resumable(resume, origin)
     printer.notes(predictions.warnings)
     if run and scaling.shards and not printer.out:
         scaling.compute(printer, run, predictions.total)

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -19,9 +19,12 @@ from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.engines.batching import Run
 from portable_nn.format.meaning import Column
 from portable_nn.model_files.runners import UNKNOWN, Runnable, Runner
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, find
 from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.steps import Preprocessing, describe, pictorial
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
 
 PageKind: TypeAlias = Literal["picture", "table", "generator", "series", "numbers"]
 
@@ -212,6 +215,12 @@ def check_of(run: Run, feeds: Mapping[str, Array]) -> dict[str, Any] | None:
     }
 
 
+def _is_layout(node: NodeProto) -> bool:
+    """Whether a node moves elements or makes constants: nothing that one wants to see of a network."""
+    operator = find(node.op_type, node.domain)
+    return operator is not None and operator.family == "layout"
+
+
 def layers_of(model: bytes, most: int = 64) -> tuple[list[dict[str, str]], bytes]:
     """The values on the way through an ONNX model, and bytes that make them outputs when they follow the model's.
 
@@ -221,8 +230,7 @@ def layers_of(model: bytes, most: int = 64) -> tuple[list[dict[str, str]], bytes
 
     read = onnx.load_from_string(model)
     ends = {value.name for value in read.graph.output}
-    quiet = {"Constant", "Shape", "Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"}
-    nodes = [node for node in read.graph.node if node.op_type not in quiet and node.output[0] not in ends][:most]
+    nodes = [node for node in read.graph.node if node.output[0] not in ends and not _is_layout(node)][:most]
     rows = [{"value": node.output[0], "operator": node.op_type} for node in nodes]
     more = onnx.ModelProto(graph=onnx.GraphProto(output=[onnx.ValueInfoProto(name=row["value"]) for row in rows]))
     return rows, more.SerializeToString() if rows else b""

@@ -286,7 +286,9 @@ def _rebuilt(value: Made) -> _Tensor | None:
     dtype = storage.dtype if storage else ""
     if value.maker == _REBUILD_TYPED and len(value.arguments) > 6 and isinstance(value.arguments[6], Named):
         dtype = value.arguments[6].name
-    numbers = (offset, *shape, *strides) if isinstance(shape, tuple) and isinstance(strides, tuple) else (None,)
+    if not (isinstance(shape, tuple) and isinstance(strides, tuple)):
+        return None
+    numbers = (offset, *shape, *strides)
     if storage is None or len(shape) != len(strides) or any(type(each) is not int or each < 0 for each in numbers):
         return None
     return _Tensor(storage, dtype, offset, shape, strides)

@@ -22,7 +22,7 @@ from portable_nn.cli import main
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no signals, and no limits of files")
 
-ROWS = 6000
+ROWS = 30000
 X = np.random.default_rng(5).normal(size=(ROWS, 12)).astype(np.float32)
 X[[7, 2345]] = np.nan
 """Two echoes are no numbers: they have errors in their rows."""
@@ -167,7 +167,7 @@ def test_classes_in_parquet(folder):
 @pytest.mark.long
 @pytest.mark.usefixtures("every")
 def test_ctrl_c_keeps_what_there_is(folder):
-    assert killed("c.csv", *run_of(), sign=signal.SIGINT, after=0.05) == 130
+    assert killed("c.csv", *run_of(), sign=signal.SIGINT, after=0.02) == 130
     assert rows_in(Path("c.csv")) > 0
     assert not (folder / "c.csv").exists()
     code, err = done(*run_of()[:-1], "--out", "c.csv", "--resume")
