@@ -184,6 +184,8 @@ def shared(graph: GraphProto, trained: Collection[str]) -> Iterator[str]:
     """A note on the ``trained`` arrays that several nodes read: tied on purpose, or merged because they were equal."""
     readers: dict[str, dict[str, None]] = {}
     for node in graph.node:
+        if node.op_type in ("Shape", "Size"):  # They read none of its numbers.
+            continue
         for name in node.input:
             if name in trained:
                 readers.setdefault(name, {})[label(node)] = None

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 from portable_nn.cli import main
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
 from portable_nn.core.errors import FormatError, UnsupportedError
+from portable_nn.onnx.roles import shared
 
 
 def exported(path: Path, *, optimize: bool, tied: bool = False) -> Path:
@@ -61,6 +62,14 @@ def test_merged_weights_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_weights_kept_apart_have_no_note_and_tied_ones_the_same(tmp_path: Path) -> None:
     assert notes_on_shared(exported(tmp_path / "apart.onnx", optimize=False)) == []
     assert len(notes_on_shared(exported(tmp_path / "tied.onnx", optimize=False, tied=True))) == 1
+
+
+def test_a_weight_whose_shape_alone_another_node_reads_is_not_shared() -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], "dense"), helper.make_node("Shape", ["w"], ["n"], "shape")]
+    graph = helper.make_graph(nodes, "g", [], [])
+    assert [*shared(graph, {"w"})] == []
+    graph.node.append(helper.make_node("MatMul", ["y", "w"], ["z"], "again"))
+    assert ["'w' of 'dense' and 'again'" in note for note in shared(graph, {"w"})] == [True]
 
 
 @pytest.mark.long
