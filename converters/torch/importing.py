@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from portable_nn.converters.conversion import Imported
+from portable_nn.converters.torch.admission import check_convertible
 from portable_nn.converters.torch.prepared import Wide, without_bfloat16, without_norms
-from portable_nn.converters.torch.program import Dynamic, Program, called, doubled, export
+from portable_nn.converters.torch.program import Dynamic, Program, branches, called, doubled, export
 from portable_nn.converters.torch.proof import Theirs, compare_training, compare_with_module
 from portable_nn.converters.torch.translation import Translation, translated
 from portable_nn.core.errors import PortableNNError, UsageError, VerificationError
@@ -88,6 +89,7 @@ def read_torch(
         )
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"expected a torch.nn.Module, not a {type(module).__module__}.{type(module).__qualname__}")
+    check_convertible(module, example)
     tolerance = Tolerance(atol, rtol)
     module, example, widened = without_bfloat16(module, example, bfloat16)
     module, computed = without_norms(module)
@@ -116,7 +118,15 @@ def read_torch(
 def _proof(module: Any, program: Program, made: Translation, verify: bool, tolerance: Tolerance, seed: int) -> Proof:
     if not verify:
         return Proof(made.network.graph.outputs)
-    return compare_with_module(theirs_of(module, program), made.network, tolerance, seed)
+    try:
+        return compare_with_module(theirs_of(module, program), made.network, tolerance, seed)
+    except VerificationError as error:
+        if not (found := branches(program.exported)):
+            raise
+        raise VerificationError(
+            f"{error}\nthe module branches on sizes, and the network is the branch where {' and '.join(found[:3])}: "
+            "compute the same at every size, or keep the size of the example with dynamic={name: {axis: None}}"
+        ) from error
 
 
 def theirs_of(module: Any, program: Program) -> Theirs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import logging
+import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,10 @@ Dynamic: TypeAlias = Mapping[str, Mapping[int, str | None] | Sequence[str | None
 """Names of open sizes by input and axis; ``None`` for one that stays as it is in the example."""
 
 BATCH: Final = "batch"
+
+
+_SIZE: Final = re.compile(r"L\[.*\]\.size\(\)\[\d+\] (==|!=|<=?|>=?) \d+")
+"""How PyTorch writes that a size is compared with a number."""
 
 
 class Given(NamedTuple):
@@ -304,12 +309,22 @@ def _dims(exported: Any, given: Sequence[Given | None], wide: Sequence[Any]) -> 
             continue
         shape = placeholders[name].meta["val"].shape
         for axis, wanted in each.open.items():
-            size = shape[axis]
+            size = fixed(shape[axis])
             if isinstance(size, int):
-                notes.append(f"axis {axis} of '{each.name}' is always {size}: the module fixes it")
+                notes.append(f"axis {axis} of '{each.name}' is always {size}: the module fixes it, or branches on it")
             elif size.node.expr.is_Symbol:
                 dims.setdefault(str(size.node.expr), wanted)
     return dims, notes
+
+
+def fixed(size: Any) -> Any:
+    """A size as a number where it is always the same: PyTorch keeps some of those as symbols."""
+    return size if isinstance(size, int) or not size.node.expr.is_number else int(size)
+
+
+def branches(exported: Any) -> list[str]:
+    """What must hold of the sizes of inputs, as PyTorch writes it, so that the module computes what was exported."""
+    return [code for code in getattr(exported, "_guards_code", None) or () if _SIZE.fullmatch(code)]
 
 
 def _output_names(exported: Any) -> list[str]:

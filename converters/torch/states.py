@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +29,9 @@ SUFFIXES: Final = (".pt", ".pth", ".bin", ".safetensors")
 
 INDEX: Final = ".index.json"
 """How the name of an index of several files ends, as Hugging Face's libraries write them."""
+
+_SHARD: Final = re.compile(r"(?P<stem>.+)-\d+-of-(?P<count>\d+)(?P<ending>\.\w+)")
+"""How the name of one of several files is written."""
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -153,10 +157,23 @@ def _read(state: object) -> tuple[dict[str, Array], str, tuple[str, ...]]:
         found = f"{type(state).__module__}.{type(state).__qualname__}"
         hint = ": its state_dict() is one" if hasattr(state, "state_dict") else ""
         raise UsageError(f"expected a state dict, or the path of its file, not a {found}{hint}")
+    _check_whole(Path(state))
     if str(state).endswith(INDEX):
         return _shards(Path(state)), str(state), ()
     with open_tensors(state) as tensors:
         return {name: tensors[name] for name in tensors.entries}, str(state), tuple(tensors.notes)
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a folder, and one of several files that are a state together; what to give instead is looked for."""
+    if path.is_dir():
+        found = sorted(each for each in path.iterdir() if each.name.endswith((*SUFFIXES, INDEX)))
+        indexes = [each for each in found if each.name.endswith(INDEX)]
+        hint = ", ".join(map(str, (indexes or found)[:3])) or f"none in it ends in {either(SUFFIXES)}"
+        raise UsageError(f"{path} is a folder: expected the file of the weights, or the index of several: {hint}")
+    if (shard := _SHARD.fullmatch(path.name)) and int(shard["count"]) > 1:
+        index = path.with_name(f"{shard['stem']}{shard['ending']}{INDEX}")
+        raise UsageError(f"{path} is one of {int(shard['count'])} files: give their index, {index}")
 
 
 def _flat(state: Mapping[str, Any], front: str = "") -> Iterator[tuple[str, Array]]:

@@ -24,7 +24,7 @@ from portable_nn.converters.torch.nodes import (
     writers_of,
     writes,
 )
-from portable_nn.converters.torch.program import Program
+from portable_nn.converters.torch.program import Program, fixed
 from portable_nn.core.errors import GraphError, UsageError, listed
 from portable_nn.core.graph import Dim
 from portable_nn.network import Network
@@ -146,7 +146,7 @@ class _Translator:
                 continue
             targets[node.target] = None
             places.setdefault(target_of(node), []).append(self._place(node))
-        faults = [f"{target} in {', '.join(dict.fromkeys(at))}{_by_data(target)}" for target, at in places.items()]
+        faults = [f"{target} in {', '.join(dict.fromkeys(at))}{_advice(target)}" for target, at in places.items()]
         partial = [node for node in self.nodes if node in needed and writes(node) and is_shared(node.args[0])]
         faults += [f"{target_of(node)} in {self._place(node)} writes into a part of a tensor" for node in partial]
         if faults:
@@ -222,6 +222,7 @@ class _Translator:
 
     def _dim(self, size: Any, name: str, axis: int) -> Dim:
         """The name of a symbol; a size that PyTorch computes of others is open as well."""
+        size = fixed(size)
         if isinstance(size, int):
             return size
         found = self.program.dims.get(str(size.node.expr))
@@ -338,15 +339,30 @@ _FAILED: Final = object()
 """The value of a node that could not be made: those that need it are passed over."""
 
 
-_COUNTING: Final = ("nonzero", "masked_select", "_unique", "unique_", "bincount", "argwhere", "repeat_interleave")
-"""Operators of which the size of what comes out depends on the numbers that go in."""
+_COUNTING: Final = "how much comes out depends on the data; a mask, as torch.where(mask, x, 0), keeps the size"
+_COMPLEX: Final = (
+    "there are no complex numbers here: real and imaginary part may be two tensors, and a Fourier transform of a fixed "
+    "length is two products with matrices of cosines and sines"
+)
+
+_ADVICE: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("nonzero", "masked_select", "_unique", "unique_", "bincount", "argwhere", "repeat_interleave"), _COUNTING
+    ),
+    **dict.fromkeys(("fft_", "_fft_", "stft", "istft", "view_as_", "complex", "polar"), _COMPLEX),
+    **dict.fromkeys(
+        ("embedding_bag", "_embedding_bag"),
+        "bags have any length; where all have the same, nn.Embedding(…)(ids).sum(1), or .mean(1), is the same",
+    ),
+    "quantize": "expected layers of floats: convert the module as it was before it was quantized",
+}
+"""Why operators, by how their names begin, have no counterpart, and what to write in their place."""
 
 
-def _by_data(target: str) -> str:
-    """Why such an operator has no counterpart."""
-    if not target.removeprefix("aten.").startswith(_COUNTING):
-        return ""
-    return ": how much comes out depends on the data; a mask, as torch.where(mask, x, 0), keeps the size"
+def _advice(target: str) -> str:
+    """What to do in place of an operator, where that is known."""
+    name = target.removeprefix("aten.")
+    return next((f": {said}" for begin, said in _ADVICE.items() if name.startswith(begin)), "")
 
 
 def _flat(values: Iterable[Any]) -> list[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from portable_nn.converters.torch import from_torch, load_state, read_torch, to_torch
-from portable_nn.core.errors import FormatError, ShapeError, UsageError
+from portable_nn.core.errors import FormatError, ShapeError, UsageError, VerificationError
 
 torch: Any = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
@@ -144,6 +144,64 @@ def test_sizes_that_depend_on_the_data_are_refused(function: Any, said: str) -> 
         from_torch(Of(function), (X,))
 
 
+def scripted() -> Any:
+    return torch.jit.script(nn.Linear(4, 3))
+
+
+def traced() -> Any:
+    return nn.Sequential(torch.jit.trace(nn.Linear(4, 3), X))
+
+
+def quantized() -> Any:
+    return torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(4, 3)), {nn.Linear})
+
+
+def half_complex() -> Any:
+    return Of(lambda self, x: (self.w * x).real, w=nn.Parameter(torch.ones(4, dtype=torch.complex64)))
+
+
+@pytest.mark.parametrize(
+    ("module", "example", "said"),
+    [
+        (scripted, X, "the module is a RecursiveScriptModule, which is compiled already: expected the torch.nn.Module"),
+        (traced, X, "'0' is a TopLevelTracedModule, which is compiled already.* load this one's state_dict"),
+        (quantized, X, "'0' is quantized .*: expected layers of floats; convert the module as it was before"),
+        (lambda: nn.Linear(4, 3, device="meta"), X, "'weight' is on the meta device, and has no numbers.*to_empty"),
+        (lambda: nn.Linear(4, 3), X.to("meta"), "a tensor of the example is on the meta device.*zeros_like"),
+        (half_complex, X, "'w' holds complex numbers .torch.complex64.*torch.view_as_real"),
+        (lambda: nn.Identity(), X.to(torch.complex64), "a tensor of the example holds complex numbers"),
+        (lambda: Of(lambda self, x: torch.fft.rfft(x).abs()), (X,), "_fft_r2c.*no complex numbers here.*cosines"),
+        (lambda: nn.EmbeddingBag(5, 3), torch.tensor([[1, 2]]), r"embedding_bag.*nn.Embedding\(…\)\(ids\).sum\(1\)"),
+    ],
+)
+def test_what_is_no_network_is_refused_with_what_to_do(module: Any, example: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        from_torch(module(), example)
+
+
+def test_bilinear_layers_compute_and_train_alike() -> None:
+    found = read_torch(nn.Bilinear(4, 4, 3), (X, X.flip(0)), prove_training=True)
+    assert set(found.network.parameters) == {"weight", "bias"}
+    assert any("5 steps" in note for note in found.notes)
+
+
+def test_an_example_without_a_batch_keeps_its_channels() -> None:
+    found = read_torch(nn.Conv2d(3, 4, 3), torch.randn(3, 5, 5))
+    assert found.network.graph.inputs[0].shape == (3, 5, 5)
+    assert any("is always 3: the module fixes it" in note for note in found.notes)
+
+
+def test_a_branch_on_the_batch_size_is_said() -> None:
+    module = Of(lambda self, x: x * 2 if x.shape[0] > 2 else x + 0)
+    found = read_torch(module, (X,))
+    assert found.network.graph.inputs[0].shape == (2, 4)
+    assert any("is always 2: the module fixes it, or branches on it" in note for note in found.notes)
+    with pytest.raises(VerificationError, match=r"the branch where .*size\(\)\[0\] > 2: .*dynamic="):
+        from_torch(module, (torch.ones(3, 4),))
+    fixed = read_torch(module, (torch.ones(3, 4),), dynamic={"given.0": {0: None}}).network
+    assert fixed.graph.inputs[0].shape == (3, 4)
+
+
 def test_nothing_to_train_on_is_said() -> None:
     with pytest.raises(UsageError, match="no output of floats has the batch first, and any numbers"):
         from_torch(nn.Linear(4, 0), X, prove_training=True)
@@ -203,6 +261,10 @@ def test_shards_are_read_by_their_index(ending: str, tmp_path: Path) -> None:
     index.write_text(json.dumps({"weight_map": {"0.weight": "../other.bin"}}))
     with pytest.raises(FormatError, match="no file beside it"):
         load_state(network, index)
+    with pytest.raises(UsageError, match=rf"is one of 2 files: give their index, .*model.{ending}.index.json"):
+        load_state(network, tmp_path / f"model-00001-of-00002.{ending}")
+    with pytest.raises(UsageError, match=rf"is a folder: expected the file of the weights.*model.{ending}.index.json"):
+        load_state(network, tmp_path)
     index.write_text(json.dumps({"weight_map": {**places, "other": places["0.weight"]}}))
     with pytest.raises(FormatError, match="says that 'other' is in"):
         load_state(network, index)

@@ -82,6 +82,8 @@ CASES: dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]] = {
     "grids": (lambda x: x + torch.meshgrid(torch.arange(4), torch.arange(6), indexing="ij")[0][:2, None, :, None].sum(), X),
     "one hot": (lambda x: F.one_hot(x.argmax(1), 6) * x, X),
     "windows": (lambda x: x.unfold(1, 3, 2).sum(-1), X),
+    "no NaN": (lambda x: torch.nan_to_num(torch.where(x > 0.5, torch.inf, x), 1.0, 2.0) + torch.nan_to_num(x), X),
+    "bilinear": (lambda x: F.bilinear(x, x + 1, torch.linspace(-1, 1, 216).double().reshape(6, 6, 6)), X),
     "in place": (lambda x: F.relu((x * 2).add_(1).mul_(x), inplace=True), X),
 }  # fmt: skip
 

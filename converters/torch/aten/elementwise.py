@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
+import numpy as np
+
 from portable_nn.converters.torch.aten.rows import ROWS, Refused, Use, row
 from portable_nn.operators import FLOATS, Symbol, cast, constant, emit, emit_all, integers
 
@@ -322,8 +324,12 @@ def _tanhshrink(use: Use, x: Symbol) -> Symbol:
 def _nan_to_num(
     use: Use, x: Symbol, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
 ) -> Symbol:
-    if posinf is None or neginf is None:
-        raise Refused("nan_to_num without values for both infinities")
+    """Infinities without a value become the largest and the least number of the type."""
+    if x.dtype not in FLOATS:
+        return x
+    limits = np.finfo(x.dtype)
+    posinf = float(limits.max) if posinf is None else posinf
+    neginf = float(limits.min) if neginf is None else neginf
     x = emit("Where", emit("IsNaN", x), constant(nan or 0, x.dtype), x)
     x = emit("Where", emit("IsInf", x, detect_negative=0), constant(posinf, x.dtype), x)
     return emit("Where", emit("IsInf", x, detect_positive=0), constant(neginf, x.dtype), x)

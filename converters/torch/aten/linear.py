@@ -41,6 +41,12 @@ def _einsum(use: Use, equation: str, operands: Sequence[Symbol], path: Any = Non
     return emit("Einsum", *operands, equation=equation)
 
 
+@row("bilinear")
+def _bilinear(use: Use, a: Symbol, b: Symbol, weight: Symbol, bias: Symbol | None = None) -> Symbol:
+    made = emit("Einsum", a, weight, b, equation="...i,oij,...j->...o")
+    return made if bias is None else made + bias
+
+
 @row("outer")
 def _outer(use: Use, a: Symbol, b: Symbol) -> Symbol:
     return unsqueezed(a, 1) * b
