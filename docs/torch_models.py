@@ -7,6 +7,7 @@ for those of transformers, which are small.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import subprocess
@@ -16,7 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ from torch.utils import _pytree  # noqa: TID253
 
 from portable_nn.converters.onnx import read_onnx
 from portable_nn.converters.torch import read_torch, to_torch
-from portable_nn.converters.torch.proof import Apart, Theirs, computed_by, train_both
+from portable_nn.converters.torch.examples import without_dropout
+from portable_nn.converters.torch.proof import Apart, Theirs, computed_by, drawn, train_both
+from portable_nn.converters.torch.training import trained
 from portable_nn.core.errors import PortableNNError
 from portable_nn.network import Network
 
@@ -85,14 +88,12 @@ class Model:
         inputs: makes its inputs, of a batch and a length, or a height and width.
         axes: the names of the open sizes of each input.
         sizes: batches and lengths at which outputs are compared.
-        in_float64: whether the steps are compared in float64 too.
     """
 
     make: Callable[[], Any]
     inputs: Callable[[int, int], dict[str, Any]]
     axes: Mapping[int, str]
     sizes: tuple[tuple[int, int], ...]
-    in_float64: bool = field(default=True)
 
 
 def words(batch: int, length: int) -> dict[str, Any]:
@@ -173,8 +174,8 @@ MODELS: dict[str, Model] = {
     "mobilenet_v3_small": Model(partial(torchvision, "mobilenet_v3_small"), RGB, PICTURE, OPEN),
     "efficientnet_b0": Model(partial(timm, "efficientnet_b0"), RGB, PICTURE, OPEN),
     "convnextv2_atto": Model(partial(timm, "convnextv2_atto"), RGB, PICTURE, OPEN),
-    "swin_t": Model(partial(torchvision, "swin_t"), RGB, BATCH, ((1, 64), (2, 64), (5, 64)), in_float64=False),
-    "vit_b_16": Model(partial(torchvision, "vit_b_16"), RGB, BATCH, ((1, 224), (2, 224), (3, 224)), in_float64=False),
+    "swin_t": Model(partial(torchvision, "swin_t"), RGB, BATCH, ((1, 64), (2, 64), (5, 64))),
+    "vit_b_16": Model(partial(torchvision, "vit_b_16"), RGB, BATCH, ((1, 224), (2, 224), (3, 224))),
 }
 WAYS = ("from_torch", "dynamo", "torchscript")
 
@@ -276,11 +277,34 @@ def in_float64(way: str, model: Model) -> dict[str, Any]:
     return summary(train_both(*imported(way, model, built(model).double(), double), 0, seeing))
 
 
+def rounding(way: str, model: Model) -> dict[str, Any]:
+    """How far PyTorch in float32, with oneDNN and without, is from PyTorch in float64 after the same steps."""
+    module = built(model)
+    network, theirs = imported(way, model, module, model.inputs(*model.sizes[1]))
+    feeds, targets = drawn(without_dropout(network), 0, seeing)
+    with torch.backends.mkldnn.flags(enabled=False):
+        plain, _ = trained(theirs.module, theirs.call, feeds, targets)
+    single, _ = trained(theirs.module, theirs.call, feeds, targets)
+    double, _ = trained(copy.deepcopy(theirs.module).double(), theirs.call, in_double(feeds), in_double(targets))
+    floats = [name for name, array in double.items() if array.dtype == np.float64]
+    far = [max(apart({name: each[name]}, {name: double[name]}) for name in floats) for each in (single, plain)]
+    return dict(zip(("apart", "plain"), far, strict=True))
+
+
+def in_double(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrays with their floats in float64."""
+    return {name: each.astype(np.float64) if each.dtype.kind == "f" else each for name, each in arrays.items()}
+
+
 def seeing(feeds: dict[str, Any]) -> dict[str, Any]:
     """Examples in which every query sees a key: what the exporters write of others has another gradient, or NaN."""
     if "attention_mask" in feeds:
         feeds["attention_mask"][:, 0] = 1
     return feeds
+
+
+CELLS = {"row": measured, "float64": in_float64, "rounding": rounding}
+"""What a process of its own measures, by its first word."""
 
 
 def summary(steps: Apart) -> dict[str, Any]:
@@ -327,13 +351,24 @@ def measure(names: list[str]) -> dict[str, Any]:
     for name in names:
         for way in WAYS:
             begin, cell = time.monotonic(), alone("row", name, way)
-            if "refused" not in cell and (MODELS[name].in_float64 or cell["steps"]["far"]):
+            if "refused" not in cell:
                 cell["steps64"] = alone("float64", name, way)
+                if cell["steps"]["far"]:
+                    cell["rounding"] = alone("rounding", name, way)
             about = {"seconds": round(time.monotonic() - begin), "date": time.strftime("%Y-%m-%d")}
             kept[f"{name}|{way}"] = {**cell, **about, "torch": torch.__version__}
             MEASURED.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             print(f"{name}, {way}: {cell}", file=sys.stderr, flush=True)
     return kept
+
+
+WHY = {
+    "ValueError: Unsupported type for attn_mask: 7": (
+        "in float64: the exporter refuses it, `Unsupported type for attn_mask: 7`; it writes masks of "
+        "`scaled_dot_product_attention` of booleans and of at most 32 bits, and 7 is its number of float64"
+    )
+}
+"""What a word of an exporter means."""
 
 
 def table(kept: Mapping[str, Any]) -> str:
@@ -354,13 +389,20 @@ def table(kept: Mapping[str, Any]) -> str:
             notes.setdefault(cell["refused"].replace("|", "/"), []).append(key.replace("|", ", "))
             continue
         double = cell.get("steps64", {})
-        exact = number(double["apart"], 1e-8) if "apart" in double else "**refused**" if double else ""
+        exact = number(double["apart"], 1e-8) if "apart" in double else "**refused**" if double else "not measured"
         steps = number(cell["steps"]["apart"], 1e-5)
         same = "same" if not cell["missing"] and not cell["more"] else differing(cell)
         numbers = f"{number(cell['outputs'], 1e-5)} | {number(cell['back'], 1e-5)}"
         lines.append(
             f"| {title} | {', '.join(cell['open'])} | {numbers} | {cell['keys']} keys, {same} | {steps} | {exact} |"
         )
+        if "refused" in double:
+            note = f"in float64: {double['refused'].replace('|', '/')}"
+            notes.setdefault(WHY.get(double["refused"], note), []).append(key.replace("|", ", "))
+        if "apart" in cell.get("rounding", {}):
+            far = " and without by ".join(f"{cell['rounding'][each]:.0e}" for each in ("apart", "plain"))
+            note = f"five steps of PyTorch in float32 differ from those of PyTorch in float64 with oneDNN by {far}"
+            notes.setdefault(note, []).append(key.replace("|", ", "))
         for what, word in (("missing", "not there"), ("more", "more")):
             if cell[what]:
                 shown = ", ".join(f"`{name}`" for name in cell[what][:3])
@@ -389,8 +431,9 @@ files of both ONNX exporters of PyTorch, and go back by `to_torch`. `outputs` co
 is open: the largest difference, relative to the largest magnitude of an output, or to 1. `state dict` compares names
 and shapes. `five steps` trains network and module from the same weights on the same batch, without dropout, and
 compares all parameters and running statistics; `in float64`, both sides in double precision. 1e-5 is allowed, and 1e-8
-in double precision; what is larger is bold. In single precision the steps of deep networks round differently, which
-double precision shows to be the reason.
+in double precision; what is larger is bold. In single precision the steps of deep networks round differently:
+double precision shows that this is the reason. PyTorch's own steps in single precision differ from its own in double
+precision, too, by how much depends on how its convolutions add up: it stands below the table.
 
 The exporters are called so that they leave the weights as they are: `optimize=False` with `dynamo=True`; without it,
 `do_constant_folding=False` and `training=torch.onnx.TrainingMode.PRESERVE`. By default they fold batch norms into
@@ -414,8 +457,8 @@ positions that the exporters write as tensors of their own are buffers more.
 if __name__ == "__main__":
     if sys.argv[1:] == ["table"]:
         print(table(json.loads(MEASURED.read_bytes())))
-    elif sys.argv[1:2] in (["row"], ["float64"]):
-        printed({"row": measured, "float64": in_float64}[sys.argv[1]], *sys.argv[2:4])
+    elif sys.argv[1:2] in ([name] for name in CELLS):
+        printed(CELLS[sys.argv[1]], *sys.argv[2:4])
     else:
         measure(sys.argv[1:] or [*MODELS])
         refresh()

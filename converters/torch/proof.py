@@ -106,14 +106,13 @@ def compare_training(
     )
 
 
-def train_both(
-    network: Network, theirs: Theirs, seed: int, admit: Callable[[dict[str, Array]], dict[str, Array]] | None = None
-) -> Apart:
-    """How far each parameter is apart after the steps, on drawn examples, or on what ``admit`` makes of them."""
-    ours = without_dropout(network)
+def drawn(
+    network: Network, seed: int, admit: Callable[[dict[str, Array]], dict[str, Array]] | None = None
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The examples that both sides are trained on, by input, and the numbers that outputs shall be, by output."""
     rng = np.random.default_rng(seed)
-    feeds = examples(ours, rng) if admit is None else admit(examples(ours, rng))
-    results = ours.compute("numpy", feeds)
+    feeds = examples(network, rng) if admit is None else admit(examples(network, rng))
+    results = network.compute("numpy", feeds)
     size = len(next(iter(feeds.values())))
     targets = {
         name: np.asarray(rng.standard_normal(result.shape), result.dtype)
@@ -122,6 +121,16 @@ def train_both(
     }
     if not targets:
         raise UsageError("training cannot be compared: no output of floats has the batch first, and any numbers")
+    return feeds, targets
+
+
+def train_both(
+    network: Network, theirs: Theirs, seed: int, admit: Callable[[dict[str, Array]], dict[str, Array]] | None = None
+) -> Apart:
+    """How far each parameter is apart after the steps, on drawn examples, or on what ``admit`` makes of them."""
+    ours = without_dropout(network)
+    feeds, targets = drawn(ours, seed, admit)
+    size = len(next(iter(feeds.values())))
     module = theirs.to_train() if theirs.to_train else theirs.module
     try:
         state, rate = trained(module, theirs.call, feeds, targets)
