@@ -14,11 +14,13 @@ from portable_nn.core.text import quantity
 
 if TYPE_CHECKING:
     from portable_nn.cli.printing import Printer
+    from portable_nn.cli.scaling import ScaleOptions
     from portable_nn.core.graph import Shape
     from portable_nn.model_files.outputs import Finding
+    from portable_nn.model_files.streamed import Streamed
     from portable_nn.operators.registry import Array
 
-SUFFIXES: Final = (".npz", ".npy", ".h5", ".hdf5")
+SUFFIXES: Final = (".npz", ".npy", ".h5", ".hdf5", ".zarr")
 """The suffixes of ``--out`` for arrays."""
 
 
@@ -62,6 +64,7 @@ def run_arrays(
     inputs: list[str],
     given: ArrayOptions,
     labels: Path | None,
+    scaling: ScaleOptions,
     *,
     resume: bool,
     batch_size: int,
@@ -69,6 +72,8 @@ def run_arrays(
 ) -> None:
     """Run a model, and write its outputs, or draw what it finds. ``options`` are those of ``pnn.run``."""
     is_file = printer.out is not None and printer.out.suffix.lower() in SUFFIXES
+    if scaling.wanted and (given.draw or given.input):
+        raise UsageError("--workers and --scheduler give predictions, or arrays: leave out --input and --draw")
     if given.draw:
         if given.input or is_file:
             raise UsageError("--draw is for pictures alone, without --input, and without arrays in --out")
@@ -80,7 +85,8 @@ def run_arrays(
 
     if inputs and given.input:
         raise UsageError("give files either as INPUT, for the only input of a model, or as --input NAME=FILE")
-    if is_file and not given.input and _stream(printer, model, inputs, resume, batch_size, given.output, options):
+    how = {"output": given.output, "batch_size": batch_size, **options}
+    if is_file and not given.input and _stream(printer, model, inputs, resume, scaling, how):
         return
     check_resumable(resume, None)
     notes = list[str]()
@@ -101,8 +107,7 @@ def _stream(
     model: str,
     inputs: list[str],
     resume: bool,
-    batch_size: int,
-    output: str | None,
+    scaling: ScaleOptions,
     options: Mapping[str, Any],
 ) -> bool:
     """Write the outputs some rows at a time, and say whether they are of that kind."""
@@ -113,13 +118,17 @@ def _stream(
 
     assert printer.out
     notes = list[str]()
-    found = streamed(model, inputs, batch_size=batch_size, output=output, notes=notes, **options)
+    found: Streamed | None
+    if scaling.wanted:
+        found, run, origin = scaling.outputs(printer, model, inputs, notes, options)
+    else:
+        found, run, origin = streamed(model, inputs, notes=notes, **options), None, None
     if found is None:
         return False
     _check_one(printer.out, found.names)
     printer.notes(notes)
     records = Records(found)
-    origin = origin_of(model, inputs, {"output": output, "batch_size": batch_size, **options})
+    origin = origin if run else origin_of(model, inputs, options)
     assemble = records.assembling(printer.out.suffix.lower(), model)
     with (
         partial_write(printer.out, origin, resume=resume, force=printer.force, assemble=assemble) as part,
@@ -136,6 +145,8 @@ def _stream(
         part.file.seek(0)
         part.file.write(records.header())
     _note_written(printer, records.shapes())
+    if run:
+        scaling.finish(printer, run)
     return True
 
 
@@ -189,6 +200,11 @@ def _save(path: Path, model: str, found: Mapping[str, Array]) -> None:
     _check_one(path, list(found))
     if path.suffix.lower() == ".npz":
         save_recorded(path, found)
+        return
+    if path.suffix.lower() == ".zarr":
+        from portable_nn.model_files.streamed import save_zarr
+
+        save_zarr(path, model, found)
         return
     with atomic_write(path) as file:
         if path.suffix.lower() == ".npy":

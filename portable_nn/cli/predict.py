@@ -159,13 +159,11 @@ def command(
         "dataset": names_in(dataset),
     }
     if arrays.wanted(printer):
-        if scaling.wanted:
-            raise UsageError("--workers and --scheduler give predictions: name --out .csv, .jsonl, .json or .parquet")
         if plot:
             raise UsageError("--plot draws predictions row by row, and no arrays: leave out --input, --draw and .npz")
         if stream:
             raise UsageError("--stream gives an answer for each step, as a table, CSV or JSON, and no arrays")
-        run_arrays(printer, model, inputs or [], arrays, labels, resume=resume, **options)
+        run_arrays(printer, model, inputs or [], arrays, labels, scaling, resume=resume, **options)
         return
     options |= {
         "labels": labels,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from portable_nn.cli.printing import Printer
     from portable_nn.evaluation.scoring import Evaluation
     from portable_nn.model_files.predictions import Predictions
+    from portable_nn.model_files.streamed import Streamed
     from portable_nn.scale.many import Scale
     from portable_nn.scale.run import Run
 
@@ -89,6 +90,17 @@ class ScaleOptions(ProcessOptions):
         found = many(model, inputs, self.scale(printer), notes=[], named=named_in(dataset), **others)
         origin = found.origin | {name: said(value) for name, value in options.items()}
         return Predictions(found.answers, top), found.run, origin
+
+    def outputs(
+        self, printer: Printer, model: str, inputs: list[str], notes: list[str], options: Mapping[str, Any]
+    ) -> tuple[Streamed, Run, dict[str, str]]:
+        """All outputs, what computes their shards, and what all of that follows from."""
+        from portable_nn.model_files.answers import named_in
+        from portable_nn.scale.many import many_outputs
+
+        others = {name: value for name, value in options.items() if name != "dataset"}
+        named = named_in(options["dataset"])
+        return many_outputs(model, inputs, self.scale(printer), notes=notes, named=named, **others)
 
     def evaluate(
         self, printer: Printer, model: str, data: list[str], worst: int, options: Mapping[str, Any]

@@ -70,6 +70,26 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         raise FileError(path, f"cannot be written: {reason_of(error, path)}") from error
 
 
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A new folder, which gets the name ``path`` when the block ends without an exception. None is ever replaced.
+
+    What a killed process has left of one is removed by the next that makes it. Raises ``FileError``.
+    """
+    part = path.with_name(f".{path.name}{SUFFIX}")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        try:
+            yield part
+            part.rename(path)
+            sync_folder(path.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise FileError(path, f"cannot be written: {reason_of(error, path)}") from error
+
+
 def resolve(path: str | Path) -> tuple[Path, int | None]:
     """``path`` with symbolic links resolved, and the mode of that file, or ``None`` where there is none."""
     target = Path(os.path.realpath(path))

@@ -28,8 +28,8 @@ JOURNAL: Final = ".part.json"
 EVERY: Final = 5.0
 """Seconds after which the journal is written again."""
 
-Assemble: TypeAlias = Callable[[Path, BinaryIO], None]
-"""Writes a file from what was written for it."""
+Assemble: TypeAlias = Callable[[Path, Path], None]
+"""Writes, from what was written for it, a file or folder: as a whole, or not at all."""
 
 if sys.platform == "win32":
 
@@ -105,8 +105,7 @@ class Part:
         self.file.flush()
         os.fsync(self.file.fileno())
         if assemble:
-            with atomic_write(self.target) as file:
-                assemble(self.path, file)
+            assemble(self.path, self.target)
             self.remove()
             return
         if sys.platform == "win32":  # There, an open file cannot be renamed.

@@ -8,8 +8,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
+from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import MissingPackageError
 from portable_nn.model_files.prediction import Prediction
 
@@ -60,7 +61,7 @@ class Form:
         """Whether rows are kept back, until what comes before them is known."""
         return False
 
-    def assemble(self, written: Path, file: BinaryIO) -> None:
+    def assemble(self, written: Path, target: Path) -> None:
         """Write the file, of what was written so far."""
         raise NotImplementedError
 
@@ -194,14 +195,14 @@ class Parquet(Columns):
         rest = super().end() or (b"" if self.begun else self._first([]))
         return encoded(rest) + b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
-    def assemble(self, written: Path, file: BinaryIO) -> None:
+    def assemble(self, written: Path, target: Path) -> None:
         """Write the file, of the stream."""
         import pyarrow as pa
         from pyarrow.parquet import ParquetWriter
 
         with pa.OSFile(str(written)) as source, pa.ipc.open_stream(source) as batches:
             schema = batches.schema
-            with ParquetWriter(file, schema) as writer:
+            with atomic_write(target) as file, ParquetWriter(file, schema) as writer:
                 for group in _groups(batches):
                     writer.write_table(pa.Table.from_batches(group, schema), row_group_size=GROUP)
 

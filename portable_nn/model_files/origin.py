@@ -71,6 +71,6 @@ def check_resumable(resume: bool, origin: Mapping[str, str] | None) -> None:
     """Raise ``UsageError`` where results are to be continued that have no ``origin`` to compare."""
     if resume and origin is None:
         raise UsageError(
-            "resume=True is for out='FILE.csv', FILE.jsonl, .json, .parquet, .npy, .npz or .h5, made of files of data; "
+            "resume=True is for out='FILE.csv', FILE.jsonl, .json, .parquet, .npy, .npz, .h5 or .zarr, made of files; "
             "boxes, save_io and stream need all that was computed before"
         )

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 
 from portable_nn.core.arrays import NUMBERS
+from portable_nn.core.atomic import atomic_folder, atomic_write
 from portable_nn.core.dims import static
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import MissingPackageError, UsageError
 from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine
 from portable_nn.core.partial import Assemble
 from portable_nn.data.ahead import ahead
+from portable_nn.data.given import Examples, Named, Source
 from portable_nn.data.sources import Batch, Place, Taken, iterate
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
 from portable_nn.data.stored_files import open_stored
@@ -43,15 +47,22 @@ class Streamed:
         names: the outputs that are wanted.
         batches: the examples.
         place: how many examples are passed over without being computed, and how many there are.
+        computed: the outputs, where something else computes them; ``batches`` are then empty.
     """
 
     model: Runnable
     names: Sequence[str]
     batches: Iterator[Array]
     place: Place = field(default_factory=Place)
+    computed: Iterator[dict[str, Array]] | None = None
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         [entry] = self.model.inputs
+        for outputs in self.computed or ():
+            if self.place.skip > 0:
+                self.place.skip -= len(outputs[self.names[0]])
+                continue
+            yield outputs
         for x in self.batches:
             if self.place.skip > 0:
                 self.place.skip -= len(x)
@@ -85,33 +96,69 @@ def streamed(
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, not {batch_size}")
-    found = opened_model(model, engine, digest, edited)
-    if len(found.inputs) != 1 or not inputs or any(are_pictures(each) for each in inputs):
+    told = [] if notes is None else notes
+    opened = opened_model(model, engine, digest, edited)
+    if not inputs or (dataset is None and any(are_pictures(each) for each in inputs)):
         return None
-    [entry] = found.inputs
-    if not isinstance(entry.shape[0], str) or any(each.shape[:1] != entry.shape[:1] for each in found.outputs):
-        return None
-    names = [found.output_named(output).name] if output is not None else [value.name for value in found.outputs]
-    place, preparation, told = Place(), as_preparation(preprocess), [] if notes is None else notes
-    told += found.warnings
-    info = found.description.inputs[0]
-    if raw or not (info.preprocessing or preparation):
-        arrays = [_opened(path, dataset, entry) for path in inputs]
-        place.total = sum(map(len, arrays))
-        return Streamed(found, names, _plain(arrays, entry, found.where, batch_size, place), place)
-    prepared = found.prepared(entry, preparation)
-    told += prepared.warnings
-    taken = Taken(static(prepared.value.shape[1:]) or (), prepared.steps, prepared.kind, dtype=entry.dtype)
-    assumed = list[str]()
-    each = iterate(list(inputs), taken, batch_size=batch_size, assumed=assumed, named=named_in(dataset), place=place)
-    told += assumed
-    batches = (cast(batch.x, entry, found.where) for batch in each if isinstance(batch, Batch))
-    return Streamed(found, names, batches, place)
+    found = row_wise(opened, preprocess, raw=raw, output=output, notes=told)
+    return None if found is None else found.of(inputs, named_in(dataset), batch_size, told)
 
 
-def _opened(path: str | Path, dataset: str | Sequence[str] | None, entry: Value) -> Stored | Array:
+@dataclass(frozen=True)
+class RowWise:
+    """A model of which every output has a row for each example of its only input, whatever the batch.
+
+    Args:
+        model: the model.
+        names: the outputs that are wanted.
+        taken: how examples are prepared; ``None`` where they are passed on as they are.
+    """
+
+    model: Runnable
+    names: Sequence[str]
+    taken: Taken | None
+
+    def of(
+        self, inputs: Sequence[str | Source], named: Named | None, batch_size: int, notes: list[str] | None = None
+    ) -> Streamed:
+        """The outputs for files of arrays, or for parts of them. Raises as ``predict`` does."""
+        [entry], place = self.model.inputs, Place()
+        if self.taken is None:
+            arrays = [each.x if isinstance(each, Examples) else _opened(each, named, entry) for each in inputs]
+            place.total = sum(map(len, arrays))
+            return Streamed(self.model, self.names, _plain(arrays, entry, self.model.where, batch_size, place), place)
+        assumed = list[str]()
+        given = list(inputs)
+        each = iterate(given, self.taken, batch_size=batch_size, assumed=assumed, named=named, place=place)
+        if notes is not None:
+            notes += assumed
+        batches = (cast(batch.x, entry, self.model.where) for batch in each if isinstance(batch, Batch))
+        return Streamed(self.model, self.names, batches, place)
+
+
+def row_wise(
+    model: Runnable, preprocess: Preprocess | None, *, raw: bool, output: str | None, notes: list[str]
+) -> RowWise | None:
+    """``model`` as one of that kind, or ``None``; the arguments are those of ``streamed``."""
+    if len(model.inputs) != 1:
+        return None
+    [entry] = model.inputs
+    if not isinstance(entry.shape[0], str) or any(each.shape[:1] != entry.shape[:1] for each in model.outputs):
+        return None
+    names = [model.output_named(output).name] if output is not None else [value.name for value in model.outputs]
+    preparation = as_preparation(preprocess)
+    notes += model.warnings
+    if raw or not (model.description.inputs[0].preprocessing or preparation):
+        return RowWise(model, names, None)
+    prepared = model.prepared(entry, preparation)
+    notes += prepared.warnings
+    shape = static(prepared.value.shape[1:]) or ()
+    return RowWise(model, names, Taken(shape, prepared.steps, prepared.kind, dtype=entry.dtype))
+
+
+def _opened(given: Any, named: Named | None, entry: Value) -> Stored | Array:
     """The examples in a file; one alone gets the axis of the batch."""
-    named = named_in(dataset)
+    path = Path(given)
     found: Stored | Array
     if named is not None:
         found = open_stored(path, named.inputs)
@@ -136,6 +183,15 @@ def _plain(arrays: Sequence[Stored | Array], entry: Value, where: str, size: int
 
 # -- files
 
+OTHER_SHAPES: Final = "the outputs of these examples have other shapes than those of the first ones"
+
+
+def kinds_of(outputs: Mapping[str, Array]) -> list[Any]:
+    """The name, the type and the shape of a row of each. Raises ``UsageError`` where they are no numbers."""
+    if bad := [name for name, a in outputs.items() if a.dtype.kind not in "fiubc"]:
+        raise UsageError(f"output '{bad[0]}' is {outputs[bad[0]].dtype}, and numbers are written")
+    return [[name, a.dtype.str, list(a.shape[1:])] for name, a in outputs.items()]
+
 
 class Records:
     """Rows of outputs as bytes: those of a ``.npy`` file, with a field for each output where there are several.
@@ -153,15 +209,13 @@ class Records:
 
     def rows(self, outputs: Mapping[str, Array]) -> bytes:
         """The next rows, after the header where they are the first. Raises ``UsageError`` where they are no numbers."""
-        kinds = [[name, a.dtype.str, list(a.shape[1:])] for name, a in outputs.items()]
+        kinds = kinds_of(outputs)
         head = b""
         if not self.begun:
-            if bad := [name for name, a in outputs.items() if a.dtype.kind not in "fiubc"]:
-                raise UsageError(f"output '{bad[0]}' is {outputs[bad[0]].dtype}, and numbers are written")
             self.begun = kinds
             head = self.header()
         if kinds != self.begun:
-            raise UsageError("the outputs of these examples have other shapes than those of the first ones")
+            raise UsageError(OTHER_SHAPES)
         rows = len(next(iter(outputs.values())))
         self.count += rows
         if len(outputs) == 1:
@@ -188,7 +242,10 @@ class Records:
         """What makes a file with a suffix of the rows; ``None`` for that which they are already."""
         if suffix == ".npy":
             return None
-        return self._npz if suffix == ".npz" else partial(self._hdf5, model)
+        if suffix == ".zarr":
+            check_zarr()
+        others: dict[str, Assemble] = {".npz": self._npz, ".zarr": partial(self._zarr, model)}
+        return others.get(suffix, partial(self._hdf5, model))
 
     def _parts(self, written: Path, names: Sequence[str]) -> Iterator[tuple[int, str, Array]]:
         """Rows of some outputs: the place of the first, and of which output they are."""
@@ -201,25 +258,61 @@ class Records:
                 found = np.frombuffer(file.read((stop - start) * dtype.itemsize), dtype)
                 yield from ((start, name, found[f"f{places[name]}"]) for name in names)
 
-    def _npz(self, written: Path, file: BinaryIO) -> None:
-        with zipfile.ZipFile(file, "w") as archive:
+    def _npz(self, written: Path, target: Path) -> None:
+        with atomic_write(target) as file, zipfile.ZipFile(file, "w") as archive:
             for name, dtype, shape in self.begun:
                 with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                     member.write(_header(np.dtype((dtype, tuple(shape))), self.count))
                     for _, _, rows in self._parts(written, [name]):
                         member.write(rows.tobytes())
 
-    def _hdf5(self, model: str, written: Path, file: BinaryIO) -> None:
+    def _hdf5(self, model: str, written: Path, target: Path) -> None:
         import h5py
 
         names = [name for name, _, _ in self.begun]
-        with h5py.File(file, "w") as found:
+        with atomic_write(target) as file, h5py.File(file, "w") as found:
             found.attrs.update({"model": model, "created_by": PRODUCER})
             for name, dtype, shape in self.begun:
                 entry = found.create_dataset(name, (self.count, *shape), dtype)
                 entry.attrs.update(attributes(self._streamed.info(name), known=self._streamed.model.description.known))
             for start, name, rows in self._parts(written, names):
                 found[name][start : start + len(rows)] = rows
+
+    def _zarr(self, model: str, written: Path, target: Path) -> None:
+        with atomic_folder(target) as folder:
+            arrays = zarr_in(folder, model, self.shapes(), {name: np.dtype(dtype) for name, dtype, _ in self.begun})
+            for name, _, _ in self.begun:
+                info = attributes(self._streamed.info(name), known=self._streamed.model.description.known)
+                arrays[name].attrs.update(info)
+            for start, name, rows in self._parts(written, list(arrays)):
+                arrays[name][start : start + len(rows)] = rows
+
+
+def check_zarr() -> None:
+    """Raise ``MissingPackageError`` where zarr is missing."""
+    if find_spec("zarr") is None:
+        raise MissingPackageError("zarr", "writing .zarr", "zarr")
+
+
+def zarr_in(
+    folder: Path, model: str, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype[Any]]
+) -> dict[str, Any]:
+    """New arrays of zarr in a folder, by name, in chunks of some rows. Raises ``UsageError`` for names of no file."""
+    check_zarr()
+    import zarr
+
+    zarr.open_group(str(folder), mode="w").attrs.update({"model": model, "created_by": PRODUCER})
+    rows = max(1, READ // max(1, sum(dtypes[name].itemsize * math.prod(shape[1:]) for name, shape in shapes.items())))
+    found = dict[str, Any]()
+    for name, shape in shapes.items():
+        chunks = tuple(max(1, size) for size in (min(rows, *shape[:1]), *shape[1:]))
+        try:
+            found[name] = zarr.open_array(
+                str(folder), path=name, mode="w", shape=shape, dtype=dtypes[name], chunks=chunks
+            )
+        except ValueError as error:
+            raise UsageError(f"output '{name}' cannot be an array of zarr: {error}") from None
+    return found
 
 
 def _header(dtype: np.dtype[Any], count: int) -> bytes:
@@ -239,12 +332,26 @@ def attributes(info: OutputInfo, *, known: bool = True) -> dict[str, Any]:
     return found | {name: text for name, text in more.items() if text}
 
 
+def _infos(model: str) -> dict[str, dict[str, Any]]:
+    described = opened_model(model, "numpy").description
+    return {info.name: attributes(info, known=described.known) for info in described.outputs}
+
+
+def save_zarr(path: Path, model: str, arrays: Mapping[str, Array]) -> None:
+    """Arrays in memory, outputs of a model, as a folder of zarr."""
+    infos = _infos(model)
+    with atomic_folder(path) as folder:
+        shapes, dtypes = ({n: getattr(a, what) for n, a in arrays.items()} for what in ("shape", "dtype"))
+        for name, array in zarr_in(folder, model, shapes, dtypes).items():
+            array.attrs.update(infos.get(name, {}))
+            array[...] = arrays[name]
+
+
 def save_hdf5(file: BinaryIO, model: str, arrays: Mapping[str, Array]) -> None:
     """Arrays in memory, outputs of a model, as an HDF5 file."""
     import h5py
 
-    described = opened_model(model, "numpy").description
-    infos = {info.name: attributes(info, known=described.known) for info in described.outputs}
+    infos = _infos(model)
     with h5py.File(file, "w") as found:
         found.attrs.update({"model": model, "created_by": PRODUCER})
         for name, array in arrays.items():

@@ -7,7 +7,7 @@ import socket
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,8 @@ from portable_nn.model_files.answers import Answer, answers_of, opened_model
 from portable_nn.model_files.opening import resolve
 from portable_nn.model_files.origin import identity
 from portable_nn.model_files.runners import Runnable
-from portable_nn.scale.shards import packed
+from portable_nn.model_files.streamed import row_wise
+from portable_nn.scale.shards import packed, packed_outputs
 from portable_nn.scale.storage import as_json, filesystem, is_remote, storage
 from portable_nn.scale.work import Input, Job, Task, rows_in
 
@@ -47,8 +48,7 @@ def compute(job: Job, task: Task) -> dict[str, Any]:
         warnings.simplefilter("always", PortableNNWarning)
         names = dict[str, str]()
         sources = list(_sources(job, task, stack, names))
-        answers = answers_of(model, sources, **_options(job, task))
-        data, row = packed(_renamed(each, names) for each in answers)
+        data, row = CONTENTS[job.content](model, sources, _options(job, task), names)
     told = dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, DataWarning))
     place = storage(job.shards)
     place.write(task.name, data)
@@ -62,6 +62,26 @@ def compute(job: Job, task: Task) -> dict[str, Any]:
     }
     place.write(row_name(task.name), as_json(row))
     return row
+
+
+def _answers(
+    model: Runnable, sources: Sequence[Source], options: Mapping[str, Any], names: Mapping[str, str]
+) -> tuple[bytes, dict[str, Any]]:
+    """What ``predict`` and ``evaluate`` need."""
+    return packed(_renamed(each, names) for each in answers_of(model, sources, **options))
+
+
+def _outputs(
+    model: Runnable, sources: Sequence[Source], options: Mapping[str, Any], names: Mapping[str, str]
+) -> tuple[bytes, dict[str, Any]]:
+    """All outputs, as arrays."""
+    found = row_wise(model, options["preprocess"], raw=options["raw"], output=options["output"], notes=[])
+    assert found
+    return packed_outputs(found.of(sources, options["named"], options["batch_size"]))
+
+
+CONTENTS: Final = {"answers": _answers, "outputs": _outputs}
+"""What shards may hold."""
 
 
 def row_name(shard: str) -> str:

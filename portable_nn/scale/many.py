@@ -6,31 +6,35 @@ import hashlib
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from portable_nn.catalog import CALLED
+from portable_nn.core.dims import static
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.data.frames import Dialect
-from portable_nn.data.sources import Bad, Place
+from portable_nn.data.sources import Bad, Place, Taken
 from portable_nn.format.manifest import PRODUCER
 from portable_nn.model_files.answers import (
-    Answer,
     Answers,
     Preprocess,
     answers_of,
     as_preparation,
     named_in,
     opened_model,
+    taken_by,
 )
 from portable_nn.model_files.opening import resolve
 from portable_nn.model_files.origin import identity
+from portable_nn.model_files.outputs import are_pictures
 from portable_nn.model_files.predictions import Predictions
+from portable_nn.model_files.runners import Runnable
+from portable_nn.model_files.streamed import Streamed, row_wise
 from portable_nn.preprocessing.steps import Found
 from portable_nn.scale.cluster import check_processes
 from portable_nn.scale.computing import local
@@ -39,6 +43,8 @@ from portable_nn.scale.storage import is_remote
 from portable_nn.scale.work import SHARD, Job, Task, tasks_of
 
 __all__ = ["predict_many"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,52 @@ def many(
 
     Raises as ``predict_many`` does. Nothing is computed, and nothing is written, before the answers are asked for.
     """
+    opened = _opened(model, scale, options)
+    runner = opened.model.runner(as_preparation(options["preprocess"]), options.get("output"))
+    taken, is_whole = taken_by(runner), runner.context > 0
+    run, origin, kept = _cut(opened, inputs, scale, taken, {**options, "strict": strict}, is_whole=is_whole)
+    tasks = run.tasks
+    sample = next((each.inputs[0][0] for each in tasks if isinstance(each, Task)), None)
+    if sample is None or is_remote(sample):
+        answers = Answers(runner, iter(()), labels, task, strict, [] if notes is None else notes, [])
+    else:  # What is said of how the first input is prepared is said of all.
+        answers = answers_of(opened.model, [sample], labels=labels, task=task, strict=False, notes=notes, **options)
+    answers.strict, answers.place = strict, Place(total=_total(tasks))
+    answers.computed = _removing(run.answers(), kept)
+    return Many(run, answers, origin)
+
+
+def many_outputs(
+    model: str | Path, inputs: Any, scale: Scale, *, notes: list[str], **options: Any
+) -> tuple[Streamed, Run, dict[str, str]]:
+    """The outputs of a model as ``streamed`` gives them, what computes their shards, and what all of that follows from.
+
+    ``options`` are those of ``streamed``, with ``named`` for ``dataset``. Raises as ``predict_many`` does, and
+    ``UsageError`` where ``streamed`` gives none.
+    """
+    opened = _opened(model, scale, options)
+    found = row_wise(opened.model, options["preprocess"], raw=options["raw"], output=options["output"], notes=notes)
+    if found is None:
+        raise UsageError(f"{model}: several processes write outputs that have a row for each example of one input")
+    if options["named"] is None and any(are_pictures(each) for each in inputs):
+        raise UsageError("several processes write outputs for files of arrays, and no pictures: leave --workers out")
+    shape = found.taken.shape if found.taken else static(opened.model.inputs[0].shape[1:])
+    taken = found.taken or Taken(shape or ())
+    # Where the shape of an example is open, its file may hold one alone.
+    run, origin, kept = _cut(opened, inputs, scale, taken, options, is_whole=not shape, content="outputs")
+    computed = _removing(run.outputs(found.names), kept)
+    return Streamed(found.model, found.names, iter(()), Place(total=_total(run.tasks)), computed), run, origin
+
+
+class _Opened(NamedTuple):
+    """A model, what other processes call it, and what tells its file from others."""
+
+    model: Runnable
+    name: str
+    identity: str
+
+
+def _opened(model: Any, scale: Scale, options: Mapping[str, Any]) -> _Opened:
     scale.check()
     if not isinstance(model, str | Path):
         raise UsageError(f"model must be the name of a shipped model or a file, not {type(model).__name__}: save it")
@@ -105,30 +157,32 @@ def many(
         path = Path(local(str(model), stack)) if remote else resolve(model)
         known_as = identity(path)
         opened = opened_model(path if remote else model, options["engine"], options["digest"], options["edited"])
-    name = str(model) if remote or model in CALLED else str(path.absolute())
-    key = {"the model": known_as, **{each: str(value) for each, value in options.items()}}
-    runner = opened.runner(as_preparation(options["preprocess"]), options.get("output"))
-    tasks = list(tasks_of(inputs, runner, options["named"], scale.shard_size, strict, key))
+    return _Opened(opened, str(model) if remote or model in CALLED else str(path.absolute()), known_as)
+
+
+def _cut(
+    opened: _Opened,
+    inputs: Any,
+    scale: Scale,
+    taken: Taken,
+    options: Mapping[str, Any],
+    *,
+    is_whole: bool,
+    content: str = "answers",
+) -> tuple[Run, dict[str, str], Path | None]:
+    """The inputs cut into tasks, what all shards follow from, and their folder where it is removed at the end."""
+    key = {name: str(value) for name, value in options.items() if name != "strict"}
+    key = {"the model": opened.identity, **key, **({} if content == "answers" else {"what is kept": content})}
+    size, strict = scale.shard_size, options.get("strict", True)
+    tasks = list(tasks_of(inputs, taken, options["named"], size, strict, key, is_whole))
     given = inputs if isinstance(inputs, list | tuple) else [inputs]
-    origin = {
-        "the program": PRODUCER,
-        **key,
-        "the data": ", ".join(map(str, given)),
-        "shard_size": str(scale.shard_size),
-    }
+    origin = {"the program": PRODUCER, **key, "the data": ", ".join(map(str, given)), "shard_size": str(size)}
     kept = Path(tempfile.gettempdir(), f"portable-nn-shards-{secrets.token_hex(8)}") if scale.shards is None else None
     where = str(kept or scale.shards)
     where = where if is_remote(where) else str(Path(where).absolute())
-    job = Job(name, known_as, where, str(Path.cwd()), {**options, "strict": strict})
+    job = Job(opened.name, opened.identity, where, str(Path.cwd()), options, content)
     run = Run(job, tasks, origin, workers=scale.workers, scheduler=scale.scheduler, force=scale.force)
-    sample = next((each.inputs[0][0] for each in tasks if isinstance(each, Task)), None)
-    if sample is None or is_remote(sample):
-        answers = Answers(runner, iter(()), labels, task, strict, [] if notes is None else notes, [])
-    else:  # What is said of how the first input is prepared is said of all.
-        answers = answers_of(opened, [sample], labels=labels, task=task, strict=False, notes=notes, **options)
-    answers.strict, answers.place = strict, Place(total=_total(tasks))
-    answers.computed = _computed(run, kept)
-    return Many(run, answers, {**origin, "the inputs": names_of(tasks)})
+    return run, {**origin, "the inputs": names_of(tasks)}, kept
 
 
 def names_of(tasks: Sequence[Task | Bad]) -> str:
@@ -143,10 +197,10 @@ def _total(tasks: Sequence[Task | Bad]) -> int | None:
     return None if None in counts else sum(each or 0 for each in counts)
 
 
-def _computed(run: Run, kept: Path | None) -> Iterator[Answer | Bad]:
-    """The answers of a run."""
+def _removing(found: Iterator[T], kept: Path | None) -> Iterator[T]:
+    """What a run gives; its shards are removed at the end where they are in a temporary folder."""
     try:
-        yield from run.answers()
+        yield from found
     finally:
         if kept:
             shutil.rmtree(kept, ignore_errors=True)

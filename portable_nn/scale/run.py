@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from portable_nn.core.errors import DataWarning, FormatError, UsageError, warn
+from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
 from portable_nn.core.text import quantity
 from portable_nn.data.sources import Bad
 from portable_nn.model_files.answers import Answer
+from portable_nn.operators.registry import Array
 from portable_nn.scale.cluster import AHEAD, LostError, Pending, Processes, processes
 from portable_nn.scale.computing import compute, row_name
-from portable_nn.scale.shards import VERSION, checked, unpacked
+from portable_nn.scale.shards import VERSION, checked, unpacked, unpacked_outputs
 from portable_nn.scale.storage import LOCK, as_json, storage
 from portable_nn.scale.work import Job, Task
 
@@ -144,6 +145,21 @@ class Run:
 
     def answers(self) -> Iterator[Answer | Bad]:
         """The answers in all shards, in the order of the inputs. Raises as ``rows`` does."""
+        for each in self.contents():
+            if isinstance(each, Bad):
+                yield each
+            else:
+                yield from unpacked(*each)
+
+    def outputs(self, names: Sequence[str]) -> Iterator[dict[str, Array]]:
+        """The outputs in all shards, by name. Raises as ``rows`` does, and ``DataError`` for what cannot be used."""
+        for each in self.contents():
+            if isinstance(each, Bad):
+                raise DataError(each.name, each.reason)
+            yield from unpacked_outputs(*each, names)
+
+    def contents(self) -> Iterator[tuple[bytes, str] | Bad]:
+        """The bytes of all shards, and where each is, in the order of the inputs. Raises as ``rows`` does."""
         for each in self.rows():
             if isinstance(each, Bad):
                 yield each
@@ -153,7 +169,7 @@ class Run:
             where = f"{self.job.shards}/{task.name}"
             if checked(data) != {name: row[name] for name in ("size", "xxh3")}:
                 raise FormatError(where, "is not as it was written: remove it, and it is computed again")
-            yield from unpacked(data, where)
+            yield data, where
 
     def discard(self) -> None:
         """Remove the shards, and the folder where nothing else is in it."""

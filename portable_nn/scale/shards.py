@@ -2,7 +2,8 @@
 
 A shard is an ``.npz`` archive of plain arrays: ``outputs`` (n, width), what the model gives for each example;
 ``finite`` (n,), whether these are numbers; and ``inputs.json``, as bytes: the names of the examples in their order,
-with labels and boxes where there are any, and the inputs that cannot be used, with the reason.
+with labels and boxes where there are any, and the inputs that cannot be used, with the reason. A shard of outputs has
+them as ``arr_0``, ``arr_1`` and so on, in the order of the model.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import xxhash
 
-from portable_nn.core.errors import FormatError
+from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.data.sources import Bad, Batch
 from portable_nn.model_files.answers import Answer
+from portable_nn.model_files.streamed import OTHER_SHAPES, kinds_of
 from portable_nn.operators.registry import Array
 
 VERSION: Final = 1
@@ -50,6 +52,29 @@ def packed(found: Iterable[Answer | Bad]) -> tuple[bytes, dict[str, Any]]:
     data = file.getvalue()
     unusable = [bad[0].name, bad[0].reason] if bad else None
     return data, {"examples": examples, "bad": len(bad), "first_bad": unusable, **checked(data)}
+
+
+def packed_outputs(found: Iterable[Mapping[str, Array]]) -> tuple[bytes, dict[str, Any]]:
+    """Outputs as bytes, arrays in their order, and what the manifest says of them. Raises as ``kinds_of`` does."""
+    parts = list(found)
+    if any(kinds_of(each) != kinds_of(parts[0]) for each in parts):
+        raise UsageError(OTHER_SHAPES)
+    arrays = [np.concatenate([each[name] for each in parts]) for name in parts[0]] if parts else []
+    file = io.BytesIO()
+    np.savez(file, *arrays)
+    data = file.getvalue()
+    examples = len(arrays[0]) if arrays else 0
+    return data, {"examples": examples, "bad": 0, "first_bad": None, **checked(data)}
+
+
+def unpacked_outputs(data: bytes, where: str, names: Sequence[str]) -> Iterator[dict[str, Array]]:
+    """The outputs in a shard, if there are any. Raises ``FormatError`` where it is none."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            if file.files:
+                yield {name: file[f"arr_{place}"] for place, name in enumerate(names)}
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise FormatError(where, f"is no shard of this program, or damaged: {error}") from error
 
 
 def checked(data: bytes) -> dict[str, Any]:

@@ -15,12 +15,11 @@ from portable_nn.core.recognise import is_path
 from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.data.given import Examples, Labelled, Named, named_sources
 from portable_nn.data.images import SUFFIXES
-from portable_nn.data.sources import Bad, expanded
+from portable_nn.data.sources import Bad, Taken, expanded
 from portable_nn.data.stored import Stored, pieces, rows_of
 from portable_nn.data.tables import STDIN
 from portable_nn.format.manifest import PRODUCER
 from portable_nn.model_files.origin import standing
-from portable_nn.model_files.runners import Runner
 from portable_nn.preprocessing.steps import picture_shape
 from portable_nn.scale.storage import filesystem, is_remote
 
@@ -44,6 +43,7 @@ class Job:
         shards: the folder or URL of the shards.
         root: the folder that relative paths begin in.
         options: those of ``answers_of`` that a process needs.
+        content: what is computed, a row of ``CONTENTS``.
     """
 
     model: str
@@ -51,6 +51,7 @@ class Job:
     shards: str
     root: str
     options: Mapping[str, Any]
+    content: str = "answers"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,13 @@ class Task:
 
 
 def tasks_of(
-    inputs: Any, runner: Runner, named: Named | None, size: int, strict: bool, key: Mapping[str, str]
+    inputs: Any,
+    taken: Taken,
+    named: Named | None,
+    size: int,
+    strict: bool,
+    key: Mapping[str, str],
+    is_whole: bool = False,
 ) -> Iterator[Task | Bad]:
     """The inputs in their order, as tasks of about ``size`` examples each.
 
@@ -99,11 +106,12 @@ def tasks_of(
 
     Args:
         inputs: paths and URLs, as ``predict`` takes them.
-        runner: the model.
+        taken: what the model takes.
         named: the names of the arrays that are read.
         size: the examples of a shard.
         strict: raise for an input that does not exist, instead of a ``Bad`` in its place.
         key: what the answers follow from but for the inputs; the names of shards change with it.
+        is_whole: whether no file may be cut.
     """
     paths = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
     for each in paths:
@@ -120,20 +128,22 @@ def tasks_of(
             yield from (each for each in group if isinstance(each, Bad))
             continue
         files = [each for each in group if not isinstance(each, Bad)]
-        if kind is True and named is None and not runner.columns:
+        if kind is True and named is None and not taken.columns:
             for start, stop in pieces(len(files), size):
                 some = files[start:stop]
                 yield Task(_name(salt, some), tuple(each for each, _ in some))
             continue
         for each in files:
-            yield from _of_file(each, runner, named, size, salt)
+            yield from _of_file(each, taken, named, size, salt, is_whole)
 
 
-def _of_file(file: tuple[Input, str], runner: Runner, named: Named | None, size: int, salt: str) -> Iterator[Task]:
+def _of_file(
+    file: tuple[Input, str], taken: Taken, named: Named | None, size: int, salt: str, is_whole: bool
+) -> Iterator[Task]:
     """The tasks of a file that is no picture."""
     (path, label), _ = file
-    examples = None if is_remote(path) or runner.context else _rows_in(path, named)
-    alone = (runner.example_shape, picture_shape(runner.preprocessing))
+    examples = None if is_remote(path) or is_whole else _rows_in(path, named)
+    alone = (taken.shape, picture_shape(taken.steps))
     if examples is None or len(examples.x) <= size or examples.x.shape in alone:
         yield Task(_name(salt, [file]), ((path, label),))
         return

@@ -1,0 +1,112 @@
+"""Arrays from shards: the bytes that one process writes, whatever is killed meanwhile; and arrays of zarr."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ordeals import Ordeal, command
+
+import portable_nn as pnn
+from portable_nn.cli import main
+from portable_nn.core.errors import FileError, UsageError
+from portable_nn.model_files.streamed import save_zarr
+
+FORMS = ["npy", "npz", "h5", "zarr"]
+
+
+def bytes_in(path: Path) -> dict[str, bytes]:
+    """The bytes of a file, or of those in a folder."""
+    files = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
+    return {str(each.relative_to(path)): each.read_bytes() for each in files}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Rows for two models: pictures of digits, and plain numbers in a file with a name for them."""
+    h5py = pytest.importorskip("h5py")
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "digits.npy", rng.integers(0, 255, (25, 28, 28), np.uint8))
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        file.create_dataset("x", data=rng.normal(size=(25, 6)).astype(np.float32), chunks=(4, 6))
+    x = pnn.Input(6, name="x")
+    hidden = pnn.Dense(4, name="hidden")(x)
+    pnn.Network(x, [hidden, pnn.Dense(3, name="last")(hidden)], seed=0).save(tmp_path / "two.safetensors")
+    return tmp_path
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_bytes_of_one_process(data: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if form == "zarr":
+        pytest.importorskip("zarr", reason="zarr is an extra")
+    monkeypatch.chdir(data)
+    digits = ["predict", "digits-mlp", "digits.npy", "--batch-size", "4"]
+    rows = ["predict", "two.safetensors", "rows.h5", "--dataset", "x", "--batch-size", "4"]
+    rows += ["--output", pnn.load("two.safetensors").outputs[0].name] if form == "npy" else []
+    for place, line in enumerate((digits, rows)):
+        one, many = Path(f"one{place}.{form}"), Path(f"many{place}.{form}")
+        assert main([*line, "--out", str(one)]) == 0
+        assert main([*line, "--out", str(many), "--workers", "0", "--shard-size", "8"]) == 0
+        assert bytes_in(one) == bytes_in(many)
+        kept = [*line, "--out", f"kept{place}.{form}", "--workers", "0", "--shard-size", "8", "--shards", f"s{place}"]
+        assert main(kept) == 0
+        assert len(list(Path(f"s{place}").glob("*.npz"))) == 4
+    assert not list(data.glob("*.shards")) + list(data.glob("*.part*")) + list(data.glob(".*tmp"))
+
+
+def test_arrays_of_zarr(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zarr = pytest.importorskip("zarr", reason="zarr is an extra")
+    monkeypatch.chdir(data)
+    line = ["predict", "two.safetensors", "rows.h5", "--dataset", "x"]
+    assert main([*line, "--out", "found.zarr"]) == 0
+    assert main([*line, "--out", "found.npz"]) == 0
+    found, wanted = zarr.open_group("found.zarr", mode="r"), np.load("found.npz")
+    assert sorted(name for name, _ in found.arrays()) == sorted(wanted)
+    for name in wanted:
+        np.testing.assert_array_equal(found[name][:], wanted[name])
+    assert found.attrs["model"] == "two.safetensors"
+    name = next(iter(wanted))
+    np.save("again.npy", wanted[name])
+    assert main([*line, "--out", "found.zarr", "--force"]) == 2  # Folders are never replaced.
+    with pytest.raises(FileError, match="cannot be written"):
+        save_zarr(Path("found.zarr"), "two.safetensors", {"a": np.zeros(3)})
+    np.testing.assert_array_equal(found[name][:], wanted[name])
+
+
+def test_names_that_lead_out_of_the_folder(tmp_path: Path, data: Path) -> None:
+    pytest.importorskip("zarr", reason="zarr is an extra")
+    with pytest.raises(UsageError, match="cannot be an array of zarr"):
+        save_zarr(tmp_path / "bad.zarr", str(data / "two.safetensors"), {"../outside": np.zeros(3)})
+    assert not list(tmp_path.glob("*outside*")) + list(tmp_path.glob("*bad.zarr*"))
+
+
+def test_what_is_for_one_process(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["predict", "digits-mlp", "--out", str(data / "x.npz"), "--workers", "0"]
+    assert main([*line, str(data / "photo.png")]) == 2
+    assert "no pictures" in capsys.readouterr().err
+    assert main([*line, "--input", f"image={data / 'digits.npy'}"]) == 2
+    assert "leave out --input" in capsys.readouterr().err
+    assert not (data / "x.npz").exists()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")
+def test_a_killed_client(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="several processes are those of Dask")
+    rows = tmp_path / "rows.npy"
+    np.save(rows, np.random.default_rng(0).integers(0, 255, (6000, 28, 28), np.uint8))
+    done = subprocess.run(command([rows], tmp_path / "one.npz"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ordeal = Ordeal([rows], tmp_path / "many.npz", 24, "--shard-size", "256")
+    assert ordeal.run(ordeal.kill_client()) == -signal.SIGKILL
+    assert not ordeal.out.exists()
+    assert ordeal.run() == 0, ordeal.log
+    assert "which were there" in ordeal.log
+    one, many = (np.load(tmp_path / name) for name in ("one.npz", "many.npz"))
+    assert one.files == many.files
+    for name in one.files:  # With several threads, the last digit may be another.
+        np.testing.assert_allclose(many[name], one[name], rtol=1e-5, atol=1e-5)
