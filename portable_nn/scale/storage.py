@@ -149,6 +149,7 @@ class _Bucket:
 
     def read(self, names: Sequence[str]) -> dict[str, bytes]:
         paths = [self._full(name) for name in names]
+        self._files.invalidate_cache()  # Other processes have written: what was listed before does not have them.
         try:
             found = self._files.cat(paths) if paths else {}
             return {name: found[path] for name, path in zip(names, paths, strict=True)}
