@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,6 +98,8 @@ def command(
         if str(dot) == DASH and printer.out is not None:
             raise UsageError("--dot - prints the graph alone: leave out --out")
         found = inspect(model)
+        if signed and found.file:  # What is said of it already is not said to be unverified.
+            found = replace(found, file=replace(found.file, signature=None))
         files = _draw(printer, found, plot, dot)
         if str(dot) != DASH:
             text = as_text(found).rstrip("\n") + ("\n\n" + written(files) if files else "")

@@ -17,6 +17,7 @@ def test_the_command_says_who_signed_and_shows_nothing_that_nobody_has(run, tmp_
     found = run(*words, "key.pub")
     assert found.code == 0
     assert found.out.startswith("signature  signed with the key of key.pub\n")
+    assert "not verified" not in found.out
     refused = run(*words, "other.pub")
     assert (refused.code, refused.out) == (3, "")
     alone = run("inspect", "mine.safetensors", "--public-key", "key.pub")
