@@ -102,7 +102,7 @@ class NumberScores:
         return NumberEvaluation(
             self.count,
             loss,
-            around(loss, variance, self.count),
+            around(loss, variance, self.count, least=-math.inf if self.inside.size else 0),  # Likelihoods may be less.
             tuple(self._figures(place) for place in range(width)),
             self.sample.rows.reshape(-1, 2, width),
             tuple(self.worst.found),

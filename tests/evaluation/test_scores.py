@@ -259,3 +259,9 @@ def test_no_interval_of_a_cross_entropy_or_an_absolute_error_goes_below_nothing(
     assert found.loss_interval is not None
     assert found.loss_interval[0] == 0
     assert found.loss_interval[1] > found.loss
+    scores = NumberScores(["height"], ["m"])
+    scores.update(np.array([[0.0]] * 30 + [[50.0]]), np.zeros((31, 1)), [str(place) for place in range(31)])
+    interval = scores.result().loss_interval
+    assert interval is not None
+    assert interval[0] == 0
+    assert interval[1] > 2500 / 31
