@@ -40,12 +40,17 @@ PAGE, MEASURED = HERE / "torch-models.md", HERE / "torch-models.json"
 
 
 class Tagger(nn.Module):  # type: ignore[misc]
-    """A tag for each word."""
+    """A tag for each word.
 
-    def __init__(self) -> None:
+    Args:
+        padding: the word that is no word, if there is one.
+        dropout: the share that is dropped between the layers.
+    """
+
+    def __init__(self, padding: int | None = None, dropout: float = 0.0) -> None:
         super().__init__()
-        self.words = nn.Embedding(30, 8)
-        self.lstm = nn.LSTM(8, 6, num_layers=2, batch_first=True, bidirectional=True)
+        self.words = nn.Embedding(30, 8, padding_idx=padding)
+        self.lstm = nn.LSTM(8, 6, num_layers=2, batch_first=True, bidirectional=True, dropout=dropout)
         self.tags = nn.Linear(12, 5)
 
     def forward(self, ids: Any) -> Any:

@@ -3,7 +3,7 @@
 A command is a row in ``COMMANDS``, its name and what it does in one line, and the module of this package that has its
 name (``import_`` for ``import``, which is a keyword). The module's function ``command`` calls one function of the
 library and prints the result; its docstring is the help text, followed by ``EXAMPLES``. The module is imported when its
-command is used, so that ``portable-nn --help`` needs neither numpy nor onnx. What commands share is in ``conventions``.
+command is used, so that ``portable-nn --help`` needs neither numpy nor onnx. What all have is in ``conventions``.
 
 A subpackage with a table ``COMMANDS`` of its own is a group: ``portable-nn GROUP VERB …``; its ``command`` has the help
 text of the group.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -67,34 +67,26 @@ Edited: TypeAlias = Annotated[
     bool,
     typer.Option("--edited", help="Take an ONNX file of portable-nn whose weights or options were changed on purpose."),
 ]
+
+
+def _file(flag: str, metavar: str, help: str, check: Callable[[Path], object]) -> Any:
+    """An option with a file to write, whose name is checked at once."""
+    return typer.Option(flag, metavar=metavar, help=help, writable=True, callback=lambda path: path and check(path))
+
+
 Plot: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
-        "--plot",
-        metavar="FILE",
-        help=f"Write a picture: {', '.join(FORMATS)} (needs matplotlib).",
-        writable=True,
-        callback=lambda path: path and check_picture(path),
-    ),
+    _file("--plot", "FILE", f"Write a picture: {', '.join(FORMATS)} (needs matplotlib).", check_picture),
 ]
 Gif: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--gif",
-        metavar="FILE.gif",
-        help="Write an animation (needs matplotlib).",
-        writable=True,
-        callback=lambda path: path and check_animation(path),
-    ),
+    Path | None, _file("--gif", "FILE.gif", "Write an animation (needs matplotlib).", check_animation)
 ]
-
 Html: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
+    _file(
         "--html",
-        metavar="FILE.html",
-        help="Write a page for the browser, in which all of it can be changed; it needs no network.",
-        writable=True,
-        callback=lambda path: path and check_page(path),
+        "FILE.html",
+        "Write a page for the browser, in which all of it can be changed; it needs no network.",
+        check_page,
     ),
 ]

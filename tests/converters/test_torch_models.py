@@ -14,47 +14,12 @@ from portable_nn.converters.torch import read_torch, to_torch
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
+import torch_models  # noqa: E402 - it needs PyTorch
+
 pytestmark = [pytest.mark.long, pytest.mark.minutes, pytest.mark.filterwarnings("ignore")]
 
 OPEN = {0: "batch", 1: "length"}
 IDS = torch.randint(1, 30, (2, 7))
-
-
-class Tagger(nn.Module):  # type: ignore[misc]
-    """A tag for each word."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words = nn.Embedding(30, 8, padding_idx=0)
-        self.lstm = nn.LSTM(8, 6, num_layers=2, batch_first=True, bidirectional=True, dropout=0.2)
-        self.tags = nn.Linear(12, 5)
-
-    def forward(self, ids: Any) -> Any:
-        return self.tags(self.lstm(self.words(ids))[0])
-
-
-class Classifier(nn.Module):  # type: ignore[misc]
-    """Scores of a sequence, and its states."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words, self.gru, self.scores = nn.Embedding(30, 8), nn.GRU(8, 6, batch_first=True), nn.Linear(6, 5)
-
-    def forward(self, ids: Any) -> Any:
-        states, last = self.gru(self.words(ids))
-        return {"scores": self.scores(last[-1]), "states": states}
-
-
-class Encoder(nn.Module):  # type: ignore[misc]
-    """A transformer encoder with a mask of padding."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True, dropout=0.1)
-        self.words, self.encoder, self.scores = nn.Embedding(30, 16), nn.TransformerEncoder(layer, 2), nn.Linear(16, 3)
-
-    def forward(self, ids: Any, mask: Any) -> Any:
-        return self.scores(self.encoder(self.words(ids), src_key_padding_mask=mask).mean(1))
 
 
 def _torchvision(name: str, size: int) -> Any:
@@ -108,9 +73,9 @@ def _transformers(kind: str) -> Any:
 
 
 MODELS: dict[str, Callable[[], Any]] = {
-    "an LSTM tagger": lambda: (Tagger(), IDS, {"ids": OPEN}),
-    "a GRU classifier": lambda: (Classifier(), IDS, {"ids": OPEN}),
-    "a transformer encoder": lambda: (Encoder(), (IDS, IDS == 0), {"ids": OPEN, "mask": OPEN}),
+    "an LSTM tagger": lambda: (torch_models.Tagger(padding=0, dropout=0.2), IDS, {"ids": OPEN}),
+    "a GRU classifier": lambda: (torch_models.Classifier(), IDS, {"ids": OPEN}),
+    "a transformer encoder": lambda: (torch_models.Encoder(), (IDS, IDS == 0), {"ids": OPEN, "mask": OPEN}),
     "resnet18": lambda: _torchvision("resnet18", 64),
     "mobilenet_v3_small": lambda: _torchvision("mobilenet_v3_small", 64),
     "vit_b_16": lambda: _small("vit_b_16"),
