@@ -89,18 +89,19 @@ def streamed(
     output: str | None = None,
     notes: list[str] | None = None,
 ) -> Streamed | None:
-    """The outputs of ``model`` for arrays in files, of which never more than a few batches are in memory.
+    """The outputs of ``model`` for pictures and arrays in files, of which a few batches at most are in memory.
 
     The arguments and errors are those of ``run`` and ``predict``. ``None`` where not every output has a row for each
-    example of the only input, whatever the batch, or where the inputs are pictures.
+    example of the only input, whatever the batch, or where pictures make examples of any size.
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, not {batch_size}")
     told = [] if notes is None else notes
     opened = opened_model(model, engine, digest, edited)
-    if not inputs or (dataset is None and any(are_pictures(each) for each in inputs)):
+    if not inputs:
         return None
-    found = row_wise(opened, preprocess, raw=raw, output=output, notes=told)
+    pictures = dataset is None and any(map(are_pictures, inputs))
+    found = row_wise(opened, preprocess, raw=raw, output=output, notes=told, pictures=pictures)
     return None if found is None else found.of(inputs, named_in(dataset), batch_size, told)
 
 
@@ -137,9 +138,15 @@ class RowWise:
 
 
 def row_wise(
-    model: Runnable, preprocess: Preprocess | None, *, raw: bool, output: str | None, notes: list[str]
+    model: Runnable, preprocess: Preprocess | None, *, raw: bool, output: str | None, notes: list[str], pictures: bool
 ) -> RowWise | None:
-    """``model`` as one of that kind, or ``None``; the arguments are those of ``streamed``."""
+    """``model`` as one of that kind, or ``None``; the arguments are those of ``streamed``.
+
+    ``pictures`` says whether there are any among the inputs, which are then prepared also where the model does not say
+    how. Raises ``UsageError`` where it is given with ``raw``.
+    """
+    if raw and pictures:
+        raise UsageError("raw (--raw) is for arrays that hold what the graph takes, and pictures were given")
     if len(model.inputs) != 1:
         return None
     [entry] = model.inputs
@@ -148,11 +155,13 @@ def row_wise(
     names = [model.output_named(output).name] if output is not None else [value.name for value in model.outputs]
     preparation = as_preparation(preprocess)
     notes += model.warnings
-    if raw or not (model.description.inputs[0].preprocessing or preparation):
+    if not pictures and (raw or not (model.description.inputs[0].preprocessing or preparation)):
         return RowWise(model, names, None)
     prepared = model.prepared(entry, preparation)
-    notes += prepared.warnings
     shape = static(prepared.value.shape[1:]) or ()
+    if pictures and not shape:
+        return None
+    notes += prepared.warnings
     return RowWise(model, names, Taken(shape, prepared.steps, prepared.kind, dtype=entry.dtype))
 
 

@@ -75,7 +75,8 @@ def _outputs(
     model: Runnable, sources: Sequence[Source], options: Mapping[str, Any], names: Mapping[str, str]
 ) -> tuple[bytes, dict[str, Any]]:
     """All outputs, as arrays."""
-    found = row_wise(model, options["preprocess"], raw=options["raw"], output=options["output"], notes=[])
+    how = {name: options[name] for name in ("raw", "output", "pictures")}
+    found = row_wise(model, options["preprocess"], notes=[], **how)
     assert found
     return packed_outputs(found.of(sources, options["named"], options["batch_size"]))
 

@@ -108,8 +108,8 @@ def many(
     taken, is_whole = taken_by(runner), runner.context > 0
     run, origin, kept = _cut(opened, inputs, scale, taken, {**options, "strict": strict}, is_whole=is_whole)
     tasks = run.tasks
-    sample = next((each.inputs[0][0] for each in tasks if isinstance(each, Task)), None)
-    if sample is None or is_remote(sample):
+    sample = _sample(tasks)
+    if sample is None:
         answers = Answers(runner, iter(()), labels, task, strict, [] if notes is None else notes, [])
     else:  # What is said of how the first input is prepared is said of all.
         answers = answers_of(opened.model, [sample], labels=labels, task=task, strict=False, notes=notes, **options)
@@ -127,15 +127,21 @@ def many_outputs(
     ``UsageError`` where ``streamed`` gives none.
     """
     opened = _opened(model, scale, options)
-    found = row_wise(opened.model, options["preprocess"], raw=options["raw"], output=options["output"], notes=notes)
+    options["pictures"] = options["named"] is None and any(map(are_pictures, inputs))
+    how = {name: options[name] for name in ("raw", "output", "pictures")}
+    found = row_wise(opened.model, options["preprocess"], notes=notes, **how)
     if found is None:
-        raise UsageError(f"{model}: several processes write outputs that have a row for each example of one input")
-    if options["named"] is None and any(are_pictures(each) for each in inputs):
-        raise UsageError("several processes write outputs for files of arrays, and no pictures: leave --workers out")
+        size = ", and pictures of one size" if options["pictures"] else ""
+        raise UsageError(
+            f"{model}: several processes write outputs that have a row for each example of one input{size}"
+        )
     shape = found.taken.shape if found.taken else static(opened.model.inputs[0].shape[1:])
     taken = found.taken or Taken(shape or ())
     # Where the shape of an example is open, its file may hold one alone.
     run, origin, kept = _cut(opened, inputs, scale, taken, options, is_whole=not shape, content="outputs")
+    sample = _sample(run.tasks)
+    if options["pictures"] and sample is not None:  # What is said of how the first one is prepared is said of all.
+        found.of([sample], None, options["batch_size"], notes)
     computed = _removing(run.outputs(found.names), kept)
     return Streamed(found.model, found.names, iter(()), Place(total=_total(run.tasks)), computed), run, origin
 
@@ -189,6 +195,12 @@ def names_of(tasks: Sequence[Task | Bad]) -> str:
     """What tells these tasks from others."""
     names = "".join(each.name for each in tasks)
     return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+
+
+def _sample(tasks: Sequence[Task | Bad]) -> str | None:
+    """The first file, where this process can open it."""
+    first = next((each.inputs[0][0] for each in tasks if isinstance(each, Task)), None)
+    return None if first is None or is_remote(first) else first
 
 
 def _total(tasks: Sequence[Task | Bad]) -> int | None:

@@ -1,4 +1,4 @@
-"""Arrays from shards: the bytes that one process writes, whatever is killed meanwhile; and arrays of zarr."""
+"""Arrays from shards, also of pictures: the bytes that one process writes, whatever is killed; and arrays of zarr."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ordeals import Ordeal, command
+from PIL import Image
 
 import portable_nn as pnn
+from portable_nn.catalog import find_model
 from portable_nn.cli import main
 from portable_nn.core.errors import FileError, UsageError
 from portable_nn.model_files.streamed import save_zarr
@@ -58,6 +60,80 @@ def test_the_bytes_of_one_process(data: Path, form: str, monkeypatch: pytest.Mon
     assert not list(data.glob("*.shards")) + list(data.glob("*.part*")) + list(data.glob(".*tmp"))
 
 
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """Pictures in the folders of their classes, a file of arrays, and a model that does not say how to prepare them."""
+    rng = np.random.default_rng(0)
+    for place in range(21):
+        path = tmp_path / "scans" / str(place % 3) / f"{place:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.zeros((28, 28), np.uint8)
+        pixels[5:23, 4 + place % 10 : 8 + place % 10] = 200 + place
+        Image.fromarray(pixels).save(path)
+    np.save(tmp_path / "more.npy", rng.integers(0, 255, (5, 28, 28), np.uint8))
+    x = pnn.Input(1, 28, 28, name="x")
+    hidden = pnn.Conv2d(2, 3, name="hidden")(x)
+    pnn.Network(x, [hidden, pnn.Dense(3)(pnn.Flatten()(hidden))], seed=0).save(tmp_path / "plain.safetensors")
+    return tmp_path
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("model", ["digits-mlp", "plain.safetensors"])
+def test_pictures(scans: Path, form: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if form == "zarr":
+        pytest.importorskip("zarr", reason="zarr is an extra")
+    monkeypatch.chdir(scans)
+    line = ["predict", model, "scans", "more.npy", "scans/0", "--batch-size", "4"]
+    line += ["--output", pnn.load(find_model(model).weights if model == "digits-mlp" else model).outputs[-1].name]
+    one, many = Path(f"one.{form}"), Path(f"many.{form}")
+    assert main([*line, "--out", str(one)]) == 0
+    assert main([*line, "--out", str(many), "--workers", "0", "--shard-size", "8"]) == 0
+    assert bytes_in(one) == bytes_in(many)
+
+
+def test_pictures_are_what_run_gives(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(scans)
+    line = ["predict", "plain.safetensors", "scans", "--out", "found.npz", "--batch-size", "4"]
+    wanted = pnn.run("plain.safetensors", "scans")
+    for more in ([], ["--workers", "0", "--shard-size", "8"]):
+        assert main([*line, "--force", *more]) == 0
+        with np.load("found.npz") as found:
+            assert {name: found[name].shape for name in found} == {name: a.shape for name, a in wanted.items()}
+            for name, array in wanted.items():
+                np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("more", [[], ["--workers", "0"]])
+def test_pictures_that_give_no_arrays(
+    scans: Path, more: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(scans)
+    line = ["predict", "digits-mlp", "scans/0", "--out", "found.npz", *more]
+    assert main([*line, "--raw"]) == 2
+    assert "raw (--raw) is for arrays" in capsys.readouterr().err
+    Path("scans/0/07.png").write_bytes(b"no picture")
+    assert main(line) == 3
+    assert "07.png" in capsys.readouterr().err
+    assert not list(scans.glob("*.npz")) + list(scans.glob("*.part*"))
+
+
+def test_pictures_of_any_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = pnn.Input(3, "height", "width", name="x")
+    pnn.Network(x, pnn.Conv2d(2, 3)(x), seed=0).save("filter.safetensors")
+    (tmp_path / "scans").mkdir()
+    for size in (8, 10):
+        Image.fromarray(np.zeros((size, size), np.uint8)).save(tmp_path / "scans" / f"{size:02}.png")
+    line = ["predict", "filter.safetensors", "scans", "--preprocess", "detection", "--out", "found.npz"]
+    assert main(line) == 0
+    with np.load("found.npz") as found:
+        assert [found[name].shape for name in found] == [(1, 2, 6, 6), (1, 2, 8, 8)]
+    assert main([*line, "--force", "--workers", "0"]) == 2
+    assert "pictures of one size" in capsys.readouterr().err
+
+
 def test_arrays_of_zarr(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zarr = pytest.importorskip("zarr", reason="zarr is an extra")
     monkeypatch.chdir(data)
@@ -86,8 +162,6 @@ def test_names_that_lead_out_of_the_folder(tmp_path: Path, data: Path) -> None:
 
 def test_what_is_for_one_process(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["predict", "digits-mlp", "--out", str(data / "x.npz"), "--workers", "0"]
-    assert main([*line, str(data / "photo.png")]) == 2
-    assert "no pictures" in capsys.readouterr().err
     assert main([*line, "--input", f"image={data / 'digits.npy'}"]) == 2
     assert "leave out --input" in capsys.readouterr().err
     assert not (data / "x.npz").exists()
