@@ -17,7 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -262,7 +262,7 @@ def measured(way: str, model: Model) -> dict[str, Any]:
     found = [network.compute("numpy", each) for each in feeds]
     again = [computed_by(Theirs(back, partial(called, network, by_name=False)))(each) for each in feeds]
     here, there = shapes(back), shapes(theirs.module)
-    steps = train_both(network, theirs, 0, seeing)
+    steps = train_both(network, replace(theirs, admit=seeing), 0)
     cell: dict[str, Any] = {
         "open": [*model.axes.values()] if is_open else ["batch"],
         "outputs": max(map(apart, found, wanted)),
@@ -279,7 +279,8 @@ def in_float64(way: str, model: Model) -> dict[str, Any]:
     """Five steps in float64."""
     inputs = model.inputs(*model.sizes[1])
     double = {name: each.double() if each.is_floating_point() else each for name, each in inputs.items()}
-    return summary(train_both(*imported(way, model, built(model).double(), double), 0, seeing))
+    network, theirs = imported(way, model, built(model).double(), double)
+    return summary(train_both(network, replace(theirs, admit=seeing), 0))
 
 
 def rounding(way: str, model: Model) -> dict[str, Any]:
@@ -301,11 +302,11 @@ def in_double(arrays: Mapping[str, Any]) -> dict[str, Any]:
     return {name: each.astype(np.float64) if each.dtype.kind == "f" else each for name, each in arrays.items()}
 
 
-def seeing(feeds: dict[str, Any]) -> dict[str, Any]:
+def seeing(feeds: Mapping[str, Any]) -> dict[str, Any]:
     """Examples in which every query sees a key: what the exporters write of others has another gradient, or NaN."""
     if "attention_mask" in feeds:
         feeds["attention_mask"][:, 0] = 1
-    return feeds
+    return dict(feeds)
 
 
 CELLS = {"row": measured, "float64": in_float64, "rounding": rounding}

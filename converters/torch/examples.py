@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.converters.torch.aten.rows import Stated
+from portable_nn.core.dims import evaluated
 from portable_nn.core.graph import Node
 from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
@@ -15,6 +18,25 @@ from portable_nn.operators import Array
 
 BATCH: Final = 8
 """The number of examples, where it is open."""
+
+
+def admitted(network: Network, stated: Mapping[str, Stated]) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+    """What makes of drawn inputs such as PyTorch takes: lengths within the steps, and the like."""
+
+    def admit(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        sizes = {
+            dim: size
+            for value in network.graph.inputs
+            for dim, size in zip(value.shape, feeds[value.name].shape, strict=True)
+            if isinstance(dim, str)
+        }
+        found = dict(feeds)
+        for name, (make, dim) in stated.items():
+            size = evaluated(dim, sizes)
+            found[name] = feeds[name] if size is None else make(feeds[name], size)
+        return found
+
+    return admit
 
 
 def examples(network: Network, rng: np.random.Generator) -> dict[str, Array]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from portable_nn.converters.conversion import Imported
 from portable_nn.converters.torch.admission import check_convertible
+from portable_nn.converters.torch.examples import admitted
 from portable_nn.converters.torch.prepared import Wide, without_bfloat16, without_norms
 from portable_nn.converters.torch.program import Dynamic, Program, branches, called, doubled, export
 from portable_nn.converters.torch.proof import Theirs, compare_training, compare_with_module
@@ -109,7 +110,7 @@ def read_torch(
             why = str(first).splitlines()[0]
             notes = (*notes, f"taken in evaluation mode, for in training mode: {why}")
         if prove_training:
-            theirs, wide = theirs_of(module, program), partial(_in_float64, module, program, seed)
+            theirs, wide = theirs_of(module, program, made), partial(_in_float64, module, program, seed)
             notes = (*notes, compare_training(made.network, theirs, wide, seed or 0))
         return Imported(made.network, proof, notes)
     raise AssertionError("unreachable")
@@ -119,7 +120,7 @@ def _proof(module: Any, program: Program, made: Translation, verify: bool, toler
     if not verify:
         return Proof(made.network.graph.outputs)
     try:
-        return compare_with_module(theirs_of(module, program), made.network, tolerance, seed)
+        return compare_with_module(theirs_of(module, program, made), made.network, tolerance, seed)
     except VerificationError as error:
         if not (found := branches(program.exported)):
             raise
@@ -129,13 +130,14 @@ def _proof(module: Any, program: Program, made: Translation, verify: bool, toler
         ) from error
 
 
-def theirs_of(module: Any, program: Program) -> Theirs:
+def theirs_of(module: Any, program: Program, made: Translation) -> Theirs:
     """The module as the other side of a proof."""
-    return Theirs(module, partial(called, program))
+    return Theirs(module, partial(called, program), admit=admitted(made.network, made.stated))
 
 
 def _in_float64(module: Any, program: Program, seed: int | None) -> tuple[Network, Theirs]:
     """Both sides in float64."""
     other = copy.deepcopy(module).double()
     double = export(other, doubled(program.example), program.dynamic, training=program.trains)
-    return translated(other, double, seed).network, theirs_of(other, double)
+    made = translated(other, double, seed)
+    return made.network, theirs_of(other, double, made)

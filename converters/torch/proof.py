@@ -40,12 +40,14 @@ class Theirs:
         call: how it is called.
         parameters: makes parameters of the network of the arrays of a state dict.
         to_train: the module to train, where dropout is part of the code that was written for it.
+        admit: makes of drawn inputs such as the module takes, where it takes less than the network.
     """
 
     module: Any
     call: Call
     parameters: Callable[[Mapping[str, Array]], Mapping[str, Array]] = _as_they_are
     to_train: Callable[[], Any] | None = None
+    admit: Callable[[Mapping[str, Array]], Mapping[str, Array]] = _as_they_are
 
 
 class Apart(NamedTuple):
@@ -64,7 +66,7 @@ class Apart(NamedTuple):
 
 def compare_with_module(theirs: Theirs, network: Network, tolerance: Tolerance, seed: int) -> Proof:
     """The largest differences of the outputs; the module runs in evaluation mode."""
-    return compare_sides(network, computed_by(theirs), "the module", tolerance=tolerance, seed=seed)
+    return compare_sides(network, computed_by(theirs), "the module", tolerance=tolerance, seed=seed, admit=theirs.admit)
 
 
 def computed_by(theirs: Theirs) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
@@ -107,11 +109,11 @@ def compare_training(
 
 
 def drawn(
-    network: Network, seed: int, admit: Callable[[dict[str, Array]], dict[str, Array]] | None = None
+    network: Network, seed: int, admit: Callable[[Mapping[str, Array]], Mapping[str, Array]] = _as_they_are
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """The examples that both sides are trained on, by input, and the numbers that outputs shall be, by output."""
     rng = np.random.default_rng(seed)
-    feeds = examples(network, rng) if admit is None else admit(examples(network, rng))
+    feeds = dict(admit(examples(network, rng)))
     results = network.compute("numpy", feeds)
     size = len(next(iter(feeds.values())))
     targets = {
@@ -124,12 +126,10 @@ def drawn(
     return feeds, targets
 
 
-def train_both(
-    network: Network, theirs: Theirs, seed: int, admit: Callable[[dict[str, Array]], dict[str, Array]] | None = None
-) -> Apart:
-    """How far each parameter is apart after the steps, on drawn examples, or on what ``admit`` makes of them."""
+def train_both(network: Network, theirs: Theirs, seed: int) -> Apart:
+    """How far each parameter is apart after the steps, on drawn examples."""
     ours = without_dropout(network)
-    feeds, targets = drawn(ours, seed, admit)
+    feeds, targets = drawn(ours, seed, theirs.admit)
     size = len(next(iter(feeds.values())))
     module = theirs.to_train() if theirs.to_train else theirs.module
     try:

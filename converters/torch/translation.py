@@ -10,6 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.converters.torch.aten import Refused, Use, row_of
+from portable_nn.converters.torch.aten.rows import Stated
 from portable_nn.converters.torch.facts import metadata_of
 from portable_nn.converters.torch.nodes import (
     CHECKS,
@@ -38,10 +39,11 @@ _WRITTEN: Final = 64
 
 
 class Translation(NamedTuple):
-    """A network, and what could not be kept."""
+    """A network, what could not be kept, and which numbers PyTorch takes as inputs, where it takes less."""
 
     network: Network
     notes: tuple[str, ...]
+    stated: Mapping[str, Stated]
 
 
 class _Missing(Exception):  # noqa: N818
@@ -99,6 +101,7 @@ class _Translator:
         self.paths: Counter[str] = Counter()
         self.tied: dict[str, str] = {}
         self.not_saved: list[str] = []
+        self.stated: dict[str, Stated] = {}
 
     def network(self, seed: int | None) -> Translation:
         """Raises ``_Missing`` where there are operators without a row."""
@@ -122,7 +125,8 @@ class _Translator:
             {name: whose for name, whose in self.tied.items() if whose in used},
             [name for name in self.not_saved if name in used],
         )
-        return Translation(Network.from_graph(graph, used, seed=seed, metadata=metadata), tuple(self.notes))
+        network = Network.from_graph(graph, used, seed=seed, metadata=metadata)
+        return Translation(network, tuple(self.notes), self.stated)
 
     # -- what is needed, and whether there are rows
 
@@ -254,6 +258,8 @@ class _Translator:
             said = "; ".join(str(fault) for fault in error.faults)
             self.faults.append(f"{target_of(node)} in {self._place(node)}: {said}")
             made = _FAILED
+        names = {leaf: str(leaf.name) for leaf in self.inputs}
+        self.stated |= {names[leaf]: each for leaf, each in use.stated.items() if leaf in names}
         if isinstance(made, Symbol) and isinstance(node.meta.get("val"), (list, tuple)):
             made = [made]
         self.values[node] = made
@@ -350,10 +356,6 @@ _ADVICE: Final[Mapping[str, str]] = {
         ("nonzero", "masked_select", "_unique", "unique_", "bincount", "argwhere", "repeat_interleave"), _COUNTING
     ),
     **dict.fromkeys(("fft_", "_fft_", "stft", "istft", "view_as_", "complex", "polar"), _COMPLEX),
-    **dict.fromkeys(
-        ("embedding_bag", "_embedding_bag"),
-        "bags have any length; where all have the same, nn.Embedding(…)(ids).sum(1), or .mean(1), is the same",
-    ),
     "quantize": "expected layers of floats: convert the module as it was before it was quantized",
 }
 """Why operators, by how their names begin, have no counterpart, and what to write in their place."""

@@ -171,7 +171,6 @@ def half_complex() -> Any:
         (half_complex, X, "'w' holds complex numbers .torch.complex64.*torch.view_as_real"),
         (lambda: nn.Identity(), X.to(torch.complex64), "a tensor of the example holds complex numbers"),
         (lambda: Of(lambda self, x: torch.fft.rfft(x).abs()), (X,), "_fft_r2c.*no complex numbers here.*cosines"),
-        (lambda: nn.EmbeddingBag(5, 3), torch.tensor([[1, 2]]), r"embedding_bag.*nn.Embedding\(…\)\(ids\).sum\(1\)"),
     ],
 )
 def test_what_is_no_network_is_refused_with_what_to_do(module: Any, example: Any, said: str) -> None:

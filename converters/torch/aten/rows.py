@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from portable_nn.core.graph import Dim
-from portable_nn.operators import Symbol, cast, constant, emit, integers, sizes
+from portable_nn.operators import Array, Symbol, cast, constant, emit, integers, sizes
 
 Size: TypeAlias = int | Symbol
 """A size: a number, or a symbol (1,) of int64."""
@@ -35,6 +35,17 @@ class Result(NamedTuple):
     rank: int
 
 
+Make: TypeAlias = Callable[[Array, int], Array]
+"""Makes of drawn numbers such as PyTorch takes, given a size."""
+
+
+class Stated(NamedTuple):
+    """Which numbers PyTorch takes as an input, where the network takes more: what makes them, and of which size."""
+
+    make: Make
+    size: Dim
+
+
 class Use:
     """One use of an operator: what PyTorch says of its results and arguments, and where notes go.
 
@@ -44,17 +55,25 @@ class Use:
         common: the element type that the tensors and numbers among the arguments are promoted to.
         trains: whether the module was exported in training mode, so that what it does not do there is meant.
         note: takes what could not be kept.
+        stated: by the symbols of inputs, which numbers they may be.
     """
 
     def __init__(
         self, target: str, results: Sequence[Result], common: str, *, trains: bool, note: Callable[[str], None]
     ) -> None:
         self.target, self.results, self.common, self.trains, self.note = target, results, common, trains, note
+        self.stated = dict[Symbol, Stated]()
 
     @property
     def dtype(self) -> str:
         """The element type of the first result."""
         return self.results[0].dtype
+
+    def state(self, value: Symbol, make: Make, size: Dim) -> None:
+        """Say of a value which numbers PyTorch takes, if it is an input: a proof draws no others."""
+        while value.origin.operator is not None and value.origin.operator.name == "Cast" and value.origin.inputs[0]:
+            value = value.origin.inputs[0]
+        self.stated[value] = Stated(make, size)
 
     def promoted(self, value: Any, dtype: str | None = None) -> Symbol:
         """An argument, a tensor, a number or a size, in the element type of the result."""
