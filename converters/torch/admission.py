@@ -36,7 +36,17 @@ def check_convertible(module: Any, example: Any) -> None:
     state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     for name, tensor in state.items():
         _check(f"'{name}'", tensor, "module.to_empty(device='cpu'), and load_state_dict fills it")
-    for leaf in _pytree.tree_leaves(arguments_of(example)):
+    arguments = arguments_of(example)
+    packed = torch.nn.utils.rnn.PackedSequence
+    if any(
+        isinstance(each, packed)
+        for each in _pytree.tree_leaves(arguments, is_leaf=lambda each: isinstance(each, packed))
+    ):
+        raise UsageError(
+            "the example has a PackedSequence, which is no tensor: give the padded tensor and the lengths, and let "
+            "forward pack them (pack_padded_sequence)"
+        )
+    for leaf in _pytree.tree_leaves(arguments):
         if isinstance(leaf, torch.Tensor):
             _check("a tensor of the example", leaf, "torch.zeros_like(x, device='cpu') is one that has")
 

@@ -6,7 +6,6 @@ import inspect
 import io
 import logging
 import re
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -16,6 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from portable_nn.converters.torch.padded import recurrent_layers
 from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.graph import Dim
 
@@ -167,20 +167,26 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
     for values in (wide, leaves) if any(a is not b for a, b in zip(wide, leaves, strict=True)) else (leaves,):
         each_args, each_kwargs = _pytree.tree_unflatten(values, spec)
         printed = io.StringIO()  # PyTorch prints the graph where it fails.
-        with quiet(), mode(module, training=training), redirect_stdout(printed), redirect_stderr(printed):
+        with (
+            quiet(), mode(module, training=training), redirect_stdout(printed), redirect_stderr(printed),
+            recurrent_layers() as cut,
+        ):  # fmt: skip
             try:
                 exported = torch.export.export(
                     module, each_args, each_kwargs, dynamic_shapes=_dynamic_shapes(module, *shapes)
                 )
                 break
+            except UsageError:
+                raise
             except Exception as error:
                 refused = refused or error
     else:
         assert refused is not None
-        said = _advice(refused) or f"{type(refused).__name__}: {_beginning(refused)}{_hint(refused)}"
+        said = f"{type(refused).__name__}: {_beginning(refused)}{_hint(refused)}"
         raise UsageError(f"torch.export cannot export the module: {said}") from refused
     placed = [names[place] if is_tensor else None for place, is_tensor in enumerate(tensors)]
     dims, notes = _dims(exported, given, wide)
+    notes += dict.fromkeys(cut)
 
     def call(feeds: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         values = [leaf if name is None else feeds[name] for name, leaf in zip(placed, leaves, strict=True)]
@@ -206,16 +212,6 @@ def _apart(leaves: Sequence[Any]) -> list[Any]:
 def _beginning(error: Exception) -> str:
     """The first paragraph of what PyTorch says."""
     return shorten(str(error).strip().partition("\n\n")[0], 400, placeholder=" …")
-
-
-def _advice(error: Exception) -> str:
-    """What to try, where it is known why PyTorch cannot export."""
-    from torch.nn.utils.rnn import PackedSequence
-
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    if any(isinstance(each, PackedSequence) for frame in frames for each in frame.f_locals.values()):
-        return "packed sequences cannot be exported: call the layer with the padded tensor, without packing"
-    return ""
 
 
 def _hint(error: Exception) -> str:

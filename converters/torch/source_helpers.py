@@ -278,6 +278,38 @@ def run_padded(
     return torch.nn.utils.rnn.pad_packed_sequence(found, total_length=x.shape[0])[0], last
 
 
+def run_recurrent(
+    kind: str,
+    x: torch.Tensor,
+    w: torch.Tensor,
+    r: torch.Tensor,
+    b: torch.Tensor | None,
+    lengths: torch.Tensor | None,
+    states: torch.Tensor | tuple[torch.Tensor, ...] | None,
+) -> tuple[torch.Tensor, ...]:
+    """A recurrent layer, whose steps come first, of weights (directions, gates · units, …): z, r, h or i, o, f, c."""
+    order, units = {"lstm": (0, 2, 3, 1), "gru": (1, 0, 2)}.get(kind, (0,)), r.shape[2]
+    weights = [
+        torch.cat([part[gate * units : (gate + 1) * units] for gate in order])
+        for way in range(len(w))
+        for part in (w[way], r[way], *(b[way].chunk(2) if b is not None else ()))
+    ]
+    if states is None:
+        zero = x.new_zeros(len(w), x.shape[1], units)
+        states = (zero, zero) if kind == "lstm" else zero
+    run, options = getattr(torch, kind), (b is not None, 1, 0.0, True, len(w) == 2)
+    if lengths is None:
+        made: tuple[torch.Tensor, ...] = run(x, states, weights, *options, False)
+        return made
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
+    first, back = packed.sorted_indices, packed.unsorted_indices
+    states = tuple(each[:, first] for each in states) if isinstance(states, tuple) else states[:, first]
+    y, *last = run(packed.data, packed.batch_sizes, states, weights, *options)
+    whole = torch.nn.utils.rnn.PackedSequence(y, packed.batch_sizes, first, back)
+    padded = torch.nn.utils.rnn.pad_packed_sequence(whole, total_length=x.shape[0])[0]
+    return padded, *(each[:, back] for each in last)
+
+
 def weighed(x: torch.Tensor, axis: int, weights: torch.Tensor) -> torch.Tensor:
     """An axis resized by a matrix of weights."""
     return (x.movedim(axis, -1) @ weights.T).movedim(-1, axis)

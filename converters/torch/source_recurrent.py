@@ -13,9 +13,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.converters.torch.source_scene import Entry, Found, Layer, Scene, dtype_option, given
-from portable_nn.converters.torch.source_use import Inexpressible, Use, option
+from portable_nn.converters.torch.source_use import Inexpressible, Made, Use, option, row
 from portable_nn.core.graph import Node, Parameter, Tensor
 from portable_nn.onnx.verify import run_numpy
+from portable_nn.operators import INTEGERS
 from portable_nn.operators.recurrent.uses import KINDS
 from portable_nn.operators.registry import find as find_operator
 
@@ -116,6 +117,8 @@ def _moved(scene: Scene, name: str) -> tuple[tuple[Node, ...], list[Parameter]] 
         if each in scene.parameters:
             values[each] = scene.parameters[each]
         elif constant is not None and not any(isinstance(dim, str) for dim in constant):
+            if scene.types[each].dtype not in INTEGERS:
+                return None
             held = Tensor(scene.types[each].dtype, scene.sizes(each), constant)
             constants[each] = Node(f"constant {each}", "Constant", (), (each,), {"value": held})
         elif node is None or not _moves(node):
@@ -340,3 +343,20 @@ def _states(use: Use, stack: Stack, batch_first: bool) -> str:
         texts = [f"{use.writer.tensor(name)}{turn}" for name in each]
         parts.append(texts[0] if len(texts) == 1 else f"torch.cat(({', '.join(texts)}))")
     return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
+
+
+@row(*KINDS)
+def _functional(use: Use) -> Made:
+    """A layer that has no parameters of its own, since its weights are computed, as those of a projected LSTM are."""
+    function, writer, layout = _checked(use), use.writer, bool(use.int("layout"))
+    kind = f"rnn_{function}" if use.operator.name == "RNN" else use.operator.name.lower()
+    given = [use.x(place) if use.has(place) else "None" for place in (X, W, R, B, LENGTHS)]
+    turned = use.string("direction") == "reverse"
+    given[X] += (".transpose(0, 1)" if layout else "") + (".flip(0)" if turned else "")
+    states = _states(use, Stack("", (use.node,), 0.0), layout) or "None"
+    both = writer.statement(f"{kind}_made", use.call("run_recurrent", repr(kind), *given, states))
+    sequence = f"{both}[0]" + (".flip(0)" if turned else "")
+    ways = use.type(R).shape[0]
+    y = f"{sequence}.unflatten(2, ({ways}, -1))" + (".permute(1, 0, 2, 3)" if layout else ".transpose(1, 2)")
+    last = [f"{both}[{place + 1}]" + (".transpose(0, 1)" if layout else "") for place in range(len(use.made) - 1)]
+    return [y, *last]

@@ -42,18 +42,6 @@ class Nested(nn.Module):  # type: ignore[misc]
         return {"class": self.layer(given["a.b"]), "none": None, "both": (given["c"][0] + 1, given["c"][1] * 2)}
 
 
-class Packed(nn.Module):  # type: ignore[misc]
-    """A recurrent layer of packed sequences."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rnn = nn.LSTM(4, 3, batch_first=True)
-
-    def forward(self, x: Any, lengths: Any) -> Any:
-        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        return nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)[0]
-
-
 def frozen_in_part() -> Any:
     module = nn.Linear(4, 3)
     module.weight = nn.Parameter(torch.randn(4, 3).t())
@@ -105,14 +93,6 @@ def test_nearest_to_an_open_size(mode: str) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[], tuple[Any, Any]], str]] = {
-    "packed sequences": (
-        lambda: (Packed(), (torch.randn(2, 5, 4), torch.tensor([3, 5]))),
-        "packed sequences cannot be exported: call the layer with the padded tensor",
-    ),
-    "proj_size": (
-        lambda: (Of(lambda m, x: m.l(x)[0], l=nn.LSTM(4, 6, proj_size=2)), torch.randn(5, 2, 4)),
-        "'l' .LSTM.: a proj_size.*proj_size=0",
-    ),
     "places by a mask": (lambda: (Of(lambda m, x: x[x.sum(1) > 0]), X), "a mask, whose number depends on the data"),
     "no tensor": (lambda: (Of(lambda m, x: 3), X), "returns no tensor"),
 }

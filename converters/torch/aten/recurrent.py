@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
 
 from portable_nn.converters.torch.aten.normalization import dropped
-from portable_nn.converters.torch.aten.rows import Refused, Use, row, sliced, unsqueezed
-from portable_nn.operators import Symbol, emit, emit_all, integers
-
-_LSTM, _GRU, _RNN = (0, 3, 1, 2), (1, 0, 2), (0,)
-"""For each gate of ONNX, its place in PyTorch: i, f, g, o there and i, o, f, c here; r, z, n there and z, r, h here."""
+from portable_nn.converters.torch.aten.rows import Use, filled, row, size_along, sliced, unsqueezed
+from portable_nn.core.graph import Dim
+from portable_nn.operators import Array, Symbol, cast, emit, emit_all, integers
 
 
 def _ordered(order: Sequence[int], weight: Symbol) -> Symbol:
@@ -34,10 +34,31 @@ def _is_zero(value: Symbol) -> bool:
     return origin.inputs[0].type.constant == (0,)
 
 
+def _zeros_like(value: Symbol) -> Symbol:
+    return filled(0, [size_along(value, axis) for axis in range(len(value.shape))], value.dtype)
+
+
+def _with_first_state(x: Symbol, w: Symbol, state: Symbol, recurrent: Sequence[Symbol]) -> tuple[Symbol, Symbol]:
+    """Inputs and weights in which the projected states before the first step are features of that step alone.
+
+    There is no state h of which a given one is the projection; but all that becomes of it is its product with W_hh.
+    """
+    steps, ways = size_along(x, 0), len(recurrent)
+    size = recurrent[0].shape[2]
+    parts, columns = [x], [w]
+    for way, weight in enumerate(recurrent):
+        own = sliced(state, 0, way, way + 1) if ways > 1 else state
+        less = steps - 1 if isinstance(steps, int) else emit("Sub", steps, integers([1]))
+        rest = filled(0, [less, size_along(state, 1), int(size)], state.dtype)
+        parts.append(emit("Concat", *((rest, own) if way else (own, rest)), axis=0))
+        none = filled(0, [int(size) for size in weight.shape], weight.dtype)
+        columns.append(_joined([weight if other == way else none for other in range(ways)], 0))
+    return emit("Concat", *parts, axis=2), emit("Concat", *columns, axis=2)
+
+
 def _layers(
     use: Use,
-    operator: str,
-    order: Sequence[int],
+    kind: str,
     x: Symbol,
     states: Sequence[Symbol],
     params: Sequence[Symbol],
@@ -47,12 +68,16 @@ def _layers(
     train: bool,
     bidirectional: bool,
     batch_first: bool,
-    **options: Any,
+    lengths: Symbol | None = None,
 ) -> tuple[Symbol, ...]:
     """The states of the last layer in each step, and those of all layers after the last."""
+    operator, order, attributes = _KINDS[kind]
     directions, each = 2 if bidirectional else 1, 4 if has_biases else 2
-    if len(params) != num_layers * directions * each:
-        raise Refused("a proj_size, which no operator of ONNX has; proj_size=0 and a layer nn.Linear behind it")
+    options: dict[str, Any] = {
+        name: value * directions if isinstance(value, list) else value for name, value in attributes.items()
+    }
+    is_projected = len(params) != num_layers * directions * each
+    each += is_projected
     y = emit("Transpose", x, perm=[1, 0, 2]) if batch_first else x
     first = [None if _is_zero(state) else state for state in states]
     final: list[tuple[Symbol, ...]] = []
@@ -60,7 +85,7 @@ def _layers(
         if layer and dropout:
             y = dropped(use, y, dropout, train)
         own = [params[(layer * directions + way) * each :][:each] for way in range(directions)]
-        w, r = (_joined([_ordered(order, part[place]) for part in own], 0) for place in range(2))
+        w = _joined([_ordered(order, part[0]) for part in own], 0)
         biases = [_joined([_ordered(order, part[place]) for place in (2, 3)], 1) for part in own if has_biases]
         begin = [
             state
@@ -68,10 +93,21 @@ def _layers(
             else sliced(state, 0, layer * directions, (layer + 1) * directions)
             for state in first
         ]
+        recurrent = [_ordered(order, part[1]) for part in own]
+        if is_projected:
+            if begin[0] is not None:
+                y, w = _with_first_state(y, w, begin[0], recurrent)
+                begin[0] = None if begin[1] is None else _zeros_like(begin[1])
+            recurrent = [r @ part[-1] for r, part in zip(recurrent, own, strict=True)]
         y, *last = emit_all(
-            operator, y, w, r, _joined(biases, 0) if biases else None, None, *begin, outputs=len(states) + 1,
-            hidden_size=int(own[0][1].shape[1]), direction="bidirectional" if bidirectional else None, **options,
+            operator, y, w, _joined(recurrent, 0), _joined(biases, 0) if biases else None, lengths, *begin,
+            outputs=len(states) + 1, hidden_size=int(recurrent[0].shape[2]),
+            direction="bidirectional" if bidirectional else None, **options,
         )  # fmt: skip
+        if is_projected:
+            back = [unsqueezed(emit("Transpose", part[-1], perm=[1, 0]), 0) for part in own]
+            down = _joined(back, 0)
+            y, last[0] = y @ down, last[0] @ down
         final.append(tuple(last))
         if bidirectional:
             y = emit("Transpose", y, perm=[0, 2, 1, 3])
@@ -82,33 +118,46 @@ def _layers(
     return y, *(_joined(state, 0) for state in zip(*final, strict=True))
 
 
-@row("lstm.input")
-def _lstm(
-    use: Use, x: Symbol, hx: Sequence[Symbol], params: Sequence[Symbol], has_biases: bool, num_layers: int,
-    dropout: float, train: bool, bidirectional: bool, batch_first: bool,
+_KINDS: Final[Mapping[str, tuple[str, Sequence[int], Mapping[str, Any]]]] = {
+    "lstm": ("LSTM", (0, 3, 1, 2), {}),
+    "gru": ("GRU", (1, 0, 2), {"linear_before_reset": 1}),
+    "rnn_tanh": ("RNN", (0,), {}),
+    "rnn_relu": ("RNN", (0,), {"activations": ["Relu"]}),
+}
+"""For each of PyTorch's, the operator, its attributes, and for each gate of ONNX its place in PyTorch: i, f, g, o there
+and i, o, f, c here; r, z, n there and z, r, h here."""
+
+
+@row("portable_nn.recurrent")
+def _recurrent(
+    use: Use, kind: str, x: Symbol, lengths: Symbol | None, descending: bool, states: Sequence[Symbol],
+    params: Sequence[Symbol], has_biases: bool, num_layers: int, dropout: float, train: bool, bidirectional: bool,
+    batch_first: bool,
 ) -> tuple[Symbol, ...]:  # fmt: skip
+    """What ``padded.recurrent_layers`` makes of a layer."""
+    if lengths is not None:
+        _state(use, lengths, descending, x.shape[1 if batch_first else 0])
+        lengths = cast(lengths, "int32")
     return _layers(
-        use, "LSTM", _LSTM, x, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first
+        use, kind, x, states, params, has_biases, num_layers, dropout, train, bidirectional, batch_first, lengths
     )
 
 
-@row("gru.input")
-def _gru(
-    use: Use, x: Symbol, hx: Symbol, params: Sequence[Symbol], has_biases: bool, num_layers: int,
-    dropout: float, train: bool, bidirectional: bool, batch_first: bool,
-) -> tuple[Symbol, ...]:  # fmt: skip
-    return _layers(
-        use, "GRU", _GRU, x, [hx], params, has_biases, num_layers, dropout, train, bidirectional, batch_first,
-        linear_before_reset=1,
-    )  # fmt: skip
+@row("lstm.input", "gru.input", "rnn_tanh.input", "rnn_relu.input")
+def _input(
+    use: Use, x: Symbol, states: Symbol | Sequence[Symbol], params: Sequence[Symbol], *options: Any
+) -> tuple[Symbol, ...]:
+    begin = [states] if isinstance(states, Symbol) else states
+    return _layers(use, use.target.split(".")[1], x, begin, params, *options)
 
 
-@row("rnn_tanh.input", "rnn_relu.input")
-def _rnn(
-    use: Use, x: Symbol, hx: Symbol, params: Sequence[Symbol], has_biases: bool, num_layers: int,
-    dropout: float, train: bool, bidirectional: bool, batch_first: bool,
-) -> tuple[Symbol, ...]:  # fmt: skip
-    relu = {"activations": ["Relu"] * (2 if bidirectional else 1)} if "relu" in use.target else {}
-    return _layers(
-        use, "RNN", _RNN, x, [hx], params, has_biases, num_layers, dropout, train, bidirectional, batch_first, **relu
-    )
+def _state(use: Use, lengths: Symbol, descending: bool, steps: Dim) -> None:
+    """Say which lengths PyTorch takes: 1 or more, at most the steps, of which one example has all."""
+
+    def make(drawn: Array, size: int) -> Array:
+        found = drawn.copy()
+        found[:] = [1 + (int(each) + 5 * place) % size for place, each in enumerate(drawn)]
+        found[:1] = size
+        return np.sort(found)[::-1].copy() if descending else found
+
+    use.state(lengths, make, steps)
