@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from portable_nn.converters.torch.backwards import own_backwards
 from portable_nn.converters.torch.padded import recurrent_layers
 from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.graph import Dim
@@ -169,7 +170,7 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
         printed = io.StringIO()  # PyTorch prints the graph where it fails.
         with (
             quiet(), mode(module, training=training), redirect_stdout(printed), redirect_stderr(printed),
-            recurrent_layers() as cut,
+            own_backwards() as own, recurrent_layers() as cut,
         ):  # fmt: skip
             try:
                 exported = torch.export.export(
@@ -186,7 +187,7 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
         raise UsageError(f"torch.export cannot export the module: {said}") from refused
     placed = [names[place] if is_tensor else None for place, is_tensor in enumerate(tensors)]
     dims, notes = _dims(exported, given, wide)
-    notes += dict.fromkeys(cut)
+    notes += dict.fromkeys([*own, *cut])
 
     def call(feeds: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         values = [leaf if name is None else feeds[name] for name, leaf in zip(placed, leaves, strict=True)]

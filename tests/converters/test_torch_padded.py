@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from portable_nn.converters.torch import from_torch, read_torch, to_torch
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import UsageError, VerificationError
 
 torch: Any = pytest.importorskip("torch")
 nn = torch.nn
@@ -138,3 +138,38 @@ def test_what_is_packed_can_be_read_by_recurrent_layers_only() -> None:
     with pytest.raises(UsageError, match=r"has a PackedSequence, .*the padded tensor and the lengths"):
         from_torch(nn.LSTM(4, 5), (pack(x, lengths, batch_first=True),))
     assert pack(x, lengths, batch_first=True).data.shape == (10, 4)  # PyTorch is as it was.
+
+
+# -- functions with a backward of their own
+
+
+class Straight(torch.autograd.Function):  # type: ignore[misc]
+    """The sigmoid, with the gradient of the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x.sigmoid()
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: Any) -> Any:
+        return gradient[0]
+
+
+class Binary(nn.Module):  # type: ignore[misc]
+    """A layer and a function that is trained otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: Any) -> Any:
+        return Straight.apply(self.layer(x))
+
+
+def test_a_backward_of_its_own_is_noted_and_refused_by_the_proof_of_training() -> None:
+    found = read_torch(Binary(), torch.randn(2, 4))
+    assert [note for note in found.notes if "the backward of Straight (an autograd.Function) is not kept" in note]
+    with pytest.raises(VerificationError, match=r"'layer\.weight' differs"):
+        read_torch(Binary(), torch.randn(2, 4), prove_training=True)
+    plain = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    assert not read_torch(plain, torch.randn(2, 4)).notes
