@@ -21,6 +21,7 @@ from portable_nn.format.meaning import Column
 from portable_nn.model_files.runners import UNKNOWN, Runnable, Runner
 from portable_nn.operators.registry import Array, find
 from portable_nn.preprocessing.defaults import default_preprocessing
+from portable_nn.preprocessing.pixels import columns_first
 from portable_nn.preprocessing.steps import Preprocessing, describe, pictorial
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def as_data(of: Subject, graph: Graph, samples: Sequence[Path]) -> dict[str, Any
         "outputs": [_value(value) for value in of.runnable.outputs],
         "steps": msgspec.to_builtins(of.steps),
         "prepared": describe(of.steps),
+        "columnsFirst": columns_first() if of.steps else False,
         "samples": _samples(of, samples),
     }
     if of.kind == "generator":

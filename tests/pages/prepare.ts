@@ -1,7 +1,8 @@
-// prepare.ts FOLDER: the examples that JavaScript makes of the pictures in FOLDER/cases.json, as FOLDER/made.json.
+// prepare.ts FOLDER COLUMNS_FIRST: the examples that JavaScript makes of the pictures in FOLDER/cases.json, as FOLDER/made.json.
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
+import { pillow } from "../../portable_nn/pages/src/preparation/resize";
 import { prepare, type Step } from "../../portable_nn/pages/src/preparation/steps";
 
 interface Case {
@@ -11,8 +12,9 @@ interface Case {
   steps: Step[];
 }
 
-const [folder] = process.argv.slice(2) as [string];
+const [folder, columnsFirst] = process.argv.slice(2) as [string, string];
 const cases = JSON.parse(readFileSync(path.join(folder, "cases.json"), "utf8")) as Case[];
+pillow.columnsFirst = columnsFirst === "true";
 const made = cases.map(({ file, height, width, steps }, place) => {
   try {
     const examples = prepare(steps, { data: new Uint8Array(readFileSync(path.join(folder, file))), height, width });

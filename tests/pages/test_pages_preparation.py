@@ -19,6 +19,7 @@ from PIL import Image
 from portable_nn.core.errors import DataError
 from portable_nn.preprocessing.defaults import BOOK, DIGIT, SHEET
 from portable_nn.preprocessing.framing import BgrStep, LetterboxStep, LevelsStep, ShorterSideStep
+from portable_nn.preprocessing.pixels import columns_first
 from portable_nn.preprocessing.steps import (
     CentreCropStep,
     ColourStep,
@@ -97,7 +98,7 @@ def made(cases: list[tuple[NDArray[np.uint8], Preprocessing]], folder: Path) -> 
         one = {"file": f"{place}.rgba", "height": height, "width": width, "steps": msgspec.to_builtins(steps)}
         written.append(one)
     (folder / "cases.json").write_text(json.dumps(written))
-    command = ["node", PAGES / "build.cjs", "--run", HERE / "prepare.ts", folder]
+    command = ["node", PAGES / "build.cjs", "--run", HERE / "prepare.ts", folder, str(columns_first()).lower()]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = []
@@ -119,7 +120,7 @@ def expected(picture: NDArray[np.uint8], steps: Preprocessing) -> Any:
 
 
 def compare(cases: list[tuple[NDArray[np.uint8], Preprocessing]], folder: Path, white: float) -> int:
-    """How many gave examples: all within 2e-6 of ``white``, and 99 of 100 within 1e-6."""
+    """How many gave examples: all within 1e-6 of ``white``, and 99 of 100 to the bit."""
     errors = []
     for place, ((picture, steps), theirs) in enumerate(zip(cases, made(cases, folder), strict=True)):
         ours = expected(picture, steps)
@@ -130,8 +131,8 @@ def compare(cases: list[tuple[NDArray[np.uint8], Preprocessing]], folder: Path, 
         assert theirs[1] == ours[1], place
         assert theirs[0].shape == ours[0].shape, place
         errors.append(float(np.abs(theirs[0] - ours[0]).max()) / white)
-    assert max(errors) <= 2e-6
-    assert np.quantile(errors, 0.99) <= 1e-6
+    assert max(errors) <= 1e-6
+    assert np.quantile(errors, 0.99) == 0
     return len(errors)
 
 
@@ -149,10 +150,9 @@ def test_digits_found_in_pictures_are_those_of_python(steps: Preprocessing, tmp_
 def test_pictures_brought_to_a_frame_are_those_of_python(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     pictures = []
-    for _ in range(100):
+    for _ in range(400):
         coarse = rng.integers(0, 256, (*rng.integers(3, 12, 2), 4), np.uint8)
-        # No taller than wide: for whole levels, newer versions of Pillow go along columns first in some that are.
-        height, width = sorted(rng.integers(30, 160, 2))
+        height, width = rng.integers(30, 160, 2)
         pictures.append(np.asarray(Image.fromarray(coarse).resize((int(width), int(height)), Image.Resampling.BICUBIC)))
         pictures[-1] = pictures[-1].copy()
         if rng.random() < 0.7:

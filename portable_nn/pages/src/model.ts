@@ -8,6 +8,7 @@ import { openModel, type Model } from "./model/session";
 import { tables } from "./model/tables";
 import { numbers, unpacked, type Tensor } from "./model/tensors";
 import type { Subject } from "./model/types";
+import { pillow } from "./preparation/resize";
 import { data, h, root } from "./shared/dom";
 
 const PAGES = { picture: pictures, table: tables, generator, series, numbers: arrays };
@@ -53,6 +54,7 @@ async function checked(model: Promise<Model>, { check, title }: Subject, status:
 
 function start(): void {
   const subject = data<Subject>(), status = h("p", { role: "status" }, "Loading the model…");
+  pillow.columnsFirst = subject.columnsFirst;
   // What is on the screen comes first, then the megabytes.
   const model = new Promise<void>((resolve) => requestAnimationFrame(() => setTimeout(resolve))).then(openModel);
   const facts = subject.facts.map(([name, value]) => `${value} ${name}`).filter((text) => !text.endsWith(" model")).join(", ");

@@ -57,6 +57,8 @@ export interface Subject {
   steps: Step[];
   /** The steps in words. */
   prepared: string[];
+  /** How Pillow scales tall pictures where Python ran: see `preparation/resize`. */
+  columnsFirst: boolean;
   samples: { name: string; url?: string; rows?: Packed }[];
   chosen?: number;
   answer?: Answer;

@@ -1,4 +1,4 @@
-// Pillow's `resize`: convolution with a filter that is widened to shrink, first along rows, then along columns.
+// Pillow's `resize`: convolution with a filter that is widened to shrink, along rows and along columns.
 
 import { clip, f, picture, type Picture } from "./picture";
 
@@ -15,6 +15,9 @@ const FILTERS: Record<Exclude<Method, "nearest">, Filter> = {
   bicubic: { support: 2, weight: (x) => cubic(Math.abs(x)) },
   lanczos: { support: 3, weight: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) },
 };
+
+/** What the Pillow of `predict` does: from version 13 on, columns come first where the height loses far more pixels. */
+export const pillow = { columnsFirst: false };
 
 const BITS = 22; // Of the fraction of the weights for whole levels.
 
@@ -41,14 +44,12 @@ export function resample(
   source: Picture, height: number, width: number, method: Exclude<Method, "nearest">, box: readonly number[],
 ): Picture {
   const [left, top, right, bottom] = box.map(f) as [number, number, number, number]; // Floats in C.
-  let found = source;
-  if (width !== source.width || left !== 0 || right !== width) {
-    found = along(found, weights(source.width, left, right, width, FILTERS[method]), true);
-  }
-  if (height !== source.height || top !== 0 || bottom !== height) {
-    found = along(found, weights(source.height, top, bottom, height, FILTERS[method]), false);
-  }
-  return found;
+  const rows = (given: Picture) => width === source.width && left === 0 && right === width
+    ? given : along(given, weights(source.width, left, right, width, FILTERS[method]), true);
+  const columns = (given: Picture) => height === source.height && top === 0 && bottom === height
+    ? given : along(given, weights(source.height, top, bottom, height, FILTERS[method]), false);
+  const lost = source.height - height;
+  return pillow.columnsFirst && lost > Math.max(0, 2 * (source.width - width)) ? rows(columns(source)) : columns(rows(source));
 }
 
 interface Weights {
