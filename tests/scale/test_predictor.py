@@ -129,7 +129,7 @@ def test_other_processes_open_the_model_themselves() -> None:
 
 @pytest.mark.long
 def test_daft() -> None:
-    daft = pytest.importorskip("daft", reason="one of the engines that the object is for")
+    daft = pytest.importorskip("daft", reason="Daft is one of the engines that the object is for")
     kind = daft.DataType.struct({"label": daft.DataType.string(), "probability": daft.DataType.float64()})
     predictor = Predictor("digits")
 
