@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.data.arrays import IDX_NAME, read_arrays, read_idx
+from portable_nn.data.stored_files import open_stored
 from portable_nn.data.tables import STDIN, iterate_csv, whole
 
-Kind: TypeAlias = Literal["csv", "npy", "npz", "idx", "hdf5", "picture"]
+Kind: TypeAlias = Literal["csv", "npy", "npz", "idx", "hdf5", "stored", "picture"]
 
 KINDS: dict[str, Kind] = {
     ".csv": "csv",
@@ -24,6 +25,8 @@ KINDS: dict[str, Kind] = {
     ".npz": "npz",
     ".h5": "hdf5",
     ".hdf5": "hdf5",
+    ".zarr": "stored",
+    ".parquet": "stored",
 }
 
 
@@ -46,7 +49,7 @@ def kind_of(path: str | Path) -> Kind:
 
 
 def read_dataset(path: str | Path, labels_path: str | Path | None = None, *, width: int | None = None) -> Dataset:
-    """The examples in a CSV, npy, npz, IDX or HDF5 file, and their labels.
+    """The examples in a CSV, npy, npz, IDX, HDF5, zarr or Parquet file, and their labels.
 
     Labels come from ``labels_path`` if it is given; else from the first column of a CSV, from the array beside the
     examples in npz and HDF5, or for the images of MNIST from the file of labels in the same folder. ``width`` is the
@@ -89,8 +92,11 @@ def _read(path: str | Path, width: int | None, has_labels: bool) -> Dataset:
             dataset = Dataset(*read_arrays(path))
         case "idx":
             dataset = Dataset(read_idx(path), None)
+        case "stored":  # Several arrays are asked for by name, as they are from the larger of the files above.
+            dataset = Dataset(open_stored(path)[:], None)
         case "picture":
-            raise UsageError(f"{path}: expected CSV, npy, npz, IDX or HDF5, found the name of none of them")
+            forms = "CSV, npy, npz, IDX, HDF5, zarr or Parquet"
+            raise UsageError(f"{path}: expected {forms}, found the name of none of them")
     if dataset.x.ndim == 0:
         raise DataError(path, "expected an array of examples, found a single number")
     if dataset.x.dtype.kind == "U":

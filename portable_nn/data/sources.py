@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.errors import DataError, DataWarning, UsageError, warn
 from portable_nn.core.text import quantity
 from portable_nn.data.ahead import ahead
 from portable_nn.data.dataset import kind_of, read_dataset
@@ -149,10 +149,12 @@ def iterate(
         raise UsageError(f"batch_size must be at least 1, not {batch_size}")
     if named is None and taken.columns and not raw and (given := tables(inputs)) is not None:
         return _rows(given, taken, batch_size, strict, assumed, dialect or Dialect())
-    taken_from = sources(inputs) if named is None else named_sources(inputs, named)
+    taken_from = sources(inputs) if named is None else list(_by_name(inputs, named, strict))
     found = [each for source in taken_from for each in expanded(source, strict)]
     if not found:
-        raise UsageError("no input: give pictures, folders, CSV, npy, npz, IDX or HDF5 files, or - for CSV on stdin")
+        raise UsageError(
+            "no input: give pictures, folders, CSV, npy, npz, IDX, HDF5, zarr or Parquet files, or - for CSV on stdin"
+        )
     pictures = [each for each in found if _is_picture(each)]
     if raw and pictures:
         raise UsageError(f"raw is for arrays, and {_name(pictures[0])} is taken to be a picture")
@@ -170,6 +172,18 @@ def iterate(
         place.total = len(found)
     plan = _Plan(steps, arithmetical, taken.shape, batch_size, strict, notes, taken.labelled, place, len(found) == 1)
     return plan.batches(found)
+
+
+def _by_name(inputs: Any, named: Named, strict: bool) -> Iterator[Source | Bad]:
+    """Named arrays of files. Raises ``DataError`` with ``strict``, and where the fault is that of the only file."""
+    paths = inputs if isinstance(inputs, list | tuple) else [inputs]
+    for path in paths:
+        try:
+            yield from named_sources(path, named)
+        except DataError as error:
+            if strict or len(paths) == 1:
+                raise
+            yield Bad(str(path), str(error).removeprefix(f"{path}: "))
 
 
 def _rows(
@@ -209,13 +223,20 @@ def _row_batches(found: Sequence[TableRows | Bad], size: int, strict: bool) -> I
 def _in_folder(folder: Path) -> Sequence[Path | Labelled]:
     """The pictures in a folder; where there are none, those in the folders in it, each of which is a class."""
     try:
-        return pictures_in(folder)
+        found = pictures_in(folder)
     except DataError:
-        inner = sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith("."))
-        found = [Labelled(path, each.name) for each in inner for path in _pictures(each)]
-        if not found:
+        labelled = [Labelled(path, each.name) for each in _folders_in(folder) for path in _pictures(each)]
+        if not labelled:
             raise
-        return found
+        return labelled
+    if inner := next((each for each in _folders_in(folder) if _pictures(each)), None):
+        text = f"{folder}: pictures in folders in it, such as {inner}, are not read: give these folders as well"
+        warn(text, DataWarning)
+    return found
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith("."))
 
 
 def pictures_in(folder: str | Path) -> list[Path]:
@@ -236,7 +257,7 @@ def _pictures(folder: str | Path) -> list[Path]:
     except OSError as error:
         raise DataError(folder, f"the folder cannot be read: {error.strerror}") from error
     named = [path for path in paths if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
-    return [path for path in named if path.is_file()]
+    return [path for path in named if not path.is_dir()]  # A broken link is one, too: it cannot be read.
 
 
 @dataclass(frozen=True)
@@ -429,7 +450,7 @@ def _name(source: Source | Bad) -> str:
     return str(source) if isinstance(source, Path) else source.name
 
 
-def expanded(source: Source, strict: bool) -> list[Source | Bad]:
+def expanded(source: Source | Bad, strict: bool) -> list[Source | Bad]:
     """The files of one input: itself, or the pictures in a folder or, labelled by their names, in its folders.
 
     Raises ``DataError`` with ``strict``, where there is no such file; otherwise a ``Bad`` takes its place.
@@ -437,7 +458,7 @@ def expanded(source: Source, strict: bool) -> list[Source | Bad]:
     if not isinstance(source, Path):
         return [source]
     try:
-        if source.is_dir():
+        if source.is_dir() and kind_of(source) == "picture":
             return list(_in_folder(source))
         if str(source) != STDIN and not source.exists():
             raise DataError(source, "expected a file or folder, found neither")

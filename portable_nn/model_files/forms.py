@@ -145,7 +145,7 @@ class Csv(Columns):
 
     def head(self) -> str:
         """The names of the columns."""
-        return _csv([[*(heading.removeprefix(">") for heading in self.begun), "error"]])
+        return _csv([_unlike([*(heading.removeprefix(">") for heading in self.begun), "error"])])
 
     def cells(self, chunk: Sequence[Prediction]) -> str:
         """The rows."""

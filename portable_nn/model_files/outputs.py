@@ -142,7 +142,7 @@ def read_for(value: Value, path: str | Path) -> Array:
 def are_pictures(given: Any) -> bool:
     """Whether what was given is pictures, or folders of them."""
     each = given[0] if isinstance(given, list | tuple) and given else given
-    return is_picture(each) or (is_path(each) and (kind_of(each) == "picture" or Path(each).is_dir()))
+    return is_picture(each) or (is_path(each) and kind_of(each) == "picture")
 
 
 def cast(x: Array, value: Value, where: str) -> Array:

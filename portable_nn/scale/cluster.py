@@ -138,8 +138,8 @@ def check_processes(workers: int | None, scheduler: str | None) -> None:
     """Raise ``UsageError`` where it is not said who computes, or twice."""
     if (workers is None) == (scheduler is None):
         raise UsageError("either workers or scheduler says which processes compute")
-    if workers is not None and not 0 <= workers <= 1024:
-        raise UsageError(f"workers must be from 0, for this process alone, to 1,024, not {workers}")
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or not 0 <= workers <= 1024):
+        raise UsageError(f"workers must be a whole number from 0, for this process alone, to 1,024, not {workers!r}")
 
 
 @dataclass(frozen=True)

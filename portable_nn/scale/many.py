@@ -182,13 +182,14 @@ def _cut(
     size, strict = scale.shard_size, options.get("strict", True)
     tasks = list(tasks_of(inputs, taken, options["named"], size, strict, key, is_whole))
     given = inputs if isinstance(inputs, list | tuple) else [inputs]
-    origin = {"the program": PRODUCER, **key, "the data": ", ".join(map(str, given)), "shard_size": str(size)}
+    data = [str(each if is_remote(each) else Path(each).absolute()) for each in given]
+    origin = {"the program": PRODUCER, **key, "shard_size": str(size)}
     kept = Path(tempfile.gettempdir(), f"portable-nn-shards-{secrets.token_hex(8)}") if scale.shards is None else None
     where = str(kept or scale.shards)
     where = where if is_remote(where) else str(Path(where).absolute())
     job = Job(opened.name, opened.identity, where, str(Path.cwd()), options, content)
-    run = Run(job, tasks, origin, workers=scale.workers, scheduler=scale.scheduler, force=scale.force)
-    return run, {**origin, "the inputs": names_of(tasks)}, kept
+    run = Run(job, tasks, origin, data, workers=scale.workers, scheduler=scale.scheduler, force=scale.force)
+    return run, {**origin, "the data": ", ".join(map(str, given)), "the inputs": names_of(tasks)}, kept
 
 
 def names_of(tasks: Sequence[Task | Bad]) -> str:

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, Final
 
 from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
-from portable_nn.core.text import quantity
+from portable_nn.core.text import quantity, some
 from portable_nn.data.sources import Bad
 from portable_nn.model_files.answers import Answer
 from portable_nn.operators.registry import Array
@@ -91,6 +91,8 @@ class Run:
         workers, scheduler: what computes, as ``processes`` takes it.
         force: whether the shards of another model, of other options or inputs are removed first.
         origin: what all shards follow from, in words by name; those in a folder have the same.
+        data: what was given, of which ``tasks`` are the files. A folder of shards goes on with all that it began with,
+            and more.
 
     ``watch`` is called with the tally after each shard.
     """
@@ -100,15 +102,17 @@ class Run:
         job: Job,
         tasks: Sequence[Task | Bad],
         origin: Mapping[str, str],
+        data: Sequence[str],
         *,
         workers: int | None,
         scheduler: str | None,
         force: bool = False,
     ) -> None:
-        self.job, self.tasks, self.origin, self.force = job, tasks, origin, force
+        self.job, self.tasks, self.origin, self.data, self.force = job, tasks, origin, data, force
         self.workers, self.scheduler = workers, scheduler
         self.place = storage(job.shards)
         self._warned = False
+        self._done = dict[str, Mapping[str, Any]]()
         self.watch: Callable[[Tally], object] = lambda tally: None
         self.tally = Tally(shards=sum(isinstance(each, Task) for each in tasks))
 
@@ -125,12 +129,12 @@ class Run:
         self._begin_in()
         with self.place.alone():
             known = self._known()
-            done = list[Mapping[str, Any]]()
+            self._done.clear()
             for each in self._in_order(known):
                 if isinstance(each, Bad):
                     self._count_bad(each)
                 else:
-                    done.append(each[1])
+                    self._done[each[0].name] = each[1]
                     self._warn(each[1]["warnings"])
                     self.tally.examples += each[1]["examples"]
                     self.tally.bad += each[1]["bad"]
@@ -141,7 +145,7 @@ class Run:
                 self.watch(self.tally)
                 yield each
             if not self.tally.failed:
-                self._finish(done, set(known))
+                self._finish([*self._done.values()], set(known))
 
     def answers(self) -> Iterator[Answer | Bad]:
         """The answers in all shards, in the order of the inputs. Raises as ``rows`` does."""
@@ -167,8 +171,13 @@ class Run:
             task, row = each
             [data] = self.place.read([task.name]).values()
             where = f"{self.job.shards}/{task.name}"
-            if checked(data) != {name: row[name] for name in ("size", "xxh3")}:
-                raise FormatError(where, "is not as it was written: remove it, and it is computed again")
+            if not _is_of(row, data):
+                warn(f"{where} is not as it was written, and is computed again", DataWarning)
+                row = self._done[task.name] = compute(self.job, task)
+                self.tally.rows.append(row)
+                [data] = self.place.read([task.name]).values()
+                if not _is_of(row, data):
+                    raise FormatError(where, "is not as it was written a moment ago: something else changes it")
             yield data, where
 
     def discard(self) -> None:
@@ -181,15 +190,19 @@ class Run:
     def _begin_in(self) -> None:
         """Make the folder one for these shards. Raises ``UsageError`` where it holds anything else."""
         sizes = self.place.sizes()
-        head = json.dumps({"version": VERSION, "origin": dict(self.origin)}, indent=1).encode()
+        head = json.dumps({"version": VERSION, "origin": dict(self.origin), "data": list(self.data)}, indent=1).encode()
         if HEAD in sizes:
-            then = _origin(self.place.read([HEAD])[HEAD], f"{self.place.where}/{HEAD}")
+            then, data = _head(self.place.read([HEAD])[HEAD], f"{self.place.where}/{HEAD}")
             differing = [name for name in {**then, **self.origin} if then.get(name) != self.origin.get(name)]
-            if not differing:
+            gone = [each for each in data if each not in {*self.data}]
+            if not differing and not gone:
+                if data != list(self.data):
+                    self.place.write(HEAD, head)
                 return
             if not self.force:
                 each = [f"{name} was {then.get(name, 'not given')}, and is {self.origin.get(name, 'not given')}"
                         for name in differing]  # fmt: skip
+                each += [f"the data had {some(gone)}, and have not"] if gone else []
                 raise UsageError(
                     f"{self.place.where} has shards of something else: {'; '.join(each)}. Name another folder, or "
                     "force=True removes them"
@@ -265,19 +278,30 @@ class Run:
             self.place.remove(sorted({*_ours(self.place.sizes())} - wanted - {HEAD, MANIFEST}))
 
 
-def _origin(data: bytes, where: str) -> dict[str, str]:
+def _head(data: bytes, where: str) -> tuple[dict[str, str], list[str]]:
+    """What all shards of a folder follow from, and what was given."""
     try:
         found = json.loads(data)
-        if found["version"] != VERSION or not isinstance(found["origin"], dict):
+        if (
+            found["version"] != VERSION
+            or not isinstance(found["origin"], dict)
+            or not isinstance(found["data"], list)
+            or not all(isinstance(each, str) for each in found["data"])
+        ):
             raise ValueError
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"{where} is not of this version of the program: name another folder") from None
-    return dict(found["origin"])
+    return dict(found["origin"]), list(found["data"])
 
 
 def _ours(names: Iterable[str]) -> list[str]:
     """The files of a run among others."""
     return [name for name in names if OURS.fullmatch(name) or name in (HEAD, MANIFEST)]
+
+
+def _is_of(row: Mapping[str, Any], data: bytes) -> bool:
+    """Whether bytes are those of the shard that a row is about."""
+    return checked(data) == {name: row[name] for name in ("size", "xxh3")}
 
 
 def _row(data: bytes) -> dict[str, Any] | None:

@@ -187,10 +187,15 @@ def _files(path: str | Path, strict: bool) -> Iterable[tuple[Input, str] | Bad]:
 
 
 def _stamp(path: Path) -> str:
-    """The size of a file and when it was changed; of a folder that is one data set, all of its files."""
+    """Where a file is, its size and when it was changed; of a folder that is one data set, all of its files.
+
+    A copy that has got the time of another file, as archives and ``cp -p`` give it, was changed (``ctime``) when it was
+    made.
+    """
     try:
         state = path.stat()
-        return standing(path) if path.is_dir() else f"{state.st_size} {state.st_mtime_ns}"
+        how = standing(path) if path.is_dir() else f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
+        return f"{path.absolute()} {how}"
     except OSError as error:
         return f"not to be read: {error.strerror}"
 
@@ -234,7 +239,7 @@ def _is_picture_there(info: Mapping[str, Any]) -> bool:
 
 
 def _is_picture(path: str) -> bool:
-    return Path(path).suffix.lower() != ".zarr" and kind_of(path) == "picture"
+    return kind_of(path) == "picture"
 
 
 def _name(salt: str, files: Sequence[tuple[Input, str]], start: int | None = None, stop: int | None = None) -> str:

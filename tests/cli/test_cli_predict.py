@@ -187,7 +187,7 @@ def test_csv_has_the_numbers_in_full(run, tmp_path, digits_csv, engine):
     code, out, err = run(*arguments, "--out", "answers.csv")
     assert (code, out, err) == (0, "", "5 of 5 right (100.0 %)\n")
     head, *rows = csv.reader((tmp_path / "answers.csv").read_text().splitlines())
-    assert head == ["input", "label", "probability", "2nd", "probability", "expected", "error"]
+    assert head == ["input", "label", "probability", "2nd", "2nd probability", "expected", "error"]
     for row, result in zip(rows, results, strict=True):
         (first, p), (second, q) = result["top"]
         assert [row[0], row[1], float(row[2]), row[3], float(row[4]), *row[5:]] == [

@@ -135,7 +135,6 @@ def test_labels_may_be_text_but_not_a_single_number(tmp_path: Path) -> None:
 
 
 def test_pictures_are_no_dataset() -> None:
-    with pytest.raises(
-        UsageError, match=r"a\.png: expected CSV, npy, npz, IDX or HDF5, found the name of none of them"
-    ):
+    forms = "CSV, npy, npz, IDX, HDF5, zarr or Parquet"
+    with pytest.raises(UsageError, match=rf"a\.png: expected {forms}, found the name of none of them"):
         read_dataset("a.png")

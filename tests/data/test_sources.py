@@ -13,10 +13,11 @@ import pytest
 from drawn import idx, ink
 from PIL import Image
 
-from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.errors import DataError, DataWarning, UsageError
 from portable_nn.data import sources
+from portable_nn.data.given import Named
 from portable_nn.data.images import read_image
-from portable_nn.data.sources import Batch, Taken
+from portable_nn.data.sources import Bad, Batch, Taken
 from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.steps import Preprocessing, ScaleStep, apply, apply_arithmetic
 
@@ -32,7 +33,7 @@ def digit(tmp_path: Path) -> Path:
     return path
 
 
-def iterate(inputs: Any, steps: Preprocessing, shape: tuple[int, ...], **options: Any) -> Iterator[Batch]:
+def iterate(inputs: Any, steps: Preprocessing, shape: tuple[int, ...], **options: Any) -> Iterator[Any]:
     """Batches for a model that takes examples of ``shape`` and has such steps."""
     return sources.iterate(inputs, Taken(shape, steps), **options)
 
@@ -81,6 +82,47 @@ def test_a_folder_by_name_without_what_is_no_picture(tmp_path: Path) -> None:
     batches = list(iterate([folder], STEPS, (784,), batch_size=2))
     assert [batch.names for batch in batches] == [[f"{folder}/a.JPG", f"{folder}/b.png"], [f"{folder}/c.bmp"]]
     assert [batch.x.shape for batch in batches] == [(2, 784), (1, 784)]
+
+
+def test_links_that_lead_nowhere_have_an_error_and_folders_in_a_folder_are_named(tmp_path: Path) -> None:
+    for name in ("a.png", "inner/b.png"):
+        Path(tmp_path, name).parent.mkdir(exist_ok=True)
+        Image.fromarray(ink()).save(tmp_path / name)
+    (tmp_path / "c.png").symlink_to("nowhere.png")
+    with pytest.warns(DataWarning, match=r"pictures in folders in it, such as .*inner, are not read: give these"):
+        found = list(iterate([tmp_path], STEPS, (784,), strict=False))
+    assert [each.names if isinstance(each, Batch) else each.name for each in found] == [
+        [str(tmp_path / "a.png")], str(tmp_path / "c.png")]  # fmt: skip
+
+
+def test_arrays_by_name_some_of_which_are_empty(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    for name, count in (("full.h5", 2), ("empty.h5", 0)):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["x"] = np.ones((count, 3), np.float32)
+    paths, named = [tmp_path / "empty.h5", tmp_path / "full.h5"], Named(["x"])
+    bad, good = iterate(paths, (), (3,), strict=False, named=named)
+    assert isinstance(bad, Bad)
+    assert bad.name == str(paths[0])
+    assert "expected rows of numbers, found the shape (0, 3)" in bad.reason
+    assert good.names == [f"{paths[1]}:0", f"{paths[1]}:1"]
+    with pytest.raises(DataError, match="expected rows of numbers"):
+        list(iterate(paths, (), (3,), named=named))
+    with pytest.raises(DataError, match="expected rows of numbers"):  # Nothing is left where it is the only one.
+        list(iterate(paths[:1], (), (3,), strict=False, named=named))
+
+
+def test_one_array_of_zarr_and_parquet_needs_no_name(tmp_path: Path) -> None:
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    zarr = pytest.importorskip("zarr", reason="zarr is an extra")
+    zarr.open_group(str(tmp_path / "one.zarr"), mode="w").create_array("x", data=x)
+    (batch,) = iterate([tmp_path / "one.zarr"], (), (3,))
+    assert np.array_equal(batch.x, x)
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is an extra")
+    pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an extra")
+    pq.write_table(pa.table({"a": [1.0, 2.0], "b": [3.0, 4.0]}), tmp_path / "two.parquet")
+    with pytest.raises(DataError, match=r"two\.parquet: holds 2 arrays, a, b: say which"):
+        list(iterate([tmp_path / "two.parquet"], (), (2,)))
 
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_pictures_of_any_size(
 
 
 def test_arrays_of_zarr(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    zarr = pytest.importorskip("zarr", reason="zarr is an extra")
+    h5py, zarr = pytest.importorskip("h5py"), pytest.importorskip("zarr", reason="zarr is an extra")
     monkeypatch.chdir(data)
     line = ["predict", "two.safetensors", "rows.h5", "--dataset", "x"]
     assert main([*line, "--out", "found.zarr"]) == 0
@@ -147,6 +147,14 @@ def test_arrays_of_zarr(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.attrs["model"] == "two.safetensors"
     name = next(iter(wanted))
     np.save("again.npy", wanted[name])
+    with h5py.File("rows.h5") as file:
+        zarr.open_group("rows.zarr", mode="w").create_array("x", data=file["x"][:], chunks=(4, 6))
+    line = ["predict", "two.safetensors", "rows.zarr", "--dataset", "x"]
+    several = ["--workers", "0", "--shard-size", "8", "--shards", "shards"]
+    assert main([*line, "--out", "of_zarr.npz", *several]) == 0
+    assert bytes_in(Path("of_zarr.npz")) == bytes_in(Path("found.npz"))
+    assert len(list(Path("shards").glob("*.npz"))) == 4
+    line = ["predict", "two.safetensors", "rows.h5", "--dataset", "x"]
     assert main([*line, "--out", "found.zarr", "--force"]) == 2  # Folders are never replaced.
     with pytest.raises(FileError, match="cannot be written"):
         save_zarr(Path("found.zarr"), "two.safetensors", {"a": np.zeros(3)})

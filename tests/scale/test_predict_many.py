@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from PIL import Image
 
 import portable_nn as pnn
 from portable_nn.catalog import find_model
-from portable_nn.core.errors import DataError, FileError, FormatError, PortableNNError, UsageError
+from portable_nn.core.errors import DataError, DataWarning, FileError, FormatError, PortableNNError, UsageError
 from portable_nn.model_files.prediction import Prediction
 from portable_nn.scale import predict_many
 from portable_nn.scale import run as runs
@@ -155,14 +156,48 @@ def test_what_is_missing_or_cut_short_is_computed_again(folder: Path, tmp_path: 
     assert {each["shard"] for each in rows} == names(shards)
 
 
-def test_a_shard_that_was_edited_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_shard_that_was_edited_is_computed_again(folder: Path, tmp_path: Path) -> None:
+    """A job that a scheduler begins again and again comes to its end."""
     many(folder, tmp_path / "shards")
     victim = min((tmp_path / "shards").glob("*.npz"))
     data = bytearray(victim.read_bytes())
     data[100] ^= 1
     victim.write_bytes(data)
-    with pytest.raises(FormatError, match=rf"{victim.name}: is not as it was written: remove it"):
-        many(folder, tmp_path / "shards")
+    with pytest.warns(DataWarning, match=rf"{victim.name} is not as it was written, and is computed again"):
+        assert alike(many(folder, tmp_path / "shards"), serial(folder))
+    with warnings.catch_warnings(action="error"):
+        assert alike(many(folder, tmp_path / "shards"), serial(folder))
+
+
+def test_more_inputs_go_on_with_what_is_there(folder: Path, tmp_path: Path) -> None:
+    shards, more = tmp_path / "shards", tmp_path / "more"
+    more.mkdir()
+    digits(more, ["a.png", "b.png"], seed=9)
+    many(folder, shards)
+    before = names(shards)
+    assert alike(many([folder, more], shards), serial([folder, more]))
+    assert len(names(shards) & before) == 2  # Of three, as the last one was not full.
+    with pytest.raises(UsageError, match=f"the data had {folder}, and have not"):
+        many(more, shards)
+
+
+def test_the_same_names_sizes_and_times_elsewhere_are_other_inputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Archives give files of other folders the same times, and one that is written over may get its own time back."""
+    shards = tmp_path / "shards"
+    for place, folder in enumerate(("one", "two")):
+        Path(tmp_path, folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        np.save("x.npy", np.random.default_rng(place).uniform(0.01, 1, (5, 28, 28)).astype(np.float32))
+        os.utime("x.npy", ns=(1, 1))
+        assert alike(many("x.npy", shards / folder), serial("x.npy"))
+    shutil.copytree(shards / "one", shards / "three")
+    with pytest.raises(UsageError, match=r"the data had .*one.x\.npy, and have not"):
+        many("x.npy", shards / "three")
+    np.save("x.npy", np.random.default_rng(2).uniform(0.01, 1, (5, 28, 28)).astype(np.float32))
+    os.utime("x.npy", ns=(1, 1))
+    assert alike(many("x.npy", shards / "two"), serial("x.npy"))
 
 
 def test_an_input_that_has_changed_is_computed_again(folder: Path, tmp_path: Path) -> None:
@@ -321,7 +356,8 @@ def test_a_run_that_fails_from_the_first_on_is_given_up(
     [
         ({"workers": None}, "either workers or scheduler says which processes compute"),
         ({"scheduler": "tcp://x:1"}, "either workers or scheduler says which processes compute"),
-        ({"workers": -1}, "workers must be from 0, for this process alone, to 1,024, not -1"),
+        ({"workers": -1}, "workers must be a whole number from 0, for this process alone, to 1,024, not -1"),
+        ({"workers": 1.5}, "workers must be a whole number from 0, for this process alone, to 1,024, not 1.5"),
         ({"shard_size": 0}, "shard_size must be at least 1, not 0"),
         ({"workers": None, "scheduler": "tcp://x:1"}, "shards is needed with scheduler"),
         ({"top": 0}, "top must be at least 1, not 0"),
