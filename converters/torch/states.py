@@ -18,6 +18,7 @@ from portable_nn.converters.torch.installed import is_installed, need
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import FormatError, ShapeError, UsageError, listed
 from portable_nn.core.graph import Parameter
+from portable_nn.core.memory import aligned_array
 from portable_nn.core.text import either, printable
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network, load
@@ -240,11 +241,15 @@ def import_state(
 
     network = into if isinstance(into, Network) else load(into)
     found, notes = _fitting(network, path, rename, map)
+    # What was read is in memory of its own, or was copied from a dict, and nobody else has it.
+    parameters = {value.name: aligned_array(found[value.name], value.dtype) for value in network.graph.parameters}
     made = Network.from_graph(
         network.graph,
-        found,
+        parameters,
+        copy=False,
         inputs=network.inputs,
         outputs=network.outputs,
+        metadata=network.metadata,
         documentation=network.documentation,
     )
     proof = Proof()

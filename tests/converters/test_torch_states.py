@@ -249,3 +249,26 @@ def test_other_options_and_optimizers_are_refused() -> None:
         optimizer_from_torch(other, pnn.AdamW(), net, module)
     with pytest.raises(UsageError, match="Lion"):
         optimizer_from_torch(other, pnn.Lion(), net, module)
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_what_is_imported_has_memory_of_its_own(ending: str, tmp_path: Path) -> None:
+    """Weights are those that were read, and not copies; but no other network, nor the file, has them."""
+    into = net_of(seed=3)
+    into.metadata["origin"] = "a test"
+    write_state(net_of(seed=5), tmp_path / f"state.{ending}")
+    before = (tmp_path / f"state.{ending}").read_bytes()
+    one, other = (import_state(tmp_path / f"state.{ending}", into=into, verify=False).network for _ in range(2))
+    for name, array in one.parameters.items():
+        assert array.flags.writeable
+        assert array.ctypes.data % 64 == 0
+        for each in (other, into):
+            assert not np.shares_memory(array, each.parameters[name])
+        array += 1
+    for name, array in net_of(seed=5).parameters.items():
+        np.testing.assert_array_equal(other.parameters[name], array)
+        np.testing.assert_array_equal(one.parameters[name], array + 1)
+    for name, array in net_of(seed=3).parameters.items():
+        np.testing.assert_array_equal(into.parameters[name], array)
+    assert (tmp_path / f"state.{ending}").read_bytes() == before
+    assert one.metadata == {"origin": "a test"}
