@@ -83,13 +83,19 @@ def _kind_of(path: Path) -> type[NetworkFile] | None:
     return known or (ForeignFile if ForeignFile.recognises(path) else None)
 
 
-def open_any(model: str | Path, *, edited: bool = False) -> ModelFile:
-    """As ``open_model``, and files of arrays as well."""
+def path_of(model: str | Path) -> Path:
+    """The file of what ``open_any`` opens, of which nothing is read. Raises ``UsageError`` and ``FileError``."""
     path = Path(model)
     if model in CALLED or not is_known(path):
         path = resolve(model)
     if not path.exists():
         raise FileError(path, "does not exist")
+    return path
+
+
+def open_any(model: str | Path, *, edited: bool = False) -> ModelFile:
+    """As ``open_model``, and files of arrays as well."""
+    path = path_of(model)
     return next(kind for kind in KINDS if kind.recognises(path))(path, edited=edited)
 
 

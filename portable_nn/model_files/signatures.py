@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import base64
+import json
+import tempfile
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from posixpath import join, normpath
+from typing import Any, Final
 
 from portable_nn.core.errors import FileError, FormatError, MissingPackageError, UsageError
 from portable_nn.core.files import open_regular
 from portable_nn.core.kinds import check_kinds
-from portable_nn.model_files.opening import open_any
+from portable_nn.model_files.opening import path_of
 
 __all__ = ["verify_signature"]
+
+LARGEST: Final = 16 << 20
+"""The most bytes of a signature: that of a folder has a line for each file."""
 
 
 @check_kinds
@@ -28,7 +35,8 @@ def verify_signature(
 
     The signature is one of https://github.com/sigstore/model-transparency, as
     ``model_signing sign key mine.safetensors --private_key key.pem --signature mine.safetensors.sig`` writes it. It is
-    of the one file: a model that keeps weights in other files is refused.
+    of that file alone, or of a folder, ``model_signing sign key FOLDER``: a model that keeps weights in other files
+    needs one that lists them. Nothing of a model is parsed before all that the signature lists is as it was signed.
 
     Args:
         model: a shipped model, a weight file, an ONNX file, or another file of arrays.
@@ -43,8 +51,8 @@ def verify_signature(
         UsageError: none, or several, of a key, an identity with its issuer, and certificates are given.
         MissingPackageError: model-signing is not installed.
         FileError: a file cannot be read.
-        FormatError: the signature is none, is by somebody else, or is of other bytes; or the model has weights in other
-            files.
+        FormatError: the signature is none, is by somebody else, or is of other bytes; or the model has weights in files
+            that it does not list.
 
     Example:
         >>> pnn.verify_signature("mine.safetensors", "mine.safetensors.sig", public_key="key.pub")  # doctest: +SKIP
@@ -54,12 +62,13 @@ def verify_signature(
         raise UsageError("a signature is verified by one of public_key, identity with issuer, and certificates")
     if (identity is None) != (issuer is None):
         raise UsageError("identity and issuer belong together: who signed, and which provider says so")
-    path = open_any(model).path
-    _check_alone(path)
-    given = [path, Path(signature), *map(Path, [public_key] if public_key is not None else certificates)]
-    for each in given:
+    path = path_of(model)
+    keys = [*map(Path, [public_key] if public_key is not None else certificates)]
+    for each in [path, *keys]:
         with open_regular(each):
             pass
+    with open_regular(signature) as file:
+        data = file.read(LARGEST + 1)
     verifier = _verifier()
     choose: Callable[[], object]
     if public_key is not None:
@@ -77,24 +86,56 @@ def verify_signature(
     try:
         choose()
     except Exception as error:  # Whatever the libraries behind it raise for a key that is none, or without a network.
-        raise FileError(given[-1], f"cannot be used to verify a signature: {_first(error)}") from error
+        raise FileError([path, *keys][-1], f"cannot be used to verify a signature: {_first(error)}") from error
     try:
-        verifier.verify(path, signature)
+        names = _names(data)
+        folder = _folder(path, names)
+        with tempfile.TemporaryDirectory() as place:  # What was looked at is what is verified.
+            Path(place, "signature").write_bytes(data)
+            verifier.set_ignore_unsigned_files(folder is not None).verify(folder or path, Path(place, "signature"))
     except Exception as error:  # Whatever those libraries raise is no valid signature.
         raise FormatError(signature, f"is no valid signature of {path} with {who}: {_first(error)}") from error
+    _check_listed(path, folder, names)  # Only now the model is parsed.
     return f"signed with {who}"
 
 
-def _check_alone(path: Path) -> None:
-    """Raise ``FormatError`` where a model has weights in other files, which the signature of one does not cover."""
+def _names(data: bytes) -> frozenset[str]:
+    """The files that a signature lists, by their names in the folder that was signed; ``.`` was signed alone."""
+    if len(data) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST} bytes")
+    payload = json.loads(base64.b64decode(json.loads(data)["dsseEnvelope"]["payload"]))
+    names = [str(each["name"]) for each in payload["predicate"]["resources"]]
+    is_of_shards = payload["predicate"].get("serialization", {}).get("method") == "shards"
+    return frozenset(name.rsplit(":", 2)[0] if is_of_shards else name for name in names)
+
+
+def _folder(path: Path, names: Collection[str]) -> Path | None:
+    """The folder that was signed: the nearest one of which the model is a listed file; none of a file alone."""
+    if "." in names:
+        return None
+    whole = path.absolute()
+    for folder in whole.parents:
+        if whole.relative_to(folder).as_posix() in names:
+            return folder
+    raise ValueError(f"it lists {len(names)} files, and {path.name} is none of them")
+
+
+def _check_listed(path: Path, folder: Path | None, names: Collection[str]) -> None:
+    """Raise ``FormatError`` where a model has weights in files that the signature does not list."""
     if path.suffix.lower() == ".onnx":
         from portable_nn.onnx.storage.external import locations
         from portable_nn.onnx.storage.files import opening_model
 
         with opening_model(path) as model:
-            if files := {name for name in locations(model) if Path(name).name != path.name}:
-                names = ", ".join(sorted(files))
-                raise FormatError(path, f"has weights in other files ({names}), which its signature does not cover")
+            others = sorted(name for name in locations(model) if Path(name).name != path.name)
+        place = path.absolute().parent.relative_to(folder).as_posix() if folder else ""
+        missing = [name for name in others if folder is None or normpath(join(place, name)) not in names]
+        if missing:
+            raise FormatError(
+                path,
+                f"has weights in other files ({', '.join(missing)}), which the signature does not list: "
+                "sign the folder of all of them",
+            )
 
 
 def _verifier() -> Any:

@@ -6,7 +6,10 @@ import base64
 import hashlib
 import json
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import onnx
@@ -15,6 +18,7 @@ from signing import sign, write_public_key
 
 import portable_nn as pnn
 from portable_nn.catalog import find_model
+from portable_nn.cli import main
 from portable_nn.core.errors import FileError, FormatError, UsageError
 
 
@@ -68,7 +72,8 @@ def test_what_is_missing_is_named(model: Path, tmp_path: Path) -> None:
         pnn.verify_signature(model, signature, identity="a@b.org")
 
 
-def test_weights_in_other_files_are_not_covered(tmp_path: Path) -> None:
+def with_weights_beside(folder: Path) -> Path:
+    """An ONNX file whose weights are in ``w.bin``."""
     weights = onnx.numpy_helper.from_array(np.ones((400, 4), np.float32), "w")
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
@@ -79,7 +84,110 @@ def test_weights_in_other_files_are_not_covered(tmp_path: Path) -> None:
         [weights],
     )
     made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save_model(made, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
-    signature, public = sign(tmp_path / "m.onnx", tmp_path / "m.sig"), write_public_key(tmp_path / "key.pub")
-    with pytest.raises(FormatError, match=r"m.onnx: has weights in other files \(w.bin\)"):
-        pnn.verify_signature(tmp_path / "m.onnx", signature, public_key=public)
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save_model(made, folder / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    return folder / "m.onnx"
+
+
+def test_weights_in_other_files_are_not_covered_by_the_signature_of_one(tmp_path: Path) -> None:
+    model = with_weights_beside(tmp_path / "model")
+    signature, public = sign(model, tmp_path / "m.sig"), write_public_key(tmp_path / "key.pub")
+    with pytest.raises(FormatError, match=r"m.onnx: has weights in other files \(w.bin\).*sign the folder"):
+        pnn.verify_signature(model, signature, public_key=public)
+
+
+@pytest.mark.parametrize("place", ["", "onnx/float"])
+def test_a_signature_of_a_folder_covers_what_it_lists(place: str, tmp_path: Path) -> None:
+    folder, public = tmp_path / "model", write_public_key(tmp_path / "key.pub")
+    model = with_weights_beside(folder / place)
+    (folder / "card.md").write_text("about it")
+    signature = sign(folder, tmp_path / "m.sig")
+    (folder / "later.txt").write_text("this was signed by nobody, and is read by nobody")
+    assert pnn.verify_signature(model, signature, public_key=public) == f"signed with the key of {public}"
+    shutil.copy(model, folder / place / "other.onnx")
+    with pytest.raises(FormatError, match=r"m.sig: is no valid signature .* it lists 3 files, and other.onnx is none"):
+        pnn.verify_signature(folder / place / "other.onnx", signature, public_key=public)
+    for changed in (model.with_name("w.bin"), folder / "card.md"):
+        before = changed.read_bytes()
+        changed.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+        with pytest.raises(FormatError, match=r"m.sig: is no valid signature"):
+            pnn.verify_signature(model, signature, public_key=public)
+        changed.write_bytes(before)
+    weights = model.with_name("w.bin")
+    moved = weights.rename(tmp_path / "w.bin")
+    with pytest.raises(FormatError, match=r"m.sig: is no valid signature"):
+        pnn.verify_signature(model, signature, public_key=public)
+    alone = sign(folder, tmp_path / "alone.sig")
+    moved.rename(weights)
+    with pytest.raises(
+        FormatError, match=r"m.onnx: has weights in other files \(w.bin\), which the signature does not"
+    ):
+        pnn.verify_signature(model, alone, public_key=public)
+
+
+PARSERS = (
+    "portable_nn.onnx",
+    "portable_nn.plain",
+    "portable_nn.format",
+    "portable_nn.engines",
+    "onnx.",
+    "h5py",
+    "numpy.lib",
+)
+
+
+def modules_called(call: Callable[[], object]) -> set[str]:
+    """The modules of all functions of Python that run meanwhile."""
+    found = set[str]()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name != "<module>":
+            found.add(frame.f_globals.get("__name__", ""))
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors", ".npz", ".h5", ".pt", ".keras", ".npy"])
+def test_a_hostile_model_with_a_bad_signature_never_reaches_a_parser(suffix: str, tmp_path: Path) -> None:
+    model, public = tmp_path / f"m{suffix}", write_public_key(tmp_path / "key.pub")
+    model.write_bytes(b"\x08\x08signed")
+    signature = sign(model, tmp_path / "m.sig")
+    model.write_bytes(b"\x08\x08hostile")
+
+    def verify() -> None:
+        with pytest.raises(FormatError, match=r"m.sig: is no valid signature"):
+            pnn.verify_signature(model, signature, public_key=public)
+
+    verify()  # What is imported, is so now.
+    called = {name for name in modules_called(verify) if name.startswith(PARSERS)}
+    assert called <= {"portable_nn.format.canonical"}, called
+
+
+def test_a_signed_model_does_reach_it(tmp_path: Path) -> None:
+    model, public = tmp_path / "m.onnx", write_public_key(tmp_path / "key.pub")
+    model.write_bytes(b"no model")
+    signature = sign(model, tmp_path / "m.sig")
+
+    def verify() -> None:
+        with pytest.raises(FormatError, match=r"m.onnx"):
+            pnn.verify_signature(model, signature, public_key=public)
+
+    assert "portable_nn.onnx.storage.files" in modules_called(verify)
+
+
+def test_inspect_shows_nothing_of_it_either(tmp_path: Path) -> None:
+    model, public = tmp_path / "m.onnx", write_public_key(tmp_path / "key.pub")
+    model.write_bytes(b"signed")
+    signature = sign(model, tmp_path / "m.sig")
+    model.write_bytes(b"hostile")
+    words = ["inspect", str(model), "--verify-signature", str(signature), "--public-key", str(public)]
+    codes = list[int]()
+    main(words)
+    called = modules_called(lambda: codes.append(main(words)))
+    assert codes == [3]
+    assert not [name for name in called if name.startswith("portable_nn.onnx.storage")]
