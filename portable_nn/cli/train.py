@@ -103,7 +103,7 @@ def command(
     sizes = parse_layers(layers)
     options = training.options(printer, losses, steps, checkpoints)
     try:
-        examples = training.dataset(data, sizes[0])
+        examples = training.dataset(data, sizes[0], dialect.header)
     except DataError as error:
         if kind_of(data) != "csv":
             raise

@@ -178,11 +178,11 @@ class TrainingOptions:
     ] = None
     plot: Plot = None
 
-    def dataset(self, path: Path, width: int | None) -> Dataset:
-        """The examples in a file, each of ``width`` numbers if that is known."""
+    def dataset(self, path: Path, width: int | None, header: bool | None) -> Dataset:
+        """The examples in a file, each of ``width`` numbers if that is known; ``header`` as ``read_dataset`` has it."""
         from portable_nn.data.dataset import read_dataset
 
-        return read_dataset(path, self.labels_file, width=width)
+        return read_dataset(path, self.labels_file, width=width, header=header)
 
     def options(
         self, printer: Printer, losses: LossOptions, steps: StepOptions, checkpoints: CheckpointFlags

@@ -90,6 +90,6 @@ def command(
     if network.inputs[0].columns:
         examples = table_examples(network, str(data), dialect.given())
     else:
-        examples = training.dataset(data, None if shape is None else math.prod(shape))
+        examples = training.dataset(data, None if shape is None else math.prod(shape), dialect.header)
     trained = tune_classifier(network, examples, until=until, freeze=freeze or (), **options)
     finish(printer, *trained, out, checkpoints, plot=training.plot)

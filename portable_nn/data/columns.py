@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.text import quantity, some
+from portable_nn.data.counted import are_counted
 from portable_nn.data.frames import Cells, Frame, is_words, missing, number_fault, word_fault
 from portable_nn.format.meaning import Column, Missing, Statistics, Unknown
 
@@ -144,6 +145,8 @@ def encoded(
 def _named(frame: Frame, columns: Sequence[Column], targets: Sequence[str]) -> Frame:
     """``frame`` with the names that the columns of a network have."""
     names = [column.name for column in columns]
+    if frame.named and not frame.columns.keys() >= set(names):
+        frame = _uncounted(frame)
     if not frame.named:
         if frame.columns.keys() == {*names, *targets}:  # Numbered as those that the network was trained on.
             return frame
@@ -156,6 +159,15 @@ def _named(frame: Frame, columns: Sequence[Column], targets: Sequence[str]) -> F
         others = f"; what it has beside the others: {some(extra)}" if extra else ""
         raise DataError(frame.where, f"has no column {some(repr(name) for name in absent)}{others}")
     return frame
+
+
+def _uncounted(frame: Frame) -> Frame:
+    """``frame`` without the names ``0, 1, 2, …`` of columns that have none, and without the index before them."""
+    columns = dict(frame.columns)
+    index = next(iter(columns))
+    if index == "index" and are_counted(["", *list(columns)[1:]]):
+        del columns[index]
+    return Frame(frame.where, columns, frame.rows, named=False) if are_counted(list(columns)) else frame
 
 
 def unused(frame: Frame, columns: Sequence[Column], targets: Collection[str] = ()) -> list[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.data.arrays import IDX_NAME, read_arrays, read_idx
+from portable_nn.data.frames import headings
 from portable_nn.data.stored_files import open_stored
 from portable_nn.data.tables import STDIN, iterate_csv, whole
 
@@ -48,19 +49,22 @@ def kind_of(path: str | Path) -> Kind:
     return KINDS.get(path.suffix.lower(), "picture")
 
 
-def read_dataset(path: str | Path, labels_path: str | Path | None = None, *, width: int | None = None) -> Dataset:
+def read_dataset(
+    path: str | Path, labels_path: str | Path | None = None, *, width: int | None = None, header: bool | None = None
+) -> Dataset:
     """The examples in a CSV, npy, npz, IDX, HDF5, zarr or Parquet file, and their labels.
 
     Labels come from ``labels_path`` if it is given; else from the first column of a CSV, from the array beside the
     examples in npz and HDF5, or for the images of MNIST from the file of labels in the same folder. ``width`` is the
-    number of values in a row of CSV; without it the first column holds the labels.
+    number of values in a row of CSV; without it the first column holds the labels. ``header`` is that of
+    ``iterate_csv``.
 
     Raises:
         DataError: a file is damaged or of another kind, or the numbers of labels and of examples differ.
         UsageError: ``path`` is a picture, ``labels_path`` is given for a CSV that has labels, or ``width`` is missing
             for a CSV that has none.
     """
-    found = _read(path, width, has_labels=labels_path is None)
+    found = _read(path, width, labels_path is None, header)
     if labels_path is None:
         labels_path = _sibling_labels(path)
     elif found.y is not None and kind_of(path) == "csv":
@@ -82,12 +86,12 @@ def read_examples(path: str | Path, width: int | None) -> NDArray[Any]:
     return found.x
 
 
-def _read(path: str | Path, width: int | None, has_labels: bool) -> Dataset:
+def _read(path: str | Path, width: int | None, has_labels: bool, header: bool | None) -> Dataset:
     match kind_of(path):
         case "csv":
             if width is None and not has_labels:
                 raise UsageError(f"{path} is read without labels of its own: give width, its number of columns")
-            return _read_table(path, width)
+            return _read_table(path, width, header)
         case "npy" | "npz" | "hdf5":
             dataset = Dataset(*read_arrays(path))
         case "idx":
@@ -104,8 +108,8 @@ def _read(path: str | Path, width: int | None, has_labels: bool) -> Dataset:
     return dataset
 
 
-def _read_table(path: str | Path, width: int | None) -> Dataset:
-    chunks = list(iterate_csv(path, width))
+def _read_table(path: str | Path, width: int | None, header: bool | None) -> Dataset:
+    chunks = list(iterate_csv(path, width, header=header))
     labels = [chunk.labels for chunk in chunks if chunk.labels is not None]
     # The labels of one chunk may all be integers, and those of another not.
     y = whole(np.concatenate(labels)) if labels else None
@@ -114,8 +118,13 @@ def _read_table(path: str | Path, width: int | None) -> Dataset:
 
 def _read_labels(path: str | Path) -> NDArray[Any]:
     """Labels from a file of their own: ``(n,)`` from a CSV with one column, else unchanged."""
-    dataset = _read(path, width=1, has_labels=False)
+    is_first = _counts_labels(path)  # One label too many would be noticed.
+    dataset = _read(path, width=1, has_labels=False, header=False if is_first else None)
     return whole(dataset.x[:, 0]) if kind_of(path) == "csv" else dataset.x
+
+
+def _counts_labels(path: str | Path) -> bool:
+    return kind_of(path) == "csv" and str(path) != STDIN and headings(path) == ["0"]
 
 
 def _sibling_labels(path: str | Path) -> Path | None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from portable_nn.core.errors import DataError, MissingPackageError, UsageError
 from portable_nn.core.recognise import is_path, is_table
 from portable_nn.core.text import some
+from portable_nn.data.counted import are_counted, is_counted_heading
 from portable_nn.data.files import opened
 from portable_nn.data.tables import DELIMITERS, STDIN, lines_of, text_of
 
@@ -127,7 +128,7 @@ def read_frame(
             (``.parquet``) or Arrow file (``.arrow``, ``.feather``); or in memory: a data frame of pandas or polars, a
             table of pyarrow, a dict of columns, or a structured array of numpy.
         header: whether the first line of a CSV file holds the names of the columns; by default it does unless there is
-            a number in it.
+            a number in it, and if it is ``0, 1, 2, …``, the names that pandas gives to columns without names.
         delimiter: what separates the cells of a CSV file; by default a comma, a semicolon or a tab, whichever the first
             line has most of.
         decimal: the decimal mark in a CSV file, ``.`` or ``,``.
@@ -137,7 +138,8 @@ def read_frame(
     ``NA``, ``N/A``, ``NaN``, ``NULL``, ``None`` and ``?``.
 
     Raises:
-        DataError: the file cannot be read, has no rows, rows of different lengths, or two columns of one name.
+        DataError: the file cannot be read, has no rows, rows of different lengths, two columns of one name, or a first
+            line of numbers that may be names or an example.
         UsageError: the source is no table, or an option makes no sense.
         MissingPackageError: a Parquet or Arrow file without pyarrow.
     """
@@ -299,6 +301,10 @@ def _parsed(reader: Any, where: str, header: bool | None, decimal: str, words: s
     first = next(rows, None)
     if first is None:
         raise DataError(where, "expected rows, found none")
+    if header is None and are_counted(first[1]):
+        second = next(rows, None)
+        header = is_counted_heading(first[1], second and second[1], where)
+        rows = chain([second] if second else [], rows)
     if header is None:
         header = not any(_is_number(cell, decimal) for cell in first[1])
     names = first[1] if header else [f"column {place}" for place in range(1, len(first[1]) + 1)]

@@ -136,7 +136,7 @@ def iterate(
             found in the pictures.
         assumed: a list to which the preparation of pictures is appended, in words, where the model does not say it; and
             the columns of tables that are not used.
-        dialect: how CSV files are written, for a model whose columns have names.
+        dialect: how CSV files are written; where the columns of the model have no names, ``header`` alone counts.
         named: the names of the arrays that are read, in files of which each has several.
         place: gets the total; its ``skip`` is read when the first batch is asked for, and is then what is left of it.
 
@@ -170,7 +170,10 @@ def iterate(
     place = place or Place()
     if len(pictures) == len(found):
         place.total = len(found)
-    plan = _Plan(steps, arithmetical, taken.shape, batch_size, strict, notes, taken.labelled, place, len(found) == 1)
+    header = dialect.header if dialect else None
+    plan = _Plan(
+        steps, arithmetical, taken.shape, batch_size, strict, notes, taken.labelled, place, len(found) == 1, header
+    )
     return plan.batches(found)
 
 
@@ -273,6 +276,7 @@ class _Plan:
     labelled: bool
     place: Place
     is_alone: bool
+    header: bool | None
 
     def batches(self, found: list[Source | Bad]) -> Iterator[Batch | Bad]:
         for are_pictures, group in groupby(found, key=_is_picture):
@@ -334,7 +338,7 @@ class _Plan:
                 file, "the model takes examples of any size, which rows of a table do not have: give pictures"
             )
         width = math.prod(self.example_shape)
-        for rows in iterate_csv(path, width, self.batch_size, strict=self.strict, words=True):
+        for rows in iterate_csv(path, width, self.batch_size, header=self.header, strict=self.strict, words=True):
             if isinstance(rows, DataError):
                 yield self.bad(rows)
             elif rows.labels is not None and not self.labelled:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError
 from portable_nn.core.text import quantity, some
+from portable_nn.data.counted import are_counted, is_counted_heading
 from portable_nn.data.files import opened
 
 STDIN = "-"
@@ -57,13 +58,21 @@ class _Layout:
 
 
 @overload
-def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 4096) -> Iterator[Rows]: ...
+def iterate_csv(
+    path: str | Path, width: int | None = None, chunk_rows: int = 4096, *, header: bool | None = None
+) -> Iterator[Rows]: ...
 @overload
 def iterate_csv(
-    path: str | Path, width: int | None, chunk_rows: int, *, strict: bool, words: bool
+    path: str | Path, width: int | None, chunk_rows: int, *, header: bool | None, strict: bool, words: bool
 ) -> Iterator[Rows | DataError]: ...
 def iterate_csv(
-    path: str | Path, width: int | None = None, chunk_rows: int = 4096, *, strict: bool = True, words: bool = False
+    path: str | Path,
+    width: int | None = None,
+    chunk_rows: int = 4096,
+    *,
+    header: bool | None = None,
+    strict: bool = True,
+    words: bool = False,
 ) -> Any:
     """The rows of a table with ``width`` values each, or a label and ``width`` values; ``chunk_rows`` at a time.
 
@@ -71,19 +80,25 @@ def iterate_csv(
     labels may be words: they are if the first one is.
 
     Without ``width`` the first column holds the labels, and the first row determines the number of values. Columns are
-    separated by commas, semicolons or tabs; blank lines are skipped, and so is a row of headings, once it is checked.
-    The path ``"-"`` is standard input.
+    separated by commas, semicolons or tabs; blank lines are skipped, and so is a row of headings, once it is checked:
+    the first one with ``header``, and by default one of names, or of the numbers that pandas writes for them. The path
+    ``"-"`` is standard input.
 
     Raises:
-        DataError: the file cannot be read as text, it has no rows, or a row has a wrong number of cells or a cell
-            that is not a finite number; the message names row and column, counted from 1.
+        DataError: the file cannot be read as text, it has no rows, the first one may be headings or an example, or a
+            row has a wrong number of cells or a cell that is not a finite number; the message names row and column,
+            counted from 1.
     """
     with text_of(path) as (name, file):
         lines = _lines(file, name)
         first = next(lines, None)
         delimiter = max(DELIMITERS, key=first[1].count) if first else DELIMITERS[0]
         headings = _cells(first, delimiter) if first else []
-        if first and _is_heading(headings):
+        if first and header is None and are_counted(headings):
+            second = next(lines, None)
+            header = is_counted_heading(headings, second and _cells(second, delimiter), name)
+            lines = chain([second] if second else [], lines)
+        if first and (_is_heading(headings) if header is None else header):
             first = next(lines, None)
         else:
             headings = []

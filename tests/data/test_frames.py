@@ -102,6 +102,23 @@ def test_a_table_without_names_has_numbers_for_them(tmp_path: Path) -> None:
     assert len(read_frame(words, header=False)) == 2
 
 
+@pytest.mark.parametrize("index", [False, True])
+@pytest.mark.parametrize("names", [["column 1", "column 2", "column 3"], ["a", "b", "c"], ["0", "1", "2"]])
+def test_names_that_pandas_makes_up_are_no_row(tmp_path: Path, index: bool, names: list[str]) -> None:
+    array = np.array([[0.5, 1.5, 2.5], [3.0, 4.0, 5.0]])
+    pandas = pytest.importorskip("pandas", reason="pandas writes the table")
+    pandas.DataFrame(array).to_csv(tmp_path / "t.csv", index=index)
+    frame = read_frame(tmp_path / "t.csv")
+    assert list(frame.columns) == [*["index"] * index, "0", "1", "2"]
+    rows, faults = encoded(frame, [Column(name) for name in names])
+    assert rows.tolist() == array.tolist()
+    assert not faults
+    two = written(tmp_path / "two.csv", "0,1\n0.5,1.5\n")
+    with pytest.raises(DataError, match="may be an example, or the names"):
+        read_frame(two)
+    assert [len(read_frame(two, header=header)) for header in (True, False)] == [1, 2]
+
+
 def test_decimal_commas_are_said_and_not_guessed(tmp_path: Path) -> None:
     path = written(tmp_path / "t.csv", "a;b\n1,5;2\n2,25;3\n")
     assert read_frame(path, decimal=",").columns["a"].tolist() == [1.5, 2.25]

@@ -4,7 +4,9 @@ import io
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -185,3 +187,48 @@ def test_chunks_are_read_as_they_are_needed(tmp_path: Path) -> None:
     assert [next(chunks).numbers, next(chunks).numbers] == [[1, 2], [3, 4]]
     with pytest.raises(DataError, match="row 5, column 1"):
         next(chunks)
+
+
+def frame_of(array: np.ndarray) -> Any:
+    return pytest.importorskip("pandas", reason="pandas writes the table").DataFrame(array)
+
+
+FLOATS = np.array([[0.0, 1.0, 2.0], [0.5, -1.25, 1e-9], [3.0, 4.0, 5.0]])
+PIXELS = np.arange(24).reshape(2, 12) * 10
+
+
+@pytest.mark.parametrize("array", [FLOATS, FLOATS[:, [0, 1, 2, 0]], PIXELS], ids=["floats", "more", "whole"])
+def test_names_that_pandas_makes_up_are_no_example(tmp_path: Path, array: np.ndarray) -> None:
+    path = tmp_path / "t.csv"
+    frame_of(array).to_csv(path, index=False)
+    assert path.read_text().startswith("0,1,2")
+    assert read(path, array.shape[1])[1:] == (array.astype("f4").tolist(), None)
+    labels, values = read(path, None)[2], read(path, None)[1]
+    assert (labels, values) == (array[:, 0].tolist(), array[:, 1:].astype("f4").tolist())
+    np.savetxt(path, array, delimiter=",")
+    assert read(path, array.shape[1])[1] == array.astype("f4").tolist()
+
+
+def test_the_index_that_pandas_writes_is_refused(tmp_path: Path) -> None:
+    frame_of(FLOATS).to_csv(tmp_path / "t.csv")
+    with pytest.raises(DataError, match="a first column without a heading, as for the numbers of rows"):
+        read(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    "array", [[[0, 1]] * 3, [[0.5, 1.5]], [[3, 4, 5], [6, 7, 8]], np.arange(12, 36).reshape(2, 12)]
+)
+def test_a_first_line_that_may_be_names_or_an_example_is_refused(tmp_path: Path, array: list[list[float]]) -> None:
+    array = np.asarray(array)
+    path = tmp_path / "t.csv"
+    frame_of(array).to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"may be an example, or the names .* by the option header"):
+        read(path, array.shape[1])
+    for header, rows in ((True, array), (False, np.vstack([np.arange(array.shape[1]), array]))):
+        found = np.concatenate([each.values for each in iterate_csv(path, array.shape[1], header=header)])
+        assert found.tolist() == rows.astype("f4").tolist()
+
+
+def test_a_line_alone_is_an_example(tmp_path: Path) -> None:
+    assert read(written(tmp_path, "0,1,2\n"))[1] == [[0, 1, 2]]
+    assert read(written(tmp_path, "1,2,3\n4.5,5,6\n"))[1] == [[1, 2, 3], [4.5, 5, 6]]

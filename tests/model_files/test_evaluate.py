@@ -197,8 +197,8 @@ def test_pictures_for_a_foreign_model_with_an_operator_that_is_unknown_here(tmp_
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ("0,1,2,3\n9,1,2,3\n", r"t\.csv:2: the label 9 is none of the model's classes: a, b, c, d, e"),
-        ("0,1,2,3\n0,1,x,3\n", "expected a finite number, found 'x'"),
+        ("0,1,2,4\n9,1,2,3\n", r"t\.csv:2: the label 9 is none of the model's classes: a, b, c, d, e"),
+        ("0,1,2,4\n0,1,x,3\n", "expected a finite number, found 'x'"),
         ("a,1,2,3\nz,1,2,3\n", r"t\.csv:2: the label 'z' is none of the model's classes"),
         ("a,1,2,3\nb,1,,3\n", "row 2, column 3: expected a finite number, found nothing"),
         ("1,2,3\n", r"t\.csv:1: has no labels to compare with: those of a CSV are in its first column"),
@@ -211,7 +211,7 @@ def test_the_first_example_that_cannot_be_used_is_named(tmp_path: Path, rows: st
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("0,1,2,3\n9,1,2,3\n7,1,2,3\n1,1,?,3\n2,1,2,3\n6,1,2,3\n")
+    (tmp_path / "t.csv").write_text("0,1,2,4\n9,1,2,3\n7,1,2,3\n1,1,?,3\n2,1,2,3\n6,1,2,3\n")
     found = pnn.evaluate(network(labels="abcde"), tmp_path / "t.csv", strict=False)
     assert (found.examples, found.left_out) == (2, 4)
     assert found.notes[-1].startswith("4 are left out: ")

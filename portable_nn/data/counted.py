@@ -1,0 +1,46 @@
+"""Headings that are numbers: the names ``0, 1, 2, …`` that pandas gives to columns that have none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from portable_nn.core.errors import DataError
+
+SURE: Final = 10
+"""So many numbers from 0 on are names, whatever stands below them."""
+
+
+def are_counted(cells: Sequence[str]) -> bool:
+    """Whether cells are ``0, 1, 2, …``, perhaps after the empty one that stands above an index."""
+    numbers = cells[1:] if cells and not cells[0] else cells
+    return bool(numbers) and list(numbers) == [str(place) for place in range(len(numbers))]
+
+
+def is_counted_heading(first: Sequence[str], second: Sequence[str] | None, where: str) -> bool:
+    """Whether the first line of a table holds names that are numbers, as ``DataFrame(array).to_csv`` writes them.
+
+    An array is written with all numbers of a column in one form. Below names of at least three columns there is thus
+    something else than whole numbers, or they are many. A line alone is an example.
+
+    Args:
+        first: the cells of the first line.
+        second: those of the next one; None where there is none.
+        where: the table, for the message.
+
+    Raises ``DataError`` where the line may as well be an example: a wrong guess would shift all answers by a row.
+    """
+    if second is None or not are_counted(first):
+        return False
+    if not first[0]:
+        return True
+    count = len(first)
+    if count >= 3 and not all(cell.lstrip("+-").isdigit() for cell in second if cell):
+        return True
+    if count >= SURE and list(second) != [str(count + place) for place in range(count)]:
+        return True
+    raise DataError(
+        where,
+        f"the first line, {','.join(first[:3])}{',…' if count > 3 else ''}, may be an example, or the names of the "
+        "columns as pandas writes them: say which by the option header (--header, --no-header)",
+    )
