@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.text import quantity, some
 from portable_nn.data.counted import are_counted
-from portable_nn.data.frames import Cells, Frame, is_words, missing, number_fault, word_fault
+from portable_nn.data.frames import Cells, Frame, is_words, missing, number_fault, number_in, word_fault
 from portable_nn.format.meaning import Column, Missing, Statistics, Unknown
 
 MOST: Final = 100
@@ -129,7 +130,7 @@ def encoded(
     faults: dict[int, str] = {}
     for place, column in enumerate(columns):
         cells = frame.column(column.name)
-        numbers, wrong = _indices(cells, column) if column.categories else _numbers(cells, column)
+        numbers, wrong = _indices(cells, column) if column.categories else _numbers(cells, frame.decimal)
         with np.errstate(over="ignore"):
             rows[:, place] = numbers
         for row, fault in wrong.items():
@@ -153,7 +154,7 @@ def _named(frame: Frame, columns: Sequence[Column], targets: Sequence[str]) -> F
         if len(frame.columns) != len(names):
             found = f"expected {len(names)} columns, {some(names)}, or a first line with their names"
             raise DataError(frame.where, f"{found}; found {len(frame.columns)} without names")
-        return Frame(frame.where, dict(zip(names, frame.columns.values(), strict=True)), frame.rows)
+        return replace(frame, columns=dict(zip(names, frame.columns.values(), strict=True)), named=True)
     if absent := [name for name in names if name not in frame.columns]:
         extra = [name for name in frame.columns if name not in names]
         others = f"; what it has beside the others: {some(extra)}" if extra else ""
@@ -208,13 +209,15 @@ def _indices(cells: Cells, column: Column) -> tuple[NDArray[np.float64], dict[in
     return np.array([known.get(word, OTHER) for word in words]), faults
 
 
-def _numbers(cells: Cells, column: Column) -> tuple[NDArray[np.float64], dict[int, str]]:
+def _numbers(cells: Cells, decimal: str) -> tuple[NDArray[np.float64], dict[int, str]]:
+    """A column as numbers, NaN for a missing one; among words, those that the CSV reader takes for numbers."""
     if not is_words(cells):
         return cells, {}
     found, faults = np.full(len(cells), np.nan), {}
     for row, cell in enumerate(cells):
-        try:
-            found[row] = np.nan if cell is None else float(cell)
-        except ValueError:
-            faults[row] = number_fault(cell)
+        number = np.nan if cell is None else number_in(cell, decimal)
+        if number is None:
+            faults[row] = number_fault(cell, decimal)
+        else:
+            found[row] = number
     return found, faults

@@ -9,7 +9,7 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -61,12 +61,14 @@ class Frame:
         columns: the columns by name, in order, ``(n,)`` each: see ``Cells``.
         rows: the lines of the rows in the file, from 1; None for a table in memory, whose rows count from 0.
         named: whether the names are those of the table; otherwise it has none, and they are ``column 1`` and so on.
+        decimal: the decimal mark of numbers among words.
     """
 
     where: str
     columns: Mapping[str, Cells]
     rows: Sequence[int] | None = None
     named: bool = True
+    decimal: str = "."
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0
@@ -79,7 +81,7 @@ class Frame:
         """The rows at ``places`` alone."""
         rows = range(len(self)) if self.rows is None else self.rows
         columns = {name: cells[places] for name, cells in self.columns.items()}
-        return Frame(self.where, columns, [rows[int(place)] for place in places], self.named)
+        return replace(self, columns=columns, rows=[rows[int(place)] for place in places])
 
     def column(self, name: str) -> Cells:
         """A column by its name. Raises ``DataError`` that names what there is."""
@@ -330,7 +332,7 @@ def _parsed(reader: Any, where: str, header: bool | None, decimal: str, words: s
     if not places:
         raise DataError(where, "expected rows below the names of the columns, found none")
     columns = (np.concatenate(each) for each in parts)
-    return Frame(where, dict(zip(names, columns, strict=True)), places, header)
+    return Frame(where, dict(zip(names, columns, strict=True)), places, header, decimal)
 
 
 PART: Final = 2**13
@@ -365,6 +367,12 @@ def _twice(names: Iterable[str]) -> list[str]:
 
 def _is_number(cell: str, decimal: str) -> bool:
     return _NUMBER.fullmatch(_pointed(cell, decimal)) is not None
+
+
+def number_in(cell: str, decimal: str = ".") -> float | None:
+    """The number that a cell says, infinite if it is too large; None where it says none."""
+    pointed = _pointed(cell.strip(), decimal)
+    return float(pointed) if _NUMBER.fullmatch(pointed) else None
 
 
 def _pointed(text: str, decimal: str) -> str:
@@ -405,9 +413,10 @@ MOSTLY: Final = 0.8
 """A column of which this share are numbers is meant to be one of numbers."""
 
 
-def number_fault(cell: str) -> str:
+def number_fault(cell: str, decimal: str = ".") -> str:
     """Why a cell of a column of numbers is none."""
-    return f"expected a number, found '{cell}'" + (f"; {COMMAS}" if _COMMA.fullmatch(cell) else "")
+    hint = f"; {COMMAS}" if decimal == "." and _COMMA.fullmatch(cell) else ""
+    return f"expected a number, found '{cell}'{hint}"
 
 
 def word_fault(cells: Cells, most: int) -> str | None:

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 PageKind: TypeAlias = Literal["picture", "table", "generator", "series", "numbers"]
 
-FIELDS: Final = 64
-"""A table with more columns gets no form."""
-
 SIGNAL: Final = 16
 """From this many numbers on, an example without column names is a signal to be drawn, and no form."""
 
@@ -74,7 +71,7 @@ def subject(exported: Runnable, described: Runnable, preparation: Any, example: 
     if runner is None:
         return Subject("generator" if _makes_pictures(exported, example) else "numbers", exported, None)
     if runner.columns:
-        return Subject("table" if len(runner.columns) <= FIELDS else "numbers", exported, runner)
+        return Subject("table", exported, runner)
     if steps := _steps(runner):
         return Subject("picture", exported, runner, steps)
     shape = runner.example_shape

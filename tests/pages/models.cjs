@@ -97,6 +97,7 @@ const pixels = (page) => page.evaluate(() => {
 
 const ACTS = {
   async table(page) {
+    await page.getByLabel("decimal comma").check();
     await page.getByRole("textbox", { name: /width/ }).fill("2,5");
     await page.getByRole("combobox", { name: "colour" }).selectOption("green");
     await page.waitForFunction(() => document.querySelector(".answer"));
@@ -104,8 +105,9 @@ const ACTS = {
     const answer = await page.textContent(".answer"), shares = await page.locator("td.number").allTextContents();
     await page.getByRole("textbox", { name: /width/ }).fill("wide");
     const fault = await page.locator(".bad").first().textContent();
-    await page.getByRole("textbox", { name: /width/ }).fill("2.5");
-    return { answer, shares, fault };
+    await page.getByRole("textbox", { name: /width/ }).fill("2,5");
+    await page.getByLabel("decimal comma").uncheck();
+    return { answer, shares, fault, respelled: await page.getByRole("textbox", { name: /width/ }).inputValue() };
   },
   async generator(page) {
     await page.getByRole("button", { name: "7", exact: true }).tap();

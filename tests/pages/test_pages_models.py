@@ -109,7 +109,8 @@ def test_a_form_gives_what_predict_gives(found: Any) -> None:
     assert found["table"]["answer"] == expected.label
     shares = [f"{100 * share:.1f} %" for _, share in sorted(expected.top)]
     assert found["table"]["shares"] == shares
-    assert found["table"]["fault"] == "width: “wide” is no number"
+    assert found["table"]["fault"] == "column 'width': expected a number, found 'wide'"
+    assert found["table"]["respelled"] == "2.5"
 
 
 def test_a_generator_makes_the_picture_of_its_noise(found: Any) -> None:
@@ -127,8 +128,9 @@ def test_a_series_has_the_answers_of_predict(found: Any) -> None:
     samples = Path(find_model("altimetry-track").samples) / "echoes.npy"
     expected = [each.values for each in pnn.predict("altimetry-track", np.load(samples))]
     rows = list(csv.reader(page["csv"].splitlines()))
-    assert rows[0] == ["row", "height", "epoch", "std of height", "std of epoch"]
-    np.testing.assert_allclose(np.array(rows[1:], float)[:, 1:], np.array(expected), atol=1e-4)
+    assert [row[0] for row in rows[1:3]] == ["echoes:0", "echoes:1"]
+    assert rows[0] == ["input", "height", "epoch", "std of height", "std of epoch"]
+    np.testing.assert_allclose(np.array([row[1:] for row in rows[1:]], float), np.array(expected), atol=1e-4)
     assert page["height"] == f"{expected[7][0]:.3f} m"
     assert [label.split(",")[0] for label in page["charts"][:2]] == ["height [m] of 300 rows", "epoch [m] of 300 rows"]
 

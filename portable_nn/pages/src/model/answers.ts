@@ -4,6 +4,13 @@ import type { Answer } from "./types";
 
 const LEAST = 2 ** -52;
 
+/** As `predict` says of an answer that means nothing. */
+export const NO_ANSWER = "the model gives NaN or infinity";
+
+export function isUsable(row: ArrayLike<number>): boolean {
+  return Array.prototype.every.call(row, Number.isFinite);
+}
+
 /** One row of outputs as probabilities of the classes. */
 export function probabilities(row: readonly number[], kind: Answer["kind"], temperature = 1): number[] {
   let [values, meaning] = [row, kind];
@@ -41,6 +48,12 @@ export interface Decision {
 export function decided(row: readonly number[], { kind, temperature, threshold }: Answer): Decision {
   const shares = probabilities(row, kind, temperature), best = shares.indexOf(Math.max(...shares));
   return { best, unsure: (shares[best] as number) < threshold, shares };
+}
+
+/** The places of the classes that fit into a drawing: all, or the likeliest, the answer first. */
+export function likeliest(shares: readonly number[], most: number): number[] {
+  const order = shares.map((_, place) => place);
+  return order.length <= most ? order : order.sort((a, b) => (shares[b] as number) - (shares[a] as number)).slice(0, most);
 }
 
 export interface Quantity {

@@ -5,7 +5,8 @@ import { counted, rounded } from "../shared/text";
 import { insideView } from "./inside";
 import { download, fileButton } from "./parts";
 import type { Model } from "./session";
-import { numbers, readNpy, size, tensor, unpacked, writeNpy, written, type Tensor } from "./tensors";
+import { readNpy, writeNpy } from "./npy";
+import { numbers, size, tensor, unpacked, written, type Tensor } from "./tensors";
 import type { Subject, Value } from "./types";
 
 const SHOWN = 2000; // Numbers that are written out.

@@ -1,12 +1,14 @@
 // Parts that several pages show: bars of probabilities, numbers, choices of files, pictures of arrays.
 
+import type { Line } from "../shared/chart";
 import { h } from "../shared/dom";
 import { percent, rounded } from "../shared/text";
-import { classNames, decided, isOfNumbers, quantities } from "./answers";
+import { classNames, decided, isOfNumbers, isUsable, likeliest, NO_ANSWER, quantities } from "./answers";
 import type { Answer } from "./types";
 
-/** A row of outputs for people: a sentence, and a table of probabilities or numbers. */
-export function answerView(row: readonly number[], answer: Answer): HTMLElement {
+/** A row of outputs for people: a sentence, and a table of probabilities or numbers; `colours` are those of classes. */
+export function answerView(row: readonly number[], answer: Answer, colours?: Colours): HTMLElement {
+  if (!isUsable(row)) return h("p", { class: "bad" }, NO_ANSWER);
   if (isOfNumbers(answer)) return numbersView(row, answer);
   const decision = decided(row, answer), names = classNames(answer, decision.shares.length);
   const said = decision.unsure ? "unsure" : (names[decision.best] as string), share = decision.shares[decision.best] as number;
@@ -15,20 +17,20 @@ export function answerView(row: readonly number[], answer: Answer): HTMLElement 
     : `${answer.target ? `${answer.target}, ` : ""}${percent(share)}`;
   return h("div", { class: "stack" },
     h("div", {}, h("p", { class: "answer" }, said), h("p", { class: "muted" }, rest)),
-    bars(names, decision.shares, decision.best));
+    bars(names, decision.shares, decision.best, colours));
 }
 
 /** Bars of probabilities, in the order of the classes; of many, the likeliest first. */
-export function bars(names: readonly string[], shares: readonly number[], best: number, most = 12): HTMLElement {
-  const order = names.map((_, place) => place);
-  if (names.length > most) order.sort((a, b) => (shares[b] as number) - (shares[a] as number)).splice(most);
-  const rows = order.map((place) => {
+export function bars(names: readonly string[], shares: readonly number[], best: number, colours?: Colours, most = 12): HTMLElement {
+  const rows = likeliest(shares, most).map((place) => {
     const share = shares[place] as number, bar = h("i");
     bar.style.width = `${100 * share}%`;
-    return h("tr", { class: place === best ? "best" : "" },
+    if (colours) bar.style.background = colours.get(place) ?? "var(--edge)";
+    return h("tr", { class: best < 0 ? "" : place === best ? "best" : "other" },
       h("th", { scope: "row" }, names[place]), h("td", { class: "wide" }, h("div", { class: "bar", "aria-hidden": "true" }, bar)), h("td", { class: "number" }, percent(share)));
   });
-  return h("table", {}, h("caption", { class: "hidden-text" }, "Probabilities"),
+  const isShort = names.every((name) => name.length <= 20);
+  return h("table", { class: isShort ? "bars short" : "bars" }, h("caption", { class: "hidden-text" }, "Probabilities"),
     h("thead", { class: "hidden-text" }, h("tr", {}, h("th", { scope: "col" }, "class"), h("td"), h("th", { scope: "col" }, "probability"))), h("tbody", {}, ...rows));
 }
 
@@ -50,13 +52,28 @@ function asExact(value: number, spread: number): string {
 /** The colours of lines in a chart, in their order. */
 export const COLOURS = ["var(--accent)", "var(--warm)", "var(--good)", "var(--violet)", "var(--bad)", "var(--muted)"];
 
-/** The names of lines in these colours. */
-export function legend(names: readonly string[]): HTMLElement {
-  return h("ul", { class: "row legend" }, ...names.map((name, k) => {
+export type Colours = ReadonlyMap<number, string>;
+
+/** Gives the classes that are drawn a colour each. A class keeps its own as long as it is drawn. */
+export function palette(): (drawn: readonly number[]) => Colours {
+  let kept = new Map<number, string>();
+  return (drawn) => {
+    const next = new Map([...kept].filter(([place]) => drawn.includes(place))), free = COLOURS.filter((each) => ![...next.values()].includes(each));
+    for (const place of drawn) if (!next.has(place)) next.set(place, free.shift() ?? "var(--edge)");
+    return (kept = next);
+  };
+}
+
+/** The lines of classes in a chart, and their names below it: those in `colours`, of which `best` is the answer. */
+export function classLines(x: readonly number[], shares: readonly (readonly number[])[], names: readonly string[], colours: Colours, best: number): { lines: Line[]; key: HTMLElement } {
+  const drawn = [...colours.keys()].sort((a, b) => a - b);
+  const lines = drawn.map((place) => ({ x, y: shares.map((each) => each[place] as number), colour: colours.get(place) as string, strong: place === best }));
+  const key = h("ul", { class: "row legend" }, ...drawn.map((place) => {
     const mark = h("i");
-    mark.style.background = COLOURS[k] as string;
-    return h("li", {}, mark, name);
-  }));
+    mark.style.background = colours.get(place) as string;
+    return h("li", { class: place === best ? "best" : "" }, mark, names[place]);
+  }), drawn.length < names.length ? h("li", { class: "muted" }, `${drawn.length} of ${names.length} classes, the likeliest`) : undefined);
+  return { lines, key };
 }
 
 /** A button that opens a choice of files. */

@@ -4,7 +4,8 @@ import { Unusable, type Rgba } from "../preparation/picture";
 import { finished, prepare, type Example } from "../preparation/steps";
 import { h } from "../shared/dom";
 import { percent } from "../shared/text";
-import { classNames, decided, isOfNumbers, quantities } from "./answers";
+import { classNames, decided, isOfNumbers, isUsable, NO_ANSWER, quantities } from "./answers";
+import { csv } from "./cells";
 import { insideView } from "./inside";
 import { occlusion } from "./occlusion";
 import { pad } from "./pad";
@@ -158,6 +159,7 @@ export function feedsOf({ input, dtype, example }: Answer, examples: readonly { 
 }
 
 function inWords(row: readonly number[], answer: Answer): string {
+  if (!isUsable(row)) return NO_ANSWER;
   if (isOfNumbers(answer)) return quantities(row, answer).map(({ value }) => value.toPrecision(4)).join(", ");
   const { best, unsure, shares } = decided(row, answer);
   return unsure ? "?" : (classNames(answer, shares.length)[best] as string);
@@ -200,10 +202,6 @@ async function rowsOfFile(file: File, predict: (source: Rgba) => Promise<Found[]
     if (!(error instanceof Unusable)) throw error;
     return [[file.name, error.message, ""]];
   }
-}
-
-function csv(cells: readonly string[]): string {
-  return `${cells.map((cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",")}\n`;
 }
 
 async function decode(picture: Blob): Promise<ImageBitmap | undefined> {

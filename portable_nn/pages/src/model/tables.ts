@@ -1,71 +1,144 @@
 // The page of a model that takes rows of a table: a form with a field for each column.
 
-import { field, h } from "../shared/dom";
 import { chart } from "../shared/chart";
-import { rounded } from "../shared/text";
-import { classNames, decided, isOfNumbers, quantities } from "./answers";
-import { answerView, COLOURS, legend } from "./parts";
+import { field, h } from "../shared/dom";
+import { counted, rounded } from "../shared/text";
+import { classNames, decided, isOfNumbers, isUsable, likeliest, quantities } from "./answers";
+import { csvLines, isMissing, numberIn, type Mark } from "./cells";
+import { answerView, classLines, COLOURS, fileButton, palette, type Colours } from "./parts";
 import { rowsOf } from "./pictures";
 import type { Model } from "./session";
 import type { Answer, Column, Subject } from "./types";
 
+const FEW = 16; // Columns that are found without a search.
+const POINTS = 61;
+
 interface Field {
   readonly element: HTMLElement;
   /** The number for the network; words where there is none. */
-  read(): number | string;
+  read(mark: Mark): number | string;
+  /** Puts a cell of a table into the field. Gives the reason where it does not fit. */
+  fill(cell: string): string | undefined;
+  /** Says the same number with another decimal mark. */
+  respell(mark: Mark): void;
 }
 
 export function tables(subject: Subject, model: Promise<Model>): HTMLElement {
   const answer = subject.answer as Answer, columns = subject.columns as Column[];
-  const result = h("div", { "aria-live": "polite" });
-  let current = 0;
+  const result = h("div", { "aria-live": "polite" }), colour = palette();
+  let current = 0, mark: Mark = ".";
   const update = async () => {
-    const mine = ++current, values = fields.map((each) => each.read());
+    const mine = ++current, values = fields.map((each) => each.read(mark));
     const fault = values.find((value) => typeof value === "string");
-    if (fault !== undefined) return result.replaceChildren(h("p", { class: "bad" }, String(fault)));
-    const [row] = await rowsOf(await model, subject, [{ data: Float32Array.from(values as number[]) }]);
+    if (fault !== undefined) {
+      curve.replaceChildren();
+      return result.replaceChildren(h("p", { class: "bad" }, String(fault)));
+    }
+    const [row] = await rowsOf(await model, subject, [{ data: Float32Array.from(values as number[]) }]) as [number[]];
     if (mine !== current) return undefined;
-    result.replaceChildren(answerView(row as number[], answer));
-    return numeric.length ? vary(values as number[]) : undefined;
+    const colours = numeric.length && isUsable(row) && !isOfNumbers(answer) ? colour(likeliest(decided(row, answer).shares, COLOURS.length)) : undefined;
+    result.replaceChildren(answerView(row, answer, colours));
+    return numeric.length ? vary(values as number[], row, colours) : undefined;
   };
   const fields = columns.map((column) => (column.categories?.length ? words(column) : number(column)));
-  const form = h("form", { class: "fields" }, ...fields.map(({ element }) => element));
+  const form = h("form", { class: columns.length > 2 * FEW ? "fields long" : "fields" }, ...fields.map(({ element }) => element));
   form.addEventListener("input", () => void update());
   form.addEventListener("submit", (event) => event.preventDefault());
   const numeric = columns.flatMap(({ statistics }, place) => (statistics && statistics.maximum > statistics.minimum ? [place] : []));
   const curve = h("div", { "aria-live": "off" });
   const along = h("select", {}, ...numeric.map((place) => h("option", { value: place }, columns[place]?.name)));
   /** The answers along the range that one column had in training, the other values as they stand in the form. */
-  const vary = async (values: readonly number[]) => {
-    const place = Number(along.value), { name, unit, statistics } = columns[place] as Column & Required<Pick<Column, "statistics">>;
+  const vary = async (values: readonly number[], row: readonly number[], colours: Colours | undefined) => {
+    const mine = current, place = Number(along.value), { name, unit, statistics } = columns[place] as Column & Required<Pick<Column, "statistics">>;
     const x = Array.from({ length: POINTS }, (_, k) => statistics.minimum + (k / (POINTS - 1)) * (statistics.maximum - statistics.minimum));
     const rows = await rowsOf(await model, subject, x.map((value) => ({ data: Float32Array.from(values, (each, k) => (k === place ? value : each)) })));
-    const xName = unit ? `${name} [${unit}]` : name, mark = values[place] as number, inside = mark >= statistics.minimum && mark <= statistics.maximum;
-    curve.replaceChildren(...changes(x, rows, answer, xName, inside ? mark : undefined));
+    if (mine !== current) return;
+    const xName = unit ? `${name} [${unit}]` : name, here = values[place] as number, inside = here >= statistics.minimum && here <= statistics.maximum;
+    curve.replaceChildren(...changes(x, rows, answer, xName, inside ? here : undefined, row, colours));
   };
   along.addEventListener("change", () => void update());
+  const comma = h("input", { type: "checkbox" });
+  comma.addEventListener("change", () => {
+    mark = comma.checked ? "," : ".";
+    fields.forEach((each) => each.respell(mark));
+    void update();
+  });
   void update();
   return h("div", {},
     h("div", { class: "columns" },
-      h("section", { class: "panel", "aria-label": "Values" }, h("h2", {}, "Values"), form),
+      h("section", { class: "panel stack", "aria-label": "Values" }, h("h2", {}, "Values"), columns.length > FEW ? search(columns, fields) : undefined, form,
+        h("label", { class: "check small" }, comma, "decimal comma"),
+        columns.length > 1 ? pasted(columns, fields, () => mark, () => void update()) : undefined),
       h("section", { class: "panel stack", "aria-label": "Answer" }, h("h2", {}, "Answer"), result)),
     numeric.length ? h("section", { class: "panel stack", "aria-label": "What if" }, h("h2", {}, "What if one value were another?"), h("div", { class: "narrow" }, field("Column", along)), curve) : undefined);
 }
 
-const POINTS = 61;
+/** A field that shows the columns with some letters in their names alone. */
+function search(columns: readonly Column[], fields: readonly Field[]): HTMLElement {
+  const input = h("input", { type: "text", autocomplete: "off", spellcheck: "false" }), found = h("output", { class: "muted" }, counted(columns.length, "column"));
+  input.addEventListener("input", () => {
+    const wanted = input.value.trim().toLowerCase();
+    const shown = columns.map(({ name }) => name.toLowerCase().includes(wanted));
+    fields.forEach(({ element }, k) => { element.hidden = !shown[k]; });
+    found.textContent = wanted ? `${shown.filter(Boolean).length} of ${columns.length} columns` : counted(columns.length, "column");
+  });
+  return field("Find a column", input, found);
+}
 
-function changes(x: readonly number[], rows: readonly number[][], answer: Answer, xName: string, mark: number | undefined): Element[] {
+/** All fields at once, from a row of a table as text. */
+function pasted(columns: readonly Column[], fields: readonly Field[], mark: () => Mark, done: () => void): HTMLElement {
+  const text = h("textarea", { rows: 3, spellcheck: "false" }), said = h("p", { class: "small muted", "aria-live": "polite" });
+  const fill = () => {
+    try {
+      const { cells, count } = firstRow(text.value, columns.map(({ name }) => name), mark());
+      const faults = fields.flatMap((each, k) => each.fill(cells[k] as string) ?? []);
+      if (faults.length) throw new Error(faults[0]);
+      said.className = "small muted";
+      said.textContent = count > 1 ? `Filled in with the first of ${count} rows.` : "Filled in.";
+    } catch (error) {
+      said.className = "small bad";
+      said.textContent = (error as Error).message;
+    }
+    done();
+  };
+  const file = fileButton("From a CSV file…", ".csv,.tsv,.txt", async ([chosen]) => {
+    if (!chosen) return;
+    text.value = (await chosen.text()).slice(0, 2 ** 20);
+    fill();
+  });
+  return h("details", {}, h("summary", {}, "Fill in from a row of a table"),
+    h("div", { class: "stack" }, field("A line of names and a line of values, or the values alone", text), h("div", { class: "row" }, h("button", { type: "button", onclick: fill }, "Fill in"), file), said));
+}
+
+/** The cells of the first row of a table for the columns `names`, which its first line names, or which it has in this order. */
+export function firstRow(text: string, names: readonly string[], mark: Mark = "."): { cells: string[]; count: number } {
+  const lines = csvLines(text, mark), [first = []] = lines, isNumber = (cell: string) => !isMissing(cell) && typeof numberIn(cell, mark) === "number";
+  const named = names.every((name) => first.includes(name)) || !first.some(isNumber), rows = named ? lines.slice(1) : lines;
+  if (!rows[0]) throw new Error(named && first.length ? "expected a row below the names of the columns, found none" : "expected a row of a table, found none");
+  if (!named && first.length !== names.length) throw new Error(`expected ${names.length} columns, or a first line with their names; found ${first.length} without names`);
+  const absent = named ? names.filter((name) => !first.includes(name)) : [];
+  if (absent.length) throw new Error(`the table has no column ${absent.slice(0, 5).map((name) => `'${name}'`).join(", ")}${absent.length > 5 ? ", …" : ""}`);
+  if (rows[0].length !== first.length) throw new Error(`expected ${first.length} cells, as the first line has, found ${rows[0].length}`);
+  return { cells: named ? names.map((name) => (rows[0] as string[])[first.indexOf(name)] as string) : rows[0], count: rows.length };
+}
+
+function changes(
+  x: readonly number[], rows: readonly number[][], answer: Answer, xName: string, mark: number | undefined, row: readonly number[], colours: Colours | undefined,
+): Element[] {
   const common = { xName, height: 220, width: 1000, ...(mark === undefined ? {} : { mark }) };
+  const usable = rows.map((each) => (isUsable(each) ? each : each.map(() => NaN))); // Gaps.
   if (isOfNumbers(answer)) {
-    const found = rows.map((row) => quantities(row, answer));
+    const found = usable.map((each) => quantities(each, answer));
     return (found[0] as ReturnType<typeof quantities>).map(({ name, unit, spread }, q) => {
       const y = found.map((each) => each[q]?.value ?? NaN), wide = found.map((each) => 2 * (each[q]?.spread ?? 0)), yName = unit ? `${name} [${unit}]` : name;
       return chart([{ x, y, colour: COLOURS[q % COLOURS.length] as string, ...(spread === undefined ? {} : { spread: wide }) }], { ...common, yName, label: `${yName} along ${xName}` });
     });
   }
-  const shares = rows.map((row) => decided(row, answer).shares), names = classNames(answer, (shares[0] as number[]).length).slice(0, COLOURS.length);
-  const lines = names.map((_, k) => ({ x, y: shares.map((each) => each[k] as number), colour: COLOURS[k] as string }));
-  return [chart(lines, { ...common, yName: "probability", low: 0, high: 1, label: `Probabilities of ${names.join(", ")} along ${xName}` }), legend(names)];
+  if (!colours) return [];
+  const shares = usable.map((each) => decided(each, answer).shares), names = classNames(answer, (shares[0] as number[]).length);
+  const { lines, key } = classLines(x, shares, names, colours, decided(row, answer).best);
+  const drawn = [...colours.keys()].map((place) => names[place]).join(", ");
+  return [chart(lines, { ...common, yName: "probability", low: 0, high: 1, label: `Probabilities of ${drawn} along ${xName}` }), key];
 }
 
 /** Any missing value is NaN, which the network's own nodes replace. */
@@ -77,15 +150,24 @@ function number({ name, unit, missing = "refuse", statistics }: Column): Field {
   if (statistics) control.append(hint);
   const can = missing === "refuse" ? "" : "; empty where it is missing";
   const usualHint = statistics ? `${rounded(statistics.minimum, 4)} to ${rounded(statistics.maximum, 4)} in training${can}` : "";
+  let spelled: Mark = ".";
   return {
     element: control,
-    read() {
-      const text = input.value.trim().replace(",", "."), value = text === "" ? NaN : Number(text);
-      const fault = text === "" && missing === "refuse" ? `${name}: a number is needed` : text !== "" && !Number.isFinite(value) ? `${name}: “${input.value}” is no number` : "";
+    read(mark) {
+      spelled = mark;
+      const found = numberIn(input.value, mark), value = typeof found === "number" ? found : NaN;
+      const fault = typeof found === "string" ? found : Number.isNaN(found) && missing === "refuse" ? "the value is missing, as none was in training" : "";
       input.setAttribute("aria-invalid", String(fault !== ""));
       hint.textContent = statistics && isFar(value, statistics) ? `far from training, which had ${usualHint}` : usualHint;
       hint.classList.toggle("bad", !!statistics && isFar(value, statistics));
-      return fault || value;
+      return fault ? `column '${name}': ${fault}` : value;
+    },
+    fill(cell) {
+      input.value = isMissing(cell) ? "" : cell;
+      return undefined;
+    },
+    respell(mark) {
+      if (typeof numberIn(input.value, spelled) === "number") input.value = input.value.replace(spelled, mark);
     },
   };
 }
@@ -100,5 +182,17 @@ function words({ name, categories = [], unknown = "refuse", missing = "refuse" }
   const select = h("select", {}, ...categories.map((word, place) => h("option", { value: place }, word)),
     unknown === "other" ? h("option", { value: -1 }, "another") : undefined,
     missing === "refuse" ? undefined : h("option", { value: "NaN" }, "missing"));
-  return { element: field(name, select), read: () => Number(select.value) };
+  return {
+    element: field(name, select),
+    read: () => Number(select.value),
+    fill(cell) {
+      const code = numberIn(cell), place = categories.findIndex((each) => each === cell || each === String(code)), value = place >= 0 ? String(place) : isMissing(cell) ? "NaN" : "-1";
+      if (![...select.options].some((option) => option.value === value)) {
+        return `column '${name}': ${value === "NaN" ? "the value is missing, as none was in training" : `'${cell}' is none of the categories ${categories.slice(0, 8).join(", ")}${categories.length > 8 ? ", …" : ""}`}`;
+      }
+      select.value = value;
+      return undefined;
+    },
+    respell: () => undefined,
+  };
 }

@@ -57,24 +57,3 @@ export function numbers({ data }: Tensor): Float64Array {
 export function written(shape: readonly (number | string)[]): string {
   return `(${shape.join(", ")}${shape.length === 1 ? "," : ""})`;
 }
-
-/** The array in a file of numpy, in the order of C. */
-export function readNpy(buffer: ArrayBuffer): Tensor {
-  const bytes = new Uint8Array(buffer), view = new DataView(buffer);
-  if (bytes.length < 12 || String.fromCharCode(...bytes.subarray(1, 6)) !== "NUMPY") throw new Error("this is no .npy file");
-  const start = bytes[6] >= 2 ? 12 : 10, length = bytes[6] >= 2 ? view.getUint32(8, true) : view.getUint16(8, true);
-  const header = new TextDecoder().decode(bytes.subarray(start, start + length));
-  const kind = /'descr':\s*'([<|])([a-z])(\d)'/.exec(header), shape = /'shape':\s*\(([^)]*)\)/.exec(header);
-  const name = kind && { f: "float", i: "int", u: "uint", b: "bool" }[kind[2] as string];
-  if (!kind || !name || !shape || /'fortran_order':\s*True/.test(header)) throw new Error(`this .npy file has ${header.trim()}, and plain numbers in rows are needed`);
-  const dtype = name === "bool" ? "bool" : `${name}${8 * Number(kind[3])}`;
-  return fromBytes(buffer.slice(start + length), dtype, (shape[1] as string).split(",").filter((each) => each.trim()).map(Number));
-}
-
-/** A .npy file of an array. */
-export function writeNpy({ dtype, shape, data }: Tensor): Blob {
-  const kind = dtype === "bool" ? "|b1" : `${data.BYTES_PER_ELEMENT === 1 ? "|" : "<"}${dtype[0]}${data.BYTES_PER_ELEMENT}`;
-  const text = `{'descr': '${kind}', 'fortran_order': False, 'shape': ${written(shape)}, }`;
-  const header = text.padEnd(Math.ceil((text.length + 11) / 64) * 64 - 11) + "\n", start = new Uint8Array([0x93, 78, 85, 77, 80, 89, 1, 0, header.length & 255, header.length >> 8]);
-  return new Blob([start, header, data as Float32Array<ArrayBuffer>]);
-}

@@ -7,6 +7,8 @@ export interface Line {
   readonly x: ArrayLike<number>;
   readonly y: ArrayLike<number>;
   readonly colour?: string;
+  /** A thicker line. */
+  readonly strong?: boolean;
   /** Half of the width of a band around the line. */
   readonly spread?: ArrayLike<number>;
 }
@@ -39,9 +41,9 @@ export function chart(lines: readonly Line[], { label, xName = "", yName = "", h
   const text = (words: string, x: number, y: number, anchor: string) => svg("text", { x, y, "text-anchor": anchor, class: "tick" }, words);
   const grid = yTicks.flatMap((tick) => [svg("line", { x1: edges.left, x2: width - edges.right, y1: atY(tick), y2: atY(tick), class: "grid" }), text(rounded(tick, 4), edges.left - 6, atY(tick) + 4, "end")]);
   const below = xTicks.map((tick) => text(rounded(tick, 6), atX(tick), height - edges.bottom + 18, "middle"));
-  const drawn = lines.flatMap(({ x, y, colour = "var(--accent)", spread }) => [
+  const drawn = lines.flatMap(({ x, y, colour = "var(--accent)", spread, strong }) => [
     ...(spread ? [svg("path", { d: band(x, y, spread, atX, atY), fill: colour, "fill-opacity": 0.22 })] : []),
-    svg("path", { d: path(x, y, atX, atY), fill: "none", stroke: colour, "stroke-width": 1.8, "stroke-linejoin": "round" }),
+    svg("path", { d: path(x, y, atX, atY), fill: "none", stroke: colour, "stroke-width": strong ? 3.2 : 1.8, "stroke-linejoin": "round" }),
   ]);
   const marked = mark === undefined ? [] : [svg("line", { x1: atX(mark), x2: atX(mark), y1: edges.top, y2: height - edges.bottom, class: "mark" })];
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, class: "chart" }, ...grid, ...below, ...marked, ...drawn,

@@ -1,0 +1,89 @@
+// Numbers in text: portable_nn/data/frames.py and tables.py in JavaScript, with their words for what is none.
+
+import { counted, rounded } from "../shared/text";
+
+/** The decimal mark. */
+export type Mark = "." | ",";
+
+export const NOT_FINITE = "expected finite float32 numbers, found NaN or infinity";
+export const COMMAS = "if these are numbers with decimal commas, say so: “decimal comma”, below the values";
+
+const NUMBER = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/;
+const COMMA = /^[+-]?\d+,\d+$/;
+const MISSING = new Set(["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?"]);
+const DELIMITERS = [",", ";", "\t"];
+
+/** Whether a cell says that its value is missing. */
+export function isMissing(text: string): boolean {
+  return MISSING.has(text.trim());
+}
+
+/** The number in a cell, NaN where it is missing; words where there is none that fits into a float32. */
+export function numberIn(text: string, mark: Mark = "."): number | string {
+  const bare = text.trim();
+  if (isMissing(bare)) return NaN;
+  const value = finite(bare, mark);
+  if (value === undefined) return `expected a number, found '${bare}'${mark === "." && COMMA.test(bare) ? `; ${COMMAS}` : ""}`;
+  return Number.isFinite(Math.fround(value)) ? value : `${rounded(value)} does not fit into a float32`;
+}
+
+function finite(text: string, mark: Mark = "."): number | undefined {
+  // Where commas are decimal marks, points are none.
+  const pointed = mark === "." ? text : text.replace(/[.,]/g, (each) => (each === "," ? "." : ","));
+  return NUMBER.test(pointed) ? Number(pointed) : undefined;
+}
+
+/** The cells of the lines of a CSV file that are not blank. Cells may be quoted. */
+export function csvLines(text: string, mark: Mark = "."): string[][] {
+  const own = delimiterOf(text.slice(0, text.search(/[\r\n]|$/)), mark), found: string[][] = [[]];
+  const cells = new RegExp(`[ ]*(?:"((?:[^"]|"")*)"|([^"${own}\\r\\n][^${own}\\r\\n]*|))[ ]*(${own}|\\r?\\n|\\r|$)`, "y");
+  const bare = text.replace(/^\ufeff/, "");
+  for (let end: string | undefined; end !== "";) {
+    const cell = cells.exec(bare);
+    if (!cell) throw new Error(`line ${found.length}: a cell in quotes does not end where the next begins`);
+    (found[found.length - 1] as string[]).push((cell[1]?.replaceAll('""', '"') ?? (cell[2] as string)).trim());
+    end = cell[3] as string;
+    if (end && end !== own) found.push([]);
+  }
+  return found.filter((line) => line.length > 1 || line[0]);
+}
+
+/** What separates the cells of a line: what it has most of. */
+function delimiterOf(line: string, mark: Mark): string {
+  const all = DELIMITERS.filter((each) => each !== mark), counts = all.map((each) => line.split(each).length);
+  return all[counts.indexOf(Math.max(...counts))] as string;
+}
+
+/** One row of a table: its numbers, or why it has none. */
+export type Row = Float32Array | string;
+
+/** The rows of `width` numbers in the text of a CSV file; a label before them, and a row of headings, are passed over. */
+export function rowsIn(text: string, width: number): Row[] {
+  const lines = csvLines(text), rows = lines.slice(lines[0] && isHeading(lines[0]) ? 1 : 0);
+  const labelled = rows[0]?.length === width + 1 ? 1 : 0;
+  if (labelled && rows.length < lines.length && !lines[0]?.[0]) throw new Error("found a first column without a heading, as for the numbers of rows: without them it can be read");
+  return rows.map((cells) => {
+    if (cells.length !== width + labelled) {
+      const hint = cells.length === 1 && /\s/.test(cells[0] as string) ? ": commas, semicolons or tabs separate columns" : "";
+      return `expected ${labelled ? "a label and " : ""}${width} values, found ${counted(cells.length, "cell")}${hint}`;
+    }
+    const values = cells.slice(labelled).map((cell) => finite(cell)), bad = values.findIndex((value) => !Number.isFinite(Math.fround(value ?? NaN)));
+    if (bad < 0) return Float32Array.from(values as number[]);
+    const cell = cells[bad + labelled] as string;
+    return `column ${bad + labelled + 1}: expected a finite number, found ${cell ? `'${cell}'` : "nothing"}`;
+  });
+}
+
+/** Whether the cells of a first line are headings: a name, and then names or numbers that count up, as pandas writes. */
+function isHeading([first, ...others]: readonly string[]): boolean {
+  const isNumber = (cell: string) => finite(cell) !== undefined;
+  if ((first as string).split(/\s+/).every(isNumber)) return false;
+  const numbers = others.map((cell) => finite(cell));
+  if (numbers.includes(undefined)) return true;
+  return !/^[+-]?(nan|inf|infinity)$/i.test(first as string) && numbers.every((value, k) => k === 0 || value === (numbers[k - 1] as number) + 1);
+}
+
+/** A line of a CSV file. */
+export function csv(cells: readonly (string | number | undefined)[]): string {
+  return `${cells.map((cell = "") => (/[",\n\r]/.test(String(cell)) ? `"${String(cell).replaceAll('"', '""')}"` : cell)).join(",")}\n`;
+}
