@@ -91,6 +91,9 @@ test("rows of numbers are read as predict reads them, and each bad one has its r
   assert.deepEqual(rowsIn("7,1,2\n8,3,\n", 2), [Float32Array.of(1, 2), "column 3: expected a finite number, found nothing"]);
   assert.deepEqual(rowsIn("1 2\n", 2), ["expected 2 values, found 1 cell: commas, semicolons or tabs separate columns"]);
   assert.throws(() => rowsIn(",0,1\n5,1,2\n", 2), /a first column without a heading/);
+  assert.deepEqual(rowsIn("0,1,2\n0.5,1,2\n", 3), [Float32Array.of(0.5, 1, 2)]);
+  assert.deepEqual(rowsIn("0,1,2\n", 3), [Float32Array.of(0, 1, 2)]);
+  assert.throws(() => rowsIn("0,1,2\n3,4,5\n", 3), /the first line, 0,1,2, may be a row, or the names of the columns as pandas writes them/);
 });
 
 test("a row of a table fills in columns by their names, or in their order", () => {

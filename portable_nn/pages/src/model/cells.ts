@@ -59,7 +59,7 @@ export type Row = Float32Array | string;
 
 /** The rows of `width` numbers in the text of a CSV file; a label before them, and a row of headings, are passed over. */
 export function rowsIn(text: string, width: number): Row[] {
-  const lines = csvLines(text), rows = lines.slice(lines[0] && isHeading(lines[0]) ? 1 : 0);
+  const lines = csvLines(text), rows = lines.slice(isCounted(lines) || (lines[0] && isHeading(lines[0])) ? 1 : 0);
   const labelled = rows[0]?.length === width + 1 ? 1 : 0;
   if (labelled && rows.length < lines.length && !lines[0]?.[0]) throw new Error("found a first column without a heading, as for the numbers of rows: without them it can be read");
   return rows.map((cells) => {
@@ -72,6 +72,15 @@ export function rowsIn(text: string, width: number): Row[] {
     const cell = cells[bad + labelled] as string;
     return `column ${bad + labelled + 1}: expected a finite number, found ${cell ? `'${cell}'` : "nothing"}`;
   });
+}
+
+/** Whether the first line is 0, 1, 2, …, which pandas writes where columns have no names. Raises an error where it may be a row. */
+export function isCounted([first = [], second]: readonly string[][]): boolean {
+  const numbers = first.slice(first[0] ? 0 : 1), count = first.length;
+  if (!second || !numbers.length || numbers.some((cell, place) => cell !== String(place))) return false;
+  if (!first[0] || (count >= 3 && second.some((cell) => cell && !/^[+-]*\d+$/.test(cell)))) return true;
+  if (count >= 10 && second.some((cell, place) => cell !== String(count + place))) return true;
+  throw new Error(`the first line, ${first.slice(0, 3).join(",")}${count > 3 ? ",…" : ""}, may be a row, or the names of the columns as pandas writes them: leave it out if it is these`);
 }
 
 /** Whether the cells of a first line are headings: a name, and then names or numbers that count up, as pandas writes. */

@@ -4,7 +4,7 @@ import { chart } from "../shared/chart";
 import { field, h } from "../shared/dom";
 import { counted, rounded } from "../shared/text";
 import { classNames, decided, isOfNumbers, isUsable, likeliest, quantities } from "./answers";
-import { csvLines, isMissing, numberIn, type Mark } from "./cells";
+import { csvLines, isCounted, isMissing, numberIn, type Mark } from "./cells";
 import { answerView, classLines, COLOURS, fileButton, palette, type Colours } from "./parts";
 import { rowsOf } from "./pictures";
 import type { Model } from "./session";
@@ -113,7 +113,7 @@ function pasted(columns: readonly Column[], fields: readonly Field[], mark: () =
 /** The cells of the first row of a table for the columns `names`, which its first line names, or which it has in this order. */
 export function firstRow(text: string, names: readonly string[], mark: Mark = "."): { cells: string[]; count: number } {
   const lines = csvLines(text, mark), [first = []] = lines, isNumber = (cell: string) => !isMissing(cell) && typeof numberIn(cell, mark) === "number";
-  const named = names.every((name) => first.includes(name)) || !first.some(isNumber), rows = named ? lines.slice(1) : lines;
+  const named = names.every((name) => first.includes(name)) || !first.some(isNumber), rows = lines.slice(named || isCounted(lines) ? 1 : 0);
   if (!rows[0]) throw new Error(named && first.length ? "expected a row below the names of the columns, found none" : "expected a row of a table, found none");
   if (!named && first.length !== names.length) throw new Error(`expected ${names.length} columns, or a first line with their names; found ${first.length} without names`);
   const absent = named ? names.filter((name) => !first.includes(name)) : [];
