@@ -28,7 +28,7 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.memory import aligned_array, give_back
 from portable_nn.engines.recording import read_recorded
 from portable_nn.format.manifest import Manifest
-from portable_nn.format.meaning import InputInfo, OutputInfo
+from portable_nn.format.meaning import InputInfo, OutputInfo, OutputKind
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 from portable_nn.onnx.classical.model import Classical, classical
@@ -57,7 +57,7 @@ from portable_nn.onnx.storage.preparation import PREPARATION, preparation_in
 from portable_nn.onnx.storage.tensors import Unread, tensor_bytes
 from portable_nn.onnx.verify import LARGE, Proof, Tolerance, compare, compare_weights, run_numpy
 from portable_nn.onnx.writing import to_model
-from portable_nn.operators import infer
+from portable_nn.operators import infer, lookup
 from portable_nn.preprocessing.steps import Preprocessing
 from portable_nn.rewrites.sizes import fixed_sizes
 
@@ -377,9 +377,19 @@ def _prepared(
 
 
 def _labelled(graph: Graph, labels: Sequence[str], manifest: Manifest | None) -> list[OutputInfo]:
-    """The outputs, with ``labels`` for the first that has an entry for each; the rest as a ``manifest`` has it."""
+    """The outputs, with ``labels`` for the first that has an entry for each; the rest as a ``manifest`` has it.
+
+    What a softmax makes are probabilities, and other numbers with labels are logits.
+    """
     types = infer(graph).types
     fitting = [name for name in graph.outputs if labels and types[name].shape[-1:] == (len(labels),)]
     known = {info.name: info for info in manifest.outputs} if manifest else {}
-    infos = [known.get(name, OutputInfo(name)) for name in graph.outputs]
-    return [replace(info, labels=tuple(labels) if [info.name] == fitting[:1] else ()) for info in infos]
+    makers = {name: lookup(node.operator, node.domain) for node in graph.nodes for name in node.outputs}
+    found = list[OutputInfo]()
+    for name in graph.outputs:
+        own = tuple(labels) if [name] == fitting[:1] else ()
+        maker = makers.get(name)
+        is_share = maker is not None and maker.probabilities and not maker.elementwise
+        kind: OutputKind = "probabilities" if is_share else "logits" if own else "values"
+        found.append(replace(known.get(name, OutputInfo(name, kind)), labels=own))
+    return found

@@ -36,6 +36,7 @@ EXAMPLES = (
     "import wih.npy who.npy mine.safetensors --dtype float32",
     "import theirs.pt mine.safetensors --into digits",
     "import theirs.keras mine.safetensors",
+    "import theirs.onnx mine.safetensors --labels classes.txt",
 )
 
 FLAGS: Final = {"sizes": "--dim", "verify": "--no-verify"}
@@ -122,6 +123,13 @@ def command(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Parameters that stay constant, such as 'encoder.*'. Repeatable."),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Names of classes, one per line, or a JSON list, that the numbers of the output are about.",
+        ),
+    ] = None,
     edited: Edited = False,
     dtype: Annotated[
         Literal["float32"] | None,
@@ -148,11 +156,15 @@ def command(
     PyTorch verifies the result. A .weights.h5 file of Keras needs --into as well. A .keras file is verified by Keras,
     where it is installed. PyTorch and Keras take seconds to start. Nothing in any file is executed.
     """
+    from portable_nn.model_files.labels import declare_classes, read_labels
     from portable_nn.onnx.roles import counted
 
     given = {"sizes": sizes_in(dim), "edited": edited, "train": train, "freeze": freeze, "dtype": dtype}
     given = {name: value for name, value in given.items() if value} | arrays.options() | proof.given()
+    names = read_labels(labels) if labels else ()
     network, outputs, notes = _read(sources, given)
+    if names:
+        declare_classes(network, names)
     network.save(out)
     printer.notes([*notes, *outputs.notes])
     count, found = out.stat().st_size, counted(network.graph)

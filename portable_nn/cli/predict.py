@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -69,6 +69,9 @@ def command(
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
     ] = None,
+    task: Annotated[
+        Literal["classes", "numbers"] | None, typer.Option(help="What is predicted, if the model does not say it.")
+    ] = None,
     engine: EngineName = "onnxruntime",
     provider: ProviderName = None,
     polarity: Annotated[
@@ -119,6 +122,9 @@ def command(
     are several, each has a row: photo.jpg#1, photo.jpg#2 and so on. Where the data have labels, such as the first
     column of a CSV file, the accuracy is printed as well.
 
+    Of numbers that the model does not describe, those are classes whose sum is 1, that have --labels or --task classes,
+    or that are 10, 100 or 1000 of a picture. Others are printed as they are, and what is assumed is said.
+
     Where no class is as likely as the model's threshold asks, the label is ? and the best guess stands beside it.
 
     With --stream, a row of a table or an array is a step of a sequence, which goes on from file to file. Recurrent
@@ -167,6 +173,7 @@ def command(
         return
     options |= {
         "labels": labels,
+        "task": task,
         "top": top,
         "polarity": polarity,
         "strict": strict,
@@ -186,7 +193,6 @@ def command(
         origin = None if origin is None else follows
     else:
         predictions = predict(model, inputs or [], recorder=recorder, **options)
-    printer.notes(predictions.warnings)
     if run and scaling.shards and not printer.out:
         scaling.compute(printer, run, predictions.total)
         if run.tally.first_bad:
@@ -256,8 +262,11 @@ def _recorder(path: Path | None) -> Recorder | None:
 
 
 def _batches(predictions: Predictions, printer: Printer, verbose: bool, kept: list[Prediction] | None) -> Batches:
-    """The predictions in batches, which are added to ``kept``; their notes are printed on the way."""
+    """The predictions in batches, which are added to ``kept``; their notes and warnings are printed on the way."""
+    printer.notes(told := predictions.warnings)
     for batch in predictions.in_batches():
+        printer.notes(predictions.warnings[len(told) :])
+        told = predictions.warnings
         if verbose:
             for note in predictions.notes:
                 printer.note(note)

@@ -77,6 +77,9 @@ class InputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     context: int = 0
 
 
+OutputKind: TypeAlias = Literal["values", "logits", "binary_logits", "probabilities", "gaussian"]
+
+
 class OutputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The meaning of a graph output.
 
@@ -99,7 +102,7 @@ class OutputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """
 
     name: str
-    kind: Literal["values", "logits", "binary_logits", "probabilities", "gaussian"] = "values"
+    kind: OutputKind = "values"
     labels: tuple[str, ...] = ()
     unit: str = ""
     units: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ from portable_nn.model_files.labels import read_labels
 from portable_nn.model_files.opening import open_model
 from portable_nn.model_files.runners import UNKNOWN, Runnable, Runner, network_runnable
 from portable_nn.model_files.streams import streamed_runnable
+from portable_nn.model_files.undeclared import meaning_of
 from portable_nn.network import Network
 from portable_nn.network.execution import check_engine
 from portable_nn.operators.registry import Array
@@ -32,17 +33,6 @@ from portable_nn.preprocessing.steps import ArithmeticStep, Found, PictureStep, 
 
 Preprocess: TypeAlias = str | Mapping[str, Any] | Preparation | Preprocessing
 """How callers say that pictures are prepared: a name, the fields of a ``Preparation``, one, or steps."""
-
-SUM_TOLERANCE = 1e-3
-"""The largest deviation of their sum from 1 for numbers of an unknown kind to be taken for probabilities."""
-
-GUESSES = {
-    "probabilities": "they are taken for probabilities",
-    "logits": "softmax makes probabilities of them",
-    "binary_logits": "the logistic function makes a probability of it",
-    "values": "it is taken for a quantity",
-}
-"""The note on numbers of an unknown kind, by the kind that they are taken for."""
 
 
 class Answer(NamedTuple):
@@ -64,9 +54,10 @@ class Answers:
         task: what is wanted, instead of what the model says or seems to give.
         strict: raise for the first output that is not finite.
         notes: a list to which is appended what was assumed of the model's output.
-        assumed: what was assumed of the examples.
+        assumed: what was assumed of the examples, and of outputs that may mean something else.
         place: how many examples are passed over without being computed, and how many there are.
         computed: the answers, where something else computes them; ``batches`` are then not read.
+        targets: what is right for the examples, where the data do not say it themselves.
     """
 
     runner: Runner
@@ -78,6 +69,7 @@ class Answers:
     assumed: list[str]
     place: Place = dataclasses.field(default_factory=Place)
     computed: Iterable[Answer | Bad] | None = None
+    targets: Sequence[Any] | None = None
 
     def __post_init__(self) -> None:
         given = self.given
@@ -144,7 +136,7 @@ class Answers:
         """Find out which kind and which classes the outputs have, by the first of them."""
         width = numbers.shape[1]
         if self.kind == UNKNOWN:
-            self.kind = "values" if _are_numbers(labels) and self.task is None else self._guess(numbers)
+            self.kind = self._assume(numbers, labels)
         self.kind = kind_for(self.task, self.kind, width)
         if not self.classes and not self.is_of_numbers:
             self.classes = self._classes(width)
@@ -160,18 +152,16 @@ class Answers:
             where = f"{self.runner.where} is made for numbers {made_for}, which '{made_for.node}' scales"
             warn(f"the examples {fault}, but {where}", DataWarning)
 
-    def _guess(self, numbers: Array) -> str:
-        """The kind of outputs that the model does not describe, guessed from the first batch."""
-        within = bool(((numbers >= 0) & (numbers <= 1)).all())
-        if numbers.shape[1] == 1:
-            is_class = self._names or self.task == "classes"
-            kind = ("probabilities" if within else "binary_logits") if is_class else "values"
-        else:
-            are_shares = within and np.allclose(numbers.sum(axis=1), 1, rtol=0, atol=SUM_TOLERANCE)
-            kind = "probabilities" if are_shares else "logits"
-        if self.task != "numbers":
-            self.notes.append(f"the model does not say what its numbers are; {GUESSES[kind]}")
-        return kind
+    def _assume(self, numbers: Array, labels: Sequence[Any] | None) -> str:
+        """The kind of outputs that the model does not describe, by the first batch; adds a note on it."""
+        given = self.given is not None or len(self._names) in (1, numbers.shape[1])
+        names = self._names if given else ()
+        found = meaning_of(numbers, self.runner, names=names, task=self.task, targets=labels or self.targets)
+        if found.hint:
+            self.assumed.append(f"{found.note}: {found.hint}")
+        elif found.note:
+            self.notes.append(found.note)
+        return found.kind
 
     def _classes(self, width: int) -> tuple[str, ...]:
         """The names of the classes of an output of so many numbers."""
@@ -184,19 +174,6 @@ class Answers:
                 raise UsageError(f"there are {said}")
             self.notes.append(f"the labels in the model are not used: there are {said}")
         return found
-
-
-def _are_numbers(labels: Sequence[Any] | None) -> bool:
-    """Whether the labels in data are quantities: with fractions, and not one number for each class."""
-    for label in labels or ():
-        if isinstance(label, list) and sorted(label)[:-1] == [0.0] * (len(label) - 1):
-            return False
-        if any(
-            isinstance(each, float) and not each.is_integer()
-            for each in (label if isinstance(label, list) else [label])
-        ):
-            return True
-    return False
 
 
 def answers_of(

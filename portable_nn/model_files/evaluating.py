@@ -312,6 +312,7 @@ def _given(y: Any, strict: bool) -> list[Any] | None:
 
 def _scored(answers: Answers, given: list[Any] | None, strict: bool, worst: int, *, keep: bool = False) -> _Scored:
     found, begun = _Scored(answers.runner.where), False
+    answers.targets = given
     for each, labels in _labelled(answers, given):
         if isinstance(each, Bad):
             found.leave_out(each.name, each.reason, strict)

@@ -18,7 +18,7 @@ from portable_nn.data.frames import Dialect
 from portable_nn.data.sources import Bad, Batch, iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.evaluation.probabilities import probabilities, quantities
-from portable_nn.evaluation.scoring import NOT_FINITE
+from portable_nn.evaluation.scoring import NOT_FINITE, Task
 from portable_nn.evaluation.targets import ClassFinder
 from portable_nn.model_files.answers import (
     Answer,
@@ -62,16 +62,16 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
     Where some were given already and not kept, these raise ``UsageError``, and so does ``np.asarray``: the outputs as
     an array are what ``Network.predict`` gives.
 
-    Meanwhile ``notes`` collects what was done and what was assumed (``warnings`` has from the beginning what must be
-    known, such as how pictures are prepared where the model does not say it), ``judged`` counts the examples whose
-    class is in the data, and ``right`` those of them that were predicted correctly. ``made`` counts all, ``unsure``
-    those labelled ``"?"``, which none are where ``threshold``, the model's, is 0, and ``bad`` those with an error, of
-    which ``first_bad`` is the first.
+    Meanwhile ``notes`` collects what was done and what was assumed, and ``warnings`` what must be known, such as how
+    pictures are prepared, or what the numbers are, where the model does not say it. ``judged`` counts the examples
+    whose class is in the data, and ``right`` those of them that were predicted correctly. ``made`` counts all,
+    ``unsure`` those labelled ``"?"``, which none are where ``threshold``, the model's, is 0, and ``bad`` those with an
+    error, of which ``first_bad`` is the first.
     """
 
     def __init__(self, answers: Answers, top: int) -> None:
         self._answers, self._runner, self._top = answers, answers.runner, top
-        self.notes, self.warnings = answers.notes, answers.warnings
+        self.notes = answers.notes
         self.judged = self.right = self.made = self.unsure = self.bad = 0
         self.first_bad: Prediction | None = None
         self.threshold = self._runner.threshold
@@ -119,6 +119,11 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
             "predictions are no array: network.predict(x) gives the outputs as one, and "
             "[each.label for each in predictions] is a list of labels"
         )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What must be known, asked or not: of the inputs from the beginning, of the outputs after the first one."""
+        return self._answers.warnings
 
     @property
     def kind(self) -> str:
@@ -226,6 +231,7 @@ def predict(
     *,
     engine: Engine = "onnxruntime",
     labels: Sequence[str] | str | Path | None = None,
+    task: Task | None = None,
     top: int = 1,
     batch_size: int = 256,
     polarity: Found | None = None,
@@ -250,6 +256,10 @@ def predict(
         engine: ``onnxruntime`` or ``numpy``.
         labels: names of the classes, or the path of a file with one per line or a JSON list; by default those of the
             model. Classes without a name are called by their number.
+        task: ``classes`` or ``numbers``, what the outputs are about. By default the model says it. Of one that does
+            not, several numbers are classes where their sum is 1, ``labels`` name them or the data have a class for
+            each example, and 10, 100 or 1000 of a picture are scores of classes: softmax makes probabilities of them.
+            Others are given as they are, and ``warnings`` say so.
         top: the number of classes in each prediction.
         batch_size: the number of examples that are computed at once.
         polarity: the ink of the images, ``light`` or ``dark``; by default it is found for each.
@@ -289,6 +299,7 @@ def predict(
         inputs,
         engine=engine,
         labels=labels,
+        task=task,
         batch_size=batch_size,
         polarity=polarity,
         raw=raw,

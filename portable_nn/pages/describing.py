@@ -19,6 +19,7 @@ from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.engines.batching import Run
 from portable_nn.format.meaning import Column
 from portable_nn.model_files.runners import UNKNOWN, Runnable, Runner
+from portable_nn.model_files.undeclared import meaning_of
 from portable_nn.operators.registry import Array, find
 from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.pixels import columns_first
@@ -95,10 +96,8 @@ def _answering(model: Runnable, preparation: Any, example: Mapping[str, Array]) 
         return None
     if runner.kind != UNKNOWN:
         return runner
-    if numbers.shape[1] == 1 and not runner.labels:
-        return replace(runner, kind="values")
-    shares = bool(((numbers >= 0) & (numbers <= 1)).all()) and np.allclose(numbers.sum(axis=1), 1, atol=1e-3)
-    return replace(runner, kind="probabilities" if shares else "logits")
+    meaning = meaning_of(numbers, runner, names=runner.labels)
+    return replace(runner, kind=meaning.kind, notes=(meaning.note,))
 
 
 def _steps(runner: Runner) -> Preprocessing:
@@ -129,9 +128,16 @@ def assumed(of: Subject) -> list[str]:
     """What people must know of the page: what the model does not say."""
     if of.kind == "numbers":
         return ["nothing says what the model's numbers mean: the page takes and gives arrays"]
+    hint = "for classes, portable-nn import MODEL OUT --labels FILE says their names"
+    found = [f"{note}; {hint}" for note in _unsaid(of)]
     if of.steps and of.runner and not of.runner.preprocessing:
-        return [f"the model does not say how to prepare pictures; assumed: {'; '.join(describe(of.steps))}"]
-    return []
+        found.append(f"the model does not say how to prepare pictures; assumed: {'; '.join(describe(of.steps))}")
+    return found
+
+
+def _unsaid(of: Subject) -> tuple[str, ...]:
+    """What is assumed of the numbers of a model that does not say what they are."""
+    return of.runner.notes if of.runner and not of.runner.described else ()
 
 
 # -- as JSON
@@ -147,6 +153,7 @@ def as_data(of: Subject, graph: Graph, samples: Sequence[Path]) -> dict[str, Any
         "prepared": describe(of.steps),
         "columnsFirst": columns_first() if of.steps else False,
         "samples": _samples(of, samples),
+        "assumed": list(_unsaid(of)),
     }
     if of.kind == "generator":
         found["chosen"] = chosen_by(graph, of.runnable.inputs[0].name)

@@ -54,6 +54,12 @@ def default_preprocessing(example_shape: tuple[int, ...], largest: float | None 
     )
 
 
+def is_picture(example_shape: tuple[int, ...]) -> bool:
+    """Whether an example of this shape may be a picture: a digit of MNIST, grey, or in colour."""
+    is_digit = squeezed(example_shape) in ((784,), (28, 28))
+    return is_digit or (len(example_shape) == 3 and bool({1, 3} & {example_shape[0], example_shape[2]}))
+
+
 def _scaled(largest: float | None, usual: tuple[float, float]) -> tuple[ScaleStep, ...]:
     """The step from 0..255 to what the model is made for; none where that is 0..255."""
     if largest is None or 0.5 <= largest <= 4:

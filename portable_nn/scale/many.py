@@ -19,6 +19,7 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.data.frames import Dialect
 from portable_nn.data.sources import Bad, Place, Taken
+from portable_nn.evaluation.scoring import Task as EvaluationTask
 from portable_nn.format.manifest import PRODUCER
 from portable_nn.model_files.answers import (
     Answers,
@@ -244,6 +245,7 @@ def predict_many(
     force: bool = False,
     engine: Engine = "onnxruntime",
     labels: Sequence[str] | str | Path | None = None,
+    task: EvaluationTask | None = None,
     top: int = 1,
     batch_size: int = 256,
     polarity: Found | None = None,
@@ -299,6 +301,7 @@ def predict_many(
         inputs,
         Scale(shards, workers, scheduler, shard_size, force),
         labels=labels,
+        task=task,
         strict=strict,
         notes=[],
         engine=engine,

@@ -67,7 +67,7 @@ PARSED = {"parsed": 1}
 
 
 def test_a_foreign_model(tmp_path: Path, rows: Path, counts: Counter[str]) -> None:
-    predictions = predict(linear(tmp_path / "linear.onnx"), rows, engine="numpy", batch_size=4)
+    predictions = predict(linear(tmp_path / "linear.onnx"), rows, engine="numpy", batch_size=4, task="classes")
     found = [[probability for _, probability in each.top] for each in predictions]
     assert counts == EXPECTED | PARSED
     assert UNPROVED in predictions.notes

@@ -103,7 +103,7 @@ def test_one_number_tells_between_two_classes(tmp_path, rows, labels, names):
 def test_large_numbers_do_not_overflow(tmp_path):
     np.save(tmp_path / "rows.npy", np.array([[1e4], [-1e4]], np.float32))
     linear(tmp_path / "m.onnx", weight=np.array([[1.0, -1.0]], np.float32))
-    found = list(predict(tmp_path / "m.onnx", tmp_path / "rows.npy", top=2))
+    found = list(predict(tmp_path / "m.onnx", tmp_path / "rows.npy", top=2, task="classes"))
     assert [prediction.top for prediction in found] == [(("0", 1.0), ("1", 0.0)), (("1", 1.0), ("0", 0.0))]
 
 
@@ -124,7 +124,7 @@ def test_an_unknown_operator_and_a_fixed_batch_run(tmp_path, batch):
     for place, picture in enumerate(pictures):
         Image.fromarray(picture).save(tmp_path / f"{place}.png")
     path = convolutional(tmp_path / "m.onnx", batch=batch)
-    found = list(predict(path, tmp_path, top=5))
+    found = list(predict(path, tmp_path, top=5, task="classes"))
     session = onnxruntime.InferenceSession(path)
     x = (pictures / 255).astype(np.float32).transpose(0, 3, 1, 2)
     size = 6 if batch == "n" else batch
@@ -137,12 +137,13 @@ def test_what_is_assumed_of_another_tools_model_is_told(tmp_path):
     Image.fromarray(np.zeros((5, 5, 3), np.uint8)).save(tmp_path / "a.png")
     found = predict(convolutional(tmp_path / "m.onnx"), tmp_path / "a.png")
     list(found)
-    [assumed] = found.warnings
+    [assumed, of_outputs] = found.warnings
     assert assumed.startswith("the model does not say how to prepare pictures; assumed: convert to red")
-    assert found.notes[0] == f"{tmp_path / 'm.onnx'} runs in onnxruntime"
-    assert found.notes[1:] == [
-        "the model does not say what its numbers are; softmax makes probabilities of them",
-    ]
+    assert of_outputs == (
+        "the model does not say what its numbers are; they are given as they are: if they are scores of classes, "
+        "--task classes (task='classes') or --labels (labels) says so"
+    )
+    assert found.notes == [f"{tmp_path / 'm.onnx'} runs in onnxruntime"]
 
 
 def test_shares_are_taken_for_probabilities(tmp_path, rows):
@@ -151,7 +152,10 @@ def test_shares_are_taken_for_probabilities(tmp_path, rows):
     for engine in ("onnxruntime", "numpy"):
         found = predict(path, rows, top=5, engine=engine)
         np.testing.assert_allclose(probabilities(list(found), list("01234")), softmax(ROWS @ WEIGHT), rtol=1e-5)
-        assert "the model does not say what its numbers are; they are taken for probabilities" in found.notes
+        assert (
+            "the model does not say what its numbers are; they are taken for probabilities, whose sum is 1"
+            in found.notes
+        )
 
 
 def test_of_several_outputs_the_one_with_numbers_for_classes_is_read(tmp_path, rows):
@@ -161,7 +165,7 @@ def test_of_several_outputs_the_one_with_numbers_for_classes_is_read(tmp_path, r
     ]
     outputs = {"label": (INT64, ["n"]), "y": (FLOAT, ["n", 5])}
     path = write(tmp_path / "m.onnx", nodes, {"x": (FLOAT, ["n", 3])}, outputs, {"w": WEIGHT})
-    found = predict(path, rows)
+    found = predict(path, rows, task="classes")
     assert [prediction.index for prediction in found] == (ROWS @ WEIGHT).argmax(axis=1).tolist()
     assert "of the outputs label, y, 'y' is read" in found.notes
 
@@ -175,7 +179,7 @@ def test_whole_numbers_enter_as_such_and_others_are_refused(tmp_path):
     node = helper.make_node("Cast", ["x"], ["y"], to=FLOAT)
     path = write(tmp_path / "m.onnx", [node], {"x": (UINT8, ["n", 2])}, {"y": (FLOAT, ["n", 2])})
     np.save(tmp_path / "whole.npy", np.array([[3, 255], [1, 0]]))
-    assert [prediction.index for prediction in predict(path, tmp_path / "whole.npy")] == [1, 0]
+    assert [prediction.values for prediction in predict(path, tmp_path / "whole.npy")] == [(3, 255), (1, 0)]
     for number in (0.5, 256, -1):
         np.save(tmp_path / "other.npy", np.array([[number, 1.0]]))
         with pytest.raises(DataError, match="input 'x' takes uint8, but the examples, as prepared for it, hold other"):

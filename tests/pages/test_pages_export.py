@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from foreign import FLOAT, write
+from onnx import helper
 
 import portable_nn as pnn
 from portable_nn.core.errors import FileError, UsageError
@@ -61,6 +63,18 @@ def test_the_page_follows_from_what_a_model_takes_and_gives(
     assert any("0.0.1 is none of the versions that are tested" in note for note in report.notes)
     assert any("nothing says what the model's numbers mean" in note for note in report.notes) == (kind == "numbers")
     assert any("does not say how to prepare pictures" in note for note in report.notes) == (kind == "picture")
+
+
+@pytest.mark.parametrize(("outputs", "kind"), [(2, "values"), (10, "logits")])
+def test_a_page_takes_numbers_that_nothing_describes_as_predict_does(outputs: int, kind: str, tmp_path: Path) -> None:
+    shape, weight = {"x": (FLOAT, ["n", 784])}, np.ones((784, outputs), np.float32)
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    path = write(tmp_path / "m.onnx", [node], shape, {"y": (FLOAT, ["n", outputs])}, {"w": weight})
+    report = pnn.to_html(path, tmp_path / "page.html", runtime=dist(tmp_path / "dist"))
+    data = data_of(report.path)
+    assert data["answer"]["kind"] == kind
+    assert "the model does not say what its numbers are" in data["assumed"][0]
+    assert "portable-nn import MODEL OUT --labels FILE" in report.notes[1]
 
 
 def test_a_page_has_the_samples_that_are_given(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ function start(): void {
   root().append(
     h("header", {}, h("h1", {}, subject.title), h("p", { class: "lead" }, `${LEADS[subject.kind]} It runs in this page: nothing leaves it, and it needs no network.`)),
     PAGES[subject.kind](subject, model),
-    h("footer", {}, status, h("p", {}, `${facts}. Made by Portable NN ${subject.version}, with ONNX Runtime Web ${subject.runtime}.`),
+    h("footer", {}, status, ...subject.assumed.map((note) => h("p", {}, `Assumed: ${note}.`)), h("p", {}, `${facts}. Made by Portable NN ${subject.version}, with ONNX Runtime Web ${subject.runtime}.`),
       h("details", {}, h("summary", {}, "Licence of ONNX Runtime Web"), ...subject.licence.split("\n\n").map((text) => h("p", {}, text)))),
   );
   void checked(model, subject, status);

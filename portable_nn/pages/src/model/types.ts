@@ -59,6 +59,8 @@ export interface Subject {
   prepared: string[];
   /** How Pillow scales tall pictures where Python ran: see `preparation/resize`. */
   columnsFirst: boolean;
+  /** What is assumed of numbers that the model does not describe. */
+  assumed: string[];
   samples: { name: string; url?: string; rows?: Packed }[];
   chosen?: number;
   answer?: Answer;
