@@ -9,13 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from math import gcd
 from operator import itemgetter
+from typing import Final
 
 from portable_nn.sizes.operation import Kind, Operation, PerAxis, Window, input_sizes, joined
 
 AXIS_NAMES = {2: ("rows", "columns"), 3: ("slices", "rows", "columns")}
+
+REGULAR: Final = 4
+"""Of more ranges that are alike and equally far apart, all but one of these and the last are named."""
+
+MOST_PARTS: Final = 8
+"""The most ranges that are named where they are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +123,33 @@ def axis_name(axis: int, axes: int) -> str:
 
 
 def cells_text(cells: Sequence[int], plural: str) -> str:
-    """Positions in words: ``column 5``, ``columns 1, 2 and 7``, ``columns 3 to 9``, ``columns 1, 3, 5, ... 27``."""
+    """Positions in words: ``column 5``, ``columns 1, 2 and 7``, ``columns 2 to 4 and 7 to 9``.
+
+    What goes on regularly is cut short: ``columns 1, 3, 5, ... 27``, ``columns 2 to 4, 7 to 9, ... 97 to 99``. Of what
+    does not, the first parts are named.
+    """
     noun, of, where = plural.partition(" of ")
     if len(cells) == 1:
         return f"{noun.removesuffix('s')} {cells[0]}{of}{where}"
-    if len(cells) > 2 and cells[-1] - cells[0] == len(cells) - 1:
-        numbers = f"{cells[0]} to {cells[-1]}"
-    elif len(cells) > 4:
-        numbers = f"{', '.join(map(str, cells[:3]))}, ... {cells[-1]}"
-    else:
-        numbers = joined(cells)
-    return f"{noun} {numbers}{of}{where}"
+    return f"{noun} {_runs_text(_runs(cells))}{of}{where}"
+
+
+def _runs(cells: Sequence[int]) -> list[range]:
+    """Positions, in order, as ranges without gaps."""
+    starts = [place for place, cell in enumerate(cells) if place == 0 or cell != cells[place - 1] + 1]
+    ends = [*starts[1:], len(cells)]
+    return [range(cells[start], cells[start] + end - start) for start, end in zip(starts, ends, strict=True)]
+
+
+def _runs_text(runs: Sequence[range]) -> str:
+    parts = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    is_regular = len({len(run) for run in runs}) == 1 and len({b[0] - a[0] for a, b in pairwise(runs)}) == 1
+    if is_regular and len(runs) > REGULAR:
+        return f"{', '.join(parts[: REGULAR - 1])}, ... {parts[-1]}"
+    if len(runs) > MOST_PARTS:
+        more = sum(map(len, runs[MOST_PARTS - 2 :]))
+        return f"{', '.join(parts[: MOST_PARTS - 2])} and {more:,} more up to {runs[-1][-1]}"
+    return joined(", ".join(parts).split(", "))
 
 
 def _counts(window: Window, positions: int, cells: int) -> tuple[int, ...]:

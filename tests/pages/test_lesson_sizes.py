@@ -12,10 +12,12 @@ from portable_nn import sizes
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.lessons.size import window_data
 from portable_nn.sizes import Operation
+from portable_nn.sizes.coverage import cells_text
 from portable_nn.sizes.grid import grids
 from portable_nn.sizes.operation import Window, torch_refusal, window_size
 
 COUNT = 600
+MENDED = 150
 
 
 def drawn(rng: np.random.Generator) -> tuple[Operation, tuple[int, ...], tuple[int, int]]:
@@ -68,6 +70,35 @@ def test_sizes_steps_cells_coverage_and_spellings(tmp_path: Path) -> None:
     check_axes(tmp_path, fitting)
 
 
+def test_what_mends_a_layer(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    asked: list[tuple[Operation, tuple[int, ...]]] = []
+    while len(asked) < MENDED:
+        operation, inputs, _ = drawn(rng)
+        fits = all(
+            outputs >= 1 and not torch_refusal(operation.kind, window)
+            for window, outputs in zip(operation.windows, sizes_or_0(operation, inputs), strict=True)
+        )
+        if fits and sizes.fixes(operation, inputs):
+            asked.append((operation, inputs))
+    names = {1: ["cells"], 2: ["rows", "columns"]}
+    calls = [
+        ["fixes", "fixes", one.kind, [*map(window_data, one.windows)], inputs, names[len(inputs)]]
+        for one, inputs in asked
+    ]
+    for found, (operation, inputs) in zip(computed(tmp_path, calls), asked, strict=True):
+        wanted = sizes.fixes(operation, inputs)
+        assert [fix["text"] for fix in found] == [fix.text for fix in wanted], (operation, inputs)
+        assert [fix["windows"] for fix in found] == [[*map(window_data, fix.operation.windows)] for fix in wanted]
+
+
+def sizes_or_0(operation: Operation, inputs: tuple[int, ...]) -> tuple[int, ...]:
+    try:
+        return operation.output_size(inputs)
+    except ShapeError:
+        return (0,) * len(inputs)
+
+
 def check_axes(folder: Path, cases: list[tuple[Operation, int]]) -> None:
     """What is computed along one axis."""
     names = ("explain", "coverage", "grid")
@@ -82,3 +113,8 @@ def check_axes(folder: Path, cases: list[tuple[Operation, int]]) -> None:
     asked = [(sizes.coverage(*case)[0], name) for case in cases for name in ("rows", "cells")]
     calls = [["sizes", "uncoveredText", {"counts": [*covered.counts]}, name] for covered, name in asked]
     assert computed(folder, calls) == [covered.words(name) for covered, name in asked]
+    rng = np.random.default_rng(2)
+    lists = [np.flatnonzero(rng.random(40) < share).tolist() for share in np.linspace(0.05, 0.95, 40)]
+    lists = [cells for cells in lists if cells]
+    calls = [["sizes", "cellsText", cells, "rows"] for cells in lists]
+    assert computed(folder, calls) == [cells_text(cells, "rows") for cells in lists]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from itertools import combinations
 from typing import Any
 
 import pytest
 
 from portable_nn.sizes import Coverage, Operation, Window, axis_name, conv, convt, coverage, pool
-from portable_nn.sizes.coverage import is_faulty
+from portable_nn.sizes.coverage import cells_text, is_faulty
 
 windows = pytest.importorskip("torch_windows")
 
@@ -84,6 +85,10 @@ WORDS = [
     (conv(3, stride=2, dilation=2), 7, "columns 1, 3 and 5 (inside, 3 of 7)"),
     (conv(1, stride=2), 11, "columns 1, 3, 5, ... 9 (inside, 5 of 11)"),
     (conv(2, stride=9), 11, "columns 2 to 8 (inside, 7 of 11)"),
+    (conv(2, stride=5, padding="same"), 11, "columns 2 to 4 and 7 to 9 (inside, 6 of 11)"),
+    (conv(2, stride=5), 27, "columns 2 to 4, 7 to 9, 12 to 14, ... 22 to 24 (inside, 15 of 27)"),
+    (conv(2, stride=4), 22, "columns 2, 3, 6, 7, 10, 11, ... 18, 19 (inside, 10 of 22)"),
+    (conv(2, stride=4), 14, "columns 2, 3, 6, 7, 10 and 11 (inside, 6 of 14)"),
     (pool(2, stride=4, padding=1), 9, "columns 1, 2, 5 and 6 (inside, 4 of 9)"),
     (conv(1, stride=4, padding=3), 4, "column 0 (the first of 4), columns 2 and 3 (the last 2 of 4)"),
     (conv(1, stride=9, padding=3), 4, "all 4 columns"),
@@ -95,6 +100,26 @@ WORDS = [
 @pytest.mark.parametrize(("operation", "size", "words"), WORDS)
 def test_uncovered_cells_in_words(operation: Operation, size: int, words: str) -> None:
     assert coverage(operation, size)[0].words("columns") == words
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_every_set_of_cells_can_be_read_out_of_its_words(count: int) -> None:
+    """What the words say, word by word, are these cells, however they lie; where they are cut short, a progression."""
+    for cells in combinations(range(10), count):
+        words = cells_text(cells, "cells").split(" ", 1)[1].replace(" and ", ", ")
+        read: list[int] = []
+        for part in words.split(", "):
+            first, _, last = part.removeprefix("... ").partition(" to ")
+            if part.startswith("..."):
+                step = read[1] - read[0]
+                read += range(read[-1] + step, int(first), step)
+            read += range(int(first), int(last or first) + 1)
+        assert tuple(read) == cells, words
+
+
+def test_many_cells_that_do_not_go_on_regularly_are_not_cut_short_as_if_they_did() -> None:
+    cells = [0, 2, 3, 5, 9, 11, 14, 20, 23, 24, 25, 40]
+    assert cells_text(cells, "cells") == "cells 0, 2, 3, 5, 9, 11, 14 and 5 more up to 40"
 
 
 def test_cells_that_nothing_reads_at_the_begin() -> None:

@@ -92,10 +92,21 @@ const update = once(() => {
   answer.textContent = fits ? `${by(axes.map(({ size }) => size))} → ${by(outputs)}` : "No output";
   voice.say(fits ? `The output is ${by(outputs)}` : warning.textContent);
   drawBoards(fits, outputs);
-  notes.replaceChildren(...(fits ? remarks(layer()) : []));
+  notes.replaceChildren(...(fits ? remarks(layer(), mend) : []));
   steps.replaceChildren(...(fits ? formulas() : []));
   spell(fits);
 });
+
+/** Takes the options of a change that mends the layer. */
+function mend(windows: Window[]): void {
+  windows.forEach((window, axis) => {
+    const { kernel, stride, dilation, padBegin, padEnd, outputPadding } = window;
+    Object.assign(state.both[axis], { kernel, stride, dilation, padBegin, padEnd, outputPadding });
+  });
+  if (state.axes === 1 || state.alike) state.both[1] = { ...state.both[0] };
+  state.symmetric &&= windows.every(({ padBegin, padEnd }) => padBegin === padEnd);
+  rebuild();
+}
 
 function drawBoards(fits: boolean, outputs: number[]): void {
   pictures = null;
@@ -358,7 +369,7 @@ root().append(
     panel("Options", h("div", { class: "fields" }, kind.element, axes.element), toggles, controls, channelFields, h("div", { class: "row" }, reset)),
     panel("What comes out", notes, torch.element, onnx.element, command.element, weights)),
   panel("The formula, step by step", steps),
-  h("footer", {}, "Made by portable-nn size conv --html. The page computes everything itself and needs no network."),
+  h("footer", {}, `Made by portable-nn size ${given.kind} --html. The page computes everything itself and needs no network.`),
   voice.element,
 );
 rebuild();

@@ -223,13 +223,39 @@ export function torchText(operation: Operation, inputs: number, outputs: number)
   return `torch.nn.Sequential(${torchLayer(operation, channels, both, added)}, ${torchPad(cut)})`;
 }
 
-/** Positions in words: "column 5", "columns 1, 2 and 7", "columns 3 to 9", "columns 1, 3, 5, ... 27". */
-function cellsText(cells: number[], plural: string): string {
+/** Of more ranges that are alike and equally far apart, all but one of these and the last are named. */
+const REGULAR = 4;
+/** The most ranges that are named where they are not. */
+const MOST_PARTS = 8;
+
+/** "rows", "rows and columns", "slices, rows and columns". */
+export function joined(words: (string | number)[]): string {
+  return words.length > 1 ? `${words.slice(0, -1).join(", ")} and ${words[words.length - 1]}` : words.join("");
+}
+
+/** Positions in words, as sizes.coverage.cells_text has them: "columns 2 to 4 and 7 to 9", "columns 1, 3, 5, ... 27". */
+export function cellsText(cells: number[], plural: string): string {
   if (cells.length === 1) return `${plural.replace(/s$/, "")} ${cells[0]}`;
-  const last = cells[cells.length - 1];
-  if (cells.length > 2 && last - cells[0] === cells.length - 1) return `${plural} ${cells[0]} to ${last}`;
-  if (cells.length > 4) return `${plural} ${cells.slice(0, 3).join(", ")}, ... ${last}`;
-  return `${plural} ${cells.slice(0, -1).join(", ")} and ${last}`;
+  const runs: [first: number, count: number][] = [];
+  for (const cell of cells) {
+    const last = runs[runs.length - 1];
+    if (last && cell === last[0] + last[1]) last[1]++;
+    else runs.push([cell, 1]);
+  }
+  return `${plural} ${runsText(runs)}`;
+}
+
+function runsText(runs: [first: number, count: number][]): string {
+  const parts = runs.map(([first, count]) => (count > 2 ? `${first} to ${first + count - 1}` : count === 2 ? `${first}, ${first + 1}` : String(first)));
+  const apart = runs.slice(1).map(([first], place) => first - runs[place][0]);
+  const isRegular = runs.every(([, count]) => count === runs[0][1]) && apart.every((gap) => gap === apart[0]);
+  if (isRegular && runs.length > REGULAR) return `${parts.slice(0, REGULAR - 1).join(", ")}, ... ${parts[parts.length - 1]}`;
+  if (runs.length > MOST_PARTS) {
+    const more = runs.slice(MOST_PARTS - 2).reduce((sum, [, count]) => sum + count, 0);
+    const [first, count] = runs[runs.length - 1];
+    return `${parts.slice(0, MOST_PARTS - 2).join(", ")} and ${more.toLocaleString("en")} more up to ${first + count - 1}`;
+  }
+  return joined(parts.join(", ").split(", "));
 }
 
 /** The cells that are not covered, in words, as sizes.Coverage.words says them; empty where all are. */

@@ -3,6 +3,7 @@
 import { h } from "../shared/dom";
 import { by, facts } from "./controls";
 import type { Kind as CellKind } from "./board";
+import { fixes } from "./fixes";
 import { coverage, extent, type Kind, type Line, outputSize, uncoveredText, unevenText, type Window } from "./sizes";
 
 /** The options along one axis, with the size of the input. */
@@ -61,8 +62,8 @@ export function cellText(at: number[]): string {
   return at.length === 2 ? `(${at.join(", ")})` : String(at[0]);
 }
 
-/** What is wrong with a layer that fits its input: cells that are left out, and uneven overlap. */
-export function remarks(layer: Layer): HTMLElement[] {
+/** What is wrong with a layer that fits its input, cells that are left out and uneven overlap, and changes that mend it. */
+export function remarks(layer: Layer, mend: (windows: Window[]) => void): HTMLElement[] {
   const { kind, axes } = layer;
   const covered = axes.map((axis) => coverage(kind, axis, axis.size));
   const left = covered.map((found, number) => uncoveredText(found, namesOf(layer)[number])).filter(Boolean);
@@ -72,7 +73,12 @@ export function remarks(layer: Layer): HTMLElement[] {
     ...(left.length ? [`${what}: ${left.join("; ")}.`] : []),
     ...(uneven.length ? [`Uneven overlap, which risks checkerboard patterns: ${uneven.join("; ")}.`] : []),
   ];
-  if (said.length) return said.map((text) => h("p", { class: "bad" }, text));
+  const mended = said.length ? fixes(kind, axes, axes.map(({ size }) => size), namesOf(layer)) : [];
+  const hints = mended.map(({ windows, text }, place) => {
+    const button = h("button", { type: "button", onclick: () => mend(windows) }, place ? "Or this" : "Change it");
+    return h("li", { class: "row" }, button, text);
+  });
+  if (said.length) return [...said.map((text) => h("p", { class: "bad" }, text)), ...(hints.length ? [h("ul", { class: "fixes" }, ...hints)] : [])];
   const good = kind === "convt" ? "Every cell of the output has equally many taps, away from the edges." : "Every cell of the input is read.";
   return [h("p", { class: "good" }, good)];
 }
@@ -85,7 +91,7 @@ export function formulaTable(title: string, lines: Line[]): HTMLElement {
   const rows = lines.map(({ what, formula, numbers, result }) =>
     h("tr", {}, h("td", {}, what), h("td", {}, h("code", {}, formula)), h("td", {}, h("code", {}, numbers)), h("td", { class: "number" }, String(result))),
   );
-  const table = h("table", {}, h("caption", {}, title), h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows));
+  const table = h("table", { class: "steps" }, h("caption", {}, title), h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows));
   return h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": `The formula: ${title}` }, table);
 }
 
