@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from portable_nn.cli.arrays import SUFFIXES, ArrayOptions, run_arrays
-from portable_nn.cli.drawing import draw
-from portable_nn.cli.options import Digest, Edited, EngineName, Model, Plot, ProviderName, engine_of
+from portable_nn.cli.beside import BesideOptions
+from portable_nn.cli.options import Digest, Edited, EngineName, Model, ProviderName, engine_of
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.predicted import PARQUET, form_of, write
 from portable_nn.cli.printing import Printer
@@ -22,7 +23,6 @@ from portable_nn.core.text import percent
 if TYPE_CHECKING:
     from portable_nn.cli.predicted import Batches
     from portable_nn.engines.recording import Recorder
-    from portable_nn.model_files.prediction import Prediction
     from portable_nn.model_files.predictions import Predictions
 
 EXAMPLES = (
@@ -95,23 +95,11 @@ def command(
         bool,
         typer.Option("--resume", help="Go on with FILE.part, which an interrupted run has left of the FILE of --out."),
     ] = False,
-    save_io: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.npz",
-            writable=True,
-            help="Record the inputs and outputs of the network, for --io of export, import and convert.",
-        ),
-    ] = None,
+    beside: BesideOptions,
     set: Annotated[
         Path | None,
         typer.Option(metavar="FILE", writable=True, help="Keep --preprocess and the like in a copy of the model."),
     ] = None,
-    boxes: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.png", writable=True, help="Draw what was found in a picture, each in its box."),
-    ] = None,
-    plot: Plot = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print how inputs are preprocessed, and what was assumed.")
     ] = False,
@@ -140,21 +128,12 @@ def command(
     --workers N computes in N processes, and gives the same file. The inputs are cut into shards; those that are there
     are not computed again, whatever was killed meanwhile. --shards FOLDER keeps them, also without any --out.
     """
-    from portable_nn.model_files.forms import Layout
-    from portable_nn.model_files.origin import check_resumable, origin_of
-    from portable_nn.model_files.predictions import predict
-    from portable_nn.model_files.series import Series
-    from portable_nn.model_files.series_picture import sheet
-    from portable_nn.training.curves import check_plot
-
-    if boxes and boxes.suffix.lower() != ".png":
-        raise UsageError(f"--boxes writes a PNG file, named .png, not {boxes}")
-    check_plot(plot)
+    beside.check()
+    files = inputs or []
     if set is not None:
         _keep(model, set, preparation, printer, digest=digest, edited=edited)
         if not inputs and not arrays.input:
             return
-    recorder = _recorder(save_io)
     options: dict[str, Any] = {
         "engine": engine_of(engine, provider),
         "preprocess": preparation.given(),
@@ -165,11 +144,11 @@ def command(
         "dataset": names_in(dataset),
     }
     if arrays.wanted(printer):
-        if plot:
+        if beside.plot:
             raise UsageError("--plot draws predictions row by row, and no arrays: leave out --input, --draw and .npz")
         if stream:
             raise UsageError("--stream gives an answer for each step, as a table, CSV or JSON, and no arrays")
-        run_arrays(printer, model, inputs or [], arrays, labels, scaling, resume=resume, **options)
+        run_arrays(printer, model, files, arrays, labels, scaling, resume=resume, **options)
         return
     options |= {
         "labels": labels,
@@ -181,53 +160,94 @@ def command(
         "output": arrays.output,
         "stream": stream,
     }
-    origin = None
-    if form_of(printer) and not (boxes or save_io or stream or plot):  # Those need all that came before.
-        origin = {} if scaling.wanted else origin_of(model, inputs or [], options)
-    check_resumable(resume, origin)
-    run = None
     if scaling.wanted:
-        if stream or save_io:
-            raise UsageError("--stream and --save-io are for one process: leave --workers and --scheduler out")
-        predictions, run, follows = scaling.predict(printer, model, inputs or [], options)
-        origin = None if origin is None else follows
+        _by_processes(printer, model, files, options, scaling, beside, resume=resume, verbose=verbose)
     else:
-        predictions = predict(model, inputs or [], recorder=recorder, **options)
-    if run and scaling.shards and not printer.out:
+        _by_this_one(printer, model, files, options, beside, resume=resume, verbose=verbose)
+
+
+def _by_this_one(
+    printer: Printer,
+    model: str,
+    inputs: list[str],
+    options: Mapping[str, Any],
+    beside: BesideOptions,
+    *,
+    resume: bool,
+    verbose: bool,
+) -> None:
+    """Compute predictions in this process, and write them."""
+    from portable_nn.model_files.origin import check_resumable, origin_of
+    from portable_nn.model_files.predictions import predict
+
+    origin = origin_of(model, inputs, options) if _goes_on(printer, options, beside) else None
+    check_resumable(resume, origin)
+    recorder = beside.recorder()
+    predictions = predict(model, inputs, recorder=recorder, **options)
+    _write(printer, model, inputs, predictions, beside, recorder, origin, resume=resume, verbose=verbose)
+    _check(predictions)
+
+
+def _by_processes(
+    printer: Printer,
+    model: str,
+    inputs: list[str],
+    options: Mapping[str, Any],
+    scaling: ScaleOptions,
+    beside: BesideOptions,
+    *,
+    resume: bool,
+    verbose: bool,
+) -> None:
+    """Compute predictions in several processes, and write them; without --out, their shards alone."""
+    from portable_nn.model_files.origin import check_resumable
+
+    goes_on = _goes_on(printer, options, beside)
+    check_resumable(resume, {} if goes_on else None)
+    if options["stream"] or beside.save_io:
+        raise UsageError("--stream and --save-io are for one process: leave --workers and --scheduler out")
+    predictions, run, origin = scaling.predict(printer, model, inputs, options)
+    if scaling.shards and not printer.out:
+        printer.notes(predictions.warnings)
         scaling.compute(printer, run, predictions.total)
         if run.tally.first_bad:
             raise _failure(run.tally.examples, run.tally.bad, *run.tally.first_bad)
         return
-    kept: list[Prediction] = []
-    batches = _batches(predictions, printer, verbose, kept if boxes else None)
-    series = Series(predictions) if plot else None
-    if series:
-        batches = series.watching(batches)
-    layout = Layout(model, predictions.quantities, predictions.threshold > 0)
-    write(predictions, batches, printer, layout, origin, resume)
-    if recorder and save_io:
-        recorder.save(save_io)
-        printer.notes([*recorder.notes, f"recorded in {save_io}: {recorder.summary}"])
-    if boxes:
-        from portable_nn.core.atomic import atomic_write
-        from portable_nn.model_files.boxes import draw_boxes
+    follows = origin if goes_on else None
+    _write(printer, model, inputs, predictions, beside, None, follows, resume=resume, verbose=verbose)
+    scaling.finish(printer, run)
+    _check(predictions)
 
-        picture = draw_boxes(kept)
-        with atomic_write(boxes) as picture_file:
-            picture.save(picture_file, "PNG")
-        printer.note(f"drawn {boxes}")
-    if series:
-        [(_, drawn)] = draw(plot, lambda: sheet(series, f"{model}: {', '.join(inputs or [])}"))
-        printer.note(f"drawn {drawn}")
+
+def _goes_on(printer: Printer, options: Mapping[str, Any], beside: BesideOptions) -> bool:
+    """Whether another run can go on with what an interrupted one has written."""
+    return bool(form_of(printer)) and not (beside.wanted or options["stream"])
+
+
+def _write(
+    printer: Printer,
+    model: str,
+    inputs: list[str],
+    predictions: Predictions,
+    beside: BesideOptions,
+    recorder: Recorder | None,
+    origin: Mapping[str, str] | None,
+    *,
+    resume: bool,
+    verbose: bool,
+) -> None:
+    """Write predictions on the screen or to a file, what is asked for beside them, and how many are right."""
+    from portable_nn.model_files.forms import Layout
+
+    batches = _batches(predictions, printer, verbose)
+    layout = Layout(model, predictions.quantities, predictions.threshold > 0)
+    title = f"{model}: {', '.join(inputs)}"
+    with beside.written(printer, predictions, batches, recorder, title) as watched:
+        write(predictions, watched, printer, layout, origin, resume)
     if predictions.judged:
         share = percent(predictions.right / predictions.judged)
         unsure = f"; {predictions.unsure:,} of {predictions.made:,} unsure" if predictions.threshold else ""
         printer.note(f"{predictions.right:,} of {predictions.judged:,} right ({share}){unsure}")
-    if run:
-        scaling.finish(printer, run)
-    if predictions.first_bad:
-        first = predictions.first_bad
-        raise _failure(predictions.made, predictions.bad, first.input, first.error)
 
 
 def _keep(
@@ -243,6 +263,12 @@ def _keep(
     printer.note(f"written to {path}, which says how pictures are prepared: {'; '.join(steps)}")
 
 
+def _check(predictions: Predictions) -> None:
+    """Raise ``PortableNNError`` where there were inputs that could not be used."""
+    if first := predictions.first_bad:
+        raise _failure(predictions.made, predictions.bad, first.input, first.error)
+
+
 def _failure(made: int, bad: int, name: str, error: str | None) -> PortableNNError:
     """The error for inputs that could not be used, of which the first one has this name."""
     reason = f"{name}: {error}"
@@ -252,17 +278,8 @@ def _failure(made: int, bad: int, name: str, error: str | None) -> PortableNNErr
     return PortableNNError(f"{bad:,} of {made:,} inputs cannot be used: {reason}{others}")
 
 
-def _recorder(path: Path | None) -> Recorder | None:
-    if path is None:
-        return None
-    from portable_nn.engines.recording import Recorder, check_name
-
-    check_name(path)
-    return Recorder()
-
-
-def _batches(predictions: Predictions, printer: Printer, verbose: bool, kept: list[Prediction] | None) -> Batches:
-    """The predictions in batches, which are added to ``kept``; their notes and warnings are printed on the way."""
+def _batches(predictions: Predictions, printer: Printer, verbose: bool) -> Batches:
+    """The predictions in batches; their notes and warnings are printed on the way."""
     printer.notes(told := predictions.warnings)
     for batch in predictions.in_batches():
         printer.notes(predictions.warnings[len(told) :])
@@ -271,6 +288,4 @@ def _batches(predictions: Predictions, printer: Printer, verbose: bool, kept: li
             for note in predictions.notes:
                 printer.note(note)
             predictions.notes.clear()
-        if kept is not None:
-            kept += batch
         yield batch

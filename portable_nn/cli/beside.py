@@ -1,0 +1,100 @@
+"""Options of ``predict`` for what is written beside the predictions: recordings, boxes, plots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from portable_nn.cli.drawing import draw
+from portable_nn.cli.options import Plot
+from portable_nn.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from portable_nn.cli.predicted import Batches
+    from portable_nn.cli.printing import Printer
+    from portable_nn.engines.recording import Recorder
+    from portable_nn.model_files.prediction import Prediction
+    from portable_nn.model_files.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class BesideOptions:
+    """The files that are written when all predictions are made."""
+
+    save_io: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            writable=True,
+            help="Record the inputs and outputs of the network, for --io of export, import and convert.",
+        ),
+    ] = None
+    boxes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", writable=True, help="Draw what was found in a picture, each in its box."),
+    ] = None
+    plot: Plot = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there are any: they need all that was computed before, also by an interrupted run."""
+        return bool(self.save_io or self.boxes or self.plot)
+
+    def check(self) -> None:
+        """Raise ``UsageError`` for names of other kinds of files."""
+        from portable_nn.engines.recording import check_name
+        from portable_nn.training.curves import check_plot
+
+        if self.boxes and self.boxes.suffix.lower() != ".png":
+            raise UsageError(f"--boxes writes a PNG file, named .png, not {self.boxes}")
+        check_plot(self.plot)
+        if self.save_io:
+            check_name(self.save_io)
+
+    def recorder(self) -> Recorder | None:
+        """What records the network for ``--save-io``."""
+        from portable_nn.engines.recording import Recorder
+
+        return Recorder() if self.save_io else None
+
+    @contextmanager
+    def written(
+        self, printer: Printer, predictions: Predictions, batches: Batches, recorder: Recorder | None, title: str
+    ) -> Iterator[Batches]:
+        """The same batches; when the block that goes through them ends, the files are written."""
+        from portable_nn.model_files.series import Series
+        from portable_nn.model_files.series_picture import sheet
+
+        kept: list[Prediction] = []
+        series = Series(predictions) if self.plot else None
+        batches = _keeping(batches, kept) if self.boxes else batches
+        yield series.watching(batches) if series else batches
+        if recorder and self.save_io:
+            recorder.save(self.save_io)
+            printer.notes([*recorder.notes, f"recorded in {self.save_io}: {recorder.summary}"])
+        if self.boxes:
+            _draw_boxes(self.boxes, kept)
+            printer.note(f"drawn {self.boxes}")
+        if series:
+            [(_, drawn)] = draw(self.plot, lambda: sheet(series, title))
+            printer.note(f"drawn {drawn}")
+
+
+def _keeping(batches: Batches, kept: list[Prediction]) -> Batches:
+    for batch in batches:
+        kept += batch
+        yield batch
+
+
+def _draw_boxes(path: Path, kept: list[Prediction]) -> None:
+    from portable_nn.core.atomic import atomic_write
+    from portable_nn.model_files.boxes import draw_boxes
+
+    picture = draw_boxes(kept)
+    with atomic_write(path) as file:
+        picture.save(file, "PNG")
