@@ -30,6 +30,7 @@ from portable_nn.core.errors import GraphError, UsageError, listed
 from portable_nn.core.graph import Dim
 from portable_nn.network import Network
 from portable_nn.operators import DTYPE_CODES, Array, Leaf, Symbol, constant, emit, trace
+from portable_nn.rewrites.nonfinite import storable
 
 _FOR_NOTHING: Final = {"dtype", "device", "layout", "pin_memory", "memory_format", "generator", "non_blocking"}
 """Options that say what the results say as well, or nothing about them."""
@@ -117,15 +118,15 @@ class _Translator:
         graph = trace(self.inputs, outputs, type(self.module).__name__).graph
         order = {name: place for place, name in enumerate(self.module.state_dict())}
         parameters = sorted(graph.parameters, key=lambda each: order.get(each.name, len(order)))
-        graph = replace(graph, parameters=tuple(parameters))
         used = {each.name: self.arrays[each.name] for each in parameters}
+        graph, infinite = storable(replace(graph, parameters=tuple(parameters)))
         self._note_unused(used)
         self._note_changed(used)
         metadata = metadata_of(
             {name: whose for name, whose in self.tied.items() if whose in used},
-            [name for name in self.not_saved if name in used],
+            [*(name for name in self.not_saved if name in used), *infinite],
         )
-        network = Network.from_graph(graph, used, seed=seed, metadata=metadata)
+        network = Network.from_graph(graph, {**used, **infinite}, seed=seed, metadata=metadata)
         return Translation(network, tuple(self.notes), self.stated)
 
     # -- what is needed, and whether there are rows

@@ -204,7 +204,7 @@ def _range(graph: Graph, parameters: Mapping[str, Array], value: Value) -> Range
             found = np.reshape(literal.data, literal.shape) if literal else parameters[name]
             other = np.asarray(found, np.float64)
             other = other.reshape(()) if other.size == 1 else other
-            if place not in operator.affine:  # 1 / x
+            if place not in operator.affine or not np.isfinite(other).all():  # 1 / x, or a mask.
                 return None
             if other.ndim and moved:
                 break  # Its axes are not those of the input.

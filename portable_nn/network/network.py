@@ -36,6 +36,7 @@ from portable_nn.network.stream import Stream
 from portable_nn.network.weights import Weights
 from portable_nn.operators import Array, Leaf, Operator, Symbol, Type, infer, lookup, trace
 from portable_nn.preprocessing.steps import Preprocessing, arithmetic
+from portable_nn.rewrites.nonfinite import storable
 
 if TYPE_CHECKING:
     from portable_nn.evaluation.methods import calibrate, evaluate, predict_proba
@@ -174,7 +175,8 @@ class Network:
         metadata: Mapping[str, str],
         rng: np.random.Generator,
     ) -> None:
-        self._compile(graph, parameters)
+        graph, infinite = storable(graph)
+        self._compile(graph, {**parameters, **infinite} if infinite else parameters)
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.metadata, self.rng = dict(metadata), rng
         self.documentation = Documentation()

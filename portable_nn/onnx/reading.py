@@ -15,7 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from portable_nn.core.dims import undeclared
 from portable_nn.core.errors import Fault, FormatError, GraphError, PortableNNError, UnsupportedError, listed
-from portable_nn.core.graph import Graph, Node, Parameter, Tensor, Value
+from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.format.tensors import Array, is_finite
 from portable_nn.onnx.advice import advice
 from portable_nn.onnx.branches import inlined
@@ -48,6 +48,7 @@ from portable_nn.operators import (
     infer,
     needed_equalities,
 )
+from portable_nn.rewrites.nonfinite import in_parameters
 from portable_nn.rewrites.program import Names
 
 NO_OUTPUTS: Final = "has no outputs: its graph computes nothing"
@@ -171,7 +172,8 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes)
             attributes = {attribute.name: from_attribute(attribute, where) for attribute in proto.attribute}
             nodes.append(Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes))
     arrays = found.arrays
-    nodes = [_filled(node, arrays, names) for node in nodes]
+    nodes, filling = in_parameters(nodes, names)
+    arrays |= filling
     stored = {name: tensor_of(node) for name, node in found.stored.items()}
     arrays |= {name: _elements(tensor, where, f"'{name}'", whole=not blocked) for name, tensor in stored.items()}
     arrays |= {name: arrays[source].copy() for name, source in found.copies.items()}
@@ -347,16 +349,6 @@ def _holds_numbers(tensor: TensorProto) -> bool:
     with suppress(PortableNNError):  # Faults of it are reported when it is read.
         return tensor.data_type not in ONNX_DTYPES or is_finite(from_tensor(tensor, ""))
     return True
-
-
-def _filled(node: Node, parameters: dict[str, Array], names: Names) -> Node:
-    """``node``, or for a ConstantOfShape with NaN or infinities an Expand of a new parameter."""
-    value = node.attributes.get("value")
-    if node.operator != "ConstantOfShape" or not isinstance(value, Tensor) or all(map(math.isfinite, value.data)):
-        return node
-    name = names.fresh(f"{node.name}.value")
-    parameters[name] = np.array(value.data, value.dtype)
-    return replace(node, operator="Expand", inputs=(name, *node.inputs), attributes={})
 
 
 def tensor_of(node: NodeProto) -> TensorProto:
