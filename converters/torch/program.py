@@ -7,7 +7,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, fields, is_dataclass
 from textwrap import shorten
@@ -17,7 +17,7 @@ import numpy as np
 
 from portable_nn.converters.torch.backwards import own_backwards
 from portable_nn.converters.torch.padded import recurrent_layers
-from portable_nn.core.errors import UsageError, VerificationError
+from portable_nn.core.errors import UsageError, VerificationError, listed
 from portable_nn.core.graph import Dim
 
 Dynamic: TypeAlias = Mapping[str, Mapping[int, str | None] | Sequence[str | None]]
@@ -31,11 +31,15 @@ _SIZE: Final = re.compile(r"L\[.*\]\.size\(\)\[\d+\] (==|!=|<=?|>=?) \d+")
 
 
 class Given(NamedTuple):
-    """An argument of the module that is a tensor: its name, the example, and the wanted names of its open sizes."""
+    """An argument of the module that is a tensor: its name, the example, and the wanted names of its open sizes.
+
+    ``asked`` has the axes that were named by the user, and not by default.
+    """
 
     name: str
     example: Any
     open: Mapping[int, str]
+    asked: Collection[int] = ()
 
 
 @dataclass(frozen=True)
@@ -280,7 +284,8 @@ def _opened(names: Sequence[str], leaves: Sequence[Any], dynamic: Dynamic) -> li
             raise UsageError(f"dynamic: '{name}' has {leaf.dim()} axes, and none {beyond[0]}")
         whole: dict[int, str | None] = {0: BATCH} if leaf.dim() else {}
         whole |= {axis % leaf.dim(): dim for axis, dim in axes.items()}
-        found.append(Given(name, leaf, {axis: dim for axis, dim in whole.items() if dim is not None}))
+        asked = {axis % leaf.dim() for axis, dim in axes.items() if dim is not None}
+        found.append(Given(name, leaf, {axis: dim for axis, dim in whole.items() if dim is not None}, asked))
     return found
 
 
@@ -297,10 +302,13 @@ def _dynamic_shapes(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
 
 
 def _dims(exported: Any, given: Sequence[Given | None], wide: Sequence[Any]) -> tuple[dict[str, Dim], list[str]]:
-    """The names of PyTorch's symbols, and notes on sizes that could not stay open."""
+    """The names of PyTorch's symbols, and notes on sizes that could not stay open.
+
+    Raises ``UsageError`` for those that were asked for.
+    """
     placeholders = {node.name: node for node in exported.graph.nodes if node.op == "placeholder"}
     dims: dict[str, Dim] = {}
-    notes: list[str] = []
+    notes, faults = list[str](), list[str]()
     for each, name in zip(given, exported.graph_signature.user_inputs, strict=True):
         if each is None:
             continue
@@ -309,8 +317,16 @@ def _dims(exported: Any, given: Sequence[Given | None], wide: Sequence[Any]) -> 
             size = fixed(shape[axis])
             if isinstance(size, int):
                 notes.append(f"axis {axis} of '{each.name}' is always {size}: the module fixes it, or branches on it")
+                faults += [f"{notes[-1]}, and '{wanted}' was asked for"] if axis in each.asked else []
             elif size.node.expr.is_Symbol:
                 dims.setdefault(str(size.node.expr), wanted)
+    if faults:
+        raise UsageError(
+            listed(
+                [f"{each}: forward can take sizes from x.shape; without the name, it is kept" for each in faults],
+                "dynamic: these sizes cannot be open",
+            )
+        )
     return dims, notes
 
 
