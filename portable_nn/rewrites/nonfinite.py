@@ -1,4 +1,4 @@
-"""Infinities and NaN in attributes of nodes as parameters: the manifest is JSON, which has neither, and tensors have both."""
+"""Infinities and NaN in attributes of nodes as parameters: JSON has neither, and tensors have both."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CONSTANTS = ("Constant", "ConstantOfShape")
 
 
 def storable(graph: Graph) -> tuple[Graph, dict[str, Array]]:
-    """A graph that a file can hold, and the values of its new frozen parameters; the same graph where there are none."""
+    """A graph that a file can hold, and the values of its new frozen parameters; the same where there are none."""
     nodes, arrays = in_parameters(graph.nodes, Names.beside(graph))
     if not arrays:
         return graph, arrays

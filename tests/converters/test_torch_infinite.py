@@ -1,4 +1,4 @@
-"""Infinities and NaN as numbers of a module: every file holds the network, and every way brings the same numbers back."""
+"""Infinities and NaN as numbers of a module: every file holds the network, and every way brings the same back."""
 
 from __future__ import annotations
 

@@ -190,6 +190,25 @@ def test_an_example_without_a_batch_keeps_its_channels() -> None:
     assert any("is always 3: the module fixes it" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("layer", [nn.LSTM(4, 3, batch_first=True), nn.GRU(4, 3, 2, batch_first=True)], ids=str)
+def test_an_open_length_of_a_recurrent_layer_is_open(layer: Any) -> None:
+    module = Of(lambda self, x: self.layer(x)[0], layer=layer)
+    network = from_torch(module, (torch.zeros(2, 7, 4),), dynamic={"given.0": {1: "length"}})
+    assert network.graph.inputs[0].shape == ("batch", "length", 4)
+    x = torch.randn(3, 5, 4)
+    np.testing.assert_allclose(network.predict(x.numpy()), module(x).detach().numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda self, x: x.reshape(-1, 20), lambda self, x: x * torch.arange(5.0)[:, None]]
+)
+def test_a_size_that_was_asked_to_be_open_is_open_or_refused(function: Any) -> None:
+    example = (torch.zeros(2, 5, 4),)
+    with pytest.raises(UsageError, match=r"axis 1 of 'given.0' is always 5: .* and 'length' was asked for: .*x.shape"):
+        from_torch(Of(function), example, dynamic={"given.0": {1: "length"}})
+    assert from_torch(Of(function), example).graph.inputs[0].shape == ("batch", 5, 4)
+
+
 def test_a_branch_on_the_batch_size_is_said() -> None:
     module = Of(lambda self, x: x * 2 if x.shape[0] > 2 else x + 0)
     found = read_torch(module, (X,))
