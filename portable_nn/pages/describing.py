@@ -14,13 +14,14 @@ import numpy as np
 from portable_nn.analysis.choosing import chosen_by
 from portable_nn.core.dims import static
 from portable_nn.core.errors import PortableNNError, UsageError
-from portable_nn.core.graph import Graph, Value
+from portable_nn.core.graph import Graph, Shape, Value
 from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.engines.batching import Run
 from portable_nn.format.meaning import Column
 from portable_nn.model_files.runners import UNKNOWN, Runnable, Runner
 from portable_nn.model_files.undeclared import meaning_of
-from portable_nn.operators.registry import Array, find
+from portable_nn.network import Network
+from portable_nn.operators.registry import Array, Type, find
 from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.pixels import columns_first
 from portable_nn.preprocessing.steps import Preprocessing, describe, pictorial
@@ -126,7 +127,7 @@ def _makes_pictures(model: Runnable, example: Mapping[str, Array]) -> bool:
 
 def assumed(of: Subject) -> list[str]:
     """What people must know of the page: what the model does not say."""
-    if of.kind == "numbers":
+    if of.kind == "numbers" and not (of.runner and _is_meant(of.runner)):
         return ["nothing says what the model's numbers mean: the page takes and gives arrays"]
     hint = "for classes, portable-nn import MODEL OUT --labels FILE says their names"
     found = [f"{note}; {hint}" for note in _unsaid(of)]
@@ -181,7 +182,13 @@ def _answer(runner: Runner) -> dict[str, Any]:
         "temperature": runner.temperature,
         "threshold": runner.threshold,
         "context": runner.context,
+        "meant": _is_meant(runner),
     }
+
+
+def _is_meant(runner: Runner) -> bool:
+    """Whether the model says what its numbers are."""
+    return bool(runner.labels or runner.units or runner.target)
 
 
 def _samples(of: Subject, paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -227,16 +234,26 @@ def _is_layout(node: NodeProto) -> bool:
     return operator is not None and operator.family == "layout"
 
 
-def layers_of(model: bytes, most: int = 64) -> tuple[list[dict[str, str]], bytes]:
+def _axis_of(batch: Shape, of: Type | None) -> int | None:
+    """The only axis that has the size ``batch``."""
+    return of.shape.index(batch[0]) if of and batch and of.shape.count(batch[0]) == 1 else None
+
+
+def layers_of(model: bytes, network: Network, most: int = 64) -> tuple[list[dict[str, Any]], bytes]:
     """The values on the way through an ONNX model, and bytes that make them outputs when they follow the model's.
 
-    A message of Protocol Buffers may follow another one of its type: their lists are joined.
+    ``network`` is what was exported, whose names the model has: it knows the axis along which examples lie. A message
+    of Protocol Buffers may follow another one of its type: their lists are joined.
     """
     import onnx
 
     read = onnx.load_from_string(model)
     ends = {value.name for value in read.graph.output}
     nodes = [node for node in read.graph.node if node.output[0] not in ends and not _is_layout(node)][:most]
-    rows = [{"value": node.output[0], "operator": node.op_type} for node in nodes]
+    batch = network.graph.inputs[0].shape[:1] if network.graph.inputs else ()
+    rows = [
+        {"value": node.output[0], "operator": node.op_type, "batch": _axis_of(batch, network.types.get(node.output[0]))}
+        for node in nodes
+    ]
     more = onnx.ModelProto(graph=onnx.GraphProto(output=[onnx.ValueInfoProto(name=row["value"]) for row in rows]))
     return rows, more.SerializeToString() if rows else b""

@@ -114,7 +114,7 @@ def to_html(
         shown = subject(runnable, described, as_preparation(preprocess), feeds)
         if preprocess is not None and shown.kind != "picture":
             raise UsageError(f"preprocess prepares pictures, and this model gives a page for {KINDS[shown.kind]}")
-        layers, more = layers_of(content)
+        layers, more = layers_of(content, network)
         data = {
             "title": _title(model, network),
             "version": __version__,
@@ -140,8 +140,16 @@ def _title(model: str | Path | Network, network: Network) -> str:
 
 
 def _facts(network: Network, content: bytes) -> list[list[str]]:
-    count = sum(parameter.size for parameter in network.parameters.values())
-    return [["parameters", f"{count:,}"], ["operators", f"{len(network.graph.nodes):,}"], ["model", size(len(content))]]
+    return [
+        _fact(sum(parameter.size for parameter in network.parameters.values()), "parameter"),
+        _fact(len(network.graph.nodes), "operator"),
+        ["model", size(len(content))],
+    ]
+
+
+def _fact(count: int, thing: str) -> list[str]:
+    """A heading, and a number with thousands marked."""
+    return [thing if count == 1 else f"{thing}s", f"{count:,}"]
 
 
 def _given(model: str | Path | Network, samples: Sequence[str | Path] | None, shown: Subject) -> list[Path]:

@@ -5,16 +5,18 @@ import { decided, probabilities, quantities } from "../../portable_nn/pages/src/
 import { normal } from "../../portable_nn/pages/src/model/generator";
 import { readNpy, writeNpy } from "../../portable_nn/pages/src/model/npy";
 import { numbers, tensor } from "../../portable_nn/pages/src/model/tensors";
+import { firstExample } from "../../portable_nn/pages/src/model/inside";
 import { palette } from "../../portable_nn/pages/src/model/parts";
 import type { Answer } from "../../portable_nn/pages/src/model/types";
 import { COMMAS, csvLines, numberIn, rowsIn, type Mark } from "../../portable_nn/pages/src/model/cells";
 import { firstRow } from "../../portable_nn/pages/src/model/tables";
+import { cast, mismatch, parsed, spelled } from "../../portable_nn/pages/src/model/typed";
 import { ticks } from "../../portable_nn/pages/src/shared/chart";
-import spelled from "./numbers.json";
+import spellings from "./numbers.json";
 
 const ANSWER: Answer = {
   input: "x", dtype: "float32", example: [1], batch: null, output: "y", kind: "logits", labels: ["a", "b"], units: [], target: "",
-  temperature: 1, threshold: 0, context: 0,
+  temperature: 1, threshold: 0, context: 0, meant: true,
 };
 
 function near(found: readonly number[], wanted: readonly number[]): void {
@@ -68,7 +70,7 @@ test("axes end at round numbers", () => {
 });
 
 test("numbers are spelled, and refused, as in Python", () => {
-  for (const [mark, text, wanted] of spelled as [Mark, string, number | string][]) {
+  for (const [mark, text, wanted] of spellings as [Mark, string, number | string][]) {
     const found = numberIn(text, mark);
     if (typeof wanted === "number") assert.equal(typeof found === "number" && Math.fround(found), Math.fround(wanted), text);
     else if (wanted.endsWith("so: ")) assert.equal(found, wanted.slice(0, wanted.indexOf("if")) + COMMAS);
@@ -111,4 +113,56 @@ test("a class keeps its colour while it is drawn, and no two have one", () => {
   assert.equal(new Set(first.values()).size, 6);
   assert.equal(new Set(next.values()).size, 6);
   for (const place of [1, 3, 5, 6, 8]) assert.equal(next.get(place), first.get(place));
+});
+
+test("arrays as JSON are taken to the last digit, or refused", () => {
+  const data = (text: string, dtype: string) => Array.from(parsed(text, dtype).data as ArrayLike<number | bigint>);
+  assert.deepEqual(data("[9007199254740993, -9223372036854775808, 1e3, 2.0]", "int64"), [9007199254740993n, -9223372036854775808n, 1000n, 2n]);
+  assert.deepEqual(data("[[18446744073709551615]]", "uint64"), [18446744073709551615n]);
+  assert.deepEqual(data("[NaN, -Infinity, 1e-400, 0.1]", "float32"), [NaN, -Infinity, 0, Math.fround(0.1)]);
+  assert.deepEqual(data(" [ true, 0 ] ", "bool"), [1, 0]);
+  assert.deepEqual(parsed("[[[1,2,3],[4,5,6]]]", "float32").shape, [1, 2, 3]);
+  assert.deepEqual([parsed("7", "int8").shape, parsed("[]", "float32").shape, parsed("[[],[]]", "float32").shape], [[], [0], [2, 0]]);
+  const wrong: [string, string, string][] = [
+    ["[0.5]", "int64", "expected int64, found 0.5"], ["[9223372036854775808]", "int64", "9223372036854775808 does not fit into int64"],
+    ["[-1]", "uint8", "-1 does not fit into uint8"], ["[256]", "uint8", "256 does not fit into uint8"], ["[NaN]", "int32", "expected int32, found NaN"],
+    ["[null]", "float32", "expected a number, found null"], ["[true]", "float32", "expected a number, found true"], ['["a"]', "float32", 'expected a number, found "a"'],
+    ["[1e39]", "float32", "1e+39 does not fit into a float32"], ["[1e400]", "float64", "inf does not fit into a float64"], ["[0x10]", "int8", "expected a number, found 0x10"],
+    ["[2]", "bool", "expected true or false, found 2"], ["[null]", "bool", "expected true or false, found null"],
+    ["hello", "float32", "expected a number, found hello"], ["", "float32", "expected a number or a list in brackets, found the end"],
+    ["[1,,2]", "float32", "expected a number or a list in brackets, found ','"], ["[1 2]", "float32", "expected a comma or ] after each number of a list"],
+    ["[1", "float32", "expected a comma or ] after each number of a list"], ["[1],[2]", "float32", "expected one array, found ',' after it"],
+    ["[[1,2,3],[4,5]]", "float32", "expected lists of one length, found (3,) and (2,) beside each other"],
+  ];
+  for (const [text, dtype, words] of wrong) assert.throws(() => parsed(text, dtype), { message: words }, text);
+});
+
+test("arrays are spelled so that they come back, and cast where that changes no whole number", () => {
+  for (const [dtype, words] of [["float32", "[0.1,16777217,1e-45,NaN,-Infinity,0.33333334]"], ["float64", "[0.1,0.3333333333333333,5e-324]"], ["int64", "[9007199254740993]"], ["bool", "[true,false]"]] as const) {
+    const given = parsed(words, dtype), back = parsed(spelled(given), dtype);
+    assert.deepEqual(back, given);
+  }
+  assert.equal(spelled(parsed("[[1,2],[3,4]]", "int8")), "[[1,2],[3,4]]");
+  assert.equal(spelled(parsed("[[1,2],[3,4]]", "int8"), 3), "[1,2,3]");
+  const value = (dtype: string) => ({ name: "x", dtype, shape: ["N"] });
+  assert.deepEqual(cast(parsed("[1,2]", "float64"), value("int64")), parsed("[1,2]", "int64"));
+  assert.throws(() => cast(parsed("[1,0.5]", "float64"), value("int64")), /expected int64, as input 'x' takes, found float64 with other numbers: expected int64, found 0.5/);
+  assert.throws(() => cast(parsed("[1e39]", "float64"), value("float32")), /1e\+39 does not fit into a float32/);
+  assert.throws(() => cast(parsed("[3]", "int64"), value("bool")), /expected bool, found 3/);
+});
+
+test("shapes that do not fit are refused in Python's words", () => {
+  const inputs = [{ name: "a", dtype: "float32", shape: ["N", 2] }, { name: "b", dtype: "float32", shape: ["N", "M"] }];
+  const given = (a: string, b: string) => ({ a: parsed(a, "float32"), b: parsed(b, "float32") });
+  assert.equal(mismatch(inputs, given("[[1,2]]", "[[1,2,3]]")), undefined);
+  assert.equal(mismatch(inputs, given("[[1]]", "[[1]]")), "input 'a' needs (N, 2), not (1, 1)");
+  assert.equal(mismatch(inputs, given("[1,2]", "[[1]]")), "input 'a' needs (N, 2), not (2,)");
+  assert.equal(mismatch(inputs, given("[[1,2],[3,4]]", "[[1]]")), "input 'b' needs (N, M) where N is 2 by 'a', not (1, 1)");
+});
+
+test("the first example of a layer lies along the axis of the batch", () => {
+  const output = tensor(Array.from({ length: 12 }, (_, place) => place), [3, 2, 2]);
+  assert.deepEqual(firstExample(output, 1), { values: Float64Array.of(0, 1, 4, 5, 8, 9), shape: [3, 2] });
+  assert.deepEqual(firstExample(output, 0), { values: Float64Array.of(0, 1, 2, 3), shape: [2, 2] });
+  assert.deepEqual(firstExample(output, null).shape, [3, 2, 2]);
 });

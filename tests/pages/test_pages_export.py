@@ -97,8 +97,9 @@ def test_bytes_behind_a_model_make_values_on_the_way_outputs(tmp_path: Path) -> 
 
     network = pnn.Sequential(pnn.Input(5), pnn.Dense(3), pnn.ReLU(), pnn.Dense(2), seed=1)
     content = export_onnx(network, tmp_path / "m.onnx").path.read_bytes()
-    layers, more = layers_of(content)
+    layers, more = layers_of(content, network)
     assert [layer["operator"] for layer in layers] == ["Gemm", "Relu"]
+    assert [layer["batch"] for layer in layers] == [0, 0]
     session = onnxruntime.InferenceSession(content + more)
     x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
     (hidden,) = session.run([layers[0]["value"]], {session.get_inputs()[0].name: x})

@@ -4,6 +4,7 @@ import type { Line } from "../shared/chart";
 import { h } from "../shared/dom";
 import { percent, rounded } from "../shared/text";
 import { classNames, decided, isOfNumbers, isUsable, likeliest, NO_ANSWER, quantities } from "./answers";
+import { Refused } from "./session";
 import type { Answer } from "./types";
 
 /** A row of outputs for people: a sentence, and a table of probabilities or numbers; `colours` are those of classes. */
@@ -47,6 +48,12 @@ function numbersView(row: readonly number[], answer: Answer): HTMLElement {
 function asExact(value: number, spread: number): string {
   const places = 1 - Math.floor(Math.log10(spread));
   return places >= 0 && places <= 12 ? value.toFixed(places) : rounded(value, 5);
+}
+
+/** Why there is no answer; the words of the runtime are for who asks for them. */
+export function refusal(error: Error): HTMLElement {
+  const words = h("p", { class: "bad" }, error.message);
+  return error instanceof Refused ? h("div", {}, words, h("details", {}, h("summary", {}, "What the runtime says"), h("pre", { class: "numbers" }, error.raw))) : words;
 }
 
 /** The colours of lines in a chart, in their order. */

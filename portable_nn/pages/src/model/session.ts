@@ -1,7 +1,7 @@
 // The model, run by onnxruntime-web, both of which lie in the file of this page.
 
 import { binary } from "../shared/dom";
-import type { Numbers, Tensor } from "./tensors";
+import { written, type Numbers, type Tensor } from "./tensors";
 
 interface OrtTensor {
   readonly type: string;
@@ -21,6 +21,14 @@ interface Ort {
 
 export type Run = (feeds: Record<string, Tensor>, outputs?: readonly string[]) => Promise<Record<string, Tensor>>;
 
+/** What a model does not compute, with what the runtime says of it. */
+export class Refused extends Error {
+  constructor(given: Readonly<Record<string, Tensor>>, readonly raw: string) {
+    const all = Object.entries(given).map(([name, { dtype, shape }]) => `${name} of ${dtype} ${written(shape)}`);
+    super(`the model refuses ${all.join(", ")}: a number or the shape does not fit what it computes`);
+  }
+}
+
 export interface Model {
   readonly run: Run;
   /** Runs the model for values on the way, which become outputs where they are first asked for. */
@@ -35,7 +43,7 @@ export async function openModel(): Promise<Model> {
   const address = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
   const ort = (await import(address)) as Ort;
   URL.revokeObjectURL(address);
-  ort.env.logLevel = "error";
+  ort.env.logLevel = "fatal"; // Errors are shown on the page.
   ort.env.wasm.numThreads = 1; // A page from the disk is not isolated, and has no threads.
   ort.env.wasm.wasmBinary = program.buffer;
   const run = runner(ort, await ort.InferenceSession.create(content));
@@ -56,7 +64,7 @@ function runner(ort: Ort, session: OrtSession): Run {
   let last: Promise<unknown> = Promise.resolve(); // A session runs one after another.
   return (feeds, outputs) => {
     const given = Object.fromEntries(Object.entries(feeds).map(([name, { dtype, data, shape }]) => [name, new ort.Tensor(dtype, data, shape)]));
-    const found = last.then(() => session.run(given, outputs));
+    const found = last.then(() => session.run(given, outputs)).catch((error: unknown) => { throw new Refused(feeds, error instanceof Error ? error.message : String(error)); });
     last = found.catch(() => undefined);
     return found.then((tensors) => Object.fromEntries(Object.entries(tensors).map(([name, { type, dims, data }]) => [name, { dtype: type, shape: dims, data }])));
   };

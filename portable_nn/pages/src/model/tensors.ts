@@ -30,12 +30,18 @@ export function size(shape: readonly number[]): number {
 
 /** Numbers as an array of a type. Raises an error where they do not fit into the shape. */
 export function tensor(values: ArrayLike<number>, shape: readonly number[], dtype = "float32"): Tensor {
+  if (dtype === "float32" && values.length === size(shape)) return { dtype, shape, data: Float32Array.from(values) };
+  const isBig = dtype.endsWith("int64");
+  return filled(Array.from(values, (value) => (isBig ? BigInt(Math.round(value)) : value)), shape, dtype);
+}
+
+/** Numbers that this type holds as an array of it. */
+export function filled(values: readonly (number | bigint)[], shape: readonly number[], dtype: string): Tensor {
   const type = TYPES[dtype];
   if (!type) throw new Error(`numbers of the type ${dtype} cannot be given here`);
   if (values.length !== size(shape)) throw new Error(`expected ${size(shape)} numbers for the shape ${written(shape)}, found ${values.length}`);
-  if (dtype === "float32") return { dtype, shape, data: Float32Array.from(values) };
-  const data = new type(values.length), big = data instanceof BigInt64Array || data instanceof BigUint64Array;
-  for (let place = 0; place < values.length; place++) (data as { [place: number]: unknown })[place] = big ? BigInt(Math.round(values[place])) : values[place];
+  const data = new type(values.length), isBig = data instanceof BigInt64Array || data instanceof BigUint64Array;
+  values.forEach((value, place) => { (data as { [place: number]: unknown })[place] = isBig ? BigInt(value) : Number(value); });
   return { dtype, shape, data };
 }
 

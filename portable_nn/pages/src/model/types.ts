@@ -37,11 +37,15 @@ export interface Answer {
   temperature: number;
   threshold: number;
   context: number;
+  /** Whether the model says what the numbers are: it has labels, units or a target. */
+  meant: boolean;
 }
 
 export interface Layer {
   value: string;
   operator: string;
+  /** The axis along which examples lie; null where that is unknown. */
+  batch: number | null;
 }
 
 export interface Subject {
