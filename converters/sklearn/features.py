@@ -31,6 +31,7 @@ class Raw:
         gap: what scikit-learn has in the place of a missing value.
         statistics: those of its numbers, if they are known.
         codes: the numbers that scikit-learn takes alone, where they are categories; or empty.
+        place: where it is in the rows that the pipeline takes.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Raw:
     gap: Any = float("nan")
     statistics: Statistics | None = None
     codes: tuple[float, ...] = ()
+    place: int = 0
 
     def code(self, word: str) -> float:
         """The number of a word, which is a category from now on."""
@@ -81,10 +83,12 @@ class Features:
     Attributes:
         symbol: their numbers.
         raw: for each the column that it is, as it is or with missing values filled; ``None`` for what was computed.
+        places: where each is in ``symbol``, if some that no step uses are not; or empty.
     """
 
     symbol: Symbol
     raw: tuple[Raw | None, ...]
+    places: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -94,8 +98,12 @@ class Features:
         places = list(places)
         if places == list(range(len(self))):
             return self
-        index = constant(np.array(places, np.int64), "int64")
-        return Features(emit("Gather", self.symbol, index, axis=1), tuple(self.raw[place] for place in places))
+        raw = tuple(self.raw[place] for place in places)
+        if self.places:
+            places = [self.places[place] for place in places]
+            if places == list(range(int(self.symbol.shape[1]))):
+                return Features(self.symbol, raw)
+        return Features(emit("Gather", self.symbol, constant(np.array(places, np.int64), "int64"), axis=1), raw)
 
 
 def joined(parts: Sequence[Features]) -> Features:

@@ -15,9 +15,11 @@ from portable_nn.converters.conversion import Imported, Side, compare_sides
 from portable_nn.converters.sklearn.features import Features, Raw
 from portable_nn.converters.sklearn.models import Output, answered
 from portable_nn.converters.sklearn.proving import prove_steps
-from portable_nn.converters.sklearn.transformers import check_fitted, name_of, transformed
+from portable_nn.converters.sklearn.transformers import check_fitted, name_of, transformed, used_places
 from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.recognise import is_table
+from portable_nn.core.text import some
 from portable_nn.data.columns import encoded
 from portable_nn.data.frames import Frame, is_words, read_frame
 from portable_nn.format.meaning import OutputInfo, Statistics
@@ -108,9 +110,13 @@ def read_sklearn(
     """The network of ``from_sklearn``, how far both sides differ, and notes; arguments and errors are its own."""
     estimator = _unwrapped(estimator)
     check_fitted(estimator)
-    raws, notes = _raws(estimator, columns, units or {}), list[str]()
+    every, notes = _raws(estimator, columns, units or {}), list[str]()
     dtype = dtype or _dtype(estimator)
-    network, output = _network(estimator, raws, notes, dtype, seed, target)
+    used = set(used_places(estimator, range(len(every)))) if _has_names(estimator) else set(range(len(every)))
+    raws = [raw for place, raw in enumerate(every) if place in used] or every
+    if len(raws) < len(every):
+        notes.append(f"columns that no step uses are left out: {some(raw.name for raw in every if raw not in raws)}")
+    network, output = _network(estimator, every, raws, notes, dtype, seed, target)
     notes += output.notes
     if bad := [name for name, array in network.parameters.items() if not np.isfinite(array).all()]:
         raise UsageError(f"{type(estimator).__name__} holds NaN or infinity, in what would be {', '.join(bad)}")
@@ -173,7 +179,7 @@ def _raws(estimator: Any, columns: Sequence[str], units: Mapping[str, str]) -> l
     names = names or [f"x{place}" for place in range(count)]
     if strange := [name for name in units if name not in names]:
         raise UsageError(f"units: there is no column '{strange[0]}'; there are {', '.join(names)}")
-    return [Raw(name, units.get(name, "")) for name in names]
+    return [Raw(name, units.get(name, ""), place=place) for place, name in enumerate(names)]
 
 
 def _dtype(estimator: Any) -> Float:
@@ -185,10 +191,12 @@ def _dtype(estimator: Any) -> Float:
 
 
 def _network(
-    estimator: Any, raws: list[Raw], notes: list[str], dtype: Float, seed: int, target: str
+    estimator: Any, every: list[Raw], raws: list[Raw], notes: list[str], dtype: Float, seed: int, target: str
 ) -> tuple[Network, Output]:
     x = Input(len(raws), name="row", dtype=dtype)
     features = Features(x, tuple(raws))
+    if len(raws) < len(every):
+        features = Features(x, tuple(every), tuple(raws.index(raw) if raw in raws else -1 for raw in every))
     steps = list(estimator.steps) if name_of(estimator, {"Pipeline": None}) else [("", estimator)]
     back = None
     if name_of(steps[-1][1], {"TransformedTargetRegressor": None}):
@@ -235,7 +243,9 @@ def _given(raws: Sequence[Raw], rows: NDArray[Any], estimator: Any) -> Any:
     if _has_names(estimator):
         import pandas as pd
 
-        return pd.DataFrame({raw.name: each for raw, each in zip(raws, cells, strict=True)})
+        # Steps by position need the columns that no step uses, too.
+        names = [str(each) for each in _entry(estimator, "feature_names_in_")]
+        return pd.DataFrame({raw.name: each for raw, each in zip(raws, cells, strict=True)}).reindex(columns=names)
     if any(raw.words for raw in raws):
         return np.stack([each.astype(object) for each in cells], axis=1)
     return rows
@@ -306,8 +316,11 @@ def _check_data(
 
 def _frame(raws: Sequence[Raw], data: Any) -> Frame:
     if isinstance(data, np.ndarray) and data.ndim == 2:
-        data = {raw.name: data[:, place] for place, raw in enumerate(raws[: data.shape[1]])}
-    return read_frame(data)
+        data = {raw.name: data[:, raw.place] for raw in raws if raw.place < data.shape[1]}
+    elif is_table(data) or isinstance(data, Mapping):  # What else there is may be anything.
+        names = data.columns if is_table(data) else data
+        data = {raw.name: data[raw.name] for raw in raws if raw.name in names} or data
+    return read_frame(data, where="data")
 
 
 def _rows(raws: Sequence[Raw], data: Any) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -76,6 +76,25 @@ def _column_transformer(estimator: Any, features: Features, step: Step) -> Featu
     if not parts:
         raise UsageError(f"{step.title}: it drops all columns")
     return joined(parts)
+
+
+def used_places(estimator: Any, places: Sequence[int]) -> list[int]:
+    """Which of the columns ``places`` a fitted estimator uses: all but those that ``ColumnTransformer`` drops."""
+    match name_of(estimator, {"Pipeline": None, "ColumnTransformer": None, "FeatureUnion": None}):
+        case "Pipeline":
+            steps = (each for _, each in estimator.steps if each is not None and not isinstance(each, str))
+            return used_places(next(steps, None), places)
+        case "ColumnTransformer":
+            found = list[int]()
+            for name, each, _ in estimator.transformers_:
+                if not (isinstance(each, str) and each == "drop"):
+                    taken = [places[place] for place in estimator._transformer_to_input_indices[name]]
+                    found += used_places(each, taken)
+            return found
+        case "FeatureUnion":
+            parts = (each for _, each in estimator.transformer_list if not (isinstance(each, str) and each == "drop"))
+            return [place for each in parts for place in used_places(each, places)]
+    return list(places)
 
 
 def _feature_union(estimator: Any, features: Features, step: Step) -> Features:

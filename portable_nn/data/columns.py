@@ -21,6 +21,9 @@ MOST: Final = 100
 OTHER: Final = -1.0
 """What a network gets for a word that is none of its categories."""
 
+TRUTH: Final = {"True": 1.0, "False": 0.0, "TRUE": 1.0, "FALSE": 0.0, "true": 1.0, "false": 0.0}
+"""Booleans in files, as pandas and R write them, and as numbers."""
+
 MAX_FLOAT: Final = float(np.finfo(np.float32).max)
 
 
@@ -116,8 +119,8 @@ def without_holes(frame: Frame, names: Sequence[str]) -> Frame:
 
 
 def encoded(
-    frame: Frame, columns: Sequence[Column], targets: Sequence[str] = ()
-) -> tuple[NDArray[np.float32], dict[int, str]]:
+    frame: Frame, columns: Sequence[Column], targets: Sequence[str] = (), dtype: str = "float32"
+) -> tuple[NDArray[Any], dict[int, str]]:
     """The rows ``(n, columns)`` as a network gets them, and for each that cannot be used the reason, by its place.
 
     Columns are found by their names, in any order; those of a table without names by their order, unless it has the
@@ -126,7 +129,7 @@ def encoded(
     Raises ``DataError`` where columns are missing, or hold words where numbers belong.
     """
     frame = _named(frame, columns, targets)
-    rows = np.empty((len(frame), len(columns)), np.float32)
+    rows = np.empty((len(frame), len(columns)), dtype)
     faults: dict[int, str] = {}
     for place, column in enumerate(columns):
         cells = frame.column(column.name)
@@ -136,7 +139,7 @@ def encoded(
         for row, fault in wrong.items():
             faults.setdefault(row, f"column '{column.name}': {fault}")
         for row in np.flatnonzero(np.isinf(rows[:, place])).tolist():
-            faults.setdefault(row, f"column '{column.name}': {numbers[row]:g} does not fit into a float32")
+            faults.setdefault(row, f"column '{column.name}': {numbers[row]:g} does not fit into a {dtype}")
         if column.missing == "refuse":
             for row in np.flatnonzero(np.isnan(rows[:, place])).tolist():
                 faults.setdefault(row, f"column '{column.name}': the value is missing, as none was in training")
@@ -200,6 +203,9 @@ def far_fault(rows: NDArray[Any], columns: Sequence[Column]) -> str | None:
 def _indices(cells: Cells, column: Column) -> tuple[NDArray[np.float64], dict[int, str]]:
     """The index of each word among the categories of ``column``; NaN for a missing one."""
     words = cells if is_words(cells) else _codes(cells)
+    if not is_words(cells) and set(column.categories) <= TRUTH.keys():  # A file has words where a frame has booleans.
+        names = {word_of(TRUTH[word]): word for word in column.categories}
+        words = np.array([names.get(word, word) for word in words], object)
     known: dict[str | None, float] = {word: float(place) for place, word in enumerate(column.categories)}
     known[None] = np.nan
     faults = {}
@@ -215,7 +221,7 @@ def _numbers(cells: Cells, decimal: str) -> tuple[NDArray[np.float64], dict[int,
         return cells, {}
     found, faults = np.full(len(cells), np.nan), {}
     for row, cell in enumerate(cells):
-        number = np.nan if cell is None else number_in(cell, decimal)
+        number = np.nan if cell is None else TRUTH.get(cell, number_in(cell, decimal))
         if number is None:
             faults[row] = number_fault(cell, decimal)
         else:

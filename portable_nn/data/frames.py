@@ -194,8 +194,11 @@ def _cells_of(column: Any, where: str, name: str) -> Cells:
     array = np.asarray(column) if not isinstance(column, (list, tuple)) else _listed(column)
     if array.ndim != 1:
         raise DataError(f"{where}: column '{name}'", f"expected one value a row, found shape {array.shape}")
-    if array.dtype.kind in "Mm":
-        raise DataError(f"{where}: column '{name}'", DATES)
+    if array.dtype.kind in "Mm":  # Refused where a network has a use for them.
+        times = array.astype("datetime64[s]").astype(str) if array.dtype.kind == "M" else np.full(len(array), "00:00")
+        words = times.astype(object)
+        words[np.isnat(array)] = None
+        return words
     if array.dtype.kind in "fiub":
         return _finite(array.astype(np.float64), where, name)
     if array.dtype.kind not in "OUS":

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.core.errors import DataError
+from portable_nn.core.graph import Graph
+from portable_nn.core.recognise import is_table
 from portable_nn.core.text import some
 from portable_nn.data.columns import encoded, unused, word_of
-from portable_nn.data.frames import Frame
-from portable_nn.format.meaning import Column
+from portable_nn.data.frames import Frame, read_frame
+from portable_nn.format.meaning import Column, InputInfo
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,23 @@ class TableRows:
             else:
                 for start in range(places[0], places[-1] + 1, size):
                     yield slice(start, min(start + size, places[-1] + 1))
+
+
+def as_rows(graph: Graph, inputs: Sequence[InputInfo], x: Any) -> Any:
+    """``x``; if it is a data frame and the only input has columns with names, its rows as the network gets them.
+
+    Columns are found by their names, words are the places of their categories, missing values are NaN.
+
+    Raises ``DataError`` where columns are missing, and for the first row that cannot be used.
+    """
+    columns = inputs[0].columns if len(inputs) == 1 else ()
+    if not columns or not is_table(x):
+        return x
+    frame = read_frame(x, where="x")
+    rows, faults = encoded(frame, columns, dtype=graph.inputs[0].dtype)
+    for row in sorted(faults)[:1]:
+        raise DataError(frame.row(row), faults[row])
+    return rows
 
 
 def _labels(frame: Frame, targets: Sequence[str], numbers: bool) -> list[Any] | None:

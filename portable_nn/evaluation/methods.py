@@ -15,6 +15,7 @@ from portable_nn.core.graph import Graph
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.text import percent
+from portable_nn.data.rows import as_rows
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
 from portable_nn.evaluation.class_results import ClassEvaluation
 from portable_nn.evaluation.classes import ClassScores
@@ -23,7 +24,7 @@ from portable_nn.evaluation.reliability import fit_temperature, logits_of, parts
 from portable_nn.evaluation.scoring import Scoring, Task, class_names, kind_for
 from portable_nn.evaluation.targets import labels_in
 from portable_nn.evaluation.worst import check_worst
-from portable_nn.format.meaning import OutputInfo
+from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.operators.registry import Array
 
 PART = 2**22
@@ -34,6 +35,7 @@ class Predictor(Protocol):
     """The part of a network that is needed here."""
 
     graph: Graph
+    inputs: tuple[InputInfo, ...]
     outputs: tuple[OutputInfo, ...]
 
     def predict(self, x: Any, *, engine: Engine = ..., batch_size: int | None = ...) -> Any:
@@ -225,6 +227,7 @@ def scoring(info: OutputInfo, width: int, task: Task | None, *, by_number: bool 
 def _by_name(network: Predictor, x: Any) -> Mapping[str, Any]:
     """The inputs by name, each with the same number of examples."""
     names = [value.name for value in network.graph.inputs]
+    x = as_rows(network.graph, network.inputs, x)
     if isinstance(x, Mapping):
         feeds = {name: _rows_in(each, f"input '{name}'") for name, each in x.items()}
     elif len(names) == 1:

@@ -20,6 +20,7 @@ from portable_nn.core.memory import aligned_copy
 from portable_nn.core.names import Engine
 from portable_nn.core.text import quantity
 from portable_nn.core.words import attributes_of
+from portable_nn.data.rows import as_rows
 from portable_nn.engines.batching import Feeds
 from portable_nn.format import Documentation, MappedTensors, Verify
 from portable_nn.format import load as load_file
@@ -250,9 +251,11 @@ class Network:
 
         Args:
             x: the examples as they are, an array or nested lists (batch, …) in the shape that ``summary`` shows; a dict
-                of such by input name where there are several inputs. Numbers of another type are converted if that is
-                safe: integers to floats, but not the reverse. Pictures for a network that begins with ``Rescaling``
-                are levels of light, 0 to 255. One example alone is ``x[np.newaxis]``.
+                of such by input name where there are several inputs; or a data frame where the columns of the input
+                have names (``network.inputs[0].columns``): words are then found among their categories. Numbers of
+                another type are converted if that is safe: integers to floats, but not the reverse. Pictures for a
+                network that begins with ``Rescaling`` are levels of light, 0 to 255. One example alone is
+                ``x[np.newaxis]``.
             engine: ``numpy``, or ``onnxruntime``, which keeps a compiled copy while the weights stay the same.
             batch_size: the number of examples that are computed at once; by default up to 512, fewer where
                 intermediate tensors are large.
@@ -262,9 +265,11 @@ class Network:
         Warns with ``DataWarning`` of numbers that miss by far what the first nodes are made for, such as pixels from 0
         to 1 where 0 to 255 are meant. It looks at the first examples of each shape.
 
-        Raises ``ShapeError`` where ``x`` does not fit, ``UsageError`` for paths, pictures and tables, and for an
-        unknown engine.
+        Raises ``ShapeError`` where ``x`` does not fit, ``DataError`` for a row of a data frame that cannot be used,
+        ``UsageError`` for paths, pictures and other tables, and for an unknown engine.
         """
+        if not isinstance(x, np.ndarray):
+            x = as_rows(self.graph, self.inputs, x)
         return self._execution.predict(x, engine, batch_size, self.inputs)
 
     def compute(self, engine: Engine, feeds: Feeds) -> dict[str, Array]:

@@ -10,6 +10,7 @@ from typing import Any
 from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.data.ahead import ahead
+from portable_nn.data.rows import as_rows
 from portable_nn.data.stored import Stored, as_stored, piece_of, pieces, rows_of
 from portable_nn.training.examples import Check, Examples
 
@@ -70,6 +71,7 @@ def examples_of(check: Check, x: Any, y: Any, weight: Any, what: str = "") -> Ex
 
     ``what`` comes before each name in a message. Raises ``UsageError`` or ``ShapeError``.
     """
+    x = as_rows(check.network.graph, check.network.inputs, x)
     xs, ys = _rows(x, f"{what}x"), _rows(y, f"{what}y")
     weight = rows_of(weight, f"{what}sample_weight")
     given = [weight, *(xs.values() if isinstance(xs, Mapping) else [xs])]

@@ -119,6 +119,18 @@ def test_names_that_pandas_makes_up_are_no_row(tmp_path: Path, index: bool, name
     assert [len(read_frame(two, header=header)) for header in (True, False)] == [1, 2]
 
 
+def test_booleans_of_frames_are_the_words_of_files(tmp_path: Path) -> None:
+    file = read_frame(written(tmp_path / "t.csv", "b,n\nTrue,1\nFalse,2\n,3\n"))
+    frame = read_frame({"b": [True, False, None]})
+    number, word = Column("b", missing="mean"), Column("b", categories=("False", "True"), missing="mean")
+    for each in (file, frame):
+        for column in (number, word):
+            rows, faults = encoded(each, [column])
+            assert rows[:2].tolist() == [[1], [0]]
+            assert np.isnan(rows[2])
+            assert not faults
+
+
 def test_decimal_commas_are_said_and_not_guessed(tmp_path: Path) -> None:
     path = written(tmp_path / "t.csv", "a;b\n1,5;2\n2,25;3\n")
     assert read_frame(path, decimal=",").columns["a"].tolist() == [1.5, 2.25]
@@ -211,8 +223,10 @@ def test_files_of_arrow_are_read(tmp_path: Path, suffix: str) -> None:
 
 def test_dates_texts_and_odd_cells_are_no_columns() -> None:
     days = np.array(["2024-01-01", "2024-01-02"], "datetime64[D]")
-    with pytest.raises(DataError, match="column 'day': holds dates or times"):
-        read_frame({"day": days, "n": [1, 2]})
+    for each in (days, days - days[0]):
+        with pytest.raises(DataError, match="column 'day' holds dates or times"):
+            find_columns(read_frame({"day": each, "n": [1, 2]}), ["day", "n"])
+        assert find_columns(read_frame({"day": each, "n": [1, 2]}), ["n"])[0].statistics.maximum == 2
     frame = read_frame({"day": ["2024-01-01", "2024-1-2"], "n": [1, 2]})
     with pytest.raises(DataError, match="column 'day' holds dates or times: make numbers of them"):
         find_columns(frame, ["day", "n"])
