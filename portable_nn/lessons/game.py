@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from math import isfinite
 from typing import Any, Final
@@ -32,6 +33,7 @@ def game_page(
     steps: int = STEPS,
     *,
     scheme: str | None = None,
+    called: str | None = None,
     **options: object,
 ) -> bytes:
     """An HTML file that shows a run, in which all of it can be changed; arguments as in ``simulate``.
@@ -43,6 +45,8 @@ def game_page(
         learning_rate: a number above 0.
         steps: at most ``MOST_STEPS``.
         scheme: the update scheme, if it is another than the method's.
+        called: how ``portable-nn simulate run`` names the game, for the command that the page shows: ``--game 'x*y'``;
+            of a game that is given by its name or as a formula that is known.
         options: the method's own.
 
     Returns:
@@ -76,7 +80,9 @@ def game_page(
         "steps": int(Option(STEPS, "steps", 1, MOST_STEPS, whole=True).check("steps", steps)),
         "options": dict(row.fill(options)),
     }
-    return fill("game", f"{found.title}: a game of two players", {**data, "settings": settings})
+    if called is None and isinstance(game, str):
+        called = shlex.join(["--game", game]) if game != "bilinear" else ""
+    return fill("game", f"{found.title}: a game of two players", {**data, "settings": settings, "called": called})
 
 
 def game_data(game: Game) -> dict[str, Any]:

@@ -324,8 +324,18 @@ VERDICTS = [
     ({"steps": 1}, 3, "diverges: the distance is multiplied by 1.004988 per step"),
     (
         {"game": "x*y + sqrt(2 - x)", "start": (1.99, 5)},
-        4,
-        "diverges: after 4 steps the gradients are not finite any more",
+        7,
+        "fails: step 4, from (2.141, 4.405), is not defined: f or a gradient is NaN there",
+    ),
+    (
+        {"game": "log(x)*y"},
+        7,
+        "fails: step 54, from (-0.37, -0.4602), is not defined: f or a gradient is NaN there",
+    ),
+    (
+        {"game": "log(x)*y", "record": 10},
+        7,
+        "fails: between step 50, at (0.5133, -0.8341), and step 60 f or a gradient is NaN",
     ),
     ({"game": "exp(y) - exp(-x)", "steps": 30}, 1, "converges: ‖F‖ is multiplied by about "),
 ]

@@ -118,6 +118,13 @@ def test_what_a_run_says(run, arguments, texts):
         assert text in out
 
 
+def test_a_run_that_leaves_where_f_is_defined(run):
+    code, out, err = run("simulate", "run", "--game", "log(x)*y")
+    assert (code, err) == (1, "")
+    for text in ("fails: step 54, from (-0.37, -0.4602)", "1.44522 after 53 steps\n", "gradients           54\n"):
+        assert text in out
+
+
 def test_a_run_as_json(run):
     code, out, err = run("simulate", "run", "--format", "json")
     data = json.loads(out)

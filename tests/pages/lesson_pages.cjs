@@ -1,7 +1,7 @@
 // The lessons in a browser, used by mouse and keys: what they say at each moment.
 const { browse, violations } = require("./browser.cjs");
 
-const [name, gameFile, sizeFile] = process.argv.slice(2);
+const [name, gameFile, sizeFile, undefinedFile] = process.argv.slice(2);
 
 /** The value beside a name in a list of facts. */
 const fact = (page, name) => page.locator(`dt:text-is("${name}") + dd`).textContent();
@@ -66,6 +66,24 @@ async function game(open) {
   await page.getByRole("button", { name: "As at first" }).click();
   found.again = await state(page);
   found.violations = await violations(page);
+  return found;
+}
+
+/** A run that comes to where f is not defined, numbers that do not fit, and labels of levels that are near each other. */
+async function left(open) {
+  const page = await open(undefinedFile);
+  await drawn(page);
+  const command = await page.getByRole("group", { name: "The same on the command line" }).textContent();
+  const found = { verdict: await page.locator("p.verdict").textContent(), measured: await fact(page, "measured"), gradients: await fact(page, "gradients"), command: command.trim() };
+  const levels = await page.locator("text.tick.bad, .level ~ text.tick").filter({ hasText: /largest eigenvalue|as far as before/ }).all();
+  found.labels = await Promise.all(levels.map(async (label) => (await label.boundingBox()).y));
+  const rate = number(page, "Learning rate η, as a number");
+  await rate.fill("-1");
+  found.reason = await page.locator("p.bad.small:visible").textContent();
+  found.violations = await violations(page);
+  await rate.blur();
+  found.rate = await rate.inputValue();
+  found.reasons = await page.locator("p.bad.small:visible").count();
   return found;
 }
 
@@ -174,5 +192,5 @@ async function everything(open) {
 }
 
 browse(async (open) => ({
-  game: await game(open), size: await size(open), looks: await looks(open), tapped: await tapped(open), everything: await everything(open),
+  game: await game(open), left: await left(open), size: await size(open), looks: await looks(open), tapped: await tapped(open), everything: await everything(open),
 }), name);

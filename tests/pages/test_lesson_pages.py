@@ -22,12 +22,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("lessons")
     (folder / "game.html").write_bytes(game_page())
     (folder / "size.html").write_bytes(size_page(CONVT, (4, 4)))
+    (folder / "undefined.html").write_bytes(game_page("log(x)*y"))
     return [folder / "game.html", folder / "size.html"]
 
 
 @pytest.fixture(scope="module")
 def seen(pages: list[Path]) -> Any:
-    return browse("lesson_pages.cjs", *pages)
+    return browse("lesson_pages.cjs", *pages, pages[0].with_name("undefined.html"))
 
 
 def measured(state: dict[str, Any], method: str, **options: float) -> str:
@@ -60,6 +61,24 @@ def test_a_game_is_played_by_mouse_and_keys(seen: Any) -> None:
     assert "no eigenvalues" not in found["adam"]
     assert found["adam"].startswith("Over these steps")
     assert found["again"] == first
+
+
+@pytest.mark.long
+def test_a_run_that_leaves_where_f_is_defined_is_told_as_python_does(seen: Any) -> None:
+    found, run = seen["left"], simulate("log(x)*y")
+    point = ", ".join(f"{value:.4g}" for value in run.z[53])
+    assert run.message == f"fails: step 54, from ({point}), is not defined: f or a gradient is NaN there"
+    assert found["verdict"] == f"Step 54, from ({point}), is not defined: f or a gradient is no number there."
+    far = run.distance
+    factor = (far[53] / far[0]) ** (1 / 53)
+    assert found["measured"] == f"{factor:.8f} per step, from {far[0]:.6g} to {far[53]:.6g} in 53 steps"
+    assert found["gradients"] == str(run.nfev) == "54"
+    command = "portable-nn simulate run --game 'log(x)*y' --method simultaneous --rate 0.1 --start 0.6,0.7 --steps 499"
+    assert found["command"] == command
+    one, other = found["labels"]
+    assert abs(one - other) > 10
+    assert found["reason"] == "A number from 1e-09 to 1e+06; the last one that fits stays: 0.1."
+    assert (found["rate"], found["reasons"], found["violations"]) == ("0.1", 0, [])
 
 
 @pytest.mark.long

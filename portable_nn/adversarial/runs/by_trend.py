@@ -75,7 +75,7 @@ def by_trend(run: Run) -> Verdict:
     if long.failure:
         return Verdict(FAILED, run.words.found.factor, False, long.failure)
     if not long.finite.all():
-        return run.words.overflows(DIVERGES, long.t, long.lengths, int(np.argmin(long.finite)))
+        return run.words.overflows(DIVERGES, long.t, long.points, long.lengths, int(np.argmin(long.finite)))
     end = float(long.lengths[-1])
     found = trend(long.t, long.points, long.lengths)
     if found is None:

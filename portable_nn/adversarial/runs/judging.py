@@ -22,7 +22,7 @@ def judge(run: Run) -> Verdict:
     if track.lengths[0] == 0 and run.still and np.isfinite(track.points).all():
         return _at_the_start(run)
     if not track.finite.all():
-        return run.words.overflows(OVERFLOWED, track.t, track.lengths, int(np.argmin(track.finite)))
+        return run.words.overflows(OVERFLOWED, track.t, track.points, track.lengths, int(np.argmin(track.finite)))
     for rule in (by_modes, by_schedule, by_noise, by_samples):
         found = rule(run)
         if found:

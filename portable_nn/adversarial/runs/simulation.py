@@ -225,11 +225,11 @@ class _Play:
             if oracle.failure:
                 failures = {**_explained(oracle.failure, self.row, step + 1), **failures}
                 oracle.failure = None
-            if np.isnan(state[0].flat[0]) and np.isnan(state[0]).all():
-                break  # As all that follow.
             if step + 1 == t[place]:
                 points[place] = state[0]
                 place += 1
+            if np.isnan(state[0]).any(-1).all():
+                break  # What follows has no meaning.
         return _Kept(points, oracle.nfev, oracle.njev, failures)
 
 

@@ -57,6 +57,9 @@ def factor_text(factor: float) -> str:
     return next((text for digits in (7, 10, 13) if (text := f"{factor:.{digits}g}") != "1"), "1")
 
 
+SHOWN: Final = 4
+"""The most numbers of a point that a verdict names."""
+
 SAME: Final = 5e-4
 """Relative difference of two distances that are the same to the digits that verdicts show."""
 
@@ -108,9 +111,15 @@ class Words:
         text = f"{WORDS[UNSETTLED]} after {steps:,} steps: {self.what} is {end:.4g}{tendency}"
         return Verdict(UNSETTLED, self.found.factor, self.found.exact, text)
 
-    def overflows(self, status: int, t: Array, lengths: Array, place: int) -> Verdict:
+    def overflows(self, status: int, t: Array, points: Array, lengths: Array, place: int) -> Verdict:
         """The point at ``place`` is the first that is not finite: by overflow, or as f is not defined there."""
         if lengths[place - 1] < HUGE and np.isnan(lengths[place]):
-            return self.make(status, f"after {t[place]:,} steps the gradients are not finite any more")
+            before, z = int(t[place - 1]), points[place - 1]
+            where = f" ({', '.join(f'{value:.4g}' for value in z)})" if len(z) <= SHOWN else ""
+            nan = "f or a gradient is NaN"
+            text = f"between step {before:,}{where and f', at{where},'} and step {t[place]:,} {nan}"
+            if t[place] - before == 1:
+                text = f"step {t[place]:,}{where and f', from{where},'} is not defined: {nan} there"
+            return Verdict(FAILED, float("nan"), False, f"{WORDS[FAILED]}: {text}")
         by = f", multiplied by {factor_text(self.found.factor)} per step" if self.found.factor > 1 else ""
         return self.make(status, f"{self.what} overflows after {t[place]:,} steps{by}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -57,6 +58,13 @@ class GameChoice:
 
         known = GAMES[self.game].options if self.game in GAMES else {}
         return {name: option.default for name, option in known.items()} | pairs("--game-set", self.game_set)
+
+    def called(self) -> str:
+        """The options of the command line that choose it."""
+        return shlex.join(
+            [*(["--game", self.game] if self.game != "bilinear" else [])]
+            + [word for text in self.game_set or () for word in ("--game-set", text)]
+        )
 
     def in_words(self) -> str:
         """The options, to be printed after the game; empty if it has none."""

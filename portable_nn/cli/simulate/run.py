@@ -87,13 +87,13 @@ def command(
         gif=gif,
         frames=lambda pictures: pictures.animation(found.result),
         html=html,
-        page=lambda: _page(found.result, rate, noise),
+        page=lambda: _page(found.result, game, rate, noise),
     )
-    if found.result.failures:
+    if found.result.failures or _is_undefined(found):
         raise typer.Exit(1)
 
 
-def _page(result: Result, rate: RateChoice, noise: NoiseChoice) -> bytes:
+def _page(result: Result, game: GameChoice, rate: RateChoice, noise: NoiseChoice) -> bytes:
     """The run as a page. Raises ``UsageError`` for what a page does not show."""
     from portable_nn.lessons import game_page
 
@@ -103,7 +103,7 @@ def _page(result: Result, rate: RateChoice, noise: NoiseChoice) -> bytes:
     if not isinstance(learning_rate, float):
         raise UsageError(f"--html shows runs with one learning rate, a number, not '{rate.rate}'")
     start, steps = result.z[0].tolist(), int(result.t[-1])
-    return game_page(result.game, result.method, start, learning_rate, steps, **result.options)
+    return game_page(result.game, result.method, start, learning_rate, steps, called=game.called(), **result.options)
 
 
 def _rows(found: RunReport) -> Iterator[list[Any]]:
@@ -138,11 +138,26 @@ def _as_text(found: RunReport, rate: RateChoice, game: GameChoice) -> str:
 
 
 def _change(found: RunReport) -> str:
-    lengths, last = found.lengths, int(found.result.t[-1])
+    first, length, last = found.lengths[0], found.lengths[-1], int(found.result.t[-1])
     if found.result.failures:
-        return f"{answer.number(lengths[0])} at the start"
-    end = answer.number(lengths[-1]) if isfinite(lengths[-1]) else "beyond the largest number"
-    return f"{answer.number(lengths[0])} at the start, {end} after {quantity(last, 'step')}"
+        return f"{answer.number(first)} at the start"
+    if _is_undefined(found):
+        last, length = _before(found)
+    end = answer.number(length) if isfinite(length) else "beyond the largest number"
+    return f"{answer.number(first)} at the start, {end} after {quantity(last, 'step')}"
+
+
+def _is_undefined(found: RunReport) -> bool:
+    """Whether the run itself comes to a step that is not defined."""
+    from portable_nn.adversarial.runs.verdict import FAILED
+
+    return found.verdict.status == FAILED and not isfinite(found.lengths[-1])
+
+
+def _before(found: RunReport) -> tuple[int, float]:
+    """The last step before that, and the distance there."""
+    both = zip(found.result.t.tolist(), found.lengths.tolist(), strict=True)
+    return [(t, length) for t, length in both if isfinite(length)][-1]
 
 
 def _tenfold(found: RunReport, known: str) -> tuple[str, str]:

@@ -15,10 +15,12 @@ interface Data {
   methods: MethodData[];
   compared: string[];
   mostSteps: number;
+  /** The options of the command line that choose the game; null where there are none that do. */
+  called: string | null;
   settings: { method: string; rate: number; start: [number, number]; steps: number; options: Options };
 }
 
-const { game, methods, compared, mostSteps, settings } = data<Data>();
+const { game, methods, compared, mostSteps, called, settings } = data<Data>();
 const byName = Object.fromEntries(methods.map((method) => [method.name, method]));
 
 /** How far the view goes, in times of the distance of the start. */
@@ -84,7 +86,7 @@ const update = once(() => {
   about.textContent = `${method.title} (${method.source})`;
   if (!rest) return;
   const far = distances(path, rest.at);
-  read({ method, rate, steps, start, options, rest, far, found: spectrum(method, rate, options) });
+  read({ method, rate, steps, start, options, rest, far, path, found: spectrum(method, rate, options) });
   contest?.update({ start, rate, options: state.options });
 });
 
@@ -97,7 +99,7 @@ function read(reading: Reading): void {
   circle.replaceChildren(...eigenvaluesOf(reading));
   lengths.replaceChildren(distanceChart(reading, lengths.clientWidth));
   ratios.replaceChildren(factorChart(reading, ratios.clientWidth));
-  if (isProduct) command.set(commandLine(reading));
+  if (called !== null) command.set(commandLine(reading, called));
 }
 
 let drawn: Float64Array = new Float64Array(2);
@@ -291,7 +293,7 @@ root().append(
   h("div", { class: "columns" },
     panel("The surface", h("figure", { class: "picture" }, canvas), h("div", { class: "fields" }, turn.element, tilt.element), hint("Drag the surface to turn it, and the orange start to move it.")),
     panel("How they move", method.element, about, h("div", { class: "fields" }, rate.element, steps.element, ...starts.map(({ element }) => element)), optionFields, h("div", { class: "row" }, reset))),
-  ...(game.rest ? [panel("What happens", verdict, numbers, ...(isProduct ? [command.element] : []))] : []),
+  ...(game.rest ? [panel("What happens", verdict, numbers, ...(called === null ? [] : [command.element]))] : []),
   h("div", { class: "columns" },
     panel("From above", plane, hint(`Click, drag or use the arrow keys to move the start.${isProduct ? " The dashed circle is where infinitely small steps stay." : ""}`)),
     panel("Eigenvalues and the unit circle", circle, hint("What a step does to the players is a matrix. Its eigenvalues inside of the circle: they come nearer; outside: they move away. Small dots are other learning rates."))),

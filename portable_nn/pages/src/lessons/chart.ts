@@ -32,6 +32,8 @@ export interface ChartOptions {
 
 const [NARROWEST, WIDEST] = [300, 1000];
 const MARGIN = { left: 56, right: 12, top: 24, bottom: 40 };
+/** The height of a line of words. */
+const LABEL = 15;
 /** The most points of a line: more are not seen. */
 const MOST_POINTS = 1500;
 
@@ -89,6 +91,19 @@ function powerOfTen(exponent: number): string {
   return `10${exponent < 0 ? "⁻" : ""}${[...String(Math.abs(exponent))].map((digit) => SUPERSCRIPTS[Number(digit)]).join("")}`;
 }
 
+/** Places along a line moved apart, in their order, until each has `least` to the next; within a range, as far as it goes. */
+export function apart(places: number[], least: number, [low, high]: readonly [number, number]): number[] {
+  const order = places.map((_, k) => k).sort((a, b) => places[a] - places[b]);
+  const found = [...places];
+  order.forEach((k, rank) => {
+    found[k] = Math.max(found[k], rank ? found[order[rank - 1]] + least : low);
+  });
+  order.reverse().forEach((k, rank) => {
+    found[k] = Math.min(found[k], rank ? found[order[rank - 1]] - least : high);
+  });
+  return found;
+}
+
 export function chart(options: ChartOptions): SVGSVGElement {
   const { series, levels = [], logarithmic = false } = options;
   const width = Math.max(NARROWEST, Math.min(WIDEST, options.width));
@@ -120,13 +135,15 @@ export function chart(options: ChartOptions): SVGSVGElement {
       svg("text", { class: "tick", x: MARGIN.left - 6, y: atY(y) + 4, "text-anchor": "end" }, text),
     );
   }
-  for (const { value, name, class: kind } of levels) {
-    const y = atY(scaled(value));
+  const heightsOfLevels = levels.map(({ value }) => atY(scaled(value)));
+  const places = apart(heightsOfLevels.map((y) => y - 5), LABEL, [MARGIN.top - 5, height - MARGIN.bottom - 3]);
+  levels.forEach(({ name, class: kind }, place) => {
+    const y = heightsOfLevels[place];
     picture.append(
       svg("line", { class: `level ${kind}`, x1: MARGIN.left, x2: width - MARGIN.right, y1: y, y2: y }),
-      svg("text", { class: `tick ${kind}`, x: width - MARGIN.right - 4, y: y - 5, "text-anchor": "end" }, name),
+      svg("text", { class: `tick ${kind}`, x: width - MARGIN.right - 4, y: places[place], "text-anchor": "end" }, name),
     );
-  }
+  });
   for (const one of drawn) {
     const points = one.points.map(([x, y]): [number, number] => [atX(x), atY(y)]);
     picture.append(svg("path", { class: `line ${one.class}`, d: line(points) }));

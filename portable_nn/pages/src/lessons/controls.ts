@@ -23,19 +23,30 @@ export interface Slider {
   set(value: number): void;
 }
 
+let reasons = 0;
+
 /** A slider and a field for its number, which may go beyond it. */
 export function slider(name: string, value: number, options: SliderOptions): Slider {
   const { low, high, count = options.whole ? high - low : 200, logarithmic = false, whole = false } = options;
   const least = options.least ?? low;
   const most = options.most ?? high;
   const shown = (number: number) => (whole ? String(number) : String(Number(number.toPrecision(6))));
-  const number = h("input", { type: "number", step: "any", min: least, max: most, "aria-label": `${name}, as a number` });
+  const reason = h("p", { class: "bad small", id: `reason-${reasons++}`, "aria-live": "polite", hidden: true });
+  const number = h("input", { type: "number", step: "any", min: least, max: most, "aria-label": `${name}, as a number`, "aria-describedby": reason.id });
+  const wanted = `${whole ? "A whole number" : "A number"} from ${rounded(least)} to ${rounded(most)}; the last one that fits stays`;
+  const say = (words: string) => {
+    reason.textContent = words;
+    reason.hidden = !words;
+    if (words) number.setAttribute("aria-invalid", "true");
+    else number.removeAttribute("aria-invalid");
+  };
   const bar = h("input", { type: "range", min: 0, max: count, step: 1 });
   const valueAt = (place: number) => {
     const share = place / count;
     const found = logarithmic ? low * (high / low) ** share : low + share * (high - low);
     return whole ? Math.round(found) : Number(found.toPrecision(3));
   };
+  let current = value;
   const placeOf = (found: number) => {
     const share = logarithmic ? Math.log(found / low) / Math.log(high / low) : (found - low) / (high - low);
     return Math.round(count * Math.max(0, Math.min(1, share)));
@@ -44,7 +55,8 @@ export function slider(name: string, value: number, options: SliderOptions): Sli
     bar.value = String(placeOf(found));
     bar.setAttribute("aria-valuetext", shown(found));
     if (document.activeElement !== number) number.value = shown(found);
-    number.removeAttribute("aria-invalid");
+    say("");
+    current = found;
   };
   bar.addEventListener("input", () => {
     const found = valueAt(Number(bar.value));
@@ -55,17 +67,21 @@ export function slider(name: string, value: number, options: SliderOptions): Sli
     const found = number.valueAsNumber;
     const fits = found >= least && found <= most && (!whole || Number.isInteger(found));
     if (!fits) {
-      number.setAttribute("aria-invalid", "true");
+      say(`${wanted}: ${shown(current)}.`);
       return;
     }
     set(found);
     options.change(found);
   });
+  number.addEventListener("change", () => {
+    number.value = shown(current); // What was left is what counts.
+    say("");
+  });
   set(value);
   const element = field(name, bar);
   element.classList.add("slider");
   if (options.bare) element.classList.add("bare");
-  else element.append(number);
+  else element.append(number, reason);
   return { element, set };
 }
 

@@ -28,6 +28,8 @@ export interface Reading {
   rest: Rest;
   /** The distance from there after each step. */
   far: Float64Array;
+  /** The points, x and y after each step. */
+  path: Float64Array;
   /** null where a step of the method is no one matrix. */
   found: Spectrum | null;
 }
@@ -35,8 +37,18 @@ export interface Reading {
 /** The learning rates whose eigenvalues are shown as small dots. */
 const RATES = Array.from({ length: 60 }, (_, place) => 0.002 * 1000 ** (place / 59));
 
-/** By what a step multiplies the distance on average. */
-function measured({ far, steps }: Reading): number {
+/** A distance below this was not about to overflow. */
+const HUGE = 1e50;
+
+/** The last step before one that is not defined, as where f leaves its domain; null where all are. */
+function undefinedAfter({ far }: Reading): number | null {
+  const place = far.findIndex((distance) => !Number.isFinite(distance));
+  return place > 0 && Number.isNaN(far[place]) && far[place - 1] < HUGE ? place - 1 : null;
+}
+
+/** By what a step multiplies the distance on average, as far as steps are defined. */
+function measured(reading: Reading): number {
+  const { far } = reading, steps = undefinedAfter(reading) ?? reading.steps;
   return (far[steps] / far[0]) ** (1 / steps);
 }
 
@@ -44,6 +56,11 @@ function measured({ far, steps }: Reading): number {
 export function judgement(reading: Reading): [string, string] {
   const { found, rest, far, steps } = reading;
   if (far[0] === 0) return ["Where they start, nobody moves.", ""];
+  const last = undefinedAfter(reading);
+  if (last !== null) {
+    const point = [reading.path[2 * last], reading.path[2 * last + 1]].map((value) => rounded(value, 4)).join(", ");
+    return [`Step ${(last + 1).toLocaleString("en")}, from (${point}), is not defined: f or a gradient is no number there.`, "bad"];
+  }
   const each = measured(reading);
   if (!Number.isFinite(each)) return ["The players are thrown beyond all numbers.", "bad"];
   if (!found) return [`Over these steps each multiplies the distance by ${factor(each)} on average.`, each < 1 ? "good" : "bad"];
@@ -70,15 +87,18 @@ const limitOf = (() => {
 /** The numbers of a run, by name. */
 export function numbersOf(reading: Reading): HTMLElement {
   const { method, found, far, steps, rest } = reading;
-  const limit = limitOf(method, reading.options);
+  const limit = limitOf(method, reading.options), last = undefinedAfter(reading) ?? steps;
+  const end = Number.isFinite(far[last]) ? rounded(far[last]) : "beyond the largest number";
+  const whole = last === steps ? "" : ` in ${last.toLocaleString("en")} ${last === 1 ? "step" : "steps"}`;
+  const factors = last > 0 && Number.isFinite(far[last]) ? `${factor(measured(reading))} per step, ` : "";
   const limits: Record<string, string> = { "0": "0: not even small ones", Infinity: "any" };
   return facts([
     ["largest eigenvalue", found ? factor(found.radius) : ""],
-    ["measured", far[0] > 0 ? `${factor(measured(reading))} per step, from ${rounded(far[0])} to ${rounded(far[steps])}` : ""],
+    ["measured", far[0] > 0 ? `${factors}from ${rounded(far[0])} to ${end}${whole}` : ""],
     ["formula", method.formula ?? ""],
     ["stable up to a rate of", limit === null ? "" : (limits[limit] ?? rounded(limit, 7))],
     ["one turn", found?.turn ? `${found.turn.toFixed(2)} steps` : ""],
-    ["gradients", (steps * method.cost).toLocaleString("en")],
+    ["gradients", (Math.min(steps, last + 1) * method.cost).toLocaleString("en")],
     ["F = 0 at", rest.linear ? "" : `(${rest.at.map((value) => rounded(value)).join(", ")}): ${rest.kind}`],
   ]);
 }
@@ -110,10 +130,11 @@ export function eigenvaluesOf({ method, options, found }: Reading): HTMLElement[
 }
 
 /** The distance after each step. */
-export function distanceChart({ far, steps, rest }: Reading, width: number): SVGSVGElement {
+export function distanceChart(reading: Reading, width: number): SVGSVGElement {
+  const { far, rest } = reading, last = undefinedAfter(reading) ?? reading.steps;
   const points = Array.from(far, (distance, step): [number, number] => [step, distance]);
   return chart({
-    label: `The distance from ${rest.name}, ${rounded(far[0])} at the start and ${rounded(far[steps])} after ${steps} steps`,
+    label: `The distance from ${rest.name}, ${rounded(far[0])} at the start and ${rounded(far[last])} after ${last} steps`,
     width,
     x: "step",
     y: "distance",
@@ -140,11 +161,11 @@ export function factorChart(reading: Reading, width: number): SVGSVGElement {
   });
 }
 
-/** The command that makes the same run on x·y. */
-export function commandLine({ method, rate, start, steps, options }: Reading): string {
+/** The command that makes the same run; `called` are its options that choose the game. */
+export function commandLine({ method, rate, start, steps, options }: Reading, called: string): string {
   const given = method.options.filter(({ name, default: usual }) => (options[name] ?? usual) !== usual);
   return [
-    `portable-nn simulate run --method ${method.name} --rate ${rate}`,
+    `portable-nn simulate run ${called && `${called} `}--method ${method.name} --rate ${rate}`,
     `--start ${start.map((value) => rounded(value)).join(",")} --steps ${steps}`,
     ...given.map(({ name }) => `--set ${name}=${options[name]}`),
   ].join(" ");
