@@ -125,7 +125,13 @@ def to_html(
             "check": check_of(runnable.run, feeds),
             "layers": layers,
         }
-    binary = {"runtime-module": files.module, "runtime-program": files.program, "model": content, "layers": more}
+    binary = {
+        "runtime-module": files.module,
+        "runtime-program": files.program,
+        "model": content,
+        "layers": more,
+        "notices": files.notices,
+    }
     page = fill("model", f"{data['title']} · Portable NN", data, binary)
     with atomic_write(path) as file:
         file.write(page)

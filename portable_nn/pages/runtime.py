@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from typing import Final
@@ -23,6 +24,8 @@ VERSION: Final = "1.30.0"
 
 MODULE: Final = "ort.wasm.bundle.min.mjs"
 PROGRAM: Final = "ort-wasm-simd-threaded.wasm"
+NOTICES: Final = "ThirdPartyNotices.txt"
+"""The licences of what ONNX Runtime is built from: the npm package has no such file, the one for Python does."""
 
 KNOWN: Final = {
     "1.30.0": {
@@ -63,12 +66,14 @@ class Runtime:
         version: its version, as the module says it.
         module: the JavaScript module.
         program: the WebAssembly program.
+        notices: the licences of the software of others in it, as text.
         known: whether both are byte for byte those of a version in ``KNOWN``.
     """
 
     version: str
     module: bytes
     program: bytes
+    notices: bytes
     known: bool
 
 
@@ -103,6 +108,7 @@ def fetch_runtime() -> Path:
     """Get the two files of version ``VERSION`` by ``npm pack`` into the cache, unless they are there; the folder.
 
     npm asks the registry that it is configured for. Files with another SHA-256 than that in ``KNOWN`` are not kept.
+    Beside them stand the notices of the software of others in them.
 
     Raises:
         UsageError: there is no npm, or it fails.
@@ -126,7 +132,7 @@ def fetch_runtime() -> Path:
     for name, content in contents.items():
         _check(found / name, content, VERSION)
     found.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
+    for name, content in {**contents, NOTICES: _notices(found)}.items():
         with atomic_write(found / name) as file:
             file.write(content)
     return found
@@ -145,7 +151,17 @@ def _read(folder: Path) -> Runtime:
     if version in KNOWN:
         _check(folder / MODULE, module, version)
         _check(folder / PROGRAM, program, version)
-    return Runtime(version, module, program, version in KNOWN)
+    return Runtime(version, module, program, _notices(folder), version in KNOWN)
+
+
+def _notices(folder: Path) -> bytes:
+    """The notices in a folder, or else those of the onnxruntime that Python uses."""
+    installed = find_spec("onnxruntime")
+    places = [folder, *map(Path, (installed and installed.submodule_search_locations) or ())]
+    for path in (place / NOTICES for place in places):
+        if path.is_file():
+            return _bytes(path)
+    raise FileError(folder / NOTICES, "is missing, and so it is in the installed onnxruntime: a page must carry it")
 
 
 def _bytes(path: Path) -> bytes:

@@ -105,6 +105,9 @@ async function given(open) {
     return (await globalThis.portableNN.predict(blob))[0].outputs;
   })), ["first", "second"].map((name) => readFileSync(picture(name)).toString("base64")));
   found.licence = await page.evaluate(() => document.querySelector("footer details").textContent);
+  await page.getByText("Software of others in ONNX Runtime").click();
+  await page.waitForFunction(() => document.querySelector("footer .notices").textContent.length > 1000);
+  found.notices = await page.evaluate(() => document.querySelector("footer .notices").textContent);
   return found;
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from foreign import FLOAT, write
 from onnx import helper
@@ -17,7 +18,7 @@ from onnx import helper
 import portable_nn as pnn
 from portable_nn.core.errors import FileError, UsageError
 from portable_nn.pages.describing import layers_of
-from portable_nn.pages.runtime import KNOWN, MODULE, PROGRAM, VERSION, cache, fetch_runtime, find_runtime
+from portable_nn.pages.runtime import KNOWN, MODULE, NOTICES, PROGRAM, VERSION, cache, fetch_runtime, find_runtime
 
 
 @pytest.fixture(autouse=True)
@@ -91,8 +92,6 @@ def test_a_page_has_the_samples_that_are_given(tmp_path: Path) -> None:
 
 def test_bytes_behind_a_model_make_values_on_the_way_outputs(tmp_path: Path) -> None:
     """Checked in onnxruntime, against numpy."""
-    import onnxruntime
-
     from portable_nn.converters.onnx import export_onnx
 
     network = pnn.Sequential(pnn.Input(5), pnn.Dense(3), pnn.ReLU(), pnn.Dense(2), seed=1)
@@ -122,6 +121,14 @@ def test_a_runtime_is_found_in_a_folder_of_npm(inner: str, tmp_path: Path) -> No
     dist(tmp_path / "npm" / inner)
     found = find_runtime(tmp_path / "npm")
     assert (found.version, found.known, found.program) == ("0.0.1", False, b"\0asm")
+
+
+def test_the_notices_are_those_beside_the_runtime_or_of_the_installed_one(tmp_path: Path) -> None:
+    folder = dist(tmp_path / "dist")
+    installed = Path(onnxruntime.__file__).parent / NOTICES
+    assert find_runtime(folder).notices == installed.read_bytes()
+    (folder / NOTICES).write_bytes(b"theirs")
+    assert find_runtime(folder).notices == b"theirs"
 
 
 def test_files_that_claim_a_known_version_are_compared(tmp_path: Path) -> None:
@@ -163,7 +170,7 @@ def test_the_known_package_is_fetched_once(tmp_path: Path, monkeypatch: pytest.M
     npm(tmp_path / "bin", packed)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     folder = fetch_runtime()
-    assert sorted(path.name for path in folder.iterdir()) == sorted(KNOWN[VERSION])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*KNOWN[VERSION], NOTICES])
     assert find_runtime().known
     packed.unlink()
     assert fetch_runtime() == folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,11 @@ def test_a_model_of_others_reads_what_is_dropped_and_pasted(found: Any, folder: 
     ]
 
 
-def test_the_licence_of_the_runtime_stands_in_the_page(found: Any) -> None:
+def test_the_licences_of_the_runtime_and_of_what_is_in_it_stand_in_the_page(found: Any) -> None:
     """Word for word as in the package onnxruntime, which is of the same sources."""
     words = files("onnxruntime").joinpath("LICENSE").read_text(encoding="utf-8").split()
     assert words[:6] == ["MIT", "License", "Copyright", "(c)", "Microsoft", "Corporation"]
     assert "".join(words) in "".join(found["given"]["licence"].split())
+    notices = files("onnxruntime").joinpath("ThirdPartyNotices.txt").read_text(encoding="utf-8", errors="replace")
+    assert {"protobuf", "Eigen", "XNNPACK"} <= {*re.findall(r"[A-Za-z]+", notices)}
+    assert found["given"]["notices"].split() == notices.split()

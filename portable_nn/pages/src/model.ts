@@ -9,7 +9,7 @@ import { tables } from "./model/tables";
 import { numbers, unpacked, type Tensor } from "./model/tensors";
 import type { Subject } from "./model/types";
 import { pillow } from "./preparation/resize";
-import { data, h, root } from "./shared/dom";
+import { binary, data, h, root } from "./shared/dom";
 
 const PAGES = { picture: pictures, table: tables, generator, series, numbers: arrays };
 
@@ -52,6 +52,15 @@ async function checked(model: Promise<Model>, { check, title }: Subject, status:
   }
 }
 
+/** The licences of what ONNX Runtime is built from: much text, unpacked where somebody opens it. */
+function notices(): HTMLElement {
+  const text = h("pre", { class: "notices", tabindex: 0, role: "group", "aria-label": "Notices" }, "Unpacking…");
+  const unpack = () => void binary("notices").then((content) => { text.textContent = new TextDecoder().decode(content); });
+  const found = h("details", {}, h("summary", {}, "Software of others in ONNX Runtime, and its licences"), text);
+  found.addEventListener("toggle", unpack, { once: true });
+  return found;
+}
+
 function start(): void {
   const subject = data<Subject>(), status = h("p", { role: "status" }, "Loading the model…");
   pillow.columnsFirst = subject.columnsFirst;
@@ -62,7 +71,8 @@ function start(): void {
     h("header", {}, h("h1", {}, subject.title), h("p", { class: "lead" }, `${LEADS[subject.kind]} It runs in this page: nothing leaves it, and it needs no network.`)),
     PAGES[subject.kind](subject, model),
     h("footer", {}, status, ...subject.assumed.map((note) => h("p", {}, `Assumed: ${note}.`)), h("p", {}, `${facts}. Made by Portable NN ${subject.version}, with ONNX Runtime Web ${subject.runtime}.`),
-      h("details", {}, h("summary", {}, "Licence of ONNX Runtime Web"), ...subject.licence.split("\n\n").map((text) => h("p", {}, text)))),
+      h("details", {}, h("summary", {}, "Licence of ONNX Runtime Web"), ...subject.licence.split("\n\n").map((text) => h("p", {}, text))),
+      notices()),
   );
   void checked(model, subject, status);
 }
