@@ -12,10 +12,12 @@ import numpy as np
 
 from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.graph import format_shape
+from portable_nn.core.html import html_of, html_table
+from portable_nn.core.text import size
 from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import SIZES, varied
-from portable_nn.onnx.verify import Proof, Tolerance, difference, run_numpy
+from portable_nn.onnx.verify import Difference, Proof, Tolerance, difference, run_numpy
 from portable_nn.operators import Array
 
 Side: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Any]]
@@ -36,6 +38,10 @@ class Imported(NamedTuple):
     outputs: Proof
     notes: tuple[str, ...]
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the network, how far both sides are apart, and the notes."""
+        return self.network._repr_html_() + _html(self.outputs, self.notes)
+
 
 @dataclass(frozen=True)
 class Written:
@@ -54,6 +60,19 @@ class Written:
     outputs: Proof
     notes: tuple[str, ...] = ()
     beside: tuple[Path, ...] = field(default=())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the files, how far both sides are apart, and the notes."""
+        files = [(str(self.path), size(self.bytes)), *((str(path), size(path.stat().st_size)) for path in self.beside)]
+        return html_table("Written and compared" if self.outputs else "Written", ("file", ">size"), files) + _html(
+            self.outputs, self.notes
+        )
+
+
+def _html(outputs: Mapping[str, Difference], notes: Sequence[str]) -> str:
+    """The differences of the outputs, where some were compared, and notes as paragraphs."""
+    proof = outputs._repr_html_() if isinstance(outputs, Proof) and outputs else ""
+    return proof + html_of(lambda: "\n".join(notes)) * bool(notes)
 
 
 def check_proof(verify: bool, io: str | Path | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +17,10 @@ from portable_nn import sizes
 from portable_nn.adversarial import compare, simulate
 from portable_nn.analysis.report import Finding, Report
 from portable_nn.catalog import find_model
+from portable_nn.converters.conversion import Imported, Written
+from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.html import html_of
-from portable_nn.core.text import fields, table
+from portable_nn.core.text import fields, size, table
 from portable_nn.model_files.reports import check, size_net
 from portable_nn.onnx.verification.differences import Difference
 from portable_nn.onnx.verification.proof import Proof
@@ -189,3 +192,24 @@ def test_a_terminal_with_ipython_is_no_notebook(
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: SimpleNamespace()))
     fitted()
     assert "epoch 12 of 12" in capsys.readouterr().err
+
+
+def test_what_was_imported_and_written_shows_the_proof_and_the_notes(tmp_path: Path) -> None:
+    proof = Proof([HOSTILE])
+    proof[HOSTILE] = Difference(1e-7, 2e-6)
+    network = pnn.Sequential(pnn.Input(3), pnn.Dense(2, name="last"), seed=0)
+    found = shown(Imported(network, proof, (HOSTILE,)))
+    assert ["last", "Gemm", "(batch, 3)", "(batch, 2)", "8"] in [row[:5] for row in found.rows]
+    assert [HOSTILE, "1.0e-07", "2.0e-06"] in found.rows
+    assert HOSTILE in found.text
+    (tmp_path / "m.bin").write_bytes(bytes(2_000))
+    written = shown(Written(tmp_path / "m.py", 1_500, proof, (HOSTILE,), (tmp_path / "m.bin",)))
+    assert written.rows[:3] == [
+        ["file", "size"],
+        [str(tmp_path / "m.py"), "1.5 kB"],
+        [str(tmp_path / "m.bin"), "2.0 kB"],
+    ]
+    assert [HOSTILE, "1.0e-07", "2.0e-06"] in written.rows
+    assert "differences" not in shown(Written(tmp_path / "m.py", 1_500, Proof([]), ())).text
+    exported = export_onnx(network, tmp_path / "m.onnx")
+    assert [str(tmp_path / "m.onnx"), size(exported.bytes)] in shown(exported).rows
