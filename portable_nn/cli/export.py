@@ -103,6 +103,9 @@ class Page:
             "--sample", metavar="FILE", help="Picture or array that the page offers to begin with. Repeatable."
         ),
     ] = None
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
+    ] = None
 
 
 SOURCES: Final = {"numpy": ("numpy", ".py"), "c": ("c", ".c"), "source": ("torch", ".py")}
@@ -227,6 +230,7 @@ def command(
 def _given(page: Page, preparation: PreparationOptions) -> list[str]:
     """The options that say something of a page."""
     said = {"--runtime": page.runtime, "--fetch-runtime": page.fetch_runtime, "--sample": page.samples}
+    said["--labels"] = page.labels
     return [flag for flag, value in said.items() if value] + preparation.flags()
 
 
@@ -255,7 +259,14 @@ def _write_page(
         )
     if page.fetch_runtime:
         fetch_runtime()
-    report = to_html(model, page.html, runtime=page.runtime, preprocess=preparation.given(), samples=page.samples)
+    report = to_html(
+        model,
+        page.html,
+        runtime=page.runtime,
+        preprocess=preparation.given(),
+        samples=page.samples,
+        labels=page.labels,
+    )
     printer.notes(report.notes)
     shown = [("shows", KINDS[report.kind]), ("runs on", f"onnxruntime-web {report.runtime}")]
     written = [("written", f"{report.path} ({size(report.bytes)})")]

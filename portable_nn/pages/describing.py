@@ -17,6 +17,7 @@ from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.graph import Graph, Shape, Value
 from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.engines.batching import Run
+from portable_nn.evaluation.scoring import class_names
 from portable_nn.format.meaning import Column
 from portable_nn.model_files.runners import UNKNOWN, Runnable, Runner
 from portable_nn.model_files.undeclared import meaning_of
@@ -59,7 +60,9 @@ class Subject:
     steps: Preprocessing = ()
 
 
-def subject(exported: Runnable, described: Runnable, preparation: Any, example: Mapping[str, Array]) -> Subject:
+def subject(
+    exported: Runnable, described: Runnable, preparation: Any, example: Mapping[str, Array], labels: Sequence[str] = ()
+) -> Subject:
     """What page fits a model.
 
     Args:
@@ -67,9 +70,15 @@ def subject(exported: Runnable, described: Runnable, preparation: Any, example: 
         described: the model as it was given, whose description counts where the export has none of its own.
         preparation: how pictures are prepared, instead of as the model says.
         example: arrays for its inputs.
+        labels: the names of the classes, instead of those in the model.
+
+    Raises:
+        UsageError: ``labels`` for a model that has another number of classes, or none.
     """
     source = exported if described.description.known else replace(exported, description=described.description)
-    runner = _answering(source, preparation, example)
+    runner = _answering(source, preparation, example, tuple(labels))
+    if runner is None and labels:
+        raise UsageError("labels name classes, and this model gives none")
     if runner is None:
         return Subject("generator" if _makes_pictures(exported, example) else "numbers", exported, None)
     if runner.columns:
@@ -85,7 +94,9 @@ def subject(exported: Runnable, described: Runnable, preparation: Any, example: 
     return Subject("table", exported, replace(runner, columns=names))
 
 
-def _answering(model: Runnable, preparation: Any, example: Mapping[str, Array]) -> Runner | None:
+def _answering(
+    model: Runnable, preparation: Any, example: Mapping[str, Array], labels: tuple[str, ...]
+) -> Runner | None:
     """The model as one that gives a row of numbers for each example, of a kind that is known or guessed."""
     try:
         runner = model.runner(preparation)
@@ -95,10 +106,15 @@ def _answering(model: Runnable, preparation: Any, example: Mapping[str, Array]) 
         if preparation is not None:  # What somebody asks for is done, or refused.
             raise
         return None
-    if runner.kind != UNKNOWN:
-        return runner
-    meaning = meaning_of(numbers, runner, names=runner.labels)
-    return replace(runner, kind=meaning.kind, notes=(meaning.note,))
+    runner = replace(runner, labels=labels or runner.labels)
+    if runner.kind == UNKNOWN:
+        meaning = meaning_of(numbers, runner, names=runner.labels)
+        runner = replace(runner, kind=meaning.kind, notes=(meaning.note,))
+    if labels and runner.kind in ("values", "gaussian"):
+        raise UsageError(f"labels name classes, and {runner.where} predicts numbers")
+    if labels and len(labels) not in (numbers.shape[1], count := len(class_names(labels, numbers.shape[1]))):
+        raise UsageError(f"there are {len(labels)} labels, but {runner.where} has {count} classes")
+    return runner
 
 
 def _steps(runner: Runner) -> Preprocessing:
@@ -129,7 +145,7 @@ def assumed(of: Subject) -> list[str]:
     """What people must know of the page: what the model does not say."""
     if of.kind == "numbers" and not (of.runner and _is_meant(of.runner)):
         return ["nothing says what the model's numbers mean: the page takes and gives arrays"]
-    hint = "for classes, portable-nn import MODEL OUT --labels FILE says their names"
+    hint = "for classes, --labels FILE says their names"
     found = [f"{note}; {hint}" for note in _unsaid(of)]
     if of.steps and of.runner and not of.runner.preprocessing:
         found.append(f"the model does not say how to prepare pictures; assumed: {'; '.join(describe(of.steps))}")

@@ -19,6 +19,7 @@ from portable_nn.core.text import size
 from portable_nn.core.version import __version__
 from portable_nn.data.images import SUFFIXES
 from portable_nn.model_files.answers import Preprocess, as_preparation, opened_model
+from portable_nn.model_files.labels import read_labels
 from portable_nn.model_files.opening import open_model
 from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
@@ -74,6 +75,7 @@ def to_html(
     runtime: str | Path | None = None,
     preprocess: Preprocess | None = None,
     samples: Sequence[str | Path] | None = None,
+    labels: Sequence[str] | str | Path | None = None,
 ) -> PageReport:
     """Write ``model`` as one HTML file that runs it in any browser of today, offline, from the disk.
 
@@ -93,16 +95,18 @@ def to_html(
             --fetch-runtime`` has put into the user's cache.
         preprocess: how pictures are prepared, as ``predict`` takes it, instead of as the model says.
         samples: pictures, or for a series a ``.npy`` file, to begin with; by default those of a shipped model.
+        labels: the names of the classes, instead of those in the model, or a file with them, as ``predict`` takes it.
 
     Raises:
-        UsageError: there is no runtime (the message says what to run), a model that is no network, or ``preprocess``
-            for one that takes no pictures.
+        UsageError: there is no runtime (the message says what to run), a model that is no network, ``preprocess``
+            for one that takes no pictures, or ``labels`` for one with other classes.
         FileError, FormatError, UnsupportedError: the model cannot be read or exported, or the page not written.
         VerificationError: numpy and onnxruntime do not agree on the exported model.
     """
     files = find_runtime(runtime)
     network = model if isinstance(model, Network) else open_model(model).proved_network()
     described = opened_model(model, "onnxruntime")
+    names = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels or ())
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder) / "model.onnx"
         report = export_onnx(network, exported, external_data=False)
@@ -111,7 +115,7 @@ def to_html(
         rng = np.random.default_rng(0)
         feeds = varied(network.graph, rng, meant(network.graph, network.parameters, network.inputs))[0]
         feeds = {name: array for name, array in feeds.items() if name in {value.name for value in runnable.inputs}}
-        shown = subject(runnable, described, as_preparation(preprocess), feeds)
+        shown = subject(runnable, described, as_preparation(preprocess), feeds, names)
         if preprocess is not None and shown.kind != "picture":
             raise UsageError(f"preprocess prepares pictures, and this model gives a page for {KINDS[shown.kind]}")
         layers, more = layers_of(content, network)

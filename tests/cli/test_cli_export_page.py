@@ -23,6 +23,7 @@ from portable_nn.converters.onnx import export_onnx
         ("--html page.html --opset 17", "--opset is for ONNX files and programs"),
         ("--runtime dist out.onnx", "--runtime is for a page: --html FILE.html"),
         ("--preprocess imagenet out.onnx", "--preprocess is for a page: --html FILE.html"),
+        ("--labels names.txt out.onnx", "--labels is for a page: --html FILE.html"),
         ("--rgb out.onnx", "--rgb is for a page: --html FILE.html"),
         ("--html page.html --preprocess photo", "photo"),
         ("--html page.html", "--fetch-runtime gets it once"),
@@ -48,11 +49,13 @@ def test_pictures_for_a_model_of_others_are_prepared_as_is_said(run: Any, tmp_pa
     dist(tmp_path / "dist")
     line = "export theirs.onnx --html page.html --runtime dist --format json --force"
     assert "does not say how to prepare pictures" in run(*line.split()).err
-    found = run(*line.split(), "--preprocess", "imagenet", "--size", "72")
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\n")
+    found = run(*line.split(), "--preprocess", "imagenet", "--size", "72", "--labels", "names.txt")
     assert found.code == 0, found.err
     assert "does not say how to prepare pictures" not in found.err
     assert json.loads(found.out)["kind"] == "picture"
     steps = {step["step"]: step for step in data_of(tmp_path / "page.html")["steps"]}
+    assert data_of(tmp_path / "page.html")["answer"]["labels"] == ["a", "b", "c", "d", "e"]
     assert (steps["normalise"]["mean"], steps["normalise"]["std"]) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 

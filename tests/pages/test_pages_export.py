@@ -16,6 +16,7 @@ from foreign import FLOAT, write
 from onnx import helper
 
 import portable_nn as pnn
+from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.errors import FileError, UsageError
 from portable_nn.pages.describing import layers_of
 from portable_nn.pages.runtime import KNOWN, MODULE, NOTICES, PROGRAM, VERSION, cache, fetch_runtime, find_runtime
@@ -66,16 +67,20 @@ def test_the_page_follows_from_what_a_model_takes_and_gives(
     assert any("does not say how to prepare pictures" in note for note in report.notes) == (kind == "picture")
 
 
-@pytest.mark.parametrize(("outputs", "kind"), [(2, "values"), (10, "logits")])
-def test_a_page_takes_numbers_that_nothing_describes_as_predict_does(outputs: int, kind: str, tmp_path: Path) -> None:
+def undeclared(outputs: int, folder: Path) -> Path:
+    """A model of another program, for pictures of 784 pixels, which says nothing of its numbers."""
     shape, weight = {"x": (FLOAT, ["n", 784])}, np.ones((784, outputs), np.float32)
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
-    path = write(tmp_path / "m.onnx", [node], shape, {"y": (FLOAT, ["n", outputs])}, {"w": weight})
-    report = pnn.to_html(path, tmp_path / "page.html", runtime=dist(tmp_path / "dist"))
+    return write(folder / "m.onnx", [node], shape, {"y": (FLOAT, ["n", outputs])}, {"w": weight})
+
+
+@pytest.mark.parametrize(("outputs", "kind"), [(2, "values"), (10, "logits")])
+def test_a_page_takes_numbers_that_nothing_describes_as_predict_does(outputs: int, kind: str, tmp_path: Path) -> None:
+    report = pnn.to_html(undeclared(outputs, tmp_path), tmp_path / "page.html", runtime=dist(tmp_path / "dist"))
     data = data_of(report.path)
     assert data["answer"]["kind"] == kind
     assert "the model does not say what its numbers are" in data["assumed"][0]
-    assert "portable-nn import MODEL OUT --labels FILE" in report.notes[1]
+    assert "for classes, --labels FILE says their names" in report.notes[1]
 
 
 def test_a_page_has_the_samples_that_are_given(tmp_path: Path) -> None:
@@ -90,10 +95,30 @@ def test_a_page_has_the_samples_that_are_given(tmp_path: Path) -> None:
     assert not (tmp_path / "q.html").exists()
 
 
+def test_labels_name_the_classes_of_a_page(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    folder, page = dist(tmp_path / "dist"), tmp_path / "p.html"
+
+    pnn.to_html(undeclared(2, tmp_path), page, runtime=folder, labels=tmp_path / "names.txt")
+    answer = data_of(page)["answer"]
+    assert (answer["kind"], answer["labels"]) == ("logits", ["cat", "dog"])
+    pnn.to_html(undeclared(1, tmp_path), page, runtime=folder, labels=["ill"])
+    assert data_of(page)["answer"]["kind"] == "binary_logits"
+    pnn.to_html(dense(784, labels=["a", "b"]), page, runtime=folder, labels=["yes", "no"])
+    assert data_of(page)["answer"]["labels"] == ["yes", "no"]
+    other = tmp_path / "other.html"
+    with pytest.raises(UsageError, match=r"there are 3 labels, but .* has 2 classes"):
+        pnn.to_html(undeclared(2, tmp_path), other, runtime=folder, labels=["a", "b", "c"])
+    with pytest.raises(UsageError, match=r"labels name classes, and .* predicts numbers"):
+        pnn.to_html(dense(784), other, runtime=folder, labels=["a", "b"])
+    generator = pnn.Sequential(pnn.Input(6), pnn.Dense(64), pnn.Reshape(1, 8, 8), pnn.Sigmoid())
+    with pytest.raises(UsageError, match="labels name classes, and this model gives none"):
+        pnn.to_html(generator, other, runtime=folder, labels=["a"])
+    assert not other.exists()
+
+
 def test_bytes_behind_a_model_make_values_on_the_way_outputs(tmp_path: Path) -> None:
     """Checked in onnxruntime, against numpy."""
-    from portable_nn.converters.onnx import export_onnx
-
     network = pnn.Sequential(pnn.Input(5), pnn.Dense(3), pnn.ReLU(), pnn.Dense(2), seed=1)
     content = export_onnx(network, tmp_path / "m.onnx").path.read_bytes()
     layers, more = layers_of(content, network)
