@@ -1,4 +1,4 @@
-"""The page of a convolution: a kernel that moves over the cells, with every option as a control."""
+"""The page of a convolution or a pool: a kernel that moves over the cells, with every option as a control."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MOST_AXES: Final = 2
 
 
 def size_page(operation: Operation, sizes: PerAxis, channels: tuple[int, int] | None = None) -> bytes:
-    """An HTML file that shows a convolution or transposed convolution on an input, in which all can be changed.
+    """An HTML file that shows a convolution, transposed convolution or pool on an input, in which all can be changed.
 
     Args:
-        operation: made by ``sizes.conv`` or ``sizes.convt``.
+        operation: made by ``sizes.conv``, ``sizes.convt`` or ``sizes.pool``.
         sizes: the size of the input along each axis, at most two.
         channels: those of the input and of the output; by default one for each group.
 
@@ -26,12 +26,10 @@ def size_page(operation: Operation, sizes: PerAxis, channels: tuple[int, int] | 
         The bytes of the file, which needs no network and no other file.
 
     Raises:
-        UsageError: a pool, more than two axes, or an input of more than ``MOST_CELLS`` cells along an axis.
+        UsageError: more than two axes, or an input of more than ``MOST_CELLS`` cells along an axis.
         ShapeError: the options do not fit the input.
     """
     found = input_sizes(sizes)
-    if operation.kind == "pool":
-        raise UsageError("a page shows a conv or a convt, not a pool")
     if len(found) > MOST_AXES:
         raise UsageError(f"a page shows one or two axes, not {len(found)}: give two of the sizes")
     if max(found) > MOST_CELLS:
@@ -43,16 +41,18 @@ def size_page(operation: Operation, sizes: PerAxis, channels: tuple[int, int] | 
     data: dict[str, Any] = {
         "kind": explicit.kind,
         "sizes": found,
-        "windows": [window_data(window) for window in explicit.windows],
+        "windows": [window_data(window, explicit.ceil) for window in explicit.windows],
         "groups": explicit.groups,
         "channels": layer,
+        "mode": explicit.mode,
+        "countIncludePad": explicit.count_include_pad,
         "names": NAMES,
         "mostCells": MOST_CELLS,
     }
     return fill("size", f"{NAMES[explicit.kind]}: which cells a kernel reads", data)
 
 
-def window_data(window: Window) -> dict[str, int]:
+def window_data(window: Window, ceil: bool) -> dict[str, int | bool]:
     """The options along one axis, as the page names them."""
     return {
         "kernel": window.kernel,
@@ -61,4 +61,5 @@ def window_data(window: Window) -> dict[str, int]:
         "padBegin": window.pad_begin,
         "padEnd": window.pad_end,
         "outputPadding": window.output_padding,
+        "ceil": ceil,
     }

@@ -4,7 +4,7 @@ const { readFileSync } = require("node:fs");
 const path = require("node:path");
 
 const SOURCES = path.join(__dirname, "../../portable_nn/pages/src/lessons");
-const lines = ["dynamics", "eigenvalues", "fixes", "program", "sizes"].map((name) => `export * as ${name} from "./${name}";`);
+const lines = ["dynamics", "eigenvalues", "fixes", "program", "sizes", "words"].map((name) => `export * as ${name} from "./${name}";`);
 const built = esbuild.buildSync({
   stdin: { contents: lines.join("\n"), resolveDir: SOURCES, loader: "ts" },
   bundle: true, format: "cjs", write: false,

@@ -125,6 +125,13 @@ def test_a_kernel_is_moved_and_its_options_changed(seen: Any) -> None:
     read = sizes.coverage(conv, 4)[0].counts
     assert found["conv"]["counts"] == [str(one * other) for one in read for other in read]
     assert found["conv"]["answer"] == "4 x 4 → 2 x 2"
+    for name, counts, divisor in (("average", False, 1), ("counted", True, 4)):
+        pool = sizes.pool(3, stride=2, padding=1, ceil=True, mode="average", count_include_pad=counts, axes=2)
+        assert found[name]["answer"] == "4 x 4 → 3 x 3"
+        assert found[name]["torch"] == sizes.torch_text(pool, sizes=(4, 4))
+        assert found[name]["onnx"] == sizes.onnx_text(pool)
+        where = "Output cell (2, 2) is the average of input row 3 and column 3: their sum, divided by"
+        assert found[name]["where"] == f"{where} {divisor}."
 
 
 @pytest.mark.long
@@ -191,8 +198,6 @@ def test_what_a_page_of_a_game_cannot_show(arguments: tuple[str, ...], options: 
 
 
 def test_what_a_page_of_a_convolution_cannot_show() -> None:
-    with pytest.raises(UsageError, match="not a pool"):
-        size_page(sizes.pool(2), 4)
     with pytest.raises(UsageError, match="one or two axes, not 3"):
         size_page(sizes.conv(2), (4, 4, 4))
     with pytest.raises(UsageError, match="at most 40 cells along an axis, not 41"):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from portable_nn.cli.options import Html
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.size.answer import answer
 from portable_nn.cli.size.options import PoolOptions, ResultOptions
@@ -14,6 +15,7 @@ from portable_nn.sizes.operation import Mode
 EXAMPLES = (
     "size pool --in 6 --kernel 2",
     "size pool --in 7 --kernel 2 --ceil --plot pool.png",
+    "size pool --in 6 --kernel 3 --padding 1 --mode average --html pool.html",
     "size pool --in 112 --to 56 --kernel 3",
 )
 
@@ -30,10 +32,12 @@ def command(
     ] = False,
     *,
     wanted: ResultOptions,
+    html: Html = None,
 ) -> None:
     """Compute the output size of a pool, or find a pool with that size.
 
     The formula is evaluated step by step. Cells of the input that no window reads are named, with options that would
-    read them. With --to, options that are not given are found.
+    read them. With --to, options that are not given are found. --html makes a page in which the window moves over the
+    cells, and every option can be changed.
     """
-    answer(printer, "pool", windows, wanted, ceil=ceil, mode=mode, count_include_pad=count_include_pad)
+    answer(printer, "pool", windows, wanted, html=html, ceil=ceil, mode=mode, count_include_pad=count_include_pad)

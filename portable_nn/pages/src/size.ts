@@ -1,9 +1,9 @@
-// The page of a convolution: `portable-nn size conv --html page.html`.
+// The page of a convolution or pool: `portable-nn size conv --html page.html`.
 
 import { type Board, boardPicture, cellAt, type Kind as CellKind, kindsOf, kindsOn, nearest, place, type Position } from "./lessons/board";
 import { by, choice, copyable, isStill, once, slider, type Slider, speaker, tick } from "./lessons/controls";
-import { coverage, explain, fault, type Grid, grid, type Kind, onnxText, torchText, type Window } from "./lessons/sizes";
-import { type Axis, cellText, commandLine, formulaTable, type Layer, legendOf, outputsOf, readText, remarks, undivided, weightsOf } from "./lessons/words";
+import { coverage, explain, fault, type Grid, grid, type Kind, type Mode, onnxText, torchText, type Window } from "./lessons/sizes";
+import { type Axis, cellText, commandLine, countsPadding, formulaTable, type Layer, legendOf, outputsOf, readText, remarks, undivided, weightsOf } from "./lessons/words";
 import { data, h, root } from "./shared/dom";
 
 interface Data {
@@ -12,6 +12,8 @@ interface Data {
   windows: Window[];
   groups: number;
   channels: [number, number];
+  mode: Mode;
+  countIncludePad: boolean;
   names: Record<Kind, string>;
   mostCells: number;
 }
@@ -21,7 +23,7 @@ const given = data<Data>();
 const PAUSE = 450;
 const ONE: Grid = { kinds: ["input"], cut: [0, 0], starts: [0], taps: [0] };
 
-type Field = keyof Window | "size";
+type Field = Exclude<keyof Window, "ceil"> | "size";
 
 /** The controls of an axis: the name, and the range of the slider; a number beside it may be larger. */
 const FIELDS: readonly [Field, string, number, number][] = [
@@ -46,6 +48,8 @@ function firstState() {
     symmetric: axes.every(({ padBegin, padEnd }) => padBegin === padEnd),
     groups: given.groups,
     channels: [...given.channels] as [number, number],
+    mode: given.mode,
+    countIncludePad: given.countIncludePad,
     counting: given.kind === "convt",
     at: { row: 0, column: 0 } as Position,
   };
@@ -59,7 +63,8 @@ function shown(): Axis[] {
 }
 
 function layer(): Layer {
-  return { kind: state.kind, axes: shown(), groups: state.groups, channels: state.channels };
+  const { kind, groups, channels, mode, countIncludePad } = state, isPool = kind === "pool";
+  return { kind, axes: shown(), groups: isPool ? 1 : groups, channels, mode, countIncludePad: isPool && mode === "average" && countIncludePad };
 }
 
 // -- what is shown
@@ -133,6 +138,7 @@ function drawBoards(fits: boolean, outputs: number[]): void {
   const moved: Board = {
     rows: kindsOf(rows),
     columns: kindsOf(columns),
+    zeros: countsPadding(layer()),
     counts: (row, column) => {
       if (isTransposed || !state.counting) return null;
       const cells = [row - (axes.length === 2 ? axes[0].padBegin : 0), column - axes[axes.length - 1].padBegin];
@@ -143,9 +149,10 @@ function drawBoards(fits: boolean, outputs: number[]): void {
   const made: Board = {
     rows: output(isTransposed ? down : rows.starts.map(() => 1)),
     columns: output(isTransposed ? across : columns.starts.map(() => 1)),
+    zeros: false,
     counts: (row, column) => (isTransposed && state.counting ? down[row] * across[column] : null),
   };
-  const padded = by(sides.map(({ kinds }) => kinds.length));
+  const padded = by(sides.map(({ kinds }) => kinds.filter((cell) => cell !== "beyond").length));
   const inputs = by(axes.map(({ size }) => size));
   const spread = isTransposed ? `Input ${inputs}, spread out to ${padded}` : padded === inputs ? `Input ${inputs}` : `Input ${inputs}, with padding ${padded}`;
   pictures = [boardPicture(moved, spread), boardPicture(made, `Output ${by(outputs)}`)];
@@ -158,16 +165,16 @@ function drawBoards(fits: boolean, outputs: number[]): void {
 }
 
 function entries(kinds: CellKind[]): HTMLElement[] {
-  const words = legendOf(state.kind);
+  const words = legendOf(layer());
   const rows = kinds.map((kind): [string, string] => [`cell ${kind}`, words[kind]]);
   return [...rows, ["tap", "what the kernel reads"], ["now", "what it makes there"]].map(([kind, text]) => h("li", {}, sample(kind), text));
 }
 
 function sample(kind: string): SVGSVGElement {
-  const picture = boardPicture({ rows: ["input"], columns: ["input"], counts: () => null }, "");
+  const picture = boardPicture({ rows: ["input"], columns: ["input"], zeros: false, counts: () => null }, "");
   picture.setAttribute("aria-hidden", "true");
   picture.removeAttribute("role");
-  picture.setAttribute("class", "sample");
+  picture.setAttribute("class", "key");
   const cell = picture.querySelector("rect") as SVGRectElement;
   cell.setAttribute("class", kind);
   if (kind === "cell unread") cell.after(Object.assign(cell.cloneNode() as SVGRectElement)), cell.nextElementSibling?.setAttribute("class", "striped");
@@ -179,7 +186,9 @@ function move({ row, column }: Position): void {
   if (!pictures) return;
   const clamp = (value: number, { starts }: Grid) => Math.max(0, Math.min(starts.length - 1, value));
   state.at = { row: clamp(row, grids[0]), column: clamp(column, grids[1]) };
-  place(pictures[0], pictures[1], grids, state.at);
+  const [rows, columns] = grids.map(({ kinds }) => kinds), unread: CellKind[] = countsPadding(layer()) ? ["beyond"] : ["beyond", "padding"];
+  const isRead = (y: number, x: number) => !unread.includes(rows[y]) && !unread.includes(columns[x]);
+  place(pictures[0], pictures[1], grids, state.at, isRead);
   const at = state.axes === 2 ? [state.at.row, state.at.column] : [state.at.column];
   where.textContent = readText(layer(), at);
   boards.setAttribute("aria-label", `Kernel at output cell ${cellText(at)}. Arrow keys move it.`);
@@ -195,9 +204,9 @@ function formulas(): HTMLElement[] {
 
 function spell(fits: boolean): void {
   const now = layer();
-  const operation = { kind: now.kind, windows: now.axes, groups: now.groups };
+  const operation = { ...now, windows: now.axes };
   const wrong = undivided(now);
-  const line = wrong ? `${now.groups} groups do not divide ${wrong} channels` : torchText(operation, ...now.channels);
+  const line = wrong ? `${now.groups} groups do not divide ${wrong} channels` : torchText(operation, ...now.channels, now.axes.map(({ size }) => size));
   torch.set(fits ? (line ?? "PyTorch has no such layer") : "–");
   onnx.set(fits ? onnxText(operation) : "–");
   command.set(commandLine(now));
@@ -237,11 +246,13 @@ function axisSlider(axis: number, name: Field, title: string, low: number, high:
   });
 }
 
-const kinds = Object.keys(given.names).filter((kind): kind is Kind => kind === "conv" || kind === "convt");
-const kind = choice("Operation", kinds, state.kind, (value) => {
+const kind = choice("Operation", Object.keys(given.names), state.kind, (value) => {
   state.kind = value as Kind;
   state.counting = value === "convt";
-  if (value === "conv") for (const axis of state.both) axis.outputPadding = 0;
+  for (const axis of state.both) {
+    if (value !== "convt") axis.outputPadding = 0;
+    if (value !== "pool") axis.ceil = false;
+  }
   rebuild();
 });
 const axes = choice("Axes", ["1", "2"], String(state.axes), (value) => {
@@ -252,7 +263,15 @@ const axes = choice("Axes", ["1", "2"], String(state.axes), (value) => {
 const toggles = h("div", { class: "row" });
 const channelFields = h("div", { class: "fields" });
 
+function chooseMode(mode: string): void {
+  state.mode = mode as Mode;
+  rebuild();
+}
+
+const heading = h("h1");
+
 function rebuild(): void {
+  heading.textContent = `What a ${state.kind === "pool" ? "pool" : "convolution"} reads and makes`;
   kind.set(state.kind);
   axes.set(String(state.axes));
   const alike = tick("Rows and columns alike", state.alike, (ticked) => {
@@ -265,14 +284,26 @@ function rebuild(): void {
     if (ticked) for (const axis of state.both) axis.padEnd = axis.padBegin;
     rebuild();
   });
-  toggles.replaceChildren(...(state.axes === 2 ? [alike] : []), symmetric);
+  const ceil = tick("Round up (ceil)", state.both[0].ceil, (ticked) => {
+    for (const axis of state.both) axis.ceil = ticked;
+    update();
+  });
+  const counted = tick("Count the padding", state.countIncludePad, (ticked) => {
+    state.countIncludePad = ticked;
+    update();
+  });
+  const isPool = state.kind === "pool";
+  toggles.replaceChildren(
+    ...(state.axes === 2 ? [alike] : []), symmetric, ...(isPool ? [ceil] : []), ...(isPool && state.mode === "average" ? [counted] : []),
+  );
   const counts = [
     ["Groups", state.groups, (value: number) => (state.groups = value)],
     ["Input channels", state.channels[0], (value: number) => (state.channels[0] = value)],
     ["Output channels", state.channels[1], (value: number) => (state.channels[1] = value)],
   ] as const;
   channelFields.replaceChildren(
-    ...counts.map(([name, value, set]) =>
+    ...(state.kind === "pool" ? [choice("Of each window", ["max", "average", "lp"], state.mode, chooseMode).element] : []),
+    ...(state.kind === "pool" ? [] : counts).map(([name, value, set]) =>
       slider(name, value, { low: 1, high: Math.max(16, Math.min(value, MOST)), most: 100_000, whole: true, change: (found) => { set(found); update(); } }).element,
     ),
   );
@@ -362,7 +393,7 @@ function panel(title: string, ...content: (Node | string)[]): HTMLElement {
 }
 
 root().append(
-  h("h1", {}, "What a convolution reads and makes"),
+  heading,
   h("p", { class: "lead" }, "Move the kernel with the mouse, a finger or the arrow keys. Change any option and see which cells are read, and what size comes out."),
   h("section", { class: "panel stack", "aria-label": "The cells" }, answer, warning, boards, where, h("div", { class: "row" }, play, counting), legend),
   h("div", { class: "columns" },

@@ -6,7 +6,7 @@ import type { CellKind, Grid } from "./sizes";
 export type Kind = CellKind | "output" | "cut";
 
 /** A cell is of the kind of its row or its column, whichever is later here. */
-const ORDER: readonly Kind[] = ["input", "output", "unread", "zero", "padding", "ring", "added", "cut"];
+const ORDER: readonly Kind[] = ["input", "output", "unread", "zero", "padding", "beyond", "ring", "added", "cut"];
 const ZEROS: ReadonlySet<Kind> = new Set(["zero", "padding", "ring", "added"]);
 
 /** The side of a cell in the picture. */
@@ -17,6 +17,8 @@ const MOST_TEXT = 24;
 export interface Board {
   rows: Kind[];
   columns: Kind[];
+  /** Whether zeros stand in cells that are no input. */
+  zeros: boolean;
   /** A number for each cell, row by row; null where there is none. */
   counts: (row: number, column: number) => number | null;
 }
@@ -52,7 +54,7 @@ function rectangle(kind: string, row: number, column: number, rows = 1, columns 
 }
 
 /** The board, with an empty group of the class "over" for what moves. */
-export function boardPicture({ rows, columns, counts }: Board, label: string): SVGSVGElement {
+export function boardPicture({ rows, columns, zeros, counts }: Board, label: string): SVGSVGElement {
   const [height, width] = [rows.length * CELL, columns.length * CELL];
   const picture = svg("svg", { class: "board", viewBox: `-1 -1 ${width + 2} ${height + 2}`, role: "img", "aria-label": label });
   // Small boards in large cells, at most as wide as there is room.
@@ -70,7 +72,7 @@ export function boardPicture({ rows, columns, counts }: Board, label: string): S
       picture.append(rectangle(`cell ${kind}`, row, column));
       if (kind === "unread") picture.append(rectangle("striped", row, column));
       const count = counts(row, column);
-      const text = count !== null ? String(count) : ZEROS.has(kind) ? "0" : "";
+      const text = count !== null ? String(count) : zeros && ZEROS.has(kind) ? "0" : "";
       if (text && withText) {
         const middle = { x: (column + 0.5) * CELL, y: (row + 0.5) * CELL + 4.5, "text-anchor": "middle" };
         picture.append(svg("text", { class: count === null ? "nought" : "count", ...middle }, text));
@@ -82,11 +84,15 @@ export function boardPicture({ rows, columns, counts }: Board, label: string): S
 }
 
 /** Shows the kernel where it stands on one board, and what it makes there on another. */
-export function place(moved: SVGSVGElement, made: SVGSVGElement, grids: readonly [Grid, Grid], { row, column }: Position): void {
+export function place(
+  moved: SVGSVGElement, made: SVGSVGElement, grids: readonly [Grid, Grid], { row, column }: Position,
+  isRead: (row: number, column: number) => boolean,
+): void {
   const [down, across] = grids;
   const [top, left] = [down.starts[row], across.starts[column]];
   const [tall, wide] = [(down.taps.at(-1) as number) + 1, (across.taps.at(-1) as number) + 1];
-  const taps = down.taps.flatMap((y) => across.taps.map((x) => rectangle("tap", top + y, left + x, 1, 1, 2)));
+  const places = down.taps.flatMap((y) => across.taps.map((x) => [top + y, left + x] as const));
+  const taps = places.filter(([y, x]) => isRead(y, x)).map(([y, x]) => rectangle("tap", y, x, 1, 1, 2));
   moved.querySelector(".over")?.replaceChildren(...taps, rectangle("kernel", top, left, tall, wide));
   made.querySelector(".over")?.replaceChildren(rectangle("now", row, column, 1, 1, 1));
 }

@@ -1,6 +1,6 @@
 // Small changes of options that cover every cell, and make the overlap of a transposed convolution even: as sizes/fixes.py.
 
-import { coverage, joined, type Kind, outputSize, type Window } from "./sizes";
+import { coverage, extent, fault, joined, type Kind, outputSize, type Window } from "./sizes";
 
 /** The largest change of an option that is tried, but for a kernel that grows and for output padding. */
 const FARTHEST = 3;
@@ -34,11 +34,8 @@ function isFaulty(kind: Kind, window: Window, size: number): boolean {
 
 /** The output size with a window; 0 where it has a fault, does not fit, or PyTorch rejects it. */
 function validOutput(kind: Kind, window: Window, size: number): number {
-  const { kernel, stride, dilation, padBegin, padEnd, outputPadding } = window;
-  if (kind === "convt" && outputPadding >= Math.max(stride, dilation)) return 0;
-  if (Math.max(padBegin, padEnd) >= dilation * (kernel - 1) + 1) return 0;
-  const output = outputSize(kind, window, size);
-  return output < 1 || isFaulty(kind, window, size) ? 0 : output;
+  if (fault(kind, window, size) || Math.max(window.padBegin, window.padEnd) >= extent(window)) return 0;
+  return isFaulty(kind, window, size) ? 0 : outputSize(kind, window, size);
 }
 
 function moves(kind: Kind, { kernel, stride, dilation, padBegin, padEnd, ...now }: Window): Move[] {

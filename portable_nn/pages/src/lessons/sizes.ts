@@ -1,6 +1,7 @@
-// What Python's package sizes computes of convolutions: sizes, the steps of the formula, cells, coverage, spellings.
+// What Python's package sizes computes of convolutions and pools: sizes, the steps of the formula, cells, coverage, spellings.
 
-export type Kind = "conv" | "convt";
+export type Kind = "conv" | "convt" | "pool";
+export type Mode = "max" | "average" | "lp";
 
 /** The options along one axis. */
 export interface Window {
@@ -10,12 +11,17 @@ export interface Window {
   padBegin: number;
   padEnd: number;
   outputPadding: number;
+  /** Of a pool, along all axes alike: the number of steps is rounded up. */
+  ceil: boolean;
 }
 
 export interface Operation {
   kind: Kind;
   windows: Window[];
   groups: number;
+  /** What a pool computes of a window, and whether an average counts the padding. */
+  mode: Mode;
+  countIncludePad: boolean;
 }
 
 /** One step of the formula. */
@@ -34,7 +40,7 @@ export interface Coverage {
   uneven: boolean;
 }
 
-export type CellKind = "input" | "unread" | "padding" | "zero" | "ring" | "added";
+export type CellKind = "input" | "unread" | "padding" | "beyond" | "zero" | "ring" | "added";
 
 /** The cells along one axis that a kernel moves over, as sizes/grid.py lays them out. */
 export interface Grid {
@@ -55,7 +61,15 @@ export function extent({ kernel, dilation }: Window): number {
 export function outputSize(kind: Kind, window: Window, size: number): number {
   const pads = window.padBegin + window.padEnd;
   if (kind === "convt") return window.stride * (size - 1) + extent(window) + window.outputPadding - pads;
-  return Math.floor((size + pads - extent(window)) / window.stride) + 1;
+  return stepsOf(window, size) + 1;
+}
+
+/** How often a kernel that moves can move on; in ceil mode it stands on at least one cell that is no padding at the end. */
+function stepsOf(window: Window, size: number): number {
+  const { stride, padBegin, padEnd, ceil } = window, steps = (size + padBegin + padEnd - extent(window)) / stride;
+  if (!ceil) return Math.floor(steps);
+  const up = Math.ceil(steps) + 0; // No -0.
+  return up > 0 && up * stride >= size + padBegin ? up - 1 : up;
 }
 
 /** Why the options do not fit, in a sentence; empty where they do. */
@@ -63,6 +77,10 @@ export function fault(kind: Kind, window: Window, size: number): string {
   const { stride, dilation, outputPadding } = window;
   if (kind === "convt" && outputPadding >= Math.max(stride, dilation)) {
     return `The output padding must be smaller than the stride (${stride}) or the dilation (${dilation}), not ${outputPadding}.`;
+  }
+  const half = Math.floor(window.kernel / 2), most = Math.max(window.padBegin, window.padEnd);
+  if (kind === "pool" && most > half) {
+    return `The padding of a pool must be at most half its kernel (${half} of ${window.kernel}), not ${most}.`;
   }
   if (outputSize(kind, window, size) >= 1) return "";
   if (kind === "convt") return "The padding takes away the whole output.";
@@ -76,20 +94,28 @@ function line(what: string, formula: string, result: number, values: Record<stri
 
 /** The steps from the size of the input to that of the output, along one axis. */
 export function explain(kind: Kind, window: Window, size: number): Line[] {
-  const { kernel, stride, dilation, padBegin: begin, padEnd: end } = window;
+  const { kernel, stride, dilation, padBegin: begin, padEnd: end, ceil } = window;
   const span = extent(window);
   const first = line("span of the kernel", "dilation * (kernel - 1) + 1", span, { kernel, dilation });
-  if (kind === "conv") {
+  if (kind !== "convt") {
     const padded = size + begin + end;
     const room = padded - span;
-    const steps = Math.floor(room / stride);
+    const steps = (ceil ? Math.ceil(room / stride) : Math.floor(room / stride)) + 0;
+    const kept = stepsOf(window, size);
     return [
       first,
       line("padded input", "begin + input + end", padded, { begin, input: size, end }),
       line("room to move", "padded - span", room, { padded, span }),
-      line("steps, rounded down", "floor(room / stride)", steps, { room, stride }),
-      line("left over at the end", "room mod stride", room % stride, { room, stride }),
-      line("output", "steps + 1", steps + 1, { steps }),
+      ...(ceil
+        ? [line("steps, rounded up", "ceil(room / stride)", steps, { room, stride })]
+        : [
+            line("steps, rounded down", "floor(room / stride)", steps, { room, stride }),
+            line("left over at the end", "room mod stride", room % stride, { room, stride }),
+          ]),
+      ...(kept < steps
+        ? [line("a last window in the end padding is dropped", "steps * stride >= begin + input", kept, { steps, stride, begin, input: size })]
+        : []),
+      line("output", "steps + 1", kept + 1, { steps: kept }),
     ];
   }
   const grid = stride * (size - 1) + 1;
@@ -139,9 +165,10 @@ export function grid(kind: Kind, window: Window, size: number): Grid {
   const outputs = outputSize(kind, window, size);
   const taps = Array.from({ length: kernel }, (_, tap) => tap * dilation);
   const repeat = (cell: CellKind, count: number) => new Array<CellKind>(count).fill(cell);
-  if (kind === "conv") {
+  if (kind !== "convt") {
     const read = coverage(kind, window, size).counts.map<CellKind>((count) => (count ? "input" : "unread"));
-    const kinds = [...repeat("padding", padBegin), ...read, ...repeat("padding", padEnd)];
+    const beyond = Math.max(0, (outputs - 1) * stride + extent(window) - (padBegin + size + padEnd));
+    const kinds = [...repeat("padding", padBegin), ...read, ...repeat("padding", padEnd), ...repeat("beyond", beyond)];
     return { kinds, cut: [0, 0], starts: Array.from({ length: outputs }, (_, place) => place * stride), taps };
   }
   const ring = repeat("ring", extent(window) - 1);
@@ -165,8 +192,16 @@ function list(values: number[]): string {
   return `[${values.join(", ")}]`;
 }
 
+const ONNX_POOLS: Readonly<Record<Mode, string>> = { max: "MaxPool", average: "AveragePool", lp: "LpPool" };
+/** A pool's name in PyTorch, its first argument, and the module whose padding changes no result. */
+const TORCH_POOLS: Readonly<Record<Mode, [string, string, string]>> = {
+  max: ["MaxPool", "", "ConstantPad"],
+  average: ["AvgPool", "", "ZeroPad"],
+  lp: ["LPPool", "2", "ZeroPad"],
+};
+
 /** The ONNX operator and its attributes, as sizes.onnx_text writes them. */
-export function onnxText({ kind, windows, groups }: Operation): string {
+export function onnxText({ kind, windows, groups, mode, countIncludePad }: Operation): string {
   const dilations = windows.map((window) => window.dilation);
   const added = windows.map((window) => window.outputPadding);
   const attributes = [
@@ -176,34 +211,58 @@ export function onnxText({ kind, windows, groups }: Operation): string {
     ...(dilations.some((dilation) => dilation > 1) ? [`dilations=${list(dilations)}`] : []),
     ...(added.some((extra) => extra > 0) ? [`output_padding=${list(added)}`] : []),
     ...(groups > 1 ? [`group=${groups}`] : []),
+    ...(windows[0].ceil ? ["ceil_mode=1"] : []),
+    ...(countIncludePad ? ["count_include_pad=1"] : []),
   ];
-  return `${kind === "conv" ? "Conv" : "ConvTranspose"}(${attributes.join(", ")})`;
+  const name = kind === "pool" ? ONNX_POOLS[mode] : kind === "conv" ? "Conv" : "ConvTranspose";
+  return `${name}(${attributes.join(", ")})`;
 }
 
 function torchLayer(operation: Operation, channels: string, padding: number[], added: number[] = [0]): string {
-  const { kind, windows, groups } = operation;
+  const { kind, windows, groups, mode, countIncludePad } = operation;
+  const kernels = one(windows.map((window) => window.kernel));
+  const averagesPads = mode === "average" && padding.some((pad) => pad > 0);
   const options = [
-    ["stride", one(windows.map((window) => window.stride)), "1"],
+    ["stride", one(windows.map((window) => window.stride)), kind === "pool" ? kernels : "1"],
     ["padding", one(padding), "0"],
     ["output_padding", one(added), "0"],
     ["dilation", one(windows.map((window) => window.dilation)), "1"],
     ["groups", String(groups), "1"],
+    ["ceil_mode", windows[0].ceil ? "True" : "False", "False"],
+    ["count_include_pad", averagesPads && !countIncludePad ? "False" : "True", "True"],
   ];
   const given = options.filter(([, value, usual]) => value !== usual).map(([name, value]) => `${name}=${value}`);
-  const kernel = `kernel_size=${one(windows.map((window) => window.kernel))}`;
-  const name = kind === "conv" ? "Conv" : "ConvTranspose";
-  return `torch.nn.${name}${windows.length}d(${[channels, kernel, ...given].join(", ")})`;
+  const name = kind === "pool" ? TORCH_POOLS[mode][0] : kind === "conv" ? "Conv" : "ConvTranspose";
+  const first = kind === "pool" ? TORCH_POOLS[mode][1] : channels;
+  return `torch.nn.${name}${windows.length}d(${[first, `kernel_size=${kernels}`, ...given].filter(Boolean).join(", ")})`;
 }
 
 /** A module that pads, or crops where a pad is negative; PyTorch lists the last axis first. */
-function torchPad(pads: [number, number][]): string {
+function torchPad(pads: [number, number][], name = "ZeroPad", value = ""): string {
   const numbers = [...pads].reverse().flat().join(", ");
-  return `torch.nn.ZeroPad${pads.length}d((${numbers}))`;
+  return `torch.nn.${name}${pads.length}d((${numbers})${value && `, ${value}`})`;
 }
 
-/** The PyTorch module that computes the same, as sizes.torch_text writes it; null where PyTorch has none. */
-export function torchText(operation: Operation, inputs: number, outputs: number): string | null {
+function torchPool(given: Operation, sizes: readonly number[]): string | null {
+  const floor = given.windows.map((window) => ({ ...window, ceil: false }));
+  const isFloor = floor.every((window, axis) => outputSize("pool", window, sizes[axis]) === outputSize("pool", given.windows[axis], sizes[axis]));
+  const operation = isFloor ? { ...given, windows: floor } : given;
+  const { windows, mode, countIncludePad } = operation, ceil = windows[0].ceil;
+  const pads = windows.map((window): [number, number] => [window.padBegin, window.padEnd]);
+  const inside = mode !== "lp" && windows.every(({ kernel, padBegin, padEnd }) => padBegin === padEnd && padEnd <= kernel / 2);
+  const outside = pads.flat().some(Boolean) && !inside;
+  if (mode !== "max" && windows.some(({ dilation }) => dilation > 1)) return null;
+  if (ceil && (mode === "lp" || outside)) return null;
+  if (outside && mode === "average" && !countIncludePad) return null;
+  const layer = torchLayer(operation, "", pads.map(([begin]) => (inside ? begin : 0)));
+  const value = mode === "max" ? 'float("-inf")' : "";
+  return outside ? `torch.nn.Sequential(${torchPad(pads, TORCH_POOLS[mode][2], value)}, ${layer})` : layer;
+}
+
+/** The PyTorch module that computes the same on an input of `sizes`, as sizes.torch_text writes it; null where PyTorch has none. */
+export function torchText(operation: Operation, inputs: number, outputs: number, sizes: readonly number[]): string | null {
   const { kind, windows } = operation;
+  if (kind === "pool") return torchPool(operation, sizes);
   const channels = `${inputs}, ${outputs}`;
   const pads = windows.map((window): [number, number] => [window.padBegin, window.padEnd]);
   if (kind === "conv") {

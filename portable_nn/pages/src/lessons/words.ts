@@ -4,7 +4,7 @@ import { h } from "../shared/dom";
 import { by, facts } from "./controls";
 import type { Kind as CellKind } from "./board";
 import { fixes } from "./fixes";
-import { coverage, extent, type Kind, type Line, outputSize, uncoveredText, unevenText, type Window } from "./sizes";
+import { coverage, extent, type Kind, type Line, type Mode, outputSize, uncoveredText, unevenText, type Window } from "./sizes";
 
 /** The options along one axis, with the size of the input. */
 export interface Axis extends Window {
@@ -17,6 +17,13 @@ export interface Layer {
   axes: Axis[];
   groups: number;
   channels: readonly [number, number];
+  mode: Mode;
+  countIncludePad: boolean;
+}
+
+/** Whether padding has a part in the output: a pool leaves it out, unless it is an average that counts it. */
+export function countsPadding({ kind, mode, countIncludePad }: Layer): boolean {
+  return kind !== "pool" || (mode === "average" && countIncludePad);
 }
 
 /** The names of the cells along each axis. */
@@ -25,13 +32,15 @@ export function namesOf({ axes }: Layer): string[] {
 }
 
 /** The kinds of cells in words. */
-export function legendOf(kind: Kind): Record<CellKind, string> {
+export function legendOf(layer: Layer): Record<CellKind, string> {
+  const { kind } = layer;
   return {
     input: "input",
     output: "output",
     unread: kind === "convt" ? "the bias alone: no tap lands there" : "never read",
     zero: "zeros put between",
-    padding: "padding: zeros",
+    padding: countsPadding(layer) ? "padding: zeros" : "padding, which is not counted",
+    beyond: "beyond the edge: ceil lets the last window stand there",
     ring: "rings of zeros around",
     added: "output padding: zeros at the end",
     cut: "taken away by the padding",
@@ -42,7 +51,7 @@ export function legendOf(kind: Kind): Record<CellKind, string> {
 function read(kind: Kind, axis: Axis, position: number): number[] {
   const taps = Array.from({ length: axis.kernel }, (_, tap) => tap * axis.dilation);
   const cells =
-    kind === "conv"
+    kind !== "convt"
       ? taps.map((tap) => position * axis.stride + tap - axis.padBegin)
       : taps.map((tap) => (position + axis.padBegin - tap) / axis.stride).reverse();
   return cells.filter((cell) => Number.isInteger(cell) && cell >= 0 && cell < axis.size);
@@ -55,7 +64,19 @@ export function readText(layer: Layer, at: number[]): string {
     if (!cells.length) return `no ${name}`;
     return `${cells.length === 1 ? name.replace(/s$/, "") : name} ${cells.join(", ")}`;
   });
-  return `Output cell ${cellText(at)} reads input ${words.join(" and ")}.`;
+  const verb = layer.kind === "pool" ? POOLED[layer.mode] : "reads";
+  const divisor = layer.kind === "pool" && layer.mode === "average" ? `: their sum, divided by ${divisorOf(layer, at)}` : "";
+  return `Output cell ${cellText(at)} ${verb} input ${words.join(" and ")}${divisor}.`;
+}
+
+const POOLED: Readonly<Record<Mode, string>> = { max: "is the largest of", average: "is the average of", lp: "is the norm of" };
+
+/** What an average divides by: the cells under the window that are input, or with padding those that are not beyond it. */
+export function divisorOf(layer: Layer, at: number[]): number {
+  return layer.axes.reduce((product, axis, number) => {
+    const padded = { ...axis, size: axis.size + axis.padBegin + axis.padEnd, padBegin: 0 };
+    return product * read("pool", layer.countIncludePad ? padded : axis, at[number]).length;
+  }, 1);
 }
 
 export function cellText(at: number[]): string {
@@ -103,11 +124,13 @@ export function undivided({ channels, groups }: Layer): number | undefined {
 /** The weights of a layer, and how much the kernel spans. */
 export function weightsOf(layer: Layer): HTMLElement {
   const { kind, axes, groups, channels } = layer;
+  const spans: [string, string] = ["the kernel spans", by(axes.map(extent))];
+  if (kind === "pool") return facts([spans]);
   const [first, second] = kind === "conv" ? [channels[1], channels[0]] : channels;
   const shape = [first, second / groups, ...axes.map(({ kernel }) => kernel)];
   const count = shape.reduce((a, b) => a * b).toLocaleString("en");
   const text = `${by(shape)} = ${count}, and ${channels[1].toLocaleString("en")} of the bias`;
-  return facts([["weights", undivided(layer) ? "" : text], ["the kernel spans", by(axes.map(extent))]]);
+  return facts([["weights", undivided(layer) ? "" : text], spans]);
 }
 
 /** The output size along each axis. */
@@ -116,22 +139,27 @@ export function outputsOf({ kind, axes }: Layer): number[] {
 }
 
 /** The command that explains the same layer. */
-export function commandLine({ kind, axes, groups, channels }: Layer): string {
+export function commandLine({ kind, axes, groups, channels, mode, countIncludePad }: Layer): string {
   const one = (values: (number | string)[]) =>
     values.every((value) => value === values[0]) ? String(values[0]) : values.join("x");
   const pads = axes.map(({ padBegin, padEnd }) => (padBegin === padEnd ? String(padBegin) : `${padBegin}:${padEnd}`));
-  const options: [string, string, string][] = [
-    ["in", one(axes.map(({ size }) => size)), ""],
-    ["kernel", one(axes.map(({ kernel }) => kernel)), ""],
-    ["stride", one(axes.map(({ stride }) => stride)), "1"],
-    ["padding", one(pads), "0"],
-    ["dilation", one(axes.map(({ dilation }) => dilation)), "1"],
-    ["output-padding", one(axes.map(({ outputPadding }) => outputPadding)), "0"],
+  const channelOptions: [string, string, string][] = [
     ["groups", String(groups), "1"],
     ["in-channels", String(channels[0]), String(groups)],
     ["out-channels", String(channels[1]), String(groups)],
+  ];
+  const options: [string, string, string][] = [
+    ["in", one(axes.map(({ size }) => size)), ""],
+    ["kernel", one(axes.map(({ kernel }) => kernel)), ""],
+    ["stride", one(axes.map(({ stride }) => stride)), kind === "pool" ? one(axes.map(({ kernel }) => kernel)) : "1"],
+    ["padding", one(pads), "0"],
+    ["dilation", one(axes.map(({ dilation }) => dilation)), "1"],
+    ["output-padding", one(axes.map(({ outputPadding }) => outputPadding)), "0"],
+    ...(kind === "pool" ? [["mode", mode, "max"] as [string, string, string]] : channelOptions),
     ["axes", String(axes.length), "2"],
   ];
   const written = options.filter(([, value, usual]) => value !== usual).map(([name, value]) => `--${name} ${value}`);
+  if (axes[0].ceil) written.push("--ceil");
+  if (countIncludePad) written.push("--count-include-pad");
   return `portable-nn size ${kind} ${written.join(" ")}`;
 }
