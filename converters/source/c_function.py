@@ -1,0 +1,154 @@
+"""The function of a C file: each node as statements, and where the values are that it reads and makes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from portable_nn.converters.source.c_kernels import KERNELS, name_of
+from portable_nn.converters.source.c_memory import Place
+from portable_nn.converters.source.c_operators import ROWS
+from portable_nn.converters.source.c_operators.use import FLOATS, FORMS, CUse
+from portable_nn.converters.source.c_words import RESERVED, TAKEN
+from portable_nn.converters.source.lowered import Use, uses
+from portable_nn.converters.source.words import Identifiers, plain_text, shape_text
+from portable_nn.core.dims import product, spelled
+from portable_nn.core.graph import Dim, Graph, Node, Shape
+from portable_nn.network import Network
+from portable_nn.onnx.verify import run_numpy
+from portable_nn.operators import Array, infer, infer_node
+
+
+def is_known(use: Use) -> bool:
+    """Whether the results are numbers, or sizes of the inputs."""
+    return all(result.constant is not None for result in use.results) and use.results[0].dtype in ("int64", "int32")
+
+
+@dataclass
+class Function:
+    """The function of one network, whose batch is 1: its statements, and the names and places of its values."""
+
+    network: Network
+    graph: Graph
+    path: Path
+    up_to: Mapping[str, int]
+    lines: list[str] = field(default_factory=list)
+    kernels: set[tuple[str, str]] = field(default_factory=set)
+    places: dict[str, Place] = field(default_factory=dict)
+    roots: dict[str, str] = field(default_factory=dict)
+    """The value whose memory a value is; itself, if it has its own."""
+
+    def __post_init__(self) -> None:
+        self.types = infer(self.graph).types
+        helpers = {name_of(name, dtype) for name in KERNELS for dtype in FLOATS}
+        self.clash = self.path.stem if self.path.stem in helpers else ""  # The file's own name comes first.
+        self.names = Identifiers([*TAKEN, *(helpers - {self.clash})], RESERVED)
+        self.name = self.names.of(self.path.stem, "function")
+        self.inputs = {value.name: self.names.of(value.name) for value in self.graph.inputs}
+        self.sizes = {name: self.names.of(name, "size") for name in self.up_to}
+        self.outputs = {name: self.names.of(name, "output") for name in self.graph.outputs}
+        self.used = {use.node.name: use for use in uses(self.graph)}
+        self.arrays = self._constants()
+
+    def _constants(self) -> dict[str, Array]:
+        """All values that are the same in every run, by name."""
+        arrays: dict[str, Array] = {value.name: self.network.parameters[value.name] for value in self.graph.parameters}
+        nodes = tuple(use.node for use in self.used.values() if use.is_constant)
+        names = tuple(name for node in nodes for name in node.outputs if name)
+        return arrays | run_numpy(Graph((), names, self.graph.parameters, nodes), arrays, {}) if nodes else arrays
+
+    def write(self) -> None:
+        """Write the statements of all nodes, in order."""
+        nodes = [use.node for use in self.used.values() if not use.is_constant]
+        for step, node in enumerate(nodes):
+            self._write(step, node)
+        for name in dict.fromkeys(self.graph.outputs):
+            if self.roots.get(name, name) != name or name in self.arrays or name in self.inputs:
+                self._copy(len(nodes), name)
+
+    def _write(self, step: int, node: Node) -> None:
+        use = self.used[node.name]
+        if is_known(use):
+            self._known(step, use)
+            return
+        row = ROWS[node.operator]
+        if row.all_outputs:
+            full = infer_node(
+                use.context.operator, use.context.types, node.attributes, len(use.context.operator.outputs)
+            )
+            use = use._replace(results=full)
+        inputs = [self._variable(name, step) if name else "0" for name in node.inputs]
+        results = [*node.outputs, *[""] * (len(use.results) - len(node.outputs))]
+        outputs = list[str]()
+        for place, (name, type) in enumerate(zip(results, use.results, strict=True)):
+            name = name or (f"\0unread\0{node.name}\0{place}" if row.all_outputs else "")
+            outputs.append(self._result(step, name, type.dtype, product(type.shape)) if name else "")
+        constants = {place: self.arrays[name] for place, name in enumerate(node.inputs) if name in self.arrays}
+        made = CUse(use, inputs, outputs, self.sizes, constants)
+        row.write(made)
+        if made.aliases:
+            self._alias(node)
+            return
+        if made.scratch:
+            name = f"\0scratch\0{node.name}"
+            self.places[name] = Place(made.float_type(), made.scratch[1], step, step)
+            made.lines = [re.sub(r"\bscratch\b", self.names.of(name), line) for line in made.lines]
+        self.kernels |= made.kernels
+        shapes = ", ".join(shape_text(self.types[name].shape) for name in node.outputs if name)
+        self.lines += ["", f"/* {plain_text(node.name)} ({node.operator}) {shapes}: {row.says}. */", *made.lines]
+
+    def _variable(self, name: str, step: int) -> str:
+        root = self.roots.get(name, name)
+        if root in self.places:
+            self.places[root] = self.places[root]._replace(last=step)
+        if root in self.inputs:
+            return self.inputs[root]
+        return self.outputs[root] if root in self.outputs and root not in self.arrays else self.names.of(root)
+
+    def _result(self, step: int, name: str, dtype: str, count: Dim) -> str:
+        """The variable of a new value: an output of the function, or a place in the shared memory."""
+        self.roots[name] = name
+        if name in self.outputs:
+            return self.outputs[name]
+        self.places[name] = Place(dtype, count, step, step)
+        return self.names.of(name)
+
+    def _alias(self, node: Node) -> None:
+        """A value that is another one under another name."""
+        name, source = node.outputs[0], node.inputs[0]
+        self.places.pop(name, None)
+        self.roots[name] = self.roots.get(source, source)
+
+    def _known(self, step: int, use: Use) -> None:
+        """A value that holds sizes: it is written where a node reads it as data."""
+        for name, result in zip(use.node.outputs, use.results, strict=True):
+            if not name:
+                continue
+            variable = self._result(step, name, result.dtype, product(result.shape))
+            made = CUse(use, [], [], self.sizes, {})
+            readers = [node for node in self.graph.nodes if name in node.inputs]
+            is_option = all(is_known(self.used[node.name]) or self._only_sets(node, name) for node in readers)
+            if not is_option or name in self.outputs:
+                for place, each in enumerate(result.constant or ()):
+                    self.lines.append(
+                        f"{variable}[{place}] = {made.size(each) if not isinstance(each, float) else int(each)};"
+                    )
+            else:
+                self.places.pop(name, None)
+
+    def _only_sets(self, node: Node, name: str) -> bool:
+        """Whether a node reads a value as an option alone."""
+        settings = self.used[node.name].context.operator.settings
+        return all(place in settings for place, each in enumerate(node.inputs) if each == name)
+
+    def _copy(self, step: int, name: str) -> None:
+        """Copy what an output is, where it is not computed in its place."""
+        count = self.count(self.types[name].shape)
+        source = self.names.of(name) if name in self.arrays else self._variable(self.roots.get(name, name), step)
+        self.lines += ["", f"for (int i = 0; i < {count}; ++i)", f"    {self.outputs[name]}[i] = {source}[i];"]
+
+    def count(self, shape: Shape) -> str:
+        """How many elements a shape has, as an expression."""
+        return spelled(product(shape), self.sizes, FORMS)
