@@ -1,0 +1,117 @@
+"""The function of a numpy module: each operator as a line of code with a comment."""
+
+from __future__ import annotations
+
+import keyword
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from portable_nn.converters.source.lowered import Use, uses
+from portable_nn.converters.source.numpy_code import names_read
+from portable_nn.converters.source.numpy_helpers import sources, words_of_python
+from portable_nn.converters.source.numpy_operators import ROWS, bound
+from portable_nn.converters.source.numpy_operators.indexing import constant_of
+from portable_nn.converters.source.numpy_operators.use import number
+from portable_nn.converters.source.words import Identifiers, shape_text
+from portable_nn.core.dims import names_in
+from portable_nn.core.graph import Graph, Node, Tensor
+from portable_nn.network import Network
+from portable_nn.operators import infer
+
+_OWN_WORDS: Final = ("np", "sys", "math", "base64", "Path", "weights", "unpacked", "predict", "main", "sizes", "INPUTS")
+
+
+class Line(NamedTuple):
+    """A line of the function: the variables that it makes and reads, its code and its comment."""
+
+    makes: Collection[str]
+    reads: Collection[str]
+    code: str
+    says: str
+
+
+class Function:
+    """The function of one network: its lines, and the names of its values."""
+
+    def __init__(self, network: Network, graph: Graph) -> None:
+        self.network, self.graph = network, graph
+        self.types = infer(graph).types
+        made = [use for use in uses(graph) if use.node.operator == "Constant"]
+        self.constants: Mapping[str, Tensor] = {use.node.outputs[0]: constant_of(use.context) for use in made}
+        self.names = Identifiers([*keyword.kwlist, *keyword.softkwlist, *_OWN_WORDS, *sources(), *words_of_python()])
+        self.makers = {name: node for node in graph.nodes for name in node.outputs}
+        self.reads = Counter(name for node in graph.nodes for name in node.inputs)
+        self.made = dict[str, tuple[str, str]]()
+        self.inputs = [self.names.of(value.name) for value in graph.inputs]
+        self.parameters = {value.name: self.names.of(value.name) for value in graph.parameters}
+        self.sizes = {
+            name: self.names.of(name, "size") for value in graph.inputs for name in sorted(names_in(value.shape))
+        }
+
+    def lines(self) -> list[Line]:
+        """The lines of all operators that an output depends on."""
+        return self._needed([self._line(use) for use in uses(self.graph)])
+
+    def _line(self, use: Use) -> Line:
+        node = use.node
+        inputs = [self._operand(use, name) if name else None for name in node.inputs]
+        made, row = bound(use, inputs, self.sizes), ROWS[node.operator]
+        code, says = row.expression(made), row.words(made)
+        makes = [self.names.of(name) if name else "_" for name in node.outputs]
+        if len(makes) == 1 and (inside := self._inside(use, inputs)):
+            says = f"{inside}, plus a bias"
+        self.made[node.outputs[0]] = code, says
+        target = ", ".join(makes) + ("," if len(makes) == 1 and node.operator == "Split" else "")
+        shapes = ", ".join(shape_text(self.types[name].shape) for name in node.outputs if name)
+        return Line(makes, names_read(code), f"{target} = {code}", f"{shapes}: {says}")
+
+    def _operand(self, use: Use, name: str) -> str:
+        """An input: the variable, or what it is, if that is as simple.
+
+        That is a number of the type of another operand, a transposed parameter, or the product that a bias is added to.
+        """
+        found, operator = self.constants.get(name), use.context.operator
+        if found is not None and found.shape == () and operator.elementwise:
+            others = [self.types[each] for each in use.node.inputs if each and each not in self.constants]
+            if any(each.dtype == found.dtype for each in others):
+                return number(array_value(found))
+        maker = self.makers.get(name)
+        if maker is not None and name not in self.graph.outputs and name in self.made:
+            is_turned = maker.operator == "Transpose" and len(self.types[name].shape) == 2
+            if is_turned and maker.inputs[0] in self.parameters:
+                return f"{self.names.of(maker.inputs[0])}.T"
+            if self._is_biased(use, name, maker):
+                return self.made[name][0]
+        return self.names.of(name)
+
+    def _is_biased(self, use: Use, name: str, maker: Node) -> bool:
+        """Whether a value is a product that is read here alone, and a parameter is added to it."""
+        alone = self.reads[name] == 1 and maker.operator == "MatMul" and use.node.operator == "Add"
+        return alone and any(each in self.parameters for each in use.node.inputs)
+
+    def _inside(self, use: Use, inputs: Sequence[str | None]) -> str:
+        """What the product says that is written inside this sum, if one is."""
+        found = [name for name, text in zip(use.node.inputs, inputs, strict=True) if text and " @ " in text]
+        return self.made[found[0]][1] if found and use.node.operator == "Add" else ""
+
+    def _needed(self, lines: Sequence[Line]) -> list[Line]:
+        """Those that an output depends on: not constants that are written as numbers."""
+        wanted = {self.names.of(name) for name in self.graph.outputs}
+        kept = list[Line]()
+        for line in reversed(lines):
+            if wanted.intersection(line.makes):
+                wanted.update(line.reads)
+                kept.append(line)
+        return kept[::-1]
+
+    def parameters_in(self, lines: Sequence[Line]) -> list[str]:
+        """The parameters that lines read, or that are outputs."""
+        read = {name for line in lines for name in line.reads} | {self.names.of(name) for name in self.graph.outputs}
+        return [name for name, identifier in self.parameters.items() if identifier in read]
+
+
+def array_value(value: Tensor) -> float:
+    """The number of a constant without axes."""
+    [found] = value.data
+    return bool(found) if value.dtype == "bool" else found

@@ -1,0 +1,58 @@
+"""The functions that a numpy module of ``write_numpy`` is given, as they are printed there: those that it uses.
+
+They are read by beginners: each is a few lines of numpy that say what they do. So they have no types, and none of them
+imports or calls anything but numpy and each other.
+"""
+
+import builtins
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from portable_nn.converters.source.numpy_code import names_read
+from portable_nn.converters.source.numpy_helpers import (
+    activations,
+    attention,
+    movement,
+    normalization,
+    recurrence,
+    resizing,
+    windows,
+)
+
+_FAMILIES = (activations, normalization, windows, recurrence, attention, movement, resizing)
+"""In the order in which their functions are printed."""
+
+
+@cache
+def sources() -> Mapping[str, str]:
+    """The source of each function by its name, in their order."""
+    found = dict[str, str]()
+    for family in _FAMILIES:
+        own = [each for _, each in inspect.getmembers(family, inspect.isfunction) if each.__module__ == family.__name__]
+        for function in sorted(own, key=lambda each: each.__code__.co_firstlineno):
+            found[function.__name__] = inspect.getsource(function).rstrip()
+    return found
+
+
+@cache
+def words_of_python() -> set[str]:
+    """The words of Python that the helpers and the program read: no variable may have their names."""
+    read = {name for source in sources().values() for name in names_read(source)}
+    return (read | {"len", "zip", "print", "int", "min", "max", "bool"}) & set(dir(builtins))
+
+
+def called_in(lines: Sequence[str]) -> list[str]:
+    """The helpers that lines call, and those that these call."""
+    wanted, known = set[str](), sources()
+    new = names_read("\n".join(lines)) & known.keys()
+    while new:
+        wanted |= new
+        new = {other for name in new for other in _calls(name)} - wanted
+    return [source for name, source in known.items() if name in wanted]
+
+
+@cache
+def _calls(name: str) -> set[str]:
+    """The helpers that a helper calls."""
+    return names_read(sources()[name]) & sources().keys()
