@@ -26,6 +26,7 @@ from portable_nn.network import Network
 from portable_nn.onnx.samples import SIZES
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.rewrites import REWRITES
+from portable_nn.rewrites.float32 import widened
 from portable_nn.rewrites.sizes import fixed_sizes
 
 LARGEST: Final = 16_000_000
@@ -73,9 +74,9 @@ def write_c(
     path = Path(path)
     if path.suffix != ".c":
         raise UsageError(f"{path}: the name of a C file must end in .c")
-    network = _in_sizes(network, sizes, up_to, dtype)
+    network, changed = _in_sizes(network, sizes, up_to, dtype)
     source = source_of(network, path, up_to)
-    proof, notes = Proof(), list[str]()
+    proof, notes = Proof(), [*changed]
     if verify:
         found = compiler()
         if found is None:
@@ -101,8 +102,10 @@ def _widest(network: Network) -> str:
     return "float32" if any(type.dtype == "float32" for type in network.types.values()) else "float64"
 
 
-def _in_sizes(network: Network, sizes: Mapping[str, int], up_to: Mapping[str, int], dtype: str | None) -> Network:
-    """The network with its sizes: only the batch and those of ``up_to`` are symbolic."""
+def _in_sizes(
+    network: Network, sizes: Mapping[str, int], up_to: Mapping[str, int], dtype: str | None
+) -> tuple[Network, tuple[str, ...]]:
+    """The network with its sizes, of which only the batch and those of ``up_to`` are symbolic; and notes."""
     if low := [name for name, most in up_to.items() if most < 1]:
         raise UsageError(f"up_to: the largest '{low[0]}' must be 1 or more, not {up_to[low[0]]}")
     if both := sorted(sizes.keys() & up_to.keys()):
@@ -110,6 +113,7 @@ def _in_sizes(network: Network, sizes: Mapping[str, int], up_to: Mapping[str, in
     program = fixed_sizes(program_of(network), sizes)
     if dtype == "float32":
         program = REWRITES["float32"].rewrite(program)
+    program = widened(program)
     found = network_of(program, network)
     batch = batch_of(found.graph)
     names = {name for value in found.graph.inputs for name in names_in(dim for dim in value.shape if dim != batch)}
@@ -124,7 +128,7 @@ def _in_sizes(network: Network, sizes: Mapping[str, int], up_to: Mapping[str, in
     stored = sum(each.nbytes for each in found.parameters.values())
     if stored > LARGEST:
         raise UsageError(f"{in_bytes(stored)} of weights are too many for C source, at most {in_bytes(LARGEST)} are")
-    return found
+    return found, program.notes
 
 
 def batch_of(graph: Graph) -> str | None:

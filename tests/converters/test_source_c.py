@@ -21,7 +21,7 @@ from portable_nn.converters.source.c_compiling import compiled, compiler, side_o
 from portable_nn.converters.source.c_file import source_of
 from portable_nn.core.errors import UnsupportedError, VerificationError
 from portable_nn.model_files import open_model
-from portable_nn.operators import constant, emit, emit_all
+from portable_nn.operators import Leaf, constant, emit, emit_all, integers
 from portable_nn.operators.registry import Array
 
 RNG = np.random.default_rng(0)
@@ -31,12 +31,12 @@ needs_compiler = pytest.mark.skipif(not COMPILER, reason="there is no C compiler
 
 
 def computed(
-    net: pnn.Network, folder: Path, *inputs: Array, sizes: tuple[str, ...] = (), **options: Any
+    net: pnn.Network, folder: Path, *inputs: Array, open_sizes: tuple[str, ...] = (), **options: Any
 ) -> list[Array]:
     """What the C file gives, compiled with all warnings as errors."""
     write_c(net, folder / "net.c", verify=False, **options)
     source = (folder / "net.c").read_text()
-    with side_of(source, net, sizes, COMPILER, "-Werror") as side:
+    with side_of(source, net, open_sizes, COMPILER, "-Werror") as side:
         found = side({value.name: x for value, x in zip(net.graph.inputs, inputs, strict=True)})
     return [np.asarray(found[name]) for name in net.graph.outputs]
 
@@ -71,7 +71,7 @@ def test_recurrent_networks_of_any_length(tmp_path: Path, layer: Any) -> None:
     net = pnn.Sequential(pnn.Input("steps", 3), layer(5, bidirectional=True, layers=2), pnn.Dense(2), seed=0)
     for steps in (1, 4, 7):
         x = RNG.normal(size=(2, steps, 3)).astype(np.float32)
-        [found] = computed(net, tmp_path, x, sizes=("steps",), up_to={"steps": 7})
+        [found] = computed(net, tmp_path, x, open_sizes=("steps",), up_to={"steps": 7})
         np.testing.assert_allclose(found, net.predict(x), rtol=2e-6, atol=1e-6)
     program = compiled((tmp_path / "net.c").read_text(), tmp_path, COMPILER)
     done = subprocess.run([program, "8"], input="", check=False, text=True)
@@ -118,11 +118,61 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="weights are too many"):
         write_c(pnn.Sequential(pnn.Input(2100), pnn.Dense(2000), seed=0), tmp_path / "net.c")
     x = pnn.Input(1, 4, 4)
-    largest, places = emit_all("MaxPool", x, outputs=2, kernel_shape=[2, 2], strides=[2, 2])
-    back = emit("MaxUnpool", largest, places, kernel_shape=[2, 2], strides=[2, 2])
+    largest, places = emit_all("MaxPool", x, outputs=2, kernel_shape=[2, 2], strides=[2, 2], storage_order=1)
+    back = emit("MaxUnpool", largest, places, integers([1, 1, 6, 6]), kernel_shape=[2, 2], strides=[2, 2])
     with pytest.raises(UnsupportedError, match=r"2 faults(.|\n)*MaxPool(.|\n)*MaxUnpool"):
-        write_c(pnn.Network([x], [back]), tmp_path / "net.c")
+        write_c(pnn.Network([x], [back]), tmp_path / "net.c", sizes={"batch": 1})
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_compiler
+def test_numbers_go_back_to_where_they_stood_before_a_pool(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is the other side")
+    x = pnn.Input(3, 6, 9)
+    largest, places = emit_all("MaxPool", x, outputs=2, kernel_shape=[2, 3], strides=[2, 3])
+    net = pnn.Network([x], [emit("MaxUnpool", emit("Tanh", largest), places, kernel_shape=[2, 3], strides=[2, 3])])
+    array = RNG.normal(size=(4, 3, 6, 9)).astype(np.float32)
+    theirs, where = torch.nn.functional.max_pool2d(torch.tensor(array), (2, 3), return_indices=True)
+    wanted = torch.nn.functional.max_unpool2d(theirs.tanh(), where, (2, 3))
+    [found] = computed(net, tmp_path, array)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+@pytest.mark.long
+@needs_compiler
+@pytest.mark.parametrize("ratio", [0, 2])
+@pytest.mark.parametrize("mode", ["half_pixel", "output_half_pixel"])
+def test_regions_of_images(tmp_path: Path, mode: str, ratio: int) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is the other side")
+    ops = pytest.importorskip("torchvision.ops", reason="its roi_align is the other side")
+    x = Leaf("x", "float32", (2, 3, 7, 9))
+    rois = np.array([[0, 1, 3, 4], [1, 1, 8, 2.5], [-3, -3, 20, 20], [2, 2, 2, 2]], np.float32)
+    options = {"output_height": 2, "output_width": 3, "spatial_scale": 0.5, "sampling_ratio": ratio}
+    y = emit("RoiAlign", x, constant(rois, "float32"), integers([0, 1, 1, -2]),
+             coordinate_transformation_mode=mode, **options)  # fmt: skip
+    array = RNG.normal(size=(2, 3, 7, 9)).astype(np.float32)
+    boxes = torch.tensor(np.concatenate([[[0], [1], [1], [0]], rois], axis=1, dtype=np.float32))
+    wanted = ops.roi_align(torch.tensor(array), boxes, (2, 3), 0.5, ratio, mode == "half_pixel")
+    [found] = computed(pnn.Network([x], [y]), tmp_path, array)
+    np.testing.assert_allclose(found.reshape(wanted.shape), wanted, atol=1e-6)
+
+
+@needs_compiler
+def test_half_precision_is_computed_in_single(tmp_path: Path) -> None:
+    net = pnn.Sequential(pnn.Input(4, dtype="float16"), pnn.Dense(3), pnn.Softmax(), seed=0)
+    report = write_c(net, tmp_path / "net.c")
+    assert "float32 in place of float16" in report.notes[0]
+    source = (tmp_path / "net.c").read_text()
+    assert "int net(const float *input, float *" in source
+    x = RNG.normal(size=(2, 4)).astype(np.float16)
+    weight, bias = (net.parameters[f"dense_1.{name}"].astype(np.float64) for name in ("weight", "bias"))
+    powers = np.exp(x.astype(np.float64) @ weight.T + bias)
+    program = compiled(source, tmp_path, COMPILER)
+    done = subprocess.run(
+        [program], input=" ".join(map(str, x.ravel().tolist())), text=True, check=True, capture_output=True
+    )
+    found = np.array(done.stdout.split(), np.float64).reshape(2, 3)
+    np.testing.assert_allclose(found, powers / powers.sum(1, keepdims=True), atol=1e-6)
 
 
 @needs_compiler

@@ -85,35 +85,83 @@ static void conv_transpose(const float *x, const float *w, const float *bias, fl
 }
 """,
     "max_pool": """
-/* The largest number of each window of x (c, d, h, w), of the cells that are no padding. */
-static void max_pool(const float *x, float *y, int c, int d, int h, int w, int out_d, int out_h, int out_w, int kd,
-                     int kh, int kw, int stride_d, int stride_h, int stride_w, int pad_d, int pad_h, int pad_w,
-                     int step_d, int step_h, int step_w)
+/* The largest number of each window of x (c, d, h, w), of the cells that are no padding; and where it stands in x. */
+static void max_pool(const float *x, float *y, int64_t *places, int64_t start, int c, int d, int h, int w, int out_d,
+                     int out_h, int out_w, int kd, int kh, int kw, int stride_d, int stride_h, int stride_w, int pad_d,
+                     int pad_h, int pad_w, int step_d, int step_h, int step_w)
 {
     for (int k = 0; k < c * out_d; ++k) {
         for (int i = 0; i < out_h; ++i) {
             for (int j = 0; j < out_w; ++j) {
                 float found = -INFINITY;
+                int64_t where = -1;
                 for (int z = 0; z < kd; ++z) {
                     const int depth = k % out_d * stride_d + z * step_d - pad_d;
                     if (depth < 0 || depth >= d)
                         continue;
-                    const float *from = x + ((size_t)(k / out_d) * d + depth) * h * w;
+                    const int64_t plane = ((int64_t)(k / out_d) * d + depth) * h * w;
                     for (int row = 0; row < kh; ++row) {
                         for (int column = 0; column < kw; ++column) {
                             const int line = i * stride_h + row * step_h - pad_h;
                             const int place = j * stride_w + column * step_w - pad_w;
                             if (line >= 0 && line < h && place >= 0 && place < w) {
-                                const float each = from[(size_t)line * w + place];
-                                found = each > found || each != each ? each : found;
+                                const int64_t cell = plane + (int64_t)line * w + place;
+                                if (x[cell] > found || x[cell] != x[cell] || where < 0) {
+                                    found = x[cell];
+                                    where = cell;
+                                }
                             }
                         }
                     }
                 }
                 y[((size_t)k * out_h + i) * out_w + j] = found;
+                if (places)
+                    places[((size_t)k * out_h + i) * out_w + j] = start + where;
             }
         }
     }
+}
+""",
+    "roi_align": """
+/* Regions (left, top, right, bottom) of images x (n, c, h, w) as grids of cells: of each the mean, or the largest
+   share, of points between four cells of the image. It returns 1 where there is no such image. */
+static int roi_align(const float *x, const float *regions, const int64_t *images, float *y, int n, int c, int h, int w,
+                     int count, int out_h, int out_w, int ratio, double scale, double shift, int is_max)
+{
+    for (int r = 0; r < count; ++r) {
+        const int64_t image = images[r] < 0 ? images[r] + n : images[r];
+        if (image < 0 || image >= n)
+            return 1;
+        const double left = regions[r * 4] * scale - shift, top = regions[r * 4 + 1] * scale - shift;
+        double wide = regions[r * 4 + 2] * scale - shift - left, high = regions[r * 4 + 3] * scale - shift - top;
+        if (shift == 0 && wide < 1) /* Without the shift, a region that is too small is one cell. */
+            wide = 1;
+        if (shift == 0 && high < 1)
+            high = 1;
+        const int down = ratio ? ratio : high > 0 ? (int)ceil(high / out_h) : 0;
+        const int across = ratio ? ratio : wide > 0 ? (int)ceil(wide / out_w) : 0;
+        for (int k = 0; k < c * out_h * out_w; ++k) {
+            const float *from = x + ((size_t)image * c + k / out_w / out_h) * h * w;
+            double sum = 0, most = down && across ? -INFINITY : 0;
+            for (int p = 0; p < down * across; ++p) {
+                double line = top + (k / out_w % out_h + (p / across + 0.5) / down) * (high / out_h);
+                double place = left + (k % out_w + (p % across + 0.5) / across) * (wide / out_w);
+                const int is_inside = line >= -1 && line <= h && place >= -1 && place <= w;
+                line = line < 0 ? 0 : line > h - 1 ? h - 1 : line;
+                place = place < 0 ? 0 : place > w - 1 ? w - 1 : place;
+                for (int corner = 0; corner < 4; ++corner) {
+                    const double a = line - floor(line), b = place - floor(place);
+                    const int i = (int)floor(line) + corner / 2, j = (int)floor(place) + corner % 2;
+                    const double share = (corner / 2 ? a : 1 - a) * (corner % 2 ? b : 1 - b) * is_inside;
+                    const double each = share * from[(size_t)(i < h ? i : h - 1) * w + (j < w ? j : w - 1)];
+                    sum += each;
+                    most = each > most ? each : most;
+                }
+            }
+            y[(size_t)r * c * out_h * out_w + k] = (float)(is_max ? most : sum / (down && across ? down * across : 1));
+        }
+    }
+    return 0;
 }
 """,
     "average_pool": """

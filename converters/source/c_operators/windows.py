@@ -9,6 +9,7 @@ from portable_nn.converters.source.c_kernels import name_of
 from portable_nn.converters.source.c_operators.use import CUse, Row, Write, loops
 from portable_nn.converters.source.numpy_operators.use import NotWritten
 from portable_nn.core.graph import Dim, Shape
+from portable_nn.operators.spatial.unpooling import unpooled
 from portable_nn.operators.spatial.window import plain_windows, reaching, windows
 
 
@@ -79,8 +80,8 @@ def _conv(kernel: str) -> Write:
 
 def _pool(kernel: str) -> Write:
     def write(use: CUse) -> None:
-        if use.output_count > 1:
-            raise NotWritten("where the largest numbers stand is not written")
+        if use.output_count > 1 and use.int("storage_order"):
+            raise NotWritten("where the largest numbers stand, counted by columns, is not written")
         x, y = use.type().shape, use.results[0].shape
         found = _windows_of(use, _kernel(use))
         numbers: list[object] = [use.count([x[1]]), *map(use.size, _space(x)), *map(use.size, _space(y))]
@@ -90,14 +91,44 @@ def _pool(kernel: str) -> Write:
             counted = [(w.pads if use.int("count_include_pad") else (0, 0)) for w in own]
             numbers += [each for pair in [(0, 0)] * (3 - len(counted)) + counted for each in pair]
         pointers = [(use.x[0], use.count(x[1:])), (use.y[0], use.count(y[1:]))]
+        if kernel == "max_pool":
+            places = use.y[1] if use.output_count > 1 else ""
+            pointers.append((places, use.count(y[1:])) if places else ("0", ""))
+            numbers.insert(0, f"(int64_t)n * {use.count(x[1:])}" if places and use.count(x[:1]) != "1" else "0")
         _each_example(use, kernel, pointers, numbers)
 
     return write
+
+
+def _unpool(use: CUse) -> None:
+    out, name, places = use.results[0].shape, use.y[0], use.x[1]
+    if unpooled(use) != out:
+        raise NotWritten("an output_shape other than that of the smallest input of the pool")
+    size = use.count(out)
+    use.lines += loops([("i", size)], f"{name}[i] = 0;")
+    use.lines += loops(
+        [("i", use.count(use.type().shape))],
+        f"if ({places}[i] < 0 || {places}[i] >= {size})",
+        "    return 2; /* There is no such place. */",
+        f"{name}[{places}[i]] = {use.x[0]}[i];",
+    )
+
+
+def _roi_align(use: CUse) -> None:
+    x, out, dtype = use.type().shape, use.results[0].shape, use.float_type()
+    use.kernels.add(("roi_align", dtype))
+    shift = 0.5 if use.string("coordinate_transformation_mode") == "half_pixel" else 0.0
+    numbers = [*(use.count([size]) for size in x), use.count(out[:1]), use.size(out[2]), use.size(out[3])]
+    numbers += [str(use.int("sampling_ratio")), repr(use.float("spatial_scale")), repr(shift)]
+    given = ", ".join([*use.x, use.y[0], *numbers, str(int(use.string("mode") == "max"))])
+    use.lines += [f"if ({name_of('roi_align', dtype)}({given}))", "    return 2; /* There is no such image. */"]
 
 
 ROWS: Final[Mapping[str, Row]] = {
     "Conv": Row(_conv("conv"), "kernels slide over it"),
     "ConvTranspose": Row(_conv("conv_transpose"), "each number spreads over a window"),
     "MaxPool": Row(_pool("max_pool"), "the largest number of each window"),
+    "MaxUnpool": Row(_unpool, "each number where it stood before a pool"),
+    "RoiAlign": Row(_roi_align, "rectangles of images as grids of cells"),
     "AveragePool": Row(_pool("average_pool"), "the mean of each window"),
 }
