@@ -14,7 +14,7 @@ from portable_nn.converters.torch import read_torch, to_torch
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-import torch_models  # noqa: E402 - it needs PyTorch
+import torch_modules  # noqa: E402 - it needs PyTorch
 
 pytestmark = [pytest.mark.long, pytest.mark.minutes, pytest.mark.filterwarnings("ignore")]
 
@@ -73,9 +73,9 @@ def _transformers(kind: str) -> Any:
 
 
 MODELS: dict[str, Callable[[], Any]] = {
-    "an LSTM tagger": lambda: (torch_models.Tagger(padding=0, dropout=0.2), IDS, {"ids": OPEN}),
-    "a GRU classifier": lambda: (torch_models.Classifier(), IDS, {"ids": OPEN}),
-    "a transformer encoder": lambda: (torch_models.Encoder(), (IDS, IDS == 0), {"ids": OPEN, "mask": OPEN}),
+    "an LSTM tagger": lambda: (torch_modules.Tagger(padding=0, dropout=0.2), IDS, {"ids": OPEN}),
+    "a GRU classifier": lambda: (torch_modules.Classifier(), IDS, {"ids": OPEN}),
+    "a transformer encoder": lambda: (torch_modules.Encoder(), (IDS, IDS == 0), {"ids": OPEN, "mask": OPEN}),
     "resnet18": lambda: _torchvision("resnet18", 64),
     "mobilenet_v3_small": lambda: _torchvision("mobilenet_v3_small", 64),
     "vit_b_16": lambda: _small("vit_b_16"),

@@ -9,13 +9,16 @@ import pytest
 
 torch: Any = pytest.importorskip("torch")
 
-import torch_models  # noqa: E402 - it needs PyTorch
+import torch_models  # noqa: E402 - these need PyTorch
+import torch_table  # noqa: E402
+from torch_measuring import WAYS  # noqa: E402
+from torch_modules import MODELS  # noqa: E402
 
 
 def test_the_page_shows_what_was_measured() -> None:
-    kept = json.loads(torch_models.MEASURED.read_bytes())
-    assert torch_models.table(kept) in torch_models.PAGE.read_text("utf-8")
-    assert {key.partition("|")[0] for key in kept} <= {*torch_models.MODELS}
+    kept = json.loads(torch_table.MEASURED.read_bytes())
+    assert torch_table.table(kept) in torch_table.PAGE.read_text("utf-8")
+    assert {key.partition("|")[0] for key in kept} <= {*MODELS}
 
 
 def holds(name: str, way: str) -> None:
@@ -31,13 +34,13 @@ def holds(name: str, way: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.minutes
-@pytest.mark.parametrize("way", torch_models.WAYS)
+@pytest.mark.parametrize("way", WAYS)
 def test_a_classifier_of_sequences_comes_in_by_each_way_and_goes_back(way: str) -> None:
     holds("GRU classifier", way)
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("way", torch_models.WAYS)
-@pytest.mark.parametrize("name", torch_models.MODELS)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", MODELS)
 def test_a_model_comes_in_by_each_way_and_goes_back(name: str, way: str) -> None:
     holds(name, way)
