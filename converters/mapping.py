@@ -19,7 +19,7 @@ from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import FormatError, ShapeError, UsageError, listed
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Parameter, format_shape
-from portable_nn.core.text import printable
+from portable_nn.core.jsons import parsed_json
 from portable_nn.operators import Array
 from portable_nn.plain import Entry
 from portable_nn.plain.matching import Match, match, target
@@ -77,23 +77,13 @@ def read_map(path: str | Path, part: str = "") -> dict[str, str]:
     with open_regular(path) as file:
         data = file.read(LARGEST + 1)
     try:
-        found = json.loads(data, object_pairs_hook=_once) if len(data) <= LARGEST else None
-    except (ValueError, RecursionError) as error:
+        found = parsed_json(data) if len(data) <= LARGEST else None
+    except ValueError as error:
         raise FormatError(path, f"is no mapping in JSON: {error}") from None
     if part:
         found = found.get(part) if isinstance(found, dict) else None
     if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
         raise FormatError(path, 'is no mapping: expected {"name there": "name here", …}')
-    return found
-
-
-def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    """A dict of names that stand once each: of two, JSON would take the last without a word."""
-    found = dict[str, object]()
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"'{printable(name)}' stands in it twice")
-        found[name] = value
     return found
 
 

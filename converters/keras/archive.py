@@ -6,7 +6,6 @@ a name that the archive gives; sizes are compared with what is stored before mem
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from portable_nn.core.errors import FileError, FormatError, UnsupportedError
 from portable_nn.core.files import kind_fault, open_regular
+from portable_nn.core.jsons import parsed_json
 from portable_nn.core.limits import DEFLATE, UNPACKED, excess
 from portable_nn.format.tensors import Array
 from portable_nn.format.validate import refuse
@@ -155,10 +155,9 @@ def _unpacked(archive: zipfile.ZipFile, folder: Path) -> Path:
 def parsed(data: bytes, path: str | Path, name: str) -> Json:
     """The object that a text in JSON is. Raises ``FormatError``: names stand once, and nothing is nested too deeply."""
     try:
-        found = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise FormatError(path, f"{name} is not valid: {reason}") from None
+        found = parsed_json(data)
+    except ValueError as error:
+        raise FormatError(path, f"{name} is not valid: {error}") from None
     if not isinstance(found, dict):
         raise FormatError(path, f"{name} is not valid: it is not an object")
     level: list[Any] = [found]
@@ -172,18 +171,6 @@ def parsed(data: bytes, path: str | Path, name: str) -> Json:
         if not level:
             return found
     raise FormatError(path, f"{name} is not valid: it is nested more than {MAX_DEPTH} levels deep")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> Json:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
-        raise ValueError(f"{twice!r} stands twice")
-    return found
-
-
-def _no_constant(token: str) -> None:
-    raise ValueError(f"{token} is not JSON")
 
 
 def read_weights(weights: Path, path: str | Path) -> Mapping[str, Array]:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from portable_nn.core.jsons import parsed_json
 from portable_nn.network import Network
 
 TIED: Final = "pytorch.tied"
@@ -40,6 +41,6 @@ def not_saved_in(network: Network) -> frozenset[str]:
 
 def _read(network: Network, key: str) -> Any:
     try:
-        return json.loads(network.metadata.get(key, "null"))
-    except (ValueError, RecursionError):
+        return parsed_json(network.metadata.get(key, "null"))
+    except ValueError:
         return None

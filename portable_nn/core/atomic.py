@@ -42,18 +42,19 @@ else:
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_write(path: str | Path, *, follow: bool = True) -> Iterator[BinaryIO]:
     """A new file, to be written and read, that replaces the one at ``path`` when the block ends without an exception.
 
     The bytes go to a temporary file in the same folder, and are on the disk before it is renamed. A symbolic link is
-    followed, and stays. An existing file's mode is kept; a new one's follows the umask. On any error the old file is
-    unchanged and the temporary one is removed; if the process was killed, the next save of ``path`` removes it.
+    followed, and stays; without ``follow``, as in folders that this program keeps for itself, it is replaced, and what
+    it leads to stays as it is. An existing file's mode is kept; a new one's follows the umask. On any error the old
+    file is unchanged and the temporary one is removed; if the process was killed, the next save of ``path`` removes it.
 
     Raises:
         FileError: the folder is missing, the path is not a regular file or is read-only, the disk is full, ...
     """
     try:
-        target, mode = resolve(path)
+        target, mode = resolve(path) if follow else _itself(Path(path))
         remove_orphans(target.parent, re.escape(target.name))
         with _temporary(target) as (file, temporary):
             if mode is not None:
@@ -98,10 +99,17 @@ def resolve(path: str | Path) -> tuple[Path, int | None]:
     except FileNotFoundError:
         return target, None
     if fault := not_regular(status.st_mode):
-        raise FileError(path, fault)
+        to_itself = fault.replace("link", "link to itself")  # All others have been resolved.
+        raise FileError(path, to_itself)
     if not os.access(target, os.W_OK):
         raise FileError(path, "is read-only")
     return target, stat.S_IMODE(status.st_mode)
+
+
+def _itself(path: Path) -> tuple[Path, int | None]:
+    """As ``resolve``, but a symbolic link counts as no file: renaming another file to its name replaces the link."""
+    target = Path(os.path.realpath(path.parent), path.name)
+    return (target, None) if target.is_symlink() else resolve(target)
 
 
 @contextmanager

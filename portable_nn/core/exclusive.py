@@ -14,7 +14,9 @@ from threading import Lock
 from typing import BinaryIO, Final
 
 from portable_nn.core.errors import FileError, UsageError
+from portable_nn.core.files import append_own, read_own
 from portable_nn.core.forks import after_fork
+from portable_nn.core.jsons import parsed_json
 
 NAME: Final = "in-use.lock"
 """The lock file in the folder: JSON with the host, the process id and the time since when it is held."""
@@ -96,11 +98,7 @@ def _made(folder: Path) -> Iterator[None]:
 @contextmanager
 def _lock_file(folder: Path, what: str) -> Iterator[None]:
     path = folder / NAME
-    try:
-        file = _open_locked(path, lambda: _refusal(folder, what))
-    except OSError as error:
-        raise FileError(path, f"cannot be written: {error.strerror}") from error
-    with file:
+    with _open_locked(path, lambda: _refusal(folder, what)) as file:
         process, now = os.getpid(), datetime.now(UTC).isoformat(" ", "seconds")
         file.truncate(0)
         file.write(json.dumps({"host": socket.gethostname(), "process": process, "since": now}).encode())
@@ -116,7 +114,7 @@ def _lock_file(folder: Path, what: str) -> Iterator[None]:
 def _open_locked(path: Path, refusal: Callable[[], UsageError]) -> BinaryIO:
     """The file at ``path``, locked by this process. Raises ``refusal()`` where another process holds it."""
     while True:
-        file = path.open("ab")
+        file = append_own(path)
         if not _locked(file):
             file.close()
             raise refusal()
@@ -127,9 +125,9 @@ def _open_locked(path: Path, refusal: Callable[[], UsageError]) -> BinaryIO:
 
 def _refusal(folder: Path, what: str) -> UsageError:
     try:
-        owner = json.loads((folder / NAME).read_bytes())
+        owner = parsed_json(read_own(folder / NAME))
         whose = f"process {owner['process']:d} on {owner['host']}, since {owner['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileError, ValueError, KeyError, TypeError):
         whose = "another process"
     return UsageError(f"{folder} is in use by the {what} of {whose}: {_ADVICE}")
 

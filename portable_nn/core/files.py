@@ -25,7 +25,7 @@ _KINDS: Final = {
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
-    stat.S_IFLNK: "a symbolic link to itself",
+    stat.S_IFLNK: "a symbolic link",
 }
 
 _SIGNATURES: Final = (
@@ -52,6 +52,12 @@ _SIGNATURES: Final = (
 _NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
 """The flag with which opening a FIFO returns at once."""
 
+_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+"""The flag with which opening a symbolic link fails."""
+
+_BINARY: Final = getattr(os, "O_BINARY", 0)
+"""The flag with which Windows leaves the bytes as they are."""
+
 
 def recognise(head: bytes) -> str | None:
     """What a file that begins with ``head`` is (``"a zip archive, …"``), or ``None`` where that is unknown."""
@@ -72,16 +78,21 @@ def not_regular(mode: int) -> str | None:
 
 
 @contextmanager
-def open_regular(path: str | Path) -> Iterator[FileIO]:
+def open_regular(path: str | Path, *, follow: bool = True) -> Iterator[FileIO]:
     """The regular file at ``path``, open for reading without a buffer; never waits for the writer of a FIFO.
+
+    Args:
+        path: the file.
+        follow: whether it may be a symbolic link to one.
 
     Raises:
         FileError: the file is missing, is a folder, FIFO or device, or the system refuses to open or read it.
     """
+    more = _NONBLOCK if follow else _NONBLOCK | _NOFOLLOW
     try:
-        if fault := not_regular(Path(path).stat().st_mode):
+        if fault := not_regular(Path(path).stat(follow_symlinks=follow).st_mode):
             raise FileError(path, fault)
-        with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | _NONBLOCK)) as file:
+        with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | more)) as file:
             if fault := not_regular(os.fstat(file.fileno()).st_mode):  # It was replaced since the first check.
                 raise FileError(path, fault)
             yield file
@@ -89,6 +100,30 @@ def open_regular(path: str | Path) -> Iterator[FileIO]:
         raise FileError(path, "does not exist") from None
     except OSError as error:
         raise FileError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def read_own(path: str | Path) -> bytes:
+    """A file of a folder that this program writes to: itself, and not what somebody's link there leads to.
+
+    Raises as ``open_regular`` does, and ``FileError`` for a symbolic link.
+    """
+    with open_regular(path, follow=False) as file:
+        return file.read()
+
+
+def append_own(path: str | Path) -> BinaryIO:
+    """A file of such a folder, opened to be locked or appended to; made where there is none. Raises as ``read_own``."""
+    try:
+        with suppress(FileNotFoundError):
+            if fault := not_regular(Path(path).lstat().st_mode):
+                raise FileError(path, fault)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NONBLOCK | _NOFOLLOW | _BINARY, 0o666)
+    except OSError as error:
+        raise FileError(path, f"cannot be written: {error.strerror or error}") from error
+    if fault := not_regular(os.fstat(descriptor).st_mode):  # It was replaced since the first check.
+        os.close(descriptor)
+        raise FileError(path, fault)
+    return os.fdopen(descriptor, "ab")
 
 
 def stored_bytes(file: FileIO) -> int:

@@ -18,6 +18,8 @@ from typing import Any, BinaryIO, Final, TypeAlias
 
 from portable_nn.core.atomic import atomic_write, freed_later, reason_of, resolve, sync_folder
 from portable_nn.core.errors import FileError, PortableNNError, UsageError
+from portable_nn.core.files import not_regular, read_own
+from portable_nn.core.jsons import parsed_json
 
 PART: Final = ".part"
 """The suffix of the beginning of a file."""
@@ -134,8 +136,8 @@ class Part:
                 path.unlink(missing_ok=True)
 
     def _open(self, mode: str) -> None:
-        if self.path.is_symlink():
-            raise FileError(self.path, "is a symbolic link, and no run of this program makes one")
+        if os.path.lexists(self.path) and (fault := not_regular(self.path.lstat().st_mode)):
+            raise FileError(self.path, f"{fault}: no run of this program makes one")
         file: Any = self.path.open(mode)
         if not try_lock(file) or not self._is_still(file):
             file.close()
@@ -161,11 +163,11 @@ class Part:
     def _read(self) -> dict[str, Any] | None:
         """The journal. Raises ``UsageError`` where it is none."""
         try:
-            found = json.loads(self.journal.read_bytes())
+            found = parsed_json(read_own(self.journal))
             size, origin, state = found["size"], found["origin"], found["state"]
             if not (isinstance(size, int) and size >= 0 and isinstance(origin, dict) and isinstance(state, dict)):
                 raise TypeError
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             raise UsageError(f"{self.journal} is no journal of this program, or damaged: remove it") from None
         return found if os.path.lexists(self.path) else None
 
@@ -187,7 +189,7 @@ class Part:
 
     def _write(self, size: int, state: Mapping[str, Any]) -> None:
         text = json.dumps({"size": size, "origin": self.origin, "state": state}, indent=1)
-        with atomic_write(self.journal) as file:
+        with atomic_write(self.journal, follow=False) as file:
             file.write(text.encode())
 
 

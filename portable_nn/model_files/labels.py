@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.jsons import parsed_json
 from portable_nn.data.files import opened
 from portable_nn.evaluation.targets import ClassFinder
 from portable_nn.format.meaning import OutputKind
@@ -30,8 +30,8 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         raise DataError(path, f"expected labels, one in a line or a JSON list, in UTF-8: {error}") from error
     try:
-        found = json.loads(text) if text.lstrip().startswith("[") else text.strip().splitlines()
-    except (ValueError, RecursionError):  # A label may begin with a bracket.
+        found = parsed_json(text) if text.lstrip().startswith("[") else text.strip().splitlines()
+    except ValueError:  # A label may begin with a bracket.
         found = text.strip().splitlines()
     if not found or not all(isinstance(label, str | int) for label in found):
         raise DataError(path, "expected labels, one in a line or a JSON list, found none")

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+import msgspec
 
 from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
+from portable_nn.core.jsons import parsed_json
 from portable_nn.core.text import quantity, some
 from portable_nn.data.sources import Bad
 from portable_nn.model_files.answers import Answer
@@ -37,6 +40,21 @@ SLOWEST: Final = 3
 
 AT_FIRST: Final = 3
 """How many tasks may fail one after the other, from the first on, before the run is given up."""
+
+
+class _Row(msgspec.Struct):
+    """What the manifest has of a shard."""
+
+    shard: str
+    inputs: str
+    examples: Annotated[int, msgspec.Meta(ge=0)]
+    bad: Annotated[int, msgspec.Meta(ge=0)]
+    first_bad: tuple[str, str] | None
+    size: int
+    xxh3: str
+    warnings: list[str]
+    seconds: float
+    process: str
 
 
 @dataclass
@@ -215,11 +233,14 @@ class Run:
         self.place.create()
         self.place.write(HEAD, head)
 
+    def _manifest(self) -> bytes | None:
+        """The manifest as it is there."""
+        return self.place.read([MANIFEST])[MANIFEST] if MANIFEST in self.place.sizes() else None
+
     def _known(self) -> dict[str, Mapping[str, Any]]:
         """The rows of the shards that are there as a whole, by name."""
         sizes = self.place.sizes()
-        listed = self.place.read([MANIFEST])[MANIFEST].splitlines() if MANIFEST in sizes else []
-        rows = {row["shard"]: row for row in map(_row, listed) if row}
+        rows = {row["shard"]: row for row in map(_row, (self._manifest() or b"").splitlines()) if row}
         more = [row_name(name) for name in sizes if name.endswith(".npz") and name not in rows]
         for data in self.place.read([name for name in more if name in sizes]).values():
             if row := _row(data):
@@ -272,8 +293,9 @@ class Run:
 
     def _finish(self, rows: Sequence[Mapping[str, Any]], known: set[str]) -> None:
         """Write the manifest, and remove shards of inputs that have changed or are gone."""
-        if self.tally.rows or known != {row["shard"] for row in rows} or MANIFEST not in self.place.sizes():
-            self.place.write(MANIFEST, b"".join(map(as_json, rows)))
+        text = b"".join(map(as_json, rows))
+        if known != {row["shard"] for row in rows} or text != self._manifest():
+            self.place.write(MANIFEST, text)
             wanted = {name for row in rows for name in (row["shard"], row_name(row["shard"]))}
             self.place.remove(sorted({*_ours(self.place.sizes())} - wanted - {HEAD, MANIFEST}))
 
@@ -281,15 +303,11 @@ class Run:
 def _head(data: bytes, where: str) -> tuple[dict[str, str], list[str]]:
     """What all shards of a folder follow from, and what was given."""
     try:
-        found = json.loads(data)
-        if (
-            found["version"] != VERSION
-            or not isinstance(found["origin"], dict)
-            or not isinstance(found["data"], list)
-            or not all(isinstance(each, str) for each in found["data"])
-        ):
+        found = parsed_json(data)
+        texts = [*found["origin"].values(), *found["data"]]
+        if found["version"] != VERSION or not all(isinstance(each, str) for each in texts):
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UsageError(f"{where} is not of this version of the program: name another folder") from None
     return dict(found["origin"]), list(found["data"])
 
@@ -307,11 +325,10 @@ def _is_of(row: Mapping[str, Any], data: bytes) -> bool:
 def _row(data: bytes) -> dict[str, Any] | None:
     """A row of the manifest; ``None`` for bytes that are none, whose shard is computed again."""
     try:
-        found = json.loads(data)
-        names = {"shard": str, "examples": int, "bad": int, "size": int, "xxh3": str, "inputs": str, "warnings": list}
-        return found if all(isinstance(found[name], kind) for name, kind in names.items()) else None
-    except (ValueError, KeyError, TypeError):
+        found: dict[str, Any] = msgspec.to_builtins(msgspec.convert(parsed_json(data), _Row))
+    except ValueError:  # msgspec's errors, too.
         return None
+    return found
 
 
 def _processes(count: int) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import xxhash
 
 from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.core.jsons import parsed_json
 from portable_nn.data.sources import Bad, Batch
 from portable_nn.model_files.answers import Answer
 from portable_nn.model_files.streamed import OTHER_SHAPES, kinds_of
@@ -86,9 +87,12 @@ def unpacked(data: bytes, where: str) -> Iterator[Answer | Bad]:
     """The answers in a shard. Raises ``FormatError`` where it is none."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            text = json.loads(file[INPUTS].tobytes())
+            text = parsed_json(file[INPUTS].tobytes(), nan=True)
             outputs, finite = (file[name] if name in file else np.empty(0) for name in ("outputs", "finite"))
         items = text["items"] if text["version"] == VERSION else None
+        rows = sum(len(item["names"]) for item in items or () if isinstance(item, dict))
+        if not rows == len(outputs) == len(finite):
+            raise ValueError(f"it has {rows} names and {len(outputs)} outputs")
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise FormatError(where, f"is no shard of this program, or damaged: {error}") from error
     if items is None:

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from portable_nn.core.atomic import atomic_write, remove_orphans
 from portable_nn.core.errors import FileError, MissingPackageError, UsageError
+from portable_nn.core.files import append_own, read_own
 from portable_nn.core.partial import try_lock
 
 LOCK: Final = ".lock"
@@ -68,7 +69,7 @@ def storage(where: str | Path) -> Storage:
 
 
 class _Folder:
-    """A folder: files are written under another name, synced and renamed."""
+    """A folder: files are written under another name, synced and renamed. No link in it is followed, and none stays."""
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -77,7 +78,11 @@ class _Folder:
     def sizes(self) -> dict[str, int]:
         try:
             with os.scandir(self._path) as found:
-                return {each.name: each.stat().st_size for each in found if not each.name.startswith(".")}
+                return {
+                    each.name: each.stat(follow_symlinks=False).st_size
+                    for each in found
+                    if not each.name.startswith(".")
+                }
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -90,13 +95,10 @@ class _Folder:
             raise FileError(self.where, f"cannot be made a folder for shards: {error.strerror}") from error
 
     def read(self, names: Sequence[str]) -> dict[str, bytes]:
-        try:
-            return {name: (self._path / name).read_bytes() for name in names}
-        except OSError as error:
-            raise FileError(self.where, f"cannot be read: {error}") from error
+        return {name: read_own(self._path / name) for name in names}
 
     def write(self, name: str, data: bytes) -> None:
-        with atomic_write(self._path / name) as file:
+        with atomic_write(self._path / name, follow=False) as file:
             file.write(data)
 
     def remove(self, names: Sequence[str]) -> None:
@@ -110,17 +112,11 @@ class _Folder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        path = self._path / LOCK
-        try:
-            with path.open("ab") as file:
-                if not try_lock(file):
-                    raise UsageError(f"{self.where} is being written by another process")
-                remove_orphans(self._path, r".*")
-                yield
-        except PermissionError as error:
-            if error.filename != str(path):
-                raise
-            raise FileError(self.where, f"cannot be written: {error.strerror}") from error
+        with append_own(self._path / LOCK) as file:
+            if not try_lock(file):
+                raise UsageError(f"{self.where} is being written by another process")
+            remove_orphans(self._path, r".*")
+            yield
 
 
 class _Bucket:

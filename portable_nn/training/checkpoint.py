@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from portable_nn.core.atomic import remove_orphans
 from portable_nn.core.errors import FileError, FormatError, PortableNNError, UsageError, listed
 from portable_nn.core.exclusive import exclusive
+from portable_nn.core.files import append_own, read_own
 from portable_nn.core.graph import Graph
 from portable_nn.core.plotting import FORMATS
 from portable_nn.core.text import printable
@@ -132,6 +133,8 @@ class Checkpoints:
         if state.done == self.written:
             return
         path = self.folder / f"checkpoint-{state.done:08}.safetensors"
+        if path.is_symlink():  # What it leads to is not of this training.
+            path.unlink()
         manifest = replace(state.network.manifest(hashed=False), training=state.training(self.settings))
         tensors = {**state.network.parameters, **state.tensors()}
         # Training goes on after an overflow in the optimizer's state; so must a training that resumes.
@@ -181,8 +184,8 @@ def note_outcome(folder: str | Path, digest: str) -> None:
     """
     path = Path(folder) / OUTCOMES
     try:
-        with path.open("a", encoding="ascii") as file:
-            file.write(f"{digest}\n")
+        with append_own(path) as file:
+            file.write(f"{digest}\n".encode("ascii"))
     except OSError as error:
         raise FileError(path, f"cannot be written: {error.strerror}") from error
 
@@ -190,7 +193,7 @@ def note_outcome(folder: str | Path, digest: str) -> None:
 def is_outcome(folder: str | Path, path: str | Path) -> bool:
     """Whether the training in ``folder`` has saved the file at ``path``, and may replace it when it goes on."""
     try:
-        known = (Path(folder) / OUTCOMES).read_text("ascii").split()
+        known = read_own(Path(folder) / OUTCOMES).decode("ascii").split()
         if Path(path).suffix in FORMATS:
             return hashlib.sha256(Path(path).read_bytes()).hexdigest() in known
         return load_file(path, lazy=True).digest in known

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from portable_nn.core.jsons import parsed_json
 from portable_nn.format.manifest import Manifest, decode
 from portable_nn.format.meaning import Column
 
@@ -95,7 +96,7 @@ MAX_LENGTH: Final = 2**20
 
 
 def _json_list(text: str) -> object:
-    return json.loads(text) if text.lstrip().startswith("[") else None
+    return parsed_json(text) if text.lstrip().startswith("[") else None
 
 
 def _literal_dict(text: str) -> object:
