@@ -20,6 +20,17 @@ from portable_nn.core.graph import Dim, Shape
 DEEPEST: Final = 20
 """The most brackets inside each other of a size that is read as a formula; others are names."""
 
+LONGEST: Final = 4000
+"""The most characters of a size that is a formula; those of real models have hundreds."""
+
+TERMS: Final = 10_000
+"""The most products of two terms that are added up for one size."""
+
+
+class TooLongError(ArithmeticError):
+    """A size would be a formula without end: a few nodes that use each other's results make any number of terms."""
+
+
 Way: TypeAlias = Literal["floor", "ceil"]
 
 _Names: TypeAlias = tuple[str, ...]
@@ -116,6 +127,8 @@ def _order(names: _Names) -> tuple[int, _Names]:
 
 def _times(left: Mapping[_Names, int], right: Mapping[_Names, int]) -> Counter[_Names]:
     result = Counter[_Names]()
+    if len(left) * len(right) > TERMS:
+        raise TooLongError
     for names, number in left.items():
         for others, times in right.items():
             result[tuple(sorted(names + others))] += number * times
@@ -126,7 +139,15 @@ def _dim(terms: Mapping[_Names, int]) -> Dim:
     parts = [(names, terms[names]) for names in sorted(terms, key=_order) if terms[names]]
     if all(not names for names, _ in parts):
         return sum(number for _, number in parts)
-    return "+".join("*".join([str(number), *names] if number != 1 or not names else names) for names, number in parts)
+    text = "+".join("*".join([str(number), *names] if number != 1 or not names else names) for names, number in parts)
+    return within_limit(text)
+
+
+def within_limit(text: str) -> str:
+    """A formula. Raises ``TooLongError``."""
+    if len(text) > LONGEST:
+        raise TooLongError
+    return text
 
 
 def product(dims: Iterable[Dim]) -> Dim:
@@ -175,7 +196,7 @@ def rounded_quotient(way: Way, dividend: Dim, divisor: Dim) -> Dim:
     if isinstance(dividend, int) and isinstance(divisor, int):
         return dividend // divisor if way == "floor" else -(-dividend // divisor)
     exact = quotient(dividend, divisor)
-    return f"{way}({_bracketed(dividend)}/{_bracketed(divisor)})" if exact is None else exact
+    return within_limit(f"{way}({_bracketed(dividend)}/{_bracketed(divisor)})") if exact is None else exact
 
 
 def fraction(dividend: Dim, divisor: Dim) -> Dim:
@@ -183,7 +204,7 @@ def fraction(dividend: Dim, divisor: Dim) -> Dim:
     if divisor == 0:
         raise ZeroDivisionError
     exact = quotient(dividend, divisor)
-    return f"({_bracketed(dividend)}/{_bracketed(divisor)})" if exact is None else exact
+    return within_limit(f"({_bracketed(dividend)}/{_bracketed(divisor)})") if exact is None else exact
 
 
 def in_python(dim: Dim, names: Mapping[str, str]) -> str:
@@ -252,7 +273,7 @@ def _extreme(word: str, one: Dim, other: Dim) -> Dim:
         if is_at_least(high, low):
             return low if word == "min" else high
     numbers_first = sorted((one, other), key=lambda dim: (isinstance(dim, str), str(dim)))
-    return f"{word}({','.join(map(str, numbers_first))})"
+    return within_limit(f"{word}({','.join(map(str, numbers_first))})")
 
 
 def put(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:

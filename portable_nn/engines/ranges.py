@@ -54,12 +54,17 @@ class Range(NamedTuple):
     def fault(self, x: Array) -> str:
         """How examples ``x``, (n, …), miss the range by far, in words; empty where they do not.
 
-        Zeros say nothing, and the others decide by majority: an outlier is no mistake.
+        Zeros say nothing, and the others decide by majority: an outlier is no mistake. What some of the numbers say is
+        made sure of with all of them: a thin stroke may lie between those.
         """
-        if not x.size:
+        if not x.size or not self._fault(x, LOOKED_AT):
             return ""
-        found = _some(x)
-        low, high, least, most = (_some(np.broadcast_to(each, x.shape[1:])[np.newaxis]) for each in self[1:])
+        return self._fault(x, x[:1].size)
+
+    def _fault(self, x: Array, numbers: int) -> str:
+        """As ``fault``, by so many numbers of each example."""
+        found = _some(x, numbers)
+        low, high, least, most = (_some(np.broadcast_to(each, x.shape[1:])[np.newaxis], numbers) for each in self[1:])
         finite = np.isfinite(found)
         counted = finite & (found != 0)
         outside = counted & ((found < least) | (found > most))
@@ -241,8 +246,8 @@ def _from_zero(factor: Any, offset: Any) -> tuple[Any, Any, Any, Any]:
     return np.zeros_like(high), high, (1 - FAR) * np.abs(high), FAR * np.abs(high)
 
 
-def _some(x: Array) -> Array:
-    """At most ``LOOKED_AT`` examples and numbers of each, evenly spread: (n, numbers)."""
+def _some(x: Array, numbers: int) -> Array:
+    """At most ``LOOKED_AT`` examples, and so many numbers of each, evenly spread: (n, numbers)."""
     size = max(1, x[:1].size)
     rows = x[:: -(-len(x) // min(LOOKED_AT, max(1, LOOKED_AT**2 // size)))]
-    return rows.reshape(len(rows), -1)[:, :: -(-size // LOOKED_AT)]
+    return rows.reshape(len(rows), -1)[:, :: -(-size // numbers)]

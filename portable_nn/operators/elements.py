@@ -24,6 +24,7 @@ from portable_nn.core.dims import (
     rounded_quotient,
     smallest,
     static,
+    within_limit,
 )
 from portable_nn.core.graph import Dim
 from portable_nn.operators.registry import INTEGERS, Constant, Interval, OperatorContext, Type
@@ -103,7 +104,7 @@ def times(a: Element, b: Element) -> Element:
     """``a * b`` of which one at least is a symbolic size."""
     for size, factor in ((a, b), (b, a)):
         if isinstance(factor, float) and factor != int(factor):
-            return f"({factor!r}*{_bracketed(size)})"
+            return within_limit(f"({factor!r}*{_bracketed(size)})")
     return product([whole(a), whole(b)])
 
 
@@ -112,14 +113,14 @@ def ratio(a: Element, b: Element) -> Element:
     numerator, denominator = whole(a), whole(b)
     if (exact := quotient(numerator, denominator)) is not None:
         return exact
-    return f"({_bracketed(numerator)}/{_bracketed(denominator)})"
+    return within_limit(f"({_bracketed(numerator)}/{_bracketed(denominator)})")
 
 
 def rounded(way: str) -> Callable[[Element], Element]:
     """The rule that rounds a fraction of a size (``way`` is ``floor`` or ``ceil``), and keeps a size as it is."""
 
     def rule(value: Element) -> Element:
-        return f"{way}{value}" if isinstance(value, str) and value.startswith("(") else value
+        return within_limit(f"{way}{value}") if isinstance(value, str) and value.startswith("(") else value
 
     return rule
 

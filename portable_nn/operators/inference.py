@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from portable_nn.core.dims import LONGEST, TooLongError
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Graph, Node, Shape
 from portable_nn.operators.elements import with_constant
@@ -20,7 +21,10 @@ def infer_node(
     """The types of one node's outputs; raises ``InvalidNode``."""
     operator.check(attributes, types, outputs)
     use = OperatorContext(operator, types, attributes, outputs)
-    found = operator.infer(use)
+    try:
+        found = operator.infer(use)
+    except TooLongError:
+        raise InvalidNode(f"its sizes are formulas of more than {LONGEST:,} characters") from None
     return with_constant(use, (found,)[:outputs] if isinstance(found, Type) else found[:outputs])
 
 

@@ -197,3 +197,11 @@ def test_wrong_shapes_are_told_what_is_near(shape: tuple[int, ...], hint: str) -
     end = f"not ({', '.join(map(str, shape))}{',' * (len(shape) == 1)}){': ' * bool(hint)}{hint}"
     with pytest.raises(ShapeError, match=f"^input 'x' needs \\(batch, 3, 6, 5\\), {re.escape(end)}$"):
         net().predict(np.zeros(shape))
+
+
+@pytest.mark.parametrize("column", range(28))
+@pytest.mark.parametrize("dust", [0, 3e-16])
+def test_a_thin_stroke_between_the_numbers_that_are_looked_at_is_meant(column: int, dust: float) -> None:
+    x = np.full((1, 28, 28), dust, np.float32)
+    x[0, 4:24, column] = 255
+    assert warned(net(pnn.Rescaling(1 / 255), shape=(28, 28)), x) == []

@@ -53,6 +53,16 @@ BOMBS = {
         [("Expand", ["k", "s"], "e", {}), ("Exp", ["e"], "z", {}), ADD],
         {"k": np.ones(1, np.float32), "s": sizes(MANY)},
     ),
+    "Tile of a constant": model(
+        [("Tile", ["k", "s"], "z", {}), ADD], {"k": np.ones(1, np.float32), "s": sizes(3 * 10**8)}
+    ),
+    "Tile of an integer": model(
+        [("Tile", ["k", "s"], "t", {}), ("Cast", ["t"], "z", {"to": 1}), ADD], {"k": sizes(1), "s": sizes(10**11)}
+    ),
+    "Concat of a constant with itself": model(
+        [*(("Concat", [f"k{i}"] * 2, f"k{i + 1}", {"axis": 0}) for i in range(28)), ("Exp", ["k28"], "z", {}), ADD],
+        {"k0": np.ones(8, np.float32)},
+    ),
     "Tile": model([("Tile", ["x", "s"], "y", {})], {"s": sizes(MANY)}),
     "Range": model(
         [("Range", ["a", "b", "c"], "r", {}), ("Cast", ["r"], "z", {"to": 1}), ADD],

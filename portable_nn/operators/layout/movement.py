@@ -23,6 +23,7 @@ from portable_nn.operators.base import (
     Type,
     cast,
     cut_fields,
+    elements,
     emit,
     emit_all,
     format_shape,
@@ -45,10 +46,7 @@ def _concat_type(use: OperatorContext) -> Type:
             use.fail(f"{format_shape(types[0].shape)} and {format_shape(type.shape)} differ outside axis {axis}")
         shape = list(both)
     shape[axis] = total(type.shape[axis] for type in types)
-    contents = [type.constant for type in types]
-    known = [constant_value for constant_value in contents if constant_value is not None]
-    joined = tuple(dim for constant_value in known for dim in constant_value) if len(known) == len(contents) else None
-    return Type(types[0].dtype, tuple(shape), joined)
+    return Type(types[0].dtype, tuple(shape))
 
 
 def _concat(n: KernelContext) -> list[Step]:
@@ -221,6 +219,7 @@ register(
         {"axis": Attr(int, REQUIRED)},
         outputs=("concat_result",),
         passes=ALL,
+        constant=lambda use, type: tuple(item for index in range(len(use.types)) for item in elements(use, index)),
         receptive=_concat_fields,
         batch_inputs="all",
     )

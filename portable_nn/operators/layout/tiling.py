@@ -15,23 +15,24 @@ from portable_nn.operators.base import (
     Step,
     Symbol,
     Type,
+    elements,
     emit,
     format_shape,
     integers,
+    length,
     register,
     sizes,
 )
 
 
 def _tile_type(use: OperatorContext) -> Type:
-    (dtype, shape, constant_value), repeats = use.type(), use.constant(1)
+    (dtype, shape, _), repeats = use.type(), use.constant(1)
     if len(repeats) != len(shape):
         use.fail(f"repeats must have a number for each of the {len(shape)} axes, not {format_shape(repeats)}")
     if min((number for number in repeats if isinstance(number, int)), default=0) < 0:
         use.fail(f"repeats must be 0 or more, not {format_shape(repeats)}")
     found = tuple(product(pair) for pair in zip(shape, repeats, strict=True))
-    times = repeats[0] if len(repeats) == 1 else None
-    return Type(dtype, found, constant_value * times if constant_value is not None and isinstance(times, int) else None)
+    return Type(dtype, found)
 
 
 def _tile(n: KernelContext) -> Step:
@@ -51,4 +52,14 @@ def _tile_gradient(n: GradientContext) -> list[Symbol | None]:
     return [emit("ReduceSum", shared, integers(range(0, 2 * rank, 2)), keepdims=0) if rank else shared, None]
 
 
-register(Operator("Tile", ("input", "repeats"), _tile_type, _tile, _tile_gradient, passes=(0,)))
+register(
+    Operator(
+        "Tile",
+        ("input", "repeats"),
+        _tile_type,
+        _tile,
+        _tile_gradient,
+        passes=(0,),
+        constant=lambda use, type: elements(use, 0) * (length(type) // max(1, len(elements(use, 0)))),
+    )
+)
