@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ def write_public_key(path: Path, number: int = 1) -> Path:
     return path
 
 
-def sign(model: Path, signature: Path, number: int = 1) -> Path:
+def sign(model: Path, signature: Path, number: int = 1, ignored: Sequence[Path] = ()) -> Path:
     signing = pytest.importorskip("model_signing.signing", reason="signatures need model-signing")
     found = key(number)
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     secret = signature.with_suffix(".key")
     secret.write_bytes(found.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    signing.Config().use_elliptic_key_signer(private_key=secret).sign(model, signature)
+    hashed = pytest.importorskip("model_signing.hashing").Config().set_ignored_paths(paths=ignored)
+    signing.Config().use_elliptic_key_signer(private_key=secret).set_hashing_config(hashed).sign(model, signature)
     secret.unlink()
     return signature

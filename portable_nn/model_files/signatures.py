@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from portable_nn.core.errors import FileError, FormatError, MissingPackageError, UsageError
 from portable_nn.core.files import open_regular
+from portable_nn.core.jsons import parsed_json
 from portable_nn.core.kinds import check_kinds
 from portable_nn.model_files.opening import path_of
 
@@ -19,6 +19,10 @@ __all__ = ["verify_signature"]
 
 LARGEST: Final = 16 << 20
 """The most bytes of a signature: that of a folder has a line for each file."""
+
+
+_STUMBLED: Final = (LookupError, TypeError, AttributeError, RecursionError, AssertionError)
+"""What Python raises in code that expects other data: of no use to whoever reads it."""
 
 
 @check_kinds
@@ -103,7 +107,7 @@ def _names(data: bytes) -> frozenset[str]:
     """The files that a signature lists, by their names in the folder that was signed; ``.`` was signed alone."""
     if len(data) > LARGEST:
         raise ValueError(f"it has more than {LARGEST} bytes")
-    payload = json.loads(base64.b64decode(json.loads(data)["dsseEnvelope"]["payload"]))
+    payload = parsed_json(base64.b64decode(parsed_json(data)["dsseEnvelope"]["payload"]))
     names = [str(each["name"]) for each in payload["predicate"]["resources"]]
     is_of_shards = payload["predicate"].get("serialization", {}).get("method") == "shards"
     return frozenset(name.rsplit(":", 2)[0] if is_of_shards else name for name in names)
@@ -148,5 +152,7 @@ def _verifier() -> Any:
 
 def _first(error: Exception) -> str:
     """The first sentence of what a library says, without the bytes of hashes in it."""
+    if isinstance(error, _STUMBLED):
+        return "it is not laid out as signatures of model-signing are"
     text = str(error).partition("[")[0].strip().rstrip(":.")
     return text or type(error).__name__

@@ -191,3 +191,47 @@ def test_inspect_shows_nothing_of_it_either(tmp_path: Path) -> None:
     called = modules_called(lambda: codes.append(main(words)))
     assert codes == [3]
     assert not [name for name in called if name.startswith("portable_nn.onnx.storage")]
+
+
+def test_a_signature_that_leaves_the_model_out_is_of_no_model(model: Path, tmp_path: Path) -> None:
+    public = write_public_key(tmp_path / "key.pub")
+    (tmp_path / "other.txt").write_text("listed")
+    for place, what in {"itself": model, "its folder": model.parent, "no file": tmp_path / "empty"}.items():
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        signature = sign(what, tmp_path.parent / f"{place}.sig", ignored=[model])
+        payload = json.loads(base64.b64decode(json.loads(signature.read_text())["dsseEnvelope"]["payload"]))
+        assert model.name not in {each["name"] for each in payload["predicate"]["resources"]}
+        with pytest.raises(FormatError, match=r"it lists \d+ files, and mine.safetensors is none of them"):
+            pnn.verify_signature(model, signature, public_key=public)
+
+
+HOSTILE = {
+    "no envelope": "{}",
+    "null": "null",
+    "a list": "[]",
+    "a number": "1",
+    "deep": "[" * 100_000,
+    "a deep payload": {"payload": base64.b64encode(b"[" * 100_000).decode(), "signatures": [{"sig": ""}]},
+    "null in it": {"payload": None, "signatures": None},
+    "a payload of null": {"payload": base64.b64encode(b"null").decode(), "signatures": []},
+    "no resources": {"payload": base64.b64encode(b'{"predicate": {}}').decode(), "signatures": []},
+    "resources of numbers": {"payload": base64.b64encode(b'{"predicate": {"resources": [1]}}').decode()},
+    "no signature": {
+        "payload": base64.b64encode(b'{"predicate": {"resources": [{"name": "."}]}}').decode(),
+        "signatures": [],
+    },
+    "a method of a number": {
+        "payload": base64.b64encode(b'{"predicate": {"resources": [], "serialization": 5}}').decode()
+    },
+}
+
+
+@pytest.mark.parametrize("bundle", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_bundle_is_refused_in_words(bundle: str | dict[str, object], model: Path, tmp_path: Path) -> None:
+    public = write_public_key(tmp_path / "key.pub")
+    text = bundle if isinstance(bundle, str) else json.dumps({"mediaType": "x", "dsseEnvelope": bundle})
+    (tmp_path / "hostile.sig").write_text(text)
+    with pytest.raises(FormatError, match=r"hostile.sig: is no valid signature of .*: .*") as caught:
+        pnn.verify_signature(model, tmp_path / "hostile.sig", public_key=public)
+    for word in ("object", "index", "NoneType", "recursion", "KeyError", "Error", "argument", "'"):
+        assert word not in caught.value.reason
