@@ -267,5 +267,5 @@ def command(
 
     Results go to standard output or to --out FILE, everything else to standard error. --format json is for programs.
     No file is overwritten without --force. Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 a bad input, 4 an
-    optional package is missing.
+    optional package is missing, 70 a fault of this program, 130 interrupted.
     """
