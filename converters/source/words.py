@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from portable_nn.core.graph import Shape, format_shape
+from portable_nn.core.text import unused
 
 LONGEST: Final = 60
 """The most characters of an identifier: C99 promises 63."""
@@ -24,6 +25,7 @@ class Identifiers:
     def __init__(self, taken: Iterable[str], reserved: re.Pattern[str] | None = None) -> None:
         self._taken = {word.lower() for word in taken}
         self._reserved = reserved
+        self._numbers = dict[str, int]()
         self._found = dict[tuple[str, str], str]()
 
     def of(self, name: str, kind: str = "") -> str:
@@ -39,10 +41,7 @@ class Identifiers:
         stem = re.sub(r"[^0-9A-Za-z]+", "_", plain).strip("_")[: LONGEST - 8] or "value"
         is_reserved = self._reserved is not None and self._reserved.match(stem) is not None
         stem = f"n_{stem}" if stem[0].isdigit() or is_reserved else stem
-        found, count = stem, 1
-        while found.lower() in self._taken:
-            count += 1
-            found = f"{stem}_{count}"
+        found = unused(stem, self._taken, self._numbers, str.lower)
         self._taken.add(found.lower())
         return found
 

@@ -9,6 +9,8 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, TypeAlias
 
+from portable_nn.core.text import unused
+
 Path: TypeAlias = tuple[str, ...]
 """The parts of the name of a layer or parameter in a module, such as ``("layer1", "0", "conv1", "weight")``."""
 
@@ -20,6 +22,7 @@ class Variables:
 
     def __init__(self, taken: Collection[str] = ()) -> None:
         self.taken = {*_TAKEN, *keyword.kwlist, *taken}
+        self._numbers = dict[str, int]()
 
     def fresh(self, wish: str) -> str:
         """``wish`` as an identifier, numbered if it is taken; taken from now on.
@@ -30,10 +33,7 @@ class Variables:
         """
         stem = re.sub(r"[^0-9A-Za-z]+", "_", wish).strip("_") or "value"
         stem = f"value_{stem}" if stem[0].isdigit() else stem
-        name, number = stem, 1
-        while name in self.taken:
-            number += 1
-            name = f"{stem}_{number}"
+        name = unused(stem, self.taken, self._numbers)
         self.taken.add(name)
         return name
 

@@ -313,9 +313,8 @@ def _known_types(
 
 def _translator(opened: _Opened, known: Collection[int]) -> Translate:
     """The translation of the nodes at the places ``known`` into the vocabulary."""
-    graph, nodes = opened.model.graph, opened.nodes
-    names = _names(opened)
-    read = {*(value.name for value in graph.output), *(name for node in nodes for name in node.inputs)}
+    nodes, names = opened.nodes, _names(opened)
+    read = frozenset([*_outputs(opened), *(name for node in nodes for name in node.inputs)])
     folder = Folder(names)
 
     def translate(place: int, types: Mapping[str, Type]) -> Sequence[Node]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from textwrap import wrap
@@ -65,6 +65,21 @@ def rounded(value: float, usual: int = SIGNIFICANT) -> str:
 def digits_are_asked() -> bool:
     """Whether the ``Look`` has a number of digits."""
     return _look.get().digits is not None
+
+
+def unused(wish: str, taken: Collection[str], numbers: dict[str, int], form: Callable[[str], str] = str) -> str:
+    """``wish``, or the first of ``wish_2``, ``wish_3``, … whose ``form`` is not taken.
+
+    ``numbers`` keeps how far each wish has come, so that ten thousand equal ones are not counted through each time.
+
+    >>> unused("conv", {"conv", "conv_2"}, {})
+    'conv_3'
+    """
+    found, key = wish, form(wish)
+    while form(found) in taken:
+        numbers[key] = numbers.get(key, 1) + 1
+        found = f"{wish}_{numbers[key]}"
+    return found
 
 
 def printable(text: str) -> str:

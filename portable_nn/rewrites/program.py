@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import GraphError, UsageError, listed
 from portable_nn.core.graph import Graph
+from portable_nn.core.text import unused
 from portable_nn.format.documentation import Documentation, ValueRemark
 from portable_nn.format.meaning import InputInfo
 from portable_nn.operators import Array, infer
@@ -59,6 +60,7 @@ class Names:
 
     def __init__(self, taken: Iterable[str]) -> None:
         self.taken = set(taken)
+        self._numbers = dict[str, int]()
 
     @classmethod
     def beside(cls, graph: Graph) -> Names:
@@ -67,9 +69,6 @@ class Names:
 
     def fresh(self, wish: str) -> str:
         """``wish``, numbered if it is taken; taken from now on."""
-        name, number = wish, 1
-        while name in self.taken:
-            number += 1
-            name = f"{wish}_{number}"
+        name = unused(wish, self.taken, self._numbers)
         self.taken.add(name)
         return name

@@ -11,6 +11,7 @@ import numpy as np
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.words import plain_activation
 from portable_nn.core.graph import Graph, Node, Parameter, Value
+from portable_nn.core.text import unused
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 from portable_nn.onnx.verify import run_numpy
@@ -87,6 +88,7 @@ class Rebuilder:
         self.done: set[str] = set()
         self._layers: dict[tuple[Any, ...], Any] = {}
         self._names: set[str] = set()
+        self._numbers: dict[str, int] = {}
         self.inputs: dict[str, str] = {}
         self.turned: set[str] = set()
         self.consumers: dict[str, list[Node]] = {}
@@ -176,11 +178,7 @@ class Rebuilder:
         """A name that Keras takes, and that is free; PyTorch, below it, takes no dots."""
         for suffix in _SUFFIXES:
             name = name.removesuffix(suffix)
-        wanted = found = _key(name)
-        number = 1
-        while found in self._names:
-            number += 1
-            found = f"{wanted}_{number}"
+        found = unused(_key(name), self._names, self._numbers)
         self._names.add(found)
         return found
 

@@ -7,7 +7,7 @@ finished graph, because the types of the following nodes depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -34,7 +34,7 @@ class Folder:
         self.replaced: list[str] = []
         """The names of the folded nodes."""
 
-    def folded(self, node: Node, types: dict[str, Type]) -> list[Node]:
+    def folded(self, node: Node, types: Mapping[str, Type]) -> list[Node]:
         """Constants in place of ``node`` where it computes sizes that the shape rules cannot follow; otherwise itself.
 
         Raises ``GraphError`` where it cannot be computed.
@@ -69,7 +69,7 @@ class Folder:
             for name, output in zip(names, outputs, strict=True)
         ]
 
-    def _places(self, node: Node, types: dict[str, Type]) -> list[Node]:
+    def _places(self, node: Node, types: Mapping[str, Type]) -> list[Node]:
         """NonZero of a constant with several axes, which the shape rules do not propagate."""
         array = self._array(node.inputs[0], types) if len(node.inputs) == 1 else None
         if array is None or array.ndim < 2 or node.attributes or len(node.outputs) > 1:  # Faults are reported later.
@@ -79,18 +79,19 @@ class Folder:
         self._taken.add(node.inputs[0])
         return [Node(node.name, "Constant", (), node.outputs, {"value": literal(places)})]
 
-    def _array(self, name: str, types: dict[str, Type]) -> Array | None:
+    def _array(self, name: str, types: Mapping[str, Type]) -> Array | None:
         """The elements of a value that is constant."""
         if name not in self._arrays and name in types and (constant_value := _constant_value(types[name])) is not None:
             dtype, shape, _ = types[name]
             self._arrays[name] = np.array(constant_value, dtype).reshape(static(shape) or ())
         return self._arrays.get(name)
 
-    def without_taken(self, nodes: list[Node], outputs: Iterable[str]) -> list[Node]:
+    def without_taken(self, nodes: list[Node], outputs: frozenset[str]) -> list[Node]:
         """``nodes`` without those that only folded nodes have read."""
-        taken, needed, kept = set(self._taken), set(outputs), list[Node]()
+        taken, needed, kept = set[str](), set[str](), list[Node]()
         for node in reversed(nodes):
-            if needed.isdisjoint(node.outputs) and not taken.isdisjoint(node.outputs):
+            is_needed = any(name in needed or name in outputs for name in node.outputs)
+            if not is_needed and any(name in taken or name in self._taken for name in node.outputs):
                 taken.update(name for name in node.inputs if name)
             else:  # Nodes that nothing has ever read stay, with what they read.
                 kept.append(node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 from portable_nn.core.errors import Fault, GraphError
@@ -17,7 +17,7 @@ class Scope(NamedTuple):
     ``portable`` where nodes are written in the form that all runtimes take.
     """
 
-    types: dict[str, Type]
+    types: MutableMapping[str, Type]
     names: Names
     read: Collection[str]
     portable: bool = False

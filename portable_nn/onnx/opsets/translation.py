@@ -7,7 +7,8 @@ onnxruntime cannot run as the ``substitute`` of its operator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -209,11 +210,11 @@ class Translated(NamedTuple):
 
 
 def translated(
-    nodes: Iterable[Node],
+    nodes: Sequence[Node],
     types: Mapping[str, Type],
     opset: int,
     names: Names,
-    outputs: Iterable[str],
+    outputs: Collection[str],
     folder: Folder | None = None,
 ) -> Translated:
     """``nodes``, as version ``opset`` has them, in the form of the vocabulary.
@@ -226,8 +227,10 @@ def translated(
         outputs: the values that are read after the last node.
         folder: holds the constant values before these nodes.
     """
-    nodes, outputs = list(nodes), list(outputs)
-    scope = Scope(dict(types), names, {name for node in nodes for name in node.inputs}.union(outputs))
+    later, inputs = frozenset(outputs), {name for node in nodes for name in node.inputs}
+    # Nodes may come one at a time, with the types and outputs of them all, which are not copied for each.
+    known: ChainMap[str, Type] = ChainMap({}, types)  # type: ignore[arg-type]  # It writes into the first one alone.
+    scope = Scope(known, names, later if inputs <= later else later | inputs)
     result: list[Node] = []
     notes: list[str] = []
     faults: list[Fault] = []
@@ -250,7 +253,7 @@ def translated(
         except GraphError as error:
             faults.extend(error.faults)
     notes.extend(noted("nodes folded into constants", folder.replaced))
-    return Translated(folder.without_taken(result, outputs), notes, faults)
+    return Translated(folder.without_taken(result, later), notes, faults)
 
 
 def _lifted(node: Node, opset: int, scope: Scope) -> Iterator[Node]:
@@ -279,7 +282,7 @@ def _only_in(node: Node, other: Node) -> str:
     return ", ".join(f"{name} {value}" for name, value in different)
 
 
-def _find_types(node: Node, types: dict[str, Type]) -> None:
+def _find_types(node: Node, types: MutableMapping[str, Type]) -> None:
     """Add the types of the outputs of ``node`` to ``types``, if it is valid."""
     operator = REGISTRY.get((node.domain, node.operator))
     if operator is None or any(name and name not in types for name in node.inputs):
