@@ -50,7 +50,9 @@ def extract_ink(picture: Pixels) -> Pixels:
     noise = SIGMA_PER_MAD * np.median(np.abs(frame - paper))
     contrast, needed = flat.max() - paper, max(MIN_CONTRAST, 6 * noise)
     if contrast < needed:
-        raise ValueError(f"no drawing found: the contrast is {contrast:.0f} of 255, and {needed:.0f} would be needed")
+        if needed > MIN_CONTRAST:
+            raise ValueError("no drawing found: the background is too uneven for strokes to stand out from it")
+        raise ValueError(f"no drawing found: the picture is almost of one brightness (contrast {contrast:.0f} of 255)")
     floor = paper + 3 * noise
     ink: Pixels = ((flat - floor) * (WHITE / (flat.max() - floor))).clip(0, WHITE).astype(np.float32)
     return ink

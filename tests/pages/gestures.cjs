@@ -95,10 +95,10 @@ async function given(open) {
   await answered(page);
   found.pasted = await page.locator("tbody tr, .answer").allTextContents();
   await drop(page, path.join(folder, "words.txt"));
-  await page.getByText("words.txt is no picture").waitFor();
+  await page.getByText("words.txt: expected a picture").waitFor();
   await drop(page, picture("first"), picture("second"), path.join(folder, "words.txt"));
   await page.getByRole("button", { name: "Save as CSV" }).waitFor();
-  await page.getByRole("cell", { name: "no picture that this browser can read" }).waitFor();
+  await page.getByRole("cell", { name: "expected a picture that this browser can read, such as PNG or JPEG" }).waitFor();
   found.several = await page.locator("table:has(th:text-is('picture')) tbody tr").evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
   found.shares = await page.evaluate((all) => Promise.all(all.map(async (bytes) => {
     const blob = new Blob([Uint8Array.from(atob(bytes), (character) => character.charCodeAt(0))]);

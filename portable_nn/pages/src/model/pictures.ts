@@ -1,9 +1,10 @@
 // The page of a model that takes pictures: drawn, chosen, dropped or pasted.
 
 import { Unusable, type Rgba } from "../preparation/picture";
+import { greyOf16Bits } from "../preparation/png16";
 import { finished, prepare, type Example } from "../preparation/steps";
 import { h } from "../shared/dom";
-import { percent } from "../shared/text";
+import { counted, percent } from "../shared/text";
 import { classNames, decided, isOfNumbers, isUsable, NO_ANSWER, quantities } from "./answers";
 import { csv } from "./cells";
 import { insideView } from "./inside";
@@ -28,7 +29,7 @@ export function pictures(subject: Subject, model: Promise<Model>): HTMLElement {
   const answer = subject.answer as Answer, several = subject.steps.some(({ step }) => step === "drawings");
   const drawn = subject.steps.some(({ step }) => step === "fit_digit" || step === "drawings");
   const result = h("div", { class: "stack", "aria-live": "polite" }), looks = h("div", { class: "below" });
-  const table = h("div", { class: "scroll below" });
+  const table = h("div", { class: "below" });
   let current = 0, timer = 0;
 
   const predict = async (source: Rgba): Promise<Found[]> => {
@@ -77,22 +78,26 @@ export function pictures(subject: Subject, model: Promise<Model>): HTMLElement {
     if (files.length > 1) return void tabulate(files);
     const [file] = files;
     if (!file) return;
-    const bitmap = await decode(file);
-    if (!bitmap) return empty(`${file.name} is no picture that this browser can read`);
-    sheet.show(bitmap);
-    await show(() => pixelsOf(bitmap));
+    const found = await decode(file);
+    if (typeof found === "string") return empty(`${file.name}: ${found}`);
+    sheet.show(found.bitmap);
+    await show(() => found.pixels);
   };
   const tabulate = async (files: readonly File[]) => {
-    const rows = [["picture", "answer", "probability"]];
-    const body = h("tbody");
-    table.replaceChildren(h("table", {}, h("thead", {}, h("tr", {}, ...(rows[0] as string[]).map((name) => h("th", { scope: "col" }, name)))), body),
-      h("p", {}, h("button", { type: "button", onclick: () => download("answers.csv", new Blob([rows.map(csv).join("")], { type: "text/csv" })) }, "Save as CSV")));
-    for (const file of files) {
-      for (const cells of await rowsOfFile(file, predict, answer)) {
-        rows.push(cells);
-        body.append(h("tr", {}, ...cells.map((cell) => h("td", {}, cell))));
+    const rows: Line[] = [], body = h("tbody"), said = h("p", { class: "muted small" });
+    const ofNumbers = isOfNumbers(answer), headings = ["picture", "answer", ...(ofNumbers ? [] : ["probability"])];
+    table.replaceChildren(h("section", { class: "panel stack", "aria-label": "Pictures" }, h("h2", {}, "Pictures"), said,
+      h("div", { class: "long", tabindex: 0, role: "group", "aria-label": "Answers" },
+        h("table", { class: "results" }, h("thead", {}, h("tr", {}, ...headings.map((name, k) => h("th", { scope: "col", class: k === 2 ? "number" : "" }, name)))), body)),
+      h("div", {}, h("button", { type: "button", onclick: () => download("answers.csv", new Blob([asCsv(rows, answer)], { type: "text/csv" })) }, "Save as CSV"))));
+    for (const [k, file] of files.entries()) {
+      said.textContent = `${k + 1} of ${files.length}…`;
+      for (const line of await linesOf(file, predict)) {
+        rows.push(line);
+        body.append(lineView(line, answer));
       }
     }
+    said.textContent = counted(files.length, "picture");
   };
   const clear = () => {
     current++;
@@ -103,9 +108,9 @@ export function pictures(subject: Subject, model: Promise<Model>): HTMLElement {
 
   (globalThis as unknown as { portableNN: Scripted }).portableNN = {
     predict: async (picture) => {
-      const bitmap = await decode(picture);
-      if (!bitmap) throw new Error("expected a picture that the browser can read");
-      const found = await predict(pixelsOf(bitmap));
+      const decoded = await decode(picture);
+      if (typeof decoded === "string") throw new Error(decoded);
+      const found = await predict(decoded.pixels);
       return found.map(({ example, row }) => ({
         label: inWords(row, answer), probabilities: isOfNumbers(answer) ? [] : decided(row, answer).shares, outputs: row, box: example.box ?? null,
       }));
@@ -189,26 +194,50 @@ function lookedAt(subject: Subject, model: Promise<Model>, example: Example, row
     h("details", {}, h("summary", {}, "How the picture became that"), h("ol", {}, ...subject.prepared.map((step) => h("li", {}, step)))), ...insideView(subject, model, feeds))];
 }
 
-async function rowsOfFile(file: File, predict: (source: Rgba) => Promise<Found[]>, answer: Answer): Promise<string[][]> {
-  const bitmap = await decode(file);
-  if (!bitmap) return [[file.name, "no picture that this browser can read", ""]];
+/** A picture, or a drawing in it, and its outputs, or why there are none. */
+interface Line {
+  readonly name: string;
+  readonly found: readonly number[] | string;
+}
+
+async function linesOf(file: File, predict: (source: Rgba) => Promise<Found[]>): Promise<Line[]> {
+  const decoded = await decode(file);
+  if (typeof decoded === "string") return [{ name: file.name, found: decoded }];
   try {
-    const found = await predict(pixelsOf(bitmap));
-    return found.map(({ row }, place) => {
-      const { best, shares } = decided(row, answer);
-      return [found.length > 1 ? `${file.name}#${place + 1}` : file.name, inWords(row, answer), isOfNumbers(answer) ? "" : percent(shares[best] as number)];
-    });
+    const found = await predict(decoded.pixels), isOne = found.length === 1;
+    return found.map(({ row }, place) => ({ name: isOne ? file.name : `${file.name}#${place + 1}`, found: isUsable(row) ? row : NO_ANSWER }));
   } catch (error) {
     if (!(error instanceof Unusable)) throw error;
-    return [[file.name, error.message, ""]];
+    return [{ name: file.name, found: error.message }];
   }
 }
 
-async function decode(picture: Blob): Promise<ImageBitmap | undefined> {
+function lineView({ name, found }: Line, answer: Answer): HTMLElement {
+  if (typeof found === "string") return h("tr", {}, h("td", {}, name), h("td", { colspan: isOfNumbers(answer) ? 1 : 2, class: "muted small" }, found));
+  if (isOfNumbers(answer)) return h("tr", {}, h("td", {}, name), h("td", {}, inWords(found, answer)));
+  const { best, unsure, shares } = decided(found, answer), guess = classNames(answer, shares.length)[best] as string;
+  return h("tr", {}, h("td", {}, name), h("td", {}, unsure ? `? perhaps ${guess}` : guess), h("td", { class: "number" }, percent(shares[best] as number)));
+}
+
+/** A table like that of `predict --format csv`. */
+function asCsv(lines: readonly Line[], answer: Answer): string {
+  const usable = lines.flatMap(({ found }) => (typeof found === "string" ? [] : [found]));
+  const names = isOfNumbers(answer) ? quantities(usable[0] ?? [], answer).map(({ name }) => name) : ["label", "probability", "guess"];
+  const cells = (found: readonly number[]) => {
+    if (isOfNumbers(answer)) return quantities(found, answer).map(({ value }) => value);
+    const { best, unsure, shares } = decided(found, answer), name = classNames(answer, shares.length)[best] as string;
+    return [unsure ? "?" : name, shares[best] as number, unsure ? name : ""];
+  };
+  return csv(["input", ...names, "error"]) + lines.map(({ name, found }) => csv([name, ...(typeof found === "string" ? [...names.map(() => ""), found] : [...cells(found), ""])])).join("");
+}
+
+/** A picture to look at, and its pixels; why there are none otherwise. */
+async function decode(picture: Blob): Promise<{ bitmap: ImageBitmap; pixels: Rgba } | string> {
   try {
-    return await createImageBitmap(picture, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
-  } catch {
-    return undefined;
+    const bitmap = await createImageBitmap(picture, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
+    return { bitmap, pixels: (await greyOf16Bits(new Uint8Array(await picture.arrayBuffer()))) ?? pixelsOf(bitmap) };
+  } catch (error) {
+    return error instanceof Unusable ? error.message : "expected a picture that this browser can read, such as PNG or JPEG";
   }
 }
 

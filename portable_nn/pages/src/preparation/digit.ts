@@ -34,7 +34,9 @@ function extractInk(source: Picture): Picture {
   const { usual, noise } = paperOf(border(flat)), strongest = extremes(flat.data)[1];
   const contrast = f(strongest - usual), needed = Math.max(MIN_CONTRAST, f(6 * noise));
   if (contrast < needed) {
-    throw new Unusable(`no drawing found: the contrast is ${contrast.toFixed(0)} of 255, and ${needed.toFixed(0)} would be needed`);
+    throw new Unusable(needed > MIN_CONTRAST
+      ? "no drawing found: the background is too uneven for strokes to stand out from it"
+      : `no drawing found: the picture is almost of one brightness (contrast ${contrast.toFixed(0)} of 255)`);
   }
   return aboveNoise(flat, usual, noise, strongest);
 }

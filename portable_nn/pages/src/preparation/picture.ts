@@ -14,9 +14,9 @@ export interface Picture {
   readonly whole: boolean;
 }
 
-/** What a canvas or a decoded file has: red, green, blue and opacity, a byte each. */
+/** What a canvas or a decoded file has: red, green, blue and opacity, from 0 to 255. */
 export interface Rgba {
-  readonly data: Uint8ClampedArray | Uint8Array;
+  readonly data: Uint8ClampedArray | Uint8Array | Float32Array;
   readonly height: number;
   readonly width: number;
 }
