@@ -22,6 +22,7 @@ from portable_nn.converters.conversion import Written, check_proof
 from portable_nn.converters.onnx.adapting import adapted, outside, with_steps
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import FileError, UsageError
+from portable_nn.core.html import html_of
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import FloatType
 from portable_nn.core.text import size
@@ -74,13 +75,20 @@ class ExportReport(Written):
         """The largest absolute error in any output; NaN where nothing was verified."""
         return max((found.max_abs_error for found in self.outputs.values()), default=math.nan)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same as of any file that was written, the opset, and what rounding moves."""
+        more = [f"opset {self.opset}, IR version {self.ir_version}", *self._rounded()]
+        return super()._repr_html_() + html_of(lambda: "\n".join(more))
+
+    def _rounded(self) -> list[str]:
+        return [f"rounding moves '{name}' by {gap.max_abs_error:.2g}" for name, gap in self.rounding.items()]
+
     def __repr__(self) -> str:
         verified = f"largest error {self.max_abs_error:.2g}" if self.outputs else "not verified"
         lines = [f"{self.path} ({size(self.bytes)}, opset {self.opset}, IR version {self.ir_version}): {verified}"]
         lines += [f"{heading}: {text}" for heading, text in self.outputs.in_words()]
         lines += [f"weights in {self.data}"] if self.data else []
-        lines += [f"rounding moves '{name}' by {gap.max_abs_error:.2g}" for name, gap in self.rounding.items()]
-        return "\n  ".join(["ExportReport", *lines, *self.notes])
+        return "\n  ".join(["ExportReport", *lines, *self._rounded(), *self.notes])
 
 
 @check_kinds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -13,6 +14,7 @@ from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.html import html_table
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
+from portable_nn.core.peeking import Peeking
 from portable_nn.core.text import quantity, shortened, some
 from portable_nn.data.frames import Dialect
 from portable_nn.data.sources import Bad, Batch, iterate
@@ -76,6 +78,7 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         self.first_bad: Prediction | None = None
         self.threshold = self._runner.threshold
         self.quantities = quantity_names(self._runner)
+        self._every = Peeking(map(list, self._batches()))
         self._each = self._counted()
         self._kept: list[Prediction] | None = None
 
@@ -84,10 +87,16 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         return f"<Predictions by {self._runner.where}: {self.made:,} so far{right}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: those that were kept; it computes none."""
-        kept = self._kept or []
-        more = f"; the first {SHOWN} are shown" if len(kept) > SHOWN else "" if kept else "; predictions[:5] keeps them"
-        return html_table(repr(self).strip("<>") + more, *prediction_rows(kept[:SHOWN], self.quantities))
+        """What a notebook shows: the first ones, which are computed for that, and given all the same in turn."""
+        shown, said, count = (self._kept or [])[:SHOWN], [repr(self).strip("<>")], len(self._kept or [])
+        if self._kept is None and self.made:
+            said[0] += ", which were not kept: predictions = list(pnn.predict(…)) keeps them"
+        elif self._kept is None:
+            shown, count = list(islice(chain.from_iterable(self._every.ahead()), SHOWN)), self.total or SHOWN + 1
+            said = [f"Predictions by {self._runner.where}", *map(str, filter(None, [self._every.error]))]
+        if len(shown) == SHOWN < count:
+            said[0] += f"; the first {SHOWN} are shown"
+        return html_table("\n".join([*said, *self.warnings]), *prediction_rows(shown, self.quantities))
 
     def __next__(self) -> Prediction:
         return next(self._each)
@@ -168,11 +177,11 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
 
     def in_batches(self) -> Iterator[list[Prediction]]:
         """The predictions, those together that are computed at once."""
-        for batch in self._batches():
+        for batch in self._every:
             yield list(self._counting(batch))
 
     def _counted(self) -> Iterator[Prediction]:
-        for batch in self._batches():
+        for batch in self._every:
             yield from self._counting(batch)
 
     def _counting(self, batch: Iterable[Prediction]) -> Iterator[Prediction]:

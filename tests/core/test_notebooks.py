@@ -19,6 +19,7 @@ from portable_nn.analysis.report import Finding, Report
 from portable_nn.catalog import find_model
 from portable_nn.converters.conversion import Imported, Written
 from portable_nn.converters.onnx import export_onnx
+from portable_nn.core.errors import DataError
 from portable_nn.core.html import html_of
 from portable_nn.core.text import fields, size, table
 from portable_nn.model_files.reports import check, size_net
@@ -125,13 +126,15 @@ def test_the_path_of_a_run() -> None:
     assert "svg" not in simulate(learning_rate=[0.1, 0.2], steps=5)._repr_html_()
 
 
-def test_predictions_show_what_was_kept_and_compute_nothing() -> None:
+def test_predictions_show_the_first_and_give_them_all_the_same() -> None:
     images = sorted(find_model("digits-mlp").samples.glob("*.png"))[:3]
     predictions = pnn.predict("digits-mlp", images, top=3)
-    assert "0 so far; predictions[:5] keeps them" in shown(predictions).title
+    before = shown(predictions)
+    assert before.title == "Predictions by digits-mlp"
     assert predictions.made == 0
     kept = list(predictions[:])
     found = shown(predictions)
+    assert before.rows == found.rows
     assert found.rows[0][:3] == ["input", "label", "probability"]
     assert [row[:2] for row in found.rows[1:]] == [[each.input, each.label] for each in kept]
     bars = re.findall(r'<meter value="([\d.]+)">', predictions._repr_html_())
@@ -139,6 +142,33 @@ def test_predictions_show_what_was_kept_and_compute_nothing() -> None:
     first = shown(kept[0])
     assert [row[0] for row in first.rows] == ["class", *(name for name, _ in kept[0].top)]
     assert first.title == f"{kept[0].input}: {kept[0].label}"
+
+
+def test_predictions_that_are_shown_are_not_lost_nor_doubled(tmp_path: Path) -> None:
+    net = pnn.Sequential(pnn.Input(3), pnn.Dense(2), seed=0)
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    predictions = pnn.predict(net, x, batch_size=8)
+    found = shown(predictions)
+    assert found.title.endswith("the first 20 are shown")
+    values = [each.values for each in predictions]
+    assert np.allclose(values, net.predict(x), rtol=1e-5)
+    assert [row[1] for row in found.rows[1:]] == [f"{first:.6g}" for first, _ in values[:20]]
+    assert "50 so far, which were not kept" in shown(predictions).title
+    (tmp_path / "t.csv").write_text("1,2,3\n4,5,6\nx,8,9\n")
+    bad = pnn.predict(net, tmp_path / "t.csv", batch_size=1)
+    found = shown(bad)
+    assert (len(found.rows), "t.csv" in found.title) == (3, True)
+    assert len([next(bad), next(bad)]) == 2
+    with pytest.raises(DataError):
+        next(bad)
+
+
+def test_what_export_has_written_is_shown_with_its_proof(tmp_path: Path) -> None:
+    net = pnn.Sequential(pnn.Input(3), pnn.Dense(2, name="y"), seed=0)
+    report = export_onnx(net, tmp_path / "m.onnx", opset=17)
+    found = shown(report)
+    assert str(tmp_path / "m.onnx") in found.text
+    assert f"opset 17, IR version {report.ir_version}" in " ".join(found.text.split())
 
 
 def test_a_prediction_of_numbers_and_one_that_failed() -> None:

@@ -132,7 +132,7 @@ export function race(methods: MethodData[], compared: readonly string[], rest: R
     const high = Math.min(1e12, inside.reduce((a, b) => Math.max(a, b), 1));
     for (const { points, method, cell } of runners) {
       const place = Math.min(points.length - 1, Math.floor(now / method.cost));
-      cell.textContent = rounded(points[place][1], 4);
+      cell.textContent = Number.isNaN(points[place][1]) ? "not defined" : rounded(points[place][1], 4);
     }
     drawPlane();
     picture.replaceChildren(

@@ -146,7 +146,8 @@ export function distanceChart(reading: Reading, width: number): SVGSVGElement {
 /** By what each step multiplies the distance. */
 export function factorChart(reading: Reading, width: number): SVGSVGElement {
   const { far, found } = reading;
-  const each = Array.from(far.subarray(1), (distance, step): [number, number] => [step + 1, distance / far[step]]);
+  const end = (undefinedAfter(reading) ?? reading.steps) + 1;
+  const each = Array.from(far.subarray(1, end), (distance, step): [number, number] => [step + 1, distance / far[step]]);
   const radius = found && Math.abs(found.radius - 1) > 1e-6 ? found.radius : null;
   return chart({
     label: `By what each step multiplies the distance, ${factor(measured(reading))} on average`,
