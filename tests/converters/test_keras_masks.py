@@ -198,3 +198,21 @@ def test_transposed_convolutions_add_cells_as_in_keras(kernel: Any, stride: Any,
     _same(model, given)
     back = to_keras(from_keras(model))
     np.testing.assert_allclose(computed(back, given)[0], computed(model, given)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("steps", [6, None])
+def test_padded_queries_of_attention_take_what_they_take_in_keras(
+    causal: bool, dropout: float, steps: int | None
+) -> None:
+    layers = keras().layers
+    words = keras().Input((steps,), dtype="int32")
+    value = layers.Embedding(12, 4, mask_zero=True)(words)
+    heads = layers.MultiHeadAttention(2, 3, dropout=dropout)(value, value, use_causal_mask=causal)
+    model = randomised(keras().Model(words, layers.LayerNormalization()(value + heads)))
+    given = np.array([[3, 4, 5, 0, 0, 0], [1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 0, 0], [0, 2, 0, 3, 0, 0]], "int32")
+    _same(model, given)
+    if steps and not dropout:
+        back = to_keras(from_keras(model))
+        np.testing.assert_allclose(computed(back, given)[0], computed(model, given)[0], atol=1e-6)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any, Final
 
+import numpy as np
+
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.spec import LayerError, Spec
@@ -13,13 +15,22 @@ from portable_nn.format.tensors import Array
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, cast, constant, emit, integers
 
+HIDDEN: Final = -2.37e38
+"""The score of what is hidden: beside it all other scores are nothing."""
+
 
 class _Attention(Layer):
-    """Attention of several heads: linear layers for queries, keys and values, and one behind."""
+    """Attention of several heads: linear layers for queries, keys and values, and one behind.
 
-    def __init__(self, name: str, parts: Mapping[str, tuple[Array, Array | None]], heads: int) -> None:
+    A query that sees nothing, such as padding, takes the mean of all values, as Keras adds the mask to the scores; with
+    ``zeros`` it takes zeros, as Keras's own softmax of its masked scores gives, which it computes beside dropout.
+    """
+
+    def __init__(
+        self, name: str, parts: Mapping[str, tuple[Array, Array | None]], heads: int, *, zeros: bool = False
+    ) -> None:
         super().__init__(name)
-        self.parts, self.heads = parts, heads
+        self.parts, self.heads, self.zeros = parts, heads, zeros
 
     def __call__(self, x: Symbol) -> Symbol:
         """Of a sequence with itself."""
@@ -28,6 +39,10 @@ class _Attention(Layer):
     def attend(self, query: Symbol, key: Symbol, value: Symbol, mask: Symbol | None, *, causal: bool) -> Symbol:
         """(batch, queries, …), (batch, keys, …) twice → (batch, queries, …)."""
         q, k, v = (self._linear(role, x) for role, x in (("query", query), ("key", key), ("value", value)))
+        if mask is not None and not self.zeros:
+            if causal:
+                mask, causal = emit("And", mask, _before(query, key)), False
+            mask = emit("Where", mask, constant(0, query.dtype), constant(HIDDEN, query.dtype))
         options = {"q_num_heads": self.heads, "kv_num_heads": self.heads, "is_causal": int(causal)}
         return self._linear("output", emit("Attention", q, k, v, mask, **options), last=True)
 
@@ -39,6 +54,15 @@ class _Attention(Layer):
             return make("MatMul", x, turned)
         bias = self.parameter(f"{role}.bias", shift.shape, x.dtype, shift)
         return make("Add", emit("MatMul", x, turned), bias)
+
+
+def _before(query: Symbol, key: Symbol) -> Symbol:
+    """Where keys do not come after queries, (queries, keys)."""
+    queries, keys = query.shape[1], key.shape[1]
+    if isinstance(queries, int) and isinstance(keys, int):
+        return constant(np.tri(queries, keys, dtype=bool), "bool")
+    sizes = emit("Concat", *(emit("Shape", each, start=1, end=2) for each in (query, key)), axis=0)
+    return emit("Trilu", emit("Expand", constant(True, "bool"), sizes), upper=0)
 
 
 def attention(
@@ -65,7 +89,8 @@ def attention(
         spec.only(option, None, False)
     spec.get("seed")
     spec.get("flash_attention")
-    if spec.number("dropout"):
+    dropout = spec.number("dropout")
+    if dropout:
         spec.note("dropout of attention is left out: it acts in training alone, and has no counterpart here")
     heads, size = spec.whole("num_heads"), spec.whole("key_dim")
     deep = size if spec.get("value_dim") is None else spec.whole("value_dim")
@@ -92,7 +117,7 @@ def attention(
             "value": part("value", sizes[2], deep),
             "output": part("output", features, deep),
         }
-        return _Attention(spec.name, parts, heads)
+        return _Attention(spec.name, parts, heads, zeros=dropout > 0)
 
     mask = _seen(query.mask, value.mask, None if key is None else keys.mask, attention_mask)
     layer = spec.once(make)

@@ -138,7 +138,7 @@ def _arithmetic(b: Rebuilder, node: Node) -> Laid:
             continue
         full = array.reshape((1,) * (rank - array.ndim) + array.shape)
         operands.append(np.transpose(full, [axes.index(axis) for axis in range(rank)]))
-    if any(isinstance(each, np.ndarray) for each in operands):
+    if any(isinstance(each, np.ndarray) and each.dtype != bool for each in operands):
         return Laid(_scaled(b, node, operands, rank), axes)
     return Laid(getattr(keras().ops, _OPS[node.operator])(*operands), axes)
 
