@@ -15,6 +15,7 @@ from portable_nn.converters.keras.spec import LayerError, Spec, Weights
 from portable_nn.converters.keras.structures import flat, named
 from portable_nn.core.errors import GraphError, PortableNNError
 from portable_nn.core.graph import Dim
+from portable_nn.core.text import some
 from portable_nn.operators import Leaf, Symbol, cast, emit, integers
 from portable_nn.operators.symbols import sizes
 
@@ -26,6 +27,12 @@ MAX_CALLS: Final = 10_000
 
 _STATEFUL: Final = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"})
 """The layers that take first states beside their input."""
+
+MASKED: Final = (
+    "Keras masks {}, and its fit leaves masked steps out of the loss: here fit(sample_weight=…) does, (n, steps), true "
+    "for the steps that count"
+)
+"""What is said of outputs that have a mask."""
 
 _FLOATS: Final = ("float32", "float64")
 _WRONG: Final = (
@@ -81,6 +88,7 @@ class Builder:
         self.frozen: list[str] = []
         self.inputs: dict[str, Leaf] = {}
         self._specs: dict[str, Spec] = {}
+        self._wrong = set[str]()
         self._calls = 0
         self._config = config
 
@@ -99,11 +107,13 @@ class Builder:
             self._finish(spec)
         if self.faults:
             raise FaultsError(self.faults)
-        outputs = list(named(outputs))
+        held = list(named(outputs))
+        if masked := [f"'{name}'" for name, each in held if each.mask is not None]:
+            self.notes.append(MASKED.format(some(masked)))
         if left := self.weights.left():
             shown = ", ".join(repr(each) for each in left[:5])
             raise FaultsError([f"{len(left)} of its weights belong to no layer: {shown}"])
-        return Taken(self.inputs, outputs, self.notes, self.frozen)
+        return Taken(self.inputs, [(name, each.plain) for name, each in held], self.notes, self.frozen)
 
     def _finish(self, spec: Spec) -> None:
         """What is left to be said about a layer when all its calls are made."""
@@ -113,6 +123,8 @@ class Builder:
         for option, value in spec.config.items():
             if option.endswith(("_regularizer", "_constraint")) and value is not None:
                 spec.note(f"{option} is left out: it acts in training alone")
+        if spec.name in self._wrong:  # What was not looked at after its first fault is none.
+            return
         try:
             spec.check_options()
         except LayerError as fault:
@@ -122,6 +134,7 @@ class Builder:
         reason = str(error.faults[0].message) if isinstance(error, GraphError) and error.faults else str(error)
         if not isinstance(error, LayerError | PortableNNError):
             reason = f"its options do not fit: {reason}"
+        self._wrong.add(spec.name)
         text = f"'{spec.name}' ({spec.kind}): {reason}"
         if text not in self.faults:
             self.faults.append(text)

@@ -1,18 +1,20 @@
 """Arrays of a ``.weights.h5`` file as the parameters of a network of the same layers, without Keras.
 
 Such a file says of each layer its class and its number among the layers of that class. So the layers of a class are
-taken in the order that the network has them in, and each must have the parameters and shapes of its arrays.
+taken in the order that the network has them in, and each must have the parameters and shapes of its arrays. Models in
+models are the layers whose names begin alike.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.converters.keras.layers.cells import KINDS, read_cell
+from portable_nn.converters.keras.layers.cells import KINDS, Kind, read_cell
 from portable_nn.converters.keras.layers.convolutions import depthwise_kernel, kernel_first
 from portable_nn.converters.keras.spec import LayerError, Spec, Weights
 from portable_nn.core.graph import format_shape
@@ -22,16 +24,17 @@ from portable_nn.network import Network
 
 
 class _Layer(NamedTuple):
-    """A layer of the network: the operators that read its parameters, their shapes, and those that are frozen."""
+    """A layer of the network: what operators read its parameters, these, their shapes, and those that are frozen."""
 
     name: str
     operators: frozenset[str]
+    arrays: Mapping[str, Array]
     shapes: Mapping[str, tuple[int, ...]]
     frozen: frozenset[str]
 
 
 _ROLE: Final = re.compile(
-    r"(?P<layer>.+?)\.(?P<role>(forward_layer\.|backward_layer\.|cell\.|cells\.)\w+_l0|(query|key|value|output)\.(weight|bias)"
+    r"(?P<layer>.+?)\.(?P<role>(forward_layer\.|backward_layer\.|cell\.|cell_\d+\.|cells\.)\w+_l0|(query|key|value|output)\.(weight|bias)"
     r"|depthwise\.weight|\w+)"
 )
 
@@ -52,6 +55,7 @@ def _layers(network: Network) -> list[_Layer]:
         _Layer(
             layer,
             frozenset(operator for name in roles.values() for operator in readers.get(name, ())),
+            {role: network.parameters[name] for role, name in roles.items()},
             {role: network.parameters[name].shape for role, name in roles.items()},
             frozenset(role for role, name in roles.items() if name in frozen),
         )
@@ -61,25 +65,61 @@ def _layers(network: Network) -> list[_Layer]:
 
 def placed(network: Network, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """The parameters of the network by name, in its layouts. Raises ``LayerError`` where the layers are others."""
-    weights, left, found = Weights(arrays), _layers(network), dict[str, Array]()
-    for place in _places(weights):
-        kind = re.sub(r"_\d+$", "", place.split("/")[1])
-        if kind not in LAYERS:
-            raise LayerError(f"'{place}' is a layer that is read with Keras alone: pip install keras")
-        layer, made = _fitting(place, kind, weights, left)
-        left.remove(layer)
-        found |= {f"{layer.name}.{role}": array for role, array in made.items()}
+    weights, left = Weights(arrays), _layers(network)
+    found = _model("", weights, left)
     if unused := weights.left():
         raise LayerError(f"it holds {some([repr(name) for name in unused])}, which no layer of the network has")
-    without = [f"'{layer.name}'" for layer in left if not layer.frozen.issuperset(layer.shapes)]
-    if without:
-        raise LayerError(f"it has no weights for {some(without)}")
     return found
 
 
-def _places(weights: Weights) -> list[str]:
-    """The layers of the file: by class, and by number in a class."""
-    found = {"/".join(place.split("/")[:2]) for place in weights.places if place.startswith("layers/")}
+def _model(place: str, weights: Weights, layers: Sequence[_Layer]) -> dict[str, Array]:
+    """The parameters of the layers of a model at a place of the file, all of which must be filled."""
+    places, found = _places(weights, place), dict[str, Array]()
+    models = [each for each in places if any(name.startswith(f"{each}/layers/") for name in weights.places)]
+    left = [layer for layer in layers if not models or "." not in layer.name]
+    for each in places:
+        if each not in models:
+            layer, made = _fitting(each, _kind(each), weights, left)
+            left.remove(layer)
+            found |= {f"{layer.name}.{role}": array for role, array in made.items()}
+    without = [f"'{layer.name}'" for layer in left if not layer.frozen.issuperset(layer.shapes)]
+    if without:
+        raise LayerError(f"it has no weights for {some(without)}")
+    names = list(dict.fromkeys(layer.name.partition(".")[0] for layer in layers if "." in layer.name)) if models else []
+    inner = {each: _inner(each, weights, layers, names) for each in models}
+    for each, fitting in inner.items():
+        if len(fitting) > sum(_kind(other) == _kind(each) for other in inner):
+            raise LayerError(f"the models {some(fitting)} have the same layers, and the file does not tell them apart")
+        free = [name for name in fitting if name in names]
+        if not free:
+            raise LayerError(f"the model '{each}' fits none that is left in the network")
+        names.remove(free[0])
+        found |= fitting[free[0]]
+    if names:
+        raise LayerError(f"it has no weights for {some(names)}")
+    return found
+
+
+def _inner(place: str, weights: Weights, layers: Sequence[_Layer], names: Sequence[str]) -> dict[str, dict[str, Array]]:
+    """The parameters that a model in the file is for each model in the network that it fits, by its name."""
+    found = dict[str, dict[str, Array]]()
+    for name in names:
+        parts = [each._replace(name=each.name[len(name) + 1 :]) for each in layers if each.name.startswith(f"{name}.")]
+        with suppress(LayerError):
+            found[name] = {f"{name}.{each}": array for each, array in _model(place, weights, parts).items()}
+    return found
+
+
+def _kind(place: str) -> str:
+    """The class of a layer, as paths have it."""
+    return re.sub(r"_\d+$", "", place.rpartition("/")[2])
+
+
+def _places(weights: Weights, model: str) -> list[str]:
+    """The layers of a model in the file: by class, and by number in a class."""
+    begin = f"{model}/layers/".removeprefix("/")
+    found = {begin + place.removeprefix(begin).split("/")[0] for place in weights.places if place.startswith(begin)}
+    found = {place for place in found if any(name.startswith(f"{place}/") for name in weights.arrays)}
 
     def order(place: str) -> tuple[str, int]:
         kind, number = re.fullmatch(r"(.*?)(?:_(\d+))?", place).groups()  # type: ignore[union-attr]
@@ -90,6 +130,10 @@ def _places(weights: Weights) -> list[str]:
 
 def _fitting(place: str, kind: str, weights: Weights, left: list[_Layer]) -> tuple[_Layer, dict[str, Array]]:
     """The first layer of the network that has the parameters that a layer of the file makes."""
+    if kind == "time_distributed":
+        return _each_step(place, weights, left)
+    if kind not in LAYERS:
+        raise LayerError(f"what the arrays of '{place}' are is not known without the model")
     tried = list[str]()
     for layer in left:
         spec = Spec(kind, {}, layer.name, place, weights, [])
@@ -103,6 +147,14 @@ def _fitting(place: str, kind: str, weights: Weights, left: list[_Layer]) -> tup
             return layer, made
         tried.append(f"'{layer.name}' has {_told(wanted)}, and the file {_told(shapes)}")
     raise LayerError(f"the layer '{place}' fits none that is left in the network{': ' if tried else ''}{some(tried)}")
+
+
+def _each_step(place: str, weights: Weights, left: list[_Layer]) -> tuple[_Layer, dict[str, Array]]:
+    """A layer in TimeDistributed, whose class the file does not tell."""
+    for kind in LAYERS:
+        with suppress(LayerError):
+            return _fitting(f"{place}/layer", kind, weights, left)
+    raise LayerError(f"the layer '{place}' fits none that is left in the network")
 
 
 def _told(shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -149,13 +201,27 @@ def _normalised(*statistics: str) -> Callable[[Spec, _Layer], dict[str, Array]]:
     return read
 
 
-def _cell(spec: Spec, layer: _Layer, *places: str) -> tuple[Array, ...]:
+def _statistics(spec: Spec, layer: _Layer) -> dict[str, Array]:
+    """The scale and offset of Normalization. The file does not tell whether it undoes them; those of the network do."""
+    mean, variance, *_ = _arrays(spec)
+    std = np.maximum(np.sqrt(variance), 1e-7)
+    for numbers in ((1 / std, -mean / std), (std, mean)):
+        made = {
+            role: np.broadcast_to(array, layer.shapes[role])
+            for role, array in zip(("scale", "offset"), numbers, strict=True)
+        }
+        if all(np.allclose(array, layer.arrays[role], 1e-4, 1e-6) for role, array in made.items()):
+            return made
+    raise LayerError("its statistics are not those of the network")
+
+
+def _cell(spec: Spec, layer: _Layer, *places: str, kind: Kind | None = None) -> tuple[Array, ...]:
     """The weights of a cell, as the standard's operator has them."""
-    where = "/".join((spec.place, *places, "cell"))
-    kind = next((kind for kind in KINDS.values() if kind.operator in layer.operators), None)
+    where = "/".join((spec.place, *places))
+    kind = kind or next((kind for kind in KINDS.values() if kind.operator in layer.operators), None)
     if kind is None:
         raise LayerError("another operator")
-    kernel, recurrent, *bias = _arrays(spec, *places, "cell")
+    kernel, recurrent, *bias = _arrays(spec, *places)
     config = {
         "units": len(recurrent), "use_bias": bool(bias), "reset_after": bool(bias) and bias[0].ndim == 2,
     }  # fmt: skip
@@ -167,11 +233,42 @@ _CELL: Final = ("weight_l0", "recurrent_l0", "bias_l0")
 
 
 def _recurrent(spec: Spec, layer: _Layer) -> dict[str, Array]:
-    return {f"cell.{role}": array[None] for role, array in zip(_CELL, _cell(spec, layer), strict=False)}
+    return {f"cell.{role}": array[None] for role, array in zip(_CELL, _cell(spec, layer, "cell"), strict=False)}
+
+
+def _cells(spec: Spec, layer: _Layer) -> dict[str, Array]:
+    """The cells of RNN, one or several in a row, which the file numbers by class."""
+    begin, found = f"{spec.place}/cell/cells/", dict[str, Array]()
+    names = sorted(name for name in spec.weights.places if name.startswith(begin)) or [f"{spec.place}/cell"]
+    for number in sorted({role.split(".")[0] for role in layer.shapes}, key=lambda name: int(name.rpartition("_")[2])):
+        wanted = {role: shape for role, shape in layer.shapes.items() if role.startswith(f"{number}.")}
+        for name in sorted(names, key=lambda name: (len(name), name)):
+            kind = next((kind for word, kind in CELLS.items() if name.startswith(f"{begin}{word}_cell")), None)
+            with suppress(LayerError):
+                parts = _cell(spec, layer, *name.removeprefix(f"{spec.place}/").split("/"), kind=kind)
+                made = {f"{number}.{role}": array[None] for role, array in zip(_CELL, parts, strict=False)}
+                if {role: array.shape for role, array in made.items()} == wanted:
+                    found |= made
+                    names.remove(name)
+                    break
+    return found
+
+
+CELLS: Final = {"lstm": KINDS["LSTM"], "gru": KINDS["GRU"], "simple_rnn": KINDS["SimpleRNN"]}
+"""The kinds of cells by the beginnings of their places."""
+
+
+def _scores(*roles: str) -> Callable[[Spec, _Layer], dict[str, Array]]:
+    """Numbers that a layer may have, of which the network tells which it has."""
+
+    def read(spec: Spec, layer: _Layer) -> dict[str, Array]:
+        return dict(zip([role for role in roles if role in layer.shapes], _arrays(spec), strict=True))
+
+    return read
 
 
 def _bidirectional(spec: Spec, layer: _Layer) -> dict[str, Array]:
-    both = [_cell(spec, layer, place) for place in ("forward_layer", "backward_layer")]
+    both = [_cell(spec, layer, place, "cell") for place in ("forward_layer", "backward_layer")]
     if any(role.startswith("cells.") for role in layer.shapes):
         return {f"cells.{role}": np.stack(pair) for role, pair in zip(_CELL, zip(*both, strict=True), strict=False)}
     return {
@@ -209,6 +306,10 @@ LAYERS: Final[Mapping[str, Callable[[Spec, _Layer], dict[str, Array]]]] = {
     **dict.fromkeys(("lstm", "gru", "simple_rnn"), _recurrent),
     "bidirectional": _bidirectional,
     "multi_head_attention": _attention,
+    "normalization": _statistics,
+    "rnn": _cells,
+    "attention": _scores("scale", "concat"),
+    "additive_attention": _scores("scale"),
     "p_re_lu": _kernel_and_bias(_same, "PRelu"),
 }
 """What makes the parameters of a layer, by the name of its class in paths: ``(arrays, layer) → arrays by role``."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.spec import LayerError
-from portable_nn.operators import Symbol
 
 
 def calls(found: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
@@ -120,10 +120,10 @@ def flat(value: Any) -> Iterator[Any]:
         yield value
 
 
-def named(value: Any, key: str = "") -> Iterator[tuple[str, Symbol]]:
+def named(value: Any, key: str = "") -> Iterator[tuple[str, Held]]:
     """The outputs of the whole model with their names: keys of dicts, or else names of layers."""
     if isinstance(value, tuple):
-        yield key or value[0], value[1].plain
+        yield key or value[0], value[1]
     elif isinstance(value, Mapping):
         for name in sorted(value):
             yield from named(value[name], f"{key}.{name}" if key else name)
@@ -131,4 +131,4 @@ def named(value: Any, key: str = "") -> Iterator[tuple[str, Symbol]]:
         for place, each in enumerate(value):
             yield from named(each, f"{key}.{place}" if key else "")
     else:
-        yield key or value.plain.origin.name or "output", value.plain
+        yield key or value.plain.origin.name or "output", value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from textwrap import shorten
 
 from portable_nn.converters.conversion import Imported, compare_sides
 from portable_nn.converters.keras.archive import read_weights
@@ -14,7 +13,7 @@ from portable_nn.converters.keras.reading import NO_SIDE, from_keras
 from portable_nn.converters.keras.side import run_model
 from portable_nn.converters.keras.spec import LayerError
 from portable_nn.converters.keras.writing import to_keras
-from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.core.errors import FormatError, UnsupportedError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
@@ -36,7 +35,8 @@ def read_keras_weights(
     """The network ``into`` with the weights of a ``.weights.h5`` file, as ``model.save_weights`` writes it.
 
     The file is checked as that in a ``.keras`` archive is. If Keras is installed, it reads the file into the model that
-    the network is; the weights come back in the network's layouts, and both sides are compared. Otherwise the layers of
+    the network is, as far as that has the layers of the file; the weights come back in the network's layouts, and both
+    sides are compared. Otherwise the layers of
     each class in the file, which Keras numbers, are those of the network in their order: their shapes must fit, and a
     note says that nothing was compared.
 
@@ -66,9 +66,12 @@ def read_keras_weights(
             return _placed(into, arrays, path, "nothing was compared: Keras has no layers for all of this network")
         try:
             model.load_weights(path)
-        except (ValueError, KeyError, OSError) as error:
-            raise FormatError(path, f"its weights are of other layers: {shorten(str(error), 600)}") from None
-        found = from_keras(model, verify=False, seed=seed)
+        except (ValueError, KeyError, OSError):  # The network may have come from other layers than it goes to.
+            return _placed(into, arrays, path, "nothing was compared: Keras has other layers for this network")
+        try:
+            found = from_keras(model, verify=False, seed=seed)
+        except UnsupportedError:
+            return _placed(into, arrays, path, "nothing was compared: Keras has other layers for this network")
     names, others = list(into.parameters), list(found.parameters)
     shapes = [into.parameters[name].shape for name in names]
     if shapes != [found.parameters[name].shape for name in others]:

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from keras_models import computed, keras, randomised, sequential
 
+import portable_nn as pnn
 from portable_nn.converters.keras import from_keras, to_keras
+from portable_nn.converters.keras.reading import imported
+from portable_nn.core.errors import PortableNNError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -216,3 +219,41 @@ def test_padded_queries_of_attention_take_what_they_take_in_keras(
     if steps and not dropout:
         back = to_keras(from_keras(model))
         np.testing.assert_allclose(computed(back, given)[0], computed(model, given)[0], atol=1e-6)
+
+
+def test_masked_steps_are_left_out_of_the_loss_by_weights() -> None:
+    layers = keras().layers
+    model = sequential((6, 4), layers.Masking(0.0), layers.LSTM(3, return_sequences=True, name="steps"))
+    found = imported(model)
+    assert "Keras masks 'steps', and its fit leaves masked steps out of the loss: here fit(sample_weight=…)" in str(
+        found.notes
+    )
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(6, 6, 4)).astype("float32"), rng.normal(size=(6, 6, 3)).astype("float32")
+    x[:, 4:] = x[0, 2:] = 0
+    model.compile(optimizer=keras().optimizers.SGD(0.1), loss="mse")
+    for _ in range(3):
+        model.train_on_batch(x, y)
+    options = {"loss": "mean_squared_error", "optimizer": pnn.SGD(0.1), "shuffle": False, "progress": False}
+    network = found.network
+    network.fit(x, y, sample_weight=(x != 0).any(axis=2), epochs=3, batch_size=6, **options)
+    for name, array in from_keras(model, verify=False).parameters.items():
+        np.testing.assert_allclose(network.parameters[name], array, atol=1e-6)
+    last = sequential((6, 4), layers.Masking(0.0), layers.LSTM(3))
+    assert "masked steps" not in str(imported(last).notes)
+
+
+def test_tiny_vectors_are_normalised_as_in_keras() -> None:
+    model = sequential((6,), keras().layers.UnitNormalization())
+    network = from_keras(model)
+    for size in (0, 1e-18, 1e-12, 1e-10, 1e-6, 1, 1e10):
+        x = (np.random.default_rng(0).normal(size=(5, 6)) * size).astype("float32")
+        np.testing.assert_allclose(network.predict(x), computed(model, x)[0], rtol=1e-5)
+
+
+def test_a_layer_has_one_fault_at_a_time() -> None:
+    layers = keras().layers
+    model = sequential((4, 4, 6), layers.LayerNormalization(axis=[1, 2], name="a"), layers.Dense(3, activation="glu"))
+    with pytest.raises(PortableNNError) as raised:
+        from_keras(model)
+    assert str(raised.value).endswith("'a' (LayerNormalization): its axes [1, 2] are not the last ones")

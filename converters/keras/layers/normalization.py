@@ -129,10 +129,10 @@ def group_norm(spec: Spec, x: Held) -> Held:
 
 
 def unit_norm(spec: Spec, x: Held) -> Held:
-    """x / √(max(Σx², 1e-12)) along an axis."""
+    """x / max(√Σx², 1e-12) along an axis; the square of the bound is inside the root, whose slope at 0 is infinite."""
     axis = _axis(spec, x.rank)
     square = emit("ReduceSum", x.plain * x.plain, integers([axis]), keepdims=1)
-    root = emit("Sqrt", emit("Max", square, constant(1e-12, x.dtype)))
+    root = emit("Sqrt", emit("Max", square, constant(1e-24, x.dtype)))
     return Held(emit("Div", x.plain, root, name=spec.name), mask=x.mask)
 
 
