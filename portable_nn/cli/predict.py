@@ -50,7 +50,9 @@ def command(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[INPUT...]", help="Images, folders of images, CSV, npy, npz, IDX or HDF5 files; - is CSV on stdin."
+            metavar="[INPUT...]",
+            help="Images, folders of images, CSV, npy, npz, IDX or HDF5 files; - is CSV on stdin, and the name of a "
+            "shipped model its samples.",
         ),
     ] = None,
     *,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.catalog import CALLED
 from portable_nn.core.errors import DataError, DataWarning, UsageError, warn
 from portable_nn.core.text import quantity
 from portable_nn.data.ahead import ahead
@@ -238,6 +240,14 @@ def _in_folder(folder: Path) -> Sequence[Path | Labelled]:
     return found
 
 
+def _samples(name: str) -> Iterator[Path]:
+    """The samples of a shipped model, by the shorter one of their paths."""
+    for path in sorted(CALLED[name].samples.iterdir()):
+        with suppress(ValueError):  # On another drive.
+            path = min(path, Path(os.path.relpath(path)), key=lambda each: len(str(each)))
+        yield path
+
+
 def _folders_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith("."))
 
@@ -455,17 +465,21 @@ def _name(source: Source | Bad) -> str:
 
 
 def expanded(source: Source | Bad, strict: bool) -> list[Source | Bad]:
-    """The files of one input: itself, or the pictures in a folder or, labelled by their names, in its folders.
+    """The files of one input: itself, or the pictures in a folder or, labelled by their names, in its folders; those of
+    the samples of a shipped model, which its name stands for where there is no such file.
 
     Raises ``DataError`` with ``strict``, where there is no such file; otherwise a ``Bad`` takes its place.
     """
     if not isinstance(source, Path):
         return [source]
     try:
+        if str(source) in CALLED and not source.exists():
+            return list(_samples(str(source)))
         if source.is_dir() and kind_of(source) == "picture":
             return list(_in_folder(source))
         if str(source) != STDIN and not source.exists():
-            raise DataError(source, "expected a file or folder, found neither")
+            hint = "; the name of a shipped model, such as digits, stands for its samples"
+            raise DataError(source, "expected a file or folder, found neither" + hint * ("samples" in source.parts))
     except DataError as error:
         if strict:
             raise

@@ -80,9 +80,9 @@ def to_html(
     """Write ``model`` as one HTML file that runs it in any browser of today, offline, from the disk.
 
     The file holds the model as ONNX, after numpy and onnxruntime have computed the same numbers from it, and
-    onnxruntime-web, about 5 MB. What it shows follows from what the model takes and gives: a field to draw on, a form,
-    sliders, a chart, or arrays. When it is opened, it runs the model on inputs whose outputs Python computed, and says
-    how far it is from them.
+    onnxruntime-web: 5 MB beside the model. What it shows follows from what the model takes and gives: a field to draw
+    on, a form, sliders, a chart, or arrays. When it is opened, it runs the model on inputs whose outputs Python
+    computed, and says how far it is from them.
 
     >>> import portable_nn as pnn
     >>> pnn.to_html("digits", "digits.html").kind

@@ -219,6 +219,18 @@ def test_any_onnx_file_and_labels_with_brackets(run, tmp_path):
     assert "\x1b" not in out
 
 
+def test_the_name_of_a_shipped_model_is_its_samples_where_there_is_no_such_file(run, tmp_path):
+    rows = run("predict", "digits", "digits-mlp").out.splitlines()[1:]
+    assert [(Path(row.split()[0]).name, row.split()[1]) for row in rows] == [
+        (f"digit-{n}.png", str(n)) for n in range(10)
+    ]
+    (tmp_path / "digits").mkdir()
+    code, _, err = run("predict", "digits", "digits")
+    assert (code, "digits: " in err) == (3, True)
+    hint = "found neither; the name of a shipped model, such as digits, stands for its samples"
+    assert hint in run("predict", "digits", "models/digits_cnn/samples").err
+
+
 def test_quantities(run, tmp_path):
     from foreign import linear
 
