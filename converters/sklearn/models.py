@@ -192,7 +192,19 @@ def _sgd_huber(estimator: Any, x: Symbol) -> Output:
 # -- regressors
 
 
-ROBUST: Final = frozenset({"HuberRegressor", "TheilSenRegressor"})
+def _generalised(estimator: Any, x: Symbol) -> Output:
+    """A generalised linear model, whose link says what is made of the score."""
+    symbol, layers = _linear(x, estimator.coef_, estimator.intercept_)
+    loss, link = estimator._base_loss, type(estimator._base_loss.link).__name__
+    if link == "IdentityLink":
+        return Output(symbol, "values", "predict", (), "mean_squared_error", (), layers)
+    if link != "LogLink":
+        raise UsageError(f"{type(estimator).__name__} with the link {link} is not read: log and identity are")
+    note = f"the loss {type(loss).__name__} is none of this package's: fit needs to be given one"
+    return Output(emit("Exp", symbol), "values", "predict", notes=(note,))
+
+
+ROBUST: Final = frozenset({"HuberRegressor", "QuantileRegressor", "TheilSenRegressor"})
 """Those that are fitted otherwise than by squared errors, and have no ``loss`` that says so."""
 
 
@@ -251,11 +263,13 @@ def _mlp_regressor(estimator: Any, x: Symbol) -> Output:
 _REGRESSORS: Final = (
     *("ARDRegression", "BayesianRidge", "ElasticNet", "ElasticNetCV", "HuberRegressor", "Lars", "LarsCV", "Lasso"),
     *("LassoCV", "LassoLars", "LinearRegression", "LinearSVR", "OrthogonalMatchingPursuit", "Ridge", "RidgeCV"),
-    *("SGDRegressor", "TheilSenRegressor"),
+    *("LassoLarsCV", "LassoLarsIC", "MultiTaskElasticNet", "MultiTaskLasso", "OrthogonalMatchingPursuitCV"),
+    *("QuantileRegressor", "SGDRegressor", "TheilSenRegressor"),
 )
 
 MODELS: Final[Mapping[str, Callable[[Any, Symbol], Output]]] = {
-    **dict.fromkeys(("LogisticRegression", "LogisticRegressionCV"), _logistic),
+    **dict.fromkeys(("LinearDiscriminantAnalysis", "LogisticRegression", "LogisticRegressionCV"), _logistic),
+    **dict.fromkeys(("GammaRegressor", "PoissonRegressor", "TweedieRegressor"), _generalised),
     **dict.fromkeys(("LinearSVC", "Perceptron", "RidgeClassifier", "RidgeClassifierCV"), _margin),
     "SGDClassifier": _sgd,
     **dict.fromkeys(("SVC", "SVR"), _support),

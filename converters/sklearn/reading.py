@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from portable_nn.converters.conversion import Imported, Side, compare_sides
+from portable_nn.converters.sklearn.expansions import function_of
 from portable_nn.converters.sklearn.features import Features, Raw
 from portable_nn.converters.sklearn.models import Output, answered
 from portable_nn.converters.sklearn.proving import prove_steps
@@ -227,8 +228,14 @@ def _numbers(features: Features, last: Any) -> Any:
 
 def _in_units(output: Output, scaler: Any) -> Output:
     """The output of a regressor whose targets were standardised."""
+    if name_of(scaler, {"FunctionTransformer": None}):
+        inverse = function_of(scaler.inverse_func, "TransformedTargetRegressor")
+        note = "the loss is now that of the target in its own units"
+        return Output(inverse(output.symbol), "values", "predict", (), output.loss, (*output.notes, note))
     if name_of(scaler, {"StandardScaler": None}) is None or scaler.mean_ is None or scaler.scale_ is None:
-        raise UsageError("TransformedTargetRegressor is read where its transformer is a StandardScaler")
+        raise UsageError(
+            "TransformedTargetRegressor is read where its transformer is a StandardScaler, or its functions are numpy's"
+        )
     back = Normalization(mean=scaler.mean_, std=scaler.scale_, invert=True, name="in_units")
     note = "the loss is now that of the target in its own units"
     return Output(back(output.symbol), "values", "predict", (), output.loss, (*output.notes, note))

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.converters.sklearn.expansions import bins, function, polynomial, power
 from portable_nn.converters.sklearn.features import Features, Raw, Step, joined
 from portable_nn.core.errors import UsageError
 from portable_nn.operators import Symbol, cast, constant, emit, integers
@@ -182,12 +183,6 @@ def _svd(estimator: Any, features: Features, step: Step) -> Features:
     return step.named("MatMul", x, step.frozen("components", estimator.components_.T, x))
 
 
-def _function(estimator: Any, features: Features, step: Step) -> Features:
-    if estimator.func is not None:
-        raise UsageError(f"{step.title}: FunctionTransformer with a function of your own has no nodes")
-    return features
-
-
 # -- missing values
 
 
@@ -352,11 +347,28 @@ def _ordinal(estimator: Any, features: Features, step: Step) -> Features:
     return Features(step.emit("Identity", whole.symbol), whole.raw)
 
 
+def _target(estimator: Any, features: Features, step: Step) -> Features:
+    """TargetEncoder: what the target is on average for each category, a number for each of several classes."""
+    each = len(estimator.encodings_) // len(estimator.categories_)
+    means = np.broadcast_to(np.ravel(estimator.target_mean_), (each,))
+    parts = []
+    for place, (raw, cats) in enumerate(zip(features.raw, estimator.categories_, strict=True)):
+        x = features.taken([place]).symbol
+        numbers = np.stack(estimator.encodings_[place * each : (place + 1) * each], axis=1)
+        made = emit("MatMul", _same(x, _codes(cats, raw, step)), constant(numbers - means, x.dtype))
+        parts.append(step.computed(made + constant([means], x.dtype)))
+    whole = joined(parts)
+    return Features(step.emit("Identity", whole.symbol), whole.raw)
+
+
 TRANSFORMERS: Final[Mapping[str, Callable[[Any, Features, Step], Features]]] = {
     "Binarizer": _binarizer,
     "ColumnTransformer": _column_transformer,
     "FeatureUnion": _feature_union,
-    "FunctionTransformer": _function,
+    "FunctionTransformer": function,
+    "GaussianRandomProjection": _svd,
+    "IncrementalPCA": _pca,
+    "KBinsDiscretizer": bins,
     "MaxAbsScaler": _max_abs,
     "MinMaxScaler": _min_max,
     "Normalizer": _normalizer,
@@ -364,9 +376,12 @@ TRANSFORMERS: Final[Mapping[str, Callable[[Any, Features, Step], Features]]] = {
     "OrdinalEncoder": _ordinal,
     "PCA": _pca,
     "Pipeline": _pipeline,
+    "PolynomialFeatures": polynomial,
+    "PowerTransformer": power,
     "RobustScaler": _robust,
     "SimpleImputer": _imputer,
     "StandardScaler": _standard,
+    "TargetEncoder": _target,
     "TruncatedSVD": _svd,
 }
 """The transformers that become nodes, by class."""

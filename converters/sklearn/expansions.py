@@ -1,0 +1,112 @@
+"""Steps of pipelines that make other features of each one: powers and products, bins, functions of numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.converters.sklearn.features import Features, Step, joined
+from portable_nn.core.errors import UsageError
+from portable_nn.operators import Symbol, cast, constant, emit, integers
+
+FUNCTIONS: Final[Mapping[str, Callable[[Symbol], Symbol]]] = {
+    "abs": lambda x: emit("Abs", x),
+    "absolute": lambda x: emit("Abs", x),
+    "cos": lambda x: emit("Cos", x),
+    "exp": lambda x: emit("Exp", x),
+    "expit": lambda x: emit("Sigmoid", x),
+    "expm1": lambda x: emit("Exp", x) - 1.0,
+    "log": lambda x: emit("Log", x),
+    "log10": lambda x: emit("Log", x) / float(np.log(10)),
+    "log1p": lambda x: emit("Log", x + 1.0),
+    "log2": lambda x: emit("Log", x) / float(np.log(2)),
+    "negative": lambda x: emit("Neg", x),
+    "reciprocal": lambda x: emit("Reciprocal", x),
+    "sign": lambda x: emit("Sign", x),
+    "sin": lambda x: emit("Sin", x),
+    "sqrt": lambda x: emit("Sqrt", x),
+    "square": lambda x: x * x,
+    "tanh": lambda x: emit("Tanh", x),
+}
+"""The functions of numpy and scipy.special that are nodes, by name."""
+
+
+def function_of(given: Any, where: str) -> Callable[[Symbol], Symbol]:
+    """The nodes of a function of numpy. Raises ``UsageError`` for others."""
+    name = getattr(given, "__name__", "")
+    if not isinstance(given, np.ufunc) or name not in FUNCTIONS:
+        raise UsageError(
+            f"{where}: the function {name or given!r} has no nodes; those of numpy that have: {', '.join(FUNCTIONS)}"
+        )
+    return FUNCTIONS[name]
+
+
+def function(estimator: Any, features: Features, step: Step) -> Features:
+    """FunctionTransformer."""
+    if estimator.func is None:
+        return features
+    if estimator.kw_args:
+        raise UsageError(f"{step.title}: FunctionTransformer with kw_args has no nodes")
+    return step.computed(function_of(estimator.func, step.title)(step.numbers(features)))
+
+
+def polynomial(estimator: Any, features: Features, step: Step) -> Features:
+    """PolynomialFeatures: products of at most ``degree`` columns, one of which is 1."""
+    x, powers = step.numbers(features), np.asarray(estimator.powers_)
+    count, most = powers.shape[1], int(powers.sum(axis=1).max(initial=0))
+    factors = np.full((len(powers), max(most, 1)), count)
+    for row, each in enumerate(powers):
+        places = np.repeat(np.arange(count), each)
+        factors[row, : len(places)] = places
+    ones = emit("Slice", x, integers([0]), integers([1]), integers([1])) * 0.0 + 1.0
+    wide = emit("Concat", x, ones, axis=1)
+    found = None
+    for places in factors.T:
+        taken = emit("Gather", wide, constant(places.astype(np.int64), "int64"), axis=1)
+        found = taken if found is None else found * taken
+    assert found is not None
+    return step.computed(step.emit("Identity", found))
+
+
+def bins(estimator: Any, features: Features, step: Step) -> Features:
+    """KBinsDiscretizer: the number of the bin, or a 1 in its place."""
+    x, parts = step.numbers(features), list[Features]()
+    for place, edges in enumerate(estimator.bin_edges_):
+        one = emit("Gather", x, constant(np.array([place]), "int64"), axis=1)
+        inner = step.frozen(f"edges_{place}", np.asarray(edges)[1:-1], x)
+        above = cast(emit("GreaterOrEqual", one, inner), x.dtype)
+        if estimator.encode == "ordinal":
+            parts.append(step.computed(emit("ReduceSum", above, integers([1]), keepdims=1)))
+            continue
+        ones = one * 0.0 + 1.0
+        parts.append(step.computed(emit("Concat", ones, above, axis=1) - emit("Concat", above, ones * 0.0, axis=1)))
+    found = joined(parts)
+    return Features(step.emit("Identity", found.symbol), found.raw)
+
+
+def power(estimator: Any, features: Features, step: Step) -> Features:
+    """PowerTransformer: Yeo and Johnson's powers, or those of Box and Cox, and perhaps their scale."""
+    x, powers = step.numbers(features), np.asarray(estimator.lambdas_, np.float64)
+    if estimator.method == "box-cox":
+        found = _box_cox(x, powers)
+    else:
+        zero = constant(0, x.dtype)
+        above = _box_cox(emit("Max", x, zero) + 1.0, powers)
+        below = -_box_cox(emit("Max", -x, zero) + 1.0, 2 - powers)
+        found = emit("Where", emit("Less", x, zero), below, above)
+    if estimator.standardize:
+        scaler = estimator._scaler
+        found = (found - step.frozen("mean", scaler.mean_, x)) / step.frozen("std", scaler.scale_, x)
+    return step.computed(step.emit("Identity", found))
+
+
+def _box_cox(x: Symbol, powers: NDArray[np.float64]) -> Symbol:
+    """(x^λ - 1) / λ, or log x where λ is 0."""
+    is_zero = np.abs(powers) < np.finfo(np.float64).eps
+    safe = constant([np.where(is_zero, 1.0, powers)], x.dtype)
+    logs = emit("Log", x)
+    curved = (emit("Exp", logs * safe) - 1.0) / safe
+    return emit("Where", constant([is_zero], "bool"), logs, curved) if is_zero.any() else curved
