@@ -10,7 +10,7 @@ import numpy as np
 from portable_nn.converters.jax.primitives import ROWS, Call, Held, Refused, held_constant
 from portable_nn.converters.jax.sizes import is_known
 from portable_nn.core.errors import UsageError, listed
-from portable_nn.operators import DTYPE_CODES, Symbol, emit, integers
+from portable_nn.operators import DTYPE_CODES, Symbol, constant, emit, integers
 
 INNER: Final = ("call_jaxpr", "jaxpr", "fun_jaxpr")
 """The parameters in which primitives that call a function have it."""
@@ -38,9 +38,9 @@ def _missing(jaxpr: Any) -> set[str]:
     """The primitives without a row on which an output depends."""
     found = set[str]()
     for equation in _needed(jaxpr):
-        inner = _function(equation)
-        if inner is not None:
-            found |= _missing(inner.jaxpr)
+        inner = _functions(equation)
+        if inner:
+            found |= {fault for each in inner for fault in _missing(each.jaxpr)}
         elif equation.primitive.name not in ROWS and not _is_foldable(equation):
             found.add(f"{equation.primitive.name} ({_use(equation)})")
     return found
@@ -66,12 +66,20 @@ def _needed(jaxpr: Any) -> list[Any]:
     return found[::-1]
 
 
+def _functions(equation: Any) -> list[Any]:
+    """All closed jaxprs that an equation may call."""
+    if equation.primitive.name == "cond":
+        return [*equation.params["branches"]]
+    if equation.primitive.name == "while":
+        return [equation.params["cond_jaxpr"], equation.params["body_jaxpr"]]
+    found = _function(equation)
+    return [] if found is None else [found]
+
+
 def _function(equation: Any) -> Any:
     """The closed jaxpr that an equation calls."""
     import jax
 
-    if equation.primitive.name in {"while", "cond"}:
-        return None
     found = next((equation.params[name] for name in INNER if name in equation.params), None)
     if found is not None and not hasattr(found, "consts"):
         found = jax.extend.core.ClosedJaxpr(found, ())
@@ -116,8 +124,8 @@ class _Interpreter:
         name = equation.primitive.name
         if all(each.value is not None for each in inputs) and (found := _folded(equation, inputs)) is not None:
             return found
-        if name == "scan":
-            return self.scan(equation, inputs)
+        if name in {"scan", "cond", "while"}:
+            return {"scan": self.scan, "cond": self.cond, "while": self.loop}[name](equation, inputs)
         if (inner := _function(equation)) is not None:
             return self.closed(inner, inputs)
         call = Call(name, equation.params, [each.aval for each in equation.outvars], self.names)
@@ -126,6 +134,42 @@ class _Interpreter:
         except Refused as error:
             raise UsageError(f"these primitives of JAX have no counterpart in a graph: {error}") from None
         return [made] if isinstance(made, Held) else list(made)
+
+    def cond(self, equation: Any, inputs: Sequence[Held]) -> list[Held]:
+        """The branch whose number is known, or all of them, of which Where takes one: none has side effects."""
+        [which, *given], branches = inputs, equation.params["branches"]
+        if which.value is not None:
+            return self.closed(branches[int(np.clip(which.value, 0, len(branches) - 1))], given)
+        made = [self.closed(branch, given) for branch in branches]
+        call = Call("cond", equation.params, [each.aval for each in equation.outvars], self.names)
+        chosen, number = [call.exact(each) for each in made[-1]], call.exact(which)
+        for place in reversed(range(len(branches) - 1)):
+            is_it = (
+                emit("Equal", number, constant(place, number.dtype))
+                if place
+                else emit("LessOrEqual", number, constant(0, number.dtype))
+            )
+            chosen = [
+                emit("Where", is_it, call.exact(one), other) for one, other in zip(made[place], chosen, strict=True)
+            ]
+        return [call.held(symbol, index=index) for index, symbol in enumerate(chosen)]
+
+    def loop(self, equation: Any, inputs: Sequence[Held]) -> list[Held]:
+        """All steps written out, where how many there are does not depend on the data."""
+        params = equation.params
+        of_test, of_body = params["cond_nconsts"], params["body_nconsts"]
+        fixed, consts, state = inputs[:of_test], inputs[of_test : of_test + of_body], list(inputs[of_test + of_body :])
+        for _ in range(LONGEST + 1):
+            [goes_on] = self.closed(params["cond_jaxpr"], [*fixed, *state])
+            if goes_on.value is None:
+                raise UsageError(
+                    "while: how many steps it takes depends on the data, and no graph has such a loop: give fori_loop "
+                    "a number of steps, and jax.numpy.where what an example is to keep that is done before"
+                )
+            if not goes_on.value:
+                return state
+            state = self.closed(params["body_jaxpr"], [*consts, *state])
+        raise UsageError(f"while: it takes more than {LONGEST} steps, and each is written out: use fewer")
 
     def scan(self, equation: Any, inputs: Sequence[Held]) -> list[Held]:
         """All steps written out; what no step changes is computed once."""

@@ -194,7 +194,7 @@ def _layer(name: str, rng: Rng, size: int, rngs: Any) -> tuple[Any, int]:
             return nnx.MultiHeadAttention(2, size, qkv_features=4, decode=False, rngs=rngs), size
         case "recurrent":
             cell = getattr(nnx, str(rng.choice(["LSTMCell", "OptimizedLSTMCell", "GRUCell", "SimpleCell"])))
-            return nnx.RNN(cell(size, wide, param_dtype=np.float64, rngs=rngs)), wide
+            return nnx.RNN(cell(size, wide, dtype=np.float64, param_dtype=np.float64, rngs=rngs)), wide
     return activation(rng), size
 
 

@@ -178,11 +178,11 @@ def test_open_sizes_and_several_inputs_and_outputs() -> None:
 
 def test_primitives_without_a_counterpart_are_listed_all_at_once() -> None:
     def odd(params: Any, x: Any) -> Any:
-        y = jax.lax.while_loop(lambda v: v.sum() < 10, lambda v: v * 2, jnp.abs(x) + 1)
+        y = jnp.fft.fft(jnp.abs(x) + 1).real
         return jnp.linalg.qr(y @ params)[0] + jax.scipy.special.digamma(y[:, :2])
 
     x = jax.ShapeDtypeStruct((3, 4), np.float32)
-    with pytest.raises(UsageError, match=r"(?s)3 faults.*digamma.*(householder|qr|geqrf).*while"):
+    with pytest.raises(UsageError, match=r"(?s)4 faults.*digamma.*fft.*(householder|qr|geqrf)"):
         from_jax(odd, floats(4, 2), x)
 
 
@@ -319,5 +319,3 @@ def test_stacks_and_tiles_are_nodes() -> None:
 
     x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
     np.testing.assert_allclose(from_jax(model, {}, x).network.predict(x), model(None, x), atol=1e-6)
-    with pytest.raises(UsageError, match="no counterpart in a graph: cond"):
-        from_jax(lambda _, x: jax.lax.cond(x.sum() > 0, jnp.sin, jnp.cos, x), {}, x)
