@@ -10,16 +10,19 @@ interface OrtTensor {
 }
 
 interface OrtSession {
-  run(feeds: Record<string, OrtTensor>, fetches?: readonly string[]): Promise<Record<string, OrtTensor>>;
+  run(feeds: Record<string, OrtTensor>, fetches: readonly string[] | typeof QUIET, options?: typeof QUIET): Promise<Record<string, OrtTensor>>;
 }
 
 interface Ort {
   env: { logLevel: string; wasm: { numThreads: number; wasmBinary: ArrayBuffer } };
   Tensor: new (type: string, data: Numbers, dims: readonly number[]) => OrtTensor;
-  InferenceSession: { create(model: Uint8Array): Promise<OrtSession> };
+  InferenceSession: { create(model: Uint8Array, options: typeof QUIET): Promise<OrtSession> };
 }
 
 export type Run = (feeds: Record<string, Tensor>, outputs?: readonly string[]) => Promise<Record<string, Tensor>>;
+
+/** Errors are shown on the page, and not on the console. */
+const QUIET = { logSeverityLevel: 4 };
 
 /** What a model does not compute, with what the runtime says of it. */
 export class Refused extends Error {
@@ -43,10 +46,10 @@ export async function openModel(): Promise<Model> {
   const address = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
   const ort = (await import(address)) as Ort;
   URL.revokeObjectURL(address);
-  ort.env.logLevel = "fatal"; // Errors are shown on the page.
+  ort.env.logLevel = "fatal";
   ort.env.wasm.numThreads = 1; // A page from the disk is not isolated, and has no threads.
   ort.env.wasm.wasmBinary = program.buffer;
-  const run = runner(ort, await ort.InferenceSession.create(content));
+  const run = runner(ort, await ort.InferenceSession.create(content, QUIET));
   let more: Promise<Run> | undefined;
   const inside: Run = async (feeds, outputs) => (await (more ??= withLayers(ort, content)))(feeds, outputs);
   return { run, inside };
@@ -57,14 +60,14 @@ async function withLayers(ort: Ort, content: Uint8Array): Promise<Run> {
   const more = await binary("layers"), whole = new Uint8Array(content.length + more.length);
   whole.set(content);
   whole.set(more, content.length);
-  return runner(ort, await ort.InferenceSession.create(whole));
+  return runner(ort, await ort.InferenceSession.create(whole, QUIET));
 }
 
 function runner(ort: Ort, session: OrtSession): Run {
   let last: Promise<unknown> = Promise.resolve(); // A session runs one after another.
   return (feeds, outputs) => {
     const given = Object.fromEntries(Object.entries(feeds).map(([name, { dtype, data, shape }]) => [name, new ort.Tensor(dtype, data, shape)]));
-    const found = last.then(() => session.run(given, outputs)).catch((error: unknown) => { throw new Refused(feeds, error instanceof Error ? error.message : String(error)); });
+    const found = last.then(() => (outputs ? session.run(given, outputs, QUIET) : session.run(given, QUIET))).catch((error: unknown) => { throw new Refused(feeds, error instanceof Error ? error.message : String(error)); });
     last = found.catch(() => undefined);
     return found.then((tensors) => Object.fromEntries(Object.entries(tensors).map(([name, { type, dims, data }]) => [name, { dtype: type, shape: dims, data }])));
   };
