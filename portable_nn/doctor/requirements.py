@@ -14,8 +14,10 @@ NAME: Final = "portable-nn"
 
 State: TypeAlias = Literal["ok", "missing", "too old"]
 
-_REQUIREMENT: Final = re.compile(r"""([\w.-]+)\s*(?:\(?>=\s*([\d.]+)\)?)?[^;]*(?:;.*extra\s*==\s*["']([\w-]+)["'])?""")
-"""``matplotlib>=3.10; extra == "plot"``."""
+_REQUIREMENT: Final = re.compile(
+    r"""([\w.-]+)(?:\[[^\]]*\])?\s*(?:\(?>=\s*([\d.]+)\)?)?[^;]*(?:;.*extra\s*==\s*["']([\w-]+)["'])?"""
+)
+"""``matplotlib>=3.10; extra == "plot"``, ``moto[server]>=5.1``."""
 
 
 class Package(NamedTuple):

@@ -56,8 +56,10 @@ def test_a_copy_keeps_the_options(run):
     code, _, err = run("predict", "m.onnx", "--preprocess", "imagenet", "--size", "9", "--set", "kept.onnx")
     assert code == 0
     assert "written to kept.onnx, which says how pictures are prepared: convert to red" in err
-    with_options = run("predict", "m.onnx", "photo.png", "--preprocess", "imagenet", "--size", "9", "--top", "5")
-    code, out, err = run("predict", "kept.onnx", "photo.png", "--top", "5")
+    with_options = run(
+        "predict", "m.onnx", "photo.png", "--preprocess", "imagenet", "--size", "9", "--task", "classes", "--top", "5"
+    )
+    code, out, err = run("predict", "kept.onnx", "photo.png", "--task", "classes", "--top", "5")
     assert (code, out) == with_options[:2]
     assert err == ""
 

@@ -94,7 +94,7 @@ def test_wherever_the_tensor_is_and_whatever_the_name(run, tmp_path, make, locat
 @pytest.mark.parametrize("engine", ["onnxruntime", "numpy"])
 def test_a_file_in_the_folder_is_read(run, tmp_path, make, engine):
     write(tmp_path, make("w.bin"))
-    found = run("predict", "models/m.onnx", "x.npy", "--engine", engine, "--top", "1", "--format", "json").json
+    found = run("predict", "models/m.onnx", "x.npy", "--engine", engine, "--task", "classes", "--format", "json").json
     assert [row["index"] for row in found["results"]] == WEIGHT.argmax(axis=1).tolist()
 
 

@@ -62,7 +62,7 @@ def test_59_a_fifo_without_a_writer(path: Path) -> None:
 def test_59_a_fifo_put_there_after_the_first_look(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     regular = Path(__file__).stat()
     os.mkfifo(path)
-    monkeypatch.setattr(Path, "stat", lambda _: regular)
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: regular)
     refused(path, "is a FIFO, not a regular file")
 
 
