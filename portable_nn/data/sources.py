@@ -226,15 +226,17 @@ def _row_batches(found: Sequence[TableRows | Bad], size: int, strict: bool) -> I
 
 
 def _in_folder(folder: Path) -> Sequence[Path | Labelled]:
-    """The pictures in a folder; where there are none, those in the folders in it, each of which is a class."""
-    try:
-        found = pictures_in(folder)
-    except DataError:
-        labelled = [Labelled(path, each.name) for each in _folders_in(folder) for path in _pictures(each)]
+    """The pictures in a folder; where there are none, those in the folders in it, each of which is a class.
+
+    Raises ``DataError`` where there are none at all, or a folder cannot be read.
+    """
+    found, folders = _listed(folder)
+    if not found:
+        labelled = [Labelled(path, each.name) for each in folders for path in _listed(each)[0]]
         if not labelled:
-            raise
+            raise DataError(folder, f"the folder has no images (files named {' '.join(sorted(SUFFIXES))})")
         return labelled
-    if inner := next((each for each in _folders_in(folder) if _pictures(each)), None):
+    if inner := next((each for each in folders if _listed(each)[0]), None):
         text = f"{folder}: pictures in folders in it, such as {inner}, are not read: give these folders as well"
         warn(text, DataWarning)
     return found
@@ -248,29 +250,33 @@ def _samples(name: str) -> Iterator[Path]:
         yield path
 
 
-def _folders_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith("."))
-
-
-def pictures_in(folder: str | Path) -> list[Path]:
-    """The pictures directly in ``folder``, sorted by name, without hidden files (such as macOS puts into archives).
-
-    Raises:
-        DataError: the folder has no pictures or cannot be read.
-    """
-    found = _pictures(folder)
-    if not found:
-        raise DataError(folder, f"the folder has no images (files named {' '.join(sorted(SUFFIXES))})")
-    return found
-
-
-def _pictures(folder: str | Path) -> list[Path]:
+def _listed(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The pictures directly in a folder, and the folders in it, sorted by name, without hidden ones, as macOS puts into
+    archives. There may be millions: each is looked at once, as the folder lists it."""
+    pictures, folders, endings = list[str](), list[str](), tuple(SUFFIXES)
     try:
-        paths = sorted(Path(folder).iterdir())
+        with os.scandir(folder) as entries:
+            for each in entries:
+                if each.name.startswith("."):
+                    continue
+                if _is_folder(each):
+                    folders.append(each.name)
+                elif each.name.lower().endswith(endings):
+                    pictures.append(each.name)
     except OSError as error:
         raise DataError(folder, f"the folder cannot be read: {error.strerror}") from error
-    named = [path for path in paths if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
-    return [path for path in named if not path.is_dir()]  # A broken link is one, too: it cannot be read.
+    return _in_order(folder, pictures), _in_order(folder, folders)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # A link that leads nowhere is taken for a picture, which cannot be read.
+        return False
+
+
+def _in_order(folder: Path, names: Iterable[str]) -> list[Path]:
+    return [folder / name for name in sorted(names, key=os.path.normcase)]
 
 
 @dataclass(frozen=True)

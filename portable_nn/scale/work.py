@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any, Final, TypeAlias
 
 from portable_nn.core.errors import DataError, UsageError
@@ -194,7 +195,7 @@ def _stamp(path: Path) -> str:
     """
     try:
         state = path.stat()
-        how = standing(path) if path.is_dir() else f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
+        how = standing(path) if S_ISDIR(state.st_mode) else f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
         return f"{path.absolute()} {how}"
     except OSError as error:
         return f"not to be read: {error.strerror}"
