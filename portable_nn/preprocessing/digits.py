@@ -50,12 +50,17 @@ def extract_ink(picture: Pixels) -> Pixels:
     noise = SIGMA_PER_MAD * np.median(np.abs(frame - paper))
     contrast, needed = flat.max() - paper, max(MIN_CONTRAST, 6 * noise)
     if contrast < needed:
-        if needed > MIN_CONTRAST:
-            raise ValueError("no drawing found: the background is too uneven for strokes to stand out from it")
-        raise ValueError(f"no drawing found: the picture is almost of one brightness (contrast {contrast:.0f} of 255)")
+        raise nothing_found(contrast / WHITE, is_noisy=needed > MIN_CONTRAST)
     floor = paper + 3 * noise
     ink: Pixels = ((flat - floor) * (WHITE / (flat.max() - floor))).clip(0, WHITE).astype(np.float32)
     return ink
+
+
+def nothing_found(contrast: float, *, is_noisy: bool) -> ValueError:
+    """The error for a picture in which nothing stands out: its contrast is from 0 to 1, or noise hides everything."""
+    if is_noisy:
+        return ValueError("no drawing found: the background is too uneven for strokes to stand out from it")
+    return ValueError(f"no drawing found: the picture is almost of one brightness (contrast {contrast:.0%})")
 
 
 def _shading(picture: Pixels) -> Pixels:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.preprocessing.digits import SIGMA_PER_MAD, lay_out
+from portable_nn.preprocessing.digits import SIGMA_PER_MAD, lay_out, nothing_found
 from portable_nn.preprocessing.morphology import (
     Mask,
     along,
@@ -123,8 +123,7 @@ def find_ink(picture: Pixels, ink: Ink) -> Pixels:
     noise = SIGMA_PER_MAD * np.median(np.abs(taken - usual))
     strongest, needed = taken.max() - usual, max(MIN_INK, 6 * noise)
     if strongest < needed:
-        least = f"{needed:.0%} would be needed" if needed == MIN_INK else "that is no more than noise does here"
-        raise ValueError(f"no drawing found: the ink takes {strongest:.0%} of the paper's light, and {least}")
+        raise nothing_found(strongest, is_noisy=needed > MIN_INK)
     floor = usual + 3 * noise
     found: Pixels = ((taken - floor) * (WHITE / (taken.max() - floor))).clip(0, WHITE).astype(np.float32)
     return found

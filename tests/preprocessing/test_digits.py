@@ -134,7 +134,7 @@ def test_every_block_ends_in_the_middle(height: int, width: int) -> None:
     assert (columns * found).sum() / found.sum() == pytest.approx(14, abs=0.51)
 
 
-EVEN = r"the picture is almost of one brightness \(contrast \d+ of 255\)"
+EVEN = r"the picture is almost of one brightness \(contrast \d+%\)"
 UNEVEN = "the background is too uneven for strokes to stand out from it"
 
 BLANK = {

@@ -334,5 +334,5 @@ def test_the_rest_of_a_line_is_no_drawing() -> None:
 
 def test_noise_is_no_ink() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 80), np.uint8)
-    with pytest.raises(DataError, match=r"of the paper's light, and that is no more than noise does here$"):
+    with pytest.raises(DataError, match=r"the background is too uneven for strokes to stand out from it$"):
         parts(SHEET, noise)

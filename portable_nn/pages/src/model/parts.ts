@@ -1,6 +1,7 @@
 // Parts that several pages show: bars of probabilities, numbers, choices of files, pictures of arrays.
 
 import type { Line } from "../shared/chart";
+import { Unusable } from "../preparation/picture";
 import { h } from "../shared/dom";
 import { percent, rounded } from "../shared/text";
 import { classNames, decided, isOfNumbers, isUsable, likeliest, NO_ANSWER, quantities } from "./answers";
@@ -52,7 +53,7 @@ function asExact(value: number, spread: number): string {
 
 /** Why there is no answer; the words of the runtime are for who asks for them. */
 export function refusal(error: Error): HTMLElement {
-  const words = h("p", { class: "bad" }, error.message);
+  const words = h("p", { class: error instanceof Unusable ? "muted" : "bad" }, error.message);
   return error instanceof Refused ? h("div", {}, words, h("details", {}, h("summary", {}, "What the runtime says"), h("pre", { class: "numbers" }, error.raw))) : words;
 }
 

@@ -10,7 +10,7 @@ import { csv } from "./cells";
 import { insideView } from "./inside";
 import { occlusion } from "./occlusion";
 import { pad } from "./pad";
-import { answerView, download, fileButton, onFiles, pixelCanvas } from "./parts";
+import { answerView, download, fileButton, onFiles, pixelCanvas, refusal } from "./parts";
 import type { Model } from "./session";
 import { numbers, tensor, type Tensor } from "./tensors";
 import type { Answer, Subject } from "./types";
@@ -43,12 +43,11 @@ export function pictures(subject: Subject, model: Promise<Model>): HTMLElement {
       const found = await predict(source());
       if (mine === current) present(found);
     } catch (error) {
-      if (!(error instanceof Unusable)) throw error;
-      if (mine === current) empty(error.message);
+      if (mine === current) empty(refusal(error as Error));
     }
   };
-  const empty = (message: string) => {
-    result.replaceChildren(h("p", { class: "muted" }, message));
+  const empty = (words: string | HTMLElement) => {
+    result.replaceChildren(typeof words === "string" ? h("p", { class: "muted" }, words) : words);
     looks.replaceChildren();
   };
   const present = (found: readonly Found[]) => {
@@ -207,8 +206,7 @@ async function linesOf(file: File, predict: (source: Rgba) => Promise<Found[]>):
     const found = await predict(decoded.pixels), isOne = found.length === 1;
     return found.map(({ row }, place) => ({ name: isOne ? file.name : `${file.name}#${place + 1}`, found: isUsable(row) ? row : NO_ANSWER }));
   } catch (error) {
-    if (!(error instanceof Unusable)) throw error;
-    return [{ name: file.name, found: error.message }];
+    return [{ name: file.name, found: (error as Error).message }];
   }
 }
 

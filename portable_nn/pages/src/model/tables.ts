@@ -5,7 +5,7 @@ import { field, h } from "../shared/dom";
 import { counted, rounded } from "../shared/text";
 import { classNames, decided, isOfNumbers, isUsable, likeliest, quantities } from "./answers";
 import { csvLines, isCounted, isMissing, numberIn, type Mark } from "./cells";
-import { answerView, classLines, COLOURS, fileButton, palette, type Colours } from "./parts";
+import { answerView, classLines, COLOURS, fileButton, palette, refusal, type Colours } from "./parts";
 import { rowsOf } from "./pictures";
 import type { Model } from "./session";
 import type { Answer, Column, Subject } from "./types";
@@ -28,6 +28,14 @@ export function tables(subject: Subject, model: Promise<Model>): HTMLElement {
   const result = h("div", { "aria-live": "polite" }), colour = palette();
   let current = 0, mark: Mark = ".";
   const update = async () => {
+    try {
+      await answered();
+    } catch (error) {
+      curve.replaceChildren();
+      result.replaceChildren(refusal(error as Error));
+    }
+  };
+  const answered = async () => {
     const mine = ++current, values = fields.map((each) => each.read(mark));
     const fault = values.find((value) => typeof value === "string");
     if (fault !== undefined) {

@@ -34,11 +34,14 @@ function extractInk(source: Picture): Picture {
   const { usual, noise } = paperOf(border(flat)), strongest = extremes(flat.data)[1];
   const contrast = f(strongest - usual), needed = Math.max(MIN_CONTRAST, f(6 * noise));
   if (contrast < needed) {
-    throw new Unusable(needed > MIN_CONTRAST
-      ? "no drawing found: the background is too uneven for strokes to stand out from it"
-      : `no drawing found: the picture is almost of one brightness (contrast ${contrast.toFixed(0)} of 255)`);
+    throw nothingFound(contrast / WHITE, needed > MIN_CONTRAST);
   }
   return aboveNoise(flat, usual, noise, strongest);
+}
+
+/** The error for a picture in which nothing stands out: its contrast is from 0 to 1, or noise hides everything. */
+export function nothingFound(contrast: number, isNoisy: boolean): Unusable {
+  return new Unusable(`no drawing found: ${isNoisy ? "the background is too uneven for strokes to stand out from it" : `the picture is almost of one brightness (contrast ${(100 * contrast).toFixed(0)}%)`}`);
 }
 
 /** The brightness of the paper: an opening by a square that is wider than any stroke. */

@@ -1,6 +1,6 @@
 // Photographs of sheets: portable_nn/preprocessing/sheets.py in JavaScript.
 
-import { aboveNoise, layOut, paperOf, trimmed } from "./digit";
+import { aboveNoise, layOut, nothingFound, paperOf, trimmed } from "./digit";
 import {
   along, asPicture, closed, components, highest, lowest, mask, maskOf, runLengths, type Box, type Components, type Mask,
 } from "./morphology";
@@ -100,9 +100,7 @@ export function findInk(source: Picture, ink: Ink): Picture {
   const { usual, noise } = paperOf(taken.data), highestValue = extremes(taken.data)[1];
   const strongest = f(highestValue - usual), needed = Math.max(MIN_INK, f(6 * noise));
   if (strongest < needed) {
-    const whole = (share: number) => `${(100 * share).toFixed(0)}%`;
-    const least = needed === MIN_INK ? `${whole(needed)} would be needed` : "that is no more than noise does here";
-    throw new Unusable(`no drawing found: the ink takes ${whole(strongest)} of the paper's light, and ${least}`);
+    throw nothingFound(strongest, needed > MIN_INK);
   }
   return aboveNoise(taken, usual, noise, highestValue);
 }
