@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.spec import LayerError
+from portable_nn.operators import constant
 
 
 def calls(found: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
@@ -67,9 +70,22 @@ def revived(value: Any, tensor: Callable[[str, int, int], Any]) -> Any:
     config = value.get("config")
     if kind == "__slice__" and isinstance(config, Mapping):
         return slice(config.get("start"), config.get("stop"), config.get("step"))
+    if kind in ("__tensor__", "__numpy__") and isinstance(config, Mapping):
+        return _numbers(config)
     if kind is not None:
         raise LayerError(f"one of its arguments is a {kind!r:.60}, which has no counterpart here")
     return {key: revived(each, tensor) for key, each in value.items()}
+
+
+def _numbers(config: Mapping[str, Any]) -> Held:
+    """An array among the arguments, such as the embedding of the places of steps."""
+    value, dtype = config.get("value"), config.get("dtype", "float32")
+    if dtype not in ("float32", "float64", "int32", "int64", "bool"):
+        raise LayerError(f"one of its arguments is an array of {dtype!r:.60}")
+    found = np.asarray(value)
+    if found.dtype.kind not in "fiub":
+        raise LayerError("one of its arguments is an array, but not of numbers")
+    return Held(constant(found.astype(dtype), dtype))
 
 
 def _is_ref(value: Any) -> bool:

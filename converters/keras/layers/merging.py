@@ -102,9 +102,15 @@ def concatenate(spec: Spec, *given: Any) -> Held:
     return Held(moved=made, mask=mask) if moved else Held(made, mask=mask)
 
 
+def _unit(x: Symbol, axis: int) -> Symbol:
+    """x / max(√Σx², 1e-7) along an axis."""
+    square = emit("ReduceSum", x * x, integers([axis]), keepdims=1)
+    return x / emit("Sqrt", emit("Max", square, constant(1e-14, x.dtype)))
+
+
 def dot(spec: Spec, *given: Any) -> Held:
     """Sums of products along one axis of each of two tensors."""
-    spec.only("normalize", False)
+    normalize = spec.flag("normalize")
     values = _tensors(spec, given)
     axes = spec["axes"]
     pair = [axes, axes] if type(axes) is int else axes
@@ -120,9 +126,12 @@ def dot(spec: Spec, *given: Any) -> Held:
     kept = [c for at, c in enumerate(left) if at != first] + [c for at, c in enumerate(right) if at not in (0, second)]
     equation = f"{''.join(left)},{''.join(right)}->{''.join(kept)}"
     name = spec.next_name()
+    factors = [one.plain, other.plain]
+    if normalize:
+        factors = [_unit(each, axis) for each, axis in zip(factors, (first, second), strict=True)]
     if len(kept) > 1:
-        return Held(emit("Einsum", one.plain, other.plain, equation=equation, name=name))
-    made = emit("Einsum", one.plain, other.plain, equation=equation)
+        return Held(emit("Einsum", *factors, equation=equation, name=name))
+    made = emit("Einsum", *factors, equation=equation)
     return Held(emit("Unsqueeze", made, integers([1]), name=name))
 
 

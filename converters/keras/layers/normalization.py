@@ -133,7 +133,7 @@ def unit_norm(spec: Spec, x: Held) -> Held:
     axis = _axis(spec, x.rank)
     square = emit("ReduceSum", x.plain * x.plain, integers([axis]), keepdims=1)
     root = emit("Sqrt", emit("Max", square, constant(1e-24, x.dtype)))
-    return Held(emit("Div", x.plain, root, name=spec.name), mask=x.mask)
+    return Held(emit("Div", x.plain, root, name=spec.next_name()), mask=x.mask)
 
 
 LAYERS: Final[Mapping[str, Callable[..., Held]]] = {

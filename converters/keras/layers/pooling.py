@@ -53,7 +53,7 @@ def _masked_mean(spec: Spec, x: Held) -> Held:
         raise LayerError("a mean of masked steps is offered with the channels last, and without keepdims")
     counted = emit("Unsqueeze", cast(x.mask, x.dtype), integers([2]))
     total = emit("ReduceSum", x.plain * counted, integers([1]), keepdims=0)
-    return Held(emit("Div", total, emit("ReduceSum", counted, integers([1]), keepdims=0), name=spec.name))
+    return Held(emit("Div", total, emit("ReduceSum", counted, integers([1]), keepdims=0), name=spec.next_name()))
 
 
 LAYERS: Final[Mapping[str, Callable[..., Held]]] = {

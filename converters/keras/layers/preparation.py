@@ -85,7 +85,7 @@ def masking(spec: Spec, x: Held) -> Held:
     differs = cast(emit("Not", emit("Equal", x.plain, value)), x.dtype)
     counted = emit("ReduceMax", differs, integers([x.rank - 1]), keepdims=1)
     mask = emit("Cast", emit("Squeeze", counted, integers([x.rank - 1])), to=9)
-    return Held(emit("Mul", x.plain, counted, name=spec.name), mask=mask)
+    return Held(emit("Mul", x.plain, counted, name=spec.next_name()), mask=mask)
 
 
 LAYERS: Final[Mapping[str, Callable[..., Held]]] = {

@@ -103,11 +103,11 @@ def _dropped(spec: Spec, options: Spec, x: Held) -> Symbol:
     rate = options.number("dropout")
     if not rate:
         return x.plain
-    name = f"{spec.name}.dropout"
+    name = f"{options.name}.dropout"
     return emit(
         "Mul",
         x.plain,
-        spec.once(lambda: layers.Dropout(rate, name=name), f"{name} {options.name}")(ones(x.plain, [None, 1, None])),
+        spec.once(lambda: layers.Dropout(rate, name=name), name)(ones(x.plain, [None, 1, None])),
     )
 
 

@@ -20,7 +20,7 @@ def flatten(spec: Spec, x: Held) -> Held:
     """All axes but the batch as one, in Keras's order."""
     symbol = emit("Transpose", x.plain, perm=to_last(x.rank)) if channels_first(spec) and x.rank > 2 else x.plain
     if x.rank == 1:
-        return Held(emit("Unsqueeze", x.plain, integers([1]), name=spec.name))
+        return Held(emit("Unsqueeze", x.plain, integers([1]), name=spec.next_name()))
     return Held(spec.once(lambda: layers.Flatten(name=spec.name))(symbol))
 
 

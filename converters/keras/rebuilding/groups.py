@@ -26,7 +26,7 @@ def grouped(b: Rebuilder) -> dict[str, tuple[list[str], Make]]:
     made = {node.outputs[0]: node for node in b.graph.nodes} | {o: n for n in b.graph.nodes for o in n.outputs if o}
     found: dict[str, tuple[list[str], Make]] = {}
     for node in b.graph.nodes:
-        for match in (_masked, _each_step, _repeated):
+        for match in (_masked, _each_step, _repeated, _dropped):
             group = match(b, node, made) if node.name not in b.done else None
             if group is not None:
                 names, reads, make = group
@@ -105,6 +105,28 @@ def _masked(b: Rebuilder, node: Node, made: Mapping[str, Node]) -> Group | None:
     return names, [x, mask], partial(recurrent, b, node, run)
 
 
+def _dropped(b: Rebuilder, node: Node, made: Mapping[str, Node]) -> Group | None:
+    """A product with ones that are dropped, along some axes together."""
+    for place in range(2 if node.operator == "Mul" else 0):
+        dropout, ones = (_chain(made, node.inputs[place], *each) for each in (("Dropout",), ("Dropout", "Expand")))
+        x = node.inputs[1 - place]
+        if dropout is None or ones is None or _numbers(made, ones.inputs[0]) != (1,):
+            continue
+        names, shape = _inside(b, made, node.outputs, {x}), b.network.types[ones.outputs[0]].shape
+        if names is not None and len(shape) == b.rank(x):
+            return names, [x], partial(_together, b, node, dropout, shape, x)
+    return None
+
+
+def _together(b: Rebuilder, node: Node, dropout: Node, shape: Sequence[object], x: str) -> None:
+    value, rate = b.values[x], b.untrained(dropout, 1)
+    if not isinstance(value, Laid):
+        raise NoLayerError("what it drops is no tensor")
+    noise = [1 if shape[axis] == 1 else None for axis in value.axes]
+    layer = keras().layers.Dropout(0.5 if rate is None else float(rate), noise_shape=noise, name=b.key(node.name))
+    b.values[node.outputs[0]] = value._replace(tensor=layer(value.tensor))
+
+
 def _between(b: Rebuilder, names: set[str]) -> Iterator[Node]:
     yield from (node for node in b.graph.nodes if node.name in names)
 
@@ -139,10 +161,10 @@ def _inside_of(b: Rebuilder, made: Mapping[str, Node], name: str) -> set[str]:
     return names
 
 
-def _numbers(made: Mapping[str, Node], name: str) -> tuple[int, ...] | None:
+def _numbers(made: Mapping[str, Node], name: str) -> tuple[float, ...] | None:
     node = made.get(name)
     value = node.attributes.get("value") if node is not None and node.operator == "Constant" else None
-    return tuple(int(each) for each in value.data) if isinstance(value, Tensor) else None
+    return tuple(value.data) if isinstance(value, Tensor) else None
 
 
 def _begins_with(made: Mapping[str, Node], sizes: Node, name: str) -> bool:

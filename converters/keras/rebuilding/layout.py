@@ -102,7 +102,8 @@ def _slice(b: Rebuilder, node: Node) -> Laid:
     rank = b.rank(node.inputs[0])
     places = [int(axis) % rank for axis in axes] if axes is not None else list(range(len(starts)))
     tensor = b.laid(node.inputs[0])
-    parts = [slice(None)] * rank
+    parts: list[Any] = [slice(None)] * rank
+    alone = list[int]()
     for at, axis in enumerate(places):
         step = 1 if steps is None else int(steps[at])
         if step == -1 and int(starts[at]) in (-1, 2**31, 2**63 - 1) and int(ends[at]) <= -(2**31):
@@ -112,7 +113,10 @@ def _slice(b: Rebuilder, node: Node) -> Laid:
         else:
             end = int(ends[at])
             parts[axis] = slice(int(starts[at]), None if end >= 2**31 - 1 else end, step)
-    return Laid(tensor if parts == [slice(None)] * rank else tensor[tuple(parts)], plain(rank))
+            if b.size(node.outputs[0], axis) == 1 and b.size(node.inputs[0], axis) is None:
+                parts[axis], alone = int(starts[at]), [*alone, axis]  # Keras does not know how long a part is.
+    made = tensor if parts == [slice(None)] * rank else tensor[tuple(parts)]
+    return Laid(keras().ops.expand_dims(made, alone) if alone else made, plain(rank))
 
 
 def _split(b: Rebuilder, node: Node) -> None:
