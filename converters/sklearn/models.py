@@ -172,7 +172,9 @@ def _sgd_logistic(estimator: Any, x: Symbol) -> Output:
     scores, _ = _linear(x, estimator.coef_, estimator.intercept_)
     # softmax(log σ(s)) is σ(s) / Σ σ(s), which are scikit-learn's probabilities.
     nothing = emit("Less", scores, constant(SMALLEST[x.dtype], x.dtype))
-    logits = emit("Where", nothing, constant(2 * SMALLEST[x.dtype], x.dtype), -emit("Softplus", -scores))
+    zero = constant(0, x.dtype)  # onnxruntime has no Softplus of float64.
+    logs = emit("Min", scores, zero) - emit("Log", emit("Exp", -emit("Abs", scores)) + 1.0)
+    logits = emit("Where", nothing, constant(2 * SMALLEST[x.dtype], x.dtype), logs)
     note = "logits are log σ(score), whose softmax is scikit-learn's probabilities; " + ONE_BY_ONE.partition(":")[0]
     return Output(logits, "logits", "predict_proba", labels, "cross_entropy", (note,))
 

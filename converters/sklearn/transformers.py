@@ -79,9 +79,15 @@ def _column_transformer(estimator: Any, features: Features, step: Step) -> Featu
     return joined(parts)
 
 
+_HOLDERS: Final = ("Pipeline", "ColumnTransformer", "FeatureUnion", "TransformedTargetRegressor")
+"""The estimators that hold others."""
+
+
 def used_places(estimator: Any, places: Sequence[int]) -> list[int]:
     """Which of the columns ``places`` a fitted estimator uses: all but those that ``ColumnTransformer`` drops."""
-    match name_of(estimator, {"Pipeline": None, "ColumnTransformer": None, "FeatureUnion": None}):
+    match name_of(estimator, dict.fromkeys(_HOLDERS)):
+        case "TransformedTargetRegressor":
+            return used_places(estimator.regressor_, places)
         case "Pipeline":
             steps = (each for _, each in estimator.steps if each is not None and not isinstance(each, str))
             return used_places(next(steps, None), places)

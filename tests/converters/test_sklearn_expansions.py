@@ -53,7 +53,8 @@ STEPS: Final[dict[str, Callable[[], Any]]] = {
     "projection": lambda: GaussianRandomProjection(4, random_state=0),
     "components": lambda: IncrementalPCA(3),
     **{each.__name__: (lambda each=each: FunctionTransformer(each))
-       for each in (np.log1p, np.log, np.log2, np.log10, np.sqrt, np.square, np.expm1, np.tanh, np.reciprocal)},
+       for each in (np.log1p, np.log, np.log2, np.log10, np.sqrt, np.square, np.expm1, np.tanh, np.reciprocal,
+                    np.sin, np.cos, np.sign, np.abs, np.exp, np.negative)},
 }  # fmt: skip
 
 
