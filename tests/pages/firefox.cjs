@@ -87,8 +87,8 @@ async function opened(send, file) {
   return {
     evaluate,
     until,
-    /** A line by the pointer, through points in shares of an element. */
-    async draw(selector, [first, ...others]) {
+    /** A line by a mouse, a finger ("touch") or a pen, through points in shares of an element; other fingers may rest on it. */
+    async draw(selector, points, pointerType = "mouse", resting = []) {
       const box = await evaluate(async (place) => {
         const element = document.querySelector(place);
         element.scrollIntoView({ block: "center" });
@@ -96,7 +96,10 @@ async function opened(send, file) {
         return { x, y, width, height };
       }, selector);
       const move = ([x, y]) => ({ type: "pointerMove", duration: 100, x: Math.round(box.x + x * box.width), y: Math.round(box.y + y * box.height) });
-      await perform([{ type: "pointer", id: "mouse", actions: [move(first), { type: "pointerDown", button: 0 }, ...others.map(move), { type: "pointerUp", button: 0 }] }]);
+      const line = ([first, ...others]) => [move(first), { type: "pointerDown", button: 0 }, ...others.map(move), { type: "pointerUp", button: 0 }];
+      const rest = ([first]) => [{ type: "pause" }, ...line(Array(points.length).fill(first))]; // Begins after the line, and stays.
+      const sources = [line(points), ...resting.map((place) => rest([place]))];
+      await perform(sources.map((actions, k) => ({ type: "pointer", id: `${pointerType}-${k}`, parameters: { pointerType }, actions })));
     },
     /** Keys, one after another, on an element. */
     async press(selector, ...keys) {

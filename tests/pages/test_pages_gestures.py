@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from pages.browsers import browse, runtime_folder
+from pages.browsers import browse, in_firefox, runtime_folder
 from PIL import Image
 
 import portable_nn as pnn
@@ -67,6 +67,17 @@ def test_fingers_and_pens_draw(found: Any) -> None:
 def test_a_hand_that_rests_on_the_sheet_draws_nothing(found: Any) -> None:
     assert found["resting"]["answer"] == "7"
     assert abs(found["resting"]["ink"] - found["finger"]["ink"]) <= 0.02 * found["finger"]["ink"]
+
+
+def test_fingers_and_pens_draw_in_firefox(folder: Path) -> None:
+    """Fingers by Firefox's own handling of input; a pen by events of a script, as it performs none."""
+    shown = in_firefox("firefox_gestures.cjs", folder)
+    for name, pointer, trusted in (("finger", "touch", True), ("resting", "touch", True), ("pen", "pen", False)):
+        assert shown[name]["answer"] == "7"
+        assert {tuple(event[1:]) for event in shown[name]["met"]} == {(pointer, trusted)}
+    downs = [event[0] for event in shown["resting"]["met"]].count("pointerdown")
+    assert downs == 2
+    assert abs(shown["resting"]["ink"] - shown["finger"]["ink"]) <= 0.02 * shown["finger"]["ink"]
 
 
 def test_a_model_of_others_reads_what_is_dropped_and_pasted(found: Any, folder: Path) -> None:

@@ -49,7 +49,8 @@ export function pad(width: number, height: number, changed: (settled: boolean) =
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!at || event.pointerId !== drawing) return;
-    for (const each of event.getCoalescedEvents?.() ?? [event]) {
+    const way = event.getCoalescedEvents?.() ?? []; // Empty for some events that no device made.
+    for (const each of way.length ? way : [event]) {
       const next = place(each);
       line(at, next);
       at = next;
