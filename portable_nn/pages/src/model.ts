@@ -16,7 +16,7 @@ const PAGES = { picture: pictures, table: tables, generator, series, numbers: ar
 const LEADS: Record<Subject["kind"], string> = {
   picture: "A neural network that reads pictures.",
   table: "A neural network that reads rows of a table.",
-  generator: "A neural network that makes pictures of noise.",
+  generator: "A neural network that turns noise into pictures.",
   series: "A neural network that reads signals.",
   numbers: "A neural network, with its inputs and outputs as arrays.",
 };

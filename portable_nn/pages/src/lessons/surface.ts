@@ -35,6 +35,8 @@ class Camera {
   private readonly up: number;
   private readonly flat: number;
   private readonly scale: number;
+  /** By how much all is moved down, so that the surface is in the middle. */
+  private moved = 0;
 
   constructor(
     view: View,
@@ -52,8 +54,14 @@ class Camera {
     const away = x * this.sine + y * this.cosine;
     return [
       this.width / 2 + this.scale * across,
-      this.height / 2 - this.scale * (away * this.flat + z * this.up),
+      this.height / 2 + this.moved - this.scale * (away * this.flat + z * this.up),
     ];
+  }
+
+  /** Puts points in the middle of the height. */
+  centre(pixels: readonly Pixel[]): void {
+    const ys = pixels.map(([, y]) => y);
+    this.moved += this.height / 2 - (Math.min(...ys) + Math.max(...ys)) / 2;
   }
 
   /** How far away a point is: more is farther. */
@@ -103,6 +111,7 @@ export class Surface {
     const sides = Array.from({ length: MESH + 1 }, (_, place) => -1 + (2 * place) / MESH);
     const values = sides.flatMap((x) => sides.map((y) => Math.abs(scene.payoff(x * scene.reach, y * scene.reach))));
     this.tallest = values.filter(Number.isFinite).reduce((a, b) => Math.max(a, b), 0) || 1;
+    this.camera.centre(sides.flatMap((x) => sides.map((y) => this.place(x, y))));
     this.drawMesh(context, sides, token);
     this.drawAxes(context, token);
     this.drawPath(context, token);
