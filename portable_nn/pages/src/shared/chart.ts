@@ -43,7 +43,7 @@ export function chart(lines: readonly Line[], { label, xName = "", yName = "", h
   const below = xTicks.map((tick) => text(rounded(tick, 6), atX(tick), height - edges.bottom + 18, "middle"));
   const drawn = lines.flatMap(({ x, y, colour = "var(--accent)", spread, strong }) => [
     ...(spread ? [svg("path", { d: band(x, y, spread, atX, atY), fill: colour, "fill-opacity": 0.22 })] : []),
-    svg("path", { d: path(x, y, atX, atY), fill: "none", stroke: colour, "stroke-width": strong ? 3.2 : 1.8, "stroke-linejoin": "round" }),
+    svg("path", { d: path(x, y, atX, atY), fill: "none", stroke: colour, "stroke-width": strong ? 3.2 : 1.8, "stroke-linejoin": "round", "stroke-linecap": "round" }),
   ]);
   const marked = mark === undefined ? [] : [svg("line", { x1: atX(mark), x2: atX(mark), y1: edges.top, y2: height - edges.bottom, class: "mark" })];
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, class: "chart" }, ...grid, ...below, ...marked, ...drawn,
@@ -55,7 +55,8 @@ function path(x: ArrayLike<number>, y: ArrayLike<number>, atX: (x: number) => nu
   for (let k = 0; k < y.length; k++) {
     if (!Number.isFinite(y[k] as number)) isGap = true;
     else {
-      found += `${isGap ? "M" : "L"}${atX(x[k] as number).toFixed(1)},${atY(y[k] as number).toFixed(1)}`;
+      // A line of no length is a dot: what stands between two gaps is seen, too.
+      found += `${isGap ? "M" : "L"}${atX(x[k] as number).toFixed(1)},${atY(y[k] as number).toFixed(1)}${isGap ? "h0" : ""}`;
       isGap = false;
     }
   }
