@@ -169,7 +169,9 @@ class Builder:
         used: dict[str, int] = {}
         found = []
         for each in listed:
-            kind = snake_case(str(each["class_name"]))
+            kind = snake_case(
+                {"GroupQueryAttention": "GroupedQueryAttention"}.get(name := str(each["class_name"]), name)
+            )
             number = used.get(kind, -1) + 1
             used[kind] = number
             found.append(f"{place}/layers/{kind}{f'_{number}' if number else ''}".removeprefix("/"))
@@ -247,6 +249,8 @@ class Builder:
     def _made(self, spec: Spec, found: Mapping[str, Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
         if spec.kind == "TimeDistributed":
             return self._each_step(spec, _first_argument(args, kwargs))
+        if spec.kind == "SpectralNormalization":
+            return self._normalised(spec, _first_argument(args, kwargs))
         if is_operation(found):
             kwargs.pop("training", None)
             made = OPERATIONS[spec.kind](spec, *args, **kwargs)
@@ -278,6 +282,15 @@ class Builder:
                 each.mask = before if each.rank > 2 else None
             return made
         return LAYERS[spec.kind](spec, *args, **options)
+
+    def _normalised(self, spec: Spec, x: Held) -> Any:
+        """A layer whose weights Keras divides by their largest singular value, in training alone."""
+        spec.get("power_iterations")
+        for index in range(spec.weights.count(spec.place)):  # The weights again, and a vector for training.
+            spec.weights.take(spec.place, index)
+        spec.note("training does not divide the weights by their largest singular value, as Keras does")
+        inner = described(spec["layer"], "its layer")
+        return self.call(inner, f"{spec.name}.", f"{spec.place}/layer", [x], {}, trainable=spec.trainable)
 
     def _each_step(self, spec: Spec, x: Held) -> Held:
         """A layer for each step: the steps become examples, and examples steps again."""

@@ -11,6 +11,9 @@ from portable_nn.converters.keras.spec import LayerError
 
 MODELS: Final = ("Functional", "Model", "Sequential")
 
+HOLDERS: Final = ("TimeDistributed", "SpectralNormalization")
+"""The layers that hold another one, whatever it is."""
+
 _HOMES: Final = re.compile(r"keras(\.layers|\.models|(\.src)?\.(layers|models|engine)(\.\w+)*)?")
 _OPERATIONS: Final = re.compile(r"keras(\.src)?\.ops(\.\w+)*")
 
@@ -42,7 +45,7 @@ def own_faults(value: object, path: str = "") -> Iterator[str]:
         inner = config.get("layers") if isinstance(config.get("layers"), list) else []
         if not inner:
             yield f"{where} lists no layers: a model that is a class of its own cannot be read from its configuration"
-    elif kind == "TimeDistributed":
+    elif kind in HOLDERS:
         inner = [config.get("layer")]
     for each in inner:
         yield from own_faults(each, f"{name}")
@@ -60,7 +63,7 @@ def _kind_fault(found: Mapping[str, Any], kind: str) -> str | None:
         return None if kind in OPERATIONS else "is an operation that has no counterpart here"
     if not _HOMES.fullmatch(module) or registered not in (None, kind):
         return f"is an object of its own ({registered or module!r}): code is not taken over"
-    if kind in LAYERS or kind in MODELS or kind in ("InputLayer", "TimeDistributed"):
+    if kind in LAYERS or kind in MODELS or kind in ("InputLayer", *HOLDERS):
         return None
     return "has no counterpart here"
 
@@ -69,7 +72,7 @@ _VALUES: Final = frozenset({"__keras_tensor__", "__slice__", "__tuple__", "__num
 """What a configuration may hold besides objects of Keras: descriptions of values."""
 
 _POLICIES: Final = frozenset({"DTypePolicy", "FloatDTypePolicy"})
-_PARTS: Final = frozenset({"InputLayer", "TimeDistributed", "StackedRNNCells", "LSTMCell", "GRUCell", "SimpleRNNCell"})
+_PARTS: Final = frozenset({"InputLayer", *HOLDERS, "StackedRNNCells", "LSTMCell", "GRUCell", "SimpleRNNCell"})
 
 
 def foreign(value: Any) -> Iterator[str]:

@@ -8,7 +8,7 @@ models are the layers whose names begin alike.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -130,8 +130,8 @@ def _places(weights: Weights, model: str) -> list[str]:
 
 def _fitting(place: str, kind: str, weights: Weights, left: list[_Layer]) -> tuple[_Layer, dict[str, Array]]:
     """The first layer of the network that has the parameters that a layer of the file makes."""
-    if kind == "time_distributed":
-        return _each_step(place, weights, left)
+    if kind in ("time_distributed", "spectral_normalization"):
+        return _held(place, weights, left)
     if kind not in LAYERS:
         raise LayerError(f"what the arrays of '{place}' are is not known without the model")
     tried = list[str]()
@@ -149,8 +149,10 @@ def _fitting(place: str, kind: str, weights: Weights, left: list[_Layer]) -> tup
     raise LayerError(f"the layer '{place}' fits none that is left in the network{': ' if tried else ''}{some(tried)}")
 
 
-def _each_step(place: str, weights: Weights, left: list[_Layer]) -> tuple[_Layer, dict[str, Array]]:
-    """A layer in TimeDistributed, whose class the file does not tell."""
+def _held(place: str, weights: Weights, left: list[_Layer]) -> tuple[_Layer, dict[str, Array]]:
+    """A layer in TimeDistributed or SpectralNormalization, whose class the file does not tell."""
+    for index in range(weights.count(place)):
+        weights.take(place, index)
     for kind in LAYERS:
         with suppress(LayerError):
             return _fitting(f"{place}/layer", kind, weights, left)
@@ -164,10 +166,10 @@ def _told(shapes: Mapping[str, tuple[int, ...]]) -> str:
 # -- one row for each class
 
 
-def _arrays(spec: Spec, *places: str) -> Iterator[Array]:
+def _arrays(spec: Spec, *places: str) -> list[Array]:
     """The arrays of a layer, or of a layer in it."""
     where = "/".join((spec.place, *places))
-    yield from (spec.weights.take(where, index) for index in range(spec.weights.count(where)))
+    return [spec.weights.take(where, index) for index in range(spec.weights.count(where))]
 
 
 def _kernel_and_bias(turned: Callable[[Array], Array], *operators: str) -> Callable[[Spec, _Layer], dict[str, Array]]:
@@ -192,7 +194,7 @@ def _normalised(*statistics: str) -> Callable[[Spec, _Layer], dict[str, Array]]:
     """Gamma and beta, of which a layer may have one or none, and running statistics."""
 
     def read(spec: Spec, layer: _Layer) -> dict[str, Array]:
-        found = list(_arrays(spec))
+        found = _arrays(spec)
         roles = ["weight", "bias"]
         if len(found) < len(statistics) + 2:
             roles = [role for role in roles if role not in layer.frozen]
@@ -281,7 +283,7 @@ def _bidirectional(spec: Spec, layer: _Layer) -> dict[str, Array]:
 def _attention(spec: Spec, _: _Layer) -> dict[str, Array]:
     made = dict[str, Array]()
     for role in ("query", "key", "value", "output"):
-        kernel, *bias = _arrays(spec, f"{role}_dense")
+        kernel, *bias = _arrays(spec, f"{role}_dense") or _arrays(spec, f"_{role}_dense")
         flat = kernel.reshape(-1, kernel.shape[-1]) if role == "output" else kernel.reshape(len(kernel), -1)
         made |= {f"{role}.weight": flat.T, **({f"{role}.bias": bias[0].reshape(-1)} if bias else {})}
     return made
@@ -302,10 +304,10 @@ LAYERS: Final[Mapping[str, Callable[[Spec, _Layer], dict[str, Array]]]] = {
     "batch_normalization": _normalised("running_mean", "running_var"),
     "layer_normalization": _normalised(),
     "group_normalization": _normalised(),
-    "rms_normalization": lambda spec, _: {"weight": next(_arrays(spec))},
+    "rms_normalization": lambda spec, _: {"weight": _arrays(spec)[0]},
     **dict.fromkeys(("lstm", "gru", "simple_rnn"), _recurrent),
     "bidirectional": _bidirectional,
-    "multi_head_attention": _attention,
+    **dict.fromkeys(("multi_head_attention", "grouped_query_attention"), _attention),
     "normalization": _statistics,
     "rnn": _cells,
     "attention": _scores("scale", "concat"),

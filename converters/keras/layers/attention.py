@@ -27,7 +27,7 @@ class _Attention(Layer):
     """
 
     def __init__(
-        self, name: str, parts: Mapping[str, tuple[Array, Array | None]], heads: int, *, zeros: bool = False
+        self, name: str, parts: Mapping[str, tuple[Array, Array | None]], heads: tuple[int, int], *, zeros: bool = False
     ) -> None:
         super().__init__(name)
         self.parts, self.heads, self.zeros = parts, heads, zeros
@@ -43,7 +43,7 @@ class _Attention(Layer):
             if causal:
                 mask, causal = emit("And", mask, _before(query, key)), False
             mask = emit("Where", mask, constant(0, query.dtype), constant(HIDDEN, query.dtype))
-        options = {"q_num_heads": self.heads, "kv_num_heads": self.heads, "is_causal": int(causal)}
+        options = {"q_num_heads": self.heads[0], "kv_num_heads": self.heads[1], "is_causal": int(causal)}
         return self._linear("output", emit("Attention", q, k, v, mask, **options), last=True)
 
     def _linear(self, role: str, x: Symbol, *, last: bool = False) -> Symbol:
@@ -78,7 +78,7 @@ def attention(
     value_mask: Any = None,
     key_mask: Any = None,
 ) -> Held:
-    """MultiHeadAttention over the steps of (batch, steps, features)."""
+    """MultiHeadAttention, or GroupQueryAttention, whose queries share keys, over (batch, steps, features)."""
     keys = value if key is None else key
     if return_attention_scores or any(mask is not None for mask in (query_mask, value_mask, key_mask)):
         raise LayerError("return_attention_scores and masks that are given by name have no counterpart here")
@@ -92,8 +92,13 @@ def attention(
     dropout = spec.number("dropout")
     if dropout:
         spec.note("dropout of attention is left out: it acts in training alone, and has no counterpart here")
-    heads, size = spec.whole("num_heads"), spec.whole("key_dim")
-    deep = size if spec.get("value_dim") is None else spec.whole("value_dim")
+    if spec.kind == "GroupQueryAttention":
+        heads, shared = spec.whole("num_query_heads"), spec.whole("num_key_value_heads")
+        size = deep = spec.whole("head_dim")
+    else:
+        heads = shared = spec.whole("num_heads")
+        size = spec.whole("key_dim")
+        deep = size if spec.get("value_dim") is None else spec.whole("value_dim")
     bias = spec.flag("use_bias", True)
     given = spec.get("output_shape")
     given = given[0] if isinstance(given, list) and len(given) == 1 else given
@@ -106,8 +111,9 @@ def attention(
         if role == "output":
             kernel = inner.weight(heads, depth, inputs, index=0).reshape(heads * depth, inputs)
             return kernel.T, inner.weight(inputs, index=1) if bias else None
-        kernel = inner.weight(inputs, heads, depth, index=0).reshape(inputs, heads * depth)
-        return kernel.T, inner.weight(heads, depth, index=1).reshape(-1) if bias else None
+        count = heads if role == "query" else shared
+        kernel = inner.weight(inputs, count, depth, index=0).reshape(inputs, count * depth)
+        return kernel.T, inner.weight(count, depth, index=1).reshape(-1) if bias else None
 
     def make() -> _Attention:
         sizes = [known(each.shape[2], "the features") for each in (query, keys, value)]
@@ -117,7 +123,7 @@ def attention(
             "value": part("value", sizes[2], deep),
             "output": part("output", features, deep),
         }
-        return _Attention(spec.name, parts, heads, zeros=dropout > 0)
+        return _Attention(spec.name, parts, (heads, shared), zeros=dropout > 0)
 
     mask = _seen(query.mask, value.mask, None if key is None else keys.mask, attention_mask)
     layer = spec.once(make)
@@ -199,7 +205,7 @@ def simple_attention(additive: bool) -> Callable[..., Held]:
 
 
 LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
-    "MultiHeadAttention": attention,
+    **dict.fromkeys(("MultiHeadAttention", "GroupQueryAttention"), attention),
     "Attention": simple_attention(additive=False),
     "AdditiveAttention": simple_attention(additive=True),
 }

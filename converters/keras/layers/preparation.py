@@ -13,7 +13,7 @@ from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.spec import LayerError, Spec
 from portable_nn.format.tensors import Array
 from portable_nn.layers.layer import Layer
-from portable_nn.operators import Symbol, cast, constant, emit, integers
+from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, integers
 
 
 class _Affine(Layer):
@@ -88,9 +88,45 @@ def masking(spec: Spec, x: Held) -> Held:
     return Held(emit("Mul", x.plain, counted, name=spec.next_name()), mask=mask)
 
 
+def discretization(spec: Spec, x: Held) -> Held:
+    """The number of the bin that each number is in, or what is made of it."""
+    bounds = _numbers(spec["bin_boundaries"], spec)
+    for option in ("num_bins", "epsilon"):
+        spec.get(option)
+    above = cast(emit("GreaterOrEqual", emit("Unsqueeze", x.plain, integers([-1])), constant(bounds, x.dtype)), "int64")
+    return _encoded(spec, emit("ReduceSum", above, integers([-1]), keepdims=0), len(bounds) + 1, "int")
+
+
+def category_encoding(spec: Spec, x: Held) -> Held:
+    """Ones in the places of categories, or how many there are of each."""
+    return _encoded(spec, x.plain, spec.whole("num_tokens"), "multi_hot")
+
+
+def _encoded(spec: Spec, numbers: Symbol, depth: int, usual: str) -> Held:
+    mode = spec.choice("output_mode", ("int", "one_hot", "multi_hot", "count"), usual)
+    spec.only("sparse", None, False)
+    if mode == "int":
+        return Held(emit("Cast", numbers, to=DTYPE_CODES["int32"], name=spec.next_name()))
+    rank = len(numbers.shape)
+    if mode == "one_hot" and rank > 1 and numbers.shape[-1] == 1:
+        numbers = emit("Squeeze", numbers, integers([-1]))
+    elif mode != "one_hot" and rank < 2:
+        raise LayerError("it needs a row of categories for each example")
+    spec.bounded(depth, depth)
+    if numbers.dtype not in ("int32", "int64"):
+        numbers = cast(numbers, "int64")
+    ones = emit("Gather", constant(np.eye(depth), "float32"), numbers, axis=0)
+    if mode == "one_hot":
+        return Held(emit("Identity", ones, name=spec.next_name()))
+    operator = "ReduceMax" if mode == "multi_hot" else "ReduceSum"
+    return Held(emit(operator, ones, integers([1]), keepdims=0, name=spec.next_name()))
+
+
 LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
     "Rescaling": rescaling,
     "Normalization": normalization,
     "Masking": masking,
+    "Discretization": discretization,
+    "CategoryEncoding": category_encoding,
 }
 """What makes each layer: ``(layer, tensor) → tensor``."""
