@@ -55,8 +55,8 @@ function path(x: ArrayLike<number>, y: ArrayLike<number>, atX: (x: number) => nu
   for (let k = 0; k < y.length; k++) {
     if (!Number.isFinite(y[k] as number)) isGap = true;
     else {
-      // A line of no length is a dot: what stands between two gaps is seen, too.
-      found += `${isGap ? "M" : "L"}${atX(x[k] as number).toFixed(1)},${atY(y[k] as number).toFixed(1)}${isGap ? "h0" : ""}`;
+      const isAlone = isGap && !Number.isFinite(y[k + 1] as number); // Between two gaps: a dash.
+      found += `${isGap ? "M" : "L"}${atX(x[k] as number).toFixed(1)},${atY(y[k] as number).toFixed(1)}${isAlone ? "m-4,0h8" : ""}`;
       isGap = false;
     }
   }
