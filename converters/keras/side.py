@@ -19,7 +19,14 @@ def run_model(model: Any, network: Network) -> Side:
 
     def run(feeds: Mapping[str, Array]) -> Mapping[str, Any]:
         with quiet():
-            found = model(given(model, feeds), training=False)
+            try:
+                found = model(given(model, feeds), training=False)
+            except (RuntimeError, TypeError, ValueError) as error:
+                lines = [line.strip() for line in str(error).replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()]
+                raise VerificationError(
+                    f"Keras cannot run the model with {keras().backend.backend()}, so that nothing is compared: "
+                    f"{' '.join(filter(None, lines[:3]))} (verify=False takes it over all the same)"
+                ) from error
             if isinstance(found, Mapping) and set(found) == set(network.graph.outputs):
                 found = [found[name] for name in network.graph.outputs]
             outputs = [keras().ops.convert_to_numpy(each) for each in _flat(found)]

@@ -12,6 +12,7 @@ from keras_models import computed, keras, randomised
 
 from portable_nn.converters.keras import from_keras, read_keras, read_keras_weights
 from portable_nn.converters.keras.reading import imported
+from portable_nn.core.errors import VerificationError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -40,6 +41,8 @@ LAYERS: Final[dict[str, tuple[Array, Callable[[Any], Any]]]] = {
     "shared heads": (STEPS, _grouped),
     "causal shared heads": (STEPS, lambda x: _grouped(x, causal=True, use_bias=False)),
     "masked shared heads": (PADDED, lambda x: _grouped(keras().layers.Embedding(12, 8, mask_zero=True)(x))),
+    **{f"normalised over {axes}": (PICTURE, lambda x, axes=axes: keras().layers.LayerNormalization(axis=axes)(x))
+       for axes in ([1, 3], 1, [1, 2, 3])},
     "a divided convolution": (PICTURE, lambda x: keras().layers.SpectralNormalization(keras().layers.Conv2D(4, 3))(x)),
     "a divided layer": (FLOATS, lambda x: keras().layers.Dense(2)(
         keras().layers.SpectralNormalization(keras().layers.Dense(4, "relu"))(x))),
@@ -70,3 +73,16 @@ def test_what_training_leaves_out_is_a_note() -> None:
     assert "training does not divide the weights by their largest singular value" in str(
         imported(keras().Model(given, make(given))).notes
     )
+
+
+def test_what_keras_itself_cannot_run_is_said_to_be_so() -> None:
+    given = keras().Input((6, 6, 3))
+    model = keras().Model(given, keras().layers.LayerNormalization(axis=[1, 2])(given))
+    try:
+        [expected] = computed(model, PICTURE)
+    except RuntimeError:  # PyTorch's own normalisation is for the last axes.
+        with pytest.raises(VerificationError, match="Keras cannot run the model with torch, so that nothing is"):
+            from_keras(model)
+        mean, var = PICTURE.mean(axis=(1, 2), keepdims=True), PICTURE.var(axis=(1, 2), keepdims=True)
+        expected = (PICTURE - mean) / np.sqrt(var + 1e-3)
+    np.testing.assert_allclose(from_keras(model, verify=False).predict(PICTURE), expected, atol=1e-5)

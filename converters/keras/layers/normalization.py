@@ -84,22 +84,26 @@ def batch_norm(spec: Spec, x: Held) -> Held:
 
 
 def layer_norm(spec: Spec, x: Held) -> Held:
-    """Layer normalisation over the last axes."""
+    """Layer normalisation over some axes, which are brought to the end and back if they are not there."""
     spec.only("rms_scaling", False)
     axes = spec.get("axis", -1)
     axes = [axes] if type(axes) is int else axes
     if not isinstance(axes, list) or any(type(axis) is not int for axis in axes):
         raise LayerError(f"its option axis must be whole numbers, not {axes!r:.60}")
-    places = sorted(axis % x.rank for axis in axes)
-    if not places or places != list(range(places[0], x.rank)) or not places[0]:
-        raise LayerError(f"its axes {axes} are not the last ones")
+    places = [axis % x.rank for axis in axes]
+    if not places or places != sorted(set(places)) or not places[0]:
+        raise LayerError(f"its axes {axes} are not in order, or that of the batch is among them")
     shape = [known(x.shape[place], "the sizes") for place in places]
+    order = [axis for axis in range(x.rank) if axis not in places] + places
+    are_last = order == list(range(x.rank))
+    symbol = x.plain if are_last else emit("Transpose", x.plain, perm=order)
 
     def make() -> Layer:
         values = _scale_and_shift(spec, spec.name, *shape)
-        return _begun(layers.LayerNorm(-len(shape), eps=spec.number("epsilon", 1e-3), name=spec.name), x.plain, values)
+        return _begun(layers.LayerNorm(-len(shape), eps=spec.number("epsilon", 1e-3), name=spec.name), symbol, values)
 
-    return Held(spec.once(make)(x.plain), mask=x.mask)
+    made = spec.once(make)(symbol)
+    return Held(made if are_last else emit("Transpose", made, perm=np.argsort(order).tolist()), mask=x.mask)
 
 
 def rms_norm(spec: Spec, x: Held) -> Held:
