@@ -1,4 +1,4 @@
-"""Functions with a backward of their own, which no exported graph shows."""
+"""While PyTorch exports: functions with a backward of their own are noted, and it chooses between no ways."""
 
 from __future__ import annotations
 
@@ -29,3 +29,27 @@ def own_backwards() -> Iterator[list[str]]:
         yield found
     finally:
         Function.apply = before  # type: ignore[method-assign]
+
+
+@contextmanager
+def nothing_decided() -> Iterator[None]:
+    """PyTorch does not choose between ways to compute the same, which would fix sizes or depend on numbers.
+
+    Transformers take a mask as it is, and do not look whether it is the causal one; products of several tensors are
+    computed from left to right, and not in the order that is the fastest for the sizes of the example.
+    """
+    import torch
+    from torch.nn.modules import transformer
+
+    before, plans = transformer._detect_is_causal_mask, torch.backends.opt_einsum.enabled
+
+    def said(mask: Any, is_causal: bool | None = None, size: int | None = None) -> bool:
+        return is_causal is True
+
+    transformer._detect_is_causal_mask = said
+    torch.backends.opt_einsum.enabled = False
+    try:
+        yield
+    finally:
+        transformer._detect_is_causal_mask = before
+        torch.backends.opt_einsum.enabled = plans

@@ -38,7 +38,9 @@ def executed(source: Source, network: Network) -> Any:
     for key, array in source.constants.items():
         owner, _, name = key.rpartition(".")
         module.get_submodule(owner).register_buffer(name, tensor(array), persistent=False)
-    module.source, module.notes = source.text, source.notes
+    for name, value in (("source", source.text), ("notes", source.notes)):
+        if not hasattr(module, name):  # A layer may have this name.
+            setattr(module, name, value)
     return module.eval()
 
 

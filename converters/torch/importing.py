@@ -10,7 +10,7 @@ from typing import Any
 from portable_nn.converters.conversion import Imported
 from portable_nn.converters.torch.admission import check_convertible
 from portable_nn.converters.torch.examples import admitted
-from portable_nn.converters.torch.prepared import Wide, without_bfloat16, without_norms
+from portable_nn.converters.torch.prepared import Wide, without_bfloat16, without_norms, without_whole_averages
 from portable_nn.converters.torch.program import Dynamic, Program, branches, called, doubled, export
 from portable_nn.converters.torch.proof import Theirs, compare_training, compare_with_module
 from portable_nn.converters.torch.translation import Translation, translated
@@ -94,6 +94,7 @@ def read_torch(
     tolerance = Tolerance(atol, rtol)
     module, example, widened = without_bfloat16(module, example, bfloat16)
     module, computed = without_norms(module)
+    module, averaged = without_whole_averages(module)
     first: PortableNNError | None = None
     for training in (True, False):
         try:
@@ -105,13 +106,16 @@ def read_torch(
                 raise first from None
             first = error
             continue
-        notes = (*made.notes, *widened, *computed)
+        notes = (*made.notes, *widened, *computed, *averaged)
         if first is not None:
             why = str(first).splitlines()[0]
             notes = (*notes, f"taken in evaluation mode, for in training mode: {why}")
         if prove_training:
             theirs, wide = theirs_of(module, program, made), partial(_in_float64, module, program, seed)
-            notes = (*notes, compare_training(made.network, theirs, wide, seed or 0))
+            try:
+                notes = (*notes, compare_training(made.network, theirs, wide, seed or 0))
+            except VerificationError as error:
+                raise VerificationError("\n".join([str(error), *(f"noted: {note}" for note in notes)])) from error
         return Imported(made.network, proof, notes)
     raise AssertionError("unreachable")
 

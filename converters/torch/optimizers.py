@@ -21,7 +21,7 @@ from portable_nn.format.training import STATE
 from portable_nn.network import Network
 from portable_nn.operators import Array
 from portable_nn.training.checkpoint import newest
-from portable_nn.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
+from portable_nn.training.optimizers import SGD, Adam, AdamW, AMSGrad, Optimizer, RMSProp
 
 
 class Pair(NamedTuple):
@@ -41,10 +41,13 @@ class Pair(NamedTuple):
 def _pair(optimizer: Optimizer) -> Pair:
     """The optimizer in PyTorch. Raises ``UsageError`` for one that PyTorch has not."""
     common = {"lr": optimizer.learning_rate, "weight_decay": optimizer.weight_decay}
-    if type(optimizer) in (Adam, AdamW):
+    if type(optimizer) in (Adam, AdamW, AMSGrad):
         assert isinstance(optimizer, Adam)
         states = {"first": ("exp_avg", 1 - optimizer.beta1), "second": ("exp_avg_sq", 1 - optimizer.beta2)}
         options = {**common, "betas": (optimizer.beta1, optimizer.beta2), "eps": optimizer.epsilon}
+        if isinstance(optimizer, AMSGrad):
+            states["largest"] = ("max_exp_avg_sq", 1 - optimizer.beta2)
+            return Pair("Adam", {**options, "amsgrad": True}, states)
         return Pair(type(optimizer).__name__, options, states)
     if isinstance(optimizer, RMSProp):
         options = {**common, "alpha": optimizer.alpha, "eps": optimizer.epsilon}
@@ -53,7 +56,8 @@ def _pair(optimizer: Optimizer) -> Pair:
         options = {**common, "momentum": optimizer.momentum, "nesterov": optimizer.nesterov}
         return Pair("SGD", options, {"velocity": ("momentum_buffer", 1.0)} if optimizer.momentum else {})
     raise UsageError(
-        f"the state of {type(optimizer).__name__} is exchanged with PyTorch of SGD, RMSProp, Adam and AdamW alone"
+        f"the state of {type(optimizer).__name__} is not exchanged with PyTorch: those of SGD, RMSProp, Adam, AdamW "
+        "and AMSGrad are"
     )
 
 

@@ -36,6 +36,29 @@ def without_bfloat16(module: Any, example: Any, instead: Wide) -> tuple[Any, Any
     return copy.deepcopy(module)._apply(wide), example, (f"bfloat16 is read as {instead}, {loses}",)
 
 
+SHARE: Final = 0.1
+"""PyTorch's usual momentum."""
+
+
+def without_whole_averages(module: Any) -> tuple[Any, tuple[str, ...]]:
+    """The module with the usual momentum in norms that average over all batches so far; and notes. A copy then."""
+    import torch
+
+    kinds = (torch.nn.modules.batchnorm._NormBase,)
+    names = [path for path, part in module.named_modules() if isinstance(part, kinds) and part.momentum is None]
+    if not names:
+        return module, ()
+    whole = copy.deepcopy(module)
+    for name in names:
+        whole.get_submodule(name).momentum = SHARE
+    shown = [f"'{name}'" if name else "the module" for name in names]
+    return whole, tuple(
+        f"{each} ({type(whole.get_submodule(name)).__name__}) has momentum=None, the average over all batches so far: "
+        f"here, running statistics follow the latest ones, with momentum={SHARE}"
+        for each, name in zip(shown, names, strict=True)
+    )
+
+
 _AS_COMPUTED: Final = ("_SpectralNorm", "_Orthogonal")
 """Parametrizations of PyTorch that have no counterpart in training here."""
 

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.converters.torch.backwards import own_backwards
+from portable_nn.converters.torch.backwards import nothing_decided, own_backwards
 from portable_nn.converters.torch.padded import recurrent_layers
 from portable_nn.core.errors import UsageError, VerificationError, listed
 from portable_nn.core.graph import Dim
@@ -83,6 +83,24 @@ def mode(module: Any, *, training: bool) -> Iterator[None]:
     finally:
         for each, flag in flags.items():
             each.training = flag
+
+
+@contextmanager
+def kept(module: Any) -> Iterator[None]:
+    """Gives the module its buffers back afterwards: those that it changed in place, and those that it set anew."""
+    held = [
+        (part, name, buffer, buffer._version, buffer.clone())
+        for part in module.modules()
+        for name, buffer in part._buffers.items()
+        if buffer is not None
+    ]
+    try:
+        yield
+    finally:
+        for part, name, buffer, version, copy in held:
+            part._buffers[name] = buffer
+            if buffer._version != version:
+                buffer.copy_(copy)
 
 
 @contextmanager
@@ -174,7 +192,7 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
         printed = io.StringIO()  # PyTorch prints the graph where it fails.
         with (
             quiet(), mode(module, training=training), redirect_stdout(printed), redirect_stderr(printed),
-            own_backwards() as own, recurrent_layers() as cut,
+            own_backwards() as own, recurrent_layers() as cut, nothing_decided(),
         ):  # fmt: skip
             try:
                 exported = torch.export.export(

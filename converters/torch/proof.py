@@ -11,7 +11,7 @@ import numpy as np
 
 from portable_nn.converters.conversion import compare_sides
 from portable_nn.converters.torch.examples import examples, without_dropout
-from portable_nn.converters.torch.program import mode, quiet
+from portable_nn.converters.torch.program import kept, mode, quiet
 from portable_nn.converters.torch.training import STEPS, trained
 from portable_nn.core.errors import PortableNNWarning, UsageError, VerificationError, listed
 from portable_nn.network import Network
@@ -74,7 +74,7 @@ def computed_by(theirs: Theirs) -> Callable[[Mapping[str, Array]], dict[str, Arr
     import torch
 
     def run(feeds: Mapping[str, Array]) -> dict[str, Any]:
-        with quiet(), mode(theirs.module, training=False), torch.no_grad():
+        with quiet(), mode(theirs.module, training=False), torch.no_grad(), kept(theirs.module):
             return {name: each.detach().cpu().numpy() for name, each in theirs.call(theirs.module, feeds).items()}
 
     return run

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from portable_nn.converters.torch.source_use import Inexpressible, Use, option, row
 from portable_nn.core.dims import static
+from portable_nn.layers.resizing import copied_cells
 from portable_nn.operators.registry import InvalidNode
 from portable_nn.operators.spatial.resize import along_axes
 from portable_nn.operators.spatial.window import per_axis
@@ -288,11 +291,34 @@ def _interpolated(use: Use) -> str:
         use.refuse("a resize of the batch or the channels, or of whole numbers")
     if factors:
         by_axis = dict(zip(axes, map(float, factors), strict=True))
-        scales = [by_axis.get(axis, 1.0) for axis in range(2, use.rank())]
+        scales: Sequence[float] = [by_axis.get(axis, 1.0) for axis in range(2, use.rank())]
+        if use.string("mode") == "nearest":
+            scales = _same_cells(use, scales, _way(use, rank, way))
         target = f"scale_factor={scales[0] if len(set(scales)) == 1 else tuple(scales)}"
     else:
         target = f"size={use.dims(shape[2:])}"
     return f"F.interpolate({use.x()}, {target}{_way(use, rank, way)})"
+
+
+def _same_cells(use: Use, scales: Sequence[float], way: str) -> Sequence[float]:
+    """Factors by which PyTorch copies the same cells: it rounds otherwise, so that they may be others than these."""
+    mode, spatial = "nearest-exact" if "exact" in way else "nearest", range(2, use.rank())
+    try:
+        wanted = along_axes(use)
+    except InvalidNode:
+        return scales  # Open sizes.
+    sizes = [use.type().shape[axis] for axis in spatial]
+    for factors in (scales, [float(str(np.float32(scale))) for scale in scales]):
+        if all(
+            int(int(size) * factor) == len(wanted.get(axis, range(int(size))))
+            and np.array_equal(
+                wanted.get(axis, np.arange(int(size))),
+                copied_cells(int(size), int(int(size) * factor), factor, mode, len(scales)),
+            )
+            for axis, size, factor in zip(spatial, sizes, factors, strict=True)
+        ):
+            return factors
+    raise Inexpressible("a factor by which PyTorch copies other cells")
 
 
 def _way(use: Use, rank: int, way: str) -> str:

@@ -24,7 +24,7 @@ from portable_nn.core.dims import in_python, names_in
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim, Graph, Node, Shape, format_shape
 from portable_nn.onnx.opsets.scope import Scope
-from portable_nn.operators import Array, infer, lookup
+from portable_nn.operators import FLOATS, Array, infer, lookup
 from portable_nn.rewrites.program import Names
 
 GONE = "None"
@@ -139,6 +139,8 @@ class Writing:
         return tuple(int(dim) for dim in self.types[name].shape)
 
     def _size_tensor(self, name: str, sizes: Sequence[Dim]) -> str:
+        if self.types[name].dtype in FLOATS and any("/" in str(size) for size in sizes):
+            raise Inexpressible("a quotient of sizes that is no whole number")
         made = f"{self.helper('size_tensor')}({', '.join(self.dim(size) for size in sizes)})"
         made += f".to({torch_dtype(self.types[name].dtype)})" if self.types[name].dtype != "int64" else ""
         return f"{made}.to({self.device})" if self.types[name].shape else f"{made}[0].to({self.device})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ from portable_nn.converters.torch.program import Program, fixed
 from portable_nn.core.errors import GraphError, UsageError, listed
 from portable_nn.core.graph import Dim
 from portable_nn.network import Network
-from portable_nn.operators import DTYPE_CODES, Array, Leaf, Symbol, constant, emit, trace
+from portable_nn.operators import DTYPE_CODES, Array, Leaf, Symbol, constant, emit, integers, trace
 from portable_nn.rewrites.nonfinite import storable
 
 _FOR_NOTHING: Final = {"dtype", "device", "layout", "pin_memory", "memory_format", "generator", "non_blocking"}
@@ -58,29 +58,29 @@ class _Missing(Exception):  # noqa: N818
 def translated(module: Any, program: Program, seed: int | None) -> Translation:
     """The network of an exported module.
 
-    Operators without a row are decomposed by PyTorch first, and these alone; so is the whole graph where it writes into
-    parts of tensors.
+    Operators without a row are decomposed by PyTorch first, and these alone, as long as that makes others; so is the
+    whole graph where it writes into parts of tensors.
 
     Raises ``UsageError`` that lists what has no row then, and where in the module it is.
     """
-    try:
-        return _Translator(module, program, program.exported).network(seed)
-    except _Missing as missing:
-        simpler = _decomposed(program.exported, missing)
-    try:
-        return _Translator(module, program, simpler).network(seed)
-    except _Missing as missing:
-        raise UsageError(listed(missing.faults, "the module has operators that cannot be converted")) from None
+    exported, wanted = program.exported, set[Any]()
+    while True:
+        try:
+            return _Translator(module, program, exported).network(seed)
+        except _Missing as missing:
+            if wanted and wanted.issuperset(missing.targets):
+                raise UsageError(listed(missing.faults, "the module has operators that cannot be converted")) from None
+            wanted.update(missing.targets)
+            exported = _decomposed(exported, wanted, missing)
 
 
-def _decomposed(exported: Any, missing: _Missing) -> Any:
-    """The program with the missing operators in simpler ones, and without writing into tensors."""
+def _decomposed(exported: Any, wanted: Collection[Any], missing: _Missing) -> Any:
+    """The program with the wanted operators in simpler ones, and without writing into tensors."""
     from torch.export import default_decompositions
 
     from portable_nn.converters.torch.program import quiet
 
     table: Any = default_decompositions()
-    wanted = set(missing.targets)
     with quiet():
         try:
             return exported.run_decompositions({target: way for target, way in table.items() if target in wanted})
@@ -122,8 +122,12 @@ class _Translator:
         graph, infinite = storable(replace(graph, parameters=tuple(parameters)))
         self._note_unused(used)
         self._note_changed(used)
+        tied = {name: whose for name, whose in self.tied.items() if whose in used}
+        self.notes |= {
+            f"'{name}' is '{whose}': they are tied, and one parameter here": None for name, whose in tied.items()
+        }
         metadata = metadata_of(
-            {name: whose for name, whose in self.tied.items() if whose in used},
+            tied,
             [*(name for name in self.not_saved if name in used), *infinite],
         )
         network = Network.from_graph(graph, {**used, **infinite}, seed=seed, metadata=metadata)
@@ -189,8 +193,6 @@ class _Translator:
                 held = self.exported.state_dict if spec.target in self.exported.state_dict else self.exported.constants
                 tensor = held[spec.target]
             name = first.get(identity_of(tensor), spec.target)
-            if name != spec.target and node.users:
-                self.notes[f"'{spec.target}' is '{name}': they are tied, and one parameter here"] = None
             if not node.users:
                 continue
             self.values[node] = self._leaf(leaves, name, tensor, kind)
@@ -261,8 +263,11 @@ class _Translator:
             made = _FAILED
         names = {leaf: str(leaf.name) for leaf in self.inputs}
         self.stated |= {names[leaf]: each for leaf, each in use.stated.items() if leaf in names}
-        if isinstance(made, Symbol) and isinstance(node.meta.get("val"), (list, tuple)):
+        value = node.meta.get("val")
+        if isinstance(made, Symbol) and isinstance(value, (list, tuple)):
             made = [made]
+        if isinstance(made, Symbol) and hasattr(value, "dim") and not value.dim() and made.shape == (1,):
+            made = emit("Squeeze", made, integers([0]))  # A size among the numbers has an axis here.
         self.values[node] = made
         if writes(node):
             self.values[node.args[0]] = made
@@ -291,7 +296,8 @@ class _Translator:
             word = target_of(node).split(".")[1].strip("_")
             stem = path if is_leaf else f"{path}.{word}" if path else word
             self.paths[stem] += 1
-            if self.paths[stem] == 1 and path and stem not in self.arrays:
+            taken = {*self.arrays, *self.program.inputs, *self.program.outputs}
+            if self.paths[stem] == 1 and path and stem not in taken:
                 symbol.origin.name = stem
             else:
                 symbol.origin.stem = stem
@@ -326,7 +332,11 @@ class _Translator:
 
     def _note_changed(self, used: Mapping[str, Array]) -> None:
         """Note buffers that ``forward`` changes while PyTorch trains, but for counters of batches."""
-        for name in self.exported.graph_signature.buffers_to_mutate.values():
+        signature = self.exported.graph_signature
+        nodes = {node.name: node for node in self.nodes if node.op == "placeholder"}
+        changed = dict.fromkeys(signature.buffers_to_mutate.values())
+        changed |= {name: None for place, name in signature.inputs_to_buffers.items() if writers_of(nodes[place])}
+        for name in changed:
             if name in used:
                 self.notes[f"'{name}' changes while PyTorch trains the module, and stays as it is here"] = None
 

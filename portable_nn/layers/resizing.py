@@ -102,10 +102,7 @@ class Upsample(Layer):
             if isinstance(size, int):
                 result = int(wanted) if self.size else int(size * wanted)
                 scale = result / size if self.size else self._scale(size, wanted)
-                if self.mode == "nearest" and len(each) == 2 and result in (size, 2 * size):
-                    index = np.arange(result) // (result // size)  # So it is with two axes alone.
-                else:
-                    index = _nearest(size, result, None if self.size else wanted, exact=self.mode != "nearest")
+                index = copied_cells(size, result, None if self.size else wanted, self.mode, len(each))
                 same &= np.array_equal(index, nearest_cells(size, result, scale, attributes))
                 found.append(integers(index))
             elif self.size:
@@ -135,6 +132,13 @@ class Upsample(Layer):
         for axis, index in enumerate(sources[:-1], start=2):
             x = emit("Gather", x, index, axis=axis)
         return self.emit("Gather", x, sources[-1], axis=len(x.shape) - 1)
+
+
+def copied_cells(size: int, result: int, factor: float | None, mode: str, axes: int) -> Array:
+    """The cell that PyTorch copies to each of ``result`` cells along one of ``axes`` axes; no factor: by the sizes."""
+    if mode == "nearest" and axes == 2 and result in (size, 2 * size):
+        return np.arange(result) // (result // size)  # So it is with two axes alone.
+    return _nearest(size, result, factor, exact=mode != "nearest")
 
 
 def _nearest(size: int, result: int, factor: float | None, *, exact: bool) -> Array:

@@ -204,6 +204,7 @@ def test_damaged_mappings_are_refused(tmp_path: Path, text: str) -> None:
 OPTIMIZERS = [
     pnn.Adam(0.01),
     pnn.AdamW(0.01, weight_decay=0.1),
+    pnn.AMSGrad(0.01),
     pnn.SGD(0.01, momentum=0.9),
     pnn.SGD(0.01, momentum=0.9, nesterov=True, weight_decay=0.01),
     pnn.RMSProp(0.001),

@@ -247,6 +247,18 @@ def _leaky_relu(use: Use, x: Symbol, negative_slope: float = 0.01) -> Symbol:
     return emit("LeakyRelu", x, alpha=float(negative_slope))
 
 
+@row("rrelu", "rrelu_with_noise", "rrelu_with_noise_functional")
+def _rrelu(use: Use, x: Symbol, *rest: Any, **options: Any) -> Any:
+    """With the mean of the slopes that PyTorch draws while it trains."""
+    lower, upper = [each for each in rest if isinstance(each, (int, float)) and not isinstance(each, bool)] or (
+        options.get("lower", 1 / 8), options.get("upper", 1 / 3)
+    )  # fmt: skip
+    if lower != upper:
+        use.note("RReLU trains with the mean of its slopes, of which PyTorch draws one for each element")
+    found = emit("LeakyRelu", x, alpha=(lower + upper) / 2)
+    return (found, None) if use.target.startswith("aten.rrelu_with_noise_functional") else found
+
+
 @row("elu")
 def _elu(use: Use, x: Symbol, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Symbol:
     if input_scale != 1:
@@ -274,7 +286,16 @@ def _hardsigmoid(use: Use, x: Symbol) -> Symbol:
 
 @row("softplus")
 def _softplus(use: Use, x: Symbol, beta: float = 1, threshold: float = 20) -> Symbol:
-    return emit("Softplus", x) if beta == 1 else emit("Softplus", x * beta) / beta
+    """x where β·x is above the threshold; log(1 + exp(β·x)) / β is that already above the usual one."""
+    scaled = x if beta == 1 else x * beta
+    found = emit("Softplus", scaled) if beta == 1 else emit("Softplus", scaled) / beta
+    if threshold >= _NEARLY_LINEAR:
+        return found
+    return emit("Where", emit("Greater", scaled, constant(threshold, x.dtype)), x, found)
+
+
+_NEARLY_LINEAR: Final = 20
+"""From there on, log(1 + exp(x)) is x to 2e-9."""
 
 
 @row("log_sigmoid")

@@ -69,7 +69,10 @@ def _instance_norm(
     scales = _scale_and_shift(x, x.shape[1], weight, bias)
     if mean is None or variance is None:
         return emit("InstanceNormalization", x, *scales, epsilon=eps)
-    use.note("InstanceNorm with running statistics: they stay as they are while training, and are used for it, too")
+    use.note(
+        "InstanceNorm with running statistics: training uses them and leaves them as they are, where PyTorch trains "
+        "with the statistics of each instance"
+    )
     return emit("BatchNormalization", x, *scales, _still(mean), _still(variance), epsilon=eps)
 
 
@@ -159,9 +162,13 @@ def _bernoulli(use: Use, x: Symbol, p: float = 0.5, generator: Any = None) -> Sy
 def _norm(
     use: Use, x: Symbol, ord: float | None = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None
 ) -> Symbol:
-    x, axes = use.promoted(x), axes_of(dim, len(x.shape))
+    x = use.promoted(x)
+    return vector_norm(x, 2 if ord is None else ord, axes_of(dim, len(x.shape)), keepdim)
+
+
+def vector_norm(x: Symbol, ord: float, axes: Sequence[int], keepdim: bool = False) -> Symbol:
+    """(Σ |x|^ord)^(1 / ord) along axes."""
     options: dict[str, Any] = {"keepdims": int(keepdim)}
-    ord = 2 if ord is None else ord
     operators = {1: "ReduceL1", 2: "ReduceL2"}
     if ord in operators:
         return emit(operators[ord], x, integers(axes), **options)  # type: ignore[index]

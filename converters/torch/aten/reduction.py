@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
+from portable_nn.converters.torch.aten.normalization import vector_norm
 from portable_nn.converters.torch.aten.rows import (
     ROWS,
     Refused,
@@ -16,6 +17,8 @@ from portable_nn.converters.torch.aten.rows import (
     count,
     row,
     size_along,
+    sliced,
+    unsqueezed,
     vector,
 )
 from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
@@ -114,6 +117,57 @@ def _sort(
     use: Use, x: Symbol, dim: int = -1, descending: bool = False, stable: bool | None = None
 ) -> tuple[Symbol, ...]:
     return _topk(use, x, size_along(x, dim), dim, descending)
+
+
+@row("kthvalue")
+def _kth(use: Use, x: Symbol, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Symbol, Symbol]:
+    """The k-th smallest element, counted from 1, and its place."""
+    axis = axis_of(dim, len(x.shape))
+    values, places = (
+        sliced(each, axis, k - 1, k) for each in emit_all("TopK", x, integers([k]), outputs=2, axis=axis, largest=0)
+    )
+    return (values, places) if keepdim else (unaxed(values, axis), unaxed(places, axis))
+
+
+def unaxed(x: Symbol, axis: int) -> Symbol:
+    """``x`` without an axis of size 1."""
+    return emit("Squeeze", x, integers([axis]))
+
+
+@row("median")
+def _median(use: Use, x: Symbol, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The lower one of two in the middle."""
+    is_whole = dim is None
+    if is_whole:
+        x, dim = emit("Reshape", x, integers([-1])), 0
+    size = x.shape[dim or 0] if is_whole else x.shape[axis_of(int(dim or 0), len(x.shape))]
+    if not isinstance(size, int):
+        raise Refused("the median along an axis of open size")
+    found = _kth(use, x, (size + 1) // 2, int(dim or 0), keepdim)
+    return found[0] if is_whole else found
+
+
+@row("cummax", "cummin")
+def _cumulative_extreme(use: Use, x: Symbol, dim: int) -> tuple[Symbol, None]:
+    """The extremes without their places: of 2, of 4, of 8 elements and so on, for axes of known size alone."""
+    axis = axis_of(dim, len(x.shape))
+    size, operator = x.shape[axis], "Max" if use.target.startswith("aten.cummax") else "Min"
+    if not isinstance(size, int):
+        raise Refused("extremes along an axis of open size")
+    step = 1
+    while step < size:
+        later = emit(operator, sliced(x, axis, step, size), sliced(x, axis, 0, size - step))
+        x = emit("Concat", sliced(x, axis, 0, step), later, axis=axis)
+        step *= 2
+    return x, None
+
+
+@row("_cdist_forward", "cdist", "_euclidean_dist")
+def _cdist(use: Use, a: Symbol, b: Symbol, p: float = 2.0, compute_mode: int | None = None) -> Symbol:
+    """The distances of the rows of one from those of the other."""
+    rank = len(a.shape)
+    between = unsqueezed(a, rank - 1) - unsqueezed(b, len(b.shape) - 2)
+    return vector_norm(between, p, [-1])
 
 
 @row("argsort", "argsort.stable")

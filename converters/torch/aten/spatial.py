@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from portable_nn.converters.torch.aten.rows import (
     Size,
     Use,
     each,
+    filled,
     row,
     scalar,
     size_along,
@@ -69,6 +71,55 @@ def _max_pool_indices(use: Use, x: Symbol, *arguments: Any) -> tuple[Symbol, Sym
     found = emit_all("MaxPool", x, outputs=2, **options)
     cells = emit("ReduceProd", vector([size_along(x, axis) for axis in range(2, axes + 2)]), integers([0]), keepdims=0)
     return found[0], emit("Mod", found[1], cells)
+
+
+@row("max_unpool2d", "max_unpool3d")
+def _max_unpool(use: Use, x: Symbol, places: Symbol, output_size: Sequence[Size], *rest: Any) -> Symbol:
+    """Zeros, and the elements at the places that their pool has counted, through each channel."""
+    axes = _axes(use)
+    lead: list[Size] = [size_along(x, axis) for axis in range(len(x.shape) - axes)]
+    cells: Size = -1
+    if all(isinstance(size, int) for size in output_size):
+        cells = int(np.prod(output_size))  # type: ignore[arg-type]
+    else:
+        cells = emit("ReduceProd", vector(output_size), integers([0]), keepdims=1)
+    flat = vector([*lead, -1])
+    added = emit(
+        "ScatterElements", filled(0, [*lead, cells], x.dtype), emit("Reshape", places, flat),
+        emit("Reshape", x, flat), axis=len(lead),
+    )  # fmt: skip
+    return emit("Reshape", added, vector([*lead, *output_size]))
+
+
+@row("col2im")
+def _fold(
+    use: Use,
+    x: Symbol,
+    output_size: Sequence[Size],
+    kernel_size: Sequence[int],
+    dilation: Sequence[int],
+    padding: Sequence[int],
+    stride: Sequence[int],
+) -> Symbol:
+    """A transposed convolution, each of whose channels puts one place of the kernel down, and adds up."""
+    if not all(isinstance(size, int) for size in output_size) or not isinstance(x.shape[-2], int):
+        raise Refused("a size that is open")
+    if len(x.shape) == 2:
+        found = _fold(use, unsqueezed(x, 0), output_size, kernel_size, dilation, padding, stride)
+        return emit("Squeeze", found, integers([0]))
+    cells = math.prod(kernel_size)
+    channels, counts, more = int(x.shape[1]) // cells, list[int](), list[int]()
+    for size, kernel, wide, pad, step in zip(output_size, kernel_size, dilation, padding, stride, strict=True):
+        reach = int(size) + 2 * pad - wide * (kernel - 1) - 1  # type: ignore[arg-type]
+        counts.append(reach // step + 1)
+        more.append(reach % step)
+    places = emit("EyeLike", filled(0, [cells, cells], x.dtype))
+    weight = emit("Tile", emit("Reshape", places, integers([cells, 1, *kernel_size])), integers([channels, 1, 1, 1]))
+    return emit(
+        "ConvTranspose", emit("Reshape", x, integers([0, 0, *counts])), weight, group=channels,
+        strides=list(stride), dilations=list(dilation), pads=[*padding, *padding], output_padding=more,
+        kernel_shape=list(kernel_size),
+    )  # fmt: skip
 
 
 @row("avg_pool1d", "avg_pool2d", "avg_pool3d")
@@ -198,6 +249,18 @@ def _upsample(use: Use, x: Symbol, output_size: Sequence[Size] | None, *rest: An
     return emit(
         "Resize", x, None, None, vector([*lead, *output_size]), mode=_RESIZE[mode],
         coordinate_transformation_mode=ways[corners],
+    )  # fmt: skip
+
+
+@row("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa")
+def _antialiased(use: Use, x: Symbol, output_size: Sequence[Size] | None, align_corners: bool, *factors: Any) -> Symbol:
+    """As the Pillow does it: a wider kernel where pictures shrink, and for cubic ones the coefficient -0.5."""
+    if output_size is None or align_corners or (use.target.endswith("default") and any(factors)):
+        raise Refused("antialiasing with a factor in place of a size, or with align_corners")
+    ways: dict[str, Any] = {"mode": "cubic", "cubic_coeff_a": -0.5} if "bicubic" in use.target else {"mode": "linear"}
+    lead = [size_along(x, axis) for axis in range(2)]
+    return emit(
+        "Resize", x, None, None, vector([*lead, *output_size]), antialias=1, exclude_outside=1, **ways
     )  # fmt: skip
 
 

@@ -34,8 +34,10 @@ def _computed(
 
 
 def _floor_divide(a: Symbol, b: Symbol) -> Symbol:
-    """Sizes are not negative, for which Div of whole numbers rounds down as well."""
-    return emit("Div", a, b) if a.dtype == "int64" else emit("Floor", emit("Div", a, b))
+    """Div of whole numbers rounds towards 0: down where none is negative, which is known of sizes, and not of h - 1."""
+    if a.dtype == "int64" and (found := emit("Div", a, b)).type.constant is not None:
+        return found
+    return cast(emit("Floor", emit("Div", cast(a, "float64"), cast(b, "float64"))), a.dtype)
 
 
 def _rounded(way: str, x: Symbol) -> Symbol:

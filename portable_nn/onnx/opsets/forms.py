@@ -166,10 +166,18 @@ def _pads_of_all_axes(node: Node, scope: Scope) -> list[Node]:
         return [replace(node, inputs=node.inputs[:3])]
     rank = len(scope.type(node).shape)
     pads, axes = scope.numbers(node.inputs[1]), scope.numbers(node.inputs[3])
-    full = [0] * (2 * rank)
+    places = [len(pads)] * (2 * rank)  # That of a zero behind the pads.
     for place, axis in enumerate(axes):
-        full[axis % rank], full[axis % rank + rank] = pads[place], pads[place + len(axes)]
-    return _with_inputs(node, scope, scope.constant(f"{node.name}.pads", full), node.inputs[2], drop=[])
+        places[axis % rank], places[axis % rank + rank] = place, place + len(axes)
+    if all(isinstance(each, int) for each in pads):
+        full = scope.constant(f"{node.name}.pads", [(*pads, 0)[place] for place in places])
+        return _with_inputs(node, scope, full, node.inputs[2], drop=[])
+
+    def of_all(x: Symbol, pads: Symbol, value: Symbol | None, _: Symbol, **options: Any) -> Symbol:
+        known = emit("Concat", pads, integers([0]), axis=0)
+        return emit("Pad", x, emit("Gather", known, integers(places), axis=0), value, **options)
+
+    return scope.spliced(node, of_all)
 
 
 def _slice_of_shape(node: Node, scope: Scope) -> list[Node]:
