@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from portable_nn.core.errors import DataError
@@ -17,11 +18,21 @@ def are_counted(cells: Sequence[str]) -> bool:
     return bool(numbers) and list(numbers) == [str(place) for place in range(len(numbers))]
 
 
+def may_be_counted(cells: Sequence[str]) -> bool:
+    """Whether cells may be such names: all of them, or at least four that are left of them, such as ``1, 2, 5, 7``."""
+    return are_counted(cells) or (
+        len(cells) >= 4
+        and all(cell.isdecimal() and cell.isascii() and len(cell) < 10 for cell in cells)
+        and all(int(before) < int(after) for before, after in pairwise(cells))
+    )
+
+
 def is_counted_heading(first: Sequence[str], second: Sequence[str] | None, where: str) -> bool:
     """Whether the first line of a table holds names that are numbers, as ``DataFrame(array).to_csv`` writes them.
 
     An array is written with all numbers of a column in one form. Below names of at least three columns there is thus
-    something else than whole numbers, or they are many. A line alone is an example.
+    something else than whole numbers, or they are many. Names of some of the columns are not told from an example with
+    whole numbers in order. A line alone is an example.
 
     Args:
         first: the cells of the first line.
@@ -30,14 +41,16 @@ def is_counted_heading(first: Sequence[str], second: Sequence[str] | None, where
 
     Raises ``DataError`` where the line may as well be an example: a wrong guess would shift all answers by a row.
     """
-    if second is None or not are_counted(first):
+    if second is None or not may_be_counted(first):
         return False
     if not first[0]:
         return True
-    count = len(first)
-    if count >= 3 and not all(cell.lstrip("+-").isdigit() for cell in second if cell):
+    count, fractions = len(first), [not cell.lstrip("+-").isdigit() for cell in second if cell]
+    if not are_counted(first) and not (fractions and all(fractions)):
+        return False
+    if are_counted(first) and count >= 3 and any(fractions):
         return True
-    if count >= SURE and list(second) != [str(count + place) for place in range(count)]:
+    if are_counted(first) and count >= SURE and list(second) != [str(count + place) for place in range(count)]:
         return True
     raise DataError(
         where,

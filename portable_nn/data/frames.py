@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from portable_nn.core.errors import DataError, MissingPackageError, UsageError
 from portable_nn.core.recognise import is_path, is_table
 from portable_nn.core.text import some
-from portable_nn.data.counted import are_counted, is_counted_heading
+from portable_nn.data.counted import is_counted_heading, may_be_counted
 from portable_nn.data.files import opened
 from portable_nn.data.tables import DELIMITERS, STDIN, lines_of, text_of
 
@@ -306,7 +306,7 @@ def _parsed(reader: Any, where: str, header: bool | None, decimal: str, words: s
     first = next(rows, None)
     if first is None:
         raise DataError(where, "expected rows, found none")
-    if header is None and are_counted(first[1]):
+    if header is None and may_be_counted(first[1]):
         second = next(rows, None)
         header = is_counted_heading(first[1], second and second[1], where)
         rows = chain([second] if second else [], rows)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError
 from portable_nn.core.text import quantity, some
-from portable_nn.data.counted import are_counted, is_counted_heading
+from portable_nn.data.counted import is_counted_heading, may_be_counted
 from portable_nn.data.files import opened
 
 STDIN = "-"
@@ -94,7 +94,7 @@ def iterate_csv(
         first = next(lines, None)
         delimiter = max(DELIMITERS, key=first[1].count) if first else DELIMITERS[0]
         headings = _cells(first, delimiter) if first else []
-        if first and header is None and are_counted(headings):
+        if first and header is None and may_be_counted(headings):
             second = next(lines, None)
             header = is_counted_heading(headings, second and _cells(second, delimiter), name)
             lines = chain([second] if second else [], lines)

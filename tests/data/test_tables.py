@@ -229,6 +229,20 @@ def test_a_first_line_that_may_be_names_or_an_example_is_refused(tmp_path: Path,
         assert found.tolist() == rows.astype("f4").tolist()
 
 
+def test_the_names_of_some_columns_are_not_taken_for_an_example(tmp_path: Path) -> None:
+    array = np.array([[0.5, 1.5, 2.5, 3.5], [1.25, 2.25, 3.25, 4.25]])
+    frame_of(array).rename(columns={0: 1, 1: 2, 2: 5, 3: 7}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=r"the first line, 1,2,5,…, may be an example, or the names"):
+        read(tmp_path / "t.csv", 4)
+    assert read(written(tmp_path, "1,2,5,7\n0.5,1.5,2.5,3\n"), 4)[1] == [[1, 2, 5, 7], [0.5, 1.5, 2.5, 3]]
+
+
 def test_a_line_alone_is_an_example(tmp_path: Path) -> None:
     assert read(written(tmp_path, "0,1,2\n"))[1] == [[0, 1, 2]]
     assert read(written(tmp_path, "1,2,3\n4.5,5,6\n"))[1] == [[1, 2, 3], [4.5, 5, 6]]
+
+
+def test_a_first_line_of_endless_digits_is_no_count(tmp_path: Path) -> None:
+    text = "9" * 5000
+    found = read(written(tmp_path, f"{text},{text}1,{text}2,{text}3\n0.5,0.5,0.5,0.5\n"), 4)
+    assert found == ([2], [[0.5] * 4], None)
