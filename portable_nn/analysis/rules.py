@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -116,6 +116,18 @@ def _leading_to(ends: set[int], nodes: dict[int, Node]) -> set[int]:
             found.add(place)
             needed.extend(maker[name] for name in nodes[place].inputs if name in maker)
     return found
+
+
+def notes_on_nan(weights: Mapping[str, Array]) -> list[str]:
+    """A note on each weight with NaN, which makes NaN of what follows. Infinities are what masks are made of."""
+    found = {
+        name: _without_value(array)[0] for name, array in weights.items() if array.dtype.kind == "f" and array.size
+    }
+    return [
+        f"weight '{name}' is NaN in {count:,} of {weights[name].size:,} elements, and so is what follows from it"
+        for name, count in found.items()
+        if count
+    ]
 
 
 def _without_value(array: Array) -> tuple[int, int]:

@@ -189,6 +189,7 @@ def command(
     that compares its own numbers with Python's whenever it is opened, and prepares pictures as the model says, or as
     --preprocess and the like do.
     """
+    from portable_nn.analysis.rules import notes_on_nan
     from portable_nn.converters.onnx import ExportReport
     from portable_nn.converters.registry import check_options
     from portable_nn.model_files import open_model
@@ -219,7 +220,7 @@ def command(
     check_options(write, converter.title, given, FLAGS)
     network = open_model(model).proved_network(**ProofOptions.options(proof))
     report = write(network, path, **given)
-    printer.notes(report.notes)
+    printer.notes([*report.notes, *notes_on_nan(network.parameters.arrays)])
     text, data = _as_text(report, proof.io), _as_json(report)
     if isinstance(report, ExportReport):
         text += differences_as_text(report.rounding, "by float16 weights" if float16 else "by float32")

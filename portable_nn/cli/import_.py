@@ -156,6 +156,7 @@ def command(
     PyTorch verifies the result. A .weights.h5 file of Keras needs --into as well. A .keras file is verified by Keras,
     where it is installed. PyTorch and Keras take seconds to start. Nothing in any file is executed.
     """
+    from portable_nn.analysis.rules import notes_on_nan
     from portable_nn.model_files.labels import declare_classes, read_labels
     from portable_nn.onnx.roles import counted
 
@@ -166,7 +167,7 @@ def command(
     if names:
         declare_classes(network, names)
     network.save(out)
-    printer.notes([*notes, *outputs.notes])
+    printer.notes([*notes, *outputs.notes, *notes_on_nan(network.parameters.arrays)])
     count, found = out.stat().st_size, counted(network.graph)
     printer.result(
         differences_as_text(outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import mmap
 import os
 import re
@@ -12,12 +13,13 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final, Literal
 
 import numpy as np
 
 from portable_nn.core.errors import FileError, FormatError
 from portable_nn.core.memory import Bytes
+from portable_nn.core.text import size
 
 _KINDS: Final = {
     stat.S_IFDIR: "a folder",
@@ -124,6 +126,25 @@ def append_own(path: str | Path) -> BinaryIO:
         os.close(descriptor)
         raise FileError(path, fault)
     return os.fdopen(descriptor, "ab")
+
+
+def mapped_array(
+    path: str | Path,
+    file: BinaryIO | FileIO,
+    dtype: np.dtype[Any] | str,
+    offset: int,
+    shape: tuple[int, ...],
+    order: Literal["C", "F"] = "C",
+) -> np.memmap[Any, np.dtype[Any]]:
+    """An array in an open file as a read-only ``numpy.memmap``.
+
+    Raises ``FileError`` where the system has no room for it among the addresses of the process, as under ``ulimit -v``.
+    """
+    try:
+        return np.memmap(file, dtype, "r", offset, shape, order)
+    except OSError as error:
+        wanted = size(math.prod(shape) * np.dtype(dtype).itemsize)
+        raise FileError(path, f"cannot be mapped into memory ({wanted}): {error.strerror or error}") from error
 
 
 def stored_bytes(file: FileIO) -> int:

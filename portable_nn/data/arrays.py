@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, FormatError
+from portable_nn.core.files import mapped_array
 from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.data.files import opened
 from portable_nn.plain import PlainTensors, open_tensors
@@ -81,7 +82,7 @@ def read_idx(path: str | Path) -> Array:
                     return _unpack_idx(unpacked, path)
             dtype, shape = _idx_header(file, path)
             _check_size(path, dtype, shape, Path(path).stat().st_size - file.tell())
-            return np.memmap(path, dtype, "r", file.tell(), shape)
+            return mapped_array(path, file, dtype, file.tell(), shape)
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise DataError(path, f"expected an IDX file that gzip compressed, found damaged data: {error}") from error
 

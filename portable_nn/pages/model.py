@@ -14,6 +14,7 @@ from portable_nn.catalog import CALLED
 from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import size
 from portable_nn.core.version import __version__
@@ -98,8 +99,9 @@ def to_html(
         labels: the names of the classes, instead of those in the model, or a file with them, as ``predict`` takes it.
 
     Raises:
-        UsageError: there is no runtime (the message says what to run), a model that is no network, ``preprocess``
-            for one that takes no pictures, or ``labels`` for one with other classes.
+        UsageError: there is no runtime (the message says what to run), a model that is no network, or one with an input
+            or output of no numbers, ``preprocess`` for one that takes no pictures, or ``labels`` for one with other
+            classes.
         FileError, FormatError, UnsupportedError: the model cannot be read or exported, or the page not written.
         VerificationError: numpy and onnxruntime do not agree on the exported model.
     """
@@ -107,6 +109,9 @@ def to_html(
     network = model if isinstance(model, Network) else open_model(model).proved_network()
     described = opened_model(model, "onnxruntime")
     names = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels or ())
+    for name in (*(value.name for value in network.graph.inputs), *network.graph.outputs):
+        if 0 in (shape := network.types[name].shape):
+            raise UsageError(f"a page shows numbers, and '{name}' {format_shape(shape)} of this model has none")
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder) / "model.onnx"
         report = export_onnx(network, exported, external_data=False)

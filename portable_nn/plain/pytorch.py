@@ -82,6 +82,9 @@ _PARTS: Final = ("_parameters", "_buffers", "_modules")
 
 _DEEPEST: Final = 100
 
+_AGAIN: Final = 2**15
+"""How often one container may be inside of others: lists of one list twice, and so on, claim any time."""
+
 
 class _Storage(NamedTuple):
     """Numbers in a file: the key of the storage, and its element type; that of bytes is ""."""
@@ -240,13 +243,15 @@ def _damage_reported(opened: Opened, what: str) -> AbstractContextManager[None]:
 
 def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:
     """What is neither dict nor list in ``value``, by its name with dots."""
-    waiting, seen = [("", value, 0)], 0
+    waiting, seen, again, known = [("", value, 0)], 0, 0, set[int]()
     while waiting:
         name, each, depth = waiting.pop()
-        seen += 1
-        if depth > _DEEPEST or seen > 16 * MAX_TENSORS:
-            raise FormatError(where, "is nested too deeply, or in itself")
         inside = _inside(each)
+        seen += 1
+        again += inside is not None and id(each) in known
+        known.add(id(each))
+        if depth > _DEEPEST or seen > 16 * MAX_TENSORS or again > _AGAIN:
+            raise FormatError(where, "is nested too deeply, or in itself")
         if inside is None:
             yield name or "(the file)", each
         else:

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 
 from portable_nn.core.errors import FileError, FormatError, UsageError
+from portable_nn.core.files import mapped_array
 from portable_nn.core.forks import computing
 from portable_nn.core.graph import format_shape
 from portable_nn.core.limits import UNPACKED, excess
@@ -154,7 +155,9 @@ class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
         if (place := self._listing.places.get(name)) is None:
             return None
         shape = self.entries[name].shape
-        return self._read(name, lambda _: np.memmap(place.file, place.dtype, "r", place.offset, shape, place.order))
+        return self._read(
+            name, lambda _: mapped_array(self.path, place.file, place.dtype, place.offset, shape, place.order)
+        )
 
     def chunk(self, name: str) -> int | None:
         """How many rows of an array are stored together; ``None`` where ``rows`` cannot read some of them."""

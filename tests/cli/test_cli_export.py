@@ -7,6 +7,7 @@ import re
 import numpy as np
 import onnx
 import pytest
+from foreign import linear
 
 import portable_nn as pnn
 from portable_nn.catalog import find_model
@@ -247,3 +248,15 @@ def test_sizes_have_any_name():
     assert sizes_in(["a=b=3", "floor(h/2)=7", "n=4", "n=4"]) == {"a=b": 3, "floor(h/2)": 7, "n": 4}
     with pytest.raises(UsageError, match=r"^--dim needs NAME=SIZE, such as height=224 or height=width, not '=3'$"):
         sizes_in(["=3"])
+
+
+@pytest.mark.parametrize("way", ["import", "export", "c"])
+def test_weights_with_nan_are_named(run, tmp_path, way):
+    weight = np.ones((4, 3), np.float32)
+    weight[1, 2] = np.nan
+    linear(tmp_path / "m.onnx", weight=weight)
+    found = run("import", "m.onnx", "m.safetensors")
+    if way != "import":
+        found = run("export", "m.safetensors", "n.onnx" if way == "export" else "n.c")
+    assert found.code == 0
+    assert "weight 'w' is NaN in 1 of 12 elements, and so is what follows from it\n" in found.err

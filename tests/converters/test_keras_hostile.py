@@ -367,3 +367,19 @@ def test_what_would_grow_beyond_its_file_is_refused_at_once(name: str, tmp_path:
     config, pattern = BOMBS[name]
     with pytest.raises(PortableNNError, match=pattern):  # Otherwise it would not end, or fill the memory.
         read_keras(written(tmp_path, config), verify=False)
+
+
+@pytest.mark.parametrize(
+    ("config", "h5", "reason"),
+    [
+        (model(dense(units=0)), None, r"'d' \(Dense\): its option units must be a whole number from 1, not 0$"),
+        (None, weights(kernel=np.full((3, 2), np.nan, "float32")), "its weight 0 has values that are NaN or infinite$"),
+        (None, weights(kernel=np.zeros((3, 2), "complex64")), "its weight 0 is complex64; float32 and float64 are"),
+    ],
+)
+def test_a_fault_of_a_layer_brings_no_second_one_about_its_options(
+    tmp_path: Path, config: Any, h5: bytes | None, reason: str
+) -> None:
+    with pytest.raises(PortableNNError, match=reason) as caught:
+        read_keras(written(tmp_path, config, h5), verify=False)
+    assert "is not known here" not in str(caught.value)

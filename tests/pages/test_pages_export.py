@@ -199,3 +199,19 @@ def test_the_known_package_is_fetched_once(tmp_path: Path, monkeypatch: pytest.M
     assert find_runtime().known
     packed.unlink()
     assert fetch_runtime() == folder
+
+
+@pytest.mark.parametrize("sizes", [(0, 2), (3, 0)])
+def test_a_model_whose_input_or_output_has_no_numbers_gets_no_page(tmp_path: Path, sizes: tuple[int, int]) -> None:
+    weights = np.zeros(sizes, np.float32)
+    path = write(
+        tmp_path / "m.onnx",
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        {"x": (FLOAT, ["n", sizes[0]])},
+        {"y": (FLOAT, ["n", sizes[1]])},
+        {"w": weights},
+    )
+    name = "x" if sizes[0] == 0 else "y"
+    with pytest.raises(UsageError, match=rf"a page shows numbers, and '{name}' \(n, 0\) of this model has none"):
+        pnn.to_html(path, tmp_path / "p.html", runtime=dist(tmp_path / "dist"))
+    assert not (tmp_path / "p.html").exists()

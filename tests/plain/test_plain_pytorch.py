@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mutations import changes
 
 from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError
-from portable_nn.plain import open_tensors
+from portable_nn.plain import open_tensors, pytorch
 
 torch = pytest.importorskip("torch", reason="PyTorch writes the files")
 
@@ -235,3 +235,37 @@ def test_damage_is_an_error_or_other_numbers(
             read(path)
     finally:
         path.unlink()
+
+
+def laughs(step: Any) -> bytes:
+    """A pickle of 60 containers, each of which has the one before it twice."""
+    data = b"\x80\x02]q\x00"
+    for place in range(1, 60):
+        data += step(bytes([place - 1]), bytes([place]))
+    return data + b"."
+
+
+LAUGHS = {
+    "lists": laughs(lambda before, own: b"]q" + own + (b"h" + before + b"a") * 2),
+    "tuples": laughs(lambda before, own: b"(h" + before + b"h" + before + b"tq" + own),
+}
+
+
+@pytest.mark.parametrize("data", LAUGHS.values(), ids=LAUGHS)
+def test_a_list_of_one_list_twice_and_so_on_ends_early(
+    data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(data) < 700
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("x/data.pkl", data)
+        archive.writestr("x/version", "3")
+    looked, inside = [0], pytorch._inside
+
+    def counted(value: Any) -> Any:
+        looked[0] += 1
+        return inside(value)
+
+    monkeypatch.setattr(pytorch, "_inside", counted)
+    with pytest.raises(FormatError, match="is nested too deeply, or in itself"):
+        open_tensors(tmp_path / "x.pt")
+    assert looked[0] < 100_000
