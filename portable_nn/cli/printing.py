@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias
 
 from portable_nn.cli.colours import highlighted
+from portable_nn.core.csvs import csv_text
 from portable_nn.core.errors import PortableNNWarning
 
 SCHEMA: Final = 1
@@ -59,7 +59,7 @@ class Printer:
             if self.form == "json":
                 file.write(self.json({"schema": SCHEMA, **data}, indent=2, file=file) + "\n")
             elif self.form == "csv" and rows:
-                csv.writer(file, lineterminator="\n").writerows(rows())
+                file.write(csv_text(rows()))
                 for line in text.splitlines():
                     self.note(line)
             else:

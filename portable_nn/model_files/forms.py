@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
 from portable_nn.core.atomic import atomic_write
+from portable_nn.core.csvs import csv_text
 from portable_nn.core.errors import MissingPackageError
 from portable_nn.model_files.prediction import Prediction
 
@@ -145,12 +144,12 @@ class Csv(Columns):
 
     def head(self) -> str:
         """The names of the columns."""
-        return _csv([_unlike([*(heading.removeprefix(">") for heading in self.begun), "error"])])
+        return csv_text([_unlike([*(heading.removeprefix(">") for heading in self.begun), "error"])])
 
     def cells(self, chunk: Sequence[Prediction]) -> str:
         """The rows."""
         count = len(self.begun)
-        return _csv([*fitted(cells(each, self.layout), count), each.error or ""] for each in chunk)
+        return csv_text([*fitted(cells(each, self.layout), count), each.error or ""] for each in chunk)
 
 
 class Parquet(Columns):
@@ -225,12 +224,6 @@ def _unlike(names: Iterable[str]) -> list[str]:
     for name in names:
         found.append(f"{found[-1]} {name}" if name in found else name)
     return found
-
-
-def _csv(rows: Iterable[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 FORMS: Final[Mapping[str, type[Form]]] = {"json": Json, "jsonl": JsonLines, "csv": Csv, "parquet": Parquet}
