@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.errors import DataError, PortableNNError, UsageError
 from portable_nn.data import stored
 from portable_nn.data.stored_files import open_stored
 
@@ -129,3 +129,29 @@ def test_lists_of_several_lengths_and_words_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected numbers, found string"):
         open_stored(tmp_path / "d.parquet", ["words"])
     np.testing.assert_array_equal(open_stored(tmp_path / "d.parquet", ["holes"])[:], [1, np.nan])
+
+
+def test_damaged_parquet_is_refused_by_name_or_read(tmp_path: Path) -> None:
+    path = parquet(tmp_path)
+    data = path.read_bytes()
+    refused = list[str]()
+    for place in range(4, len(data), 41):
+        for byte in (data[place] ^ 0x80, 255):
+            path.write_bytes(data[:place] + bytes([byte]) + data[place + 1 :])
+            try:
+                found = open_stored(path, ["x"])
+                assert len(found[: len(found)]) == len(found)
+            except PortableNNError as error:
+                refused.append(str(error))
+    assert len(refused) > 10
+    assert all("d.parquet" in each for each in refused)
+
+
+def test_a_few_bytes_of_parquet_that_claim_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    count = 1_000_000
+    pq.write_table(pa.table({"x": np.zeros(count, np.int8)}), tmp_path / "d.parquet", row_group_size=count)
+    assert (tmp_path / "d.parquet").stat().st_size < 10_000
+    monkeypatch.setenv("PORTABLE_NN_MEMORY", "1M")
+    with pytest.raises(DataError, match=r"d.parquet: x: has row groups of which one takes 8.0 MB of memory"):
+        open_stored(tmp_path / "d.parquet", ["x"])
