@@ -16,7 +16,7 @@ from portable_nn.converters.keras.structures import flat, named
 from portable_nn.core.errors import GraphError, PortableNNError
 from portable_nn.core.graph import Dim
 from portable_nn.core.text import some
-from portable_nn.operators import Leaf, Symbol, cast, emit, integers
+from portable_nn.operators import Leaf, Symbol, cast, constant, emit, integers
 from portable_nn.operators.symbols import sizes
 
 _CASTS: Final = frozenset({"Dense", "EinsumDense", "Rescaling", "Normalization"})
@@ -292,14 +292,25 @@ class Builder:
         inner = described(spec["layer"], "its layer")
         return self.call(inner, f"{spec.name}.", f"{spec.place}/layer", [x], {}, trainable=spec.trainable)
 
+    def _one_by_one(self, spec: Spec, inner: Mapping[str, Any], x: Symbol, steps: int) -> Held:
+        """A layer that sees all examples of a step together, as a batch norm in training does: called for each step."""
+        made = list[Symbol]()
+        for step in range(steps):
+            given = [Held(emit("Gather", x, constant(step, "int64"), axis=1))]
+            found = self.call(inner, f"{spec.name}.", f"{spec.place}/layer", given, {}, trainable=spec.trainable)
+            made.append(emit("Unsqueeze", _single(found).plain, integers([1])))
+        return Held(emit("Concat", *made, axis=1, name=spec.next_name()))
+
     def _each_step(self, spec: Spec, x: Held) -> Held:
         """A layer for each step: the steps become examples, and examples steps again."""
         inner = described(spec["layer"], "its layer")
-        if "BatchNormalization" in str(inner):
-            spec.note("training normalises the steps of a batch together, and Keras each step by itself")
         if x.rank < 3:
             raise LayerError(f"it needs (batch, steps, …), and its input has {x.rank} axes")
-        plain = x.plain
+        plain, steps = x.plain, x.plain.shape[1]
+        if "BatchNormalization" in str(inner):
+            if isinstance(steps, int) and x.mask is None:
+                return self._one_by_one(spec, inner, plain, steps)
+            spec.note("training normalises the steps of a batch together, and Keras each step by itself")
         inside = list(plain.shape[2:])
         numbers = [size for size in inside if isinstance(size, int)]
         if len(numbers) < len(inside):

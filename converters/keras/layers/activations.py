@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.core.graph import format_shape
 from portable_nn.layers.layer import Layer, OperatorLayer
 from portable_nn.operators import Symbol, constant, emit
 
@@ -175,13 +176,23 @@ def _prelu(spec: Spec, x: Held) -> Held:
 
 
 def _softmax(spec: Spec, x: Held, *masks: Held) -> Held:
+    """What a mask hides is as low as Keras has it before, and 0 behind: also where it hides all."""
     axis = spec.get("axis", -1)
     axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
-    if type(axis) is not int or masks:
-        raise LayerError("a Softmax over several axes, or with a mask, has no counterpart here")
-    if x.mask is not None:
-        raise LayerError("a Softmax of masked steps has no counterpart here")
-    return Held(spec.once(lambda: layers.Softmax(axis, name=spec.name))(x.plain))
+    if type(axis) is not int:
+        raise LayerError("a Softmax over several axes has no counterpart here")
+    seen = masks[0].plain if masks else x.mask
+    plain = x.plain
+    if seen is None:
+        return Held(spec.once(lambda: layers.Softmax(axis, name=spec.name))(plain))
+    if seen.dtype != "bool":
+        seen = emit("Greater", seen, constant(0.5, seen.dtype))
+    fits = [one == 1 or one == other for one, other in zip(seen.shape[::-1], plain.shape[::-1], strict=False)]
+    if len(seen.shape) > len(plain.shape) or not all(fits):
+        raise LayerError(f"a mask of {format_shape(seen.shape)} does not fit {format_shape(plain.shape)}")
+    low = emit("Where", seen, plain, constant(-3e4 if x.dtype == "float16" else -1e9, x.dtype))
+    made = spec.once(lambda: layers.Softmax(axis, name=spec.name))(low)
+    return Held(emit("Where", seen, made, constant(0, x.dtype)), mask=x.mask if len(seen.shape) == 2 else None)
 
 
 def _thresholded(spec: Spec, x: Held) -> Held:
