@@ -11,9 +11,15 @@ from portable_nn.adversarial.games.game import Game, linear_game
 from portable_nn.adversarial.games.kinds import kind_of
 from portable_nn.adversarial.games.options import Option, as_number
 from portable_nn.adversarial.games.table import game as find_game
-from portable_nn.adversarial.methods.program import MethodProgram, method_program, payoff_program
+from portable_nn.adversarial.methods.program import (
+    MethodProgram,
+    method_program,
+    payoff_program,
+    schedule_program,
+)
 from portable_nn.adversarial.methods.table import COMPARED, METHODS, Method, find_method
 from portable_nn.adversarial.methods.tape import Program
+from portable_nn.adversarial.runs.rates import DECAYS, read_rates
 from portable_nn.adversarial.runs.simulation import START, STEPS
 from portable_nn.adversarial.theory.closed_forms import FORMULAS
 from portable_nn.adversarial.theory.local import is_smooth
@@ -29,9 +35,10 @@ def game_page(
     game: str | Game | Callable[[Any, Any], Any] = "bilinear",
     method: str | Method = "simultaneous",
     start: object = None,
-    learning_rate: float = 0.1,
+    learning_rate: float | str = 0.1,
     steps: int = STEPS,
     *,
+    decay: str | None = None,
     scheme: str | None = None,
     called: str | None = None,
     **options: object,
@@ -42,8 +49,9 @@ def game_page(
         game: a game of one number of each player, whose payoff is a formula.
         method: the method that is shown first.
         start: the first point (x, y).
-        learning_rate: a number above 0.
+        learning_rate: a number above 0, or a formula of the step t, such as ``"0.1/sqrt(t)"``.
         steps: at most ``MOST_STEPS``.
+        decay: a factor of the learning rate: a name of ``DECAYS``.
         scheme: the update scheme, if it is another than the method's.
         called: how ``portable-nn simulate run`` names the game, for the command that the page shows: ``--game 'x*y'``;
             of a game that is given by its name or as a formula that is known.
@@ -67,22 +75,36 @@ def game_page(
             f"a page cannot show the method '{row.name}' on the game '{found.name}': "
             f"its steps are no formula there; it can show {', '.join(names)}"
         )
-    rate = as_number(learning_rate)
+    schedule = learning_rate if isinstance(learning_rate, str) else None
+    rate = as_number(1.0 if schedule else learning_rate)
     if rate is None or rate <= 0:
-        raise UsageError(f"learning_rate must be a number above 0 for a page, not {learning_rate!r}")
+        raise UsageError(
+            f"learning_rate must be a number above 0, or a formula of t, for a page, not {learning_rate!r}"
+        )
+    if schedule and decay is not None:
+        raise UsageError("a page takes a formula of t or a decay, not both: leave one out")
+    read_rates(learning_rate, decay, int(steps) if isinstance(steps, int) else 1)
+    formulas = {**DECAYS, **({schedule: schedule} if schedule else {})}
+    programs = {name: schedule_program(formula) for name, formula in formulas.items()}
+    decays = {name: program and _program(program) for name, program in programs.items()}
     point = [as_number(value) for value in (START if start is None else list(start))]  # type: ignore[call-overload]
     if len(point) != 2 or None in point:
         raise UsageError(f"start must be two numbers, x and y, for a page, not {start!r}")
     settings = {
         "method": row.name,
         "rate": rate,
+        "decay": schedule or decay or "constant",
         "start": point,
         "steps": int(Option(STEPS, "steps", 1, MOST_STEPS, whole=True).check("steps", steps)),
         "options": dict(row.fill(options)),
     }
     if called is None and isinstance(game, str):
         called = shlex.join(["--game", game]) if game != "bilinear" else ""
-    return fill("game", f"{found.title}: a game of two players", {**data, "settings": settings, "called": called})
+    return fill(
+        "game",
+        f"{found.title}: a game of two players",
+        {**data, "decays": decays, "named": [*DECAYS], "settings": settings, "called": called},
+    )
 
 
 def game_data(game: Game) -> dict[str, Any]:

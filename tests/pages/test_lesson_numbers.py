@@ -21,6 +21,8 @@ from portable_nn.adversarial import (
     stability_limit,
     update_operator,
 )
+from portable_nn.adversarial.methods.program import schedule_program
+from portable_nn.adversarial.runs.rates import DECAYS
 from portable_nn.adversarial.theory.closed_forms import FORMS, FORMULAS
 from portable_nn.lessons.game import game_data
 from portable_nn.operators import Array
@@ -68,6 +70,27 @@ def test_points_of_runs_on_x_y(tmp_path: Path) -> None:
         error = np.abs(points - wanted) / scale
         assert np.array_equal(np.isfinite(points), np.isfinite(wanted)), name
         assert np.nanmax(error, initial=0) <= CLOSE, (name, start, rate, steps, options)
+
+
+@pytest.mark.long
+def test_points_of_runs_whose_rate_falls(tmp_path: Path) -> None:
+    data = game_data(game("bilinear"))
+    methods = {method["name"]: method for method in data["methods"]}
+    rng = np.random.default_rng(3)
+    formulas = {**DECAYS, "0.3/(1 + t/7)": "0.3/(1 + t/7)"}
+    programs = {name: schedule_program(formula) for name, formula in formulas.items()}
+    assert [name for name, program in programs.items() if program is None] == ["constant"]
+    cases = [(name, decay, *drawn(rng, name)) for name in methods for decay in programs]
+    shared = {**methods, **{f"decay {name}": program and program._asdict() for name, program in programs.items()}}
+    calls = [
+        ["dynamics", "simulate", {"shared": name}, *rest, {"shared": f"decay {decay}"}] for name, decay, *rest in cases
+    ]
+    for (name, decay, start, rate, steps, options), found in zip(cases, computed(tmp_path, calls, shared), strict=True):
+        given = {"decay": decay} if decay in DECAYS else {"decay": lambda step: 0.3 / (1 + (step + 1) / 7)}
+        wanted = simulate("bilinear", name, start, rate, steps, **given, **options).z
+        points = as_array(found).reshape(-1, 2)
+        scale = np.maximum(1.0, np.maximum.accumulate(np.abs(wanted).max(-1)))[:, None]
+        assert np.nanmax(np.abs(points - wanted) / scale, initial=0) <= CLOSE, (name, decay, rate, steps, options)
 
 
 def matched(found: Array, wanted: Array) -> float:

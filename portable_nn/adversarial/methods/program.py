@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any, Final, NamedTuple
 
-from portable_nn.adversarial.games.game import Game
+from portable_nn.adversarial.games.expressions import parse
+from portable_nn.adversarial.games.game import Game, made_from
 from portable_nn.adversarial.methods.recording import RecordingOracle, Vector
 from portable_nn.adversarial.methods.steps import StepContext
 from portable_nn.adversarial.methods.table import Method
@@ -50,6 +51,18 @@ def payoff_program(game: Game) -> Program:
         raise UsageError(
             f"the payoff of the game '{game.name}' cannot be written: it has the operator {error}"
         ) from None
+
+
+def schedule_program(formula: str) -> Program | None:
+    """A factor of the learning rate as a program of the step t = 1, 2, …; ``None`` for a constant.
+
+    Raises ``UsageError`` for what is no formula of t.
+    """
+    expression = parse(formula, "t")
+    if not expression.names:
+        return None
+    # A game has programs: one whose payoff is the formula, with x for t.
+    return payoff_program(made_from(lambda x, _: expression.evaluate({"t": x}), (1, 1), name="t", title=formula))
 
 
 def method_program(game: Game, method: Method) -> MethodProgram | None:

@@ -17,10 +17,14 @@ interface Data {
   mostSteps: number;
   /** The options of the command line that choose the game; null where there are none that do. */
   called: string | null;
-  settings: { method: string; rate: number; start: [number, number]; steps: number; options: Options };
+  /** Factors of the learning rate at step t = 1, 2, …, by name; null where it is constant. */
+  decays: Record<string, Program | null>;
+  /** Those that `simulate run --decay` knows. */
+  named: string[];
+  settings: { method: string; decay: string; rate: number; start: [number, number]; steps: number; options: Options };
 }
 
-const { game, methods, compared, mostSteps, called, settings } = data<Data>();
+const { game, methods, compared, mostSteps, called, decays, named, settings } = data<Data>();
 const byName = Object.fromEntries(methods.map((method) => [method.name, method]));
 
 /** How far the view goes, in times of the distance of the start. */
@@ -33,6 +37,7 @@ const [LOWEST, HIGHEST] = [0, 90];
 const state = {
   method: byName[settings.method],
   rate: settings.rate,
+  decay: settings.decay,
   steps: settings.steps,
   start: [...settings.start] as [number, number],
   options: Object.fromEntries(methods.map((method) => [method.name, method.name === settings.method ? settings.options : {}])),
@@ -78,7 +83,8 @@ const update = once(() => {
   const { method, rate, steps, start } = state;
   const { rest } = game;
   const options = state.options[method.name];
-  const path = simulate(method, start, rate, steps, options);
+  const decay = decays[state.decay];
+  const path = simulate(method, start, rate, steps, options, decay);
   if (!isDragging) reach = reachOf(path);
   drawSurface(path);
   plane.replaceChildren(planePicture({ path, reach, field, equilibrium: rest && rest.at, isCircled: isProduct }, "The path from above, with arrows along which the players are drawn"));
@@ -86,8 +92,8 @@ const update = once(() => {
   about.textContent = `${method.title} (${method.source})`;
   if (!rest) return;
   const far = distances(path, rest.at);
-  read({ method, rate, steps, start, options, rest, far, path, found: spectrum(method, rate, options) });
-  contest?.update({ start, rate, options: state.options });
+  read({ method, rate, steps, start, options, rest, far, path, decay: decay ? state.decay : "constant", found: decay ? null : spectrum(method, rate, options) });
+  contest?.update({ start, rate, decay, options: state.options });
 });
 
 function read(reading: Reading): void {
@@ -99,7 +105,7 @@ function read(reading: Reading): void {
   circle.replaceChildren(...eigenvaluesOf(reading));
   lengths.replaceChildren(distanceChart(reading, lengths.clientWidth));
   ratios.replaceChildren(factorChart(reading, ratios.clientWidth));
-  if (called !== null) command.set(commandLine(reading, called));
+  if (called !== null) command.set(commandLine(reading, called, named.includes(reading.decay)));
 }
 
 let drawn: Float64Array = new Float64Array(2);
@@ -152,6 +158,10 @@ const rate = slider("Learning rate η", state.rate, {
     update();
   },
 });
+const decay = choice("Decay of the learning rate, step by step", Object.keys(decays), state.decay, (name) => {
+  state.decay = name;
+  update();
+});
 const steps = slider("Steps", state.steps, {
   low: 1,
   high: Math.max(2000, state.steps),
@@ -196,10 +206,11 @@ const redraw = once(() => drawSurface());
 
 const reset = h("button", { type: "button" }, "As at first");
 reset.addEventListener("click", () => {
-  Object.assign(state, { method: byName[settings.method], rate: settings.rate, steps: settings.steps });
+  Object.assign(state, { method: byName[settings.method], rate: settings.rate, decay: settings.decay, steps: settings.steps });
   for (const { name } of methods) state.options[name] = name === settings.method ? settings.options : {};
   method.set(settings.method);
   rate.set(settings.rate);
+  decay.set(settings.decay);
   steps.set(settings.steps);
   moveStart(settings.start);
   look(VIEW);
@@ -292,7 +303,7 @@ root().append(
   h("p", { class: "lead" }, "x makes f larger, y makes it smaller, and both follow their own gradients. Turn the surface, drag the start, change how they move, and see why they come to rest or not."),
   h("div", { class: "columns" },
     panel("The surface", h("figure", { class: "picture" }, canvas), h("div", { class: "fields" }, turn.element, tilt.element), hint("Drag the surface to turn it, and the orange start to move it.")),
-    panel("How they move", method.element, about, h("div", { class: "fields" }, rate.element, steps.element, ...starts.map(({ element }) => element)), optionFields, h("div", { class: "row" }, reset))),
+    panel("How they move", method.element, about, h("div", { class: "fields" }, rate.element, steps.element, ...starts.map(({ element }) => element)), decay.element, optionFields, h("div", { class: "row" }, reset))),
   ...(game.rest ? [panel("What happens", verdict, numbers, ...(called === null ? [] : [command.element]))] : []),
   h("div", { class: "columns" },
     panel("From above", plane, hint(`Click, drag or use the arrow keys to move the start.${isProduct ? " The dashed circle is where infinitely small steps stay." : ""}`)),

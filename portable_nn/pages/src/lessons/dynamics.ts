@@ -78,28 +78,33 @@ export function filled(method: MethodData, rate: number, given: Options = {}): R
   return Object.fromEntries(method.options.map((option) => [option.name, given[option.name] ?? option.default ?? rate]));
 }
 
-/** One method at one learning rate, ready to step. */
-function stepper(method: MethodData, program: MethodProgram, rate: number, options: Record<string, number>) {
+/** One method, ready to step at any learning rate. */
+function stepper(method: MethodData, program: MethodProgram, rate: number, given: Options) {
   const run = compiled(program.step);
   const clock = clockOf(method);
-  const rest = Object.values(options);
-  return (state: number[], step: number) => run([...state, rate, ...clock.ticks(step, options), ...rest]);
+  let options = filled(method, rate, given), now = rate;
+  return (state: number[], step: number, wanted = rate) => {
+    if (wanted !== now) [options, now] = [filled(method, wanted, given), wanted];
+    return run([...state, now, ...clock.ticks(step, options), ...Object.values(options)]);
+  };
 }
 
-/** The points (x, y) of a run, one after the other: 2·(steps + 1) numbers. */
+/** The points (x, y) of a run, one after the other: 2·(steps + 1) numbers; `decay` is a factor of the rate at step t = 1, 2, … */
 export function simulate(
   method: MethodData,
   start: Point,
   rate: number,
   steps: number,
   given: Options = {},
+  decay: Program | null = null,
 ): Float64Array {
-  const step = stepper(method, method.program, rate, filled(method, rate, given));
+  const step = stepper(method, method.program, rate, given);
+  const factor = decay && compiled(decay);
   const points = new Float64Array(2 * (steps + 1));
   let state = compiled(method.program.begin)(start);
   points.set(start);
   for (let place = 0; place < steps; place++) {
-    state = step(state, place);
+    state = step(state, place, factor ? rate * factor([place + 1, 0])[0] : rate);
     points[2 * place + 2] = state[0];
     points[2 * place + 3] = state[1];
   }
@@ -133,7 +138,7 @@ const STILL = 1e-6;
 export function spectrum(method: MethodData, rate: number, given: Options = {}): Spectrum | null {
   if (method.local === null) return null;
   const options = filled(method, rate, given);
-  const step = stepper(method, method.local, rate, options);
+  const step = stepper(method, method.local, rate, given);
   const period = clockOf(method).period?.(options) ?? 1;
   const size = 2 * method.local.vectors;
   const columns = Array.from({ length: size }, (_, column) => {

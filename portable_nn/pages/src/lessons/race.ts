@@ -2,6 +2,7 @@
 
 import { h, svg } from "../shared/dom";
 import { rounded } from "../shared/text";
+import type { Program } from "./program";
 import { chart } from "./chart";
 import { tracksPicture } from "./plane";
 import { factor, isStill, once, slider, tick } from "./controls";
@@ -18,6 +19,8 @@ const VIEW = 1.7;
 export interface Settings {
   start: Point;
   rate: number;
+  /** The factor of the rate at each step; null where that is constant. */
+  decay: Program | null;
   /** Of the methods that have others than the default. */
   options: Readonly<Record<string, Options>>;
 }
@@ -95,12 +98,12 @@ export function race(methods: MethodData[], compared: readonly string[], rest: R
 
   function run(): void {
     if (!settings) return;
-    const { start, rate, options } = settings;
+    const { start, rate, decay, options } = settings;
     runners = methods
       .filter((method) => chosen.has(method.name))
       .map((method, place) => {
         const steps = Math.floor(gradients / method.cost);
-        const path = simulate(method, start, rate, steps, options[method.name]);
+        const path = simulate(method, start, rate, steps, options[method.name], decay);
         const far = distances(path, rest.at);
         const points = Array.from(far, (distance, step): [number, number] => [step * method.cost, distance]);
         return { method, class: classOf(place), path, points, cell: h("td", { class: "number" }) };
@@ -109,7 +112,7 @@ export function race(methods: MethodData[], compared: readonly string[], rest: R
     const order = [...runners].sort((a, b) => (last(a) < last(b) || Number.isNaN(last(b)) ? -1 : 1));
     rows.replaceChildren(
       ...order.map(({ method, class: kind, cell }) => {
-        const radius = spectrum(method, rate, options[method.name])?.radius;
+        const radius = decay ? undefined : spectrum(method, rate, options[method.name])?.radius;
         const each = radius === undefined ? "–" : factor(radius ** (1 / method.cost));
         return h(
           "tr",

@@ -22,6 +22,8 @@ export interface Rest {
 export interface Reading {
   method: MethodData;
   rate: number;
+  /** The name of what the rate is multiplied by at each step: "constant", one that Python knows, or a formula. */
+  decay: string;
   options: Options;
   steps: number;
   start: Point;
@@ -87,7 +89,8 @@ const limitOf = (() => {
 /** The numbers of a run, by name. */
 export function numbersOf(reading: Reading): HTMLElement {
   const { method, found, far, steps, rest } = reading;
-  const limit = limitOf(method, reading.options), last = undefinedAfter(reading) ?? steps;
+  const isConstant = reading.decay === "constant";
+  const limit = isConstant ? limitOf(method, reading.options) : null, last = undefinedAfter(reading) ?? steps;
   const end = Number.isFinite(far[last]) ? rounded(far[last]) : "beyond the largest number";
   const whole = last === steps ? "" : ` in ${last.toLocaleString("en")} ${last === 1 ? "step" : "steps"}`;
   const factors = last > 0 && Number.isFinite(far[last]) ? `${factor(measured(reading))} per step, ` : "";
@@ -95,7 +98,7 @@ export function numbersOf(reading: Reading): HTMLElement {
   return facts([
     ["largest eigenvalue", found ? factor(found.radius) : ""],
     ["measured", far[0] > 0 ? `${factors}from ${rounded(far[0])} to ${end}${whole}` : ""],
-    ["formula", method.formula ?? ""],
+    ["formula", (isConstant && method.formula) || ""],
     ["stable up to a rate of", limit === null ? "" : (limits[limit] ?? rounded(limit, 7))],
     ["one turn", found?.turn ? `${found.turn.toFixed(2)} steps` : ""],
     ["gradients", (Math.min(steps, last + 1) * method.cost).toLocaleString("en")],
@@ -111,9 +114,9 @@ function complexText({ re, im }: Complex): string {
 }
 
 /** The eigenvalues beside the unit circle, and the matrix that they are of. */
-export function eigenvaluesOf({ method, options, found }: Reading): HTMLElement[] {
+export function eigenvaluesOf({ method, options, found, decay }: Reading): HTMLElement[] {
   if (!found) {
-    const why = "it depends on which step it is, or on where the players are";
+    const why = decay !== "constant" ? "its learning rate changes from step to step" : "it depends on which step it is, or on where the players are";
     return [h("p", { class: "muted" }, `A step of this method is no one matrix, so that it has no eigenvalues: ${why}.`)];
   }
   const locus = RATES.flatMap((rate): Complex[] => spectrum(method, rate, options)?.values ?? []);
@@ -162,11 +165,14 @@ export function factorChart(reading: Reading, width: number): SVGSVGElement {
   });
 }
 
-/** The command that makes the same run; `called` are its options that choose the game. */
-export function commandLine({ method, rate, start, steps, options }: Reading, called: string): string {
+/** The command that makes the same run; `called` chooses the game; Python knows a decay that is `named`. */
+export function commandLine({ method, rate, decay, start, steps, options }: Reading, called: string, named: boolean): string {
+  const scheduled = rate === 1 ? decay : `${rate}*(${decay})`;
+  const rates = decay === "constant" ? [`--rate ${rate}`] : named ? [`--rate ${rate}`, `--decay '${decay}'`] : [`--rate '${scheduled}'`];
   const given = method.options.filter(({ name, default: usual }) => (options[name] ?? usual) !== usual);
   return [
-    `portable-nn simulate run ${called && `${called} `}--method ${method.name} --rate ${rate}`,
+    `portable-nn simulate run ${called && `${called} `}--method ${method.name}`,
+    ...rates,
     `--start ${start.map((value) => rounded(value)).join(",")} --steps ${steps}`,
     ...given.map(({ name }) => `--set ${name}=${options[name]}`),
   ].join(" ");
