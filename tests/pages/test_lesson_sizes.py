@@ -55,6 +55,7 @@ def data_of(operation: Operation) -> dict[str, Any]:
     }
 
 
+@pytest.mark.long
 def test_sizes_steps_cells_coverage_and_spellings(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     cases = [drawn(rng) for _ in range(COUNT)]
@@ -91,6 +92,7 @@ def test_sizes_steps_cells_coverage_and_spellings(tmp_path: Path) -> None:
     check_axes(tmp_path, fitting)
 
 
+@pytest.mark.long
 def test_what_mends_a_layer(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     asked: list[tuple[Operation, tuple[int, ...]]] = []
