@@ -34,6 +34,11 @@ __all__ = ["to_html"]
 
 ARRAYS: Final = {".npy"}
 
+LONGEST: Final = 2**29 - 24
+"""The most characters of one text in V8, the engine of Chrome and Edge: the model is one."""
+
+TOO_LONG: Final = "the page has {}, and Chrome and Edge read no text of more than 537 MB: Firefox may"
+
 
 @dataclass(frozen=True)
 class PageReport:
@@ -144,7 +149,8 @@ def to_html(
     page = fill("model", f"{data['title']} · Portable NN", data, binary)
     with atomic_write(path) as file:
         file.write(page)
-    notes = [] if files.known else [f"onnxruntime-web {files.version} is none of the versions that are tested here"]
+    notes = [] if len(page) <= LONGEST else [TOO_LONG.format(size(len(page)))]
+    notes += [] if files.known else [f"onnxruntime-web {files.version} is none of the versions that are tested here"]
     return PageReport(Path(path), len(page), shown.kind, report.outputs, files.version, (*notes, *assumed(shown)))
 
 

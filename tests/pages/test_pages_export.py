@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -215,3 +216,11 @@ def test_a_model_whose_input_or_output_has_no_numbers_gets_no_page(tmp_path: Pat
     with pytest.raises(UsageError, match=rf"a page shows numbers, and '{name}' \(n, 0\) of this model has none"):
         pnn.to_html(path, tmp_path / "p.html", runtime=dist(tmp_path / "dist"))
     assert not (tmp_path / "p.html").exists()
+
+
+def test_a_page_that_chrome_cannot_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = dist(tmp_path / "dist")
+    assert not any("Chrome" in each for each in pnn.to_html(dense(5), tmp_path / "p.html", runtime=folder).notes)
+    monkeypatch.setattr("portable_nn.pages.model.LONGEST", 1000)
+    [note] = [each for each in pnn.to_html(dense(5), tmp_path / "p.html", runtime=folder).notes if "Chrome" in each]
+    assert re.match(r"the page has \d+ kB, and Chrome and Edge read no text of more than 537 MB", note)
