@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from portable_nn.converters.conversion import Imported
 from portable_nn.converters.torch.admission import check_convertible
@@ -18,6 +18,7 @@ from portable_nn.core.errors import PortableNNError, UsageError, VerificationErr
 from portable_nn.core.kinds import check_kinds
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
+from portable_nn.operators import FLOATS
 
 
 @check_kinds
@@ -106,7 +107,7 @@ def read_torch(
                 raise first from None
             first = error
             continue
-        notes = (*made.notes, *widened, *computed, *averaged)
+        notes = (*made.notes, *widened, *computed, *averaged, *proof.notes)
         if first is not None:
             why = str(first).splitlines()[0]
             notes = (*notes, f"taken in evaluation mode, for in training mode: {why}")
@@ -126,12 +127,39 @@ def _proof(module: Any, program: Program, made: Translation, verify: bool, toler
     try:
         return compare_with_module(theirs_of(module, program, made), made.network, tolerance, seed)
     except VerificationError as error:
+        if proof := _roundings(module, program, made, tolerance, seed):
+            return proof
         if not (found := branches(program.exported)):
             raise
         raise VerificationError(
             f"{error}\nthe module branches on sizes, and the network is the branch where {' and '.join(found[:3])}: "
             "compute the same at every size, or keep the size of the example with dynamic={name: {axis: None}}"
         ) from error
+
+
+def _roundings(module: Any, program: Program, made: Translation, tolerance: Tolerance, seed: int) -> Proof | None:
+    """The proof where both sides in float64 show that roundings are all that they differ by, and not by much."""
+    if any(value.dtype != "float32" for value in made.network.graph.parameters if value.dtype in FLOATS):
+        return None
+    try:
+        wide, theirs = _in_float64(module, program, seed)
+        exact = compare_with_module(theirs, wide, Tolerance(_EXACT, _EXACT), seed)
+        loose = Tolerance(tolerance.atol * _ROUNDED, tolerance.rtol * _ROUNDED)
+        found = compare_with_module(theirs_of(module, program, made), made.network, loose, seed)
+    except (PortableNNError, RuntimeError):
+        return None
+    apart = max((each.max_abs_error for each in exact.values()), default=0.0)
+    found.notes += (
+        f"outputs differ by more than is allowed, and in float64 by at most {apart:.1e}: roundings are the reason",
+    )
+    return found
+
+
+_EXACT: Final = 1e-9
+"""How far both sides may be apart in float64, absolutely and relative to the largest magnitude of an output."""
+
+_ROUNDED: Final = 100
+"""How many times as much as usual they may be apart in float32 then."""
 
 
 def theirs_of(module: Any, program: Program, made: Translation) -> Theirs:

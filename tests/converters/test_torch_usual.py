@@ -143,6 +143,14 @@ def test_nearest_resizing_by_a_factor_goes_back(factor: float, shape: tuple[int,
     np.testing.assert_array_equal(back(x), module(x))
 
 
+def test_a_difference_that_float64_shows_to_be_rounding_is_none() -> None:
+    """The sine of large numbers; and a module that computes something else, in float64 as well."""
+    found = read_torch(Of(lambda s, x: (20 * (x * 0.1 + 5).exp()).sin()), X)
+    assert any("in float64 by at most" in note for note in found.notes)
+    with pytest.raises(VerificationError, match="differs by"):
+        read_torch(Of(lambda s, x: x * 2 if x.shape[0] > 2 else x + 0), R(4, 6))
+
+
 def test_all_names_of_a_layer_that_is_used_thrice_are_noted() -> None:
     layer = nn.Linear(4, 4)
     module = nn.Sequential(layer, nn.ReLU(), layer, nn.ReLU(), layer)
