@@ -21,7 +21,7 @@ from typing import Any, Final, TypedDict
 from portable_nn.converters.conversion import Written, check_proof
 from portable_nn.converters.onnx.adapting import adapted, outside, with_steps
 from portable_nn.core.atomic import atomic_write
-from portable_nn.core.errors import FileError, UsageError
+from portable_nn.core.errors import FileError, UnsupportedError, UsageError
 from portable_nn.core.html import html_of
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import FloatType
@@ -171,9 +171,19 @@ def export_onnx(
     network, done, rounding = adapted(
         network, batch=batch, sizes=sizes, dynamic=dynamic, dtype=dtype, float16=float16, **proof
     )
-    report = write_onnx(
-        network, path, opset=opset, external_data=external_data, io=io, originals=originals, portable=portable, **proof
-    )
+    try:
+        report = write_onnx(
+            network, path, opset=opset, external_data=external_data, io=io, originals=originals, portable=portable,
+            **proof,
+        )  # fmt: skip
+    except UnsupportedError as error:
+        if not any(type.dtype == "float64" for type in network.types.values()):
+            raise
+        raise UnsupportedError(
+            error.path,
+            f"{error.reason}. The network computes in float64, for which onnxruntime has fewer operators: "
+            'dtype="float32" (--dtype float32) writes it in float32',
+        ) from error
     return dataclasses.replace(report, notes=(*steps, *done, *report.notes), rounding=rounding)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from portable_nn.converters.onnx import export_onnx
 from portable_nn.converters.torch import read_torch, to_torch
-from portable_nn.core.errors import VerificationError
+from portable_nn.core.errors import UnsupportedError, VerificationError
 
 torch: Any = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
@@ -149,6 +151,13 @@ def test_a_difference_that_float64_shows_to_be_rounding_is_none() -> None:
     assert any("in float64 by at most" in note for note in found.notes)
     with pytest.raises(VerificationError, match="differs by"):
         read_torch(Of(lambda s, x: x * 2 if x.shape[0] > 2 else x + 0), R(4, 6))
+
+
+def test_what_onnxruntime_lacks_in_float64_is_written_in_float32_where_asked(tmp_path: Path) -> None:
+    network = read_torch(nn.Sequential(nn.Linear(3, 3), nn.GELU()).double(), R(2, 3).double()).network
+    with pytest.raises(UnsupportedError, match=r'Erf.*computes in float64.*dtype="float32"'):
+        export_onnx(network, tmp_path / "net.onnx")
+    export_onnx(network, tmp_path / "net.onnx", dtype="float32")
 
 
 def test_all_names_of_a_layer_that_is_used_thrice_are_noted() -> None:
