@@ -89,3 +89,12 @@ def test_primitives_in_branches_that_have_no_counterpart_are_listed() -> None:
 
     with pytest.raises(UsageError, match="no counterpart in a graph"):
         from_jax(lost, PARAMS, X)
+
+
+def test_a_pool_may_step_along_an_axis_on_which_its_window_has_one_cell() -> None:
+    def pool(params: Any, x: Any) -> Any:
+        return lax.reduce_window(x, 0.0, lax.add, (1, 1, 3, 1), (1, 1, 1, 2), ((0, 0), (0, 0), (1, 1), (0, 0))) * params
+
+    x = np.random.default_rng(3).standard_normal((2, 3, 6, 5)).astype(np.float32)
+    found = from_jax(pool, np.float32(2), x)
+    np.testing.assert_allclose(found.network.predict(x), pool(np.float32(2), x), rtol=1e-5, atol=1e-6)

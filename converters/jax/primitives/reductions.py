@@ -71,7 +71,8 @@ def _sort(call: Call, *values: Held) -> list[Held]:
 
 def _channels_first(call: Call, window: Sequence[int]) -> Axes:
     """The axes with two that no window slides along in front: the first, and the last if that can be."""
-    still = [axis for axis, size in enumerate(window) if size == 1]
+    moves = zip(window, call.params["window_strides"], call.params["padding"], strict=True)
+    still = [axis for axis, move in enumerate(moves) if move == (1, 1, (0, 0))]
     if len(still) < 2:
         raise call.refuse("over all axes but one: a pool leaves examples and channels")
     lead = (still[0], still[-1])
@@ -86,8 +87,6 @@ def _window(call: Call, x: Held) -> Held:
     if set(params["base_dilation"]) != {1}:
         raise call.refuse("of a dilated base")
     places = axes[2:]
-    if any(pads[axis] != (0, 0) or params["window_strides"][axis] != 1 for axis in axes[:2]):
-        raise call.refuse("with a stride or padding along an axis that no window slides along")
     options: dict[str, Any] = {
         "kernel_shape": [int(window[axis]) for axis in places],
         "strides": [int(params["window_strides"][axis]) for axis in places],
