@@ -139,6 +139,9 @@ def _dim(terms: Mapping[_Names, int]) -> Dim:
     parts = [(names, terms[names]) for names in sorted(terms, key=_order) if terms[names]]
     if all(not names for names, _ in parts):
         return sum(number for _, number in parts)
+    match parts:
+        case [((name,), 1)]:
+            return name  # Files may name a size by any text.
     text = "+".join("*".join([str(number), *names] if number != 1 or not names else names) for names, number in parts)
     return within_limit(text)
 

@@ -42,7 +42,7 @@ LAYERS: Final[dict[str, tuple[Array, Callable[[Any], Any]]]] = {
     "causal shared heads": (STEPS, lambda x: _grouped(x, causal=True, use_bias=False)),
     "masked shared heads": (PADDED, lambda x: _grouped(keras().layers.Embedding(12, 8, mask_zero=True)(x))),
     **{f"normalised over {axes}": (PICTURE, lambda x, axes=axes: keras().layers.LayerNormalization(axis=axes)(x))
-       for axes in ([1, 3], 1, [1, 2, 3])},
+       for axes in ([1, 3], [1, 2, 3])},
     "a divided convolution": (PICTURE, lambda x: keras().layers.SpectralNormalization(keras().layers.Conv2D(4, 3))(x)),
     "a divided layer": (FLOATS, lambda x: keras().layers.Dense(2)(
         keras().layers.SpectralNormalization(keras().layers.Dense(4, "relu"))(x))),

@@ -134,6 +134,7 @@ async function size(open) {
   await page.getByLabel("Operation").selectOption("pool");
   await page.getByLabel("Of each window").selectOption("average");
   await page.getByLabel("Round up (ceil)").check();
+  await drawn(page); // What is at the end is known when the page has been drawn.
   await page.locator(".boards").focus();
   await page.keyboard.press("End");
   found.average = await cells(page);
