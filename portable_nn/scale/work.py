@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -177,26 +178,28 @@ def _files(path: str | Path, strict: bool) -> Iterable[tuple[Input, str] | Bad]:
     if is_remote(path):
         return _remote_files(str(path), strict)
     found = list[tuple[Input, str] | Bad]()
+    root = "" if Path(path).is_absolute() else f"in {Path.cwd()} "
     for each in expanded(Path(path), strict):
         if isinstance(each, Bad):
             found.append(each)
         elif isinstance(each, Labelled):
-            found.append(((each.name, each.label), _stamp(each.path)))
+            found.append(((each.name, each.label), root + _stamp(each.name)))
         else:
-            found.append(((str(each), None), _stamp(Path(str(each)))))
+            found.append(((str(each), None), root + _stamp(str(each))))
     return found
 
 
-def _stamp(path: Path) -> str:
-    """Where a file is, its size and when it was changed; of a folder that is one data set, all of its files.
+def _stamp(path: str) -> str:
+    """The size of a file and when it was changed; of a folder that is one data set, all of its files.
 
     A copy that has got the time of another file, as archives and ``cp -p`` give it, was changed (``ctime``) when it was
     made.
     """
     try:
-        state = path.stat()
-        how = standing(path) if S_ISDIR(state.st_mode) else f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
-        return f"{path.absolute()} {how}"
+        state = os.stat(path)  # noqa: PTH116 - a path of its own for each of millions takes as long as all else
+        if S_ISDIR(state.st_mode):
+            return standing(Path(path))
+        return f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
     except OSError as error:
         return f"not to be read: {error.strerror}"
 
