@@ -19,19 +19,25 @@ def parsed_json(data: bytes | str, *, nan: bool = False) -> Any:
     """
     text = data.decode() if isinstance(data, bytes) else data
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_constant=float if nan else _no_constant)
+        return json.loads(text, object_pairs_hook=_once, parse_constant=float if nan else no_constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A dict of names that stand once each: of two, JSON would take the last without a word."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+    if (twice := repeated(pairs)) is not None:
         raise ValueError(f"{twice!r} stands in it twice")
-    return found
+    return dict(pairs)
 
 
-def _no_constant(token: str) -> None:
+def repeated(pairs: list[tuple[str, Any]]) -> str | None:
+    """The first name that stands more than once among the pairs of an object."""
+    if len(dict(pairs)) == len(pairs):
+        return None
+    return next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+
+
+def no_constant(token: str) -> None:
+    """For ``parse_constant``: raises ``ValueError`` for ``NaN`` and ``Infinity``, which are not JSON."""
     raise ValueError(f"{token} is not JSON")

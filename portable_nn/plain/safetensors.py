@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -17,6 +16,7 @@ import msgspec
 from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.files import kind_fault, read_at
 from portable_nn.core.graph import format_shape
+from portable_nn.core.jsons import no_constant, repeated
 from portable_nn.core.memory import Bytes, aligned
 from portable_nn.format.canonical import printable
 from portable_nn.format.safetensors import DTYPES, LENGTH, framing_fault
@@ -96,7 +96,7 @@ def _header(opened: Opened) -> bytes:
 
 def _parsed(header: bytes) -> tuple[dict[str, _TensorHeader], dict[str, str]]:
     """The tensors and the metadata; raises ``ValueError`` or ``RecursionError`` for invalid or ambiguous JSON."""
-    found = json.loads(header.decode(), object_pairs_hook=_Objects(), parse_constant=_refuse_constant)
+    found = json.loads(header.decode(), object_pairs_hook=_Objects(), parse_constant=no_constant)
     if type(found) is not dict:
         raise ValueError("it is not a JSON object")
     metadata = msgspec.convert(found.pop(METADATA, {}), dict[str, str])
@@ -115,15 +115,9 @@ class _Objects:
         self.count += 1
         if self.count > MAX_TENSORS + 2:  # The metadata and the header itself are objects as well.
             raise ValueError(f"it holds more than {MAX_TENSORS} tensors, the most that are allowed")
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        if (twice := repeated(pairs)) is not None:
             raise ValueError(f"{twice!r} stands twice")
-        return found
-
-
-def _refuse_constant(token: str) -> None:
-    raise ValueError(f"{token} is not JSON")
+        return dict(pairs)
 
 
 def _tensor(name: str, fields: object) -> _TensorHeader:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch_functions import Of
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx
@@ -20,19 +21,6 @@ torch: Any = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
 
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
-
-
-class Of(nn.Module):  # type: ignore[misc]
-    """A module from a function of itself, with parts."""
-
-    def __init__(self, function: Callable[..., Any], **parts: Any) -> None:
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, *given: Any) -> Any:
-        return self.function(self, *given)
 
 
 def lin(a: int, b: int, **options: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch_functions import Of
 
 from portable_nn.converters.torch import from_torch, load_state, read_torch, to_torch
 from portable_nn.core.errors import FormatError, ShapeError, UsageError, VerificationError
@@ -16,19 +17,6 @@ torch: Any = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
 
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
-
-
-class Of(nn.Module):  # type: ignore[misc]
-    """A module from a function of itself and any arguments, with parts."""
-
-    def __init__(self, function: Any, **parts: Any) -> None:
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, *given: Any, **named: Any) -> Any:
-        return self.function(self, *given, **named)
 
 
 class Frozen(nn.Module):  # type: ignore[misc]
