@@ -6,11 +6,15 @@ Of Python's own objects only containers, numbers and text are made. Whatever els
 
 from __future__ import annotations
 
+import os
 import pickletools
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
+
+SMALL: Final = 2**16
+"""Bytes that may be asked for without a look at how many there are."""
 
 MAX_OPCODES: Final = 2**22
 """More than the pickles of a file with ``MAX_TENSORS`` tensors have."""
@@ -58,7 +62,22 @@ def read_pickle(file: IO[bytes]) -> Any:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of old pickles' text with escapes that Python does not know.
-        return _followed(pickletools.genops(file))
+        return _followed(pickletools.genops(cast("IO[bytes]", _Bounded(file))))
+
+
+class _Bounded:
+    """A file of which nobody reads more than it holds: a damaged count of bytes would be memory for all of them."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.readline, self.tell = file, file.readline, file.tell
+
+    def read(self, count: int) -> bytes:
+        """At most so many bytes."""
+        if count > SMALL:
+            here = self._file.tell()
+            count = min(count, self._file.seek(0, os.SEEK_END) - here)
+            self._file.seek(here)
+        return self._file.read(count)
 
 
 def _followed(steps: Iterable[tuple[Any, Any, Any]]) -> Any:

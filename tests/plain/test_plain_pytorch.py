@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from io import BytesIO
@@ -220,6 +221,22 @@ WORDS = [
     b"h\x00",
     b"q\x00",
 ]
+
+
+@pytest.mark.parametrize("opcode", [b"\x8a", b"\x8b", b"\x8d", b"\x8e", b"\x96", b"B", b"X", b"T"])
+def test_a_count_of_bytes_that_are_not_there_takes_no_memory(tmp_path: Path, opcode: bytes) -> None:
+    """One flipped bit makes an opcode such as BYTEARRAY8, whose count are the eight bytes that follow."""
+    legacy, path = next(each for each in SAVED if each.startswith(b"\x80")), tmp_path / "damaged.pt"
+    place = legacy.index(b"}")
+    tracemalloc.start()
+    try:
+        for count in (2**63 - 1, 2**31 - 1):  # Some counts have four bytes.
+            path.write_bytes(legacy[:place] + opcode + count.to_bytes(8, "little") + legacy[place:])
+            with pytest.raises(PortableNNError):
+                read(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.long
