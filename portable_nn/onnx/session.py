@@ -23,7 +23,7 @@ from portable_nn.engines.feeds import fitted
 from portable_nn.engines.threads import most_threads
 from portable_nn.onnx.providers import short, start
 from portable_nn.onnx.storage.external import opened_model
-from portable_nn.onnx.storage.files import check_outside, what_it_is
+from portable_nn.onnx.storage.files import check_unread, what_it_is
 from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators.registry import REGISTRY, Array
 
@@ -207,7 +207,7 @@ def _open(model: bytes | str | Path, where: str, options: Any, folder: Path | No
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     head = model if isinstance(model, bytes) else _head(model)
     if not isinstance(model, bytes):
-        check_outside(model)
+        check_unread(model)
     source = model if isinstance(model, bytes) else str(model)
     try:
         return start(source, options, provider, where)

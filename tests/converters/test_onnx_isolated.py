@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -11,8 +12,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from converters.onnx import import_onnx
+from portable_nn.core.errors import FormatError
+from portable_nn.model_files.reports import inspect
 from portable_nn.onnx.library import isolated
 from portable_nn.onnx.library.isolated import LibraryError, infer_shapes, inline_standard_function
+from portable_nn.onnx.session import Session
 
 
 def model(*nodes: onnx.NodeProto, shape: tuple[int | str, ...] = (2, 3)) -> onnx.ModelProto:
@@ -55,6 +60,37 @@ def test_what_the_library_says_is_reported() -> None:
 def test_a_definition_of_the_standard() -> None:
     found = inline_standard_function(model(helper.make_node("Softplus", ["x"], ["y"])), "", "Softplus")
     assert [node.op_type for node in found.graph.node] == ["Exp", "Constant", "CastLike", "Add", "Log"]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs the timers of Unix")
+def test_a_model_on_which_the_library_never_ends() -> None:
+    """It looks for the next letter of this equation forever (onnx 1.23)."""
+    with pytest.raises(LibraryError, match=r"^the onnx library ended without an answer: "):
+        infer_shapes(model(helper.make_node("Einsum", ["x"], ["y"], equation="b.b")))
+    assert shape_of(infer_shapes(model(RELU))) == [2, 3]
+
+
+@pytest.mark.parametrize("equation", ["b.b", "b.b->b", "ij\0", "ij->i\t.", "ab..->t", ">C...,C..."])
+def test_equations_on_which_libraries_never_end_are_refused(tmp_path: Path, equation: str) -> None:
+    inside = helper.make_graph(
+        [helper.make_node("Einsum", ["x"], ["a"], "sum", equation=equation)],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("a", TensorProto.FLOAT, None)],
+    )
+    condition = helper.make_node("Constant", [], ["c"], value=helper.make_tensor("t", TensorProto.BOOL, [], [True]))
+    for number, nodes in enumerate(
+        [
+            [helper.make_node("Einsum", ["x"], ["y"], "sum", equation=equation)],
+            [condition, helper.make_node("If", ["c"], ["y"], then_branch=inside, else_branch=inside)],
+        ]
+    ):
+        path = tmp_path / f"{number}.onnx"
+        onnx.save(model(*nodes), path)
+        for read in (Session, import_onnx, inspect):
+            with pytest.raises(FormatError, match=r"'sum' \(Einsum\): equation .* which is not letters and at most"):
+                read(path)
 
 
 @pytest.mark.long

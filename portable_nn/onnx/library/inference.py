@@ -16,7 +16,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProt
 
 from portable_nn.core.dims import apart, is_number, substituted
 from portable_nn.core.graph import Dim, Shape
-from portable_nn.onnx.library.isolated import LibraryError, infer_shapes
+from portable_nn.onnx.library.isolated import LibraryEndedError, LibraryError, infer_shapes
 from portable_nn.onnx.opsets.support import STANDARD, type_name
 from portable_nn.operators.registry import ONNX_DTYPES, Type
 
@@ -40,6 +40,8 @@ def infer_standard(
     faults: dict[int, str] = {}
     try:
         found = infer_shapes(shown, strict=True)
+    except LibraryEndedError:
+        found = ModelProto()
     except LibraryError as error:
         faults = {int(place): text for place, text in _FAULT.findall(str(error))}
         found = ModelProto()

@@ -1,7 +1,7 @@
 """The onnx library's C++ code for whole models, in a subprocess: a damaged model can crash it.
 
-Its shape inference aborts, for instance, where a computed size is negative. One subprocess is kept; it starts when it
-is first needed, is restarted after a crash, and ends with this process.
+Its shape inference aborts, for instance, where a computed size is negative, and may never end. One subprocess is kept;
+it starts when it is first needed, is restarted after a crash, and ends with this process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ _PROGRAM: Final = str(Path(isolated_side.__file__).resolve())
 
 
 class LibraryError(Exception):
-    """The library has refused a model, or crashed. Never leaves the package."""
+    """The library has refused a model. Never leaves the package."""
+
+
+class LibraryEndedError(LibraryError):
+    """The library has crashed, or used up its processor time."""
 
 
 def infer_shapes(model: ModelProto, *, strict: bool = False) -> ModelProto:
@@ -49,7 +53,7 @@ def _asked(model: ModelProto, **what: Any) -> ModelProto:
             done, answer = _answer(json.dumps(what).encode(), model.SerializeToString())
         except (OSError, EOFError) as error:
             _end()
-            raise LibraryError(f"the onnx library ended without an answer: {error}") from None
+            raise LibraryEndedError(f"the onnx library ended without an answer: {error}") from None
         except (EncodeError, ValueError) as error:
             raise LibraryError(f"the model cannot be passed to the onnx library: {error}") from None
         except BaseException:  # A late answer would be taken for that to the next request.

@@ -18,6 +18,7 @@ from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular, read_at, recognise
 from portable_nn.core.text import size
 from portable_nn.format.tensors import Array, to_bytes
+from portable_nn.onnx.storage.equations import check_equations
 from portable_nn.onnx.storage.external import (
     IN_PLACE,
     Opened,
@@ -45,6 +46,8 @@ _ONNX: Final = recognise(b"\x08\x08\x12")
 
 _LOCATION: Final = b"location"
 """The key of the name of an external file, which is in every model that has one."""
+
+_EINSUM: Final = b"Einsum"
 
 
 def read_model(path: str | Path) -> ModelProto:
@@ -79,7 +82,7 @@ def opening_model(path: str | Path) -> Iterator[ModelProto]:
         FormatError: it is damaged or not an ONNX model, or the files do not have the regions that it refers to.
     """
     with open_regular(path) as file:
-        opened = Opened(Path(path), file, f"./{Path(path).resolve().name}")
+        opened = _opened(path, file)
         model = _without_data(opened)
         check_external(external_tensors(model), opened)
         token = opened_model.set(opened)
@@ -98,6 +101,10 @@ def write_model(model: ModelProto, arrays: Mapping[str, Array], file: BinaryIO) 
     for piece in pieces:
         file.write(to_bytes(arrays[piece.name]).data if isinstance(piece, Hole) else piece)
     return length_of(pieces)
+
+
+def _opened(path: str | Path, file: FileIO) -> Opened:
+    return Opened(Path(path), file, f"./{Path(path).resolve().name}")
 
 
 def _without_data(opened: Opened) -> ModelProto:
@@ -159,20 +166,25 @@ def parsed(data: bytes, path: str | Path, head: bytes = b"", own: str = "") -> M
         raise FormatError(path, "has a name or another text that is not UTF-8: it is damaged")
     if model.functions:
         check_functions(model, str(path))
+    if _EINSUM in data:
+        check_equations(model, str(path))
     if _LOCATION in data:
         refuse_outside(model, Path(path), own)
     return model
 
 
-def check_outside(path: str | Path) -> None:
-    """Raise ``FormatError`` where the model in a file has tensors in files outside its folder."""
+def check_unread(path: str | Path) -> None:
+    """Raise ``FormatError`` where onnxruntime must not read a file.
+
+    It would read files outside the folder of the model, or never end.
+    """
     with open_regular(path) as file:
         if not _check_size(file, path):
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            found = data.find(_LOCATION) >= 0
-    if found:
-        read_alone(path)
+            found = any(data.find(each) >= 0 for each in (_LOCATION, _EINSUM))
+        if found:
+            _without_data(_opened(path, file))
 
 
 def _texts(message: Message) -> Iterator[str | bytes]:

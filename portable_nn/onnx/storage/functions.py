@@ -38,9 +38,10 @@ def check_functions(model: ModelProto, where: str) -> None:
 def _called(nodes: Iterable[NodeProto], functions: Container[tuple[str, str]]) -> list[tuple[str, str]]:
     """The functions that nodes call, also in subgraphs; each as often as it is called."""
     found = [key for node in nodes if (key := (node.domain, node.op_type)) in functions]
-    return found + [key for node in nodes for graph in _subgraphs(node) for key in _called(graph.node, functions)]
+    return found + [key for node in nodes for graph in subgraphs(node) for key in _called(graph.node, functions)]
 
 
-def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs that a node holds: branches, and bodies of loops."""
     for attribute in node.attribute:
         yield from (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else []))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import chain, combinations
 from string import ascii_letters
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -39,6 +39,10 @@ Labels: TypeAlias = tuple[str, ...]
 """What the axes of an array are called: a letter, or ``.0``, ``.1``, … for those of an ellipsis."""
 
 
+TERM: Final = re.compile(r"[A-Za-z]*(\.\.\.)?[A-Za-z]*")
+"""What an equation has for each operand and for the result, without blanks."""
+
+
 class Equation(NamedTuple):
     """The labels of the operands' axes and of the result's, and the size that belongs to each."""
 
@@ -57,7 +61,7 @@ def _read(use: OperatorContext) -> Equation:
     words = left.split(",")
     types = [use.type(index) for index in range(len(use.types))]
     for word in [*words, right]:
-        if not re.fullmatch(r"[A-Za-z]*(\.\.\.)?[A-Za-z]*", word):
+        if not TERM.fullmatch(word):
             use.fail(f"equation '{text}' has the term '{word}', which is not letters and at most one ellipsis")
     if len(words) != len(types):
         use.fail(f"equation '{text}' is of {len(words)} operands, not of {len(types)}")
