@@ -14,8 +14,9 @@ from portable_nn.core.errors import DataError
 from portable_nn.core.graph import Graph
 from portable_nn.core.recognise import is_table
 from portable_nn.core.text import some
+from portable_nn.data.batches import Bad, Batch, Taken, bad
 from portable_nn.data.columns import encoded, unused, word_of
-from portable_nn.data.frames import Frame, read_frame
+from portable_nn.data.frames import Dialect, Frame, read_frame
 from portable_nn.format.meaning import Column, InputInfo
 
 
@@ -54,6 +55,40 @@ class TableRows:
                     yield slice(start, min(start + size, places[-1] + 1))
 
 
+def row_batches(
+    given: list[Any], taken: Taken, size: int, strict: bool, assumed: list[str] | None, dialect: Dialect
+) -> Iterator[Batch | Bad]:
+    """The rows of tables, whose columns are found by their names, in batches of at most ``size``.
+
+    A table that cannot be read, and each row that cannot be used, is an error with ``strict``, and otherwise a ``Bad``.
+    To ``assumed`` is appended which columns are not used.
+    """
+    found: list[TableRows | Bad] = []
+    for source in given:
+        try:
+            frame = read_frame(source, **vars(dialect))
+            found.append(TableRows.of(frame, taken.columns, taken.targets, numbers=taken.numbers))
+        except DataError as error:
+            found.append(bad(error, strict))
+    if assumed is not None:
+        frames = [rows.frame for rows in found if isinstance(rows, TableRows)]
+        assumed += _extra_note(frames, taken.columns, taken.targets)
+    return _batches(found, size, strict)
+
+
+def _batches(found: Sequence[TableRows | Bad], size: int, strict: bool) -> Iterator[Batch | Bad]:
+    for rows in found:
+        if isinstance(rows, Bad):
+            yield rows
+            continue
+        for part in rows.parts(size):
+            if isinstance(part, slice):
+                names = [rows.frame.row(place) for place in range(part.start, part.stop)]
+                yield Batch(names, rows.x[part], rows.labels and rows.labels[part])
+            else:
+                yield bad(DataError(rows.frame.row(part), rows.faults[part]), strict)
+
+
 def as_rows(graph: Graph, inputs: Sequence[InputInfo], x: Any) -> Any:
     """``x``; if it is a data frame and the only input has columns with names, its rows as the network gets them.
 
@@ -83,7 +118,7 @@ def _labels(frame: Frame, targets: Sequence[str], numbers: bool) -> list[Any] | 
     ]
 
 
-def extra_note(frames: Iterable[Frame], columns: Sequence[Column], targets: Sequence[str]) -> list[str]:
+def _extra_note(frames: Iterable[Frame], columns: Sequence[Column], targets: Sequence[str]) -> list[str]:
     """What the tables have beside what the model takes, in words."""
     extra = dict.fromkeys(name for frame in frames for name in unused(frame, columns, targets))
     return [f"the columns of the tables that are not used: {some(extra)}"] if extra else []

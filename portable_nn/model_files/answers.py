@@ -12,10 +12,11 @@ import numpy as np
 
 from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
 from portable_nn.core.names import Engine
+from portable_nn.data.batches import Bad, Batch, Place, Taken
 from portable_nn.data.columns import far_fault
 from portable_nn.data.frames import Dialect
 from portable_nn.data.given import Named
-from portable_nn.data.sources import Bad, Batch, Place, Taken, iterate
+from portable_nn.data.sources import iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.evaluation.scoring import NOT_FINITE, Task, class_names, kind_for
 from portable_nn.format.meaning import OutputInfo

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from portable_nn.data.sources import Bad, Batch
+from portable_nn.data.batches import Bad, Batch
 from portable_nn.operators.registry import Array
 
 

@@ -17,9 +17,11 @@ from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.recognise import is_path, is_picture
+from portable_nn.data.batches import Bad, Taken
 from portable_nn.data.dataset import kind_of, read_examples
 from portable_nn.data.given import Named
-from portable_nn.data.sources import Bad, Taken, decoded, iterate
+from portable_nn.data.picture_batches import decoded
+from portable_nn.data.sources import iterate
 from portable_nn.data.stored_files import open_stored
 from portable_nn.model_files.answers import Preprocess, as_preparation, named_in, opened_model
 from portable_nn.model_files.overlays import areas_in_picture, called, overlay, shares

@@ -16,8 +16,9 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.peeking import Peeking
 from portable_nn.core.text import quantity, shortened, some
+from portable_nn.data.batches import Bad, Batch
 from portable_nn.data.frames import Dialect
-from portable_nn.data.sources import Bad, Batch, iterate
+from portable_nn.data.sources import iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.evaluation.probabilities import probabilities, quantities
 from portable_nn.evaluation.scoring import NOT_FINITE, Task

@@ -23,8 +23,9 @@ from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine
 from portable_nn.core.partial import Assemble
 from portable_nn.data.ahead import ahead
+from portable_nn.data.batches import Batch, Place, Taken
 from portable_nn.data.given import Examples, Named, Source
-from portable_nn.data.sources import Batch, Place, Taken, iterate
+from portable_nn.data.sources import iterate
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
 from portable_nn.data.stored_files import open_stored
 from portable_nn.format.manifest import PRODUCER

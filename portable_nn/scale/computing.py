@@ -15,8 +15,8 @@ from threading import Lock
 from typing import Any, Final
 
 from portable_nn.core.errors import DataWarning, FormatError, PortableNNWarning
+from portable_nn.data.batches import Bad
 from portable_nn.data.given import Labelled, Source
-from portable_nn.data.sources import Bad
 from portable_nn.model_files.answers import Answer, answers_of, opened_model
 from portable_nn.model_files.opening import resolve
 from portable_nn.model_files.origin import identity

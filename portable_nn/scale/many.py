@@ -17,8 +17,8 @@ from portable_nn.core.dims import static
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
+from portable_nn.data.batches import Bad, Place, Taken
 from portable_nn.data.frames import Dialect
-from portable_nn.data.sources import Bad, Place, Taken
 from portable_nn.evaluation.scoring import Task as EvaluationTask
 from portable_nn.format.manifest import PRODUCER
 from portable_nn.model_files.answers import (

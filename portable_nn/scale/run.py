@@ -17,7 +17,7 @@ import msgspec
 from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
 from portable_nn.core.jsons import parsed_json
 from portable_nn.core.text import quantity, some
-from portable_nn.data.sources import Bad
+from portable_nn.data.batches import Bad
 from portable_nn.model_files.answers import Answer
 from portable_nn.operators.registry import Array
 from portable_nn.scale.cluster import AHEAD, LostError, Pending, Processes, processes

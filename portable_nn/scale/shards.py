@@ -19,7 +19,7 @@ import xxhash
 
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.jsons import parsed_json
-from portable_nn.data.sources import Bad, Batch
+from portable_nn.data.batches import Bad, Batch
 from portable_nn.model_files.answers import Answer
 from portable_nn.model_files.streamed import OTHER_SHAPES, kinds_of
 from portable_nn.operators.registry import Array

@@ -14,10 +14,11 @@ from typing import Any, Final, TypeAlias
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.recognise import is_path
+from portable_nn.data.batches import Bad, Taken
 from portable_nn.data.dataset import kind_of, read_dataset
+from portable_nn.data.expanding import expanded
 from portable_nn.data.given import Examples, Labelled, Named, named_sources
 from portable_nn.data.images import SUFFIXES
-from portable_nn.data.sources import Bad, Taken, expanded
 from portable_nn.data.stored import Stored, pieces, rows_of
 from portable_nn.data.tables import STDIN
 from portable_nn.format.manifest import PRODUCER

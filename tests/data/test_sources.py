@@ -15,9 +15,9 @@ from PIL import Image
 
 from portable_nn.core.errors import DataError, DataWarning, UsageError
 from portable_nn.data import sources
+from portable_nn.data.batches import Bad, Batch, Taken
 from portable_nn.data.given import Named
 from portable_nn.data.images import read_image
-from portable_nn.data.sources import Bad, Batch, Taken
 from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.steps import Preprocessing, ScaleStep, apply, apply_arithmetic
 

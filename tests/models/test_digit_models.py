@@ -11,7 +11,8 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.catalog import Shipped, find_model
-from portable_nn.data.sources import Taken, iterate
+from portable_nn.data.batches import Taken
+from portable_nn.data.sources import iterate
 from portable_nn.models.recipes import Digits, load_digits, recipe_of
 from portable_nn.operators.registry import Array
 
