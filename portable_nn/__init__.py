@@ -29,7 +29,9 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.model_files.predictions import *
     from portable_nn.model_files.reports import *
     from portable_nn.model_files.signatures import *
+    from portable_nn.network.loading import *
     from portable_nn.network.network import *
+    from portable_nn.network.sequential import *
     from portable_nn.network.snapshot import *
     from portable_nn.network.stream import *
     from portable_nn.pages.model import *
@@ -58,6 +60,8 @@ else:
         "training.losses.classes",
         "training.history",
         "network.network",
+        "network.sequential",
+        "network.loading",
         "network.snapshot",
         "network.stream",
         "recipes.classifier",

@@ -253,7 +253,7 @@ def meant(where: str, word: object) -> str:
 
 _CALLS: Final = {
     "portable_nn.layers": "Dense(…), Conv2d(…)",
-    "portable_nn.network.network": "Sequential(…)",
+    "portable_nn.network.": "Sequential(…)",
     "portable_nn.training.fit": "fit(…)",
     "portable_nn.training.optimizers": "SGD(…), Adam(…)",
 }

@@ -31,6 +31,8 @@ from portable_nn.core.arrays import as_array, check_range
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.memory import aligned_copy
 from portable_nn.operators.registry import Array
+from portable_nn.operators.symbols import Leaf
+from portable_nn.operators.tracing import Traced
 
 Draw: TypeAlias = "Callable[[np.random.Generator, tuple[int, ...]], Array]"
 Initial: TypeAlias = "str | float | Array | Draw"
@@ -75,6 +77,16 @@ INITIALIZERS: Final[Mapping[str, Draw]] = {
     "ones": lambda rng, shape: np.ones(shape),
 }
 """By name."""
+
+
+def initial_parameters(traced: Traced, rng: np.random.Generator) -> dict[str, Array]:
+    """The initial values of the parameters of a graph by name, drawn in their order."""
+    leaves = {name: symbol for symbol, name in traced.names.items() if isinstance(symbol, Leaf)}
+    found = {}
+    for value in traced.graph.parameters:
+        shape = tuple(int(dim) for dim in value.shape)
+        found[value.name] = initial_values(leaves[value.name].initial, rng, shape, value.dtype, value.name)
+    return found
 
 
 def initial_values(initial: Initial, rng: np.random.Generator, shape: tuple[int, ...], dtype: str, name: str) -> Array:

@@ -1,6 +1,8 @@
 """Networks: a graph, its weights, and the description of its inputs and outputs."""
 
-from portable_nn.network.network import Network, Sequential, load
+from portable_nn.network.loading import load
+from portable_nn.network.network import Network
+from portable_nn.network.sequential import Sequential
 from portable_nn.network.snapshot import Snapshot
 from portable_nn.network.stream import Stream
 

@@ -3,63 +3,45 @@
 from __future__ import annotations
 
 import copy as copying
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 from msgspec import UNSET, UnsetType
-from msgspec.structs import replace
 
-from portable_nn.core.arrays import as_array, check_range
-from portable_nn.core.errors import ShapeError, UsageError, listed
-from portable_nn.core.graph import Graph, Value, format_shape
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Graph
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.lazy import LazyMethod
 from portable_nn.core.memory import aligned_copy
 from portable_nn.core.names import Engine
-from portable_nn.core.text import quantity
 from portable_nn.core.words import attributes_of
 from portable_nn.data.rows import as_rows
 from portable_nn.engines.batching import Feeds
-from portable_nn.format import Documentation, MappedTensors, Verify
+from portable_nn.format import Documentation
 from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo, size_faults
 from portable_nn.format.tensors import CHECKSUM, DIGEST, hashes
-from portable_nn.layers import Layer
-from portable_nn.layers.initializers import initial_values
+from portable_nn.layers.initializers import initial_parameters
 from portable_nn.network import surgery
 from portable_nn.network.execution import Execution
+from portable_nn.network.meanings import inputs_of, kept_inputs, kept_outputs, outputs_of
 from portable_nn.network.snapshot import Snapshot
 from portable_nn.network.stream import Stream
-from portable_nn.network.weights import Weights
-from portable_nn.operators import Array, Leaf, Operator, Symbol, Type, infer, lookup, trace
-from portable_nn.preprocessing.steps import Preprocessing, arithmetic
+from portable_nn.network.weights import Weights, check_fit
+from portable_nn.operators import Array, Leaf, Symbol, Type, infer, trace
+from portable_nn.preprocessing.steps import Preprocessing
 from portable_nn.rewrites.nonfinite import storable
 
 if TYPE_CHECKING:
     from portable_nn.evaluation.methods import calibrate, evaluate, predict_proba
     from portable_nn.training.fit import fit
 
-__all__ = ["Network", "Sequential", "load"]
-
-Kind: TypeAlias = Literal["values", "probabilities"]
-
-
-class _LazyMethod:
-    """A function that is a method, and whose module is imported when the method is first looked up.
-
-    The class thus has the function's signature and documentation without importing its module. Type checkers are given
-    the function itself.
-    """
-
-    def __init__(self, module: str, name: str) -> None:
-        self.module, self.name = module, name
-
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return getattr(import_module(self.module), self.name).__get__(instance, owner)
+__all__ = ["Network"]
 
 
 @check_kinds
@@ -100,25 +82,8 @@ class Network:
             raise UsageError(f"seed must be a whole number from 0, not {seed}")
         traced = trace(ins, outs, name)
         rng = np.random.default_rng(seed)
-        leaves = {traced.names[symbol]: symbol for symbol in traced.names if isinstance(symbol, Leaf)}
-        parameters = {}
-        for value in traced.graph.parameters:
-            shape = tuple(int(dim) for dim in value.shape)
-            parameters[value.name] = initial_values(leaves[value.name].initial, rng, shape, value.dtype, value.name)
-        infos = [InputInfo(value.name) for value in traced.graph.inputs]
-        if steps := arithmetic(preprocessing):
-            raise UsageError(f"'{steps[0]}' is arithmetic: a layer such as Rescaling or Normalization makes it nodes")
-        if preprocessing:
-            infos[0] = InputInfo(infos[0].name, "image", tuple(preprocessing))
-        results = [
-            OutputInfo(name, _kind(symbol.origin.operator))
-            for name, symbol in zip(traced.graph.outputs, outs, strict=True)
-        ]
-        if labels:
-            kind = results[0].kind
-            if kind == "values":
-                kind = "binary_logits" if outs[0].shape[-1:] == (1,) and len(labels) == 2 else "logits"
-            results[0] = OutputInfo(results[0].name, kind, tuple(labels))
+        parameters = initial_parameters(traced, rng)
+        infos, results = inputs_of(traced.graph, preprocessing), outputs_of(traced.graph, outs, labels)
         self._set(traced.graph, parameters, infos, results, metadata or {}, rng)
 
     @classmethod
@@ -153,7 +118,7 @@ class Network:
         network = object.__new__(Network)
         expected = {value.name: value for value in graph.parameters}
         if copy:
-            _check_parameters(expected, parameters, "the parameters do not fit the graph")
+            check_fit(expected, parameters, "the parameters do not fit the graph")
             parameters = {name: aligned_copy(parameters[name], value.dtype) for name, value in expected.items()}
         network._set(
             graph,
@@ -353,14 +318,11 @@ class Network:
         Raises ``UsageError`` for an unknown name, with names that are near.
         """
         graph = surgery.cut(self.graph, [str(name) for name in names])
-        kept = {info.name: info for info in self.outputs}
-        makers = {name: lookup(node.operator, node.domain) for node in graph.nodes for name in node.outputs}
-        needed = {value.name for value in graph.inputs}
         part = Network.from_graph(
             graph,
             {value.name: self.parameters.arrays[value.name] for value in graph.parameters},
-            inputs=[_with_state(info, graph.outputs) for info in self.inputs if info.name in needed],
-            outputs=[kept.get(name, OutputInfo(name, _kind(makers[name]))) for name in graph.outputs],
+            inputs=kept_inputs(graph, self.inputs),
+            outputs=kept_outputs(graph, self.outputs),
             metadata=self.metadata,
             documentation=self.documentation.within(graph),
         )
@@ -421,16 +383,16 @@ class Network:
     if TYPE_CHECKING:
         fit = fit
     else:
-        fit = _LazyMethod("portable_nn.training.fit", "fit")
+        fit = LazyMethod("portable_nn.training.fit", "fit")
 
     # -- how good its answers are
 
     if TYPE_CHECKING:
         calibrate, evaluate, predict_proba = calibrate, evaluate, predict_proba
     else:
-        calibrate = _LazyMethod("portable_nn.evaluation.methods", "calibrate")
-        evaluate = _LazyMethod("portable_nn.evaluation.methods", "evaluate")
-        predict_proba = _LazyMethod("portable_nn.evaluation.methods", "predict_proba")
+        calibrate = LazyMethod("portable_nn.evaluation.methods", "calibrate")
+        evaluate = LazyMethod("portable_nn.evaluation.methods", "evaluate")
+        predict_proba = LazyMethod("portable_nn.evaluation.methods", "predict_proba")
 
     # -- files
 
@@ -472,7 +434,7 @@ class Network:
             contents = load_file(source)
             tensors = {value.name: contents.tensors[value.name] for value in contents.manifest.graph.parameters}
             where = f"{source}: the weights do not fit this network"
-        _check_parameters(expected, tensors, where)
+        check_fit(expected, tensors, where)
         if not isinstance(self.parameters.arrays, dict):  # Mapped from a file: nothing of it is needed.
             self._own({name: np.asarray(tensors[name], value.dtype) for name, value in expected.items()})
             return
@@ -488,137 +450,3 @@ class Network:
         """Have copies of arrays as the weights."""
         owned = {name: aligned_copy(array, array.dtype.name) for name, array in arrays.items()}
         self._execution = Execution(self.graph, Weights(owned))
-
-
-@check_kinds
-class Sequential(Network):
-    """A network whose layers follow one another.
-
-    A network with one input and one output can be one of the layers, and begins with the weights that it has:
-    ``Sequential(trained.until("pool"), Dense(5))``.
-
-    Args:
-        layers: ``Input(…)`` or a network, and the layers that follow it.
-        labels: the names of the classes, one for each entry of the output's last dimension.
-        preprocessing: the steps that make the input from pictures; by default those of a network that comes first.
-        metadata: your own words about the network, stored with it; by default those of a network that comes first.
-        seed: the seed of the initial weights, the shuffling and dropout. Same seed, same machine: same bytes.
-        name: the name of the graph; by default that of a network that comes first.
-
-    Raises ``UsageError`` where there is no input, or where something is no layer, and ``GraphError`` where a layer does
-    not fit the one before.
-
-    >>> import portable_nn as pnn
-    >>> pnn.Sequential(pnn.Input(784), pnn.Dense(200), pnn.Sigmoid(), pnn.Dense(10), labels="0123456789", seed=0)
-    Network 'network': 3 nodes, 159,010 parameters (636 kB)
-      input input: float32(batch, 784)
-      output dense_2: float32(batch, 10), logits
-    """
-
-    def __init__(
-        self,
-        *layers: Leaf | Layer | Network,
-        labels: Sequence[str] = (),
-        preprocessing: Preprocessing | None = None,
-        metadata: Mapping[str, str] | None = None,
-        seed: int | None = None,
-        name: str | None = None,
-    ) -> None:
-        first, rest = (layers[0], layers[1:]) if layers else (None, ())
-        body = first if isinstance(first, Network) else None
-        if body:
-            value = body.graph.inputs[0]
-            first, rest = Leaf(value.name, value.dtype, value.shape), layers
-            metadata = body.metadata if metadata is None else metadata
-            name = body.graph.name if name is None else name
-        if isinstance(first, list | tuple):
-            raise UsageError("Sequential takes layers one by one, not as a list: Sequential(*layers)")
-        if not isinstance(first, Leaf):
-            raise UsageError("Sequential begins with Input(…), or with a network")
-        last: Symbol = first
-        for layer in rest:
-            last = _check_layer(layer)(last)
-        steps, name = preprocessing or (), "network" if name is None else name
-        super().__init__(first, last, labels=labels, preprocessing=steps, metadata=metadata, seed=seed, name=name)
-        if body and preprocessing is None:
-            self.inputs = body.inputs
-
-
-def _with_state(info: InputInfo, outputs: Collection[str]) -> InputInfo:
-    """``info`` without a state that is none of the ``outputs``."""
-    return info if not info.state or info.state in outputs else replace(info, state="")
-
-
-def _check_layer(layer: object) -> Layer | Network:
-    """``layer``, if it can follow another one. Raises ``UsageError``."""
-    if isinstance(layer, Leaf):
-        raise UsageError("Sequential has one Input, its first layer; use Network for several")
-    if isinstance(layer, Network):
-        if (len(layer.inputs), len(layer.outputs)) != (1, 1):
-            found = f"{quantity(len(layer.inputs), 'input')} and {quantity(len(layer.outputs), 'output')}"
-            raise UsageError(f"Sequential takes networks with one input and one output; this has {found}: call it")
-    elif not isinstance(layer, Layer):
-        raise UsageError(f"Sequential is made of layers such as ReLU() or Dense(10), not of {layer!r}")
-    return layer
-
-
-@check_kinds
-def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, digest: str | None = None) -> Network:
-    """The network in a weight file, with nothing else needed.
-
-    Args:
-        path: the file.
-        lazy: map the weights instead of reading them: opened at once however large, and read-only until ``fit`` or
-            ``own_weights`` copies them.
-        verify: ``"eager"``: check all weights now; ``"lazy"``: each on its first use, as is usual with ``lazy``;
-            ``"off"``: trust the disk.
-        digest: the digest that the network must have, as ``save`` gave it and ``portable-nn inspect`` prints it.
-
-    Raises ``FileError`` where the file cannot be read, ``FormatError`` where it is damaged, not a weight file, or not
-    the network of that ``digest``.
-    """
-    contents = load_file(path, lazy=lazy, verify=verify, digest=digest)
-    manifest, tensors = contents.manifest, contents.tensors
-    if manifest.training:  # A checkpoint: the state of its training is for ``fit``.
-        names = [value.name for value in manifest.graph.parameters]
-        tensors = (
-            tensors.subset(names) if isinstance(tensors, MappedTensors) else {name: tensors[name] for name in names}
-        )
-    return Network.from_graph(
-        manifest.graph,
-        tensors,
-        inputs=manifest.inputs,
-        outputs=manifest.outputs,
-        metadata=manifest.metadata,
-        documentation=manifest.documentation,
-        copy=False,
-    )
-
-
-def _check_parameters(expected: Mapping[str, Value], found: Feeds, where: str) -> None:
-    """Raise a ``ShapeError`` that lists every tensor that is missing, unknown, or of another shape or type."""
-    faults = []
-    for name, value in expected.items():
-        if name not in found:
-            faults.append(f"tensor '{name}' {format_shape(value.shape)} is missing")
-            continue
-        try:
-            array = as_array(found[name], f"tensor '{name}'")
-            check_range(array, value.dtype, f"tensor '{name}'")
-        except UsageError as error:
-            faults.append(str(error))
-            continue
-        if array.shape != value.shape:
-            faults.append(
-                f"tensor '{name}' must have shape {format_shape(value.shape)}, not {format_shape(array.shape)}"
-            )
-        elif not np.can_cast(array.dtype, value.dtype, "same_kind"):
-            faults.append(f"tensor '{name}' must be {value.dtype}, not {array.dtype}")
-    faults.extend(f"tensor '{name}' belongs to no node" for name in found if name not in expected)
-    if faults:
-        raise ShapeError(listed(faults, where))
-
-
-def _kind(operator: Operator | None) -> Kind:
-    """The kind of an output that this operator makes; ``None`` makes an input or a parameter."""
-    return "probabilities" if operator and operator.probabilities else "values"

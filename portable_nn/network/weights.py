@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import xxhash
 
-from portable_nn.core.errors import UsageError
+from portable_nn.core.arrays import as_array, check_range
+from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.forks import Locked
+from portable_nn.core.graph import Value, format_shape
 from portable_nn.operators.registry import Array
 
 
@@ -92,3 +94,27 @@ class Weights(Locked, Mapping[str, Array]):
 def _hash(array: Array) -> bytes:
     """The XXH3 of the elements, 128 bits."""
     return xxhash.xxh3_128_digest((array.T if array.flags.f_contiguous else np.ascontiguousarray(array)).data)
+
+
+def check_fit(expected: Mapping[str, Value], found: Mapping[str, Any], where: str) -> None:
+    """Raise a ``ShapeError`` that lists every tensor that is missing, unknown, or of another shape or type."""
+    faults = []
+    for name, value in expected.items():
+        if name not in found:
+            faults.append(f"tensor '{name}' {format_shape(value.shape)} is missing")
+            continue
+        try:
+            array = as_array(found[name], f"tensor '{name}'")
+            check_range(array, value.dtype, f"tensor '{name}'")
+        except UsageError as error:
+            faults.append(str(error))
+            continue
+        if array.shape != value.shape:
+            faults.append(
+                f"tensor '{name}' must have shape {format_shape(value.shape)}, not {format_shape(array.shape)}"
+            )
+        elif not np.can_cast(array.dtype, value.dtype, "same_kind"):
+            faults.append(f"tensor '{name}' must be {value.dtype}, not {array.dtype}")
+    faults.extend(f"tensor '{name}' belongs to no node" for name in found if name not in expected)
+    if faults:
+        raise ShapeError(listed(faults, where))

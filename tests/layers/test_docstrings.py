@@ -23,7 +23,8 @@ EXAMPLES = {
     "portable_nn.layers.pooling": 1,
     "portable_nn.layers.resizing": 1,
     "portable_nn.layers.shape": 2,
-    "portable_nn.network.network": 1,
+    "portable_nn.network.network": 2,
+    "portable_nn.network.sequential": 1,
     "portable_nn.operators.symbols": 1,
 }
 """Modules, and how many results their examples show at least."""

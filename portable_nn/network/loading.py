@@ -1,0 +1,45 @@
+"""Networks from weight files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from portable_nn.core.kinds import check_kinds
+from portable_nn.format import MappedTensors, Verify
+from portable_nn.format import load as load_file
+from portable_nn.network.network import Network
+
+__all__ = ["load"]
+
+
+@check_kinds
+def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, digest: str | None = None) -> Network:
+    """The network in a weight file, with nothing else needed.
+
+    Args:
+        path: the file.
+        lazy: map the weights instead of reading them: opened at once however large, and read-only until ``fit`` or
+            ``own_weights`` copies them.
+        verify: ``"eager"``: check all weights now; ``"lazy"``: each on its first use, as is usual with ``lazy``;
+            ``"off"``: trust the disk.
+        digest: the digest that the network must have, as ``save`` gave it and ``portable-nn inspect`` prints it.
+
+    Raises ``FileError`` where the file cannot be read, ``FormatError`` where it is damaged, not a weight file, or not
+    the network of that ``digest``.
+    """
+    contents = load_file(path, lazy=lazy, verify=verify, digest=digest)
+    manifest, tensors = contents.manifest, contents.tensors
+    if manifest.training:  # A checkpoint: the state of its training is for ``fit``.
+        names = [value.name for value in manifest.graph.parameters]
+        tensors = (
+            tensors.subset(names) if isinstance(tensors, MappedTensors) else {name: tensors[name] for name in names}
+        )
+    return Network.from_graph(
+        manifest.graph,
+        tensors,
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        metadata=manifest.metadata,
+        documentation=manifest.documentation,
+        copy=False,
+    )
