@@ -12,10 +12,10 @@ from portable_nn.core.errors import DataError
 from portable_nn.models.letters import TRAINING_FONTS, letter
 from portable_nn.models.photographs import TRAINING_SEED, Photographer, clouds, enlarged, pieces, smudges
 from portable_nn.models.recipes import Digits
+from portable_nn.preprocessing.applying import parts
 from portable_nn.preprocessing.defaults import SHEET
 from portable_nn.preprocessing.digits import lay_out
 from portable_nn.preprocessing.pixels import Pixels
-from portable_nn.preprocessing.steps import parts
 
 Generator = np.random.Generator
 

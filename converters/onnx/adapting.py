@@ -19,7 +19,8 @@ from portable_nn.network import Network
 from portable_nn.network.preparing import steps_inside
 from portable_nn.onnx.samples import NoInputsError, rounds
 from portable_nn.onnx.verify import Difference, Tolerance, difference, run_numpy
-from portable_nn.preprocessing.steps import apply_arithmetic, arithmetic
+from portable_nn.preprocessing.applying import apply_arithmetic
+from portable_nn.preprocessing.steps import arithmetic
 from portable_nn.rewrites import REWRITES, Program
 from portable_nn.rewrites.sizes import batch_of, fixed_sizes
 

@@ -20,14 +20,8 @@ from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.data.given import Examples, Source
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
 from portable_nn.data.tables import STDIN, iterate_csv
-from portable_nn.preprocessing.steps import (
-    PictureStep,
-    Preprocessing,
-    Tensor,
-    apply_arithmetic,
-    arithmetic,
-    picture_shape,
-)
+from portable_nn.preprocessing.applying import apply_arithmetic, picture_shape
+from portable_nn.preprocessing.steps import PictureStep, Preprocessing, Tensor, arithmetic
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 from portable_nn.core.errors import DataError
 from portable_nn.format.meaning import Column
+from portable_nn.preprocessing.applying import lay_out
 from portable_nn.preprocessing.sheets import Box
-from portable_nn.preprocessing.steps import Preprocessing, Tensor, lay_out
+from portable_nn.preprocessing.steps import Preprocessing, Tensor
 
 
 @dataclass(frozen=True)

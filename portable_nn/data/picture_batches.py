@@ -15,8 +15,9 @@ from portable_nn.data.batches import Bad, Batch, Taken, bad
 from portable_nn.data.expanding import expanded, is_picture, name_of
 from portable_nn.data.given import Labelled, Picture, Source, sources
 from portable_nn.data.images import read_image
+from portable_nn.preprocessing.applying import parts
 from portable_nn.preprocessing.defaults import default_preprocessing
-from portable_nn.preprocessing.steps import PictureStep, Preprocessing, describe, parts
+from portable_nn.preprocessing.steps import PictureStep, Preprocessing, describe
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,10 @@ from portable_nn.model_files.runners import Runnable
 from portable_nn.model_files.scenes import Boxes, Outputs, Scene, scene_of
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.applying import apply
 from portable_nn.preprocessing.named import Preparation
 from portable_nn.preprocessing.placement import Placement, placement
-from portable_nn.preprocessing.steps import ColourStep, Preprocessing, apply
+from portable_nn.preprocessing.steps import ColourStep, Preprocessing
 
 if TYPE_CHECKING:
     from PIL.Image import Image

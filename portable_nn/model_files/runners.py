@@ -20,8 +20,9 @@ from portable_nn.engines.ranges import Range, ranges
 from portable_nn.format.meaning import Column, InputInfo, OutputInfo
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.applying import result_shape
 from portable_nn.preprocessing.named import NAMED, Preparation, prepared
-from portable_nn.preprocessing.steps import PictureStep, Preprocessing, Step, describe, result_shape
+from portable_nn.preprocessing.steps import PictureStep, Preprocessing, Step, describe
 
 UNKNOWN: Final = "unknown"
 """The kind of an output that the model does not describe."""

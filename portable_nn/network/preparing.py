@@ -19,6 +19,7 @@ from portable_nn.format.meaning import InputInfo
 from portable_nn.layers import Normalization, Rescaling, Reshape
 from portable_nn.network.network import Network
 from portable_nn.operators import DTYPE_CODES, FLOATS, Leaf, Symbol, emit
+from portable_nn.preprocessing.applying import picture_shape
 from portable_nn.preprocessing.steps import (
     ArithmeticStep,
     NormaliseStep,
@@ -27,7 +28,6 @@ from portable_nn.preprocessing.steps import (
     TransposeStep,
     arithmetic,
     pictorial,
-    picture_shape,
 )
 from portable_nn.rewrites.program import Program, checked
 

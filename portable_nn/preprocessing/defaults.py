@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from portable_nn.core.errors import UsageError
+from portable_nn.preprocessing.applying import squeezed
 from portable_nn.preprocessing.paper import DrawingsStep, InkStep, LinesStep, SheetStep
 from portable_nn.preprocessing.steps import (
     ColourStep,
@@ -16,7 +17,6 @@ from portable_nn.preprocessing.steps import (
     ResizeStep,
     ScaleStep,
     TransposeStep,
-    squeezed,
 )
 
 DIGIT: Final[Preprocessing] = (GreyscaleStep(), PolarityStep("light"), FitDigitStep(28, 20))

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.names import Fit
+from portable_nn.preprocessing.applying import squeezed
 from portable_nn.preprocessing.checks import check_choice
 from portable_nn.preprocessing.defaults import BOOK, DIGIT
 from portable_nn.preprocessing.framing import BgrStep, LetterboxStep, LevelsStep, ShorterSideStep
@@ -29,7 +30,6 @@ from portable_nn.preprocessing.steps import (
     ScaleStep,
     Step,
     TransposeStep,
-    squeezed,
 )
 
 __all__ = ["Preparation"]

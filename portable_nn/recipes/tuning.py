@@ -24,8 +24,9 @@ from portable_nn.network import Network, Sequential
 from portable_nn.network.heads import global_pool
 from portable_nn.network.preparing import steps_inside
 from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.applying import lay_out, squeezed
 from portable_nn.preprocessing.defaults import DIGIT
-from portable_nn.preprocessing.steps import lay_out, pictorial, squeezed
+from portable_nn.preprocessing.steps import pictorial
 from portable_nn.recipes.classifier import Classifier, check_finite, classes, fit_classes
 from portable_nn.training.fit import FitOptions
 from portable_nn.training.losses import Loss, find_loss, usual_losses, with_options

@@ -17,7 +17,7 @@ from portable_nn.data.stored import Stored
 from portable_nn.layers import Dense
 from portable_nn.network import Network, Sequential
 from portable_nn.network.preparing import steps_inside
-from portable_nn.preprocessing.steps import lay_out
+from portable_nn.preprocessing.applying import lay_out
 from portable_nn.recipes.arrays import class_range, divided, named_arrays
 from portable_nn.recipes.classifier import Classifier
 from portable_nn.recipes.tuning import OLD_NAMES, for_loss, loss_of_tuning

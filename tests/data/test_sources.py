@@ -18,8 +18,9 @@ from portable_nn.data import sources
 from portable_nn.data.batches import Bad, Batch, Taken
 from portable_nn.data.given import Named
 from portable_nn.data.images import read_image
+from portable_nn.preprocessing.applying import apply, apply_arithmetic
 from portable_nn.preprocessing.defaults import default_preprocessing
-from portable_nn.preprocessing.steps import Preprocessing, ScaleStep, apply, apply_arithmetic
+from portable_nn.preprocessing.steps import Preprocessing, ScaleStep
 
 STEPS = default_preprocessing((784,))
 ROWS = np.random.default_rng(0).integers(0, 256, (5, 784), dtype=np.uint8)

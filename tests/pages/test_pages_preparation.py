@@ -17,6 +17,7 @@ from pages.browsers import HERE, PAGES, need_packages
 from PIL import Image
 
 from portable_nn.core.errors import DataError
+from portable_nn.preprocessing.applying import parts
 from portable_nn.preprocessing.defaults import BOOK, DIGIT, SHEET
 from portable_nn.preprocessing.framing import BgrStep, LetterboxStep, LevelsStep, ShorterSideStep
 from portable_nn.preprocessing.pixels import columns_first
@@ -30,7 +31,6 @@ from portable_nn.preprocessing.steps import (
     ResizeStep,
     ScaleStep,
     TransposeStep,
-    parts,
 )
 
 pytestmark = pytest.mark.long

@@ -14,9 +14,9 @@ from PIL import Image
 
 from portable_nn.core.errors import DataError
 from portable_nn.data.images import read_image
+from portable_nn.preprocessing.applying import apply
 from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.digits import fit_digit
-from portable_nn.preprocessing.steps import apply
 
 INK = ink()
 PAPER = 255 - INK

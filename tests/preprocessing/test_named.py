@@ -9,9 +9,9 @@ from PIL import Image
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.graph import Value
 from portable_nn.core.names import PREPARATIONS
+from portable_nn.preprocessing.applying import apply, result_shape
 from portable_nn.preprocessing.named import NAMED, Preparation, preparation_of, prepared
 from portable_nn.preprocessing.placement import placement
-from portable_nn.preprocessing.steps import apply, result_shape
 
 SIZES = [(300, 400), (401, 300), (224, 224), (100, 70), (257, 343), (256, 999)]
 """Heights and widths: landscape, portrait, square, small, odd rests."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.preprocessing.applying import apply, apply_arithmetic, lay_out, picture_shape
 from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.steps import (
     CentreCropStep,
@@ -23,12 +24,8 @@ from portable_nn.preprocessing.steps import (
     ResizeStep,
     ScaleStep,
     TransposeStep,
-    apply,
-    apply_arithmetic,
     check_order,
     describe,
-    lay_out,
-    picture_shape,
     with_polarity,
 )
 

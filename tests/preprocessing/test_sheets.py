@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portable_nn.core.errors import DataError
+from portable_nn.preprocessing.applying import apply, parts
 from portable_nn.preprocessing.defaults import SHEET
 from portable_nn.preprocessing.morphology import closed, components, highest, lowest
 from portable_nn.preprocessing.sheets import find_ink, guess_ink_of, keep_sheet, remove_lines, separate
-from portable_nn.preprocessing.steps import InkStep, Preprocessing, apply, check_order, parts, with_polarity
+from portable_nn.preprocessing.steps import InkStep, Preprocessing, check_order, with_polarity
 
 Picture = np.ndarray
 Pixel = tuple[int, int]

@@ -1,0 +1,156 @@
+"""Preprocessing at work: pictures and arrays become examples, of a shape that the steps determine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.core.errors import DataError
+from portable_nn.preprocessing.framing import LetterboxStep, ShorterSideStep
+from portable_nn.preprocessing.paper import DrawingsStep, InkStep
+from portable_nn.preprocessing.sheets import Box, Drawing
+from portable_nn.preprocessing.steps import (
+    CentreCropStep,
+    ColourStep,
+    FitDigitStep,
+    PolarityStep,
+    ReshapeStep,
+    ResizeStep,
+    Step,
+    Tensor,
+    TransposeStep,
+    arithmetic,
+    check_order,
+    pictorial,
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One example of a picture, and its box in it, in pixels: left, top, right, bottom; None where it is the whole."""
+
+    x: Tensor
+    box: Box | None = None
+
+
+def apply(
+    steps: Sequence[Step], picture: NDArray[Any], *, name: str = "picture", notes: list[str] | None = None
+) -> Tensor:
+    """One decoded picture → one example.
+
+    Detected polarities are appended to ``notes``, if given, in words. ``name`` is the picture's in errors and notes.
+
+    Raises:
+        DataError: the steps cannot be applied to this picture, for example because it is blank, or has several
+            drawings.
+    """
+    found = parts(steps, picture, name=name, notes=notes)
+    if len(found) > 1:
+        raise DataError(name, f"expected one drawing, found {len(found)}")
+    return found[0].x
+
+
+def parts(
+    steps: Sequence[Step], picture: NDArray[Any], *, name: str = "picture", notes: list[str] | None = None
+) -> list[Part]:
+    """One decoded picture → its examples: one, or with the step ``drawings`` one or more, in the order of reading.
+
+    Raises:
+        DataError: the steps cannot be applied to this picture, for example because it is blank.
+    """
+    check_order(steps)
+    pixels = picture
+    drawings: list[Drawing] = []
+    try:
+        for step in pictorial(steps):
+            if isinstance(step, PolarityStep | InkStep) and step.found == "auto":
+                step = step.settle(pixels)
+                if notes is not None:
+                    notes.append(f"{name}: the ink is taken to be {step.found}, judged by the border of the picture")
+            if isinstance(step, DrawingsStep):
+                drawings = step.find(pixels)
+            else:
+                pixels = step(pixels)
+    except ValueError as error:
+        raise DataError(name, str(error)) from error
+    if not drawings:
+        return [Part(apply_arithmetic(steps, pixels[np.newaxis], name=name)[0])]
+    examples = apply_arithmetic(steps, np.stack([drawing.pixels for drawing in drawings]), name=name)
+    boxes = [_scaled(drawing.box, pixels.shape, picture.shape) for drawing in drawings]
+    return list(map(Part, examples, boxes))
+
+
+def _scaled(box: Box, shape: tuple[int, ...], original: tuple[int, ...]) -> Box:
+    """A box in a picture of ``shape`` as one in the picture of which it was made: whole pixels around it."""
+    across, down = original[1] / shape[1], original[0] / shape[0]
+    left, top, right, bottom = box
+    return math.floor(left * across), math.floor(top * down), math.ceil(right * across), math.ceil(bottom * down)
+
+
+def apply_arithmetic(steps: Sequence[Step], batch: NDArray[Any], *, name: str = "array") -> Tensor:
+    """Arrays ``(n, *shape)`` → examples, by the arithmetic steps alone.
+
+    Where the picture steps determine the shape of their result, flat rows are reshaped to it first.
+
+    Raises:
+        DataError: the arrays do not have the shape that the steps need.
+    """
+    check_order(steps)
+    shape = picture_shape(steps)
+    try:
+        examples = np.asarray(batch, np.float32)
+        if shape is not None:
+            examples = lay_out(examples, shape)
+        for step in arithmetic(steps):
+            examples = step(examples)
+    except ValueError as error:
+        raise DataError(name, str(error)) from error
+    return np.ascontiguousarray(examples, np.float32)
+
+
+def picture_shape(steps: Sequence[Step]) -> tuple[int, ...] | None:
+    """The shape of a picture after the picture steps, or ``None`` where they do not determine it."""
+    size: tuple[int, ...] | None = None
+    for step in steps:
+        if isinstance(step, FitDigitStep | DrawingsStep):
+            size = (step.size, step.size)
+        elif isinstance(step, ResizeStep | CentreCropStep | LetterboxStep):
+            size = (step.height, step.width)
+        elif isinstance(step, ShorterSideStep):
+            size = step.crop
+    in_colour = any(isinstance(step, ColourStep) for step in steps)
+    return (*size, 3) if size and in_colour else size
+
+
+def result_shape(steps: Sequence[Step]) -> tuple[int, ...] | None:
+    """The shape of an example that the steps make of a picture, or ``None`` where they do not determine it."""
+    shape = picture_shape(steps)
+    for step in arithmetic(steps):
+        if isinstance(step, TransposeStep) and shape:
+            shape = tuple(shape[axis] for axis in step.axes)
+        elif isinstance(step, ReshapeStep):
+            shape = step.shape
+    return shape
+
+
+def lay_out(batch: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """``batch`` as ``(n, *shape)``: examples may be flattened or unflattened, and axes of length 1 added or removed.
+
+    Raises:
+        ValueError: the sizes differ, or the order of the axes: ``(3, 32, 32)`` and ``(32, 32, 3)``.
+    """
+    found = batch.shape[1:]
+    flat = len(found) == 1 or len(shape) == 1
+    if math.prod(found) != math.prod(shape) or not (flat or squeezed(found) == squeezed(shape)):
+        raise ValueError(f"expected examples of shape {shape}, found {found}")
+    return batch.reshape(len(batch), *shape)
+
+
+def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``shape`` without the axes of length 1."""
+    return tuple(side for side in shape if side != 1)
