@@ -21,8 +21,9 @@ from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.recognise import is_table
 from portable_nn.core.text import some
+from portable_nn.data.cells import is_words
 from portable_nn.data.columns import encoded
-from portable_nn.data.frames import Frame, is_words, read_frame
+from portable_nn.data.frames import Frame, read_frame
 from portable_nn.format.meaning import OutputInfo, Statistics
 from portable_nn.layers import Input, Normalization
 from portable_nn.network import Network

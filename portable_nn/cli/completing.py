@@ -51,7 +51,7 @@ def _methods() -> Iterable[str]:
 
 def _columns(words: Sequence[str]) -> Iterator[str]:
     """The words for a place, and the names of the columns of a table among ``words``."""
-    from portable_nn.data.frames import headings
+    from portable_nn.data.csv_columns import headings
 
     yield from ("first", "last")
     for word in words:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.text import quantity, some
+from portable_nn.data.cells import Cells, is_words, missing, number_fault, number_in, word_fault
 from portable_nn.data.counted import are_counted
-from portable_nn.data.frames import Cells, Frame, is_words, missing, number_fault, number_in, word_fault
+from portable_nn.data.frames import Frame
 from portable_nn.format.meaning import Column, Missing, Statistics, Unknown
 
 MOST: Final = 100

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.data.arrays import IDX_NAME, read_arrays, read_idx
-from portable_nn.data.frames import headings
+from portable_nn.data.csv_columns import headings
 from portable_nn.data.stored_files import open_stored
 from portable_nn.data.tables import STDIN, iterate_csv, whole
 

@@ -14,7 +14,8 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.text import either, shortened
 from portable_nn.data.batches import Bad
-from portable_nn.data.frames import Dialect, is_words, missing, read_frame, tables
+from portable_nn.data.cells import is_words, missing
+from portable_nn.data.frames import Dialect, read_frame, tables
 from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
 from portable_nn.evaluation.methods import Calibration, calibrated
 from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures

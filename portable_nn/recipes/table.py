@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import ACTIVATIONS
 from portable_nn.core.text import either, quantity, some
+from portable_nn.data.cells import is_words, missing, word_fault
 from portable_nn.data.columns import MOST, encoded, find_columns, without_holes, word_of
-from portable_nn.data.frames import Frame, is_words, missing, read_frame, word_fault
+from portable_nn.data.frames import Frame, read_frame
 from portable_nn.format.meaning import Column, Missing, OutputInfo, Unknown
 from portable_nn.layers import Columns, Dense, Input, Normalization
 from portable_nn.network import Network, Sequential

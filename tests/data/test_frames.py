@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.data.cells import MISSING, is_words
 from portable_nn.data.columns import encoded, find_columns
-from portable_nn.data.frames import MISSING, is_words, read_frame
+from portable_nn.data.frames import read_frame
 from portable_nn.format.meaning import Column, Statistics
 
 

@@ -1,0 +1,124 @@
+"""The cells of tables: numbers, words and missing values, from text, and why a cell or column is none of them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.core.errors import DataError
+from portable_nn.core.text import some
+
+Cells: TypeAlias = NDArray[Any]
+"""A column ``(n,)``: numbers as float64, missing ones NaN; or words as objects of type ``str``, missing ones None."""
+
+MISSING: Final = frozenset({"", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?"})
+"""What stands in the cells of a file where a value is missing: what R, pandas, SQL and the UCI repository write."""
+
+# Possessive throughout: a long text that is no list of numbers must fail at once, without trying other ways.
+_DIGITS: Final = r"[+-]?+(?>\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?+\d++)?+"
+_NUMBER: Final = re.compile(_DIGITS, re.ASCII)
+_NUMBERS: Final = re.compile(rf"(?:{_DIGITS}(?:\n{_DIGITS})*+)?+", re.ASCII)
+_COMMA: Final = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+_DATE: Final = re.compile(
+    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T]\d{1,2}:\d{2}.*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}:\d{2}(:\d{2})?",
+    re.ASCII,
+)
+
+_SWAPPED: Final = str.maketrans(",.", ".,")
+
+
+def check_unique(names: Iterable[str], where: str | Path) -> None:
+    """Raise ``DataError`` that lists the names which several columns of a table have."""
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(where, f"two columns have one name: {some(repeated)}")
+
+
+def is_words(cells: Cells) -> bool:
+    """Whether a column holds words, and not numbers."""
+    return cells.dtype.kind == "O"
+
+
+def missing(cells: Cells) -> NDArray[np.bool_]:
+    """Where a column has no value."""
+    if is_words(cells):
+        return np.array([cell is None for cell in cells], bool)
+    found: NDArray[np.bool_] = np.isnan(cells)
+    return found
+
+
+def is_number(cell: str, decimal: str) -> bool:
+    """Whether a cell says a number."""
+    return _NUMBER.fullmatch(_pointed(cell, decimal)) is not None
+
+
+def number_in(cell: str, decimal: str = ".") -> float | None:
+    """The number that a cell says, infinite if it is too large; None where it says none."""
+    pointed = _pointed(cell.strip(), decimal)
+    return float(pointed) if _NUMBER.fullmatch(pointed) else None
+
+
+def _pointed(text: str, decimal: str) -> str:
+    """``text`` with decimal points; where commas are decimal marks, points are none."""
+    return text if decimal == "." else text.translate(_SWAPPED)
+
+
+def numbers_in(cells: Sequence[str], decimal: str) -> Cells | None:
+    """Cells as numbers, missing ones as NaN; None unless all of them are one or the other."""
+    present = [cell for cell in cells if cell not in MISSING]
+    if not _NUMBERS.fullmatch(_pointed("\n".join(present), decimal)):
+        return None
+    found = np.array([_pointed(cell, decimal) if cell not in MISSING else "nan" for cell in cells], np.float64)
+    return found if np.isfinite(found).sum() == len(present) else None  # 1e400 is infinity.
+
+
+def words_in(cells: Sequence[str]) -> Cells:
+    """Cells as words, missing ones as None."""
+    found = np.empty(len(cells), object)
+    found[:] = [None if cell in MISSING else sys.intern(cell) for cell in cells]
+    return found
+
+
+DATES: Final = (
+    "holds dates or times: make numbers of them that mean something to a network, such as the month or the days since "
+    "a day, or leave the column out"
+)
+
+
+COMMAS: Final = "if these are numbers with decimal commas, say so: the option decimal is ','"
+
+MOSTLY: Final = 0.8
+"""A column of which this share are numbers is meant to be one of numbers."""
+
+
+def number_fault(cell: str, decimal: str = ".") -> str:
+    """Why a cell of a column of numbers is none."""
+    hint = f"; {COMMAS}" if decimal == "." and _COMMA.fullmatch(cell) else ""
+    return f"expected a number, found '{cell}'{hint}"
+
+
+def word_fault(cells: Cells, most: int) -> str | None:
+    """Why the words of a column are no categories, of which there may be ``most``; None where they are."""
+    words = [cell for cell in cells if cell is not None]
+    different = dict.fromkeys(words)
+    if words and all(_DATE.fullmatch(word) for word in different):
+        return DATES
+    commas = [word for word in different if _COMMA.fullmatch(word)]
+    numbers = {word for word in different if _NUMBER.fullmatch(word)}
+    if commas and len(commas) + len(numbers) >= MOSTLY * len(different):
+        return f"holds words such as '{commas[0]}': {COMMAS}"
+    if MOSTLY * len(different) <= len(numbers) < len(different):
+        word = next(word for word in different if word not in numbers)
+        return f"holds numbers, but also the word '{word}': mend it, or leave its cell empty if the number is missing"
+    if len(different) > most:
+        return (
+            f"holds {len(different):,} different words, such as {some(different)}: names and texts are no categories, "
+            f"of which there may be at most {most}: leave the column out"
+        )
+    return None
