@@ -20,7 +20,7 @@ from portable_nn.converters.torch.source_names import Path, Variables, expressio
 from portable_nn.converters.torch.source_recurrent import find, is_recurrent, sequence_of, stacks
 from portable_nn.converters.torch.source_scene import Found, Layer, Scene
 from portable_nn.converters.torch.source_use import ROWS, Inexpressible, Made, Unpacked, Use, torch_dtype
-from portable_nn.core.dims import in_python, names_in
+from portable_nn.core.dims import PYTHON, names_in, spelled
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim, Graph, Node, Shape, format_shape
 from portable_nn.onnx.opsets.scope import Scope
@@ -148,7 +148,7 @@ class Writing:
     def dim(self, dim: Dim) -> str:
         """The expression of a size. Raises ``Inexpressible`` where it is not known."""
         try:
-            text = in_python(dim, self.dims)
+            text = spelled(dim, self.dims, PYTHON)
         except KeyError as missing:
             raise Inexpressible(f"a size that is not known, {missing.args[0]}") from None
         for name in names_in([dim]):

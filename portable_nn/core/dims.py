@@ -210,40 +210,6 @@ def fraction(dividend: Dim, divisor: Dim) -> Dim:
     return within_limit(f"({_bracketed(dividend)}/{_bracketed(divisor)})") if exact is None else exact
 
 
-def in_python(dim: Dim, names: Mapping[str, str]) -> str:
-    """The expression of Python that computes a dimension, from the expressions of its names.
-
-    Raises ``KeyError`` for a name without one.
-
-    >>> in_python("2*floor((height+1)/2)", {"height": "x.shape[2]"})
-    '2 * ((x.shape[2] + 1) // 2)'
-    """
-    if isinstance(dim, int) or dim in names:
-        return names[dim] if isinstance(dim, str) else str(dim)
-    terms = _terms(dim)
-    parts = []
-    for variables in sorted(terms, key=_order):
-        factors = [_variable_in_python(each, names) for each in variables]
-        if terms[variables] != 1 or not factors:
-            factors.insert(0, str(terms[variables]))
-        parts.append(" * ".join(factors))
-    return " + ".join(parts).replace("+ -1 * ", "- ").replace("+ -", "- ") or "0"
-
-
-def _variable_in_python(variable: str, names: Mapping[str, str]) -> str:
-    if variable in names:
-        return names[variable]
-    call = _call(variable)
-    if call is None:
-        raise KeyError(variable)
-    word, arguments = call
-    one, other = (in_python(_number_or_text(text), names) for text in arguments)
-    if word in {"min", "max"}:
-        return f"{word}({one}, {other})"
-    one, other = (text if re.fullmatch(r"[\w.\[\]]+", text) else f"({text})" for text in (one, other))
-    return f"(-(-{one} // {other}))" if word == "ceil" else f"({one} // {other})"
-
-
 def _bracketed(dim: Dim) -> str:
     return f"({dim})" if isinstance(dim, str) and set(dim) & set("+*/") else str(dim)
 
@@ -305,6 +271,16 @@ def _number_or_text(text: str) -> Dim:
     return int(text) if is_number(text) else text
 
 
+PYTHON: Final = {
+    "floor": "({0} // {1})",
+    "ceil": "(-(-{0} // {1}))",
+    "": "({0} // {1})",
+    "min": "min({0}, {1})",
+    "max": "max({0}, {1})",
+}
+"""The ``forms`` of ``spelled`` for Python."""
+
+
 def spelled(dim: Dim, names: Mapping[str, str], forms: Mapping[str, str]) -> str:
     """A dimension as an expression of a programming language.
 
@@ -315,6 +291,9 @@ def spelled(dim: Dim, names: Mapping[str, str], forms: Mapping[str, str]) -> str
             ``{1}`` for the two operands, which are in brackets where they need some.
 
     Raises ``KeyError`` for a name that ``names`` does not have.
+
+    >>> spelled("2*floor((height+1)/2)", {"height": "x.shape[2]"}, PYTHON)
+    '2 * ((x.shape[2] + 1) // 2)'
     """
     if isinstance(dim, int) or dim in names:
         return names[dim] if isinstance(dim, str) else str(dim)
@@ -329,12 +308,16 @@ def spelled(dim: Dim, names: Mapping[str, str], forms: Mapping[str, str]) -> str
     return text or "0"
 
 
+_SIMPLE: Final = re.compile(r"[\w.\[\]]+")
+"""Operands that need no brackets: numbers, variables, and entries such as ``x.shape[2]``."""
+
+
 def _spelled(variable: str, names: Mapping[str, str], forms: Mapping[str, str]) -> str:
-    call = _call(variable)
+    call = None if variable in names else _call(variable)
     if call is None:
         return names[variable]
     operands = (spelled(_number_or_text(each), names, forms) for each in call[1])
-    return forms[call[0]].format(*(each if each.isidentifier() or each.isdigit() else f"({each})" for each in operands))
+    return forms[call[0]].format(*(each if _SIMPLE.fullmatch(each) else f"({each})" for each in operands))
 
 
 def evaluated(dim: Dim, sizes: Mapping[str, int]) -> int | None:
@@ -411,8 +394,3 @@ def static(shape: Shape) -> tuple[int, ...] | None:
     """``shape`` if all its dimensions are numbers, otherwise ``None``."""
     numbers = tuple(dim for dim in shape if isinstance(dim, int))
     return numbers if len(numbers) == len(shape) else None
-
-
-def count(shape: tuple[int, ...]) -> int:
-    """The number of elements."""
-    return math.prod(shape)

@@ -7,6 +7,7 @@ or 1. Operators have these rules as their ``constant``; a value whose elements d
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable
 from functools import reduce
@@ -15,7 +16,6 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from portable_nn.core.dims import (
-    count,
     difference,
     is_at_least,
     largest,
@@ -46,7 +46,7 @@ def with_constant(use: OperatorContext, types: tuple[Type, ...]) -> tuple[Type, 
     if rule is None or not types or types[0].constant is not None:
         return types
     shape = static(types[0].shape)
-    if shape is None or len(shape) > 1 or count(shape) > LARGEST:
+    if shape is None or len(shape) > 1 or math.prod(shape) > LARGEST:
         return types
     if any(type is not None and type.constant is None for type in use.types):
         return types
@@ -54,7 +54,7 @@ def with_constant(use: OperatorContext, types: tuple[Type, ...]) -> tuple[Type, 
         found = rule(use, types[0])
     except (Unknown, ArithmeticError, ValueError):
         return types
-    return (types[0]._replace(constant=found), *types[1:]) if len(found) == count(shape) else types
+    return (types[0]._replace(constant=found), *types[1:]) if len(found) == math.prod(shape) else types
 
 
 # -- arithmetic on one element
@@ -187,7 +187,7 @@ def _never(*_: Element) -> Element:
 
 def length(type: Type) -> int:
     """How many elements a value of known shape has."""
-    return count(static(type.shape) or ())
+    return math.prod(static(type.shape) or ())
 
 
 def elements(use: OperatorContext, index: int) -> tuple[Any, ...]:

@@ -14,7 +14,6 @@ from portable_nn.core.dims import (
     agreed,
     apart,
     broadcast,
-    count,
     difference,
     evaluated,
     fraction,
@@ -198,7 +197,6 @@ def test_broadcast(shapes: list[Shape], to: dict[str, int]) -> None:
         (broadcast(), ()),
         (static((2, 3)), (2, 3)),
         (static(("batch", 3)), None),
-        (count((2, 3)), 6),
         # Sizes from somebody else's file: what stands in brackets is a name, and no bracket is lost.
         (product(["floor(h / 2 + 1)", 2]), "2*floor(h / 2 + 1)"),
         (total(["past + 1", "past"]), "2*past+1"),

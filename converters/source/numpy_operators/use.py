@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from portable_nn.core.dims import spelled
+from portable_nn.core.dims import PYTHON, spelled
 from portable_nn.core.graph import Dim
 from portable_nn.operators import OperatorContext, Type
-
-FORMS: Final = {
-    "floor": "({0} // {1})",
-    "ceil": "(-(-{0} // {1}))",
-    "": "({0} // {1})",
-    "min": "min({0}, {1})",
-    "max": "max({0}, {1})",
-}
-"""How computed sizes are written in Python."""
 
 
 class NotWritten(Exception):  # noqa: N818 - never leaves the package: it becomes a line of an error
@@ -66,7 +57,7 @@ class NumpyUse(OperatorContext):
     def size(self, dim: Dim) -> str:
         """A size as an expression. Raises ``NotWritten`` for one that no input has."""
         try:
-            return spelled(dim, self._sizes, FORMS)
+            return spelled(dim, self._sizes, PYTHON)
         except KeyError as error:
             raise NotWritten(f"the size {error} follows from no input") from None
 

@@ -7,13 +7,14 @@ finished graph, because the types of the following nodes depend on it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.core.dims import count, static
+from portable_nn.core.dims import static
 from portable_nn.core.graph import Graph, Node, Tensor
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.storage.tensors import literal
@@ -105,7 +106,7 @@ _WHOLE: Final = INTEGERS | {"bool"}
 def _elements(node: Node) -> dict[str, Array]:
     """The integers of a Constant node; none where their number does not fit the shape, which is reported later."""
     value = node.attributes.get("value")
-    if not isinstance(value, Tensor) or value.dtype not in _WHOLE or len(value.data) != count(value.shape):
+    if not isinstance(value, Tensor) or value.dtype not in _WHOLE or len(value.data) != math.prod(value.shape):
         return {}
     return {name: np.array(value.data, value.dtype).reshape(value.shape) for name in node.outputs if name}
 
@@ -113,7 +114,7 @@ def _elements(node: Node) -> dict[str, Array]:
 def _is_small(type: Type) -> bool:
     """Whether a value may hold sizes or pads, or something they are computed from."""
     shape = static(type.shape)
-    return type.dtype in _WHOLE and shape is not None and count(shape) <= LARGE
+    return type.dtype in _WHOLE and shape is not None and math.prod(shape) <= LARGE
 
 
 def _constant_value(type: Type) -> tuple[int, ...] | None:
