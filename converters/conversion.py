@@ -14,10 +14,11 @@ from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.html import html_of, html_table
 from portable_nn.core.text import size
+from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import SIZES, varied
-from portable_nn.onnx.verify import Difference, Proof, Tolerance, difference, run_numpy
+from portable_nn.onnx.verify import Difference, Proof, Tolerance, difference
 from portable_nn.operators import Array
 
 Side: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Any]]

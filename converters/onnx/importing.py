@@ -26,6 +26,7 @@ from portable_nn.core.errors import EditedWarning, UnsupportedError, warn
 from portable_nn.core.graph import Graph, Shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.memory import aligned_array, give_back
+from portable_nn.engines.once import run_numpy
 from portable_nn.engines.recording import read_recorded
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo, OutputKind
@@ -55,7 +56,7 @@ from portable_nn.onnx.storage.metadata import (
 )
 from portable_nn.onnx.storage.preparation import PREPARATION, preparation_in
 from portable_nn.onnx.storage.tensors import Unread, tensor_bytes
-from portable_nn.onnx.verify import LARGE, Proof, Tolerance, compare, compare_weights, run_numpy
+from portable_nn.onnx.verify import LARGE, Proof, Tolerance, compare, compare_weights
 from portable_nn.onnx.writing import to_model
 from portable_nn.operators import infer, lookup
 from portable_nn.preprocessing.steps import Preprocessing

@@ -16,8 +16,8 @@ from portable_nn.converters.source.lowered import Use, uses
 from portable_nn.converters.source.words import Identifiers, plain_text, shape_text
 from portable_nn.core.dims import product, spelled
 from portable_nn.core.graph import Dim, Graph, Node, Shape
+from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
-from portable_nn.onnx.verify import run_numpy
 from portable_nn.operators import Array, infer, infer_node
 
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from portable_nn.converters.torch.source_scene import Entry, Found, Layer, Scene, dtype_option, given
 from portable_nn.converters.torch.source_use import Inexpressible, Made, Use, option, row
 from portable_nn.core.graph import Node, Parameter, Tensor
-from portable_nn.onnx.verify import run_numpy
+from portable_nn.engines.once import run_numpy
 from portable_nn.operators import INTEGERS
 from portable_nn.operators.recurrent.uses import KINDS
 from portable_nn.operators.registry import find as find_operator

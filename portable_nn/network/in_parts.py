@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from portable_nn.core.dims import names_in
 from portable_nn.core.graph import Dim, Graph, Node, Value
 from portable_nn.engines.claims import check_claims
-from portable_nn.engines.plan import Plan
+from portable_nn.engines.once import run_numpy
 from portable_nn.network.network import Network
 from portable_nn.onnx.samples import drawn, spans
 from portable_nn.operators import Array, infer
@@ -123,8 +123,4 @@ def _computed(network: Network, names: Sequence[str], feeds: Mapping[str, Array]
         inputs=tuple(value for value in network.graph.inputs if value.name in read),
         parameters=tuple(value for value in network.graph.parameters if value.name in read),
     )
-    plan = Plan(graph, {value.name: feeds[value.name].shape for value in graph.inputs}, network.parameters)
-    for value in graph.inputs:
-        np.copyto(plan.inputs[value.name], feeds[value.name])
-    plan.run()
-    return {name: plan.outputs[name].copy() for name in names}
+    return run_numpy(graph, network.parameters, {value.name: feeds[value.name] for value in graph.inputs})

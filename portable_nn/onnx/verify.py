@@ -15,29 +15,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Final, cast
 
 import numpy as np
 from onnx import ModelProto
 
 from portable_nn.core.errors import FormatError, GraphError, UsageError, VerificationError
-from portable_nn.core.graph import Graph, format_shape
+from portable_nn.core.graph import Graph
 from portable_nn.core.memory import give_back
 from portable_nn.core.text import some
 from portable_nn.engines.claims import check_claims, size_of
-from portable_nn.engines.plan import Plan
+from portable_nn.engines.once import run_numpy
 from portable_nn.engines.recording import Recorded
 from portable_nn.format.meaning import InputInfo
 from portable_nn.format.tensors import Array
-from portable_nn.onnx.meant import Meant, meant
+from portable_nn.onnx.meant import meant
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.remarks.training import training_mode
-from portable_nn.onnx.samples import BATCHES, SIZES, NoInputsError, open_sizes, redrawn, varied
+from portable_nn.onnx.samples import BATCHES, NoInputsError, redrawn
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verification.conditioning import allowance, rounding_effect
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, finite_gaps, gaps, same_type
+from portable_nn.onnx.verification.drawing import drawn_for, sizes_of, whole_models
+from portable_nn.onnx.verification.messages import message_of
 from portable_nn.onnx.verification.pieces import outputs_of_numpy, outputs_of_runtime
 from portable_nn.onnx.verification.proof import Fate, Proof, Worst
+from portable_nn.onnx.verification.recorded import check_recorded
 from portable_nn.onnx.verification.sections import Sides, bytes_of, shared
 from portable_nn.onnx.verification.stored import stored
 from portable_nn.onnx.verification.values import Pair, Parting, Values, compare_values, loosened
@@ -51,8 +54,6 @@ __all__ = ["BATCHES", "Difference", "Proof", "Tolerance", "check_recorded", "com
 LARGE: Final = 64 * 2**20
 """Bytes of values above which one example at a time is enough for the values on the way, and bytes of weights above
 which both engines run in pieces."""
-
-Made = TypeVar("Made")
 
 _HINT: Final = "; --io FILE.npz gives inputs that it can run on, --no-verify leaves the comparison out"
 """The advice where an engine cannot run on random inputs."""
@@ -109,8 +110,8 @@ def compare(
         return _numpy(graph, parameters, feeds, where, pieces), pieces
 
     try:  # Numpy first, as it refuses a graph that claims too much memory.
-        drawn, (ours, pieces) = _drawn(graph, rng, made_for, run)
-        rounds, whole = drawn[:3], _whole(drawn)
+        drawn, (ours, pieces) = drawn_for(graph, rng, made_for, run)
+        rounds, whole = drawn[:3], whole_models(drawn)
     except GraphError as error:
         raise GraphError(error.faults, where) from None
     except NoInputsError as error:
@@ -137,12 +138,12 @@ def compare(
         return proof
     sizes = (next((len(array) for array in feeds.values() if array.ndim), 1) for feeds in whole)
     proof.batches = tuple(dict.fromkeys(sizes))
-    proof.sizes = _sizes_of(graph, whole)
+    proof.sizes = sizes_of(graph, whole)
     sides = Sides(graph, parameters, model, rounds, folder)
     try:
         values = compare_values(sides, rounds, opset_of(model, where), tolerance)
     except Parting as parting:
-        lines = [_message(parting.pair, graph), *training_mode(graph)]
+        lines = [message_of(parting.pair, graph), *training_mode(graph)]
         raise VerificationError(f"{where}: {'; '.join(lines)}") from None
     _take(proof, values, sides)
     plain = partial(session, optimise=False)
@@ -154,67 +155,6 @@ def compare(
         places = some(f"{at} {apart:.1e} apart, up to {most:.1e} allowed" for at, apart, most in proof.widened.values())
         proof.notes += (f"ill-conditioned here, rounding alone moves values further than the tolerances: {places}",)
     return proof
-
-
-def _drawn(
-    graph: Graph,
-    rng: np.random.Generator,
-    made_for: Mapping[str, Meant],
-    run: Callable[[Sequence[Mapping[str, Array]]], Made],
-) -> tuple[list[dict[str, Array]], Made]:
-    """Inputs as ``varied`` draws them, and what ``run`` makes of them.
-
-    Where it cannot run on them, sizes that are not the batch may be too large, such as the length of a sequence for a
-    table of positions: smaller ones are tried.
-    """
-    sizes, refused = SIZES, None
-    while True:
-        try:
-            drawn = varied(graph, rng, made_for, sizes)
-        except (GraphError, NoInputsError):
-            if refused is not None:
-                raise refused from None
-            raise
-        try:
-            return drawn, run(_whole(drawn))
-        except FormatError as error:
-            refused = refused or error
-            tried = {size for each in _sizes_of(graph, drawn).values() for size in each}
-            sizes = tuple(size for size in sizes if size < max(tried, default=0))
-            if not sizes or not open_sizes(graph):
-                raise refused from None
-
-
-def inputs_for(
-    graph: Graph,
-    parameters: Mapping[str, Array],
-    infos: Iterable[InputInfo],
-    rng: np.random.Generator,
-    run: Callable[[Sequence[Mapping[str, Array]]], object],
-) -> list[dict[str, Array]]:
-    """Inputs for whole models as ``compare`` draws them, on which ``run`` can run a graph.
-
-    Raises:
-        NoInputsError: none are found that fit the graph.
-        FormatError, GraphError: what ``run`` raises at all sizes.
-    """
-    return _whole(_drawn(graph, rng, meant(graph, parameters, infos), run)[0])
-
-
-def _whole(drawn: Sequence[dict[str, Array]]) -> list[dict[str, Array]]:
-    """The inputs on which whole models run: of two that have the same shapes, one is enough."""
-    return [*drawn[:2], *drawn[3:]]
-
-
-def _sizes_of(graph: Graph, whole: Sequence[Mapping[str, Array]]) -> dict[str, tuple[int, ...]]:
-    """The numbers that each symbolic size of the inputs had, but for the batch."""
-    found: dict[str, dict[int, None]] = {}
-    for feeds in whole:
-        for value in graph.inputs:
-            for dim, number in zip(value.shape[1:], feeds[value.name].shape[1:], strict=True):
-                if isinstance(dim, str):
-                    found.setdefault(dim, {})[number] = None
-    return {name: tuple(numbers) for name, numbers in found.items()}
 
 
 def compare_weights(
@@ -273,7 +213,7 @@ def _check_output(
     name, ours, theirs, _ = pair
     allowed = tolerance.allowed(theirs)
     if not same_type(ours, theirs):
-        raise VerificationError(f"{where}: {_message(pair, sides.graph)}")
+        raise VerificationError(f"{where}: {message_of(pair, sides.graph)}")
     found = difference(ours, theirs)
     if not found.max_abs_error <= allowed:
         effect = rounding_effect(sides.graph, sides.parameters, feeds, [name], {name: ours})[name]
@@ -281,46 +221,11 @@ def _check_output(
         most = allowed + allowance(effect, runtime)
         apart = gaps(ours, theirs)
         if not (apart <= most).all():
-            message = _message(pair._replace(allowed=most), sides.graph, first="though every step agrees by itself")
+            message = message_of(pair._replace(allowed=most), sides.graph, first="though every step agrees by itself")
             raise VerificationError(f"{where}: {message}")
         loose = loosened(sides.node_of[name], apart, np.array(allowed), most)
         proof.widened[name] = loose.or_more(proof.widened.get(name))
     proof[name] = proof[name].or_more(found)
-
-
-def check_recorded(
-    graph: Graph,
-    parameters: Mapping[str, Array],
-    recorded: Recorded,
-    where: str,
-    *,
-    tolerance: Tolerance,
-    session: Session | None = None,
-) -> dict[str, Difference]:
-    """The largest differences of numpy, and of ``session`` if given, to the values recorded by another program.
-
-    Intermediate values are compared as well, in numpy, so that the first node that differs is found.
-
-    Raises:
-        VerificationError: they do not agree.
-    """
-    made = [name for node in graph.nodes for name in node.outputs]
-    wanted = tuple(sorted(recorded.values, key=made.index))
-    sides = {"numpy": run_numpy(graph, parameters, recorded.inputs, wanted)}
-    if session:
-        sides["onnxruntime"] = session.run(recorded.inputs)
-    worst = dict.fromkeys(wanted, Difference())
-    for name in wanted:
-        for side, values in sides.items():
-            if name not in values:
-                continue
-            expected = recorded.values[name].astype(values[name].dtype)
-            pair = Pair(name, values[name], expected, np.array(tolerance.allowed(expected)))
-            if not _agree(pair.ours, pair.theirs, tolerance):
-                first = "the first that is recorded and differs"
-                raise VerificationError(f"{where}: {_message(pair, graph, side, str(recorded.path), first)}")
-            worst[name] = worst[name].or_more(difference(pair.ours, pair.theirs))
-    return worst
 
 
 def _runtime(
@@ -360,47 +265,3 @@ def _undefined(ours: Sequence[Mapping[str, Array]], outputs: Iterable[str]) -> I
         if count:
             share = "everywhere" if count == elements else f"in {count:,} of {elements:,} places"
             yield f"output '{name}' is NaN on both sides {share}: there is nothing to compare there"
-
-
-def _agree(ours: Array, theirs: Array, tolerance: Tolerance) -> bool:
-    return same_type(ours, theirs) and difference(ours, theirs).max_abs_error <= tolerance.allowed(theirs)
-
-
-def run_numpy(
-    graph: Graph, parameters: Mapping[str, Array], feeds: Mapping[str, Array], outputs: tuple[str, ...] | None = None
-) -> dict[str, Array]:
-    """The values ``outputs``, or else the graph's own, for ``feeds``; they are the caller's."""
-    shapes = {name: array.shape for name, array in feeds.items()}
-    plan = Plan(graph, shapes, dict(parameters), outputs=outputs, stored=size_of(graph.parameters))
-    for name, array in feeds.items():
-        plan.inputs[name][...] = array
-    plan.run()
-    return plan.outputs
-
-
-def _message(
-    pair: Pair,
-    graph: Graph,
-    one: str = "numpy",
-    other: str = "onnxruntime",
-    first: str = "the first that differs",
-) -> str:
-    """Where the two differ most, in words."""
-    name, ours, theirs, allowed = pair
-    node = next((node for node in graph.nodes if name in node.outputs), None)
-    begin = f"{one} and {other} part at " + (f"node '{node.name}' ({node.operator})" if node else f"'{name}'")
-    begin += f", {first}:"
-    if not same_type(ours, theirs):
-        return f"{begin} '{name}' is {_type(ours)} in {one} and {_type(theirs)} in {other}"
-    most = np.broadcast_to(allowed, ours.shape)
-    with np.errstate(invalid="ignore"):
-        place = np.unravel_index(int((gaps(ours, theirs) - most).argmax()), ours.shape)
-    at = f"[{', '.join(map(str, place))}]" if place else ""
-    return (
-        f"{begin} '{name}'{at} is {ours[place]} in {one} and {theirs[place]} in {other}, "
-        f"which may be {most[place]:.3g} apart"
-    )
-
-
-def _type(array: Array) -> str:
-    return f"{array.dtype} {format_shape(array.shape)}"

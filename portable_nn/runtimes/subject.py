@@ -62,7 +62,7 @@ class Subject:
         Raises ``UsageError`` where none fit.
         """
         from portable_nn.onnx.samples import NoInputsError
-        from portable_nn.onnx.verify import inputs_for
+        from portable_nn.onnx.verification.drawing import inputs_for
 
         values = tuple(Value(*port) for port in self.inputs)
         graph, weights, infos = Graph(values, tuple(value.name for value in values), (), ()), EMPTY, NO_INFOS
@@ -75,7 +75,7 @@ class Subject:
 
     def expected(self, feeds: Sequence[Feeds]) -> list[dict[str, Array]]:
         """The outputs for each of the inputs."""
-        from portable_nn.onnx.verify import run_numpy
+        from portable_nn.engines.once import run_numpy
 
         if isinstance(self.network, Network):
             return [run_numpy(self.network.graph, self.network.parameters, each) for each in feeds]
@@ -89,7 +89,7 @@ class Subject:
 
     def part_values(self, name: str, feeds: Feeds) -> dict[str, Array]:
         """A value on the way: in numpy where the network has it, otherwise what onnxruntime computes of the model."""
-        from portable_nn.onnx.verify import run_numpy
+        from portable_nn.engines.once import run_numpy
 
         if isinstance(self.network, Network) and any(name in node.outputs for node in self.network.graph.nodes):
             return run_numpy(self.network.graph, self.network.parameters, feeds, (name,))

@@ -201,7 +201,7 @@ def test_what_cannot_run_on_what_is_drawn_says_what_to_do(monkeypatch: pytest.Mo
     i = index(3)
     graph = graph_of([i], emit("Gather", table(), i, name="rows"))
     wrong = {"i": np.full((2, 3), 99)}
-    monkeypatch.setattr("portable_nn.onnx.verify.varied", lambda *_: [wrong] * 3)
+    monkeypatch.setattr("portable_nn.onnx.verification.drawing.varied", lambda *_: [wrong] * 3)
     hint = r"; --io FILE\.npz gives inputs that it can run on, --no-verify leaves the comparison out$"
     with pytest.raises(FormatError, match=r"^m: (onnxruntime|numpy) cannot run it on .*" + hint):
         compare(graph, {}, to_model(graph, {}), "m", tolerance=Tolerance())

@@ -14,7 +14,7 @@ from portable_nn.converters.torch.execution import executed
 from portable_nn.converters.torch.source import source_of
 from portable_nn.converters.torch.source_use import ROWS
 from portable_nn.core.errors import UsageError
-from portable_nn.onnx.verify import run_numpy
+from portable_nn.engines.once import run_numpy
 from portable_nn.operators import REGISTRY, trace
 from portable_nn.operators.registry import find
 

@@ -12,9 +12,9 @@ from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.words import plain_activation
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.core.text import unused
+from portable_nn.engines.once import run_numpy
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
-from portable_nn.onnx.verify import run_numpy
 
 _SUFFIXES: Final = (".linear", ".cell", ".cells", ".channels_first", ".pool")
 """What the names of nodes have behind the name of the Keras layer that they are a part of."""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Tensor, Value
-from portable_nn.engines.plan import Plan
+from portable_nn.engines.once import run_numpy
 from portable_nn.format.tensors import Array
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.verification.differences import finite_gaps
@@ -51,12 +51,12 @@ def rounding_effect(
     wide, rng = widened(graph), np.random.default_rng(0)
     arrays, inputs = as_declared(wide.parameters, parameters), as_declared(wide.inputs, feeds)
     try:
-        exact, noisy = run(wide, arrays, inputs, targets), with_noise(wide, inputs)
+        exact, noisy = run_numpy(wide, arrays, inputs, targets), with_noise(wide, inputs)
     except GraphError:
         return {name: np.zeros(ours[name].shape) for name in targets}
     effect = {name: finite_gaps(ours[name], exact[name]) for name in targets}
     for _ in range(TRIES):
-        moved = run(noisy, _moved(arrays, rng), _moved(inputs, rng), targets, rng)
+        moved = run_numpy(noisy, _moved(arrays, rng), _moved(inputs, rng), targets, rng)
         effect = {name: np.maximum(effect[name], finite_gaps(moved[name], exact[name])) for name in targets}
     return effect
 
@@ -65,21 +65,6 @@ def allowance(effect: Array, runtime: Array) -> Array:
     """The difference that is allowed for ``effect``, and for the distance of onnxruntime to itself."""
     allowed: Array = np.maximum(ROUNDINGS * effect, np.minimum(RUNTIME * runtime, ROUNDINGS**2 * effect))
     return allowed
-
-
-def run(
-    graph: Graph,
-    parameters: Mapping[str, Array],
-    feeds: Mapping[str, Array],
-    outputs: Sequence[str],
-    rng: np.random.Generator | None = None,
-) -> dict[str, Array]:
-    """The values ``outputs`` of a graph, whose noise is drawn from ``rng``; they are the caller's."""
-    plan = Plan(graph, _shapes(feeds), parameters, outputs=outputs, rng=rng)
-    for name, array in feeds.items():
-        plan.inputs[name][...] = array
-    plan.run()
-    return plan.outputs
 
 
 def widened(graph: Graph) -> Graph:

@@ -1,0 +1,78 @@
+"""Inputs on which both engines run: as they are drawn, with sizes that the graph takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from portable_nn.core.errors import FormatError, GraphError
+from portable_nn.core.graph import Graph
+from portable_nn.format.meaning import InputInfo
+from portable_nn.format.tensors import Array
+from portable_nn.onnx.meant import Meant, meant
+from portable_nn.onnx.samples import SIZES, NoInputsError, open_sizes, varied
+
+Made = TypeVar("Made")
+
+
+def drawn_for(
+    graph: Graph,
+    rng: np.random.Generator,
+    made_for: Mapping[str, Meant],
+    run: Callable[[Sequence[Mapping[str, Array]]], Made],
+) -> tuple[list[dict[str, Array]], Made]:
+    """Inputs as ``varied`` draws them, and what ``run`` makes of them.
+
+    Where it cannot run on them, sizes that are not the batch may be too large, such as the length of a sequence for a
+    table of positions: smaller ones are tried.
+    """
+    sizes, refused = SIZES, None
+    while True:
+        try:
+            drawn = varied(graph, rng, made_for, sizes)
+        except (GraphError, NoInputsError):
+            if refused is not None:
+                raise refused from None
+            raise
+        try:
+            return drawn, run(whole_models(drawn))
+        except FormatError as error:
+            refused = refused or error
+            tried = {size for each in sizes_of(graph, drawn).values() for size in each}
+            sizes = tuple(size for size in sizes if size < max(tried, default=0))
+            if not sizes or not open_sizes(graph):
+                raise refused from None
+
+
+def inputs_for(
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    infos: Iterable[InputInfo],
+    rng: np.random.Generator,
+    run: Callable[[Sequence[Mapping[str, Array]]], object],
+) -> list[dict[str, Array]]:
+    """Inputs for whole models as ``compare`` draws them, on which ``run`` can run a graph.
+
+    Raises:
+        NoInputsError: none are found that fit the graph.
+        FormatError, GraphError: what ``run`` raises at all sizes.
+    """
+    return whole_models(drawn_for(graph, rng, meant(graph, parameters, infos), run)[0])
+
+
+def whole_models(drawn: Sequence[dict[str, Array]]) -> list[dict[str, Array]]:
+    """The inputs on which whole models run: of two that have the same shapes, one is enough."""
+    return [*drawn[:2], *drawn[3:]]
+
+
+def sizes_of(graph: Graph, whole: Sequence[Mapping[str, Array]]) -> dict[str, tuple[int, ...]]:
+    """The numbers that each symbolic size of the inputs had, but for the batch."""
+    found: dict[str, dict[int, None]] = {}
+    for feeds in whole:
+        for value in graph.inputs:
+            for dim, number in zip(value.shape[1:], feeds[value.name].shape[1:], strict=True):
+                if isinstance(dim, str):
+                    found.setdefault(dim, {})[number] = None
+    return {name: tuple(numbers) for name, numbers in found.items()}

@@ -1,0 +1,38 @@
+"""Where two engines part, in words."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from portable_nn.core.graph import Graph, format_shape
+from portable_nn.format.tensors import Array
+from portable_nn.onnx.verification.differences import gaps, same_type
+from portable_nn.onnx.verification.values import Pair
+
+
+def message_of(
+    pair: Pair,
+    graph: Graph,
+    one: str = "numpy",
+    other: str = "onnxruntime",
+    first: str = "the first that differs",
+) -> str:
+    """Where the two differ most, in words."""
+    name, ours, theirs, allowed = pair
+    node = next((node for node in graph.nodes if name in node.outputs), None)
+    begin = f"{one} and {other} part at " + (f"node '{node.name}' ({node.operator})" if node else f"'{name}'")
+    begin += f", {first}:"
+    if not same_type(ours, theirs):
+        return f"{begin} '{name}' is {_type(ours)} in {one} and {_type(theirs)} in {other}"
+    most = np.broadcast_to(allowed, ours.shape)
+    with np.errstate(invalid="ignore"):
+        place = np.unravel_index(int((gaps(ours, theirs) - most).argmax()), ours.shape)
+    at = f"[{', '.join(map(str, place))}]" if place else ""
+    return (
+        f"{begin} '{name}'{at} is {ours[place]} in {one} and {theirs[place]} in {other}, "
+        f"which may be {most[place]:.3g} apart"
+    )
+
+
+def _type(array: Array) -> str:
+    return f"{array.dtype} {format_shape(array.shape)}"
