@@ -27,6 +27,9 @@ ARRAY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F", "RG
 BANDS = {"LA": 2, "RGB": 3, "RGBA": 4}
 """The channels of the arrays of each mode, if more than one."""
 
+_UPRIGHT: Final = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+"""By the orientation that EXIF says: quarter turns to the left, and whether left and right are then swapped."""
+
 SAMPLE = 4
 """The bytes of a number of a picture that is prepared for a network: a float32."""
 
@@ -105,8 +108,12 @@ def _imread(file: BinaryIO, path: str | Path) -> NDArray[Any]:
         claimed = math.prod(metadata["shape"]) * BANDS.get(mode or metadata["mode"], 1) * SAMPLE
         if fault := excess(claimed, os.fstat(file.fileno()).st_size, UNPACKED):
             raise DataError(path, f"the picture {fault}")
-        pixels: NDArray[Any] = image.read(index=0, rotate=True, mode=mode)
-    return pixels
+        pixels: NDArray[Any] = image.read(index=0, mode=mode)
+        # Now, as Pillow turns TIFF files itself.
+        orientation = image.metadata(index=0, exclude_applied=False).get("Orientation")
+    turns, mirrored = _UPRIGHT.get(orientation, (0, False))
+    upright = np.rot90(pixels, turns)
+    return np.flip(upright, axis=1) if mirrored else upright
 
 
 def _has_flat_edge(picture: NDArray[Any]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn import png
-from PIL import Image
+from PIL import Image, ImageOps
 
 from portable_nn.core.errors import DataError
 from portable_nn.data.images import read_image
@@ -96,6 +96,25 @@ def test_a_turned_camera(tmp_path: Path, suffix: str, orientation: int, upright:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("mode", "to"), [("P", "RGB"), ("L", "LA"), ("RGBA", "RGBA"), ("I;16", None), ("1", None)])
+def test_a_turned_camera_leaves_colours_as_they_are(
+    tmp_path: Path, orientation: int, mode: str, to: str | None
+) -> None:
+    """Against Pillow; sides are swapped, and no channels, where a file has one number for all of them."""
+    grey = Image.fromarray(RGB[..., 0])
+    image = Image.fromarray(RGB[..., 1].astype(np.uint16) * 257) if mode == "I;16" else grey.convert(mode)
+    if mode == "P":
+        image.putpalette(np.random.default_rng(1).bytes(768))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path / "a.png", image, exif=exif, **({"transparency": 7} if mode == "L" else {}))
+    upright = ImageOps.exif_transpose(Image.open(path))
+    expected = np.asarray(upright.convert(to) if to else upright)
+    assert expected.shape[:2] == ((6, 9) if orientation < 5 else (9, 6))
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
 def test_a_large_picture_is_read_in_silence(tmp_path: Path) -> None:
     # 100 million pixels of one bit: over the size at which Pillow warns, which the tests would make an error.
     path = png(tmp_path / "a.png", 10000, 10000, 1, 0, (b"\0" + bytes(1250)) * 10000)

@@ -1,11 +1,9 @@
-"""What pages read: numbers as text, files of numpy, and pictures of 16 bits, as Python reads them."""
+"""What pages read: numbers as text and files of numpy, as Python reads them."""
 
 from __future__ import annotations
 
 import json
-import struct
 import subprocess
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pages.browsers import HERE, PAGES, need_packages
-from PIL import Image
 
 from portable_nn.data.columns import encoded
 from portable_nn.data.frames import read_frame
-from portable_nn.data.images import read_image
 from portable_nn.format.meaning import Column
-from portable_nn.preprocessing.pixels import to_levels
 
 SPELLED = json.loads((HERE / "numbers.json").read_text(encoding="utf-8"))
 """Decimal mark, text, and its number or the words of its fault: ``model.test.ts`` reads the same list."""
@@ -98,77 +93,3 @@ def test_pages_read_all_arrays_of_numpy(tmp_path: Path) -> None:
         assert read[f"{name}.npy"]["error"] == words
     assert read["cut.npy"]["error"] == "expected 192 bytes of numbers for the shape (2, 3, 4), found 184"
     assert read["text.npy"]["error"] == "expected an array of numpy (.npy), found another kind of file"
-
-
-# -- pictures of 16 bits
-
-
-def interlaced(levels: NDArray[np.uint16]) -> bytes:
-    """A grey PNG file of 16 bits in the seven passes of its specification, each line with another filter."""
-    height, width = levels.shape
-    lines, count = b"", 0
-    for x, y, right, down in (
-        (0, 0, 8, 8),
-        (4, 0, 8, 8),
-        (0, 4, 4, 8),
-        (2, 0, 4, 4),
-        (0, 2, 2, 4),
-        (1, 0, 2, 2),
-        (0, 1, 1, 2),
-    ):
-        above = np.zeros(2 * len(levels[0, x::right]), np.uint8)
-        for line in levels[y::down, x::right].astype(">u2") if len(above) else ():
-            raw = np.frombuffer(line.tobytes(), np.uint8)
-            lines += bytes([kind := count % 5]) + filtered(kind, raw, above)
-            above, count = raw, count + 1
-    parts = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 1)),
-        (b"IDAT", zlib.compress(lines)),
-        (b"IEND", b""),
-    )
-    chunks = (
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def filtered(kind: int, raw: NDArray[np.uint8], above: NDArray[np.uint8]) -> bytes:
-    left, up, corner = np.r_[[0, 0], raw[:-2]].astype(int), above.astype(int), np.r_[[0, 0], above[:-2]].astype(int)
-    a, b, c = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
-    paeth = np.where((a <= b) & (a <= c), left, np.where(b <= c, up, corner))
-    expected = (0 * left, left, up, (left + up) // 2, paeth)[kind]
-    return ((raw - expected) % 256).astype(np.uint8).tobytes()
-
-
-@pytest.mark.long
-def test_grey_pictures_of_16_bits_keep_all_of_them(tmp_path: Path) -> None:
-    """Against Pillow, which unpacks them for Python."""
-    rng = np.random.default_rng(0)
-    noise, slope = (
-        rng.integers(0, 65536, (13, 11), np.uint16),
-        np.arange(300 * 40, dtype=np.uint16).reshape(300, 40) * 5,
-    )
-    for name, levels in {
-        "noise": noise,
-        "slope": slope,
-        "black": np.zeros((3, 4), np.uint16),
-        "low": noise // 257,
-    }.items():
-        Image.fromarray(levels).save(tmp_path / f"{name}.png")
-    for name, levels in {"passes": noise, "narrow": noise[:, :1], "point": noise[:1, :1]}.items():
-        (tmp_path / f"{name}.png").write_bytes(interlaced(levels))
-    Image.fromarray((noise // 257).astype(np.uint8)).save(tmp_path / "8 bits.png")
-    Image.fromarray(np.zeros((3, 4, 3), np.uint8)).save(tmp_path / "colour.png")
-    (tmp_path / "cut.png").write_bytes((tmp_path / "slope.png").read_bytes()[:400])
-    read = run("png16.ts", tmp_path)
-    for name in ("noise", "slope", "black", "passes", "narrow", "point"):
-        wanted = to_levels(read_image(tmp_path / f"{name}.png"))
-        assert read[f"{name}.png"]["shape"] == list(wanted.shape)
-        np.testing.assert_array_equal(np.float32(read[f"{name}.png"]["levels"]), wanted.ravel(), err_msg=name)
-    with pytest.raises(
-        ValueError, match=r"expected levels up to 65535, as its 16 bits have, found none above \d+"
-    ) as fault:
-        to_levels(read_image(tmp_path / "low.png"))
-    assert str(fault.value).startswith(read["low.png"]["error"])
-    assert read["8 bits.png"] is read["colour.png"] is None
-    assert "error" in read["cut.png"]

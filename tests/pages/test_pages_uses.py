@@ -189,4 +189,4 @@ def test_the_answers_to_several_pictures_are_those_of_predict(found: Any, folder
             each.guess,
             each.error,
         )
-    assert page["rows"][-1] == ["words.txt", "expected a picture that this browser can read, such as PNG or JPEG"]
+    assert page["rows"][-1] == ["words.txt", "expected a picture as a PNG, JPEG, WebP, GIF or BMP file"]

@@ -2,12 +2,13 @@
 
 import { h } from "../shared/dom";
 import type { Rgba } from "../preparation/picture";
+import { canvasPixels } from "../preparation/readback";
 
 export interface Pad {
   readonly canvas: HTMLCanvasElement;
   clear(): void;
   /** Show a picture, as large as fits. */
-  show(picture: CanvasImageSource & { width: number; height: number }): void;
+  show(picture: Rgba): void;
   pixels(): Rgba;
 }
 
@@ -90,9 +91,10 @@ export function pad(width: number, height: number, changed: (settled: boolean) =
     show(picture) {
       clear();
       const scale = Math.min(width / picture.width, height / picture.height);
-      const [across, down] = [picture.width * scale, picture.height * scale];
-      context.drawImage(picture, (width - across) / 2, (height - down) / 2, across, down);
+      const [across, down] = [picture.width * scale, picture.height * scale], whole = h("canvas", { width: picture.width, height: picture.height });
+      whole.getContext("2d")?.putImageData(new ImageData(Uint8ClampedArray.from(picture.data), picture.width), 0, 0);
+      context.drawImage(whole, (width - across) / 2, (height - down) / 2, across, down);
     },
-    pixels: () => context.getImageData(0, 0, width, height),
+    pixels: () => ({ data: canvasPixels(context, width, height), width, height }),
   };
 }

@@ -52,8 +52,8 @@ function asExact(value: number, spread: number): string {
 }
 
 /** Why there is no answer; the words of the runtime are for who asks for them. */
-export function refusal(error: Error): HTMLElement {
-  const words = h("p", { class: error instanceof Unusable ? "muted" : "bad" }, error.message);
+export function refusal(error: Error, name = ""): HTMLElement {
+  const words = h("p", { class: error instanceof Unusable ? "muted" : "bad" }, name + error.message);
   return error instanceof Refused ? h("div", {}, words, h("details", {}, h("summary", {}, "What the runtime says"), h("pre", { class: "numbers" }, error.raw))) : words;
 }
 

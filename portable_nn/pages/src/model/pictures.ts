@@ -1,9 +1,9 @@
 // The page of a model that takes pictures: drawn, chosen, dropped or pasted.
 
-import { Unusable, type Rgba } from "../preparation/picture";
-import { greyOf16Bits } from "../preparation/png16";
+import { readPicture } from "../preparation/decoding";
+import type { Rgba } from "../preparation/picture";
 import { finished, prepare, type Example } from "../preparation/steps";
-import { h } from "../shared/dom";
+import { decoded, h } from "../shared/dom";
 import { counted, percent } from "../shared/text";
 import { classNames, decided, isOfNumbers, isUsable, NO_ANSWER, quantities } from "./answers";
 import { csv } from "./cells";
@@ -77,10 +77,20 @@ export function pictures(subject: Subject, model: Promise<Model>): HTMLElement {
     if (files.length > 1) return void tabulate(files);
     const [file] = files;
     if (!file) return;
-    const found = await decode(file);
-    if (typeof found === "string") return empty(`${file.name}: ${found}`);
-    sheet.show(found.bitmap);
-    await show(() => found.pixels);
+    await showFile(file, `${file.name}: `);
+  };
+  const showFile = async (file: Blob, name = "") => {
+    const mine = ++current;
+    try {
+      const pixels = await readPicture(file);
+      if (mine !== current) return;
+      sheet.show(pixels);
+      await show(() => pixels);
+    } catch (error) {
+      if (mine !== current) return;
+      sheet.clear();
+      empty(refusal(error as Error, name));
+    }
   };
   const tabulate = async (files: readonly File[]) => {
     const rows: Line[] = [], body = h("tbody"), said = h("p", { class: "muted small" });
@@ -107,9 +117,7 @@ export function pictures(subject: Subject, model: Promise<Model>): HTMLElement {
 
   (globalThis as unknown as { portableNN: Scripted }).portableNN = {
     predict: async (picture) => {
-      const decoded = await decode(picture);
-      if (typeof decoded === "string") throw new Error(decoded);
-      const found = await predict(decoded.pixels);
+      const found = await predict(await readPicture(picture));
       return found.map(({ example, row }) => ({
         label: inWords(row, answer), probabilities: isOfNumbers(answer) ? [] : decided(row, answer).shares, outputs: row, box: example.box ?? null,
       }));
@@ -118,15 +126,8 @@ export function pictures(subject: Subject, model: Promise<Model>): HTMLElement {
   clear();
   onFiles(sheet.canvas, (files) => void take(files));
   const samples = subject.samples.filter(({ url }) => url).map(({ name, url }) => {
-    const use = async () => {
-      const image = new Image();
-      image.src = url as string;
-      await image.decode();
-      const bitmap = await createImageBitmap(image);
-      sheet.show(bitmap);
-      await show(() => pixelsOf(bitmap));
-    };
-    return h("button", { type: "button", class: "sample", onclick: () => void use(), "aria-label": `Sample ${name}` }, h("img", { src: url, alt: "", width: 36, height: 36 }));
+    const use = () => void showFile(new Blob([decoded((url as string).slice((url as string).indexOf(",") + 1))]));
+    return h("button", { type: "button", class: "sample", onclick: use, "aria-label": `Sample ${name}` }, h("img", { src: url, alt: "", width: 36, height: 36 }));
   });
   const what = several ? "Draw digits, one or several" : drawn ? "Draw a digit" : "A picture";
   return h("div", {},
@@ -200,10 +201,8 @@ interface Line {
 }
 
 async function linesOf(file: File, predict: (source: Rgba) => Promise<Found[]>): Promise<Line[]> {
-  const decoded = await decode(file);
-  if (typeof decoded === "string") return [{ name: file.name, found: decoded }];
   try {
-    const found = await predict(decoded.pixels), isOne = found.length === 1;
+    const found = await predict(await readPicture(file)), isOne = found.length === 1;
     return found.map(({ row }, place) => ({ name: isOne ? file.name : `${file.name}#${place + 1}`, found: isUsable(row) ? row : NO_ANSWER }));
   } catch (error) {
     return [{ name: file.name, found: (error as Error).message }];
@@ -228,21 +227,3 @@ function asCsv(lines: readonly Line[], answer: Answer): string {
   };
   return csv(["input", ...names, "error"]) + lines.map(({ name, found }) => csv([name, ...(typeof found === "string" ? [...names.map(() => ""), found] : [...cells(found), ""])])).join("");
 }
-
-/** A picture to look at, and its pixels; why there are none otherwise. */
-async function decode(picture: Blob): Promise<{ bitmap: ImageBitmap; pixels: Rgba } | string> {
-  try {
-    const bitmap = await createImageBitmap(picture, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
-    return { bitmap, pixels: (await greyOf16Bits(new Uint8Array(await picture.arrayBuffer()))) ?? pixelsOf(bitmap) };
-  } catch (error) {
-    return error instanceof Unusable ? error.message : "expected a picture that this browser can read, such as PNG or JPEG";
-  }
-}
-
-function pixelsOf(bitmap: ImageBitmap): Rgba {
-  const canvas = h("canvas", { width: bitmap.width, height: bitmap.height });
-  const context = canvas.getContext("2d", { willReadFrequently: true }) as CanvasRenderingContext2D;
-  context.drawImage(bitmap, 0, 0);
-  return context.getImageData(0, 0, bitmap.width, bitmap.height);
-}
-

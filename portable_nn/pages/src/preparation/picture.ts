@@ -19,6 +19,8 @@ export interface Rgba {
   readonly data: Uint8ClampedArray | Uint8Array | Float32Array;
   readonly height: number;
   readonly width: number;
+  /** Whether the file has one number for the three colours. */
+  readonly grey?: boolean;
 }
 
 export type Ink = "light" | "dark";
@@ -30,6 +32,15 @@ const LUMA = [f(0.299), f(0.587), f(0.114)] as const;
 
 /** Why a picture cannot be prepared; the message is for people. */
 export class Unusable extends Error {}
+
+const MOST = 64e6; // Pixels: as numbers of 32 bits they take a gigabyte.
+
+/** A size, unless it is none or more than a browser has memory for. */
+export function sized(width: number, height: number): { width: number; height: number } {
+  if (width * height === 0) throw new Unusable("the picture has no pixels");
+  if (width * height > MOST) throw new Unusable(`expected at most ${MOST / 1e6} megapixels, found ${width} × ${height}: make it smaller`);
+  return { width, height };
+}
 
 export function picture(data: Float32Array, height: number, width: number, channels: 1 | 3 = 1, whole = false): Picture {
   return { data, height, width, channels, whole };
@@ -57,7 +68,9 @@ export function colour(source: Rgba): Picture {
 
 /** On white, where transparent: brightness. */
 export function greyscale(source: Rgba): Picture {
-  return luminance(colour(source));
+  const all = colour(source);
+  if (!source.grey) return luminance(all);
+  return picture(Float32Array.from({ length: all.height * all.width }, (_, place) => all.data[3 * place]), all.height, all.width);
 }
 
 export function luminance(source: Picture): Picture {
