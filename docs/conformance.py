@@ -163,7 +163,7 @@ Every layer with its options, and every shipped model, in every runtime and code
 to 1e-4 of the largest magnitude in each output, at two batch sizes and at several lengths; `✓ fixed` if batch and
 lengths are numbers. Otherwise the cell has the relative error, or `refused`, `crashed` or `timed out`, and the reason
 stands below. The page is written by `python docs/conformance.py`; how a single model is checked:
-[runtimes.md](runtimes.md). Runtimes get the files of `export`, in the portable forms that it chooses by default: an
+[Runtimes](runtimes.md). Runtimes get the files of `export`, in the portable forms that it chooses by default: an
 operator that one of them lacks or computes wrongly is written in others that all of them have. Code bases get the
 network.
 

@@ -46,6 +46,7 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         "500.0",
         "True True",
         "(4, 2)",
+        "(2000, 2)",
         "True",
         "[(1, 2), (3, 2), (1996, 2)]",
         "True",
