@@ -19,7 +19,9 @@ from portable_nn.cli.proof import (
     bytes_in,
     differences_as_json,
     differences_as_text,
-    proof_time,
+    proof_as_json,
+    proof_as_text,
+    proof_fields,
     sizes_in,
 )
 from portable_nn.cli.targets import check_target
@@ -189,11 +191,6 @@ def command(
     that compares its own numbers with Python's whenever it is opened, and prepares pictures as the model says, or as
     --preprocess and the like do.
     """
-    from portable_nn.analysis.rules import notes_on_nan
-    from portable_nn.converters.onnx import ExportReport
-    from portable_nn.converters.registry import check_options
-    from portable_nn.model_files import open_model
-
     given = {
         "opset": opset,
         "batch": batch,
@@ -213,17 +210,29 @@ def command(
         given["external_data"] = bytes_in(external_data, "--external-data") or True
     if page.html is not None:
         _write_page(printer, model, out, sources, page, preparation, given)
-        return
-    if unused := _given(page, preparation):
+    elif unused := _given(page, preparation):
         raise UsageError(f"{unused[0]} is for a page: --html FILE.html says where it goes")
+    else:
+        _write_file(printer, model, out, sources, proof, given)
+
+
+def _write_file(
+    printer: Printer, model: str, out: Path | None, sources: Sources, proof: ProofOptions, given: dict[str, Any]
+) -> None:
+    """Write a file for ONNX or another code base, with the options ``given``, and print how far both sides differ."""
+    from portable_nn.analysis.rules import notes_on_nan
+    from portable_nn.converters.onnx import ExportReport
+    from portable_nn.converters.registry import check_options
+    from portable_nn.model_files import open_model
+
     converter, path, write = _target(out, sources, printer.force)
     check_options(write, converter.title, given, FLAGS)
     network = open_model(model).proved_network(**ProofOptions.options(proof))
     report = write(network, path, **given)
     printer.notes([*report.notes, *notes_on_nan(network.parameters.arrays)])
-    text, data = _as_text(report, proof.io), _as_json(report)
+    text, data = proof_as_text(report.outputs, proof.io), _as_json(report)
     if isinstance(report, ExportReport):
-        text += differences_as_text(report.rounding, "by float16 weights" if float16 else "by float32")
+        text += differences_as_text(report.rounding, "by float16 weights" if "float16" in given else "by float32")
         data |= _json_of_onnx(report)
     printer.result(text + _written(report), {"model": model, **data})
 
@@ -303,11 +312,6 @@ def _target(out: Path | None, sources: Sources, force: bool) -> tuple[Converter,
     return found
 
 
-def _as_text(report: Written, io: Path | None) -> str:
-    recorded = differences_as_text(report.outputs.recorded, f"as in {io}")
-    return differences_as_text(report.outputs) + recorded
-
-
 def _written(report: Written) -> str:
     from portable_nn.converters.onnx import ExportReport
 
@@ -316,19 +320,14 @@ def _written(report: Written) -> str:
         version = f", opset {report.opset}, IR version {report.ir_version}"
     beside = [("data", f"{path} ({size(path.stat().st_size)})") for path in report.beside]
     written = ("written", f"{report.path} ({size(report.bytes)}{version})")
-    return fields([*report.outputs.in_words(), *proof_time(report.outputs), written, *beside])
+    return fields([*proof_fields(report.outputs), written, *beside])
 
 
 def _as_json(report: Written) -> dict[str, Any]:
     return {
         "path": str(report.path),
         "bytes": report.bytes,
-        "verified": bool(report.outputs),
-        "seconds": report.outputs.seconds or None,
-        "outputs": differences_as_json(report.outputs),
-        "batches": list(report.outputs.batches),
-        **report.outputs.as_json(),
-        "recorded": differences_as_json(report.outputs.recorded),
+        **proof_as_json(report.outputs),
         "beside": [str(path) for path in report.beside],
         "notes": list(report.notes),
     }

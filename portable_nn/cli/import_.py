@@ -13,9 +13,9 @@ from portable_nn.cli.printing import Printer
 from portable_nn.cli.proof import (
     ConversionProof,
     Dims,
-    differences_as_json,
-    differences_as_text,
-    proof_time,
+    proof_as_json,
+    proof_as_text,
+    proof_fields,
     renames_in,
     sizes_in,
 )
@@ -169,27 +169,10 @@ def command(
     network.save(out)
     printer.notes([*notes, *outputs.notes, *notes_on_nan(network.parameters.arrays)])
     count, found = out.stat().st_size, counted(network.graph)
-    printer.result(
-        differences_as_text(outputs)
-        + differences_as_text(outputs.recorded, f"as in {proof.io}")
-        + fields(
-            [*outputs.in_words(), *proof_time(outputs), ("trained", str(found)), ("written", f"{out} ({size(count)})")]
-        ),
-        {
-            "model": ", ".join(map(str, sources)),
-            "path": str(out),
-            "bytes": count,
-            "trained": found.weights,
-            "constants": found.constants,
-            "verified": bool(outputs),
-            "seconds": outputs.seconds or None,
-            "outputs": differences_as_json(outputs),
-            "batches": list(outputs.batches),
-            **outputs.as_json(),
-            "recorded": differences_as_json(outputs.recorded),
-            "notes": [*notes, *outputs.notes],
-        },
-    )
+    shown = [*proof_fields(outputs), ("trained", str(found)), ("written", f"{out} ({size(count)})")]
+    data = {"model": ", ".join(map(str, sources)), "path": str(out), "bytes": count}
+    data |= {"trained": found.weights, "constants": found.constants, **proof_as_json(outputs)}
+    printer.result(proof_as_text(outputs, proof.io) + fields(shown), data | {"notes": [*notes, *outputs.notes]})
 
 
 def _read(sources: list[Path], given: dict[str, Any]) -> Imported:

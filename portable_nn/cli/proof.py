@@ -132,14 +132,32 @@ def differences_as_text(outputs: Mapping[str, Difference], heading: str = "outpu
     return table((heading, ">largest error", ">relative"), rows) + "\n" if rows else ""
 
 
-def proof_time(outputs: Proof) -> list[tuple[str, str]]:
-    """How long the comparison took, where that was measured."""
-    return [("time of the proof", f"{outputs.seconds:.2g} s")] if outputs.seconds else []
-
-
 def differences_as_json(outputs: Mapping[str, Difference]) -> list[dict[str, Any]]:
     """The same for programs; JSON has no infinity, which is null."""
     return [
         {"output": name, **{key: value if value < float("inf") else None for key, value in found._asdict().items()}}
         for name, found in outputs.items()
     ]
+
+
+def proof_as_text(proof: Proof, io: Path | None) -> str:
+    """Tables of the differences between both sides, and to what is recorded in the file ``io``."""
+    return differences_as_text(proof) + differences_as_text(proof.recorded, f"as in {io}")
+
+
+def proof_fields(proof: Proof) -> list[tuple[str, str]]:
+    """What was compared, and how long that took, where it was measured."""
+    time = [("time of the proof", f"{proof.seconds:.2g} s")] if proof.seconds else []
+    return [*proof.in_words(), *time]
+
+
+def proof_as_json(proof: Proof) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "verified": bool(proof),
+        "seconds": proof.seconds or None,
+        "outputs": differences_as_json(proof),
+        "batches": list(proof.batches),
+        **proof.as_json(),
+        "recorded": differences_as_json(proof.recorded),
+    }
