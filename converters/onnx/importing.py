@@ -6,61 +6,32 @@ graph in the file: once another tool has changed that, the graph is used, and a 
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
-from msgspec import UNSET
-from msgspec.structs import replace
 from numpy.typing import ArrayLike
 from onnx import ModelProto
 
 from portable_nn.converters.conversion import Imported, check_proof
-from portable_nn.converters.onnx.adapting import network_of, program_of
-from portable_nn.core.dims import may_be_equal
+from portable_nn.converters.onnx.networks import described, foreign, in_memory, restored
 from portable_nn.core.errors import EditedWarning, UnsupportedError, warn
-from portable_nn.core.graph import Graph, Shape
 from portable_nn.core.kinds import check_kinds
-from portable_nn.core.memory import aligned_array, give_back
-from portable_nn.engines.once import run_numpy
+from portable_nn.core.memory import give_back
 from portable_nn.engines.recording import read_recorded
-from portable_nn.format.manifest import Manifest
-from portable_nn.format.meaning import InputInfo, OutputInfo, OutputKind
-from portable_nn.format.tensors import Array
 from portable_nn.network import Network
-from portable_nn.onnx.classical.model import Classical, classical
-from portable_nn.onnx.entries import Sizes
-from portable_nn.onnx.meant import meant
+from portable_nn.onnx.classical.model import classical
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.origin import EDITED, Origin, origin_of
 from portable_nn.onnx.promotion import promoted
-from portable_nn.onnx.reading import from_model
-from portable_nn.onnx.remarks.documentation import collect
-from portable_nn.onnx.remarks.dropped import dropped_by_import
-from portable_nn.onnx.samples import NoInputsError, varied
 from portable_nn.onnx.storage.external import opened_model
 from portable_nn.onnx.storage.files import opening_model
-from portable_nn.onnx.storage.metadata import (
-    DIGEST,
-    DOC,
-    LABELS,
-    MANIFEST,
-    added_entries,
-    labels_of,
-    labels_text,
-    metadata_of,
-)
-from portable_nn.onnx.storage.preparation import PREPARATION, preparation_in
-from portable_nn.onnx.storage.tensors import Unread, tensor_bytes
+from portable_nn.onnx.storage.tensors import tensor_bytes
 from portable_nn.onnx.verify import LARGE, Proof, Tolerance, compare, compare_weights
 from portable_nn.onnx.writing import to_model
-from portable_nn.operators import infer, lookup
-from portable_nn.preprocessing.steps import Preprocessing
-from portable_nn.rewrites.sizes import fixed_sizes
 
 
 @check_kinds
@@ -177,14 +148,12 @@ def read_onnx(
     in_file = verify and not weights and opened_model.get() is not None and translated is None
     unread = in_file and sum(map(tensor_bytes, model.graph.initializer)) > LARGE
     if origin.state == "own" and not weights:
-        network = _restored(origin, model, unread=unread)
-        if sizes:
-            network = network_of(fixed_sizes(program_of(network), sizes), network)
+        network = restored(origin, model, sizes, unread=unread)
     elif translated is not None:
-        network = _foreign(translated.model, origin.manifest, where, notes, sizes, unread=False)
-        network, model = _described(network, translated, notes), translated.original
+        network = foreign(translated.model, origin.manifest, where, notes, sizes, unread=False)
+        network, model = described(network, translated, notes), translated.original
     else:
-        network = _foreign(model, origin.manifest, where, notes, sizes, unread=unread)
+        network = foreign(model, origin.manifest, where, notes, sizes, unread=unread)
     if train:
         network.unfreeze(*train)
     if freeze:
@@ -195,21 +164,40 @@ def read_onnx(
     if translated is not None and (rounding := translated.condition * float(np.finfo(np.float32).eps)) > rtol:
         notes.append(f"its sums over support vectors have large terms: in float32 they are known to {rounding:.1g}")
         rtol = rounding
-    options = {"tolerance": Tolerance(atol, rtol), "seed": seed, "recorded": recorded, "unread": unread}
-    options["infos"] = network.inputs
-    compared = partial(compare, network.graph, network.parameters.arrays, **options)
-    if opened := opened_model.get():
+    options = {"tolerance": Tolerance(atol, rtol), "seed": seed, "recorded": recorded}
+    network, proof = _compared(network, model, where, unread=unread, in_place=not (weights or translated), **options)
+    return Imported(network, proof, tuple(notes))
+
+
+def _compared(
+    network: Network, model: ModelProto, where: str, *, unread: bool, in_place: bool, **options: Any
+) -> tuple[Network, Proof]:
+    """The network with its weights in memory, and the proof that it is the model.
+
+    Args:
+        network: the network.
+        model: what onnxruntime runs.
+        where: the name of the model in messages.
+        unread: whether the weights of the network are read from the file whenever they are asked for.
+        in_place: whether the weights are those of the file that is open, if one is.
+        options: further ones of ``compare``.
+    """
+    compared = partial(
+        compare, network.graph, network.parameters.arrays, unread=unread, infos=network.inputs, **options
+    )
+    opened = opened_model.get()
+    if opened:
         # The weights are read from the file once more, unless arrays of the caller are in place of some of its inputs.
-        path, folder = None if weights or translated else opened.path, opened.path.resolve().parent
+        path, folder = opened.path if in_place else None, opened.path.resolve().parent
         compared = partial(compared, source=path, folder=folder)
     proof = _proved(network, model, where, compared)
     if unread:
         assert opened
         give_back()
-        network = _whole(network)
+        network = in_memory(network)
         arrays = network.parameters.arrays
         proof.weights = compare_weights(network.graph, arrays, model, where, folder, opened.path)
-    return Imported(network, proof, tuple(notes))
+    return network, proof
 
 
 def _proved(network: Network, model: ModelProto, where: str, compared: Callable[..., Proof]) -> Proof:
@@ -225,172 +213,3 @@ def _proved(network: Network, model: ModelProto, where: str, compared: Callable[
         opset = opset_of(written, where)
         proof.notes += (f"compared with what is written of it at opset {opset}: {error.reason}",)
         return proof
-
-
-def _restored(origin: Origin, model: ModelProto, *, unread: bool) -> Network:
-    """The network that a model of this package holds, with entries that were added to its metadata since.
-
-    If its parameters are ``unread``, they are read whenever they are asked for.
-    """
-    manifest = origin.manifest
-    assert manifest
-    known = {MANIFEST, DIGEST, *added_entries(manifest)}
-    metadata = {key: text for key, text in metadata_of(model).items() if key not in known}
-    if model.doc_string:
-        metadata[DOC] = model.doc_string
-    return Network.from_graph(
-        manifest.graph,
-        origin.tensors if unread else _taken(manifest.graph, origin.tensors.__getitem__),
-        inputs=manifest.inputs,
-        outputs=manifest.outputs,
-        metadata=metadata | manifest.metadata,
-        documentation=manifest.documentation,
-        copy=False,
-    )
-
-
-def _whole(network: Network) -> Network:
-    """The same network with its parameters in memory."""
-    return Network.from_graph(
-        network.graph,
-        _taken(network.graph, network.parameters.arrays.__getitem__),
-        inputs=network.inputs,
-        outputs=network.outputs,
-        metadata=network.metadata,
-        documentation=network.documentation,
-        copy=False,
-    )
-
-
-def _taken(graph: Graph, take: Callable[[str], Array]) -> dict[str, Array]:
-    """The parameters of ``graph``, which ``take`` gives by name: of those that must be copied, one at a time."""
-    return {value.name: aligned_array(take(value.name), value.dtype) for value in graph.parameters}
-
-
-def _foreign(
-    model: ModelProto,
-    manifest: Manifest | None,
-    where: str,
-    notes: list[str],
-    sizes: Mapping[str, int | str],
-    *,
-    unread: bool,
-) -> Network:
-    """The network in any model, with labels where the metadata have them; adds to ``notes`` what is dropped.
-
-    A ``manifest`` says what the model was before another program changed it. If the parameters are ``unread``, they are
-    read whenever they are asked for.
-    """
-    properties = metadata_of(model)
-    graph, parameters, changes = from_model(model, where, Sizes(sizes))
-    frozen = {value.name for value in manifest.graph.parameters if not value.trainable} if manifest else set()
-    if frozen:
-        kept = (replace(value, trainable=value.trainable and value.name not in frozen) for value in graph.parameters)
-        graph = replace(graph, parameters=tuple(kept))
-    notes.extend(changes)
-    metadata = {key: text for key, text in properties.items() if key not in {MANIFEST, DIGEST, PREPARATION}}
-    if model.doc_string:
-        metadata.setdefault(DOC, model.doc_string)
-    labels = labels_of(metadata)
-    outputs = _labelled(graph, labels, manifest)
-    if any(info.labels for info in outputs):
-        text = metadata.pop(LABELS, None)  # The labels themselves are kept instead.
-        if text not in (None, labels_text(labels)):
-            notes.append("the labels in the metadata are written as a JSON list")
-    elif labels:
-        notes.append(f"{len(labels)} labels in the metadata are not used: no output has {len(labels)} entries")
-    documentation = collect(model, graph)
-    notes.extend(dropped_by_import(model, graph, documentation))
-    return Network.from_graph(
-        graph,
-        Unread(parameters, model) if unread else _taken(graph, parameters.pop),
-        inputs=_prepared(_inputs(graph, manifest), graph, preparation_in(properties, where), notes),
-        outputs=outputs,
-        metadata=metadata,
-        documentation=documentation or UNSET,
-        copy=False,
-    )
-
-
-ClassKind: TypeAlias = Literal["probabilities", "logits", "binary_logits"]
-
-
-def _described(network: Network, translated: Classical, notes: list[str]) -> Network:
-    """The network of a model of ``ai.onnx.ml`` with its table, its labels and what is frozen; adds to ``notes``."""
-    notes.extend(translated.notes)
-    network.inputs = translated.inputs or network.inputs
-    frozen = [value.name for value in network.graph.parameters if value.name in translated.frozen and value.trainable]
-    if frozen:
-        network.freeze(*map(glob.escape, frozen))
-    labels = translated.labels
-    for place, info in enumerate(network.outputs):
-        shape = network.types[info.name].shape
-        kind = _kind_of(network, info.name, len(labels), shape)
-        if labels and kind and not any(each.labels for each in network.outputs):
-            infos = list(network.outputs)
-            infos[place] = replace(info, kind=kind, labels=labels)
-            network.outputs = tuple(infos)
-    return network
-
-
-def _kind_of(
-    network: Network, name: str, classes: int, shape: Shape
-) -> Literal["probabilities", "logits", "binary_logits"] | None:
-    """What the numbers of so many classes are; ``None`` where an output has others.
-
-    They are probabilities if those of each of many examples, of all sizes, are from 0 to 1 and have the sum 1.
-    """
-    if classes == 2 and shape[1:] == (1,):
-        return "binary_logits"
-    if len(shape) != 2 or shape[1] != classes:
-        return None
-    made_for = meant(network.graph, network.parameters, network.inputs)
-    try:
-        drawn = varied(network.graph, np.random.default_rng(0), made_for)
-    except NoInputsError:
-        return "logits"
-    found = [run_numpy(network.graph, network.parameters, feeds)[name] for feeds in drawn]
-    values = np.concatenate([each[np.isfinite(each).all(axis=1)] for each in found])
-    is_share = bool((values >= 0).all() and (np.abs(values.sum(axis=1) - 1) < 1e-4).all())
-    return "probabilities" if is_share else "logits"
-
-
-def _inputs(graph: Graph, manifest: Manifest | None) -> tuple[InputInfo, ...]:
-    """The meaning of the inputs, where a ``manifest`` describes such inputs."""
-    known = manifest.graph.inputs if manifest else ()
-    same = [may_be_equal(a.shape, b.shape) and a.name == b.name for a, b in zip(graph.inputs, known, strict=False)]
-    return manifest.inputs if manifest and len(same) == len(known) == len(graph.inputs) and all(same) else ()
-
-
-def _prepared(
-    infos: tuple[InputInfo, ...], graph: Graph, steps: Mapping[str, Preprocessing], notes: list[str]
-) -> tuple[InputInfo, ...]:
-    """The meaning of the inputs, with the ``steps`` by name that ``predict --set`` has kept, and a note on these."""
-    kept = [value.name for value in graph.inputs if value.name in steps]
-    if not kept:
-        return infos
-    notes.append(f"how pictures are prepared for {', '.join(kept)} is taken over")
-    known = {info.name: info for info in infos}
-    return tuple(
-        InputInfo(name, "image", steps[name]) if name in steps else known.get(name, InputInfo(name))
-        for name in (value.name for value in graph.inputs)
-    )
-
-
-def _labelled(graph: Graph, labels: Sequence[str], manifest: Manifest | None) -> list[OutputInfo]:
-    """The outputs, with ``labels`` for the first that has an entry for each; the rest as a ``manifest`` has it.
-
-    What a softmax makes are probabilities, and other numbers with labels are logits.
-    """
-    types = infer(graph).types
-    fitting = [name for name in graph.outputs if labels and types[name].shape[-1:] == (len(labels),)]
-    known = {info.name: info for info in manifest.outputs} if manifest else {}
-    makers = {name: lookup(node.operator, node.domain) for node in graph.nodes for name in node.outputs}
-    found = list[OutputInfo]()
-    for name in graph.outputs:
-        own = tuple(labels) if [name] == fitting[:1] else ()
-        maker = makers.get(name)
-        is_share = maker is not None and maker.probabilities and not maker.elementwise
-        kind: OutputKind = "probabilities" if is_share else "logits" if own else "values"
-        found.append(replace(known.get(name, OutputInfo(name, kind)), labels=own))
-    return found

@@ -106,7 +106,7 @@ def test_a_file_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.Monke
     path = tmp_path / "net.onnx"
     export_onnx(pictures(), path)
     as_foreign(path)
-    whole = importing._whole
+    whole = importing.in_memory
 
     def meanwhile(network: pnn.Network) -> pnn.Network:
         found = whole(network)
@@ -117,7 +117,7 @@ def test_a_file_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.Monke
         path.write_bytes(data)
         return found
 
-    monkeypatch.setattr(importing, "_whole", meanwhile)
+    monkeypatch.setattr(importing, "in_memory", meanwhile)
     with pytest.raises(VerificationError, match="weights differ"):
         read_onnx(path)
 
@@ -126,13 +126,13 @@ def test_a_file_that_becomes_shorter_meanwhile(tmp_path: Path, monkeypatch: pyte
     path = tmp_path / "net.onnx"
     export_onnx(pictures(), path)
     as_foreign(path)
-    whole = importing._whole
+    whole = importing.in_memory
 
     def meanwhile(network: pnn.Network) -> pnn.Network:
         os.truncate(path, 1000)
         return whole(network)
 
-    monkeypatch.setattr(importing, "_whole", meanwhile)
+    monkeypatch.setattr(importing, "in_memory", meanwhile)
     with pytest.raises(FormatError):
         read_onnx(path)
 
