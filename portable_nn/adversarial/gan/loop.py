@@ -81,10 +81,8 @@ class TrainingLoop:
         inputs = stage.plan.inputs
         if stage.is_shown or (stage.examples and not self._shown):
             self._shown = self.examples(self.size, self.rng)
-        for (
-            name,
-            target,
-        ) in stage.examples.items():  # A stage without real examples has the conditions of the last ones.
+        # A stage without real examples has the conditions of the last ones.
+        for name, target in stage.examples.items():
             inputs[target][...] = self._shown[name]
         for name, array in self.noise(self.size, self.rng).items():
             if NOISE + name in inputs:

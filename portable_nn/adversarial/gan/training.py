@@ -24,7 +24,7 @@ from portable_nn.adversarial.gan.loop import (
 )
 from portable_nn.adversarial.gan.objectives import find_gan_loss
 from portable_nn.adversarial.gan.optimistic import made_optimistic
-from portable_nn.adversarial.gan.stages import CONSENSUS, Average, Player, find_gan_method
+from portable_nn.adversarial.gan.stages import CONSENSUS, Average, Player, Running, Stage, find_gan_method
 from portable_nn.core.errors import UsageError
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
@@ -148,16 +148,12 @@ def train_gan(
         r1=r1 is not None,
         penalty=gan_loss.penalised,
     )
-    networks: Mapping[Role, Network] = {"generator": generator, "discriminator": discriminator}
+    networks: dict[Role, Network] = {"generator": generator, "discriminator": discriminator}
     players = {role: Player(role, networks[role], chosen[role], pair.parameters[role]) for role in ROLES}
-    stages = build(pair, players, discriminator_steps)
-    mean = Average(generator)
-    mean.add_to(stages[-1], players["generator"])
-    arrays = {**players["generator"].arrays, **players["discriminator"].arrays, **mean.arrays}
-    rng = np.random.default_rng(seed)
-    compiled = {id(stage): stage.compile(pair, arrays, batch_size, rng) for stage in stages}
+    mean, rng = Average(generator), np.random.default_rng(seed)
+    stages = _compiled(build(pair, players, discriminator_steps), pair, players, mean, batch_size, rng)
     loop = TrainingLoop(
-        [compiled[id(stage)] for stage in stages],
+        stages,
         steps,
         batch_size,
         rng,
@@ -172,10 +168,8 @@ def train_gan(
     watch = None
     if eigenvalues is not None:
         other = np.random.default_rng([seed, 1])  # The eigenvalues must not change the random numbers of the training.
-        batch = loop.examples(batch_size, other), loop.noise(batch_size, other)
-        jacobian = GameJacobian(
-            generator, discriminator, batch, loss=loss, r1=None if r1 is None else 0.0, conditions=conditions
-        )
+        batch, weight = (loop.examples(batch_size, other), loop.noise(batch_size, other)), None if r1 is None else 0.0
+        jacobian = GameJacobian(generator, discriminator, batch, loss=loss, r1=weight, conditions=conditions)
         watch = SpectrumMonitor(jacobian, eigenvalues)
     with progress_bar(progress, math.ceil(steps / every), every, lines=False) as bar, interruptible() as stop:
         reports = Monitor(averaged, every, metrics, snapshot, callback, watch, bar)
@@ -189,6 +183,21 @@ def train_gan(
         snapshots=reports.snapshots,
         stopped=stopped,
     )
+
+
+def _compiled(
+    stages: Sequence[Stage],
+    pair: GanGraph,
+    players: Mapping[Role, Player],
+    mean: Average,
+    batch_size: int,
+    rng: np.random.Generator,
+) -> list[Running]:
+    """The stages of a step as plans, which write into the weights of the players, the last one into their ``mean``."""
+    mean.add_to(stages[-1], players["generator"])
+    arrays = {**players["generator"].arrays, **players["discriminator"].arrays, **mean.arrays}
+    compiled = {id(stage): stage.compile(pair, arrays, batch_size, rng) for stage in stages}
+    return [compiled[id(stage)] for stage in stages]  # One that comes several times is compiled once.
 
 
 def _check(counts: Mapping[str, Any], average: float) -> None:
