@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -184,15 +184,13 @@ def fit(
     _warn_of_steps(network)
     wanted = find_metrics(metrics, first.y, losses)
     evaluations = _evaluations(network, losses, source, held_out, wanted, train_metrics)
-    columns = ["loss", *(name for each in evaluations for name in each.columns)]
-    _check_watched("early stopping", early_stopping, columns, held_out)
-    _check_watched("ReduceOnPlateau", watched(schedule), columns, held_out)
+    rules = {"early stopping": early_stopping, "ReduceOnPlateau": watched(schedule)}
+    columns = _columns(evaluations, held_out, rules)
     picture = check_plot(plot)
     step = TrainingStep(network, losses, first.x, first.y, updating, weighted=first.weighted, truncate=truncate)
     put_back(kept, step.state)
-    names = ["epoch", "loss", "learning_rate", *columns[1:]]
     best = Best(network, early_stopping)
-    state = State(network, step.state, best, source.batches, names, step=kept.step, parts=len(step.parts))
+    state = State(network, step.state, best, source.batches, columns, step=kept.step, parts=len(step.parts))
     called = (callbacks,) if callable(callbacks) else tuple(callbacks)
     run = Run(step, state, source, evaluations, epochs, schedule, augment, called, every)
     if checkpoint is not None:
@@ -287,13 +285,18 @@ def _warn_of_steps(network: Trainable) -> None:
         )
 
 
-def _check_watched(
-    what: str, rule: EarlyStopping | ReduceOnPlateau | None, columns: Sequence[str], held_out: HeldOut | None
-) -> None:
-    """Raise ``UsageError`` where a rule watches a column that there is not."""
-    if rule is not None and rule.monitor not in columns:
-        hint = "" if held_out else "; more with validation="
-        raise UsageError(f"{what} watches '{rule.monitor}', but there is {', '.join(columns)}{hint}")
+def _columns(
+    evaluations: Iterable[Evaluation],
+    held_out: HeldOut | None,
+    rules: Mapping[str, EarlyStopping | ReduceOnPlateau | None],
+) -> list[str]:
+    """The columns of the history. Raises ``UsageError`` where one of the ``rules`` watches another."""
+    watchable = ["loss", *(name for each in evaluations for name in each.columns)]
+    for what, rule in rules.items():
+        if rule is not None and rule.monitor not in watchable:
+            hint = "" if held_out else "; more with validation="
+            raise UsageError(f"{what} watches '{rule.monitor}', but there is {', '.join(watchable)}{hint}")
+    return ["epoch", "loss", "learning_rate", *watchable[1:]]
 
 
 def _check_counts(**counts: int | None) -> None:
