@@ -138,13 +138,7 @@ class Hole(NamedTuple):
 
 def with_holes(data: bytes, location: str) -> list[bytes | Hole]:
     """The undoing of ``without_data``: the pieces of a model whose initializers refer to ``location``."""
-    pieces = list[bytes | Hole]()
-    for field in fields(_part_of(data), 0, len(data)):
-        if _INSIDE["model"].get(field.number) == "graph":
-            pieces += _message(field.number, _filled_graph(data[field.start : field.stop], location))
-        else:
-            pieces.append(data[field.begin : field.stop])
-    return pieces
+    return _filled(data, "model", location)
 
 
 def length_of(pieces: Iterable[bytes | Hole]) -> int:
@@ -152,11 +146,14 @@ def length_of(pieces: Iterable[bytes | Hole]) -> int:
     return sum(piece.length if isinstance(piece, Hole) else len(piece) for piece in pieces)
 
 
-def _filled_graph(data: bytes, location: str) -> list[bytes | Hole]:
-    pieces = list[bytes | Hole]()
+def _filled(data: bytes, message: Message, location: str) -> list[bytes | Hole]:
+    """A model, or its graph, in pieces, with holes in its initializers."""
+    pieces, wanted = list[bytes | Hole](), "graph" if message == "model" else "tensor"
     for field in fields(_part_of(data), 0, len(data)):
-        if _INSIDE["graph"].get(field.number) == "tensor":
-            pieces += _message(field.number, _filled_tensor(data[field.start : field.stop], location))
+        inside, contents = _INSIDE[message].get(field.number), data[field.start : field.stop]
+        if inside == wanted:
+            filled = _filled_tensor(contents, location) if inside == "tensor" else _filled(contents, inside, location)
+            pieces += _message(field.number, filled)
         else:
             pieces.append(data[field.begin : field.stop])
     return pieces
