@@ -186,6 +186,11 @@ class Adam(Optimizer):
         second = ((1 - self.beta2) / (1 - self.beta2**step)) ** 0.5
         return {"rate": rate * first / second, "epsilon": self.epsilon / second}
 
+    def _sums(self, weight: Symbol, gradient: Symbol, states: Mapping[str, Leaf]) -> tuple[Symbol, Symbol]:
+        """The next running sums, where symbols compute the step."""
+        gradient = self._decayed(weight, gradient)
+        return states["first"] * self.beta1 + gradient, states["second"] * self.beta2 + gradient * gradient
+
 
 @check_kinds
 @dataclass(frozen=True)
@@ -235,9 +240,7 @@ class AMSGrad(Adam):
         self, weight: Symbol, gradient: Symbol, scalars: Mapping[str, Symbol], states: Mapping[str, Leaf]
     ) -> Mapping[Symbol, Symbol]:
         """One step, on the running sums that ``Adam`` keeps."""
-        gradient = self._decayed(weight, gradient)
-        first = states["first"] * self.beta1 + gradient
-        second = states["second"] * self.beta2 + gradient * gradient
+        first, second = self._sums(weight, gradient, states)
         largest = emit("Max", states["largest"], second)
         step = first / (emit("Sqrt", largest) + scalars["epsilon"]) * scalars["rate"]
         return {weight: weight - step, **dict(zip(states.values(), (first, second, largest), strict=True))}

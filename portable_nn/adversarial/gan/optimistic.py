@@ -20,9 +20,7 @@ class OptimisticAdam(Adam):
         self, weight: Symbol, gradient: Symbol, scalars: Mapping[str, Symbol], states: Mapping[str, Leaf]
     ) -> Mapping[Symbol, Symbol]:
         """One step."""
-        gradient = self._decayed(weight, gradient)
-        first = states["first"] * self.beta1 + gradient
-        second = states["second"] * self.beta2 + gradient * gradient
+        first, second = self._sums(weight, gradient, states)
         step = first / (emit("Sqrt", second) + scalars["epsilon"]) * scalars["rate"]
         new = (weight - step * 2 + states["previous"], first, second, step)
         return dict(zip([weight, *(states[name] for name in self.states)], new, strict=True))
