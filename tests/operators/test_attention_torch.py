@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch_side import Row, assert_refused, assert_same, ours, row_id, theirs
+from misfits import Row, assert_refused, f, row_id
+from torch_side import assert_same, ours, theirs
 
 from portable_nn.operators import Leaf
 from portable_nn.operators.registry import Array
@@ -162,10 +163,6 @@ def test_softmax_in_a_lower_precision_is_as_coarse_as_that(precision: int, error
 def test_no_keys_make_nothing() -> None:
     [found] = ours("Attention", heads(3, 0), is_causal=1)
     np.testing.assert_array_equal(found, np.zeros((2, 2, 3, 3)))
-
-
-def f(*shape: int | str) -> Leaf:
-    return Leaf(None, "float32", shape)
 
 
 Q, K, V = f(2, 4, 3, 8), f(2, 2, 5, 8), f(2, 2, 5, 6)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from misfits import f
 from standard_side import run_plan
 
 from portable_nn.core.errors import GraphError
@@ -56,10 +57,6 @@ def test_windows_that_are_not_moved_see_what_a_convolution_sees(size: tuple[int,
     feeds = {leaf.name: RNG.normal(size=leaf.shape).astype(np.float32) for leaf in (x, w)}  # type: ignore[arg-type]
     deformed, plain = run_plan(graph, {**feeds, "o": np.zeros(offset.shape, np.float32)})  # type: ignore[dict-item, arg-type]
     np.testing.assert_allclose(deformed, plain, rtol=1e-5, atol=1e-5)
-
-
-def f(*shape: int | str) -> Leaf:
-    return Leaf(None, "float32", shape)
 
 
 X, W, OFFSET = f(1, 4, 5, 5), f(2, 2, 3, 3), f(1, 18, 3, 3)

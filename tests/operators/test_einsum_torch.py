@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch_side import Row, assert_refused, assert_same, ours, row_id, theirs
+from misfits import Row, assert_refused, f, row_id
+from torch_side import assert_same, ours, theirs
 
 from portable_nn.core.errors import GraphError
 from portable_nn.operators import Leaf, emit
@@ -74,10 +75,6 @@ def test_every_element_type(dtype: str, equation: str, shapes: list[tuple[int, .
     arrays = [np.random.default_rng(2).integers(0, 5, shape).astype(dtype) for shape in shapes]
     wanted: Any = np.einsum(equation, *(array.astype(np.int64) for array in arrays)).astype(dtype)
     assert_same(ours("Einsum", arrays, equation=equation), [wanted])
-
-
-def f(*shape: int | str) -> Leaf:
-    return Leaf(None, "float32", shape)
 
 
 MISFITS: list[Row] = [

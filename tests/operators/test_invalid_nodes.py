@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import pytest
+from misfits import Row, assert_refused, b, f, i, row_id
 
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import INTERNAL, Tensor
@@ -15,22 +15,7 @@ from portable_nn.operators import Leaf, Symbol, constant, emit_all, integers, tr
 from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import InvalidNode, lookup
 
-
-def f(*shape: int | str) -> Leaf:
-    return Leaf(None, "float32", shape)
-
-
-def i(*shape: int | str) -> Leaf:
-    return Leaf(None, "int64", shape)
-
-
-def b(*shape: int | str) -> Leaf:
-    return Leaf(None, "bool", shape)
-
-
 SCALES = constant([1, 1, 2], "float32")
-
-Row = tuple[str, Sequence[Symbol | None], Mapping[str, Any], str]
 
 ROWS: list[Row] = [
     ("Relu", [f(2)], {"axis": 1}, "attribute 'axis' is not one of Relu's (none)"),
@@ -275,11 +260,9 @@ ROWS: list[Row] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}: {row[3]}".replace(" ", "_"))
+@pytest.mark.parametrize("row", ROWS, ids=row_id)
 def test_node_that_does_not_fit(row: Row) -> None:
-    operator, inputs, options, message = row
-    with pytest.raises(GraphError, match="^" + re.escape(f"'here' ({operator}): {message}") + "$"):
-        emit_all(operator, *inputs, name="here", **options)
+    assert_refused(row)
 
 
 def loss_over_unknown_classes() -> tuple[Symbol, ...]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch_side import Row, assert_refused, assert_same, ours, row_id, theirs
+from misfits import Row, assert_refused, f, i, row_id
+from torch_side import assert_same, ours, theirs
 
 from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
@@ -71,14 +72,6 @@ def test_a_label_that_is_no_class_raises_an_error_while_it_runs(loss: str, label
     name = "target" if loss.startswith("Negative") else "labels"
     with pytest.raises(GraphError, match="^" + re.escape(f"'here' ({loss}): {name} {label} is outside the 3 classes")):
         plan.run()
-
-
-def f(*shape: int | str) -> Leaf:
-    return Leaf(None, "float32", shape)
-
-
-def i(*shape: int | str) -> Leaf:
-    return Leaf(None, "int64", shape)
 
 
 MISFITS: list[Row] = [

@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from torch_side import Row, assert_refused, assert_same, ours, row_id, theirs
+from misfits import Row, assert_refused, f, i, row_id
+from torch_side import assert_same, ours, theirs
 
 from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
@@ -75,14 +76,6 @@ def test_what_flows_back_is_what_torch_derives(interleaved: int, looked_up: bool
         return out.reshape(2, 4, 40)
 
     assert_same(found, theirs(function, inputs, [0, 1, 2]))
-
-
-def f(*shape: int | str) -> Leaf:
-    return Leaf(None, "float32", shape)
-
-
-def i(*shape: int | str) -> Leaf:
-    return Leaf(None, "int64", shape)
 
 
 X, CACHE = f(2, 4, 3, 6), f(9, 3)

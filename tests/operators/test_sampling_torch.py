@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch_side import Row, assert_refused, assert_same, ours, row_id, theirs
+from misfits import Row, assert_refused, f, i, row_id
+from torch_side import assert_same, ours, theirs
 
 from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
@@ -121,14 +122,6 @@ def test_an_image_that_is_not_in_the_batch_raises_an_error_while_it_runs(index: 
     message = rf"^'here' \(RoiAlign\): batch index {index} is outside the batch of 2$"
     with pytest.raises(GraphError, match=message):
         plan.run()
-
-
-def f(*shape: int | str) -> Leaf:
-    return Leaf(None, "float32", shape)
-
-
-def i(*shape: int | str) -> Leaf:
-    return Leaf(None, "int64", shape)
 
 
 MISFITS: list[Row] = [

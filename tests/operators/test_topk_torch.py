@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from torch_side import Row, assert_refused, assert_same, ours, row_id, theirs
+from misfits import Row, assert_refused, f, row_id
+from torch_side import assert_same, ours, theirs
 
 from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
@@ -56,10 +57,6 @@ def test_what_is_no_number_is_larger_than_all_others(largest: int, count: int, w
     assert places[0] == (7 if largest else 3)
     if wanted:
         np.testing.assert_array_equal(places, wanted)
-
-
-def f(*shape: int | str) -> Leaf:
-    return Leaf(None, "float32", shape)
 
 
 MISFITS: list[Row] = [

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from standard_side import run_plan
 
-from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim
-from portable_nn.operators import Leaf, Symbol, constant, emit_all, trace
+from portable_nn.operators import Leaf, constant, emit_all, trace
 from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
-
-Row = tuple[str, Sequence[Symbol | None], Mapping[str, Any], str]
-"""An operator, inputs and attributes that do not fit it, and what is said of that."""
 
 
 def arange(shape: Sequence[Dim]) -> Array:
@@ -65,13 +60,3 @@ def assert_same(found: Sequence[Array], wanted: Sequence[Array], tolerance: floa
         assert (mine.dtype, mine.shape) == (other.dtype, other.shape)
         limit = tolerance or TOLERANCE.get(mine.dtype.name, 0)
         np.testing.assert_allclose(mine, other, rtol=0, atol=limit * float(np.abs(other).max(initial=1)))
-
-
-def assert_refused(row: Row) -> None:
-    operator, inputs, options, message = row
-    with pytest.raises(GraphError, match="^" + re.escape(f"'here' ({operator}): {message}") + "$"):
-        emit_all(operator, *inputs, name="here", **options)
-
-
-def row_id(row: Row) -> str:
-    return f"{row[0]}: {row[3]}".replace(" ", "_")
