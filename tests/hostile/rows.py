@@ -38,6 +38,26 @@ LONGEST = 200_000
 
 NETWORK = pnn.Sequential(pnn.Input(2), pnn.Dense(2), pnn.Sigmoid(), pnn.Dense(2), seed=0)
 
+FOREIGN: dict[str, tuple[bytes, str]] = {
+    "html_page": (
+        b"\n<!DOCTYPE html>\n<html><head><title>Not found</title></head></html>",
+        "is an HTML page: the download gave a page about the file, not the file$",
+    ),
+    "git_lfs_pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n",
+        "is a Git LFS pointer, not the file itself: run 'git lfs pull'$",
+    ),
+    "pickle": (
+        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.",
+        "is a Python pickle: it can run any code when it is loaded, and is not read$",
+    ),
+    "zip_archive": (
+        b"PK\x03\x04\x00\x00\x08\x08\x00\x00archive/data.pkl",
+        "is a zip archive, such as torch.save, Keras or numpy's savez write$",
+    ),
+}
+"""Files of other kinds that have the name of a weight file, and what is said of them, whatever its suffix."""
+
 Row = Callable[[str, str], Callable[[Callable[..., Any]], Callable[..., Any]]]
 
 
@@ -55,6 +75,11 @@ def register(rows: list[Any]) -> Row:
         return add
 
     return row
+
+
+def foreign(*names: str) -> list[Any]:
+    """Rows for files of other kinds, the fifth in the project's list."""
+    return [pytest.param(lambda _, name=name: FOREIGN[name][0], FOREIGN[name][1], id=f"5-{name}") for name in names]
 
 
 def refused(path: Path, content: bytes, message: str, **options: Any) -> None:

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from forge import DATA, Forge, Stored, sha256
 from forge_hdf5 import SUPERBLOCK, lookup3, manifest_object, mend, pack, packed, superblock
-from rows import refused, register
+from rows import foreign, refused, register
 
 from portable_nn.format import load, save
 
-ROWS: list[Any] = []
+ROWS: list[Any] = foreign("html_page", "git_lfs_pointer", "pickle", "zip_archive")
 row = register(ROWS)
 
 NOT_OURS = "is an HDF5 file that does not begin with a portable-nn manifest: it holds arrays and not a network, or "
@@ -76,26 +76,6 @@ def two_lengths_of_the_manifest(valid: Forge) -> bytes:
     header = manifest_object(len(valid.text), sha256(valid.text))
     header[3] = manifest_object(len(valid.text) + 1, "")[3]
     return pack(valid, lambda path, messages: header if path == "/portable_nn" else messages)
-
-
-@row("5", "is an HTML page: the download gave a page about the file, not the file$")
-def html_page(_: Forge) -> bytes:
-    return b"\n<!DOCTYPE html>\n<html><head><title>Not found</title></head></html>"
-
-
-@row("5", "is a Git LFS pointer, not the file itself: run 'git lfs pull'$")
-def git_lfs_pointer(_: Forge) -> bytes:
-    return b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
-
-
-@row("5", "is a zip archive, such as torch.save, Keras or numpy's savez write$")
-def zip_archive(_: Forge) -> bytes:
-    return b"PK\x03\x04\x00\x00\x08\x08\x00\x00archive/data.pkl"
-
-
-@row("5", "is a Python pickle: it can run any code when it is loaded, and is not read$")
-def pickle(_: Forge) -> bytes:
-    return b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."
 
 
 @row("5", r"is a safetensors file: its name should end in \.safetensors$")

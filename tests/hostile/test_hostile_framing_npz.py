@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from forge import DATA, Forge, sha256
 from forge_npz import Members, archive, member, members, npy, pack
-from rows import refused, register
+from rows import foreign, refused, register
 
 from portable_nn.format import has_manifest, load
 
-ROWS: list[Any] = []
+ROWS: list[Any] = foreign("html_page", "git_lfs_pointer", "pickle")
 row = register(ROWS)
 
 A, B, BIAS = 2, 3, 4
@@ -78,16 +78,6 @@ def manifest_of_4_gib(valid: Forge) -> bytes:
     data = bytearray(pack(valid, set_fields(0, size=2**32 - 2, packed=2**32 - 2)))
     data[64:192] = npy("uint8", [2**32 - 2 - 128], b"")
     return bytes(data)
-
-
-@row("5", "is an HTML page: the download gave a page about the file, not the file$")
-def html_page(_: Forge) -> bytes:
-    return b"<!DOCTYPE html>\n<html></html>"
-
-
-@row("5", "is a Git LFS pointer, not the file itself: run 'git lfs pull'$")
-def lfs_pointer(_: Forge) -> bytes:
-    return b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 
 
 @row("5", "is an HDF5 file")

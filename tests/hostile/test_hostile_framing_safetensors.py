@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from forge import DATA, Forge, Stored, dumps
 from forge_safetensors import entries, frame, header, pack
-from rows import refused, register
+from rows import foreign, refused, register
 
 from portable_nn.format import load, save
 
-ROWS: list[Any] = []
+ROWS: list[Any] = foreign("html_page", "git_lfs_pointer", "pickle", "zip_archive")
 row = register(ROWS)
 
 
@@ -51,26 +51,6 @@ def header_longer_than_the_file(valid: Forge) -> bytes:
 @row("4", "begins with a header length of 18446744073709551615 bytes; at most 33554432 are allowed$")
 def header_length_of_all_ones(valid: Forge) -> bytes:
     return b"\xff" * 8 + pack(valid)[8:]
-
-
-@row("5", "is an HTML page: the download gave a page about the file, not the file$")
-def html_page(_: Forge) -> bytes:
-    return b"\n<!DOCTYPE html>\n<html><head><title>Not found</title></head></html>"
-
-
-@row("5", "is a Git LFS pointer, not the file itself: run 'git lfs pull'$")
-def git_lfs_pointer(_: Forge) -> bytes:
-    return b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
-
-
-@row("5", "is a zip archive, such as torch.save, Keras or numpy's savez write$")
-def zip_archive(_: Forge) -> bytes:
-    return b"PK\x03\x04\x00\x00\x08\x08\x00\x00archive/data.pkl"
-
-
-@row("5", "is a Python pickle: it can run any code when it is loaded, and is not read$")
-def pickle(_: Forge) -> bytes:
-    return b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."
 
 
 @row("5", r"is an HDF5 file: its name should end in \.h5$")
