@@ -602,7 +602,7 @@ def test_a_generator_of_pictures_is_drawn_as_a_sheet():
     assert axes.images[0].get_array().shape == (5 * 7 + 2, 5 * 7 + 2)
 
 
-def test_what_is_no_generator():
+def test_samples_that_are_no_pictures_are_refused():
     generator, discriminator = pattern_networks(numbers=18)
     with pytest.raises(ShapeError, match="samples must be pictures"):
         draw.gan(GanResult(generator, discriminator, generator))
@@ -736,7 +736,7 @@ def test_nothing_is_cut_off_nor_written_on_top_of_each_other(name):
             assert axes.get_xlabel(), axes.get_title()
 
 
-def test_minus_signs():
+def test_minus_signs_are_no_hyphens():
     assert minus("ridge-bent: -(y - 3x)") == f"ridge-bent: {MINUS}(y {MINUS} 3x)"
     assert minus("falls to 1e-05") == f"falls to 1e{MINUS}05"
     assert minus("x-y") == f"x{MINUS}y"
@@ -765,7 +765,7 @@ def test_pyplot_is_left_alone():
     assert done.stdout.strip() == "False False"
 
 
-def test_without_matplotlib(monkeypatch):
+def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.style", None)
     for make in (draw.run, draw.saddle, draw.animation):
@@ -777,7 +777,7 @@ def test_without_matplotlib(monkeypatch):
 @pytest.mark.parametrize(
     "make", [draw.saddle, draw.above, draw.orbit, draw.circle_and_spiral, draw.animation], ids=lambda f: f.__name__
 )
-def test_what_is_no_plane(make):
+def test_a_game_that_is_no_plane_is_refused_with_what_draws_it(make):
     with pytest.raises(UsageError) as caught:
         make(result("scissors"))
     assert str(caught.value) == (
@@ -787,7 +787,7 @@ def test_what_is_no_plane(make):
 
 
 @pytest.mark.parametrize("make", [draw.run, draw.coordinates, draw.above], ids=lambda f: f.__name__)
-def test_many_runs(make):
+def test_a_picture_of_one_run_refuses_several(make):
     with pytest.raises(UsageError) as caught:
         make(result("starts"))
     assert str(caught.value) == (
@@ -796,7 +796,7 @@ def test_many_runs(make):
     )
 
 
-def test_a_game_without_an_f():
+def test_the_payoff_of_a_game_without_one_is_refused():
     run = simulate(linear_game([[0.1, 1.0], [1.0, 0.1]]), steps=20)
     with pytest.raises(UsageError, match="the game 'linear' is not of zero sum, so there is no f to draw: field"):
         draw.above(run)
@@ -804,7 +804,7 @@ def test_a_game_without_an_f():
 
 
 @pytest.mark.parametrize("count", [0, 41])
-def test_how_many_sets_of_eigenvalues(count):
+def test_no_or_too_many_sets_of_eigenvalues_are_refused(count):
     given = {("simultaneous", 0.01 * (place + 1)): np.array([1.0 + 0j]) for place in range(count)}
     with pytest.raises(UsageError, match=f"a picture has room for 1 to 40 sets of eigenvalues, not {count}"):
         draw.spectrum(given)

@@ -139,7 +139,7 @@ def test_shapes_that_do_not_fit_are_reported_with_both(m):
     ]
 
 
-def test_types_that_do_not_fit(m):
+def test_types_that_do_not_fit_are_reported_with_both(m):
     found = errors(save(m, [n("Add", "x i", "y", "sum")], inputs=[info("x", [2]), info("i", [2], INT64)]))
     assert found == [("sum", "Add does not fit: its inputs have different element types: float32, int64")]
 
@@ -153,7 +153,7 @@ def test_faults_behind_a_fault_are_found_with_what_the_file_says(m):
     ]
 
 
-def test_faults_behind_an_operator_that_nobody_knows(m):
+def test_faults_behind_an_operator_that_nobody_knows_are_found(m):
     nodes = [
         n("Swirl", "x", "s", "swirl", domain=EXTENSION),
         n("Relu", "s", "r", "act"),
@@ -166,12 +166,12 @@ def test_faults_behind_an_operator_that_nobody_knows(m):
     )
 
 
-def test_what_only_the_standard_can_tell(m):
+def test_what_only_the_standard_knows_of_a_node_is_reported(m):
     found = errors(save(m, [n("MaxRoiPool", "x x", "y", "pool", pooled_shape=[1, 1])]))
     assert found[-1] == ("pool", "MaxRoiPool does not fit: Input tensor must have at least 4 dimensions")
 
 
-def test_attributes_that_do_not_fit(m):
+def test_attributes_that_do_not_fit_are_reported(m):
     nodes = [n("Softmax", "x", "a", "far", axis=5), n("Relu", "x", "b", "odd", slope=0.5), n("Relu", "x", "y", "ok")]
     assert errors(save(m, nodes)) == [
         ("far", "Softmax does not fit: axis 5 is outside an input of 2 dimensions"),
@@ -179,7 +179,7 @@ def test_attributes_that_do_not_fit(m):
     ]
 
 
-def test_a_node_of_an_older_opset(m):
+def test_a_node_of_an_older_opset_is_judged_by_its_opset(m):
     nodes = [
         n("Squeeze", "x", "a", "gone", axes=[1]),
         n("Dropout", "x", "b", "lost", ratio=3),
@@ -277,7 +277,7 @@ def test_values_that_nothing_makes(m):
     ]
 
 
-def test_names_that_are_taken(m):
+def test_a_name_that_is_made_twice_is_an_error(m):
     nodes = [
         n("Relu", "x", "a", "one"),
         n("Relu", "a", "a", "two"),
@@ -292,7 +292,7 @@ def test_names_that_are_taken(m):
     assert ("one", "is the name of 2 nodes: import gives each one of its own") in findings(path, "note")
 
 
-def test_a_weight_that_is_stored_twice(m):
+def test_a_weight_that_is_stored_twice_is_an_error(m):
     model = onnx.load(save(m, [n("Add", "x w", "y", "sum")], w=f32(4)))
     model.graph.initializer.append(model.graph.initializer[0])
     onnx.save(model, m)
@@ -309,7 +309,7 @@ def test_nodes_in_the_wrong_order_are_looked_at_in_the_right_one(m):
     ]
 
 
-def test_cycles(m):
+def test_a_cycle_is_an_error_at_each_of_its_nodes(m):
     nodes = [
         n("Add", "x b", "a", "one"),
         n("Relu", "a", "b", "two"),
@@ -328,7 +328,7 @@ def test_cycles(m):
     assert len(found) == 3
 
 
-def test_a_node_without_outputs(m):
+def test_a_node_without_outputs_is_an_error(m):
     node = n("Relu", "x", "y", "act")
     silent = onnx.NodeProto(op_type="Relu", input=["x"])
     assert errors(save(m, [node, silent])) == [("a node (Relu) has no output",)]
@@ -684,7 +684,7 @@ REPORT = Report(
 )  # fmt: skip
 
 
-def test_the_text():
+def test_a_report_as_text_has_a_line_for_each_finding_and_counts_them():
     assert as_text(REPORT).splitlines() == [
         "level    node         message",
         "error    conv1        does not fit",
@@ -697,7 +697,7 @@ def test_the_text():
     assert as_text(Report("m", 1, ())) == "nothing found in 1 node\n"
 
 
-def test_the_text_on_a_narrow_terminal():
+def test_a_report_as_text_is_wrapped_on_a_narrow_terminal():
     finding = Finding(
         "note", "conv", "one two three four five six seven eight nine ten", "eleven twelve thirteen fourteen"
     )
@@ -712,7 +712,7 @@ def test_the_text_on_a_narrow_terminal():
     assert as_text(Report("m", 2, (finding,)), width=50) == as_text(Report("m", 2, (finding,)))  # Too narrow to read.
 
 
-def test_the_json():
+def test_a_report_as_json_has_the_counts_and_all_findings():
     assert as_json(REPORT) == {
         "model": "m.onnx",
         "nodes": 53,
@@ -727,7 +727,7 @@ def test_the_json():
     }
 
 
-def test_what_passes():
+def test_warnings_pass_and_errors_do_not_and_strict_passes_neither():
     assert not REPORT.passes()
     warned = Report("m", 1, REPORT.findings[2:])
     assert (warned.passes(), warned.passes(strict=True)) == (True, False)

@@ -123,7 +123,7 @@ def test_raw_takes_what_the_graph_takes(run, tmp_path, digits_csv):
 
 @pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
 @pytest.mark.parametrize("kind", ["safetensors", "onnx"])
-def test_numbers_that_miss_by_far_what_is_meant_are_told(run, tmp_path, engine, kind):
+def test_numbers_that_miss_by_far_what_is_meant_are_reported(run, tmp_path, engine, kind):
     x = np.random.default_rng(0).normal([50, -3, 1e4], [9, 0.2, 2e3], (30, 3))
     layers = [pnn.Input(3), pnn.Normalization(name="norm").adapt(x), pnn.Dense(2)]
     net = pnn.Sequential(*layers, labels=["no", "yes"], seed=0)

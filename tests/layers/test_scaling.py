@@ -71,7 +71,7 @@ def test_a_feature_that_never_varies_becomes_0(value: float) -> None:
 
 
 @pytest.mark.parametrize("given", ["float32", "float64"])
-def test_a_spread_below_the_steps_of_float32_is_told(given: str) -> None:
+def test_a_spread_below_the_steps_of_float32_is_reported(given: str) -> None:
     """At 1e8 a float32 goes in steps of 8 (IEEE 754: 24 digits, and 2²⁶ < 1e8 < 2²⁷)."""
     x = (RNG.normal([0, 1e8], [1, 2], (1000, 2))).astype(given)
     told = r"^Normalization: column 2 cannot be told apart in float32, whose steps are 8 at 1000\d+(\.\d+)? ± \S+: sub"

@@ -466,7 +466,7 @@ FITTING = {
 
 
 @pytest.mark.parametrize("case", FITTING)
-def test_arrays_that_do_not_fit_are_told_one_by_one(tmp_path, case):
+def test_arrays_that_do_not_fit_are_listed_one_by_one(tmp_path, case):
     tensors, message = FITTING[case]
     model, plain = write(tmp_path, "safetensors"), save(tmp_path, "npz", tensors)
     expected = f"{plain}: does not fit {model}: {message}"
@@ -475,7 +475,7 @@ def test_arrays_that_do_not_fit_are_told_one_by_one(tmp_path, case):
     assert not (tmp_path / "b.h5").exists()
 
 
-def test_a_damaged_file_of_arrays_is_told(tmp_path):
+def test_a_damaged_file_of_arrays_is_refused(tmp_path):
     plain = save(tmp_path, "safetensors", arrays())
     plain.write_bytes(plain.read_bytes()[:-1])
     with pytest.raises(FormatError, match=r"plain\.safetensors: .*truncated"):
@@ -542,7 +542,7 @@ def test_a_damaged_file_of_arrays_is_told(tmp_path):
         ("a.npz", "none/b.h5", {}, FileError, "none/b.h5: cannot be written: there is no folder "),
     ],
 )
-def test_arguments_that_make_no_sense(tmp_path, monkeypatch, source, target, options, error, message):
+def test_arguments_that_make_no_sense_are_refused(tmp_path, monkeypatch, source, target, options, error, message):
     monkeypatch.chdir(tmp_path)
     write(tmp_path, "npz")
     save(tmp_path, "npz", arrays())
@@ -563,7 +563,7 @@ def test_damage_is_found_before_anything_is_left(tmp_path, source, target):
     assert list(tmp_path.iterdir()) == [a]
 
 
-def test_what_a_target_cannot_hold_is_told(tmp_path):
+def test_what_a_target_cannot_hold_is_listed(tmp_path):
     long = "b" * 65_532
     node = Node("n", "Identity", (long,), ("y",))
     graph = Graph((), ("y",), (Parameter(long, "float32", (2,)),), (node,))
@@ -643,7 +643,7 @@ def test_a_file_that_cannot_be_read_back_is_removed(tmp_path, monkeypatch, targe
     assert list(tmp_path.iterdir()) == [a]
 
 
-def test_engines_that_do_not_agree(tmp_path, monkeypatch):
+def test_engines_that_do_not_agree_leave_no_file(tmp_path, monkeypatch):
     import dataclasses
 
     right = REGISTRY["", "Sigmoid"]

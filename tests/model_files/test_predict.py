@@ -133,7 +133,7 @@ def test_an_unknown_operator_and_a_fixed_batch_run(tmp_path, batch):
     np.testing.assert_allclose(probabilities(found, list("01234")), softmax(numbers[:6]), rtol=1e-4)
 
 
-def test_what_is_assumed_of_another_tools_model_is_told(tmp_path):
+def test_what_is_assumed_of_another_tools_model_is_reported(tmp_path):
     Image.fromarray(np.zeros((5, 5, 3), np.uint8)).save(tmp_path / "a.png")
     found = predict(convolutional(tmp_path / "m.onnx"), tmp_path / "a.png")
     list(found)

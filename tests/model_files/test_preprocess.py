@@ -121,7 +121,7 @@ def test_arrays_get_the_arithmetic(tmp_path, photo):
         pnn.predict(model, "photo.png", preprocess="imagenet")
 
 
-def test_what_is_assumed_is_told(tmp_path, photo):
+def test_what_is_assumed_is_reported(tmp_path, photo):
     model = convolutional(tmp_path / "m.onnx")
     told = pnn.predict(model, photo, preprocess={"mean": 0.5, "std": 0.5, "bgr": True}).warnings
     assert told[0].startswith("pictures are prepared as said: convert to red, green and blue")

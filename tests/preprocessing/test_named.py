@@ -140,7 +140,7 @@ def test_mean_and_std_say_what_white_is(mean: tuple[float, ...], std: tuple[floa
     assert any(note.endswith(f"they are for 0 to {white}") for note in made.notes)
 
 
-def test_sizes_follow_the_input_and_are_told() -> None:
+def test_sizes_follow_the_input_and_are_reported() -> None:
     made = prepared(Preparation("imagenet"), taken(3, 299, 299))
     assert str(made.steps[2]) == "scale the shorter side to 342 pixels (bilinear), and cut 299x299 out of the middle"
     assert "the shorter side is scaled to 342, in the proportion of 256 for 224 pixels" in made.notes

@@ -400,13 +400,13 @@ LIMIT = "cells is too long for a picture (at most 40)"
         (conv(20, dilation=3), 90, f"a side of 90 {LIMIT}"),
     ],
 )
-def test_what_is_too_large(operation, sizes, message):
+def test_what_is_too_large_is_refused(operation, sizes, message):
     with pytest.raises(UsageError) as caught:
         draw(operation, sizes)
     assert str(caught.value) == message
 
 
-def test_what_does_not_fit():
+def test_what_does_not_fit_is_refused():
     with pytest.raises(ShapeError, match="kernel 5 spans 5 cells, but the input has only 3"):
         draw(conv(5), 3)
 
@@ -424,7 +424,7 @@ def test_the_smaller_input_that_is_advised_has_the_same_edges(window, size, tran
     assert (large.counts[:5], large.counts[-5:]) == (small.counts[:5], small.counts[-5:])
 
 
-def test_without_matplotlib(monkeypatch):
+def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.style", None)
     with pytest.raises(MissingPackageError) as caught:
@@ -536,7 +536,7 @@ def test_many_frames_are_small_and_fast(tmp_path):
         assert found.info["duration"] == 200
 
 
-def test_too_many_frames():
+def test_too_many_frames_are_refused_with_a_smaller_input():
     with pytest.raises(UsageError) as caught:
         animate(conv(3), (28, 28))
     assert str(caught.value) == (

@@ -120,11 +120,11 @@ def nudge(batch: Array, rng: np.random.Generator) -> Array:
         ),
     ],
 )
-def test_another_setting(run: Path, options: dict[str, Any], message: str) -> None:
+def test_another_setting_is_refused_with_both(run: Path, options: dict[str, Any], message: str) -> None:
     assert refused(run, **options) == f"{run / NEWEST}: {CANNOT}: {message}"
 
 
-def test_all_that_differs_is_told_at_once(run: Path) -> None:
+def test_all_that_differs_is_listed_at_once(run: Path) -> None:
     assert refused(run, batch_size=16, shuffle=False, epochs=9) == "\n  ".join(
         [
             f"{run / NEWEST}: {CANNOT}: 3 faults",
@@ -140,7 +140,7 @@ def test_fewer_epochs_are_another_training_even_without_a_schedule(tmp_path: Pat
     assert refused(tmp_path / "run", schedule=None, epochs=2).endswith(": epochs: 3 in the checkpoint, 2 now")
 
 
-def test_another_loss(tmp_path: Path) -> None:
+def test_another_loss_is_refused_with_both(tmp_path: Path) -> None:
     momentum = TRAININGS["momentum"]
     momentum.run(checkpoint=tmp_path / "run")
     options = {**momentum.options, "loss": "cross_entropy"}
@@ -161,7 +161,7 @@ def of(name: str, before: Array, now: Array) -> str:
     )
 
 
-def test_other_values(run: Path) -> None:
+def test_other_values_are_refused_however_little_they_differ(run: Path) -> None:
     x, y = EVERYTHING.x.copy(), EVERYTHING.y.copy()
     x[17, 2] += 1e-6
     message = refused(run, other(x=x))
@@ -171,7 +171,7 @@ def test_other_values(run: Path) -> None:
     assert message == f"{run / NEWEST}: {CANNOT}: {of('validation y', EVERYTHING.y[48:], y[48:])}"
 
 
-def test_more_examples_or_another_type(run: Path) -> None:
+def test_more_examples_or_another_type_are_refused(run: Path) -> None:
     x = np.r_[EVERYTHING.x, EVERYTHING.x[:5]].astype("float64")
     message = refused(run, other(x=x, y=np.r_[EVERYTHING.y, EVERYTHING.y[:5]]))
     lines = [re.sub("fingerprint [0-9a-f]{16}", "…", line.strip()) for line in message.splitlines()[1:]]
@@ -183,7 +183,7 @@ def test_more_examples_or_another_type(run: Path) -> None:
     ]
 
 
-def test_another_share_and_weights(run: Path) -> None:
+def test_another_share_and_weights_are_refused(run: Path) -> None:
     message = refused(run, validation=0.25, sample_weight=np.ones(60))
     lines = [re.sub("fingerprint [0-9a-f]{16}", "…", line.strip()) for line in message.splitlines()[1:]]
     assert lines == [
@@ -293,7 +293,9 @@ def changed(place: int, layer: Callable[[], Any], **options: Any) -> Callable[[i
     ],
     ids=["size", "bias", "activation", "ratio", "attribute", "input", "name"],
 )
-def test_another_network(run: Path, network: Callable[[int], pnn.Network], lines: list[str]) -> None:
+def test_another_network_is_refused_by_what_differs(
+    run: Path, network: Callable[[int], pnn.Network], lines: list[str]
+) -> None:
     heading, *found = refused(run, other(network=network)).splitlines()
     if not found:
         heading, _, line = heading.partition(f"{CANNOT}: ")
@@ -302,7 +304,7 @@ def test_another_network(run: Path, network: Callable[[int], pnn.Network], lines
     assert [line.strip() for line in found] == lines
 
 
-def test_a_parameter_that_is_not_trained_any_more(run: Path) -> None:
+def test_a_parameter_that_is_not_trained_any_more_is_refused(run: Path) -> None:
     def frozen(seed: int) -> pnn.Network:
         network = EVERYTHING.network(seed)
         first, *rest = network.graph.parameters
@@ -314,7 +316,7 @@ def test_a_parameter_that_is_not_trained_any_more(run: Path) -> None:
     )
 
 
-def test_nodes_in_another_order(tmp_path: Path) -> None:
+def test_nodes_in_another_order_are_refused(tmp_path: Path) -> None:
     def branches(seed: int) -> pnn.Network:
         x = pnn.Input(5)
         return pnn.Network(x, pnn.Tanh(name="a")(x) + pnn.Sigmoid(name="b")(x) + pnn.Dense(5)(x), seed=seed)
@@ -332,14 +334,14 @@ def test_nodes_in_another_order(tmp_path: Path) -> None:
 # -- the folder
 
 
-def test_a_folder_that_holds_another_training(run: Path) -> None:
+def test_a_folder_that_holds_a_training_is_not_begun_anew(run: Path) -> None:
     assert refused(run, resume=False) == (
         f"{run} holds checkpoints of a training, up to {NEWEST}: resume goes on with it, another folder begins anew"
     )
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_nothing_to_resume_from(tmp_path: Path, there: bool) -> None:
+def test_a_folder_without_checkpoints_cannot_be_resumed(tmp_path: Path, there: bool) -> None:
     folder = tmp_path / "run"
     if there:
         folder.mkdir()
@@ -350,7 +352,7 @@ def test_nothing_to_resume_from(tmp_path: Path, there: bool) -> None:
         standing(folder)
 
 
-def test_what_cannot_be_a_folder(tmp_path: Path) -> None:
+def test_what_cannot_be_a_folder_is_refused_and_stays(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
     for resume in (True, False):
         assert refused(tmp_path / "file", error=FileError, resume=resume) == (
@@ -374,7 +376,7 @@ def test_what_cannot_be_a_folder(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_options_that_make_no_sense(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     assert refused(tmp_path / "run", **options) == message
 
 
@@ -401,7 +403,7 @@ def damage(path: Path) -> None:
     path.write_bytes(data)
 
 
-def test_a_damaged_checkpoint(run: Path) -> None:
+def test_a_damaged_checkpoint_is_refused_with_what_to_do(run: Path) -> None:
     """What the file's error says, and what to do; having done it, training goes on."""
     wanted = EVERYTHING.run().outcome(run.parent)
     damage(run / NEWEST)
@@ -415,7 +417,7 @@ def test_a_damaged_checkpoint(run: Path) -> None:
     assert EVERYTHING.run(seed=5, checkpoint=run, resume=True).outcome(run.parent) == wanted
 
 
-def test_the_only_checkpoint_is_damaged(run: Path) -> None:
+def test_where_the_only_checkpoint_is_damaged_the_advice_is_to_begin_anew(run: Path) -> None:
     for path in run.iterdir():
         if path.name != NEWEST:
             path.unlink()
@@ -473,7 +475,7 @@ ROWS = tuple({"epoch": n, "loss": 1.0, "learning_rate": 1.0, "val_loss": -n, "va
         ({"best_epoch": 4}, "the best epoch of the training is 4, but 3 are done"),
     ],
 )
-def test_a_training_that_cannot_be(run: Path, changes: dict[str, Any], message: str) -> None:
+def test_a_training_that_cannot_be_is_refused(run: Path, changes: dict[str, Any], message: str) -> None:
     forge(run / NEWEST, **changes)
     assert message in refused(run, error=FormatError)
 

@@ -363,7 +363,7 @@ def test_large_inputs_are_no_reason_where_the_network_prepares_them() -> None:
 
 
 @pytest.mark.parametrize("y", [Y[:, 0], np.abs(Y[:, 0]) / 9, Y[:, :1], np.arange(22)])
-def test_a_quantity_without_its_loss(y: Any) -> None:
+def test_cross_entropy_of_one_number_is_refused(y: Any) -> None:
     """The cross-entropy of one class is 0 whatever the network says: nothing would be learned from it."""
     with pytest.raises(UsageError, match=r"^loss 'cross_entropy' needs an output for each class, and this one has 1"):
         one_number().fit(X, y)
@@ -380,7 +380,7 @@ def test_accuracy_is_for_classes() -> None:
         assert 0 <= network.fit(X, y, **options)["val_accuracy"][0] <= 1
 
 
-def test_classes_without_their_loss() -> None:
+def test_class_numbers_without_their_loss_are_refused_with_its_name() -> None:
     with pytest.raises(ShapeError, match=r"needs \(n, 3\); loss='cross_entropy' takes the numbers of classes \(n,\)$"):
         linear().fit(X, np.arange(22) % 3, **MSE)
 

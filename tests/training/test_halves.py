@@ -191,7 +191,7 @@ def test_a_forked_process_trains_as_well() -> None:
     assert done.stdout == "0\n"
 
 
-def test_a_fault_in_either_half_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_in_either_half_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing has been changed by the step."""
     monkeypatch.setattr(threads, "cores", lambda: 2)
     for broken in (0, 1):
