@@ -32,6 +32,7 @@ class Raw:
         statistics: those of its numbers, if they are known.
         codes: the numbers that scikit-learn takes alone, where they are categories; or empty.
         place: where it is in the rows that the pipeline takes.
+        bare: whether a step takes its numbers as they are, and no missing one, even if others do.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Raw:
     statistics: Statistics | None = None
     codes: tuple[float, ...] = ()
     place: int = 0
+    bare: bool = False
 
     def code(self, word: str) -> float:
         """The number of a word, which is a category from now on."""
@@ -55,7 +57,8 @@ class Raw:
         """As the manifest has it."""
         if self.words:
             return Column(self.name, categories=tuple(self.words), unknown=self.unknown, missing=self.missing)
-        return Column(self.name, self.unit, missing=self.missing, statistics=self.statistics)
+        missing: Missing = "refuse" if self.bare else self.missing
+        return Column(self.name, self.unit, missing=missing, statistics=self.statistics)
 
     def admitted(self, cells: NDArray[Any]) -> NDArray[Any]:
         """Drawn numbers, as far as need be replaced by such that scikit-learn takes."""
@@ -114,6 +117,16 @@ def joined(parts: Sequence[Features]) -> Features:
     return Features(symbol, tuple(raw for part in parts for raw in part.raw))
 
 
+def numbers_of(features: Features, what: str) -> Symbol:
+    """The symbol of features that must be numbers, none of which is missing unless something computes with that."""
+    if words := [raw.name for raw in features.raw if raw is not None and raw.words]:
+        raise UsageError(f"{what} reads columns of words as numbers: {', '.join(words)}")
+    for raw in features.raw:
+        if raw is not None:
+            raw.bare = True
+    return features.symbol
+
+
 class Step(Layer):
     """A step of a pipeline: its nodes and numbers, which no training changes, have its name."""
 
@@ -132,10 +145,7 @@ class Step(Layer):
 
     def numbers(self, features: Features) -> Symbol:
         """The symbol of features that must be numbers."""
-        words = [raw.name for raw in features.raw if raw is not None and raw.words]
-        if words:
-            raise UsageError(f"{self.title} reads columns of words as numbers: {', '.join(words)}")
-        return features.symbol
+        return numbers_of(features, self.title)
 
     def computed(self, symbol: Symbol) -> Features:
         """Features that are no columns any more."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from portable_nn.converters.conversion import Imported, Side, compare_sides
 from portable_nn.converters.sklearn.expansions import function_of
-from portable_nn.converters.sklearn.features import Features, Raw
+from portable_nn.converters.sklearn.features import Features, Raw, numbers_of
 from portable_nn.converters.sklearn.models import Output, answered
 from portable_nn.converters.sklearn.proving import prove_steps
 from portable_nn.converters.sklearn.transformers import check_fitted, name_of, transformed, used_places
@@ -209,7 +209,11 @@ def _network(
     for name, each in steps[:-1]:
         features = transformed("passthrough" if each is None else each, features, name, notes)
     name, last = steps[-1]
-    output = None if isinstance(last, str) or last is None else answered(last, partial(_numbers, features, last))
+    output = (
+        None
+        if isinstance(last, str) or last is None
+        else answered(last, partial(numbers_of, features, type(last).__name__))
+    )
     if output is None:
         features = transformed(last or "passthrough", features, name or type(last).__name__.lower(), notes)
         output = Output(features.symbol, "values", "transform")
@@ -219,12 +223,6 @@ def _network(
     info = OutputInfo(network.graph.outputs[0], output.kind, output.labels, target=target, loss=output.loss)
     network.outputs = (info,)
     return network, output
-
-
-def _numbers(features: Features, last: Any) -> Any:
-    if words := [raw.name for raw in features.raw if raw is not None and raw.words]:
-        raise UsageError(f"{type(last).__name__} reads columns of words as numbers: {', '.join(words)}")
-    return features.symbol
 
 
 def _in_units(output: Output, scaler: Any) -> Output:
@@ -253,7 +251,8 @@ def _given(raws: Sequence[Raw], rows: NDArray[Any], estimator: Any) -> Any:
 
         # Steps by position need the columns that no step uses, too.
         names = [str(each) for each in _entry(estimator, "feature_names_in_")]
-        return pd.DataFrame({raw.name: each for raw, each in zip(raws, cells, strict=True)}).reindex(columns=names)
+        columns = {raw.name: pd.Series(each, dtype=each.dtype) for raw, each in zip(raws, cells, strict=True)}
+        return pd.DataFrame(columns).reindex(columns=names)
     if any(raw.words for raw in raws):
         return np.stack([each.astype(object) for each in cells], axis=1)
     return rows

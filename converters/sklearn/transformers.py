@@ -129,23 +129,27 @@ def _standard(estimator: Any, features: Features, step: Step) -> Features:
 
 def _robust(estimator: Any, features: Features, step: Step) -> Features:
     center = estimator.center_ if estimator.with_centering else None
-    return _shifted(center, estimator.scale_ if estimator.with_scaling else None, features, step)
+    scale = estimator.scale_ if estimator.with_scaling else None
+    return _shifted(center, scale, features, step, ("center", "scale"))
 
 
 def _max_abs(estimator: Any, features: Features, step: Step) -> Features:
-    found = _shifted(None, estimator.scale_, features, step)
+    found = _shifted(None, estimator.scale_, features, step, ("", "largest"))
     return _clipped(found, -1, 1) if getattr(estimator, "clip", False) else found
 
 
-def _shifted(mean: Any, scale: Any, features: Features, step: Step) -> Features:
+def _shifted(
+    mean: Any, scale: Any, features: Features, step: Step, roles: tuple[str, str] = ("mean", "std")
+) -> Features:
+    """(x - mean) / scale; to_sklearn knows the step by what its numbers are called."""
     x = step.numbers(features)
     if mean is None and scale is None:
         return features
     if scale is None:
-        return step.named("Sub", x, step.frozen("mean", mean, x))
+        return step.named("Sub", x, step.frozen(roles[0], mean, x))
     if mean is not None:
-        x = emit("Sub", x, step.frozen("mean", mean, x))
-    return step.named("Div", x, step.frozen("std", scale, x))
+        x = emit("Sub", x, step.frozen(roles[0], mean, x))
+    return step.named("Div", x, step.frozen(roles[1], scale, x))
 
 
 def _min_max(estimator: Any, features: Features, step: Step) -> Features:
@@ -198,7 +202,7 @@ def _imputer(estimator: Any, features: Features, step: Step) -> Features:
     x = features.symbol
     absent = _absent(x, [gap for _, gap in found])
     fills = np.array([0.0 if fill is None else fill for fill, _ in found])
-    filled = step.emit("Where", absent, step.frozen("fill", fills, x), x)
+    filled = step.emit("Where", absent, step.frozen(estimator.strategy, fills, x), x)
     raw = tuple(each if each is not None and each.words else None for each in features.raw)
     parts = [Features(filled, raw).taken(kept)]
     if estimator.indicator_ is not None and len(estimator.indicator_.features_):
@@ -316,6 +320,7 @@ def _refuse_others(raw: Raw | None, codes: list[float], step: Step) -> None:
         return
     raw.unknown = "refuse"
     if not raw.words:
+        raw.bare = raw.bare or ABSENT not in codes
         raw.codes = tuple(code for code in codes if code != ABSENT)
         step.notes.append(
             f"{raw.name}: a number that is no category is none of them here, and an error in scikit-learn"
@@ -347,7 +352,7 @@ def _ordinal(estimator: Any, features: Features, step: Step) -> Features:
         if np.isnan(numbers).any() or math.isnan(other):
             raise UsageError(f"{step.title}: OrdinalEncoder that encodes as NaN is not read: give it a number")
         same = _same(x, codes)
-        found = emit("MatMul", same, constant((numbers - other)[:, np.newaxis], x.dtype))
+        found = emit("MatMul", same, step.frozen(f"codes_{place}", (numbers - other)[:, np.newaxis], x))
         parts.append(step.computed(found + other if other else found))
     whole = joined(parts)
     return Features(step.emit("Identity", whole.symbol), whole.raw)
@@ -361,7 +366,8 @@ def _target(estimator: Any, features: Features, step: Step) -> Features:
     for place, (raw, cats) in enumerate(zip(features.raw, estimator.categories_, strict=True)):
         x = features.taken([place]).symbol
         numbers = np.stack(estimator.encodings_[place * each : (place + 1) * each], axis=1)
-        made = emit("MatMul", _same(x, _codes(cats, raw, step)), constant(numbers - means, x.dtype))
+        same = _same(x, _codes(cats, raw, step))
+        made = emit("MatMul", same, step.frozen(f"encodings_{place}", numbers - means, x))
         parts.append(step.computed(made + constant([means], x.dtype)))
     whole = joined(parts)
     return Features(step.emit("Identity", whole.symbol), whole.raw)

@@ -3,71 +3,61 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from portable_nn.converters.conversion import compare_sides
-from portable_nn.core.errors import UsageError
-from portable_nn.core.graph import Node
+from portable_nn.converters.sklearn.chains import Chain, chain_of
+from portable_nn.converters.sklearn.made_up import Rows, fitted, spelled
+from portable_nn.converters.sklearn.rebuilding import pipeline_steps
+from portable_nn.converters.sklearn.values import Array, Value
+from portable_nn.core.errors import DataWarning, UsageError, VerificationError, warn
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.recognise import is_table
 from portable_nn.core.text import some
+from portable_nn.format.meaning import Column
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
-from portable_nn.onnx.verify import Tolerance
-from portable_nn.operators import find
+from portable_nn.onnx.verify import Tolerance, difference
 
 __all__ = ["to_sklearn"]
-
-Array = NDArray[Any]
-
-ACTIVATIONS: Final[Mapping[str, str]] = {"logistic": "Sigmoid", "tanh": "Tanh", "relu": "Relu"}
-"""The operators of scikit-learn's activations."""
-
-
-@dataclass
-class _Chain:
-    """What a network does, one after the other: (x - mean) / std, dense layers, an activation between them.
-
-    Attributes:
-        mean, std: the scale of the inputs.
-        layers: weights (in, out) and biases.
-        activations: after each layer but the last.
-        last: the operator after the last layer, ``Softmax`` or ``Sigmoid``, or ``""``.
-        faults: what is none of that.
-    """
-
-    mean: Array
-    std: Array
-    layers: list[tuple[Array, Array]] = field(default_factory=list)
-    activations: list[str] = field(default_factory=list)
-    last: str = ""
-    faults: list[str] = field(default_factory=list)
 
 
 @check_kinds
 def to_sklearn(
-    network: Network, *, verify: bool = True, atol: float | None = None, rtol: float | None = None, seed: int = 0
+    network: Network,
+    *,
+    data: Any = None,
+    verify: bool = True,
+    atol: float | None = None,
+    rtol: float | None = None,
+    seed: int = 0,
 ) -> Any:
     """A network of dense layers as a fitted estimator of scikit-learn, which computes the same and can go on training.
 
     Several layers are an ``MLPClassifier`` or ``MLPRegressor``; one is a ``LogisticRegression``, a ``LinearSVC`` where
-    it was trained with the hinge loss, or a ``LinearRegression``. A network that begins with ``Normalization`` or
-    ``Rescaling`` is a pipeline with a ``StandardScaler``; one that ends in the units of its target has these in its
-    last layer. Classes are the labels, as whole numbers where all are such.
+    it was trained with the hinge loss, or a ``LinearRegression``; none are a transformer. What the network does with a
+    row before them becomes the steps of a ``Pipeline``: scales, missing values, categories, components; those of a
+    pipeline that ``from_sklearn`` read, of ``Normalization``, ``Rescaling`` and ``Columns``. Where columns have names,
+    a ``ColumnTransformer`` finds them by these, in frames that may have others beside them. A network that ends in the
+    units of its target has these in its last layer. Classes are the labels, as whole numbers where all are such.
 
     Args:
-        network: the network: rows of numbers go in, and one output comes out.
+        network: the network: rows go in, and one output comes out.
+        data: a data frame, or rows, as scikit-learn will get them: both sides are compared on them as well. Whether
+            categories such as ``1`` and ``2`` are numbers or words is found in them; without, they are numbers, as
+            pandas reads them from a CSV file.
         verify: whether both sides run on the same inputs.
         atol, rtol: how far they may differ, absolutely and relative to the largest number: 1e-5, or 1e-6 in float64.
         seed: the seed of these inputs.
 
+    Warns with ``DataWarning`` of columns whose categories were taken for numbers or booleans.
+
     Raises:
-        UsageError: the network is none of that: every node that has no counterpart is listed.
+        UsageError: the network is none of that: every node, and every step, that has no counterpart is listed.
         VerificationError: both sides do not compute the same.
 
     >>> import portable_nn as pnn
@@ -75,7 +65,20 @@ def to_sklearn(
     >>> to_sklearn(network).classes_.tolist()
     ['a', 'b', 'c']
     """
-    chain = _chain(network)
+    chain = chain_of(network)
+    _check(network, chain)
+    estimator = None
+    if chain.layers:
+        estimator = _classifier(network, chain) if _has_classes(network, chain) else _regressor(chain)
+    rows = _rows(network, data, tuple(getattr(estimator, "classes_", ())))
+    found = _whole(estimator, pipeline_steps(chain.features, rows), rows)
+    if verify:
+        _compare(network, found, chain.features, rows, data, atol, rtol, seed)
+    return found
+
+
+def _check(network: Network, chain: Chain) -> None:
+    """Raise ``UsageError`` that lists what scikit-learn lacks of a network."""
     info = network.outputs[0]
     if info.kind == "gaussian":
         chain.faults.append(f"output '{info.name}' has variances beside its numbers")
@@ -84,133 +87,59 @@ def to_sklearn(
         chain.faults.append(f"its activations are {some(different)}, and scikit-learn has one for all layers")
     if bad := [name for name, array in network.parameters.items() if not np.isfinite(array).all()]:
         chain.faults.append(f"it holds NaN or infinity, in {some(bad)}")
-    if not chain.layers:
+    if not chain.layers and (chain.features.kind in ("row", "unknown") or chain.faults):
         chain.faults.append("it has no dense layer")
     if chain.faults:
         lines = "\n  ".join(dict.fromkeys(chain.faults))
         raise UsageError(
-            f"scikit-learn has no estimator for this network:\n  {lines}\nexport_onnx writes it for onnxruntime"
+            f"scikit-learn has no estimator for this network:\n  {lines}\nexport_onnx writes it for onnxruntime; steps "
+            "that do not go back can be applied before the network, which then starts after them"
         )
-    estimator = _classifier(network, chain) if _has_classes(network, chain) else _regressor(chain)
-    found = _scaled(estimator, chain, network)
-    if verify:
-        _compare(network, found, chain, atol, rtol, seed)
-    return found
 
 
-# -- what the network does
-
-
-def _chain(network: Network) -> _Chain:
-    graph = network.graph
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1 or len(graph.inputs[0].shape) != 2:
-        raise UsageError(
-            "scikit-learn takes rows of numbers: a network with one input (batch, features) and one output"
+def _rows(network: Network, data: Any, classes: tuple[Any, ...]) -> Rows:
+    """The columns as scikit-learn takes them; without names where they are numbered."""
+    width = network.graph.inputs[0].shape[1]
+    assert isinstance(width, int)
+    columns = network.inputs[0].columns or tuple(Column(f"x{place}") for place in range(width))
+    names = tuple(column.name for column in columns)
+    names = () if names == tuple(f"x{place}" for place in range(width)) else names
+    words = tuple(_words(column, data) for column in columns)
+    taken = [
+        each.name for each, cells in zip(columns, words, strict=True) if not all(isinstance(c, str) for c in cells)
+    ]
+    if taken and data is None:
+        warn(
+            f"the categories of {some(taken)} are taken for numbers or booleans, as pandas reads them from CSV files: "
+            "give to_sklearn data, a frame, where they are words",
+            DataWarning,
         )
-    [value] = graph.inputs
-    features = value.shape[1]
-    if not isinstance(features, int):
-        raise UsageError(f"the network takes any number of features, '{features}', and an estimator a number of them")
-    chain = _Chain(np.zeros(features), np.ones(features))
-    constants = {name: array.astype(np.float64) for name, array in network.parameters.items()}
-    constants |= dict(_constants(graph.nodes))
-    current = value.name
-    for node in graph.nodes:
-        if node.operator == "Constant":
-            continue
-        read = [name for name in node.inputs if name and name not in constants]
-        known = [constants.get(name) for name in node.inputs]
-        if read != [current] or node.domain or not _take(chain, node, known):
-            operator = find(node.operator, node.domain)
-            what = "is no step of dense layers" if operator else "is unknown"
-            chain.faults.append(f"node '{node.name}' ({node.operator}) {what}")
-        current = node.outputs[0]
-    return chain
+    return Rows(columns, words, names, classes)
 
 
-def _constants(nodes: tuple[Node, ...]) -> Iterator[tuple[str, Array]]:
-    for node in nodes:
-        value: Any = node.attributes.get("value")
-        if node.operator == "Constant" and hasattr(value, "data"):
-            yield node.outputs[0], np.array(value.data, np.float64).reshape(value.shape)
+def _words(column: Column, data: Any) -> Array:
+    """What stands in the table for the categories of a column."""
+    words = np.array(column.categories, object)
+    if is_table(data) and column.name in data.columns:
+        cells = [cell for cell in list(data[column.name]) if cell is not None]
+        return words if any(isinstance(cell, str) for cell in cells) else spelled(column)
+    return spelled(column) if data is None else words
 
 
-def _take(chain: _Chain, node: Node, known: list[Array | None]) -> bool:
-    """Add a node to the chain; whether it is a step of one."""
-    operator = node.operator
-    if operator in ("Identity", "Flatten") or operator == "Dropout":  # Nothing, in rows, once a network is trained.
-        return True
-    if chain.last:
-        return False
-    if operator in ("Gemm", "MatMul"):
-        return _dense(chain, node, known)
-    name = next((name for name, each in ACTIVATIONS.items() if each == operator), "")
-    if name and chain.layers and len(chain.activations) == len(chain.layers) - 1:
-        chain.activations.append(name)
-        return True
-    if operator == "Softmax" and chain.layers and node.attributes.get("axis", -1) in (1, -1):
-        chain.last = operator
-        return True
-    return _arithmetic(chain, operator, known)
+def _whole(estimator: Any, steps: list[tuple[str, Any]], rows: Rows) -> Any:
+    """The steps and the estimator; what is there alone, where it is."""
+    from sklearn.pipeline import Pipeline
+
+    if not steps:
+        if rows.names:
+            estimator.feature_names_in_ = np.array(rows.names, object)
+        return estimator
+    if estimator is None:
+        return steps[0][1] if len(steps) == 1 else Pipeline(steps)
+    return Pipeline([*steps, ("network" if "network" not in dict(steps) else "network-2", estimator)])
 
 
-def _dense(chain: _Chain, node: Node, known: list[Array | None]) -> bool:
-    weight = known[1] if len(known) > 1 else None
-    if weight is None or weight.ndim != 2 or known[0] is not None:
-        return False
-    attributes = node.attributes
-    if attributes.get("alpha", 1.0) != 1 or attributes.get("beta", 1.0) != 1 or attributes.get("transA", 0):
-        return False
-    weight = weight.T if attributes.get("transB", 0) else weight
-    bias = known[2] if len(known) > 2 and known[2] is not None else np.zeros(weight.shape[1])
-    while len(chain.activations) < len(chain.layers):  # Two layers with nothing between them.
-        chain.activations.append("identity")
-    chain.layers.append((weight, np.broadcast_to(bias.reshape(-1), (weight.shape[1],)).copy()))
-    return True
-
-
-def _arithmetic(chain: _Chain, operator: str, known: list[Array | None]) -> bool:
-    """Arithmetic with fixed numbers: before the first layer it scales, after the last it is a part of that."""
-    places = [place for place, array in enumerate(known) if array is not None]
-    value = known[places[0]] if len(places) == 1 else None
-    if value is None or (operator in ("Sub", "Div") and places == [0]) or not value.size:
-        return False
-    value = value.reshape(-1)
-    if (affine := _as_affine(operator, value)) is None:
-        return False
-    factor, shift = affine
-    if chain.layers and len(chain.activations) < len(chain.layers):
-        weight, bias = chain.layers[-1]
-        if value.size not in (1, len(bias)):
-            return False
-        chain.layers[-1] = weight * factor, bias * factor + shift
-        return True
-    if chain.layers or value.size not in (1, len(chain.mean)):
-        return False
-    # (x - mean) / std · f + s = (x - (mean - s·std/f)) / (std / f)
-    if (factor == 0).any():
-        return False
-    chain.mean = chain.mean - shift * chain.std / factor
-    chain.std = chain.std / factor
-    return True
-
-
-def _as_affine(operator: str, value: Array) -> tuple[Array, Array] | None:
-    """f and s, where an operator with a number computes x·f + s; ``None`` where it does not."""
-    one, zero = np.ones_like(value), np.zeros_like(value)
-    match operator:
-        case "Add":
-            return one, value
-        case "Sub":
-            return one, -value
-        case "Mul":
-            return value, zero
-        case "Div" if value.all():
-            return 1 / value, zero
-    return None
-
-
-def _has_classes(network: Network, chain: _Chain) -> bool:
+def _has_classes(network: Network, chain: Chain) -> bool:
     """Whether the output is about classes; an activation after the last layer is then a part of that."""
     if len(chain.activations) == len(chain.layers):
         chain.last = {"logistic": "Sigmoid"}.get(chain.activations.pop(), "another")
@@ -224,7 +153,7 @@ def _has_classes(network: Network, chain: _Chain) -> bool:
 # -- estimators: fitted on a few made-up examples, for all that they keep, then with the network's numbers
 
 
-def _classifier(network: Network, chain: _Chain) -> Any:
+def _classifier(network: Network, chain: Chain) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.neural_network import MLPClassifier
     from sklearn.svm import LinearSVC
@@ -232,6 +161,8 @@ def _classifier(network: Network, chain: _Chain) -> Any:
     weight, bias = chain.layers[-1]
     info = network.outputs[0]
     single = weight.shape[1] == 1
+    if info.kind == "binary_logits" and not single:  # Several labels, each of which an example has or has not.
+        return _perceptron(MLPClassifier, chain, np.concatenate([np.eye(len(bias)), 1 - np.eye(len(bias))]).astype(int))
     labels = list(info.labels) or [str(place) for place in range(2 if single else weight.shape[1])]
     if single and len(labels) == 1:
         labels = [f"not {labels[0]}", labels[0]]
@@ -263,7 +194,7 @@ def _as_classes(labels: list[str]) -> Array:
     return np.array(labels)
 
 
-def _regressor(chain: _Chain) -> Any:
+def _regressor(chain: Chain) -> Any:
     from sklearn.linear_model import LinearRegression
     from sklearn.neural_network import MLPRegressor
 
@@ -278,9 +209,10 @@ def _regressor(chain: _Chain) -> Any:
     return made
 
 
-def _perceptron(kind: Any, chain: _Chain, targets: Array) -> Any:
+def _perceptron(kind: Any, chain: Chain, targets: Array) -> Any:
     sizes = tuple(len(bias) for _, bias in chain.layers[:-1])
-    made = kind(hidden_layer_sizes=sizes, activation=chain.activations[0], max_iter=1, random_state=0)
+    activation = (chain.activations or ["relu"])[0]
+    made = kind(hidden_layer_sizes=sizes, activation=activation, max_iter=1, random_state=0)
     _fit(made, len(chain.layers[0][0]), targets)
     made.coefs_ = [weight.copy() for weight, _ in chain.layers]
     made.intercepts_ = [bias.copy() for _, bias in chain.layers]
@@ -293,65 +225,85 @@ def _perceptron(kind: Any, chain: _Chain, targets: Array) -> Any:
 def _fit(estimator: Any, features: int, targets: Array) -> None:
     """Fit on a few made-up examples with all classes."""
     y = np.concatenate([targets, targets])
-    x = np.random.default_rng(0).normal(size=(len(y), features))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        estimator.fit(x, y)
-
-
-def _scaled(estimator: Any, chain: _Chain, network: Network) -> Any:
-    """The estimator, after a StandardScaler where the network begins with a scale; with the names of the columns."""
-    names = [column.name for column in network.inputs[0].columns]
-    if (chain.mean == 0).all() and (chain.std == 1).all():
-        first = found = estimator
-    else:
-        from sklearn.pipeline import Pipeline
-        from sklearn.preprocessing import StandardScaler
-
-        first = StandardScaler().fit(np.zeros((2, len(chain.mean))))
-        first.mean_, first.scale_, first.var_ = chain.mean, chain.std, chain.std**2
-        found = Pipeline([("scale", first), ("network", estimator)])
-    if names:
-        first.feature_names_in_ = np.array(names, object)
-    return found
+    fitted(estimator, np.random.default_rng(0).normal(size=(len(y), features)), y)
 
 
 # -- the comparison
 
 
 def _compare(
-    network: Network, estimator: Any, chain: _Chain, atol: float | None, rtol: float | None, seed: int
+    network: Network,
+    estimator: Any,
+    features: Value,
+    rows: Rows,
+    data: Any,
+    atol: float | None,
+    rtol: float | None,
+    seed: int,
 ) -> None:
-    method, checked = "predict", network
+    """Run both sides, on made-up rows and on those that are given. Raises ``VerificationError``."""
+    checked, method = network, "transform"
     if hasattr(estimator, "predict_proba"):
         method = "predict_proba"
         is_due = network.outputs[0].kind in ("logits", "binary_logits")
         checked = probabilities_inside(network)[0] if is_due else network
-    elif hasattr(estimator, "decision_function"):
-        method = "decision_function"
+    elif hasattr(estimator, "predict"):
+        method = "decision_function" if hasattr(estimator, "decision_function") else "predict"
     own = 1e-6 if network.graph.inputs[0].dtype == "float64" else 1e-5
     tolerance = Tolerance(own if atol is None else atol, own if rtol is None else rtol)
-    name = checked.graph.outputs[0]
-    run = partial(_run, estimator, method, name, checked, list(network.outputs[0].labels))
-    compare_sides(checked, run, f"scikit-learn's {type(estimator).__name__}", tolerance=tolerance, seed=seed)
+    name, what = checked.graph.outputs[0], f"scikit-learn's {type(estimator).__name__}"
+    run = partial(_answers, estimator, method, checked.types[name].shape[1] == 1, list(network.outputs[0].labels))
+
+    def side(feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        [given] = feeds.values()
+        return {name: run(rows.given(given)).astype(checked.types[name].dtype)}
+
+    compare_sides(checked, side, what, tolerance=tolerance, seed=seed, admit=partial(_admitted, features, rows))
+    if data is None:
+        return
+    some_rows = data[:1000]
+    expected = run(some_rows)
+    apart, allowed = difference(checked.predict(some_rows), expected).max_abs_error, tolerance.allowed(expected)
+    if not apart <= allowed:
+        raise VerificationError(f"on the data the two sides differ by {apart:.3g}; {allowed:.3g} would be allowed")
 
 
-def _run(
-    estimator: Any, method: str, name: str, network: Network, labels: list[str], feeds: Mapping[str, Array]
-) -> Mapping[str, Array]:
-    """scikit-learn's answer with the classes in the order of the network."""
-    [rows] = feeds.values()
+def _admitted(features: Value, rows: Rows, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Drawn rows, in which numbers that are categories are such."""
+    [(name, drawn)] = feeds.items()
+    found = drawn.copy()
+    for place, codes in _codes(features, rows).items():
+        known, cells = np.array(codes, drawn.dtype), drawn[:, place]
+        chosen = known[np.nan_to_num(np.abs(cells) * 1000).astype(int) % len(known)]
+        found[:, place] = np.where(np.isnan(cells), cells, chosen)
+    return {name: found}
+
+
+def _codes(x: Value, rows: Rows) -> dict[int, list[float]]:
+    """The columns of numbers that are encoded, and their categories."""
+    found = dict[int, list[float]]()
+    for base in x.bases:
+        found |= _codes(base, rows)
+    origins = rows.origins(x.base) if x.kind == "encoded" else []
+    for entry in x.of.get("entries", ()):
+        origin = origins[entry.place]
+        if origin is not None and not len(rows.words[origin]):
+            found[origin] = [code for code in entry.codes.tolist() if code == code]
+    return found
+
+
+def _answers(estimator: Any, method: str, is_one: bool, labels: Sequence[str], x: Any) -> Array:
+    """scikit-learn's answer, (n, numbers), by the classes of the network; of two classes the second, if ``is_one``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Names of columns that arrays do not have.
-        found = np.asarray(getattr(estimator, method)(rows.astype(np.float64)))
-    found, width = found.reshape(len(rows), -1), network.types[name].shape[1]
-    classes = [str(each) for each in estimator.classes_] if method != "predict" else []
-    if method == "predict_proba" and len(labels) == len(classes):
+        found = np.asarray(getattr(estimator, method)(x), np.float64)
+    found = found.reshape(len(found), -1)
+    classes = [str(each) for each in estimator.classes_] if method in ("predict_proba", "decision_function") else []
+    if method == "predict_proba" and sorted(labels) == sorted(classes):
         found = found[:, [classes.index(label) for label in labels]]
     elif method == "decision_function" and len(labels) == len(classes) == 2:
         found = found if classes == labels else -found
-        found = np.concatenate([-found / 2, found / 2], axis=1) if width == 2 else found
+        found = np.concatenate([-found / 2, found / 2], axis=1) if not is_one else found
     elif method == "decision_function" and len(labels) == len(classes):
         found = found[:, [classes.index(label) for label in labels]]
-    found = found[:, 1:] if width == 1 and found.shape[1] == 2 else found
-    return {name: found.astype(network.types[name].dtype)}
+    return found[:, 1:] if is_one and found.shape[1] == 2 else found
