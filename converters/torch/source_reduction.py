@@ -17,6 +17,16 @@ def reduced_axes(use: Use) -> tuple[int, ...]:
     return tuple(axis % rank for axis in found)
 
 
+def _keepdim(use: Use) -> str:
+    """The option that leaves reduced axes with the size 1, behind others."""
+    return ", keepdim=True" if use.int("keepdims") else ""
+
+
+def _options(use: Use, axes: tuple[int, ...]) -> str:
+    """The axes that a reduction removes, one or more, and whether it keeps them with the size 1."""
+    return f"{axes[0] if len(axes) == 1 else axes}{_keepdim(use)}"
+
+
 def _reduction(name: str, text: str, *, whole: bool = True) -> None:
     """Register the row of a reduction: its expression of ``x`` and ``options``; ``whole`` where it keeps integers."""
 
@@ -24,7 +34,7 @@ def _reduction(name: str, text: str, *, whole: bool = True) -> None:
         x, axes, dtype = use.x(), reduced_axes(use), use.output().dtype
         if use.rank() == 0 or not axes:
             return use.call("reduced_one_by_one", repr(name.removeprefix("Reduce")), x)
-        options = f"{axes[0] if len(axes) == 1 else axes}{', keepdim=True' if use.int('keepdims') else ''}"
+        options = _options(use, axes)
         if dtype == "bool":
             return f"{text.format(x=f'{x}.to(torch.uint8)', options=options)}.to(torch.bool)"
         found = text.format(x=x, options=options)
@@ -45,27 +55,26 @@ _reduction("ReduceSumSquare", "{x}.square().sum({options}, dtype={x}.dtype)")
 
 @row("ReduceMean")
 def _mean(use: Use) -> str:
-    x, axes, keep = use.x(), reduced_axes(use), ", keepdim=True" if use.int("keepdims") else ""
+    x, axes = use.x(), reduced_axes(use)
     if use.rank() == 0 or not axes:
         return x
-    options = f"{axes[0] if len(axes) == 1 else axes}{keep}"
     if use.output().dtype in FLOATS:
-        return f"{x}.mean({options})"
+        return f"{x}.mean({_options(use, axes)})"
     count = " * ".join(f"{x}.shape[{axis}]" for axis in axes)
-    return f'torch.div({x}.sum({options}), {count}, rounding_mode="trunc").to({x}.dtype)'
+    return f'torch.div({x}.sum({_options(use, axes)}), {count}, rounding_mode="trunc").to({x}.dtype)'
 
 
 @row("ReduceProd")
 def _product(use: Use) -> str:
-    made, keep = use.x(), bool(use.int("keepdims"))
+    made = use.x()
     for axis in sorted(reduced_axes(use), reverse=True):
-        made += f".prod({axis}{', keepdim=True' if keep else ''})"
+        made += f".prod({axis}{_keepdim(use)})"
     return made if use.output().dtype in FLOATS else f"{made}.to({torch_dtype(use.output().dtype)})"
 
 
 @row("ArgMax", "ArgMin")
 def _arg(use: Use) -> str:
-    axis, keep = use.attribute_axis(), ", keepdim=True" if use.int("keepdims") else ""
+    axis, keep = use.attribute_axis(), _keepdim(use)
     function = use.operator.name.lower()
     if use.int("select_last_index"):
         return f"{use.x()}.shape[{axis}] - 1 - {use.x()}.flip({axis}).{function}({axis}{keep})"

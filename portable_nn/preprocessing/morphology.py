@@ -39,17 +39,21 @@ def _windows(picture: Pixels, reach: int, margin: int) -> Pixels:
     """The largest value in the squares of side 2·reach + 1; beyond each edge, ``margin`` pixels of -∞ are added."""
     found = np.pad(picture, margin, constant_values=-np.inf)
     for axis in (0, 1):
-        found = np.moveaxis(_largest(np.moveaxis(found, axis, 0), 2 * reach + 1), 0, axis)
+        found = np.moveaxis(_combined(np.maximum, np.moveaxis(found, axis, 0), 2 * reach + 1), 0, axis)
     return np.ascontiguousarray(found)
 
 
-def _largest(picture: Pixels, size: int) -> Pixels:
-    """The largest of ``size`` values along the first axis. Windows of 1, 2, 4, … are the larger of two before them."""
-    count, width = len(picture) - size + 1, 1
+def _combined(function: np.ufunc, values: NDArray[Any], size: int) -> NDArray[Any]:
+    """``function``, such as ``maximum``, of ``size`` values along the first axis, from each on.
+
+    Windows of 1, 2, 4, … are made of two before them; as the last two may overlap, f(x, x) must be x.
+    """
+    count, width = len(values) - size + 1, 1
     while 2 * width <= size:
-        picture = np.maximum(picture[:-width], picture[width:])
+        values = function(values[:-width], values[width:])
         width *= 2
-    return np.maximum(picture[:count], picture[size - width : size - width + count])
+    found: NDArray[Any] = function(values[:count], values[size - width : size - width + count])
+    return found
 
 
 @dataclass(frozen=True)
@@ -160,8 +164,4 @@ def along(mask: Mask, length: int, slopes: int, step: float) -> Mask:
 
 def _all_of(mask: Mask, size: int) -> Mask:
     """Whether ``size`` elements in a row, from each on, are all true."""
-    count, width = mask.shape[1] - size + 1, 1
-    while 2 * width <= size:
-        mask = mask[:, :-width] & mask[:, width:]
-        width *= 2
-    return mask[:, :count] & mask[:, size - width : size - width + count]
+    return _combined(np.logical_and, mask.T, size).T
