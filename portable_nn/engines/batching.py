@@ -112,7 +112,8 @@ class Batching:
             found = {name: each if isinstance(each, Stored) else as_array(each, name) for name, each in feeds.items()}
             counts = {name: len(each) for name, each in found.items()}
             if len(set(counts.values())) > 1:
-                raise ShapeError(f"as many examples are needed in each input, not {some(map(str, counts.items()))}")
+                unequal = some(f"'{name}' has {count:,}" for name, count in counts.items())
+                raise ShapeError(f"as many examples are needed in each input: {unequal}")
             places = pieces(min(counts.values()), piece_of(stored, READ))
             with closing(
                 ahead({name: each[start:stop] for name, each in found.items()} for start, stop in places)

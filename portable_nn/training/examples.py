@@ -54,6 +54,13 @@ class Examples:
         )
 
 
+def check_counts(counts: Mapping[str, int]) -> None:
+    """Raise ``ShapeError`` where the arrays have different numbers of examples, or none; ``counts`` has names."""
+    if len(set(counts.values())) > 1 or not min(counts.values()):
+        found = ", ".join(f"{name} has {count:,}" for name, count in counts.items())
+        raise ShapeError(f"as many examples are needed in each, and one at least: {found}")
+
+
 class Check:
     """Makes examples of what is given for a network and its losses, and refuses what does not fit.
 
@@ -74,9 +81,7 @@ class Check:
         if weight is not None:
             weight = self._weights(weight, f"{what}sample_weight", ys)
             counts[f"{what}sample_weight"] = len(weight)
-        if len(set(counts.values())) > 1 or not min(counts.values()):
-            found = ", ".join(f"{name} has {count}" for name, count in counts.items())
-            raise ShapeError(f"as many examples are needed in each, and one at least: {found}")
+        check_counts(counts)
         return Examples(xs, ys, weight, is_piece)
 
     def _weights(self, given: Any, name: str, ys: Mapping[str, Array]) -> Array:

@@ -12,7 +12,7 @@ from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.data.ahead import ahead
 from portable_nn.data.rows import as_rows
 from portable_nn.data.stored import Stored, as_stored, piece_of, pieces, rows_of
-from portable_nn.training.examples import Check, Examples
+from portable_nn.training.examples import Check, Examples, check_counts
 
 
 class StoredExamples:
@@ -32,10 +32,7 @@ class StoredExamples:
     ) -> None:
         self.x, self.y, self.weight, self._check, self._what = dict(x), dict(y), weight, check, what
         self._arrays = [*x.values(), *y.values(), *([] if weight is None else [weight])]
-        counts = {each.name: len(each) for each in self._arrays}
-        if len(set(counts.values())) > 1 or not min(counts.values()):
-            found = ", ".join(f"{name} has {count:,}" for name, count in counts.items())
-            raise ShapeError(f"as many examples are needed in each, and one at least: {found}")
+        check_counts({each.name: len(each) for each in self._arrays})
         self.row_bytes = sum(each.row_bytes for each in self._arrays)
         self.piece = piece_of(self._arrays)
 
