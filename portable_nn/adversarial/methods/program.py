@@ -6,18 +6,21 @@ What a step or a payoff computes stays written once, in Python; pages run the sa
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from portable_nn.adversarial.games.expressions import parse
-from portable_nn.adversarial.games.game import Game, made_from
-from portable_nn.adversarial.methods.recording import RecordingOracle, Vector
+from portable_nn.adversarial.games.game import Game, Linear, made_from
+from portable_nn.adversarial.methods.recording import Drawn, RecordingOracle, Vector, pivoted
 from portable_nn.adversarial.methods.steps import StepContext
-from portable_nn.adversarial.methods.table import Method
-from portable_nn.adversarial.methods.tape import Program, Tape
+from portable_nn.adversarial.methods.table import Method, MethodOptions
+from portable_nn.adversarial.methods.tape import Program, Scalar, Tape
 from portable_nn.core.errors import UsageError
 from portable_nn.operators import SCALARS
 
-NAMES: Final = {function: name for name, function in SCALARS.items()}
+NAMES: Final[dict[Callable[..., Any], str]] = {function: name for name, function in SCALARS.items()} | {
+    pivoted: "Solve"
+}
 """The names of the functions of a program."""
 
 
@@ -26,23 +29,34 @@ class MethodProgram(NamedTuple):
 
     Attributes:
         begin: from the start z: the vectors of the state, of which the first is z.
-        step: from the state, the learning rate, the numbers of the method's clock and its options, each in its order:
-            the next state. An option that is by default the learning rate is given as that.
+        step: from the state, the learning rates of x and y, the numbers of the method's clock and its options, each in
+            its order: the next state. An option that is by default the learning rate is given twice, for x and for y.
         vectors: how many the state has.
         ticks: how many numbers the clock has.
+        calls: of F in ``begin`` and in ``step``, for each of which their inputs go on with what is random: the matrix
+            of a sample, row by row, in a game that has some, and the noise.
     """
 
     begin: Program
     step: Program
     vectors: int
     ticks: int
+    calls: tuple[int, int]
 
 
 def payoff_program(game: Game) -> Program:
     """f of z. Raises ``UsageError`` for a game without f, or with one that has no form for single numbers."""
-    if game.derivation is None:
-        raise UsageError(f"the game '{game.name}' is made from arrays: only a payoff that is a formula can be written")
     tape = Tape(game.size)
+    if game.derivation is None:
+        if not isinstance(game.functions, Linear) or not game.functions.zero_sum:
+            raise UsageError(
+                f"the game '{game.name}' is made from arrays: only a payoff that is a formula can be written"
+            )
+        z, total = tape.variables, 0.0
+        for row, one in zip(game.functions.hessian.tolist(), z, strict=True):
+            for entry, other in zip(row, z, strict=True):
+                total = one * other * (0.5 * entry) + total
+        return tape.program([total], NAMES)
     oracle = RecordingOracle(game, tape)
     try:
         value = oracle.read(Vector(tape.variables), [game.derivation.value])
@@ -65,34 +79,71 @@ def schedule_program(formula: str) -> Program | None:
     return payoff_program(made_from(lambda x, _: expression.evaluate({"t": x}), (1, 1), name="t", title=formula))
 
 
-def method_program(game: Game, method: Method) -> MethodProgram | None:
+def method_program(
+    game: Game, method: Method, given: Mapping[str, object] | None = None, *, random: bool = True
+) -> MethodProgram | None:
     """A method on a game; ``None`` where its step cannot be written, as one that Newton's method has to find.
 
-    An option that must be whole has its default in the step, as far as it is not the clock that uses it.
+    Args:
+        game: the game.
+        method: the method.
+        given: options of it. One that must be whole is part of the step, as far as it is not the clock that uses it.
+        random: whether the programs have inputs for what is random.
     """
-    size, options = game.size, method.fill({})
+    options = method.fill(given or {})
     try:
-        start = Tape(size)
-        context = StepContext(RecordingOracle(game, start), None, (), options)
-        state = method.begin(context, Vector(start.variables))
-        begin = _finite(start.program(_numbers(state), NAMES))
-        vectors, ticks = len(state), len(method.ticks(0, options))
-        tape = Tape(size * vectors + 1 + ticks + len(options))
-        rest = iter(tape.variables)
-        state = tuple(Vector([next(rest) for _ in range(size)]) for _ in range(vectors))
-        rate = Vector([next(rest)] * size)
-        clock = tuple(next(rest) for _ in range(ticks))
-        given = dict(zip(options, rest, strict=True))
-        fixed = {name: options[name] for name, option in method.options.items() if option.whole}
-        context = StepContext(RecordingOracle(game, tape), rate, clock, given | fixed)
-        step = _finite(tape.program(_numbers(method.step(context, state)), NAMES))
+        begin = _recorded(game, method, options, None, random)
+        step = _recorded(game, method, options, len(begin.outputs) // game.size, random)
     except (LookupError, ArithmeticError, ValueError):
         return None
-    return MethodProgram(begin, step, vectors, ticks)
+    vectors, ticks = len(begin.outputs) // game.size, len(method.ticks(0, options))
+    return MethodProgram(begin.program, step.program, vectors, ticks, (begin.calls, step.calls))
 
 
-def _numbers(state: tuple[Any, ...]) -> list[Any]:
-    return [part for vector in state for part in vector.parts]
+class _Recorded(NamedTuple):
+    program: Program
+    outputs: list[Scalar]
+    calls: int
+
+
+def _recorded(
+    game: Game, method: Method, options: MethodOptions, vectors: int | None, random: bool, calls: int = 0
+) -> _Recorded:
+    """The beginning, or the step of a state of so many vectors, with what is random for so many ``calls``."""
+    size, (first, second) = game.size, game.players
+    each = size * size * bool(game.sampled) + size
+    wide = sum(2 if option.default is None else 1 for option in method.options.values())
+    ticks = len(method.ticks(0, options))
+    tape = Tape(calls * each + (size if vectors is None else size * vectors + 2 + ticks + wide))
+    rest = iter(tape.variables)
+
+    def vector() -> Vector:
+        return Vector([next(rest) for _ in range(size)])
+
+    def per_player() -> Vector:
+        x, y = next(rest), next(rest)
+        return Vector([x] * first + [y] * second)
+
+    def draw() -> Drawn:
+        sample = [vector().parts for _ in range(size)] if game.sampled else None
+        return Drawn([list(row) for row in sample] if sample else None, vector())
+
+    state = tuple(vector() for _ in range(vectors or 1))
+    if vectors is None:
+        oracle = RecordingOracle(game, tape, [draw() for _ in range(calls)])
+        after = method.begin(StepContext(oracle, None, (), options), state[0])
+    else:
+        rate, clock = per_player(), tuple(next(rest) for _ in range(ticks))
+        numbers = {
+            name: per_player() if option.default is None else next(rest) for name, option in method.options.items()
+        }
+        fixed = {name: options[name] for name, option in method.options.items() if option.whole}
+        oracle = RecordingOracle(game, tape, [draw() for _ in range(calls)])
+        after = method.step(StepContext(oracle, rate, clock, numbers | fixed), state)
+    if random and oracle.calls and not calls:  # How many calls there are is known after a recording.
+        return _recorded(game, method, options, vectors, random, oracle.calls)
+    outputs = [part for vector in after for part in vector.parts]
+    return _Recorded(_finite(tape.program(outputs, NAMES)), outputs, calls)
 
 
 def _finite(program: Program) -> Program:

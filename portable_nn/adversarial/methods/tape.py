@@ -117,8 +117,8 @@ class Tape:
         values = [*chain.from_iterable(operation.inputs for operation in needed), *outputs]
         constants = list(dict.fromkeys(float(value) for value in values if not isinstance(value, Number)))
         places = {number.place: place for place, number in enumerate(self.variables)}
-        for place, operation in enumerate(needed, start=first + len(constants)):
-            places[operation.outputs[0]] = place
+        for output in chain.from_iterable(operation.outputs for operation in needed):
+            places[output] = len(places) + len(constants)
 
         def place_of(value: Scalar) -> int:
             return places[value.place] if isinstance(value, Number) else first + constants.index(float(value))
@@ -141,7 +141,7 @@ class Program(NamedTuple):
     """A tape as data, for other languages: a list of numbers that grows.
 
     It begins with the ``inputs`` and the ``constants``; each of the ``operations``, the name of a function and the
-    places of its inputs, appends one; ``outputs`` are places.
+    places of its inputs, appends what it returns; ``outputs`` are places.
     """
 
     inputs: int
