@@ -1,15 +1,18 @@
-"""The page of a game of two numbers: its surface, the path of a method, eigenvalues, and a race of methods."""
+"""The page of a game: its surface, the path of a method, eigenvalues, and a race of methods."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any, Final
 
-from portable_nn.adversarial.games.game import Game, linear_game
+import numpy as np
+
+from portable_nn.adversarial.games.derivatives import names
+from portable_nn.adversarial.games.game import Game, Samples
 from portable_nn.adversarial.games.kinds import kind_of
-from portable_nn.adversarial.games.options import Option, as_number
+from portable_nn.adversarial.games.options import Option, as_number, rate_pair
 from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.methods.program import (
     MethodProgram,
@@ -17,28 +20,36 @@ from portable_nn.adversarial.methods.program import (
     payoff_program,
     schedule_program,
 )
+from portable_nn.adversarial.methods.recording import MOST_NUMBERS
 from portable_nn.adversarial.methods.table import COMPARED, METHODS, Method, find_method
 from portable_nn.adversarial.methods.tape import Program
 from portable_nn.adversarial.runs.rates import DECAYS, read_rates
 from portable_nn.adversarial.runs.simulation import START, STEPS
 from portable_nn.adversarial.theory.closed_forms import FORMULAS
-from portable_nn.adversarial.theory.local import is_smooth
+from portable_nn.adversarial.theory.forecast import is_defined, near_equilibrium, singular_vectors
 from portable_nn.core.errors import UsageError
-from portable_nn.operators.registry import Array
 from portable_nn.pages.template import fill
 
 MOST_STEPS: Final = 20_000
 """The most steps of a run on the page."""
+
+MOST_SEED: Final = 2**53 - 1
+"""The largest seed, which is a number of JavaScript."""
+
+MOST_ENTRIES: Final = 100_000
+"""The most entries of the random matrices of a stochastic game, which the page holds."""
 
 
 def game_page(
     game: str | Game | Callable[[Any, Any], Any] = "bilinear",
     method: str | Method = "simultaneous",
     start: object = None,
-    learning_rate: float | str = 0.1,
+    learning_rate: float | tuple[float, float] | str = 0.1,
     steps: int = STEPS,
     *,
     decay: str | None = None,
+    noise: float = 0.0,
+    seed: int = 0,
     scheme: str | None = None,
     called: str | None = None,
     **options: object,
@@ -46,12 +57,14 @@ def game_page(
     """An HTML file that shows a run, in which all of it can be changed; arguments as in ``simulate``.
 
     Args:
-        game: a game of one number of each player, whose payoff is a formula.
+        game: a game of at most ``MOST_NUMBERS`` numbers, whose payoff is a formula or xᵀAy.
         method: the method that is shown first.
-        start: the first point (x, y).
-        learning_rate: a number above 0, or a formula of the step t, such as ``"0.1/sqrt(t)"``.
+        start: the first point, the numbers of x and then those of y.
+        learning_rate: a number, that of x and that of y, or a formula of the step t, such as ``"0.1/sqrt(t)"``.
         steps: at most ``MOST_STEPS``.
         decay: a factor of the learning rate: a name of ``DECAYS``.
+        noise: standard deviation of Gaussian noise on each component of each gradient.
+        seed: of the noise and of the samples of a stochastic game; the page draws the numbers that ``simulate`` draws.
         scheme: the update scheme, if it is another than the method's.
         called: how ``portable-nn simulate run`` names the game, for the command that the page shows: ``--game 'x*y'``;
             of a game that is given by its name or as a formula that is known.
@@ -68,18 +81,19 @@ def game_page(
     True
     """
     found, row = find_game(game), find_method(method, scheme)
-    data = game_data(found)
-    names = [entry["name"] for entry in data["methods"]]
-    if row.name not in names:
+    data = game_data(found, {row.name: options})
+    shown = [entry["name"] for entry in data["methods"]]
+    if row.name not in shown:
         raise UsageError(
             f"a page cannot show the method '{row.name}' on the game '{found.name}': "
-            f"its steps are no formula there; it can show {', '.join(names)}"
+            f"its steps are no formula there; it can show {', '.join(shown)}"
         )
     schedule = learning_rate if isinstance(learning_rate, str) else None
-    rate = as_number(1.0 if schedule else learning_rate)
-    if rate is None or rate <= 0:
+    rate = rate_pair(1.0 if schedule else learning_rate)
+    if rate is None or min(rate) < 0:
         raise UsageError(
-            f"learning_rate must be a number above 0, or a formula of t, for a page, not {learning_rate!r}"
+            "learning_rate must be a number of at least 0, two of them (of x and of y), or a formula of t, for a page, "
+            f"not {learning_rate!r}"
         )
     if schedule and decay is not None:
         raise UsageError("a page takes a formula of t or a decay, not both: leave one out")
@@ -87,15 +101,14 @@ def game_page(
     formulas = {**DECAYS, **({schedule: schedule} if schedule else {})}
     programs = {name: schedule_program(formula) for name, formula in formulas.items()}
     decays = {name: program and _program(program) for name, program in programs.items()}
-    point = [as_number(value) for value in (START if start is None else list(start))]  # type: ignore[call-overload]
-    if len(point) != 2 or None in point:
-        raise UsageError(f"start must be two numbers, x and y, for a page, not {start!r}")
     settings = {
         "method": row.name,
         "rate": rate,
         "decay": schedule or decay or "constant",
-        "start": point,
+        "start": _start(found, start),
         "steps": int(Option(STEPS, "steps", 1, MOST_STEPS, whole=True).check("steps", steps)),
+        "noise": Option(0.0, "noise", 0).check("noise", noise),
+        "seed": int(Option(0, "seed", 0, MOST_SEED, whole=True).check("seed", seed)),
         "options": dict(row.fill(options)),
     }
     if called is None and isinstance(game, str):
@@ -107,28 +120,54 @@ def game_page(
     )
 
 
-def game_data(game: Game) -> dict[str, Any]:
-    """What the page computes with: the payoff and the methods as programs. Raises ``UsageError``."""
-    if game.players != (1, 1):
+def _start(game: Game, start: object) -> list[float]:
+    """The numbers of the start. Raises ``UsageError``."""
+    given = np.repeat(START, game.players).tolist() if start is None else list(start)  # type: ignore[call-overload]
+    point = [as_number(value) for value in given]
+    if len(point) != game.size or None in point:
+        wanted = "two numbers, x and y" if game.size == 2 else f"{game.size} numbers, {', '.join(names(game.players))}"
+        raise UsageError(f"start must be {wanted}, for a page, not {start!r}")
+    return [number for number in point if number is not None]
+
+
+def game_data(game: Game, given: Mapping[str, Mapping[str, object]] | None = None) -> dict[str, Any]:
+    """What the page computes with: the payoff and the methods as programs, made with options that are ``given``.
+
+    Raises ``UsageError`` for a game that a page cannot show.
+    """
+    if game.size > MOST_NUMBERS:
         raise UsageError(
-            f"a page shows a game of one number of each player: '{game.name}' has {game.players[0]} and "
-            f"{game.players[1]}"
+            f"a page shows games of at most {MOST_NUMBERS} numbers: '{game.name}' has {game.players[0]} of x and "
+            f"{game.players[1]} of y"
         )
-    if game.sampled is not None:
-        raise UsageError(f"a page shows no random game, as '{game.name}' is one")
-    equilibrium = game.equilibria[0] if len(game.equilibria) else None
-    local = None
-    if equilibrium is not None and is_smooth(game, equilibrium):
-        local = linear_game(game.jacobian(equilibrium))
-    is_product = game.linear and game.jacobian((0.0, 0.0)).tolist() == [[0.0, -1.0], [1.0, 0.0]]
-    methods = [_method(game, local, row, FORMULAS.get(row.name) if is_product else None) for row in METHODS.values()]
+    if game.sampled is not None and not isinstance(game.sampled, Samples):
+        raise UsageError(f"a page shows no random game but one of matrices, as '{game.name}' is none")
+    samples = None if game.sampled is None else game.sampled.matrices.reshape(-1, game.size**2)
+    if samples is not None and samples.size > MOST_ENTRIES:
+        raise UsageError(
+            f"a page holds at most {MOST_ENTRIES:,} entries of random matrices: the {len(samples):,} of '{game.name}' "
+            f"have {samples.size:,}; give fewer samples"
+        )
+    payoff = payoff_program(game)
+    equilibria = game.equilibria
+    local = near_equilibrium(game)
+    is_product = game.linear and game.jacobian((0.0,) * game.size).tolist() == [[0.0, -1.0], [1.0, 0.0]]
+    is_formula = is_product and samples is None
+    methods = [
+        _method(game, local, row, (given or {}).get(row.name, {}), FORMULAS.get(row.name) if is_formula else None)
+        for row in METHODS.values()
+    ]
     return {
         "game": {
             "name": game.name,
             "title": game.title,
-            "payoff": _program(payoff_program(game)),
-            "rest": None if equilibrium is None else _rest(game, equilibrium),
+            "names": names(game.players),
+            "players": game.players,
+            "actions": game.actions,
+            "payoff": _program(payoff),
+            "rest": _rest(game, local) if len(equilibria) else None,
             "isProduct": is_product,
+            "samples": None if samples is None else samples.tolist(),
         },
         "methods": [method for method in methods if method is not None],
         "compared": COMPARED,
@@ -136,25 +175,53 @@ def game_data(game: Game) -> dict[str, Any]:
     }
 
 
-def _rest(game: Game, point: Array) -> dict[str, Any]:
-    """A point with F = 0, for the page."""
+def _rest(game: Game, local: Game | None) -> dict[str, Any]:
+    """A point with F = 0, for the page; ``local`` is the game near it.
+
+    ``directions`` project on those in which a distance counts, ``coordinates`` are unit vectors of those that ``local``
+    has on a linear game; ``None`` for all numbers as they are.
+    """
+    point = game.equilibria[0]
     kind = kind_of(game, point)
     name = "the equilibrium" if kind.is_equilibrium else "the point where F = 0"
-    return {"at": point.tolist(), "name": name, "kind": str(kind), "linear": game.linear}
+    if len(game.equilibria) > 1:
+        name = "the nearest point where F = 0"
+    directions = game.offset(np.eye(game.size), np.zeros(game.size)) if game.linear else np.eye(game.size)
+    coordinates = None if local is None or not game.linear else singular_vectors(game.jacobian(point), game.players[0])
+    return {
+        "at": point.tolist(),
+        "points": game.equilibria.tolist(),
+        "directions": None if np.array_equal(directions, np.eye(game.size)) else directions.tolist(),
+        "coordinates": None if coordinates is None else coordinates.tolist(),
+        "size": 1.0 if local is None else float(np.linalg.norm(local.jacobian(np.zeros(local.size)), 2)) or 1.0,
+        "name": name,
+        "kind": str(kind),
+        "isEquilibrium": kind.is_equilibrium,
+        "linear": game.linear,
+    }
 
 
-def _method(game: Game, local: Game | None, row: Method, formula: str | None) -> dict[str, Any] | None:
-    program = method_program(game, row)
+def _method(
+    game: Game, local: Game | None, row: Method, given: Mapping[str, object], formula: str | None
+) -> dict[str, Any] | None:
+    options = row.fill(given)
+    if local is not None and game.linear and not is_defined(row, local, options):
+        return None
+    program = method_program(game, row, given)
     if program is None:
         return None
-    near = method_program(local, row) if local is not None and row.has_operator else None
+    is_local = local is not None and row.has_operator and is_defined(row, local, options)
+    near = method_program(local, row, given, random=False) if local is not None and is_local else None
+    fixed = [name for name, option in row.options.items() if option.whole and not row.clock]
     return {
         "name": row.name,
         "title": row.title,
         "source": row.source,
         "cost": row.cost,
+        "implicit": row.implicit,
         "formula": formula,
         "options": [_option(name, option) for name, option in row.options.items()],
+        "fixed": {name: options[name] for name in fixed},
         "program": _steps(program),
         "local": None if near is None else _steps(near),
     }

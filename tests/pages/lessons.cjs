@@ -4,7 +4,7 @@ const { readFileSync } = require("node:fs");
 const path = require("node:path");
 
 const SOURCES = path.join(__dirname, "../../portable_nn/pages/src/lessons");
-const lines = ["dynamics", "eigenvalues", "fixes", "program", "sizes", "words"].map((name) => `export * as ${name} from "./${name}";`);
+const lines = ["dynamics", "eigenvalues", "fixes", "program", "random", "readings", "sizes", "words"].map((name) => `export * as ${name} from "./${name}";`);
 const built = esbuild.buildSync({
   stdin: { contents: lines.join("\n"), resolveDir: SOURCES, loader: "ts" },
   bundle: true, format: "cjs", write: false,
@@ -12,6 +12,17 @@ const built = esbuild.buildSync({
 const module_ = { exports: {} };
 new Function("module", "exports", built.outputFiles[0].text)(module_, module_.exports);
 const modules = module_.exports;
+const { distances, simulate, spectrum } = modules.dynamics;
+
+/** What the page says of a run, and its distances at the start and at the end. */
+modules.said = {
+  verdict(method, rest, { start, rate, steps, options = {}, decay = null, chance = { noise: 0, seed: 0, samples: null } }) {
+    const path = simulate(method, start, rate, steps, options, decay, chance);
+    const far = distances(path, rest), found = decay ? null : spectrum(method, rate, options);
+    const [words, kind] = modules.readings.judgement({ method, rate, steps, start, options, chance, rest, far, path, found, decay: decay ? "falls" : "constant" });
+    return { words, kind, far: [far[0], far[steps]], radius: found?.radius ?? null };
+  },
+};
 
 /** Numbers that JSON has not, as Python's json reads them. */
 const plain = (value) => {

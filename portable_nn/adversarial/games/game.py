@@ -61,6 +61,8 @@ class Game:
         functions: f, F and J.
         known: the equilibria (m, d); ``None``: Newton's method looks for them.
         sampled: the vector field of a random sample, for a stochastic game.
+        actions: where the numbers of each player are the logits of mixed strategies against that of the last action:
+            the names of the actions.
 
     >>> game("x*y - 0.1*x**2").jacobian([0.0, 0.0])
     array([[ 0.2, -1. ],
@@ -74,6 +76,7 @@ class Game:
     known: Array | None = None
     source: str = ""
     sampled: Sampled | None = None
+    actions: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<game {self.name}: {self.title}>"

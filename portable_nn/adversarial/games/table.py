@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -125,7 +125,8 @@ def _scissors(row: NamedGame) -> Game:
         (r, p, s), (rock, paper, scissors) = strategy(x), strategy(y)
         return r * (scissors - paper) + p * (rock - scissors) + s * (paper - rock)
 
-    return row.derived(function, (2, 2), at=np.zeros((1, 4)))
+    found = row.derived(function, (2, 2), at=np.zeros((1, 4)))
+    return replace(found, actions=("rock", "paper", "scissors"))
 
 
 def _ridge(sign: float) -> Callable[[NamedGame], Game]:

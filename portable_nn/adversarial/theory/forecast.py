@@ -128,6 +128,18 @@ def _singular_values(jacobian: Array, first: int) -> Array | None:
     return np.asarray(sizes[sizes > 1e-12 * max(1.0, float(sizes.max()))])
 
 
+def singular_vectors(jacobian: Array, first: int) -> Array | None:
+    """The coordinates of ``near_equilibrium`` as unit vectors (k, d), if they are not the numbers of z as they are."""
+    sizes = _singular_values(jacobian, first)
+    if sizes is None or not sizes.size:
+        return None
+    left, _, right = np.linalg.svd(-jacobian[:first, first:])
+    found = np.zeros((2 * len(sizes), len(jacobian)))
+    found[: len(sizes), :first] = left.T[: len(sizes)]
+    found[len(sizes) :, first:] = right[: len(sizes)]
+    return found
+
+
 @np.errstate(all="ignore")
 def local_factor(row: Method, local: Game, rate: Any, options: MethodOptions) -> float | None:
     """The closed form on a bilinear game; ``None`` where there is none, or where the rate is not constant.

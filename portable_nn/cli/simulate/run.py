@@ -21,7 +21,6 @@ from portable_nn.cli.simulate.options import (
     read_rate,
     read_start,
 )
-from portable_nn.core.errors import UsageError
 from portable_nn.core.text import fields, quantity, table
 
 if TYPE_CHECKING:
@@ -71,8 +70,8 @@ def command(
     spectral radius of the update, and as measured. Methods that converge at this learning rate follow. The verdict is
     by the eigenvalues where they decide it, and else by the trend of a run at least 50 times as long. If a step of
     the method is not defined, the exit code is 1. CSV has the iterates. --html makes a page with the surface of the
-    game: turn it, drag the start, choose the method, its learning rate, decay and options, and race methods. It takes
-    games of one number of each player that are a formula, and neither noise nor random games nor two learning rates.
+    game: turn it, drag the start, choose the method, its learning rates, decay, options and noise, and race methods. It
+    takes games of up to eight numbers, of which it shows two at a time, and mixed strategies in a triangle.
     """
     from portable_nn.adversarial import report
 
@@ -98,14 +97,9 @@ def _page(result: Result, game: GameChoice, rate: RateChoice, noise: NoiseChoice
     """The run as a page. Raises ``UsageError`` for what a page does not show."""
     from portable_nn.lessons import game_page
 
-    if noise.noise:
-        raise UsageError("--html shows runs without noise: leave it out")
-    learning_rate = read_rate(rate.rate)
-    if not isinstance(learning_rate, float | str):
-        raise UsageError(f"--html shows runs with one learning rate, a number or a formula of t, not '{rate.rate}'")
     start, steps = result.z[0].tolist(), int(result.t[-1])
-    given = {"decay": rate.decay, "called": game.called(), **result.options}
-    return game_page(result.game, result.method, start, learning_rate, steps, **given)
+    given = {"decay": rate.decay, "called": game.called(), **noise.read(), **result.options}
+    return game_page(result.game, result.method, start, read_rate(rate.rate), steps, **given)
 
 
 def _rows(found: RunReport) -> Iterator[list[Any]]:

@@ -1,17 +1,32 @@
 // The page of a game of two players: `portable-nn simulate run --html lesson.html`.
 
 import { choice, copyable, once, slider, speaker } from "./lessons/controls";
-import { distances, type MethodData, type Options, type Point, simulate, spectrum } from "./lessons/dynamics";
+import { type Chance, distances, type MethodData, type Options, pairOf, type Point, seen, simulate, spectrum } from "./lessons/dynamics";
 import { planePicture, planePoint } from "./lessons/plane";
 import { compiled, type Program } from "./lessons/program";
 import { race } from "./lessons/race";
+import { noiseControls, rateControls } from "./lessons/rates";
 import { commandLine, distanceChart, eigenvaluesOf, factorChart, judgement, numbersOf, type Reading, type Rest } from "./lessons/readings";
+import { strategies } from "./lessons/strategies";
 import { NEAR, Surface, type View } from "./lessons/surface";
 import { data, h, root } from "./shared/dom";
 import { rounded } from "./shared/text";
 
 interface Data {
-  game: { name: string; title: string; payoff: Program; rest: Rest | null; isProduct: boolean };
+  game: {
+    name: string;
+    title: string;
+    /** Of all numbers, those of x first, and how many each player has. */
+    names: string[];
+    players: [number, number];
+    /** Where the numbers are logits of mixed strategies: the names of the actions. */
+    actions: string[];
+    payoff: Program;
+    rest: Rest | null;
+    isProduct: boolean;
+    /** The matrices of which each gradient is that of one; null in a game that is not random. */
+    samples: number[][] | null;
+  };
   methods: MethodData[];
   compared: string[];
   mostSteps: number;
@@ -21,7 +36,16 @@ interface Data {
   decays: Record<string, Program | null>;
   /** Those that `simulate run --decay` knows. */
   named: string[];
-  settings: { method: string; decay: string; rate: number; start: [number, number]; steps: number; options: Options };
+  settings: {
+    method: string;
+    decay: string;
+    rate: [number, number];
+    start: number[];
+    steps: number;
+    noise: number;
+    seed: number;
+    options: Options;
+  };
 }
 
 const { game, methods, compared, mostSteps, called, decays, named, settings } = data<Data>();
@@ -36,10 +60,13 @@ const [LOWEST, HIGHEST] = [0, 90];
 
 const state = {
   method: byName[settings.method],
-  rate: settings.rate,
+  rate: settings.rate as readonly [number, number],
   decay: settings.decay,
   steps: settings.steps,
-  start: [...settings.start] as [number, number],
+  start: [...settings.start],
+  chance: { noise: settings.noise, seed: settings.seed, samples: game.samples } as Chance,
+  /** The two numbers that are shown, across and up. */
+  shown: [0, game.players[0]] as [number, number],
   options: Object.fromEntries(methods.map((method) => [method.name, method.name === settings.method ? settings.options : {}])),
   view: { ...VIEW },
 };
@@ -50,13 +77,28 @@ let isDragging = false;
 /** Whether f is x·y, where infinitely small steps go round in circles. */
 const { isProduct } = game;
 const payoff = compiled(game.payoff);
-const f = (x: number, y: number) => payoff([x, y])[0];
-const gradientStep = byName["simultaneous"] && compiled(byName["simultaneous"].program.step);
-/** Where the players move: what a step of simultaneous gradient descent-ascent adds, at a rate of 1. */
-function field(x: number, y: number): Point {
-  const [toX, toY] = gradientStep([x, y, 1]);
-  return [toX - x, toY - y];
+/** The point with two numbers as they are shown, and the others as at the equilibrium. */
+function pointOf(across: number, up: number): number[] {
+  const point = [...(game.rest?.at ?? state.start)];
+  [point[state.shown[0]], point[state.shown[1]]] = [across, up];
+  return point;
 }
+const f = (across: number, up: number) => payoff(pointOf(across, up))[0];
+const gradientStep = compiled(byName["simultaneous"].program.step);
+const wide = game.names.length;
+/** The mean of the random matrices, or zeros; then no noise. */
+const unmoved = game.samples
+  ? [...game.samples[0].map((_, place) => (game.samples as number[][]).reduce((sum, row) => sum + row[place], 0) / (game.samples as number[][]).length), ...game.names.map(() => 0)]
+  : game.names.map(() => 0);
+/** Where the players move: what a step of simultaneous gradient descent-ascent adds, at a rate of 1. */
+function field(across: number, up: number): Point {
+  const point = pointOf(across, up);
+  const after = gradientStep([...point, 1, 1, ...unmoved]);
+  return state.shown.map((place) => after[place] - point[place]);
+}
+const namesShown = () => state.shown.map((place) => game.names[place]) as [string, string];
+const startShown = () => state.shown.map((place) => state.start[place]) as [number, number];
+const restShown = () => game.rest && state.shown.map((place) => (game.rest as Rest).at[place]);
 
 // -- what is shown
 
@@ -74,27 +116,38 @@ const voice = speaker();
 const contest = game.rest && race(methods, compared, game.rest);
 
 function reachOf(path: Float64Array): number {
-  const start = Math.max(Math.abs(state.start[0]), Math.abs(state.start[1]), 0.1);
+  const start = Math.max(...startShown().map(Math.abs), 0.1);
   const largest = path.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most), 0);
   return 1.1 * Math.min(Math.max(largest, 1.1 * start), FARTHEST * start);
 }
 
 const update = once(() => {
-  const { method, rate, steps, start } = state;
+  const { method, rate, steps, start, chance, shown } = state;
   const { rest } = game;
   const options = state.options[method.name];
   const decay = decays[state.decay];
-  const path = simulate(method, start, rate, steps, options, decay);
-  if (!isDragging) reach = reachOf(path);
-  drawSurface(path);
-  plane.replaceChildren(planePicture({ path, reach, field, equilibrium: rest && rest.at, isCircled: isProduct }, "The path from above, with arrows along which the players are drawn"));
-  plane.setAttribute("aria-label", `The start is at x ${rounded(start[0])}, y ${rounded(start[1])}. Arrow keys move it.`);
+  const path = simulate(method, start, rate, steps, options, decay, chance);
+  const shadow = seen(path, wide, shown), names = namesShown();
+  if (!isDragging) reach = reachOf(shadow);
+  drawSurface(shadow);
+  plane.replaceChildren(planePicture({ path: shadow, reach, names, field, equilibrium: restShown(), orbit: orbit() }, "The path from above, with arrows along which the players are drawn"));
+  const where = names.map((name, place) => `${name} ${rounded(start[shown[place]])}`).join(", ");
+  plane.setAttribute("aria-label", `The start is at ${where}. Arrow keys move it.`);
   about.textContent = `${method.title} (${method.source})`;
+  mixed?.draw(path);
   if (!rest) return;
-  const far = distances(path, rest.at);
-  read({ method, rate, steps, start, options, rest, far, path, decay: decay ? state.decay : "constant", found: decay ? null : spectrum(method, rate, options) });
-  contest?.update({ start, rate, decay, options: state.options });
+  const far = distances(path, rest);
+  const found = decay ? null : spectrum(method, rate, options);
+  read({ method, rate, steps, start, chance, options, rest, far, path, decay: decay ? state.decay : "constant", found });
+  contest?.update({ start, rate, decay, chance, shown, names, options: state.options });
 });
+
+/** Half of the width and of the height of the ellipse that infinitely small steps stay on; null where they do not. */
+function orbit(): Point | null {
+  const [[x, y], [first, second]] = [state.start, pairOf(state.rate)];
+  const square = (x * x) / first + (y * y) / second;
+  return isProduct && Number.isFinite(square) ? [Math.sqrt(square * first), Math.sqrt(square * second)] : null;
+}
 
 function read(reading: Reading): void {
   const [words, kind] = judgement(reading);
@@ -111,7 +164,7 @@ function read(reading: Reading): void {
 let drawn: Float64Array = new Float64Array(2);
 function drawSurface(path: Float64Array = drawn): void {
   drawn = path;
-  surface.draw({ payoff: f, reach, path, equilibrium: game.rest && game.rest.at }, state.view);
+  surface.draw({ payoff: f, reach, path, names: namesShown(), equilibrium: restShown() }, state.view);
   canvas.setAttribute("aria-label", `The surface f = ${game.title} with the path of ${state.method.name}, which starts at (${state.start.map((value) => rounded(value)).join(", ")})`);
 }
 
@@ -122,10 +175,10 @@ const optionFields = h("div", { class: "fields" });
 function showOptions(): void {
   const { method } = state;
   optionFields.replaceChildren(
-    ...method.options.map((option) => {
+    ...method.options.filter(({ name }) => !(name in method.fixed)).map((option) => {
       const now = state.options[method.name][option.name] ?? option.default;
       const [low, high] = [option.low ?? -1, Math.min(option.high ?? 2, option.whole ? 20 : 2)];
-      const control = slider(`${option.name}: ${option.meaning}`, now ?? state.rate, {
+      const control = slider(`${option.name}: ${option.meaning}`, now ?? state.rate[0], {
         low,
         high,
         whole: option.whole,
@@ -146,17 +199,14 @@ const method = choice("Method", methods.map(({ name }) => name), state.method.na
   showOptions();
   update();
 });
-const rate = slider("Learning rate η", state.rate, {
-  low: Math.min(0.001, state.rate),
-  high: Math.max(2, state.rate),
-  logarithmic: true,
-  least: 1e-9,
-  most: 1e6,
-  change: (value) => {
-    state.rate = value;
-    if (state.method.options.some(({ name, default: usual }) => usual === null && state.options[state.method.name][name] == null)) showOptions();
-    update();
-  },
+const rate = rateControls(state.rate, (both) => {
+  state.rate = both;
+  if (state.method.options.some(({ name, default: usual }) => usual === null && state.options[state.method.name][name] == null)) showOptions();
+  update();
+});
+const chance = noiseControls(state.chance, (change) => {
+  state.chance = { ...state.chance, ...change };
+  update();
 });
 const decay = choice("Decay of the learning rate, step by step", Object.keys(decays), state.decay, (name) => {
   state.decay = name;
@@ -174,7 +224,7 @@ const steps = slider("Steps", state.steps, {
     update();
   },
 });
-const starts = (["x", "y"] as const).map((name, place) =>
+const starts = game.names.map((name, place) =>
   slider(`Start ${name}`, state.start[place], {
     low: -2,
     high: 2,
@@ -187,11 +237,29 @@ const starts = (["x", "y"] as const).map((name, place) =>
   }),
 );
 
-function moveStart(point: Point): void {
-  state.start = [Number(point[0].toPrecision(3)), Number(point[1].toPrecision(3))];
+/** Moves the start to a point, of which some numbers may be left as they are. */
+function moveTo(point: readonly (number | undefined)[]): void {
+  state.start = state.start.map((value, place) => (point[place] === undefined ? value : Number(point[place].toPrecision(3))));
   starts.forEach((control, place) => control.set(state.start[place]));
   update();
 }
+
+function moveStart([across, up]: Point): void {
+  moveTo(state.start.map((_, place) => (place === state.shown[0] ? across : place === state.shown[1] ? up : undefined)));
+}
+
+/** Which numbers are shown; the same number twice would be a line, so that the other one changes. */
+const shownFields = (["Shown across", "Shown up"] as const).map((name, axis) =>
+  choice(name, game.names, game.names[state.shown[axis]], (chosen) => {
+    const [place, other] = [game.names.indexOf(chosen), 1 - axis];
+    if (state.shown[other] === place) state.shown[other] = state.shown[axis];
+    state.shown[axis] = place;
+    shownFields.forEach((field, number) => field.set(game.names[state.shown[number]]));
+    update();
+  }),
+);
+
+const mixed = game.actions.length === 3 ? strategies(game.actions, game.players, moveTo) : null;
 
 const turn = slider("Turn", state.view.turn, { low: -180, high: 180, whole: true, bare: true, change: (value) => look({ turn: value }) });
 const tilt = slider("Tilt", state.view.tilt, { low: LOWEST, high: HIGHEST, whole: true, bare: true, change: (value) => look({ tilt: value }) });
@@ -206,13 +274,15 @@ const redraw = once(() => drawSurface());
 
 const reset = h("button", { type: "button" }, "As at first");
 reset.addEventListener("click", () => {
-  Object.assign(state, { method: byName[settings.method], rate: settings.rate, decay: settings.decay, steps: settings.steps });
+  Object.assign(state, { method: byName[settings.method], decay: settings.decay, steps: settings.steps });
+  Object.assign(state, { rate: settings.rate, chance: { ...state.chance, noise: settings.noise, seed: settings.seed } });
   for (const { name } of methods) state.options[name] = name === settings.method ? settings.options : {};
   method.set(settings.method);
   rate.set(settings.rate);
+  chance.set(state.chance);
   decay.set(settings.decay);
   steps.set(settings.steps);
-  moveStart(settings.start);
+  moveTo(settings.start);
   look(VIEW);
   showOptions();
 });
@@ -231,7 +301,7 @@ canvas.addEventListener("pointerdown", (event) => {
   else turning = { x: event.clientX, y: event.clientY, view: { ...state.view } };
 });
 canvas.addEventListener("pointermove", (event) => {
-  if (isDragging) moveStart(surface.pointAt(pixelOf(event), state.start));
+  if (isDragging) moveStart(surface.pointAt(pixelOf(event), startShown()));
   else if (turning) {
     const angle = turning.view.turn + (event.clientX - turning.x) * 0.5;
     const tilted = turning.view.tilt + (event.clientY - turning.y) * 0.4;
@@ -287,7 +357,8 @@ plane.addEventListener("keydown", (event) => {
   if (!move) return;
   event.preventDefault();
   const size = event.shiftKey ? 5 * NUDGE : NUDGE;
-  moveStart([state.start[0] + move[0] * size, state.start[1] + move[1] * size]);
+  const [across, up] = startShown();
+  moveStart([across + move[0] * size, up + move[1] * size]);
 });
 
 // -- the page
@@ -298,15 +369,21 @@ function panel(title: string, ...content: (Node | string)[]): HTMLElement {
 
 const hint = (text: string) => h("p", { class: "small muted" }, text);
 
+const isLarge = wide > 2;
+const slice = game.rest ? `The surface is f where all other numbers are those of ${game.rest.at.some(Boolean) ? "the point where F = 0" : "the origin"}` : "The surface is f where all other numbers are those of the start";
+const round = isProduct ? " The dashed line is where infinitely small steps stay." : "";
+
 root().append(
   h("h1", {}, `Two players on f = ${game.title}`),
   h("p", { class: "lead" }, "x makes f larger, y makes it smaller, and both follow their own gradients. Turn the surface, drag the start, change how they move, and see why they come to rest or not."),
   h("div", { class: "columns" },
-    panel("The surface", h("figure", { class: "picture" }, canvas), h("div", { class: "fields" }, turn.element, tilt.element), hint("Drag the surface to turn it, and the orange start to move it.")),
-    panel("How they move", method.element, about, h("div", { class: "fields" }, rate.element, steps.element, ...starts.map(({ element }) => element)), decay.element, optionFields, h("div", { class: "row" }, reset))),
+    panel("The surface", h("figure", { class: "picture" }, canvas), h("div", { class: "fields" }, turn.element, tilt.element), hint("Drag the surface to turn it, and the orange start to move it."),
+      ...(isLarge ? [h("div", { class: "fields" }, ...shownFields.map(({ element }) => element)), hint(`Of ${wide} numbers two are shown. ${slice}; the path is its shadow there.`)] : [])),
+    panel("How they move", method.element, about, rate.element, h("div", { class: "fields" }, steps.element, ...starts.map(({ element }) => element)), decay.element, optionFields, chance.element, h("div", { class: "row" }, reset))),
   ...(game.rest ? [panel("What happens", verdict, numbers, ...(called === null ? [] : [command.element]))] : []),
+  ...(mixed ? [panel("Mixed strategies", mixed.element)] : []),
   h("div", { class: "columns" },
-    panel("From above", plane, hint(`Click, drag or use the arrow keys to move the start.${isProduct ? " The dashed circle is where infinitely small steps stay." : ""}`)),
+    panel("From above", plane, hint(`Click, drag or use the arrow keys to move the start.${round}`)),
     panel("Eigenvalues and the unit circle", circle, hint("What a step does to the players is a matrix. Its eigenvalues inside of the circle: they come nearer; outside: they move away. Small dots are other learning rates."))),
   ...(game.rest ? [h("div", { class: "columns" }, panel(`Distance from ${game.rest.name}`, lengths), panel("Factor of each step", ratios))] : []),
   ...(contest ? [contest.element] : []),

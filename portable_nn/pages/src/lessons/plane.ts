@@ -13,13 +13,15 @@ const HALF = 170;
 const MOST_OF_TRACK = 600;
 
 export interface Plane {
+  /** Pairs, one after the other. */
   path: Float64Array;
   reach: number;
+  names: readonly [string, string];
   /** Where the players move at a point, as long as they like. */
   field: (x: number, y: number) => Point;
   equilibrium: Point | null;
-  /** With the circle around it through the start. */
-  isCircled: boolean;
+  /** Half of the width and of the height of an ellipse around it through the start. */
+  orbit: Point | null;
 }
 
 function toX(x: number, reach: number): number {
@@ -35,7 +37,7 @@ export function planePoint(across: number, down: number, reach: number): Point {
   return [((across - SIDE / 2) / HALF) * reach, ((SIDE / 2 - down) / HALF) * reach];
 }
 
-function axes(reach: number, names: [string, string]): SVGElement[] {
+function axes(reach: number, names: readonly [string, string]): SVGElement[] {
   const marks = ticks(-reach, reach, 6).filter((mark) => mark !== 0);
   const [first, last] = [SIDE / 2 - HALF, SIDE / 2 + HALF];
   return [
@@ -78,11 +80,11 @@ export function planePicture(plane: Plane, label: string): SVGSVGElement {
   const picture = svg("svg", { class: "plane", viewBox: `0 0 ${SIDE} ${SIDE}` }, clip);
   const drawing = svg("g", { role: "img", "aria-label": label });
   const inside = svg("g", { "clip-path": "url(#inside)" });
-  drawing.append(arrows(plane), ...axes(reach, ["x", "y"]), inside);
+  drawing.append(arrows(plane), ...axes(reach, plane.names), inside);
   if (equilibrium && path.length) {
     const [x, y] = [toX(equilibrium[0], reach), toY(equilibrium[1], reach)];
-    const [startX, startY] = at(0);
-    if (plane.isCircled) inside.append(svg("circle", { class: "orbit", cx: x, cy: y, r: Math.hypot(startX - x, startY - y) }));
+    const scale = HALF / reach;
+    if (plane.orbit) inside.append(svg("ellipse", { class: "orbit", cx: x, cy: y, rx: plane.orbit[0] * scale, ry: plane.orbit[1] * scale }));
     inside.append(svg("circle", { class: "rest", cx: x, cy: y, r: 3.5 }));
   }
   inside.append(svg("path", { class: "line halo", d: line(points) }), svg("path", { class: "line path", d: line(points) }));
@@ -101,12 +103,12 @@ export interface Track {
 }
 
 /** Several paths from one start, as far as they have come. */
-export function tracksPicture(tracks: Track[], reach: number, rest: Point, label: string): SVGSVGElement {
+export function tracksPicture(tracks: Track[], reach: number, rest: Point, names: readonly [string, string], label: string): SVGSVGElement {
   const picture = svg("svg", { class: "plane", viewBox: `0 0 ${SIDE} ${SIDE}`, role: "img", "aria-label": label });
   const [first, size] = [SIDE / 2 - HALF, 2 * HALF];
   const clip = svg("clipPath", { id: "inside-race" }, svg("rect", { x: first, y: first, width: size, height: size }));
   const inside = svg("g", { "clip-path": "url(#inside-race)" });
-  picture.append(clip, ...axes(reach, ["x", "y"]), inside);
+  picture.append(clip, ...axes(reach, names), inside);
   inside.append(svg("circle", { class: "rest", cx: toX(rest[0], reach), cy: toY(rest[1], reach), r: 3.5 }));
   for (const { path, until, class: kind } of tracks) {
     const points = Array.from({ length: until }, (_, place): [number, number] => [

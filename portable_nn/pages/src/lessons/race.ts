@@ -7,7 +7,7 @@ import { chart } from "./chart";
 import { tracksPicture } from "./plane";
 import { factor, isStill, once, slider, tick } from "./controls";
 import type { Rest } from "./readings";
-import { distances, type MethodData, type Options, type Point, simulate, spectrum } from "./dynamics";
+import { type Chance, distances, type MethodData, type Options, type Point, type Rate, seen, simulate, spectrum } from "./dynamics";
 
 /** How long the race takes to be shown, in milliseconds. */
 const DURATION = 7000;
@@ -18,11 +18,15 @@ const VIEW = 1.7;
 
 export interface Settings {
   start: Point;
-  rate: number;
+  rate: Rate;
+  chance: Chance;
   /** The factor of the rate at each step; null where that is constant. */
   decay: Program | null;
   /** Of the methods that have others than the default. */
   options: Readonly<Record<string, Options>>;
+  /** The two numbers that are shown, by their places, and their names. */
+  shown: readonly [number, number];
+  names: readonly [string, string];
 }
 
 interface Runner {
@@ -98,13 +102,13 @@ export function race(methods: MethodData[], compared: readonly string[], rest: R
 
   function run(): void {
     if (!settings) return;
-    const { start, rate, decay, options } = settings;
+    const { start, rate, decay, options, chance } = settings;
     runners = methods
       .filter((method) => chosen.has(method.name))
       .map((method, place) => {
         const steps = Math.floor(gradients / method.cost);
-        const path = simulate(method, start, rate, steps, options[method.name], decay);
-        const far = distances(path, rest.at);
+        const path = simulate(method, start, rate, steps, options[method.name], decay, chance);
+        const far = distances(path, rest);
         const points = Array.from(far, (distance, step): [number, number] => [step * method.cost, distance]);
         return { method, class: classOf(place), path, points, cell: h("td", { class: "number" }) };
       });
@@ -160,13 +164,15 @@ export function race(methods: MethodData[], compared: readonly string[], rest: R
   /** Where they are in the plane, which shows a little more than where they start. */
   function drawPlane(): void {
     if (!settings) return;
-    const reach = VIEW * Math.max(...[...settings.start, ...rest.at].map(Math.abs), 0.1);
+    const { start, shown, names } = settings;
+    const reach = VIEW * Math.max(...shown.flatMap((place) => [start[place], rest.at[place]]).map(Math.abs), 0.1);
     const tracks = runners.map(({ method, class: kind, path, points }) => ({
-      path,
+      path: seen(path, start.length, shown),
       class: kind,
       until: Math.min(points.length, Math.floor(now / method.cost) + 1),
     }));
-    plane.replaceChildren(tracksPicture(tracks, reach, rest.at, "The paths of the methods in the plane of x and y"));
+    const at = shown.map((place) => rest.at[place]);
+    plane.replaceChildren(tracksPicture(tracks, reach, at, names, `The paths of the methods in the plane of ${names.join(" and ")}`));
   }
 
   const again = once(run);
@@ -198,7 +204,7 @@ export function race(methods: MethodData[], compared: readonly string[], rest: R
     "section",
     { class: "panel stack", "aria-labelledby": "race" },
     h("h2", { id: "race" }, "A race of methods"),
-    h("p", { class: "muted" }, `All start where you have put the start, with the same learning rate, and may compute as many gradients. The lower, the nearer to ${rest.name}.`),
+    h("p", { class: "muted" }, `All start where you have put the start, with the same learning rates, and may compute as many gradients. The lower, the nearer to ${rest.name}.`),
     h("div", { class: "fields" }, budget.element, clockElement),
     h("div", { class: "row" }, button),
     h("div", { class: "columns" }, picture, plane),

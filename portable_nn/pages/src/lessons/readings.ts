@@ -4,33 +4,54 @@ import { h } from "../shared/dom";
 import { rounded } from "../shared/text";
 import { chart } from "./chart";
 import { facts, factor } from "./controls";
-import { type MethodData, type Options, type Point, spectrum, type Spectrum, STABLE, stabilityLimit } from "./dynamics";
+import {
+  type Chance,
+  dot,
+  type MethodData,
+  type Options,
+  pairOf,
+  type Places,
+  type Point,
+  type Rate,
+  spectrum,
+  type Spectrum,
+  STABLE,
+  stabilityLimit,
+} from "./dynamics";
 import type { Complex } from "./eigenvalues";
+import { type Modes, modes } from "./modes";
 import { circlePicture } from "./plane";
 
-/** The point that the players may come to, where F = 0. */
-export interface Rest {
+/** The points that the players may come to, where F = 0. */
+export interface Rest extends Places {
+  /** The first of them. */
   at: Point;
   /** "the equilibrium", or "the point where F = 0" if a player gains by leaving it. */
   name: string;
-  /** What kind of point it is, in words. */
+  /** What kind of point the first is, in words. */
   kind: string;
+  isEquilibrium: boolean;
   /** F is linear, so that the eigenvalues say what happens everywhere. */
   linear: boolean;
+  /** Unit vectors of the numbers that the local games of methods have; null for all as they are. */
+  coordinates: readonly Point[] | null;
+  /** The norm of J there. */
+  size: number;
 }
 
 export interface Reading {
   method: MethodData;
-  rate: number;
+  rate: Rate;
   /** The name of what the rate is multiplied by at each step: "constant", one that Python knows, or a formula. */
   decay: string;
   options: Options;
   steps: number;
   start: Point;
+  chance: Chance;
   rest: Rest;
   /** The distance from there after each step. */
   far: Float64Array;
-  /** The points, x and y after each step. */
+  /** The points, all numbers of each after each step. */
   path: Float64Array;
   /** null where a step of the method is no one matrix. */
   found: Spectrum | null;
@@ -56,32 +77,71 @@ function measured(reading: Reading): number {
 
 /** The verdict in a sentence, and whether it is "good" or "bad". */
 export function judgement(reading: Reading): [string, string] {
-  const { found, rest, far, steps } = reading;
-  if (far[0] === 0) return ["Where they start, nobody moves.", ""];
+  const { found, rest, far, steps, rate, chance, path, start } = reading;
+  const isRandom = chance.noise > 0 || chance.samples !== null;
+  if (!Math.max(...pairOf(rate))) return ["Nobody moves: the learning rates are 0.", ""];
+  if (far[0] === 0 && !chance.noise) return ["Where they start, nobody moves.", ""];
   const last = undefinedAfter(reading);
   if (last !== null) {
-    const point = [reading.path[2 * last], reading.path[2 * last + 1]].map((value) => rounded(value, 4)).join(", ");
-    return [`Step ${(last + 1).toLocaleString("en")}, from (${point}), is not defined: f or a gradient is no number there.`, "bad"];
+    const point = Array.from(path.subarray(start.length * last, start.length * (last + 1)), (value) => rounded(value, 4)).join(", ");
+    const why = reading.method.implicit ? "the equation of the step has no solution" : "f or a gradient is no number";
+    return [`Step ${(last + 1).toLocaleString("en")}, from (${point}), is not defined: ${why} there.`, "bad"];
   }
   const each = measured(reading);
-  if (!Number.isFinite(each)) return ["The players are thrown beyond all numbers.", "bad"];
-  if (!found) return [`Over these steps each multiplies the distance by ${factor(each)} on average.`, each < 1 ? "good" : "bad"];
-  const { radius } = found;
-  if (!rest.linear) {
-    const run = `this run goes from a distance of ${rounded(far[0], 4)} to ${rounded(far[steps], 4)}`;
-    return [`Near ${rest.name} each step multiplies the distance by ${factor(radius)}; ${run}.`, ""];
+  if (!Number.isFinite(far[steps])) return ["The players are thrown beyond all numbers.", "bad"];
+  const run = `this run goes from a distance of ${rounded(far[0], 4)} to ${rounded(far[steps], 4)}`;
+  if (chance.samples || (!found && isRandom)) {
+    const what = chance.samples ? "Each gradient is that of a random matrix" : "Noise is added to each gradient";
+    return [`${what}: ${run}.`, ""];
   }
-  if (radius > 1 + STABLE) return [`The players move away: in the end each step multiplies their distance by ${factor(radius)}.`, "bad"];
-  if (radius < 1 - STABLE) return [`The players come to ${rest.name}: in the end each step multiplies their distance by ${factor(radius)}.`, "good"];
-  return ["The players go round for ever: in the end no step takes them nearer.", ""];
+  if (!found) return [`Over these steps each multiplies the distance by ${factor(each)} on average.`, each < 1 ? "good" : "bad"];
+  if (!rest.linear) {
+    const besides = isRandom ? ", were it not for the noise" : "";
+    return [`Near ${nearest(rest)} each step multiplies the distance by ${factor(found.radius)}${besides}; ${run}.`, ""];
+  }
+  const offset = start.map((value, place) => value - rest.at[place]);
+  const beside = rest.coordinates?.map((row) => dot(row, offset)) ?? offset;
+  const fates = modes(reading.method, beside, found);
+  if (!fates) return [`The update is no matrix of finite numbers; ${run}.`, "bad"];
+  return isRandom ? noisy(reading, fates.all) : still(rest, fates.own, fates.all);
+}
+
+/** The point whose eigenvalues are shown. */
+function nearest(rest: Rest): string {
+  return rest.points.length > 1 ? `(${rest.at.map((value) => rounded(value, 4)).join(", ")}), where F = 0,` : rest.name;
+}
+
+/** What becomes of a run on a linear game, and of those from other starts where it is something else. */
+function still(rest: Rest, own: Modes, all: Modes): [string, string] {
+  const elsewhere = all.fate === own.fate && Math.abs(all.factor - own.factor) < STABLE ? "" : " From almost any other start it is otherwise, as the largest eigenvalue says.";
+  const by = `in the end each step multiplies their distance by ${factor(own.factor)}`;
+  if (own.fate === "grows") {
+    const slowly = "as the number of steps: the largest eigenvalue, 1, is a double one";
+    return [`The players move away: ${own.factor === 1 ? `in the end their distance grows ${slowly}` : by}.${elsewhere}`, "bad"];
+  }
+  if (own.fate === "shrinks") {
+    const leaving = rest.isEquilibrium ? "" : ", which is no equilibrium";
+    return [`The players come to ${rest.name}${leaving}: ${by}.${elsewhere}`, rest.isEquilibrium ? "good" : ""];
+  }
+  const words = own.fate === "turns" ? "The players go round for ever: in the end no step takes them nearer." : "The players come to rest elsewhere: in the end no step takes them nearer.";
+  return [`${words}${elsewhere}`, ""];
+}
+
+/** The same with noise, which has a part in all directions. */
+function noisy({ far, steps, rest }: Reading, { fate, factor: by }: Modes): [string, string] {
+  if (fate === "grows") return [`The players move away: besides the noise, in the end each step multiplies their distance by ${factor(by)}.`, "bad"];
+  if (fate !== "shrinks") return ["The noise adds up: without it no step takes the players nearer, with it they stray, about as the square root of the number of steps.", "bad"];
+  const late = far.subarray(Math.floor(steps / 2));
+  const bounds = [Math.min, Math.max].map((most) => rounded(late.reduce((a, b) => most(a, b)), 4)).join(" and ");
+  return [`The noise keeps the players away from ${rest.name}: without it each step multiplies the distance by ${factor(by)} in the end. In the second half of this run it is between ${bounds}.`, ""];
 }
 
 /** The stability limit, which is sought again only when the method or an option changes. */
 const limitOf = (() => {
   let known: { key: string; limit: number | null } = { key: "", limit: null };
-  return (method: MethodData, options: Options) => {
+  return (method: MethodData, options: Options, scale: number) => {
     const key = JSON.stringify([method.name, options]);
-    if (known.key !== key) known = { key, limit: stabilityLimit(method, options) };
+    if (known.key !== key) known = { key, limit: stabilityLimit(method, options, scale) };
     return known.limit;
   };
 })();
@@ -89,20 +149,21 @@ const limitOf = (() => {
 /** The numbers of a run, by name. */
 export function numbersOf(reading: Reading): HTMLElement {
   const { method, found, far, steps, rest } = reading;
-  const isConstant = reading.decay === "constant";
-  const limit = isConstant ? limitOf(method, reading.options) : null, last = undefinedAfter(reading) ?? steps;
+  const [first, second] = pairOf(reading.rate);
+  const isConstant = reading.decay === "constant" && first === second;
+  const limit = isConstant ? limitOf(method, reading.options, rest.size) : null, last = undefinedAfter(reading) ?? steps;
   const end = Number.isFinite(far[last]) ? rounded(far[last]) : "beyond the largest number";
   const whole = last === steps ? "" : ` in ${last.toLocaleString("en")} ${last === 1 ? "step" : "steps"}`;
   const factors = last > 0 && Number.isFinite(far[last]) ? `${factor(measured(reading))} per step, ` : "";
   const limits: Record<string, string> = { "0": "0: not even small ones", Infinity: "any" };
   return facts([
     ["largest eigenvalue", found ? factor(found.radius) : ""],
-    ["measured", far[0] > 0 ? `${factors}from ${rounded(far[0])} to ${end}${whole}` : ""],
+    ["measured", far[0] > 0 || reading.chance.noise ? `${far[0] > 0 ? factors : ""}from ${rounded(far[0])} to ${end}${whole}` : ""],
     ["formula", (isConstant && method.formula) || ""],
     ["stable up to a rate of", limit === null ? "" : (limits[limit] ?? rounded(limit, 7))],
     ["one turn", found?.turn ? `${found.turn.toFixed(2)} steps` : ""],
     ["gradients", (Math.min(steps, last + 1) * method.cost).toLocaleString("en")],
-    ["F = 0 at", rest.linear ? "" : `(${rest.at.map((value) => rounded(value)).join(", ")}): ${rest.kind}`],
+    ["F = 0 at", rest.linear ? "" : rest.points.map((point) => `(${point.map((value) => rounded(value)).join(", ")})`).join(", ") + (rest.points.length > 1 ? "" : `: ${rest.kind}`)],
   ]);
 }
 
@@ -114,12 +175,13 @@ function complexText({ re, im }: Complex): string {
 }
 
 /** The eigenvalues beside the unit circle, and the matrix that they are of. */
-export function eigenvaluesOf({ method, options, found, decay }: Reading): HTMLElement[] {
+export function eigenvaluesOf({ method, options, found, decay, rate: own }: Reading): HTMLElement[] {
   if (!found) {
     const why = decay !== "constant" ? "its learning rate changes from step to step" : "it depends on which step it is, or on where the players are";
     return [h("p", { class: "muted" }, `A step of this method is no one matrix, so that it has no eigenvalues: ${why}.`)];
   }
-  const locus = RATES.flatMap((rate): Complex[] => spectrum(method, rate, options)?.values ?? []);
+  const [first, second] = pairOf(own), larger = Math.max(first, second) || 1;
+  const locus = RATES.flatMap((rate): Complex[] => spectrum(method, [(rate * first) / larger, (rate * second) / larger], options)?.values ?? []);
   const texts = found.values.map(complexText).join(", ");
   const together = found.period > 1 ? `Of ${found.period} steps together: ` : "";
   const rows = found.operator.map((row) => h("tr", {}, ...row.map((entry) => h("td", { class: "number" }, rounded(entry, 5)))));
@@ -166,14 +228,19 @@ export function factorChart(reading: Reading, width: number): SVGSVGElement {
 }
 
 /** The command that makes the same run; `called` chooses the game; Python knows a decay that is `named`. */
-export function commandLine({ method, rate, decay, start, steps, options }: Reading, called: string, named: boolean): string {
-  const scheduled = rate === 1 ? decay : `${rate}*(${decay})`;
-  const rates = decay === "constant" ? [`--rate ${rate}`] : named ? [`--rate ${rate}`, `--decay '${decay}'`] : [`--rate '${scheduled}'`];
-  const given = method.options.filter(({ name, default: usual }) => (options[name] ?? usual) !== usual);
+export function commandLine({ method, rate, decay, start, steps, options, chance }: Reading, called: string, named: boolean): string {
+  const [first, second] = pairOf(rate), isOne = first === second;
+  const scheduled = first === 1 ? decay : `${first}*(${decay})`;
+  const both = isOne ? String(first) : `${first},${second}`;
+  if (!isOne && decay !== "constant" && !named) return "# The command line takes a formula of t for both players alike.";
+  const rates = decay === "constant" ? [`--rate ${both}`] : named ? [`--rate ${both}`, `--decay '${decay}'`] : [`--rate '${scheduled}'`];
+  const given = method.options.map(({ name, default: usual }): [string, number | null, number | null] => [name, method.fixed[name] ?? options[name] ?? usual, usual]);
   return [
     `portable-nn simulate run ${called && `${called} `}--method ${method.name}`,
     ...rates,
     `--start ${start.map((value) => rounded(value)).join(",")} --steps ${steps}`,
-    ...given.map(({ name }) => `--set ${name}=${options[name]}`),
+    ...given.filter(([, value, usual]) => value !== usual).map(([name, value]) => `--set ${name}=${value}`),
+    ...(chance.noise ? [`--noise ${chance.noise}`] : []),
+    ...((chance.noise || chance.samples) && chance.seed ? [`--seed ${chance.seed}`] : []),
   ].join(" ");
 }

@@ -16,6 +16,7 @@ export interface Scene {
   /** Points (x, y), one after the other. */
   path: Float64Array;
   equilibrium: Point | null;
+  names: readonly [string, string];
 }
 
 type Pixel = readonly [number, number];
@@ -146,7 +147,8 @@ export class Surface {
     context.font = `15px ${token("--sans")}`;
     context.textAlign = "center";
     context.textBaseline = "middle";
-    for (const [name, x, y] of [["x", 1, 0], ["y", 0, 1]] as const) {
+    const [across, up] = (this.scene as Scene).names;
+    for (const [name, x, y] of [[across, 1, 0], [up, 0, 1]] as const) {
       trace(context, Array.from({ length: 41 }, (_, place) => {
         const along = -1 + place / 20;
         return this.place(x * along, y * along);
