@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from portable_nn.adversarial.games.derivatives import names
-from portable_nn.adversarial.games.game import Game, Samples
+from portable_nn.adversarial.games.game import Game, Samples, coupled
 from portable_nn.adversarial.games.kinds import kind_of
 from portable_nn.adversarial.games.options import Option, as_number, rate_pair
 from portable_nn.adversarial.games.table import game as find_game
@@ -167,12 +167,30 @@ def game_data(game: Game, given: Mapping[str, Mapping[str, object]] | None = Non
             "payoff": _program(payoff),
             "rest": _rest(game, local) if len(equilibria) else None,
             "isProduct": is_product,
+            "matrix": _matrix(game),
+            "shown": _shown(game),
             "samples": None if samples is None else samples.tolist(),
         },
         "methods": [method for method in methods if method is not None],
         "compared": COMPARED,
         "mostSteps": MOST_STEPS,
     }
+
+
+def _matrix(game: Game) -> list[list[float]] | None:
+    """A, where f is xᵀAy and not x·y."""
+    jacobian, first = game.jacobian(np.zeros(game.size)), game.players[0]
+    matrix = -jacobian[:first, first:]
+    is_bilinear = game.linear and np.array_equal(jacobian, coupled(matrix))
+    return matrix.tolist() if is_bilinear and game.size > 2 else None
+
+
+def _shown(game: Game) -> tuple[int, int]:
+    """The places of the two numbers that are shown first: a number of x, and that of y which it has most to do with."""
+    point = game.equilibria[0] if len(game.equilibria) else np.zeros(game.size)
+    coupling = np.abs(np.nan_to_num(game.jacobian(point)[: game.players[0], game.players[0] :]))
+    first = int(np.argmax(coupling.max(axis=1) > 0))
+    return first, game.players[0] + int(np.argmax(coupling[first]))
 
 
 def _rest(game: Game, local: Game | None) -> dict[str, Any]:

@@ -24,6 +24,10 @@ interface Data {
     payoff: Program;
     rest: Rest | null;
     isProduct: boolean;
+    /** A, where f is xᵀAy; of random matrices their mean. */
+    matrix: number[][] | null;
+    /** The two numbers that are shown at first, by their places. */
+    shown: [number, number];
     /** The matrices of which each gradient is that of one; null in a game that is not random. */
     samples: number[][] | null;
   };
@@ -66,7 +70,7 @@ const state = {
   start: [...settings.start],
   chance: { noise: settings.noise, seed: settings.seed, samples: game.samples } as Chance,
   /** The two numbers that are shown, across and up. */
-  shown: [0, game.players[0]] as [number, number],
+  shown: [...game.shown] as [number, number],
   options: Object.fromEntries(methods.map((method) => [method.name, method.name === settings.method ? settings.options : {}])),
   view: { ...VIEW },
 };
@@ -369,6 +373,13 @@ function panel(title: string, ...content: (Node | string)[]): HTMLElement {
 
 const hint = (text: string) => h("p", { class: "small muted" }, text);
 
+/** A as a table. */
+function matrixOf(rows: number[][]): HTMLElement {
+  const cells = rows.map((row) => h("tr", {}, ...row.map((entry) => h("td", { class: "number" }, rounded(entry, 4)))));
+  const caption = game.samples ? `A, the mean of ${game.samples.length.toLocaleString("en")} matrices` : "A";
+  return h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": caption }, h("table", { class: "matrix" }, h("caption", {}, caption), h("tbody", {}, ...cells)));
+}
+
 const isLarge = wide > 2;
 const slice = game.rest ? `The surface is f where all other numbers are those of ${game.rest.at.some(Boolean) ? "the point where F = 0" : "the origin"}` : "The surface is f where all other numbers are those of the start";
 const round = isProduct ? " The dashed line is where infinitely small steps stay." : "";
@@ -378,12 +389,13 @@ root().append(
   h("p", { class: "lead" }, "x makes f larger, y makes it smaller, and both follow their own gradients. Turn the surface, drag the start, change how they move, and see why they come to rest or not."),
   h("div", { class: "columns" },
     panel("The surface", h("figure", { class: "picture" }, canvas), h("div", { class: "fields" }, turn.element, tilt.element), hint("Drag the surface to turn it, and the orange start to move it."),
-      ...(isLarge ? [h("div", { class: "fields" }, ...shownFields.map(({ element }) => element)), hint(`Of ${wide} numbers two are shown. ${slice}; the path is its shadow there.`)] : [])),
+      ...(isLarge ? [h("div", { class: "fields" }, ...shownFields.map(({ element }) => element)), hint(`Of ${wide} numbers two are shown. ${slice}; the path is its shadow there.`)] : []),
+      ...(game.matrix ? [matrixOf(game.matrix)] : [])),
     panel("How they move", method.element, about, rate.element, h("div", { class: "fields" }, steps.element, ...starts.map(({ element }) => element)), decay.element, optionFields, chance.element, h("div", { class: "row" }, reset))),
   ...(game.rest ? [panel("What happens", verdict, numbers, ...(called === null ? [] : [command.element]))] : []),
   ...(mixed ? [panel("Mixed strategies", mixed.element)] : []),
   h("div", { class: "columns" },
-    panel("From above", plane, hint(`Click, drag or use the arrow keys to move the start.${round}`)),
+    panel("From above", plane, hint(`Click, drag or use the arrow keys to move the start.${round}${isLarge ? " The arrows are those of the surface's slice." : ""}`)),
     panel("Eigenvalues and the unit circle", circle, hint("What a step does to the players is a matrix. Its eigenvalues inside of the circle: they come nearer; outside: they move away. Small dots are other learning rates."))),
   ...(game.rest ? [h("div", { class: "columns" }, panel(`Distance from ${game.rest.name}`, lengths), panel("Factor of each step", ratios))] : []),
   ...(contest ? [contest.element] : []),

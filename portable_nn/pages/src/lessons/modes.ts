@@ -4,8 +4,8 @@ import { dot, type MethodData, type Point, type Spectrum } from "./dynamics";
 import { eigenvalues, modulus } from "./eigenvalues";
 import { compiled } from "./program";
 
-/** A direction of which a state has a smaller share is not there. */
-const UNSEEN = 1e-9;
+/** Less than this of a new direction is a rounding error. */
+const UNSEEN = 1e-13;
 /** Changes of a matrix by so much, in times of its largest entry, say how far rounding errors move its eigenvalues. */
 const [ROUNDING, TRIALS] = [1e-14, 4];
 /** Steps, as powers of 2, after which a state that is larger than ever before grows for ever. */

@@ -80,6 +80,7 @@ export function judgement(reading: Reading): [string, string] {
   const { found, rest, far, steps, rate, chance, path, start } = reading;
   const isRandom = chance.noise > 0 || chance.samples !== null;
   if (!Math.max(...pairOf(rate))) return ["Nobody moves: the learning rates are 0.", ""];
+  if (rest.directions?.every((row) => row.every((entry) => entry === 0))) return ["Every point is an equilibrium: nobody is ever away from one.", ""];
   if (far[0] === 0 && !chance.noise) return ["Where they start, nobody moves.", ""];
   const last = undefinedAfter(reading);
   if (last !== null) {
@@ -95,6 +96,7 @@ export function judgement(reading: Reading): [string, string] {
     return [`${what}: ${run}.`, ""];
   }
   if (!found) return [`Over these steps each multiplies the distance by ${factor(each)} on average.`, each < 1 ? "good" : "bad"];
+  if (rest.linear && rest.directions && !rest.coordinates) return [`The equilibria are a line, along which the players may go on; ${run}.`, ""];
   if (!rest.linear) {
     const besides = isRandom ? ", were it not for the noise" : "";
     return [`Near ${nearest(rest)} each step multiplies the distance by ${factor(found.radius)}${besides}; ${run}.`, ""];
@@ -161,10 +163,19 @@ export function numbersOf(reading: Reading): HTMLElement {
     ["measured", far[0] > 0 || reading.chance.noise ? `${far[0] > 0 ? factors : ""}from ${rounded(far[0])} to ${end}${whole}` : ""],
     ["formula", (isConstant && method.formula) || ""],
     ["stable up to a rate of", limit === null ? "" : (limits[limit] ?? rounded(limit, 7))],
+    ["the same as one rate of", oneRate(reading)],
     ["one turn", found?.turn ? `${found.turn.toFixed(2)} steps` : ""],
     ["gradients", (Math.min(steps, last + 1) * method.cost).toLocaleString("en")],
     ["F = 0 at", rest.linear ? "" : rest.points.map((point) => `(${point.map((value) => rounded(value)).join(", ")})`).join(", ") + (rest.points.length > 1 ? "" : `: ${rest.kind}`)],
   ]);
+}
+
+/** The learning rate that does to both players what their own two do on x·y, if the method has it. */
+function oneRate({ method, rate, options, found }: Reading): string {
+  const [first, second] = pairOf(rate), one = Math.sqrt(first * second);
+  if (!method.formula || !found || first === second) return "";
+  const radius = spectrum(method, one, options)?.radius ?? Number.NaN;
+  return Math.abs(radius - found.radius) < 1e-12 ? `${rounded(one)}, the root of ${rounded(first)} · ${rounded(second)}` : "";
 }
 
 function complexText({ re, im }: Complex): string {
@@ -182,7 +193,9 @@ export function eigenvaluesOf({ method, options, found, decay, rate: own }: Read
   }
   const [first, second] = pairOf(own), larger = Math.max(first, second) || 1;
   const locus = RATES.flatMap((rate): Complex[] => spectrum(method, [(rate * first) / larger, (rate * second) / larger], options)?.values ?? []);
-  const texts = found.values.map(complexText).join(", ");
+  const each = found.values.map(complexText);
+  const texts = [...new Set(each)].map((text) => [text, each.filter((other) => other === text).length] as const)
+    .map(([text, count]) => (count > 1 ? `${text} (${count} times)` : text)).join(", ");
   const together = found.period > 1 ? `Of ${found.period} steps together: ` : "";
   const rows = found.operator.map((row) => h("tr", {}, ...row.map((entry) => h("td", { class: "number" }, rounded(entry, 5)))));
   const title = found.period > 1 ? `The matrix of ${found.period} steps` : "The matrix of a step";
