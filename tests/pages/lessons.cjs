@@ -14,8 +14,17 @@ new Function("module", "exports", built.outputFiles[0].text)(module_, module_.ex
 const modules = module_.exports;
 const { distances, simulate, spectrum } = modules.dynamics;
 
-/** What the page says of a run, and its distances at the start and at the end. */
 modules.said = {
+  normals: (seed, count) => {
+    const generator = new modules.random.Generator(seed);
+    return Array.from({ length: count }, () => generator.normal());
+  },
+  /** Whole numbers below each of some, and a normal one, so many times. */
+  mixed: (seed, most, count) => {
+    const generator = new modules.random.Generator(seed);
+    return Array.from({ length: count }, () => [...most.map((limit) => generator.below(limit)), generator.normal()]);
+  },
+  /** What the page says of a run, and its distances at the start and at the end. */
   verdict(method, rest, { start, rate, steps, options = {}, decay = null, chance = { noise: 0, seed: 0, samples: null } }) {
     const path = simulate(method, start, rate, steps, options, decay, chance);
     const far = distances(path, rest), found = decay ? null : spectrum(method, rate, options);

@@ -137,12 +137,9 @@ export function chart(options: ChartOptions): SVGSVGElement {
   }
   const heightsOfLevels = levels.map(({ value }) => atY(scaled(value)));
   const places = apart(heightsOfLevels.map((y) => y - 5), LABEL, [MARGIN.top - 5, height - MARGIN.bottom - 3]);
-  levels.forEach(({ name, class: kind }, place) => {
+  levels.forEach(({ class: kind }, place) => {
     const y = heightsOfLevels[place];
-    picture.append(
-      svg("line", { class: `level ${kind}`, x1: MARGIN.left, x2: width - MARGIN.right, y1: y, y2: y }),
-      svg("text", { class: `tick ${kind}`, x: width - MARGIN.right - 4, y: places[place], "text-anchor": "end" }, name),
-    );
+    picture.append(svg("line", { class: `level ${kind}`, x1: MARGIN.left, x2: width - MARGIN.right, y1: y, y2: y }));
   });
   for (const one of drawn) {
     const points = one.points.map(([x, y]): [number, number] => [atX(x), atY(y)]);
@@ -150,6 +147,9 @@ export function chart(options: ChartOptions): SVGSVGElement {
     const last = points.filter(([, y]) => Number.isFinite(y)).at(-1);
     if (last) picture.append(svg("circle", { class: `end ${one.class}`, cx: last[0], cy: last[1], r: 3.5 }));
   }
+  levels.forEach(({ name, class: kind }, place) => {
+    picture.append(svg("text", { class: `tick named ${kind}`, x: width - MARGIN.right - 4, y: places[place], "text-anchor": "end" }, name));
+  });
   picture.append(
     svg("text", { class: "axis", x: width - MARGIN.right, y: height - 6, "text-anchor": "end" }, options.x),
     svg("text", { class: "axis", x: 4, y: 11 }, options.y),

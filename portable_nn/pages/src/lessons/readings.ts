@@ -93,7 +93,8 @@ export function judgement(reading: Reading): [string, string] {
   const run = `this run goes from a distance of ${rounded(far[0], 4)} to ${rounded(far[steps], 4)}`;
   if (chance.samples || (!found && isRandom)) {
     const what = chance.samples ? "Each gradient is that of a random matrix" : "Noise is added to each gradient";
-    return [`${what}: ${run}.`, ""];
+    const mean = chance.samples && found ? ` With the mean of the matrices each step would multiply the distance by ${factor(found.radius)} in the end.` : "";
+    return [`${what}: ${run}.${mean}`, ""];
   }
   if (!found) return [`Over these steps each multiplies the distance by ${factor(each)} on average.`, each < 1 ? "good" : "bad"];
   if (rest.linear && rest.directions && !rest.coordinates) return [`The equilibria are a line, along which the players may go on; ${run}.`, ""];
