@@ -164,8 +164,10 @@ def from_object(value: object, **options: Any) -> Network:
     where an option is needed or unknown, and what the converter raises.
 
     >>> import portable_nn as pnn
-    >>> network = pnn.from_object(sklearn_pipeline)
-    >>> network.save("pipeline.safetensors")
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> network = pnn.from_object(LogisticRegression(max_iter=500).fit(*load_iris(return_X_y=True)))
+    >>> digest = network.save("iris.safetensors")
     """
     found = converter_of(value)
     if found is None or found.from_object is None:

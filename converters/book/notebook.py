@@ -45,6 +45,7 @@ class neuralNetwork:  # noqa: N801 - as the notebooks call it.
 
     >>> import numpy as np
     >>> from portable_nn.converters.book import neuralNetwork
+    >>> np.random.seed(1)
     >>> n = neuralNetwork(3, 5, 2, 0.1)
     >>> for _ in range(1000):
     ...     n.train([0.9, 0.1, 0.5], [0.99, 0.01])

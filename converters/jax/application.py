@@ -54,9 +54,14 @@ def to_jax(
 ) -> Applied:
     """The network as a tree of parameters and a pure function of JAX.
 
+    >>> import jax
+    >>> import numpy as np
+    >>> import portable_nn as pnn
     >>> from portable_nn.converters.jax import to_jax, update
+    >>> net = pnn.Sequential(pnn.Input(4), pnn.Dense(3), seed=0)
     >>> variables, apply, *_ = to_jax(net)
-    >>> jax.jit(apply)(variables, x)
+    >>> jax.jit(apply)(variables, np.zeros((2, 4), np.float32)).shape
+    (2, 3)
     >>> update(net, variables)  # After training in JAX.
 
     Kernels are as flax has them: those of dense layers (inputs, outputs), of convolutions (height, width, inputs,

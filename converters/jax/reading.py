@@ -41,9 +41,14 @@ def from_jax(
 ) -> Imported:
     """The network that a model of JAX computes, ready to train, with parameters named as in its tree.
 
+    >>> import flax.linen as nn
+    >>> import jax
+    >>> import numpy as np
     >>> from portable_nn.converters.jax import from_jax
-    >>> net = from_jax(module, variables, example=np.zeros((1, 28, 28, 1), np.float32)).network
-    >>> net.parameters["Dense_0.kernel"]
+    >>> module, x = nn.Sequential([nn.Dense(16), nn.tanh, nn.Dense(3)]), np.zeros((1, 4), np.float32)
+    >>> net = from_jax(module, module.init(jax.random.key(0), x), example=x).network
+    >>> net.parameters["layers_0.kernel"].shape
+    (4, 16)
 
     Inputs and outputs are as in the model: pictures with their channels last. What is between is channels first, as
     graphs are, and so are the kernels of convolutions.

@@ -54,12 +54,9 @@ def from_keras(
         VerificationError: both sides do not compute the same.
         UsageError: it is no Keras model.
 
-    Example::
-
-        import keras
-        from portable_nn.converters.keras import from_keras
-
-        net = from_keras(keras.models.load_model("mine.keras"))
+    >>> import keras
+    >>> from portable_nn.converters.keras import from_keras
+    >>> net = from_keras(keras.models.load_model("mine.keras"))  # doctest: +SKIP
     """
     return imported(model, verify=verify, atol=atol, rtol=rtol, seed=seed, prove_training=prove_training).network
 

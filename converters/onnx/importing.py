@@ -52,8 +52,8 @@ def import_onnx(
     """The network in an ONNX file or model, ready to train.
 
     >>> from portable_nn.converters.onnx import import_onnx
-    >>> net = import_onnx("model.onnx", sizes={"sequence": 128})
-    >>> net.fit(x, y, epochs=3)
+    >>> net = import_onnx("model.onnx")  # or with sizes={"sequence": 128}
+    >>> history = net.fit(x, y, epochs=3)  # doctest: +SKIP
 
     Options and errors are those of ``read_onnx``, which also reports what of the file was dropped. Warns with
     ``EditedWarning``, unless ``edited``, where this package wrote the file and another program has changed it since.

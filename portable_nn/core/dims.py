@@ -292,6 +292,7 @@ def spelled(dim: Dim, names: Mapping[str, str], forms: Mapping[str, str]) -> str
 
     Raises ``KeyError`` for a name that ``names`` does not have.
 
+    >>> from portable_nn.core.dims import PYTHON, spelled
     >>> spelled("2*floor((height+1)/2)", {"height": "x.shape[2]"}, PYTHON)
     '2 * ((x.shape[2] + 1) // 2)'
     """

@@ -67,7 +67,12 @@ class Prefetch(Iterable[T]):
 
     Errors are raised where the item would have come. The thread ends with the last item, or when nobody waits for more.
 
-    >>> network.fit(pnn.Prefetch(batches), epochs=3)
+    >>> import numpy as np
+    >>> import portable_nn as pnn
+    >>> network = pnn.Sequential(pnn.Input(4), pnn.Dense(3), seed=0)
+    >>> batches = [(np.zeros((8, 4)), np.zeros(8, int)) for _ in range(10)]  # or what reads them from a disk
+    >>> len(network.fit(pnn.Prefetch(batches), epochs=3)["loss"])
+    3
     """
 
     def __init__(self, items: Iterable[T], *, ahead: int = 1) -> None:

@@ -124,7 +124,12 @@ def evaluate(
 
     Raises ``UsageError`` where ``y`` does not fit, and ``DataError`` where an output is not finite.
 
-    >>> print(network.evaluate(x_test, y_test, worst=10))
+    >>> import numpy as np
+    >>> import portable_nn as pnn
+    >>> network = pnn.Sequential(pnn.Input(2), pnn.Dense(2), labels=["no", "yes"], seed=0)
+    >>> found = network.evaluate(np.ones((50, 2)), network.predict(np.ones((50, 2))).argmax(axis=1), worst=10)
+    >>> found.accuracy  # print(found) has all of it
+    1.0
     """
     check_worst(worst)
     feeds = _by_name(self, x)

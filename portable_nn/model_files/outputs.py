@@ -77,7 +77,7 @@ def run(
         DataError: an input cannot be read, or holds numbers of another type.
 
     >>> import portable_nn as pnn
-    >>> pnn.run("detector.onnx", "street.jpg", preprocess="detection")["boxes"].shape
+    >>> pnn.run("detector.onnx", "street.jpg", preprocess="detection")["boxes"].shape  # doctest: +SKIP
     (12, 4)
     """
     found = opened_model(model, engine, digest, edited)

@@ -300,7 +300,9 @@ def predict(
 
     >>> import portable_nn as pnn
     >>> for prediction in pnn.predict("digits", ["photo.jpg", "scan.png"]):
-    ...     print(prediction.label, prediction.probability)
+    ...     print(prediction.label, f"{prediction.probability:.3f}")
+    3 1.000
+    7 1.000
     """
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")

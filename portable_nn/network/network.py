@@ -250,13 +250,15 @@ class Network:
             engine: ``onnxruntime`` or ``numpy``.
             threads: the number of threads that onnxruntime may use for one operator; by default one for each core.
 
-        Example::
-
-            session = net.session()
-            with ThreadPoolExecutor() as pool:
-                answers = list(pool.map(session.predict, requests))
-
         Raises ``UsageError`` for an unknown engine, or where onnxruntime cannot express the network.
+
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> import numpy as np
+        >>> import portable_nn as pnn
+        >>> session = pnn.Sequential(pnn.Input(2), pnn.Dense(3), seed=0).session()
+        >>> with ThreadPoolExecutor() as pool:
+        ...     [answer.shape for answer in pool.map(session.predict, [np.zeros((1, 2)), np.zeros((5, 2))])]
+        [(1, 3), (5, 3)]
         """
         return Snapshot(self.graph, self.parameters.arrays, engine, threads)
 

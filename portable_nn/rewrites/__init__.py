@@ -54,7 +54,9 @@ INFERENCE: Final = DEFAULT | {"normalization"}
 def rewritten(program: Program, names: Collection[str] = DEFAULT) -> Program:
     """``program`` after the rewrites ``names``, in the order of the table.
 
+    >>> import portable_nn as pnn
     >>> from portable_nn.rewrites import DEFAULT, Program, rewritten
+    >>> net = pnn.load_model("digits")
     >>> program = rewritten(Program(net.graph, net.parameters), DEFAULT - {"max-pool-first"})
 
     Raises ``UsageError`` for a name that is not in the table, and where a rewrite cannot be done.

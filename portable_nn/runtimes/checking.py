@@ -39,7 +39,8 @@ def check_runtimes(
 ) -> RuntimeReport:
     """Run a model in other runtimes and code bases, and compare what they compute with the numpy engine.
 
-    >>> report = pnn.check_runtimes("digits", runtimes="openvino,tract")
+    >>> import portable_nn as pnn
+    >>> report = pnn.check_runtimes("digits", runtimes="onnxruntime")  # or "openvino,tract", or "all"
     >>> report.passes()
     True
 

@@ -291,8 +291,11 @@ def predict_many(
     ``if __name__ == "__main__":``.
 
     >>> from portable_nn.scale import predict_many
-    >>> for prediction in predict_many("digits", "scans/", "scans.shards", workers=8):
+    >>> for prediction in predict_many("digits", "scans/", "scans.shards", workers=2):
     ...     print(prediction.input, prediction.label)
+    scans/digit-0.png 0
+    scans/digit-1.png 1
+    scans/digit-2.png 2
     """
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")

@@ -53,10 +53,10 @@ class Predictor:
 
     >>> from portable_nn.scale import Predictor
     >>> predict = Predictor("digits", column="image")
-    >>> ray.data.read_parquet("s3://scans").map_batches(predict)                                # doctest: +SKIP
-    >>> frame.mapInPandas(predict, "id long, image binary, label string, probability double, error string")
+    >>> ray.data.read_parquet("s3://scans").map_batches(predict)  # doctest: +SKIP
+    >>> frame.mapInPandas(predict, "image binary, label string, probability double, error string")  # doctest: +SKIP
     >>> predict({"image": ["photo.jpg"]})["label"]
-    array(['7'], dtype=object)
+    array(['3'], dtype=object)
     """
 
     model: str

@@ -52,6 +52,7 @@ class Case(NamedTuple):
 def cautions(operation: Operation, sizes: PerAxis) -> tuple[Caution, ...]:
     """All cautions on ``operation`` for an input of ``sizes``. Raises ``ShapeError`` if the output would be empty.
 
+    >>> from portable_nn.sizes import cautions, conv
     >>> [caution.about for caution in cautions(conv(3, stride=2), 8)]
     ['uncovered']
     """

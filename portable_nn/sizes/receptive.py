@@ -71,6 +71,7 @@ INPUT = Field()
 def receptive_field(operations: Iterable[Operation], sizes: PerAxis) -> Fields:
     """The receptive field, for each axis, of the output of a chain of operations on an input of ``sizes``.
 
+    >>> from portable_nn.sizes import conv, receptive_field
     >>> [field] = receptive_field([conv(3), conv(3, stride=2)], 28)
     >>> field.size, field.jump
     (5, Fraction(2, 1))

@@ -1,13 +1,11 @@
-"""What is written about layers and networks: every option is described, and every example works."""
+"""What is written about layers and networks: every option is described."""
 
 from __future__ import annotations
 
-import doctest
 import inspect
 import re
 import subprocess
 import sys
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -15,31 +13,10 @@ import pytest
 import portable_nn as pnn
 from portable_nn import layers
 
-EXAMPLES = {
-    "portable_nn.layers.initializers": 2,
-    "portable_nn.layers.convolution": 2,
-    "portable_nn.layers.dense": 1,
-    "portable_nn.layers.layer": 3,
-    "portable_nn.layers.pooling": 1,
-    "portable_nn.layers.resizing": 1,
-    "portable_nn.layers.shape": 2,
-    "portable_nn.network.network": 2,
-    "portable_nn.network.sequential": 1,
-    "portable_nn.operators.symbols": 1,
-}
-"""Modules, and how many results their examples show at least."""
-
 DESCRIBED = [
     *(getattr(layers, name) for name in layers.__all__ if name not in {"Symbol", "emit"}),
     pnn.Network, pnn.Network.fit, pnn.Sequential, pnn.load, pnn.predict, pnn.EarlyStopping,
 ]  # fmt: skip
-
-
-@pytest.mark.parametrize("module", EXAMPLES)
-def test_the_examples_of_docstrings_work(module: str) -> None:
-    found = doctest.testmod(import_module(module))
-    assert found.failed == 0
-    assert found.attempted >= EXAMPLES[module]
 
 
 @pytest.mark.parametrize("what", DESCRIBED, ids=lambda what: what.__qualname__)

@@ -64,6 +64,7 @@ class Game:
         actions: where the numbers of each player are the logits of mixed strategies against that of the last action:
             the names of the actions.
 
+    >>> from portable_nn.adversarial import game
     >>> game("x*y - 0.1*x**2").jacobian([0.0, 0.0])
     array([[ 0.2, -1. ],
            [ 1. ,  0. ]])

@@ -123,6 +123,7 @@ def train_gan(
 
     Ctrl-C stops after the current step: ``result.stopped`` is ``"interrupted"``.
 
+    >>> from portable_nn.adversarial.gan import Pattern, pattern_networks, sample, train_gan
     >>> generator, discriminator = pattern_networks()
     >>> result = train_gan(generator, discriminator, Pattern(), r1=1.0, steps=2000)
     >>> sample(result.averaged, 3).shape
