@@ -1,0 +1,127 @@
+"""What pools share: their options, their type, and the reduction of windows.
+
+It is separable, and computed axis by axis: k + k steps and not k · k. Every step is one numpy call over slices,
+whatever the memory layout of the arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from portable_nn.operators.base import (
+    FLOATS,
+    REQUIRED,
+    Array,
+    Attr,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Shape,
+    Step,
+    Type,
+    laid_in,
+    memory_order,
+)
+from portable_nn.operators.spatial.window import ATTRIBUTES, per_axis, reaching, slide, spatial_sizes, taps, windows
+from portable_nn.sizes.operation import Window
+
+pool = partial(Operator, outputs=("Y",), family="reduction", batch_inputs="all")
+"""A pool, with the facts that most of them share."""
+
+POOL = {**ATTRIBUTES, "kernel_shape": Attr(tuple, REQUIRED), "ceil_mode": Attr(int, 0)}
+
+
+def windows_of(use: OperatorContext, shape: Shape) -> list[Window]:
+    """The window of a pool along each spatial axis of an input of this shape."""
+    return windows(use, per_axis(use, "kernel_shape", len(shape) - 2), shape[2:])
+
+
+def check_norm(use: OperatorContext) -> None:
+    """Raise ``InvalidNode`` for a p-norm with a p below 1."""
+    if "p" in use.operator.attributes:
+        use.at_least("p")
+
+
+def pool_type(use: OperatorContext, allowed: frozenset[str] = FLOATS) -> Type:
+    """The type of the output of a pool. Raises ``InvalidNode``."""
+    use.check_dtype(use.type().dtype, allowed)
+    check_norm(use)
+    found = spatial_sizes(use)
+    kernels = windows_of(use, use.type().shape)
+    if any(max(w.pads) >= w.extent for w in kernels):
+        use.fail(f"pads {use.ints('pads')} leave windows that see no cell: they must be less than the kernel spans")
+    return use.like([*use.type().shape[:2], *slide(use, kernels, found, ceil=bool(use.int("ceil_mode")))])
+
+
+def _along(axis: int, part: slice) -> tuple[slice, ...]:
+    return (*(slice(None),) * (axis + 2), part)
+
+
+def fold(
+    n: KernelContext, x: Array, found: Sequence[Window], out: Array, combine: Callable[..., Any], neutral: float
+) -> list[Step]:
+    """Reduce each window, one axis after the other; ``neutral`` is the value of the padding."""
+    steps: list[Step] = []
+    order = memory_order(x)
+    sliding = [axis for axis, w in enumerate(found) if (x.shape[axis + 2], 1) != (out.shape[axis + 2], w.kernel)]
+    if not sliding:
+        return [partial(np.copyto, out, x)]
+    for axis in sliding:
+        w, count, size = found[axis], out.shape[axis + 2], x.shape[axis + 2]
+        shape = [*x.shape[: axis + 2], count, *x.shape[axis + 3 :]]
+        target = out if axis == sliding[-1] else laid_in(order, n.scratch(tuple(shape[a] for a in order), x.dtype))
+        moves = [taps(w, tap, size, count) for tap in range(w.kernel)]
+        parts = [(target[_along(axis, to)], x[_along(axis, at)]) for to, at in moves if to.stop > to.start]
+        full = [place for place, (to, _) in enumerate(parts) if to.shape == target.shape]
+        if len(full) > 1:
+            (_, first), (_, second) = parts.pop(full[1]), parts.pop(full[0])
+            steps.append(partial(combine, second, first, out=target))
+        elif full:
+            steps.append(partial(np.copyto, target, parts.pop(full[0])[1]))
+        else:
+            steps.append(partial(target.fill, neutral))
+        steps.extend(partial(combine, to, part, out=to) for to, part in parts)
+        x = target
+    return steps
+
+
+def unfold(n: KernelContext, y: Array, found: Sequence[Window], out: Array) -> list[Step]:
+    """Add each cell of ``y`` to all the cells of its window, one axis after the other."""
+    steps: list[Step] = []
+    order = memory_order(y)
+    sliding = [axis for axis, w in enumerate(found) if (y.shape[axis + 2], 1) != (out.shape[axis + 2], w.kernel)]
+    if not sliding:
+        return [partial(np.copyto, out, y)]
+    for axis in reversed(sliding):
+        w, count, size = found[axis], y.shape[axis + 2], out.shape[axis + 2]
+        shape = [*y.shape[: axis + 2], size, *y.shape[axis + 3 :]]
+        target = out if axis == sliding[0] else laid_in(order, n.scratch(tuple(shape[a] for a in order), y.dtype))
+        moves = [taps(w, tap, size, count) for tap in range(w.kernel)]
+        parts = [(target[_along(axis, at)], y[_along(axis, to)]) for to, at in moves if to.stop > to.start]
+        apart = w.stride >= w.extent
+        if not apart or sum(part.shape[axis + 2] for _, part in parts) < size:
+            steps.append(partial(target.fill, 0))
+        if apart:
+            steps.extend(partial(np.copyto, cells, part) for cells, part in parts)
+        else:
+            steps.extend(partial(np.add, cells, part, out=cells) for cells, part in parts)
+        y = target
+    return steps
+
+
+def attributes_but(use: OperatorContext, *names: str) -> dict[str, Any]:
+    """The attributes of a use, but for some."""
+    return {name: value for name, value in use.attributes.items() if name not in names}
+
+
+def reached(use: OperatorContext) -> list[Window] | None:
+    """The windows with the pads that give ``ceil_mode``'s result without it; ``None`` where a size is not known."""
+    sizes = [size for size in spatial_sizes(use) if isinstance(size, int)]
+    found = windows_of(use, use.type().shape)
+    if len(sizes) < len(found):
+        return None
+    return [reaching(w, size) if use.int("ceil_mode") else w for w, size in zip(found, sizes, strict=True)]
