@@ -28,7 +28,7 @@ from portable_nn.layers.layer import Layer
 from portable_nn.model_files.reports import check, inspect, size_net
 from portable_nn.onnx.samples import rounds
 from portable_nn.operators import REGISTRY, Leaf, Operator, Symbol, emit, trace
-from portable_nn.operators.elementwise.arithmetic import same_type
+from portable_nn.operators.elementwise.building import same_type
 from portable_nn.operators.linear.blas import has_threads_to_set
 from portable_nn.operators.registry import ALL, Array, Interval, KernelContext, Step, find, register
 from portable_nn.training import halves

@@ -6,48 +6,35 @@ Each row of a table below is one operator: its numpy function and its gradient.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial, reduce
 
 import numpy as np
 
-from portable_nn.core.dims import broadcast, product, total
+from portable_nn.core.dims import product, total
 from portable_nn.operators.base import (
     ALL,
     ANY,
     FLOATS,
     INTEGERS,
     NUMBERS,
-    ONNX_DTYPES,
-    REQUIRED,
     Array,
     Attr,
-    Constant,
-    Elements,
-    Gradient,
     GradientContext,
     Interval,
     KernelContext,
-    Limit,
-    Operator,
     OperatorContext,
-    Shape,
     Step,
     Symbol,
     Type,
-    Unknown,
-    as_dtype,
     cast,
     constant,
-    elements,
     emit,
     fit,
-    format_shape,
     register,
     whole,
 )
 from portable_nn.operators.elements import (
-    Element,
     columns,
     each,
     extreme,
@@ -62,146 +49,18 @@ from portable_nn.operators.elements import (
     truncated,
     whole_ratio,
 )
+from portable_nn.operators.elementwise.building import (
+    arithmetic,
+    binary,
+    broadcast_shape,
+    broadcast_type,
+    same_type,
+    unary,
+    variadic,
+)
 from portable_nn.operators.limits import AS_SOFTPLUS, IS_NAN
 
-arithmetic = partial(Operator, family="arithmetic", elementwise=True)
-"""An operator of this family, element by element."""
-
 SIGNED = NUMBERS - {"uint8", "uint16", "uint32", "uint64"}
-
-
-def broadcast_type(
-    use: OperatorContext, allowed: frozenset[str] = ANY, result: str | None = None, start: int = 0
-) -> Type:
-    """The type of inputs from ``start`` on, broadcast against each other; they must be of one element type."""
-    dtype = use.common_dtype(allowed, start)
-    return Type(result or dtype, broadcast_shape(use, range(start, len(use.types))))
-
-
-def broadcast_shape(use: OperatorContext, indices: Iterable[int]) -> Shape:
-    """The shape of several inputs, broadcast against each other."""
-    shapes = [use.type(index).shape for index in indices]
-    shape = broadcast(*shapes)
-    if shape is None:
-        use.fail(f"the shapes {' and '.join(map(format_shape, shapes))} do not broadcast")
-    return shape
-
-
-def same_type(allowed: frozenset[str] = FLOATS, result: str | None = None) -> Callable[[OperatorContext], Type]:
-    """The rule of an operator whose output is like its first input; ``result`` is another element type for it."""
-
-    def infer(use: OperatorContext) -> Type:
-        use.check_dtype(use.type().dtype, allowed)
-        return Type(result or use.type().dtype, use.type().shape)
-
-    return infer
-
-
-def unary(
-    name: str,
-    function: np.ufunc,
-    gradient: Gradient | None,
-    allowed: frozenset[str] = FLOATS,
-    result: str | None = None,
-    names: tuple[str, str] = ("X", "Y"),
-    *,
-    constant: Constant | None = None,
-    samples: Interval | None = None,
-    limits: tuple[Limit, ...] = (),
-) -> None:
-    """Register an element-wise operator of one input.
-
-    Args:
-        name: its name in the standard.
-        function: computes it; with ``out=``.
-        gradient: the rule, ``None`` where nothing flows back.
-        allowed: the element types of the input.
-        result: the element type of the output, where that is another.
-        names: the standard's names for its input and output.
-        constant: the rule for constant propagation.
-        samples: the interval that sample inputs are drawn from, where the domain is limited.
-    """
-    register(
-        arithmetic(
-            name,
-            names[:1],
-            same_type(allowed, result),
-            lambda n: partial(function, n.x[0], out=n.out()),
-            gradient,
-            outputs=names[1:],
-            overwrites_input=result is None,
-            keeps_layout=result is None,
-            constant=constant,
-            samples={0: samples} if samples else {},
-            limits=limits,
-        )
-    )
-
-
-def binary(
-    name: str,
-    function: np.ufunc,
-    gradient: Gradient | None,
-    allowed: frozenset[str] = NUMBERS,
-    result: str | None = None,
-    *,
-    constant: Constant,
-    affine: bool = False,
-) -> None:
-    """Register an element-wise operator of two inputs that broadcast; the arguments are those of ``unary``.
-
-    ``affine`` says that the result is a·x + b as a function of either input.
-    """
-    register(
-        arithmetic(
-            name,
-            ("A", "B"),
-            lambda use: broadcast_type(use, allowed, result),
-            lambda n: partial(function, n.x[0], n.x[1], out=n.out()),
-            gradient,
-            outputs=("C",),
-            overwrites_input=result is None,
-            keeps_layout=result is None,
-            constant=constant,
-            affine=dict.fromkeys((0, 1), function) if affine else {},
-        )
-    )
-
-
-def variadic(
-    name: str,
-    function: np.ufunc,
-    gradient: Gradient,
-    *,
-    mean: bool = False,
-    constant: Constant | None = None,
-    passes: Sequence[int] = (),
-) -> None:
-    """Register an element-wise operator that folds any number of inputs that broadcast; ``mean`` divides the sum."""
-
-    def infer(use: OperatorContext) -> Type:
-        return broadcast_type(use, FLOATS if mean or name == "Sum" else NUMBERS)
-
-    def kernel(n: KernelContext) -> list[Step]:
-        out = n.out()
-        first = partial(function, n.x[0], n.x[1], out=out) if len(n.x) > 1 else partial(np.copyto, out, n.x[0])
-        steps: list[Step] = [first, *(partial(function, out, x, out=out) for x in n.x[2:])]
-        if mean:
-            steps.append(partial(np.divide, out, out.dtype.type(len(n.x)), out=out))
-        return steps
-
-    register(
-        arithmetic(
-            name,
-            ("data_0*",),
-            infer,
-            kernel,
-            gradient,
-            outputs=(name.lower(),),
-            constant=constant,
-            passes=passes,
-        )
-    )
 
 
 def both(n: GradientContext, first: Symbol, second: Symbol) -> list[Symbol]:
@@ -297,44 +156,6 @@ def _is_infinite_lowering(x: Symbol, *, detect_negative: int = 1, detect_positiv
     if detect_negative or detect_positive:
         return emit("And", found, emit("Greater" if detect_positive else "Less", x, constant(0, x.dtype)))
     return emit("And", found, constant(False, "bool"))
-
-
-def _cast_type(use: OperatorContext) -> Type:
-    code = use.int("to")
-    if code not in ONNX_DTYPES:
-        use.fail(f"attribute 'to' is {code}, an element type that is not supported")
-    return Type(ONNX_DTYPES[code], use.type().shape)
-
-
-def _cast(n: KernelContext) -> Step | None:
-    wanted = n.x[1].dtype if n.has(1) else ONNX_DTYPES[n.int("to")]
-    if n.x[0].dtype == wanted:
-        return n.view(n.x[0])
-    return partial(np.copyto, n.out(), n.x[0], casting="unsafe")
-
-
-def _cast_gradient(n: GradientContext) -> list[Symbol | None]:
-    flows = n.x[0].dtype in FLOATS and n.y[0].dtype in FLOATS
-    return [cast(n.dy, n.x[0].dtype) if flows else None, None][: n.inputs]
-
-
-def _cast_constant(use: OperatorContext, type: Type) -> Elements:
-    """A size stays the same; a fraction of one that becomes an integer is rounded down."""
-    floor = rounded("floor") if type.dtype in INTEGERS and use.type().dtype in FLOATS else lambda item: item
-
-    def one(item: Element) -> Element:
-        if not isinstance(item, str):
-            return as_dtype(type.dtype, item)
-        if type.dtype not in NUMBERS:
-            raise Unknown
-        return floor(item)
-
-    return tuple(map(one, elements(use, 0)))
-
-
-def _cast_samples(use: OperatorContext) -> Interval | None:
-    """Bytes that become floats are grey levels."""
-    return Interval(0, 255) if use.type().dtype == "uint8" and ONNX_DTYPES.get(use.int("to")) in FLOATS else None
 
 
 def _divisors(use: OperatorContext) -> Interval | None:
@@ -469,33 +290,5 @@ register(
         {"detect_negative": Attr(int, 1), "detect_positive": Attr(int, 1)},
         outputs=("Y",),
         lowering=_is_infinite_lowering,
-    )
-)
-_ROUNDING = {"saturate": Attr(int, 1), "round_mode": Attr(str, "up")}
-register(
-    Operator(
-        "Cast",
-        ("input",),
-        _cast_type,
-        _cast,
-        _cast_gradient,
-        {"to": Attr(int, REQUIRED), **_ROUNDING},
-        elementwise=True,
-        passes=(0,),
-        constant=_cast_constant,
-        samples={0: _cast_samples},
-    )
-)
-register(
-    Operator(
-        "CastLike",
-        ("input", "target_type"),
-        lambda use: Type(use.type(1).dtype, use.type().shape),
-        _cast,
-        _cast_gradient,
-        _ROUNDING,
-        lowering=lambda x, target, **_: cast(x, target.dtype),
-        elementwise=True,
-        constant=_cast_constant,
     )
 )

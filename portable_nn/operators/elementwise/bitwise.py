@@ -20,7 +20,7 @@ from portable_nn.operators.base import (
     integers,
     register,
 )
-from portable_nn.operators.elementwise.arithmetic import arithmetic, broadcast_type, same_type
+from portable_nn.operators.elementwise.building import arithmetic, broadcast_type, same_type
 
 UNSIGNED = frozenset(dtype for dtype in INTEGERS if dtype.startswith("u"))
 _LEAST = -(2**63)

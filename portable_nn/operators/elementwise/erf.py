@@ -26,8 +26,8 @@ from portable_nn.operators.base import (
     register,
 )
 from portable_nn.operators.elementwise.activation import activation, clip
-from portable_nn.operators.elementwise.arithmetic import same_type
 from portable_nn.operators.elementwise.blocks import Passes, by_blocks, number
+from portable_nn.operators.elementwise.building import same_type
 
 LOGISTIC: Final = (
     5.605569e-09,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from portable_nn.operators.base import Interval, Symbol, emit
-from portable_nn.operators.elementwise.arithmetic import unary
+from portable_nn.operators.elementwise.building import unary
 
 
 def _root(x: Symbol) -> Symbol:
