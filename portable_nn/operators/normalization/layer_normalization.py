@@ -1,19 +1,20 @@
-"""Normalisation of each example by itself: over its last axes, or over groups of its channels."""
+"""Normalisation over the last axes.
+
+LayerNormalization: Ba et al., 2016. RMSNormalization: Zhang and Sennrich, NeurIPS 2019.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
 import numpy as np
 
-from portable_nn.core.dims import broadcast, product
+from portable_nn.core.dims import broadcast
 from portable_nn.operators.base import (
     FLOATS,
     INTERNAL,
-    REQUIRED,
     Array,
     Attr,
     GradientContext,
@@ -27,139 +28,17 @@ from portable_nn.operators.base import (
     emit_all,
     fit,
     integers,
-    per_example_fields,
     register,
-    sizes,
     trailing_axes_fields,
 )
+from portable_nn.operators.normalization.standardizing import STASH, check_precision, normalize, normalize_grad
 from portable_nn.operators.normalization.statistics import (
-    check_channels,
     grad_types,
-    inverse_root,
     normalization,
-    parts,
-    per_channel,
-    spread,
     standardized,
-    statistic,
-    sum_over,
     through_standardized,
     wide,
-    work_parts,
 )
-
-# -- the kernels, over arrays whose parameters have as many dimensions
-
-
-def _standardize(
-    n: KernelContext, x: Array, out: Array, mean: Array, inverse: Array, axes: tuple[int, ...], *, centred: bool
-) -> list[Step]:
-    """As ``standardized``, into ``out``, with the mean and 1 / √(variance + ε) beside it.
-
-    What is subtracted first is the mean of a few elements: the rounding of the mean of all may exceed the differences
-    of nearly equal numbers.
-    """
-    steps: list[Step] = []
-    if centred:
-        few = tuple(slice(None, None, math.isqrt(size) if axis in axes else 1) for axis, size in enumerate(x.shape))
-        rest = inverse
-        steps = [
-            *_mean_over(n, axes, mean, x[few] if x.size else x),
-            partial(np.subtract, x, mean, out=out),
-            *_mean_over(n, axes, rest, out),
-            partial(np.subtract, out, rest, out=out),
-            partial(np.add, mean, rest, out=mean),
-        ]
-        x = out
-    return [
-        *steps,
-        *_mean_over(n, axes, inverse, x, x),
-        *inverse_root(n, inverse, inverse),
-        partial(np.multiply, x, inverse, out=out),
-    ]
-
-
-def _mean_over(n: KernelContext, axes: tuple[int, ...], into: Array, *factors: Array) -> list[Step]:
-    size = max(math.prod(factors[0].shape[axis] for axis in axes), 1)
-    return [sum_over(axes, into, *factors), partial(np.divide, into, n.filled((), into.dtype, size), out=into)]
-
-
-def _uncut(axes: tuple[int, ...], *parameters: Array | None) -> set[int]:
-    """The axes along which the parts are whole: those normalised, and those along which a parameter varies."""
-    varied = {axis for p in parameters if p is not None for axis, size in enumerate(p.shape) if size > 1}
-    return varied.union(axes)
-
-
-def _normalize(
-    n: KernelContext,
-    x: Array,
-    out: Array,
-    scale: Array,
-    bias: Array | None,
-    axes: tuple[int, ...],
-    *,
-    centred: bool = True,
-) -> tuple[Array, Array, list[Step]]:
-    """Mean, 1 / √(variance + ε), and the steps that put (x - mean) / √(variance + ε)·scale + bias into ``out``."""
-    mean, inverse = statistic(n, x, axes), statistic(n, x, axes)
-    work = out if out.dtype == mean.dtype else n.scratch_like(x, mean.dtype)
-    steps: list[Step] = []
-    places = parts(x, _uncut(axes, scale, bias))
-    scales = spread(n, scale, x, places, steps)
-    biases = spread(n, bias, x, places, steps) if bias is not None else []
-    for number, place in enumerate(places):
-        steps += _standardize(n, x[place], work[place], mean[place], inverse[place], axes, centred=centred)
-        steps.append(partial(np.multiply, work[place], scales[number], out=out[place]))
-        if bias is not None:
-            steps.append(partial(np.add, out[place], biases[number], out=out[place]))
-    return mean, inverse, steps
-
-
-def _normalize_grad(
-    n: KernelContext,
-    dy: Array,
-    x: Array,
-    scale: Array,
-    dx: Array,
-    dscale: Array,
-    axes: tuple[int, ...],
-    *,
-    centred: bool = True,
-) -> list[Step]:
-    """As ``through_standardized`` for dy·scale, into ``dx``; and the gradient of the scale into ``dscale``.
-
-    That is the sum of dy·(x - mean) / √(variance + ε).
-    """
-    mean, inverse, share = (statistic(n, x, axes) for _ in range(3))
-    places = parts(x, _uncut(axes, scale))
-    shared = [axis for axis, size in enumerate(scale.shape) if size == 1]
-    totals = n.scratch((len(places), *scale.shape), mean.dtype)
-    steps: list[Step] = []
-    scales = spread(n, scale, x, places, steps)
-    works = [work_parts(n, x, places, mean.dtype) for _ in range(2)]
-    for place, total, scales_here, normalized, flow in zip(places, totals, scales, *works, strict=True):
-        steps += [
-            *_standardize(n, x[place], normalized, mean[place], inverse[place], axes, centred=centred),
-            sum_over(shared, total, dy[place], normalized),
-            partial(np.multiply, dy[place], scales_here, out=flow),
-            *_mean_over(n, axes, share[place], flow, normalized),
-            partial(np.multiply, normalized, share[place], out=normalized),
-        ]
-        if centred:
-            steps += [*_mean_over(n, axes, mean[place], flow), partial(np.subtract, flow, mean[place], out=flow)]
-        steps += [
-            partial(np.subtract, flow, normalized, out=flow),
-            partial(np.multiply, flow, inverse[place], out=dx[place]),
-        ]
-    return [*steps, partial(np.add.reduce, totals, axis=0, dtype=totals.dtype, out=dscale)]
-
-
-# -- over the last axes: LayerNormalization (Ba et al., 2016), RMSNormalization (Zhang and Sennrich, NeurIPS 2019)
-
-
-def _check_precision(use: OperatorContext) -> None:
-    if use.int("stash_type") != 1:
-        use.fail(f"stash_type must be 1 (float32), not {use.int('stash_type')}")
 
 
 def _check_broadcast(use: OperatorContext, indices: Iterable[int]) -> None:
@@ -177,7 +56,7 @@ def _last_axes(use: OperatorContext) -> tuple[int, ...]:
 
 
 def _last_axes_type(use: OperatorContext) -> tuple[Type, ...]:
-    _check_precision(use)
+    check_precision(use)
     axes, x = _last_axes(use), use.type()
     _check_broadcast(use, range(1, len(use.types)))
     saved = Type("float32", (*x.shape[: axes[0]], *[1] * len(axes)))
@@ -192,7 +71,7 @@ def _as_wide(parameter: Array, x: Array) -> Array:
 def _over_last_axes(n: KernelContext, *, centred: bool) -> list[Step]:
     x, out = n.x[0], n.out(over=0)
     scale, bias = _as_wide(n.x[1], x), _as_wide(n.x[2], x) if n.has(2) else None
-    mean, inverse, steps = _normalize(n, x, out, scale, bias, _last_axes(n), centred=centred)
+    mean, inverse, steps = normalize(n, x, out, scale, bias, _last_axes(n), centred=centred)
     saved = [partial(np.copyto, n.out(i), s) for i, s in enumerate((mean, inverse), 1) if n.output_count > i]
     return [*steps, *saved]
 
@@ -221,7 +100,7 @@ def _last_axes_grad_type(use: OperatorContext) -> tuple[Type, Type]:
 def _over_last_axes_grad(n: KernelContext, *, centred: bool) -> list[Step]:
     dy, x, scale = n.x
     dx, dscale = n.out(over=0), n.out(1)
-    return _normalize_grad(n, dy, x, _as_wide(scale, x), dx, _as_wide(dscale, x), _last_axes(n), centred=centred)
+    return normalize_grad(n, dy, x, _as_wide(scale, x), dx, _as_wide(dscale, x), _last_axes(n), centred=centred)
 
 
 def _over_last_axes_lowering(
@@ -254,110 +133,7 @@ def _over_last_axes_grad_lowering(
     return [cast(dx, x.dtype), cast(fit(flow * normalized, scale), scale.dtype)]
 
 
-# -- over groups of channels: GroupNormalization (Wu and He, ECCV 2018), InstanceNormalization (Ulyanov et al., 2016)
-
-
-def _check_groups(use: OperatorContext) -> None:
-    channels, groups = use.type().shape[1], use.int("num_groups")
-    if not isinstance(channels, int) or groups < 1 or channels % groups:
-        use.fail(f"num_groups must divide the number of channels, which is {channels}, not be {groups}")
-
-
-def _group_type(use: OperatorContext) -> Type:
-    _check_precision(use)
-    check_channels(use, [1, 2])
-    _check_groups(use)
-    return use.like(use.type().shape)
-
-
-def _group_grad_type(use: OperatorContext) -> tuple[Type, Type]:
-    types = grad_types(use)
-    check_channels(use, [2])
-    _check_groups(use)
-    return types
-
-
-def _instance_type(use: OperatorContext) -> Type:
-    check_channels(use, [1, 2], least=3)
-    return use.like(use.type().shape)
-
-
-def _in_groups(array: Array, groups: int) -> Array:
-    """(batch, channels, …) as (batch, groups, channels of a group, …): the same memory."""
-    batch, channels, *sizes = array.shape
-    return array.reshape(batch, groups, channels // groups if groups else 0, *sizes)
-
-
-def _of_groups(parameter: Array, groups: int, x: Array) -> Array:
-    """A parameter (channels,) as it broadcasts to ``x``, which is in groups: the same memory."""
-    return parameter.reshape(groups, *x.shape[2:3], *[1] * (x.ndim - 3))[np.newaxis]
-
-
-def _over_groups(n: KernelContext, groups: int) -> list[Step]:
-    x, out = _in_groups(n.x[0], groups), _in_groups(n.out(), groups)
-    scale, bias = (_of_groups(parameter, groups, x) for parameter in n.x[1:])
-    return _normalize(n, x, out, scale, bias, tuple(range(2, x.ndim)))[2]
-
-
-def _over_groups_grad(n: KernelContext) -> list[Step]:
-    groups = n.int("num_groups")
-    dy, x, dx = (_in_groups(array, groups) for array in (*n.x[:2], n.out()))
-    scale, dscale = (_of_groups(parameter, groups, x) for parameter in (n.x[2], n.out(1)))
-    return _normalize_grad(n, dy, x, scale, dx, dscale, tuple(range(2, x.ndim)))
-
-
-def _over_groups_gradient(n: GradientContext, groups: int) -> list[Symbol]:
-    x, scale, _ = n.x
-    flows = emit_all(
-        "GroupNormalizationGrad",
-        n.dy,
-        x,
-        scale,
-        outputs=2,
-        domain=INTERNAL,
-        num_groups=groups,
-        epsilon=n.float("epsilon"),
-    )
-    return [*flows, emit("ReduceSum", n.dy, integers([0, *range(2, len(x.shape))]), keepdims=0)]
-
-
-def _instance_gradient(n: GradientContext) -> list[Symbol]:
-    channels = n.x[0].shape[1]
-    if not isinstance(channels, int):
-        n.fail(f"its gradient needs a known number of channels, and it is {channels}")
-    return _over_groups_gradient(n, channels)
-
-
-def _flat_groups(x: Symbol, groups: int) -> Symbol:
-    """(batch, channels, …) as (batch, groups, everything else)."""
-    rest = product(x.shape[1:])
-    return emit("Reshape", x, integers([0, groups, rest // groups if isinstance(rest, int) else -1]))
-
-
-def _over_groups_lowering(
-    x: Symbol, scale: Symbol, bias: Symbol, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
-) -> Symbol:
-    [x_wide] = wide(x)
-    normalized, _ = standardized(_flat_groups(x_wide, num_groups), [2], epsilon)
-    y = cast(emit("Reshape", normalized, sizes(x)), x.dtype)
-    return y * per_channel(scale, len(x.shape)) + per_channel(bias, len(x.shape))
-
-
-def _over_groups_grad_lowering(
-    dy: Symbol, x: Symbol, scale: Symbol, *, num_groups: int, epsilon: float = 1e-5
-) -> list[Symbol]:
-    flow, x_wide, scale_wide = wide(dy, x, scale)
-    normalized, inverse = standardized(_flat_groups(x_wide, num_groups), [2], epsilon)
-    scaled = _flat_groups(flow * per_channel(scale_wide, len(x.shape)), num_groups)
-    dx = emit("Reshape", through_standardized(scaled, normalized, inverse, [2]), sizes(x))
-    products = flow * emit("Reshape", normalized, sizes(x))
-    dscale = emit("ReduceSum", products, integers([0, *range(2, len(x.shape))]), keepdims=0)
-    return [cast(dx, x.dtype), cast(dscale, scale.dtype)]
-
-
 LAST_AXES: Final = {"axis": Attr(int, -1), "epsilon": Attr(float, 1e-5)}
-GROUPS: Final = {"num_groups": Attr(int, REQUIRED), "epsilon": Attr(float, 1e-5)}
-STASH: Final = {"stash_type": Attr(int, 1)}
 
 for _name, _scale, _further, _outputs in (
     ("LayerNormalization", "Scale", ("B?",), ("Y", "Mean", "InvStdDev")),
@@ -391,46 +167,3 @@ for _name, _scale, _further, _outputs in (
             lowering=partial(_over_last_axes_grad_lowering, centred=_centred),
         )
     )
-register(
-    normalization(
-        "GroupNormalization",
-        ("X", "scale", "bias"),
-        _group_type,
-        lambda n: _over_groups(n, n.int("num_groups")),
-        lambda n: _over_groups_gradient(n, n.int("num_groups")),
-        GROUPS | STASH,
-        outputs=("Y",),
-        lowering=_over_groups_lowering,
-        # onnxruntime expands it to a variance of one pass, which may be negative.
-        substitute=lambda use, opset: _over_groups_lowering,
-        receptive=per_example_fields,
-        batch_inputs="first",
-        weights=(1, 2),
-    )
-)
-register(
-    normalization(
-        "InstanceNormalization",
-        ("input", "scale", "B"),
-        _instance_type,
-        lambda n: _over_groups(n, n.x[0].shape[1]),
-        _instance_gradient,
-        {"epsilon": Attr(float, 1e-5)},
-        receptive=per_example_fields,
-        batch_inputs="first",
-        weights=(1, 2),
-    )
-)
-register(
-    normalization(
-        "GroupNormalizationGrad",
-        ("dY", "X", "scale"),
-        _group_grad_type,
-        _over_groups_grad,
-        "lowering",
-        GROUPS,
-        outputs=("dX", "dscale"),
-        domain=INTERNAL,
-        lowering=_over_groups_grad_lowering,
-    )
-)
