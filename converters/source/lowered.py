@@ -24,7 +24,7 @@ from portable_nn.operators import (
     replay,
     trace,
 )
-from portable_nn.operators.spatial.resize import along_axes
+from portable_nn.operators.spatial.resize_taps import along_axes
 from portable_nn.rewrites import Program, rewritten
 
 Missing: TypeAlias = Callable[["Use"], str | None]

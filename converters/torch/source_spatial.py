@@ -11,7 +11,7 @@ from portable_nn.converters.torch.source_use import Inexpressible, Use, option, 
 from portable_nn.core.dims import static
 from portable_nn.layers.resizing import copied_cells
 from portable_nn.operators.registry import InvalidNode
-from portable_nn.operators.spatial.resize import along_axes
+from portable_nn.operators.spatial.resize_taps import along_axes
 from portable_nn.operators.spatial.window import per_axis
 from portable_nn.sizes.arithmetic import same_pads, transpose_same_pads
 

@@ -14,7 +14,7 @@ from portable_nn.layers.convolution import channels_of
 from portable_nn.layers.layer import Layer, OperatorLayer, positive
 from portable_nn.operators import Array, Symbol, cast, constant, emit, integers, sizes
 from portable_nn.operators.spatial.depth_space import pixel_unshuffle
-from portable_nn.operators.spatial.resize import nearest_cells
+from portable_nn.operators.spatial.resize_taps import nearest_cells
 
 __all__ = ["PixelShuffle", "PixelUnshuffle", "Upsample"]
 

@@ -15,7 +15,7 @@ from portable_nn.converters.jax.operators.layout import dtype_in_jax, moved
 from portable_nn.converters.jax.operators.table import Use, row
 from portable_nn.core.graph import Attribute
 from portable_nn.operators.spatial.convolution import conv_windows, transpose_windows
-from portable_nn.operators.spatial.resize import inside_of, matrix_of, moved_axes, sides_of, taps_of
+from portable_nn.operators.spatial.resize_taps import inside_of, matrix_of, moved_axes, sides_of, taps_of
 from portable_nn.operators.spatial.window import per_axis, reaching, windows
 from portable_nn.sizes.operation import Window
 

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import quotient
-from portable_nn.operators.attention.attention import heads_apart
+from portable_nn.operators.attention.attention_lowering import heads_apart
 from portable_nn.operators.base import (
     Array,
     Attr,
