@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import { decided, probabilities, quantities } from "../../portable_nn/pages/src/model/answers";
 import { normal } from "../../portable_nn/pages/src/model/generator";
+import { fromHalves, toHalves } from "../../portable_nn/pages/src/model/halves";
 import { readNpy, writeNpy } from "../../portable_nn/pages/src/model/npy";
 import { numbers, tensor } from "../../portable_nn/pages/src/model/tensors";
 import { firstExample } from "../../portable_nn/pages/src/model/inside";
@@ -49,11 +50,35 @@ test("a normal distribution has a mean and, from the logarithm of its variance, 
 
 test("arrays come back from files of numpy", async () => {
   for (const dtype of ["float32", "float64", "int64", "uint8"]) {
-    const given = tensor([1, 2, 3, 4, 5, 6], [2, 3], dtype), back = readNpy(await writeNpy(given).arrayBuffer());
+    const given = tensor([1, 2, 3, 4, 5, 6], [2, 3], { input: "x", dtype }), back = readNpy(await writeNpy(given).arrayBuffer());
     assert.deepEqual([back.dtype, back.shape, [...numbers(back)]], [dtype, [2, 3], [1, 2, 3, 4, 5, 6]]);
   }
   assert.throws(() => readNpy(new ArrayBuffer(20)), /found another kind of file/);
-  assert.throws(() => tensor([1, 2], [3]), /expected 3 numbers for the shape \(3,\), found 2/);
+  assert.throws(() => tensor([1, 2], [3], { input: "x", dtype: "float32" }), /expected 3 numbers for the shape \(3,\), found 2/);
+});
+
+test("numbers of 16 bits are the nearest ones, of two as near the even one", () => {
+  const bits = Uint16Array.from({ length: 0x7c00 }, (_, place) => place), values = fromHalves(bits);
+  assert.deepEqual([values[1], values[0x3c00], values[0x7bff]], [2 ** -24, 1, 65504]);
+  assert.deepEqual(toHalves(values), bits);
+  assert.deepEqual(toHalves(values.map((value) => -value)), bits.map((each) => each | 0x8000));
+  const between = Float64Array.from({ length: 0x7bff }, (_, place) => ((values[place] as number) + (values[place + 1] as number)) / 2);
+  assert.deepEqual(toHalves(between), bits.slice(0, -1).map((each) => each + (each % 2)));
+  assert.deepEqual([...toHalves([65519, 65520, Infinity, -Infinity, NaN])], [0x7bff, 0x7c00, 0x7c00, 0xfc00, 0x7e00]);
+});
+
+test("words that every object of JavaScript has are no numbers", () => {
+  for (const word of ["constructor", "toString", "__proto__"]) {
+    for (const dtype of ["float32", "int64", "bool"]) assert.throws(() => parsed(`[${word}]`, dtype), /^Error: expected (a number|true or false), found/);
+  }
+});
+
+test("what the type of an input has not is refused, and no other number", () => {
+  const given = (value: number, dtype: string) => tensor([value], [1], { input: "x", dtype }).data[0];
+  assert.deepEqual([given(-128, "int8"), given(1, "bool"), given(2 ** 53, "int64"), given(0.1, "float16")], [-128, 1, 2n ** 53n, 0.0999755859375]);
+  for (const [value, dtype] of [[128, "int8"], [0.5, "int64"], [-1, "uint64"], [2, "bool"], [NaN, "int32"], [1e20, "int64"], [-1, "uint8"]] as const) {
+    assert.throws(() => given(value, dtype), new RegExp(`^Error: input 'x' takes ${dtype}, and `), `${value} ${dtype}`);
+  }
 });
 
 test("noise has a standard normal distribution, and is the same for a seed", () => {
@@ -102,6 +127,8 @@ test("a row of a table fills in columns by their names, or in their order", () =
   assert.deepEqual(firstRow("b,a,more\nx,1,2\ny,3,4", ["a", "b"]), { cells: ["1", "x"], count: 2 });
   assert.deepEqual(firstRow("1;x", ["a", "b"]), { cells: ["1", "x"], count: 1 });
   assert.deepEqual(firstRow("2,5;x", ["a", "b"], ","), { cells: ["2,5", "x"], count: 1 });
+  assert.deepEqual(firstRow("1,5\t2,5", ["a", "b"]), { cells: ["1,5", "2,5"], count: 1 });
+  assert.deepEqual(firstRow("b\ta\r\n2,5\t1,5\r\n", ["a", "b"], ","), { cells: ["1,5", "2,5"], count: 1 });
   assert.throws(() => firstRow("b,c\nx,1", ["a", "b"]), /has no column 'a'/);
   assert.throws(() => firstRow("1,2,3", ["a", "b"]), /expected 2 columns, or a first line with their names; found 3 without names/);
   assert.throws(() => firstRow("a,b\n1", ["a", "b"]), /expected 2 cells, as the first line has, found 1/);
@@ -161,7 +188,7 @@ test("shapes that do not fit are refused in Python's words", () => {
 });
 
 test("the first example of a layer lies along the axis of the batch", () => {
-  const output = tensor(Array.from({ length: 12 }, (_, place) => place), [3, 2, 2]);
+  const output = tensor(Array.from({ length: 12 }, (_, place) => place), [3, 2, 2], { input: "x", dtype: "float32" });
   assert.deepEqual(firstExample(output, 1), { values: Float64Array.of(0, 1, 4, 5, 8, 9), shape: [3, 2] });
   assert.deepEqual(firstExample(output, 0), { values: Float64Array.of(0, 1, 2, 3), shape: [2, 2] });
   assert.deepEqual(firstExample(output, null).shape, [3, 2, 2]);

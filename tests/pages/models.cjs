@@ -127,7 +127,13 @@ const ACTS = {
     const [height, spread] = [await page.locator(".answer").first().textContent(), await page.locator(".answer + p").first().textContent()];
     const charts = await page.locator("svg.chart").evaluateAll((all) => all.map((each) => each.getAttribute("aria-label")));
     const [saved] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Save answers as CSV" }).tap()]);
-    return { height, spread, charts, csv: readFileSync(await saved.path(), "utf8") };
+    await page.getByLabel("Layer").selectOption({ index: 1 });
+    const layer = page.locator("figcaption", { hasText: /maps? of/ });
+    await layer.waitFor();
+    const before = await layer.textContent();
+    await page.getByRole("slider", { name: "Row" }).fill("250");
+    await page.waitForFunction((text) => [...document.querySelectorAll("figcaption")].every((each) => each.textContent !== text), before);
+    return { height, spread, charts, layers: [before, await layer.textContent()], csv: readFileSync(await saved.path(), "utf8") };
   },
   async numbers(page) {
     await page.getByRole("button", { name: "Run" }).tap();

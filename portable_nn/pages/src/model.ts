@@ -48,7 +48,7 @@ async function checked(model: Promise<Model>, { check, title }: Subject, status:
       : `This browser computes other numbers than Python did (largest difference ${most.toExponential(1)}): do not trust the answers.`;
   } catch (error) {
     status.className = "bad";
-    status.textContent = `${title} cannot run in this browser: ${(error as Error).message}`;
+    status.textContent = `${title}: ${(error as Error).message}`;
   }
 }
 

@@ -34,8 +34,8 @@ function finite(text: string, mark: Mark = "."): number | undefined {
 }
 
 /** The cells of the lines of a CSV file that are not blank. Cells may be quoted. */
-export function csvLines(text: string, mark: Mark = "."): string[][] {
-  const own = delimiterOf(text.slice(0, text.search(/[\r\n]|$/)), mark), found: string[][] = [[]];
+export function csvLines(text: string, mark: Mark = ".", delimiter?: string): string[][] {
+  const own = delimiter ?? delimiterOf(text.slice(0, text.search(/[\r\n]|$/)), mark), found: string[][] = [[]];
   const cells = new RegExp(`[ ]*(?:"((?:[^"]|"")*)"|([^"${own}\\r\\n][^${own}\\r\\n]*|))[ ]*(${own}|\\r?\\n|\\r|$)`, "y");
   const bare = text.replace(/^\ufeff/, "");
   for (let end: string | undefined; end !== "";) {

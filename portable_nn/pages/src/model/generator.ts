@@ -2,8 +2,9 @@
 
 import { field, h } from "../shared/dom";
 import { counted, rounded } from "../shared/text";
-import { insideView } from "./inside";
-import { download, pixelCanvas } from "./parts";
+import { isUsable, NO_ANSWER } from "./answers";
+import { insidePanel, renew } from "./inside";
+import { download, pixelCanvas, refusal } from "./parts";
 import type { Model } from "./session";
 import { numbers, tensor, type Tensor } from "./tensors";
 import type { Subject } from "./types";
@@ -16,11 +17,19 @@ export function generator(subject: Subject, model: Promise<Model>): HTMLElement 
   const place = h("div", { class: "generated" }), ends = h("div", { class: "row ends" }), sheet = h("div", { class: "row tight maps" });
   let noise = normal(count, 3), from = noise, to = normal(count, 5), seed = 2, current = 0, digit: number | undefined;
 
+  const feeds = (rows: Float32Array, length: number) => ({ [input.name]: tensor(rows, [length, count], { input: input.name, dtype: input.dtype }) });
+  /** Where the model gives no pictures, the page says so, and shows none that are no longer meant. */
+  const shown = (...parts: Promise<void>[]) => void Promise.all(parts).catch((error: unknown) => {
+    place.replaceChildren(refusal(error as Error));
+    ends.replaceChildren();
+    sheet.replaceChildren();
+  });
   const sample = async (rows: readonly Float32Array[]): Promise<{ pixels: Float64Array; shape: readonly number[] }> => {
     const joined = new Float32Array(count * rows.length);
     rows.forEach((row, k) => joined.set(row, k * count));
-    const found = (await (await model).run({ [input.name]: tensor(joined, [rows.length, count], input.dtype) }))[output.name] as Tensor;
-    return { pixels: numbers(found), shape: found.shape };
+    const found = (await (await model).run(feeds(joined, rows.length)))[output.name] as Tensor, pixels = numbers(found);
+    if (!isUsable(pixels)) throw new Error(NO_ANSWER);
+    return { pixels, shape: found.shape };
   };
   const drawn = ({ pixels, shape }: { pixels: Float64Array; shape: readonly number[] }, k: number) => {
     const [, channels, height, width] = shape as [number, number, number, number], size = channels * height * width, own = pixels.subarray(k * size, (k + 1) * size);
@@ -35,6 +44,7 @@ export function generator(subject: Subject, model: Promise<Model>): HTMLElement 
     canvas.setAttribute("aria-label", digit === undefined ? "The picture that the network makes" : `A ${digit} that the network makes`);
     place.replaceChildren(canvas);
     sliders.forEach((slider, k) => { slider.value = String(noise[k]); });
+    renew(look);
   };
   const showEnds = async () => {
     const found = await sample([from, to]);
@@ -54,14 +64,14 @@ export function generator(subject: Subject, model: Promise<Model>): HTMLElement 
     noise = from = classed(normal(count, ++seed), digit);
     to = classed(normal(count, ++seed), digit);
     way.value = "0";
-    void Promise.all([show(), showEnds()]);
+    shown(show(), showEnds());
   };
   // Between x and y, cos(a)·x + sin(a)·y has the distribution of both.
   const way = h("input", { type: "range", min: 0, max: 1, step: 0.01, value: 0 });
   way.addEventListener("input", () => {
     const angle = (Number(way.value) * Math.PI) / 2;
     noise = from.map((value, k) => Math.cos(angle) * value + Math.sin(angle) * (to[k] as number));
-    void show();
+    shown(show());
   });
   const sliders = Array.from({ length: count }, (_, k) => {
     const slider = h("input", { type: "range", min: -3, max: 3, step: 0.05, value: noise[k] as number, "aria-label": `Number ${k + 1} of the noise` });
@@ -69,7 +79,7 @@ export function generator(subject: Subject, model: Promise<Model>): HTMLElement 
       noise = noise.slice();
       noise[k] = Number(slider.value);
       slider.title = rounded(Number(slider.value), 3);
-      void show();
+      shown(show());
     });
     return slider;
   });
@@ -80,12 +90,13 @@ export function generator(subject: Subject, model: Promise<Model>): HTMLElement 
       if (digit !== undefined) [from, to] = [classed(from, digit), classed(to, digit)];
       noise = from;
       way.value = "0";
-      void Promise.all([show(), showEnds(), showSheet()]);
+      shown(show(), showEnds(), showSheet());
     } }, name);
     return button;
   }));
+  const look = insidePanel(subject, model, () => feeds(noise, 1));
   const save = () => place.querySelector("canvas")?.toBlob((blob) => { if (blob) download("sample.png", blob); });
-  void Promise.all([show(), showEnds(), showSheet()]);
+  shown(show(), showEnds(), showSheet());
   return h("div", {},
     h("div", { class: "columns" },
       h("section", { class: "panel stack", "aria-label": "Picture" }, h("h2", {}, "Picture"), h("div", { "aria-live": "polite" }, place),
@@ -94,8 +105,8 @@ export function generator(subject: Subject, model: Promise<Model>): HTMLElement 
         chosen ? h("div", {}, h("p", { class: "small muted" }, "Digit"), classes) : undefined,
         field("The way from one picture to another", way), ends,
         h("details", {}, h("summary", {}, `All ${counted(count, "number")} of the noise`), h("div", { class: "fields sliders" }, ...sliders)))),
-    h("section", { class: "panel stack", "aria-label": "Samples" }, h("h2", {}, "Samples"), sheet, h("div", { class: "row" }, h("button", { type: "button", onclick: () => void showSheet() }, "Other samples"))),
-    h("section", { class: "panel stack", "aria-label": "A look inside" }, h("h2", {}, "A look inside"), ...insideView(subject, model, () => ({ [input.name]: tensor(noise, [1, count], input.dtype) }))));
+    h("section", { class: "panel stack", "aria-label": "Samples" }, h("h2", {}, "Samples"), sheet, h("div", { class: "row" }, h("button", { type: "button", onclick: () => shown(showSheet()) }, "Other samples"))),
+    look);
 }
 
 function labelled(canvas: HTMLCanvasElement, words: string): HTMLCanvasElement {

@@ -13,19 +13,31 @@ const MOST = 64; // Maps of one layer that are drawn.
 export function insideView(subject: Subject, model: Promise<Model>, feeds: () => Record<string, Tensor>): HTMLElement[] {
   if (subject.layers.length === 0) return [];
   const shown = h("div", { "aria-live": "polite" });
+  let current = 0;
   const select = h("select", { "aria-label": "Layer", class: "narrow" }, h("option", { value: "" }, "Show what a layer gives…"),
     ...subject.layers.map(({ value, operator }, place) => h("option", { value: place }, `${place + 1}. ${operator} “${value}”`)));
   select.addEventListener("change", async () => {
-    const layer = select.value ? subject.layers[Number(select.value)] : undefined;
+    const mine = ++current, layer = select.value ? subject.layers[Number(select.value)] : undefined;
     if (!layer) return shown.replaceChildren();
     try {
       const found = (await (await model).inside(feeds(), [layer.value]))[layer.value] as Tensor;
-      shown.replaceChildren(layerView(found, layer.batch));
+      if (mine === current) shown.replaceChildren(layerView(found, layer.batch));
     } catch (error) {
-      shown.replaceChildren(refusal(error as Error));
+      if (mine === current) shown.replaceChildren(refusal(error as Error));
     }
   });
   return [select, shown];
+}
+
+/** The same as a part of a page; none for a model without layers to show. */
+export function insidePanel(subject: Subject, model: Promise<Model>, feeds: () => Record<string, Tensor>): HTMLElement | undefined {
+  const views = insideView(subject, model, feeds);
+  return views.length ? h("section", { class: "panel stack", "aria-label": "A look inside" }, h("h2", {}, "A look inside"), ...views) : undefined;
+}
+
+/** Shows the same layer of another example. */
+export function renew(panel: HTMLElement | undefined): void {
+  panel?.querySelector("select")?.dispatchEvent(new Event("change"));
 }
 
 /** The part of an output that is the first example's, whose examples lie along the axis `batch`; all of it where there is none. */
@@ -44,7 +56,9 @@ export function layerView(output: Tensor, batch: number | null): HTMLElement {
   const [height, width] = isMaps ? (shape.slice(-2) as [number, number]) : [Math.ceil(length / Math.min(length, 40)), Math.min(length, 40)];
   const count = Math.max(1, isMaps ? length / (height * width) : 1), cells = h("div", { class: "row tight maps" });
   for (let map = 0; map < Math.min(count, MOST); map++) {
-    cells.append(colourCanvas(height, width, (place) => diverging(((values[map * height * width + place] as number | undefined) ?? 0) / most)));
+    const canvas = colourCanvas(height, width, (place) => diverging(((values[map * height * width + place] as number | undefined) ?? 0) / most));
+    if (!isMaps) canvas.style.maxWidth = `${Math.min(40, 2.5 * width)}rem`; // A few numbers are no poster.
+    cells.append(canvas);
   }
   const words = `${isMaps ? `${counted(count, "map")} of ${height} × ${width}` : counted(length, "number")}, from ${rounded(low, 3)} to ${rounded(high, 3)}`;
   const examples = batch === null ? 1 : (output.shape[batch] as number);

@@ -1,5 +1,6 @@
 // Files of numpy: arrays of real numbers, in whatever order of axes and bytes numpy wrote them.
 
+import { toHalves } from "./halves";
 import { fromBytes, size, written, type Numbers, type Tensor } from "./tensors";
 
 /** The types of real numbers by numpy's names for them, without the order of their bytes. */
@@ -15,24 +16,14 @@ export function readNpy(buffer: ArrayBuffer): Tensor {
   const start = (bytes[6] as number) >= 2 ? 12 : 10, length = (bytes[6] as number) >= 2 ? view.getUint32(8, true) : view.getUint16(8, true);
   const header = new TextDecoder().decode(bytes.subarray(start, start + length));
   const [, order, kind = ""] = /'descr':\s*'([<>|=]?)(\w+)'/.exec(header) ?? [], dims = /'shape':\s*\(([^)]*)\)/.exec(header);
-  const dtype = TYPES[kind], width = Number(kind.slice(1));
+  const dtype = Object.hasOwn(TYPES, kind) ? TYPES[kind] : undefined, width = Number(kind.slice(1));
   if (!dims || !dtype) throw new Error(`expected an array of real numbers, found one of ${/'descr':\s*(.*?),\s*'fortran/.exec(header)?.[1] ?? header.trim()}`);
   const shape = (dims[1] as string).split(",").filter((each) => each.trim()).map(Number), count = size(shape), end = start + length + count * width;
   if (bytes.length < end) throw new Error(`expected ${count * width} bytes of numbers for the shape ${written(shape)}, found ${bytes.length - start - length}`);
   const content = new Uint8Array(buffer.slice(start + length, end));
   if (order === ">") for (let place = 0; place < content.length; place += width) content.subarray(place, place + width).reverse();
-  const found = dtype === "float16" ? widened(content.buffer, shape) : fromBytes(content.buffer, dtype, shape);
+  const read = fromBytes(content.buffer, dtype, shape), found = dtype === "float16" ? { ...read, dtype: "float32" } : read;
   return /'fortran_order':\s*True/.test(header) ? rowsFirst(found) : found;
-}
-
-/** Numbers of 16 bits as those of 32. */
-function widened(buffer: ArrayBuffer, shape: readonly number[]): Tensor {
-  const data = Float32Array.from(new Uint16Array(buffer), (bits) => {
-    const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
-    if (exponent === 31) return fraction ? NaN : sign * Infinity;
-    return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
-  });
-  return { dtype: "float32", shape, data };
 }
 
 /** The numbers of an array whose first axis runs fastest in memory (Fortran), with the last one running fastest (C). */
@@ -47,8 +38,9 @@ function rowsFirst({ dtype, shape, data }: Tensor): Tensor {
 
 /** A .npy file of an array. */
 export function writeNpy({ dtype, shape, data }: Tensor): Blob {
-  const kind = dtype === "bool" ? "|b1" : `${data.BYTES_PER_ELEMENT === 1 ? "|" : "<"}${dtype[0]}${data.BYTES_PER_ELEMENT}`;
+  const stored = dtype === "float16" ? toHalves(data as Float32Array) : data, bytes = stored.BYTES_PER_ELEMENT;
+  const kind = dtype === "bool" ? "|b1" : `${bytes === 1 ? "|" : "<"}${dtype[0]}${bytes}`;
   const text = `{'descr': '${kind}', 'fortran_order': False, 'shape': ${written(shape)}, }`;
   const header = text.padEnd(Math.ceil((text.length + 11) / 64) * 64 - 11) + "\n", start = new Uint8Array([0x93, 78, 85, 77, 80, 89, 1, 0, header.length & 255, header.length >> 8]);
-  return new Blob([start, header, data as Float32Array<ArrayBuffer>]);
+  return new Blob([start, header, stored as Float32Array<ArrayBuffer>]);
 }

@@ -2,7 +2,7 @@
 
 import { field, h } from "../shared/dom";
 import { counted } from "../shared/text";
-import { insideView } from "./inside";
+import { insidePanel } from "./inside";
 import { readNpy, writeNpy } from "./npy";
 import { answerView, download, fileButton, refusal } from "./parts";
 import type { Model } from "./session";
@@ -43,7 +43,7 @@ export function arrays(subject: Subject, model: Promise<Model>): HTMLElement {
       h("section", { class: "panel stack", "aria-label": "Inputs" }, h("h2", {}, "Inputs"), h("p", { class: "muted small" }, about),
         ...fields.map(({ element }) => element), h("button", { type: "button", class: "main", onclick: () => void run() }, "Run")),
       h("section", { class: "panel stack", "aria-label": "Outputs" }, h("h2", {}, "Outputs"), result)),
-    subject.layers.length === 0 ? undefined : h("section", { class: "panel stack", "aria-label": "A look inside" }, h("h2", {}, "A look inside"), ...insideView(subject, model, feeds)));
+    insidePanel(subject, model, feeds));
 }
 
 function input(value: Value, example: Packed | undefined): Field {

@@ -18,8 +18,13 @@ export function answerView(row: readonly number[], answer: Answer, colours?: Col
     ? `${names[decision.best]} is the likeliest, at ${percent(share)}: less than the ${percent(answer.threshold)} that this model asks for`
     : `${answer.target ? `${answer.target}, ` : ""}${percent(share)}`;
   return h("div", { class: "stack" },
-    h("div", {}, h("p", { class: "answer" }, said), h("p", { class: "muted" }, rest)),
+    h("div", {}, h("p", { class: isLong(said) ? "answer long-answer" : "answer" }, said), h("p", { class: "muted" }, rest)),
     bars(names, decision.shares, decision.best, colours));
+}
+
+/** Whether a name needs several lines beside a bar. */
+function isLong(name: string): boolean {
+  return name.length > 20;
 }
 
 /** Bars of probabilities, in the order of the classes; of many, the likeliest first. */
@@ -31,9 +36,10 @@ export function bars(names: readonly string[], shares: readonly number[], best: 
     return h("tr", { class: best < 0 ? "" : place === best ? "best" : "other" },
       h("th", { scope: "row" }, names[place]), h("td", { class: "wide" }, h("div", { class: "bar", "aria-hidden": "true" }, bar)), h("td", { class: "number" }, percent(share)));
   });
-  const isShort = names.every((name) => name.length <= 20);
-  return h("table", { class: isShort ? "bars short" : "bars" }, h("caption", { class: "hidden-text" }, "Probabilities"),
-    h("thead", { class: "hidden-text" }, h("tr", {}, h("th", { scope: "col" }, "class"), h("td"), h("th", { scope: "col" }, "probability"))), h("tbody", {}, ...rows));
+  const isShort = !names.some(isLong), rest = names.length - rows.length;
+  return h("div", {}, h("table", { class: isShort ? "bars short" : "bars" }, h("caption", { class: "hidden-text" }, "Probabilities"),
+    h("thead", { class: "hidden-text" }, h("tr", {}, h("th", { scope: "col" }, "class"), h("td"), h("th", { scope: "col" }, "probability"))), h("tbody", {}, ...rows)),
+    rest ? h("p", { class: "muted small" }, `The ${rows.length} likeliest of ${names.length.toLocaleString("en")} classes`) : undefined);
 }
 
 function numbersView(row: readonly number[], answer: Answer): HTMLElement {

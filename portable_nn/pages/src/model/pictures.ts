@@ -1,8 +1,8 @@
 // The page of a model that takes pictures: drawn, chosen, dropped or pasted.
 
 import { readPicture } from "../preparation/decoding";
-import type { Rgba } from "../preparation/picture";
-import { finished, prepare, type Example } from "../preparation/steps";
+import { clip, roundEven, type Rgba } from "../preparation/picture";
+import { finished, isArithmetic, prepare, type Example, type Step } from "../preparation/steps";
 import { decoded, h } from "../shared/dom";
 import { counted, percent } from "../shared/text";
 import { classNames, decided, isOfNumbers, isUsable, NO_ANSWER, quantities } from "./answers";
@@ -14,6 +14,8 @@ import { answerView, download, fileButton, onFiles, pixelCanvas, refusal } from 
 import type { Model } from "./session";
 import { numbers, tensor, type Tensor } from "./tensors";
 import type { Answer, Subject } from "./types";
+
+const LARGE = 2 ** 20; // Bytes of a file that takes a while.
 
 export interface Found {
   readonly example: Example;
@@ -81,6 +83,7 @@ export function pictures(subject: Subject, model: Promise<Model>): HTMLElement {
   };
   const showFile = async (file: Blob, name = "") => {
     const mine = ++current;
+    if (file.size > LARGE) empty("Reading the picture…");
     try {
       const pixels = await readPicture(file);
       if (mine !== current) return;
@@ -149,18 +152,19 @@ export async function rowsOf(model: Model, subject: Subject, examples: readonly 
   for (let start = 0; start < examples.length; start += step) {
     const part = examples.slice(start, start + step), filled = [...part];
     while (answer.batch && filled.length < answer.batch) filled.push(part[part.length - 1] as { data: Float32Array });
-    const found = numbers((await model.run(feedsOf(answer, filled), [answer.output]))[answer.output] as Tensor);
+    const found = numbers((await model.run(feedsOf(subject, filled), [answer.output]))[answer.output] as Tensor);
     const width = found.length / filled.length;
     part.forEach((_, place) => rows.push([...found.subarray(place * width, (place + 1) * width)]));
   }
   return rows;
 }
 
-export function feedsOf({ input, dtype, example }: Answer, examples: readonly { readonly data: Float32Array; readonly shape?: readonly number[] }[]): Record<string, Tensor> {
+export function feedsOf({ answer, steps }: Subject, examples: readonly { readonly data: Float32Array; readonly shape?: readonly number[] }[]): Record<string, Tensor> {
   const [{ data, shape }] = examples as [{ data: Float32Array; shape?: readonly number[] }], length = data.length, joined = new Float32Array(length * examples.length);
   examples.forEach((each, place) => joined.set(each.data, place * length));
+  const { input, dtype, example } = answer as Answer, isLevels = dtype === "uint8" && steps.length > 0 && !isArithmetic(steps[steps.length - 1] as Step);
   // Pictures of any size make examples of their own shape.
-  return { [input]: tensor(dtype === "uint8" ? joined.map(Math.round) : joined, [examples.length, ...(example.length ? example : (shape ?? [length]))], dtype) };
+  return { [input]: tensor(isLevels ? joined.map((value) => clip(roundEven(value))) : joined, [examples.length, ...(example.length ? example : (shape ?? [length]))], answer as Answer) };
 }
 
 function inWords(row: readonly number[], answer: Answer): string {
@@ -184,12 +188,20 @@ function lookedAt(subject: Subject, model: Promise<Model>, example: Example, row
   const button = h("button", { type: "button" }, "Which pixels decide?");
   button.addEventListener("click", async () => {
     button.disabled = true;
+    try {
+      place.append(await decisive());
+      button.remove();
+    } catch (error) {
+      place.append(refusal(error as Error));
+      button.disabled = false;
+    }
+  });
+  const decisive = async () => {
     const opened = await model, best = isOfNumbers(answer) ? 0 : decided(row, answer).best;
     const ask = (seen: Example["seen"][]) => rowsOf(opened, subject, seen.map((each) => finished(subject.steps, each)));
-    place.append(await occlusion(example.seen, row, best, answer, ask));
-    button.remove();
-  });
-  const feeds = () => feedsOf(answer, answer.batch ? Array.from({ length: answer.batch }, () => example) : [example]);
+    return occlusion(example.seen, row, best, answer, ask);
+  };
+  const feeds = () => feedsOf(subject, answer.batch ? Array.from({ length: answer.batch }, () => example) : [example]);
   return [h("section", { class: "panel stack", "aria-label": "A look inside" }, h("h2", {}, "A look inside"), place, h("div", { class: "row" }, button),
     h("details", {}, h("summary", {}, "How the picture became that"), h("ol", {}, ...subject.prepared.map((step) => h("li", {}, step)))), ...insideView(subject, model, feeds))];
 }

@@ -4,8 +4,9 @@ import { counted, rounded } from "../shared/text";
 import { classNames, decided, isOfNumbers, isUsable, likeliest, NO_ANSWER, quantities } from "./answers";
 import { csv, NOT_FINITE, rowsIn, type Row } from "./cells";
 import { readNpy } from "./npy";
+import { insidePanel, renew } from "./inside";
 import { answerView, bars, classLines, COLOURS, download, fileButton, onFiles, palette, type Colours } from "./parts";
-import { rowsOf } from "./pictures";
+import { feedsOf, rowsOf } from "./pictures";
 import type { Model } from "./session";
 import { numbers, tensor, unpacked, written, type Tensor } from "./tensors";
 import type { Answer, Subject } from "./types";
@@ -50,12 +51,13 @@ export function series(subject: Subject, model: Promise<Model>): HTMLElement {
     place.max = String(rows.length - 1);
     place.value = "0";
     chooser.hidden = rows.length < 2;
-    save.hidden = false;
+    save.hidden = look.hidden = false;
     show();
   };
   const show = () => {
     const { rows, found } = shown as Shown, k = Number(place.value), row = rows[k] as Row, own = found[k] as Found;
     number.textContent = String(k);
+    renew(look);
     const usable = found.map((each) => (typeof each === "string" ? undefined : each)), some = usable.find((each) => each !== undefined);
     const colours = some && !isOfNumbers(answer) ? colour(drawn(usable, typeof own === "string" ? undefined : own, answer)) : undefined;
     // Where there is no answer, lines have a gap.
@@ -65,6 +67,14 @@ export function series(subject: Subject, model: Promise<Model>): HTMLElement {
     detail.replaceChildren(h("section", { class: "panel stack", "aria-label": "Row" }, h("h2", {}, `Row ${k}`), signal),
       h("section", { class: "panel stack", "aria-label": "Answer", "aria-live": "polite" }, h("h2", {}, "Answer"), typeof own === "string" ? h("p", { class: "bad" }, own) : answerView(own, answer, colours)));
   };
+  const inside = () => {
+    const { rows } = shown as Shown, k = Number(place.value), { batch, context } = answer;
+    const around = context ? rows.slice(Math.max(0, k - context), k + context + 1) : Array.from({ length: batch ?? 1 }, () => rows[k]);
+    const given = around.map((row) => { if (typeof row !== "object" || !isUsable(row)) throw new Error(NOT_FINITE); return { data: row }; });
+    return context ? ofRows(answer, given.map(({ data }) => data)) : feedsOf(subject, given);
+  };
+  const look = insidePanel(subject, model, inside) ?? h("div");
+  look.hidden = true;
   const files = ([file]: readonly File[]) => { if (file) void take(file.name, () => rowsOfFile(file, width)); };
   place.addEventListener("input", show);
   onFiles(charts, files);
@@ -75,7 +85,7 @@ export function series(subject: Subject, model: Promise<Model>): HTMLElement {
     h("section", { class: "panel stack", "aria-label": "Series" }, h("h2", {}, "Series"), h("div", { class: "stack", "aria-live": "polite" }, about, fault),
       h("div", { class: "row" }, fileButton("Choose a file…", ".npy,.csv,.tsv,.txt", files), save),
       charts, chooser),
-    detail);
+    detail, look);
 }
 
 interface Place {
@@ -106,14 +116,20 @@ function tracks(rows: readonly Place[]): Place[][] {
 
 /** Outputs for the rows of a track, as many of them at once as memory is good for, with those around them. */
 async function ofTrack(model: Model, subject: Subject, rows: readonly Float32Array[], at = 256): Promise<number[][]> {
-  const { context, input, output, dtype, example } = subject.answer as Answer, width = example[0] as number, found: number[][] = [];
+  const answer = subject.answer as Answer, { context, output } = answer, found: number[][] = [];
   for (let start = 0; start < rows.length; start += at) {
-    const first = Math.max(0, start - context), part = rows.slice(first, start + at + context), joined = new Float32Array(part.length * width);
-    part.forEach((row, k) => joined.set(row, k * width));
-    const given = numbers((await model.run({ [input]: tensor(joined, [1, part.length, width], dtype) }, [output]))[output] as Tensor), count = given.length / part.length;
+    const first = Math.max(0, start - context), part = rows.slice(first, start + at + context);
+    const given = numbers((await model.run(ofRows(answer, part), [output]))[output] as Tensor), count = given.length / part.length;
     for (let k = start - first; k < Math.min(part.length, start - first + at); k++) found.push([...given.subarray(k * count, (k + 1) * count)]);
   }
   return found;
+}
+
+/** Rows of a track as the input of a model that sees those around each. */
+function ofRows(answer: Answer, rows: readonly Float32Array[]): Record<string, Tensor> {
+  const width = answer.example[0] as number, joined = new Float32Array(rows.length * width);
+  rows.forEach((row, k) => joined.set(row, k * width));
+  return { [answer.input]: tensor(joined, [1, rows.length, width], answer) };
 }
 
 /** The classes that are drawn: the likeliest in all rows, and that of the chosen one. */

@@ -1,6 +1,7 @@
 // The model, run by onnxruntime-web, both of which lie in the file of this page.
 
 import { binary } from "../shared/dom";
+import { fromHalves, toHalves } from "./halves";
 import { written, type Numbers, type Tensor } from "./tensors";
 
 interface OrtTensor {
@@ -24,12 +25,19 @@ export type Run = (feeds: Record<string, Tensor>, outputs?: readonly string[]) =
 /** Errors are shown on the page, and not on the console. */
 const QUIET = { logSeverityLevel: 4 };
 
-/** What a model does not compute, with what the runtime says of it. */
+/** What a model does not compute, or why there is none, with what the runtime says of it. */
 export class Refused extends Error {
-  constructor(given: Readonly<Record<string, Tensor>>, readonly raw: string) {
-    const all = Object.entries(given).map(([name, { dtype, shape }]) => `${name} of ${dtype} ${written(shape)}`);
-    super(`the model refuses ${all.join(", ")}: a number or the shape does not fit what it computes`);
+  readonly raw: string;
+
+  constructor(message: string, cause: unknown) {
+    super(message);
+    this.raw = cause instanceof Error ? cause.message : String(cause);
   }
+}
+
+function refused(given: Readonly<Record<string, Tensor>>, cause: unknown): Refused {
+  const all = Object.entries(given).map(([name, { dtype, shape }]) => `${name} of ${dtype} ${written(shape)}`);
+  return new Refused(`the model refuses ${all.join(", ")}: a number or the shape does not fit what it computes`, cause);
 }
 
 export interface Model {
@@ -39,7 +47,11 @@ export interface Model {
 }
 
 /** Unpack the runtime and the model. */
-export async function openModel(): Promise<Model> {
+export function openModel(): Promise<Model> {
+  return opened().catch((error: unknown) => { throw new Refused("the model in this page does not open: the file is damaged, the browser too old, or there is too little memory", error); });
+}
+
+async function opened(): Promise<Model> {
   const [module, program, content] = await Promise.all(["runtime-module", "runtime-program", "model"].map(binary)) as [
     Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>,
   ];
@@ -66,9 +78,14 @@ async function withLayers(ort: Ort, content: Uint8Array): Promise<Run> {
 function runner(ort: Ort, session: OrtSession): Run {
   let last: Promise<unknown> = Promise.resolve(); // A session runs one after another.
   return (feeds, outputs) => {
-    const given = Object.fromEntries(Object.entries(feeds).map(([name, { dtype, data, shape }]) => [name, new ort.Tensor(dtype, data, shape)]));
-    const found = last.then(() => (outputs ? session.run(given, outputs, QUIET) : session.run(given, QUIET))).catch((error: unknown) => { throw new Refused(feeds, error instanceof Error ? error.message : String(error)); });
+    const given = Object.fromEntries(Object.entries(feeds).map(([name, { dtype, data, shape }]) => [name, new ort.Tensor(dtype, dtype === "float16" ? toHalves(data as Float32Array) : data, shape)]));
+    const found = last.then(() => (outputs ? session.run(given, outputs, QUIET) : session.run(given, QUIET))).catch((error: unknown) => { throw refused(feeds, error); });
     last = found.catch(() => undefined);
-    return found.then((tensors) => Object.fromEntries(Object.entries(tensors).map(([name, { type, dims, data }]) => [name, { dtype: type, shape: dims, data }])));
+    return found.then((tensors) => Object.fromEntries(Object.entries(tensors).map(([name, { type, dims, data }]) => [name, { dtype: type, shape: dims, data: type === "float16" ? widened(data) : data }])));
   };
+}
+
+/** The runtime gives numbers of 16 bits as such, or as their bits in browsers that have none. */
+function widened(data: Numbers): Float32Array {
+  return data instanceof Uint16Array ? fromHalves(data) : Float32Array.from(data as ArrayLike<number>);
 }

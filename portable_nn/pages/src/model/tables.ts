@@ -5,8 +5,9 @@ import { field, h } from "../shared/dom";
 import { counted, rounded } from "../shared/text";
 import { classNames, decided, isOfNumbers, isUsable, likeliest, quantities } from "./answers";
 import { csvLines, isCounted, isMissing, numberIn, type Mark } from "./cells";
+import { insidePanel, renew } from "./inside";
 import { answerView, classLines, COLOURS, fileButton, palette, refusal, type Colours } from "./parts";
-import { rowsOf } from "./pictures";
+import { feedsOf, rowsOf } from "./pictures";
 import type { Model } from "./session";
 import type { Answer, Column, Subject } from "./types";
 
@@ -28,6 +29,7 @@ export function tables(subject: Subject, model: Promise<Model>): HTMLElement {
   const result = h("div", { "aria-live": "polite" }), colour = palette();
   let current = 0, mark: Mark = ".";
   const update = async () => {
+    renew(look);
     try {
       await answered();
     } catch (error) {
@@ -35,6 +37,13 @@ export function tables(subject: Subject, model: Promise<Model>): HTMLElement {
       result.replaceChildren(refusal(error as Error));
     }
   };
+  const inside = () => {
+    const values = fields.map((each) => each.read(mark)), fault = values.find((value) => typeof value === "string");
+    if (typeof fault === "string") throw new Error(fault);
+    const data = Float32Array.from(values as number[]);
+    return feedsOf(subject, Array.from({ length: answer.batch ?? 1 }, () => ({ data })));
+  };
+  const look = insidePanel(subject, model, inside);
   const answered = async () => {
     const mine = ++current, values = fields.map((each) => each.read(mark));
     const fault = values.find((value) => typeof value === "string");
@@ -49,7 +58,7 @@ export function tables(subject: Subject, model: Promise<Model>): HTMLElement {
     return numeric.length ? vary(values as number[], row, colours) : undefined;
   };
   const fields = columns.map((column) => (column.categories?.length ? words(column) : number(column)));
-  const form = h("form", { class: columns.length > 2 * FEW ? "fields long" : "fields" }, ...fields.map(({ element }) => element));
+  const form = h("form", { class: columns.length > 2 * FEW ? "fields form long" : "fields form" }, ...fields.map(({ element }) => element));
   form.addEventListener("input", () => void update());
   form.addEventListener("submit", (event) => event.preventDefault());
   const numeric = columns.flatMap(({ statistics }, place) => (statistics && statistics.maximum > statistics.minimum ? [place] : []));
@@ -78,7 +87,8 @@ export function tables(subject: Subject, model: Promise<Model>): HTMLElement {
         h("label", { class: "check small" }, comma, "decimal comma"),
         columns.length > 1 ? pasted(columns, fields, () => mark, () => void update()) : undefined),
       h("section", { class: "panel stack", "aria-label": "Answer" }, h("h2", {}, "Answer"), result)),
-    numeric.length ? h("section", { class: "panel stack", "aria-label": "What if" }, h("h2", {}, "What if one value were another?"), h("div", { class: "narrow" }, field("Column", along)), curve) : undefined);
+    numeric.length ? h("section", { class: "panel stack", "aria-label": "What if" }, h("h2", {}, "What if one value were another?"), h("div", { class: "narrow" }, field("Column", along)), curve) : undefined,
+    look);
 }
 
 /** A field that shows the columns with some letters in their names alone. */
@@ -111,7 +121,7 @@ function pasted(columns: readonly Column[], fields: readonly Field[], mark: () =
   };
   const file = fileButton("From a CSV file…", ".csv,.tsv,.txt", async ([chosen]) => {
     if (!chosen) return;
-    text.value = (await chosen.text()).slice(0, 2 ** 20);
+    text.value = await chosen.slice(0, 2 ** 20).text();
     fill();
   });
   return h("details", {}, h("summary", {}, "Fill in from a row of a table"),
@@ -120,7 +130,8 @@ function pasted(columns: readonly Column[], fields: readonly Field[], mark: () =
 
 /** The cells of the first row of a table for the columns `names`, which its first line names, or which it has in this order. */
 export function firstRow(text: string, names: readonly string[], mark: Mark = "."): { cells: string[]; count: number } {
-  const lines = csvLines(text, mark), [first = []] = lines, isNumber = (cell: string) => !isMissing(cell) && typeof numberIn(cell, mark) === "number";
+  // What is copied from a spreadsheet has tabs, whatever its decimal mark.
+  const lines = csvLines(text, mark, /^[^\r\n]*\t/.test(text) ? "\t" : undefined), [first = []] = lines, isNumber = (cell: string) => !isMissing(cell) && [".", ","].some((each) => typeof numberIn(cell, each as Mark) === "number");
   const named = names.every((name) => first.includes(name)) || !first.some(isNumber), rows = lines.slice(named || isCounted(lines) ? 1 : 0);
   if (!rows[0]) throw new Error(named && first.length ? "expected a row below the names of the columns, found none" : "expected a row of a table, found none");
   if (!named && first.length !== names.length) throw new Error(`expected ${names.length} columns, or a first line with their names; found ${first.length} without names`);

@@ -1,6 +1,8 @@
 // Arrays of numbers by the names that ONNX and numpy have for their types.
 
 import { decoded } from "../shared/dom";
+import { rounded } from "../shared/text";
+import { fromHalves, half } from "./halves";
 import type { Packed } from "./types";
 
 export type Numbers =
@@ -19,8 +21,9 @@ interface ArrayType {
   readonly BYTES_PER_ELEMENT: number;
 }
 
+/** Numbers of 16 bits are kept in 32: see `halves`. */
 const TYPES: Record<string, ArrayType> = {
-  float32: Float32Array, float64: Float64Array, int8: Int8Array, uint8: Uint8Array, bool: Uint8Array, int16: Int16Array,
+  float16: Float32Array, float32: Float32Array, float64: Float64Array, int8: Int8Array, uint8: Uint8Array, bool: Uint8Array, int16: Int16Array,
   uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array, int64: BigInt64Array, uint64: BigUint64Array,
 };
 
@@ -28,11 +31,14 @@ export function size(shape: readonly number[]): number {
   return shape.reduce((a, b) => a * b, 1);
 }
 
-/** Numbers as an array of a type. Raises an error where they do not fit into the shape. */
-export function tensor(values: ArrayLike<number>, shape: readonly number[], dtype = "float32"): Tensor {
+/** Numbers as an array of the type that an input takes. Raises an error where they do not fit into the shape, or would be others. */
+export function tensor(values: ArrayLike<number>, shape: readonly number[], { input, dtype }: { input: string; dtype: string }): Tensor {
   if (dtype === "float32" && values.length === size(shape)) return { dtype, shape, data: Float32Array.from(values) };
-  const isBig = dtype.endsWith("int64");
-  return filled(Array.from(values, (value) => (isBig ? BigInt(Math.round(value)) : value)), shape, dtype);
+  if (dtype.startsWith("float")) return filled(Array.from(values), shape, dtype);
+  const found = filled(Array.from(values, (value) => (Number.isFinite(value) ? Math.trunc(value) : 0)), shape, dtype);
+  const other = Array.prototype.findIndex.call(values, (value, place) => Number(found.data[place]) !== value || (dtype === "bool" && value > 1));
+  if (other >= 0) throw new Error(`input '${input}' takes ${dtype}, and ${rounded(values[other] as number)} is none`);
+  return found;
 }
 
 /** Numbers that this type holds as an array of it. */
@@ -41,7 +47,8 @@ export function filled(values: readonly (number | bigint)[], shape: readonly num
   if (!type) throw new Error(`numbers of the type ${dtype} cannot be given here`);
   if (values.length !== size(shape)) throw new Error(`expected ${size(shape)} numbers for the shape ${written(shape)}, found ${values.length}`);
   const data = new type(values.length), isBig = data instanceof BigInt64Array || data instanceof BigUint64Array;
-  values.forEach((value, place) => { (data as { [place: number]: unknown })[place] = isBig ? BigInt(value) : Number(value); });
+  const kept = isBig ? BigInt : dtype === "float16" ? (value: number | bigint) => half(Number(value)) : Number;
+  values.forEach((value, place) => { (data as { [place: number]: unknown })[place] = kept(value); });
   return { dtype, shape, data };
 }
 
@@ -52,7 +59,7 @@ export function unpacked({ dtype, shape, data }: Packed): Tensor {
 export function fromBytes(buffer: ArrayBuffer, dtype: string, shape: readonly number[]): Tensor {
   const type = TYPES[dtype];
   if (!type) throw new Error(`arrays of the type ${dtype} cannot be read here`);
-  return { dtype, shape, data: new type(buffer) };
+  return { dtype, shape, data: dtype === "float16" ? fromHalves(new Uint16Array(buffer)) : new type(buffer) };
 }
 
 /** The numbers as JavaScript has them; large integers lose digits. */

@@ -1,6 +1,7 @@
 // Arrays as JSON, to the last digit: what does not fit into the type of an input is refused.
 
 import { rounded } from "../shared/text";
+import { half } from "./halves";
 import { filled, numbers, size, written, type Tensor } from "./tensors";
 import type { Value } from "./types";
 
@@ -8,7 +9,8 @@ type List = string | List[];
 
 const TOKEN = /[[\],]|[^\s[\],]+/g;
 const NUMBER = /^-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?$/;
-const NOT_FINITE: Record<string, number> = { NaN: NaN, Infinity: Infinity, "-Infinity": -Infinity };
+const NOT_FINITE = new Map([["NaN", NaN], ["Infinity", Infinity], ["-Infinity", -Infinity]]);
+const BOOL = new Map([["true", 1], ["false", 0], ["1", 1], ["0", 0]]);
 
 /** The array in a JSON text, as an input of this type. Raises an error that says what was expected, and what was found. */
 export function parsed(text: string, dtype: string): Tensor {
@@ -45,19 +47,24 @@ function shapeOf(list: List): number[] {
 
 function read(word: string, dtype: string): number | bigint {
   if (dtype === "bool") {
-    const found = { true: 1, false: 0, 1: 1, 0: 0 }[word];
+    const found = BOOL.get(word);
     if (found === undefined) throw new Error(`expected true or false, found ${word}`);
     return found;
   }
-  const value = word in NOT_FINITE ? (NOT_FINITE[word] as number) : NUMBER.test(word) ? Number(word) : undefined;
+  const value = NOT_FINITE.has(word) ? NOT_FINITE.get(word) : NUMBER.test(word) ? Number(word) : undefined;
   if (value === undefined) throw new Error(`expected a number, found ${word}`);
-  if (!(word in NOT_FINITE) && dtype.startsWith("float")) return float(value, dtype);
+  if (!NOT_FINITE.has(word) && dtype.startsWith("float")) return float(value, dtype);
   return fitting(/^-?\d+$/.test(word) ? BigInt(word) : value, dtype, word);
+}
+
+/** To the nearest number of this type. */
+function rounding(dtype: string): (value: number) => number {
+  return dtype === "float16" ? half : dtype === "float32" ? Math.fround : (value) => value;
 }
 
 /** A finite number as one of this type. */
 function float(value: number, dtype: string): number {
-  if (!Number.isFinite(dtype === "float32" ? Math.fround(value) : value)) throw new Error(`${rounded(value)} does not fit into a ${dtype}`);
+  if (!Number.isFinite(rounding(dtype)(value))) throw new Error(`${rounded(value)} does not fit into a ${dtype}`);
   return value;
 }
 
@@ -84,7 +91,7 @@ export function cast(given: Tensor, { name, dtype }: Value): Tensor {
 export function spelled(given: Tensor, most = Infinity): string {
   const { dtype, data, shape } = given;
   const words = Array.from((data as Float64Array).subarray(0, most) as ArrayLike<number | bigint>, (value) =>
-    (typeof value === "bigint" ? String(value) : dtype === "bool" ? String(value !== 0) : dtype === "float32" ? shortest(value) : String(value)));
+    (typeof value === "bigint" ? String(value) : dtype === "bool" ? String(value !== 0) : shortest(value, rounding(dtype))));
   return nested(words, words.length < data.length ? [words.length] : shape);
 }
 
@@ -95,13 +102,13 @@ function nested(words: readonly string[], shape: readonly number[]): string {
   return `[${Array.from({ length: shape[0] as number }, (_, k) => nested(words.slice(k * step, (k + 1) * step), shape.slice(1))).join(",")}]`;
 }
 
-/** The fewest digits that mean this number of 32 bits. */
-function shortest(value: number): string {
-  for (let digits = 6; digits < 9; digits++) {
+/** The fewest digits that mean this number of 16, 32 or 64 bits. */
+function shortest(value: number, round: (value: number) => number): string {
+  for (let digits = 3; digits < 10 && Number.isFinite(value); digits++) {
     const found = Number(value.toPrecision(digits));
-    if (Math.fround(found) === value) return String(found);
+    if (round(found) === value) return String(found);
   }
-  return String(Number.isFinite(value) ? Number(value.toPrecision(9)) : value);
+  return String(value);
 }
 
 /** Why arrays cannot be the inputs of a model, as Python says it: a size with a name must be the same in all of them. */

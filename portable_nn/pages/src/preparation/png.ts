@@ -57,7 +57,7 @@ function chunksOf(bytes: Bytes): Map<string, Bytes[]> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), found = new Map<string, Bytes[]>();
   for (let start = 8; start + 12 <= bytes.length; start += 12 + view.getUint32(start)) {
     const name = String.fromCharCode(...bytes.subarray(start + 4, start + 8)), content = bytes.subarray(start + 8, start + 8 + view.getUint32(start));
-    found.set(name, [...(found.get(name) ?? []), content]);
+    if (!found.get(name)?.push(content)) found.set(name, [content]);
     if (name === "IEND") break;
   }
   return found;

@@ -113,6 +113,11 @@ interface Numbers {
   readonly shape: readonly number[];
 }
 
+/** Whether a step computes with numbers, and no longer with levels of light. */
+export function isArithmetic({ step }: Step): boolean {
+  return ["scale", "normalise", "transpose", "reshape"].includes(step);
+}
+
 function arithmetic({ data, shape }: Numbers, step: Step): Numbers {
   switch (step.step) {
     case "scale": {

@@ -47,7 +47,13 @@ export function chart(lines: readonly Line[], { label, xName = "", yName = "", h
   ]);
   const marked = mark === undefined ? [] : [svg("line", { x1: atX(mark), x2: atX(mark), y1: edges.top, y2: height - edges.bottom, class: "mark" })];
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, class: "chart" }, ...grid, ...below, ...marked, ...drawn,
-    text(xName, width - edges.right, height - 4, "end"), text(yName, 4, 14, "start"));
+    text(shortened(xName, width), width - edges.right, height - 4, "end"), text(shortened(yName, width), 4, 14, "start"));
+}
+
+/** A name that fits below a drawing. */
+function shortened(name: string, width: number): string {
+  const most = Math.floor((width - 20) / 7.5);
+  return name.length <= most ? name : `${name.slice(0, most - 1)}…`;
 }
 
 function path(x: ArrayLike<number>, y: ArrayLike<number>, atX: (x: number) => number, atY: (y: number) => number): string {
