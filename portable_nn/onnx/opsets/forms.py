@@ -12,10 +12,28 @@ from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from portable_nn.core.dims import may_be_equal, quotient
-from portable_nn.core.graph import Node, format_shape
+from portable_nn.core.dims import quotient
+from portable_nn.core.graph import Node
+from portable_nn.onnx.opsets.old_forms import (
+    all_states,
+    broadcast_by_attribute,
+    scales_as_list,
+    slope_by_channel,
+    sum_by_attribute,
+    without_test_mode,
+)
+from portable_nn.onnx.opsets.sampling_forms import (
+    SAMPLING,
+    resize_along_all_axes,
+    resize_with_options,
+    sampling_of_images,
+    sampling_renamed,
+    shift_said,
+    shift_unsaid,
+    without_tf_half_pixel,
+)
 from portable_nn.onnx.opsets.scope import Scope, given, without
-from portable_nn.operators import DTYPE_CODES, InvalidNode, Symbol, constant, emit, emit_all, integers, lookup, sizes
+from portable_nn.operators import DTYPE_CODES, Symbol, emit, integers, sizes
 
 Translation = Callable[[Node, Scope], list[Node]]
 
@@ -34,83 +52,6 @@ class Change(NamedTuple):
 def same(node: Node, scope: Scope) -> list[Node]:
     """The node unchanged: for changes that only add something."""
     return [node]
-
-
-# -- before opset 7
-
-
-def _all_states(node: Node, scope: Scope) -> list[Node]:
-    """``output_sequence`` said whether the first output is made; now it is where it has a name."""
-    return [replace(node, attributes=without(node, "output_sequence"))]
-
-
-def _broadcast_by_attribute(node: Node, scope: Scope) -> list[Node]:
-    """B is broadcast to A only with the attribute ``broadcast``, along the axes from ``axis`` on or the last ones."""
-    first, second = (scope.type(node, index).shape for index in (0, 1))
-    plain = replace(node, attributes=without(node, "broadcast", "axis"))
-    if not node.attributes.get("broadcast"):
-        if not may_be_equal(first, second):
-            shapes = f"A {format_shape(first)} and B {format_shape(second)}"
-            raise InvalidNode(f"without the attribute 'broadcast' its inputs have one shape, not {shapes}")
-        return [plain]
-    axis = node.attributes.get("axis", len(first) - len(second))
-    assert isinstance(axis, int)
-    place = axis + len(first) if axis < 0 else axis
-    covered = first[place : place + len(second)] if place >= 0 else ()
-    stretched = tuple(1 if size == 1 else other for size, other in zip(second, covered, strict=False))
-    if len(covered) < len(second) or not may_be_equal(stretched, second):
-        raise InvalidNode(f"B {format_shape(second)} does not fit A {format_shape(first)} from axis {place} on")
-    behind = len(first) - place - len(second)
-    return _unsqueezed(plain, scope, range(len(second), len(second) + behind) if second else range(0))
-
-
-def _unsqueezed(node: Node, scope: Scope, axes: Sequence[int]) -> list[Node]:
-    """``node`` with further axes, ``axes``, in its second input."""
-    if not axes:
-        return [node]
-    constant = scope.constant(f"{node.name}.axes", list(axes))
-    aligned = scope.names.fresh(f"{node.name}.aligned")
-    unsqueeze = Node(aligned, "Unsqueeze", (node.inputs[1], *constant.outputs), (aligned,))
-    return [constant, unsqueeze, replace(node, inputs=(node.inputs[0], aligned, *node.inputs[2:]))]
-
-
-def _slope_by_channel(node: Node, scope: Scope) -> list[Node]:
-    """A slope is one number, or one for each channel whatever axes follow."""
-    x, slope = (scope.type(node, index).shape for index in (0, 1))
-    if slope in ((), (1,)):
-        return [node]
-    if len(slope) != 1 or not may_be_equal(x[1:2], slope):
-        raise InvalidNode(
-            f"slope {format_shape(slope)} is neither one number nor one for each channel of {format_shape(x)}"
-        )
-    return _unsqueezed(node, scope, range(1, len(x) - 1))
-
-
-def _sum_by_attribute(node: Node, scope: Scope) -> list[Node]:
-    """C is broadcast only with the attribute ``broadcast``."""
-    plain = replace(node, attributes=without(node, "broadcast"))
-    a, b, c = (scope.type(node, index).shape for index in (0, 1, 2))
-    if not node.attributes.get("broadcast") and len(a) == len(b) == 2:
-        wanted = (a[1 if node.attributes.get("transA") else 0], b[0 if node.attributes.get("transB") else 1])
-        if not may_be_equal(wanted, c):
-            raise InvalidNode(
-                f"without the attribute 'broadcast' C has the shape {format_shape(wanted)}, not {format_shape(c)}"
-            )
-    return [plain]
-
-
-def _without_test_mode(node: Node, scope: Scope) -> list[Node]:
-    """``is_test`` became having a single output; with it, the other outputs are empty."""
-    attributes, testing = without(node, "is_test"), node.attributes.get("is_test")
-    unread = testing and not any(name in scope.read for name in node.outputs[1:])
-    return [replace(node, attributes=attributes, outputs=node.outputs[:1] if unread else node.outputs)]
-
-
-def _scales_as_list(node: Node, scope: Scope) -> list[Node]:
-    attributes = without(node, "height_scale", "width_scale", "mode")
-    scales = (1.0, 1.0, *(float(node.attributes[name]) for name in ("height_scale", "width_scale")))  # type: ignore[arg-type]
-    mode = "linear" if node.attributes.get("mode") == "bilinear" else node.attributes.get("mode", "nearest")
-    return [replace(node, attributes={**attributes, "mode": mode, "scales": scales})]
 
 
 # -- attributes that became inputs
@@ -276,9 +217,6 @@ def _scale_by_channel(node: Node, scope: Scope) -> list[Node]:
     return scope.spliced(node, by_channel)
 
 
-# -- operators that changed more than their form
-
-
 def _mask_of_truth_values(node: Node, scope: Scope) -> list[Node]:
     """The mask has the type of the data."""
     if len(node.outputs) == 1 or node.outputs[1] not in scope.read:
@@ -290,67 +228,6 @@ def _mask_of_truth_values(node: Node, scope: Scope) -> list[Node]:
 
 def _renamed(operator: str) -> Translation:
     return lambda node, scope: [replace(node, operator=operator)]
-
-
-def _resize_with_options(node: Node, scope: Scope) -> list[Node]:
-    """Positions have no offset; the nearest cell is the one before when upsampling, the one after when downsampling."""
-    scales, linear = scope.numbers(node.inputs[1]), node.attributes.get("mode") == "linear"
-    if not scales:  # They are not constant: the check reports that.
-        return [replace(node, inputs=(node.inputs[0], "", *node.inputs[1:]))]
-    both = [[max(scale, 1.0) for scale in scales], [min(scale, 1.0) for scale in scales]]
-    steps = [(factors, how) for factors, how in zip(both, ("floor", "ceil"), strict=True) if set(factors) != {1.0}]
-    if linear or len(steps) < 2:
-        steps = [(list(scales), steps[0][1] if steps else "floor")]
-    nodes, x = list[Node](), node.inputs[0]
-    for place, (factors, how) in enumerate(steps):
-        last = place == len(steps) - 1
-        name, made = (node.name, node.outputs[0]) if last else [scope.names.fresh(f"{node.name}.grown")] * 2
-        constant = scope.constant(f"{node.name}.scales", factors, "float32")
-        attributes = {**node.attributes, "coordinate_transformation_mode": "asymmetric", "nearest_mode": how}
-        nodes += [constant, Node(name, "Resize", (x, "", *constant.outputs), (made,), attributes)]
-        x = made
-    return nodes
-
-
-_TF_HALF_PIXEL: Final = {"floor": "round_prefer_ceil", "round_prefer_floor": "ceil"}
-"""Rounding of positions half a cell further on, and the equal rounding of the positions themselves."""
-
-
-def _without_tf_half_pixel(node: Node, scope: Scope) -> list[Node]:
-    rounding = node.attributes.get("nearest_mode", "round_prefer_floor")
-    special = node.attributes.get("coordinate_transformation_mode") == "tf_half_pixel_for_nn"
-    if not special or rounding not in _TF_HALF_PIXEL or node.attributes.get("mode", "nearest") != "nearest":
-        return [node]
-    options = {"coordinate_transformation_mode": "half_pixel", "nearest_mode": _TF_HALF_PIXEL[str(rounding)]}
-    return [replace(node, attributes=node.attributes | options)]
-
-
-def _resize_along_all_axes(node: Node, scope: Scope) -> list[Node]:
-    if "axes" not in node.attributes:
-        return [node]
-
-    def along_all(x: Symbol, *settings: Symbol | None, axes: Sequence[int], **attributes: Any) -> Symbol:
-        roi, scales, wanted = (*settings, None, None)[:3]
-        places = [axis % len(x.shape) for axis in axes]
-        rest = [axis for axis in range(len(x.shape)) if axis not in places]
-        back = integers([[*places, *rest].index(axis) for axis in range(len(x.shape))])
-
-        def completed(value: Symbol, further: Symbol) -> Symbol:
-            return emit("Gather", emit("Concat", value, further, axis=0), back)
-
-        def completed_by(value: Symbol, further: float) -> Symbol:
-            return completed(value, constant([further] * len(rest), value.dtype))
-
-        if roi is not None and roi.shape != (0,):
-            starts, stops = emit_all("Split", roi, num_outputs=2, outputs=2)
-            roi = emit("Concat", completed_by(starts, 0.0), completed_by(stops, 1.0), axis=0)
-        if scales is not None and scales.shape != (0,):
-            scales = completed_by(scales, 1.0)
-        if wanted is not None and wanted.shape != (0,):
-            wanted = completed(wanted, sizes(x, rest))
-        return emit("Resize", x, roi, scales, wanted, **attributes)
-
-    return scope.spliced(node, along_all)
 
 
 def _wrapped(node: Node, scope: Scope) -> list[Node]:
@@ -373,37 +250,6 @@ def _wrapped(node: Node, scope: Scope) -> list[Node]:
     return scope.spliced(node, gathered)
 
 
-_SAMPLING: Final = {"bilinear": "linear", "bicubic": "cubic"}
-"""The newer names of modes, which do not imply that an image has two axes."""
-
-
-def _sampling_renamed(node: Node, scope: Scope, names: Mapping[str, str]) -> list[Node]:
-    mode = str(node.attributes.get("mode", ""))
-    return [replace(node, attributes={**node.attributes, "mode": names[mode]})] if mode in names else [node]
-
-
-def _sampling_of_images(node: Node, scope: Scope) -> list[Node]:
-    """The older form has no volumes: those are written in other operators."""
-    if len(scope.type(node).shape) != 4:
-        return scope.spliced(node, lookup("GridSample").lowering)  # type: ignore[arg-type]
-    return _sampling_renamed(node, scope, {name: first for first, name in _SAMPLING.items()})
-
-
-_WITHOUT_SHIFT: Final = "output_half_pixel"
-"""The ``coordinate_transformation_mode`` before the attribute existed."""
-
-
-def _shift_said(node: Node, scope: Scope) -> list[Node]:
-    return [replace(node, attributes={**node.attributes, "coordinate_transformation_mode": _WITHOUT_SHIFT})]
-
-
-def _shift_unsaid(node: Node, scope: Scope) -> list[Node]:
-    name = "coordinate_transformation_mode"
-    if node.attributes.get(name) == _WITHOUT_SHIFT:
-        return [replace(node, attributes=without(node, name))]
-    return scope.spliced(node, lookup("RoiAlign").lowering)  # type: ignore[arg-type]
-
-
 _REDUCTIONS: Final = (
     "ReduceL1",
     "ReduceL2",
@@ -421,39 +267,39 @@ _PAIRS: Final = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "
 """The operators whose attributes determined how their second input is broadcast."""
 
 CHANGES: Final[Mapping[str, tuple[Change, ...]]] = {
-    **dict.fromkeys(_PAIRS, (Change(7, _broadcast_by_attribute),)),
+    **dict.fromkeys(_PAIRS, (Change(7, broadcast_by_attribute),)),
     **dict.fromkeys(_REDUCTIONS, (Change(18, _axes_as_input, _axes_as_attribute),)),
     **dict.fromkeys(("ReduceSum", "Squeeze", "Unsqueeze"), (Change(13, _axes_as_input),)),
-    **dict.fromkeys(("GRU", "LSTM", "RNN"), (Change(7, _all_states),)),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), (Change(7, all_states),)),
     **dict.fromkeys(("Hardmax", "LogSoftmax", "Softmax"), (Change(13, _by_all_further_axes),)),
     "AveragePool": (Change(19, same, _without_dilations),),
     "BatchNormalization": (
-        Change(7, _without_test_mode), Change(9, _spatial), Change(14, _training_as_attribute, same)
+        Change(7, without_test_mode), Change(9, _spatial), Change(14, _training_as_attribute, same)
     ),
     # A bound that is absent was the largest float: no bound but for infinities.
     "Clip": (Change(11, _as_inputs(min="T", max="T")),),
     "Dropout": (
-        Change(7, _without_test_mode), Change(10, _mask_of_truth_values), Change(12, _as_inputs(ratio="float32")),
+        Change(7, without_test_mode), Change(10, _mask_of_truth_values), Change(12, _as_inputs(ratio="float32")),
     ),
-    "Gemm": (Change(7, _sum_by_attribute),),
-    "GridSample": (Change(20, partial(_sampling_renamed, names=_SAMPLING), _sampling_of_images),),
+    "Gemm": (Change(7, sum_by_attribute),),
+    "GridSample": (Change(20, partial(sampling_renamed, names=SAMPLING), sampling_of_images),),
     "GroupNormalization": (Change(21, _scale_by_channel),),
     "LpPool": (Change(18, same, _without_dilations),),
     "Pad": (
         Change(11, _as_inputs(pads="int64", value="T")), Change(18, same, _pads_of_all_axes),
         Change(19, same, _wrapped),
     ),
-    "PRelu": (Change(7, _slope_by_channel),),
+    "PRelu": (Change(7, slope_by_channel),),
     "Resize": (
-        Change(11, _resize_with_options), Change(13, _without_tf_half_pixel),
-        Change(18, same, _resize_along_all_axes),
+        Change(11, resize_with_options), Change(13, without_tf_half_pixel),
+        Change(18, same, resize_along_all_axes),
     ),
-    "RoiAlign": (Change(16, _shift_said, _shift_unsaid),),
+    "RoiAlign": (Change(16, shift_said, shift_unsaid),),
     "Scatter": (Change(11, _renamed("ScatterElements")),),
     "Shape": (Change(15, same, _slice_of_shape),),
     "Slice": (Change(10, _as_inputs(starts="int64", ends="int64", axes="int64")),),
     "Split": (Change(13, _as_inputs(split="int64")), Change(18, _number_of_parts, _sizes_of_parts)),
     "TopK": (Change(10, _as_inputs(k="int64")),),
-    "Upsample": (Change(7, _scales_as_list), Change(9, _as_inputs(scales="float32")), Change(10, _renamed("Resize"))),
+    "Upsample": (Change(7, scales_as_list), Change(9, _as_inputs(scales="float32")), Change(10, _renamed("Resize"))),
 }  # fmt: skip
 """The changes of each operator, the oldest first: the one table of adapters from opset to opset."""
