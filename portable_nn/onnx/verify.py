@@ -43,7 +43,7 @@ from portable_nn.onnx.verification.proof import Fate, Proof, Worst
 from portable_nn.onnx.verification.recorded import check_recorded
 from portable_nn.onnx.verification.sections import Sides, bytes_of, shared
 from portable_nn.onnx.verification.stored import stored
-from portable_nn.onnx.verification.values import Pair, Parting, Values, compare_values, loosened
+from portable_nn.onnx.verification.values import Pair, Parting, compare_values, loosened
 from portable_nn.onnx.verification.weights import fates
 from portable_nn.onnx.writing import to_bytes
 from portable_nn.operators import infer
@@ -134,26 +134,17 @@ def compare(
         session(optimise=False, weights={})  # The model as a whole is valid; its weights are not read.
     theirs = _runtime(whole, where, pieces if unread else None, session)
     give_back()
-    if not whole:
-        return proof
-    sizes = (next((len(array) for array in feeds.values() if array.ndim), 1) for feeds in whole)
-    proof.batches = tuple(dict.fromkeys(sizes))
-    proof.sizes = sizes_of(graph, whole)
-    sides = Sides(graph, parameters, model, rounds, folder)
-    try:
-        values = compare_values(sides, rounds, opset_of(model, where), tolerance)
-    except Parting as parting:
-        lines = [message_of(parting.pair, graph), *training_mode(graph)]
-        raise VerificationError(f"{where}: {'; '.join(lines)}") from None
-    _take(proof, values, sides)
-    plain = partial(session, optimise=False)
-    for feeds, one, other in zip(whole, ours, theirs, strict=True):
-        for name in graph.outputs:
-            _check_output(proof, Pair(name, one[name], other[name]), plain, sides, feeds, tolerance, where)
-    proof.notes += tuple(_undefined(ours, graph.outputs))
-    if proof.widened:
-        places = some(f"{at} {apart:.1e} apart, up to {most:.1e} allowed" for at, apart, most in proof.widened.values())
-        proof.notes += (f"ill-conditioned here, rounding alone moves values further than the tolerances: {places}",)
+    if whole:
+        sizes = (next((len(array) for array in feeds.values() if array.ndim), 1) for feeds in whole)
+        proof.batches = tuple(dict.fromkeys(sizes))
+        proof.sizes = sizes_of(graph, whole)
+        sides = Sides(graph, parameters, model, rounds, folder)
+        _check_values(proof, sides, rounds, tolerance, where)
+        for feeds, one, other in zip(whole, ours, theirs, strict=True):
+            for name in graph.outputs:
+                pair, plain = Pair(name, one[name], other[name]), partial(session, optimise=False)
+                _check_output(proof, pair, plain, sides, feeds, tolerance, where)
+        proof.notes += (*_undefined(ours, graph.outputs), *_ill_conditioned(proof))
     return proof
 
 
@@ -190,8 +181,15 @@ def _pieces(
     return sides if sides.place_of.keys() >= {*graph.outputs} else None
 
 
-def _take(proof: Proof, values: Values, sides: Sides) -> None:
-    """Put what the comparison of values found into ``proof``."""
+def _check_values(
+    proof: Proof, sides: Sides, rounds: Sequence[Mapping[str, Array]], tolerance: Tolerance, where: str
+) -> None:
+    """Compare every value where it is computed, and put what was found into ``proof``. Raises ``VerificationError``."""
+    try:
+        values = compare_values(sides, rounds, opset_of(sides.model, where), tolerance)
+    except Parting as parting:
+        lines = [message_of(parting.pair, sides.graph), *training_mode(sides.graph)]
+        raise VerificationError(f"{where}: {'; '.join(lines)}") from None
     proof.compared, proof.widened, proof.not_exercised = values.compared, values.widened, values.not_exercised
     if values.compared:
         name = max(values.compared, key=lambda each: values.compared[each])
@@ -255,6 +253,13 @@ def _numpy(
         return [run_numpy(graph, parameters, feeds) for feeds in rounds]
     except (IndexError, GraphError) as error:
         raise FormatError(where, f"numpy cannot run it on inputs that were drawn: {error}{_HINT}") from error
+
+
+def _ill_conditioned(proof: Proof) -> Iterator[str]:
+    """A note on the values that rounding alone moves further than the tolerances."""
+    if proof.widened:
+        places = some(f"{at} {apart:.1e} apart, up to {most:.1e} allowed" for at, apart, most in proof.widened.values())
+        yield f"ill-conditioned here, rounding alone moves values further than the tolerances: {places}"
 
 
 def _undefined(ours: Sequence[Mapping[str, Array]], outputs: Iterable[str]) -> Iterator[str]:
