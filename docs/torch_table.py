@@ -41,8 +41,8 @@ TABLE
 
 What remains: a query that sees no key, as in sequences that are padded on the left, is zeros in PyTorch and in networks
 of `from_torch`, and trains so; what the exporters write of it has another gradient, or NaN, so that GPT-2 is trained on
-masks that show the first word. One of the two names of its tied weight is gone there, as ONNX has one. Scalars and
-positions that the exporters write as tensors of their own are buffers more.
+masks that show the first word. One of the two names of its tied weight is gone there, as ONNX has one, and `load_state`
+takes states by either. Scalars and positions that the exporters write as tensors of their own are buffers more.
 """
 
 WHY = {

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from portable_nn.converters.conversion import Imported
-from portable_nn.converters.mapping import arranged, common_prefix, proposal, read_map, write_map
+from portable_nn.converters.mapping import arranged, common_prefix, is_outside, proposal, read_map, write_map
 from portable_nn.converters.torch.facts import tied_in
 from portable_nn.converters.torch.installed import is_installed, need
 from portable_nn.core.atomic import atomic_write
@@ -130,8 +130,42 @@ def _fitting(
                 "now; look through it, complete it, and load again"
             )
         mapping = read_map(map) | mapping
-    found, notes = arranged(tensors, view.needed, mapping, where)
-    return view.parameters(found, network), (*more, *notes)
+    others = _other_names(network, tensors, view.needed, mapping)
+    found, notes = arranged(tensors, view.needed, {name: to for name, (to, _) in others.items()} | mapping, where)
+    told = [f"'{name}' is '{whose}': they are tied, and one parameter here" for name, (_, whose) in others.items()]
+    return view.parameters(found, network), (*more, *notes, *told)
+
+
+def _other_names(
+    network: Network, tensors: Mapping[str, Array], needed: Sequence[Parameter], mapping: Mapping[str, str]
+) -> dict[str, tuple[str, str]]:
+    """What becomes of further names of tied weights, of which networks of ONNX files have one name alone.
+
+    Tied weights are read by several operators, as an embedding's are by a product at the end. By name there: the name
+    here, empty where the tensor is there by both, and the name of the same weight.
+    """
+    readers: dict[str, set[str]] = {}
+    for node in network.graph.nodes:
+        for name in node.inputs:
+            readers.setdefault(name, set()).add(node.operator)
+    names = {value.name for value in needed}
+    prefix = common_prefix(tensors, [*names])
+    left = [
+        name
+        for name in tensors
+        if name not in mapping and name.removeprefix(prefix) not in names and not is_outside(name, prefix)
+    ]
+    found = dict[str, tuple[str, str]]()
+    for value in needed:
+        if len(readers.get(value.name, ())) < 2 or value.name in mapping.values():
+            continue
+        there = tensors.get(prefix + value.name)
+        same = [name for name in left if tensors[name].shape == value.shape and name not in found]
+        if there is not None:
+            found |= {name: ("", value.name) for name in same if np.array_equal(tensors[name], there)}
+        elif len(same) == 1:
+            found[same[0]] = (value.name, value.name)
+    return found
 
 
 def _untied(

@@ -27,7 +27,7 @@ from portable_nn.converters.torch.nodes import (
 )
 from portable_nn.converters.torch.program import Program, fixed
 from portable_nn.core.errors import GraphError, UsageError, listed
-from portable_nn.core.graph import Dim
+from portable_nn.core.graph import Dim, Graph
 from portable_nn.network import Network
 from portable_nn.operators import DTYPE_CODES, Array, Leaf, Symbol, constant, emit, integers, trace
 from portable_nn.rewrites.nonfinite import storable
@@ -121,7 +121,7 @@ class _Translator:
         used = {each.name: self.arrays[each.name] for each in parameters}
         graph, infinite = storable(replace(graph, parameters=tuple(parameters)))
         self._note_unused(used)
-        self._note_changed(used)
+        self._note_changed(used, graph)
         tied = {name: whose for name, whose in self.tied.items() if whose in used}
         self.notes |= {
             f"'{name}' is '{whose}': they are tied, and one parameter here": None for name, whose in tied.items()
@@ -330,14 +330,18 @@ class _Translator:
             raise UsageError("the module returns no tensor")
         return found
 
-    def _note_changed(self, used: Mapping[str, Array]) -> None:
-        """Note buffers that ``forward`` changes while PyTorch trains, but for counters of batches."""
+    def _note_changed(self, used: Mapping[str, Array], graph: Graph) -> None:
+        """Note buffers that ``forward`` changes while PyTorch trains, but for counters of batches.
+
+        Running statistics of a batch normalization change here as well.
+        """
+        followed = {name for node in graph.nodes if node.operator == "BatchNormalization" for name in node.inputs[3:]}
         signature = self.exported.graph_signature
         nodes = {node.name: node for node in self.nodes if node.op == "placeholder"}
         changed = dict.fromkeys(signature.buffers_to_mutate.values())
         changed |= {name: None for place, name in signature.inputs_to_buffers.items() if writers_of(nodes[place])}
         for name in changed:
-            if name in used:
+            if name in used and name not in followed:
                 self.notes[f"'{name}' changes while PyTorch trains the module, and stays as it is here"] = None
 
     def _note_unused(self, used: Mapping[str, Array]) -> None:

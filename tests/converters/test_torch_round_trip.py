@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
+from portable_nn.converters.onnx import import_onnx
 from portable_nn.converters.torch import from_torch, load_state, to_torch, write_source, write_state
 from portable_nn.core.errors import ShapeError
 
@@ -111,3 +113,30 @@ def test_tied_weights_and_buffers_that_are_not_saved_come_back(tmp_path: Path) -
     other = {**module.state_dict(), "scores.weight": torch.zeros(11, 6)}
     with pytest.raises(ShapeError, match="are one parameter in the network"):
         load_state(network, other)
+
+
+@pytest.mark.long
+def test_files_of_exporters_take_states_by_either_name_of_a_tied_weight(tmp_path: Path) -> None:
+    """ONNX has one name of it; files of weights have both, or the other one alone."""
+    module, path = Tied(), tmp_path / "tied.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (torch.zeros(1, 4, dtype=torch.long),), str(path), dynamo=False,
+                          do_constant_folding=False, input_names=["ids"])  # fmt: skip
+    network, other = import_onnx(path), Tied()
+    state = other.state_dict()
+    names = [name for name in state if name in ("words.weight", "scores.weight")]
+    here = [name for name in names if name in network.parameters]
+    assert len(names) == 2
+    assert len(here) == 1
+    other.eval()
+    ids = torch.randint(0, 11, (1, 4))
+    for left_out in (None, *names):
+        network.load_weights({name: np.zeros_like(array) for name, array in network.parameters.items()})
+        notes = load_state(network, {name: each for name, each in state.items() if name != left_out})
+        assert any("are tied, and one parameter here" in note for note in notes) is (left_out not in {*names} - {*here})
+        with torch.no_grad():
+            np.testing.assert_allclose(network.predict(ids.numpy()), other(ids).numpy(), atol=1e-5)
+    both = {**state, names[0]: state[names[0]] + 1}
+    with pytest.raises(ShapeError, match="is left over"):
+        load_state(network, both)
