@@ -25,7 +25,9 @@ _CASTS: Final = frozenset({"Dense", "EinsumDense", "Rescaling", "Normalization"}
 MAX_CALLS: Final = 10_000
 """How many calls of layers there may be: models in models, each called twice, would double them at each level."""
 
-_STATEFUL: Final = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"})
+_STATEFUL: Final = frozenset(
+    {"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", *(f"ConvLSTM{axes}D" for axes in (1, 2, 3))}
+)
 """The layers that take first states beside their input."""
 
 MASKED: Final = (
@@ -257,7 +259,7 @@ class Builder:
             for each in flat(made):
                 each.mask = None  # Operations take no mask and give none.
             return made
-        if kwargs.pop("training", None) is True:
+        if kwargs.pop("training", None) is True and spec.kind != "Resizing":  # Which says so by default.
             raise LayerError("it is called with training=True")
         mask = kwargs.pop("mask", None)
         args, kwargs = _with_dtype(args, spec), _with_dtype(kwargs, spec)

@@ -68,7 +68,7 @@ def _kind_fault(found: Mapping[str, Any], kind: str) -> str | None:
     return "has no counterpart here"
 
 
-_VALUES: Final = frozenset({"__keras_tensor__", "__slice__", "__tuple__", "__numpy__", "__tensor__"})
+_VALUES: Final = frozenset({"__keras_tensor__", "__slice__", "__ellipsis__", "__tuple__", "__numpy__", "__tensor__"})
 """What a configuration may hold besides objects of Keras: descriptions of values."""
 
 _POLICIES: Final = frozenset({"DTypePolicy", "FloatDTypePolicy"})

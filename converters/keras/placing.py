@@ -35,7 +35,7 @@ class _Layer(NamedTuple):
 
 _ROLE: Final = re.compile(
     r"(?P<layer>.+?)\.(?P<role>(forward_layer\.|backward_layer\.|cell\.|cell_\d+\.|cells\.)\w+_l0|(query|key|value|output)\.(weight|bias)"
-    r"|depthwise\.weight|\w+)"
+    r"|depthwise\.weight|(input|recurrent)\.(weight|bias)|\w+)"
 )
 
 
@@ -234,6 +234,12 @@ def _cell(spec: Spec, layer: _Layer, *places: str, kind: Kind | None = None) -> 
 _CELL: Final = ("weight_l0", "recurrent_l0", "bias_l0")
 
 
+def _conv_lstm(spec: Spec, _: _Layer) -> dict[str, Array]:
+    kernel, recurrent, *bias = _arrays(spec, "cell")
+    made = {"input.weight": kernel_first(kernel), "recurrent.weight": kernel_first(recurrent)}
+    return made | ({"input.bias": bias[0]} if bias else {})
+
+
 def _recurrent(spec: Spec, layer: _Layer) -> dict[str, Array]:
     return {f"cell.{role}": array[None] for role, array in zip(_CELL, _cell(spec, layer, "cell"), strict=False)}
 
@@ -306,6 +312,7 @@ LAYERS: Final[Mapping[str, Callable[[Spec, _Layer], dict[str, Array]]]] = {
     "group_normalization": _normalised(),
     "rms_normalization": lambda spec, _: {"weight": _arrays(spec)[0]},
     **dict.fromkeys(("lstm", "gru", "simple_rnn"), _recurrent),
+    **{f"conv_lstm{axes}d": _conv_lstm for axes in (1, 2, 3)},
     "bidirectional": _bidirectional,
     **dict.fromkeys(("multi_head_attention", "grouped_query_attention"), _attention),
     "normalization": _statistics,

@@ -16,6 +16,7 @@ from portable_nn.converters.keras.building import Builder, FaultsError, Taken
 from portable_nn.converters.keras.installed import installed, quiet
 from portable_nn.converters.keras.side import clean, hinted, rebuilt, run_model
 from portable_nn.converters.keras.spec import Weights
+from portable_nn.converters.keras.tracing import traced
 from portable_nn.converters.keras.training import prove_training_of
 from portable_nn.core.errors import FormatError, GraphError, UnsupportedError, UsageError, listed
 from portable_nn.core.kinds import check_kinds
@@ -42,7 +43,8 @@ def from_keras(
 
     Args:
         model: a functional or Sequential model of Keras 3; models in it, layers that are used several times, several
-            inputs and outputs are taken over.
+            inputs and outputs are taken over. Layers of your own, models of your own in it and ``Lambda`` are taken
+            as the layers and operations that their ``call`` makes of tensors.
         verify: whether both sides run on the same inputs, and are compared.
         atol: the absolute tolerance of that.
         rtol: the tolerance relative to the largest magnitude in an output.
@@ -50,9 +52,10 @@ def from_keras(
         prove_training: whether five steps of gradient descent on both sides must also give the same weights.
 
     Raises:
-        UnsupportedError: a layer has no counterpart here, or holds code; all are listed.
+        UnsupportedError: a layer has no counterpart here, or is one of your own whose ``call`` does not work on
+            symbolic tensors; all are listed.
         VerificationError: both sides do not compute the same.
-        UsageError: it is no Keras model.
+        UsageError: it is no Keras model, or a subclass of ``keras.Model`` that is not called on a ``keras.Input``.
 
     >>> import keras
     >>> from portable_nn.converters.keras import from_keras
@@ -70,6 +73,7 @@ def imported(model: Any, **options: Any) -> Imported:
         with suppress(AttributeError):
             if not model.built:
                 raise UsageError(f"the model '{model.name}' was never built: call it once, or begin with keras.Input")
+        model = traced(model)
         with quiet():
             model.save(path)
         return _read(path, f"the model '{model.name}'", model, **options)

@@ -21,7 +21,7 @@ def run_model(model: Any, network: Network) -> Side:
         with quiet():
             try:
                 found = model(given(model, feeds), training=False)
-            except (RuntimeError, TypeError, ValueError) as error:
+            except (RuntimeError, TypeError, ValueError, IndexError) as error:
                 lines = [line.strip() for line in str(error).replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()]
                 raise VerificationError(
                     f"Keras cannot run the model with {keras().backend.backend()}, so that nothing is compared: "

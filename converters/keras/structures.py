@@ -70,6 +70,8 @@ def revived(value: Any, tensor: Callable[[str, int, int], Any]) -> Any:
     config = value.get("config")
     if kind == "__slice__" and isinstance(config, Mapping):
         return slice(config.get("start"), config.get("stop"), config.get("step"))
+    if kind == "__ellipsis__":
+        return Ellipsis
     if kind in ("__tensor__", "__numpy__") and isinstance(config, Mapping):
         return _numbers(config)
     if kind is not None:

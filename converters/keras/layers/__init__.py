@@ -6,6 +6,7 @@ from typing import Any, Final
 from portable_nn.converters.keras.layers import (
     activations,
     attention,
+    convolutional_recurrent,
     convolutions,
     linear,
     merging,
@@ -30,6 +31,7 @@ LAYERS: Final[Mapping[str, Callable[..., Any]]] = {
     **preparation.LAYERS,
     **activations.LAYERS,
     **recurrent.LAYERS,
+    **convolutional_recurrent.LAYERS,
     **attention.LAYERS,
     **merging.LAYERS,
 }

@@ -35,7 +35,8 @@ _CONV: Final = (layers.Conv1d, layers.Conv2d, layers.Conv3d)
 _TRANSPOSED: Final = (layers.ConvTranspose1d, layers.ConvTranspose2d, layers.ConvTranspose3d)
 
 
-def _made_conv(axes: int, filters: int, options: dict[str, Any], **more: Any) -> Layer:
+def made_conv(axes: int, filters: int, options: dict[str, Any], **more: Any) -> Layer:
+    """A convolution over so many axes."""
     if options["padding"] == "causal":
         options = {name: value for name, value in options.items() if name != "padding"} | {"causal": True}
     made: Layer = _CONV[axes - 1](filters, **options, **more)
@@ -56,7 +57,7 @@ def conv(axes: int) -> Callable[[Spec, Held], Held]:
             weight = spec.weight(*options["kernel"], channels // groups, filters)
             shift = spec.weight(filters) if bias else 0
             initial = {"weight_initial": kernel_first(weight), "bias_initial": shift}
-            return _made_conv(axes, filters, options, groups=groups, bias=bias, name=spec.name, **initial)
+            return made_conv(axes, filters, options, groups=groups, bias=bias, name=spec.name, **initial)
 
         return activated(spec, back(spec.once(make)(symbol), first))
 
@@ -82,7 +83,7 @@ def depthwise(axes: int) -> Callable[[Spec, Held], Held]:
             shift = spec.weight(channels * times) if bias else 0
             initial = {"weight_initial": depthwise_kernel(weight), "bias_initial": shift}
             more = {"groups": channels, "bias": bias, "name": spec.name, **initial}
-            return _made_conv(axes, channels * times, options, **more)
+            return made_conv(axes, channels * times, options, **more)
 
         for unused in ("filters", "groups"):
             spec.get(unused)
@@ -104,7 +105,7 @@ def separable(axes: int) -> Callable[[Spec, Held], Held]:
             point = kernel_first(spec.weight(*[1] * axes, channels * times, filters))
             shift = spec.weight(filters) if bias else 0
             more = {"groups": channels, "bias": False, "weight_initial": each, "name": f"{spec.name}.depthwise"}
-            made = _made_conv(axes, channels * times, options, **more)
+            made = made_conv(axes, channels * times, options, **more)
             last: dict[str, Any] = {"weight_initial": point, "bias_initial": shift, "bias": bias, "name": spec.name}
             return made, _CONV[axes - 1](filters, 1, **last)
 

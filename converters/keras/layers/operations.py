@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import Any, Final
 
 from portable_nn.converters.keras.held import Held, aligned
-from portable_nn.converters.keras.layers.activations import applied
+from portable_nn.converters.keras.layers import functions, moving, pooling, shapes
 from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.layers.merging import either
+from portable_nn.converters.keras.layers.moving import one_axis, places
 from portable_nn.converters.keras.spec import LayerError, Spec
 from portable_nn.operators import cast, constant, emit, emit_all, integers
 
@@ -21,7 +22,7 @@ def binary(operator: str) -> Callable[..., Held]:
         values = [each for each in (one, other) if isinstance(each, Held)]
         if not values or any(not isinstance(e, Held) and type(e) not in (int, float) for e in (one, other)):
             raise LayerError("it takes tensors and numbers")
-        if len({each.rank for each in values}) > 1:
+        if operator == "MatMul" or len({each.rank for each in values}) > 1:
             symbols, moved = [each.plain for each in values], False
         else:
             symbols, moved = aligned(values)
@@ -35,25 +36,24 @@ def binary(operator: str) -> Callable[..., Held]:
     return build
 
 
-def unary(operator: str) -> Callable[..., Held]:
-    """A function of each element."""
-    return lambda spec, x: x.each(lambda symbol: emit(operator, symbol, name=spec.next_name()))
-
-
-def function(name: str) -> Callable[..., Held]:
-    """An activation."""
-    return lambda spec, x: applied(spec, name, x, spec.next_name())
-
-
 def get_item(spec: Spec, x: Held, key: Any) -> Held:
-    """x[…]: slices and single places."""
-    keys = key if isinstance(key, list | tuple) else [key]
-    if len(keys) > x.rank:
+    """x[…]: slices, single places and new axes."""
+    given = list(key) if isinstance(key, list | tuple) else [key]
+    missing = x.rank - sum(each is not None and each is not Ellipsis for each in given)
+    if missing < 0 or given.count(Ellipsis) > 1:
         raise LayerError("it takes more axes than there are")
+    rest = [slice(None)] * missing
+    at = given.index(Ellipsis) if Ellipsis in given else len(given)
+    whole = [*given[:at], *rest, *given[at + 1 :]]
+    keys = [each for each in whole if each is not None]
+    shown = [each for each in whole if type(each) is not int]
+    new = [place for place, each in enumerate(shown) if each is None]
     starts, ends, axes = list[int](), list[int](), list[int]()
-    steps, gone = list[int](), list[int]()
+    steps, gone, picked = list[int](), list[int](), list[tuple[int, int]]()
     for axis, each in enumerate(keys):
-        if type(each) is int:
+        if type(each) is int and not isinstance(x.shape[axis], int):
+            picked.append((axis, each))
+        elif type(each) is int:
             starts, ends = [*starts, each], [*ends, each + 1 if each != -1 else 2**31]
             axes, steps, gone = [*axes, axis], [*steps, 1], [*gone, axis]
         elif isinstance(each, slice):
@@ -71,8 +71,12 @@ def get_item(spec: Spec, x: Held, key: Any) -> Held:
     value = x.plain
     if axes:
         value = emit("Slice", value, *(integers(each) for each in (starts, ends, axes, steps)))
+    for axis, place in reversed(picked):
+        value = emit("Gather", value, constant(place, "int64"), axis=axis)
     if gone:
-        value = emit("Squeeze", value, integers(gone))
+        value = emit("Squeeze", value, integers([axis - sum(each < axis for each, _ in picked) for axis in gone]))
+    if new:
+        value = emit("Unsqueeze", value, integers(new))
     return Held(emit("Identity", value, name=spec.next_name()))
 
 
@@ -86,31 +90,16 @@ def reduction(operator: str) -> Callable[..., Held]:
         axes = [axis] if type(axis) is int else axis
         if axes is not None and not (isinstance(axes, list) and all(type(each) is int for each in axes)):
             raise LayerError(f"its option axis must be axes, not {axis!r:.60}")
-        places = list(range(x.rank)) if axes is None else [each % x.rank for each in axes]
+        found = list(range(x.rank)) if axes is None else [each % x.rank for each in axes]
         keep = int(spec.flag("keepdims"))
-        return Held(emit(operator, x.plain, integers(places), keepdims=keep, name=spec.next_name()))
+        return Held(emit(operator, x.plain, integers(found), keepdims=keep, name=spec.next_name()))
 
     return build
 
 
-def _axes(spec: Spec, option: str, rank: int) -> list[int]:
-    found = spec.get(option)
-    found = [found] if type(found) is int else found
-    if not isinstance(found, list) or any(type(axis) is not int or not -rank <= axis < rank for axis in found):
-        raise LayerError(f"its option {option} must be axes of {rank}, not {found!r:.60}")
-    return [axis % rank for axis in found]
-
-
-def _one_axis(spec: Spec, rank: int) -> int:
-    found = _axes(spec, "axis", rank)
-    if len(found) != 1:
-        raise LayerError(f"its option axis must be one axis, not {found!r:.60}")
-    return found[0]
-
-
 def transpose(spec: Spec, x: Held) -> Held:
     """Axes in another order."""
-    axes = _axes(spec, "axes", x.rank)
+    axes = places(spec, "axes", x.rank)
     if sorted(axes) != list(range(x.rank)):
         raise LayerError(f"its option axes must be {x.rank} axes, not {axes!r:.60}")
     return Held(emit("Transpose", x.plain, perm=axes, name=spec.next_name()))
@@ -118,18 +107,19 @@ def transpose(spec: Spec, x: Held) -> Held:
 
 def expand_dims(spec: Spec, x: Held) -> Held:
     """A new axis of size 1, or several."""
-    axes = _axes(spec, "axis", x.rank + 1)
+    given = spec.get("axis")
+    axes = places(spec, "axis", x.rank + (len(given) if isinstance(given, list) else 1))
     return Held(emit("Unsqueeze", x.plain, integers(axes), name=spec.next_name()))
 
 
 def squeeze(spec: Spec, x: Held) -> Held:
     """Without axes of size 1."""
-    return Held(emit("Squeeze", x.plain, integers(_axes(spec, "axis", x.rank)), name=spec.next_name()))
+    return Held(emit("Squeeze", x.plain, integers(places(spec, "axis", x.rank)), name=spec.next_name()))
 
 
 def flip(spec: Spec, x: Held) -> Held:
     """An axis from its end to its beginning."""
-    ends = [[-1], [-(2**31)], [_one_axis(spec, x.rank)], [-1]]
+    ends = [[-1], [-(2**31)], [one_axis(spec, x.rank)], [-1]]
     return Held(emit("Slice", x.plain, *(integers(each) for each in ends), name=spec.next_name()))
 
 
@@ -141,8 +131,8 @@ def not_equal(spec: Spec, one: Any, other: Any) -> Held:
 
 def any_of(spec: Spec, x: Held) -> Held:
     """Whether any entry along axes is true."""
-    places, keep = _axes(spec, "axis", x.rank), int(spec.flag("keepdims"))
-    most = emit("ReduceMax", cast(x.plain, "int32"), integers(places), keepdims=keep)
+    axes, keep = places(spec, "axis", x.rank), int(spec.flag("keepdims"))
+    most = emit("ReduceMax", cast(x.plain, "int32"), integers(axes), keepdims=keep)
     return Held(emit("Cast", most, to=9, name=spec.next_name()))
 
 
@@ -150,7 +140,7 @@ def concatenate(spec: Spec, tensors: Any) -> Held:
     """Tensors one behind the other along an axis."""
     if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
         raise LayerError("it takes a list of tensors")
-    axis = _one_axis(spec, tensors[0].rank)
+    axis = one_axis(spec, tensors[0].rank)
     return Held(emit("Concat", *(each.plain for each in tensors), axis=axis, name=spec.next_name()))
 
 
@@ -162,7 +152,7 @@ def pad(spec: Spec, x: Held, constant_values: Any = 0) -> Held:
         not isinstance(widths, list)
         or len(widths) != x.rank
         or any(not isinstance(pair, list) or [type(each) for each in pair] != [int, int] for pair in widths)
-        or type(constant_values) not in (int, float)
+        or type(constant_values) not in (int, float, bool)
     ):
         raise LayerError(f"its option pad_width must be pairs of whole numbers for {x.rank} axes, not {widths!r:.60}")
     spec.bounded(*(max(each, 1) for pair in widths for each in pair))
@@ -171,16 +161,9 @@ def pad(spec: Spec, x: Held, constant_values: Any = 0) -> Held:
     return Held(emit("Pad", x.plain, integers(ends), number, name=spec.next_name()))
 
 
-def shrink(spec: Spec, x: Held) -> Held:
-    """x - t, x + t or 0 (soft), or x or 0 (hard), from a threshold t on."""
-    limit = spec.number("threshold", 0.5)
-    bias = limit if spec.kind == "SoftShrink" else 0.0
-    return x.each(lambda symbol: emit("Shrink", symbol, lambd=limit, bias=bias, name=spec.next_name()))
-
-
 def cumsum(spec: Spec, x: Held) -> Held:
     """Sums of all entries so far along an axis."""
-    return Held(emit("CumSum", x.plain, constant(_one_axis(spec, x.rank), "int64"), name=spec.next_name()))
+    return Held(emit("CumSum", x.plain, constant(one_axis(spec, x.rank), "int64"), name=spec.next_name()))
 
 
 def all_like(number: int) -> Callable[..., Held]:
@@ -198,15 +181,15 @@ MAX_PARTS: Final = 10_000
 
 def split(spec: Spec, x: Held) -> list[Held]:
     """Parts along an axis: a number of equal ones, or from place to place."""
-    axis, given = _one_axis(spec, x.rank), spec["indices_or_sections"]
+    axis, given = one_axis(spec, x.rank), spec["indices_or_sections"]
     size = known(x.shape[axis], "the sizes")
     if type(given) is int and 0 < given <= MAX_PARTS and not size % given:
         lengths = [size // given] * given
     else:
-        places = [0, *given, size] if isinstance(given, list) and all(type(each) is int for each in given) else []
-        if not places or places != sorted(places):
+        ends = [0, *given, size] if isinstance(given, list) and all(type(each) is int for each in given) else []
+        if not ends or ends != sorted(ends):
             raise LayerError(f"its parts {given!r:.60} are none of {size} entries")
-        lengths = [end - begin for begin, end in pairwise(places)]
+        lengths = [end - begin for begin, end in pairwise(ends)]
     return [Held(each) for each in emit_all("Split", x.plain, integers(lengths), outputs=len(lengths), axis=axis)]
 
 
@@ -214,29 +197,23 @@ def stack(spec: Spec, tensors: Any) -> Held:
     """Tensors of one shape along a new axis."""
     if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
         raise LayerError("it takes a list of tensors")
-    axis = _one_axis(spec, tensors[0].rank + 1)
+    axis = one_axis(spec, tensors[0].rank + 1)
     parts = [emit("Unsqueeze", each.plain, integers([axis])) for each in tensors]
     return Held(emit("Concat", *parts, axis=axis, name=spec.next_name()))
 
 
 def repeat(spec: Spec, x: Held) -> Held:
     """Each entry along an axis several times."""
-    times, axis = spec.whole("repeats"), _one_axis(spec, x.rank)
+    times, axis = spec.whole("repeats"), one_axis(spec, x.rank)
     size = known(x.shape[axis], "the sizes")
     spec.bounded(size, times)
     index = constant([at for at in range(size) for _ in range(times)], "int64")
     return Held(emit("Gather", x.plain, index, axis=axis, name=spec.next_name()))
 
 
-def normalised(operator: str) -> Callable[..., Held]:
-    """Softmax and LogSoftmax along an axis."""
-    return lambda spec, x: Held(emit(operator, x.plain, axis=_one_axis(spec, x.rank), name=spec.next_name()))
-
-
-def gelu(spec: Spec, x: Held) -> Held:
-    """GELU, by the error function or approximated by tanh."""
-    kind = "tanh" if spec.flag("approximate", True) else "none"
-    return x.each(lambda symbol: emit("Gelu", symbol, approximate=kind, name=spec.next_name()))
+def pool(average: bool) -> Callable[..., Held]:
+    """MaxPool and AveragePool, over as many axes as there are between batch and channels."""
+    return lambda spec, x: pooling.pool(x.rank - 2, average)(spec, x)
 
 
 def to_dtype(spec: Spec, x: Held) -> Held:
@@ -294,35 +271,16 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "Maximum": binary("Max"),
     "Minimum": binary("Min"),
     "Matmul": binary("MatMul"),
-    "Negative": unary("Neg"),
-    "Absolute": unary("Abs"),
-    "Abs": unary("Abs"),
-    "Exp": unary("Exp"),
-    "Log": unary("Log"),
-    "Sqrt": unary("Sqrt"),
-    "Sin": unary("Sin"),
-    "Cos": unary("Cos"),
-    "Square": lambda spec, x: x.each(lambda symbol: emit("Mul", symbol, symbol, name=spec.next_name())),
-    "Relu": function("relu"),
-    "Relu6": function("relu6"),
-    "Sigmoid": function("sigmoid"),
-    "Tanh": function("tanh"),
-    "Silu": function("silu"),
-    "Softplus": function("softplus"),
+    "MaxPool": pool(average=False),
+    "AveragePool": pool(average=True),
     **{name: binary(name) for name in ("Equal", "Less", "Greater")},
     "LessEqual": binary("LessOrEqual"),
     "GreaterEqual": binary("GreaterOrEqual"),
     "LogicalAnd": binary("And"),
     "LogicalOr": binary("Or"),
     "LogicalXor": binary("Xor"),
-    "LogicalNot": unary("Not"),
-    "Gelu": gelu,
-    "Softmax": normalised("Softmax"),
-    "LogSoftmax": normalised("LogSoftmax"),
     "Where": where,
     "Pad": pad,
-    "SoftShrink": shrink,
-    "HardShrink": shrink,
     "Cast": to_dtype,
     "ConvertToTensor": to_tensor,
     "Transpose": transpose,
@@ -341,6 +299,13 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "Einsum": einsum,
     "DotProductAttention": attend,
     "GetItem": get_item,
+    "Resize": shapes.resizing,
+    "Prod": reduction("ReduceProd"),
+    "Logsumexp": reduction("ReduceLogSumExp"),
+    "Amax": reduction("ReduceMax"),
+    "Amin": reduction("ReduceMin"),
+    **functions.OPERATIONS,
+    **moving.OPERATIONS,
     "Mean": reduction("ReduceMean"),
     "Sum": reduction("ReduceSum"),
     "Max": reduction("ReduceMax"),

@@ -87,6 +87,35 @@ def up_sampling(axes: int) -> Callable[[Spec, Held], Held]:
     return build
 
 
+_RESIZED: Final[Mapping[str, Mapping[str, str]]] = {
+    "bilinear": {"mode": "linear"},
+    "nearest": {"mode": "nearest", "nearest_mode": "round_prefer_ceil"},
+}
+
+
+def resizing(spec: Spec, x: Held) -> Held:
+    """Pictures in another size, of a batch: the centres of cells lie as in all backends of Keras."""
+    if x.rank != 4:
+        raise LayerError(f"it needs 4 axes, and its input has {x.rank}")
+    size = spec.wholes("size", 2) if spec.kind == "Resize" else (spec.whole("height"), spec.whole("width"))
+    if spec.get("interpolation", "bilinear") == "bicubic":
+        raise LayerError("interpolation='bicubic' is another one in each of Keras's backends: take 'bilinear'")
+    mode = _RESIZED[spec.choice("interpolation", tuple(_RESIZED), "bilinear")]
+    for option in ("crop_to_aspect_ratio", "pad_to_aspect_ratio"):
+        spec.only(option, False)
+    spec.only("fill_mode", "constant")
+    for unused in ("fill_value", "data_format"):
+        spec.get(unused)
+    first = channels_first(spec)
+    symbol = x.plain if first else x.moved
+    smaller = [new for new, old in zip(size, symbol.shape[2:], strict=True) if not isinstance(old, int) or new < old]
+    if spec.flag("antialias") and smaller:
+        raise LayerError("antialias=True has no counterpart here where pictures become smaller")
+    wanted = emit("Concat", sizes(symbol, [0, 1]), integers(size), axis=0)
+    made = emit("Resize", symbol, None, None, wanted, name=spec.next_name(), **mode)
+    return back(made, first)
+
+
 def repeat_vector(spec: Spec, x: Held) -> Held:
     """(batch, features) → (batch, n, features)."""
     steps = spec.whole("n")
@@ -105,5 +134,6 @@ LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
     **{f"Cropping{word}": pad(axes, "cropping", -1) for axes, word in enumerate(WORDS, 1)},
     **{f"UpSampling{word}": up_sampling(axes) for axes, word in enumerate(WORDS, 1)},
     "RepeatVector": repeat_vector,
+    "Resizing": resizing,
 }
 """What makes each layer: ``(layer, tensor) → tensor``."""
