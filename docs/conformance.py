@@ -182,7 +182,7 @@ What remains:
   nothing is left but its input computes nothing there.
 - **onnx.reference** has no transposed convolutions in groups, and rounds `LocalResponseNorm` more coarsely.
 - **OpenCV** gives NaN for the Tanh of most numbers above 44, which `altimetry-track` computes.
-- **Keras** has no layer for some of what moves elements and for tables; **C** needs sizes that are known.
+- **C** needs sizes that are known.
 - **tract** needs lengths as numbers in recurrent layers.
 """
 

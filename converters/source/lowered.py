@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
-import numpy as np
-
 from portable_nn.core.errors import GraphError, UnsupportedError, listed
 from portable_nn.core.graph import Graph, Node
 from portable_nn.operators import (
@@ -16,15 +14,13 @@ from portable_nn.operators import (
     OperatorContext,
     Symbol,
     Type,
-    constant,
-    emit,
     infer,
     infer_node,
     lookup,
     replay,
     trace,
 )
-from portable_nn.operators.spatial.resize_taps import along_axes
+from portable_nn.operators.spatial.resize_taps import resized
 from portable_nn.rewrites import Program, rewritten
 
 Missing: TypeAlias = Callable[["Use"], str | None]
@@ -79,22 +75,8 @@ def _form(use: Use) -> Callable[..., Any] | None:
     """What makes other operators of a node: its lowering, or what portable files have in its place."""
     operator = use.context.operator
     if operator.name == "Resize":
-        return partial(_resized, use.context)
+        return partial(resized, use.context)
     return operator.lowering or (operator.portable(use.context) if operator.portable else None)
-
-
-def _resized(use: OperatorContext, x: Symbol, *_: Symbol | None, **__: Any) -> Symbol:
-    """A Resize as cells that are taken, or products with a matrix of weights, along each axis."""
-    for axis, moved in along_axes(use).items():
-        if moved.ndim == 1:
-            x = emit("Gather", x, constant(moved.astype(np.int64), "int64"), axis=axis)
-            continue
-        order = list(range(len(x.shape)))
-        order[axis], order[-1] = order[-1], order[axis]
-        turned = x if axis == order[axis] else emit("Transpose", x, perm=order)
-        made = emit("MatMul", turned, constant(moved.T.astype(x.dtype), x.dtype))
-        x = made if axis == order[axis] else emit("Transpose", made, perm=order)
-    return emit("Identity", x)
 
 
 def _lowered(graph: Graph, forms: Mapping[str, Callable[..., Any]]) -> Graph:

@@ -180,20 +180,6 @@ def _shape() -> Any:
     return Tensor("int64", (3,), (-1, 2, 2))
 
 
-def test_a_trained_factor_has_no_place_in_keras() -> None:
-    keras()
-    x = pnn.Input(4)
-
-    class Scaled(pnn.Layer):
-        """x · scale."""
-
-        def __call__(self, x: pnn.Symbol) -> pnn.Symbol:
-            return self.emit("Mul", x, self.parameter("scale", (4,), x.dtype, initial=1.0))
-
-    with pytest.raises(UsageError, match=r"the trained parameter 'scaled_1\.scale' has no place"):
-        to_keras(pnn.Network(x, Scaled()(x)))
-
-
 @pytest.mark.long
 @pytest.mark.parametrize(("scale", "center"), [(True, True), (True, False), (False, True), (False, False)])
 def test_batch_norms_train_with_or_without_their_scales_both_ways(scale: bool, center: bool) -> None:

@@ -8,16 +8,19 @@ from typing import Final
 from portable_nn.converters.keras.rebuilding import (
     attention,
     elementwise,
+    functions,
     layout,
     linear,
     normalization,
     recurrent,
     spatial,
 )
+from portable_nn.converters.keras.rebuilding.forms import form_of
 from portable_nn.converters.keras.rebuilding.groups import grouped
-from portable_nn.converters.keras.rebuilding.rebuilder import NoLayerError, Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.values import NoLayerError
 
-__all__ = ["ROWS", "NoLayerError", "Rebuilder", "grouped"]
+__all__ = ["ROWS", "NoLayerError", "Rebuilder", "form_of", "grouped"]
 
 ROWS: Final[dict[str, Row]] = {
     **attention.ROWS,
@@ -25,6 +28,7 @@ ROWS: Final[dict[str, Row]] = {
     **spatial.ROWS,
     **normalization.ROWS,
     **elementwise.ROWS,
+    **functions.ROWS,
     **layout.ROWS,
     **recurrent.ROWS,
 }

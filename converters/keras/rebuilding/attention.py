@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.nodes import real, whole
-from portable_nn.converters.keras.rebuilding.rebuilder import Laid, NoLayerError, Rebuilder, Row, plain
+from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.values import Laid, NoLayerError, plain
 from portable_nn.core.graph import Node
 
 _HEADS: Final = (0, 2, 1, 3)
@@ -32,7 +33,7 @@ def _mask(b: Rebuilder, node: Node) -> dict[str, Any]:
     mask = b.laid(name)
     for _ in range(4 - b.rank(name)):  # ONNX lets a mask without heads, or without examples, hold for all of them.
         mask = keras().ops.expand_dims(mask, 0)
-    return {"mask" if b.network.types[name].dtype == "bool" else "bias": mask}
+    return {"mask" if b.types[name].dtype == "bool" else "bias": mask}
 
 
 def _attention(b: Rebuilder, node: Node) -> Laid:

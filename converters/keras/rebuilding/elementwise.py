@@ -8,19 +8,12 @@ from typing import Any, Final
 import numpy as np
 
 from portable_nn.converters.keras.installed import keras
-from portable_nn.converters.keras.rebuilding.nodes import real, whole
-from portable_nn.converters.keras.rebuilding.rebuilder import (
-    Fixed,
-    Laid,
-    Made,
-    NoLayerError,
-    Rebuilder,
-    Row,
-    last,
-    plain,
-)
+from portable_nn.converters.keras.rebuilding.nodes import finite, real, whole
+from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, NoLayerError, last, plain
 from portable_nn.converters.keras.rebuilding.words import WORDS, plain_activation
 from portable_nn.core.graph import Node
+from portable_nn.operators import FLOATS
 
 
 def _activation(b: Rebuilder, node: Node) -> Laid:
@@ -131,19 +124,21 @@ def _arithmetic(b: Rebuilder, node: Node) -> Laid:
         if not isinstance(tensor, Fixed):
             operands.append(tensor)
             continue
-        array = b.untrained(node, place)
-        assert array is not None
-        if array.size == 1:
-            operands.append(array.reshape(()).item())
+        if not tensor.trained and tensor.array.size == 1:
+            operands.append(finite(tensor.array).reshape(()).item())
             continue
-        full = array.reshape((1,) * (rank - array.ndim) + array.shape)
-        operands.append(np.transpose(full, [axes.index(axis) for axis in range(rank)]))
-    if any(isinstance(each, np.ndarray) and each.dtype != bool for each in operands):
-        return Laid(_scaled(b, node, operands, rank), axes)
-    return Laid(getattr(keras().ops, _OPS[node.operator])(*operands), axes)
+        array, order = b.laid(node.inputs[place]), [axes.index(axis) for axis in range(rank)]
+        if isinstance(array, np.ndarray):
+            operands.append(np.transpose(array.reshape((1,) * (rank - array.ndim) + array.shape), order))
+            continue
+        missing = rank - tensor.array.ndim
+        full = keras().ops.expand_dims(array, list(range(missing))) if missing else array
+        operands.append(full if order == list(range(rank)) else keras().ops.transpose(full, order))
+    scaled = _scaled(b, node, operands) if any(isinstance(each, np.ndarray) for each in operands) else None
+    return Laid(getattr(keras().ops, _OPS[node.operator])(*operands) if scaled is None else scaled, axes)
 
 
-def _scaled(b: Rebuilder, node: Node, operands: Sequence[Any], rank: int) -> Any:
+def _scaled(b: Rebuilder, node: Node, operands: Sequence[Any]) -> Any:
     """A sum, difference, product or quotient with numbers: Rescaling."""
     first = isinstance(operands[0], np.ndarray)
     numbers, tensor = (operands[0], operands[1]) if first else (operands[1], operands[0])
@@ -152,8 +147,8 @@ def _scaled(b: Rebuilder, node: Node, operands: Sequence[Any], rank: int) -> Any
         ("Sub", True): (-1.0, numbers), ("Mul", False): (numbers, 0.0), ("Mul", True): (numbers, 0.0),
         ("Div", False): (1 / numbers, 0.0),
     }.get((node.operator, first), (None, None))  # fmt: skip
-    if scale is None:
-        raise NoLayerError("numbers for each entry have no place in a layer of Keras here")
+    if scale is None or b.types[node.outputs[0]].dtype not in FLOATS:
+        return None
     options = {
         name: value[0].tolist() if isinstance(value, np.ndarray) else value
         for name, value in (("scale", scale), ("offset", offset))
@@ -164,17 +159,20 @@ def _scaled(b: Rebuilder, node: Node, operands: Sequence[Any], rank: int) -> Any
 def _where(b: Rebuilder, node: Node) -> Laid:
     """The one where a condition holds, and the other elsewhere: tensors and numbers."""
     operands = []
-    for place, name in enumerate(node.inputs):
-        array = b.untrained(node, place) if isinstance(b.values[name], Fixed) else None
-        if array is not None and array.size > 1:
-            raise NoLayerError("numbers for each entry have no place in a layer of Keras here")
-        operands.append(b.laid(name) if array is None else array.reshape(()).item())
+    for name in node.inputs:
+        value = b.values[name]
+        is_number = isinstance(value, Fixed) and not value.trained and value.array.size == 1
+        operands.append(finite(value.array).reshape(()).item() if is_number else b.laid(name))  # type: ignore[union-attr]
     return Laid(keras().ops.where(*operands), plain(b.rank(node.outputs[0])))
 
 
 def _concat(b: Rebuilder, node: Node) -> Laid:
     values = [b.values[name] for name in node.inputs]
     first = next(value for value in values if isinstance(value, Laid))
+    if any(isinstance(value, Fixed) for value in values):
+        ops, rank = keras().ops, len(first.axes)
+        parts = [b.laid(name) for name in node.inputs]
+        return Laid(ops.concatenate(parts, axis=whole(node, "axis", 0) % rank), plain(rank))
     tensors = [b.laid(name, first.axes) for name in node.inputs]
     axis = first.axes[whole(node, "axis", 0) % len(first.axes)]
     return Laid(keras().layers.Concatenate(axis=axis, name=b.key(node.name))(tensors), first.axes)

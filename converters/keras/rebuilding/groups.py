@@ -7,8 +7,9 @@ from functools import partial
 from typing import Final
 
 from portable_nn.converters.keras.installed import keras
-from portable_nn.converters.keras.rebuilding.rebuilder import Fixed, Laid, NoLayerError, Rebuilder, plain
+from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder
 from portable_nn.converters.keras.rebuilding.recurrent import Masked, recurrent
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, NoLayerError, plain
 from portable_nn.core.graph import Node, Tensor
 
 _RECURRENT: Final = frozenset({"LSTM", "GRU", "RNN"})
@@ -112,7 +113,7 @@ def _dropped(b: Rebuilder, node: Node, made: Mapping[str, Node]) -> Group | None
         x = node.inputs[1 - place]
         if dropout is None or ones is None or _numbers(made, ones.inputs[0]) != (1,):
             continue
-        names, shape = _inside(b, made, node.outputs, {x}), b.network.types[ones.outputs[0]].shape
+        names, shape = _inside(b, made, node.outputs, {x}), b.types[ones.outputs[0]].shape
         if names is not None and len(shape) == b.rank(x):
             return names, [x], partial(_together, b, node, dropout, shape, x)
     return None
@@ -183,7 +184,7 @@ def _begins_with(made: Mapping[str, Node], sizes: Node, name: str) -> bool:
 
 def _time_distributed(b: Rebuilder, first: Node, end: Node, layers: set[str]) -> None:
     x = b.laid(first.inputs[0])
-    inside = keras().Input(batch_shape=(None, *x.shape[2:]), dtype=b.network.types[first.inputs[0]].dtype)
+    inside = keras().Input(batch_shape=(None, *x.shape[2:]), dtype=b.types[first.inputs[0]].dtype)
     b.values[first.outputs[0]] = Laid(inside, plain(len(x.shape) - 1))
     b.done -= layers
     for node in _between(b, layers):
@@ -192,6 +193,9 @@ def _time_distributed(b: Rebuilder, first: Node, end: Node, layers: set[str]) ->
     model = keras().Model(inside, b.laid(end.inputs[0]))
     only = model.layers[1] if len(model.layers) == 2 else model
     made = keras().layers.TimeDistributed(only, name=b.name(end))(x)
+    sizes = [size if isinstance(size, int) else -1 for size in b.types[end.outputs[0]].shape[2:]]
+    if len(made.shape) != len(sizes) + 2:  # The second Reshape joins or parts the sizes of a step as well.
+        made = keras().layers.TimeDistributed(keras().layers.Reshape(sizes))(made)
     b.values[end.outputs[0]] = Laid(made, plain(len(made.shape)))
     b.done |= layers
 

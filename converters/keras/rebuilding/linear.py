@@ -9,7 +9,8 @@ import numpy as np
 
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.nodes import real, whole
-from portable_nn.converters.keras.rebuilding.rebuilder import Fixed, Laid, NoLayerError, Rebuilder, Row, plain
+from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, NoLayerError, plain
 from portable_nn.core.graph import Node
 from portable_nn.format.tensors import Array
 
@@ -78,7 +79,7 @@ def _einsum(b: Rebuilder, node: Node) -> Laid:
     if len(node.inputs) != 2 or isinstance(b.values[node.inputs[0]], Fixed):
         raise NoLayerError("its weight is not the second of two inputs")
     kernel, letters = b.fixed(node, 1), equation.split("->")[1]
-    sizes = [size if isinstance(size, int) else None for size in b.network.types[node.outputs[0]].shape[1:]]
+    sizes = [size if isinstance(size, int) else None for size in b.types[node.outputs[0]].shape[1:]]
     following = b.only_consumer(node.outputs[0])
     bias, named, weights = None, node, [(1, kernel)]
     if following is not None and following.operator == "Add":

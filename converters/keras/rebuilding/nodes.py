@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from portable_nn.core.graph import Node
+from portable_nn.format.tensors import Array
 
 
 def whole(node: Node, name: str, default: int) -> int:
@@ -25,3 +28,8 @@ def real(node: Node, name: str, default: float) -> float:
     found = node.attributes.get(name, default)
     assert isinstance(found, int | float)
     return float(found)
+
+
+def finite(array: Array) -> Array:
+    """The array with the largest numbers for infinite ones, which the text of a Keras file has none of."""
+    return np.nan_to_num(array, nan=np.nan) if array.dtype.kind == "f" else array

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.nodes import real, whole
-from portable_nn.converters.keras.rebuilding.rebuilder import Fixed, Laid, NoLayerError, Rebuilder, Row, last, plain
+from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, NoLayerError, last, plain
 from portable_nn.core.graph import Node
 from portable_nn.format.tensors import Array
 

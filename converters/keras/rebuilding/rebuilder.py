@@ -2,60 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from portable_nn.converters.keras.installed import keras
+from portable_nn.converters.keras.rebuilding.free import Free
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, NoLayerError, Sizes, last, plain
 from portable_nn.converters.keras.rebuilding.words import plain_activation
-from portable_nn.core.graph import Graph, Node, Parameter, Value
+from portable_nn.core.errors import GraphError
+from portable_nn.core.graph import Dim, Graph, Node, Parameter, Tensor, Value
 from portable_nn.core.text import unused
 from portable_nn.engines.once import run_numpy
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
+from portable_nn.onnx.opsets.scope import Scope
+from portable_nn.operators import InvalidNode, OperatorContext, lookup
+from portable_nn.rewrites.program import Names
 
 _SUFFIXES: Final = (".linear", ".cell", ".cells", ".channels_first", ".pool")
 """What the names of nodes have behind the name of the Keras layer that they are a part of."""
 
 
 _SPATIAL: Final = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool"})
+_MOVES: Final = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
+"""What leaves the entries of a weight as they are."""
+
 _RUNNING: Final[Mapping[str, Sequence[int]]] = {"BatchNormalization": (3, 4)}
 """The inputs of an operator that are running statistics."""
-
-
-class NoLayerError(Exception):
-    """Why a node has no layer in Keras."""
-
-
-class Fixed(NamedTuple):
-    """A value that no input decides: a weight, what nodes make of one, or the constant of the node ``source``."""
-
-    array: Array
-    trained: bool
-    names: tuple[str, ...]
-    source: Node | None = None
-
-
-class Laid(NamedTuple):
-    """A Keras tensor for a value of the graph, whose axis i is axis ``axes[i]`` of the tensor."""
-
-    tensor: Any
-    axes: tuple[int, ...]
-
-
-Made = Fixed | Laid
-
-
-def plain(rank: int) -> tuple[int, ...]:
-    """The axes of a tensor in the order of the graph."""
-    return tuple(range(rank))
-
-
-def last(rank: int) -> tuple[int, ...]:
-    """The axes of a tensor with the channels last."""
-    return (0, rank - 1, *range(1, rank - 1)) if rank > 1 else plain(rank)
 
 
 Row: TypeAlias = "Callable[[Rebuilder, Node], Made | None]"
@@ -69,6 +45,7 @@ class Rebuilder:
         network: the network.
         rows: what makes the layers of each operator.
         grouped: what makes the layers of several nodes, by the name of one of them.
+        form_of: what a node without a layer is in other operators, as a function of symbols.
         channels_last: whether inputs that convolutions read, and outputs that they make, have the channels last.
     """
 
@@ -77,16 +54,18 @@ class Rebuilder:
         network: Network,
         rows: Mapping[str, Row],
         grouped: Callable[[Rebuilder], Mapping[str, tuple[list[str], Callable[[], None]]]],
+        form_of: Callable[[OperatorContext], Callable[..., Any] | None],
         *,
         channels_last: bool,
     ) -> None:
-        self.rows, self.grouped = rows, grouped
+        self.rows, self.grouped, self.form_of = rows, grouped, form_of
         self.network, self.graph, self.channels_last = network, network.graph, channels_last
+        self.types = dict(network.types)
         self.values: dict[str, Made] = {}
         self.faults: list[str] = []
         self.notes: list[str] = []
         self.done: set[str] = set()
-        self._layers: dict[tuple[Any, ...], Any] = {}
+        self._layers: dict[tuple[Any, ...], list[tuple[Any, list[Array]]]] = {}
         self._names: set[str] = set()
         self._numbers: dict[str, int] = {}
         self.inputs: dict[str, str] = {}
@@ -95,6 +74,8 @@ class Rebuilder:
         for node in self.graph.nodes:
             for name in node.inputs:
                 self.consumers.setdefault(name, []).append(node)
+        self.free = Free(self.graph, self.values, self.key, self.laid, self._of_tensors)
+        self._scope = Scope(self.types, Names.beside(self.graph), {*self.consumers, *self.graph.outputs})
 
     # -- the whole
 
@@ -118,8 +99,22 @@ class Rebuilder:
         if self.faults:
             return None
         outputs = {name: self._output(name) for name in self.graph.outputs}
+        self._rename(outputs.values())
         found = next(iter(outputs.values())) if len(outputs) == 1 else outputs
         return keras().Model(inputs[0] if len(inputs) == 1 else inputs, found, name=_key(self.graph.name))
+
+    def _rename(self, tensors: Iterable[Any]) -> None:
+        """Give operations, which Keras numbers itself, other names than layers have: a model has each once."""
+        waiting, seen = [tensor._keras_history.operation for tensor in tensors], set[int]()
+        while waiting:
+            operation = waiting.pop()
+            if id(operation) in seen:
+                continue
+            seen.add(id(operation))
+            if not isinstance(operation, keras().layers.Layer) and operation.name in self._names:
+                operation.name = self.key(operation.name)
+            inputs = [tensor for node in operation._inbound_nodes for tensor in node.input_tensors]
+            waiting += [tensor._keras_history.operation for tensor in inputs]
 
     def _input(self, value: Value) -> Any:
         shape = [size if isinstance(size, int) else None for size in value.shape]
@@ -135,11 +130,11 @@ class Rebuilder:
     def _is_spatial(self, name: str) -> bool:
         """Whether what reads a value has the channels behind the batch."""
         found = self.consumers.get(name, [])
-        return any(node.operator in _SPATIAL for node in found) and len(self.network.types[name].shape) > 2
+        return any(node.operator in _SPATIAL for node in found) and len(self.types[name].shape) > 2
 
     def _output(self, name: str) -> Any:
         value = self.values[name]
-        if isinstance(value, Fixed):
+        if not isinstance(value, Laid):
             raise NoLayerError("an output does not depend on an input")
         if self.channels_last and len(value.axes) > 2 and value.axes == last(len(value.axes)):
             self.turned.add(name)
@@ -149,28 +144,68 @@ class Rebuilder:
     def make(self, node: Node) -> None:
         """Make the layer of a node. Raises ``NoLayerError``."""
         given = [self.values[name] for name in node.inputs if name]
+        known = [self.types[name].constant for name in node.outputs if name]
+        if known[0] is not None and not any(isinstance(each, Fixed) and each.names for each in given):
+            for name, sizes in zip(filter(None, node.outputs), known, strict=True):
+                self.values[name] = self._known(name, sizes or ())
+            return
         if all(isinstance(each, Fixed) for each in given):
-            self._fold(node, given)
+            self._fold(node)
             return
         row = self.rows.get(node.operator)
-        if row is None or node.domain:
-            raise NoLayerError("has no layer in Keras")
-        made = row(self, node)
-        if made is not None:
-            self.values[node.outputs[0]] = made
+        try:
+            if row is None or node.domain:
+                raise NoLayerError("has no layer in Keras")
+            made = row(self, node)
+        except NoLayerError as reason:
+            self._make_otherwise(node, reason)
+        else:
+            if made is not None:
+                self.values[node.outputs[0]] = made
 
-    def _fold(self, node: Node, given: Sequence[Made]) -> None:
-        """The values of a node that reads weights alone."""
+    def _make_otherwise(self, node: Node, reason: NoLayerError) -> None:
+        """Make the layers of the other operators that a node is."""
+        inputs = [self.types[name] if name else None for name in node.inputs]
+        use = OperatorContext(lookup(node.operator, node.domain), inputs, node.attributes, len(node.outputs))
+        try:
+            form = self.form_of(use)
+            parts = self._scope.spliced(node, form) if form is not None else []
+        except (GraphError, InvalidNode):  # Such a use has no other form.
+            parts = []
+        if not parts:
+            raise reason
+        for part in parts:
+            for name in part.inputs:
+                self.consumers.setdefault(name, []).append(part)
+        for part in parts:
+            if part.name not in self.done:
+                self.make(part)
+
+    def _known(self, name: str, sizes: tuple[Dim | float, ...]) -> Made:
+        if any(isinstance(each, str) for each in sizes):
+            return Sizes(sizes)
+        dtype, shape = self.types[name][:2]
+        return Fixed(np.array(sizes, dtype).reshape([int(size) for size in shape]), False, ())
+
+    def _of_tensors(self, node: Node) -> Laid | None:
+        """What the row of a node makes, where that is a tensor."""
+        made = self.rows[node.operator](self, node) if node.operator in self.rows else None
+        return made if isinstance(made, Laid) else None
+
+    def _fold(self, node: Node) -> None:
+        """The values of a node that reads weights and constants alone."""
         fixed = {name: value for name, value in self.values.items() if name in node.inputs and isinstance(value, Fixed)}
-        constants = [each.source for each in fixed.values() if each.source is not None]
-        stored = {name: each for name, each in fixed.items() if each.source is None}
+        constants = [_constant(name, each.array) for name, each in fixed.items() if not each.names]
+        stored = {name: each for name, each in fixed.items() if each.names}
         values = tuple(Parameter(n, each.array.dtype.name, each.array.shape, False) for n, each in stored.items())
         outputs = tuple(name for name in node.outputs if name)
         graph = Graph((), outputs, values, (*constants, node))
         made = run_numpy(graph, {name: each.array for name, each in stored.items()}, {})
         trained, names = any(each.trained for each in fixed.values()), tuple(n for e in fixed.values() for n in e.names)
+        self.free.makers |= dict.fromkeys(outputs, node)
+        moved = node.operator in _MOVES and all(each.moved for each in fixed.values())
         for name, array in made.items():
-            self.values[name] = Fixed(array, trained, names, None if fixed else node)
+            self.values[name] = Fixed(array, trained, names, moved)
 
     # -- what rows ask for
 
@@ -189,8 +224,10 @@ class Rebuilder:
     def laid(self, name: str, axes: Sequence[int] | None = None) -> Any:
         """The tensor of a value with its axes in an order, by default that of the graph."""
         value = self.values[name]
+        if isinstance(value, Sizes):
+            raise NoLayerError(f"its input '{name}' is sizes that are computed, which Keras has as no tensor")
         if isinstance(value, Fixed):
-            raise NoLayerError(f"its input '{name}' is a weight, and Keras's layer takes none there")
+            return self.free.weight(name, value, axes)
         wanted = plain(len(value.axes)) if axes is None else tuple(axes)
         if value.axes == wanted:
             return value.tensor
@@ -223,11 +260,11 @@ class Rebuilder:
 
     def rank(self, name: str) -> int:
         """The number of axes of a value."""
-        return len(self.network.types[name].shape)
+        return len(self.types[name].shape)
 
     def size(self, name: str, axis: int) -> int | None:
         """A size of a value, where it is known."""
-        found = self.network.types[name].shape[axis]
+        found = self.types[name].shape[axis]
         return found if isinstance(found, int) else None
 
     def _read(self, node: Node) -> tuple[bool, ...]:
@@ -260,21 +297,26 @@ class Rebuilder:
             for name in _names(self.values[node.inputs[place]])
         )  # fmt: skip
         key = (node.operator, names, tuple(sorted((k, str(v)) for k, v in node.attributes.items())), self._read(node))
-        if names and key in self._layers:
-            return self._layers[key](tensor, **options)
+        given = [np.array(array) for _, array in weights if array is not None]  # JAX would share their memory.
+        for layer, arrays in self._layers.get(key, []) if names else []:
+            if all(map(np.array_equal, given, arrays)):  # Not another part of the same parameter.
+                return layer(tensor, **options)
         layer = make(self.name(node))
         made = layer(tensor, **options)
-        given = [np.array(array) for _, array in weights if array is not None]  # JAX would share their memory.
+        read = [self.values[node.inputs[place]] for place, _ in weights if place < len(node.inputs)]
+        if any(isinstance(value, Fixed) and value.trained and not value.moved for value in read):
+            self.notes.append(
+                f"'{node.name}': its weights are computed from others, and are trained themselves in Keras"
+            )
         layer.set_weights([*given, *layer.get_weights()[len(given) :]])
         running = _RUNNING.get(node.operator, ())  # What follows the batches, and is trained in no layer.
         followed = {name for place in running for name in _names(self.values[node.inputs[place]])}
         trained = [value.trainable for value in self.graph.parameters if value.name in {*names} - followed]
-        if trained and not any(trained):
+        if not any(trained) and (trained or not running):
             layer.trainable = False
         elif not all(trained) and not running:
             self.notes.append(f"'{node.name}': some of its weights are frozen, and all are trained in Keras")
-        if names:
-            self._layers[key] = layer
+        self._layers.setdefault(key, []).append((layer, given))
         return made
 
     def activation(self, node: Node, value: str) -> str | None:
@@ -305,3 +347,8 @@ def _names(value: Made) -> tuple[str, ...]:
 
 def _key(name: str) -> str:
     return "".join(each if each.isalnum() or each in "_-" else "_" for each in name) or "layer"
+
+
+def _constant(name: str, array: Array) -> Node:
+    value = Tensor(array.dtype.name, array.shape, tuple(array.ravel().tolist()))
+    return Node(f"{name}.constant", "Constant", (), (name,), {"value": value})

@@ -10,7 +10,8 @@ import numpy as np
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.layers.cells import FUNCTIONS, KINDS
 from portable_nn.converters.keras.rebuilding.nodes import whole, wholes
-from portable_nn.converters.keras.rebuilding.rebuilder import Laid, NoLayerError, Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.values import Laid, NoLayerError
 from portable_nn.core.graph import Node
 from portable_nn.format.tensors import Array
 

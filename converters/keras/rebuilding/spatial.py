@@ -9,7 +9,8 @@ import numpy as np
 
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.nodes import whole, wholes
-from portable_nn.converters.keras.rebuilding.rebuilder import Laid, NoLayerError, Rebuilder, Row, last
+from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.values import Laid, NoLayerError, last
 from portable_nn.core.graph import Node
 
 
@@ -134,7 +135,7 @@ def _pool(word: str) -> Callable[[Rebuilder, Node], Laid]:
         if not isinstance(padding, str) and counts:
             x, padding = _padded(b, node, x, padding), "valid"
         if not isinstance(padding, str) and word == "Max":  # Cells that are never the largest.
-            lowest = float(np.finfo(b.network.types[node.inputs[0]].dtype).min)
+            lowest = float(np.finfo(b.types[node.inputs[0]].dtype).min)
             x, padding = keras().ops.pad(x, [(0, 0), *padding, (0, 0)], constant_values=lowest), "valid"
         if padding not in ("valid", "same"):
             raise NoLayerError("its padding is none of Keras's")

@@ -110,10 +110,11 @@ def _lrn_gradient(n: GradientContext) -> Symbol:
 
 def _lrn_substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | None:
     """onnxruntime takes (batch, channels, height, width) alone, and odd sizes."""
-    return _lrn_plain if len(use.type().shape) != 4 or use.int("size") % 2 == 0 else None
+    return lrn_plain if len(use.type().shape) != 4 or use.int("size") % 2 == 0 else None
 
 
-def _lrn_plain(x: Symbol, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0) -> Symbol:
+def lrn_plain(x: Symbol, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0) -> Symbol:
+    """LRN by a pool along the channels."""
     return x * response_factor(x, (size - 1) // 2, size // 2, alpha=alpha, beta=beta, bias=bias)
 
 

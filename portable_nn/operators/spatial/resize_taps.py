@@ -9,7 +9,19 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from portable_nn.core.dims import product, rounded_quotient
-from portable_nn.operators.base import FLOATS, NUMBERS, Array, Dim, OperatorContext, Shape, format_shape, lookup
+from portable_nn.operators.base import (
+    FLOATS,
+    NUMBERS,
+    Array,
+    Dim,
+    OperatorContext,
+    Shape,
+    Symbol,
+    constant,
+    emit,
+    format_shape,
+    lookup,
+)
 
 
 class Side(NamedTuple):
@@ -246,6 +258,23 @@ def along_axes(use: OperatorContext) -> dict[int, Array]:
         nearest = use.string("mode") == "nearest"
         found[axis] = nearest_of(use, side) if nearest else matrix_of(taps_of(use, side), (result, size))
     return found
+
+
+def resized(use: OperatorContext, x: Symbol, *_: Symbol | None, **__: Any) -> Symbol:
+    """A Resize as cells that are taken, or products with a matrix of weights, along each axis.
+
+    Fails where ``along_axes`` does.
+    """
+    for axis, moved in along_axes(use).items():
+        if moved.ndim == 1:
+            x = emit("Gather", x, constant(moved.astype(np.int64), "int64"), axis=axis)
+            continue
+        order = list(range(len(x.shape)))
+        order[axis], order[-1] = order[-1], order[axis]
+        turned = x if axis == order[axis] else emit("Transpose", x, perm=order)
+        made = emit("MatMul", turned, constant(moved.T.astype(x.dtype), x.dtype))
+        x = made if axis == order[axis] else emit("Transpose", made, perm=order)
+    return emit("Identity", x)
 
 
 def matrix_of(taps: Taps, shape: tuple[int, int]) -> Array:

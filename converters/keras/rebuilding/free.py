@@ -1,0 +1,97 @@
+"""Weights where no layer of Keras has one: constants, and the one row of an ``Embedding``, which is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from portable_nn.converters.keras.installed import keras
+from portable_nn.converters.keras.rebuilding.nodes import finite
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, NoLayerError, plain
+from portable_nn.core.graph import Graph, Node
+
+LARGEST: Final = 2**12
+"""How many numbers a constant among the arguments of an operation may have: they are text in the file."""
+
+
+class Free:
+    """The weights and sizes of a model that are tensors in it.
+
+    Args:
+        graph: the graph.
+        values: what has been made of its values.
+        key: gives names for layers.
+        laid: gives the tensor of a value.
+        made: what a node makes of tensors, if Keras has a layer for it.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        values: dict[str, Made],
+        key: Callable[[str], str],
+        laid: Callable[[str], Any],
+        made: Callable[[Node], Laid | None],
+    ) -> None:
+        self._graph, self._values, self._key, self._laid, self._made = graph, values, key, laid, made
+        self._rows: dict[str, Any] = {}
+        self.makers: dict[str, Node] = {}
+
+    def weight(self, name: str, value: Fixed, axes: Sequence[int] | None) -> Any:
+        """A weight or constant whose axis i is axis ``axes[i]`` of the tensor; an array where nothing trains it."""
+        rank = value.array.ndim
+        dims = list(range(rank)) if axes is None else [axes.index(axis) for axis in range(rank)]
+        if not value.trained and value.array.size <= LARGEST:
+            return np.transpose(finite(value.array), dims)
+        tensor = self._row(name, value) if value.moved else self._computed(name)
+        return tensor if dims == list(range(rank)) else keras().ops.transpose(tensor, dims)
+
+    def _row(self, name: str, value: Fixed) -> Any:
+        if name not in self._rows:
+            layer = keras().layers.Embedding(
+                1, value.array.size, name=self._key(value.names[0] if value.names else name)
+            )
+            row = layer(keras().ops.zeros_like(self._first(), dtype="int32"))
+            layer.set_weights([value.array.reshape(1, -1)])
+            layer.trainable = value.trained
+            self._rows[name] = keras().ops.reshape(row, value.array.shape)
+        return self._rows[name]
+
+    def _computed(self, name: str) -> Any:
+        """What a node makes of weights, so that training changes these."""
+        node = self.makers[name]
+        before = {each: self._values[each] for each in (*node.inputs, *node.outputs) if each}
+        for each in filter(None, node.inputs):
+            value = before[each]
+            if isinstance(value, Fixed) and value.trained:
+                self._values[each] = Laid(self._laid(each), plain(value.array.ndim))
+        try:
+            made = self._made(node)
+        finally:
+            self._values.update(before)
+        if made is None:
+            raise NoLayerError(f"it reads what '{node.name}' ({node.operator}) computes from trained parameters")
+        dims = list(made.axes)
+        return made.tensor if dims == sorted(dims) else keras().ops.transpose(made.tensor, dims)
+
+    def _first(self) -> Any:
+        """One number of an input."""
+        tensor = self._inputs()[self._graph.inputs[0].name].tensor
+        return tensor[(0,) * len(tensor.shape)]
+
+    def _inputs(self) -> Mapping[str, Laid]:
+        found = {value.name: self._values[value.name] for value in self._graph.inputs}
+        return {name: each for name, each in found.items() if isinstance(each, Laid)}
+
+    def along(self, size: str) -> Any:
+        """Ones, as many as an open size of an input. Raises ``NoLayerError`` where none has it."""
+        inputs = self._inputs()
+        for value in self._graph.inputs:
+            if size in value.shape:
+                tensor, axes = inputs[value.name]
+                axis = axes[value.shape.index(size)]
+                places = tuple(slice(None) if each == axis else 0 for each in range(len(axes)))
+                return keras().ops.ones_like(tensor if len(places) == 1 else tensor[places], dtype="int32")
+        raise NoLayerError(f"the size {size} is that of no input")
