@@ -127,9 +127,10 @@ export function chart(options: ChartOptions): SVGSVGElement {
       svg("text", { class: "tick", x: atX(x), y: height - MARGIN.bottom + 15, "text-anchor": atX(x) > width - 30 ? "end" : "middle" }, x.toLocaleString("en")),
     );
   }
-  const marks = logarithmic ? ticks(low, high).filter(Number.isInteger) : ticks(low, high);
+  const powers = ticks(low, high).filter(Number.isInteger);
+  const marks = !logarithmic ? ticks(low, high) : powers.length > 1 ? powers : ticks(10 ** low, 10 ** high).filter((value) => value > 0).map(Math.log10);
   for (const y of marks) {
-    const text = logarithmic ? powerOfTen(y) : rounded(y, 7);
+    const text = !logarithmic ? rounded(y, 7) : Number.isInteger(y) ? powerOfTen(y) : rounded(10 ** y);
     picture.append(
       svg("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: atY(y), y2: atY(y) }),
       svg("text", { class: "tick", x: MARGIN.left - 6, y: atY(y) + 4, "text-anchor": "end" }, text),

@@ -13,8 +13,8 @@ import { type Chance, distances, type MethodData, type Options, type Point, type
 const DURATION = 7000;
 const COLOURS = 8;
 const [FEWEST, MOST] = [20, 5000];
-/** How far the plane goes, in times of the larger coordinate of the start. */
-const VIEW = 1.7;
+/** How far the plane goes at least and at most, in times of the larger coordinate of the start. */
+const [NARROW, WIDE] = [1.7, 6];
 
 export interface Settings {
   start: Point;
@@ -161,11 +161,14 @@ export function race(methods: MethodData[], compared: readonly string[], rest: R
     );
   }
 
-  /** Where they are in the plane, which shows a little more than where they start. */
+  /** Where they are in the plane, which shows the whole way of half of them, or a little more than where they start. */
   function drawPlane(): void {
     if (!settings) return;
     const { start, shown, names } = settings;
-    const reach = VIEW * Math.max(...shown.flatMap((place) => [start[place], rest.at[place]]).map(Math.abs), 0.1);
+    const begin = Math.max(...shown.flatMap((place) => [start[place], rest.at[place]]).map(Math.abs), 0.1);
+    const farthest = runners.map(({ path }) => seen(path, start.length, shown).reduce((most, value) => (Math.abs(value) <= most ? most : Math.abs(value)), 0));
+    const middle = farthest.sort((a, b) => a - b)[Math.floor(farthest.length / 2)] ?? 0;
+    const reach = Math.min(Math.max(1.1 * middle, NARROW * begin), WIDE * begin);
     const tracks = runners.map(({ method, class: kind, path, points }) => ({
       path: seen(path, start.length, shown),
       class: kind,

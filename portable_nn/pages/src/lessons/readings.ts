@@ -64,9 +64,9 @@ const RATES = Array.from({ length: 60 }, (_, place) => 0.002 * 1000 ** (place / 
 const HUGE = 1e50;
 
 /** The last step before one that is not defined, as where f leaves its domain; null where all are. */
-function undefinedAfter({ far }: Reading): number | null {
+function undefinedAfter({ far, method }: Reading): number | null {
   const place = far.findIndex((distance) => !Number.isFinite(distance));
-  return place > 0 && Number.isNaN(far[place]) && far[place - 1] < HUGE ? place - 1 : null;
+  return place > 0 && (Number.isNaN(far[place]) || method.implicit) && far[place - 1] < HUGE ? place - 1 : null;
 }
 
 /** By what a step multiplies the distance on average, as far as steps are defined. */
@@ -85,7 +85,7 @@ export function judgement(reading: Reading): [string, string] {
   const last = undefinedAfter(reading);
   if (last !== null) {
     const point = Array.from(path.subarray(start.length * last, start.length * (last + 1)), (value) => rounded(value, 4)).join(", ");
-    const why = reading.method.implicit ? "the equation of the step has no solution" : "f or a gradient is no number";
+    const why = reading.method.implicit ? "f, a gradient or the solution of its equation is no number" : "f or a gradient is no number";
     return [`Step ${(last + 1).toLocaleString("en")}, from (${point}), is not defined: ${why} there.`, "bad"];
   }
   const each = measured(reading);

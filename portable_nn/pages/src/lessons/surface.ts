@@ -61,7 +61,8 @@ class Camera {
 
   /** Puts points in the middle of the height. */
   centre(pixels: readonly Pixel[]): void {
-    const ys = pixels.map(([, y]) => y);
+    const ys = pixels.map(([, y]) => y).filter(Number.isFinite);
+    if (!ys.length) return;
     this.moved += this.height / 2 - (Math.min(...ys) + Math.max(...ys)) / 2;
   }
 
@@ -128,10 +129,11 @@ export class Surface {
         return { corners, share: z / TALL, depth: this.camera.depth((x + toX) / 2, (y + toY) / 2, z) };
       }),
     );
-    cells.sort((a, b) => b.depth - a.depth);
+    const defined = cells.filter(({ depth, corners }) => Number.isFinite(depth) && corners.flat().every(Number.isFinite));
+    defined.sort((a, b) => b.depth - a.depth);
     context.lineWidth = 0.6;
     context.strokeStyle = token("--mesh");
-    for (const { corners, share } of cells) {
+    for (const { corners, share } of defined) {
       context.fillStyle = share < 0 ? mixed(middle, low, Math.min(1, -share)) : mixed(middle, high, Math.min(1, share));
       trace(context, corners);
       context.closePath();
@@ -152,9 +154,9 @@ export class Surface {
       trace(context, Array.from({ length: 41 }, (_, place) => {
         const along = -1 + place / 20;
         return this.place(x * along, y * along);
-      }));
+      }).filter((pixel) => pixel.every(Number.isFinite)));
       context.stroke();
-      context.fillText(name, ...this.camera.pixel(1.13 * x, 1.13 * y, this.height(x, y)));
+      context.fillText(name, ...this.camera.pixel(1.13 * x, 1.13 * y, this.height(x, y) || 0));
     }
   }
 
@@ -164,7 +166,7 @@ export class Surface {
       path[2 * place] / reach,
       path[2 * place + 1] / reach,
     ]);
-    const seen = points.filter(([x, y]) => Math.abs(x) <= 1.02 && Math.abs(y) <= 1.02);
+    const seen = points.filter(([x, y]) => Math.abs(x) <= 1.02 && Math.abs(y) <= 1.02 && Number.isFinite(this.height(x, y)));
     const drawn = thinned(seen, MOST_POINTS).map(([x, y]) => this.place(x, y));
     context.lineJoin = "round";
     for (const [colour, wide] of [["--halo", 4.5], ["--path", 2]] as const) {
