@@ -279,6 +279,8 @@ const redraw = once(() => drawSurface());
 const reset = h("button", { type: "button" }, "As at first");
 reset.addEventListener("click", () => {
   Object.assign(state, { method: byName[settings.method], decay: settings.decay, steps: settings.steps });
+  state.shown = [...game.shown];
+  shownFields.forEach((field, axis) => field.set(game.names[state.shown[axis]]));
   Object.assign(state, { rate: settings.rate, chance: { ...state.chance, noise: settings.noise, seed: settings.seed } });
   for (const { name } of methods) state.options[name] = name === settings.method ? settings.options : {};
   method.set(settings.method);

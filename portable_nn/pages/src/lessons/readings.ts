@@ -139,15 +139,23 @@ function noisy({ far, steps, rest }: Reading, { fate, factor: by }: Modes): [str
   return [`The noise keeps the players away from ${rest.name}: without it each step multiplies the distance by ${factor(by)} in the end. In the second half of this run it is between ${bounds}.`, ""];
 }
 
-/** The stability limit, which is sought again only when the method or an option changes. */
-const limitOf = (() => {
-  let known: { key: string; limit: number | null } = { key: "", limit: null };
-  return (method: MethodData, options: Options, scale: number) => {
-    const key = JSON.stringify([method.name, options]);
-    if (known.key !== key) known = { key, limit: stabilityLimit(method, options, scale) };
-    return known.limit;
+/** A function of a method, its options and more, which is computed again only when one of them changes. */
+function remembered<M, T>(compute: (method: MethodData, options: Options, more: M) => T): (method: MethodData, options: Options, more: M) => T {
+  let known: { key: string; value: T } | null = null;
+  return (method, options, more) => {
+    const key = JSON.stringify([method.name, options, more]);
+    if (known?.key !== key) known = { key, value: compute(method, options, more) };
+    return known.value;
   };
-})();
+}
+
+const limitOf = remembered(stabilityLimit);
+
+/** The eigenvalues at other learning rates, whose ratio is that of a pair. */
+const locusOf = remembered((method, options, own: Rate): Complex[] => {
+  const [first, second] = pairOf(own), larger = Math.max(first, second) || 1;
+  return RATES.flatMap((rate) => spectrum(method, [(rate * first) / larger, (rate * second) / larger], options)?.values ?? []);
+});
 
 /** The numbers of a run, by name. */
 export function numbersOf(reading: Reading): HTMLElement {
@@ -192,8 +200,7 @@ export function eigenvaluesOf({ method, options, found, decay, rate: own }: Read
     const why = decay !== "constant" ? "its learning rate changes from step to step" : "it depends on which step it is, or on where the players are";
     return [h("p", { class: "muted" }, `A step of this method is no one matrix, so that it has no eigenvalues: ${why}.`)];
   }
-  const [first, second] = pairOf(own), larger = Math.max(first, second) || 1;
-  const locus = RATES.flatMap((rate): Complex[] => spectrum(method, [(rate * first) / larger, (rate * second) / larger], options)?.values ?? []);
+  const locus = locusOf(method, options, own);
   const each = found.values.map(complexText);
   const texts = [...new Set(each)].map((text) => [text, each.filter((other) => other === text).length] as const)
     .map(([text, count]) => (count > 1 ? `${text} (${count} times)` : text)).join(", ");
