@@ -212,6 +212,8 @@ def _rest(game: Game, local: Game | None) -> dict[str, Any]:
         "directions": None if np.array_equal(directions, np.eye(game.size)) else directions.tolist(),
         "coordinates": None if coordinates is None else coordinates.tolist(),
         "size": 1.0 if local is None else float(np.linalg.norm(local.jacobian(np.zeros(local.size)), 2)) or 1.0,
+        "isTurned": local is not None
+        and not np.array_equal(local.jacobian(np.zeros(local.size)), game.jacobian(point)),
         "name": name,
         "kind": str(kind),
         "isEquilibrium": kind.is_equilibrium,

@@ -34,7 +34,7 @@ async function mixed(open) {
   await page.getByLabel("A rate for each player").check();
   await number(page, "Learning rate of y").fill("0.5");
   await page.getByText("Noise", { exact: true }).click();
-  await number(page, "Noise on each gradient: standard deviation").fill("0.2");
+  await number(page, "Noise: standard deviation").fill("0.2");
   await page.getByLabel("Seed: which random numbers", { exact: true }).focus();
   for (let times = 0; times < 3; times++) await page.keyboard.press("ArrowRight");
   found.noisy = await state(page);

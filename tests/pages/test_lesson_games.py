@@ -88,7 +88,7 @@ def test_two_rates_and_noise_on_x_y(seen: Any) -> None:
     found = seen["product"]
     assert found["measured"] == measured(found["command"])
     assert found["command"].endswith("--rate 0.1,0.05 --start 0.6,0.7 --steps 1000 --noise 0.3 --seed 3")
-    assert found["one"] == f"{(0.1 * 0.05) ** 0.5:.6g}, the root of 0.1 · 0.05"
+    assert found["one"] == f"√(0.1 · 0.05) = {(0.1 * 0.05) ** 0.5:.6g}"
     radius = spectral_radius("extragradient", "bilinear", (0.1, 0.05))
     assert radius == pytest.approx(spectral_radius("extragradient", "bilinear", (0.1 * 0.05) ** 0.5), abs=1e-12)
     assert f"without it each step multiplies the distance by {radius:.8f} in the end" in found["verdict"]

@@ -54,7 +54,7 @@ export function rateControls(first: Pair, change: (rates: Pair) => void): { elem
 
 /** The noise and its seed, folded where there is none. */
 export function noiseControls({ noise, seed, samples }: Chance, change: (change: Partial<Chance>) => void): { element: HTMLElement; set(chance: Chance): void } {
-  const size = slider("Noise on each gradient: standard deviation", noise, {
+  const size = slider("Noise: standard deviation", noise, {
     low: 0,
     high: Math.max(1, noise),
     least: 0,
@@ -70,7 +70,7 @@ export function noiseControls({ noise, seed, samples }: Chance, change: (change:
     change: (value) => change({ seed: value }),
   });
   const words = samples ? `Each gradient is that of one of ${samples.length.toLocaleString("en")} matrices, drawn anew. ` : "";
-  const hint = h("p", { class: "small muted" }, `${words}The numbers are those that numpy draws with this seed.`);
+  const hint = h("p", { class: "small muted" }, `${words}Noise is added to each number of each gradient. The numbers are those that numpy draws with this seed.`);
   const element = h("details", {}, h("summary", {}, samples ? "Randomness" : "Noise"), h("div", { class: "fields" }, size.element, which.element), hint);
   element.open = noise > 0 || samples !== null;
   return {

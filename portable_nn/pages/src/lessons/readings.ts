@@ -37,6 +37,8 @@ export interface Rest extends Places {
   coordinates: readonly Point[] | null;
   /** The norm of J there. */
   size: number;
+  /** The local games of methods have other coordinates than the game. */
+  isTurned: boolean;
 }
 
 export interface Reading {
@@ -184,7 +186,7 @@ function oneRate({ method, rate, options, found }: Reading): string {
   const [first, second] = pairOf(rate), one = Math.sqrt(first * second);
   if (!method.formula || !found || first === second) return "";
   const radius = spectrum(method, one, options)?.radius ?? Number.NaN;
-  return Math.abs(radius - found.radius) < 1e-12 ? `${rounded(one)}, the root of ${rounded(first)} · ${rounded(second)}` : "";
+  return Math.abs(radius - found.radius) < 1e-12 ? `√(${rounded(first)} · ${rounded(second)}) = ${rounded(one)}` : "";
 }
 
 function complexText({ re, im }: Complex): string {
@@ -195,7 +197,7 @@ function complexText({ re, im }: Complex): string {
 }
 
 /** The eigenvalues beside the unit circle, and the matrix that they are of. */
-export function eigenvaluesOf({ method, options, found, decay, rate: own }: Reading): HTMLElement[] {
+export function eigenvaluesOf({ method, options, found, decay, rate: own, rest }: Reading): HTMLElement[] {
   if (!found) {
     const why = decay !== "constant" ? "its learning rate changes from step to step" : "it depends on which step it is, or on where the players are";
     return [h("p", { class: "muted" }, `A step of this method is no one matrix, so that it has no eigenvalues: ${why}.`)];
@@ -206,7 +208,8 @@ export function eigenvaluesOf({ method, options, found, decay, rate: own }: Read
     .map(([text, count]) => (count > 1 ? `${text} (${count} times)` : text)).join(", ");
   const together = found.period > 1 ? `Of ${found.period} steps together: ` : "";
   const rows = found.operator.map((row) => h("tr", {}, ...row.map((entry) => h("td", { class: "number" }, rounded(entry, 5)))));
-  const title = found.period > 1 ? `The matrix of ${found.period} steps` : "The matrix of a step";
+  const along = rest.isTurned ? ", along the singular vectors of the players' coupling" : "";
+  const title = `The matrix of ${found.period > 1 ? `${found.period} steps` : "a step"}${along}`;
   const table = h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": title }, h("table", {}, h("tbody", {}, ...rows)));
   return [
     h("div", {}, circlePicture(found, locus, `The eigenvalues ${texts} beside the unit circle`)),
