@@ -77,7 +77,8 @@ class Part:
     def begin(self, *, resume: bool, force: bool) -> None:
         """Open the file: anew, or as an interrupted run left it. Raises as ``partial_write`` does."""
         found = self._read() if os.path.lexists(self.journal) else None
-        if found is None and os.path.lexists(self.path) and not force:
+        # One without a byte and without a journal is of a run that was killed, or had no room, between the two.
+        if found is None and os.path.lexists(self.path) and self.path.lstat().st_size and not force:
             raise UsageError(f"{self.path} exists already, and no journal says what it is: force=True replaces it")
         if found and found["size"] and not resume and not force:
             done = "resume=True goes on with it, and force=True begins anew"
@@ -92,7 +93,11 @@ class Part:
                 raise UsageError(self._other(found["origin"], differing))
         self._open("r+b" if os.path.lexists(self.path) else "x+b")
         self.file.truncate(0)
-        self._write(0, {})
+        try:
+            self._write(0, {})
+        except BaseException:
+            self.remove()
+            raise
 
     def keep(self, state: Mapping[str, Any], *, every: float | None = None) -> None:
         """Say that all bytes so far count, and what is done (as JSON has it); the journal has it after a while."""

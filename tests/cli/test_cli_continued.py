@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -255,3 +256,29 @@ def test_what_cannot_be_continued(folder):
     ):
         code, err = done(*run_of(), *arguments, "--resume")
         assert (code, "--resume is for --out" in err) == (2, True)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("every")
+@pytest.mark.parametrize("options", [(), ("--resume",)])
+def test_one_killed_before_it_wrote_a_byte_is_no_obstacle(folder, options):
+    (folder / "g.csv").unlink(missing_ok=True)
+    (folder / "g.csv.part").touch()
+    assert done(*run_of(), "--out", "g.csv", *options)[0] == 3
+    assert (folder / "g.csv").exists()
+    assert not list(folder.glob("g.csv.*"))
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("every")
+def test_a_disk_without_room_for_the_journal_leaves_nothing(folder, monkeypatch):
+    def full(path, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("portable_nn.core.partial.atomic_write", full)
+        code, err = done(*run_of(), "--out", "h.csv")
+    assert (code, "No space left on device" in err) == (3, True)
+    assert not list(folder.glob("h.csv*"))
+    assert done(*run_of(), "--out", "h.csv", "--resume")[0] == 3
+    assert (folder / "h.csv").exists()
