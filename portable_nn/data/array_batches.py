@@ -105,11 +105,11 @@ class Arrays:
         yield found
 
     def _batch(self, file: str | Path, names: list[str], values: NDArray[Any], labels: NDArray[Any] | None) -> Batch:
-        values = _finite(values, names)
+        values = _finite(values, names, self.taken.precision)
         if any(isinstance(step, PictureStep) for step in self.steps):
             _check_pixels(values, names, scaled=bool(arithmetic(self.steps)))
-        x = self.taken.laid_out(apply_arithmetic(self.steps, values, name=str(file)), file)
-        return Batch(names, x, None if labels is None else labels.tolist())
+        x = apply_arithmetic(self.steps, values, name=str(file), dtype=self.taken.precision)
+        return Batch(names, self.taken.laid_out(x, file), None if labels is None else labels.tolist())
 
 
 def _begin(x: NDArray[Any] | Stored, y: NDArray[Any] | Stored | None, skip: int) -> int:
@@ -132,11 +132,11 @@ def _read(
         yield from found
 
 
-def _finite(values: NDArray[Any], names: list[str]) -> Tensor:
-    """``values`` as float32. Raises ``DataError`` for NaN, infinity and what float32 cannot hold."""
+def _finite(values: NDArray[Any], names: list[str], dtype: str) -> Tensor:
+    """``values`` as ``dtype``. Raises ``DataError`` for NaN, infinity and what that cannot hold."""
     with np.errstate(over="ignore"):
-        numbers = np.asarray(values, np.float32)
-    _check_each(np.isfinite(numbers), names, "expected finite float32 numbers, found NaN or infinity")
+        numbers = np.asarray(values, dtype)
+    _check_each(np.isfinite(numbers), names, f"expected finite {dtype} numbers, found NaN or infinity")
     return numbers
 
 

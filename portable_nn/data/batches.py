@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from portable_nn.core.errors import DataError
 from portable_nn.format.meaning import Column
 from portable_nn.preprocessing.applying import lay_out
@@ -76,6 +78,11 @@ class Taken:
     numbers: bool = False
     labelled: bool = True
     dtype: str = "float32"
+
+    @property
+    def precision(self) -> str:
+        """The type in which numbers come to the model with all of their digits: ``float32``, or ``float64``."""
+        return "float32" if np.can_cast(self.dtype, np.float32) else "float64"
 
     def laid_out(self, examples: Tensor, file: str | Path) -> Tensor:
         """Examples ``(n, …)`` in the shape of those of the model. Raises ``DataError`` about ``file``."""

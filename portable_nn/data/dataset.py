@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.data.arrays import IDX_NAME, read_arrays, read_idx
@@ -50,21 +50,26 @@ def kind_of(path: str | Path) -> Kind:
 
 
 def read_dataset(
-    path: str | Path, labels_path: str | Path | None = None, *, width: int | None = None, header: bool | None = None
+    path: str | Path,
+    labels_path: str | Path | None = None,
+    *,
+    width: int | None = None,
+    header: bool | None = None,
+    dtype: DTypeLike = np.float32,
 ) -> Dataset:
     """The examples in a CSV, npy, npz, IDX, HDF5, zarr or Parquet file, and their labels.
 
     Labels come from ``labels_path`` if it is given; else from the first column of a CSV, from the array beside the
     examples in npz and HDF5, or for the images of MNIST from the file of labels in the same folder. ``width`` is the
     number of values in a row of CSV; without it the first column holds the labels. ``header`` is that of
-    ``iterate_csv``.
+    ``iterate_csv``, and ``dtype`` the type of the values of CSV.
 
     Raises:
         DataError: a file is damaged or of another kind, or the numbers of labels and of examples differ.
         UsageError: ``path`` is a picture, ``labels_path`` is given for a CSV that has labels, or ``width`` is missing
             for a CSV that has none.
     """
-    found = _read(path, width, labels_path is None, header)
+    found = _read(path, width, labels_path is None, header, dtype)
     if labels_path is None:
         labels_path = _sibling_labels(path)
     elif found.y is not None and kind_of(path) == "csv":
@@ -76,22 +81,22 @@ def read_dataset(
     return Dataset(found.x, y)
 
 
-def read_examples(path: str | Path, width: int | None) -> NDArray[Any]:
+def read_examples(path: str | Path, width: int | None, dtype: DTypeLike) -> NDArray[Any]:
     """The examples in a file for an input that takes ``width`` numbers, or any number of them: then no column of a
-    table is a label. Raises as ``read_dataset`` does.
+    table is a label. Numbers of CSV are read as ``dtype``. Raises as ``read_dataset`` does.
     """
-    found = read_dataset(path, width=width)
+    found = read_dataset(path, width=width, dtype=dtype)
     if width is None and kind_of(path) == "csv" and found.y is not None:
         return np.column_stack([found.y, found.x])
     return found.x
 
 
-def _read(path: str | Path, width: int | None, has_labels: bool, header: bool | None) -> Dataset:
+def _read(path: str | Path, width: int | None, has_labels: bool, header: bool | None, dtype: DTypeLike) -> Dataset:
     match kind_of(path):
         case "csv":
             if width is None and not has_labels:
                 raise UsageError(f"{path} is read without labels of its own: give width, its number of columns")
-            return _read_table(path, width, header)
+            return _read_table(path, width, header, dtype)
         case "npy" | "npz" | "hdf5":
             dataset = Dataset(*read_arrays(path))
         case "idx":
@@ -108,18 +113,20 @@ def _read(path: str | Path, width: int | None, has_labels: bool, header: bool | 
     return dataset
 
 
-def _read_table(path: str | Path, width: int | None, header: bool | None) -> Dataset:
-    chunks = list(iterate_csv(path, width, header=header))
-    labels = [chunk.labels for chunk in chunks if chunk.labels is not None]
+def _read_table(path: str | Path, width: int | None, header: bool | None, dtype: DTypeLike) -> Dataset:
+    labels, values = list[NDArray[Any]](), list[NDArray[Any]]()
+    for chunk in iterate_csv(path, width, header=header):
+        labels += [] if chunk.labels is None else [chunk.labels]
+        values.append(chunk.values.astype(dtype))
     # The labels of one chunk may all be integers, and those of another not.
     y = whole(np.concatenate(labels)) if labels else None
-    return Dataset(np.concatenate([chunk.values for chunk in chunks]), y)
+    return Dataset(np.concatenate(values), y)
 
 
 def _read_labels(path: str | Path) -> NDArray[Any]:
     """Labels from a file of their own: ``(n,)`` from a CSV with one column, else unchanged."""
     is_first = _counts_labels(path)  # One label too many would be noticed.
-    dataset = _read(path, width=1, has_labels=False, header=False if is_first else None)
+    dataset = _read(path, 1, has_labels=False, header=False if is_first else None, dtype=np.float64)
     return whole(dataset.x[:, 0]) if kind_of(path) == "csv" else dataset.x
 
 

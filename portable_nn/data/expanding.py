@@ -29,7 +29,8 @@ def expanded(source: Source | Bad, strict: bool) -> list[Source | Bad]:
             return list(_samples(str(source)))
         if source.is_dir() and kind_of(source) == "picture":
             return list(_in_folder(source))
-        if str(source) != STDIN and not source.exists():
+        # What a link leads to, or that it leads nowhere, says who reads it: as of one among others in a folder.
+        if str(source) != STDIN and not os.path.lexists(source):
             hint = "; the name of a shipped model, such as digits, stands for its samples"
             raise DataError(source, "expected a file or folder, found neither" + hint * ("samples" in source.parts))
     except DataError as error:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError
@@ -29,19 +28,25 @@ class TableRows:
     """
 
     frame: Frame
-    x: NDArray[np.float32]
+    x: NDArray[Any]
     faults: dict[int, str]
     labels: list[Any] | None
 
     @classmethod
     def of(
-        cls, frame: Frame, columns: Sequence[Column], targets: Sequence[str] = (), *, numbers: bool = False
+        cls,
+        frame: Frame,
+        columns: Sequence[Column],
+        targets: Sequence[str] = (),
+        *,
+        numbers: bool = False,
+        dtype: str = "float32",
     ) -> TableRows:
-        """Those of ``frame``, of which ``targets`` are predicted: classes, or ``numbers``.
+        """Those of ``frame`` as ``dtype``, of which ``targets`` are predicted: classes, or ``numbers``.
 
         Raises ``DataError`` where columns are missing.
         """
-        x, faults = encoded(frame, columns, targets)
+        x, faults = encoded(frame, columns, targets, dtype)
         return cls(frame, x, faults, _labels(frame, targets, numbers))
 
     def parts(self, size: int) -> Iterator[slice | int]:
@@ -67,7 +72,9 @@ def row_batches(
     for source in given:
         try:
             frame = read_frame(source, **vars(dialect))
-            found.append(TableRows.of(frame, taken.columns, taken.targets, numbers=taken.numbers))
+            found.append(
+                TableRows.of(frame, taken.columns, taken.targets, numbers=taken.numbers, dtype=taken.precision)
+            )
         except DataError as error:
             found.append(bad(error, strict))
     if assumed is not None:

@@ -36,12 +36,12 @@ Line: TypeAlias = tuple[int, str]
 class Rows:
     """Consecutive rows of a table.
 
-    ``numbers`` are their lines in the file, counted from 1; ``values`` is ``(n, width)`` float32; ``labels`` is
+    ``numbers`` are their lines in the file, counted from 1; ``values`` is ``(n, width)`` float64; ``labels`` is
     ``(n,)``, whole numbers as int64, others as float64 and words as text, or None where the table has no such column.
     """
 
     numbers: list[int]
-    values: NDArray[np.float32]
+    values: NDArray[np.float64]
     labels: NDArray[Any] | None
 
 
@@ -238,9 +238,9 @@ def _parse(lines: list[Line], layout: _Layout) -> Rows:
         raise _fault(lines, layout, "the rows cannot be read")
     numbers = [number for number, _ in lines]
     if not layout.labelled:
-        return Rows(numbers, table.astype(np.float32), None)
+        return Rows(numbers, table, None)
     labels = np.array(list(words))[table[:, 0].astype(np.int64)] if layout.words else whole(table[:, 0])
-    return Rows(numbers, table[:, 1:].astype(np.float32), labels)
+    return Rows(numbers, table[:, 1:], labels)
 
 
 def _parse_parts(lines: list[Line], layout: _Layout) -> Iterator[Rows | DataError]:

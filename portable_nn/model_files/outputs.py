@@ -139,7 +139,7 @@ class _Feeds:
 def read_for(value: Value, path: str | Path) -> Array:
     """The examples in a file for an input. Raises as ``read_dataset`` does."""
     shape = static(value.shape[1:])
-    return read_examples(path, None if shape is None else math.prod(shape))
+    return read_examples(path, None if shape is None else math.prod(shape), Taken((), dtype=value.dtype).precision)
 
 
 def are_pictures(given: Any) -> bool:

@@ -215,14 +215,14 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         kind, classes = self._answers.kind, self._answers.classes
         if self._answers.is_of_numbers:
             rows = zip(batch.names, _with_spread(numbers, kind), strict=True)
-            return (Prediction(name, values=_floats(row)) for name, row in rows)
+            return (Prediction(name, values=_floats(row, self._runner.digits)) for name, row in rows)
         shares = probabilities(numbers, kind, self._runner.temperature)
         find = ClassFinder(classes)
         expected = [class_named(label, find) for label in batch.labels or [None] * len(batch.names)]
         said = set(expected) - {None}
         if said and not self.judged and not said & {*classes, *([UNSURE] if self.threshold else [])}:
             return self._misplaced(batch)
-        return _ranked(batch.names, shares, expected, classes, self._top, self.threshold)
+        return _ranked(batch.names, shares, expected, classes, self._top, self.threshold, self._runner.digits)
 
     def _misplaced(self, batch: Batch) -> Iterator[Prediction]:
         """The predictions for the first batch with labels, where none of them is a class. Raises if ``strict``."""
@@ -381,11 +381,12 @@ def _ranked(
     classes: tuple[str, ...],
     top: int,
     least: float,
+    digits: int,
 ) -> Iterator[Prediction]:
     """The most likely classes of each example, among equals the first; unsure where none has ``least``."""
     order = np.argsort(-shares, axis=1, kind="stable")[:, :top]
     for name, row, best, label in zip(names, shares, order, expected, strict=True):
-        ranking = tuple(zip((classes[place] for place in best), _floats(row[best]), strict=True))
+        ranking = tuple(zip((classes[place] for place in best), _floats(row[best], digits), strict=True))
         first, share = ranking[0]
         if row[best[0]] < least:
             yield Prediction(name, UNSURE, None, share, ranking, first, label)
@@ -393,6 +394,6 @@ def _ranked(
             yield Prediction(name, first, int(best[0]), share, ranking, None, label)
 
 
-def _floats(row: Array) -> tuple[float, ...]:
-    """Numbers with the digits that a float32 has."""
-    return tuple(float(f"{number:.7g}") for number in row)
+def _floats(row: Array, digits: int) -> tuple[float, ...]:
+    """Numbers with the significant digits that the model's have."""
+    return tuple(float(f"{number:.{digits}g}") for number in row)

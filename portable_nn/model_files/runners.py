@@ -51,6 +51,7 @@ class Runner:
         temperature: logits are divided by it.
         threshold: where no class has this probability, the model is unsure.
         context: above 0 where examples are consecutive rows: how many around each its answer takes into account.
+        digits: how many significant digits an answer has.
     """
 
     where: str
@@ -71,6 +72,7 @@ class Runner:
     temperature: float = 1.0
     threshold: float = 0.0
     context: int = 0
+    digits: int = 7
 
     @property
     def example_shape(self) -> tuple[int, ...]:
@@ -274,6 +276,7 @@ class Runnable:
             temperature=info.temperature,
             threshold=info.threshold,
             context=context,
+            digits=15 if best.dtype == "float64" else 7,
         )
 
     def _answering(self, output: str | None) -> tuple[Value, OutputInfo, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from portable_nn.core.errors import DataError
 from portable_nn.preprocessing.framing import LetterboxStep, ShorterSideStep
@@ -92,10 +92,13 @@ def _scaled(box: Box, shape: tuple[int, ...], original: tuple[int, ...]) -> Box:
     return math.floor(left * across), math.floor(top * down), math.ceil(right * across), math.ceil(bottom * down)
 
 
-def apply_arithmetic(steps: Sequence[Step], batch: NDArray[Any], *, name: str = "array") -> Tensor:
+def apply_arithmetic(
+    steps: Sequence[Step], batch: NDArray[Any], *, name: str = "array", dtype: DTypeLike = np.float32
+) -> Tensor:
     """Arrays ``(n, *shape)`` → examples, by the arithmetic steps alone.
 
-    Where the picture steps determine the shape of their result, flat rows are reshaped to it first.
+    Where the picture steps determine the shape of their result, flat rows are reshaped to it first. ``dtype`` is that
+    of the examples, in which they are computed.
 
     Raises:
         DataError: the arrays do not have the shape that the steps need.
@@ -103,14 +106,14 @@ def apply_arithmetic(steps: Sequence[Step], batch: NDArray[Any], *, name: str = 
     check_order(steps)
     shape = picture_shape(steps)
     try:
-        examples = np.asarray(batch, np.float32)
+        examples = np.asarray(batch, dtype)
         if shape is not None:
             examples = lay_out(examples, shape)
         for step in arithmetic(steps):
             examples = step(examples)
     except ValueError as error:
         raise DataError(name, str(error)) from error
-    return np.ascontiguousarray(examples, np.float32)
+    return np.ascontiguousarray(examples, dtype)
 
 
 def picture_shape(steps: Sequence[Step]) -> tuple[int, ...] | None:

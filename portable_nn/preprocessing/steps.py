@@ -159,7 +159,8 @@ class ScaleStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
 
     def __call__(self, batch: Tensor) -> Tensor:
         """``(n, *shape)`` → the same shape."""
-        return batch * np.float32(self.factor) + np.float32(self.offset)
+        number = batch.dtype.type
+        return batch * number(self.factor) + number(self.offset)
 
     def __str__(self) -> str:
         return f"multiply by {self.factor:.6g} and add {self.offset:.6g}"
@@ -190,7 +191,7 @@ class NormaliseStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         if batch.ndim <= axis or batch.shape[axis] != len(self.mean):
             raise ValueError(f"normalise needs {len(self.mean)} channels in axis {self.axis}, found {batch.shape[1:]}")
         per_channel = (-1,) + (1,) * (batch.ndim - axis - 1)
-        mean, std = (np.array(values, np.float32).reshape(per_channel) for values in (self.mean, self.std))
+        mean, std = (np.array(values, batch.dtype).reshape(per_channel) for values in (self.mean, self.std))
         return (batch - mean) / std
 
     def __str__(self) -> str:

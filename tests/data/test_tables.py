@@ -202,11 +202,11 @@ def test_names_that_pandas_makes_up_are_no_example(tmp_path: Path, array: np.nda
     path = tmp_path / "t.csv"
     frame_of(array).to_csv(path, index=False)
     assert path.read_text().startswith("0,1,2")
-    assert read(path, array.shape[1])[1:] == (array.astype("f4").tolist(), None)
+    assert read(path, array.shape[1])[1:] == (array.tolist(), None)
     labels, values = read(path, None)[2], read(path, None)[1]
-    assert (labels, values) == (array[:, 0].tolist(), array[:, 1:].astype("f4").tolist())
+    assert (labels, values) == (array[:, 0].tolist(), array[:, 1:].tolist())
     np.savetxt(path, array, delimiter=",")
-    assert read(path, array.shape[1])[1] == array.astype("f4").tolist()
+    assert read(path, array.shape[1])[1] == array.tolist()
 
 
 def test_the_index_that_pandas_writes_is_refused(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_first_line_that_may_be_names_or_an_example_is_refused(tmp_path: Path,
         read(path, array.shape[1])
     for header, rows in ((True, array), (False, np.vstack([np.arange(array.shape[1]), array]))):
         found = np.concatenate([each.values for each in iterate_csv(path, array.shape[1], header=header)])
-        assert found.tolist() == rows.astype("f4").tolist()
+        assert found.tolist() == rows.tolist()
 
 
 def test_the_names_of_some_columns_are_not_taken_for_an_example(tmp_path: Path) -> None:
