@@ -99,6 +99,7 @@ def command(
     3. --plot draws one sheet: the confusion matrix or the scatter, the calibration, and the worst pictures.
 
     --workers N computes in N processes, and gives the same figures; the worst pictures are then named, and not drawn.
+    --target reads one table into memory, which is for one process.
     """
     from portable_nn.evaluation.picture import sheet
     from portable_nn.model_files.evaluating import evaluate

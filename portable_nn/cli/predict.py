@@ -128,7 +128,8 @@ def command(
     whose disk was full, goes on where it stopped when its command is given again with --resume.
 
     --workers N computes in N processes, and gives the same file. The inputs are cut into shards; those that are there
-    are not computed again, whatever was killed meanwhile. --shards FOLDER keeps them, also without any --out.
+    are not computed again, whatever was killed meanwhile. --shards FOLDER keeps them, also without any --out. Standard
+    input, --input, --draw, --stream and --save-io are for one process.
     """
     beside.check()
     files = inputs or []

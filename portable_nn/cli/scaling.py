@@ -33,7 +33,10 @@ class ProcessOptions:
     ] = None
     scheduler: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers compute instead: tcp://10.0.0.1:8786."),
+        typer.Option(
+            metavar="ADDRESS",
+            help="Dask scheduler whose workers compute instead: tcp://10.0.0.1:8786, or its --scheduler-file F.json.",
+        ),
     ] = None
 
     @property
@@ -111,7 +114,9 @@ class ScaleOptions(ProcessOptions):
         from portable_nn.scale.evaluating import work
 
         if options["target"] is not None:
-            raise UsageError("--target takes a table into memory: leave --workers and --scheduler out")
+            raise UsageError(
+                "--target reads one table into memory, for one process: leave --workers and --scheduler out"
+            )
         others = {name: value for name, value in options.items() if name != "target"}
         found = work(model, data, self.scale(printer), **others)
         with counting("examples", shown=not printer.quiet) as show:

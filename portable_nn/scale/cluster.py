@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from portable_nn.core.errors import FileError, MissingPackageError, PortableNNError, UsageError
+from portable_nn.core.jsons import parsed_json
 from portable_nn.engines.threads import limit_threads
 
 AHEAD: Final = 4
 """Tasks in flight for each process: the next ones are there when one is done, and no more are held."""
 
-WAIT: Final = 30
-"""Seconds that a scheduler is waited for."""
+WAIT: Final = 60
+"""Seconds that a scheduler, its file, and the first of its workers are waited for."""
 
 
 PORT: Final = "127.0.0.1:0"
@@ -52,10 +55,10 @@ Submit: TypeAlias = Callable[..., Pending]
 
 @dataclass(frozen=True)
 class Processes:
-    """What computes tasks, and how many of them at once."""
+    """What computes tasks, and how many of them at once: workers of a cluster come and go."""
 
     submit: Submit
-    count: int
+    count: Callable[[], int]
 
 
 class LostError(PortableNNError):
@@ -68,14 +71,15 @@ def processes(workers: int | None, scheduler: str | None) -> Iterator[Processes]
 
     Args:
         workers: how many are started on this machine; 0 for none but this one.
-        scheduler: the address of a Dask scheduler whose workers compute instead: ``tcp://10.0.0.1:8786``.
+        scheduler: the address of a Dask scheduler whose workers compute instead, ``tcp://10.0.0.1:8786``, or the file
+            with it that ``dask scheduler --scheduler-file`` writes.
 
     Raises:
         MissingPackageError: dask.distributed is missing.
         FileError: the scheduler does not answer, or has no workers.
     """
     if workers == 0 and scheduler is None:
-        yield Processes(lambda function, *arguments: _Here(partial(function, *arguments)), 1)
+        yield Processes(lambda function, *arguments: _Here(partial(function, *arguments)), lambda: 1)
         return
     try:
         from distributed import Client, LocalCluster
@@ -90,10 +94,10 @@ def processes(workers: int | None, scheduler: str | None) -> Iterator[Processes]
             with started as local, Client(local) as client:
                 # Who waits for tasks when a run is interrupted has nobody left to report that to.
                 client.loop.asyncio_loop.set_exception_handler(lambda loop, context: None)
-                yield Processes(partial(_submit, client), workers or 1)
+                yield Processes(partial(_submit, client), lambda: workers or 1)
         return
     try:
-        client = Client(scheduler, timeout=WAIT)
+        client = Client(_address(scheduler), timeout=WAIT)
     except (OSError, ValueError) as error:
         raise FileError(scheduler, f"no Dask scheduler answers there: {error}") from error
     with client:
@@ -101,7 +105,27 @@ def processes(workers: int | None, scheduler: str | None) -> Iterator[Processes]
             client.wait_for_workers(1, timeout=WAIT)
         except TimeoutError:
             raise FileError(scheduler, "this Dask scheduler has no workers: start dask worker ADDRESS") from None
-        yield Processes(partial(_submit, client), sum(client.nthreads().values()))
+        yield Processes(partial(_submit, client), partial(_threads, client))
+
+
+def _address(scheduler: str) -> str:
+    """The address of a scheduler; that in its file, as soon as it is there."""
+    if not scheduler.endswith(".json"):
+        return scheduler
+    end = time.monotonic() + WAIT
+    while time.monotonic() < end:
+        with suppress(OSError, ValueError, KeyError, TypeError):  # It is being written.
+            return str(parsed_json(Path(scheduler).read_bytes())["address"])
+        time.sleep(0.1)
+    raise FileError(scheduler, "expected the file that dask scheduler --scheduler-file writes, found no address there")
+
+
+def _threads(client: Any) -> int:
+    """How many tasks the workers of a cluster compute at once, as there are now."""
+    try:
+        return sum(client.nthreads().values())
+    except Exception:  # The task that is waited for says what is wrong.
+        return 1
 
 
 def _started(cluster: Any, workers: int | None) -> Any:

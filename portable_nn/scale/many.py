@@ -272,8 +272,9 @@ def predict_many(
         shards: the folder, or the URL of fsspec such as ``s3://bucket/digits``, where shards are kept. ``None`` keeps
             them in a temporary folder, which is removed at the end.
         workers: how many processes are started on this machine; 0 computes in this one. Each computes with one thread.
-        scheduler: the address of a Dask scheduler whose workers compute instead, such as ``tcp://10.0.0.1:8786``. They
-            read the same paths, and have the same version of this package.
+        scheduler: the address of a Dask scheduler whose workers compute instead, such as ``tcp://10.0.0.1:8786``, or
+            the file that ``dask scheduler --scheduler-file`` writes. Its workers read the same paths, and have the same
+            version of this package.
         shard_size: how many examples a shard has: a multiple of ``batch_size``, best of some seconds of work.
         force: whether shards of another model, of other inputs or options are removed from the folder first.
         strict: whether to raise at the first input that cannot be used. Otherwise it has a prediction with an

@@ -263,9 +263,10 @@ class Run:
                     continue
                 if found is None:
                     found = stack.enter_context(processes(self.workers, self.scheduler))
-                    self.tally.processes = found.count
                     stack.callback(lambda: [pending.cancel() for _, pending in waiting])
-                for task in islice(missing, AHEAD * found.count - len(waiting)):
+                count = found.count()
+                self.tally.processes = max(self.tally.processes, count)
+                for task in islice(missing, max(0, AHEAD * max(1, count) - len(waiting))):
                     waiting.append((task, found.submit(compute, self.job, task)))
                 _, pending = waiting.popleft()
                 try:

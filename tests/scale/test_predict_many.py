@@ -104,6 +104,11 @@ def test_arrays_that_are_read_by_name(tmp_path: Path) -> None:
     assert len(names(tmp_path / "shards")) == 3  # Four rows each: no chunk is read twice.
 
 
+def test_a_link_that_leads_nowhere_is_the_error_that_it_is_to_one_process(folder: Path, tmp_path: Path) -> None:
+    (folder / "link.png").symlink_to("nowhere")
+    assert alike(many(folder, tmp_path / "shards"), serial(folder))
+
+
 def test_tables_are_a_shard_each(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("a.csv", "b.csv"):
@@ -324,7 +329,7 @@ def failing(what: Callable[[str], bool], monkeypatch: pytest.MonkeyPatch) -> Non
 
     @contextmanager
     def made(*_: Any) -> Any:
-        yield Processes(Here, 1)
+        yield Processes(Here, lambda: 1)
 
     monkeypatch.setattr(runs, "processes", made)
 

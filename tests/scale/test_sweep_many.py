@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -76,6 +78,31 @@ def test_workers_of_a_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         )
     with pytest.raises(FileError, match="no Dask scheduler answers there"):
         list(predict_many("digits", "scans", "others", scheduler=address, shard_size=2))
+
+
+@pytest.mark.long
+def test_a_scheduler_is_found_by_its_file_and_workers_that_come_later_are_used(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="several processes are those of Dask")
+    folder, file = digits(tmp_path / "scans", [f"{place}.png" for place in range(9)]), tmp_path / "scheduler.json"
+    options: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with distributed.LocalCluster(n_workers=1, **options) as cluster:
+        Timer(1, lambda: file.write_text(json.dumps({"address": cluster.scheduler_address}))).start()
+        with processes(None, str(file)) as found:
+            assert found.count() == 1
+            cluster.scale(2)
+            cluster.wait_for_workers(2)
+            assert found.count() == 2
+        many = list(
+            predict_many("digits", folder, tmp_path / "shards", scheduler=str(file), shard_size=2, batch_size=3)
+        )
+        assert alike(many, serial(folder))
+
+
+def test_a_scheduler_file_that_never_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed", reason="several processes are those of Dask")
+    monkeypatch.setattr("portable_nn.scale.cluster.WAIT", 0.1)
+    with pytest.raises(FileError, match="found no address there"), processes(None, str(tmp_path / "none.json")):
+        pass
 
 
 def ended() -> None:
