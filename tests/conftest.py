@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
@@ -64,3 +65,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
     pytest.importorskip("torchvision")
     folder = tmp_path_factory.mktemp("torchvision")
     return cache(lambda name: from_torchvision(name, folder))
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """PyTorch computes on one thread: two libraries that share the cores are slower than either alone."""
+    if importlib.util.find_spec("torch") is None:
+        yield
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

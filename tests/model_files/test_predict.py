@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from closed_forms import softmax
 from foreign import FLOAT, INT64, UINT8, WEIGHT, convolutional, linear, write
 from onnx import helper
 from PIL import Image
@@ -28,10 +29,6 @@ ROWS = np.random.default_rng(5).normal(size=(6, 3)).astype(np.float32)
 def rows(tmp_path: Path) -> Path:
     np.save(tmp_path / "rows.npy", ROWS)
     return tmp_path / "rows.npy"
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    return np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
 
 
 def network(weight: np.ndarray = WEIGHT, last: pnn.layers.Layer | None = None, **options: object) -> pnn.Network:

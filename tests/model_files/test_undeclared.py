@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from closed_forms import softmax
 from foreign import FLOAT, linear, write
 from onnx import helper
 
@@ -18,10 +19,6 @@ from portable_nn.model_files.labels import declare_classes
 ROWS = np.random.default_rng(5).normal(size=(6, 3)).astype(np.float32)
 TWO = np.random.default_rng(6).normal(size=(3, 2)).astype(np.float32)
 AS_THEY_ARE = "they are given as they are: if they are scores of classes, --task classes"
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    return np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
 
 
 def ending(path: Path, operator: str) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from closed_forms import logistic, softmax
 from foreign import WEIGHT
 from msgspec.structs import replace
 
@@ -16,14 +17,6 @@ from portable_nn.evaluation.probabilities import log_probabilities, probabilitie
 
 ROWS = np.random.default_rng(5).normal(size=(40, 3)).astype(np.float32)
 CLASSES = list("abcde")
-
-
-def logistic(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    return np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
 
 
 def network(width: int = 5, last: pnn.Layer | None = None, **meaning: object) -> pnn.Network:

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 from bounded import bounded
+from closed_forms import logistic, softmax
 from msgspec.structs import replace
 
 import portable_nn as pnn
@@ -18,14 +19,6 @@ from portable_nn.core.errors import DataError, UsageError
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(300, 3)).astype(np.float32)
-
-
-def logistic(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    return np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
 
 
 def network(width: int, last: pnn.Layer | None = None, temperature: float = 1.0) -> pnn.Network:

@@ -26,21 +26,16 @@ from portable_nn.operators.registry import Array
 
 torch: Any = pytest.importorskip("torch")
 
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning"),
+]
 
 BATCH, STEPS = 4, 5
 RATE, MOMENTUM = 0.01, 0.9
 """The learning rate is divided by the largest gradient, so that no network diverges."""
 EXACT, SINGLE = 1e-9, 2e-4
 """The allowed differences in double and in single precision, relative to the largest number of an array."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def close(found: Array, wanted: Array, tolerance: float, what: str) -> None:

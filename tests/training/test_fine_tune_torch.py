@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from portable_nn.training.optimizers import Optimizer
 
 torch = pytest.importorskip("torch")
 models = pytest.importorskip("torchvision").models
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 STEPS, CLASSES, WIDTH = 5, 10, 16
 TOLERANCE = 1e-5
@@ -31,15 +32,6 @@ OPTIMIZERS: Mapping[str, tuple[Optimizer, Callable[[Any], Any]]] = {
     "sgd": (pnn.SGD(0.01, momentum=0.9), lambda weights: torch.optim.SGD(weights, lr=0.01, momentum=0.9)),
     "adam": (pnn.Adam(0.001), lambda weights: torch.optim.Adam(weights, lr=0.001)),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two libraries that share the cores are slower than either alone."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def small_resnet() -> Any:
