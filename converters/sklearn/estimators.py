@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
 )
 
 from portable_nn import layers as pnn_layers
-from portable_nn.converters.sklearn.models import labels_of
+from portable_nn.converters.sklearn.outputs import labels_of
 from portable_nn.core.errors import DataWarning, UsageError
 from portable_nn.core.names import ACTIVATIONS
 from portable_nn.format.meaning import Column, OutputInfo

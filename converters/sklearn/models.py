@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias
+from dataclasses import replace
+from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
+from portable_nn.converters.sklearn.bayes import BAYES
+from portable_nn.converters.sklearn.outputs import Kind, Layers, Output, labels_of, linear
 from portable_nn.converters.sklearn.penalties import note_of
 from portable_nn.converters.sklearn.transformers import check_fitted, name_of
 from portable_nn.core.errors import UsageError
-from portable_nn.core.text import some
 from portable_nn.layers import Dense, ReLU, Sigmoid, Tanh
 from portable_nn.operators import Symbol, cast, constant, emit, integers
-
-Kind: TypeAlias = Literal["values", "logits", "binary_logits", "probabilities"]
-Method: TypeAlias = Literal["predict_proba", "decision_function", "predict", "transform"]
-
-Layers: TypeAlias = tuple[tuple[NDArray[Any], NDArray[Any]], ...]
-"""Weights (inputs, outputs) and biases."""
-
-
-@dataclass(frozen=True)
-class Output:
-    """What an estimator answers, and what it means.
-
-    Attributes:
-        symbol: its numbers.
-        kind: what they are.
-        method: the method of the estimator that gives the same; for logits of probabilities, these.
-        labels: the classes.
-        loss: the loss that the estimator was trained with, as ``fit`` takes it; ``""`` where this package has none.
-        notes: what could not be kept.
-        layers: the weights (in, out) and biases that train, where the output is a network of dense layers.
-        activation: the function between these, as scikit-learn calls it.
-    """
-
-    symbol: Symbol
-    kind: Kind
-    method: Method
-    labels: tuple[str, ...] = ()
-    loss: str = ""
-    notes: tuple[str, ...] = ()
-    layers: Layers = ()
-    activation: str = "identity"
 
 
 def answered(estimator: Any, numbers: Callable[[], Symbol]) -> Output | None:
@@ -78,27 +45,11 @@ REASONS: Final[Mapping[str, str]] = {
 """Why some estimators cannot become networks, by a word in their names."""
 
 
-def labels_of(classes: Any) -> tuple[str, ...]:
-    """The labels of classes as text. Raises ``UsageError`` where two are the same."""
-    found = tuple(str(each) for each in np.asarray(classes).tolist())
-    if len(set(found)) < len(found):
-        raise UsageError(f"the classes {some(found)} are not different as text")
-    return found
-
-
-def _linear(x: Symbol, weight: Any, bias: Any) -> tuple[Symbol, Layers]:
-    """A dense layer of coefficients (outputs, inputs) and intercepts, and these as layers."""
-    weight = np.atleast_2d(np.asarray(weight.toarray() if hasattr(weight, "toarray") else weight))  # sparsify()
-    bias = np.broadcast_to(np.asarray(bias, weight.dtype), (len(weight),)).copy()
-    layer = Dense(len(weight), weight_initial=weight, bias_initial=bias, name="dense_1")
-    return layer(x), ((weight.T, bias),)
-
-
 # -- classifiers
 
 
 def _logistic(estimator: Any, x: Symbol) -> Output:
-    symbol, layers = _linear(x, estimator.coef_, estimator.intercept_)
+    symbol, layers = linear(x, estimator.coef_, estimator.intercept_)
     labels = labels_of(estimator.classes_)
     if len(labels) == 2:
         return Output(symbol, "binary_logits", "predict_proba", labels, "binary_cross_entropy", layers=layers)
@@ -112,7 +63,7 @@ ONE_BY_ONE: Final = "scikit-learn trains each class against the rest: targets of
 
 def _margin(estimator: Any, x: Symbol) -> Output:
     """Scores of which the largest, or one above 0, is the answer."""
-    symbol, layers = _linear(x, estimator.coef_, estimator.intercept_)
+    symbol, layers = linear(x, estimator.coef_, estimator.intercept_)
     labels = labels_of(estimator.classes_)
     unsaid = {"RidgeClassifier": "squared_error", "RidgeClassifierCV": "squared_error", "SVC": "hinge"}
     given = getattr(estimator, "loss", unsaid.get(type(estimator).__name__, "perceptron"))
@@ -169,7 +120,7 @@ def _sgd_logistic(estimator: Any, x: Symbol) -> Output:
     labels = labels_of(estimator.classes_)
     if len(labels) == 2:
         return _logistic(estimator, x)
-    scores, _ = _linear(x, estimator.coef_, estimator.intercept_)
+    scores, _ = linear(x, estimator.coef_, estimator.intercept_)
     # softmax(log σ(s)) is σ(s) / Σ σ(s), which are scikit-learn's probabilities.
     nothing = emit("Less", scores, constant(SMALLEST[x.dtype], x.dtype))
     zero = constant(0, x.dtype)  # onnxruntime has no Softplus of float64.
@@ -181,7 +132,7 @@ def _sgd_logistic(estimator: Any, x: Symbol) -> Output:
 
 def _sgd_huber(estimator: Any, x: Symbol) -> Output:
     labels = labels_of(estimator.classes_)
-    scores, _ = _linear(x, estimator.coef_, estimator.intercept_)
+    scores, _ = linear(x, estimator.coef_, estimator.intercept_)
     shares = (emit("Clip", scores, constant(-1, x.dtype), constant(1, x.dtype)) + 1.0) / 2.0
     if len(labels) > 2:
         total = emit("ReduceSum", shares, integers([1]), keepdims=1)
@@ -196,7 +147,7 @@ def _sgd_huber(estimator: Any, x: Symbol) -> Output:
 
 def _generalised(estimator: Any, x: Symbol) -> Output:
     """A generalised linear model, whose link says what is made of the score."""
-    symbol, layers = _linear(x, estimator.coef_, estimator.intercept_)
+    symbol, layers = linear(x, estimator.coef_, estimator.intercept_)
     loss, link = estimator._base_loss, type(estimator._base_loss.link).__name__
     if link == "IdentityLink":
         return Output(symbol, "values", "predict", (), "mean_squared_error", (), layers)
@@ -206,12 +157,19 @@ def _generalised(estimator: Any, x: Symbol) -> Output:
     return Output(emit("Exp", symbol), "values", "predict", notes=(note,))
 
 
+def _partial_squares(estimator: Any, x: Symbol) -> Output:
+    """PLSRegression and its like, whose coefficients are those of the features about their mean."""
+    bias = estimator.intercept_ - estimator._x_mean @ estimator.coef_.T
+    symbol, layers = linear(x, estimator.coef_, bias)
+    return Output(symbol, "values", "predict", (), "mean_squared_error", (), layers)
+
+
 ROBUST: Final = frozenset({"HuberRegressor", "QuantileRegressor", "TheilSenRegressor"})
 """Those that are fitted otherwise than by squared errors, and have no ``loss`` that says so."""
 
 
 def _regressor(estimator: Any, x: Symbol) -> Output:
-    symbol, layers = _linear(x, estimator.coef_, estimator.intercept_)
+    symbol, layers = linear(x, estimator.coef_, estimator.intercept_)
     loss, notes = "mean_squared_error", tuple[str, ...]()
     given = getattr(estimator, "loss", "epsilon_insensitive" if type(estimator).__name__ == "SVR" else None)
     if isinstance(given, str) and given != "squared_error":
@@ -275,8 +233,10 @@ MODELS: Final[Mapping[str, Callable[[Any, Symbol], Output]]] = {
     **dict.fromkeys(("LinearSVC", "Perceptron", "RidgeClassifier", "RidgeClassifierCV"), _margin),
     "SGDClassifier": _sgd,
     **dict.fromkeys(("SVC", "SVR"), _support),
+    **BAYES,
     "MLPClassifier": _mlp_classifier,
     "MLPRegressor": _mlp_regressor,
+    **dict.fromkeys(("CCA", "PLSCanonical", "PLSRegression"), _partial_squares),
     **dict.fromkeys(_REGRESSORS, _regressor),
 }
 """The classifiers and regressors that become layers, by class."""

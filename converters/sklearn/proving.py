@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.converters.sklearn.models import ACTIVATIONS, Output
+from portable_nn.converters.sklearn.models import ACTIVATIONS
+from portable_nn.converters.sklearn.outputs import Output
 from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.layers import Dense, Input
 from portable_nn.network import Network

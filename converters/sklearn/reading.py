@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace as replaced
 from functools import partial
+from itertools import count
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -12,9 +14,11 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from portable_nn.converters.conversion import Imported, Side, compare_sides
+from portable_nn.converters.sklearn.ensembles import Member, composed, prefixed
 from portable_nn.converters.sklearn.expansions import function_of
 from portable_nn.converters.sklearn.features import Features, Raw, numbers_of
-from portable_nn.converters.sklearn.models import Output, answered
+from portable_nn.converters.sklearn.models import answered
+from portable_nn.converters.sklearn.outputs import Output
 from portable_nn.converters.sklearn.proving import prove_steps
 from portable_nn.converters.sklearn.transformers import check_fitted, name_of, transformed, used_places
 from portable_nn.core.errors import UsageError, VerificationError
@@ -29,6 +33,7 @@ from portable_nn.layers import Input, Normalization
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
 from portable_nn.onnx.verify import Proof, Tolerance, difference
+from portable_nn.operators import Leaf
 
 __all__ = ["from_sklearn"]
 
@@ -199,6 +204,28 @@ def _network(
     features = Features(x, tuple(raws))
     if len(raws) < len(every):
         features = Features(x, tuple(every), tuple(raws.index(raw) if raw in raws else -1 for raw in every))
+    output = _answer(estimator, features, notes)
+    network = _named(x, output, seed, target)
+    return network, output
+
+
+def _named(x: Leaf, output: Output, seed: int, target: str = "") -> Network:
+    """The network of an output, and what that means."""
+    network = Network(x, output.symbol, seed=seed)
+    info = OutputInfo(network.graph.outputs[0], output.kind, output.labels, target=target, loss=output.loss)
+    network.outputs = (info,)
+    return network
+
+
+def _member(notes: list[str], numbers: Iterator[int], estimator: Any, features: Features) -> Member:
+    """An estimator inside another one, as a network for its features, with names of its own."""
+    x = Input(int(features.symbol.shape[1]), name="features", dtype=features.symbol.dtype)
+    output = _answer(_unwrapped(estimator), replaced(features, symbol=x), notes)
+    return Member(prefixed(_named(x, output, 0), f"{type(estimator).__name__.lower()}_{next(numbers)}."), output)
+
+
+def _answer(estimator: Any, features: Features, notes: list[str]) -> Output:
+    """What an estimator or pipeline answers."""
     steps = list(estimator.steps) if name_of(estimator, {"Pipeline": None}) else [("", estimator)]
     back = None
     if name_of(steps[-1][1], {"TransformedTargetRegressor": None}):
@@ -209,20 +236,15 @@ def _network(
     for name, each in steps[:-1]:
         features = transformed("passthrough" if each is None else each, features, name, notes)
     name, last = steps[-1]
-    output = (
-        None
-        if isinstance(last, str) or last is None
-        else answered(last, partial(numbers_of, features, type(last).__name__))
-    )
+    output = None
+    if not isinstance(last, str) and last is not None:
+        output = composed(last, features, partial(_member, notes, count(1))) or answered(
+            last, partial(numbers_of, features, type(last).__name__)
+        )
     if output is None:
         features = transformed(last or "passthrough", features, name or type(last).__name__.lower(), notes)
         output = Output(features.symbol, "values", "transform")
-    if back is not None:
-        output = _in_units(output, back)
-    network = Network(x, output.symbol, seed=seed)
-    info = OutputInfo(network.graph.outputs[0], output.kind, output.labels, target=target, loss=output.loss)
-    network.outputs = (info,)
-    return network, output
+    return output if back is None else _in_units(output, back)
 
 
 def _in_units(output: Output, scaler: Any) -> Output:

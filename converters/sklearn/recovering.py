@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.converters.sklearn.transformers import ABSENT
+from portable_nn.converters.sklearn.categories import ABSENT
 from portable_nn.converters.sklearn.values import Array, Entry, Operation, Value, features, joined, source, taken
 from portable_nn.core.graph import Node
 

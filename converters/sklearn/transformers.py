@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from portable_nn.converters.sklearn import categories, projections
 from portable_nn.converters.sklearn.expansions import bins, function, polynomial, power
 from portable_nn.converters.sklearn.features import Features, Raw, Step, joined
+from portable_nn.converters.sklearn.pieces import quantiles, splines
 from portable_nn.core.errors import UsageError
 from portable_nn.operators import Symbol, cast, constant, emit, integers
-
-ABSENT: Final = -3e38
-"""Stands for a missing value where categories are compared: a number that no table has."""
 
 
 def name_of(estimator: Any, table: Mapping[str, Any]) -> str | None:
@@ -50,10 +47,20 @@ def transformed(estimator: Any, features: Features, path: str, notes: list[str])
         return TRANSFORMERS[name](estimator, features, Step(path, notes))
     if hasattr(estimator, "get_support"):
         return features.taken(np.flatnonzero(estimator.get_support()).tolist())
+    why = REASONS.get(type(estimator).__name__, "")
     raise UsageError(
-        f"{path}: {type(estimator).__name__} is not among the steps that become nodes: "
+        f"{path}: {type(estimator).__name__}{why} is not among the steps that become nodes: "
         f"{', '.join(sorted(TRANSFORMERS))}, and selections of features"
     )
+
+
+REASONS: Final[Mapping[str, str]] = {
+    "IterativeImputer": ", which fills values round by round,",
+    "KNNImputer": ", which keeps its examples,",
+    "KernelPCA": ", which keeps its examples,",
+    "Nystroem": ", which keeps its examples,",
+}
+"""Why some steps cannot become nodes."""
 
 
 # -- steps that hold steps
@@ -178,21 +185,6 @@ def _binarizer(estimator: Any, features: Features, step: Step) -> Features:
     return step.computed(cast(emit("Greater", x, step.frozen("threshold", [estimator.threshold], x)), x.dtype))
 
 
-def _pca(estimator: Any, features: Features, step: Step) -> Features:
-    matrix = estimator.components_.T.astype(np.float64)
-    if estimator.whiten:
-        scale = np.sqrt(estimator.explained_variance_)
-        matrix = matrix / np.maximum(scale, np.finfo(scale.dtype).eps)
-    x = step.numbers(features)
-    x = emit("Sub", x, step.frozen("mean", estimator.mean_, x))
-    return step.named("MatMul", x, step.frozen("components", matrix, x))
-
-
-def _svd(estimator: Any, features: Features, step: Step) -> Features:
-    x = step.numbers(features)
-    return step.named("MatMul", x, step.frozen("components", estimator.components_.T, x))
-
-
 # -- missing values
 
 
@@ -234,6 +226,22 @@ def _filling(estimator: Any, place: int, raw: Raw | None, step: Step) -> tuple[f
     return None if is_left_out else float(fill), math.nan if is_nan else float(gap)
 
 
+def _indicator(estimator: Any, features: Features, step: Step) -> Features:
+    """MissingIndicator."""
+    is_nan = isinstance(estimator.missing_values, float) and math.isnan(estimator.missing_values)
+    if not is_nan and any(raw is not None and raw.words for raw in features.raw):
+        raise UsageError(
+            f"{step.title}: MissingIndicator of words is read where these are missing, not {estimator.missing_values!r}"
+        )
+    for raw in features.raw:
+        if raw is not None and is_nan and raw.missing == "refuse":
+            raw.missing = "indicator"
+    gap = math.nan if is_nan else float(estimator.missing_values)
+    x = features.symbol
+    noted = step.computed(cast(_absent(x, [gap] * len(features)), x.dtype))
+    return noted.taken(np.asarray(estimator.features_).tolist())
+
+
 def _absent(x: Symbol, gaps: list[float]) -> Symbol:
     """Where numbers are missing: NaN, or another number for each column."""
     if all(math.isnan(gap) for gap in gaps):
@@ -245,155 +253,36 @@ def _absent(x: Symbol, gaps: list[float]) -> Symbol:
     return emit("Where", by_nan, emit("IsNaN", x), same)
 
 
-# -- categories
-
-
-def _one_hot(estimator: Any, features: Features, step: Step) -> Features:
-    outs = _probed(estimator)
-    parts = []
-    for place, (raw, cats) in enumerate(zip(features.raw, estimator.categories_, strict=True)):
-        x = features.taken([place]).symbol
-        codes = _codes(cats, raw, step)
-        if estimator.handle_unknown == "error":
-            _refuse_others(raw, codes, step)
-        same = _same(x, codes)
-        parts.append(step.computed(_mapped(same, outs[place], estimator, place, x.dtype)))
-    found = joined(parts)
-    return Features(step.emit("Identity", found.symbol), found.raw)
-
-
-def _probed(estimator: Any) -> list[NDArray[np.float64]]:
-    """For each column, what the encoder makes of each of its categories: (categories, features)."""
-    cats = estimator.categories_
-    most = max(map(len, cats))
-    rows = np.empty((most, len(cats)), object)
-    for place, each in enumerate(cats):
-        rows[:, place] = [each[min(row, len(each) - 1)] for row in range(most)]
-    if not any(each.dtype.kind in "OUS" for each in cats):
-        rows = rows.astype(np.float64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Names of columns that the probe does not have.
-        found = estimator.transform(rows)
-    made = np.asarray(found.toarray() if hasattr(found, "toarray") else found, np.float64)
-    ends = np.cumsum(estimator._n_features_outs)
-    return [
-        made[: len(each), end - count : end]
-        for each, end, count in zip(cats, ends, estimator._n_features_outs, strict=True)
-    ]
-
-
-def _mapped(same: Symbol, made: NDArray[np.float64], estimator: Any, place: int, dtype: str) -> Symbol:
-    """The features of a column of ones and zeros for its categories."""
-    other = np.zeros(made.shape[1])
-    infrequent = getattr(estimator, "infrequent_categories_", None)
-    if infrequent is not None and infrequent[place] is not None and estimator.handle_unknown != "ignore":
-        other = made[list(estimator.categories_[place]).index(infrequent[place][0])]
-    found = same
-    if made.shape[0] != made.shape[1] or (made != np.eye(len(made))).any():
-        found = emit("MatMul", same, constant(made, dtype))
-    if other.any():
-        none = 1.0 - emit("ReduceSum", same, integers([1]), keepdims=1)
-        found = found + none * constant(other[np.newaxis], dtype)
-    return found
-
-
-def _codes(cats: NDArray[Any], raw: Raw | None, step: Step) -> list[float]:
-    """The numbers of the categories of a column."""
-    found = []
-    for cat in cats.tolist():
-        if cat is None or (isinstance(cat, float) and math.isnan(cat)):
-            if raw is not None:
-                raw.missing, raw.gap = "indicator", cat
-            found.append(ABSENT)
-        elif isinstance(cat, str):
-            if raw is None:
-                raise UsageError(f"{step.title} reads words that are no column of the table")
-            found.append(raw.code(cat))
-        else:
-            found.append(float(cat))
-    return found
-
-
-def _refuse_others(raw: Raw | None, codes: list[float], step: Step) -> None:
-    """Keep that there are no other categories: of words; of numbers, this is a note."""
-    if raw is None:
-        return
-    raw.unknown = "refuse"
-    if not raw.words:
-        raw.bare = raw.bare or ABSENT not in codes
-        raw.codes = tuple(code for code in codes if code != ABSENT)
-        step.notes.append(
-            f"{raw.name}: a number that is no category is none of them here, and an error in scikit-learn"
-        )
-
-
-def _same(x: Symbol, codes: list[float]) -> Symbol:
-    """1 where a number is that of a category, else 0: (batch, 1) → (batch, categories)."""
-    if ABSENT in codes:
-        x = emit("Where", emit("IsNaN", x), constant(ABSENT, x.dtype), x)
-    return cast(emit("Equal", x, constant([codes], x.dtype)), x.dtype)
-
-
-def _ordinal(estimator: Any, features: Features, step: Step) -> Features:
-    if getattr(estimator, "_infrequent_enabled", False):
-        raise UsageError(f"{step.title}: OrdinalEncoder with infrequent categories is not read")
-    parts = []
-    for place, (raw, cats) in enumerate(zip(features.raw, estimator.categories_, strict=True)):
-        x = features.taken([place]).symbol
-        codes = _codes(cats, raw, step)
-        numbers = np.arange(len(cats), dtype=np.float64)
-        if ABSENT in codes:
-            numbers[codes.index(ABSENT)] = estimator.encoded_missing_value
-        other = 0.0
-        if estimator.handle_unknown == "use_encoded_value":
-            other = float(estimator.unknown_value)
-        else:
-            _refuse_others(raw, codes, step)
-        if np.isnan(numbers).any() or math.isnan(other):
-            raise UsageError(f"{step.title}: OrdinalEncoder that encodes as NaN is not read: give it a number")
-        same = _same(x, codes)
-        found = emit("MatMul", same, step.frozen(f"codes_{place}", (numbers - other)[:, np.newaxis], x))
-        parts.append(step.computed(found + other if other else found))
-    whole = joined(parts)
-    return Features(step.emit("Identity", whole.symbol), whole.raw)
-
-
-def _target(estimator: Any, features: Features, step: Step) -> Features:
-    """TargetEncoder: what the target is on average for each category, a number for each of several classes."""
-    each = len(estimator.encodings_) // len(estimator.categories_)
-    means = np.broadcast_to(np.ravel(estimator.target_mean_), (each,))
-    parts = []
-    for place, (raw, cats) in enumerate(zip(features.raw, estimator.categories_, strict=True)):
-        x = features.taken([place]).symbol
-        numbers = np.stack(estimator.encodings_[place * each : (place + 1) * each], axis=1)
-        same = _same(x, _codes(cats, raw, step))
-        made = emit("MatMul", same, step.frozen(f"encodings_{place}", numbers - means, x))
-        parts.append(step.computed(made + constant([means], x.dtype)))
-    whole = joined(parts)
-    return Features(step.emit("Identity", whole.symbol), whole.raw)
-
-
 TRANSFORMERS: Final[Mapping[str, Callable[[Any, Features, Step], Features]]] = {
     "Binarizer": _binarizer,
     "ColumnTransformer": _column_transformer,
+    "FactorAnalysis": projections.factors,
+    "FastICA": projections.independent,
     "FeatureUnion": _feature_union,
     "FunctionTransformer": function,
-    "GaussianRandomProjection": _svd,
-    "IncrementalPCA": _pca,
+    "GaussianRandomProjection": projections.components,
+    "IncrementalPCA": projections.pca,
     "KBinsDiscretizer": bins,
+    "LinearDiscriminantAnalysis": projections.discriminants,
     "MaxAbsScaler": _max_abs,
     "MinMaxScaler": _min_max,
+    "MissingIndicator": _indicator,
+    "NeighborhoodComponentsAnalysis": projections.components,
     "Normalizer": _normalizer,
-    "OneHotEncoder": _one_hot,
-    "OrdinalEncoder": _ordinal,
-    "PCA": _pca,
+    "OneHotEncoder": categories.one_hot,
+    "OrdinalEncoder": categories.ordinal,
+    "PCA": projections.pca,
     "Pipeline": _pipeline,
     "PolynomialFeatures": polynomial,
     "PowerTransformer": power,
+    "QuantileTransformer": quantiles,
+    "RBFSampler": projections.waves,
     "RobustScaler": _robust,
     "SimpleImputer": _imputer,
+    "SparseRandomProjection": projections.components,
+    "SplineTransformer": splines,
     "StandardScaler": _standard,
-    "TargetEncoder": _target,
-    "TruncatedSVD": _svd,
+    "TargetEncoder": categories.target,
+    "TruncatedSVD": projections.components,
 }
 """The transformers that become nodes, by class."""

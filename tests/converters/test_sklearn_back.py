@@ -312,6 +312,10 @@ def test_a_network_for_a_csv_file_is_a_pipeline_for_its_frame(tmp_path: Path, na
     if target == "member":
         assert [str(each) for each in model.predict(frame)] == [answer.label for answer in answered]
     assert model.feature_names_in_.tolist() == [column.name for column in network.inputs[0].columns]
+    whole = frame.dropna() if options.get("unknown") == "other" else frame  # Words that are missing are unknown ones.
+    again = to_sklearn(from_sklearn(model, data=whole), data=whole)
+    expected = answers(model, whole)
+    np.testing.assert_allclose(answers(again, whole), expected, atol=1e-9 * max(1, np.abs(expected).max()))
     clone(model).set_params(network__max_iter=2).fit(frame, frame[target])
 
 
