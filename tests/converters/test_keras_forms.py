@@ -117,6 +117,25 @@ def test_trained_weights_that_no_layer_has_are_rows_of_embeddings(tmp_path: Path
 
 
 @pytest.mark.long
+def test_the_words_of_an_embedding_are_scored_by_the_same_weights(tmp_path: Path) -> None:
+    """Tied weights, as of GPT-2, stay one weight in Keras, and train as one."""
+    keras()
+    ids = pnn.Input("steps", dtype="int32")
+
+    class Words(pnn.Layer):
+        """Vectors of words, and what words they are."""
+
+        def __call__(self, x: pnn.Symbol) -> pnn.Symbol:
+            weight = self.parameter("weight", (7, 4), "float32", initial=lambda rng, shape: rng.normal(size=shape))
+            vectors = pnn.Dense(4, name="inner")(pnn.emit("Gather", weight, x))
+            return self.emit("MatMul", vectors, pnn.emit("Transpose", weight, perm=[1, 0]))
+
+    network = pnn.Network(ids, Words("words")(ids))
+    model = _both_ways(network, tmp_path / "m.keras")
+    assert sorted(weight.shape for weight in model.trainable_weights) == [(4,), (4, 4), (7, 4)]
+
+
+@pytest.mark.long
 def test_weights_that_are_computed_from_others_are_noted() -> None:
     """A weight norm is g · v / |v|; Keras has a layer with its result."""
     keras()
@@ -239,9 +258,7 @@ def _rows(ops: Any, x: Any, function: str, **options: Any) -> Any:
 
 OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "reshaped": lambda ops, x: ops.reshape(ops.transpose(ops.reshape(x, (-1, 2, 3, 4)), (0, 2, 1, 3)), (-1, 24)),
-    "picked": lambda ops, x: (
-        ops.take(x, [2, 0, 2], axis=1) + ops.take(x, 1, axis=1)[:, None] * x[..., None, 0:1, 2][..., 0]
-    ),
+    "picked": lambda ops, x: ops.take(x, [2, 0, 2], axis=1) + ops.take(x, 1, axis=1)[:, None] * x[..., None, 0:1, 2],
     "largest": lambda ops, x: ops.concatenate([ops.one_hot(ops.argmax(x, axis=-1), 4), ops.roll(x, 2, axis=-1)], -1),
     "tops": lambda ops, x: ops.top_k(x, 2)[0],
     "norms": lambda ops, x: ops.normalize(x, axis=-1) * _rows(ops, x, "norm") + _rows(ops, x, "std"),

@@ -134,7 +134,8 @@ def _arithmetic(b: Rebuilder, node: Node) -> Laid:
         missing = rank - tensor.array.ndim
         full = keras().ops.expand_dims(array, list(range(missing))) if missing else array
         operands.append(full if order == list(range(rank)) else keras().ops.transpose(full, order))
-    scaled = _scaled(b, node, operands) if any(isinstance(each, np.ndarray) for each in operands) else None
+    is_scaled = any(isinstance(each, np.ndarray) for each in operands) and b.types[node.outputs[0]].dtype in FLOATS
+    scaled = _scaled(b, node, operands) if is_scaled else None
     return Laid(getattr(keras().ops, _OPS[node.operator])(*operands) if scaled is None else scaled, axes)
 
 
@@ -147,7 +148,7 @@ def _scaled(b: Rebuilder, node: Node, operands: Sequence[Any]) -> Any:
         ("Sub", True): (-1.0, numbers), ("Mul", False): (numbers, 0.0), ("Mul", True): (numbers, 0.0),
         ("Div", False): (1 / numbers, 0.0),
     }.get((node.operator, first), (None, None))  # fmt: skip
-    if scale is None or b.types[node.outputs[0]].dtype not in FLOATS:
+    if scale is None:
         return None
     options = {
         name: value[0].tolist() if isinstance(value, np.ndarray) else value

@@ -12,6 +12,9 @@ from portable_nn.converters.keras.rebuilding.nodes import finite
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, NoLayerError, plain
 from portable_nn.core.graph import Graph, Node
 
+MOVES: Final = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Split"})
+"""What leaves the entries of a weight as they are."""
+
 LARGEST: Final = 2**12
 """How many numbers a constant among the arguments of an operation may have: they are text in the file."""
 
@@ -37,6 +40,8 @@ class Free:
     ) -> None:
         self._graph, self._values, self._key, self._laid, self._made = graph, values, key, laid, made
         self._rows: dict[str, Any] = {}
+        self._tables: dict[str, Any] = {}
+        self._tied = _tied(graph)
         self.makers: dict[str, Node] = {}
 
     def weight(self, name: str, value: Fixed, axes: Sequence[int] | None) -> Any:
@@ -45,10 +50,29 @@ class Free:
         dims = list(range(rank)) if axes is None else [axes.index(axis) for axis in range(rank)]
         if not value.trained and value.array.size <= LARGEST:
             return np.transpose(finite(value.array), dims)
-        tensor = self._row(name, value) if value.moved else self._computed(name)
+        is_whole = not value.names or value.names == (name,)
+        tensor = self._row(name, value) if is_whole else self._computed(name)
         return tensor if dims == list(range(rank)) else keras().ops.transpose(tensor, dims)
 
+    def is_tied(self, value: Made) -> bool:
+        """Whether a weight is that of an ``Embedding``, or its entries in another order."""
+        return isinstance(value, Fixed) and value.trained and value.moved and value.names[0] in self._tied
+
+    def table(self, name: str, value: Fixed) -> Any:
+        """The ``Embedding`` of a matrix that other operators read as well, as the rows of all its places."""
+        if name not in self._tables:
+            entries, features = value.array.shape
+            layer = keras().layers.Embedding(entries, features, name=self._key(name.removesuffix(".weight")))
+            layer.build(None)
+            layer.set_weights([value.array.copy()])
+            self._tables[name] = layer
+        return self._tables[name]
+
     def _row(self, name: str, value: Fixed) -> Any:
+        if name in self._tied and name not in self._rows:
+            first = keras().ops.zeros_like(self._first(), dtype="int32")
+            places = keras().ops.add(first, np.arange(len(value.array), dtype="int32"))
+            self._rows[name] = self.table(name, value)(places)
         if name not in self._rows:
             layer = keras().layers.Embedding(
                 1, value.array.size, name=self._key(value.names[0] if value.names else name)
@@ -95,3 +119,19 @@ class Free:
                 places = tuple(slice(None) if each == axis else 0 for each in range(len(axes)))
                 return keras().ops.ones_like(tensor if len(places) == 1 else tensor[places], dtype="int32")
         raise NoLayerError(f"the size {size} is that of no input")
+
+
+def _tied(graph: Graph) -> set[str]:
+    """The trained matrices of which rows are taken in one place, and which are read in another."""
+    origin = {value.name: value.name for value in graph.parameters if value.trainable and len(value.shape) == 2}
+    tables, others = set[str](), set[str]()
+    for node in graph.nodes:
+        for place, name in enumerate(node.inputs):
+            if name not in origin:
+                continue
+            if node.operator in MOVES:
+                origin[node.outputs[0]] = origin[name]
+            else:
+                is_table = node.operator == "Gather" and not place and name == origin[name]
+                (tables if is_table and not node.attributes.get("axis") else others).add(origin[name])
+    return tables & others

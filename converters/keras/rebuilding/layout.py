@@ -198,6 +198,8 @@ def _gather(b: Rebuilder, node: Node) -> Laid:
             keys = (*[slice(None)] * axis, int(index))
             return Laid(b.laid(node.inputs[0])[keys], plain(rank))
         return Laid(keras().ops.take(b.laid(node.inputs[0]), index, axis=axis), plain(rank))
+    if b.free.is_tied(table):
+        return Laid(b.free.table(node.inputs[0], table)(b.laid(node.inputs[1])), plain(rank))
     entries, features = table.array.shape
 
     def make(name: str) -> Any:

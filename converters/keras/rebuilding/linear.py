@@ -24,6 +24,10 @@ def _gemm(b: Rebuilder, node: Node) -> Laid | None:
         or (bias is not None and bias.size not in (1, weight.shape[0 if whole(node, "transB", 0) else 1]))
     ):
         raise NoLayerError("its options are not those of Dense")
+    if b.free.is_tied(b.values[node.inputs[1]]):
+        ops, tensor = keras().ops, b.laid(node.inputs[1])
+        made = ops.matmul(b.laid(node.inputs[0]), ops.transpose(tensor) if whole(node, "transB", 0) else tensor)
+        return Laid(made if bias is None else ops.add(made, b.laid(node.inputs[2])), plain(2))
     kernel = weight.T if whole(node, "transB", 0) else weight
     if bias is not None:
         bias = np.broadcast_to(bias.reshape(-1), (kernel.shape[1],))
@@ -46,7 +50,7 @@ def _dense(
 
 
 def _matmul(b: Rebuilder, node: Node) -> Laid | None:
-    if not isinstance(b.values[node.inputs[1]], Fixed):
+    if not isinstance(b.values[node.inputs[1]], Fixed) or b.free.is_tied(b.values[node.inputs[1]]):
         one, other = (b.laid(name) for name in node.inputs)
         return Laid(keras().ops.matmul(one, other), plain(b.rank(node.outputs[0])))
     kernel = b.fixed(node, 1)

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from portable_nn.converters.keras.installed import keras
-from portable_nn.converters.keras.rebuilding.free import Free
+from portable_nn.converters.keras.rebuilding.free import MOVES, Free
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, NoLayerError, Sizes, last, plain
 from portable_nn.converters.keras.rebuilding.words import plain_activation
 from portable_nn.core.errors import GraphError
@@ -27,9 +27,6 @@ _SUFFIXES: Final = (".linear", ".cell", ".cells", ".channels_first", ".pool")
 
 
 _SPATIAL: Final = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool"})
-_MOVES: Final = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
-"""What leaves the entries of a weight as they are."""
-
 _RUNNING: Final[Mapping[str, Sequence[int]]] = {"BatchNormalization": (3, 4)}
 """The inputs of an operator that are running statistics."""
 
@@ -203,7 +200,7 @@ class Rebuilder:
         made = run_numpy(graph, {name: each.array for name, each in stored.items()}, {})
         trained, names = any(each.trained for each in fixed.values()), tuple(n for e in fixed.values() for n in e.names)
         self.free.makers |= dict.fromkeys(outputs, node)
-        moved = node.operator in _MOVES and all(each.moved for each in fixed.values())
+        moved = node.operator in MOVES and all(each.moved for each in fixed.values())
         for name, array in made.items():
             self.values[name] = Fixed(array, trained, names, moved)
 
