@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +13,7 @@ from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, NoLayerError, last, plain
 from portable_nn.converters.keras.rebuilding.words import WORDS, plain_activation
 from portable_nn.core.graph import Node
+from portable_nn.format.tensors import Array
 from portable_nn.operators import FLOATS
 
 
@@ -134,22 +135,35 @@ def _arithmetic(b: Rebuilder, node: Node) -> Laid:
         missing = rank - tensor.array.ndim
         full = keras().ops.expand_dims(array, list(range(missing))) if missing else array
         operands.append(full if order == list(range(rank)) else keras().ops.transpose(full, order))
-    is_scaled = any(isinstance(each, np.ndarray) for each in operands) and b.types[node.outputs[0]].dtype in FLOATS
-    scaled = _scaled(b, node, operands) if is_scaled else None
+    scaled = _scaled(b, node, operands)
     return Laid(getattr(keras().ops, _OPS[node.operator])(*operands) if scaled is None else scaled, axes)
 
 
+_SCALES: Final[Mapping[tuple[str, bool], Callable[[Array], tuple[Any, Any]]]] = {
+    ("Add", False): lambda numbers: (1.0, numbers),
+    ("Add", True): lambda numbers: (1.0, numbers),
+    ("Sub", False): lambda numbers: (1.0, -numbers),
+    ("Sub", True): lambda numbers: (-1.0, numbers),
+    ("Mul", False): lambda numbers: (numbers, 0.0),
+    ("Mul", True): lambda numbers: (numbers, 0.0),
+    ("Div", False): lambda numbers: (1 / numbers, 0.0),
+}
+"""The factor and the shift that arithmetic with numbers is, by whether these come first."""
+
+
 def _scaled(b: Rebuilder, node: Node, operands: Sequence[Any]) -> Any:
-    """A sum, difference, product or quotient with numbers: Rescaling."""
+    """A sum, difference, product or quotient with numbers that are the same for all examples: Rescaling."""
     first = isinstance(operands[0], np.ndarray)
     numbers, tensor = (operands[0], operands[1]) if first else (operands[1], operands[0])
-    scale, offset = {
-        ("Add", False): (1.0, numbers), ("Add", True): (1.0, numbers), ("Sub", False): (1.0, -numbers),
-        ("Sub", True): (-1.0, numbers), ("Mul", False): (numbers, 0.0), ("Mul", True): (numbers, 0.0),
-        ("Div", False): (1 / numbers, 0.0),
-    }.get((node.operator, first), (None, None))  # fmt: skip
-    if scale is None:
+    make = _SCALES.get((node.operator, first))
+    if (
+        make is None
+        or not isinstance(numbers, np.ndarray)
+        or numbers.shape[0] != 1
+        or b.types[node.outputs[0]].dtype not in FLOATS
+    ):
         return None
+    scale, offset = make(numbers)
     options = {
         name: value[0].tolist() if isinstance(value, np.ndarray) else value
         for name, value in (("scale", scale), ("offset", offset))
