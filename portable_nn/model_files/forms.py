@@ -176,7 +176,7 @@ class Parquet(Columns):
 
         names = _unlike(heading.removeprefix(">") for heading in self.begun)
         kinds = [pa.float64() if heading.startswith(">") else pa.string() for heading in self.begun]
-        metadata = {"model": self.layout.model}
+        metadata = {"model": _as_unicode(self.layout.model)}
         return pa.schema([*zip(names, kinds, strict=True), ("error", pa.string())], metadata)
 
     def cells(self, chunk: Sequence[Prediction]) -> bytes:
@@ -185,7 +185,7 @@ class Parquet(Columns):
 
         schema, count = self._schema(), len(self.begun)
         rows = [[*fitted(cells(each, self.layout), count), each.error] for each in chunk]
-        columns = [[None if cell == "" else cell for cell in column] for column in zip(*rows, strict=True)]
+        columns = [[None if cell == "" else _as_unicode(cell) for cell in column] for column in zip(*rows, strict=True)]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
         return bytes(pa.record_batch(arrays, schema=schema).serialize()) if rows else b""
 
@@ -216,6 +216,11 @@ def _groups(batches: Iterable[Any]) -> Iterator[list[Any]]:
         group.append(batch)
         rows += len(batch)
     yield group
+
+
+def _as_unicode(cell: Any) -> Any:
+    """A cell; text as the other forms have it, where the name of a file is no Unicode."""
+    return encoded(cell).decode() if isinstance(cell, str) else cell
 
 
 def _unlike(names: Iterable[str]) -> list[str]:
