@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import re
 import time
@@ -264,6 +265,9 @@ class Run:
                 if found is None:
                     found = stack.enter_context(processes(self.workers, self.scheduler))
                     stack.callback(lambda: [pending.cancel() for _, pending in waiting])
+                    # What an error leaves in the middle is collected at the end, when no process answers any more.
+                    atexit.register(stack.close)
+                    stack.callback(atexit.unregister, stack.close)
                 count = found.count()
                 self.tally.processes = max(self.tally.processes, count)
                 for task in islice(missing, max(0, AHEAD * max(1, count) - len(waiting))):

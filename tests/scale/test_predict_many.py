@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ from PIL import Image
 
 import portable_nn as pnn
 from portable_nn.catalog import find_model
+from portable_nn.cli import main
 from portable_nn.core.errors import DataError, DataWarning, FileError, FormatError, PortableNNError, UsageError
 from portable_nn.model_files.prediction import Prediction
 from portable_nn.scale import predict_many
@@ -398,3 +401,28 @@ def test_a_bucket(folder: Path, tmp_path: Path) -> None:
     again = predict_many(f"{url}/model.safetensors", f"{url}/in", f"{url}/shards", **options)
     assert list(again) == found
     assert again.tally.lines()[-1] == "8 examples in 3 shards, all of which were there"
+
+
+@pytest.mark.long
+def test_an_error_in_the_middle_ends_a_script(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="several processes are those of Dask")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from portable_nn.scale import predict_many\n"
+        "if __name__ == '__main__':\n"
+        f"    for each in predict_many('digits', {str(folder)!r}, workers=1, shard_size=1):\n"
+        "        raise RuntimeError('in the middle')\n"
+    )
+    found = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=240)
+    assert (found.returncode, found.stderr.splitlines()[-1]) == (1, "RuntimeError: in the middle")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are Unicode there")
+def test_names_that_are_no_unicode_are_written_alike(tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet", reason="Parquet is written by pyarrow")
+    scans = digits(tmp_path / "scans", [os.fsdecode(b"\xff.png")])
+    assert main(["predict", "digits", str(scans), "--workers", "0", "--out", str(tmp_path / "a.parquet")]) == 0
+    assert main(["predict", "digits", str(scans), "--out", str(tmp_path / "a.csv")]) == 0
+    [name] = pq.read_table(tmp_path / "a.parquet")["input"].to_pylist()
+    assert name == f"{scans}/\\udcff.png"
+    assert (tmp_path / "a.csv").read_text().splitlines()[1].startswith(name)
