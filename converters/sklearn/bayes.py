@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -53,7 +54,8 @@ def _quadratic(estimator: Any, x: Symbol) -> Output:
         parts.append(emit("ReduceSum", turned * turned, integers([1]), keepdims=1))
     logs = np.array([np.log(sizes).sum() for sizes in estimator.scalings_])
     bias = np.log(estimator.priors_) - 0.5 * logs
-    return _logits(estimator, emit("Concat", *parts, axis=1), -0.5 * np.eye(len(bias)), bias)
+    found = _logits(estimator, emit("Concat", *parts, axis=1), -0.5 * np.eye(len(bias)), bias)
+    return replace(found, layers=())  # Of two classes, its decision_function is a difference.
 
 
 BAYES: Final[Mapping[str, Callable[[Any, Symbol], Output]]] = {
