@@ -13,6 +13,7 @@ from portable_nn.converters.keras.layers.merging import either
 from portable_nn.converters.keras.layers.moving import one_axis, places
 from portable_nn.converters.keras.spec import LayerError, Spec
 from portable_nn.operators import cast, constant, emit, emit_all, integers
+from portable_nn.operators.symbols import sizes
 
 
 def binary(operator: str) -> Callable[..., Held]:
@@ -162,7 +163,12 @@ def pad(spec: Spec, x: Held, constant_values: Any = 0) -> Held:
 
 
 def cumsum(spec: Spec, x: Held) -> Held:
-    """Sums of all entries so far along an axis."""
+    """Sums of all entries so far along an axis; of ones they are places, whose bounds ``Range`` says."""
+    origin = x.plain.origin
+    first = origin.inputs[0] if origin.operator is not None and origin.operator.name == "Expand" else None
+    if x.rank == 1 and first is not None and first.type.constant == (1,) and x.dtype in ("int32", "int64"):
+        end = emit("Squeeze", sizes(x.plain, [0]), integers([0])) + constant(1, "int64")
+        return Held(cast(emit("Range", constant(1, "int64"), end, constant(1, "int64")), x.dtype))
     return Held(emit("CumSum", x.plain, constant(one_axis(spec, x.rank), "int64"), name=spec.next_name()))
 
 

@@ -215,6 +215,23 @@ def _gather_elements(b: Rebuilder, node: Node) -> Laid:
     return Laid(keras().ops.take_along_axis(one, other, axis=axis), plain(rank))
 
 
+def _tile(b: Rebuilder, node: Node) -> Laid:
+    times = b.untrained(node, 1)
+    assert times is not None
+    return Laid(keras().ops.tile(b.laid(node.inputs[0]), [int(each) for each in times]), plain(len(times)))
+
+
+def _top_k(b: Rebuilder, node: Node) -> None:
+    """The largest entries along the last axis, and their places."""
+    count, rank = b.untrained(node, 1), b.rank(node.inputs[0])
+    if count is None or whole(node, "axis", -1) % rank != rank - 1 or not whole(node, "largest", 1):
+        raise NoLayerError("it takes the smallest entries, or those along another axis than the last")
+    values, places = keras().ops.top_k(b.laid(node.inputs[0]), int(count.ravel()[0]), sorted=True)
+    b.values[node.outputs[0]] = Laid(values, plain(rank))
+    if len(node.outputs) > 1 and node.outputs[1]:
+        b.values[node.outputs[1]] = Laid(keras().ops.cast(places, "int64"), plain(rank))
+
+
 def _cast(b: Rebuilder, node: Node) -> Laid:
     value = b.values[node.inputs[0]]
     assert isinstance(value, Laid)
@@ -270,6 +287,8 @@ ROWS: Final[Mapping[str, Row]] = {
     "Pad": _pad,
     "Gather": _gather,
     "GatherElements": _gather_elements,
+    "Tile": _tile,
+    "TopK": _top_k,
     "Expand": _expand,
     "Range": _range,
     "ConstantOfShape": _constant_of_shape,
