@@ -209,20 +209,32 @@ def _is_meant(runner: Runner) -> bool:
 
 def _samples(of: Subject, paths: Sequence[Path]) -> list[dict[str, Any]]:
     """Examples to begin with: pictures as they are in their files, or the first rows of an array."""
-    found: list[dict[str, Any]] = []
-    for path in paths[:PICTURES]:
-        kind = kind_of(path)
-        if of.kind == "picture" and kind == "picture" and path.suffix.lower() in _MEDIA:
-            content = base64.b64encode(path.read_bytes()).decode()
-            found.append({"name": path.stem, "url": f"data:{_MEDIA[path.suffix.lower()]};base64,{content}"})
-        elif of.kind == "series" and kind == "npy" and of.runner:
-            rows = np.asarray(read_dataset(path).x[:ROWS], np.float32)
-            if rows.shape[1:] == of.runner.example_shape and np.isfinite(rows).all():
-                found.append({"name": path.stem, "rows": packed(rows)})
-    return found
+    return [{"name": path.stem, **_sample(of, path)} for path in paths[:PICTURES]]
 
 
-_MEDIA: Final = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+def _sample(of: Subject, path: Path) -> dict[str, Any]:
+    media = _MEDIA.get(path.suffix.lower())
+    if of.kind == "picture" and media:
+        return {"url": f"data:{media};base64,{base64.b64encode(path.read_bytes()).decode()}"}
+    if of.kind == "series" and of.runner and kind_of(path) == "npy":
+        rows = np.asarray(read_dataset(path).x[:ROWS], np.float32)
+        if rows.shape[1:] == of.runner.example_shape and np.isfinite(rows).all():
+            return {"rows": packed(rows)}
+        raise UsageError(f"samples: {path} holds no rows of {of.runner.example_shape[0]} finite numbers")
+    raise UsageError(f"samples: this page takes {_TAKEN.get(of.kind, 'none')}, not {path}")
+
+
+_MEDIA: Final = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".jfif": "image/jpeg",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".bmp": "image/bmp",
+}
+
+_TAKEN: Final = {"picture": "pictures as PNG, JPEG, WebP, GIF or BMP", "series": ".npy files of rows"}
 
 
 def packed(array: Array) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import varied
 from portable_nn.onnx.verify import Proof
-from portable_nn.pages.describing import PageKind, Subject, as_data, assumed, check_of, layers_of, subject
+from portable_nn.pages.describing import PICTURES, PageKind, Subject, as_data, assumed, check_of, layers_of, subject
 from portable_nn.pages.runtime import LICENCE, find_runtime
 from portable_nn.pages.template import fill
 
@@ -100,13 +100,13 @@ def to_html(
         runtime: the folder ``dist`` of the npm package onnxruntime-web; by default what ``portable-nn export
             --fetch-runtime`` has put into the user's cache.
         preprocess: how pictures are prepared, as ``predict`` takes it, instead of as the model says.
-        samples: pictures, or for a series a ``.npy`` file, to begin with; by default those of a shipped model.
+        samples: up to 12 pictures, or for a series a ``.npy`` file, to begin with; by default those of a shipped model.
         labels: the names of the classes, instead of those in the model, or a file with them, as ``predict`` takes it.
 
     Raises:
         UsageError: there is no runtime (the message says what to run), a model that is no network, or one with an input
-            or output of no numbers, ``preprocess`` for one that takes no pictures, or ``labels`` for one with other
-            classes.
+            or output of no numbers, samples that its page does not show, ``preprocess`` for one that takes no pictures,
+            or ``labels`` for one with other classes.
         FileError, FormatError, UnsupportedError: the model cannot be read or exported, or the page not written.
         VerificationError: numpy and onnxruntime do not agree on the exported model.
     """
@@ -177,10 +177,12 @@ def _given(model: str | Path | Network, samples: Sequence[str | Path] | None, sh
     """The files of samples: those given, or those of a shipped model."""
     if samples is not None:
         paths = [Path(path) for path in samples]
+        if len(paths) > PICTURES:
+            raise UsageError(f"samples: a page holds {PICTURES} at most, and these are {len(paths)}")
         if missing := [path for path in paths if not path.is_file()]:
             raise UsageError(f"samples: there is no file {missing[0]}")
         return paths
-    if isinstance(model, Network) or str(model) not in CALLED:
+    if isinstance(model, Network) or str(model) not in CALLED or shown.kind not in ("picture", "series"):
         return []
     wanted = SUFFIXES if shown.kind == "picture" else ARRAYS
     return sorted(path for path in CALLED[str(model)].samples.iterdir() if path.suffix.lower() in wanted)

@@ -34,6 +34,7 @@ const ACTS = {
     await page.locator(".answer").waitFor();
     return {
       comma, pasted: await page.locator("form input").evaluateAll((all) => all.map((each) => each.value)),
+      hints: await page.locator("form input").evaluateAll((all) => all.map((each) => document.getElementById(each.getAttribute("aria-describedby"))?.textContent)),
       labels: await page.locator("form .name").allTextContents(), shares: await page.locator(".bars th[scope=row]").allTextContents(), scripts: await page.locator("main script, main img").count(), title: await page.title(),
     };
   },

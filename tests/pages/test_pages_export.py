@@ -7,6 +7,7 @@ import os
 import re
 import tarfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,25 @@ def test_a_page_has_the_samples_that_are_given(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"there is no file .*none\.npy"):
         pnn.to_html(dense(40), tmp_path / "q.html", runtime=tmp_path / "dist", samples=[tmp_path / "none.npy"])
     assert not (tmp_path / "q.html").exists()
+
+
+def test_samples_that_a_page_does_not_show_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.zeros((3, 39), np.float32))
+    np.save(tmp_path / "nan.npy", np.full((3, 40), np.nan, np.float32))
+    (tmp_path / "scan.tif").write_bytes(b"II*")
+    rows, nan, scan = tmp_path / "rows.npy", tmp_path / "nan.npy", tmp_path / "scan.tif"
+    to_html = partial(pnn.to_html, path=tmp_path / "p.html", runtime=dist(tmp_path / "dist"))
+    for model, samples, words in (
+        (dense(40), [rows], r"rows\.npy holds no rows of 40 finite numbers"),
+        (dense(40), [nan], r"nan\.npy holds no rows of 40 finite numbers"),
+        (dense(40), [scan], r"this page takes \.npy files of rows, not .*scan\.tif"),
+        (dense(3), [rows], r"this page takes none, not .*rows\.npy"),
+        ("digits", [scan], r"this page takes pictures as PNG, JPEG, WebP, GIF or BMP, not .*scan\.tif"),
+        ("digits", [rows] * 13, "a page holds 12 at most, and these are 13"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            to_html(model, samples=samples)
+    assert not (tmp_path / "p.html").exists()
 
 
 def test_labels_name_the_classes_of_a_page(tmp_path: Path) -> None:

@@ -148,6 +148,7 @@ def test_names_are_text_whatever_they_say(found: Any) -> None:
     assert page["scripts"] == 0
     assert page["title"] == "network \N{MIDDLE DOT} Portable NN"
     assert page["labels"] == [f"{SCRIPT} [{SCRIPT}]", IMAGE, "colour"]
+    assert all(words.endswith(" in training") for words in page["hints"])
     assert sorted(page["shares"]) == sorted([IMAGE, LONG])
 
 

@@ -162,11 +162,14 @@ function changes(
 
 /** Any missing value is NaN, which the network's own nodes replace. */
 function number({ name, unit, missing = "refuse", statistics }: Column): Field {
-  const usual = statistics ? rounded(statistics.mean, 4) : "0", id = `about-${name}`;
-  const input = h("input", { type: "text", inputmode: "decimal", value: usual, autocomplete: "off", "aria-describedby": statistics ? id : undefined });
+  const usual = statistics ? rounded(statistics.mean, 4) : "0";
+  const input = h("input", { type: "text", inputmode: "decimal", value: usual, autocomplete: "off" });
   const control = field(unit ? `${name} [${unit}]` : name, input);
-  const hint = h("span", { class: "muted small", id });
-  if (statistics) control.append(hint);
+  const hint = h("span", { class: "muted small", id: `${input.id}-about` });
+  if (statistics) {
+    control.append(hint);
+    input.setAttribute("aria-describedby", hint.id);
+  }
   const can = missing === "refuse" ? "" : "; empty where it is missing";
   const usualHint = statistics ? `${rounded(statistics.minimum, 4)} to ${rounded(statistics.maximum, 4)} in training${can}` : "";
   let spelled: Mark = ".";
