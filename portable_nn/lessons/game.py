@@ -106,9 +106,9 @@ def game_page(
         "rate": rate,
         "decay": schedule or decay or "constant",
         "start": _start(found, start),
-        "steps": int(Option(STEPS, "steps", 1, MOST_STEPS, whole=True).check("steps", steps)),
+        "steps": _at_most(MOST_STEPS, "steps", int(Option(STEPS, "steps", 1, whole=True).check("steps", steps))),
         "noise": Option(0.0, "noise", 0).check("noise", noise),
-        "seed": int(Option(0, "seed", 0, MOST_SEED, whole=True).check("seed", seed)),
+        "seed": _at_most(MOST_SEED, "a seed", int(Option(0, "seed", 0, whole=True).check("seed", seed))),
         "options": dict(row.fill(options)),
     }
     if called is None and isinstance(game, str):
@@ -118,6 +118,13 @@ def game_page(
         f"{found.title}: a game of two players",
         {**data, "decays": decays, "named": [*DECAYS], "settings": settings, "called": called},
     )
+
+
+def _at_most(most: int, what: str, value: int) -> int:
+    """The value. Raises ``UsageError`` where it is more than a page takes, though ``simulate`` does."""
+    if value > most:
+        raise UsageError(f"a page takes {what} up to {most:,}, not {value:,}")
+    return value
 
 
 def _start(game: Game, start: object) -> list[float]:

@@ -188,7 +188,7 @@ def test_firefox_shows_what_python_computes(pages: list[Path]) -> None:
         ((), {"learning_rate": "0.1/t", "decay": "1/t"}, "a page takes a formula of t or a decay, not both"),
         ((), {"decay": "slowly"}, "there is no decay 'slowly'"),
         ((), {"start": [1.0]}, "start must be two numbers, x and y"),
-        ((), {"steps": 20_001}, "steps must be a whole number from 1 to 20000"),
+        ((), {"steps": 20_001}, "a page takes steps up to 20,000, not 20,001"),
         ((), {"gamma": 1.0}, "has no option 'gamma'"),
     ],
 )
