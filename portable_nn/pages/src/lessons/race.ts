@@ -166,7 +166,7 @@ export function race(methods: MethodData[], compared: readonly string[], rest: R
     if (!settings) return;
     const { start, shown, names } = settings;
     const begin = Math.max(...shown.flatMap((place) => [start[place], rest.at[place]]).map(Math.abs), 0.1);
-    const farthest = runners.map(({ path }) => seen(path, start.length, shown).reduce((most, value) => (Math.abs(value) <= most ? most : Math.abs(value)), 0));
+    const farthest = runners.map(({ path }) => seen(path, start.length, shown).reduce((most, value) => (Math.abs(value) > most ? Math.abs(value) : most), 0));
     const middle = farthest.sort((a, b) => a - b)[Math.floor(farthest.length / 2)] ?? 0;
     const reach = Math.min(Math.max(1.1 * middle, NARROW * begin), WIDE * begin);
     const tracks = runners.map(({ method, class: kind, path, points }) => ({
