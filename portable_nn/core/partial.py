@@ -211,7 +211,7 @@ def partial_write(
 
     A symbolic link is followed, and an existing file's mode is kept, as ``atomic_write`` does. What the block has
     written by its last ``Part.keep`` stays where the process is killed or interrupted, or the disk is full, after a few
-    seconds at least; where this package finds fault with the model or the data, nothing stays.
+    seconds at least; so it does where an input cannot be read any more. Where an argument is at fault, nothing stays.
 
     Args:
         path: the file.
