@@ -85,7 +85,7 @@ class Looked(pnn.Layer):
 def cases() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     """The group, the layer as Python, and the shape of an example."""
     for axes, shape in SPATIAL.items():
-        yield from ((f"Convolutions and pools over {axes} axes", each.format(axes), shape) for each in WINDOWS)
+        yield from ((f"Convolutions and pools in {axes}-D", each.format(axes), shape) for each in WINDOWS)
     yield from (("Rows of numbers", each, ROW) for each in OF_ROWS)
     yield from (("Pictures", each, IMAGE) for each in OF_IMAGES)
     yield from (("Sequences", each, SEQUENCE) for each in OF_SEQUENCES)
