@@ -110,7 +110,8 @@ def _plans(x: Value, before: Value, rows: Rows) -> list[Plan]:
 def _plan(x: Value, entry: Entry, origin: int | None, is_raw: bool, refuses: bool, rows: Rows) -> Plan:
     column = None if origin is None else rows.columns[origin]
     words: Sequence[Any] = [] if origin is None else rows.words[origin].tolist()
-    cats = _categories(entry.codes, words, is_raw)
+    gap = np.nan if origin is None else rows.gaps[origin]
+    cats = _categories(entry.codes, words, gap, is_raw)
     refuses = refuses and (not len(words) or (column is not None and column.unknown == "refuse"))
     made, other, count = entry.made, entry.other, entry.made.shape[1]
     sums = made.sum(axis=1)
@@ -131,7 +132,7 @@ def _plan(x: Value, entry: Entry, origin: int | None, is_raw: bool, refuses: boo
             options["min_frequency"] = 2
         has_gap = is_raw and column is not None and column.missing != "refuse" and not _is_missing(cats[-1])
         if has_gap and unknown == "error" and dropped == -1:  # Words that are missing are zeros, others refused.
-            cats, dropped = np.array([*cats, np.nan], object), len(cats)
+            cats, dropped = np.array([*cats, gap], object), len(cats)
         elif has_gap and unknown == "error":
             options["handle_unknown"] = "ignore"
         if in_order and not other.any():
@@ -155,15 +156,15 @@ def _plan(x: Value, entry: Entry, origin: int | None, is_raw: bool, refuses: boo
 
 
 def _is_missing(cat: Any) -> bool:
-    return isinstance(cat, float) and np.isnan(cat)
+    return cat is None or (isinstance(cat, float) and np.isnan(cat))
 
 
-def _categories(codes: Array, words: Sequence[Any], is_raw: bool) -> Array:
+def _categories(codes: Array, words: Sequence[Any], gap: Any, is_raw: bool) -> Array:
     """Categories as they stand in the table, by their codes."""
     if len(words):
-        found = [np.nan if np.isnan(code) else words[int(code)] for code in codes]
+        found = [gap if np.isnan(code) else words[int(code)] for code in codes]
         is_one_kind = all(isinstance(each, bool) for each in found) or not any(
-            isinstance(each, (bool, str)) for each in found
+            each is None or isinstance(each, (bool, str)) for each in found
         )
         return np.array(found) if is_one_kind else np.array(found, object)
     is_whole = is_raw and all(float(code).is_integer() for code in codes)

@@ -25,12 +25,14 @@ class Rows:
     Attributes:
         columns: the columns; such without a name for arrays.
         words: for each column what stands in the table for its categories; empty for numbers.
+        gaps: for each column what stands in the place of a missing word, NaN or ``None``.
         names: the names of the columns of a frame; empty for arrays.
         classes: the classes that are predicted; empty for numbers.
     """
 
     columns: tuple[Column, ...]
     words: tuple[Array, ...]
+    gaps: tuple[float | None, ...]
     names: tuple[str, ...] = ()
     classes: tuple[Any, ...] = ()
 
@@ -52,11 +54,9 @@ class Rows:
     def framed(self, cells: Sequence[Array], x: Value) -> Any:
         """Columns of cells as what an estimator gets of features: a frame if they are named, or an array."""
         if self.names and self.is_raw(x):
-            import pandas as pd
-
             names = [self.names[place] for place in source(x)[1]]
             if len(set(names)) == len(names):
-                return pd.DataFrame(dict(zip(names, cells, strict=True)))
+                return frame_of(names, cells)
         if any(each.dtype.kind == "O" for each in cells):
             return np.stack([each.astype(object) for each in cells], axis=1)
         return np.stack(cells, axis=1) if len(cells) else np.zeros((COUNT, 0))
@@ -75,22 +75,26 @@ class Rows:
 
     def given(self, rows: Array) -> Any:
         """Rows of the network, (n, columns), as scikit-learn takes them."""
-        cells = [self._decoded(rows[:, place].astype(np.float64), words) for place, words in enumerate(self.words)]
+        cells = [self._decoded(rows[:, place].astype(np.float64), place) for place in range(len(self.words))]
         if not self.names:
             return self.framed(cells, Value("row", len(cells)))
-        import pandas as pd
+        return frame_of(self.names, cells)
 
-        return pd.DataFrame(
-            {name: pd.Series(each, dtype=each.dtype) for name, each in zip(self.names, cells, strict=True)}
-        )  # Words stay such where all of them are missing.
-
-    def _decoded(self, numbers: Array, words: Array) -> Array:
+    def _decoded(self, numbers: Array, place: int) -> Array:
+        words = self.words[place]
         if not len(words):
             return numbers
         known: Mapping[int, Any] = dict(enumerate(words))
         other = STRANGE if any(isinstance(word, str) for word in words) else -(2**30)
-        found = [np.nan if np.isnan(each) else known.get(int(each), other) for each in numbers]
+        found = [self.gaps[place] if np.isnan(each) else known.get(int(each), other) for each in numbers]
         return np.array(found, object if any(isinstance(word, (str, bool)) for word in words) else np.float64)
+
+
+def frame_of(names: Sequence[str], cells: Sequence[Array]) -> Any:
+    """Columns as a frame of pandas, in which words and what is missing stay what they are."""
+    import pandas as pd
+
+    return pd.DataFrame({name: pd.Series(each, dtype=each.dtype) for name, each in zip(names, cells, strict=True)})
 
 
 def spelled(column: Column) -> Array:

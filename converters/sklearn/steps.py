@@ -105,7 +105,11 @@ def _filled(x: Value, before: Value, rows: Rows) -> list[Step]:
 
     origins = rows.origins(before)
     words = [() if origin is None else rows.words[origin] for origin in origins]
-    gaps = [_cell(gap, each) for gap, each in zip(x.of["gaps"], words, strict=True)]
+    nothing = [np.nan if origin is None else rows.gaps[origin] for origin in origins]
+    gaps = [
+        missing if code != code and len(each) else _cell(code, each)
+        for code, each, missing in zip(x.of["gaps"], words, nothing, strict=True)
+    ]
     fills = [_cell(fill, each) for fill, each in zip(x.of["fills"], words, strict=True)]
     if len({"nan" if gap != gap else gap for gap in gaps}) > 1:
         raise UsageError(f"{x.title or 'missing values'}: SimpleImputer has one mark of missing values, not {gaps}")

@@ -48,8 +48,8 @@ def to_sklearn(
     Args:
         network: the network: rows go in, and one output comes out.
         data: a data frame, or rows, as scikit-learn will get them: both sides are compared on them as well. Whether
-            categories such as ``1`` and ``2`` are numbers or words is found in them; without, they are numbers, as
-            pandas reads them from a CSV file.
+            categories such as ``1`` and ``2`` are numbers or words, and whether missing words are ``None`` or NaN, is
+            found in them; without, they are numbers and NaN, as pandas reads a CSV file.
         verify: whether both sides run on the same inputs.
         atol, rtol: how far they may differ, absolutely and relative to the largest number: 1e-5, or 1e-6 in float64.
         seed: the seed of these inputs.
@@ -114,7 +114,13 @@ def _rows(network: Network, data: Any, classes: tuple[Any, ...]) -> Rows:
             "give to_sklearn data, a frame, where they are words",
             DataWarning,
         )
-    return Rows(columns, words, names, classes)
+    return Rows(columns, words, tuple(_gap(column, data) for column in columns), names, classes)
+
+
+def _gap(column: Column, data: Any) -> float | None:
+    """What stands in the place of a missing word: NaN, as pandas has it, or None in columns of objects."""
+    is_there = is_table(data) and column.categories and column.name in data.columns
+    return None if is_there and any(cell is None for cell in list(data[column.name])) else float("nan")
 
 
 def _words(column: Column, data: Any) -> Array:

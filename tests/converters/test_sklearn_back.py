@@ -257,6 +257,20 @@ def test_unknown_words_are_refused_where_the_pipeline_refused_them() -> None:
 
 
 @pytest.mark.parametrize(
+    "encoder", [OneHotEncoder(), make_pipeline(SimpleImputer(missing_values=None), OneHotEncoder())]
+)
+def test_missing_words_of_columns_of_objects_are_none(encoder: Any) -> None:
+    words = pd.Series(["low", "high", None] * 30, dtype=object)
+    frame = pd.DataFrame({"grade": words, "x": np.arange(90.0)})
+    if len(str(encoder)) > 20:
+        encoder[0].set_params(strategy="most_frequent")
+    columns = make_column_transformer((encoder, ["grade"]), (StandardScaler(), ["x"]))
+    pipeline = make_pipeline(columns, LinearRegression()).fit(frame, frame["x"] ** 2)
+    back = to_sklearn(from_sklearn(pipeline, data=frame), data=frame)
+    close(back.predict(frame), pipeline.predict(frame))
+
+
+@pytest.mark.parametrize(
     "model",
     [
         StandardScaler(), make_pipeline(StandardScaler(), PCA(2)), FunctionTransformer(np.sqrt),
