@@ -12,7 +12,18 @@ import jax.numpy as jnp
 from portable_nn.converters.jax.operators.table import Use, plain, row
 from portable_nn.operators import ONNX_DTYPES
 
-plain("Abs", jnp.abs)
+
+def absolute(x: Any) -> Any:
+    """|x|, whose slope at 0 is 0, as that of the kernel; that of JAX is 1."""
+    return x * jnp.sign(x)
+
+
+def _below(x: Any) -> Any:
+    """x where it is not above 0, and 0 elsewhere: at 0 the slope of what is computed of it counts."""
+    return jnp.where(x > 0, jnp.zeros((), x.dtype), x)
+
+
+plain("Abs", absolute)
 plain("Ceil", jnp.ceil)
 plain("Cos", jnp.cos)
 plain("Cosh", jnp.cosh)
@@ -58,7 +69,7 @@ plain("Sigmoid", jax.nn.sigmoid)
 plain("Relu", jax.nn.relu)
 plain("Softplus", lambda x: jnp.logaddexp(x, jnp.zeros((), x.dtype)))
 plain("Softsign", lambda x: x / (1 + jnp.abs(x)))
-plain("PRelu", lambda x, slope: jnp.where(x < 0, slope * x, x))
+plain("PRelu", lambda x, slope: jnp.where(x > 0, x, slope * x))
 plain("Sum", lambda *x: reduce(jnp.add, x))
 plain("Max", lambda *x: reduce(jnp.maximum, x))
 plain("Min", lambda *x: reduce(jnp.minimum, x))
@@ -106,23 +117,23 @@ def _clip(use: Use, x: Any, low: Any = None, high: Any = None) -> Any:
 
 @row("LeakyRelu")
 def _leaky_relu(use: Use, x: Any) -> Any:
-    return jnp.where(x < 0, use.float("alpha") * x, x)
+    return jnp.where(x > 0, x, use.float("alpha") * x)
 
 
 @row("Elu")
 def _elu(use: Use, x: Any) -> Any:
-    return jnp.where(x > 0, x, use.float("alpha") * jnp.expm1(jnp.minimum(x, 0)))
+    return jnp.where(x > 0, x, use.float("alpha") * jnp.expm1(_below(x)))
 
 
 @row("Celu")
 def _celu(use: Use, x: Any) -> Any:
     alpha = use.float("alpha")
-    return jnp.where(x > 0, x, alpha * jnp.expm1(jnp.minimum(x, 0) / alpha))
+    return jnp.where(x > 0, x, alpha * jnp.expm1(_below(x) / alpha))
 
 
 @row("Selu")
 def _selu(use: Use, x: Any) -> Any:
-    below = use.float("alpha") * jnp.expm1(jnp.minimum(x, 0))
+    below = use.float("alpha") * jnp.expm1(_below(x))
     return use.float("gamma") * jnp.where(x > 0, x, below)
 
 
@@ -134,8 +145,7 @@ def _hard_sigmoid(use: Use, x: Any) -> Any:
 
 @row("HardSwish")
 def _hard_swish(use: Use, x: Any) -> Any:
-    inner = x / 6 + 0.5
-    return x * jnp.where(inner > 0, jnp.where(inner < 1, inner, 1), 0)
+    return x * jnp.where(x > -3, jnp.where(x < 3, x / 6 + 0.5, 1), 0)
 
 
 @row("ThresholdedRelu")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from portable_nn.converters.jax.operators.elementwise import absolute
 from portable_nn.converters.jax.operators.table import Use, named, row
 
 SCALE_AND_BIAS = {1: "scale", 2: "bias"}
@@ -65,7 +66,7 @@ def _response(use: Use, x: Any) -> Any:
 def _norm(use: Use, x: Any) -> Any:
     axis = use.attribute_axis()
     if use.int("p") == 1:
-        norm = jnp.sum(jnp.abs(x), axis, keepdims=True)
+        norm = jnp.sum(absolute(x), axis, keepdims=True)
     else:
         squares = jnp.sum(x * x, axis, keepdims=True)
         norm = jnp.where(squares == 0, 0, jnp.sqrt(jnp.where(squares == 0, 1, squares)))

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from portable_nn.converters.jax.operators.elementwise import absolute
 from portable_nn.converters.jax.operators.table import ROWS, Row, Use, row
 from portable_nn.operators.reduction.reduce import reduced_axes
 
@@ -36,7 +37,7 @@ _reduction("ReduceMean", lambda x, axes, keep: jnp.mean(x, axes, keepdims=keep))
 _reduction("ReduceProd", lambda x, axes, keep: jnp.prod(x, axes, keepdims=keep))
 _reduction("ReduceMax", _max)
 _reduction("ReduceMin", _min)
-_reduction("ReduceL1", lambda x, axes, keep: jnp.sum(jnp.abs(x), axes, keepdims=keep))
+_reduction("ReduceL1", lambda x, axes, keep: jnp.sum(absolute(x), axes, keepdims=keep))
 _reduction("ReduceL2", lambda x, axes, keep: jnp.sqrt(jnp.sum(x * x, axes, keepdims=keep)))
 _reduction("ReduceSumSquare", lambda x, axes, keep: jnp.sum(x * x, axes, keepdims=keep))
 _reduction("ReduceLogSum", lambda x, axes, keep: jnp.log(jnp.sum(x, axes, keepdims=keep)))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from portable_nn.converters.jax.operators.elementwise import absolute
 from portable_nn.converters.jax.operators.layout import dtype_in_jax, moved
 from portable_nn.converters.jax.operators.table import Use, row
 from portable_nn.core.graph import Attribute
@@ -142,7 +143,7 @@ def _average_pool(use: Use, x: Any) -> Any:
 @row("LpPool")
 def _lp_pool(use: Use, x: Any) -> Any:
     p, (_, found) = use.int("p"), _pool_windows(use)
-    return _fold(jnp.abs(x) ** p, found, 0, jax.lax.add) ** (1 / p)
+    return _fold(absolute(x) ** p, found, 0, jax.lax.add) ** (1 / p)
 
 
 def _cells(x: Any) -> tuple[int, ...]:
@@ -162,7 +163,7 @@ def _global_max(use: Use, x: Any) -> Any:
 @row("GlobalLpPool")
 def _global_lp(use: Use, x: Any) -> Any:
     p = use.int("p")
-    return jnp.sum(jnp.abs(x) ** p, _cells(x), keepdims=True) ** (1 / p)
+    return jnp.sum(absolute(x) ** p, _cells(x), keepdims=True) ** (1 / p)
 
 
 @row("MaxUnpool")
