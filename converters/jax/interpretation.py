@@ -10,7 +10,7 @@ import numpy as np
 from portable_nn.converters.jax.primitives import ROWS, Call, Held, Refused, held_constant
 from portable_nn.converters.jax.sizes import is_known
 from portable_nn.core.errors import UsageError, listed
-from portable_nn.operators import DTYPE_CODES, Symbol, constant, emit, integers
+from portable_nn.operators import DTYPE_CODES, Leaf, Symbol, constant, emit, integers
 
 INNER: Final = ("call_jaxpr", "jaxpr", "fun_jaxpr")
 """The parameters in which primitives that call a function have it."""
@@ -29,30 +29,19 @@ def interpreted(closed: Any, inputs: Sequence[Held], names: Mapping[str, Symbol]
 
     Raises ``UsageError`` that lists every primitive, and every use of one, that has no counterpart in a graph.
     """
-    if missing := sorted(_missing(closed.jaxpr)):
-        raise UsageError(listed(missing, "these primitives of JAX have no counterpart in a graph"))
-    return _Interpreter(names).closed(closed, inputs)
-
-
-def _missing(jaxpr: Any) -> set[str]:
-    """The primitives without a row on which an output depends."""
-    found = set[str]()
-    for equation in _needed(jaxpr):
-        inner = _functions(equation)
-        if inner:
-            found |= {fault for each in inner for fault in _missing(each.jaxpr)}
-        elif equation.primitive.name not in ROWS and not _is_foldable(equation):
-            found.add(f"{equation.primitive.name} ({_use(equation)})")
+    interpreter = _Interpreter(names)
+    try:
+        found = interpreter.closed(closed, inputs)
+    except Exception:
+        if not interpreter.faults:  # What comes behind a value that is missing may fail as well.
+            raise
+    if interpreter.faults:
+        raise UsageError(listed(sorted(interpreter.faults), "these primitives of JAX have no counterpart in a graph"))
     return found
 
 
 def _use(equation: Any) -> str:
     return ", ".join(str(getattr(each, "aval", each)) for each in equation.invars) or "no inputs"
-
-
-def _is_foldable(equation: Any) -> bool:
-    """Whether it makes no floating-point value and may be computed at once, such as keys of random numbers."""
-    return "random" in equation.primitive.name and all(hasattr(each, "val") for each in equation.invars)
 
 
 def _needed(jaxpr: Any) -> list[Any]:
@@ -64,16 +53,6 @@ def _needed(jaxpr: Any) -> list[Any]:
             found.append(equation)
             needed.update(each for each in equation.invars if not hasattr(each, "val"))
     return found[::-1]
-
-
-def _functions(equation: Any) -> list[Any]:
-    """All closed jaxprs that an equation may call."""
-    if equation.primitive.name == "cond":
-        return [*equation.params["branches"]]
-    if equation.primitive.name == "while":
-        return [equation.params["cond_jaxpr"], equation.params["body_jaxpr"]]
-    found = _function(equation)
-    return [] if found is None else [found]
 
 
 def _function(equation: Any) -> Any:
@@ -91,7 +70,7 @@ class _Interpreter:
 
     def __init__(self, names: Mapping[str, Symbol]) -> None:
         self.names = names
-        self.faults: list[str] = []
+        self.faults = set[str]()
 
     def closed(self, closed: Any, inputs: Sequence[Held]) -> list[Held]:
         """The outputs of a jaxpr with its constants."""
@@ -128,12 +107,19 @@ class _Interpreter:
             return {"scan": self.scan, "cond": self.cond, "while": self.loop}[name](equation, inputs)
         if (inner := _function(equation)) is not None:
             return self.closed(inner, inputs)
+        if name not in ROWS:
+            return self.refused(equation, f"{name} ({_use(equation)})" + _advice(name))
         call = Call(name, equation.params, [each.aval for each in equation.outvars], self.names)
         try:
             made = ROWS[name](call, *inputs)
         except Refused as error:
-            raise UsageError(f"these primitives of JAX have no counterpart in a graph: {error}") from None
+            return self.refused(equation, str(error))
         return [made] if isinstance(made, Held) else list(made)
+
+    def refused(self, equation: Any, fault: str) -> list[Held]:
+        """Note a fault, and go on with other values, to find what else has no counterpart."""
+        self.faults.add(fault)
+        return [_missing(each.aval) for each in equation.outvars]
 
     def cond(self, equation: Any, inputs: Sequence[Held]) -> list[Held]:
         """The branch whose number is known, or all of them, of which Where takes one: none has side effects."""
@@ -162,23 +148,27 @@ class _Interpreter:
         for _ in range(LONGEST + 1):
             [goes_on] = self.closed(params["cond_jaxpr"], [*fixed, *state])
             if goes_on.value is None:
-                raise UsageError(
+                return self.refused(
+                    equation,
                     "while: how many steps it takes depends on the data, and no graph has such a loop: give fori_loop "
-                    "a number of steps, and jax.numpy.where what an example is to keep that is done before"
+                    "a number of steps, and jax.numpy.where what an example is to keep that is done before",
                 )
             if not goes_on.value:
                 return state
             state = self.closed(params["body_jaxpr"], [*consts, *state])
-        raise UsageError(f"while: it takes more than {LONGEST} steps, and each is written out: use fewer")
+        return self.refused(equation, f"while: it takes more than {LONGEST} steps, and each is written out: use fewer")
 
     def scan(self, equation: Any, inputs: Sequence[Held]) -> list[Held]:
-        """All steps written out; what no step changes is computed once."""
+        """All steps written out; what no step changes is computed once. All at once where nothing is carried."""
         params = equation.params
+        if not params["num_carry"] and (found := self.mapped(equation, inputs)) is not None:
+            return found
         length, body = params["length"], params["jaxpr"]
         if not is_known(length) or length > LONGEST:
-            raise UsageError(
+            return self.refused(
+                equation,
                 f"scan over {length} steps: it is written out, which takes a number of steps that is known and at most "
-                f"{LONGEST}; give an example with that many, or use RNN of flax.linen with its own cells"
+                f"{LONGEST}; give an example with that many, or use RNN of flax.linen with its own cells",
             )
         consts, carried = params["num_consts"], params["num_carry"]
         jaxpr = body.jaxpr
@@ -197,6 +187,20 @@ class _Interpreter:
                 made[place].append(_exact(result, self.names))
         return [*state, *self._stacked(equation, made, carried)]
 
+    def mapped(self, equation: Any, inputs: Sequence[Held]) -> list[Held] | None:
+        """A scan that carries nothing, all its steps at once; ``None`` where JAX does not map a layer in it."""
+        import jax
+
+        consts, params = equation.params["num_consts"], equation.params
+        axes = [None] * consts + [0] * (len(equation.invars) - consts)
+        step = jax.extend.core.jaxpr_as_fun(params["jaxpr"])
+        steps = jax.vmap(step, in_axes=axes, axis_size=params["length"])
+        given = [jax.ShapeDtypeStruct(each.aval.shape, each.aval.dtype) for each in equation.invars]
+        try:
+            return self.closed(jax.make_jaxpr(steps)(*given), inputs)
+        except NotImplementedError:
+            return None
+
     def _stacked(self, equation: Any, made: Sequence[Sequence[Symbol]], carried: int) -> list[Held]:
         found = []
         for place, parts in enumerate(made):
@@ -205,6 +209,25 @@ class _Interpreter:
             rows = [emit("Unsqueeze", part, integers([0])) for part in order]
             found.append(call.held(emit("Concat", *rows, axis=0)))
         return found
+
+
+_ADVICE: Final[Mapping[str, str]] = {
+    "fft": "no graph has complex numbers: multiply by matrices of the cosines and sines of 2π·j·k/n, as pairs of reals",
+    "random": "it draws random numbers: give options with which it does not, such as deterministic=True",
+}
+"""What to do in the place of primitives whose names begin with this."""
+
+
+def _advice(primitive: str) -> str:
+    return next((f": {text}" for start, text in _ADVICE.items() if primitive.startswith(start)), "")
+
+
+def _missing(aval: Any) -> Held:
+    """What stands for a value that no node makes."""
+    shape = tuple(aval.shape)
+    dtype = str(aval.dtype) if str(aval.dtype) in DTYPE_CODES else "float32"
+    sizes = tuple(int(size) if is_known(size) else str(size).replace(" ", "") for size in shape)
+    return Held(Leaf(None, dtype, sizes), shape, tuple(range(len(shape))))
 
 
 def _constant(value: Any) -> Held:
@@ -223,6 +246,8 @@ def _exact(held: Held, names: Mapping[str, Symbol]) -> Symbol:
 def _row(held: Held, step: int) -> Held:
     """One step of a value along its first axis."""
     shape = held.shape[1:]
+    if held.value is not None:
+        return held_constant(held.value[step])
     if not held.symbol.shape:
         return Held(held.symbol, shape, tuple(range(len(shape))))
     place = held.axes.index(0)

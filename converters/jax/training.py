@@ -47,7 +47,8 @@ def compare_training(network: Network, side: Trained, *, seed: int = 0) -> tuple
     Raises ``VerificationError`` that lists all parameters that differ.
     """
     types, rng = infer(network.graph).types, np.random.default_rng(seed)
-    outputs = [name for name in network.graph.outputs if types[name].dtype in FLOATS]
+    batch = {value.shape[:1] for value in network.graph.inputs}  # An output without examples has no loss of examples.
+    outputs = [name for name in network.graph.outputs if types[name].dtype in FLOATS and types[name].shape[:1] in batch]
     if not outputs or not any(value.trainable for value in network.graph.parameters):
         return ("training was not compared: nothing is trained",)
     if any(node.operator == "Dropout" for node in network.graph.nodes):
@@ -61,7 +62,10 @@ def compare_training(network: Network, side: Trained, *, seed: int = 0) -> tuple
     fit(ours, feeds, targets, loss=dict.fromkeys(outputs, "mean_squared_error"), progress=False, **options)
     faults = []
     for name, array in theirs.items():
-        wanted, apart = ours.parameters[name], np.abs(np.asarray(array) - ours.parameters[name])
+        wanted = ours.parameters[name]
+        if np.array_equal(array, wanted, equal_nan=True):  # Constants may be infinite, or NaN.
+            continue
+        apart = np.abs(np.asarray(array) - wanted)
         allowed = EXACT.get(wanted.dtype.name, 1e-5) * max(1.0, float(np.abs(wanted).max(initial=0)))
         if not float(apart.max(initial=0)) <= allowed:
             faults.append(f"'{name}' differs by {apart.max():.3g}; {allowed:.3g} would be allowed")

@@ -167,10 +167,14 @@ def why_it_diverged(network: Trainable, examples: Examples, rate: float) -> str:
 
 
 def check_parameters(network: Trainable) -> None:
-    """Raise ``UsageError`` where a parameter holds NaN, or one that is trained infinity."""
+    """Raise ``UsageError`` where a parameter holds NaN, or one that is trained infinity.
+
+    A number without axes that is not trained is a constant of the graph, such as the NaN that a Where may choose.
+    """
     trained = {value.name for value in network.graph.parameters if value.trainable}
     for name, array in network.parameters.items():
-        _check_numbers(array, f"parameter '{name}'", infinite=name not in trained)
+        if array.ndim or name in trained:
+            _check_numbers(array, f"parameter '{name}'", infinite=name not in trained)
 
 
 def _columns_with_holes(network: Trainable, name: str) -> list[int]:

@@ -156,12 +156,14 @@ class Chain(nnx.Module):  # type: ignore[misc]
 
     def __init__(self, rng: Rng, *, pictures: bool) -> None:
         rngs = nnx.Rngs(0)
-        self.steps, size = nnx.List([]), 4
+        self.steps, size, cells = nnx.List([]), 4, (7, 6)
         self.first = nnx.Conv(2, size, (3, 3), rngs=rngs) if pictures else nnx.Linear(3, size, rngs=rngs)
         for _ in range(number(rng, 2, 5)):
             name = str(rng.choice(["conv", "batch_norm", "group_norm"] if pictures else ["attention", "recurrent"]))
             name = name if yes(rng) else str(rng.choice(["dense", "layer_norm", "rms_norm", "dropout", "activation"]))
-            layer, size = _layer(name, rng, size, rngs)
+            layer, size = _layer(name, rng, size, rngs, cells)
+            if name == "conv":
+                cells = _left(cells, layer)
             self.steps.append(layer)
         self.last = nnx.Linear(size, 3, rngs=rngs)
 
@@ -172,12 +174,23 @@ class Chain(nnx.Module):  # type: ignore[misc]
         return self.last(x.mean(tuple(range(1, x.ndim - 1))))
 
 
-def _layer(name: str, rng: Rng, size: int, rngs: Any) -> tuple[Any, int]:
-    """A layer of nnx for values with ``size`` channels, and its own number of channels."""
+def _left(cells: tuple[int, ...], layer: Any) -> tuple[int, ...]:
+    """The cells of a picture behind a convolution."""
+    cut = layer.kernel_size if layer.padding == "VALID" else (1, 1)
+    return tuple(-(-(n - k + 1) // layer.strides) for n, k in zip(cells, cut, strict=True))
+
+
+def _layer(name: str, rng: Rng, size: int, rngs: Any, cells: tuple[int, ...]) -> tuple[Any, int]:
+    """A layer of nnx for values with ``size`` channels, and its own number of channels.
+
+    A kernel is not larger than a picture of so many ``cells``: JAX makes an empty one of it, and a graph has none.
+    """
     wide = 2 * number(rng, 1, 3)
     match name:
         case "conv":
-            return nnx.Conv(size, wide, (3, 2), strides=number(rng, 1, 2), padding=_padding(rng), rngs=rngs), wide
+            strides, padding = number(rng, 1, 2), _padding(rng)
+            padding = padding if cells[0] >= 3 and cells[1] >= 2 else "SAME"
+            return nnx.Conv(size, wide, (3, 2), strides=strides, padding=padding, rngs=rngs), wide
         case "dense":
             return nnx.Linear(size, wide, use_bias=yes(rng), rngs=rngs), wide
         case "batch_norm":

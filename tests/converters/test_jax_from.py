@@ -182,7 +182,7 @@ def test_primitives_without_a_counterpart_are_listed_all_at_once() -> None:
         return jnp.linalg.qr(y @ params)[0] + jax.scipy.special.digamma(y[:, :2])
 
     x = jax.ShapeDtypeStruct((3, 4), np.float32)
-    with pytest.raises(UsageError, match=r"(?s)4 faults.*digamma.*fft.*(householder|qr|geqrf)"):
+    with pytest.raises(UsageError, match=r"(?s)5 faults.*digamma.*fft.*cosines and sines.*(householder|qr|geqrf)"):
         from_jax(odd, floats(4, 2), x)
 
 
@@ -249,6 +249,29 @@ def test_modules_of_nnx() -> None:
     assert "Dropout" in {node.operator for node in net.graph.nodes}
     module.eval()
     np.testing.assert_allclose(net.predict(x), module(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("cell", ["LSTMCell", "OptimizedLSTMCell", "GRUCell", "SimpleCell"])
+def test_recurrent_layers_of_nnx_keep_an_open_number_of_steps(cell: str) -> None:
+    nnx = pytest.importorskip("flax.nnx")
+    layer = nnx.RNN(getattr(nnx, cell)(3, 4, rngs=nnx.Rngs(1)), reverse=True, keep_order=True, rngs=nnx.Rngs(0))
+    nnx.update(layer, filled(nnx.state(layer, nnx.Param)))
+    example = jax.ShapeDtypeStruct(jax.export.symbolic_shape("batch, steps, 3"), np.float32)
+    net = from_jax(layer, example=example, prove_training=True).network
+    assert sum(node.operator in {"LSTM", "GRU", "RNN"} for node in net.graph.nodes) == 1
+    x = floats(3, 11, 3)
+    np.testing.assert_allclose(net.predict(x), layer(x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_scan_that_carries_nothing_is_computed_as_one() -> None:
+    def model(params: Any, x: Any) -> Any:
+        return jax.lax.map(lambda row: jnp.tanh(row @ params), x)
+
+    params, x = floats(3, 3), floats(700, 3)
+    net = from_jax(model, params, x[:2]).network
+    assert [node.operator for node in net.graph.nodes] == ["MatMul", "Tanh"]
+    np.testing.assert_allclose(net.predict(x), model(params, x), rtol=1e-5, atol=1e-6)
 
 
 def test_dropout_of_equinox_drops_in_training() -> None:

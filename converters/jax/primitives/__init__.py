@@ -4,6 +4,7 @@ from portable_nn.converters.jax.primitives import (  # noqa: F401 - each registe
     arithmetic,
     layers,
     movement,
+    places,
     products,
     reductions,
 )

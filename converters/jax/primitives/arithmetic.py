@@ -20,7 +20,8 @@ for _primitive, _operator in (
     ("logistic", "Sigmoid"), ("erf", "Erf"), ("sin", "Sin"), ("cos", "Cos"), ("tan", "Tan"), ("asin", "Asin"),
     ("acos", "Acos"), ("atan", "Atan"), ("sinh", "Sinh"), ("cosh", "Cosh"), ("asinh", "Asinh"),
     ("acosh", "Acosh"), ("atanh", "Atanh"), ("div", "Div"), ("eq", "Equal"), ("gt", "Greater"),
-    ("ge", "GreaterOrEqual"), ("lt", "Less"), ("le", "LessOrEqual"),
+    ("ge", "GreaterOrEqual"), ("lt", "Less"), ("le", "LessOrEqual"), ("add_any", "Add"), ("eq_to", "Equal"),
+    ("lt_to", "Less"), ("le_to", "LessOrEqual"),
 ):  # fmt: skip
     elementwise(_primitive, _node(_operator))
 elementwise("rem", _node("Mod", fmod=1))
@@ -29,6 +30,7 @@ elementwise("rsqrt", lambda call, x: emit("Reciprocal", emit("Sqrt", x)))
 elementwise("square", lambda call, x: x * x)
 elementwise("erfc", lambda call, x: 1 - emit("Erf", x))
 elementwise("exp2", lambda call, x: emit("Exp", x * math.log(2)))
+elementwise("cbrt", lambda call, x: emit("Sign", x) * emit("Pow", emit("Abs", x), constant(1 / 3, x.dtype)))
 elementwise("log1p", lambda call, x: emit("Log", 1 + x))
 elementwise("is_finite", lambda call, x: emit("Not", emit("Or", emit("IsInf", x), emit("IsNaN", x))))
 

@@ -60,24 +60,47 @@ def marked(next_function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], c
         passes = bool(args) and found is args[0] and 0 < module.rate < 1 and not module.broadcast_dims
         return DROPOUT.bind(found, rate=float(module.rate)) if passes else found
     if isinstance(module, linen.RNN) and (cell := _plain_cell(module, args, kwargs)):
-        return _bound(module, cell, args[0], kwargs)
+        return _bound(module, cell, args[0], *_of_linen(module, cell), kwargs)
     return next_function(*args, **kwargs)
 
 
 def nnx_marked(module: Any) -> Any:
-    """A copy of a module of nnx whose Dropout is this primitive."""
+    """A copy of a module of nnx whose Dropout and recurrent layers are these primitives."""
     from flax import nnx
 
-    class Marked(nnx.Dropout):  # type: ignore[misc]  # flax has no types for it
+    class Dropout(nnx.Dropout):  # type: ignore[misc]  # flax has no types for it
         def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             drops = 0 < self.rate < 1 and not self.broadcast_dims
             return DROPOUT.bind(inputs, rate=float(self.rate)) if drops else inputs
 
-    copy = nnx.clone(module)
+    class RNN(nnx.RNN):  # type: ignore[misc]
+        def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+            plain = _is_plain(self, [inputs], kwargs) and getattr(self.cell, "carry_init", None) is None
+            cell = _cells().get(getattr(linen, type(self.cell).__name__, object)) if plain else None
+            if cell is None:
+                return super().__call__(inputs, **kwargs)
+            kernels, biases = zip(*(each for side in "ih" for each in _gates(self.cell, cell, side)), strict=True)
+            return _bound(self, cell, inputs, kernels, [each for each in biases if each is not None], kwargs)
+
+    copy, marked = nnx.clone(module), {nnx.Dropout: Dropout, nnx.RNN: RNN}
     for _, each in nnx.iter_modules(copy):
-        if type(each) is nnx.Dropout:
-            each.__class__ = Marked
+        each.__class__ = marked.get(type(each), type(each))
     return copy
+
+
+_JOINED: Final = {"LSTM": "ifgo", "GRU": "rzn", "RNN": " "}
+"""The gates of cells of nnx that have one dense layer for all, in its order."""
+
+
+def _gates(inner: Any, cell: Cell, side: str) -> list[tuple[Any, Any]]:
+    """The kernel of each gate of a cell of nnx, for the input or the state, and the bias if there is one."""
+    layer, size = getattr(inner, f"dense_{side}", None), inner.hidden_features
+    if layer is None:
+        layers = [getattr(inner, f"{side}{gate}", None) or getattr(inner, f"{side}{gate}_") for gate in cell.gates]
+        return [(each.kernel[...], None if each.bias is None else each.bias[...]) for each in layers]
+    spans = [slice(place * size, (place + 1) * size) for place in map(_JOINED[cell.operator].index, cell.gates)]
+    bias = None if layer.bias is None else layer.bias[...]
+    return [(layer.kernel[...][:, span], None if bias is None else bias[span]) for span in spans]
 
 
 def equinox_marked(module: Any) -> Any:
@@ -102,14 +125,19 @@ def _option(module: Any, kwargs: Mapping[str, Any], name: str) -> Any:
     return getattr(module, name) if given is None else given
 
 
-def _plain_cell(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Cell | None:
-    """The cell of a layer that is the operator: with the usual functions, from zeros on, over whole sequences."""
-    inner, found = module.cell, _cells().get(type(module.cell))
+def _is_plain(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a layer runs a cell with the usual functions from its own first state on over whole sequences."""
     usual = {"gate_fn": linen.sigmoid, "activation_fn": linen.tanh, "residual": False}
-    if found is None or any(getattr(inner, name, value) is not value for name, value in usual.items()):
-        return None
+    if any(getattr(module.cell, name, value) is not value for name, value in usual.items()):
+        return False
     given = any(kwargs.get(name) is not None for name in ("initial_carry", "seq_lengths"))
-    if given or len(args) != 1 or args[0].ndim != 3 or _option(module, kwargs, "time_major"):
+    return not given and len(args) == 1 and args[0].ndim == 3 and not _option(module, kwargs, "time_major")
+
+
+def _plain_cell(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Cell | None:
+    """The cell of a layer of linen that is the operator: with the usual functions, from zeros on."""
+    inner, found = module.cell, _cells().get(type(module.cell))
+    if found is None or not _is_plain(module, args, kwargs):
         return None
     with ensure_compile_time_eval():
         carry = inner.initialize_carry(random.key(0), (1, args[0].shape[-1]))
@@ -117,16 +145,19 @@ def _plain_cell(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     return found if zeros else None
 
 
-def _bound(module: Any, cell: Cell, x: Any, kwargs: Mapping[str, Any]) -> Any:
+def _of_linen(module: Any, cell: Cell) -> tuple[list[Any], list[Any]]:
+    """The kernels of the gates, those of the input first, and the biases that there are."""
     params = module.cell.variables["params"]
-    names = [gate.strip() for gate in cell.gates]
-    dense = [params[f"{side}{gate}"] for side in "ih" for gate in names]
-    biases = [each["bias"] for each in dense if "bias" in each]
+    dense = [params[f"{side}{gate.strip()}"] for side in "ih" for gate in cell.gates]
+    return [each["kernel"] for each in dense], [each["bias"] for each in dense if "bias" in each]
+
+
+def _bound(
+    module: Any, cell: Cell, x: Any, kernels: Sequence[Any], biases: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
     reverse = bool(_option(module, kwargs, "reverse"))
     flips = reverse and not _option(module, kwargs, "keep_order")
-    *states, y = RECURRENCE.bind(
-        x, *(each["kernel"] for each in dense), *biases, operator=cell.operator, reverse=reverse, flips=flips
-    )
+    *states, y = RECURRENCE.bind(x, *kernels, *biases, operator=cell.operator, reverse=reverse, flips=flips)
     carry = tuple(states) if len(states) > 1 else states[0]
     return (carry, y) if _option(module, kwargs, "return_carry") else y
 

@@ -102,73 +102,33 @@ def _slice(call: Call, x: Held) -> Held:
     return call.held(emit("Slice", call.exact(x), *sides, integers(cut), integers([int(steps[axis]) for axis in cut])))
 
 
-@row("dynamic_slice")
-def _dynamic_slice(call: Call, x: Held, *starts: Held) -> Held:
-    """The start is moved so far that the slice ends inside."""
-    symbol, sizes = call.exact(x), call.params["slice_sizes"]
-    for axis, (start, size, whole) in enumerate(zip(starts, sizes, x.shape, strict=True)):
-        if str(size) == str(whole):
-            continue
-        last = emit("Sub", call.size(whole), call.size(size))
-        first = emit("Max", emit("Min", cast(start.symbol, "int64"), last), integers([0]))
-        if not is_known(size):
-            raise call.refuse("of an open size")
-        symbol = emit("Gather", symbol, first + integers(range(size)), axis=axis)
-    return call.held(symbol)
-
-
-@row("dynamic_update_slice")
-def _update_slice(call: Call, x: Held, part: Held, *starts: Held) -> Held:
-    """At places that are known: what is before, the part, and what is behind."""
-    cut = [axis for axis in range(len(x.shape)) if str(part.shape[axis]) != str(x.shape[axis])]
-    if not cut:
-        return part
-    if len(cut) > 1:
-        raise call.refuse("along several axes")
-    [axis] = cut
-    size, whole = part.shape[axis], x.shape[axis]
-    if not is_known(size) or not is_known(whole):
-        raise call.refuse("of an open size")
-    first = int(np.clip(call.known(starts[axis]), 0, whole - size))
-    symbol, at = call.exact(x), integers([axis])
-    before = emit("Slice", symbol, integers([0]), integers([first]), at)
-    behind = emit("Slice", symbol, integers([first + size]), integers([whole]), at)
-    return call.held(emit("Concat", before, call.exact(part), behind, axis=axis))
-
-
 @row("pad")
 def _pad(call: Call, x: Held, value: Held) -> Held:
     low, high, inside = zip(*call.params["padding_config"], strict=True)
-    if any(inside):
-        raise call.refuse("between elements")
-    pads = integers([int(each) for each in (*low, *high)])
-    return call.held(emit("Pad", call.exact(x), pads, cast(value.symbol, x.symbol.dtype)))
+    symbol, number = call.exact(x), cast(value.symbol, x.symbol.dtype)
+    for axis, between in enumerate(inside):
+        if between:
+            symbol = _spread(call, symbol, x.shape, axis, int(between), number)
+    if not any((*low, *high)):
+        return call.held(symbol)
+    return call.held(emit("Pad", symbol, integers([int(each) for each in (*low, *high)]), number))
 
 
-# -- places that are data
-
-
-@row("gather")
-def _gather(call: Call, x: Held, places: Held) -> Held:
-    """What takes whole slices along one axis, as embeddings do."""
-    numbers, sizes = call.params["dimension_numbers"], call.params["slice_sizes"]
-    axes = numbers.start_index_map
-    whole = all(str(size) == str(dim) for axis, (size, dim) in enumerate(zip(sizes, x.shape, strict=True))
-                if axis not in axes)  # fmt: skip
-    one = tuple(numbers.collapsed_slice_dims) == tuple(axes) and len(axes) == 1
-    if numbers.operand_batching_dims or not one or not whole or sizes[axes[0]] != 1:
-        raise call.refuse("of anything but whole slices along one axis")
-    [axis] = axes
-    rank = len(places.shape) - 1
-    indices = emit("Squeeze", call.exact(places), integers([rank]))
-    size = x.shape[axis]
-    if "CLIP" in str(call.params["mode"]) and is_known(size):
-        zero, last = constant(0, indices.dtype), constant(size - 1, indices.dtype)
-        indices = emit("Max", emit("Min", indices, last), zero)
-    found = emit("Gather", call.exact(x), indices, axis=axis)
-    offsets = list(numbers.offset_dims)
-    batch = [each for each in range(len(call.shape)) if each not in offsets]
-    return call.held(found, (*offsets[:axis], *batch, *offsets[axis:]))
+def _spread(call: Call, x: Symbol, shape: Sequence[Any], axis: int, between: int, value: Symbol) -> Symbol:
+    """``x`` with so many elements more behind each but the last along an axis."""
+    rank, at = len(x.shape), integers([axis])
+    apart = emit("Unsqueeze", x, integers([axis + 1]))
+    pads = [0] * (rank + 1)
+    wide = emit("Pad", apart, integers([*pads, *pads[: axis + 1], between, *pads[axis + 2 :]]), value)
+    sizes = [emit("Shape", x, start=place, end=place + 1) for place in range(rank)]
+    sizes[axis] = sizes[axis] * integers([between + 1])
+    known = all(map(is_known, shape))
+    wanted = (
+        integers([int(size) * (between + 1 if place == axis else 1) for place, size in enumerate(shape)])
+        if known
+        else emit("Concat", *sizes, axis=0)
+    )
+    return emit("Slice", emit("Reshape", wide, wanted), integers([0]), integers([-between]), at)
 
 
 # -- what is made
@@ -179,7 +139,12 @@ def _iota(call: Call) -> Held:
     axis = call.params["dimension"]
     size = call.shape[axis]
     if is_known(size):
-        numbers = held_constant(np.arange(size, dtype=call.dtype)).symbol
+        known = held_constant(np.arange(size, dtype=call.dtype))
+        if len(call.shape) == 1:
+            return known
+        if not known.symbol.shape:
+            return call.held(known.symbol)
+        numbers = known.symbol
     else:
         end = emit("Squeeze", call.size(size), integers([0]))
         numbers = cast(emit("Range", constant(0, "int64"), end, constant(1, "int64")), call.dtype)

@@ -81,12 +81,10 @@ def _cut(image: Symbol, pads: list[list[int]]) -> Symbol:
 def _transposed(call: Call, image: Symbol, weight: Held, options: dict[str, Any]) -> Symbol:
     """A convolution of cells that are spread apart is a transposed one, with its taps in reverse order."""
     params, spec = call.params, call.params["dimension_numbers"].rhs_spec
-    if any(each != 1 for each in params["window_strides"]) or params["feature_group_count"] != 1:
-        raise call.refuse("of spread cells with a stride or groups")
     strides, dilations = [int(each) for each in params["lhs_dilation"]], options["dilations"]
-    kernel = call.exact(weight, (spec[1], spec[0], *spec[2:]))
     taps = list(range(2, len(spec)))
     last = [-1] * len(taps)
+    kernel = _grouped(call, weight, int(params["feature_group_count"]))
     kernel = emit("Slice", kernel, integers(last), integers([-(2**31)] * len(taps)), integers(taps), integers(last))
     sizes = [weight.shape[axis] for axis in spec[2:]]
     reach = [(int(size) - 1) * d for size, d in zip(sizes, dilations, strict=True)]
@@ -94,14 +92,34 @@ def _transposed(call: Call, image: Symbol, weight: Held, options: dict[str, Any]
     ends = [r - int(high) for r, (_, high) in zip(reach, params["padding"], strict=True)]
     more = [max(0, -end) for end in ends]
     fits = all(m < max(s, d) for m, s, d in zip(more, strides, dilations, strict=True))
-    if min(begins) < 0 or not fits:
-        raise call.refuse(f"of spread cells with the padding {params['padding']}")
-    return emit(
+    found = emit(
         "ConvTranspose",
         image,
         kernel,
         strides=strides,
-        pads=[*begins, *(max(0, end) for end in ends)],
-        output_padding=more,
+        pads=[*(max(0, begin) for begin in begins), *(max(0, end) for end in ends)],
+        output_padding=more if fits else [0] * len(more),
+        group=int(params["feature_group_count"]),
         **options,
     )
+    around = [*(max(0, -begin) for begin in begins), *([0] * len(more) if fits else more)]
+    if any(around):  # Windows that reach none of the cells.
+        half = len(begins)
+        found = emit("Pad", found, integers([0, 0, *around[:half], 0, 0, *around[half:]]))
+    steps = [int(each) for each in params["window_strides"]]
+    if any(step != 1 for step in steps):
+        ones = [0] * len(steps), [2**31 - 1] * len(steps)
+        found = emit("Slice", found, *map(integers, ones), integers(taps), integers(steps))
+    return found
+
+
+def _grouped(call: Call, weight: Held, groups: int) -> Symbol:
+    """The kernel of a transposed convolution, of (inputs, outputs of a group, …)."""
+    spec = call.params["dimension_numbers"].rhs_spec
+    if groups == 1:
+        return call.exact(weight, (spec[1], spec[0], *spec[2:]))
+    outputs, inputs, *cells = (int(weight.shape[axis]) for axis in spec)
+    parts = integers([groups, outputs // groups, inputs, *cells])
+    apart = emit("Reshape", call.exact(weight, tuple(spec)), parts)
+    turned = emit("Transpose", apart, perm=[0, 2, 1, *range(3, len(spec) + 1)])
+    return emit("Reshape", turned, integers([groups * inputs, outputs // groups, *cells]))

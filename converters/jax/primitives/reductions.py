@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from portable_nn.converters.jax.primitives.table import ROWS, Axes, Call, Held, row
-from portable_nn.operators import cast, constant, emit, emit_all, integers
+from portable_nn.converters.jax.sizes import is_known
+from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
 
 
 def _left(axes: Axes, gone: Sequence[int]) -> Axes:
@@ -18,6 +19,8 @@ def _left(axes: Axes, gone: Sequence[int]) -> Axes:
 
 def _reduced(call: Call, x: Held, operator: str) -> Held:
     gone = tuple(call.params["axes"])
+    if not gone:  # Operators take no axes for all of them.
+        return call.held(x.symbol, x.axes)
     axes = x.axes if x.symbol.shape else tuple(range(len(x.shape)))
     places = integers([axes.index(axis) for axis in gone])
     return call.held(emit(operator, call.exact(x, axes), places, keepdims=0), _left(axes, gone))
@@ -40,7 +43,9 @@ def _arg(call: Call, x: Held) -> Held:
     [axis] = call.params["axes"]
     axes = x.axes if x.symbol.shape else tuple(range(len(x.shape)))
     operator = "ArgMax" if call.name == "argmax" else "ArgMin"
-    found = emit(operator, call.exact(x, axes), axis=axes.index(axis), keepdims=0)
+    symbol = call.exact(x, axes)
+    symbol = cast(symbol, "int32") if symbol.dtype == "bool" else symbol
+    found = emit(operator, symbol, axis=axes.index(axis), keepdims=0)
     return call.held(cast(found, call.dtype), _left(axes, [axis]))
 
 
@@ -48,6 +53,37 @@ def _arg(call: Call, x: Held) -> Held:
 def _cumulative_sum(call: Call, x: Held) -> Held:
     found = emit("CumSum", call.exact(x), constant(call.params["axis"], "int64"), reverse=int(call.params["reverse"]))
     return call.held(found)
+
+
+def _added_in_logs(a: Symbol, b: Symbol) -> Symbol:
+    """log(exp a + exp b)."""
+    return emit("Max", a, b) + emit("Log", 1 + emit("Exp", -emit("Abs", a - b)))
+
+
+_CUMULATIVE: Final[Mapping[str, Callable[[Symbol, Symbol], Symbol]]] = {
+    "cumprod": lambda a, b: a * b,
+    "cummax": lambda a, b: emit("Max", a, b),
+    "cummin": lambda a, b: emit("Min", a, b),
+    "cumlogsumexp": _added_in_logs,
+}
+"""How each combines two elements."""
+
+
+@row(*_CUMULATIVE)
+def _cumulative(call: Call, x: Held) -> Held:
+    """In steps of 1, 2, 4, …: each element with that so far before it, which has all of its own before it."""
+    axis, size = call.params["axis"], x.shape[call.params["axis"]]
+    if not is_known(size):
+        raise call.refuse("along an axis of an open size")
+    symbol, at, step = call.exact(x), integers([axis]), 1
+    while step < size:
+        cuts = [emit("Slice", symbol, integers([start]), integers([end]), at)
+                for start, end in ((0, step), (step, size), (0, size - step), (size - step, size))]  # fmt: skip
+        first, behind, before, last = cuts
+        joined = _CUMULATIVE[call.name](before, behind)
+        parts = (joined, last) if call.params["reverse"] else (first, joined)
+        symbol, step = emit("Concat", *parts, axis=axis), 2 * step
+    return call.held(symbol)
 
 
 @row("top_k")
@@ -59,11 +95,15 @@ def _top(call: Call, x: Held) -> list[Held]:
 
 @row("sort")
 def _sort(call: Call, *values: Held) -> list[Held]:
+    """The first by size, and the others as the first."""
     axis = call.params["dimension"]
-    if len(values) != 1 or not isinstance(values[0].shape[axis], int):
-        raise call.refuse("of several values together, or along an axis of an open size")
-    count = integers([values[0].shape[axis]])
-    return [call.held(emit_all("TopK", call.exact(values[0]), count, axis=axis, largest=0, outputs=2)[0])]
+    if call.params["num_keys"] != 1:
+        raise call.refuse("by several keys")
+    first, places = emit_all(
+        "TopK", call.exact(values[0]), call.size(values[0].shape[axis]), axis=axis, largest=0, outputs=2
+    )
+    others = [emit("GatherElements", call.exact(each), places, axis=axis) for each in values[1:]]
+    return [call.held(symbol, index=index) for index, symbol in enumerate((first, *others))]
 
 
 # -- windows

@@ -131,6 +131,11 @@ def _before_reshape(symbol: Symbol) -> Symbol:
     return symbol
 
 
+def _is_uniform(array: Array) -> bool:
+    first = array.flat[0]
+    return bool((array == first).all() or (array != array).all())
+
+
 SMALL: Final = 64
 """The elements up to which an array is a constant in the graph; larger ones are parameters that are not trained."""
 
@@ -138,8 +143,10 @@ SMALL: Final = 64
 def held_constant(array: Any) -> Held:
     """A value that is known."""
     array = np.asarray(array)
-    if array.size <= SMALL:
-        symbol: Symbol = constant(array, array.dtype.name)
+    if array.ndim and array.size and _is_uniform(array):
+        symbol: Symbol = constant(array.flat[0], array.dtype.name)
+    elif array.size <= SMALL:
+        symbol = constant(array, array.dtype.name)
     else:
         symbol = Leaf(None, array.dtype.name, array.shape, stem="constant", parameter=True, trainable=False,
                       initial=array)  # fmt: skip
