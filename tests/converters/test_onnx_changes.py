@@ -13,9 +13,10 @@ from changes import NETWORKS, Changed, from_torch, several_of
 
 from portable_nn.core.errors import GraphError, PortableNNError
 from portable_nn.core.graph import Graph
+from portable_nn.engines.once import run_numpy
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.samples import drawn, spans
-from portable_nn.onnx.verification.conditioning import as_declared, run, widened
+from portable_nn.onnx.verification.conditioning import as_declared, widened
 from portable_nn.onnx.verify import Tolerance, compare
 from portable_nn.onnx.writing import to_model
 from portable_nn.operators import infer
@@ -85,7 +86,7 @@ def outputs(graph: Graph, parameters: dict[str, np.ndarray]) -> Iterator[np.ndar
             )
             for value in graph.inputs
         }
-        yield from run(graph, parameters, feeds, graph.outputs).values()
+        yield from run_numpy(graph, parameters, feeds, graph.outputs).values()
 
 
 @pytest.mark.long

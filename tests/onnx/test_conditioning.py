@@ -15,8 +15,9 @@ from cases import CASES
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
 from portable_nn.core.errors import VerificationError
+from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
-from portable_nn.onnx.verification.conditioning import as_declared, rounding_effect, run, widened, with_noise
+from portable_nn.onnx.verification.conditioning import as_declared, rounding_effect, widened, with_noise
 from portable_nn.onnx.verify import Tolerance, compare
 from portable_nn.onnx.writing import to_model
 from portable_nn.operators import REGISTRY, constant, emit, integers, trace
@@ -47,7 +48,7 @@ def test_every_operator_can_be_run_in_double_and_with_noise() -> None:
             continue
         graph = widened(trace(leaves, outputs).graph)
         feeds = as_declared(graph.inputs, case.feeds("float32"))
-        exact, off = (run(each, {}, feeds, graph.outputs) for each in (graph, with_noise(graph, feeds)))
+        exact, off = (run_numpy(each, {}, feeds, graph.outputs) for each in (graph, with_noise(graph, feeds)))
         for name, one in exact.items():
             if one.dtype == np.float64:
                 np.testing.assert_allclose(off[name], one, rtol=1.01 * EPS, atol=0, err_msg=case.operator)
