@@ -98,7 +98,7 @@ async function given(open) {
   await page.getByText("words.txt: expected a picture").waitFor();
   await drop(page, picture("first"), picture("second"), path.join(folder, "words.txt"));
   await page.getByRole("button", { name: "Save as CSV" }).waitFor();
-  await page.getByRole("cell", { name: "expected a picture that this browser can read, such as PNG or JPEG" }).waitFor();
+  await page.getByRole("cell", { name: "expected a picture as a PNG, JPEG, WebP, GIF or BMP file" }).waitFor();
   found.several = await page.locator("table:has(th:text-is('picture')) tbody tr").evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
   found.shares = await page.evaluate((all) => Promise.all(all.map(async (bytes) => {
     const blob = new Blob([Uint8Array.from(atob(bytes), (character) => character.charCodeAt(0))]);

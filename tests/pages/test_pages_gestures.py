@@ -94,7 +94,7 @@ def test_a_model_of_others_reads_what_is_dropped_and_pasted(found: Any, folder: 
     assert given["several"] == [
         ["first.png", best[0], shares[0]],
         ["second.png", best[1], shares[1]],
-        ["words.txt", "expected a picture that this browser can read, such as PNG or JPEG"],
+        ["words.txt", "expected a picture as a PNG, JPEG, WebP, GIF or BMP file"],
     ]
 
 
