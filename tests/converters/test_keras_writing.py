@@ -119,6 +119,16 @@ from portable_nn.converters.keras import from_keras, to_keras
 for name in sys.argv[2:]:
     to_keras(from_keras(build(name), prove_training=True), prove_training=True)
 assert keras().backend.backend() == "jax"
+
+import numpy as np
+import portable_nn as pnn
+
+for layer in (pnn.LearnedPositions(6), pnn.Dense(4)):  # Training here leaves the weights there as they are.
+    net = pnn.Sequential(pnn.Input(6, 4), layer, pnn.Dense(3), seed=0)
+    model = to_keras(net, prove_training=True)
+    before = [np.array(each) for each in model.get_weights()]
+    net.fit(np.ones((8, 6, 4)), np.ones((8, 6, 3)), epochs=1, loss="mean_squared_error", progress=False)
+    assert all(map(np.array_equal, before, model.get_weights()))
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -164,7 +165,8 @@ def test_a_random_pipeline_comes_back(seed: int) -> None:
     # What the steps find in other data is what those of the pipeline find.
     prepared = clone(back)[:-1].fit_transform(other, y)
     expected = clone(model)[:-1].fit_transform(other, y)
-    if prepared.shape == expected.shape and "TargetEncoder" not in str(model):  # It draws its folds.
+    # A TargetEncoder draws its folds; min_frequency comes back as the groups that it made.
+    if prepared.shape == expected.shape and not {"TargetEncoder", "min_frequency"} & {*re.findall(r"\w+", str(model))}:
         found = prepared.toarray() if hasattr(prepared, "toarray") else prepared
         expected = expected.toarray() if hasattr(expected, "toarray") else expected
         close(np.abs(found), np.abs(expected))

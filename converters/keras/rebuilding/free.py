@@ -64,7 +64,7 @@ class Free:
             entries, features = value.array.shape
             layer = keras().layers.Embedding(entries, features, name=self._key(name.removesuffix(".weight")))
             layer.build(None)
-            layer.set_weights([value.array.copy()])
+            layer.set_weights([value.array.copy()])  # JAX would share its memory.
             self._tables[name] = layer
         return self._tables[name]
 
@@ -78,7 +78,7 @@ class Free:
                 1, value.array.size, name=self._key(value.names[0] if value.names else name)
             )
             row = layer(keras().ops.zeros_like(self._first(), dtype="int32"))
-            layer.set_weights([value.array.reshape(1, -1)])
+            layer.set_weights([value.array.reshape(1, -1).copy()])  # JAX would share its memory.
             layer.trainable = value.trained
             self._rows[name] = keras().ops.reshape(row, value.array.shape)
         return self._rows[name]
