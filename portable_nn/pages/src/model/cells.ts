@@ -1,4 +1,4 @@
-// Numbers in text: portable_nn/data/frames.py and tables.py in JavaScript, with their words for what is none.
+// Numbers in text: portable_nn/data/cells.py and tables.py in JavaScript, with their words for what is none.
 
 import { counted, rounded } from "../shared/text";
 
