@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -36,6 +38,15 @@ def read(text: str) -> list[list[str]]:
 def test_a_formula_is_a_word(word: str) -> None:
     [[found]] = read(csv_text([[word]]))
     assert found == f"'{word}"
+
+
+PAGES = json.loads((Path(__file__).parents[1] / "pages/formulas.json").read_text(encoding="utf-8"))
+"""Words and what they are in CSV, which pages write likewise (``tests/pages/model.test.ts``)."""
+
+
+@pytest.mark.parametrize(("word", "written"), PAGES)
+def test_pages_write_the_same(word: str, written: str) -> None:
+    assert csv_text([[word, -1.5]]) == f"{written},-1.5\n"
 
 
 @pytest.mark.parametrize(

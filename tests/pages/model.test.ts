@@ -9,10 +9,11 @@ import { numbers, tensor } from "../../portable_nn/pages/src/model/tensors";
 import { firstExample } from "../../portable_nn/pages/src/model/inside";
 import { palette } from "../../portable_nn/pages/src/model/parts";
 import type { Answer } from "../../portable_nn/pages/src/model/types";
-import { COMMAS, csvLines, numberIn, rowsIn, type Mark } from "../../portable_nn/pages/src/model/cells";
+import { COMMAS, csv, csvLines, numberIn, rowsIn, type Mark } from "../../portable_nn/pages/src/model/cells";
 import { firstRow } from "../../portable_nn/pages/src/model/tables";
 import { cast, mismatch, parsed, spelled } from "../../portable_nn/pages/src/model/typed";
 import { ticks } from "../../portable_nn/pages/src/shared/chart";
+import formulas from "./formulas.json";
 import spellings from "./numbers.json";
 
 const ANSWER: Answer = {
@@ -102,6 +103,10 @@ test("numbers are spelled, and refused, as in Python", () => {
     else if (wanted.startsWith("the value is missing")) assert.ok(Number.isNaN(found), text);
     else assert.equal(found, wanted);
   }
+});
+
+test("words that a spreadsheet would compute are written to CSV as Python writes them", () => {
+  for (const [word, written] of formulas as [string, string][]) assert.equal(csv([word, -1.5]), `${written},-1.5\n`);
 });
 
 test("lines of CSV have the cells that Python's reader finds", () => {

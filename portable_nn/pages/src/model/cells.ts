@@ -9,6 +9,7 @@ export const NOT_FINITE = "expected finite float32 numbers, found NaN or infinit
 export const COMMAS = "if these are numbers with decimal commas, say so: “decimal comma”, below the values";
 
 const NUMBER = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/;
+const NOT_A_NUMBER = /^[+-]?(?:nan|inf|infinity)$/i;
 const COMMA = /^[+-]?\d+,\d+$/;
 const MISSING = new Set(["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?"]);
 const DELIMITERS = [",", ";", "\t"];
@@ -89,10 +90,28 @@ function isHeading([first, ...others]: readonly string[]): boolean {
   if ((first as string).split(/\s+/).every(isNumber)) return false;
   const numbers = others.map((cell) => finite(cell));
   if (numbers.includes(undefined)) return true;
-  return !/^[+-]?(nan|inf|infinity)$/i.test(first as string) && numbers.every((value, k) => k === 0 || value === (numbers[k - 1] as number) + 1);
+  return !NOT_A_NUMBER.test(first as string) && numbers.every((value, k) => k === 0 || value === (numbers[k - 1] as number) + 1);
 }
 
-/** A line of a CSV file. */
+/** What a spreadsheet would compute, and control characters, as in portable_nn/core/csvs.py. */
+const FORMULA = /^'*[-=+@\t\uff1d\uff0b\uff0d\uff20]./s;
+const COMMAND = /[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
+
+/** A line of a CSV file, in which no word is a formula. */
 export function csv(cells: readonly (string | number | undefined)[]): string {
-  return `${cells.map((cell = "") => (/[",\n\r]/.test(String(cell)) ? `"${String(cell).replaceAll('"', '""')}"` : cell)).join(",")}\n`;
+  return `${cells.map((cell = "") => quoted(typeof cell === "number" ? String(cell) : inert(cell))).join(",")}\n`;
+}
+
+function quoted(text: string): string {
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function inert(word: string): string {
+  const shown = word.replace(COMMAND, escaped);
+  return FORMULA.test(shown) && !NUMBER.test(shown) && !NOT_A_NUMBER.test(shown) ? `'${shown}` : shown;
+}
+
+function escaped(character: string): string {
+  const code = character.charCodeAt(0);
+  return character === "\r" ? "\\r" : code < 256 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`;
 }
