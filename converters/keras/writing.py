@@ -37,6 +37,8 @@ def to_keras(
 ) -> Any:
     """The Keras model that a network is: a functional model of ordinary layers with the names of the network's.
 
+    Its attribute ``notes`` says what could not be kept.
+
     Args:
         network: the network.
         channels_last: whether pictures go in, and come out, with the channels last, (batch, height, width, channels);
@@ -54,7 +56,9 @@ def to_keras(
         MissingPackageError: Keras is not installed.
     """
     options = {"channels_last": channels_last, "verify": verify, "prove_training": prove_training}
-    return _made(network, **options, tolerance=Tolerance(atol, rtol), seed=seed)[0]
+    model, _, notes = _made(network, **options, tolerance=Tolerance(atol, rtol), seed=seed)
+    model.notes = notes
+    return model
 
 
 @check_kinds

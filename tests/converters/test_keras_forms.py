@@ -152,6 +152,25 @@ def test_weights_that_are_computed_from_others_are_noted() -> None:
         to_keras(pnn.Network(x, Normed()(x)), prove_training=True)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_weight_of_two_layers_is_noted(turned: bool) -> None:
+    """A Dense of Keras has its own kernel: an autoencoder that decodes with the weights that encode does not fit."""
+    keras()
+    x = pnn.Input(4)
+
+    class Twice(pnn.Layer):
+        """Two products with one matrix."""
+
+        def __call__(self, x: pnn.Symbol) -> pnn.Symbol:
+            weight = self.parameter("weight", (4, 4), x.dtype, initial="he_normal")
+            other = pnn.emit("Transpose", weight, perm=[1, 0]) if turned else weight
+            return self.emit("MatMul", pnn.emit("Tanh", pnn.emit("MatMul", x, weight, name="first")), other)
+
+    found = to_keras(pnn.Network(x, Twice(name="second")(x))).notes
+    noted = "'second': its weight 'second.weight' is that of 'first' as well, and each trains its own in Keras"
+    assert found == ((noted,) if turned else ())
+
+
 @pytest.mark.long
 def test_trained_scales_of_attention_go_back(tmp_path: Path) -> None:
     layers = keras().layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -63,6 +64,7 @@ class Rebuilder:
         self.notes: list[str] = []
         self.done: set[str] = set()
         self._layers: dict[tuple[Any, ...], list[tuple[Any, list[Array]]]] = {}
+        self._placed: dict[str, str] = {}
         self._names: set[str] = set()
         self._numbers: dict[str, int] = {}
         self.inputs: dict[str, str] = {}
@@ -305,6 +307,7 @@ class Rebuilder:
             self.notes.append(
                 f"'{node.name}': its weights are computed from others, and are trained themselves in Keras"
             )
+        self._note_copies(node, layer, read)
         layer.set_weights([*given, *layer.get_weights()[len(given) :]])
         running = _RUNNING.get(node.operator, ())  # What follows the batches, and is trained in no layer.
         followed = {name for place in running for name in _names(self.values[node.inputs[place]])}
@@ -315,6 +318,19 @@ class Rebuilder:
             self.notes.append(f"'{node.name}': some of its weights are frozen, and all are trained in Keras")
         self._layers.setdefault(key, []).append((layer, given))
         return made
+
+    def _note_copies(self, node: Node, layer: Any, read: Sequence[Made]) -> None:
+        """Note trained weights that are whole in another layer already: Keras trains each by itself."""
+        counts = {each.name: math.prod(map(int, each.shape)) for each in self.graph.parameters}
+        for value in read:
+            if not isinstance(value, Fixed) or not (value.trained and value.moved and len(value.names) == 1):
+                continue
+            name = value.names[0]
+            first = self._placed.setdefault(name, layer.name)
+            if first != layer.name and value.array.size == counts[name]:
+                self.notes.append(
+                    f"'{node.name}': its weight '{name}' is that of '{first}' as well, and each trains its own in Keras"
+                )
 
     def activation(self, node: Node, value: str) -> str | None:
         """The activation that alone reads the value of a node and bears the name of its layer; it is then made."""
