@@ -76,6 +76,7 @@ def test_workers_of_a_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             sweep_many(scheduler=address, rates=[0.1, 1.0], steps=20),
             sweep(rates=[0.1, 1.0], steps=20),
         )
+    monkeypatch.setattr("portable_nn.scale.cluster.WAIT", 1)
     with pytest.raises(FileError, match="no Dask scheduler answers there"):
         list(predict_many("digits", "scans", "others", scheduler=address, shard_size=2))
 

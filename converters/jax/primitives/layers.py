@@ -33,20 +33,23 @@ class Cell(NamedTuple):
         operator: the operator.
         gates: the ends of the names of its dense layers, in the order of the operator: ``ii`` and ``hi`` are those of
             the gate ``i``, from the input and from the state.
+        joined: the same, in the order of the one dense layer that some cells of nnx have for all of them.
         states: how many states it keeps.
         options: attributes of the operator.
     """
 
     operator: str
     gates: str
+    joined: str
     states: int
     options: Mapping[str, int] = {}
 
 
 def _cells() -> dict[type[Any], Cell]:
-    lstm, gru = Cell("LSTM", "iofg", 2), Cell("GRU", "zrn", 1, {"linear_before_reset": 1})
+    lstm, gru = Cell("LSTM", "iofg", "ifgo", 2), Cell("GRU", "zrn", "rzn", 1, {"linear_before_reset": 1})
+    plain = Cell("RNN", " ", " ", 1)
     return {
-        linen.LSTMCell: lstm, linen.OptimizedLSTMCell: lstm, linen.GRUCell: gru, linen.SimpleCell: Cell("RNN", " ", 1)
+        linen.LSTMCell: lstm, linen.OptimizedLSTMCell: lstm, linen.GRUCell: gru, linen.SimpleCell: plain
     }  # fmt: skip
 
 
@@ -88,17 +91,13 @@ def nnx_marked(module: Any) -> Any:
     return copy
 
 
-_JOINED: Final = {"LSTM": "ifgo", "GRU": "rzn", "RNN": " "}
-"""The gates of cells of nnx that have one dense layer for all, in its order."""
-
-
 def _gates(inner: Any, cell: Cell, side: str) -> list[tuple[Any, Any]]:
     """The kernel of each gate of a cell of nnx, for the input or the state, and the bias if there is one."""
     layer, size = getattr(inner, f"dense_{side}", None), inner.hidden_features
     if layer is None:
         layers = [getattr(inner, f"{side}{gate}", None) or getattr(inner, f"{side}{gate}_") for gate in cell.gates]
         return [(each.kernel[...], None if each.bias is None else each.bias[...]) for each in layers]
-    spans = [slice(place * size, (place + 1) * size) for place in map(_JOINED[cell.operator].index, cell.gates)]
+    spans = [slice(place * size, (place + 1) * size) for place in map(cell.joined.index, cell.gates)]
     bias = None if layer.bias is None else layer.bias[...]
     return [(layer.kernel[...][:, span], None if bias is None else bias[span]) for span in spans]
 
