@@ -193,6 +193,14 @@ def test_noise_is_the_same_on_plain_floats_and_in_numpy(method: str, played: str
     assert (alone.nfev, alone.njev) == (together.nfev, together.njev)
 
 
+@pytest.mark.parametrize("method", ["simultaneous", "adam"])
+@pytest.mark.parametrize("played", ["bilinear", "stochastic-bilinear"])
+def test_learning_rates_of_zero_move_nobody_whatever_the_noise(method: str, played: str) -> None:
+    found = simulate(played, method, learning_rate=0.0, noise=0.5)
+    assert (found.z == found.z[0]).all()
+    assert found.verdicts[0].message.endswith("the point does not move")
+
+
 def test_noise_keeps_a_run_where_the_stationary_distribution_is() -> None:
     """Extragradient on x·y with noise: the variance v of each number is v(1 - η² + η⁴) + η²(1 + η²)σ²."""
     rate, sigma = 0.3, 0.1

@@ -22,6 +22,14 @@ SURE: Final = 5.0
 """Standard errors that a mean growth must be from 0."""
 
 
+def by_rest(run: Run) -> Verdict | None:
+    """Learning rates of 0, which move nobody, whatever the noise."""
+    points, lengths = run.track.points, run.track.lengths
+    if run.later or any(run.rates) or (points != points[0]).any():
+        return None
+    return run.words.stays(float(lengths[0]), float(lengths[0]), "the point does not move")
+
+
 def by_modes(run: Run) -> Verdict | None:
     """A matrix that is the same at each step: the largest eigenvalue of those that the start has."""
     if not (run.exact and run.still) or run.later:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from portable_nn.adversarial.games.kinds import kind_of
-from portable_nn.adversarial.runs.by_theory import by_modes, by_noise, by_samples, by_schedule
+from portable_nn.adversarial.runs.by_theory import by_modes, by_noise, by_rest, by_samples, by_schedule
 from portable_nn.adversarial.runs.by_trend import by_trend
 from portable_nn.adversarial.runs.tracks import Run
 from portable_nn.adversarial.runs.verdict import CONVERGED, ELSEWHERE, FAILED, OVERFLOWED, Verdict
@@ -23,7 +23,7 @@ def judge(run: Run) -> Verdict:
         return _at_the_start(run)
     if not track.finite.all():
         return run.words.overflows(OVERFLOWED, track.t, track.points, track.lengths, int(np.argmin(track.finite)))
-    for rule in (by_modes, by_schedule, by_noise, by_samples):
+    for rule in (by_rest, by_modes, by_schedule, by_noise, by_samples):
         found = rule(run)
         if found:
             return found
