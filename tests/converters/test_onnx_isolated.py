@@ -93,6 +93,33 @@ def test_equations_on_which_libraries_never_end_are_refused(tmp_path: Path, equa
                 read(path)
 
 
+@pytest.mark.parametrize("is_default", [False, True])
+def test_neither_does_a_function_get_one(tmp_path: Path, is_default: bool) -> None:
+    """The equation is an attribute of a function that another one calls, under another name each time."""
+    domains = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+    einsum, inner = helper.make_node("Einsum", ["x"], ["y"]), helper.make_node("Inner", ["x"], ["y"], domain="own")
+    for node, own, name in ((einsum, "equation", "a"), (inner, "a", "b")):
+        node.attribute.add(name=own, type=onnx.AttributeProto.STRING, ref_attr_name=name)
+    defaults = [helper.make_attribute("b", "b.b")] if is_default else []
+    functions = [
+        helper.make_function("own", "Inner", ["x"], ["y"], [einsum], domains, ["a"]),
+        helper.make_function("own", "Outer", ["x"], ["y"], [inner], domains, [] if is_default else ["b"], defaults),
+    ]
+    called = helper.make_node("Outer", ["x"], ["y"], "sum", domain="own", **({} if is_default else {"b": "b.b"}))
+    whole = model(called)
+    whole.opset_import.add(domain="own", version=1)
+    whole.functions.extend(functions)
+    onnx.save(whole, tmp_path / "m.onnx")
+    for read in (Session, import_onnx, inspect):
+        with pytest.raises(FormatError, match=r"\(Einsum\): equation 'b\.b' has the term"):
+            read(tmp_path / "m.onnx")
+
+
+def test_an_einsum_of_another_domain_may_have_any_equation(tmp_path: Path) -> None:
+    onnx.save(model(helper.make_node("Einsum", ["x"], ["y"], domain="own", equation="b.b")), tmp_path / "m.onnx")
+    assert inspect(tmp_path / "m.onnx").nodes[0].operator == "own.Einsum"
+
+
 @pytest.mark.long
 def test_a_model_that_ends_the_process_is_no_end_of_this_one() -> None:
     for _ in range(2):

@@ -34,11 +34,6 @@ class Held(NamedTuple):
     axes: Axes
     value: Array | None = None
 
-    @property
-    def is_uniform(self) -> bool:
-        """Whether the symbol has no axes where the value has."""
-        return bool(self.shape) and not self.symbol.shape
-
 
 class Refused(Exception):  # noqa: N818 - never leaves the package: it becomes a row of a UsageError
     """A use of a primitive that has no counterpart."""
