@@ -8,6 +8,7 @@ options, as Python, in a network of its own.
 from __future__ import annotations
 
 import json
+import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,9 @@ from portable_nn.runtimes.trial import Limits, Trial, rows_of, trial_of
 HERE = Path(__file__).parent
 PAGE, MEASURED = HERE / "conformance.md", HERE / "conformance.json"
 LIMITS = Limits(Tolerance(1e-6, 1e-4), 120, 8 * 2**30)
+
+VECTORS = {"avx512f": ", AVX-512", "avx2": ", AVX2"}
+"""Names of sets of vector instructions, by the flags of the kernel."""
 
 ROW, IMAGE, SEQUENCE = (5,), (4, 8, 6), (6, 8)
 SPATIAL = {1: (4, 9), 2: (4, 8, 6), 3: (4, 4, 5, 6)}
@@ -117,10 +121,20 @@ def measure(names: list[str]) -> dict[str, Any]:
         if rows[0].version is None:
             continue
         cells = {key: cell_of(row) for key, row in zip(listed, rows, strict=True)}
-        kept[name] = {"version": rows[0].version, "date": time.strftime("%Y-%m-%d"), "cells": cells}
+        where = {"version": rows[0].version, "date": time.strftime("%Y-%m-%d"), "processor": processor()}
+        kept[name] = where | {"cells": cells}
         MEASURED.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
     return kept
+
+
+def processor() -> str:
+    """The processor, and the widest vectors that it computes with: some runtimes have kernels of their own for each."""
+    found = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    lines = dict(line.split("\t", 1) for line in found.splitlines() if "\t" in line)
+    name = next((text.strip(": \t") for key, text in lines.items() if key == "model name"), platform.machine())
+    widest = next((title for flag, title in VECTORS.items() if f" {flag}" in found), "")
+    return f"{name}{widest}"
 
 
 def cell_of(row: Row) -> dict[str, Any]:
@@ -147,12 +161,13 @@ def tables(measured: Mapping[str, Any]) -> str:
 
 
 def summary(measured: Mapping[str, Any]) -> str:
-    """How many rows each runtime agrees on, with its version and date."""
-    lines = ["| runtime | version | measured | agree | of |", "|---|---|---|---|---|"]
+    """How many rows each runtime agrees on, with its version, the date and the processor."""
+    lines = ["| runtime | version | measured | on | agree | of |", "|---|---|---|---|---|---|"]
     for name in (name for name in RUNTIMES if name in measured):
         found, cells = measured[name], measured[name]["cells"].values()
         agree = sum(cell["state"] == "agrees" for cell in cells)
-        lines.append(f"| {RUNTIMES[name].title} | {found['version']} | {found['date']} | {agree} | {len(cells)} |")
+        where = f"{found['version']} | {found['date']} | {found.get('processor', '')}"
+        lines.append(f"| {RUNTIMES[name].title} | {where} | {agree} | {len(cells)} |")
     return "\n".join(lines)
 
 
@@ -179,7 +194,8 @@ What remains:
   directions, and depthwise convolutions over three axes.
 - **MNN** crashes or computes other numbers in pools over three axes, has no test for NaN (missing numbers of tables),
   and adds an axis to the output of a convolution over one axis where that is an output of the model. A model of which
-  nothing is left but its input computes nothing there.
+  nothing is left but its input computes nothing there. It has kernels of its own for kinds of processors: which
+  convolutions and pools compute other numbers may differ from one to the next.
 - **onnx.reference** has no transposed convolutions in groups, and rounds `LocalResponseNorm` more coarsely.
 - **OpenCV** gives NaN for the Tanh of most numbers above 44, which `altimetry-track` computes.
 - **C** needs sizes that are known.
