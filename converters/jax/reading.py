@@ -18,6 +18,7 @@ from portable_nn.converters.jax.training import Trained, compare_training
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Graph, format_shape
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.text import said
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import DTYPE_CODES, Array, Leaf, Symbol, emit, lookup, sizes
@@ -135,7 +136,7 @@ def _examples(example: Any) -> list[Example]:
         try:
             array = jax.numpy.asarray(each)
         except (TypeError, ValueError) as error:
-            raise UsageError(f"an example is an array of numbers, not {each!r:.60}: {error}") from None
+            raise UsageError(f"an example is an array of numbers, not {each!r:.60} {said(error)}") from None
         if not array.ndim:
             raise UsageError("the first axis of an input is that of the examples; a number has none")
         opened = jax.ShapeDtypeStruct((*batch, *array.shape[1:]), array.dtype)

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from portable_nn.core.errors import UsageError, VerificationError, listed
+from portable_nn.core.text import said
 from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import varied
@@ -88,8 +89,7 @@ def _trained(side: Trained, inputs: list[Array], targets: Mapping[str, Array]) -
     try:
         slopes = jax.tree.leaves(step(params, rest)[1])
     except ValueError as error:  # As of a while_loop.
-        said = " ".join(str(error).split())[:300]
-        raise UsageError(f"training cannot be compared, as JAX cannot differentiate the model: {said}") from error
+        raise UsageError(f"training cannot be compared, as JAX cannot differentiate the model {said(error)}") from error
     rate = 0.01 / max([1.0, *(float(jnp.abs(each).max()) for each in slopes if each.size)])
     for _ in range(STEPS):
         (_, rest), slope = step(params, rest)

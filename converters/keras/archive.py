@@ -21,6 +21,7 @@ from portable_nn.core.errors import FileError, FormatError, UnsupportedError
 from portable_nn.core.files import kind_fault, open_regular
 from portable_nn.core.jsons import parsed_json
 from portable_nn.core.limits import DEFLATE, UNPACKED, excess
+from portable_nn.core.text import said
 from portable_nn.format.tensors import Array
 from portable_nn.format.validate import refuse
 from portable_nn.plain import open_tensors
@@ -89,7 +90,7 @@ def opened(path: str | Path) -> Iterator[Archive]:
             metadata = parsed(_text(archive, METADATA), path, METADATA) if METADATA in archive.namelist() else {}
             weights = _unpacked(archive, Path(folder)) if WEIGHTS in archive.namelist() else None
         except _ERRORS as error:
-            raise FormatError(path, f"the archive is damaged: {error}") from error
+            raise FormatError(path, f"the archive is damaged {said(error)}") from error
         version = metadata.get("keras_version")
         yield Archive(config, version if isinstance(version, str) else "", weights)
 

@@ -19,6 +19,7 @@ from portable_nn.converters.torch.backwards import nothing_decided, own_backward
 from portable_nn.converters.torch.padded import recurrent_layers
 from portable_nn.core.errors import UsageError, VerificationError, listed
 from portable_nn.core.graph import Dim
+from portable_nn.core.text import said
 
 Dynamic: TypeAlias = Mapping[str, Mapping[int, str | None] | Sequence[str | None]]
 """Names of open sizes by input and axis; ``None`` for one that stays as it is in the example."""
@@ -252,7 +253,7 @@ def _names(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[
     try:
         bound = inspect.signature(module.forward).bind(*args, **kwargs)
     except TypeError as error:
-        raise UsageError(f"the example does not fit {type(module).__name__}.forward: {error}") from None
+        raise UsageError(f"the example does not fit {type(module).__name__}.forward {said(error)}") from None
     found: list[str] = []
     for name, value in bound.arguments.items():
         kind = bound.signature.parameters[name].kind

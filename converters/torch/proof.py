@@ -14,6 +14,7 @@ from portable_nn.converters.torch.examples import examples, without_dropout
 from portable_nn.converters.torch.program import kept, mode, quiet
 from portable_nn.converters.torch.training import STEPS, trained
 from portable_nn.core.errors import PortableNNWarning, UsageError, VerificationError, listed
+from portable_nn.core.text import said
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance, difference
 from portable_nn.operators import FLOATS, Array
@@ -135,8 +136,7 @@ def train_both(network: Network, theirs: Theirs, seed: int) -> Apart:
     try:
         state, rate = trained(module, theirs.call, feeds, targets)
     except (RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split())[:300]
-        raise UsageError(f"training cannot be compared, as PyTorch cannot train the module: {said}") from error
+        raise UsageError(f"training cannot be compared, as PyTorch cannot train the module {said(error)}") from error
     begun = {name: array.copy() for name, array in ours.parameters.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PortableNNWarning)

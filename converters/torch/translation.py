@@ -28,6 +28,7 @@ from portable_nn.converters.torch.nodes import (
 from portable_nn.converters.torch.program import Program, fixed
 from portable_nn.core.errors import GraphError, UsageError, listed
 from portable_nn.core.graph import Dim, Graph
+from portable_nn.core.text import said
 from portable_nn.network import Network
 from portable_nn.operators import DTYPE_CODES, Array, Leaf, Symbol, constant, emit, integers, trace
 from portable_nn.rewrites.nonfinite import storable
@@ -85,8 +86,7 @@ def _decomposed(exported: Any, wanted: Collection[Any], missing: _Missing) -> An
         try:
             return exported.run_decompositions({target: way for target, way in table.items() if target in wanted})
         except Exception as error:
-            said = " ".join(str(error).split())[:300]
-            faults = [*missing.faults, f"PyTorch cannot decompose them: {said}"]
+            faults = [*missing.faults, f"PyTorch cannot decompose them {said(error)}"]
             raise UsageError(listed(faults, "the module has operators that cannot be converted")) from error
 
 

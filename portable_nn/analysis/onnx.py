@@ -19,7 +19,7 @@ from portable_nn.core.binding import Sizes, bind
 from portable_nn.core.dims import may_be_equal, put
 from portable_nn.core.errors import FileError, FormatError, GraphError, PortableNNError, UnsupportedError
 from portable_nn.core.graph import Attribute, Node, Shape
-from portable_nn.core.text import quantity, some
+from portable_nn.core.text import quantity, said, some
 from portable_nn.onnx.advice import advice
 from portable_nn.onnx.branches import inlined
 from portable_nn.onnx.classical.model import DOMAIN, TRANSLATIONS, classical
@@ -122,7 +122,7 @@ def check_by_standard(path: Path) -> Iterator[Finding]:
     try:
         checker.check_model(read_model(path) if _is_linked(path) else str(path))
     except (checker.ValidationError, ValueError, RuntimeError) as error:
-        yield Finding("error", "", f"onnx.checker: {' '.join(str(error).split())}")
+        yield Finding("error", "", f"onnx.checker refuses it {said(error)}")
 
 
 def _is_linked(path: Path) -> bool:
@@ -336,7 +336,7 @@ def _invalid(
     for place, node in enumerate(nodes):
         read = all(name in types for name in node.inputs if name)
         if place in faults and any(node.outputs) and node.name not in named and read:
-            yield Finding("error", node.name, f"{node.operator} does not fit: {faults[place]}")
+            yield Finding("error", node.name, f"{node.operator} does not fit its inputs {said(faults[place])}")
 
 
 def _strange(opened: _Opened, types: Mapping[str, Type], foreign: Collection[str]) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.recognise import is_path, is_picture, is_sparse, is_table, is_tensor
-from portable_nn.core.text import shortened
+from portable_nn.core.text import said, shortened
 
 NUMBERS: Final = "fiub"
 """The kinds of element types that hold real numbers, in numpy's letters."""
@@ -156,11 +156,11 @@ def _found(value: Any, name: str) -> NDArray[Any]:
         return np.asarray(value)
     except Exception as error:  # Whatever an ``__array__`` raises.
         if any(map(is_tensor, value if is_list else [value])):
-            reason = f"and this tensor is none ({error}): x.detach().to_dense().cpu().float().numpy() is one"
+            reason = f"and this tensor is none {said(error)}: x.detach().to_dense().cpu().float().numpy() is one"
         elif is_list:
             reason = f"with as many in each row, not {shortened(value)}"
         else:
-            reason = f"and this {type(value).__name__} does not become one: {error}"
+            reason = f"and this {type(value).__name__} does not become one {said(error)}"
         raise UsageError(f"{name} must be an array of numbers, {reason}") from error
 
 

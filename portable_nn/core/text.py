@@ -82,9 +82,21 @@ def unused(wish: str, taken: Collection[str], numbers: dict[str, int], form: Cal
     return found
 
 
-def printable(text: str) -> str:
-    """``text`` on one line, with control and invisible characters as escapes: ``\\x1b``."""
+def printable(text: str, most: int | None = None) -> str:
+    """``text`` on one line, cut off at ``most`` characters, with escapes for control and invisible ones: ``\\x1b``."""
+    if most is not None and len(text) > most:
+        text = f"{text[:most]}…"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+SAID: Final = 300
+"""The most characters of what another library says."""
+
+
+def said(error: BaseException | str) -> str:
+    """What another library says of a fault, in brackets and on one line: it follows what this package says."""
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return f"({printable(text, SAID)})"
 
 
 def quantity(count: int, noun: str) -> str:

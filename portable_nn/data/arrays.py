@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from portable_nn.core.errors import DataError, FormatError
 from portable_nn.core.files import mapped_array
 from portable_nn.core.limits import UNPACKED, excess
+from portable_nn.core.text import said
 from portable_nn.data.files import opened
 from portable_nn.plain import PlainTensors, open_tensors
 
@@ -84,7 +85,9 @@ def read_idx(path: str | Path) -> Array:
             _check_size(path, dtype, shape, Path(path).stat().st_size - file.tell())
             return mapped_array(path, file, dtype, file.tell(), shape)
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-            raise DataError(path, f"expected an IDX file that gzip compressed, found damaged data: {error}") from error
+            raise DataError(
+                path, f"expected an IDX file, compressed by gzip, found damaged data {said(error)}"
+            ) from error
 
 
 def _unpack_idx(file: IO[bytes] | gzip.GzipFile, path: str | Path) -> Array:

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from portable_nn.core.errors import DataError
+from portable_nn.core.text import said
 from portable_nn.data.cells import Cells, check_unique, is_number, numbers_in, words_in
 from portable_nn.data.counted import is_counted_heading, may_be_counted
 from portable_nn.data.tables import DELIMITERS, STDIN, lines_of, text_of
@@ -116,7 +117,7 @@ def _rows(reader: Any, where: str) -> Iterator[tuple[int, list[str]]]:
             if len(row) > 1 or any(map(str.strip, row)):
                 yield reader.line_num, [cell.strip() for cell in row]
     except csv.Error as error:
-        raise DataError(where, f"line {reader.line_num}: {error}") from None
+        raise DataError(where, f"line {reader.line_num} cannot be read as CSV {said(error)}") from None
 
 
 def _check_names(names: list[str], where: str) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, MissingPackageError, UsageError
 from portable_nn.core.recognise import is_path, is_table
-from portable_nn.core.text import some
+from portable_nn.core.text import said, some
 from portable_nn.data.cells import MISSING, Cells, check_unique
 from portable_nn.data.csv_columns import read_csv
 from portable_nn.data.files import opened
@@ -210,7 +210,7 @@ def _arrow_columns(path: Path, kind: str) -> dict[str, Any]:
         try:
             table = pyarrow.parquet.read_table(file) if kind == "parquet" else pyarrow.feather.read_table(file)
         except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise DataError(path, f"expected a table in {path.suffix[1:].title()}, found none: {error}") from error
+            raise DataError(path, f"expected a table in {path.suffix[1:].title()}, found none {said(error)}") from error
     check_unique(table.column_names, path)
     return {name: _arrow_cells(table[name]) for name in table.column_names}
 

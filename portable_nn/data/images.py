@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError
 from portable_nn.core.limits import UNPACKED, excess
+from portable_nn.core.text import said
 from portable_nn.data import png
 from portable_nn.data.files import opened, what_is
 
@@ -85,7 +86,7 @@ def pixels_of(image: Any, name: str) -> NDArray[Any]:
             picture = np.asarray(upright.convert(mode) if mode else upright)
     except Exception as error:
         # As above: Pillow decodes a file when its pixels are first asked for.
-        raise DataError(name, f"the picture cannot be decoded: {error}") from error
+        raise DataError(name, f"the picture cannot be decoded {said(error)}") from error
     return _unsigned(picture, name)
 
 
@@ -133,12 +134,13 @@ def _array_mode(mode: str, transparent: bool) -> str | None:
 
 
 def _reason(start: bytes, error: Exception) -> str:
-    from PIL.Image import DecompressionBombError
+    from PIL.Image import MAX_IMAGE_PIXELS, DecompressionBombError
 
     # imageio wraps the errors of Pillow.
     cause = error.__cause__ or error
     if isinstance(cause, DecompressionBombError):
-        return f"the picture is too large to open: {cause}"
+        most = 2 * (MAX_IMAGE_PIXELS or 0)  # From half as many on, Pillow only warns.
+        return f"the picture has more than the {most:,} pixels that are read {said(cause)}"
     return _EXPECTED + what_is(start)
 
 

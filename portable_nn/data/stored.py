@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from portable_nn.core.arrays import NUMBERS
 from portable_nn.core.errors import DataError, FormatError, PortableNNError, UsageError
 from portable_nn.core.recognise import is_path, is_picture, is_sparse, is_table, is_tensor
+from portable_nn.core.text import said
 
 Array: TypeAlias = NDArray[Any]
 
@@ -72,7 +73,7 @@ class Stored:
         except PortableNNError:
             raise
         except Exception as error:  # Whatever the library that reads them raises.
-            raise DataError(self.name, f"rows {start:,} to {stop - 1:,} cannot be read: {error}") from error
+            raise DataError(self.name, f"rows {start:,} to {stop - 1:,} cannot be read {said(error)}") from error
         if found.shape != wanted or found.dtype.kind not in NUMBERS or not np.can_cast(found.dtype, self.dtype, KIND):
             raise DataError(self.name, f"expected {self.dtype} {wanted} of its rows, found {found.dtype} {found.shape}")
         return found.astype(self.dtype, copy=False)

@@ -11,7 +11,7 @@ import numpy as np
 
 from portable_nn.core.errors import DataError, FormatError, MissingPackageError, UsageError
 from portable_nn.core.limits import UNPACKED, excess
-from portable_nn.core.text import either, quantity, some
+from portable_nn.core.text import either, quantity, said, some
 from portable_nn.data.stored import Array, Stored, as_stored, rows_of
 from portable_nn.plain import PlainTensors, open_tensors
 
@@ -121,7 +121,7 @@ def _zarr(path: Path) -> StoredFile:
         found = zarr.open(str(path), mode="r")
         arrays = dict(_in_group(found)) if hasattr(found, "arrays") else {path.stem: found}
     except Exception as error:  # Zarr raises errors of many types.
-        raise DataError(path, f"cannot be read as zarr: {error}") from error
+        raise DataError(path, f"cannot be read as zarr {said(error)}") from error
 
     def read(name: str) -> Stored:
         each = arrays[name]
@@ -149,7 +149,7 @@ def _parquet(path: Path) -> StoredFile:
     try:
         file = ParquetFile(str(path))
     except Exception as error:  # Arrow raises errors of its own and of the system.
-        raise DataError(path, f"cannot be read as Parquet: {error}") from error
+        raise DataError(path, f"cannot be read as Parquet {said(error)}") from error
     meta = file.metadata
     names = list(file.schema_arrow.names)
     groups = [meta.row_group(place) for place in range(meta.num_row_groups)]
@@ -168,7 +168,7 @@ def _parquet(path: Path) -> StoredFile:
                 try:
                     column = file.read_row_group(place, columns=[name]).column(0)
                 except Exception as error:  # As above.
-                    raise DataError(where, f"is damaged: {' '.join(str(error).split())}") from error
+                    raise DataError(where, f"is damaged {said(error)}") from error
                 found = _numbers_in(column, where)
                 if len(found) != count:
                     raise DataError(where, f"is damaged: it has {len(found):,} rows where {count:,} were written")

@@ -8,12 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
-
-T = TypeVar("T")
 
 
 def dumps(value: object) -> bytes:
@@ -33,30 +30,6 @@ def dumps(value: object) -> bytes:
 def dumps_without_floats(value: object) -> bytes:
     """The canonical text of a ``value`` without floats, which msgspec formats differently; faster than ``dumps``."""
     return msgspec.json.encode(value, order="sorted")
-
-
-def loads(data: bytes | memoryview, kind: type[T]) -> T:
-    """``data`` as a value of the type ``kind``.
-
-    Raises:
-        ValueError: not JSON, not UTF-8, nested too deeply, or of another type; the message is one printable line.
-    """
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except RecursionError:
-        raise ValueError("JSON is nested too deeply") from None
-    except ValueError as error:
-        raise ValueError(printable(str(error))) from error
-
-
-LONGEST: Final = 1000
-"""The longest line of a message, in characters; the rest of a line is cut off."""
-
-
-def printable(line: str) -> str:
-    """``line``, cut off at ``LONGEST``, with escapes for control characters: messages quote untrusted files."""
-    shown = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
-    return shown if shown.isprintable() else ascii(shown)[1:-1]
 
 
 def difference(expected: bytes, found: bytes) -> str:

@@ -11,6 +11,8 @@ import msgspec
 
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.graph import OPSET, Graph, Tensor, Value
+from portable_nn.core.jsons import LONGEST, JsonError, typed, typed_json
+from portable_nn.core.text import printable, said
 from portable_nn.core.version import __version__
 from portable_nn.format import canonical
 from portable_nn.format.documentation import Documentation
@@ -89,9 +91,12 @@ def normalised(manifest: Manifest) -> Manifest:
         UsageError: a field has a value of the wrong type.
     """
     try:
-        return msgspec.convert(msgspec.to_builtins(manifest), Manifest)
-    except (TypeError, ValueError) as error:
+        return typed(msgspec.to_builtins(manifest), Manifest)
+    except JsonError as error:
         raise UsageError(f"the manifest cannot be saved: {error}") from error
+    except (TypeError, ValueError) as error:
+        reason = f"it holds an object that JSON has no form for {said(error)}"
+        raise UsageError(f"the manifest cannot be saved: {reason}") from error
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -103,7 +108,7 @@ def encode(manifest: Manifest) -> bytes:
     try:
         data = _dumps(manifest)
     except ValueError as error:
-        raise UsageError(f"the manifest cannot be written as JSON: {error}") from error
+        raise UsageError(f"the manifest cannot be written as JSON in UTF-8 {said(error)}") from error
     if len(data) > MAX_BYTES:
         raise UsageError(f"the manifest is {len(data)} bytes long; at most {MAX_BYTES} are allowed")
     return data
@@ -143,9 +148,9 @@ def decode(data: bytes, where: str, *, since: int = 1) -> Manifest:
     if len(data) > MAX_BYTES:
         raise FormatError(where, f"the manifest is {len(data)} bytes long; at most {MAX_BYTES} are allowed")
     try:
-        version = _check_version(canonical.loads(data, _Envelope), where)
+        version = _check_version(typed_json(data, _Envelope), where)
         current = data if version == VERSION else _migrated(data, version)
-        manifest = canonical.loads(current, Manifest)
+        manifest = typed_json(current, Manifest)
         text = _dumps(manifest)
     except ValueError as error:
         raise FormatError(where, f"the manifest is malformed: {error}") from error
@@ -158,7 +163,7 @@ def decode(data: bytes, where: str, *, since: int = 1) -> Manifest:
 
 def _migrated(data: bytes, version: int) -> bytes:
     """The text of an older manifest in the current version; raises ``ValueError`` where it is not canonical."""
-    fields = canonical.loads(data, dict[str, Any])
+    fields = typed_json(data, dict[str, Any])
     if (text := canonical.dumps(fields)) != data:
         raise ValueError(f"it is not canonical JSON: {canonical.difference(text, data)}")
     return canonical.dumps(migrate(fields, version, VERSION))
@@ -168,7 +173,7 @@ def checked(data: bytes, digest: str | None, where: str) -> Text:
     """The text of a manifest. Raises ``FormatError`` where its SHA-256 is not the stored ``digest``."""
     text = Text.of(data)
     if digest != text.digest:
-        said = canonical.printable(digest[: len(text.digest)]) if digest else digest
+        said = printable(digest[: len(text.digest)]) if digest else digest
         raise FormatError(where, f"the manifest is damaged: its SHA-256 is {text.digest}, but the header says {said}")
     return text
 
@@ -177,11 +182,11 @@ def _check_version(envelope: _Envelope, where: str) -> int:
     """The first of all checks: in another version, the same fields may have other meanings."""
     if envelope.format != FORMAT:
         raise FormatError(
-            where, f"the manifest's format is {canonical.printable(repr(envelope.format))}, not {FORMAT!r}"
+            where, f"the manifest's format is {printable(repr(envelope.format), LONGEST)}, not {FORMAT!r}"
         )
     version = envelope.version
     if type(version) is not int or version < 1:
-        reason = f"the format version must be a whole number from 1, not {canonical.printable(repr(version))}"
+        reason = f"the format version must be a whole number from 1, not {printable(repr(version), LONGEST)}"
         raise FormatError(where, reason)
     if version > VERSION:
         raise FormatError(

@@ -17,6 +17,7 @@ import msgspec
 from portable_nn.core.errors import FormatError, NoManifestError, UsageError
 from portable_nn.core.files import kind_fault, read_exactly
 from portable_nn.core.graph import Value
+from portable_nn.core.jsons import typed_json
 from portable_nn.format import canonical
 from portable_nn.format.layout import Crcs, Frame, Span, layout, padding
 from portable_nn.format.manifest import Manifest, Text, checked
@@ -114,7 +115,7 @@ def framing_fault(start: bytes, size: int, longest: int) -> str | None:
 def manifest_text(start: bytes, where: str) -> Text:
     """The text of the manifest in a ``preamble``, verified by its digest. Raises ``FormatError``."""
     try:
-        metadata = canonical.loads(memoryview(start)[LENGTH:], _Probe).metadata
+        metadata = typed_json(memoryview(start)[LENGTH:], _Probe).metadata
     except ValueError as error:
         kind = FormatError if f'"{MANIFEST}":'.encode() in start else NoManifestError
         raise kind(where, f"the header is malformed: {error}") from error
@@ -139,8 +140,8 @@ def faults(text: Text, manifest: Manifest, found: Sequence[bytes]) -> list[str]:
 
 
 def _entries(header: bytes) -> dict[str, _Entry]:
-    raw = canonical.loads(header, dict[str, msgspec.Raw])
-    return {name: canonical.loads(bytes(text), _Entry) for name, text in raw.items() if name != METADATA}
+    raw = typed_json(header, dict[str, msgspec.Raw])
+    return {name: typed_json(bytes(text), _Entry, f"tensor {name!r}") for name, text in raw.items() if name != METADATA}
 
 
 def _offset_faults(spans: Sequence[Span], entries: Mapping[str, _Entry]) -> list[str]:

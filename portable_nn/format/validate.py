@@ -21,7 +21,8 @@ from portable_nn import operators
 from portable_nn.core.dims import is_number
 from portable_nn.core.errors import FormatError, GraphError, listed
 from portable_nn.core.graph import INTERNAL, OPSET, Attribute, Graph, Node, Shape, Tensor, Value, format_shape
-from portable_nn.format.canonical import printable
+from portable_nn.core.jsons import LONGEST
+from portable_nn.core.text import printable
 from portable_nn.format.documentation import Documentation, documentation_faults, size_faults
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo, meaning_faults, texts
@@ -64,7 +65,7 @@ _ATTRIBUTE_DTYPES: Final[Mapping[type, str]] = {int: "int64", float: "float32"}
 def refuse(where: str, faults: Sequence[str]) -> None:
     """Raise one ``FormatError`` that lists all ``faults``, or the first ``MAX_LISTED``, if there are any."""
     if faults:
-        lines = list(map(printable, faults[:MAX_LISTED]))
+        lines = [printable(fault, LONGEST) for fault in faults[:MAX_LISTED]]
         more = len(faults) - len(lines)
         message = listed(lines) if not more else "\n  ".join([f"{len(faults)} faults", *lines, f"… and {more} more"])
         raise FormatError(where, message, lines)

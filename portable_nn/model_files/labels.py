@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.jsons import parsed_json
+from portable_nn.core.text import said
 from portable_nn.data.files import opened
 from portable_nn.evaluation.targets import ClassFinder
 from portable_nn.format.meaning import OutputKind
@@ -28,7 +29,9 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(path, f"expected labels, one in a line or a JSON list, in UTF-8: {error}") from error
+        raise DataError(
+            path, f"expected labels, one in a line or a JSON list, in UTF-8, which this is not {said(error)}"
+        ) from error
     try:
         found = parsed_json(text) if text.lstrip().startswith("[") else text.strip().splitlines()
     except ValueError:  # A label may begin with a bracket.

@@ -22,6 +22,7 @@ from portable_nn.core.errors import MissingPackageError, UsageError
 from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine
 from portable_nn.core.partial import Assemble
+from portable_nn.core.text import said
 from portable_nn.data.ahead import ahead
 from portable_nn.data.batches import Batch, Place, Taken
 from portable_nn.data.given import Examples, Named, Source
@@ -321,7 +322,7 @@ def zarr_in(
                 str(folder), path=name, mode="w", shape=shape, dtype=dtypes[name], chunks=chunks
             )
         except ValueError as error:
-            raise UsageError(f"output '{name}' cannot be an array of zarr: {error}") from None
+            raise UsageError(f"output '{name}' cannot be an array of zarr {said(error)}") from None
     return found
 
 

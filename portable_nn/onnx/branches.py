@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, checker, defs, helper, inliner, shape_inference
 
 from portable_nn.core.errors import FormatError
+from portable_nn.core.text import said
 from portable_nn.onnx.library.isolated import LibraryError, inline_standard_function
 from portable_nn.onnx.opsets.support import STANDARD, is_supported, label, names_in, opset_in, subgraphs
 from portable_nn.onnx.splits import without_sequences
@@ -47,7 +48,7 @@ def inlined(model: ModelProto, where: str, answer: Answer) -> tuple[ModelProto, 
         try:
             model = inliner.inline_local_functions(model)
         except _FAILURES as error:
-            raise FormatError(where, f"its functions cannot be inlined: {' '.join(str(error).split())}") from error
+            raise FormatError(where, f"its functions cannot be inlined {said(error)}") from error
         notes.append(f"functions of the model that were inlined: {', '.join(called)}")
     model, defined = _expanded(model)
     if defined:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final
 
 from portable_nn.core.errors import MissingProviderError, ProviderWarning, UsageError, warn
 from portable_nn.core.names import AUTO, PROVIDERS
-from portable_nn.core.text import either, shortened
+from portable_nn.core.text import either, said, shortened
 
 SUFFIX: Final = "ExecutionProvider"
 """What onnxruntime's names end with."""
@@ -30,11 +31,24 @@ def short(name: str) -> str:
     return next(known, name.removesuffix(SUFFIX).lower())
 
 
-def installed() -> dict[str, str]:
-    """The providers that the installed onnxruntime was built with, the fastest first: our name and onnxruntime's."""
+TELEMETRY: Final = "ORT_DISABLE_TELEMETRY"
+"""The environment variable that keeps onnxruntime from reporting its uses, and from a device id in the user's cache."""
+
+
+def runtime() -> Any:
+    """The package onnxruntime, without its telemetry, unless the user has set ``TELEMETRY`` to another value.
+
+    All of this package imports it here.
+    """
+    os.environ.setdefault(TELEMETRY, "1")  # It is read at the first import.
     import onnxruntime
 
-    return {short(name): name for name in onnxruntime.get_available_providers() if name != REMOTE}
+    return onnxruntime
+
+
+def installed() -> dict[str, str]:
+    """The providers that the installed onnxruntime was built with, the fastest first: our name and onnxruntime's."""
+    return {short(name): name for name in runtime().get_available_providers() if name != REMOTE}
 
 
 def chosen(provider: str) -> list[str]:
@@ -60,9 +74,7 @@ def start(source: Any, options: Any, provider: str, where: str) -> Any:
 
     Warns with ``ProviderWarning`` where a provider does not start, or runs nothing of the model; ``cpu`` then does.
     """
-    import onnxruntime
-
-    wanted = chosen(provider)
+    onnxruntime, wanted = runtime(), chosen(provider)
     if wanted == [CPU]:
         return onnxruntime.InferenceSession(source, options, providers=wanted)
     options.add_session_config_entry(RECORD, "1")
@@ -70,9 +82,9 @@ def start(source: Any, options: Any, provider: str, where: str) -> Any:
         session = onnxruntime.InferenceSession(source, options, providers=wanted, enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions have no other class in common.
         session = onnxruntime.InferenceSession(source, options, providers=[CPU])
-        reason = " ".join(str(error).split())
         warn(
-            f"{where}: provider '{short(wanted[0])}' does not start, and cpu runs the model: {reason}", ProviderWarning
+            f"{where}: provider '{short(wanted[0])}' does not start, and cpu runs the model {said(error)}",
+            ProviderWarning,
         )
         return session
     found = session.get_providers()

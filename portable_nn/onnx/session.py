@@ -13,17 +13,18 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from portable_nn.core.dims import apart
-from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError, UsageError
+from portable_nn.core.errors import FileError, FormatError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.core.files import open_regular
 from portable_nn.core.forks import after_fork, computing
 from portable_nn.core.graph import Graph, Value
 from portable_nn.core.names import OnnxRuntime
+from portable_nn.core.text import said
 from portable_nn.engines.claims import check_claims
 from portable_nn.engines.feeds import fitted
 from portable_nn.engines.threads import most_threads
-from portable_nn.onnx.providers import short, start
+from portable_nn.onnx.providers import runtime, short, start
 from portable_nn.onnx.storage.external import opened_model
-from portable_nn.onnx.storage.files import check_unread, what_it_is
+from portable_nn.onnx.storage.files import check_unread, opening_model, parsed
 from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators.registry import REGISTRY, Array
 
@@ -138,7 +139,9 @@ class Session:
             with computing():
                 results: list[Array] = self._session.run(None, arrays)
         except Exception as error:  # onnxruntime's exceptions have no other class in common.
-            raise FormatError(self.where, f"onnxruntime cannot run it on these inputs: {_reason(error)}") from error
+            raise FormatError(
+                self.where, f"onnxruntime cannot run it on these inputs {said(_reason(error))}"
+            ) from error
         return results
 
 
@@ -177,14 +180,11 @@ def session_of(graph: Graph, parameters: Mapping[str, Array], *, provider: str =
 
 def _in_place(weights: Mapping[str, Array]) -> dict[str, Any]:
     """The arrays as values of onnxruntime that refer to the same memory."""
-    import onnxruntime
-
-    return {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}
+    return {name: runtime().OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}
 
 
 def _options(threads: int | None, optimise: bool, weights: Mapping[str, Any]) -> Any:
-    import onnxruntime
-
+    onnxruntime = runtime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
     options.intra_op_num_threads = threads or most_threads()
@@ -205,7 +205,6 @@ def _open(model: bytes | str | Path, where: str, options: Any, folder: Path | No
         folder = opened.path.resolve().parent
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-    head = model if isinstance(model, bytes) else _head(model)
     if not isinstance(model, bytes):
         check_unread(model)
     source = model if isinstance(model, bytes) else str(model)
@@ -214,30 +213,30 @@ def _open(model: bytes | str | Path, where: str, options: Any, folder: Path | No
     except PortableNNError:
         raise
     except Exception as error:  # onnxruntime's exceptions have no other class in common.
-        raise _refusal(error, where, head) from error
+        raise _refusal(error, model, where) from error
 
 
-def _head(path: str | Path) -> bytes:
-    """The first bytes of a file; raises ``FileError`` where it cannot be read, before onnxruntime is called."""
-    with open_regular(path) as file:
-        return file.read(512)
-
-
-def _refusal(error: Exception, where: str, head: bytes) -> PortableNNError:
-    """The error for a model that onnxruntime refuses and that begins with ``head``."""
-    kind = type(error).__name__
-    if kind == "NotImplemented":
-        return UnsupportedError(where, f"onnxruntime lacks an operator that it needs: {_reason(error)}")
-    if "during initialization" in str(error):  # The model is valid, but a kernel takes less than the standard says.
-        return UnsupportedError(where, f"onnxruntime cannot run a node of it: {_PLACE.sub('', _reason(error))}")
-    if kind == "InvalidProtobuf" or "No graph was found" in str(error):
-        return FormatError(where, what_it_is(head))
-    return FormatError(where, f"is not a valid ONNX model: {_reason(error)}")
+def _refusal(error: Exception, model: bytes | str | Path, where: str) -> PortableNNError:
+    """The error for a model that onnxruntime refuses."""
+    try:  # What is found wrong with it here is said in words of this package.
+        if isinstance(model, bytes):
+            parsed(model, where)
+        else:
+            with opening_model(model):
+                pass
+    except FileError as found:
+        return found
+    match type(error).__name__:  # Of the classes of onnxruntime's errors.
+        case "NotImplemented":
+            return UnsupportedError(where, f"onnxruntime lacks an operator that it needs {said(_reason(error))}")
+        case "Fail":  # The model is valid, but a kernel takes less than the standard says.
+            return UnsupportedError(where, f"onnxruntime cannot run it {said(_reason(error))}")
+    return FormatError(where, f"is not a valid ONNX model {said(_reason(error))}")
 
 
 def _reason(error: Exception) -> str:
-    """The message of an exception in one line, without the codes that it begins with."""
-    return " ".join(str(error).split(" : ", 3)[-1].split())
+    """The message of an exception, without the codes and the places in onnxruntime's code that it begins with."""
+    return _PLACE.sub("", str(error).split(" : ", 3)[-1])
 
 
 def _value(found: Any, where: str) -> Value:

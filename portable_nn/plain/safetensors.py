@@ -6,7 +6,6 @@ and an ambiguous header is refused.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, TypeAlias
@@ -16,9 +15,8 @@ import msgspec
 from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.files import kind_fault, read_at
 from portable_nn.core.graph import format_shape
-from portable_nn.core.jsons import no_constant, repeated
+from portable_nn.core.jsons import JsonError, Pairs, once, parsed_json, typed
 from portable_nn.core.memory import Bytes, aligned
-from portable_nn.format.canonical import printable
 from portable_nn.format.safetensors import DTYPES, LENGTH, framing_fault
 from portable_nn.format.tensors import Array, from_bytes
 from portable_nn.format.validate import METADATA, refuse
@@ -63,9 +61,8 @@ def open_file(opened: Opened) -> Listing:
         raise FormatError(where, fault)
     try:
         tensors, metadata = _parsed(header)
-    except (ValueError, RecursionError) as error:
-        reason = "JSON is nested too deeply" if isinstance(error, RecursionError) else printable(str(error))
-        raise FormatError(where, f"the header is malformed: {reason}") from error
+    except JsonError as error:
+        raise FormatError(where, f"the header is malformed: {error}") from error
     start = LENGTH + len(header)
     faults = [fault for name, tensor in tensors.items() for fault in _tensor_faults(name, tensor)]
     refuse(where, faults + list(_layout_faults(tensors, opened.size - start)))
@@ -95,14 +92,16 @@ def _header(opened: Opened) -> bytes:
 
 
 def _parsed(header: bytes) -> tuple[dict[str, _TensorHeader], dict[str, str]]:
-    """The tensors and the metadata; raises ``ValueError`` or ``RecursionError`` for invalid or ambiguous JSON."""
-    found = json.loads(header.decode(), object_pairs_hook=_Objects(), parse_constant=no_constant)
+    """The tensors and the metadata; raises ``JsonError`` for invalid or ambiguous JSON."""
+    found = parsed_json(header, objects=_Objects())
     if type(found) is not dict:
-        raise ValueError("it is not a JSON object")
-    metadata = msgspec.convert(found.pop(METADATA, {}), dict[str, str])
-    for text in (*found, *metadata, *metadata.values()):
-        text.encode()  # Raises an error for a lone surrogate.
-    return {name: _tensor(name, fields) for name, fields in found.items()}, metadata
+        raise JsonError("it is not a JSON object")
+    metadata = typed(found.pop(METADATA, {}), dict[str, str], METADATA)
+    try:
+        "".join((*found, *metadata, *metadata.values())).encode()
+    except UnicodeEncodeError:
+        raise JsonError("a name or a text has half of a surrogate pair") from None
+    return {name: typed(fields, _TensorHeader, f"tensor {name!r}") for name, fields in found.items()}, metadata
 
 
 class _Objects:
@@ -111,20 +110,11 @@ class _Objects:
     def __init__(self) -> None:
         self.count = 0
 
-    def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def __call__(self, pairs: Pairs) -> dict[str, Any]:
         self.count += 1
         if self.count > MAX_TENSORS + 2:  # The metadata and the header itself are objects as well.
-            raise ValueError(f"it holds more than {MAX_TENSORS} tensors, the most that are allowed")
-        if (twice := repeated(pairs)) is not None:
-            raise ValueError(f"{twice!r} stands twice")
-        return dict(pairs)
-
-
-def _tensor(name: str, fields: object) -> _TensorHeader:
-    try:
-        return msgspec.convert(fields, _TensorHeader)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"tensor {name!r}: {error}") from error
+            raise JsonError(f"it holds more than {MAX_TENSORS} tensors, the most that are allowed")
+        return once(pairs)
 
 
 def _tensor_faults(name: str, tensor: _TensorHeader) -> Iterator[str]:

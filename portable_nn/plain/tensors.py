@@ -21,6 +21,7 @@ from portable_nn.core.forks import computing
 from portable_nn.core.graph import format_shape
 from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.core.memory import Bytes
+from portable_nn.core.text import said
 from portable_nn.format.tensors import ITEM_SIZES, Array, value_fault
 from portable_nn.format.validate import MAX_BYTES
 
@@ -246,5 +247,4 @@ def damage_reported(path: Path, what: str, errors: tuple[type[Exception], ...]) 
     except FileError:
         raise
     except errors as error:
-        reason = error.args[0] if isinstance(error, KeyError) and error.args else error
-        raise FormatError(path, f"{what}: {reason}") from error
+        raise FormatError(path, f"{what} {said(error)}") from error

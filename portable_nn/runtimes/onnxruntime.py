@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from portable_nn.onnx.providers import runtime
 from portable_nn.runtimes.task import Run, Task
 
 
 def load(task: Task) -> Run:
     """A session with one thread."""
-    import onnxruntime
-
+    onnxruntime = runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4

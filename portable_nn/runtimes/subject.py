@@ -12,6 +12,7 @@ import numpy as np
 
 from portable_nn.core.errors import FormatError, GraphError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.core.graph import Graph, Value
+from portable_nn.core.text import said
 from portable_nn.format.meaning import InputInfo
 from portable_nn.format.tensors import Array
 from portable_nn.model_files.onnx_file import OnnxFile
@@ -141,7 +142,7 @@ def _of_file(name: str, opened: OnnxFile) -> Subject:
             raise
         return replace(_of_network(name, network), note=f"the network that import makes was compared: {error.reason}")
     except ValueError as error:  # More than 2 GB.
-        raise UsageError(f"{name}: is too large to be handed to other runtimes: {error}") from error
+        raise UsageError(f"{name}: is too large to be handed to other runtimes {said(error)}") from error
     return Subject(name, opened.model, network, _ports(session.inputs), _ports(session.outputs))
 
 

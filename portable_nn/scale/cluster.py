@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from portable_nn.core.errors import FileError, MissingPackageError, PortableNNError, UsageError
 from portable_nn.core.jsons import parsed_json
+from portable_nn.core.text import said
 from portable_nn.engines.threads import limit_threads
 
 AHEAD: Final = 4
@@ -99,7 +100,7 @@ def processes(workers: int | None, scheduler: str | None) -> Iterator[Processes]
     try:
         client = Client(_address(scheduler), timeout=WAIT)
     except (OSError, ValueError) as error:
-        raise FileError(scheduler, f"no Dask scheduler answers there: {error}") from error
+        raise FileError(scheduler, f"no Dask scheduler answers there {said(error)}") from error
     with client:
         try:
             client.wait_for_workers(1, timeout=WAIT)
@@ -137,7 +138,7 @@ def _started(cluster: Any, workers: int | None) -> Any:
             return cluster(n_workers=workers, processes=True, **options)
         except (RuntimeError, OSError) as error:
             if attempt == ATTEMPTS - 1:
-                raise FileError("the processes", f"cannot be started: {error}") from error
+                raise FileError("the processes", f"cannot be started {said(error)}") from error
     raise AssertionError
 
 
@@ -194,7 +195,7 @@ class _There:
         except PortableNNError:
             raise
         except (CommClosedError, CancelledError, TimeoutError) as error:
-            raise FileError(self.scheduler, f"the Dask scheduler was lost: {error}") from error
+            raise FileError(self.scheduler, f"the Dask scheduler was lost {said(error)}") from error
         except Exception as error:
             raise LostError(_reason(error)) from error
 

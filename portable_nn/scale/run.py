@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
-from portable_nn.core.jsons import parsed_json
+from portable_nn.core.jsons import parsed_json, typed
 from portable_nn.core.text import quantity, some
 from portable_nn.data.batches import Bad
 from portable_nn.model_files.answers import Answer
@@ -330,8 +330,8 @@ def _is_of(row: Mapping[str, Any], data: bytes) -> bool:
 def _row(data: bytes) -> dict[str, Any] | None:
     """A row of the manifest; ``None`` for bytes that are none, whose shard is computed again."""
     try:
-        found: dict[str, Any] = msgspec.to_builtins(msgspec.convert(parsed_json(data), _Row))
-    except ValueError:  # msgspec's errors, too.
+        found: dict[str, Any] = msgspec.to_builtins(typed(parsed_json(data), _Row))
+    except ValueError:
         return None
     return found
 

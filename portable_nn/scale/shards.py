@@ -19,6 +19,7 @@ import xxhash
 
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.jsons import parsed_json
+from portable_nn.core.text import said
 from portable_nn.data.batches import Bad, Batch
 from portable_nn.model_files.answers import Answer
 from portable_nn.model_files.streamed import OTHER_SHAPES, kinds_of
@@ -75,7 +76,7 @@ def unpacked_outputs(data: bytes, where: str, names: Sequence[str]) -> Iterator[
             if file.files:
                 yield {name: file[f"arr_{place}"] for place, name in enumerate(names)}
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise FormatError(where, f"is no shard of this program, or damaged: {error}") from error
+        raise FormatError(where, f"is no shard of this program, or damaged {said(error)}") from error
 
 
 def checked(data: bytes) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def unpacked(data: bytes, where: str) -> Iterator[Answer | Bad]:
         if not rows == len(outputs) == len(finite):
             raise ValueError(f"it has {rows} names and {len(outputs)} outputs")
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise FormatError(where, f"is no shard of this program, or damaged: {error}") from error
+        raise FormatError(where, f"is no shard of this program, or damaged {said(error)}") from error
     if items is None:
         raise FormatError(where, f"is a shard of version {text['version']}, and this program reads version {VERSION}")
     start = 0

@@ -13,6 +13,7 @@ from portable_nn.core.atomic import atomic_write, remove_orphans
 from portable_nn.core.errors import FileError, MissingPackageError, UsageError
 from portable_nn.core.files import append_own, read_own
 from portable_nn.core.partial import try_lock
+from portable_nn.core.text import said
 
 LOCK: Final = ".lock"
 """The file that is locked as long as a run writes shards into a folder."""
@@ -59,7 +60,7 @@ def filesystem(url: str) -> tuple[Any, str]:
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:  # What reaches this kind of place is a package of its own.
-        raise UsageError(f"{url} cannot be reached: {error}") from None
+        raise UsageError(f"{url} cannot be reached {said(error)}") from None
     return found
 
 
@@ -156,7 +157,7 @@ class _Bucket:
         try:
             self._files.pipe_file(self._full(name), data)
         except Exception as error:
-            raise FileError(self.where, f"cannot be written: {error}") from error
+            raise FileError(self.where, f"cannot be written {said(error)}") from error
 
     def remove(self, names: Sequence[str]) -> None:
         if found := sorted({*names} & {*self.sizes()}):
@@ -172,7 +173,7 @@ class _Bucket:
 
 def _unreachable(where: str, error: Exception) -> FileError:
     """What libraries of object storage raise has no class in common."""
-    return FileError(where, f"cannot be read: {type(error).__name__}: {error}")
+    return FileError(where, f"cannot be read {said(error)}")
 
 
 def as_json(data: Mapping[str, Any]) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.recognise import is_path
+from portable_nn.core.text import said
 from portable_nn.data.batches import Bad, Taken
 from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.data.expanding import expanded
@@ -228,7 +229,7 @@ def _remote_files(url: str, strict: bool) -> Iterator[tuple[Input, str] | Bad]:
     except FileNotFoundError:
         pictures = []
     except Exception as error:  # What libraries of object storage raise has no class in common.
-        raise DataError(url, f"cannot be read: {type(error).__name__}: {error}") from error
+        raise DataError(url, f"cannot be read {said(error)}") from error
     if pictures:
         yield from pictures
         return

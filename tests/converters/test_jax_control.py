@@ -70,7 +70,7 @@ def test_a_loop_whose_number_of_steps_is_known_is_written_out() -> None:
     np.testing.assert_allclose(found.network.predict(X), loop(PARAMS, X), rtol=1e-5, atol=1e-6)
     variables, apply, *_ = to_jax(found.network, prove_training=True)
     np.testing.assert_allclose(apply(variables, X), loop(PARAMS, X), rtol=1e-5, atol=1e-6)
-    with pytest.raises(UsageError, match="training cannot be compared, as JAX cannot differentiate the model: Reverse"):
+    with pytest.raises(UsageError, match=r"training cannot be compared, as JAX cannot differentiate the model \("):
         from_jax(loop, PARAMS, X, prove_training=True)
 
 

@@ -384,13 +384,13 @@ DAMAGED = {
     ),
     r"makes values twice: 'y'": model_of([RELU, RELU]),
     r"declares inputs twice: 'x'": model_of([RELU], inputs=[info("x", [2, 4]), info("x", [2])]),
-    r"tensor 'w' is damaged: ": model_of([RELU], {"w": np.ones(2, np.float32)}),
-    r"attribute 'value' is damaged: ": model_of([broken_constant(2)]),
-    r"'c' is damaged: ": model_of([broken_constant(2000)]),
+    r"tensor 'w' is damaged": model_of([RELU], {"w": np.ones(2, np.float32)}),
+    r"attribute 'value' is damaged": model_of([broken_constant(2)]),
+    r"'c' is damaged": model_of([broken_constant(2000)]),
     r"attribute 'value' is damaged: its shape is \(2, -1\)": model_of([broken_constant(2, -1, data=bytes(16))]),
     r"attribute 'mode' is not text in UTF-8: b'\\xff'": model_of([helper.make_node("Pad", ["x"], ["y"], mode=b"\xff")]),
 }
-DAMAGED[r"tensor 'w' is damaged: "].graph.initializer[0].raw_data = b"\0\0\0"
+DAMAGED[r"tensor 'w' is damaged"].graph.initializer[0].raw_data = b"\0\0\0"
 
 
 def test_a_constant_that_nobody_can_read_is_left_alone():

@@ -89,7 +89,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a function": (lambda: len, " must be an array of numbers, not <built-in function len> of type"),
     "a symbol": (lambda: pnn.Input(4), " must be an array of numbers, not <'input' (input): float32 (batch, 4)>"),
     "a network": (network, " must be an array of numbers, not Network 'network': 1 node"),
-    "no __array__": (Refusing, " and this Refusing does not become one: it is on another machine"),
+    "no __array__": (Refusing, " and this Refusing does not become one (it is on another machine)"),
     "too large": (lambda: np.full((8, 4), 1e300), "[0, 0] is 1e+300, which float32 cannot hold"),
     "sparse matrix": (of_scipy("csr_matrix"), " not a sparse matrix: {x}.toarray() is an array"),
     "sparse array": (of_scipy("coo_array"), " not a sparse matrix: {x}.toarray() is an array"),
@@ -99,7 +99,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "list of such": (of_torch(lambda x: list(x.requires_grad_())), ": x.detach().to_dense().cpu().float().numpy() is"),
     "bfloat16": (of_torch(lambda x: x.bfloat16()), ": x.detach().to_dense().cpu().float().numpy() is one"),
     "sparse tensor": (of_torch(lambda x: x.to_sparse()), ": x.detach().to_dense().cpu().float().numpy() is one"),
-    "meta tensor": (of_torch(lambda x: x.to("meta")), "can't convert meta device type tensor"),
+    "meta tensor": (of_torch(lambda x: x.to("meta")), " must be an array of numbers, and this tensor is none ("),
 }  # fmt: skip
 
 SAME: dict[str, Callable[[], Any]] = {

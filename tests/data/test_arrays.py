@@ -128,7 +128,7 @@ def test_npz_with_a_flipped_bit(tmp_path: Path) -> None:
     data = bytearray(zipped(path, npy_bytes(npy_header(), b"ab"), compression=zipfile.ZIP_STORED))
     data[data.index(b"\nab") + 1] ^= 1
     path.write_bytes(data)
-    refused(read_arrays, path, "'x' in the archive is damaged: Bad CRC-32")
+    refused(read_arrays, path, "'x' in the archive is damaged")
 
 
 # IDX
@@ -188,9 +188,9 @@ def test_a_gz_bomb_is_read_no_further_than_it_declares(tmp_path: Path) -> None:
 def test_damaged_gz(tmp_path: Path) -> None:
     path = tmp_path / "a.idx1.gz"
     path.write_bytes(b"not compressed")
-    refused(read_idx, path, "expected an IDX file that gzip compressed, found damaged data: Not a gzipped file")
+    refused(read_idx, path, "expected an IDX file, compressed by gzip, found damaged data")
     path.write_bytes(gzip.compress(idx(8, (3,), b"abc"))[:-9])
-    refused(read_idx, path, "found damaged data: Compressed file ended")
+    refused(read_idx, path, "expected an IDX file, compressed by gzip, found damaged data")
 
 
 @pytest.mark.long
@@ -250,7 +250,7 @@ def test_hdf5_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text("text")
     refused(read_arrays, path, "begins with b'text', not as an HDF5 file does")
     path.write_bytes(stored(path, x=X).read_bytes()[:-5])
-    refused(read_arrays, path, "the file is damaged, or HDF5 cannot read it: .*truncated")
+    refused(read_arrays, path, "the file is damaged, or HDF5 cannot read it")
     refused(read_arrays, stored(path, x="text"), "/x: holds text, not numbers that numpy has")
     with h5py.File(path, "w") as store:
         store.create_dataset("x", (0, 4), "f4")

@@ -146,7 +146,7 @@ FAULTS = {
     "a cell too many": ("a,b\n1,2,3\n", r":2: expected 2 cells, as the first line has, found 3"),
     "one name twice": ("a,b,a\n1,2,3\n", "two columns have one name: a"),
     "a column without a name": ("a,,b\n1,2,3\n", "column 2 has no name"),
-    "a quote that never ends": ('a,b\n"x,1\ny,2\n', "unexpected end of data"),
+    "a quote that never ends": ('a,b\n"x,1\ny,2\n', "line 3 cannot be read as CSV"),
     "an escape in a name": ("a\x1b[2J,b\n1,2\n", r"column 1: 'a\\x1b\[2J' is no name"),
 }
 

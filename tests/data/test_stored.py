@@ -101,7 +101,7 @@ def test_errors_name_what_cannot_be_read() -> None:
         return X[start : stop - 1]
 
     for read, reason in (
-        (damaged, "rows 3 to 7 cannot be read: filter returned failure"),
+        (damaged, "rows 3 to 7 cannot be read \\(filter returned failure"),
         (short, r"expected float32 \(5, 5, 2\) of its rows, found float32 \(4, 5, 2\)"),
     ):
         with pytest.raises(DataError, match=reason):

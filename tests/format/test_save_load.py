@@ -201,9 +201,12 @@ def test_all_that_is_wrong_is_in_one_error(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"producer": 7}, "the manifest cannot be saved: Expected `str`, got `int`"),
-        ({"metadata": {"size": np.float32(2)}}, "the manifest cannot be saved: .*float32"),
-        ({"metadata": {"note": "\ud800"}}, "the manifest cannot be written as JSON: .*surrogates not allowed"),
+        ({"producer": 7}, "the manifest cannot be saved: producer cannot be 7"),
+        (
+            {"metadata": {"size": np.float32(2)}},
+            "the manifest cannot be saved: it holds an object that JSON has no form for",
+        ),
+        ({"metadata": {"note": "\ud800"}}, "the manifest cannot be written as JSON in UTF-8"),
         ({"metadata": {"note": "x" * 2**24}}, r"the manifest is \d+ bytes long; at most 16777216 are allowed"),
         ({"opset": 26}, "the graph uses opset 26, and this portable-nn knows 25: pip install --upgrade portable-nn"),
     ],

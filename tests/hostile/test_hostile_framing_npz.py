@@ -62,7 +62,7 @@ def manifest_longer_than_the_file(valid: Forge) -> bytes:
     return pack(valid)[:1000]
 
 
-@row("2", "the manifest is malformed: Input data was truncated$")
+@row("2", "the manifest is malformed: it cannot be read as JSON in UTF-8")
 def empty_manifest(valid: Forge) -> bytes:
     valid.text = b""
     return pack(valid)

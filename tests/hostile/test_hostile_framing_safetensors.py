@@ -123,7 +123,7 @@ def tab_padding(valid: Forge) -> bytes:
     return frame(header(valid), DATA, padding=b"\t")
 
 
-@row("9", r"the header is malformed: .*trailing characters")
+@row("9", "the header is malformed: it cannot be read as JSON in UTF-8")
 def nul_padding(valid: Forge) -> bytes:
     return frame(header(valid), DATA, padding=b"\0")
 
@@ -138,12 +138,12 @@ def byte_order_mark(valid: Forge) -> bytes:
     return frame(b"\xef\xbb\xbf" + header(valid), DATA)
 
 
-@row("10", "the header is malformed: 'utf-8' codec can't decode byte 0xff")
+@row("10", "the header is malformed: it cannot be read as JSON in UTF-8")
 def invalid_utf8(valid: Forge) -> bytes:
     return edit(valid, b'"a.weight":{', b'"a.weig\xfft":{')
 
 
-@row("10", "the header is malformed: ")
+@row("10", "the header is malformed: it cannot be read as JSON in UTF-8")
 def lone_surrogate(valid: Forge) -> bytes:
     return edit(valid, b'"a.weight":{', rb'"\ud800":{')
 
@@ -153,7 +153,7 @@ def unaligned_header(valid: Forge) -> bytes:
     return frame(header(valid), DATA, alignment=1)
 
 
-@row("11", r"the header is (not canonical JSON: byte \d+ should begin |malformed: JSON is malformed: trailing)")
+@row("11", r"the header is (not canonical JSON: byte \d+ should begin |malformed: it cannot be read as JSON in UTF-8)")
 def header_aligned_to_8_only(valid: Forge) -> bytes:
     while len(frame(header(valid), b"", alignment=8)) % 64 == 0:
         valid.manifest["producer"] += " " * 8
@@ -195,42 +195,42 @@ def duplicate_field_in_a_tensor(valid: Forge) -> bytes:
     return edit(valid, b'[0,16],"dtype":"F32"', b'[0,16],"dtype":"I32","dtype":"F32"')
 
 
-@row("16", "the header is malformed: Object contains unknown field `note`")
+@row("16", "the header is malformed: tensor 'a.weight' has the unknown field 'note'")
 def unknown_field_in_a_tensor(valid: Forge) -> bytes:
     return edit(valid, b'[0,16],"dtype":"F32"', b'[0,16],"dtype":"F32","note":1')
 
 
-@row("17", r"the header is malformed: Expected `object`, got `null` - at `\$.__metadata__`")
+@row("17", "the header is malformed: __metadata__ cannot be null")
 def metadata_is_null(valid: Forge) -> bytes:
     return frame(dumps(entries(valid) | {"__metadata__": None}), DATA)
 
 
-@row("17", r"the header is malformed: Expected `str`, got `int`")
+@row("17", "the header is malformed: __metadata__.portable_nn cannot be 1")
 def metadata_is_a_number(valid: Forge) -> bytes:
     return frame(dumps(entries(valid) | {"__metadata__": {"portable_nn": 1}}), DATA)
 
 
-@row("18", "the header is malformed: JSON is nested too deeply$")
+@row("18", "the header is malformed: it is nested too deeply$")
 def deep_nesting(valid: Forge) -> bytes:
     return edit(valid, b'"a.weight":', b'"0":' + b"[" * 100_000 + b"]" * 100_000 + b',"a.weight":')
 
 
-@row("20", "the header is malformed: ")
+@row("20", r"the header is malformed: tensor 'a.weight'.data_offsets\[1\] cannot be 9{60}…")
 def giant_offset(valid: Forge) -> bytes:
     return edit(valid, b"[0,16]", b"[0," + b"9" * 100_000 + b"]")
 
 
-@row("21", "the header is malformed: Expected `int`, got `float`")
+@row("21", r"the header is malformed: tensor 'a.weight'.data_offsets\[0\] cannot be 0.0")
 def offset_with_a_point(valid: Forge) -> bytes:
     return edit(valid, b"[0,16]", b"[0.0,16]")
 
 
-@row("21", "the header is malformed: Expected `int`, got `float`")
+@row("21", r"the header is malformed: tensor 'a.weight'.data_offsets\[0\] cannot be 0e0")
 def offset_with_an_exponent(valid: Forge) -> bytes:
     return edit(valid, b"[0,16]", b"[0e0,16]")
 
 
-@row("21", "the header is malformed: Expected `int`, got `bool`")
+@row("21", r"the header is malformed: tensor 'a.weight'.data_offsets\[0\] cannot be false")
 def offset_that_is_true(valid: Forge) -> bytes:
     return edit(valid, b"[0,16]", b"[false,16]")
 

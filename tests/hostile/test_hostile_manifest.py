@@ -23,22 +23,22 @@ row = register(ROWS)
 # JSON
 
 
-@row("10", "malformed: .*codec can't decode byte 0xff")
+@row("10", "is malformed: it cannot be read as JSON in UTF-8")
 def invalid_utf8(valid: Forge) -> None:
     valid.rewrite(b"forge", b"for\xffge")
 
 
-@row("10", "malformed: ")
+@row("10", "the manifest is malformed: it cannot be read as JSON in UTF-8")
 def lone_surrogate(valid: Forge) -> None:
     valid.rewrite(b'"forge"', rb'"\ud800"')
 
 
-@row("10", "the manifest is malformed: JSON is malformed")
+@row("10", "the manifest is malformed: it cannot be read as JSON in UTF-8")
 def byte_order_mark(valid: Forge) -> None:
     valid.text = b"\xef\xbb\xbf" + valid.text
 
 
-@row("9", "the manifest is malformed: JSON is malformed|the manifest is not canonical JSON")
+@row("9", "the manifest is malformed: it cannot be read as JSON in UTF-8|the manifest is not canonical JSON")
 def white_space(valid: Forge) -> None:
     valid.rewrite(b",", b", ")
 
@@ -63,17 +63,17 @@ def another_order_of_keys(valid: Forge) -> None:
     valid.text = b'{"version":3,' + valid.text[1:].replace(b',"version":3}', b"}")
 
 
-@row("16", "the manifest is malformed: Object contains unknown field `layers`")
+@row("16", "the manifest is malformed: it has the unknown field 'layers'")
 def unknown_field(valid: Forge) -> None:
     valid.manifest["layers"] = []
 
 
-@row("16", "the manifest is malformed: Object missing required field `domain`|the manifest is not canonical JSON")
+@row("16", "the manifest is not canonical JSON")
 def missing_field(valid: Forge) -> None:
     del valid.graph["nodes"][0]["domain"]
 
 
-@row("16", r"the manifest is malformed: Object contains unknown field `\\x1b\[2J`$")
+@row("16", r"the manifest is malformed: it has the unknown field '\\x1b\[2J' \(")
 def unknown_field_that_drives_the_terminal(valid: Forge) -> None:
     valid.manifest["\x1b[2J"] = []
 
@@ -95,32 +95,32 @@ def longer_format_than_anybody_reads(valid: Forge) -> None:
     valid.manifest["format"] = "x" * 2**20
 
 
-@row("17", "the manifest is malformed: Expected `str`, got `null`")
+@row("17", "the manifest is malformed: metadata.a cannot be null")
 def metadata_of_null(valid: Forge) -> None:
     valid.manifest["metadata"] = {"a": None}
 
 
-@row("18", "the manifest is malformed: JSON is nested too deeply$")
+@row("18", "the manifest is malformed: it is nested too deeply$")
 def deep_nesting(valid: Forge) -> None:
     valid.rewrite(b'"training":null', b'"train":' + b"[" * 100_000 + b"]" * 100_000)
 
 
-@row("19", "the manifest is malformed: JSON is malformed: invalid character")
+@row("19", "the manifest is malformed: it cannot be read as JSON in UTF-8")
 def nan_token(valid: Forge) -> None:
     valid.graph["nodes"][2]["attributes"]["alpha"] = float("nan")
 
 
-@row("19", "the manifest is malformed: JSON is malformed: invalid character")
+@row("19", "the manifest is malformed: it cannot be read as JSON in UTF-8")
 def infinity_token(valid: Forge) -> None:
     valid.graph["nodes"][2]["attributes"]["alpha"] = float("inf")
 
 
-@row("19", "the manifest is malformed: Number out of range")
+@row("19", r"the manifest is malformed: graph.nodes\[2\].attributes.alpha cannot be 1e999")
 def float_beyond_all(valid: Forge) -> None:
     valid.rewrite(b'"transB":1', b'"alpha":1e999,"transB":1')
 
 
-@row("20", "the manifest is malformed: Integer value out of range")
+@row("20", r"the manifest is malformed: graph.nodes\[2\].attributes.transB cannot be 9{60}… ")
 def giant_integer(valid: Forge) -> None:
     valid.rewrite(b'"transB":1', b'"transB":' + b"9" * 100_000)
 
@@ -130,12 +130,12 @@ def large_integer(valid: Forge) -> None:
     valid.graph["nodes"][2]["attributes"]["transB"] = 2**64
 
 
-@row("21", "the manifest is malformed: Expected `int.*, got `float`")
+@row("21", r"the manifest is malformed: graph.parameters\[2\].shape\[0\] cannot be 2.0")
 def size_with_a_point(valid: Forge) -> None:
     valid.rewrite(b'"shape":[2]', b'"shape":[2.0]')
 
 
-@row("21", "the manifest is malformed: Expected `int.*, got `bool`")
+@row("21", r"the manifest is malformed: graph.parameters\[2\].shape\[0\] cannot be true")
 def size_that_is_true(valid: Forge) -> None:
     valid.rewrite(b'"shape":[2]', b'"shape":[true]')
 
@@ -348,7 +348,7 @@ def version_2_with_a_temperature(valid: Forge) -> None:
     valid.manifest["outputs"][0]["temperature"] = 2.0
 
 
-@row("36", r"the manifest is malformed: Expected `array`, got `object` - at `\$.inputs`$")
+@row("36", "the manifest is malformed: inputs cannot be {}")
 def version_2_without_a_list_of_inputs(valid: Forge) -> None:
     valid.of_version(2)
     valid.manifest["inputs"] = {}
@@ -384,7 +384,7 @@ def attribute_like_an_import(valid: Forge) -> None:
     valid.graph["nodes"][1]["attributes"]["__class__"] = "os.system"
 
 
-@row("37", "the manifest is malformed: Invalid value 'eval'")
+@row("37", r"the manifest is malformed: inputs\[0\].preprocessing\[0\] cannot be {\"code\":\"1\",\"step\":\"eval\"}")
 def preprocessing_like_an_import(valid: Forge) -> None:
     valid.manifest["inputs"][0]["preprocessing"] = [{"step": "eval", "code": "1"}]
 
@@ -485,27 +485,27 @@ def infinite_half_weight(valid: Forge) -> None:
 # Documentation
 
 
-@row("39", "the manifest is malformed: Object contains unknown field `html` - at `.*documentation.*`$")
+@row("39", "the manifest is malformed: documentation.nodes.a has the unknown field 'html'")
 def documentation_of_another_form(valid: Forge) -> None:
     valid.manifest["documentation"] = {"nodes": {"a": {"html": "<script>"}}}
 
 
-@row("39", "the manifest is malformed: Object contains unknown field `edges` - at `.*documentation`$")
+@row("39", "the manifest is malformed: documentation has the unknown field 'edges'")
 def documentation_of_other_things(valid: Forge) -> None:
     valid.manifest["documentation"] = {"edges": {}}
 
 
-@row("39", "the manifest is malformed: Expected `object`, got `null`")
+@row("39", "the manifest is malformed: documentation cannot be null")
 def documentation_of_null(valid: Forge) -> None:
     valid.manifest["documentation"] = None
 
 
-@row("39", "the manifest is malformed: Expected `str`, got `int`")
+@row("39", "the manifest is malformed: documentation.values.x.doc cannot be 7")
 def documentation_of_another_type(valid: Forge) -> None:
     valid.manifest["documentation"] = {"values": {"x": {"doc": 7}}}
 
 
-@row("39", "the manifest is malformed: Integer value out of range|Expected `int` <= 9223372036854775807")
+@row("39", "the manifest is malformed: documentation.origin.model_version cannot be 9223372036854775808")
 def version_beyond_64_bits(valid: Forge) -> None:
     valid.manifest["documentation"] = {"origin": {"model_version": 2**63}}
 

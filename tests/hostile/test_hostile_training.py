@@ -57,62 +57,62 @@ def renamed(valid: Forge, old: str, new: str) -> None:
         tensor["name"] = new if tensor["name"] == old else tensor["name"]
 
 
-@row("16", "the manifest is malformed: Object contains unknown field `note` - at `\\$.training`")
+@row("16", "the manifest is malformed: training has the unknown field 'note'")
 def unknown_field(valid: Forge) -> None:
     valid.manifest["training"]["note"] = 1
 
 
-@row("16", "the manifest is malformed: Object missing required field `rows` - at `\\$.training`")
+@row("16", "the manifest is malformed: training lacks the field 'rows'")
 def missing_field(valid: Forge) -> None:
     del valid.manifest["training"]["rows"]
 
 
-@row("16", "the manifest is malformed: Expected `object | null`, got `array` - at `\\$.training`")
+@row("16", "the manifest is malformed: training cannot be \\[\\]")
 def training_of_another_type(valid: Forge) -> None:
     valid.manifest["training"] = []
 
 
-@row("19", "the manifest is malformed: JSON is malformed: invalid character")
+@row("19", "the manifest is malformed: it cannot be read as JSON in UTF-8")
 def loss_that_is_no_number(valid: Forge) -> None:
     valid.manifest["training"]["loss"] = math.nan
 
 
-@row("21", "the manifest is malformed: Expected `int`, got `float` - at `\\$.training.batch`")
+@row("21", "the manifest is malformed: training.batch cannot be 1.5")
 def batch_with_a_point(valid: Forge) -> None:
     valid.manifest["training"]["batch"] = 1.5
 
 
-@row("21", "the manifest is malformed: Expected `int` >= 0 - at `\\$.training.step`")
+@row("21", "the manifest is malformed: training.step cannot be -1")
 def negative_step(valid: Forge) -> None:
     valid.manifest["training"]["step"] = -1
 
 
-@row("21", "the manifest is malformed: Expected `float` >= 0.0 - at `\\$.training.weight`")
+@row("21", "the manifest is malformed: training.weight cannot be -1.0")
 def negative_weight(valid: Forge) -> None:
     valid.manifest["training"]["weight"] = -1.0
 
 
-@row("21", "the manifest is malformed: Expected `str` matching regex .* - at `\\$.training.generator.state`")
+@row("21", "the manifest is malformed: training.generator.state cannot be ")
 def digits_that_are_none(valid: Forge) -> None:
     valid.manifest["training"]["generator"]["state"] = "0123456789abcdeg" * 2
 
 
-@row("21", "the manifest is malformed: Expected `str` matching regex .* - at `\\$.training.generator.state`")
+@row("21", "the manifest is malformed: training.generator.state cannot be ")
 def digits_and_a_line_end(valid: Forge) -> None:
     valid.manifest["training"]["generator"]["state"] += "\n"
 
 
-@row("21", "the manifest is malformed: Expected `str` matching regex .* - at `\\$.training.epoch_generator.increment`")
+@row("21", "the manifest is malformed: training.epoch_generator.increment cannot be ")
 def too_many_digits(valid: Forge) -> None:
     valid.manifest["training"]["epoch_generator"] = GENERATOR | {"increment": "0" * 33}
 
 
-@row("21", "the manifest is malformed: Expected `int` <= 4294967295 - at `\\$.training.generator.uinteger`")
+@row("21", "the manifest is malformed: training.generator.uinteger cannot be 4294967296")
 def half_a_draw_of_too_many_bits(valid: Forge) -> None:
     valid.manifest["training"]["generator"]["uinteger"] = 2**32
 
 
-@row("37", "the manifest is malformed: Invalid enum value 'MT19937' - at `\\$.training.generator.name`")
+@row("37", 'the manifest is malformed: training.generator.name cannot be "MT19937"')
 def another_generator(valid: Forge) -> None:
     valid.manifest["training"]["generator"]["name"] = "MT19937"
 
@@ -203,7 +203,7 @@ def rows_of_other_columns(valid: Forge) -> None:
     valid.manifest["training"]["rows"][1]["accuracy"] = 1.0
 
 
-@row("39", "the manifest is malformed: Invalid enum value 'NaN' - at `\\$.training.rows")
+@row("39", 'the manifest is malformed: training.rows\\[1\\].loss cannot be "NaN"')
 def figure_that_is_a_word(valid: Forge) -> None:
     valid.manifest["training"]["rows"][1]["loss"] = "NaN"
 

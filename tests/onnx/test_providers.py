@@ -76,7 +76,7 @@ def test_one_that_raises_when_it_starts(net, monkeypatch):
         return real(source, options, providers=providers, **given)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", refusing)
-    with pytest.warns(ProviderWarning, match=r"provider 'cuda' does not start, and cpu runs the model: no device$"):
+    with pytest.warns(ProviderWarning, match=r"provider 'cuda' does not start, and cpu runs the model \(no device\)$"):
         net.predict([[1, 2]], engine=pnn.OnnxRuntime("cuda"))
 
 

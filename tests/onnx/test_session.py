@@ -98,18 +98,18 @@ def test_sizes_without_a_name_are_independent():
 
 def test_what_fails_while_it_runs_is_reported():
     session = Session(model(inputs={"a": ["n"], "b": ["m"]}), where="m.onnx")
-    with pytest.raises(FormatError, match=r"^m\.onnx: onnxruntime cannot run it on these inputs: .*[Bb]roadcast"):
+    with pytest.raises(FormatError, match=r"^m\.onnx: onnxruntime cannot run it on these inputs \("):
         session.run({"a": np.zeros(2), "b": np.zeros(3)})
 
 
 def test_an_operator_that_does_not_exist_is_reported():
-    with pytest.raises(FormatError, match=r"^m\.onnx: is not a valid ONNX model: .*Foo"):
+    with pytest.raises(FormatError, match=r"^m\.onnx: is not a valid ONNX model \("):
         Session(model(helper.make_node("Foo", ["a", "b"], ["c"])), where="m.onnx")
 
 
 def test_an_operator_that_onnxruntime_lacks_is_reported():
     node = helper.make_node("Hardmax", ["a"], ["c"])
-    with pytest.raises(UnsupportedError, match=r"^m\.onnx: onnxruntime lacks an operator that it needs: .*Hardmax"):
+    with pytest.raises(UnsupportedError, match=r"^m\.onnx: onnxruntime lacks an operator that it needs \("):
         Session(model(node, {"a": [2]}, kind=TensorProto.DOUBLE), where="m.onnx")
 
 

@@ -185,7 +185,7 @@ STORED = archive([("a.npy", npy(np.ones(3)))], zipfile.ZIP_STORED)
 PACKED = archive([("a.npy", npy(np.arange(300)))])
 
 REFUSED = {
-    "no table": (STORED[:-30], r"m.npz: the archive is damaged: File is not a zip file$"),
+    "no table": (STORED[:-30], r"m.npz: the archive is damaged"),
     "not a zip": (b"hello" * 100, r"m.npz: is not a zip archive, as .npz files are$"),
     "two of a name": (archive([("a.npy", b"1"), ("a.npy", b"2")]), r"m.npz: 'a' stands 2 times$"),
     "with and without .npy": (archive([("a.npy", b"1"), ("a", b"2")]), r"m.npz: 'a' stands 2 times$"),
@@ -244,7 +244,7 @@ def test_the_shape_is_compared_with_what_the_archive_says(opened):
     """Where both agree on more than there is, as much memory is taken as the compressed data can give, and no more."""
     size = 100 + len(zlib.compress(bytes(1000))) * 1000
     found = opened(with_size(size, 50))
-    with pytest.raises(FormatError, match=r"m.npz: 'a' in the archive is damaged: it has only 150 bytes$"):
+    with pytest.raises(FormatError, match=r"m.npz: 'a' in the archive is damaged \(it has only 150 bytes\)$"):
         found["a"]
 
 
@@ -263,7 +263,7 @@ def test_overlapping_members(opened):
 def test_a_flipped_bit(opened):
     for data in (STORED, PACKED):
         at = len(data) // 2 if data is PACKED else data.index(np.ones(1).tobytes())
-        with pytest.raises(FormatError, match=r"m.npz: 'a' in the archive is damaged: "):
+        with pytest.raises(FormatError, match=r"m.npz: 'a' in the archive is damaged"):
             dict(opened(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]))
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.jsons import JsonError, typed_json
 from portable_nn.preprocessing.applying import apply, apply_arithmetic, lay_out, picture_shape
 from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.steps import (
@@ -245,33 +246,33 @@ def test_json_is_what_the_files_have() -> None:
 
 
 MUTANTS = [
-    ('{"step":"os.system"}', "Invalid value 'os.system'"),
-    ('{"step":"greyscale","extra":1}', "unknown field `extra`"),
-    ('{"factor":1.0}', "missing required field `step`"),
-    ('{"step":"scale"}', "missing required field `factor`"),
-    ('{"step":"scale","factor":"1"}', "Expected `float`, got `str`"),
+    ('{"step":"os.system"}', r"\[0\] cannot be "),
+    ('{"step":"greyscale","extra":1}', "has the unknown field 'extra'"),
+    ('{"factor":1.0}', r"\[0\] cannot be "),
+    ('{"step":"scale"}', "lacks the field 'factor'"),
+    ('{"step":"scale","factor":"1"}', r'\[0\].factor cannot be "1"'),
     ('{"step":"scale","factor":1e31}', "factor must be finite, at most 1e.30 in size, not 1e.31"),
     ('{"step":"scale","factor":1.0,"offset":-1e31}', "offset must be finite"),
-    ('{"step":"scale","factor":null}', "Expected `float`, got `null`"),
-    ('{"step":"polarity","ink":"blue"}', "Invalid enum value 'blue'"),
-    ('{"step":"polarity","ink":"light","found":"?"}', "Invalid enum value"),
+    ('{"step":"scale","factor":null}', r"\[0\].factor cannot be null"),
+    ('{"step":"polarity","ink":"blue"}', r'\[0\].ink cannot be "blue"'),
+    ('{"step":"polarity","ink":"light","found":"?"}', r'\[0\].found cannot be "\?"'),
     ('{"step":"fit_digit","size":0}', "size must be from 1 to 8192 pixels, not 0"),
     ('{"step":"fit_digit","size":8193}', "size must be from 1 to 8192 pixels, not 8193"),
     ('{"step":"fit_digit","size":28,"box":29}', "box must fit in size, 28, not 29"),
-    ('{"step":"fit_digit","size":28.0}', "Expected `int`, got `float`"),
+    ('{"step":"fit_digit","size":28.0}', r"\[0\].size cannot be 28.0"),
     ('{"step":"resize","height":-1,"width":1}', "height must be from 1 to 8192"),
-    ('{"step":"resize","height":1,"width":1,"method":"eval"}', "Invalid enum value 'eval'"),
+    ('{"step":"resize","height":1,"width":1,"method":"eval"}', r'\[0\].method cannot be "eval"'),
     ('{"step":"centre_crop","height":1,"width":99999}', "width must be from 1 to 8192 pixels, not 99999"),
-    ('{"step":"levels","bits":16}', "unknown field `bits`"),
-    ('{"step":"bgr","axis":1}', "unknown field `axis`"),
+    ('{"step":"levels","bits":16}', "has the unknown field 'bits'"),
+    ('{"step":"bgr","axis":1}', "has the unknown field 'axis'"),
     ('{"step":"shorter_side","size":0}', "size must be from 1 to 8192 pixels, not 0"),
-    ('{"step":"shorter_side","size":9,"method":"best"}', "Invalid enum value 'best'"),
-    ('{"step":"shorter_side","size":9,"crop":[9]}', "Expected `array` of length 2"),
+    ('{"step":"shorter_side","size":9,"method":"best"}', r'\[0\].method cannot be "best"'),
+    ('{"step":"shorter_side","size":9,"crop":[9]}', r"\[0\].crop cannot be \[9\]"),
     ('{"step":"shorter_side","size":9,"crop":[0,9]}', "height must be from 1 to 8192 pixels, not 0"),
     ('{"step":"shorter_side","size":9,"crop":[9,10]}', "crop must fit in the shorter side, 9, not 9x10"),
     ('{"step":"letterbox","height":1,"width":9000}', "width must be from 1 to 8192 pixels, not 9000"),
     ('{"step":"letterbox","height":1,"width":1,"fill":256}', "fill must be from 0 to 255, not 256"),
-    ('{"step":"letterbox","height":1,"width":1,"fill":1.5}', "Expected `int`, got `float`"),
+    ('{"step":"letterbox","height":1,"width":1,"fill":1.5}', r"\[0\].fill cannot be 1.5"),
     ('{"step":"normalise","mean":[0.0],"std":[0.0]}', "std must be positive"),
     ('{"step":"normalise","mean":[0.0],"std":[-1.0]}', "std must be positive"),
     ('{"step":"normalise","mean":[0.0],"std":[1e-40]}', "std must be positive"),
@@ -289,8 +290,8 @@ MUTANTS = [
 
 @pytest.mark.parametrize(("text", "reason"), MUTANTS, ids=[text for text, _ in MUTANTS])
 def test_mutants_are_refused(text: str, reason: str) -> None:
-    with pytest.raises(msgspec.ValidationError, match=reason):
-        msgspec.json.decode(f"[{text}]", type=Preprocessing)
+    with pytest.raises(JsonError, match=reason):
+        typed_json(f"[{text}]".encode(), Preprocessing)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -110,5 +110,5 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
 
 def test_a_place_that_nothing_reaches_is_said_to_be_so() -> None:
     pytest.importorskip("fsspec", reason="places that are no folders are those of fsspec")
-    with pytest.raises(UsageError, match=r"^nowhere://bucket cannot be reached: "):
+    with pytest.raises(UsageError, match=r"^nowhere://bucket cannot be reached \("):
         storage("nowhere://bucket")

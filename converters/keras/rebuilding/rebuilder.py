@@ -15,7 +15,7 @@ from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, No
 from portable_nn.converters.keras.rebuilding.words import plain_activation
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim, Graph, Node, Parameter, Tensor, Value
-from portable_nn.core.text import unused
+from portable_nn.core.text import said, unused
 from portable_nn.engines.once import run_numpy
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
@@ -94,7 +94,7 @@ class Rebuilder:
             except NoLayerError as error:
                 self.faults.append(f"'{node.name}' ({node.operator}): {error}")
             except (TypeError, ValueError) as error:
-                self.faults.append(f"'{node.name}' ({node.operator}): Keras refuses it: {error}")
+                self.faults.append(f"'{node.name}' ({node.operator}): Keras refuses it {said(error)}")
         if self.faults:
             return None
         outputs = {name: self._output(name) for name in self.graph.outputs}

@@ -23,7 +23,8 @@ from portable_nn.operators.registry import ONNX_DTYPES, Type
 SMALL: Final = 1024
 """The most elements of an array that inference may need, as sizes or axes."""
 
-_FAULT: Final = re.compile(r"\(op_type:[^,]*, node name: #(\d+)\): (?:\[\w+\] )?(.*)")
+_FAULT: Final = re.compile(r"#(\d+)\)?:? (?:\[\w+\] )?(.*)")
+"""A node, by the place that is its name there, and what the library says of it."""
 
 
 def infer_standard(

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from portable_nn.core.errors import FormatError
+from portable_nn.core.jsons import typed_json
 from portable_nn.preprocessing.steps import Preprocessing, check_order
 
 PREPARATION: Final = "portable_nn.preprocessing"
@@ -42,11 +43,11 @@ def preparation_in(metadata: Mapping[str, str], where: str) -> Mapping[str, Prep
     try:
         if len(text) > MAX_LENGTH:
             raise ValueError(f"it has {len(text)} characters, and at most {MAX_LENGTH} are read")
-        found = msgspec.json.decode(text, type=_Entry)
+        found = typed_json(text.encode(), _Entry)
         if found.version != 1:
             raise ValueError(f"its version is {found.version}, and this version of portable-nn reads 1")
         for steps in found.inputs.values():
             check_order(steps)
-    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors.
+    except ValueError as error:
         raise FormatError(where, f"the entry '{PREPARATION}' of its metadata cannot be read: {error}") from error
     return found.inputs

@@ -11,6 +11,7 @@ from onnx import AttributeProto, ModelProto, TensorProto, numpy_helper
 
 from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.graph import Attribute, Tensor, format_shape
+from portable_nn.core.text import said
 from portable_nn.format.tensors import ITEM_SIZES, Array, to_bytes
 from portable_nn.onnx.storage.external import opened_model, read_external
 from portable_nn.operators import DTYPE_CODES, ONNX_DTYPES, plain_float
@@ -41,7 +42,7 @@ def from_tensor(proto: TensorProto, where: str, what: str = "") -> Array:
     try:
         return numpy_helper.to_array(proto)
     except (KeyError, ValueError, TypeError, OverflowError) as error:
-        raise FormatError(where, f"{what} is damaged: {error}") from error
+        raise FormatError(where, f"{what} is damaged {said(error)}") from error
 
 
 def tensor_bytes(proto: TensorProto) -> int:

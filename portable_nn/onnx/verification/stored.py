@@ -17,6 +17,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, numpy_helpe
 
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular
+from portable_nn.core.text import said
 from portable_nn.format.tensors import Array
 from portable_nn.onnx.storage.external import load_external
 
@@ -128,7 +129,7 @@ def _array(tensor: TensorProto, where: str, folder: Path | None) -> Array | None
     try:
         return numpy_helper.to_array(tensor)
     except Exception as error:  # The onnx package raises various ones for damaged tensors.
-        raise FormatError(where, f"tensor '{tensor.name}' cannot be read: {error}") from error
+        raise FormatError(where, f"tensor '{tensor.name}' cannot be read {said(error)}") from error
 
 
 def _attribute_array(attribute: AttributeProto, where: str, folder: Path | None) -> Array | None:
