@@ -1,7 +1,7 @@
 """The limit on memory that a file claims: memory follows what is stored, and not what a header or a shape says.
 
 A picture, an archive or a graph of a hundred bytes can claim any amount of memory. It gets as much as the environment
-variable ``PORTABLE_NN_MEMORY`` says, ``512M`` by default, or a multiple of what is stored, whichever is more.
+variable ``PORTABLE_NN_MEMORY`` says, ``1G`` by default, or a multiple of what is stored, whichever is more.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from portable_nn.core.text import size
 VARIABLE: Final = "PORTABLE_NN_MEMORY"
 """The environment variable that sets the memory that may be claimed: a number of bytes, or with K, M, G or T."""
 
-DEFAULT: Final = 2**29
-"""Its value in bytes where it is not set."""
+DEFAULT: Final = 2**30
+"""Its value in bytes where it is not set: enough for the weights of VGG-19 where nodes make them of nothing."""
 
 UNPACKED: Final = 100
 """The allowed ratio of unpacked to stored bytes. Measured data rarely shrink to a tenth."""

@@ -34,8 +34,16 @@ from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.remarks.training import training_mode
 from portable_nn.onnx.samples import BATCHES, NoInputsError, redrawn
 from portable_nn.onnx.session import Session
-from portable_nn.onnx.verification.conditioning import allowance, rounding_effect
-from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, finite_gaps, gaps, same_type
+from portable_nn.onnx.verification.conditioning import explained
+from portable_nn.onnx.verification.differences import (
+    Difference,
+    Pair,
+    Tolerance,
+    difference,
+    finite_gaps,
+    gaps,
+    same_type,
+)
 from portable_nn.onnx.verification.drawing import drawn_for, sizes_of, whole_models
 from portable_nn.onnx.verification.messages import message_of
 from portable_nn.onnx.verification.pieces import outputs_of_numpy, outputs_of_runtime
@@ -43,7 +51,7 @@ from portable_nn.onnx.verification.proof import Fate, Proof, Worst
 from portable_nn.onnx.verification.recorded import check_recorded
 from portable_nn.onnx.verification.sections import Sides, bytes_of, shared
 from portable_nn.onnx.verification.stored import stored
-from portable_nn.onnx.verification.values import Pair, Parting, compare_values, loosened
+from portable_nn.onnx.verification.values import Parting, compare_values, loosened
 from portable_nn.onnx.verification.weights import fates
 from portable_nn.onnx.writing import to_bytes
 from portable_nn.operators import infer
@@ -214,14 +222,14 @@ def _check_output(
         raise VerificationError(f"{where}: {message_of(pair, sides.graph)}")
     found = difference(ours, theirs)
     if not found.max_abs_error <= allowed:
-        effect = rounding_effect(sides.graph, sides.parameters, feeds, [name], {name: ours})[name]
-        runtime = finite_gaps(theirs, plain().run(feeds)[name])
-        most = allowed + allowance(effect, runtime)
-        apart = gaps(ours, theirs)
-        if not (apart <= most).all():
+        pair = pair._replace(allowed=np.array(allowed))
+        is_rounding, most = explained(
+            sides.graph, sides.parameters, feeds, pair, lambda: finite_gaps(theirs, plain().run(feeds)[name])
+        )
+        if not is_rounding:
             message = message_of(pair._replace(allowed=most), sides.graph, first="though every step agrees by itself")
             raise VerificationError(f"{where}: {message}")
-        loose = loosened(sides.node_of[name], apart, np.array(allowed), most)
+        loose = loosened(sides.node_of[name], gaps(ours, theirs), pair.allowed, most)
         proof.widened[name] = loose.or_more(proof.widened.get(name))
     proof[name] = proof[name].or_more(found)
 

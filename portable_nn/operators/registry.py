@@ -448,6 +448,11 @@ class Operator:
     since: Mapping[tuple[str, str], int] = field(default_factory=dict)
     former_names: tuple[str, ...] = ()
 
+    @property
+    def moves(self) -> bool:
+        """Whether it moves elements, and computes none."""
+        return self.family == "layout" and bool(self.passes)
+
     def input_name(self, index: int) -> str:
         """The formal name of input ``index``."""
         return self.inputs[min(index, len(self.inputs) - 1)].rstrip("?*")

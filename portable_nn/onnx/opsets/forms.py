@@ -218,9 +218,9 @@ def _scale_by_channel(node: Node, scope: Scope) -> list[Node]:
 
 
 def _mask_of_truth_values(node: Node, scope: Scope) -> list[Node]:
-    """The mask has the type of the data."""
+    """The mask has the type of the data; one that nothing reads is left out."""
     if len(node.outputs) == 1 or node.outputs[1] not in scope.read:
-        return [node]
+        return [replace(node, outputs=node.outputs[:1])]
     dtype, mask = scope.type(node).dtype, scope.names.fresh(f"{node.name}.mask")
     cast = Node(scope.names.fresh(f"{node.name}.cast"), "Cast", (mask,), node.outputs[1:], {"to": DTYPE_CODES[dtype]})
     return [replace(node, outputs=(node.outputs[0], mask)), cast]

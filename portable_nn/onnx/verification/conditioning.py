@@ -6,7 +6,8 @@ would be wrong alike, their distance would stay small, and the difference to onn
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Final, TypeVar
 
 import numpy as np
@@ -15,9 +16,10 @@ from msgspec.structs import replace
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Tensor, Value
 from portable_nn.engines.once import run_numpy
+from portable_nn.engines.plan import Plan
 from portable_nn.format.tensors import Array
 from portable_nn.onnx.opsets.standard import signature
-from portable_nn.onnx.verification.differences import finite_gaps
+from portable_nn.onnx.verification.differences import Pair, finite_gaps, gaps
 from portable_nn.operators import DTYPE_CODES, Type, infer, lookup
 
 TRIES: Final = 6
@@ -27,7 +29,7 @@ ROUNDINGS: Final = 16
 """How often the distance that rounding moves a value is allowed between the two sides."""
 
 RUNTIME: Final = 4
-"""How often that of onnxruntime with and without optimisation is, but at most ``ROUNDINGS`` times as much in all."""
+"""How often the distance of onnxruntime with and without optimisation is."""
 
 AnyValue = TypeVar("AnyValue", bound=Value)
 
@@ -35,36 +37,62 @@ _CODES: Final = frozenset({"to", "dtype"})
 """The attributes that are element types; a kernel takes float64 as it is, whatever its ``stash_type``."""
 
 
-def rounding_effect(
+def explained(
     graph: Graph,
     parameters: Mapping[str, Array],
     feeds: Mapping[str, Array],
-    targets: Sequence[str],
-    ours: Mapping[str, Array],
-) -> dict[str, Array]:
-    """For each element of ``targets``, how far the roundings of float32 before it move it.
+    pair: Pair,
+    itself: Callable[[], Array] | None = None,
+) -> tuple[bool, Array]:
+    """Whether rounding explains how far the two sides of ``pair`` are apart, and how far they may be.
 
-    That is the largest of the distance of ``ours``, in float32, to a float64 run, and of that run to others in which
-    all inputs, weights and values on the way are off by up to one unit in the last place of float32: Parker's Monte
-    Carlo arithmetic (1997). Zeros where nothing can be run in float64.
+    Args:
+        graph: what computes the value.
+        parameters: the values of its parameters.
+        feeds: its inputs.
+        pair: the value on both sides, and what is allowed anyway.
+        itself: the distance of onnxruntime to itself, with and without optimisation.
+    """
+    apart, allowed = gaps(pair.ours, pair.theirs), pair.allowed
+    for more in _explanations(rounding_effects(graph, parameters, feeds, pair.name, pair.ours), itself):
+        allowed = np.maximum(allowed, pair.allowed + more)
+        if (apart <= allowed).all():
+            return True, allowed
+    return False, allowed
+
+
+def _explanations(effects: Iterator[Array], itself: Callable[[], Array] | None) -> Iterator[Array]:
+    """The differences that each explanation allows, the cheapest first."""
+    yield from (ROUNDINGS * effect for effect in islice(effects, 1))
+    if itself:
+        yield RUNTIME * itself()
+    yield from (ROUNDINGS * effect for effect in effects)
+
+
+def rounding_effects(
+    graph: Graph, parameters: Mapping[str, Array], feeds: Mapping[str, Array], name: str, ours: Array
+) -> Iterator[Array]:
+    """How far the roundings of float32 move each element of a value, measured in several ways; the largest counts.
+
+    First the distance of ``ours``, in float32, to a float64 run, then ``TRIES`` times that of this run to another one
+    in which all inputs, weights and values on the way are off by up to one unit in the last place of float32: Parker's
+    Monte Carlo arithmetic (1997). Nothing where nothing can be run in float64.
     """
     wide, rng = widened(graph), np.random.default_rng(0)
     arrays, inputs = as_declared(wide.parameters, parameters), as_declared(wide.inputs, feeds)
     try:
-        exact, noisy = run_numpy(wide, arrays, inputs, targets), with_noise(wide, inputs)
+        exact = run_numpy(wide, arrays, inputs, [name])[name]
+        yield finite_gaps(ours, exact)
+        held = {each: array.copy() for each, array in arrays.items()}
+        plan = Plan(with_noise(wide, inputs), _shapes(inputs), held, outputs=[name], rng=rng)
     except GraphError:
-        return {name: np.zeros(ours[name].shape) for name in targets}
-    effect = {name: finite_gaps(ours[name], exact[name]) for name in targets}
+        return
     for _ in range(TRIES):
-        moved = run_numpy(noisy, _moved(arrays, rng), _moved(inputs, rng), targets, rng)
-        effect = {name: np.maximum(effect[name], finite_gaps(moved[name], exact[name])) for name in targets}
-    return effect
-
-
-def allowance(effect: Array, runtime: Array) -> Array:
-    """The difference that is allowed for ``effect``, and for the distance of onnxruntime to itself."""
-    allowed: Array = np.maximum(ROUNDINGS * effect, np.minimum(RUNTIME * runtime, ROUNDINGS**2 * effect))
-    return allowed
+        for into, arrays_before in ((held, arrays), (plan.inputs, inputs)):
+            for each, array in _moved(arrays_before, rng).items():
+                into[each][...] = array
+        plan.run()
+        yield finite_gaps(plan.outputs[name], exact)
 
 
 def widened(graph: Graph) -> Graph:
@@ -85,9 +113,8 @@ def with_noise(graph: Graph, feeds: Mapping[str, Array]) -> Graph:
     """
     types, nodes = infer(graph, _shapes(feeds)).types, [*_NOISE]
     for node in graph.nodes:
-        operator = lookup(node.operator, node.domain)
-        moves = operator.family == "layout" and bool(operator.passes)
-        noisy = () if moves else [name for name in node.outputs if name and _is_computed(types[name])]
+        is_moved = lookup(node.operator, node.domain).moves
+        noisy = () if is_moved else [name for name in node.outputs if name and _is_computed(types[name])]
         exact = {name: f"{name} (exact)" for name in noisy}
         nodes.append(replace(node, outputs=tuple(exact.get(name, name) for name in node.outputs)))
         for name, before in exact.items():

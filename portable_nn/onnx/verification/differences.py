@@ -32,6 +32,15 @@ class Tolerance(NamedTuple):
         return (self.atol + self.rtol) * spread + digits
 
 
+class Pair(NamedTuple):
+    """One value, as each side has it, and how far the two may be apart."""
+
+    name: str
+    ours: Array
+    theirs: Array
+    allowed: Array = np.zeros(())
+
+
 class Difference(NamedTuple):
     """The largest absolute difference in one output, and the same relative to its largest magnitude."""
 

@@ -79,9 +79,8 @@ def _drawn(value: Value, span: Interval | None, numbers: Array, rng: np.random.G
     numbers = numbers[(numbers >= span.low) & (numbers <= span.high)]
     if not len(numbers):
         numbers = np.array([math.ceil(span.low), math.floor(span.high)] if dtype.kind != "f" else span, np.float64)
-    count = ROUNDS * math.prod(shape)
-    chosen = np.concatenate([rng.permutation(numbers) for _ in range(-(-count // len(numbers)))] or [numbers])
-    return chosen[:count].reshape(ROUNDS, *shape).astype(dtype)
+    chosen = rng.permutation(np.resize(rng.permutation(numbers), ROUNDS * math.prod(shape)))
+    return chosen.reshape(ROUNDS, *shape).astype(dtype)
 
 
 def _ours(graph: Graph, parameters: Mapping[str, Array]) -> Iterator[float]:

@@ -6,8 +6,7 @@ import numpy as np
 
 from portable_nn.core.graph import Graph, format_shape
 from portable_nn.format.tensors import Array
-from portable_nn.onnx.verification.differences import gaps, same_type
-from portable_nn.onnx.verification.values import Pair
+from portable_nn.onnx.verification.differences import Pair, gaps, same_type
 
 
 def message_of(

@@ -32,8 +32,8 @@ def outputs_of_numpy(sides: Sides, rounds: Sequence[Mapping[str, Array]]) -> lis
         for number, known in enumerate(values if targets else ()):
             if plan is None or types[number] is not types[number - 1]:
                 plan = None  # Its memory is free before the next takes some.
-                graph, names = sides.numpy_part(targets, types[number], given=known)
-                plan = plan_of(graph, sides.parameters, DEFAULT)
+                graph, parameters, names = sides.numpy_part(targets, types[number], given=known)
+                plan = plan_of(graph, parameters, DEFAULT)
             found = run(plan, known)
             _forget([known], piece, sides, outputs)
             known |= {name: found[output].copy() for name, output in names.items()}
@@ -42,8 +42,8 @@ def outputs_of_numpy(sides: Sides, rounds: Sequence[Mapping[str, Array]]) -> lis
 
 def plan_of(graph: Graph, parameters: Mapping[str, Array], rewrites: Collection[str] = ()) -> Plan:
     """A plan of a part; without rewrites, so that every node has its own kernel."""
-    used = {value.name: parameters[value.name] for value in graph.parameters}
-    return Plan(graph, {value.name: value.shape for value in graph.inputs}, used, rewrites=rewrites)
+    shapes = {value.name: value.shape for value in graph.inputs}
+    return Plan(graph, shapes, parameters, rewrites=rewrites)
 
 
 def run(plan: Plan, known: Mapping[str, Array]) -> Mapping[str, Array]:

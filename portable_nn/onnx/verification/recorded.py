@@ -12,9 +12,8 @@ from portable_nn.engines.once import run_numpy
 from portable_nn.engines.recording import Recorded
 from portable_nn.format.tensors import Array
 from portable_nn.onnx.session import Session
-from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, same_type
+from portable_nn.onnx.verification.differences import Difference, Pair, Tolerance, difference, same_type
 from portable_nn.onnx.verification.messages import message_of
-from portable_nn.onnx.verification.values import Pair
 
 
 def check_recorded(

@@ -13,22 +13,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeAlias
 
+import numpy as np
 from msgspec.structs import replace
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
 from portable_nn.core.dims import static
-from portable_nn.core.graph import Graph, Node, Value
+from portable_nn.core.graph import Graph, Node, Parameter, Value
+from portable_nn.engines.once import run_numpy
 from portable_nn.format.tensors import ITEM_SIZES, Array
 from portable_nn.onnx.opsets.support import captured
 from portable_nn.onnx.session import Session
-from portable_nn.onnx.storage.tensors import tensor_bytes
+from portable_nn.onnx.storage.tensors import literal, tensor_bytes
 from portable_nn.onnx.writing import to_bytes
-from portable_nn.operators import DTYPE_CODES, Type, infer
+from portable_nn.operators import DTYPE_CODES, FLOATS, Type, infer
 
 Types: TypeAlias = Mapping[str, Type]
 
 CHUNK: Final = 16 * 2**20
 """Bytes of weights and values that are in memory at once, on either side, unless one node needs more."""
+
+_OF_SHAPES: Final = frozenset({"Shape", "Size"})
+"""Operators that read nothing of a value but its shape."""
 
 MARK: Final = " (computed)"
 """Added to the name of a cut where it is computed: its own name is that of the input for those that read it."""
@@ -63,26 +68,34 @@ class Sides:
         self.graph, self.parameters, self.model, self.folder = graph, parameters, model, folder
         self._types = {_shapes(feeds): infer(graph, dict(_shapes(feeds))).types for feeds in rounds}
         self.types = list(self._types.values())
+        self._read = [tuple(dict.fromkeys(reads(node))) for node in model.graph.node]
         self.node_of = {name: node for node in graph.nodes for name in node.outputs if name}
+        self._our_place = {name: place for place, node in enumerate(graph.nodes) for name in node.outputs if name}
         self.place_of = {name: place for place, node in enumerate(model.graph.node) for name in node.output if name}
         self.common = tuple(name for name in self.place_of if name in self.node_of)
         self.stored = tuple(name for name in self.place_of if name in parameters)
         self.entries = {value.name for value in graph.inputs}
+        self._arrays = dict[int, dict[str, Array]]()
         self.cuts = self.entries | {name for name in self.common if self._is_cut(name)}
         while apart := self._read_by_one_side():
             self.cuts -= apart
-        self.last = {name: place for place, node in enumerate(model.graph.node) for name in reads(node)}
-        for name in self.common:
-            for each in self._our_cuts(name):
-                self.last[each] = max(self.last.get(each, 0), self.place_of[name])
+        self.last = {name: place for place, names in enumerate(self._read) for name in names}
+        settled = frozenset[str].intersection(*(frozenset(self._settled(types)) for types in self.types))
+        for before in self._cuts_before(settled.__contains__):
+            for name in self.common:
+                for each in before[name]:
+                    self.last[each] = max(self.last.get(each, 0), self.place_of[name])
 
     @cached_property
     def dependent(self) -> set[str]:
-        """The values of the graph that depend on the elements of an input, and not only on its shape."""
+        """The values of either side that depend on the elements of an input, and not only on its shape."""
         found = {value.name for value in self.graph.inputs}
         for node in self.graph.nodes:
             if not found.isdisjoint(node.inputs):
                 found.update(name for name in node.outputs if name and not self._is_known(name))
+        for node, read in zip(self.model.graph.node, self._read, strict=True):
+            if not found.isdisjoint(read) and node.op_type not in _OF_SHAPES:
+                found.update(name for name in node.output if name and name not in self.node_of)
         return found
 
     def _is_known(self, name: str) -> bool:
@@ -102,30 +115,19 @@ class Sides:
 
         A decomposition that makes several outputs, for one, may compute one of them from another.
         """
-        found = set[str]()
-        for name in self.common:
-            found |= self._our_cuts(name) ^ self._their_cuts(name)
-        return found - self.entries
+        ours, theirs = self._cuts_before(lambda name: name not in self.dependent)
+        return set[str]().union(*(ours[name] ^ theirs[name] for name in self.common)) - self.entries
 
-    def _our_cuts(self, name: str) -> set[str]:
-        """The cuts that the graph computes a value from."""
-        return self._cuts_before(name, lambda each: self.node_of[each].inputs if each in self.node_of else ())
-
-    def _their_cuts(self, name: str) -> set[str]:
-        """The cuts that the model computes it from."""
-        nodes = self.model.graph.node
-        return self._cuts_before(name, lambda each: reads(nodes[self.place_of[each]]) if each in self.place_of else ())
-
-    def _cuts_before(self, name: str, inputs: Callable[[str], Iterable[str]]) -> set[str]:
-        """The cuts that the value ``name`` is computed from."""
-        found, seen, todo = set[str](), set[str](), [name]
-        while todo:
-            for each in inputs(todo.pop()):
-                if each in self.cuts:
-                    found.add(each)
-                elif each not in seen:
-                    seen.add(each)
-                    todo.append(each)
+    def _cuts_before(self, ends: Callable[[str], bool]) -> list[dict[str, frozenset[str]]]:
+        """The cuts that each value is computed from, on our side and on theirs; none where one ``ends`` the search."""
+        found, none = [dict[str, frozenset[str]](), dict[str, frozenset[str]]()], frozenset[str]()
+        ours = ((node.inputs, node.outputs) for node in self.graph.nodes)
+        theirs = zip(self._read, (node.output for node in self.model.graph.node), strict=True)
+        for side, steps in zip(found, (ours, theirs), strict=True):
+            for read, made in steps:
+                before = [frozenset((name,)) if name in self.cuts else side.get(name, none) for name in read if name]
+                whole = none.union(*before)
+                side.update((name, none if ends(name) else whole) for name in made)
         return found
 
     def types_of(self, feeds: Mapping[str, Array]) -> Types:
@@ -138,23 +140,15 @@ class Sides:
 
     # -- parts
 
-    def our_nodes(self, targets: Iterable[str], given: Collection[str] | None = None) -> list[Node]:
-        """The nodes of the graph that compute ``targets`` from cuts, or from values that are ``given``."""
-        wanted, found, given = set(targets), list[Node](), self.cuts if given is None else given
-        for node in reversed(self.graph.nodes):
-            if not wanted.isdisjoint(node.outputs):
-                found.append(node)
-                wanted.update(name for name in node.inputs if name not in given)
-        return found[::-1]
+    def our_nodes(self, targets: Iterable[str], given: Collection[str]) -> list[Node]:
+        """The nodes of the graph that compute ``targets`` from the values ``given``."""
+        places = _makers(targets, given, self._our_place, lambda place: self.graph.nodes[place].inputs)
+        return [self.graph.nodes[place] for place in places]
 
-    def their_nodes(self, targets: Iterable[str]) -> list[NodeProto]:
+    def their_nodes(self, targets: Iterable[str], given: Collection[str]) -> list[NodeProto]:
         """The nodes of the model that do."""
-        wanted, found = set(targets), list[NodeProto]()
-        for node in reversed(self.model.graph.node):
-            if not wanted.isdisjoint(node.output):
-                found.append(node)
-                wanted.update(name for name in reads(node) if name not in self.cuts)
-        return found[::-1]
+        places = _makers(targets, given, self.place_of, lambda place: self._read[place])
+        return [self.model.graph.node[place] for place in places]
 
     def numpy_part(
         self,
@@ -163,8 +157,8 @@ class Sides:
         more: Iterable[str] = (),
         free: Collection[str] = (),
         given: Collection[str] | None = None,
-    ) -> tuple[Graph, dict[str, str]]:
-        """The graph that computes ``targets`` from cuts, and the names of the targets in it.
+    ) -> tuple[Graph, dict[str, Array], dict[str, str]]:
+        """The graph that computes ``targets`` from cuts, its parameters, and the names of the targets in it.
 
         Args:
             targets: values.
@@ -173,21 +167,50 @@ class Sides:
             free: parameters to have as inputs.
             given: the values to have as inputs instead of the cuts.
         """
-        given = self.cuts if given is None else given
-        nodes = self.our_nodes(targets, given)
-        made = {name for node in nodes for name in node.outputs if name in given}
+        given, settled = self.cuts if given is None else given, self._settled(types)
+        apart = {*given, *settled}
+        nodes = self.our_nodes(targets, apart)
+        made = {name for node in nodes for name in node.outputs if name in apart}
         needed = dict.fromkeys(name for node in nodes for name in node.inputs if name)
         inputs = dict.fromkeys([*(name for name in needed if name in given or name in free), *more])
         names = {name: name + MARK for name in made}
         renamed = [replace(node, outputs=tuple(names.get(name, name) for name in node.outputs)) for node in nodes]
         outputs = {name: names.get(name, name) for name in targets}
+        arrays = {name: self.parameters[name] for name in needed if name in self.parameters and name not in inputs}
+        parameters = [value for value in self.graph.parameters if value.name in arrays]
+        constants = list[Node]()
+        for name in (name for name in needed if name in settled and name not in inputs):
+            if types[name].constant is None:
+                arrays[name] = array = settled[name]
+                parameters.append(Parameter(name, array.dtype.name, array.shape, trainable=False))
+            else:  # Shapes may follow from its elements.
+                constants.append(Node(name + MARK, "Constant", (), (name,), {"value": literal(settled[name])}))
         graph = Graph(
             tuple(Value(name, types[name].dtype, types[name].shape) for name in inputs),
             tuple(outputs.values()),
-            tuple(value for value in self.graph.parameters if value.name in needed and value.name not in inputs),
-            tuple(renamed),
+            tuple(parameters),
+            (*constants, *renamed),
         )
-        return graph, outputs
+        return graph, arrays, outputs
+
+    def _settled(self, types: Types) -> Mapping[str, Array]:
+        """The values that follow from constants and sizes alone, as far as others are computed from them.
+
+        They are computed once, and not in each part again.
+        """
+        if id(types) not in self._arrays:
+            known = {name: _known(types[name]) for name in self._our_place}
+            self._arrays[id(types)] = arrays = {name: array for name, array in known.items() if array is not None}
+            fixed = {*arrays, *(value.name for value in self.graph.parameters if value.dtype not in FLOATS)}
+            wanted = dict[str, None]()
+            for node in self.graph.nodes:
+                if fixed.issuperset(filter(None, node.inputs)):
+                    fixed.update(filter(None, node.outputs))
+                else:
+                    wanted |= dict.fromkeys(name for name in node.inputs if name in fixed and name in self._our_place)
+            graph, parameters, _ = self.numpy_part([name for name in wanted if name not in arrays], types)
+            arrays |= run_numpy(graph, parameters, {})
+        return self._arrays[id(types)]
 
     def model_part(self, nodes: Iterable[NodeProto], inputs: Mapping[str, int], outputs: Iterable[str]) -> ModelProto:
         """A model of ``nodes``, with inputs of the given element types and of any shape."""
@@ -209,16 +232,20 @@ class Sides:
         self, targets: Sequence[str], types: Types, free: Collection[str] = ()
     ) -> tuple[ModelProto, dict[str, str]]:
         """The model that computes ``targets`` from cuts, and the names of the targets in it; see ``numpy_part``."""
-        nodes = []
-        for node in self.their_nodes(targets):
+        nodes, settled = [], self._settled(types)
+        apart = {*self.cuts, *settled}
+        for node in self.their_nodes(targets, {*apart, *free}):
             copy = NodeProto()
             copy.CopyFrom(node)
-            copy.output[:] = [name + MARK if name in self.cuts else name for name in node.output]
+            copy.output[:] = [name + MARK if name in apart else name for name in node.output]
             nodes.append(copy)
         needed = dict.fromkeys(name for node in nodes for name in reads(node))
         inputs = {name: DTYPE_CODES[types[name].dtype] for name in needed if name in self.cuts or name in free}
-        outputs = {name: name + MARK if name in self.cuts else name for name in targets}
-        return self.model_part(nodes, inputs, outputs.values()), outputs
+        outputs = {name: name + MARK if name in apart else name for name in targets}
+        part = self.model_part(nodes, inputs, outputs.values())
+        constants = (name for name in needed if name in settled and name not in inputs)
+        part.graph.initializer.extend(numpy_helper.from_array(settled[name], name) for name in constants)
+        return part, outputs
 
     def session(self, part: ModelProto, *, optimise: bool = False) -> Session:
         """A session of a part, without optimisation, so that every node runs as it stands."""
@@ -262,6 +289,27 @@ def reads(node: NodeProto) -> Iterator[str]:
     """The values that a node reads, also in its subgraphs."""
     yield from filter(None, node.input)
     yield from captured(node)
+
+
+def _makers(
+    targets: Iterable[str], given: Collection[str], place_of: Mapping[str, int], read: Callable[[int], Iterable[str]]
+) -> list[int]:
+    """The places of the nodes that compute ``targets`` from the values ``given``, by what nodes make and read."""
+    found, waiting = set[int](), list(targets)
+    while waiting:
+        place = place_of.get(waiting.pop())
+        if place is not None and place not in found:
+            found.add(place)
+            waiting += [name for name in read(place) if name not in given]
+    return sorted(found)
+
+
+def _known(type: Type) -> Array | None:
+    """The elements of a value where inference finds them, as numbers."""
+    shape = static(type.shape)
+    if type.constant is None or shape is None or any(isinstance(each, str) for each in type.constant):
+        return None
+    return np.array(type.constant, type.dtype).reshape(shape)
 
 
 def _shapes(feeds: Mapping[str, Array]) -> tuple[tuple[str, tuple[int, ...]], ...]:

@@ -26,8 +26,9 @@ from portable_nn.engines.plan import Plan
 from portable_nn.format.tensors import Array
 from portable_nn.onnx.samples import drawn, spans
 from portable_nn.onnx.session import Session
-from portable_nn.onnx.verification.conditioning import allowance, rounding_effect
+from portable_nn.onnx.verification.conditioning import explained
 from portable_nn.onnx.verification.differences import (
+    Pair,
     Tolerance,
     deviation,
     finite_gaps,
@@ -51,15 +52,6 @@ FAINT: Final = 0.01
 
 
 Feeds: TypeAlias = Mapping[str, Array]
-
-
-class Pair(NamedTuple):
-    """One value, as each engine has it, and how far the two may be apart."""
-
-    name: str
-    ours: Array
-    theirs: Array
-    allowed: Array = np.zeros(())
 
 
 class _Alone(NamedTuple):
@@ -131,9 +123,9 @@ class _Comparison:
             self._check_types(targets, values)
             self._check(targets, self._ours(targets, values), values, values)
         varying = [name for name in self.sides.common if name in self.sides.dependent]
-        self._alone([name for name in varying if name not in self.shown or name in self.rewritten], frozenset())
         free = frozenset(value.name for value in self.sides.graph.parameters if self._is_free(value))
         self._alone([name for name in varying if name not in self.shown], free)
+        self._alone([name for name in varying if name not in self.shown or name in self.rewritten], frozenset())
         self._name_unseen([name for name in varying if name not in self.shown])
         return self.found
 
@@ -153,14 +145,13 @@ class _Comparison:
 
     def _ours(self, targets: Sequence[str], values: Sequence[Feeds]) -> Iterator[Feeds]:
         """What numpy makes of the values that ``targets`` depend on; the next of them may overwrite the arrays."""
-        parameters = self.sides.parameters
-        stored = {name: parameters[name] for name in targets if name in parameters}
+        stored = {name: self.sides.parameters[name] for name in targets if name in self.sides.parameters}
         made = [name for name in targets if name not in stored]
         last, plan = None, None
         for types, known in zip(self.types, values, strict=True):
             if plan is None or types is not last:  # Inputs of the same shapes follow each other.
                 plan = None  # Its memory is free before the next takes some.
-                graph, outputs = self.sides.numpy_part(made, types)
+                graph, parameters, outputs = self.sides.numpy_part(made, types)
                 last, plan = types, plan_of(graph, parameters)
             arrays = run(plan, known)
             yield stored | {name: arrays[output] for name, output in outputs.items()}
@@ -203,40 +194,51 @@ class _Comparison:
         """
         if theirs.dtype.kind != "f":
             return self.tolerance.atol
-        node = self.sides.node_of.get(name)
+        node = self._computing(name)
         operator = find(node.operator, node.domain) if node else None
         # What moves elements computes nothing, and sums of products are as large inside as the products are.
-        is_exact = operator is None or operator.family == "linear" or (operator.family == "layout" and operator.passes)
+        is_exact = operator is None or operator.family == "linear" or operator.moves
         floor = 0.0 if is_exact else 1.0
         scales = [scale for scale in (over_inputs, over_inputs if one_of_two else deviation(theirs)) if scale]
         return self.tolerance.allowed_within(theirs, min(scales, default=0.0), floor)
+
+    def _computing(self, name: str) -> Node | None:
+        """The node that computes the elements of a value: not one that only moves what is computed in the same part."""
+        node = self.sides.node_of.get(name)
+        while node and (operator := find(node.operator, node.domain)) and operator.moves:
+            moved = node.inputs[operator.passes[0]]
+            if moved in self.sides.cuts or moved not in self.sides.node_of:
+                break
+            node = self.sides.node_of[moved]
+        return node
 
     def _explained(self, pair: Pair, feeds: Feeds, number: int, free: Collection[str]) -> float:
         """The largest difference that rounding explains. Raises ``Parting`` where that of ``pair`` is larger."""
         sides, name = self.sides, pair.name
         if name in sides.parameters:
             raise Parting(pair)
-        graph, outputs = sides.numpy_part([name], self.types[number], (), free)
+        graph, parameters, outputs = sides.numpy_part([name], self.types[number], (), free)
         if jumps(graph.nodes):
             raise Parting(pair)
         used = {value.name: feeds[value.name] for value in graph.inputs}
-        parameters = {value.name: sides.parameters[value.name] for value in graph.parameters}
-        [output] = outputs.values()
-        effect = rounding_effect(graph, parameters, used, [output], {output: pair.ours})[output]
         model, renamed = sides.runtime_part([name], self.types[number], free)
-        both = [sides.run(sides.session(model, optimise=each), feeds)[renamed[name]] for each in (False, True)]
-        found, allowed = gaps(pair.ours, pair.theirs), pair.allowed + allowance(effect, finite_gaps(*both))
-        if not (found <= allowed).all():
+
+        def itself() -> Array:
+            runs = [sides.run(sides.session(model, optimise=each), feeds)[renamed[name]] for each in (False, True)]
+            return finite_gaps(*runs)
+
+        is_rounding, allowed = explained(graph, parameters, used, pair._replace(name=outputs[name]), itself)
+        if not is_rounding:
             raise Parting(pair._replace(allowed=allowed))
-        loose = loosened(sides.node_of[name], found, pair.allowed, allowed)
+        loose = loosened(sides.node_of[name], gaps(pair.ours, pair.theirs), pair.allowed, allowed)
         self.found.widened[name] = loose.or_more(self.found.widened.get(name))
         return loose.allowed
 
     # -- alone
 
     def _is_free(self, value: Value) -> bool:
-        """Whether a parameter can be drawn: it is one of the model's initializers too."""
-        return value.dtype in FLOATS and value.name in self.sides.initializers
+        """Whether a parameter can be drawn: the model has it too, stored or as what a node makes of one that is."""
+        return value.dtype in FLOATS and (value.name in self.sides.initializers or value.name in self.sides.place_of)
 
     def _alone(self, targets: Sequence[str], free: frozenset[str]) -> None:
         """Compare ``targets`` on drawn inputs, and with drawn parameters ``free``, some at a time."""
@@ -263,12 +265,12 @@ class _Comparison:
     def _run_alone(self, targets: Sequence[str], free: frozenset[str]) -> None:
         sides, types = self.sides, self.types[0]
         model, theirs_of = sides.runtime_part(targets, types, free)
-        graph, ours_of = sides.numpy_part(targets, types, [value.name for value in model.graph.input], free)
-        both = _Alone(sides.session(model), plan_of(graph, sides.parameters), theirs_of, ours_of)
+        graph, parameters, ours_of = sides.numpy_part(targets, types, [each.name for each in model.graph.input], free)
+        both = _Alone(sides.session(model), plan_of(graph, parameters), theirs_of, ours_of)
         self._compare_alone(both, targets, [self._drawn(graph, faint=faint) for faint in (True, False, False)], free)
         self.found.alone += len(targets)
         if doubtful := [name for name in targets if name not in self.shown or (name in self.rewritten and not free)]:
-            for feeds in far_and_ties(graph, model, sides.parameters, self.rng):
+            for feeds in far_and_ties(graph, model, parameters, self.rng):
                 with suppress(PortableNNError, IndexError):  # Not every node takes such numbers.
                     self._compare_alone(both, doubtful, feeds, free)
 
@@ -315,7 +317,7 @@ class _Comparison:
         sides, found = self.sides, self.found.not_exercised
         for name in hidden:
             found[label(sides.node_of[name])] = f"'{name}' hardly varies over the inputs"
-        reached = {id(node) for node in sides.our_nodes(sides.common)}
+        reached = {id(node) for node in sides.our_nodes(sides.common, sides.cuts)}
         for node in sides.graph.nodes:
             if id(node) not in reached and node.operator != "Constant":
                 found[label(node)] = "nothing that is compared depends on it"
