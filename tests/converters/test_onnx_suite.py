@@ -94,13 +94,24 @@ def _rows() -> Iterator[Any]:
         yield pytest.param(name, id=name, marks=[] if name in SMALL else pytest.mark.long)
 
 
+@pytest.mark.parametrize("name", list(_rows()))
+def test_a_light_model_is_imported_as_it_is(name: str) -> None:
+    """By the default import, which compares all its values with onnxruntime."""
+    folder = Path(onnx.__file__).parent / "backend/test/data/light"
+    found = read_onnx(folder / f"light_{name}.onnx")
+    expected = numpy_helper.to_array(onnx.load_tensor(folder / f"light_{name}_output_0.pb"))
+    x = np.zeros((1, 3, 224, 224), np.float32)
+    assert found.network.predict(x).shape == expected.shape
+    assert len(found.outputs.compared) > len(found.network.graph.nodes) / 3
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", list(_rows()))
 def test_a_light_model_has_the_logits_of_onnxruntime(name: str) -> None:
     model = logits_with_weights(light(name))
     stored = {tensor.name for tensor in model.graph.initializer}
     [entry] = [value.name for value in model.graph.input if value.name not in stored]
-    found = read_onnx(model, verify=False)
+    found = read_onnx(model)
     x = np.random.default_rng(1).standard_normal((1, 3, 224, 224), np.float32)
     expected = next(iter(Session(to_bytes(model)).run({entry: x}).values()))
     assert expected.std() > 0.05, "the weights make no difference"

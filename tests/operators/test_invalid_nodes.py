@@ -115,6 +115,12 @@ ROWS: list[Row] = [
     ("Reshape", [f(2, 3), integers([-1, -1])], {}, "shape (-1, -1) may have one size of -1, and none below it"),
     ("Reshape", [f(2, 3), integers([-2, -3])], {}, "shape (-2, -3) may have one size of -1, and none below it"),
     ("Reshape", [f(2, 3), integers([4, -1])], {}, "an input of shape (2, 3) cannot take the shape (4, -1)"),
+    (
+        "Reshape",
+        [f("batch", 3), integers([0, -1])],
+        {"allowzero": 1},
+        "an input of shape (batch, 3) cannot take the shape (0, -1)",
+    ),
     ("Reshape", [f("batch", 3), integers([6])], {}, "an input of shape (batch, 3) cannot take the shape (6,)"),
     ("Flatten", [f(2, 3)], {"axis": 3}, "axis 3 is outside an input of 2 dimensions"),
     ("Transpose", [f(2, 3)], {"perm": (0, 0)}, "perm (0, 0) is no permutation of the 2 axes of (2, 3)"),

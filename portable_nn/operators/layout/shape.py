@@ -64,7 +64,7 @@ def _reshape_type(use: OperatorContext) -> Type:
     if -1 in wanted:
         rest = product(dim for dim in wanted if dim != -1)
         found = quotient(size, rest)
-        if found is None and names_in([rest, size]):  # A plan finds whether the numbers divide.
+        if found is None and rest != 0 and names_in([rest, size]):  # A plan finds whether the numbers divide.
             found = fraction(size, rest)
         fits = found is not None
         wanted = [found if dim == -1 and found is not None else dim for dim in wanted]
