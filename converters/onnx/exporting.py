@@ -11,8 +11,8 @@ import dataclasses
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +20,7 @@ from typing import Any, Final, TypedDict
 
 from portable_nn.converters.conversion import Written, check_proof
 from portable_nn.converters.onnx.adapting import adapted, outside, with_steps
-from portable_nn.core.atomic import atomic_write
+from portable_nn.core.atomic import all_or_none, atomic_write, is_new, must_be_new, remove
 from portable_nn.core.errors import FileError, UnsupportedError, UsageError
 from portable_nn.core.html import html_of
 from portable_nn.core.kinds import check_kinds
@@ -225,16 +225,21 @@ def write_onnx(
     old, found = _data_files(target), Proof()
     options = {"tolerance": tolerance, "seed": seed, "recorded": recorded, "originals": originals}
     options["infos"] = network.inputs
-    with _data_file(folder, location, network, old), atomic_write(path) as file:
-        count = write_model(model, network.parameters, file)
-        file.flush()
-        if verify:  # What is compared is what was written.
-            options["folder"] = folder if location else Path(file.name).parent
-            options["source"] = None if location else Path(file.name)
-            with nullcontext(model) if location else opening_model(file.name) as written:
-                found = compare(network.graph, network.parameters, written, str(path), **options)
+    with all_or_none() if location else nullcontext():
+        if location:  # Its name holds the digest of the network: an earlier model keeps its own until it is replaced.
+            if is_new(path):
+                must_be_new(folder / location)
+            write_data(folder / location, network.parameters, regions(network.graph.parameters))
+        with atomic_write(path) as file:
+            count = write_model(model, network.parameters, file)
+            file.flush()
+            if verify:  # What is compared is what was written.
+                options["folder"] = folder if location else Path(file.name).parent
+                options["source"] = None if location else Path(file.name)
+                with nullcontext(model) if location else opening_model(file.name) as written:
+                    found = compare(network.graph, network.parameters, written, str(path), **options)
     for name in old - {location}:
-        (folder / name).unlink(missing_ok=True)
+        remove(folder / name)
     notes = [*outside(network), *dropped_by_export(model, network.graph, network.documentation), *found.notes]
     notes += [] if verify else ["not verified: verify=False"]
     return ExportReport(
@@ -246,24 +251,6 @@ def write_onnx(
         opset=opset_of(model, str(path)),
         ir_version=model.ir_version,
     )
-
-
-@contextmanager
-def _data_file(folder: Path, location: str | None, network: Network, old: set[str]) -> Iterator[None]:
-    """Write the file of the large parameters, and remove it if writing the model fails.
-
-    Its name holds the network's digest: an earlier model keeps its own file until it is replaced.
-    """
-    if location is None:
-        yield
-        return
-    try:
-        write_data(folder / location, network.parameters, regions(network.graph.parameters))
-        yield
-    except BaseException:
-        if location not in old:
-            (folder / location).unlink(missing_ok=True)
-        raise
 
 
 def _data_files(path: Path) -> set[str]:

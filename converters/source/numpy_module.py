@@ -15,7 +15,7 @@ from portable_nn.converters.source.lowered import Use, in_known_operators
 from portable_nn.converters.source.numpy_function import Function
 from portable_nn.converters.source.numpy_operators import bound, missing
 from portable_nn.converters.source.numpy_program import text_of
-from portable_nn.core.atomic import atomic_write, put_back
+from portable_nn.core.atomic import all_or_none, atomic_write
 from portable_nn.core.dims import names_in
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
@@ -84,7 +84,7 @@ def write_numpy(
     if beside is None:
         _write(path, data)
         return Written(path, len(data), proof, notes)
-    with put_back(beside):
+    with all_or_none():
         network.save(beside)
         _write(path, data)
     return Written(path, len(data), proof, notes, (beside,))

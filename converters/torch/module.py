@@ -15,7 +15,7 @@ from portable_nn.converters.torch.execution import executed, tensor
 from portable_nn.converters.torch.installed import need
 from portable_nn.converters.torch.proof import Theirs, compare_training, compare_with_module
 from portable_nn.converters.torch.source import source_of
-from portable_nn.core.atomic import atomic_write, put_back
+from portable_nn.core.atomic import all_or_none, atomic_write
 from portable_nn.core.errors import UsageError
 from portable_nn.network import Network
 from portable_nn.onnx.verification.conditioning import as_declared, widened
@@ -144,7 +144,7 @@ def write_source(
         proof, more = prove(network, module, Tolerance(atol, rtol), seed, prove_training=prove_training)
     state = {key: np.ascontiguousarray(array) for key, array in found.state(network.parameters.arrays).items()}
     beside = target.with_suffix(".safetensors")
-    with put_back(target), put_back(beside):
+    with all_or_none():
         for file, data in ((target, found.text.encode()), (beside, safetensors.numpy.save(state))):
             with atomic_write(file) as out:
                 out.write(data)

@@ -131,6 +131,7 @@ def _stream(
     origin = origin if run else origin_of(model, inputs, options)
     assemble = records.assembling(printer.out.suffix.lower(), model)
     with (
+        printer.going_on(),
         partial_write(printer.out, origin, resume=resume, force=printer.force, assemble=assemble) as part,
         counting("examples", shown=not printer.quiet) as show,
     ):
@@ -144,7 +145,7 @@ def _stream(
             show(records.count, found.place.total)
         part.file.seek(0)
         part.file.write(records.header())
-    _note_written(printer, records.shapes())
+    _note_written(printer, printer.placed(printer.out), records.shapes())
     if run:
         scaling.finish(printer, run)
     return True
@@ -157,11 +158,11 @@ def _check_one(path: Path, names: Sequence[str]) -> None:
         )
 
 
-def _note_written(printer: Printer, shapes: Mapping[str, Shape]) -> None:
+def _note_written(printer: Printer, out: Path, shapes: Mapping[str, Shape]) -> None:
     from portable_nn.core.graph import format_shape
 
     each = ", ".join(f"{name} {format_shape(shape)}" for name, shape in shapes.items())
-    printer.note(f"written to {printer.out}: {each}")
+    printer.note(f"written to {out}: {each}")
 
 
 def _write(printer: Printer, model: str, found: Mapping[str, Array]) -> None:
@@ -173,7 +174,7 @@ def _write(printer: Printer, model: str, found: Mapping[str, Array]) -> None:
     is_file = out is not None and out.suffix.lower() in SUFFIXES
     if is_file and out:
         _save(out, model, found)
-        _note_written(printer, {name: array.shape for name, array in found.items()})
+        _note_written(printer, out, {name: array.shape for name, array in found.items()})
         return
     rows = [(name, str(array.dtype), format_shape(array.shape), _range(array)) for name, array in found.items()]
     data = [{"output": name, "dtype": dtype, "shape": list(found[name].shape)} for name, dtype, _, _ in rows]

@@ -30,7 +30,7 @@ from portable_nn.cli.printing import DASH, Printer, warnings_as_notes
 from portable_nn.cli.spelling import in_options
 from portable_nn.cli.targets import check_not_read, check_targets
 from portable_nn.cli.timing import limit_time
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import PortableNNError, UsageError, listed
 from portable_nn.core.text import SIGNIFICANT, either, looking
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*, format: str | None, force: bool, timeout: float | None, quiet: bool, debug: bool, **given: Any) -> None:
-        with _reporting(flags, debug):
+        from portable_nn.core.atomic import replacing_nothing
+
+        with _reporting(flags, debug), replacing_nothing():
             _check_numbers({"--timeout": timeout, **{flags[name]: value for name, value in given.items()}})
             if timeout is not None:
                 limit_time(timeout)
@@ -89,7 +91,7 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
             digits = given.pop("digits", None)
             if digits is not None and not 1 <= digits <= MOST_DIGITS:
                 raise UsageError(f"--digits must be from 1 to {MOST_DIGITS}, not {digits}")
-            with warnings_as_notes(printer), looking(printer.width, digits):
+            with warnings_as_notes(printer), looking(printer.width, digits), _reporting_taken(printer):
                 command(printer, **given)
             sys.stdout.flush()
 
@@ -156,6 +158,21 @@ def _reporting(flags: Mapping[str, str], debug: bool) -> Iterator[None]:
 
             traceback.print_exc()
         raise
+
+
+@contextmanager
+def _reporting_taken(printer: Printer) -> Iterator[None]:
+    """Raise ``PortableNNError`` in the end where files of the command have other names than they were to have."""
+    try:
+        yield
+    except typer.Exit:  # It was told why.
+        if not printer.taken:
+            raise
+    except BaseException:
+        printer.notes(map(str, printer.taken.values()))
+        raise
+    if printer.taken:
+        raise PortableNNError(listed(map(str, printer.taken.values())))
 
 
 def _form(form: str | None, out: Path | None, forms: Mapping[str, str], own: Collection[str]) -> str:

@@ -38,10 +38,11 @@ def write(
     resume: bool,
 ) -> None:
     """Write predictions, which come in ``batches``; ``origin`` and ``resume`` are as ``partial_write`` takes them."""
-    if name := form_of(printer):
-        _into_file(predictions, batches, printer, name, layout, origin, resume)
-    else:
-        _print(batches, printer, layout)
+    with printer.going_on():
+        if name := form_of(printer):
+            _into_file(predictions, batches, printer, name, layout, origin, resume)
+        else:
+            _print(batches, printer, layout)
 
 
 def _print(batches: Batches, printer: Printer, layout: Layout) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final, TextIO, TypeAlias
 
 from portable_nn.cli.colours import highlighted
 from portable_nn.core.csvs import csv_text
-from portable_nn.core.errors import PortableNNWarning
+from portable_nn.core.errors import PortableNNWarning, TakenError
 
 SCHEMA: Final = 1
 """The version of the JSON output: it changes when a field is removed or changes its meaning."""
@@ -31,6 +31,7 @@ class Printer:
 
     def __init__(self, form: str = "table", out: Path | None = None, quiet: bool = False, force: bool = False) -> None:
         self.form, self.out, self.quiet, self.force = form, out, quiet, force
+        self.taken: dict[str, TakenError] = {}
 
     @property
     def width(self) -> int | None:
@@ -74,6 +75,20 @@ class Printer:
     def is_ascii(self, file: TextIO) -> bool:
         """Whether ``file`` cannot hold all characters."""
         return (file.encoding or "utf-8").lower() not in {"utf-8", "utf8"}
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Go on where another program has taken the name of a file that is written in the block, and end with that."""
+        try:
+            yield
+        except TakenError as error:
+            if error.kept is None:
+                raise
+            self.taken[error.path] = error
+
+    def placed(self, path: Path) -> Path:
+        """The file that was written: ``path``, or the one beside it."""
+        return self.taken[str(path)].kept or path if str(path) in self.taken else path
 
     def output(self) -> Any:
         """The file that a result is written to, as a context."""

@@ -1,4 +1,7 @@
-"""Which files a command may write: none that exists unless it is forced, none that it reads, and none twice."""
+"""Which files a command may write: none that exists unless it is forced, none that it reads, and none twice.
+
+That is looked at before the work begins. What appears afterwards is not replaced either (``core/atomic.py``).
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,16 @@ def check_target(path: Path, force: bool, owns: Callable[[Path], bool] = lambda 
 
     An existing file is replaced with ``force``, or where ``owns`` says that it is the command's own.
     """
+    from portable_nn.core.atomic import must_be_new
+
     if str(path) == DASH:
         return
     if path.exists() and not path.is_file():
         raise UsageError(f"{path} is {'a folder' if path.is_dir() else 'no ordinary file'}: give the name of a file")
     if path.exists() and not force and not owns(path):
         raise UsageError(f"{path} exists already: --force replaces it")
+    if not path.exists() and not force:
+        must_be_new(path)
     folder = path.absolute().parent
     if not folder.is_dir():
         raise FileError(path, f"cannot be written: there is no folder '{folder}'")

@@ -188,6 +188,9 @@ class TrainingOptions:
         self, printer: Printer, losses: LossOptions, steps: StepOptions, checkpoints: CheckpointFlags
     ) -> dict[str, Any]:
         """The options of ``train_classifier`` and ``tune_classifier``. Raises ``UsageError``."""
+        from portable_nn.training.curves import check_plot
+
+        check_plot(self.plot)
         saving = checkpoints.options(printer, self.epochs)
         return {
             "raw": self.raw,
@@ -199,7 +202,6 @@ class TrainingOptions:
             "seed": self.seed,
             "labels": self._labels(),
             "metrics_csv": self.metrics_csv,
-            "plot": self.plot,
             "progress": progress(printer),
             **losses.options(),
             **steps.options(),
@@ -253,11 +255,17 @@ def finish(
 ) -> None:
     """Save the network and print how the training went; exit as interrupted after Ctrl-C.
 
-    ``figures`` are by default the losses and metrics of the epoch whose weights were kept; ``plot`` is the picture that
-    was drawn.
+    ``figures`` are by default the losses and metrics of the epoch whose weights were kept; ``plot`` is the picture to
+    draw, where there is an epoch to show.
     """
-    checkpoints.note(network.save(out))
-    drawn = plot if plot and plot.exists() and history.rows else None
+    from portable_nn.training.curves import draw_curves
+
+    with printer.going_on():
+        checkpoints.note(network.save(out))
+    with printer.going_on():
+        draw_curves(history, plot)
+    out = printer.placed(out)
+    drawn = printer.placed(plot) if plot and history.rows else None
     if drawn:
         checkpoints.note(hashlib.sha256(drawn.read_bytes()).hexdigest())
     if figures is None:

@@ -126,6 +126,18 @@ class FileError(PortableNNError):
         super().__init__(f"{self.path}: {reason}")
 
 
+class TakenError(FileError):
+    """A file to be written that another program has written since the command looked: it is not replaced.
+
+    ``kept`` is the file beside it that has what was made; ``None`` where nothing was kept.
+    """
+
+    def __init__(self, path: str | Path, kept: Path | None = None) -> None:
+        self.kept = kept
+        where = f"what was made is in {kept}" if kept else "nothing was written"
+        super().__init__(path, f"exists by now, as another program has written it, and is not replaced: {where}")
+
+
 class FormatError(FileError):
     """A model file that is damaged, hostile, or of another format or version.
 

@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
-from portable_nn.core.atomic import atomic_write, freed_later, reason_of, resolve, sync_folder
-from portable_nn.core.errors import FileError, PortableNNError, UsageError
+from portable_nn.core.atomic import atomic_write, publish, reason_of, resolve
+from portable_nn.core.errors import FileError, PortableNNError, TakenError, UsageError
 from portable_nn.core.files import not_regular, read_own
 from portable_nn.core.jsons import parsed_json
 
@@ -57,15 +57,16 @@ class Part:
     """The beginning of a file.
 
     Args:
-        target: the file that it becomes.
+        path: the file that it becomes.
+        target: the same without links.
         origin: what its bytes follow from, as text by name.
 
     ``file`` is open for writing, at the end of what counts. ``state`` is what was done by then, as ``keep`` got it;
     ``None`` where nothing was.
     """
 
-    def __init__(self, target: Path, origin: Mapping[str, str] | None) -> None:
-        self.target = target
+    def __init__(self, path: str | Path, target: Path, origin: Mapping[str, str] | None) -> None:
+        self.becomes, self.target = Path(path), target
         self.path, self.journal = target.with_name(target.name + PART), target.with_name(target.name + JOURNAL)
         self.origin, self.can_be_resumed = dict(origin or {}), origin is not None
         self.file: BinaryIO
@@ -76,28 +77,40 @@ class Part:
 
     def begin(self, *, resume: bool, force: bool) -> None:
         """Open the file: anew, or as an interrupted run left it. Raises as ``partial_write`` does."""
-        found = self._read() if os.path.lexists(self.journal) else None
-        # One without a byte and without a journal is of a run that was killed, or had no room, between the two.
-        if found is None and os.path.lexists(self.path) and self.path.lstat().st_size and not force:
-            raise UsageError(f"{self.path} exists already, and no journal says what it is: force=True replaces it")
-        if found and found["size"] and not resume and not force:
-            done = "resume=True goes on with it, and force=True begins anew"
-            raise UsageError(f"{self.path} was left by an interrupted run: {done}")
-        if found and found["size"] and resume:
-            differing = [name for name in {**found["origin"], **self.origin} if self._differs(found["origin"], name)]
-            if not differing:
-                self._open("r+b")
-                self._go_on(found)
-                return
-            if not force:
-                raise UsageError(self._other(found["origin"], differing))
-        self._open("r+b" if os.path.lexists(self.path) else "x+b")
-        self.file.truncate(0)
+        is_there = os.path.lexists(self.path)
+        self._open()
         try:
+            found = self._read() if os.path.lexists(self.journal) else None
+            if is_there and self._goes_on(found, resume=resume, force=force):
+                return
+        except BaseException:
+            if not is_there:
+                self.path.unlink(missing_ok=True)
+            self._close()
+            raise
+        try:
+            self.file.truncate(0)
             self._write(0, {})
         except BaseException:
             self.remove()
             raise
+
+    def _goes_on(self, found: Mapping[str, Any] | None, *, resume: bool, force: bool) -> bool:
+        """Whether this run goes on with the file, of which the journal says what was ``found``."""
+        # One without a byte and without a journal is of a run that was killed, or had no room, between the two.
+        if found is None and os.fstat(self.file.fileno()).st_size and not force:
+            raise UsageError(f"{self.path} exists already, and no journal says what it is: force=True replaces it")
+        if not (found and found["size"]):
+            return False
+        if not resume and not force:
+            done = "resume=True goes on with it, and force=True begins anew"
+            raise UsageError(f"{self.path} was left by an interrupted run: {done}")
+        differing = [name for name in {**found["origin"], **self.origin} if self._differs(found["origin"], name)]
+        if resume and differing and not force:
+            raise UsageError(self._other(found["origin"], differing))
+        if resume and not differing:
+            self._go_on(found)
+        return resume and not differing
 
     def keep(self, state: Mapping[str, Any], *, every: float | None = None) -> None:
         """Say that all bytes so far count, and what is done (as JSON has it); the journal has it after a while."""
@@ -112,38 +125,50 @@ class Part:
         self.file.flush()
         os.fsync(self.file.fileno())
         if assemble:
-            assemble(self.path, self.target)
-            self.remove()
-            return
-        if sys.platform == "win32":  # There, an open file cannot be renamed.
-            self.file.close()
-        if mode is not None:
-            self.path.chmod(mode)
-        with freed_later(self.target):
-            self.path.replace(self.target)
-            sync_folder(self.target.parent)
+            assemble(self.path, self.becomes)
+        else:
+            if sys.platform == "win32":  # There, an open file cannot be renamed.
+                self.file.close()
+            if mode is not None:
+                self.path.chmod(mode)
+            publish(self.path, self.target, self.becomes)
         self.remove()
 
     def leave(self, error: BaseException) -> None:
-        """Keep what another run can go on with, and remove what none can: where the model or the data are at fault."""
-        if self.is_kept and (isinstance(error, FileError | OSError) or not isinstance(error, PortableNNError)):
+        """Keep what another run can go on with, and remove what none can: where the model or the data are at fault.
+
+        What is complete, and in another file than it was to be, needs no other run.
+        """
+        is_over = isinstance(error, TakenError)
+        is_fault = isinstance(error, PortableNNError) and not isinstance(error, FileError)
+        if self.is_kept and not (is_over or is_fault):
             with suppress(OSError):  # A full disk: what the journal says stays true.
                 self._save()
         else:
             self.remove()
 
     def remove(self) -> None:
-        """Remove the file and its journal; the file first, because a journal alone says nothing."""
-        with suppress(OSError):
-            self.file.close()
-        for path in (self.path, self.journal):
+        """Remove the file and its journal; the file first, because a journal alone says nothing.
+
+        While it is locked: another process may begin one of the same name as soon as this one has become the target.
+        """
+        is_ours = self.file.closed or self._is_still(self.file)
+        if sys.platform == "win32":  # There, an open file cannot be removed.
+            self._close()
+        for path in (self.path, self.journal)[not is_ours :]:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+        self._close()
 
-    def _open(self, mode: str) -> None:
+    def _close(self) -> None:
+        with suppress(OSError):  # Closing tries to flush again what could not be written, and fails again.
+            self.file.close()
+
+    def _open(self) -> None:
+        """Open the file, which is made where there is none, and lock it."""
         if os.path.lexists(self.path) and (fault := not_regular(self.path.lstat().st_mode)):
             raise FileError(self.path, f"{fault}: no run of this program makes one")
-        file: Any = self.path.open(mode)
+        file: Any = open(self.path, "r+b", opener=lambda name, flags: os.open(name, flags | os.O_CREAT, 0o666))  # noqa: SIM115
         if not try_lock(file) or not self._is_still(file):
             file.close()
             raise UsageError(f"{self.path} is being written by another process")
@@ -158,23 +183,22 @@ class Part:
 
     def _go_on(self, found: Mapping[str, Any]) -> None:
         if self.file.seek(0, os.SEEK_END) < found["size"]:
-            self.file.close()
             raise UsageError(f"{self.path} is shorter than its journal says: force=True begins anew")
         self.file.truncate(found["size"])
         self.file.seek(found["size"])
         self.state, self.is_kept = found["state"], True
         self._now = (found["size"], found["state"])
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> dict[str, Any]:
         """The journal. Raises ``UsageError`` where it is none."""
         try:
-            found = parsed_json(read_own(self.journal))
+            found: dict[str, Any] = parsed_json(read_own(self.journal))
             size, origin, state = found["size"], found["origin"], found["state"]
             if not (isinstance(size, int) and size >= 0 and isinstance(origin, dict) and isinstance(state, dict)):
                 raise TypeError
         except (ValueError, KeyError, TypeError):
             raise UsageError(f"{self.journal} is no journal of this program, or damaged: remove it") from None
-        return found if os.path.lexists(self.path) else None
+        return found
 
     def _differs(self, then: Mapping[str, str], name: str) -> bool:
         return then.get(name) != self.origin.get(name)
@@ -225,10 +249,11 @@ def partial_write(
         UsageError: an interrupted run has left the beginning of this file, and neither ``resume`` nor ``force`` is set;
             with ``resume``, it follows from something else; or another process writes it.
         FileError: the file cannot be written.
+        TakenError: as ``publish`` does.
     """
     try:
         target, mode = resolve(path)
-        part = Part(target, origin)
+        part = Part(path, target, origin)
         part.begin(resume=resume, force=force)
         try:
             yield part
@@ -237,8 +262,7 @@ def partial_write(
             part.leave(error)
             raise
         finally:
-            with suppress(OSError):  # Closing tries to flush again what could not be written, and fails again.
-                part.file.close()
+            part._close()
     except OSError as error:
         kept = f"; {part.path} has what was written, for a run that resumes it" if part.is_kept else ""
         raise FileError(path, f"cannot be written: {reason_of(error, path)}{kept}") from error

@@ -7,17 +7,15 @@ no graph: that comes from another model.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from glob import escape
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from msgspec.structs import replace
 
-from portable_nn.core.atomic import put_back
+from portable_nn.core.atomic import all_or_none
 from portable_nn.core.errors import FormatError, PortableNNError, UsageError, VerificationError, listed
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
@@ -132,7 +130,7 @@ def convert(
     to_onnx = OnnxFile.recognises(out)  # Then the last step compares with the recording, and in both engines.
     found = _read(opened, against, rename, options if to_onnx else options._replace(io=recording))
     given = found if kind.holds_training else _without_training(found)
-    with _put_back_where_that_fails(out):
+    with all_or_none():
         written = kind.write(out, given, options._replace(io=recording))
         if verify:
             _compare(given, written, kind)
@@ -307,25 +305,6 @@ def _mismatches(found: Mapping[str, Entry], manifest: Manifest) -> Iterator[str]
 
 
 # -- comparing
-
-
-@contextmanager
-def _put_back_where_that_fails(out: Path) -> Iterator[None]:
-    """Restore the file at ``out``, and the data files of a large ONNX model beside it, after an error."""
-
-    def files() -> set[Path]:
-        return {out, *out.parent.glob(f"{escape(out.stem)}-{'[0-9a-f]' * 16}.data")}
-
-    before = files()
-    try:
-        with ExitStack() as stack:
-            for each in before:
-                stack.enter_context(put_back(each))
-            yield
-    except BaseException:
-        for each in files() - before:
-            each.unlink(missing_ok=True)
-        raise
 
 
 def _compare(given: ReadNetwork, written: WrittenNetwork, kind: type[WritableFile]) -> None:

@@ -145,8 +145,10 @@ class Run:
         it, and ``FileError`` where it cannot be written, or a scheduler is lost.
         """
         begun = time.monotonic()
-        self._begin_in()
+        self._begin_in(locked=False)
+        self.place.create()
         with self.place.alone():
+            self._begin_in(locked=True)  # Another process may have begun since.
             known = self._known()
             self._done.clear()
             for each in self._in_order(known):
@@ -206,8 +208,8 @@ class Run:
 
     # -- how
 
-    def _begin_in(self) -> None:
-        """Make the folder one for these shards. Raises ``UsageError`` where it holds anything else."""
+    def _begin_in(self, *, locked: bool) -> None:
+        """Make the folder one for these shards, once it is ``locked``. Raises ``UsageError`` where it holds others."""
         sizes = self.place.sizes()
         head = json.dumps({"version": VERSION, "origin": dict(self.origin), "data": list(self.data)}, indent=1).encode()
         if HEAD in sizes:
@@ -215,7 +217,7 @@ class Run:
             differing = [name for name in {**then, **self.origin} if then.get(name) != self.origin.get(name)]
             gone = [each for each in data if each not in {*self.data}]
             if not differing and not gone:
-                if data != list(self.data):
+                if locked and data != list(self.data):
                     self.place.write(HEAD, head)
                 return
             if not self.force:
@@ -226,13 +228,14 @@ class Run:
                     f"{self.place.where} has shards of something else: {'; '.join(each)}. Name another folder, or "
                     "force=True removes them"
                 )
-            self.place.remove(_ours(sizes))
+            if locked:
+                self.place.remove(_ours(sizes))
         elif sizes:
             raise UsageError(
                 f"{self.place.where} holds other files than shards, such as {min(sizes)}: name a new folder"
             )
-        self.place.create()
-        self.place.write(HEAD, head)
+        if locked:
+            self.place.write(HEAD, head)
 
     def _manifest(self) -> bytes | None:
         """The manifest as it is there."""

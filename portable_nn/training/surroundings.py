@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from portable_nn.core.atomic import reserve
 from portable_nn.core.errors import FileError
 
 Write: TypeAlias = Callable[[Mapping[str, float]], None]
@@ -26,6 +27,7 @@ def csv_rows(path: str | Path | None, rows: Iterable[Mapping[str, float]] = ()) 
         yield lambda row: None
         return
     try:  # Not around the block that uses it, whose errors have other causes.
+        reserve(path)
         opened = Path(path).open("w", newline="", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
         raise FileError(path, f"the metrics cannot be written: {error.strerror}") from error

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from test_cli_examples import packages
 from test_cli_main import PATHS
 
+import portable_nn as pnn
 from portable_nn.catalog import find_model
 from portable_nn.cli import conventions, module_of
+from portable_nn.core import atomic
 
 MODEL = "model.safetensors"
 
@@ -126,6 +133,58 @@ def test_no_option_replaces_a_file_unless_forced(run, files, command, flag):
     (files / "link" / name).symlink_to(files / name)
     assert run(*line_with(command, flag, f"link/{name}")).code == 2
     assert (files / name).read_bytes() == b"precious"
+
+
+MEANWHILE = [pair for pair in WRITTEN if pair[0] != "models build" and pair[1] not in {"--draw", "--boxes"}]
+
+
+@pytest.mark.parametrize(("command", "flag"), MEANWHILE, ids="-".join)
+def test_no_option_replaces_a_file_that_appears_while_the_command_runs(run, files, command, flag, monkeypatch):
+    """At the last moment before it gets its name. What was made is kept beside it, if it is complete in one file."""
+    name = name_for(command, flag)
+    really = atomic.is_new
+
+    def late(path):
+        if Path(path).name == name and not (files / name).exists():
+            (files / name).write_bytes(b"precious")
+        return really(path)
+
+    monkeypatch.setattr(atomic, "is_new", late)
+    before = {*files.iterdir()}
+    code, _, err = run(*line_with(command, flag, name))
+    assert (code, (files / name).read_bytes()) == (3, b"precious"), err
+    told = rf"error: {name}: exists by now, as another program has written it, and is not replaced: (.*)\n"
+    [what] = re.findall(told, err)
+    others = {*files.iterdir()} - before - {files / name}
+    assert not [each for each in others if "tmp" in each.name or "part" in each.name]
+    if flag == "--metrics-csv" or (flag, command) in {("B", "convert"), ("--source", "export"), ("--numpy", "export")}:
+        assert what == "nothing was written"
+        assert not others - {files / "new.npz"}
+    else:
+        kept = Path(name).with_name(f"old-2{Path(name).suffix}")
+        assert what == f"what was made is in {kept}"
+        assert (files / kept).stat().st_size > 8
+
+
+@pytest.mark.long
+def test_of_two_trainings_with_one_name_the_second_says_so(run, files):
+    """The first one to end has the name, and the network of the other is kept; both say how they went."""
+    words = ["train", "784-10", "digits.csv", "--validation", "0", "--epochs", "3", "--format", "json"]
+    program = [sys.executable, "-c", "from portable_nn.__main__ import main; raise SystemExit(main())"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": files}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    lines = [[*program, *words, "--out", "mine.safetensors", "--seed", seed] for seed in "12"]
+    both = [subprocess.Popen(line, env=environment, **pipes) for line in lines]
+    found = [(each.communicate(), each.returncode) for each in both]
+    assert sorted(code for _, code in found) == [0, 3]
+    for seed, ((out, err), code) in zip("12", found, strict=True):
+        assert ("mine.safetensors: exists by now" in err) == bool(code)
+        data = json.loads(out)
+        assert data["model"] == ("mine-2.safetensors" if code else "mine.safetensors")
+        assert run(*words, "--out", f"alone-{seed}.safetensors", "--seed", seed).code == 0
+        alone = pnn.load(files / f"alone-{seed}.safetensors").parameters
+        for name, array in pnn.load(files / data["model"]).parameters.items():
+            np.testing.assert_array_equal(array, alone[name])
 
 
 PICTURES = {"--plot", "--gif", "--draw", "--boxes"}

@@ -52,7 +52,7 @@ def command(
     if hours is not None:
         raise UsageError(f"--hours is for {' and '.join(SIMULATED)}: {name} is a model, which has --epochs")
     from portable_nn.models.recipes import recipe_of
-    from portable_nn.training.curves import check_plot, draw_curves
+    from portable_nn.training.curves import check_plot
 
     model = find_model(name)
     target = out or Path(f"{name}.safetensors")
@@ -61,8 +61,6 @@ def command(
     saving: dict[str, Any] = {**checkpoints.options(printer, epochs)}
     passes = {} if epochs is None else {"epochs": epochs}
     trained = recipe_of(model)(seed=seed, progress=progress(printer), **passes, **saving)
-    if plot:
-        draw_curves(trained.history, plot)
     finish(printer, trained.network, trained.history, target, checkpoints, trained.figures, plot)
 
 
