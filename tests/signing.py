@@ -23,7 +23,8 @@ def write_public_key(path: Path, number: int = 1) -> Path:
     return path
 
 
-def sign(model: Path, signature: Path, number: int = 1, ignored: Sequence[Path] = ()) -> Path:
+def sign(model: Path, signature: Path, number: int = 1, ignored: Sequence[Path] = (), **shards: Any) -> Path:
+    """Sign a file or folder, whole or, with options of ``use_shard_serialization``, in shards."""
     signing = pytest.importorskip("model_signing.signing", reason="signatures need model-signing")
     found = key(number)
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -31,6 +32,8 @@ def sign(model: Path, signature: Path, number: int = 1, ignored: Sequence[Path] 
     secret = signature.with_suffix(".key")
     secret.write_bytes(found.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     hashed = pytest.importorskip("model_signing.hashing").Config().set_ignored_paths(paths=ignored)
+    if shards:
+        hashed.use_shard_serialization(**shards)
     signing.Config().use_elliptic_key_signer(private_key=secret).set_hashing_config(hashed).sign(model, signature)
     secret.unlink()
     return signature

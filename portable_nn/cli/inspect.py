@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +14,11 @@ from portable_nn.cli.drawing import draw, written
 from portable_nn.cli.options import Plot
 from portable_nn.cli.printing import DASH, Printer
 from portable_nn.core.errors import UsageError
+from portable_nn.core.text import some
 
 if TYPE_CHECKING:
     from portable_nn.inspection import Inspection
+    from portable_nn.model_files.signatures import Verified
 
 EXAMPLES = (
     "inspect digits",
@@ -85,39 +88,46 @@ def command(
     constants and says how many; the text for Graphviz has all nodes.
     """
     from portable_nn.inspection import as_json, as_text
+    from portable_nn.model_files.opening import path_of
     from portable_nn.model_files.reports import inspect
 
     _check_options({"--manifest": manifest, "--against": against, "--plot" if plot else "--dot": plot or dot})
     who = {"public_key": public_key, "identity": identity, "issuer": issuer, "certificates": certificate or ()}
-    signed = _signed(model, verify_signature, who)
-    if manifest:
-        _print_manifest(printer, model)
-    elif against is not None:
-        _compare(printer, model, against)
-    else:
+    with _signed(model, verify_signature, who) as signed:
+        if manifest or against is not None:
+            if signed:
+                printer.note(str(signed))
+            if against is None:
+                _print_manifest(printer, signed.path if signed else model)
+            else:
+                _compare(printer, model, signed.path if signed else model, against)
+            return
         if str(dot) == DASH and printer.out is not None:
             raise UsageError("--dot - prints the graph alone: leave out --out")
-        found = inspect(model)
+        found = inspect(signed.path if signed else model)
         if signed and found.file:  # What is said of it already is not said to be unverified.
-            found = replace(found, file=replace(found.file, signature=None))
+            found = replace(found, file=replace(found.file, path=str(path_of(model)), signature=None))
         files = _draw(printer, found, plot, dot)
         if str(dot) != DASH:
             text = as_text(found).rstrip("\n") + ("\n\n" + written(files) if files else "")
-            heading = f"signature  {signed}\n" if signed else ""
-            printer.result(
-                heading + text, as_json(found) | {"files": [str(path) for _, path in files], "signed": signed}
-            )
+            heading = f"signature  {signed.signed}\n" if signed else ""
+            heading += f"unsigned   {some(signed.unsigned)}\n" if signed and signed.unsigned else ""
+            data = {"signed": signed and signed.signed, "unsigned": list(signed.unsigned) if signed else []}
+            printer.result(heading + text, as_json(found) | {"files": [str(path) for _, path in files], **data})
 
 
-def _signed(model: str, signature: Path | None, who: Mapping[str, Any]) -> str | None:
-    """By whom the file is signed, in words; ``None`` where nobody asks. Raises as ``verify_signature`` does."""
+@contextmanager
+def _signed(model: str, signature: Path | None, who: Mapping[str, Any]) -> Iterator[Verified | None]:
+    """The copy of the file that was verified; ``None`` where nobody asks. Raises as ``verified_copy`` does."""
     if signature is None:
         if given := [name for name, value in who.items() if value]:
             raise UsageError(f"--{given[0].replace('_', '-').removesuffix('s')} needs --verify-signature FILE.sig")
-        return None
-    from portable_nn.model_files.signatures import verify_signature
+        yield None
+        return
+    from portable_nn.model_files.signatures import verified_copy
 
-    return verify_signature(model, signature, **who)
+    with verified_copy(model, signature, **who) as found:
+        yield found
 
 
 def _check_options(given: Mapping[str, object]) -> None:
@@ -125,7 +135,7 @@ def _check_options(given: Mapping[str, object]) -> None:
         raise UsageError(f"{' and '.join(names)} cannot be used together: they show different things")
 
 
-def _print_manifest(printer: Printer, model: str) -> None:
+def _print_manifest(printer: Printer, model: str | Path) -> None:
     """The manifest, byte by byte as it is in the file."""
     from portable_nn.model_files.reports import manifest_text
 
@@ -145,11 +155,11 @@ def _draw(printer: Printer, found: Inspection, plot: Path | None, dot: Path | No
     return files if str(dot) == DASH else [*files, ("written", dot)]
 
 
-def _compare(printer: Printer, file: str, model: str) -> None:
+def _compare(printer: Printer, file: str, copy: str | Path, model: str) -> None:
     from portable_nn.model_files.reports import against
     from portable_nn.plain.matching import as_json, as_text
 
-    found = against(file, model)
+    found = against(copy, model)
     printer.result(as_text(found), {"file": file, "model": model, **as_json(found)})
     if not found.fits:
         raise typer.Exit(1)

@@ -84,10 +84,9 @@ def _write_network(network: Network, target: Path, steps: Preprocessing) -> None
 def _write_entry(opened: OnnxFile, target: Path, name: str, steps: Preprocessing) -> None:
     """The model of another program with an entry in its metadata."""
     from portable_nn.onnx.storage.external import locations
-    from portable_nn.onnx.storage.files import read_alone
     from portable_nn.onnx.storage.preparation import PREPARATION, preparation_text
 
-    model = read_alone(opened.path)
+    model = opened.alone()
     files = sorted(locations(model))
     if files and not opened.path.resolve().parent.samefile(target.absolute().parent):
         where = f"the copy must be in the folder of the model, whose weights are in {', '.join(files)}"

@@ -60,6 +60,12 @@ class OnnxFile(WritableFile):
 
         return read_model(self.path) if self.digest is None else parsed(self._expected, self.path)
 
+    def alone(self) -> ModelProto:
+        """The parsed model without the tensors of its external data files, read anew."""
+        from portable_nn.onnx.storage.files import parsed, read_alone
+
+        return read_alone(self.path) if self.digest is None else parsed(self._expected, self.path)
+
     @property
     def _expected(self) -> bytes:
         """The bytes of the file. Raises as ``expected_bytes`` does, and for weights that its SHA-256 does not cover."""
@@ -150,14 +156,11 @@ class OnnxFile(WritableFile):
 
     def _warnings(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
         """The notes on a model that onnxruntime runs. Raises ``FormatError`` where it is damaged."""
-        from portable_nn.onnx.storage.files import parsed, read_alone
         from portable_nn.onnx.storage.metadata import DIGEST, MANIFEST
 
         if metadata.keys().isdisjoint({DIGEST, MANIFEST}):
             return ()
-        if self.digest is None:  # Then tensors in other files need not be in memory.
-            return self._checked(read_alone(self.path)).notes
-        return self._checked(parsed(self._expected, self.path)).notes
+        return self._checked(self.alone()).notes  # Tensors in other files need not be in memory.
 
     def _runnable(
         self,
@@ -172,7 +175,6 @@ class OnnxFile(WritableFile):
 
     def _ranges(self, metadata: Mapping[str, str]) -> Mapping[str, Range]:
         """What the first nodes of a file of this package say of the inputs; its weights are not read for that."""
-        from portable_nn.onnx.storage.files import read_alone
         from portable_nn.onnx.storage.metadata import MANIFEST, is_whole
         from portable_nn.onnx.storage.tensors import from_tensor
 
@@ -182,7 +184,7 @@ class OnnxFile(WritableFile):
         wanted = preparing(graph)
         if not wanted:
             return {}
-        stored = (each for each in read_alone(self.path).graph.initializer if each.name in wanted)
+        stored = (each for each in self.alone().graph.initializer if each.name in wanted)
         arrays = {each.name: from_tensor(each, str(self.path)) for each in stored if not each.external_data}
         return ranges(graph, arrays) if arrays.keys() == wanted else {}
 
@@ -203,9 +205,7 @@ class OnnxFile(WritableFile):
         return chain(check_origin(self.path), check_by_standard(self.path))
 
     def entries(self) -> Mapping[str, Entry]:
-        from portable_nn.onnx.storage.files import read_alone
-
-        stored = read_alone(self.path).graph.initializer
+        stored = self.alone().graph.initializer
         return {tensor.name: Entry("", tuple(tensor.dims), 0) for tensor in stored}
 
     def manifest_text(self) -> str:

@@ -46,13 +46,9 @@ def identity(path: Path) -> str:
 def _beside(path: Path) -> Iterator[str]:
     """The files in which an ONNX file keeps its weights."""
     if path.suffix.lower() == ".onnx":
-        from portable_nn.onnx.storage.external import locations
-        from portable_nn.onnx.storage.files import opening_model
+        from portable_nn.onnx.storage.files import data_files
 
-        with opening_model(path) as model:
-            yield from (
-                standing(path.parent / name) for name in sorted(locations(model)) if Path(name).name != path.name
-            )
+        yield from (standing(path.parent / name) for name in data_files(path))
 
 
 def standing(path: Path) -> str:

@@ -1,5 +1,6 @@
 """``inspect --verify-signature``."""
 
+import json
 import shutil
 
 from signing import sign, write_public_key
@@ -23,3 +24,22 @@ def test_the_command_says_who_signed_and_shows_nothing_that_nobody_has(run, tmp_
     alone = run("inspect", "mine.safetensors", "--public-key", "key.pub")
     assert alone.code == 2
     assert "--public-key needs --verify-signature" in alone.err
+
+
+def test_the_command_names_unsigned_files_of_a_signed_folder(run, tmp_path) -> None:
+    (tmp_path / "model").mkdir()
+    shutil.copy(find_model("digits-mlp").weights, tmp_path / "model/mine.safetensors")
+    sign(tmp_path / "model", tmp_path / "its.sig")
+    (tmp_path / "model/more.txt").write_text("later")
+    write_public_key(tmp_path / "key.pub")
+    plain = run("inspect", "model/mine.safetensors").out
+    words = ["inspect", "model/mine.safetensors", "--verify-signature", "its.sig", "--public-key", "key.pub"]
+    assert run(*words).out == f"signature  signed with the key of key.pub\nunsigned   more.txt\n{plain}"
+    found = json.loads(run(*words, "--format", "json").out)
+    assert (found["signed"], found["unsigned"]) == ("signed with the key of key.pub", ["more.txt"])
+    assert found["file"]["path"] == "model/mine.safetensors"
+    told = "signed with the key of key.pub; not signed: more.txt\n"
+    manifest = run(*words, "--manifest")
+    assert (manifest.out, manifest.err) == (run("inspect", "digits-mlp", "--manifest").out, told)
+    against = run(*words, "--against", "digits-mlp")
+    assert (against.code, against.err, against.out) == (0, told, run(*words[:2], "--against", "digits-mlp").out)

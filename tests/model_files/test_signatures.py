@@ -102,7 +102,6 @@ def test_a_signature_of_a_folder_covers_what_it_lists(place: str, tmp_path: Path
     model = with_weights_beside(folder / place)
     (folder / "card.md").write_text("about it")
     signature = sign(folder, tmp_path / "m.sig")
-    (folder / "later.txt").write_text("this was signed by nobody, and is read by nobody")
     assert pnn.verify_signature(model, signature, public_key=public) == f"signed with the key of {public}"
     shutil.copy(model, folder / place / "other.onnx")
     with pytest.raises(FormatError, match=r"m.sig: is no valid signature .* it lists 3 files, and other.onnx is none"):
@@ -123,6 +122,67 @@ def test_a_signature_of_a_folder_covers_what_it_lists(place: str, tmp_path: Path
         FormatError, match=r"m.onnx: has weights in other files \(w.bin\), which the signature does not"
     ):
         pnn.verify_signature(model, alone, public_key=public)
+
+
+def test_files_in_a_signed_folder_that_nobody_has_signed_are_named(tmp_path: Path) -> None:
+    folder, public = tmp_path / "model", write_public_key(tmp_path / "key.pub")
+    model = with_weights_beside(folder / "onnx")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("is left out by model-signing")
+    signature = sign(folder, tmp_path / "m.sig")
+    signature = signature.rename(folder / "m.sig")  # Itself it is not signed, of course.
+    for later in ("later.txt", "onnx/w2.bin", "other/a.bin", "other/b.bin"):
+        (folder / later).parent.mkdir(exist_ok=True)
+        (folder / later).write_text("this was signed by nobody, and is read by nobody")
+    words = f"signed with the key of {public}; not signed: .git/, later.txt, onnx/w2.bin, other/"
+    assert sorted(pnn.verify_signature(model, signature, public_key=public)) == sorted(words)
+    with pnn.verified_copy(model, signature, public_key=public) as found:
+        assert sorted(found.unsigned) == [".git/", "later.txt", "onnx/w2.bin", "other/"]
+        assert sorted(each.name for each in found.path.parents[1].rglob("*.*")) == ["m.onnx", "w.bin"]
+
+
+@pytest.mark.parametrize("location", ["w2.bin", "sub/m.onnx"])
+def test_weights_in_an_unsigned_file_of_a_signed_folder_are_refused(location: str, tmp_path: Path) -> None:
+    """Also where it has the name of the model."""
+    folder, public = tmp_path / "model", write_public_key(tmp_path / "key.pub")
+    model = with_weights_beside(folder)
+    stored = onnx.load(model, load_external_data=False)
+    stored.graph.initializer[0].external_data[0].value = location
+    model.write_bytes(stored.SerializeToString())
+    signature = sign(folder, tmp_path / "m.sig")
+    (folder / location).parent.mkdir(exist_ok=True)
+    shutil.copy(folder / "w.bin", folder / location)
+    for verify in (pnn.verify_signature, lambda *words, **who: pnn.verified_copy(*words, **who).__enter__()):
+        with pytest.raises(FormatError, match=rf"m.onnx: has weights in other files \({location}\), which"):
+            verify(model, signature, public_key=public)
+
+
+@pytest.mark.parametrize("size", [1000, 1_000_000])
+def test_what_was_signed_in_shards(size: int, model: Path, tmp_path: Path) -> None:
+    public = write_public_key(tmp_path / "key.pub")
+    signature = sign(model, tmp_path / "m.sig", shard_size=size)
+    with pnn.verified_copy(model, signature, public_key=public) as found:
+        assert found.path.read_bytes() == model.read_bytes()
+    of_folder = sign(model.parent, tmp_path.parent / "folder.sig", shard_size=size)
+    model.write_bytes(model.read_bytes()[:-1])
+    with pytest.raises(FormatError, match=r"m.sig: is no valid signature"):
+        pnn.verify_signature(model, signature, public_key=public)
+    with pytest.raises(FormatError, match=r"it is of a folder in shards, .*: sign it by files"):
+        pnn.verify_signature(model, of_folder, public_key=public)
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_signature_with_fields_that_others_may_read_is_refused(inner: bool, model: Path, tmp_path: Path) -> None:
+    """Two envelopes, of which one is verified and the other believed: protocol buffers know two spellings."""
+    signature, public = sign(model, tmp_path / "its.sig"), write_public_key(tmp_path / "key.pub")
+    bundle = json.loads(signature.read_text())
+    if inner:
+        bundle["dsseEnvelope"]["payload_type"] = bundle["dsseEnvelope"]["payloadType"]
+    else:
+        bundle["dsse_envelope"] = bundle["dsseEnvelope"]
+    signature.write_text(json.dumps(bundle))
+    with pytest.raises(FormatError, match=r"its.sig: is no valid signature .* it is not laid out as"):
+        pnn.verify_signature(model, signature, public_key=public)
 
 
 PARSERS = (

@@ -25,6 +25,7 @@ from portable_nn.onnx.storage.external import (
     check_external,
     external_tensors,
     load_external,
+    locations,
     opened_model,
     refuse_outside,
 )
@@ -90,6 +91,13 @@ def opening_model(path: str | Path) -> Iterator[ModelProto]:
             yield model
         finally:
             opened_model.reset(token)
+
+
+def data_files(path: str | Path) -> list[str]:
+    """The names of the other files in which a model keeps tensors. Raises as ``opening_model`` does."""
+    with open_regular(path) as file:
+        opened = _opened(path, file)
+        return sorted(locations(_without_data(opened)) - {opened.location})
 
 
 def write_model(model: ModelProto, arrays: Mapping[str, Array], file: BinaryIO) -> int:
