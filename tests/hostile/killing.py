@@ -27,7 +27,7 @@ from msgspec.structs import replace
 from rows import CARRIERS
 
 from portable_nn.cli import main
-from portable_nn.core.atomic import atomic_write
+from portable_nn.core.atomic import atomic_write, must_be_new, replacing_nothing
 from portable_nn.format import load, save, writing
 
 Work = Callable[[], Any]
@@ -144,7 +144,19 @@ def die_before_call(number: int) -> None:
     io.open = opened  # type: ignore[assignment]
     fcntl.flock = counted(fcntl.flock)
     os.pwrite = pwrite
-    for name in ("fsync", "fdatasync", "replace", "rename", "unlink", "chmod", "open", "close", "ftruncate", "fstat"):
+    for name in (
+        "fsync",
+        "fdatasync",
+        "replace",
+        "rename",
+        "link",
+        "unlink",
+        "chmod",
+        "open",
+        "close",
+        "ftruncate",
+        "fstat",
+    ):
         setattr(os, name, counted(getattr(os, name)))
 
 
@@ -172,6 +184,18 @@ def made(folder: Path, suffix: str) -> tuple[Path, Work]:
     contents = _new(folder, suffix)
     path = folder / f"net{suffix}"
     return path, lambda: save(path, contents.manifest, contents.tensors)
+
+
+def claimed(folder: Path, suffix: str) -> tuple[Path, Work]:
+    """A save where there must be nothing."""
+    path, save = made(folder, suffix)
+
+    def work() -> None:
+        with replacing_nothing():
+            must_be_new(path)
+            save()
+
+    return path, work
 
 
 def mapped(folder: Path, suffix: str) -> tuple[Path, Work]:
@@ -226,7 +250,7 @@ def _new(folder: Path, suffix: str) -> Any:
     return load(path)
 
 
-SCENARIOS = {each.__name__: each for each in (saved, threaded, made, mapped, linked, predicted)}
+SCENARIOS = {each.__name__: each for each in (saved, threaded, made, claimed, mapped, linked, predicted)}
 
 
 # What came of it
@@ -256,7 +280,7 @@ def states(path: Path, work: Work, means: Callable[[Work, int], bool | None]) ->
 def look(path: Path) -> dict[str, Any]:
     there = path.exists()
     return {
-        "content": path.read_bytes().hex() if there else "",
+        "content": path.read_bytes().hex() if there else "none",
         "mode": stat.S_IMODE(path.stat().st_mode) if there else 0o640,
         "orphans": len(set(path.parent.iterdir()) - {path}),
     }

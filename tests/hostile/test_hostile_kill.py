@@ -23,7 +23,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSI
 
 HERE = Path(__file__).parent
 QUICK = [("saved", ".npz"), ("saved", ".h5"), ("mapped", ".safetensors")]
-RARE = [("threaded", ".h5"), ("made", ".safetensors"), ("linked", ".h5"), ("predicted", ".safetensors")]
+RARE = [("threaded", ".h5"), ("made", ".safetensors"), ("claimed", ".npz"), ("linked", ".h5")]
+RARE += [("predicted", ".safetensors")]
 SCENARIOS = [
     pytest.param(*scenario, marks=[] if scenario in QUICK else pytest.mark.long)
     for scenario in [*itertools.product(["saved", "mapped"], CARRIERS), *RARE]
