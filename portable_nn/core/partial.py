@@ -77,8 +77,7 @@ class Part:
 
     def begin(self, *, resume: bool, force: bool) -> None:
         """Open the file: anew, or as an interrupted run left it. Raises as ``partial_write`` does."""
-        is_there = os.path.lexists(self.path)
-        self._open()
+        is_there = self._open()
         try:
             found = self._read() if os.path.lexists(self.journal) else None
             if is_there and self._goes_on(found, resume=resume, force=force):
@@ -164,15 +163,22 @@ class Part:
         with suppress(OSError):  # Closing tries to flush again what could not be written, and fails again.
             self.file.close()
 
-    def _open(self) -> None:
-        """Open the file, which is made where there is none, and lock it."""
-        if os.path.lexists(self.path) and (fault := not_regular(self.path.lstat().st_mode)):
+    def _open(self) -> bool:
+        """Open the file, which is made where there is none, and lock it; whether it was there."""
+        is_there = os.path.lexists(self.path)
+        if is_there and (fault := not_regular(self.path.lstat().st_mode)):
             raise FileError(self.path, f"{fault}: no run of this program makes one")
         file: Any = open(self.path, "r+b", opener=lambda name, flags: os.open(name, flags | os.O_CREAT, 0o666))  # noqa: SIM115
         if not try_lock(file) or not self._is_still(file):
             file.close()
             raise UsageError(f"{self.path} is being written by another process")
+        if os.fstat(file.fileno()).st_nlink > 1:  # Of a run that was killed after it had published it: see ``publish``.
+            self.path.unlink()
+            self.journal.unlink(missing_ok=True)
+            file.close()
+            return self._open()
         self.file = file
+        return is_there
 
     def _is_still(self, file: BinaryIO) -> bool:
         """Whether the file was not renamed by its process between being opened and locked."""
