@@ -247,7 +247,7 @@ def _signed(path: Path, signature: Path, who: _Who) -> _Signed:
         raise FormatError(signature, f"is no valid signature of {path} with {whose}: {_first(error)}") from error
     if folder is None:
         return _Signed(path, path.absolute().parent, {path.name: files[ALONE]}, hashed, f"signed with {whose}", ())
-    unsigned = tuple(_unsigned(folder, files, signature))
+    unsigned = tuple(sorted(_unsigned(folder, files, signature)))
     return _Signed(path, folder, files, hashed, f"signed with {whose}", unsigned)
 
 
@@ -295,10 +295,10 @@ def _unsigned(folder: Path, files: Mapping[str, object], signature: Path) -> Ite
     parents = {parent.as_posix() for name in files for parent in PurePosixPath(name).parents}
     for root, folders, names in os.walk(folder):
         place = Path(root).relative_to(folder)
-        for each in sorted(names):
+        for each in names:
             if (place / each).as_posix() not in files and Path(root, each).resolve() != signature.resolve():
                 yield (place / each).as_posix()
-        for each in sorted(folders):
+        for each in list(folders):
             if (place / each).as_posix() not in parents:
                 folders.remove(each)
                 yield f"{(place / each).as_posix()}/"
