@@ -18,14 +18,14 @@ from onnx import ModelProto
 
 from portable_nn.converters.conversion import Imported, check_proof
 from portable_nn.converters.onnx.networks import described, foreign, in_memory, restored
-from portable_nn.core.errors import EditedWarning, UnsupportedError, warn
+from portable_nn.core.errors import UnsupportedError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.memory import give_back
 from portable_nn.engines.recording import read_recorded
 from portable_nn.network import Network
 from portable_nn.onnx.classical.model import classical
 from portable_nn.onnx.opsets.support import opset_of
-from portable_nn.onnx.origin import EDITED, Origin, origin_of
+from portable_nn.onnx.origin import Origin, origin_of, warn_of_edit
 from portable_nn.onnx.promotion import promoted
 from portable_nn.onnx.storage.external import opened_model
 from portable_nn.onnx.storage.files import opening_model
@@ -71,9 +71,8 @@ def import_onnx(
         train=train,
         freeze=freeze,
     )
-    for note in notes:
-        if note.startswith(EDITED) and not edited:
-            warn(f"{'the model' if isinstance(source, ModelProto) else source}: {note}", EditedWarning)
+    if not edited:
+        warn_of_edit(notes, "the model" if isinstance(source, ModelProto) else source)
     return network
 
 

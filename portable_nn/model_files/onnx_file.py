@@ -13,7 +13,7 @@ import msgspec
 
 from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Surveyor
-from portable_nn.core.errors import EditedWarning, FormatError, PortableNNError, UsageError, warn
+from portable_nn.core.errors import FormatError, PortableNNError, UsageError
 from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine, provider_of
 from portable_nn.engines.batching import Run
@@ -80,35 +80,38 @@ class OnnxFile(WritableFile):
 
     @cached_property
     def network(self) -> Network:
-        return self._unproved.network
-
-    @cached_property
-    def _unproved(self) -> Imported:
-        return self._imported(verify=False)
+        return self.proved_network(verify=False)
 
     @cached_property
     def _origin(self) -> Origin:
         """Who wrote the model, and whether it is as it was written. Raises ``FormatError`` where it is damaged."""
-        return self._checked(self.model)
+        from portable_nn.onnx.origin import origin_of
+
+        # Tensors in other files need not be in memory for that.
+        model = self.model if "model" in vars(self) else self.alone()
+        found = origin_of(model, str(self.path), self.path)
+        if not self.edited:
+            found.refuse_damage(self.path)
+        return found
+
+    @cached_property
+    def _noted_origin(self) -> Origin:
+        """``_origin``, after a warning where another program has changed the model: for whatever computes with it."""
+        from portable_nn.onnx.origin import warn_of_edit
+
+        if not self.edited:
+            warn_of_edit(self._origin.notes, self.path)
+        return self._origin
 
     @property
     def is_own(self) -> bool:
         """Whether this package wrote the file, and nobody changed it."""
         return self._origin.state == "own"
 
-    def _checked(self, model: ModelProto) -> Origin:
-        from portable_nn.onnx.origin import origin_of
-
-        found = origin_of(model, str(self.path), self.path)
-        if not self.edited:
-            found.refuse_damage(self.path)
-        return found
-
     def proved_network(self, **proof: Any) -> Network:
-        network = self._imported(**proof).network
-        for note in () if self.edited else self._origin.notes:
-            warn(f"{self.path}: {note}", EditedWarning)
-        return network
+        found = self._imported(**proof).network
+        _ = self._noted_origin
+        return found
 
     def _imported(self, **proof: Any) -> Imported:
         from portable_nn.converters.onnx import read_onnx
@@ -127,15 +130,17 @@ class OnnxFile(WritableFile):
             numbers = ranges(network.graph, network.parameters)
             found = self._runnable(name, network.graph.inputs, outputs, self._metadata, run, numbers)
             notes = () if self._origin.state == "own" else (UNPROVED,)
-            return replace(found, notes=notes, warnings=self._origin.notes)
+            return replace(found, notes=notes)
+        from portable_nn.onnx.origin import is_ours
         from portable_nn.onnx.session import Session
 
         source = self.path if self.digest is None else self._expected
         self._check_claims()
         session = Session(source, where=str(self.path), provider=provider_of(engine))
+        if is_ours(session.metadata, session.producer):
+            _ = self._noted_origin
         made_for = self._ranges(session.metadata)
-        found = self._runnable(name, session.inputs, session.outputs, session.metadata, session.run, made_for)
-        return replace(found, warnings=self._warnings(session.metadata))
+        return self._runnable(name, session.inputs, session.outputs, session.metadata, session.run, made_for)
 
     def _check_claims(self) -> None:
         """Refuse a small file that claims gigabytes for one example: onnxruntime would take them.
@@ -153,14 +158,6 @@ class OnnxFile(WritableFile):
         except PortableNNError:
             return
         check_claims(graph, types, where=str(self.path))
-
-    def _warnings(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
-        """The notes on a model that onnxruntime runs. Raises ``FormatError`` where it is damaged."""
-        from portable_nn.onnx.storage.metadata import DIGEST, MANIFEST
-
-        if metadata.keys().isdisjoint({DIGEST, MANIFEST}):
-            return ()
-        return self._checked(self.alone()).notes  # Tensors in other files need not be in memory.
 
     def _runnable(
         self,

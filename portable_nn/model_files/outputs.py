@@ -76,13 +76,14 @@ def run(
         FileError, FormatError: the model cannot be read, or fails on these inputs.
         DataError: an input cannot be read, or holds numbers of another type.
 
+    Warns with ``EditedWarning`` as ``predict`` does.
+
     >>> import portable_nn as pnn
     >>> pnn.run("detector.onnx", "street.jpg", preprocess="detection")["boxes"].shape  # doctest: +SKIP
     (12, 4)
     """
     found = opened_model(model, engine, digest, edited)
     told = notes if notes is not None else list[str]()
-    told += found.warnings
     feeds = _Feeds(found, as_preparation(preprocess), raw, told, named_in(dataset))
     names = [value.name for value in found.inputs]
     if not (isinstance(inputs, Mapping) and inputs and set(map(str, inputs)) <= set(names)):
@@ -262,7 +263,7 @@ def drawings(
     entry = found.only_input()
     prepared = found.prepared(entry, as_preparation(preprocess))
     taken = Taken(static(prepared.value.shape[1:]) or (), prepared.steps, prepared.kind, dtype=entry.dtype)
-    notes += (*found.warnings, *prepared.warnings)
+    notes += prepared.warnings
     own = (*(info.labels for info in found.description.outputs), found.description.labels)
     names = tuple(labels) or next(filter(None, own), ())
     said = set[str]()

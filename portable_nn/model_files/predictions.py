@@ -296,7 +296,8 @@ def predict(
         FileError, FormatError: the model cannot be read.
         DataError: with ``strict``, an input cannot be read; raised when its turn comes.
 
-    Warns with ``DataWarning`` of examples that miss by far what the model is made for.
+    Warns with ``DataWarning`` of examples that miss by far what the model is made for, and with ``EditedWarning`` of an
+    ONNX file of this package that another program has changed, unless ``edited``.
 
     >>> import portable_nn as pnn
     >>> for prediction in pnn.predict("digits", ["photo.jpg", "scan.png"]):

@@ -175,7 +175,6 @@ class Runnable:
         run: computes the outputs by name from the inputs by name.
         made_for: what the first nodes say of the inputs, by name.
         notes: what was assumed, for people.
-        warnings: what people must know, asked or not.
     """
 
     where: str
@@ -185,7 +184,6 @@ class Runnable:
     run: Run
     made_for: Mapping[str, Range] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
     def only_input(self) -> Value:
         """The input. Raises ``UsageError`` where there are several, or none."""
@@ -267,7 +265,7 @@ class Runnable:
             self.run,
             self.description.known,
             (*notes, *self.notes),
-            (*self.warnings, *found.warnings),
+            found.warnings,
             takes=found.kind,
             columns=self.description.inputs[0].columns,
             target=info.target,

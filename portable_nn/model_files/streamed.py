@@ -156,7 +156,6 @@ def row_wise(
         return None
     names = [model.output_named(output).name] if output is not None else [value.name for value in model.outputs]
     preparation = as_preparation(preprocess)
-    notes += model.warnings
     if not pictures and (raw or not (model.description.inputs[0].preprocessing or preparation)):
         return RowWise(model, names, None)
     prepared = model.prepared(entry, preparation)

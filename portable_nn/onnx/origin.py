@@ -9,7 +9,7 @@ renames changes several parts at once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -17,7 +17,7 @@ import numpy as np
 from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from portable_nn.core.errors import FormatError, UsageError, listed
+from portable_nn.core.errors import EditedWarning, FormatError, UsageError, listed, warn
 from portable_nn.core.text import quantity, some
 from portable_nn.format.manifest import PRODUCER, Manifest, decode
 from portable_nn.format.tensors import Array
@@ -73,6 +73,18 @@ class Origin(NamedTuple):
             raise FormatError(where, f"is damaged: {self.reason}; {ADVICE}")
 
 
+def warn_of_edit(notes: Iterable[str], where: str | Path) -> None:
+    """Warn with ``EditedWarning`` where one of the ``notes`` on a model says that another program has changed it."""
+    for note in notes:
+        if note.startswith(EDITED):
+            warn(f"{where}: {note}", EditedWarning)
+
+
+def is_ours(metadata: Mapping[str, str], producer: str) -> bool:
+    """Whether this package wrote a model with this metadata and name of a producer."""
+    return producer == PROGRAM or not metadata.keys().isdisjoint({MANIFEST, DIGEST})
+
+
 def origin_of(model: ModelProto, where: str, path: Path | None = None) -> Origin:
     """Who wrote a model, and whether it is as it was written.
 
@@ -86,9 +98,10 @@ def origin_of(model: ModelProto, where: str, path: Path | None = None) -> Origin
         UnsupportedError: it has one that is not supported.
     """
     properties = metadata_of(model)
+    if not is_ours(properties, model.producer_name):
+        return Origin("foreign")
     if properties.keys().isdisjoint({MANIFEST, DIGEST}):
-        is_ours = model.producer_name == PROGRAM
-        return Origin("edited", f"{PROGRAM} wrote it, and its manifest was removed") if is_ours else Origin("foreign")
+        return Origin("edited", f"{PROGRAM} wrote it, and its manifest was removed")
     if not is_whole(properties):
         return Origin("damaged", f"the manifest in it does not have the SHA-256 in '{DIGEST}'")
     try:

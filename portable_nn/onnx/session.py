@@ -63,7 +63,7 @@ class Session:
 
     Attributes:
         inputs, outputs: their names, types and shapes; a size without a name gets one.
-        metadata: the entries of the model's metadata.
+        metadata, producer: the entries of the model's metadata, and the program that says that it wrote it.
         providers: what runs it, by the names of ``core.names``; the first has what it can run.
 
     Raises:
@@ -97,9 +97,10 @@ class Session:
         )
         self.providers = tuple(map(short, self._session.get_providers()))
         try:
-            self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-            self.inputs = tuple(_value(found, self.where) for found in self._session.get_inputs())
-            self.outputs = tuple(_value(found, self.where) for found in self._session.get_outputs())
+            found = self._session.get_modelmeta()
+            self.metadata, self.producer = dict[str, str](found.custom_metadata_map), str(found.producer_name)
+            self.inputs = tuple(_value(each, self.where) for each in self._session.get_inputs())
+            self.outputs = tuple(_value(each, self.where) for each in self._session.get_outputs())
         except UnicodeDecodeError as error:
             near = error.object[max(0, error.start - 20) : error.end + 20]
             raise FormatError(self.where, f"has a name or metadata that are not UTF-8: {near!r}") from error

@@ -90,7 +90,8 @@ def test_an_exported_model_that_another_program_has_changed_is_noted_as_unproved
     model = onnx.ModelProto.FromString((tmp_path / "mine.onnx").read_bytes())
     model.graph.node[0].name = "another, longer name"
     (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
-    assert UNPROVED in predict(tmp_path / "theirs.onnx", rows, engine="numpy").notes
+    with pytest.warns(pnn.EditedWarning):
+        assert UNPROVED in predict(tmp_path / "theirs.onnx", rows, engine="numpy").notes
     assert UNPROVED not in predict(tmp_path / "mine.onnx", rows, engine="numpy").notes
 
 

@@ -193,7 +193,8 @@ def test_the_manifest_holds_although_a_tool_changed_the_graph(tmp_path):
     model.graph.node.insert(0, helper.make_node("Identity", [entry], ["same"]))
     onnx.save(model, tmp_path / "changed.onnx")
     np.save(tmp_path / "rows.npy", np.array([[0.0, 1.0]]))
-    [found] = predict(tmp_path / "changed.onnx", tmp_path / "rows.npy")
+    with pytest.warns(pnn.EditedWarning, match="'rescaling_1' is not as it was written"):
+        [found] = predict(tmp_path / "changed.onnx", tmp_path / "rows.npy")
     assert found.label == "yes"
     assert found.probability == pytest.approx(1 / (1 + np.exp(-2)), rel=1e-5)
 
