@@ -120,15 +120,15 @@ def _stream(
     notes = list[str]()
     found: Streamed | None
     if scaling.wanted:
-        found, run, origin = scaling.outputs(printer, model, inputs, notes, options)
+        found, run = scaling.outputs(printer, model, inputs, notes, options)
     else:
-        found, run, origin = streamed(model, inputs, notes=notes, **options), None, None
+        found, run = streamed(model, inputs, notes=notes, **options), None
     if found is None:
         return False
     _check_one(printer.out, found.names)
     printer.notes(notes)
     records = Records(found)
-    origin = origin if run else origin_of(model, inputs, options)
+    origin = None if run else origin_of(model, inputs, options)  # Shards are gone on with, and not the file.
     assemble = records.assembling(printer.out.suffix.lower(), model)
     with (
         printer.going_on(),

@@ -205,19 +205,18 @@ def _by_processes(
     """Compute predictions in several processes, and write them; without --out, their shards alone."""
     from portable_nn.model_files.origin import check_resumable
 
-    goes_on = _goes_on(printer, options, beside)
-    check_resumable(resume, {} if goes_on else None)
+    check_resumable(resume, {} if _goes_on(printer, options, beside) else None)
     if options["stream"] or beside.save_io:
         raise UsageError("--stream and --save-io are for one process: leave --workers and --scheduler out")
-    predictions, run, origin = scaling.predict(printer, model, inputs, options)
+    predictions, run = scaling.predict(printer, model, inputs, options)
     if scaling.shards and not printer.out:
         printer.notes(predictions.warnings)
         scaling.compute(printer, run, predictions.total)
         if run.tally.first_bad:
             raise _failure(run.tally.examples, run.tally.bad, *run.tally.first_bad)
         return
-    follows = origin if goes_on else None
-    _write(printer, model, inputs, predictions, beside, None, follows, resume=resume, verbose=verbose)
+    # The shards are gone on with, and not the file: rows are written from them at once, whatever has changed.
+    _write(printer, model, inputs, predictions, beside, None, None, resume=resume, verbose=verbose)
     scaling.finish(printer, run)
     _check(predictions)
 

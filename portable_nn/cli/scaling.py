@@ -81,23 +81,21 @@ class ScaleOptions(ProcessOptions):
 
     def predict(
         self, printer: Printer, model: str, inputs: list[str], options: Mapping[str, Any]
-    ) -> tuple[Predictions, Run, dict[str, str]]:
-        """The predictions, what computes their shards, and what all of that follows from."""
+    ) -> tuple[Predictions, Run]:
+        """The predictions, and what computes their shards."""
         from portable_nn.model_files.answers import named_in
-        from portable_nn.model_files.origin import said
         from portable_nn.model_files.predictions import Predictions
         from portable_nn.scale.many import many
 
         top, dataset = options["top"], options["dataset"]
         others = {name: value for name, value in options.items() if name not in ("top", "stream", "dataset")}
         found = many(model, inputs, self.scale(printer), notes=[], named=named_in(dataset), **others)
-        origin = found.origin | {name: said(value) for name, value in options.items()}
-        return Predictions(found.answers, top), found.run, origin
+        return Predictions(found.answers, top), found.run
 
     def outputs(
         self, printer: Printer, model: str, inputs: list[str], notes: list[str], options: Mapping[str, Any]
-    ) -> tuple[Streamed, Run, dict[str, str]]:
-        """All outputs, what computes their shards, and what all of that follows from."""
+    ) -> tuple[Streamed, Run]:
+        """All outputs, and what computes their shards."""
         from portable_nn.model_files.answers import named_in
         from portable_nn.scale.many import many_outputs
 

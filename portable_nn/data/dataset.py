@@ -71,7 +71,7 @@ def read_dataset(
     """
     found = _read(path, width, labels_path is None, header, dtype)
     if labels_path is None:
-        labels_path = _sibling_labels(path)
+        labels_path = sibling_labels(path)
     elif found.y is not None and kind_of(path) == "csv":
         raise UsageError(f"{path} has labels in its first column, and labels were given as well: {labels_path}")
     y = found.y if labels_path is None else _read_labels(labels_path)
@@ -134,7 +134,7 @@ def _counts_labels(path: str | Path) -> bool:
     return kind_of(path) == "csv" and str(path) != STDIN and headings(path) == ["0"]
 
 
-def _sibling_labels(path: str | Path) -> Path | None:
+def sibling_labels(path: str | Path) -> Path | None:
     """``train-labels-idx1-ubyte`` for ``train-images-idx3-ubyte``, with a dot or a hyphen, compressed or not."""
     path = Path(path)
     if kind_of(path) != "idx" or "images" not in path.name:

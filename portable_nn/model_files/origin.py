@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.files import open_regular
+from portable_nn.data.dataset import sibling_labels
+from portable_nn.data.expanding import expanded, name_of
 from portable_nn.data.tables import STDIN
 from portable_nn.format.manifest import PRODUCER
 from portable_nn.model_files.opening import resolve
@@ -18,8 +23,7 @@ from portable_nn.model_files.opening import resolve
 def origin_of(model: str | Path, inputs: Iterable[str | Path], options: Mapping[str, Any]) -> dict[str, str] | None:
     """What ``model`` gives for ``inputs`` follows from, as text by name; ``None`` where they cannot be read again.
 
-    A model is known by its SHA-256. Data are as large as they are, and known by their size and time of change; those in
-    a folder by their number, the sum and the last.
+    A model is known by its SHA-256. Data are as large as they are, and known by their names, sizes and times of change.
     """
     paths = list(map(Path, inputs))
     if any(str(path) == STDIN for path in paths):
@@ -52,15 +56,41 @@ def _beside(path: Path) -> Iterator[str]:
 
 
 def standing(path: Path) -> str:
-    """The size of a file, or of those in a folder, and when it was changed."""
+    """How a file stands, or those that a folder stands for: words that are others where one of them was changed."""
+    names = [name_of(each) for each in expanded(path, strict=False)]
+    if names != [str(path)]:
+        return _listing(names)
+    if not path.is_file():
+        return stamp_of(str(path))
+    found, labels = path.stat(), sibling_labels(path)
+    times = (datetime.fromtimestamp(ns / 1e9, UTC) for ns in (found.st_mtime_ns, found.st_ctime_ns))
+    written, changed = (time.isoformat(" ", "microseconds") for time in times)
+    beside = f"; its labels: {standing(labels)}" if labels else ""
+    return f"{found.st_size:,} bytes of {written}, changed {changed}{beside}"
+
+
+def stamp_of(path: str) -> str:
+    """What tells a file from another one under its name: its size and its times; of a folder that is one data set, all
+    files in it; of images of MNIST, also what tells the file of their labels.
+
+    A copy that has got the time of another file, as archives and ``cp -p`` give it, was changed (``ctime``) when it was
+    made.
+    """
     try:
-        found = [each.stat() for each in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+        state = os.stat(path)  # noqa: PTH116 - a path of its own for each of millions takes as long as all else
     except OSError as error:
         return f"not to be read: {error.strerror}"  # An input like this has an error in its row.
-    size, last = sum(each.st_size for each in found), max((each.st_mtime_ns for each in found), default=0)
-    when = datetime.fromtimestamp(last / 1e9, UTC).isoformat(" ", "microseconds")
-    files = f"{len(found):,} files of " if path.is_dir() else ""
-    return f"{files}{size:,} bytes of {when}"
+    if S_ISDIR(state.st_mode):
+        return _listing(sorted(str(each) for each in Path(path).rglob("*") if not each.is_dir()))
+    labels = sibling_labels(path)
+    beside = f" beside {stamp_of(str(labels))}" if labels else ""
+    return f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}{beside}"
+
+
+def _listing(names: list[str]) -> str:
+    """How several files stand."""
+    digest = hashlib.sha256(json.dumps([[name, stamp_of(name)] for name in names]).encode()).hexdigest()
+    return f"{len(names):,} files, with sizes and times of the SHA-256 {digest[:16]}…"
 
 
 def check_resumable(resume: bool, origin: Mapping[str, str] | None) -> None:

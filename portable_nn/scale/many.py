@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import shutil
 import tempfile
@@ -81,12 +80,10 @@ class Many:
     Args:
         run: what computes the tasks.
         answers: the answers in the order of the inputs, as one process would give them.
-        origin: what all of them follow from, for files that are gone on with.
     """
 
     run: Run
     answers: Answers
-    origin: dict[str, str]
 
 
 def many(
@@ -107,7 +104,7 @@ def many(
     opened = _opened(model, scale, options)
     runner = opened.model.runner(as_preparation(options["preprocess"]), options.get("output"))
     taken, is_whole = taken_by(runner), runner.context > 0
-    run, origin, kept = _cut(opened, inputs, scale, taken, {**options, "strict": strict}, is_whole=is_whole)
+    run, kept = _cut(opened, inputs, scale, taken, {**options, "strict": strict}, is_whole=is_whole)
     tasks = run.tasks
     sample = _sample(tasks)
     if sample is None:
@@ -116,13 +113,13 @@ def many(
         answers = answers_of(opened.model, [sample], labels=labels, task=task, strict=False, notes=notes, **options)
     answers.strict, answers.place = strict, Place(total=_total(tasks))
     answers.computed = _removing(run.answers(), kept)
-    return Many(run, answers, origin)
+    return Many(run, answers)
 
 
 def many_outputs(
     model: str | Path, inputs: Any, scale: Scale, *, notes: list[str], **options: Any
-) -> tuple[Streamed, Run, dict[str, str]]:
-    """The outputs of a model as ``streamed`` gives them, what computes their shards, and what all of that follows from.
+) -> tuple[Streamed, Run]:
+    """The outputs of a model as ``streamed`` gives them, and what computes their shards.
 
     ``options`` are those of ``streamed``, with ``named`` for ``dataset``. Raises as ``predict_many`` does, and
     ``UsageError`` where ``streamed`` gives none.
@@ -139,12 +136,12 @@ def many_outputs(
     shape = found.taken.shape if found.taken else static(opened.model.inputs[0].shape[1:])
     taken = found.taken or Taken(shape or ())
     # Where the shape of an example is open, its file may hold one alone.
-    run, origin, kept = _cut(opened, inputs, scale, taken, options, is_whole=not shape, content="outputs")
+    run, kept = _cut(opened, inputs, scale, taken, options, is_whole=not shape, content="outputs")
     sample = _sample(run.tasks)
     if options["pictures"] and sample is not None:  # What is said of how the first one is prepared is said of all.
         found.of([sample], None, options["batch_size"], notes)
     computed = _removing(run.outputs(found.names), kept)
-    return Streamed(found.model, found.names, iter(()), Place(total=_total(run.tasks)), computed), run, origin
+    return Streamed(found.model, found.names, iter(()), Place(total=_total(run.tasks)), computed), run
 
 
 class _Opened(NamedTuple):
@@ -176,8 +173,8 @@ def _cut(
     *,
     is_whole: bool,
     content: str = "answers",
-) -> tuple[Run, dict[str, str], Path | None]:
-    """The inputs cut into tasks, what all shards follow from, and their folder where it is removed at the end."""
+) -> tuple[Run, Path | None]:
+    """The inputs cut into tasks, and the folder of their shards where it is removed at the end."""
     key = {name: str(value) for name, value in options.items() if name != "strict"}
     key = {"the model": opened.identity, **key, **({} if content == "answers" else {"what is kept": content})}
     size, strict = scale.shard_size, options.get("strict", True)
@@ -189,14 +186,7 @@ def _cut(
     where = str(kept or scale.shards)
     where = where if is_remote(where) else str(Path(where).absolute())
     job = Job(opened.name, opened.identity, where, str(Path.cwd()), options, content)
-    run = Run(job, tasks, origin, data, workers=scale.workers, scheduler=scale.scheduler, force=scale.force)
-    return run, {**origin, "the data": ", ".join(map(str, given)), "the inputs": names_of(tasks)}, kept
-
-
-def names_of(tasks: Sequence[Task | Bad]) -> str:
-    """What tells these tasks from others."""
-    names = "".join(each.name for each in tasks)
-    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+    return Run(job, tasks, origin, data, workers=scale.workers, scheduler=scale.scheduler, force=scale.force), kept
 
 
 def _sample(tasks: Sequence[Task | Bad]) -> str | None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from stat import S_ISDIR
 from typing import Any, Final, TypeAlias
 
 from portable_nn.core.errors import DataError, UsageError
@@ -23,7 +21,7 @@ from portable_nn.data.images import SUFFIXES
 from portable_nn.data.stored import Stored, pieces, rows_of
 from portable_nn.data.tables import STDIN
 from portable_nn.format.manifest import PRODUCER
-from portable_nn.model_files.origin import standing
+from portable_nn.model_files.origin import stamp_of
 from portable_nn.preprocessing.applying import picture_shape
 from portable_nn.scale.storage import filesystem, is_remote
 
@@ -185,25 +183,10 @@ def _files(path: str | Path, strict: bool) -> Iterable[tuple[Input, str] | Bad]:
         if isinstance(each, Bad):
             found.append(each)
         elif isinstance(each, Labelled):
-            found.append(((each.name, each.label), root + _stamp(each.name)))
+            found.append(((each.name, each.label), root + stamp_of(each.name)))
         else:
-            found.append(((str(each), None), root + _stamp(str(each))))
+            found.append(((str(each), None), root + stamp_of(str(each))))
     return found
-
-
-def _stamp(path: str) -> str:
-    """The size of a file and when it was changed; of a folder that is one data set, all of its files.
-
-    A copy that has got the time of another file, as archives and ``cp -p`` give it, was changed (``ctime``) when it was
-    made.
-    """
-    try:
-        state = os.stat(path)  # noqa: PTH116 - a path of its own for each of millions takes as long as all else
-        if S_ISDIR(state.st_mode):
-            return standing(Path(path))
-        return f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
-    except OSError as error:
-        return f"not to be read: {error.strerror}"
 
 
 def _remote_files(url: str, strict: bool) -> Iterator[tuple[Input, str] | Bad]:
