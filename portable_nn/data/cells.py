@@ -18,13 +18,17 @@ from portable_nn.core.text import some
 Cells: TypeAlias = NDArray[Any]
 """A column ``(n,)``: numbers as float64, missing ones NaN; or words as objects of type ``str``, missing ones None."""
 
-MISSING: Final = frozenset({"", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?"})
-"""What stands in the cells of a file where a value is missing: what R, pandas, SQL and the UCI repository write."""
+MISSING: Final = frozenset(
+    {"", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "?"}
+    | {sign + name for sign in ("", "+", "-") for name in ("NaN", "nan", "NAN")}
+)
+"""What stands in the cells of a file where a value is missing: what C, R, pandas, SQL and the UCI repository write."""
 
 # Possessive throughout: a long text that is no list of numbers must fail at once, without trying other ways.
 _DIGITS: Final = r"[+-]?+(?>\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?+\d++)?+"
 _NUMBER: Final = re.compile(_DIGITS, re.ASCII)
-_NUMBERS: Final = re.compile(rf"(?:{_DIGITS}(?:\n{_DIGITS})*+)?+", re.ASCII)
+_OR_INFINITY: Final = rf"(?>{_DIGITS}|[+-]?+(?i:inf(?:inity)?+))"
+_NUMBERS: Final = re.compile(rf"(?:{_OR_INFINITY}(?:\n{_OR_INFINITY})*+)?+", re.ASCII)
 _COMMA: Final = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _DATE: Final = re.compile(
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T]\d{1,2}:\d{2}.*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}:\d{2}(:\d{2})?",
@@ -70,12 +74,14 @@ def _pointed(text: str, decimal: str) -> str:
 
 
 def numbers_in(cells: Sequence[str], decimal: str) -> Cells | None:
-    """Cells as numbers, missing ones as NaN; None unless all of them are one or the other."""
+    """Cells as numbers, missing ones as NaN; None unless all of them are one or the other.
+
+    Infinity is a number here, be it ``inf``, ``-Infinity`` or ``1e400``: who needs finite ones says which row has it.
+    """
     present = [cell for cell in cells if cell not in MISSING]
     if not _NUMBERS.fullmatch(_pointed("\n".join(present), decimal)):
         return None
-    found = np.array([_pointed(cell, decimal) if cell not in MISSING else "nan" for cell in cells], np.float64)
-    return found if np.isfinite(found).sum() == len(present) else None  # 1e400 is infinity.
+    return np.array([_pointed(cell, decimal) if cell not in MISSING else "nan" for cell in cells], np.float64)
 
 
 def words_in(cells: Sequence[str]) -> Cells:
@@ -93,6 +99,12 @@ DATES: Final = (
 
 COMMAS: Final = "if these are numbers with decimal commas, say so: the option decimal is ','"
 
+NOTHING: Final = "holds no value at all: leave it out"
+
+
+MEND: Final = "mend it, or leave its cell empty if the number is missing"
+
+
 MOSTLY: Final = 0.8
 """A column of which this share are numbers is meant to be one of numbers."""
 
@@ -107,15 +119,20 @@ def word_fault(cells: Cells, most: int) -> str | None:
     """Why the words of a column are no categories, of which there may be ``most``; None where they are."""
     words = [cell for cell in cells if cell is not None]
     different = dict.fromkeys(words)
-    if words and all(_DATE.fullmatch(word) for word in different):
+    if not words:
+        return NOTHING
+    if all(_DATE.fullmatch(word) for word in different):
         return DATES
     commas = [word for word in different if _COMMA.fullmatch(word)]
     numbers = {word for word in different if _NUMBER.fullmatch(word)}
+    infinite = [word for word in different if word not in numbers and _NUMBERS.fullmatch(word)]
+    if infinite and len(infinite) + len(numbers) == len(different):
+        return f"holds '{infinite[0]}', a number that no network can compute with: {MEND}"
     if commas and len(commas) + len(numbers) >= MOSTLY * len(different):
         return f"holds words such as '{commas[0]}': {COMMAS}"
     if MOSTLY * len(different) <= len(numbers) < len(different):
         word = next(word for word in different if word not in numbers)
-        return f"holds numbers, but also the word '{word}': mend it, or leave its cell empty if the number is missing"
+        return f"holds numbers, but also the word '{word}': {MEND}"
     if len(different) > most:
         return (
             f"holds {len(different):,} different words, such as {some(different)}: names and texts are no categories, "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.text import quantity, some
-from portable_nn.data.cells import Cells, is_words, missing, number_fault, number_in, word_fault
+from portable_nn.data.cells import MEND, NOTHING, Cells, is_words, missing, number_fault, number_in, word_fault
 from portable_nn.data.counted import are_counted
 from portable_nn.data.frames import Frame
 from portable_nn.format.meaning import Column, Missing, Statistics, Unknown
@@ -24,8 +24,6 @@ OTHER: Final = -1.0
 
 TRUTH: Final = {"True": 1.0, "False": 0.0, "TRUE": 1.0, "FALSE": 0.0, "true": 1.0, "false": 0.0}
 """Booleans in files, as pandas and R write them, and as numbers."""
-
-MAX_FLOAT: Final = float(np.finfo(np.float32).max)
 
 
 def find_columns(
@@ -60,7 +58,7 @@ def find_columns(
         cells = frame.column(name)
         if name in categorical and not is_words(cells):
             cells = _codes(cells)
-        if fault := word_fault(cells, MOST) if is_words(cells) else _number_fault(cells):
+        if fault := word_fault(cells, MOST) if is_words(cells) else numbers_fault(frame, cells):
             faults.append(f"column '{name}' {fault}")
             continue
         found.append(_column(name, cells, missing, unknown, (units or {}).get(name, "")))
@@ -80,12 +78,13 @@ def _column(name: str, cells: Cells, policy: Missing, unknown: Unknown, unit: st
     return Column(name, unit, missing=policy, statistics=Statistics(low, high, mean, float(numbers.std())))
 
 
-def _number_fault(cells: Cells) -> str | None:
-    numbers = cells[~np.isnan(cells)]
-    if not len(numbers):
-        return "holds no value at all: leave it out"
-    if np.abs(numbers).max() > MAX_FLOAT:
-        return f"holds {np.abs(numbers).max():g}, which no float32 can hold"
+def numbers_fault(frame: Frame, cells: Cells, dtype: str = "float32") -> str | None:
+    """Why the numbers of a column of ``frame`` are of no use in ``dtype``; None where they are."""
+    if np.isnan(cells).all():
+        return NOTHING
+    if (large := np.abs(cells) > float(np.finfo(dtype).max)).any():
+        place = int(large.argmax())
+        return f"holds {cells[place]:g} ({frame.row(place)}), which is no finite {dtype}: {MEND}"
     return None
 
 

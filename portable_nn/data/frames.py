@@ -101,8 +101,8 @@ def read_frame(
         decimal: the decimal mark in a CSV file, ``.`` or ``,``.
         where: what messages call a table in memory.
 
-    In CSV, cells may be quoted. A column is numbers if all of its cells are, but for missing ones: empty cells, and
-    ``NA``, ``N/A``, ``NaN``, ``NULL``, ``None`` and ``?``.
+    In CSV, cells may be quoted. A column is numbers if all of its cells are, infinity among them, but for missing ones:
+    empty cells, and ``NA``, ``N/A``, ``NaN``, ``NULL``, ``None`` and ``?``.
 
     Raises:
         DataError: the file cannot be read, has no rows, rows of different lengths, two columns of one name, or a first
@@ -165,12 +165,12 @@ def _cells_of(column: Any, where: str, name: str) -> Cells:
         words[np.isnat(array)] = None
         return words
     if array.dtype.kind in "fiub":
-        return _finite(array.astype(np.float64), where, name)
+        return array.astype(np.float64)
     if array.dtype.kind not in "OUS":
         raise DataError(f"{where}: column '{name}'", f"expected numbers or words, found {array.dtype}")
     cells = [_plain(cell) for cell in array.tolist()]
     if all(cell is None or isinstance(cell, (int, float)) for cell in cells):
-        return _finite(np.array([np.nan if cell is None else float(cell) for cell in cells]), where, name)
+        return np.array([np.nan if cell is None else float(cell) for cell in cells])
     return np.array([None if cell is None else str(cell) for cell in cells], object)
 
 
@@ -191,12 +191,6 @@ def _plain(cell: Any) -> int | float | str | None:
     if isinstance(cell, (bool, int, float, np.number)):
         return None if cell != cell else float(cell)
     return None if str(cell) in MISSING else str(cell)
-
-
-def _finite(numbers: NDArray[np.float64], where: str, name: str) -> NDArray[np.float64]:
-    if np.isinf(numbers).any():
-        raise DataError(f"{where}: column '{name}'", f"row {int(np.isinf(numbers).argmax())} holds infinity")
-    return numbers
 
 
 def _arrow_columns(path: Path, kind: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from portable_nn.core.names import Engine
 from portable_nn.core.text import either, shortened
 from portable_nn.data.batches import Bad
 from portable_nn.data.cells import is_words, missing
+from portable_nn.data.columns import numbers_fault
 from portable_nn.data.frames import Dialect, read_frame, tables
 from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
 from portable_nn.evaluation.methods import Calibration, calibrated
@@ -156,6 +157,8 @@ def _with_target(
             raise DataError(where, f"there is no value in column '{each}'{hint}")
         if each != name and is_words(cells):
             raise DataError(frame.where, f"column '{each}' has words, and the model takes numbers")
+        if fault := None if is_words(cells) else numbers_fault(frame, cells, "float64"):
+            raise DataError(frame.where, f"column '{each}' {fault}")
     if not others:
         raise DataError(frame.where, f"has no column but '{name}'")
     return np.column_stack(list(others.values())), labels

@@ -16,7 +16,7 @@ from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import ACTIVATIONS
 from portable_nn.core.text import either, quantity, some
 from portable_nn.data.cells import is_words, missing, word_fault
-from portable_nn.data.columns import MOST, encoded, find_columns, without_holes, word_of
+from portable_nn.data.columns import MOST, encoded, find_columns, numbers_fault, without_holes, word_of
 from portable_nn.data.frames import Frame, read_frame
 from portable_nn.format.meaning import Column, Missing, OutputInfo, Unknown
 from portable_nn.layers import Columns, Dense, Input, Normalization
@@ -250,6 +250,8 @@ def _find_target(
             raise DataError(
                 frame.where, f"the target '{name}' is missing in {quantity(count, 'row')}: missing drop leaves them out"
             )
+        if fault := None if is_words(each) else numbers_fault(frame, each):
+            raise DataError(frame.where, f"the target '{name}' {fault}")
     words = [name for name, each in zip(names, cells, strict=True) if is_words(each)]
     if words and (task == "numbers" or len(names) > 1):
         raise UsageError(f"target '{words[0]}' holds words such as '{frame.column(words[0])[0]}', and no numbers")
