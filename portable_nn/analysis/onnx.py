@@ -21,6 +21,7 @@ from portable_nn.core.errors import FileError, FormatError, GraphError, Portable
 from portable_nn.core.graph import Attribute, Node, Shape
 from portable_nn.core.text import quantity, said, some
 from portable_nn.onnx.advice import advice
+from portable_nn.onnx.bodies import bodies_once
 from portable_nn.onnx.branches import inlined
 from portable_nn.onnx.classical.model import DOMAIN, TRANSLATIONS, classical
 from portable_nn.onnx.entries import equalities
@@ -45,6 +46,7 @@ from portable_nn.onnx.storage.external import external_tensors, load_external, l
 from portable_nn.onnx.storage.files import read_alone, read_model
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
 from portable_nn.operators import Needed, needed_equalities
+from portable_nn.operators.costs import multiply_adds
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, lookup
 from portable_nn.rewrites.program import Names
 
@@ -73,13 +75,27 @@ def onnx_surveyor(path: Path) -> Surveyor:
         FileError: the file cannot be read.
         FormatError: it is not an ONNX model.
     """
-    where, findings = str(path), list[Finding]()
-    model = read_alone(path)
-    graph = model.graph
-    check_text(graph, where)
+    findings, model = list[Finding](), read_alone(path)
+    check_text(model.graph, str(path))
     for tensor in external_tensors(model):
         with _collected(findings):
             load_external(tensor, path)
+    return _surveyor(model, str(path), findings)
+
+
+def multiply_adds_of(model: ModelProto, shapes: Mapping[str, Shape], where: str) -> int:
+    """The multiply-adds of a model for inputs of these shapes, as far as they are known; those of a loop once."""
+    with suppress(PortableNNError):
+        survey = _surveyor(bodies_once(model), where, [])(shapes)
+        nodes = enumerate(survey.nodes)
+        counts = (multiply_adds(node, survey.types, fits=place in survey.fitting) for place, node in nodes)
+        return sum(filter(None, counts))
+    return 0
+
+
+def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyor:
+    """As ``onnx_surveyor``, with what was found while the file was read."""
+    graph = model.graph
     try:
         opset = opset_of(model, where)
     except UnsupportedError as error:

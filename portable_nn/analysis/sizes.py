@@ -19,7 +19,8 @@ from portable_nn.core.dims import static
 from portable_nn.core.graph import Node, Shape
 from portable_nn.core.html import html_of, html_table
 from portable_nn.core.text import Table, fields, printable, quantity, size
-from portable_nn.operators.registry import REGISTRY, OperatorContext, family, find
+from portable_nn.operators.costs import multiply_adds
+from portable_nn.operators.registry import REGISTRY, family, find
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.operation import Operation
 
@@ -170,7 +171,7 @@ def _rows(survey: Survey, one: Survey) -> Iterator[NodeSize]:
             field_ends=ends.get(place, ""),
             parameters=sum(survey.weights[name].size for name in own),
             shared=sum(survey.weights[name].size for name in again),
-            multiply_adds=0 if constant else _multiply_adds(one, place),
+            multiply_adds=0 if constant else multiply_adds(node, one.types, fits=place in one.fitting),
             bytes=0 if constant else _total(_bytes(one, name) for name in node.outputs if name),
             constant=constant,
         )
@@ -190,19 +191,6 @@ def _parameters(survey: Survey) -> frozenset[str]:
     }
     settings = {name for name, type in survey.types.items() if type.constant is not None}
     return frozenset(survey.weights) - states - settings
-
-
-def _multiply_adds(survey: Survey, place: int) -> int | None:
-    """One for each weight at each position, pads included, biases not; 0 for an operator without a rule."""
-    node = survey.nodes[place]
-    operator = find(node.operator, node.domain)
-    if operator is None or operator.multiply_adds is None:
-        return 0
-    output = survey.shape(node.outputs[0])
-    if place not in survey.fitting or output is None:
-        return None
-    types = [survey.types.get(name) for name in node.inputs]
-    return _product(tuple(operator.multiply_adds(OperatorContext(operator, types, node.attributes), output)))
 
 
 def _is_uncounted(node: Node) -> bool:

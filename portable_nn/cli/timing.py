@@ -5,6 +5,7 @@ Nothing less ends every computation: a model may loop for ever inside of onnxrun
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from portable_nn.core.errors import PortableNNError, UsageError
+from portable_nn.core.limits import TIME
 
 MOST: Final = 1_000_000
 """The longest limit in seconds; systems do not wait for any time."""
@@ -57,7 +59,9 @@ def run_within(seconds: float, arguments: Sequence[str]) -> int:
     Raises ``PortableNNError`` where it takes longer; the process is then ended.
     """
     end = time.monotonic() + seconds
-    process = subprocess.Popen([sys.executable, "-P", "-c", PROGRAM.format(path=sys.path), *arguments])
+    # The limits on what a model computes are then these seconds.
+    environment = {**os.environ, TIME: str(seconds)}
+    process = subprocess.Popen([sys.executable, "-P", "-c", PROGRAM.format(path=sys.path), *arguments], env=environment)
     try:
         while True:
             try:

@@ -1,7 +1,9 @@
-"""The limit on memory that a file claims: memory follows what is stored, and not what a header or a shape says.
+"""The limits on memory and time that a file claims.
 
-A picture, an archive or a graph of a hundred bytes can claim any amount of memory. It gets as much as the environment
-variable ``PORTABLE_NN_MEMORY`` says, ``1G`` by default, or a multiple of what is stored, whichever is more.
+Memory follows what is stored, and not what a header or a shape says: a picture, an archive or a graph of a hundred
+bytes can claim any amount of it. It gets as much as the environment variable ``PORTABLE_NN_MEMORY`` says, ``1G`` by
+default, or a multiple of what is stored, whichever is more. Time follows the examples and the multiply-adds that are
+counted for them, unless ``PORTABLE_NN_TIME`` says how much there is.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import re
 from typing import Final
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.text import size
+from portable_nn.core.text import quantity, size
 
 VARIABLE: Final = "PORTABLE_NN_MEMORY"
 """The environment variable that sets the memory that may be claimed: a number of bytes, or with K, M, G or T."""
@@ -29,6 +31,18 @@ DEFLATE: Final = 1100
 COMPUTED: Final = 1000
 """The allowed ratio of the bytes that a graph computes to those of its inputs and parameters."""
 
+TIME: Final = "PORTABLE_NN_TIME"
+"""The environment variable that sets the seconds of processor time of a computation; ``--timeout`` sets it, too."""
+
+SECONDS: Final = 60.0
+"""The seconds that it may take for each example where the variable is not set; and beside them …"""
+
+MULTIPLE: Final = 20
+"""… so many times what its multiply-adds take, those of a loop counted once …"""
+
+SPEED: Final = 1e9
+"""… at so many a second: a plain loop in C. onnxruntime 1.32 and BLAS do 10 to 70 times as many with one core."""
+
 _UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -41,6 +55,27 @@ def limit() -> int:
     if found is None:
         raise UsageError(f"{VARIABLE} must be a number of bytes such as 2000000000, 500M or 4G, not {text!r}")
     return int(found[1]) * _UNITS[found[2].upper()]
+
+
+def time_limit(multiply_adds: int, examples: int = 1) -> float:
+    """The seconds of processor time that a computation may take. Raises ``UsageError`` for a variable that is none."""
+    text = os.environ.get(TIME, "").strip()
+    if not text:
+        return SECONDS * max(1, examples) + MULTIPLE * multiply_adds / SPEED
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not found > 0:
+        raise UsageError(f"{TIME} must be a number of seconds above 0, not {text!r}")
+    return found
+
+
+def most_time(seconds: float, multiply_adds: int) -> str:
+    """What a computation may take, in words, and how it gets more."""
+    counted = f" and {MULTIPLE} times what its {quantity(multiply_adds, 'multiply-add')} take" if multiply_adds else ""
+    rule = "" if os.environ.get(TIME) else f" ({SECONDS:g} s for an example{counted})"
+    return f"at most {seconds:,g} s of processor time{rule}, unless --timeout or {TIME} allows more seconds"
 
 
 def allowance(stored: int, ratio: int) -> int:

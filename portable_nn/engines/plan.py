@@ -22,7 +22,7 @@ from portable_nn.core.forks import computing
 from portable_nn.core.graph import Graph, Node, Shape, Value, format_shape
 from portable_nn.core.limits import COMPUTED, allowance, excess
 from portable_nn.core.memory import aligned
-from portable_nn.engines.claims import check_claims, size_of
+from portable_nn.engines.claims import check_claims, examples_in, size_of
 from portable_nn.operators import (
     Array,
     KernelContext,
@@ -54,7 +54,8 @@ class Plan:
     run changes no input. ``updates`` maps a parameter to the value that is written into it at the end of each run.
     ``rewrites`` names the graph rewrites that run first (see ``portable_nn.rewrites``). ``stored`` is the number of
     bytes that the memory must be in proportion to (see ``core.limits``), by default those of inputs and parameters.
-    Raises ``GraphError`` where the shapes do not fit or claim too much memory, ``UsageError`` for an unknown rewrite.
+    Raises ``GraphError`` where the shapes do not fit, or claim too much memory or time, and ``UsageError`` for an
+    unknown rewrite.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Plan:
         wanted = tuple(graph.outputs if outputs is None else outputs)
         # What the caller reads, and what is written into parameters, must be kept after the last node.
         last = tuple(dict.fromkeys([*wanted, *self.updates.values()]))
+        open_inputs = graph.inputs
         sized = tuple(replace(value, shape=shapes.get(value.name, value.shape)) for value in graph.inputs)
         graph, parameters, *_ = rewritten(Program(replace(graph, inputs=sized, outputs=last), parameters), rewrites)
         self._types = infer(graph, dict(shapes)).types
@@ -83,7 +85,7 @@ class Plan:
             stored = size_of(inputs) + sum(array.nbytes for array in parameters.values())
         self._claimed, self._stored = 0, stored
         self._allowed = allowance(self._stored, COMPUTED)
-        check_claims(graph, self._types, self._stored)
+        check_claims(graph, self._types, self._stored, examples=examples_in(open_inputs, self._types))
         self._parameters = parameters
         self._arrays: dict[str, Array] = {}
         self._blocks: dict[str, Block] = {}

@@ -13,11 +13,10 @@ import msgspec
 
 from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Surveyor
-from portable_nn.core.errors import FormatError, PortableNNError, UsageError
+from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine, provider_of
 from portable_nn.engines.batching import Run
-from portable_nn.engines.claims import check_claims
 from portable_nn.engines.ranges import Range, preparing, ranges
 from portable_nn.format.manifest import Manifest, decode
 from portable_nn.format.tensors import DIGEST as SHA256
@@ -25,9 +24,9 @@ from portable_nn.format.tensors import hashes
 from portable_nn.inspection import Inspection
 from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.model_files.kind import WritableFile, expected_bytes
+from portable_nn.model_files.onnx_limit import FileLimit
 from portable_nn.model_files.runners import Runnable, described_by, output_values
 from portable_nn.network import Network
-from portable_nn.operators import infer
 from portable_nn.plain import Entry
 
 if TYPE_CHECKING:
@@ -40,10 +39,6 @@ UNPROVED: Final = (
     "numpy was not compared with onnxruntime on this model: portable-nn import does that, and check looks at it"
 )
 """The note where the numpy engine runs a model that another program wrote."""
-
-
-SMALL: Final = 2**23
-"""The bytes of a file up to which its claims are checked before onnxruntime runs it: of more, the limits allow more."""
 
 
 class OnnxFile(WritableFile):
@@ -135,29 +130,16 @@ class OnnxFile(WritableFile):
         from portable_nn.onnx.session import Session
 
         source = self.path if self.digest is None else self._expected
-        self._check_claims()
-        session = Session(source, where=str(self.path), provider=provider_of(engine))
+        session = Session(source, where=str(self.path), provider=provider_of(engine), limit=self.limit)
         if is_ours(session.metadata, session.producer):
             _ = self._noted_origin
         made_for = self._ranges(session.metadata)
         return self._runnable(name, session.inputs, session.outputs, session.metadata, session.run, made_for)
 
-    def _check_claims(self) -> None:
-        """Refuse a small file that claims gigabytes for one example: onnxruntime would take them.
-
-        Raises ``GraphError``. What this package cannot read is not checked.
-        """
-        if self.path.stat().st_size > SMALL:
-            return
-        try:
-            graph = self.network.graph
-            sizes = {
-                each.name: tuple(1 if isinstance(dim, str) else dim for dim in each.shape) for each in graph.inputs
-            }
-            types = infer(graph, sizes).types
-        except PortableNNError:
-            return
-        check_claims(graph, types, where=str(self.path))
+    @cached_property
+    def limit(self) -> FileLimit:
+        """How long onnxruntime may compute the model."""
+        return FileLimit(self.path, lambda: self.network)
 
     def _runnable(
         self,

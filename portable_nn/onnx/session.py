@@ -5,18 +5,19 @@ from __future__ import annotations
 import ctypes
 import re
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from portable_nn.core.bounded import OvertimeError, bounded
 from portable_nn.core.dims import apart
 from portable_nn.core.errors import FileError, FormatError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.core.files import open_regular
 from portable_nn.core.forks import after_fork, computing
-from portable_nn.core.graph import Graph, Value
+from portable_nn.core.graph import Graph, Shape, Value
 from portable_nn.core.names import OnnxRuntime
 from portable_nn.core.text import said
 from portable_nn.engines.claims import check_claims
@@ -46,6 +47,19 @@ _DTYPES: Final[Mapping[str, str]] = {
 """The element types of values: onnxruntime's names and numpy's."""
 
 
+class Limit(Protocol):
+    """How long a model may compute."""
+
+    def seconds(self, shapes: Mapping[str, Shape]) -> Iterator[float] | None:
+        """The processor time for inputs of these shapes: each is asked for when the one before is over.
+
+        ``None`` where it is known that the model ends.
+        """
+
+    def reason(self, seconds: float) -> str:
+        """The end of the error message where so many were not enough."""
+
+
 class Session:
     """A model that is ready to run.
 
@@ -60,6 +74,7 @@ class Session:
         optimise: whether onnxruntime may rewrite the graph; without, each node runs as it stands.
         weights: the arrays of initializers that are external data, contiguous, by name: onnxruntime uses them where
             they are, instead of reading the file, and takes no more memory than it must.
+        limit: how long it may compute, at the beginning and in each run; by default as long as it does.
 
     Attributes:
         inputs, outputs: their names, types and shapes; a size without a name gets one.
@@ -71,6 +86,8 @@ class Session:
         FormatError: it is not a valid ONNX model, or has tensors in files outside its folder.
         UnsupportedError: onnxruntime lacks an operator of it, or an input or output is not a tensor of numbers.
         MissingProviderError: the installed onnxruntime was built without the provider.
+
+    Both it and ``run`` raise ``FormatError`` where the ``limit`` is exceeded.
 
     Warns with ``ProviderWarning`` where a provider does not start, or runs nothing of the model.
     """
@@ -85,12 +102,15 @@ class Session:
         folder: Path | None = None,
         optimise: bool = True,
         weights: Mapping[str, Array] = MappingProxyType({}),
+        limit: Limit | None = None,
     ) -> None:
         self.where = where if isinstance(model, bytes) else str(model)
+        self.limit = limit
         with computing():  # The import is part of it: a fork would keep its lock.
             self._weights = _in_place(weights)  # onnxruntime keeps no reference to them.
             options = _options(threads, optimise, self._weights)
-            self._session: Any = _open(model, self.where, options, folder, provider)
+            opening = partial(_open, model, self.where, options, folder, provider)
+            self._session: Any = self._within_limit({}, lambda _: opening())
             _alive.add(self)
         self._frail: tuple[str, ...] | Callable[[], tuple[str, ...]] = (
             _frail_operators(model) if isinstance(model, bytes) else partial(_frail_in_file, Path(model))
@@ -120,6 +140,20 @@ class Session:
         results = self.run_fitting(fitted(self.inputs, feeds, self.where))
         return {value.name: result for value, result in zip(self.outputs, results, strict=True)}
 
+    def _within_limit(self, shapes: Mapping[str, Shape], work: Callable[[Any], Any]) -> Any:
+        """What onnxruntime gives; ``work`` gets the options of a run, or ``None`` where it has no limit."""
+        if self.limit is None or (seconds := self.limit.seconds(shapes)) is None:
+            return work(None)
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        # Between two nodes it looks whether it is to stop; within one, or in a loop without any, it does not.
+        stop = partial(setattr, options, "terminate", True)
+        try:
+            return bounded(partial(work, options), seconds, stop)
+        except OvertimeError as error:
+            raise FormatError(self.where, self.limit.reason(error.seconds)) from None
+
     def _refuse_empty(self) -> None:
         """Raise ``FormatError`` where the process would end."""
         self._frail = self._frail() if callable(self._frail) else self._frail
@@ -138,7 +172,10 @@ class Session:
             self._refuse_empty()
         try:
             with computing():
-                results: list[Array] = self._session.run(None, arrays)
+                shapes = {name: array.shape for name, array in arrays.items()} if self.limit else {}
+                results: list[Array] = self._within_limit(shapes, partial(self._session.run, None, arrays))
+        except PortableNNError:
+            raise
         except Exception as error:  # onnxruntime's exceptions have no other class in common.
             raise FormatError(
                 self.where, f"onnxruntime cannot run it on these inputs {said(_reason(error))}"

@@ -28,6 +28,7 @@ from portable_nn.operators.receptive import (
 from portable_nn.operators.registry import (
     ALL,
     ANY,
+    CALL,
     DTYPE_CODES,
     FLOATS,
     INTEGERS,
@@ -74,6 +75,7 @@ from portable_nn.sizes.receptive import Fields
 __all__ = [
     "ALL",
     "ANY",
+    "CALL",
     "DTYPE_CODES",
     "FLOATS",
     "INTEGERS",

@@ -351,6 +351,10 @@ Kernel: TypeAlias = Callable[[KernelContext], Iterable[Step] | Step | None]
 Constant: TypeAlias = Callable[[OperatorContext, Type], tuple[Dim | float, ...]]
 
 
+CALL: Final = 10_000
+"""How many elements a step of a loop in Python counts as: ten microseconds."""
+
+
 @dataclass(frozen=True)
 class Operator:
     """An operator: its signature in the standard's names, its rules, and the facts that other modules read.
@@ -394,6 +398,9 @@ class Operator:
         window: kind and mode of a convolution or pool, as ``sizes`` has them.
         multiply_adds: takes a use and the shape of its first output; the product of what it returns is the number of
             multiply-adds. One of the family ``linear`` without this is reported as not counted.
+        visits: takes a use and the shape of its first output; the product of what it returns is the number of elements
+            that the kernel goes through, where that is far more than those of inputs and outputs: of a window, or of a
+            loop, whose numpy calls count as ``CALL`` each.
         monotone: f(max(a, b)) = max(f(a), f(b)) for all elements, to the last bit; may depend on the attributes.
         probabilities: outputs are probabilities.
         summary: what it makes of all elements that it reduces or pools, where heads of networks do so.
@@ -435,6 +442,7 @@ class Operator:
     receptive: Callable[[Any], Fields | None] | None = None
     window: tuple[Kind, Mode] | None = None
     multiply_adds: Callable[[OperatorContext, Shape], Iterable[Dim]] | None = None
+    visits: Callable[[OperatorContext, Shape], Iterable[Dim]] | None = None
     monotone: bool | Callable[[Mapping[str, Attribute]], bool] = False
     probabilities: bool = False
     summary: Literal["mean", "max"] | None = None

@@ -26,6 +26,8 @@ from portable_nn.runtimes.task import Port
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from portable_nn.onnx.session import Limit
+
 Feeds: TypeAlias = Mapping[str, Array]
 """Arrays by the name of the input."""
 
@@ -43,6 +45,7 @@ class Subject:
         network: the network that numpy runs, or why there is none.
         inputs, outputs: those of the model.
         note: what of the model is another one.
+        limit: how long onnxruntime may compute it here, where numpy does not.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Subject:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     note: str = ""
+    limit: Limit | None = None
 
     @property
     def reference(self) -> str:
@@ -80,7 +84,7 @@ class Subject:
 
         if isinstance(self.network, Network):
             return [run_numpy(self.network.graph, self.network.parameters, each) for each in feeds]
-        return [_in_onnxruntime(self.model, each, self.name) for each in feeds]
+        return [self._in_onnxruntime(self.model, each) for each in feeds]
 
     def form(self, runtime: Runtime) -> Form | str:
         """What a runtime is given, or why there is no such thing."""
@@ -96,14 +100,13 @@ class Subject:
             return run_numpy(self.network.graph, self.network.parameters, feeds, (name,))
         part = cut(self.model, name)
         taken = {each.name for each in part.graph.input}
-        return _in_onnxruntime(part, {key: array for key, array in feeds.items() if key in taken}, self.name)
+        return self._in_onnxruntime(part, {key: array for key, array in feeds.items() if key in taken})
 
+    def _in_onnxruntime(self, model: ModelProto, feeds: Feeds) -> dict[str, Array]:
+        from portable_nn.onnx.session import Session
+        from portable_nn.onnx.writing import to_bytes
 
-def _in_onnxruntime(model: ModelProto, feeds: Feeds, where: str) -> dict[str, Array]:
-    from portable_nn.onnx.session import Session
-    from portable_nn.onnx.writing import to_bytes
-
-    return Session(to_bytes(model), where=where, threads=1).run(feeds)
+        return Session(to_bytes(model), where=self.name, threads=1, limit=self.limit).run(feeds)
 
 
 def subject_of(model: str | Path | Network) -> Subject:
@@ -136,14 +139,14 @@ def _of_file(name: str, opened: OnnxFile) -> Subject:
     except PortableNNError as error:  # An operator that numpy does not have.
         network = str(error)
     try:
-        session = Session(to_bytes(opened.model), where=name, threads=1)
+        session = Session(to_bytes(opened.model), where=name, threads=1, limit=opened.limit)
     except UnsupportedError as error:  # Inputs of words: as a network they are numbers.
         if isinstance(network, str):
             raise
         return replace(_of_network(name, network), note=f"the network that import makes was compared: {error.reason}")
     except ValueError as error:  # More than 2 GB.
         raise UsageError(f"{name}: is too large to be handed to other runtimes {said(error)}") from error
-    return Subject(name, opened.model, network, _ports(session.inputs), _ports(session.outputs))
+    return Subject(name, opened.model, network, _ports(session.inputs), _ports(session.outputs), limit=opened.limit)
 
 
 def _ports(values: Iterable[Value]) -> tuple[Port, ...]:

@@ -13,6 +13,7 @@ from standard_side import LACKING, lowered, run_plan, run_reference, run_runtime
 from portable_nn.core.graph import Graph
 from portable_nn.operators import infer, trace
 from portable_nn.operators.registry import Array
+from portable_nn.operators.spatial import pool_windows
 
 TOLERANCE = {"float16": 4e-3, "float32": 2e-6, "float64": 1e-7}
 """ONNX stores attributes such as ``alpha`` as float32 in a float64 node too, where onnxruntime rounds them so."""
@@ -78,6 +79,14 @@ def test_kernel_equals_the_standard(case: Case, dtype: str) -> None:
     # The standard has the statistics of groups computed in float32, whatever the type of what comes in and goes out.
     tolerance = "float32" if case.operator == "GroupNormalization" else dtype
     assert_same(run_plan(graph, feeds), run_standard(standard, feeds), tolerance)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.operator.endswith("Pool")], ids=str)
+def test_a_long_window_equals_the_standard(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a step for each of its places, and not for each of its cells; here all windows are long."""
+    monkeypatch.setattr(pool_windows, "LONG", 0)
+    graph, feeds = graph_of(case, "float32"), case.feeds("float32")
+    assert_same(run_plan(graph, feeds), run_standard(lowered(graph, also=LACKING), feeds), "float32")
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.batched], ids=str)

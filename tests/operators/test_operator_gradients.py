@@ -14,6 +14,7 @@ from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, Symbol, trace
 from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
+from portable_nn.operators.spatial import pool_windows
 
 STEP = 1e-5
 SMOOTH = {"Tanh", "Sigmoid", "Softplus", "Softmax", "LogSoftmax", "Mul", "Div", "Gemm", "MatMul", "Pow", "Exp", "Log"}
@@ -96,6 +97,15 @@ def test_gradient_equals_central_differences(case: Case) -> None:
     with_seed = seeded(forward, feeds)
     wanted = [differences(forward, feeds, f"x{index}", with_seed["seed"]) for index in case.wrt]
     assert_close(run_plan(backward, with_seed), wanted)
+
+
+POOLED = [case for case in DIFFERENTIABLE if case.operator in ("AveragePool", "LpPool")]
+
+
+@pytest.mark.parametrize("case", POOLED, ids=str)
+def test_gradient_of_long_windows_equals_central_differences(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_windows, "LONG", 0)
+    test_gradient_equals_central_differences(case)
 
 
 @pytest.mark.long

@@ -30,7 +30,16 @@ from portable_nn.onnx.storage.external import (
     refuse_outside,
 )
 from portable_nn.onnx.storage.functions import check_functions
-from portable_nn.onnx.storage.wire import GroupError, Hole, WireError, length_of, with_holes, without_data
+from portable_nn.onnx.storage.wire import (
+    FUNCTIONS,
+    GroupError,
+    Hole,
+    WireError,
+    fields,
+    length_of,
+    with_holes,
+    without_data,
+)
 
 MAX_BYTES: Final = 2**31 - 1
 """The size limit of protocol buffers."""
@@ -191,8 +200,16 @@ def check_unread(path: str | Path) -> None:
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             found = any(data.find(each) >= 0 for each in (_LOCATION, _EINSUM))
-        if found:
+        if found or _has_functions(_Parts(file, str(path)), os.fstat(file.fileno()).st_size):
             _without_data(_opened(path, file))
+
+
+def _has_functions(part: _Parts, size: int) -> bool:
+    """Whether a model has functions of its own; true as well of what is no model."""
+    try:
+        return any(each.number == FUNCTIONS for each in fields(part, 0, size))
+    except (WireError, GroupError):
+        return True
 
 
 def _texts(message: Message) -> Iterator[str | bytes]:

@@ -19,8 +19,11 @@ Message: TypeAlias = str
 Part: TypeAlias = Callable[[int, int], bytes]
 """The bytes of a file from one offset up to another."""
 
+FUNCTIONS: Final = 25
+"""The field of a model that holds a function."""
+
 _INSIDE: Final[Mapping[Message, Mapping[int, Message]]] = {
-    "model": {7: "graph", 25: "function"},
+    "model": {7: "graph", FUNCTIONS: "function"},
     "graph": {1: "node", 5: "tensor"},
     "function": {7: "node"},
     "node": {5: "attribute"},

@@ -175,6 +175,7 @@ register(
         {"alpha": Attr(float, 1e-4), "beta": Attr(float, 0.75), "bias": Attr(float, 1.0), "size": Attr(int, REQUIRED)},
         outputs=("Y",),
         substitute=_lrn_substitute,
+        visits=lambda use, y: (*y, use.int("size")),
         receptive=cellwise_fields,
         batch_inputs="all",
         limits=(_EVEN, limits.ROUNDING),

@@ -8,6 +8,7 @@ from typing import Any
 
 from portable_nn.operators import limits
 from portable_nn.operators.base import (
+    CALL,
     INTERNAL,
     Attr,
     Attribute,
@@ -89,6 +90,12 @@ def _multiply_adds(use: OperatorContext, shape: Shape) -> list[Dim]:
     found = recurrence(use)
     features = found.features + found.hidden if isinstance(found.features, int) else found.hidden
     return [*found.output(), found.kind.gates, features]
+
+
+def _visits(use: OperatorContext, shape: Shape) -> list[Dim]:
+    """Each step is a few numpy calls."""
+    found = recurrence(use)
+    return [found.steps, found.directions, CALL]
 
 
 def _fields(use: FieldContext) -> Fields:
@@ -186,6 +193,7 @@ for _name, _kind in KINDS.items():
             family="linear",
             receptive=_fields,
             multiply_adds=_multiply_adds,
+            visits=_visits,
             weights=_weights,
             samples={LENGTHS: _lengths},
         )
@@ -203,6 +211,7 @@ for _name, _kind in KINDS.items():
             lowering=partial(lowered, _name, saved=True),
             family="linear",
             multiply_adds=_multiply_adds,
+            visits=_visits,
             weights=_weights,
             samples={LENGTHS: _lengths},
         )

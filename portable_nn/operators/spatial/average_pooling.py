@@ -38,6 +38,7 @@ from portable_nn.operators.spatial.pool_windows import (
     pool_type,
     reached,
     unfold,
+    visits,
     windows_of,
 )
 from portable_nn.operators.spatial.window import slide
@@ -50,9 +51,10 @@ def _cells_seen(
     """The number of cells in each window, (1, 1, positions …): with ``pads``, those of the padding as well."""
     counts = np.ones((1, 1, *(1,) * len(found)))
     for axis, (w, size, count) in enumerate(zip(found, shape[2:], places[2:], strict=True)):
-        cells = np.arange(count)[:, None] * w.stride + np.arange(w.kernel) * w.dilation - w.pad_begin
         low, high = (-w.pad_begin, size + w.pad_end) if pads else (0, size)
-        seen = np.count_nonzero((cells >= low) & (cells < high), axis=1)
+        starts = np.arange(count) * w.stride - w.pad_begin
+        before, until = (np.clip(-((starts - end) // w.dilation), 0, w.kernel) for end in (low, high))
+        seen = until - before
         counts = counts * seen.reshape(*(1,) * (axis + 2), -1, *(1,) * (len(found) - axis - 1))
     return counts
 
@@ -217,6 +219,7 @@ register(
         substitute=_average_substitute,
         limits=(limits.POOL,),
         window=("pool", "average"),
+        visits=visits,
         summary="mean",
     )
 )
@@ -230,6 +233,7 @@ register(
         {**POOL, "p": Attr(int, 2)},
         portable=_lp_portable,
         window=("pool", "lp"),
+        visits=visits,
     )
 )
 SPREAD = register(

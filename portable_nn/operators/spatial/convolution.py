@@ -162,7 +162,7 @@ def _conv(n: KernelContext) -> list[Step]:
 def _conv_transpose(n: KernelContext) -> list[Step]:
     geometry = Geometry(n.output_shape(), n.x[0].shape, tuple(transpose_windows(n)), n.int("group"))
     out = n.out(order=geometry.order)
-    return [*to_big(n, geometry, 0, n.x[1], out), *_with_bias(n, out)]
+    return [*to_big(n, geometry, 0, n.x[1], out), *_with_bias(n, out)] if out.size else []
 
 
 def _conv_weight_grad(n: KernelContext) -> list[Step]:

@@ -33,7 +33,15 @@ from portable_nn.operators.base import (
     register,
     sizes,
 )
-from portable_nn.operators.spatial.pool_windows import POOL, attributes_but, fold, pool_type, reached, windows_of
+from portable_nn.operators.spatial.pool_windows import (
+    POOL,
+    attributes_but,
+    fold,
+    pool_type,
+    reached,
+    visits,
+    windows_of,
+)
 from portable_nn.operators.spatial.window import taps
 from portable_nn.sizes.operation import Window
 
@@ -179,6 +187,7 @@ register(
         limits=(limits.POOL,),
         family="reduction",
         window=("pool", "max"),
+        visits=lambda use, y: visits(use, y) if use.output_count == 1 else [*y, *(use.ints("kernel_shape") or ())],
         batch_inputs="all",
         summary="max",
     )

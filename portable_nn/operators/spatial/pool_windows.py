@@ -6,9 +6,9 @@ whatever the memory layout of the arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from portable_nn.operators.base import (
     REQUIRED,
     Array,
     Attr,
+    Dim,
     KernelContext,
     Operator,
     OperatorContext,
@@ -26,11 +27,15 @@ from portable_nn.operators.base import (
     laid_in,
     memory_order,
 )
+from portable_nn.operators.costs import volume
 from portable_nn.operators.spatial.window import ATTRIBUTES, per_axis, reaching, slide, spatial_sizes, taps, windows
 from portable_nn.sizes.operation import Window
 
 pool = partial(Operator, outputs=("Y",), family="reduction", batch_inputs="all")
 """A pool, with the facts that most of them share."""
+
+LONG: Final = 4096
+"""The longest window along an axis that has a step for each of its cells; of a longer one, each place has a step."""
 
 POOL = {**ATTRIBUTES, "kernel_shape": Attr(tuple, REQUIRED), "ceil_mode": Attr(int, 0)}
 
@@ -57,12 +62,28 @@ def pool_type(use: OperatorContext, allowed: frozenset[str] = FLOATS) -> Type:
     return use.like([*use.type().shape[:2], *slide(use, kernels, found, ceil=bool(use.int("ceil_mode")))])
 
 
+def visits(use: OperatorContext, y: Shape) -> list[Dim]:
+    """The cells of the window at each place, along one axis after the other."""
+    shape, found = list(use.type().shape), 0
+    for axis, w in enumerate(windows_of(use, use.type().shape), 2):
+        shape[axis] = y[axis]
+        found += w.kernel * volume(tuple(shape))
+    return [found]
+
+
+def _cells(w: Window, place: int, size: int) -> slice:
+    """The cells, of ``size``, that the window at a place sees."""
+    start = place * w.stride - w.pad_begin
+    first = start + max(0, -(start // w.dilation)) * w.dilation
+    return slice(first, max(first, min(size, start + w.extent)), w.dilation)
+
+
 def _along(axis: int, part: slice) -> tuple[slice, ...]:
     return (*(slice(None),) * (axis + 2), part)
 
 
 def fold(
-    n: KernelContext, x: Array, found: Sequence[Window], out: Array, combine: Callable[..., Any], neutral: float
+    n: KernelContext, x: Array, found: Sequence[Window], out: Array, combine: np.ufunc, neutral: float
 ) -> list[Step]:
     """Reduce each window, one axis after the other; ``neutral`` is the value of the padding."""
     steps: list[Step] = []
@@ -74,6 +95,14 @@ def fold(
         w, count, size = found[axis], out.shape[axis + 2], x.shape[axis + 2]
         shape = [*x.shape[: axis + 2], count, *x.shape[axis + 3 :]]
         target = out if axis == sliding[-1] else laid_in(order, n.scratch(tuple(shape[a] for a in order), x.dtype))
+        if w.kernel > LONG:
+            for place in range(count):
+                seen, at = x[_along(axis, _cells(w, place, size))], target[_along(axis, slice(place, place + 1))]
+                empty = seen.shape[axis + 2] == 0
+                reduce = partial(combine.reduce, seen, axis + 2, out=at, keepdims=True)
+                steps.append(partial(at.fill, neutral) if empty else reduce)
+            x = target
+            continue
         moves = [taps(w, tap, size, count) for tap in range(w.kernel)]
         parts = [(target[_along(axis, to)], x[_along(axis, at)]) for to, at in moves if to.stop > to.start]
         full = [place for place, (to, _) in enumerate(parts) if to.shape == target.shape]
@@ -100,6 +129,13 @@ def unfold(n: KernelContext, y: Array, found: Sequence[Window], out: Array) -> l
         w, count, size = found[axis], y.shape[axis + 2], out.shape[axis + 2]
         shape = [*y.shape[: axis + 2], size, *y.shape[axis + 3 :]]
         target = out if axis == sliding[0] else laid_in(order, n.scratch(tuple(shape[a] for a in order), y.dtype))
+        if w.kernel > LONG:
+            steps.append(partial(target.fill, 0))
+            for place in range(count):
+                cells, part = target[_along(axis, _cells(w, place, size))], y[_along(axis, slice(place, place + 1))]
+                steps.append(partial(np.add, cells, part, out=cells))
+            y = target
+            continue
         moves = [taps(w, tap, size, count) for tap in range(w.kernel)]
         parts = [(target[_along(axis, at)], y[_along(axis, to)]) for to, at in moves if to.stop > to.start]
         apart = w.stride >= w.extent

@@ -140,6 +140,9 @@ def _resize(n: KernelContext) -> list[Step]:
     if not moved:
         n.view(n.x[0])
         return []
+    if 0 in n.output_shape():
+        n.out()
+        return []
     if nearest:
         moves = {axis: partial(_taking, nearest_of(n, sides[axis])) for axis in moved}
     else:

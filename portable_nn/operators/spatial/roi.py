@@ -6,12 +6,14 @@ axis, of which there is one for each region.
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import NoReturn
 
 import numpy as np
 
 from portable_nn.core.errors import Fault, GraphError
+from portable_nn.core.limits import COMPUTED, excess
 from portable_nn.operators.base import (
     FLOATS,
     Array,
@@ -74,18 +76,25 @@ def _align(n: KernelContext) -> list[Step]:
     least = -np.inf if shift else 1.0  # Without the shift, a region that is too small is one cell.
     ratio, mean, scale = n.int("sampling_ratio"), n.string("mode") == "avg", n.float("spatial_scale")
 
-    def read(region: Array) -> list[tuple[Array, Array]]:
-        found = []
+    def read(number: int, region: Array) -> list[tuple[Array, Array]]:
+        if not np.isfinite(region).all():
+            n.fail(f"region {number} is not finite")
+        found, counts = [], [1 if mean else x.shape[1]]
         for axis in (0, 1):
             start, end = (float(region[place]) * scale - shift for place in (1 - axis, 3 - axis))
-            found.append(_points(start, max(end - start, least), cells[axis], shape[axis], ratio))
+            extent = max(end - start, least)
+            counts.append(int(cells[axis] * (ratio or np.ceil(max(0.0, extent) / cells[axis]))))
+            claimed = 8 * (counts[-1] * shape[axis] if mean else math.prod(counts))
+            if fault := excess(claimed, x.nbytes, COMPUTED):  # A region may be of any size.
+                n.fail(f"region {number} {fault}")
+            found.append(_points(start, extent, cells[axis], shape[axis], ratio))
         return found
 
     def run() -> None:
         for number, region in enumerate(rois):
             if not -len(x) <= (index := int(indices[number])) < len(x):
                 n.fail(f"batch index {index} is outside the batch of {len(x)}")
-            rows, columns = read(region)
+            rows, columns = read(number, region)
             out[number] = (_mean if mean else _largest)(x[index].astype(dtype, copy=False), rows, columns)
 
     return [run] if out.size else []
@@ -198,5 +207,6 @@ register(
         outputs=("Y",),
         lowering=_lowering,
         family="reduction",
+        visits=lambda use, y: (*y, use.int("sampling_ratio"), use.int("sampling_ratio")),
     )
 )

@@ -1,0 +1,91 @@
+"""The bodies of loops and branches in place of the nodes that hold them, for counting what they cost: each once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
+from typing import Final
+
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+
+from portable_nn.onnx.opsets.support import label, subgraphs
+
+LOOPS: Final = frozenset({"Loop", "Scan"})
+
+_NUMBER, _TRUE = "turn", "goes on"
+"""The constants that the body of a loop gets."""
+
+
+def bodies_once(model: ModelProto) -> ModelProto:
+    """``model`` with each body once; what a loop makes of all its turns together has no maker there."""
+    made = ModelProto()
+    made.CopyFrom(model)
+    del made.graph.node[:]
+    made.graph.initializer.extend(
+        [
+            helper.make_tensor(f"/{_NUMBER}", TensorProto.INT64, [], [0]),
+            helper.make_tensor(f"/{_TRUE}", TensorProto.BOOL, [], [True]),
+        ]
+    )
+    made.graph.node.extend(_nodes(model.graph, {}, made.graph, count()))
+    return made
+
+
+def loops_in(nodes: Iterable[NodeProto]) -> Iterator[str]:
+    """The loops among nodes and in their bodies: their labels, and what they are."""
+    for node in nodes:
+        if node.op_type in LOOPS:
+            yield f"'{label(node)}' ({node.op_type})"
+        for body in subgraphs(node):
+            yield from loops_in(body.node)
+
+
+def _nodes(
+    graph: GraphProto, names: Mapping[str, str], made: GraphProto, numbers: Iterator[int]
+) -> Iterator[NodeProto]:
+    """The nodes of a graph and of those in it; ``names`` are what values are called in ``made``, where others."""
+    for node in graph.node:
+        bodies = list(subgraphs(node))
+        inputs, outputs = ([names.get(each, each) for each in side] for side in (node.input, node.output))
+        if not bodies:
+            yield NodeProto(
+                op_type=node.op_type,
+                domain=node.domain,
+                name=node.name,
+                input=inputs,
+                output=outputs,
+                attribute=node.attribute,
+            )
+        for body in bodies:
+            own = [each.name for each in (*body.input, *body.initializer)]
+            own += [name for each in body.node for name in each.output]
+            prefix = f"/{next(numbers)}/"
+            inside = {**names, **{name: prefix + name for name in own if name}}
+            for tensor in body.initializer:
+                made.initializer.add().CopyFrom(tensor)
+                made.initializer[-1].name = inside[tensor.name]
+            starts, ends = _sides(node, body, inputs)
+            for start, given in zip(starts, body.input, strict=False):
+                start.output.append(inside[given.name])
+                yield start
+            yield from _nodes(body, inside, made, numbers)
+            results = [inside.get(each.name, each.name) for each in body.output][ends]
+            for result, name in zip(results, outputs if body is bodies[0] else (), strict=False):
+                yield helper.make_node("Identity", [result], [name])
+
+
+def _sides(node: NodeProto, body: GraphProto, inputs: list[str]) -> tuple[list[NodeProto], slice]:
+    """What makes the inputs of a body in the first turn, and which of its outputs are those of the node, in order."""
+    if node.op_type == "Loop":
+        given = [f"/{_NUMBER}", f"/{_TRUE}", *inputs[2:]]
+        return [helper.make_node("Identity", [each], []) for each in given], slice(1, len(inputs) - 1)
+    if node.op_type != "Scan":
+        return [], slice(None)
+    options = {each.name: helper.get_attribute_value(each) for each in node.attribute if not each.HasField("g")}
+    states = len(inputs) - int(options.get("num_scan_inputs", 0))
+    axes = options.get("scan_input_axes") or [0] * len(inputs)
+    slices = [
+        helper.make_node("Gather", [each, f"/{_NUMBER}"], [], axis=axis)
+        for each, axis in zip(inputs[states:], axes, strict=False)
+    ]
+    return [*(helper.make_node("Identity", [each], []) for each in inputs[:states]), *slices], slice(states)
