@@ -28,6 +28,7 @@ MISSING: Final = frozenset(
 _DIGITS: Final = r"[+-]?+(?>\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?+\d++)?+"
 _NUMBER: Final = re.compile(_DIGITS, re.ASCII)
 _OR_INFINITY: Final = rf"(?>{_DIGITS}|[+-]?+(?i:inf(?:inity)?+))"
+_NUMBER_OR_INFINITY: Final = re.compile(_OR_INFINITY, re.ASCII)
 _NUMBERS: Final = re.compile(rf"(?:{_OR_INFINITY}(?:\n{_OR_INFINITY})*+)?+", re.ASCII)
 _COMMA: Final = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _DATE: Final = re.compile(
@@ -63,9 +64,9 @@ def is_number(cell: str, decimal: str) -> bool:
 
 
 def number_in(cell: str, decimal: str = ".") -> float | None:
-    """The number that a cell says, infinite if it is too large; None where it says none."""
+    """The number that a cell says, infinite if it is too large or says so; None where it says none."""
     pointed = _pointed(cell.strip(), decimal)
-    return float(pointed) if _NUMBER.fullmatch(pointed) else None
+    return float(pointed) if _NUMBER_OR_INFINITY.fullmatch(pointed) else None
 
 
 def _pointed(text: str, decimal: str) -> str:
@@ -101,7 +102,6 @@ COMMAS: Final = "if these are numbers with decimal commas, say so: the option de
 
 NOTHING: Final = "holds no value at all: leave it out"
 
-
 MEND: Final = "mend it, or leave its cell empty if the number is missing"
 
 
@@ -125,7 +125,7 @@ def word_fault(cells: Cells, most: int) -> str | None:
         return DATES
     commas = [word for word in different if _COMMA.fullmatch(word)]
     numbers = {word for word in different if _NUMBER.fullmatch(word)}
-    infinite = [word for word in different if word not in numbers and _NUMBERS.fullmatch(word)]
+    infinite = [word for word in different if word not in numbers and _NUMBER_OR_INFINITY.fullmatch(word)]
     if infinite and len(infinite) + len(numbers) == len(different):
         return f"holds '{infinite[0]}', a number that no network can compute with: {MEND}"
     if commas and len(commas) + len(numbers) >= MOSTLY * len(different):

@@ -144,9 +144,7 @@ class Session:
         """What onnxruntime gives; ``work`` gets the options of a run, or ``None`` where it has no limit."""
         if self.limit is None or (seconds := self.limit.seconds(shapes)) is None:
             return work(None)
-        import onnxruntime
-
-        options = onnxruntime.RunOptions()
+        options = runtime().RunOptions()
         # Between two nodes it looks whether it is to stop; within one, or in a loop without any, it does not.
         stop = partial(setattr, options, "terminate", True)
         try:

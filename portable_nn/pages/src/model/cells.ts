@@ -9,9 +9,10 @@ export const NOT_FINITE = "expected finite float32 numbers, found NaN or infinit
 export const COMMAS = "if these are numbers with decimal commas, say so: “decimal comma”, below the values";
 
 const NUMBER = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/;
+const INFINITY = /^[+-]?inf(?:inity)?$/i;
 const NOT_A_NUMBER = /^[+-]?(?:nan|inf|infinity)$/i;
 const COMMA = /^[+-]?\d+,\d+$/;
-const MISSING = new Set(["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?"]);
+const MISSING = new Set(["", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "?", ...["", "+", "-"].flatMap((sign) => ["NaN", "nan", "NAN"].map((name) => sign + name))]);
 const DELIMITERS = [",", ";", "\t"];
 
 /** Whether a cell says that its value is missing. */
@@ -23,14 +24,16 @@ export function isMissing(text: string): boolean {
 export function numberIn(text: string, mark: Mark = "."): number | string {
   const bare = text.trim();
   if (isMissing(bare)) return NaN;
-  const value = finite(bare, mark);
+  const value = number(bare, mark);
   if (value === undefined) return `expected a number, found '${bare}'${mark === "." && COMMA.test(bare) ? `; ${COMMAS}` : ""}`;
   return Number.isFinite(Math.fround(value)) ? value : `${rounded(value)} does not fit into a float32`;
 }
 
-function finite(text: string, mark: Mark = "."): number | undefined {
+/** The number that a text says, infinite if it is too large or says so; undefined where it says none. */
+function number(text: string, mark: Mark = "."): number | undefined {
   // Where commas are decimal marks, points are none.
   const pointed = mark === "." ? text : text.replace(/[.,]/g, (each) => (each === "," ? "." : ","));
+  if (INFINITY.test(pointed)) return pointed.startsWith("-") ? -Infinity : Infinity;
   return NUMBER.test(pointed) ? Number(pointed) : undefined;
 }
 
@@ -68,7 +71,7 @@ export function rowsIn(text: string, width: number): Row[] {
       const hint = cells.length === 1 && /\s/.test(cells[0] as string) ? ": commas, semicolons or tabs separate columns" : "";
       return `expected ${labelled ? "a label and " : ""}${width} values, found ${counted(cells.length, "cell")}${hint}`;
     }
-    const values = cells.slice(labelled).map((cell) => finite(cell)), bad = values.findIndex((value) => !Number.isFinite(Math.fround(value ?? NaN)));
+    const values = cells.slice(labelled).map((cell) => number(cell)), bad = values.findIndex((value) => !Number.isFinite(Math.fround(value ?? NaN)));
     if (bad < 0) return Float32Array.from(values as number[]);
     const cell = cells[bad + labelled] as string;
     return `column ${bad + labelled + 1}: expected a finite number, found ${cell ? `'${cell}'` : "nothing"}`;
@@ -86,9 +89,9 @@ export function isCounted([first = [], second]: readonly string[][]): boolean {
 
 /** Whether the cells of a first line are headings: a name, and then names or numbers that count up, as pandas writes. */
 function isHeading([first, ...others]: readonly string[]): boolean {
-  const isNumber = (cell: string) => finite(cell) !== undefined;
+  const isNumber = (cell: string) => number(cell) !== undefined;
   if ((first as string).split(/\s+/).every(isNumber)) return false;
-  const numbers = others.map((cell) => finite(cell));
+  const numbers = others.map((cell) => number(cell));
   if (numbers.includes(undefined)) return true;
   return !NOT_A_NUMBER.test(first as string) && numbers.every((value, k) => k === 0 || value === (numbers[k - 1] as number) + 1);
 }
