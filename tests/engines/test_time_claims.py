@@ -76,7 +76,7 @@ EMPTY = {
 
 @pytest.mark.parametrize("name", EMPTY)
 def test_sizes_beside_one_of_0_are_claims(name: str) -> None:
-    with pytest.raises(GraphError, match="of memory, with 0 B stored; at most 1.1 GB unless PORTABLE_NN_MEMORY="):
+    with pytest.raises(GraphError, match=r"of memory, with 0 B stored; at most 1\.1 GB unless PORTABLE_NN_MEMORY="):
         check_claims(EMPTY[name])
 
 
