@@ -15,7 +15,6 @@ from onnx import TensorProto, helper
 from converters.onnx import import_onnx
 from portable_nn.core.errors import FormatError
 from portable_nn.model_files.reports import inspect
-from portable_nn.onnx.library import isolated
 from portable_nn.onnx.library.isolated import LibraryError, infer_shapes, inline_standard_function
 from portable_nn.onnx.session import Session
 
@@ -66,7 +65,7 @@ def test_a_definition_of_the_standard() -> None:
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs the timers of Unix")
 def test_a_model_on_which_the_library_never_ends() -> None:
     """It looks for the next letter of this equation forever (onnx 1.23)."""
-    with pytest.raises(LibraryError, match=r"^the onnx library ended without an answer: "):
+    with pytest.raises(LibraryError, match=r"^it took more than 5 s$"):
         infer_shapes(model(helper.make_node("Einsum", ["x"], ["y"], equation="b.b")))
     assert shape_of(infer_shapes(model(RELU))) == [2, 3]
 
@@ -126,16 +125,6 @@ def test_a_model_that_ends_the_process_is_no_end_of_this_one() -> None:
         with suppress(LibraryError):
             infer_shapes(ENDS)
         assert shape_of(infer_shapes(model(RELU))) == [2, 3]
-
-
-def test_a_process_that_was_ended_begins_again() -> None:
-    infer_shapes(model(RELU))
-    for process in isolated._running:
-        process.kill()
-        process.wait()
-    with pytest.raises(LibraryError, match=r"^the onnx library ended without an answer: "):
-        infer_shapes(model(RELU))
-    assert shape_of(infer_shapes(model(RELU))) == [2, 3]
 
 
 @pytest.mark.long

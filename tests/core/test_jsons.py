@@ -13,7 +13,6 @@ ROOT = Path(__file__).parents[2]
 
 OWN = {
     "portable_nn/core/jsons.py": "the one function",
-    "portable_nn/onnx/library/isolated_side.py": "requests of the process that started it",
     "portable_nn/runtimes/side.py": "tasks of the process that started it",
     "portable_nn/runtimes/processes.py": "answers of a process that this one started",
     "portable_nn/runtimes/web.py": "what a program in a temporary folder wrote",

@@ -125,8 +125,8 @@ def _command(found: Case) -> int:
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    if helper := sys.modules.get("portable_nn.onnx.library.isolated"):
-        helper._end()  # Of what runs at exit, this alone: the parent's temporary folders are not this process's.
+    if helper := sys.modules.get("portable_nn.core.isolated"):
+        helper.end_all()  # Of what runs at exit, this alone: the parent's temporary folders are not this process's.
     return code
 
 
