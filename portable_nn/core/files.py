@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from threading import Lock
@@ -104,6 +104,59 @@ def open_regular(path: str | Path, *, follow: bool = True) -> Iterator[FileIO]:
         raise FileError(path, f"cannot be read: {error.strerror or error}") from error
 
 
+@contextmanager
+def open_inside(folder: str | Path, name: str) -> Iterator[FileIO]:
+    """The regular file with a relative name in a folder, open as by ``open_regular``; no link on the way is followed.
+
+    Args:
+        folder: the folder, to which a link may lead.
+        name: the name, with ``/`` between its parts.
+
+    Raises:
+        FileNotFoundError: there is none.
+        FileError: it is something else, a link is on the way to it, or the system refuses to read it.
+    """
+    parts = name.split("/")
+    if any(part in ("", ".", "..") or not {"\\", "\0", ":"}.isdisjoint(part) for part in parts):
+        raise FileError(folder, f"{name!r} is no name of a file in it")
+    where = Path(folder)
+    with ExitStack() as stack:
+        try:
+            at = _folder(where, stack)
+            for part in parts[:-1]:
+                where /= part
+                if not stat.S_ISDIR(mode := _state(where, at).st_mode):
+                    raise FileError(where, f"is {_KINDS.get(stat.S_IFMT(mode), 'a file')}, not a folder")
+                at = _folder(where, stack, at)
+            where /= parts[-1]
+            if fault := not_regular(_state(where, at).st_mode):
+                raise FileError(where, fault)
+            flags = os.O_RDONLY | _BINARY | _NONBLOCK | _NOFOLLOW
+            file = stack.enter_context(FileIO(os.open(where if at is None else where.name, flags, dir_fd=at)))
+            if fault := not_regular(os.fstat(file.fileno()).st_mode):  # It was replaced since the first check.
+                raise FileError(where, fault)
+            yield file
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise FileError(where, f"cannot be read: {error.strerror or error}") from error
+
+
+def _state(path: Path, folder: int | None) -> os.stat_result:
+    """That of a file in an open folder; where the system opens none, as Windows, of that at the path."""
+    return os.stat(path if folder is None else path.name, dir_fd=folder, follow_symlinks=False)
+
+
+def _folder(path: Path, stack: ExitStack, inside: int | None = None) -> int | None:
+    """A folder, open until the end of the block."""
+    if os.open not in os.supports_dir_fd:
+        return None
+    flags = os.O_RDONLY | os.O_DIRECTORY
+    found = os.open(path, flags) if inside is None else os.open(path.name, flags | _NOFOLLOW, dir_fd=inside)
+    stack.callback(os.close, found)
+    return found
+
+
 def read_own(path: str | Path) -> bytes:
     """A file of a folder that this program writes to: itself, and not what somebody's link there leads to.
 
@@ -147,7 +200,7 @@ def mapped_array(
         raise FileError(path, f"cannot be mapped into memory ({wanted}): {error.strerror or error}") from error
 
 
-def stored_bytes(file: FileIO) -> int:
+def stored_bytes(file: FileIO | BinaryIO) -> int:
     """The bytes of an open file that are stored: its size without the holes of a sparse file.
 
     The position of the file stays. Where the system does not tell, holes count as stored.

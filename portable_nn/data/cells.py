@@ -45,6 +45,17 @@ def check_unique(names: Iterable[str], where: str | Path) -> None:
         raise DataError(where, f"two columns have one name: {some(repeated)}")
 
 
+def plain_cell(cell: Any) -> int | float | str | None:
+    """A cell of another package's table as a number or a word; None where it is missing."""
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(cell, bytes):
+        cell = cell.decode("utf-8", "replace")
+    if isinstance(cell, (bool, int, float, np.number)):
+        return None if cell != cell else float(cell)
+    return None if str(cell) in MISSING else str(cell)
+
+
 def is_words(cells: Cells) -> bool:
     """Whether a column holds words, and not numbers."""
     return cells.dtype.kind == "O"

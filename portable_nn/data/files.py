@@ -5,11 +5,14 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
-from portable_nn.core.errors import DataError
+from portable_nn.core.errors import DataError, FormatError, MissingPackageError
 from portable_nn.core.files import recognise
+from portable_nn.core.isolated import LibraryError
+from portable_nn.core.text import said
 
 ADVICE = {
     "a PNG picture": " that is damaged or cut short",
@@ -40,6 +43,24 @@ def opened(path: str | Path, expected: str) -> Iterator[BinaryIO]:
         raise DataError(path, f"expected {expected}, found no such file") from None
     except OSError as error:
         raise DataError(path, f"expected {expected}, but it cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
+def read_by(package: str, extra: str, path: str | Path, otherwise: str) -> Iterator[None]:
+    """A block that has a library read a file in a process of its own (see ``core.isolated``).
+
+    Raises:
+        MissingPackageError: the library is missing, which ``extra`` would install.
+        DataError: the file is damaged; the library refuses it, or ends at it: ``otherwise``, and its own words.
+    """
+    if find_spec(package) is None:
+        raise MissingPackageError(package, f"reading {path}", extra)
+    try:
+        yield
+    except FormatError as error:
+        raise DataError(error.path, error.reason) from None
+    except LibraryError as error:
+        raise DataError(path, f"{otherwise} {said(f'{package}: {error}')}") from None
 
 
 def what_is(start: bytes) -> str:

@@ -10,12 +10,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.core.errors import DataError, MissingPackageError, UsageError
+from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.isolated import ask
 from portable_nn.core.recognise import is_path, is_table
-from portable_nn.core.text import said, some
-from portable_nn.data.cells import MISSING, Cells, check_unique
+from portable_nn.core.text import some
+from portable_nn.data import arrow_side
+from portable_nn.data.cells import Cells, check_unique, is_words, plain_cell
 from portable_nn.data.csv_columns import read_csv
-from portable_nn.data.files import opened
+from portable_nn.data.files import opened, read_by
 from portable_nn.data.tables import STDIN
 
 _ARROW: Final = {".parquet": "parquet", ".arrow": "feather", ".feather": "feather"}
@@ -117,13 +119,12 @@ def read_frame(
     if is_path(source):
         suffix = Path(str(source)).suffix.lower()
         if suffix in _ARROW:
-            return _from_columns(_arrow_columns(Path(str(source)), _ARROW[suffix]), str(source))
+            return _arrow_file(Path(str(source)), _ARROW[suffix])
         return Frame(*read_csv(source, header, delimiter, decimal), decimal)
     if _is_arrow(source):
-        source = dict(
-            zip(source.column_names, (_arrow_cells(source[name]) for name in source.column_names), strict=True)
-        )
-    elif is_table(source):
+        names = source.column_names
+        return _frame({name: _arrow_cells(*arrow_side.arrow_cells(source[name]), where, name) for name in names}, where)
+    if is_table(source):
         source = {str(name): source[name] for name in source.columns}
     elif isinstance(source, np.ndarray) and source.dtype.names:
         source = {name: source[name] for name in source.dtype.names}
@@ -131,14 +132,13 @@ def read_frame(
         raise UsageError(
             f"a table is a path, a data frame, a dict of columns or a structured array, not {type(source).__name__}"
         )
-    return _from_columns(source, where)
+    return _frame({str(name): _cells_of(column, where, str(name)) for name, column in source.items()}, where)
 
 
 # -- in memory
 
 
-def _from_columns(columns: Mapping[Any, Any], where: str) -> Frame:
-    found = {str(name): _cells_of(column, where, str(name)) for name, column in columns.items()}
+def _frame(found: Mapping[str, Cells], where: str) -> Frame:
     if not found or not len(next(iter(found.values()))):
         raise DataError(where, "expected rows of named columns, found none")
     lengths = {len(cells) for cells in found.values()}
@@ -168,7 +168,7 @@ def _cells_of(column: Any, where: str, name: str) -> Cells:
         return array.astype(np.float64)
     if array.dtype.kind not in "OUS":
         raise DataError(f"{where}: column '{name}'", f"expected numbers or words, found {array.dtype}")
-    cells = [_plain(cell) for cell in array.tolist()]
+    cells = [plain_cell(cell) for cell in array.tolist()]
     if all(cell is None or isinstance(cell, (int, float)) for cell in cells):
         return np.array([np.nan if cell is None else float(cell) for cell in cells])
     return np.array([None if cell is None else str(cell) for cell in cells], object)
@@ -182,39 +182,25 @@ def _listed(column: Sequence[Any]) -> NDArray[Any]:
     return array
 
 
-def _plain(cell: Any) -> int | float | str | None:
-    """A cell as a number or a word; None where it is missing."""
-    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
-        return None
-    if isinstance(cell, bytes):
-        cell = cell.decode("utf-8", "replace")
-    if isinstance(cell, (bool, int, float, np.number)):
-        return None if cell != cell else float(cell)
-    return None if str(cell) in MISSING else str(cell)
+# -- Arrow
 
 
-def _arrow_columns(path: Path, kind: str) -> dict[str, Any]:
-    try:
-        import pyarrow
-        import pyarrow.feather
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingPackageError("pyarrow", f"reading {path.suffix} files", "tables") from error
-    with opened(path, "a table") as file:
-        try:
-            table = pyarrow.parquet.read_table(file) if kind == "parquet" else pyarrow.feather.read_table(file)
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise DataError(path, f"expected a table in {path.suffix[1:].title()}, found none {said(error)}") from error
-    check_unique(table.column_names, path)
-    return {name: _arrow_cells(table[name]) for name in table.column_names}
+def _arrow_file(path: Path, kind: str) -> Frame:
+    with read_by("pyarrow", "tables", path, f"expected a table in {path.suffix[1:].title()}, found none"):
+        with opened(path, "a table") as file:
+            seen = arrow_side.Seen.of(path, file)
+        names, _ = ask(arrow_side.table_names, seen.stored, source=seen, kind=kind)
+        check_unique(names, path)
+        cells, numbers = ask(arrow_side.table_cells, seen.stored, source=seen, kind=kind)
+    columns = zip(names, cells, numbers, strict=True)
+    return _frame({name: _arrow_cells(each, places, str(path), name) for name, each, places in columns}, str(path))
 
 
-def _arrow_cells(column: Any) -> NDArray[Any] | list[Any]:
-    kind = str(column.type)
-    if kind.startswith(("date", "time", "duration")):
-        return np.zeros(len(column), "datetime64[s]")
-    if kind.startswith(("int", "uint", "float", "double", "halffloat")) and not column.null_count:
-        found: NDArray[Any] = column.to_numpy()
-        return found
-    cells: list[Any] = column.to_pylist()
-    return cells
+def _arrow_cells(cells: list[Any] | None, numbers: NDArray[Any], where: str, name: str) -> Cells:
+    """A column from what ``arrow_side.arrow_cells`` makes of it."""
+    if cells is None:
+        return numbers.astype(np.float64)
+    different = _cells_of(cells, where, name)
+    missing = None if is_words(different) else np.nan
+    found: Cells = np.append(different, np.array([missing], different.dtype))[numbers]
+    return found

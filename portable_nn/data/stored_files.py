@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.core.errors import DataError, FormatError, MissingPackageError, UsageError
-from portable_nn.core.limits import UNPACKED, excess
-from portable_nn.core.text import either, quantity, said, some
+from portable_nn.core.errors import DataError, FormatError, UsageError
+from portable_nn.core.isolated import ask
+from portable_nn.core.text import either, quantity, some
+from portable_nn.data import arrow_side, zarr_side
+from portable_nn.data.files import opened, read_by
 from portable_nn.data.stored import Array, Stored, as_stored, rows_of
 from portable_nn.plain import PlainTensors, open_tensors
 
@@ -50,7 +53,7 @@ def open_stored(path: str | Path, names: Sequence[str] = ()) -> Stored:
             raise DataError(path, f"has no '{unknown[0]}'; it has {some(file.names) or 'none'}")
         found = [_checked(file.read(name.strip("/"))) for name in chosen]
     except FormatError as error:
-        raise DataError(path, error.reason) from error
+        raise DataError(error.path, error.reason) from error
     return side_by_side(found, str(path))
 
 
@@ -113,65 +116,36 @@ def _of_tensors(tensors: PlainTensors, name: str) -> Stored:
 
 
 def _zarr(path: Path) -> StoredFile:
-    try:
-        import zarr
-    except ImportError:
-        raise MissingPackageError("zarr", f"reading {path}", "zarr") from None
-    try:
-        found = zarr.open(str(path), mode="r")
-        arrays = dict(_in_group(found)) if hasattr(found, "arrays") else {path.stem: found}
-    except Exception as error:  # Zarr raises errors of many types.
-        raise DataError(path, f"cannot be read as zarr {said(error)}") from error
+    def reading() -> AbstractContextManager[None]:
+        return read_by("zarr", "zarr", path, "cannot be read as zarr")
 
     def read(name: str) -> Stored:
-        each = arrays[name]
-        chunk = math.prod(getattr(each, "shards", None) or each.chunks) * each.dtype.itemsize
-        if fault := excess(chunk, 0, UNPACKED):
-            raise DataError(f"{path}: {name}", f"has chunks of which one {fault}")
-        return as_stored(rows_of(each, f"{path}: {name}"), f"{path}: {name}")
+        where = f"{path}: {name}"
+        with reading():
+            [shape, dtype, chunk, stored], _ = ask(zarr_side.array_layout, 0, path=str(path), name=paths[name])
 
-    return StoredFile(list(arrays), read)
+        def rows(start: int, stop: int) -> Array:
+            _, [found] = ask(zarr_side.array_rows, stored, path=str(path), name=paths[name], start=start, stop=stop)
+            return found
 
+        found = Stored(where, np.dtype(dtype).newbyteorder("="), tuple(shape), chunk, rows)
+        return as_stored(rows_of(found, where), where) if found.size and shape else found
 
-def _in_group(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """The arrays in a group of zarr and in those inside of it, by their paths."""
-    for name, array in group.arrays():
-        yield before + name, array
-    for name, inner in group.groups():
-        yield from _in_group(inner, f"{before}{name}/")
+    with reading():
+        paths = {each or path.stem: each for each in ask(zarr_side.array_names, 0, path=str(path))[0]}
+    return StoredFile(list(paths), read)
 
 
 def _parquet(path: Path) -> StoredFile:
-    try:
-        from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise MissingPackageError("pyarrow", f"reading {path}", "tables") from None
-    try:
-        file = ParquetFile(str(path))
-    except Exception as error:  # Arrow raises errors of its own and of the system.
-        raise DataError(path, f"cannot be read as Parquet {said(error)}") from error
-    meta = file.metadata
-    names = list(file.schema_arrow.names)
-    groups = [meta.row_group(place) for place in range(meta.num_row_groups)]
-    ends = np.cumsum([0, *(each.num_rows for each in groups)])
+    def reading() -> AbstractContextManager[None]:
+        return read_by("pyarrow", "tables", path, "cannot be read as Parquet")
 
     def read(name: str) -> Stored:
         where, kept = f"{path}: {name}", dict[int, Array]()
 
         def group(place: int) -> Array:
             if place not in kept:
-                count, stored = groups[place].num_rows, path.stat().st_size
-                # Encodings make any number of equal numbers out of a few bytes, which the sizes do not count.
-                claims = {0: groups[place].total_byte_size, stored: 8 * count}
-                if fault := next(filter(None, (excess(size, there, UNPACKED) for there, size in claims.items())), None):
-                    raise DataError(where, f"has row groups of which one {fault}")
-                try:
-                    column = file.read_row_group(place, columns=[name]).column(0)
-                except Exception as error:  # As above.
-                    raise DataError(where, f"is damaged {said(error)}") from error
-                found = _numbers_in(column, where)
-                if len(found) != count:
-                    raise DataError(where, f"is damaged: it has {len(found):,} rows where {count:,} were written")
+                _, [found] = ask(arrow_side.parquet_group, seen.stored, source=seen, name=name, place=place)
                 kept.clear()
                 kept[place] = found
             return kept[place]
@@ -179,53 +153,25 @@ def _parquet(path: Path) -> StoredFile:
         def rows(start: int, stop: int) -> Array:
             first, last = np.searchsorted(ends, [start, stop - 1], side="right") - 1
             parts = [group(place)[max(0, start - ends[place]) : stop - ends[place]] for place in range(first, last + 1)]
-            return np.concatenate(parts)
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-        if not meta.num_rows:
+        if not ends[-1]:
             raise DataError(where, "has no rows")
         if names.count(name) > 1:
             raise DataError(path, f"has {names.count(name)} columns named '{name}'")
-        sample = group(0)
-        longest = max(each.num_rows for each in groups)
+        with reading():
+            sample = group(0)
+            are_missing, _ = ask(arrow_side.parquet_nulls, seen.stored, source=seen, name=name)
         # What is missing is NaN: also where it is missing only later.
-        dtype = np.dtype(float) if sample.dtype.kind in "iub" and _has_nulls(groups, name) else sample.dtype
-        return Stored(where, dtype, (meta.num_rows, *sample.shape[1:]), longest, rows)
+        dtype = np.dtype(float) if sample.dtype.kind in "iub" and are_missing else sample.dtype
+        return Stored(where, dtype, (int(ends[-1]), *sample.shape[1:]), int(counts.max()), rows)
 
+    with reading():
+        with opened(path, "Parquet") as file:
+            seen = arrow_side.Seen.of(path, file)
+        names, [counts] = ask(arrow_side.parquet_layout, seen.stored, source=seen)
+    ends = np.cumsum([0, *counts])
     return StoredFile(names, read)
-
-
-def _has_nulls(groups: Sequence[Any], name: str) -> bool:
-    """Whether the statistics of row groups say that numbers are missing."""
-    columns = (group.column(place) for group in groups for place in range(group.num_columns))
-    found = (each.statistics for each in columns if each.path_in_schema.partition(".")[0] == name)
-    return any(each is not None and each.null_count for each in found)
-
-
-def _numbers_in(column: Any, where: str) -> Array:
-    """A column of Arrow as numbers: ``(n,)``, or ``(n, length)`` of lists of one length. What is missing is NaN."""
-    import pyarrow as pa
-
-    kind = column.type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        flat = column.combine_chunks()
-        inner = pa.chunked_array([flat.flatten()]) if not isinstance(flat, pa.ChunkedArray) else flat.flatten()[0]
-        values = _numbers_in(inner, where)
-        lengths = {kind.list_size} if pa.types.is_fixed_size_list(kind) else set(_lengths(column))
-        if column.null_count:
-            raise DataError(where, f"expected lists of one length, and {quantity(column.null_count, 'row')} have none")
-        if len(lengths) != 1:
-            raise DataError(where, f"expected lists of one length, found lengths {some(map(str, sorted(lengths)))}")
-        return values.reshape(len(column), lengths.pop(), *values.shape[1:])
-    found = column.to_numpy()
-    if found.dtype.kind not in "fiub":
-        raise DataError(where, f"expected numbers, found {kind}")
-    return np.ascontiguousarray(found)
-
-
-def _lengths(column: Any) -> list[int]:
-    import pyarrow.compute as pc
-
-    return [0 if length is None else length for length in pc.unique(pc.list_value_length(column)).to_pylist()]
 
 
 FILES: Final[Mapping[str, Callable[[Path], StoredFile]]] = {
