@@ -57,6 +57,9 @@ _NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 """The flag with which opening a symbolic link fails."""
 
+_NO_NAME: Final = frozenset("\\:\0" if os.name == "nt" else "\0")
+"""What no name of a file has in it: with the former, a name on Windows may lead anywhere."""
+
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 """The flag with which Windows leaves the bytes as they are."""
 
@@ -117,7 +120,7 @@ def open_inside(folder: str | Path, name: str) -> Iterator[FileIO]:
         FileError: it is something else, a link is on the way to it, or the system refuses to read it.
     """
     parts = name.split("/")
-    if any(part in ("", ".", "..") or not {"\\", "\0", ":"}.isdisjoint(part) for part in parts):
+    if any(part in ("", ".", "..") or not _NO_NAME.isdisjoint(part) for part in parts):
         raise FileError(folder, f"{name!r} is no name of a file in it")
     where = Path(folder)
     with ExitStack() as stack:

@@ -9,33 +9,46 @@ is not 0, and so do a warning, a megabyte too much of memory and an input that t
 
 from __future__ import annotations
 
+import io
 import json
 import random
+import shutil
 import struct
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import atheris
 
 with atheris.instrument_imports(include=["portable_nn"]):
-    import portable_nn.plain  # noqa: F401 - instrumented where it is imported first
+    import portable_nn.plain
+    from portable_nn.converters.keras import read_keras, read_keras_weights
     from portable_nn.converters.onnx import import_onnx
+    from portable_nn.core import isolated
     from portable_nn.core.errors import EditedWarning, PortableNNError
+    from portable_nn.data.arrays import read_idx
+    from portable_nn.data.frames import read_frame
+    from portable_nn.data.images import read_image
+    from portable_nn.data.stored_files import FILES, open_stored
     from portable_nn.format import load
 
 import forge_hdf5
 import forge_npz
 import forge_safetensors
+import table_files
 from file_changes import change_message, change_tree
 from forge import Forge, dumps
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
 from test_hostile_mutation import follow, mended
 
+import portable_nn as pnn
 from portable_nn.plain import open_tensors
 
 # Readers
@@ -53,6 +66,28 @@ def read_arrays(path: Path) -> None:
             tensors[name]
 
 
+def read_table(path: Path) -> None:
+    """All columns at once, and each by row groups."""
+    if path.suffix in FILES:
+        for name in FILES[path.suffix](path).names:
+            with suppress(PortableNNError):
+                open_stored(path, [name])[:20]
+    read_frame(path)
+
+
+def read_folder(path: Path) -> None:
+    """The arrays of the folder that a fuzzer has in one file."""
+    folder = path.with_suffix("")
+    try:
+        table_files.laid_out(table_files.unpacked(path.read_bytes()), folder)
+        for name in FILES[".zarr"](folder / "a.zarr").names:
+            open_stored(folder / "a.zarr", [name])[:20]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+NETWORK = pnn.Sequential(pnn.Input(2), pnn.Dense(3), pnn.Sigmoid(), pnn.Dense(2), pnn.Softmax(), labels="ab")
+
 READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "safetensors": (".safetensors", read_weights),
     "h5": (".h5", read_weights),
@@ -62,9 +97,22 @@ READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "plain-h5": (".h5", read_arrays),
     "plain-npz": (".npz", read_arrays),
     "plain-npy": (".npy", read_arrays),
+    "parquet": (".parquet", read_table),
+    "arrow": (".arrow", read_table),
+    "feather": (".feather", read_table),
+    "zarr": (".folder", read_folder),
+    "csv": (".csv", read_table),
+    "idx": ("-idx2-ubyte", read_idx),
+    "idx-gz": ("-idx2-ubyte.gz", read_idx),
+    "picture": (".png", read_image),
+    "keras": (".keras", lambda path: read_keras(path, verify=False)),
+    "keras-weights": (".weights.h5", lambda path: read_keras_weights(path, into=NETWORK, verify=False)),
 }
 
 # Changes
+
+
+Change: TypeAlias = Callable[[bytes, int, random.Random], bytes]
 
 
 def bytes_at_random(data: bytes, size: int, dice: random.Random) -> bytes:
@@ -124,7 +172,46 @@ def model(data: bytes, size: int, dice: random.Random) -> bytes:
         return atheris.Mutate(data, size)
 
 
+def one_of(changes: Sequence[Callable[[bytes, random.Random], bytes]]) -> Change:
+    """One of several changes of bytes, or one of the fuzzer's own."""
+
+    def change(data: bytes, size: int, dice: random.Random) -> bytes:
+        return atheris.Mutate(data, size) if dice.randrange(4) == 0 else dice.choice(changes)(data, dice)[:size]
+
+    return change
+
+
+def folder(data: bytes, size: int, dice: random.Random) -> bytes:
+    files = table_files.unpacked(data)
+    return table_files.packed(table_files.changed_folder(files, dice))[:size] if files else data
+
+
+def archive(data: bytes, size: int, dice: random.Random) -> bytes:
+    """Changes of the members of a zip archive, of which the fuzzer would meet the checksums alone."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as given:
+            members = {name: given.read(name) for name in given.namelist()}
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, zlib.error, NotImplementedError, RuntimeError):
+        return atheris.Mutate(data, size)
+    if not members or dice.randrange(8) == 0:
+        return atheris.Mutate(data, size)
+    name = dice.choice(list(members))
+    changes = [table_files.description] if name.endswith(".json") else [table_files.scrambled, table_files.words]
+    members[name] = dice.choice(changes)(members[name], dice) if members[name] else b"{}"
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as made:
+        for member, content in members.items():
+            made.writestr(zipfile.ZipInfo(member), content)
+    return target.getvalue()[:size]
+
+
 CHANGES = {
+    "parquet": one_of(table_files.PARQUET),
+    "arrow": one_of(table_files.ARROW),
+    "feather": one_of(table_files.ARROW),
+    "zarr": folder,
+    "keras": archive,
+    "keras-weights": lambda data, size, dice: forge_hdf5.mend_checksums(atheris.Mutate(data, size)),
     "safetensors": weights(".safetensors", forge_safetensors.pack),
     "h5": weights(".h5", forge_hdf5.pack),
     "npz": weights(".npz", forge_npz.pack),
@@ -134,6 +221,7 @@ CHANGES = {
 
 
 def run(reader: str, corpus: str, *options: str) -> None:
+    isolated.SECONDS = 2.0  # On a busy machine, the time of an input is up before that of a library.
     warnings.simplefilter("error")
     warnings.simplefilter("ignore", EditedWarning)  # what a change of a model's bytes makes of it
     suffix, read = READERS[reader]

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -398,7 +399,7 @@ def kinds(folder: Path) -> dict[str, Kind]:
     """Every kind; ``folder`` is for what has to be written on the way."""
     beside = {DATA: TABLE, "x.npy": one(X), "beside.bin": np.ones(12, "<f4").tobytes(), "p.png": picture("PNG")}
     beside |= {"model.safetensors": saved(networks()["rows"], ".safetensors", folder)}
-    made = {**_of_networks(folder), **_of_arrays(), **_of_texts_and_pictures()}
+    made = {**_of_networks(folder), **_of_arrays(), **_of_tables(folder), **_of_texts_and_pictures()}
     return {name: replace(kind, beside={**beside, **kind.beside}) for name, kind in made.items()}
 
 
@@ -443,20 +444,60 @@ def _of_arrays() -> dict[str, Kind]:
     }
 
 
-def _of_texts_and_pictures() -> dict[str, Kind]:
+def _of_tables(folder: Path) -> dict[str, Kind]:
+    """Tables and arrays that libraries of others read; a folder is changed in one of its files."""
+    if not (find_spec("pyarrow") and find_spec("zarr")):
+        return {}
+    import table_files
+
+    given = table_files.numbers()
+    columns = {name: given[name].to_numpy() for name in (*table_files.NAMES, "kind")}
+    pnn.train_table("auto-4-auto", columns, target="kind", epochs=1, progress=False).network.save(
+        folder / "made.safetensors"
+    )
+    beside = {"named.safetensors": (folder / "made.safetensors").read_bytes()}
+    rows = (
+        "predict named.safetensors FILE", "evaluate named.safetensors FILE", "predict named.safetensors FILE --raw",
+        "train auto-4-auto FILE --target kind --epochs 1 --out out.npz",
+        "tune named.safetensors FILE --epochs 1 --out out.npz",
+    )  # fmt: skip
+    arrays = (
+        "predict model.safetensors FILE --dataset x", "evaluate model.safetensors FILE --inputs x --targets y",
+        "train 4-3 FILE --inputs x --targets y --epochs 1 --out out.npz",
+        "predict model.safetensors FILE --dataset a,b,c,d",
+    )  # fmt: skip
+    in_folder = [line.replace(FILE, "a.zarr") for line in arrays[:3]]
+    found = {
+        "parquet": Kind({f"{n}.parquet": each for n, each in enumerate(table_files.of_parquet(given))},
+                        (*rows, *arrays), table_files.PARQUET, beside),
+        "arrow": Kind({f"{n}.arrow": each for n, each in enumerate(table_files.of_arrow(given))}, rows,
+                      table_files.ARROW, beside),
+    }  # fmt: skip
+    for way in ("v3", "v3 shards", "v2"):
+        files = table_files.of_zarr()[way]
+        found[f"zarr {way}"] = Kind(files, in_folder, (table_files.description, table_files.truncated), files)
+    return found
+
+
+def pictures() -> dict[str, bytes]:
+    """A picture in each format and mode."""
     modes = ("L", "RGB", "RGBA", "P", "1", "I", "F", "CMYK", "LA")
     forms = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "bmp": "BMP", "tif": "TIFF", "webp": "WEBP", "pgm": "PPM"}
-    pictures = dict[str, bytes]()
+    found = dict[str, bytes]()
     for suffix, form in forms.items():
         for mode in modes:
             with suppress(OSError, ValueError):  # A format without that mode.
-                pictures[f"{mode}.{suffix}"] = picture(form, mode)
+                found[f"{mode}.{suffix}"] = picture(form, mode)
+    return found
+
+
+def _of_texts_and_pictures() -> dict[str, Kind]:
     labelled = f"train 4-3 {DATA} --labels-file FILE --out out.npz --epochs 1"
     shown = ("predict digits-mlp FILE --engine numpy", "predict digits-mlp FILE p.png --format json")
     return {
         "csv": Kind({"a.csv": TABLE}, (*ROWS, labelled), (cells, cells)),
         "labels": Kind({"a.json": b'["a", "b", "c"]', "a.txt": b"a\nb\nc\n"}, LABELS, (names,)),
-        "picture": Kind(pictures, shown, (chunks,)),
+        "picture": Kind(pictures(), shown, (chunks,)),
     }
 
 

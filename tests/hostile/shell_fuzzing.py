@@ -64,7 +64,9 @@ def case(number: int, table: Mapping[str, Kind]) -> Case:
         changed = change(data, dice)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError):  # What the format cannot hold in any way.
         changed = scrambled(data, dice)
-    return Case(number, name, line, {file: changed, **kind.beside})
+    return Case(
+        number, name, line, {file: changed} | {other: kind.beside[other] for other in kind.beside if other != file}
+    )
 
 
 @contextmanager
@@ -73,7 +75,7 @@ def laid_out(found: Case) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=_memory()) as folder:
         for name, data in found.files.items():
             path = Path(folder) / name
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         yield Path(folder)
 

@@ -87,9 +87,12 @@ def _written(write: Callable[[Any], object]) -> bytes:
     return target.getvalue()
 
 
-def of_parquet() -> Iterator[bytes]:
-    """Files with each compression, version of pages and encoding."""
+def of_parquet(table: pa.Table | None = None) -> Iterator[bytes]:
+    """Files with each compression, version of pages and encoding; of a table, or of two with all types."""
     ways: list[dict[str, Any]] = [{"compression": name} for name in ("none", "snappy", "gzip", "brotli", "lz4", "zstd")]
+    if table is not None:
+        yield from (_written(lambda target, way=way: parquet.write_table(table, target, **way)) for way in ways)
+        return
     ways += [
         {"data_page_version": "2.0", "row_group_size": 5},
         {"use_dictionary": False, "write_page_checksum": True, "data_page_size": 16},
@@ -102,13 +105,13 @@ def of_parquet() -> Iterator[bytes]:
     yield _written(lambda target: parquet.write_table(numbers(), target, row_group_size=5))
 
 
-def of_arrow() -> Iterator[bytes]:
-    """Files with each compression, and one of the first version of Feather."""
-    for table in (numbers(), kinds(), views()):
+def of_arrow(table: pa.Table | None = None) -> Iterator[bytes]:
+    """Files with each compression, of a table or of three; and one of the first version of Feather."""
+    for each in (numbers(), kinds(), views()) if table is None else (table,):
         for compression in ("uncompressed", "lz4", "zstd"):
             yield _written(
-                lambda target, table=table, compression=compression: feather.write_feather(
-                    table, target, compression, chunksize=5
+                lambda target, each=each, compression=compression: feather.write_feather(
+                    each, target, compression, chunksize=5
                 )
             )
     simple = numbers().select([*NAMES, "kind"])
@@ -253,6 +256,18 @@ def changed_folder(files: Mapping[str, bytes], dice: random.Random) -> dict[str,
     elif made[name]:
         made[name] = dice.choice((scrambled, truncated, words))(made[name], dice)
     return made
+
+
+def packed(files: Mapping[str, bytes]) -> bytes:
+    """A folder as one file, for a fuzzer."""
+    return json.dumps({name: data.hex() for name, data in files.items()}).encode()
+
+
+def unpacked(data: bytes) -> dict[str, bytes]:
+    """The folder that ``packed`` made a file of; an empty one of anything else."""
+    with suppress(ValueError, TypeError, AttributeError, RecursionError):
+        return {name: bytes.fromhex(text) for name, text in json.loads(data).items() if ".." not in name}
+    return {}
 
 
 def laid_out(files: Mapping[str, bytes], folder: Path) -> None:

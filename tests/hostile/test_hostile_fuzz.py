@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import cycle
@@ -90,6 +92,18 @@ def h5_files() -> Iterator[bytes]:
         yield written(lambda content, library=library: write(content, library))
 
 
+def keras_files(reader: str, tmp_path: Path) -> Iterator[bytes]:
+    """Archives of Keras, or the file of weights in one."""
+    from portable_nn.converters.keras import write_keras
+
+    pytest.importorskip("keras_models")  # It chooses what Keras computes with.
+    for network in networks():
+        write_keras(network, tmp_path / "m.keras", verify=False)
+        with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+            weights = archive.read("model.weights.h5")
+        yield (tmp_path / "m.keras").read_bytes() if reader == "keras" else weights
+
+
 def seeds(reader: str, tmp_path: Path) -> Iterator[bytes]:
     """Valid files, small ones."""
     if reader in ("safetensors", "h5", "npz"):
@@ -100,6 +114,17 @@ def seeds(reader: str, tmp_path: Path) -> Iterator[bytes]:
         yield safetensors.numpy.save({name: array.astype("<f4") for name, array in ARRAYS.items()}, {"format": "pt"})
     elif reader == "plain-h5":
         yield from h5_files()
+    elif reader in ("parquet", "arrow", "feather", "zarr"):
+        table_files = pytest.importorskip("table_files")
+        found = {"parquet": table_files.of_parquet, "zarr": table_files.of_zarr}.get(reader, table_files.of_arrow)()
+        yield from map(table_files.packed, found.values()) if reader == "zarr" else found
+    elif reader in ("csv", "idx", "idx-gz", "picture"):
+        import shell_files
+
+        one = {"csv": shell_files.TABLE, "idx": shell_files.IDX, "idx-gz": gzip.compress(shell_files.IDX)}
+        yield from shell_files.pictures().values() if reader == "picture" else [one[reader]]
+    elif reader in ("keras", "keras-weights"):
+        yield from keras_files(reader, tmp_path)
     elif reader == "plain-npz":
         yield written(lambda content: np.savez(content, **ARRAYS))
         yield written(lambda content: np.savez_compressed(content, **ARRAYS))
@@ -107,7 +132,10 @@ def seeds(reader: str, tmp_path: Path) -> Iterator[bytes]:
         yield from (written(lambda content, array=array: np.save(content, array)) for array in ARRAYS.values())
 
 
-READERS = ["safetensors", "h5", "onnx", "npz", "plain-safetensors", "plain-h5", "plain-npz", "plain-npy"]
+READERS = [
+    "safetensors", "h5", "onnx", "npz", "plain-safetensors", "plain-h5", "plain-npz", "plain-npy", "parquet", "arrow",
+    "feather", "zarr", "csv", "idx", "idx-gz", "picture", "keras", "keras-weights",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("reader", READERS)
