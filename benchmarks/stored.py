@@ -10,7 +10,7 @@ if __name__ == "__main__":
     print(processor())
     with tempfile.TemporaryDirectory() as folder:
         measure("stored_sides", "write", folder)
-        for kind in ("npy", "h5"):
+        for kind in ("npy", "h5", "zarr", "parquet"):
             sides = {
                 kind: ("stored_sides", "ours", kind, folder),
                 "memory": ("stored_sides", "ours", "memory", folder),

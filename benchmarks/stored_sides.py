@@ -24,6 +24,9 @@ CHUNK: Final = 4096
 def write(folder: str) -> float:
     """The examples as npy, HDF5, zarr and Parquet."""
     import h5py
+    import pyarrow as pa
+    import zarr
+    from pyarrow.parquet import write_table
 
     rng = np.random.default_rng(0)
     x = rng.standard_normal((ROWS, WIDTH), np.float32)
@@ -33,11 +36,42 @@ def write(folder: str) -> float:
     with h5py.File(Path(folder, "a.h5"), "w") as file:
         for name, array in (("x", x), ("y", y)):
             file.create_dataset(name, data=array, chunks=(CHUNK, array.shape[1]))
+    group = zarr.open_group(str(Path(folder, "a.zarr")), mode="w")
+    for name, array in (("x", x), ("y", y)):
+        group.create_array(name, data=array, chunks=(CHUNK, array.shape[1]))
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), WIDTH)
+    write_table(pa.table({"x": lists, "y": y[:, 0]}), Path(folder, "a.parquet"), row_group_size=CHUNK)
     return 0.0
 
 
-def opened(kind: str, folder: str) -> tuple[Any, Any]:
-    """The examples as ``fit`` takes them."""
+class Groups:
+    """A column of Parquet for PyTorch: its row groups by the places of their rows."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        from pyarrow.parquet import ParquetFile
+
+        self.file, self.name = ParquetFile(Path(folder, "a.parquet")), name
+
+    def __getitem__(self, rows: slice) -> Any:
+        """The rows of one group."""
+        column = self.file.read_row_group(rows.start // CHUNK, columns=[self.name]).column(0).combine_chunks()
+        return column.flatten().to_numpy().reshape(-1, WIDTH) if self.name == "x" else column.to_numpy()[:, None]
+
+
+def opened(kind: str, folder: str, is_ours: bool = True) -> tuple[Any, Any]:
+    """The examples as ``fit`` takes them, or as PyTorch can read them."""
+    if kind in ("zarr", "parquet") and is_ours:
+        from portable_nn.data.stored_files import open_stored
+
+        x, y = (open_stored(Path(folder, f"a.{kind}"), [name]) for name in "xy")
+        return x, y
+    if kind == "zarr":
+        import zarr
+
+        group = zarr.open_group(str(Path(folder, "a.zarr")), mode="r")
+        return group["x"], group["y"]
+    if kind == "parquet":
+        return Groups(folder, "x"), Groups(folder, "y")
     if kind == "h5":
         import h5py
 
@@ -77,7 +111,7 @@ def theirs(kind: str, folder: str, what: str = "seconds") -> float:
 
     class Chunks(IterableDataset[Any]):
         def __iter__(self) -> Iterator[Any]:
-            x, y = opened(kind, folder)
+            x, y = opened(kind, folder, is_ours=False)
             worker = get_worker_info()
             rng = np.random.default_rng(worker.seed if worker else 0)
             for start in rng.permutation(range(0, ROWS, CHUNK)):

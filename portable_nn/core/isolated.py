@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, ParamSpec, TypeAlias
@@ -43,14 +44,11 @@ SPARE: Final = 2**27
 COPIES: Final = 2
 """... and how many times what the file may claim (see ``limits``): what is decoded exists in two forms for a while."""
 
-_PIPE: Final = 2**20
-"""The bytes that a pipe holds, where the system lets it."""
-
 _PROGRAM: Final = """
 import sys
 sys.path[:] = {path!r}
 from portable_nn.core.isolated_side import main
-main({module!r})
+main({module!r}, {shared!r})
 """
 
 
@@ -63,7 +61,7 @@ class LibraryEndedError(LibraryError):
 
     Args:
         words: how it ended.
-        is_late: whether its time was used up.
+        is_late: whether its time was used up: then it is not tried again.
     """
 
     def __init__(self, words: str, is_late: bool) -> None:
@@ -105,6 +103,7 @@ class _Side(Locked):
         super().__init__()
         self._module = module
         self.process: subprocess.Popen[bytes] | None = None
+        self._shared: FileIO | None = None
 
     @property
     def turn(self) -> Lock:
@@ -115,13 +114,13 @@ class _Side(Locked):
         """What a task answers. Raises as ``ask`` does."""
         seconds = SECONDS + PER_BYTE * stored
         memory = SPARE + COPIES * allowance(stored, UNPACKED)
-        process = self.process = self.process or _started(self._module)
+        process = self.process or self._started()
         assert process.stdin is not None
         assert process.stdout is not None
         begin = time.monotonic()
         try:
             send(process.stdin, [name, what, seconds, memory, str(limit()), _here()], arrays)
-            (outcome, *said), made = receive(process.stdout, memory)
+            (outcome, *said), made = receive(process.stdout, memory, self._shared)
         except (OSError, EOFError, ValueError) as error:
             self.end(0.0 if isinstance(error, ValueError) else 5.0)
             is_late = -process.returncode in _TIMERS or time.monotonic() - begin >= WAITING * seconds
@@ -134,22 +133,42 @@ class _Side(Locked):
             return said[0], made
         raise FormatError(*said) if outcome == "damaged" else LibraryError(*said)
 
+    def _started(self) -> subprocess.Popen[bytes]:
+        """A new process, which an interrupt at the terminal does not reach: it would end it at a good file."""
+        try:
+            shared = os.memfd_create("answers") if hasattr(os, "memfd_create") else None
+            self._shared = None if shared is None else FileIO(shared, "r+")
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _PROGRAM.format(path=sys.path, module=self._module, shared=shared)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                pass_fds=() if shared is None else (shared,),
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+        except OSError as error:
+            self.leave()
+            raise LibraryEndedError(f"no process can be started: {error.strerror or error}", True) from None
+        return self.process
+
     def end(self, patience: float = 0.0) -> None:
         """End the process, if it does not end by itself within some seconds."""
         if process := self.process:
-            self.process = None
             with suppress(subprocess.TimeoutExpired):
                 process.wait(patience)
             process.kill()
-            process.communicate()
+            process.wait()
+            self.leave()
 
     def leave(self) -> None:
-        """In a forked process: close the pipes to the process of the parent, and have none."""
-        if process := self.process:
-            self.process = None
-            for pipe in (process.stdin, process.stdout):
-                assert pipe is not None
-                pipe.close()
+        """Close what leads to the process, and have none: in a fork, it is that of the parent."""
+        process, self.process = self.process, None
+        for file in (self._shared, *(() if process is None else (process.stdin, process.stdout))):
+            if file is not None:
+                file.close()
+        if process is not None and process.returncode is None:
             process.returncode = 0  # It is no child of this process, which must not wait for it.
 
 
@@ -164,25 +183,6 @@ def _here() -> str:
     with suppress(OSError):
         return str(Path.cwd())
     return os.sep  # It was removed, and there is nothing in it.
-
-
-def _started(module: str) -> subprocess.Popen[bytes]:
-    """A new process, which an interrupt at the terminal does not reach: it would end it at a good file."""
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", _PROGRAM.format(path=sys.path, module=module)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        bufsize=0,
-        start_new_session=True,
-        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-    )
-    with suppress(ImportError, OSError):  # Fewer turns of the two processes.
-        import fcntl
-
-        assert process.stdout is not None
-        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE)
-    return process
 
 
 def _end_of(process: subprocess.Popen[bytes]) -> str:

@@ -30,51 +30,72 @@ _LENGTH: Final = struct.Struct("<Q")
 WAITING: Final = 4
 """How many times its processor time a task may take on the clock: one that waits for ever takes no processor time."""
 
+KEPT: Final = 2**26
+"""The most bytes that the shared file in memory keeps: it is as large as the largest answer."""
+
 _UNKNOWN: Final = 2**30
 """The memory that this program is taken to have where the system does not say."""
 
 
-def send(pipe: IO[bytes], said: Any, arrays: Sequence[NDArray[Any]]) -> None:
-    """Write a message: what JSON can say, and arrays of numbers. Raises ``OSError``."""
+def send(pipe: IO[bytes], said: Any, arrays: Sequence[NDArray[Any]], shared: FileIO | None = None) -> None:
+    """Write a message: what JSON can say, and arrays of numbers. Raises ``OSError``.
+
+    Args:
+        pipe: where it is written.
+        said: what is said.
+        arrays: the arrays.
+        shared: a file in memory for the arrays: two processes take fewer turns than at a pipe.
+    """
     text = json.dumps([said, [[array.dtype.str, array.shape] for array in arrays]]).encode()
-    bodies = (np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for array in arrays)
-    parts: Iterable[bytes | memoryview] = (_LENGTH.pack(len(text)), text, *bodies)
-    for part in parts:
-        left = memoryview(part)
-        while left:
-            left = left[pipe.write(left) :]
+    bodies = [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for array in arrays]
+    if shared is not None:
+        shared.seek(0)
+        _write(shared, bodies)
+    _write(pipe, [_LENGTH.pack(len(text)), text, *(bodies if shared is None else ())])
 
 
-def receive(pipe: IO[bytes], most: int) -> tuple[Any, list[NDArray[Any]]]:
+def receive(pipe: IO[bytes], most: int, shared: FileIO | None = None) -> tuple[Any, list[NDArray[Any]]]:
     """Read a message of at most ``most`` bytes. Raises ``OSError``, ``EOFError``, and ``ValueError`` for another."""
     (length,) = _LENGTH.unpack(_exactly(pipe, _LENGTH.size, most).data)
     said, kinds = parsed_json(_exactly(pipe, length, most).tobytes(), nan=True)
+    if shared is not None:
+        shared.seek(0)
     arrays = list[NDArray[Any]]()
     for name, shape in kinds:
         dtype = np.dtype(name)
         if dtype.kind not in NUMBERS:
             raise ValueError(f"{dtype} is no type of numbers")
         count = math.prod(shape) * dtype.itemsize
-        arrays.append(_exactly(pipe, count, most).view(dtype).reshape(shape))
+        arrays.append(_exactly(shared or pipe, count, most).view(dtype).reshape(shape))
         most -= count
+    if shared is not None and shared.tell() > KEPT:
+        shared.truncate(0)
     return said, arrays
 
 
-def _exactly(pipe: IO[bytes], count: int, most: int) -> NDArray[np.uint8]:
+def _write(file: IO[bytes] | FileIO, parts: Iterable[bytes | memoryview]) -> None:
+    for part in parts:
+        left = memoryview(part)
+        while left:
+            left = left[file.write(left) :]
+
+
+def _exactly(file: IO[bytes] | FileIO, count: int, most: int) -> NDArray[np.uint8]:
     if not 0 <= count <= most:
         raise ValueError(f"a message has {count} bytes")
     memory = np.empty(count, np.uint8)
     left = memory.data
     while left:
-        if not (got := pipe.readinto(left)):  # type: ignore[attr-defined]
+        if not (got := file.readinto(left)):  # type: ignore[union-attr]
             raise EOFError("it broke off")
         left = left[got:]
     return memory
 
 
-def main(module: str) -> None:
+def main(module: str, memory_file: int | None) -> None:
     """Do the tasks of a module that are asked for on standard input: those of its table ``TASKS``, and no others."""
     requests, answers = FileIO(os.dup(0)), FileIO(os.dup(1), "w")
+    shared = None if memory_file is None else FileIO(memory_file, "r+")
     os.dup2(2, 1)  # Keep what libraries print out of the answers.
     room = import_module(module)
     tasks = {task.__name__: task for task in room.TASKS}
@@ -100,7 +121,7 @@ def main(module: str) -> None:
         except Exception as error:  # Libraries raise what they like.
             answer, made = ["refused", str(error) or type(error).__name__], []
         _limit(0, None)
-        send(answers, answer, made)
+        send(answers, answer, made, shared)
         del arrays, answer, made
 
 

@@ -46,6 +46,23 @@ def test_what_is_asked_and_answered_arrives(said: Any, given: list[Any]) -> None
     ]
 
 
+def test_arrays_also_arrive_without_memory_that_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    isolated.end_all()
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    for size in (0, 7, 10**6, 10**7):
+        given = np.arange(size, dtype=np.float32)
+        said, [found, other] = ask(tasks.echoed, 2**30, given, given[::2], said=size)
+        assert (said, found.tolist() == given.tolist(), len(other)) == (size, True, len(given[::2]))
+    isolated.end_all()
+
+
+def test_a_process_that_cannot_be_started_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    isolated.end_all()
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(LibraryEndedError, match=r"^no process can be started: No such file"):
+        ask(tasks.echoed, 0, said=1)
+
+
 def test_surrogates_and_numbers_of_floats_arrive() -> None:
     said = ["\ud800", "\0", float("inf"), 5e-324, ["日本"]]
     assert ask(tasks.echoed, 0, said=said)[0] == said
