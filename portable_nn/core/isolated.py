@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from io import FileIO
-from pathlib import Path
 from threading import Lock
 from typing import Any, Final, ParamSpec, TypeAlias
 
@@ -77,7 +76,7 @@ def ask(task: Callable[P, Answer], stored: int, *arrays: P.args, **what: P.kwarg
             library before memory is limited.
         stored: the bytes of the file: time and memory are limited in proportion to them.
         arrays: arrays of numbers.
-        what: what JSON can say.
+        what: what JSON can say; paths are absolute, as the process stays in the folder in which it began.
 
     Raises:
         FormatError: the task raises it.
@@ -119,7 +118,7 @@ class _Side(Locked):
         assert process.stdout is not None
         begin = time.monotonic()
         try:
-            send(process.stdin, [name, what, seconds, memory, str(limit()), _here()], arrays)
+            send(process.stdin, [name, what, seconds, memory, str(limit())], arrays)
             (outcome, *said), made = receive(process.stdout, memory, self._shared)
         except (OSError, EOFError, ValueError) as error:
             self.end(0.0 if isinstance(error, ValueError) else 5.0)
@@ -176,13 +175,6 @@ _TIMERS: Final = [getattr(signal, name) for name in ("SIGPROF", "SIGALRM") if ha
 """What ends a process whose time is used up."""
 
 _sides: Final = dict[str, _Side]()
-
-
-def _here() -> str:
-    """The folder in which relative paths begin, which changes while a process runs."""
-    with suppress(OSError):
-        return str(Path.cwd())
-    return os.sep  # It was removed, and there is nothing in it.
 
 
 def _end_of(process: subprocess.Popen[bytes]) -> str:

@@ -102,12 +102,11 @@ def main(module: str, memory_file: int | None) -> None:
     is_prepared = False
     while True:
         try:
-            (name, what, seconds, memory, claimed, folder), arrays = receive(requests, 2**63)
+            (name, what, seconds, memory, claimed), arrays = receive(requests, 2**63)
         except EOFError:
             return
         os.environ[VARIABLE] = claimed
         try:
-            os.chdir(folder)
             if not is_prepared:
                 room.prepare()
                 is_prepared = True

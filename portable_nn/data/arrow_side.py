@@ -40,7 +40,7 @@ class Seen(NamedTuple):
     """A file as it was when it was first opened.
 
     Args:
-        path: its path.
+        path: its absolute path.
         number, size, changed: its number on its disk, its bytes, and when it was changed.
         stored: its bytes without the holes of a sparse file.
     """
@@ -54,7 +54,7 @@ class Seen(NamedTuple):
     @classmethod
     def of(cls, path: str | Path, file: FileIO | BinaryIO) -> Seen:
         """That of an open file."""
-        return cls(str(path), *_state(file), stored_bytes(file))
+        return cls(str(Path(path).absolute()), *_state(file), stored_bytes(file))
 
 
 def _state(file: FileIO | BinaryIO) -> tuple[int, int, int]:
@@ -209,21 +209,8 @@ def _lengths(column: Any) -> list[int]:
 # -- tables
 
 
-def table_names(*, source: Source, kind: str) -> tuple[list[str], list[Array]]:
-    """The names of the columns of a file, ``parquet`` or ``feather``."""
-    import pyarrow
-
-    if kind == "parquet":
-        return parquet_layout(source=source)[0], []
-    with _opened(Seen(*source)) as file:
-        try:
-            return list(pyarrow.ipc.open_file(file).schema.names), []
-        except pyarrow.ArrowInvalid:  # The first version of Feather.
-            return list(pyarrow.feather.read_table(file, use_threads=False).column_names), []
-
-
 def table_cells(*, source: Source, kind: str) -> tuple[list[Any], list[Array]]:
-    """The columns of a table, in order: the cells that they have, and their numbers or places: see ``arrow_cells``."""
+    """The columns of a ``parquet`` or ``feather`` file: names and cells of each, and numbers (see ``arrow_cells``)."""
     import pyarrow.feather
     from pyarrow.parquet import ParquetFile
 
@@ -241,7 +228,8 @@ def table_cells(*, source: Source, kind: str) -> tuple[list[Any], list[Array]]:
     _check_size(table.num_rows, table.num_columns, seen)
     table.validate(full=True)
     columns = [arrow_cells(column) for column in table.columns]
-    return [cells for cells, _ in columns], [numbers for _, numbers in columns]
+    named = zip(table.column_names, columns, strict=True)
+    return [[name, cells] for name, (cells, _) in named], [numbers for _, numbers in columns]
 
 
 def _words(meta: Any) -> list[str]:
@@ -267,24 +255,24 @@ def arrow_cells(column: Any) -> tuple[list[Any] | None, Array]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    kind, count = column.type, len(column)
+    kind = column.type
     if pa.types.is_run_end_encoded(kind):
         return arrow_cells(pa.chunked_array(map(pc.run_end_decode, column.chunks), kind.value_type))
     inner = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_temporal(inner):
-        return [DAY], np.zeros(count, np.int64)
-    if pa.types.is_boolean(inner) or pa.types.is_decimal(inner) or pa.types.is_null(inner):
-        column, inner = column.cast(inner).cast(pa.float64(), safe=False), pa.float64()
-    if pa.types.is_integer(inner) or pa.types.is_floating(inner):
-        return None, np.ascontiguousarray(column.cast(inner).to_numpy(), np.float64)
+        return [DAY], np.zeros(len(column), np.int64)
     try:
+        if pa.types.is_boolean(inner) or pa.types.is_decimal(inner) or pa.types.is_null(inner):
+            return None, column.cast(inner).cast(pa.float64(), safe=False).to_numpy()
+        if pa.types.is_integer(inner) or pa.types.is_floating(inner):
+            return None, column.cast(inner).to_numpy().astype(np.float64)
         chunks = column.dictionary_encode().unify_dictionaries().chunks
     except pa.ArrowNotImplementedError:  # Lists, structures and the like.
-        return [plain_cell(cell) for cell in column.to_pylist()], np.arange(count)
+        return [plain_cell(cell) for cell in column.to_pylist()], np.arange(len(column))
     cells = [plain_cell(cell) for cell in chunks[0].dictionary.to_pylist()] if chunks else []
     places = [each.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False) for each in chunks]
     return cells, np.concatenate([np.empty(0, np.int64), *places])
 
 
-TASKS: Final = (parquet_layout, parquet_nulls, parquet_group, table_names, table_cells)
+TASKS: Final = (parquet_layout, parquet_nulls, parquet_group, table_cells)
 """All that may be asked."""

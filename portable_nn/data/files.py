@@ -47,7 +47,7 @@ def opened(path: str | Path, expected: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def read_by(package: str, extra: str, path: str | Path, otherwise: str) -> Iterator[None]:
-    """A block that has a library read a file in a process of its own (see ``core.isolated``).
+    """A block that has a library read a file, by its absolute path, in a process of its own (see ``core.isolated``).
 
     Raises:
         MissingPackageError: the library is missing, which ``extra`` would install.
@@ -58,7 +58,7 @@ def read_by(package: str, extra: str, path: str | Path, otherwise: str) -> Itera
     try:
         yield
     except FormatError as error:
-        raise DataError(error.path, error.reason) from None
+        raise DataError(f"{path}{error.path.removeprefix(str(Path(path).absolute()))}", error.reason) from None
     except LibraryError as error:
         raise DataError(path, f"{otherwise} {said(f'{package}: {error}')}") from None
 

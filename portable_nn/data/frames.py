@@ -189,11 +189,10 @@ def _arrow_file(path: Path, kind: str) -> Frame:
     with read_by("pyarrow", "tables", path, f"expected a table in {path.suffix[1:].title()}, found none"):
         with opened(path, "a table") as file:
             seen = arrow_side.Seen.of(path, file)
-        names, _ = ask(arrow_side.table_names, seen.stored, source=seen, kind=kind)
-        check_unique(names, path)
-        cells, numbers = ask(arrow_side.table_cells, seen.stored, source=seen, kind=kind)
-    columns = zip(names, cells, numbers, strict=True)
-    return _frame({name: _arrow_cells(each, places, str(path), name) for name, each, places in columns}, str(path))
+        columns, numbers = ask(arrow_side.table_cells, seen.stored, source=seen, kind=kind)
+    check_unique((name for name, _ in columns), path)
+    found = zip(columns, numbers, strict=True)
+    return _frame({name: _arrow_cells(cells, each, str(path), name) for (name, cells), each in found}, str(path))
 
 
 def _arrow_cells(cells: list[Any] | None, numbers: NDArray[Any], where: str, name: str) -> Cells:

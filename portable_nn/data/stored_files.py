@@ -120,19 +120,20 @@ def _zarr(path: Path) -> StoredFile:
         return read_by("zarr", "zarr", path, "cannot be read as zarr")
 
     def read(name: str) -> Stored:
-        where = f"{path}: {name}"
+        where, what = f"{path}: {name}", {"path": str(path.absolute()), "name": paths[name]}
         with reading():
-            [shape, dtype, chunk, stored], _ = ask(zarr_side.array_layout, 0, path=str(path), name=paths[name])
+            [shape, dtype, chunk, stored], _ = ask(zarr_side.array_layout, 0, **what)
 
         def rows(start: int, stop: int) -> Array:
-            _, [found] = ask(zarr_side.array_rows, stored, path=str(path), name=paths[name], start=start, stop=stop)
+            _, [found] = ask(zarr_side.array_rows, stored, **what, start=start, stop=stop)
             return found
 
         found = Stored(where, np.dtype(dtype).newbyteorder("="), tuple(shape), chunk, rows)
         return as_stored(rows_of(found, where), where) if found.size and shape else found
 
     with reading():
-        paths = {each or path.stem: each for each in ask(zarr_side.array_names, 0, path=str(path))[0]}
+        names, _ = ask(zarr_side.array_names, 0, path=str(path.absolute()))
+    paths = {each or path.stem: each for each in names}
     return StoredFile(list(paths), read)
 
 

@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.arrays import NUMBERS
-from portable_nn.core.errors import FormatError
+from portable_nn.core.errors import FileError, FormatError
 from portable_nn.core.files import open_inside, read_exactly, stored_bytes
 from portable_nn.core.jsons import parsed_json
 from portable_nn.core.limits import UNPACKED, excess
+from portable_nn.core.text import shortened, some
 from portable_nn.core.text import size as size_of
-from portable_nn.core.text import some
 
 Array: TypeAlias = NDArray[Any]
 
@@ -169,11 +169,9 @@ def _description(root: str, name: str, files: tuple[str, ...], node: str) -> tup
             try:
                 said = parsed_json(opened.read(LONGEST), nan=True)
             except ValueError as error:
-                raise FormatError(
-                    Path(root, name), f"cannot be read as zarr: its {file} is no JSON ({error})"
-                ) from None
+                raise FormatError(Path(root, name), f"cannot be read as zarr: {file} is damaged: {error}") from None
             if not isinstance(said, dict):
-                raise FormatError(root, f"cannot be read as zarr: {name}/{file} is no object of JSON")
+                raise FormatError(Path(root, name), f"cannot be read as zarr: {file} is no object of JSON")
             if file != "zarr.json" or said.get("node_type") == node:
                 return file, said
     return None
@@ -193,15 +191,14 @@ def _described(root: str, name: str) -> About:
         named, chunks, codecs = _third(said) if file == "zarr.json" else _second(said)
         shape = said["shape"]
         if not (_are_sizes(shape, 0) and _are_sizes(chunks, 1) and len(shape) == len(chunks)):
-            raise FormatError(where, f"is damaged: its shape is {shape!r}, in chunks of {chunks!r}")
+            raise FormatError(where, f"is damaged: its shape is {shortened(shape)}, in chunks of {shortened(chunks)}")
         if unknown := [codec for codec in codecs if codec not in CODECS]:
-            raise FormatError(
-                where, f"needs the codec {some(map(repr, unknown))}; allowed are {', '.join(sorted(CODECS))}"
-            )
+            needed, allowed = some(map(shortened, unknown)), ", ".join(sorted(CODECS))
+            raise FormatError(where, f"needs the codec {needed}; allowed are {allowed}")
     except (KeyError, TypeError, AttributeError):
         raise FormatError(where, f"is damaged: its {file} does not describe an array") from None
     if (dtype := _type_of(named)) is None:
-        raise FormatError(where, f"expected real numbers, found {named!r}")
+        raise FormatError(where, f"expected real numbers, found {shortened(named)}")
     # They may say what they like: nobody asks for them.
     left_out: dict[str, Any] = {"attributes": {}, "consolidated_metadata": None}
     text = json.dumps({key: left_out.get(key, value) for key, value in said.items()})
@@ -270,14 +267,19 @@ class _Files(MutableMapping[str, Any]):
             return make(self._about.text)
         if PurePosixPath(name).name in _DESCRIPTIONS:
             raise KeyError(name)
+        where = f"{self._root}: {self._name}"
         try:
             with open_inside(self._root, f"{self._name}/{name}".lstrip("/")) as file:
-                size, where = os.fstat(file.fileno()).st_size, f"{Path(self._root, self._name, name)}"
+                size = os.fstat(file.fileno()).st_size
                 if fault := excess(size, stored_bytes(file), UNPACKED):
-                    raise FormatError(where, fault)
+                    raise FormatError(where, f"'{name}' {fault}")
                 return make(read_exactly(file, size, where))
         except FileNotFoundError:
             raise KeyError(name) from None
+        except FormatError:
+            raise
+        except FileError as error:
+            raise FormatError(where, f"'{Path(error.path).relative_to(self._root)}' {error.reason}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter([self._about.file])

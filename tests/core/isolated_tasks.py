@@ -6,7 +6,6 @@ import ctypes
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ def echoed(*arrays: Any, said: Any) -> Answer:
 
 
 def where() -> Answer:
-    return [os.getpid(), str(Path.cwd()), os.environ.get("PORTABLE_NN_MEMORY")], []
+    return [os.getpid(), os.environ.get("PORTABLE_NN_MEMORY")], []
 
 
 def damaged(*, path: str) -> Answer:

@@ -141,6 +141,57 @@ def test_so_are_a_hundred_thousand(tmp_path: Path, first: int) -> None:
     run(first, 10_000, tmp_path)
 
 
+# What is right
+
+NAN = float("nan")
+CELLS: dict[str, list[Any]] = {
+    "nulls": [1.5, NAN] * 6,
+    "int": list(range(12)),
+    "large": [float(2**64 - 1), NAN] * 6,
+    "bool": [1, NAN, 0] * 4,
+    "half": list(range(12)),
+    **dict.fromkeys(("words", "large words", "bytes", "category"),
+                    ["some", None, "words", None, "a longer word than that", "some"] * 2),
+    "fixed": ["abcd"] * 12,
+    "codes": [5, 6, NAN] * 4,
+    **dict.fromkeys(("day", "time"), ["1970-01-01T00:00:00"] * 12),
+    "price": [1.5, NAN] * 6,
+    "lists": ["[1.0, 2.0]", "[3.0, 4.0]"] * 6,
+    "ragged": ["[1]", "[]", None, "[2, 3]"] * 3,
+    "struct": ["{'p': 1, 'q': 'x'}", None] * 6,
+    "null": [NAN] * 12,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_every_type_is_read(tmp_path: Path, suffix: str) -> None:
+    """In files, and in memory."""
+    path, table = tmp_path / f"a{suffix}", table_files.kinds()
+    frames = [read_frame(table)]
+    for seed in table_files.of_parquet() if suffix == ".parquet" else table_files.of_arrow():
+        path.write_bytes(seed)
+        frames.append(read_frame(path))
+    checked = 0
+    for frame in frames:
+        for name in CELLS.keys() & frame.columns.keys():
+            found = frame.columns[name].tolist()
+            assert list(map(repr, found)) == [
+                repr(float(each) if isinstance(each, int) else each) for each in CELLS[name]
+            ], name
+            checked += 1
+    assert checked > 3 * len(CELLS)
+
+
+@pytest.mark.parametrize("names", [("a.b", "a"), ("a", "a.b")])
+def test_a_name_that_begins_another_is_its_own_column(tmp_path: Path, names: tuple[str, str]) -> None:
+    table = pa.table([np.arange(3.0), np.arange(3.0) + 10], names=names)
+    parquet.write_table(table, tmp_path / "a.parquet")
+    for name in names:
+        wanted = table[name].to_pylist()
+        assert open_stored(tmp_path / "a.parquet", [name])[:].tolist() == wanted
+        assert read_frame(tmp_path / "a.parquet").columns[name].tolist() == wanted
+
+
 # Bombs
 
 
@@ -236,6 +287,28 @@ def test_a_file_that_is_replaced_while_it_is_read_is_refused(tmp_path: Path, mon
     with pytest.raises(DataError, match=r"a\.parquet: x: was replaced or written to since it was opened"):
         rows[700:702]
     assert open_stored(path, ["x"])[700:702].tolist() == [701, 702]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".zarr"])
+def test_a_relative_path_is_that_of_the_folder_in_which_it_was_opened(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "WHOLE", 0)
+    monkeypatch.chdir(tmp_path)
+    given = Path(f"a{suffix}")
+    (tmp_path / "other").mkdir()
+    for folder, add in ((tmp_path, 0), (tmp_path / "other", 1)):
+        if suffix == ".zarr":
+            array(folder)
+        else:
+            of(np.arange(1000.0) + add, folder / given, row_group_size=100)
+    rows = open_stored(given, ["x"])
+    monkeypatch.chdir(tmp_path / "other")
+    np.testing.assert_array_equal(rows[:5], X[:5] if suffix == ".zarr" else np.arange(5))
+    with pytest.raises(DataError, match=rf"^a\{suffix}: has no 'z'"):
+        open_stored(given, ["z"])
+    with pytest.raises(DataError, match=rf"^no\{suffix}: "):
+        open_stored(f"no{suffix}", ["z"])
 
 
 @unix
