@@ -176,3 +176,31 @@ def test_parquet_is_a_table(run, houses: Path, tmp_path: Path) -> None:
     found = run("predict", "b.npz", "t.parquet", "--format", "json")
     assert found.code == 0, found.err
     assert "24 of 24 right" in found.err
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train auto-4-auto FILE --target price -o no.safetensors",
+        "predict price.safetensors FILE",
+        "evaluate price.safetensors FILE",
+    ],
+)
+def test_a_hostile_table_is_a_bad_input(run, houses: Path, tmp_path: Path, line: str, suffix: str) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    feather, parquet = pytest.importorskip("pyarrow.feather"), pytest.importorskip("pyarrow.parquet")
+    trained(run, "--epochs", "1")
+    if suffix == ".arrow":  # Sixteen gigabytes of nothing.
+        feather.write_feather(pyarrow.table({"price": pyarrow.nulls(2**31 - 1)}), tmp_path / "t.arrow", "uncompressed")
+        fault = "t.arrow: has 2,147,483,647 rows, whose table takes 17 GB of memory, with "
+    else:
+        parquet.write_table(pyarrow.table({"price": range(1000)}), tmp_path / "t.parquet", compression="none")
+        whole = (tmp_path / "t.parquet").read_bytes()
+        (tmp_path / "t.parquet").write_bytes(whole[:4] + bytes(200) + whole[204:])
+        fault = "t.parquet: expected a table in Parquet, found none (pyarrow: "
+    found = run(*line.replace("FILE", f"t{suffix}").split())
+    assert found.code == 3, found.err
+    assert fault in found.err
+    assert "Traceback" not in found.err
+    assert not (tmp_path / "no.safetensors").exists()
