@@ -13,22 +13,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from io import FileIO
 from threading import Lock
 from typing import Any, Final, ParamSpec, TypeAlias
 
-from numpy.typing import NDArray
-
 from portable_nn.core.errors import FormatError
 from portable_nn.core.forks import Locked, after_fork, computing
-from portable_nn.core.isolated_side import WAITING, receive, send
+from portable_nn.core.isolated_side import WAITING, Array, receive, send
 from portable_nn.core.limits import UNPACKED, allowance, limit
 
 P = ParamSpec("P")
 
-Answer: TypeAlias = tuple[Any, list[NDArray[Any]]]
+Answer: TypeAlias = tuple[Any, list[Array]]
 """What a task answers: what JSON can say, and arrays of numbers."""
 
 SECONDS: Final = 5.0
@@ -68,12 +66,14 @@ class LibraryEndedError(LibraryError):
         super().__init__(words)
 
 
-def ask(task: Callable[P, Answer], stored: int, *arrays: P.args, **what: P.kwargs) -> Answer:
+def ask(
+    task: Callable[P, tuple[Any, Sequence[Array | list[Array]]]], stored: int, *arrays: P.args, **what: P.kwargs
+) -> Answer:
     """What ``task(*arrays, **what)`` answers, in the process of its module.
 
     Args:
-        task: a function of the table ``TASKS`` of its module. That has also a function ``prepare``, which imports the
-            library before memory is limited.
+        task: a function of the table ``TASKS`` of its module; in place of an array it may return a list of its parts.
+            The module has also a function ``prepare``, which imports the library before memory is limited.
         stored: the bytes of the file: time and memory are limited in proportion to them.
         arrays: arrays of numbers.
         what: what JSON can say; paths are absolute, as the process stays in the folder in which it began.
@@ -118,10 +118,13 @@ class _Side(Locked):
         assert process.stdout is not None
         begin = time.monotonic()
         try:
-            send(process.stdin, [name, what, seconds, memory, str(limit())], arrays)
+            send(process.stdin, [name, what, seconds, memory, str(limit())], [[each] for each in arrays])
             (outcome, *said), made = receive(process.stdout, memory, self._shared)
-        except (OSError, EOFError, ValueError) as error:
-            self.end(0.0 if isinstance(error, ValueError) else 5.0)
+        except MemoryError:  # In this process, for what the other one had room for.
+            self.end()
+            raise LibraryError("what it gives takes more memory than there is") from None
+        except (OSError, EOFError, ValueError, TypeError) as error:
+            self.end(5.0 if isinstance(error, OSError | EOFError) else 0.0)
             is_late = -process.returncode in _TIMERS or time.monotonic() - begin >= WAITING * seconds
             how = f"it took more than {seconds:.0f} s" if is_late else f"its process {_end_of(process)}"
             raise LibraryEndedError(how, is_late) from None
@@ -144,7 +147,7 @@ class _Side(Locked):
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
                 pass_fds=() if shared is None else (shared,),
-                start_new_session=True,
+                process_group=0,  # In the same session, as Linux shares out its time by sessions.
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         except OSError as error:

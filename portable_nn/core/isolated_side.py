@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from io import FileIO
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from portable_nn.core.errors import FileError
 from portable_nn.core.jsons import parsed_json
 from portable_nn.core.limits import VARIABLE
 from portable_nn.core.text import size
+
+Array: TypeAlias = NDArray[Any]
 
 _LENGTH: Final = struct.Struct("<Q")
 
@@ -37,30 +39,34 @@ _UNKNOWN: Final = 2**30
 """The memory that this program is taken to have where the system does not say."""
 
 
-def send(pipe: IO[bytes], said: Any, arrays: Sequence[NDArray[Any]], shared: FileIO | None = None) -> None:
+def send(pipe: IO[bytes], said: Any, arrays: Iterable[Sequence[Array]], shared: FileIO | None = None) -> None:
     """Write a message: what JSON can say, and arrays of numbers. Raises ``OSError``.
 
     Args:
         pipe: where it is written.
         said: what is said.
-        arrays: the arrays.
+        arrays: the parts of each array; parts have rows of one type and shape.
         shared: a file in memory for the arrays: two processes take fewer turns than at a pipe.
     """
-    text = json.dumps([said, [[array.dtype.str, array.shape] for array in arrays]]).encode()
-    bodies = [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for array in arrays]
+    bodies, kinds = list[memoryview](), list[Any]()
+    for parts in arrays:
+        first = parts[0]
+        kinds.append((first.dtype.str, first.shape if len(parts) == 1 else (sum(map(len, parts)), *first.shape[1:])))
+        bodies += (np.ascontiguousarray(part).reshape(-1).view(np.uint8).data for part in parts)
+    text = json.dumps([said, kinds]).encode()
     if shared is not None:
         shared.seek(0)
         _write(shared, bodies)
     _write(pipe, [_LENGTH.pack(len(text)), text, *(bodies if shared is None else ())])
 
 
-def receive(pipe: IO[bytes], most: int, shared: FileIO | None = None) -> tuple[Any, list[NDArray[Any]]]:
+def receive(pipe: IO[bytes], most: int, shared: FileIO | None = None) -> tuple[Any, list[Array]]:
     """Read a message of at most ``most`` bytes. Raises ``OSError``, ``EOFError``, and ``ValueError`` for another."""
     (length,) = _LENGTH.unpack(_exactly(pipe, _LENGTH.size, most).data)
     said, kinds = parsed_json(_exactly(pipe, length, most).tobytes(), nan=True)
     if shared is not None:
         shared.seek(0)
-    arrays = list[NDArray[Any]]()
+    arrays = list[Array]()
     for name, shape in kinds:
         dtype = np.dtype(name)
         if dtype.kind not in NUMBERS:
@@ -100,6 +106,8 @@ def main(module: str, memory_file: int | None) -> None:
     room = import_module(module)
     tasks = {task.__name__: task for task in room.TASKS}
     is_prepared = False
+    answer: list[Any]
+    made: list[list[Array]]
     while True:
         try:
             (name, what, seconds, memory, claimed), arrays = receive(requests, 2**63)
@@ -111,8 +119,8 @@ def main(module: str, memory_file: int | None) -> None:
                 room.prepare()
                 is_prepared = True
             _limit(seconds, memory)
-            said, made = tasks[name](*arrays, **what)
-            answer: Any = ["done", said]
+            said, found = tasks[name](*arrays, **what)
+            answer, made = ["done", said], [_parts(each) for each in found]
         except FileError as error:
             answer, made = ["damaged", error.path, error.reason], []
         except MemoryError:
@@ -121,7 +129,15 @@ def main(module: str, memory_file: int | None) -> None:
             answer, made = ["refused", str(error) or type(error).__name__], []
         _limit(0, None)
         send(answers, answer, made, shared)
-        del arrays, answer, made
+        arrays, found, made = [], [], []
+
+
+def _parts(array: Array | list[Array]) -> list[Array]:
+    """The parts of an array that can be sent one after the other."""
+    if not isinstance(array, list):
+        return [array]
+    kinds = {(part.dtype, part.shape[1:]) for part in array}
+    return array if len(kinds) == 1 else [np.concatenate(array)]
 
 
 def _limit(seconds: float, memory: int | None) -> None:

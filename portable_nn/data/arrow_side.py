@@ -109,23 +109,25 @@ def parquet_nulls(*, source: Source, name: str) -> tuple[bool, list[Array]]:
         return any(each is not None and bool(each.null_count) for each in found), []
 
 
-def parquet_group(*, source: Source, name: str, place: int) -> tuple[None, list[Array]]:
-    """The numbers of a column in a row group: ``(n,)``, or ``(n, length)`` of lists of one length."""
-    seen = Seen(*source)
-    where = f"{seen.path}: {name}"
-    with _parquet(seen) as file:
-        group = file.parquet.metadata.row_group(place)
-        whole = sum(group.column(part).total_uncompressed_size for part in file.parts.get(name, ()))
-        # Encodings make any number of equal numbers out of a few bytes, which the sizes do not count.
-        claims = [(whole, 0), (8 * group.num_rows, seen.stored)]
-        if fault := next(filter(None, (excess(size, there, UNPACKED) for size, there in claims)), None):
-            raise FormatError(where, f"has row groups of which one {fault}")
-        column = file.parquet.read_row_group(place, columns=[name], use_threads=False)[name]
+def parquet_groups(*, source: Source, name: str, first: int, last: int) -> tuple[None, list[list[Array]]]:
+    """The numbers of a column in some row groups: ``(n,)``, or ``(n, length)`` of lists of one length."""
+    with _parquet(Seen(*source)) as file:
+        return None, [[_group(file, Seen(*source), name, place) for place in range(first, last)]]
+
+
+def _group(file: _Parquet, seen: Seen, name: str, place: int) -> Array:
+    where, group = f"{seen.path}: {name}", file.parquet.metadata.row_group(place)
+    whole = sum(group.column(part).total_uncompressed_size for part in file.parts.get(name, ()))
+    # Encodings make any number of equal numbers out of a few bytes, which the sizes do not count.
+    claims = [(whole, 0), (8 * group.num_rows, seen.stored)]
+    if fault := next(filter(None, (excess(size, there, UNPACKED) for size, there in claims)), None):
+        raise FormatError(where, f"has row groups of which one {fault}")
+    column = file.parquet.read_row_group(place, columns=[name], use_threads=False)[name]
     column.validate(full=True)
     found = _numbers_in(column, where)
     if len(found) != group.num_rows:
         raise FormatError(where, f"is damaged: it has {len(found):,} rows where {group.num_rows:,} were written")
-    return None, [found]
+    return found
 
 
 class _File:
@@ -274,5 +276,5 @@ def arrow_cells(column: Any) -> tuple[list[Any] | None, Array]:
     return cells, np.concatenate([np.empty(0, np.int64), *places])
 
 
-TASKS: Final = (parquet_layout, parquet_nulls, parquet_group, table_cells)
+TASKS: Final = (parquet_layout, parquet_nulls, parquet_groups, table_cells)
 """All that may be asked."""

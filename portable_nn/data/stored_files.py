@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from portable_nn.core.isolated import ask
 from portable_nn.core.text import either, quantity, some
 from portable_nn.data import arrow_side, zarr_side
 from portable_nn.data.files import opened, read_by
-from portable_nn.data.stored import Array, Stored, as_stored, rows_of
+from portable_nn.data.stored import WHOLE, Array, Stored, as_stored, piece_of, rows_of
 from portable_nn.plain import PlainTensors, open_tensors
 
 
@@ -115,6 +117,20 @@ def _of_tensors(tensors: PlainTensors, name: str) -> Stored:
     return Stored(where, np.dtype(entry.dtype), entry.shape, chunk, lambda a, b: tensors.rows(name, a, b))
 
 
+def _in_parts(read: Callable[[int, int], Array], size: int, start: int, stop: int) -> Array:
+    """Rows by parts that end at multiples of ``size``: several processes have a part in memory."""
+    found: Array | None = None
+    for low in range(start // size * size, stop, size):
+        part = read(max(low, start), min(low + size, stop))
+        if len(part) == stop - start:
+            return part
+        if found is None:
+            found = np.empty((stop - start, *part.shape[1:]), part.dtype)
+        found[max(low, start) - start : min(low + size, stop) - start] = part
+    assert found is not None
+    return found
+
+
 def _zarr(path: Path) -> StoredFile:
     def reading() -> AbstractContextManager[None]:
         return read_by("zarr", "zarr", path, "cannot be read as zarr")
@@ -129,7 +145,10 @@ def _zarr(path: Path) -> StoredFile:
             return found
 
         found = Stored(where, np.dtype(dtype).newbyteorder("="), tuple(shape), chunk, rows)
-        return as_stored(rows_of(found, where), where) if found.size and shape else found
+        if not (found.size and shape):
+            return found
+        found = replace(found, read=partial(_in_parts, rows, piece_of([found], WHOLE)))
+        return as_stored(rows_of(found, where), where)
 
     with reading():
         names, _ = ask(zarr_side.array_names, 0, path=str(path.absolute()))
@@ -144,34 +163,41 @@ def _parquet(path: Path) -> StoredFile:
     def read(name: str) -> Stored:
         where, kept = f"{path}: {name}", dict[int, Array]()
 
-        def group(place: int) -> Array:
-            if place not in kept:
-                _, [found] = ask(arrow_side.parquet_group, seen.stored, source=seen, name=name, place=place)
-                kept.clear()
-                kept[place] = found
-            return kept[place]
-
-        def rows(start: int, stop: int) -> Array:
-            first, last = np.searchsorted(ends, [start, stop - 1], side="right") - 1
-            parts = [group(place)[max(0, start - ends[place]) : stop - ends[place]] for place in range(first, last + 1)]
-            return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        def groups(first: int, last: int) -> Array:
+            what: dict[str, Any] = {"source": seen, "name": name, "first": first, "last": last}
+            _, [found] = ask(arrow_side.parquet_groups, seen.stored, **what)
+            return found
 
         if not ends[-1]:
             raise DataError(where, "has no rows")
         if names.count(name) > 1:
             raise DataError(path, f"has {names.count(name)} columns named '{name}'")
         with reading():
-            sample = group(0)
+            sample = groups(0, 1)
             are_missing, _ = ask(arrow_side.parquet_nulls, seen.stored, source=seen, name=name)
         # What is missing is NaN: also where it is missing only later.
         dtype = np.dtype(float) if sample.dtype.kind in "iub" and are_missing else sample.dtype
-        return Stored(where, dtype, (int(ends[-1]), *sample.shape[1:]), int(counts.max()), rows)
+        several = max(1, WHOLE // (max(counts) * math.prod(sample.shape[1:]) * dtype.itemsize or 1))
+
+        def rows(start: int, stop: int) -> Array:
+            first, last = (int(place) for place in np.searchsorted(ends, [start, stop - 1], side="right") - 1)
+            parts = [kept[first]] if first in kept else []
+            begins = range(first + len(parts), last + 1, several)
+            parts += [groups(begin, min(begin + several, last + 1)) for begin in begins]
+            kept.clear()
+            if stop < ends[last + 1]:  # The next rows are of the same group.
+                kept[last] = parts[-1][ends[last] - ends[last + 1] :]
+            whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            return whole[start - ends[first] : stop - ends[first]]
+
+        return Stored(where, dtype, (ends[-1], *sample.shape[1:]), max(counts), rows)
 
     with reading():
         with opened(path, "Parquet") as file:
             seen = arrow_side.Seen.of(path, file)
-        names, [counts] = ask(arrow_side.parquet_layout, seen.stored, source=seen)
-    ends = np.cumsum([0, *counts])
+        names, [found] = ask(arrow_side.parquet_layout, seen.stored, source=seen)
+    counts = found.tolist()
+    ends = np.cumsum([0, *counts]).tolist()
     return StoredFile(names, read)
 
 

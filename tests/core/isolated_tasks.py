@@ -25,6 +25,10 @@ def echoed(*arrays: Any, said: Any) -> Answer:
     return said, list(arrays)
 
 
+def joined(*arrays: Any) -> tuple[Any, Any]:
+    return None, [list(arrays), arrays[0]]
+
+
 def where() -> Answer:
     return [os.getpid(), os.environ.get("PORTABLE_NN_MEMORY")], []
 
@@ -76,4 +80,4 @@ def _elsewhere() -> Answer:
 
 outside = _elsewhere
 
-TASKS = (echoed, where, damaged, refused, printed, crashed, worn, endless, waiting, filled)
+TASKS = (echoed, joined, where, damaged, refused, printed, crashed, worn, endless, waiting, filled)

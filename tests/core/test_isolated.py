@@ -55,6 +55,22 @@ def test_arrays_also_arrive_without_memory_that_is_shared(monkeypatch: pytest.Mo
     isolated.end_all()
 
 
+@given(parts=st.lists(GRIDS.filter(lambda array: array.ndim > 0), min_size=1, max_size=4))
+def test_parts_of_an_array_are_one(parts: list[Any]) -> None:
+    """Of several types as well, and an error where their rows do not fit."""
+    try:
+        wanted = np.concatenate(parts)
+    except ValueError:
+        wanted = None
+    if wanted is None:
+        with pytest.raises(LibraryError):
+            ask(tasks.joined, 2**20, *parts)
+        return
+    _, [found, first] = ask(tasks.joined, 2**20, *parts)
+    assert (found.dtype, found.shape, found.tobytes()) == (wanted.dtype, wanted.shape, wanted.tobytes())
+    assert first.tobytes() == parts[0].tobytes()
+
+
 def test_a_process_that_cannot_be_started_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     isolated.end_all()
     monkeypatch.setattr(sys, "executable", "/no/such/python")
@@ -140,9 +156,9 @@ def test_more_than_may_be_claimed_is_no_answer(monkeypatch: pytest.MonkeyPatch) 
 
 @linux
 def test_an_interrupt_leaves_no_answer_behind() -> None:
-    """At a terminal, it reaches the processes of a session: this one is in another."""
+    """At a terminal, it reaches the processes of a group: this one is in another."""
     ask(tasks.echoed, 0, said=1)
-    assert os.getsid(process().pid) != os.getsid(0)
+    assert os.getpgid(process().pid) != os.getpgid(0)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
