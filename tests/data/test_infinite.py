@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import portable_nn as pnn
 from portable_nn.core.errors import DataError
+from portable_nn.data import cells
 from portable_nn.data.columns import find_columns
 from portable_nn.data.frames import read_frame
 
@@ -103,9 +104,9 @@ def test_codes_of_a_column_with_infinity_are_no_categories(folder, source) -> No
 @given(st.lists(st.text(string.ascii_letters, min_size=1, max_size=5), min_size=1, max_size=5))
 def test_a_word_that_means_infinity_is_one_among_other_words(words) -> None:
     """Branches of an army, say: Inf, Cav and Art."""
-    cells = ["Inf", "Cav", *(word for word in words if word not in MISSING)]
-    [column] = find_columns(read_frame({"b": cells}), ["b"])
-    assert set(column.categories) == set(cells)
+    found = ["Inf", "Cav", *(word for word in words if word not in cells.MISSING)]
+    [column] = find_columns(read_frame({"b": found}), ["b"])
+    assert set(column.categories) == set(found)
 
 
 @pytest.mark.parametrize("cells", [["inf"] * 6, ["inf", "1.5"] * 3, ["1e400", "2", "3", "4", "5", "6"]])
