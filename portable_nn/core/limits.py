@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Callable
 from typing import Final
 
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.text import quantity, size
 
 VARIABLE: Final = "PORTABLE_NN_MEMORY"
@@ -92,7 +93,25 @@ def excess(claimed: int, stored: int, ratio: int) -> str | None:
         ratio: how many times as much may be claimed, ``UNPACKED`` or ``COMPUTED``.
     """
     allowed = allowance(stored, ratio)
-    if claimed <= allowed:
-        return None
+    return _fault(claimed, stored, allowed) if claimed > allowed else None
+
+
+def _fault(claimed: int, stored: int, allowed: int) -> str:
     most = f"at most {size(allowed)} unless {VARIABLE}={math.ceil(claimed / 2**30)}G is set"
     return f"takes {size(claimed)} of memory, with {size(stored)} stored; {most}"
+
+
+def claims(where: str, stored: int, ratio: int) -> Callable[[int], None]:
+    """A function that is told of bytes before they are taken, and adds them up: many small claims are a large one.
+
+    It raises ``FormatError`` in the name of the file ``where`` as soon as they are an ``excess``.
+    """
+    allowed, claimed = allowance(stored, ratio), 0
+
+    def claim(count: int) -> None:
+        nonlocal claimed
+        claimed += count
+        if claimed > allowed:
+            raise FormatError(where, _fault(claimed, stored, allowed))
+
+    return claim

@@ -15,7 +15,7 @@ import numpy as np
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import kind_fault
 from portable_nn.core.limits import DEFLATE
-from portable_nn.core.memory import CHUNK, aligned
+from portable_nn.core.memory import CHUNK, Bytes, aligned
 from portable_nn.format.tensors import Array
 from portable_nn.format.validate import refuse
 from portable_nn.plain import npy
@@ -67,15 +67,8 @@ def open_file(opened: Opened) -> Listing:
 
     def read(name: str) -> Array:
         header, info = arrays[name], by_name[name]
-        memory = aligned(info.file_size - header.length)
-        with _damage_reported(opened, info), archive.open(info) as member:
-            member.read(header.length)
-            for at in range(0, len(memory), CHUNK):
-                piece = memory[at : at + CHUNK]
-                data = member.read(len(piece))
-                if len(data) < len(piece):
-                    raise EOFError(f"it has only {header.length + at + len(data)} bytes")
-                piece[...] = np.frombuffer(data, np.uint8)
+        with _damage_reported(opened, info):
+            memory = unpacked(archive, info, header.length)
         return npy.array(memory, header)
 
     return Listing({name: header.entry for name, header in arrays.items()}, read, skipped)
@@ -108,6 +101,20 @@ def member_fault(info: zipfile.ZipInfo) -> str | None:
         limit = f"at most {ratio:,} times as much can be" if ratio > 1 else "they are stored as they are"
         return f"claims to unpack {info.compress_size} bytes to {info.file_size}; {limit}"
     return None
+
+
+def unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, start: int = 0) -> Bytes:
+    """The bytes of a member from ``start`` on, in memory of their own. Raises one of ``ERRORS`` where it is damaged."""
+    memory = aligned(info.file_size - start)
+    with archive.open(info) as member:
+        member.read(start)
+        for at in range(0, len(memory), CHUNK):
+            piece = memory[at : at + CHUNK]
+            data = member.read(len(piece))
+            if len(data) < len(piece):
+                raise EOFError(f"it has only {start + at + len(data)} bytes")
+            piece[...] = np.frombuffer(data, np.uint8)
+    return memory
 
 
 def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo, opened: Opened) -> bytes:

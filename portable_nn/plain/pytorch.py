@@ -16,25 +16,29 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from functools import partial
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from portable_nn.core.errors import FormatError, UnsupportedError
-from portable_nn.core.files import kind_fault, read_at
-from portable_nn.core.memory import aligned
+from portable_nn.core.files import kind_fault, read_at, stored_bytes
+from portable_nn.core.limits import UNPACKED, claims
+from portable_nn.core.memory import CHUNK, aligned
+from portable_nn.core.text import LONGEST, shortened
 from portable_nn.format.tensors import Array
-from portable_nn.format.validate import refuse
-from portable_nn.plain.npz import ERRORS, member_fault
-from portable_nn.plain.pickles import Made, Named, Persistent, read_pickle
+from portable_nn.format.validate import MAX_BYTES, refuse
+from portable_nn.plain.npz import ERRORS, member_fault, unpacked
+from portable_nn.plain.pickles import TEXT, Made, Named, Persistent, read_pickle
 from portable_nn.plain.tensors import (
-    MAX_TENSORS,
+    MAX_RANK,
     NUMBERS,
     Entry,
     Listing,
     Opened,
+    count_fault,
     damage_reported,
     overlaps,
     shape_fault,
@@ -47,9 +51,6 @@ _ZIP: Final = b"PK\x03\x04"
 
 _HEAD: Final = struct.Struct("<26x2H")
 """What stands before a member of an archive: at its end the lengths of the name and of what follows the name."""
-
-_AT_ONCE: Final = 16 << 20
-"""The most bytes of a pickle that is read as a whole."""
 
 _MAGIC: Final = 0x1950A86A20F9469CFC6C
 """The first pickle of a file of before version 1.6."""
@@ -72,10 +73,22 @@ _STORAGES: Final[Mapping[str, str]] = {
 
 _ITEMS: Final = {**NUMBERS, "bfloat16": 2}
 
+_OTHERS: Final = {
+    "UntypedStorage": 1,
+    "QInt32Storage": 4,
+    "QInt8Storage": 1,
+    "QUInt8Storage": 1,
+    "QUInt4x2Storage": 1,
+    "QUInt2x4Storage": 1,
+}
+"""The bytes of an element of storages that are passed over."""
+
 _REBUILD: Final = Named("torch._utils", "_rebuild_tensor_v2")
 _REBUILD_TYPED: Final = Named("torch._utils", "_rebuild_tensor_v3")
-_PARAMETER: Final = Named("torch._utils", "_rebuild_parameter")
 """Functions that make a tensor of a storage, its place there, shape and strides; v3 has the element type as well."""
+
+_PARAMETERS: Final = tuple(Named("torch._utils", f"_rebuild_parameter{more}") for more in ("", "_with_state"))
+"""Functions that make a parameter of a tensor."""
 
 _PARTS: Final = ("_parameters", "_buffers", "_modules")
 """Attributes of a module that was saved whole."""
@@ -84,6 +97,18 @@ _DEEPEST: Final = 100
 
 _AGAIN: Final = 2**15
 """How often one container may be inside of others: lists of one list twice, and so on, claim any time."""
+
+_SEEN: Final = 2**23
+"""How many parts all containers may have, those counted again that are inside of several: twice a pickle's steps."""
+
+_LONGEST: Final = 1000
+"""A name has fewer characters."""
+
+_ENTRY: Final = 2**8
+"""The bytes of memory that an entry of a listing takes, without its text."""
+
+_VALUES: Final = (int, float, str, bytes, bytearray)
+"""What is saved beside tensors, and passed over."""
 
 
 class _Storage(NamedTuple):
@@ -121,30 +146,36 @@ class _Contents(NamedTuple):
 
 def open_file(opened: Opened) -> Listing:
     """The tensors of a file, after the place of each has been checked."""
-    head = opened.file.read(64)
+    head, where = opened.file.read(64), str(opened.path)
     opened.file.seek(0)
-    contents = _archive(opened) if head.startswith(_ZIP) else _legacy(opened, head)
-    where = str(opened.path)
+    claim = claims(where, stored_bytes(opened.file), UNPACKED)
+    form = _archive if head.startswith(_ZIP) else partial(_legacy, head)
+    value, load, sizes, order = form(opened, claim)
     tensors, others = dict[str, _Tensor](), dict[str, str]()
-    for name, value in _leaves(contents.value, where):
-        found = _tensor(value)
-        if isinstance(found, _Tensor):
-            tensors[name] = found
-        elif found:
+    for name, each in _leaves(value, where):
+        found = _tensor(each)
+        claim(_ENTRY + 4 * (len(name) + len(found)))
+        if isinstance(found, str):
             others[name] = found
-        if len(tensors) > MAX_TENSORS:
-            raise FormatError(where, f"holds more than {MAX_TENSORS} tensors, the most that are allowed")
-    faults = [(name, _fault(each, contents.sizes)) for name, each in tensors.items()]
+        elif name in tensors or len(name) >= _LONGEST:
+            wrong = "two tensors of the name" if name in tensors else f"a name of {_LONGEST} characters or more:"
+            raise FormatError(where, f"has {wrong} {shortened(name)}")
+        else:
+            tensors[name] = found
+    if fault := count_fault(len(tensors)):
+        raise FormatError(where, fault)
+    faults = [(name, _fault(each, sizes)) for name, each in tensors.items()]
     refuse(where, [f"tensor {name!r} {fault}" for name, fault in faults if fault])
 
     uses = Counter(each.storage.key for each in tensors.values())
+    shared = _once(load)
 
     def read(name: str) -> Array:
         each = tensors[name]
         if each.dtype not in _ITEMS:
             raise UnsupportedError(where, f"tensor {name!r} is {each.dtype}, which numpy does not have")
-        key = each.storage.key
-        return _array(each, contents.read(key), contents.order, alone=uses[key] == 1)
+        alone = uses[each.storage.key] == 1
+        return _array(each, (load if alone else shared)(each.storage.key), order, alone=alone)
 
     entries = {name: _entry(each) for name, each in tensors.items()}
     wide = ["bfloat16 is read as float32, which loses nothing"]
@@ -155,62 +186,84 @@ def open_file(opened: Opened) -> Listing:
 # -- the two forms of a file
 
 
-def _archive(opened: Opened) -> _Contents:
+def _archive(opened: Opened, claim: Callable[[int], None]) -> _Contents:
     with _damage_reported(opened, "the archive"):
         archive = opened.stack.enter_context(zipfile.ZipFile(opened.file))
     members = [info for info in archive.infolist() if not info.filename.endswith("/")]
     spans = [(i.filename, i.header_offset, i.header_offset + 30 + i.compress_size) for i in members]
     found = [(info.filename, member_fault(info)) for info in members]
+    found += [(name, "ends behind the end of the file") for name, _, end in spans if end > opened.size]
     refuse(str(opened.path), [*overlaps(spans), *(f"{name!r} {fault}" for name, fault in found if fault)])
     by_name = {info.filename.partition("/")[2]: info for info in members}
     if len(by_name) < len(members):
         raise FormatError(opened.path, "has members of the same name")
     if "data.pkl" not in by_name:
         raise FormatError(opened.path, "is a zip archive without the member data.pkl, as torch.save writes it")
-
-    def member(name: str) -> bytes:
-        with _damage_reported(opened, f"{name!r} in the archive"), archive.open(by_name[name]) as file:
-            return file.read()
+    size = by_name["data.pkl"].file_size
+    claim(sum(info.file_size for info in members) + TEXT * size)
 
     def storage(key: str) -> Array:
         info = by_name[f"data/{key}"]
-        if info.compress_type != zipfile.ZIP_STORED:
-            return np.frombuffer(member(f"data/{key}"), np.uint8)
-        head, memory = aligned(_HEAD.size), aligned(info.file_size)
-        read_at(opened.file, [head], info.header_offset, str(opened.path))
-        lengths = _HEAD.unpack(head.tobytes())
-        read_at(opened.file, [memory], info.header_offset + _HEAD.size + sum(lengths), str(opened.path))
         with _damage_reported(opened, f"{info.filename!r} in the archive"):
+            if info.compress_type != zipfile.ZIP_STORED:
+                return unpacked(archive, info)
+            head, memory = aligned(_HEAD.size), aligned(info.file_size)
+            read_at(opened.file, [head], info.header_offset, str(opened.path))
+            lengths = _HEAD.unpack(head.tobytes())
+            read_at(opened.file, [memory], info.header_offset + _HEAD.size + sum(lengths), str(opened.path))
             if zlib.crc32(memory.data) != info.CRC:
                 raise zipfile.BadZipFile("Bad CRC-32")
         return memory
 
     with _damage_reported(opened, "its pickle"), archive.open(by_name["data.pkl"]) as file:
-        whole = by_name["data.pkl"].file_size <= _AT_ONCE
-        value = read_pickle(io.BytesIO(file.read()) if whole else file)
-    order: Order = ">" if "byteorder" in by_name and member("byteorder").strip() == b"big" else "<"
+        buffered = io.BufferedReader(cast("io.RawIOBase", file), CHUNK)
+        value = read_pickle(buffered, size, claim)
+        while buffered.read(CHUNK):  # The checksum is compared at the end.
+            pass
+    order: Order = "<"
+    if "byteorder" in by_name:
+        with _damage_reported(opened, "its byte order"), archive.open(by_name["byteorder"]) as file:
+            order = ">" if file.read(CHUNK).strip() == b"big" else "<"
     sizes = {name.removeprefix("data/"): info.file_size for name, info in by_name.items() if name.startswith("data/")}
-    return _Contents(value, _once(storage), sizes, order)
+    return _Contents(value, storage, sizes, order)
 
 
-def _legacy(opened: Opened, head: bytes) -> _Contents:
-    where = str(opened.path)
+def _legacy(head: bytes, opened: Opened, claim: Callable[[int], None]) -> _Contents:
+    where, items = str(opened.path), dict[str, int | None]()
+
+    def persistent(identification: Any) -> Any:
+        match identification:
+            case ("module", Named() as kind, *_):
+                return kind
+            case ("storage", Named(_, kind), str(key), *_):  # Their numbers are counted in elements of the first type.
+                items.setdefault(key, _ITEMS.get(_STORAGES.get(kind, kind), _OTHERS.get(kind)))
+        return Persistent(identification)
+
+    file = io.BufferedReader(opened.file, CHUNK)
+    read_next = partial(read_pickle, file, opened.size, claim, persistent)
+    claim(TEXT * opened.size)
+    try:
+        is_one = read_next() == _MAGIC
+    except ERRORS:
+        is_one = False
+    if not is_one:
+        raise FormatError(where, kind_fault(head, "is no file that torch.save wrote"))
     with _damage_reported(opened, "its pickle"):
-        if not head.startswith(b"\x80") or read_pickle(opened.file) != _MAGIC:
-            raise FormatError(where, kind_fault(head, "is no file that torch.save wrote"))
-        read_pickle(opened.file)  # The version of the protocol.
-        system = read_pickle(opened.file)
-        value, keys = read_pickle(opened.file), read_pickle(opened.file)
-    order: Order = ">" if isinstance(system, dict) and system.get("little_endian") is False else "<"
-    items = {each.key: _ITEMS.get(each.dtype, 1) for each in _storages(value, where)}
-    at, places = opened.file.tell(), dict[str, tuple[int, int]]()
+        read_next()  # The version of the protocol.
+        system = read_next()
+        value, keys = read_next(), read_next()
+    at, places = file.tell(), dict[str, tuple[int, int]]()
+    file.detach()
     for key in keys if isinstance(keys, list) else []:
-        memory = aligned(8)
-        read_at(opened.file, [memory], at, where)
-        size = int.from_bytes(memory.tobytes(), "little", signed=True) * items.get(str(key), 1)
+        if not isinstance(key, str) or (item := items.get(key)) is None:
+            raise FormatError(where, "has a storage of a kind that is not known: what follows it cannot be found")
+        count = aligned(8)
+        if at + 8 <= opened.size:
+            read_at(opened.file, [count], at, where)
+        size = int.from_bytes(count.tobytes(), "little", signed=True) * item
         if not 0 <= size <= opened.size - at - 8:
-            raise FormatError(where, f"ends before the numbers of storage {key!r} do: it is truncated")
-        places[str(key)] = at + 8, size
+            raise FormatError(where, f"ends before the numbers of storage {shortened(key)} do: it is truncated")
+        places[key] = at + 8, size
         at += 8 + size
 
     def read(key: str) -> Array:
@@ -219,7 +272,8 @@ def _legacy(opened: Opened, head: bytes) -> _Contents:
         read_at(opened.file, [memory], place, where)
         return memory
 
-    return _Contents(value, _once(read), {key: size for key, (_, size) in places.items()}, order)
+    order: Order = ">" if isinstance(system, dict) and system.get("little_endian") is False else "<"
+    return _Contents(value, read, {key: size for key, (_, size) in places.items()}, order)
 
 
 def _once(read: Callable[[str], Array]) -> Callable[[str], Array]:
@@ -242,59 +296,69 @@ def _damage_reported(opened: Opened, what: str) -> AbstractContextManager[None]:
 
 
 def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """What is neither dict nor list in ``value``, by its name with dots."""
-    waiting, seen, again, known = [("", value, 0)], 0, 0, set[int]()
-    while waiting:
-        name, each, depth = waiting.pop()
-        inside = _inside(each)
-        seen += 1
-        again += inside is not None and id(each) in known
-        known.add(id(each))
-        if depth > _DEEPEST or seen > 16 * MAX_TENSORS or again > _AGAIN:
-            raise FormatError(where, "is nested too deeply, or in itself")
-        if inside is None:
-            yield name or "(the file)", each
+    """The tensors and other objects in ``value``, by their names with dots."""
+    levels, seen, again, known = [("", iter([("", value)]))], 0, 0, set[int]()
+    while levels:
+        above, parts = levels[-1]
+        for key, each in parts:
+            seen += 1
+            if not each or isinstance(each, _VALUES):
+                continue
+            name, inside = _joined(above, str(key)), _inside(each)
+            if inside is None:
+                yield name or "(the file)", each
+                continue
+            levels.append((name, iter(inside)))
+            again += id(each) in known
+            known.add(id(each))
+            break
         else:
-            waiting += [(f"{name}.{key}" if name and key else name or key, part, depth + 1) for key, part in inside]
+            levels.pop()
+        if len(levels) > _DEEPEST or seen > _SEEN or again > _AGAIN:
+            raise FormatError(where, "is nested too deeply, or in itself")
 
 
-def _inside(value: Any) -> list[tuple[str, Any]] | None:
-    """What is in a container, the last first; ``None`` for anything else."""
-    if isinstance(value, Made) and isinstance(value.state, dict) and value.state.keys() >= set(_PARTS):
-        return [("", value.state[part]) for part in reversed(_PARTS)]
-    if isinstance(value, Made) and value.items:
+def _joined(above: str, key: str) -> str:
+    """The name of a part; its beginning alone where it is long, as a long one that is shared makes many."""
+    key = key[:_LONGEST]
+    return (f"{above}.{key}" if above and key else above or key)[:_LONGEST]
+
+
+def _inside(value: Any) -> Iterable[tuple[Any, Any]] | None:
+    """The keys and the parts of a container; ``None`` for anything else."""
+    if isinstance(value, Made):
+        state = value.state
+        if isinstance(state, dict) and state.keys() >= set(_PARTS):
+            return [("", state[part]) for part in _PARTS]
         value = value.items
     if isinstance(value, dict):
-        return [(str(key), part) for key, part in reversed(value.items())]
-    if isinstance(value, list | tuple):
-        return [(str(key), part) for key, part in reversed(list(enumerate(value)))]
-    return None
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else None
 
 
 def _tensor(value: Any) -> _Tensor | str:
-    """The tensor that a value is, or what else it is; "" where that is nothing to speak of."""
-    if value is None or isinstance(value, bool | int | float | str | bytes | set):
-        return ""
-    if isinstance(value, Made) and value.maker == _PARAMETER and value.arguments:
-        return _tensor(value.arguments[0])
+    """The tensor that an object is, or what else it is."""
+    if isinstance(value, Made) and value.maker in _PARAMETERS and value.arguments:
+        value = value.arguments[0]
     if isinstance(value, Made) and value.maker in (_REBUILD, _REBUILD_TYPED):
-        found = _rebuilt(value)
-        return found or "is a tensor of a kind that is not known"
-    return f"is an object of {value.maker if isinstance(value, Made) else value}, and no tensor"
+        return _rebuilt(value) or "is a tensor of a kind that is not known"
+    kind = value.maker if isinstance(value, Made) else value
+    return f"is an object{f' of {kind}' if isinstance(kind, Named) else ''}, and no tensor"
 
 
 def _rebuilt(value: Made) -> _Tensor | None:
     if len(value.arguments) < 4 or not isinstance(value.arguments[0], Persistent):
         return None
     held, offset, shape, strides = value.arguments[:4]
-    storage = _storage(held)
+    storage, typed = _storage(held), value.maker == _REBUILD_TYPED
     dtype = storage.dtype if storage else ""
-    if value.maker == _REBUILD_TYPED and len(value.arguments) > 6 and isinstance(value.arguments[6], Named):
-        dtype = value.arguments[6].name
-    if not (isinstance(shape, tuple) and isinstance(strides, tuple)):
+    if typed and len(value.arguments) > 6 and isinstance(value.arguments[6], Named):
+        dtype = value.arguments[6].name[:LONGEST]
+    if not (isinstance(shape, tuple) and isinstance(strides, tuple)) or any(value.arguments[6 + typed :]):
+        return None  # The last argument says that the tensor is the conjugate or the negative of what is stored.
+    if storage is None or len(shape) != len(strides) or len(shape) > MAX_RANK:
         return None
-    numbers = (offset, *shape, *strides)
-    if storage is None or len(shape) != len(strides) or any(type(each) is not int or each < 0 for each in numbers):
+    if any(type(each) is not int or not 0 <= each <= MAX_BYTES for each in (offset, *shape, *strides)):
         return None
     return _Tensor(storage, dtype, offset, shape, strides)
 
@@ -302,16 +366,9 @@ def _rebuilt(value: Made) -> _Tensor | None:
 def _storage(held: Persistent) -> _Storage | None:
     """The storage of a persistent identification: its type, key, device and count, and in old files a view."""
     match held.identification:
-        case ("storage", Named(_, kind), str(key), _, int(), *view) if view in ([], [None]):
+        case ("storage", Named(_, kind), str(key), _, int(), *view) if view in ([], [None]) and len(key) <= LONGEST:
             return _Storage(key, _STORAGES.get(kind, ""))
     return None
-
-
-def _storages(value: Any, where: str) -> Iterator[_Storage]:
-    for _, each in _leaves(value, where):
-        found = _tensor(each)
-        if isinstance(found, _Tensor):
-            yield found.storage
 
 
 # -- tensors
@@ -346,9 +403,11 @@ def _array(each: _Tensor, storage: Array, order: Order, *, alone: bool) -> Array
         stored = stored.view(f"{order}u2").astype("<u2").view(np.uint8)
         stored, dtype, item, order = widened(stored), "float32", 4, "<"
     flat = stored.view(np.dtype(dtype).newbyteorder(order))
+    if 0 in each.shape:
+        return np.zeros(each.shape, dtype)
     if flat.size == math.prod(each.shape) and each.strides == _in_order(each.shape):
         whole = alone and each.offset == 0 and flat.flags.writeable
         return flat.reshape(each.shape).astype(np.dtype(dtype), copy=not whole)
-    steps = tuple(step * item for step in each.strides)
+    steps = tuple(step * item if size > 1 else 0 for size, step in zip(each.shape, each.strides, strict=True))
     found = np.lib.stride_tricks.as_strided(flat, each.shape, steps, writeable=False)
     return found.astype(np.dtype(dtype), order="C", copy=True)

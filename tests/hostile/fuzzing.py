@@ -40,6 +40,7 @@ with atheris.instrument_imports(include=["portable_nn"]):
 
 import forge_hdf5
 import forge_npz
+import forge_pickles
 import forge_safetensors
 import table_files
 from file_changes import change_message, change_tree
@@ -97,6 +98,7 @@ READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "plain-h5": (".h5", read_arrays),
     "plain-npz": (".npz", read_arrays),
     "plain-npy": (".npy", read_arrays),
+    "pickle": (".pt", read_arrays),
     "parquet": (".parquet", read_table),
     "arrow": (".arrow", read_table),
     "feather": (".feather", read_table),
@@ -216,6 +218,9 @@ CHANGES = {
     "h5": weights(".h5", forge_hdf5.pack),
     "npz": weights(".npz", forge_npz.pack),
     "onnx": model,
+    "pickle": lambda data, size, dice: forge_pickles.repacked(data, dice, lambda part: atheris.Mutate(part, size))[
+        :size
+    ],
     "plain-h5": lambda data, size, dice: forge_hdf5.mend_checksums(atheris.Mutate(data, size)),
 }
 

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 import forge_hdf5
 import forge_npz
+import forge_pickles
 import forge_safetensors
 import h5py
 import numpy as np
@@ -400,6 +401,7 @@ def kinds(folder: Path) -> dict[str, Kind]:
     beside = {DATA: TABLE, "x.npy": one(X), "beside.bin": np.ones(12, "<f4").tobytes(), "p.png": picture("PNG")}
     beside |= {"model.safetensors": saved(networks()["rows"], ".safetensors", folder)}
     made = {**_of_networks(folder), **_of_arrays(), **_of_tables(folder), **_of_texts_and_pictures()}
+    made["pickle"] = _pickles(folder)
     return {name: replace(kind, beside={**beside, **kind.beside}) for name, kind in made.items()}
 
 
@@ -442,6 +444,13 @@ def _of_arrays() -> dict[str, Kind]:
             beside={"labels.csv": b"0\n1\n2\n0\n1\n2\n"},
         ),
     }
+
+
+def _pickles(folder: Path) -> Kind:
+    into = ("import FILE out.h5 --into model.safetensors --no-verify", "import FILE out.npz --activation tanh")
+    other = ("convert FILE out.safetensors", "convert FILE out.npz", "inspect FILE --format json", "check FILE")
+    changes = (forge_pickles.changed, forge_pickles.changed, forge_pickles.forged, forge_pickles.forged)
+    return Kind(forge_pickles.files(folder), (*into, *into, *TENSORS, *other), changes)
 
 
 def _of_tables(folder: Path) -> dict[str, Kind]:

@@ -1,8 +1,9 @@
-"""The commands themselves on changed files: ``python shell_fuzzing.py [FIRST] COUNT`` runs that many cases.
+"""The commands themselves on changed files: ``python shell_fuzzing.py [FIRST] COUNT [--kind=KIND]`` runs so many cases.
 
 Each case, a number, is a file, changed at random, and a command line that reads it. It runs in a process of its own,
 with limits of memory and processor time: most are forked from one that has imported everything, some are programs that
-begin anew. Every exit code but 0 to 4, a traceback, a signal and a time-out is a failure.
+begin anew. Every exit code but 0 to 4, a traceback, a signal and a time-out is a failure. Of one KIND, many cases run
+in one process after the other, and what fails there is run again alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ MEMORY: Final = 2 * 2**30
 
 SECONDS: Final = 20
 """Seconds of processor time; five times as many on the clock end a process that waits for ever."""
+
+TOGETHER: Final = 200
+"""Cases of one kind that run in one process."""
 
 WHOLE: Final = 100
 """One of so many cases is a program that begins anew."""
@@ -70,9 +74,9 @@ def case(number: int, table: Mapping[str, Kind]) -> Case:
 
 
 @contextmanager
-def laid_out(found: Case) -> Iterator[Path]:
+def laid_out(found: Case, where: Path | str | None = None) -> Iterator[Path]:
     """A folder with the files of a case."""
-    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
+    with tempfile.TemporaryDirectory(dir=where or _memory()) as folder:
         for name, data in found.files.items():
             path = Path(folder) / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,31 +94,56 @@ def limited() -> None:
     with suppress(OSError, ValueError):
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    seconds = int(time.process_time()) + SECONDS  # Of several cases in this process, each has so many.
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def forked(found: Case, folder: Path) -> tuple[int, str]:
     """The exit code of a case, negative for a signal, and its messages; in a fork of this process."""
-    messages = folder / "messages of the command"
     child = os.fork()
     if not child:
-        code = 70
-        try:
-            os.chdir(folder)
-            os.dup2(os.open(os.devnull, os.O_RDWR), 0)  # First: where it is closed, the next file would be it.
-            out = os.open(messages, os.O_WRONLY | os.O_CREAT)
-            os.dup2(out, 1)
-            os.dup2(out, 2)
-            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-            limited()
-            code = _command(found)
-        except BaseException:
-            traceback.print_exc(file=sys.stderr)
-            sys.stderr.flush()
-        finally:
-            os._exit(code)
-    return _ended(child), messages.read_text(errors="replace") if messages.exists() else ""
+        os._exit(_in_child(found, folder))
+    return _ended(child), _messages(folder)
+
+
+def in_turn(cases: Iterable[Case]) -> bytes:
+    """The exit codes of cases that run in one fork after the other, up to the one that ends it."""
+    with tempfile.TemporaryDirectory(dir=_memory()) as scratch:
+        codes = Path(scratch) / "codes"
+        codes.touch()
+        child = os.fork()
+        if not child:
+            for found in cases:
+                with laid_out(found, scratch) as folder, codes.open("ab") as file:
+                    code = _in_child(found, folder)
+                    file.write(bytes([70 if "Traceback" in _messages(folder) else code]))
+                    os.chdir(scratch)
+            os._exit(0)
+        _ended(child, TOGETHER * SECONDS)
+        return codes.read_bytes()
+
+
+def _messages(folder: Path) -> str:
+    path = folder / "messages of the command"
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def _in_child(found: Case, folder: Path) -> int:
+    """The exit code of a case that runs in this process, which is a fork; its messages are in a file."""
+    try:
+        os.chdir(folder)
+        os.dup2(os.open(os.devnull, os.O_RDWR), 0)  # First: where it is closed, the next file would be it.
+        out = os.open(folder / "messages of the command", os.O_WRONLY | os.O_CREAT)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        limited()
+        return _command(found)
+    except BaseException:
+        traceback.print_exc(file=sys.stderr)
+        sys.stderr.flush()
+        return 70
 
 
 def _command(found: Case) -> int:
@@ -132,9 +161,9 @@ def _command(found: Case) -> int:
     return code
 
 
-def _ended(child: int) -> int:
+def _ended(child: int, seconds: float = 5 * SECONDS) -> int:
     """The exit code of a child, which is killed where it waits for ever."""
-    end = time.monotonic() + 5 * SECONDS
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -196,15 +225,24 @@ def prepare() -> None:
     import portable_nn.recipes.tuning  # noqa: F401
 
 
-def run(first: int, count: int) -> Iterator[tuple[Case, int, str]]:
+def run(first: int, count: int, kind: str = "") -> Iterator[tuple[Case, int, str]]:
     """The cases of these numbers, their exit codes, and the faults of those that fail."""
     prepare()
     with tempfile.TemporaryDirectory() as scratch:
         table = kinds(Path(scratch))
-        for number in range(first, first + count):
-            found = case(number, table)
-            with laid_out(found) as folder:
-                yield found, *fault(found, folder)
+        numbers = range(first, first + count)
+        if kind:
+            table = {kind: table[kind]}
+        while numbers:
+            codes = in_turn(case(number, table) for number in numbers[:TOGETHER]) if kind else b""
+            for number, code in zip(numbers, [*codes, None], strict=False):  # The one behind them ended the process.
+                found = case(number, table)
+                if code in CODES:
+                    yield found, code, ""
+                    continue
+                with laid_out(found) as folder:
+                    yield found, *fault(found, folder)
+            numbers = numbers[len(codes) + 1 :]
 
 
 def keep(found: Case, folder: Path) -> None:
@@ -216,17 +254,19 @@ def keep(found: Case, folder: Path) -> None:
 
 
 def main() -> int:
-    *first, count = map(int, sys.argv[1:3])
+    kind = next((word.removeprefix("--kind=") for word in sys.argv if word.startswith("--kind=")), "")
+    words = [word for word in sys.argv[1:] if not word.startswith("--")]
+    *first, count = map(int, words[:2])
     codes, failed = Counter[int](), 0
-    for found, code, wrong in run(first[0] if first else 0, count):
+    for found, code, wrong in run(first[0] if first else 0, count, kind):
         codes[code] += 1
         if found.number % 500 == 499:
             print(f"… {found.number}: {dict(sorted(codes.items()))}", flush=True)
         if wrong:
             failed += 1
             print(f"case {found.number} ({found.kind}): {' '.join(found.line)}\n{wrong}\n", flush=True)
-            if len(sys.argv) > 3:
-                keep(found, Path(sys.argv[3]))
+            if len(words) > 2:
+                keep(found, Path(words[2]))
     print(f"{failed} of {count} failed; exit codes: {dict(sorted(codes.items()))}")
     return 1 if failed else 0
 

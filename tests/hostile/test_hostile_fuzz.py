@@ -13,6 +13,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import forge_pickles
 import h5py
 import numpy as np
 import pytest
@@ -128,12 +129,14 @@ def seeds(reader: str, tmp_path: Path) -> Iterator[bytes]:
     elif reader == "plain-npz":
         yield written(lambda content: np.savez(content, **ARRAYS))
         yield written(lambda content: np.savez_compressed(content, **ARRAYS))
+    elif reader == "pickle":
+        yield from forge_pickles.files(tmp_path).values()
     else:
         yield from (written(lambda content, array=array: np.save(content, array)) for array in ARRAYS.values())
 
 
 READERS = [
-    "safetensors", "h5", "onnx", "npz", "plain-safetensors", "plain-h5", "plain-npz", "plain-npy", "parquet", "arrow",
+    "safetensors", "h5", "onnx", "npz", "plain-safetensors", "plain-h5", "plain-npz", "plain-npy", "pickle", "parquet", "arrow",
     "feather", "zarr", "csv", "idx", "idx-gz", "picture", "keras", "keras-weights",
 ]  # fmt: skip
 

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are f
 HERE = Path(__file__).parent
 
 
-def run(first: int, count: int) -> None:
-    command = [sys.executable, str(HERE / "shell_fuzzing.py"), str(first), str(count)]
+def run(first: int, count: int, *options: str) -> None:
+    command = [sys.executable, str(HERE / "shell_fuzzing.py"), str(first), str(count), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"0 of {count} failed" in done.stdout
@@ -29,3 +29,13 @@ def test_no_command_fails_in_a_way_that_is_not_its_own(first: int) -> None:
 @pytest.mark.sweep
 def test_nor_does_it_in_twenty_thousand_cases() -> None:
     run(0, 20_000)
+
+
+@pytest.mark.long
+def test_nor_does_it_in_a_thousand_pickles() -> None:
+    run(0, 1000, "--kind=pickle")
+
+
+@pytest.mark.sweep
+def test_nor_does_it_in_a_hundred_thousand_pickles() -> None:
+    run(0, 100_000, "--kind=pickle")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import pickle
+import random
 import tracemalloc
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict, deque
+from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -53,6 +57,126 @@ def test_the_arrays_are_those_that_pytorch_has(tmp_path: Path, what: str, option
         np.testing.assert_array_equal(found.pop(prefix + name), value.numpy(), strict=True)
     expected = {f"optimizer.state.{n}.{key}" for n in range(6) for key in ("step", "exp_avg", "exp_avg_sq")}
     assert set(found) == (expected if prefix else set())
+
+
+class Kind(enum.Enum):
+    ROUND = 1
+
+
+@dataclass
+class Settings:
+    rate: float = 0.1
+
+
+class Settled(tuple[int, ...]):
+    """Its pickle names its arguments by keyword."""
+
+    def __getnewargs_ex__(self) -> Any:
+        return (), {}
+
+
+def settled() -> dict[str, Any]:
+    """What people save beside weights."""
+    shared, net = torch.arange(6.0).reshape(2, 3), module()
+    adam = torch.optim.Adam(net.parameters())
+    net(torch.ones(2, 3, 4, 4)).sum().backward()
+    adam.step()
+    steps = [
+        torch.optim.lr_scheduler.MultiStepLR(adam, [2, 4]),
+        torch.optim.lr_scheduler.ReduceLROnPlateau(adam),
+        torch.optim.lr_scheduler.CosineAnnealingLR(adam, 9),
+    ]
+    marked = torch.nn.Parameter(torch.ones(3))
+    marked.parallel = True
+    endless = [1]
+    endless.append(endless)
+    return {
+        "a whole training": {
+            "model": net.state_dict(),
+            "optimizer": adam.state_dict(),
+            "schedulers": [each.state_dict() for each in steps],
+            "losses": [0.5, None, np.float64(0.25), -3, 10**40],
+            "random": (torch.get_rng_state(), np.random.get_state(), random.getstate()),
+            "settings": Settings(),
+            "optimizer itself": adam,
+        },
+        "containers": {
+            "tuple": (shared, [shared[0]], {"x": {"y": shared.T}}),
+            "sets": [{1, "a"}, frozenset("ab")],
+            "deque": deque([0.5, 1], maxlen=9),
+            "defaults": defaultdict(list, {"a": [torch.ones(1)]}),
+            "counter": Counter("aab"),
+            "ordered": OrderedDict([("b", torch.zeros(1)), ("a", torch.ones(1))]),
+            "empty": [{}, [], (), set()],
+        },
+        "keys": {0: torch.ones(1), -1: torch.ones(2), None: torch.ones(3), 0.5: torch.ones(4), "x.y": torch.ones(5)},
+        "keys without names": {"w": shared, (1, "a"): 2, Kind.ROUND: 3, torch.float32: 4, b"x": 5, 2**70: 6},
+        "values": {
+            "w": shared,
+            "numpy": (np.arange(3), np.array(["a"]), np.array([None]), np.dtype("f4")),
+            "python": (b"x", bytearray(b"y"), 1j, range(3), Path("a"), Kind.ROUND, Kind, len, partial(len), Settled()),
+            "torch": (torch.float32, torch.device("cpu"), torch.Size([1])),
+        },
+        "parameters": [torch.nn.Parameter(shared), marked, shared.requires_grad_()],
+        "a tensor": shared,
+        "behind what is passed over": {
+            "sparse": torch.eye(3).double().to_sparse(),
+            "conjugate": torch.tensor([1 + 2j]).conj(),
+            "negative": torch.tensor([1 + 2j]).conj().imag,
+            "quantised": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint32),
+            "w": shared,
+            "half": torch.ones(3).half(),
+            "brain": torch.full((3,), 1.5).bfloat16(),
+        },
+    }
+
+
+def tensors_in(value: Any, name: str = "") -> dict[str, Any]:
+    """The plain tensors in what PyTorch loads."""
+    if type(value) in (torch.Tensor, torch.nn.Parameter):
+        plain = not (value.is_sparse or value.is_quantized or value.is_conj() or value.is_neg())
+        return {name or "(the file)": value} if plain else {}
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if type(value) in (list, tuple) else ()
+    return {
+        n: each for key, part in parts for n, each in tensors_in(part, f"{name}.{key}" if name else str(key)).items()
+    }
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage", "ignore:torch.quantize")
+@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("protocol", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "a whole training",
+        "containers",
+        "keys",
+        "keys without names",
+        "values",
+        "parameters",
+        "a tensor",
+        "behind what is passed over",
+    ],
+)
+def test_all_tensors_in_what_people_save_are_read(
+    tmp_path: Path, what: str, protocol: int, options: dict[str, Any]
+) -> None:
+    torch.save(settled()[what], tmp_path / "x.pt", pickle_protocol=protocol, **options)
+    expected = tensors_in(torch.load(tmp_path / "x.pt", weights_only=False))
+    found = read(tmp_path / "x.pt")
+    assert expected
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        plain = (value.float() if value.dtype == torch.bfloat16 else value).detach().numpy()
+        np.testing.assert_array_equal(found[name], plain, strict=True)
+
+
+@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+def test_an_array_belongs_to_the_caller(tmp_path: Path, options: dict[str, Any]) -> None:
+    torch.save({"w": torch.ones(3)}, tmp_path / "x.pt", **options)
+    with open_tensors(tmp_path / "x.pt") as found:
+        found["w"][...] = 0
+        assert found["w"].tolist() == [1, 1, 1]
 
 
 def test_views_types_and_what_numpy_lacks(tmp_path: Path) -> None:
