@@ -168,14 +168,13 @@ def open_file(opened: Opened) -> Listing:
     refuse(where, [f"tensor {name!r} {fault}" for name, fault in faults if fault])
 
     uses = Counter(each.storage.key for each in tensors.values())
-    shared = _once(load)
+    storage = _once(load, uses)
 
     def read(name: str) -> Array:
         each = tensors[name]
         if each.dtype not in _ITEMS:
             raise UnsupportedError(where, f"tensor {name!r} is {each.dtype}, which numpy does not have")
-        alone = uses[each.storage.key] == 1
-        return _array(each, (load if alone else shared)(each.storage.key), order, alone=alone)
+        return _array(each, storage(each.storage.key), order, alone=uses[each.storage.key] == 1)
 
     entries = {name: _entry(each) for name, each in tensors.items()}
     wide = ["bfloat16 is read as float32, which loses nothing"]
@@ -276,16 +275,18 @@ def _legacy(head: bytes, opened: Opened, claim: Callable[[int], None]) -> _Conte
     return _Contents(value, read, {key: size for key, (_, size) in places.items()}, order)
 
 
-def _once(read: Callable[[str], Array]) -> Callable[[str], Array]:
-    """As ``read``, but the last one is kept: many tensors may be views of one storage."""
-    last: list[tuple[str, Array]] = []
+def _once(load: Callable[[str], Array], uses: Mapping[str, int]) -> Callable[[str], Array]:
+    """As ``load``, but what has several uses is kept for all of them: tensors may be views of two storages in turn."""
+    kept, left = dict[str, Array](), dict[str, int]()
 
-    def kept(key: str) -> Array:
-        if not last or last[0][0] != key:
-            last[:] = [(key, read(key))]
-        return last[0][1]
+    def storage(key: str) -> Array:
+        found = kept.pop(key) if key in kept else load(key)
+        left[key] = (left.get(key) or uses[key]) - 1
+        if left[key]:
+            kept[key] = found
+        return found
 
-    return kept
+    return storage
 
 
 def _damage_reported(opened: Opened, what: str) -> AbstractContextManager[None]:
@@ -356,7 +357,7 @@ def _rebuilt(value: Made) -> _Tensor | None:
         dtype = value.arguments[6].name[:LONGEST]
     if not (isinstance(shape, tuple) and isinstance(strides, tuple)) or any(value.arguments[6 + typed :]):
         return None  # The last argument says that the tensor is the conjugate or the negative of what is stored.
-    if storage is None or len(shape) != len(strides) or len(shape) > MAX_RANK:
+    if storage is None or not dtype or len(shape) != len(strides) or len(shape) > MAX_RANK:
         return None
     if any(type(each) is not int or not 0 <= each <= MAX_BYTES for each in (offset, *shape, *strides)):
         return None
@@ -397,17 +398,18 @@ def _in_order(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _array(each: _Tensor, storage: Array, order: Order, *, alone: bool) -> Array:
     """The tensor in memory of its own, which that of its storage is where no other tensor has the same."""
-    item = _ITEMS[each.dtype]
-    stored, dtype = storage[each.offset * item : each.end * item], each.dtype
-    if dtype == "bfloat16":
-        stored = stored.view(f"{order}u2").astype("<u2").view(np.uint8)
-        stored, dtype, item, order = widened(stored), "float32", 4, "<"
-    flat = stored.view(np.dtype(dtype).newbyteorder(order))
     if 0 in each.shape:
-        return np.zeros(each.shape, dtype)
-    if flat.size == math.prod(each.shape) and each.strides == _in_order(each.shape):
-        whole = alone and each.offset == 0 and flat.flags.writeable
-        return flat.reshape(each.shape).astype(np.dtype(dtype), copy=not whole)
-    steps = tuple(step * item if size > 1 else 0 for size, step in zip(each.shape, each.strides, strict=True))
-    found = np.lib.stride_tricks.as_strided(flat, each.shape, steps, writeable=False)
-    return found.astype(np.dtype(dtype), order="C", copy=True)
+        return np.zeros(each.shape, _entry(each).dtype)
+    item, is_wide = _ITEMS[each.dtype], each.dtype == "bfloat16"
+    dtype = np.dtype("u2" if is_wide else each.dtype)
+    found = storage[each.offset * item : each.end * item].view(dtype.newbyteorder(order))
+    in_order = found.size == math.prod(each.shape) and each.strides == _in_order(each.shape)
+    if in_order:
+        found = found.reshape(each.shape)
+    else:
+        steps = [step * item if size > 1 else 0 for size, step in zip(each.shape, each.strides, strict=True)]
+        found = np.lib.stride_tricks.as_strided(found, each.shape, steps, writeable=False)
+    if is_wide:
+        memory = widened(found.astype("<u2", order="C").reshape(-1).view(np.uint8))
+        return memory.view("<f4").reshape(each.shape).astype(np.float32, copy=False)
+    return found.astype(dtype, order="C", copy=not (in_order and alone and each.offset == 0))

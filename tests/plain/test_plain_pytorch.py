@@ -9,6 +9,7 @@ import pickle
 import random
 import tracemalloc
 import zipfile
+import zlib
 from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass
 from functools import partial
@@ -410,3 +411,16 @@ def test_a_list_of_one_list_twice_and_so_on_ends_early(
     with pytest.raises(FormatError, match="is nested too deeply, or in itself"):
         open_tensors(tmp_path / "x.pt")
     assert looked[0] < 100_000
+
+
+def test_a_storage_is_read_once_for_all_tensors_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = torch.arange(6.0), torch.arange(8).double()
+    kept = {f"{place}": (one, two)[place % 2][place // 2 :] for place in range(12)}
+    torch.save(kept, tmp_path / "x.pt")
+    unpack, unpacked = zlib.crc32, list[int]()
+    monkeypatch.setattr(pytorch.zlib, "crc32", lambda data: unpacked.append(len(data)) or unpack(data))
+    with open_tensors(tmp_path / "x.pt") as found:
+        for name, value in kept.items():
+            np.testing.assert_array_equal(found[name], value.numpy(), strict=True)
+        assert unpacked == [6 * 4, 8 * 8]
+        np.testing.assert_array_equal(found["3"], kept["3"].numpy(), strict=True)
