@@ -145,7 +145,7 @@ class _Contents(NamedTuple):
 
 
 def open_file(opened: Opened) -> Listing:
-    """The tensors of a file, after the place of each has been checked."""
+    """The tensors of a file, after the place of each has been checked, and the memory that they take claimed."""
     head, where = opened.file.read(64), str(opened.path)
     opened.file.seek(0)
     claim = claims(where, stored_bytes(opened.file), UNPACKED)
@@ -191,7 +191,7 @@ def _archive(opened: Opened, claim: Callable[[int], None]) -> _Contents:
     members = [info for info in archive.infolist() if not info.filename.endswith("/")]
     spans = [(i.filename, i.header_offset, i.header_offset + 30 + i.compress_size) for i in members]
     found = [(info.filename, member_fault(info)) for info in members]
-    found += [(name, "ends behind the end of the file") for name, _, end in spans if end > opened.size]
+    found += [(name, "lies beyond the end of the file") for name, _, end in spans if end > opened.size]
     refuse(str(opened.path), [*overlaps(spans), *(f"{name!r} {fault}" for name, fault in found if fault)])
     by_name = {info.filename.partition("/")[2]: info for info in members}
     if len(by_name) < len(members):
