@@ -167,7 +167,10 @@ def _tuple_of(count: int) -> Callable[[_Machine, Any], None]:
 
 
 def _remember(machine: _Machine, place: Any) -> None:
-    machine.memory[len(machine.memory) if place is None else place] = machine.stack[-1]
+    place = len(machine.memory) if place is None else place
+    if not 0 <= place <= MAX_OPCODES:  # Among larger numbers, any many have the same hash.
+        raise IndexError
+    machine.memory[place] = machine.stack[-1]
 
 
 def _global(machine: _Machine, argument: Any) -> None:

@@ -19,6 +19,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import accumulate
+from operator import mul
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
@@ -151,9 +153,9 @@ def open_file(opened: Opened) -> Listing:
     claim = claims(where, stored_bytes(opened.file), UNPACKED)
     form = _archive if head.startswith(_ZIP) else partial(_legacy, head)
     value, load, sizes, order = form(opened, claim)
-    tensors, others = dict[str, _Tensor](), dict[str, str]()
+    tensors, others, known = dict[str, _Tensor](), dict[str, str](), dict[int, _Tensor | str]()
     for name, each in _leaves(value, where):
-        found = _tensor(each)
+        found = known[id(each)] = known.get(id(each)) or _tensor(each)
         claim(_ENTRY + 4 * (len(name) + len(found)))
         if isinstance(found, str):
             others[name] = found
@@ -162,8 +164,8 @@ def open_file(opened: Opened) -> Listing:
             raise FormatError(where, f"has {wrong} {shortened(name)}")
         else:
             tensors[name] = found
-    if fault := count_fault(len(tensors)):
-        raise FormatError(where, fault)
+        if fault := count_fault(len(tensors)):
+            raise FormatError(where, fault)
     faults = [(name, _fault(each, sizes)) for name, each in tensors.items()]
     refuse(where, [f"tensor {name!r} {fault}" for name, fault in faults if fault])
 
@@ -393,7 +395,7 @@ def _entry(each: _Tensor) -> Entry:
 
 def _in_order(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The strides of an array whose elements lie one after the other."""
-    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+    return tuple(accumulate(shape[:0:-1], mul, initial=1))[::-1][: len(shape)]
 
 
 def _array(each: _Tensor, storage: Array, order: Order, *, alone: bool) -> Array:
