@@ -113,17 +113,10 @@ _VALUES: Final = (int, float, str, bytes, bytearray)
 """What is saved beside tensors, and passed over."""
 
 
-class _Storage(NamedTuple):
-    """Numbers in a file: the key of the storage, and its element type; that of bytes is ""."""
+class _Tensor(NamedTuple):
+    """A view of the storage that has a key."""
 
     key: str
-    dtype: str
-
-
-class _Tensor(NamedTuple):
-    """A view of a storage."""
-
-    storage: _Storage
     dtype: str
     offset: int
     shape: tuple[int, ...]
@@ -153,30 +146,17 @@ def open_file(opened: Opened) -> Listing:
     claim = claims(where, stored_bytes(opened.file), UNPACKED)
     form = _archive if head.startswith(_ZIP) else partial(_legacy, head)
     value, load, sizes, order = form(opened, claim)
-    tensors, others, known = dict[str, _Tensor](), dict[str, str](), dict[int, _Tensor | str]()
-    for name, each in _leaves(value, where):
-        found = known[id(each)] = known.get(id(each)) or _tensor(each)
-        claim(_ENTRY + 4 * (len(name) + len(found)))
-        if isinstance(found, str):
-            others[name] = found
-        elif name in tensors or len(name) >= _LONGEST:
-            wrong = "two tensors of the name" if name in tensors else f"a name of {_LONGEST} characters or more:"
-            raise FormatError(where, f"has {wrong} {shortened(name)}")
-        else:
-            tensors[name] = found
-        if fault := count_fault(len(tensors)):
-            raise FormatError(where, fault)
+    tensors, others = _listed(value, claim, where)
     faults = [(name, _fault(each, sizes)) for name, each in tensors.items()]
     refuse(where, [f"tensor {name!r} {fault}" for name, fault in faults if fault])
-
-    uses = Counter(each.storage.key for each in tensors.values())
+    uses = Counter(each.key for each in tensors.values())
     storage = _once(load, uses)
 
     def read(name: str) -> Array:
         each = tensors[name]
         if each.dtype not in _ITEMS:
             raise UnsupportedError(where, f"tensor {name!r} is {each.dtype}, which numpy does not have")
-        return _array(each, storage(each.storage.key), order, alone=uses[each.storage.key] == 1)
+        return _array(each, storage(each.key), order, alone=uses[each.key] == 1)
 
     entries = {name: _entry(each) for name, each in tensors.items()}
     wide = ["bfloat16 is read as float32, which loses nothing"]
@@ -253,19 +233,8 @@ def _legacy(head: bytes, opened: Opened, claim: Callable[[int], None]) -> _Conte
         read_next()  # The version of the protocol.
         system = read_next()
         value, keys = read_next(), read_next()
-    at, places = file.tell(), dict[str, tuple[int, int]]()
+    places = _places(keys if isinstance(keys, list) else [], items, opened, file.tell())
     file.detach()
-    for key in keys if isinstance(keys, list) else []:
-        if not isinstance(key, str) or (item := items.get(key)) is None:
-            raise FormatError(where, "has a storage of a kind that is not known: what follows it cannot be found")
-        count = aligned(8)
-        if at + 8 <= opened.size:
-            read_at(opened.file, [count], at, where)
-        size = int.from_bytes(count.tobytes(), "little", signed=True) * item
-        if not 0 <= size <= opened.size - at - 8:
-            raise FormatError(where, f"ends before the numbers of storage {shortened(key)} do: it is truncated")
-        places[key] = at + 8, size
-        at += 8 + size
 
     def read(key: str) -> Array:
         place, size = places[key]
@@ -275,6 +244,23 @@ def _legacy(head: bytes, opened: Opened, claim: Callable[[int], None]) -> _Conte
 
     order: Order = ">" if isinstance(system, dict) and system.get("little_endian") is False else "<"
     return _Contents(value, read, {key: size for key, (_, size) in places.items()}, order)
+
+
+def _places(keys: list[Any], items: Mapping[str, int | None], opened: Opened, at: int) -> dict[str, tuple[int, int]]:
+    """Where each storage of a file begins, and its bytes: they follow each other, each behind a count of elements."""
+    places = dict[str, tuple[int, int]]()
+    for key in keys:
+        if not isinstance(key, str) or (item := items.get(key)) is None:
+            raise FormatError(opened.path, "has a storage of an unknown kind: what follows it cannot be found")
+        count = aligned(8)
+        if at + 8 <= opened.size:
+            read_at(opened.file, [count], at, str(opened.path))
+        size = int.from_bytes(count.tobytes(), "little", signed=True) * item
+        if not 0 <= size <= opened.size - at - 8:
+            raise FormatError(opened.path, f"ends before the numbers of storage {shortened(key)} do: it is truncated")
+        places[key] = at + 8, size
+        at += 8 + size
+    return places
 
 
 def _once(load: Callable[[str], Array], uses: Mapping[str, int]) -> Callable[[str], Array]:
@@ -296,6 +282,24 @@ def _damage_reported(opened: Opened, what: str) -> AbstractContextManager[None]:
 
 
 # -- what was saved
+
+
+def _listed(value: Any, claim: Callable[[int], None], where: str) -> tuple[dict[str, _Tensor], dict[str, str]]:
+    """The tensors in ``value``, and what the other objects in it are, by name."""
+    tensors, others, known = dict[str, _Tensor](), dict[str, str](), dict[int, _Tensor | str]()
+    for name, each in _leaves(value, where):
+        found = known[id(each)] = known.get(id(each)) or _tensor(each)
+        claim(_ENTRY + 4 * (len(name) + len(found)))
+        if isinstance(found, str):
+            others[name] = found
+        elif name in tensors or len(name) >= _LONGEST:
+            wrong = "two tensors of the name" if name in tensors else f"a name of {_LONGEST} characters or more:"
+            raise FormatError(where, f"has {wrong} {shortened(name)}")
+        else:
+            tensors[name] = found
+        if fault := count_fault(len(tensors)):
+            raise FormatError(where, fault)
+    return tensors, others
 
 
 def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:
@@ -350,28 +354,33 @@ def _tensor(value: Any) -> _Tensor | str:
 
 
 def _rebuilt(value: Made) -> _Tensor | None:
-    if len(value.arguments) < 4 or not isinstance(value.arguments[0], Persistent):
-        return None
-    held, offset, shape, strides = value.arguments[:4]
-    storage, typed = _storage(held), value.maker == _REBUILD_TYPED
-    dtype = storage.dtype if storage else ""
-    if typed and len(value.arguments) > 6 and isinstance(value.arguments[6], Named):
-        dtype = value.arguments[6].name[:LONGEST]
-    if not (isinstance(shape, tuple) and isinstance(strides, tuple)) or any(value.arguments[6 + typed :]):
-        return None  # The last argument says that the tensor is the conjugate or the negative of what is stored.
-    if storage is None or not dtype or len(shape) != len(strides) or len(shape) > MAX_RANK:
+    match value.arguments:
+        case (Persistent() as held, offset, tuple() as shape, tuple() as strides, _, _, *more) if (
+            len(shape) == len(strides) <= MAX_RANK
+        ):
+            key, dtype = _storage(held)
+        case _:
+            return None
+    if value.maker == _REBUILD_TYPED:
+        dtype = more.pop(0).name[:LONGEST] if more and isinstance(more[0], Named) else ""
+    if not (key and dtype) or any(
+        more
+    ):  # The last argument says that it is the conjugate or the negative of what is stored.
         return None
     if any(type(each) is not int or not 0 <= each <= MAX_BYTES for each in (offset, *shape, *strides)):
         return None
-    return _Tensor(storage, dtype, offset, shape, strides)
+    return _Tensor(key, dtype, offset, shape, strides)
 
 
-def _storage(held: Persistent) -> _Storage | None:
-    """The storage of a persistent identification: its type, key, device and count, and in old files a view."""
+def _storage(held: Persistent) -> tuple[str, str]:
+    """The key and the element type of a storage, which is "" for bytes and for what is none.
+
+    Its persistent identification has its type, key, device and count, and in old files a view.
+    """
     match held.identification:
         case ("storage", Named(_, kind), str(key), _, int(), *view) if view in ([], [None]) and len(key) <= LONGEST:
-            return _Storage(key, _STORAGES.get(kind, ""))
-    return None
+            return key, _STORAGES.get(kind, "")
+    return "", ""
 
 
 # -- tensors
@@ -381,10 +390,10 @@ def _fault(each: _Tensor, sizes: Mapping[str, int]) -> str | None:
     item = _ITEMS.get(each.dtype, 1)
     if fault := shape_fault(each.shape, item):
         return fault
-    if each.storage.key not in sizes:
-        return f"is in storage {each.storage.key!r}, which is missing"
-    if each.end * item > (size := sizes[each.storage.key]):
-        return f"ends at byte {each.end * item} of storage {each.storage.key!r}, which has {size}"
+    if each.key not in sizes:
+        return f"is in storage {each.key!r}, which is missing"
+    if each.end * item > (size := sizes[each.key]):
+        return f"ends at byte {each.end * item} of storage {each.key!r}, which has {size}"
     return None
 
 
