@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
+import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -54,12 +56,21 @@ def sparse_safetensors(path: Path) -> None:
         file.truncate(8 + len(head) + 2**40)
 
 
+def torch_save(member: str, path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in {"data.pkl": b"\x80\x02}.", member: bytes(MANY)}.items():
+            archive.writestr(f"x/{name}", data)
+
+
 BOMBS: list[tuple[str, Callable[[Path], None], str]] = [
     ("a.npz", npz, r"takes 100 MB of memory, with .* kB stored; at most 94 MB unless PORTABLE_NN_MEMORY=1G is set"),
     ("a.h5", hdf5, r"takes 100 MB of memory, with .* kB stored; at most 94 MB unless PORTABLE_NN_MEMORY=1G is set"),
     ("b.h5", nothing, r"'/x' is float64 \(100000000,\), which takes 800000000 bytes, but 0 are stored"),
     ("c.h5", chunked, r"'/x' is float64 \(100000000,\), which takes 800000000 bytes .*, but 0 are stored"),
     ("a.npy", sparse_npy, r"takes 8.8 TB of memory, with .* kB stored; at most 94 MB unless .*=8192G is set"),
+    ("a.pt", partial(torch_save, "data/0"), r"takes 100 MB of memory, with .* kB stored; at most 94 MB unless"),
+    ("b.pt", partial(torch_save, "byteorder"), r"takes 100 MB of memory, with .* kB stored; at most 94 MB unless"),
+    ("c.pt", partial(torch_save, "data.pkl"), r"takes 600 MB of memory, with .* kB stored; at most 94 MB unless"),
     ("a.safetensors", sparse_safetensors, r"takes 1.1 TB of memory, with .* kB stored; at most 94 MB unless"),
 ]
 

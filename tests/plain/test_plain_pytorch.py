@@ -172,6 +172,45 @@ def test_all_tensors_in_what_people_save_are_read(
         np.testing.assert_array_equal(found[name], plain, strict=True)
 
 
+BASE = torch.arange(64.0)
+TENSORS = st.builds(
+    lambda dtype, start, shape: BASE.to(dtype)[start : start + 12].reshape(shape),
+    st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool, torch.complex64]),
+    st.integers(0, 9),
+    st.sampled_from([(12,), (3, 4), (2, 3, 2), (1, 12, 1)]),
+) | st.sampled_from([BASE, BASE[::3], BASE[:6].reshape(2, 3).T, BASE[0], BASE[:0], BASE[:1].expand(4)])
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=3)
+NAMES = st.text("abcä", min_size=1, max_size=3) | st.integers(-9, 2**40) | st.none()
+
+
+def containers(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    dicts = st.dictionaries(NAMES, parts, max_size=4)
+    made = (
+        st.builds(OrderedDict, dicts) | st.builds(deque, st.lists(SCALARS, max_size=3)) | st.sets(SCALARS, max_size=3)
+    )
+    return dicts | st.lists(parts, max_size=4) | st.lists(parts, max_size=3).map(tuple) | made
+
+
+@pytest.mark.long
+@settings(max_examples=500, deadline=None)
+@given(
+    st.recursive(TENSORS | TENSORS | SCALARS, containers, max_leaves=12),
+    st.sampled_from([1, 2, 3, 4, 5]),
+    st.booleans(),
+)
+def test_all_tensors_in_any_containers_are_read(
+    tmp_path_factory: pytest.TempPathFactory, value: Any, protocol: int, zipped: bool
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.pt"
+    torch.save(value, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    found = read(path)
+    expected = tensors_in(torch.load(path, weights_only=False))
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        plain = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        np.testing.assert_array_equal(found[name], plain, strict=True)
+
+
 @pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
 def test_an_array_belongs_to_the_caller(tmp_path: Path, options: dict[str, Any]) -> None:
     torch.save({"w": torch.ones(3)}, tmp_path / "x.pt", **options)
