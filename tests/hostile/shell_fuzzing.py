@@ -39,7 +39,7 @@ MEMORY: Final = 2 * 2**30
 SECONDS: Final = 20
 """Seconds of processor time; five times as many on the clock end a process that waits for ever."""
 
-TOGETHER: Final = 200
+TOGETHER: Final = 500
 """Cases of one kind that run in one process."""
 
 WHOLE: Final = 100
@@ -133,10 +133,13 @@ def _in_child(found: Case, folder: Path) -> int:
     """The exit code of a case that runs in this process, which is a fork; its messages are in a file."""
     try:
         os.chdir(folder)
-        os.dup2(os.open(os.devnull, os.O_RDWR), 0)  # First: where it is closed, the next file would be it.
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, 0)  # First: where it is closed, the next file would be it.
         out = os.open(folder / "messages of the command", os.O_WRONLY | os.O_CREAT)
         os.dup2(out, 1)
         os.dup2(out, 2)
+        for each in {nothing, out} - {0, 1, 2}:
+            os.close(each)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         limited()
         return _command(found)
@@ -235,6 +238,8 @@ def run(first: int, count: int, kind: str = "") -> Iterator[tuple[Case, int, str
             table = {kind: table[kind]}
         while numbers:
             codes = in_turn(case(number, table) for number in numbers[:TOGETHER]) if kind else b""
+            if kind and len(codes) < len(numbers[:TOGETHER]):
+                print(f"… case {numbers[len(codes)]} ended its process, and runs alone", flush=True)
             for number, code in zip(numbers, [*codes, None], strict=False):  # The one behind them ended the process.
                 found = case(number, table)
                 if code in CODES:
