@@ -149,6 +149,7 @@ NETS = {
 @pytest.mark.parametrize("name", NETS)
 def test_receptive_fields_are_those_of_gradients(tmp_path, name):
     torch = pytest.importorskip("torch")
+    torch.manual_seed(0)  # The gradient of a maximum is at one of its places: of few draws, not all of them are seen.
     module = eval(f"Sequential({NETS[name]})", vars(torch.nn) | classes(torch.nn)).eval()
     for value in module.parameters():
         torch.nn.init.uniform_(value, 0.5, 1)

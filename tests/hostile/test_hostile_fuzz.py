@@ -136,8 +136,8 @@ def seeds(reader: str, tmp_path: Path) -> Iterator[bytes]:
 
 
 READERS = [
-    "safetensors", "h5", "onnx", "npz", "plain-safetensors", "plain-h5", "plain-npz", "plain-npy", "pickle", "parquet", "arrow",
-    "feather", "zarr", "csv", "idx", "idx-gz", "picture", "keras", "keras-weights",
+    "safetensors", "h5", "onnx", "npz", "plain-safetensors", "plain-h5", "plain-npz", "plain-npy", "pickle", "parquet",
+    "arrow", "feather", "zarr", "csv", "idx", "idx-gz", "picture", "keras", "keras-weights",
 ]  # fmt: skip
 
 
