@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from portable_nn.converters.torch.source_use import Inexpressible, Unpacked, Use, listing, literal, row, torch_dtype
@@ -196,6 +198,15 @@ def _space_to_depth(use: Use) -> str:
 _MODES = (("constant", "constant"), ("reflect", "reflect"), ("edge", "replicate"), ("wrap", "circular"))
 
 
+def _around(x: str, flat: Sequence[str], more: str = "") -> str:
+    """Cells around those of ``x``, and then fewer: where both are there, PyTorch would first take away."""
+    less = [each if each.startswith("-") else "0" for each in flat]
+    if set(less) == {"0"} or less == flat:
+        return f"F.pad({x}, {listing(flat)}{more})"
+    added = ["0" if each.startswith("-") else each for each in flat]
+    return f"F.pad(F.pad({x}, {listing(added)}{more}), {listing(less)})"
+
+
 @row("Pad")
 def _pad(use: Use) -> str:
     mode, rank = dict(_MODES)[use.string("mode")], use.rank()
@@ -211,13 +222,12 @@ def _pad(use: Use) -> str:
         return use.x()
     if mode == "constant":
         known = use.known(2) if use.has(2) else (0,)
-        value = literal(known[0], use.type().dtype) if known else f"{use.x(2)}.item()"
-        more = "" if value in ("0", "0.0") else f", value={value}"
-        less = [each if each.startswith("-") else "0" for each in flat]
-        if set(less) != {"0"} and less != flat:
-            added = ["0" if each.startswith("-") else each for each in flat]
-            return f"F.pad(F.pad({use.x()}, {listing(added)}{more}), {listing(less)})"
-        return f"F.pad({use.x()}, {listing(flat)}{more})"
+        value = literal(known[0], use.type().dtype) if known else "0"
+        made = _around(use.x(), flat, "" if value in ("0", "0.0") else f", value={value}")
+        if known:
+            return made
+        inside = _around(f"torch.ones_like({use.x()}, dtype=torch.bool)", flat)
+        return f"torch.where({inside}, {made}, {use.x(2)})"  # ``F.pad`` takes a number alone, which learns nothing.
     if (
         len(flat) == 2 * (rank - 2)
         and use.type().dtype in ("float32", "float64")

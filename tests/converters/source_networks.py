@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from cases import CASES, Case
 
 import portable_nn as pnn
-from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.format.meaning import InputInfo, OutputInfo
-from portable_nn.operators import trace
 from portable_nn.operators.registry import Array
 
 HOSTILE = (
@@ -50,25 +46,6 @@ HOSTILE = (
     "x" * 300,
 )
 """Names and texts that break out of comments, quotes and identifiers, or clash with what is there."""
-
-
-def network_of(case: Case, dtype: str, batch: str | None) -> pnn.Network | None:
-    """A network of one use; ``None`` where its batch cannot be symbolic."""
-    try:
-        leaves, outputs = case.build(dtype, batch)
-        return pnn.Network.from_graph(trace(leaves, outputs).graph, {})
-    except GraphError:
-        return None
-
-
-def cases() -> Iterator[tuple[Case, str, str | None]]:
-    """All cases of the standard, each with its element type; those with a batch also with a symbolic one."""
-    for case in CASES:
-        if not case.domain:
-            dtype = "float64" if case.exists_in("float64") else "float32"
-            yield case, dtype, None
-            if case.batched:
-                yield case, dtype, "batch"
 
 
 def hostile_network(names: tuple[str, ...]) -> tuple[pnn.Network, Array]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cases import Case
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from source_networks import HOSTILE, cases, hostile_network, network_of
+from source_networks import HOSTILE, hostile_network
 
 import portable_nn as pnn
 from portable_nn.converters.book import import_book
@@ -27,16 +25,6 @@ from portable_nn.operators import emit, trace
 from portable_nn.operators.registry import Array
 
 RNG = np.random.default_rng(0)
-
-REFUSED = {
-    "NegativeLogLikelihoodLoss": "a loss",
-    "SoftmaxCrossEntropyLoss": "a loss",
-    "MaxUnpool": "needs where the largest numbers stood",
-    "RoiAlign": "cuts boxes out of pictures",
-    "MaxPool": "with where the largest numbers stand",
-    "Resize": "with antialias, and some ways to place cells",
-}
-"""Operators of which some uses are refused, and which."""
 
 
 def in_a_process(path: Path, *inputs: Array) -> list[Array]:
@@ -64,42 +52,6 @@ def in_a_namespace(source: str, *inputs: Array) -> list[Array]:
 def expected(net: pnn.Network, *inputs: Array) -> list[Array]:
     feeds = {value.name: x for value, x in zip(net.graph.inputs, inputs, strict=True)}
     return list(net.compute("numpy", feeds).values())
-
-
-@pytest.mark.long
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("most", [2, pytest.param(1000, marks=pytest.mark.long)])
-def test_every_operator_is_as_in_the_engine(most: int) -> None:
-    refused, wrong, right, seen = set[str](), list[str](), 0, Counter[str]()
-    for case, dtype, batch in cases():
-        seen[case.operator] += 1
-        if seen[case.operator] > most or (net := network_of(case, dtype, batch)) is None:
-            continue
-        try:
-            source = source_of(net, "net.py", None)
-        except UnsupportedError:
-            refused.add(case.operator)
-            continue
-        right += 1
-        inputs = list(case.feeds(dtype).values())
-        wrong += differences(case, expected(net, *inputs), in_a_namespace(source, *inputs), dtype)
-    assert wrong == []
-    assert refused <= REFUSED.keys()
-    if most == 1000:
-        assert refused == REFUSED.keys()
-        assert right > 1700
-
-
-def differences(case: Case, ours: list[Array], theirs: list[Array], dtype: str) -> list[str]:
-    # The windows of Hann, Hamming and Blackman are written as what they are in single precision.
-    tolerance = 1e-6 if dtype == "float32" or case.operator.endswith("Window") else 1e-9
-    return [
-        f"{case}: {found.dtype} {found.shape}"
-        for wanted, found in zip(ours, map(np.asarray, theirs), strict=True)
-        if found.shape != wanted.shape
-        or found.dtype != wanted.dtype
-        or not np.allclose(found, wanted, tolerance, tolerance, equal_nan=True)
-    ]
 
 
 @pytest.mark.long

@@ -45,8 +45,10 @@ def _attention(b: Rebuilder, node: Node) -> Laid:
     heads, shared = query.shape[2], key.shape[2]
     if heads != shared:
         key, value = (keras().ops.repeat(each, heads // shared, axis=2) for each in (key, value))
-    scale = real(node, "scale", 0.0) or None
-    options = {"scale": scale, "is_causal": bool(whole(node, "is_causal", 0)), **_mask(b, node)}
+    scale, causal, mask = real(node, "scale", 0.0) or None, bool(whole(node, "is_causal", 0)), _mask(b, node)
+    if causal and mask:  # Keras has both, but not with PyTorch.
+        raise NoLayerError("not every backend of Keras has a mask beside the causal one")
+    options = {"scale": scale, "is_causal": causal, **mask}
     made = keras().ops.dot_product_attention(query, key, value, **options)
     if not flat:
         return Laid(made, _HEADS)

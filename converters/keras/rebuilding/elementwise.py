@@ -84,6 +84,8 @@ def _shrink(b: Rebuilder, node: Node) -> Laid:
 def _dropout(b: Rebuilder, node: Node) -> Laid:
     value, rate = b.values[node.inputs[0]], b.untrained(node, 1)
     assert isinstance(value, Laid)
+    if any(b.is_read(name) for name in node.outputs[1:]):
+        raise NoLayerError("its mask is none of Keras's outputs")
     layer = keras().layers.Dropout(0.5 if rate is None else float(rate), name=b.key(node.name))
     return value._replace(tensor=layer(value.tensor))
 

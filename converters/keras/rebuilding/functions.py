@@ -27,11 +27,10 @@ def _reduced(word: str, before: str | None = None, after: str | None = None) -> 
     def build(b: Rebuilder, node: Node) -> Laid:
         axes = b.untrained(node, 1)
         rank, ops, x = b.rank(node.inputs[0]), keras().ops, b.laid(node.inputs[0])
-        if axes is None and whole(node, "noop_with_empty_axes", 0):
-            return Laid(x, plain(rank))
         places = tuple(int(axis) % rank for axis in axes) if axes is not None and axes.size else tuple(range(rank))
-        given = getattr(ops, before)(x) if before else x
-        made = getattr(ops, word)(given, axis=places, keepdims=bool(whole(node, "keepdims", 1)))
+        made = getattr(ops, before)(x) if before else x
+        if axes is not None or not whole(node, "noop_with_empty_axes", 0):
+            made = getattr(ops, word)(made, axis=places, keepdims=bool(whole(node, "keepdims", 1)))
         return Laid(getattr(ops, after)(made) if after else made, plain(b.rank(node.outputs[0])))
 
     return build

@@ -13,9 +13,20 @@ WORDS: Final[Mapping[str, str]] = {
     "Selu": "selu", "Mish": "mish", "HardSwish": "hard_silu", "Exp": "exponential",
 }  # fmt: skip
 
+SCALE: Final = (1.6732632, 1.050701)
+"""The constants alpha and gamma of Selu (Klambauer et al., NeurIPS 2017)."""
+
+
+def _is_usual(selu: Node) -> bool:
+    """Whether a Selu has the constants of its paper, which Keras's function has."""
+    constants = (real(selu, "alpha", SCALE[0]), real(selu, "gamma", SCALE[1]))
+    return all(abs(found - usual) < 1e-6 for found, usual in zip(constants, SCALE, strict=True))
+
 
 def plain_activation(node: Node) -> str | None:
     """The name of Keras's function that a node is."""
+    if node.operator == "Selu" and not _is_usual(node):
+        return None
     if node.operator in WORDS:
         return WORDS[node.operator]
     if node.operator == "Swish" and real(node, "alpha", 1.0) == 1:

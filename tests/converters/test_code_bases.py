@@ -1,0 +1,41 @@
+"""Every operator in every code base: values, gradients where it trains, and refusals by name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from code_bases import OPERATORS, REFUSALS, STANDARD, TARGETS, outcome
+
+from portable_nn.converters.source.c_compiling import compiler
+from portable_nn.operators import REGISTRY
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_operator_is_the_same_or_is_refused_by_name(target: str, operator: str) -> None:
+    if package := TARGETS[target].package:
+        pytest.importorskip(package)
+    if target == "c" and not compiler():
+        pytest.skip("needs a C compiler")
+    different, refused = outcome(operator, target)
+    assert different == []
+    cases = {str(case) for case in STANDARD if case.operator == operator}
+    expected = cases.intersection(json.loads(REFUSALS.read_text(encoding="utf-8"))[target])
+    assert refused.keys() == expected
+    for message in refused.values():
+        assert f"'node' ({operator})" in message or "an output does not depend on an input" in message
+
+
+def test_every_operator_has_a_row_or_a_lowering_or_is_refused() -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("jax")
+    from portable_nn.converters.jax.operators import ROWS as JAX
+    from portable_nn.converters.torch.source_use import ROWS as TORCH
+
+    standard = {name: operator for (domain, name), operator in REGISTRY.items() if not domain}
+    plain = {name for name, operator in standard.items() if operator.lowering is None}
+    assert plain - TORCH.keys() == set()
+    assert {name for name in plain if name not in JAX or JAX[name].compute is None} == {"NonZero"}
+    assert JAX.keys() <= standard.keys()
