@@ -100,7 +100,9 @@ def _frozen(network: Network, momenta: Mapping[str, float]) -> tuple[str, ...]:
     """A note of the batch norms that are no BatchNormalization: training leaves their statistics as they are."""
     kept = {node.inputs[3].rpartition(".")[0] for node in network.graph.nodes if node.operator == "BatchNormalization"}
     if left := sorted(momenta.keys() - kept):
-        return (f"batch norms without a scale or a bias keep their running statistics in training: {', '.join(left)}",)
+        return (
+            f"batch norms that are no BatchNormalization here keep their statistics in training: {', '.join(left)}",
+        )
     return ()
 
 

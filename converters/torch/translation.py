@@ -121,7 +121,7 @@ class _Translator:
         used = {each.name: self.arrays[each.name] for each in parameters}
         graph, infinite = storable(replace(graph, parameters=tuple(parameters)))
         self._note_unused(used)
-        self._note_changed(used, graph)
+        self._note_changed(used, graph, needed)
         tied = {name: whose for name, whose in self.tied.items() if whose in used}
         self.notes |= {
             f"'{name}' is '{whose}': they are tied, and one parameter here": None for name, whose in tied.items()
@@ -248,6 +248,9 @@ class _Translator:
         if target_of(node) == "_operator.getitem":
             made, place = arguments
             self.values[node] = made[place] if place < len(made) else None
+            if self.values[node] is None:
+                self.faults.append(f"result {place} of {target_of(node.args[0])} in {self._place(node)} has no row")
+                self.values[node] = _FAILED
             return
         row = row_of(target_of(node))
         assert row is not None
@@ -266,6 +269,8 @@ class _Translator:
         value = node.meta.get("val")
         if isinstance(made, Symbol) and isinstance(value, (list, tuple)):
             made = [made]
+        elif isinstance(made, list) and hasattr(value, "dim"):  # The row is also that of an operator with more results.
+            made = made[0]
         if isinstance(made, Symbol) and hasattr(value, "dim") and not value.dim() and made.shape == (1,):
             made = emit("Squeeze", made, integers([0]))  # A size among the numbers has an axis here.
         self.values[node] = made
@@ -330,7 +335,7 @@ class _Translator:
             raise UsageError("the module returns no tensor")
         return found
 
-    def _note_changed(self, used: Mapping[str, Array], graph: Graph) -> None:
+    def _note_changed(self, used: Mapping[str, Array], graph: Graph, needed: Collection[Any]) -> None:
         """Note buffers that ``forward`` changes while PyTorch trains, but for counters of batches.
 
         Running statistics of a batch normalization change here as well.
@@ -343,6 +348,11 @@ class _Translator:
         for name in changed:
             if name in used and name not in followed:
                 self.notes[f"'{name}' changes while PyTorch trains the module, and stays as it is here"] = None
+        for node in self.nodes:
+            if node.op == "call_function" and node not in needed and "batch_norm" in target_of(node):
+                name = signature.inputs_to_buffers.get(str(node.args[3]))
+                if name in used:
+                    self.notes[f"'{name}' follows in PyTorch a call in {self._place(node)} that nothing needs"] = None
 
     def _note_unused(self, used: Mapping[str, Array]) -> None:
         tied = {identity_of(tensor) for name, tensor in self.module.state_dict(keep_vars=True).items() if name in used}

@@ -74,6 +74,7 @@ class Rebuilder:
             for name in node.inputs:
                 self.consumers.setdefault(name, []).append(node)
         self.free = Free(self.graph, self.values, self.key, self.laid, self._of_tensors)
+        self._sources = _sources(self.graph)
         self._scope = Scope(self.types, Names.beside(self.graph), {*self.consumers, *self.graph.outputs})
 
     # -- the whole
@@ -333,15 +334,33 @@ class Rebuilder:
                 )
 
     def activation(self, node: Node, value: str) -> str | None:
-        """The activation that alone reads the value of a node and bears the name of its layer; it is then made."""
+        """The activation that alone reads the value of a node and bears the name of its layer; it is then made.
+
+        Of a layer that is called more than once, it must be behind each call.
+        """
         following = self.only_consumer(value)
-        if following is None or following.name != node.name.removesuffix(".linear") or following.name == node.name:
+        if following is None or (word := plain_activation(following)) is None:
             return None
-        word = plain_activation(following)
-        if word is None:
+        calls = self._calls(node)
+        ends = [self.only_consumer(end) for _, end in calls]
+        named = any(end and end.name != call.name and end.name == call.name.removesuffix(".linear")
+                    for (call, _), end in zip(calls, ends, strict=True))  # fmt: skip
+        if not named or any(end is None or plain_activation(end) != word for end in ends):
             return None
         self.done.add(following.name)
         return word
+
+    def _calls(self, node: Node) -> list[tuple[Node, str]]:
+        """The nodes that are calls of the layer of a node, with the value that each ends with: its own, or a sum's."""
+        found, weight = list[tuple[Node, str]](), self._sources.get(node.inputs[1])
+        for each in self.graph.nodes:
+            if each.operator == node.operator and self._sources.get(each.inputs[1], ()) == weight:
+                added = self.only_consumer(each.outputs[0]) if node.operator == "MatMul" else None
+                if added is None or added.operator != "Add" or node.inputs[2:] != added.inputs[1:]:
+                    found.append((each, each.outputs[0]))
+                else:
+                    found.append((added, added.outputs[0]))
+        return found
 
     def given(self, node: Node, word: str | None, tensor: Any, axes: Sequence[int]) -> Laid | None:
         """The value of a node, or that of the activation behind it."""
@@ -352,6 +371,16 @@ class Rebuilder:
         self.values[following.outputs[0]] = made
         self.values[node.outputs[0]] = made
         return None
+
+
+def _sources(graph: Graph) -> dict[str, frozenset[str]]:
+    """The parameters that each value is computed from, of values that no input changes."""
+    found = {each.name: frozenset({each.name}) for each in graph.parameters}
+    for node in graph.nodes:
+        inputs = [found.get(name) for name in node.inputs if name]
+        if None not in inputs:
+            found |= dict.fromkeys(node.outputs, frozenset().union(*filter(None, inputs)))
+    return found
 
 
 def _names(value: Made) -> tuple[str, ...]:

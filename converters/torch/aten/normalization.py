@@ -33,14 +33,18 @@ def _batch_norm(
     momentum: float,
     eps: float,
     cudnn_enabled: bool = False,
-) -> Symbol:
-    """Predicts with the running statistics, and trains with those of the batch unless the module was kept from it."""
+) -> list[Symbol | None]:
+    """Predicts with the running statistics, and trains with those of the batch unless the module was kept from it.
+
+    The statistics that come out of it in a graph without writing are those that go in: the state, which it follows.
+    """
     if not isinstance(momentum, (int, float)):
         raise Refused("a momentum of None: averages over all batches")
     scales = _scale_and_shift(x, x.shape[1], weight, bias)
     if mean is None or variance is None:
         unused = [filled(value, [int(x.shape[1])], x.dtype) for value in (0, 1)]
-        return emit_all("BatchNormalization", x, *scales, *unused, outputs=3, epsilon=eps, training_mode=1)[0]
+        return [*emit_all("BatchNormalization", x, *scales, *unused, outputs=3, epsilon=eps, training_mode=1)[:1]]
+    state = [mean, variance]
     if use.trains and not training:
         mean, variance = _still(mean), _still(variance)
     else:
@@ -50,7 +54,8 @@ def _batch_norm(
         if all(isinstance(each, Leaf) and each.parameter and not each.trainable for each in scales):
             scales = [_still(each) for each in scales]
     # ONNX has the share of the old statistic for what PyTorch has the share of the new one.
-    return emit("BatchNormalization", x, *scales, mean, variance, epsilon=eps, momentum=1 - momentum)
+    made = emit("BatchNormalization", x, *scales, mean, variance, epsilon=eps, momentum=1 - momentum)
+    return [made, None, None, *state]
 
 
 @row("instance_norm")
