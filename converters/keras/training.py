@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from msgspec.structs import replace
 
 from portable_nn.converters.keras.installed import computing_in, keras, quiet
 from portable_nn.converters.keras.side import given, rebuilt
@@ -18,6 +17,7 @@ from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 from portable_nn.onnx.samples import rounds
 from portable_nn.onnx.verification.conditioning import as_declared, widened
+from portable_nn.rewrites.unused import bypassed
 from portable_nn.training.optimizers import SGD
 
 STEPS: Final = 5
@@ -201,13 +201,7 @@ def _prove_training_there(
 
 def _dropping_nothing(network: Network, seed: int, dtype: str) -> Network:
     """A copy of the network in a type of numbers, without dropout, which no two packages draw alike."""
-    nodes = tuple(
-        replace(node, operator="Identity", inputs=node.inputs[:1], outputs=node.outputs[:1], attributes={})
-        if node.operator == "Dropout"
-        else node
-        for node in network.graph.nodes
-    )
-    graph = replace(network.graph, nodes=nodes)
+    graph = bypassed(network.graph, {"Dropout"})
     graph = widened(graph) if dtype == "float64" else graph
     return Network.from_graph(
         graph,

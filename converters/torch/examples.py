@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
-from msgspec.structs import replace
 
 from portable_nn.converters.torch.aten.rows import Stated
 from portable_nn.core.dims import evaluated
-from portable_nn.core.graph import Node
 from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import redrawn, varied
 from portable_nn.operators import Array
+from portable_nn.rewrites.unused import bypassed
 
 BATCH: Final = 8
 """The number of examples, where it is open."""
@@ -57,19 +56,8 @@ def examples(network: Network, rng: np.random.Generator) -> dict[str, Array]:
 
 def without_dropout(network: Network) -> Network:
     """A copy in which nothing drops: the random numbers of two code bases are others."""
-    same, kept = dict[str, str](), list[Node]()
-    for node in network.graph.nodes:
-        node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
-        if node.operator != "Dropout" or node.domain:
-            kept.append(node)
-        elif node.outputs[0] in network.graph.outputs:
-            kept.append(
-                replace(node, operator="Identity", inputs=node.inputs[:1], outputs=node.outputs[:1], attributes={})
-            )
-        else:
-            same[node.outputs[0]] = node.inputs[0]
     return Network.from_graph(
-        replace(network.graph, nodes=tuple(kept)),
+        bypassed(network.graph, {"Dropout"}),
         network.parameters.arrays,
         inputs=network.inputs,
         metadata=network.metadata,

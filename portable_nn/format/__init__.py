@@ -19,7 +19,7 @@ from portable_nn.core.errors import FormatError, NoManifestError, UsageError, li
 from portable_nn.core.files import open_regular
 from portable_nn.format.carriers import CARRIERS, Carrier, carrier_of
 from portable_nn.format.documentation import Documentation, ModelOrigin, Remark, ValueRemark
-from portable_nn.format.manifest import VERSION, Manifest, encode, normalised
+from portable_nn.format.manifest import Manifest, encode, normalised
 from portable_nn.format.mapped import MappedTensors
 from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.format.reading import Checks, Reader, opened
@@ -84,7 +84,7 @@ def save(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfin
         UsageError: an unknown suffix, or contents that ``load`` would refuse: all faults are listed.
         FileError: the file cannot be written.
     """
-    carrier, manifest = carrier_of(path), replace(blank(manifest), version=VERSION)
+    carrier, manifest = carrier_of(path), replace(blank(manifest), version=0)
     ready = _remembered(carrier, manifest)
     if ready is None:
         manifest = normalised(manifest)

@@ -8,9 +8,10 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from portable_nn.core.errors import FormatError, UsageError
-from portable_nn.core.graph import OPSET, Graph, Tensor, Value
+from portable_nn.core.graph import INTERNAL, OPSET, Graph, Tensor, Value
 from portable_nn.core.jsons import LONGEST, JsonError, typed, typed_json
 from portable_nn.core.text import printable, said
 from portable_nn.core.version import __version__
@@ -19,9 +20,15 @@ from portable_nn.format.documentation import Documentation
 from portable_nn.format.meaning import InputInfo, OutputInfo, has_floats
 from portable_nn.format.migrations import migrate
 from portable_nn.format.training import TrainingRecord
+from portable_nn.operators import find
 
 FORMAT: Final = "portable-nn"
-VERSION: Final = 3
+VERSION: Final = 4
+"""The newest version."""
+
+OLDEST_WRITTEN: Final = 3
+"""The oldest version that is written. From it on, manifests have the same fields."""
+
 PRODUCER: Final = f"{FORMAT} {__version__}"
 
 MAX_BYTES: Final = 16 * 2**20
@@ -33,7 +40,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     ``digests`` gives for each tensor the SHA-256 of its little-endian, row-major bytes, ``checksums`` their XXH3-128,
     both in hexadecimal. They may be empty in a manifest that is passed to ``save``, which computes them.
-    ``documentation`` is omitted where it is empty.
+    ``documentation`` is omitted where it is empty. ``version`` is by default the one that is written.
     """
 
     graph: Graph
@@ -47,7 +54,18 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     producer: str = PRODUCER
     opset: int = OPSET
     format: str = FORMAT
-    version: int = VERSION
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        """Set the version, unless it is that of a file."""
+        if not self.version:
+            force_setattr(self, "version", self.needed_version)
+
+    @property
+    def needed_version(self) -> int:
+        """The lowest version that can hold this, of those that are written."""
+        own = [find(node.operator, INTERNAL) for node in self.graph.nodes if node.domain == INTERNAL]
+        return max([OLDEST_WRITTEN, *(operator.stored for operator in own if operator)])
 
     @property
     def numbers(self) -> set[str]:
@@ -149,7 +167,7 @@ def decode(data: bytes, where: str, *, since: int = 1) -> Manifest:
         raise FormatError(where, f"the manifest is {len(data)} bytes long; at most {MAX_BYTES} are allowed")
     try:
         version = _check_version(typed_json(data, _Envelope), where)
-        current = data if version == VERSION else _migrated(data, version)
+        current = data if version >= OLDEST_WRITTEN else _migrated(data, version)
         manifest = typed_json(current, Manifest)
         text = _dumps(manifest)
     except ValueError as error:
@@ -166,7 +184,7 @@ def _migrated(data: bytes, version: int) -> bytes:
     fields = typed_json(data, dict[str, Any])
     if (text := canonical.dumps(fields)) != data:
         raise ValueError(f"it is not canonical JSON: {canonical.difference(text, data)}")
-    return canonical.dumps(migrate(fields, version, VERSION))
+    return canonical.dumps(migrate(fields, version, OLDEST_WRITTEN))
 
 
 def checked(data: bytes, digest: str | None, where: str) -> Text:

@@ -24,7 +24,7 @@ from portable_nn.core.graph import INTERNAL, OPSET, Attribute, Graph, Node, Shap
 from portable_nn.core.jsons import LONGEST
 from portable_nn.core.text import printable
 from portable_nn.format.documentation import Documentation, documentation_faults, size_faults
-from portable_nn.format.manifest import Manifest
+from portable_nn.format.manifest import OLDEST_WRITTEN, Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo, meaning_faults, texts
 from portable_nn.format.meaning import size_faults as meaning_size_faults
 from portable_nn.format.tensors import (
@@ -75,6 +75,7 @@ def manifest_faults(manifest: Manifest) -> list[str]:
     """The faults of ``manifest`` by itself: no tensor is needed or allocated."""
     graph = manifest.graph
     faults = [
+        *_version_faults(manifest),
         *_opset_faults(manifest.opset),
         *_name_faults(manifest),
         *_hash_form_faults(manifest),
@@ -159,6 +160,12 @@ def _mismatches(parameter: Value, found: Signature | None, where: str, user: str
         yield f"tensor {name!r} has dtype {dtype} {where}, but {user} needs {parameter.dtype}"
     if shape != parameter.shape:
         yield f"tensor {name!r} has shape {format_shape(shape)} {where}, but {user} needs {needed}"
+
+
+def _version_faults(manifest: Manifest) -> Iterator[str]:
+    found, needed = manifest.version, manifest.needed_version
+    if found > needed or found < needed > OLDEST_WRITTEN:
+        yield f"the file says that it has version {found} of the format, but what is in it has version {needed}"
 
 
 def _opset_faults(opset: int) -> Iterator[str]:
@@ -252,7 +259,7 @@ def _size(dtype: str, shape: Shape) -> int:
 
 def _node_faults(graph: Graph) -> Iterator[str]:
     for node in graph.nodes:
-        if node.domain == INTERNAL:
+        if node.domain == INTERNAL and not ((found := operators.find(node.operator, INTERNAL)) and found.stored):
             yield f"{_label(node)}: operator '{INTERNAL}.{node.operator}' is internal and cannot be in a file"
         for name, attribute in node.attributes.items():
             if fault := _attribute_fault(attribute):

@@ -21,7 +21,7 @@ from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import either, quantity, size
 from portable_nn.format import npz
-from portable_nn.format.manifest import PRODUCER, VERSION, Manifest, normalised
+from portable_nn.format.manifest import PRODUCER, Manifest, normalised
 from portable_nn.format.tensors import DIGEST, Array, hashes
 from portable_nn.model_files.conversion import OPSET, ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.model_files.kind import ModelFile, NetworkFile, WritableFile
@@ -255,7 +255,7 @@ def _with_tensors(tensors: PlainTensors, model: ReadNetwork, against: str, renam
     if faults:
         raise FormatError(path, listed(faults, f"does not fit {against}"), faults)
     manifest = replace(
-        model.manifest, metadata={}, training=None, digests={}, checksums={}, producer=PRODUCER, version=VERSION
+        model.manifest, metadata={}, training=None, digests={}, checksums={}, producer=PRODUCER, version=0
     )
     left_out = [name for name in entries if name not in {*old.values(), *own}]
     dropped = [f"tensor '{name}', {entries[name].dtype} {format_shape(entries[name].shape)}" for name in left_out]
@@ -331,7 +331,7 @@ _UNDONE: Final = "it is removed, and what was there before is back"
 
 def _comparable(manifest: Manifest) -> Manifest:
     """A manifest without its hashes and its producer."""
-    return replace(manifest, digests={}, checksums={}, producer=PRODUCER, version=VERSION)
+    return replace(manifest, digests={}, checksums={}, producer=PRODUCER, version=0)
 
 
 # -- dropped parts and notes
@@ -362,6 +362,7 @@ def _notes(found: ReadNetwork, given: ReadNetwork, written: WrittenNetwork, veri
 def _why(found: ReadNetwork, given: ReadNetwork) -> str:
     if given.manifest is not found.manifest:
         return "it is that of the network without its training"
-    if found.manifest.version < VERSION:
-        return f"{found.path} is of version {found.manifest.version} of the format, and this is version {VERSION}"
+    older, newer = found.manifest.version, found.manifest.needed_version
+    if older < newer:
+        return f"{found.path} is of version {older} of the format, and this is version {newer}"
     return "the manifest names another version of portable-nn as its writer"

@@ -377,6 +377,7 @@ class Operator:
             nothing from step to step. Raises ``InvalidNode`` where there is none.
         lowering: the same in standard operators of opset 13; every operator of another domain has one, and so have
             standard ones that are newer.
+        stored: for one of this package, the version of the weight format that a file with it has; 0 where none may.
         substitute: takes a use and an opset that has the operator, and gives the function of symbols, like a
             ``lowering``, that the use is written as in ONNX files; ``None`` where it is written as it is. For uses that
             onnxruntime 1.32 has no kernel for, refuses, or computes wrongly.
@@ -430,6 +431,7 @@ class Operator:
     truncated: Callable[..., Sequence[Any]] | None = None
     streamed: Callable[[OperatorContext], Streamed | None] | None = None
     lowering: Callable[..., Any] | None = None
+    stored: int = 0
     substitute: Callable[[OperatorContext, int], Callable[..., Any] | None] | None = None
     portable: Callable[[OperatorContext], Callable[..., Any] | None] | None = None
     constant: Constant | None = None

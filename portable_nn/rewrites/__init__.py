@@ -20,7 +20,7 @@ from portable_nn.rewrites.normalization import normalization_in_convolutions
 from portable_nn.rewrites.pooling import max_pool_first
 from portable_nn.rewrites.program import Program, Rewrite
 from portable_nn.rewrites.sizes import any_batch, fixed_sizes
-from portable_nn.rewrites.unused import without_unused
+from portable_nn.rewrites.unused import without_training, without_unused
 
 __all__ = ["DEFAULT", "INFERENCE", "REWRITES", "Program", "Rewrite", "Rule", "rewritten"]
 
@@ -34,6 +34,7 @@ class Rule(NamedTuple):
 
 
 REWRITES: Final[Mapping[str, Rule]] = {
+    "training": Rule(without_training, "leave out what does something in training alone"),
     "normalization": Rule(normalization_in_convolutions, "batch normalization as part of the convolution before it"),
     "max-pool-first": Rule(max_pool_first, "max-pool before the activation and the bias, on fewer elements", True),
     "unused": Rule(without_unused, "leave out nodes that no output depends on", True),
@@ -47,7 +48,7 @@ REWRITES: Final[Mapping[str, Rule]] = {
 DEFAULT: Final = frozenset(name for name, rule in REWRITES.items() if rule.default)
 """The names of those that are on by default: they change no output."""
 
-INFERENCE: Final = DEFAULT | {"normalization"}
+INFERENCE: Final = DEFAULT | {"training", "normalization"}
 """The names of those that ``predict`` runs: they change outputs by no more than rounding."""
 
 

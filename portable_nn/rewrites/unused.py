@@ -1,8 +1,8 @@
-"""Dead code elimination."""
+"""Nodes that do nothing: those that no output depends on, and those of training where nothing is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
@@ -28,3 +28,29 @@ def needed(graph: Graph, outputs: Iterable[str]) -> tuple[Node, ...]:
             found.append(node)
             wanted.update(name for name in node.inputs if name)
     return tuple(reversed(found))
+
+
+def without_training(program: Program) -> Program:
+    """``program`` without the nodes that return their input unless the network is trained."""
+    graph = bypassed(program.graph, {"Dropout", "StopGradient"})
+    documentation = program.documentation
+    return program._replace(graph=graph, documentation=documentation and documentation.within(graph))
+
+
+def bypassed(graph: Graph, operators: Collection[str]) -> Graph:
+    """``graph`` whose nodes read the input of a node of these ``operators`` in place of what it returns.
+
+    An output of the graph is made by an Identity then. A node whose further outputs are read, or whose training mode is
+    given, stays.
+    """
+    read = {name for node in graph.nodes for name in node.inputs}.union(graph.outputs)
+    same, nodes = dict[str, str](), list[Node]()
+    for node in graph.nodes:
+        node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
+        if node.operator not in operators or len(node.inputs) > 2 or not read.isdisjoint(node.outputs[1:]):
+            nodes.append(node)
+        elif node.outputs[0] in graph.outputs:
+            nodes.append(Node(node.name, "Identity", node.inputs[:1], node.outputs[:1]))
+        else:
+            same[node.outputs[0]] = node.inputs[0]
+    return replace(graph, nodes=tuple(nodes)) if nodes != list(graph.nodes) else graph

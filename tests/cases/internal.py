@@ -14,7 +14,8 @@ from portable_nn.core.graph import INTERNAL
 def _internal() -> list[Case]:
     rate = scalar(0.1)
     shapes = ((3, 4), ())
-    rows = [Case("ReluGrad", (real(3, 4), np.maximum(real(3, 4), 0)), wrt=(0,), batched=(0, 1), domain=INTERNAL)]
+    rows = [Case("StopGradient", (real(3, 4),), batched=(0,), domain=INTERNAL)]
+    rows += [Case("ReluGrad", (real(3, 4), np.maximum(real(3, 4), 0)), wrt=(0,), batched=(0, 1), domain=INTERNAL)]
     for shape in shapes:
         weight, gradient, mean, square = real(*shape), real(*shape), real(*shape), positive(*shape)
         momenta: list[Mapping[str, Any]] = [{}, {"nesterov": 1}, {"momentum": 0.5}]

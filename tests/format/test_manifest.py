@@ -47,7 +47,7 @@ def test_decode_inverts_encode() -> None:
 
 VERSION = "f: the format version must be a whole number from 1, not "
 NEWER = (
-    "f: the file has version 4 of the format, and this portable-nn reads up to version 3: "
+    "f: the file has version 5 of the format, and this portable-nn reads up to version 4: "
     "pip install --upgrade portable-nn"
 )
 
@@ -55,8 +55,8 @@ NEWER = (
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (edited(version=4), NEWER),
-        (edited(version=4, layers=[], graph=None), NEWER),
+        (edited(version=5), NEWER),
+        (edited(version=5, layers=[], graph=None), NEWER),
         (edited(version=0), VERSION + "0"),
         (edited(version=-1), VERSION + "-1"),
         (edited(version=1.0), VERSION + "1.0"),

@@ -228,9 +228,9 @@ def integers_for_floats(valid: Forge) -> bytes:
     return pack(valid)
 
 
-@row("36", "has version 4 of the format, .* up to version 3: pip install --upgrade portable-nn$")
+@row("36", "has version 5 of the format, .* up to version 4: pip install --upgrade portable-nn$")
 def newer_version_with_another_head(valid: Forge) -> bytes:
-    valid.manifest["version"] = 4
+    valid.manifest["version"] = 5
     return pack(valid)[:-100]
 
 

@@ -287,12 +287,12 @@ def layers_swapped(valid: Forge) -> None:
     valid.data = DATA[16:32] + DATA[:16] + DATA[32:]
 
 
-@row("36", "has version 4 of the format, .* up to version 3: pip install --upgrade portable-nn$")
+@row("36", "has version 5 of the format, .* up to version 4: pip install --upgrade portable-nn$")
 def newer_version(valid: Forge) -> None:
-    valid.manifest.update(version=4, layers=[], opset=30)
+    valid.manifest.update(version=5, layers=[], opset=30)
 
 
-@row("36", rf"has version {2**70} of the format, .* up to version 3: pip install --upgrade portable-nn$")
+@row("36", rf"has version {2**70} of the format, .* up to version 4: pip install --upgrade portable-nn$")
 def much_newer_version(valid: Forge) -> None:
     valid.manifest["version"] = 2**70
 
@@ -377,6 +377,28 @@ def operator_like_an_import(valid: Forge) -> None:
 @row("37", r"'s' \(Update\): operator 'portable_nn\.Update' is internal and cannot be in a file")
 def internal_operator(valid: Forge) -> None:
     valid.graph["nodes"][1].update(operator="Update", domain="portable_nn")
+
+
+@row("36", "says that it has version 3 of the format, but what is in it has version 4$")
+def version_3_with_a_node_of_version_4(valid: Forge) -> None:
+    valid.graph["nodes"][1].update(operator="StopGradient", domain="portable_nn")
+
+
+@row("36", "says that it has version 4 of the format, but what is in it has version 3$")
+def version_4_for_nothing(valid: Forge) -> None:
+    valid.manifest["version"] = 4
+
+
+@row("36", "says that it has version 2 of the format, but what is in it has version 4$")
+def version_2_with_a_node_of_version_4(valid: Forge) -> None:
+    valid.of_version(2)
+    valid.graph["nodes"][1].update(operator="StopGradient", domain="portable_nn")
+
+
+@row("37", r"'s' \(StopGradient\): attribute 'code' is not one of StopGradient's \(none\)$")
+def attribute_of_an_operator_of_this_package(valid: Forge) -> None:
+    valid.graph["nodes"][1].update(operator="StopGradient", domain="portable_nn", attributes={"code": 1})
+    valid.manifest["version"] = 4
 
 
 @row("37", r"'s' \(Sigmoid\): attribute '__class__' is not one of Sigmoid's \(none\)$")

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 import portable_nn as pnn
 from portable_nn.converters.onnx.adapting import program_of
 from portable_nn.core.errors import GraphError, UsageError
-from portable_nn.core.graph import Graph
+from portable_nn.core.graph import INTERNAL, Graph
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.session import session_of
-from portable_nn.operators import DTYPE_CODES, Leaf, emit, infer, integers, trace
+from portable_nn.operators import DTYPE_CODES, Leaf, constant, emit, infer, integers, trace
 from portable_nn.operators.registry import Array
 from portable_nn.rewrites import DEFAULT, INFERENCE, REWRITES, Program, Rewrite, rewritten
 from portable_nn.rewrites.sizes import fixed_sizes
@@ -54,6 +54,15 @@ def small(batch: int | str = "batch") -> Program:
     graph = trace([x], [flat, emit("Neg", pool, name="side")]).graph
     parameters = {each.name: rng.normal(size=each.shape).astype(np.float32) for each in graph.parameters}
     return Program(replace(graph, outputs=("flat",)), parameters)
+
+
+def noted() -> Program:
+    """A convolution and an activation with what does something in training alone after each."""
+    x, w = Leaf("x", "float32", ("batch", 3, 8, 8)), Leaf("w", "float32", (4, 3, 3, 3), parameter=True)
+    dropped = emit("Dropout", emit("Conv", x, w), constant(0.5, "float32"))
+    active = emit("Relu", emit("StopGradient", dropped, domain=INTERNAL))
+    graph = trace([x], [emit("Dropout", active, name="flat")]).graph
+    return Program(graph, {"w": np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)})
 
 
 def normalized() -> Program:
@@ -108,6 +117,14 @@ def rounded(program: Program, feeds: Arrays) -> dict[str, Array]:
 def cases() -> dict[str, Case]:
     rewrite = {name: rule.rewrite for name, rule in REWRITES.items()}
     return {
+        "training": Case(
+            noted(),
+            rewrite["training"],
+            {"x": X},
+            shows=operators,
+            before=["Conv", "Dropout", "StopGradient", "Relu", "Dropout"],
+            after=["Conv", "Relu", "Identity"],
+        ),
         "normalization": Case(
             normalized(),
             rewrite["normalization"],
@@ -160,7 +177,7 @@ def test_every_rewrite_has_a_case_and_a_summary() -> None:
     assert list(cases()) == list(REWRITES)
     assert all(rule.summary and "\n" not in rule.summary for rule in REWRITES.values())
     assert sorted(DEFAULT) == ["max-pool-first", "unused"]
-    assert sorted(INFERENCE - DEFAULT) == ["normalization"]
+    assert sorted(INFERENCE - DEFAULT) == ["normalization", "training"]
 
 
 @pytest.mark.parametrize("name", REWRITES)
@@ -258,6 +275,6 @@ def test_training_can_do_without_them() -> None:
 
 def test_an_unknown_name() -> None:
     with pytest.raises(
-        UsageError, match=r"^there is no rewrite 'float8': there are normalization, max-pool-first, unused, "
+        UsageError, match=r"^there is no rewrite 'float8': there are training, normalization, max-pool-first, unused, "
     ):
         rewritten(small(), ["float8"])

@@ -9,6 +9,7 @@ import numpy as np
 
 from portable_nn.core.dims import agreed, broadcast, fraction, names_in, product, quotient
 from portable_nn.operators.base import (
+    INTERNAL,
     Attr,
     FieldContext,
     Fields,
@@ -164,6 +165,21 @@ register(
         lambda use: use.type(),
         lambda n: n.view(n.x[0]),
         lambda n: n.dy,
+        elementwise=True,
+        passes=(0,),
+        constant=same,
+    )
+)
+register(
+    Operator(
+        "StopGradient",
+        ("input",),
+        lambda use: use.type(),
+        lambda n: n.view(n.x[0]),
+        lambda n: [None],
+        domain=INTERNAL,
+        lowering=lambda x: emit("Identity", x),
+        stored=4,
         elementwise=True,
         passes=(0,),
         constant=same,
