@@ -1,10 +1,14 @@
-"""While PyTorch exports: functions with a backward of their own are noted, and it chooses between no ways."""
+"""Which gradients flow in what PyTorch exports: functions with a backward of their own, and parts without gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import cache, partial
+from typing import Any, Final
+
+from portable_nn.converters.torch.nodes import is_view, writers_of, writes
+from portable_nn.core.errors import UsageError
 
 
 @contextmanager
@@ -29,6 +33,106 @@ def own_backwards() -> Iterator[list[str]]:
         yield found
     finally:
         Function.apply = before  # type: ignore[method-assign]
+
+
+def detached(exported: Any) -> None:
+    """Put what an exported module computes without gradients, as under ``no_grad``, among its other nodes.
+
+    PyTorch has it as graphs of their own. What is read of their results is detached.
+
+    Raises ``UsageError`` where such a part writes into a tensor that learns: its gradient flows back from what was
+    written to what was there before.
+    """
+    import torch
+
+    buffers = exported.graph_signature.inputs_to_buffers
+    for module in exported.graph_module.modules():
+        graph = module.graph
+        for node in graph.nodes:
+            for each in node.all_input_nodes:
+                each.users.setdefault(node)  # PyTorch 2.13 forgets readers of what stands before such a part.
+        order = {node: place for place, node in enumerate(graph.nodes)}
+        for node in graph.nodes:
+            if node.target is torch.ops.aten.detach_.default:
+                node.target = torch.ops.aten.detach.default
+                node.args[0].replace_all_uses_with(node, partial(_is_after, order, node))
+        for node in [each for each in graph.nodes if "wrap_with_set_grad_enabled" in str(each.target)]:
+            enabled, part, *given = node.args
+            inner = getattr(module, part.target).graph
+            places = dict(zip((each for each in inner.nodes if each.op == "placeholder"), given, strict=True))
+            for each in inner.nodes:
+                into = places.get(_base(each)) if not enabled and writes(each) else None
+                if into is not None and into.name not in buffers and into.meta["val"].is_floating_point():
+                    raise UsageError(
+                        f"{each.target} writes into a tensor under torch.no_grad(), and the gradient of what was there "
+                        "flows on: expected a tensor of its own, as in y = x + (f(x) - x).detach()"
+                    )
+            with graph.inserting_before(node):
+                results = graph.graph_copy(inner, places)
+                if not enabled:
+                    results = [_detached(graph, each) for each in results]
+            for reader in list(node.users):
+                reader.replace_all_uses_with(results[reader.args[1]])
+                graph.erase_node(reader)
+            graph.erase_node(node)
+
+
+def _is_after(order: Mapping[Any, int], node: Any, user: Any) -> bool:
+    return order[user] > order[node]
+
+
+def marked(exported: Any) -> None:
+    """Put an operator of this package in place of ``detach``: PyTorch may lose that where it decomposes a program.
+
+    Raises ``UsageError`` where something is written into a detached tensor, or into what it was made of before it is
+    read: it is the same memory.
+    """
+    import torch
+
+    stop, order = _stop_gradient(), {node: place for place, node in enumerate(exported.graph.nodes)}
+    for node in exported.graph.nodes:
+        if node.target is torch.ops.aten.detach.default:
+            read = max((order[each] for each in node.users), default=0)
+            if writers_of(node) or any(order[node] < order[each] < read for each in writers_of(_base(node))):
+                raise UsageError(
+                    "a tensor is detached and then written into, or what it was made of: expected x.detach().clone()"
+                )
+            node.target = stop
+
+
+@cache
+def _stop_gradient() -> Any:
+    """An operator that PyTorch does not look into."""
+    import torch
+
+    library: Any = torch.library
+    library = library.Library("portable_nn", "DEF")
+    library.define("stop_gradient(Tensor x) -> Tensor")
+    library.impl("stop_gradient", torch.clone, "CompositeExplicitAutograd")
+    _kept.append(library)  # Its operators go with it.
+    return torch.ops.portable_nn.stop_gradient.default
+
+
+_kept: Final = list[Any]()
+
+
+def _detached(graph: Any, value: Any) -> Any:
+    """A node that returns what another one does, without its gradient."""
+    import torch
+
+    if not getattr(value, "meta", {}).get("val", torch.tensor(0)).is_floating_point():
+        return value
+    made = graph.call_function(torch.ops.aten.detach.default, (value,))
+    made.meta["val"] = value.meta["val"]
+    return made
+
+
+def _base(node: Any) -> Any:
+    """What a node reads first, or what that is a view of."""
+    node = node.args[0]
+    while node.op == "call_function" and is_view(node):
+        node = node.args[0]
+    return node
 
 
 @contextmanager

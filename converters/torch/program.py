@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.converters.torch.backwards import nothing_decided, own_backwards
+from portable_nn.converters.torch.backwards import detached, nothing_decided, own_backwards
 from portable_nn.converters.torch.padded import recurrent_layers
 from portable_nn.core.errors import UsageError, VerificationError, listed
 from portable_nn.core.graph import Dim
@@ -193,7 +193,7 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
         printed = io.StringIO()  # PyTorch prints the graph where it fails.
         with (
             quiet(), mode(module, training=training), redirect_stdout(printed), redirect_stderr(printed),
-            own_backwards() as own, recurrent_layers() as cut, nothing_decided(),
+            own_backwards() as own, recurrent_layers() as cut, nothing_decided(), torch.enable_grad(),
         ):  # fmt: skip
             try:
                 exported = torch.export.export(
@@ -208,6 +208,7 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
         assert refused is not None
         said = f"{type(refused).__name__}: {_beginning(refused)}{_hint(refused)}"
         raise UsageError(f"torch.export cannot export the module: {said}") from refused
+    detached(exported)
     placed = [names[place] if is_tensor else None for place, is_tensor in enumerate(tensors)]
     dims, notes = _dims(exported, given, wide)
     notes += dict.fromkeys([*own, *cut])

@@ -19,6 +19,7 @@ for _name in _ALIKE.split():
 
 formula("Det", "torch.linalg.det({0})")
 formula("Identity", "{0}")
+formula("StopGradient", "{0}.detach()")
 formula("Neg", "-{0}")
 formula("Not", "~{0}")
 

@@ -15,9 +15,8 @@ def is_frozen(use: Use) -> bool:
     """Whether a batch normalization keeps its running statistics: they are computed, or neither weight is trained."""
     if not all(use.writer.is_parameter(use.node.inputs[index]) for index in (3, 4)):
         return True
-    return not any(use.writer.is_trained(use.node.inputs[index]) for index in (1, 2)) and any(
-        use.known(index) is None for index in (1, 2)
-    )
+    scales = use.node.inputs[1:3]
+    return all(use.writer.is_parameter(name) and not use.writer.is_trained(name) for name in scales)
 
 
 @row("BatchNormalization")

@@ -292,7 +292,7 @@ class Writing:
         if node.name in self.layers:
             each = self.layers[node.name]
             return each.made(use, expression(self.places[each.layer.place]))
-        if node.domain or node.operator not in ROWS:
+        if node.operator not in ROWS:
             raise Inexpressible(self.reasons.get(node.name, "PyTorch has no such operation"))
         return ROWS[node.operator](use)
 

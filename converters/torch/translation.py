@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from portable_nn.converters.torch.aten import Refused, Use, row_of
 from portable_nn.converters.torch.aten.rows import Stated
+from portable_nn.converters.torch.backwards import marked
 from portable_nn.converters.torch.facts import metadata_of
 from portable_nn.converters.torch.nodes import (
     CHECKS,
@@ -30,7 +31,7 @@ from portable_nn.core.errors import GraphError, UsageError, listed
 from portable_nn.core.graph import Dim, Graph
 from portable_nn.core.text import said
 from portable_nn.network import Network
-from portable_nn.operators import DTYPE_CODES, Array, Leaf, Symbol, constant, emit, integers, trace
+from portable_nn.operators import DTYPE_CODES, FLOATS, Array, Leaf, Symbol, constant, emit, integers, trace
 from portable_nn.rewrites.nonfinite import storable
 
 _FOR_NOTHING: Final = {"dtype", "device", "layout", "pin_memory", "memory_format", "generator", "non_blocking"}
@@ -81,6 +82,7 @@ def _decomposed(exported: Any, wanted: Collection[Any], missing: _Missing) -> An
 
     from portable_nn.converters.torch.program import quiet
 
+    marked(exported)
     table: Any = default_decompositions()
     with quiet():
         try:
@@ -103,6 +105,7 @@ class _Translator:
         self.tied: dict[str, str] = {}
         self.not_saved: list[str] = []
         self.stated: dict[str, Stated] = {}
+        self.learning = set[Symbol]()
 
     def network(self, seed: int | None) -> Translation:
         """Raises ``_Missing`` where there are operators without a row."""
@@ -196,6 +199,8 @@ class _Translator:
             if not node.users:
                 continue
             self.values[node] = self._leaf(leaves, name, tensor, kind)
+            if kind == "PARAMETER":
+                self._learn([self.values[node]])
             if kind == "BUFFER" and name not in state:
                 self.not_saved.append(name)
 
@@ -225,6 +230,7 @@ class _Translator:
             dtype = "float32"
         leaf = Leaf(name, dtype, tuple(dims))
         self.inputs.append(leaf)
+        self._learn([leaf])
         self.values[node] = leaf
 
     def _dim(self, size: Any, name: str, axis: int) -> Dim:
@@ -254,7 +260,13 @@ class _Translator:
             return
         row = row_of(target_of(node))
         assert row is not None
-        use = Use(target_of(node), results_of(node), common_type(node), trains=self.program.trains, note=self._note)
+        learns = not self.learning.isdisjoint(
+            each for each in _flat([*arguments, *options.values()]) if isinstance(each, Symbol)
+        )
+        use = Use(
+            target_of(node), results_of(node), common_type(node), trains=self.program.trains, learns=learns,
+            note=self._note,
+        )  # fmt: skip
         try:
             made = row(use, *arguments, **options)
         except Refused as refused:
@@ -273,10 +285,19 @@ class _Translator:
             made = made[0]
         if isinstance(made, Symbol) and hasattr(value, "dim") and not value.dim() and made.shape == (1,):
             made = emit("Squeeze", made, integers([0]))  # A size among the numbers has an axis here.
+        if learns:
+            self._learn(_flat([made]))
         self.values[node] = made
         if writes(node):
             self.values[node.args[0]] = made
         self._name(node, made)
+
+    def _learn(self, values: Iterable[Any]) -> None:
+        """Note what has a gradient: floats that parameters or inputs lead to."""
+        for each in values:
+            if isinstance(each, Symbol) and each.dtype in FLOATS:
+                operator = each.origin.operator
+                self.learning.update([each] if operator is None or operator.name != "StopGradient" else ())
 
     def _note(self, text: str) -> None:
         self.notes[text] = None

@@ -174,10 +174,10 @@ def _chain(graph: Graph, name: str) -> Iterator[Node]:
     while name not in graph.outputs:
         readers = [node for node in graph.nodes if name in node.inputs]
         others = [each for node in readers for each in node.inputs if each != name]
-        if len(readers) != 1 or readers[0].domain or not fixed.issuperset(others):
+        if len(readers) != 1 or not fixed.issuperset(others):
             return
         [node] = readers
-        if not (_moves(node) or (lookup(node.operator).affine and len(others) == 1)):
+        if not (_moves(node) or (lookup(node.operator, node.domain).affine and len(others) == 1)):
             return
         yield node
         name = node.outputs[0]
@@ -185,7 +185,7 @@ def _chain(graph: Graph, name: str) -> Iterator[Node]:
 
 def _moves(node: Node) -> bool:
     """Whether a node gives the elements of its first input, and no others."""
-    passes = lookup(node.operator).passes  # As many as two thousand million.
+    passes = lookup(node.operator, node.domain).passes  # As many as two thousand million.
     return len(passes) == 1 and passes[0] == 0
 
 
@@ -201,7 +201,7 @@ def _range(graph: Graph, parameters: Mapping[str, Array], value: Value) -> Range
     literals = _constants(graph)
     read, last, done, moved = value.name, "", list[str](), False
     for node in _chain(graph, value.name):
-        operator = lookup(node.operator)
+        operator = lookup(node.operator, node.domain)
         if operator.affine:
             place = node.inputs.index(read)
             name = node.inputs[1 - place]

@@ -21,6 +21,7 @@ from portable_nn.converters.torch.aten.rows import (
     unsqueezed,
     vector,
 )
+from portable_nn.core.graph import INTERNAL
 from portable_nn.layers.resizing import PixelUnshuffle
 from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
 
@@ -86,16 +87,14 @@ def _movedim(use: Use, x: Symbol, source: Any, destination: Any) -> Symbol:
     return transposed(x, [places[axis] if axis in places else next(rest) for axis in range(rank)])
 
 
-@row("contiguous", "clone", "alias", "lift_fresh_copy", "detach_", "requires_grad_", "positive", "lift")
+@row("contiguous", "clone", "alias", "lift_fresh_copy", "requires_grad_", "positive", "lift")
 def _itself(use: Use, x: Symbol, *_: Any) -> Symbol:
     return x
 
 
-@row("detach")
+@row("detach", "portable_nn.stop_gradient")
 def _detach(use: Use, x: Symbol) -> Symbol:
-    if x.origin.operator is not None and x.origin.operator.inputs:
-        use.note("detach: gradients flow through it here")
-    return x
+    return emit("StopGradient", x, domain=INTERNAL) if use.learns else x
 
 
 @row("to", "_to_copy", "type_as")

@@ -58,6 +58,11 @@ def _batch_norm(
     return [made, None, None, *state]
 
 
+@row("_native_batch_norm_legit_no_training")
+def _still_batch_norm(use: Use, x: Symbol, weight: Any, bias: Any, mean: Any, variance: Any, *options: Any) -> Symbol:
+    return _batch_norm(use, x, weight, bias, mean, variance, False, *options)
+
+
 @row("instance_norm")
 def _instance_norm(
     use: Use,

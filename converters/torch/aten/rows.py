@@ -54,14 +54,23 @@ class Use:
         results: of each result that is a tensor.
         common: the element type that the tensors and numbers among the arguments are promoted to.
         trains: whether the module was exported in training mode, so that what it does not do there is meant.
+        learns: whether a gradient may flow back through an argument.
         note: takes what could not be kept.
         stated: by the symbols of inputs, which numbers they may be.
     """
 
     def __init__(
-        self, target: str, results: Sequence[Result], common: str, *, trains: bool, note: Callable[[str], None]
+        self,
+        target: str,
+        results: Sequence[Result],
+        common: str,
+        *,
+        trains: bool,
+        learns: bool,
+        note: Callable[[str], None],
     ) -> None:
-        self.target, self.results, self.common, self.trains, self.note = target, results, common, trains, note
+        self.target, self.results, self.common, self.note = target, results, common, note
+        self.trains, self.learns = trains, learns
         self.stated = dict[Symbol, Stated]()
 
     @property
