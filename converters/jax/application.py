@@ -261,7 +261,9 @@ def _run(steps: Sequence[_Step], values: dict[str, Any], rng: Any) -> None:
     for number, (node, types, outs) in enumerate(steps):
         compute = ROWS[node.operator].compute
         assert compute is not None
-        use = Use(lookup(node.operator), types, node.attributes, outs, partial(_key, rng, node.name, number))
+        use = Use(
+            lookup(node.operator, node.domain), types, node.attributes, outs, partial(_key, rng, node.name, number)
+        )
         found = compute(use, *(values[name] if name else None for name in node.inputs))
         made = found if isinstance(found, tuple) else (found,)
         values.update((name, array) for name, array in zip(node.outputs, made, strict=False) if name)

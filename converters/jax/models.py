@@ -152,8 +152,11 @@ def _nnx(module: Any, options: Mapping[str, Any]) -> Model:
 
     from portable_nn.converters.jax.primitives.layers import nnx_marked
 
-    copy = nnx.clone(module)
+    copy, still = nnx.clone(module), _still(module)
     copy.eval()
+    for path, each in nnx.iter_modules(copy):
+        if path in still and isinstance(each, nnx.Dropout):
+            each.rate = 0.0
     marks = nnx.split(nnx_marked(copy))[0]
     graph, params, random, rest = nnx.split(copy, nnx.Param, nnx.RngState, ...)
     trees, leaves = [params, rest], list[Leaf]()
@@ -179,7 +182,9 @@ def _nnx(module: Any, options: Mapping[str, Any]) -> Model:
 
     def train(arrays: Sequence[Any], *inputs: Any) -> tuple[Any, Sequence[Any]]:
         now = module_of(arrays)
-        now.set_attributes(nnx.BatchNorm, use_running_average=False, raise_if_not_found=False)
+        for path, each in nnx.iter_modules(now):
+            if isinstance(each, nnx.BatchNorm):
+                each.use_running_average = path in still
         found = now(*inputs, **options)
         _, params, _, rest = nnx.split(now, nnx.Param, nnx.RngState, ...)
         return found, [*jax.tree.leaves(params), *jax.tree.leaves(rest)]
@@ -187,9 +192,20 @@ def _nnx(module: Any, options: Mapping[str, Any]) -> Model:
     momenta = {
         ".".join(map(str, path)): float(each.momentum)
         for path, each in nnx.iter_modules(copy)
-        if isinstance(each, nnx.BatchNorm)
+        if isinstance(each, nnx.BatchNorm) and path not in still
     }
     return Model(leaves, call, traced, train, momenta)
+
+
+def _still(module: Any) -> set[Any]:
+    """The paths of batch norms and dropouts of nnx in the mode of inference, where others are in that of training."""
+    from flax import nnx
+
+    flags = {nnx.BatchNorm: "use_running_average", nnx.Dropout: "deterministic"}
+    modes = {
+        path: bool(getattr(each, flags[type(each)])) for path, each in nnx.iter_modules(module) if type(each) in flags
+    }
+    return {path for path, still in modes.items() if still and not all(modes.values())}
 
 
 def _equinox(module: Any, options: Mapping[str, Any]) -> Model:

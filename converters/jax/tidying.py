@@ -173,7 +173,9 @@ class _Tidying:
         shifted = self.by(exponential.inputs[0], "Sub", once=True) if exponential else None
         axis, largest = self._along(total, "ReduceSum", power), None
         if shifted:
-            largest = self._along(shifted.inputs[1], "ReduceMax", shifted.inputs[0])
+            stopped = self.by(shifted.inputs[1], "StopGradient")  # As JAX has it: the derivative is the same.
+            maximum = stopped.inputs[0] if stopped else shifted.inputs[1]
+            largest = self._along(maximum, "ReduceMax", shifted.inputs[0])
         if axis is None or axis != largest or not shifted:
             return None
         return replace(node, operator="Softmax", inputs=shifted.inputs[:1], attributes={"axis": axis})

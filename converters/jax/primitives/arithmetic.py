@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from portable_nn.converters.jax.primitives.table import Call, Held, elementwise, row
-from portable_nn.core.graph import Tensor
+from portable_nn.core.graph import INTERNAL, Tensor
 from portable_nn.operators import DTYPE_CODES, FLOATS, Symbol, cast, constant, emit
 
 
@@ -35,7 +35,10 @@ elementwise("log1p", lambda call, x: emit("Log", 1 + x))
 elementwise("is_finite", lambda call, x: emit("Not", emit("Or", emit("IsInf", x), emit("IsNaN", x))))
 
 
-@row("stop_gradient", "copy", "copy_p", "optimization_barrier", "reduce_precision", "sharding_constraint")
+elementwise("stop_gradient", lambda call, x: emit("StopGradient", x, domain=INTERNAL) if x.dtype in FLOATS else x)
+
+
+@row("copy", "copy_p", "optimization_barrier", "reduce_precision", "sharding_constraint")
 def _same(call: Call, *values: Held) -> list[Held]:
     return list(values)
 
