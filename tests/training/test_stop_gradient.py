@@ -10,6 +10,7 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx
+from portable_nn.converters.source import write_c, write_numpy
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import INTERNAL
 from portable_nn.operators import Symbol
@@ -82,3 +83,13 @@ def test_nothing_learns_behind_it() -> None:
     network = pnn.Network(x, stopped(pnn.Dense(2, name="a")(x)), seed=0)
     with pytest.raises(UsageError, match="no gradient reaches a trainable parameter"):
         train(network)
+
+
+def test_the_numpy_source_and_c_compute_the_same(tmp_path: Path) -> None:
+    network = quantised()
+    w = network.parameters
+    h = X @ w["a.weight"].T + w["a.bias"]
+    wanted = np.round(h * 4) / 4 @ w["b.weight"].T + w["b.bias"] + h @ w["c.weight"].T + w["c.bias"]
+    np.testing.assert_allclose(network.predict(X), wanted, atol=1e-12)
+    for write, name in ((write_numpy, "n.py"), (write_c, "n.c")):  # Each proves what it writes against predict.
+        assert max(each.max_abs_error for each in write(network, tmp_path / name).outputs.values()) < 1e-12

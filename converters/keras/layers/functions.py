@@ -10,7 +10,8 @@ from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.activations import applied
 from portable_nn.converters.keras.layers.moving import one_axis, places
 from portable_nn.converters.keras.spec import LayerError, Spec
-from portable_nn.operators import Symbol, constant, emit, integers
+from portable_nn.core.graph import INTERNAL
+from portable_nn.operators import FLOATS, Symbol, constant, emit, integers
 
 
 def unary(operator: str) -> Callable[..., Held]:
@@ -21,6 +22,19 @@ def unary(operator: str) -> Callable[..., Held]:
 def function(name: str) -> Callable[..., Held]:
     """An activation."""
     return lambda spec, x: applied(spec, name, x, spec.next_name())
+
+
+def stop_gradient(spec: Spec, x: Held) -> Held:
+    """The same, through which no gradient flows back."""
+    if x.dtype not in FLOATS:
+        return x
+    return x.each(lambda symbol: emit("StopGradient", symbol, name=spec.next_name(), domain=INTERNAL))
+
+
+def rounded(spec: Spec, x: Held) -> Held:
+    """The nearest whole number."""
+    spec.only("decimals", 0)
+    return unary("Round")(spec, x)
 
 
 def shrink(spec: Spec, x: Held) -> Held:
@@ -99,6 +113,8 @@ def gelu(spec: Spec, x: Held) -> Held:
 
 OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "Negative": unary("Neg"),
+    "StopGradient": stop_gradient,
+    "Round": rounded,
     "Absolute": unary("Abs"),
     "Abs": unary("Abs"),
     "Exp": unary("Exp"),

@@ -72,7 +72,7 @@ ROWS: Final[Mapping[str, Row]] = {
             "Cos": "cos", "Tan": "tan", "Asin": "arcsin", "Acos": "arccos", "Atan": "arctan", "Sinh": "sinh",
             "Cosh": "cosh", "Asinh": "arcsinh", "Acosh": "arccosh", "Atanh": "arctanh", "Floor": "floor",
             "Ceil": "ceil", "Round": "round", "Sign": "sign", "Erf": "erf", "Reciprocal": "reciprocal",
-            "IsNaN": "isnan",
+            "IsNaN": "isnan", "StopGradient": "stop_gradient",
         }.items()
     },
     "ReduceMean": _reduced("mean"),

@@ -38,14 +38,25 @@ def _batch_norm(b: Rebuilder, node: Node) -> Laid:
     if whole(node, "training_mode", 0):
         raise NoLayerError("statistics of the batch alone are none of Keras's")
     affine, weights = _affine(b, node, running=True)
-    order = last(b.rank(node.inputs[0]))
+    order, parameters = last(b.rank(node.inputs[0])), {value.name for value in b.graph.parameters}
     options = {"epsilon": real(node, "epsilon", 1e-5), "momentum": real(node, "momentum", 0.9), **affine}
+    is_still = not parameters.issuperset(node.inputs[3:5])
+    held = [value for place in (1, 2) if isinstance(value := b.values[node.inputs[place]], Fixed) and value.names]
+    is_apart = is_still or (
+        held and not any(value.trained for value in held) and parameters.isdisjoint(node.inputs[1:3])
+    )
+    if is_apart:  # A layer of Keras keeps its statistics where it is frozen, and there alone.
+        options |= {"scale": False, "center": False, "trainable": not is_still}
+        weights = []
 
     def make(name: str) -> Any:
         return keras().layers.BatchNormalization(axis=-1, name=name, **options)
 
     statistics = [(place, b.fixed(node, place)) for place in (3, 4)]
-    return Laid(b.call(node, make, b.laid(node.inputs[0], order), [*weights, *statistics]), order)
+    made = b.call(node, make, b.laid(node.inputs[0], order), [*weights, *statistics])
+    if is_apart:
+        made = keras().ops.add(keras().ops.multiply(made, b.laid(node.inputs[1])), b.laid(node.inputs[2]))
+    return Laid(made, order)
 
 
 def _layer_norm(b: Rebuilder, node: Node) -> Laid:

@@ -154,7 +154,7 @@ class Rebuilder:
             return
         row = self.rows.get(node.operator)
         try:
-            if row is None or node.domain:
+            if row is None:
                 raise NoLayerError("has no layer in Keras")
             made = row(self, node)
         except NoLayerError as reason:
@@ -202,6 +202,10 @@ class Rebuilder:
         graph = Graph((), outputs, values, (*constants, node))
         made = run_numpy(graph, {name: each.array for name, each in stored.items()}, {})
         trained, names = any(each.trained for each in fixed.values()), tuple(n for e in fixed.values() for n in e.names)
+        if node.operator == "StopGradient" and trained:
+            if other := next((n for n in names if self.only_consumer(n) is not node), ""):
+                raise NoLayerError(f"the trained parameter '{other}' is read without its gradient here, and with it")
+            trained = False
         self.free.makers |= dict.fromkeys(outputs, node)
         moved = node.operator in MOVES and all(each.moved for each in fixed.values())
         for name, array in made.items():
@@ -311,8 +315,9 @@ class Rebuilder:
         self._note_copies(node, layer, read)
         layer.set_weights([*given, *layer.get_weights()[len(given) :]])
         running = _RUNNING.get(node.operator, ())  # What follows the batches, and is trained in no layer.
-        followed = {name for place in running for name in _names(self.values[node.inputs[place]])}
-        trained = [value.trainable for value in self.graph.parameters if value.name in {*names} - followed]
+        places = [place for place, _ in weights if place < len(node.inputs) and place not in running]
+        own = [value for place in places if isinstance(value := self.values[node.inputs[place]], Fixed)]
+        trained = [value.trained for value in own if value.names]
         if not any(trained) and (trained or not running):
             layer.trainable = False
         elif not all(trained) and not running:
