@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.errors import UsageError, VerificationError
+from portable_nn.core.errors import UsageError, VerificationError, listed
 from portable_nn.core.graph import format_shape
 from portable_nn.core.html import html_of, html_table
 from portable_nn.core.text import size
@@ -23,6 +23,19 @@ from portable_nn.operators import Array
 
 Side: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Any]]
 """What runs the other side of a conversion: inputs by name → outputs by name, by the names that the network has."""
+
+
+Training: TypeAlias = Literal["same", "evaluation"]
+"""Whether a network must train as the model that it is read from, or is taken as that is in evaluation."""
+
+
+def accepted(differences: Iterable[str], training: Training) -> tuple[str, ...]:
+    """The ``differences`` in training as notes. Raises ``UsageError`` that lists them where it must be the same."""
+    found = tuple(dict.fromkeys(differences))
+    if found and training != "evaluation":
+        advice = 'the network would train otherwise than the model; training="evaluation" takes it all the same'
+        raise UsageError(listed(found, advice))
+    return found
 
 
 class Imported(NamedTuple):

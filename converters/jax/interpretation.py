@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -24,12 +25,14 @@ FOLDED: Final = 65536
 Environment = dict[Any, Held]
 
 
-def interpreted(closed: Any, inputs: Sequence[Held], names: Mapping[str, Symbol]) -> list[Held]:
+def interpreted(closed: Any, inputs: Sequence[Held], names: Mapping[str, Symbol], differs: list[str]) -> list[Held]:
     """The outputs of a closed jaxpr for ``inputs``; ``names`` has the symbols of its open sizes.
+
+    ``differs`` is told of functions with derivatives of their own, but for JAX's, which are those of what they compute.
 
     Raises ``UsageError`` that lists every primitive, and every use of one, that has no counterpart in a graph.
     """
-    interpreter = _Interpreter(names)
+    interpreter = _Interpreter(names, differs)
     try:
         found = interpreter.closed(closed, inputs)
     except Exception:
@@ -65,11 +68,19 @@ def _function(equation: Any) -> Any:
     return found
 
 
+def _source(closed: Any) -> str:
+    """The name and file of a function that is none of JAX's own."""
+    import jax
+
+    where = str(closed.jaxpr.debug_info.func_src_info or "a function")
+    return "" if str(Path(jax.__file__).parent) in where else where
+
+
 class _Interpreter:
     """Makes the nodes of equations."""
 
-    def __init__(self, names: Mapping[str, Symbol]) -> None:
-        self.names = names
+    def __init__(self, names: Mapping[str, Symbol], differs: list[str]) -> None:
+        self.names, self.differs = names, differs
         self.faults = set[str]()
 
     def closed(self, closed: Any, inputs: Sequence[Held]) -> list[Held]:
@@ -106,6 +117,8 @@ class _Interpreter:
         if name in {"scan", "cond", "while"}:
             return {"scan": self.scan, "cond": self.cond, "while": self.loop}[name](equation, inputs)
         if (inner := _function(equation)) is not None:
+            if name.startswith("custom_") and (source := _source(inner)):
+                self.differs.append(f"{source}: its derivative ({name.removesuffix('_call')}) is not kept")
             return self.closed(inner, inputs)
         if name not in ROWS:
             return self.refused(equation, f"{name} ({_use(equation)})" + _advice(name))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.converters.conversion import Imported, compare_sides
+from portable_nn.converters.conversion import Imported, Training, accepted, compare_sides
 from portable_nn.converters.jax.folding import Folded, folded
 from portable_nn.converters.jax.models import Model, model_of
 from portable_nn.converters.jax.packages import needed
@@ -39,6 +39,7 @@ def from_jax(
     rtol: float = 1e-5,
     seed: int = 0,
     prove_training: bool = False,
+    training: Training = "same",
 ) -> Imported:
     """The network that a model of JAX computes, ready to train, with parameters named as in its tree.
 
@@ -73,6 +74,8 @@ def from_jax(
         seed: the seed of the inputs to compare on.
         prove_training: whether to train the network and the model for five steps as well, on the same examples: they
             must end with the same parameters.
+        training: ``"same"`` refuses a model with derivatives of its own (``custom_jvp``, ``custom_vjp``), which no
+            graph has; ``"evaluation"`` takes it, and training follows the derivatives of what it computes.
 
     Raises:
         UsageError: primitives that have no counterpart, all of them listed; or missing or superfluous arguments.
@@ -85,8 +88,9 @@ def from_jax(
     names = list(inputs) or _numbered("input", len(examples))
     if len(names) != len(examples) or len(set(names)) != len(names):
         raise UsageError(f"inputs must be {len(examples)} different names, not {', '.join(names)}")
-    (network, moves), notes = _traced(found, examples, names, outputs, labels)
-    notes += _frozen(network, found.momenta)
+    differs = list[str]()
+    (network, moves), notes = _traced(found, examples, names, outputs, labels, differs)
+    notes += (*_frozen(network, found.momenta), *accepted(differs, training))
     proof = Proof()
     if verify or prove_training:
         side = _side(network.graph, found)
@@ -159,7 +163,12 @@ def _jaxpr(model: Model, call: Callable[..., Any], examples: Sequence[Any]) -> t
 
 
 def _traced(
-    model: Model, examples: Sequence[Example], names: Sequence[str], outputs: Sequence[str], labels: Sequence[str]
+    model: Model,
+    examples: Sequence[Example],
+    names: Sequence[str],
+    outputs: Sequence[str],
+    labels: Sequence[str],
+    differs: list[str],
 ) -> tuple[Folded, tuple[str, ...]]:
     """With open sizes; where JAX cannot trace the model so, with those of the example, and a note that says why.
 
@@ -180,7 +189,7 @@ def _traced(
                     f"the first axis of an input is that of the examples, and the model takes {_shapes(inputs)} as one "
                     f"example: give it with an axis more, (1, …). {_first_line(reasons[1])}"
                 )
-            made = _network(model, closed, inputs, names, _output_names(results, outputs), labels)
+            made = _network(model, closed, inputs, names, _output_names(results, outputs), labels, differs)
             return made, () if inputs is opened else (_fixed(inputs, reasons[1]),)
     given = _shapes(opened if None in fixed else fixed)
     raise UsageError(
@@ -224,6 +233,7 @@ def _network(
     names: Sequence[str],
     outputs: Sequence[str],
     labels: Sequence[str],
+    differs: list[str],
 ) -> Folded:
     from portable_nn.converters.jax.interpretation import interpreted
     from portable_nn.converters.jax.primitives import Call, Held
@@ -243,7 +253,7 @@ def _network(
                             *((leaf, each.shape) for leaf, each in zip(ins, examples, strict=True))]
     ]  # fmt: skip
     opened = _names_of_sizes(ins, examples)
-    found = interpreted(closed, given, opened)
+    found = interpreted(closed, given, opened, differs)
     made = []
     for held, name in zip(found, outputs, strict=True):
         symbol = Call("the output", {}, [], opened).exact(held)

@@ -1,5 +1,6 @@
 """Keras: models and their ``.keras`` files as networks, and networks as Keras models."""
 
+from functools import partial
 from typing import Any
 
 from portable_nn.converters.conversion import Imported
@@ -21,7 +22,7 @@ CONVERTER = Converter(
     needs="pip install keras",
     from_object=_from_object,
     to_object=to_keras,
-    reads={".keras": read_keras, ".weights.h5": read_keras_weights},
+    reads={".keras": partial(read_keras, training="evaluation"), ".weights.h5": read_keras_weights},
     loads={".weights.h5": read_keras_weights},
     writes={".keras": write_keras},
 )

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from portable_nn.converters.conversion import Imported, compare_sides
+from portable_nn.converters.conversion import Imported, Training, accepted, compare_sides
 from portable_nn.converters.keras import archive
 from portable_nn.converters.keras.building import Builder, FaultsError, Taken
 from portable_nn.converters.keras.installed import installed, quiet
 from portable_nn.converters.keras.side import clean, hinted, rebuilt, run_model
-from portable_nn.converters.keras.spec import Weights
+from portable_nn.converters.keras.spec import ALONE, Weights
 from portable_nn.converters.keras.tracing import traced
 from portable_nn.converters.keras.training import prove_training_of
 from portable_nn.core.errors import FormatError, GraphError, UnsupportedError, UsageError, listed
@@ -38,6 +38,7 @@ def from_keras(
     rtol: float = 1e-5,
     seed: int = 0,
     prove_training: bool = False,
+    training: Training = "same",
 ) -> Network:
     """The network that a Keras model is, which takes and gives the same arrays.
 
@@ -50,6 +51,8 @@ def from_keras(
         rtol: the tolerance relative to the largest magnitude in an output.
         seed: the seed of these inputs, and of the network.
         prove_training: whether five steps of gradient descent on both sides must also give the same weights.
+        training: ``"same"`` refuses a model with noise in training that has no counterpart here, such as
+            ``GaussianNoise``; ``"evaluation"`` takes it without, and notes so.
 
     Raises:
         UnsupportedError: a layer has no counterpart here, or is one of your own whose ``call`` does not work on
@@ -61,7 +64,8 @@ def from_keras(
     >>> from portable_nn.converters.keras import from_keras
     >>> net = from_keras(keras.models.load_model("mine.keras"))  # doctest: +SKIP
     """
-    return imported(model, verify=verify, atol=atol, rtol=rtol, seed=seed, prove_training=prove_training).network
+    options: dict[str, Any] = {"seed": seed, "prove_training": prove_training, "training": training}
+    return imported(model, verify=verify, atol=atol, rtol=rtol, **options).network
 
 
 def imported(model: Any, **options: Any) -> Imported:
@@ -88,6 +92,7 @@ def read_keras(
     rtol: float = 1e-5,
     seed: int = 0,
     prove_training: bool = False,
+    training: Training = "same",
 ) -> Imported:
     """The network in a ``.keras`` file. Keras is not needed, and nothing in the file is executed.
 
@@ -101,6 +106,7 @@ def read_keras(
         rtol: as for ``from_keras``.
         seed: as for ``from_keras``.
         prove_training: as for ``from_keras``.
+        training: as for ``from_keras``.
 
     Raises:
         FileError: the file cannot be read.
@@ -108,9 +114,8 @@ def read_keras(
         UnsupportedError: a layer has no counterpart here, or holds code (Lambda, own classes); all are listed.
         VerificationError: both sides do not compute the same.
     """
-    return _read(
-        Path(path), str(path), None, verify=verify, atol=atol, rtol=rtol, seed=seed, prove_training=prove_training
-    )
+    options: dict[str, Any] = {"seed": seed, "prove_training": prove_training, "training": training}
+    return _read(Path(path), str(path), None, verify=verify, atol=atol, rtol=rtol, **options)
 
 
 def _read(
@@ -123,10 +128,12 @@ def _read(
     rtol: float = 1e-5,
     seed: int = 0,
     prove_training: bool = False,
+    training: Training = "same",
 ) -> Imported:
     with archive.opened(path) as found:
         arrays = archive.read_weights(found.weights, path) if found.weights else {}
         network, taken = _network(found.config, arrays, where, seed)
+        accepted([note for note in taken.notes if note.endswith(ALONE)], training)
         notes = list(taken.notes)
         if found.config.get("compile_config"):
             notes.append("loss, metrics and optimizer are left out: fit is told them again")

@@ -60,6 +60,9 @@ _COMMON: Final = frozenset(
 )  # fmt: skip
 """Options of every layer that say nothing about what it computes, or are looked at elsewhere."""
 
+ALONE: Final = "is left out: it acts in training alone, and has no counterpart here"
+"""How remarks end on what trains otherwise here."""
+
 _TRAINING: Final = ("_initializer", "_regularizer", "_constraint")
 """The ends of the options that say how weights begin and what is added to a loss."""
 
@@ -236,6 +239,10 @@ class Spec:
         said = f"'{self.name}' ({self.kind}): {text}"
         if said not in self.notes:
             self.notes.append(said)
+
+    def differs(self, what: str) -> None:
+        """Note what acts in training alone and has no counterpart."""
+        self.note(f"{what}{ALONE}")
 
 
 def _short(value: object) -> str:

@@ -69,7 +69,7 @@ def read_keras_weights(
         except (ValueError, KeyError, OSError):  # The network may have come from other layers than it goes to.
             return _placed(into, arrays, path, "nothing was compared: Keras has other layers for this network")
         try:
-            found = from_keras(model, verify=False, seed=seed)
+            found = from_keras(model, verify=False, seed=seed, training="evaluation")
         except UnsupportedError:
             return _placed(into, arrays, path, "nothing was compared: Keras has other layers for this network")
     names, others = list(into.parameters), list(found.parameters)

@@ -13,7 +13,8 @@ from portable_nn.core.errors import UsageError
 
 @contextmanager
 def own_backwards() -> Iterator[list[str]]:
-    """Gives a list that gets a note for each ``autograd.Function`` that is applied in the meantime."""
+    """Gives a list that gets a note for each ``autograd.Function`` and each hook on a gradient in the meantime."""
+    from torch import Tensor
     from torch.autograd import Function
 
     notes = dict[str, None]()
@@ -25,14 +26,36 @@ def own_backwards() -> Iterator[list[str]]:
                 f"the backward of {cls.__qualname__} (an autograd.Function) is not kept: training follows the "
                 "derivative of what its forward computes"
             )
-            found[:] = notes
+            found.extend(notes)
         return before.__get__(None, cls)(*args, **kwargs)
 
+    registered = Tensor.register_hook
+
+    def register_hook(tensor: Any, hook: Any) -> Any:
+        found.append("a hook on the gradient of a tensor (register_hook) is not kept")
+        return registered(tensor, hook)  # type: ignore[no-untyped-call]
+
     Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
+    Tensor.register_hook = register_hook  # type: ignore[method-assign]
     try:
         yield found
     finally:
         Function.apply = before  # type: ignore[method-assign]
+        Tensor.register_hook = registered  # type: ignore[method-assign]
+
+
+def hooked(module: Any) -> list[str]:
+    """What is said of the hooks on gradients that parameters and parts of a module have."""
+    parts = [(path, part) for path, part in module.named_modules() if part._backward_hooks or part._backward_pre_hooks]
+    parts += [(name, tensor) for name, tensor in module.named_parameters() if tensor._backward_hooks]
+    return [f"the backward hooks of '{name}' are not kept" for name, _ in parts]
+
+
+def drops_always(program: Any) -> str:
+    """What is said of a dropout in a program of evaluation."""
+    dropped = [each for each in program.exported.graph.nodes if "dropout" in str(each.target) and True in each.args[2:]]
+    advice = "a dropout drops in evaluation as well, which is the default of F.dropout: expected training=self.training"
+    return advice if dropped and not program.trains else ""
 
 
 def detached(exported: Any) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from portable_nn.converters.conversion import Imported
+from portable_nn.converters.conversion import Imported, Training, accepted
 from portable_nn.converters.torch.admission import check_convertible
+from portable_nn.converters.torch.backwards import drops_always, hooked
 from portable_nn.converters.torch.examples import admitted
 from portable_nn.converters.torch.prepared import Wide, without_bfloat16, without_norms, without_whole_averages
 from portable_nn.converters.torch.program import Dynamic, Program, branches, called, doubled, export
@@ -33,10 +34,12 @@ def from_torch(
     prove_training: bool = False,
     seed: int | None = None,
     bfloat16: Wide = "float32",
+    training: Training = "same",
 ) -> Network:
     """The network that a PyTorch module is, with its weights; see ``read_torch``, which also says what it found."""
     options: dict[str, Any] = {"verify": verify, "atol": atol, "rtol": rtol, "prove_training": prove_training}
-    return read_torch(module, example, dynamic=dynamic, seed=seed, bfloat16=bfloat16, **options).network
+    options |= {"bfloat16": bfloat16, "training": training}
+    return read_torch(module, example, dynamic=dynamic, seed=seed, **options).network
 
 
 @check_kinds
@@ -51,6 +54,7 @@ def read_torch(
     prove_training: bool = False,
     seed: int | None = None,
     bfloat16: Wide = "float32",
+    training: Training = "same",
 ) -> Imported:
     """Make a network of a PyTorch module through ``torch.export``, and prove that both compute the same.
 
@@ -74,6 +78,9 @@ def read_torch(
         seed: the seed of the network's shuffling and dropout, and of the inputs of the proof.
         bfloat16: what bfloat16 becomes in the network, and in the copy of the module that it is compared with:
             ``"float32"``, which loses nothing, or ``"float16"``, which is as small.
+        training: ``"same"`` refuses a module that would train otherwise here: one with a backward of its own
+            (``autograd.Function``, hooks), or that can be converted in evaluation mode alone; ``"evaluation"`` takes it
+            as it is in evaluation, and notes what trains otherwise.
 
     Returns the network, the proof, and notes on what could not be kept.
 
@@ -97,20 +104,23 @@ def read_torch(
     module, computed = without_norms(module)
     module, averaged = without_whole_averages(module)
     first: PortableNNError | None = None
-    for training in (True, False):
+    for trains in (True, False):
         try:
-            program = export(module, example, dynamic, training=training)
+            program = export(module, example, dynamic, training=trains)
+            differs = [*hooked(module), *program.differs]
+            accepted(differs, training)
             made = translated(module, program, seed)
             proof = _proof(module, program, made, verify, tolerance, seed or 0)
         except (UsageError, VerificationError) as error:
             if first is not None:
+                if isinstance(first, VerificationError) and (always := drops_always(program)):
+                    raise UsageError(always) from None
                 raise first from None
             first = error
             continue
-        notes = (*made.notes, *widened, *computed, *averaged, *proof.notes)
         if first is not None:
-            why = str(first).splitlines()[0]
-            notes = (*notes, f"taken in evaluation mode, for in training mode: {why}")
+            differs.append(f"taken in evaluation mode, for in training mode: {first}")
+        notes = (*made.notes, *widened, *computed, *averaged, *proof.notes, *accepted(differs, training))
         if prove_training:
             theirs, wide = theirs_of(module, program, made), partial(_in_float64, module, program, seed)
             try:

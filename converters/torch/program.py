@@ -55,6 +55,7 @@ class Program:
         outputs: the names of the outputs in the order of the graph.
         call: makes positional and named arguments of tensors by the names of the inputs.
         notes: what could not be kept.
+        differs: what trains otherwise here.
         example: what it was exported with.
         dynamic: the open sizes that were asked for.
     """
@@ -67,6 +68,7 @@ class Program:
     outputs: Sequence[str]
     call: Callable[[Mapping[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
     notes: tuple[str, ...]
+    differs: tuple[str, ...]
     example: Any
     dynamic: Dynamic | None
 
@@ -211,7 +213,7 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
     detached(exported)
     placed = [names[place] if is_tensor else None for place, is_tensor in enumerate(tensors)]
     dims, notes = _dims(exported, given, wide)
-    notes += dict.fromkeys([*own, *cut])
+    notes += dict.fromkeys(cut)
 
     def call(feeds: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         values = [leaf if name is None else feeds[name] for name, leaf in zip(placed, leaves, strict=True)]
@@ -220,7 +222,7 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
 
     wanted = {each.name: each.open for each in given if each}
     outputs = _output_names(exported)
-    return Program(exported, training, placed, wanted, dims, outputs, call, tuple(notes), example, dynamic)
+    return Program(exported, training, placed, wanted, dims, outputs, call, tuple(notes), tuple(own), example, dynamic)
 
 
 def _apart(leaves: Sequence[Any]) -> list[Any]:

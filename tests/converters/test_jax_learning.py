@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
+from portable_nn.core.errors import UsageError
 from portable_nn.format.tensors import Array
 
 jax: Any = pytest.importorskip("jax")
@@ -73,7 +74,7 @@ KINDS: Mapping[str, Callable[[Layer, Any], Any]] = {
     "jitted": lambda f, x: jax.jit(lambda y: stop(y) * y)(f(x)),
     "where": lambda f, x: jnp.where(f(x) > 0, f(x), stop(f(x)) * 0.1),
 }
-ACTS = [jnp.tanh, jax.nn.relu, jax.nn.sigmoid, jax.nn.softplus, lambda x: x]
+ACTS = [jnp.tanh, jax.nn.relu, jax.nn.sigmoid, jnp.sin, lambda x: x]
 
 
 class Drawn:
@@ -236,3 +237,21 @@ def test_the_gradient_of_an_input_is_stopped_as_well() -> None:
     variables, apply, *_ = to_jax(network)
     slope = jax.grad(lambda x: apply(variables, x).sum())(np.full((1, 4), 3.0))
     np.testing.assert_array_equal(slope, np.full((1, 4), 3.0))
+
+
+@jax.custom_vjp
+def doubled(x: Any) -> Any:
+    return jnp.sin(x)
+
+
+doubled.defvjp(lambda x: (jnp.sin(x), x), lambda x, slope: (slope * 2,))
+
+
+def test_derivatives_of_its_own_are_refused_and_named() -> None:
+    def model(p: Any, x: Any) -> Any:
+        return jax.nn.relu(doubled(x @ p["w"]))  # The one of JAX has the usual derivative.
+
+    with pytest.raises(UsageError, match=r"doubled at .*: its derivative \(custom_vjp\) is not kept"):
+        from_jax(model, {"w": np.eye(4)}, example=np.zeros((2, 4)))
+    [note] = from_jax(model, {"w": np.eye(4)}, example=np.zeros((2, 4)), training="evaluation").notes
+    assert "doubled at" in note

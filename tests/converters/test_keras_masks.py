@@ -63,7 +63,7 @@ def _words(rng: np.random.Generator) -> Any:
 
 
 def _same(model: Any, *given: Any) -> None:
-    network = from_keras(model)
+    network = from_keras(model, training="evaluation")
     ours = network.compute("numpy", dict(zip([value.name for value in network.graph.inputs], given, strict=True)))
     for mine, theirs in zip(ours.values(), computed(model, *given), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
@@ -217,7 +217,7 @@ def test_padded_queries_of_attention_take_what_they_take_in_keras(
     given = np.array([[3, 4, 5, 0, 0, 0], [1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 0, 0], [0, 2, 0, 3, 0, 0]], "int32")
     _same(model, given)
     if steps and not dropout:
-        back = to_keras(from_keras(model))
+        back = to_keras(from_keras(model, training="evaluation"))
         np.testing.assert_allclose(computed(back, given)[0], computed(model, given)[0], atol=1e-6)
 
 

@@ -103,13 +103,15 @@ def test_what_is_no_model_or_was_never_built_is_refused() -> None:
         from_keras(keras().Sequential([keras().layers.Dense(3)]))
 
 
-def test_what_acts_in_training_alone_is_noted(tmp_path: Path) -> None:
+def test_noise_of_training_is_refused_and_what_else_acts_in_it_alone_is_noted(tmp_path: Path) -> None:
     layers = keras().layers
     dense = layers.Dense(2, kernel_regularizer="l2", name="d")
     model = sequential((3,), dense, layers.GaussianNoise(0.1, name="noise"))
     model.compile("adam", "mse")
     model.save(tmp_path / "m.keras")
-    notes = "\n".join(read_keras(tmp_path / "m.keras").notes)
+    with pytest.raises(UsageError, match=r"'noise' \(GaussianNoise\): is left out"):
+        read_keras(tmp_path / "m.keras")
+    notes = "\n".join(read_keras(tmp_path / "m.keras", training="evaluation").notes)
     assert "'d' (Dense): kernel_regularizer is left out" in notes
     assert "'noise' (GaussianNoise): is left out" in notes
     assert "optimizer are left out" in notes

@@ -249,3 +249,45 @@ def test_constants_and_whole_numbers_need_no_mark() -> None:
 
     network = read_torch(Odd(forward), torch.zeros(2, 4)).network
     assert "StopGradient" not in {node.operator for node in network.graph.nodes}
+
+
+def _dropping(module: Any, x: Any) -> Any:
+    return F.dropout(module.lin(x))
+
+
+def _noisy(module: Any, x: Any) -> Any:
+    return module.lin(x + torch.randn_like(x)) if module.training else module.lin(x)
+
+
+def _turned(module: Any, x: Any) -> Any:
+    y = module.lin(x)
+    if y.requires_grad:
+        y.register_hook(lambda slope: -slope)
+    return y
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [(_dropping, r"the default of F\.dropout"), (_noisy, r"aten\.randn_like"), (_turned, r"register_hook")],
+)
+def test_what_would_train_otherwise_is_refused_and_named(forward: Callable[[Any, Any], Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_torch(Odd(forward), torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize("forward", [_noisy, _turned])
+def test_it_is_taken_as_it_is_in_evaluation(forward: Callable[[Any, Any], Any]) -> None:
+    found = read_torch(Odd(forward), torch.zeros(2, 4), training="evaluation")
+    assert [node.operator for node in found.network.graph.nodes] == ["Gemm"]
+    assert found.notes
+
+
+def test_hooks_of_parameters_and_parts_are_refused() -> None:
+    for which in ("parameter", "part"):
+        module = Odd(lambda module, x: module.lin(x))
+        if which == "parameter":
+            module.lin.weight.register_hook(lambda slope: slope * 2)
+        else:
+            module.lin.register_full_backward_hook(lambda *_: None)
+        with pytest.raises(UsageError, match="the backward hooks of 'lin"):
+            read_torch(module, torch.zeros(2, 4))

@@ -166,10 +166,12 @@ class Binary(nn.Module):  # type: ignore[misc]
         return Straight.apply(self.layer(x))
 
 
-def test_a_backward_of_its_own_is_noted_and_refused_by_the_proof_of_training() -> None:
-    found = read_torch(Binary(), torch.randn(2, 4))
+def test_a_backward_of_its_own_is_refused_and_noted_where_evaluation_counts() -> None:
+    with pytest.raises(UsageError, match=r"the backward of Straight \(an autograd\.Function\) is not kept"):
+        read_torch(Binary(), torch.randn(2, 4))
+    found = read_torch(Binary(), torch.randn(2, 4), training="evaluation")
     assert [note for note in found.notes if "the backward of Straight (an autograd.Function) is not kept" in note]
     with pytest.raises(VerificationError, match=r"'layer\.weight' differs"):
-        read_torch(Binary(), torch.randn(2, 4), prove_training=True)
+        read_torch(Binary(), torch.randn(2, 4), prove_training=True, training="evaluation")
     plain = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
     assert not read_torch(plain, torch.randn(2, 4)).notes

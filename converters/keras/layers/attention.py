@@ -91,7 +91,7 @@ def attention(
     spec.get("flash_attention")
     dropout = spec.number("dropout")
     if dropout:
-        spec.note("dropout of attention is left out: it acts in training alone, and has no counterpart here")
+        spec.differs("dropout of attention ")
     if spec.kind == "GroupQueryAttention":
         heads, shared = spec.whole("num_query_heads"), spec.whole("num_key_value_heads")
         size = deep = spec.whole("head_dim")
@@ -178,7 +178,7 @@ def simple_attention(additive: bool) -> Callable[..., Held]:
         if return_attention_scores:
             raise LayerError("return_attention_scores has no counterpart here")
         if spec.number("dropout"):
-            spec.note("dropout of attention is left out: it acts in training alone, and has no counterpart here")
+            spec.differs("dropout of attention ")
         spec.get("seed")
         query, value, key = given[0], given[1], given[-1]
         scaled = spec.flag("use_scale", additive)

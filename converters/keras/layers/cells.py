@@ -85,7 +85,7 @@ def read_cell(spec: Spec, kind: Kind, inputs: int) -> Cell:
         spec.get(unused)
     after = kind.operator == "GRU" and spec.flag("reset_after", True)
     if spec.number("recurrent_dropout"):
-        spec.note("recurrent_dropout is left out: it acts in training alone, and has no counterpart here")
+        spec.differs("recurrent_dropout ")
     rows = len(kind.gates) * units
     weight, recurrent = spec.weight(inputs, rows, index=0), spec.weight(units, rows, index=1)
     shift = None

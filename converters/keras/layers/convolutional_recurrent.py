@@ -64,7 +64,7 @@ def _convolutions(spec: Spec, axes: int, channels: int) -> tuple[Layer, Layer]:
     }
     for option in ("dropout", "recurrent_dropout"):
         if spec.number(option):
-            spec.note(f"{option} is left out: it acts in training alone, and has no counterpart here")
+            spec.differs(f"{option} ")
     for unused in ("unit_forget_bias", "seed"):
         spec.get(unused)
     cell = spec.inside(spec.config, "ConvLSTMCell", f"{spec.name}.cell", "cell")

@@ -51,7 +51,7 @@ def left_out(*options: str) -> Callable[[Spec, Held], Held]:
     def build(spec: Spec, x: Held) -> Held:
         for option in (*options, "seed"):
             spec.get(option)
-        spec.note("is left out: it acts in training alone, and has no counterpart here")
+        spec.differs("")
         return x
 
     return build
