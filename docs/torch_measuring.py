@@ -47,7 +47,9 @@ def imported(way: str, model: Model, module: Any, inputs: dict[str, Any]) -> tup
     """The network that a module is, and the module as the other side."""
     names = tuple(inputs)
     if way == "from_torch":
-        network = read_torch(module, inputs, dynamic=dict.fromkeys(names, model.axes), verify=False).network
+        network = read_torch(
+            module, inputs, dynamic=dict.fromkeys(names, model.axes), verify=False, training="evaluation"
+        ).network
         return network, Theirs(module, partial(called, network, by_name=True))
     wrapped = Named(module, names).eval()
     outputs = [f"output_{place}" for place in range(len(wrapped(*inputs.values())))]

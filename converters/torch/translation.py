@@ -286,7 +286,8 @@ class _Translator:
         if isinstance(made, Symbol) and hasattr(value, "dim") and not value.dim() and made.shape == (1,):
             made = emit("Squeeze", made, integers([0]))  # A size among the numbers has an axis here.
         if learns:
-            self._learn(_flat([made]))
+            given = _flat(arguments)
+            self._learn(each for each in _flat([made]) if each not in given)
         self.values[node] = made
         if writes(node):
             self.values[node.args[0]] = made

@@ -59,7 +59,7 @@ def _batch_norm(
 
 
 @row("_native_batch_norm_legit_no_training")
-def _still_batch_norm(use: Use, x: Symbol, weight: Any, bias: Any, mean: Any, variance: Any, *options: Any) -> Symbol:
+def _still_batch_norm(use: Use, x: Symbol, weight: Any, bias: Any, mean: Any, variance: Any, *options: Any) -> Any:
     return _batch_norm(use, x, weight, bias, mean, variance, False, *options)
 
 
