@@ -22,10 +22,10 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Function
 from portable_nn.core.text import quantity, some
 from portable_nn.engines.recording import read_recorded
+from portable_nn.format import open_arrays
 from portable_nn.network import Network, Sequential
 from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded
 from portable_nn.operators import Array
-from portable_nn.plain import open_tensors
 from portable_nn.plain.names import is_counter
 
 __all__ = ["from_arrays"]
@@ -285,7 +285,7 @@ def import_arrays(
     """
     check_proof(verify, io)
     _check_functions(activation=activation or "identity", output_activation=output_activation)
-    with open_tensors(path) as tensors:
+    with open_arrays(path) as tensors:
         arrays = {name: tensors[name] for name in tensors.entries}
     parts = _parts_in(arrays, rename, Path(path))
     sizes = [parts[0].weight.shape[1], *(len(part.weight) for part in parts)]

@@ -19,9 +19,9 @@ from portable_nn.converters.formulas import TOLERANCES, compare_with_formula
 from portable_nn.core.errors import DataError, FileError, FormatError, UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.tensors import Array
 from portable_nn.data.arrays import read_arrays
 from portable_nn.engines.recording import read_recorded
-from portable_nn.format.tensors import Array
 from portable_nn.layers import Dense, Input, Rescaling, Sigmoid
 from portable_nn.network import Network, Sequential
 from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded

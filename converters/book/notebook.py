@@ -13,8 +13,8 @@ from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.tensors import Array
 from portable_nn.engines.plan import Plan
-from portable_nn.format.tensors import Array
 from portable_nn.network import Network, load
 from portable_nn.operators import Leaf, emit, trace
 

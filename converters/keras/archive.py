@@ -18,12 +18,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from portable_nn.core.errors import FileError, FormatError, UnsupportedError
-from portable_nn.core.files import kind_fault, open_regular
+from portable_nn.core.files import kind_fault, open_regular, refuse
 from portable_nn.core.jsons import parsed_json
 from portable_nn.core.limits import DEFLATE, UNPACKED, excess
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import said
-from portable_nn.format.tensors import Array
-from portable_nn.format.validate import refuse
 from portable_nn.plain import open_tensors
 from portable_nn.plain.tensors import overlaps
 

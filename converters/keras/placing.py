@@ -18,8 +18,8 @@ from portable_nn.converters.keras.layers.cells import KINDS, Kind, read_cell
 from portable_nn.converters.keras.layers.convolutions import depthwise_kernel, kernel_first
 from portable_nn.converters.keras.spec import LayerError, Spec, Weights
 from portable_nn.core.graph import format_shape
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import some
-from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from portable_nn.converters.conversion import Side
 from portable_nn.converters.keras.installed import keras, quiet
 from portable_nn.core.errors import VerificationError
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.network import Network
 
 

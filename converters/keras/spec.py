@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from portable_nn.core.graph import Dim, format_shape
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import some
-from portable_nn.format.tensors import Array
 
 Made = TypeVar("Made")
 

@@ -13,7 +13,7 @@ import numpy as np
 from portable_nn.converters.keras.installed import computing_in, keras, quiet
 from portable_nn.converters.keras.side import given, rebuilt
 from portable_nn.core.errors import TrainingError, VerificationError
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.network import Network
 from portable_nn.onnx.samples import rounds
 from portable_nn.onnx.verification.conditioning import as_declared, widened

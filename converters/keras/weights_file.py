@@ -15,7 +15,7 @@ from portable_nn.converters.keras.spec import LayerError
 from portable_nn.converters.keras.writing import to_keras
 from portable_nn.core.errors import FormatError, UnsupportedError, UsageError
 from portable_nn.core.kinds import check_kinds
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 

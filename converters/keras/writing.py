@@ -17,7 +17,7 @@ from portable_nn.converters.keras.training import prove_training_there
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import UsageError, listed
 from portable_nn.core.kinds import check_kinds
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 

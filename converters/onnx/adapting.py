@@ -14,8 +14,8 @@ import numpy as np
 from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.graph import Graph, format_shape
 from portable_nn.core.names import FloatType
+from portable_nn.core.tensors import Array
 from portable_nn.engines.once import run_numpy
-from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 from portable_nn.network.preparing import steps_inside
 from portable_nn.onnx.samples import NoInputsError, rounds

@@ -25,10 +25,10 @@ from portable_nn.core.errors import FileError, UnsupportedError, UsageError
 from portable_nn.core.html import html_of
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import FloatType
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import size
 from portable_nn.engines.recording import read_recorded
 from portable_nn.format.manifest import encode, normalised
-from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
 from portable_nn.onnx.opsets.support import opset_of

@@ -15,10 +15,10 @@ from portable_nn.converters.onnx.adapting import network_of, program_of
 from portable_nn.core.dims import may_be_equal
 from portable_nn.core.graph import Graph, Shape
 from portable_nn.core.memory import aligned_array
+from portable_nn.core.tensors import Array
 from portable_nn.engines.once import run_numpy
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo, OutputKind
-from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 from portable_nn.onnx.classical.model import Classical
 from portable_nn.onnx.entries import Sizes

@@ -19,11 +19,12 @@ from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import FormatError, ShapeError, UsageError, listed
 from portable_nn.core.graph import Parameter
 from portable_nn.core.memory import aligned_array
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import either, printable
-from portable_nn.format.tensors import Array
+from portable_nn.format import open_arrays
 from portable_nn.network import Network, load
 from portable_nn.onnx.verify import Proof
-from portable_nn.plain import Entry, open_tensors
+from portable_nn.plain import Entry
 from portable_nn.plain.names import is_counter
 
 SUFFIXES: Final = (".pt", ".pth", ".bin", ".safetensors")
@@ -195,7 +196,7 @@ def _read(state: object) -> tuple[dict[str, Array], str, tuple[str, ...]]:
     _check_whole(Path(state))
     if str(state).endswith(INDEX):
         return _shards(Path(state)), str(state), ()
-    with open_tensors(state) as tensors:
+    with open_arrays(state) as tensors:
         return {name: tensors[name] for name in tensors.entries}, str(state), tuple(tensors.notes)
 
 
@@ -231,7 +232,7 @@ def _shards(path: Path) -> dict[str, Array]:
         raise FormatError(path, f"names '{printable(outside[0])}', which is no file beside it")
     found = dict[str, Array]()
     for name in names:
-        with open_tensors(path.with_name(name)) as tensors:
+        with open_arrays(path.with_name(name)) as tensors:
             found |= {key: tensors[key] for key, file in places.items() if file == name and key in tensors.entries}
     if missing := [key for key in places if key not in found]:
         raise FormatError(path, f"says that '{printable(missing[0])}' is in {places[missing[0]]}, where it is not")

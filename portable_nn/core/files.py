@@ -17,9 +17,10 @@ from typing import Any, BinaryIO, Final, Literal
 
 import numpy as np
 
-from portable_nn.core.errors import FileError, FormatError
+from portable_nn.core.errors import FileError, FormatError, listed
+from portable_nn.core.jsons import LONGEST
 from portable_nn.core.memory import Bytes
-from portable_nn.core.text import size
+from portable_nn.core.text import printable, size
 
 _KINDS: Final = {
     stat.S_IFDIR: "a folder",
@@ -51,6 +52,12 @@ _SIGNATURES: Final = (
 """The first bytes of common file formats, as patterns, and what messages call such a file."""
 
 
+MAX_BYTES: Final = 2**63 - 1
+"""The longest file that a file system can hold."""
+
+MAX_LISTED: Final = 100
+"""The most faults that one error lists."""
+
 _NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
 """The flag with which opening a FIFO returns at once."""
 
@@ -73,6 +80,15 @@ def kind_fault(head: bytes, otherwise: str) -> str:
     """The fault of a file of another kind that begins with ``head``: what it is, or ``otherwise`` if unknown."""
     found = recognise(head) if head else "empty"
     return f"is {found}" if found else otherwise
+
+
+def refuse(where: str, faults: Sequence[str]) -> None:
+    """Raise one ``FormatError`` that lists all ``faults``, or the first ``MAX_LISTED``, if there are any."""
+    if faults:
+        lines = [printable(fault, LONGEST) for fault in faults[:MAX_LISTED]]
+        more = len(faults) - len(lines)
+        message = listed(lines) if not more else "\n  ".join([f"{len(faults)} faults", *lines, f"… and {more} more"])
+        raise FormatError(where, message, lines)
 
 
 def not_regular(mode: int) -> str | None:

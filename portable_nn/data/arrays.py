@@ -22,7 +22,8 @@ from portable_nn.core.files import mapped_array
 from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.core.text import said
 from portable_nn.data.files import opened
-from portable_nn.plain import PlainTensors, open_tensors
+from portable_nn.format import open_arrays
+from portable_nn.plain import PlainTensors
 
 Array: TypeAlias = NDArray[Any]
 
@@ -49,7 +50,7 @@ def read_arrays(path: str | Path) -> tuple[Array, Array | None]:
     with opened(path, f"arrays ({Path(path).suffix.lower()})"):
         pass  # The file exists and can be read.
     try:
-        with open_tensors(path, text=True) as tensors:
+        with open_arrays(path, text=True) as tensors:
             names = _choose([name for name in (*tensors, *tensors.skipped) if "/" not in name.strip("/")], path)
             arrays = [_read(tensors, name) for name in names]
     except FormatError as error:

@@ -18,7 +18,8 @@ from portable_nn.core.text import either, quantity, some
 from portable_nn.data import arrow_side, zarr_side
 from portable_nn.data.files import opened, read_by
 from portable_nn.data.stored import WHOLE, Array, Stored, as_stored, piece_of, rows_of
-from portable_nn.plain import PlainTensors, open_tensors
+from portable_nn.format import open_arrays
+from portable_nn.plain import PlainTensors
 
 
 class StoredFile(NamedTuple):
@@ -97,7 +98,7 @@ def side_by_side(found: Sequence[Stored], where: str) -> Stored:
 
 def _plain(path: Path) -> StoredFile:
     """A file of ``plain``: HDF5, npy or npz."""
-    tensors = open_tensors(path, in_pieces=True)
+    tensors = open_arrays(path, in_pieces=True)
 
     def read(name: str) -> Stored:
         return _of_tensors(tensors, name)

@@ -9,23 +9,29 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from msgspec.structs import replace
 
-from portable_nn.core.errors import FormatError, NoManifestError, UsageError, listed
+from portable_nn.core.errors import EditedWarning, FormatError, NoManifestError, UsageError, listed, warn
 from portable_nn.core.files import open_regular
+from portable_nn.core.tensors import Array
 from portable_nn.format.carriers import CARRIERS, Carrier, carrier_of
 from portable_nn.format.documentation import Documentation, ModelOrigin, Remark, ValueRemark
 from portable_nn.format.manifest import Manifest, encode, normalised
 from portable_nn.format.mapped import MappedTensors
 from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.format.reading import Checks, Reader, opened
-from portable_nn.format.tensors import CHECKSUM, DIGEST, Array
+from portable_nn.format.reframed import NOTE, has_text
+from portable_nn.format.tensors import CHECKSUM, DIGEST
 from portable_nn.format.validate import manifest_faults, tensor_faults
 from portable_nn.format.writing import Prepared, Tensors, blank, prepare, write
+from portable_nn.plain import PlainTensors, open_tensors
+from portable_nn.plain.tensors import Listing, entry
 
 __all__ = [
     "CARRIERS",
@@ -43,6 +49,7 @@ __all__ = [
     "Verify",
     "has_manifest",
     "load",
+    "open_arrays",
     "save",
 ]
 
@@ -56,12 +63,19 @@ class Contents:
     """The contents of a weight file: its manifest, its tensors by name, and its digest.
 
     The ``digest`` is the SHA-256 of the manifest's text, which contains that of each tensor: it identifies the network,
-    whatever carrier it is in.
+    whatever carrier it is in. ``notes`` say so where another program has written the file again.
     """
 
     manifest: Manifest
     tensors: Mapping[str, Array]
     digest: str
+    notes: tuple[str, ...] = ()
+
+    def noted(self, path: str | Path) -> Contents:
+        """Itself, after an ``EditedWarning`` for each of the notes on the file at ``path``."""
+        for note in self.notes:
+            warn(f"{path}: {note}", EditedWarning)
+        return self
 
 
 def save(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfinite: bool = False) -> str:
@@ -155,17 +169,17 @@ def load(
         # Files of version 1 have no checksums.
         kind = DIGEST if expected or not head.manifest.checksums else CHECKSUM
         checks = Checks(kind, allow_nonfinite, verify == "off")
-        manifest = head.manifest
+        found = partial(Contents, head.manifest, digest=head.text.digest, notes=(NOTE,) if head.packed else ())
         if not lazy:
-            return Contents(manifest, Reader(file, str(path), head, checks).read(), head.text.digest)
+            return found(Reader(file, str(path), head, checks).read())
         mapped = MappedTensors(file, str(path), head, checks)
         if verify == "eager":
             mapped.verify()
-        return Contents(manifest, mapped, head.text.digest)
+        return found(mapped)
 
 
 def has_manifest(path: str | Path) -> bool:
-    """Whether a file begins with a manifest of this package, even a damaged one.
+    """Whether a file holds a manifest of this package, even a damaged one.
 
     Raises ``FileError`` where it cannot be read.
     """
@@ -178,8 +192,25 @@ def has_manifest(path: str | Path) -> bool:
             start = carrier.preamble(file, os.fstat(file.fileno()).st_size, where)
             carrier.manifest_text(start, where)
         except FormatError as error:
-            return start is not None and not isinstance(error, NoManifestError)
+            if start is not None and not isinstance(error, NoManifestError):
+                return True
+            with suppress(FormatError), open_tensors(path) as found:
+                return has_text(found)
+            return False
     return True
+
+
+def open_arrays(path: str | Path, *, text: bool = False, in_pieces: bool = False) -> PlainTensors:
+    """The arrays in any file, as ``open_tensors`` reads them.
+
+    In a weight file of this package they have the names of the network's tensors, and are verified as in ``load``.
+    """
+    if not has_manifest(path):
+        return open_tensors(path, text=text, in_pieces=in_pieces)
+    found = load(path, lazy=True)
+    entries = {value.name: entry(value.dtype, tuple(map(int, value.shape))) for value in found.manifest.tensors}
+    listing = Listing(entries, found.tensors.__getitem__, notes=found.notes, metadata=found.manifest.metadata)
+    return PlainTensors(path, listing, ExitStack())
 
 
 def as_digest(text: str) -> str:

@@ -19,14 +19,13 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from portable_nn.core.errors import FormatError, NoManifestError, UsageError
-from portable_nn.core.files import kind_fault, read_exactly
+from portable_nn.core.files import read_exactly
 from portable_nn.core.graph import Value
 from portable_nn.format.layout import Crcs, Frame, Piece, Span, layout, padding, piece_fault
 from portable_nn.format.manifest import MAX_BYTES, Manifest, Text, checked
+from portable_nn.plain.hdf5 import SIGNATURE, superblock
 
 SINCE: Final = 2
-
-SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
 MANIFEST: Final = "portable_nn"
 """The dataset that holds the manifest; its attribute ``DIGEST`` holds the SHA-256."""
@@ -317,10 +316,13 @@ def preamble(file: FileIO, size: int, where: str) -> bytes:
     Raises ``NoManifestError`` for an HDF5 file that begins otherwise than these do, ``FormatError`` for any other.
     """
     start = file.read(_SUPERBLOCK + _OBJECT)
-    if fault := _framing_fault(start, size):
-        raise FormatError(where, fault)
+    if start[8:10] == b'{"':
+        raise FormatError(where, "is a safetensors file: its name should end in .safetensors")
+    after = superblock(file, size, where)
+    if not after and len(start) < _SUPERBLOCK + _OBJECT:
+        raise FormatError(where, f"is only {size} bytes long: it is truncated")
     expected = _manifest_object(*_stored(start))
-    if start[_SUPERBLOCK:] != expected + checksums([expected])[0]:
+    if after or start[_SUPERBLOCK:] != expected + checksums([expected])[0]:
         raise NoManifestError(
             where,
             "is an HDF5 file that does not begin with a portable-nn manifest: it holds arrays and not a network, or "
@@ -331,17 +333,8 @@ def preamble(file: FileIO, size: int, where: str) -> bytes:
         raise FormatError(where, f"should have a manifest of {length} bytes; at most {MAX_BYTES} are allowed")
     if len(start) + length > size:
         raise FormatError(where, f"should have a manifest of {length} bytes, but ends before it: it is truncated")
+    file.seek(len(start))
     return start + read_exactly(file, length, where)
-
-
-def _framing_fault(start: bytes, size: int) -> str | None:
-    if start[8:10] == b'{"':
-        return "is a safetensors file: its name should end in .safetensors"
-    if not start.startswith(SIGNATURE):
-        return kind_fault(start, f"begins with {start[:8]!r} instead of {SIGNATURE!r}, as an HDF5 file does")
-    if len(start) < _SUPERBLOCK + _OBJECT:
-        return f"is only {size} bytes long: it is truncated"
-    return None
 
 
 def _stored(start: bytes) -> tuple[int, bytes]:

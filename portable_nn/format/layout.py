@@ -9,9 +9,9 @@ from typing import Final, NamedTuple, TypeAlias, cast
 
 from portable_nn.core.graph import Value
 from portable_nn.core.memory import CHUNK, Bytes
+from portable_nn.core.tensors import ITEM_SIZES, from_bytes, value_fault
 from portable_nn.format.canonical import byte_difference
 from portable_nn.format.manifest import Text
-from portable_nn.format.tensors import ITEM_SIZES, from_bytes, value_fault
 
 ALIGNMENT: Final = 64
 """The data start at a multiple of this many bytes, so that a mapped file is aligned for every vector unit."""

@@ -12,11 +12,11 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.core.files import shrunk
-from portable_nn.core.memory import CHUNK
+from portable_nn.core.files import refuse, shrunk
+from portable_nn.core.memory import CHUNK, aligned
+from portable_nn.core.tensors import ITEM_SIZES, Array, from_bytes
+from portable_nn.format.layout import Span
 from portable_nn.format.reading import Checks, Reader, VerifiedHead
-from portable_nn.format.tensors import Array, from_bytes
-from portable_nn.format.validate import refuse
 
 _DROP: Final[int | None] = getattr(mmap, "MADV_DONTNEED", None)
 """The advice that mapped pages may be dropped; at the next access the system reads them again."""
@@ -25,10 +25,12 @@ _DROP: Final[int | None] = getattr(mmap, "MADV_DONTNEED", None)
 class MappedTensors(Mapping[str, Array]):
     """Read-only arrays by name; make a copy to change one.
 
-    No tensor is read before its first access, and its memory is released with its last array. The file stays open as
-    long as this object exists. It may be replaced meanwhile, as ``save`` does: the old file stays mapped. It must not
-    be changed in place: what another program writes into it appears in the arrays, and if it is truncated, access to
-    an earlier array ends the process.
+    No tensor is read before its first access, and its memory is released with its last array. One that another program
+    has compressed, cut into pieces or put at an odd place is then read as a whole, and not mapped.
+
+    The file stays open as long as this object exists. It may be replaced meanwhile, as ``save`` does: the old file
+    stays mapped. It must not be changed in place: what another program writes into it appears in the arrays, and if it
+    is truncated, access to an earlier array ends the process.
     """
 
     def __init__(self, file: FileIO, where: str, head: VerifiedHead, checks: Checks) -> None:
@@ -50,6 +52,9 @@ class MappedTensors(Mapping[str, Array]):
         if (array := self._alive.get(name)) is not None:
             return array
         span = self._spans[name]
+        if span.start < 0 or (self._reader.start + span.start) % ITEM_SIZES[span.dtype]:
+            self._alive[name] = array = self._read(span)
+            return array
         if name in self._unchecked:
             refuse(self._reader.where, self._reader.faults(span))
             self._unchecked.discard(name)
@@ -62,6 +67,13 @@ class MappedTensors(Mapping[str, Array]):
             weakref.finalize(memory, _release, self._mapping, start, start + span.size)
         self._alive[name] = array = from_bytes(memory, span.dtype, span.shape)
         return array
+
+    def _read(self, span: Span) -> Array:
+        """A tensor that cannot be mapped: another program has packed it, or put it at an odd place."""
+        memory = aligned(span.size)
+        refuse(self._reader.where, self._reader.faults(span, memory))
+        memory.flags.writeable = False
+        return from_bytes(memory, span.dtype, span.shape)
 
     def __iter__(self) -> Iterator[str]:
         """The names, in the manifest's order."""

@@ -22,9 +22,9 @@ import numpy as np
 from portable_nn.core.errors import FormatError, NoManifestError, UsageError
 from portable_nn.core.files import kind_fault, read_exactly
 from portable_nn.core.graph import Value
+from portable_nn.core.tensors import ITEM_SIZES
 from portable_nn.format.layout import ALIGNMENT, Crcs, Frame, Piece, Span, padding, piece_fault, places
 from portable_nn.format.manifest import MAX_BYTES, Manifest, Text, checked
-from portable_nn.format.tensors import ITEM_SIZES
 
 SINCE: Final = 2
 

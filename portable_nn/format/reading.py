@@ -17,15 +17,18 @@ from typing import Final, TypeVar
 import xxhash
 from msgspec import structs
 
-from portable_nn.core.errors import FormatError, UsageError
-from portable_nn.core.files import open_regular, read_at, read_exactly, stored_bytes
+from portable_nn.core.errors import FormatError, NoManifestError, UsageError
+from portable_nn.core.files import open_regular, read_at, read_exactly, refuse, stored_bytes
 from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.core.memory import CHUNK, Bytes, aligned, borrowed
+from portable_nn.core.tensors import Array, from_bytes, to_bytes, value_fault
+from portable_nn.format import reframed
 from portable_nn.format.carriers import Carrier, carrier_of
 from portable_nn.format.layout import WORTH_THREADS, Crcs, Frame, Span, groups, padding, places, value_faults
 from portable_nn.format.manifest import Manifest, Text, decode
-from portable_nn.format.tensors import HASHES, Array, from_bytes, value_fault
-from portable_nn.format.validate import expected_hashes, hash_fault, manifest_faults, refuse
+from portable_nn.format.tensors import HASHES
+from portable_nn.format.validate import expected_hashes, hash_fault, manifest_faults
+from portable_nn.plain import open_tensors
 
 Work = TypeVar("Work")
 
@@ -35,13 +38,18 @@ Work = TypeVar("Work")
 
 @dataclass(frozen=True)
 class VerifiedHead:
-    """The verified contents of a file apart from its tensors; see ``Frame`` for the fields."""
+    """The verified contents of a file apart from its tensors; see ``Frame`` for the fields.
+
+    Of a file that another program has written, spans have their offsets in the file, and ``packed`` reads the tensors
+    whose places are negative: they do not lie in it as they are.
+    """
 
     manifest: Manifest
     text: Text
     frame: Frame
     around: Sequence[bytes]
     crcs: Crcs
+    packed: Callable[[str], Array] | None = None
 
     @property
     def start(self) -> int:
@@ -61,30 +69,76 @@ def opened(path: str | Path) -> Iterator[tuple[FileIO, VerifiedHead]]:
     Raises:
         UsageError: an unknown suffix.
         FileError: the file cannot be read.
-        FormatError: the head is not exactly the one that this package writes.
+        FormatError: the head is neither the one that this package writes, nor another legal one with such a manifest.
     """
-    carrier, where = carrier_of(path), str(path)
+    carrier = carrier_of(path)
     with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
+        yield file, _head(file, carrier, Path(path))
+
+
+def _head(file: FileIO, carrier: Carrier, path: Path) -> VerifiedHead:
+    size, start, where = os.fstat(file.fileno()).st_size, None, str(path)
+    try:
         start = carrier.preamble(file, size, where)
         remembered = _known(carrier, start)
-        found = known = remembered or _understand(carrier, start, where)
-        around = _around(file, size, start, known, where)
-        if known.frame.seeds:
-            crcs = known.frame.crcs(around)
-            found = replace(known, crcs=crcs, around=known.frame.around(known.text, crcs))
-        if any(there != expected for there, expected in zip(around, found.around, strict=False)):
-            refuse(where, carrier.faults(found.text, found.manifest, around))
-        _check_size(size, found, where)
-        if remembered is None:
-            _remember(carrier, start, known)
-        yield file, found
+        text = remembered.text if remembered else carrier.manifest_text(start, where)
+    except FormatError as error:
+        if start is None and not isinstance(error, NoManifestError):
+            raise
+        return _reframed(path, carrier, error)
+    known = remembered or _understand(carrier, text, where)
+    try:
+        found = _as_written(file, size, carrier, start, known, where)
+    except FormatError as error:
+        return _reframed(path, carrier, error)
+    if remembered is None:
+        _remember(carrier, start, known)
+    return found
 
 
-def _understand(carrier: Carrier, start: bytes, where: str) -> VerifiedHead:
-    text = carrier.manifest_text(start, where)
+def _as_written(
+    file: FileIO, size: int, carrier: Carrier, start: bytes, known: VerifiedHead, where: str
+) -> VerifiedHead:
+    """The head of a file that is to the byte as this package writes it. Raises ``FormatError`` for any other."""
+    found, around = known, _around(file, size, start, known, where)
+    if known.frame.seeds:
+        crcs = known.frame.crcs(around)
+        found = replace(known, crcs=crcs, around=known.frame.around(known.text, crcs))
+    if any(there != expected for there, expected in zip(around, found.around, strict=False)):
+        refuse(where, carrier.faults(found.text, found.manifest, around))
+    _check_size(size, found, where)
+    return found
+
+
+def _reframed(path: Path, carrier: Carrier, canonical: FormatError) -> VerifiedHead:
+    """The head of a file that another program has written.
+
+    Where it has none either, the error that says more is raised: that of this reading, unless the file begins as this
+    package writes it and the reader of its kind only says that it is damaged; the ``canonical`` one names the byte.
+    """
+    if not reframed.is_kept(path):
+        raise canonical
+    try:
+        found = open_tensors(path)
+        text = reframed.manifest_text(found)
+        manifest = _checked_manifest(carrier, text, str(path))
+        spans, names = reframed.placed(found, manifest)
+    except NoManifestError:
+        raise canonical from None
+    except FormatError as error:
+        raise error if error.faults or isinstance(canonical, NoManifestError) else canonical from None
+    frame = Frame(spans, lambda text, crcs: [b""])
+    return VerifiedHead(manifest, text, frame, [b""], {}, lambda name: found[names[name]])
+
+
+def _checked_manifest(carrier: Carrier, text: Text, where: str) -> Manifest:
     manifest = decode(text.data, where, since=carrier.SINCE)
     refuse(where, manifest_faults(manifest))
+    return manifest
+
+
+def _understand(carrier: Carrier, text: Text, where: str) -> VerifiedHead:
+    manifest = _checked_manifest(carrier, text, where)
     try:
         frame = carrier.frame(manifest.tensors, len(text.data))
         return VerifiedHead(manifest, text, frame, frame.around(text, {}), {})
@@ -171,7 +225,7 @@ class Reader:
     def __init__(self, file: FileIO, where: str, head: VerifiedHead, checks: Checks) -> None:
         self.file, self.where, self.checks = file, where, checks
         self.manifest, self.spans, self.start = head.manifest, head.frame.spans, head.start
-        self._seeds, self._crcs = head.frame.seeds, head.crcs
+        self._seeds, self._crcs, self._packed = head.frame.seeds, head.crcs, head.packed
         self._expected = expected_hashes(self.manifest, checks.hash)
         self._numbers = set() if checks.allow_nonfinite else self.manifest.numbers
 
@@ -203,11 +257,15 @@ class Reader:
         Raises ``FormatError`` where the file was truncated meanwhile; with mapped memory that would end the process.
         """
         found, crc, faults = HASHES[self.checks.hash](), self._seeds.get(span.name), list[str]()
+        whole = to_bytes(self._packed(span.name)) if self._packed and span.start < 0 else None
         with borrowed(CHUNK) as memory:
             for at in range(0, span.size, CHUNK):
                 count = min(CHUNK, span.size - at)
                 chunk = into[at : at + count] if into is not None else memory[:count]
-                read_at(self.file, [chunk], self.start + span.start + at, self.where)
+                if whole is None:
+                    read_at(self.file, [chunk], self.start + span.start + at, self.where)
+                else:
+                    chunk[...] = whole[at : at + count]
                 if not self.checks.off:
                     found.update(chunk.data)
                     crc = None if crc is None else zlib.crc32(chunk.data, crc)

@@ -21,7 +21,8 @@ from portable_nn.core.jsons import typed_json
 from portable_nn.format import canonical
 from portable_nn.format.layout import Crcs, Frame, Span, layout, padding
 from portable_nn.format.manifest import Manifest, Text, checked
-from portable_nn.format.validate import METADATA, agreement_faults
+from portable_nn.format.validate import agreement_faults
+from portable_nn.plain.safetensors import DTYPES, LENGTH, METADATA, framing_fault
 
 SINCE: Final = 1
 
@@ -31,20 +32,13 @@ MAX_HEADER: Final = 32 * 2**20
 MANIFEST: Final = "portable_nn"
 """The key of the manifest in ``__metadata__``."""
 
-_DIGEST: Final = "portable_nn.sha256"
-LENGTH: Final = 8
-"""The bytes of the header's length."""
+DIGEST: Final = "portable_nn.sha256"
+"""The key of its SHA-256 there."""
 
 _KEY: Final = f'"{METADATA}":0'.encode()
 """The placeholder of the metadata. Quotes in names are escaped, so it is unique."""
 
-_CODES: Final = {
-    "float64": "F64", "float32": "F32", "float16": "F16", "bool": "BOOL",
-    "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
-    "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8",
-}  # fmt: skip
-DTYPES: Final = {code: dtype for dtype, code in _CODES.items()}
-"""Numpy's names of the element types by their codes in the header."""
+_CODES: Final = {dtype: code for code, dtype in DTYPES.items()}
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,7 +66,7 @@ def frame(values: Sequence[Value], length: int) -> Frame:
     before, key, after = canonical.dumps_without_floats(header).partition(_KEY)
 
     def around(manifest: Text, crcs: Crcs) -> list[bytes]:
-        metadata = {MANIFEST: manifest.data.decode(), _DIGEST: manifest.digest}
+        metadata = {MANIFEST: manifest.data.decode(), DIGEST: manifest.digest}
         data = b"".join([before, key[:-1], canonical.dumps_without_floats(metadata), after])
         data += b" " * padding(LENGTH + len(data))
         if len(data) > MAX_HEADER:
@@ -97,21 +91,6 @@ def preamble(file: FileIO, size: int, where: str) -> bytes:
     return read_exactly(file, LENGTH + int.from_bytes(start[:LENGTH], "little"), where)
 
 
-def framing_fault(start: bytes, size: int, longest: int) -> str | None:
-    """The fault of a file of ``size`` bytes that begins with ``start``, by the length of its header alone.
-
-    ``longest`` is the longest header that is allowed, in bytes.
-    """
-    length = int.from_bytes(start[:LENGTH], "little")
-    if size < LENGTH:
-        return f"is only {size} bytes long: it does not even hold the {LENGTH} bytes of the header's length"
-    if length > longest:
-        return f"begins with a header length of {length} bytes; at most {longest} are allowed"
-    if length > size - LENGTH:
-        return f"should have a header of {length} bytes, but only {size - LENGTH} follow: it is truncated"
-    return None if length else "has a header of 0 bytes"
-
-
 def manifest_text(start: bytes, where: str) -> Text:
     """The text of the manifest in a ``preamble``, verified by its digest. Raises ``FormatError``."""
     try:
@@ -122,7 +101,7 @@ def manifest_text(start: bytes, where: str) -> Text:
     if MANIFEST not in metadata:
         reason = "is a safetensors file without a portable-nn manifest: it holds arrays, not a network"
         raise NoManifestError(where, reason)
-    return checked(metadata[MANIFEST].encode(), metadata.get(_DIGEST), where)
+    return checked(metadata[MANIFEST].encode(), metadata.get(DIGEST), where)
 
 
 def faults(text: Text, manifest: Manifest, found: Sequence[bytes]) -> list[str]:

@@ -19,39 +19,21 @@ import numpy as np
 
 from portable_nn import operators
 from portable_nn.core.dims import is_number
-from portable_nn.core.errors import FormatError, GraphError, listed
+from portable_nn.core.errors import GraphError
+from portable_nn.core.files import MAX_BYTES
 from portable_nn.core.graph import INTERNAL, OPSET, Attribute, Graph, Node, Shape, Tensor, Value, format_shape
-from portable_nn.core.jsons import LONGEST
-from portable_nn.core.text import printable
+from portable_nn.core.tensors import ITEM_SIZES, Array, signature, to_bytes, value_fault
 from portable_nn.format.documentation import Documentation, documentation_faults, size_faults
 from portable_nn.format.manifest import OLDEST_WRITTEN, Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo, meaning_faults, texts
 from portable_nn.format.meaning import size_faults as meaning_size_faults
-from portable_nn.format.tensors import (
-    CHECKSUM,
-    DIGEST,
-    DIGITS,
-    HASHES,
-    ITEM_SIZES,
-    Array,
-    signature,
-    to_bytes,
-    value_fault,
-)
+from portable_nn.format.tensors import CHECKSUM, DIGEST, DIGITS, HASHES
 from portable_nn.format.training import Signature, training_faults
+from portable_nn.plain.safetensors import METADATA
 from portable_nn.preprocessing.steps import check_order
 
 MAX_TENSORS: Final = 2**14
 MAX_RANK: Final = 32
-MAX_BYTES: Final = 2**63 - 1
-"""The longest file that a file system can hold."""
-
-MAX_LISTED: Final = 100
-"""The most faults that one error lists."""
-
-METADATA: Final = "__metadata__"
-"""The key of the metadata in a safetensors file, and thus the only name that a tensor cannot have."""
-
 HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's categories of control, invisible and line-breaking characters: names and labels are printed."""
 
@@ -60,15 +42,6 @@ _NO_HEXADECIMAL: Final = str.maketrans("", "", "0123456789abcdef")
 
 _ATTRIBUTE_DTYPES: Final[Mapping[type, str]] = {int: "int64", float: "float32"}
 """The dtypes in which ONNX stores attributes, by their Python type."""
-
-
-def refuse(where: str, faults: Sequence[str]) -> None:
-    """Raise one ``FormatError`` that lists all ``faults``, or the first ``MAX_LISTED``, if there are any."""
-    if faults:
-        lines = [printable(fault, LONGEST) for fault in faults[:MAX_LISTED]]
-        more = len(faults) - len(lines)
-        message = listed(lines) if not more else "\n  ".join([f"{len(faults)} faults", *lines, f"… and {more} more"])
-        raise FormatError(where, message, lines)
 
 
 def manifest_faults(manifest: Manifest) -> list[str]:

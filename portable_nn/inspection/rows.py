@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from portable_nn.core.graph import Graph, Parameter, Shape
+from portable_nn.core.tensors import ITEM_SIZES
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo
-from portable_nn.format.tensors import ITEM_SIZES
 from portable_nn.operators import Type, infer
 from portable_nn.preprocessing.steps import describe
 

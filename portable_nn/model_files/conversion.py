@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from portable_nn.core.tensors import ITEM_SIZES, Array
 from portable_nn.format.manifest import Manifest
-from portable_nn.format.tensors import ITEM_SIZES, Array
 from portable_nn.onnx.verification.differences import Difference
 from portable_nn.onnx.verification.proof import Proof
 

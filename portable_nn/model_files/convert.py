@@ -19,14 +19,16 @@ from portable_nn.core.atomic import all_or_none
 from portable_nn.core.errors import FormatError, PortableNNError, UsageError, VerificationError, listed
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import either, quantity, size
-from portable_nn.format import npz
+from portable_nn.format import load, npz
 from portable_nn.format.manifest import PRODUCER, Manifest, normalised
-from portable_nn.format.tensors import DIGEST, Array, hashes
+from portable_nn.format.tensors import DIGEST, hashes
 from portable_nn.model_files.conversion import OPSET, ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.model_files.kind import ModelFile, NetworkFile, WritableFile
 from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.opening import NETWORKS, WRITABLE, is_known, open_any
+from portable_nn.model_files.weight_file import WeightFile
 from portable_nn.onnx.verification.differences import Difference
 from portable_nn.onnx.verification.proof import Proof
 from portable_nn.plain import Entry, PlainTensors, open_tensors
@@ -179,7 +181,7 @@ def _read(
     opened: ModelFile, against: str | Path | None, rename: Mapping[str, str], options: ConvertOptions
 ) -> ReadNetwork:
     path = opened.path
-    if isinstance(opened, NetworkFile):
+    if isinstance(opened, NetworkFile) and (against is None or not _is_edited(opened)):
         if against is not None or rename:
             raise UsageError(
                 f"{path}: holds a network of its own: --against and --rename are for files that hold arrays only"
@@ -196,6 +198,11 @@ def _read(
     model = _read(_opened(against), None, {}, ConvertOptions(verify=False))
     found = _with_tensors(tensors, model, str(against), rename)
     return found if options.io is None else _compared(found, options)
+
+
+def _is_edited(opened: NetworkFile) -> bool:
+    """Whether another program has written a weight file again: with ``against``, its arrays may be others by now."""
+    return isinstance(opened, WeightFile) and bool(load(opened.path, lazy=True, verify="off").notes)
 
 
 def _compared(found: ReadNetwork, options: ConvertOptions) -> ReadNetwork:
@@ -249,8 +256,8 @@ class _Chosen(Mapping[str, Array]):
 def _with_tensors(tensors: PlainTensors, model: ReadNetwork, against: str, rename: Mapping[str, str]) -> ReadNetwork:
     """The network of ``model`` with the ``tensors`` of a file."""
     path, entries = tensors.path, dict(tensors.entries)
-    own = {npz.MANIFEST, npz.DIGEST} & entries.keys()  # An .npz file that another program has changed.
-    old = _renamed(entries.keys() - own, rename, path)
+    own = {npz.MANIFEST, npz.DIGEST} & {*entries, *tensors.metadata}  # A weight file that another program has changed.
+    old = _renamed(set(entries) - own, rename, path)
     faults = list(_mismatches({new: entries[name] for new, name in old.items()}, model.manifest))
     if faults:
         raise FormatError(path, listed(faults, f"does not fit {against}"), faults)
@@ -259,7 +266,7 @@ def _with_tensors(tensors: PlainTensors, model: ReadNetwork, against: str, renam
     )
     left_out = [name for name in entries if name not in {*old.values(), *own}]
     dropped = [f"tensor '{name}', {entries[name].dtype} {format_shape(entries[name].shape)}" for name in left_out]
-    dropped += [f"the file's metadata '{key}'" for key in tensors.metadata]
+    dropped += [f"the file's metadata '{key}'" for key in tensors.metadata if key not in own]
     notes = ["the manifest in it is not read: another program has changed the file"] if own else []
     notes += [*tensors.notes, f"graph, labels and preprocessing are those of {against}"]
     if model.manifest.metadata:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
+from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Surveyor, survey_graph
-from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Parameter
 from portable_nn.format import CARRIERS, Manifest, load, save
-from portable_nn.format.carriers import carrier_of
+from portable_nn.format.reading import opened
 from portable_nn.inspection import Inspection, inspect_manifest
 from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.model_files.kind import WritableFile
@@ -33,25 +33,26 @@ class WeightFile(WritableFile):
         contents = load(self.path, lazy=True)
         # By SHA-256: a digest is shown only after every tensor was compared with it.
         contents = load(self.path, lazy=True, verify="eager", digest=contents.digest)
-        return replace(inspect_manifest(contents.manifest), digest=contents.digest)
+        return replace(inspect_manifest(contents.manifest), digest=contents.digest, notes=contents.notes)
 
     def survey(self) -> Surveyor:
         contents = load(self.path, allow_nonfinite=True)
         return partial(survey_graph, contents.manifest.graph, contents.tensors)
+
+    def standard_findings(self) -> Iterable[Finding]:
+        return [Finding("note", "", note) for note in load(self.path, lazy=True, verify="off").notes]
 
     def parameters(self) -> tuple[Parameter, ...]:
         return load(self.path, lazy=True, verify="off").manifest.graph.parameters
 
     def manifest_text(self) -> str:
         load(self.path, lazy=True, verify="eager")
-        carrier, where = carrier_of(self.path), str(self.path)  # The file may be of an older version.
-        with open_regular(self.path) as file:
-            start = carrier.preamble(file, os.fstat(file.fileno()).st_size, where)
-            return carrier.manifest_text(start, where).data.decode()
+        with opened(self.path) as (_, head):  # The file may be of an older version.
+            return head.text.data.decode()
 
     def source(self, options: ConvertOptions) -> ReadNetwork:
         contents = load(self.path, lazy=True)
-        return ReadNetwork(self.path, contents.manifest, contents.tensors, contents.digest)
+        return ReadNetwork(self.path, contents.manifest, contents.tensors, contents.digest, notes=contents.notes)
 
     @classmethod
     def write(cls, path: Path, source: ReadNetwork, options: ConvertOptions) -> WrittenNetwork:

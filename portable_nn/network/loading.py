@@ -24,10 +24,11 @@ def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, 
             ``"off"``: trust the disk.
         digest: the digest that the network must have, as ``save`` gave it and ``portable-nn inspect`` prints it.
 
-    Raises ``FileError`` where the file cannot be read, ``FormatError`` where it is damaged, not a weight file, or not
+    Warns with ``EditedWarning`` where another program has written the file again. Raises ``FileError`` where the file
+    cannot be read, ``FormatError`` where it is damaged, not a weight file, or not
     the network of that ``digest``.
     """
-    contents = load_file(path, lazy=lazy, verify=verify, digest=digest)
+    contents = load_file(path, lazy=lazy, verify=verify, digest=digest).noted(path)
     manifest, tensors = contents.manifest, contents.tensors
     if manifest.training:  # A checkpoint: the state of its training is for ``fit``.
         names = [value.name for value in manifest.graph.parameters]

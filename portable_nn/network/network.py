@@ -433,7 +433,7 @@ class Network:
         if isinstance(source, Mapping):
             tensors, where = source, "the weights do not fit this network"
         else:
-            contents = load_file(source)
+            contents = load_file(source).noted(source)
             tensors = {value.name: contents.tensors[value.name] for value in contents.manifest.graph.parameters}
             where = f"{source}: the weights do not fit this network"
         check_fit(expected, tensors, where)

@@ -8,9 +8,9 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 
 from portable_nn.core.graph import Graph
+from portable_nn.core.tensors import Array
 from portable_nn.engines.ranges import Range, ranges
 from portable_nn.format.meaning import Column, InputInfo
-from portable_nn.format.tensors import Array
 
 Make: TypeAlias = Callable[[Array, np.random.Generator], Array]
 """Makes examples, (n, …), of as many random ones, as floats."""

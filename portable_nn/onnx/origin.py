@@ -18,9 +18,9 @@ from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[impor
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from portable_nn.core.errors import EditedWarning, FormatError, UsageError, listed, warn
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity, some
 from portable_nn.format.manifest import PRODUCER, Manifest, decode
-from portable_nn.format.tensors import Array
 from portable_nn.format.validate import hash_faults, manifest_faults
 from portable_nn.onnx.opsets.support import label, opset_of
 from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN

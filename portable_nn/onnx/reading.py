@@ -16,7 +16,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from portable_nn.core.dims import undeclared
 from portable_nn.core.errors import Fault, FormatError, GraphError, PortableNNError, UnsupportedError, listed
 from portable_nn.core.graph import Graph, Node, Parameter, Value
-from portable_nn.format.tensors import Array, is_finite
+from portable_nn.core.tensors import Array, is_finite
 from portable_nn.onnx.advice import advice
 from portable_nn.onnx.branches import inlined
 from portable_nn.onnx.entries import Sizes, equalities, repeated

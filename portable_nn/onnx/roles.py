@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 from onnx import GraphProto, NodeProto
 
 from portable_nn.core.graph import Graph
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity
-from portable_nn.format.tensors import Array
 from portable_nn.onnx.opsets.support import label, noted
 from portable_nn.operators import find
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Graph, Node, Tensor, Value
+from portable_nn.core.tensors import Array
 from portable_nn.engines.claims import check_claims
-from portable_nn.format.tensors import Array
 from portable_nn.onnx.meant import Meant
 from portable_nn.operators import INTEGERS, Family, Interval, OperatorContext, Type, infer, lookup
 

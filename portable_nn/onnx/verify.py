@@ -23,12 +23,12 @@ from onnx import ModelProto
 from portable_nn.core.errors import FormatError, GraphError, UsageError, VerificationError
 from portable_nn.core.graph import Graph
 from portable_nn.core.memory import give_back
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import some
 from portable_nn.engines.claims import check_claims, size_of
 from portable_nn.engines.once import run_numpy
 from portable_nn.engines.recording import Recorded
 from portable_nn.format.meaning import InputInfo
-from portable_nn.format.tensors import Array
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.remarks.training import training_mode

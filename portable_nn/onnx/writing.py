@@ -13,8 +13,8 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import OPSET, Graph, Node, Value
+from portable_nn.core.tensors import ITEM_SIZES, Array
 from portable_nn.core.version import __version__
-from portable_nn.format.tensors import ITEM_SIZES, Array
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN, to_opset
 from portable_nn.onnx.storage.external import IN_PLACE, reference, regions

@@ -17,9 +17,8 @@ from typing import Final, TypeAlias
 from portable_nn.core.errors import UsageError
 from portable_nn.core.files import open_regular, stored_bytes
 from portable_nn.core.text import either
-from portable_nn.format import has_manifest, load
 from portable_nn.plain import hdf5, npy, npz, pytorch, safetensors
-from portable_nn.plain.tensors import Entry, Listing, Opened, PlainTensors, entry
+from portable_nn.plain.tensors import Entry, Listing, Opened, PlainTensors
 
 __all__ = ["KINDS", "Entry", "PlainTensors", "open_tensors"]
 
@@ -41,8 +40,6 @@ KINDS: Final[Mapping[str, Kind]] = {
 def open_tensors(path: str | Path, *, text: bool = False, in_pieces: bool = False) -> PlainTensors:
     """The arrays in a file by name; each is read at its access.
 
-    In a weight file of this package they have the names of the network's tensors, and are verified as in ``load``.
-
     Args:
         path: the file; its suffix is one of ``KINDS``.
         text: whether arrays of text (numpy's ``str_``) in files of numpy are read as well; otherwise they are skipped.
@@ -58,11 +55,6 @@ def open_tensors(path: str | Path, *, text: bool = False, in_pieces: bool = Fals
     if suffix not in KINDS:
         hint = "; numpy.save(OUT, numpy.loadtxt(FILE)) makes one of text" if suffix in (".csv", ".tsv", ".txt") else ""
         raise UsageError(f"{path}: the name of a file of arrays ends in {either(KINDS)}, not in {suffix!r}{hint}")
-    if has_manifest(path):
-        contents = load(path, lazy=True)
-        entries = {v.name: entry(v.dtype, tuple(map(int, v.shape))) for v in contents.manifest.tensors}
-        listing = Listing(entries, contents.tensors.__getitem__, metadata=contents.manifest.metadata)
-        return PlainTensors(path, listing, ExitStack())
     with ExitStack() as stack:
         file = stack.enter_context(open_regular(path))
         listing = KINDS[suffix](Opened(Path(path), file, os.fstat(file.fileno()).st_size, stack, text, in_pieces))

@@ -8,20 +8,20 @@ refused, and everything that is not an array of numbers is skipped.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from io import FileIO
 from typing import Any, Final
 
 import numpy as np
 
 from portable_nn.core.errors import FormatError
-from portable_nn.core.files import kind_fault
+from portable_nn.core.files import kind_fault, refuse
 from portable_nn.core.graph import format_shape
 from portable_nn.core.limits import DEFLATE, excess
 from portable_nn.core.memory import aligned
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity
-from portable_nn.format.hdf5 import SIGNATURE
-from portable_nn.format.tensors import Array
-from portable_nn.format.validate import refuse
 from portable_nn.plain.tensors import (
     NUMBERS,
     ArrayPlace,
@@ -33,6 +33,8 @@ from portable_nn.plain.tensors import (
     overlaps,
     shape_fault,
 )
+
+SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
 _BUILT_IN: Final = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 """The lossless filters that are built into h5py, by their codes; others would be loaded as plugins."""
@@ -49,16 +51,17 @@ def open_file(opened: Opened) -> Listing:
     import h5py
 
     where = str(opened.path)
-    if fault := _framing_fault(opened):
-        raise FormatError(where, fault)
+    start = superblock(opened.file, opened.size, where)
     with _damage_reported(opened, "the file"):
         file = opened.stack.enter_context(h5py.File(opened.path, "r"))
-        datasets, skipped, faults = _walk(file, opened.size, opened.in_pieces)
+        datasets, texts, skipped, faults = _walk(file, opened.size, opened.in_pieces)
         entries = {name: entry(each.dtype.name, each.shape) for name, each in datasets.items()}
-        offsets = {name: at for name, each in datasets.items() if (at := each.id.get_offset()) is not None}
-        spans = ((f"/{name}", at, at + entries[name].bytes) for name, at in offsets.items())
+        offsets = {name: at for name, each in {**datasets, **texts}.items() if (at := each.id.get_offset()) is not None}
+        spans = ((f"/{name}", at, at + {**datasets, **texts}[name].nbytes) for name, at in offsets.items())
         refuse(where, [*faults, *overlaps(spans)])
-        metadata, notes = _texts(file)
+        metadata, notes = _metadata(file, texts)
+    if start:
+        notes.append(f"the HDF5 data begin at byte {start}, after a user block, which is not read")
 
     def read(name: str) -> Array:
         wanted = entries[name]
@@ -77,32 +80,34 @@ def open_file(opened: Opened) -> Listing:
     if filtered:
         names = ", ".join(sorted({_BUILT_IN[code] for filters in filtered for code in filters}))
         notes.append(f"{quantity(len(filtered), 'dataset')} filtered by {names}")
-    places = {name: ArrayPlace(opened.file, at, datasets[name].dtype) for name, at in offsets.items()}
+    places = {name: ArrayPlace(opened.file, offsets[name], datasets[name].dtype) for name in entries if name in offsets}
     chunks = {name: each.chunks[0] if each.chunks else 1 for name, each in datasets.items() if each.shape}
     return Listing(entries, read, skipped, notes, metadata, places, rows, chunks)
 
 
-def _framing_fault(opened: Opened) -> str | None:
-    head = opened.file.read(512)
-    if head.startswith(SIGNATURE):
-        return None
-    start = 512
-    while start + len(SIGNATURE) <= opened.size:  # The format allows a superblock at 0, 512, 1024, 2048, ...
-        opened.file.seek(start)
-        if opened.file.read(len(SIGNATURE)) == SIGNATURE:
-            return f"has a user block: the HDF5 data begin at byte {start}, after data of another kind"
-        start *= 2
-    return kind_fault(head, f"begins with {head[:8]!r}, not as an HDF5 file does")
+def superblock(file: FileIO, size: int, where: str) -> int:
+    """Where the HDF5 data begin in a file of ``size`` bytes: at 0, or at 512, 1024, 2048, … after a user block.
+
+    Raises ``FormatError`` where they do not.
+    """
+    file.seek(0)
+    head, start = file.read(512), 0
+    while start + len(SIGNATURE) <= size:
+        file.seek(start)
+        if file.read(len(SIGNATURE)) == SIGNATURE:
+            return start
+        start = 2 * start or 512
+    raise FormatError(where, kind_fault(head, f"begins with {head[:8]!r}, not as an HDF5 file does"))
 
 
-def _walk(file: Any, size: int, in_pieces: bool) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    """The datasets of numbers by name, why other objects are skipped, and the faults of all objects.
+def _walk(file: Any, size: int, in_pieces: bool) -> tuple[dict[str, Any], dict[str, Any], dict[str, str], list[str]]:
+    """The datasets of numbers and of single texts by name, why others are skipped, and the faults of all objects.
 
     Each object is inspected before the objects in it; no data are read.
     """
     import h5py
 
-    datasets, skipped, faults = dict[str, Any](), dict[str, str](), list[str]()
+    datasets, texts, skipped, faults = dict[str, Any](), dict[str, Any](), dict[str, str](), list[str]()
     seen, waiting = {h5py.h5o.get_info(file.id).addr}, [("", file)]
     while waiting:
         path, group = waiting.pop()
@@ -120,6 +125,8 @@ def _walk(file: Any, size: int, in_pieces: bool) -> tuple[dict[str, Any], dict[s
                 faults.append(f"{name!r} {fault}")
             elif isinstance(each, h5py.Group):
                 inner.append((name, each))
+            elif _is_text(each, each.id.get_type()) and not _storage_fault(each, size):
+                texts[name.removeprefix("/")] = each
             elif reason := _skip_reason(each):
                 skipped[name] = reason
             elif fault := shape_fault(each.shape, each.dtype.itemsize) or (
@@ -130,8 +137,8 @@ def _walk(file: Any, size: int, in_pieces: bool) -> tuple[dict[str, Any], dict[s
                 datasets[name.removeprefix("/")] = each
         waiting += reversed(inner)
         if fault := count_fault(len(seen)):
-            return datasets, skipped, [*faults, fault]
-    return datasets, skipped, faults
+            return datasets, texts, skipped, [*faults, fault]
+    return datasets, texts, skipped, faults
 
 
 def _link_fault(group: Any, name: str | bytes) -> str | None:
@@ -250,27 +257,47 @@ def _chunk_fault(dataset: Any, stored: int, size: int, what: str) -> str | None:
     return None if there == chunks else f"{what}, in {chunks} chunks, but {there} are stored"
 
 
-def _texts(file: Any) -> tuple[dict[str, str], list[str]]:
-    """The attributes of the file that are single texts of a fixed length, and a note on those that are skipped.
+def _is_text(holder: Any, kind: Any) -> bool:
+    """Whether a dataset or an attribute of this type is a single text that is not too long.
 
     For texts of variable length the library follows pointers, and may loop for ever in damaged files.
     """
-    texts, skipped = {}, []
-    for name in file.attrs:
-        if not isinstance(name, str) or not name.isprintable():
-            continue  # h5py cannot read such a name as Unicode.
-        attribute = file.attrs.get_id(name)
-        kind = attribute.get_type()
-        if kind.get_class() != _TEXT or attribute.shape != ():
-            continue
-        if kind.is_variable_str():
-            skipped.append(name)
-        elif attribute.get_storage_size() <= MAX_TEXT:
-            value = np.empty((), f"S{kind.get_size()}")
-            attribute.read(value)
-            texts[name] = value.tobytes().rstrip(b"\0").decode(errors="replace")
+    return (
+        holder.shape == ()
+        and kind.get_class() == _TEXT
+        and not kind.is_variable_str()
+        and kind.get_size() <= MAX_TEXT
+        and not kind.committed()
+    )
+
+
+def _metadata(file: Any, texts: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """The single texts in datasets and in attributes of the file and of these, and a note on those that are skipped."""
+    import h5py
+
+    found, skipped = dict[str, str](), list[str]()
+    for name, dataset in {"": file, **texts}.items():
+        if name:
+            value = np.empty((), f"S{dataset.dtype.itemsize}")
+            dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, value, dataset.id.get_type())
+            found[name] = _decoded(value)
+        for key in dataset.attrs:
+            if not isinstance(key, str) or not key.isprintable():
+                continue  # h5py cannot read such a name as Unicode.
+            attribute, called = dataset.attrs.get_id(key), f"{name}.{key}".removeprefix(".")
+            kind = attribute.get_type()
+            if _is_text(attribute, kind):
+                value = np.empty((), f"S{kind.get_size()}")
+                attribute.read(value, kind)
+                found[called] = _decoded(value)
+            elif kind.get_class() == _TEXT and attribute.shape == () and kind.is_variable_str():
+                skipped.append(called)
     note = f"the file has attributes with texts of variable length: {', '.join(skipped)}: skipped"
-    return texts, [note] if skipped else []
+    return found, [note] if skipped else []
+
+
+def _decoded(value: Array) -> str:
+    return value.tobytes().rstrip(b"\0").decode(errors="replace")
 
 
 def _damage_reported(opened: Opened, what: str) -> AbstractContextManager[None]:

@@ -13,7 +13,7 @@ from portable_nn.core.errors import FormatError
 from portable_nn.core.files import kind_fault, read_at
 from portable_nn.core.graph import format_shape
 from portable_nn.core.memory import Bytes, aligned
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.plain.tensors import NUMBERS, ArrayPlace, Entry, Listing, Opened, shape_fault
 
 MAGIC: Final = b"\x93NUMPY"

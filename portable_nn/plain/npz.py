@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import struct
 import zipfile
 import zlib
@@ -13,11 +14,10 @@ from typing import Final
 import numpy as np
 
 from portable_nn.core.errors import FormatError
-from portable_nn.core.files import kind_fault
+from portable_nn.core.files import kind_fault, not_regular, read_at, refuse
 from portable_nn.core.limits import DEFLATE
 from portable_nn.core.memory import CHUNK, Bytes, aligned
-from portable_nn.format.tensors import Array
-from portable_nn.format.validate import refuse
+from portable_nn.core.tensors import Array
 from portable_nn.plain import npy
 from portable_nn.plain.tensors import Listing, Opened, count_fault, damage_reported, overlaps
 
@@ -27,9 +27,30 @@ _METHODS: Final = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: DEFLATE}
 _MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
 """The first bytes of a zip file, and of one without members."""
 
+_UNIX: Final = 3
+"""The system whose modes of files the directory has."""
+
 _ENCRYPTED: Final = 1
-_LOCAL_HEADER: Final = 30
-"""The smallest size of a member's local header, in bytes."""
+_LATER: Final = 8
+"""The flag of a member whose sizes and CRC-32 stand behind its data, and need not stand before them."""
+
+_DESCRIPTOR: Final = 0x08074B50
+"""What may stand before them there."""
+
+_AGREEING: Final = _ENCRYPTED | _LATER
+"""The flags that say how a member is read."""
+
+_WIDE: Final = 2**32 - 1
+"""What stands for a size that an extra field has in 64 bits."""
+
+_END: Final = struct.Struct("<4s4H2IH")
+"""The end record, without its comment."""
+
+_MANY: Final = 2**16 - 1
+"""What stands for a number of members that a record of 64 bits has."""
+
+_LOCAL: Final = struct.Struct("<4s5H3I2H")
+"""The local header of a member, without its name."""
 
 ERRORS: Final = (
     zipfile.BadZipFile,
@@ -55,8 +76,9 @@ def open_file(opened: Opened) -> Listing:
     with _damage_reported(opened):
         archive = opened.stack.enter_context(zipfile.ZipFile(opened.file))
     members = [info for info in archive.infolist() if not info.filename.endswith("/")]
-    refuse(where, list(_member_faults(members)))
+    refuse(where, [*_end_faults(opened, archive), *_member_faults(members)])
     by_name = {_name(info): info for info in members}
+    refuse(where, [f"{_name(info)!r} {fault}" for info in members if (fault := _local_fault(opened, info))])
     heads = {name: _head(archive, info, opened) for name, info in by_name.items()}
     found = {name: header for name, head in heads.items() if (header := npy.header(head))}
     skipped = {name: reason for name, header in found.items() if (reason := header.unreadable(opened.text))}
@@ -83,7 +105,9 @@ def _member_faults(members: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
     if fault := count_fault(len(members)):
         yield fault
     yield from (f"{name!r} stands {n} times" for name, n in Counter(map(_name, members)).items() if n > 1)
-    spans = [(_name(i), i.header_offset, i.header_offset + _LOCAL_HEADER + i.compress_size) for i in members]
+    if members and (start := min(info.header_offset for info in members)):
+        yield f"begins with {start} bytes that belong to no member, as where two archives are joined"
+    spans = [(_name(i), i.header_offset, i.header_offset + _LOCAL.size + i.compress_size) for i in members]
     yield from overlaps(spans)
     for info in members:
         if fault := member_fault(info):
@@ -91,16 +115,75 @@ def _member_faults(members: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
 
 
 def member_fault(info: zipfile.ZipInfo) -> str | None:
-    """Why a member of an archive is not read: it is encrypted, or a decompression bomb; ``None`` where it is."""
+    """Why a member of an archive is not read: a link, encrypted, or a decompression bomb; ``None`` where it is."""
+    mode = info.external_attr >> 16
+    if info.create_system == _UNIX and stat.S_IFMT(mode) and (fault := not_regular(mode)):
+        return fault
+    if info.orig_filename.partition("\0")[1]:
+        return "has a name that goes on after a NUL, where other programs end it"
     if info.flag_bits & _ENCRYPTED:
         return "is encrypted"
     ratio = _METHODS.get(info.compress_type)
     if ratio is None:
         return f"is compressed by method {info.compress_type}; numpy writes 0 (stored) and 8 (deflated)"
-    if info.file_size > ratio * info.compress_size:
+    if info.file_size > ratio * info.compress_size or (ratio == 1 and info.file_size != info.compress_size):
         limit = f"at most {ratio:,} times as much can be" if ratio > 1 else "they are stored as they are"
         return f"claims to unpack {info.compress_size} bytes to {info.file_size}; {limit}"
     return None
+
+
+def _end_faults(opened: Opened, archive: zipfile.ZipFile) -> Iterator[str]:
+    """Whether an archive ends with its end record, and this counts its comment and its members."""
+    length, count = len(archive.comment), len(archive.infolist())
+    record = _bytes_at(opened, opened.size - _END.size - length, _END.size)
+    magic, *_, counted, _, _, commented = _END.unpack(record)
+    if magic != _MAGIC[1] or commented != length:
+        yield "goes on after the end of the archive: other programs may take it for another one"
+    elif counted not in (count, _MANY):
+        yield f"holds {count} members, but its end record says {counted}"
+
+
+def _local_fault(opened: Opened, info: zipfile.ZipInfo) -> str | None:
+    """What the local header of a member says otherwise than the central directory, which is read."""
+    header = _bytes_at(opened, info.header_offset, _LOCAL.size)
+    if len(header) < _LOCAL.size:
+        return "begins after the end of the file"
+    _, _, flags, method, _, _, crc, packed, size, name, extra = _LOCAL.unpack(header)
+    stop = info.header_offset + _LOCAL.size + name + extra
+    if _WIDE in (packed, size):
+        packed, size = _wide(_bytes_at(opened, stop - extra, extra), packed, size)
+    if flags & _LATER:
+        crc, again = struct.unpack("<2I", _bytes_at(opened, stop + info.compress_size, 8).ljust(8, b"\0"))
+        crc = again if crc == _DESCRIPTOR else crc
+        packed, size = info.compress_size, info.file_size
+    found = {
+        "flags": (flags & _AGREEING, info.flag_bits & _AGREEING),
+        "compression method": (method, info.compress_type),
+        "CRC-32": (crc, info.CRC),
+        "packed size": (packed, info.compress_size),
+        "size": (size, info.file_size),
+    }
+    wrong = ((what, local, central) for what, (local, central) in found.items() if local != central)
+    return next((f"has the {what} {a} beside its data, and {b} in the central directory" for what, a, b in wrong), None)
+
+
+def _wide(extra: bytes, packed: int, size: int) -> tuple[int, int]:
+    """The packed size and the size in the extra field of 64 bits, or those that are given where there is none."""
+    at = 0
+    while at + 20 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, at)
+        if kind == 1 and length >= 16:
+            size, packed = struct.unpack_from("<2Q", extra, at + 4)
+            return packed, size
+        at += 4 + length
+    return packed, size
+
+
+def _bytes_at(opened: Opened, start: int, count: int) -> bytes:
+    """Some bytes of the file, as far as it has them."""
+    memory = aligned(max(0, min(count, opened.size - start)))
+    read_at(opened.file, [memory], start, str(opened.path))
+    return memory.tobytes()
 
 
 def unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, start: int = 0) -> Bytes:

@@ -26,12 +26,11 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 import numpy as np
 
 from portable_nn.core.errors import FormatError, UnsupportedError
-from portable_nn.core.files import kind_fault, read_at, stored_bytes
+from portable_nn.core.files import MAX_BYTES, kind_fault, read_at, refuse, stored_bytes
 from portable_nn.core.limits import UNPACKED, claims
 from portable_nn.core.memory import CHUNK, aligned
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import LONGEST, shortened
-from portable_nn.format.tensors import Array
-from portable_nn.format.validate import MAX_BYTES, refuse
 from portable_nn.plain.npz import ERRORS, member_fault, unpacked
 from portable_nn.plain.pickles import TEXT, Made, Named, Persistent, read_pickle
 from portable_nn.plain.tensors import (

@@ -11,19 +11,31 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
+import numpy as np
 
 from portable_nn.core.errors import FormatError, UnsupportedError
-from portable_nn.core.files import kind_fault, read_at
+from portable_nn.core.files import kind_fault, read_at, refuse
 from portable_nn.core.graph import format_shape
 from portable_nn.core.jsons import JsonError, Pairs, once, parsed_json, typed
 from portable_nn.core.memory import Bytes, aligned
-from portable_nn.format.safetensors import DTYPES, LENGTH, framing_fault
-from portable_nn.format.tensors import Array, from_bytes
-from portable_nn.format.validate import METADATA, refuse
-from portable_nn.plain.tensors import MAX_TENSORS, Entry, Listing, Opened, count_fault, shape_fault, widened
+from portable_nn.core.tensors import Array, from_bytes
+from portable_nn.plain.tensors import MAX_TENSORS, ArrayPlace, Entry, Listing, Opened, count_fault, shape_fault, widened
 
 MAX_HEADER: Final = 100_000_000
 """The longest header that the format allows, in bytes."""
+
+LENGTH: Final = 8
+"""The bytes of the header's length."""
+
+METADATA: Final = "__metadata__"
+"""The key of the metadata in the header, and thus the only name that a tensor cannot have."""
+
+DTYPES: Final = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
+    "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
+}  # fmt: skip
+"""Numpy's names of the element types that a weight file may hold, by their codes in the header."""
 
 _DTYPES: Final = {**DTYPES, "C64": "complex64"}
 
@@ -79,7 +91,12 @@ def open_file(opened: Opened) -> Listing:
         name: Entry(_DTYPES.get(tensor.dtype, tensor.dtype), tensor.shape, tensor.size)
         for name, tensor in tensors.items()
     }
-    return Listing(entries, read, notes=list(_notes(tensors)), metadata=metadata)
+    places = {
+        name: ArrayPlace(opened.file, start + tensor.data_offsets[0], np.dtype(_DTYPES[tensor.dtype]).newbyteorder("<"))
+        for name, tensor in tensors.items()
+        if tensor.dtype in _DTYPES
+    }
+    return Listing(entries, read, notes=list(_notes(tensors)), metadata=metadata, places=places)
 
 
 def _header(opened: Opened) -> bytes:
@@ -89,6 +106,21 @@ def _header(opened: Opened) -> bytes:
     memory = aligned(int.from_bytes(start[:LENGTH], "little"))
     read_at(opened.file, [memory], LENGTH, str(opened.path))
     return memory.tobytes()
+
+
+def framing_fault(start: bytes, size: int, longest: int) -> str | None:
+    """The fault of a file of ``size`` bytes that begins with ``start``, by the length of its header alone.
+
+    ``longest`` is the longest header that is allowed, in bytes.
+    """
+    length = int.from_bytes(start[:LENGTH], "little")
+    if size < LENGTH:
+        return f"is only {size} bytes long: it does not even hold the {LENGTH} bytes of the header's length"
+    if length > longest:
+        return f"begins with a header length of {length} bytes; at most {longest} are allowed"
+    if length > size - LENGTH:
+        return f"should have a header of {length} bytes, but only {size - LENGTH} follow: it is truncated"
+    return None if length else "has a header of 0 bytes"
 
 
 def _parsed(header: bytes) -> tuple[dict[str, _TensorHeader], dict[str, str]]:

@@ -16,14 +16,13 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 
 from portable_nn.core.errors import FileError, FormatError, UsageError
-from portable_nn.core.files import mapped_array
+from portable_nn.core.files import MAX_BYTES, mapped_array
 from portable_nn.core.forks import computing
 from portable_nn.core.graph import format_shape
 from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.core.memory import Bytes
+from portable_nn.core.tensors import ITEM_SIZES, Array, value_fault
 from portable_nn.core.text import said
-from portable_nn.format.tensors import ITEM_SIZES, Array, value_fault
-from portable_nn.format.validate import MAX_BYTES
 
 NUMBERS: Final[Mapping[str, int]] = {**ITEM_SIZES, "complex64": 8, "complex128": 16}
 """The element types that plain files may hold, by numpy's name, and the bytes of one element."""
@@ -133,13 +132,13 @@ class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
             FormatError: the data are damaged, or the arrays of the file claim far more memory than it stores.
             UnsupportedError: numpy lacks the element type.
         """
-        self._check_claim()
+        self.check_claim()
         array = self._read(name, self._listing.read)
         if fault := value_fault(array, allow_nonfinite=True):
             raise FormatError(self.path, f"{name!r} {fault}")
         return array
 
-    def _check_claim(self) -> None:
+    def check_claim(self) -> None:
         """Refuse decompression bombs and sparse files, by all arrays together: many small claims are a large one."""
         if self._stored is None:
             return
@@ -159,6 +158,12 @@ class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
         return self._read(
             name, lambda _: mapped_array(self.path, place.file, place.dtype, place.offset, shape, place.order)
         )
+
+    def place(self, name: str) -> int | None:
+        """The offset in the file of the little-endian, row-major bytes of an array, if they lie there in one piece."""
+        found = self._listing.places.get(name)
+        plain = found and found.order == "C" and found.dtype == found.dtype.newbyteorder("<")
+        return found.offset if found and plain else None
 
     def chunk(self, name: str) -> int | None:
         """How many rows of an array are stored together; ``None`` where ``rows`` cannot read some of them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.runtimes.task import Port
 
 if TYPE_CHECKING:

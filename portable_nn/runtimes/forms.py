@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.network import Network
 from portable_nn.onnx.writing import to_bytes
 from portable_nn.rewrites.unused import needed

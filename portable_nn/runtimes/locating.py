@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from portable_nn.core.errors import PortableNNError
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.runtimes.cutting import Step
 from portable_nn.runtimes.forms import Form
 from portable_nn.runtimes.subject import Feeds, Subject

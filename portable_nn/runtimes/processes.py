@@ -18,8 +18,8 @@ from typing import IO, Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import size
-from portable_nn.format.tensors import Array
 from portable_nn.runtimes.task import Port
 
 Outcome: TypeAlias = Literal["ran", "refused", "crashed", "timed out"]

@@ -12,9 +12,9 @@ import numpy as np
 
 from portable_nn.core.errors import FormatError, GraphError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.core.graph import Graph, Value
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import said
 from portable_nn.format.meaning import InputInfo
-from portable_nn.format.tensors import Array
 from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.opening import open_model
 from portable_nn.network import Network

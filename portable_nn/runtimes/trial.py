@@ -12,7 +12,7 @@ from typing import NamedTuple
 from portable_nn.analysis import Finding
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import format_shape
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.model_files.reports import known_limits
 from portable_nn.network import Network
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference

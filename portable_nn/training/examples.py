@@ -12,9 +12,9 @@ from portable_nn.core.arrays import as_array, check_range
 from portable_nn.core.dims import may_be_equal
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import format_shape
+from portable_nn.core.tensors import is_finite
 from portable_nn.engines.batching import Batching
 from portable_nn.engines.ranges import ranges
-from portable_nn.format.tensors import is_finite
 from portable_nn.operators import Array, replay
 from portable_nn.training.losses import Loss
 from portable_nn.training.targets import check_target, numbered

@@ -13,8 +13,8 @@ import numpy as np
 import xxhash
 
 from portable_nn.core.graph import Graph, Node, Value, format_shape
+from portable_nn.core.tensors import to_bytes
 from portable_nn.data.stored import Stored
-from portable_nn.format.tensors import to_bytes
 from portable_nn.operators.registry import Array
 from portable_nn.training.examples import Examples
 from portable_nn.training.given import StoredExamples

@@ -11,9 +11,9 @@ import xxhash
 from msgspec.structs import replace
 
 from portable_nn.core.graph import Graph, Node, Parameter, Value
+from portable_nn.core.tensors import Array
 from portable_nn.format import CARRIERS, InputInfo, Manifest, OutputInfo, load, save
 from portable_nn.format.meaning import Column, Statistics
-from portable_nn.format.tensors import Array
 from portable_nn.preprocessing.steps import FitDigitStep, GreyscaleStep, PolarityStep, ReshapeStep, ScaleStep
 
 GOLDEN = Path(__file__).parents[1] / "golden"

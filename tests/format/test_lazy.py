@@ -20,8 +20,8 @@ from weight_files import GRAPH, MANIFEST, TENSORS, identities
 
 import portable_nn as pnn
 from portable_nn.core.errors import FileError, FormatError, NoManifestError, UsageError
+from portable_nn.core.tensors import Array
 from portable_nn.format import CARRIERS, has_manifest, load, save
-from portable_nn.format.tensors import Array
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,9 +13,9 @@ from weight_files import MANIFEST
 
 import portable_nn
 from portable_nn.core.errors import FormatError
+from portable_nn.core.tensors import ITEM_SIZES
 from portable_nn.format import canonical, documentation, manifest, safetensors, training, validate
 from portable_nn.format.manifest import Manifest, decode, encode
-from portable_nn.format.tensors import ITEM_SIZES
 from portable_nn.preprocessing import steps as preprocessing
 
 ROOT = Path(__file__).parents[2]

@@ -25,12 +25,12 @@ from weight_files import GRAPH, MANIFEST, TENSORS, identities
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, Node, Parameter, Tensor, Value
+from portable_nn.core.tensors import ITEM_SIZES, Array
 from portable_nn.format import CARRIERS, InputInfo, Manifest, OutputInfo, load, save
 from portable_nn.format.hdf5 import paths
 from portable_nn.format.layout import layout
 from portable_nn.format.manifest import encode
 from portable_nn.format.npz import array_name
-from portable_nn.format.tensors import ITEM_SIZES, Array
 
 
 def spec_reader(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:

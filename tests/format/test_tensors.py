@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
 from portable_nn.core.memory import ALIGNMENT, CHUNK, borrowed
-from portable_nn.format.tensors import is_finite
+from portable_nn.core.tensors import is_finite
 
 FLOATS = st.sampled_from(["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"])
 SHAPES = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from portable_nn.core.graph import Graph, Node, Parameter, Value
+from portable_nn.core.tensors import Array
 from portable_nn.format import InputInfo, Manifest, OutputInfo
-from portable_nn.format.tensors import Array
 from portable_nn.preprocessing.steps import ReshapeStep, ScaleStep
 
 TENSORS: dict[str, Array] = {

@@ -11,12 +11,13 @@ from typing import Any
 import forge_hdf5
 import forge_npz
 import forge_safetensors
+import h5py  # noqa: F401  (before memory is measured)
 import pytest
-from forge import Forge
+from forge import Forge, sha256
 
 import portable_nn as pnn
-from portable_nn.core.errors import FormatError
-from portable_nn.format import load
+from portable_nn.core.errors import EditedWarning, FormatError
+from portable_nn.format import has_manifest, load
 
 CARRIERS: dict[str, Callable[[Forge], bytes]] = {
     ".safetensors": forge_safetensors.pack,
@@ -32,6 +33,9 @@ PARSED = 24
 """... and those of its manifest so many times. It has at most ``MANIFEST`` bytes."""
 
 MANIFEST = 2**24
+
+READ = "another program has written this file again"
+"""In place of a message: the framing is legal, and the file is read with a note that has these words."""
 
 LONGEST = 200_000
 """Characters of a message: a hostile file cannot flood a terminal."""
@@ -80,6 +84,30 @@ def register(rows: list[Any]) -> Row:
 def foreign(*names: str) -> list[Any]:
     """Rows for files of other kinds, the fifth in the project's list."""
     return [pytest.param(lambda _, name=name: FOREIGN[name][0], FOREIGN[name][1], id=f"5-{name}") for name in names]
+
+
+def met(path: Path, make: Callable[[Forge], bytes], message: str) -> None:
+    """What is made of a valid file is refused, or, where the message is ``READ``, read as what is in it."""
+    valid = Forge()
+    content = make(valid)
+    if message != READ:
+        refused(path, content, message)
+        return
+    path.write_bytes(content)
+    read_again(path, valid)
+
+
+def read_again(path: Path, valid: Forge) -> None:
+    """A file that another program has written is read with a note: manifest and tensors are those of ``valid``."""
+    expected = {n: (each.dtype, each.shape, valid.data[each.start : each.stop]) for n, each in valid.stored.items()}
+    for lazy in (False, True):
+        found = load(path, lazy=lazy, digest=sha256(valid.text))
+        assert [note.startswith(READ) for note in found.notes] == [True]
+        arrays = {name: (a.dtype.name, list(a.shape), a.tobytes()) for name, a in found.tensors.items()}
+        assert arrays == expected
+    assert has_manifest(path)
+    with pytest.warns(EditedWarning, match=READ):
+        pnn.load(path)
 
 
 def refused(path: Path, content: bytes, message: str, **options: Any) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from forge import DATA, Forge, Stored, sha256
 from forge_hdf5 import SUPERBLOCK, lookup3, manifest_object, mend, pack, packed, superblock
-from rows import foreign, refused, register
+from rows import READ, foreign, met, refused, register
 
 from portable_nn.format import load, save
 
@@ -46,7 +46,7 @@ def empty(_: Forge) -> bytes:
     return b""
 
 
-@row("1", r"begins with b'\\x89HDF\\r\\n\\x1a' instead of b'\\x89HDF\\r\\n\\x1a\\n', as an HDF5 file does$")
+@row("1", r"begins with b'\\x89HDF\\r\\n\\x1a', not as an HDF5 file does$")
 def seven_bytes(valid: Forge) -> bytes:
     return pack(valid)[:7]
 
@@ -71,7 +71,7 @@ def manifest_length_of_all_ones(valid: Forge) -> bytes:
     return with_header(valid, 2**32 - 1, sha256(valid.text))
 
 
-@row("4", NOT_OURS)
+@row("4", "'/portable_nn' is no single text of a fixed length, as a manifest is$")
 def two_lengths_of_the_manifest(valid: Forge) -> bytes:
     header = manifest_object(len(valid.text), sha256(valid.text))
     header[3] = manifest_object(len(valid.text) + 1, "")[3]
@@ -83,7 +83,7 @@ def safetensors_file(valid: Forge) -> bytes:
     return forge_safetensors.pack(valid)
 
 
-@row("5", r"begins with b'It was a' instead of b'\\x89HDF\\r\\n\\x1a\\n', as an HDF5 file does$")
+@row("5", "begins with b'It was a', not as an HDF5 file does$")
 def some_text(_: Forge) -> bytes:
     return b"It was a bright cold day in April"
 
@@ -118,27 +118,27 @@ def truncated_in_the_manifest(valid: Forge) -> bytes:
     return pack(valid)[: pack(valid).index(valid.text) + 100]
 
 
-@row("7", r"is \d+ bytes long, but its header describes \d+: 1 too many at the end$")
+@row("7", READ)
 def trailing_byte(valid: Forge) -> bytes:
     return pack(valid) + b"\0"
 
 
-@row("7", "22 too many at the end$")
+@row("7", READ)
 def appended_zip(valid: Forge) -> bytes:
     return pack(valid) + b"PK\x05\x06" + bytes(18)
 
 
-@row("9", r"the padding before the data is not what the manifest demands: byte \d+ should be 0x00, but is 0x20$")
+@row("9", READ)
 def padding_of_spaces(valid: Forge) -> bytes:
     return edit(pack(valid), len(pack(valid)) - len(DATA) - 1, b" ")
 
 
 SUPERBLOCK_FIELDS = {
     "version 0": (8, b"\0", "byte 8 should be 0x02, but is 0x00"),
-    "version 3": (8, b"\3", "byte 8 should be 0x02, but is 0x03"),
+    "version 3": (8, b"\3", READ),
     "offsets of 4 bytes": (9, b"\4", "byte 9 should be 0x08, but is 0x04"),
     "lengths of 4 bytes": (10, b"\4", "byte 10 should be 0x08, but is 0x04"),
-    "open for writing": (11, b"\1", "byte 11 should be 0x00, but is 0x01"),
+    "open for writing": (11, b"\1", READ),
     "base address": (12, b"\x40", "byte 12 should be 0x00, but is 0x40"),
     "extension": (20, struct.pack("<Q", SUPERBLOCK), "byte 20 should be 0xff, but is 0x30"),
     "end of file": (28, struct.pack("<Q", 0), "byte 28 should be 0x.., but is 0x00"),
@@ -148,8 +148,8 @@ SUPERBLOCK_FIELDS = {
 
 @pytest.mark.parametrize(("at", "new", "message"), SUPERBLOCK_FIELDS.values(), ids=SUPERBLOCK_FIELDS)
 def test_hostile_superblock(tmp_path: Path, at: int, new: bytes, message: str) -> None:
-    content = edit(pack(Forge()), at, new)
-    refused(tmp_path / "net.h5", content, f"the superblock is not what the manifest demands: {message}$")
+    said = message if message == READ else f"the superblock is not what the manifest demands: {message}$"
+    met(tmp_path / "net.h5", lambda valid: edit(pack(valid), at, new), said)
 
 
 @row("6", "the superblock is not what the manifest demands: byte 44 should be 0x.., but is 0x..$")
@@ -163,7 +163,7 @@ def wrong_checksum_of_a_header(valid: Forge) -> bytes:
     return pack(valid)[:header] + pack(valid)[header:].replace(lookup3(pack(valid)[header : header + 78]), bytes(4))
 
 
-@row("14", NOT_OURS)
+@row("14", "the manifest is damaged: its SHA-256 is ")
 def second_attribute_of_the_manifest(valid: Forge) -> bytes:
     def alter(path: str, messages: Any) -> Any:
         return [*messages, messages[-1]] if path == "/portable_nn" else messages
@@ -174,20 +174,20 @@ def second_attribute_of_the_manifest(valid: Forge) -> bytes:
 # Layout and agreement: what a dataset or group says of itself
 
 
-@row("24", "the header of '/b/weight' is not what the manifest demands")
+@row("24", "'/b/weight' lies in the same bytes as '/a/weight'$")
 def overlap(valid: Forge) -> bytes:
     valid.stored["b.weight"] = Stored("float32", [2, 2], 12, 28)
     return pack(valid)
 
 
-@row("25", "the superblock is not what the manifest demands")
+@row("25", READ)
 def hole(valid: Forge) -> bytes:
     valid.stored["b.bias"] = Stored("float32", [2], 36, 44)
     valid.data = DATA[:32] + bytes(4) + DATA[32:]
     return pack(valid)
 
 
-@row("25", "the header of '/a/weight' is not what the manifest demands")
+@row("25", READ)
 def another_order(valid: Forge) -> bytes:
     a, b = valid.stored["a.weight"], valid.stored["b.weight"]
     a.start, a.stop, b.start, b.stop = 16, 32, 0, 16
@@ -195,34 +195,34 @@ def another_order(valid: Forge) -> bytes:
     return pack(valid)
 
 
-@row("33", "the superblock is not what the manifest demands")
+@row("33", r"tensor 'b.bias' is missing in the HDF5 file: node 'b' \(Gemm\) needs float32 \(2,\)$")
 def missing_tensor(valid: Forge) -> bytes:
     del valid.stored["b.bias"]
     valid.data = DATA[:32]
     return pack(valid)
 
 
-@row("33", "the superblock is not what the manifest demands")
+@row("33", "tensor 'c' is in the HDF5 file, but not in the graph$")
 def extra_tensor(valid: Forge) -> bytes:
     valid.stored["c"] = Stored("float32", [1], 40, 44)
     valid.data += bytes(4)
     return pack(valid)
 
 
-@row("33", "the header of '/' is not what the manifest demands")
+@row("33", "tensor 'd' is in the HDF5 file, but not in the graph\n  tensor 'c' is missing")
 def empty_tensor_of_another_name(valid: Forge) -> bytes:
     valid.only("c", "float32", [0], b"")
     valid.stored = {"d": valid.stored["c"]}
     return pack(valid)
 
 
-@row("34", "the header of '/a/weight' is not what the manifest demands: byte .... should be 0x02, but is 0x04$")
+@row("34", r"tensor 'a.weight' has shape \(4, 1\) in the HDF5 file, but node 'a' \(Gemm\) needs \(2, 2\)$")
 def another_shape(valid: Forge) -> bytes:
     valid.stored["a.weight"].shape = [4, 1]
     return pack(valid)
 
 
-@row("34", "the header of '/b/bias' is not what the manifest demands")
+@row("34", r"tensor 'b.bias' has dtype int32 in the HDF5 file, but node 'b' \(Gemm\) needs float32$")
 def integers_for_floats(valid: Forge) -> bytes:
     valid.stored["b.bias"].dtype = "int32"
     return pack(valid)
@@ -255,7 +255,7 @@ def name_that_is_too_long_for_a_link(valid: Forge) -> bytes:
 
 @pytest.mark.parametrize(("make", "message"), ROWS)
 def test_hostile_hdf5_file(tmp_path: Path, make: Callable[[Forge], bytes], message: str) -> None:
-    refused(tmp_path / "net.h5", make(Forge()), message)
+    met(tmp_path / "net.h5", make, message)
 
 
 # Valid files

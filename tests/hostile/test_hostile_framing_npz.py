@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from forge import DATA, Forge, sha256
 from forge_npz import Members, archive, member, members, npy, pack
-from rows import foreign, refused, register
+from rows import READ, foreign, met, refused, register
 
 from portable_nn.format import has_manifest, load
 
@@ -68,7 +68,7 @@ def empty_manifest(valid: Forge) -> bytes:
     return pack(valid)
 
 
-@row("2", r"another program has changed it: the first header is not what .* \(compressed size\)$")
+@row("2", "'portable_nn' in the archive is damaged ")
 def first_member_too_short_for_an_array(valid: Forge) -> bytes:
     return pack(valid, set_fields(0, size=100, packed=100))
 
@@ -95,7 +95,7 @@ def plain_npz(_: Forge) -> bytes:
     return file.getvalue()
 
 
-@row("5", "does not begin with a portable-nn manifest")
+@row("5", READ)
 def zipped_anew(valid: Forge) -> bytes:
     """The same members, as zipfile writes them: nothing but the flags, the dates and the padding differ."""
     file = BytesIO()
@@ -110,12 +110,12 @@ def archive_without_members(_: Forge) -> bytes:
     return archive([])
 
 
-@row("7", r"is \d+ bytes long, but its header describes \d+: 1 too many at the end$")
+@row("7", "goes on after the end of the archive: other programs may take it for another one$")
 def trailing_byte(valid: Forge) -> bytes:
     return pack(valid) + b"\0"
 
 
-@row("7", r"is \d+ bytes long, but its header describes \d+: \d+ too many at the end$")
+@row("7", "bytes that belong to no member, as where two archives are joined$")
 def appended_archive(valid: Forge) -> bytes:
     """The last end record of a file is the one that other programs read: for them, this is another archive."""
     other = BytesIO()
@@ -131,13 +131,13 @@ def prefix_before_the_archive(valid: Forge) -> bytes:
 
 @row(
     "7",
-    r"the end record is not what the manifest demands: byte \d+ should be 0x00, but is 0x05 \(length of the comment\)$",
+    READ,
 )
 def comment_of_the_archive(valid: Forge) -> bytes:
     return pack(valid, comment=b"hello")
 
 
-@row("7", r"is \d+ bytes long, but its header describes \d+: 70 too many at the end$")
+@row("7", "goes on after the end of the archive: ")
 def comment_that_the_end_record_does_not_count(valid: Forge) -> bytes:
     return pack(valid) + b"x" * 70
 
@@ -147,18 +147,18 @@ def comment_that_the_end_record_does_not_count(valid: Forge) -> bytes:
 
 @row(
     "12",
-    r"the entry of 'portable_nn.npy' in the central directory .*: byte \d+ should be 0x01, but is 0x03 \(signature\)$",
+    "tensor 'c' is in the archive, but not in the graph$",
 )
 def member_too_many(valid: Forge) -> bytes:
     return pack(valid, lambda found: [*found, member("c", npy("float32", [1], bytes(4)))])
 
 
-@row("12", r"the entry of 'portable_nn.npy' in the central directory is not what the manifest demands")
+@row("12", "'a.weight' stands 2 times")
 def two_members_of_a_name(valid: Forge) -> bytes:
     return pack(valid, lambda found: [*found, found[A]])
 
 
-@row("12", r"the end record .*: byte \d+ should be 0x05, but is 0x01 \(signature\)$")
+@row("12", "'b.bias' stands 2 times")
 def duplicate_in_the_central_directory(valid: Forge) -> bytes:
     """Two entries of one local header."""
     data = pack(valid)
@@ -168,16 +168,14 @@ def duplicate_in_the_central_directory(valid: Forge) -> bytes:
     return data[:at] + table + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 6, 6, len(table), at, 0)
 
 
-@row(
-    "25", r"is \d+ bytes long, but its header describes \d+: 64 too many|the entry of 'portable_nn.npy' in the central"
-)
+@row("25", READ)
 def hidden_bytes_before_the_central_directory(valid: Forge) -> bytes:
     return pack(valid, put(BIAS, after=bytes(64)))
 
 
 @row(
     "25",
-    r"the header of 'b.weight.npy' is not what .*: byte \d+ should be 0x50, but is 0x00 \(signature\)$",
+    READ,
 )
 def hole_between_members(valid: Forge) -> bytes:
     return pack(valid, put(B, before=bytes(64)))
@@ -185,7 +183,7 @@ def hole_between_members(valid: Forge) -> bytes:
 
 @row(
     "25",
-    r"the header of 'a.weight.npy' .*: byte \d+ should be 0x61, but is 0x62$",
+    READ,
 )
 def swapped_members(valid: Forge) -> bytes:
     """All that the archive says is right."""
@@ -194,18 +192,18 @@ def swapped_members(valid: Forge) -> bytes:
 
 @row(
     "33",
-    r"the header of 'b.bias.npy' is not what the manifest demands: byte \d+ should be 0x03, but is 0x01 \(signature\)$",
+    r"tensor 'b.bias' is missing in the archive: node 'b' \(Gemm\) needs float32 \(2,\)$",
 )
 def member_missing(valid: Forge) -> bytes:
     return pack(valid, lambda found: found[:BIAS])
 
 
-@row("22", r"the header of 'a.weight.npy' .*: byte \d+ should be 0x61, but is 0x2e$")
+@row("22", "tensor '../weigh' is in the archive, but not in the graph")
 def name_that_leads_out_of_the_folder(valid: Forge) -> bytes:
     return pack(valid, put(A, name=b"../weigh.npy"))
 
 
-@row("22", r"the header of 'a.weight.npy' .*: byte \d+ should be 0x2e, but is 0x00$")
+@row("22", "'a.weight' has a name that goes on after a NUL, where other programs end it$")
 def name_with_nul(valid: Forge) -> bytes:
     """Programs written in C see another name than all others."""
     return pack(valid, put(A, name=b"a.weight\0npy"))
@@ -225,37 +223,41 @@ def name_that_differs_in_the_central_directory_alone(valid: Forge) -> bytes:
 # Fields of a member: each where the local header is read, and where only the central directory has it
 
 
-FIELDS: dict[str, tuple[str, dict[str, int]]] = {
-    "a data descriptor": ("flags", {"flags": 0x808}),
-    "encryption": ("flags", {"flags": 0x801}),
-    "a name that is not UTF-8": ("flags", {"flags": 0}),
-    "deflate": ("compression method", {"method": 8}),
-    "a version of the future": ("version needed", {"version": 63}),
-    "a time": ("time", {"time": 0x6000}),
-    "a date": ("date", {"date": 0x5A21}),
-    "another size": ("size", {"size": 143}),
-    "another compressed size": ("compressed size", {"packed": 143}),
-    "sizes of 64 bits": ("compressed size", {"packed": 2**32 - 1, "size": 2**32 - 1}),
+LIES: dict[str, dict[str, int]] = {
+    "a data descriptor": {"flags": 0x808},
+    "encryption": {"flags": 0x801},
+    "deflate": {"method": 8},
+    "another size": {"size": 143},
+    "another compressed size": {"packed": 143},
+    "sizes of 64 bits": {"packed": 2**32 - 1, "size": 2**32 - 1},
 }
+"""Fields that say where the data are, how many, and how they are read, and here are wrong."""
+
+REMARKS: dict[str, dict[str, int]] = {
+    "a name that is not UTF-8": {"flags": 0},
+    "a version of the future": {"version": 63},
+    "a time": {"time": 0x6000},
+    "a date": {"date": 0x5A21},
+}
+"""Fields that may have any value."""
 
 
 @pytest.mark.parametrize("where", ["local", "central", "both"])
 @pytest.mark.parametrize("number", [A, B, BIAS])
-@pytest.mark.parametrize("kind", FIELDS)
-def test_fields_that_differ_are_named(tmp_path: Path, kind: str, number: int, where: str) -> None:
-    field, fields = FIELDS[kind]
-    alter = set_fields(number, local=where != "central", central=where != "local", **fields)
-    name = members(Forge())[number]["name"].decode()
-    record = f"the entry of '{name}' in the central directory" if where == "central" else f"the header of '{name}'"
-    refused(tmp_path / "net.npz", pack(Forge(), alter), rf"{record} is not what .* 0x.. \({field}\)$")
+@pytest.mark.parametrize("kind", LIES)
+def test_fields_that_lie_are_refused(tmp_path: Path, kind: str, number: int, where: str) -> None:
+    """In the name of the member."""
+    alter = set_fields(number, local=where != "central", central=where != "local", **LIES[kind])
+    name = members(Forge())[number]["name"].decode().removesuffix(".npy")
+    refused(tmp_path / "net.npz", pack(Forge(), alter), rf"'{name}(\.npy)?'")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FIELDS if "size" not in kind])
-def test_fields_of_the_manifest_that_differ_are_named(tmp_path: Path, kind: str) -> None:
-    """As where another program has written the archive anew."""
-    field, fields = FIELDS[kind]
-    message = rf"another program has changed it: the first header is not what .* 0x.. \({field}\)$"
-    refused(tmp_path / "net.npz", pack(Forge(), set_fields(0, **fields)), message)
+@pytest.mark.parametrize("where", ["local", "central", "both"])
+@pytest.mark.parametrize("number", [0, A])
+@pytest.mark.parametrize("kind", REMARKS)
+def test_fields_that_may_be_any_are_read(tmp_path: Path, kind: str, number: int, where: str) -> None:
+    alter = set_fields(number, local=where != "central", central=where != "local", **REMARKS[kind])
+    met(tmp_path / "net.npz", lambda valid: pack(valid, alter), READ)
 
 
 def test_41_a_crc_that_is_wrong_in_both_places_is_refused(tmp_path: Path) -> None:
@@ -268,11 +270,11 @@ def test_41_a_crc_that_is_wrong_in_one_place_is_refused(tmp_path: Path) -> None:
     for where in ("local", "central"):
         content = pack(Forge(), set_fields(B, local=where == "local", central=where == "central", crc=0x01234567))
         (tmp_path / "net.npz").write_bytes(content)
-        with pytest.raises(Exception, match=r"'b.weight.npy' in the central directory .*\(CRC-32\)$"):
+        with pytest.raises(Exception, match=r"'b.weight' has the CRC-32 \d+ beside its data, and \d+ in the "):
             load(tmp_path / "net.npz", lazy=True)
 
 
-@row("49", r"the header of 'a.weight.npy' .*: byte \d+ should be 0x00, but is 0x08 \(compression method\)$")
+@row("49", READ)
 def deflated_member(valid: Forge) -> bytes:
     """Rightly so, as ``savez_compressed`` writes it."""
 
@@ -285,14 +287,14 @@ def deflated_member(valid: Forge) -> bytes:
     return pack(valid, alter)
 
 
-@row("53", r"the header of 'a.weight.npy' .* \(length of the extra field\)$")
+@row("53", READ)
 def extra_field_of_64_bits(valid: Forge) -> bytes:
     """Right sizes, in a place for larger ones."""
     extra = struct.pack("<HHQQ", 1, 16, 144, 144) + struct.pack("<HHH", 0xD935, 2, 64)
     return pack(valid, put(A, extra=extra))
 
 
-@row("53", r"the header of 'a.weight.npy' .*: byte \d+ should be 0x35, but is 0xfe$")
+@row("53", READ)
 def extra_field_of_another_kind(valid: Forge) -> bytes:
     """As long as the one that aligns."""
     gap = -(64 + 128 + len(valid.text)) % 64
@@ -302,44 +304,47 @@ def extra_field_of_another_kind(valid: Forge) -> bytes:
     return data[:at] + b"\xfe\xca" + data[at + 2 :]
 
 
-@row("53", r"the header of 'a.weight.npy' .*: byte \d+ should be 0x00, but is 0x78$")
+@row("53", READ)
 def something_in_the_padding(valid: Forge) -> bytes:
     data = pack(valid)
     at = data.index(b"a.weight.npy") + 12 + 6
     return data[:at] + b"x" + data[at + 1 :]
 
 
-@row("53", r"the entry of 'a.weight.npy' in the central directory .* \(length of the extra field\)$")
+@row("53", READ)
 def extra_field_in_the_central_directory(valid: Forge) -> bytes:
     return pack(valid, put(A, **{"central extra": struct.pack("<HHB", 0x5455, 1, 0)}))
 
 
-@row("53", r"the entry of 'a.weight.npy' in the central directory .* \(length of the comment\)$")
+@row("53", READ)
 def comment_of_a_member(valid: Forge) -> bytes:
     return pack(valid, put(A, comment=b"hello"))
 
 
-@row("54", r"the entry of 'a.weight.npy' in the central directory .* \(external attributes\)$")
+@row("54", "'a.weight' is a symbolic link, not a regular file$")
 def member_that_is_a_symbolic_link(valid: Forge) -> bytes:
     return pack(valid, put(A, attributes=0o120777 << 16))
 
 
-@row("24", r"the entry of 'b.weight.npy' in the central directory .* \(offset of the local header\)$")
+@row("24", "'b.weight' lies in the same bytes as 'a.weight'$")
 def two_members_at_one_place(valid: Forge) -> bytes:
     return pack(valid, put(B, start=pack(valid).index(b"PK\3\4", 192 + len(valid.text) + 64)))
 
 
-@row("3", r"the end record .* \(offset of the central directory\)$")
+@row("3", "begins with .* bytes that belong to no member")
 def central_directory_elsewhere(valid: Forge) -> bytes:
     return pack(valid, start=64)
 
 
-@row("3", r"the end record .* \(entries on this disk\)$")
+@row("3", "holds 5 members, but its end record says 2$")
 def fewer_entries_than_there_are(valid: Forge) -> bytes:
     return pack(valid, count=2)
 
 
 # Arrays
+
+
+DAMAGED = "tensor 'a.weight' is damaged or another network's: its XXH3-128 is"
 
 
 def with_array(header: str, data: bytes = DATA[:16]) -> Callable[[Forge], bytes]:
@@ -351,23 +356,26 @@ def with_array(header: str, data: bytes = DATA[:16]) -> Callable[[Forge], bytes]
     return make
 
 
-for kind, described in {
-    "big_endian": "{'descr': '>f4', 'fortran_order': False, 'shape': (2, 2), }",
-    "fortran_order": "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }",
-    "other_shape": "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }",
-    "objects": "{'descr': '|O', 'fortran_order': False, 'shape': (2, 2), }",
-    "other_order_of_keys": "{'shape': (2, 2), 'fortran_order': False, 'descr': '<f4', }",
-    "code": "__import__('os').system('true')",
+for kind, (described, said) in {
+    "big_endian": ("{'descr': '>f4', 'fortran_order': False, 'shape': (2, 2), }", DAMAGED),
+    "fortran_order": ("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }", DAMAGED),
+    "other_shape": (
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }",
+        r"has shape \(4,\) in the archive",
+    ),
+    "objects": (
+        "{'descr': '|O', 'fortran_order': False, 'shape': (2, 2), }",
+        r"holds Python objects \(a pickle\)",
+    ),
+    "other_order_of_keys": ("{'shape': (2, 2), 'fortran_order': False, 'descr': '<f4', }", READ),
+    "code": ("__import__('os').system('true')", "'a.weight' is not an array of numpy: it is no tensor of the network"),
 }.items():
     make = with_array(described)
     make.__name__ = f"array_{kind}"
-    row(
-        "30",
-        r"the header of 'a.weight.npy' is not what the manifest demands: byte \d+ should be 0x.., but is 0x..$",
-    )(make)
+    row("30", said)(make)
 
 
-@row("34", r"the header of 'a.weight.npy' .*")
+@row("34", r"tensor 'a.weight' has shape \(2, 3\) in the archive, but node 'a' \(Gemm\) needs \(2, 2\)$")
 def array_of_another_size(valid: Forge) -> bytes:
     return with_array("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", bytes(24))(valid)
 
@@ -387,7 +395,7 @@ def digest_in_capitals(valid: Forge) -> bytes:
 
 @pytest.mark.parametrize(("make", "message"), ROWS)
 def test_hostile_npz(tmp_path: Path, make: Callable[[Forge], bytes], message: str) -> None:
-    refused(tmp_path / "net.npz", make(Forge()), message)
+    met(tmp_path / "net.npz", make, message)
 
 
 def test_what_a_cut_file_was_is_still_known(tmp_path: Path) -> None:

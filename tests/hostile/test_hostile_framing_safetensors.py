@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from forge import DATA, Forge, Stored, dumps
 from forge_safetensors import entries, frame, header, pack
-from rows import foreign, refused, register
+from rows import READ, foreign, met, register
 
 from portable_nn.format import load, save
 
@@ -88,17 +88,17 @@ def plain_safetensors_with_metadata(valid: Forge) -> bytes:
     return frame(dumps(entries(valid) | {"__metadata__": {"format": "pt"}}), DATA, alignment=8)
 
 
-@row("6", r"is \d+ bytes long, but its header describes \d+: 1 missing: it is truncated$")
+@row("6", "should have 40 bytes of data, but 39 follow the header: it is truncated$")
 def truncated_by_one(valid: Forge) -> bytes:
     return pack(valid)[:-1]
 
 
-@row("7", r"is \d+ bytes long, but its header describes \d+: 1 too many at the end$")
+@row("7", "should have 40 bytes of data, but 41 follow the header: 1 belong to no tensor$")
 def trailing_byte(valid: Forge) -> bytes:
     return pack(valid) + b"\0"
 
 
-@row("7", "22 too many at the end$")
+@row("7", "but 62 follow the header: 22 belong to no tensor$")
 def appended_zip(valid: Forge) -> bytes:
     return pack(valid) + b"PK\x05\x06" + bytes(18)
 
@@ -113,12 +113,12 @@ def leading_newline(valid: Forge) -> bytes:
     return frame(b"\n" + header(valid), DATA)
 
 
-@row("9", r"the header is not canonical JSON: byte \d+ should begin ' +', but begins '(\\n)+'$")
+@row("9", READ)
 def newline_padding(valid: Forge) -> bytes:
     return frame(header(valid), DATA, padding=b"\n")
 
 
-@row("9", r"the header is not canonical JSON: byte \d+ should begin ' +', but begins '(\\t)+'$")
+@row("9", READ)
 def tab_padding(valid: Forge) -> bytes:
     return frame(header(valid), DATA, padding=b"\t")
 
@@ -128,7 +128,7 @@ def nul_padding(valid: Forge) -> bytes:
     return frame(header(valid), DATA, padding=b"\0")
 
 
-@row("9", r"the header is not canonical JSON: byte \d+ should begin nothing \(the end\), but begins ' +'$")
+@row("9", READ)
 def too_much_padding(valid: Forge) -> bytes:
     return frame(header(valid) + b" " * 64, DATA)
 
@@ -148,12 +148,12 @@ def lone_surrogate(valid: Forge) -> bytes:
     return edit(valid, b'"a.weight":{', rb'"\ud800":{')
 
 
-@row("11", r"the header is not canonical JSON: byte \d+ should begin ' .*but begins nothing \(the end\)$")
+@row("11", READ)
 def unaligned_header(valid: Forge) -> bytes:
     return frame(header(valid), DATA, alignment=1)
 
 
-@row("11", r"the header is (not canonical JSON: byte \d+ should begin |malformed: it cannot be read as JSON in UTF-8)")
+@row("11", READ)
 def header_aligned_to_8_only(valid: Forge) -> bytes:
     while len(frame(header(valid), b"", alignment=8)) % 64 == 0:
         valid.manifest["producer"] += " " * 8
@@ -180,7 +180,7 @@ def duplicate_key_in_metadata(valid: Forge) -> bytes:
     return edit(valid, b'{"portable_nn":', b'{"portable_nn":"{}","portable_nn":')
 
 
-@row("14", "the header is not canonical JSON")
+@row("14", READ)
 def extra_key_in_metadata(valid: Forge) -> bytes:
     return edit(valid, b'{"portable_nn":', b'{"format":"pt","portable_nn":')
 
@@ -249,13 +249,13 @@ def name_that_drives_the_terminal(valid: Forge) -> bytes:
 # Layout
 
 
-@row("24", "tensor 'b.weight' should lie at bytes 16 to 32 of the data, but the header puts it at 12 to 28")
+@row("24", "tensor 'b.weight' begins at byte 12 of the data, where tensor 'a.weight' is, up to 16")
 def overlap(valid: Forge) -> bytes:
     valid.stored["b.weight"] = Stored("float32", [2, 2], 12, 28)
     return pack(valid)
 
 
-@row("25", "tensor 'b.bias' should lie at bytes 32 to 40 of the data, but the header puts it at 36 to 44$")
+@row("25", "bytes 32 to 36 of the data, before tensor 'b.bias', belong to no tensor$")
 def hole(valid: Forge) -> bytes:
     valid.stored["b.bias"] = Stored("float32", [2], 36, 44)
     valid.data = DATA[:32] + bytes(4) + DATA[32:]
@@ -264,7 +264,7 @@ def hole(valid: Forge) -> bytes:
 
 @row(
     "25",
-    r"2 faults\n  tensor 'a.weight' should lie at bytes 0 to 16 .* at 16 to 32\n  tensor 'b.weight' .* at 0 to 16$",
+    READ,
 )
 def another_order(valid: Forge) -> bytes:
     valid.stored["a.weight"], valid.stored["b.weight"] = valid.stored["b.weight"], valid.stored["a.weight"]
@@ -272,13 +272,13 @@ def another_order(valid: Forge) -> bytes:
     return pack(valid)
 
 
-@row("29", "tensor 'b' should lie at bytes 0 to 4 of the data, but the header puts it at 1 to 5")
+@row("29", READ)
 def misaligned(valid: Forge) -> bytes:
     valid.only("a", "uint8", [1], b"\1").give("b", "float32", [1], bytes(4))
     return pack(valid)
 
 
-@row("30", r"tensor 'a.weight' has dtype BF16 in the safetensors header, but node 'a' \(Gemm\) needs float32$")
+@row("30", r"tensor 'a.weight' has 16 bytes of data, but BF16 \(2, 2\) takes 8$")
 def another_dtype(valid: Forge) -> bytes:
     valid.stored["a.weight"].dtype = "BF16"
     return pack(valid)
@@ -332,7 +332,7 @@ def digest_that_drives_the_terminal(valid: Forge) -> bytes:
 
 @pytest.mark.parametrize(("make", "message"), ROWS)
 def test_hostile_safetensors_file(tmp_path: Path, make: Callable[[Forge], bytes], message: str) -> None:
-    refused(tmp_path / "net.safetensors", make(Forge()), message)
+    met(tmp_path / "net.safetensors", make, message)
 
 
 def test_what_is_packed_by_hand_is_what_the_package_writes(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Rows 43 to 53 of the list of hostile files: what an HDF5 file can hold beside plain arrays, all of which is refused.
+"""Rows 43 to 53 of the list of hostile files: what an HDF5 file can hold beside plain arrays.
+
+What may lead elsewhere is refused, and what is another form of the same is read.
 
 The files of the first part were written by h5py around a true manifest. Those of the second begin as they should, have
 right checksums, and say something else of one object.
@@ -35,7 +37,7 @@ from forge_hdf5 import (
     pack,
     text_type,
 )
-from rows import refused, register
+from rows import READ, met, register
 
 ARRAYS = {
     "a/weight": np.frombuffer(DATA[:16], "<f4").reshape(2, 2),
@@ -71,47 +73,47 @@ def other(tmp_path: Path) -> Path:
     return tmp_path / "other.h5"
 
 
-@written("43", NOT_OURS)
+@written("43", "is an external link to '.*' in '.*': external links are not followed$")
 def external_link(path: Path, other: Path) -> None:
     with write(path, "b/bias") as file:
         file["b/bias"] = h5py.ExternalLink(other, "secret")
 
 
-@written("43", NOT_OURS)
+@written("43", "is an external link to '.*' in '.*': external links are not followed$")
 def external_link_on_the_way(path: Path, other: Path) -> None:
     with write(path) as file:
         del file["b"]
         file["b"] = h5py.ExternalLink(other, "group")
 
 
-@written("43", NOT_OURS)
+@written("43", "is an external link to '.*' in '.*': external links are not followed$")
 def external_link_to_the_manifest(path: Path, other: Path) -> None:
     with write(path) as file:
         del file["portable_nn"]
         file["portable_nn"] = h5py.ExternalLink(other, "secret")
 
 
-@written("44", NOT_OURS)
+@written("44", "is a soft link to '.*': soft links are not followed$")
 def soft_link(path: Path, other: Path) -> None:
     with write(path, "b/bias") as file:
         file["hidden"] = np.float32([13, 13])
         file["b/bias"] = h5py.SoftLink("/hidden")
 
 
-@written("44", NOT_OURS)
+@written("44", "is a soft link to '.*': soft links are not followed$")
 def dangling_link(path: Path, other: Path) -> None:
     with write(path, "b/bias") as file:
         file["b/bias"] = h5py.SoftLink("/nowhere")
 
 
-@written("45", NOT_OURS)
+@written("45", "'/b/bias' has its numbers in another file, '.*', which is not opened$")
 def external_raw_storage(path: Path, other: Path) -> None:
     other.with_suffix(".bin").write_bytes(np.float32([13, 13]).tobytes())
     with write(path, "b/bias") as file:
         file.create_dataset("b/bias", (2,), "<f4", external=[(str(other.with_suffix(".bin")), 0, 8)])
 
 
-@written("46", NOT_OURS)
+@written("46", "'/b/bias' is a virtual dataset, whose numbers are those of others: they are not followed$")
 def virtual_dataset(path: Path, other: Path) -> None:
     with write(path, "b/bias") as file:
         layout = h5py.VirtualLayout((2,), "<f4")
@@ -119,104 +121,104 @@ def virtual_dataset(path: Path, other: Path) -> None:
         file.create_virtual_dataset("b/bias", layout)
 
 
-@written("47", NOT_OURS)
+@written("47", r"has 2 names \(hard links\): objects with several names, and circles of them, are refused$")
 def alias(path: Path, other: Path) -> None:
     with write(path) as file:
         file["b/again"] = file["b/bias"]
 
 
-@written("47", NOT_OURS)
+@written("47", r"has 2 names \(hard links\): objects with several names, and circles of them, are refused$")
 def cycle(path: Path, other: Path) -> None:
     with write(path) as file:
         file["b/up"] = file["/"]
 
 
-@written("48", NOT_OURS)
+@written("48", r"'/b/bias' is float32 \(1099511627776,\), which takes 4398046511104 bytes .*, but 0 are stored$")
 def shape_bomb(path: Path, other: Path) -> None:
     with write(path, "b/bias") as file:
         file.create_dataset("b/bias", (2**40,), "<f4", chunks=(2**20,))
 
 
-@written("49", NOT_OURS)
+@written("49", READ)
 def compressed(path: Path, other: Path) -> None:
     with write(path, "b/bias") as file:
         file.create_dataset("b/bias", data=ARRAYS["b/bias"], compression="gzip", chunks=(2,))
 
 
-@written("49", NOT_OURS)
+@written("49", READ)
 def checksummed_by_a_filter(path: Path, other: Path) -> None:
     with write(path, "b/bias") as file:
         file.create_dataset("b/bias", data=ARRAYS["b/bias"], fletcher32=True, chunks=(2,))
 
 
-@written("50", NOT_OURS)
+@written("50", r"'/b/bias' is float32 \(2,\), which takes 8 bytes, but 0 are stored$")
 def never_written(path: Path, other: Path) -> None:
     with write(path, "b/bias") as file:
         file.create_dataset("b/bias", (2,), "<f4", fillvalue=13)
 
 
-@written("51", NOT_OURS)
+@written("51", "'/b/bias' holds rows of different lengths .*: it is no tensor of the network")
 def variable_length(path: Path, other: Path) -> None:
     with write(path, "b/bias") as file:
         file.create_dataset("b/bias", (2,), h5py.vlen_dtype(np.float32))
 
 
-@written("51", NOT_OURS)
+@written("51", "'/b/bias' holds references, .*: it is no tensor of the network")
 def references(path: Path, other: Path) -> None:
     with write(path, "b/bias") as file:
         file.create_dataset("b/bias", (2,), h5py.ref_dtype)[0] = file["a"].ref
 
 
-@written("51", NOT_OURS)
+@written("51", "'/b/bias' holds records .*: it is no tensor of the network")
 def compound(path: Path, other: Path) -> None:
     with write(path, "b/bias") as file:
         file["b/bias"] = np.zeros(2, [("re", "<f4"), ("im", "<f4")])
 
 
-@written("51", NOT_OURS)
+@written("51", "'/b/bias' holds an enumeration, .*: it is no tensor of the network")
 def enumeration(path: Path, other: Path) -> None:
     with write(path, "b/bias") as file:
         file.create_dataset("b/bias", (2,), h5py.enum_dtype({"no": 0, "yes": 1}, "i4"))
 
 
-@written("51", NOT_OURS)
+@written("51", "'/b/bias' has a type that is an object of its own: it is no tensor of the network")
 def committed_type(path: Path, other: Path) -> None:
     with write(path, "b/bias") as file:
         file["type"] = np.dtype("<f4")
         file.create_dataset("b/bias", data=ARRAYS["b/bias"], dtype=file["type"])
 
 
-@written("52", r"begins with b'(\\x00)+' instead of ")
+@written("52", READ)
 def user_block(path: Path, other: Path) -> None:
     write(path, userblock_size=512).close()
 
 
-@written("52", NOT_OURS)
+@written("52", READ)
 def trailing_data(path: Path, other: Path) -> None:
     write(path).close()
     with path.open("ab") as file:
         file.write(b"PK\x05\x06" + bytes(18))
 
 
-@written("53", NOT_OURS)
+@written("53", "tensor 'c' is in the HDF5 file, but not in the graph$")
 def unexpected_object(path: Path, other: Path) -> None:
     with write(path) as file:
         file["c"] = 1
 
 
-@written("53", NOT_OURS)
+@written("53", READ)
 def unexpected_attribute(path: Path, other: Path) -> None:
     with write(path) as file:
         file["b/bias"].attrs["unit"] = "mV"
 
 
-@written("53", NOT_OURS)
+@written("53", READ)
 def big_endian(path: Path, other: Path) -> None:
     with write(path, "b/bias") as file:
         file["b/bias"] = ARRAYS["b/bias"].astype(">f4")
 
 
-@written("53", NOT_OURS)
+@written("53", READ)
 def nothing_that_is_wrong_but_written_by_another_program(path: Path, other: Path) -> None:
     write(path).close()
 
@@ -224,7 +226,7 @@ def nothing_that_is_wrong_but_written_by_another_program(path: Path, other: Path
 @pytest.mark.parametrize(("make", "message"), WRITTEN)
 def test_hostile_file_of_h5py(tmp_path: Path, other: Path, make: Callable[[Path, Path], None], message: str) -> None:
     make(tmp_path / "net.h5", other)
-    refused(tmp_path / "net.h5", (tmp_path / "net.h5").read_bytes(), message)
+    met(tmp_path / "net.h5", lambda _: (tmp_path / "net.h5").read_bytes(), message)
 
 
 @pytest.mark.parametrize(
@@ -278,27 +280,27 @@ def member(valid: Forge, *links: Any) -> bytes:
     return pack(valid, lambda path, messages: [*messages, *links] if path == "/b" else messages)
 
 
-@altered("43", OF_ANY)
+@altered("43", "is an external link to '.*' in '.*': external links are not followed$")
 def an_external_link(valid: Forge) -> bytes:
     return linked(valid, "/b/bias", 64, b"\0other.h5\0/secret\0")
 
 
-@altered("43", OF_ANY)
+@altered("43", "is an external link to '.*' in '.*': external links are not followed$")
 def an_external_link_on_the_way(valid: Forge) -> bytes:
     return linked(valid, "/b", 64, b"\0other.h5\0/group\0")
 
 
-@altered("44", OF_ANY)
+@altered("44", "is a soft link to '.*': soft links are not followed$")
 def a_soft_link(valid: Forge) -> bytes:
     return linked(valid, "/b/bias", 1, b"/a/weight")
 
 
-@altered("44", OF_ANY)
+@altered("44", "is a soft link to '.*': soft links are not followed$")
 def a_dangling_link(valid: Forge) -> bytes:
     return linked(valid, "/b/bias", 1, b"/nowhere")
 
 
-@altered("46", OF_BIAS)
+@altered("46", "'/b/bias' is a virtual dataset, whose numbers are those of others: they are not followed$")
 def a_virtual_layout(valid: Forge) -> bytes:
     return bias(valid, (LAYOUT, b"\4\3" + UNDEFINED + bytes(8)))
 
@@ -308,17 +310,17 @@ def a_layout_in_chunks(valid: Forge) -> bytes:
     return bias(valid, (LAYOUT, b"\3\2\2" + UNDEFINED + struct.pack("<II", 2, 4)[:7]))
 
 
-@altered("46", OF_ANY)
+@altered("46", READ)
 def data_in_the_header(valid: Forge) -> bytes:
     return bias(valid, (LAYOUT, b"\3\0" + struct.pack("<H", 8) + DATA[32:]))
 
 
-@altered("47", OF_ANY)
+@altered("47", r"has 2 names \(hard links\): objects with several names, and circles of them, are refused$")
 def an_alias(valid: Forge) -> bytes:
     return member(valid, link("again", SUPERBLOCK))
 
 
-@altered("47", OF_GROUP)
+@altered("47", r"has 2 names \(hard links\): objects with several names, and circles of them, are refused$")
 def one_dataset_for_two(valid: Forge) -> bytes:
     def alter(path: str, messages: Messages) -> Messages:
         address = messages[2][1][-8:]
@@ -332,27 +334,27 @@ def a_shape_bomb(valid: Forge) -> bytes:
     return bias(valid, dataspace([2**62]))
 
 
-@altered("48", OF_ANY)
+@altered("48", READ)
 def a_shape_that_may_grow(valid: Forge) -> bytes:
     return bias(valid, (DATASPACE, b"\2\1\1\1" + struct.pack("<QQ", 2, 2**64 - 1)))
 
 
-@altered("49", OF_ANY)
+@altered("49", READ)
 def a_filter(valid: Forge) -> bytes:
     return bias(valid, (11, b"\2\1" + struct.pack("<HHH", 1, 1, 0)))
 
 
-@altered("49", OF_ANY)
+@altered("49", "'/b/bias' needs the filter 32004, which is not one of gzip, shuffle, fletcher32, lzf")
 def an_unknown_filter(valid: Forge) -> bytes:
     return bias(valid, (11, b"\2\1" + struct.pack("<HHHH", 32004, 4, 1, 0) + b"lz4\0"))
 
 
-@altered("50", OF_BIAS)
+@altered("50", r"'/b/bias' is float32 \(2,\), which takes 8 bytes, but 0 are stored$")
 def no_data(valid: Forge) -> bytes:
     return bias(valid, (LAYOUT, b"\3\1" + UNDEFINED + struct.pack("<Q", 8)))
 
 
-@altered("50", OF_ANY)
+@altered("50", READ)
 def a_fill_value(valid: Forge) -> bytes:
     return bias(valid, (FILL_VALUE, b"\3\x2a" + struct.pack("<If", 4, 13)))
 
@@ -362,7 +364,7 @@ def a_reference(valid: Forge) -> bytes:
     return bias(valid, (DATATYPE, b"\x17\0\0\0" + struct.pack("<I", 4) + bytes(12)))
 
 
-@altered("51", OF_ANY)
+@altered("51", "'/b/bias' holds an enumeration, .*: it is no tensor of the network")
 def an_enumeration(valid: Forge) -> bytes:
     return bias(valid, (DATATYPE, bytes.fromhex("38010000 01000000") + INT8 + b"TRUE\0\1"))
 
@@ -377,27 +379,27 @@ def a_shared_type(valid: Forge) -> bytes:
     return bias(valid, (DATATYPE, DATATYPES["float32"], 2))
 
 
-@altered("53", OF_ANY)
+@altered("53", READ)
 def an_attribute(valid: Forge) -> bytes:
     return bias(valid, attribute(b"unit", text_type(2), b"mV"))
 
 
-@altered("53", OF_ANY)
+@altered("53", READ)
 def an_attribute_of_a_group(valid: Forge) -> bytes:
     return member(valid, attribute(b"unit", text_type(2), b"mV"))
 
 
-@altered("53", OF_ANY)
+@altered("53", READ)
 def a_comment(valid: Forge) -> bytes:
     return bias(valid, (13, b"mV\0"))
 
 
-@altered("53", OF_ANY)
+@altered("53", READ)
 def a_date(valid: Forge) -> bytes:
     return bias(valid, (18, b"\1\0\0\0" + struct.pack("<I", 1)))
 
 
-@altered("53", OF_ANY)
+@altered("53", READ)
 def room_that_hides_something(valid: Forge) -> bytes:
     return bias(valid, (0, b"hidden"))
 
@@ -407,29 +409,29 @@ def a_continuation_elsewhere(valid: Forge) -> bytes:
     return bias(valid, (16, struct.pack("<QQ", 0, 48)))
 
 
-@altered("53", OF_BIAS)
+@altered("53", "tensor 'b.bias' is damaged or another network's: its XXH3-128 is ")
 def a_big_endian_type(valid: Forge) -> bytes:
     return bias(valid, (DATATYPE, DATATYPES["float32"][:1] + b"\x21" + DATATYPES["float32"][2:]))
 
 
-@altered("53", OF_BIAS)
+@altered("53", "'/b/bias' holds floats of an unusual form, .*: it is no tensor of the network")
 def another_bias_of_the_exponent(valid: Forge) -> bytes:
     return bias(valid, (DATATYPE, DATATYPES["float32"][:-4] + struct.pack("<I", 126)))
 
 
-@altered("53", OF_BIAS)
+@altered("53", READ)
 def messages_in_another_order(valid: Forge) -> bytes:
     return pack(valid, lambda path, messages: messages[::-1] if path == "/b/bias" else messages)
 
 
-@altered("53", OF_GROUP)
+@altered("53", READ)
 def links_in_another_order(valid: Forge) -> bytes:
     return pack(valid, lambda path, messages: [*messages[:2], *messages[:1:-1]] if path == "/b" else messages)
 
 
 @pytest.mark.parametrize(("make", "message"), ALTERED)
 def test_hostile_hdf5_object(tmp_path: Path, make: Callable[[Forge], bytes], message: str) -> None:
-    refused(tmp_path / "net.h5", make(Forge()), message)
+    met(tmp_path / "net.h5", make, message)
 
 
 @pytest.mark.parametrize("make", [row.values[0] for row in ALTERED])
@@ -448,20 +450,19 @@ from pathlib import Path
 from portable_nn.core.errors import FormatError
 from portable_nn.format import load
 
-for path in sorted(Path(sys.argv[1]).glob("*.h5")):
+valid = Path(sys.argv[1], "valid.h5")
+for path in [valid, *sorted(Path(sys.argv[1]).glob("*-*.h5"))]:
     for lazy in (False, True):
         try:
-            tensors = load(path, lazy=lazy).tensors
+            print(path.stem, sum(array.size for array in load(path, lazy=lazy).tensors.values()))
         except FormatError as error:
             print(path.stem, "refused")
-        else:
-            print(path.stem, sum(array.size for array in tensors.values()))
-assert "h5py" not in sys.modules
+    assert path != valid or "h5py" not in sys.modules
 """
 
 
 @pytest.mark.long
-def test_the_hdf5_library_never_sees_a_file(tmp_path: Path, other: Path) -> None:
+def test_the_hdf5_library_never_sees_a_file_of_this_package(tmp_path: Path, other: Path) -> None:
     folder = tmp_path / "files"
     folder.mkdir()
     (folder / "valid.h5").write_bytes(pack(Forge()))
@@ -473,5 +474,7 @@ def test_the_hdf5_library_never_sees_a_file(tmp_path: Path, other: Path) -> None
     result = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert result.stderr == ""
     lines = [line.split(" ") for line in result.stdout.splitlines()]
-    assert {name for name, what in lines if what == "refused"} == {row.id for row in WRITTEN + ALTERED}
-    assert [what for name, what in lines if name == "valid"] == ["10", "10"]
+    read = {row.id for row in WRITTEN + ALTERED if row.values[1] == READ}
+    assert {name for name, what in lines if what == "refused"} == {row.id for row in WRITTEN + ALTERED} - read
+    assert {name for name, what in lines if what == "10"} == {"valid", *read}
+    assert len(lines) == 2 * len({name for name, _ in lines})

@@ -13,7 +13,7 @@ from forge import Forge, sha256, xxh3
 from rows import CARRIERS
 
 from portable_nn.core.errors import FormatError, UsageError
-from portable_nn.format import load
+from portable_nn.format import Contents, load
 from portable_nn.format.reading import HEADS
 from portable_nn.model_files.reports import inspect
 
@@ -29,28 +29,36 @@ def small() -> Forge:
     return Forge().only("w", "float32", [2], struct.pack("<2f", 1, -2)).give("v", "bool", [3], b"\1\0\1")
 
 
-def eager(path: Path) -> None:
-    load(path)
+def eager(path: Path) -> Contents:
+    return load(path)
 
 
-def lazy(path: Path) -> None:
-    for array in load(path, lazy=True).tensors.values():
+def lazy(path: Path) -> Contents:
+    found = load(path, lazy=True)
+    for array in found.tensors.values():
         array.sum()
+    return found
 
 
-def lazy_and_eager(path: Path) -> None:
-    load(path, lazy=True, verify="eager")
+def lazy_and_eager(path: Path) -> Contents:
+    return load(path, lazy=True, verify="eager")
 
 
-def accepted(path: Path, ways: list[Callable[[Path], None]]) -> bool:
-    """Whether any of the ways of loading finds nothing wrong."""
+def accepted(path: Path, ways: list[Callable[[Path], Contents]]) -> bool:
+    """Whether any of the ways of loading finds nothing wrong, or something and reads other numbers than ``small``."""
     for way in ways:
         try:
-            way(path)
+            found = way(path)
         except FormatError:
             continue
-        return True
+        right = found.tensors["w"].tolist() == [1, -2] and found.tensors["v"].tolist() == [True, False, True]
+        if not (right and found.notes and path.suffix in ANY):
+            return True
     return False
+
+
+ANY = (".h5", ".npz")
+"""The carriers in which some bytes may be any: dates, remarks, gaps. Those of safetensors all have a meaning."""
 
 
 @pytest.mark.long
@@ -62,7 +70,7 @@ def accepted(path: Path, ways: list[Callable[[Path], None]]) -> bool:
         pytest.param(8, False, id="for the first time", marks=pytest.mark.long),
     ],
 )
-def test_41_every_flipped_bit_is_refused(path: Path, bits: int, remembered: bool) -> None:
+def test_41_every_flipped_bit_is_refused_or_of_no_meaning(path: Path, bits: int, remembered: bool) -> None:
     """Also where the right file was loaded just before, so that its head is remembered."""
     content = CARRIERS[path.suffix](small())
     path.write_bytes(content)
@@ -122,7 +130,7 @@ def test_6_every_truncation_is_refused(path: Path) -> None:
         assert not accepted(path, [eager, lazy]), size
 
 
-def test_7_every_longer_file_is_refused(path: Path) -> None:
+def test_7_every_longer_file_is_refused_or_its_end_is_of_no_meaning(path: Path) -> None:
     content = CARRIERS[path.suffix](small())
     for extra in (b"\0", b" ", b"\n", bytes(64), content):
         path.write_bytes(content + extra)

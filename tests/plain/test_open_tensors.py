@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import threading
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import safetensors.numpy
 
 import portable_nn as pnn
 from portable_nn.core.errors import FileError, FormatError, UsageError
-from portable_nn.format import has_manifest
+from portable_nn.format import has_manifest, open_arrays
 from portable_nn.plain import KINDS, Entry, open_tensors
 
 ARRAYS = {
@@ -196,7 +197,7 @@ def test_a_weight_file_has_the_names_of_the_network(tmp_path, net, suffix):
     path = tmp_path / f"mine{suffix}"
     net.save(path)
     assert has_manifest(path)
-    found = open_tensors(path)
+    found = open_arrays(path)
     assert list(found) == ["dense_1.weight", "dense_1.bias", "dense_2.weight", "dense_2.bias"]
     assert found.entries["dense_1.weight"] == Entry("float32", (4, 3), 48)
     assert found.metadata == {"by": "me"}
@@ -213,21 +214,26 @@ def test_damage_in_a_weight_file_does_not_make_a_plain_one_of_it(tmp_path, net, 
     path.write_bytes(data[:at] + b"dense_7" + data[at + 7 :])
     assert has_manifest(path)
     with pytest.raises(FormatError, match="the manifest is damaged: its SHA-256 is"):
-        open_tensors(path)
+        open_arrays(path)
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    found = open_tensors(path)
+    found = open_arrays(path)
     with pytest.raises(FormatError, match=r"tensor 'dense_2.bias' is damaged or another network's"):
         dict(found)
 
 
 def test_the_layers_of_an_h5_file_as_other_programs_see_them(tmp_path, net):
-    """What h5py wrote anew is no weight file any more, but its arrays are there."""
+    """What h5py wrote anew is a weight file still, and a file of arrays for who wants one."""
     net.save(tmp_path / "mine.h5")
     with h5py.File(tmp_path / "mine.h5") as old, h5py.File(tmp_path / "new.h5", "w") as new:
         for name in old:
             old.copy(name, new)
-    assert not has_manifest(tmp_path / "new.h5")
+        text = old["portable_nn"][()].decode()
+    assert has_manifest(tmp_path / "new.h5")
+    again = open_arrays(tmp_path / "new.h5")
+    assert list(again) == ["dense_1.weight", "dense_1.bias", "dense_2.weight", "dense_2.bias"]
+    assert again.metadata == {"by": "me"}
     found = open_tensors(tmp_path / "new.h5")
     assert list(found) == ["dense_1/bias", "dense_1/weight", "dense_2/bias", "dense_2/weight"]
-    np.testing.assert_array_equal(found["dense_1/weight"], net.parameters["dense_1.weight"])
-    assert found.notes == ("'/portable_nn' holds text, not numbers that numpy has: it is skipped",)
+    for each, name in ((again, "dense_1.weight"), (found, "dense_1/weight")):
+        np.testing.assert_array_equal(each[name], net.parameters["dense_1.weight"], strict=True)
+    assert found.metadata == {"portable_nn": text, "portable_nn.sha256": hashlib.sha256(text.encode()).hexdigest()}

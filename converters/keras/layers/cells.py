@@ -9,7 +9,7 @@ import numpy as np
 
 from portable_nn.converters.keras.layers.activations import function_name
 from portable_nn.converters.keras.spec import LayerError, Spec
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, constant, emit, emit_all, integers
 from portable_nn.operators.recurrent.functions import Function, explicit

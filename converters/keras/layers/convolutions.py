@@ -12,7 +12,7 @@ from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.activations import activated
 from portable_nn.converters.keras.layers.channels import WORDS, back, by_channels, known
 from portable_nn.converters.keras.spec import Spec
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
 
 

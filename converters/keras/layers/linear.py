@@ -10,7 +10,7 @@ from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.activations import activated
 from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.spec import LayerError, Spec
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, cast, constant, emit
 

@@ -11,7 +11,7 @@ from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.spec import LayerError, Spec
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, integers
 

@@ -13,7 +13,7 @@ from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, NoLayerError, last, plain
 from portable_nn.converters.keras.rebuilding.words import WORDS, plain_activation
 from portable_nn.core.graph import Node
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.operators import FLOATS
 
 

@@ -12,7 +12,7 @@ from portable_nn.converters.keras.rebuilding.nodes import finite, whole, wholes
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, NoLayerError, Sizes, last, plain
 from portable_nn.core.graph import Node, Tensor, format_shape
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 
 
 def _transpose(b: Rebuilder, node: Node) -> Laid:

@@ -12,7 +12,7 @@ from portable_nn.converters.keras.rebuilding.nodes import real, whole
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, NoLayerError, plain
 from portable_nn.core.graph import Node
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 
 
 def _gemm(b: Rebuilder, node: Node) -> Laid | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from portable_nn.core.graph import Node
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 
 
 def whole(node: Node, name: str, default: int) -> int:

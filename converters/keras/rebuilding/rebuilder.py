@@ -15,9 +15,9 @@ from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, No
 from portable_nn.converters.keras.rebuilding.words import plain_activation
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim, Graph, Node, Parameter, Tensor, Value
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import said, unused
 from portable_nn.engines.once import run_numpy
-from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 from portable_nn.onnx.opsets.scope import Scope
 from portable_nn.operators import InvalidNode, OperatorContext, lookup

@@ -13,7 +13,7 @@ from portable_nn.converters.keras.rebuilding.nodes import whole, wholes
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
 from portable_nn.converters.keras.rebuilding.values import Laid, NoLayerError
 from portable_nn.core.graph import Node
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 
 
 class Masked(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from portable_nn.core.graph import Dim
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 
 
 class NoLayerError(Exception):

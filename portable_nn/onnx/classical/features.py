@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from onnx import TensorProto
 
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.onnx.classical.use import Use
 from portable_nn.onnx.storage.tensors import from_tensor
 

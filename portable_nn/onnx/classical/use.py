@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from portable_nn.core.errors import FormatError, UnsupportedError
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import either
-from portable_nn.format.tensors import Array
 from portable_nn.onnx.opsets.support import label, names_in
 from portable_nn.onnx.storage.tensors import from_tensor
 from portable_nn.rewrites.program import Names

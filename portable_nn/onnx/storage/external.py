@@ -24,7 +24,7 @@ from portable_nn.core.files import open_regular, read_at, read_exactly, stored_b
 from portable_nn.core.graph import Value
 from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.core.memory import CHUNK, aligned
-from portable_nn.format.tensors import ITEM_SIZES, Array, from_bytes, to_bytes
+from portable_nn.core.tensors import ITEM_SIZES, Array, from_bytes, to_bytes
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES
 
 SMALL: Final = 1024

@@ -16,8 +16,8 @@ from onnx import ModelProto
 
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular, read_at, recognise
+from portable_nn.core.tensors import Array, to_bytes
 from portable_nn.core.text import size
-from portable_nn.format.tensors import Array, to_bytes
 from portable_nn.onnx.storage.equations import check_equations
 from portable_nn.onnx.storage.external import (
     IN_PLACE,

@@ -11,8 +11,8 @@ from onnx import AttributeProto, ModelProto, TensorProto, numpy_helper
 
 from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.graph import Attribute, Tensor, format_shape
+from portable_nn.core.tensors import ITEM_SIZES, Array, to_bytes
 from portable_nn.core.text import said
-from portable_nn.format.tensors import ITEM_SIZES, Array, to_bytes
 from portable_nn.onnx.storage.external import opened_model, read_external
 from portable_nn.operators import DTYPE_CODES, ONNX_DTYPES, plain_float
 

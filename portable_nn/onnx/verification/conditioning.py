@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Tensor, Value
+from portable_nn.core.tensors import Array
 from portable_nn.engines.once import run_numpy
 from portable_nn.engines.plan import Plan
-from portable_nn.format.tensors import Array
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.verification.differences import Pair, finite_gaps, gaps
 from portable_nn.operators import DTYPE_CODES, Type, infer, lookup

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 
 LAST_DIGITS: Final = 8
 """Units in the last place by which two roundings of one number may always differ."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from portable_nn.core.errors import FormatError, GraphError
 from portable_nn.core.graph import Graph
+from portable_nn.core.tensors import Array
 from portable_nn.format.meaning import InputInfo
-from portable_nn.format.tensors import Array
 from portable_nn.onnx.meant import Meant, meant
 from portable_nn.onnx.samples import SIZES, NoInputsError, open_sizes, varied
 

@@ -15,7 +15,7 @@ from onnx import ModelProto, TensorProto
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Graph, Node, Tensor, Value
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.onnx.samples import spans
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
 from portable_nn.operators import INTEGERS, Interval, find, infer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from portable_nn.core.graph import Graph, format_shape
-from portable_nn.format.tensors import Array
+from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import Pair, gaps, same_type
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from portable_nn.core.errors import VerificationError
 from portable_nn.core.graph import Graph
+from portable_nn.core.tensors import Array
 from portable_nn.engines.once import run_numpy
 from portable_nn.engines.recording import Recorded
-from portable_nn.format.tensors import Array
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verification.differences import Difference, Pair, Tolerance, difference, same_type
 from portable_nn.onnx.verification.messages import message_of

@@ -19,8 +19,8 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helpe
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Graph, Node, Parameter, Value
+from portable_nn.core.tensors import ITEM_SIZES, Array
 from portable_nn.engines.once import run_numpy
-from portable_nn.format.tensors import ITEM_SIZES, Array
 from portable_nn.onnx.opsets.support import captured
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.storage.tensors import literal, tensor_bytes

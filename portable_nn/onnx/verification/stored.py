@@ -17,8 +17,8 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, numpy_helpe
 
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import said
-from portable_nn.format.tensors import Array
 from portable_nn.onnx.storage.external import load_external
 
 _GRAPH: Final = 7

@@ -22,8 +22,8 @@ import numpy as np
 from portable_nn.core.dims import static
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import Graph, Node, Value
+from portable_nn.core.tensors import Array
 from portable_nn.engines.plan import Plan
-from portable_nn.format.tensors import Array
 from portable_nn.onnx.samples import drawn, spans
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verification.conditioning import explained

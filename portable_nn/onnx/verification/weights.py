@@ -15,8 +15,8 @@ from onnx import GraphProto
 
 from portable_nn.core.errors import VerificationError, listed
 from portable_nn.core.graph import Graph, Tensor, format_shape
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity
-from portable_nn.format.tensors import Array
 from portable_nn.onnx.opsets.support import captured
 from portable_nn.onnx.verification.proof import Fate, Kind
 from portable_nn.onnx.verification.stored import Stored
