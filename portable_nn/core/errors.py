@@ -82,7 +82,7 @@ class ProviderWarning(PortableNNWarning):
 
 
 class EditedWarning(PortableNNWarning):
-    """A file of this package that another program has changed since it was written."""
+    """A file of this package that another program has changed or re-saved since it was written."""
 
 
 def warn(text: str, category: type[PortableNNWarning]) -> None:

@@ -26,7 +26,7 @@ from portable_nn.format.manifest import Manifest, encode, normalised
 from portable_nn.format.mapped import MappedTensors
 from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.format.reading import Checks, Reader, opened
-from portable_nn.format.reframed import NOTE, has_text
+from portable_nn.format.reframed import NOTE, has_text, is_kept
 from portable_nn.format.tensors import CHECKSUM, DIGEST
 from portable_nn.format.validate import manifest_faults, tensor_faults
 from portable_nn.format.writing import Prepared, Tensors, blank, prepare, write
@@ -63,7 +63,7 @@ class Contents:
     """The contents of a weight file: its manifest, its tensors by name, and its digest.
 
     The ``digest`` is the SHA-256 of the manifest's text, which contains that of each tensor: it identifies the network,
-    whatever carrier it is in. ``notes`` say so where another program has written the file again.
+    whatever carrier it is in. ``notes`` say so where another program has re-saved the file.
     """
 
     manifest: Manifest
@@ -183,6 +183,16 @@ def has_manifest(path: str | Path) -> bool:
 
     Raises ``FileError`` where it cannot be read.
     """
+    if _begins_with_manifest(path):
+        return True
+    if is_kept(Path(path)):
+        with suppress(FormatError), open_tensors(path) as found:
+            return has_text(found)
+    return False
+
+
+def _begins_with_manifest(path: str | Path) -> bool:
+    """Whether a file begins as this package writes it, which is known after a look at its first bytes."""
     if Path(path).suffix.lower() not in CARRIERS:
         return False
     carrier, where = carrier_of(path), str(path)
@@ -192,11 +202,7 @@ def has_manifest(path: str | Path) -> bool:
             start = carrier.preamble(file, os.fstat(file.fileno()).st_size, where)
             carrier.manifest_text(start, where)
         except FormatError as error:
-            if start is not None and not isinstance(error, NoManifestError):
-                return True
-            with suppress(FormatError), open_tensors(path) as found:
-                return has_text(found)
-            return False
+            return start is not None and not isinstance(error, NoManifestError)
     return True
 
 
@@ -205,8 +211,11 @@ def open_arrays(path: str | Path, *, text: bool = False, in_pieces: bool = False
 
     In a weight file of this package they have the names of the network's tensors, and are verified as in ``load``.
     """
-    if not has_manifest(path):
-        return open_tensors(path, text=text, in_pieces=in_pieces)
+    if not _begins_with_manifest(path):
+        arrays = open_tensors(path, text=text, in_pieces=in_pieces)
+        if not has_text(arrays):
+            return arrays
+        arrays.close()
     found = load(path, lazy=True)
     entries = {value.name: entry(value.dtype, tuple(map(int, value.shape))) for value in found.manifest.tensors}
     listing = Listing(entries, found.tensors.__getitem__, notes=found.notes, metadata=found.manifest.metadata)

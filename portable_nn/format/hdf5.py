@@ -323,11 +323,7 @@ def preamble(file: FileIO, size: int, where: str) -> bytes:
         raise FormatError(where, f"is only {size} bytes long: it is truncated")
     expected = _manifest_object(*_stored(start))
     if after or start[_SUPERBLOCK:] != expected + checksums([expected])[0]:
-        raise NoManifestError(
-            where,
-            "is an HDF5 file that does not begin with a portable-nn manifest: it holds arrays and not a network, or "
-            "another program has changed it ('portable-nn inspect' lists what is in it)",
-        )
+        raise NoManifestError(where, "is an HDF5 file without a portable-nn manifest: it holds arrays, not a network")
     length, _ = _stored(start)
     if length > MAX_BYTES:
         raise FormatError(where, f"should have a manifest of {length} bytes; at most {MAX_BYTES} are allowed")

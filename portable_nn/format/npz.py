@@ -281,13 +281,7 @@ def _no_manifest(start: bytes, where: str) -> FormatError:
     """The error for a file that does not begin with a manifest."""
     if not start.startswith(b"PK\x03\x04"):
         return FormatError(where, kind_fault(start, f"begins with {start[:4]!r}, not as an .npz file does"))
-    reason = (
-        "is an .npz file that does not begin with a portable-nn manifest: it holds arrays and not a network, or "
-        "another program has changed it"
-    )
-    if start[_LOCAL.size :].startswith(f"{MANIFEST}{_NPY}".encode()):
-        reason += f": {piece_fault([Piece('the first header', _first(start), _LOCAL.fields)], start)[0]}"
-    return NoManifestError(where, reason)
+    return NoManifestError(where, "is an .npz file without a portable-nn manifest: it holds arrays, not a network")
 
 
 def manifest_text(start: bytes, where: str) -> Text:

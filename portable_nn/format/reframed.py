@@ -1,4 +1,4 @@
-"""Weight files that another program has written again: the same manifest and tensors in any legal file of the carrier.
+"""Weight files that another program has re-saved: the same manifest and tensors in any legal file of the carrier.
 
 The readers in ``plain`` know the framing, and find the manifest where the carrier keeps it. Here is what is left: where
 that is, and which array holds which tensor.
@@ -20,8 +20,8 @@ from portable_nn.format.validate import agreement_faults
 from portable_nn.plain import PlainTensors
 
 NOTE: Final = (
-    "another program has written this file again: manifest and tensors are verified as ever, and 'portable-nn convert' "
-    "restores its bytes"
+    "another program has re-saved this file: its manifest and tensors are verified as usual, and 'portable-nn convert' "
+    "restores the original bytes"
 )
 """What is said of a file that is read so."""
 
@@ -85,7 +85,7 @@ def is_kept(path: Path) -> bool:
 
 def has_text(found: PlainTensors) -> bool:
     """Whether a file holds the text of a manifest, even a damaged one."""
-    return _KEPT[found.path.suffix.lower()].text(found) is not None
+    return is_kept(found.path) and _KEPT[found.path.suffix.lower()].text(found) is not None
 
 
 def manifest_text(found: PlainTensors) -> Text:
@@ -117,10 +117,12 @@ def placed(found: PlainTensors, manifest: Manifest) -> Placed:
     names = kept.names(manifest.tensors)
     tensors = {name: tensor for tensor, name in names.items()}
     own = {npz.MANIFEST, npz.DIGEST} if kept.text is _in_arrays else set()
-    entries = {name: entry for name, entry in found.entries.items() if name not in own}
-    signatures = {tensors.get(name, name): (entry.dtype, entry.shape) for name, entry in entries.items()}
-    skipped = [f"{name!r} {reason}: it is no tensor of the network" for name, reason in found.skipped.items()]
-    refuse(where, skipped + agreement_faults(manifest, signatures, kept.where))
+    faults = [f"{name!r} {reason}: it is no tensor of the network" for name, reason in found.skipped.items()]
+    more = found.entries.keys() - own - tensors.keys()
+    faults += [f"tensor {name!r} is {kept.where}, but not in the graph" for name in sorted(more)]
+    entries = {tensor: found.entries[name] for name, tensor in tensors.items() if name in found.entries}
+    signatures = {tensor: (entry.dtype, entry.shape) for tensor, entry in entries.items()}
+    refuse(where, faults + agreement_faults(manifest, signatures, kept.where))
     found.check_claim()
     return Placed(sorted(_spans(found, manifest, names), key=lambda span: span.start), names)
 

@@ -201,7 +201,7 @@ def _read(
 
 
 def _is_edited(opened: NetworkFile) -> bool:
-    """Whether another program has written a weight file again: with ``against``, its arrays may be others by now."""
+    """Whether another program has re-saved a weight file: with ``against``, its arrays may be others by now."""
     return isinstance(opened, WeightFile) and bool(load(opened.path, lazy=True, verify="off").notes)
 
 

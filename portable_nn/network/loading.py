@@ -24,7 +24,7 @@ def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, 
             ``"off"``: trust the disk.
         digest: the digest that the network must have, as ``save`` gave it and ``portable-nn inspect`` prints it.
 
-    Warns with ``EditedWarning`` where another program has written the file again. Raises ``FileError`` where the file
+    Warns with ``EditedWarning`` where another program has re-saved the file. Raises ``FileError`` where the file
     cannot be read, ``FormatError`` where it is damaged, not a weight file, or not
     the network of that ``digest``.
     """

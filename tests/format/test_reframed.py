@@ -1,4 +1,4 @@
-"""Weight files that other programs have written again are read with a note, whatever legal bytes those chose."""
+"""Weight files that other programs have re-saved are read with a note, whatever legal bytes those chose."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_who_loads_a_network_is_warned(tmp_path: Path, suffix: str) -> None:
     digest = net.save(old)
     PLAIN[suffix](old, new, random.Random(0))
     for lazy in (False, True):
-        with pytest.warns(EditedWarning, match=f"^{re.escape(str(new))}: another program has written this file again"):
+        with pytest.warns(EditedWarning, match=f"^{re.escape(str(new))}: another program has re-saved this file"):
             again = pnn.load(new, lazy=lazy, digest=digest)
         assert_tensors(dict(again.parameters), dict(net.parameters))
     other = pnn.Sequential(pnn.Input(2), pnn.Dense(3), pnn.Tanh(), pnn.Dense(2), seed=1)

@@ -34,7 +34,7 @@ PARSED = 24
 
 MANIFEST = 2**24
 
-READ = "another program has written this file again"
+READ = "another program has re-saved this file"
 """In place of a message: the framing is legal, and the file is read with a note that has these words."""
 
 LONGEST = 200_000

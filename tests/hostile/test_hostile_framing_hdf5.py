@@ -24,7 +24,7 @@ from portable_nn.format import load, save
 ROWS: list[Any] = foreign("html_page", "git_lfs_pointer", "pickle", "zip_archive")
 row = register(ROWS)
 
-NOT_OURS = "is an HDF5 file that does not begin with a portable-nn manifest: it holds arrays and not a network, or "
+NOT_OURS = "is an HDF5 file without a portable-nn manifest: it holds arrays, not a network$"
 
 
 def edit(data: bytes, at: int, new: bytes) -> bytes:

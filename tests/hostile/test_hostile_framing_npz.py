@@ -87,7 +87,7 @@ def hdf5(_: Forge) -> bytes:
 
 @row(
     "5",
-    "is an .npz file that does not begin with a portable-nn manifest: it holds arrays and not a network, or another ",
+    r"is an \.npz file without a portable-nn manifest: it holds arrays, not a network$",
 )
 def plain_npz(_: Forge) -> bytes:
     file = BytesIO()

@@ -49,7 +49,6 @@ ARRAYS = {
 
 WRITTEN: list[Any] = []
 written = register(WRITTEN)
-NOT_OURS = "is an HDF5 file that does not begin with a portable-nn manifest"
 
 
 def write(path: Path, leave: str = "", **options: Any) -> h5py.File:

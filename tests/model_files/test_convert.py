@@ -636,9 +636,7 @@ def test_a_file_that_cannot_be_read_back_is_removed(tmp_path, monkeypatch, targe
         return written
 
     monkeypatch.setattr(found_kind, "write", torn)
-    with pytest.raises(
-        VerificationError, match=rf"b\.{target}: is \d+ bytes long, .* 1 missing: it is truncated \(it is removed"
-    ):
+    with pytest.raises(VerificationError, match=rf"b\.{target}: .*: it is truncated \(it is removed"):
         convert(a, b)
     assert list(tmp_path.iterdir()) == [a]
 
