@@ -205,6 +205,15 @@ def unexpected_object(path: Path, other: Path) -> None:
         file["c"] = 1
 
 
+@written(
+    "53", r"tensor 'b.bias' is in the HDF5 file, but not in the graph\n  tensor 'b.bias' is missing in the HDF5 file"
+)
+def dataset_with_the_name_of_a_tensor(path: Path, other: Path) -> None:
+    """In place of the one at its path."""
+    with write(path, "b/bias") as file:
+        file["b.bias"] = ARRAYS["b/bias"]
+
+
 @written("53", READ)
 def unexpected_attribute(path: Path, other: Path) -> None:
     with write(path) as file:

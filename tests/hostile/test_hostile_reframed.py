@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import forge_hdf5
+import h5py
 import numpy as np
 import pytest
 from file_changes import scrambled
@@ -56,3 +57,29 @@ def test_damage_is_refused_or_changes_no_number(tmp_path: Path, suffix: str, see
             for name, array in TENSORS.items():
                 np.testing.assert_array_equal(arrays[name], array, strict=True)
             del found
+
+
+def bomb(path: Path) -> None:
+    """Zeros that deflate packs a thousand times, as numpy and h5py write them."""
+    zeros = np.zeros(2**22, np.float32)
+    forged = Forge().only("w", "float32", [2**22], zeros.tobytes())
+    text, digest = forged.text, sha256(forged.text).encode()
+    if path.suffix == ".npz":
+        own = {"portable_nn": np.frombuffer(text, np.uint8), "portable_nn.sha256": np.frombuffer(digest, np.uint8)}
+        np.savez_compressed(path, w=zeros, **own)  # type: ignore[arg-type]
+        return
+    with h5py.File(path, "w") as file:
+        file["portable_nn"] = np.bytes_(text)
+        file["portable_nn"].attrs["sha256"] = np.bytes_(digest)
+        file.create_dataset("w", data=zeros, compression=9)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npz"])
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / f"net{suffix}"
+    bomb(path)
+    assert load(path).tensors["w"].shape == (2**22,)
+    monkeypatch.setenv("PORTABLE_NN_MEMORY", "1M")
+    for lazy in (False, True):
+        with pytest.raises(FormatError, match=r"of memory, with .* stored; at most .* unless PORTABLE_NN_MEMORY="):
+            load(path, lazy=lazy)
