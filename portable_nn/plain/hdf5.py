@@ -56,8 +56,9 @@ def open_file(opened: Opened) -> Listing:
         file = opened.stack.enter_context(h5py.File(opened.path, "r"))
         datasets, texts, skipped, faults = _walk(file, opened.size, opened.in_pieces)
         entries = {name: entry(each.dtype.name, each.shape) for name, each in datasets.items()}
-        offsets = {name: at for name, each in {**datasets, **texts}.items() if (at := each.id.get_offset()) is not None}
-        spans = ((f"/{name}", at, at + {**datasets, **texts}[name].nbytes) for name, at in offsets.items())
+        both = {**datasets, **texts}
+        offsets = {name: at for name, each in both.items() if (at := each.id.get_offset()) is not None}
+        spans = ((f"/{name}", at, at + both[name].nbytes) for name, at in offsets.items())
         refuse(where, [*faults, *overlaps(spans)])
         metadata, notes = _metadata(file, texts)
     if start:

@@ -76,7 +76,7 @@ def open_file(opened: Opened) -> Listing:
     with _damage_reported(opened):
         archive = opened.stack.enter_context(zipfile.ZipFile(opened.file))
     members = [info for info in archive.infolist() if not info.filename.endswith("/")]
-    refuse(where, [*_end_faults(opened, archive), *_member_faults(members)])
+    refuse(where, [*_frame_faults(opened, archive), *_member_faults(members)])
     by_name = {_name(info): info for info in members}
     refuse(where, [f"{_name(info)!r} {fault}" for info in members if (fault := _local_fault(opened, info))])
     heads = {name: _head(archive, info, opened) for name, info in by_name.items()}
@@ -105,8 +105,6 @@ def _member_faults(members: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
     if fault := count_fault(len(members)):
         yield fault
     yield from (f"{name!r} stands {n} times" for name, n in Counter(map(_name, members)).items() if n > 1)
-    if members and (start := min(info.header_offset for info in members)):
-        yield f"begins with {start} bytes that belong to no member, as where two archives are joined"
     spans = [(_name(i), i.header_offset, i.header_offset + _LOCAL.size + i.compress_size) for i in members]
     yield from overlaps(spans)
     for info in members:
@@ -132,8 +130,10 @@ def member_fault(info: zipfile.ZipInfo) -> str | None:
     return None
 
 
-def _end_faults(opened: Opened, archive: zipfile.ZipFile) -> Iterator[str]:
-    """Whether an archive ends with its end record, and this counts its comment and its members."""
+def _frame_faults(opened: Opened, archive: zipfile.ZipFile) -> Iterator[str]:
+    """Whether an archive begins with a member, and ends with a record that counts its members and its comment."""
+    if start := min((info.header_offset for info in archive.infolist()), default=0):
+        yield f"begins with {start} bytes that belong to no member, as where two archives are joined"
     length, count = len(archive.comment), len(archive.infolist())
     record = _bytes_at(opened, opened.size - _END.size - length, _END.size)
     magic, *_, counted, _, _, commented = _END.unpack(record)

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -205,14 +206,19 @@ def test_files_of_pytorch(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not (shutil.which("zip") and shutil.which("unzip")), reason="needs zip and unzip")
 def test_an_archive_of_the_program_zip(tmp_path: Path) -> None:
-    save(tmp_path / "old.npz", MANIFEST, TENSORS)
+    """It has members for folders as well."""
+    tensors = {"encoder/0.weight": TENSORS["hidden.weight"], "b": TENSORS["output.bias"]}
+    save(tmp_path / "old.npz", identities(tensors), tensors)
     subprocess.run(["unzip", "-q", "old.npz", "-d", "out"], cwd=tmp_path, check=True)
-    subprocess.run(["zip", "-q", "-r", "../new.npz", "."], cwd=tmp_path / "out", check=True)
-    subprocess.run(["zip", "-q", "-d", "new.npz", "output.bias.npy"], cwd=tmp_path, check=True)
-    with pytest.raises(FormatError, match=r"tensor 'output.bias' is missing in the archive: node 'output' \(Gemm\)"):
+    subprocess.run(["zip", "-q", "-r", "../new.npz", "encoder", "."], cwd=tmp_path / "out", check=True)
+    with zipfile.ZipFile(tmp_path / "new.npz") as made:
+        assert made.namelist()[0] == "encoder/"
+    assert_tensors(load(tmp_path / "new.npz").tensors, tensors)
+    subprocess.run(["zip", "-q", "-d", "new.npz", "b.npy"], cwd=tmp_path, check=True)
+    with pytest.raises(FormatError, match=r"tensor 'b' is missing in the archive: node 'node 1' \(Identity\) needs"):
         load(tmp_path / "new.npz")
-    subprocess.run(["zip", "-q", "-0", "../new.npz", "output.bias.npy"], cwd=tmp_path / "out", check=True)
-    assert_tensors(load(tmp_path / "new.npz").tensors, TENSORS)
+    subprocess.run(["zip", "-q", "-0", "../new.npz", "b.npy"], cwd=tmp_path / "out", check=True)
+    assert_tensors(load(tmp_path / "new.npz").tensors, tensors)
 
 
 @pytest.mark.parametrize("variable", [False, True])
