@@ -27,6 +27,7 @@ from forge import Forge, dumps
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto, checker, helper, parser
 from PIL import Image
+from reframing import REFRAMES
 from test_hostile_mutation import follow
 
 import portable_nn as pnn
@@ -420,6 +421,8 @@ def _of_networks(folder: Path) -> dict[str, Kind]:
         "safetensors": Kind(weights[".safetensors"], USES, packed),
         "h5": Kind(weights[".h5"], USES, (forged(forge_hdf5.pack, hdf5_text), mended(forge_hdf5.mend))),
         "npz": Kind(weights[".npz"], USES, (forged(forge_npz.pack, forge_npz.text_of), mended(forge_npz.mend))),
+        "re-saved": Kind(_resaved(made["rows"], folder), USES),
+        "re-saved h5": Kind(_resaved(made["rows"], folder, ".h5"), USES, (mended(forge_hdf5.mend_checksums),)),
         "onnx": Kind(bare | foreign(), (*USES, *IMPORTS), ONNX),
         "own onnx": Kind(own, (*USES, *IMPORTS), ONNX),
         "operators": Kind(single, (*LOOKS, *RUNS, *IMPORTS), ONNX),
@@ -508,6 +511,18 @@ def _of_texts_and_pictures() -> dict[str, Kind]:
         "labels": Kind({"a.json": b'["a", "b", "c"]', "a.txt": b"a\nb\nc\n"}, LABELS, (names,)),
         "picture": Kind(pictures(), shown, (chunks,)),
     }
+
+
+def _resaved(network: Network, folder: Path, *suffixes: str) -> dict[str, bytes]:
+    """Weight files that other programs have written again."""
+    found = dict[str, bytes]()
+    for suffix in suffixes or REFRAMES:
+        old, new = folder / f"made{suffix}", folder / f"again{suffix}"
+        for seed, reframe in enumerate(REFRAMES[suffix]):
+            network.save(old)
+            reframe(old, new, random.Random(seed))
+            found[f"{reframe.__name__}{suffix}"] = new.read_bytes()
+    return found
 
 
 def _exported(network: Network, folder: Path) -> bytes:
