@@ -21,7 +21,7 @@ from portable_nn.plain import PlainTensors
 
 NOTE: Final = (
     "another program has re-saved this file: its manifest and tensors are verified as usual, and 'portable-nn convert' "
-    "restores the original bytes"
+    "writes it as portable-nn does"
 )
 """What is said of a file that is read so."""
 

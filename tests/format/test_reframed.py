@@ -138,6 +138,18 @@ def test_convert_restores_the_bytes(old: Path, new: Path) -> None:
     assert found.target.read_bytes() == old.read_bytes()
 
 
+@pytest.mark.parametrize("name", ["v1.safetensors", "v2.safetensors", "v2.h5", "v2.npz", "v3.safetensors"])
+def test_files_of_every_version_may_be_re_saved(tmp_path: Path, name: str) -> None:
+    old, new = Path(__file__).parents[1] / "golden" / name, tmp_path / name
+    there = load(old, allow_nonfinite=True)
+    for reframe in REFRAMES[old.suffix]:
+        new.unlink(missing_ok=True)
+        reframe(old, new, random.Random(0))
+        found = load(new, allow_nonfinite=True)
+        assert (found.notes, found.manifest, found.digest) == ((NOTE,), there.manifest, there.digest)
+        assert_tensors(found.tensors, dict(there.tensors))
+
+
 def rewritten(path: Path, name: str, change: Any) -> None:
     """Another program loads a file, changes one array, and saves all."""
     if path.suffix == ".safetensors":
