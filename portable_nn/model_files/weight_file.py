@@ -40,7 +40,8 @@ class WeightFile(WritableFile):
         return partial(survey_graph, contents.manifest.graph, contents.tensors)
 
     def standard_findings(self) -> Iterable[Finding]:
-        return [Finding("note", "", note) for note in load(self.path, lazy=True, verify="off").notes]
+        notes = load(self.path, lazy=True, verify="off").notes
+        return [Finding("note", "", note) for note in notes or ("the file is to the byte as portable-nn writes it",)]
 
     def parameters(self) -> tuple[Parameter, ...]:
         return load(self.path, lazy=True, verify="off").manifest.graph.parameters
