@@ -81,7 +81,7 @@ def test_findings_of_a_check() -> None:
     found = shown(report)
     assert found.rows[:2] == [["level", "node", "message"], ["error", "conv", HOSTILE]]
     assert "1 error, 1 note in 3 nodes" in found.text
-    assert "1 note in 5 nodes" in shown(check("digits-mlp")).text
+    assert "2 notes in 5 nodes" in shown(check("digits-mlp")).text
     assert words(shown(Report("m", 3, ())).text) == words("nothing found in 3 nodes")
 
 

@@ -133,13 +133,16 @@ def padding_of_spaces(valid: Forge) -> bytes:
     return edit(pack(valid), len(pack(valid)) - len(DATA) - 1, b" ")
 
 
+STRICT = h5py.version.hdf5_version_tuple >= (2,)
+"""Whether HDF5 refuses by itself what it read before."""
+
 SUPERBLOCK_FIELDS = {
     "version 0": (8, b"\0", "byte 8 should be 0x02, but is 0x00"),
     "version 3": (8, b"\3", READ),
     "offsets of 4 bytes": (9, b"\4", "byte 9 should be 0x08, but is 0x04"),
-    "lengths of 4 bytes": (10, b"\4", "byte 10 should be 0x08, but is 0x04"),
+    "lengths of 4 bytes": (10, b"\4", "byte 10 should be 0x08, but is 0x04" if STRICT else "has shape"),
     "open for writing": (11, b"\1", READ),
-    "base address": (12, b"\x40", "byte 12 should be 0x00, but is 0x40"),
+    "base address": (12, b"\x40", "byte 12 should be 0x00, but is 0x40" if STRICT else READ),
     "extension": (20, struct.pack("<Q", SUPERBLOCK), "byte 20 should be 0xff, but is 0x30"),
     "end of file": (28, struct.pack("<Q", 0), "byte 28 should be 0x.., but is 0x00"),
     "root is the manifest": (36, struct.pack("<Q", SUPERBLOCK), "byte 36 should be 0x.., but is 0x30"),
@@ -148,8 +151,8 @@ SUPERBLOCK_FIELDS = {
 
 @pytest.mark.parametrize(("at", "new", "message"), SUPERBLOCK_FIELDS.values(), ids=SUPERBLOCK_FIELDS)
 def test_hostile_superblock(tmp_path: Path, at: int, new: bytes, message: str) -> None:
-    said = message if message == READ else f"the superblock is not what the manifest demands: {message}$"
-    met(tmp_path / "net.h5", lambda valid: edit(pack(valid), at, new), said)
+    whole = f"the superblock is not what the manifest demands: {message}$" if message.startswith("byte") else message
+    met(tmp_path / "net.h5", lambda valid: edit(pack(valid), at, new), whole)
 
 
 @row("6", "the superblock is not what the manifest demands: byte 44 should be 0x.., but is 0x..$")
