@@ -37,6 +37,8 @@ def _reduction(name: str, text: str, *, whole: bool = True) -> None:
         options = _options(use, axes)
         if dtype == "bool":
             return f"{text.format(x=f'{x}.to(torch.uint8)', options=options)}.to(torch.bool)"
+        if name == "ReduceL2" and dtype in FLOATS:
+            return f"torch.linalg.vector_norm({x}, 2, {options})"  # Its slope at 0 is 0.
         found = text.format(x=x, options=options)
         return found if dtype in FLOATS or whole else f"{found}.to({torch_dtype(dtype)})"
 

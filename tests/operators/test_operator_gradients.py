@@ -11,7 +11,7 @@ from standard_side import lowered, run_plan, run_runtime
 
 from portable_nn.core.graph import Graph
 from portable_nn.engines.plan import Plan
-from portable_nn.operators import Leaf, Symbol, trace
+from portable_nn.operators import Leaf, Symbol, constant, emit, integers, trace
 from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
 from portable_nn.operators.spatial import pool_windows
@@ -151,3 +151,12 @@ def test_second_derivative_equals_central_differences_of_the_first(case: Case) -
             continue
         graph = trace([*leaves, seed, again], found).graph
         assert_close(run_plan(graph, feeds | {"again": weights}), [wanted])
+
+
+def test_the_gradient_of_a_length_is_0_where_all_is_0() -> None:
+    """As PyTorch has it: of the slopes that a length has there, the shortest."""
+    x = Leaf("x", "float64", (2, 3))
+    [slope] = gradients([emit("ReduceL2", x, integers([1]), keepdims=0)], [constant([2.0, 3.0], "float64")], [x])
+    assert slope is not None
+    [found] = run_plan(trace([x], [slope]).graph, {"x": np.array([[0.0, 0, 0], [3, 0, 4]])})
+    np.testing.assert_allclose(found, [[0, 0, 0], [1.8, 0, 2.4]], rtol=1e-15)

@@ -32,13 +32,19 @@ def _min(x: Any, axes: tuple[int, ...], keep: bool) -> Any:
     return jnp.min(x, axes, keepdims=keep, initial=most)
 
 
+def _length(x: Any, axes: tuple[int, ...], keep: bool) -> Any:
+    """Its slope where all is 0 is 0."""
+    squares = jnp.sum(x * x, axes, keepdims=keep)
+    return jnp.where(squares == 0, 0, jnp.sqrt(jnp.where(squares == 0, 1, squares))).astype(squares.dtype)
+
+
 _reduction("ReduceSum", lambda x, axes, keep: jnp.sum(x, axes, keepdims=keep))
 _reduction("ReduceMean", lambda x, axes, keep: jnp.mean(x, axes, keepdims=keep))
 _reduction("ReduceProd", lambda x, axes, keep: jnp.prod(x, axes, keepdims=keep))
 _reduction("ReduceMax", _max)
 _reduction("ReduceMin", _min)
 _reduction("ReduceL1", lambda x, axes, keep: jnp.sum(absolute(x), axes, keepdims=keep))
-_reduction("ReduceL2", lambda x, axes, keep: jnp.sqrt(jnp.sum(x * x, axes, keepdims=keep)))
+_reduction("ReduceL2", _length)
 _reduction("ReduceSumSquare", lambda x, axes, keep: jnp.sum(x * x, axes, keepdims=keep))
 _reduction("ReduceLogSum", lambda x, axes, keep: jnp.log(jnp.sum(x, axes, keepdims=keep)))
 _reduction("ReduceLogSumExp", lambda x, axes, keep: jax.scipy.special.logsumexp(x, axes, keepdims=keep))

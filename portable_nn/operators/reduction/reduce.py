@@ -31,6 +31,7 @@ from portable_nn.operators.base import (
     emit,
     format_shape,
     integers,
+    like,
     reduced,
     reduced_fields,
     register,
@@ -223,6 +224,12 @@ def reduction(
     )
 
 
+def _length_gradient(n: GradientContext) -> Symbol:
+    """x / ‖x‖, and 0 where all is 0: of the slopes that a length has there, the shortest, and that of PyTorch."""
+    length = n.y[0]
+    return _kept(n, n.dy / (length + cast(emit("Equal", length, like(0, length)), length.dtype))) * n.x[0]
+
+
 def _arg_type(use: OperatorContext) -> Type:
     shape = use.type().shape
     axis = use.axis(use.int("axis"), len(shape))
@@ -273,7 +280,7 @@ reduction(
 reduction("ReduceMin", _extreme(np.minimum, least=True), _extreme_gradient, EXTREME, constant=reduced(min))
 reduction("ReduceSumSquare", _of_squares, lambda n: _kept(n, n.dy) * n.x[0] * 2)
 reduction("ReduceL1", _of_magnitudes, lambda n: _kept(n, n.dy) * emit("Sign", n.x[0]))
-reduction("ReduceL2", _then(_of_squares, np.sqrt), lambda n: _kept(n, n.dy / n.y[0]) * n.x[0])
+reduction("ReduceL2", _then(_of_squares, np.sqrt), _length_gradient)
 reduction("ReduceLogSum", _then(_sum, np.log), lambda n: _spread(n, n.dy / emit("Exp", n.y[0])))
 reduction("ReduceLogSumExp", _log_sum_exp, lambda n: _kept(n, n.dy) * emit("Exp", n.x[0] - _kept(n, n.y[0])))
 
