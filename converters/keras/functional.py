@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.own import described, is_operation
@@ -30,6 +30,10 @@ class Builds(Protocol):
         """What a layer makes of its arguments."""
 
 
+Call: TypeAlias = tuple[str, int]
+"""The name of a layer, and the number of one of its calls."""
+
+
 class FailedError(Exception):
     """A layer whose inputs could not be made: the fault has been noted there."""
 
@@ -51,21 +55,15 @@ class Functional:
         self.places = dict(
             zip((str(e.get("name") or e["config"].get("name")) for e in own), builder.places(own, place), strict=True)
         )
-        self.made: dict[str, list[Any]] = {name: [] for name in self.layers}
+        self.made: dict[str, dict[int, Any]] = {name: {} for name in self.layers}
 
     def run(self, given: Any) -> Any:
         """The outputs, in the structure that the configuration gives them."""
         self._take_inputs(given)
-        waiting = {name: list(calls(each)) for name, each in self.layers.items()}
-        while any(waiting.values()):
-            moved = False
-            for name, left in waiting.items():
-                while left and self._is_ready(left[0]):
-                    self.made[name].append(self._one(name, left.pop(0)))
-                    moved = True
-            if not moved:
-                names = ", ".join(repr(name) for name, left in waiting.items() if left)
-                raise LayerError(f"its layers {names} wait for each other, or for layers that are not there")
+        found = {name: list(calls(each)) for name, each in self.layers.items()}
+        for name, index in self._in_order(found):
+            if index < len(found[name]):
+                self.made[name][index] = self._one(name, found[name][index])
         return mapped(self.config.get("output_layers"), lambda ref: self._output(ref))
 
     def _take_inputs(self, given: Any) -> None:
@@ -75,7 +73,7 @@ class Functional:
             for name, each in self.layers.items():
                 if each["class_name"] == "InputLayer":
                     config = {**each["config"], "name": name}
-                    self.made[name].append(self.builder.input(config))
+                    self.made[name][0] = self.builder.input(config)
             order = [str(ref[0]) for ref in given_places]
             inputs = self.builder.inputs
             ordered = {name: inputs[name] for name in order if name in inputs}
@@ -92,14 +90,47 @@ class Functional:
         for ref, value in zip(given_places, values, strict=True):
             if str(ref[0]) not in self.made:
                 raise LayerError(f"its input {ref[0]!r:.60} is not among its layers")
-            self.made[str(ref[0])].append(value)
+            self.made[str(ref[0])][int(ref[1])] = value
 
-    def _is_ready(self, call: tuple[Any, Any]) -> bool:
-        needed = list(tensors(call))
-        for name, _, _ in needed:
-            if name not in self.made:
-                raise LayerError(f"the layer {name!r:.60} is not among its layers")
-        return all(len(self.made[name]) > index for name, index, _ in needed)
+    def _in_order(self, found: Mapping[str, Sequence[tuple[Any, Any]]]) -> list[Call]:
+        """The calls in the order in which Keras runs them, which running statistics of a shared layer follow.
+
+        That is the deepest first, where all calls of a layer are at least as deep as the one that was met before.
+        """
+        depths, of_layers = dict[Call, int](), dict[str, int]()
+        for call in reversed(self._from_inputs_on(found)):
+            depths[call] = of_layers[call[0]] = max(depths.get(call, 0), of_layers.get(call[0], 0))
+            for name, index, _ in self._needed(found, call):
+                depths[name, index] = max(depths.get((name, index), 0), depths[call] + 1)
+        return sorted(depths, key=lambda call: -depths[call])
+
+    def _from_inputs_on(self, found: Mapping[str, Sequence[tuple[Any, Any]]]) -> list[Call]:
+        """The calls that the outputs need, each behind those that it needs. Raises ``LayerError`` for a circle."""
+        done, entered = dict[Call, None](), set[Call]()
+        waiting = [self._call(ref) for ref in refs(self.config.get("output_layers"))][::-1]
+        while waiting:
+            call = waiting[-1]
+            needed = [(name, index) for name, index, _ in self._needed(found, call)]
+            left = [each for each in needed if each not in done]
+            if call in done or not left:
+                done.setdefault(waiting.pop())
+                continue
+            if call in entered:
+                names = ", ".join(repr(name) for name in dict.fromkeys(name for name, _ in (call, *left)))
+                raise LayerError(f"its layers {names} wait for each other, or for layers that are not there")
+            entered.add(call)
+            waiting += left[::-1]
+        return list(done)
+
+    def _needed(self, found: Mapping[str, Sequence[tuple[Any, Any]]], call: Call) -> list[tuple[str, int, int]]:
+        name, index = call
+        if name not in self.layers:
+            raise LayerError(f"the layer {name!r:.60} is not among its layers")
+        if index in self.made[name]:  # An input.
+            return []
+        if not 0 <= index < len(found[name]):
+            raise LayerError(f"call {index} of its layer {name!r:.60} is never made")
+        return list(tensors(found[name][index]))
 
     def _one(self, name: str, call: tuple[Any, Any]) -> Any:
         try:
@@ -120,11 +151,14 @@ class Functional:
         return outputs[output]
 
     def _output(self, ref: Sequence[Any]) -> tuple[str, Any]:
-        name, index, output = str(ref[0]), int(ref[1]), int(ref[2])
+        name, index = self._call(ref)
+        return f"{self.prefix}{name}", self._tensor(name, index, int(ref[2]))
+
+    def _call(self, ref: Sequence[Any]) -> Call:
+        """The call that an output is of."""
+        name, index = str(ref[0]), int(ref[1])
         if name not in self.made:
             raise LayerError(f"its output {name!r:.60} is not among its layers")
         if self.layers[name]["class_name"] in ("Functional", "Model"):  # Keras counts these from 1 here.
             index -= 1
-        if not 0 <= index < len(self.made[name]):
-            raise LayerError(f"its output {name!r:.60} is never made")
-        return f"{self.prefix}{name}", self._tensor(name, index, output)
+        return name, index
