@@ -11,11 +11,13 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, read_onnx
 from portable_nn.core.errors import FormatError, VerificationError
+from portable_nn.core.graph import Graph, Node
 from portable_nn.format.meaning import Column, Statistics
 from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
@@ -171,6 +173,48 @@ def test_a_kernel_is_compared_where_its_inputs_are_saturated(monkeypatch: pytest
 
     monkeypatch.setitem(REGISTRY, ("", "Sigmoid"), dataclasses.replace(right, kernel=kernel))
     with pytest.raises(VerificationError, match=r"part at node 'y' \(Sigmoid\)"):
+        proved(net, model)
+
+
+def half_rounded(graph: Graph, name: str) -> Graph:
+    """A graph in which what makes ``name`` is rounded to float16 and back."""
+    nodes = list[Node]()
+    for node in graph.nodes:
+        if name in node.outputs:
+            nodes.append(replace(node, outputs=("whole",)))
+            nodes.append(Node("half", "Cast", ("whole",), ("half",), {"to": TensorProto.FLOAT16}))
+            nodes.append(Node("back", "Cast", ("half",), (name,), {"to": TensorProto.FLOAT}))
+        else:
+            nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
+
+
+@pytest.mark.parametrize("name", ["a", "b", "y"])
+def test_a_rounding_that_the_network_alone_has_does_not_excuse_itself(name: str) -> None:
+    layers = [pnn.Dense(8, name="a"), pnn.Tanh(name="b"), pnn.Dense(3, name="y")]
+    net = pnn.Sequential(pnn.Input(4), *layers, seed=0)
+    model = to_model(net.graph, net.parameters)
+    assert not proved(net, model).notes
+    with pytest.raises(VerificationError, match=r"part at node 'back' \(Cast\)"):
+        compare(half_rounded(net.graph, name), net.parameters, model, "m", tolerance=Tolerance())
+
+
+@pytest.mark.parametrize("operator", ["Mul", "Add", "Tanh", "Gemm"])
+def test_nor_does_a_kernel_that_is_wrong_in_float32_alone(operator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = pnn.Input(4)
+    h = pnn.Tanh()(pnn.Dense(8)(x))
+    net = Network(x, pnn.Dense(3)(h * 2.0 + h), seed=0)
+    model = to_model(net.graph, net.parameters)
+    right = REGISTRY["", operator]
+
+    def kernel(bound: Any) -> list[Any]:
+        made = right.kernel(bound)
+        steps = [made] if callable(made) else list(made or ())
+        array = bound.plan._arrays[bound.node.outputs[0]]
+        return [*steps, lambda: np.clip(array, -0.3, 0.3, out=array)] if array.dtype == np.float32 else steps
+
+    monkeypatch.setitem(REGISTRY, ("", operator), dataclasses.replace(right, kernel=kernel))
+    with pytest.raises(VerificationError, match=rf"part at node '\w+' \({operator}\)"):
         proved(net, model)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,13 +23,14 @@ class Tolerance(NamedTuple):
         """The largest allowed difference to an element of ``array``, an output."""
         return self.atol + max(self.rtol, LAST_DIGITS * precision(array)) * magnitude(array)
 
-    def allowed_within(self, array: Array, spread: float, floor: float = 0.0) -> float:
+    def allowed_within(self, array: Array, spread: float, floor: float = 0.0, terms: float = 0.0) -> float:
         """The largest allowed difference to an element of ``array``, a value on the way.
 
         Both tolerances are relative to its ``spread`` over the inputs; added are the last digits of its largest
-        magnitude, and of ``floor``, the magnitude that an operator works with inside.
+        magnitude, and of ``floor``, the magnitude that an operator works with inside. Roundings of a sum of many
+        ``terms`` grow as the square root of their number.
         """
-        digits = LAST_DIGITS * precision(array) * max(magnitude(array), floor)
+        digits = max(LAST_DIGITS, math.sqrt(terms)) * precision(array) * max(magnitude(array), floor)
         return (self.atol + self.rtol) * spread + digits
 
 
@@ -38,7 +40,7 @@ class Pair(NamedTuple):
     name: str
     ours: Array
     theirs: Array
-    allowed: Array = np.zeros(())
+    allowed: float = 0.0
 
 
 class Difference(NamedTuple):

@@ -23,13 +23,11 @@ def message_of(
     begin += f", {first}:"
     if not same_type(ours, theirs):
         return f"{begin} '{name}' is {_type(ours)} in {one} and {_type(theirs)} in {other}"
-    most = np.broadcast_to(allowed, ours.shape)
-    with np.errstate(invalid="ignore"):
-        place = np.unravel_index(int((gaps(ours, theirs) - most).argmax()), ours.shape)
+    place = np.unravel_index(int(gaps(ours, theirs).argmax()), ours.shape)
     at = f"[{', '.join(map(str, place))}]" if place else ""
     return (
         f"{begin} '{name}'{at} is {ours[place]} in {one} and {theirs[place]} in {other}, "
-        f"which may be {most[place]:.3g} apart"
+        f"which may be {allowed:.3g} apart"
     )
 
 

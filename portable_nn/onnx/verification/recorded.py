@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from portable_nn.core.errors import VerificationError
 from portable_nn.core.graph import Graph
 from portable_nn.core.tensors import Array
 from portable_nn.engines.once import run_numpy
 from portable_nn.engines.recording import Recorded
 from portable_nn.onnx.session import Session
-from portable_nn.onnx.verification.differences import Difference, Pair, Tolerance, difference, same_type
+from portable_nn.onnx.verification.differences import Difference, Pair, Tolerance, difference, largest_gap, same_type
 from portable_nn.onnx.verification.messages import message_of
 
 
@@ -43,13 +41,13 @@ def check_recorded(
             if name not in values:
                 continue
             expected = recorded.values[name].astype(values[name].dtype)
-            pair = Pair(name, values[name], expected, np.array(tolerance.allowed(expected)))
-            if not _agree(pair.ours, pair.theirs, tolerance):
+            pair = Pair(name, values[name], expected, tolerance.allowed(expected))
+            if not _agree(pair):
                 first = "the first that is recorded and differs"
                 raise VerificationError(f"{where}: {message_of(pair, graph, side, str(recorded.path), first)}")
             worst[name] = worst[name].or_more(difference(pair.ours, pair.theirs))
     return worst
 
 
-def _agree(ours: Array, theirs: Array, tolerance: Tolerance) -> bool:
-    return same_type(ours, theirs) and difference(ours, theirs).max_abs_error <= tolerance.allowed(theirs)
+def _agree(pair: Pair) -> bool:
+    return same_type(pair.ours, pair.theirs) and largest_gap(pair.ours, pair.theirs) <= pair.allowed

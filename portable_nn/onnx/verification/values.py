@@ -26,13 +26,11 @@ from portable_nn.core.tensors import Array
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.samples import drawn, spans
 from portable_nn.onnx.session import Session
-from portable_nn.onnx.verification.conditioning import explained
+from portable_nn.onnx.verification.conditioning import allowed
 from portable_nn.onnx.verification.differences import (
     Pair,
     Tolerance,
     deviation,
-    finite_gaps,
-    gaps,
     largest_gap,
     same_type,
     spread,
@@ -43,6 +41,7 @@ from portable_nn.onnx.verification.pieces import plan_of, run, runtime_values
 from portable_nn.onnx.verification.proof import Loose
 from portable_nn.onnx.verification.sections import CHUNK, Sides
 from portable_nn.operators import FLOATS, find, infer
+from portable_nn.operators.costs import multiply_adds, volume
 
 VISIBLE: Final = 8
 """How many times the allowed difference a value must vary over the inputs for a comparison to show anything."""
@@ -173,11 +172,11 @@ class _Comparison:
         for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
             for name in targets:
                 one_of_two = number >= len(theirs) - 2
-                allowed = self._allowed(name, other[name], over_inputs[name], one_of_two=one_of_two)
+                most = self._allowed(name, other[name], over_inputs[name], one_of_two=one_of_two)
                 largest = largest_gap(one[name], other[name])
-                if not largest <= allowed:
-                    apart.append((number, Pair(name, one[name].copy(), other[name], np.array(allowed))))
-                worst[name], limit[name] = max(worst[name], largest), max(limit[name], allowed)
+                if not largest <= most:
+                    apart.append((number, Pair(name, one[name].copy(), other[name], most)))
+                worst[name], limit[name] = max(worst[name], largest), max(limit[name], most)
         places = {name: place for place, name in enumerate(targets)}
         for number, pair in sorted(apart, key=lambda each: places[each[1].name]):  # The first node that differs first.
             limit[pair.name] = max(limit[pair.name], self._explained(pair, feeds[number], number, free))
@@ -200,7 +199,9 @@ class _Comparison:
         is_exact = operator is None or operator.family == "linear" or operator.moves
         floor = 0.0 if is_exact else 1.0
         scales = [scale for scale in (over_inputs, over_inputs if one_of_two else deviation(theirs)) if scale]
-        return self.tolerance.allowed_within(theirs, min(scales, default=0.0), floor)
+        types = self.types[0]
+        terms = (multiply_adds(node, types) or 0) / volume(types[node.outputs[0]].shape) if node else 0
+        return self.tolerance.allowed_within(theirs, min(scales, default=0.0), floor, terms)
 
     def _computing(self, name: str) -> Node | None:
         """The node that computes the elements of a value: not one that only moves what is computed in the same part."""
@@ -217,22 +218,14 @@ class _Comparison:
         sides, name = self.sides, pair.name
         if name in sides.parameters:
             raise Parting(pair)
-        graph, parameters, outputs = sides.numpy_part([name], self.types[number], (), free)
-        if jumps(graph.nodes):
+        if jumps(sides.numpy_part([name], self.types[number], (), free)[0].nodes):
             raise Parting(pair)
-        used = {value.name: feeds[value.name] for value in graph.inputs}
         model, renamed = sides.runtime_part([name], self.types[number], free)
-
-        def itself() -> Array:
-            runs = [sides.run(sides.session(model, optimise=each), feeds)[renamed[name]] for each in (False, True)]
-            return finite_gaps(*runs)
-
-        is_rounding, allowed = explained(graph, parameters, used, pair._replace(name=outputs[name]), itself)
-        if not is_rounding:
-            raise Parting(pair._replace(allowed=allowed))
-        loose = loosened(sides.node_of[name], gaps(pair.ours, pair.theirs), pair.allowed, allowed)
-        self.found.widened[name] = loose.or_more(self.found.widened.get(name))
-        return loose.allowed
+        most = allowed(sides, model, feeds, renamed[name], pair)
+        if not (apart := largest_gap(pair.ours, pair.theirs)) <= most:
+            raise Parting(pair._replace(allowed=most))
+        self.found.widened[name] = Loose(label(sides.node_of[name]), apart, most).or_more(self.found.widened.get(name))
+        return most
 
     # -- alone
 
@@ -321,12 +314,6 @@ class _Comparison:
         for node in sides.graph.nodes:
             if id(node) not in reached and node.operator != "Constant":
                 found[label(node)] = "nothing that is compared depends on it"
-
-
-def loosened(node: Node, found: Array, tolerated: Array, allowed: Array) -> Loose:
-    """What rounding explains where the differences ``found`` are larger than ``tolerated``."""
-    larger = found > tolerated
-    return Loose(label(node), float(found[larger].max()), float(allowed[larger].max()))
 
 
 def label(node: Node) -> str:
