@@ -217,14 +217,35 @@ def _constants(model: ModelProto, where: str, *, whole: bool) -> _Constants:
     graph, foreign = model.graph, model.producer_name != PRODUCER
     known = [proto for proto in graph.initializer if proto.data_type in ONNX_DTYPES]
     arrays = {proto.name: _elements(proto, where, whole=whole) for proto in known}
-    settings = read_as(lambda operator: operator.settings, graph)
-    settings = {name for name in settings if name not in arrays or is_finite(arrays[name])}
+    settings = _settings(graph, arrays)
     literals = {name: array for name, array in arrays.items() if name in settings or decides_shapes(array)}
     arrays = {name: array for name, array in arrays.items() if name not in literals}
     weights = {*read_as(lambda operator: operator.weights, graph), *_biases(graph)} - settings
     weights = weights if foreign else set()
     stored = {node.output[0]: node for node in graph.node if is_stored(node) or is_weight(node, weights)}
     return _Constants(literals, arrays, stored, _copies(graph, arrays) if foreign else {})
+
+
+def _settings(graph: GraphProto, arrays: Mapping[str, Array]) -> set[str]:
+    """The values that are options of operators, and small ones that options and sizes are computed from alone."""
+    found = read_as(lambda operator: operator.settings, graph)
+    small = {name: array.dtype.name for name, array in arrays.items() if array.size <= LARGE}
+    known, computed = {*small}, list[NodeProto]()
+    for node in graph.node:
+        if node.op_type in _KNOWN:
+            known.update(node.output)
+        elif node.input and known.issuperset(filter(None, node.input)):
+            known.update(node.output)
+            computed.append(node)
+    for node in reversed(computed):
+        codes = [ONNX_DTYPES.get(each.i) for each in node.attribute if each.name == "to"]
+        is_wanted = not FLOATS.issuperset(codes) or not found.isdisjoint(node.output)
+        found.update(name for name in node.input if is_wanted or small.get(name, "float32") not in FLOATS)
+    return {name for name in found if name not in arrays or is_finite(arrays[name])}
+
+
+_KNOWN: Final = frozenset({"Constant", "Shape", "Size"})
+"""Operators whose outputs follow from no elements of their inputs."""
 
 
 def _elements(proto: TensorProto, where: str, what: str = "", *, whole: bool) -> Array:

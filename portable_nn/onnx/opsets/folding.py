@@ -1,8 +1,8 @@
 """Constant folding for the sizes and pads that exporters compute in many small steps.
 
-The shape rules propagate constants through lists of integers. Where they pass through arrays of more dimensions, the
-resulting list is computed here and replaces the node. This happens while nodes are translated and is no rewrite of a
-finished graph, because the types of the following nodes depend on it.
+The shape rules propagate constants through lists of numbers. Where they pass through arrays of more dimensions, or an
+operator without such a rule, the resulting list is computed here and replaces the node. This happens while nodes are
+translated and is no rewrite of a finished graph, because the types of the following nodes depend on it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from msgspec.structs import replace
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Graph, Node, Tensor
+from portable_nn.core.tensors import is_finite
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.storage.tensors import literal
-from portable_nn.operators.registry import INTEGERS, Array, Type
+from portable_nn.operators.registry import FLOATS, INTEGERS, Array, Type
 from portable_nn.rewrites.program import Names
 
 LARGE: Final = 1024
@@ -26,7 +27,7 @@ LARGE: Final = 1024
 
 
 class Folder:
-    """Constant folding: collects constant integers node by node, and computes the nodes that depend only on them."""
+    """Constant folding: collects small constants node by node, and computes the nodes that depend only on them."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
@@ -59,6 +60,8 @@ class Folder:
         """The outputs of ``node`` as constants; ``node`` itself while these are arrays of more dimensions."""
         constants = [Node(name, "Constant", (), (name,), {"value": literal(array)}) for name, array in read.items()]
         arrays = Plan(Graph((), tuple(outputs), (), (*constants, replace(node, name="/folded"))), {}, {}).outputs
+        if not all(map(is_finite, arrays.values())):
+            return [node]
         self._arrays.update(arrays)
         if all(arrays[name].ndim > 1 for name in outputs):
             return [node]
@@ -100,13 +103,13 @@ class Folder:
         return kept[::-1]
 
 
-_WHOLE: Final = INTEGERS | {"bool"}
+_NUMBERS: Final = INTEGERS | FLOATS | {"bool"}
 
 
 def _elements(node: Node) -> dict[str, Array]:
-    """The integers of a Constant node; none where their number does not fit the shape, which is reported later."""
+    """The numbers of a Constant node; none where their number does not fit the shape, which is reported later."""
     value = node.attributes.get("value")
-    if not isinstance(value, Tensor) or value.dtype not in _WHOLE or len(value.data) != math.prod(value.shape):
+    if not isinstance(value, Tensor) or value.dtype not in _NUMBERS or len(value.data) != math.prod(value.shape):
         return {}
     return {name: np.array(value.data, value.dtype).reshape(value.shape) for name in node.outputs if name}
 
@@ -114,12 +117,12 @@ def _elements(node: Node) -> dict[str, Array]:
 def _is_small(type: Type) -> bool:
     """Whether a value may hold sizes or pads, or something they are computed from."""
     shape = static(type.shape)
-    return type.dtype in _WHOLE and shape is not None and math.prod(shape) <= LARGE
+    return type.dtype in _NUMBERS and shape is not None and math.prod(shape) <= LARGE
 
 
-def _constant_value(type: Type) -> tuple[int, ...] | None:
+def _constant_value(type: Type) -> tuple[float, ...] | None:
     """The constant value, if all of its elements are known as numbers."""
-    if type.constant is None or type.dtype not in _WHOLE:
+    if type.constant is None or type.dtype not in _NUMBERS:
         return None
-    numbers = tuple(item for item in type.constant if isinstance(item, int))
+    numbers = tuple(item for item in type.constant if not isinstance(item, str))
     return numbers if len(numbers) == len(type.constant) else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from portable_nn.operators.base import (
     register,
     sizes,
 )
+from portable_nn.operators.elements import Element, Elements, elements, extreme
 from portable_nn.operators.elementwise.activation import activation, clip, indicator
 from portable_nn.operators.elementwise.blocks import in_blocks, number
 from portable_nn.operators.elementwise.building import broadcast_type, same_type
@@ -182,6 +184,20 @@ def _clip(n: KernelContext) -> Step | None:
     return n.view(x) if high is None else partial(np.minimum, x, high, out=n.out())
 
 
+def _clip_constant(use: OperatorContext, type: Type) -> Elements:
+    found = elements(use, 0)
+    for index, name, numbers in ((1, "max", max), (2, "min", min)):
+        for bound in elements(use, index):
+            either = partial(_clipped, name, numbers, bound)
+            found = tuple(map(either, found))
+    return found
+
+
+def _clipped(name: str, numbers: Callable[[Any, Any], Element], bound: Element, item: Element) -> Element:
+    symbolic = isinstance(bound, str) or isinstance(item, str)
+    return extreme(name)(bound, item) if symbolic else numbers(bound, item)
+
+
 def _clip_gradient(n: GradientContext) -> list[Symbol | None]:
     """The gradient goes to the input between the bounds, elsewhere to the bound.
 
@@ -316,6 +332,7 @@ register(
         _clip_gradient,
         settings=(1, 2),
         monotone=True,
+        constant=_clip_constant,
     )
 )
 register(
