@@ -40,7 +40,7 @@ from portable_nn.onnx.opsets.support import (
 )
 from portable_nn.onnx.opsets.translation import translated
 from portable_nn.onnx.origin import ADVICE, origin_of
-from portable_nn.onnx.reading import NO_OUTPUTS, answer, decides_shapes, is_stored, read_as, tensor_of
+from portable_nn.onnx.reading import NO_OUTPUTS, answer, decides_shapes, is_stored, settings_of, tensor_of
 from portable_nn.onnx.remarks.exporters import resets_too_early
 from portable_nn.onnx.storage.external import external_tensors, load_external, locations
 from portable_nn.onnx.storage.files import read_alone, read_model
@@ -321,7 +321,7 @@ def _known_types(
 ) -> dict[str, Type]:
     """The types of the initializers, and of the inputs with the given ``shapes``."""
     graph = opened.model.graph
-    settings = read_as(lambda operator: operator.settings, graph)
+    settings = settings_of(graph, opened.weights)
     types = {tensor.name: _weight_type(tensor, opened.weights, settings) for tensor in graph.initializer}
     codes = {name: entries[name].type.tensor_type.elem_type for name in shapes}
     return types | {name: Type(dtype_of(codes[name]), shape) for name, shape in shapes.items()}
@@ -331,7 +331,8 @@ def _translator(opened: _Opened, known: Collection[int]) -> Translate:
     """The translation of the nodes at the places ``known`` into the vocabulary."""
     nodes, names = opened.nodes, _names(opened)
     read = frozenset([*_outputs(opened), *(name for node in nodes for name in node.inputs)])
-    folder = Folder(names)
+    settings = settings_of(opened.model.graph, opened.weights)
+    folder = Folder(names, {name: array for name, array in opened.weights.items() if name in settings})
 
     def translate(place: int, types: Mapping[str, Type]) -> Sequence[Node]:
         if place not in known:

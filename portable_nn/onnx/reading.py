@@ -217,7 +217,7 @@ def _constants(model: ModelProto, where: str, *, whole: bool) -> _Constants:
     graph, foreign = model.graph, model.producer_name != PRODUCER
     known = [proto for proto in graph.initializer if proto.data_type in ONNX_DTYPES]
     arrays = {proto.name: _elements(proto, where, whole=whole) for proto in known}
-    settings = _settings(graph, arrays)
+    settings = settings_of(graph, arrays)
     literals = {name: array for name, array in arrays.items() if name in settings or decides_shapes(array)}
     arrays = {name: array for name, array in arrays.items() if name not in literals}
     weights = {*read_as(lambda operator: operator.weights, graph), *_biases(graph)} - settings
@@ -226,7 +226,7 @@ def _constants(model: ModelProto, where: str, *, whole: bool) -> _Constants:
     return _Constants(literals, arrays, stored, _copies(graph, arrays) if foreign else {})
 
 
-def _settings(graph: GraphProto, arrays: Mapping[str, Array]) -> set[str]:
+def settings_of(graph: GraphProto, arrays: Mapping[str, Array]) -> set[str]:
     """The values that are options of operators, and small ones that options and sizes are computed from alone."""
     found = read_as(lambda operator: operator.settings, graph)
     small = {name: array.dtype.name for name, array in arrays.items() if array.size <= LARGE}

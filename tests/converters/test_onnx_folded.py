@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import portable_nn as pnn
 from portable_nn.converters.onnx import read_onnx
 from portable_nn.core.errors import GraphError
 
@@ -141,12 +143,16 @@ def model_of(h: Hiding, output: str) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("seeds", [range(4), pytest.param(range(4, 100), marks=pytest.mark.long)], ids=["few", "many"])
-def test_constants_may_be_computed(reader: str, seeds: range) -> None:
+def test_constants_may_be_computed(reader: str, seeds: range, tmp_path: Path) -> None:
     for seed in seeds:
         hiding = Hiding(np.random.default_rng(seed), depth=1 + seed % 7)
         model = model_of(hiding, READERS[reader](hiding))
         [expected, *_] = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": INPUT})
         np.testing.assert_allclose(read_onnx(model).network.predict(INPUT), expected, atol=1e-6, err_msg=str(seed))
+        name = model.graph.output[0].name
+        model.graph.output[0].CopyFrom(helper.make_tensor_value_info(name, TensorProto.FLOAT, expected.shape))
+        onnx.save(model, tmp_path / "a.onnx")
+        assert not [found for found in pnn.check(tmp_path / "a.onnx").findings if found.level == "error"]
 
 
 def test_what_data_decide_is_refused() -> None:

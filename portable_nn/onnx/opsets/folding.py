@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -27,11 +28,14 @@ LARGE: Final = 1024
 
 
 class Folder:
-    """Constant folding: collects small constants node by node, and computes the nodes that depend only on them."""
+    """Constant folding: collects small constants node by node, and computes the nodes that depend only on them.
 
-    def __init__(self, names: Names) -> None:
+    Those that no node makes are given as ``arrays``.
+    """
+
+    def __init__(self, names: Names, arrays: Mapping[str, Array] = MappingProxyType({})) -> None:
         self._names = names
-        self._arrays: dict[str, Array] = {}
+        self._arrays = dict(arrays)
         self._taken: set[str] = set()
         self.replaced: list[str] = []
         """The names of the folded nodes."""
