@@ -244,12 +244,25 @@ def _open(model: bytes | str | Path, where: str, options: Any, folder: Path | No
     if not isinstance(model, bytes):
         check_unread(model)
     source = model if isinstance(model, bytes) else str(model)
-    try:
-        return start(source, options, provider, where)
-    except PortableNNError:
-        raise
-    except Exception as error:  # onnxruntime's exceptions have no other class in common.
-        raise _refusal(error, model, where) from error
+    first: Exception | None = None
+    for level in _levels(options):
+        options.graph_optimization_level = level
+        try:
+            return start(source, options, provider, where)
+        except PortableNNError:
+            raise
+        except Exception as error:  # onnxruntime's exceptions have no other class in common.
+            first = first or error
+    assert first
+    raise _refusal(first, model, where) from first
+
+
+def _levels(options: Any) -> tuple[Any, ...]:
+    """How far onnxruntime may rewrite a graph: as far as said, and less where its rewrites make the graph invalid."""
+    levels = runtime().GraphOptimizationLevel
+    if options.graph_optimization_level == levels.ORT_DISABLE_ALL:
+        return (levels.ORT_DISABLE_ALL,)
+    return (options.graph_optimization_level, levels.ORT_ENABLE_BASIC, levels.ORT_DISABLE_ALL)
 
 
 def _refusal(error: Exception, model: bytes | str | Path, where: str) -> PortableNNError:
