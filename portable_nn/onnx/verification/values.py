@@ -49,6 +49,8 @@ VISIBLE: Final = 8
 FAINT: Final = 0.01
 """The scale of drawn inputs that show what a small constant is added to, where no ``epsilon`` says it."""
 
+DRAWN: Final = 100_003
+"""The numbers that are drawn for an array, and repeated in a larger one: a prime, so that its rows are different."""
 
 Feeds: TypeAlias = Mapping[str, Array]
 
@@ -300,7 +302,9 @@ class _Comparison:
         for value in graph.inputs:
             shape = static(value.shape)
             assert shape is not None
-            found[value.name] = array = drawn(value, shape, limits.get(value.name), self.rng)
+            several = shape if math.prod(shape) <= DRAWN else (DRAWN,)
+            array = np.resize(drawn(value, several, limits.get(value.name), self.rng), shape)
+            found[value.name] = array
             if faint and array.dtype.kind == "f" and value.name in scales and value.name not in limits:
                 array *= array.dtype.type(scales[value.name])
         return found
