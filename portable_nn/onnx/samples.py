@@ -8,7 +8,7 @@ operator's registration are the ranges of its inputs; the range of an output hol
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
@@ -133,12 +133,16 @@ def varied(
 
 
 def redrawn(
-    graph: Graph, feeds: Mapping[str, Array], rng: np.random.Generator, made_for: Mapping[str, Meant]
+    graph: Graph,
+    feeds: Mapping[str, Array],
+    rng: np.random.Generator,
+    made_for: Mapping[str, Meant],
+    kinds: Iterable[Kind] = ("noise", "waves"),
 ) -> list[dict[str, Array]]:
-    """Two other inputs of the shapes of ``feeds``, noise and pictures; ``made_for`` is that of ``varied``."""
+    """Other inputs of the shapes of ``feeds``, one of each of ``kinds``; ``made_for`` is that of ``varied``."""
     limits = spans(graph, infer(graph, {name: array.shape for name, array in feeds.items()}).types)
     shapes = {name: array.shape for name, array in feeds.items()}
-    return [_inputs(graph, shapes, limits, rng, (kind,), made_for) for kind in ("noise", "waves")]
+    return [_inputs(graph, shapes, limits, rng, (kind,), made_for) for kind in kinds]
 
 
 def _inputs(

@@ -31,7 +31,7 @@ from portable_nn.format.meaning import InputInfo
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.remarks.training import training_mode
-from portable_nn.onnx.samples import BATCHES, NoInputsError, redrawn
+from portable_nn.onnx.samples import BATCHES, PATTERNS, NoInputsError, redrawn
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verification.conditioning import allowed
 from portable_nn.onnx.verification.differences import (
@@ -59,6 +59,9 @@ __all__ = ["BATCHES", "Difference", "Proof", "Tolerance", "check_recorded", "com
 LARGE: Final = 64 * 2**20
 """Bytes of values above which one example at a time is enough for the values on the way, and bytes of weights above
 which both engines run in pieces."""
+
+FEW: Final = 1000
+"""The elements of inputs up to which examples of every kind are drawn: values have too few to be anywhere."""
 
 _HINT: Final = "; --io FILE.npz gives inputs that it can run on, --no-verify leaves the comparison out"
 """The advice where an engine cannot run on random inputs."""
@@ -126,6 +129,8 @@ def compare(
     large = bool(whole) and _is_large(graph, rounds)
     if large:
         rounds = redrawn(graph, rounds[0], rng, made_for)
+    elif whole and sum(array.size for array in rounds[-1].values()) <= FEW:
+        rounds[1:1] = redrawn(graph, rounds[-1], rng, made_for, [*PATTERNS])
     give_back()
     data = source if isinstance(source, bytes) else to_bytes(model)
 

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, read_onnx
 from portable_nn.core.errors import FormatError, VerificationError
-from portable_nn.core.graph import Graph, Node
+from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.format.meaning import Column, Statistics
 from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
@@ -216,6 +216,29 @@ def test_nor_does_a_kernel_that_is_wrong_in_float32_alone(operator: str, monkeyp
     monkeypatch.setitem(REGISTRY, ("", operator), dataclasses.replace(right, kernel=kernel))
     with pytest.raises(VerificationError, match=rf"part at node '\w+' \({operator}\)"):
         proved(net, model)
+
+
+@pytest.mark.parametrize("fault", [
+    lambda y: np.where(np.abs(y) < 0.02, y + 0.01, y),
+    lambda y: np.where(y > 3, 1.01 * y, y),
+    lambda y: np.where(y < -3, 0.99 * y, y),
+], ids=["near zero", "large", "far below"])  # fmt: skip
+@pytest.mark.parametrize("seed", range(5))
+def test_a_kernel_is_compared_everywhere_though_inputs_are_few(
+    fault: Any, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = Graph((Value("x", "float32", (2, 3, 4)),), ("y",), (), (Node("n", "Elu", ("x",), ("y",), {"alpha": 4.0}),))
+    right = REGISTRY["", "Elu"]
+
+    def kernel(bound: Any) -> list[Any]:
+        made = right.kernel(bound)
+        steps = [made] if callable(made) else list(made or ())
+        array = bound.plan._arrays[bound.node.outputs[0]]
+        return [*steps, lambda: np.copyto(array, fault(array))]
+
+    monkeypatch.setitem(REGISTRY, ("", "Elu"), dataclasses.replace(right, kernel=kernel))
+    with pytest.raises(VerificationError, match=r"part at node 'n' \(Elu\)"):
+        compare(graph, {}, to_model(graph, {}), "m", tolerance=Tolerance(), seed=seed)
 
 
 def far_away(operator: str, *limits: float, dtype: str = "float32", **attributes: Any) -> Network:
