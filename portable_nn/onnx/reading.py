@@ -46,6 +46,7 @@ from portable_nn.operators import (
     Type,
     find,
     infer,
+    is_of_shape,
     needed_equalities,
 )
 from portable_nn.rewrites.nonfinite import in_parameters
@@ -232,7 +233,7 @@ def settings_of(graph: GraphProto, arrays: Mapping[str, Array]) -> set[str]:
     small = {name: array.dtype.name for name, array in arrays.items() if array.size <= LARGE}
     known, computed = {*small}, list[NodeProto]()
     for node in graph.node:
-        if node.op_type in _KNOWN:
+        if node.op_type == "Constant" or is_of_shape(node.op_type):
             known.update(node.output)
         elif node.input and known.issuperset(filter(None, node.input)):
             known.update(node.output)
@@ -242,10 +243,6 @@ def settings_of(graph: GraphProto, arrays: Mapping[str, Array]) -> set[str]:
         is_wanted = not FLOATS.issuperset(codes) or not found.isdisjoint(node.output)
         found.update(name for name in node.input if is_wanted or small.get(name, "float32") not in FLOATS)
     return {name for name in found if name not in arrays or is_finite(arrays[name])}
-
-
-_KNOWN: Final = frozenset({"Constant", "Shape", "Size"})
-"""Operators whose outputs follow from no elements of their inputs."""
 
 
 def _elements(proto: TensorProto, where: str, what: str = "", *, whole: bool) -> Array:

@@ -17,7 +17,7 @@ from portable_nn.core.graph import Graph
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity
 from portable_nn.onnx.opsets.support import label, noted
-from portable_nn.operators import find
+from portable_nn.operators import find, is_of_shape
 
 FOLDED: Final = re.compile(
     r"""(onnx::\w+_\d+                        # PyTorch's older exporter: folded or transposed
@@ -184,7 +184,7 @@ def shared(graph: GraphProto, trained: Collection[str]) -> Iterator[str]:
     """A note on the ``trained`` arrays that several nodes read: tied on purpose, or merged because they were equal."""
     readers: dict[str, dict[str, None]] = {}
     for node in graph.node:
-        if node.op_type in ("Shape", "Size"):  # They read none of its numbers.
+        if is_of_shape(node.op_type):  # It reads none of its numbers.
             continue
         for name in node.input:
             if name in trained:

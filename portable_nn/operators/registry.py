@@ -413,6 +413,7 @@ class Operator:
         samples: the interval that sample values of an input are drawn from, or a rule for it; of whole numbers
             without one, any small ones go into arithmetic.
         limits: options that some runtimes lack or implement differently.
+        of_shape: it reads nothing of its input but the shape.
         aborts_on_empty: onnxruntime 1.32 ends the process where an input has no elements.
         since: the opset since which an attribute may have a value, where that is newer than the attribute.
         former_names: names under which older opsets have it.
@@ -454,6 +455,7 @@ class Operator:
     affine: Mapping[int, Callable[..., Any]] = field(default_factory=dict)
     samples: Mapping[int, Interval | Callable[[OperatorContext], Interval | None]] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
+    of_shape: bool = False
     aborts_on_empty: bool = False
     since: Mapping[tuple[str, str], int] = field(default_factory=dict)
     former_names: tuple[str, ...] = ()
@@ -544,6 +546,12 @@ def current_name(name: str) -> str:
 def find(name: str, domain: str = "") -> Operator | None:
     """The operator of that name, which may be a former one, or ``None``."""
     return REGISTRY.get((domain, name if domain else current_name(name)))
+
+
+def is_of_shape(name: str) -> bool:
+    """Whether an operator of the standard reads nothing of its input but the shape."""
+    operator = find(name)
+    return operator is not None and operator.of_shape
 
 
 def family(name: str, domain: str = "") -> Family | None:

@@ -25,15 +25,12 @@ from portable_nn.onnx.opsets.support import captured
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.storage.tensors import literal, tensor_bytes
 from portable_nn.onnx.writing import to_bytes
-from portable_nn.operators import DTYPE_CODES, FLOATS, Type, infer
+from portable_nn.operators import DTYPE_CODES, FLOATS, Type, infer, is_of_shape
 
 Types: TypeAlias = Mapping[str, Type]
 
 CHUNK: Final = 16 * 2**20
 """Bytes of weights and values that are in memory at once, on either side, unless one node needs more."""
-
-_OF_SHAPES: Final = frozenset({"Shape", "Size"})
-"""Operators that read nothing of a value but its shape."""
 
 MARK: Final = " (computed)"
 """Added to the name of a cut where it is computed: its own name is that of the input for those that read it."""
@@ -94,7 +91,7 @@ class Sides:
             if not found.isdisjoint(node.inputs):
                 found.update(name for name in node.outputs if name and not self._is_known(name))
         for node, read in zip(self.model.graph.node, self._read, strict=True):
-            if not found.isdisjoint(read) and node.op_type not in _OF_SHAPES:
+            if not found.isdisjoint(read) and not is_of_shape(node.op_type):
                 found.update(name for name in node.output if name and name not in self.node_of)
         return found
 

@@ -269,6 +269,7 @@ register(
         None,
         {"start": Attr(int, 0), "end": Attr(int)},
         outputs=("shape",),
+        of_shape=True,
     )
 )
 register(
@@ -279,5 +280,6 @@ register(
         lambda n: n.view(np.array(n.x[0].size, np.int64)),
         None,
         outputs=("size",),
+        of_shape=True,
     )
 )
