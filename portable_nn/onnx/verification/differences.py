@@ -19,14 +19,9 @@ class Tolerance(NamedTuple):
     atol: float = 1e-5
     rtol: float = 1e-5
 
-    def allowed(self, array: Array, floor: float = 1.0) -> float:
-        """The largest allowed difference to an element of ``array``, an output.
-
-        The absolute tolerance is for numbers of 1, and of ``floor``, the magnitude that an operator works with inside.
-        """
-        return self.atol * min(1.0, max(magnitude(array), floor)) + max(
-            self.rtol, LAST_DIGITS * precision(array)
-        ) * magnitude(array)
+    def allowed(self, array: Array) -> float:
+        """The largest allowed difference to an element of ``array``, an output."""
+        return self.atol + max(self.rtol, LAST_DIGITS * precision(array)) * magnitude(array)
 
     def allowed_within(self, array: Array, spread: float, floor: float = 0.0, terms: float = 0.0) -> float:
         """The largest allowed difference to an element of ``array``, a value on the way.
