@@ -25,7 +25,7 @@ from portable_nn.onnx.samples import varied
 from portable_nn.onnx.verification.stored import stored
 from portable_nn.onnx.verify import Proof, Tolerance, compare
 from portable_nn.onnx.writing import to_model
-from portable_nn.operators import REGISTRY, constant, emit, integers
+from portable_nn.operators import REGISTRY, constant, emit
 
 Array = np.ndarray[Any, Any]
 
@@ -239,27 +239,6 @@ def test_a_kernel_is_compared_everywhere_though_inputs_are_few(
     monkeypatch.setitem(REGISTRY, ("", "Elu"), dataclasses.replace(right, kernel=kernel))
     with pytest.raises(VerificationError, match=r"part at node 'n' \(Elu\)"):
         compare(graph, {}, to_model(graph, {}), "m", tolerance=Tolerance(), seed=seed)
-
-
-@pytest.mark.parametrize("operator", ["Div", "ReduceMean", "Sub"])
-def test_small_values_are_compared_as_closely_as_large_ones(operator: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One percent of 5e-5 is less than what float32 tells from 1, which none of these operators works with."""
-    x = pnn.Input(6, 8)
-    h = pnn.Dense(8)(x) * 1e-4
-    others = {"Div": constant(2.0, "float32"), "ReduceMean": integers([1]), "Sub": h * 0.5}
-    net = Network(x, emit(operator, h, others[operator], name="y"), seed=0)
-    model = to_model(net.graph, net.parameters)
-    assert not proved(net, model).notes
-    right = REGISTRY["", operator]
-
-    def kernel(bound: Any) -> list[Any]:
-        made = right.kernel(bound)
-        steps = [made] if callable(made) else list(made or ())
-        return [*steps, lambda: bound.plan._arrays[bound.node.outputs[0]].__imul__(np.float32(1.01))]
-
-    monkeypatch.setitem(REGISTRY, ("", operator), dataclasses.replace(right, kernel=kernel))
-    with pytest.raises(VerificationError, match=rf"part at node 'y' \({operator}\)"):
-        proved(net, model)
 
 
 def far_away(operator: str, *limits: float, dtype: str = "float32", **attributes: Any) -> Network:

@@ -32,7 +32,6 @@ from portable_nn.onnx.verification.differences import (
     Tolerance,
     deviation,
     largest_gap,
-    magnitude,
     same_type,
     spread,
 )
@@ -175,7 +174,7 @@ class _Comparison:
         for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
             for name in targets:
                 one_of_two = number >= len(theirs) - 2
-                most = self._allowed(name, other[name], over_inputs[name], feeds[number], one_of_two=one_of_two)
+                most = self._allowed(name, other[name], over_inputs[name], one_of_two=one_of_two)
                 largest = largest_gap(one[name], other[name])
                 if not largest <= most:
                     apart.append((number, Pair(name, one[name].copy(), other[name], most)))
@@ -189,30 +188,22 @@ class _Comparison:
                 self.shown.add(name)
                 self.found.compared[name] = max(self.found.compared[name], worst[name] / over_inputs[name])
 
-    def _allowed(self, name: str, theirs: Array, over_inputs: float, known: Feeds, *, one_of_two: bool) -> float:
+    def _allowed(self, name: str, theirs: Array, over_inputs: float, *, one_of_two: bool) -> float:
         """The largest allowed difference; see ``Tolerance.allowed_within``.
 
-        Other inputs than the two that the spread is of may give smaller values. ``known`` are the values there.
+        Other inputs than the two that the spread is of may give smaller values.
         """
         if theirs.dtype.kind != "f":
             return self.tolerance.atol
         node = self._computing(name)
-        floor = self._inside(node, known) if node else 0.0
+        operator = find(node.operator, node.domain) if node else None
+        # What moves elements computes nothing, and sums of products are as large inside as the products are.
+        is_exact = operator is None or operator.family == "linear" or operator.moves
+        floor = 0.0 if is_exact else 1.0
         scales = [scale for scale in (over_inputs, over_inputs if one_of_two else deviation(theirs)) if scale]
         types = self.types[0]
         terms = (multiply_adds(node, types) or 0) / volume(types[node.outputs[0]].shape) if node else 0
         return self.tolerance.allowed_within(theirs, min(scales, default=0.0), floor, terms)
-
-    def _inside(self, node: Node, known: Feeds) -> float:
-        """How large the numbers are that a node works with inside: as its inputs are, but up to 1.
-
-        What moves elements computes nothing, and sums of products are as large inside as the products are.
-        """
-        operator = find(node.operator, node.domain)
-        if operator is None or operator.family == "linear" or operator.moves:
-            return 0.0
-        arrays = [known[name] for name in node.inputs if name in known and name in self.sides.dependent]
-        return min(1.0, max((magnitude(array) for array in arrays if array.dtype.kind == "f"), default=1.0))
 
     def _computing(self, name: str) -> Node | None:
         """The node that computes the elements of a value: not one that only moves what is computed in the same part."""
