@@ -22,7 +22,6 @@ from threading import Thread
 from typing import BinaryIO, Final
 
 from portable_nn.core.errors import FileError, TakenError
-from portable_nn.core.files import not_regular
 
 SUFFIX: Final = ".pnn-tmp"
 """The suffix of temporary files: ``.digits.safetensors.5f0c9a1e.pnn-tmp``."""
@@ -339,6 +338,8 @@ def resolve(path: str | Path) -> tuple[Path, int | None]:
         status = target.lstat()
     except FileNotFoundError:
         return target, None
+    from portable_nn.core.files import not_regular  # With numpy, which a command that prints a script does without.
+
     if fault := not_regular(status.st_mode):
         to_itself = fault.replace("link", "link to itself")  # All others have been resolved.
         raise FileError(path, to_itself)
