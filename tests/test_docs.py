@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pages.browsers import fetched_runtime
 from refresh import BLOCK, REGION, commands, furnish
 
 from portable_nn.catalog import find_model
@@ -26,8 +27,8 @@ DOCS = ROOT / "docs"
 
 
 PAGES = sorted(DOCS.rglob("*.md"))
-MEASURED = {"comparison", "speed", "models"}
-"""Pages whose figures are of programs in ``benchmarks``, which no test runs, or are compared in test_readme.py."""
+MEASURED = {"comparison", "speed", "models", "sweeps"}
+"""Pages whose figures are of programs in ``benchmarks`` and sweeps, which no test runs, or are in test_readme.py."""
 
 
 def place_of(page: Path) -> str:
@@ -100,6 +101,7 @@ def test_a_page_has_the_tables_that_its_programs_print(page: Path) -> None:
 def test_the_python_of_a_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "torch"))
+    fetched_runtime(tmp_path / "cache", monkeypatch)
     export_onnx(load_model("digits-cnn"), "digits.onnx")
     shutil.copy(find_model("digits").samples / "digit-3.png", "photo.jpg")
     rng = np.random.default_rng(0)

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from pages.browsers import fetched_runtime
 
 import portable_nn as pnn
 from portable_nn.catalog import find_model
@@ -51,11 +52,13 @@ def furnished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.long
 @pytest.mark.usefixtures("furnished")
 @pytest.mark.parametrize("path", MODULES, ids=module_of)
-def test_they_do(path: Path) -> None:
+def test_they_do(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in {*re.findall(r">>> (?:import|from) (\w+)", path.read_text(encoding="utf-8"))} & HEAVY:
         pytest.importorskip(package, reason="an example is of it")
     if (need := NEEDS.get(path.parent.name)) is not None:
         pytest.importorskip(need, reason="its module needs it")
+    if path.parent.name == "pages":
+        fetched_runtime(tmp_path / "cache", monkeypatch)
     module = import_module(module_of(path))
     public = {name: getattr(module, name) for name in getattr(module, "__all__", ())}
     own = {name: each for name, each in vars(module).items() if getattr(each, "__module__", "") == module.__name__}

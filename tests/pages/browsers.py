@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from shutil import which
 from typing import Any, Final
 
 import pytest
+
+from portable_nn.pages.runtime import KNOWN, VERSION, cache
 
 HERE: Final = Path(__file__).parent
 PAGES: Final = HERE.parents[1] / "portable_nn" / "pages"
@@ -34,6 +37,14 @@ def runtime_folder() -> Path:
     if found.returncode:
         pytest.skip("needs the package onnxruntime-web of npm, where NODE_PATH says")
     return Path(found.stdout.strip()).parent
+
+
+def fetched_runtime(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``folder`` be the cache, with the runtime of pages as if it had been fetched before."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    cache().mkdir(parents=True)
+    for name in KNOWN[VERSION]:
+        shutil.copy(runtime_folder() / name, cache() / name)
 
 
 def browse(script: str, *arguments: str | Path) -> Any:
