@@ -13,7 +13,7 @@ from portable_nn.converters.conversion import Side, compare_sides
 from portable_nn.converters.jax.packages import needed
 from portable_nn.converters.jax.training import Trained, compare_training
 from portable_nn.converters.jax.variables import Place, Variables, arrays_of, places_of, tree_of
-from portable_nn.core.errors import UsageError, listed
+from portable_nn.core.errors import Fault, GraphError, UsageError, listed
 from portable_nn.core.graph import Graph, Node, format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import quantity
@@ -216,7 +216,7 @@ def _program(graph: Graph, train: bool, shapes: tuple[tuple[int, ...], ...]) -> 
         operator = lookup(node.operator, node.domain)
         row = ROWS.get(node.operator)
         if (row is None or row.compute is None) and operator.lowering:
-            made = operator.lowering(*given, **node.attributes)
+            made = _named(node, operator.lowering, given)
             outputs = [made] if isinstance(made, Symbol) else list(made)
             return [emit("Identity", each) if each in given else each for each in outputs]
         if operator.truncated:  # Its training form keeps what JAX keeps by itself.
@@ -246,6 +246,15 @@ def _program(graph: Graph, train: bool, shapes: tuple[tuple[int, ...], ...]) -> 
         ),
         names,
     )
+
+
+def _named(node: Node, lowering: Callable[..., Any], given: Sequence[Symbol | None]) -> Any:
+    """What a node is in other operators. Raises ``GraphError`` with its name, where it is nothing."""
+    try:
+        return lowering(*given, **node.attributes)
+    except GraphError as error:
+        label = f"'{node.name}' ({node.operator})"
+        raise GraphError([Fault(label, fault.message) for fault in error.faults]) from None
 
 
 def _states(graph: Graph) -> list[str]:
