@@ -249,7 +249,7 @@ def _program(graph: Graph, train: bool, shapes: tuple[tuple[int, ...], ...]) -> 
 
 
 def _named(node: Node, lowering: Callable[..., Any], given: Sequence[Symbol | None]) -> Any:
-    """What a node is in other operators. Raises ``GraphError`` with its name, where it is nothing."""
+    """The outputs of a node, made by other operators. Raises ``GraphError`` with its name where none can make them."""
     try:
         return lowering(*given, **node.attributes)
     except GraphError as error:

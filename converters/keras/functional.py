@@ -123,6 +123,7 @@ class Functional:
         return list(done)
 
     def _needed(self, found: Mapping[str, Sequence[tuple[Any, Any]]], call: Call) -> list[tuple[str, int, int]]:
+        """The tensors that a call reads. Raises ``LayerError`` where it is not there."""
         name, index = call
         if name not in self.layers:
             raise LayerError(f"the layer {name!r:.60} is not among its layers")
@@ -155,7 +156,7 @@ class Functional:
         return f"{self.prefix}{name}", self._tensor(name, index, int(ref[2]))
 
     def _call(self, ref: Sequence[Any]) -> Call:
-        """The call that an output is of."""
+        """The call that makes an output."""
         name, index = str(ref[0]), int(ref[1])
         if name not in self.made:
             raise LayerError(f"its output {name!r:.60} is not among its layers")

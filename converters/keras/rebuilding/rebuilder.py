@@ -360,11 +360,10 @@ class Rebuilder:
         found, weight = list[tuple[Node, str]](), self._sources.get(node.inputs[1])
         for each in self.graph.nodes:
             if each.operator == node.operator and self._sources.get(each.inputs[1], ()) == weight:
-                added = self.only_consumer(each.outputs[0]) if node.operator == "MatMul" else None
-                if added is None or added.operator != "Add" or node.inputs[2:] != added.inputs[1:]:
-                    found.append((each, each.outputs[0]))
-                else:
-                    found.append((added, added.outputs[0]))
+                added = self.only_consumer(each.outputs[0])
+                is_bias = added and added.operator == "Add" and not {*node.inputs[2:]}.isdisjoint(added.inputs)
+                end = added if added and is_bias and node.operator == "MatMul" else each
+                found.append((end, end.outputs[0]))
         return found
 
     def given(self, node: Node, word: str | None, tensor: Any, axes: Sequence[int]) -> Laid | None:

@@ -43,8 +43,8 @@ def _batch_norm(
     scales = _scale_and_shift(x, x.shape[1], weight, bias)
     if mean is None or variance is None:
         unused = [filled(value, [int(x.shape[1])], x.dtype) for value in (0, 1)]
-        return [*emit_all("BatchNormalization", x, *scales, *unused, outputs=3, epsilon=eps, training_mode=1)[:1]]
-    state = [mean, variance]
+        return [emit_all("BatchNormalization", x, *scales, *unused, outputs=3, epsilon=eps, training_mode=1)[0]]
+    state = mean, variance
     if use.trains and not training:
         mean, variance = _still(mean), _still(variance)
     else:
