@@ -46,11 +46,18 @@ FORMULAS = st.recursive(
 )
 
 
+def sin_of_moderate(angle: float) -> float:
+    """The sine, unless one rounding of so large an angle moves it by more than the test allows."""
+    if abs(angle) > 1e4:
+        raise OverflowError
+    return float(np.sin(angle))
+
+
 @given(FORMULAS)
 def test_any_formula_computes_what_python_does(text: str) -> None:
     with np.errstate(all="ignore"):
         try:
-            wanted = eval(text, {"sin": np.sin, "x": 0.7, "y": -1.3})
+            wanted = eval(text, {"sin": sin_of_moderate, "x": 0.7, "y": -1.3})
         except OverflowError:
             return
         if np.isfinite(wanted):
