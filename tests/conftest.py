@@ -18,9 +18,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # Each worker has a core: more threads 
 
 from torch_files import Exported, from_torchvision
 
-# A busy machine is no fault; and where CI is set, the same state of the project has the same examples each time.
-settings.register_profile("portable_nn", deadline=None, derandomize="CI" in os.environ)
-settings.load_profile("portable_nn")
+settings.register_profile("no deadline", deadline=None)  # A busy machine is no fault.
+settings.load_profile("no deadline")
 
 
 @pytest.hookimpl(wrapper=True)
