@@ -1,14 +1,13 @@
 """An independent judge of verdicts: games, methods and the long run in plain Python, without the package.
 
 The derivatives are by hand. A point of a game of two numbers is the complex number x + iy, whose arithmetic is that of
-plain floats; those of other games are arrays. ``contradiction`` says what about a verdict the long run refutes.
+plain floats; those of other games are arrays. ``contradiction`` says what about a verdict a longer run refutes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -19,8 +18,6 @@ Array = NDArray[np.float64]
 Options = Mapping[str, Any]
 Second = Callable[[float, float, Options], tuple[float, float, float, float, float]]
 """∂f/∂x, ∂f/∂y, ∂²f/∂x², ∂²f/∂x∂y, ∂²f/∂y² of x and y."""
-
-HORIZON = 50
 
 
 def _quadratic(x: float, y: float, o: Options) -> tuple[float, float, float, float, float]:
@@ -533,58 +530,42 @@ def distances(
     return np.asarray(np.min([np.sqrt(np.square(points - e).sum(-1)) for e in equilibria], axis=0))
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A verdict: its word, bounds of the distance where it has them, the factor per step where theory has one.
+def contradiction(verdict: Any, d: Array, steps: int, factor: float | None = None) -> str:
+    """What the distances d of a much longer run say against a verdict on one of so many steps; "" for nothing.
 
-    ``steps`` of the run; ``noisy`` where chance has a part in it.
+    ``factor`` per step is that of a formula of the literature, where there is one. A verdict that is only seen claims
+    nothing of later steps.
     """
-
-    word: str
-    low: float
-    high: float
-    factor: float | None
-    steps: int
-    noisy: bool
-
-
-def contradiction(claim: Claim, d: Array) -> str:
-    """What the distances d (steps + 1,) of a run ``HORIZON`` times as long say against a claim; "" for nothing."""
-    n, last = claim.steps, len(d) - 1
-    late = d[last // 2 :]
-    if claim.word == "not settled":
+    word, late = verdict.message.split(" (")[0], d[len(d) // 2 :]
+    if verdict.basis == "seen":
         return ""
-    if claim.word == "fails":
-        return "" if np.isnan(d).any() else "the method goes on"
-    if claim.word == "diverges":
-        if not np.isfinite(late).all():
-            return ""
-        before, after = float(d[n // 2 : n + 1].max()), float(late.max())
-        if after < before * (1 / 1.5 if claim.noisy else 1 - 1e-6):
+    before, after = float(d[steps // 2 : steps + 1].max()), float(late.max())
+    if word == "diverges":
+        if np.isfinite(late).all() and after < before * (1 - 1e-6):
             return f"it falls from {before:.4g} to {after:.4g}"
-        return _against_factor(claim, d, before)
+        return _against_factor(factor, d, steps)
     if not np.isfinite(late).all():
         return "it overflows"
-    before, after = float(d[n // 2 : n + 1].max()), float(late.max())
-    if claim.word in {"converged", "converges", "no equilibrium"}:
-        if after > before * (1.5 if claim.noisy else 1 + 1e-6) + 1e-9:
+    if word in {"converges", "no equilibrium"}:
+        if after > before * (1 + 1e-6) + 1e-9:
             return f"it grows from {before:.4g} to {after:.4g}"
-        return _against_factor(claim, d, before)
-    room = 1.6 if claim.noisy else 1.05
-    if after > claim.high * room or float(late.min()) < claim.low / room * (0 if claim.noisy else 1) - 1e-12:
-        return f"it is between {late.min():.4g} and {after:.4g}, not between {claim.low:.4g} and {claim.high:.4g}"
-    if after < claim.high / (3 if claim.noisy else 2):
-        return f"it is never farther than {after:.4g}, not up to {claim.high:.4g}"
+        return _against_factor(factor, d, steps)
+    typical, noisy = float(np.sqrt(np.mean(np.square(late)))), "noise" in verdict.text
+    low, high = (typical, typical) if noisy else (float(late.min()), after)
+    room = 1.3 if noisy else 1.05
+    if high > verdict.high * room or low < verdict.low / room - 1e-12 or high < verdict.high / 2:
+        return f"it is between {low:.4g} and {high:.4g}, not between {verdict.low:.4g} and {verdict.high:.4g}"
     return ""
 
 
-def _against_factor(claim: Claim, d: Array, before: float) -> str:
-    """Whether a factor of theory is not that of the distances; not where they are at their rounding errors."""
-    if claim.factor is None or claim.noisy or d[-1] < 1e-10:
+def _against_factor(factor: float | None, d: Array, steps: int) -> str:
+    """Whether a factor of theory is not that of the distances, as far as these are no rounding errors and finite."""
+    usable = np.isfinite(d) & (d > 1e-10)
+    last = (len(d) if usable.all() else int(np.argmin(usable))) - 1
+    if factor is None or last <= steps:
         return ""
-    last, after = len(d) - 1, float(d[9 * (len(d) - 1) // 10 :].max())
-    wanted = np.log(claim.factor) * (0.9 * last - claim.steps / 2)
+    wanted = np.log(factor) * (0.9 * last - steps / 2)
     if abs(wanted) < 0.2:
         return ""
-    seen = np.log(after / before)
+    seen = np.log(d[9 * last // 10 : last + 1].max() / d[steps // 2 : steps + 1].max())
     return "" if 0.3 < seen / wanted < 3 else f"it changes by {seen:.3g} in the logarithm, not by {wanted:.3g}"

@@ -126,7 +126,7 @@ def test_the_nearest_come_first() -> None:
 def test_one_that_overflows_comes_last() -> None:
     found = compare(methods=["simultaneous", "extragradient"], learning_rate=0.9, evaluations=5000)
     assert found.ranked[-1].name == "simultaneous"
-    assert "overflows" in found.ranked[-1].verdict.message
+    assert not np.isfinite(found.ranked[-1].end)
 
 
 @pytest.mark.parametrize(

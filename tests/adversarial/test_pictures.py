@@ -316,7 +316,7 @@ def test_the_distance_against_gradient_evaluations():
     assert axes.get_xlabel().startswith("gradient evaluations")
     assert axes.get_yscale() == "log"
     assert named(figure) == ["theory"]
-    assert written(figure)[0] == "consensus: converged, 0.9515979 per gradient"
+    assert written(figure)[0] == "consensus: converges, 0.9515979 per gradient"
     assert written(figure)[-1] == "simultaneous: diverges, 1.004988 per gradient"
 
 

@@ -7,7 +7,7 @@ from portable_nn import adversarial
 
 def test_a_result_and_a_comparison_are_tables() -> None:
     assert repr(adversarial.simulate()).splitlines()[-1] == (
-        "verdict       diverges: the distance is multiplied by 1.004988 per step"
+        "verdict       diverges (proved by the eigenvalues): the distance is multiplied by 1.004988 per step"
     )
     shown = repr(adversarial.compare(methods=["simultaneous", "optimistic"])).splitlines()
     assert shown[0] == "bilinear, 1,000 gradient evaluations each"

@@ -9,6 +9,7 @@ import pytest
 
 from portable_nn.adversarial import closed_form, simulate, sweep
 from portable_nn.adversarial.runs.sweeping import RATES
+from portable_nn.adversarial.runs.verdict import CYCLES, DIVERGES
 from portable_nn.core.errors import UsageError
 
 METHODS = ["simultaneous", "alternating", "extragradient", "optimistic", "consensus", "lookahead"]
@@ -42,8 +43,8 @@ def test_limits_and_where_runs_change_their_verdict() -> None:
     assert np.allclose(found.limits, [*limits.values()], atol=1e-6)
     assert np.allclose(found.rates, np.geomspace(*RATES))
     for place, limit in enumerate(limits.values()):
-        assert (found.status[place][found.rates > limit] >= 3).all()
-        assert (found.status[place][found.rates < limit] <= 2).all()
+        assert (found.status[place][found.rates > limit] == DIVERGES).all()
+        assert (found.status[place][found.rates < limit] <= CYCLES).all()
 
 
 def test_the_best_rate_of_extragradient() -> None:

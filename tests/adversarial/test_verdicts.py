@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from longer_runs import HORIZON, PLANE, Plane, distances, plays, scissors, scissors_bent
+from longer_runs import PLANE, Plane, distances, plays, scissors, scissors_bent
 
 from portable_nn.adversarial import METHODS, compare, forecast, game, simulate
 from portable_nn.adversarial.games.kinds import kind_of
@@ -91,7 +91,7 @@ def test_what_is_left_of_a_sum(rate: Any, log_factor: Any, wanted: Any) -> None:
 
 def test_a_schedule_that_knows_no_later_steps_leaves_the_verdict_to_the_run_itself() -> None:
     rates = [0.1] * 60
-    assert word(learning_rate=lambda step: rates[step], steps=60) in {"not settled", "diverges"}
+    assert word(learning_rate=lambda step: rates[step], steps=60) == "grew"
 
 
 NAMES = ["bilinear", "ridge-minimax", "ridge-other", "quadratic", "dirac-gan", "forsaken", "matching-pennies"]
@@ -121,7 +121,7 @@ def test_who_gains_by_moving_alone(name: str, options: dict[str, float]) -> None
 def test_a_kink_at_the_equilibrium_has_no_eigenvalues() -> None:
     """|x| in WGAN-GP: the gradient jumps at 0, so that no matrix describes it there."""
     assert forecast("dirac-wgan-gp", "simultaneous").spectral_radius is None
-    assert WORDS[simulate("dirac-wgan-gp", "simultaneous").status] == "cycles"
+    assert WORDS[simulate("dirac-wgan-gp", "simultaneous").status] == "went round"
 
 
 FORSAKEN = ("forsaken", {}, 0.0, 1)
@@ -188,7 +188,6 @@ def test_follow_the_ridge_is_not_defined_where_the_follower_has_no_curvature(sta
 def test_noise_is_the_same_on_plain_floats_and_in_numpy(method: str, played: str) -> None:
     alone = simulate(played, method, (0.6, 0.7), 0.1, 2500, noise=0.1, seed=3, decay="1/sqrt(t)")
     together = simulate(played, method, [(0.6, 0.7)], 0.1, 2500, noise=0.1, seed=3, decay="1/sqrt(t)")
-    assert alone.operations
     assert np.allclose(alone.z, together.z[:, 0], atol=1e-8)
     assert (alone.nfev, alone.njev) == (together.nfev, together.njev)
 
@@ -207,20 +206,20 @@ def test_noise_keeps_a_run_where_the_stationary_distribution_is() -> None:
     found = simulate(method="extragradient", learning_rate=rate, noise=sigma).verdicts[0]
     typical = math.sqrt(2 * rate**2 * (1 + rate**2) * sigma**2 / (rate**2 - rate**4))
     assert WORDS[found.status] == "stays"
-    assert float(found.message.rpartition(" ")[2]) == pytest.approx(typical, rel=0.15)
-    assert found.low < typical < found.high
+    assert found.low == found.high == pytest.approx(typical, rel=1e-9)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("method", "rate"), [("rmsprop", 0.1), ("optimistic-rmsprop", 0.3), ("adam", 0.02)])
 def test_adaptive_methods_do_not_converge_whatever_their_first_steps_look_like(method: str, rate: float) -> None:
-    """Against a run of 24,950 steps in plain Python."""
-    run = simulate("bilinear", method, learning_rate=rate)
+    """The second half of 24,950 steps, against plain Python: what is said of it is what was seen."""
+    run = simulate("bilinear", method, learning_rate=rate, steps=24_950)
     found = run.verdicts[0]
-    d = distances("bilinear", method, (0.6, 0.7), lambda t: rate, HORIZON * 499, np.zeros((1, 2)), {}, run.options, 0.0)
+    d = distances("bilinear", method, (0.6, 0.7), lambda t: rate, 24_950, np.zeros((1, 2)), {}, run.options, 0.0)
     late = d[len(d) // 2 :]
-    assert WORDS[found.status] in {"cycles", "stays"}
-    assert found.low * 0.95 <= late.min() <= late.max() <= found.high * 1.05
+    assert found.basis == "seen"
+    assert (found.low, found.high) == pytest.approx((late.min(), late.max()), rel=1e-6)
+    assert late.min() > 0.1 * rate
 
 
 def test_equal_strengths_have_equal_factors() -> None:
@@ -259,11 +258,11 @@ def test_the_derivatives_of_the_judge_s_scissors_are_those_of_the_package() -> N
 @pytest.mark.parametrize("gamma", [0.0, 1.0])
 def test_numbers_too_small_to_have_digits_are_no_failure_of_newton_s_method(gamma: float) -> None:
     """The proximal step contracts by 1/|1 + ηλ| for the eigenvalues λ of J: to 0, on the way through 5e-324."""
-    run = simulate(game("dirac-gan", gamma=gamma), "proximal", (0.15, 0.47), 1.5, 499)
+    run = simulate(game("dirac-gan", gamma=gamma), "proximal", (0.15, 0.47), 1.5, 25_000)
     factor = max(1 / abs(1 + 1.5 * value) for value in np.linalg.eigvals([[gamma, -0.5], [0.5, 0]]))
     assert factor**25_000 == 0
-    assert WORDS[run.status] in {"converged", "converges"}
-    assert not run.longer.failures
+    assert WORDS[run.status] == "converges"
+    assert not run.failures
 
 
 @pytest.mark.long

@@ -109,7 +109,9 @@ def test_the_spectrum_of_all(run):
 def test_the_field(run):
     code, out, err = run("simulate", "field")
     assert (code, err) == (0, "")
-    verdict = r"^\(.*\)  +\(.*\)  +diverges: the distance is multiplied by 1.004988 per step$"
+    verdict = (
+        r"^\(.*\)  +\(.*\)  +diverges \(proved by the eigenvalues\): the distance is multiplied by 1.004988 per step$"
+    )
     assert len(re.findall(verdict, out, re.M)) == 3
     assert out.endswith("\npoints with F = 0: (0, 0), a local Nash equilibrium\n")
     assert run("simulate", "field", "--grid", "2", "--reach", "1", "--format", "csv", "-q") == (0, SADDLE, "")

@@ -22,9 +22,6 @@ MOST_NUMBERS: Final = 8
 
 MOST_OPERATIONS: Final = 2000
 
-CALL: Final = 20
-"""What an iteration of Newton's method costs besides its operations, in operations."""
-
 
 class Vector:
     """The numbers of x, then those of y, element by element."""
@@ -298,11 +295,6 @@ class Recording(NamedTuple):
     def iterations(self) -> int:
         """How many iterations Newton's method has taken."""
         return sum(newton.iterations for newton in self.newtons)
-
-    def operations(self, steps: int) -> int:
-        """About how many operations each of the steps took that were made."""
-        iterated = sum(newton.iterations * (newton.step.size + CALL) for newton in self.newtons)
-        return self.step.size + -(-iterated // steps)
 
     def run(self, state: Sequence[float], inputs: Iterable[Sequence[float]], every: int) -> Played:
         """A run; ``inputs`` has for each step the numbers after the state."""

@@ -34,11 +34,10 @@ class Method:
         linear: on a linear game a step is a linear map of the state.
         clock: the numbers that depend on the step alone.
         period: after how many steps the linear map recurs, from the options; ``None`` where it never does.
-        lasting: where it never does, the vectors of the state on which its limit acts, after many steps near an
-            equilibrium; Adam's second moment, a square, is none.
+        lasting: of a method that is anchored, each step being pulled towards the start, ever less: the vectors of the
+            state on which its limit acts, after many steps near an equilibrium.
         strength: the option that says how much of a correction is added to the gradient, if it has one; that of
             extragradient is by default the learning rate, as that of the methods without such an option always is.
-        anchored: each step is pulled towards the start, ever less, so that the distance falls as 1/k after k steps.
         requires: what a game must have for a step to be defined, where not every smooth game has it.
     """
 
@@ -58,7 +57,6 @@ class Method:
     period: Callable[[MethodOptions], int] | None = lambda options: 1
     lasting: tuple[int, ...] = ()
     strength: str | None = None
-    anchored: bool = False
     requires: str = ""
 
     def __repr__(self) -> str:
@@ -68,6 +66,11 @@ class Method:
     def cost(self) -> int:
         """Gradient evaluations per step; a Jacobian-vector product counts as one."""
         return self.evaluations + self.jacobians
+
+    @property
+    def anchored(self) -> bool:
+        """Whether each step is pulled towards the start, ever less: on linear games the distance falls as 1/k."""
+        return bool(self.lasting)
 
     @property
     def has_operator(self) -> bool:
@@ -279,7 +282,6 @@ _GENERAL: Final = (
         clock=lambda place, options: (1 / (place + 2),),
         period=None,
         lasting=(0,),
-        anchored=True,
     ),
     Method(
         "varying-anchored",
@@ -293,7 +295,6 @@ _GENERAL: Final = (
         clock=lambda place, options: (1 / (place + 2), 1 / ((place + 1) * (place + 3))),
         period=None,
         lasting=(0,),
-        anchored=True,
     ),
     Method(
         "fast-extragradient",
@@ -305,7 +306,6 @@ _GENERAL: Final = (
         clock=lambda place, options: (1 / (place + 1),),
         period=None,
         lasting=(0,),
-        anchored=True,
     ),
     Method(
         "anchored-popov",
@@ -316,7 +316,6 @@ _GENERAL: Final = (
         clock=lambda place, options: (1 / (place + 2),),
         period=None,
         lasting=(0, 2),
-        anchored=True,
     ),
     Method(
         "adaptive-extragradient",
@@ -348,9 +347,8 @@ def _adaptive(
     options: dict[str, Option],
     clock: Clock | None,
     twice: Clock | None,
-    lasting: tuple[int, ...],
 ) -> tuple[Method, ...]:
-    """The four update schemes of one adaptive method; ``lasting`` as in ``Method``."""
+    """The four update schemes of one adaptive method."""
 
     def row(
         prefix: str,
@@ -361,7 +359,6 @@ def _adaptive(
         clock: Clock | None,
         evaluations: int = 1,
         also: str = "",
-        last: tuple[int, ...] = (),
     ) -> Method:
         return Method(
             prefix + family,
@@ -376,7 +373,6 @@ def _adaptive(
             linear=False,
             clock=clock,
             period=None,
-            lasting=lasting + last,
         )
 
     return (
@@ -392,7 +388,6 @@ def _adaptive(
             "optimistic",
             clock,
             also="; Daskalakis et al. 2018, arXiv 1711.00141",
-            last=(3,),
         ),
         row(
             "extra-",
@@ -417,9 +412,8 @@ _ROWS: Final = (
         _ADAM,
         _corrections,
         lambda place, options: _corrections(2 * place, options) + _corrections(2 * place + 1, options),
-        (0, 1),
     ),
-    *_adaptive("rmsprop", "RMSProp", "Tieleman & Hinton 2012", adaptive.rmsprop, _RMSPROP, None, None, (0,)),
+    *_adaptive("rmsprop", "RMSProp", "Tieleman & Hinton 2012", adaptive.rmsprop, _RMSPROP, None, None),
 )
 
 METHODS: Final[Mapping[str, Method]] = {row.name: row for row in _ROWS}

@@ -20,7 +20,7 @@ from portable_nn.adversarial.pictures.paper import (
 )
 from portable_nn.adversarial.pictures.trajectories import steps_axis
 from portable_nn.adversarial.runs.comparison import Compared, Comparison
-from portable_nn.adversarial.runs.verdict import GROWING, SUCCESSES, WORDS, factor_text
+from portable_nn.adversarial.runs.verdict import FALLING, GROWING, WORDS, factor_text
 from portable_nn.core.plotting import style
 from portable_nn.operators.registry import Array
 
@@ -109,7 +109,7 @@ def _words(group: Sequence[Compared]) -> str:
     names = ", ".join(entry.name for entry in group)
     known = [entry.per_evaluation for entry in group if np.isfinite(entry.measured)]
     factors = ""
-    if verdict.status in SUCCESSES | GROWING and known:
+    if verdict.status in FALLING | GROWING and known:
         both = dict.fromkeys(factor_text(factor) for factor in (min(known), max(known)))
         factors = f", {' to '.join(both)} per gradient"
     return f"{names}: {WORDS[verdict.status]}{factors}"

@@ -68,7 +68,7 @@ class Compared:
 
     @property
     def spectral_radius(self) -> float | None:
-        """The convergence factor per step by the eigenvalues of the update; ``None`` where it is not linear."""
+        """The convergence factor per step by the eigenvalues; ``None`` where it is not linear."""
         return self.forecast.spectral_radius
 
     @property
@@ -134,7 +134,12 @@ class Comparison:
 
     def __repr__(self) -> str:
         rows = [
-            (entry.name, WORDS[entry.verdict.status], f"{entry.end:.6g}", f"{entry.measured:.8g}")
+            (
+                entry.name,
+                f"{WORDS[entry.verdict.status]} ({entry.verdict.basis})",
+                f"{entry.end:.6g}",
+                f"{entry.measured:.8g}",
+            )
             for entry in self.ranked
         ]
         head = f"{self.game.name}, {self.evaluations:,} gradient evaluations each\n"

@@ -12,7 +12,7 @@ from portable_nn.adversarial.methods.table import Method
 from portable_nn.adversarial.runs.rates import LearningRate
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.adversarial.runs.simulation import simulate
-from portable_nn.adversarial.runs.verdict import GROWING, SUCCESSES, Verdict
+from portable_nn.adversarial.runs.verdict import FALLING, GROWING, Verdict
 from portable_nn.adversarial.theory.analysis import steps_for_a_turn
 from portable_nn.adversarial.theory.forecast import Forecast, converging, forecast
 from portable_nn.core.errors import UsageError
@@ -49,12 +49,12 @@ class RunReport:
 
     @property
     def tenfold(self) -> int | None:
-        """Steps until the distance is ten times the first, or a tenth of it if the run converges.
+        """Steps until the distance is ten times the first, or a tenth of it if the run converges or fell.
 
         If the run ends before, it is extrapolated with the measured factor if that is exact; ``None`` if it is not, and
         if the run does neither.
         """
-        if self.verdict.status not in SUCCESSES | GROWING or not self.lengths[0] > 0:
+        if self.verdict.status not in FALLING | GROWING or not self.lengths[0] > 0:
             return None
         with np.errstate(over="ignore"):
             ratios = self.lengths / self.lengths[0]

@@ -15,32 +15,11 @@ from portable_nn.adversarial.methods.table import Method, MethodOptions
 from portable_nn.adversarial.runs.fitting import fit
 from portable_nn.adversarial.runs.judging import judge
 from portable_nn.adversarial.runs.rates import Rates
-from portable_nn.adversarial.runs.tracks import HORIZON, Run, Track
-from portable_nn.adversarial.runs.verdict import SUCCESSES, WORDS, Verdict
+from portable_nn.adversarial.runs.tracks import Run
+from portable_nn.adversarial.runs.verdict import CONVERGES, WORDS, Verdict
 from portable_nn.core.html import html_curve, html_of
 from portable_nn.core.text import fields
 from portable_nn.operators.registry import Array
-
-OPERATIONS: Final = 35_000_000
-"""The most operations on plain floats of a longer run for a verdict."""
-
-FURTHER: Final = 12_000_000
-"""The same for one that is made where that has not settled the verdict."""
-
-ARRAY_STEPS: Final = {True: 48_000, False: 12_000}
-"""The most gradients of a longer run for a verdict that is made with numpy, on a linear game and on others."""
-
-LONG: Final = 25_000
-"""A longer run has at least so many steps, as far as that is fast: Adam forgets its start in some thousands."""
-
-COPIES: Final = 2
-"""Copies of a longer run that are compared with it where it is irregular or noisy."""
-
-MOST_RUNS: Final = 100
-"""Of more runs at once no longer ones are made."""
-
-RECORDED: Final = 400_000
-"""At most about so many points of longer runs are kept, of all of them together."""
 
 DRAWN: Final = 1000
 """At most so many points of a path are drawn in a notebook."""
@@ -59,14 +38,14 @@ class Result:
         nfev, njev: evaluations of the gradients (of both players) and of the Jacobian, for one run.
         distance, residual: to the nearest equilibrium, and ‖F‖: (n, …); ``lengths`` is the former if it is known.
         rate: the measured convergence factor per step, (…).
-        status: 0 converged, 1 converges, 2 cycles, 3 diverges, 4 overflows, 5 stays, 6 comes to a point with F = 0 that
-            is no equilibrium, 7 fails, 8 not settled, (…); ``success`` is 0 or 1.
+        state: the vectors of the method after the last step, (k, …, d).
+        status: what holds for good: 0 converges, 1 cycles, 2 stays, 3 diverges, 4 comes to a point with F = 0 that is
+            no equilibrium; or what was seen of the distance: 5 fell, 6 grew, 7 went round, 8 varied, 9 overflowed, 10
+            the method fails, (…); ``success`` is 0.
         message: the verdict in words.
         noise: the standard deviation of the noise on the gradients.
         failures: why runs have ended, by their place among all of them.
-        again: makes the same run of another number of steps, of which it records every so many; a copy, 1, 2, …, has
-            other noise, and a start that is hardly another.
-        operations: those of a step on plain floats; ``None`` where the run was not made on them.
+        again: makes the same run of another number of steps, without the points on its way.
     """
 
     game: Game
@@ -75,12 +54,12 @@ class Result:
     rates: Rates
     t: Array
     z: Array
+    state: Array
     nfev: int
     njev: int
     noise: float = 0.0
     failures: Mapping[int, str] = field(default_factory=dict)
-    again: Callable[[int, int, int], Result] | None = None
-    operations: int | None = None
+    again: Callable[[int], Result] | None = None
 
     def __repr__(self) -> str:
         runs = int(np.prod(self.z.shape[1:-1]))
@@ -147,76 +126,43 @@ class Result:
     @cached_property
     @np.errstate(all="ignore")
     def verdicts(self) -> list[Verdict]:
-        """The verdict on each run, in the order of the runs' axes.
+        """The verdict on each run, in the order of the runs' axes."""
+        return [judge(self._run(run)) for run in range(int(np.prod(self.z.shape[1:-1])))]
 
-        Where the eigenvalues do not decide, it is that of a longer run, which takes some tenths of a second, and an
-        implicit one of four numbers a second or two.
-        """
-        return [self._judged(run) for run in range(int(np.prod(self.z.shape[1:-1])))]
-
-    def _judged(self, run: int) -> Verdict:
-        """The verdict by a longer run, and where that does not settle it, by the longest that is to be had."""
-        found = judge(self._run(run, lambda: self.longer))
-        if found.decided or self.operations is None or self.longest.t[-1] < 2 * self.longer.t[-1]:
-            return found
-        return judge(self._run(run, lambda: self.longest))
-
-    def _run(self, run: int, longer: Callable[[], Result]) -> Run:
+    def _run(self, run: int) -> Run:
         bases = [part.ravel() for part in np.broadcast_arrays(*self.rates.base)]
-        starts = int(np.prod(self.z.shape[1:-1])) // max(1, len(bases[0]))
+        place = run // (int(np.prod(self.z.shape[1:-1])) // max(1, len(bases[0])))
+        # A constant schedule has a factor, too.
+        x, y = self.rates.factors[0].tolist() if self.rates.constant else (1.0, 1.0)
         return Run(
             game=self.game,
             method=self.method,
             options=self.options,
-            rates=self._rates([float(part[run // starts]) for part in bases]),
+            rates=(float(bases[0][place]) * x, float(bases[1][place]) * y),
             later=None if self.rates.constant else self.rates.later,
             noise=self.noise,
-            track=self._track(run),
-            longer=lambda: longer()._track(run),
-            copies=lambda: self._copies(longer()),
+            t=self.t,
+            points=self.z.reshape(len(self.t), -1, self.game.size)[:, run],
+            lengths=self.lengths.reshape(len(self.t), -1)[:, run],
+            state=self._states[:, run],
+            further=lambda steps: self._further(steps)[:, run],
+            failure=self.failures.get(run),
         )
 
-    def _rates(self, base: list[float]) -> tuple[float, float]:
-        """The rates of x and y, with the factor of a constant schedule."""
-        factors = self.rates.factors[0].tolist() if self.rates.constant else (1.0, 1.0)
-        return base[0] * factors[0], base[1] * factors[1]
-
-    def _track(self, run: int) -> Track:
-        points, lengths = self.z.reshape(len(self.t), -1, self.game.size), self.lengths.reshape(len(self.t), -1)
-        return Track(self.t, points[:, run], lengths[:, run], self.failures.get(run))
-
-    def _copies(self, long: Result) -> list[Track]:
-        """Tracks of copies of a longer run, if it is made on plain floats and fast."""
-        if self.operations is None or self.again is None or long is self:
-            return []
-        return [self.again(int(long.t[-1]), int(long.t[1]), copy)._track(0) for copy in range(1, COPIES + 1)]
-
     @property
-    def _cost(self) -> int:
-        """About how many gradients a step takes, each iteration of Newton's method counted."""
-        return -(-(self.nfev + self.njev) // int(self.t[-1])) or 1
+    def _states(self) -> Array:
+        """The last state of each run: (k, runs, d)."""
+        return self.state.reshape(len(self.state), -1, self.game.size)
+
+    def _further(self, steps: int) -> Array:
+        """The same after so many steps; it is computed once for all runs."""
+        if steps not in self._known and self.again:
+            self._known[steps] = self.again(steps)._states
+        return self._known.get(steps, np.full_like(self._states, np.nan))
 
     @cached_property
-    def longer(self) -> Result:
-        """The same for ``HORIZON`` times as many steps or more, as far as that is fast; else this result itself."""
-        most = OPERATIONS // max(1, self.operations) if self.operations else ARRAY_STEPS[self.game.linear] // self._cost
-        return self._made_longer(min(max(HORIZON * int(self.t[-1]), LONG), most))
-
-    @cached_property
-    def longest(self) -> Result:
-        """The same for as many steps as are worth their time where a longer run has not settled the verdict."""
-        return self._made_longer(FURTHER // max(1, self.operations or FURTHER))
-
-    @np.errstate(all="ignore")
-    def _made_longer(self, wanted: int) -> Result:
-        """The same for so many steps; this result itself where they are hardly more, or the runs are many."""
-        runs = int(np.prod(self.z.shape[1:-1]))
-        if wanted < 2 * int(self.t[-1]) or runs > MOST_RUNS or self.again is None:
-            return self
-        try:
-            return self.again(wanted, (wanted * runs // RECORDED) | 1, 0)
-        except Exception:  # A schedule that is a function of the user's need not know later steps.
-            return self
+    def _known(self) -> dict[int, Array]:
+        return {}
 
     def _each(self, values: list[Any]) -> Any:
         """One value of each run: a number for one run, else (…)."""
@@ -235,8 +181,8 @@ class Result:
 
     @property
     def success(self) -> Any:
-        """Whether it converges: a bool for one run, else (…)."""
-        return self._each([verdict.status in SUCCESSES for verdict in self.verdicts])
+        """Whether it converges, proved or by the eigenvalues where it goes: a bool for one run, else (…)."""
+        return self._each([verdict.status == CONVERGES for verdict in self.verdicts])
 
     @property
     def message(self) -> str:

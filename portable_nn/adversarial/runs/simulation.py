@@ -30,9 +30,6 @@ STEPS: Final = 499
 MOST_BYTES: Final = 4_000_000_000
 """The largest size of the recorded points."""
 
-NUDGE: Final = 1e-9
-"""The relative distance of the starts of copies of a run, which differ more later where the run is irregular."""
-
 DRAWN: Final = 1024
 """What is random is drawn for so many steps at once."""
 
@@ -71,8 +68,8 @@ def simulate(
     method does not solve the equation of an implicit one: the points from there on are nan. Raises ``UsageError`` for
     arguments that are not valid, with those that are.
 
-    >>> simulate("bilinear", "extragradient", steps=2000).message
-    'converges: the distance is multiplied by 0.9950377 per step, to 4.403e-05'
+    >>> simulate("bilinear", "extragradient", steps=2000).verdicts[0].text
+    'the distance is multiplied by 0.9950377 per step, to 4.403e-05'
     """
     found, row = find_game(game), find_method(method, scheme)
     filled = row.fill(options)
@@ -87,17 +84,16 @@ def simulate(
     t = np.append(np.arange(0, count, every), count)
     play = _Play(found, row, filled, rates, spread, first)
 
-    def again(steps: int, record: int, copy: int) -> Result:
-        arguments: dict[str, Any] = {"decay": decay, "noise": noise, "seed": first + copy, "record": record, **filled}
-        return simulate(found, row, z * (1 + NUDGE * copy), learning_rate, steps, **arguments)
+    def again(steps: int) -> Result:
+        arguments: dict[str, Any] = {"decay": decay, "noise": noise, "seed": first, "record": steps, **filled}
+        return simulate(found, row, z, learning_rate, steps, **arguments)
 
     with np.errstate(all="ignore"):
         begun = play.begin(np.broadcast_to(z, (*runs, found.size)))
         recording = play.recorded(begun) if not runs else None
         kept = play.replay(recording, begun, t) if recording else play.iterate(begun, t)
-    points, nfev, njev, failures = kept
-    operations = recording.operations(count) if recording else None
-    return Result(found, row, filled, rates, t, points, round(nfev), round(njev), spread, failures, again, operations)
+    points, state, nfev, njev, failures = kept
+    return Result(found, row, filled, rates, t, points, state, round(nfev), round(njev), spread, failures, again)
 
 
 def _start(game: Game, start: object) -> Array:
@@ -122,9 +118,10 @@ def _check_size(kept: int, runs: tuple[int, ...], size: int, every: int) -> None
 
 
 class _Kept(NamedTuple):
-    """What a run leaves: points (n, …, d), nfev, njev, and why runs have ended, by their flat index."""
+    """What a run leaves: points (n, …, d), the last state, nfev, njev, and why runs have ended, by their flat index."""
 
     points: Array
+    state: Array
     nfev: float
     njev: float
     failures: dict[int, str]
@@ -169,15 +166,14 @@ class _Play:
         played = recording.run(numbers, self._inputs(oracle, recording, steps), int(t[1]))
         nfev = oracle.nfev + played.steps * recording.evaluations + recording.iterations
         njev = oracle.njev + played.steps * recording.jacobians + recording.iterations
-        points = np.array(played.points)
+        points, last = np.array(played.points), np.array(played.state).reshape(-1, self.game.size)
         if played.steps == steps:
-            return _Kept(points, nfev, njev, {})
+            return _Kept(points, last, nfev, njev, {})
         again = self.begin(begun.state[0])
         for size in _blocks(played.steps):
             self._drawn(again.oracle, recording.calls, size)
         again.oracle.nfev, again.oracle.njev = nfev, njev
-        state = tuple(np.array(played.state).reshape(-1, self.game.size))
-        rest = self.iterate(again._replace(state=state, steps=played.steps), t[len(points) - 1 :])
+        rest = self.iterate(again._replace(state=tuple(last), steps=played.steps), t[len(points) - 1 :])
         return rest._replace(points=np.concatenate([points, rest.points[1:]]))
 
     def _inputs(self, oracle: ArrayOracle, recording: Recording, steps: int) -> Iterable[Sequence[float]]:
@@ -230,7 +226,7 @@ class _Play:
                 place += 1
             if np.isnan(state[0]).any(-1).all():
                 break  # What follows has no meaning.
-        return _Kept(points, oracle.nfev, oracle.njev, failures)
+        return _Kept(points, np.array(state), oracle.nfev, oracle.njev, failures)
 
 
 def _blocks(steps: int) -> Iterator[int]:
@@ -245,7 +241,7 @@ def _explained(failure: Failure, row: Method, step: int) -> dict[int, str]:
     """Why runs end at a step, by their flat index."""
     sizes = np.broadcast_to(failure.residual, failure.runs.shape).ravel()
     return {
-        run: f"fails: step {step:,} of the method '{row.name}' is not defined: {failure.words}"
+        run: f"step {step:,} of the method '{row.name}' is not defined: {failure.words}"
         + f", and leaves {failure.left} = {sizes[run]:.4g}"
         + (f"; the method requires {row.requires}" if row.requires else "")
         for run in np.flatnonzero(failure.runs).tolist()

@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 import numpy as np
 
-from portable_nn.adversarial.games.game import Game, linear_game, norm
+from portable_nn.adversarial.games.game import Game, norm
 from portable_nn.adversarial.games.kinds import kind_of
 from portable_nn.adversarial.methods.table import Method, MethodOptions
 from portable_nn.adversarial.runs.fitting import Fit, fit
-from portable_nn.adversarial.runs.verdict import CONVERGED, CONVERGES, ELSEWHERE, Verdict, Words
-from portable_nn.adversarial.theory.forecast import near_equilibrium
-from portable_nn.adversarial.theory.local import Modes, Pair, is_smooth, log_radius, modes
-from portable_nn.adversarial.theory.schedules import remaining
+from portable_nn.adversarial.runs.verdict import CONVERGES, ELSEWHERE, Verdict, factor_text
+from portable_nn.adversarial.theory.local import Modes, Pair, modes
 from portable_nn.operators.registry import Array
-
-HORIZON: Final = 50
-"""A verdict is on a run so many times as long."""
-
-CLOSE: Final = 1e-9
-"""The distance, relative to the first, at which a run has converged."""
 
 ROUNDED: Final = 1e-13
 """Distances below this, relative to the norm of the equilibrium, are rounding errors."""
-
-
-@dataclass(frozen=True)
-class Track:
-    """The points of a run (n, d) at steps (n,), their distances (n,), and why it has ended, if it has."""
-
-    t: Array
-    points: Array
-    lengths: Array
-    failure: str | None = None
-
-    @property
-    def last(self) -> int:
-        """The last step."""
-        return int(self.t[-1])
-
-    @property
-    def finite(self) -> Array:
-        """Where all is finite, (n,)."""
-        return np.asarray(np.isfinite(self.points).all(-1) & np.isfinite(self.lengths))
 
 
 @dataclass(frozen=True)
@@ -58,9 +30,10 @@ class Run:
         rates: those of x and y at the first step, if they are the same at all; else their base.
         later: the factors (n, 2) of the rates at steps (n,) from 1; ``None`` for a constant rate.
         noise: its standard deviation.
-        track: the run.
-        longer: makes a longer one, or the same where none is to be had.
-        copies: makes others of that, with other noise and starts that are hardly others; or none.
+        t, points, lengths: the steps (n,), the points there (n, d), and their distances (n,), or ‖F‖ if none is known.
+        state: the vectors of the method after the last step, (k, d).
+        further: gives the state after another number of steps.
+        failure: why it has ended, if it has.
     """
 
     game: Game
@@ -69,9 +42,22 @@ class Run:
     rates: Pair
     later: Callable[[Array], Array] | None
     noise: float
-    track: Track
-    longer: Callable[[], Track]
-    copies: Callable[[], list[Track]]
+    t: Array
+    points: Array
+    lengths: Array
+    state: Array
+    further: Callable[[int], Array]
+    failure: str | None = None
+
+    @property
+    def last(self) -> int:
+        """The last step."""
+        return int(self.t[-1])
+
+    @property
+    def end(self) -> float:
+        """The last distance."""
+        return float(self.lengths[-1])
 
     @property
     def still(self) -> bool:
@@ -83,88 +69,62 @@ class Run:
         """Whether a step is a matrix, if the rate is constant."""
         return self.game.linear and self.method.has_operator and len(self.game.equilibria) > 0
 
+    @property
+    def what(self) -> str:
+        """What ``lengths`` are."""
+        return "the distance" if len(self.game.equilibria) else "‖F‖"
+
     @cached_property
-    def words(self) -> Words:
-        """Makes the verdict."""
-        what = "the distance" if len(self.game.equilibria) else "‖F‖"
-        return Words(what, _measured(self))
+    def found(self) -> Fit:
+        """The measured factor per step, from the points relative to the equilibrium nearest to the last of them."""
+        period = self.method.period(self.options) if self.method.period else 1
+        points, spacing = self.points, int(self.t[1] - self.t[0])
+        if self.t[-1] - self.t[-2] != spacing:
+            points = points[:-1]
+        offsets, floor = self.game.field(points), 0.0
+        if len(self.game.equilibria):
+            last = points[np.isfinite(points).all(-1)][-1]
+            nearest = self.game.equilibria[np.argmin(norm(self.game.equilibria - last))]
+            offsets, floor = self.game.offset(points, nearest), ROUNDED * float(norm(nearest))
+        found = fit(offsets, period // int(np.gcd(period, spacing)), floor)
+        return Fit(found.factor ** (1 / spacing), found.exact)
 
-    def modes(self, rates: Pair, z: Array) -> Modes | None:
-        """The modes from z at constant rates."""
-        return modes(self.method, self.game, rates, self.options, z - self.game.equilibria[0])
+    def says(
+        self, status: int, basis: str, reason: str, text: str, low: float = float("nan"), high: float = float("nan")
+    ) -> Verdict:
+        """A verdict with the measured factor."""
+        return Verdict(status, basis, reason, text, self.found.factor, self.found.exact, low, high)
 
-    def share(self) -> tuple[float, Pair]:
-        """The larger rate, and both as shares of it."""
+    def multiplied(self, factor: float) -> str:
+        """That each step multiplies the distance by a factor of theory, as measured where that has more digits."""
+        measured = self.found.exact and abs(self.found.factor - factor) < 1e-7
+        return f"{self.what} is multiplied by {factor_text(self.found.factor if measured else factor)} per step"
+
+    def converging(self, basis: str, reason: str, text: str, point: Array) -> Verdict:
+        """It goes to a point with F = 0, which may be no equilibrium."""
+        kind = kind_of(self.game, point)
+        if not kind.is_equilibrium:
+            text = f"it converges to {in_words(point)}, where F = 0, but {kind.words}"
+            return self.says(ELSEWHERE, basis, reason, text)
+        return self.says(CONVERGES, basis, reason, f"{text}, {kind.words}" if kind.x_gains else text)
+
+    def modes(self) -> Modes | None:
+        """The modes from the start at the first rates."""
+        return modes(self.method, self.game, self.rates, self.options, self.points[0] - self.game.equilibria[0])
+
+    @property
+    def share(self) -> Pair:
+        """Both rates as shares of the larger one."""
         top = max(self.rates) or 1.0
-        return top, (self.rates[0] / top, self.rates[1] / top)
+        return self.rates[0] / top, self.rates[1] / top
 
     def rate(self, t: Array) -> Array:
-        """The larger rate at steps t, which must have the same factors for x and y."""
+        """The larger rate at steps t. Raises ``LookupError`` where x and y have schedules of their own."""
         assert self.later is not None
         factors = self.later(t)
         if not np.array_equal(factors[:, 0], factors[:, 1]):
             raise LookupError("x and y have schedules of their own")
         return np.asarray(factors[:, 0] * max(self.rates))
-
-    def converging(self, end: Track, factor: float | None) -> Verdict:
-        """It goes to the equilibrium that is nearest to the last point of a track."""
-        near = bool(self.track.lengths[-1] <= CLOSE * max(1.0, float(self.track.lengths[0])))
-        own = self.track if self.track.lengths[-1] < self.track.lengths[0] else end
-        after = f" after {own.last:,} steps" if own.last > self.track.last else ""
-        length = float(own.lengths[-1])
-        status = CONVERGED if near else CONVERGES
-        if self.method.anchored:
-            found = self.words.make(status, f"{self.words.what} falls as 1/k, to {length:.4g}{after}")
-        else:
-            found = self.words.multiplied(status, factor, length, after)
-        if not len(self.game.equilibria):
-            return found
-        point = self.game.equilibria[int(np.argmin(norm(self.game.equilibria - end.points[-1])))]
-        kind = kind_of(self.game, point)
-        if not kind.is_equilibrium:
-            return self.words.make(ELSEWHERE, f"it converges to {in_words(point)}, where F = 0, but {kind.words}")
-        return replace(found, message=f"{found.message}, {kind.words}") if kind.x_gains else found
-
-
-def _measured(run: Run) -> Fit:
-    """The factor per step, from the points relative to the equilibrium nearest to the last of them."""
-    game, t, points = run.game, run.track.t, run.track.points
-    period = run.method.period(run.options) if run.method.period else 1
-    spacing = int(t[1] - t[0]) if len(t) > 1 else 1
-    if len(t) > 2 and t[-1] - t[-2] != spacing:
-        points = points[:-1]
-    last = points[np.isfinite(points).all(-1)][-1]
-    floor = 0.0
-    if len(game.equilibria):
-        nearest = game.equilibria[np.argmin(norm(game.equilibria - last))]
-        offsets, floor = game.offset(points, nearest), ROUNDED * float(norm(nearest))
-    else:
-        offsets = game.field(points)
-    found = fit(offsets, period // int(np.gcd(period, spacing)), floor)
-    return Fit(found.factor ** (1 / spacing), found.exact)
-
-
-def farthest_at_first(run: Run) -> float:
-    """The largest distance of the second half of the run."""
-    return float(run.track.lengths[run.track.t >= run.track.last / 2].max())
-
-
-def late_lengths(run: Run, long: Track) -> Array:
-    """The distances of the second half of what a verdict is on, or of all that there is of it."""
-    late = long.lengths[(long.t > HORIZON * run.track.last / 2) & (long.t <= HORIZON * run.track.last)]
-    return late if len(late) else long.lengths[long.t >= long.last / 2]
-
-
-def local_game(game: Game, point: Array) -> Game | None:
-    """The linearisation at a point; ``None`` where F has a kink."""
-    return linear_game(game.jacobian(point), game.players) if is_smooth(game, point) else None
-
-
-def growth_to_come(run: Run, step: int, at: Array | None = None) -> float | None:
-    """The logarithm by which the distance still grows after a step, by the linearisation at an equilibrium."""
-    local = near_equilibrium(run.game) if at is None else local_game(run.game, at)
-    found = None if local is None else log_radius(run.method, local, run.options, run.share()[1])
-    return None if found is None else remaining(found, run.rate, step)
 
 
 def in_words(point: Array) -> str:

@@ -1,7 +1,7 @@
 """A method near an equilibrium as linear algebra: what the eigenvalues say of a run before it is run.
 
-Where a method's step on a linear game is no matrix that recurs, that of its limit is taken: of anchored extragradient
-after many steps, of Adam and RMSProp where |F| is far below their epsilon, so that a step has the rate η/epsilon.
+Where a method's step on a linear game is no matrix that recurs, that of its limit is taken, if it has one: of anchored
+extragradient after many steps.
 """
 
 from __future__ import annotations
@@ -128,23 +128,33 @@ def modes(row: Method, game: Game, rates: Pair, options: MethodOptions, offset: 
 
 
 @np.errstate(all="ignore")
-def limit_radius(row: Method, local: Game, rates: Pair, options: MethodOptions) -> float | None:
-    """The spectral radius near an equilibrium of a method without an update matrix, after many steps.
+def limit_operator(
+    row: Method, local: Game, rates: Pair, options: MethodOptions, state: tuple[Array, ...] | None = None
+) -> Array | None:
+    """The update operator near an equilibrium; of an anchored method that of its limit, after many steps.
 
-    ``None`` where it is not known; inf where a step does not become smaller with F, so that it cannot converge.
+    ``None`` where there is neither. Vectors of the state on which the limit does not act are those of ``state``.
     """
-    epsilon = options.get("epsilon")
-    if not row.lasting or epsilon == 0:
-        return None if not row.lasting else float("inf")
-    scale = 1.0 if epsilon is None else 1e-6 * epsilon
+    if row.has_operator:
+        return update_operator(row, local, rates, **options)
+    if not row.lasting:
+        return None
     context = StepContext(ArrayOracle(local), np.repeat(rates, local.players), row.ticks(FOREVER, options), options)
     size = local.size
-    state = [np.tile(vector, (len(row.lasting) * size, 1)) for vector in row.begin(context, np.zeros(size))]
+    begun = state or row.begin(context, np.zeros(size))
+    batch = [np.tile(vector, (len(row.lasting) * size, 1)) for vector in begun]
+    for vector in row.lasting:
+        batch[vector][:] = 0.0
     for place, vector in enumerate(row.lasting):
-        state[vector][place * size : (place + 1) * size] = scale * np.eye(size)
-    after = row.step(context, tuple(state))
-    matrix = np.concatenate([after[vector] for vector in row.lasting], axis=-1) / scale
-    return float(np.abs(np.linalg.eigvals(matrix)).max()) if np.isfinite(matrix).all() else None
+        batch[vector][place * size : (place + 1) * size] = np.eye(size)
+    after = row.step(context, tuple(batch))
+    # Each row of the identity is a state; a step turns it into a column of the matrix.
+    return np.asarray(np.concatenate([after[vector] for vector in row.lasting], axis=-1).T)
+
+
+def local_game(game: Game, point: Array) -> Game | None:
+    """The linearisation at a point; ``None`` where F has a kink."""
+    return linear_game(game.jacobian(point), game.players) if is_smooth(game, point) else None
 
 
 @np.errstate(all="ignore")

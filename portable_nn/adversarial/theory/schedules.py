@@ -20,9 +20,9 @@ DECADES: Final = 14
 POINTS: Final = 32
 """Points in a decade at which its terms are computed."""
 
-LASTS, ENDS = 0.97, 0.9
+LASTS, ENDS = 1 - 1e-6, 0.9
 """A sum whose terms of a decade are at least this share of those of the one before has no limit; one whose terms are at
-most this share has one. Between the two it is not known."""
+most this share has one. Between the two it is not known. Those of 1/t are all the same."""
 
 NOTHING: Final = 1e-12
 """Sums below this are 0."""
@@ -60,3 +60,9 @@ def remaining(log_factor: Callable[[Array], Array], rate: Callable[[Array], Arra
     if 0 <= ratio <= ENDS:
         return float(decades.sum() + decades[-1] * ratio / (1 - ratio))
     return None
+
+
+def goes_to_zero(rate: Callable[[Array], Array]) -> bool:
+    """Whether a falling rate goes to 0: whether it still falls after ``DECADES`` of steps, if as slowly as 1/log t."""
+    late = rate(10.0 ** np.arange(DECADES - 2, DECADES + 1))
+    return bool((late[1:] < LASTS * late[:-1]).all())

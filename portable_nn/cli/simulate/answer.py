@@ -146,8 +146,9 @@ def judged(verdict: Verdict) -> dict[str, Any]:
     return {
         "status": int(verdict.status),
         "verdict": verdict.message,
-        "decided": verdict.decided,
-        "stays_between": [verdict.low, verdict.high],
+        "basis": verdict.basis,
+        "reason": verdict.reason,
+        "between": [verdict.low, verdict.high],
     }
 
 

@@ -85,7 +85,7 @@ def _as_text(found: Comparison, rate: RateChoice, game: GameChoice) -> str:
     rows = [
         (
             entry.name,
-            WORDS[entry.verdict.status],
+            f"{WORDS[entry.verdict.status]} ({entry.verdict.basis})",
             answer.number(entry.end),
             f"{int(entry.result.t[-1]):,}",
             answer.factor(entry.closed_form),

@@ -67,9 +67,10 @@ def command(
 
     By default gradient descent-ascent on f = x·y, from (0.6, 0.7), for 499 steps. The convergence factor, by which a
     step multiplies the distance to the equilibrium, is given three times: by the closed form in the literature, by the
-    spectral radius of the update, and as measured. Methods that converge at this learning rate follow. The verdict is
-    by the eigenvalues where they decide it, and else by the trend of a run at least 50 times as long. If a step of
-    the method is not defined, the exit code is 1. CSV has the iterates. --html makes a page with the surface of the
+    spectral radius of the update, and as measured. Methods that converge at this learning rate follow. The verdict says
+    what it rests on: proved, by a theorem; local, by the eigenvalues at the point to which the run comes; or seen in
+    these steps, which says nothing of later ones: --steps makes it longer. If a step of the method is not defined, the
+    exit code is 1. CSV has the iterates. --html makes a page with the surface of the
     game: turn it, drag the start, choose the method, its learning rates, decay, options and noise, and race methods. It
     takes games of up to eight numbers, of which it shows two at a time, and mixed strategies in a triangle.
     """

@@ -124,9 +124,9 @@ def _as_text(found: Sweep, game: GameChoice) -> str:
 
 def _ranges(found: Sweep, place: int) -> str:
     """The learning rates at which a method converged, as ranges of neighbours."""
-    from portable_nn.adversarial.runs.verdict import SUCCESSES
+    from portable_nn.adversarial.runs.verdict import FALLING
 
-    good = [status in SUCCESSES for status in found.status[place].tolist()]
+    good = [status in FALLING for status in found.status[place].tolist()]
     ranges = []
     for converges, group in groupby(range(len(good)), key=good.__getitem__):
         if converges:

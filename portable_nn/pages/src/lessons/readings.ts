@@ -77,7 +77,10 @@ function measured(reading: Reading): number {
   return (far[steps] / far[0]) ** (1 / steps);
 }
 
-/** The verdict in a sentence, and whether it is "good" or "bad". */
+/** What a verdict rests on, as Python's has it. */
+const [PROVED, LOCAL, SEEN] = [" Proved, by the eigenvalues.", " Local: by the eigenvalues there.", " Seen in this run alone."];
+
+/** The verdict in a sentence with what it rests on, and whether it is "good" or "bad". */
 export function judgement(reading: Reading): [string, string] {
   const { found, rest, far, steps, rate, chance, path, start } = reading;
   const isRandom = chance.noise > 0 || chance.samples !== null;
@@ -96,19 +99,20 @@ export function judgement(reading: Reading): [string, string] {
   if (chance.samples || (!found && isRandom)) {
     const what = chance.samples ? "Each gradient is that of a random matrix" : "Noise is added to each gradient";
     const mean = chance.samples && found ? ` With the mean of the matrices each step would multiply the distance by ${factor(found.radius)} in the end.` : "";
-    return [`${what}: ${run}.${mean}`, ""];
+    return [`${what}: ${run}.${SEEN}${mean}`, ""];
   }
-  if (!found) return [`Over these steps each multiplies the distance by ${factor(each)} on average.`, each < 1 ? "good" : "bad"];
-  if (rest.linear && rest.directions && !rest.coordinates) return [`The equilibria are a line, along which the players may go on; ${run}.`, ""];
+  if (!found) return [`Over these steps each multiplies the distance by ${factor(each)} on average.${SEEN}`, each < 1 ? "good" : "bad"];
+  if (rest.linear && rest.directions && !rest.coordinates) return [`The equilibria are a line, along which the players may go on; ${run}.${SEEN}`, ""];
   if (!rest.linear) {
     const besides = isRandom ? ", were it not for the noise" : "";
-    return [`Near ${nearest(rest)} each step multiplies the distance by ${factor(found.radius)}${besides}; ${run}.`, ""];
+    return [`Near ${nearest(rest)} each step multiplies the distance by ${factor(found.radius)}${besides}.${LOCAL} And ${run}.`, ""];
   }
   const offset = start.map((value, place) => value - rest.at[place]);
   const beside = rest.coordinates?.map((row) => dot(row, offset)) ?? offset;
   const fates = modes(reading.method, beside, found);
   if (!fates) return [`The update is no matrix of finite numbers; ${run}.`, "bad"];
-  return isRandom ? noisy(reading, fates.all) : still(rest, fates.own, fates.all);
+  const [words, kind] = isRandom ? noisy(reading, fates.all) : still(rest, fates.own, fates.all);
+  return [`${words}${PROVED}`, kind];
 }
 
 /** The point whose eigenvalues are shown. */
