@@ -77,6 +77,19 @@ def test_heights_are_as_near_the_bound_as_the_card_says(reader):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("height", "angle", "bias"),
+    [(11.0, 0.1, -0.02), (11.5, 0.1, -0.1), (12.0, 0.1, -0.3), (2.0, 0.3, 0.09), (8.0, 0.3, 0.29)],
+)
+def test_how_far_heights_are_off_at_the_limits_of_what_it_was_trained_on(reader, height, angle, bias):
+    """As the card says."""
+    rng = np.random.default_rng(7)
+    sea = Sea(np.full(8000, height), rng.uniform(-1, 1, 8000), 1.0, angle, 0.02)
+    found = reader.predict(speckled(mean_echoes(sea, dtype=np.float32), rng))[:, 0].mean() - height
+    assert found == pytest.approx(bias, abs=0.03)
+
+
+@pytest.mark.long
 def test_what_is_no_open_sea_is_marked(reader):
     """By a standard deviation of metres, which no echo of an open sea has."""
     rng = np.random.default_rng(3)
