@@ -7,6 +7,7 @@ plain floats; those of other games are arrays. ``contradiction`` says what about
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Any
@@ -550,12 +551,14 @@ def contradiction(verdict: Any, d: Array, steps: int, factor: float | None = Non
         if after > before * (1 + 1e-6) + 1e-9:
             return f"it grows from {before:.4g} to {after:.4g}"
         return _against_factor(factor, d, steps)
-    typical, noisy = float(np.sqrt(np.mean(np.square(late)))), "noise" in verdict.text
-    low, high = (typical, typical) if noisy else (float(late.min()), after)
-    room = 1.3 if noisy else 1.05
-    if high > verdict.high * room or low < verdict.low / room - 1e-12 or high < verdict.high / 2:
+    low, high, room = float(late.min()), after, 1.05
+    if "noise" in verdict.text:  # As many independent squares are averaged as a step forgets what was before.
+        low = high = float(np.sqrt(np.mean(np.square(late))))
+        forgets = 1 - float(re.findall(r"multiplied by ([\d.e-]+) per step", verdict.text)[0])
+        room = 1 + 4 / math.sqrt(len(late) * forgets)
+    if high > verdict.high * room or low < verdict.low / room - 1e-12:
         return f"it is between {low:.4g} and {high:.4g}, not between {verdict.low:.4g} and {verdict.high:.4g}"
-    return ""
+    return f"it never comes to {verdict.high:.4g}" if word == "cycles" and high < verdict.high / 2 else ""
 
 
 def _against_factor(factor: float | None, d: Array, steps: int) -> str:

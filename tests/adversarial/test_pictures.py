@@ -242,7 +242,7 @@ def test_the_overview_has_the_verdict_and_theory_beside_the_measurement():
     assert figure.get_suptitle().split("\n") == [
         "bilinear: f = x·y",
         "simultaneous, learning rate η = 0.1",
-        "diverges: the distance is multiplied by 1.004988 per step",
+        "diverges (proved by the eigenvalues): the distance is multiplied by 1.004988 per step",
     ]
     axes = titled(figure, "distance")
     expected = RADIUS * 1.01 ** (np.arange(500) / 2)

@@ -32,7 +32,10 @@ SMALLEST: Final = 1e-5
 """The smallest radius, relative to the point: in smaller balls differences are subject to rounding errors."""
 
 FURTHER: Final = (1, 4, 16, 64)
-"""The states that are looked at are those after so many times the steps of the run."""
+"""The states that are looked at are those after so many times the steps of the run, as long as a point attracts."""
+
+FARTHEST: Final = 40_000
+"""The steps up to which a run is followed."""
 
 NEWTON: Final = 30
 """Newton iterations from the last point to one with F = 0, at most."""
@@ -55,15 +58,22 @@ def by_attraction(run: Run) -> Verdict | None:
     if run.later or not run.still or not (run.method.has_operator or run.method.anchored):
         return None
     for times in FURTHER:
+        if times > 1 and times * run.last > FARTHEST:
+            return None
         state = run.state if times == 1 else run.further(times * run.last)
         if not np.isfinite(state).all():
             return None
-        points = list(_points(run.game, state[0]))
-        for point in points:
+        attracts = False
+        for point in _points(run.game, state[0]):
             near = _near(run, point, state, times * run.last)
             radius = 1.0 if near is None else float(np.abs(np.linalg.eigvals(near.operator)).max())
-            if near and radius < 1 - STABLE and _contracts(near, radius, SMALLEST * (1 + float(norm(point)))):
+            if near is None or radius >= 1 - STABLE:
+                continue
+            attracts = True
+            if _contracts(near, radius, SMALLEST * (1 + float(norm(point)))):
                 return _arriving(run, point, radius)
+        if not attracts:
+            return None
     return None
 
 
