@@ -282,8 +282,7 @@ def test_extragradient_on_samples_diverges_where_they_differ_much() -> None:
     near, far = game("stochastic-bilinear", spread=0.1), game("stochastic-bilinear", spread=2.0, samples=1000)
     run = {"learning_rate": 0.1, "steps": 3000, "seed": 3}
     converging, diverging = simulate(near, "extragradient", **run), simulate(far, "extragradient", **run)
-    assert converging.success
-    assert diverging.status == DIVERGES
+    assert (converging.status, diverging.status) == (FELL, GREW)
     assert np.array_equal(simulate(near, "extragradient", **run).z, converging.z)
     assert simulate(game("bilinear", matrix=far.jacobian(np.zeros(4))[2:, :2].T), "extragradient", steps=3000).success
 
