@@ -555,7 +555,7 @@ def contradiction(verdict: Any, d: Array, steps: int, factor: float | None = Non
     if "noise" in verdict.text:  # As many independent squares are averaged as a step forgets what was before.
         low = high = float(np.sqrt(np.mean(np.square(late))))
         forgets = 1 - float(re.findall(r"multiplied by ([\d.e-]+) per step", verdict.text)[0])
-        room = 1 + 4 / math.sqrt(len(late) * forgets)
+        room = 1 + 4 / math.sqrt(len(late) * max(forgets, 1e-12))
     if high > verdict.high * room or low < verdict.low / room - 1e-12:
         return f"it is between {low:.4g} and {high:.4g}, not between {verdict.low:.4g} and {verdict.high:.4g}"
     return f"it never comes to {verdict.high:.4g}" if word == "cycles" and high < verdict.high / 2 else ""
