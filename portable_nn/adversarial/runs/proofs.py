@@ -106,7 +106,11 @@ def _left(run: Run) -> float | None:
     if local is None or _eccentricity(run) > DEFECTIVE:
         return None
     found = log_radius(run.method, local, run.options, run.share)
-    return None if found is None else remaining(found, run.rate, run.last)
+    left = None if found is None else remaining(found, run.rate, run.last)
+    if found is None or left is None or np.isfinite(left):
+        return left
+    now = float(found(run.rate(np.array([run.last + 1.0])))[0])
+    return left if now * left > 0 else None  # What holds in the end has not begun.
 
 
 def by_noise(run: Run) -> Verdict | None:
