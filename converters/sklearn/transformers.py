@@ -233,13 +233,15 @@ def _indicator(estimator: Any, features: Features, step: Step) -> Features:
         raise UsageError(
             f"{step.title}: MissingIndicator of words is read where these are missing, not {estimator.missing_values!r}"
         )
-    for raw in features.raw:
-        if raw is not None and is_nan and raw.missing == "refuse":
-            raw.missing = "indicator"
+    noted = estimator.features_.tolist()
+    is_strict = estimator.features == "missing-only" and estimator.error_on_new
+    for place, raw in enumerate(features.raw):
+        if raw is not None and is_nan:
+            raw.bare |= is_strict and place not in noted
+            raw.missing = "indicator" if raw.missing == "refuse" else raw.missing
     gap = math.nan if is_nan else float(estimator.missing_values)
     x = features.symbol
-    noted = step.computed(cast(_absent(x, [gap] * len(features)), x.dtype))
-    return noted.taken(np.asarray(estimator.features_).tolist())
+    return step.computed(cast(_absent(x, [gap] * len(features)), x.dtype)).taken(noted)
 
 
 def _absent(x: Symbol, gaps: list[float]) -> Symbol:

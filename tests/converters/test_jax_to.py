@@ -77,6 +77,22 @@ def test_flax_layers_compute_the_same_with_these_parameters() -> None:
     np.testing.assert_allclose(apply(variables, x), y, rtol=1e-5, atol=1e-6)
 
 
+def test_norms_of_flax_compute_the_same_with_these_parameters() -> None:
+    linen = pytest.importorskip("flax.linen")
+    net = pnn.Sequential(
+        pnn.Input(6), pnn.BatchNorm1d(name="batch"), pnn.GroupNorm(2, name="group"), pnn.LayerNorm(name="layer"), seed=0
+    )
+    for name, values in net.parameters.items():
+        values[...] = RNG.uniform(0.5, 1.5, values.shape) + ("var" in name)
+    variables, apply, *_ = to_jax(net)
+    params, x = variables["params"], RNG.standard_normal((3, 6)).astype(np.float32)
+    batch = {"params": params["batch"], "batch_stats": variables["batch_stats"]["batch"]}
+    y = linen.BatchNorm(use_running_average=True, epsilon=1e-5).apply(batch, x)
+    y = linen.GroupNorm(2, epsilon=1e-5).apply({"params": params["group"]}, y)
+    y = linen.LayerNorm(epsilon=1e-5).apply({"params": params["layer"]}, y)
+    np.testing.assert_allclose(apply(variables, x), y, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.long
 def test_it_jits_maps_and_differentiates() -> None:
     net = cnn()

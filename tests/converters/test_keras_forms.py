@@ -180,6 +180,13 @@ def test_trained_scales_of_attention_go_back(tmp_path: Path) -> None:
         _both_ways(network, tmp_path / "m.keras")
 
 
+def test_a_threshold_itself_is_not_above_it() -> None:
+    relu = keras().layers.ReLU(max_value=3, negative_slope=0.1, threshold=0.5)
+    model = keras().Sequential([keras().Input((5,)), relu])
+    x = np.array([[-1, 0.25, 0.5, 1, 4]], np.float32)
+    np.testing.assert_allclose(from_keras(model).predict(x), computed(model, x)[0], atol=1e-7)
+
+
 @pytest.mark.long
 def test_layers_of_ones_own_come_in_as_what_they_make_of_tensors() -> None:
     k = keras()

@@ -125,3 +125,15 @@ def test_categories_become_what_the_target_is_on_average(kind: str) -> None:
     found = network.predict(frame)[:, 0] if kind == "numbers" else network.predict_proba(frame)
     expected = pipeline.predict(frame) if kind == "numbers" else pipeline.predict_proba(frame)
     np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_an_indicator_of_what_was_missing_refuses_what_was_not() -> None:
+    from sklearn.impute import MissingIndicator, SimpleImputer
+    from sklearn.pipeline import make_union
+
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    x[0, 1] = np.nan
+    for step in (MissingIndicator(), make_union(SimpleImputer(), MissingIndicator())):
+        network = from_sklearn(step.fit(x))  # Both sides are compared.
+        np.testing.assert_allclose(network.predict(x), step.transform(x), atol=1e-12)
+        assert [column.missing == "refuse" for column in network.inputs[0].columns] == [True, False, True]

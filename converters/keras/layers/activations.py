@@ -129,7 +129,7 @@ def _relu(spec: Spec, x: Held) -> Held:
 
 
 def _relu_layer(name: str, most: float | None, slope: float, threshold: float) -> Layer:
-    """x clipped at ``most`` from ``threshold`` on, slope · (x - threshold) below."""
+    """x clipped at ``most`` above ``threshold``, otherwise slope · (x - threshold), as Keras computes it."""
     if threshold == 0 and slope == 0:
         return layers.ReLU(name=name) if most is None else layers.Clip(0, most, name=name)
     if threshold == 0 and most is None:
@@ -138,7 +138,7 @@ def _relu_layer(name: str, most: float | None, slope: float, threshold: float) -
         return layers.ThresholdedReLU(threshold, name=name)
 
     def make(layer: Layer, x: Symbol) -> Symbol:
-        above = emit("GreaterOrEqual", x, constant(threshold, x.dtype))
+        above = emit("Greater", x, constant(threshold, x.dtype))
         top = x if most is None else emit("Min", x, constant(most, x.dtype))
         return layer.emit("Where", above, top, (x - threshold) * slope)
 
