@@ -1,4 +1,4 @@
-"""Train a network in numpy, save it in a strict file that describes itself, and run it anywhere ONNX runs.
+"""Train a network in numpy, save it in a strict file that describes itself, and run it where ONNX runs.
 
 The public names are those in ``__all__`` of the modules below. A name is imported when it is first used.
 """

@@ -263,7 +263,7 @@ def command(
         bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Train a network in numpy, save it in a strict file that describes itself, and run it anywhere ONNX runs.
+    """Train a network in numpy, save it in a strict file that describes itself, and run it where ONNX runs.
 
     Results go to standard output or to --out FILE, everything else to standard error. --format json is for programs.
     No file is overwritten without --force. Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 a bad input, 4 an

@@ -38,9 +38,9 @@ def command(
 ) -> None:
     """Make the probabilities of a model what they say, on data that it was not trained on.
 
-    Logits are divided by a temperature, which is found on the data and stored with the model. No answer changes, only
-    how sure it is; predict divides by it, and so does what export --probabilities writes. Compare with evaluate, on
-    data that were not used here either.
+    Logits are divided by a temperature, which is found on the data and stored with the model. The likeliest class
+    stays, with another probability; predict divides by it, and so does what export --probabilities writes. Compare with
+    evaluate, on data that were not used here either.
     """
     from portable_nn.model_files.evaluating import calibrate, save_network
 
