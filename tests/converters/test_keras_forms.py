@@ -292,6 +292,7 @@ OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "clipped": lambda ops, x: ops.clip(x, -0.5, 0.5) + ops.leaky_relu(ops.tile(_rows(ops, x, "mean"), (1, 1, 4))),
     "moved": lambda ops, x: ops.matmul(ops.swapaxes(x, 1, 2), ops.moveaxis(ops.moveaxis(x, 1, 2), 2, 1)),
     "parted": lambda ops, x: ops.add(*ops.unstack(ops.tril(x)[:, :2], axis=1)),
+    "bordered": lambda ops, x: ops.pad(ops.pad(x, ((0, 0), (1, 2), (0, 0))), ((0, 0), (0, 0), (1, 0)), "constant", 2),
     "summed": lambda ops, x: ops.logsumexp(ops.erf(x) + ops.softsign(x), axis=(1, 2)),
 }
 

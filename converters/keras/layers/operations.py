@@ -145,9 +145,10 @@ def concatenate(spec: Spec, tensors: Any) -> Held:
     return Held(emit("Concat", *(each.plain for each in tensors), axis=axis, name=spec.next_name()))
 
 
-def pad(spec: Spec, x: Held, constant_values: Any = 0) -> Held:
-    """Cells of one number around."""
+def pad(spec: Spec, x: Held, constant_values: Any = None) -> Held:
+    """Cells of one number around, of zeros by default."""
     spec.only("mode", "constant")
+    constant_values = 0 if constant_values is None else constant_values
     widths = spec["pad_width"]
     if (
         not isinstance(widths, list)
