@@ -24,4 +24,5 @@ def in_options(message: str, flags: Mapping[str, str]) -> str:
         value = found["text"] or found["bare"]
         return flag if value in {None, "True"} else f"{flag} {value}"
 
-    return SPELLED.sub(spelled, message)
+    # An option is not given None: it is left out.
+    return SPELLED.sub(spelled, message.replace(" or None, not ", ", not "))

@@ -1,7 +1,7 @@
 """Arguments of a wrong kind: a ``UsageError`` that names the argument, in place of an error from deep inside.
 
-What an argument may be is what its annotation says. It is looked at only after a call has failed, so that a right call
-costs nothing, and an error with right arguments stays what it is.
+What an argument may be is what its annotation says. A number with a range of ``core.numbers`` is looked at before the
+call, everything else only after a call has failed, so that an error with right arguments stays what it is.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 
+from portable_nn.core import numbers
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.text import either, shortened
 from portable_nn.core.words import unknown_option
@@ -47,39 +48,82 @@ _ACCEPTED: Final[Mapping[Any, tuple[type, ...]]] = {
 
 def check_kinds(target: T) -> T:
     """Decorate a function, or a class for the arguments of its ``__init__``."""
+    return _decorated(target, named=False)
+
+
+def check_layer(target: T) -> T:
+    """Decorate a layer, of which a call has many: its name comes first in messages."""
+    return _decorated(target, named=True)
+
+
+def _decorated(target: T, *, named: bool) -> T:
     if isinstance(target, type):
-        target.__init__ = check_kinds(target.__init__)  # type: ignore[misc]
+        target.__init__ = _decorated(target.__init__, named=named)  # type: ignore[misc]
         return target
 
     @wraps(target)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if ranged := _ranged(target):
+            _check(target, args, kwargs, ranged, named)
         try:
             return target(*args, **kwargs)
         except _CAUSES as error:
-            if not isinstance(error, PortableNNError) and (fault := _fault(target, args, kwargs)):
-                raise fault from error
+            if not isinstance(error, PortableNNError):
+                _check(target, args, kwargs, _hints(target), named, error)
             raise
 
     return call  # type: ignore[return-value]
 
 
-def _fault(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> UsageError | None:
-    """The error for the first argument that its annotation does not accept, or that has another name here."""
-    signature = inspect.signature(function)
+def check_argument(name: str, value: Any, hint: Any, cause: Exception | None = None) -> None:
+    """Raise ``UsageError`` for a value that an annotation does not accept."""
+    if not accepts(hint, value):
+        raise UsageError(f"{name} must be {described(hint)}, not {shortened(value)}") from cause
+
+
+def _check(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    hints: Mapping[str, Any],
+    named: bool,
+    cause: Exception | None = None,
+) -> None:
+    """Raise ``UsageError`` for the first argument that its hint does not accept, or that has another name here."""
+    signature, called = inspect.signature(function), function.__name__
+    if called == "__init__":
+        called = type(args[0]).__name__
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError:  # Otherwise Python's own message says which argument is missing or unknown.
         known = {each.name for each in signature.parameters.values() if each.kind is not each.VAR_POSITIONAL}
-        called = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
-        return unknown_option(called, function.__module__, [name for name in kwargs if name not in known])
-    for name, value in bound.arguments.items():
-        parameter = signature.parameters[name]
-        hint = _evaluated(parameter.annotation, function)
-        several = parameter.kind is parameter.VAR_POSITIONAL
-        for each in value if several else [value]:
-            if parameter.kind is not parameter.VAR_KEYWORD and not accepts(hint, each):
-                return UsageError(f"{name} must be {described(hint)}, not {shortened(each)}")
-    return None
+        if fault := unknown_option(called, function.__module__, [name for name in kwargs if name not in known]):
+            raise fault from cause
+        return
+    for name, hint in hints.items():
+        several = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
+        given = [bound.arguments[name]] if name in bound.arguments else []
+        for each in given[0] if several and given else given:
+            check_argument(f"{called}: {name}" if named else name, each, hint, cause)
+
+
+@cache
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of a function's parameters as types."""
+    parameters = inspect.signature(function).parameters.values()
+    return {
+        each.name: _evaluated(each.annotation, function) for each in parameters if each.kind is not each.VAR_KEYWORD
+    }
+
+
+@cache
+def _ranged(function: Callable[..., Any]) -> dict[str, Any]:
+    """Those that have a range of numbers."""
+    return {name: hint for name, hint in _hints(function).items() if _has_range(hint)}
+
+
+def _has_range(hint: Any) -> bool:
+    return get_origin(hint) is Annotated or any(map(_has_range, get_args(hint)))
 
 
 def _evaluated(annotation: Any, function: Callable[..., Any]) -> Any:
@@ -88,8 +132,8 @@ def _evaluated(annotation: Any, function: Callable[..., Any]) -> Any:
         return Any
     if not isinstance(annotation, str):
         return annotation
-    try:
-        return eval(annotation, dict(vars(sys.modules[function.__module__])))
+    try:  # A field of a dataclass may be that of its base, which is in another module: ranges are known everywhere.
+        return eval(annotation, {**vars(numbers), **vars(sys.modules[function.__module__])})
     except (NameError, TypeError):
         return Any
 
@@ -102,7 +146,9 @@ def accepts(hint: Any, value: Any) -> bool:
     if origin in {Union, types.UnionType}:
         return any(accepts(part, value) for part in parts)
     if origin is Literal:
-        return isinstance(value, str | int | None) and value in parts
+        return any(type(value) is type(part) and value == part for part in parts)
+    if origin is Annotated:
+        return accepts(parts[0], value) and parts[1].holds(value)
     if origin is collections.abc.Callable or hint is Callable:
         return callable(value) and _takes(value, parts[0] if parts else ...)
     found = origin or hint
@@ -154,6 +200,8 @@ def described(hint: Any) -> str:
         return either(dict.fromkeys(described(part) for part in parts))
     if origin is Literal:
         return either(map(repr, parts))
+    if origin is Annotated:
+        return str(parts[1].words)
     if origin is collections.abc.Callable:
         counted = isinstance(parts[0], list | tuple)
         return f"a function of {len(parts[0])} argument{'s' * (len(parts[0]) != 1)}" if counted else "a function"

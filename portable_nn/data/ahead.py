@@ -8,6 +8,8 @@ from threading import Event, Semaphore, Thread, current_thread
 from typing import Any, TypeVar
 
 from portable_nn.core.errors import UsageError
+from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import Count
 
 __all__ = ["Prefetch"]
 
@@ -58,6 +60,7 @@ def ahead(items: Iterable[T], most: int = 1) -> Generator[T]:
             thread.join()
 
 
+@check_kinds
 class Prefetch(Iterable[T]):
     """What an iterable gives, such as the batches for ``fit``, made by a thread while the one before is being used.
 
@@ -75,11 +78,9 @@ class Prefetch(Iterable[T]):
     3
     """
 
-    def __init__(self, items: Iterable[T], *, ahead: int = 1) -> None:
+    def __init__(self, items: Iterable[T], *, ahead: Count = 1) -> None:
         if not isinstance(items, Iterable):
             raise UsageError(f"Prefetch takes an iterable, not of the type {type(items).__name__}")
-        if ahead < 1:
-            raise UsageError(f"ahead must be at least 1, not {ahead}")
         self._items, self._ahead = items, ahead
 
     def __iter__(self) -> Iterator[T]:

@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import UsageError
+from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import BelowOne, Count, Finite, NonNegative
 
 
+@check_kinds
 @dataclass(frozen=True)
 class RandomAffine:
     """Rotate, scale and shift pictures at random: ``augment=RandomAffine(28, 28)`` in ``fit``.
@@ -25,19 +28,15 @@ class RandomAffine:
         fill: the value of pixels outside the picture.
 
     Raises:
-        UsageError: ``scale`` is out of range, or pictures of that size cannot be found in a batch.
+        UsageError: an option is out of its range, or pictures of that size cannot be found in a batch.
     """
 
-    height: int
-    width: int
-    rotation: float = 10.0
-    scale: float = 0.1
-    shift: float = 1.0
-    fill: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.scale < 1:
-            raise UsageError(f"scale must be from 0 to less than 1, not {self.scale}")
+    height: Count
+    width: Count
+    rotation: NonNegative = 10.0
+    scale: BelowOne = 0.1
+    shift: NonNegative = 1.0
+    fill: Finite = 0.0
 
     def __call__(self, batch: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
         """A batch of the same shape, each picture with its own random transformation; integers become float32."""

@@ -7,6 +7,8 @@ from itertools import groupby
 from typing import Any
 
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.kinds import check_argument
+from portable_nn.core.numbers import Count
 from portable_nn.data.array_batches import Arrays
 from portable_nn.data.batches import Bad, Batch, Place, Taken
 from portable_nn.data.expanding import expanded, is_picture, name_of
@@ -56,8 +58,7 @@ def iterate(
         DataError: with ``strict``: a missing file or an empty folder, before the first batch; a damaged file, when it
             is read.
     """
-    if batch_size < 1:
-        raise UsageError(f"batch_size must be at least 1, not {batch_size}")
+    check_argument("batch_size", batch_size, Count)
     if named is None and taken.columns and not raw and (given := tables(inputs)) is not None:
         return row_batches(given, taken, batch_size, strict, assumed, dialect or Dialect())
     taken_from = sources(inputs) if named is None else list(_by_name(inputs, named, strict))

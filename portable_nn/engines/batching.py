@@ -14,6 +14,8 @@ from portable_nn.core.arrays import as_array
 from portable_nn.core.dims import evaluated, static
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Graph
+from portable_nn.core.kinds import check_argument
+from portable_nn.core.numbers import Count
 from portable_nn.core.text import some
 from portable_nn.data.ahead import ahead
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
@@ -131,8 +133,8 @@ class Batching:
 
     def _batches(self, feeds: dict[str, Array], size: int | None) -> Iterator[dict[str, Array]]:
         """``feeds`` in batches, where the first axis of all inputs and outputs is that of the examples."""
-        if size is not None and size < 1:
-            raise UsageError(f"batch_size must be at least 1, not {size}")
+        if size is not None:
+            check_argument("batch_size", size, Count)
         count = len(next(iter(feeds.values()))) if self._has_batches and feeds else 0
         if count <= 1:
             yield feeds

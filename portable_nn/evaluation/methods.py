@@ -14,6 +14,7 @@ from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
+from portable_nn.core.numbers import Count, Natural
 from portable_nn.core.text import percent
 from portable_nn.data.rows import as_rows
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
@@ -23,7 +24,6 @@ from portable_nn.evaluation.probabilities import log_probabilities, probabilitie
 from portable_nn.evaluation.reliability import fit_temperature, logits_of, parts
 from portable_nn.evaluation.scoring import Scoring, Task, class_names, kind_for
 from portable_nn.evaluation.targets import labels_in
-from portable_nn.evaluation.worst import check_worst
 from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.operators.registry import Array
 
@@ -65,7 +65,7 @@ class Calibration:
 
 
 @check_kinds
-def predict_proba(self: Predictor, x: Any, *, engine: Engine = "numpy", batch_size: int | None = None) -> Any:
+def predict_proba(self: Predictor, x: Any, *, engine: Engine = "numpy", batch_size: Count | None = None) -> Any:
     """The probabilities of the classes for examples in arrays.
 
     Args:
@@ -102,9 +102,9 @@ def evaluate(
     *,
     mask: Any = None,
     task: Task | None = None,
-    worst: int = 0,
+    worst: Natural = 0,
     engine: Engine = "numpy",
-    batch_size: int | None = None,
+    batch_size: Count | None = None,
 ) -> Any:
     """How good the network is on examples in arrays. ``pnn.evaluate`` takes files, pictures and tables.
 
@@ -131,7 +131,6 @@ def evaluate(
     >>> found.accuracy  # print(found) has all of it
     1.0
     """
-    check_worst(worst)
     feeds = _by_name(self, x)
     wanted = y if isinstance(y, Mapping) else {_only_output(self).name: y}
     infos = {info.name: info for info in self.outputs}
@@ -162,7 +161,7 @@ def evaluate(
 
 @check_kinds
 def calibrate(
-    self: Predictor, x: Any, y: Any, *, engine: Engine = "numpy", batch_size: int | None = None
+    self: Predictor, x: Any, y: Any, *, engine: Engine = "numpy", batch_size: Count | None = None
 ) -> Calibration:
     """Set the temperature of the network's output, so that its probabilities are what they say.
 

@@ -7,7 +7,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
 POINTS: Final = 3000
@@ -32,12 +31,6 @@ class Worst(NamedTuple):
     score: float
     probability: float | None = None
     x: Array | None = None
-
-
-def check_worst(count: int) -> None:
-    """Raise ``UsageError`` unless so many examples can be listed."""
-    if count < 0:
-        raise UsageError(f"worst must be at least 0, not {count}")
 
 
 class WorstOf:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.core.kinds import check_kinds
-from portable_nn.layers.layer import Layer, OperatorLayer, positive
+from portable_nn.core.kinds import check_layer
+from portable_nn.core.numbers import Count, Finite, Integer, NonNegative
+from portable_nn.layers.layer import Layer, OperatorLayer
 from portable_nn.operators import Symbol, constant, emit, integers
 
 __all__ = [
@@ -39,19 +36,13 @@ __all__ = [
 ]
 
 
-def _number(layer: str, option: str, value: float) -> float:
-    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
-        raise UsageError(f"{layer}: {option} must be a finite number, not {value!r}")
-    return float(value)
-
-
 def ReLU(*, name: str | None = None) -> Layer:
     """Rectified linear unit: max(x, 0)."""
     return OperatorLayer("Relu", "relu", name)
 
 
-def LeakyReLU(alpha: float = 0.01, *, name: str | None = None) -> Layer:
+@check_layer
+def LeakyReLU(alpha: Finite = 0.01, *, name: str | None = None) -> Layer:
     """Leaky ReLU: x where x > 0, alpha·x elsewhere. Source: Maas et al. (2013).
 
     Args:
@@ -60,10 +51,11 @@ def LeakyReLU(alpha: float = 0.01, *, name: str | None = None) -> Layer:
 
     Raises ``UsageError`` where ``alpha`` is not a finite number.
     """
-    return OperatorLayer("LeakyRelu", "leaky_relu", name, alpha=_number("LeakyReLU", "alpha", alpha))
+    return OperatorLayer("LeakyRelu", "leaky_relu", name, alpha=float(alpha))
 
 
-def ThresholdedReLU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
+@check_layer
+def ThresholdedReLU(alpha: Finite = 1.0, *, name: str | None = None) -> Layer:
     """Thresholded ReLU: x where x > alpha, 0 elsewhere. Source: Konda et al. (2014), arXiv:1402.3337.
 
     Args:
@@ -72,10 +64,11 @@ def ThresholdedReLU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
 
     Raises ``UsageError`` where ``alpha`` is not a finite number.
     """
-    return OperatorLayer("ThresholdedRelu", "thresholded_relu", name, alpha=_number("ThresholdedReLU", "alpha", alpha))
+    return OperatorLayer("ThresholdedRelu", "thresholded_relu", name, alpha=float(alpha))
 
 
-def ELU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
+@check_layer
+def ELU(alpha: Finite = 1.0, *, name: str | None = None) -> Layer:
     """Exponential linear unit: x where x > 0, alpha·(exp(x) - 1) elsewhere.
 
     Source: Clevert et al. (2015), arXiv:1511.07289.
@@ -86,7 +79,7 @@ def ELU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
 
     Raises ``UsageError`` where ``alpha`` is not a finite number.
     """
-    return OperatorLayer("Elu", "elu", name, alpha=_number("ELU", "alpha", alpha))
+    return OperatorLayer("Elu", "elu", name, alpha=float(alpha))
 
 
 class SELU(Layer):
@@ -105,9 +98,8 @@ class SELU(Layer):
         """The same shape."""
         if x.dtype != "float64":
             return self.emit("Selu", x)
-        above = emit("Relu", x)  # The attributes of ONNX's Selu are in single precision.
-        below = emit("Elu", x) - above
-        return self.emit("Add", above * self.gamma, below * (self.gamma * self.alpha))
+        below = emit("Elu", emit("Clip", x, None, constant(0, x.dtype)))  # Selu's attributes are in single precision.
+        return self.emit("Add", emit("Relu", x) * self.gamma, below * (self.gamma * self.alpha))
 
 
 class CELU(Layer):
@@ -122,9 +114,9 @@ class CELU(Layer):
     Raises ``UsageError`` where ``alpha`` is 0 or not a finite number.
     """
 
-    def __init__(self, alpha: float = 1.0, *, name: str | None = None) -> None:
+    def __init__(self, alpha: Finite = 1.0, *, name: str | None = None) -> None:
         super().__init__(name)
-        self.alpha = _number("CELU", "alpha", alpha)
+        self.alpha = float(alpha)
         if self.alpha == 0:
             raise UsageError("CELU: alpha must not be 0: x is divided by it")
 
@@ -135,7 +127,7 @@ class CELU(Layer):
         return self.emit("Mul", emit("Elu", x / self.alpha), constant(self.alpha, x.dtype))  # Celu takes float32 alone.
 
 
-@check_kinds
+@check_layer
 def GELU(approximate: str = "none", *, name: str | None = None) -> Layer:
     """Gaussian error linear unit: x · Φ(x), where Φ is the distribution function of the standard normal distribution.
 
@@ -202,7 +194,8 @@ def Softsign(*, name: str | None = None) -> Layer:
     return OperatorLayer("Softsign", "softsign", name)
 
 
-def Softshrink(lambd: float = 0.5, *, name: str | None = None) -> Layer:
+@check_layer
+def Softshrink(lambd: NonNegative = 0.5, *, name: str | None = None) -> Layer:
     """Soft thresholding: x - lambd where x > lambd, x + lambd where x < -lambd, 0 elsewhere.
 
     Args:
@@ -211,12 +204,11 @@ def Softshrink(lambd: float = 0.5, *, name: str | None = None) -> Layer:
 
     Raises ``UsageError`` where ``lambd`` is negative or not a finite number.
     """
-    if _number("Softshrink", "lambd", lambd) < 0:
-        raise UsageError(f"Softshrink: lambd must be at least 0, not {lambd:g}")
     return OperatorLayer("Shrink", "softshrink", name, lambd=float(lambd), bias=float(lambd))
 
 
-def Hardshrink(lambd: float = 0.5, *, name: str | None = None) -> Layer:
+@check_layer
+def Hardshrink(lambd: Finite = 0.5, *, name: str | None = None) -> Layer:
     """Hard thresholding: x where |x| > lambd, 0 elsewhere.
 
     Args:
@@ -225,7 +217,7 @@ def Hardshrink(lambd: float = 0.5, *, name: str | None = None) -> Layer:
 
     Raises ``UsageError`` where ``lambd`` is not a finite number.
     """
-    return OperatorLayer("Shrink", "hardshrink", name, lambd=_number("Hardshrink", "lambd", lambd))
+    return OperatorLayer("Shrink", "hardshrink", name, lambd=float(lambd))
 
 
 class Clip(Layer):
@@ -241,11 +233,9 @@ class Clip(Layer):
     Raises ``UsageError`` where a bound is not a finite number.
     """
 
-    def __init__(self, min: float | None = None, max: float | None = None, *, name: str | None = None) -> None:
+    def __init__(self, min: Finite | None = None, max: Finite | None = None, *, name: str | None = None) -> None:
         super().__init__(name)
-        self.bounds = [
-            None if value is None else _number("Clip", option, value) for option, value in (("min", min), ("max", max))
-        ]
+        self.bounds = [None if value is None else float(value) for value in (min, max)]
 
     def __call__(self, x: Symbol) -> Symbol:
         """The same shape."""
@@ -257,7 +247,8 @@ def ReLU6(*, name: str | None = None) -> Layer:
     return Clip(0, 6, name=name)
 
 
-def Hardtanh(min_val: float = -1.0, max_val: float = 1.0, *, name: str | None = None) -> Layer:
+@check_layer
+def Hardtanh(min_val: Finite = -1.0, max_val: Finite = 1.0, *, name: str | None = None) -> Layer:
     """A piecewise linear tanh: min(max(x, min_val), max_val).
 
     Args:
@@ -284,10 +275,10 @@ class PReLU(Layer):
     ``GraphError`` where the input has more or fewer channels than there are weights.
     """
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25, *, name: str | None = None) -> None:
+    def __init__(self, num_parameters: Count = 1, init: Finite = 0.25, *, name: str | None = None) -> None:
         super().__init__(name)
-        self.num_parameters = positive("PReLU", "num_parameters", num_parameters)
-        self.init = _number("PReLU", "init", init)
+        self.num_parameters = int(num_parameters)
+        self.init = float(init)
 
     def __call__(self, x: Symbol) -> Symbol:
         """The same shape."""
@@ -299,7 +290,8 @@ class PReLU(Layer):
         return self.emit("PRelu", x, slope)
 
 
-def Softmax(axis: int = -1, *, name: str | None = None) -> Layer:
+@check_layer
+def Softmax(axis: Integer = -1, *, name: str | None = None) -> Layer:
     """exp(x) / Σ exp(x): positive numbers whose sum along ``axis`` is 1. The shape stays the same.
 
     Args:
@@ -311,7 +303,8 @@ def Softmax(axis: int = -1, *, name: str | None = None) -> Layer:
     return OperatorLayer("Softmax", "softmax", name, axis=axis)
 
 
-def LogSoftmax(axis: int = -1, *, name: str | None = None) -> Layer:
+@check_layer
+def LogSoftmax(axis: Integer = -1, *, name: str | None = None) -> Layer:
     """log(Softmax(x)) = x - log Σ exp(x) along ``axis``. The shape stays the same.
 
     Args:

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
+from portable_nn.core.numbers import BelowOne, Count, NonNegative
 from portable_nn.layers.dropout import Dropout
 from portable_nn.layers.initializers import Initial
-from portable_nn.layers.layer import Layer, positive
+from portable_nn.layers.layer import Layer
 from portable_nn.layers.normalization import LayerNorm
 from portable_nn.operators import Symbol, cast, emit, integers
 from portable_nn.operators.symbols import count_up, size_of
@@ -37,16 +38,16 @@ class Embedding(Layer):
 
     def __init__(
         self,
-        entries: int,
-        features: int,
+        entries: Count,
+        features: Count,
         *,
         weight_initial: Initial = lambda rng, shape: rng.normal(size=shape),
         dtype: str = "float32",
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        self.entries = positive("Embedding", "entries", entries)
-        self.features = positive("Embedding", "features", features)
+        self.entries = int(entries)
+        self.features = int(features)
         self.weight_initial, self.dtype = weight_initial, dtype
 
     def __call__(self, x: Symbol) -> Symbol:
@@ -60,9 +61,9 @@ class Embedding(Layer):
 class _Positions(Layer):
     """Adds a vector for each position: (batch, positions, features) → the same."""
 
-    def __init__(self, length: int, *, name: str | None = None) -> None:
+    def __init__(self, length: Count, *, name: str | None = None) -> None:
         super().__init__(name)
-        self.length = positive(type(self).__name__, "length", length)
+        self.length = int(length)
 
     def _added(self, x: Symbol, initial: Initial, *, trainable: bool) -> Symbol:
         if len(x.shape) != 3 or not isinstance(x.shape[2], int):
@@ -115,7 +116,7 @@ class LearnedPositions(_Positions):
 
     def __init__(
         self,
-        length: int,
+        length: Count,
         *,
         weight_initial: Initial = lambda rng, shape: rng.normal(0, 0.02, shape),
         name: str | None = None,
@@ -150,7 +151,7 @@ class MultiHeadAttention(Layer):
 
     def __init__(
         self,
-        heads: int,
+        heads: Count,
         *,
         bias: bool = True,
         causal: bool = False,
@@ -159,7 +160,7 @@ class MultiHeadAttention(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(name, "attention")
-        self.heads, self.bias, self.causal = positive("MultiHeadAttention", "heads", heads), bias, causal
+        self.heads, self.bias, self.causal = int(heads), bias, causal
         self.weight_initial, self.bias_initial = weight_initial, bias_initial
 
     def __call__(self, x: Symbol, mask: Symbol | None = None, *, lengths: Symbol | None = None) -> Symbol:
@@ -231,20 +232,20 @@ class TransformerEncoderLayer(Layer):
 
     def __init__(
         self,
-        heads: int,
+        heads: Count,
         *,
-        units: int = 2048,
-        dropout: float = 0.1,
+        units: Count = 2048,
+        dropout: BelowOne = 0.1,
         activation: str = "relu",
         norm_first: bool = False,
         causal: bool = False,
-        eps: float = 1e-5,
+        eps: NonNegative = 1e-5,
         name: str | None = None,
     ) -> None:
         super().__init__(name, "encoder")
         if activation not in ("relu", "gelu"):
             raise UsageError(f"TransformerEncoderLayer: activation must be relu or gelu, not {activation!r}")
-        self.units, self.activation = positive("TransformerEncoderLayer", "units", units), activation
+        self.units, self.activation = int(units), activation
         self.norm_first, self.dropout = norm_first, dropout
 
         def named(part: str) -> str | None:

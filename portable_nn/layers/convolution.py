@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, format_shape
+from portable_nn.core.numbers import Count
 from portable_nn.layers.initializers import Initial
-from portable_nn.layers.layer import Layer, positive
+from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol
 from portable_nn.sizes import Operation, check_channels, conv, convt
 from portable_nn.sizes.operation import Padding, PerAxis
@@ -58,13 +59,13 @@ class _Convolution(Layer):
 
     def __init__(
         self,
-        filters: int,
+        filters: Count,
         kernel: PerAxis,
         *,
         stride: PerAxis = 1,
         padding: Padding = 0,
         dilation: PerAxis = 1,
-        groups: int = 1,
+        groups: Count = 1,
         bias: bool = True,
         weight_initial: Initial = "glorot_uniform",
         bias_initial: Initial = "zeros",
@@ -95,7 +96,7 @@ class _Convolution(Layer):
 
     def _set(
         self,
-        filters: int,
+        filters: Count,
         kernel: PerAxis,
         bias: bool,
         weight_initial: Initial,
@@ -105,7 +106,7 @@ class _Convolution(Layer):
     ) -> None:
         super().__init__(name, "conv_transpose" if self.transposed else "conv")
         kind = type(self).__name__
-        self.filters, self.bias = positive(kind, "filters", filters), bias
+        self.filters, self.bias = int(filters), bias
         self.operation = described(kind, convt if self.transposed else conv, self.axes, kernel, **options)
         self.weight_initial, self.bias_initial = weight_initial, bias_initial
 
@@ -131,14 +132,14 @@ class _ConvTranspose(_Convolution):
 
     def __init__(
         self,
-        filters: int,
+        filters: Count,
         kernel: PerAxis,
         *,
         stride: PerAxis = 1,
         padding: Padding = 0,
         output_padding: PerAxis = 0,
         dilation: PerAxis = 1,
-        groups: int = 1,
+        groups: Count = 1,
         bias: bool = True,
         weight_initial: Initial = "glorot_uniform",
         bias_initial: Initial = "zeros",
@@ -181,13 +182,13 @@ class Conv1d(_Convolution):
 
     def __init__(
         self,
-        filters: int,
+        filters: Count,
         kernel: PerAxis,
         *,
         stride: PerAxis = 1,
         padding: Padding = 0,
         dilation: PerAxis = 1,
-        groups: int = 1,
+        groups: Count = 1,
         bias: bool = True,
         causal: bool = False,
         weight_initial: Initial = "glorot_uniform",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from portable_nn.core.graph import format_shape
+from portable_nn.core.numbers import Count
 from portable_nn.layers.initializers import Initial
-from portable_nn.layers.layer import Layer, positive
+from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, emit
 
 __all__ = ["Dense"]
@@ -35,7 +36,7 @@ class Dense(Layer):
 
     def __init__(
         self,
-        units: int,
+        units: Count,
         *,
         bias: bool = True,
         weight_initial: Initial = "glorot_uniform",
@@ -43,7 +44,7 @@ class Dense(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        self.units, self.bias = positive("Dense", "units", units), bias
+        self.units, self.bias = int(units), bias
         self.weight_initial, self.bias_initial = weight_initial, bias_initial
 
     def __call__(self, x: Symbol) -> Symbol:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portable_nn.core.errors import UsageError
+from portable_nn.core.numbers import BelowOne
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, constant
 
@@ -22,10 +22,8 @@ class Dropout(Layer):
     Raises ``UsageError`` for any other ``ratio``.
     """
 
-    def __init__(self, ratio: float = 0.5, *, name: str | None = None) -> None:
+    def __init__(self, ratio: BelowOne = 0.5, *, name: str | None = None) -> None:
         super().__init__(name)
-        if not 0 <= ratio < 1:
-            raise UsageError(f"Dropout: ratio must be from 0 to less than 1, not {ratio}")
         self.ratio = ratio
 
     def __call__(self, x: Symbol) -> Symbol:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from portable_nn.core.errors import Fault, GraphError, UsageError
 from portable_nn.core.graph import Dim
-from portable_nn.core.kinds import check_kinds
+from portable_nn.core.kinds import check_kinds, check_layer
 from portable_nn.core.words import attributes_of
 from portable_nn.layers.initializers import Initial
 from portable_nn.operators import DTYPE_CODES, Leaf, Symbol, emit, emit_all
@@ -36,17 +34,10 @@ def Input(*shape: Dim, name: str | None = None, dtype: str = "float32", batch: D
     """
     for dim in shape:
         if not isinstance(dim, (int, str)) or isinstance(dim, bool) or (isinstance(dim, int) and dim < 1):
-            raise UsageError(f"Input: a size must be a positive whole number or a name, not {dim!r}")
+            raise UsageError(f"Input: a size must be a whole number from 1 or a name, not {dim!r}")
     if dtype not in DTYPE_CODES:
         raise UsageError(f"Input: dtype must be one of {', '.join(DTYPE_CODES)}, not {dtype!r}")
     return Leaf(name, dtype, (batch, *shape))
-
-
-def positive(layer: str, option: str, value: object) -> int:
-    """The value of an option that must be a positive whole number. Raises ``UsageError`` that names the layer."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise UsageError(f"{layer}: {option} must be a positive whole number, not {value!r}")
-    return int(value)
 
 
 class Layer(ABC):
@@ -91,7 +82,7 @@ class Layer(ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "__init__" in vars(cls):
-            check_kinds(cls)
+            check_layer(cls)
 
     def __init__(self, name: str | None = None, stem: str | None = None) -> None:
         self.name, self.stem = name, stem or type(self).__name__.lower()

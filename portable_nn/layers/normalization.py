@@ -6,7 +6,6 @@ trained parameters: y · weight + bias. They differ in what the mean and the var
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
@@ -15,7 +14,8 @@ import numpy as np
 from portable_nn.core.dims import static
 from portable_nn.core.errors import GraphError, UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.layers.layer import Layer, positive
+from portable_nn.core.numbers import Count, Finite, NonNegative, Positive, Share
+from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, constant, emit, integers
 from portable_nn.operators.normalization.lrn import response_factor
 
@@ -38,8 +38,6 @@ class _Normalization(Layer):
     def __init__(self, stem: str, *, eps: float | None, affine: bool, name: str | None) -> None:
         super().__init__(name, stem)
         self.kind = type(self).__name__
-        if eps is not None and not 0 <= eps < math.inf:
-            raise UsageError(f"{self.kind}: eps must be 0 or more, not {eps!r}")
         self.eps, self.affine = eps, affine
 
     def needs(self, wanted: str, x: Symbol) -> GraphError:
@@ -80,8 +78,8 @@ class _BatchNorm(_OfChannels):
     def __init__(
         self,
         *,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
+        eps: NonNegative = 1e-5,
+        momentum: Share = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
         name: str | None = None,
@@ -101,8 +99,6 @@ class _BatchNorm(_OfChannels):
         has another rank or its channels are not known.
         """
         super().__init__("batch_norm", eps=eps, affine=affine, name=name)
-        if not 0 <= momentum <= 1:
-            raise UsageError(f"{self.kind}: momentum must be from 0 to 1, not {momentum!r}")
         self.momentum, self.track_running_stats = momentum, track_running_stats
 
     def __call__(self, x: Symbol) -> Symbol:
@@ -164,7 +160,7 @@ class InstanceNorm(_OfChannels):
 
     form, ranks = "(batch, channels, size, …)", range(3, ANY)
 
-    def __init__(self, *, eps: float = 1e-5, affine: bool = False, name: str | None = None) -> None:
+    def __init__(self, *, eps: NonNegative = 1e-5, affine: bool = False, name: str | None = None) -> None:
         super().__init__("instance_norm", eps=eps, affine=affine, name=name)
 
     def __call__(self, x: Symbol) -> Symbol:
@@ -191,9 +187,9 @@ class GroupNorm(_OfChannels):
 
     form, ranks = "(batch, channels, …)", range(2, ANY)
 
-    def __init__(self, groups: int, *, eps: float = 1e-5, affine: bool = True, name: str | None = None) -> None:
+    def __init__(self, groups: Count, *, eps: NonNegative = 1e-5, affine: bool = True, name: str | None = None) -> None:
         super().__init__("group_norm", eps=eps, affine=affine, name=name)
-        self.groups = positive("GroupNorm", "groups", groups)
+        self.groups = int(groups)
 
     def __call__(self, x: Symbol) -> Symbol:
         """The same shape."""
@@ -242,7 +238,13 @@ class LayerNorm(_OfLastAxes):
     """
 
     def __init__(
-        self, axis: int = -1, *, eps: float = 1e-5, affine: bool = True, bias: bool = True, name: str | None = None
+        self,
+        axis: int = -1,
+        *,
+        eps: NonNegative = 1e-5,
+        affine: bool = True,
+        bias: bool = True,
+        name: str | None = None,
     ) -> None:
         super().__init__("layer_norm", axis, eps=eps, affine=affine, name=name)
         self.bias = bias
@@ -271,7 +273,7 @@ class RMSNorm(_OfLastAxes):
     """
 
     def __init__(
-        self, axis: int = -1, *, eps: float | None = None, affine: bool = True, name: str | None = None
+        self, axis: int = -1, *, eps: NonNegative | None = None, affine: bool = True, name: str | None = None
     ) -> None:
         super().__init__("rms_norm", axis, eps=eps, affine=affine, name=name)
 
@@ -299,10 +301,16 @@ class LocalResponseNorm(Layer):
     """
 
     def __init__(
-        self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, name: str | None = None
+        self,
+        size: Count,
+        alpha: NonNegative = 1e-4,
+        beta: Finite = 0.75,
+        k: Positive = 1.0,
+        *,
+        name: str | None = None,
     ) -> None:
         super().__init__(name, "local_response_norm")
-        self.size = positive("LocalResponseNorm", "size", size)
+        self.size = int(size)
         self.alpha, self.beta, self.k = alpha, beta, k
 
     def __call__(self, x: Symbol) -> Symbol:

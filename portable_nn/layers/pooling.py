@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from portable_nn.core.kinds import check_layer
+from portable_nn.core.numbers import Count
 from portable_nn.layers.convolution import channels_of, described, spatial_attributes
-from portable_nn.layers.layer import Layer, OperatorLayer, positive
+from portable_nn.layers.layer import Layer, OperatorLayer
 from portable_nn.operators import Symbol
 from portable_nn.sizes import pool
 from portable_nn.sizes.operation import Padding, PerAxis
@@ -114,7 +116,7 @@ class _LPPool(_Pool):
 
     def __init__(
         self,
-        p: int,
+        p: Count,
         kernel: PerAxis,
         *,
         stride: PerAxis | None = None,
@@ -137,7 +139,7 @@ class _LPPool(_Pool):
         has another rank or its channels are not known.
         """
         options = {"stride": stride, "padding": padding, "ceil": ceil_mode}
-        self._set("lp_pool", name, kernel, options, p=positive(type(self).__name__, "p", p))
+        self._set("lp_pool", name, kernel, options, p=int(p))
 
 
 class MaxPool1d(_MaxPool):
@@ -215,7 +217,8 @@ def GlobalMaxPool(*, name: str | None = None) -> Layer:
     return OperatorLayer("GlobalMaxPool", "global_max_pool", name)
 
 
-def GlobalLPPool(p: int = 2, *, name: str | None = None) -> Layer:
+@check_layer
+def GlobalLPPool(p: Count = 2, *, name: str | None = None) -> Layer:
     """The p-norm of each channel, (Σ |x|ᵖ) ** (1 / p): (batch, channels, …) → (batch, channels, 1, …).
 
     Args:
@@ -224,4 +227,4 @@ def GlobalLPPool(p: int = 2, *, name: str | None = None) -> Layer:
 
     Raises ``UsageError`` for any other ``p``.
     """
-    return OperatorLayer("GlobalLpPool", "global_lp_pool", name, p=positive("GlobalLPPool", "p", p))
+    return OperatorLayer("GlobalLpPool", "global_lp_pool", name, p=int(p))

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
+from portable_nn.core.numbers import BelowOne, Count
 from portable_nn.layers.initializers import Initial
-from portable_nn.layers.layer import Layer, positive
+from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, constant, emit, emit_all, integers
 
 __all__ = ["GRU", "LSTM", "RNN"]
@@ -24,12 +25,12 @@ class _Recurrent(Layer):
 
     def __init__(
         self,
-        units: int,
+        units: Count,
         *,
-        layers: int = 1,
+        layers: Count = 1,
         bias: bool = True,
         batch_first: bool = True,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         bidirectional: bool = False,
         last: bool = False,
         weight_initial: Initial | None = None,
@@ -60,9 +61,7 @@ class _Recurrent(Layer):
         """
         super().__init__(name)
         kind = type(self).__name__
-        self.units, self.layers = positive(kind, "units", units), positive(kind, "layers", layers)
-        if not 0 <= dropout < 1:
-            raise UsageError(f"{kind}: dropout must be from 0 to less than 1, not {dropout}")
+        self.units, self.layers = int(units), int(layers)
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.bidirectional, self.last = bidirectional, last
         self.options: dict[str, Any] = {"linear_before_reset": 1} if kind == "GRU" else {}
@@ -156,13 +155,13 @@ class RNN(_Recurrent):
 
     def __init__(
         self,
-        units: int,
+        units: Count,
         *,
-        layers: int = 1,
+        layers: Count = 1,
         nonlinearity: str = "tanh",
         bias: bool = True,
         batch_first: bool = True,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         bidirectional: bool = False,
         last: bool = False,
         weight_initial: Initial | None = None,

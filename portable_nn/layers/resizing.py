@@ -10,8 +10,10 @@ import numpy as np
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, format_shape
+from portable_nn.core.kinds import check_layer
+from portable_nn.core.numbers import Count
 from portable_nn.layers.convolution import channels_of
-from portable_nn.layers.layer import Layer, OperatorLayer, positive
+from portable_nn.layers.layer import Layer, OperatorLayer
 from portable_nn.operators import Array, Symbol, cast, constant, emit, integers, sizes
 from portable_nn.operators.spatial.depth_space import pixel_unshuffle
 from portable_nn.operators.spatial.resize_taps import nearest_cells
@@ -177,7 +179,8 @@ def _sizes(x: Symbol, new: Sequence[int]) -> Symbol:
     return emit("Concat", emit("Shape", x, start=0, end=2), integers(new), axis=0)
 
 
-def PixelShuffle(factor: int, *, name: str | None = None) -> Layer:
+@check_layer
+def PixelShuffle(factor: Count, *, name: str | None = None) -> Layer:
     """Channels into cells: (batch, channels·factor², height, width) → (batch, channels, height·factor, width·factor).
 
     The channels are in PyTorch's order. Source: Shi et al., "Real-time single image and video super-resolution using an
@@ -189,9 +192,7 @@ def PixelShuffle(factor: int, *, name: str | None = None) -> Layer:
 
     Raises ``UsageError`` where ``factor`` is not a positive whole number.
     """
-    return OperatorLayer(
-        "DepthToSpace", "pixel_shuffle", name, blocksize=positive("PixelShuffle", "factor", factor), mode="CRD"
-    )
+    return OperatorLayer("DepthToSpace", "pixel_shuffle", name, blocksize=int(factor), mode="CRD")
 
 
 class PixelUnshuffle(Layer):
@@ -207,9 +208,9 @@ class PixelUnshuffle(Layer):
     image, its channels are symbolic or ``factor`` does not divide its sizes.
     """
 
-    def __init__(self, factor: int, *, name: str | None = None) -> None:
+    def __init__(self, factor: Count, *, name: str | None = None) -> None:
         super().__init__(name, "pixel_unshuffle")
-        self.factor = positive("PixelUnshuffle", "factor", factor)
+        self.factor = int(factor)
 
     def __call__(self, x: Symbol) -> Symbol:
         """(batch, channels, height, width) → (batch, channels·factor², height/factor, width/factor)."""

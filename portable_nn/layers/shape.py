@@ -8,6 +8,7 @@ from typing import Final
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import NotNaN
 from portable_nn.layers.layer import Layer, OperatorLayer
 from portable_nn.operators import Symbol, constant, emit, integers
 
@@ -70,7 +71,7 @@ class Pad(Layer):
         self,
         padding: int | Sequence[int] | Sequence[tuple[int, int]],
         mode: str = "constant",
-        value: float = 0.0,
+        value: NotNaN = 0.0,
         *,
         name: str | None = None,
     ) -> None:
@@ -78,8 +79,6 @@ class Pad(Layer):
         self.padding = _pairs(padding)
         if mode not in _PAD_MODES:
             raise UsageError(f"Pad: mode must be one of {', '.join(_PAD_MODES)}, not {mode!r}")
-        if type(value) not in (int, float):
-            raise UsageError(f"Pad: value must be a number, not {value!r}")
         if value and mode != "constant":
             raise UsageError(f"Pad: value goes with mode constant, not with {mode}")
         self.mode, self.value = mode, value

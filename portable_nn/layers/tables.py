@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
+from portable_nn.core.numbers import Count
 from portable_nn.format.meaning import Column
-from portable_nn.layers.layer import Layer, positive
+from portable_nn.layers.layer import Layer
 from portable_nn.layers.scaling import as_float
 from portable_nn.operators import DTYPE_CODES, Symbol, constant, emit
 
@@ -43,7 +44,7 @@ class Columns(Layer):
         columns: Sequence[Column],
         x: ArrayLike,
         *,
-        embedding: int | None = None,
+        embedding: Count | None = None,
         standardise: bool = True,
         name: str | None = None,
     ) -> None:
@@ -52,7 +53,7 @@ class Columns(Layer):
         if rows.ndim != 2 or not len(rows) or rows.shape[1] != len(columns):
             raise UsageError(f"Columns: {len(columns)} columns need examples (n, {len(columns)}), not {rows.shape}")
         self.columns = tuple(columns)
-        self.embedding = None if embedding is None else positive("Columns", "embedding", embedding)
+        self.embedding = None if embedding is None else int(embedding)
         self.standardise = standardise
         self._numbers = [place for place, column in enumerate(columns) if not column.categories]
         self._words = [place for place, column in enumerate(columns) if column.categories]

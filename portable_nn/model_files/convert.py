@@ -19,6 +19,7 @@ from portable_nn.core.atomic import all_or_none
 from portable_nn.core.errors import FormatError, PortableNNError, UsageError, VerificationError, listed
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import Natural
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import either, quantity, size
 from portable_nn.format import load, npz
@@ -88,7 +89,7 @@ def convert(
     verify: bool = True,
     atol: float = 1e-5,
     rtol: float = 1e-5,
-    seed: int = 0,
+    seed: Natural = 0,
     io: str | Path | None = None,
     edited: bool = False,
 ) -> Conversion:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import DataError, FormatError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
+from portable_nn.core.numbers import Count, Natural
 from portable_nn.core.text import either, shortened
 from portable_nn.data.batches import Bad
 from portable_nn.data.cells import is_words, missing
@@ -22,7 +23,6 @@ from portable_nn.evaluation.methods import Calibration, calibrated
 from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
 from portable_nn.evaluation.scoring import NOT_FINITE, Evaluation, Scoring, Task, kind_for
 from portable_nn.evaluation.targets import labels_in
-from portable_nn.evaluation.worst import check_worst
 from portable_nn.model_files.answers import Answer, Answers, Preprocess, answers_of, named_in, opened_model
 from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.opening import WRITABLE, open_model
@@ -52,10 +52,10 @@ def evaluate(
     *,
     task: Task | None = None,
     target: str | None = None,
-    worst: int = 0,
+    worst: Natural = 0,
     engine: Engine = "onnxruntime",
     labels: Sequence[str] | str | Path | None = None,
-    batch_size: int = 256,
+    batch_size: Count = 256,
     polarity: Found | None = None,
     raw: bool = False,
     strict: bool = True,
@@ -99,7 +99,6 @@ def evaluate(
     >>> found.accuracy  # print(found) has all of it
     1.0
     """
-    check_worst(worst)
     kind_for(task, "values", 1)  # A task that is none is an error before anything is read.
     if (inputs is None) != (targets is None):
         raise UsageError("inputs and targets go together: the names of the arrays in the files")
@@ -191,7 +190,7 @@ def calibrate(
     target: str | None = None,
     engine: Engine = "onnxruntime",
     labels: Sequence[str] | str | Path | None = None,
-    batch_size: int = 256,
+    batch_size: Count = 256,
     polarity: Found | None = None,
     raw: bool = False,
     digest: str | None = None,

@@ -14,6 +14,7 @@ from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.html import html_table
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
+from portable_nn.core.numbers import Count
 from portable_nn.core.peeking import Peeking
 from portable_nn.core.text import quantity, shortened, some
 from portable_nn.data.batches import Bad, Batch
@@ -242,8 +243,8 @@ def predict(
     engine: Engine = "onnxruntime",
     labels: Sequence[str] | str | Path | None = None,
     task: Task | None = None,
-    top: int = 1,
-    batch_size: int = 256,
+    top: Count = 1,
+    batch_size: Count = 256,
     polarity: Found | None = None,
     raw: bool = False,
     strict: bool = True,
@@ -305,8 +306,6 @@ def predict(
     3 1.000
     7 1.000
     """
-    if top < 1:
-        raise UsageError(f"top must be at least 1, not {top}")
     answers = answers_of(
         model,
         inputs,

@@ -20,7 +20,9 @@ from portable_nn.core.atomic import atomic_folder, atomic_write
 from portable_nn.core.dims import static
 from portable_nn.core.errors import MissingPackageError, UsageError
 from portable_nn.core.graph import Value
+from portable_nn.core.kinds import check_argument
 from portable_nn.core.names import Engine
+from portable_nn.core.numbers import Count
 from portable_nn.core.partial import Assemble
 from portable_nn.core.text import said
 from portable_nn.data.ahead import ahead
@@ -96,8 +98,7 @@ def streamed(
     The arguments and errors are those of ``run`` and ``predict``. ``None`` where not every output has a row for each
     example of the only input, whatever the batch, or where pictures make examples of any size.
     """
-    if batch_size < 1:
-        raise UsageError(f"batch_size must be at least 1, not {batch_size}")
+    check_argument("batch_size", batch_size, Count)
     told = [] if notes is None else notes
     opened = opened_model(model, engine, digest, edited)
     if not inputs:

@@ -17,6 +17,7 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.lazy import LazyMethod
 from portable_nn.core.memory import aligned_copy
 from portable_nn.core.names import Engine
+from portable_nn.core.numbers import Count, Natural
 from portable_nn.core.words import attributes_of
 from portable_nn.data.rows import as_rows
 from portable_nn.engines.batching import Feeds
@@ -39,7 +40,7 @@ from portable_nn.rewrites.nonfinite import storable
 
 if TYPE_CHECKING:
     from portable_nn.evaluation.methods import calibrate, evaluate, predict_proba
-    from portable_nn.training.fit import fit
+    from portable_nn.training.fit import fit as fit_network
 
 __all__ = ["Network"]
 
@@ -71,15 +72,13 @@ class Network:
         labels: Sequence[str] = (),
         preprocessing: Preprocessing = (),
         metadata: Mapping[str, str] | None = None,
-        seed: int | None = None,
+        seed: Natural | None = None,
         name: str = "network",
     ) -> None:
         ins = [inputs] if isinstance(inputs, Symbol) else list(inputs)
         outs = [outputs] if isinstance(outputs, Symbol) else list(outputs)
         if not ins or not outs:
             raise UsageError("a network needs at least one input and one output")
-        if seed is not None and seed < 0:
-            raise UsageError(f"seed must be a whole number from 0, not {seed}")
         traced = trace(ins, outs, name)
         rng = np.random.default_rng(seed)
         parameters = initial_parameters(traced, rng)
@@ -97,7 +96,7 @@ class Network:
         outputs: Sequence[OutputInfo] = (),
         metadata: Mapping[str, str] | None = None,
         documentation: Documentation | UnsetType = UNSET,
-        seed: int | None = None,
+        seed: Natural | None = None,
         copy: bool = True,
     ) -> Network:
         """A network from a graph and the values of its parameters.
@@ -243,7 +242,7 @@ class Network:
         return found
 
     @check_kinds
-    def session(self, *, engine: Engine = "onnxruntime", threads: int | None = None) -> Snapshot:
+    def session(self, *, engine: Engine = "onnxruntime", threads: Count | None = None) -> Snapshot:
         """A compiled, immutable copy of the network for serving: threads and forked processes may use it.
 
         Args:
@@ -383,7 +382,7 @@ class Network:
         return names
 
     if TYPE_CHECKING:
-        fit = fit
+        fit = fit_network
     else:
         fit = LazyMethod("portable_nn.training.fit", "fit")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import Natural
 from portable_nn.core.text import quantity
 from portable_nn.layers import Layer
 from portable_nn.network.network import Network
@@ -46,7 +47,7 @@ class Sequential(Network):
         labels: Sequence[str] = (),
         preprocessing: Preprocessing | None = None,
         metadata: Mapping[str, str] | None = None,
-        seed: int | None = None,
+        seed: Natural | None = None,
         name: str | None = None,
     ) -> None:
         first, rest = (layers[0], layers[1:]) if layers else (None, ())

@@ -6,14 +6,15 @@ A ``Preparation`` is what people say ("imagenet, but in BGR"); ``prepared`` make
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Value, format_shape
+from portable_nn.core.kinds import accepts
 from portable_nn.core.names import Fit
+from portable_nn.core.numbers import Count, Finite, Positive
 from portable_nn.preprocessing.applying import squeezed
 from portable_nn.preprocessing.checks import check_choice
 from portable_nn.preprocessing.defaults import BOOK, DIGIT
@@ -86,12 +87,10 @@ class Preparation:
         except ValueError as error:
             raise UsageError(str(error)) from None
         for name in ("size", "crop"):
-            sides = _pair(getattr(self, name))
-            if sides and not (len(sides) == 2 and all(isinstance(side, int) and side > 0 for side in sides)):
-                raise UsageError(
-                    f"{name} must be a number of pixels, or a height and a width, not {getattr(self, name)}"
-                )
-        if self.white not in (None, 1, 255):
+            given = getattr(self, name)
+            if not accepts(Count | Sequence[Count] | None, given) or len(_pair(given) or "hw") != 2:
+                raise UsageError(f"{name} must be a number of pixels, or a height and a width, not {given!r}")
+        if not accepts(Literal[1, 255] | None, self.white):
             raise UsageError(f"white must be 1 or 255, not {self.white}")
         if self.fit in ("stretch", "letterbox", "none", "digit") and self.crop:
             raise UsageError(f"crop must be left out: with the fit '{self.fit}' nothing is cut out")
@@ -103,15 +102,11 @@ class Preparation:
         given = getattr(self, name)
         if given is None:
             return None
-        try:
-            found = (float(given),) if isinstance(given, int | float) else tuple(map(float, given))
-        except (TypeError, ValueError):
-            raise UsageError(f"{name} must be a number or a list of numbers, not {given!r}") from None
-        if not found or not all(map(math.isfinite, found)):
-            raise UsageError(f"{name} must be one finite number or one for each colour, not {given!r}")
-        if name == "std" and min(found) <= 0:
-            raise UsageError(f"std must be above 0, not {given!r}")
-        return found
+        found = tuple(given) if isinstance(given, Iterable) else (given,)
+        if not found or not all(accepts(Positive if name == "std" else Finite, each) for each in found):
+            each = "finite number above 0" if name == "std" else "finite number"
+            raise UsageError(f"{name} must be one {each} or one for each colour, not {given!r}")
+        return tuple(map(float, found))
 
     @property
     def numbers(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:

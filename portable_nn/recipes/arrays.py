@@ -12,7 +12,9 @@ import numpy as np
 
 from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import UsageError
+from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import ACTIVATIONS
+from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import either, quantity, some
 from portable_nn.data.statistics import READ, moments
 from portable_nn.data.stored import Blocks, Stored, as_stored, held_out, piece_of, pieces, rows_of
@@ -41,6 +43,7 @@ from portable_nn.training.optimizers import Optimizer
 __all__ = ["train_arrays"]
 
 
+@check_kinds
 def train_arrays(
     layers: str | Sequence[int | str],
     data: str | Path | Mapping[str, Any],
@@ -56,12 +59,12 @@ def train_arrays(
     loss_options: Mapping[str, Any] | None = None,
     metrics: Sequence[str] | None = None,
     optimizer: Optimizer | str = "adam",
-    epochs: int = 10,
-    batch_size: int = 32,
-    window: int | None = None,
-    validation: float = 0.1,
-    patience: int | None = None,
-    seed: int = 0,
+    epochs: Count = 10,
+    batch_size: Count = 32,
+    window: Count | None = None,
+    validation: BelowOne = 0.1,
+    patience: Count | None = None,
+    seed: Natural = 0,
     metrics_csv: str | Path | None = None,
     plot: str | Path | None = None,
     progress: bool | None = None,
@@ -137,8 +140,8 @@ def train_arrays(
 def divided(arrays: Sequence[Stored], share: float, seed: int) -> tuple[Blocks, Blocks]:
     """The rows to train on, and those held out. Raises ``UsageError`` for a share that leaves a side empty."""
     count = len(arrays[0])
-    if not 0 <= share < 1 or (share and not 0 < round(count * share) < count):
-        raise UsageError(f"validation must be a share from 0 to less than 1 of {count:,} examples, not {share:g}")
+    if share and not 0 < round(count * share) < count:
+        raise UsageError(f"validation of {share:g} leaves nothing on one side of {count:,} examples: 0 is for none")
     return held_out(arrays, share, seed)
 
 

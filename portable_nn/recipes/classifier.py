@@ -11,7 +11,9 @@ import numpy as np
 
 from portable_nn import layers as pnn_layers
 from portable_nn.core.errors import UsageError
+from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import ACTIVATIONS
+from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.tables import whole
@@ -39,6 +41,7 @@ class Classifier(NamedTuple):
     history: History
 
 
+@check_kinds
 def train_classifier(
     layers: str | Sequence[int],
     data: Dataset,
@@ -48,14 +51,14 @@ def train_classifier(
     loss_options: Mapping[str, Any] | None = None,
     metrics: Metrics = None,
     optimizer: Optimizer | str = "adam",
-    epochs: int = 10,
-    batch_size: int = 32,
-    validation: float = 0.1,
-    patience: int | None = None,
+    epochs: Count = 10,
+    batch_size: Count = 32,
+    validation: BelowOne = 0.1,
+    patience: Count | None = None,
     labels: Sequence[str] = (),
     raw: bool = False,
     standardise: bool = False,
-    seed: int = 0,
+    seed: Natural = 0,
     metrics_csv: str | Path | None = None,
     plot: str | Path | None = None,
     progress: bool | None = None,
@@ -176,7 +179,7 @@ def build_classifier(
     *,
     labels: Sequence[str] = (),
     first: Sequence[Layer] = (),
-    seed: int = 0,
+    seed: Natural = 0,
 ) -> Network:
     """The untrained network: dense layers of ``sizes``, and a sigmoid at the end where the loss is one of numbers.
 
@@ -245,8 +248,6 @@ def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
 
 def split(count: int, validation: float, seed: int) -> tuple[Array, Array]:
     """The indices of the training examples, and of the validation examples."""
-    if not 0 <= validation < 1:
-        raise UsageError(f"validation must be a share from 0 to less than 1, not {validation:g}")
     held_out = round(count * validation)
     if validation and not 0 < held_out < count:
         raise UsageError(f"validation of {validation:g} leaves nothing on one side of {count} examples: 0 is for none")

@@ -13,7 +13,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import ACTIVATIONS
+from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import either, quantity, some
 from portable_nn.data.cells import is_words, missing, word_fault
 from portable_nn.data.columns import MOST, encoded, find_columns, numbers_fault, without_holes, word_of
@@ -72,6 +74,7 @@ class Target:
     std: Array | None = None
 
 
+@check_kinds
 def train_table(
     layers: str | Sequence[int | str],
     data: Any,
@@ -81,7 +84,7 @@ def train_table(
     missing: Policy = "refuse",
     unknown: Unknown = "refuse",
     categorical: Collection[str] = (),
-    embedding: int | None = None,
+    embedding: Count | None = None,
     drop: Collection[str] = (),
     units: Mapping[str, str] | None = None,
     standardise: bool = True,
@@ -93,11 +96,11 @@ def train_table(
     loss_options: Mapping[str, Any] | None = None,
     metrics: Sequence[str] | None = None,
     optimizer: Optimizer | str = "adam",
-    epochs: int | None = None,
-    batch_size: int = 32,
-    validation: float = 0.1,
-    patience: int | None = None,
-    seed: int = 0,
+    epochs: Count | None = None,
+    batch_size: Count = 32,
+    validation: BelowOne = 0.1,
+    patience: Count | None = None,
+    seed: Natural = 0,
     metrics_csv: str | Path | None = None,
     plot: str | Path | None = None,
     progress: bool | None = None,

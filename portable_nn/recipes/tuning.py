@@ -12,6 +12,8 @@ from msgspec.structs import replace
 from portable_nn.core.dims import static
 from portable_nn.core.errors import DataError, DataWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
+from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.frames import Dialect, read_frame
@@ -34,6 +36,7 @@ from portable_nn.training.metrics import Metrics
 from portable_nn.training.optimizers import Optimizer
 
 
+@check_kinds
 def tune_classifier(
     network: Network,
     data: Dataset,
@@ -44,13 +47,13 @@ def tune_classifier(
     loss_options: Mapping[str, Any] | None = None,
     metrics: Metrics = None,
     optimizer: Optimizer | str = "adam",
-    epochs: int = 10,
-    batch_size: int = 32,
-    validation: float = 0.1,
-    patience: int | None = None,
+    epochs: Count = 10,
+    batch_size: Count = 32,
+    validation: BelowOne = 0.1,
+    patience: Count | None = None,
     labels: Sequence[str] = (),
     raw: bool = False,
-    seed: int = 0,
+    seed: Natural = 0,
     metrics_csv: str | Path | None = None,
     plot: str | Path | None = None,
     progress: bool | None = None,

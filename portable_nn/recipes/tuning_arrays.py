@@ -12,6 +12,8 @@ import numpy as np
 from portable_nn.core.dims import static
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
+from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity
 from portable_nn.data.stored import Stored
 from portable_nn.layers import Dense
@@ -30,6 +32,7 @@ from portable_nn.training.optimizers import Optimizer
 __all__ = ["tune_arrays"]
 
 
+@check_kinds
 def tune_arrays(
     network: Network,
     data: str | Path | Mapping[str, Any],
@@ -42,13 +45,13 @@ def tune_arrays(
     loss_options: Mapping[str, Any] | None = None,
     metrics: Metrics = None,
     optimizer: Optimizer | str = "adam",
-    epochs: int = 10,
-    batch_size: int = 32,
-    window: int | None = None,
-    validation: float = 0.1,
-    patience: int | None = None,
+    epochs: Count = 10,
+    batch_size: Count = 32,
+    window: Count | None = None,
+    validation: BelowOne = 0.1,
+    patience: Count | None = None,
     labels: Sequence[str] = (),
-    seed: int = 0,
+    seed: Natural = 0,
     metrics_csv: str | Path | None = None,
     plot: str | Path | None = None,
     progress: bool | None = None,

@@ -9,6 +9,7 @@ from typing import Final
 
 from portable_nn.core.errors import UnsupportedError, UsageError
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import Count, Natural, NonNegative, Positive
 from portable_nn.network import Network
 from portable_nn.onnx.verification.differences import Tolerance
 from portable_nn.runtimes.processes import brief
@@ -30,11 +31,11 @@ def check_runtimes(
     model: str | Path | Network,
     *,
     runtimes: str | Sequence[str] = ALL,
-    rtol: float = 1e-4,
-    atol: float = 1e-6,
-    seed: int = 0,
-    timeout: float = TIME,
-    memory: int = MEMORY,
+    rtol: NonNegative = 1e-4,
+    atol: NonNegative = 1e-6,
+    seed: Natural = 0,
+    timeout: Positive = TIME,
+    memory: Count = MEMORY,
     locate: bool = True,
 ) -> RuntimeReport:
     """Run a model in other runtimes and code bases, and compare what they compute with the numpy engine.

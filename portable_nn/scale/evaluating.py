@@ -9,9 +9,9 @@ from typing import Any
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
+from portable_nn.core.numbers import Count, Natural
 from portable_nn.data.frames import Dialect
 from portable_nn.evaluation.scoring import Evaluation, Task, kind_for
-from portable_nn.evaluation.worst import check_worst
 from portable_nn.model_files.answers import Preprocess, named_in
 from portable_nn.model_files.evaluating import evaluation_of
 from portable_nn.preprocessing.steps import Found
@@ -32,10 +32,10 @@ def evaluate_many(
     shard_size: int = SHARD,
     force: bool = False,
     task: Task | None = None,
-    worst: int = 0,
+    worst: Natural = 0,
     engine: Engine = "onnxruntime",
     labels: Sequence[str] | str | Path | None = None,
-    batch_size: int = 256,
+    batch_size: Count = 256,
     polarity: Found | None = None,
     raw: bool = False,
     strict: bool = True,
@@ -80,7 +80,6 @@ def evaluate_many(
         inputs=inputs,
         targets=targets,
     )
-    check_worst(worst)
     return evaluation_of(found.answers, None, strict, worst)
 
 

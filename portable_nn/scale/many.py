@@ -16,6 +16,7 @@ from portable_nn.core.dims import static
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
+from portable_nn.core.numbers import Count
 from portable_nn.data.batches import Bad, Place, Taken
 from portable_nn.data.frames import Dialect
 from portable_nn.evaluation.scoring import Task as EvaluationTask
@@ -236,8 +237,8 @@ def predict_many(
     engine: Engine = "onnxruntime",
     labels: Sequence[str] | str | Path | None = None,
     task: EvaluationTask | None = None,
-    top: int = 1,
-    batch_size: int = 256,
+    top: Count = 1,
+    batch_size: Count = 256,
     polarity: Found | None = None,
     raw: bool = False,
     strict: bool = False,
@@ -288,8 +289,6 @@ def predict_many(
     scans/digit-1.png 1
     scans/digit-2.png 2
     """
-    if top < 1:
-        raise UsageError(f"top must be at least 1, not {top}")
     found = many(
         model,
         inputs,

@@ -157,10 +157,9 @@ def why_it_diverged(network: Trainable, examples: Examples, rate: float) -> str:
     y, x = "standardise them, as (y - y.mean()) / y.std() does", "begin the network with Normalization().adapt(x)"
     arrays = [("y holds numbers", y, array) for array in examples.y.values() if array.dtype.kind == "f"]
     arrays += [(f"input '{name}' holds numbers", x, each) for name, each in examples.x.items() if name not in prepared]
+    found = [(what, remedy, float(array.min()), float(array.max())) for what, remedy, array in arrays if array.size]
     wide = [
-        f"{what} from {array.min():.4g} to {array.max():.4g}: {remedy}"
-        for what, remedy, array in arrays
-        if array.size and max(-array.min(), array.max()) > WIDE
+        f"{what} from {low:.4g} to {high:.4g}: {remedy}" for what, remedy, low, high in found if max(-low, high) > WIDE
     ]
     smaller = f"a smaller learning rate than {rate:g} may help"
     return f"{'; '.join(wide)}; {smaller}, too" if wide else f"{smaller}, or inputs of a smaller size"

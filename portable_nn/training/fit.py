@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import DataWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import BelowOne, Count, Positive
 from portable_nn.data.stored import rows_of
 from portable_nn.engines.apart import mixing_node
 from portable_nn.engines.ranges import warn_of_range
@@ -61,30 +62,30 @@ def fit(
     *,
     loss: LossLike | Mapping[str, LossLike] | None = None,
     optimizer: Optimizer | str | None = None,
-    epochs: int = 10,
-    batch_size: int = 32,
+    epochs: Count = 10,
+    batch_size: Count = 32,
     shuffle: bool = True,
-    window: int | None = None,
+    window: Count | None = None,
     validation: tuple[Any, ...] | float | None = None,
     sample_weight: Any = None,
     schedule: Schedule | ReduceOnPlateau | None = None,
     groups: Groups | None = None,
-    clip_norm: float | None = None,
-    accumulate: int = 1,
-    average: float | None = None,
-    truncate: int | None = None,
+    clip_norm: Positive | None = None,
+    accumulate: Count = 1,
+    average: BelowOne | None = None,
+    truncate: Count | None = None,
     early_stopping: EarlyStopping | None = None,
     metrics: Metrics = (),
     train_metrics: bool = False,
     augment: Augment | None = None,
     callbacks: Callback | Sequence[Callback] = (),
-    steps_per_epoch: int | None = None,
+    steps_per_epoch: Count | None = None,
     metrics_csv: str | Path | None = None,
     plot: str | Path | None = None,
     progress: bool | None = None,
     checkpoint: str | Path | None = None,
-    every: int | None = None,
-    keep: int = 3,
+    every: Count | None = None,
+    keep: Count = 3,
     resume: bool | Callable[[], object] = False,
 ) -> History:
     """Train a network in place; the history of its loss and metrics. ``Network.fit`` is this function.
@@ -163,12 +164,10 @@ def fit(
     Raises:
         ShapeError, UsageError: arguments that do not fit, or that hold NaN; a checkpoint of another training, or one
             in the way; a folder of checkpoints that another training uses.
-        TrainingError: the loss is NaN or infinite.
+        TrainingError: the loss, or a weight, is NaN or infinite. The network has the weights from before that step.
         FileError: a file cannot be written, or there is no checkpoint to resume from.
         FormatError: the newest checkpoint is damaged.
     """
-    _check_counts(epochs=epochs, batch_size=batch_size, keep=keep, accumulate=accumulate)
-    _check_counts(every=every, steps_per_epoch=steps_per_epoch, window=window, truncate=truncate)
     if checkpoint is None and (resume or every is not None):
         raise UsageError("every and resume need checkpoint=, the folder of the checkpoints")
     kept = find_kept(network, optimizer, groups)
@@ -297,12 +296,6 @@ def _columns(
             hint = "" if held_out else "; more with validation="
             raise UsageError(f"{what} watches '{rule.monitor}', but there is {', '.join(watchable)}{hint}")
     return ["epoch", "loss", "learning_rate", *watchable[1:]]
-
-
-def _check_counts(**counts: int | None) -> None:
-    for name, number in counts.items():
-        if number is not None and (not isinstance(number, (int, np.integer)) or number < 1):
-            raise UsageError(f"{name} must be a whole number from 1, not {number!r}")
 
 
 def _evaluations(

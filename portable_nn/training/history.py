@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from portable_nn.core.errors import UsageError
 from portable_nn.core.html import html_table
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import Count, NonNegative
 from portable_nn.core.text import quantity, table
 from portable_nn.core.words import attributes_of
 from portable_nn.operators.registry import Array
@@ -37,16 +37,12 @@ class EarlyStopping:
             otherwise.
         min_delta: by how much a value must be better to count as an improvement.
 
-    Raises ``UsageError`` where ``patience`` is less than 1.
+    Raises ``UsageError`` for an option out of its range.
     """
 
-    patience: int = 5
+    patience: Count = 5
     monitor: str = "val_loss"
-    min_delta: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.patience < 1:
-            raise UsageError(f"patience must be at least 1 epoch, not {self.patience}")
+    min_delta: NonNegative = 0.0
 
     @property
     def sign(self) -> int:

@@ -11,9 +11,9 @@ from portable_nn.core import names
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import INTERNAL
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import BelowOne, NonNegative
 from portable_nn.core.words import attributes_of
 from portable_nn.operators import Leaf, OperatorContext, Symbol, emit, emit_all, lookup
-from portable_nn.training.options import check_number
 
 __all__ = ["SGD", "AMSGrad", "Adam", "AdamW", "Lion", "RMSProp"]
 
@@ -29,8 +29,8 @@ class Optimizer(ABC):
     Raises ``UsageError`` for an option out of its range.
     """
 
-    learning_rate: float
-    weight_decay: float = field(default=0.0, kw_only=True)
+    learning_rate: NonNegative
+    weight_decay: NonNegative = field(default=0.0, kw_only=True)
 
     operator: ClassVar[str]
     """The internal operator of a step. Its attributes are fields of the optimizer."""
@@ -39,10 +39,6 @@ class Optimizer(ABC):
 
     if not TYPE_CHECKING:
         __getattr__ = attributes_of("optimizer")
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            check_number(name, value, 0, 1 if name in {"momentum", "alpha", "beta1", "beta2"} else float("inf"))
 
     @property
     def scales_seed(self) -> bool:
@@ -104,14 +100,13 @@ class SGD(Optimizer):
     Raises ``UsageError`` for an option out of its range.
     """
 
-    learning_rate: float = 0.01
-    momentum: float = 0.0
+    learning_rate: NonNegative = 0.01
+    momentum: BelowOne = 0.0
     nesterov: bool = False
 
     operator = "Momentum"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.nesterov and not self.momentum:
             raise UsageError("nesterov needs a momentum of more than 0, such as 0.9")
 
@@ -149,9 +144,9 @@ class RMSProp(Optimizer):
     Raises ``UsageError`` for an option out of its range.
     """
 
-    learning_rate: float = 0.001
-    alpha: float = 0.99
-    epsilon: float = 1e-8
+    learning_rate: NonNegative = 0.001
+    alpha: BelowOne = 0.99
+    epsilon: NonNegative = 1e-8
 
     operator, states = "RMSProp", ("square",)
 
@@ -171,10 +166,10 @@ class Adam(Optimizer):
     Raises ``UsageError`` for an option out of its range.
     """
 
-    learning_rate: float = 0.001
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
+    learning_rate: NonNegative = 0.001
+    beta1: BelowOne = 0.9
+    beta2: BelowOne = 0.999
+    epsilon: NonNegative = 1e-8
 
     operator = "Adam"
     states: ClassVar[tuple[str, ...]] = ("first", "second")
@@ -207,7 +202,7 @@ class AdamW(Adam):
     Raises ``UsageError`` for an option out of its range.
     """
 
-    weight_decay: float = field(default=0.01, kw_only=True)
+    weight_decay: NonNegative = field(default=0.01, kw_only=True)
 
     def scalars(self, step: int, rate: float) -> Mapping[str, float]:
         """Those of Adam, and the factor of the weights: 1 - η·λ."""
@@ -262,9 +257,9 @@ class Lion(Optimizer):
     Raises ``UsageError`` for an option out of its range.
     """
 
-    learning_rate: float = 0.0001
-    beta1: float = 0.9
-    beta2: float = 0.99
+    learning_rate: NonNegative = 0.0001
+    beta1: BelowOne = 0.9
+    beta2: BelowOne = 0.99
 
     states = ("momentum",)
 

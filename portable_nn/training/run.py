@@ -23,6 +23,7 @@ from portable_nn.training.halves import Halves
 from portable_nn.training.history import History
 from portable_nn.training.parts import Measured
 from portable_nn.training.progress import Bar
+from portable_nn.training.rewind import Rewind
 from portable_nn.training.schedules import ReduceOnPlateau, Schedule, settled
 from portable_nn.training.sources import Batch, Source, fill, weight_of
 from portable_nn.training.state import State
@@ -52,6 +53,9 @@ class Run:
     every: int | None
     checkpoints: Checkpoints | None = None
 
+    def __post_init__(self) -> None:
+        self.rewind = Rewind(self.step, self.state, self._step)
+
     def __call__(self, stop: threading.Event, write_row: Write, bar: Bar) -> History:
         """Train until the end, or until something stops it."""
         state, best = self.state, self.state.best
@@ -80,6 +84,7 @@ class Run:
         """Train on the rest of the epoch; the row of the history, or ``None`` when interrupted."""
         state, together = self.state, self.step.updating.accumulate
         schedule, factor = settled(self.schedule, state.rows), 1.0
+        self.rewind.begin()
         with closing(self.source.epoch(state)) as batches:
             # Steps of one batch each, or of several.
             steps = zip(batches) if together == 1 else iter(lambda: tuple(islice(batches, together)), ())
@@ -90,9 +95,12 @@ class Run:
                     self.save()
                 if schedule:
                     factor = schedule(state.epoch + state.batch / state.batches, self.epochs)
+                self.rewind.keep(several, factor)
                 for measured in self._step(several, factor):
                     state.end_batch(measured)
                     bar.step()
+                if not all(math.isfinite(loss) for loss, _ in state.sums):
+                    self._mean_loss()
         rate = self.step.updating.optimizer.learning_rate * factor
         figures = [state.epoch + 1, self._mean_loss(), float(rate)]
         with self._averaged():
@@ -116,13 +124,18 @@ class Run:
             self.step.swap()
 
     def _mean_loss(self) -> float:
-        """The mean loss in this epoch so far. Raises ``TrainingError`` where it is no number."""
+        """The mean loss in this epoch so far.
+
+        Raises ``TrainingError`` where it, or a weight, is no number; the step that made it so is taken back.
+        """
         mean = self.step.mean_loss(self.state.sums)
-        if not math.isfinite(mean):
-            rate = self.step.updating.optimizer.learning_rate
-            hint = why_it_diverged(self.state.network, self.source.first, rate)
-            raise TrainingError(f"the loss is {mean} in epoch {self.state.epoch + 1}: {hint}")
-        return mean
+        if math.isfinite(mean) and self.rewind.is_finite:
+            return mean
+        what = "weights are NaN or infinite" if math.isfinite(mean) else f"the loss is {mean}"
+        rate = self.step.updating.optimizer.learning_rate
+        hint = why_it_diverged(self.state.network, self.source.first, rate)
+        self.rewind.undo()
+        raise TrainingError(f"{what} in epoch {self.state.epoch + 1}: {hint}")
 
     def _step(self, batches: Sequence[Batch], factor: float) -> list[Sequence[Measured]]:
         """One step on ``batches``: what is measured of each of them, nothing of those that do not count."""

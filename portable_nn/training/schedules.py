@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
-from portable_nn.training.options import check_number, sign_of
+from portable_nn.core.numbers import Between, Count, Natural, NonNegative, Positive, Share
+from portable_nn.training.options import sign_of
 
 __all__ = ["CosineDecay", "ExponentialDecay", "OneCycle", "ReduceOnPlateau", "StepDecay", "Warmup"]
 
@@ -32,15 +33,11 @@ class StepDecay:
         every: the number of epochs between two steps.
         factor: the factor of each step.
 
-    Raises ``UsageError`` where ``every`` is less than 1.
+    Raises ``UsageError`` for an option out of its range.
     """
 
-    every: int
-    factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.every < 1:
-            raise UsageError(f"every must be at least 1 epoch, not {self.every}")
+    every: Count
+    factor: Positive = 0.1
 
     def __call__(self, epoch: float, epochs: float) -> float:
         """The factor."""
@@ -54,9 +51,11 @@ class ExponentialDecay:
 
     Args:
         factor: the factor of a whole epoch.
+
+    Raises ``UsageError`` for a factor that is not more than 0.
     """
 
-    factor: float = 0.95
+    factor: Positive = 0.95
 
     def __call__(self, epoch: float, epochs: float) -> float:
         """The factor."""
@@ -69,10 +68,12 @@ class CosineDecay:
     """final + (1 - final)·(1 + cos(π·epoch / epochs)) / 2. Loshchilov and Hutter, "SGDR", ICLR 2017.
 
     Args:
-        final: the factor at the end of the last epoch.
+        final: the factor at the end of the last epoch, at least 0.
+
+    Raises ``UsageError`` for any other ``final``.
     """
 
-    final: float = 0.0
+    final: NonNegative = 0.0
 
     def __call__(self, epoch: float, epochs: float) -> float:
         """The factor."""
@@ -94,15 +95,9 @@ class OneCycle:
     Raises ``UsageError`` for an option out of its range.
     """
 
-    start: float = 1 / 25
-    rise: float = 0.3
-    final: float = 1 / 250_000
-
-    def __post_init__(self) -> None:
-        for name, value in (("start", self.start), ("final", self.final)):
-            check_number(name, value, 0)
-        if not 0 < self.rise < 1:
-            raise UsageError(f"rise must be more than 0 and less than 1, not {self.rise:g}")
+    start: NonNegative = 1 / 25
+    rise: Between = 0.3
+    final: NonNegative = 1 / 250_000
 
     def __call__(self, epoch: float, epochs: float) -> float:
         """The factor."""
@@ -126,15 +121,9 @@ class Warmup:
     Raises ``UsageError`` where ``length`` is not more than 0, or ``start`` out of its range.
     """
 
-    length: float
+    length: Positive
     after: Schedule | ReduceOnPlateau | None = None
-    start: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.length > 0:
-            raise UsageError(f"length must be more than 0 epochs, not {self.length:g}")
-        if not 0 <= self.start <= 1:
-            raise UsageError(f"start must be from 0 to 1, not {self.start:g}")
+    start: Share = 0.0
 
     def __call__(self, epoch: float, epochs: float) -> float:
         """The factor."""
@@ -162,20 +151,12 @@ class ReduceOnPlateau:
     Raises ``UsageError`` for an option out of its range.
     """
 
-    patience: int = 5
-    factor: float = 0.1
+    patience: Count = 5
+    factor: Between = 0.1
     monitor: str = "val_loss"
-    min_delta: float = 0.0
-    cooldown: int = 0
-    smallest: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.patience < 1:
-            raise UsageError(f"patience must be at least 1 epoch, not {self.patience}")
-        if not 0 < self.factor < 1:
-            raise UsageError(f"factor must be more than 0 and less than 1, not {self.factor:g}")
-        for name in ("min_delta", "cooldown", "smallest"):
-            check_number(name, getattr(self, name), 0)
+    min_delta: NonNegative = 0.0
+    cooldown: Natural = 0
+    smallest: Share = 0.0
 
     def after(self, rows: Iterable[Mapping[str, float]]) -> float:
         """The factor of the learning rate after the epochs of ``rows``: all of them decide, and nothing else."""

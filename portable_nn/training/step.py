@@ -100,6 +100,12 @@ class TrainingStep:
         self.graph, self.parts = self._whole_step.graph, self._whole_step.parts
         self._plans: dict[tuple[int, bool], Plan | Halves] = {}
 
+    @property
+    def changed(self) -> dict[str, Array]:
+        """What a step changes: weights, the optimizer's state and running statistics."""
+        arrays = self._parameters
+        return {name: arrays[name] for name in self._whole_step.updates}
+
     def _gradients(self, symbols: Mapping[str, Symbol]) -> dict[Symbol, Symbol]:
         """The gradient of each trainable parameter that the loss depends on."""
         weights = [symbols[value.name] for value in self.network.graph.parameters if value.trainable]

@@ -13,7 +13,6 @@ from portable_nn.core.graph import Graph
 from portable_nn.core.words import meant
 from portable_nn.operators import Leaf, Symbol, cast, constant, emit
 from portable_nn.training.optimizers import Optimizer
-from portable_nn.training.options import check_number
 from portable_nn.training.parameters import matching
 
 SCALAR: Final = "train/scalar/"
@@ -39,8 +38,6 @@ class Updating:
         clip_norm: the largest norm of all gradients together.
         accumulate: the number of batches a step.
         average: the share β of w̄ ← β·w̄ + (1 - β)·w, an exponential moving average of the weights.
-
-    Raises ``UsageError`` for an option out of its range.
     """
 
     optimizer: Optimizer
@@ -48,12 +45,6 @@ class Updating:
     clip_norm: float | None = None
     accumulate: int = 1
     average: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.clip_norm is not None and not 0 < self.clip_norm < float("inf"):
-            raise UsageError(f"clip_norm must be more than 0, not {self.clip_norm:g}")
-        if self.average is not None:
-            check_number("average", self.average, 0, 1)
 
     @property
     def is_linear(self) -> bool:

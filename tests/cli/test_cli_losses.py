@@ -121,9 +121,9 @@ WRONG = {
     "--class-weight 1=2 --loss hinge": "--class-weight is for the loss cross_entropy, focal or binary_cross_entropy, "
     "not for hinge",
     "--class-weight 2=3 --loss binary_cross_entropy": "--class-weight names '2', which is no class: they are 0 to 1",
-    "--label-smoothing 2": "--label-smoothing must be from 0 to less than 1, not 2",
+    "--label-smoothing 2": "--label-smoothing must be a number from 0 to less than 1, not 2.0",
     "--label-smoothing 0.1 --loss huber": "--label-smoothing is for the loss cross_entropy or binary_cross_entropy",
-    "--weight-decay -1": "--weight-decay must be at least 0, not -1",
+    "--weight-decay -1": "--weight-decay must be a finite number from 0, not -1.0",
     "--group zz:learning_rate=1": "--group: no parameter matches 'zz'",
 }
 

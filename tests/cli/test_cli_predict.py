@@ -431,7 +431,7 @@ def test_numbers_that_are_none_for_one_example(run, tmp_path):
             3,
             "no.txt: expected labels, one in a line, found no such file",
         ),
-        (["digits-mlp", SAMPLES, "--top", "0"], 2, "--top must be at least 1, not 0"),
+        (["digits-mlp", SAMPLES, "--top", "0"], 2, "--top must be a whole number from 1, not 0"),
         (["digits-mlp", SAMPLES, "--raw"], 2, "--raw is for arrays"),
     ],
 )

@@ -58,8 +58,8 @@ def test_the_options_are_those_of_fit(run, given):
         ("--schedule cosine:x", "--schedule cosine:x: expected NAME:OPTION=VALUE, with commas between several options"),
         ("--group x", "--group x: expected NAME:OPTION=VALUE, with commas between several options"),
         ("--group zz:learning_rate=1", "no parameter matches 'zz'"),
-        ("--clip-norm 0", "--clip-norm must be more than 0, not 0"),
-        ("--average 1", "--average must be from 0 to less than 1, not 1"),
+        ("--clip-norm 0", "--clip-norm must be a finite number above 0, not 0.0"),
+        ("--average 1", "--average must be a number from 0 to less than 1, not 1.0"),
         ("--accumulate 0", "--accumulate must be a whole number from 1, not 0"),
     ],
 )

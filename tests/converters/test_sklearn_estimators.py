@@ -104,7 +104,7 @@ def test_partial_fit_goes_on_and_weights_count() -> None:
         ({"loss": "hinge"}, "loss must be"),
         ({"optimizer": "newton"}, "optimizer must be"),
         ({"dtype": "int8"}, "dtype must be"),
-        ({"layers": (0,)}, "units must be a positive"),
+        ({"layers": (0,)}, "units must be a whole number from 1"),
         ({"epochs": 0}, "epochs"),
     ],
 )

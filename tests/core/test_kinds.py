@@ -46,10 +46,10 @@ def network() -> pnn.Sequential:
         (lambda net: pnn.Sequential(pnn.Input(4), pnn.Dense(2), labels=3), "labels must be a list of text, not 3"),
         (lambda net: pnn.Sequential(pnn.Input(4), pnn.Dense(2), seed="x"), "seed must be a whole number or None, not"),
         (lambda net: pnn.Sequential(pnn.Input(4), pnn.Dense(2), seed=-1), "seed must be a whole number from 0, not -1"),
-        (lambda net: pnn.Adam("fast"), "learning_rate must be a number, not 'fast'"),
-        (lambda net: pnn.StepDecay(None), "every must be a whole number, not None"),
-        (lambda net: pnn.EarlyStopping(patience="long"), "patience must be a whole number, not 'long'"),
-        (lambda net: predict("digits", "x.png", top="all"), "top must be a whole number, not 'all'"),
+        (lambda net: pnn.Adam("fast"), "learning_rate must be a finite number from 0, not 'fast'"),
+        (lambda net: pnn.StepDecay(None), "every must be a whole number from 1, not None"),
+        (lambda net: pnn.EarlyStopping(patience="long"), "patience must be a whole number from 1, not 'long'"),
+        (lambda net: predict("digits", "x.png", top="all"), "top must be a whole number from 1, not 'all'"),
     ],
 )  # fmt: skip
 def test_the_argument_is_named(call: Callable[[Any], object], message: str) -> None:

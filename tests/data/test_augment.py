@@ -155,5 +155,5 @@ def test_shapes_without_such_pictures(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("scale", [1.0, -0.1])
 def test_wrong_scale(scale: float) -> None:
-    with pytest.raises(UsageError, match=rf"^scale must be from 0 to less than 1, not {scale}$"):
+    with pytest.raises(UsageError, match=rf"^scale must be a number from 0 to less than 1, not {scale}$"):
         RandomAffine(28, 28, scale=scale)

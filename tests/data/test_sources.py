@@ -261,7 +261,7 @@ def test_values_that_are_no_pixels_are_free(tmp_path: Path) -> None:
 def test_wrong_arguments_are_reported_at_once(tmp_path: Path, digit: Path) -> None:
     with pytest.raises(UsageError, match="no input: give pictures, folders, CSV"):
         iterate([], STEPS, (784,))
-    with pytest.raises(UsageError, match="batch_size must be at least 1, not 0"):
+    with pytest.raises(UsageError, match="batch_size must be a whole number from 1, not 0"):
         iterate([digit], STEPS, (784,), batch_size=0)
     with pytest.raises(UsageError, match="polarity must be one of auto, light, dark, not 'red'"):
         iterate([digit], STEPS, (784,), polarity="red")

@@ -171,5 +171,5 @@ def test_prefetch_can_be_gone_through_again() -> None:
     assert len(items) == 3
     with pytest.raises(UsageError, match="takes an iterable"):
         pnn.Prefetch(3)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="ahead must be at least 1"):
+    with pytest.raises(UsageError, match="ahead must be a whole number from 1"):
         pnn.Prefetch([], ahead=0)

@@ -169,12 +169,12 @@ WRONG: list[tuple[Callable[[], Any], type[PortableNNError], str]] = [
     (lambda: pnn.ThresholdedReLU(float("inf")), UsageError, "ThresholdedReLU: alpha must be a finite number, not inf"),
     (lambda: pnn.CELU(0), UsageError, "CELU: alpha must not be 0: x is divided by it"),
     (lambda: pnn.GELU("erf"), UsageError, "GELU: approximate must be 'none' or 'tanh', not 'erf'"),
-    (lambda: pnn.Softshrink(-0.5), UsageError, "Softshrink: lambd must be at least 0, not -0.5"),
+    (lambda: pnn.Softshrink(-0.5), UsageError, "Softshrink: lambd must be a finite number from 0, not -0.5"),
     (lambda: pnn.Hardshrink(None), UsageError, "Hardshrink: lambd must be a finite number, not None"),  # type: ignore[arg-type]
-    (lambda: pnn.Clip("0"), UsageError, "Clip: min must be a finite number, not '0'"),  # type: ignore[arg-type]
-    (lambda: pnn.Clip(0, float("inf")), UsageError, "Clip: max must be a finite number, not inf"),
-    (lambda: pnn.PReLU(0), UsageError, "PReLU: num_parameters must be a positive whole number, not 0"),
-    (lambda: pnn.PReLU(1.5), UsageError, "PReLU: num_parameters must be a positive whole number, not 1.5"),  # type: ignore[arg-type]
+    (lambda: pnn.Clip("0"), UsageError, "Clip: min must be a finite number or None, not '0'"),  # type: ignore[arg-type]
+    (lambda: pnn.Clip(0, float("inf")), UsageError, "Clip: max must be a finite number or None, not inf"),
+    (lambda: pnn.PReLU(0), UsageError, "PReLU: num_parameters must be a whole number from 1, not 0"),
+    (lambda: pnn.PReLU(1.5), UsageError, "PReLU: num_parameters must be a whole number from 1, not 1.5"),  # type: ignore[arg-type]
     (lambda: pnn.PReLU(init="zeros"), UsageError, "PReLU: init must be a finite number, not 'zeros'"),  # type: ignore[arg-type]
     (
         lambda: pnn.PReLU(3, name="top")(pnn.Input(4, 3)), GraphError,
@@ -232,3 +232,10 @@ def test_the_gradient_at_a_kink_is_pytorchs(name: str, options: dict[str, Any], 
     plan.run()
     for found, theirs in zip(plan.outputs.values(), (wanted.detach(), tensor.grad), strict=True):
         np.testing.assert_allclose(found, theirs.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_selu_of_infinity_in_float64() -> None:
+    torch = pytest.importorskip("torch")
+    x = np.array([[np.inf, -np.inf, np.nan, 0.0, -0.0, 1e308, -1e-300, 2.0, -3.0]])
+    network = pnn.Sequential(pnn.Input(9, dtype="float64"), pnn.SELU(), seed=0)
+    np.testing.assert_allclose(network.predict(x), torch.nn.SELU()(torch.tensor(x)).numpy(), rtol=1e-15)

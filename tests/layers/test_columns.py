@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_refused() -> None:
         pnn.Columns(COLUMNS, rows()[:, :4])
     with pytest.raises(GraphError, match=r"it needs \(batch, 5\)"):
         pnn.Sequential(pnn.Input(4), pnn.Columns(COLUMNS, rows()))
-    with pytest.raises(UsageError, match="embedding must be a positive whole number"):
+    with pytest.raises(UsageError, match="embedding must be a whole number from 1 or None"):
         pnn.Columns(COLUMNS, rows(), embedding=0)
 
 

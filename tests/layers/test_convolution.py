@@ -202,17 +202,17 @@ def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
 
 
 WRONG: list[tuple[Callable[[], object], str]] = [
-    (lambda: pnn.Conv2d(0, 3), "Conv2d: filters must be a positive whole number, not 0"),
+    (lambda: pnn.Conv2d(0, 3), "Conv2d: filters must be a whole number from 1, not 0"),
     (lambda: pnn.Conv2d(4, 0), "Conv2d: kernel must be at least 1, not 0"),
     (lambda: pnn.Conv2d(4, (3, 3, 3)), "Conv2d: kernel must be one number or 2, one for each axis, not 3: (3, 3, 3)"),
     (lambda: pnn.Conv1d(4, 3, stride=-1), "Conv1d: stride must be at least 1, not -1"),
     (lambda: pnn.Conv1d(4, 3, padding="full"), "Conv1d: padding must be a number, numbers, pairs, 'same' or 'valid'"),
-    (lambda: pnn.Conv3d(4, 3, groups=0), "Conv3d: groups must be at least 1, not 0"),
+    (lambda: pnn.Conv3d(4, 3, groups=0), "Conv3d: groups must be a whole number from 1, not 0"),
     (lambda: pnn.ConvTranspose2d(4, 3, output_padding=1),
      "ConvTranspose2d: output_padding must be smaller than stride 1 or dilation 1, not 1"),
     (lambda: pnn.MaxPool2d(2, padding=2), "MaxPool2d: padding of a pool must be at most half its kernel 2, not 2"),
-    (lambda: pnn.LPPool1d(0, 2), "LPPool1d: p must be a positive whole number, not 0"),
-    (lambda: pnn.GlobalLPPool(-1), "GlobalLPPool: p must be a positive whole number, not -1"),
+    (lambda: pnn.LPPool1d(0, 2), "LPPool1d: p must be a whole number from 1, not 0"),
+    (lambda: pnn.GlobalLPPool(-1), "GlobalLPPool: p must be a whole number from 1, not -1"),
 ]  # fmt: skip
 
 

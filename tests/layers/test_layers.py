@@ -112,19 +112,19 @@ def test_sizes_from_numpy_are_sizes() -> None:
 
 
 WRONG: list[tuple[Callable[[], Any], type[PortableNNError], str]] = [
-    (lambda: pnn.Input(0), UsageError, "Input: a size must be a positive whole number or a name, not 0"),
-    (lambda: pnn.Input(3, -1), UsageError, "Input: a size must be a positive whole number or a name, not -1"),
-    (lambda: pnn.Input(2.5), UsageError, "Input: a size must be a positive whole number or a name, not 2.5"),  # type: ignore[arg-type]
-    (lambda: pnn.Input(True), UsageError, "Input: a size must be a positive whole number or a name, not True"),
+    (lambda: pnn.Input(0), UsageError, "Input: a size must be a whole number from 1 or a name, not 0"),
+    (lambda: pnn.Input(3, -1), UsageError, "Input: a size must be a whole number from 1 or a name, not -1"),
+    (lambda: pnn.Input(2.5), UsageError, "Input: a size must be a whole number from 1 or a name, not 2.5"),  # type: ignore[arg-type]
+    (lambda: pnn.Input(True), UsageError, "Input: a size must be a whole number from 1 or a name, not True"),
     (
         lambda: pnn.Input(3, dtype="float"), UsageError,
         "Input: dtype must be one of float32, uint8, int8, uint16, int16, int32, int64, bool, float16, float64, "
         "uint32, uint64, not 'float'",
     ),
-    (lambda: pnn.Dense(0), UsageError, "Dense: units must be a positive whole number, not 0"),
-    (lambda: pnn.Dense("10"), UsageError, "Dense: units must be a positive whole number, not '10'"),  # type: ignore[arg-type]
-    (lambda: pnn.Dropout(1.0), UsageError, "Dropout: ratio must be from 0 to less than 1, not 1.0"),
-    (lambda: pnn.Dropout(-0.1), UsageError, "Dropout: ratio must be from 0 to less than 1, not -0.1"),
+    (lambda: pnn.Dense(0), UsageError, "Dense: units must be a whole number from 1, not 0"),
+    (lambda: pnn.Dense("10"), UsageError, "Dense: units must be a whole number from 1, not '10'"),  # type: ignore[arg-type]
+    (lambda: pnn.Dropout(1.0), UsageError, "Dropout: ratio must be a number from 0 to less than 1, not 1.0"),
+    (lambda: pnn.Dropout(-0.1), UsageError, "Dropout: ratio must be a number from 0 to less than 1, not -0.1"),
     (
         lambda: pnn.Dense(3)(pnn.Input("width")), GraphError,
         "'dense' (Dense): it needs (batch, …, a known size), not (batch, width)",

@@ -279,16 +279,16 @@ def test_a_batch_of_one_example_is_refused_in_training() -> None:
 
 
 WRONG: list[tuple[Callable[[], Any], type[PortableNNError], str]] = [
-    (lambda: pnn.BatchNorm1d(eps=-1), UsageError, "BatchNorm1d: eps must be 0 or more, not -1"),
-    (lambda: pnn.LayerNorm(eps=float("nan")), UsageError, "LayerNorm: eps must be 0 or more, not nan"),
-    (lambda: pnn.BatchNorm2d(momentum=1.5), UsageError, "BatchNorm2d: momentum must be from 0 to 1, not 1.5"),
-    (lambda: pnn.GroupNorm(0), UsageError, "GroupNorm: groups must be a positive whole number, not 0"),
+    (lambda: pnn.BatchNorm1d(eps=-1), UsageError, "BatchNorm1d: eps must be a finite number from 0, not -1"),
+    (lambda: pnn.LayerNorm(eps=float("nan")), UsageError, "LayerNorm: eps must be a finite number from 0, not nan"),
+    (lambda: pnn.BatchNorm2d(momentum=1.5), UsageError, "BatchNorm2d: momentum must be a number from 0 to 1, not 1.5"),
+    (lambda: pnn.GroupNorm(0), UsageError, "GroupNorm: groups must be a whole number from 1, not 0"),
     (lambda: pnn.LayerNorm(1.5), UsageError, "LayerNorm: axis must be a whole number, not 1.5"),  # type: ignore[arg-type]
     (lambda: pnn.RMSNorm((3,)), UsageError, "RMSNorm: axis must be a whole number, not (3,); "
      "PyTorch's normalized_shape (3,) is axis=-1 here"),  # type: ignore[arg-type]
     (
         lambda: pnn.LocalResponseNorm(0), UsageError,
-        "LocalResponseNorm: size must be a positive whole number, not 0",
+        "LocalResponseNorm: size must be a whole number from 1, not 0",
     ),
     (
         lambda: pnn.BatchNorm1d()(pnn.Input(3, 4, 5)), GraphError,

@@ -325,7 +325,7 @@ def _embedding(torch: Any) -> None:
 
 
 def _dropout(torch: Any) -> None:
-    with pytest.raises(UsageError, match="ratio must be from 0 to less than 1, not 1"):
+    with pytest.raises(UsageError, match="ratio must be a number from 0 to less than 1, not 1"):
         pnn.Dropout(1)
     torch.nn.Dropout(1)
 

@@ -294,8 +294,8 @@ WRONG: list[tuple[Callable[[], Any], type[PortableNNError], str]] = [
         lambda: pnn.Upsample(size=(4, 4))(pnn.Input(3, 5)), GraphError,
         "'upsample' (Upsample): 2 numbers do not go with the 1 axes behind channels",
     ),
-    (lambda: pnn.PixelShuffle(0), UsageError, "PixelShuffle: factor must be a positive whole number, not 0"),
-    (lambda: pnn.PixelUnshuffle(1.5), UsageError, "PixelUnshuffle: factor must be a positive whole number, not 1.5"),  # type: ignore[arg-type]
+    (lambda: pnn.PixelShuffle(0), UsageError, "PixelShuffle: factor must be a whole number from 1, not 0"),
+    (lambda: pnn.PixelUnshuffle(1.5), UsageError, "PixelUnshuffle: factor must be a whole number from 1, not 1.5"),  # type: ignore[arg-type]
     (
         lambda: pnn.PixelUnshuffle(2)(pnn.Input(3, 4)), GraphError,
         "'pixel_unshuffle' (PixelUnshuffle): it needs (batch, channels, height, width) with known channels, "
@@ -306,7 +306,7 @@ WRONG: list[tuple[Callable[[], Any], type[PortableNNError], str]] = [
         "Pad: mode must be one of constant, reflect, replicate, circular, not 'symmetric'",
     ),
     (lambda: pnn.Pad(1, "reflect", 2.0), UsageError, "Pad: value goes with mode constant, not with reflect"),
-    (lambda: pnn.Pad(1, value="0"), UsageError, "Pad: value must be a number, not '0'"),  # type: ignore[arg-type]
+    (lambda: pnn.Pad(1, value="0"), UsageError, "Pad: value must be a number other than NaN, not '0'"),  # type: ignore[arg-type]
     *(
         (
             lambda padding=padding: pnn.Pad(padding), UsageError,

@@ -167,9 +167,9 @@ def test_a_causal_convolution_sees_nothing_later(dilation: int) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: pnn.LSTM(0), "units must be a positive whole number"),
-        (lambda: pnn.GRU(3, layers=0), "layers must be a positive whole number"),
-        (lambda: pnn.GRU(3, dropout=1.0), "dropout must be from 0 to less than 1"),
+        (lambda: pnn.LSTM(0), "units must be a whole number from 1"),
+        (lambda: pnn.GRU(3, layers=0), "layers must be a whole number from 1"),
+        (lambda: pnn.GRU(3, dropout=1.0), "dropout must be a number from 0 to less than 1"),
         (lambda: pnn.RNN(3, nonlinearity="sine"), "nonlinearity must be tanh or relu"),
         (lambda: pnn.LSTM(3)(pnn.Input(4)), "with known features"),
         (lambda: pnn.LSTM(3)(pnn.Input(4, 2), states=[pnn.Input(3)]), "it needs 2 initial states, not 1"),

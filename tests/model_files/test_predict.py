@@ -302,9 +302,9 @@ def test_a_model_that_gives_no_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"top": 0}, "top must be at least 1, not 0"),
+        ({"top": 0}, "top must be a whole number from 1, not 0"),
         ({"engine": "torch"}, "engine must be 'numpy' or 'onnxruntime', not 'torch'"),
-        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1, not 0"),
     ],
 )
 def test_arguments_that_make_no_sense(options, message):

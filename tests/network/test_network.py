@@ -297,7 +297,7 @@ def test_batch_size_is_one_at_least(size: int, seen: bool) -> None:
     network = mlp()
     if seen:
         network.predict(X)
-    with pytest.raises(UsageError, match=rf"^batch_size must be at least 1, not {size}$"):
+    with pytest.raises(UsageError, match=rf"^batch_size must be a whole number from 1, not {size}$"):
         network.predict(X, batch_size=size)
 
 

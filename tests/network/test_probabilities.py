@@ -190,7 +190,7 @@ def test_labels_that_do_not_fit_are_named(y: object, error: type[Exception], mes
 
 
 def test_options_and_targets_that_cannot_be() -> None:
-    with pytest.raises(UsageError, match="worst must be at least 0, not -3"):
+    with pytest.raises(UsageError, match="worst must be a whole number from 0, not -3"):
         network(4).evaluate(X, np.zeros(300, int), worst=-3)
     with pytest.raises(UsageError, match="task must be classes or numbers, not 'no'"):
         network(4).evaluate(X, np.zeros(300, int), task="no")

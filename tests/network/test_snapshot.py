@@ -205,7 +205,7 @@ def test_what_does_not_fit_a_snapshot(net: pnn.Network) -> None:
         net.session(engine="torch")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="input 'input' needs"):
         net.session().predict(FEED[:, :1])
-    with pytest.raises(UsageError, match="batch_size must be at least 1, not 0"):
+    with pytest.raises(UsageError, match="batch_size must be a whole number from 1, not 0"):
         net.session().predict(FEED, batch_size=0)
 
 

@@ -182,10 +182,10 @@ def test_bytes_are_neither_scaled_nor_normalised() -> None:
 REFUSED = [
     ({"name": "resnet"}, (3, 8, 8), "preprocess must be one of imagenet, imagenet-v2, .*, not 'resnet'"),
     ({"colour": 1}, (3, 8, 8), "preprocess has no 'colour': it may have name, fit, size"),
-    ({"std": 0}, (3, 8, 8), "std must be above 0, not 0"),
+    ({"std": 0}, (3, 8, 8), "std must be one finite number above 0 or one for each colour, not 0"),
     ({"mean": (0.1, 0.2)}, (3, 8, 8), "mean has 2 numbers, and the input 3 colours"),
     ({"mean": float("nan")}, (3, 8, 8), "mean must be one finite number"),
-    ({"mean": "red"}, (3, 8, 8), "mean must be a number or a list of numbers, not 'red'"),
+    ({"mean": "red"}, (3, 8, 8), "mean must be one finite number or one for each colour, not 'red'"),
     ({"mean": 1.5}, (3, 8, 8), "white must be given, 1 or 255: mean and std up to 1.5 may be for either"),
     ({"name": "imagenet", "mean": (103.9, 116.8, 123.7)}, (3, 8, 8), "mean and std must both be given"),
     ({"white": 256}, (3, 8, 8), "white must be 1 or 255, not 256"),

@@ -147,7 +147,7 @@ IMAGES = pnn.Sequential(pnn.Input(784), pnn.Rescaling(1 / 255), pnn.Dense(3), pr
         (network(), (X, Y), {"labels": "xy", "until": "tanh"}, "2 labels cannot name the 3 classes of the data"),
         (network(), (X, Y), {"until": "tan"}, "until: no value and no node is called 'tan': did you mean 'tanh'?"),
         (network(), (X, Y), {"freeze": ["hiden"]}, "freeze: no parameter matches 'hiden': did you mean 'hidden'"),
-        (network(), (X, Y), {"validation": 1.0}, "validation must be a share from 0 to less than 1, not 1"),
+        (network(), (X, Y), {"validation": 1.0}, "validation must be a number from 0 to less than 1, not 1"),
         (network(), (X * np.inf, Y), {}, "example 0 (from 0) holds NaN, infinity or a number that is too large"),
         (IMAGES, (np.full((9, 784), 0.5), Y[:9]), {}, "the network takes pixels, 0 to 255, found 0.5 to 0.5: raw"),
         (

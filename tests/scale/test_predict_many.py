@@ -368,7 +368,7 @@ def test_a_run_that_fails_from_the_first_on_is_given_up(
         ({"workers": 1.5}, "workers must be a whole number from 0, for this process alone, to 1,024, not 1.5"),
         ({"shard_size": 0}, "shard_size must be at least 1, not 0"),
         ({"workers": None, "scheduler": "tcp://x:1"}, "shards is needed with scheduler"),
-        ({"top": 0}, "top must be at least 1, not 0"),
+        ({"top": 0}, "top must be a whole number from 1, not 0"),
     ],
 )
 def test_wrong_arguments(folder: Path, options: dict[str, Any], message: str) -> None:

@@ -367,8 +367,8 @@ def test_what_cannot_be_a_folder_is_refused_and_stays(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"keep": 0}, "keep must be a whole number from 1, not 0"),
-        ({"every": 0}, "every must be a whole number from 1, not 0"),
-        ({"every": 2.5}, "every must be a whole number from 1, not 2.5"),
+        ({"every": 0}, "every must be a whole number from 1 or None, not 0"),
+        ({"every": 2.5}, "every must be a whole number from 1 or None, not 2.5"),
         ({"checkpoint": None}, "every and resume need checkpoint=, the folder of the checkpoints"),
         (
             {"checkpoint": None, "resume": False, "every": 3},

@@ -242,7 +242,7 @@ def test_what_cannot_be_watched_is_known_at_once(rule: Any, options: dict[str, A
 
 
 def test_patience_is_one_epoch_at_least() -> None:
-    with pytest.raises(UsageError, match=r"^patience must be at least 1 epoch, not 0$"):
+    with pytest.raises(UsageError, match=r"^patience must be a whole number from 1, not 0$"):
         pnn.EarlyStopping(patience=0)
 
 

@@ -171,7 +171,7 @@ def test_faults_name_the_place(file: h5py.File) -> None:
         mlp().fit(file["y"], file["y"], **MSE)
     with pytest.raises(UsageError, match="class_weight='balanced' counts all examples first"):
         mlp().fit(file["x"], file["c"], loss=pnn.CrossEntropy(class_weight="balanced"))
-    with pytest.raises(UsageError, match="window must be a whole number from 1, not 0"):
+    with pytest.raises(UsageError, match="window must be a whole number from 1 or None, not 0"):
         mlp().fit(file["x"], file["y"], **MSE, window=0)
     with pytest.raises(UsageError, match="y is missing"):
         mlp().fit(file["x"])

@@ -205,7 +205,7 @@ MISFITS: list[tuple[str, Any, type[PortableNNError], str]] = [
         "huber(delta=open('x'))", np.zeros((4, 3)), UsageError,
         "loss must be a name, or a call such as huber(delta=2.0), not \"huber(delta=open('x'))\"",
     ),
-    ("huber(delta=0)", np.zeros((4, 3)), UsageError, "delta must be more than 0, not 0"),
+    ("huber(delta=0)", np.zeros((4, 3)), UsageError, "delta must be a finite number above 0, not 0"),
     (pnn.Huber, np.zeros((4, 3)), UsageError, "loss must be a loss such as Huber(), not the class Huber"),
 ]  # fmt: skip
 

@@ -165,16 +165,16 @@ def test_fit_warms_up_and_then_watches() -> None:
 
 def test_wrong_arguments() -> None:
     for make, message in (
-        (lambda: pnn.Warmup(1, start=2), "start must be from 0 to 1, not 2"),
-        (lambda: pnn.OneCycle(rise=1), "rise must be more than 0 and less than 1, not 1"),
-        (lambda: pnn.OneCycle(start=-1), "start must be at least 0, not -1"),
-        (lambda: pnn.ReduceOnPlateau(0), "patience must be at least 1 epoch, not 0"),
-        (lambda: pnn.ReduceOnPlateau(factor=1), "factor must be more than 0 and less than 1, not 1"),
-        (lambda: pnn.ReduceOnPlateau(cooldown=-1), "cooldown must be at least 0, not -1"),
+        (lambda: pnn.Warmup(1, start=2), "start must be a number from 0 to 1, not 2"),
+        (lambda: pnn.OneCycle(rise=1), "rise must be a number above 0 and below 1, not 1"),
+        (lambda: pnn.OneCycle(start=-1), "start must be a finite number from 0, not -1"),
+        (lambda: pnn.ReduceOnPlateau(0), "patience must be a whole number from 1, not 0"),
+        (lambda: pnn.ReduceOnPlateau(factor=1), "factor must be a number above 0 and below 1, not 1"),
+        (lambda: pnn.ReduceOnPlateau(cooldown=-1), "cooldown must be a whole number from 0, not -1"),
     ):
         with pytest.raises(UsageError, match=f"^{message}$"):
             make()
-    with pytest.raises(UsageError, match=r"^every must be at least 1 epoch, not 0$"):
+    with pytest.raises(UsageError, match=r"^every must be a whole number from 1, not 0$"):
         pnn.StepDecay(0)
-    with pytest.raises(UsageError, match=r"^length must be more than 0 epochs, not 0$"):
+    with pytest.raises(UsageError, match=r"^length must be a finite number above 0, not 0$"):
         pnn.Warmup(0)

@@ -132,7 +132,7 @@ def test_plain_descent_in_groups_and_a_schedule_of_all() -> None:
             {"dense_1": {"beta1": 0.5}},
             "groups: SGD has no option 'beta1': it has learning_rate, weight_decay, momentum,",
         ),
-        ({"dense_1": {"learning_rate": -1.0}}, "learning_rate must be at least 0, not -1"),
+        ({"dense_1": {"learning_rate": -1.0}}, "learning_rate must be a finite number from 0, not -1"),
     ],
 )
 def test_groups_that_are_none(groups: Any, message: str) -> None:
@@ -238,9 +238,9 @@ def test_training_goes_on_with_the_latest_weights() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"clip_norm": 0.0}, "clip_norm must be more than 0, not 0"),
-        ({"clip_norm": float("nan")}, "clip_norm must be more than 0, not nan"),
-        ({"average": 1.0}, "average must be from 0 to less than 1, not 1"),
+        ({"clip_norm": 0.0}, "clip_norm must be a finite number above 0 or None, not 0.0"),
+        ({"clip_norm": float("nan")}, "clip_norm must be a finite number above 0 or None, not nan"),
+        ({"average": 1.0}, "average must be a number from 0 to less than 1 or None, not 1.0"),
         ({"accumulate": 0}, "accumulate must be a whole number from 1, not 0"),
         ({"accumulate": 2.5}, "accumulate must be a whole number from 1, not 2.5"),
     ],

@@ -14,8 +14,8 @@ import numpy as np
 
 from portable_nn.core import names
 from portable_nn.core.graph import Shape
+from portable_nn.core.numbers import NonNegative
 from portable_nn.operators import Array, Symbol, constant, emit, integers
-from portable_nn.training.options import check_number
 
 
 class Built(NamedTuple):
@@ -35,7 +35,7 @@ class Loss:
     Raises ``UsageError`` for an option out of its range.
     """
 
-    weight: float = field(default=1.0, kw_only=True)
+    weight: NonNegative = field(default=1.0, kw_only=True)
 
     classes: ClassVar[bool] = False
     """Whether targets may be class numbers."""
@@ -49,9 +49,6 @@ class Loss:
     """A single output above it is the positive class."""
     implied: ClassVar[str] = ""
     """The kind of an output that is trained with it, where it implies one."""
-
-    def __post_init__(self) -> None:
-        check_number("weight", self.weight, 0)
 
     @property
     def name(self) -> str:

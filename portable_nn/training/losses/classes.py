@@ -11,9 +11,9 @@ import numpy as np
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Shape
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import BelowOne, Integer, NonNegative, Positive
 from portable_nn.operators import Array, Symbol, cast, constant, emit, emit_all, integers
 from portable_nn.training.losses.base import Built, Loss, mean, ratio
-from portable_nn.training.options import check_number
 
 __all__ = ["BinaryCrossEntropy", "CrossEntropy", "Focal", "Hinge", "KLDivergence"]
 
@@ -28,7 +28,6 @@ class _ClassLoss(Loss):
     class_weight: ClassWeight = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         given = self.class_weight
         if isinstance(given, str) and given != "balanced":
             raise UsageError(f"class_weight must be a number for each class, or 'balanced', not {given!r}")
@@ -112,14 +111,10 @@ class CrossEntropy(_ClassLoss):
     Raises ``UsageError`` for an option out of its range.
     """
 
-    label_smoothing: float = 0.0
-    ignore_index: int | None = None
+    label_smoothing: BelowOne = 0.0
+    ignore_index: Integer | None = None
 
     classes, inside, shares, implied = True, "Softmax", True, "logits"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("label_smoothing", self.label_smoothing, 0, 1)
 
     @property
     def ignored(self) -> int | None:
@@ -197,13 +192,9 @@ class Focal(_ClassLoss):
     Raises ``UsageError`` for an option out of its range.
     """
 
-    gamma: float = 2.0
+    gamma: NonNegative = 2.0
 
     classes, one, inside, shares, threshold = True, True, "Softmax", True, 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("gamma", self.gamma, 0)
 
     @property
     def is_apart(self) -> bool:
@@ -248,13 +239,9 @@ class BinaryCrossEntropy(_ClassLoss):
     Raises ``UsageError`` for an option out of its range.
     """
 
-    label_smoothing: float = 0.0
+    label_smoothing: BelowOne = 0.0
 
     inside, shares, threshold, implied = "Sigmoid", True, 0.0, "binary_logits"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("label_smoothing", self.label_smoothing, 0, 1)
 
     def resolved(self, labels: Sequence[str], shape: Shape, target: Array) -> Loss:
         """The classes are 0 and 1, for every entry: of several, none has a label."""
@@ -309,15 +296,10 @@ class Hinge(Loss):
     Raises ``UsageError`` where ``margin`` is not more than 0.
     """
 
-    margin: float = 1.0
+    margin: Positive = 1.0
     squared: bool = False
 
     classes, one, shares, threshold = True, True, True, 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.margin > 0:
-            raise UsageError(f"margin must be more than 0, not {self.margin:g}")
 
     def places(self, shape: Shape, target: Array) -> Shape:
         """Of class numbers, without the axis of the classes."""

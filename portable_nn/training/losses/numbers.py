@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Shape
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import Positive
 from portable_nn.operators import Symbol, constant, emit, emit_all, integers
 from portable_nn.training.losses.base import Loss
 
@@ -54,12 +55,7 @@ class Huber(Loss):
     Raises ``UsageError`` where ``delta`` is not more than 0.
     """
 
-    delta: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.delta > 0:
-            raise UsageError(f"delta must be more than 0, not {self.delta:g}")
+    delta: Positive = 1.0
 
     def each(self, output: Symbol, target: Symbol) -> Symbol:
         """With c = min(|d|, δ): c·(|d| - c/2)."""
