@@ -16,8 +16,13 @@ from portable_nn.operators import Array, lookup
 Variables: TypeAlias = Mapping[str, Any]
 """Collections by name, ``params`` and as far as there are such ``batch_stats`` and ``constants``: trees of arrays."""
 
-ROLES: Final = frozenset({"weight", "bias", "running_mean", "running_var"})
-"""The ends of names for which flax has others; any other end stays as it is."""
+ROLES: Final[Mapping[str, frozenset[str]]] = {
+    "weight": frozenset({"kernel", "scale", "embedding"}),
+    "bias": frozenset({"bias"}),
+    "running_mean": frozenset({"mean"}),
+    "running_var": frozenset({"var"}),
+}
+"""The names that flax has for ends of names, by what reads the parameter; any other end stays as it is."""
 
 
 class Place(NamedTuple):
@@ -82,7 +87,7 @@ def places_of(graph: Graph) -> tuple[Place, ...]:
             node, index = readers[value.name]
             facts = ROWS.get(node.operator)
             role = facts.names.get(index, "") if facts and not node.domain else ""
-            if lead and role and end in ROLES:
+            if lead and role in ROLES.get(end, ()):
                 end = role
             if facts and role in {"kernel"} and facts.layout:
                 axes = facts.layout(node.attributes, len(value.shape))

@@ -79,7 +79,14 @@ def opened(path: str | Path) -> Iterator[Archive]:
         head = file.read(4)
         if head != b"PK\x03\x04":
             file.seek(0)
-            raise FormatError(path, kind_fault(file.read(512), "is not a zip archive, as .keras files are"))
+            head = file.read(512)
+            if head.startswith(b"\x89HDF"):
+                raise UnsupportedError(
+                    path,
+                    "is an HDF5 file, as Keras wrote models before version 3: load it in Keras, and save it as a "
+                    ".keras file; read_keras_weights reads the weights of a .weights.h5 file",
+                )
+            raise FormatError(path, kind_fault(head, "is not a zip archive, as .keras files are"))
         try:
             archive = zipfile.ZipFile(file)
             members = archive.infolist()

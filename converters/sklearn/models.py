@@ -12,6 +12,7 @@ from portable_nn.converters.sklearn.penalties import note_of
 from portable_nn.converters.sklearn.transformers import check_fitted, name_of
 from portable_nn.core.errors import UsageError
 from portable_nn.layers import Dense, ReLU, Sigmoid, Tanh
+from portable_nn.network import Network
 from portable_nn.operators import Symbol, cast, constant, emit, integers
 
 
@@ -22,6 +23,8 @@ def answered(estimator: Any, numbers: Callable[[], Symbol]) -> Output | None:
     """
     name = name_of(estimator, MODELS)
     if name is None:
+        if (network := own_network(estimator)) is not None:
+            return _own(network, numbers())
         if not hasattr(estimator, "predict"):
             return None
         why = next((reason for word, reason in REASONS.items() if word in type(estimator).__name__), "")
@@ -32,6 +35,20 @@ def answered(estimator: Any, numbers: Callable[[], Symbol]) -> Output | None:
     output = MODELS[name](estimator, numbers())
     said = note_of(estimator, output.loss)
     return replace(output, notes=(*output.notes, said)) if said else output
+
+
+def own_network(estimator: Any) -> Network | None:
+    """The network of a fitted estimator of this package."""
+    found = getattr(estimator, "network_", None)
+    return found if isinstance(found, Network) else None
+
+
+def _own(network: Network, x: Symbol) -> Output:
+    """What ``PortableClassifier`` and ``PortableRegressor`` answer: their network, as it is."""
+    [info] = network.outputs
+    copied = Network.from_graph(network.graph, network.parameters, outputs=network.outputs, seed=0)
+    kind: Any = info.kind
+    return Output(copied(x), kind, "predict_proba" if info.labels else "predict", info.labels, info.loss)
 
 
 REASONS: Final[Mapping[str, str]] = {

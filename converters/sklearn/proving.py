@@ -99,11 +99,16 @@ def _theirs(output: Output, dtype: str, x: Any, y: Any) -> list[Any]:
         nesterovs_momentum=False, alpha=0.0, batch_size=ROWS, shuffle=False, random_state=0, max_iter=1,
     )  # fmt: skip
     labels = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+    is_softmax_of_two = output.loss == "cross_entropy" and output.layers[-1][0].shape[1] == 2
+    if is_softmax_of_two:  # scikit-learn has one output for two classes, and two of their own for two labels.
+        labels = np.eye(2, dtype=int)[y]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         perceptron.fit(x, labels)  # For its shapes; the weights are replaced.
         # The optimizer holds these very arrays: they are written into.
         perceptron = perceptron.set_params(warm_start=True)
+        if is_softmax_of_two:
+            perceptron.out_activation_ = "softmax"
         for place, (weight, bias) in enumerate(output.layers):
             perceptron.coefs_[place] = weight.astype(dtype)
             perceptron.intercepts_[place] = bias.astype(dtype)

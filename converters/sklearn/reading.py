@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace as replaced
 from functools import partial
 from itertools import count
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import numpy as np
 from msgspec.structs import replace
@@ -17,10 +17,10 @@ from portable_nn.converters.conversion import Imported, Side, compare_sides
 from portable_nn.converters.sklearn.ensembles import Member, composed, prefixed
 from portable_nn.converters.sklearn.expansions import function_of
 from portable_nn.converters.sklearn.features import Features, Raw, numbers_of
-from portable_nn.converters.sklearn.models import answered
+from portable_nn.converters.sklearn.models import answered, own_network
 from portable_nn.converters.sklearn.outputs import Output
 from portable_nn.converters.sklearn.proving import prove_steps
-from portable_nn.converters.sklearn.transformers import check_fitted, name_of, transformed, used_places
+from portable_nn.converters.sklearn.transformers import check_fitted, is_own, name_of, no_step, transformed, used_places
 from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.recognise import is_table
@@ -157,13 +157,19 @@ def _unwrapped(estimator: Any) -> Any:
     return getattr(estimator, "best_estimator_", estimator)
 
 
+def _first(estimator: Any, path: str = "") -> tuple[str, Any]:
+    """The first step of a pipeline that does anything, and its name; the estimator itself where it is none."""
+    if name_of(estimator, {"Pipeline": None}):
+        for name, each in estimator.steps:
+            if each is not None and not isinstance(each, str):
+                return _first(each, f"{path}.{name}" if path else name)
+    return path or type(estimator).__name__.lower(), estimator
+
+
 def _entry(estimator: Any, name: str) -> Any:
     """An attribute about what goes in: of a pipeline, that of its first step that does anything."""
     found = getattr(estimator, name, None)
-    if found is None and name_of(estimator, {"Pipeline": None}):
-        steps = (each for _, each in estimator.steps if each is not None and not isinstance(each, str))
-        found = next((_entry(each, name) for each in steps), None)
-    return found
+    return getattr(_first(estimator)[1], name, None) if found is None else found
 
 
 def _has_names(estimator: Any) -> bool:
@@ -174,6 +180,9 @@ def _raws(estimator: Any, columns: Sequence[str], units: Mapping[str, str]) -> l
     """The columns of what goes in."""
     count = _entry(estimator, "n_features_in_")
     if count is None:
+        path, first = _first(estimator)
+        if is_own(first) and not hasattr(first, "predict"):
+            raise no_step(first, path)
         raise UsageError(f"{type(estimator).__name__} does not say how many features it takes (n_features_in_)")
     found = _entry(estimator, "feature_names_in_")
     names = [] if found is None else [str(each) for each in found]
@@ -192,6 +201,8 @@ def _raws(estimator: Any, columns: Sequence[str], units: Mapping[str, str]) -> l
 def _dtype(estimator: Any) -> Float:
     """float32 if the coefficients are, else float64."""
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    if (network := own_network(last)) is not None:
+        return cast("Float", network.graph.inputs[0].dtype)
     found = (getattr(last, name, None) for name in ("coefs_", "coef_", "components_"))
     types = [(each[0] if isinstance(each, list) else each).dtype for each in found if each is not None]
     return "float32" if types and all(each == np.float32 for each in types) else "float64"
@@ -257,7 +268,9 @@ def _in_units(output: Output, scaler: Any) -> Output:
         raise UsageError(
             "TransformedTargetRegressor is read where its transformer is a StandardScaler, or its functions are numpy's"
         )
-    back = Normalization(mean=scaler.mean_, std=scaler.scale_, invert=True, name="in_units")
+    # The last layer of a PortableRegressor has this name.
+    name = "target_in_units" if output.symbol.origin.name == "in_units" else "in_units"
+    back = Normalization(mean=scaler.mean_, std=scaler.scale_, invert=True, name=name)
     note = "the loss is now that of the target in its own units"
     return Output(back(output.symbol), "values", "predict", (), output.loss, (*output.notes, note))
 
@@ -281,10 +294,17 @@ def _given(raws: Sequence[Raw], rows: NDArray[Any], estimator: Any) -> Any:
 
 
 def _theirs(estimator: Any, method: str, x: Any) -> NDArray[Any]:
-    """What scikit-learn computes, (n, numbers)."""
+    """What scikit-learn computes, (n, numbers). Raises ``UsageError`` for rows that it refuses."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = getattr(estimator, method)(x)
+        try:
+            found = getattr(estimator, method)(x)
+        except ValueError as error:
+            said = str(error).partition("\n")[0]
+            raise UsageError(
+                f"{type(estimator).__name__} does not take the rows that both sides are compared on: verify=False "
+                f"compares nothing (scikit-learn says: {said})"
+            ) from error
     found = np.asarray(found.toarray() if hasattr(found, "toarray") else found, np.float64)
     return found.reshape(len(found), -1)
 
@@ -314,7 +334,8 @@ def _proved(
     proof = Proof()
     for each, method in sides:
         run = _side(estimator, raws, method, each.graph.outputs[0], each)
-        found = compare_sides(each, run, what, tolerance=tolerance, seed=seed, admit=partial(_admitted, raws))
+        admit = partial(_admitted, raws, run)
+        found = compare_sides(each, run, what, tolerance=tolerance, seed=seed, admit=admit)
         worst = proof.get(network.graph.outputs[0])
         [apart] = found.values()
         found.clear()
@@ -323,9 +344,26 @@ def _proved(
     return proof
 
 
-def _admitted(raws: Sequence[Raw], feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+def _admitted(raws: Sequence[Raw], run: Side, feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+    """Drawn rows, as far as need be replaced by such that scikit-learn takes, or left out where there are others."""
     [(name, rows)] = feeds.items()
-    return {name: np.stack([raw.admitted(rows[:, place]) for place, raw in enumerate(raws)], axis=1)}
+    rows = np.stack([raw.admitted(rows[:, place]) for place, raw in enumerate(raws)], axis=1)
+    if _takes(run, name, rows):
+        return {name: rows}
+    # Steps such as a logarithm take no negative numbers, others none beyond 1.
+    numbers, sizes = [not raw.words and not raw.codes for raw in raws], np.abs(rows)
+    turned = [np.where(numbers, each, rows) for each in (rows, sizes, np.tanh(rows), np.tanh(sizes), 1 + sizes)]
+    tried = ((each[row : row + 1] for each in turned) for row in range(len(rows)))
+    taken = [found for each in tried if (found := next(filter(partial(_takes, run, name), each), None)) is not None]
+    return {name: np.concatenate(taken) if taken else rows}
+
+
+def _takes(run: Side, name: str, rows: NDArray[Any]) -> bool:
+    try:
+        run({name: rows})
+    except UsageError:
+        return False
+    return True
 
 
 def _check_data(

@@ -30,9 +30,18 @@ def check_fitted(estimator: Any) -> None:
     try:
         check_is_fitted(estimator)
     except NotFittedError:
+        if is_own(estimator):  # It may be one that learns nothing; it is refused by name.
+            return
         raise UsageError(f"{type(estimator).__name__} is not fitted: call its fit(X, y) first") from None
     except TypeError:
         raise UsageError(f"{type(estimator).__name__} is no estimator: it has no fit") from None
+
+
+def is_own(estimator: Any) -> bool:
+    """Whether an estimator is a class of the user's own, derived from no estimator of scikit-learn or this package."""
+    homes = [f"{each.__module__}." for each in type(estimator).__mro__]
+    known, bases = ("sklearn.", "portable_nn."), ("sklearn.base.", "sklearn.utils.")
+    return not any(home.startswith(known) and not home.startswith(bases) for home in homes)
 
 
 def transformed(estimator: Any, features: Features, path: str, notes: list[str]) -> Features:
@@ -47,10 +56,16 @@ def transformed(estimator: Any, features: Features, path: str, notes: list[str])
         return TRANSFORMERS[name](estimator, features, Step(path, notes))
     if hasattr(estimator, "get_support"):
         return features.taken(np.flatnonzero(estimator.get_support()).tolist())
-    why = REASONS.get(type(estimator).__name__, "")
-    raise UsageError(
-        f"{path}: {type(estimator).__name__}{why} is not among the steps that become nodes: "
-        f"{', '.join(sorted(TRANSFORMERS))}, and selections of features"
+    raise no_step(estimator, path)
+
+
+def no_step(estimator: Any, path: str) -> UsageError:
+    """The refusal of a step by name."""
+    kind = type(estimator).__name__
+    why = ", a class of your own," if is_own(estimator) else REASONS.get(kind, "")
+    return UsageError(
+        f"{path}: {kind}{why} is not among the steps that become nodes: {', '.join(sorted(TRANSFORMERS))}, and "
+        "selections of features"
     )
 
 

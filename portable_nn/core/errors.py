@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,6 +163,8 @@ class UnsupportedError(FileError):
 
 
 def listed(lines: Iterable[str], heading: str = "") -> str:
-    """One line as it is, several as an indented list under ``heading``."""
-    rows, start = list(lines), f"{heading}: " if heading else ""
+    """One line as it is, several as an indented list under ``heading``; equal lines once, with their number."""
+    counts = Counter(list(lines))  # Of the keys of a dict, too.
+    rows = [line if count == 1 else f"{line} ({count} times)" for line, count in counts.items()]
+    start = f"{heading}: " if heading else ""
     return start + (rows[0] if len(rows) == 1 else "\n  ".join([f"{len(rows)} faults", *rows]))

@@ -38,7 +38,7 @@ _SIGNATURES: Final = (
     (rb"PK\x03\x04", "a zip archive, such as torch.save, Keras or numpy's savez write"),
     (rb"\x1f\x8b", "a gzip file"),
     (rb"\x80[\x02-\x05]", "a Python pickle: it can run any code when it is loaded, and is not read"),
-    (rb"\x89HDF\r\n\x1a\n", "an HDF5 file: its name should end in .h5"),
+    (rb"\x89HDF\r\n\x1a\n", "an HDF5 file: portable_nn.load, predict and train read such files by names in .h5"),
     (rb"\x93NUMPY", "a numpy .npy file"),
     (rb"GGUF", "a GGUF file"),
     (rb"\x89PNG", "a PNG picture"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from portable_nn.catalog import CALLED
 from portable_nn.core.kinds import check_kinds
 from portable_nn.format import MappedTensors, Verify
 from portable_nn.format import load as load_file
@@ -17,7 +18,7 @@ def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, 
     """The network in a weight file, with nothing else needed.
 
     Args:
-        path: the file.
+        path: the file, or the name of a shipped model, such as ``digits``.
         lazy: map the weights instead of reading them: opened at once however large, and read-only until ``fit`` or
             ``own_weights`` copies them.
         verify: ``"eager"``: check all weights now; ``"lazy"``: each on its first use, as is usual with ``lazy``;
@@ -28,6 +29,7 @@ def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, 
     cannot be read, ``FormatError`` where it is damaged, not a weight file, or not
     the network of that ``digest``.
     """
+    path = CALLED[path].weights if isinstance(path, str) and path in CALLED else path
     contents = load_file(path, lazy=lazy, verify=verify, digest=digest).noted(path)
     manifest, tensors = contents.manifest, contents.tensors
     if manifest.training:  # A checkpoint: the state of its training is for ``fit``.

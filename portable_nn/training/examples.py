@@ -67,10 +67,11 @@ class Check:
     Args:
         network: the network.
         losses: the loss of each trained output.
+        is_assumed: whether nobody said so, neither the user nor the network.
     """
 
-    def __init__(self, network: Trainable, losses: Mapping[str, Loss]) -> None:
-        self.network, self.losses = network, losses
+    def __init__(self, network: Trainable, losses: Mapping[str, Loss], *, is_assumed: bool = False) -> None:
+        self.network, self.losses, self.is_assumed = network, losses, is_assumed
         self.batching, self.symbols = Batching(network.graph), replay(network.graph)
 
     def __call__(self, x: Any, y: Any, weight: Any, what: str = "", *, is_piece: bool = False) -> Examples:
@@ -127,7 +128,13 @@ class Check:
             given = numbered(y[name], _labels(self.network, name), loss, self.symbols[name].shape[1:], title)
             _check_numbers(as_array(given, title), title)
             kind = next((info.kind for info in self.network.outputs if info.name == name), "values")
-            ys[name] = check_target(loss, self.symbols[name], given, f"{what}y", kind)
+            try:
+                ys[name] = check_target(loss, self.symbols[name], given, f"{what}y", kind)
+            except UsageError:
+                is_one = self.symbols[name].shape[1:2] == (1,)
+                if self.is_assumed and (is_one or as_array(given, title).dtype.kind == "f"):
+                    raise UsageError(UNSAID) from None
+                raise
         return ys
 
 
@@ -143,6 +150,11 @@ def resolved(network: Trainable, losses: Mapping[str, Loss], examples: Examples)
 def _labels(network: Trainable, output: str) -> tuple[str, ...]:
     return next((info.labels for info in network.outputs if info.name == output), ())
 
+
+UNSAID: Final = (
+    "loss must be given, as the network notes none that it was trained with: 'mean_squared_error' is for quantities, "
+    "'binary_cross_entropy' for an output of two classes; 'cross_entropy', the default, is for an output for each class"
+)
 
 WIDE: Final = 10.0
 """Numbers larger than this are wide of what trains well, about 0 ± 1."""

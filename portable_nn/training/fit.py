@@ -28,6 +28,7 @@ from portable_nn.training.history import Best, EarlyStopping, History
 from portable_nn.training.losses import Loss, LossLike, find_losses, usual_losses
 from portable_nn.training.metrics import Metric, Metrics, find_metrics
 from portable_nn.training.optimizers import Optimizer
+from portable_nn.training.parts import is_batch
 from portable_nn.training.progress import progress_bar
 from portable_nn.training.run import Augment, Callback, Run
 from portable_nn.training.schedules import ReduceOnPlateau, Schedule, watched
@@ -172,11 +173,13 @@ def fit(
         raise UsageError("every and resume need checkpoint=, the folder of the checkpoints")
     kept = find_kept(network, optimizer, groups)
     updating = Updating(kept.optimizer, kept.groups, clip_norm, accumulate, average)
-    check = Check(network, _losses(network, loss))
+    is_assumed = loss is None and not any(output.loss for output in network.outputs)
+    check = Check(network, _losses(network, loss), is_assumed=is_assumed)
     cut = (batch_size, shuffle, window, steps_per_epoch)
     source, held_out = _find_source(check, x, y, sample_weight, validation, *cut)
     first, losses = source.first, resolved(network, check.losses, source.first)
     _check_labels(network, losses)
+    _check_pairs(network, source)
     if not resume:
         check_parameters(network)
     warn_of_range(network.graph, network.parameters, network.inputs, first.x)
@@ -269,6 +272,18 @@ def _check_labels(network: Trainable, losses: Mapping[str, Loss]) -> None:
                     f"output '{info.name}' has {len(info.labels)} labels, but with the loss 'gaussian' it predicts "
                     f"{count} numbers: labels are for these, or leave them out"
                 )
+
+
+def _check_pairs(network: Trainable, source: Source) -> None:
+    """Raise ``UsageError`` where targets of pairs of examples, (n, n), would be cut into batches of rows alone."""
+    for name, target in source.first.y.items():
+        shape = replay(network.graph)[name].shape
+        pairs = [axis for axis, dim in enumerate(shape[: target.ndim]) if axis and is_batch(dim, shape)]
+        if any(target.shape[axis] != source.batch_size for axis in pairs):
+            raise UsageError(
+                f"output '{name}' {format_shape(shape)} compares the examples of a batch with each other, and y has "
+                f"{target.shape[pairs[0]]} of them: batch_size must be {target.shape[pairs[0]]}, all at once"
+            )
 
 
 def _warn_of_steps(network: Trainable) -> None:

@@ -39,7 +39,17 @@ def sized(graph: Graph, examples: Feeds) -> Graph:
 
 def shapes_for(graph: Graph, size: int) -> dict[str, tuple[Dim, ...]]:
     """The shapes of a graph's inputs for ``size`` examples."""
-    return {value.name: (size, *value.shape[1:]) if value.shape else () for value in graph.inputs}
+    return {
+        value.name: (size, *(size if is_batch(dim, value.shape) else dim for dim in value.shape[1:]))
+        if value.shape
+        else ()
+        for value in graph.inputs
+    }
+
+
+def is_batch(dim: Dim, shape: Shape) -> bool:
+    """Whether a size behind the first is that of the batch, as in the similarities of all pairs of examples."""
+    return isinstance(dim, str) and dim == shape[0]
 
 
 def build_losses(
@@ -64,7 +74,11 @@ def build_losses(
         if weighted is not None and weight is None:
             weight = Leaf(WEIGHT, output.dtype, (*output.shape[:1], *weighted))
             leaves.append(weight)
-        target = Leaf(TARGET + name, str(targets[name].dtype), (output.shape[0], *targets[name].shape[1:]))
+        shape = list(targets[name].shape)
+        for axis, dim in enumerate(output.shape[: len(shape)]):
+            if not axis or is_batch(dim, output.shape):
+                shape[axis] = dim
+        target = Leaf(TARGET + name, str(targets[name].dtype), tuple(shape))
         leaves.append(target)
         parts[name] = loss.build(logits_of(output, loss) if name in given else output, target, weight)
     return parts, leaves

@@ -303,3 +303,26 @@ def test_optimizers_of_optax_take_the_same_steps(kind: str) -> None:
     net.fit(x, y, loss="mean_squared_error", optimizer=own, epochs=5, batch_size=6, shuffle=False, progress=False)
     for name, array in there.parameters.items():
         np.testing.assert_allclose(net.parameters[name], array, rtol=0, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.long
+def test_stacked_parameters_of_a_scan_go_back_by_their_names() -> None:
+    flax: Any = pytest.importorskip("flax.linen")
+    from portable_nn.converters.jax import from_jax
+
+    class Block(flax.Module):  # type: ignore[misc]
+        @flax.compact
+        def __call__(self, x: Any, _: Any) -> Any:
+            return flax.tanh(flax.Dense(4)(x)), None
+
+    class Stack(flax.Module):  # type: ignore[misc]
+        @flax.compact
+        def __call__(self, x: Any) -> Any:
+            scan = flax.scan(Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=3)
+            return flax.Dense(2)(scan()(x, None)[0])
+
+    module, x = Stack(), np.ones((2, 4), np.float32)
+    variables = module.init(jax.random.key(0), x)
+    back = to_jax(from_jax(module, variables, example=x).network).variables
+    assert shapes(back) == shapes(variables)
+    np.testing.assert_allclose(module.apply(back, x), module.apply(variables, x), atol=1e-6)

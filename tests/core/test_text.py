@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from portable_nn.core.errors import listed
 from portable_nn.core.text import Table, fields, fitted, looking, percent, printable, quantity, rounded, size, table
 
 
@@ -145,3 +146,8 @@ def test_significant_digits():
         shares = [0.0, 1e-9, 0.9999994, 0.99999999, 1.0]
         assert [percent(share) for share in shares] == ["0 %", "1e-07 %", ">99.999 %", ">99.999 %", "100 %"]
     assert rounded(2 / 3) == "0.666667"
+
+
+def test_equal_lines_of_an_error_are_one() -> None:
+    assert listed(["a", "a", "a"], "file") == "file: a (3 times)"
+    assert listed(["a", "b", "a"], "file") == "file: 2 faults\n  a (2 times)\n  b"

@@ -53,7 +53,7 @@ def header_length_of_all_ones(valid: Forge) -> bytes:
     return b"\xff" * 8 + pack(valid)[8:]
 
 
-@row("5", r"is an HDF5 file: its name should end in \.h5$")
+@row("5", r"is an HDF5 file: portable_nn\.load, predict and train read such files by names in \.h5$")
 def hdf5(_: Forge) -> bytes:
     return b"\x89HDF\r\n\x1a\n\x00\x00\x00\x00\x00\x08\x08\x00"
 

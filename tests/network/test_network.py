@@ -504,3 +504,10 @@ def test_parameters_lie_where_vector_units_like_it(tmp_path: Path) -> None:
     network.save(tmp_path / "n.safetensors")
     for each in (network, pnn.load(tmp_path / "n.safetensors")):
         assert all(array.ctypes.data % 64 == 0 and array.flags.c_contiguous for array in each.parameters.values())
+
+
+def test_load_knows_the_names_of_shipped_models() -> None:
+    for name in ("digits", "digits-mlp"):
+        assert pnn.load(name).graph == pnn.load_model(name).graph
+    with pytest.raises(UsageError, match=r"^digits-mpl: the name of a weight file ends in"):
+        pnn.load("digits-mpl")

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from h5py import h5d, h5p, h5s, h5t
 
-from portable_nn.core.errors import FormatError
+import portable_nn as pnn
+from portable_nn.converters.keras import read_keras
+from portable_nn.converters.onnx import import_onnx
+from portable_nn.core.errors import FormatError, PortableNNError
 from portable_nn.plain import Entry, open_tensors
 
 KINDS = ("f2", "f4", "f8", "i2", "i4", "i8", "u2", "u4", "u8", "c8", "c16")
@@ -199,3 +202,13 @@ def test_text_that_is_not_utf_8(path):
         attribute = h5py.h5a.create(file.id, b"n\xff", h5t.C_S1, h5s.create(h5s.SCALAR))
         attribute.write(np.array(b"x"))
     assert open_tensors(path).metadata == {"by": "M\ufffdller"}
+
+
+def test_no_reader_tells_a_file_to_have_the_name_that_it_has(path):
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = "{}"
+    for read in (import_onnx, read_keras, pnn.load):  # None of which reads Keras's old files.
+        with pytest.raises(PortableNNError) as raised:
+            read(path)
+        assert "should end in .h5" not in str(raised.value)
+        assert "HDF5 file" in str(raised.value)

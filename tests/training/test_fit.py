@@ -366,7 +366,16 @@ def test_large_inputs_are_no_reason_where_the_network_prepares_them() -> None:
 def test_cross_entropy_of_one_number_is_refused(y: Any) -> None:
     """The cross-entropy of one class is 0 whatever the network says: nothing would be learned from it."""
     with pytest.raises(UsageError, match=r"^loss 'cross_entropy' needs an output for each class, and this one has 1"):
+        one_number().fit(X, y, loss="cross_entropy")
+    with pytest.raises(UsageError, match=r"^loss must be given, .* notes none .*: 'mean_squared_error' is for quantit"):
         one_number().fit(X, y)
+
+
+def test_quantities_without_a_loss_are_told_of_one_for_quantities() -> None:
+    with pytest.raises(UsageError, match=r"^loss must be given, .* notes none .*: 'mean_squared_error' is for quantit"):
+        linear().fit(X, Y)
+    with pytest.raises(UsageError, match=r"^y holds classes from 0 to 21, but the output has 3, from 0$"):
+        linear().fit(X, np.arange(22))
 
 
 def test_accuracy_is_for_classes() -> None:
