@@ -22,6 +22,7 @@ class Range(NamedTuple):
 Integer: TypeAlias = Annotated[int, Range("a whole number", lambda n: True)]
 Natural: TypeAlias = Annotated[int, Range("a whole number from 0", lambda n: n >= 0)]
 Count: TypeAlias = Annotated[int, Range("a whole number from 1", lambda n: n >= 1)]
+InnerAxis: TypeAlias = Annotated[int, Range("a whole number other than 0, the batch", lambda n: n != 0)]
 
 NotNaN: TypeAlias = Annotated[float, Range("a number other than NaN", lambda x: x == x)]
 Finite: TypeAlias = Annotated[float, Range("a finite number", lambda x: -math.inf < x < math.inf)]

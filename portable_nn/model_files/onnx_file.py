@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +17,7 @@ import msgspec
 from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Surveyor
 from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine, provider_of
 from portable_nn.engines.batching import Run
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from portable_nn.converters.onnx import Imported
+    from portable_nn.onnx.classical.model import Answering
     from portable_nn.onnx.origin import Origin
 
 UNPROVED: Final = (
@@ -129,12 +134,29 @@ class OnnxFile(WritableFile):
         from portable_nn.onnx.origin import is_ours
         from portable_nn.onnx.session import Session
 
-        source = self.path if self.digest is None else self._expected
+        source: bytes | Path = self.path if self.digest is None else self._expected
+        labels = tuple[str, ...]()
+        if (answers := self._classifier) is not None:
+            source, labels = answers.model.SerializeToString(), answers.labels
         session = Session(source, where=str(self.path), provider=provider_of(engine), limit=self.limit)
         if is_ours(session.metadata, session.producer):
             _ = self._noted_origin
         made_for = self._ranges(session.metadata)
-        return self._runnable(name, session.inputs, session.outputs, session.metadata, session.run, made_for)
+        return self._runnable(name, session.inputs, session.outputs, session.metadata, session.run, made_for, labels)
+
+    @property
+    def _classifier(self) -> Answering | None:
+        """The model with arrays in the place of maps and words, and its labels, where it is one of ``ai.onnx.ml``."""
+        from portable_nn.onnx.classical.model import DOMAIN, answering
+        from portable_nn.onnx.storage.external import locations
+
+        with open_regular(self.path) as file:
+            size = os.fstat(file.fileno()).st_size
+            with mmap(file.fileno(), 0, access=ACCESS_READ) if size else nullcontext(b"") as data:
+                if data.find(DOMAIN.encode()) < 0:
+                    return None
+        model = self.alone()
+        return None if locations(model) else answering(model, str(self.path))
 
     @cached_property
     def limit(self) -> FileLimit:
@@ -149,8 +171,10 @@ class OnnxFile(WritableFile):
         metadata: Mapping[str, str],
         run: Run,
         made_for: Mapping[str, Range],
+        labels: tuple[str, ...] = (),
     ) -> Runnable:
-        return Runnable(name, inputs, outputs, described_by(metadata, inputs, outputs, str(self.path)), run, made_for)
+        description = described_by(metadata, inputs, outputs, str(self.path), labels)
+        return Runnable(name, inputs, outputs, description, run, made_for)
 
     def _ranges(self, metadata: Mapping[str, str]) -> Mapping[str, Range]:
         """What the first nodes of a file of this package say of the inputs; its weights are not read for that."""

@@ -133,9 +133,16 @@ def output_values(network: Network) -> list[Value]:
 
 
 def described_by(
-    metadata: Mapping[str, str], inputs: Sequence[Value], outputs: Sequence[Value], where: str
+    metadata: Mapping[str, str],
+    inputs: Sequence[Value],
+    outputs: Sequence[Value],
+    where: str,
+    labels: tuple[str, ...] = (),
 ) -> Description:
-    """The description in the metadata of an ONNX model: the manifest of this package, or labels in a usual form."""
+    """The description in the metadata of an ONNX model: the manifest of this package, or labels in a usual form.
+
+    ``labels`` are those that nodes of the model have.
+    """
     from portable_nn.onnx.storage.metadata import labels_of, manifest_in
     from portable_nn.onnx.storage.preparation import preparation_in
 
@@ -143,7 +150,7 @@ def described_by(
     manifest = manifest_in(metadata, [value.name for value in inputs], names, where)
     if manifest:
         return Description(manifest.inputs, manifest.outputs)
-    labels = labels_of(metadata)
+    labels = labels_of(metadata) or labels
     fitting = next((value.name for value in outputs if labels and _may_be(value, len(labels))), None)
     infos = [OutputInfo(name, labels=labels if name == fitting else ()) for name in names]
     steps = preparation_in(metadata, where)

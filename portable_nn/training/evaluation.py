@@ -93,7 +93,13 @@ class Evaluation:
 
 
 def places_of(loss: Loss, outputs: Array, targets: Array, weights: Array) -> tuple[Array, Array, Array]:
-    """Where each step has a weight, the steps as examples, without those whose weight is 0, such as padding."""
+    """Outputs and targets with the classes as the second axis.
+
+    Where each step has a weight, the steps are the examples, without those whose weight is 0, such as padding.
+    """
+    if (axis := loss.axis(outputs.ndim)) != 1:
+        targets = np.moveaxis(targets, axis, 1) if targets.ndim == outputs.ndim else targets
+        outputs = np.moveaxis(outputs, axis, 1)
     if weights.ndim == 1:
         return outputs, targets, weights
     if len(loss.places(outputs.shape[1:], targets)) < outputs.ndim - 1:  # The classes are the second axis.

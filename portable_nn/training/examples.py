@@ -17,7 +17,7 @@ from portable_nn.engines.batching import Batching
 from portable_nn.engines.ranges import ranges
 from portable_nn.operators import Array, replay
 from portable_nn.training.losses import Loss
-from portable_nn.training.targets import check_target, numbered
+from portable_nn.training.targets import check_target, numbered, on_axis
 from portable_nn.training.trainable import Trainable
 
 
@@ -92,12 +92,12 @@ class Check:
         if not weight.ndim or (weight < 0).any():
             raise UsageError(f"{name} must be (n,) numbers from 0, not {weight.dtype} {weight.shape}")
         for output, loss in self.losses.items():
-            symbol, rest = self.symbols[output], weight.shape[1:]
-            places = loss.places(symbol.shape[1:], ys[output])
+            shape, rest = self.symbols[output].shape, weight.shape[1:]
+            places = loss.places(on_axis(loss, shape, ys[output]).in_order(shape)[1:], ys[output])
             known = ys[output].shape[1:] if ys[output].ndim == len(places) + 1 else places
             if rest and (len(rest) > len(known) or not may_be_equal(known[: len(rest)], rest)):
-                shape = format_shape(("n", *known))
-                raise ShapeError(f"{name} is {weight.shape}: it must be (n,), or the first axes of the loss, {shape}")
+                axes = format_shape(("n", *known))
+                raise ShapeError(f"{name} is {weight.shape}: it must be (n,), or the first axes of the loss, {axes}")
         return weight
 
     def _inputs(self, x: Any, what: str) -> dict[str, Array]:
@@ -140,11 +140,13 @@ class Check:
 
 def resolved(network: Trainable, losses: Mapping[str, Loss], examples: Examples) -> dict[str, Loss]:
     """The losses with options that depend on the classes and the examples as numbers. Raises ``UsageError``."""
-    symbols = replay(network.graph)
-    return {
-        name: loss.resolved(_labels(network, name), symbols[name].shape[1:], examples.y[name])
-        for name, loss in losses.items()
-    }
+    symbols, found = replay(network.graph), dict[str, Loss]()
+    for name, loss in losses.items():
+        shape, target = symbols[name].shape, examples.y[name]
+        loss = on_axis(loss, shape, target)
+        target = np.moveaxis(target, loss.axis(target.ndim), 1) if target.ndim == len(shape) > 1 else target
+        found[name] = loss.resolved(_labels(network, name), loss.in_order(shape)[1:], target)
+    return found
 
 
 def _labels(network: Trainable, output: str) -> tuple[str, ...]:

@@ -337,7 +337,11 @@ def _note_losses(network: Trainable, losses: Mapping[str, Loss]) -> None:
 
     Probabilities stay such: their logits are trained.
     """
-    shapes = {name: symbol.shape[1:] for name, symbol in replay(network.graph).items() if name in losses}
+    shapes = {
+        name: losses[name].in_order(symbol.shape)[1:]
+        for name, symbol in replay(network.graph).items()
+        if name in losses
+    }
     is_kept = {info.name: info.kind == "probabilities" and bool(losses[info.name].inside)
                for info in network.outputs if info.name in losses}  # fmt: skip
     network.outputs = tuple(

@@ -80,7 +80,8 @@ def build_losses(
                 shape[axis] = dim
         target = Leaf(TARGET + name, str(targets[name].dtype), tuple(shape))
         leaves.append(target)
-        parts[name] = loss.build(logits_of(output, loss) if name in given else output, target, weight)
+        output = loss.first(logits_of(output, loss) if name in given else output)
+        parts[name] = loss.build(output, loss.first(target) if len(shape) == len(output.shape) else target, weight)
     return parts, leaves
 
 

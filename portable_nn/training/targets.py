@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -29,14 +30,16 @@ def check_target(loss: Loss, output: Symbol, target: Array, name: str = "y", kin
     if isinstance(loss, OwnLoss):
         return _for_function(output, target, name)
     wanted: Shape = loss.wanted(output.shape[1:])
-    _check_output(loss, output, kind)
-    numbers = target.dtype.kind in "iu" and target.ndim and wanted[:1] != (1,)
-    if loss.classes and numbers and wanted and may_be_equal(target.shape[1:], wanted[1:]):
-        return _class_numbers(loss, wanted[0], target, name)
+    loss = on_axis(loss, output.shape, target, name)
+    ordered = loss.in_order(output.shape)[1:]
+    _check_output(loss, output, ordered, kind)
+    numbers = target.dtype.kind in "iu" and target.ndim and ordered[:1] != (1,)
+    if loss.classes and numbers and ordered and may_be_equal(target.shape[1:], ordered[1:]):
+        return _class_numbers(loss, ordered[0], target, name)
     if target.ndim == 1 and wanted == (1,):
         target = target[:, np.newaxis]
     if not target.ndim or not may_be_equal(target.shape[1:], wanted) or target.dtype.kind not in "fiub":
-        either = " or whole numbers (n,), the classes" if loss.classes else ""
+        either = f" or whole numbers {_forms(loss, output.shape)}, the classes" if loss.classes else ""
         if not loss.classes and target.ndim == 1 and len(wanted) == 1 and target.dtype.kind in "iu":
             either = "; loss='cross_entropy' takes the numbers of classes (n,)"
         raise ShapeError(
@@ -52,16 +55,57 @@ def check_target(loss: Loss, output: Symbol, target: Array, name: str = "y", kin
     return cast(target, output.dtype, name)
 
 
-def _check_output(loss: Loss, output: Symbol, kind: str) -> None:
-    """Raise ``UsageError`` for an output that the loss cannot be used with."""
+def on_axis(loss: Loss, shape: Shape, target: Array, name: str = "y") -> Loss:
+    """A loss that knows along which axis of an output of this shape, the batch included, the classes are.
+
+    The shape of class numbers tells, and of probabilities which sums are 1. Raises ``UsageError`` where several axes
+    may be meant, or that which is given is none.
+    """
+    rank, given = len(shape), getattr(loss, "class_axis", None)
+    if not hasattr(loss, "class_axis") or (given is None and (rank < 3 or (loss.one and shape[1] == 1))):
+        return loss
+    if given is not None:
+        if not -rank < given < rank or given % rank == 0:
+            raise UsageError(f"class_axis must be 1 to {rank - 1} for an output {format_shape(shape)}, not {given}")
+        return loss
+    if target.ndim == rank - 1 and target.dtype.kind in "iu":
+        found = [axis for axis in range(1, rank) if may_be_equal(target.shape[1:], _without(shape, axis)[1:])]
+    elif target.ndim == rank and loss.inside == "Softmax" and target.size:
+        found = [axis for axis in range(1, rank) if np.allclose(target.sum(axis, dtype=np.float64), 1, atol=1e-3)]
+        found = found if found or target.dtype.kind != "f" else list(range(1, rank))
+    else:
+        found = []
+    found = [axis for axis in found if isinstance(shape[axis], int)] or found  # The number of classes is no open size.
+    if len(found) > 1:
+        axes = " or ".join(f"axis {axis} ({shape[axis]})" for axis in found)
+        raise UsageError(
+            f"{name} is {target.dtype} {target.shape}, and the output {format_shape(shape)} may have the classes along "
+            f"{axes}: class_axis= of the loss says which, as in loss=pnn.{type(loss).__name__}(class_axis=-1)"
+        )
+    return replace(loss, class_axis=found[0] - rank) if found and found[0] > 1 else loss  # type: ignore[call-arg]
+
+
+def _without(shape: Shape, axis: int) -> Shape:
+    return (*shape[:axis], *shape[axis + 1 :])
+
+
+def _forms(loss: Loss, shape: Shape) -> str:
+    """The shapes of class numbers for an output of this shape."""
+    rank, given = len(shape), getattr(loss, "class_axis", None)
+    axes = range(1, rank) if given is None else [given % rank]
+    return " or ".join(dict.fromkeys(format_shape(("n", *_without(shape, axis)[1:])) for axis in axes))
+
+
+def _check_output(loss: Loss, output: Symbol, ordered: Shape, kind: str) -> None:
+    """Raise ``UsageError`` for an output, whose sizes are ``ordered``, that the loss cannot be used with."""
     maker = output.origin.operator.name if output.origin.operator else ""
-    inside = loss.operator_for(output.shape[1:])
+    inside = loss.operator_for(ordered)
     if inside and maker == inside and kind != "probabilities":
         raise UsageError(
             f"loss '{loss.name}' has a {maker} inside and works on logits, but the output comes from {maker}: "
             f"leave the last {maker} out and apply it to what predict gives"
         )
-    if (loss.classes or loss.inside == "Softmax") and not loss.one and output.shape[1:2] == (1,):
+    if (loss.classes or loss.inside == "Softmax") and not loss.one and ordered[:1] == (1,):
         raise UsageError(
             f"loss '{loss.name}' needs an output for each class, and this one has 1: loss='mean_squared_error' is for "
             "quantities, and loss='binary_cross_entropy' for two classes"

@@ -31,7 +31,8 @@ TAKES: Final[Mapping[str, tuple[Any, ...]]] = {
     "learning_rate": (0, 1.5), "weight_decay": (0, 1.5), "epsilon": (0, 1.5), "momentum": (0,), "beta1": (0,),
     "beta2": (0,), "RMSProp.alpha": (0,), "clip_norm": (1.5, None), "average": (0, None),
     # Losses.
-    "weight": (0, 1.5), "label_smoothing": (0,), "ignore_index": (-1, 0, None), "gamma": (0, 1.5), "margin": (1.5,),
+    "weight": (0, 1.5), "label_smoothing": (0,), "ignore_index": (-1, 0, None), "class_axis": (-1, None),
+    "gamma": (0, 1.5), "margin": (1.5,),
     "delta": (1.5,),
     # Schedules and early stopping.
     "every": (), "patience": (), "cooldown": (0,), "min_delta": (0, 1.5), "smallest": (0,), "StepDecay.factor": (1.5,),

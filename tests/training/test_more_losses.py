@@ -165,7 +165,7 @@ def test_maps_of_classes_with_pixels_that_do_not_count() -> None:
     b = torch.tensor(network.parameters["c.bias"])
     out = F.conv2d(torch.tensor(x), w, b)
     F.cross_entropy(out, torch.tensor(y), weight=W, ignore_index=255, label_smoothing=0.1).backward()
-    loss = pnn.CrossEntropy(BY_CLASS, 0.1, 255)
+    loss = pnn.CrossEntropy(BY_CLASS, 0.1, 255, class_axis=1)
     found = gradients_of(network, x, y, loss=loss)
     np.testing.assert_allclose(found["c.weight"], w.grad.numpy(), rtol=1e-9, atol=1e-14)
     history = network.fit(x, y, loss=loss, optimizer=pnn.SGD(0.0), epochs=1, validation=(x, y), metrics="accuracy")

@@ -98,6 +98,39 @@ def classical(model: ModelProto, where: str) -> Classical | None:
     return Classical(made, original, table.info, labels, frozenset(plain.frozen), tuple(notes), plain.condition)
 
 
+class Answering(NamedTuple):
+    """A model with operators of ``ai.onnx.ml`` whose outputs are arrays of numbers, and the labels of its classes."""
+
+    model: ModelProto
+    labels: tuple[str, ...]
+
+
+def answering(model: ModelProto, where: str) -> Answering | None:
+    """A classifier with arrays in the place of its maps (ZipMap), and without outputs of words; its nodes stay.
+
+    ``None`` where nothing says what its classes are. Raises ``FormatError`` where attributes do not fit each other.
+    """
+    if not any(node.domain == DOMAIN for node in model.graph.node):
+        return None
+    check_text(model.graph, where)
+    check_made_once(model.graph, where)
+    labels, is_turned = _labels(model.graph, where)
+    kept = [value.name for value in model.graph.output if _type(value) != TensorProto.STRING]
+    if not labels or not kept:
+        return None
+    make = Maker(model.graph, opset_in(model) or _OPSET, where)
+    needed = _needed(model.graph, kept)
+    make.nodes += [node if set(kept).isdisjoint(node.output) else _without_map(node) for node in needed]
+    made, declared = _model(model, model.graph, kept, make, None), {value.name: value for value in model.graph.output}
+    for value in made.graph.output:
+        if declared[value.name].type.HasField("tensor_type"):
+            value.CopyFrom(declared[value.name])
+        else:
+            sizes = value.type.tensor_type.shape.dim
+            sizes.add(dim_param="examples"), sizes.add(dim_value=len(labels))
+    return Answering(made, labels[::-1] if is_turned else labels)
+
+
 _OPSET: Final = 17
 """The version of the standard's operators where a model names none."""
 
@@ -247,7 +280,8 @@ def _labels(graph: GraphProto, where: str) -> tuple[tuple[str, ...], bool]:
     for node in graph.node:
         if node.op_type in ("LinearClassifier", "SVMClassifier", "ZipMap", "TreeEnsembleClassifier"):
             found = Use(node, Maker(GraphProto(), 0, where)).classes()
-            is_turned |= node.op_type == "SVMClassifier" and len(found) == 2
+            has_probabilities = any(each.name == "prob_a" and each.floats for each in node.attribute)
+            is_turned |= node.op_type == "SVMClassifier" and len(found) == 2 and not has_probabilities
         elif node.op_type == "ArrayFeatureExtractor" and len(node.input) == 2:
             labels, place = stored.get(node.input[0]), made.get(node.input[1])
             if labels is not None and place is not None and labels.data_type in _LABELS:

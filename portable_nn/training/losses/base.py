@@ -66,6 +66,24 @@ class Loss:
         """Whether the loss of a batch is the mean of those of its halves."""
         return True
 
+    def axis(self, rank: int) -> int:
+        """The axis of the classes in an output with so many axes: the second, unless ``class_axis`` says otherwise."""
+        found = getattr(self, "class_axis", None)
+        return 1 if found is None or rank < 2 else int(found) % rank
+
+    def in_order(self, shape: Shape) -> Shape:
+        """The sizes of an output in the order in which all else of a loss has them: the classes are the second."""
+        return tuple(shape[axis] for axis in self._order(len(shape)))
+
+    def first(self, output: Symbol) -> Symbol:
+        """An output, or a target like it, with the classes as the second axis."""
+        rank = len(output.shape)
+        return output if self.axis(rank) == 1 else emit("Transpose", output, perm=self._order(rank))
+
+    def _order(self, rank: int) -> list[int]:
+        axis = self.axis(rank)
+        return [0, axis, *(other for other in range(1, rank) if other != axis)][:rank]
+
     def kind(self, shape: Shape) -> str:
         """The kind of an output of this shape that is trained with it; empty where it implies none."""
         return self.implied
@@ -100,11 +118,13 @@ def logits_of(output: Symbol, loss: Loss) -> Symbol:
 
     Probabilities that were made otherwise have their logarithms as logits: log p, or log p - log(1 - p) of single ones.
     """
-    inside, origin = loss.operator_for(output.shape[1:]), output.origin
+    inside, origin = loss.operator_for(loss.in_order(output.shape)[1:]), output.origin
     if not inside:
         return output
     axis = origin.attributes.get("axis", -1)
-    by_classes = inside == "Sigmoid" or (isinstance(axis, int) and axis % len(output.shape) == 1)
+    by_classes = inside == "Sigmoid" or (
+        isinstance(axis, int) and axis % len(output.shape) == loss.axis(len(output.shape))
+    )
     if origin.operator and origin.operator.name == inside and by_classes and origin.inputs[0] is not None:
         return origin.inputs[0]
     numbers = np.finfo(output.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Shape
 from portable_nn.core.kinds import check_kinds
-from portable_nn.core.numbers import BelowOne, Integer, NonNegative, Positive
+from portable_nn.core.numbers import BelowOne, InnerAxis, Integer, NonNegative, Positive
 from portable_nn.operators import Array, Symbol, cast, constant, emit, emit_all, integers
 from portable_nn.training.losses.base import Built, Loss, mean, ratio
 
@@ -104,6 +104,8 @@ class CrossEntropy(_ClassLoss):
         label_smoothing: the share of the target that is spread over all classes, from 0 to less than 1. Szegedy et al.,
             "Rethinking the Inception architecture", 2016.
         ignore_index: a class number that does not count, such as -1 or 255 in maps of pixels without a class.
+        class_axis: the axis of the classes in the output, where it has more than two and the shape of the targets does
+            not tell: -1 is the last, as language models have it, 1 the second, as maps of pixels.
         weight: its factor in the sum, where several outputs are trained.
 
     Targets are class numbers (n, …) or probabilities (n, classes, …).
@@ -113,6 +115,7 @@ class CrossEntropy(_ClassLoss):
 
     label_smoothing: BelowOne = 0.0
     ignore_index: Integer | None = None
+    class_axis: InnerAxis | None = field(default=None, kw_only=True)
 
     classes, inside, shares, implied = True, "Softmax", True, "logits"
 
@@ -184,6 +187,7 @@ class Focal(_ClassLoss):
     Args:
         gamma: the power g, from 0; 0 is the cross-entropy.
         class_weight: the factor of each class, as ``CrossEntropy`` takes it; the mean is not divided by it.
+        class_axis: as ``CrossEntropy`` takes it.
         weight: its factor in the sum, where several outputs are trained.
 
     The output has a logit for each class, and targets are class numbers (n, …) or probabilities; or it has a single
@@ -193,6 +197,7 @@ class Focal(_ClassLoss):
     """
 
     gamma: NonNegative = 2.0
+    class_axis: InnerAxis | None = field(default=None, kw_only=True)
 
     classes, one, inside, shares, threshold = True, True, "Softmax", True, 0.0
 
@@ -266,10 +271,13 @@ class KLDivergence(Loss):
     """Σ t·(log t - log softmax(output)) over the classes: 0 where the network gives the probabilities t.
 
     Args:
+        class_axis: as ``CrossEntropy`` takes it.
         weight: its factor in the sum, where several outputs are trained.
 
     Targets are probabilities (n, classes, …), such as those of another network.
     """
+
+    class_axis: InnerAxis | None = field(default=None, kw_only=True)
 
     inside, shares, implied = "Softmax", True, "logits"
 
@@ -288,6 +296,7 @@ class Hinge(Loss):
     Args:
         margin: the distance that is wanted, more than 0.
         squared: whether each term max(0, …) is squared: smooth where it begins, and harder on large errors.
+        class_axis: as ``CrossEntropy`` takes it, for class numbers.
         weight: its factor in the sum, where several outputs are trained.
 
     Targets are 0 and 1, or -1 and 1, in the shape of the output. Or they are class numbers (n, …), and the loss is
@@ -298,6 +307,7 @@ class Hinge(Loss):
 
     margin: Positive = 1.0
     squared: bool = False
+    class_axis: InnerAxis | None = field(default=None, kw_only=True)
 
     classes, one, shares, threshold = True, True, True, 0.0
 
