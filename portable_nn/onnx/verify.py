@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final
 
 import numpy as np
 from onnx import ModelProto
@@ -101,36 +101,41 @@ def compare(
             them at once then, and whoever reads them compares them with the file (see ``compare_weights``).
         infos: descriptions of the inputs: rows of their tables and numbers of their ranges are among those drawn.
 
+    Where no inputs are found that both sides can run on, they are compared on the ``recorded`` ones.
+
     Raises:
         VerificationError: the sides do not agree; the message names the weights, or the first node that differs.
         FormatError, UnsupportedError: onnxruntime cannot run the model.
         UsageError: no inputs are found that fit the graph, and none are recorded.
     """
     check_claims(graph, where=where)
-    proof, rng, whole = Proof(graph.outputs), np.random.default_rng(seed), list[dict[str, Array]]()
+    proof, rng = Proof(graph.outputs), np.random.default_rng(seed)
     if not unread:
         proof.weights = compare_weights(graph, parameters, model, where, folder, source, originals)
     made_for = meant(graph, parameters, infos)
-    ours, pieces = list[dict[str, Array]](), cast("Sides | None", None)
 
     def run(feeds: Sequence[Mapping[str, Array]]) -> tuple[list[dict[str, Array]], Sides | None]:
         pieces = _pieces(graph, parameters, model, feeds, folder)
         return _numpy(graph, parameters, feeds, where, pieces), pieces
 
+    def on_recorded(error: Exception, recorded: Recorded) -> tuple[Any, ...]:
+        reason = error.reason if isinstance(error, FormatError) else str(error)
+        proof.notes += (f"compared on what is recorded alone: {reason.removesuffix(_HINT)}",)
+        return [recorded.inputs] * 2, [recorded.inputs], run([recorded.inputs])
+
     try:  # Numpy first, as it refuses a graph that claims too much memory.
         drawn, (ours, pieces) = drawn_for(graph, rng, made_for, run)
         rounds, whole = drawn[:3], whole_models(drawn)
+        if _is_large(graph, rounds):
+            rounds = redrawn(graph, rounds[0], rng, made_for)
+        elif sum(array.size for array in rounds[-1].values()) <= FEW:
+            rounds[1:1] = redrawn(graph, rounds[-1], rng, made_for, [*PATTERNS])
     except GraphError as error:
         raise GraphError(error.faults, where) from None
-    except NoInputsError as error:
+    except (FormatError, NoInputsError) as error:
         if recorded is None:
-            raise UsageError(f"{where}: {error}{_HINT}") from None
-        proof.notes += (f"compared on what is recorded alone: {error}",)
-    large = bool(whole) and _is_large(graph, rounds)
-    if large:
-        rounds = redrawn(graph, rounds[0], rng, made_for)
-    elif whole and sum(array.size for array in rounds[-1].values()) <= FEW:
-        rounds[1:1] = redrawn(graph, rounds[-1], rng, made_for, [*PATTERNS])
+            raise error if isinstance(error, FormatError) else UsageError(f"{where}: {error}{_HINT}") from None
+        rounds, whole, (ours, pieces) = on_recorded(error, recorded)
     give_back()
     data = source if isinstance(source, bytes) else to_bytes(model)
 
@@ -142,19 +147,24 @@ def compare(
         proof.recorded = check_recorded(graph, parameters, recorded, where, tolerance=tolerance, session=session())
     if pieces and unread:
         session(optimise=False, weights={})  # The model as a whole is valid; its weights are not read.
-    theirs = _runtime(whole, where, pieces if unread else None, session)
+    try:
+        theirs = _runtime(whole, where, pieces if unread else None, session)
+    except FormatError as error:
+        if recorded is None or whole[0] is recorded.inputs:
+            raise
+        rounds, whole, (ours, pieces) = on_recorded(error, recorded)
+        theirs = _runtime(whole, where, pieces if unread else None, session)
     give_back()
-    if whole:
-        sizes = (next((len(array) for array in feeds.values() if array.ndim), 1) for feeds in whole)
-        proof.batches = tuple(dict.fromkeys(sizes))
-        proof.sizes = sizes_of(graph, whole)
-        sides = Sides(graph, parameters, model, rounds, folder)
-        _check_values(proof, sides, rounds, tolerance, where)
-        for feeds, one, other in zip(whole, ours, theirs, strict=True):
-            for name in graph.outputs:
-                pair = Pair(name, one[name], other[name], tolerance.allowed(other[name]))
-                _check_output(proof, pair, sides, feeds, where)
-        proof.notes += (*_undefined(ours, graph.outputs), *_ill_conditioned(proof))
+    sizes = (next((len(array) for array in feeds.values() if array.ndim), 1) for feeds in whole)
+    proof.batches = tuple(dict.fromkeys(sizes))
+    proof.sizes = sizes_of(graph, whole)
+    sides = Sides(graph, parameters, model, rounds, folder)
+    _check_values(proof, sides, rounds, tolerance, where)
+    for feeds, one, other in zip(whole, ours, theirs, strict=True):
+        for name in graph.outputs:
+            pair = Pair(name, one[name], other[name], tolerance.allowed(other[name]))
+            _check_output(proof, pair, sides, feeds, where)
+    proof.notes += (*_undefined(ours, graph.outputs), *_ill_conditioned(proof))
     return proof
 
 
@@ -185,7 +195,7 @@ def _pieces(
     folder: Path | None,
 ) -> Sides | None:
     """Both sides for the inputs ``whole``, if the weights are so large that they run in pieces."""
-    if not whole or size_of(graph.parameters) <= LARGE:
+    if size_of(graph.parameters) <= LARGE:
         return None
     sides = Sides(graph, parameters, model, whole, folder)
     return sides if sides.place_of.keys() >= {*graph.outputs} else None

@@ -194,7 +194,38 @@ def test_where_no_size_fits_it_is_said_what_to_do(tmp_path: Path) -> None:
     reason = message.removeprefix(f"{path}: ").partition(";")[0]
     assert report.notes == (f"compared on what is recorded alone: {reason}",)
     assert report.outputs.recorded["y"].max_abs_error < 1e-3
-    assert report.outputs.batches == ()
+    assert report.outputs.batches == (2,)
+
+
+def _by_product() -> Network:
+    """What looks a row up by the product of two numbers: of those that are drawn, it is outside the table."""
+    x = Input(2, name="x")
+    place = emit("ReduceProd", x, integers([1])) * 1000.0
+    rows = emit("Gather", table(), emit("Cast", place, to=INT64), name="rows")
+    return Network(x, emit("Tanh", rows, name="y"))
+
+
+@pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
+def test_a_recording_is_compared_where_nothing_drawn_can_run(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = _by_product()
+    x = np.array([[0.15, 0.01], [0.01, 0.25], [0.35, 0.01]], np.float32)
+    y = np.tanh(TABLE[[[1], [2], [3]]])
+    save_recorded(tmp_path / "io.npz", {"x": x, "y": y})
+    if engine == "onnxruntime":  # Numpy runs on what is drawn, and onnxruntime refuses it.
+        monkeypatch.setattr("portable_nn.onnx.verify._numpy", lambda *given: [{"y": y} for _ in given[2]])
+    with pytest.raises(FormatError, match=rf"{engine} cannot run it on .*; --io FILE\.npz gives inputs"):
+        export_onnx(network, tmp_path / "a.onnx")
+    report = export_onnx(network, tmp_path / "a.onnx", io=tmp_path / "io.npz")
+    [note] = [note for note in report.notes if "recorded alone" in note]
+    assert note.startswith(f"compared on what is recorded alone: {engine} cannot run it on ")
+    assert "--io" not in note
+    assert report.outputs.recorded["y"].max_abs_error < 1e-6
+    assert report.outputs.compared.keys() >= {"rows", "y"}
+    save_recorded(tmp_path / "io.npz", {"x": x, "y": y + 1e-2})
+    with pytest.raises(VerificationError, match="'y'"):
+        export_onnx(network, tmp_path / "b.onnx", io=tmp_path / "io.npz")
 
 
 def test_what_cannot_run_on_what_is_drawn_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
