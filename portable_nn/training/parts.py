@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
+from portable_nn.core.dims import substituted
 from portable_nn.core.graph import Dim, Graph, Shape
 from portable_nn.engines.batching import Feeds
 from portable_nn.operators import Leaf, Symbol, replay, trace
@@ -32,8 +33,16 @@ Measured: TypeAlias = tuple[float, float]
 
 
 def sized(graph: Graph, examples: Feeds) -> Graph:
-    """``graph`` with the sizes of the ``examples`` apart from the batch: rules of gradients need them."""
-    inputs = (replace(each, shape=(*each.shape[:1], *examples[each.name].shape[1:])) for each in graph.inputs)
+    """``graph`` with the sizes of the ``examples`` apart from the batch: rules of gradients need them.
+
+    The batch has one name, as each input has the same examples; a file may have one for each input.
+    """
+    named = [dim for each in graph.inputs for dim in each.shape[:1] if isinstance(dim, str)]
+    batch = dict.fromkeys(named, named[0]) if named else {}
+    inputs = (
+        replace(each, shape=(*substituted(each.shape[:1], batch), *examples[each.name].shape[1:]))
+        for each in graph.inputs
+    )
     return replace(graph, inputs=tuple(inputs))
 
 
