@@ -20,7 +20,7 @@ from portable_nn.converters.torch.source_names import Path, Variables, expressio
 from portable_nn.converters.torch.source_recurrent import find, is_recurrent, sequence_of, stacks
 from portable_nn.converters.torch.source_scene import Found, Layer, Scene
 from portable_nn.converters.torch.source_use import ROWS, Inexpressible, Made, Unpacked, Use, torch_dtype
-from portable_nn.core.dims import PYTHON, names_in, spelled
+from portable_nn.core.dims import PYTHON, is_name, names_in, spelled
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim, Graph, Node, Shape, format_shape
 from portable_nn.onnx.opsets.scope import Scope
@@ -350,7 +350,7 @@ class Writing:
     def _bind(self, name: str, shape: Shape, *, first: bool = False) -> None:
         """Note where symbolic sizes can be read that are not known yet."""
         for axis, dim in enumerate(shape):
-            if isinstance(dim, str) and dim not in self.dims and names_in([dim]) == {dim}:
+            if dim not in self.dims and is_name(dim):
                 source = f"{self.values[name]}.shape[{axis}]"
                 if first:
                     variable = self.names.fresh(dim)

@@ -12,8 +12,8 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from typing import Final, Literal, TypeAlias
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, Literal, TypeAlias, TypeGuard
 
 from portable_nn.core.graph import Dim, Shape
 
@@ -57,13 +57,18 @@ def apart(sizes: Iterable[Dim | None]) -> list[Dim | None]:
 
 
 def substituted(shape: Shape, known: Mapping[str, Dim]) -> Shape:
-    """``shape`` with the sizes that ``known`` has for names."""
-    return tuple(known.get(dim, dim) if isinstance(dim, str) else dim for dim in shape)
+    """``shape`` with the sizes that ``known`` has for names, also inside formulas."""
+    return tuple(put(dim, known) if known else dim for dim in shape)
 
 
 def undeclared(dims: Iterable[Dim], declared: Collection[str]) -> set[str]:
     """Those of the sizes ``dims`` that have a name which is not ``declared``: shape inference has made it up."""
     return {dim for dim in dims if isinstance(dim, str) and not names_in([dim]).issubset(declared)}
+
+
+def is_name(dim: Dim) -> TypeGuard[str]:
+    """Whether a dimension is no number, and no formula of others."""
+    return isinstance(dim, str) and (dim.isidentifier() or names_in([dim]) == {dim})
 
 
 def names_in(dims: Iterable[Dim]) -> set[str]:
@@ -327,6 +332,22 @@ def evaluated(dim: Dim, sizes: Mapping[str, int]) -> int | None:
         return dim
     found = put(dim, sizes)
     return found if isinstance(found, int) else None
+
+
+def solved(one: Dim, other: Dim, names: Sequence[str]) -> tuple[str, Dim] | None:
+    """The last of ``names`` whose size follows from ``one == other``, and that size: ``past+new`` for ``total``.
+
+    It must occur once, in no product, and its size must not be negative, whatever the others are.
+    """
+    terms = _terms(difference(one, other))
+    for name in reversed(names):
+        rest = Counter({variables: -number for variables, number in terms.items() if variables != (name,)})
+        factor = terms[(name,)]
+        if factor and all(name not in names_in(variables) for variables in rest):
+            size = quotient(_dim(rest), factor)
+            if size is not None and is_at_least(size, 0):
+                return name, size
+    return None
 
 
 _TRIALS: Final = (

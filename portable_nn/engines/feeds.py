@@ -10,7 +10,7 @@ import numpy as np
 
 from portable_nn.core.arrays import as_array
 from portable_nn.core.arrays import cast as as_type
-from portable_nn.core.dims import static
+from portable_nn.core.dims import evaluated, is_name, names_in, static
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import Dim, Shape, Value, format_shape
 from portable_nn.core.recognise import is_path, is_picture, is_table
@@ -29,7 +29,7 @@ def fitted(
     faults = [f"'{name}' is not one of the inputs {', '.join(names)}" for name in feeds if name not in names]
     faults += [f"input '{name}' is missing" for name in names if name not in feeds]
     arrays = {name: as_array(feeds[name], f"input '{name}'") for name in names if name in feeds}
-    bound: dict[Dim, tuple[int, str]] = {}
+    bound = _bound(inputs, arrays)
     faults += [
         fault for value in inputs if value.name in arrays for fault in _mismatches(value, arrays[value.name], bound)
     ]
@@ -40,17 +40,32 @@ def fitted(
     return {value.name: as_type(arrays[value.name], value.dtype, f"input '{value.name}'") for value in inputs}
 
 
-def _mismatches(value: Value, array: Array, bound: dict[Dim, tuple[int, str]]) -> Iterator[str]:
-    """Why ``array`` cannot be the input ``value``; ``bound`` collects the symbolic dimensions, and by which input."""
+def _bound(inputs: Sequence[Value], arrays: Mapping[str, Array]) -> dict[Dim, tuple[int, str]]:
+    """The symbolic dimensions, and by which input; formulas by the names in them, where all of these are known."""
+    found: dict[Dim, tuple[int, str]] = {}
+    for value in inputs:
+        shape = arrays[value.name].shape if value.name in arrays else ()
+        if len(shape) == len(value.shape):
+            for dim, size in zip(value.shape, shape, strict=True):
+                if isinstance(dim, str):
+                    found.setdefault(dim, (size, value.name))
+    sizes = {dim: size for dim, (size, _) in found.items() if is_name(dim)}
+    for dim, (size, name) in found.items():
+        if dim not in sizes:
+            number = evaluated(dim, sizes)
+            found[dim] = size if number is None else number, name
+    return found
+
+
+def _mismatches(value: Value, array: Array, bound: Mapping[Dim, tuple[int, str]]) -> Iterator[str]:
+    """Why ``array`` cannot be the input ``value`` where the symbolic dimensions are as ``bound`` has them."""
     wanted, found = value.shape, array.shape
     if len(found) != len(wanted) or any(
-        size != (dim if isinstance(dim, int) else bound.setdefault(dim, (size, value.name))[0])
-        for dim, size in zip(wanted, found, strict=True)
+        size != (dim if isinstance(dim, int) else bound[dim][0]) for dim, size in zip(wanted, found, strict=True)
     ):
+        read = {*wanted, *names_in(wanted)} if len(found) == len(wanted) else ()
         known = ", ".join(
-            f"{dim} is {size} by '{name}'"
-            for dim, (size, name) in bound.items()
-            if dim in wanted and name != value.name
+            f"{dim} is {size} by '{name}'" for dim, (size, name) in bound.items() if dim in read and name != value.name
         )
         where, hint = f" where {known}" if known else "", _hint(wanted, found)
         yield f"input '{value.name}' needs {format_shape(wanted)}{where}, not {format_shape(found)}{hint}"

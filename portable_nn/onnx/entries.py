@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from onnx import GraphProto
 
-from portable_nn.core.dims import names_in, put
+from portable_nn.core.dims import put
 from portable_nn.core.graph import Dim, Value
 from portable_nn.onnx.library.inference import stated_sizes
 from portable_nn.onnx.opsets.support import is_tensor
@@ -85,7 +85,7 @@ def repeated(graph: GraphProto, entries: Iterable[Value]) -> Iterator[str]:
         params = [dim.dim_param for dim in proto.type.tensor_type.shape.dim]
         for name in dict.fromkeys(filter(None, params)):
             dims = [dim for dim, param in zip(shapes.get(proto.name, ()), params, strict=False) if param == name]
-            if name != "?" and len(names_in(dims)) > 1:
+            if name != "?" and len({dim for dim in dims if isinstance(dim, str)}) > 1:
                 yield (
                     f"'{name}' stands for {len(dims)} sizes of input '{proto.name}', which may differ as far as the "
                     f"nodes go: they are called {' and '.join(map(str, dims))}"

@@ -3,6 +3,7 @@
 Most inputs are normally distributed. Indices must be within the table that they index, masks are zeros and ones,
 logarithms need positive numbers: such ranges are propagated from the nodes back to the inputs. The ``samples`` of an
 operator's registration are the ranges of its inputs; the range of an output holds for the inputs that it ``passes`` on.
+Sizes are chosen before: so that formulas hold, and that positions computed of sizes are within tables and masks.
 """
 
 from __future__ import annotations
@@ -14,12 +15,23 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from portable_nn.core.dims import evaluated, is_at_least, names_in, solved, substituted
 from portable_nn.core.errors import GraphError
-from portable_nn.core.graph import Graph, Node, Tensor, Value
+from portable_nn.core.graph import Dim, Graph, Node, Tensor, Value
 from portable_nn.core.tensors import Array
 from portable_nn.engines.claims import check_claims
 from portable_nn.onnx.meant import Meant
-from portable_nn.operators import INTEGERS, Family, Interval, OperatorContext, Type, infer, lookup
+from portable_nn.operators import (
+    INTEGERS,
+    Family,
+    Interval,
+    OperatorContext,
+    Type,
+    infer,
+    lookup,
+    sizes_for_indices,
+)
+from portable_nn.operators.elements import below
 
 BATCHES: Final = (1, 3)
 """The values of an unknown first size: one example is a special case, and so is an odd number."""
@@ -66,8 +78,11 @@ def _limit(
     """The limit of a node's input at ``place``; ``after`` is that of its output, which is of integers if ``whole``."""
     operator = lookup(node.operator, node.domain)
     own = operator.samples.get(place)
+    use = OperatorContext(operator, [types[name] if name else None for name in node.inputs], node.attributes)
     if callable(own):
-        own = own(OperatorContext(operator, [types[name] if name else None for name in node.inputs], node.attributes))
+        own = own(use)
+    elif place in operator.indexes:
+        own = below(min((size for size in operator.indexes[place](use) if isinstance(size, int)), default=1))
     if after and place in operator.passes:
         return after.within(own)
     if after and whole and own is None:  # Sums and products of indices are valid indices only if they are small.
@@ -197,8 +212,8 @@ MIXTURES: Final[tuple[tuple[Kind, ...], ...]] = (
 
 def open_sizes(graph: Graph) -> list[str]:
     """The names of symbolic sizes that are not the batch."""
-    leading = {dim for value in graph.inputs for dim in value.shape[:1]}
-    return sorted({dim for value in graph.inputs for dim in value.shape if isinstance(dim, str)} - leading)
+    leading = names_in(dim for value in graph.inputs for dim in value.shape[:1])
+    return sorted(names_in(dim for value in graph.inputs for dim in value.shape) - leading)
 
 
 def _bound(
@@ -212,17 +227,18 @@ def _bound(
     Sizes that are not the batch are others than those in ``after``, and differ from each other, if such fit.
     """
     others, reason = open_sizes(graph), None
+    batches = dict.fromkeys(names_in(dim for value in graph.inputs for dim in value.shape).difference(others), batch)
     taken = {
         (dim, shapes[value.name][axis])
         for shapes in after
         for value in graph.inputs
         for axis, dim in enumerate(value.shape)
     }
-    for chosen in sorted(_assignments(sizes, others), key=lambda chosen: not taken.isdisjoint(chosen.items())):
-        shapes = {
-            value.name: tuple(dim if isinstance(dim, int) else chosen.get(dim, batch) for dim in value.shape)
-            for value in graph.inputs
-        }
+    limits = _limits(graph, others, batches)
+    trials = [_within(limits, chosen) for chosen in _assignments(sizes, others)]
+    for chosen in sorted(trials, key=lambda chosen: (_excess(limits, chosen), not taken.isdisjoint(chosen.items()))):
+        known = {**batches, **chosen}
+        shapes = {value.name: tuple(_number(dim, known, batch) for dim in value.shape) for value in graph.inputs}
         try:
             return shapes, infer(graph, shapes).types
         except GraphError as error:
@@ -234,6 +250,41 @@ def _bound(
     raise NoInputsError(
         f"none of the sizes {', '.join(map(str, sorted(sizes)))} that are tried for {named} fits the nodes"
     ) from reason
+
+
+def _number(dim: Dim, known: Mapping[str, int], otherwise: int) -> int:
+    found = evaluated(dim, known)
+    return otherwise if found is None else found
+
+
+_Limits: TypeAlias = Sequence[tuple[Dim, Dim, tuple[str, Dim] | None]]
+"""Sizes of axes, how large they should be, and the size of a name with which they are exactly so large."""
+
+
+def _limits(graph: Graph, names: Sequence[str], batches: Mapping[str, int]) -> _Limits:
+    """What the indices that the graph computes ask of sizes with these ``names``."""
+    shapes = {value.name: substituted(value.shape, batches) for value in graph.inputs}
+    try:
+        found = set(sizes_for_indices(graph, infer(graph, shapes).types)) if names else set()
+    except GraphError:  # It fits numbers alone.
+        return ()
+    wanted = sorted((pair for pair in found if not is_at_least(*pair)), key=str)
+    return [(size, least, solved(size, least, names)) for size, least in wanted]
+
+
+def _excess(limits: _Limits, chosen: Mapping[str, int]) -> int:
+    """How many of the ``limits`` the ``chosen`` sizes exceed."""
+    pairs = ((evaluated(size, chosen), evaluated(least, chosen)) for size, least, _ in limits)
+    return sum(size is not None and least is not None and size < least for size, least in pairs)
+
+
+def _within(limits: _Limits, chosen: dict[str, int]) -> dict[str, int]:
+    """The ``chosen`` sizes, with others for those that follow from the rest where they exceed ``limits``."""
+    for limit in limits:
+        if limit[2] and _excess([limit], chosen):
+            name, size = limit[2]
+            chosen = {**chosen, name: max(1, evaluated(size, chosen) or 1)}
+    return chosen
 
 
 def _assignments(sizes: Sequence[int], names: Sequence[str]) -> Iterator[dict[str, int]]:

@@ -9,6 +9,7 @@ from pkgutil import walk_packages
 
 from portable_nn.operators.equal_sizes import Needed, needed_equalities
 from portable_nn.operators.inference import Inference, infer, infer_node
+from portable_nn.operators.reached import sizes_for_indices
 from portable_nn.operators.receptive import FieldContext, cellwise_fields, moved_fields
 from portable_nn.operators.registry import (
     DTYPE_CODES,
@@ -108,6 +109,7 @@ __all__ = [
     "reachable",
     "replay",
     "sizes",
+    "sizes_for_indices",
     "trace",
     "window_kind",
 ]

@@ -1,22 +1,24 @@
 """Equalities between the symbolic sizes of a graph's inputs, without which some node does not fit.
 
-Exporters give each input its own name for the batch or the length, although the nodes add, multiply or join them. The
-rule of the operator that refuses such sizes decides which equalities it needs: the fewest with which it accepts them.
+Exporters give each input its own name for the batch or the length, although the nodes add, multiply or join them: the
+mask of a decoder with a cache is as long as the cache and the new words together. What could be equal are the sizes
+that meet in a node, solved for one name (``dims.solved``). The rule of the operator that refuses such sizes decides
+which equalities it needs: the fewest with which it accepts them.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Final, NamedTuple, TypeAlias
 
-from portable_nn.core.dims import names_in, put
+from portable_nn.core.dims import names_in, put, solved, substituted
 from portable_nn.core.graph import Dim, Node
 from portable_nn.operators.inference import infer_node
 from portable_nn.operators.registry import DataDependentShape, InvalidNode, Type, lookup
 
 Equality: TypeAlias = tuple[str, Dim]
-"""A name, and the size that it is equal to: a name that comes before it, or a number."""
+"""A name, and the size that it is equal to: a name that comes before it, a formula of others, or a number."""
 
 MOST: Final = 3
 """The most equalities that are tried for one node at once."""
@@ -24,8 +26,10 @@ TRIALS: Final = 3000
 """The most combinations of equalities that are tried for one node."""
 REFUSALS: Final = 20
 """The most nodes for which equalities are tried, of those that do not fit."""
-NUMBERS: Final = 16
-"""The most numbers that names of one node are set to."""
+MET: Final = 16
+"""The most numbers, and the most formulas, that meet in one node and are compared with other sizes."""
+LONGEST: Final = 200
+"""The most characters of a formula that is solved for a name."""
 ROUNDS: Final = 32
 """The most nodes whose equalities are found, one after the other."""
 
@@ -61,11 +65,11 @@ def needed_equalities(nodes: Sequence[Node], types: Mapping[str, Type], inputs: 
 
 
 def _first_needed(nodes: Sequence[Node], types: Mapping[str, Type], inputs: Sequence[str]) -> Needed | None:
-    axes: dict[str, set[int]] = {}
+    axes: dict[Dim, set[int]] = {}
     for name in inputs:
         for axis, dim in enumerate(types[name].shape):
-            if isinstance(dim, str):
-                axes.setdefault(dim, set()).add(axis)
+            for each in [dim] if dim in axes else names_in([dim]):
+                axes.setdefault(each, set()).add(axis)
     types, refusals = dict(types), 0
     for node in nodes if axes else ():
         if any(name and name not in types for name in node.inputs):
@@ -86,21 +90,25 @@ def _outputs(node: Node, given: Sequence[Type | None]) -> tuple[Type, ...]:
     return infer_node(lookup(node.operator, node.domain), given, node.attributes, len(node.outputs))
 
 
-def _fitting(
-    node: Node, given: Sequence[Type | None], axes: Mapping[str, Collection[int]]
-) -> tuple[Equality, ...] | None:
+def _fitting(node: Node, given: Sequence[Type | None], axes: Mapping[Dim, Set[int]]) -> tuple[Equality, ...] | None:
     """The fewest equalities with which ``node`` fits, if that is one answer; ``axes`` are those of each name."""
     order = list(axes)
     types = [type for type in given if type]
     dims = [dim for type in types for dim in type.shape] + [dim for type in types for dim in type.constant or ()]
-    names = sorted(names_in(dim for dim in dims if isinstance(dim, str)).intersection(axes), key=order.index)
-    numbers = list(dict.fromkeys(dim for dim in dims if isinstance(dim, int) and dim > 1))[:NUMBERS]
-    single: list[Equality] = [(b, a) for a, b in itertools.combinations(names, 2)]
-    single += [(name, number) for name in names for number in numbers]
+    symbolic = list(dict.fromkeys(dim for dim in dims if isinstance(dim, str)))
+    names = sorted(names_in(symbolic).intersection(axes), key=order.index)
+    numbers = list(dict.fromkeys(dim for dim in dims if isinstance(dim, int) and dim > 1))[:MET]
+    formulas = [dim for dim in symbolic if dim not in names and len(dim) <= LONGEST][:MET]
+    sizes: list[Dim] = [*names, *numbers]
+    pairs: list[tuple[Dim, Dim]] = [*itertools.combinations(names, 2)]
+    pairs += [(name, number) for name in names for number in numbers]
+    pairs += [(formula, size) for formula in formulas for size in sizes]
+    pairs += itertools.combinations(formulas, 2)
+    single = list(dict.fromkeys(each for pair in pairs if (each := solved(*pair, names)) and each[1] not in (0, 1)))
     trials = itertools.islice(_combinations(single), TRIALS)
     for _, several in itertools.groupby(trials, len):
         fitting = [each for each in several if _fits(node, given, dict(each))]
-        aligned = [sum(isinstance(b, str) and not axes[a].isdisjoint(axes[b]) for a, b in each) for each in fitting]  # type: ignore[attr-defined]
+        aligned = [sum(b in axes and not axes[a].isdisjoint(axes[b]) for a, b in each) for each in fitting]
         best = [each for each, count in zip(fitting, aligned, strict=True) if count == max(aligned)]
         if best:
             return best[0] if len(best) == 1 else None
@@ -112,7 +120,7 @@ def _combinations(single: Sequence[Equality]) -> Iterator[tuple[Equality, ...]]:
     for count in range(1, min(MOST, len({name for name, _ in single})) + 1):
         for each in itertools.combinations(single, count):
             left = {name for name, _ in each}
-            if len(left) == count and left.isdisjoint(size for _, size in each if isinstance(size, str)):
+            if len(left) == count and left.isdisjoint(names_in(size for _, size in each)):
                 yield each
 
 
@@ -126,4 +134,4 @@ def _fits(node: Node, given: Sequence[Type | None], known: Mapping[str, Dim]) ->
 
 def _put(type: Type, known: Mapping[str, Dim]) -> Type:
     elements = type.constant and tuple(put(each, known) if isinstance(each, str) else each for each in type.constant)
-    return Type(type.dtype, tuple(put(dim, known) for dim in type.shape), elements)
+    return Type(type.dtype, substituted(type.shape, known), elements)

@@ -351,6 +351,9 @@ Kernel: TypeAlias = Callable[[KernelContext], Iterable[Step] | Step | None]
 Constant: TypeAlias = Callable[[OperatorContext, Type], tuple[Dim | float, ...]]
 
 
+Ends: TypeAlias = tuple[tuple[Dim, Dim], ...]
+"""The smallest and the largest number of a whole-number value: for each place along its last axis, or once for all."""
+
 CALL: Final = 10_000
 """How many elements a step of a loop in Python counts as: ten microseconds."""
 
@@ -408,6 +411,10 @@ class Operator:
         weights: inputs that training changes: constants there are weights, however small.
         settings: inputs that are options, not data: no training changes them, and some decide a shape.
         passes: inputs whose elements are, or may be, elements of the outputs.
+        indexes: for inputs whose elements are indices, a rule for the sizes that they count along: one for each place
+            along the last axis, or one for all.
+        ends: takes a use and the ``Ends`` of its inputs, and gives those of its output, where that does not follow from
+            ``passes`` and ``affine``; ``None`` where they are unknown.
         affine: for each input on which the output depends as a·x + b, where the others are constants, the function of
             all inputs in numpy.
         samples: the interval that sample values of an input are drawn from, or a rule for it; of whole numbers
@@ -452,6 +459,8 @@ class Operator:
     weights: tuple[int, ...] = ()
     settings: tuple[int, ...] = ()
     passes: Sequence[int] = ()
+    indexes: Mapping[int, Callable[[OperatorContext], Shape]] = field(default_factory=dict)
+    ends: Callable[[OperatorContext, Sequence[Ends | None]], Ends | None] | None = None
     affine: Mapping[int, Callable[..., Any]] = field(default_factory=dict)
     samples: Mapping[int, Interval | Callable[[OperatorContext], Interval | None]] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()

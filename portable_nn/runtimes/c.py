@@ -24,7 +24,7 @@ def load(task: Task) -> Run:
     """The program; open sizes are its arguments, and it is compiled anew for one that is larger than those before."""
     from portable_nn.converters.source import write_c
     from portable_nn.converters.source.c_compiling import compiled, compiler, run_program
-    from portable_nn.core.dims import names_in
+    from portable_nn.core.dims import is_name
     from portable_nn.network import load as load_network
 
     network, command = load_network(task.path), compiler()
@@ -38,7 +38,7 @@ def load(task: Task) -> Run:
             dim: size
             for port in task.inputs
             for dim, size in zip(port.shape, feeds[port.name].shape, strict=True)
-            if isinstance(dim, str) and names_in([dim]) == {dim} and first != {(dim,)}
+            if is_name(dim) and first != {(dim,)}
         }
         if not program.exists() or any(size > most[name] for name, size in wanted.items()):
             most.update({name: max(size, most.get(name, 1)) for name, size in wanted.items()})

@@ -123,6 +123,188 @@ def test_the_same_in_a_network_of_this_package(tmp_path):
     assert shapes(import_onnx(tmp_path / "m.onnx")) == [("batch", "t", 3), ("batch", "t", 3)]
 
 
+# -- equalities that are sums
+
+
+MASKED = model(
+    [
+        node("Concat", ["p", "x"], ["k"], axis=1),
+        node("Transpose", ["k"], ["t"], perm=[0, 2, 1]),
+        node("MatMul", ["x", "t"], ["s"]),
+        node("Add", ["s", "mask"], ["a"], "masked"),
+        node("Softmax", ["a"], ["w"], axis=-1),
+        node("MatMul", ["w", "k"], ["y"]),
+    ],
+    {
+        "mask": ("float", ["masks", 1, "total"]),
+        "x": ("float", ["batch", "new", 4]),
+        "p": ("float", ["caches", "past", 4]),
+    },
+    "y",
+)
+"""Attention of new words to those in a cache and to each other; the mask is as long as both together."""
+
+
+def test_the_length_of_a_mask_is_that_of_the_cache_and_the_new_words(tmp_path):
+    network, proof, notes = read_onnx(MASKED)
+    assert shapes(network) == [("masks", 1, "new+past"), ("masks", "new", 4), ("masks", "past", 4)]
+    assert notes[-1].endswith("total is new+past, for node 'masked' (Add) to fit")
+    assert {name: len(set(sizes)) for name, sizes in proof.sizes.items()} == {"new": 3, "past": 3}
+    assert not any("stands for" in note for note in notes)
+    export_onnx(network, tmp_path / "again.onnx")
+    again = import_onnx(tmp_path / "again.onnx")
+    for new, past in ((1, 5), (3, 2)):
+        feeds = {"mask": f32(2, 1, new + past), "x": f32(2, new, 4), "p": f32(2, past, 4)}
+        assert_equal(MASKED, network, feeds)
+        assert_equal(MASKED, again, feeds)
+    wrong = {"mask": f32(2, 1, 6), "x": f32(2, 3, 4), "p": f32(2, 2, 4)}
+    where = "where new is 3 by 'x', past is 2 by 'p'"
+    with pytest.raises(ShapeError, match=rf"'mask' needs \(masks, 1, new\+past\) {where}, not \(2, 1, 6\)"):
+        network.predict(wrong)
+    sizes = {"past": 5, "new": 1}
+    assert shapes(import_onnx(MASKED, sizes=sizes)) == [("masks", 1, 6), ("masks", 1, 4), ("masks", 5, 4)]
+    export_onnx(network, tmp_path / "fixed.onnx", sizes={"past": 5})
+    assert shapes(import_onnx(tmp_path / "fixed.onnx"))[0] == ("masks", 1, "new+5")
+
+
+SUMS: Mapping[str, tuple[list[NodeProto], Inputs, Mapping[str, Any], str]] = {
+    "two halves": ([node("Concat", ["a", "a"], ["j"], axis=0), node("Mul", ["j", "b"], ["y"])], {}, {}, "2*p"),
+    "a sum with itself and one more": (
+        [node("Concat", ["a", "w", "a"], ["j"], axis=0), node("Where", ["c", "j", "b"], ["y"])],
+        {"c": ("bool", [1])}, {"w": f32(1)}, "2*p+1",
+    ),
+    "a product": (
+        [node("Unsqueeze", ["a", "one"], ["u"]), node("Expand", ["u", "shape"], ["e"]),
+         node("Reshape", ["e", "flat"], ["f"]), node("Concat", ["f", "c"], ["j"], axis=0),
+         node("Add", ["j", "b"], ["y"])],
+        {"c": ("float", ["r"])}, {"one": np.array([1]), "shape": np.array([1, 3]), "flat": np.array([-1])}, "3*p+r",
+    ),
+    "a product of two": (
+        [node("Unsqueeze", ["a", "one"], ["u"]), node("Mul", ["u", "c"], ["m"]),
+         node("Reshape", ["m", "flat"], ["f"]), node("MatMul", ["f", "b"], ["y"])],
+        {"c": ("float", ["r"])}, {"one": np.array([1]), "flat": np.array([-1])}, "p*r",
+    ),
+    "a window": (
+        [node("Reshape", ["a", "row"], ["u"]), node("Conv", ["u", "w"], ["v"]), node("Reshape", ["v", "flat"], ["f"]),
+         node("Concat", ["f", "a"], ["j"], axis=0), node("Sub", ["j", "b"], ["y"])],
+        {}, {"row": np.array([1, 1, -1]), "flat": np.array([-1]), "w": f32(1, 1, 1)}, "2*p",
+    ),
+    "the rows of a table": (
+        [node("Concat", ["a", "b"], ["j"], axis=0), node("MatMul", ["j", "w"], ["y"])], {}, {"w": f32(9)}, "",
+    ),
+}  # fmt: skip
+"""Nodes that read a of p elements and b of q, further inputs, weights, and what q must be; empty if that is open."""
+
+
+@pytest.mark.parametrize(("nodes", "more", "weights", "wanted"), SUMS.values(), ids=SUMS)
+def test_sizes_that_are_computed_of_others(nodes, more, weights, wanted):
+    made = model(nodes, {"a": ("float", ["p"]), "b": ("float", ["q"]), **more}, "y", weights)
+    if not wanted:
+        with pytest.raises(GraphError, match=r"MatMul"):
+            import_onnx(made)
+        return
+    network, proof, _ = read_onnx(made)
+    assert shapes(network)[1] == (wanted,)
+    assert proof.batches == (1, 3)
+    for p, r in ((1, 2), (4, 3)):
+        feeds = {"a": f32(p), "b": f32(eval(wanted, {"p": p, "r": r}))}
+        feeds |= {name: np.ones(1, bool) if kind == "bool" else f32(r) for name, (kind, _) in more.items()}
+        assert_equal(made, network, feeds)
+
+
+def test_examples_of_inputs_whose_batches_have_several_names_are_trained_on():
+    """As PyTorch writes Whisper: states are viewed with the batch of the other input, and with their own again."""
+    made = model(
+        [
+            node("MatMul", ["x", "k"], ["h"]),
+            node("Shape", ["i"], ["others"], start=0, end=1),
+            node("Concat", ["others", "rest"], ["goal"], axis=0),
+            node("Reshape", ["h", "goal"], ["view"]),
+            node("MatMul", ["i", "v"], ["q"]),
+            node("Transpose", ["view"], ["t"], perm=[0, 2, 1]),
+            node("MatMul", ["q", "t"], ["scores"]),
+            node("MatMul", ["scores", "view"], ["y"]),
+        ],
+        {"x": ("float", ["s10", 5, 4]), "i": ("float", ["s86", "words", 3])},
+        "y",
+        {"k": f32(4, 6), "v": f32(3, 6), "rest": np.array([-1, 6])},
+    )
+    network = import_onnx(made)
+    assert shapes(network) == [("s10", 5, 4), ("s86", "words", 3)]  # Ten states for one question fit, too.
+    assert_equal(made, network, {"x": f32(2, 5, 4), "i": f32(1, 7, 3)}, {"x": f32(3, 5, 4), "i": f32(3, 2, 3)})
+    one_name = import_onnx(made, sizes={"s86": "s10"})
+    x, y = {"x": f32(8, 5, 4), "i": f32(8, 7, 3)}, f32(8, 7, 6)
+    options = {"loss": "mean_squared_error", "epochs": 3, "batch_size": 2, "shuffle": False, "validation": 0.5}
+    found, expected = (each.fit(x, y, optimizer=pnn.SGD(1e-5), **options)["loss"] for each in (network, one_name))
+    np.testing.assert_array_equal(found, expected)
+    for name, array in one_name.parameters.items():
+        np.testing.assert_array_equal(network.parameters[name], array)
+
+
+# -- sizes that positions ask for
+
+
+def _positions_after(past: list[NodeProto], mask: list[NodeProto]) -> ModelProto:
+    """What GPT-2 does: positions go on behind a cache, are looked up in a table of 40 rows, and pick from a mask."""
+    nodes = [
+        node("Shape", ["x"], ["new"], start=1, end=2),
+        node("Shape", ["p"], ["old"], start=1, end=2),
+        node("Shape", ["x"], ["examples"], start=0, end=1),
+        node("Add", ["old", "new"], ["both"]),
+        *(node("Squeeze", [name], [f"{name}.0"]) for name in ("new", "old", "both", "examples")),
+        *past,
+        node("Gather", ["rows", "at"], ["h"]),
+        node("Range", ["zero", "both.0", "one"], ["places"]),
+        *mask,
+        node("ReduceSum", ["picked", "last"], ["s"]),
+        node("Add", ["h", "s"], ["y"]),
+    ]
+    weights = {"zero": np.array(0), "one": np.array(1), "last": np.array([1]), "rows": f32(40), "first": np.array([0])}
+    weights["end"] = np.array([-1])
+    inputs = {
+        "x": ("float", ["batch", "new", 1]), "p": ("float", ["batch", "past", 1]), "m": ("float", ["batch", "total"]),
+    }  # fmt: skip
+    return model(nodes, inputs, "y", weights)
+
+
+COUNTED = [node("Range", ["zero", "new.0", "one"], ["count"]), node("Add", ["count", "old.0"], ["at"])]
+BETWEEN = [node("Range", ["old.0", "both.0", "one"], ["at"])]
+PICKED = [node("Gather", ["m", "places"], ["picked"], axis=1)]
+FLAT = [
+    node("Reshape", ["m", "end"], ["flat"]),
+    node("Shape", ["m"], ["wide"], start=1, end=2),
+    node("Range", ["zero", "examples.0", "one"], ["example"]),
+    node("Unsqueeze", ["example", "last"], ["upright"]),
+    node("Mul", ["upright", "wide"], ["starts"]),
+    node("Add", ["places", "starts"], ["where"]),
+    node("Gather", ["flat", "where"], ["picked"]),
+]
+ROWS = [
+    node("Range", ["zero", "examples.0", "one"], ["example"]),
+    node("Unsqueeze", ["example", "last"], ["upright"]),
+    node("Unsqueeze", ["places", "first"], ["across"]),
+    node("Max", ["upright", "across"], ["square"]),
+    node("Shape", ["square"], ["shape"]),
+    *(step for name in ("upright", "across") for step in (
+        node("Expand", [name, "shape"], [f"{name}.e"]), node("Unsqueeze", [f"{name}.e", "end"], [f"{name}.u"]))),
+    node("Concat", ["upright.u", "across.u"], ["pairs"], axis=-1),
+    node("GatherND", ["m", "pairs"], ["picked"]),
+]  # fmt: skip
+"""How exporters of PyTorch pick the part of a mask: along an axis, by places in all of it, and by pairs."""
+
+
+@pytest.mark.parametrize("mask", [PICKED, FLAT, ROWS], ids=["along an axis", "in all of it", "by pairs"])
+@pytest.mark.parametrize("past", [COUNTED, BETWEEN], ids=["counted", "between"])
+def test_positions_are_within_tables_and_masks(past, mask):
+    made = _positions_after(past, mask)
+    network, proof, _ = read_onnx(made)
+    tried = list(zip(*(proof.sizes[name] for name in ("new", "past", "total")), strict=True))
+    assert all(new + past <= min(total, 40) for new, past, total in tried)
+    assert len({new for new, _, _ in tried}) == len({past for _, past, _ in tried}) == 3
+    for past, new, total in ((2, 3, 5), (1, 4, 9)):
+        assert_equal(made, network, {"x": f32(2, new, 1), "p": f32(2, past, 1), "m": f32(2, total)})
+
+
 # -- names
 
 

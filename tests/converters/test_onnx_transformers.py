@@ -119,3 +119,136 @@ def test_open_lengths(kind: str, dynamo: bool, tmp_path: Path) -> None:
             np.testing.assert_allclose(tensor.numpy(), theirs, rtol=1e-5, atol=1e-5)
             np.testing.assert_allclose(found[name], theirs, rtol=1e-5, atol=1e-5)
             np.testing.assert_allclose(written, theirs, rtol=1e-5, atol=1e-5)
+
+
+# -- with a cache
+
+_LAYERS, _HEAD = 2, 8
+
+
+def _gpt2_decoder() -> tuple[Any, int]:
+    options = {"n_embd": 32, "n_layer": _LAYERS, "n_head": 4, "vocab_size": 99, "n_positions": 64}
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(**options, **ENDS)), 4
+
+
+def _llama_decoder() -> tuple[Any, int]:
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(num_key_value_heads=2, **TEXT, **ENDS)), 2
+
+
+def _opt_decoder() -> tuple[Any, int]:
+    """Its mask is added to scores, so that its length is known to be that of the cache and the words."""
+    options = {key: value for key, value in TEXT.items() if key != "intermediate_size"}
+    config = transformers.OPTConfig(ffn_dim=37, word_embed_proj_dim=32, **options, **ENDS)
+    return transformers.OPTForCausalLM(config), 4
+
+
+DECODERS = {"gpt2": _gpt2_decoder, "llama": _llama_decoder, "opt": _opt_decoder}
+PAST = tuple(f"past.{layer}.{kind}" for layer in range(_LAYERS) for kind in ("key", "value"))
+
+
+def _cached(heads: int, batch: int, past: int, new: int) -> dict[str, Array]:
+    rng = np.random.default_rng(past)
+    mask = np.ones((batch, past + new), np.int64)
+    mask[-1, :2] = 0
+    found = {"input_ids": rng.integers(1, 97, (batch, new)), "attention_mask": mask}
+    shape = (batch, heads, past, _HEAD)
+    return found | {name: rng.normal(size=shape).astype(np.float32) for name in PAST}
+
+
+def _export_decoder(kind: str, path: Path, *, dynamo: bool) -> int:
+    """Write a decoder whose keys and values of earlier words are inputs; return its number of heads."""
+    torch.manual_seed(0)
+    model, heads = DECODERS[kind]()
+
+    class Wrapped(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, words: Any, mask: Any, *past: Any) -> tuple[Any, ...]:
+            cache = transformers.DynamicCache()
+            for layer in range(_LAYERS):
+                cache.update(past[2 * layer], past[2 * layer + 1], layer)
+            found = self.model(input_ids=words, attention_mask=mask, past_key_values=cache, use_cache=True)
+            kept = (each for layer in found.past_key_values.layers for each in (layer.keys, layer.values))
+            return (found.logits, *kept)
+
+    names = [*WORDS, *PAST]
+    outputs = ["logits", *(name.replace("past", "present") for name in PAST)]
+    given = tuple(torch.from_numpy(array) for array in _cached(heads, 2, 5, 3).values())
+    options: dict[str, Any] = {"input_names": names, "output_names": outputs, "dynamo": dynamo}
+    if dynamo:
+        size = torch.export.Dim.DYNAMIC
+        words = {0: size, 1: size}
+        options |= {"dynamic_shapes": (words, words, ({0: size, 2: size},) * len(PAST)), "external_data": False}
+        options["verbose"] = False
+    else:
+        axes = {"input_ids": {0: "batch", 1: "new"}, "attention_mask": {0: "batch", 1: "total"}}
+        options |= {"dynamic_axes": axes | {name: {0: "batch", 2: "past"} for name in PAST}, "opset_version": 17}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(Wrapped().eval(), given, str(path), **options)
+    return heads
+
+
+@pytest.mark.parametrize("dynamo", [False, True], ids=["old", "new"])
+@pytest.mark.parametrize("kind", DECODERS)
+def test_decoders_with_a_cache(kind: str, dynamo: bool, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    heads = _export_decoder(kind, path, dynamo=dynamo)
+    network, proof, _ = read_onnx(path)
+    new, total = network.graph.inputs[0].shape[1], network.graph.inputs[1].shape[1]
+    [past] = {value.shape[2] for value in network.graph.inputs[2:]}  # The new exporter has a name for each.
+    assert {new, past} < {*proof.sizes} | {total}
+    if kind == "opt":
+        assert total == "+".join(sorted(map(str, (new, past))))
+    session = onnxruntime.InferenceSession(path)
+    recording = dict[str, Array]()
+    for batch, before, words in ((1, 4, 1), (2, 9, 3), (3, 1, 31)):
+        feeds = _cached(heads, batch, before, words)
+        expected = dict(zip(network.graph.outputs, session.run(None, feeds), strict=True))
+        found = network.predict(feeds)
+        for name, theirs in expected.items():
+            np.testing.assert_allclose(found[name], theirs, rtol=1e-5, atol=1e-5)
+        recording = feeds | expected
+    np.savez(tmp_path / "io.npz", **recording)
+    recorded = read_onnx(path, io=tmp_path / "io.npz").outputs.recorded
+    assert recorded.keys() == {*network.graph.outputs}
+
+
+@pytest.mark.parametrize("part", ["encoder", "both"])
+def test_whisper_trains_as_it_is_exported(part: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = transformers.WhisperConfig(
+        d_model=32, encoder_layers=2, decoder_layers=1, encoder_attention_heads=4, decoder_attention_heads=4,
+        encoder_ffn_dim=37, decoder_ffn_dim=37, num_mel_bins=20, max_source_positions=50, vocab_size=99,
+        decoder_start_token_id=1, **ENDS,
+    )  # fmt: skip
+    inner = transformers.WhisperModel(config).eval()
+
+    class Wrapped(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner if part == "both" else inner.encoder
+
+        def forward(self, sound: Any, *words: Any) -> Any:
+            more = {"decoder_input_ids": words[0], "use_cache": False} if words else {}
+            return self.inner(input_features=sound, **more).last_hidden_state
+
+    rng, size = np.random.default_rng(0), torch.export.Dim.DYNAMIC
+    x = {"sound": rng.normal(size=(4, 20, 100)).astype(np.float32), "words": rng.integers(1, 97, (4, 5))}
+    axes: list[Any] = [{0: size}, ({0: size, 1: size},)]
+    if part == "encoder":
+        del x["words"], axes[1]
+    path = tmp_path / "m.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Wrapped().eval(), tuple(map(torch.from_numpy, x.values())), str(path), input_names=[*x], dynamo=True,
+            output_names=["y"], dynamic_shapes=tuple(axes), external_data=False, verbose=False,
+        )  # fmt: skip
+    network = read_onnx(path).network
+    y = rng.normal(size=(4, 5 if part == "both" else 50, 32)).astype(np.float32)
+    expected = float(((onnxruntime.InferenceSession(path).run(None, x)[0] - y) ** 2).mean())
+    found = network.fit(x, y, loss="mean_squared_error", epochs=1, batch_size=4)["loss"]
+    np.testing.assert_allclose(found, [expected], rtol=1e-5)

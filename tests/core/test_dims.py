@@ -25,6 +25,7 @@ from portable_nn.core.dims import (
     quotient,
     rounded_quotient,
     smallest,
+    solved,
     static,
     total,
 )
@@ -124,6 +125,38 @@ def test_fractions(dividend: Dim, divisor: Dim, to: dict[str, int]) -> None:
 )
 def test_sizes_that_agree_under_a_condition(one: Dim, other: Dim, wanted: Dim | None) -> None:
     assert agreed(one, other) == agreed(other, one) == wanted
+
+
+@given(sizes, sizes, st.permutations(NAMES), numbers)
+def test_equal_sizes_are_solved_for_a_name(one: Dim, other: Dim, names: list[str], to: dict[str, int]) -> None:
+    """With the answer in place of the name, both sides are the same number whatever the other names are."""
+    found = solved(one, other, names)
+    if found is not None:
+        name, size = found
+        assert name not in names_in([size])
+        to |= {name: bound(size, to)}
+        assert to[name] >= 0
+        assert bound(one, to) == bound(other, to)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "wanted"),
+    [
+        ("new+past", "total", ("total", "new+past")),
+        ("new+past", "new+before", ("past", "before")),
+        ("4*past", "2*new", ("new", "2*past")),
+        ("2*past", "3*new", None),
+        ("new+past", "total+before", None),
+        ("new*past", "total", ("total", "new*past")),
+        ("new*past", "past", None),
+        ("2*total+3", 11, ("total", 4)),
+        ("2*total+3", 10, None),
+        ("total", "floor(total/2)", None),
+        ("total", "floor(past/2)", ("total", "floor(past/2)")),
+    ],
+)
+def test_what_follows_from_an_equality(one: Dim, other: Dim, wanted: tuple[str, Dim] | None) -> None:
+    assert solved(one, other, ["before", "past", "new", "total"]) == wanted
 
 
 def test_names_that_name_nothing() -> None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from portable_nn.core.dims import is_name
 from portable_nn.core.errors import FormatError, GraphError
 from portable_nn.core.graph import Graph
 from portable_nn.core.tensors import Array
@@ -73,6 +74,6 @@ def sizes_of(graph: Graph, whole: Sequence[Mapping[str, Array]]) -> dict[str, tu
     for feeds in whole:
         for value in graph.inputs:
             for dim, number in zip(value.shape[1:], feeds[value.name].shape[1:], strict=True):
-                if isinstance(dim, str):
+                if is_name(dim):
                     found.setdefault(dim, {})[number] = None
     return {name: tuple(numbers) for name, numbers in found.items()}

@@ -14,7 +14,6 @@ from portable_nn.operators.base import (
     Attr,
     Dim,
     GradientContext,
-    Interval,
     KernelContext,
     Operator,
     OperatorContext,
@@ -22,7 +21,6 @@ from portable_nn.operators.base import (
     Step,
     Symbol,
     Type,
-    below,
     cut_fields,
     emit,
     format_shape,
@@ -247,9 +245,9 @@ def _split_gradient(n: GradientContext) -> list[Symbol | None]:
     return [emit("Concat", *parts, axis=n.attribute_axis()), None]
 
 
-def along_axis(use: OperatorContext) -> Interval | None:
-    """Valid indices along the attribute ``axis``."""
-    return below(use.type().shape[use.int("axis")])
+def along_axis(use: OperatorContext) -> Shape:
+    """Indices count along the attribute ``axis``."""
+    return (use.type().shape[use.int("axis")],)
 
 
 register(
@@ -262,7 +260,7 @@ register(
         {"axis": Attr(int, 0)},
         passes=(0,),
         weights=(0,),
-        samples={1: along_axis},
+        indexes={1: along_axis},
     )
 )
 register(
@@ -274,7 +272,7 @@ register(
         _gather_elements_gradient,
         {"axis": Attr(int, 0)},
         passes=(0,),
-        samples={1: along_axis},
+        indexes={1: along_axis},
     )
 )
 register(
@@ -285,7 +283,7 @@ register(
         _scatter_elements,
         scatter_gradient,
         {"axis": Attr(int, 0), "reduction": Attr(str, "none")},
-        samples={1: along_axis},
+        indexes={1: along_axis},
         since={("reduction", "max"): 18, ("reduction", "min"): 18},
         former_names=("Scatter",),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ from portable_nn.operators.base import (
     REQUIRED,
     Attr,
     Dim,
+    Ends,
     FieldContext,
     Fields,
     GradientContext,
@@ -209,6 +211,17 @@ def _concat_fields(use: FieldContext) -> Fields | None:
     return fields if fields[use.axis(0)] is None else None
 
 
+def _concat_ends(use: OperatorContext, given: Sequence[Ends | None]) -> Ends | None:
+    """Along the last axis those of all inputs, one after the other."""
+    found = list[tuple[Dim, Dim]]()
+    for index, ends in enumerate(given):
+        shape = use.type(index).shape
+        if ends is None or not isinstance(shape[-1], int) or use.attribute_axis() != len(shape) - 1:
+            return None
+        found += ends * (shape[-1] if len(ends) == 1 else 1)
+    return tuple(found)
+
+
 register(
     Operator(
         "Concat",
@@ -220,6 +233,7 @@ register(
         outputs=("concat_result",),
         passes=ALL,
         constant=lambda use, type: tuple(item for index in range(len(use.types)) for item in elements(use, index)),
+        ends=_concat_ends,
         receptive=_concat_fields,
         batch_inputs="all",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from portable_nn.operators.base import (
     Attr,
     Dim,
     Elements,
+    Ends,
     KernelContext,
     Operator,
     OperatorContext,
@@ -120,9 +122,23 @@ def _range_constant(use: OperatorContext, type: Type) -> Elements:
     return tuple(as_dtype(type.dtype, start + place * step) for place in range(length(type)))
 
 
+def _range_ends(use: OperatorContext, _: Sequence[Ends | None]) -> Ends | None:
+    start, limit, delta = (use.type(index).constant for index in range(3))
+    if delta != (1,) or not limit or not start or not all(isinstance(each, (int, str)) for each in (*start, *limit)):
+        return None
+    return ((whole(start[0]), difference(whole(limit[0]), 1)),)
+
+
 register(
     Operator(
-        "Range", ("start", "limit", "delta"), _range_type, _range, None, settings=(0, 1, 2), constant=_range_constant
+        "Range",
+        ("start", "limit", "delta"),
+        _range_type,
+        _range,
+        None,
+        settings=(0, 1, 2),
+        constant=_range_constant,
+        ends=_range_ends,
     )
 )
 for _name in _WINDOWS:

@@ -12,7 +12,6 @@ from portable_nn.operators.base import (
     Array,
     Attr,
     GradientContext,
-    Interval,
     KernelContext,
     Operator,
     OperatorContext,
@@ -20,7 +19,6 @@ from portable_nn.operators.base import (
     Step,
     Symbol,
     Type,
-    below,
     count_up,
     emit,
     format_shape,
@@ -131,12 +129,11 @@ def _scatter(n: KernelContext) -> list[Step]:
     return [copy, *steps, *copies, partial(put, rows, updates.reshape(table))]
 
 
-def _coordinates(use: OperatorContext) -> Interval | None:
-    """Valid along each of the first axes; each row has one number for each of them."""
+def _coordinates(use: OperatorContext) -> Shape:
+    """Each row has one index for each of the first axes."""
     start, last = use.attributes.get("batch_dims", 0), use.type(1).shape[-1]
     assert isinstance(start, int)
-    sizes = use.type().shape[start : start + last] if isinstance(last, int) else ()
-    return below(min((size for size in sizes if isinstance(size, int)), default=1))
+    return use.type().shape[start : start + last] if isinstance(last, int) else ()
 
 
 register(
@@ -148,7 +145,7 @@ register(
         _gather_gradient,
         {"batch_dims": Attr(int, 0)},
         passes=(0,),
-        samples={1: _coordinates},
+        indexes={1: _coordinates},
     )
 )
 register(
@@ -159,7 +156,7 @@ register(
         _scatter,
         scatter_gradient,
         {"reduction": Attr(str, "none")},
-        samples={1: _coordinates},
+        indexes={1: _coordinates},
         since={("reduction", "max"): 18, ("reduction", "min"): 18},
     )
 )
