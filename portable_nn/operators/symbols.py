@@ -7,8 +7,9 @@ symbols that lead to some outputs into a ``Graph``, and ``replay`` a graph into 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -206,6 +207,33 @@ def integers(values: Iterable[int]) -> Symbol:
 def like(value: Symbol | Scalar, other: Symbol) -> Symbol:
     """A Python number as a constant of the type of ``other``; a symbol as it is."""
     return value if isinstance(value, Symbol) else constant(value, other.dtype)
+
+
+WIDER: Final = {
+    **dict.fromkeys(("int8", "uint8", "int16", "uint16"), "int32"),
+    "uint32": "int64",
+    "uint64": "float64",
+}
+"""For element types that onnxruntime 1.32 lacks kernels for, one that has these, and holds their numbers."""
+
+
+def in_wider(
+    name: str, dtypes: Collection[str], place: int = 0
+) -> Callable[[OperatorContext, int], Callable[..., Symbol] | None]:
+    """The ``substitute`` of an operator that onnxruntime has no kernels of for ``dtypes``: it computes in wider ones.
+
+    The element type of the input at ``place`` decides, and the inputs of this type are made wider.
+    """
+
+    def substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | None:
+        dtype = use.type(place).dtype
+        return partial(compute, use.type().dtype, dtype) if dtype in dtypes else None
+
+    def compute(result: str, dtype: str, *inputs: Symbol | None, **attributes: Any) -> Symbol:
+        wide = (cast(each, WIDER[dtype]) if each is not None and each.dtype == dtype else each for each in inputs)
+        return cast(emit(name, *wide, **attributes), result)
+
+    return substitute
 
 
 def cast(value: Symbol, dtype: str) -> Symbol:

@@ -31,6 +31,7 @@ from portable_nn.operators.base import (
     constant,
     emit,
     fit,
+    in_wider,
     register,
     whole,
 )
@@ -251,6 +252,7 @@ register(
         outputs=("Z",),
         constant=each(np.power),
         samples={0: POSITIVE, 1: lambda use: Interval(0, 3) if use.type(1).dtype in INTEGERS else None},
+        substitute=in_wider("Pow", INTEGERS - {"int32", "int64"}, place=1),
     )
 )
 register(

@@ -23,6 +23,7 @@ from portable_nn.operators.base import (
     Step,
     Type,
     format_shape,
+    in_wider,
     register,
 )
 
@@ -160,5 +161,6 @@ def variadic(
             outputs=(name.lower(),),
             constant=constant,
             passes=passes,
+            substitute=in_wider(name, ("int16", "uint16")) if passes else None,
         )
     )

@@ -27,6 +27,7 @@ from portable_nn.operators.base import (
     emit,
     fit,
     format_shape,
+    in_wider,
     integers,
     like,
     register,
@@ -331,6 +332,7 @@ register(
         _clip,
         _clip_gradient,
         settings=(1, 2),
+        substitute=in_wider("Clip", ("int16", "uint16")),
         monotone=True,
         constant=_clip_constant,
     )
