@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from portable_nn.core.atomic import atomic_write
-from portable_nn.core.errors import FileError, FormatError, listed
+from portable_nn.core.errors import FileError, FormatError, UnsupportedError, listed
 from portable_nn.core.files import open_regular, read_at, read_exactly, stored_bytes
 from portable_nn.core.graph import Value
 from portable_nn.core.limits import UNPACKED, excess
@@ -169,13 +169,19 @@ def check_external(tensors: Iterable[TensorProto], opened: Opened) -> None:
 
 
 def read_external(tensor: TensorProto, opened: Opened) -> Array:
-    """The elements of a tensor, in memory of their own. Raises ``FormatError``."""
+    """The elements of a tensor, in memory of their own. Raises ``FormatError``, and ``UnsupportedError`` by type."""
+    if tensor.data_type not in ONNX_DTYPES:
+        raise UnsupportedError(opened.path, f"tensor '{tensor.name}' has elements of a type that is not supported")
+    return from_bytes(_read(tensor, opened), ONNX_DTYPES[tensor.data_type], tuple(tensor.dims))
+
+
+def _read(tensor: TensorProto, opened: Opened) -> Array:
     region, location = _region(tensor, opened.path)
     memory = aligned(region.length)
     with _opened(tensor, location, opened.path, opened) as file:
         _check_end(tensor, region, location, file, opened.path)
         read_at(file, [memory], region.offset, str(opened.path))
-    return from_bytes(memory, ONNX_DTYPES[tensor.data_type], tuple(tensor.dims))
+    return memory
 
 
 def with_data(model: ModelProto, without: Collection[str]) -> ModelProto:
@@ -186,7 +192,7 @@ def with_data(model: ModelProto, without: Collection[str]) -> ModelProto:
     found.CopyFrom(model)
     for tensor in _tensors(found.graph, without):
         if any(entry.value == opened.location for entry in tensor.external_data):
-            tensor.raw_data = to_bytes(read_external(tensor, opened)).tobytes()
+            tensor.raw_data = _read(tensor, opened).tobytes()
             tensor.ClearField("data_location")
             tensor.ClearField("external_data")
     return found
@@ -249,10 +255,24 @@ def _number(tensor: TensorProto, path: Path, key: str, entries: Mapping[str, str
 
 def _needed(tensor: TensorProto, path: Path) -> int:
     """The number of bytes that the type and shape of the tensor need."""
-    dtype = ONNX_DTYPES.get(tensor.data_type, "")
-    if dtype not in ITEM_SIZES or any(dim < 0 for dim in tensor.dims):
+    bits = 8 * ITEM_SIZES.get(ONNX_DTYPES.get(tensor.data_type, ""), 0) or _OTHER_BITS.get(tensor.data_type)
+    if not bits or any(dim < 0 for dim in tensor.dims):
         raise _fault(tensor, path, "is damaged: its type or shape is invalid")
-    return ITEM_SIZES[dtype] * math.prod(map(int, tensor.dims))
+    return -(-bits * math.prod(map(int, tensor.dims)) // 8)
+
+
+_OTHER_BITS: Final = {
+    14: 64,
+    15: 128,
+    16: 16,
+    **dict.fromkeys((17, 18, 19, 20, 24), 8),
+    21: 4,
+    22: 4,
+    23: 4,
+    25: 2,
+    26: 2,
+}
+"""The bits of an element of a type that this package does not read, by the number that ONNX gives it."""
 
 
 def _plain(tensor: TensorProto, path: Path, location: str) -> Path:
