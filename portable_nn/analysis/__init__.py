@@ -13,13 +13,13 @@ from portable_nn.analysis.survey import Survey
 __all__ = ["Finding", "Report", "as_json", "as_text", "check_survey"]
 
 
-def check_survey(name: str, survey: Survey, more: Iterable[Finding] = (), *, infinite: Level = "error") -> Report:
-    """All findings on a model and ``more``, errors first; infinite weights are of the level ``infinite``."""
+def check_survey(name: str, survey: Survey, more: Iterable[Finding] = (), *, nonfinite: Level = "error") -> Report:
+    """All findings on a model and ``more``, errors first; NaN and infinity in weights are of level ``nonfinite``."""
     found = [
         *survey.findings,
         *outputs_without_source(survey),
         *unread(survey),
-        *numbers(survey, infinite),
+        *numbers(survey, nonfinite),
         *coverage_findings(survey),
         *portability_findings(survey),
         *names_of_nodes(survey),

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, checker
 
-from portable_nn.analysis.report import Finding
+from portable_nn.analysis.report import Finding, Level
 from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.analysis.walk import GIVE_THOSE, MAY_BE_CONSTANT, Translate, walk
 from portable_nn.core.binding import Sizes, bind
@@ -25,7 +25,7 @@ from portable_nn.onnx.bodies import bodies_once
 from portable_nn.onnx.branches import inlined
 from portable_nn.onnx.classical.model import DOMAIN, TRANSLATIONS, classical
 from portable_nn.onnx.entries import equalities
-from portable_nn.onnx.library.inference import declared, dtype_of, infer_standard, type_of
+from portable_nn.onnx.library.inference import declared, dtype_of, infer_standard, input_shapes
 from portable_nn.onnx.opsets.folding import Folder
 from portable_nn.onnx.opsets.support import (
     STANDARD,
@@ -50,7 +50,10 @@ from portable_nn.operators.costs import multiply_adds
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, lookup
 from portable_nn.rewrites.program import Names
 
-ONLY_PREDICTED: Final = "portable-nn cannot import or train it; predict runs the file with onnxruntime all the same"
+ONLY_PREDICTED: Final = (
+    "portable-nn cannot import or train it; predict runs the file if onnxruntime has the kernels: "
+    "check --runtimes onnxruntime tells"
+)
 """The advice where import refuses what the standard has."""
 
 
@@ -134,11 +137,11 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
 
 
 def check_by_standard(path: Path) -> Iterator[Finding]:
-    """The findings of ``onnx.checker``, which takes a hard link to external data for a fault."""
+    """The findings of ``onnx.checker``, which takes a hard link to external data for a fault, and some valid models."""
     try:
         checker.check_model(read_model(path) if _is_linked(path) else str(path))
     except (checker.ValidationError, ValueError, RuntimeError) as error:
-        yield Finding("error", "", f"onnx.checker refuses it {said(error)}")
+        yield Finding("warning", "", f"onnx.checker refuses it {said(error)}")
 
 
 def _is_linked(path: Path) -> bool:
@@ -247,8 +250,7 @@ def _survey(opened: _Opened, sizes: Sizes = None) -> Survey:
     graph = opened.model.graph
     stored = {tensor.name for tensor in graph.initializer}
     entries = {value.name: value for value in graph.input if value.name not in stored}
-    declared_shapes = {name: (type := type_of(value)) and type.shape for name, value in entries.items()}
-    return _survey_of(opened, entries, *bind(declared_shapes, sizes))
+    return _survey_of(opened, entries, *bind(input_shapes(graph), sizes))
 
 
 def _survey_of(
@@ -279,7 +281,7 @@ def _survey_of(
             notes = [*notes, *(Finding("note", "", text) for text in equalities(needed))]
             return _survey_of(opened, entries, shapes, numbers, notes)
         findings = _advised(findings, opened, given, list(shapes))
-    invalid = _invalid(faults, findings, nodes, types)
+    invalid = _invalid(faults, findings, nodes, types, fitting & known)
     valid = {place for place in fitting - faults.keys() if place in known or _is_valid(nodes[place])}
     strange = _strange(opened, {**inferred, **types}, foreign) if opened.opset else ()
     said = _contradictions(declared(graph, numbers), types, nodes)
@@ -346,14 +348,22 @@ def _translator(opened: _Opened, known: Collection[int]) -> Translate:
 
 
 def _invalid(
-    faults: Mapping[int, str], found: Iterable[Finding], nodes: Sequence[Node], types: Mapping[str, Type]
+    faults: Mapping[int, str],
+    found: Iterable[Finding],
+    nodes: Sequence[Node],
+    types: Mapping[str, Type],
+    fitting: Collection[int],
 ) -> Iterator[Finding]:
-    """The ``faults`` of the standard's inference at nodes whose inputs are known and that have no error yet."""
+    """The ``faults`` of the standard's inference at nodes whose inputs are known and that have no error yet.
+
+    Import takes those at the places ``fitting``: the inference has faults of its own.
+    """
     named = {finding.node for finding in found if finding.level == "error"}
     for place, node in enumerate(nodes):
         read = all(name in types for name in node.inputs if name)
         if place in faults and any(node.outputs) and node.name not in named and read:
-            yield Finding("error", node.name, f"{node.operator} does not fit its inputs {said(faults[place])}")
+            level: Level = "warning" if place in fitting else "error"
+            yield Finding(level, node.name, f"{node.operator} does not fit its inputs {said(faults[place])}")
 
 
 def _strange(opened: _Opened, types: Mapping[str, Type], foreign: Collection[str]) -> Iterator[Finding]:

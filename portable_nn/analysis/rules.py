@@ -55,8 +55,8 @@ def unread(survey: Survey) -> Iterator[Finding]:
             yield Finding("warning", "", f"input '{name}' is read by no node")
 
 
-def numbers(survey: Survey, infinite: Level) -> Iterator[Finding]:
-    """Weights with NaN, with infinities (a finding of the level ``infinite``), or with equal elements."""
+def numbers(survey: Survey, nonfinite: Level) -> Iterator[Finding]:
+    """Weights with NaN or infinities (findings of the level ``nonfinite``), or with equal elements."""
     for name, array in survey.weights.items():
         node = next((survey.nodes[place].name for place in survey.readers.get(name, ())), "")
         shape = format_shape(array.shape)
@@ -64,10 +64,10 @@ def numbers(survey: Survey, infinite: Level) -> Iterator[Finding]:
             continue
         nan, endless = _without_value(array)
         if nan:
-            yield Finding("error", node, f"weight '{name}' {shape} is NaN in {nan:,} of {array.size:,} elements")
+            yield Finding(nonfinite, node, f"weight '{name}' {shape} is NaN in {nan:,} of {array.size:,} elements")
         if endless:
             message = f"weight '{name}' {shape} is infinite in {endless:,} of {array.size:,} elements"
-            yield Finding(infinite, node, message)
+            yield Finding(nonfinite, node, message)
         if array.size > max(array.shape, default=1) and (array == array.flat[0]).all():
             yield Finding("note", node, f"weight '{name}' {shape} is {array.flat[0]:g} everywhere")
 

@@ -125,12 +125,7 @@ def _invalid(
     if unknown and (may_fit or meant.operator == "Reshape"):  # Trials cannot find the sizes of a Reshape.
         return "unknown" if undeclared(named, declared | following) else "follows"
     if named and may_fit:
-        return Finding(
-            "warning",
-            node.name,
-            f"{node.operator} may not fit: {invalid}",
-            GIVE_THOSE,
-        )
+        return Finding("error", node.name, f"{node.operator} fits some sizes alone: {invalid}", GIVE_THOSE)
     return Finding("error", node.name, f"{node.operator} does not fit: {invalid}")
 
 
@@ -166,4 +161,4 @@ def _doubtful(doubt: Doubt, names: Sequence[str]) -> Finding:
             MAY_BE_CONSTANT,
         )
     message = f"not checked, and refused by import, as the sizes of inputs are unknown, {where}"
-    return Finding("warning", "", message, "give the sizes of the inputs")
+    return Finding("error", "", message, "give the sizes of the inputs")

@@ -18,7 +18,7 @@ class ForeignFile(NetworkFile):
     """A file that a converter reads as a whole network, such as ``.keras``; the table of converters says which."""
 
     suffixes = ()
-    infinite = "warning"
+    nonfinite = "warning"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

@@ -9,8 +9,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from portable_nn.analysis.report import Finding, Level
+from portable_nn.analysis.report import Finding, Level, Report
 from portable_nn.analysis.survey import Surveyor, survey_graph
+from portable_nn.core.binding import Sizes
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Parameter
@@ -61,8 +62,8 @@ class ModelFile(ABC):
 class NetworkFile(ModelFile):
     """A file that holds a network: a subclass says which, and what is faster or better known for its kind."""
 
-    infinite: ClassVar[Level] = "error"
-    """The level of the finding of infinite weights."""
+    nonfinite: ClassVar[Level] = "error"
+    """The level of findings of weights with NaN or infinities."""
 
     @cached_property
     @abstractmethod
@@ -95,6 +96,10 @@ class NetworkFile(ModelFile):
     def standard_findings(self) -> Iterable[Finding]:
         """The findings of the format's own checker, if there is one."""
         return ()
+
+    def agreed(self, report: Report, inputs: Sizes) -> Report:
+        """``report`` on inputs of these sizes, as far as what else reads the file agrees."""
+        return report
 
     def entries(self) -> Mapping[str, Entry]:
         """Its parameters by name."""

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from portable_nn.analysis.report import Finding
+from portable_nn.analysis.report import Finding, Report
 from portable_nn.analysis.survey import Surveyor
-from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.core.binding import Sizes, bind
+from portable_nn.core.errors import FormatError, PortableNNError, UsageError
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine, provider_of
@@ -51,7 +52,7 @@ class OnnxFile(WritableFile):
 
     suffixes = (".onnx",)
     holds_training = False
-    infinite = "warning"  # A weight file with them is an error; here they may be intended.
+    nonfinite = "warning"  # In a weight file they are an error; here they may be intended, and import takes them.
 
     @cached_property
     def model(self) -> ModelProto:
@@ -206,6 +207,38 @@ class OnnxFile(WritableFile):
         from portable_nn.analysis.onnx import check_by_standard, check_origin
 
         return chain(check_origin(self.path), check_by_standard(self.path))
+
+    def agreed(self, report: Report, inputs: Sizes) -> Report:
+        """``report``, with an error where import refuses the file for another reason than those in it."""
+        if report.count("error"):
+            return report
+        try:
+            self._check_importable(inputs)
+        except PortableNNError as error:
+            reason = str(error).removeprefix(f"{self.path}: ")
+            found = Finding("error", "", f"import refuses it: {reason}", "; ".join(getattr(error, "__notes__", ())))
+            return replace(report, findings=(found, *report.findings))
+        return report
+
+    def _check_importable(self, inputs: Sizes) -> None:
+        """Raise what import raises before an engine runs, for inputs of these sizes."""
+        from numpy.random import default_rng
+
+        from portable_nn.onnx.library.inference import input_shapes
+        from portable_nn.onnx.samples import NoInputsError, rounds
+        from portable_nn.onnx.verify import check_verifiable
+
+        stated = input_shapes(self.model.graph)
+        shapes, _ = bind(stated, inputs)
+        pairs = (pair for name, shape in shapes.items() for pair in zip(stated[name] or shape, shape, strict=True))
+        sizes = {dim: size for dim, size in pairs if isinstance(dim, str) and dim != size}
+        graph = self._imported(verify=False, sizes=sizes).network.graph
+        check_verifiable(graph, str(self.path))
+        try:
+            for _ in rounds(graph, default_rng(0)):
+                pass
+        except NoInputsError as error:
+            raise UsageError(f"{error}; --dim fixes sizes, --io FILE.npz gives inputs that it can run on") from None
 
     def entries(self) -> Mapping[str, Entry]:
         stored = self.alone().graph.initializer

@@ -94,7 +94,7 @@ def check(model: str | Path | Network, *, inputs: Sizes = None) -> Report:
         if not error.faults:
             raise
         return Report(name, 0, tuple(Finding("error", "", fault) for fault in error.faults))
-    return check_survey(name, survey, opened.standard_findings(), infinite=opened.infinite)
+    return opened.agreed(check_survey(name, survey, opened.standard_findings(), nonfinite=opened.nonfinite), inputs)
 
 
 def known_limits(model: str | Path | Network) -> tuple[Finding, ...]:

@@ -36,6 +36,9 @@ from portable_nn.operators.elements import below
 BATCHES: Final = (1, 3)
 """The values of an unknown first size: one example is a special case, and so is an odd number."""
 
+SEVERAL: Final = (2, 3)
+"""The same, where one example alone cannot be computed."""
+
 SIZES: Final[tuple[int, ...]] = (16, 32, 64, 128, 224, 256, 8, 4, 2, 1)
 """The values that are tried for any other unknown size, such as the length of a sequence; the first that fits."""
 
@@ -113,6 +116,7 @@ def varied(
     rng: np.random.Generator,
     made_for: Mapping[str, Meant] = MappingProxyType({}),
     sizes: Sequence[int] = SIZES,
+    batches: tuple[int, int] = BATCHES,
 ) -> list[dict[str, Array]]:
     """Inputs that make a difference: of one example, and twice of several, in which each is of another kind.
 
@@ -127,17 +131,18 @@ def varied(
         made_for: what brings examples to what an input is meant for, by name (see ``meant``); the first ones
             only where that is stated.
         sizes: the values that are tried for sizes other than the batch.
+        batches: the values of an unknown first size.
 
     Raises:
         NoInputsError: no values are found for the unknown sizes.
         GraphError: inputs or values of these sizes would take too much memory.
     """
-    first, types = _bound(graph, BATCHES[0], sizes=sizes)
+    first, types = _bound(graph, batches[0], sizes=sizes)
     symbolic = any(isinstance(dim, str) for value in graph.inputs for dim in value.shape)
-    several, more = _bound(graph, BATCHES[1], (first,), sizes) if symbolic else (first, types)
+    several, more = _bound(graph, batches[1], (first,), sizes) if symbolic else (first, types)
     bound = [(first, types), (several, more), (several, more)]
     if open_sizes(graph):
-        bound.append(_bound(graph, BATCHES[1], (first, several), sizes))
+        bound.append(_bound(graph, batches[1], (first, several), sizes))
     found = []
     for number, (shapes, known) in enumerate(bound):
         check_claims(graph, known)
@@ -208,6 +213,11 @@ MIXTURES: Final[tuple[tuple[Kind, ...], ...]] = (
     ("waves", "noise", "loud"),
 )
 """The kinds of the examples in each of the inputs of ``varied``; where there is one example, it has the first kind."""
+
+
+def has_batch(graph: Graph) -> bool:
+    """Whether a first size is symbolic."""
+    return any(isinstance(dim, str) for value in graph.inputs for dim in value.shape[:1])
 
 
 def open_sizes(graph: Graph) -> list[str]:

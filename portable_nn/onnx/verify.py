@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from onnx import ModelProto
 
-from portable_nn.core.errors import FormatError, GraphError, UsageError, VerificationError
+from portable_nn.core.errors import FormatError, GraphError, UnsupportedError, UsageError, VerificationError
 from portable_nn.core.graph import Graph
 from portable_nn.core.memory import give_back
 from portable_nn.core.tensors import Array
@@ -104,11 +104,12 @@ def compare(
     Where no inputs are found that both sides can run on, they are compared on the ``recorded`` ones.
 
     Raises:
-        VerificationError: the sides do not agree; the message names the weights, or the first node that differs.
+        VerificationError: the sides do not agree; the message names the weights, or the first node that differs; or no
+            two runs agree, as elements are dropped at random.
         FormatError, UnsupportedError: onnxruntime cannot run the model.
         UsageError: no inputs are found that fit the graph, and none are recorded.
     """
-    check_claims(graph, where=where)
+    check_verifiable(graph, where)
     proof, rng = Proof(graph.outputs), np.random.default_rng(seed)
     if not unread:
         proof.weights = compare_weights(graph, parameters, model, where, folder, source, originals)
@@ -168,6 +169,18 @@ def compare(
     return proof
 
 
+def check_verifiable(graph: Graph, where: str) -> None:
+    """Check that there may be inputs on which two engines that are right agree, before any runs.
+
+    Raises:
+        GraphError: it claims too much memory.
+        VerificationError: it drops elements at random.
+    """
+    check_claims(graph, where=where)
+    for line in training_mode(graph):
+        raise VerificationError(f"{where}: {line}")
+
+
 def compare_weights(
     graph: Graph,
     parameters: Mapping[str, Array],
@@ -210,6 +223,8 @@ def _check_values(
     except Parting as parting:
         lines = [message_of(parting.pair, sides.graph), *training_mode(sides.graph)]
         raise VerificationError(f"{where}: {'; '.join(lines)}") from None
+    except FormatError as error:  # It runs as a whole.
+        raise UnsupportedError(where, f"its nodes cannot run one by one: {error.reason}") from error
     proof.compared, proof.widened, proof.not_exercised = values.compared, values.widened, values.not_exercised
     if values.compared:
         name = max(values.compared, key=lambda each: values.compared[each])

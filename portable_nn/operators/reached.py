@@ -26,8 +26,9 @@ def sizes_for_indices(graph: Graph, types: Mapping[str, Type]) -> Iterator[tuple
             sizes, ends = rule(use), given[place] or ()
             if len(sizes) == len(ends):
                 yield from ((size, total([high, 1])) for size, (_, high) in zip(sizes, ends, strict=True))
-        if types[node.outputs[0]].dtype in INTEGERS and any(given):
-            known[node.outputs[0]] = _ends(use, given, types[node.outputs[0]])
+        made = types.get(node.outputs[0])  # An output that nobody reads may have no name.
+        if made and made.dtype in INTEGERS and any(given):
+            known[node.outputs[0]] = _ends(use, given, made)
 
 
 def _of_constant(type: Type) -> Ends | None:

@@ -318,15 +318,18 @@ def test_use_that_has_no_gradient(build: Callable[[], tuple[Symbol, ...]], messa
     [
         (constant(1.0, "float32"), constant(True, "bool"), "ratio must be at least 0 and less than 1, not 1"),
         (constant(-0.5, "float32"), constant(True, "bool"), "ratio must be at least 0 and less than 1, not -0.5"),
-        (None, Leaf("mode", "bool", ()), "input 'training_mode' must be a constant"),
     ],
 )
 def test_dropout_that_cannot_be_planned(ratio: Symbol | None, mode: Symbol, message: str) -> None:
     x = Leaf("x", "float32", (2,))
-    outputs = emit_all("Dropout", x, ratio, mode, name="here")
-    graph = trace([x, mode] if isinstance(mode, Leaf) else [x], outputs).graph
+    graph = trace([x], emit_all("Dropout", x, ratio, mode, name="here")).graph
     with pytest.raises(GraphError, match=f"^'here' \\(Dropout\\): {re.escape(message)}$"):
         Plan(graph, {}, {})
+
+
+def test_whether_dropout_drops_is_known_before_it_runs() -> None:
+    with pytest.raises(GraphError, match=r"^'here' \(Dropout\): training_mode must be a constant: "):
+        emit_all("Dropout", Leaf("x", "float32", (2,)), None, Leaf("mode", "bool", ()), name="here")
 
 
 def test_the_greatest_of_nothing() -> None:

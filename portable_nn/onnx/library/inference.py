@@ -62,6 +62,13 @@ def declared(graph: GraphProto, known: Mapping[str, int]) -> dict[str, Type]:
     }
 
 
+def input_shapes(graph: GraphProto) -> dict[str, Shape | None]:
+    """The shapes of the inputs that are no initializers; ``None`` for one that is no tensor of known rank."""
+    stored = {tensor.name for tensor in graph.initializer}
+    inputs = (value for value in graph.input if value.name not in stored)
+    return {value.name: (type := type_of(value)) and type.shape for value in inputs}
+
+
 def type_of(value: ValueInfoProto) -> Type | None:
     """The type of a value, with new symbols for unknown sizes; ``None`` where it is no tensor of known rank."""
     tensor = value.type.tensor_type

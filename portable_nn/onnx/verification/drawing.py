@@ -13,7 +13,7 @@ from portable_nn.core.graph import Graph
 from portable_nn.core.tensors import Array
 from portable_nn.format.meaning import InputInfo
 from portable_nn.onnx.meant import Meant, meant
-from portable_nn.onnx.samples import SIZES, NoInputsError, open_sizes, varied
+from portable_nn.onnx.samples import BATCHES, SEVERAL, SIZES, NoInputsError, has_batch, open_sizes, varied
 
 Made = TypeVar("Made")
 
@@ -27,24 +27,23 @@ def drawn_for(
     """Inputs as ``varied`` draws them, and what ``run`` makes of them.
 
     Where it cannot run on them, sizes that are not the batch may be too large, such as the length of a sequence for a
-    table of positions: smaller ones are tried.
+    table of positions: smaller ones are tried; and then several examples, as one alone has no variance.
     """
-    sizes, refused = SIZES, None
-    while True:
-        try:
-            drawn = varied(graph, rng, made_for, sizes)
-        except (GraphError, NoInputsError):
-            if refused is not None:
-                raise refused from None
-            raise
-        try:
-            return drawn, run(whole_models(drawn))
-        except FormatError as error:
-            refused = refused or error
+    refused: Exception | None = None
+    for batches in (BATCHES, SEVERAL) if has_batch(graph) else (BATCHES,):
+        sizes = SIZES
+        while sizes:
+            try:
+                drawn = varied(graph, rng, made_for, sizes, batches)
+                return drawn, run(whole_models(drawn))
+            except (FormatError, GraphError, NoInputsError) as error:
+                refused = refused or error
+                if not isinstance(error, FormatError) or not open_sizes(graph):
+                    break
             tried = {size for each in sizes_of(graph, drawn).values() for size in each}
             sizes = tuple(size for size in sizes if size < max(tried, default=0))
-            if not sizes or not open_sizes(graph):
-                raise refused from None
+    assert refused is not None
+    raise refused
 
 
 def inputs_for(

@@ -207,6 +207,7 @@ register(
         outputs=("Y",),
         lowering=_lowering,
         family="reduction",
+        indexes={2: lambda use: use.type().shape[:1]},
         visits=lambda use, y: (*y, use.int("sampling_ratio"), use.int("sampling_ratio")),
     )
 )

@@ -15,6 +15,7 @@ from portable_nn.operators.base import (
     Attr,
     Attribute,
     GradientContext,
+    Interval,
     KernelContext,
     Limit,
     Operator,
@@ -36,12 +37,12 @@ def _type(use: OperatorContext) -> tuple[Type, Type]:
     for index, allowed, wanted in ((1, FLOATS, "one float"), (2, {"bool"}, "one bool")):
         if use.has(index) and (use.type(index).dtype not in allowed or product(use.type(index).shape) != 1):
             use.fail(f"{use.operator.input_name(index)} must be {wanted}, not {use.type(index)}")
+    if use.has(2) and use.type(2).constant is None:
+        use.fail("training_mode must be a constant: whether elements are dropped is known before it runs")
     return Type(use.type().dtype, use.type().shape), Type("bool", use.type().shape)
 
 
 def _trains(n: KernelContext) -> bool:
-    if n.has(2) and not n.is_constant(2):
-        n.fail("input 'training_mode' must be a constant")
     return n.has(2) and bool(n.x[2])
 
 
@@ -101,6 +102,7 @@ TRAINING: Final = Limit(
     lambda use, _: _is_training(use),
     "this training mode drops elements at random in each run, and no two runs agree",
     "export the model in evaluation mode, which in PyTorch is model.eval()",
+    "error",
 )
 
 register(
@@ -116,6 +118,7 @@ register(
         family="normalization",
         receptive=cellwise_fields,
         settings=(1, 2),
+        samples={1: Interval(0, 0.9)},
         limits=(TRAINING,),
     )
 )
