@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -210,6 +211,51 @@ def test_sizes_that_are_computed_of_others(nodes, more, weights, wanted):
         feeds = {"a": f32(p), "b": f32(eval(wanted, {"p": p, "r": r}))}
         feeds |= {name: np.ones(1, bool) if kind == "bool" else f32(r) for name, (kind, _) in more.items()}
         assert_equal(made, network, feeds)
+
+
+def _joined(seed: int) -> tuple[ModelProto, dict[str, list[str]], dict[str, str]]:
+    """Random sequences that are joined, doubled and combined with others, with a name for each size of each input.
+
+    Returns the model, the names of the sizes of its inputs, and what each of them is: an expression in a, b, c and k.
+    """
+    rng = random.Random(seed)
+    nodes, sizes, truth = list[NodeProto](), dict[str, list[str]](), {"batch": "k"}
+
+    def fresh(what: str) -> str:
+        truth[f"s{len(truth)}"] = what
+        return f"s{len(truth) - 1}"
+
+    def start(length: str) -> str:
+        name = f"x{len(sizes)}"
+        sizes[name] = [rng.choice(["batch", fresh("k")]), fresh(length)]
+        return name
+
+    def apply(operator: str, *given: str, **attributes: int) -> str:
+        nodes.append(node(operator, given, [f"v{len(nodes)}"], **attributes))
+        return f"v{len(nodes) - 1}"
+
+    values = [(start(each), each) for each in "abc"[: rng.randint(1, 3)]]
+    for step in range(rng.randint(3, 7)):
+        (one, length), (other, more) = rng.choice(values), rng.choice(values)
+        if step and rng.random() < 0.6:
+            values.append((apply("Concat", one, other, axis=1), f"({length}+{more})"))
+        else:
+            values.append((apply(rng.choice(["Add", "Sub", "Mul"]), one, start(length)), length))
+    last, length = values[-1]
+    nodes.append(node("Add", [last, start(length)], ["y"]))
+    order = rng.sample(list(sizes), len(sizes))
+    return model(nodes, {name: ("float", sizes[name]) for name in order}, "y"), sizes, truth
+
+
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(6, 120))])
+def test_sizes_of_sequences_that_are_joined_at_random(seed: int) -> None:
+    made, sizes, truth = _joined(seed)
+    network = import_onnx(made)
+    rng = random.Random(seed)
+    for _ in range(3):
+        numbers = {name: rng.randint(1, 6) for name in "abck"}
+        feeds = {name: f32(*(eval(truth[dim], dict(numbers)) for dim in dims)) for name, dims in sizes.items()}
+        assert_equal(made, network, {value.name: feeds[value.name] for value in network.graph.inputs})
 
 
 def test_examples_of_inputs_whose_batches_have_several_names_are_trained_on():
