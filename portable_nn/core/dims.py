@@ -13,6 +13,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Literal, TypeAlias, TypeGuard
 
 from portable_nn.core.graph import Dim, Shape
@@ -339,14 +340,15 @@ def solved(one: Dim, other: Dim, names: Sequence[str]) -> tuple[str, Dim] | None
 
     It must occur once, in no product, and its size must not be negative, whatever the others are.
     """
-    terms = _terms(difference(one, other))
-    for name in reversed(names):
-        rest = Counter({variables: -number for variables, number in terms.items() if variables != (name,)})
-        factor = terms[(name,)]
-        if factor and all(name not in names_in(variables) for variables in rest):
-            size = quotient(_dim(rest), factor)
-            if size is not None and is_at_least(size, 0):
-                return name, size
+    with suppress(TooLongError):
+        terms = _terms(difference(one, other))
+        for name in reversed(names):
+            rest = Counter({variables: -number for variables, number in terms.items() if variables != (name,)})
+            factor = terms[(name,)]
+            if factor and all(name not in names_in(variables) for variables in rest):
+                size = quotient(_dim(rest), factor)
+                if size is not None and is_at_least(size, 0):
+                    return name, size
     return None
 
 

@@ -28,6 +28,7 @@ from portable_nn.operators.receptive import (
 from portable_nn.operators.registry import (
     ALL,
     ANY,
+    APART,
     CALL,
     DTYPE_CODES,
     FLOATS,
@@ -77,6 +78,7 @@ from portable_nn.sizes.receptive import Fields
 __all__ = [
     "ALL",
     "ANY",
+    "APART",
     "CALL",
     "DTYPE_CODES",
     "FLOATS",

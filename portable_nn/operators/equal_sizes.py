@@ -98,7 +98,8 @@ def _fitting(node: Node, given: Sequence[Type | None], axes: Mapping[Dim, Set[in
     symbolic = list(dict.fromkeys(dim for dim in dims if isinstance(dim, str)))
     names = sorted(names_in(symbolic).intersection(axes), key=order.index)
     numbers = list(dict.fromkeys(dim for dim in dims if isinstance(dim, int) and dim > 1))[:MET]
-    formulas = [dim for dim in symbolic if dim not in names and len(dim) <= LONGEST][:MET]
+    # Sums of products alone: a quotient says that two sizes that were equal have become another one.
+    formulas = [dim for dim in symbolic if dim not in names and "(" not in dim and len(dim) <= LONGEST][:MET]
     sizes: list[Dim] = [*names, *numbers]
     pairs: list[tuple[Dim, Dim]] = [*itertools.combinations(names, 2)]
     pairs += [(name, number) for name in names for number in numbers]

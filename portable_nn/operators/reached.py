@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import reduce
 
 from portable_nn.core.dims import difference, is_at_least, largest, names_in, product, put, smallest, total
 from portable_nn.core.graph import Dim, Graph
 from portable_nn.operators.elements import Unknown
-from portable_nn.operators.registry import INTEGERS, Ends, OperatorContext, Type, lookup
+from portable_nn.operators.registry import APART, INTEGERS, Ends, OperatorContext, Type, lookup
 
 
 def sizes_for_indices(graph: Graph, types: Mapping[str, Type]) -> Iterator[tuple[Dim, Dim]]:
@@ -32,24 +33,24 @@ def sizes_for_indices(graph: Graph, types: Mapping[str, Type]) -> Iterator[tuple
 
 
 def _of_constant(type: Type) -> Ends | None:
-    found = type.constant if type.dtype in INTEGERS else None
-    return tuple((each, each) for each in found if not isinstance(each, float)) if found else None
+    found = [each for each in type.constant or () if type.dtype in INTEGERS and not isinstance(each, float)]
+    return tuple((each, each) for each in found) if 0 < len(found) <= APART else None
 
 
 def _ends(use: OperatorContext, given: Sequence[Ends | None], type: Type) -> Ends | None:
     """The ends of the output of a node, where they follow from those ``given`` of its inputs."""
     operator = use.operator
-    try:
+    with suppress(Unknown, ArithmeticError, ValueError):
         if operator.ends:
             return operator.ends(use, given)
         if operator.affine:
             return _at_corners(use, given, type)
-    except (Unknown, ArithmeticError, ValueError):
-        return None
-    passed = [ends for place, ends in enumerate(given) if place in operator.passes]
-    if passed and all(ends is not None and len(ends) == 1 for ends in passed):
-        return (_around([number for ends in passed if ends for pair in ends for number in pair]),)
-    return passed[0] if len(passed) == 1 and use.type().shape[-1:] == type.shape[-1:] else None
+        passed = [ends for place, ends in enumerate(given) if place in operator.passes]
+        if passed and all(ends is not None and len(ends) == 1 for ends in passed):
+            return (_around([number for ends in passed if ends for pair in ends for number in pair]),)
+        if len(passed) == 1 and use.type().shape[-1:] == type.shape[-1:]:
+            return passed[0]
+    return None
 
 
 def _at_corners(use: OperatorContext, given: Sequence[Ends | None], type: Type) -> Ends | None:

@@ -354,6 +354,9 @@ Constant: TypeAlias = Callable[[OperatorContext, Type], tuple[Dim | float, ...]]
 Ends: TypeAlias = tuple[tuple[Dim, Dim], ...]
 """The smallest and the largest number of a whole-number value: for each place along its last axis, or once for all."""
 
+APART: Final = 8
+"""The most places for which they are followed apart, as those of the coordinates of GatherND are."""
+
 CALL: Final = 10_000
 """How many elements a step of a loop in Python counts as: ten microseconds."""
 

@@ -10,6 +10,7 @@ import numpy as np
 from portable_nn.core.dims import agreed_shape, difference, is_at_least, rounded_quotient, smallest, total
 from portable_nn.operators.base import (
     ALL,
+    APART,
     REQUIRED,
     Attr,
     Dim,
@@ -216,10 +217,11 @@ def _concat_ends(use: OperatorContext, given: Sequence[Ends | None]) -> Ends | N
     found = list[tuple[Dim, Dim]]()
     for index, ends in enumerate(given):
         shape = use.type(index).shape
-        if ends is None or not isinstance(shape[-1], int) or use.attribute_axis() != len(shape) - 1:
+        count = shape[-1] if use.attribute_axis() == len(shape) - 1 else None
+        if ends is None or not isinstance(count, int) or count > APART:
             return None
-        found += ends * (shape[-1] if len(ends) == 1 else 1)
-    return tuple(found)
+        found += ends * (count if len(ends) == 1 else 1)
+    return tuple(found) if len(found) <= APART else None
 
 
 register(
