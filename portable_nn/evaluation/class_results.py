@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -36,8 +36,8 @@ class ClassFigures:
         f1: their harmonic mean, 2·tp / (2·tp + fp + fn); None where neither of them is known.
         support: the number of its examples.
         predicted: the number of examples that are taken for it.
-        precision_interval, recall_interval, f1_interval: 95 % intervals by Wilson; that of F1 is that of the share
-            tp / (tp + fp + fn), of which F1 is a function.
+        precision_interval, recall_interval, f1_interval: 95 % intervals those of shares; that of F1 is that of
+            the share tp / (tp + fp + fn), of which F1 is a function.
     """
 
     name: str
@@ -58,27 +58,28 @@ class ClassEvaluation:
     Attributes:
         examples: the number of examples.
         accuracy: the share of them whose most likely class is the right one.
-        accuracy_interval: its 95 % interval, by Wilson.
+        accuracy_interval: its 95 % interval.
         loss: the mean of -log p of the right class (cross entropy, natural logarithm). Where the probabilities of an
             example do not add up to 1, they are divided by their sum.
-        loss_interval: its 95 % interval, by the central limit theorem.
+        loss_interval: its 95 % interval, or None: ``too_few`` says why.
         baseline: the share of the most frequent class: the accuracy of an answer that is always the same.
         classes: figures by class.
         precision, recall, f1: the means over the classes that are in the data or in an answer; what is not known
-            counts as 0.
-        f1_interval: the 95 % interval of ``f1``, by the delta method.
+            counts as 0. Where a class is in neither, it is left out of the means.
+        f1_interval: the 95 % interval of ``f1`` over all classes; None where one of them is rare or missing.
         confusion: ``(classes, classes)``: how many examples of the class of the row are taken for that of the column.
         reliability: whether the probabilities of the most likely classes are what they say; ``reliability.ece`` is the
             expected calibration error.
         auc: the area under the ROC curve: of two classes that of the second, of more the mean of each class against the
             others (macro, one-vs-rest). None where the data lack one of the classes, or of more than two classes where
             there are too many examples to keep their probabilities (2 million numbers).
-        auc_interval: of two classes, its 95 % interval, by DeLong.
+        auc_interval: of two classes, its 95 % interval; None where one of them is rare.
         unsure: the number of examples in which no class reaches the model's threshold, so that ``predict`` says ``?``.
         accuracy_of_sure: the accuracy in all others; None where there are none.
         worst: the examples with the largest loss.
         notes: what was assumed and done, and the first examples that were left out.
         left_out: how many examples could not be used.
+        too_few: by the figure that has no interval (``loss``, ``f1``, ``auc``), what there is too little of for one.
     """
 
     examples: int
@@ -101,6 +102,7 @@ class ClassEvaluation:
     worst: tuple[Worst, ...] = ()
     notes: list[str] = field(default_factory=list)
     left_out: int = 0
+    too_few: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return "\n".join([self.text(), *([""] if self.notes else []), *self.notes])
@@ -146,12 +148,15 @@ class ClassEvaluation:
                 ("examples", f"{self.examples:,}"),
                 ("accuracy", f"{percent(self.accuracy)} ({percent(low)} to {percent(high)}); {always}"),
                 ("unsure", unsure),
-                ("loss", f"{rounded(self.loss)}{ends(self.loss_interval)}, cross entropy"),
-                ("mean F1", f"{rounded(self.f1)}{ends(self.f1_interval)}"),
-                ("ROC AUC", "" if self.auc is None else f"{rounded(self.auc)}{ends(self.auc_interval)}{rest}"),
+                ("loss", f"{rounded(self.loss)}{self._ends('loss')}, cross entropy"),
+                ("mean F1", f"{rounded(self.f1)}{self._ends('f1')}"),
+                ("ROC AUC", "" if self.auc is None else f"{rounded(self.auc)}{self._ends('auc')}{rest}"),
                 ("calibration error", f"{percent(self.reliability.ece)}; {chance}"),
             ]
         )
+
+    def _ends(self, name: str) -> str:
+        return ends(getattr(self, f"{name}_interval"), self.too_few.get(name))
 
     def _class_table(self) -> str:
         shown: Sequence[ClassFigures] = self.classes

@@ -1,12 +1,19 @@
-"""95 % intervals, all of them closed forms.
+"""95 % intervals: what another sample of as many examples of the same kind would give. None is drawn at random.
 
-Wilson's for shares (Wilson, JASA 22, 1927); for others those of the central limit theorem, by the delta method where a
-figure is a function of means. They say what another sample of as many examples of the same kind would give.
+Two mechanisms make them all, and ``docs/training.md`` has how often they hold:
+
+- Shares have Wilson's interval with a correction for continuity (Newcombe, Statistics in Medicine 17, 1998, method 4).
+  Other figures between 0 and 1 count as shares of the number of examples at which a share varies as much.
+- Means, and smooth functions of them, have Student's t on a scale where they are nearly normal. The end on the side of
+  the long tail is farther off, as a sample seldom holds as much of the tail as there is.
+
+Where neither would hold, there is a text instead that says what there is too little of.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -18,25 +25,98 @@ Interval: TypeAlias = tuple[float, float]
 Z: Final = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
 
+LEAST: Final = {"bias": 20, "mae": 50, "rmse": 100, "r2": 100, "loss": 100}
+"""From so many examples on a figure has an interval: those that squares make, or losses, need most."""
 
-def wilson(hits: Any, counts: Any) -> tuple[Array, Array]:
-    """The ends of the intervals of the shares ``hits / counts``; NaN where the count is 0."""
+LEAST_OF_CLASS: Final = 10
+"""So many examples of each class the area under the ROC curve and the mean F1 need for theirs."""
+
+HEAVIEST: Final = 0.8
+"""The skewness of an estimate up to which it has an interval; where one example outweighs all others, it nears 1."""
+
+ALIKE: Final = 1e-12
+"""What varies by less than this share of itself does not vary."""
+
+
+def share(hits: Any, counts: Any, z: float = Z, step: float = 1.0) -> tuple[Array, Array]:
+    """The ends of the intervals of the shares ``hits / counts``; NaN where the count is 0.
+
+    ``z`` is the quantile. Neighbouring values of the share are ``step / counts`` apart; 0 where it has all values.
+    """
     hits, counts = np.asarray(hits, np.float64), np.asarray(counts, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = hits / counts
-        middle = share + Z**2 / (2 * counts)
-        half = Z * np.sqrt(share * (1 - share) / counts + Z**2 / (4 * counts**2))
-        scale = 1 + Z**2 / counts
-        low, high = (middle - half) / scale, (middle + half) / scale
+        found = hits / counts + np.array([-0.5, 0.5]).reshape(2, *[1] * hits.ndim) * step / counts
+        found = found.clip(0, 1)
+        half = z * np.sqrt(found * (1 - found) / counts + z**2 / (4 * counts**2))
+        low, high = (found + z**2 / (2 * counts) + np.stack([-half[0], half[1]])) / (1 + z**2 / counts)
     return np.where(hits == 0, np.minimum(low, 0), low).clip(0), np.where(hits == counts, 1, high).clip(None, 1)
 
 
-def around(estimate: float, variance: float, count: int, least: float = -math.inf) -> Interval | None:
-    """The interval of a mean of ``count`` numbers with this ``variance``; None where that is not known.
+def effective(value: float, variance: float) -> float:
+    """The number of examples at which a share of this ``value`` has this ``variance``."""
+    return value * (1 - value) / variance
 
-    No number is below ``least``, and so neither is the interval.
+
+def student(freedom: float) -> float:
+    """The 97.5 % quantile of Student's t, to four digits from 9 degrees of freedom on.
+
+    Source: Abramowitz and Stegun, 26.7.5.
     """
-    if count < 2 or not math.isfinite(variance):
-        return None
-    half = Z * math.sqrt(max(variance, 0.0) / (count - 1))
-    return max(estimate - half, least), estimate + half
+    z = Z
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+
+
+def reach(parts: Sequence[Array], count: int, least: int) -> Interval | str:
+    """How far the interval of a figure reaches, down and up; or why there is none.
+
+    Args:
+        parts: the influence of each example of a sample on the figure, (n,), of mean 0; of a figure that is made of
+            several means, that of each: their sum is the influence on the figure.
+        count: the number of examples that the figure is made of, of which the sample is a part.
+        least: how many are needed.
+    """
+    if count < least:
+        return f"{count:,} of {least} examples"
+    size, influence = len(parts[0]), np.sum(parts, axis=0)
+    variance = float(np.mean(influence**2))
+    if variance <= ALIKE**2:
+        return "all examples are alike"
+    tails = [0.0, 0.0]
+    for part in parts:
+        deviation = float(np.sqrt(np.mean(part**2)))
+        third = float(np.mean(part**3)) / (deviation * variance * math.sqrt(size)) if deviation else 0.0
+        tails[third > 0] += abs(third)
+    if not max(tails) <= HEAVIEST:
+        return "a few examples make up most of it"
+    half = student(size - 1) * math.sqrt(variance * size / (size - 1) / count)
+    return half / (1 - tails[0]) ** 2, half / (1 - tails[1]) ** 2
+
+
+def of_mean(mean: float, sample: Array, count: int, least: int, *, positive: bool = False) -> Interval | str:
+    """The interval of the mean of ``count`` numbers, of which a ``sample`` (n,) is given; or why there is none.
+
+    The scale of a mean of ``positive`` numbers is logarithmic, so that both ends are positive, too.
+    """
+    middle = float(sample.mean())
+    scale = middle if positive else float(np.abs(sample).max())
+    ends = reach([(sample - middle) / (scale or 1.0)], count, least)
+    if isinstance(ends, str):
+        return ends
+    if positive:
+        return mean * math.exp(-ends[0]), mean * math.exp(ends[1])
+    return mean - scale * ends[0], mean + scale * ends[1]
+
+
+def known(found: Interval | str | None) -> Interval | None:
+    """An interval, or None where there is none."""
+    return None if isinstance(found, str) else found
+
+
+def reasons(found: Mapping[str, Interval | str | None]) -> dict[str, str]:
+    """Why there is no interval, by the figure that lacks one."""
+    return {name: each for name, each in found.items() if isinstance(each, str)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -28,10 +28,10 @@ class NumberFigures:
         r2: 1 - mean squared error / variance of the targets; None where these are all the same.
         bias: the mean error.
         mean, std: those of the targets: ``std`` is the ``rmse`` of an answer that is always their mean.
-        rmse_interval, mae_interval, r2_interval, bias_interval: 95 % intervals, by the central limit theorem and the
-            delta method; None of a single example.
+        rmse_interval, mae_interval, r2_interval, bias_interval: 95 % intervals, or None: ``too_few`` says why.
         coverage: of a model that predicts normal distributions: by the share that an interval of these should hold,
             the share of targets that it does hold.
+        too_few: by the figure that has no interval (``rmse``, ``mae``, ``r2``, ``bias``), what there is too little of.
     """
 
     name: str
@@ -47,6 +47,7 @@ class NumberFigures:
     r2_interval: Interval | None
     bias_interval: Interval | None
     coverage: dict[float, float] = field(default_factory=dict)
+    too_few: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,7 +58,7 @@ class NumberEvaluation:
         examples: the number of examples.
         loss: the mean squared error over all numbers; of a model that predicts normal distributions, the mean negative
             log-likelihood, with its constant ½·log 2π.
-        loss_interval: its 95 % interval, by the central limit theorem.
+        loss_interval: its 95 % interval, or None: ``too_few`` says why, as in ``numbers``.
         numbers: figures by number.
         worst: the examples with the largest errors; of several numbers, in proportion to the spread of each.
         sample: predictions and targets of some examples, drawn at random, ``(n, 2, numbers)``.
@@ -73,6 +74,7 @@ class NumberEvaluation:
     worst: tuple[Worst, ...] = ()
     notes: list[str] = field(default_factory=list)
     left_out: int = 0
+    too_few: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return "\n".join([self.text(), *([""] if self.notes else []), *self.notes])
@@ -84,7 +86,10 @@ class NumberEvaluation:
     def text(self) -> str:
         """The figures as tables."""
         loss = "mean squared error" if not self.numbers[0].coverage else "negative log-likelihood"
-        head = [("examples", f"{self.examples:,}"), ("loss", f"{rounded(self.loss)}{ends(self.loss_interval)}, {loss}")]
+        head = [
+            ("examples", f"{self.examples:,}"),
+            ("loss", f"{rounded(self.loss)}{ends(self.loss_interval, self.too_few.get('loss'))}, {loss}"),
+        ]
         parts = [fields(head), *map(_number_text, self.numbers), worst_table(self.worst)]
         return "\n".join(filter(None, parts)).rstrip("\n")
 
@@ -103,16 +108,17 @@ class NumberEvaluation:
 
 def _number_text(number: NumberFigures) -> str:
     unit = f" {number.unit}" if number.unit else ""
+    tail = {name: ends(getattr(number, f"{name}_interval"), number.too_few.get(name)) for name in FIGURES}
     return fields(
         [
             (
                 number.name or "numbers",
                 f"mean {rounded(number.mean)}{unit}, standard deviation {rounded(number.std)}{unit}",
             ),
-            ("RMSE", f"{rounded(number.rmse)}{unit}{ends(number.rmse_interval)}"),
-            ("MAE", f"{rounded(number.mae)}{unit}{ends(number.mae_interval)}"),
-            ("R²", UNKNOWN if number.r2 is None else f"{rounded(number.r2)}{ends(number.r2_interval)}"),
-            ("bias", f"{'+' * (number.bias >= 0)}{rounded(number.bias)}{unit}{ends(number.bias_interval)}"),
+            ("RMSE", f"{rounded(number.rmse)}{unit}{tail['rmse']}"),
+            ("MAE", f"{rounded(number.mae)}{unit}{tail['mae']}"),
+            ("R²", UNKNOWN if number.r2 is None else f"{rounded(number.r2)}{tail['r2']}"),
+            ("bias", f"{'+' * (number.bias >= 0)}{rounded(number.bias)}{unit}{tail['bias']}"),
             ("coverage", ", ".join(f"{percent(b)} of {percent(a)}" for a, b in number.coverage.items())),
         ]
     )

@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.evaluation.intervals import around
+from portable_nn.evaluation.intervals import LEAST, Interval, known, of_mean, reach, reasons
 from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
-from portable_nn.evaluation.worst import Sample, Worst, WorstOf
+from portable_nn.evaluation.worst import POINTS, Sample, Worst, WorstOf
 from portable_nn.operators.registry import Array
 
 LEVELS: Final[dict[float, float]] = {
@@ -24,7 +24,7 @@ LEVELS: Final[dict[float, float]] = {
 
 
 class NumberScores:
-    """Sums over examples, from which the figures follow.
+    """Sums over examples, from which the figures follow; their intervals follow from a sample.
 
     Args:
         names: what the numbers are; or empty.
@@ -39,7 +39,7 @@ class NumberScores:
         """The mean and deviation of the first targets, from which sums are taken, so that they keep their digits."""
         self.sums: Array = np.zeros(0)
         self.inside: Array = np.zeros(0)
-        self.losses = np.zeros(2)
+        self.losses = 0.0
         self.sample, self.worst = Sample(), WorstOf(worst)
 
     def update(
@@ -65,11 +65,7 @@ class NumberScores:
             self.scale = np.where(spread > 0, spread, 1.0)
         errors, offsets = predicted - targets, targets - self.origin
         squares = errors**2
-        terms = (
-            errors, np.abs(errors), squares, squares**2, offsets, offsets**2, offsets**3, offsets**4,
-            squares * offsets, squares * offsets**2,
-        )  # fmt: skip
-        sums = np.stack([term.sum(axis=0) for term in terms])
+        sums = np.stack([term.sum(axis=0) for term in (errors, np.abs(errors), squares, offsets, offsets**2)])
         self.sums = self.sums + sums if self.count else sums
         self.count += len(errors)
         losses = squares.mean(axis=1)
@@ -78,8 +74,8 @@ class NumberScores:
             distances = np.abs(errors) * np.exp(-logvars / 2)
             inside = np.stack([(distances <= reach).sum(axis=0) for reach in LEVELS.values()])
             self.inside = self.inside + inside if self.inside.size else inside
-        self.losses += losses.sum(), (losses**2).sum()
-        self.sample.update(np.concatenate([predicted, targets], axis=1))
+        self.losses += float(losses.sum())
+        self.sample.update(np.concatenate([predicted, targets, losses[:, np.newaxis]], axis=1))
         scores = np.abs(errors / self.scale).max(axis=1)
         self.worst.update(
             [
@@ -96,35 +92,36 @@ class NumberScores:
 
     def result(self, notes: Sequence[str] = (), left_out: int = 0) -> NumberEvaluation:
         """The figures of all examples so far, of which there is at least one."""
-        loss = float(self.losses[0] / self.count)
-        variance = float(self.losses[1] / self.count) - loss**2
-        width = self.sums.shape[1]
+        loss, width = self.losses / self.count, self.sums.shape[1]
+        rows = self.sample.rows()
+        is_likelihood = bool(self.inside.size)  # Which may be negative.
+        interval = of_mean(loss, rows[:, -1], self.count, LEAST["loss"], positive=not is_likelihood)
         return NumberEvaluation(
             self.count,
             loss,
-            around(loss, variance, self.count, least=-math.inf if self.inside.size else 0),  # Likelihoods may be less.
-            tuple(self._figures(place) for place in range(width)),
-            self.sample.rows.reshape(-1, 2, width),
+            known(interval),
+            tuple(self._figures(place, rows[:, place], rows[:, width + place]) for place in range(width)),
+            self.sample.rows(POINTS)[:, :-1].reshape(-1, 2, width),
             tuple(self.worst.found),
             list(notes),
             left_out,
+            reasons({"loss": interval}),
         )
 
-    def _figures(self, place: int) -> NumberFigures:
-        n = self.count
-        e, absolute, e2, e4, d, d2, d3, d4, e2d, e2d2 = (float(each) for each in self.sums[:, place] / n)
+    def _figures(self, place: int, predicted: Array, targets: Array) -> NumberFigures:
+        """The figures of one number; ``predicted`` and ``targets`` are those of the sample."""
+        e, absolute, e2, d, d2 = (float(each) for each in self.sums[:, place] / self.count)
         variance = max(d2 - d**2, 0.0)
-        mse = around(e2, e4 - e2**2, n)
         is_constant = variance <= (np.finfo(np.float64).eps * max(abs(self.origin[place]), 1e-300)) ** 2
-        r2, r2_interval = None, None
-        if not is_constant:
-            # The influence of an example on R² is (R̄·(y - ȳ)² - e²) / variance, where R̄ = 1 - R².
-            left = e2 / variance
-            fourth = d4 - 4 * d * d3 + 6 * d**2 * d2 - 3 * d**4
-            both = e2d2 - 2 * d * e2d + d**2 * e2
-            r2 = 1 - left
-            r2_interval = around(r2, (e4 - 2 * left * both + left**2 * fourth) / variance**2, n)
-            r2_interval = r2_interval and (r2_interval[0], min(r2_interval[1], 1.0))
+        errors = predicted - targets
+        mse = of_mean(e2, errors**2, self.count, LEAST["rmse"], positive=True)
+        r2 = None if is_constant else 1 - e2 / variance
+        intervals = {
+            "rmse": mse if isinstance(mse, str) else (math.sqrt(mse[0]), math.sqrt(mse[1])),
+            "mae": of_mean(absolute, np.abs(errors), self.count, LEAST["mae"], positive=True),
+            "r2": None if r2 is None else _interval_of_r2(r2, mse, errors, targets, self.count),
+            "bias": of_mean(e, errors, self.count, LEAST["bias"]),
+        }
         return NumberFigures(
             self.names[place] if place < len(self.names) else "",
             self.units[place] if place < len(self.units) else "",
@@ -134,9 +131,22 @@ class NumberScores:
             e,
             float(self.origin[place]) + d,
             math.sqrt(variance),
-            None if mse is None else (math.sqrt(max(mse[0], 0.0)), math.sqrt(mse[1])),
-            around(absolute, e2 - absolute**2, n, least=0),
-            r2_interval,
-            around(e, e2 - e**2, n),
-            {level: float(self.inside[i, place]) / n for i, level in enumerate(LEVELS)} if self.inside.size else {},
+            **{f"{name}_interval": known(each) for name, each in intervals.items()},
+            coverage=dict(zip(LEVELS, (self.inside[:, place] / self.count).tolist(), strict=True))
+            if self.inside.size
+            else {},
+            too_few=reasons(intervals),
         )
+
+
+def _interval_of_r2(r2: float, mse: Interval | str, errors: Array, targets: Array, count: int) -> Interval | str:
+    """The interval of R², by the logarithm of 1 - R², which is that of one mean square less that of another.
+
+    It has one where the first of them, ``mse``, has.
+    """
+    if isinstance(mse, str):
+        return mse
+    squares, spreads = errors**2, (targets - targets.mean()) ** 2
+    parts = [each / (each.mean() or 1.0) - 1 for each in (squares, spreads)]
+    ends = reach([parts[0], -parts[1]], count, LEAST["r2"])
+    return ends if isinstance(ends, str) else (1 - (1 - r2) * math.exp(ends[1]), 1 - (1 - r2) * math.exp(-ends[0]))

@@ -10,6 +10,7 @@ import numpy as np
 from portable_nn.core.plotting import BLUE, GREEN, ORANGE, VERMILLION, figure, style, tint
 from portable_nn.core.text import percent, printable
 from portable_nn.evaluation.class_results import ClassEvaluation
+from portable_nn.evaluation.intervals import LEAST, of_mean
 from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
 from portable_nn.evaluation.worst import Worst
 from portable_nn.operators.registry import Array
@@ -255,13 +256,17 @@ def _errors(axes: Axes, number: NumberFigures, targets: Array, predicted: Array)
     errors = predicted - targets
     axes.axhline(0, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
     axes.scatter(predicted, errors, **_dots(len(errors)))
-    if len(errors) >= 50:
-        parts = np.array_split(np.argsort(predicted, kind="stable"), 10)
-        middles = [float(predicted[part].mean()) for part in parts]
-        means = [float(errors[part].mean()) for part in parts]
-        ends = [1.96 * float(errors[part].std()) / math.sqrt(len(part)) for part in parts]
+    parts = np.array_split(np.argsort(predicted, kind="stable"), 10)
+    bars = []
+    for part in parts:
+        mean = float(errors[part].mean()) if len(part) else 0.0
+        ends = of_mean(mean, errors[part], len(part), LEAST["bias"]) if len(part) else ""
+        if not isinstance(ends, str):
+            bars.append((float(predicted[part].mean()), mean, mean - ends[0], ends[1] - mean))
+    if bars:
+        middles, means, *reaches = zip(*bars, strict=True)
         axes.errorbar(
-            middles, means, ends, fmt="o", color=VERMILLION, markersize=4.5, linewidth=1.1, capsize=2, zorder=5,
+            middles, means, reaches, fmt="o", color=VERMILLION, markersize=4.5, linewidth=1.1, capsize=2, zorder=5,
             label="mean of a tenth, 95 % interval",
         )  # fmt: skip
         axes.legend(loc="upper left", frameon=False, fontsize=8.5)

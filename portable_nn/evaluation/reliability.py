@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from portable_nn.core.errors import UsageError
-from portable_nn.evaluation.intervals import wilson
+from portable_nn.evaluation.intervals import share
 from portable_nn.evaluation.probabilities import LEAST
 from portable_nn.operators.registry import Array
 
@@ -33,8 +33,8 @@ PART: Final = 2**18
 class Bin:
     """The answers whose probability is above ``low``, up to ``high``.
 
-    ``confidence`` is the mean of their probabilities, ``accuracy`` the share of right ones, and ``interval`` that of
-    Wilson for it.
+    ``confidence`` is the mean of their probabilities, ``accuracy`` the share of right ones, and ``interval`` its
+    95 % interval.
     """
 
     low: float
@@ -79,7 +79,7 @@ class ReliabilityScores:
 
     def result(self) -> Reliability:
         """Of all answers so far."""
-        low, high = wilson(self.right, self.counts)
+        low, high = share(self.right, self.counts)
         edges = np.linspace(0, 1, BINS + 1).tolist()
         bins = tuple(
             Bin(edges[i], edges[i + 1], count, self.confidence[i] / count, self.right[i] / count, (low[i], high[i]))

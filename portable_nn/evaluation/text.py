@@ -13,9 +13,11 @@ UNKNOWN: Final = "-"
 """What stands for a figure that is not known."""
 
 
-def ends(interval: Interval | None) -> str:
-    """An interval in brackets, after the figure that it is of."""
-    return f" ({rounded(interval[0], 4)} to {rounded(interval[1], 4)})" if interval else ""
+def ends(interval: Interval | None, too_few: str | None = None) -> str:
+    """An interval in brackets, after the figure that it is of; or what there is too little of for one."""
+    if interval is None:
+        return f" (too few: {too_few})" if too_few else ""
+    return f" ({rounded(interval[0], 4)} to {rounded(interval[1], 4)})"
 
 
 def plain(figures: object) -> dict[str, Any]:

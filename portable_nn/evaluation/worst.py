@@ -12,6 +12,11 @@ from portable_nn.operators.registry import Array
 POINTS: Final = 3000
 """How many examples are drawn in a scatter."""
 
+KEPT: Final = 2**17
+"""How many numbers of a sample are kept, of as many examples as that makes, but at least those that are drawn."""
+
+MOST_PARTS: Final = 1000
+
 
 class Worst(NamedTuple):
     """An example that a model is wrong about.
@@ -57,15 +62,32 @@ class WorstOf:
 class Sample:
     """Rows of numbers, each of all that came as likely as any other; drawn with a fixed seed."""
 
-    def __init__(self, count: int = POINTS) -> None:
-        self.count, self.rng = count, np.random.default_rng(0)
-        self.keys, self.rows = np.empty(0), np.empty((0, 0))
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+        self.parts: list[tuple[Array, Array]] = []
+        self.held = 0
 
     def update(self, rows: Array) -> None:
         """Add rows ``(n, width)``: those with the least random numbers stay."""
-        keys = self.rng.random(len(rows))
-        self.rows = np.concatenate([self.rows.reshape(-1, rows.shape[1]), rows])
-        self.keys = np.concatenate([self.keys, keys])
-        if len(self.keys) > self.count:
-            kept = np.sort(np.argpartition(self.keys, self.count)[: self.count])
-            self.keys, self.rows = self.keys[kept], self.rows[kept]
+        self.parts.append((self.rng.random(len(rows)), rows))
+        self.held += len(rows)
+        most = max(POINTS, KEPT // rows.shape[1])
+        if self.held > 2 * most or len(self.parts) > MOST_PARTS:
+            self._keep(most)
+
+    def rows(self, most: int | None = None) -> Array:
+        """Those that are kept, in their order, of which there are ``most`` at most."""
+        width = self.parts[0][1].shape[1]
+        self._keep(max(POINTS, KEPT // width))
+        keys, rows = self.parts[0]
+        return rows[_least(keys, most or len(keys))]
+
+    def _keep(self, most: int) -> None:
+        keys, rows = map(np.concatenate, zip(*self.parts, strict=True))
+        kept = _least(keys, most)
+        self.parts, self.held = [(keys[kept], rows[kept])], len(kept)
+
+
+def _least(keys: Array, count: int) -> Array:
+    """The places of so many of the least keys, in their order."""
+    return np.sort(np.argpartition(keys, count)[:count]) if len(keys) > count else np.arange(len(keys))

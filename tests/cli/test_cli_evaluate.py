@@ -26,21 +26,19 @@ def files(tmp_path: Path) -> Path:
 
 
 def test_the_table(files: Path, run) -> None:
-    """The figures by hand; 0.208 to 0.939 is Wilson's interval of 2 of 3, and x / (2 - x) of F1 that of 2 of 4."""
+    """The figures by hand, and the intervals by scipy: of 4 of 6, of 2 of 3, and for F1 of 2 of 4."""
     found = run("evaluate", "m.safetensors", "rows.csv", "--worst", "2")
     assert (found.code, found.err) == (0, "")
     margins = (X[:, 1] - X[:, 0]) * np.array([-1, -1, -1, 1, 1, 1])
     losses = np.log1p(np.exp(-margins))
-    half = 1.959964 * losses.std(ddof=1) / np.sqrt(6)
     first, *classes = found.out.split("\n\n")
     lines = first.splitlines()
     assert lines[0].split() == ["examples", "6"]
-    assert lines[1] == "accuracy           66.7 % (30.0 % to 90.3 %); 50.0 % by the most frequent class alone"
-    mean = losses.mean()
-    assert lines[2] == f"loss               {mean:.6g} ({mean - half:.4g} to {mean + half:.4g}), cross entropy"
-    assert lines[3].startswith("mean F1            0.666667 (")
-    assert lines[4].startswith("ROC AUC            0.833333 (")  # 7.5 of 9 pairs: one tie.
-    each = "0.667 (0.21 to 0.94)  0.667 (0.21 to 0.94)  0.667 (0.26 to 0.92)        3"
+    assert lines[1] == "accuracy           66.7 % (24.1 % to 94.0 %); 50.0 % by the most frequent class alone"
+    assert lines[2] == f"loss               {losses.mean():.6g} (too few: 6 of 100 examples), cross entropy"
+    assert lines[3] == "mean F1            0.666667 (too few: 3 of 10 examples of 'cat')"
+    assert lines[4] == "ROC AUC            0.833333 (too few: 3 of 10 examples of 'cat')"  # 7.5 of 9 pairs: one tie.
+    each = "0.667 (0.13 to 0.98)  0.667 (0.13 to 0.98)  0.667 (0.17 to 0.95)        3"
     assert classes[0].splitlines()[1:] == [f"cat    {each}", f"dog    {each}"]
     assert [line.split() for line in classes[1].splitlines()] == [
         ["class", "\\", "taken", "for", "cat", "dog"],
