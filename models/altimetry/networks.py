@@ -76,12 +76,14 @@ class Fresh:
         size: the examples in a batch.
         steps: the batches in an epoch.
         seed: of the generator.
+        pool: the batches that are drawn at once.
     """
 
     draw: Draw
     size: int
     steps: int
     seed: int
+    pool: int = 1
 
     def __len__(self) -> int:
         return self.steps
@@ -89,7 +91,9 @@ class Fresh:
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
         rng = np.random.default_rng(self.seed)
         while True:
-            yield self.draw(self.size, rng)
+            x, y = self.draw(self.size * self.pool, rng)
+            for start in range(0, len(x), self.size):
+                yield x[start : start + self.size], y[start : start + self.size]
 
 
 def echoes_of(kind: str, count: int, rng: np.random.Generator) -> Echoes:

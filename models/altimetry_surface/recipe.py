@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final, Unpack
 
 import numpy as np
 from msgspec.structs import replace
 
 import portable_nn as pnn
-from portable_nn.evaluation.reliability import ReliabilityScores
 from portable_nn.format.meaning import InputInfo
 from portable_nn.models.altimetry.echoes import speckled
+from portable_nn.models.altimetry.files import PASS
 from portable_nn.models.altimetry.networks import (
     RANGE,
     Fresh,
@@ -23,6 +22,7 @@ from portable_nn.models.altimetry.networks import (
     write_samples,
 )
 from portable_nn.models.altimetry.surfaces import KINDS, SURFACES, surface_code
+from portable_nn.models.altimetry.tracks import fly
 from portable_nn.models.recipes import Trained
 from portable_nn.operators import Array
 from portable_nn.operators.linear.blas import single_threaded
@@ -30,7 +30,7 @@ from portable_nn.training.checkpoint import CheckpointOptions
 
 __all__ = ["train", "write_samples"]
 
-EPOCHS: Final = 10
+EPOCHS: Final = 30
 STEPS: Final = 400
 BATCH: Final = 512
 SEED: Final = 30_001
@@ -39,17 +39,20 @@ SEED: Final = 30_001
 SURE: Final = 0.6
 """Where no class has this probability, the answer is "?"."""
 
-SHARES: Final[Mapping[str, float]] = {
-    "ocean": 0.22,
-    "rain": 0.07,
-    "lake": 0.06,
-    "land": 0.24,
-    "ice": 0.09,
-    "specular": 0.06,
-    "peaks": 0.07,
-    "coast": 0.12,
-}
-"""How often a kind is drawn; what remains are echoes of nothing that the network knows, as likely of any class."""
+ODD: Final = 0.05
+"""The share of echoes of nothing that the network knows, as likely of any class."""
+
+MIRRORS: Final = 0.03
+"""The share of echoes of specular ice, which tracks lack. All others are drawn along tracks."""
+
+APART: Final = 6
+"""Of a track every sixth echo is learned from: its neighbours are nearly the same."""
+
+FAR: Final = 40
+"""Of a track every fortieth echo is judged by: a dozen kilometres apart, echoes hardly depend on each other."""
+
+POOL: Final = 128
+"""The batches that are drawn at once, and shuffled."""
 
 
 def train(
@@ -65,7 +68,7 @@ def train(
     network = pnn.Network(x, pnn.Dense(4, name="surface")(value), labels=SURFACES, seed=seed, name="altimetry-surface")
     with single_threaded():
         history = network.fit(
-            Fresh(mixture, BATCH, STEPS, seed),
+            Fresh(mixture, BATCH, STEPS, seed, POOL),
             loss="cross_entropy",
             optimizer=pnn.Adam(0.004),
             schedule=pnn.CosineDecay(),
@@ -73,7 +76,7 @@ def train(
             progress=progress,
             **checkpoints,
         )
-        network.calibrate(*known(20_000, np.random.default_rng([seed, 1])))
+        network.calibrate(*along(100_000, np.random.default_rng([seed, 1])))
         network.inputs = (InputInfo("waveform", range=RANGE),)
         network.outputs = (replace(network.outputs[0], threshold=SURE),)
         figures = judge(network)
@@ -88,38 +91,33 @@ def train(
     return Trained(network, figures, history)
 
 
-def known(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Echoes (count, 104) of all kinds, and the places of their classes in ``SURFACES``, (count,)."""
-    weights = np.array(list(SHARES.values())) / sum(SHARES.values())
-    echoes, classes = [], []
-    for kind, some in zip(SHARES, rng.multinomial(count, weights), strict=True):
-        if some:
-            echoes.append(echoes_of(kind, int(some), rng).mean)
-            classes.append(np.full(some, surface_code(kind)))
-    order = rng.permutation(count)
-    return np.concatenate(echoes)[order], np.concatenate(classes)[order]
+def along(count: int, rng: np.random.Generator, apart: int = APART) -> tuple[Array, Array]:
+    """Echoes (count, 104) of tracks as ``altimetry-data`` has them, one in ``apart``, and their classes, (count,)."""
+    tracks = [fly(PASS, rng) for _ in range(-(-count * apart // PASS))]
+    return (
+        np.concatenate([track.waveforms[::apart] for track in tracks])[:count],
+        np.concatenate([track.surface[::apart] for track in tracks])[:count],
+    )
 
 
 def mixture(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Echoes of all kinds and of none, and the probabilities of their classes: (count, 104) and (count, 4)."""
-    odd = max(1, round(count * (1 - sum(SHARES.values())) / 4))
-    echoes, classes = known(count - 4 * odd, rng)
-    unknown = [speckled(mean, rng) for mean in odd_means(odd, rng)]
-    shares = np.concatenate([np.eye(4)[classes], np.full((4 * odd, 4), 0.25)])
-    return np.concatenate([echoes, *unknown]), shares.astype(np.float32)
+    """Echoes (count, 104) along tracks, of mirrors and of none, and the probabilities of their classes (count, 4)."""
+    odd, mirrors = max(1, round(count * ODD / 4)), round(count * MIRRORS)
+    echoes, classes = along(count - mirrors - 4 * odd, rng)
+    others = [echoes_of("specular", mirrors, rng).mean, *(speckled(mean, rng) for mean in odd_means(odd, rng))]
+    codes = np.concatenate([classes, np.full(mirrors, surface_code("specular"))])
+    shares = np.concatenate([np.eye(4)[codes], np.full((4 * odd, 4), 0.25)])
+    order = rng.permutation(count)
+    return np.concatenate([echoes, *others])[order], shares[order].astype(np.float32)
 
 
 def judge(network: pnn.Network, count: int = 20_000, seed: int = SEED) -> dict[str, float]:
-    """Recalls by class and the expected calibration error, in 15 bins, on ``count`` echoes of each class."""
+    """Recalls by class, on ``count`` echoes of each, and the expected calibration error, on half as many of tracks."""
     rng = np.random.default_rng(seed)
-    kinds = {name: [kind for kind, each in KINDS.items() if each.surface == name] for name in SURFACES}
-    figures, reliability = {}, ReliabilityScores()
+    figures = {}
     for code, name in enumerate(SURFACES):
-        some = count // len(kinds[name])
-        echoes = np.concatenate([echoes_of(kind, some, rng).mean for kind in kinds[name]])
-        shares = network.predict_proba(echoes)
-        right = shares.argmax(axis=1) == code
-        figures[f"recall_{name}"] = float(right.mean())
-        reliability.update(shares.max(axis=1), right)
-    figures["calibration_error"] = reliability.result().ece
-    return figures
+        kinds = [kind for kind, each in KINDS.items() if each.surface == name]
+        echoes = np.concatenate([echoes_of(kind, count // len(kinds), rng).mean for kind in kinds])
+        figures[f"recall_{name}"] = float((network.predict(echoes).argmax(axis=1) == code).mean())
+    reliability = network.evaluate(*along(count // 2, rng, FAR)).reliability
+    return figures | {"calibration_error": reliability.ece, "calibration_error_by_chance": reliability.by_chance}
