@@ -25,7 +25,7 @@ Interval: TypeAlias = tuple[float, float]
 Z: Final = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
 
-LEAST: Final = {"bias": 20, "mae": 50, "rmse": 100, "r2": 100, "loss": 100}
+LEAST: Final = {"bias": 20, "mae": 50, "rmse": 100, "r2": 150, "loss": 100}
 """From so many examples on a figure has an interval: those that squares make, or losses, need most."""
 
 LEAST_OF_CLASS: Final = 10

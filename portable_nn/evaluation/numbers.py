@@ -144,9 +144,9 @@ def _interval_of_r2(r2: float, mse: Interval | str, errors: Array, targets: Arra
 
     It has one where the first of them, ``mse``, has.
     """
-    if isinstance(mse, str):
-        return mse
     squares, spreads = errors**2, (targets - targets.mean()) ** 2
     parts = [each / (each.mean() or 1.0) - 1 for each in (squares, spreads)]
     ends = reach([parts[0], -parts[1]], count, LEAST["r2"])
-    return ends if isinstance(ends, str) else (1 - (1 - r2) * math.exp(ends[1]), 1 - (1 - r2) * math.exp(-ends[0]))
+    if isinstance(ends, str) or isinstance(mse, str):
+        return ends if isinstance(ends, str) else mse
+    return 1 - (1 - r2) * math.exp(ends[1]), 1 - (1 - r2) * math.exp(-ends[0])
