@@ -95,14 +95,16 @@ class Functional:
     def _in_order(self, found: Mapping[str, Sequence[tuple[Any, Any]]]) -> list[Call]:
         """The calls in the order in which Keras runs them, which running statistics of a shared layer follow.
 
-        That is the deepest first, where all calls of a layer are at least as deep as the one that was met before.
+        That is the deepest first, where all calls of a layer are at least as deep as the one that was met before. Of
+        the same depth, layers are in the order in which a search from the outputs meets them, as in files of weights.
         """
-        depths, of_layers = dict[Call, int](), dict[str, int]()
-        for call in reversed(self._from_inputs_on(found)):
+        depths, of_layers, met = dict[Call, int](), dict[str, int](), self._from_inputs_on(found)
+        for call in reversed(met):
             depths[call] = of_layers[call[0]] = max(depths.get(call, 0), of_layers.get(call[0], 0))
             for name, index, _ in self._needed(found, call):
                 depths[name, index] = max(depths.get((name, index), 0), depths[call] + 1)
-        return sorted(depths, key=lambda call: -depths[call])
+        places = {name: place for place, (name, _) in reversed([*enumerate(met)])}
+        return sorted(depths, key=lambda call: (-depths[call], places.get(call[0], 0)))
 
     def _from_inputs_on(self, found: Mapping[str, Sequence[tuple[Any, Any]]]) -> list[Call]:
         """The calls that the outputs need, each behind those that it needs. Raises ``LayerError`` for a circle."""
@@ -136,6 +138,8 @@ class Functional:
     def _one(self, name: str, call: tuple[Any, Any]) -> Any:
         try:
             args, kwargs = (revived(part, self._tensor) for part in call)
+            if not isinstance(args, (list, tuple)) or not isinstance(kwargs, dict):
+                raise LayerError(f"a call of its layer {name!r:.60} has no list of arguments")
             found = {**self.layers[name], "name": name}
             place = self.places.get(name, "")
             return self.builder.call(found, self.prefix, place, list(args), dict(kwargs), trainable=self.trainable)

@@ -7,7 +7,7 @@ Folders, each importing only from those before it: ``games`` (payoffs and deriva
 
 >>> from portable_nn.adversarial import simulate
 >>> simulate("bilinear").message
-'diverges: the distance is multiplied by 1.004988 per step'
+'diverges (proved by the eigenvalues): the distance is multiplied by 1.004988 per step'
 >>> simulate("x*y", "extragradient", steps=2000).success
 True
 """

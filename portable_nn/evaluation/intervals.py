@@ -1,6 +1,6 @@
 """95 % intervals: what another sample of as many examples of the same kind would give. None is drawn at random.
 
-Two mechanisms make them all, and ``docs/training.md`` has how often they hold:
+Two mechanisms make them all, and ``docs/sweeps.md`` has how often they hold:
 
 - Shares have Wilson's interval with a correction for continuity (Newcombe, Statistics in Medicine 17, 1998, method 4).
   Other figures between 0 and 1 count as shares of the number of examples at which a share varies as much.

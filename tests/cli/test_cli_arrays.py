@@ -79,7 +79,7 @@ def test_pictures_are_drawn(run):
 FAULTS = [
     (("same.onnx", "photo.png", "--size", "9by9"), "--size needs a number of pixels, or a height and a width"),
     (("same.onnx", "photo.png", "--mean", "a"), "--mean needs numbers with commas between them"),
-    (("same.onnx", "photo.png", "--std", "0"), "--std must be above 0"),
+    (("same.onnx", "photo.png", "--std", "0"), "--std must be one finite number above 0"),
     (("same.onnx", "photo.png", "--preprocess", "vgg"), "'vgg' is not one of 'imagenet'"),
     (("same.onnx", "photo.png", "--white", "7"), "--white must be 1 or 255, not 7"),
     (("same.onnx", "photo.png", "--set", "k.onnx"), "--set keeps a preparation in a copy of the model"),

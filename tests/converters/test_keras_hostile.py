@@ -278,7 +278,7 @@ def test_archives_with_twins_bombs_or_damage_are_refused(tmp_path: Path) -> None
         with pytest.raises(PortableNNError):
             read_keras(file, verify=False)
     file.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(600))
-    with pytest.raises(FormatError, match="is an HDF5 file"):
+    with pytest.raises(UnsupportedError, match="is an HDF5 file"):
         read_keras(file)
     with pytest.raises(UnsupportedError, match="SavedModel"):
         read_keras(tmp_path)

@@ -1,6 +1,6 @@
 """How often 95 % intervals hold the true value: on samples of known distributions, whose figures have closed forms.
 
-``python tests/evaluation/test_intervals.py 2000`` prints the table of docs/training.md, from so many samples a case.
+``python tests/evaluation/test_intervals.py 2000`` prints the table of docs/sweeps.md, from so many samples a case.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ def holds(found: dict[str, Row], slack: float = 0.0) -> None:
 
 
 def test_intervals_begin_where_the_documentation_says() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(encoding="utf-8")
     assert all(f"| {TITLES[figure]} | {needs} | " in page for figure, needs in NEEDS.items())
     rng = np.random.default_rng(2)
     for figure, least in ((name, int(NEEDS[name].split()[0])) for name in (*NUMBERS, "loss")):
