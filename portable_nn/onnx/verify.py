@@ -13,6 +13,7 @@ are apart, they agree as well, and a note says so (``conditioning``).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,6 +120,12 @@ def compare(
         pieces = _pieces(graph, parameters, model, feeds, folder)
         return _numpy(graph, parameters, feeds, where, pieces), pieces
 
+    def runs(feeds: Mapping[str, Array]) -> bool:
+        with suppress(FormatError):
+            run([feeds])
+            return True
+        return False  # A number may lead out of a table.
+
     def on_recorded(error: Exception, recorded: Recorded) -> tuple[Any, ...]:
         reason = error.reason if isinstance(error, FormatError) else str(error)
         proof.notes += (f"compared on what is recorded alone: {reason.removesuffix(_HINT)}",)
@@ -130,7 +137,7 @@ def compare(
         if _is_large(graph, rounds):
             rounds = redrawn(graph, rounds[0], rng, made_for)
         elif sum(array.size for array in rounds[-1].values()) <= FEW:
-            rounds[1:1] = redrawn(graph, rounds[-1], rng, made_for, [*PATTERNS])
+            rounds[1:1] = filter(runs, redrawn(graph, rounds[-1], rng, made_for, [*PATTERNS]))
     except GraphError as error:
         raise GraphError(error.faults, where) from None
     except (FormatError, NoInputsError) as error:
