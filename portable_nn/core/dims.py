@@ -255,6 +255,8 @@ def put(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:
     """``dim`` with ``sizes`` in place of its names; a division by 0 stays as it is."""
     if isinstance(dim, int) or dim in sizes:
         return sizes.get(dim, dim) if isinstance(dim, str) else dim
+    if names_in([dim]).isdisjoint(sizes):
+        return dim  # As it is written, be it a name such as "0".
     found = list[Dim]()
     for names, number in _terms(dim).items():
         found.append(product([number, *(_put(name, sizes) for name in names)]))
