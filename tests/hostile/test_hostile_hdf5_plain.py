@@ -85,17 +85,13 @@ def soft_link_in_a_circle(file, path):
     file.create_group("g")["up"] = h5py.SoftLink("/")
 
 
-@row(
-    "47",
-    "'/a' has 2 names (hard links): objects with several names, and circles of them, are refused",
-    "'/g/b' has 2 names (hard links): objects with several names, and circles of them, are refused",
-)
+@row("47", "'/g/b' has 2 names (hard links): objects with several names, and circles of them, are refused")
 def two_names(file, path):
     file["a"] = np.ones(3)
     file.create_group("g")["b"] = file["a"]
 
 
-@row("47", "'/g' has 2 names (hard links): objects with several names, and circles of them, are refused")
+@row("47", "'/g/again' has 2 names (hard links): objects with several names, and circles of them, are refused")
 def circle(file, path):
     group = file.create_group("g")
     group["again"] = group
