@@ -552,14 +552,15 @@ def contradiction(verdict: Any, d: Array, steps: int, factor: float | None = Non
         if after > before * turned * (1 + 1e-6) + 1e-9:
             return f"it grows from {before:.4g} to {after:.4g}"
         return _against_factor(factor, d, steps)
-    low, high, room = float(late.min()), after, 1.05
+    low, high, least, most, room = float(late.min()), after, verdict.low, verdict.high, 1.05
     if "noise" in verdict.text:  # As many independent squares are averaged as a step forgets what was before.
         low = high = float(np.sqrt(np.mean(np.square(late))))
+        least = most = float(re.findall(r"at about ([\d.e-]+);", verdict.text)[0])
         forgets = 1 - float(re.findall(r"multiplied by ([\d.e-]+) per step", verdict.text)[0])
         room = 1 + 4 / math.sqrt(len(late) * max(forgets, 1e-12))
-    if high > verdict.high * room or low < verdict.low / room - 1e-12:
-        return f"it is between {low:.4g} and {high:.4g}, not between {verdict.low:.4g} and {verdict.high:.4g}"
-    return f"it never comes to {verdict.high:.4g}" if word == "cycles" and high < verdict.high / 2 else ""
+    if high > most * room or low < least / room - 1e-12:
+        return f"it is between {low:.4g} and {high:.4g}, not between {least:.4g} and {most:.4g}"
+    return f"it never comes to {most:.4g}" if word == "cycles" and high < most / 2 else ""
 
 
 def _against_factor(factor: float | None, d: Array, steps: int) -> str:

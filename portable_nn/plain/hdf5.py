@@ -109,7 +109,7 @@ def _walk(file: Any, size: int, in_pieces: bool) -> tuple[dict[str, Any], dict[s
     import h5py
 
     datasets, texts, skipped, faults = dict[str, Any](), dict[str, Any](), dict[str, str](), list[str]()
-    seen, waiting = {h5py.h5o.get_info(file.id).addr}, [("", file)]
+    seen, waiting = {h5py.h5g.get_objinfo(file.id).objno[0]}, [("", file)]
     while waiting:
         path, group = waiting.pop()
         inner = []

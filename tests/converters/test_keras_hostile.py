@@ -176,6 +176,7 @@ GRAPHS: dict[str, dict[str, Any]] = {
     "beyond": {"nodes": tensor("x", 0, 7)},
     "no list": {"nodes": 3},
     "odd node": {"nodes": [3]},
+    "odd arguments": {"nodes": [{**tensor("x", 0, 0)[0], "args": tensor("x", 0, 0)[0]["args"][0]}]},
     "object": {"nodes": [{"args": [{"class_name": "os.system", "config": {"command": "true"}}], "kwargs": {}}]},
     "no outputs": {"output_layers": []},
     "other outputs": {"output_layers": [["y", 0, 0]]},

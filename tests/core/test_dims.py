@@ -235,6 +235,9 @@ def test_broadcast(shapes: list[Shape], to: dict[str, int]) -> None:
         (total(["past + 1", "past"]), "2*past+1"),
         (product(["odd(", 2]), "2*odd("),
         (product(["odd)", 2]), "2*odd)"),
+        (put("0", {"batch": 5}), "0"),
+        (put("0", {"0": 5}), 5),
+        (put("b+a", {"c": 5}), "b+a"),
     ],
 )
 def test_how_sizes_are_written(found: object, wanted: object) -> None:

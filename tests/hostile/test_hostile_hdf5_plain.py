@@ -5,10 +5,12 @@ The HDF5 library takes part in reading them, and would follow all of this.
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
 import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from bounded import bounded
 from h5py import h5d, h5g, h5p, h5s, h5t, h5z
 
 from portable_nn.core.errors import FormatError
@@ -386,3 +389,21 @@ def test_41_mutations_raise_our_errors_alone(tmp_path, libver, seed):
         file.create_dataset("packed", data=np.arange(200.0), compression="gzip", chunks=(50,))
         file["text"], file.attrs["any length"], file.attrs["fixed"] = "x", "v", np.bytes_("x")
     subprocess.run([sys.executable, "-W", "error", "-c", MUTATE, str(path), str(seed)], timeout=120, check=True)
+
+
+GREEDY = (
+    r"c-rllzY4-Y490WSVi5%e!G8#jK8AvoPAcl)Xa~VT9TWuLpuUNtkKyPe_$KPvM0y1gL~!W$Thio01G$eJ<luFC`D`sq8pokD6)4J$"
+    r"nbu8T&Sz{D+koxSlDK-FRXASc|HtztBiGg0w-{3AYKPV#kVHJUGt_p<zUb*}nRz>Zv(<L#@8|kUblLv0uA-Eo-vaBml`-`n>X+W?"
+    r"7eK#J{mL8*Y%@>d!ynZh_Xk}?)@!N<WpiGi*uPZG`pp#XEQ-8a9`|Lz_m<<yqR6JwqkC(AHP?Pssn|;j0000000000fTZ(oPafaT"
+    r"eA<&cjnKBx(nKPA#uHlcSMF;(US0"
+)
+"""A file of 7,000 bytes that a fuzzer has found: of its group libhdf5 computes sizes that take gigabytes."""
+
+
+@pytest.mark.long
+def test_a_damaged_group_takes_no_gigabytes(tmp_path):
+    path = tmp_path / "greedy.h5"
+    path.write_bytes(zlib.decompress(base64.b85decode(GREEDY)))
+    found = bounded(f"with portable_nn.plain.open_tensors({str(path)!r}) as tensors: print(list(tensors))")
+    assert str(path) in found.text or found.text == "[]"
+    assert found.bytes < 2**27

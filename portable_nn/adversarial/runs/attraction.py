@@ -1,4 +1,4 @@
-"""What the eigenvalues say of a run near the point that it approaches: whether the update contracts all around.
+"""Local verdicts: by the eigenvalues at the point that a run approaches, where the update contracts all around it.
 
 Where the spectral radius r of the update at a point with F = 0 is below 1, there is a norm in which the linearised
 update contracts, by the factor √r at least. A ball of that norm in which the derivative of the update contracts, at
@@ -16,7 +16,7 @@ import numpy as np
 from portable_nn.adversarial.games.game import Game, norm
 from portable_nn.adversarial.methods.oracle import ArrayOracle
 from portable_nn.adversarial.methods.steps import StepContext
-from portable_nn.adversarial.runs.tracks import Run
+from portable_nn.adversarial.runs.run import Run
 from portable_nn.adversarial.runs.verdict import LOCAL, Verdict
 from portable_nn.adversarial.theory.local import FOREVER, limit_operator, local_game
 from portable_nn.adversarial.theory.updates import STABLE
@@ -138,7 +138,7 @@ def _near(run: Run, point: Array, vectors: Array, last: int) -> _Near | None:
 
 
 def _contracts(near: _Near, radius: float, smallest: float) -> bool:
-    """Whether a ball around the point holds the state, is left by no step, and is contracted by those after many."""
+    """True if a ball around the point holds the state, if no step leaves it, and if steps in the end contract it."""
     factor = (1 + np.sqrt(radius)) / 2
     shape = _shape(near.operator / max(np.sqrt(radius), 1e-3))
     if shape is None or not np.isfinite(near.state).all():

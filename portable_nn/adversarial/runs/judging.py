@@ -1,4 +1,4 @@
-"""What becomes of a run: what is proved of it, else what the eigenvalues say near where it goes, else what was seen.
+"""The verdict on a run: by proof, else by the eigenvalues near the point to which it goes, else by sight.
 
 Each rule returns a verdict, or ``None`` where it does not apply; the first that does has the word.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from portable_nn.adversarial.runs.attraction import by_attraction
 from portable_nn.adversarial.runs.proofs import PROOFS
+from portable_nn.adversarial.runs.run import Run
 from portable_nn.adversarial.runs.seen import as_seen, ended, failed
-from portable_nn.adversarial.runs.tracks import Run
 from portable_nn.adversarial.runs.verdict import Verdict
 
 

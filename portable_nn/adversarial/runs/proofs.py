@@ -1,4 +1,4 @@
-"""What is proved of a run: by its start, by the eigenvalues of a linear update, by closed forms and sums of rates."""
+"""Verdicts by proof: by the start, the eigenvalues of a linear update, closed forms, and the factors of all steps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.adversarial.runs.tracks import Run
+from portable_nn.adversarial.runs.run import Run
 from portable_nn.adversarial.runs.verdict import CYCLES, DIVERGES, PROVED, STAYS, Verdict, factor_text
 from portable_nn.adversarial.theory.forecast import local_factor, near_equilibrium
 from portable_nn.adversarial.theory.local import DEFECTIVE, limit_operator, log_radius
@@ -131,7 +131,7 @@ def by_noise(run: Run) -> Verdict | None:
         return run.says(DIVERGES, PROVED, EIGENVALUES, text)
     typical = stationary_distance(run.method, local, run.rates, run.options, run.noise)
     text = f"noise keeps {run.what} at about {typical:.4g}; without noise it is {by}"
-    return run.says(STAYS, PROVED, EIGENVALUES, text, typical, typical)
+    return run.says(STAYS, PROVED, EIGENVALUES, text)
 
 
 def _by_falling_noise(run: Run) -> Verdict | None:

@@ -35,7 +35,8 @@ EXPECTED: Final = (
 class Rates(NamedTuple):
     """Base rates of x and y (…), and ``factors`` of both: at each step (steps, 2), or constant (1, 2).
 
-    ``later`` gives the factors (n, 2) at any other steps t (n,), counted from 1; not where a function does not know.
+    ``later`` gives the factors (n, 2) at any other steps t (n,), counted from 1. It raises ``LookupError`` where a
+    function gives them, of whose later values nothing is known.
     """
 
     base: tuple[Array, Array]
@@ -70,6 +71,8 @@ def read_rates(rate: LearningRate, decay: str | RateSchedule | None, steps: int)
     def later(t: Array) -> Array:
         found = np.ones((len(t), 2))
         for given in schedules:
+            if callable(given):
+                raise LookupError("a function of the user's")
             found = found * _scheduled(given, t)
         return found
 

@@ -15,7 +15,7 @@ from portable_nn.adversarial.methods.table import Method, MethodOptions
 from portable_nn.adversarial.runs.fitting import fit
 from portable_nn.adversarial.runs.judging import judge
 from portable_nn.adversarial.runs.rates import Rates
-from portable_nn.adversarial.runs.tracks import Run
+from portable_nn.adversarial.runs.run import Run
 from portable_nn.adversarial.runs.verdict import CONVERGES, WORDS, Verdict
 from portable_nn.core.html import html_curve, html_of
 from portable_nn.core.text import fields

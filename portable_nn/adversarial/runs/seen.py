@@ -1,4 +1,4 @@
-"""What was seen of a run: a description of its steps, which says nothing of any that would follow."""
+"""Verdicts by sight: a description of the steps of a run, which says nothing of later ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from portable_nn.adversarial.games.game import norm
-from portable_nn.adversarial.runs.tracks import Run
+from portable_nn.adversarial.runs.run import Run
 from portable_nn.adversarial.runs.verdict import (
     FAILED,
     FELL,

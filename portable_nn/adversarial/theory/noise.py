@@ -1,4 +1,4 @@
-"""What noise on the gradients makes of a linear update that contracts: a stationary distribution."""
+"""The stationary distribution of a linear update that contracts, with noise on the gradients."""
 
 from __future__ import annotations
 
@@ -41,12 +41,11 @@ def stationary_distance(row: Method, local: Game, rates: Pair, options: MethodOp
     The covariance C of the state satisfies C = MCMᵀ + σ²NNᵀ, where M is the update operator, and N the effect of each
     number of noise in a period of steps.
     """
-    size, repeats = local.size, period(row, options)
+    size = local.size
     counted = _run(row, local, rates, options, _Injecting(local), rows=1)[1]
     effects = _run(row, local, rates, options, _Injecting(local), rows=counted * size)[0]
     covariance = noise**2 * effects.T @ effects
     power = update_operator(row, local, rates, **options)
-    assert power.shape == covariance.shape, repeats
     for _ in range(DOUBLINGS):
         covariance = covariance + power @ covariance @ power.T
         power = power @ power

@@ -115,7 +115,7 @@ def _as_text(found: Sweep, game: GameChoice) -> str:
         )
         for place, (name, best) in enumerate(zip(found.names, found.best, strict=True))
     ]
-    headings = ("method", ">stability limit", "measured to converge at", ">best rate", ">factor", ">per gradient")
+    headings = ("method", ">stability limit", "falls at", ">best rate", ">factor", ">per gradient")
     if found.game.linear:
         return head + table((*headings, ">error of theory"), rows)
     note = "\nThe stability limit holds near the equilibrium."
@@ -123,7 +123,7 @@ def _as_text(found: Sweep, game: GameChoice) -> str:
 
 
 def _ranges(found: Sweep, place: int) -> str:
-    """The learning rates at which a method converged, as ranges of neighbours."""
+    """The learning rates at which the distance falls, as ranges of neighbours."""
     from portable_nn.adversarial.runs.verdict import FALLING
 
     good = [status in FALLING for status in found.status[place].tolist()]
