@@ -69,7 +69,7 @@ class Method:
 
     @property
     def anchored(self) -> bool:
-        """Whether each step is pulled towards the start, ever less: on linear games the distance falls as 1/k."""
+        """True if each step is pulled towards the start, ever less: on linear games the distance falls as 1/k."""
         return bool(self.lasting)
 
     @property

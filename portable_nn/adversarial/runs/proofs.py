@@ -95,7 +95,7 @@ def by_schedule(run: Run) -> Verdict | None:
 
 
 def _eccentricity(run: Run) -> float:
-    """How far the ellipses of small steps are from circles: the condition of the eigenvectors of the rates times J."""
+    """The condition number of the eigenvectors of the rates times J: 1 where small steps go round in circles."""
     rates = np.repeat(run.share, run.game.players)[:, None]
     return float(np.linalg.cond(np.linalg.eig(rates * run.game.jacobian(run.game.equilibria[0]))[1]))
 

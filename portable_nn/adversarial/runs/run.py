@@ -61,17 +61,17 @@ class Run:
 
     @property
     def still(self) -> bool:
-        """Whether nothing about it is random."""
+        """True if nothing about it is random."""
         return not self.noise and not self.game.sampled
 
     @property
     def exact(self) -> bool:
-        """Whether a step is a matrix, if the rate is constant."""
+        """True if a step is a matrix, where the rate is constant."""
         return self.game.linear and self.method.has_operator and len(self.game.equilibria) > 0
 
     @property
     def what(self) -> str:
-        """What ``lengths`` are."""
+        """The name of ``lengths``."""
         return "the distance" if len(self.game.equilibria) else "‖F‖"
 
     @cached_property

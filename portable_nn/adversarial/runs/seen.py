@@ -93,7 +93,7 @@ def late_bounds(run: Run) -> tuple[float, float]:
 
 
 def as_seen(run: Run) -> Verdict:
-    """What the distance did."""
+    """The verdict that describes the distances of the run."""
     reason = f"in {quantity(run.last, 'step')}"
     if run.game.sampled and run.game.linear and run.method.linear and not run.noise and run.lengths.min() > 0:
         found = _exponent(run, reason)
@@ -156,7 +156,7 @@ def _envelope(run: Run) -> _Envelope:
 
 
 def _crossings(points: Array) -> int:
-    """How often points (n, d) cross their middle, along the direction in which they are widest."""
+    """The number of times that points (n, d) cross their middle, along the direction in which they are widest."""
     centred = points - (points.max(0) + points.min(0)) / 2
     size = np.abs(centred).max()
     if not size > 0:

@@ -23,7 +23,7 @@ WORDS: Final = (
 """The word for each status, with which its message begins: in the present tense what holds for good, else what was."""
 
 PROVED, LOCAL, SEEN = "proved", "local", "seen"
-"""What a verdict rests on: a theorem whose conditions are met; the eigenvalues at the equilibrium that the run
+"""The bases of verdicts: a theorem whose conditions are met; the eigenvalues at the equilibrium that the run
 approaches, which hold near it; or the steps of this run alone, about which nothing further is said."""
 
 GROWING: Final = frozenset({DIVERGES, GREW, OVERFLOWED})

@@ -63,6 +63,6 @@ def remaining(log_factor: Callable[[Array], Array], rate: Callable[[Array], Arra
 
 
 def goes_to_zero(rate: Callable[[Array], Array]) -> bool:
-    """Whether a falling rate goes to 0: whether it still falls after ``DECADES`` of steps, if as slowly as 1/log t."""
+    """True if a falling rate goes to 0: if it still falls after ``DECADES`` of steps, be it as slowly as 1/log t."""
     late = rate(10.0 ** np.arange(DECADES - 2, DECADES + 1))
     return bool((late[1:] < LASTS * late[:-1]).all())
