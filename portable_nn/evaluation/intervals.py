@@ -5,7 +5,7 @@ Two mechanisms make them all, and ``docs/sweeps.md`` has how often they hold:
 - Shares have Wilson's interval with a correction for continuity (Newcombe, Statistics in Medicine 17, 1998, method 4).
   Other figures between 0 and 1 count as shares of the number of examples at which a share varies as much.
 - Means, and smooth functions of them, have Student's t on a scale where they are nearly normal. The end on the side of
-  the long tail is farther off, as a sample seldom holds as much of the tail as there is.
+  the long tail is farther off, as a sample seldom holds as much of the tail as there is; the other end is nearer.
 
 Where neither would hold, there is a text instead that says what there is too little of.
 """
@@ -25,14 +25,18 @@ Interval: TypeAlias = tuple[float, float]
 Z: Final = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
 
-LEAST: Final = {"bias": 20, "mae": 50, "rmse": 100, "r2": 150, "loss": 100}
+LEAST: Final = {"bias": 20, "mae": 60, "rmse": 100, "r2": 150, "loss": 100}
 """From so many examples on a figure has an interval: those that squares make, or losses, need most."""
 
 LEAST_OF_CLASS: Final = 10
 """So many examples of each class the area under the ROC curve and the mean F1 need for theirs."""
 
-HEAVIEST: Final = 0.8
+HEAVIEST: Final = 0.6
 """The skewness of an estimate up to which it has an interval; where one example outweighs all others, it nears 1."""
+
+LONG: Final = 2.6
+SHORT: Final = 0.25
+"""Exponents of the corrections for skewness, on the side of the long tail and on the other; by docs/sweeps.md."""
 
 ALIKE: Final = 1e-12
 """What varies by less than this share of itself does not vary."""
@@ -94,7 +98,9 @@ def reach(parts: Sequence[Array], count: int, least: int) -> Interval | str:
     if not max(tails) <= HEAVIEST:
         return "a few examples make up most of it"
     half = student(size - 1) * math.sqrt(variance * size / (size - 1) / count)
-    return half / (1 - tails[0]) ** 2, half / (1 - tails[1]) ** 2
+    near, far = (np.power(1 - np.array(tails), exponent) for exponent in (SHORT, LONG))
+    low, high = half * near[::-1] / far
+    return float(low), float(high)
 
 
 def of_mean(mean: float, sample: Array, count: int, least: int, *, positive: bool = False) -> Interval | str:

@@ -40,7 +40,7 @@ NEEDS = {
     **dict.fromkeys(SHARES, "1 example"),
     **dict.fromkeys(("f1", "auc"), "10 examples of each class"),
     "bias": "20 examples",
-    "mae": "50 examples",
+    "mae": "60 examples",
     **dict.fromkeys(("loss", "rmse"), "100 examples"),
     "r2": "150 examples",
 }
@@ -216,7 +216,7 @@ def rows(found: Iterator[Found]) -> dict[str, Row]:
     return result
 
 
-COUNTS = (20, 50, 100, 150, 300, 1000)
+COUNTS = (20, 60, 100, 150, 300, 1000)
 
 
 def table(found: dict[str, Row]) -> str:
