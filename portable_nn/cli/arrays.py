@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from portable_nn.cli.printing import Printer
     from portable_nn.cli.scaling import ScaleOptions
     from portable_nn.core.graph import Shape
-    from portable_nn.model_files.outputs import Finding
-    from portable_nn.model_files.streamed import Streamed
     from portable_nn.operators.registry import Array
+    from portable_nn.outputs.outputs import Finding
+    from portable_nn.outputs.streamed import Streamed
 
 SUFFIXES: Final = (".npz", ".npy", ".h5", ".hdf5", ".zarr")
 """The suffixes of ``--out`` for arrays."""
@@ -80,8 +80,8 @@ def run_arrays(
         del options["dataset"]
         _draw(printer, model, inputs, given, labels, **options)
         return
-    from portable_nn.model_files.origin import check_resumable
-    from portable_nn.model_files.outputs import run
+    from portable_nn.opening.origin import check_resumable
+    from portable_nn.outputs.outputs import run
 
     if inputs and given.input:
         raise UsageError("give files either as INPUT, for the only input of a model, or as --input NAME=FILE")
@@ -113,8 +113,8 @@ def _stream(
     """Write the outputs some rows at a time, and say whether they are of that kind."""
     from portable_nn.core.partial import partial_write
     from portable_nn.core.progress import counting
-    from portable_nn.model_files.origin import origin_of
-    from portable_nn.model_files.streamed import Records, streamed
+    from portable_nn.opening.origin import origin_of
+    from portable_nn.outputs.streamed import Records, streamed
 
     assert printer.out
     notes = list[str]()
@@ -203,7 +203,7 @@ def _save(path: Path, model: str, found: Mapping[str, Array]) -> None:
         save_recorded(path, found)
         return
     if path.suffix.lower() == ".zarr":
-        from portable_nn.model_files.streamed import save_zarr
+        from portable_nn.outputs.streamed import save_zarr
 
         save_zarr(path, model, found)
         return
@@ -211,7 +211,7 @@ def _save(path: Path, model: str, found: Mapping[str, Array]) -> None:
         if path.suffix.lower() == ".npy":
             np.save(file, next(iter(found.values())), allow_pickle=False)
         else:
-            from portable_nn.model_files.streamed import save_hdf5
+            from portable_nn.outputs.streamed import save_hdf5
 
             save_hdf5(file, model, found)
 
@@ -220,9 +220,9 @@ def _draw(
     printer: Printer, model: str, inputs: list[str], given: ArrayOptions, labels: Path | None, **options: Any
 ) -> None:
     from portable_nn.core.atomic import atomic_write
-    from portable_nn.model_files.labels import read_labels
-    from portable_nn.model_files.outputs import drawings
-    from portable_nn.model_files.overlays import sheet_of
+    from portable_nn.outputs.outputs import drawings
+    from portable_nn.outputs.overlays import sheet_of
+    from portable_nn.prediction.labels import read_labels
 
     assert given.draw
     if given.draw.suffix.lower() != ".png":

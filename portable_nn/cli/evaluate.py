@@ -102,7 +102,7 @@ def command(
     --target reads one table into memory, which is for one process.
     """
     from portable_nn.evaluation.picture import sheet
-    from portable_nn.model_files.evaluating import evaluate
+    from portable_nn.prediction.evaluating import evaluate
 
     options = {
         "strict": strict,

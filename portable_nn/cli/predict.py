@@ -23,7 +23,7 @@ from portable_nn.core.text import percent
 if TYPE_CHECKING:
     from portable_nn.cli.predicted import Batches
     from portable_nn.engines.recording import Recorder
-    from portable_nn.model_files.predictions import Predictions
+    from portable_nn.prediction.predictions import Predictions
 
 EXAMPLES = (
     "predict digits photo.jpg",
@@ -180,8 +180,8 @@ def _by_this_one(
     verbose: bool,
 ) -> None:
     """Compute predictions in this process, and write them."""
-    from portable_nn.model_files.origin import check_resumable, origin_of
-    from portable_nn.model_files.predictions import predict
+    from portable_nn.opening.origin import check_resumable, origin_of
+    from portable_nn.prediction.predictions import predict
 
     origin = origin_of(model, inputs, options) if _goes_on(printer, options, beside) else None
     check_resumable(resume, origin)
@@ -203,7 +203,7 @@ def _by_processes(
     verbose: bool,
 ) -> None:
     """Compute predictions in several processes, and write them; without --out, their shards alone."""
-    from portable_nn.model_files.origin import check_resumable
+    from portable_nn.opening.origin import check_resumable
 
     check_resumable(resume, {} if _goes_on(printer, options, beside) else None)
     if options["stream"] or beside.save_io:
@@ -239,7 +239,7 @@ def _write(
     verbose: bool,
 ) -> None:
     """Write predictions on the screen or to a file, what is asked for beside them, and how many are right."""
-    from portable_nn.model_files.forms import Layout
+    from portable_nn.outputs.forms import Layout
 
     batches = _batches(predictions, printer, verbose)
     layout = Layout(model, predictions.quantities, predictions.threshold > 0)
@@ -256,7 +256,7 @@ def _keep(
     model: str, path: Path, preparation: PreparationOptions, printer: Printer, *, digest: str | None, edited: bool
 ) -> None:
     """Write a copy of the model that says how pictures are prepared."""
-    from portable_nn.model_files.keeping import keep_preprocessing
+    from portable_nn.prediction.keeping import keep_preprocessing
 
     given = preparation.given()
     if given is None:

@@ -10,9 +10,9 @@ from portable_nn.cli.printing import DASH, Printer
 from portable_nn.core.text import Table, percent, quantity, rounded
 
 if TYPE_CHECKING:
-    from portable_nn.model_files.forms import Layout
-    from portable_nn.model_files.prediction import Prediction
-    from portable_nn.model_files.predictions import Predictions
+    from portable_nn.outputs.forms import Layout
+    from portable_nn.prediction.prediction import Prediction
+    from portable_nn.prediction.predictions import Predictions
 
     Batches: TypeAlias = Iterator[list[Prediction]]
 
@@ -47,7 +47,7 @@ def write(
 
 def _print(batches: Batches, printer: Printer, layout: Layout) -> None:
     """Write predictions to standard output, or a table to a file."""
-    from portable_nn.model_files.forms import FORMS
+    from portable_nn.outputs.forms import FORMS
 
     first = next(batches, [])  # A fault of the model or its labels is reported before anything is written.
     with printer.output() as file:
@@ -75,7 +75,7 @@ def _into_file(
     """Write predictions to a file, and go on where an interrupted run has left one."""
     from portable_nn.core.partial import partial_write
     from portable_nn.core.progress import counting
-    from portable_nn.model_files.forms import FORMS, encoded
+    from portable_nn.outputs.forms import FORMS, encoded
 
     assert printer.out
     form = FORMS[name](layout)
@@ -97,7 +97,7 @@ def _into_file(
 
 
 def _write_table(chunks: Iterable[Sequence[Prediction]], file: TextIO, layout: Layout) -> None:
-    from portable_nn.model_files.forms import begun, headings
+    from portable_nn.outputs.forms import begun, headings
 
     table = None
     for chunk in filter(None, begun(chunks)):
@@ -110,7 +110,7 @@ def _write_table(chunks: Iterable[Sequence[Prediction]], file: TextIO, layout: L
 def _cells(prediction: Prediction, columns: int, layout: Layout) -> list[str]:
     if prediction.error is not None:
         return [prediction.input, f"error: {prediction.error}"]
-    from portable_nn.model_files.forms import cells, fitted
+    from portable_nn.outputs.forms import cells, fitted
 
     show = rounded if prediction.values else percent
     return fitted([show(each) if isinstance(each, float) else each for each in cells(prediction, layout)], columns)

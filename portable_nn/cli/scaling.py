@@ -14,8 +14,8 @@ from portable_nn.core.errors import UsageError
 if TYPE_CHECKING:
     from portable_nn.cli.printing import Printer
     from portable_nn.evaluation.scoring import Evaluation
-    from portable_nn.model_files.predictions import Predictions
-    from portable_nn.model_files.streamed import Streamed
+    from portable_nn.outputs.streamed import Streamed
+    from portable_nn.prediction.predictions import Predictions
     from portable_nn.scale.many import Scale
     from portable_nn.scale.run import Run
 
@@ -83,8 +83,8 @@ class ScaleOptions(ProcessOptions):
         self, printer: Printer, model: str, inputs: list[str], options: Mapping[str, Any]
     ) -> tuple[Predictions, Run]:
         """The predictions, and what computes their shards."""
-        from portable_nn.model_files.answers import named_in
-        from portable_nn.model_files.predictions import Predictions
+        from portable_nn.prediction.answers import named_in
+        from portable_nn.prediction.predictions import Predictions
         from portable_nn.scale.many import many
 
         top, dataset = options["top"], options["dataset"]
@@ -96,7 +96,7 @@ class ScaleOptions(ProcessOptions):
         self, printer: Printer, model: str, inputs: list[str], notes: list[str], options: Mapping[str, Any]
     ) -> tuple[Streamed, Run]:
         """All outputs, and what computes their shards."""
-        from portable_nn.model_files.answers import named_in
+        from portable_nn.prediction.answers import named_in
         from portable_nn.scale.many import many_outputs
 
         others = {name: value for name, value in options.items() if name != "dataset"}
@@ -108,7 +108,7 @@ class ScaleOptions(ProcessOptions):
     ) -> Evaluation:
         """How good a model is, as ``evaluate`` says it."""
         from portable_nn.core.progress import counting
-        from portable_nn.model_files.evaluating import evaluation_of
+        from portable_nn.prediction.evaluating import evaluation_of
         from portable_nn.scale.evaluating import work
 
         if options["target"] is not None:

@@ -19,10 +19,10 @@ from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.engines.batching import Run
 from portable_nn.evaluation.scoring import class_names
 from portable_nn.format.meaning import Column
-from portable_nn.model_files.runners import UNKNOWN, Runnable, Runner
-from portable_nn.model_files.undeclared import meaning_of
 from portable_nn.network import Network
+from portable_nn.opening.runners import UNKNOWN, Runnable, Runner
 from portable_nn.operators.registry import Array, Type, find
+from portable_nn.prediction.undeclared import meaning_of
 from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.pixels import columns_first
 from portable_nn.preprocessing.steps import Preprocessing, describe, pictorial

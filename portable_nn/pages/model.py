@@ -19,16 +19,16 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import size
 from portable_nn.core.version import __version__
 from portable_nn.data.images import SUFFIXES
-from portable_nn.model_files.answers import Preprocess, as_preparation, opened_model
-from portable_nn.model_files.labels import read_labels
-from portable_nn.model_files.opening import open_model
 from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import varied
 from portable_nn.onnx.verify import Proof
+from portable_nn.opening.opening import open_model
 from portable_nn.pages.describing import PICTURES, PageKind, Subject, as_data, assumed, check_of, layers_of, subject
 from portable_nn.pages.runtime import LICENCE, find_runtime
 from portable_nn.pages.template import fill
+from portable_nn.prediction.answers import Preprocess, as_preparation, opened_model
+from portable_nn.prediction.labels import read_labels
 
 __all__ = ["to_html"]
 

@@ -17,11 +17,11 @@ from typing import Any, Final
 from portable_nn.core.errors import DataWarning, FormatError, PortableNNWarning
 from portable_nn.data.batches import Bad
 from portable_nn.data.given import Labelled, Source
-from portable_nn.model_files.answers import Answer, answers_of, opened_model
-from portable_nn.model_files.opening import resolve
-from portable_nn.model_files.origin import identity
-from portable_nn.model_files.runners import Runnable
-from portable_nn.model_files.streamed import row_wise
+from portable_nn.opening.opening import resolve
+from portable_nn.opening.origin import identity
+from portable_nn.opening.runners import Runnable
+from portable_nn.outputs.streamed import row_wise
+from portable_nn.prediction.answers import Answer, answers_of, opened_model
 from portable_nn.scale.shards import packed, packed_outputs
 from portable_nn.scale.storage import as_json, filesystem, is_remote, storage
 from portable_nn.scale.work import Input, Job, Task, rows_in

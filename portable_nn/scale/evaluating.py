@@ -12,8 +12,8 @@ from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count, Natural
 from portable_nn.data.frames import Dialect
 from portable_nn.evaluation.scoring import Evaluation, Task, kind_for
-from portable_nn.model_files.answers import Preprocess, named_in
-from portable_nn.model_files.evaluating import evaluation_of
+from portable_nn.prediction.answers import Preprocess, named_in
+from portable_nn.prediction.evaluating import evaluation_of
 from portable_nn.preprocessing.steps import Found
 from portable_nn.scale.many import Many, Scale, many
 from portable_nn.scale.work import SHARD

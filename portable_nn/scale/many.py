@@ -21,7 +21,12 @@ from portable_nn.data.batches import Bad, Place, Taken
 from portable_nn.data.frames import Dialect
 from portable_nn.evaluation.scoring import Task as EvaluationTask
 from portable_nn.format.manifest import PRODUCER
-from portable_nn.model_files.answers import (
+from portable_nn.opening.opening import resolve
+from portable_nn.opening.origin import identity
+from portable_nn.opening.runners import Runnable
+from portable_nn.outputs.outputs import are_pictures
+from portable_nn.outputs.streamed import Streamed, row_wise
+from portable_nn.prediction.answers import (
     Answers,
     Preprocess,
     answers_of,
@@ -30,12 +35,7 @@ from portable_nn.model_files.answers import (
     opened_model,
     taken_by,
 )
-from portable_nn.model_files.opening import resolve
-from portable_nn.model_files.origin import identity
-from portable_nn.model_files.outputs import are_pictures
-from portable_nn.model_files.predictions import Predictions
-from portable_nn.model_files.runners import Runnable
-from portable_nn.model_files.streamed import Streamed, row_wise
+from portable_nn.prediction.predictions import Predictions
 from portable_nn.preprocessing.steps import Found
 from portable_nn.scale.cluster import check_processes
 from portable_nn.scale.computing import local

@@ -18,11 +18,11 @@ from portable_nn.core.names import Engine
 from portable_nn.core.recognise import is_path, is_table
 from portable_nn.data.given import Picture
 from portable_nn.data.images import read_image
-from portable_nn.model_files.answers import Preprocess, answers_of, as_preparation, opened_model
-from portable_nn.model_files.prediction import Prediction
-from portable_nn.model_files.predictions import Predictions, quantity_names
-from portable_nn.model_files.runners import Runnable
+from portable_nn.opening.runners import Runnable
 from portable_nn.operators.registry import Array
+from portable_nn.prediction.answers import Preprocess, answers_of, as_preparation, opened_model
+from portable_nn.prediction.prediction import Prediction
+from portable_nn.prediction.predictions import Predictions, quantity_names
 
 __all__ = ["Predictor"]
 

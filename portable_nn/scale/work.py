@@ -21,7 +21,7 @@ from portable_nn.data.images import SUFFIXES
 from portable_nn.data.stored import Stored, pieces, rows_of
 from portable_nn.data.tables import STDIN
 from portable_nn.format.manifest import PRODUCER
-from portable_nn.model_files.origin import stamp_of
+from portable_nn.opening.origin import stamp_of
 from portable_nn.preprocessing.applying import picture_shape
 from portable_nn.scale.storage import filesystem, is_remote
 

@@ -169,7 +169,7 @@ def test_no_foreign_file_is_given_to_onnxruntime_unchecked(tmp_path: Path) -> No
             "except PortableNNError as error:",
             "    print(str(error).replace(chr(10), ' '))",
         ]
-    head = "from pathlib import Path\nfrom portable_nn.model_files.onnx_file import OnnxFile\n"
+    head = "from pathlib import Path\nfrom portable_nn.opening.onnx_file import OnnxFile\n"
     found = bounded(head + "\n".join(lines))
     assert found.bytes < 150e6
     for line in found.text.splitlines():
