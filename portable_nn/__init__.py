@@ -28,9 +28,9 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.network.stream import *
     from portable_nn.opening.opening import *
     from portable_nn.opening.signatures import *
-    from portable_nn.outputs.outputs import *
     from portable_nn.outputs.reports import *
     from portable_nn.pages.model import *
+    from portable_nn.prediction.arrays import *
     from portable_nn.prediction.evaluating import *
     from portable_nn.prediction.keeping import *
     from portable_nn.prediction.prediction import *
@@ -74,7 +74,7 @@ else:
         "prediction.prediction",
         "prediction.predictions",
         "prediction.keeping",
-        "outputs.outputs",
+        "prediction.arrays",
         "outputs.reports",
         "opening.signatures",
         "converters.arrays",

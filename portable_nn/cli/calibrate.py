@@ -44,7 +44,8 @@ def command(
     """
     from portable_nn.prediction.evaluating import calibrate, save_network
 
-    network, found = calibrate(model, data, dialect=dialect.given(), preprocess=preparation.given(), **given.options())
+    how = {"dialect": dialect.given(), "preprocess": preparation.given(), **given.options()}
+    network, found = calibrate(model, data, target=given.target, **how)
     save_network(network, out)
     pairs = {"before": found.before, "after": found.after}
     rows = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,17 +16,33 @@ from portable_nn.core.dims import static
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.graph import Shape, Value, format_shape
 from portable_nn.core.names import Engine
+from portable_nn.data.batches import Taken
 from portable_nn.engines.batching import Run
 from portable_nn.engines.ranges import Range, ranges
-from portable_nn.format.meaning import Column, InputInfo, OutputInfo
+from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.applying import result_shape
 from portable_nn.preprocessing.named import NAMED, Preparation, prepared
-from portable_nn.preprocessing.steps import PictureStep, Preprocessing, Step, describe
+from portable_nn.preprocessing.steps import PictureStep, Preprocessing, describe, pictorial
 
 UNKNOWN: Final = "unknown"
 """The kind of an output that the model does not describe."""
+
+
+class Input(NamedTuple):
+    """An input, its meaning with the steps that prepare it, and what people must know of them."""
+
+    value: Value
+    info: InputInfo
+    warnings: tuple[str, ...]
+
+    @property
+    def taken(self) -> Taken:
+        """What it takes, as those need to know it who read examples; its shape is empty where pictures decide it."""
+        return Taken(
+            static(self.value.shape[1:]) or (), self.info.preprocessing, self.info.kind, dtype=self.value.dtype
+        )
 
 
 @dataclass(frozen=True)
@@ -33,59 +50,52 @@ class Runner:
     """A model, its only input, and the output that answers are read from.
 
     Args:
-        where: the name of the model in messages.
-        input: the input; its first axis is the batch.
-        preprocessing: the steps that make the input.
-        output: the name of the output.
-        kind: the kind of the output, as in a manifest, or ``UNKNOWN``.
-        labels: the names of the classes; empty where the model has none.
-        run: computes the outputs by name from the inputs by name.
-        described: whether the model describes its inputs and outputs.
+        model: the model.
+        input: the input; the first axis of its value is the batch.
+        info: the meaning of the output.
+        known: whether the kind of the output is, and not only its name and labels.
         notes: what was assumed, for people.
-        warnings: what people must know, asked or not.
-        takes: the kind of the input, as in a manifest.
         range: the numbers that the first nodes are made for, if they say so.
-        columns: the columns of the table that it takes, if they have names.
-        target: the name of what is predicted, or ``""``.
-        units: the units of the numbers of an answer, or empty.
-        temperature: logits are divided by it.
-        threshold: where no class has this probability, the model is unsure.
-        context: above 0 where examples are consecutive rows: how many around each its answer takes into account.
         digits: how many significant digits an answer has.
     """
 
-    where: str
-    input: Value
-    preprocessing: Preprocessing
-    output: str
-    kind: str
-    labels: tuple[str, ...]
-    run: Run
-    described: bool = True
+    model: Runnable
+    input: Input
+    info: OutputInfo
+    known: bool = True
     notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    takes: str = "tensor"
     range: Range | None = None
-    columns: tuple[Column, ...] = ()
-    target: str = ""
-    units: tuple[str, ...] = ()
-    temperature: float = 1.0
-    threshold: float = 0.0
-    context: int = 0
     digits: int = 7
 
     @property
-    def example_shape(self) -> tuple[int, ...]:
-        """The shape of one example; empty where pictures of any size make examples."""
-        return static(self.input.shape[1:]) or ()
+    def where(self) -> str:
+        """The name of the model in messages."""
+        return self.model.where
+
+    @property
+    def kind(self) -> str:
+        """The kind of the output, as in a manifest, or ``UNKNOWN``."""
+        return self.info.kind if self.known else UNKNOWN
+
+    def taken(self, labelled: bool = False) -> Taken:
+        """What the model takes; ``labelled`` says that tables have labels, also where it predicts numbers."""
+        numbers, target = self.kind in ("values", "gaussian"), self.info.target
+        return dataclasses.replace(
+            self.input.taken,
+            largest=float(self.range.high.max()) if self.range else None,
+            columns=self.input.info.columns,
+            targets=(self.info.labels if numbers and self.info.labels else (target,)) if target else (),
+            numbers=numbers,
+            labelled=labelled or not numbers,
+        )
 
     def __call__(self, x: Array) -> Array:
-        """Examples ``(n, *example_shape)`` → answers ``(n, width)``.
+        """Examples ``(n, …)`` → answers ``(n, width)``.
 
         A model whose batch has a fixed size gets that many examples at once, the last ones filled up.
         """
         x = self._cast(x)
-        fixed = self.input.shape[0]
+        fixed = self.input.value.shape[0]
         if not isinstance(fixed, int):
             return self._answers(x)
         filled = np.concatenate([x, np.repeat(x[-1:], -len(x) % fixed, axis=0)])
@@ -97,19 +107,21 @@ class Runner:
 
         Pictures are rounded where their preprocessing ends with levels of light, and these go in as bytes.
         """
-        if self.input.dtype == "uint8" and self.preprocessing and isinstance(self.preprocessing[-1], PictureStep):
+        entry, steps = self.input.value, self.input.info.preprocessing
+        if entry.dtype == "uint8" and steps and isinstance(steps[-1], PictureStep):
             return np.rint(x).clip(0, 255).astype(np.uint8)
-        cast = x.astype(self.input.dtype, copy=False)
-        if np.dtype(self.input.dtype).kind != "f" and not np.array_equal(cast, x):
-            taken = f"input '{self.input.name}' takes {self.input.dtype}"
+        cast = x.astype(entry.dtype, copy=False)
+        if np.dtype(entry.dtype).kind != "f" and not np.array_equal(cast, x):
+            taken = f"input '{entry.name}' takes {entry.dtype}"
             raise DataError(self.where, f"{taken}, but the examples, as prepared for it, hold other numbers")
         return cast
 
     def _answers(self, x: Array) -> Array:
-        found: Array = np.asarray(self.run({self.input.name: x[np.newaxis] if self.context else x})[self.output])
-        found = found[0] if self.context else found
+        context, output = self.input.info.context, self.info.name
+        found: Array = np.asarray(self.model.run({self.input.value.name: x[np.newaxis] if context else x})[output])
+        found = found[0] if context else found
         if found.shape[:1] != (len(x),) or math.prod(found.shape[2:]) != 1:
-            shape = f"output '{self.output}' has shape {format_shape(found.shape)} for {len(x)} examples"
+            shape = f"output '{output}' has shape {format_shape(found.shape)} for {len(x)} examples"
             hint = "--out FILE.npz (pnn.run) writes outputs as arrays, and --draw FILE.png draws boxes and masks"
             raise UsageError(f"{self.where}: {shape}; predict needs one row of numbers for each: {hint}")
         return found.reshape(len(x), -1)
@@ -221,17 +233,16 @@ class Runnable:
         if preparation is not None and _is_one_picture(entry):
             entry = replace(entry, shape=(1, *entry.shape))
         warnings = tuple[str, ...]()
-        steps, kind = info.preprocessing, info.kind
         if preparation is not None:
-            if info.columns or kind == "table":
+            if info.columns or info.kind == "table":
                 raise UsageError(f"{self.where}: input '{entry.name}' takes rows of a table, and no pictures")
-            kind = "image"
             steps, warnings = _steps_for(entry, preparation)
             if info.preprocessing:
                 warnings = ("instead of the preparation that the model says, the one given is used", *warnings)
-        made = result_shape(steps)
+            info = replace(info, kind="image", preprocessing=steps)
+        made = result_shape(info.preprocessing)
         entry = replace(entry, shape=(*entry.shape[:1], *_filled(entry.shape[1:], made)))
-        return Input(entry, steps, kind, warnings)
+        return Input(entry, info, warnings)
 
     def runner(self, preparation: Preparation | Preprocessing | None = None, output: str | None = None) -> Runner:
         """The model as one that gives an answer for each example.
@@ -246,10 +257,9 @@ class Runnable:
             raise UsageError(f"{self.where}: has no outputs, so there is nothing to predict")
         found = self.prepared(self.only_input(), preparation)
         entry = found.value
-        context = next(info.context for info in self.description.inputs if info.name == entry.name)
-        if context:
+        if found.info.context:
             entry = replace(entry, shape=entry.shape[1:])
-        is_known = all(isinstance(size, int) for size in entry.shape[1:]) or any(map(_is_pictorial, found.steps))
+        is_known = all(isinstance(size, int) for size in entry.shape[1:]) or pictorial(found.info.preprocessing)
         if len(entry.shape) < 2 or entry.shape[0] == 0 or not is_known:
             needed = "predict needs a batch of examples of one known shape"
             hint = "; for pictures, --preprocess (preprocess) says it" if len(entry.shape) == 4 else ""
@@ -263,25 +273,13 @@ class Runnable:
             raise UsageError(f"{self.where}: input '{entry.name}' is one picture, without a batch: {hint}")
         best, info, notes = self._answering(output)
         return Runner(
-            self.where,
-            entry,
-            found.steps,
-            best.name,
-            info.kind if self.description.known else UNKNOWN,
-            info.labels,
-            self.run,
+            self,
+            found._replace(value=entry),
+            info,
             self.description.known,
             (*notes, *self.notes),
-            found.warnings,
-            takes=found.kind,
-            columns=self.description.inputs[0].columns,
-            target=info.target,
-            units=info.units or ((info.unit,) * len(info.labels) if info.unit else ()),
-            range=None if preparation else self.made_for.get(entry.name),
-            temperature=info.temperature,
-            threshold=info.threshold,
-            context=context,
-            digits=15 if best.dtype == "float64" else 7,
+            None if preparation else self.made_for.get(entry.name),
+            15 if best.dtype == "float64" else 7,
         )
 
     def _answering(self, output: str | None) -> tuple[Value, OutputInfo, tuple[str, ...]]:
@@ -293,15 +291,6 @@ class Runnable:
         best = min(self.outputs, key=lambda v: (not infos[v.name].labels, not known and not _is_float(v)))
         read = f"of the outputs {', '.join(infos)}, '{best.name}' is read"
         return best, infos[best.name], (read,) if len(self.outputs) > 1 else ()
-
-
-class Input(NamedTuple):
-    """An input, the steps that prepare it, its kind as in a manifest, and what people must know of them."""
-
-    value: Value
-    steps: Preprocessing
-    kind: str
-    warnings: tuple[str, ...]
 
 
 def _is_one_picture(value: Value) -> bool:
@@ -325,10 +314,6 @@ def _filled(shape: Shape, made: tuple[int, ...] | None) -> Shape:
     if made is None or len(made) != len(shape):
         return shape
     return tuple(new if isinstance(size, str) else size for size, new in zip(shape, made, strict=True))
-
-
-def _is_pictorial(step: Step) -> bool:
-    return isinstance(step, PictureStep)
 
 
 def network_runnable(network: Network, where: str, engine: Engine) -> Runnable:

@@ -1,16 +1,18 @@
-"""The forms in which predictions are written to files, some at a time: CSV, JSON, JSON lines and Parquet."""
+"""The forms of files that are written some rows at a time; of predictions CSV, JSON, JSON lines and Parquet."""
 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, BinaryIO, Final, Generic, NamedTuple, TypeVar
 
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.csvs import csv_text
 from portable_nn.core.errors import MissingPackageError
+from portable_nn.core.partial import Assemble
 from portable_nn.prediction.prediction import Prediction
 
 SCHEMA: Final = 1
@@ -30,42 +32,58 @@ class Layout(NamedTuple):
     may_be_unsure: bool
 
 
-class Form:
-    """Makes text of predictions.
+T = TypeVar("T")
 
-    Args:
-        layout: what the predictions have in common.
-        is_ascii: whether the text must be plain ASCII.
 
-    ``is_assembled`` says whether the file is another one than the text, made of it at the end. ``begun`` is what a form
-    that goes on must know, as JSON has it: ``None`` before the first rows.
+class Form(ABC, Generic[T]):
+    """Makes the contents of a file of what comes in batches.
+
+    ``begun`` is what a form that goes on must know, as JSON has it: ``None`` before the first rows. ``assemble`` writes
+    the file, where it is another one than what was written so far.
     """
 
-    is_assembled: ClassVar = False
-
-    def __init__(self, layout: Layout, *, is_ascii: bool = False) -> None:
-        self.layout, self.is_ascii = layout, is_ascii
-        self.begun: Any = None
-
-    def rows(self, chunk: Sequence[Prediction]) -> str | bytes:
-        """The next rows, with what comes before the first."""
-        raise NotImplementedError
-
-    def end(self) -> str | bytes:
-        """What comes after the last."""
-        return ""
+    begun: Any = None
 
     @property
     def is_behind(self) -> bool:
         """Whether rows are kept back, until what comes before them is known."""
         return False
 
-    def assemble(self, written: Path, target: Path) -> None:
-        """Write the file, of what was written so far."""
-        raise NotImplementedError
+    @property
+    def assemble(self) -> Assemble | None:
+        """What makes the file of what was written, where it is not the same."""
+        return None
+
+    @abstractmethod
+    def rows(self, chunk: T) -> str | bytes:
+        """The next rows, with what comes before the first."""
+
+    @abstractmethod
+    def finish(self, file: BinaryIO) -> None:
+        """Write what is there when all rows are."""
 
 
-class JsonLines(Form):
+class Text(Form[Sequence[Prediction]]):
+    """Makes text of predictions.
+
+    Args:
+        layout: what the predictions have in common.
+        is_ascii: whether the text must be plain ASCII.
+    """
+
+    def __init__(self, layout: Layout, *, is_ascii: bool = False) -> None:
+        self.layout, self.is_ascii = layout, is_ascii
+
+    def end(self) -> str | bytes:
+        """What comes after the last."""
+        return ""
+
+    def finish(self, file: BinaryIO) -> None:
+        """Write what comes after the last row."""
+        file.write(encoded(self.end()))
+
+
+class JsonLines(Text):
     """One object per line, as in the list of ``Json``."""
 
     def rows(self, chunk: Sequence[Prediction]) -> str:
@@ -97,7 +115,7 @@ class Json(JsonLines):
         return ("" if self.begun else self._head()) + "\n]}\n"
 
 
-class Columns(Form):
+class Columns(Text):
     """Columns, which are those of the first example that has a prediction."""
 
     def __init__(self, layout: Layout, *, is_ascii: bool = False) -> None:
@@ -158,8 +176,6 @@ class Parquet(Columns):
     Until the file is assembled, they are a stream of Arrow, to which can be added.
     """
 
-    is_assembled = True
-
     def __init__(self, layout: Layout, *, is_ascii: bool = False) -> None:
         super().__init__(layout, is_ascii=is_ascii)
         try:
@@ -194,16 +210,22 @@ class Parquet(Columns):
         rest = super().end() or (b"" if self.begun else self._first([]))
         return encoded(rest) + b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
-    def assemble(self, written: Path, target: Path) -> None:
-        """Write the file, of the stream."""
-        import pyarrow as pa
-        from pyarrow.parquet import ParquetWriter
+    @property
+    def assemble(self) -> Assemble:
+        """What writes the file, of the stream."""
+        return _assembled
 
-        with pa.OSFile(str(written)) as source, pa.ipc.open_stream(source) as batches:
-            schema = batches.schema
-            with atomic_write(target) as file, ParquetWriter(file, schema) as writer:
-                for group in _groups(batches):
-                    writer.write_table(pa.Table.from_batches(group, schema), row_group_size=GROUP)
+
+def _assembled(written: Path, target: Path) -> None:
+    """A file of Parquet, of a stream of Arrow."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    with pa.OSFile(str(written)) as source, pa.ipc.open_stream(source) as batches:
+        schema = batches.schema
+        with atomic_write(target) as file, ParquetWriter(file, schema) as writer:
+            for group in _groups(batches):
+                writer.write_table(pa.Table.from_batches(group, schema), row_group_size=GROUP)
 
 
 def _groups(batches: Iterable[Any]) -> Iterator[list[Any]]:
@@ -231,7 +253,7 @@ def _unlike(names: Iterable[str]) -> list[str]:
     return found
 
 
-FORMS: Final[Mapping[str, type[Form]]] = {"json": Json, "jsonl": JsonLines, "csv": Csv, "parquet": Parquet}
+FORMS: Final[Mapping[str, type[Text]]] = {"json": Json, "jsonl": JsonLines, "csv": Csv, "parquet": Parquet}
 """What makes each form."""
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
-from msgspec.structs import replace
 
 from portable_nn.core.errors import DataError, FormatError, UsageError
 from portable_nn.core.kinds import check_kinds
@@ -27,7 +28,8 @@ from portable_nn.network import Network
 from portable_nn.opening.onnx_file import OnnxFile
 from portable_nn.opening.opening import WRITABLE, open_model
 from portable_nn.operators.registry import Array
-from portable_nn.prediction.answers import Answer, Answers, Preprocess, answers_of, named_in, opened_model
+from portable_nn.prediction.answers import Answer, Answers, answers_of
+from portable_nn.prediction.options import ModelOptions, Preprocess
 from portable_nn.preprocessing.steps import Found
 
 __all__ = [
@@ -99,14 +101,7 @@ def evaluate(
     >>> found.accuracy  # print(found) has all of it
     1.0
     """
-    kind_for(task, "values", 1)  # A task that is none is an error before anything is read.
-    if (inputs is None) != (targets is None):
-        raise UsageError("inputs and targets go together: the names of the arrays in the files")
-    data, y = _with_target(model, data, y, target, dialect, digest=digest, edited=edited)
-    given = _given(y, strict or target is not None)
-    answers = answers_of(
-        model,
-        data,
+    options = ModelOptions(
         engine=engine,
         labels=labels,
         task=task,
@@ -117,12 +112,36 @@ def evaluate(
         digest=digest,
         edited=edited,
         dialect=dialect,
-        labelled=True,
         preprocess=preprocess,
         output=output,
-        named=named_in(inputs, targets),
+        dataset=inputs,
+        targets=targets,
     )
-    return evaluation_of(answers, given, strict, worst)
+    return evaluated(model, data, y, options, target=target, worst=worst)
+
+
+def evaluated(
+    model: str | Path | Network,
+    data: Any,
+    y: Any,
+    options: ModelOptions,
+    *,
+    target: str | None = None,
+    worst: int = 0,
+) -> Evaluation:
+    """As ``evaluate`` says it, which takes the options one by one."""
+    options = with_labels(options)
+    data, y = _with_target(model, data, y, target, options)
+    given = _given(y, options.strict or target is not None)
+    return evaluation_of(answers_of(model, data, options), given, options.strict, worst)
+
+
+def with_labels(options: ModelOptions) -> ModelOptions:
+    """The options for data that say what is right. Raises ``UsageError`` before anything is read."""
+    kind_for(options.task, "values", 1)
+    if (options.dataset is None) != (options.targets is None):
+        raise UsageError("inputs and targets go together: the names of the arrays in the files")
+    return replace(options, labelled=True)
 
 
 def evaluation_of(answers: Answers, given: list[Any] | None, strict: bool, worst: int) -> Evaluation:
@@ -132,19 +151,19 @@ def evaluation_of(answers: Answers, given: list[Any] | None, strict: bool, worst
 
 
 def _with_target(
-    model: str | Path | Network, data: Any, y: Any, target: str | None, dialect: Dialect | None, **opening: Any
+    model: str | Path | Network, data: Any, y: Any, target: str | None, options: ModelOptions
 ) -> tuple[Any, Any]:
     """Data with the labels of a column ``target`` taken out of it, if one is given."""
     if target is None:
         return data, y
     engine: Engine = "numpy" if isinstance(model, Network) else "onnxruntime"
-    inputs = opened_model(model, engine, **opening).description.inputs
+    inputs = replace(options, engine=engine).opened(model).description.inputs
     if any(info.columns for info in inputs):
         raise UsageError("target is for a model that does not know the columns of its tables by name: this one does")
     given = tables(data)
     if y is not None or given is None or len(given) != 1:
         raise UsageError("target names a column of one table: a CSV, Parquet or Arrow file, or columns in memory")
-    frame = read_frame(given[0], **vars(dialect or Dialect()))
+    frame = read_frame(given[0], **vars(options.dialect or Dialect()))
     place = {"first": 0, "last": -1}.get(target)
     name = target if place is None or target in frame.columns else list(frame.columns)[place]
     labels = frame.column(name)
@@ -165,8 +184,8 @@ def _with_target(
 
 def _no_labels(answers: Answers) -> str:
     runner = answers.runner
-    if runner.columns:
-        return f"has no column '{runner.target}', which {runner.where} predicts, to compare with"
+    if runner.input.info.columns:
+        return f"has no column '{runner.info.target}', which {runner.where} predicts, to compare with"
     return (
         "has no labels to compare with: those of a CSV are in its first column, those of npz and HDF5 in y, and those "
         "of pictures are the names of their folders, one for each class"
@@ -218,25 +237,23 @@ def calibrate(
     """
     if task == "numbers":
         raise UsageError("a temperature is for the probabilities of classes, and not for numbers: leave task out")
-    data, y = _with_target(model, data, y, target, dialect, digest=digest, edited=edited)
-    answers = answers_of(
-        model,
-        data,
+    options = ModelOptions(
         engine=engine,
         labels=labels,
         task="classes",
         batch_size=batch_size,
         polarity=polarity,
         raw=raw,
-        strict=True,
         digest=digest,
         edited=edited,
         dialect=dialect,
-        labelled=True,
         preprocess=preprocess,
         output=output,
+        labelled=True,
     )
-    if task is None and answers.runner.described and answers.runner.kind in ("values", "gaussian"):
+    data, y = _with_target(model, data, y, target, options)
+    answers = answers_of(model, data, options)
+    if task is None and answers.runner.known and answers.runner.kind in ("values", "gaussian"):
         raise UsageError(
             f"{answers.runner.where} predicts numbers: a temperature is for the probabilities of classes. If it tells "
             "classes apart, task classes says so"
@@ -248,7 +265,7 @@ def calibrate(
     names = scores.scoring.classes if labels is not None else ()
     network = model if isinstance(model, Network) else open_model(model, digest=digest, edited=edited).proved_network()
     network.outputs = tuple(
-        replace(each, kind=info.kind, labels=names or each.labels, temperature=found.temperature)
+        msgspec.structs.replace(each, kind=info.kind, labels=names or each.labels, temperature=found.temperature)
         if each.name == info.name
         else each
         for each in network.outputs
@@ -333,7 +350,9 @@ def _scored(answers: Answers, given: list[Any] | None, strict: bool, worst: int,
         if not begun:
             begun, found.scoring = True, Scoring(answers.info, answers.classes, worst=worst)
         numbers = np.where(finite[:, np.newaxis], numbers, np.nan)
-        faults = found.scoring.update(numbers, labels, names, batch.x if answers.are_pictures else None)
+        faults = found.scoring.update(
+            numbers, labels, names, batch.x if answers.are_pictures and batch.x.size else None
+        )
         for place, reason in faults.items():
             found.leave_out(names[place], reason, strict)
         if keep:

@@ -14,7 +14,7 @@ from portable_nn.core.text import either
 from portable_nn.network import Network
 from portable_nn.opening.onnx_file import OnnxFile
 from portable_nn.opening.opening import WRITABLE, open_model
-from portable_nn.prediction.answers import Preprocess, as_preparation, opened_model
+from portable_nn.prediction.options import ModelOptions, Preprocess
 from portable_nn.preprocessing.steps import Preprocessing
 
 __all__ = ["keep_preprocessing"]
@@ -53,9 +53,10 @@ def keep_preprocessing(
     target = Path(path)
     if target.suffix.lower() not in WRITABLE:
         raise UsageError(f"{target}: the name of the copy must end in {either(WRITABLE)}")
-    found = opened_model(model, "onnxruntime", digest, edited)
+    options = ModelOptions(digest=digest, edited=edited, preprocess=preprocess)
+    found = options.opened(model)
     entry = found.only_input()
-    steps = found.prepared(entry, as_preparation(preprocess)).steps
+    steps = found.prepared(entry, options.preparation).info.preprocessing
     opened = None if isinstance(model, Network) else open_model(model, digest=digest, edited=edited)
     if isinstance(opened, OnnxFile) and target.suffix.lower() in OnnxFile.suffixes and not opened.is_own:
         _write_entry(opened, target, entry.name, steps)

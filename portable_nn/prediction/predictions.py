@@ -25,19 +25,11 @@ from portable_nn.evaluation.probabilities import probabilities, quantities
 from portable_nn.evaluation.scoring import NOT_FINITE, Task
 from portable_nn.evaluation.targets import ClassFinder
 from portable_nn.network import Network
-from portable_nn.opening.runners import Runner
+from portable_nn.opening.runners import Runnable, Runner
 from portable_nn.operators.registry import Array
-from portable_nn.prediction.answers import (
-    Answer,
-    Answers,
-    Preprocess,
-    answers_of,
-    as_preparation,
-    named_in,
-    opened_model,
-    taken_by,
-)
+from portable_nn.prediction.answers import Answer, Answers, answers_of
 from portable_nn.prediction.labels import class_named
+from portable_nn.prediction.options import ModelOptions, Preprocess
 from portable_nn.prediction.prediction import Prediction, prediction_rows
 from portable_nn.preprocessing.steps import Found
 
@@ -78,7 +70,7 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         self.notes = answers.notes
         self.judged = self.right = self.made = self.unsure = self.bad = 0
         self.first_bad: Prediction | None = None
-        self.threshold = self._runner.threshold
+        self.threshold = self._runner.info.threshold
         self.quantities = quantity_names(self._runner)
         self._every = Peeking(map(list, self._batches()))
         self._each = self._counted()
@@ -217,7 +209,7 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         if self._answers.is_of_numbers:
             rows = zip(batch.names, _with_spread(numbers, kind), strict=True)
             return (Prediction(name, values=_floats(row, self._runner.digits)) for name, row in rows)
-        shares = probabilities(numbers, kind, self._runner.temperature)
+        shares = probabilities(numbers, kind, self._runner.info.temperature)
         find = ClassFinder(classes)
         expected = [class_named(label, find) for label in batch.labels or [None] * len(batch.names)]
         said = set(expected) - {None}
@@ -230,7 +222,7 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         assert batch.labels
         wanted = f"is none of the classes {some(self._answers.classes)}; in a table, labels are the first column"
         reasons = [f"the label {label} {wanted}" for label in batch.labels]
-        if self._answers.strict:
+        if self._answers.options.strict:
             raise DataError(batch.names[0], reasons[0])
         return (Prediction(name, error=reason) for name, reason in zip(batch.names, reasons, strict=True))
 
@@ -306,9 +298,7 @@ def predict(
     3 1.000
     7 1.000
     """
-    answers = answers_of(
-        model,
-        inputs,
+    options = ModelOptions(
         engine=engine,
         labels=labels,
         task=task,
@@ -318,15 +308,25 @@ def predict(
         strict=strict,
         digest=digest,
         edited=edited,
-        recorder=recorder,
         dialect=dialect,
-        notes=[],
         preprocess=preprocess,
         output=output,
-        named=named_in(dataset),
+        dataset=dataset,
         stream=stream,
     )
-    return Predictions(answers, top)
+    return predictions_of(model, inputs, options, top, recorder)
+
+
+@check_kinds
+def predictions_of(
+    model: str | Path | Network | Runnable,
+    inputs: Any,
+    options: ModelOptions,
+    top: Count = 1,
+    recorder: Recorder | None = None,
+) -> Predictions:
+    """As ``predict`` gives them, which takes the options one by one."""
+    return Predictions(answers_of(model, inputs, options, [], recorder), top)
 
 
 def prepare(
@@ -348,8 +348,8 @@ def prepare(
     >>> pnn.prepare("digits", "photo.jpg").shape
     (1, 1, 28, 28)
     """
-    runner = opened_model(model, "numpy").runner(as_preparation(preprocess))
-    batches = iterate(inputs, taken_by(runner), polarity=polarity)
+    options = ModelOptions("numpy", preprocess=preprocess)
+    batches = iterate(inputs, options.runner(options.opened(model)).taken(), polarity=polarity)
     found = [batch.x for batch in batches if isinstance(batch, Batch)]
     if len(shapes := dict.fromkeys(x.shape[1:] for x in found)) > 1:
         raise UsageError(f"the pictures make examples of different shapes: {some(map(str, shapes))}")
@@ -360,8 +360,8 @@ def quantity_names(runner: Runner) -> tuple[str, ...]:
     """The names and units of the numbers that a model predicts: ``price [€]``; empty where it names none."""
     if runner.kind not in ("values", "gaussian"):
         return ()
-    units = runner.units or ("",) * len(runner.labels)
-    names = tuple(f"{name} [{unit}]" if unit else name for name, unit in zip(runner.labels, units, strict=True))
+    units = runner.info.each_unit or ("",) * len(runner.info.labels)
+    names = tuple(f"{name} [{unit}]" if unit else name for name, unit in zip(runner.info.labels, units, strict=True))
     return names if runner.kind == "values" else (*names, *(f"std of {name}" for name in names))
 
 

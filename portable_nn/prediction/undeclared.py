@@ -75,7 +75,7 @@ def meaning_of(
     if names or said == "classes":
         hint = "numbers from 0 to 1 may be probabilities already, each for itself: --task numbers (task='numbers')"
         return Meaning("logits", f"{UNSAID}; softmax makes probabilities of them", hint if within and not said else "")
-    if width in COUNTS and (runner.takes == "image" or is_picture(runner.example_shape)):
+    if width in COUNTS and (runner.input.info.kind == "image" or is_picture(runner.input.taken.shape)):
         note = f"{UNSAID}; {width:,} of a picture are taken for scores of classes, of which softmax makes probabilities"
         return Meaning("logits", note, "--task numbers (task='numbers') leaves them as they are")
     hint = "if they are scores of classes, --task classes (task='classes') or --labels (labels) says so"

@@ -22,7 +22,7 @@ from portable_nn.core.jsons import parsed_json
 from portable_nn.core.text import said
 from portable_nn.data.batches import Bad, Batch
 from portable_nn.operators.registry import Array
-from portable_nn.outputs.streamed import OTHER_SHAPES, kinds_of
+from portable_nn.outputs.records import OTHER_SHAPES, kinds_of
 from portable_nn.prediction.answers import Answer
 
 VERSION: Final = 1

@@ -11,8 +11,9 @@ from foreign import FLOAT, INT64, write
 from onnx import helper, numpy_helper
 from PIL import Image
 
-from portable_nn.outputs.outputs import Drawn, drawings
+from portable_nn.outputs.drawings import Drawn, drawings
 from portable_nn.outputs.scenes import Boxes, Outputs, scene_of
+from portable_nn.prediction.options import ModelOptions
 from portable_nn.preprocessing.placement import Placement
 
 RNG = np.random.default_rng(31)
@@ -33,7 +34,8 @@ def constant(path: Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...] =
 def drawn_by(model: Path, height: int = 480, width: int = 600, **options: Any) -> tuple[Drawn, list[str]]:
     """A black picture with what the model finds."""
     notes = list[str]()
-    [found] = drawings(model, Image.new("RGB", (width, height)), notes=notes, **{"preprocess": AS_IS, **options})
+    given = ModelOptions(**{"preprocess": AS_IS, **options})
+    [found] = drawings(model, Image.new("RGB", (width, height)), given, notes)
     return found, notes
 
 
@@ -278,7 +280,7 @@ def test_boxes_and_masks_of_exported_detectors_are_those_of_torchvision(tmp_path
         theirs = model([x])[0]
     file, names = tmp_path / "m.onnx", list(theirs)
     torch.onnx.export(model, ([x],), file, opset_version=17, dynamo=False, input_names=["image"], output_names=names)
-    [drawn] = drawings(file, Image.fromarray(pixels), preprocess="detection", least=0.0, notes=[])
+    [drawn] = drawings(file, Image.fromarray(pixels), ModelOptions(preprocess="detection"), [], least=0.0)
     mine = np.array([[*each.box, each.score] for each in drawn.findings])
     other = torch.cat([theirs["boxes"], theirs["scores"][:, None]], dim=1).numpy()
     assert 3 <= len(mine) == len(other)

@@ -13,8 +13,9 @@ from PIL import Image
 
 import portable_nn as pnn
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.outputs.outputs import drawings
+from portable_nn.outputs.drawings import drawings
 from portable_nn.outputs.scenes import Areas, Boxes, Outputs, scene_of, suppressed
+from portable_nn.prediction.options import ModelOptions
 
 RNG = np.random.default_rng(8)
 CORNERS = np.float32([[10, 20, 50, 80], [60, 5, 90, 40], [30, 30, 34, 90]])
@@ -189,7 +190,7 @@ def test_areas_are_drawn_where_they_are(tmp_path):
     pixels = np.zeros((500, 600, 3), np.uint8)
     pixels[:, :200, 0] = pixels[:, 200:, 2] = 255
     given = {"fit": "crop", "size": 100, "crop": 80}
-    [drawn] = drawings(model, Image.fromarray(pixels), preprocess=given, notes=(notes := []))
+    [drawn] = drawings(model, Image.fromarray(pixels), ModelOptions(preprocess=given), notes := [])
     assert "the outputs are taken for 'y' as a score for each of 2 classes of each pixel" in notes
     # Of 120x100 pixels 80x80 are seen, from 20 to 100 across: 20 of them, the first, are red.
     assert [(each.label, round(each.score, 2)) for each in drawn.findings] == [("blue", 0.75), ("red", 0.25)]
@@ -207,7 +208,7 @@ def test_boxes_are_drawn_where_they_are(tmp_path):
     outputs = {"boxes": (FLOAT, [1, 4]), "labels": (INT64, [1]), "scores": (FLOAT, [1])}
     model = write(tmp_path / "m.onnx", nodes, {"x": (FLOAT, [1, 3, 64, 64])}, outputs)
     pixels = np.zeros((200, 400, 3), np.uint8)
-    [drawn] = drawings(model, Image.fromarray(pixels), preprocess="yolo", notes=[], labels=("cat", "dog"))
+    [drawn] = drawings(model, Image.fromarray(pixels), ModelOptions(preprocess="yolo", labels=("cat", "dog")), [])
     [found] = drawn.findings
     assert (found.label, found.score, found.box) == ("dog", 0.75, (100.0, 50.0, 200.0, 150.0))
     painted = np.asarray(drawn.picture).max(axis=2) > 0
@@ -229,11 +230,11 @@ def test_unknown_forms_are_listed(tmp_path):
     model = write(tmp_path / "m.onnx", nodes, {"x": (FLOAT, ["n", 3, 8, 8])}, {"y": (FLOAT, ["n", 3, 1, 1])})
     picture = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(UsageError, match=r"y float32\(1, 3, 1, 1\), have none of the known forms of boxes or areas"):
-        next(drawings(model, picture, notes=[]))
+        next(drawings(model, picture, ModelOptions(), []))
     with pytest.raises(UsageError, match="min_score must be from 0 to 1, not 25"):
-        next(drawings(model, picture, least=25, notes=[]))
+        next(drawings(model, picture, ModelOptions(), [], least=25))
     with pytest.raises(UsageError, match="expected pictures to draw on, found x"):
-        next(drawings(model, np.zeros((1, 3, 8, 8)), notes=[]))
+        next(drawings(model, np.zeros((1, 3, 8, 8)), ModelOptions(), []))
 
 
 @pytest.mark.long

@@ -16,7 +16,7 @@ import portable_nn as pnn
 from portable_nn.catalog import find_model
 from portable_nn.cli import main
 from portable_nn.core.errors import FileError, UsageError
-from portable_nn.outputs.streamed import save_zarr
+from portable_nn.outputs.records import save_zarr
 
 FORMS = ["npy", "npz", "h5", "zarr"]
 

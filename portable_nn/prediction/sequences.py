@@ -16,7 +16,7 @@ from portable_nn.opening.runners import Description, Runnable, output_values
 from portable_nn.operators.registry import Array
 
 
-def streamed_runnable(network: Network, where: str, engine: Engine) -> Runnable:
+def sequence_runnable(network: Network, where: str, engine: Engine) -> Runnable:
     """A network that is given the steps of a sequence, (steps, …), and gives an answer for each; ``where`` names it.
 
     Raises ``UsageError`` as ``Network.stateful`` does, and for a network with several inputs beside its states, or
