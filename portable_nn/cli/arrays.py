@@ -85,7 +85,8 @@ def run_arrays(
         raise UsageError("give files either as INPUT, for the only input of a model, or as --input NAME=FILE")
     if is_file and not given.input and _stream(printer, model, inputs, resume, scaling, options):
         return
-    check_resumable(resume, None)
+    if resume:
+        check_resumable(None)
     notes = list[str]()
     found = outputs_of(model, given.named() or inputs, options, notes)
     printer.notes(notes)

@@ -181,9 +181,13 @@ def _predict(
     from portable_nn.prediction.predictions import predictions_of
 
     goes_on = bool(form_of(printer)) and not (beside.wanted or options.stream)
-    recorder, run, origin = beside.recorder(), None, None
-    if scaling.wanted:  # The shards are gone on with, and not the file: rows are written from them at once.
-        check_resumable(resume, {} if goes_on else None)
+    run = origin = None
+    if goes_on:  # Shards are gone on with, and not the file: rows are written from them at once.
+        origin = {} if scaling.wanted else origin_of(model, inputs, {**vars(options), "top": top})
+    if resume:
+        check_resumable(origin)
+    recorder = beside.recorder()
+    if scaling.wanted:
         if options.stream or recorder:
             raise UsageError("--stream and --save-io are for one process: leave --workers and --scheduler out")
         predictions, run = scaling.predict(printer, model, inputs, options, top)
@@ -194,10 +198,8 @@ def _predict(
                 raise _failure(run.tally.examples, run.tally.bad, *run.tally.first_bad)
             return
     else:
-        origin = origin_of(model, inputs, {**vars(options), "top": top}) if goes_on else None
-        check_resumable(resume, origin)
         predictions = predictions_of(model, inputs, options, top, recorder)
-    _write(printer, model, inputs, predictions, beside, recorder, origin, resume=resume, verbose=verbose)
+    _write(printer, model, inputs, predictions, beside, recorder, origin or None, resume=resume, verbose=verbose)
     if run:
         scaling.finish(printer, run)
     if first := predictions.first_bad:

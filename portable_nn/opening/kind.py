@@ -22,7 +22,7 @@ from portable_nn.inspection import Inspection, inspect_manifest
 from portable_nn.inspection.rows import bytes_of, sizes_of
 from portable_nn.network import Network
 from portable_nn.opening.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
-from portable_nn.opening.runners import Runnable, Runner, network_runnable
+from portable_nn.opening.runners import Runnable, network_runnable
 from portable_nn.plain import Entry
 
 
@@ -80,10 +80,6 @@ class NetworkFile(ModelFile):
     def inspection(self) -> Inspection:
         """The rows of its graph and parameters."""
         return inspect_manifest(self.network.manifest(hashed=False))
-
-    def runner(self, name: str, engine: Engine) -> Runner:
-        """The model ready to run on examples; messages call it ``name``."""
-        return self.runnable(name, engine).runner()
 
     def runnable(self, name: str, engine: Engine) -> Runnable:
         """The model ready to run, with all of its inputs and outputs."""

@@ -93,9 +93,9 @@ def _listing(names: list[str]) -> str:
     return f"{len(names):,} files, with sizes and times of the SHA-256 {digest[:16]}…"
 
 
-def check_resumable(resume: bool, origin: Mapping[str, str] | None) -> None:
-    """Raise ``UsageError`` where results are to be continued that have no ``origin`` to compare."""
-    if resume and origin is None:
+def check_resumable(origin: Mapping[str, str] | None) -> None:
+    """Raise ``UsageError`` where results are to be continued and have no ``origin`` to compare."""
+    if origin is None:
         raise UsageError(
             "resume=True is for out='FILE.csv', FILE.jsonl, .json, .parquet, .npy, .npz, .h5 or .zarr, made of files; "
             "boxes, save_io and stream need all that was computed before"

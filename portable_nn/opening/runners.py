@@ -17,6 +17,7 @@ from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.graph import Shape, Value, format_shape
 from portable_nn.core.names import Engine
 from portable_nn.data.batches import Taken
+from portable_nn.data.columns import far_fault
 from portable_nn.engines.batching import Run
 from portable_nn.engines.ranges import Range, ranges
 from portable_nn.format.meaning import InputInfo, OutputInfo
@@ -53,7 +54,7 @@ class Runner:
         model: the model.
         input: the input; the first axis of its value is the batch.
         info: the meaning of the output.
-        known: whether the kind of the output is, and not only its name and labels.
+        kind: the kind of the output, as in a manifest, or ``UNKNOWN``.
         notes: what was assumed, for people.
         range: the numbers that the first nodes are made for, if they say so.
         digits: how many significant digits an answer has.
@@ -62,20 +63,10 @@ class Runner:
     model: Runnable
     input: Input
     info: OutputInfo
-    known: bool = True
+    kind: str
     notes: tuple[str, ...] = ()
     range: Range | None = None
     digits: int = 7
-
-    @property
-    def where(self) -> str:
-        """The name of the model in messages."""
-        return self.model.where
-
-    @property
-    def kind(self) -> str:
-        """The kind of the output, as in a manifest, or ``UNKNOWN``."""
-        return self.info.kind if self.known else UNKNOWN
 
     def taken(self, labelled: bool = False) -> Taken:
         """What the model takes; ``labelled`` says that tables have labels, also where it predicts numbers."""
@@ -88,6 +79,15 @@ class Runner:
             numbers=numbers,
             labelled=labelled or not numbers,
         )
+
+    def fault(self, x: Array) -> str | None:
+        """How examples miss by far what the model is made for."""
+        if fault := far_fault(x, self.input.info.columns):
+            return f"{self.model.where}: {fault}"
+        if self.range and (fault := self.range.fault(x)):
+            where = f"{self.model.where} is made for numbers {self.range}, which '{self.range.node}' scales"
+            return f"the examples {fault}, but {where}"
+        return None
 
     def __call__(self, x: Array) -> Array:
         """Examples ``(n, …)`` → answers ``(n, width)``.
@@ -113,7 +113,7 @@ class Runner:
         cast = x.astype(entry.dtype, copy=False)
         if np.dtype(entry.dtype).kind != "f" and not np.array_equal(cast, x):
             taken = f"input '{entry.name}' takes {entry.dtype}"
-            raise DataError(self.where, f"{taken}, but the examples, as prepared for it, hold other numbers")
+            raise DataError(self.model.where, f"{taken}, but the examples, as prepared for it, hold other numbers")
         return cast
 
     def _answers(self, x: Array) -> Array:
@@ -123,7 +123,7 @@ class Runner:
         if found.shape[:1] != (len(x),) or math.prod(found.shape[2:]) != 1:
             shape = f"output '{output}' has shape {format_shape(found.shape)} for {len(x)} examples"
             hint = "--out FILE.npz (pnn.run) writes outputs as arrays, and --draw FILE.png draws boxes and masks"
-            raise UsageError(f"{self.where}: {shape}; predict needs one row of numbers for each: {hint}")
+            raise UsageError(f"{self.model.where}: {shape}; predict needs one row of numbers for each: {hint}")
         return found.reshape(len(x), -1)
 
 
@@ -276,7 +276,7 @@ class Runnable:
             self,
             found._replace(value=entry),
             info,
-            self.description.known,
+            info.kind if self.description.known else UNKNOWN,
             (*notes, *self.notes),
             None if preparation else self.made_for.get(entry.name),
             15 if best.dtype == "float64" else 7,

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from portable_nn.engines.batching import Run
 from portable_nn.evaluation.scoring import class_names
 from portable_nn.format.meaning import Column
 from portable_nn.network import Network
-from portable_nn.opening.runners import Runnable, Runner
+from portable_nn.opening.runners import UNKNOWN, Runnable, Runner
 from portable_nn.operators.registry import Array, Type, find
 from portable_nn.prediction.undeclared import meaning_of
 from portable_nn.preprocessing.defaults import default_preprocessing
@@ -107,17 +107,15 @@ def _answering(
         if preparation is not None:  # What somebody asks for is done, or refused.
             raise
         return None
-    info, notes = runner.info, runner.notes
-    if labels:
-        info = msgspec.structs.replace(info, labels=labels)
-    if not runner.known:
+    info = msgspec.structs.replace(runner.info, labels=labels or runner.info.labels)
+    runner = replace(runner, info=info)
+    if runner.kind == UNKNOWN:
         meaning = meaning_of(numbers, runner, names=info.labels)
-        info, notes = msgspec.structs.replace(info, kind=cast("Any", meaning.kind)), (meaning.note,)
-    runner = replace(runner, info=info, known=True, notes=notes)
+        runner = replace(runner, kind=meaning.kind, notes=(meaning.note,))
     if labels and runner.kind in ("values", "gaussian"):
-        raise UsageError(f"labels name classes, and {runner.where} predicts numbers")
+        raise UsageError(f"labels name classes, and {runner.model.where} predicts numbers")
     if labels and len(labels) not in (numbers.shape[1], count := len(class_names(labels, numbers.shape[1]))):
-        raise UsageError(f"there are {len(labels)} labels, but {runner.where} has {count} classes")
+        raise UsageError(f"there are {len(labels)} labels, but {runner.model.where} has {count} classes")
     return runner
 
 
@@ -197,7 +195,7 @@ def _answer(runner: Runner) -> dict[str, Any]:
         "example": list(runner.input.taken.shape),
         "batch": value.shape[0] if isinstance(value.shape[0], int) else None,
         "output": info.name,
-        "kind": info.kind,
+        "kind": runner.kind,
         "labels": list(info.labels),
         "units": list(info.each_unit),
         "target": info.target,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -13,7 +15,6 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
 from portable_nn.data.batches import Bad, Batch, Place
-from portable_nn.data.columns import far_fault
 from portable_nn.data.sources import iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.evaluation.scoring import NOT_FINITE, class_names, kind_for
@@ -21,7 +22,6 @@ from portable_nn.format.meaning import OutputInfo
 from portable_nn.network import Network
 from portable_nn.opening.runners import UNKNOWN, Runnable, Runner
 from portable_nn.operators.registry import Array
-from portable_nn.prediction.contexts import Part, in_context
 from portable_nn.prediction.options import ModelOptions
 from portable_nn.prediction.undeclared import meaning_of
 
@@ -34,6 +34,14 @@ class Answer(NamedTuple):
     finite: Array
 
 
+class Part(NamedTuple):
+    """A batch, its rows with those around them, and how many of these are before it."""
+
+    batch: Batch
+    x: Array
+    before: int
+
+
 @dataclass
 class Answers:
     """The answers of a model; iterated over once.
@@ -41,9 +49,11 @@ class Answers:
     Args:
         runner: the model.
         found: the answers before it is known which classes or numbers they are about.
-        options: the names of the classes, what is wanted, and whether the first fault is raised.
+        options: what is wanted, and whether the first fault is raised.
+        names: the names of the classes that are given, or empty.
         notes: a list to which is appended what was assumed of the model's output.
-        assumed: what was assumed of the examples, and of outputs that may mean something else.
+        warnings: what people must know, asked or not: what was assumed of examples, and of outputs that may mean
+            something else.
         place: how many examples are passed over without being computed, and how many there are.
         targets: what is right for the examples, where the data do not say it themselves.
     """
@@ -51,13 +61,14 @@ class Answers:
     runner: Runner
     found: Iterable[Answer | Bad]
     options: ModelOptions
+    names: tuple[str, ...]
     notes: list[str]
-    assumed: list[str] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
     place: Place = dataclasses.field(default_factory=Place)
     targets: Sequence[Any] | None = None
 
     def __post_init__(self) -> None:
-        self._names = self.options.names or self.runner.info.labels
+        self._names = self.names or self.runner.info.labels
         self.kind = self.runner.kind
         """The kind of the output; of one that the model does not describe, after the first answer the one guessed."""
         self.classes = tuple[str, ...]()
@@ -75,11 +86,6 @@ class Answers:
         return replace(self.runner.info, kind=cast("Any", self.kind), labels=labels)
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What people must know, asked or not."""
-        return (*self.runner.input.warnings, *self.assumed)
-
-    @property
     def are_pictures(self) -> bool:
         """Whether an example can be drawn."""
         taken = self.runner.input.taken
@@ -91,7 +97,7 @@ class Answers:
                 batch, numbers, finite = each
                 if self.options.strict and not finite.all():
                     name = batch.names[int(finite.argmin())]
-                    raise FormatError(self.runner.where, f"{NOT_FINITE} for {name}")
+                    raise FormatError(self.runner.model.where, f"{NOT_FINITE} for {name}")
                 if finite.any():
                     self._understand(numbers[finite], batch.labels)
             yield each
@@ -111,7 +117,7 @@ class Answers:
         names = self._names if given else ()
         found = meaning_of(numbers, self.runner, names=names, task=self.options.task, targets=labels or self.targets)
         if found.hint:
-            self.assumed.append(f"{found.note}: {found.hint}")
+            self.warnings.append(f"{found.note}: {found.hint}")
         elif found.note:
             self.notes.append(found.note)
         return found.kind
@@ -120,7 +126,7 @@ class Answers:
         """The names of the classes of an output of so many numbers."""
         found = class_names(self._names, width)
         if self._names and len(self._names) not in (len(found), width):
-            said = f"{len(self._names)} labels, but {self.runner.where} has {len(found)} classes"
+            said = f"{len(self._names)} labels, but {self.runner.model.where} has {len(found)} classes"
             if isinstance(given := self.options.labels, str | Path):
                 raise DataError(given, f"has {said}")
             if given is not None:
@@ -142,13 +148,13 @@ def answers_of(
     """
     if options.stream:  # What comes after a step that is missing is another sequence.
         options = dataclasses.replace(options, strict=True)
-    opened = options.opened(model)
+    names, named, runner = options.names, options.named, options.runner(model)
     if recorder:
-        opened = dataclasses.replace(opened, run=recorder.watching(opened.run))
-    runner = options.runner(opened)
+        watched = dataclasses.replace(runner.model, run=recorder.watching(runner.model.run))
+        runner = dataclasses.replace(runner, model=watched)
     if notes is not None:
-        notes += [f"{runner.where} runs in {options.engine}", *runner.notes]
-    assumed, place = list[str](), Place(before=runner.input.info.context)
+        notes += [f"{runner.model.where} runs in {options.engine}", *runner.notes]
+    warnings, place = list(runner.input.warnings), Place(before=runner.input.info.context)
     batches = iterate(
         inputs,
         runner.taken(options.labelled),
@@ -157,13 +163,13 @@ def answers_of(
         raw=options.raw,
         strict=options.strict,
         notes=notes,
-        assumed=assumed,
+        assumed=warnings,
         dialect=options.dialect,
-        named=options.named,
+        named=named,
         place=place,
     )
     found = _computed(runner, place.passed(in_context(batches, place.before), example_count))
-    return Answers(runner, found, options, [] if notes is None else notes, assumed, place)
+    return Answers(runner, found, options, names, [] if notes is None else notes, warnings, place)
 
 
 def example_count(part: Part | Answer | Bad) -> int:
@@ -179,19 +185,52 @@ def _computed(runner: Runner, parts: Iterable[Part | Bad]) -> Iterator[Answer | 
             yield part
             continue
         batch, x, before = part
-        warned = warned or _warns_of_range(runner, batch.x)
+        if not warned and (fault := runner.fault(batch.x)):
+            warned = True
+            warn(fault, DataWarning)
         numbers = runner(x)[before : before + len(batch.x)].astype(np.float64)
         finite = np.logical_and.reduce(np.isfinite(numbers), axis=1)
         numbers[~finite] = 0
         yield Answer(batch, numbers, finite)
 
 
-def _warns_of_range(runner: Runner, x: Array) -> bool:
-    """Whether there is something to warn of."""
-    if fault := far_fault(x, runner.input.info.columns):
-        warn(f"{runner.where}: {fault}", DataWarning)
-    elif runner.range and (found := runner.range.fault(x)):
-        where = f"{runner.where} is made for numbers {runner.range}, which '{runner.range.node}' scales"
-        fault = f"the examples {found}, but {where}"
-        warn(fault, DataWarning)
-    return bool(fault)
+def in_context(batches: Iterable[Batch | Bad], context: int) -> Iterator[Part | Bad]:
+    """Each batch with up to ``context`` rows on either side of it, from the batches around it.
+
+    Rows are consecutive within a file or an array. Where one of them is bad, those before and after it are far from
+    each other. No more rows than those of a batch and its surroundings are kept.
+    """
+    waiting, earlier = deque[Batch](), list[Array]()
+    for found in chain(batches, [None]):
+        ends = not isinstance(found, Batch) or bool(waiting and _source(found) != _source(waiting[-1]))
+        if not ends:
+            waiting.append(cast("Batch", found))
+        while waiting and (ends or sum(len(each.x) for each in waiting) - len(waiting[0].x) >= context):
+            batch = waiting.popleft()
+            later = list(_first(context, (each.x for each in waiting)))
+            yield Part(batch, _joined([*earlier, batch.x, *later]), sum(map(len, earlier)))
+            earlier = [_joined([*earlier, batch.x])[-context:]] if context else []
+        if ends:
+            earlier = []
+        if isinstance(found, Bad):
+            yield found
+        elif found and ends:
+            waiting.append(found)
+
+
+def _source(batch: Batch) -> str:
+    """What the rows are of: ``track.h5`` of ``track.h5:12``."""
+    return batch.names[0].rstrip("0123456789]")
+
+
+def _first(count: int, arrays: Iterable[Array]) -> Iterator[Array]:
+    """The first rows of some arrays."""
+    for array in arrays:
+        if count <= 0:
+            return
+        yield array[:count]
+        count -= len(array)
+
+
+def _joined(arrays: list[Array]) -> Array:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -185,7 +185,7 @@ def _with_target(
 def _no_labels(answers: Answers) -> str:
     runner = answers.runner
     if runner.input.info.columns:
-        return f"has no column '{runner.info.target}', which {runner.where} predicts, to compare with"
+        return f"has no column '{runner.info.target}', which {runner.model.where} predicts, to compare with"
     return (
         "has no labels to compare with: those of a CSV are in its first column, those of npz and HDF5 in y, and those "
         "of pictures are the names of their folders, one for each class"
@@ -253,10 +253,10 @@ def calibrate(
     )
     data, y = _with_target(model, data, y, target, options)
     answers = answers_of(model, data, options)
-    if task is None and answers.runner.known and answers.runner.kind in ("values", "gaussian"):
+    if task is None and answers.runner.kind in ("values", "gaussian"):
         raise UsageError(
-            f"{answers.runner.where} predicts numbers: a temperature is for the probabilities of classes. If it tells "
-            "classes apart, task classes says so"
+            f"{answers.runner.model.where} predicts numbers: a temperature is for the probabilities of classes. If it "
+            "tells classes apart, task classes says so"
         )
     scores = _scored(answers, _given(y, True), True, 0, keep=True)
     numbers, classes = map(np.concatenate, zip(*scores.kept, strict=True))
@@ -333,7 +333,7 @@ def _given(y: Any, strict: bool) -> list[Any] | None:
 
 
 def _scored(answers: Answers, given: list[Any] | None, strict: bool, worst: int, *, keep: bool = False) -> _Scored:
-    found, begun = _Scored(answers.runner.where), False
+    found, begun = _Scored(answers.runner.model.where), False
     answers.targets = given
     for each, labels in _labelled(answers, given):
         if isinstance(each, Bad):

@@ -102,6 +102,7 @@ class ModelOptions:
         file, where = open_model(model, digest=self.digest, edited=self.edited), str(model)
         return sequence_runnable(file.network, where, self.engine) if self.stream else file.runnable(where, self.engine)
 
-    def runner(self, model: Runnable) -> Runner:
-        """The model as one that gives an answer for each example. Raises ``UsageError`` where it is none."""
-        return model.runner(self.preparation, self.output)
+    def runner(self, model: str | Path | Network | Runnable) -> Runner:
+        """A model as one that gives an answer for each example. Raises as ``predict`` does."""
+        preparation = self.preparation
+        return self.opened(model).runner(preparation, self.output)

@@ -78,7 +78,7 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
 
     def __repr__(self) -> str:
         right = f"; {self.right:,} of {self.judged:,} with a known class right" if self.judged else ""
-        return f"<Predictions by {self._runner.where}: {self.made:,} so far{right}>"
+        return f"<Predictions by {self._runner.model.where}: {self.made:,} so far{right}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the first ones, which are computed for that, and given all the same in turn."""
@@ -87,7 +87,7 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
             said[0] += ", which were not kept: predictions = list(pnn.predict(…)) keeps them"
         elif self._kept is None:
             shown, count = list(islice(chain.from_iterable(self._every.ahead()), SHOWN)), self.total or SHOWN + 1
-            said = [f"Predictions by {self._runner.where}", *map(str, filter(None, [self._every.error]))]
+            said = [f"Predictions by {self._runner.model.where}", *map(str, filter(None, [self._every.error]))]
         if len(shown) == SHOWN < count:
             said[0] += f"; the first {SHOWN} are shown"
         return html_table("\n".join([*said, *self.warnings]), *prediction_rows(shown, self.quantities))
@@ -126,7 +126,7 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What must be known, asked or not: of the inputs from the beginning, of the outputs after the first one."""
-        return self._answers.warnings
+        return tuple(self._answers.warnings)
 
     @property
     def kind(self) -> str:
@@ -206,12 +206,12 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         if not finite.any():
             return map(Prediction, batch.names)
         kind, classes = self._answers.kind, self._answers.classes
-        if self._answers.is_of_numbers:
+        if not classes:
             rows = zip(batch.names, _with_spread(numbers, kind), strict=True)
             return (Prediction(name, values=_floats(row, self._runner.digits)) for name, row in rows)
         shares = probabilities(numbers, kind, self._runner.info.temperature)
         find = ClassFinder(classes)
-        expected = [class_named(label, find) for label in batch.labels or [None] * len(batch.names)]
+        expected = [class_named(each, find) for each in batch.labels] if batch.labels else [None] * len(batch.names)
         said = set(expected) - {None}
         if said and not self.judged and not said & {*classes, *([UNSURE] if self.threshold else [])}:
             return self._misplaced(batch)
@@ -349,7 +349,7 @@ def prepare(
     (1, 1, 28, 28)
     """
     options = ModelOptions("numpy", preprocess=preprocess)
-    batches = iterate(inputs, options.runner(options.opened(model)).taken(), polarity=polarity)
+    batches = iterate(inputs, options.runner(model).taken(), polarity=polarity)
     found = [batch.x for batch in batches if isinstance(batch, Batch)]
     if len(shapes := dict.fromkeys(x.shape[1:] for x in found)) > 1:
         raise UsageError(f"the pictures make examples of different shapes: {some(map(str, shapes))}")

@@ -89,7 +89,7 @@ def many(model: str | Path, inputs: Any, scale: Scale, options: ModelOptions, no
     run, kept = _cut(opened, inputs, scale, runner.taken(), options, is_whole=runner.input.info.context > 0)
     sample = _sample(run.tasks)
     if sample is None:
-        answers = Answers(runner, (), options, [] if notes is None else notes)
+        answers = Answers(runner, (), options, options.names, [] if notes is None else notes)
     else:  # What is said of how the first input is prepared is said of all.
         answers = answers_of(opened.model, [sample], replace(options, strict=False), notes)
     answers.options, answers.place = options, Place(total=_total(run.tasks))

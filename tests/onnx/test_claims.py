@@ -164,7 +164,7 @@ def test_no_foreign_file_is_given_to_onnxruntime_unchecked(tmp_path: Path) -> No
         path.write_bytes(bomb.SerializeToString())
         lines += [
             "try:",
-            f"    OnnxFile(Path({str(path)!r})).runner('m', 'onnxruntime')",
+            f"    OnnxFile(Path({str(path)!r})).runnable('m', 'onnxruntime').runner()",
             f"    print({place}, 'is not refused')",
             "except PortableNNError as error:",
             "    print(str(error).replace(chr(10), ' '))",
