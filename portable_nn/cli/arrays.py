@@ -179,23 +179,16 @@ def _save(path: Path, model: str, found: Mapping[str, Array]) -> None:
 
     from portable_nn.core.atomic import atomic_write
     from portable_nn.engines.recording import save_recorded
+    from portable_nn.outputs.records import save_arrays
 
     _check_one(path, list(found))
     if path.suffix.lower() == ".npz":
         save_recorded(path, found)
-        return
-    if path.suffix.lower() == ".zarr":
-        from portable_nn.outputs.records import save_zarr
-
-        save_zarr(path, model, found)
-        return
-    with atomic_write(path) as file:
-        if path.suffix.lower() == ".npy":
+    elif path.suffix.lower() == ".npy":
+        with atomic_write(path) as file:
             np.save(file, next(iter(found.values())), allow_pickle=False)
-        else:
-            from portable_nn.outputs.records import save_hdf5
-
-            save_hdf5(file, model, found)
+    else:
+        save_arrays(path, model, found)
 
 
 def _draw(printer: Printer, model: str, inputs: list[str], given: ArrayOptions, options: ModelOptions) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -92,10 +93,10 @@ class Records(Form[Mapping[str, Array]]):
     @property
     def assemble(self) -> Assemble | None:
         """What makes a file of another kind of the rows."""
-        return {".npy": None, ".npz": self._npz, ".zarr": self._zarr}.get(self.suffix, self._hdf5)
+        return {".npy": None, ".npz": self._npz}.get(self.suffix, self._stored)
 
-    def _parts(self, written: Path, names: Sequence[str]) -> Iterator[tuple[int, str, Array]]:
-        """Rows of some outputs: the place of the first, and of which output they are."""
+    def _parts(self, written: Path, names: Sequence[str]) -> Iterator[tuple[str, slice, Array]]:
+        """Rows of some outputs: of which, and where they belong."""
         dtype = self._dtype
         size = max(1, READ // dtype.itemsize)
         places = {name: place for place, (name, _, _) in enumerate(self.begun)}
@@ -103,7 +104,7 @@ class Records(Form[Mapping[str, Array]]):
             file.seek(len(self.header()))
             for start, stop in pieces(self.found.made, size):
                 found = np.frombuffer(file.read((stop - start) * dtype.itemsize), dtype)
-                yield from ((start, name, found[f"f{places[name]}"]) for name in names)
+                yield from ((name, slice(start, stop), found[f"f{places[name]}"]) for name in names)
 
     def _npz(self, written: Path, target: Path) -> None:
         with atomic_write(target) as file, zipfile.ZipFile(file, "w") as archive:
@@ -113,27 +114,10 @@ class Records(Form[Mapping[str, Array]]):
                     for _, _, rows in self._parts(written, [name]):
                         member.write(rows.tobytes())
 
-    def _hdf5(self, written: Path, target: Path) -> None:
-        import h5py
-
-        names = [name for name, _, _ in self.begun]
-        with atomic_write(target) as file, h5py.File(file, "w") as found:
-            found.attrs.update({"model": self.model, "created_by": PRODUCER})
-            for name, dtype, shape in self.begun:
-                entry = found.create_dataset(name, (self.found.made, *shape), dtype)
-                entry.attrs.update(attributes(self.found.model.description, name))
-            for start, name, rows in self._parts(written, names):
-                found[name][start : start + len(rows)] = rows
-
-    def _zarr(self, written: Path, target: Path) -> None:
-        with atomic_folder(target) as folder:
-            arrays = zarr_in(
-                folder, self.model, self.shapes(), {name: np.dtype(dtype) for name, dtype, _ in self.begun}
-            )
-            for name, _, _ in self.begun:
-                arrays[name].attrs.update(attributes(self.found.model.description, name))
-            for start, name, rows in self._parts(written, list(arrays)):
-                arrays[name][start : start + len(rows)] = rows
+    def _stored(self, written: Path, target: Path) -> None:
+        dtypes = {name: np.dtype(dtype) for name, dtype, _ in self.begun}
+        parts = self._parts(written, list(dtypes))
+        _save(target, self.model, self.found.model.description, self.shapes(), dtypes, parts)
 
 
 def check_zarr() -> None:
@@ -142,25 +126,63 @@ def check_zarr() -> None:
         raise MissingPackageError("zarr", "writing .zarr", "zarr")
 
 
-def zarr_in(
-    folder: Path, model: str, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype[Any]]
-) -> dict[str, Any]:
-    """New arrays of zarr in a folder, by name, in chunks of some rows. Raises ``UsageError`` for names of no file."""
+def save_arrays(path: Path, model: str, arrays: Mapping[str, Array]) -> None:
+    """Arrays in memory, outputs of a model, as an HDF5 file or a folder of zarr, by the suffix."""
+    described = ModelOptions("numpy").opened(model).description
+    shapes, dtypes = ({name: getattr(a, what) for name, a in arrays.items()} for what in ("shape", "dtype"))
+    _save(path, model, described, shapes, dtypes, ((name, ..., array) for name, array in arrays.items()))
+
+
+def _save(
+    path: Path,
+    model: str,
+    described: Description,
+    shapes: Mapping[str, tuple[int, ...]],
+    dtypes: Mapping[str, np.dtype[Any]],
+    parts: Iterable[tuple[str, Any, Array]],
+) -> None:
+    """Outputs that come in parts, each of which has its place, with what the model says of them."""
+    with (_zarr if path.suffix.lower() == ".zarr" else _hdf5)(path, shapes, dtypes) as (root, arrays):
+        root.attrs.update({"model": model, "created_by": PRODUCER})
+        for name, array in arrays.items():
+            array.attrs.update(attributes(described, name))
+        for name, place, rows in parts:
+            arrays[name][place] = rows
+
+
+@contextmanager
+def _hdf5(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype[Any]]
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """A new HDF5 file, and its arrays by name."""
+    import h5py
+
+    kinds = {name: h5py.string_dtype() if dtype.kind == "O" else dtype for name, dtype in dtypes.items()}
+    with atomic_write(path) as file, h5py.File(file, "w") as root:
+        yield root, {name: root.create_dataset(name, shape, kinds[name]) for name, shape in shapes.items()}
+
+
+@contextmanager
+def _zarr(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype[Any]]
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """A new folder of zarr, and its arrays by name, in chunks of some rows. Raises ``UsageError`` for other names."""
     check_zarr()
     import zarr
 
-    zarr.open_group(str(folder), mode="w").attrs.update({"model": model, "created_by": PRODUCER})
     rows = max(1, READ // max(1, sum(dtypes[name].itemsize * math.prod(shape[1:]) for name, shape in shapes.items())))
     found = dict[str, Any]()
-    for name, shape in shapes.items():
-        chunks = tuple(max(1, size) for size in (min(rows, *shape[:1]), *shape[1:]))
-        try:
-            found[name] = zarr.open_array(
-                str(folder), path=name, mode="w", shape=shape, dtype=dtypes[name], chunks=chunks
-            )
-        except ValueError as error:
-            raise UsageError(f"output '{name}' cannot be an array of zarr {said(error)}") from None
-    return found
+    with atomic_folder(path) as folder:
+        root = zarr.open_group(str(folder), mode="w")
+        for name, shape in shapes.items():
+            chunks = tuple(max(1, size) for size in (min(rows, *shape[:1]), *shape[1:]))
+            try:
+                found[name] = zarr.open_array(
+                    str(folder), path=name, mode="w", shape=shape, dtype=dtypes[name], chunks=chunks
+                )
+            except ValueError as error:
+                raise UsageError(f"output '{name}' cannot be an array of zarr {said(error)}") from None
+        yield root, found
 
 
 def _header(dtype: np.dtype[Any], count: int) -> bytes:
@@ -180,24 +202,3 @@ def attributes(model: Description, name: str) -> dict[str, Any]:
     found |= {name: list(texts) for name, texts in (("labels", info.labels), ("units", info.each_unit)) if texts}
     more = {"unit": info.unit if not info.each_unit else "", "target": info.target}
     return found | {name: text for name, text in more.items() if text}
-
-
-def save_zarr(path: Path, model: str, arrays: Mapping[str, Array]) -> None:
-    """Arrays in memory, outputs of a model, as a folder of zarr."""
-    described = ModelOptions("numpy").opened(model).description
-    with atomic_folder(path) as folder:
-        shapes, dtypes = ({n: getattr(a, what) for n, a in arrays.items()} for what in ("shape", "dtype"))
-        for name, array in zarr_in(folder, model, shapes, dtypes).items():
-            array.attrs.update(attributes(described, name))
-            array[...] = arrays[name]
-
-
-def save_hdf5(file: BinaryIO, model: str, arrays: Mapping[str, Array]) -> None:
-    """Arrays in memory, outputs of a model, as an HDF5 file."""
-    import h5py
-
-    described = ModelOptions("numpy").opened(model).description
-    with h5py.File(file, "w") as found:
-        found.attrs.update({"model": model, "created_by": PRODUCER})
-        for name, array in arrays.items():
-            found.create_dataset(name, data=array).attrs.update(attributes(described, name))
