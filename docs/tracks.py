@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 
-from portable_nn.model_files import load_model
 from portable_nn.models.altimetry.along import Regime, judge_peaks, lag, open_track, posterior, readings
 from portable_nn.models.altimetry.echoes import mean_echoes, speckled
 from portable_nn.models.altimetry_surface.recipe import FAR, along
+from portable_nn.opening import load_model
 
 SEA = Regime(mean=3.0, deviation=0.8, length=20.0)
 """Waves that change within 20 km, one minute of which are enough to see a lag."""

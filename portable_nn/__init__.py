@@ -21,20 +21,20 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.core.names import *
     from portable_nn.data.ahead import *
     from portable_nn.layers import *
-    from portable_nn.model_files.evaluating import *
-    from portable_nn.model_files.keeping import *
-    from portable_nn.model_files.opening import *
-    from portable_nn.model_files.outputs import *
-    from portable_nn.model_files.prediction import *
-    from portable_nn.model_files.predictions import *
-    from portable_nn.model_files.reports import *
-    from portable_nn.model_files.signatures import *
     from portable_nn.network.loading import *
     from portable_nn.network.network import *
     from portable_nn.network.sequential import *
     from portable_nn.network.snapshot import *
     from portable_nn.network.stream import *
+    from portable_nn.opening.opening import *
+    from portable_nn.opening.signatures import *
+    from portable_nn.outputs.reports import *
     from portable_nn.pages.model import *
+    from portable_nn.prediction.arrays import *
+    from portable_nn.prediction.evaluating import *
+    from portable_nn.prediction.keeping import *
+    from portable_nn.prediction.prediction import *
+    from portable_nn.prediction.predictions import *
     from portable_nn.preprocessing.named import *
     from portable_nn.recipes.arrays import *
     from portable_nn.recipes.classifier import *
@@ -68,15 +68,15 @@ else:
         "recipes.arrays",
         "recipes.table",
         "recipes.tuning_arrays",
-        "model_files.evaluating",
-        "model_files.opening",
+        "prediction.evaluating",
+        "opening.opening",
         "preprocessing.named",
-        "model_files.prediction",
-        "model_files.predictions",
-        "model_files.keeping",
-        "model_files.outputs",
-        "model_files.reports",
-        "model_files.signatures",
+        "prediction.prediction",
+        "prediction.predictions",
+        "prediction.keeping",
+        "prediction.arrays",
+        "outputs.reports",
+        "opening.signatures",
         "converters.arrays",
         "pages.model",
         "runtimes.checking",

@@ -20,7 +20,7 @@ from refresh import BLOCK, REGION, commands, furnish
 from portable_nn.catalog import find_model
 from portable_nn.cli import main
 from portable_nn.converters.onnx import export_onnx, import_onnx
-from portable_nn.model_files import load_model
+from portable_nn.opening import load_model
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

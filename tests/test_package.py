@@ -81,7 +81,7 @@ def test_unknown_names_are_attribute_errors_that_suggest_another() -> None:
 @pytest.mark.long
 def test_a_name_is_imported_when_it_is_asked_for() -> None:
     code = "import portable_nn, sys; {}; print([m for m in {} if 'portable_nn.' + m in sys.modules])"
-    later = ["network", "model_files", "inspection", "analysis", "training.fit"]
+    later = ["network", "opening", "prediction", "outputs", "inspection", "analysis", "training.fit"]
     assert python(code.format("portable_nn.PortableNNError", ["layers", *later])) == "[]"
     assert python(code.format("portable_nn.Dense; portable_nn.Adam", later)) == "[]"
     assert python(code.format("from portable_nn import layers", later)) == "[]"

@@ -11,7 +11,7 @@ import pytest
 from portable_nn.catalog import SHIPPED
 from portable_nn.cli import COMMANDS, main
 from portable_nn.core.text import percent, size
-from portable_nn.model_files import load_model
+from portable_nn.opening import load_model
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,13 +8,13 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.model_files import load_model
 from portable_nn.models.altimetry.bounds import cramer_rao
 from portable_nn.models.altimetry.chance import SPACING, autoregressive
 from portable_nn.models.altimetry.echoes import Sea, mean_echoes, speckled
 from portable_nn.models.altimetry.smoothing import smooth, stationary
 from portable_nn.models.altimetry.tracks import SEEN, passing
 from portable_nn.network import Network
+from portable_nn.opening import load_model
 from portable_nn.operators import Array
 
 Reading: TypeAlias = Callable[[Array], Array]

@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.model_files import load_model
 from portable_nn.models.altimetry.bounds import cramer_rao
 from portable_nn.models.altimetry.echoes import Sea, mean_echoes, speckled
 from portable_nn.models.altimetry.retracking import METHODS, Method, retrack
 from portable_nn.network import Network
+from portable_nn.opening import load_model
 from portable_nn.operators import Array
 from portable_nn.operators.linear.blas import single_threaded
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from portable_nn.adversarial.gan.judging import JUDGE, probabilities
 from portable_nn.adversarial.gan.sampling import sample
-from portable_nn.model_files import load_model
 from portable_nn.network import Network
+from portable_nn.opening import load_model
 
 
 def judge(network: Network, count: int = 1000, seed: int = 0) -> dict[str, float]:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from portable_nn.cli.predicted import write_file
 from portable_nn.core.errors import UsageError
-from portable_nn.core.text import quantity
 
 if TYPE_CHECKING:
     from portable_nn.cli.printing import Printer
     from portable_nn.cli.scaling import ScaleOptions
     from portable_nn.core.graph import Shape
-    from portable_nn.model_files.outputs import Finding
-    from portable_nn.model_files.streamed import Streamed
     from portable_nn.operators.registry import Array
+    from portable_nn.outputs.drawings import Finding
+    from portable_nn.prediction.arrays import Rows
+    from portable_nn.prediction.options import ModelOptions
 
 SUFFIXES: Final = (".npz", ".npy", ".h5", ".hdf5", ".zarr")
 """The suffixes of ``--out`` for arrays."""
@@ -63,34 +64,31 @@ def run_arrays(
     model: str,
     inputs: list[str],
     given: ArrayOptions,
-    labels: Path | None,
+    options: ModelOptions,
     scaling: ScaleOptions,
     *,
     resume: bool,
-    batch_size: int,
-    **options: Any,
 ) -> None:
-    """Run a model, and write its outputs, or draw what it finds. ``options`` are those of ``pnn.run``."""
+    """Run a model, and write its outputs, or draw what it finds."""
     is_file = printer.out is not None and printer.out.suffix.lower() in SUFFIXES
     if scaling.wanted and (given.draw or given.input):
         raise UsageError("--workers and --scheduler give predictions, or arrays: leave out --input and --draw")
     if given.draw:
         if given.input or is_file:
             raise UsageError("--draw is for pictures alone, without --input, and without arrays in --out")
-        del options["dataset"]
-        _draw(printer, model, inputs, given, labels, **options)
+        _draw(printer, model, inputs, given, options)
         return
-    from portable_nn.model_files.origin import check_resumable
-    from portable_nn.model_files.outputs import run
+    from portable_nn.opening.origin import check_resumable
+    from portable_nn.prediction.arrays import outputs_of
 
     if inputs and given.input:
         raise UsageError("give files either as INPUT, for the only input of a model, or as --input NAME=FILE")
-    how = {"output": given.output, "batch_size": batch_size, **options}
-    if is_file and not given.input and _stream(printer, model, inputs, resume, scaling, how):
+    if is_file and not given.input and _stream(printer, model, inputs, resume, scaling, options):
         return
-    check_resumable(resume, None)
+    if resume:
+        check_resumable(None)
     notes = list[str]()
-    found = run(model, given.named() or inputs, notes=notes, **options)
+    found = outputs_of(model, given.named() or inputs, options, notes)
     printer.notes(notes)
     if given.output is not None:
         chosen = {
@@ -108,43 +106,27 @@ def _stream(
     inputs: list[str],
     resume: bool,
     scaling: ScaleOptions,
-    options: Mapping[str, Any],
+    options: ModelOptions,
 ) -> bool:
     """Write the outputs some rows at a time, and say whether they are of that kind."""
-    from portable_nn.core.partial import partial_write
-    from portable_nn.core.progress import counting
-    from portable_nn.model_files.origin import origin_of
-    from portable_nn.model_files.streamed import Records, streamed
+    from portable_nn.opening.origin import origin_of
+    from portable_nn.outputs.records import Records
+    from portable_nn.prediction.arrays import rows_of_outputs
 
     assert printer.out
     notes = list[str]()
-    found: Streamed | None
+    found: Rows | None
     if scaling.wanted:
         found, run = scaling.outputs(printer, model, inputs, notes, options)
     else:
-        found, run = streamed(model, inputs, notes=notes, **options), None
+        found, run = rows_of_outputs(model, inputs, options, notes), None
     if found is None:
         return False
     _check_one(printer.out, found.names)
     printer.notes(notes)
-    records = Records(found)
-    origin = None if run else origin_of(model, inputs, options)  # Shards are gone on with, and not the file.
-    assemble = records.assembling(printer.out.suffix.lower(), model)
-    with (
-        printer.going_on(),
-        partial_write(printer.out, origin, resume=resume, force=printer.force, assemble=assemble) as part,
-        counting("examples", shown=not printer.quiet) as show,
-    ):
-        if part.state:
-            records.begun, records.count = part.state["outputs"], part.state["rows"]
-            found.place.skip = records.count
-            printer.note(f"going on with {part.path}, after {quantity(records.count, 'example')}")
-        for outputs in found:
-            part.file.write(records.rows(outputs))
-            part.keep({"outputs": records.begun, "rows": records.count})
-            show(records.count, found.place.total)
-        part.file.seek(0)
-        part.file.write(records.header())
+    origin = None if run else origin_of(model, inputs, vars(options))  # Shards are gone on with, and not the file.
+    records = Records(model, found, printer.out.suffix.lower())
+    write_file(printer, records, found, found.in_batches(), origin, resume)
     _note_written(printer, printer.placed(printer.out), records.shapes())
     if run:
         scaling.finish(printer, run)
@@ -197,40 +179,30 @@ def _save(path: Path, model: str, found: Mapping[str, Array]) -> None:
 
     from portable_nn.core.atomic import atomic_write
     from portable_nn.engines.recording import save_recorded
+    from portable_nn.outputs.records import save_arrays
 
     _check_one(path, list(found))
     if path.suffix.lower() == ".npz":
         save_recorded(path, found)
-        return
-    if path.suffix.lower() == ".zarr":
-        from portable_nn.model_files.streamed import save_zarr
-
-        save_zarr(path, model, found)
-        return
-    with atomic_write(path) as file:
-        if path.suffix.lower() == ".npy":
+    elif path.suffix.lower() == ".npy":
+        with atomic_write(path) as file:
             np.save(file, next(iter(found.values())), allow_pickle=False)
-        else:
-            from portable_nn.model_files.streamed import save_hdf5
-
-            save_hdf5(file, model, found)
+    else:
+        save_arrays(path, model, found)
 
 
-def _draw(
-    printer: Printer, model: str, inputs: list[str], given: ArrayOptions, labels: Path | None, **options: Any
-) -> None:
+def _draw(printer: Printer, model: str, inputs: list[str], given: ArrayOptions, options: ModelOptions) -> None:
     from portable_nn.core.atomic import atomic_write
-    from portable_nn.model_files.labels import read_labels
-    from portable_nn.model_files.outputs import drawings
-    from portable_nn.model_files.overlays import sheet_of
+    from portable_nn.outputs.drawings import drawings
+    from portable_nn.outputs.overlays import sheet_of
 
     assert given.draw
     if given.draw.suffix.lower() != ".png":
         raise UsageError(f"--draw {given.draw}: the name must end in .png")
-    if options.pop("raw"):
+    if options.raw:
         raise UsageError("--raw is for arrays, and --draw for pictures")
-    notes, names = list[str](), read_labels(labels) if labels else ()
-    made = list(drawings(model, inputs, labels=names, least=given.min_score, notes=notes, **options))
+    notes = list[str]()
+    made = list(drawings(model, inputs, options, notes, given.min_score))
     printer.notes(notes)
     with atomic_write(given.draw) as file:
         sheet_of([(each.name, each.picture) for each in made]).save(file, "PNG")

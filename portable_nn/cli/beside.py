@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from portable_nn.cli.predicted import Batches
     from portable_nn.cli.printing import Printer
     from portable_nn.engines.recording import Recorder
-    from portable_nn.model_files.prediction import Prediction
-    from portable_nn.model_files.predictions import Predictions
+    from portable_nn.prediction.prediction import Prediction
+    from portable_nn.prediction.predictions import Predictions
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class BesideOptions:
         self, printer: Printer, predictions: Predictions, batches: Batches, recorder: Recorder | None, title: str
     ) -> Iterator[Batches]:
         """The same batches; when the block that goes through them ends, the files are written."""
-        from portable_nn.model_files.series import Series
-        from portable_nn.model_files.series_picture import sheet
+        from portable_nn.outputs.series import Series
+        from portable_nn.outputs.series_picture import sheet
 
         kept: list[Prediction] = []
         series = Series(predictions) if self.plot else None
@@ -93,7 +93,7 @@ def _keeping(batches: Batches, kept: list[Prediction]) -> Batches:
 
 def _draw_boxes(path: Path, kept: list[Prediction]) -> None:
     from portable_nn.core.atomic import atomic_write
-    from portable_nn.model_files.boxes import draw_boxes
+    from portable_nn.outputs.boxes import draw_boxes
 
     picture = draw_boxes(kept)
     with atomic_write(path) as file:

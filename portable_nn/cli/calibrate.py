@@ -42,9 +42,10 @@ def command(
     stays, with another probability; predict divides by it, and so does what export --probabilities writes. Compare with
     evaluate, on data that were not used here either.
     """
-    from portable_nn.model_files.evaluating import calibrate, save_network
+    from portable_nn.prediction.evaluating import calibrate, save_network
 
-    network, found = calibrate(model, data, dialect=dialect.given(), preprocess=preparation.given(), **given.options())
+    how = {"dialect": dialect.given(), "preprocess": preparation.given(), **given.options()}
+    network, found = calibrate(model, data, target=given.target, **how)
     save_network(network, out)
     pairs = {"before": found.before, "after": found.after}
     rows = [

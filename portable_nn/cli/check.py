@@ -83,7 +83,7 @@ def command(
     """
     from portable_nn.analysis import as_json, as_text
     from portable_nn.core.binding import parse_sizes
-    from portable_nn.model_files.reports import check
+    from portable_nn.outputs.reports import check
 
     report = check(model, inputs=parse_sizes(sizes or ()))
     found = ran.report(model)

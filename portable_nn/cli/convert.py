@@ -13,7 +13,7 @@ from portable_nn.cli.proof import ProofOptions, differences_as_json, differences
 from portable_nn.core.text import fields, printable, size
 
 if TYPE_CHECKING:
-    from portable_nn.model_files.convert import Conversion
+    from portable_nn.opening.convert import Conversion
 
 EXAMPLES = (
     "convert mine.safetensors mine.h5",
@@ -58,7 +58,7 @@ def command(
     Arrays of another project have no graph: --against takes it from a model, whose tensors must have the same names,
     shapes and types.
     """
-    from portable_nn.model_files.convert import convert
+    from portable_nn.opening.convert import convert
 
     renamed = renames_in(rename)
     found = convert(source, out, against=against, rename=renamed, opset=opset, edited=edited, **proof.options())

@@ -68,8 +68,8 @@ class DataOptions:
     edited: Edited = False
 
     def options(self) -> dict[str, Any]:
-        """The arguments of the library."""
-        others = {name: value for name, value in vars(self).items() if name not in {"engine", "provider"}}
+        """The arguments of the library, but for ``target``."""
+        others = {name: value for name, value in vars(self).items() if name not in {"engine", "provider", "target"}}
         return {"engine": engine_of(self.engine, self.provider), **others}
 
 
@@ -102,19 +102,22 @@ def command(
     --target reads one table into memory, which is for one process.
     """
     from portable_nn.evaluation.picture import sheet
-    from portable_nn.model_files.evaluating import evaluate
+    from portable_nn.prediction.evaluating import evaluated
+    from portable_nn.prediction.options import ModelOptions
 
-    options = {
-        "strict": strict,
-        "dialect": dialect.given(),
-        "preprocess": preparation.given(),
-        **arrays.options(),
+    named = arrays.options()
+    options = ModelOptions(
         **given.options(),
-    }
+        dataset=named["inputs"],
+        targets=named["targets"],
+        strict=strict,
+        dialect=dialect.given(),
+        preprocess=preparation.given(),
+    )
     if scaling.wanted:
-        found = scaling.evaluate(printer, model, data, worst, options)
+        found = scaling.evaluate(printer, model, data, worst, options, given.target)
     else:
-        found = evaluate(model, data, worst=worst, **options)
+        found = evaluated(model, data, None, options, target=given.target, worst=worst)
     printer.notes(found.notes[:-1] if found.left_out else found.notes)
     title = f"{Path(model).name} on {', '.join(Path(each).name or each for each in data)}"
     drawn = draw(plot, lambda: sheet(found, title))

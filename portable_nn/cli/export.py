@@ -223,7 +223,7 @@ def _write_file(
     from portable_nn.analysis.rules import notes_on_nan
     from portable_nn.converters.onnx import ExportReport
     from portable_nn.converters.registry import check_options
-    from portable_nn.model_files import open_model
+    from portable_nn.opening import open_model
 
     converter, path, write = _target(out, sources, printer.force)
     check_options(write, converter.title, given, FLAGS)

@@ -157,8 +157,8 @@ def command(
     where it is installed. PyTorch and Keras take seconds to start. Nothing in any file is executed.
     """
     from portable_nn.analysis.rules import notes_on_nan
-    from portable_nn.model_files.labels import declare_classes, read_labels
     from portable_nn.onnx.roles import counted
+    from portable_nn.prediction.labels import declare_classes, read_labels
 
     given = {"sizes": sizes_in(dim), "edited": edited, "train": train, "freeze": freeze, "dtype": dtype}
     given = {name: value for name, value in given.items() if value} | arrays.options() | proof.given()
@@ -179,7 +179,7 @@ def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
     """Read files by the converter of their names, with the options that are ``given``."""
     from portable_nn.converters.registry import check_options, endings, loader_of, reader_of
     from portable_nn.format import has_manifest
-    from portable_nn.model_files import open_network
+    from portable_nn.opening import open_network
 
     path = sources[0]
     if len(sources) == 1 and not path.exists():

@@ -18,7 +18,7 @@ from portable_nn.core.text import some
 
 if TYPE_CHECKING:
     from portable_nn.inspection import Inspection
-    from portable_nn.model_files.signatures import Verified
+    from portable_nn.opening.signatures import Verified
 
 EXAMPLES = (
     "inspect digits",
@@ -88,8 +88,8 @@ def command(
     constants and says how many; the text for Graphviz has all nodes.
     """
     from portable_nn.inspection import as_json, as_text
-    from portable_nn.model_files.opening import path_of
-    from portable_nn.model_files.reports import inspect
+    from portable_nn.opening.opening import path_of
+    from portable_nn.outputs.reports import inspect
 
     _check_options({"--manifest": manifest, "--against": against, "--plot" if plot else "--dot": plot or dot})
     who = {"public_key": public_key, "identity": identity, "issuer": issuer, "certificates": certificate or ()}
@@ -124,7 +124,7 @@ def _signed(model: str, signature: Path | None, who: Mapping[str, Any]) -> Itera
             raise UsageError(f"--{given[0].replace('_', '-').removesuffix('s')} needs --verify-signature FILE.sig")
         yield None
         return
-    from portable_nn.model_files.signatures import verified_copy
+    from portable_nn.opening.signatures import verified_copy
 
     with verified_copy(model, signature, **who) as found:
         yield found
@@ -137,7 +137,7 @@ def _check_options(given: Mapping[str, object]) -> None:
 
 def _print_manifest(printer: Printer, model: str | Path) -> None:
     """The manifest, byte by byte as it is in the file."""
-    from portable_nn.model_files.reports import manifest_text
+    from portable_nn.outputs.reports import manifest_text
 
     with printer.output() as file:
         file.write(manifest_text(model) + "\n")
@@ -156,7 +156,7 @@ def _draw(printer: Printer, found: Inspection, plot: Path | None, dot: Path | No
 
 
 def _compare(printer: Printer, file: str, copy: str | Path, model: str) -> None:
-    from portable_nn.model_files.reports import against
+    from portable_nn.outputs.reports import against
     from portable_nn.plain.matching import as_json, as_text
 
     found = against(copy, model)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,7 +24,8 @@ from portable_nn.core.text import percent
 if TYPE_CHECKING:
     from portable_nn.cli.predicted import Batches
     from portable_nn.engines.recording import Recorder
-    from portable_nn.model_files.predictions import Predictions
+    from portable_nn.prediction.options import ModelOptions
+    from portable_nn.prediction.predictions import Predictions
 
 EXAMPLES = (
     "predict digits photo.jpg",
@@ -131,99 +133,77 @@ def command(
     are not computed again, whatever was killed meanwhile. --shards FOLDER keeps them, also without any --out. Standard
     input, --input, --draw, --stream and --save-io are for one process.
     """
+    from portable_nn.prediction.options import ModelOptions
+
     beside.check()
     files = inputs or []
     if set is not None:
         _keep(model, set, preparation, printer, digest=digest, edited=edited)
         if not inputs and not arrays.input:
             return
-    options: dict[str, Any] = {
-        "engine": engine_of(engine, provider),
-        "preprocess": preparation.given(),
-        "raw": raw,
-        "digest": digest,
-        "edited": edited,
-        "batch_size": batch_size,
-        "dataset": names_in(dataset),
-    }
+    options = ModelOptions(
+        engine=engine_of(engine, provider),
+        labels=labels,
+        batch_size=batch_size,
+        raw=raw,
+        digest=digest,
+        edited=edited,
+        preprocess=preparation.given(),
+        output=arrays.output,
+        dataset=names_in(dataset),
+        stream=stream,
+    )
     if arrays.wanted(printer):
         if beside.plot:
             raise UsageError("--plot draws predictions row by row, and no arrays: leave out --input, --draw and .npz")
         if stream:
             raise UsageError("--stream gives an answer for each step, as a table, CSV or JSON, and no arrays")
-        run_arrays(printer, model, files, arrays, labels, scaling, resume=resume, **options)
+        run_arrays(printer, model, files, arrays, options, scaling, resume=resume)
         return
-    options |= {
-        "labels": labels,
-        "task": task,
-        "top": top,
-        "polarity": polarity,
-        "strict": strict,
-        "dialect": dialect.given(),
-        "output": arrays.output,
-        "stream": stream,
-    }
-    if scaling.wanted:
-        _by_processes(printer, model, files, options, scaling, beside, resume=resume, verbose=verbose)
-    else:
-        _by_this_one(printer, model, files, options, beside, resume=resume, verbose=verbose)
+    options = replace(options, task=task, polarity=polarity, strict=strict, dialect=dialect.given())
+    _predict(printer, model, files, options, top, scaling, beside, resume=resume, verbose=verbose)
 
 
-def _by_this_one(
+def _predict(
     printer: Printer,
     model: str,
     inputs: list[str],
-    options: Mapping[str, Any],
-    beside: BesideOptions,
-    *,
-    resume: bool,
-    verbose: bool,
-) -> None:
-    """Compute predictions in this process, and write them."""
-    from portable_nn.model_files.origin import check_resumable, origin_of
-    from portable_nn.model_files.predictions import predict
-
-    origin = origin_of(model, inputs, options) if _goes_on(printer, options, beside) else None
-    check_resumable(resume, origin)
-    recorder = beside.recorder()
-    predictions = predict(model, inputs, recorder=recorder, **options)
-    _write(printer, model, inputs, predictions, beside, recorder, origin, resume=resume, verbose=verbose)
-    _check(predictions)
-
-
-def _by_processes(
-    printer: Printer,
-    model: str,
-    inputs: list[str],
-    options: Mapping[str, Any],
+    options: ModelOptions,
+    top: int,
     scaling: ScaleOptions,
     beside: BesideOptions,
     *,
     resume: bool,
     verbose: bool,
 ) -> None:
-    """Compute predictions in several processes, and write them; without --out, their shards alone."""
-    from portable_nn.model_files.origin import check_resumable
+    """Compute predictions, in this process or in several, and write them; of several without --out, shards alone."""
+    from portable_nn.opening.origin import check_resumable, origin_of
+    from portable_nn.prediction.predictions import predictions_of
 
-    check_resumable(resume, {} if _goes_on(printer, options, beside) else None)
-    if options["stream"] or beside.save_io:
-        raise UsageError("--stream and --save-io are for one process: leave --workers and --scheduler out")
-    predictions, run = scaling.predict(printer, model, inputs, options)
-    if scaling.shards and not printer.out:
-        printer.notes(predictions.warnings)
-        scaling.compute(printer, run, predictions.total)
-        if run.tally.first_bad:
-            raise _failure(run.tally.examples, run.tally.bad, *run.tally.first_bad)
-        return
-    # The shards are gone on with, and not the file: rows are written from them at once, whatever has changed.
-    _write(printer, model, inputs, predictions, beside, None, None, resume=resume, verbose=verbose)
-    scaling.finish(printer, run)
-    _check(predictions)
-
-
-def _goes_on(printer: Printer, options: Mapping[str, Any], beside: BesideOptions) -> bool:
-    """Whether another run can go on with what an interrupted one has written."""
-    return bool(form_of(printer)) and not (beside.wanted or options["stream"])
+    goes_on = bool(form_of(printer)) and not (beside.wanted or options.stream)
+    run = origin = None
+    if goes_on:  # Shards are gone on with, and not the file: rows are written from them at once.
+        origin = {} if scaling.wanted else origin_of(model, inputs, {**vars(options), "top": top})
+    if resume:
+        check_resumable(origin)
+    recorder = beside.recorder()
+    if scaling.wanted:
+        if options.stream or recorder:
+            raise UsageError("--stream and --save-io are for one process: leave --workers and --scheduler out")
+        predictions, run = scaling.predict(printer, model, inputs, options, top)
+        if scaling.shards and not printer.out:
+            printer.notes(predictions.warnings)
+            scaling.compute(printer, run, predictions.total)
+            if run.tally.first_bad:
+                raise _failure(run.tally.examples, run.tally.bad, *run.tally.first_bad)
+            return
+    else:
+        predictions = predictions_of(model, inputs, options, top, recorder)
+    _write(printer, model, inputs, predictions, beside, recorder, origin or None, resume=resume, verbose=verbose)
+    if run:
+        scaling.finish(printer, run)
+    if first := predictions.first_bad:
+        raise _failure(predictions.made, predictions.bad, first.input, first.error)
 
 
 def _write(
@@ -239,7 +219,7 @@ def _write(
     verbose: bool,
 ) -> None:
     """Write predictions on the screen or to a file, what is asked for beside them, and how many are right."""
-    from portable_nn.model_files.forms import Layout
+    from portable_nn.outputs.forms import Layout
 
     batches = _batches(predictions, printer, verbose)
     layout = Layout(model, predictions.quantities, predictions.threshold > 0)
@@ -256,19 +236,13 @@ def _keep(
     model: str, path: Path, preparation: PreparationOptions, printer: Printer, *, digest: str | None, edited: bool
 ) -> None:
     """Write a copy of the model that says how pictures are prepared."""
-    from portable_nn.model_files.keeping import keep_preprocessing
+    from portable_nn.prediction.keeping import keep_preprocessing
 
     given = preparation.given()
     if given is None:
         raise UsageError("--set keeps a preparation in a copy of the model: --preprocess or --mean say which")
     steps = keep_preprocessing(model, path, given, digest=digest, edited=edited)
     printer.note(f"written to {path}, which says how pictures are prepared: {'; '.join(steps)}")
-
-
-def _check(predictions: Predictions) -> None:
-    """Raise ``PortableNNError`` where there were inputs that could not be used."""
-    if first := predictions.first_bad:
-        raise _failure(predictions.made, predictions.bad, first.input, first.error)
 
 
 def _failure(made: int, bad: int, name: str, error: str | None) -> PortableNNError:

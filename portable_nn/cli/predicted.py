@@ -1,20 +1,23 @@
-"""The predictions of ``predict``, written as they come: to standard output, and to files that can be continued."""
+"""What ``predict`` gives, written as it comes: to standard output, and to files that can be continued."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
-from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Final, TextIO, TypeAlias, TypeVar
 
 from portable_nn.cli.printing import DASH, Printer
 from portable_nn.core.text import Table, percent, quantity, rounded
 
 if TYPE_CHECKING:
-    from portable_nn.model_files.forms import Layout
-    from portable_nn.model_files.prediction import Prediction
-    from portable_nn.model_files.predictions import Predictions
+    from portable_nn.outputs.forms import Form, Layout
+    from portable_nn.prediction.arrays import Rows
+    from portable_nn.prediction.prediction import Prediction
+    from portable_nn.prediction.predictions import Predictions
 
     Batches: TypeAlias = Iterator[list[Prediction]]
+
+T = TypeVar("T")
 
 PARQUET: Final = (".parquet",)
 """The suffix of ``--out`` for tables that are no text."""
@@ -38,16 +41,49 @@ def write(
     resume: bool,
 ) -> None:
     """Write predictions, which come in ``batches``; ``origin`` and ``resume`` are as ``partial_write`` takes them."""
-    with printer.going_on():
-        if name := form_of(printer):
-            _into_file(predictions, batches, printer, name, layout, origin, resume)
-        else:
+    from portable_nn.outputs.forms import FORMS
+
+    if name := form_of(printer):
+        write_file(printer, FORMS[name](layout), predictions, batches, origin, resume)
+    else:
+        with printer.going_on():
             _print(batches, printer, layout)
+
+
+def write_file(
+    printer: Printer,
+    form: Form[T],
+    source: Predictions | Rows,
+    batches: Iterable[T],
+    origin: Mapping[str, str] | None,
+    resume: bool,
+) -> None:
+    """Write ``batches`` of ``source`` to the file of ``--out``, and go on where an interrupted run has left one."""
+    from portable_nn.core.partial import partial_write
+    from portable_nn.core.progress import counting
+    from portable_nn.outputs.forms import encoded
+
+    assert printer.out
+    with (
+        printer.going_on(),
+        partial_write(printer.out, origin, resume=resume, force=printer.force, assemble=form.assemble) as part,
+        counting("examples", shown=not printer.quiet) as show,
+    ):
+        if part.state:
+            source.go_on(part.state["done"])
+            form.begun = part.state["begun"]
+            printer.note(f"going on with {part.path}, after {quantity(source.made, 'example')}")
+        for batch in batches:
+            part.file.write(encoded(form.rows(batch)))
+            if not form.is_behind:
+                part.keep({"done": source.state(), "begun": form.begun})
+            show(source.made, source.total)
+        form.finish(part.file)
 
 
 def _print(batches: Batches, printer: Printer, layout: Layout) -> None:
     """Write predictions to standard output, or a table to a file."""
-    from portable_nn.model_files.forms import FORMS
+    from portable_nn.outputs.forms import FORMS
 
     first = next(batches, [])  # A fault of the model or its labels is reported before anything is written.
     with printer.output() as file:
@@ -63,41 +99,8 @@ def _print(batches: Batches, printer: Printer, layout: Layout) -> None:
             file.write(str(form.end()))
 
 
-def _into_file(
-    predictions: Predictions,
-    batches: Batches,
-    printer: Printer,
-    name: str,
-    layout: Layout,
-    origin: Mapping[str, str] | None,
-    resume: bool,
-) -> None:
-    """Write predictions to a file, and go on where an interrupted run has left one."""
-    from portable_nn.core.partial import partial_write
-    from portable_nn.core.progress import counting
-    from portable_nn.model_files.forms import FORMS, encoded
-
-    assert printer.out
-    form = FORMS[name](layout)
-    assemble = form.assemble if form.is_assembled else None
-    with (
-        partial_write(printer.out, origin, resume=resume, force=printer.force, assemble=assemble) as part,
-        counting("examples", shown=not printer.quiet) as show,
-    ):
-        if part.state:
-            predictions.go_on(part.state["predictions"])
-            form.begun = part.state["begun"]
-            printer.note(f"going on with {part.path}, after {quantity(predictions.made, 'example')}")
-        for batch in batches:
-            part.file.write(encoded(form.rows(batch)))
-            if not form.is_behind:
-                part.keep({"predictions": predictions.state(), "begun": form.begun})
-            show(predictions.made, predictions.total)
-        part.file.write(encoded(form.end()))
-
-
 def _write_table(chunks: Iterable[Sequence[Prediction]], file: TextIO, layout: Layout) -> None:
-    from portable_nn.model_files.forms import begun, headings
+    from portable_nn.outputs.forms import begun, headings
 
     table = None
     for chunk in filter(None, begun(chunks)):
@@ -110,7 +113,7 @@ def _write_table(chunks: Iterable[Sequence[Prediction]], file: TextIO, layout: L
 def _cells(prediction: Prediction, columns: int, layout: Layout) -> list[str]:
     if prediction.error is not None:
         return [prediction.input, f"error: {prediction.error}"]
-    from portable_nn.model_files.forms import cells, fitted
+    from portable_nn.outputs.forms import cells, fitted
 
     show = rounded if prediction.values else percent
     return fitted([show(each) if isinstance(each, float) else each for each in cells(prediction, layout)], columns)

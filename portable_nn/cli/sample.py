@@ -63,7 +63,7 @@ def command(
     a GIF is animated, and another picture has a row for each sample.
     """
     from portable_nn.adversarial.gan.sampling import FRAMES, digit_in_words, save_between, save_samples
-    from portable_nn.model_files import open_network
+    from portable_nn.opening import open_network
 
     _check(seed, between, frames)
     count = (1 if between else 25) if count is None else count

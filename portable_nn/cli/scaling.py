@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +13,9 @@ from portable_nn.core.errors import UsageError
 if TYPE_CHECKING:
     from portable_nn.cli.printing import Printer
     from portable_nn.evaluation.scoring import Evaluation
-    from portable_nn.model_files.predictions import Predictions
-    from portable_nn.model_files.streamed import Streamed
+    from portable_nn.prediction.arrays import Rows
+    from portable_nn.prediction.options import ModelOptions
+    from portable_nn.prediction.predictions import Predictions
     from portable_nn.scale.many import Scale
     from portable_nn.scale.run import Run
 
@@ -80,46 +80,39 @@ class ScaleOptions(ProcessOptions):
         return Scale(shards, self.workers, self.scheduler, self.shard_size or SHARD, printer.force)
 
     def predict(
-        self, printer: Printer, model: str, inputs: list[str], options: Mapping[str, Any]
+        self, printer: Printer, model: str, inputs: list[str], options: ModelOptions, top: int
     ) -> tuple[Predictions, Run]:
         """The predictions, and what computes their shards."""
-        from portable_nn.model_files.answers import named_in
-        from portable_nn.model_files.predictions import Predictions
+        from portable_nn.prediction.predictions import Predictions
         from portable_nn.scale.many import many
 
-        top, dataset = options["top"], options["dataset"]
-        others = {name: value for name, value in options.items() if name not in ("top", "stream", "dataset")}
-        found = many(model, inputs, self.scale(printer), notes=[], named=named_in(dataset), **others)
+        found = many(model, inputs, self.scale(printer), options, [])
         return Predictions(found.answers, top), found.run
 
     def outputs(
-        self, printer: Printer, model: str, inputs: list[str], notes: list[str], options: Mapping[str, Any]
-    ) -> tuple[Streamed, Run]:
+        self, printer: Printer, model: str, inputs: list[str], notes: list[str], options: ModelOptions
+    ) -> tuple[Rows, Run]:
         """All outputs, and what computes their shards."""
-        from portable_nn.model_files.answers import named_in
         from portable_nn.scale.many import many_outputs
 
-        others = {name: value for name, value in options.items() if name != "dataset"}
-        named = named_in(options["dataset"])
-        return many_outputs(model, inputs, self.scale(printer), notes=notes, named=named, **others)
+        return many_outputs(model, inputs, self.scale(printer), options, notes)
 
     def evaluate(
-        self, printer: Printer, model: str, data: list[str], worst: int, options: Mapping[str, Any]
+        self, printer: Printer, model: str, data: list[str], worst: int, options: ModelOptions, target: str | None
     ) -> Evaluation:
         """How good a model is, as ``evaluate`` says it."""
         from portable_nn.core.progress import counting
-        from portable_nn.model_files.evaluating import evaluation_of
-        from portable_nn.scale.evaluating import work
+        from portable_nn.prediction.evaluating import evaluation_of, with_labels
+        from portable_nn.scale.many import many
 
-        if options["target"] is not None:
+        if target is not None:
             raise UsageError(
                 "--target reads one table into memory, for one process: leave --workers and --scheduler out"
             )
-        others = {name: value for name, value in options.items() if name != "target"}
-        found = work(model, data, self.scale(printer), **others)
+        found = many(model, data, self.scale(printer), with_labels(options))
         with counting("examples", shown=not printer.quiet) as show:
             found.run.watch = lambda tally: show(tally.examples, found.answers.place.total)
-            result = evaluation_of(found.answers, None, options["strict"], worst)
+            result = evaluation_of(found.answers, None, options.strict, worst)
         self.finish(printer, found.run)
         return result
 

@@ -223,7 +223,7 @@ class TrainingOptions:
     def _labels(self) -> Sequence[str]:
         text = self.class_labels or ""
         if Path(text).is_file():
-            from portable_nn.model_files.labels import read_labels
+            from portable_nn.prediction.labels import read_labels
 
             return read_labels(text)
         return [label.strip() for label in text.split(",")] if "," in text else tuple(text)

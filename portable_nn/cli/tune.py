@@ -66,7 +66,7 @@ def command(
     command with --resume goes on to the same bytes, whatever stopped it.
     """
     from portable_nn.core.dims import static
-    from portable_nn.model_files import open_network
+    from portable_nn.opening import open_network
     from portable_nn.recipes.tuning import table_examples, tune_classifier
 
     named, data = arrays.options(), data_of(data, file, "tune")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from portable_nn.format.meaning import Column
 from portable_nn.preprocessing.applying import lay_out
 from portable_nn.preprocessing.sheets import Box
 from portable_nn.preprocessing.steps import Preprocessing, Tensor
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,14 @@ class Place:
     skip: int = 0
     total: int | None = None
     before: int = 0
+
+    def passed(self, found: Iterable[T], count: Callable[[T], int]) -> Iterator[T]:
+        """Those of some parts of examples that are wanted; ``count`` says how many examples are in each."""
+        for each in found:
+            if self.skip > 0:
+                self.skip -= count(each)
+            else:
+                yield each
 
 
 @dataclass(frozen=True)

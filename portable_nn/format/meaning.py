@@ -111,6 +111,11 @@ class OutputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     temperature: float = 1.0
     threshold: float = 0.0
 
+    @property
+    def each_unit(self) -> tuple[str, ...]:
+        """The unit of each entry that has a label, or empty."""
+        return self.units or ((self.unit,) * len(self.labels) if self.unit else ())
+
 
 def has_floats(inputs: Sequence[InputInfo], outputs: Sequence[OutputInfo]) -> bool:
     """Whether one of them may hold a float."""

@@ -19,10 +19,10 @@ from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.engines.batching import Run
 from portable_nn.evaluation.scoring import class_names
 from portable_nn.format.meaning import Column
-from portable_nn.model_files.runners import UNKNOWN, Runnable, Runner
-from portable_nn.model_files.undeclared import meaning_of
 from portable_nn.network import Network
+from portable_nn.opening.runners import UNKNOWN, Runnable, Runner
 from portable_nn.operators.registry import Array, Type, find
+from portable_nn.prediction.undeclared import meaning_of
 from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.pixels import columns_first
 from portable_nn.preprocessing.steps import Preprocessing, describe, pictorial
@@ -81,17 +81,18 @@ def subject(
         raise UsageError("labels name classes, and this model gives none")
     if runner is None:
         return Subject("generator" if _makes_pictures(exported, example) else "numbers", exported, None)
-    if runner.columns:
+    if runner.input.info.columns:
         return Subject("table", exported, runner)
     if steps := _steps(runner):
         return Subject("picture", exported, runner, steps)
-    shape = runner.example_shape
-    if runner.takes == "image" or len(shape) != 1:
+    shape, info = runner.input.taken.shape, runner.input.info
+    if info.kind == "image" or len(shape) != 1:
         return Subject("numbers", exported, runner)
-    if runner.context or shape[0] >= SIGNAL:
+    if info.context or shape[0] >= SIGNAL:
         return Subject("series", exported, runner)
     names = tuple(Column(f"x{place}") for place in range(1, shape[0] + 1))
-    return Subject("table", exported, replace(runner, columns=names))
+    given = runner.input._replace(info=msgspec.structs.replace(info, columns=names))
+    return Subject("table", exported, replace(runner, input=given))
 
 
 def _answering(
@@ -101,30 +102,32 @@ def _answering(
     try:
         runner = model.runner(preparation)
         x = next(iter(example.values()))
-        numbers = runner(x[0] if runner.context else x)
+        numbers = runner(x[0] if runner.input.info.context else x)
     except (PortableNNError, ValueError, KeyError):
         if preparation is not None:  # What somebody asks for is done, or refused.
             raise
         return None
-    runner = replace(runner, labels=labels or runner.labels)
+    info = msgspec.structs.replace(runner.info, labels=labels or runner.info.labels)
+    runner = replace(runner, info=info)
     if runner.kind == UNKNOWN:
-        meaning = meaning_of(numbers, runner, names=runner.labels)
+        meaning = meaning_of(numbers, runner, names=info.labels)
         runner = replace(runner, kind=meaning.kind, notes=(meaning.note,))
     if labels and runner.kind in ("values", "gaussian"):
-        raise UsageError(f"labels name classes, and {runner.where} predicts numbers")
+        raise UsageError(f"labels name classes, and {runner.model.where} predicts numbers")
     if labels and len(labels) not in (numbers.shape[1], count := len(class_names(labels, numbers.shape[1]))):
-        raise UsageError(f"there are {len(labels)} labels, but {runner.where} has {count} classes")
+        raise UsageError(f"there are {len(labels)} labels, but {runner.model.where} has {count} classes")
     return runner
 
 
 def _steps(runner: Runner) -> Preprocessing:
     """How a picture becomes an example; none where the model takes no pictures."""
-    if runner.preprocessing:
-        return runner.preprocessing if pictorial(runner.preprocessing) else ()
-    shape = runner.example_shape
-    if runner.takes == "table" or len(shape) not in (1, 3) or (len(shape) == 1 and shape != (784,)):
+    if steps := runner.input.info.preprocessing:
+        return steps if pictorial(steps) else ()
+    taken = runner.taken()
+    shape = taken.shape
+    if taken.kind == "table" or len(shape) not in (1, 3) or (len(shape) == 1 and shape != (784,)):
         return ()
-    largest = 255.0 if runner.input.dtype == "uint8" else float(runner.range.high.max()) if runner.range else None
+    largest = 255.0 if taken.dtype == "uint8" else taken.largest
     try:
         return default_preprocessing(shape, largest)
     except UsageError:
@@ -147,14 +150,14 @@ def assumed(of: Subject) -> list[str]:
         return ["nothing says what the model's numbers mean: the page takes and gives arrays"]
     hint = "for classes, --labels FILE says their names"
     found = [f"{note}; {hint}" for note in _unsaid(of)]
-    if of.steps and of.runner and not of.runner.preprocessing:
+    if of.steps and of.runner and not of.runner.input.info.preprocessing:
         found.append(f"the model does not say how to prepare pictures; assumed: {'; '.join(describe(of.steps))}")
     return found
 
 
 def _unsaid(of: Subject) -> tuple[str, ...]:
     """What is assumed of the numbers of a model that does not say what they are."""
-    return of.runner.notes if of.runner and not of.runner.described else ()
+    return of.runner.notes if of.runner and not of.runner.model.description.known else ()
 
 
 # -- as JSON
@@ -176,7 +179,7 @@ def as_data(of: Subject, graph: Graph, samples: Sequence[Path]) -> dict[str, Any
         found["chosen"] = chosen_by(graph, of.runnable.inputs[0].name)
     if of.runner:
         found["answer"] = _answer(of.runner)
-        found["columns"] = [msgspec.to_builtins(column) for column in of.runner.columns]
+        found["columns"] = [msgspec.to_builtins(column) for column in of.runner.input.info.columns]
     return found
 
 
@@ -185,26 +188,27 @@ def _value(value: Value) -> dict[str, Any]:
 
 
 def _answer(runner: Runner) -> dict[str, Any]:
+    value, info = runner.input.value, runner.info
     return {
-        "input": runner.input.name,
-        "dtype": runner.input.dtype,
-        "example": list(runner.example_shape),
-        "batch": runner.input.shape[0] if isinstance(runner.input.shape[0], int) else None,
-        "output": runner.output,
+        "input": value.name,
+        "dtype": value.dtype,
+        "example": list(runner.input.taken.shape),
+        "batch": value.shape[0] if isinstance(value.shape[0], int) else None,
+        "output": info.name,
         "kind": runner.kind,
-        "labels": list(runner.labels),
-        "units": list(runner.units),
-        "target": runner.target,
-        "temperature": runner.temperature,
-        "threshold": runner.threshold,
-        "context": runner.context,
+        "labels": list(info.labels),
+        "units": list(info.each_unit),
+        "target": info.target,
+        "temperature": info.temperature,
+        "threshold": info.threshold,
+        "context": runner.input.info.context,
         "meant": _is_meant(runner),
     }
 
 
 def _is_meant(runner: Runner) -> bool:
     """Whether the model says what its numbers are."""
-    return bool(runner.labels or runner.units or runner.target)
+    return bool(runner.info.labels or runner.info.each_unit or runner.info.target)
 
 
 def _samples(of: Subject, paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -218,9 +222,9 @@ def _sample(of: Subject, path: Path) -> dict[str, Any]:
         return {"url": f"data:{media};base64,{base64.b64encode(path.read_bytes()).decode()}"}
     if of.kind == "series" and of.runner and kind_of(path) == "npy":
         rows = np.asarray(read_dataset(path).x[:ROWS], np.float32)
-        if rows.shape[1:] == of.runner.example_shape and np.isfinite(rows).all():
+        if rows.shape[1:] == of.runner.input.taken.shape and np.isfinite(rows).all():
             return {"rows": packed(rows)}
-        raise UsageError(f"samples: {path} holds no rows of {of.runner.example_shape[0]} finite numbers")
+        raise UsageError(f"samples: {path} holds no rows of {of.runner.input.taken.shape[0]} finite numbers")
     raise UsageError(f"samples: this page takes {_TAKEN.get(of.kind, 'none')}, not {path}")
 
 

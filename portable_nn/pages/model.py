@@ -19,16 +19,15 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import size
 from portable_nn.core.version import __version__
 from portable_nn.data.images import SUFFIXES
-from portable_nn.model_files.answers import Preprocess, as_preparation, opened_model
-from portable_nn.model_files.labels import read_labels
-from portable_nn.model_files.opening import open_model
 from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import varied
 from portable_nn.onnx.verify import Proof
+from portable_nn.opening.opening import open_model
 from portable_nn.pages.describing import PICTURES, PageKind, Subject, as_data, assumed, check_of, layers_of, subject
 from portable_nn.pages.runtime import LICENCE, find_runtime
 from portable_nn.pages.template import fill
+from portable_nn.prediction.options import ModelOptions, Preprocess
 
 __all__ = ["to_html"]
 
@@ -112,8 +111,9 @@ def to_html(
     """
     files = find_runtime(runtime)
     network = model if isinstance(model, Network) else open_model(model).proved_network()
-    described = opened_model(model, "onnxruntime")
-    names = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels or ())
+    options = ModelOptions(preprocess=preprocess, labels=labels)
+    described = options.opened(model)
+    names = options.names
     for name in (*(value.name for value in network.graph.inputs), *network.graph.outputs):
         if 0 in (shape := network.types[name].shape):
             raise UsageError(f"a page shows numbers, and '{name}' {format_shape(shape)} of this model has none")
@@ -125,7 +125,7 @@ def to_html(
         rng = np.random.default_rng(0)
         feeds = varied(network.graph, rng, meant(network.graph, network.parameters, network.inputs))[0]
         feeds = {name: array for name, array in feeds.items() if name in {value.name for value in runnable.inputs}}
-        shown = subject(runnable, described, as_preparation(preprocess), feeds, names)
+        shown = subject(runnable, described, options.preparation, feeds, names)
         if preprocess is not None and shown.kind != "picture":
             raise UsageError(f"preprocess prepares pictures, and this model gives a page for {KINDS[shown.kind]}")
         layers, more = layers_of(content, network)

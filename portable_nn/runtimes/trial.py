@@ -13,9 +13,9 @@ from portable_nn.analysis import Finding
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.tensors import Array
-from portable_nn.model_files.reports import known_limits
 from portable_nn.network import Network
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference
+from portable_nn.outputs.reports import known_limits
 from portable_nn.runtimes.forms import Form
 from portable_nn.runtimes.locating import Part, first_step
 from portable_nn.runtimes.processes import Answer, Job, brief, run_jobs

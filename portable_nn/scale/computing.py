@@ -7,9 +7,10 @@ import socket
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -17,11 +18,12 @@ from typing import Any, Final
 from portable_nn.core.errors import DataWarning, FormatError, PortableNNWarning
 from portable_nn.data.batches import Bad
 from portable_nn.data.given import Labelled, Source
-from portable_nn.model_files.answers import Answer, answers_of, opened_model
-from portable_nn.model_files.opening import resolve
-from portable_nn.model_files.origin import identity
-from portable_nn.model_files.runners import Runnable
-from portable_nn.model_files.streamed import row_wise
+from portable_nn.opening.opening import resolve
+from portable_nn.opening.origin import identity
+from portable_nn.opening.runners import Runnable
+from portable_nn.prediction.answers import Answer, answers_of
+from portable_nn.prediction.arrays import row_wise
+from portable_nn.prediction.options import ModelOptions
 from portable_nn.scale.shards import packed, packed_outputs
 from portable_nn.scale.storage import as_json, filesystem, is_remote, storage
 from portable_nn.scale.work import Input, Job, Task, rows_in
@@ -48,7 +50,9 @@ def compute(job: Job, task: Task) -> dict[str, Any]:
         warnings.simplefilter("always", PortableNNWarning)
         names = dict[str, str]()
         sources = list(_sources(job, task, stack, names))
-        data, row = CONTENTS[job.content](model, sources, _options(job, task), names)
+        # A part of an array has no names to look up any more.
+        options = job.options if task.stop is None else replace(job.options, dataset=None, targets=None)
+        data, row = CONTENTS[job.content](model, sources, options, names)
     told = dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, DataWarning))
     place = storage(job.shards)
     place.write(task.name, data)
@@ -65,23 +69,26 @@ def compute(job: Job, task: Task) -> dict[str, Any]:
 
 
 def _answers(
-    model: Runnable, sources: Sequence[Source], options: Mapping[str, Any], names: Mapping[str, str]
+    model: Runnable, sources: Sequence[Source], options: ModelOptions, names: Mapping[str, str]
 ) -> tuple[bytes, dict[str, Any]]:
     """What ``predict`` and ``evaluate`` need."""
-    return packed(_renamed(each, names) for each in answers_of(model, sources, **options))
+    return packed(_renamed(each, names) for each in answers_of(model, sources, options))
 
 
 def _outputs(
-    model: Runnable, sources: Sequence[Source], options: Mapping[str, Any], names: Mapping[str, str]
+    model: Runnable, sources: Sequence[Source], options: ModelOptions, _: Mapping[str, str], *, pictures: bool = False
 ) -> tuple[bytes, dict[str, Any]]:
     """All outputs, as arrays."""
-    how = {name: options[name] for name in ("raw", "output", "pictures")}
-    found = row_wise(model, options["preprocess"], notes=[], **how)
+    found = row_wise(model, options, [], pictures=pictures)
     assert found
-    return packed_outputs(found.of(sources, options["named"], options["batch_size"]))
+    return packed_outputs(found.of(sources, options, []).found)
 
 
-CONTENTS: Final = {"answers": _answers, "outputs": _outputs}
+CONTENTS: Final[Mapping[str, Callable[..., tuple[bytes, dict[str, Any]]]]] = {
+    "answers": _answers,
+    "outputs": _outputs,
+    "outputs of pictures": partial(_outputs, pictures=True),
+}
 """What shards may hold."""
 
 
@@ -92,7 +99,7 @@ def row_name(shard: str) -> str:
 
 def opened(job: Job) -> Runnable:
     """The model of a job, opened once by each process. Raises ``FormatError`` where it is another one."""
-    key = (job.model, job.identity, repr(job.options["engine"]))
+    key = (job.model, job.identity, repr(job.options.engine))
     with _LOCK:
         if key not in _KEPT:
             with ExitStack() as stack:
@@ -101,15 +108,8 @@ def opened(job: Job) -> Runnable:
                 if found != job.identity:
                     raise FormatError(job.model, f"has changed since the run began: it had {job.identity}, has {found}")
                 _KEPT.clear()
-                model = opened_model(file, *(job.options[name] for name in ("engine", "digest", "edited")))
-                _KEPT[key] = replace(model, where=job.model)
+                _KEPT[key] = replace(job.options.opened(file), where=job.model)
         return _KEPT[key]
-
-
-def _options(job: Job, task: Task) -> dict[str, Any]:
-    """The options of ``answers_of`` for a task: a part of an array has no names to look up any more."""
-    options = {name: value for name, value in job.options.items() if name not in ("digest", "edited")}
-    return options if task.stop is None else {**options, "named": None}
 
 
 def _sources(job: Job, task: Task, stack: ExitStack, names: dict[str, str]) -> Iterator[Source]:
@@ -119,7 +119,7 @@ def _sources(job: Job, task: Task, stack: ExitStack, names: dict[str, str]) -> I
         if path != given[0]:
             names[path] = given[0]
         if task.start is not None and task.stop is not None:
-            examples = rows_in(path, job.options.get("named"))
+            examples = rows_in(path, job.options.named)
             if examples is None or len(examples.x) < task.stop:
                 raise FormatError(given[0], f"has changed since the run began: it has no rows up to {task.stop:,}")
             yield examples.part(task.start, task.stop)

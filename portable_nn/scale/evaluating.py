@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count, Natural
 from portable_nn.data.frames import Dialect
-from portable_nn.evaluation.scoring import Evaluation, Task, kind_for
-from portable_nn.model_files.answers import Preprocess, named_in
-from portable_nn.model_files.evaluating import evaluation_of
+from portable_nn.evaluation.scoring import Evaluation, Task
+from portable_nn.prediction.evaluating import evaluation_of, with_labels
+from portable_nn.prediction.options import ModelOptions, Preprocess
 from portable_nn.preprocessing.steps import Found
-from portable_nn.scale.many import Many, Scale, many
+from portable_nn.scale.many import Scale, many
 from portable_nn.scale.work import SHARD
 
 __all__ = ["evaluate_many"]
@@ -60,14 +59,10 @@ def evaluate_many(
     >>> evaluate_many("digits", "classes/", "classes.shards", workers=2).accuracy
     1.0
     """
-    scale = Scale(shards, workers, scheduler, shard_size, force)
-    found = work(
-        model,
-        data,
-        scale,
-        task=task,
-        labels=labels,
+    options = ModelOptions(
         engine=engine,
+        labels=labels,
+        task=task,
         batch_size=batch_size,
         polarity=polarity,
         raw=raw,
@@ -77,24 +72,8 @@ def evaluate_many(
         dialect=dialect,
         preprocess=preprocess,
         output=output,
-        inputs=inputs,
+        dataset=inputs,
         targets=targets,
     )
+    found = many(model, data, Scale(shards, workers, scheduler, shard_size, force), with_labels(options))
     return evaluation_of(found.answers, None, strict, worst)
-
-
-def work(
-    model: str | Path,
-    data: Any,
-    scale: Scale,
-    *,
-    task: Task | None = None,
-    inputs: str | Sequence[str] | None = None,
-    targets: str | Sequence[str] | None = None,
-    **options: Any,
-) -> Many:
-    """What there is to compute for an evaluation; the arguments and errors are those of ``evaluate_many``."""
-    kind_for(task, "values", 1)  # A task that is none is an error before anything is read.
-    if (inputs is None) != (targets is None):
-        raise UsageError("inputs and targets go together: the names of the arrays in the files")
-    return many(model, data, scale, task=task, labelled=True, named=named_in(inputs, targets), **options)

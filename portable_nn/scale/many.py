@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,21 +21,13 @@ from portable_nn.data.batches import Bad, Place, Taken
 from portable_nn.data.frames import Dialect
 from portable_nn.evaluation.scoring import Task as EvaluationTask
 from portable_nn.format.manifest import PRODUCER
-from portable_nn.model_files.answers import (
-    Answers,
-    Preprocess,
-    answers_of,
-    as_preparation,
-    named_in,
-    opened_model,
-    taken_by,
-)
-from portable_nn.model_files.opening import resolve
-from portable_nn.model_files.origin import identity
-from portable_nn.model_files.outputs import are_pictures
-from portable_nn.model_files.predictions import Predictions
-from portable_nn.model_files.runners import Runnable
-from portable_nn.model_files.streamed import Streamed, row_wise
+from portable_nn.opening.opening import resolve
+from portable_nn.opening.origin import identity
+from portable_nn.opening.runners import Runnable
+from portable_nn.prediction.answers import Answers, answers_of, example_count
+from portable_nn.prediction.arrays import Rows, are_pictures, row_count, row_wise
+from portable_nn.prediction.options import ModelOptions, Preprocess
+from portable_nn.prediction.predictions import Predictions
 from portable_nn.preprocessing.steps import Found
 from portable_nn.scale.cluster import check_processes
 from portable_nn.scale.computing import local
@@ -87,62 +79,50 @@ class Many:
     answers: Answers
 
 
-def many(
-    model: str | Path,
-    inputs: Any,
-    scale: Scale,
-    *,
-    labels: Sequence[str] | str | Path | None = None,
-    task: Any = None,
-    strict: bool = True,
-    notes: list[str] | None = None,
-    **options: Any,
-) -> Many:
-    """Open a model, find its inputs, and cut them into tasks. ``options`` are those of ``answers_of``.
+def many(model: str | Path, inputs: Any, scale: Scale, options: ModelOptions, notes: list[str] | None = None) -> Many:
+    """Open a model, find its inputs, and cut them into tasks.
 
     Raises as ``predict_many`` does. Nothing is computed, and nothing is written, before the answers are asked for.
     """
     opened = _opened(model, scale, options)
-    runner = opened.model.runner(as_preparation(options["preprocess"]), options.get("output"))
-    taken, is_whole = taken_by(runner), runner.context > 0
-    run, kept = _cut(opened, inputs, scale, taken, {**options, "strict": strict}, is_whole=is_whole)
-    tasks = run.tasks
-    sample = _sample(tasks)
+    runner = options.runner(opened.model)
+    run, kept = _cut(opened, inputs, scale, runner.taken(), options, is_whole=runner.input.info.context > 0)
+    sample = _sample(run.tasks)
     if sample is None:
-        answers = Answers(runner, iter(()), labels, task, strict, [] if notes is None else notes, [])
+        answers = Answers(runner, (), options, options.names, [] if notes is None else notes)
     else:  # What is said of how the first input is prepared is said of all.
-        answers = answers_of(opened.model, [sample], labels=labels, task=task, strict=False, notes=notes, **options)
-    answers.strict, answers.place = strict, Place(total=_total(tasks))
-    answers.computed = _removing(run.answers(), kept)
+        answers = answers_of(opened.model, [sample], replace(options, strict=False), notes)
+    answers.options, answers.place = options, Place(total=_total(run.tasks))
+    answers.found = answers.place.passed(_removing(run.answers(), kept), example_count)
     return Many(run, answers)
 
 
 def many_outputs(
-    model: str | Path, inputs: Any, scale: Scale, *, notes: list[str], **options: Any
-) -> tuple[Streamed, Run]:
-    """The outputs of a model as ``streamed`` gives them, and what computes their shards.
+    model: str | Path, inputs: Any, scale: Scale, options: ModelOptions, notes: list[str]
+) -> tuple[Rows, Run]:
+    """The outputs of a model as ``rows_of_outputs`` gives them, and what computes their shards.
 
-    ``options`` are those of ``streamed``, with ``named`` for ``dataset``. Raises as ``predict_many`` does, and
-    ``UsageError`` where ``streamed`` gives none.
+    Raises as ``predict_many`` does, and ``UsageError`` where ``rows_of_outputs`` gives none.
     """
     opened = _opened(model, scale, options)
-    options["pictures"] = options["named"] is None and any(map(are_pictures, inputs))
-    how = {name: options[name] for name in ("raw", "output", "pictures")}
-    found = row_wise(opened.model, options["preprocess"], notes=notes, **how)
+    pictures = options.dataset is None and any(map(are_pictures, inputs))
+    found = row_wise(opened.model, options, notes, pictures=pictures)
     if found is None:
-        size = ", and pictures of one size" if options["pictures"] else ""
+        size = ", and pictures of one size" if pictures else ""
         raise UsageError(
             f"{model}: several processes write outputs that have a row for each example of one input{size}"
         )
     shape = found.taken.shape if found.taken else static(opened.model.inputs[0].shape[1:])
     taken = found.taken or Taken(shape or ())
+    content = "outputs of pictures" if pictures else "outputs"
     # Where the shape of an example is open, its file may hold one alone.
-    run, kept = _cut(opened, inputs, scale, taken, options, is_whole=not shape, content="outputs")
+    run, kept = _cut(opened, inputs, scale, taken, options, is_whole=not shape, content=content)
     sample = _sample(run.tasks)
-    if options["pictures"] and sample is not None:  # What is said of how the first one is prepared is said of all.
-        found.of([sample], None, options["batch_size"], notes)
-    computed = _removing(run.outputs(found.names), kept)
-    return Streamed(found.model, found.names, iter(()), Place(total=_total(run.tasks)), computed), run
+    if pictures and sample is not None:  # What is said of how the first one is prepared is said of all.
+        found.of([sample], options, notes)
+    place = Place(total=_total(run.tasks))
+    computed = place.passed(_removing(run.outputs(found.names), kept), row_count)
+    return Rows(found.model, found.names, computed, place), run
 
 
 class _Opened(NamedTuple):
@@ -153,7 +133,7 @@ class _Opened(NamedTuple):
     identity: str
 
 
-def _opened(model: Any, scale: Scale, options: Mapping[str, Any]) -> _Opened:
+def _opened(model: Any, scale: Scale, options: ModelOptions) -> _Opened:
     scale.check()
     if not isinstance(model, str | Path):
         raise UsageError(f"model must be the name of a shipped model or a file, not {type(model).__name__}: save it")
@@ -161,7 +141,7 @@ def _opened(model: Any, scale: Scale, options: Mapping[str, Any]) -> _Opened:
     with ExitStack() as stack:
         path = Path(local(str(model), stack)) if remote else resolve(model)
         known_as = identity(path)
-        opened = opened_model(path if remote else model, options["engine"], options["digest"], options["edited"])
+        opened = options.opened(path if remote else model)
     return _Opened(opened, str(model) if remote or model in CALLED else str(path.absolute()), known_as)
 
 
@@ -170,16 +150,17 @@ def _cut(
     inputs: Any,
     scale: Scale,
     taken: Taken,
-    options: Mapping[str, Any],
+    options: ModelOptions,
     *,
     is_whole: bool,
     content: str = "answers",
 ) -> tuple[Run, Path | None]:
     """The inputs cut into tasks, and the folder of their shards where it is removed at the end."""
-    key = {name: str(value) for name, value in options.items() if name != "strict"}
+    options = replace(options, labels=None, task=None)  # What they mean is said of the answers, and not in shards.
+    key = {name: str(value) for name, value in vars(options).items() if name != "strict"}
     key = {"the model": opened.identity, **key, **({} if content == "answers" else {"what is kept": content})}
-    size, strict = scale.shard_size, options.get("strict", True)
-    tasks = list(tasks_of(inputs, taken, options["named"], size, strict, key, is_whole))
+    size = scale.shard_size
+    tasks = list(tasks_of(inputs, taken, options.named, size, options.strict, key, is_whole))
     given = inputs if isinstance(inputs, list | tuple) else [inputs]
     data = [str(each if is_remote(each) else Path(each).absolute()) for each in given]
     origin = {"the program": PRODUCER, **key, "shard_size": str(size)}
@@ -289,23 +270,19 @@ def predict_many(
     scans/digit-1.png 1
     scans/digit-2.png 2
     """
-    found = many(
-        model,
-        inputs,
-        Scale(shards, workers, scheduler, shard_size, force),
+    options = ModelOptions(
+        engine=engine,
         labels=labels,
         task=task,
-        strict=strict,
-        notes=[],
-        engine=engine,
         batch_size=batch_size,
         polarity=polarity,
         raw=raw,
+        strict=strict,
         digest=digest,
         edited=edited,
         dialect=dialect,
         preprocess=preprocess,
         output=output,
-        named=named_in(dataset),
+        dataset=dataset,
     )
-    return ManyPredictions(found, top)
+    return ManyPredictions(many(model, inputs, Scale(shards, workers, scheduler, shard_size, force), options, []), top)

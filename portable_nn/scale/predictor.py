@@ -18,11 +18,11 @@ from portable_nn.core.names import Engine
 from portable_nn.core.recognise import is_path, is_table
 from portable_nn.data.given import Picture
 from portable_nn.data.images import read_image
-from portable_nn.model_files.answers import Preprocess, answers_of, as_preparation, opened_model
-from portable_nn.model_files.prediction import Prediction
-from portable_nn.model_files.predictions import Predictions, quantity_names
-from portable_nn.model_files.runners import Runnable
+from portable_nn.opening.runners import Runnable
 from portable_nn.operators.registry import Array
+from portable_nn.prediction.options import ModelOptions, Preprocess
+from portable_nn.prediction.prediction import Prediction
+from portable_nn.prediction.predictions import predictions_of, quantity_names
 
 __all__ = ["Predictor"]
 
@@ -85,20 +85,18 @@ class Predictor:
         given, rows = _readable(examples)
         good = [place for place, row in enumerate(rows) if row.error is None]
         model = _opened(self.model, self.digest, self.engine, os.getpid())
-        quantities = quantity_names(model.runner(as_preparation(self.preprocess), self.output))
-        if not good:
-            return _arrays(rows, quantities)
-        answers = answers_of(
-            model,
-            given,
+        options = ModelOptions(
             labels=self.labels,
-            strict=False,
             batch_size=self.batch_size,
+            raw=self.raw,
+            strict=False,
             preprocess=self.preprocess,
             output=self.output,
-            raw=self.raw,
         )
-        for each in Predictions(answers, 1):
+        quantities = quantity_names(options.runner(model))
+        if not good:
+            return _arrays(rows, quantities)
+        for each in predictions_of(model, given, options):
             place = good[_place(each.input)]
             several = each.input.endswith("#2") or rows[place].error == SEVERAL
             rows[place] = Prediction(each.input, error=SEVERAL) if several else each
@@ -113,7 +111,7 @@ class Predictor:
 @cache
 def _opened(model: str, digest: str | None, engine: Engine, process: int) -> Runnable:
     """The model, opened once by each process: sessions are of no use in one that was forked."""
-    return opened_model(model, engine, digest)
+    return ModelOptions(engine, digest=digest).opened(model)
 
 
 def _readable(examples: Any) -> tuple[Any, list[Prediction]]:

@@ -19,8 +19,8 @@ from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageEr
 from portable_nn.core.jsons import parsed_json, typed
 from portable_nn.core.text import quantity, some
 from portable_nn.data.batches import Bad
-from portable_nn.model_files.answers import Answer
 from portable_nn.operators.registry import Array
+from portable_nn.prediction.answers import Answer
 from portable_nn.scale.cluster import AHEAD, LostError, Pending, Processes, processes
 from portable_nn.scale.computing import compute, row_name
 from portable_nn.scale.shards import VERSION, checked, unpacked, unpacked_outputs

@@ -21,9 +21,9 @@ from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.jsons import parsed_json
 from portable_nn.core.text import said
 from portable_nn.data.batches import Bad, Batch
-from portable_nn.model_files.answers import Answer
-from portable_nn.model_files.streamed import OTHER_SHAPES, kinds_of
 from portable_nn.operators.registry import Array
+from portable_nn.outputs.records import OTHER_SHAPES, kinds_of
+from portable_nn.prediction.answers import Answer
 
 VERSION: Final = 1
 """The version of shards and their rows: other versions of this program do not go on with others than their own."""

@@ -21,7 +21,8 @@ from portable_nn.data.images import SUFFIXES
 from portable_nn.data.stored import Stored, pieces, rows_of
 from portable_nn.data.tables import STDIN
 from portable_nn.format.manifest import PRODUCER
-from portable_nn.model_files.origin import stamp_of
+from portable_nn.opening.origin import stamp_of
+from portable_nn.prediction.options import ModelOptions
 from portable_nn.preprocessing.applying import picture_shape
 from portable_nn.scale.storage import filesystem, is_remote
 
@@ -44,7 +45,7 @@ class Job:
         identity: the SHA-256 of its file, in words; a process that finds another one refuses to go on.
         shards: the folder or URL of the shards.
         root: the folder that relative paths begin in.
-        options: those of ``answers_of`` that a process needs.
+        options: how the model is opened and fed.
         content: what is computed, a row of ``CONTENTS``.
     """
 
@@ -52,7 +53,7 @@ class Job:
     identity: str
     shards: str
     root: str
-    options: Mapping[str, Any]
+    options: ModelOptions
     content: str = "answers"
 
 

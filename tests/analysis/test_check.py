@@ -16,7 +16,7 @@ from portable_nn.analysis import Finding, Report, as_json, as_text
 from portable_nn.catalog import find_model
 from portable_nn.converters.onnx import export_onnx, read_onnx
 from portable_nn.core.errors import FileError, FormatError, PortableNNError, UnsupportedError, UsageError
-from portable_nn.model_files.reports import check
+from portable_nn.outputs.reports import check
 
 RNG = np.random.default_rng(0)
 EXTENSION = "com.example"

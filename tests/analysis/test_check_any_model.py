@@ -16,7 +16,7 @@ from portable_nn.analysis import as_text
 from portable_nn.analysis import sizes as net
 from portable_nn.converters.onnx import read_onnx
 from portable_nn.core.errors import PortableNNError
-from portable_nn.model_files.reports import check, size_net
+from portable_nn.outputs.reports import check, size_net
 
 
 def base() -> onnx.ModelProto:

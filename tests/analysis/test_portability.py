@@ -11,8 +11,8 @@ from onnx import helper, numpy_helper
 
 import portable_nn as pnn
 from portable_nn.analysis.portability import RISKS
-from portable_nn.model_files.reports import check, known_limits
 from portable_nn.operators import REGISTRY
+from portable_nn.outputs.reports import check, known_limits
 
 SCALES = np.array([1, 1, 2, 2], np.float32)
 

@@ -16,7 +16,7 @@ from torch_files import to_onnx
 import portable_nn as pnn
 from portable_nn.analysis.sizes import NetSizes, NodeSize, as_json, as_text
 from portable_nn.core.errors import FormatError, UsageError
-from portable_nn.model_files.reports import size_net
+from portable_nn.outputs.reports import size_net
 
 NETWORKS = ["resnet18", "mobilenet_v2", "mobilenet_v3_small", "squeezenet1_1"]
 

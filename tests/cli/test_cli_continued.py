@@ -95,7 +95,7 @@ def rows_in(path: Path) -> int:
         state = json.loads(Path(f"{path}.part.json").read_text())["state"]
     except FileNotFoundError:
         return 0
-    return int(state.get("rows") or state.get("predictions", {}).get("made", 0))
+    return int(state.get("done", {}).get("made", 0))
 
 
 def killed(out: str, *arguments: str, sign: int = signal.SIGKILL, rows: int = 1, after: float = 0.0) -> int:

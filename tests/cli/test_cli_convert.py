@@ -180,7 +180,7 @@ def test_errors(run, tmp_path, arguments, code, message):
 
 @pytest.mark.usefixtures("mine")
 def test_a_file_that_does_not_hold_the_same_is_exit_code_1(run, tmp_path, monkeypatch):
-    from portable_nn.model_files import weight_file
+    from portable_nn.opening import weight_file
 
     right = weight_file.save
 

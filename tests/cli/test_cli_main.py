@@ -219,7 +219,7 @@ def test_errors_are_told_without_a_traceback(run, monkeypatch, error, code, text
     def fail(model):
         raise error
 
-    monkeypatch.setattr("portable_nn.model_files.reports.inspect", fail)
+    monkeypatch.setattr("portable_nn.outputs.reports.inspect", fail)
     assert run("inspect", "x") == (code, "", f"error: {text}\n")
     debugged = run("inspect", "x", "--debug")
     assert (debugged.code, debugged.out) == (code, "")
@@ -228,7 +228,7 @@ def test_errors_are_told_without_a_traceback(run, monkeypatch, error, code, text
 
 
 def test_a_fault_of_our_own_is_called_one(run, monkeypatch):
-    monkeypatch.setattr("portable_nn.model_files.reports.inspect", lambda model: 1 / 0)
+    monkeypatch.setattr("portable_nn.outputs.reports.inspect", lambda model: 1 / 0)
     told = (
         "error: this is a fault of portable-nn, please report it with what --debug prints: ZeroDivisionError: division"
     )
@@ -240,7 +240,7 @@ def test_ctrl_c_is_130(run, monkeypatch):
     def interrupted(model):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("portable_nn.model_files.reports.inspect", interrupted)
+    monkeypatch.setattr("portable_nn.outputs.reports.inspect", interrupted)
     assert run("inspect", "x")[:2] == (130, "")
 
 

@@ -12,7 +12,7 @@ from signing import sign, write_public_key
 
 from portable_nn.catalog import find_model
 from portable_nn.format.reframed import NOTE
-from portable_nn.model_files.convert import convert
+from portable_nn.opening.convert import convert
 
 PLAIN = {".safetensors": by_safetensors, ".h5": by_copy, ".npz": by_numpy}
 

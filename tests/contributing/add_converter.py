@@ -7,7 +7,7 @@ import numpy as np
 
 import portable_nn as pnn
 from portable_nn.cli import main
-from portable_nn.model_files import open_network
+from portable_nn.opening import open_network
 
 rng = np.random.default_rng(0)
 weights = [rng.normal(size=(3, 4)), rng.normal(size=(2, 3))]

@@ -10,9 +10,9 @@ from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.graph import INTERNAL
 from portable_nn.diagram.boxes import diagram
 from portable_nn.engines.plan import Plan
-from portable_nn.model_files.reports import size_net
 from portable_nn.operators import Leaf, constant, emit, trace
 from portable_nn.operators.differentiation import gradients
+from portable_nn.outputs.reports import size_net
 
 STEP = 1e-6
 

@@ -17,7 +17,7 @@ from onnx_suite import Case, cases
 
 from portable_nn.converters.onnx import read_onnx
 from portable_nn.core.errors import PortableNNError, VerificationError
-from portable_nn.model_files.reports import check
+from portable_nn.outputs.reports import check
 
 node = helper.make_node
 FLOAT, BFLOAT16 = TensorProto.FLOAT, TensorProto.BFLOAT16

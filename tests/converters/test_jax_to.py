@@ -9,7 +9,7 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.core.errors import ShapeError, UsageError, VerificationError
-from portable_nn.model_files import load_model
+from portable_nn.opening import load_model
 from portable_nn.operators import Leaf, trace
 
 jax: Any = pytest.importorskip("jax")

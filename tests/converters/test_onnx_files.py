@@ -14,10 +14,10 @@ from onnx.external_data_helper import set_external_data
 
 from portable_nn.converters.onnx import read_onnx
 from portable_nn.core.errors import FileError, FormatError
-from portable_nn.model_files.reports import check
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.storage.files import read_model
 from portable_nn.onnx.storage.metadata import MAX_LENGTH, labels_of
+from portable_nn.outputs.reports import check
 
 
 def model() -> onnx.ModelProto:

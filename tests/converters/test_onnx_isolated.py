@@ -14,9 +14,9 @@ from onnx import TensorProto, helper
 
 from converters.onnx import import_onnx
 from portable_nn.core.errors import FormatError
-from portable_nn.model_files.reports import inspect
 from portable_nn.onnx.library.isolated import LibraryError, infer_shapes, inline_standard_function
 from portable_nn.onnx.session import Session
+from portable_nn.outputs.reports import inspect
 
 
 def model(*nodes: onnx.NodeProto, shape: tuple[int | str, ...] = (2, 3)) -> onnx.ModelProto:

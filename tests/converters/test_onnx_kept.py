@@ -19,8 +19,8 @@ import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.format import Documentation, ModelOrigin, Remark, ValueRemark
-from portable_nn.model_files.convert import convert
 from portable_nn.onnx.remarks import documentation as collecting
+from portable_nn.opening.convert import convert
 
 # -- comparing by reflection
 

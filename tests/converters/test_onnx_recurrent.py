@@ -17,7 +17,7 @@ import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
 from portable_nn.converters.torch import to_torch
 from portable_nn.core.errors import GraphError
-from portable_nn.model_files.reports import check
+from portable_nn.outputs.reports import check
 
 torch: Any = pytest.importorskip("torch")
 

@@ -19,7 +19,7 @@ from portable_nn.converters.source import c_file, write_c, write_numpy
 from portable_nn.converters.source.c_compiling import compiled, compiler, side_of
 from portable_nn.converters.source.c_file import source_of
 from portable_nn.core.errors import UnsupportedError
-from portable_nn.model_files import open_model
+from portable_nn.opening import open_model
 from portable_nn.operators import Leaf, constant, emit, emit_all, integers
 from portable_nn.operators.registry import Array
 

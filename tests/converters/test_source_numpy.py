@@ -20,7 +20,7 @@ from portable_nn.converters.source import write_numpy
 from portable_nn.converters.source.numpy_module import source_of
 from portable_nn.core.errors import UnsupportedError
 from portable_nn.core.graph import Value
-from portable_nn.model_files import open_model
+from portable_nn.opening import open_model
 from portable_nn.operators import emit, trace
 from portable_nn.operators.registry import Array
 

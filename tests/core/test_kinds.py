@@ -13,7 +13,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.kinds import accepts, check_kinds, described
-from portable_nn.model_files.predictions import predict
+from portable_nn.prediction.predictions import predict
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
 Y = np.arange(8) % 3
@@ -137,6 +137,9 @@ def test_an_error_with_right_arguments_stays_what_it_is() -> None:
         broken()  # type: ignore[call-arg]
 
 
+ROOMS = {"layers", "training", "operators", "opening", "prediction", "outputs", "network"}
+
+
 def public() -> list[tuple[str, str]]:
     """The parameters of every public layer, optimizer, schedule and function that makes a part of a network."""
     found: list[tuple[str, str]] = []
@@ -144,7 +147,7 @@ def public() -> list[tuple[str, str]]:
         target = getattr(pnn, name)
         if not callable(target) or name.startswith("_") or getattr(target, "__module__", "").startswith("typing"):
             continue
-        if target.__module__.split(".")[1] not in {"layers", "training", "operators", "model_files", "network"}:
+        if target.__module__.split(".")[1] not in ROOMS:
             continue
         parameters = inspect.signature(target).parameters.values()
         found += [(name, each.name) for each in parameters if each.kind not in {each.VAR_POSITIONAL, each.VAR_KEYWORD}]

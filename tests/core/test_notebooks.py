@@ -22,9 +22,9 @@ from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.errors import DataError
 from portable_nn.core.html import html_of
 from portable_nn.core.text import fields, size, table
-from portable_nn.model_files.reports import check, size_net
 from portable_nn.onnx.verification.differences import Difference
 from portable_nn.onnx.verification.proof import Proof
+from portable_nn.outputs.reports import check, size_net
 
 HOSTILE = "</td><script>alert(1)</script>&amp;"
 

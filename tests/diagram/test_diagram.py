@@ -17,9 +17,9 @@ from portable_nn.core.plotting import save
 from portable_nn.diagram import Diagram, as_dot, diagram, draw
 from portable_nn.diagram.boxes import ENDS, FAMILIES, OTHER, Box
 from portable_nn.diagram.picture import COLOURS, MOST, shown
-from portable_nn.model_files.reports import inspect
 from portable_nn.operators import REGISTRY, Leaf, emit, trace
 from portable_nn.operators.registry import ABSENT, family
+from portable_nn.outputs.reports import inspect
 
 ODD = 'say "hi" \\n {x|y} <b> $x^2$\x1b[1m ü'
 """A name with all that means something to Graphviz, to a formula, or to a terminal."""

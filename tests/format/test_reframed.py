@@ -26,8 +26,8 @@ from portable_nn.core.errors import EditedWarning, FormatError
 from portable_nn.core.tensors import ITEM_SIZES, Array
 from portable_nn.format import has_manifest, load, open_arrays, save
 from portable_nn.format.reframed import NOTE
-from portable_nn.model_files.convert import convert
-from portable_nn.model_files.reports import check, inspect
+from portable_nn.opening.convert import convert
+from portable_nn.outputs.reports import check, inspect
 
 ANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PLAIN = {".safetensors": by_safetensors, ".h5": by_copy, ".npz": by_numpy}

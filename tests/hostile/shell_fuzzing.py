@@ -221,9 +221,9 @@ def prepare() -> None:
     import onnxruntime  # noqa: F401
 
     import portable_nn.converters.onnx
-    import portable_nn.model_files.convert
-    import portable_nn.model_files.predictions
-    import portable_nn.model_files.reports
+    import portable_nn.opening.convert
+    import portable_nn.outputs.reports
+    import portable_nn.prediction.predictions
     import portable_nn.recipes.classifier
     import portable_nn.recipes.tuning  # noqa: F401
 

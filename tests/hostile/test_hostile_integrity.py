@@ -15,7 +15,7 @@ from rows import CARRIERS
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.format import Contents, load
 from portable_nn.format.reading import HEADS
-from portable_nn.model_files.reports import inspect
+from portable_nn.outputs.reports import inspect
 
 
 @pytest.fixture(params=CARRIERS)

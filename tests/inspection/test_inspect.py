@@ -21,7 +21,7 @@ from portable_nn.format import load, save
 from portable_nn.format.training import GeneratorState, TrainingRecord
 from portable_nn.inspection import as_json, as_text
 from portable_nn.inspection.rows import TensorRow, TrainingRow
-from portable_nn.model_files.reports import against, inspect, manifest_text
+from portable_nn.outputs.reports import against, inspect, manifest_text
 
 DIGITS = find_model("digits-mlp")
 

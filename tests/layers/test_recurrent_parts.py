@@ -10,7 +10,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn.cli import main
 from portable_nn.converters.onnx import export_onnx
-from portable_nn.model_files.reports import check
+from portable_nn.outputs.reports import check
 
 X = np.random.default_rng(0).normal(size=(8, 6, 3)).astype(np.float32)
 Y = np.arange(8) % 2

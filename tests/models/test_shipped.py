@@ -7,8 +7,8 @@ import pytest
 import portable_nn as pnn
 from portable_nn.catalog import CALLED, SHIPPED, find_model
 from portable_nn.core.errors import UsageError
-from portable_nn.model_files import resolve
 from portable_nn.models.recipes import recipe_of
+from portable_nn.opening import resolve
 
 
 @pytest.mark.parametrize("name", SHIPPED)

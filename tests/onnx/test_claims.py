@@ -164,12 +164,12 @@ def test_no_foreign_file_is_given_to_onnxruntime_unchecked(tmp_path: Path) -> No
         path.write_bytes(bomb.SerializeToString())
         lines += [
             "try:",
-            f"    OnnxFile(Path({str(path)!r})).runner('m', 'onnxruntime')",
+            f"    OnnxFile(Path({str(path)!r})).runnable('m', 'onnxruntime').runner()",
             f"    print({place}, 'is not refused')",
             "except PortableNNError as error:",
             "    print(str(error).replace(chr(10), ' '))",
         ]
-    head = "from pathlib import Path\nfrom portable_nn.model_files.onnx_file import OnnxFile\n"
+    head = "from pathlib import Path\nfrom portable_nn.opening.onnx_file import OnnxFile\n"
     found = bounded(head + "\n".join(lines))
     assert found.bytes < 150e6
     for line in found.text.splitlines():

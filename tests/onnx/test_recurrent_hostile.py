@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from portable_nn.converters.onnx import import_onnx
 from portable_nn.core.errors import FormatError, PortableNNError
-from portable_nn.model_files.reports import check
+from portable_nn.outputs.reports import check
 
 NAMES = ("W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 

@@ -25,12 +25,12 @@ from portable_nn.diagram.boxes import diagram
 from portable_nn.engines.apart import keeps_examples_apart, mixes_examples
 from portable_nn.engines.plan import Plan
 from portable_nn.layers.layer import Layer
-from portable_nn.model_files.reports import check, inspect, size_net
 from portable_nn.onnx.samples import rounds
 from portable_nn.operators import REGISTRY, Leaf, Operator, Symbol, emit, trace
 from portable_nn.operators.elementwise.building import same_type
 from portable_nn.operators.linear.blas import has_threads_to_set
 from portable_nn.operators.registry import ALL, Array, Interval, KernelContext, Step, find, register
+from portable_nn.outputs.reports import check, inspect, size_net
 from portable_nn.training import halves
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ import portable_nn as pnn
 from portable_nn.catalog import find_model
 from portable_nn.cli import main
 from portable_nn.core.errors import FileError, UsageError
-from portable_nn.model_files.streamed import save_zarr
+from portable_nn.outputs.records import save_arrays
 
 FORMS = ["npy", "npz", "h5", "zarr"]
 
@@ -157,14 +157,14 @@ def test_arrays_of_zarr(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = ["predict", "two.safetensors", "rows.h5", "--dataset", "x"]
     assert main([*line, "--out", "found.zarr", "--force"]) == 2  # Folders are never replaced.
     with pytest.raises(FileError, match=r"what was made is in found-2\.zarr"):
-        save_zarr(Path("found.zarr"), "two.safetensors", {"a": np.zeros(3)})
+        save_arrays(Path("found.zarr"), "two.safetensors", {"a": np.zeros(3)})
     np.testing.assert_array_equal(found[name][:], wanted[name])
 
 
 def test_names_that_lead_out_of_the_folder(tmp_path: Path, data: Path) -> None:
     pytest.importorskip("zarr", reason="zarr is an extra")
     with pytest.raises(UsageError, match="cannot be an array of zarr"):
-        save_zarr(tmp_path / "bad.zarr", str(data / "two.safetensors"), {"../outside": np.zeros(3)})
+        save_arrays(tmp_path / "bad.zarr", str(data / "two.safetensors"), {"../outside": np.zeros(3)})
     assert not list(tmp_path.glob("*outside*")) + list(tmp_path.glob("*bad.zarr*"))
 
 

@@ -20,7 +20,7 @@ import portable_nn as pnn
 from portable_nn.catalog import find_model
 from portable_nn.cli import main
 from portable_nn.core.errors import DataError, DataWarning, FileError, FormatError, PortableNNError, UsageError
-from portable_nn.model_files.prediction import Prediction
+from portable_nn.prediction.prediction import Prediction
 from portable_nn.scale import predict_many
 from portable_nn.scale import run as runs
 from portable_nn.scale.cluster import LostError, Processes

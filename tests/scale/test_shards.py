@@ -9,7 +9,7 @@ import pytest
 
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.data.batches import Bad, Batch
-from portable_nn.model_files.answers import Answer
+from portable_nn.prediction.answers import Answer
 from portable_nn.scale.shards import checked, packed, unpacked
 from portable_nn.scale.storage import storage
 

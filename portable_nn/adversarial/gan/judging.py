@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from portable_nn.core.errors import ShapeError
-from portable_nn.model_files import load_model
+from portable_nn.opening import load_model
 from portable_nn.operators.registry import Array
 
 JUDGE: Final = "digits-cnn"

@@ -21,8 +21,8 @@ from portable_nn.adversarial.gan.sheets import (
 from portable_nn.catalog import CALLED
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import Engine
-from portable_nn.model_files import load_model
 from portable_nn.network import Network, load
+from portable_nn.opening import load_model
 from portable_nn.operators.registry import Array
 
 FRAMES: Final = 30

@@ -26,7 +26,7 @@ def command(
     """
     from portable_nn.analysis.sizes import as_json, as_text
     from portable_nn.core.binding import parse_sizes
-    from portable_nn.model_files.reports import size_net
+    from portable_nn.outputs.reports import size_net
 
     net = size_net(model, inputs=parse_sizes(sizes or ()))
     printer.result(as_text(net, printer.width), as_json(net))

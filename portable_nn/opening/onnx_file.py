@@ -1,0 +1,327 @@
+"""ONNX files, of this package and of others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import cached_property, partial
+from itertools import chain
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from portable_nn.analysis.report import Finding, Report
+from portable_nn.analysis.survey import Surveyor
+from portable_nn.core.binding import Sizes, bind
+from portable_nn.core.errors import FormatError, PortableNNError, UsageError
+from portable_nn.core.files import open_regular
+from portable_nn.core.graph import Value
+from portable_nn.core.names import Engine, provider_of
+from portable_nn.engines.batching import Run
+from portable_nn.engines.ranges import Range, preparing, ranges
+from portable_nn.format.manifest import Manifest, decode
+from portable_nn.format.tensors import DIGEST as SHA256
+from portable_nn.format.tensors import hashes
+from portable_nn.inspection import Inspection
+from portable_nn.network import Network
+from portable_nn.opening.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
+from portable_nn.opening.kind import WritableFile, expected_bytes
+from portable_nn.opening.onnx_limit import FileLimit
+from portable_nn.opening.runners import Runnable, described_by, output_values
+from portable_nn.plain import Entry
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from portable_nn.converters.onnx import Imported
+    from portable_nn.onnx.classical.model import Answering
+    from portable_nn.onnx.origin import Origin
+
+UNPROVED: Final = (
+    "numpy was not compared with onnxruntime on this model: portable-nn import does that, and check looks at it"
+)
+"""The note where the numpy engine runs a model that another program wrote."""
+
+
+class OnnxFile(WritableFile):
+    """An ONNX file, whether or not this package has its operators."""
+
+    suffixes = (".onnx",)
+    holds_training = False
+    nonfinite = "warning"  # In a weight file they are an error; here they may be intended, and import takes them.
+
+    @cached_property
+    def model(self) -> ModelProto:
+        """The parsed model, with the tensors of its external data files."""
+        from portable_nn.onnx.storage.files import parsed, read_model
+
+        return read_model(self.path) if self.digest is None else parsed(self._expected, self.path)
+
+    def alone(self) -> ModelProto:
+        """The parsed model without the tensors of its external data files, read anew."""
+        from portable_nn.onnx.storage.files import parsed, read_alone
+
+        return read_alone(self.path) if self.digest is None else parsed(self._expected, self.path)
+
+    @property
+    def _expected(self) -> bytes:
+        """The bytes of the file. Raises as ``expected_bytes`` does, and for weights that its SHA-256 does not cover."""
+        from portable_nn.onnx.storage.external import locations
+        from portable_nn.onnx.storage.files import parsed
+
+        data = expected_bytes(self.path, self.digest or "")
+        if files := locations(parsed(data, self.path)):
+            names = ", ".join(sorted(files))
+            raise FormatError(self.path, f"has weights in other files ({names}), which its SHA-256 does not cover")
+        return data
+
+    @cached_property
+    def network(self) -> Network:
+        return self.proved_network(verify=False)
+
+    @cached_property
+    def _origin(self) -> Origin:
+        """Who wrote the model, and whether it is as it was written. Raises ``FormatError`` where it is damaged."""
+        from portable_nn.onnx.origin import origin_of
+
+        # Tensors in other files need not be in memory for that.
+        model = self.model if "model" in vars(self) else self.alone()
+        found = origin_of(model, str(self.path), self.path)
+        if not self.edited:
+            found.refuse_damage(self.path)
+        return found
+
+    @cached_property
+    def _noted_origin(self) -> Origin:
+        """``_origin``, after a warning where another program has changed the model: for whatever computes with it."""
+        from portable_nn.onnx.origin import warn_of_edit
+
+        if not self.edited:
+            warn_of_edit(self._origin.notes, self.path)
+        return self._origin
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this package wrote the file, and nobody changed it."""
+        return self._origin.state == "own"
+
+    def proved_network(self, **proof: Any) -> Network:
+        found = self._imported(**proof).network
+        _ = self._noted_origin
+        return found
+
+    def _imported(self, **proof: Any) -> Imported:
+        from portable_nn.converters.onnx import read_onnx
+
+        return read_onnx(self.model, where=str(self.path), edited=self.edited, origin=self._origin, **proof)
+
+    def inspection(self) -> Inspection:
+        from portable_nn.inspection.onnx import inspect_onnx
+
+        return inspect_onnx(self.model, str(self.path))
+
+    def runnable(self, name: str, engine: Engine) -> Runnable:
+        if engine == "numpy":
+            network = self.network
+            run, outputs = partial(network.compute, engine), output_values(network)
+            numbers = ranges(network.graph, network.parameters)
+            found = self._runnable(name, network.graph.inputs, outputs, self._metadata, run, numbers)
+            notes = () if self._origin.state == "own" else (UNPROVED,)
+            return replace(found, notes=notes)
+        from portable_nn.onnx.origin import is_ours
+        from portable_nn.onnx.session import Session
+
+        source: bytes | Path = self.path if self.digest is None else self._expected
+        labels = tuple[str, ...]()
+        if (answers := self._classifier) is not None:
+            source, labels = answers.model.SerializeToString(), answers.labels
+        session = Session(source, where=str(self.path), provider=provider_of(engine), limit=self.limit)
+        if is_ours(session.metadata, session.producer):
+            _ = self._noted_origin
+        made_for = self._ranges(session.metadata)
+        return self._runnable(name, session.inputs, session.outputs, session.metadata, session.run, made_for, labels)
+
+    @property
+    def _classifier(self) -> Answering | None:
+        """The model with arrays in the place of maps and words, and its labels, where it is one of ``ai.onnx.ml``."""
+        from portable_nn.onnx.classical.model import DOMAIN, answering
+        from portable_nn.onnx.storage.external import locations
+
+        with open_regular(self.path) as file:
+            size = os.fstat(file.fileno()).st_size
+            with mmap(file.fileno(), 0, access=ACCESS_READ) if size else nullcontext(b"") as data:
+                if data.find(DOMAIN.encode()) < 0:
+                    return None
+        model = self.alone()
+        return None if locations(model) else answering(model, str(self.path))
+
+    @cached_property
+    def limit(self) -> FileLimit:
+        """How long onnxruntime may compute the model."""
+        return FileLimit(self.path, lambda: self.network)
+
+    def _runnable(
+        self,
+        name: str,
+        inputs: Sequence[Value],
+        outputs: Sequence[Value],
+        metadata: Mapping[str, str],
+        run: Run,
+        made_for: Mapping[str, Range],
+        labels: tuple[str, ...] = (),
+    ) -> Runnable:
+        description = described_by(metadata, inputs, outputs, str(self.path), labels)
+        return Runnable(name, inputs, outputs, description, run, made_for)
+
+    def _ranges(self, metadata: Mapping[str, str]) -> Mapping[str, Range]:
+        """What the first nodes of a file of this package say of the inputs; its weights are not read for that."""
+        from portable_nn.onnx.storage.metadata import MANIFEST, is_whole
+        from portable_nn.onnx.storage.tensors import from_tensor
+
+        if MANIFEST not in metadata or not is_whole(metadata):
+            return {}
+        graph = decode(metadata[MANIFEST].encode(), str(self.path)).graph
+        wanted = preparing(graph)
+        if not wanted:
+            return {}
+        stored = (each for each in self.alone().graph.initializer if each.name in wanted)
+        arrays = {each.name: from_tensor(each, str(self.path)) for each in stored if not each.external_data}
+        return ranges(graph, arrays) if arrays.keys() == wanted else {}
+
+    @property
+    def _metadata(self) -> Mapping[str, str]:
+        from portable_nn.onnx.storage.metadata import metadata_of
+
+        return metadata_of(self.model)
+
+    def survey(self) -> Surveyor:
+        from portable_nn.analysis.onnx import onnx_surveyor
+
+        return onnx_surveyor(self.path)
+
+    def standard_findings(self) -> Iterable[Finding]:
+        from portable_nn.analysis.onnx import check_by_standard, check_origin
+
+        return chain(check_origin(self.path), check_by_standard(self.path))
+
+    def agreed(self, report: Report, inputs: Sizes) -> Report:
+        """``report``, with an error where import refuses the file for another reason than those in it."""
+        if report.count("error"):
+            return report
+        try:
+            self._check_importable(inputs)
+        except PortableNNError as error:
+            reason = str(error).removeprefix(f"{self.path}: ")
+            found = Finding("error", "", f"import refuses it: {reason}", "; ".join(getattr(error, "__notes__", ())))
+            return replace(report, findings=(found, *report.findings))
+        return report
+
+    def _check_importable(self, inputs: Sizes) -> None:
+        """Raise what import raises before an engine runs, for inputs of these sizes."""
+        from numpy.random import default_rng
+
+        from portable_nn.onnx.library.inference import input_shapes
+        from portable_nn.onnx.samples import NoInputsError, rounds
+        from portable_nn.onnx.verify import check_verifiable
+
+        stated = input_shapes(self.model.graph)
+        shapes, _ = bind(stated, inputs)
+        pairs = (pair for name, shape in shapes.items() for pair in zip(stated[name] or shape, shape, strict=True))
+        sizes = {dim: size for dim, size in pairs if isinstance(dim, str) and dim != size}
+        graph = self._imported(verify=False, sizes=sizes).network.graph
+        check_verifiable(graph, str(self.path))
+        try:
+            for _ in rounds(graph, default_rng(0)):
+                pass
+        except NoInputsError as error:
+            raise UsageError(f"{error}; --dim fixes sizes, --io FILE.npz gives inputs that it can run on") from None
+
+    def entries(self) -> Mapping[str, Entry]:
+        stored = self.alone().graph.initializer
+        return {tensor.name: Entry("", tuple(tensor.dims), 0) for tensor in stored}
+
+    def manifest_text(self) -> str:
+        from portable_nn.onnx.storage.metadata import MANIFEST
+
+        if MANIFEST not in self._metadata:
+            raise UsageError(f"{self.path}: has no manifest: ONNX files have one if portable-nn wrote them")
+        return self._metadata[MANIFEST]
+
+    def source(self, options: ConvertOptions) -> ReadNetwork:
+        from portable_nn.onnx.opsets.support import opset_of
+        from portable_nn.onnx.storage.metadata import DIGEST
+
+        network, proof, notes = self._imported(**options.proof)
+        digest = self._metadata[DIGEST] if self._origin.state == "own" else ""
+        opset = opset_of(self.model, str(self.path))
+        manifest, arrays = network.manifest(), network.parameters.arrays
+        return ReadNetwork(self.path, manifest, arrays, digest, proof, proof.recorded, opset, (), notes)
+
+    @classmethod
+    def write(cls, path: Path, source: ReadNetwork, options: ConvertOptions) -> WrittenNetwork:
+        from portable_nn.converters.onnx.adapting import outside
+        from portable_nn.converters.onnx.exporting import write_onnx
+        from portable_nn.onnx.storage.files import read_alone
+        from portable_nn.onnx.storage.metadata import DIGEST, metadata_of
+        from portable_nn.onnx.verify import Tolerance
+
+        manifest = source.manifest
+        network = Network.from_graph(
+            manifest.graph,
+            source.tensors,
+            inputs=manifest.inputs,
+            outputs=manifest.outputs,
+            metadata=manifest.metadata,
+            documentation=manifest.documentation,
+            copy=False,
+        )
+        # As it is: what is read back must be the same network.
+        tolerance = Tolerance(options.atol, options.rtol)
+        report = write_onnx(
+            network,
+            path,
+            opset=options.opset,
+            verify=options.verify,
+            tolerance=tolerance,
+            seed=options.seed,
+            io=options.io,
+        )
+        files = (path, report.data) if report.data else (path,)
+        notes = report.notes if options.verify else outside(network)  # Then ``convert`` says that nothing was verified.
+        proof, digest = report.outputs, metadata_of(read_alone(path))[DIGEST]
+        return WrittenNetwork(files, digest, proof, proof.recorded, report.opset, report.ir_version, notes)
+
+    @classmethod
+    def read_back(cls, written: WrittenNetwork) -> Manifest:
+        from portable_nn.converters.onnx import read_onnx
+
+        if len(written.files) > 1:
+            return _one_by_one(written.files[0])
+        network, _, notes = read_onnx(written.files[0], verify=False)
+        if notes:
+            raise FormatError(written.files[0], notes[0])
+        return network.manifest()
+
+
+def _one_by_one(path: Path) -> Manifest:
+    """The manifest in a model, with the digests of its initializers, of which no more than one is in memory."""
+    from onnx import TensorProto
+
+    from portable_nn.onnx.storage.external import load_external
+    from portable_nn.onnx.storage.files import read_alone
+    from portable_nn.onnx.storage.metadata import MANIFEST, metadata_of
+    from portable_nn.onnx.storage.tensors import from_tensor
+
+    found = dict[str, str]()
+    model = read_alone(path)
+    for stored in model.graph.initializer:
+        tensor = TensorProto()
+        tensor.CopyFrom(stored)
+        if tensor.data_location == TensorProto.EXTERNAL:
+            load_external(tensor, path)
+        found |= hashes({stored.name: from_tensor(tensor, str(path))})[SHA256]
+    return msgspec.structs.replace(decode(metadata_of(model)[MANIFEST].encode(), str(path)), digests=found)

@@ -1,0 +1,1 @@
+"""What becomes of answers: arrays, forms of files, pictures; and reports on a model."""

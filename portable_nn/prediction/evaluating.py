@@ -1,0 +1,385 @@
+"""How good a model is on files, pictures and tables, and the calibration of its probabilities on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from portable_nn.core.errors import DataError, FormatError, UsageError
+from portable_nn.core.kinds import check_kinds
+from portable_nn.core.names import Engine
+from portable_nn.core.numbers import Count, Natural
+from portable_nn.core.text import either, shortened
+from portable_nn.data.batches import Bad
+from portable_nn.data.cells import is_words, missing
+from portable_nn.data.columns import numbers_fault
+from portable_nn.data.frames import Dialect, read_frame, tables
+from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
+from portable_nn.evaluation.methods import Calibration, calibrated
+from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
+from portable_nn.evaluation.scoring import NOT_FINITE, Evaluation, Scoring, Task, kind_for
+from portable_nn.evaluation.targets import labels_in
+from portable_nn.network import Network
+from portable_nn.opening.onnx_file import OnnxFile
+from portable_nn.opening.opening import WRITABLE, open_model
+from portable_nn.operators.registry import Array
+from portable_nn.prediction.answers import Answer, Answers, answers_of
+from portable_nn.prediction.options import ModelOptions, Preprocess
+from portable_nn.preprocessing.steps import Found
+
+__all__ = [
+    "Calibration",
+    "ClassEvaluation",
+    "ClassFigures",
+    "NumberEvaluation",
+    "NumberFigures",
+    "calibrate",
+    "evaluate",
+]
+
+LISTED = 3
+"""How many of the examples that are left out are named."""
+
+
+@check_kinds
+def evaluate(
+    model: str | Path | Network,
+    data: Any,
+    y: Any = None,
+    *,
+    task: Task | None = None,
+    target: str | None = None,
+    worst: Natural = 0,
+    engine: Engine = "onnxruntime",
+    labels: Sequence[str] | str | Path | None = None,
+    batch_size: Count = 256,
+    polarity: Found | None = None,
+    raw: bool = False,
+    strict: bool = True,
+    digest: str | None = None,
+    edited: bool = False,
+    dialect: Dialect | None = None,
+    preprocess: Preprocess | None = None,
+    output: str | None = None,
+    inputs: str | Sequence[str] | None = None,
+    targets: str | Sequence[str] | None = None,
+) -> Evaluation:
+    """How good ``model`` is on data that say what is right.
+
+    Args:
+        model: a network, the name of a shipped model, a weight file, or any ONNX file.
+        data: what ``predict`` takes, with labels: a CSV whose first column has them, or with named columns among which
+            is what the model predicts; npz and HDF5 with ``x`` and ``y``; the images of MNIST beside their labels; a
+            folder with a folder of pictures for each class, which is named like it. They are read in batches.
+        y: labels or numbers for data in memory that have none, one or a row for each example.
+        task: ``classes`` or ``numbers``; by default the model says it, or else the data.
+        target: the column of a table that says what is right, by its name, ``first`` or ``last``, for a model that
+            does not know columns by name: it gets the numbers of the other columns, in their order.
+        worst: how many of the worst examples are listed.
+        strict: whether to raise at the first example that cannot be used, because it cannot be read, has no label or
+            one that the model does not know, or because the model gives NaN. Otherwise these are counted in
+            ``left_out``, and the first are in the notes.
+        inputs: the name of the array with the examples in HDF5, npz, zarr and Parquet files; several stand side by
+            side.
+        targets: the name of that with what is right, or several.
+
+    All else is as ``predict`` takes it. A whole number is the number of a class, from 0, unless the names of the
+    classes are numbers.
+
+    Returns a ``ClassEvaluation`` or ``NumberEvaluation``, which ``print`` shows.
+
+    Raises as ``predict`` does, and:
+        DataError: the data have no labels, or no example can be used.
+
+    >>> import portable_nn as pnn
+    >>> found = pnn.evaluate("digits", "classes", worst=20)  # a folder with a folder for each class
+    >>> found.accuracy  # print(found) has all of it
+    1.0
+    """
+    options = ModelOptions(
+        engine=engine,
+        labels=labels,
+        task=task,
+        batch_size=batch_size,
+        polarity=polarity,
+        raw=raw,
+        strict=strict,
+        digest=digest,
+        edited=edited,
+        dialect=dialect,
+        preprocess=preprocess,
+        output=output,
+        dataset=inputs,
+        targets=targets,
+    )
+    return evaluated(model, data, y, options, target=target, worst=worst)
+
+
+def evaluated(
+    model: str | Path | Network,
+    data: Any,
+    y: Any,
+    options: ModelOptions,
+    *,
+    target: str | None = None,
+    worst: int = 0,
+) -> Evaluation:
+    """As ``evaluate`` says it, which takes the options one by one."""
+    options = with_labels(options)
+    data, y = _with_target(model, data, y, target, options)
+    given = _given(y, options.strict or target is not None)
+    return evaluation_of(answers_of(model, data, options), given, options.strict, worst)
+
+
+def with_labels(options: ModelOptions) -> ModelOptions:
+    """The options for data that say what is right. Raises ``UsageError`` before anything is read."""
+    kind_for(options.task, "values", 1)
+    if (options.dataset is None) != (options.targets is None):
+        raise UsageError("inputs and targets go together: the names of the arrays in the files")
+    return replace(options, labelled=True)
+
+
+def evaluation_of(answers: Answers, given: list[Any] | None, strict: bool, worst: int) -> Evaluation:
+    """How good answers are, by the labels in the data or those ``given``. Raises as ``evaluate`` does."""
+    scores = _scored(answers, given, strict, worst)
+    return scores.scoring.result([*answers.warnings, *answers.notes, *scores.notes()], scores.left_out)
+
+
+def _with_target(
+    model: str | Path | Network, data: Any, y: Any, target: str | None, options: ModelOptions
+) -> tuple[Any, Any]:
+    """Data with the labels of a column ``target`` taken out of it, if one is given."""
+    if target is None:
+        return data, y
+    engine: Engine = "numpy" if isinstance(model, Network) else "onnxruntime"
+    inputs = replace(options, engine=engine).opened(model).description.inputs
+    if any(info.columns for info in inputs):
+        raise UsageError("target is for a model that does not know the columns of its tables by name: this one does")
+    given = tables(data)
+    if y is not None or given is None or len(given) != 1:
+        raise UsageError("target names a column of one table: a CSV, Parquet or Arrow file, or columns in memory")
+    frame = read_frame(given[0], **vars(options.dialect or Dialect()))
+    place = {"first": 0, "last": -1}.get(target)
+    name = target if place is None or target in frame.columns else list(frame.columns)[place]
+    labels = frame.column(name)
+    others = {each: cells for each, cells in frame.columns.items() if each != name}
+    for each, cells in [(name, labels), *others.items()]:
+        if missing(cells).any():
+            where = frame.row(int(missing(cells).argmax()))
+            hint = ": a word such as ? or NA stands for a missing value" if each == name else ""
+            raise DataError(where, f"there is no value in column '{each}'{hint}")
+        if each != name and is_words(cells):
+            raise DataError(frame.where, f"column '{each}' has words, and the model takes numbers")
+        if fault := None if is_words(cells) else numbers_fault(frame, cells, "float64"):
+            raise DataError(frame.where, f"column '{each}' {fault}")
+    if not others:
+        raise DataError(frame.where, f"has no column but '{name}'")
+    return np.column_stack(list(others.values())), labels
+
+
+def _no_labels(answers: Answers) -> str:
+    runner = answers.runner
+    if runner.input.info.columns:
+        return f"has no column '{runner.info.target}', which {runner.model.where} predicts, to compare with"
+    return (
+        "has no labels to compare with: those of a CSV are in its first column, those of npz and HDF5 in y, and those "
+        "of pictures are the names of their folders, one for each class"
+    )
+
+
+class Calibrated(NamedTuple):
+    """A network with the temperature that was found, and what it changes."""
+
+    network: Network
+    calibration: Calibration
+
+
+@check_kinds
+def calibrate(
+    model: str | Path | Network,
+    data: Any,
+    y: Any = None,
+    *,
+    task: Task | None = None,
+    target: str | None = None,
+    engine: Engine = "onnxruntime",
+    labels: Sequence[str] | str | Path | None = None,
+    batch_size: Count = 256,
+    polarity: Found | None = None,
+    raw: bool = False,
+    digest: str | None = None,
+    edited: bool = False,
+    dialect: Dialect | None = None,
+    preprocess: Preprocess | None = None,
+    output: str | None = None,
+) -> Calibrated:
+    """Find the temperature with which a model's probabilities are what they say: see ``Network.calibrate``.
+
+    Args:
+        model: a network, whose output is changed; or the name of a shipped model, a weight file, or any ONNX file that
+            can be imported.
+        data: examples with labels that the model was not trained on, as ``evaluate`` takes them.
+        y: labels for data in memory that have none.
+        task: ``classes`` for a model that says it predicts numbers, if these are logits.
+        target: as ``evaluate`` takes it.
+
+    All else is as ``evaluate`` takes it.
+
+    Returns the network with its temperature, to be saved, and the calibration.
+
+    Raises as ``evaluate`` and ``Network.calibrate`` do, and ``UnsupportedError`` for an ONNX file that cannot be
+    imported.
+    """
+    if task == "numbers":
+        raise UsageError("a temperature is for the probabilities of classes, and not for numbers: leave task out")
+    options = ModelOptions(
+        engine=engine,
+        labels=labels,
+        task="classes",
+        batch_size=batch_size,
+        polarity=polarity,
+        raw=raw,
+        digest=digest,
+        edited=edited,
+        dialect=dialect,
+        preprocess=preprocess,
+        output=output,
+        labelled=True,
+    )
+    data, y = _with_target(model, data, y, target, options)
+    answers = answers_of(model, data, options)
+    if task is None and answers.runner.kind in ("values", "gaussian"):
+        raise UsageError(
+            f"{answers.runner.model.where} predicts numbers: a temperature is for the probabilities of classes. If it "
+            "tells classes apart, task classes says so"
+        )
+    scores = _scored(answers, _given(y, True), True, 0, keep=True)
+    numbers, classes = map(np.concatenate, zip(*scores.kept, strict=True))
+    info = scores.scoring.info
+    found = calibrated(numbers, classes, info, scores.scoring.classes)
+    names = scores.scoring.classes if labels is not None else ()
+    network = model if isinstance(model, Network) else open_model(model, digest=digest, edited=edited).proved_network()
+    network.outputs = tuple(
+        msgspec.structs.replace(each, kind=info.kind, labels=names or each.labels, temperature=found.temperature)
+        if each.name == info.name
+        else each
+        for each in network.outputs
+    )
+    return Calibrated(network, found)
+
+
+def save_network(network: Network, path: str | Path) -> None:
+    """Write a network into a weight file or, verified, an ONNX file, by the suffix.
+
+    Raises ``UsageError`` for another suffix, and as ``Network.save`` and ``export_onnx`` do.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in WRITABLE:
+        raise UsageError(f"{path}: the name of the file to write must end in {either(WRITABLE)}")
+    if WRITABLE[suffix] is OnnxFile:
+        from portable_nn.converters.onnx import export_onnx
+
+        export_onnx(network, path)
+    else:
+        network.save(path)
+
+
+class _Scored:
+    """The scores of answers, what was left out, and, if wanted, the answers themselves."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.scoring: Scoring
+        self.left_out = 0
+        self.reasons: list[str] = []
+        self.first = ("the data", "there are none")
+        self.kept: list[tuple[Array, Array]] = []
+
+    def leave_out(self, name: str, reason: str, strict: bool) -> None:
+        """Count an example. Raises with ``strict``."""
+        if strict and reason == NOT_FINITE:
+            raise FormatError(self.where, f"{reason} for {name}")
+        if strict:
+            raise DataError(name, reason)
+        self.left_out += 1
+        if self.left_out == 1:
+            self.first = (name, reason)
+        if len(self.reasons) < LISTED:
+            self.reasons.append(f"{name}: {reason}")
+
+    def notes(self) -> list[str]:
+        """What was left out, in words."""
+        if not self.left_out:
+            return []
+        more = f", and {self.left_out - LISTED:,} more" if self.left_out > LISTED else ""
+        return [f"{self.left_out:,} {'is' if self.left_out == 1 else 'are'} left out: {'; '.join(self.reasons)}{more}"]
+
+
+def _given(y: Any, strict: bool) -> list[Any] | None:
+    """Labels that are given beside the data, as a list."""
+    if y is None:
+        return None
+    if not strict:
+        raise UsageError("y is for data of which each example can be used: strict")
+    found = labels_in(y)
+    if not found.ndim:
+        raise UsageError(f"y must have a label for each example, not one alone, {shortened(y)}")
+    return list(found.tolist())
+
+
+def _scored(answers: Answers, given: list[Any] | None, strict: bool, worst: int, *, keep: bool = False) -> _Scored:
+    found, begun = _Scored(answers.runner.model.where), False
+    answers.targets = given
+    for each, labels in _labelled(answers, given):
+        if isinstance(each, Bad):
+            found.leave_out(each.name, each.reason, strict)
+            continue
+        names, (batch, numbers, finite) = each.batch.names, each
+        is_labelled = any(label is not None for label in labels)
+        if not is_labelled and not begun and (strict or batch.labels is None):
+            raise DataError(names[0], _no_labels(answers))
+        if not finite.any():
+            for name in names:
+                found.leave_out(name, NOT_FINITE, strict)
+            continue
+        if not begun:
+            begun, found.scoring = True, Scoring(answers.info, answers.classes, worst=worst)
+        numbers = np.where(finite[:, np.newaxis], numbers, np.nan)
+        faults = found.scoring.update(
+            numbers, labels, names, batch.x if answers.are_pictures and batch.x.size else None
+        )
+        for place, reason in faults.items():
+            found.leave_out(names[place], reason, strict)
+        if keep:
+            found.kept.append((numbers, found.scoring.find.of(labels)))
+    if not begun or not found.scoring.count:
+        if len(found.reasons) == 1:
+            raise DataError(*found.first)
+        raise DataError(found.where, f"there is no example to evaluate it on: {': '.join(found.first)}")
+    return found
+
+
+def _labelled(answers: Answers, given: list[Any] | None) -> Iterator[tuple[Answer | Bad, list[Any]]]:
+    """Answers with the labels of their examples. Raises ``UsageError`` where fewer or more are given."""
+    seen = 0
+    for each in answers:
+        if isinstance(each, Bad):
+            if given is not None:  # Which labels are those of the others is not known.
+                raise DataError(each.name, each.reason)
+            yield each, []
+            continue
+        count = len(each.batch.names)
+        labels = each.batch.labels if given is None else given[seen : seen + count]
+        seen += count
+        if given is not None and seen > len(given):
+            break
+        yield each, [None] * count if labels is None else labels
+    if given is not None and seen != len(given):
+        raise UsageError(
+            f"y has {len(given):,} labels, but there are {'at least ' if seen > len(given) else ''}{seen:,} examples"
+        )

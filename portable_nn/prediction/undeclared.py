@@ -1,0 +1,100 @@
+"""What the numbers of an output are of which the model says nothing: decided here, for all that read answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from portable_nn.evaluation.scoring import Task
+from portable_nn.opening.runners import Runner
+from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.defaults import is_picture
+
+SUM_TOLERANCE: Final = 1e-3
+"""The largest deviation of their sum from 1 for numbers to be taken for probabilities."""
+
+COUNTS: Final = (10, 100, 1000, 1001, 21_841, 21_843)
+"""The classes of MNIST, CIFAR and ImageNet: so many numbers of a picture are scores of them."""
+
+UNSAID: Final = "the model does not say what its numbers are"
+
+
+class Meaning(NamedTuple):
+    """What numbers are taken for.
+
+    Args:
+        kind: the kind, as in a manifest.
+        note: what was assumed.
+        hint: what to do where that is wrong, if it may be: then the note must be known unasked.
+    """
+
+    kind: str
+    note: str
+    hint: str = ""
+
+
+def meaning_of(
+    numbers: Array,
+    runner: Runner,
+    *,
+    names: Sequence[str] = (),
+    task: Task | None = None,
+    targets: Sequence[Any] | None = None,
+) -> Meaning:
+    """What the numbers ``(n, width)`` of an output are that the model does not describe.
+
+    They are classes where the numbers show it (each row has the sum 1, or its exponentials have), or somebody says so:
+    by names of classes, by ``task``, or by data with one class for each example; and where a picture has as many as
+    data sets that everybody knows have classes. Else they are numbers: of two outputs of a regression, softmax would
+    make a wrong answer.
+
+    Args:
+        numbers: some outputs, all finite.
+        runner: the model.
+        names: the names of the classes, if there are any.
+        task: what is wanted, if somebody said it.
+        targets: what the data say of each example, if they do.
+    """
+    width = numbers.shape[1]
+    within = bool(((numbers >= 0) & (numbers <= 1)).all())
+    said = task or _said_by(targets)
+    if said == "numbers":
+        return Meaning("values", "")
+    if width == 1:
+        if not names and task != "classes":
+            return Meaning("values", f"{UNSAID}; it is taken for a quantity")
+        if within:
+            return Meaning("probabilities", f"{UNSAID}; it is taken for a probability")
+        return Meaning("binary_logits", f"{UNSAID}; the logistic function makes a probability of it")
+    if within and _are_one(numbers.sum(axis=1)):
+        return Meaning("probabilities", f"{UNSAID}; they are taken for probabilities, whose sum is 1")
+    if (numbers <= 0).all() and _are_one(np.exp(numbers).sum(axis=1)):
+        return Meaning("logits", f"{UNSAID}; they are taken for logarithms of probabilities, whose sum is 1")
+    if names or said == "classes":
+        hint = "numbers from 0 to 1 may be probabilities already, each for itself: --task numbers (task='numbers')"
+        return Meaning("logits", f"{UNSAID}; softmax makes probabilities of them", hint if within and not said else "")
+    if width in COUNTS and (runner.input.info.kind == "image" or is_picture(runner.input.taken.shape)):
+        note = f"{UNSAID}; {width:,} of a picture are taken for scores of classes, of which softmax makes probabilities"
+        return Meaning("logits", note, "--task numbers (task='numbers') leaves them as they are")
+    hint = "if they are scores of classes, --task classes (task='classes') or --labels (labels) says so"
+    return Meaning("values", f"{UNSAID}; they are given as they are", hint)
+
+
+def _are_one(sums: Array) -> bool:
+    return bool(np.allclose(sums, 1, rtol=0, atol=SUM_TOLERANCE))
+
+
+def _said_by(targets: Sequence[Any] | None) -> Task | None:
+    """What the data are about: numbers if these have fractions, or a row has several; else one class for each."""
+    known = [target for target in targets or () if target is not None]
+    if any(_are_numbers(target) for target in known):
+        return "numbers"
+    return "classes" if known else None
+
+
+def _are_numbers(target: Any) -> bool:
+    if isinstance(target, list):
+        return not {*target} <= {0, 1, None}  # 0 and 1 alone are a class, or several.
+    return isinstance(target, float) and not target.is_integer()
