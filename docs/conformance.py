@@ -190,14 +190,12 @@ TABLES
 
 What remains:
 
-- **TVM** and **tinygrad** have no recurrent operators, **OpenCV** has no RNN, and **IREE** refuses GRU and RNN in both
-  directions, and depthwise convolutions over three axes.
 - **MNN** crashes or computes other numbers in pools over three axes, has no test for NaN (missing numbers of tables),
   and adds an axis to the output of a convolution over one axis where that is an output of the model. A model of which
   nothing is left but its input computes nothing there. It has kernels of its own for kinds of processors: which
   convolutions and pools compute other numbers may differ from one to the next.
 - **onnx.reference** has no transposed convolutions in groups, and rounds `LocalResponseNorm` more coarsely.
-- **OpenCV** gives NaN for the Tanh of most numbers above 44, which `altimetry-track` computes.
+- **OpenCV** has no RNN, and gives NaN for the Tanh of most numbers above 44, which `altimetry-track` computes.
 - **C** needs sizes that are known.
 - **tract** needs lengths as numbers in recurrent layers.
 """

@@ -34,7 +34,7 @@ from portable_nn.runtimes.side import main
 main({module!r}, {listed!r}, {memory})
 """
 
-_THREADED: Final = ("OMP", "OPENBLAS", "MKL", "TVM", "RAYON")
+_THREADED: Final = ("OMP", "OPENBLAS", "MKL", "RAYON")
 
 _ONE_THREAD: Final = {f"{name}_NUM_THREADS": "1" for name in _THREADED}
 """The environment in which they compute with one thread."""

@@ -192,7 +192,7 @@ def _explained(trial: Trial, form: Form | str, verdict: Verdict, runtime: Runtim
 
     named = (step for output in trial.subject.outputs for step in form.steps(output.name) if str(step) in row.reason)
     step = next(named, None) or first_step(trial.subject, form, verdict.output, trial.feeds[verdict.place], agrees)
-    words = re.compile("|".join(rf"\b{re.escape(word)}\b" for word in (runtime.title, *runtime.names)))
+    words = re.compile(rf"\b{re.escape(runtime.title)}\b")
     about = [each for each in trial.findings if words.search(each.message)]
     here = [each for each in about if step and each.node == step.name] or about
     known = tuple(f"node '{each.node}': {each.message}" if each.node else each.message for each in here)

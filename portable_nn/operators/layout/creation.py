@@ -127,7 +127,7 @@ def _below_depth(use: OperatorContext) -> Interval | None:
 
 
 def _one_hot_portable(use: OperatorContext) -> Callable[..., Symbol] | None:
-    """TVM 0.27 makes float64 of it, and MNN 3.6 nothing; the comparison needs a known depth."""
+    """MNN 3.6 makes nothing of it; the comparison needs a known depth."""
     depth = use.type(1).constant
     return _by_comparison if depth and not isinstance(depth[0], str) else None
 

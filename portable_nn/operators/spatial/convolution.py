@@ -325,7 +325,7 @@ register(
         batch_inputs="first",
         weights=(1, 2),
         multiply_adds=lambda use, y: (*y, *use.type(1).shape[1:]),
-        limits=limits.CONV,
+        limits=(limits.CONV,),
     )
 )
 register(
