@@ -39,7 +39,6 @@ COMMANDS: Final = {
     "predict": "Predict classes or values for images, tables and arrays, with any model.",
     "evaluate": "Say how good a model is on data: accuracy or error, by class, with intervals and calibration.",
     "calibrate": "Make the probabilities of a model what they say, on data that it was not trained on.",
-    "sample": "Draw samples from a generator.",
     "export": "Write a model as an ONNX file, or for another code base, and verify it.",
     "import": "Read an ONNX file, or one of another code base, into a weight file, and verify it.",
     "convert": "Convert a network to another file format, and compare every tensor.",

@@ -107,8 +107,13 @@ def save_samples(
     if suffix == ARRAY:
         write_array(samples, path)
     else:
-        write_pictures(enlarged([contact_sheet(as_pictures(samples))], scale), path)
+        save_sheet(samples, path, scale)
     return samples
+
+
+def save_sheet(samples: Array, path: str | Path, scale: int | None = None) -> None:
+    """Write samples as a picture that shows them side by side. Raises as ``save_samples``."""
+    write_pictures(enlarged([contact_sheet(as_pictures(samples))], scale), path)
 
 
 def save_between(
