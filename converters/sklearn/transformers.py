@@ -163,7 +163,7 @@ def _max_abs(estimator: Any, features: Features, step: Step) -> Features:
 def _shifted(
     mean: Any, scale: Any, features: Features, step: Step, roles: tuple[str, str] = ("mean", "std")
 ) -> Features:
-    """(x - mean) / scale; to_sklearn knows the step by what its numbers are called."""
+    """(x - mean) / scale."""
     x = step.numbers(features)
     if mean is None and scale is None:
         return features
