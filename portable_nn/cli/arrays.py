@@ -54,7 +54,7 @@ class ArrayOptions:
         return {name: file for name, _, file in pairs}
 
     def wanted(self, printer: Printer) -> bool:
-        """Whether the result is arrays or pictures, and no table of predictions."""
+        """True if the result is arrays or pictures, and no table of predictions."""
         return bool(self.input or self.draw or (printer.out and printer.out.suffix.lower() in SUFFIXES))
 
 

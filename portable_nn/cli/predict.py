@@ -233,7 +233,7 @@ def _by_processes(
 
 
 def _goes_on(printer: Printer, options: Mapping[str, Any], beside: BesideOptions) -> bool:
-    """Whether another run can go on with what an interrupted one has written."""
+    """True if another run can go on with what an interrupted one has written."""
     return bool(form_of(printer)) and not (beside.wanted or options["stream"])
 
 

@@ -30,7 +30,7 @@ class SampleOptions:
     ] = None
 
     def wanted(self, inputs: object) -> bool:
-        """Whether samples are drawn. Raises ``UsageError`` for options that do not go together."""
+        """True if samples are drawn. Raises ``UsageError`` for options that do not go together."""
         if self.samples is None and (self.digit, self.seed) != (None, None):
             raise UsageError("--digit and --seed are for --samples N: give it too, or leave them out")
         if self.samples is not None and inputs:

@@ -17,7 +17,7 @@ from portable_nn.doctor.requirements import Package, packages
 WORKS: Final = "works"
 
 NONE: Final = "-"
-"""What stands for a version that is not there."""
+"""The text for a version that is not there."""
 
 
 class Blas(NamedTuple):
@@ -30,7 +30,7 @@ class Blas(NamedTuple):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What an installation has, lacks and computes.
+    """The state of an installation.
 
     Args:
         version, folder: this package.

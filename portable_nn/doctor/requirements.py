@@ -32,7 +32,7 @@ class Package(NamedTuple):
 
     @property
     def state(self) -> State:
-        """Whether it is there, and new enough."""
+        """The state of the package: present and new enough, or not."""
         if self.version is None:
             return "missing"
         return "ok" if _parts(self.version) >= _parts(self.needed) else "too old"

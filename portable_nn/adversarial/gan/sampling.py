@@ -80,7 +80,8 @@ def between(
 
 
 def digit_in_words(network: Network, digit: int) -> str:
-    """How samples of a digit are made. Raises ``UsageError`` or ``ShapeError`` for a network that is no generator."""
+    """The way in which samples of a digit are made, in words. Raises ``UsageError`` or ``ShapeError`` for a network
+    that is no generator."""
     return source_of(network).how(digit)
 
 

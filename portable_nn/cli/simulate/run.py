@@ -34,7 +34,7 @@ PICTURES: Final = {
     "orbit": "orbit",
     "circle": "circle_and_spiral",
 }
-"""What can be drawn of a run, and the functions that draw it."""
+"""The pictures of a run, and the functions that draw them."""
 
 ROWS = NUMBERS = True
 EXAMPLES = (
@@ -144,7 +144,7 @@ def _change(found: RunReport) -> str:
 
 
 def _is_undefined(found: RunReport) -> bool:
-    """Whether the run itself comes to a step that is not defined."""
+    """True if the run itself comes to a step that is not defined."""
     from portable_nn.adversarial.runs.verdict import FAILED
 
     return found.verdict.status == FAILED and not isfinite(found.lengths[-1])
