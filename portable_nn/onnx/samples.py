@@ -216,7 +216,7 @@ MIXTURES: Final[tuple[tuple[Kind, ...], ...]] = (
 
 
 def has_batch(graph: Graph) -> bool:
-    """Whether a first size is symbolic."""
+    """True if a first size is symbolic."""
     return any(isinstance(dim, str) for value in graph.inputs for dim in value.shape[:1])
 
 
@@ -272,7 +272,7 @@ _Limits: TypeAlias = Sequence[tuple[Dim, Dim, tuple[str, Dim] | None]]
 
 
 def _limits(graph: Graph, names: Sequence[str], batches: Mapping[str, int]) -> _Limits:
-    """What the indices that the graph computes ask of sizes with these ``names``."""
+    """The limits that the indices which the graph computes set to sizes with these ``names``."""
     shapes = {value.name: substituted(value.shape, batches) for value in graph.inputs}
     try:
         found = set(sizes_for_indices(graph, infer(graph, shapes).types)) if names else set()
@@ -283,7 +283,7 @@ def _limits(graph: Graph, names: Sequence[str], batches: Mapping[str, int]) -> _
 
 
 def _excess(limits: _Limits, chosen: Mapping[str, int]) -> int:
-    """How many of the ``limits`` the ``chosen`` sizes exceed."""
+    """The number of ``limits`` that the ``chosen`` sizes exceed."""
     pairs = ((evaluated(size, chosen), evaluated(least, chosen)) for size, least, _ in limits)
     return sum(size is not None and least is not None and size < least for size, least in pairs)
 
@@ -360,7 +360,7 @@ PATTERNS: Final[Mapping[Kind, Callable[[tuple[int, ...], np.random.Generator], A
     "shapes": _shapes,
     "waves": _waves,
 }
-"""What makes the examples of each kind, for a shape."""
+"""The function that makes the examples of each kind, for a shape."""
 
 
 def _draw(value: Value, shape: tuple[int, ...], span: Interval | None, rng: np.random.Generator) -> Array:
