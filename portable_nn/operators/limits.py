@@ -1,4 +1,5 @@
-"""What was measured of runtimes that no option of an operator decides: docs/conformance.md, and one-node models.
+"""The faults of runtimes that were measured, and that no option of an operator decides: docs/conformance.md, and
+one-node models.
 
 ``check`` keeps those of the level ``known`` to itself until a runtime has failed (``check --runtimes``).
 """

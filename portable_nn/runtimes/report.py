@@ -1,4 +1,4 @@
-"""What runtimes did with a model, as text and as JSON."""
+"""The report of runtimes that ran a model, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FAILED: Final[frozenset[State]] = frozenset({"differs", "refused", "crashed", "t
 
 @dataclass(frozen=True)
 class Row:
-    """What one runtime did.
+    """The result of one runtime.
 
     Attributes:
         runtime: its name in the table of runtimes.
@@ -77,7 +77,7 @@ class RuntimeReport:
     note: str = ""
 
     def passes(self) -> bool:
-        """Whether a runtime is installed, and all that are agree."""
+        """True if a runtime is installed, and all that are agree."""
         states = [row.state for row in self.rows]
         return "agrees" in states and FAILED.isdisjoint(states)
 
@@ -85,7 +85,7 @@ class RuntimeReport:
         return as_text(self)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return html_of(lambda: as_text(self))
 
 

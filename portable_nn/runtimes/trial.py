@@ -25,7 +25,7 @@ from portable_nn.runtimes.table import RUNTIMES, Runtime
 
 
 class Limits(NamedTuple):
-    """How far outputs may differ, and what a process may take: seconds for a model, and bytes of memory."""
+    """The limits of differences between outputs, and of a process: seconds for a model, and bytes of memory."""
 
     tolerance: Tolerance
     timeout: float
@@ -60,12 +60,12 @@ class Trial:
 
     @cached_property
     def is_open(self) -> bool:
-        """Whether a size of an input is symbolic."""
+        """True if a size of an input is symbolic."""
         return any(isinstance(dim, str) for port in self.subject.inputs for dim in port.shape)
 
     @cached_property
     def findings(self) -> Sequence[Finding]:
-        """What is known of runtimes for the nodes of the model."""
+        """The known faults of runtimes for the nodes of the model."""
         return known_limits(self.given)
 
     def whole(self, form: Form) -> list[Job]:
@@ -82,7 +82,7 @@ class Trial:
 
 
 class Verdict(NamedTuple):
-    """How an answer compares: a row, and where it does not agree, the number of the inputs and the output."""
+    """The verdict on an answer: a row, and where it does not agree, the number of the inputs and the output."""
 
     row: Row
     place: int = 0
@@ -145,7 +145,7 @@ def _run(runtime: Runtime, attempts: Sequence[Sequence[Job] | str], limits: Limi
 
 
 def _verdict(start: Row, expected: Sequence[Mapping[str, Array]], answers: Sequence[Answer], limits: Limits) -> Verdict:
-    """What one answer for all of the inputs, or one for each, comes to."""
+    """The verdict on one answer for all of the inputs, or on one for each."""
     seconds = answers[0].seconds
     for place, answer in enumerate(answers):
         if answer.outcome != "ran":
@@ -169,7 +169,7 @@ _ENDLESS = Difference(float("inf"), float("inf"))
 
 
 def _apart(name: str, ours: Array, theirs: Array) -> str:
-    """How an output differs in its shape or type; the numbers are in the table."""
+    """The difference of an output in its shape or type; the numbers are in the table."""
     if ours.shape == theirs.shape and ours.dtype == theirs.dtype:
         return ""
     wanted, found = (f"{each.dtype} {format_shape(each.shape)}" for each in (ours, theirs))

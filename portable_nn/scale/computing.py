@@ -1,4 +1,4 @@
-"""What a process does with a task: one session for all of its tasks, and a shard for each."""
+"""The computation of a task in a process: one session for all of its tasks, and a shard for each."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def compute(job: Job, task: Task) -> dict[str, Any]:
 def _answers(
     model: Runnable, sources: Sequence[Source], options: Mapping[str, Any], names: Mapping[str, str]
 ) -> tuple[bytes, dict[str, Any]]:
-    """What ``predict`` and ``evaluate`` need."""
+    """The answers that ``predict`` and ``evaluate`` need."""
     return packed(_renamed(each, names) for each in answers_of(model, sources, **options))
 
 
@@ -82,7 +82,7 @@ def _outputs(
 
 
 CONTENTS: Final = {"answers": _answers, "outputs": _outputs}
-"""What shards may hold."""
+"""The contents that shards may have."""
 
 
 def row_name(shard: str) -> str:

@@ -47,7 +47,7 @@ def evaluate_many(
     inputs: str | Sequence[str] | None = None,
     targets: str | Sequence[str] | None = None,
 ) -> Evaluation:
-    """How good ``model`` is on data that say what is right, computed by several processes or machines.
+    """The evaluation of ``model`` on data with the right answers, computed by several processes or machines.
 
     Args:
         data: paths and URLs of files with labels, as ``evaluate`` takes them.
@@ -93,7 +93,7 @@ def work(
     targets: str | Sequence[str] | None = None,
     **options: Any,
 ) -> Many:
-    """What there is to compute for an evaluation; the arguments and errors are those of ``evaluate_many``."""
+    """The work of an evaluation; the arguments and errors are those of ``evaluate_many``."""
     kind_for(task, "values", 1)  # A task that is none is an error before anything is read.
     if (inputs is None) != (targets is None):
         raise UsageError("inputs and targets go together: the names of the arrays in the files")

@@ -236,7 +236,7 @@ def _find_source(
     window: int | None,
     steps: int | None,
 ) -> tuple[Source, HeldOut | None]:
-    """Where the batches come from, and the validation examples. Raises ``UsageError`` and ``ShapeError``."""
+    """The source of the batches, and the validation examples. Raises ``UsageError`` and ``ShapeError``."""
     if y is not None:
         if steps is not None:
             raise UsageError("steps_per_epoch is for batches in place of x and y: arrays have batch_size")
@@ -321,7 +321,7 @@ def _evaluations(
     metrics: Mapping[str, Mapping[str, Metric]],
     train_metrics: bool,
 ) -> list[Evaluation]:
-    """What is computed after each epoch: metrics of the training examples, then loss and metrics of the others."""
+    """The evaluations after each epoch: metrics of the training examples, then loss and metrics of the others."""
     found = []
     if any(metrics.values()) and (train_metrics or not held_out):
         if source.all is None:

@@ -1,4 +1,4 @@
-"""Where batches come from: arrays in memory or stored ones, or an iterable that gives one after the other."""
+"""The sources of batches: arrays in memory or stored ones, or an iterable that gives one after the other."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ class Source(Protocol):
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """What determines the batches and is not said elsewhere, as text by name: a checkpoint holds it."""
+        """The settings that determine the batches and are not given elsewhere, as text by name: a checkpoint holds
+        them."""
 
     def epoch(self, state: State) -> Generator[Batch]:
         """The batches of the present epoch, from that on with which ``state`` goes on."""

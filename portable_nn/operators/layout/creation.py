@@ -133,7 +133,8 @@ def _one_hot_portable(use: OperatorContext) -> Callable[..., Symbol] | None:
 
 
 def _by_comparison(indices: Symbol, depth: Symbol, values: Symbol, *, axis: int = -1) -> Symbol:
-    """Where the index, from the end if it is negative, is the place along the new axis, the second of ``values``."""
+    """The second of ``values`` where the index, from the end if it is negative, is the place along the new axis, else
+    the first."""
     assert depth.type.constant is not None
     count = int(depth.type.constant[0])
     rank = len(indices.shape) + 1
