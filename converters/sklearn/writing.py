@@ -89,7 +89,7 @@ def _check(network: Network, chain: Chain) -> None:
 
 
 def _has_classes(network: Network, chain: Chain) -> bool:
-    """Whether the output is about classes; an activation after the last layer is then a part of that."""
+    """True if the output is about classes; an activation after the last layer is then a part of that."""
     if len(chain.activations) == len(chain.layers):
         chain.last = {"logistic": "Sigmoid"}.get(chain.activations.pop(), "another")
     info = network.outputs[0]
