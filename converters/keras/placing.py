@@ -321,4 +321,5 @@ LAYERS: Final[Mapping[str, Callable[[Spec, _Layer], dict[str, Array]]]] = {
     "additive_attention": _scores("scale"),
     "p_re_lu": _kernel_and_bias(_same, "PRelu"),
 }
-"""What makes the parameters of a layer, by the name of its class in paths: ``(arrays, layer) → arrays by role``."""
+"""The function that makes the parameters of a layer, by the name of its class in paths: ``(arrays, layer) → arrays by
+role``."""

@@ -65,7 +65,7 @@ class Cell(NamedTuple):
     bias: Array | None
 
     def goes_with(self, other: Cell) -> bool:
-        """Whether both can be the directions of one node."""
+        """True if both can be the directions of one node."""
         return self[:4] == other[:4] and self.weight.shape == other.weight.shape and _has(self) == _has(other)
 
 

@@ -16,7 +16,7 @@ from portable_nn.operators.symbols import zeros_like
 
 
 class Options(NamedTuple):
-    """How a layer uses its cell."""
+    """The options with which a layer uses its cell."""
 
     sequences: bool
     state: bool
@@ -34,7 +34,7 @@ def read_options(spec: Spec) -> Options:
 
 
 class Ran(NamedTuple):
-    """What a direction gives: all states (batch, steps, units), and the last ones, (batch, units) each."""
+    """The results of a direction: all states (batch, steps, units), and the last ones, (batch, units) each."""
 
     sequence: Symbol
     final: tuple[Symbol, ...]
@@ -309,4 +309,4 @@ LAYERS: Final[Mapping[str, Callable[..., Any]]] = {
     "RNN": rnn,
     "Bidirectional": bidirectional,
 }
-"""What makes each layer: ``(layer, tensor, …) → tensor or tensors``."""
+"""The function that makes each layer: ``(layer, tensor, …) → tensor or tensors``."""
