@@ -21,7 +21,7 @@ import portable_nn as pnn
 from portable_nn.catalog import CALLED
 from portable_nn.format.meaning import Column
 from portable_nn.onnx.verification.differences import Tolerance
-from portable_nn.runtimes.report import Row
+from portable_nn.runtimes.report import RuntimeRow
 from portable_nn.runtimes.table import RUNTIMES
 from portable_nn.runtimes.trial import Limits, Trial, rows_of, trial_of
 
@@ -137,7 +137,7 @@ def processor() -> str:
     return f"{name}{widest}"
 
 
-def cell_of(row: Row) -> dict[str, Any]:
+def cell_of(row: RuntimeRow) -> dict[str, Any]:
     """What is kept of a row."""
     error = row.error.max_rel_error if row.outputs else float("inf")
     shown = float(f"{error:.1e}") if error < float("inf") else None

@@ -16,7 +16,7 @@ FAILED: Final[frozenset[State]] = frozenset({"differs", "refused", "crashed", "t
 
 
 @dataclass(frozen=True)
-class Row:
+class RuntimeRow:
     """The result of one runtime.
 
     Attributes:
@@ -73,7 +73,7 @@ class RuntimeReport:
     batches: tuple[int, ...]
     sizes: Mapping[str, tuple[int, ...]]
     tolerance: Tolerance
-    rows: tuple[Row, ...]
+    rows: tuple[RuntimeRow, ...]
     note: str = ""
 
     def passes(self) -> bool:
@@ -106,7 +106,7 @@ def as_text(report: RuntimeReport) -> str:
     return f"{table(heads, rows)}\n{fields(facts)}" + (f"\n{fields(said)}" if said else "")
 
 
-def _lines(row: Row) -> Iterator[tuple[str, ...]]:
+def _lines(row: RuntimeRow) -> Iterator[tuple[str, ...]]:
     """The lines of a row, one for each output."""
     head = [row.title, row.version or "", str(row.state)]
     if not row.outputs:
@@ -131,7 +131,7 @@ def as_json(report: RuntimeReport) -> dict[str, Any]:
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: RuntimeRow) -> dict[str, Any]:
     return {
         "runtime": row.runtime,
         "title": row.title,

@@ -19,7 +19,7 @@ from portable_nn.onnx.verification.differences import Difference, Tolerance, dif
 from portable_nn.runtimes.forms import Form
 from portable_nn.runtimes.locating import Part, first_step
 from portable_nn.runtimes.processes import Answer, Job, brief, run_jobs
-from portable_nn.runtimes.report import Row
+from portable_nn.runtimes.report import RuntimeRow
 from portable_nn.runtimes.subject import Feeds, Subject, subject_of
 from portable_nn.runtimes.table import RUNTIMES, Runtime
 
@@ -84,7 +84,7 @@ class Trial:
 class Verdict(NamedTuple):
     """The verdict on an answer: a row, and where it does not agree, the number of the inputs and the output."""
 
-    row: Row
+    row: RuntimeRow
     place: int = 0
     output: str = ""
 
@@ -96,19 +96,19 @@ def trial_of(model: str | Path | Network, seed: int) -> Trial:
     return Trial(model, subject, feeds, subject.expected(feeds))
 
 
-def refused(name: str) -> Row:
+def refused(name: str) -> RuntimeRow:
     """The row of a runtime for a model that nothing can be compared of."""
     runtime = RUNTIMES[name]
     if runtime.version is None:
-        return Row(name, runtime.title, None, "not installed", reason=runtime.needs)
-    return Row(name, runtime.title, runtime.version, "refused")
+        return RuntimeRow(name, runtime.title, None, "not installed", reason=runtime.needs)
+    return RuntimeRow(name, runtime.title, runtime.version, "refused")
 
 
-def rows_of(name: str, trials: Sequence[Trial], limits: Limits, *, locate: bool) -> list[Row]:
+def rows_of(name: str, trials: Sequence[Trial], limits: Limits, *, locate: bool) -> list[RuntimeRow]:
     """The rows of one runtime for several models, which run in one process as long as that lives."""
     runtime = RUNTIMES[name]
     version = runtime.version
-    start = Row(name, runtime.title, version, "not installed", reason=runtime.needs)
+    start = RuntimeRow(name, runtime.title, version, "not installed", reason=runtime.needs)
     if version is None:
         return [start] * len(trials)
     forms = [trial.subject.form(runtime) for trial in trials]
@@ -144,7 +144,9 @@ def _run(runtime: Runtime, attempts: Sequence[Sequence[Job] | str], limits: Limi
     ]
 
 
-def _verdict(start: Row, expected: Sequence[Mapping[str, Array]], answers: Sequence[Answer], limits: Limits) -> Verdict:
+def _verdict(
+    start: RuntimeRow, expected: Sequence[Mapping[str, Array]], answers: Sequence[Answer], limits: Limits
+) -> Verdict:
     """The verdict on one answer for all of the inputs, or on one for each."""
     seconds = answers[0].seconds
     for place, answer in enumerate(answers):
@@ -176,7 +178,7 @@ def _apart(name: str, ours: Array, theirs: Array) -> str:
     return f"output '{name}' is {found} and should be {wanted}"
 
 
-def _explained(trial: Trial, form: Form | str, verdict: Verdict, runtime: Runtime, limits: Limits) -> Row:
+def _explained(trial: Trial, form: Form | str, verdict: Verdict, runtime: Runtime, limits: Limits) -> RuntimeRow:
     """The row with the first node that differs or fails, and what is known of it."""
     row = verdict.row
     if row.state == "agrees" or isinstance(form, str):

@@ -289,7 +289,7 @@ class Rows:
             yield len(next(iter(left.values()))), left, None
 
 
-class Stream:
+class Iterated:
     """Batches that an iterable gives: pairs ``(x, y)``, or ``(x, y, weights)``.
 
     What can be gone through again is, as often as it takes; an iterator only once.
