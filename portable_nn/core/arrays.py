@@ -43,10 +43,6 @@ def _is_a(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kinds)
 
 
-def _yields(value: Any) -> bool:
-    return isinstance(value, Iterator) and not hasattr(value, "__array__")
-
-
 _OTHERS: Final = (
     _Other(is_path, "a path", "pnn.prepare(network, path) makes examples of what a file holds"),
     _Other(is_picture, "a picture", "pnn.prepare(network, picture) makes examples of pictures"),
