@@ -31,7 +31,7 @@ from portable_nn.plain.names import is_counter
 __all__ = ["from_arrays"]
 
 Rows: TypeAlias = Literal["inputs", "outputs"]
-"""What a row of a weight belongs to: an input, as in ``x @ W``, or an output, as in ``W @ x``."""
+"""The end that a row of a weight belongs to: an input, as in ``x @ W``, or an output, as in ``W @ x``."""
 
 
 def _sigmoid(x: Array) -> Array:

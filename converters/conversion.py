@@ -1,4 +1,4 @@
-"""What conversions return, and the comparison that each of them makes: both sides run on the same inputs."""
+"""The results of conversions, and the comparison that each of them makes: both sides run on the same inputs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from portable_nn.onnx.verify import Difference, Proof, Tolerance, difference
 from portable_nn.operators import Array
 
 Side: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Any]]
-"""What runs the other side of a conversion: inputs by name → outputs by name, by the names that the network has."""
+"""The function that runs the other side of a conversion: inputs by name → outputs by name, by the names that the
+network has."""
 
 
 Training: TypeAlias = Literal["same", "evaluation"]
-"""Whether a network must train as the model that it is read from, or is taken as that is in evaluation."""
+"""The mode of a network that is read: it must train as the model does, or is taken as the model is in evaluation."""
 
 
 def accepted(differences: Iterable[str], training: Training) -> tuple[str, ...]:
@@ -53,7 +54,7 @@ class Imported(NamedTuple):
     notes: tuple[str, ...]
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the network, how far both sides are apart, and the notes."""
+        """The HTML that a notebook shows: the network, how far both sides are apart, and the notes."""
         return self.network._repr_html_() + _html(self.outputs, self.notes)
 
 
@@ -76,7 +77,7 @@ class Written:
     beside: tuple[Path, ...] = field(default=())
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the files, how far both sides are apart, and the notes."""
+        """The HTML that a notebook shows: the files, how far both sides are apart, and the notes."""
         files = [(str(self.path), size(self.bytes)), *((str(path), size(path.stat().st_size)) for path in self.beside)]
         return html_table("Written and compared" if self.outputs else "Written", ("file", ">size"), files) + _html(
             self.outputs, self.notes

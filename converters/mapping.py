@@ -1,4 +1,4 @@
-"""Which tensors of another code base are which of a network: a mapping by names, proposed, applied, saved and read.
+"""The mapping of another code base's tensors to those of a network by names, proposed, applied, saved and read.
 
 A mapping is a dict as ``--rename`` has it: names there → names here. ``.T`` behind a name here transposes a matrix,
 ``.transpose(2,3,0,1)`` any array, and an empty name leaves a tensor out. What fits whom is found by ``plain.matching``,
@@ -44,7 +44,7 @@ PREFIXES: Final = (
     "model_ema.",
     "shadow.",
 )
-"""What stands before all names where a module was wrapped, or a state dict is one of several things in a file."""
+"""The prefixes of all names where a module was wrapped, or a state dict is one of several things in a file."""
 
 
 WHOLE: Final = ("state_dict.", "model_state_dict.")
@@ -52,7 +52,7 @@ WHOLE: Final = ("state_dict.", "model_state_dict.")
 
 
 class Placed(NamedTuple):
-    """Where a tensor goes: the name here, and the transposition as ``numpy.transpose`` takes it."""
+    """The place of a tensor: the name here, and the transposition as ``numpy.transpose`` takes it."""
 
     name: str
     axes: tuple[int, ...] = ()
@@ -109,7 +109,7 @@ def common_prefix(names: Iterable[str], needed: Sequence[str]) -> str:
 
 
 def is_outside(name: str, prefix: str) -> bool:
-    """Whether a tensor is of something else that stands beside the state dict in one file, such as an optimizer."""
+    """True if a tensor is of something else that stands beside the state dict in one file, such as an optimizer."""
     whole = next((each for each in WHOLE if prefix.startswith(each)), "")
     return set_aside(name) or not name.startswith(whole)
 
@@ -161,7 +161,7 @@ def arranged(
 
 
 def _is_finite(array: Array) -> bool:
-    """Whether no number is NaN or infinite: then the sum of their squares is so, or too large, without more memory."""
+    """True if no number is NaN or infinite: then the sum of their squares is so, or too large, without more memory."""
     flat = array.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(flat @ flat)) or bool(np.isfinite(flat).all())

@@ -42,7 +42,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Converter:
-    """What a converter can do; what it cannot is ``None`` or empty.
+    """The functions of a converter; ``None`` or empty for what it cannot do.
 
     Its module must be quick to import: the code base itself is imported by the functions, when they are called.
 
@@ -103,17 +103,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def reader_of(path: Path) -> tuple[Converter, Callable[..., Imported]] | None:
-    """What reads files whose names end so, and its converter; ``None`` where nothing does."""
+    """The reader of files whose names end so, and its converter; ``None`` where there is none."""
     return _of_ending(path, {name: each.reads for name, each in converters().items()})
 
 
 def loader_of(path: Path) -> tuple[Converter, Callable[..., Imported]] | None:
-    """What reads weights from such files into a network, and its converter; ``None`` where nothing does."""
+    """The reader of weights from such files into a network, and its converter; ``None`` where there is none."""
     return _of_ending(path, {name: each.loads for name, each in converters().items()})
 
 
 def writer_of(path: Path) -> tuple[Converter, Callable[..., Written]] | None:
-    """What writes such files, and its converter; ``None`` where nothing does. Raises ``UsageError`` for several."""
+    """The writer of such files, and its converter; ``None`` where there is none. Raises ``UsageError`` for several."""
     return _of_ending(path, {name: each.writes for name, each in converters().items()})
 
 

@@ -21,7 +21,7 @@ import portable_nn as pnn
 from portable_nn.catalog import CALLED
 from portable_nn.format.meaning import Column
 from portable_nn.onnx.verification.differences import Tolerance
-from portable_nn.runtimes.report import Row
+from portable_nn.runtimes.report import RuntimeRow
 from portable_nn.runtimes.table import RUNTIMES
 from portable_nn.runtimes.trial import Limits, Trial, rows_of, trial_of
 
@@ -137,7 +137,7 @@ def processor() -> str:
     return f"{name}{widest}"
 
 
-def cell_of(row: Row) -> dict[str, Any]:
+def cell_of(row: RuntimeRow) -> dict[str, Any]:
     """What is kept of a row."""
     error = row.error.max_rel_error if row.outputs else float("inf")
     shown = float(f"{error:.1e}") if error < float("inf") else None
@@ -190,14 +190,12 @@ TABLES
 
 What remains:
 
-- **TVM** and **tinygrad** have no recurrent operators, **OpenCV** has no RNN, and **IREE** refuses GRU and RNN in both
-  directions, and depthwise convolutions over three axes.
 - **MNN** crashes or computes other numbers in pools over three axes, has no test for NaN (missing numbers of tables),
   and adds an axis to the output of a convolution over one axis where that is an output of the model. A model of which
   nothing is left but its input computes nothing there. It has kernels of its own for kinds of processors: which
   convolutions and pools compute other numbers may differ from one to the next.
 - **onnx.reference** has no transposed convolutions in groups, and rounds `LocalResponseNorm` more coarsely.
-- **OpenCV** gives NaN for the Tanh of most numbers above 44, which `altimetry-track` computes.
+- **OpenCV** has no RNN, and gives NaN for the Tanh of most numbers above 44, which `altimetry-track` computes.
 - **C** needs sizes that are known.
 - **tract** needs lengths as numbers in recurrent layers.
 """

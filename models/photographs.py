@@ -76,7 +76,7 @@ class Photographer:
         return Photograph(kind, _camera(page * light, random), written)
 
     def _drawn(self, kind: str, random: Generator, height: int, width: int) -> tuple[Pixels, str]:
-        """How much ink is where, 0 to 1, and the digits that it is."""
+        """The ink in each place, 0 to 1, and the digits that it shows."""
         empty = np.zeros((height, width), np.float32)
         if kind in ("blank", "texture"):
             return empty, ""

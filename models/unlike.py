@@ -1,4 +1,5 @@
-"""What digits-cnn is trained on beside MNIST: digits in photographs and with other pens, and pictures of no digit."""
+"""The examples that digits-cnn is trained on beside MNIST: digits in photographs and with other pens, and pictures of
+no digit."""
 
 from __future__ import annotations
 
@@ -177,4 +178,4 @@ def _cloud(random: Generator, pictures: NDArray[np.uint8]) -> Pixels:
 
 
 DRAWN: Final = (*[_letter] * 8, *[_piece] * 5, _joined, _overlaid, _lines, *[_smudge] * 6, *[_cloud] * 2)
-"""What draws pictures of no digit, in turn."""
+"""The functions that draw pictures of no digit, in turn."""

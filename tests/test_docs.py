@@ -103,6 +103,7 @@ def test_the_python_of_a_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "torch"))
     fetched_runtime(tmp_path / "cache", monkeypatch)
     export_onnx(load_model("digits-cnn"), "digits.onnx")
+    (tmp_path / "pictures").mkdir()
     shutil.copy(find_model("digits").samples / "digit-3.png", "photo.jpg")
     rng = np.random.default_rng(0)
     names: dict[str, Any] = {
@@ -123,7 +124,7 @@ def test_the_python_of_a_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_every_picture_of_a_page_is_drawn_by_a_command_on_it(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     shown = re.findall(r"!\[[^]]+\]\((\S+)\)", text)
-    drawn = [(DOCS / name).resolve() for name in re.findall(r"--(?:plot|out) (pictures/\S+)", text)]
+    drawn = [(DOCS / name).resolve() for name in re.findall(r"(?:--(?:plot|out) |\")(pictures/[^\s\"]+)", text)]
     assert sorted((page.parent / name).resolve() for name in shown) == sorted(drawn)
     assert all(path.is_file() for path in drawn)
 

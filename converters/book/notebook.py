@@ -20,7 +20,7 @@ from portable_nn.operators import Leaf, emit, trace
 
 HIDDEN: Final = "hidden.weight"
 OUTPUT: Final = "output.weight"
-"""What a network calls ``wih`` and ``who``."""
+"""The names of ``wih`` and ``who`` in a network."""
 
 
 @check_kinds
@@ -132,7 +132,8 @@ class neuralNetwork:  # noqa: N801 - as the notebooks call it.
         return self._one.outputs["final_outputs"].T.copy()
 
     def backquery(self, targets_list: Any) -> Array:
-        """What the network has in mind for targets (outputs,), or several (n, outputs): (inputs, 1) or (inputs, n).
+        """The picture that the network has in mind for targets (outputs,), or several (n, outputs): (inputs, 1) or
+        (inputs, n).
 
         They go back through the transposed weights and the inverse of the sigmoid, log(p / (1 - p)). On the way,
         what reaches a layer is brought to 0.01 to 0.99, as a whole: so are the inputs that are returned.
@@ -241,7 +242,7 @@ def _weights(values: Any, name: str, shape: tuple[int, ...], sizes: str) -> Arra
 
 
 def _is_the_books(network: Network, wih: Array, who: Array) -> bool:
-    """Whether ``network`` is the one that has these weights, also where some of them are frozen."""
+    """True if ``network`` is the one that has these weights, also where some of them are frozen."""
     query = query_network(wih, who)
     return any(
         (network.graph.inputs, network.graph.nodes) == (made.graph.inputs, made.graph.nodes)

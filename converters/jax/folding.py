@@ -65,7 +65,8 @@ def _first(graph: Graph) -> tuple[Node, Parameter] | None:
 
 
 def _leads_to_kernel(node: Node, graph: Graph, readers: Mapping[str, Node], reads: Mapping[str, int]) -> bool:
-    """Whether the node moves what becomes the kernel of a convolution and nothing else: ``to_jax`` moves it back."""
+    """True if the node moves the array that becomes the kernel of a convolution, and nothing else: ``to_jax`` moves it
+    back."""
     moves = node.operator == "Transpose" or (node.operator == "Slice" and _reverses(node, graph))
     reader = readers.get(node.outputs[0])
     if not moves or reader is None or reads[node.outputs[0]] > 1 or node.outputs[0] in graph.outputs:
@@ -75,7 +76,7 @@ def _leads_to_kernel(node: Node, graph: Graph, readers: Mapping[str, Node], read
 
 
 def _reverses(node: Node, graph: Graph) -> bool:
-    """Whether a Slice keeps all elements of each axis."""
+    """True if a Slice keeps all elements of each axis."""
     types = infer(graph).types
     return types[node.inputs[0]].shape == types[node.outputs[0]].shape
 

@@ -110,7 +110,7 @@ class _Interpreter:
         return known[variable]
 
     def outputs(self, equation: Any, inputs: Sequence[Held]) -> Sequence[Held]:
-        """What an equation makes."""
+        """The results of an equation."""
         name = equation.primitive.name
         if all(each.value is not None for each in inputs) and (found := _folded(equation, inputs)) is not None:
             return found
@@ -228,7 +228,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "fft": "no graph has complex numbers: multiply by matrices of the cosines and sines of 2π·j·k/n, as pairs of reals",
     "random": "it draws random numbers: give options with which it does not, such as deterministic=True",
 }
-"""What to do in the place of primitives whose names begin with this."""
+"""The advice on primitives, by the beginnings of their names."""
 
 
 def _advice(primitive: str) -> str:
@@ -236,7 +236,7 @@ def _advice(primitive: str) -> str:
 
 
 def _missing(aval: Any) -> Held:
-    """What stands for a value that no node makes."""
+    """The stand-in for a value that no node makes."""
     shape = tuple(aval.shape)
     dtype = str(aval.dtype) if str(aval.dtype) in DTYPE_CODES else "float32"
     sizes = tuple(int(size) if is_known(size) else str(size).replace(" ", "") for size in shape)
@@ -282,7 +282,7 @@ def _apart(equations: Sequence[Any], base: Environment) -> tuple[list[Any], list
 
 
 def _folded(equation: Any, inputs: Sequence[Held]) -> list[Held] | None:
-    """What an equation makes of numbers that are known, where that is not large."""
+    """The results of an equation on numbers that are known, where they are not large."""
     shapes = [each.aval for each in equation.outvars]
     sizes = [size for each in shapes for size in each.shape]
     small = all(map(is_known, sizes)) and all(np.prod(each.shape, dtype=float) <= FOLDED for each in shapes)

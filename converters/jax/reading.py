@@ -284,7 +284,7 @@ def _dim(size: Any) -> Dim:
 
 
 def _names_of_sizes(ins: Sequence[Leaf], examples: Sequence[Any]) -> dict[str, Symbol]:
-    """Where each name of a size is read from: the first axis of an input that has it."""
+    """The symbol that each name of a size is read from: the first axis of an input that has it."""
     found: dict[str, Symbol] = {}
     for leaf, each in zip(ins, examples, strict=True):
         for axis, size in enumerate(each.shape):
@@ -307,7 +307,7 @@ def _side(graph: Graph, model: Model) -> Callable[..., Mapping[str, Any]]:
 
 
 def _trained(network: Network, model: Model, moves: Mapping[str, Callable[[Any], Any]]) -> Trained:
-    """What is trained: the leaves that the network trains."""
+    """The arrays that are trained: the leaves that the network trains."""
 
     def split(arrays: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         pairs = list(zip(model.leaves, arrays, strict=True))

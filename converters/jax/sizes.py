@@ -36,7 +36,7 @@ _CALLS: Final[Mapping[str, Callable[..., Symbol]]] = {
 
 
 def is_known(size: Size) -> bool:
-    """Whether it is a number."""
+    """True if the size is a number."""
     return isinstance(size, int)
 
 

@@ -11,7 +11,7 @@ from portable_nn.core.graph import Attribute, Graph, Node, Shape, Tensor
 from portable_nn.operators import Type, infer, lookup
 
 UNSCALED, UNSHIFTED = "unscaled", "unshifted"
-"""What the constants of batch norms without a scale or a bias are called."""
+"""The names of the constants of batch norms without a scale or a bias."""
 
 
 def tidied(graph: Graph, momenta: Mapping[str, float]) -> Graph:

@@ -26,7 +26,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
 
 
 class Place(NamedTuple):
-    """Where a parameter is among the variables.
+    """The place of a parameter among the variables.
 
     Attributes:
         value: the parameter.

@@ -36,7 +36,7 @@ MAX_TEXT: Final = 2**26
 """The longest text, in bytes: about 50,000 layers."""
 
 MAX_DEPTH: Final = 100
-"""How deep objects and lists may be nested: a model in a model takes about ten."""
+"""The depth to which objects and lists may be nested: a model in a model takes about ten."""
 
 MAX_MEMBERS: Final = 1000
 
@@ -50,7 +50,7 @@ _ERRORS: Final = (
 
 
 class Archive(NamedTuple):
-    """What a ``.keras`` file holds.
+    """The contents of a ``.keras`` file.
 
     Attributes:
         config: the configuration of the model.
@@ -102,7 +102,8 @@ def opened(path: str | Path) -> Iterator[Archive]:
 
 
 def _faults(members: Sequence[zipfile.ZipInfo], size: int) -> Iterator[str]:
-    """What the central directory shows: members that are missing, several times there, outside, too large, …"""
+    """The faults that the central directory shows: members that are missing, several times there, outside, too large,
+    …"""
     names = Counter(info.filename for info in members)
     if len(members) > MAX_MEMBERS:
         yield f"holds {len(members)} members; at most {MAX_MEMBERS} are allowed"

@@ -23,7 +23,7 @@ _CASTS: Final = frozenset({"Dense", "EinsumDense", "Rescaling", "Normalization"}
 """The layers that take whole numbers as floats."""
 
 MAX_CALLS: Final = 10_000
-"""How many calls of layers there may be: models in models, each called twice, would double them at each level."""
+"""The largest number of calls of layers: models in models, each called twice, would double them at each level."""
 
 _STATEFUL: Final = frozenset(
     {"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", *(f"ConvLSTM{axes}D" for axes in (1, 2, 3))}
@@ -34,7 +34,7 @@ MASKED: Final = (
     "Keras masks {}, and its fit leaves masked steps out of the loss: here fit(sample_weight=…) does, (n, steps), true "
     "for the steps that count"
 )
-"""What is said of outputs that have a mask."""
+"""The remark on outputs that have a mask."""
 
 _FLOATS: Final = ("float32", "float64")
 _WRONG: Final = (
@@ -51,7 +51,7 @@ _WRONG: Final = (
 
 
 class Taken(NamedTuple):
-    """What a configuration was made into.
+    """The network that a configuration was made into.
 
     Attributes:
         inputs: the inputs by the names of their layers.
@@ -118,7 +118,7 @@ class Builder:
         return Taken(self.inputs, [(name, each.plain) for name, each in held], self.notes, self.frozen)
 
     def _finish(self, spec: Spec) -> None:
-        """What is left to be said about a layer when all its calls are made."""
+        """Make the remarks on a layer that are left when all its calls are made."""
         self.frozen += spec.frozen
         if not spec.trainable:
             self.frozen.append(f"{spec.name}.")
@@ -167,7 +167,7 @@ class Builder:
         return value if given is not None or last is None else (str(last["config"].get("name") or "output"), value)
 
     def places(self, listed: Sequence[Mapping[str, Any]], place: str) -> list[str]:
-        """Where the weights of the layers of a model are: Keras counts the classes of its layers."""
+        """The places of the weights of a model's layers: Keras counts the classes of its layers."""
         used: dict[str, int] = {}
         found = []
         for each in listed:
@@ -219,7 +219,7 @@ class Builder:
         *,
         trainable: bool,
     ) -> Any:
-        """What a layer makes of its arguments.
+        """The result of a layer for its arguments.
 
         Args:
             found: its configuration.

@@ -13,7 +13,7 @@ from portable_nn.operators import Leaf
 
 
 class Builds(Protocol):
-    """What a functional model asks of the builder of the whole one."""
+    """The builder of the whole model, as a functional model in it uses it."""
 
     inputs: dict[str, Leaf]
 
@@ -21,13 +21,13 @@ class Builds(Protocol):
         """An input of the whole model."""
 
     def places(self, listed: Sequence[Mapping[str, Any]], place: str) -> list[str]:
-        """Where the weights of layers are."""
+        """The places of the weights of layers."""
 
     def call(
         self, found: Mapping[str, Any], prefix: str, place: str, args: list[Any], kwargs: Mapping[str, Any], *,
         trainable: bool,
     ) -> Any:  # fmt: skip
-        """What a layer makes of its arguments."""
+        """The result of a layer for its arguments."""
 
 
 Call: TypeAlias = tuple[str, int]

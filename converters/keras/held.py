@@ -54,7 +54,7 @@ class Held:
 
     @property
     def lies_moved(self) -> bool:
-        """Whether it is held with the channels behind the batch, and not in Keras's order as well."""
+        """True if the tensor is held with the channels behind the batch, and not in Keras's order as well."""
         return self._plain is None
 
     def each(self, function: Callable[[Symbol], Symbol]) -> Held:

@@ -14,12 +14,12 @@ from portable_nn.core.errors import MissingPackageError
 
 
 def installed() -> bool:
-    """Whether Keras and one of the packages that it computes with are installed."""
+    """True if Keras and one of the packages that it computes with are installed."""
     return find_spec("keras") is not None and _backend() is not None
 
 
 def _backend() -> str | None:
-    """What Keras computes with: what is chosen, or the first that is installed."""
+    """The package that Keras computes with: the one that is chosen, or the first that is installed."""
     chosen = os.environ.get("KERAS_BACKEND")
     return chosen or next((each for each in ("tensorflow", "torch", "jax") if find_spec(each)), None)
 

@@ -1,4 +1,4 @@
-"""Whether a configuration holds nothing but Keras's own layers: all else is code, and is refused by name."""
+"""The check that a configuration holds nothing but Keras's own layers: all else is code, and is refused by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def described(value: object, what: str = "it") -> Mapping[str, Any]:
 
 
 def own_faults(value: object, path: str = "") -> Iterator[str]:
-    """What is none of Keras's own layers, or has no counterpart, in a model and all that is in it."""
+    """The faults of a model, and of all that is in it: layers that are none of Keras's own, or have no counterpart."""
     try:
         found = described(value, f"'{path or 'the model'}'")
     except LayerError as error:
@@ -69,7 +69,7 @@ def _kind_fault(found: Mapping[str, Any], kind: str) -> str | None:
 
 
 _VALUES: Final = frozenset({"__keras_tensor__", "__slice__", "__ellipsis__", "__tuple__", "__numpy__", "__tensor__"})
-"""What a configuration may hold besides objects of Keras: descriptions of values."""
+"""The classes that a configuration may hold besides objects of Keras: descriptions of values."""
 
 _POLICIES: Final = frozenset({"DTypePolicy", "FloatDTypePolicy"})
 _PARTS: Final = frozenset({"InputLayer", *HOLDERS, "StackedRNNCells", "LSTMCell", "GRUCell", "SimpleRNNCell"})
@@ -112,6 +112,6 @@ def _is_own(found: Mapping[str, Any]) -> bool:
 
 
 def is_operation(found: Mapping[str, Any]) -> bool:
-    """Whether an object is an operation of ``keras.ops``, and no layer."""
+    """True if an object is an operation of ``keras.ops``, and no layer."""
     module = found.get("module")
     return isinstance(module, str) and _OPERATIONS.fullmatch(module) is not None

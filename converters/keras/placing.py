@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.converters.keras.layers.cells import KINDS, Kind, read_cell
+from portable_nn.converters.keras.layers.cells import KINDS, CellKind, read_cell
 from portable_nn.converters.keras.layers.convolutions import depthwise_kernel, kernel_first
 from portable_nn.converters.keras.spec import LayerError, Spec, Weights
 from portable_nn.core.graph import format_shape
@@ -217,7 +217,7 @@ def _statistics(spec: Spec, layer: _Layer) -> dict[str, Array]:
     raise LayerError("its statistics are not those of the network")
 
 
-def _cell(spec: Spec, layer: _Layer, *places: str, kind: Kind | None = None) -> tuple[Array, ...]:
+def _cell(spec: Spec, layer: _Layer, *places: str, kind: CellKind | None = None) -> tuple[Array, ...]:
     """The weights of a cell, as the standard's operator has them."""
     where = "/".join((spec.place, *places))
     kind = kind or next((kind for kind in KINDS.values() if kind.operator in layer.operators), None)
@@ -321,4 +321,5 @@ LAYERS: Final[Mapping[str, Callable[[Spec, _Layer], dict[str, Array]]]] = {
     "additive_attention": _scores("scale"),
     "p_re_lu": _kernel_and_bias(_same, "PRelu"),
 }
-"""What makes the parameters of a layer, by the name of its class in paths: ``(arrays, layer) → arrays by role``."""
+"""The function that makes the parameters of a layer, by the name of its class in paths: ``(arrays, layer) → arrays by
+role``."""

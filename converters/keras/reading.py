@@ -69,7 +69,7 @@ def from_keras(
 
 
 def imported(model: Any, **options: Any) -> Imported:
-    """What ``from_keras`` makes, with the proof and the notes."""
+    """The network that ``from_keras`` makes, with the proof and the notes."""
     if not hasattr(model, "layers") or not hasattr(model, "save"):
         raise UsageError(f"expected a Keras model, not a {type(model).__name__}")
     with tempfile.TemporaryDirectory(prefix="portable-nn-") as folder:

@@ -36,7 +36,7 @@ def run_model(model: Any, network: Network) -> Side:
 
 
 def given(model: Any, feeds: Mapping[str, Array]) -> Any:
-    """What a model is called with: one array, or several in the structure of its inputs."""
+    """The arguments that a model is called with: one array, or several in the structure of its inputs."""
     if len(feeds) == 1:
         return next(iter(feeds.values()))
     struct = getattr(model, "_inputs_struct", None)

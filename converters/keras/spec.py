@@ -30,7 +30,7 @@ class Weights:
         self.places = {"/".join(parts[: parts.index("vars")]) for parts in names if "vars" in parts}
 
     def count(self, place: str) -> int:
-        """How many arrays there are at a place."""
+        """The number of arrays at a place."""
         return sum(name.startswith(f"{place}/vars/") for name in self.arrays)
 
     def take(self, place: str, index: int) -> Array:
@@ -42,7 +42,7 @@ class Weights:
         return self.arrays[name]
 
     def left(self) -> list[str]:
-        """What no layer has taken, but for what belongs to training: optimizers, metrics, seeds."""
+        """The arrays that no layer has taken, without those of training: optimizers, metrics, seeds."""
         other = ("optimizer/", "_optimizer/", "metrics/", "_metrics/", "compile_metrics/", "_loss_tracker/")
         return [
             name
@@ -52,7 +52,7 @@ class Weights:
 
 
 MAX_NUMBERS: Final = 2**24
-"""How many numbers a layer may have that are not in its file, such as scales of 1."""
+"""The number of elements that a layer may have which are not in its file, such as scales of 1."""
 
 _COMMON: Final = frozenset(
     {"name", "trainable", "dtype", "batch_input_shape", "batch_shape", "activity_regularizer", "autocast",
@@ -61,7 +61,7 @@ _COMMON: Final = frozenset(
 """Options of every layer that say nothing about what it computes, or are looked at elsewhere."""
 
 ALONE: Final = "is left out: it acts in training alone, and has no counterpart here"
-"""How remarks end on what trains otherwise here."""
+"""The end of remarks on layers that train otherwise here."""
 
 _TRAINING: Final = ("_initializer", "_regularizer", "_constraint")
 """The ends of the options that say how weights begin and what is added to a loss."""
@@ -202,7 +202,7 @@ class Spec:
         return shape
 
     def once(self, make: Callable[[], Made], key: str = "") -> Made:
-        """What ``make`` makes at the first call of the layer: later calls use the same weights."""
+        """The result of ``make`` at the first call of the layer: later calls use the same weights."""
         if key not in self._made:
             self._made[key] = make()
         made: Made = self._made[key]

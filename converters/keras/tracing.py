@@ -13,7 +13,7 @@ from portable_nn.converters.keras.installed import keras, quiet
 from portable_nn.core.errors import UnsupportedError, UsageError
 
 DEEPEST: Final = 20
-"""How deep layers of one's own may stand in each other."""
+"""The depth to which layers of one's own may be nested."""
 
 
 def traced(model: Any) -> Any:
@@ -60,7 +60,7 @@ def _same(layer: Any) -> Any:
 
 
 def _is_own(layer: Any) -> bool:
-    """Whether a layer is code that is none of Keras's, or a model with such a layer in it."""
+    """True if a layer is code that is none of Keras's, or a model with such a layer in it."""
     if type(layer).__module__.partition(".")[0] != "keras" or type(layer).__name__ == "Lambda":
         return True
     return hasattr(layer, "layers") and _has_own(layer)

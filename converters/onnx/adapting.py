@@ -81,7 +81,7 @@ def outside(network: Network) -> tuple[str, ...]:
 
 
 def program_of(network: Network) -> Program:
-    """What rewrites see of a network; the arrays are its own."""
+    """A network as rewrites see it; the arrays are its own."""
     return Program(network.graph, network.parameters, network.inputs, network.documentation)
 
 

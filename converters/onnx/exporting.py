@@ -53,7 +53,7 @@ MARGIN: Final = 64 * 2**20
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ExportReport(Written):
-    """What ``export_onnx`` wrote, and how far the two engines differ on it.
+    """The file that ``export_onnx`` wrote, and the differences of the two engines on it.
 
     Attributes:
         opset: the version of the standard operators in the file.
@@ -76,7 +76,8 @@ class ExportReport(Written):
         return max((found.max_abs_error for found in self.outputs.values()), default=math.nan)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the same as of any file that was written, the opset, and what rounding moves."""
+        """The HTML that a notebook shows: the same as of any file that was written, the opset, and what rounding
+        moves."""
         more = [f"opset {self.opset}, IR version {self.ir_version}", *self._rounded()]
         return super()._repr_html_() + html_of(lambda: "\n".join(more))
 

@@ -153,7 +153,7 @@ def described(network: Network, translated: Classical, notes: list[str]) -> Netw
 
 
 def _kind_of(network: Network, name: str, classes: int, shape: Shape) -> ClassKind | None:
-    """What the numbers of so many classes are; ``None`` where an output has others.
+    """The kind of the numbers of so many classes; ``None`` where an output has others.
 
     They are probabilities if those of each of many examples, of all sizes, are from 0 to 1 and have the sum 1.
     """

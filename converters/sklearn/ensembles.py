@@ -69,7 +69,7 @@ def _probabilities(estimator: Any, features: Features, read: Read) -> Symbol:
 
 
 def _numbers(estimator: Any, features: Features, read: Read, method: str) -> Symbol:
-    """What a method of an estimator gives, (batch, n)."""
+    """The numbers that a method of an estimator gives, (batch, n)."""
     if method == "predict_proba":
         return _probabilities(estimator, features, read)
     member = read(estimator, features)

@@ -41,7 +41,7 @@ LEAST: Final = 1e-12
 
 
 class _Portable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """What both estimators share: their options, and the training of their network."""
+    """Shared by both estimators: their options, and the training of their network."""
 
     def __init__(
         self,

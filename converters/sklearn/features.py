@@ -68,7 +68,7 @@ class Raw:
         return np.where(np.isnan(cells), cells, known[np.nan_to_num(np.abs(cells) * 1000).astype(int) % len(known)])
 
     def values(self, cells: Floats) -> NDArray[Any]:
-        """What scikit-learn takes for the numbers that the network takes."""
+        """The cells that scikit-learn takes for the numbers that the network takes."""
         if not self.words:
             return cells
         known = dict(enumerate(self.words))

@@ -44,7 +44,7 @@ def own_network(estimator: Any) -> Network | None:
 
 
 def _own(network: Network, x: Symbol) -> Output:
-    """What ``PortableClassifier`` and ``PortableRegressor`` answer: their network, as it is."""
+    """The output of ``PortableClassifier`` and ``PortableRegressor``: their network, as it is."""
     [info] = network.outputs
     copied = Network.from_graph(network.graph, network.parameters, outputs=network.outputs, seed=0)
     kind: Any = info.kind

@@ -1,4 +1,4 @@
-"""What the estimators of scikit-learn answer, as outputs of networks."""
+"""The answers of scikit-learn's estimators, as outputs of networks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Layers: TypeAlias = tuple[tuple[NDArray[Any], NDArray[Any]], ...]
 
 @dataclass(frozen=True)
 class Output:
-    """What an estimator answers, and what it means.
+    """The answer of an estimator, and its meaning.
 
     Attributes:
         symbol: its numbers.

@@ -92,4 +92,4 @@ PENALTIES: Final[Mapping[str, Callable[[Any, str], Penalty | None]]] = {
     **dict.fromkeys(("SGDClassifier", "SGDRegressor"), _stochastic),
     **dict.fromkeys(("MLPClassifier", "MLPRegressor"), _perceptron),
 }
-"""What the penalty of an estimator is, by its class: ``(estimator, loss) → penalty``."""
+"""The penalty of an estimator, by its class: ``(estimator, loss) → penalty``."""

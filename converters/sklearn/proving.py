@@ -19,7 +19,7 @@ RATE: Final = 0.05
 ROWS: Final = 32
 
 WITHIN: Final = {"float64": 1e-8, "float32": 1e-5}
-"""How far the weights may be apart after the steps."""
+"""The largest difference of the weights after the steps."""
 
 TRAINED: Final = {
     "cross_entropy": "MLPClassifier",

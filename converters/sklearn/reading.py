@@ -40,7 +40,8 @@ __all__ = ["from_sklearn"]
 Float: TypeAlias = Literal["float32", "float64"]
 
 TOLERANCES: Final[Mapping[str, float]] = {"float64": 1e-6, "float32": 1e-5}
-"""How far the two sides may differ, absolutely and relative to the largest number, by the type of the network."""
+"""The largest difference of the two sides, absolutely and relative to the largest number, by the type of the
+network."""
 
 
 @check_kinds
@@ -236,7 +237,7 @@ def _member(notes: list[str], numbers: Iterator[int], estimator: Any, features: 
 
 
 def _answer(estimator: Any, features: Features, notes: list[str]) -> Output:
-    """What an estimator or pipeline answers."""
+    """The answer of an estimator or pipeline."""
     steps = list(estimator.steps) if name_of(estimator, {"Pipeline": None}) else [("", estimator)]
     back = None
     if name_of(steps[-1][1], {"TransformedTargetRegressor": None}):
@@ -294,7 +295,7 @@ def _given(raws: Sequence[Raw], rows: NDArray[Any], estimator: Any) -> Any:
 
 
 def _theirs(estimator: Any, method: str, x: Any) -> NDArray[Any]:
-    """What scikit-learn computes, (n, numbers). Raises ``UsageError`` for rows that it refuses."""
+    """The numbers that scikit-learn computes, (n, numbers). Raises ``UsageError`` for rows that it refuses."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

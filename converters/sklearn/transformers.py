@@ -38,7 +38,7 @@ def check_fitted(estimator: Any) -> None:
 
 
 def is_own(estimator: Any) -> bool:
-    """Whether an estimator is a class of the user's own, derived from no estimator of scikit-learn or this package."""
+    """True if an estimator is a class of the user's own, derived from no estimator of scikit-learn or this package."""
     homes = [f"{each.__module__}." for each in type(estimator).__mro__]
     known, bases = ("sklearn.", "portable_nn."), ("sklearn.base.", "sklearn.utils.")
     return not any(home.startswith(known) and not home.startswith(bases) for home in homes)
@@ -106,7 +106,7 @@ _HOLDERS: Final = ("Pipeline", "ColumnTransformer", "FeatureUnion", "Transformed
 
 
 def used_places(estimator: Any, places: Sequence[int]) -> list[int]:
-    """Which of the columns ``places`` a fitted estimator uses: all but those that ``ColumnTransformer`` drops."""
+    """The columns among ``places`` that a fitted estimator uses: all but those that ``ColumnTransformer`` drops."""
     match name_of(estimator, dict.fromkeys(_HOLDERS)):
         case "TransformedTargetRegressor":
             return used_places(estimator.regressor_, places)
@@ -163,7 +163,7 @@ def _max_abs(estimator: Any, features: Features, step: Step) -> Features:
 def _shifted(
     mean: Any, scale: Any, features: Features, step: Step, roles: tuple[str, str] = ("mean", "std")
 ) -> Features:
-    """(x - mean) / scale; to_sklearn knows the step by what its numbers are called."""
+    """(x - mean) / scale."""
     x = step.numbers(features)
     if mean is None and scale is None:
         return features
@@ -219,7 +219,7 @@ def _imputer(estimator: Any, features: Features, step: Step) -> Features:
 
 
 def _filling(estimator: Any, place: int, raw: Raw | None, step: Step) -> tuple[float | None, float]:
-    """What fills a column, ``None`` where it is left out, and what is missing there, as numbers."""
+    """The number that fills a column, ``None`` where the column is left out, and the number of a missing value."""
     fill, gap = estimator.statistics_[place], estimator.missing_values
     if isinstance(fill, str):
         if raw is None:
@@ -260,7 +260,7 @@ def _indicator(estimator: Any, features: Features, step: Step) -> Features:
 
 
 def _absent(x: Symbol, gaps: list[float]) -> Symbol:
-    """Where numbers are missing: NaN, or another number for each column."""
+    """True where numbers are missing: NaN, or another number for each column."""
     if all(math.isnan(gap) for gap in gaps):
         return emit("IsNaN", x)
     same = emit("Equal", x, constant([[0.0 if math.isnan(gap) else gap for gap in gaps]], x.dtype))

@@ -10,15 +10,11 @@ from typing import Any
 import numpy as np
 
 from portable_nn.converters.conversion import compare_sides
-from portable_nn.converters.sklearn.chains import Chain, chain_of
-from portable_nn.converters.sklearn.made_up import Rows, fitted, spelled
-from portable_nn.converters.sklearn.rebuilding import pipeline_steps
-from portable_nn.converters.sklearn.values import Array, Value
-from portable_nn.core.errors import DataWarning, UsageError, VerificationError, warn
+from portable_nn.converters.sklearn.chains import Array, Chain, chain_of
+from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.recognise import is_table
 from portable_nn.core.text import some
-from portable_nn.format.meaning import Column
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
 from portable_nn.onnx.verify import Tolerance, difference
@@ -39,25 +35,19 @@ def to_sklearn(
     """A network of dense layers as a fitted estimator of scikit-learn, which computes the same and can go on training.
 
     Several layers are an ``MLPClassifier`` or ``MLPRegressor``; one is a ``LogisticRegression``, a ``LinearSVC`` where
-    it was trained with the hinge loss, or a ``LinearRegression``; none are a transformer. What the network does with a
-    row before them becomes the steps of a ``Pipeline``: scales, missing values, categories, components; those of a
-    pipeline that ``from_sklearn`` read, of ``Normalization``, ``Rescaling`` and ``Columns``. Where columns have names,
-    a ``ColumnTransformer`` finds them by these, in frames that may have others beside them. A network that ends in the
-    units of its target has these in its last layer. Classes are the labels, as whole numbers where all are such.
+    it was trained with the hinge loss, or a ``LinearRegression``. Scales of the features, such as ``Normalization``,
+    are a part of the first layer, and the units of the target a part of the last. Classes are the labels, as whole
+    numbers where all are such. Steps of a pipeline do not go back: missing values, categories and components.
 
     Args:
         network: the network: rows go in, and one output comes out.
-        data: a data frame, or rows, as scikit-learn will get them: both sides are compared on them as well. Whether
-            categories such as ``1`` and ``2`` are numbers or words, and whether missing words are ``None`` or NaN, is
-            found in them; without, they are numbers and NaN, as pandas reads a CSV file.
+        data: a data frame, or rows, on which both sides are compared as well.
         verify: whether both sides run on the same inputs.
         atol, rtol: how far they may differ, absolutely and relative to the largest number: 1e-5, or 1e-6 in float64.
         seed: the seed of these inputs.
 
-    Warns with ``DataWarning`` of columns whose categories were taken for numbers or booleans.
-
     Raises:
-        UsageError: the network is none of that: every node, and every step, that has no counterpart is listed.
+        UsageError: the network is none of that: every node that has no counterpart is listed.
         VerificationError: both sides do not compute the same.
 
     >>> import portable_nn as pnn
@@ -67,14 +57,13 @@ def to_sklearn(
     """
     chain = chain_of(network)
     _check(network, chain)
-    estimator = None
-    if chain.layers:
-        estimator = _classifier(network, chain) if _has_classes(network, chain) else _regressor(chain)
-    rows = _rows(network, data, tuple(getattr(estimator, "classes_", ())))
-    found = _whole(estimator, pipeline_steps(chain.features, rows), rows)
+    estimator = _classifier(network, chain) if _has_classes(network, chain) else _regressor(chain)
+    if names := [column.name for column in network.inputs[0].columns]:
+        estimator.feature_names_in_ = np.array(names, object)
+        data = data[names] if is_table(data) else data
     if verify:
-        _compare(network, found, chain.features, rows, data, atol, rtol, seed)
-    return found
+        _compare(network, estimator, data, atol, rtol, seed)
+    return estimator
 
 
 def _check(network: Network, chain: Chain) -> None:
@@ -85,68 +74,22 @@ def _check(network: Network, chain: Chain) -> None:
     different = sorted(set(chain.activations))
     if len(different) > 1:
         chain.faults.append(f"its activations are {some(different)}, and scikit-learn has one for all layers")
+    if words := [column.name for column in network.inputs[0].columns if column.categories]:
+        chain.faults.append(f"its columns {some(words)} have categories, and an estimator takes numbers")
     if bad := [name for name, array in network.parameters.items() if not np.isfinite(array).all()]:
         chain.faults.append(f"it holds NaN or infinity, in {some(bad)}")
-    if not chain.layers and (chain.features.kind in ("row", "unknown") or chain.faults):
+    if not chain.layers:
         chain.faults.append("it has no dense layer")
     if chain.faults:
         lines = "\n  ".join(dict.fromkeys(chain.faults))
         raise UsageError(
             f"scikit-learn has no estimator for this network:\n  {lines}\nexport_onnx writes it for onnxruntime; steps "
-            "that do not go back can be applied before the network, which then starts after them"
+            "that prepare features can be applied before the network, which then starts after them"
         )
-
-
-def _rows(network: Network, data: Any, classes: tuple[Any, ...]) -> Rows:
-    """The columns as scikit-learn takes them; without names where they are numbered."""
-    width = network.graph.inputs[0].shape[1]
-    assert isinstance(width, int)
-    columns = network.inputs[0].columns or tuple(Column(f"x{place}") for place in range(width))
-    names = tuple(column.name for column in columns)
-    names = () if names == tuple(f"x{place}" for place in range(width)) else names
-    words = tuple(_words(column, data) for column in columns)
-    taken = [
-        each.name for each, cells in zip(columns, words, strict=True) if not all(isinstance(c, str) for c in cells)
-    ]
-    if taken and data is None:
-        warn(
-            f"the categories of {some(taken)} are taken for numbers or booleans, as pandas reads them from CSV files: "
-            "give to_sklearn data, a frame, where they are words",
-            DataWarning,
-        )
-    return Rows(columns, words, tuple(_gap(column, data) for column in columns), names, classes)
-
-
-def _gap(column: Column, data: Any) -> float | None:
-    """What stands in the place of a missing word: NaN, as pandas has it, or None in columns of objects."""
-    is_there = is_table(data) and column.categories and column.name in data.columns
-    return None if is_there and any(cell is None for cell in list(data[column.name])) else float("nan")
-
-
-def _words(column: Column, data: Any) -> Array:
-    """What stands in the table for the categories of a column."""
-    words = np.array(column.categories, object)
-    if is_table(data) and column.name in data.columns:
-        cells = [cell for cell in list(data[column.name]) if cell is not None]
-        return words if any(isinstance(cell, str) for cell in cells) else spelled(column)
-    return spelled(column) if data is None else words
-
-
-def _whole(estimator: Any, steps: list[tuple[str, Any]], rows: Rows) -> Any:
-    """The steps and the estimator; what is there alone, where it is."""
-    from sklearn.pipeline import Pipeline
-
-    if not steps:
-        if rows.names:
-            estimator.feature_names_in_ = np.array(rows.names, object)
-        return estimator
-    if estimator is None:
-        return steps[0][1] if len(steps) == 1 else Pipeline(steps)
-    return Pipeline([*steps, ("network" if "network" not in dict(steps) else "network-2", estimator)])
 
 
 def _has_classes(network: Network, chain: Chain) -> bool:
-    """Whether the output is about classes; an activation after the last layer is then a part of that."""
+    """True if the output is about classes; an activation after the last layer is then a part of that."""
     if len(chain.activations) == len(chain.layers):
         chain.last = {"logistic": "Sigmoid"}.get(chain.activations.pop(), "another")
     info = network.outputs[0]
@@ -231,30 +174,23 @@ def _perceptron(kind: Any, chain: Chain, targets: Array) -> Any:
 def _fit(estimator: Any, features: int, targets: Array) -> None:
     """Fit on a few made-up examples with all classes."""
     y = np.concatenate([targets, targets])
-    fitted(estimator, np.random.default_rng(0).normal(size=(len(y), features)), y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(np.random.default_rng(0).normal(size=(len(y), features)), y)
 
 
 # -- the comparison
 
 
-def _compare(
-    network: Network,
-    estimator: Any,
-    features: Value,
-    rows: Rows,
-    data: Any,
-    atol: float | None,
-    rtol: float | None,
-    seed: int,
-) -> None:
+def _compare(network: Network, estimator: Any, data: Any, atol: float | None, rtol: float | None, seed: int) -> None:
     """Run both sides, on made-up rows and on those that are given. Raises ``VerificationError``."""
-    checked, method = network, "transform"
+    checked, method = network, "predict"
     if hasattr(estimator, "predict_proba"):
         method = "predict_proba"
         is_due = network.outputs[0].kind in ("logits", "binary_logits")
         checked = probabilities_inside(network)[0] if is_due else network
-    elif hasattr(estimator, "predict"):
-        method = "decision_function" if hasattr(estimator, "decision_function") else "predict"
+    elif hasattr(estimator, "decision_function"):
+        method = "decision_function"
     own = 1e-6 if network.graph.inputs[0].dtype == "float64" else 1e-5
     tolerance = Tolerance(own if atol is None else atol, own if rtol is None else rtol)
     name, what = checked.graph.outputs[0], f"scikit-learn's {type(estimator).__name__}"
@@ -262,9 +198,9 @@ def _compare(
 
     def side(feeds: Mapping[str, Array]) -> Mapping[str, Array]:
         [given] = feeds.values()
-        return {name: run(rows.given(given)).astype(checked.types[name].dtype)}
+        return {name: run(given).astype(checked.types[name].dtype)}
 
-    compare_sides(checked, side, what, tolerance=tolerance, seed=seed, admit=partial(_admitted, features, rows))
+    compare_sides(checked, side, what, tolerance=tolerance, seed=seed)
     if data is None:
         return
     some_rows = data[:1000]
@@ -272,30 +208,6 @@ def _compare(
     apart, allowed = difference(checked.predict(some_rows), expected).max_abs_error, tolerance.allowed(expected)
     if not apart <= allowed:
         raise VerificationError(f"on the data the two sides differ by {apart:.3g}; {allowed:.3g} would be allowed")
-
-
-def _admitted(features: Value, rows: Rows, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
-    """Drawn rows, in which numbers that are categories are such."""
-    [(name, drawn)] = feeds.items()
-    found = drawn.copy()
-    for place, codes in _codes(features, rows).items():
-        known, cells = np.array(codes, drawn.dtype), drawn[:, place]
-        chosen = known[np.nan_to_num(np.abs(cells) * 1000).astype(int) % len(known)]
-        found[:, place] = np.where(np.isnan(cells), cells, chosen)
-    return {name: found}
-
-
-def _codes(x: Value, rows: Rows) -> dict[int, list[float]]:
-    """The columns of numbers that are encoded, and their categories."""
-    found = dict[int, list[float]]()
-    for base in x.bases:
-        found |= _codes(base, rows)
-    origins = rows.origins(x.base) if x.kind == "encoded" else []
-    for entry in x.of.get("entries", ()):
-        origin = origins[entry.place]
-        if origin is not None and not len(rows.words[origin]):
-            found[origin] = [code for code in entry.codes.tolist() if code == code]
-    return found
 
 
 def _answers(estimator: Any, method: str, is_one: bool, labels: Sequence[str], x: Any) -> Array:

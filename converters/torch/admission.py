@@ -9,7 +9,7 @@ from portable_nn.converters.torch.program import arguments_of
 from portable_nn.core.errors import UsageError
 
 _QUANTIZED: Final = re.compile(r"torch\.(ao\.)?nn\.(intrinsic\.)?quantized\b")
-"""Where PyTorch has the modules whose weights are whole numbers."""
+"""The places of PyTorch's modules whose weights are whole numbers."""
 
 
 def check_convertible(module: Any, example: Any) -> None:

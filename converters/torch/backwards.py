@@ -1,4 +1,5 @@
-"""Which gradients flow in what PyTorch exports: functions with a backward of their own, and parts without gradients."""
+"""The flow of gradients in PyTorch's exported programs: functions with a backward of their own, and parts without
+gradients."""
 
 from __future__ import annotations
 
@@ -45,14 +46,14 @@ def own_backwards() -> Iterator[list[str]]:
 
 
 def hooked(module: Any) -> list[str]:
-    """What is said of the hooks on gradients that parameters and parts of a module have."""
+    """The notes on the hooks on gradients that parameters and parts of a module have."""
     parts = [(path, part) for path, part in module.named_modules() if part._backward_hooks or part._backward_pre_hooks]
     parts += [(name, tensor) for name, tensor in module.named_parameters() if tensor._backward_hooks]
     return [f"the backward hooks of '{name}' are not kept" for name, _ in parts]
 
 
 def drops_always(program: Any) -> str:
-    """What is said of a dropout in a program of evaluation."""
+    """The message on a dropout in a program of evaluation."""
     dropped = [each for each in program.exported.graph.nodes if "dropout" in str(each.target) and True in each.args[2:]]
     advice = "a dropout drops in evaluation as well, which is the default of F.dropout: expected training=self.training"
     return advice if dropped and not program.trains else ""
@@ -151,7 +152,7 @@ def _detached(graph: Any, value: Any) -> Any:
 
 
 def _base(node: Any) -> Any:
-    """What a node reads first, or what that is a view of."""
+    """The first input of a node, or the node that this input is a view of."""
     node = node.args[0]
     while node.op == "call_function" and is_view(node):
         node = node.args[0]

@@ -1,4 +1,4 @@
-"""What both sides of a proof of training begin with: examples, and networks that drop nothing."""
+"""The start of both sides of a proof of training: examples, and networks that drop nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCH: Final = 8
 
 
 def admitted(network: Network, stated: Mapping[str, Stated]) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
-    """What makes of drawn inputs such as PyTorch takes: lengths within the steps, and the like."""
+    """The function that makes drawn inputs such as PyTorch takes: lengths within the steps, and the like."""
 
     def admit(feeds: Mapping[str, Array]) -> dict[str, Array]:
         sizes = {

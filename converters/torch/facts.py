@@ -1,4 +1,4 @@
-"""What a state dict has that a graph has no place for: other names of tied weights, and buffers that are not saved.
+"""The facts of a state dict that a graph has no place for: other names of tied weights, and buffers that are not saved.
 
 Both are kept among the words about a network (``metadata``), under two names, as JSON.
 """
@@ -20,7 +20,7 @@ NOT_SAVED: Final = "pytorch.not_saved"
 
 
 def metadata_of(tied: Mapping[str, str], not_saved: Sequence[str]) -> dict[str, str]:
-    """What is stored with a network: nothing where there is nothing to say."""
+    """The metadata that are stored with a network; empty where there is nothing to say."""
     facts: dict[str, Any] = {TIED: dict(tied), NOT_SAVED: list(not_saved)}
     return {key: json.dumps(fact, ensure_ascii=False) for key, fact in facts.items() if fact}
 

@@ -166,10 +166,10 @@ def _roundings(module: Any, program: Program, made: Translation, tolerance: Tole
 
 
 _EXACT: Final = 1e-9
-"""How far both sides may be apart in float64, absolutely and relative to the largest magnitude of an output."""
+"""The largest difference of both sides in float64, absolutely and relative to the largest magnitude of an output."""
 
 _ROUNDED: Final = 100
-"""How many times as much as usual they may be apart in float32 then."""
+"""The multiple of the usual difference that is allowed in float32 then."""
 
 
 def theirs_of(module: Any, program: Program, made: Translation) -> Theirs:

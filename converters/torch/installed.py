@@ -8,7 +8,7 @@ from portable_nn.core.errors import MissingPackageError
 
 
 def is_installed(package: str = "torch") -> bool:
-    """Whether PyTorch, or another package, is there."""
+    """True if PyTorch, or another package, is there."""
     return find_spec(package) is not None
 
 

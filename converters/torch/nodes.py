@@ -9,7 +9,7 @@ from portable_nn.converters.torch.aten import row_of
 from portable_nn.converters.torch.aten.rows import Result
 
 CHECKS: Final = re.compile(r"aten\._assert|aten\.sym_constrain|torch\._check|aten\._functional_assert")
-"""What computes nothing."""
+"""Operators that compute nothing."""
 
 
 def target_of(node: Any) -> str:
@@ -21,13 +21,13 @@ def target_of(node: Any) -> str:
 
 
 def is_known(node: Any) -> bool:
-    """Whether a node has a row, or computes nothing."""
+    """True if a node has a row, or computes nothing."""
     target = target_of(node)
     return target == "_operator.getitem" or bool(CHECKS.match(target)) or row_of(target) is not None
 
 
 def writes(node: Any) -> bool:
-    """Whether it writes into its first argument."""
+    """True if the call writes into its first argument."""
     schema = getattr(node.target, "_schema", None)
     return bool(
         schema and schema.arguments and schema.arguments[0].alias_info and schema.arguments[0].alias_info.is_write
@@ -35,7 +35,7 @@ def writes(node: Any) -> bool:
 
 
 def writers_of(node: Any) -> list[Any]:
-    """What writes into a node or into views of it."""
+    """The nodes that write into a node or into views of it."""
     found: list[Any] = []
     for user in node.users:
         if writes(user) and user.args[0] is node:
@@ -46,14 +46,14 @@ def writers_of(node: Any) -> list[Any]:
 
 
 def is_view(node: Any) -> bool:
-    """Whether its result may share memory with its first argument."""
+    """True if the result of the call may share memory with the first argument."""
     schema = getattr(node.target, "_schema", None)
     info = schema.returns[0].alias_info if schema and schema.returns else None
     return bool(info and not info.is_write)
 
 
 def is_shared(node: Any) -> bool:
-    """Whether other nodes have the same memory."""
+    """True if other nodes have the same memory."""
     return is_view(node) or any(is_view(user) for user in node.users)
 
 
@@ -65,7 +65,7 @@ def results_of(node: Any) -> list[Result]:
 
 
 def common_type(node: Any) -> str:
-    """What PyTorch promotes the first two arguments to."""
+    """The type that PyTorch promotes the first two arguments to."""
     import torch
 
     values = [each.meta.get("val") if hasattr(each, "meta") else each for each in node.args[:2]]
@@ -81,7 +81,7 @@ def dtype_of(tensor: Any) -> str:
 
 
 def identity_of(tensor: Any) -> Any:
-    """What two tensors share that are one."""
+    """The identity of a tensor, which two tensors share that are one."""
     if not tensor.numel():
         return id(tensor)
     return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype

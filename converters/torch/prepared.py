@@ -9,7 +9,7 @@ from portable_nn.converters.torch.program import quiet
 from portable_nn.core.errors import UsageError
 
 Wide: TypeAlias = Literal["float32", "float16"]
-"""What bfloat16 is read as."""
+"""The type that bfloat16 is read as."""
 
 
 def without_bfloat16(module: Any, example: Any, instead: Wide) -> tuple[Any, Any, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""What ``torch.export`` makes of a module: the exported graph, and the names of what goes in and comes out."""
+"""The program that ``torch.export`` makes of a module: the exported graph, and the names of its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BATCH: Final = "batch"
 
 
 _SIZE: Final = re.compile(r"L\[.*\]\.size\(\)\[\d+\] (==|!=|<=?|>=?) \d+")
-"""How PyTorch writes that a size is compared with a number."""
+"""PyTorch's text for the comparison of a size with a number."""
 
 
 class Given(NamedTuple):
@@ -242,7 +242,7 @@ def _beginning(error: Exception) -> str:
 
 
 def _hint(error: Exception) -> str:
-    """What to try, behind what PyTorch says."""
+    """A suggestion that follows PyTorch's message."""
     if type(error).__name__ != "GuardOnDataDependentSymNode":
         return ""
     return (
@@ -358,7 +358,7 @@ def fixed(size: Any) -> Any:
 
 
 def branches(exported: Any) -> list[str]:
-    """What must hold of the sizes of inputs, as PyTorch writes it, so that the module computes what was exported."""
+    """The conditions on the sizes of inputs, as PyTorch writes them, so that the module computes what was exported."""
     return [code for code in getattr(exported, "_guards_code", None) or () if _SIZE.fullmatch(code)]
 
 

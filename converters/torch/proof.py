@@ -22,10 +22,10 @@ from portable_nn.training.losses.numbers import MeanSquaredError
 from portable_nn.training.optimizers import SGD
 
 TOLERANCES: Final[Mapping[str, float]] = {"float16": 1e-2, "float32": 1e-5, "float64": 1e-8}
-"""How far a parameter may be apart after the steps, relative to its largest magnitude or to 1."""
+"""The largest difference of a parameter after the steps, relative to its largest magnitude or to 1."""
 
 Call: TypeAlias = Callable[[Any, Mapping[str, Array]], Mapping[str, Any]]
-"""What a module makes of arrays by the names of a network's inputs: tensors by the names of its outputs."""
+"""The call of a module with arrays by the names of a network's inputs: tensors by the names of its outputs."""
 
 
 def _as_they_are(state: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -52,7 +52,7 @@ class Theirs:
 
 
 class Apart(NamedTuple):
-    """What five steps of training have in common on both sides.
+    """The comparison of five steps of training on both sides.
 
     Attributes:
         largest: how far each parameter is apart, relative to its largest magnitude or to 1.
@@ -71,7 +71,7 @@ def compare_with_module(theirs: Theirs, network: Network, tolerance: Tolerance, 
 
 
 def computed_by(theirs: Theirs) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
-    """What the module computes in evaluation mode, as arrays."""
+    """The outputs of the module in evaluation mode, as arrays."""
     import torch
 
     def run(feeds: Mapping[str, Array]) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def drawn(
 
 
 def train_both(network: Network, theirs: Theirs, seed: int) -> Apart:
-    """How far each parameter is apart after the steps, on drawn examples."""
+    """The difference of each parameter after the steps, on drawn examples."""
     ours = without_dropout(network)
     feeds, targets = drawn(ours, seed, theirs.admit)
     size = len(next(iter(feeds.values())))

@@ -106,7 +106,7 @@ def _tied(aliases: Mapping[str, str], known: Mapping[str, Path], entries: Sequen
 
 
 def _notes(network: Network, entries: Sequence[Entry], body: Body) -> Iterator[str]:
-    """What differs from the network."""
+    """The differences from the network."""
     renamed = [entry for entry in entries if entry.key != entry.parameter]
     if renamed:
         some = ", ".join(f"{entry.parameter} → {entry.key}" for entry in renamed[:3])

@@ -19,7 +19,7 @@ _WRITTEN: Final = 1024
 
 
 class Members(NamedTuple):
-    """What a module has beside its layers.
+    """The members of a module beside its layers.
 
     Attributes:
         single: the parameters that are in no layer, and their paths.
@@ -123,13 +123,13 @@ def _counted(graph: Graph, members: Members) -> Iterator[Path]:
 
 
 def _same(whose: Path, parameters: Mapping[str, Parameter]) -> str:
-    """What gives a parameter, or a buffer, a further name."""
+    """The line that gives a parameter, or a buffer, a further name."""
     value = parameters.get(".".join(whose))
     return f"{'' if value is None or value.dtype.startswith('float') else 'buffer:'}{expression(whose)}"
 
 
 def _parameter(value: Parameter) -> str:
-    """What makes a parameter, or a buffer where it holds no numbers that could be trained."""
+    """The expression that makes a parameter, or a buffer where it holds no numbers that could be trained."""
     shape = tuple(int(dim) for dim in value.shape)
     dtype = "" if value.dtype == "float32" else f", dtype={torch_dtype(value.dtype)}"
     made = f"torch.zeros({shape}{dtype})"
@@ -139,12 +139,12 @@ def _parameter(value: Parameter) -> str:
 
 
 def is_short(value: Array) -> bool:
-    """Whether the numbers of a tensor can be written out."""
+    """True if the numbers of a tensor can be written out."""
     return value.size <= _WRITTEN or _is_range(value) or bool((value == value.flat[0]).all())
 
 
 def _is_range(value: Array) -> bool:
-    """Whether it holds 0, 1, 2, …"""
+    """True if the array holds 0, 1, 2, …"""
     return value.dtype == np.int64 and np.array_equal(value.ravel(), np.arange(value.size))
 
 

@@ -14,7 +14,7 @@ from portable_nn.core.dims import static
 Finder: TypeAlias = Callable[[Scene, Use], Found | None]
 
 FINDERS: Final[dict[str, Finder]] = {}
-"""What finds layers, by the operator of their last node."""
+"""The functions that find layers, by the operator of their last node."""
 
 
 def finder(*names: str) -> Callable[[Finder], Finder]:

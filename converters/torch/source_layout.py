@@ -1,4 +1,4 @@
-"""What moves, makes or selects elements, in PyTorch."""
+"""Operators that move, make or select elements, in PyTorch."""
 
 from __future__ import annotations
 

@@ -58,12 +58,12 @@ def paths(names: Iterable[str], forbidden: Collection[str]) -> dict[str, Path]:
 
 
 def expression(path: Sequence[str]) -> str:
-    """What reads a path: ``self.layer1["0"].conv1``."""
+    """The expression that reads a path: ``self.layer1["0"].conv1``."""
     return "self" + "".join(f".{each}" if is_attribute(each) else f"[{json.dumps(each)}]" for each in path)
 
 
 def is_attribute(part: str) -> bool:
-    """Whether a part of a path can be written behind a dot."""
+    """True if a part of a path can be written behind a dot."""
     return part.isascii() and part.isidentifier() and not keyword.iskeyword(part)
 
 

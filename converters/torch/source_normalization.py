@@ -12,7 +12,7 @@ def momentum(use: Use) -> float:
 
 
 def is_frozen(use: Use) -> bool:
-    """Whether a batch normalization keeps its running statistics: they are computed, or neither weight is trained."""
+    """True if a batch normalization keeps its running statistics: they are computed, or neither weight is trained."""
     if not all(use.writer.is_parameter(use.node.inputs[index]) for index in (3, 4)):
         return True
     scales = use.node.inputs[1:3]
@@ -40,7 +40,7 @@ def normalized_shape(use: Use) -> tuple[int, ...]:
 
 
 def _ones(use: Use, index: int, value: float) -> bool:
-    """Whether an input is constant, and changes nothing."""
+    """True if an input is constant, and changes nothing."""
     found = use.known(index)
     return found is not None and set(found) == {value}
 

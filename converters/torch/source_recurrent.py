@@ -21,7 +21,8 @@ from portable_nn.operators.recurrent.uses import KINDS
 from portable_nn.operators.registry import find as find_operator
 
 ORDERS: Final[Mapping[int, tuple[int, ...]]] = {1: (0,), 3: (1, 0, 2), 4: (0, 2, 3, 1)}
-"""Where PyTorch's gates are among those of ONNX, by their number: r, z, n of z, r, h; and i, f, g, o of i, o, f, c."""
+"""The places of PyTorch's gates among those of ONNX, by their number: r, z, n of z, r, h; and i, f, g, o of i, o, f,
+c."""
 
 X, W, R, B, LENGTHS, STATES = range(6)
 
@@ -37,13 +38,13 @@ class Stack(NamedTuple):
 
 
 def _moves(node: Node) -> bool:
-    """Whether a node moves elements, and computes nothing."""
+    """True if a node moves elements, and computes nothing."""
     operator = find_operator(node.operator, node.domain)
     return operator is not None and operator.family == "layout" and bool(operator.passes)
 
 
 def is_recurrent(node: Node) -> bool:
-    """Whether a node is one of the three operators."""
+    """True if a node is one of the three operators."""
     return node.operator in KINDS and not node.domain
 
 

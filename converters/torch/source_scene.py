@@ -103,7 +103,7 @@ class Scene:
         return tuple(int(size) for size in self.types[name].shape)
 
     def prefix(self, name: str, role: str) -> str | None:
-        """What stands before ``.role`` in the name of a parameter."""
+        """The text before ``.role`` in the name of a parameter."""
         return name.removesuffix(f".{role}") if name in self.parameters and name.endswith(f".{role}") else None
 
     def place(self, node: Node, name: str, role: str) -> str | None:
@@ -111,11 +111,11 @@ class Scene:
         return node.name if self.is_tied(f"{node.name}.{role}", name) else self.prefix(name, role)
 
     def is_tied(self, key: str, name: str) -> bool:
-        """Whether a name is another one of a parameter."""
+        """True if a name is another one of a parameter."""
         return self.tied.get(key) == name
 
     def is_called(self, name: str, key: str) -> bool:
-        """Whether a name, or another one of it, is that; no parameter is what any layer may do without."""
+        """True if a name, or another one of it, is that; no parameter is what any layer may do without."""
         return name in ("", key) or self.is_tied(key, name)
 
     def children(self, place: str) -> frozenset[str]:

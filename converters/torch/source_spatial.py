@@ -17,7 +17,8 @@ from portable_nn.sizes.arithmetic import same_pads, transpose_same_pads
 
 
 class Slide(NamedTuple):
-    """How a window slides: numbers for each axis; ``padding`` is on both sides; ``x`` is padded where they differ."""
+    """The sliding of a window: numbers for each axis; ``padding`` is on both sides; ``x`` is padded where they
+    differ."""
 
     x: str
     kernel: tuple[int, ...]
@@ -91,7 +92,8 @@ def _conv(use: Use) -> str:
 
 
 class Spread(NamedTuple):
-    """How a transposed convolution spreads, with what is cut off its output afterwards where PyTorch cannot."""
+    """The spreading of a transposed convolution, with the cells that are cut off its output afterwards where PyTorch
+    cannot."""
 
     kernel: tuple[int, ...]
     options: str

@@ -30,7 +30,7 @@ Made: TypeAlias = str | Unpacked | Sequence[str]
 
 
 class Writer(Protocol):
-    """What rows ask of the module that is being written."""
+    """The module that is being written, as rows use it."""
 
     def tensor(self, name: str) -> str:
         """The expression of a value, a tensor."""
@@ -54,10 +54,10 @@ class Writer(Protocol):
         """Give a value of an earlier node, which the rest of a layer makes."""
 
     def is_parameter(self, name: str) -> bool:
-        """Whether a value is a parameter."""
+        """True if a value is a parameter."""
 
     def is_trained(self, name: str) -> bool:
-        """Whether a value is a parameter that training changes."""
+        """True if a value is a parameter that training changes."""
 
     @property
     def device(self) -> str:
@@ -103,7 +103,7 @@ class Use(OperatorContext):
         return found
 
     def is_read(self, index: int) -> bool:
-        """Whether an output is given at all."""
+        """True if an output is given at all."""
         return index < len(self.made) and self.made[index] is not None
 
     def dims(self, dims: Iterable[Dim]) -> str:

@@ -28,7 +28,7 @@ from portable_nn.operators import FLOATS, Array, infer, lookup
 from portable_nn.rewrites.program import Names
 
 GONE = "None"
-"""What stands for a value that only the inside of a layer has; nothing that is left reads it."""
+"""The text for a value that only the inside of a layer has; nothing that is left reads it."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Statement:
 
 @dataclass
 class Body:
-    """What ``forward`` does.
+    """The body of ``forward``.
 
     Attributes:
         arguments: the names of its arguments, in the order of the network's inputs.
@@ -190,11 +190,11 @@ class Writing:
         self.body.statements.append(Statement((self.values[name],), expression, reads, self._comment(name)))
 
     def is_parameter(self, name: str) -> bool:
-        """Whether a value is a parameter."""
+        """True if a value is a parameter."""
         return name in self.scene.parameters
 
     def is_trained(self, name: str) -> bool:
-        """Whether a value is a parameter that training changes."""
+        """True if a value is a parameter that training changes."""
         return name in self.scene.parameters and self.scene.parameters[name].trainable
 
     # -- layers

@@ -30,10 +30,10 @@ from portable_nn.plain.names import is_counter
 SUFFIXES: Final = (".pt", ".pth", ".bin", ".safetensors")
 
 INDEX: Final = ".index.json"
-"""How the name of an index of several files ends, as Hugging Face's libraries write them."""
+"""The end of the name of an index of several files, as Hugging Face's libraries write them."""
 
 _SHARD: Final = re.compile(r"(?P<stem>.+)-\d+-of-(?P<count>\d+)(?P<ending>\.\w+)")
-"""How the name of one of several files is written."""
+"""The pattern of the name of one of several files."""
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -140,7 +140,7 @@ def _fitting(
 def _other_names(
     network: Network, tensors: Mapping[str, Array], needed: Sequence[Parameter], mapping: Mapping[str, str]
 ) -> dict[str, tuple[str, str]]:
-    """What becomes of further names of tied weights, of which networks of ONNX files have one name alone.
+    """The treatment of further names of tied weights, of which networks of ONNX files have one name alone.
 
     Tied weights are read by several operators, as an embedding's are by a product at the end. By name there: the name
     here, empty where the tensor is there by both, and the name of the same weight.

@@ -139,7 +139,7 @@ class _Translator:
     # -- what is needed, and whether there are rows
 
     def _needed(self) -> set[Any]:
-        """What the outputs depend on, with what writes into it."""
+        """The nodes that the outputs depend on, with those that write into them."""
         wanted = [node for node in self._results() if type(node).__name__ == "Node"]
         found: set[Any] = set()
         while wanted:
@@ -332,7 +332,7 @@ class _Translator:
     # -- outputs
 
     def _results(self) -> list[Any]:
-        """What the module returns, without the new values of its buffers, which come first."""
+        """The results of the module, without the new values of its buffers, which come first."""
         [node] = [node for node in self.nodes if node.op == "output"]
         return list(node.args[0])[-len(self.program.outputs) :]
 
@@ -409,7 +409,7 @@ _ADVICE: Final[Mapping[str, str]] = {
 
 
 def _advice(target: str) -> str:
-    """What to do in place of an operator, where that is known."""
+    """The advice on an operator, where there is any."""
     name = target.removeprefix("aten.")
     return next((f": {said}" for begin, said in _ADVICE.items() if name.startswith(begin)), "")
 

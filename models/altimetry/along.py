@@ -1,4 +1,5 @@
-"""How well heights are read along tracks, beside the smoother that knows how the sea changes, and single echoes."""
+"""The judgement of heights that are read along tracks, beside the smoother that knows how the sea changes, and single
+echoes."""
 
 from __future__ import annotations
 
@@ -187,7 +188,7 @@ def judge_peaks(reads: dict[str, Reading], tracks: int = 10, count: int = 4_000,
 
 
 def readings(network: Network) -> dict[str, Reading]:
-    """What reads tracks: the ``network``, and ``altimetry-swh``, echo by echo."""
+    """The readers of tracks: the ``network``, and ``altimetry-swh``, echo by echo."""
     single = load_model("altimetry-swh")
     return {"track": lambda echoes: np.asarray(network.predict(echoes[np.newaxis])[0]), "single": single.predict}
 

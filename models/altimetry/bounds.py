@@ -1,4 +1,4 @@
-"""How well echoes can be read at all: the bound of Cramér and Rao.
+"""The limit to which echoes can be read: the bound of Cramér and Rao.
 
 The power of a gate under gamma speckle of shape L and mean S has the Fisher information L/S² of S, so that that of the
 parameters is F_ij = L·Σ ∂_iS·∂_jS/S² over the gates. No unbiased estimate has a covariance below its inverse.
@@ -14,7 +14,7 @@ from portable_nn.models.altimetry.echoes import JASON, Instrument, Sea, derivati
 from portable_nn.operators import Array
 
 PARAMETERS: Final = ("height", "epoch", "amplitude", "sin² of the angle", "noise")
-"""What may be unknown, in the order of the rows of an information."""
+"""The quantities that may be unknown, in the order of the rows of an information."""
 
 
 def information(sea: Sea, unknowns: int = 3, instrument: Instrument = JASON) -> Array:

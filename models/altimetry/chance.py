@@ -48,7 +48,7 @@ def wandering(lengths: Array, steps: int, rng: np.random.Generator) -> Array:
 
 @dataclass(frozen=True)
 class Chance:
-    """Where the random numbers of ``count`` echoes come from.
+    """The source of the random numbers of ``count`` echoes.
 
     Attributes:
         count: the number of echoes.

@@ -84,12 +84,12 @@ POINT: Final = 0.513
 
 
 STEEPEST: Final = 40.0
-"""Where exp of more than this is asked for, long before the leading edge, 1 + erf u is 0 anyway."""
+"""The largest argument of exp: where more is asked for, long before the leading edge, 1 + erf u is 0 anyway."""
 
 
 @dataclass(frozen=True)
 class Sea:
-    """What makes the mean echoes of n places: an array (n,) or one number for all of them in each field.
+    """The sea that makes the mean echoes of n places: an array (n,) or one number for all of them in each field.
 
     Attributes:
         height: the significant wave height, in metres.

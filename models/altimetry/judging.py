@@ -1,4 +1,4 @@
-"""How well heights are read, beside the bound of Cramér and Rao and the fits of single echoes."""
+"""The judgement of heights that are read, beside the bound of Cramér and Rao and the fits of single echoes."""
 
 from __future__ import annotations
 

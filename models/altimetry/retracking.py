@@ -1,4 +1,4 @@
-"""How echoes are read without a network: least squares, and maximum likelihood, echo by echo.
+"""The reading of echoes without a network: least squares, and maximum likelihood, echo by echo.
 
 ``MLE3`` and ``MLE4`` are the names that the users of altimeters know: unweighted least squares with three unknowns, the
 height, the epoch and the amplitude, or with a fourth, s = sin² ξ of the angle off nadir. Least squares are not the
@@ -59,7 +59,7 @@ def retrack(
 
 
 def _begin(waveform: Array, known: Sea, instrument: Instrument) -> Array:
-    """Where a fit begins: the epoch at half of the power of the plateau."""
+    """The start of a fit: the epoch at half of the power of the plateau."""
     noise = float(known.column("noise")[0, 0])
     smooth = np.convolve(waveform, np.full(5, 0.2), "same")
     plateau = float(smooth.max()) - noise

@@ -21,7 +21,8 @@ from portable_nn.models.altimetry.tracks import FOOTPRINT, SEEN, passing
 from portable_nn.operators import Array
 
 SHARES: Final = {"open": 0.49, "targets": 0.27, "coast": 0.11, "ice": 0.05, "rain": 0.05, "odd": 0.03}
-"""How many of the tracks are over the open sea alone, pass bright targets, a coast, ice or rain, or have odd echoes."""
+"""The shares of the tracks that are over the open sea alone, pass bright targets, a coast, ice or rain, or have odd
+echoes."""
 
 DRY: Final = 0.02
 """With less water in the footprint, an echo says nothing of the sea."""

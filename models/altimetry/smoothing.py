@@ -1,4 +1,4 @@
-"""How echoes are read along a track: the smoother of Rauch, Tung and Striebel (AIAA Journal 3, 1965).
+"""The reading of echoes along a track: the smoother of Rauch, Tung and Striebel (AIAA Journal 3, 1965).
 
 The state of each place is normal, and follows from the one before: x_k = m + F·(x_{k-1} - m) + w, w ~ N(0, Q). Its
 measurement is z_k = x_k + v, v ~ N(0, R_k). The smoother gives the mean and the covariance of each state given all
@@ -17,7 +17,7 @@ from portable_nn.operators import Array
 
 
 class Motion(NamedTuple):
-    """How states (d,) change along the track.
+    """The motion of states (d,) along the track.
 
     Attributes:
         transition: F, (d, d).

@@ -28,7 +28,7 @@ FOLLOWED: Final = {
     "lake": (("land", 1.0),),
     "ice": (("water", 1.0),),
 }
-"""What may come after a stretch, and how often it does."""
+"""The kinds of stretches that may follow a stretch, and how often each does."""
 
 FOOTPRINT: Final = 3.5
 """The standard deviation of the footprint along the track, in kilometres."""
@@ -40,10 +40,10 @@ CALM: Final = 0.12
 """The waves of lakes by those of the open sea."""
 
 SEEN: Final = 9.0
-"""How far from the track, and from nadir along it, a target is seen, in kilometres."""
+"""The distance from the track, and from nadir along it, to which a target is seen, in kilometres."""
 
 BEAM: Final = 5.0
-"""How far along the track from a target its power has fallen to 1/e, in kilometres."""
+"""The distance along the track from a target at which its power has fallen to 1/e, in kilometres."""
 
 
 class Track(NamedTuple):

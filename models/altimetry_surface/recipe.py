@@ -1,4 +1,4 @@
-"""How ``altimetry-surface`` is made."""
+"""The recipe of ``altimetry-surface``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SEED: Final = 30_001
 """That of the echoes on which the network is judged; no training has it."""
 
 SURE: Final = 0.6
-"""Where no class has this probability, the answer is "?"."""
+"""The probability that a class must have for an answer other than "?"."""
 
 ODD: Final = 0.05
 """The share of echoes of nothing that the network knows, as likely of any class."""

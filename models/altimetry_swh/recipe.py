@@ -1,4 +1,4 @@
-"""How ``altimetry-swh`` is made."""
+"""The recipe of ``altimetry-swh``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ STEEPEST: Final = 80.0
 """Exponents are no larger, so that float32 holds their powers."""
 
 SHARPNESS, LIMIT = 4.0, 3.0
-"""How fast a deviation goes to ``LOST``, from which logit of "no open sea" on: 3 is a probability of 95 %."""
+"""The speed at which a deviation goes to ``LOST``, and the logit of "no open sea" from which on it does: 3 is a
+probability of 95 %."""
 
 
 def train(

@@ -1,4 +1,4 @@
-"""How ``altimetry-track`` is made."""
+"""The recipe of ``altimetry-track``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ LENGTH: Final = 256
 """Tracks in a batch, and echoes in a track."""
 
 CONTEXT: Final = 128
-"""How many echoes before and after one are computed with it: those farther away change nothing that matters."""
+"""The number of echoes before and after one that are computed with it: those farther away change nothing that
+matters."""
 
 
 def train(

@@ -1,4 +1,4 @@
-"""How ``digits-cnn`` is made."""
+"""The recipe of ``digits-cnn``."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ PHOTOGRAPHS: Final = {
     "letters": 100,
     "blank": 100,
 }
-"""How many photographs of a kind are learned from."""
+"""The number of photographs of each kind that are learned from."""
 
 REWRITTEN: Final = 4
-"""How many times each digit is written again with another hand and pen."""
+"""The number of times that each digit is written again with another hand and pen."""
 
 DRAWN: Final = 9000
-"""How many further pictures of no digit are learned from."""
+"""The number of further pictures of no digit that are learned from."""
 
 THRESHOLD: Final = 0.5
 """The probability that a digit must have: what stays below is no digit, or cannot be read."""

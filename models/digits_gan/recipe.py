@@ -1,4 +1,4 @@
-"""How ``digits-gan`` is made."""
+"""The recipe of ``digits-gan``."""
 
 from __future__ import annotations
 

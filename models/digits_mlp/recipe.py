@@ -1,4 +1,4 @@
-"""How ``digits-mlp`` is made."""
+"""The recipe of ``digits-mlp``."""
 
 from __future__ import annotations
 

@@ -145,14 +145,14 @@ def check_by_standard(path: Path) -> Iterator[Finding]:
 
 
 def _is_linked(path: Path) -> bool:
-    """Whether a file of external data that can be read has another name."""
+    """True if a file of external data that can be read has another name."""
     with suppress(FileError, OSError):  # The survey says why.
         return any((path.parent / name).stat().st_nlink > 1 for name in locations(read_alone(path)))
     return False
 
 
 def check_origin(path: Path) -> Iterator[Finding]:
-    """Whether a model of this package is as it was written."""
+    """The findings on a model of this package that is not as it was written."""
     try:
         found = origin_of(read_alone(path), str(path), path)
     except PortableNNError:  # The survey says why.
@@ -187,7 +187,7 @@ def _weights(graph: GraphProto, where: str, findings: list[Finding]) -> dict[str
 
 
 def _is_readable(tensor: TensorProto) -> bool:
-    """Whether the elements of a tensor are in this file, and of a known type."""
+    """True if the elements of a tensor are in this file, and of a known type."""
     known = tensor.data_type in TensorProto.DataType.values() and tensor.data_type != TensorProto.UNDEFINED
     return known and tensor.data_location != TensorProto.EXTERNAL
 
@@ -376,7 +376,7 @@ def _strange(opened: _Opened, types: Mapping[str, Type], foreign: Collection[str
 
 
 def _is_valid(node: Node) -> bool:
-    """Whether a node has the inputs, outputs and attributes of its operator."""
+    """True if a node has the inputs, outputs and attributes of its operator."""
     try:
         lookup(node.operator, node.domain).check(node.attributes, node.inputs, len(node.outputs))
     except InvalidNode:

@@ -53,7 +53,7 @@ class Risk(NamedTuple):
 
 
 def _has_caution(window: WindowNode) -> bool:
-    """Whether ``sizes`` has a caution on ``auto_pad``."""
+    """True if ``sizes`` has a caution on ``auto_pad``."""
     return window.spatial is not None and any(caution.about == "auto_pad" for caution in cautions(*window.spatial))
 
 

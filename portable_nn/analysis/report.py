@@ -50,11 +50,11 @@ class Report:
         return sum(finding.level == level for finding in self.findings)
 
     def passes(self, *, strict: bool = False) -> bool:
-        """Whether there is no error, and with ``strict`` no warning."""
+        """True if there is no error, and with ``strict`` no warning."""
         return not self.count("error") and not (strict and self.count("warning"))
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return html_of(lambda: as_text(self))
 
 

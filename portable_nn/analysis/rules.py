@@ -131,7 +131,7 @@ def notes_on_nan(weights: Mapping[str, Array]) -> list[str]:
 
 
 def _without_value(array: Array) -> tuple[int, int]:
-    """How many elements are NaN, and how many infinite."""
+    """The numbers of elements that are NaN, and that are infinite."""
     with np.errstate(invalid="ignore"):
         if np.isfinite(array.min()) and np.isfinite(array.max()):  # The extremes suffice, and need no second array.
             return 0, 0

@@ -102,7 +102,7 @@ class NetSizes:
     peak_at: str
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         rows = [row for row in self.nodes if not row.constant]
         cells = [(*_cells(row, None), "; ".join(_remarks(row))) for row in rows]
         return html_table(self.model, (*HEADINGS, "remarks"), cells) + html_of(lambda: _summary(self, len(rows)))
@@ -194,7 +194,7 @@ def _parameters(survey: Survey) -> frozenset[str]:
 
 
 def _is_uncounted(node: Node) -> bool:
-    """Whether a node multiplies and adds much, but its operator has no rule for the number."""
+    """True if a node multiplies and adds much, but its operator has no rule for the number."""
     operator = find(node.operator, node.domain)
     return family(node.operator, node.domain) == "linear" and (operator is None or operator.multiply_adds is None)
 
@@ -289,7 +289,7 @@ def as_text(net: NetSizes, width: int | None = None) -> str:
 
 
 def _remarks(row: NodeSize) -> Iterator[str]:
-    """What is to be said of a node below its line."""
+    """The remarks on a node, which stand below its line."""
     yield from (*row.coverage, *row.risks)
     if row.field_ends:
         yield f"the receptive field ends here: {row.field_ends}"

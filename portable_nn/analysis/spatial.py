@@ -31,7 +31,7 @@ class Spatial(NamedTuple):
 
     @property
     def reads_all(self) -> bool:
-        """Whether it reads every cell of its input."""
+        """True if the node reads every cell of its input."""
         explicit = self.operation.resolved(self.sizes)
         axes = zip(explicit.windows, self.sizes, explicit.output_size(self.sizes), strict=True)
         return explicit.kind == "convt" or not any(is_faulty(explicit.kind, *axis) for axis in axes)

@@ -130,7 +130,7 @@ def _invalid(
 
 
 def _fits(node: Node, given: Sequence[Type | None], sizes: Mapping[str, int]) -> bool:
-    """Whether a node fits with ``sizes`` for symbolic ones."""
+    """True if a node fits with ``sizes`` for symbolic ones."""
     types = [
         type and Type(type.dtype, tuple(_put(type.shape, sizes)), type.constant and tuple(_put(type.constant, sizes)))
         for type in given

@@ -39,7 +39,6 @@ COMMANDS: Final = {
     "predict": "Predict classes or values for images, tables and arrays, with any model.",
     "evaluate": "Say how good a model is on data: accuracy or error, by class, with intervals and calibration.",
     "calibrate": "Make the probabilities of a model what they say, on data that it was not trained on.",
-    "sample": "Draw samples from a generator.",
     "export": "Write a model as an ONNX file, or for another code base, and verify it.",
     "import": "Read an ONNX file, or one of another code base, into a weight file, and verify it.",
     "convert": "Convert a network to another file format, and compare every tensor.",
@@ -94,7 +93,7 @@ def _prepare_streams() -> None:
 
 
 def _message(error: Exception, given: Sequence[str]) -> tuple[str, int]:
-    """What is printed of an error of the command line ``given``, and the exit code."""
+    """The message for an error of the command line ``given``, and the exit code."""
     if isinstance(error, PortableNNError):
         return "\nhint: ".join([str(error), *getattr(error, "__notes__", ())]), error.exit_code
     if isinstance(error, OSError):
@@ -165,7 +164,7 @@ def _position(error: Any, given: Sequence[str]) -> tuple[list[str], list[Any]]:
 
 
 def _meant(option: str, given: Sequence[str], command: Sequence[str], parameters: Sequence[Any]) -> str:
-    """What may have been meant by an option that does not exist."""
+    """A suggestion for an option that does not exist."""
     from difflib import get_close_matches
 
     if file := next((word for word in given if word.startswith(option) and os.path.lexists(word)), None):

@@ -55,7 +55,7 @@ class ArrayOptions:
         return {name: file for name, _, file in pairs}
 
     def wanted(self, printer: Printer) -> bool:
-        """Whether the result is arrays or pictures, and no table of predictions."""
+        """True if the result is arrays or pictures, and no table of predictions."""
         return bool(self.input or self.draw or (printer.out and printer.out.suffix.lower() in SUFFIXES))
 
 
@@ -97,7 +97,7 @@ def run_arrays(
         if not chosen:
             raise UsageError(f"{model}: has no output '{given.output}': its outputs are {', '.join(found)}")
         found = chosen
-    _write(printer, model, found)
+    write_arrays(printer, model, found)
 
 
 def _stream(
@@ -147,8 +147,8 @@ def _note_written(printer: Printer, out: Path, shapes: Mapping[str, Shape]) -> N
     printer.note(f"written to {out}: {each}")
 
 
-def _write(printer: Printer, model: str, found: Mapping[str, Array]) -> None:
-    """The arrays into the file of ``--out``, and what they are as the result."""
+def write_arrays(printer: Printer, model: str, found: Mapping[str, Array]) -> None:
+    """Write arrays to the file of ``--out``; without such a file, their shapes and values as the result."""
     from portable_nn.core.graph import format_shape
     from portable_nn.core.text import table
 

@@ -42,7 +42,7 @@ class BesideOptions:
 
     @property
     def wanted(self) -> bool:
-        """Whether there are any: they need all that was computed before, also by an interrupted run."""
+        """True if such a file is asked for: it needs all that was computed before, also by an interrupted run."""
         return bool(self.save_io or self.boxes or self.plot)
 
     def check(self) -> None:
@@ -57,7 +57,7 @@ class BesideOptions:
             check_name(self.save_io)
 
     def recorder(self) -> Recorder | None:
-        """What records the network for ``--save-io``."""
+        """The recorder of the network for ``--save-io``."""
         from portable_nn.engines.recording import Recorder
 
         return Recorder() if self.save_io else None

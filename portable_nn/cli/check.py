@@ -48,7 +48,8 @@ class RuntimeOptions:
     ] = None
 
     def report(self, model: str) -> RuntimeReport | None:
-        """What they did, or ``None`` where none is asked for. Raises ``UsageError`` for limits without runtimes."""
+        """The results of the runtimes, or ``None`` where none is asked for. Raises ``UsageError`` for limits without
+        runtimes."""
         from portable_nn.cli.proof import bytes_in
         from portable_nn.core.errors import UsageError
         from portable_nn.runtimes.checking import check_runtimes

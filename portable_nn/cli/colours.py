@@ -14,7 +14,7 @@ HIGHLIGHTS: Final = {"error": RED, "warning": YELLOW}
 
 
 def has_colour(stream: TextIO) -> bool:
-    """Whether ``stream`` is a terminal that shows colours, and its user has not said ``NO_COLOR``."""
+    """True if ``stream`` is a terminal that shows colours, and its user has not said ``NO_COLOR``."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
         return False
     return os.name != "nt" or "WT_SESSION" in os.environ  # Older consoles of Windows print the codes.

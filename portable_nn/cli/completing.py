@@ -1,4 +1,4 @@
-"""What a shell offers when Tab is pressed: commands, options, their values, models and files.
+"""The candidates that a shell offers when Tab is pressed: commands, options, their values, models and files.
 
 The scripts of ``completion`` call the program with the words before the cursor as its arguments, and with the name of
 the shell in ``VARIABLE``. They get a line for each candidate, and ``FILES`` where the shell is to add files. Only the
@@ -81,10 +81,10 @@ LARGEST: Final = 2**26
 """The bytes of the largest model that is read for the names of its nodes: Tab must not take long."""
 
 INSIDE: Final[dict[str, Callable[[Sequence[str]], Iterable[str]]]] = {"--target": _columns, "--until": _nodes}
-"""What an option names that is in a file, which is one of the words before it."""
+"""The names in a file, one of the words before an option, that the option can have."""
 
 NAMED: Final = {"MODEL": _models, "A": _models, "GAME": _games, "METHOD": _methods}
-"""What a value names, by its metavar."""
+"""The names that a value can have, by its metavar."""
 
 DATA: Final = {"MODEL", "A", "INPUT...", "DATA...", "DATA"}
 """Arguments and options that are text, and may name a file."""
@@ -117,7 +117,7 @@ FORMS: Final[dict[str, Any]] = {
     "zsh": lambda found: ":".join(part.replace("\\", "\\\\").replace(":", "\\:") for part in found if part),
     "fish": lambda found: "\t".join(filter(None, found)),
 }
-"""How a candidate is written for each shell."""
+"""The form of a candidate for each shell."""
 
 
 def _joined(before: list[str], current: str) -> tuple[list[str], str, str]:
@@ -133,7 +133,7 @@ def _joined(before: list[str], current: str) -> tuple[list[str], str, str]:
 
 
 def candidates(before: Sequence[str], current: str, module_of: ModuleOf) -> Iterator[Candidate | str]:
-    """What fits after ``before`` and begins with ``current``: words, and ``FILES``."""
+    """The candidates after ``before`` that begin with ``current``: words, and ``FILES``."""
     wants_help = before[:1] == [HELP]
     rest, path = list(before[int(wants_help) :]), list[str]()
     while rest and rest[0] in getattr(module_of(*path), "COMMANDS", {}):
@@ -183,7 +183,7 @@ class _Option:
         return listed or NAMED.get(self.metavar, tuple)()
 
     def takes_files(self) -> bool:
-        """Whether its value may be the name of a file or folder."""
+        """True if the option's value may be the name of a file or folder."""
         return Path in self.kinds or list[Path] in self.kinds or "FILE" in self.metavar or self.metavar in DATA
 
 
@@ -238,7 +238,7 @@ def _values(option: _Option, words: Sequence[str], current: str, before: str = "
 
 
 def _inside(option: _Option, words: Sequence[str]) -> list[str]:
-    """What the option names in a file among ``words``: what could be read of it."""
+    """The names in a file among ``words`` that the option can have, as far as the file can be read."""
     found = list[str]()
     for read in (INSIDE[name] for name in option.names if name in INSIDE):
         with suppress(Exception):  # A message in the middle of a line that is being written would help nobody.

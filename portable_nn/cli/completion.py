@@ -72,7 +72,7 @@ end
 complete -c portable-nn -f -a '(__portable_nn)'
 """,
 }
-"""What each shell runs."""
+"""The script that each shell runs."""
 
 
 def command(

@@ -40,7 +40,7 @@ FORMS: Final = {"table": ".txt", "json": ".json", "jsonl": ".jsonl", "csv": ".cs
 """The forms of a result, and the suffix of a file in that form."""
 
 NEEDED: Final = {"jsonl": "LINES", "csv": "ROWS"}
-"""What a module must say to have a form."""
+"""The attribute that a module must have for a form."""
 
 MOST_DIGITS: Final = 17
 """The significant digits that tell all numbers of float64 apart."""
@@ -130,7 +130,7 @@ def _info(option: inspect.Parameter) -> Any:
 
 
 def _flag(option: inspect.Parameter) -> str:
-    """How the command line spells an option; an argument is spelled as its metavar."""
+    """The spelling of an option on the command line; an argument is spelled as its metavar."""
     info = _info(option)
     if isinstance(info, typer.models.ArgumentInfo):
         return str(info.metavar)

@@ -13,9 +13,9 @@ def command(printer: Printer) -> None:
     """Say what this installation has, lacks and computes.
 
     Versions, both engines (each computes something whose result is known), what onnxruntime can run on, the threads of
-    BLAS, memory, and for each extra the one command that brings what is missing. The exit code is 1 where a package
-    that is always needed is missing or too old, an engine does not compute what it must, or a setting is wrong; a
-    missing extra or provider is no fault.
+    BLAS, and memory. The exit code is 1 where a package that is always needed is missing or too old, an engine does not
+    compute what it must, or a setting is wrong. A command that needs an extra or a provider which is missing says how
+    to install it.
     """
     from portable_nn.doctor.report import examine
 

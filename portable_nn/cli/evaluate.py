@@ -39,7 +39,7 @@ Data = Annotated[
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How a model reads data with labels; also for ``calibrate``."""
+    """The options for reading data with labels; also for ``calibrate``."""
 
     task: Annotated[
         Literal["classes", "numbers"] | None, typer.Option(help="What is predicted, if the model does not say it.")

@@ -117,7 +117,7 @@ STATE_DICTS: Final = (".pt", ".pth", ".bin")
 """Endings that people try, of files that the library alone writes."""
 
 FLAGS: Final = {"sizes": "--dim", "verify": "--no-verify", "portable": "--no-portable"}
-"""How the command line spells arguments of the library that have other names."""
+"""The options of arguments of the library that have other names."""
 
 
 def command(

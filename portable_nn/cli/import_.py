@@ -40,7 +40,7 @@ EXAMPLES = (
 )
 
 FLAGS: Final = {"sizes": "--dim", "verify": "--no-verify"}
-"""How the command line spells arguments of the library that have other names."""
+"""The options of arguments of the library that have other names."""
 
 BOOK: Final = Path("wih.npy")
 """Several files, or a folder, are those of a book's network."""
@@ -48,7 +48,7 @@ BOOK: Final = Path("wih.npy")
 
 @dataclass(frozen=True)
 class LayerOptions:
-    """What the arrays in a file are, of which no graph says it."""
+    """The layers that the arrays in a file belong to, where no graph says it."""
 
     into: Annotated[
         str | None,

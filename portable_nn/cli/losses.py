@@ -31,7 +31,7 @@ def metric_name(text: str) -> str:
 
 @dataclass(frozen=True)
 class LossOptions:
-    """What training makes small, and what is measured of it after each epoch."""
+    """Loss functions and metrics of a training."""
 
     loss: Annotated[
         str | None,

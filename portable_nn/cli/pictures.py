@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PreparationOptions:
-    """How pictures are prepared, instead of as the model says."""
+    """The preparation of pictures, in place of the model's own."""
 
     preprocess: Annotated[
         str | None,

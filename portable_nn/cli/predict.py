@@ -15,6 +15,7 @@ from portable_nn.cli.options import Digest, Edited, EngineName, Model, ProviderN
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.predicted import PARQUET, form_of, write
 from portable_nn.cli.printing import Printer
+from portable_nn.cli.sampling import SampleOptions
 from portable_nn.cli.scaling import ScaleOptions
 from portable_nn.cli.tables import DialectOptions, names_in
 from portable_nn.core.errors import PortableNNError, UsageError
@@ -39,6 +40,7 @@ EXAMPLES = (
     "predict swh.safetensors echoes.h5 --dataset waveforms --plot track.png --out heights.csv",
     "predict tagger.safetensors steps.csv --stream",
     "predict swh.safetensors echoes.h5 --dataset waveforms --out heights.parquet --resume",
+    "predict digits-gan --samples 25 --digit 7 --plot sevens.png",
     "predict model.onnx cat.jpg --mean 127.5 --std 127.5 --bgr --size 224",
 )
 ROWS = LINES = NUMBERS = True
@@ -100,6 +102,7 @@ def command(
         typer.Option("--resume", help="Go on with FILE.part, which an interrupted run has left of the FILE of --out."),
     ] = False,
     beside: BesideOptions,
+    sampling: SampleOptions,
     set: Annotated[
         Path | None,
         typer.Option(metavar="FILE", writable=True, help="Keep --preprocess and the like in a copy of the model."),
@@ -124,6 +127,11 @@ def command(
 
     --plot draws predictions along the rows: quantities with what the model says of their uncertainty, or the classes.
 
+    --samples N draws N samples from a generator: --plot FILE.png shows them side by side, and --out FILE.npy has them.
+    The noise has a standard normal distribution, and the first samples do not depend on N. A --digit is given to a
+    generator that takes a class, or chosen in the noise, as for digits-gan; of the samples of another generator, those
+    that digits-cnn reads as that digit are kept.
+
     An input that cannot be used has an error in its row. The others are predicted, and the exit code is 3.
 
     The file of --out is written as FILE.part, which becomes FILE at the end: a run that was killed or interrupted, or
@@ -135,6 +143,9 @@ def command(
     """
     from portable_nn.prediction.options import ModelOptions
 
+    if sampling.wanted(inputs or arrays.input or stream or scaling.wanted):
+        sampling.draw(printer, model, beside.plot, engine_of(engine, provider), digest)
+        return
     beside.check()
     files = inputs or []
     if set is not None:

@@ -1,4 +1,4 @@
-"""What commands print: results to standard output or a file, and notes to standard error."""
+"""The output of commands: results to standard output or a file, and notes to standard error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ Rows: TypeAlias = Callable[[], Iterable[Sequence[Any]]]
 
 
 class Printer:
-    """Where the output of a command goes: results to standard output or ``out``, everything else to standard error."""
+    """The destination of a command's output: results to standard output or ``out``, everything else to standard
+    error."""
 
     def __init__(self, form: str = "table", out: Path | None = None, quiet: bool = False, force: bool = False) -> None:
         self.form, self.out, self.quiet, self.force = form, out, quiet, force
@@ -73,7 +74,7 @@ class Printer:
         return json.dumps(data, indent=indent, ensure_ascii=self.is_ascii(file), allow_nan=False)
 
     def is_ascii(self, file: TextIO) -> bool:
-        """Whether ``file`` cannot hold all characters."""
+        """True if ``file`` cannot hold all characters."""
         return (file.encoding or "utf-8").lower() not in {"utf-8", "utf8"}
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What the commands that convert share: options of the verification, sizes, and tables of differences."""
+"""Shared by the commands that convert: options of the verification, sizes, and tables of differences."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Dims: TypeAlias = Annotated[
 
 @dataclass(frozen=True)
 class ProofOptions:
-    """How a conversion is verified: both sides run on the same inputs, and their outputs are compared."""
+    """The verification of a conversion: both sides run on the same inputs, and their outputs are compared."""
 
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not verify the result.")] = False
     atol: Annotated[
@@ -146,7 +146,7 @@ def proof_as_text(proof: Proof, io: Path | None) -> str:
 
 
 def proof_fields(proof: Proof) -> list[tuple[str, str]]:
-    """What was compared, and how long that took, where it was measured."""
+    """The values that were compared, and the seconds that it took, where they were measured."""
     time = [("time of the proof", f"{proof.seconds:.2g} s")] if proof.seconds else []
     return [*proof.in_words(), *time]
 

@@ -41,7 +41,7 @@ class ProcessOptions:
 
     @property
     def wanted(self) -> bool:
-        """Whether it is not this process alone, as it is."""
+        """True if other processes than this one compute."""
         return self.workers is not None or self.scheduler is not None
 
 
@@ -63,7 +63,7 @@ class ScaleOptions(ProcessOptions):
 
     @property
     def wanted(self) -> bool:
-        """Whether shards are computed. Raises ``UsageError`` for options that say how without."""
+        """True if shards are computed. Raises ``UsageError`` for options that say how without."""
         is_wanted = super().wanted
         others = {"--shards": self.shards, "--shard-size": self.shard_size}
         given = [flag for flag, value in others.items() if value is not None]
@@ -100,7 +100,7 @@ class ScaleOptions(ProcessOptions):
     def evaluate(
         self, printer: Printer, model: str, data: list[str], worst: int, options: ModelOptions, target: str | None
     ) -> Evaluation:
-        """How good a model is, as ``evaluate`` says it."""
+        """The evaluation of a model, as ``evaluate`` gives it."""
         from portable_nn.core.progress import counting
         from portable_nn.prediction.evaluating import evaluation_of, with_labels
         from portable_nn.scale.many import many

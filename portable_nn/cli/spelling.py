@@ -11,7 +11,7 @@ SPELLED: Final = re.compile(
     r"|^(?P<first>[a-z]\w*)(?=: | (?:must|is|was|needs|has|gives|names|watches)\b)"
     r"|(?P<name>(?<![\w'.-])[a-z]+(?:_[a-z]+)+)(?![\w'.(-])"
 )
-"""How messages of the library spell an argument: loss='huber', until=; at the beginning; and names with a _."""
+"""The spellings of an argument in messages: loss='huber', until=; at the beginning; and names with a _."""
 
 
 def in_options(message: str, flags: Mapping[str, str]) -> str:

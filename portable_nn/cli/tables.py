@@ -19,7 +19,7 @@ MISSING = ("refuse", "mean", "median", "indicator", "drop")
 
 @dataclass(frozen=True)
 class DialectOptions:
-    """How a CSV file with named columns is written."""
+    """The form of a CSV file with named columns."""
 
     header: Annotated[
         bool | None,
@@ -47,7 +47,7 @@ def names_in(text: str | None) -> list[str] | None:
 
 @dataclass(frozen=True)
 class ArrayNames:
-    """Which arrays of a file are read."""
+    """The names of the arrays of a file that are read."""
 
     inputs: Annotated[
         str | None,
@@ -70,7 +70,7 @@ class ArrayNames:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What is learned from a table, and how."""
+    """Options for the target and the columns of a table."""
 
     target: Annotated[
         list[str] | None,

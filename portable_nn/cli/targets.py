@@ -1,4 +1,4 @@
-"""Which files a command may write: none that exists unless it is forced, none that it reads, and none twice.
+"""The files that a command may write: none that exists unless it is forced, none that it reads, and none twice.
 
 That is looked at before the work begins. What appears afterwards is not replaced either (``core/atomic.py``).
 """

@@ -29,7 +29,7 @@ sys.path[:] = {path!r}
 from portable_nn.__main__ import main
 sys.exit(main(limited=True))
 """
-"""What a process with a limit runs."""
+"""The program of a process with a limit."""
 
 
 class TimeLimit(BaseException):
@@ -40,7 +40,7 @@ class TimeLimit(BaseException):
 
 
 has_limit = False
-"""Whether this process is one that ``run_within`` has started."""
+"""True if ``run_within`` has started this process."""
 
 
 def limit_time(seconds: float) -> None:

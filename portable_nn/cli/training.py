@@ -70,7 +70,7 @@ Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of 
 
 @dataclass(frozen=True)
 class CheckpointFlags:
-    """Where a training is saved while it runs, and whether it resumes from there."""
+    """The folder where a training is saved while it runs, and whether the training resumes from there."""
 
     checkpoint: Annotated[
         Path | None,
@@ -102,7 +102,7 @@ class CheckpointFlags:
         return {"checkpoint": self.checkpoint, "every": self.every, "resume": resume}
 
     def owns(self, path: Path) -> bool:
-        """Whether the training that resumes has written ``path``, and may replace it."""
+        """True if the training that resumes has written ``path``, and may replace it."""
         if not (self.checkpoint and self.resume):
             return False
         from portable_nn.training.checkpoint import is_outcome, is_record

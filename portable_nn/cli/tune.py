@@ -17,7 +17,7 @@ from portable_nn.core.errors import UsageError
 
 EXAMPLES = (
     "tune digits mine.csv --out mine.safetensors",
-    "tune theirs.onnx mine.npz --replace-head --freeze '*' -o mine.safetensors",
+    "tune theirs.onnx mine.npz --until -1 --freeze '*' -o mine.safetensors",
     "tune theirs.onnx mine.npz --until pool --freeze '*' -o mine.safetensors",
     "tune mine.safetensors more.csv --warm-up 1 --group 'hidden.*:learning_rate=1e-4' -o better.safetensors",
     "tune digits mine.csv --label-smoothing 0.1 --weight-decay 0.01 --metric f1 -o mine.safetensors",
@@ -39,12 +39,9 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Replace what follows this node or value by a new layer for DATA's classes; -1 is for the last.",
+            help="Replace what follows this node or value by a layer for DATA's classes; -1: the last linear layer.",
         ),
     ] = None,
-    replace_head: Annotated[
-        bool, typer.Option("--replace-head", help="Replace the last linear layer and what follows: --until -1.")
-    ] = False,
     freeze: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Do not train parameters that match, such as 'features.*'. Repeatable."),
@@ -61,7 +58,7 @@ def command(
     also predict numbers.
 
     The data are preprocessed as the model says (the columns of a table are found by their names), and have the classes
-    of the model; with --replace-head, or --until, they may have others.
+    of the model; with --until they may have others.
     Frozen parameters keep every bit. Ctrl-C stops the training and saves the network; with --checkpoint, the same
     command with --resume goes on to the same bytes, whatever stopped it.
     """
@@ -72,10 +69,6 @@ def command(
     named, data = arrays.options(), data_of(data, file, "tune")
     if window is not None and not named["inputs"]:
         raise UsageError("--window is for --inputs and --targets: other data are shuffled as a whole")
-    if replace_head and until is not None:
-        raise UsageError("--replace-head and --until contradict each other: leave one of them out")
-    if replace_head:
-        until = "-1"
     options = training.options(printer, losses, steps, checkpoints)
     network = open_network(model)
     if named["inputs"]:

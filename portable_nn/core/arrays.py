@@ -20,11 +20,11 @@ NUMBERS: Final = "fiub"
 """The kinds of element types that hold real numbers, in numpy's letters."""
 
 PART: Final = 2**20
-"""How many numbers ``check_range`` looks at at once."""
+"""The number of elements that ``check_range`` looks at at once."""
 
 
 class _Other(NamedTuple):
-    """What may be given in place of an array.
+    """An object that was given in place of an array.
 
     Attributes:
         is_one: whether something is one.
@@ -41,10 +41,6 @@ class _Other(NamedTuple):
 
 def _is_a(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kinds)
-
-
-def _yields(value: Any) -> bool:
-    return isinstance(value, Iterator) and not hasattr(value, "__array__")
 
 
 _OTHERS: Final = (
@@ -75,7 +71,7 @@ _ELEMENTS: Final[Mapping[str, tuple[str, str]]] = {
     "m": ("durations", "{x} / np.timedelta64(1, 's') is a number of seconds"),
     "V": ("records", "np.lib.recfunctions.structured_to_unstructured({x}) has a column for each field"),
 }
-"""What arrays of other kinds hold, and what to do."""
+"""The contents of arrays of other kinds, and the advice for each."""
 
 
 def as_array(value: Any, name: str, dtype: DTypeLike | None = None) -> NDArray[Any]:
@@ -145,7 +141,7 @@ def _converted(value: Any, name: str) -> NDArray[Any]:
 
 
 def _found(value: Any, name: str) -> NDArray[Any]:
-    """What numpy makes of ``value``. Raises ``UsageError`` for what is of another kind, or becomes no array."""
+    """``value`` as an array of numpy. Raises ``UsageError`` for what is of another kind, or becomes no array."""
     is_list = isinstance(value, list | tuple)
     first = value[0] if is_list and value else value
     for is_one, what, instead, of_each in _OTHERS:
@@ -165,12 +161,12 @@ def _found(value: Any, name: str) -> NDArray[Any]:
 
 
 def _is_word(text: object) -> bool:
-    """Whether this may be the name of a class, or a number, rather than the name of a file."""
+    """True if this may be the name of a class, or a number, rather than the name of a file."""
     return isinstance(text, str) and (" " in text or not PurePath(text).suffix[1:2].isalpha())
 
 
 def _called(name: str) -> str:
-    """What to write in a call for what messages call ``name``."""
+    """The words in a call for the value that messages call ``name``."""
     return name if name.isidentifier() else "x"
 
 
@@ -195,7 +191,7 @@ def _of_text(found: NDArray[Any]) -> tuple[str, str]:
 
 
 def _of_objects(found: NDArray[Any]) -> tuple[str, str] | None:
-    """What an array of objects holds; ``None`` where it is text."""
+    """The contents of an array of objects; ``None`` where they are text."""
     if all(isinstance(each, str) for each in found.flat):
         return None
     for place in np.ndindex(found.shape):
@@ -208,7 +204,7 @@ def _of_objects(found: NDArray[Any]) -> tuple[str, str] | None:
 
 
 def _has_masks(value: Any, depth: int) -> bool:
-    """Whether there are masked values in an array, or in a list of arrays that is so many axes deep."""
+    """True if there are masked values in an array, or in a list of arrays that is so many axes deep."""
     if isinstance(value, np.ma.MaskedArray):
         return bool(np.ma.is_masked(value))
     if depth < 2 or not isinstance(value, list | tuple):

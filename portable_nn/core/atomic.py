@@ -185,7 +185,7 @@ def reserve(path: str | Path) -> None:
 
 
 def _is_placed(made: Path, target: Path) -> bool:
-    """Whether ``made`` has the name ``target`` now, which nothing had."""
+    """True if ``made`` has the name ``target`` now, which nothing had."""
     try:
         _link(made, target)
     except OSError as error:
@@ -217,7 +217,7 @@ def must_be_new(path: str | Path) -> None:
 
 
 def is_new(path: str | Path) -> bool:
-    """Whether nothing may be replaced at a path."""
+    """True if nothing may be replaced at a path."""
     names = _new.get()
     return bool(names) and not _spellings(path).isdisjoint(names or ())
 
@@ -275,7 +275,7 @@ class _Step:
 
 
 def _state(path: Path) -> tuple[int, int] | None:
-    """What tells a file from others at the same path; ``None`` where there is none."""
+    """The identity of a file, which tells it from others at the same path; ``None`` where there is none."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -284,7 +284,7 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 
 _steps: Final = ContextVar[list[_Step] | None]("_steps", default=None)
-"""What was changed since an ``all_or_none`` began."""
+"""The changes since an ``all_or_none`` began."""
 
 
 @contextmanager

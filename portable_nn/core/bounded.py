@@ -33,7 +33,7 @@ class OvertimeError(Exception):
 
 
 def bounded(work: Callable[[], T], limits: Iterable[float], stop: Callable[[], object] = lambda: None) -> T:
-    """What ``work`` returns, or raises.
+    """The result of ``work``, or the error that it raises.
 
     Args:
         work: is called in another thread.
@@ -80,7 +80,7 @@ class _Work(Thread):
         self.done.set()
 
     def ends_within(self, seconds: float) -> bool:
-        """Whether it has ended before it has used so many seconds."""
+        """True if the process has ended before it has used so many seconds."""
         try:
             while (left := seconds - self.used()) > 0:
                 if self.done.wait(min(MOST, max(LEAST, left))):

@@ -42,7 +42,7 @@ _CALL: Final = re.compile(r"(floor|ceil|min|max|)\((.*)\)", re.DOTALL)
 
 
 def is_number(name: str) -> bool:
-    """Whether the ``name`` of a dimension is an integer literal, which arithmetic would take for a number."""
+    """True if the ``name`` of a dimension is an integer literal, which arithmetic would take for a number."""
     return re.fullmatch("[+-]?[0-9]+", name) is not None
 
 
@@ -68,7 +68,7 @@ def undeclared(dims: Iterable[Dim], declared: Collection[str]) -> set[str]:
 
 
 def is_name(dim: Dim) -> TypeGuard[str]:
-    """Whether a dimension is no number, and no formula of others."""
+    """True if a dimension is a name: no number, and no formula of others."""
     return isinstance(dim, str) and (dim.isidentifier() or names_in([dim]) == {dim})
 
 
@@ -91,7 +91,7 @@ def _call(variable: str) -> tuple[str, list[str]] | None:
 
 
 def _is_closed(text: str) -> bool:
-    """Whether no bracket in ``text`` belongs to one outside it, and few are inside each other."""
+    """True if no bracket in ``text`` belongs to one outside it, and few are inside each other."""
     depths = [*itertools.accumulate((char == "(") - (char == ")") for char in text)]
     return min(depths, default=0) >= 0 and max(depths, default=0) < DEEPEST and depths[-1:] in ([], [0])
 
@@ -221,14 +221,14 @@ def _bracketed(dim: Dim) -> str:
 
 
 def is_at_least(one: Dim, other: Dim) -> bool:
-    """Whether ``one >= other`` for all numbers that their names stand for."""
+    """True if ``one >= other`` for all numbers that their names stand for."""
     return all(
         number >= 0 and all(map(_is_positive, names)) for names, number in _terms(difference(one, other)).items()
     )
 
 
 def _is_positive(variable: str) -> bool:
-    """Whether a variable is known to be 0 or more."""
+    """True if a variable is known to be 0 or more."""
     call = _call(variable)
     return call is None or (any if call[0] == "max" else all)(is_at_least(_number_or_text(each), 0) for each in call[1])
 
@@ -411,7 +411,7 @@ def broadcast(*shapes: Shape) -> Shape | None:
 
 
 def may_be_equal(one: Shape, other: Shape) -> bool:
-    """Whether two shapes may be the same; a symbolic size may have any value."""
+    """True if two shapes may be the same; a symbolic size may have any value."""
     pairs = zip(one, other, strict=False)
     return len(one) == len(other) and all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in pairs)
 

@@ -65,14 +65,14 @@ _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 """The flag with which opening a symbolic link fails."""
 
 _NO_NAME: Final = frozenset("\\:\0" if os.name == "nt" else "\0")
-"""What no name of a file has in it: with the former, a name on Windows may lead anywhere."""
+"""The characters that no name of a file has in it: with a backslash or colon, a name on Windows may lead anywhere."""
 
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 """The flag with which Windows leaves the bytes as they are."""
 
 
 def recognise(head: bytes) -> str | None:
-    """What a file that begins with ``head`` is (``"a zip archive, …"``), or ``None`` where that is unknown."""
+    """The kind of a file that begins with ``head`` (``"a zip archive, …"``), or ``None`` where that is unknown."""
     return next((text for pattern, text in _SIGNATURES if re.match(pattern, head)), None)
 
 

@@ -27,7 +27,7 @@ from portable_nn.core.limits import UNPACKED, allowance, limit
 P = ParamSpec("P")
 
 Answer: TypeAlias = tuple[Any, list[Array]]
-"""What a task answers: what JSON can say, and arrays of numbers."""
+"""The answer of a task: an object that JSON can express, and arrays of numbers."""
 
 SECONDS: Final = 5.0
 """The processor time that a task may take, as libraries do not end on some damaged files ..."""
@@ -69,7 +69,7 @@ class LibraryEndedError(LibraryError):
 def ask(
     task: Callable[P, tuple[Any, Sequence[Array | list[Array]]]], stored: int, *arrays: P.args, **what: P.kwargs
 ) -> Answer:
-    """What ``task(*arrays, **what)`` answers, in the process of its module.
+    """The answer of ``task(*arrays, **what)``, which runs in the process of its module.
 
     Args:
         task: a function of the table ``TASKS`` of its module; in place of an array it may return a list of its parts.
@@ -110,7 +110,7 @@ class _Side(Locked):
         return self._lock
 
     def answer(self, name: str, stored: int, arrays: Any, what: Any) -> Answer:
-        """What a task answers. Raises as ``ask`` does."""
+        """The answer of a task. Raises as ``ask`` does."""
         seconds = SECONDS + PER_BYTE * stored
         memory = SPARE + COPIES * allowance(stored, UNPACKED)
         process = self.process or self._started()
@@ -175,13 +175,13 @@ class _Side(Locked):
 
 
 _TIMERS: Final = [getattr(signal, name) for name in ("SIGPROF", "SIGALRM") if hasattr(signal, name)]
-"""What ends a process whose time is used up."""
+"""The signals that end a process whose time is used up."""
 
 _sides: Final = dict[str, _Side]()
 
 
 def _end_of(process: subprocess.Popen[bytes]) -> str:
-    """How a process has ended, in words."""
+    """The end of a process, in words."""
     try:
         return f"was ended by {signal.Signals(-process.returncode).name}"
     except ValueError:

@@ -30,7 +30,8 @@ Array: TypeAlias = NDArray[Any]
 _LENGTH: Final = struct.Struct("<Q")
 
 WAITING: Final = 4
-"""How many times its processor time a task may take on the clock: one that waits for ever takes no processor time."""
+"""The time on the clock that a task may take, as a multiple of its processor time: one that waits for ever takes no
+processor time."""
 
 KEPT: Final = 2**26
 """The most bytes that the shared file in memory keeps: it is as large as the largest answer."""

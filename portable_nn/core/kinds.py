@@ -25,7 +25,7 @@ from portable_nn.core.words import unknown_option
 T = TypeVar("T", bound=Callable[..., Any])
 
 _CAUSES: Final = (TypeError, ValueError, AttributeError, OverflowError, KeyError, IndexError)
-"""What an argument of a wrong kind leads to."""
+"""The errors that an argument of a wrong kind leads to."""
 
 _NAMES: Final[Mapping[Any, str]] = {
     int: "a whole number",
@@ -43,7 +43,7 @@ _ACCEPTED: Final[Mapping[Any, tuple[type, ...]]] = {
     bool: (bool, np.bool_),
     np.ndarray: (np.ndarray, list, tuple),
 }
-"""What else than the type itself an annotation accepts."""
+"""The types that an annotation accepts beside the type itself."""
 
 
 def check_kinds(target: T) -> T:
@@ -139,7 +139,7 @@ def _evaluated(annotation: Any, function: Callable[..., Any]) -> Any:
 
 
 def accepts(hint: Any, value: Any) -> bool:
-    """Whether a value is of the kind that an annotation says; of annotations that are not known, ``True``."""
+    """True if a value is of the kind that an annotation says, or the annotation is not known."""
     origin, parts = get_origin(hint), get_args(hint)
     if hint is None:
         return value is None
@@ -168,7 +168,7 @@ def _is_instance(value: Any, kind: type) -> bool:
 
 
 def _accepts_parts(kind: type, parts: tuple[Any, ...], value: Any) -> bool:
-    """Whether the keys and values of a dict, or the members of a list, are of their kinds."""
+    """True if the keys and values of a dict, or the members of a list, are of their kinds."""
     if issubclass(kind, collections.abc.Mapping) and len(parts) == 2:
         return all(accepts(parts[0], key) and accepts(parts[1], part) for key, part in value.items())
     if issubclass(kind, tuple) and parts and parts[-1] is not ...:
@@ -179,7 +179,7 @@ def _accepts_parts(kind: type, parts: tuple[Any, ...], value: Any) -> bool:
 
 
 def _takes(function: Callable[..., Any], arguments: Any) -> bool:
-    """Whether a function can be called with so many arguments; where that is not known, ``True``."""
+    """True if a function can be called with so many arguments, or that is not known."""
     if not isinstance(arguments, list | tuple):
         return True
     try:

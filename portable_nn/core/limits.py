@@ -73,7 +73,7 @@ def time_limit(multiply_adds: int, examples: int = 1) -> float:
 
 
 def most_time(seconds: float, multiply_adds: int) -> str:
-    """What a computation may take, in words, and how it gets more."""
+    """The time that a computation may take, in words, and the setting that gives it more."""
     counted = f" and {MULTIPLE} times what its {quantity(multiply_adds, 'multiply-add')} take" if multiply_adds else ""
     rule = "" if os.environ.get(TIME) else f" ({SECONDS:g} s for an example{counted})"
     return f"at most {seconds:,g} s of processor time{rule}, unless --timeout or {TIME} allows more seconds"

@@ -72,7 +72,7 @@ def give_back() -> None:
 
 @cache
 def _trim() -> Callable[[int], int] | None:
-    """What glibc has for that; other C libraries give memory back by themselves, or never."""
+    """The function of glibc that gives memory back; other C libraries give memory back by themselves, or never."""
     try:
         found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
     except (OSError, TypeError, AttributeError):

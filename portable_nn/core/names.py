@@ -21,7 +21,7 @@ PROVIDERS: Final[Mapping[str, tuple[str, str]]] = {
     "openvino": ("OpenVINOExecutionProvider", "pip uninstall -y onnxruntime && pip install onnxruntime-openvino"),
     "qnn": ("QNNExecutionProvider", "pip uninstall -y onnxruntime && pip install onnxruntime-qnn"),
 }
-"""What onnxruntime runs models on: its name for each execution provider, and what brings it."""
+"""The execution providers that onnxruntime runs models on: its name for each, and the command that installs it."""
 
 AUTO: Final = "auto"
 """The fastest provider that is installed."""
@@ -52,13 +52,13 @@ EngineKind: TypeAlias = Literal["numpy", "onnxruntime"]
 """The names of engines."""
 
 Engine: TypeAlias = EngineKind | OnnxRuntime
-"""What runs a graph."""
+"""The engine that runs a graph."""
 
 FloatType: TypeAlias = Literal["float32", "float64"]
 
 
 def provider_of(engine: Engine) -> str:
-    """What an engine, which is onnxruntime, runs on."""
+    """The provider that an engine, which is onnxruntime, runs on."""
     return engine.provider if isinstance(engine, OnnxRuntime) else OnnxRuntime.provider
 
 
@@ -121,7 +121,7 @@ GanExample: TypeAlias = Literal["pattern", "ring"]
 GanRecipe: TypeAlias = Literal["regularised", "plain"]
 GanMethod: TypeAlias = Literal["alternating", "simultaneous", "extragradient", "optimistic_adam", "consensus"]
 GanLoss: TypeAlias = Literal["saturating", "non_saturating", "wasserstein_gp", "hinge"]
-"""What ``simulate gan`` can train, and how; a test compares them with the tables in ``adversarial.gan``."""
+"""The choices of ``simulate gan``; a test compares them with the tables in ``adversarial.gan``."""
 
 PREPARATIONS: Final = (
     "imagenet",
@@ -144,7 +144,7 @@ PREPARATIONS: Final = (
 """Named preparations of pictures: the keys of ``preprocessing.named.NAMED``."""
 
 Fit: TypeAlias = Literal["crop", "stretch", "letterbox", "shorter", "none", "digit"]
-"""How a picture is brought to the size of an input.
+"""The ways to bring a picture to the size of an input.
 
 ``crop``: its shorter side is scaled, and the middle cut out; ``stretch``: scaled without regard to its aspect ratio;
 ``letterbox``: scaled to fit, and the rest filled with grey; ``shorter``: as crop, but nothing is cut off; ``none``: as

@@ -43,7 +43,7 @@ else:
     import fcntl
 
     def try_lock(file: BinaryIO) -> bool:
-        """Whether no other process writes the file; the system releases the lock of one that ends."""
+        """True if no other process writes the file; the system releases the lock of one that ends."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -95,7 +95,7 @@ class Part:
             raise
 
     def _goes_on(self, found: Mapping[str, Any] | None, *, resume: bool, force: bool) -> bool:
-        """Whether this run goes on with the file, of which the journal says what was ``found``."""
+        """True if this run goes on with the file, of which the journal says what was ``found``."""
         # One without a byte and without a journal is of a run that was killed, or had no room, between the two.
         if found is None and os.fstat(self.file.fileno()).st_size and not force:
             raise UsageError(f"{self.path} exists already, and no journal says what it is: force=True replaces it")
@@ -181,7 +181,7 @@ class Part:
         return is_there
 
     def _is_still(self, file: BinaryIO) -> bool:
-        """Whether the file was not renamed by its process between being opened and locked."""
+        """True if the file was not renamed by its process between being opened and locked."""
         try:
             return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
         except FileNotFoundError:

@@ -25,7 +25,7 @@ class Peeking(Iterator[T], Generic[T]):
         self._rest = iter(items)
         self._ahead: list[T] = []
         self.error: PortableNNError | None = None
-        """What has come while somebody looked, in place of a further item."""
+        """The error that has come while somebody looked, in place of a further item."""
 
     def ahead(self) -> Iterator[T]:
         """The items from the next one on, which are not taken."""

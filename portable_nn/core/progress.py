@@ -1,4 +1,4 @@
-"""How far a long run is, on standard error."""
+"""The progress of a long run, on standard error."""
 
 from __future__ import annotations
 

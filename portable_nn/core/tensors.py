@@ -49,7 +49,7 @@ def value_fault(array: Array, *, allow_nonfinite: bool) -> str | None:
 
 
 def is_finite(array: Array) -> bool:
-    """Whether ``array`` has neither NaN nor infinity.
+    """True if ``array`` has neither NaN nor infinity.
 
     Their exponent is all ones, so that their bits, as signed and as unsigned integers, are at least those of infinity:
     the fastest way to find them, and it needs no memory.

@@ -32,7 +32,7 @@ COMFORTABLE: Final = 16
 
 
 class Look(NamedTuple):
-    """How text for people is written.
+    """The look of text for people.
 
     Args:
         width: the columns of the terminal that shows it, or ``None`` where nothing limits the lines.
@@ -63,7 +63,7 @@ def rounded(value: float, usual: int = SIGNIFICANT) -> str:
 
 
 def digits_are_asked() -> bool:
-    """Whether the ``Look`` has a number of digits."""
+    """True if the ``Look`` has a number of digits."""
     return _look.get().digits is not None
 
 
@@ -94,7 +94,7 @@ SAID: Final = 300
 
 
 def said(error: BaseException | str) -> str:
-    """What another library says of a fault, in brackets and on one line: it follows what this package says."""
+    """The words of another library for a fault, in brackets and on one line: it follows what this package says."""
     text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return f"({printable(text, SAID)})"
 
@@ -115,7 +115,7 @@ def shortened(value: object) -> str:
 
 
 SHOWN: Final = 5
-"""How many of many names ``some`` shows."""
+"""The number of names that ``some`` shows."""
 
 
 def some(names: Iterable[str]) -> str:

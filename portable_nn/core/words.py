@@ -12,7 +12,7 @@ from portable_nn.core.errors import UsageError
 
 
 class Word(NamedTuple):
-    """What a word is here.
+    """The meaning of a word here.
 
     Attributes:
         whose: whose word it is.
@@ -242,7 +242,8 @@ WORDS: Final[Mapping[str, Mapping[str, Word]]] = {
     "SGD(…), Adam(…)": _RATES,
     "Dense(…), Conv2d(…)": _LAYER_OPTIONS,
 }
-"""What a word is, by where it is looked for: names and attributes, and the options of calls, ``(…)``."""
+"""The meaning of a word, by the place where it is looked for: names and attributes, and the options of calls,
+``(…)``."""
 
 
 def meant(where: str, word: object) -> str:
@@ -257,7 +258,7 @@ _CALLS: Final = {
     "portable_nn.training.fit": "fit(…)",
     "portable_nn.training.optimizers": "SGD(…), Adam(…)",
 }
-"""Where the options of calls are looked for, by the beginnings of the names of modules."""
+"""The places where the options of calls are looked for, by the beginnings of the names of modules."""
 
 
 def unknown_option(called: str, module: str, options: Iterable[str]) -> UnknownOptionError | None:

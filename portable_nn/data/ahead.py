@@ -1,4 +1,4 @@
-"""What an iterable gives, computed in a thread while what it gave before is being used."""
+"""The items of an iterable, computed in a thread while the items before them are being used."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def ahead(items: Iterable[T], most: int = 1) -> Generator[T]:
 
 @check_kinds
 class Prefetch(Iterable[T]):
-    """What an iterable gives, such as the batches for ``fit``, made by a thread while the one before is being used.
+    """The items of an iterable, such as the batches for ``fit``, made by a thread while the item before is being used.
 
     Args:
         items: the iterable. It is gone through in that thread alone, from the beginning each time.

@@ -26,7 +26,7 @@ from portable_nn.preprocessing.steps import PictureStep, Preprocessing, Tensor, 
 
 @dataclass(frozen=True)
 class Arrays:
-    """How arrays become batches of at most ``batch_size`` examples, by the arithmetic ones of ``steps``.
+    """Arrays as batches of at most ``batch_size`` examples, by the arithmetic ones of ``steps``.
 
     With ``strict``, an example that cannot be used is an error. ``header`` is that of ``iterate_csv``. ``place``, where
     there is one input alone, is how many of its examples are skipped, and gets their number.

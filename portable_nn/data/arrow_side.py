@@ -1,4 +1,4 @@
-"""What pyarrow is asked about files of Parquet, Arrow and Feather, in a process of its own: see ``core.isolated``.
+"""The questions to pyarrow about files of Parquet, Arrow and Feather, in a process of its own: see ``core.isolated``.
 
 Whatever is read is validated in full before anything else looks at it: pyarrow follows offsets and places in
 dictionaries wherever they lead.
@@ -30,7 +30,7 @@ Source: TypeAlias = Sequence[Any]
 """A ``Seen``, as JSON says it."""
 
 DAY: Final = "1970-01-01T00:00:00"
-"""What stands for dates, times and durations: a network has no use for them, and refuses them where it meets them."""
+"""The stand-in for dates, times and durations: a network has no use for them, and refuses them where it meets them."""
 
 KEPT: Final = 8
 """The files of Parquet whose footers are kept: one of many row groups takes a second to read."""
@@ -97,7 +97,7 @@ def parquet_layout(*, source: Source) -> tuple[list[str], list[Array]]:
 
 
 def parquet_nulls(*, source: Source, name: str) -> tuple[bool, list[Array]]:
-    """Whether the statistics of row groups say that numbers of a column are missing."""
+    """True if the statistics of row groups say that numbers of a column are missing."""
     with _parquet(Seen(*source)) as file:
         meta = file.parquet.metadata
         parts = (

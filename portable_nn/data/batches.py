@@ -1,4 +1,5 @@
-"""What goes through examples hands over: batches, inputs that cannot be used, the place, and what a model takes."""
+"""The objects that a pass through examples hands over: batches, inputs that cannot be used, the place, and what a model
+takes."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ class Bad:
 
 @dataclass
 class Place:
-    """Where those are who go through examples.
+    """The place of a pass through examples.
 
     Args:
         skip: how many examples, from the first, are not wanted; of stored ones, most of these are not even read.
@@ -66,7 +67,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Taken:
-    """What a model takes.
+    """The inputs that a model takes.
 
     Args:
         shape: the shape of one example, without the batch axis; empty where pictures of any size make examples.
@@ -106,7 +107,7 @@ class Taken:
 
 
 def bad(error: DataError, strict: bool) -> Bad:
-    """What takes the place of an input. Raises ``error`` with ``strict``."""
+    """The record in the place of an input that cannot be used. Raises ``error`` with ``strict``."""
     if strict:
         raise error
     return Bad(error.path, error.reason)

@@ -22,7 +22,7 @@ MISSING: Final = frozenset(
     {"", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "?"}
     | {sign + name for sign in ("", "+", "-") for name in ("NaN", "nan", "NAN")}
 )
-"""What stands in the cells of a file where a value is missing: what C, R, pandas, SQL and the UCI repository write."""
+"""The cells of a file that stand for a missing value: as C, R, pandas, SQL and the UCI repository write it."""
 
 # Possessive throughout: a long text that is no list of numbers must fail at once, without trying other ways.
 _DIGITS: Final = r"[+-]?+(?>\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?+\d++)?+"
@@ -57,12 +57,12 @@ def plain_cell(cell: Any) -> int | float | str | None:
 
 
 def is_words(cells: Cells) -> bool:
-    """Whether a column holds words, and not numbers."""
+    """True if a column holds words, and not numbers."""
     return cells.dtype.kind == "O"
 
 
 def missing(cells: Cells) -> NDArray[np.bool_]:
-    """Where a column has no value."""
+    """True in the places where a column has no value."""
     if is_words(cells):
         return np.array([cell is None for cell in cells], bool)
     found: NDArray[np.bool_] = np.isnan(cells)
@@ -70,7 +70,7 @@ def missing(cells: Cells) -> NDArray[np.bool_]:
 
 
 def is_number(cell: str, decimal: str) -> bool:
-    """Whether a cell says a number."""
+    """True if a cell says a number."""
     return _NUMBER.fullmatch(_pointed(cell, decimal)) is not None
 
 

@@ -20,7 +20,7 @@ MOST: Final = 100
 """The most categories that a column of words may have."""
 
 OTHER: Final = -1.0
-"""What a network gets for a word that is none of its categories."""
+"""The number that a network gets for a word that is none of its categories."""
 
 TRUTH: Final = {"True": 1.0, "False": 0.0, "TRUE": 1.0, "FALSE": 0.0, "true": 1.0, "false": 0.0}
 """Booleans in files, as pandas and R write them, and as numbers."""

@@ -13,13 +13,13 @@ SURE: Final = 10
 
 
 def are_counted(cells: Sequence[str]) -> bool:
-    """Whether cells are ``0, 1, 2, …``, perhaps after the empty one that stands above an index."""
+    """True if cells are ``0, 1, 2, …``, perhaps after the empty one that stands above an index."""
     numbers = cells[1:] if cells and not cells[0] else cells
     return bool(numbers) and list(numbers) == [str(place) for place in range(len(numbers))]
 
 
 def may_be_counted(cells: Sequence[str]) -> bool:
-    """Whether cells may be such names: all of them, or at least four that are left of them, such as ``1, 2, 5, 7``."""
+    """True if cells may be such names: all of them, or at least four that are left of them, such as ``1, 2, 5, 7``."""
     return are_counted(cells) or (
         len(cells) >= 4
         and all(cell.isdecimal() and cell.isascii() and len(cell) < 10 for cell in cells)
@@ -28,7 +28,7 @@ def may_be_counted(cells: Sequence[str]) -> bool:
 
 
 def is_counted_heading(first: Sequence[str], second: Sequence[str] | None, where: str) -> bool:
-    """Whether the first line of a table holds names that are numbers, as ``DataFrame(array).to_csv`` writes them.
+    """True if the first line of a table holds names that are numbers, as ``DataFrame(array).to_csv`` writes them.
 
     An array is written with all numbers of a column in one form. Below names of at least three columns there is thus
     something else than whole numbers, or they are many. Names of some of the columns are not told from an example with

@@ -39,14 +39,14 @@ def expanded(source: Source | Bad, strict: bool) -> list[Source | Bad]:
 
 
 def is_picture(source: Source | Bad) -> bool:
-    """Whether an input is taken for a picture: a file, by its name."""
+    """True if an input is taken for a picture: a file, by its name."""
     if isinstance(source, Picture | Labelled):
         return True
     return isinstance(source, Path) and kind_of(source) == "picture"
 
 
 def name_of(source: Source | Bad) -> str:
-    """What messages call an input."""
+    """The name of an input in messages."""
     return str(source) if isinstance(source, Path) else source.name
 
 

@@ -22,7 +22,7 @@ ADVICE = {
     "an SVG drawing": ": export it as PNG",
     "a HEIC photograph": ": export it as JPEG",
 }
-"""What to add to the names of some kinds of files (see ``recognise``) that cannot be read as pictures."""
+"""The advice that is added to the names of some kinds of files (see ``recognise``) that cannot be read as pictures."""
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def read_by(package: str, extra: str, path: str | Path, otherwise: str) -> Itera
 
 
 def what_is(start: bytes) -> str:
-    """What a file that begins with ``start`` and is not a readable picture is, as far as one can tell."""
+    """The kind of a file that begins with ``start`` and is no readable picture, as far as one can tell."""
     if not start:
         return "an empty file"
     if kind := recognise(start):

@@ -25,7 +25,7 @@ _ARROW: Final = {".parquet": "parquet", ".arrow": "feather", ".feather": "feathe
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a CSV file is written: see ``read_frame``."""
+    """The form of a CSV file: see ``read_frame``."""
 
     header: bool | None = None
     delimiter: str | None = None

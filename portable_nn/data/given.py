@@ -1,4 +1,4 @@
-"""What users give: paths, and in memory arrays, pictures and tables."""
+"""The inputs that users give: paths, and in memory arrays, pictures and tables."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Labelled:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
         return str(self.path)
 
 
@@ -70,7 +70,7 @@ Source: TypeAlias = Path | Labelled | Picture | Examples
 
 
 def sources(given: Any) -> list[Source]:
-    """What was given, one by one.
+    """The inputs that were given, one by one.
 
     A path, an image of Pillow, an array of examples, which may be stored and large, a data frame, a dict of columns, or
     a list of paths, of images or of what numpy makes one array of examples of. Columns are taken in their order.

@@ -118,7 +118,7 @@ def _imread(file: BinaryIO, path: str | Path) -> NDArray[Any]:
 
 
 def _has_flat_edge(picture: NDArray[Any]) -> bool:
-    """Whether all pixels along one of the edges are the same; each may be the last row, if the picture is turned.
+    """True if all pixels along one of the edges are the same; each may be the last row, if the picture is turned.
 
     The last two rows are looked at, of which only one belongs to the last pass of an interlaced picture.
     """

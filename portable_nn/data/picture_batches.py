@@ -22,7 +22,7 @@ from portable_nn.preprocessing.steps import PictureStep, Preprocessing, describe
 
 @dataclass(frozen=True)
 class Pictures:
-    """How pictures become batches of at most ``batch_size`` examples, by ``steps``.
+    """Pictures as batches of at most ``batch_size`` examples, by ``steps``.
 
     With ``strict``, one that cannot be used is an error. The ink that is found in pictures is appended to ``notes``.
     """

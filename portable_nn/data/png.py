@@ -1,4 +1,4 @@
-"""Whether a PNG file holds all rows of its picture: decoders leave the rows that are missing black.
+"""The check that a PNG file holds all rows of its picture: decoders leave the rows that are missing black.
 
 https://www.w3.org/TR/png-3/, sections 5 (chunks), 8 (interlacing) and 10 (compression).
 """
@@ -30,12 +30,12 @@ _PIECE: Final = 2**20
 
 
 def can_be_whole(file: BinaryIO) -> bool:
-    """Whether the bytes of a PNG file could hold its picture, however well they are compressed."""
+    """True if the bytes of a PNG file could hold its picture, however well they are compressed."""
     return needed(file) <= DEFLATE * os.fstat(file.fileno()).st_size
 
 
 def is_whole(file: BinaryIO) -> bool:
-    """Whether the compressed data of a PNG file hold as many bytes as its picture needs.
+    """True if the compressed data of a PNG file hold as many bytes as its picture needs.
 
     What is wrong with it otherwise is left to the decoder. No more than a mebibyte is unpacked at a time.
     """

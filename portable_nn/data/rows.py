@@ -126,6 +126,6 @@ def _labels(frame: Frame, targets: Sequence[str], numbers: bool) -> list[Any] | 
 
 
 def _extra_note(frames: Iterable[Frame], columns: Sequence[Column], targets: Sequence[str]) -> list[str]:
-    """What the tables have beside what the model takes, in words."""
+    """The columns that the tables have beside those that the model takes, in words."""
     extra = dict.fromkeys(name for frame in frames for name in unused(frame, columns, targets))
     return [f"the columns of the tables that are not used: {some(extra)}"] if extra else []

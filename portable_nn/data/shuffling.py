@@ -47,7 +47,7 @@ class Order:
         return -(-len(self._pieces) // self.several)
 
     def pieces(self, window: int) -> list[tuple[int, int]]:
-        """Where the pieces of a window begin and end, in the order in which they are read."""
+        """The beginnings and ends of the pieces of a window, in the order in which they are read."""
         starts = (self._pieces[window * self.several : (window + 1) * self.several] * self.piece).tolist()
         return [(start, min(start + self.piece, self.count)) for start in starts]
 

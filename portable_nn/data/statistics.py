@@ -15,7 +15,7 @@ from portable_nn.data.stored import Stored, piece_of, pieces
 Floats: TypeAlias = NDArray[np.float64]
 
 PART: Final = 2**20
-"""How many numbers of an array in memory are taken at once."""
+"""The number of elements of an array in memory that are taken at once."""
 
 READ: Final = 2**24
 """The bytes that are read at once of what is stored."""
@@ -31,7 +31,8 @@ class Moments(NamedTuple):
 
     @property
     def is_constant(self) -> NDArray[np.bool_]:
-        """Where all numbers are the same: a sum of equal numbers, divided by their count, is not always one of them."""
+        """True where all numbers are the same: a sum of equal numbers, divided by their count, is not always one of
+        them."""
         return np.asarray(self.low == self.high)
 
 

@@ -24,16 +24,16 @@ from portable_nn.core.text import said
 Array: TypeAlias = NDArray[Any]
 
 WHOLE: Final = 2**26
-"""What takes no more bytes than this is read at once, and is an array in memory from then on."""
+"""The bytes up to which an array is read at once, and is an array in memory from then on."""
 
 KIND: Final = "same_kind"
-"""How rows are brought to the type that all have: whole numbers stay whole, and what is missing is not one of them."""
+"""The casting of rows to the type that all have: whole numbers stay whole, and a missing value is not one of them."""
 
 PIECE: Final = 2**20
 """The bytes of the rows that are read together, unless one chunk has more."""
 
 BLOCKS: Final = 100
-"""How many blocks there are to draw from at least, of as many rows."""
+"""The least number of blocks to draw from, of as many rows."""
 
 UNEVEN: Final = 2**24
 """The most bytes that are read together so that a chunk of a lighter array is not read twice."""
@@ -135,7 +135,7 @@ class Blocks:
         )
 
     def _runs(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Where the rows from one place to before another are: as few slices as they make."""
+        """The slices with the rows from one place to before another, as few as possible."""
         first, last = start // self.size, (stop - 1) // self.size
         blocks = self.chosen[first : last + 1]
         ends = np.flatnonzero(np.diff(blocks) != 1)
@@ -164,7 +164,7 @@ def held_out(arrays: Iterable[Stored], share: float, seed: int) -> tuple[Blocks,
 
 
 def rows_of(x: Any, name: str) -> Any:
-    """What is stored as ``Stored``, or as an array where it takes little memory; what is in memory as it is.
+    """Stored data as ``Stored``, or as an array where they take little memory; data in memory as they are.
 
     Raises ``UsageError`` where it is stored, and holds no real numbers. Messages call it ``name``.
     """
@@ -182,7 +182,8 @@ def as_stored(x: Stored | Array, name: str) -> Stored:
 
 
 def piece_of(arrays: Iterable[Stored], most: int | None = None) -> int:
-    """How many rows are read together: whole chunks, of about ``most`` bytes in all arrays, ``PIECE`` by default.
+    """The number of rows that are read together: whole chunks, of about ``most`` bytes in all arrays, ``PIECE`` by
+    default.
 
     The chunks are those of the array with the largest rows, or longer ones of another, if that takes little memory.
     """
@@ -230,7 +231,7 @@ def _read_mapped(x: Any, start: int, stop: int) -> Array:
 
 
 def _can_be_sliced(x: Any) -> bool:
-    """Whether this is an array that is not in memory: those that are can be given to others as they are."""
+    """True if this is an array that is not in memory: those that are can be given to others as they are."""
     if isinstance(x, np.ndarray | np.generic | list | tuple | Mapping | Stored) or hasattr(x, "__dlpack__"):
         return False
     if is_path(x) or is_picture(x) or is_table(x) or is_tensor(x) or is_sparse(x) or hasattr(x, "to_numpy"):

@@ -157,7 +157,7 @@ def _cells(line: Line, delimiter: str) -> list[str]:
 
 
 def _is_heading(cells: Sequence[str]) -> bool:
-    """Whether the cells of the first row are headings.
+    """True if the cells of the first row are headings.
 
     They start with a name or an empty cell, and the others are names, too, or count up, as those of pandas do. Beside
     other numbers, a word is a label or a wrong number.
@@ -171,7 +171,7 @@ def _is_heading(cells: Sequence[str]) -> bool:
 
 
 def _is_float(cell: str) -> bool:
-    """Whether Python reads a number in it, be it NaN or too large."""
+    """True if Python reads a number in the text, be it NaN or too large."""
     try:
         float(cell)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What zarr is asked about folders of arrays, in a process of its own: see ``core.isolated``.
+"""The questions to zarr about folders of arrays, in a process of its own: see ``core.isolated``.
 
 The library decodes chunks, and opens no file: it gets the description of an array after that was checked, and the bytes
 of chunks from regular files to which no link leads.
@@ -57,7 +57,7 @@ KEPT: Final = 16
 
 
 class About(NamedTuple):
-    """What describes an array.
+    """The description of an array.
 
     Args:
         file: the name of the file that does.
@@ -149,7 +149,7 @@ def _sizes(folder: Path) -> Iterator[int]:
 
 
 def _entries(folder: Path, root: Path | str) -> list[os.DirEntry[str]]:
-    """What is in a folder. Raises ``FormatError`` where a link is."""
+    """The entries of a folder. Raises ``FormatError`` where a link is."""
     with os.scandir(folder) as entries:
         found = list(entries)
     for each in found:
@@ -181,7 +181,7 @@ def _description(root: str, name: str, files: tuple[str, ...], node: str) -> tup
 
 
 def _described(root: str, name: str) -> About:
-    """What describes an array. Raises ``FormatError`` where it is damaged, or the array is not one of numbers."""
+    """The description of an array. Raises ``FormatError`` where it is damaged, or the array is not one of numbers."""
     where = f"{root}: {name}"
     if (found := _description(root, name, ARRAYS, "array")) is None:
         raise FormatError(where, "is missing")

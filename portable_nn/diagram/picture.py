@@ -34,7 +34,8 @@ GUTTER: Final = 0.35
 MARGIN: Final = 0.3
 """... and around everything."""
 HEAD: Final = 0.8
-"""Where the first box begins, below the title; in several columns, below the arrows from the column before as well."""
+"""The place where the first box begins, below the title; in several columns, below the arrows from the column before as
+well."""
 ARROWS: Final = 0.25
 """The space for these, and as much for each more of them as lies between two."""
 LEAST: Final = 3.6
@@ -98,7 +99,7 @@ def draw(drawn: Diagram) -> Figure:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Where everything is, in inches from the upper left corner: layers have a top, a height and a column."""
+    """The places of all parts, in inches from the upper left corner: layers have a top, a height and a column."""
 
     layout: Layout
     width: float
@@ -112,11 +113,11 @@ class Sheet:
     """For each column, where the space before it begins."""
 
     def x(self, layer: int, middle: float) -> float:
-        """Where a middle is in that layer."""
+        """The place of a middle in that layer."""
         return self.lefts[self.columns[layer]] + middle * WIDTH
 
     def bottom(self, column: int) -> float:
-        """Where the last box of a column ends."""
+        """The place where the last box of a column ends."""
         return max(t + h for t, h, c in zip(self.tops, self.heights, self.columns, strict=True) if c == column)
 
 
@@ -341,7 +342,7 @@ def _draw_words(axes: Axes, sheet: Sheet, drawn: Diagram) -> None:
 
 
 def _draw_swatch(axes: Axes, at: Point, family: str) -> None:
-    """What a colour means."""
+    """Draw a colour with its meaning."""
     from matplotlib.patches import Rectangle
 
     x, y = at

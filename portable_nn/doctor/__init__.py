@@ -1,1 +1,1 @@
-"""What an installation has, lacks and computes; see ``report``."""
+"""The examination of an installation; see ``report``."""

@@ -14,7 +14,7 @@ THREAD_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_T
 """Environment variables that set the threads of a BLAS."""
 
 GETTERS: Final = tuple(f"{start}openblas_get_num_threads{end}" for start in ("", "scipy_") for end in ("", "64_"))
-"""What the function is called that says how many threads OpenBLAS uses, by how it was built."""
+"""The names of the function that says how many threads OpenBLAS uses, by how OpenBLAS was built."""
 
 CGROUP: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Files with the memory that a container may use."""

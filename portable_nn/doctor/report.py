@@ -8,20 +8,16 @@ from typing import Any, Final, NamedTuple, get_args
 
 from portable_nn.core import limits
 from portable_nn.core.errors import PortableNNError
-from portable_nn.core.names import PROVIDERS, EngineKind
+from portable_nn.core.names import EngineKind
 from portable_nn.core.text import fields, quantity, size, table
 from portable_nn.core.version import __version__
 from portable_nn.doctor import machine
-from portable_nn.doctor.requirements import Package, command, packages
+from portable_nn.doctor.requirements import Package, packages
 
 WORKS: Final = "works"
 
 NONE: Final = "-"
-"""What stands for a version that is not there."""
-
-
-NEEDED: Final = "needed"
-"""What is not for an extra, among the remedies."""
+"""The text for a version that is not there."""
 
 
 class Blas(NamedTuple):
@@ -34,7 +30,7 @@ class Blas(NamedTuple):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What an installation has, lacks and computes.
+    """The state of an installation.
 
     Args:
         version, folder: this package.
@@ -45,7 +41,7 @@ class Diagnosis:
         blas: the linear algebra of numpy, or what is wrong with it.
         engines: each engine, and ``works``, or what is wrong with it.
         providers: what onnxruntime can run on here.
-        packages: the packages that are needed, always or for an extra.
+        packages: the packages that are always needed.
     """
 
     version: str
@@ -62,20 +58,17 @@ class Diagnosis:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What must be mended: packages that are always needed, engines, settings. Empty where all is well."""
-        needed = (f"{each.name} is {each.state}" for each in self.packages if not each.extra and each.state != "ok")
+        """The faults of packages, engines and settings. Empty where all is well."""
+        needed = (f"{each.name} is {each.state}" for each in self.packages if each.state != "ok")
         engines = (f"{name}: {state}" for name, state in self.engines.items() if state != WORKS)
         settings = (each for each in (self.claims, self.blas) if isinstance(each, str))
         return (*needed, *engines, *settings)
 
     @property
-    def remedies(self) -> dict[str, str]:
-        """The one command for each that brings what is missing: ``needed``, and each extra."""
-        missing: dict[str, list[Package]] = {}
-        for each in self.packages:
-            if each.state != "ok":
-                missing.setdefault(each.extra or NEEDED, []).append(each)
-        return {name: command(found) for name, found in missing.items()}
+    def remedy(self) -> str:
+        """The command that installs the packages that are missing or too old; empty where none is."""
+        missing = " ".join(f"'{each.requirement}'" for each in self.packages if each.state != "ok")
+        return f"pip install {missing}" if missing else ""
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -83,9 +76,8 @@ class Diagnosis:
             **{name: value for name, value in asdict(self).items() if name not in {"packages", "blas"}},
             "blas": self.blas if isinstance(self.blas, str) else self.blas._asdict(),
             "providers": list(self.providers),
-            "other_providers": _others(self.providers),
             "packages": [{**each._asdict(), "state": each.state} for each in self.packages],
-            "remedies": self.remedies,
+            "remedy": self.remedy,
             "faults": list(self.faults),
         }
 
@@ -94,12 +86,10 @@ class Diagnosis:
         parts = [
             fields(self._facts()),
             table(("package", "version", "needed", "state"), self._needed()),
-            self._extras(),
-            table(("other provider", "command"), _others(self.providers).items()),
             "".join(f"fault: {each}\n" for each in self.faults) or "all is well\n",
         ]
-        if remedy := self.remedies.get(NEEDED):
-            parts.append(f"{remedy}\n")
+        if self.remedy:
+            parts.append(f"{self.remedy}\n")
         return "\n".join(parts)
 
     def _facts(self) -> list[tuple[str, str]]:
@@ -119,29 +109,13 @@ class Diagnosis:
         ]
 
     def _needed(self) -> list[tuple[str, str, str, str]]:
-        return [(each.name, each.version or NONE, each.needed, each.state) for each in self.packages if not each.extra]
-
-    def _extras(self) -> str:
-        by_extra: dict[str, list[Package]] = {}
-        for each in self.packages:
-            if each.extra:
-                by_extra.setdefault(each.extra, []).append(each)
-        rows = []
-        for extra, found in by_extra.items():
-            lacking = [f"{each.name} is {each.state}" for each in found if each.state != "ok"]
-            rows.append((extra, ", ".join(lacking) or "ok", self.remedies.get(extra, "")))
-        return table(("extra", "state", "command"), rows)
+        return [(each.name, each.version or NONE, each.needed, each.state) for each in self.packages]
 
 
 def _blas_text(blas: Blas) -> str:
     threads = "threads unknown" if blas.threads is None else quantity(blas.threads, "thread")
     variables = "".join(f", {name}={value}" for name, value in blas.variables.items())
     return f"{blas.name}, {threads}{variables}"
-
-
-def _others(providers: tuple[str, ...]) -> dict[str, str]:
-    """The providers that are not here, and what brings each."""
-    return {name: how for name, (_, how) in PROVIDERS.items() if name not in providers}
 
 
 def examine() -> Diagnosis:

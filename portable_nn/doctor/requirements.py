@@ -1,10 +1,9 @@
-"""The packages that this one needs, always or for an extra, and the versions that are installed."""
+"""The packages that this one always needs, and the versions that are installed."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -14,10 +13,8 @@ NAME: Final = "portable-nn"
 
 State: TypeAlias = Literal["ok", "missing", "too old"]
 
-_REQUIREMENT: Final = re.compile(
-    r"""([\w.-]+)(?:\[[^\]]*\])?\s*(?:\(?>=\s*([\d.]+)\)?)?[^;]*(?:;.*extra\s*==\s*["']([\w-]+)["'])?"""
-)
-"""``matplotlib>=3.10; extra == "plot"``, ``moto[server]>=5.1``."""
+_REQUIREMENT: Final = re.compile(r"([\w.-]+)(?:\[[^\]]*\])?\s*(?:\(?>=\s*([\d.]+)\)?)?")
+"""``numpy>=2.1``, ``moto[server]>=5.1``."""
 
 
 class Package(NamedTuple):
@@ -26,18 +23,16 @@ class Package(NamedTuple):
     Args:
         name: its name for pip.
         needed: the oldest version that does, or ``""``.
-        extra: the extra that brings it, or ``""`` where it is always needed.
         version: the version that is installed, or ``None``.
     """
 
     name: str
     needed: str
-    extra: str
     version: str | None
 
     @property
     def state(self) -> State:
-        """Whether it is there, and new enough."""
+        """The state of the package: present and new enough, or not."""
         if self.version is None:
             return "missing"
         return "ok" if _parts(self.version) >= _parts(self.needed) else "too old"
@@ -49,40 +44,26 @@ class Package(NamedTuple):
 
 
 def packages() -> tuple[Package, ...]:
-    """All packages that the installation may need, those first that it always needs."""
-    found = [Package(name, needed, extra, _version(name)) for name, needed, extra in map(_read, _requirements())]
-    return tuple(sorted(found, key=lambda package: bool(package.extra)))
+    """The packages that every installation needs."""
+    return tuple(Package(name, needed, _version(name)) for name, needed in map(_read, _requirements()))
 
 
-def command(needed: Iterable[Package]) -> str:
-    """The one command that brings packages: by their extras, or by name where they are always needed."""
-    chosen = list(needed)
-    extras = dict.fromkeys(package.extra for package in chosen if package.extra)
-    words = [package.requirement for package in chosen if not package.extra]
-    words += [f"{NAME}[{','.join(extras)}]"] if extras else []
-    quoted = " ".join(f"'{word}'" for word in words)
-    return f"pip install {quoted}" if words else ""
-
-
-def _requirements() -> Iterable[str]:
-    """The requirements of the installed distribution; of a checkout, those that it has written down."""
+def _requirements() -> list[str]:
+    """The requirements of the installed distribution without those of extras; of a checkout, the ones in its file."""
     try:
-        return metadata.requires(NAME) or ()
+        return [each for each in metadata.requires(NAME) or () if "extra ==" not in each]
     except metadata.PackageNotFoundError:
         file = Path(__file__).parents[2] / "pyproject.toml"
-        return _of_project(tomllib.loads(file.read_text(encoding="utf-8"))["project"]) if file.is_file() else ()
+        return (
+            list(tomllib.loads(file.read_text(encoding="utf-8"))["project"]["dependencies"]) if file.is_file() else []
+        )
 
 
-def _of_project(project: dict[str, dict[str, list[str]]]) -> Iterator[str]:
-    yield from project["dependencies"]
-    for extra, needed in project["optional-dependencies"].items():
-        yield from (f'{each}; extra == "{extra}"' for each in needed)
-
-
-def _read(requirement: str) -> tuple[str, str, str]:
+def _read(requirement: str) -> tuple[str, str]:
+    """The name of a package, and the oldest version that will do."""
     found = _REQUIREMENT.match(requirement)
     assert found, requirement
-    return found[1], found[2] or "", found[3] or ""
+    return found[1], found[2] or ""
 
 
 def _version(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Whether a graph computes each example by itself, so that a batch may be computed in parts."""
+"""The check that a graph computes each example by itself, so that a batch may be computed in parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOGETHER: Final = ("transA", "training_mode")
 
 
 def keeps_examples_apart(graph: Graph, *, training: bool = False) -> bool:
-    """Whether the examples are computed independently of each other, by the facts of the operators.
+    """True if the examples are computed independently of each other, by the facts of the operators.
 
     In ``training``, nodes with a state, such as running statistics, take it from all examples together.
     """
@@ -33,7 +33,7 @@ def keeps_examples_apart(graph: Graph, *, training: bool = False) -> bool:
 
 
 def _is_apart(node: Node, carriers: set[str], training: bool) -> bool:
-    """Whether a node computes each example by itself, where values in ``carriers`` have the batch as first axis."""
+    """True if a node computes each example by itself, where values in ``carriers`` have the batch as first axis."""
     operator = lookup(node.operator, node.domain)
     if operator.elementwise or operator.batch_inputs == "all":
         return True
@@ -43,7 +43,7 @@ def _is_apart(node: Node, carriers: set[str], training: bool) -> bool:
 
 
 def mixes_examples(attributes: Mapping[str, Attribute]) -> bool:
-    """Whether attributes make an operator combine examples."""
+    """True if attributes make an operator combine examples."""
     return any(map(attributes.get, TOGETHER))
 
 
@@ -63,5 +63,5 @@ def mixing_node(graph: Graph, types: Mapping[str, Type]) -> Node | None:
 
 
 def has_convolution(graph: Graph) -> bool:
-    """Whether there is a convolution, transposed or not."""
+    """True if there is a convolution, transposed or not."""
     return any(window_kind(node.operator, node.domain) in {"conv", "convt"} for node in graph.nodes)

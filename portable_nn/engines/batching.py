@@ -124,7 +124,7 @@ class Batching:
 
     @cached_property
     def _has_batches(self) -> bool:
-        """Whether the first axis of all inputs and outputs is that of the examples."""
+        """True if the first axis of all inputs and outputs is that of the examples."""
         names = (*(each.name for each in self.graph.inputs), *self.graph.outputs)
         first = {self.types[name].shape[:1] for name in names}
         symbol = next(iter(first))

@@ -86,7 +86,7 @@ def size_of(values: Iterable[Value]) -> int:
 
 
 def examples_in(inputs: Iterable[Value], types: Mapping[str, Type]) -> int:
-    """How many examples there are in inputs of these types: the largest first size that is open."""
+    """The number of examples in inputs of these types: the largest first size that is open."""
     sizes = [types[each.name].shape[0] for each in inputs if each.shape and isinstance(each.shape[0], str)]
     return max((size for size in sizes if isinstance(size, int)), default=1)
 

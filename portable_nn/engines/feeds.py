@@ -74,7 +74,7 @@ def _mismatches(value: Value, array: Array, bound: Mapping[Dim, tuple[int, str]]
 
 
 def _hint(wanted: Shape, found: tuple[int, ...]) -> str:
-    """What probably makes the wanted shape of the one that was found."""
+    """The change that probably makes the wanted shape of the one that was found."""
     example = static(wanted[1:])
     if found == wanted[1:]:
         return ": one example alone is x[np.newaxis]"
@@ -90,7 +90,7 @@ def _hint(wanted: Shape, found: tuple[int, ...]) -> str:
 
 
 def _same_order(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether two shapes have the same axes but for those of length 1, or one of them has all in one axis."""
+    """True if two shapes have the same axes but for those of length 1, or one of them has all in one axis."""
     bare = [[size for size in shape if size != 1] for shape in (one, other)]
     return min(map(len, bare)) <= 1 or bare[0] == bare[1]
 
@@ -109,4 +109,5 @@ _OTHER_KINDS: Final = (
     (is_picture, "pictures", "picture"),
     (is_table, "tables", "table"),
 )
-"""What ``predict`` of a network is given by mistake: how it is recognised, and its name in messages."""
+"""The kinds of values that ``predict`` of a network is given by mistake: a function that recognises each, and its name
+in messages."""

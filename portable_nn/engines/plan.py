@@ -124,7 +124,7 @@ class Plan:
 
     @cached_property
     def is_on_one_thread(self) -> bool:
-        """Whether no product is large enough for BLAS to divide it among threads."""
+        """True if no product is large enough for BLAS to divide it among threads."""
         return not any(map(wakes_threads, self._run))
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -201,11 +201,11 @@ class Plan:
                 self._release(name)
 
     def is_constant(self, name: str) -> bool:
-        """Whether a value is fixed when the plan is made."""
+        """True if a value is fixed when the plan is made."""
         return name not in self._blocks
 
     def dies_at(self, name: str, place: int) -> bool:
-        """Whether no node after ``place`` reads the value, nor anybody after the run."""
+        """True if no node after ``place`` reads the value, nor anybody after the run."""
         return self._last.get(name, -1) <= place
 
 
@@ -229,11 +229,11 @@ class Binding(KernelContext):
         raise GraphError([Fault(f"'{self.node.name}' ({self.node.operator})", message)])
 
     def is_constant(self, index: int) -> bool:
-        """Whether input ``index`` is the same in every run."""
+        """True if input ``index`` is the same in every run."""
         return self.plan.is_constant(self.node.inputs[index])
 
     def is_read(self, index: int) -> bool:
-        """Whether output ``index`` is read by another node, or after the run."""
+        """True if output ``index`` is read by another node, or after the run."""
         return self._output_name(index) in self.plan._last
 
     def output_shape(self, index: int = 0) -> tuple[int, ...]:

@@ -95,12 +95,12 @@ class Plans:
 
     @cached_property
     def _beside(self) -> Plans:
-        """What the second thread computes with."""
+        """The plans of the second thread."""
         return Plans(self.graph, self.parameters)
 
     @cached_property
     def _in_parts(self) -> bool:
-        """Whether a batch may be computed in parts, and may be faster so."""
+        """True if a batch may be computed in parts, and may be faster so."""
         if not has_convolution(self.graph) or not keeps_examples_apart(self.graph):
             return False
         types, batch = infer(self.graph).types, self.graph.inputs[0].shape[:1]

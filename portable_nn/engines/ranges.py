@@ -19,20 +19,20 @@ from portable_nn.operators import Array, lookup
 from portable_nn.preprocessing.steps import NormaliseStep, PictureStep, Preprocessing, ScaleStep
 
 WIDE: Final = 3.0
-"""How many standard deviations from the mean count as in range."""
+"""The standard deviations from the mean that count as in range."""
 
 FAR: Final = 4.0
-"""How many times what a factor brings to 1 is too much."""
+"""The multiple of the number that a factor brings to 1 which is too much."""
 
 TINY: Final = 0.02
-"""What share of the largest number that is meant is too little."""
+"""The share of the largest number that is meant which is too little."""
 
 LOOKED_AT: Final = 256
-"""How many examples, and how many numbers of each, are looked at."""
+"""The number of examples that are looked at, and of elements of each."""
 
 
 class Range(NamedTuple):
-    """What an input is made for: numbers from ``low`` to ``high``, each an array that fits one example.
+    """The numbers that an input is made for: from ``low`` to ``high``, each an array that fits one example.
 
     Args:
         node: the node that says so.
@@ -52,7 +52,7 @@ class Range(NamedTuple):
         return f"from about {self.low.min():.3g} to {self.high.max():.3g}"
 
     def fault(self, x: Array) -> str:
-        """How examples ``x``, (n, …), miss the range by far, in words; empty where they do not.
+        """The fault of examples ``x``, (n, …), that miss the range by far, in words; empty where they do not.
 
         Zeros say nothing, and the others decide by majority: an outlier is no mistake. What some of the numbers say is
         made sure of with all of them: a thin stroke may lie between those.
@@ -184,7 +184,7 @@ def _chain(graph: Graph, name: str) -> Iterator[Node]:
 
 
 def _moves(node: Node) -> bool:
-    """Whether a node gives the elements of its first input, and no others."""
+    """True if a node gives the elements of its first input, and no others."""
     passes = lookup(node.operator, node.domain).passes  # As many as two thousand million.
     return len(passes) == 1 and passes[0] == 0
 

@@ -150,5 +150,5 @@ class Recorder:
 
 
 def _counts_examples(arrays: Mapping[str, Array]) -> bool:
-    """Whether the first axis of every array is as long as that of all others."""
+    """True if the first axis of every array is as long as that of all others."""
     return all(array.ndim for array in arrays.values()) and len({len(array) for array in arrays.values()}) == 1

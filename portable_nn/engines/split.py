@@ -92,7 +92,7 @@ def _parts(function: Any, out: Array, arrays: Sequence[Any]) -> tuple[Step, Step
 
 
 def _reaches_beyond(out: Array, array: Any) -> bool:
-    """Whether an array shares memory with ``out`` and is not ``out``: one half could read what the other writes."""
+    """True if an array shares memory with ``out`` and is not ``out``: one half could read what the other writes."""
     if not isinstance(array, np.ndarray) or not np.may_share_memory(out, array):
         return False
     here, there = (each.__array_interface__ for each in (out, array))

@@ -1,1 +1,2 @@
-"""How good a model is: probabilities, scores of classes and of numbers, calibration, intervals, and their sheet."""
+"""The evaluation of a model: probabilities, scores of classes and of numbers, calibration, intervals, and their
+sheet."""

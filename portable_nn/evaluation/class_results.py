@@ -1,4 +1,4 @@
-"""What is known of a model that tells classes apart, and its text."""
+"""The evaluation of a classifier, and its text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHARES: Final = ("precision", "recall", "f1")
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How well one class is found.
+    """The scores of one class.
 
     Attributes:
         name: the class.
@@ -53,7 +53,7 @@ class ClassFigures:
 
 @dataclass(frozen=True, repr=False)
 class ClassEvaluation:
-    """How good a model is that tells classes apart. ``print`` shows it as a table; see ``evaluate``.
+    """The evaluation of a classifier. ``print`` shows it as a table; see ``evaluate``.
 
     Attributes:
         examples: the number of examples.
@@ -108,7 +108,7 @@ class ClassEvaluation:
         return "\n".join([self.text(), *([""] if self.notes else []), *self.notes])
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return html_of(self.__repr__)
 
     def text(self) -> str:

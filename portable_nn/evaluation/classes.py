@@ -1,4 +1,4 @@
-"""How good a model is that tells classes apart."""
+"""The scores of a classifier."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ SHORT: Final = 0.25
 """Exponents of the corrections for skewness, on the side of the long tail and on the other; by docs/sweeps.md."""
 
 ALIKE: Final = 1e-12
-"""What varies by less than this share of itself does not vary."""
+"""The share of a figure that it must vary by to vary at all."""
 
 
 def share(hits: Any, counts: Any, z: float = Z, step: float = 1.0) -> tuple[Array, Array]:
@@ -76,7 +76,7 @@ def student(freedom: float) -> float:
 
 
 def reach(parts: Sequence[Array], count: int, least: int) -> Interval | str:
-    """How far the interval of a figure reaches, down and up; or why there is none.
+    """The reach of the interval of a figure, down and up; or the reason why there is none.
 
     Args:
         parts: the influence of each example of a sample on the figure, (n,), of mean 0; of a figure that is made of

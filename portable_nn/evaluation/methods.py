@@ -28,7 +28,7 @@ from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.operators.registry import Array
 
 PART = 2**22
-"""How many numbers of the inputs are given to the network at once, at least one example."""
+"""The number of elements of the inputs that the network gets at once, at least one example."""
 
 
 class Predictor(Protocol):
@@ -44,7 +44,7 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Calibration:
-    """What ``calibrate`` has found.
+    """The result of ``calibrate``.
 
     Attributes:
         temperature: logits are now divided by it: above 1 the model was too sure, below 1 not sure enough.
@@ -106,7 +106,7 @@ def evaluate(
     engine: Engine = "numpy",
     batch_size: Count | None = None,
 ) -> Any:
-    """How good the network is on examples in arrays. ``pnn.evaluate`` takes files, pictures and tables.
+    """The evaluation of a network on examples in arrays. ``pnn.evaluate`` takes files, pictures and tables.
 
     Args:
         x: the examples, as ``predict`` takes them; they are computed in parts.
@@ -219,7 +219,7 @@ def calibrated(numbers: Array, classes: Array, info: OutputInfo, names: tuple[st
 
 
 def scoring(info: OutputInfo, width: int, task: Task | None, *, by_number: bool = False, worst: int = 0) -> Scoring:
-    """What scores an output of ``width`` numbers an example. Raises ``UsageError`` where it cannot be a class's."""
+    """The scoring of an output of ``width`` numbers an example. Raises ``UsageError`` where it cannot be a class's."""
     kind: Any = kind_for(task, info.kind, width)
     info = replace(info, kind=kind)
     if kind == "gaussian" and width % 2:

@@ -1,4 +1,4 @@
-"""What is known of a model that predicts numbers, and its text."""
+"""The evaluation of a model that predicts numbers, and its text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIGURES: Final = ("rmse", "mae", "r2", "bias")
 
 @dataclass(frozen=True)
 class NumberFigures:
-    """How well one number is predicted, in its unit; errors are prediction - target.
+    """The scores of one predicted number, in its unit; errors are prediction - target.
 
     Attributes:
         name: what is predicted, or ``""``.
@@ -52,7 +52,7 @@ class NumberFigures:
 
 @dataclass(frozen=True, repr=False)
 class NumberEvaluation:
-    """How good a model is that predicts numbers. ``print`` shows it as a table; see ``evaluate``.
+    """The evaluation of a model that predicts numbers. ``print`` shows it as a table; see ``evaluate``.
 
     Attributes:
         examples: the number of examples.
@@ -80,7 +80,7 @@ class NumberEvaluation:
         return "\n".join([self.text(), *([""] if self.notes else []), *self.notes])
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return html_of(self.__repr__)
 
     def text(self) -> str:

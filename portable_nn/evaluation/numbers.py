@@ -1,4 +1,4 @@
-"""How good a model is that predicts numbers."""
+"""The scores of a model that predicts numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether probabilities are what they say, and the temperature that makes them so.
+"""The calibration of probabilities, and the temperature that improves it.
 
 Of answers that are given 80 %, 80 % are right if the model is calibrated: Guo, Pleiss, Sun and Weinberger, ICML 2017,
 arXiv:1706.04599.

@@ -19,7 +19,7 @@ from portable_nn.format.meaning import OutputInfo
 from portable_nn.operators.registry import Array
 
 Task: TypeAlias = Literal["classes", "numbers"]
-"""What is predicted: the class of an example, or one or several numbers."""
+"""The kind of prediction: the class of an example, or one or several numbers."""
 
 Evaluation: TypeAlias = ClassEvaluation | NumberEvaluation
 

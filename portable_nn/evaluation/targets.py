@@ -1,4 +1,4 @@
-"""What data say of examples, as scores take it: the number of a class, or numbers."""
+"""The targets of examples in data, as scores take them: the number of a class, or numbers."""
 
 from __future__ import annotations
 

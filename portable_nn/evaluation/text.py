@@ -1,4 +1,4 @@
-"""What the texts of evaluations share."""
+"""Shared by the texts of evaluations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from portable_nn.evaluation.intervals import Interval
 from portable_nn.evaluation.worst import Worst
 
 UNKNOWN: Final = "-"
-"""What stands for a figure that is not known."""
+"""The text for a figure that is not known."""
 
 
 def ends(interval: Interval | None, too_few: str | None = None) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 from portable_nn.operators.registry import Array
 
 POINTS: Final = 3000
-"""How many examples are drawn in a scatter."""
+"""The number of examples that are drawn in a scatter."""
 
 KEPT: Final = 2**17
-"""How many numbers of a sample are kept, of as many examples as that makes, but at least those that are drawn."""
+"""The number of elements of a sample that are kept, in whole examples, and at least those that are drawn."""
 
 MOST_PARTS: Final = 1000
 

@@ -179,7 +179,7 @@ def load(
 
 
 def has_manifest(path: str | Path) -> bool:
-    """Whether a file holds a manifest of this package, even a damaged one.
+    """True if a file holds a manifest of this package, even a damaged one.
 
     Raises ``FileError`` where it cannot be read.
     """
@@ -192,7 +192,7 @@ def has_manifest(path: str | Path) -> bool:
 
 
 def _begins_with_manifest(path: str | Path) -> bool:
-    """Whether a file begins as this package writes it, which is known after a look at its first bytes."""
+    """True if a file begins as this package writes it, which is known after a look at its first bytes."""
     if Path(path).suffix.lower() not in CARRIERS:
         return False
     carrier, where = carrier_of(path), str(path)

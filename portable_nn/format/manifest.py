@@ -146,7 +146,7 @@ def _dumps(manifest: Manifest) -> bytes:
 
 
 def _has_floats(manifest: Manifest) -> bool:
-    """Whether the manifest may have a float."""
+    """True if the manifest may have a float."""
     if manifest.training or has_floats(manifest.inputs, manifest.outputs):
         return True
     values = [value for node in manifest.graph.nodes for value in node.attributes.values()]

@@ -13,12 +13,12 @@ from portable_nn.core.graph import Graph, Shape, Value, format_shape
 from portable_nn.preprocessing.steps import Preprocessing
 
 Missing: TypeAlias = Literal["refuse", "mean", "median", "indicator"]
-"""How a missing number is met: it is refused, or the column's mean or median stands for it.
+"""The treatment of a missing number: it is refused, or the column's mean or median stands for it.
 
 ``indicator`` is the mean, and a further number that says whether one was missing."""
 
 Unknown: TypeAlias = Literal["refuse", "other"]
-"""How a category is met that is none of those of the column: not at all, or as -1, which is none of them."""
+"""The treatment of a category that the column does not have: it is refused, or becomes -1, which is none of them."""
 
 
 class Statistics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,14 +118,14 @@ class OutputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
 
 def has_floats(inputs: Sequence[InputInfo], outputs: Sequence[OutputInfo]) -> bool:
-    """Whether one of them may hold a float."""
+    """True if an input or an output may hold a float."""
     return any(info.preprocessing or info.columns or info.range for info in inputs) or any(
         info.temperature != 1 or info.threshold != 0 for info in outputs
     )
 
 
 def meaning_faults(graph: Graph, inputs: Sequence[InputInfo], outputs: Sequence[OutputInfo]) -> Iterator[str]:
-    """What contradicts itself, or names what ``graph`` does not have. Shapes are compared by ``size_faults``."""
+    """The contradictions, and the names that ``graph`` does not have. Shapes are compared by ``size_faults``."""
     types = {value.name: value.dtype for value in graph.inputs}
     for info in inputs:
         where = f"input {info.name!r}"
@@ -171,7 +171,7 @@ def _column_faults(info: InputInfo, where: str) -> Iterator[str]:
 
 
 def _consistent(found: Statistics) -> bool:
-    """Whether there are numbers with these statistics, but for what rounding does."""
+    """True if there are numbers with these statistics, but for what rounding does."""
     low, high = found.minimum, found.maximum
     slack = 1e-6 * max(abs(low), abs(high))
     return low <= high and low - slack <= found.mean <= high + slack and 0 <= found.std <= (high - low) + slack
@@ -191,7 +191,8 @@ def texts(inputs: Sequence[InputInfo], outputs: Sequence[OutputInfo]) -> Iterato
 def size_faults(
     graph: Graph, inputs: Sequence[InputInfo], outputs: Sequence[OutputInfo], shapes: Mapping[str, Shape]
 ) -> Iterator[str]:
-    """Where columns, labels and units are not as many as the entries, and states do not fit their inputs."""
+    """The columns, labels and units that are not as many as the entries, and the states that do not fit their
+    inputs."""
     values = {value.name: value for value in graph.inputs}
     for info in inputs:
         value = values.get(info.name)
@@ -211,14 +212,14 @@ def size_faults(
 
 
 def _counts(output: OutputInfo, count: int, shape: Shape) -> bool:
-    """Whether ``count`` labels or units are what an output of ``shape`` has."""
+    """True if ``count`` labels or units are what an output of ``shape`` has."""
     if shape[-1:] == (1,) and output.kind in ("binary_logits", "probabilities"):
         return count <= 2
     return shape[-1:] == ((2 * count,) if output.kind == "gaussian" else (count,))
 
 
 def _follows(shape: Shape | None, value: Value) -> bool:
-    """Whether ``shape`` can be the shape of ``value``: the same sizes, where both are numbers."""
+    """True if ``shape`` can be the shape of ``value``: the same sizes, where both are numbers."""
     if shape is None or len(shape) != len(value.shape):
         return shape is None
     return all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in zip(shape, value.shape, strict=True))

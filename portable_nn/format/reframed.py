@@ -23,13 +23,13 @@ NOTE: Final = (
     "another program has re-saved this file: its manifest and tensors are verified as usual, and 'portable-nn convert' "
     "writes it as portable-nn does"
 )
-"""What is said of a file that is read so."""
+"""The note on a file that is read so."""
 
 Found = tuple[bytes, str | None] | None
 
 
 class _Kept(NamedTuple):
-    """What a carrier keeps where.
+    """The places where a carrier keeps its parts.
 
     Args:
         text: the manifest's text and the digest beside it, which may both be wrong; ``None`` where there is no text.
@@ -79,12 +79,12 @@ _KEPT: Final[Mapping[str, _Kept]] = {
 
 
 def is_kept(path: Path) -> bool:
-    """Whether files of this name can be written by other programs at all."""
+    """True if files of this name can be written by other programs at all."""
     return path.suffix.lower() in _KEPT
 
 
 def has_text(found: PlainTensors) -> bool:
-    """Whether a file holds the text of a manifest, even a damaged one."""
+    """True if a file holds the text of a manifest, even a damaged one."""
     return is_kept(found.path) and _KEPT[found.path.suffix.lower()].text(found) is not None
 
 

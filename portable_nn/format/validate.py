@@ -296,7 +296,7 @@ def _hash_form_faults(manifest: Manifest) -> Iterator[str]:
 
 
 def _are_hexadecimal(texts: Collection[str], digits: int) -> bool:
-    """Whether each text is that many digits of 0 to 9 and a to f."""
+    """True if each text is that many digits of 0 to 9 and a to f."""
     return not any(len(text) != digits for text in texts) and not "".join(texts).translate(_NO_HEXADECIMAL)
 
 

@@ -63,7 +63,7 @@ class InputRow(ValueRow):
 
     @classmethod
     def of(cls, info: InputInfo, dtype: str, shape: Shape | None) -> InputRow:
-        """What a manifest says of an input."""
+        """The row of an input, as a manifest describes it."""
         columns = tuple(msgspec.to_builtins(column) for column in info.columns)
         return cls(
             info.name, dtype, shape, info.kind, tuple(describe(info.preprocessing)), columns, info.range, info.state
@@ -84,7 +84,7 @@ class OutputRow(ValueRow):
 
     @classmethod
     def of(cls, info: OutputInfo, dtype: str, shape: Shape | None) -> OutputRow:
-        """What a manifest says of an output."""
+        """The row of an output, as a manifest describes it."""
         units = info.units or ((info.unit,) if info.unit else ())
         more = (info.target, info.loss, info.temperature, info.threshold)
         return cls(info.name, dtype, shape, info.kind, info.labels, units, *more)
@@ -159,7 +159,7 @@ class Inspection:
 
     @property
     def holds_arrays(self) -> bool:
-        """Whether the model is a file of arrays: every network has outputs."""
+        """True if the model is a file of arrays: every network has outputs."""
         return not (self.nodes or self.outputs)
 
 
@@ -209,7 +209,7 @@ def sizes_of(parameter: Parameter) -> tuple[int, ...]:
 
 
 def frozen_in(parameters: Iterable[Parameter]) -> int:
-    """How many elements are of parameters that training does not change."""
+    """The number of elements of parameters that training does not change."""
     return sum(_count(each) for each in parameters if not each.trainable)
 
 

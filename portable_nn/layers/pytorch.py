@@ -18,7 +18,7 @@ __all__ = ["COUNTERPARTS", "Counterpart", "Renamed", "explained", "in_our_words"
 
 
 class Renamed(NamedTuple):
-    """What a parameter is here.
+    """A parameter of PyTorch as it is here.
 
     Attributes:
         name: its name here; empty where it is left out.
@@ -256,13 +256,13 @@ def in_our_words(
 
 
 def missing(name: str) -> str:
-    """What PyTorch's or Keras's ``name``, which is no name here, is called here; empty where that is not known."""
+    """The name here of PyTorch's or Keras's ``name``, which is no name here; empty where that is not known."""
     row = COUNTERPARTS.get(name)
     return f": PyTorch's {name} is {row.builder} here, see docs/pytorch.md" if row else meant("pnn", name)
 
 
 def _renamed(builder: str, option: str) -> str:
-    """What an option of PyTorch's is called by ``builder``; empty where it is none."""
+    """The name that ``builder`` has for an option of PyTorch's; empty where it has none."""
     rows = [row for row in COUNTERPARTS.values() if row.builder == builder and option in row.parameters]
     read = "read from the input"
     return next((row.parameters[option].name or read for row in rows if row.parameters[option].only is None), "")

@@ -87,7 +87,7 @@ class _Recurrent(Layer):
     def with_states(
         self, x: Symbol, lengths: Symbol | None = None, states: Sequence[Symbol] | None = None
     ) -> tuple[Symbol, tuple[Symbol, ...]]:
-        """What calling the layer returns, and the states after the last step: (layers · directions, batch, units)."""
+        """The output of the layer, and its states after the last step: (layers · directions, batch, units)."""
         if len(x.shape) != 3 or not isinstance(x.shape[2], int):
             axes = "(batch, steps, features)" if self.batch_first else "(steps, batch, features)"
             raise self.invalid(f"it needs {axes} with known features, not {format_shape(x.shape)}")

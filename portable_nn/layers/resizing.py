@@ -28,7 +28,7 @@ _MODES: Final[Mapping[str, tuple[int, Mapping[str, Any]]]] = {
     "trilinear": (3, {"mode": "linear"}),
     "bicubic": (2, {"mode": "cubic"}),
 }
-"""How many axes PyTorch has each mode for (0: any number), and the attributes of Resize that say the same."""
+"""The number of axes that PyTorch has each mode for (0: any number), and the attributes of Resize that say the same."""
 
 
 class Upsample(Layer):
@@ -94,7 +94,7 @@ class Upsample(Layer):
         return self.emit("Resize", x, None, scales, new_sizes, **attributes)
 
     def _sources(self, x: Symbol, each: Sequence[float], attributes: Mapping[str, Any]) -> list[Symbol]:
-        """Which cells PyTorch copies along each axis; none where Resize copies the same.
+        """The cells that PyTorch copies along each axis; none where Resize copies the same.
 
         PyTorch multiplies by the rounded inverse of the scale, where Resize divides by the rounded scale.
         """

@@ -111,7 +111,7 @@ class Columns(Layer):
 
 
 def _filling(cells: NDArray[np.float64], column: Column) -> float:
-    """What stands for a missing number."""
+    """The number that stands for a missing one."""
     present: Any = cells[~np.isnan(cells)]
     if not len(present):
         return column.statistics.mean if column.statistics else 0.0

@@ -138,7 +138,7 @@ def _start(game: Game, start: object) -> list[float]:
 
 
 def game_data(game: Game, given: Mapping[str, Mapping[str, object]] | None = None) -> dict[str, Any]:
-    """What the page computes with: the payoff and the methods as programs, made with options that are ``given``.
+    """The data of the page: the payoff and the methods as programs, made with options that are ``given``.
 
     Raises ``UsageError`` for a game that a page cannot show.
     """

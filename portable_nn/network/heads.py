@@ -1,4 +1,4 @@
-"""Where the last layers of a network begin: its head, which other classes replace."""
+"""The head of a network: its last layers, which other classes replace."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def head_input(graph: Graph, place: int = -1) -> str:
 
 
 def global_pool(graph: Graph, value: str) -> Literal["mean", "max"] | None:
-    """What the network makes of each whole map between ``value`` and its first output; None where it does not."""
+    """The pool that the network applies to whole maps between ``value`` and its first output; None where there is
+    none."""
     types = infer(graph).types
     for node, read in _way_back(graph):
         kind, before, after = (
@@ -68,7 +69,7 @@ def _way_back(graph: Graph) -> Iterator[tuple[Node, str]]:
 
 
 def _is_linear(node: Node, graph: Graph, weights: set[str]) -> bool:
-    """Whether a node is a product with a weight, or a convolution with a kernel of 1."""
+    """True if a node is a product with a weight, or a convolution with a kernel of 1."""
     operator = lookup(node.operator, node.domain)
     if operator.family != "linear" or node.domain or not weights.intersection(node.inputs[:2]):
         return False

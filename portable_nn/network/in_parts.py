@@ -20,7 +20,7 @@ from portable_nn.rewrites.unused import needed
 PARTS: Final = (4, 1, 3)
 """The lengths of the parts."""
 TOLERANCE: Final = {"float16": 1e-2, "float32": 1e-4, "float64": 1e-9}
-"""How far both may differ, relative to the largest number: by rounding, not by a step that is missing."""
+"""The largest difference of both, relative to the largest number: by rounding, not by a step that is missing."""
 
 
 def first_difference(network: Network, made: Network, lengths: Collection[str], steps: str) -> Node | None:

@@ -1,4 +1,5 @@
-"""What the manifest says of the inputs and outputs of networks that are made of symbols, or cut out of others."""
+"""The descriptions of the inputs and outputs, for the manifest, of networks that are made of symbols, or cut out of
+others."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Snapshot:
     __call__ = predict
 
     def _compiled(self) -> Run:
-        """What computes the outputs in this thread, compiled if that has not been done in this process."""
+        """The function that computes the outputs in this thread, compiled if that has not been done in this process."""
         if self.engine == "numpy":
             if not hasattr(self._local, "run"):
                 self._local.run = Plans(self._batching.graph, self._parameters).run

@@ -128,7 +128,7 @@ def _check_inputs(graph: Graph, inputs: Sequence[Symbol]) -> None:
 
 
 def _fits(value: Value, symbol: Symbol) -> bool:
-    """Whether a symbol fits an input: a symbolic dimension takes any other."""
+    """True if a symbol fits an input: a symbolic dimension takes any other."""
     if value.dtype != symbol.dtype or len(value.shape) != len(symbol.shape):
         return False
     return all(isinstance(want, str) or want == found for want, found in zip(value.shape, symbol.shape, strict=True))

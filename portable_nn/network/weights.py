@@ -78,7 +78,7 @@ class Weights(Locked, Mapping[str, Array]):
             self._hashes = {name: _hash(self.arrays[name]) for name in self._lent if self._held(name) is not None}
 
     def changed(self) -> bool:
-        """Whether any weight differs from what it was when ``watch`` was called last; true before the first call."""
+        """True if any weight differs from what it was when ``watch`` was called last; true before the first call."""
         with self._lock:
             if self._hashes is None:
                 return True

@@ -1,4 +1,4 @@
-"""What to set the symbolic sizes of a model's inputs to, where its nodes do not fit without."""
+"""Advice on the symbolic sizes of a model's inputs, where its nodes do not fit without."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST: Final = 6
 def advice(
     nodes: Sequence[Node], types: Mapping[str, Type], inputs: Sequence[str], opset: int, outputs: Sequence[str]
 ) -> str | None:
-    """Which symbolic sizes of the inputs make faulty ``nodes`` fit as numbers; ``None`` where none are known to.
+    """The symbolic sizes of the inputs that make faulty ``nodes`` fit as numbers; ``None`` where none are known.
 
     Args:
         nodes: those of a model at ``opset``, in an order in which they can run.

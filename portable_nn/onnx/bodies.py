@@ -75,7 +75,8 @@ def _nodes(
 
 
 def _sides(node: NodeProto, body: GraphProto, inputs: list[str]) -> tuple[list[NodeProto], slice]:
-    """What makes the inputs of a body in the first turn, and which of its outputs are those of the node, in order."""
+    """The nodes that make the inputs of a body in the first turn, and the slice of its outputs that are those of the
+    node, in order."""
     if node.op_type == "Loop":
         given = [f"/{_NUMBER}", f"/{_TRUE}", *inputs[2:]]
         return [helper.make_node("Identity", [each], []) for each in given], slice(1, len(inputs) - 1)

@@ -24,7 +24,7 @@ from portable_nn.onnx.storage.functions import check_functions
 from portable_nn.rewrites.program import Names
 
 Answer: TypeAlias = Callable[[ModelProto, str], "bool | None"]
-"""Whether a value of a model is true; ``None`` where it is data-dependent."""
+"""The function that tells if a value of a model is true; ``None`` where the value is data-dependent."""
 
 _FAILURES: Final = (RuntimeError, ValueError, checker.ValidationError, shape_inference.InferenceError)
 """The exceptions of the inliner."""
@@ -81,7 +81,7 @@ def _expanded(model: ModelProto) -> tuple[ModelProto, list[str]]:
 
 
 def _has_definition(domain: str, operator: str, model: ModelProto) -> bool:
-    """Whether the standard defines an operator as a function."""
+    """True if the standard defines an operator as a function."""
     version = opset_in(model, STANDARD if domain in STANDARD else {domain})
     domain = "" if domain in STANDARD else domain
     if not defs.has(operator, version, domain):

@@ -21,7 +21,7 @@ from portable_nn.rewrites.sizes import resolved
 
 
 class Sizes(NamedTuple):
-    """What the symbolic sizes of the inputs are set to.
+    """The numbers of the symbolic sizes of the inputs.
 
     Attributes:
         given: a number, or another name, for names of sizes, as the user of a model has it.

@@ -17,7 +17,8 @@ Make: TypeAlias = Callable[[Array, np.random.Generator], Array]
 
 
 class Meant(NamedTuple):
-    """What makes examples for an input, and whether no other numbers go in: the first nodes say only what is usual."""
+    """The maker of examples for an input, and whether no other numbers go in: the first nodes tell only the usual
+    ones."""
 
     make: Make
     is_stated: bool
@@ -28,7 +29,7 @@ ABSENT: Final = 1 / 3
 
 
 def meant(graph: Graph, parameters: Mapping[str, Array], infos: Iterable[InputInfo]) -> dict[str, Meant]:
-    """What makes examples of the inputs whose columns or ranges are known, by name.
+    """The makers of examples for the inputs whose columns or ranges are known, by name.
 
     Args:
         graph: the graph; its first nodes may say what range they are made for (see ``engines.ranges``).

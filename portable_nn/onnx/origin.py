@@ -1,4 +1,4 @@
-"""What has become of an ONNX file that this package wrote: it is whole, damaged, or edited by another program.
+"""The state of an ONNX file that this package wrote: it is whole, damaged, or edited by another program.
 
 The manifest in its metadata says which graph was written; that graph is written again and compared with the one in the
 file. Differences in content alone (weights, values of attributes, labels) are damage. So is a difference in a single
@@ -41,7 +41,7 @@ ADVICE: Final = (
     "get the file again; if it was changed on purpose, 'portable-nn import --edited' (in Python edited=True) reads it "
     "as another tool's model"
 )
-"""What to do about a damaged file."""
+"""The advice on a damaged file."""
 
 
 class Origin(NamedTuple):
@@ -81,7 +81,7 @@ def warn_of_edit(notes: Iterable[str], where: str | Path) -> None:
 
 
 def is_ours(metadata: Mapping[str, str], producer: str) -> bool:
-    """Whether this package wrote a model with this metadata and name of a producer."""
+    """True if this package wrote a model with this metadata and name of a producer."""
     return producer == PROGRAM or not metadata.keys().isdisjoint({MANIFEST, DIGEST})
 
 
@@ -155,7 +155,7 @@ class _Stored(Mapping[str, Array]):
 
 
 def _graph_state(manifest: Manifest, model: ModelProto, where: str) -> tuple[State, str]:
-    """What has become of the graph that a manifest describes, and the reason in words."""
+    """The state of the graph that a manifest describes, and the reason in words."""
     opset = opset_of(model, where)
     forms = (_written(manifest, opset, portable=portable) for portable in (True, False))
     found = [_compared(expected, model, manifest) for expected in forms if expected]
@@ -219,7 +219,7 @@ class _Part(NamedTuple):
 
 
 def _compared(expected: ModelProto, found: ModelProto, manifest: Manifest) -> tuple[State, str]:
-    """What has become of the model ``expected`` in ``found``, but for the elements of its parameters."""
+    """The state of the model ``expected`` in ``found``, but for the elements of its parameters."""
     parameters = {value.name for value in manifest.graph.parameters}
     if _is_equal(expected, found, parameters):  # As nearly all are: this is fast.
         return "own", ""
@@ -233,7 +233,7 @@ def _compared(expected: ModelProto, found: ModelProto, manifest: Manifest) -> tu
 
 
 def _is_equal(expected: ModelProto, found: ModelProto, parameters: Collection[str]) -> bool:
-    """Whether two models have equal graphs, field by field, but for the elements of ``parameters``."""
+    """True if two models have equal graphs, field by field, but for the elements of ``parameters``."""
     one, other = expected.graph, found.graph
     fields = [field.name for field in one.DESCRIPTOR.fields if field.name != "initializer"]
     ours, theirs = ([_header(tensor, parameters) for tensor in graph.initializer] for graph in (one, other))
@@ -284,7 +284,7 @@ def _difference(gone: list[_Part], new: list[_Part]) -> str:
 
 
 def _is_in_one_place(gone: list[_Part], new: list[_Part], read: Collection[str]) -> bool:
-    """Whether the difference is one that damaged bytes make: one part is lost, or another in its place, no longer.
+    """True if the difference is one that damaged bytes make: one part is lost, or another in its place, no longer.
 
     ``read`` are the values that nodes read: any program may drop a weight that is not among them.
     """
@@ -301,7 +301,7 @@ def _is_in_one_place(gone: list[_Part], new: list[_Part], read: Collection[str])
 
 
 def _is_fixed(one: _Part, other: _Part) -> bool:
-    """Whether numbers took the place of symbolic sizes in an input or output."""
+    """True if numbers took the place of symbolic sizes in an input or output."""
     before, after = (ValueInfoProto.FromString(part.structure) for part in (one, other))
     for old, new in zip(before.type.tensor_type.shape.dim, after.type.tensor_type.shape.dim, strict=False):
         if old.HasField("dim_param") and new.HasField("dim_value"):

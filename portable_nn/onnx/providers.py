@@ -1,4 +1,4 @@
-"""What onnxruntime runs models on: its execution providers, by their short names in ``core.names``."""
+"""The execution providers that onnxruntime runs models on, by their short names in ``core.names``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from portable_nn.core.names import AUTO, PROVIDERS
 from portable_nn.core.text import either, said, shortened
 
 SUFFIX: Final = "ExecutionProvider"
-"""What onnxruntime's names end with."""
+"""The end of onnxruntime's names."""
 
 REMOTE: Final = "AzureExecutionProvider"
 """A provider that is in every build, and that sends the data elsewhere: never chosen."""
@@ -99,7 +99,7 @@ def start(source: Any, options: Any, provider: str, where: str) -> Any:
 
 
 def _runs_nothing(session: Any, provider: str) -> bool:
-    """Whether a provider has got no node of the model, where onnxruntime says that: since 1.24."""
+    """True if a provider has got no node of the model, where onnxruntime says that: since 1.24."""
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return False
     parts = session.get_provider_graph_assignment_info()

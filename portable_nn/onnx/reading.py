@@ -118,7 +118,7 @@ def from_model(model: ModelProto, where: str, sizes: Sizes | None = None) -> Rea
 
 
 def answer(model: ModelProto, name: str, sizes: Sizes | None = None) -> bool | None:
-    """Whether a value is true, if it depends only on constants and sizes of the inputs; else ``None``."""
+    """True or false as a value is, if it depends only on constants and sizes of the inputs; else ``None``."""
     wanted, needed = {name}, list[NodeProto]()
     for node in reversed(model.graph.node):
         if not wanted.isdisjoint(node.output):
@@ -274,7 +274,7 @@ def _declared(
 
 
 def _makes(node: NodeProto, names: Collection[str]) -> bool:
-    """Whether the one output of a node is among ``names``."""
+    """True if the one output of a node is among ``names``."""
     return len(node.output) == 1 and node.output[0] in names
 
 
@@ -305,7 +305,7 @@ def _biases(graph: GraphProto) -> Iterator[str]:
 
 
 def is_weight(node: NodeProto, weights: Collection[str]) -> bool:
-    """Whether a node makes a constant of floats that is one of ``weights``."""
+    """True if a node makes a constant of floats that is one of ``weights``."""
     if node.op_type != "Constant" or not _makes(node, weights):
         return False
     tensor = tensor_of(node)
@@ -344,7 +344,7 @@ def read_as(places: Callable[[Operator], Collection[int]], graph: GraphProto) ->
 
 
 def decides_shapes(array: Array) -> bool:
-    """Whether the shape rules need an initializer, as sizes or a condition: it becomes a Constant node."""
+    """True if the shape rules need an initializer, as sizes or a condition: it becomes a Constant node."""
     listed = array.dtype.name in INTEGERS and array.ndim <= 1 and array.size <= LARGE
     return listed or (array.dtype.name == "bool" and array.shape in ((), (1,)))
 
@@ -355,7 +355,7 @@ def constant(name: str, array: Array, names: Names) -> Node:
 
 
 def is_stored(node: NodeProto) -> bool:
-    """Whether a node makes a constant that becomes a parameter: a large one, or one with NaN or infinities."""
+    """True if a node makes a constant that becomes a parameter: a large one, or one with NaN or infinities."""
     if node.op_type != "Constant" or len(node.output) != 1:
         return False
     tensor = tensor_of(node)
@@ -363,7 +363,7 @@ def is_stored(node: NodeProto) -> bool:
 
 
 def _holds_numbers(tensor: TensorProto) -> bool:
-    """Whether a tensor has no NaN or infinity, which attributes of a graph cannot hold."""
+    """True if a tensor has no NaN or infinity, which attributes of a graph cannot hold."""
     with suppress(PortableNNError):  # Faults of it are reported when it is read.
         return tensor.data_type not in ONNX_DTYPES or is_finite(from_tensor(tensor, ""))
     return True

@@ -1,4 +1,4 @@
-"""Which arrays of a model that another program wrote are weights, which training changes, and which are constants.
+"""The roles of arrays in a model that another program wrote: weights, which training changes, or constants.
 
 A model does not say. What reads an array tells most (the kernel of a convolution is a weight, what a comparison reads
 is none), its name the rest: exporters name parameters after the modules that have them (``layers.0.gamma``), and what
@@ -55,13 +55,13 @@ LEAST: Final = -100
 """The number from which on one is negative enough to mask with."""
 
 KEEPING: Final = "export with do_constant_folding=False, or optimize=False where dynamo=True"
-"""How PyTorch's exporters write each parameter as it is."""
+"""The advice that makes PyTorch's exporters write each parameter as it is."""
 
 APART: Final = "though an exporter may have merged them as equal: optimize=False where dynamo=True keeps these apart"
 
 
 class Role(NamedTuple):
-    """Whether training changes an array, and whether its name and use leave no doubt."""
+    """The role of an array: whether training changes it, and whether its name and use leave no doubt."""
 
     trains: bool
     is_sure: bool = True
@@ -82,7 +82,7 @@ class _Use(NamedTuple):
 
     @property
     def is_weight(self) -> bool:
-        """Whether constants there are weights."""
+        """True if constants there are weights."""
         operator = find(self.node.op_type, self.node.domain)
         if operator is None or self.is_bias:
             return self.is_bias
@@ -91,7 +91,7 @@ class _Use(NamedTuple):
 
     @property
     def is_bound(self) -> bool:
-        """Whether constants there are bounds and thresholds: no gradient flows back to what is only compared."""
+        """True if constants there are bounds and thresholds: no gradient flows back to what is only compared."""
         operator = find(self.node.op_type, self.node.domain)
         compares = operator is not None and operator.elementwise and operator.gradient is None
         return compares or (self.node.op_type == "Clip" and self.place > 0)
@@ -122,13 +122,13 @@ class _Uses:
 
 
 def _is_product(node: NodeProto) -> bool:
-    """Whether a node computes a product with weights."""
+    """True if a node computes a product with weights."""
     operator = find(node.op_type, node.domain)
     return bool(operator and operator.family == "linear" and operator.name != "Attention")
 
 
 def _moves(node: NodeProto, place: int) -> bool:
-    """Whether a node only moves the elements of an input."""
+    """True if a node only moves the elements of an input."""
     operator = find(node.op_type, node.domain)
     return bool(operator and operator.family == "layout" and place in operator.passes and place not in operator.weights)
 
@@ -156,14 +156,14 @@ def _role(name: str, array: Array, uses: list[_Use]) -> Role:
 
 
 def _is_mask(array: Array) -> bool:
-    """Whether an array holds zeros and one large negative number, as what is added to scores of attention does."""
+    """True if an array holds zeros and one large negative number, as what is added to scores of attention does."""
     if not array.size or (least := array.min()) > LEAST:
         return False
     return bool(((array == 0) | (array == least)).all())
 
 
 def _is_combined(uses: list[_Use]) -> bool:
-    """Whether an array is added to values, multiplied by them, or one of several parts of them."""
+    """True if an array is added to values, multiplied by them, or one of several parts of them."""
     found = [find(use.node.op_type, use.node.domain) for use in uses]
     return any(operator and (operator.affine or (operator.passes and not operator.elementwise)) for operator in found)
 
@@ -218,7 +218,7 @@ class Count(NamedTuple):
 
 
 def counted(graph: Graph) -> Count:
-    """How many parameters of a graph train, and how many are constants."""
+    """The numbers of parameters of a graph that train, and that are constants."""
     states = set[str]()
     for node in graph.nodes:
         operator = find(node.operator, node.domain)

@@ -49,7 +49,7 @@ class NoInputsError(Exception):
 
 Types: TypeAlias = Mapping[str, Type]
 
-Kind: TypeAlias = Literal["noise", "faint", "loud", "shapes", "waves"]
+Pattern: TypeAlias = Literal["noise", "faint", "loud", "shapes", "waves"]
 """A kind of example: noise of deviation 1, 0.05 and 8; blobs and edges; gratings and a checkerboard."""
 
 _TRUTH: Final = Interval(0, 1)
@@ -157,7 +157,7 @@ def redrawn(
     feeds: Mapping[str, Array],
     rng: np.random.Generator,
     made_for: Mapping[str, Meant],
-    kinds: Iterable[Kind] = ("noise", "waves"),
+    kinds: Iterable[Pattern] = ("noise", "waves"),
 ) -> list[dict[str, Array]]:
     """Other inputs of the shapes of ``feeds``, one of each of ``kinds``; ``made_for`` is that of ``varied``."""
     limits = spans(graph, infer(graph, {name: array.shape for name, array in feeds.items()}).types)
@@ -170,7 +170,7 @@ def _inputs(
     shapes: Mapping[str, tuple[int, ...]],
     limits: Mapping[str, Interval],
     rng: np.random.Generator,
-    kinds: Sequence[Kind],
+    kinds: Sequence[Pattern],
     made_for: Mapping[str, Meant],
 ) -> dict[str, Array]:
     """Inputs of the given ``kinds``, or what is made of them where an input has no other limits."""
@@ -207,7 +207,7 @@ def compared(graph: Graph) -> dict[str, float]:
     return found
 
 
-MIXTURES: Final[tuple[tuple[Kind, ...], ...]] = (
+MIXTURES: Final[tuple[tuple[Pattern, ...], ...]] = (
     ("noise",),
     ("noise", "faint", "shapes"),
     ("waves", "noise", "loud"),
@@ -216,7 +216,7 @@ MIXTURES: Final[tuple[tuple[Kind, ...], ...]] = (
 
 
 def has_batch(graph: Graph) -> bool:
-    """Whether a first size is symbolic."""
+    """True if a first size is symbolic."""
     return any(isinstance(dim, str) for value in graph.inputs for dim in value.shape[:1])
 
 
@@ -272,7 +272,7 @@ _Limits: TypeAlias = Sequence[tuple[Dim, Dim, tuple[str, Dim] | None]]
 
 
 def _limits(graph: Graph, names: Sequence[str], batches: Mapping[str, int]) -> _Limits:
-    """What the indices that the graph computes ask of sizes with these ``names``."""
+    """The limits that the indices which the graph computes set to sizes with these ``names``."""
     shapes = {value.name: substituted(value.shape, batches) for value in graph.inputs}
     try:
         found = set(sizes_for_indices(graph, infer(graph, shapes).types)) if names else set()
@@ -283,7 +283,7 @@ def _limits(graph: Graph, names: Sequence[str], batches: Mapping[str, int]) -> _
 
 
 def _excess(limits: _Limits, chosen: Mapping[str, int]) -> int:
-    """How many of the ``limits`` the ``chosen`` sizes exceed."""
+    """The number of ``limits`` that the ``chosen`` sizes exceed."""
     pairs = ((evaluated(size, chosen), evaluated(least, chosen)) for size, least, _ in limits)
     return sum(size is not None and least is not None and size < least for size, least in pairs)
 
@@ -312,7 +312,7 @@ def drawn(
     shape: tuple[int, ...],
     span: Interval | None,
     rng: np.random.Generator,
-    kinds: Sequence[Kind] = ("noise",),
+    kinds: Sequence[Pattern] = ("noise",),
 ) -> Array:
     """An input whose examples along the first axis are of the given ``kinds`` in turn, if it has no ``span``.
 
@@ -353,14 +353,14 @@ def _noise(scale: float) -> Callable[[tuple[int, ...], np.random.Generator], Arr
     return lambda shape, rng: scale * rng.standard_normal(shape)
 
 
-PATTERNS: Final[Mapping[Kind, Callable[[tuple[int, ...], np.random.Generator], Array]]] = {
+PATTERNS: Final[Mapping[Pattern, Callable[[tuple[int, ...], np.random.Generator], Array]]] = {
     "noise": _noise(1),
     "faint": _noise(0.05),
     "loud": _noise(8),
     "shapes": _shapes,
     "waves": _waves,
 }
-"""What makes the examples of each kind, for a shape."""
+"""The function that makes the examples of each kind, for a shape."""
 
 
 def _draw(value: Value, shape: tuple[int, ...], span: Interval | None, rng: np.random.Generator) -> Array:

@@ -36,7 +36,7 @@ _QUIET: Final = 4
 """Log fatal errors only: everything else reaches the caller as an exception."""
 
 _PLACE: Final = re.compile(r"^Exception during initialization: \S+:\d+ .*?OpKernelInfo&\)( \[.*?\])? ")
-"""Where in its own code onnxruntime raises an exception."""
+"""The place in its own code where onnxruntime raises an exception."""
 
 _DTYPES: Final[Mapping[str, str]] = {
     "tensor(float)": "float32",
@@ -48,7 +48,7 @@ _DTYPES: Final[Mapping[str, str]] = {
 
 
 class Limit(Protocol):
-    """How long a model may compute."""
+    """The time that a model may compute."""
 
     def seconds(self, shapes: Mapping[str, Shape]) -> Iterator[float] | None:
         """The processor time for inputs of these shapes: each is asked for when the one before is over.
@@ -127,7 +127,7 @@ class Session:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the session can run: a forked process has none of the threads of its parent's sessions."""
+        """True if the session can run: a forked process has none of the threads of its parent's sessions."""
         return self._session is not None
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -141,7 +141,8 @@ class Session:
         return {value.name: result for value, result in zip(self.outputs, results, strict=True)}
 
     def _within_limit(self, shapes: Mapping[str, Shape], work: Callable[[Any], Any]) -> Any:
-        """What onnxruntime gives; ``work`` gets the options of a run, or ``None`` where it has no limit."""
+        """The result of ``work`` within the limit; ``work`` gets the options of a run, or ``None`` where it has no
+        limit."""
         if self.limit is None or (seconds := self.limit.seconds(shapes)) is None:
             return work(None)
         options = runtime().RunOptions()
@@ -258,7 +259,8 @@ def _open(model: bytes | str | Path, where: str, options: Any, folder: Path | No
 
 
 def _levels(options: Any) -> tuple[Any, ...]:
-    """How far onnxruntime may rewrite a graph: as far as said, and less where its rewrites make the graph invalid."""
+    """The levels to which onnxruntime may rewrite a graph: the given one, and lower ones where its rewrites make the
+    graph invalid."""
     levels = runtime().GraphOptimizationLevel
     if options.graph_optimization_level == levels.ORT_DISABLE_ALL:
         return (levels.ORT_DISABLE_ALL,)

@@ -202,7 +202,7 @@ def compare_weights(
 
 
 def _is_large(graph: Graph, rounds: Sequence[Mapping[str, Array]]) -> bool:
-    """Whether all values for all ``rounds`` together have more than ``LARGE`` bytes."""
+    """True if all values for all ``rounds`` together have more than ``LARGE`` bytes."""
     types = infer(graph, {name: array.shape for name, array in rounds[-1].items()}).types
     return len(rounds) * sum(map(bytes_of, types.values())) > LARGE
 

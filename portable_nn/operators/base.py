@@ -1,4 +1,4 @@
-"""What a module that defines operators needs, in one place: contexts, types, symbols, and rules to choose from."""
+"""The imports of a module that defines operators, in one place: contexts, types, symbols, and rules to choose from."""
 
 from portable_nn.core.graph import INTERNAL, Attribute, Dim, Shape, Tensor, format_shape
 from portable_nn.operators.elements import (

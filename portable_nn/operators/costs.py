@@ -1,4 +1,4 @@
-"""What a node costs: its multiply-adds, and the elements that its kernel goes through."""
+"""The costs of a node: its multiply-adds, and the elements that its kernel goes through."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def multiply_adds(node: Node, types: Mapping[str, Type], *, fits: bool = True) -
 
 
 def elements_visited(node: Node, types: Mapping[str, Type]) -> int:
-    """How many elements its kernel goes through: those of the inputs and outputs, or what the operator's rule says.
+    """The number of elements that the kernel of a node goes through: those of the inputs and outputs, or what the
+    operator's rule says.
 
     An empty array counts as if its axes of size 0 had size 1: the others may be any number, of which kernels make
     loops. 0 where a size is unknown.

@@ -164,7 +164,7 @@ def is_equal(a: Element, b: Element) -> Element:
 
 
 def is_less(a: Element, b: Element) -> Element:
-    """Where that is so for all sizes; no size is less than zero."""
+    """1 if ``a`` is less than ``b`` for all sizes, 0 if it is for none; no size is less than zero."""
     one, other = whole(a), whole(b)
     if is_at_least(one, other):
         return 0
@@ -174,7 +174,7 @@ def is_less(a: Element, b: Element) -> Element:
 
 
 def is_less_or_equal(a: Element, b: Element) -> Element:
-    """Where that is so for all sizes."""
+    """1 if ``a`` is at most ``b`` for all sizes, 0 if it is for none."""
     return 1 - int(is_less(b, a))
 
 
@@ -186,7 +186,7 @@ def _never(*_: Element) -> Element:
 
 
 def length(type: Type) -> int:
-    """How many elements a value of known shape has."""
+    """The number of elements of a value of known shape."""
     return math.prod(static(type.shape) or ())
 
 

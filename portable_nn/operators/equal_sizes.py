@@ -42,7 +42,7 @@ class Needed(NamedTuple):
 
 
 def needed_equalities(nodes: Sequence[Node], types: Mapping[str, Type], inputs: Sequence[str]) -> list[Needed]:
-    """What the sizes of the ``inputs`` must be for ``nodes`` to fit, as far as that is one answer.
+    """The sizes that the ``inputs`` must have for ``nodes`` to fit, as far as that is one answer.
 
     Of several answers, those that make sizes of one axis of the inputs equal are preferred; where that leaves several,
     there is none. A name occurs on the left side once, and then on the right side no more.

@@ -1,4 +1,5 @@
-"""What was measured of runtimes that no option of an operator decides: docs/conformance.md, and one-node models.
+"""The faults of runtimes that were measured, and that no option of an operator decides: docs/conformance.md, and
+one-node models.
 
 ``check`` keeps those of the level ``known`` to itself until a runtime has failed (``check --runtimes``).
 """
@@ -37,31 +38,16 @@ AS_SOFTPLUS: Final = Limit(
 TANH: Final = _known("input", "OpenCV 5.0 gives NaN for most numbers above 44")
 SOFTPLUS: Final = _known("X", "OpenCV 5.0 gives infinity above 88")
 POOL: Final = _known("kernel_shape", "MNN 3.6 crashes or gives other numbers in three dimensions", _over_three_axes)
-CONV: Final = (
-    _known(
-        "kernel_shape",
-        "MNN 3.6 adds an axis to the output, if that is one of the model",
-        lambda use, shape: len(use.type().shape) == 3,
-    ),
-    _known(
-        "group",
-        "IREE 3.13 refuses depthwise convolutions in three dimensions",
-        lambda use, shape: _in_groups(use, shape) and _over_three_axes(use, shape),
-    ),
+CONV: Final = _known(
+    "kernel_shape",
+    "MNN 3.6 adds an axis to the output, if that is one of the model",
+    lambda use, shape: len(use.type().shape) == 3,
 )
 GROUPED: Final = _known("group", "onnx.reference 1.23 fails on several groups", _in_groups)
 IS_NAN: Final = _known("X", "MNN 3.6 lacks it")
 ROUNDING: Final = _known("size", "onnx.reference 1.23 is 3e-4 off")
 RECURRENT: Final = {
-    "GRU": _known(
-        "direction",
-        "TVM 0.27 and tinygrad 0.14 lack it; tract 0.23, OpenCV 5.0 and IREE 3.13 need numbers for all sizes, and IREE "
-        "refuses both directions",
-    ),
-    "LSTM": _known("direction", "TVM 0.27 and tinygrad 0.14 lack it; tract 0.23 needs numbers for all sizes"),
-    "RNN": _known(
-        "direction",
-        "OpenCV 5.0, TVM 0.27 and tinygrad 0.14 lack it; tract 0.23 and IREE 3.13 need numbers for all sizes, and IREE "
-        "refuses both directions",
-    ),
+    "GRU": _known("direction", "tract 0.23 and OpenCV 5.0 need numbers for all sizes"),
+    "LSTM": _known("direction", "tract 0.23 needs numbers for all sizes"),
+    "RNN": _known("direction", "OpenCV 5.0 lacks it; tract 0.23 needs numbers for all sizes"),
 }

@@ -1,4 +1,4 @@
-"""How large indices become that a graph computes of sizes alone, such as positions, and the sizes that they need."""
+"""The largest indices that a graph computes of sizes alone, such as positions, and the sizes that they need."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class Attr(NamedTuple):
     spelled: bool = False
 
     def takes(self, value: object) -> bool:
-        """Whether ``value`` is of this type; a tuple, with all its items."""
+        """True if ``value`` is of this type; a tuple, with all its items."""
         items = value if isinstance(value, tuple) else ()
         return type(value) is self.kind and all(type(item) is self.item for item in items)
 
@@ -136,7 +136,7 @@ class OperatorContext:
         return value
 
     def has(self, index: builtins.int) -> bool:
-        """Whether the optional input ``index`` is given."""
+        """True if the optional input ``index`` is given."""
         return index < len(self.types) and self.types[index] is not None
 
     def type(self, index: builtins.int = 0) -> Type:
@@ -243,11 +243,11 @@ class KernelContext(OperatorContext, ABC):
 
     @abstractmethod
     def is_constant(self, index: int) -> bool:
-        """Whether input ``index`` is the same in every run."""
+        """True if input ``index`` is the same in every run."""
 
     @abstractmethod
     def is_read(self, index: int) -> bool:
-        """Whether output ``index`` is read by another node, or after the run."""
+        """True if output ``index`` is read by another node, or after the run."""
 
     @abstractmethod
     def out(self, index: int = 0, over: int | None = None, *, order: Order | None = None) -> Array:
@@ -306,7 +306,7 @@ def laid_in(order: Order, array: Array) -> Array:
 
 
 def is_dense(array: Array) -> bool:
-    """Whether the elements are contiguous in memory, with the axes in any order."""
+    """True if the elements are contiguous in memory, with the axes in any order."""
     return array.flags.c_contiguous or array.transpose(memory_order(array)).flags.c_contiguous
 
 
@@ -358,7 +358,7 @@ APART: Final = 8
 """The most places for which they are followed apart, as those of the coordinates of GatherND are."""
 
 CALL: Final = 10_000
-"""How many elements a step of a loop in Python counts as: ten microseconds."""
+"""The number of elements that a step of a loop in Python counts as: ten microseconds."""
 
 
 @dataclass(frozen=True)
@@ -474,7 +474,7 @@ class Operator:
 
     @property
     def moves(self) -> bool:
-        """Whether it moves elements, and computes none."""
+        """True if the operator moves elements, and computes none."""
         return self.family == "layout" and bool(self.passes)
 
     def input_name(self, index: int) -> str:
@@ -561,13 +561,13 @@ def find(name: str, domain: str = "") -> Operator | None:
 
 
 def is_of_shape(name: str) -> bool:
-    """Whether an operator of the standard reads nothing of its input but the shape."""
+    """True if an operator of the standard reads nothing of its input but the shape."""
     operator = find(name)
     return operator is not None and operator.of_shape
 
 
 def family(name: str, domain: str = "") -> Family | None:
-    """What an operator does; ``None`` of an unknown one of another domain."""
+    """The family of an operator; ``None`` of an unknown operator of another domain."""
     if operator := find(name, domain):
         return operator.family
     return None if domain else ABSENT.get(name, "layout")

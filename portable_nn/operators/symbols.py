@@ -25,7 +25,7 @@ _clock = itertools.count()
 
 
 class Origin:
-    """What computes some symbols: an operator with its inputs and attributes; none for an input or a parameter."""
+    """The origin of some symbols: an operator with its inputs and attributes; none for an input or a parameter."""
 
     def __init__(
         self,
@@ -295,7 +295,7 @@ class GradientContext(OperatorContext):
 
     @property
     def inputs(self) -> int:
-        """How many inputs there are."""
+        """The number of inputs."""
         return len(self._x)
 
     @property

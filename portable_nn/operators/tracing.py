@@ -85,7 +85,7 @@ class _Tracer:
         self.parameters.append(Parameter(name, leaf.dtype, leaf.shape, leaf.trainable))
 
     def _is_repeated(self, origin: Origin, operator: Operator) -> bool:
-        """Whether ``origin`` is an unnamed constant that an earlier node makes as well, which is then used instead."""
+        """True if ``origin`` is an unnamed constant that an earlier node makes as well, which is then used instead."""
         literal = origin.attributes.get("value")
         if origin.name is not None or not isinstance(literal, Tensor) or operator.name != "Constant":
             return False

@@ -1,4 +1,4 @@
-"""What a page needs to know of a model: its kind of page, inputs, answers, samples and layers."""
+"""The description of a model for a page: its kind of page, inputs, answers, samples and layers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Subject:
 def subject(
     exported: Runnable, described: Runnable, preparation: Any, example: Mapping[str, Array], labels: Sequence[str] = ()
 ) -> Subject:
-    """What page fits a model.
+    """The page that fits a model.
 
     Args:
         exported: the model as the page carries it.
@@ -120,7 +120,7 @@ def _answering(
 
 
 def _steps(runner: Runner) -> Preprocessing:
-    """How a picture becomes an example; none where the model takes no pictures."""
+    """The steps from a picture to an example; none where the model takes no pictures."""
     if steps := runner.input.info.preprocessing:
         return steps if pictorial(steps) else ()
     taken = runner.taken()
@@ -135,7 +135,7 @@ def _steps(runner: Runner) -> Preprocessing:
 
 
 def _makes_pictures(model: Runnable, example: Mapping[str, Array]) -> bool:
-    """Whether it makes a picture of a row of noise."""
+    """True if the network makes a picture of a row of noise."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         return False
     (noise,) = model.inputs
@@ -145,7 +145,7 @@ def _makes_pictures(model: Runnable, example: Mapping[str, Array]) -> bool:
 
 
 def assumed(of: Subject) -> list[str]:
-    """What people must know of the page: what the model does not say."""
+    """The notes that readers of the page need: what is assumed, as the model does not say it."""
     if of.kind == "numbers" and not (of.runner and _is_meant(of.runner)):
         return ["nothing says what the model's numbers mean: the page takes and gives arrays"]
     hint = "for classes, --labels FILE says their names"
@@ -156,7 +156,7 @@ def assumed(of: Subject) -> list[str]:
 
 
 def _unsaid(of: Subject) -> tuple[str, ...]:
-    """What is assumed of the numbers of a model that does not say what they are."""
+    """The assumptions about the numbers of a model that does not say what they are."""
     return of.runner.notes if of.runner and not of.runner.model.description.known else ()
 
 
@@ -207,7 +207,7 @@ def _answer(runner: Runner) -> dict[str, Any]:
 
 
 def _is_meant(runner: Runner) -> bool:
-    """Whether the model says what its numbers are."""
+    """True if the model says what its numbers are."""
     return bool(runner.info.labels or runner.info.each_unit or runner.info.target)
 
 
@@ -261,7 +261,7 @@ def check_of(run: Run, feeds: Mapping[str, Array]) -> dict[str, Any] | None:
 
 
 def _is_layout(node: NodeProto) -> bool:
-    """Whether a node moves elements or makes constants: nothing that one wants to see of a network."""
+    """True if a node moves elements or makes constants: nothing that one wants to see of a network."""
     operator = find(node.op_type, node.domain)
     return operator is not None and operator.family == "layout"
 

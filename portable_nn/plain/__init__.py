@@ -22,9 +22,9 @@ from portable_nn.plain.tensors import Entry, Listing, Opened, PlainTensors
 
 __all__ = ["KINDS", "Entry", "PlainTensors", "open_tensors"]
 
-Kind: TypeAlias = Callable[[Opened], Listing]
+Opener: TypeAlias = Callable[[Opened], Listing]
 
-KINDS: Final[Mapping[str, Kind]] = {
+KINDS: Final[Mapping[str, Opener]] = {
     ".safetensors": safetensors.open_file,
     ".h5": hdf5.open_file,
     ".hdf5": hdf5.open_file,

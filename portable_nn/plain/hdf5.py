@@ -87,7 +87,8 @@ def open_file(opened: Opened) -> Listing:
 
 
 def superblock(file: FileIO, size: int, where: str) -> int:
-    """Where the HDF5 data begin in a file of ``size`` bytes: at 0, or at 512, 1024, 2048, … after a user block.
+    """The place where the HDF5 data begin in a file of ``size`` bytes: at 0, or at 512, 1024, 2048, … after a user
+    block.
 
     Raises ``FormatError`` where they do not.
     """
@@ -260,7 +261,7 @@ def _chunk_fault(dataset: Any, stored: int, size: int, what: str) -> str | None:
 
 
 def _is_text(holder: Any, kind: Any) -> bool:
-    """Whether a dataset or an attribute of this type is a single text that is not too long.
+    """True if a dataset or an attribute of this type is a single text that is not too long.
 
     For texts of variable length the library follows pointers, and may loop for ever in damaged files.
     """

@@ -58,12 +58,12 @@ class Match:
 
     @property
     def others(self) -> tuple[str, ...]:
-        """What is left over, without the state of a training."""
+        """The tensors that are left over, without the state of a training."""
         return tuple(name for name in self.left_over if not set_aside(name))
 
     @property
     def fits(self) -> bool:
-        """Whether every parameter has a tensor of its name and shape, and no tensor is left over.
+        """True if every parameter has a tensor of its name and shape, and no tensor is left over.
 
         What is left over says that the tensors are those of another network: one with batch normalizations, for
         example, which here are folded into convolutions.

@@ -32,12 +32,12 @@ _SET_ASIDE: Final = re.compile(r"(?:optimizer|optimizer_weights|optimizer_state|
 
 
 def set_aside(name: str) -> bool:
-    """Whether a name is never suggested."""
+    """True if a name is never suggested."""
     return len(name) > MAX_NAME or _SET_ASIDE.match(name) is not None
 
 
 def is_counter(name: str) -> bool:
-    """Whether a name is that of a count of batches, which PyTorch keeps beside the statistics of a normalization."""
+    """True if a name is that of a count of batches, which PyTorch keeps beside the statistics of a normalization."""
     return name.rpartition(".")[2] in ("num_batches_tracked", "n_averaged")
 
 
@@ -45,7 +45,7 @@ _GATED: Final = re.compile(r"(?:.*\.)?(?:weight|bias)_(?:ih|hh)(?:_l\d+(?:_rever
 
 
 def is_gated(name: str) -> bool:
-    """Whether a name is that of a tensor of a recurrent layer of PyTorch, where gates have an order of its own."""
+    """True if a name is that of a tensor of a recurrent layer of PyTorch, where gates have an order of its own."""
     return len(name) <= MAX_NAME and _GATED.fullmatch(name) is not None
 
 

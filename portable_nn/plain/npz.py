@@ -35,19 +35,19 @@ _LATER: Final = 8
 """The flag of a member whose sizes and CRC-32 stand behind its data, and need not stand before them."""
 
 _DESCRIPTOR: Final = 0x08074B50
-"""What may stand before them there."""
+"""The signature that may stand before them there."""
 
 _AGREEING: Final = _ENCRYPTED | _LATER
 """The flags that say how a member is read."""
 
 _WIDE: Final = 2**32 - 1
-"""What stands for a size that an extra field has in 64 bits."""
+"""The number in the place of a size that an extra field has in 64 bits."""
 
 _END: Final = struct.Struct("<4s4H2IH")
 """The end record, without its comment."""
 
 _MANY: Final = 2**16 - 1
-"""What stands for a number of members that a record of 64 bits has."""
+"""The number in the place of a number of members that a record of 64 bits has."""
 
 _LOCAL: Final = struct.Struct("<4s5H3I2H")
 """The local header of a member, without its name."""
@@ -131,7 +131,8 @@ def member_fault(info: zipfile.ZipInfo) -> str | None:
 
 
 def _frame_faults(opened: Opened, archive: zipfile.ZipFile) -> Iterator[str]:
-    """Whether an archive begins with a member, and ends with a record that counts its members and its comment."""
+    """The faults of an archive that does not begin with a member, or end with a record that counts its members and its
+    comment."""
     if start := min((info.header_offset for info in archive.infolist()), default=0):
         yield f"begins with {start} bytes that belong to no member, as where two archives are joined"
     length, count = len(archive.comment), len(archive.infolist())
@@ -144,7 +145,7 @@ def _frame_faults(opened: Opened, archive: zipfile.ZipFile) -> Iterator[str]:
 
 
 def _local_fault(opened: Opened, info: zipfile.ZipInfo) -> str | None:
-    """What the local header of a member says otherwise than the central directory, which is read."""
+    """The contradiction of a member's local header to the central directory, which is read."""
     header = _bytes_at(opened, info.header_offset, _LOCAL.size)
     if len(header) < _LOCAL.size:
         return "begins after the end of the file"

@@ -47,7 +47,7 @@ class Named:
 
 @dataclass(eq=False, slots=True)
 class Made:
-    """What a pickle would make: the call of ``maker``, then the state that it would give to the result."""
+    """An object that a pickle would make: the call of ``maker``, then the state that it would give to the result."""
 
     maker: Any
     arguments: tuple[Any, ...]
@@ -57,7 +57,7 @@ class Made:
 
 @dataclass(eq=False, slots=True)
 class Persistent:
-    """What a file keeps outside the pickle, by its identification."""
+    """An object that a file keeps outside the pickle, by its identification."""
 
     identification: Any
 
@@ -215,7 +215,7 @@ def _set(machine: _Machine, pairs: list[Any]) -> None:
 
 
 def _is_name(key: Any) -> bool:
-    """Whether a key has a name: others, such as tuples, are never hashed, and are named by their place."""
+    """True if a key has a name: others, such as tuples, are never hashed, and are named by their place."""
     return key.bit_length() <= 64 if isinstance(key, int) else isinstance(key, _NAMES)
 
 
@@ -252,4 +252,4 @@ _STEPS: Final[Mapping[str, Callable[[_Machine, Any], None]]] = {
     "BUILD": lambda machine, _: machine.build(),
     "BINPERSID": lambda machine, _: _push(machine, machine.persistent(*machine.last(1))),
 }
-"""What each opcode does; the others are for what weights do not need."""
+"""The action of each opcode; weights do not need the others."""

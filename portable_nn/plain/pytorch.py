@@ -51,7 +51,7 @@ Order: TypeAlias = Literal["<", ">"]
 _ZIP: Final = b"PK\x03\x04"
 
 _HEAD: Final = struct.Struct("<26x2H")
-"""What stands before a member of an archive: at its end the lengths of the name and of what follows the name."""
+"""The header before a member of an archive: at its end the lengths of the name and of what follows the name."""
 
 _MAGIC: Final = 0x1950A86A20F9469CFC6C
 """The first pickle of a file of before version 1.6."""
@@ -97,10 +97,12 @@ _PARTS: Final = ("_parameters", "_buffers", "_modules")
 _DEEPEST: Final = 100
 
 _AGAIN: Final = 2**15
-"""How often one container may be inside of others: lists of one list twice, and so on, claim any time."""
+"""The number of times that one container may be inside of others: lists of one list twice, and so on, claim any
+time."""
 
 _SEEN: Final = 2**23
-"""How many parts all containers may have, those counted again that are inside of several: twice a pickle's steps."""
+"""The number of parts that all containers may have, those counted again that are inside of several: twice a pickle's
+steps."""
 
 _LONGEST: Final = 1000
 """A name has fewer characters."""
@@ -109,7 +111,7 @@ _ENTRY: Final = 2**8
 """The bytes of memory that an entry of a listing takes, without its text."""
 
 _VALUES: Final = (int, float, str, bytes, bytearray)
-"""What is saved beside tensors, and passed over."""
+"""The types of values that are saved beside tensors, and passed over."""
 
 
 class _Tensor(NamedTuple):
@@ -246,7 +248,8 @@ def _legacy(head: bytes, opened: Opened, claim: Callable[[int], None]) -> _Conte
 
 
 def _places(keys: list[Any], items: Mapping[str, int | None], opened: Opened, at: int) -> dict[str, tuple[int, int]]:
-    """Where each storage of a file begins, and its bytes: they follow each other, each behind a count of elements."""
+    """The place where each storage of a file begins, and its bytes: they follow each other, each behind a count of
+    elements."""
     places = dict[str, tuple[int, int]]()
     for key in keys:
         if not isinstance(key, str) or (item := items.get(key)) is None:

@@ -119,7 +119,7 @@ class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was skipped, and other remarks on the file, in words."""
+        """Remarks on the file, such as what was skipped, in words."""
         skipped = [f"{name!r} {reason}: it is skipped" for name, reason in self.skipped.items()]
         return (*skipped, *self._listing.notes)
 
@@ -166,7 +166,7 @@ class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
         return found.offset if found and plain else None
 
     def chunk(self, name: str) -> int | None:
-        """How many rows of an array are stored together; ``None`` where ``rows`` cannot read some of them."""
+        """The number of rows of an array that are stored together; ``None`` where ``rows`` cannot read some of them."""
         return None if self._listing.rows is None else self._listing.chunks.get(name)
 
     def rows(self, name: str, start: int, stop: int) -> Array:

@@ -55,7 +55,7 @@ def default_preprocessing(example_shape: tuple[int, ...], largest: float | None 
 
 
 def is_picture(example_shape: tuple[int, ...]) -> bool:
-    """Whether an example of this shape may be a picture: a digit of MNIST, grey, or in colour."""
+    """True if an example of this shape may be a picture: a digit of MNIST, grey, or in colour."""
     is_digit = squeezed(example_shape) in ((784,), (28, 28))
     return is_digit or (len(example_shape) == 3 and bool({1, 3} & {example_shape[0], example_shape[2]}))
 

@@ -163,5 +163,5 @@ def along(mask: Mask, length: int, slopes: int, step: float) -> Mask:
 
 
 def _all_of(mask: Mask, size: int) -> Mask:
-    """Whether ``size`` elements in a row, from each on, are all true."""
+    """True for each element from which on ``size`` elements in a row are true."""
     return _combined(np.logical_and, mask.T, size).T

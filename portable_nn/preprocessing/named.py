@@ -43,7 +43,7 @@ Numbers: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Preparation:
-    """How pictures become what a network takes. What is None is as ``name`` says, or else as the input needs.
+    """The preparation of pictures for a network. A field that is None is as ``name`` says, or else as the input needs.
 
     Args:
         name: one of the named preparations, a key of ``NAMED``; by default pictures are stretched and brought to 0..1.

@@ -95,7 +95,7 @@ def resize(pixels: Pixels, height: int, width: int, method: Method = "bilinear")
 
 @cache
 def columns_first() -> bool:
-    """Whether the installed Pillow scales along columns first where the height loses far more pixels than the width.
+    """True if the installed Pillow scales along columns first where the height loses far more pixels than the width.
 
     Version 13 does, earlier ones never. Whole levels, which are rounded in between, then differ by up to two.
     """
@@ -121,7 +121,7 @@ def border(pixels: Pixels) -> Pixels:
 
 
 def guess_ink(pixels: Pixels) -> Ink:
-    """Whether the drawing is lighter or darker than its paper, judged by the border.
+    """The ink of a drawing, lighter or darker than its paper, judged by the border.
 
     The paper is light when it is nearer to the lightest than to the darkest part of the picture. Averaging first
     prevents single noisy pixels from being those parts.

@@ -1,4 +1,4 @@
-"""Where the pixels of a picture are in the frame that a network sees, and the way back."""
+"""The places of a picture's pixels in the frame that a network sees, and the way back."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Placement:
 
 
 def placement(steps: Sequence[Step], height: int, width: int) -> Placement:
-    """Where the steps put a picture of this size.
+    """The place where the steps put a picture of this size.
 
     Raises:
         UsageError: they find a drawing in the picture: no place in the frame has one in all pictures.

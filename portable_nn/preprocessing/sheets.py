@@ -31,7 +31,7 @@ MIN_INK: Final = 0.1
 """The least share of the paper's light that the strongest ink must take."""
 
 DARKER: Final = 3
-"""How many times as much light as a line of the paper a stroke that crosses it takes."""
+"""The light that a stroke takes, as a multiple of that which the line of the paper takes that it crosses."""
 
 MOST: Final = 100
 """The most drawings in a picture: the largest ones."""
@@ -72,7 +72,7 @@ def keep_sheet(picture: Pixels, longest: int) -> Pixels:
 
 
 def at_edge(boxes: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Whether each box touches the left, the top, the right and the bottom edge of a picture: ``(4, n)``."""
+    """True for each box that touches the left, the top, the right and the bottom edge of a picture: ``(4, n)``."""
     height, width = shape
     return np.stack([boxes[:, 0] == 0, boxes[:, 1] == 0, boxes[:, 2] == width, boxes[:, 3] == height])
 
@@ -95,7 +95,8 @@ def _nearest_place(mask: Mask) -> NDArray[np.int64]:
 
 
 def _light_part(picture: Pixels) -> Mask | None:
-    """What is lighter than the threshold of N. Otsu (IEEE Trans. SMC 9, 1979), unless the rest is only in shadow."""
+    """The part that is lighter than the threshold of N. Otsu (IEEE Trans. SMC 9, 1979), unless the rest is only in
+    shadow."""
     levels = np.floor(picture).astype(np.int64).ravel()
     counts = np.bincount(levels, minlength=256)
     below, sums = np.cumsum(counts)[:-1], np.cumsum(counts * np.arange(256))[:-1]
@@ -111,7 +112,7 @@ def _light_part(picture: Pixels) -> Mask | None:
 
 
 def find_ink(picture: Pixels, ink: Ink) -> Pixels:
-    """How much of the paper's light the ink takes: 0 for paper with its noise, 255 for the strongest ink.
+    """The share of the paper's light that the ink takes: 0 for paper with its noise, 255 for the strongest ink.
 
     Raises:
         ValueError: nothing stands out from the paper.
@@ -130,7 +131,7 @@ def find_ink(picture: Pixels, ink: Ink) -> Pixels:
 
 
 def guess_ink_of(picture: Pixels) -> Ink:
-    """Whether the ink is darker or lighter than the paper: how far it goes beyond the border, which may be half lit."""
+    """The ink, darker or lighter than the paper: the one that goes farther beyond the border, which may be half lit."""
     coarse = shrink(picture, 128)
     low, high = np.quantile(border(coarse), [0.05, 0.95])
     return "dark" if low - coarse.min() >= coarse.max() - high else "light"
@@ -218,7 +219,7 @@ def _merged(boxes: NDArray[np.int64], places: NDArray[np.int64]) -> list[NDArray
 
 
 def _belong(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
-    """Whether two boxes are of parts of one drawing."""
+    """True if two boxes are of parts of one drawing."""
     widths, heights = (a[2] - a[0], b[2] - b[0]), (a[3] - a[1], b[3] - b[1])
     gap = max(a[0], b[0]) - min(a[2], b[2]), max(a[1], b[1]) - min(a[3], b[3])
     large = max(*widths, *heights)

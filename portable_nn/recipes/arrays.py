@@ -185,7 +185,7 @@ def _wanted(
     y: Stored, train: Blocks, names: tuple[str, ...], task: Task | None, last: int | None, loss: Loss | None,
     labels: Sequence[str],
 ) -> tuple[Target, Stored]:  # fmt: skip
-    """What is predicted, and the array of it; statistics are of the examples to train on."""
+    """The target and its array; statistics are of the examples to train on."""
     width = math.prod(y.shape[1:])
     if (task or ("classes" if y.dtype.kind in "iub" and width == 1 else "numbers")) == "classes":
         return _of_classes(y, width, names, last, loss, labels)

@@ -34,7 +34,7 @@ from portable_nn.training.optimizers import Optimizer
 __all__ = ["train_table"]
 
 Task: TypeAlias = Literal["classes", "numbers"]
-"""What is predicted: the class of an example, or one or several numbers."""
+"""The kind of prediction: the class of an example, or one or several numbers."""
 
 Policy: TypeAlias = Missing | Literal["drop"]
 
@@ -63,7 +63,7 @@ class TrainedTable(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be predicted: ``y`` as the loss takes it, and what the output means."""
+    """The target of a prediction: ``y`` as the loss takes it, and the meaning of the output."""
 
     names: tuple[str, ...]
     y: Array
@@ -246,7 +246,8 @@ def _input_names(frame: Frame, targets: Sequence[str], drop: Collection[str]) ->
 def _find_target(
     frame: Frame, names: tuple[str, ...], task: Task | None, last: int | None, loss: Loss | None
 ) -> Target:
-    """What is to be predicted. Raises ``DataError`` where it is missing, ``UsageError`` where it is something else."""
+    """The target of a prediction. Raises ``DataError`` where it is missing, ``UsageError`` where it is something
+    else."""
     cells = [frame.column(name) for name in names]
     for name, each in zip(names, cells, strict=True):
         if count := int(missing(each).sum()):
@@ -275,7 +276,7 @@ def _find_target(
 
 
 def _are_classes(cells: Array) -> bool:
-    """Whether numbers are 0, 1, 2, … or 1, 2, 3, … without a gap."""
+    """True if numbers are 0, 1, 2, … or 1, 2, 3, … without a gap."""
     values = np.unique(cells)
     counted = np.arange(len(values))
     return 2 <= len(values) <= MOST_CLASSES and bool((values == counted).all() or (values == counted + 1).all())
@@ -354,7 +355,7 @@ def described(network: Network, wanted: Target, units: Mapping[str, str]) -> Net
 
 
 def figures_of(network: Network, history: History, wanted: Target, x: Any, y: Any) -> dict[str, float]:
-    """What the network achieves on the examples held out."""
+    """The figures of the network on the examples held out."""
     row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
     losses = ("loss", "val_loss")  # Of numbers they are in standard deviations, which says little.
     found = {name: row[name] for name in row if name in losses} if wanted.labels else {}
@@ -374,7 +375,7 @@ def figures_of(network: Network, history: History, wanted: Target, x: Any, y: An
 def _notes(
     frame: Frame, columns: Sequence[Column], wanted: Target, drop: Collection[str], standardise: bool
 ) -> list[str]:
-    """What was decided, in words."""
+    """The decisions that were made, in words."""
     numbers = [column.name for column in columns if not column.categories]
     words = [f"{column.name} ({len(column.categories)})" for column in columns if column.categories]
     holes = [f"{column.name} ({column.missing})" for column in columns if column.missing != "refuse"]
@@ -390,5 +391,5 @@ def _notes(
 
 
 def _counts_rows(cells: Array) -> bool:
-    """Whether a column is 0, 1, 2, … or counts from any other number."""
+    """True if a column is 0, 1, 2, … or counts from any other number."""
     return len(cells) > 2 and bool((np.diff(cells) == 1).all())

@@ -222,7 +222,7 @@ def _head(network: Network, body: Network, count: int) -> list[Layer]:
 
 
 def _count(y: Array | None) -> int:
-    """How many classes the labels have."""
+    """The number of classes of the labels."""
     if y is None:
         return 0
     return y.shape[1] if y.ndim == 2 and y.shape[1] > 1 else len(np.unique(y))

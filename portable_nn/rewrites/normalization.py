@@ -48,7 +48,7 @@ def _is(node: Node | None, operator: str) -> bool:
 
 
 def _pays(norm: Node, pairs: Mapping[str, Node], types: Mapping[str, Type]) -> bool:
-    """Whether the weight has fewer elements than the output, and everything is of one type, float32 or float64."""
+    """True if the weight has fewer elements than the output, and everything is of one type, float32 or float64."""
     conv = pairs[norm.name]
     weight, output = (static(types[name].shape) for name in (conv.inputs[1], norm.outputs[0]))
     dtypes = {types[name].dtype for name in (*conv.inputs, *norm.inputs) if name}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Form(Protocol):
-    """What a runtime is given; ``suffix`` ends the name of its file."""
+    """The model as a runtime is given it; ``suffix`` ends the name of its file."""
 
     suffix: str
 
@@ -33,7 +33,7 @@ class Form(Protocol):
         """The nodes that a value depends on, in order, with that which computes it."""
 
     def part(self, value: str, port: Port | None = None) -> Form:
-        """What computes one value, of the type and shape of ``port`` where that is given."""
+        """The part that computes one value, of the type and shape of ``port`` where that is given."""
 
     def inputs(self) -> Sequence[str]:
         """The names of the inputs."""

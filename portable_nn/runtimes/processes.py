@@ -34,7 +34,7 @@ from portable_nn.runtimes.side import main
 main({module!r}, {listed!r}, {memory})
 """
 
-_THREADED: Final = ("OMP", "OPENBLAS", "MKL", "TVM", "RAYON")
+_THREADED: Final = ("OMP", "OPENBLAS", "MKL", "RAYON")
 
 _ONE_THREAD: Final = {f"{name}_NUM_THREADS": "1" for name in _THREADED}
 """The environment in which they compute with one thread."""
@@ -51,7 +51,7 @@ class Job(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a runtime did with a job.
+    """The answer of a runtime to a job.
 
     Args:
         outcome: whether it ran, and otherwise how it failed.
@@ -167,7 +167,7 @@ def _answer(said: Mapping[str, str], task: Mapping[str, Any], job: Job, seconds:
 
 
 def _end(code: int, errors: IO[bytes], memory: int) -> str:
-    """How a process ended, with the last that it wrote."""
+    """The end of a process in words, with the last line that it wrote."""
     errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4000))
     written = errors.read().decode(errors="replace").strip().splitlines()
     last = brief(next((line for line in reversed(written) if line.strip()), ""))

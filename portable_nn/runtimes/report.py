@@ -1,4 +1,4 @@
-"""What runtimes did with a model, as text and as JSON."""
+"""The report of runtimes that ran a model, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ FAILED: Final[frozenset[State]] = frozenset({"differs", "refused", "crashed", "t
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one runtime did.
+class RuntimeRow:
+    """The result of one runtime.
 
     Attributes:
         runtime: its name in the table of runtimes.
@@ -73,11 +73,11 @@ class RuntimeReport:
     batches: tuple[int, ...]
     sizes: Mapping[str, tuple[int, ...]]
     tolerance: Tolerance
-    rows: tuple[Row, ...]
+    rows: tuple[RuntimeRow, ...]
     note: str = ""
 
     def passes(self) -> bool:
-        """Whether a runtime is installed, and all that are agree."""
+        """True if a runtime is installed, and all that are agree."""
         states = [row.state for row in self.rows]
         return "agrees" in states and FAILED.isdisjoint(states)
 
@@ -85,7 +85,7 @@ class RuntimeReport:
         return as_text(self)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return html_of(lambda: as_text(self))
 
 
@@ -106,7 +106,7 @@ def as_text(report: RuntimeReport) -> str:
     return f"{table(heads, rows)}\n{fields(facts)}" + (f"\n{fields(said)}" if said else "")
 
 
-def _lines(row: Row) -> Iterator[tuple[str, ...]]:
+def _lines(row: RuntimeRow) -> Iterator[tuple[str, ...]]:
     """The lines of a row, one for each output."""
     head = [row.title, row.version or "", str(row.state)]
     if not row.outputs:
@@ -131,7 +131,7 @@ def as_json(report: RuntimeReport) -> dict[str, Any]:
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: RuntimeRow) -> dict[str, Any]:
     return {
         "runtime": row.runtime,
         "title": row.title,

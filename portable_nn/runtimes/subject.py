@@ -58,7 +58,7 @@ class Subject:
 
     @property
     def reference(self) -> str:
-        """What computes the values that are right."""
+        """The engine that computes the right values."""
         return "numpy" if isinstance(self.network, Network) else "onnxruntime"
 
     def feeds(self, seed: int) -> list[dict[str, Array]]:
@@ -87,7 +87,7 @@ class Subject:
         return [self._in_onnxruntime(self.model, each) for each in feeds]
 
     def form(self, runtime: Runtime) -> Form | str:
-        """What a runtime is given, or why there is no such thing."""
+        """The model as a runtime is given it, or the reason why there is none."""
         if runtime.takes == "onnx":
             return OnnxForm(self.model)
         return NetworkForm(self.network) if isinstance(self.network, Network) else self.network

@@ -25,7 +25,6 @@ class Runtime:
         packages: the distributions that bring it, of which one is installed; empty where ``version`` of its module
             says what there is.
         needs: what installs it.
-        names: other names of it in the texts of limits.
         takes: what ``load`` finds at the path: an ONNX file, or the weight file of a network.
     """
 
@@ -33,7 +32,6 @@ class Runtime:
     module: str
     packages: tuple[str, ...] = ()
     needs: str
-    names: tuple[str, ...] = ()
     takes: Literal["onnx", "network"] = "onnx"
 
     @property
@@ -50,13 +48,8 @@ class Runtime:
         return None
 
 
-def _light(title: str, module: str, *packages: str, names: tuple[str, ...] = ()) -> Runtime:
+def _light(title: str, module: str, *packages: str) -> Runtime:
     needs = "pip install 'portable-nn[interop]'"
-    return Runtime(title=title, module=f"{__package__}.{module}", packages=packages, needs=needs, names=names)
-
-
-def _heavy(title: str, module: str, *packages: str) -> Runtime:
-    needs = "pip install 'portable-nn[interop-all]'"
     return Runtime(title=title, module=f"{__package__}.{module}", packages=packages, needs=needs)
 
 
@@ -81,9 +74,6 @@ RUNTIMES: Final[Mapping[str, Runtime]] = {
     "tract": _light("tract", "tract", "tract"),
     "opencv": _light("OpenCV", "opencv", *_OPENCV),
     "mnn": _light("MNN", "mnn", "MNN"),
-    "tvm": _heavy("TVM", "tvm", "apache-tvm"),
-    "tinygrad": _heavy("tinygrad", "tinygrad", "tinygrad"),
-    "iree": _heavy("IREE", "iree", "iree-base-compiler"),
     "web": Runtime(title="onnxruntime-web", module=f"{__package__}.web", needs="npm install onnxruntime-web"),
     "torch": _code_base("PyTorch", "torch", "torch", needs="pip install 'portable-nn[torch]'"),
     "jax": _code_base("JAX", "jax", "jax", needs="pip install 'portable-nn[jax]'"),

@@ -1,4 +1,4 @@
-"""What a runtime is given to run: a model file, and the names and types at its ends."""
+"""The task of a runtime: a model file, and the names and types at its ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Feeds: TypeAlias = Mapping[str, Any]
 """Arrays by the name of the input."""
 
 Run: TypeAlias = Callable[[Feeds], Mapping[str, Any]]
-"""What runs a model that is loaded: arrays by input name → arrays by output name."""
+"""The function that runs a loaded model: arrays by input name → arrays by output name."""
 
 
 class Port(NamedTuple):

@@ -19,13 +19,13 @@ from portable_nn.outputs.reports import known_limits
 from portable_nn.runtimes.forms import Form
 from portable_nn.runtimes.locating import Part, first_step
 from portable_nn.runtimes.processes import Answer, Job, brief, run_jobs
-from portable_nn.runtimes.report import Row
+from portable_nn.runtimes.report import RuntimeRow
 from portable_nn.runtimes.subject import Feeds, Subject, subject_of
 from portable_nn.runtimes.table import RUNTIMES, Runtime
 
 
 class Limits(NamedTuple):
-    """How far outputs may differ, and what a process may take: seconds for a model, and bytes of memory."""
+    """The limits of differences between outputs, and of a process: seconds for a model, and bytes of memory."""
 
     tolerance: Tolerance
     timeout: float
@@ -60,12 +60,12 @@ class Trial:
 
     @cached_property
     def is_open(self) -> bool:
-        """Whether a size of an input is symbolic."""
+        """True if a size of an input is symbolic."""
         return any(isinstance(dim, str) for port in self.subject.inputs for dim in port.shape)
 
     @cached_property
     def findings(self) -> Sequence[Finding]:
-        """What is known of runtimes for the nodes of the model."""
+        """The known faults of runtimes for the nodes of the model."""
         return known_limits(self.given)
 
     def whole(self, form: Form) -> list[Job]:
@@ -82,9 +82,9 @@ class Trial:
 
 
 class Verdict(NamedTuple):
-    """How an answer compares: a row, and where it does not agree, the number of the inputs and the output."""
+    """The verdict on an answer: a row, and where it does not agree, the number of the inputs and the output."""
 
-    row: Row
+    row: RuntimeRow
     place: int = 0
     output: str = ""
 
@@ -96,19 +96,19 @@ def trial_of(model: str | Path | Network, seed: int) -> Trial:
     return Trial(model, subject, feeds, subject.expected(feeds))
 
 
-def refused(name: str) -> Row:
+def refused(name: str) -> RuntimeRow:
     """The row of a runtime for a model that nothing can be compared of."""
     runtime = RUNTIMES[name]
     if runtime.version is None:
-        return Row(name, runtime.title, None, "not installed", reason=runtime.needs)
-    return Row(name, runtime.title, runtime.version, "refused")
+        return RuntimeRow(name, runtime.title, None, "not installed", reason=runtime.needs)
+    return RuntimeRow(name, runtime.title, runtime.version, "refused")
 
 
-def rows_of(name: str, trials: Sequence[Trial], limits: Limits, *, locate: bool) -> list[Row]:
+def rows_of(name: str, trials: Sequence[Trial], limits: Limits, *, locate: bool) -> list[RuntimeRow]:
     """The rows of one runtime for several models, which run in one process as long as that lives."""
     runtime = RUNTIMES[name]
     version = runtime.version
-    start = Row(name, runtime.title, version, "not installed", reason=runtime.needs)
+    start = RuntimeRow(name, runtime.title, version, "not installed", reason=runtime.needs)
     if version is None:
         return [start] * len(trials)
     forms = [trial.subject.form(runtime) for trial in trials]
@@ -144,8 +144,10 @@ def _run(runtime: Runtime, attempts: Sequence[Sequence[Job] | str], limits: Limi
     ]
 
 
-def _verdict(start: Row, expected: Sequence[Mapping[str, Array]], answers: Sequence[Answer], limits: Limits) -> Verdict:
-    """What one answer for all of the inputs, or one for each, comes to."""
+def _verdict(
+    start: RuntimeRow, expected: Sequence[Mapping[str, Array]], answers: Sequence[Answer], limits: Limits
+) -> Verdict:
+    """The verdict on one answer for all of the inputs, or on one for each."""
     seconds = answers[0].seconds
     for place, answer in enumerate(answers):
         if answer.outcome != "ran":
@@ -169,14 +171,14 @@ _ENDLESS = Difference(float("inf"), float("inf"))
 
 
 def _apart(name: str, ours: Array, theirs: Array) -> str:
-    """How an output differs in its shape or type; the numbers are in the table."""
+    """The difference of an output in its shape or type; the numbers are in the table."""
     if ours.shape == theirs.shape and ours.dtype == theirs.dtype:
         return ""
     wanted, found = (f"{each.dtype} {format_shape(each.shape)}" for each in (ours, theirs))
     return f"output '{name}' is {found} and should be {wanted}"
 
 
-def _explained(trial: Trial, form: Form | str, verdict: Verdict, runtime: Runtime, limits: Limits) -> Row:
+def _explained(trial: Trial, form: Form | str, verdict: Verdict, runtime: Runtime, limits: Limits) -> RuntimeRow:
     """The row with the first node that differs or fails, and what is known of it."""
     row = verdict.row
     if row.state == "agrees" or isinstance(form, str):
@@ -192,7 +194,7 @@ def _explained(trial: Trial, form: Form | str, verdict: Verdict, runtime: Runtim
 
     named = (step for output in trial.subject.outputs for step in form.steps(output.name) if str(step) in row.reason)
     step = next(named, None) or first_step(trial.subject, form, verdict.output, trial.feeds[verdict.place], agrees)
-    words = re.compile("|".join(rf"\b{re.escape(word)}\b" for word in (runtime.title, *runtime.names)))
+    words = re.compile(rf"\b{re.escape(runtime.title)}\b")
     about = [each for each in trial.findings if words.search(each.message)]
     here = [each for each in about if step and each.node == step.name] or about
     known = tuple(f"node '{each.node}': {each.message}" if each.node else each.message for each in here)

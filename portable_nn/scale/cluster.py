@@ -27,7 +27,7 @@ WAIT: Final = 60
 
 
 PORT: Final = "127.0.0.1:0"
-"""Where the processes of this machine tell how they are: any port that is free, for this machine alone."""
+"""The address where the processes of this machine tell how they are: any port that is free, for this machine alone."""
 
 QUIET: Final = {
     "distributed.worker.profile.enabled": False,
@@ -37,14 +37,14 @@ QUIET: Final = {
 """Options of Dask: looking 100 times a second at what processes do takes a part of them."""
 
 ATTEMPTS: Final = 3
-"""How often processes are started before that is given up."""
+"""The number of times that processes are started before the run is given up."""
 
 
 class Pending(Protocol):
     """A task that was handed over."""
 
     def result(self) -> Any:
-        """What it gives, as soon as that is there. Raises what went wrong."""
+        """The result of the task, as soon as it is there. Raises the error of the task."""
 
     def cancel(self) -> Any:
         """Do not compute it, if that has not begun."""
@@ -56,7 +56,7 @@ Submit: TypeAlias = Callable[..., Pending]
 
 @dataclass(frozen=True)
 class Processes:
-    """What computes tasks, and how many of them at once: workers of a cluster come and go."""
+    """The executor of tasks, and its number of workers: workers of a cluster come and go."""
 
     submit: Submit
     count: Callable[[], int]
@@ -122,7 +122,7 @@ def _address(scheduler: str) -> str:
 
 
 def _threads(client: Any) -> int:
-    """How many tasks the workers of a cluster compute at once, as there are now."""
+    """The number of tasks that the present workers of a cluster compute at once."""
     try:
         return sum(client.nthreads().values())
     except Exception:  # The task that is waited for says what is wrong.
@@ -185,7 +185,7 @@ class _There:
     scheduler: str
 
     def result(self) -> Any:
-        """What it gives."""
+        """The result of the task."""
         from concurrent.futures import CancelledError
 
         from distributed.comm import CommClosedError

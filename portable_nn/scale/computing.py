@@ -1,4 +1,4 @@
-"""What a process does with a task: one session for all of its tasks, and a shard for each."""
+"""The computation of a task in a process: one session for all of its tasks, and a shard for each."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def compute(job: Job, task: Task) -> dict[str, Any]:
 def _answers(
     model: Runnable, sources: Sequence[Source], options: ModelOptions, names: Mapping[str, str]
 ) -> tuple[bytes, dict[str, Any]]:
-    """What ``predict`` and ``evaluate`` need."""
+    """The answers that ``predict`` and ``evaluate`` need."""
     return packed(_renamed(each, names) for each in answers_of(model, sources, options))
 
 
@@ -89,7 +89,7 @@ CONTENTS: Final[Mapping[str, Callable[..., tuple[bytes, dict[str, Any]]]]] = {
     "outputs": _outputs,
     "outputs of pictures": partial(_outputs, pictures=True),
 }
-"""What shards may hold."""
+"""The contents that shards may have."""
 
 
 def row_name(shard: str) -> str:

@@ -46,7 +46,7 @@ def evaluate_many(
     inputs: str | Sequence[str] | None = None,
     targets: str | Sequence[str] | None = None,
 ) -> Evaluation:
-    """How good ``model`` is on data that say what is right, computed by several processes or machines.
+    """The evaluation of ``model`` on data with the right answers, computed by several processes or machines.
 
     Args:
         data: paths and URLs of files with labels, as ``evaluate`` takes them.

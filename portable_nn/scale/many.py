@@ -178,13 +178,13 @@ def _sample(tasks: Sequence[Task | Bad]) -> str | None:
 
 
 def _total(tasks: Sequence[Task | Bad]) -> int | None:
-    """How many examples there are, where that is known before they are read."""
+    """The number of examples, where it is known before they are read."""
     counts = [1 if isinstance(each, Bad) else each.count for each in tasks]
     return None if None in counts else sum(each or 0 for each in counts)
 
 
 def _removing(found: Iterator[T], kept: Path | None) -> Iterator[T]:
-    """What a run gives; its shards are removed at the end where they are in a temporary folder."""
+    """The items of a run; its shards are removed at the end where they are in a temporary folder."""
     try:
         yield from found
     finally:

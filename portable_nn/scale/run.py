@@ -28,7 +28,7 @@ from portable_nn.scale.storage import LOCK, as_json, storage
 from portable_nn.scale.work import Job, Task
 
 HEAD: Final = "run.json"
-"""What all shards of a folder follow from."""
+"""The file with the settings that all shards of a folder follow from."""
 
 MANIFEST: Final = "manifest.jsonl"
 """The rows of all shards in the order of the inputs, written when the last of them is there."""
@@ -37,14 +37,14 @@ OURS: Final = re.compile(r"[0-9a-f]{32}\.(npz|json)")
 """The names of shards and their rows."""
 
 SLOWEST: Final = 3
-"""How many of the slowest shards are named."""
+"""The number of the slowest shards that are named."""
 
 AT_FIRST: Final = 3
-"""How many tasks may fail one after the other, from the first on, before the run is given up."""
+"""The number of tasks that may fail one after the other, from the first on, before the run is given up."""
 
 
 class _Row(msgspec.Struct):
-    """What the manifest has of a shard."""
+    """The row of a shard in the manifest."""
 
     shard: str
     inputs: str
@@ -60,7 +60,7 @@ class _Row(msgspec.Struct):
 
 @dataclass
 class Tally:
-    """What a run has done so far.
+    """The tally of a run so far.
 
     Attributes:
         shards: how many there are in all.
@@ -84,7 +84,7 @@ class Tally:
     first_bad: tuple[str, str] | None = None
 
     def lines(self) -> list[str]:
-        """What people want to know at the end: the throughput, the slowest shards, and what failed."""
+        """The lines at the end of a run: the throughput, the slowest shards, and what failed."""
         computed = sum(row["examples"] for row in self.rows)
         what = f"{quantity(self.examples, 'example')} in {quantity(self.shards, 'shard')}"
         if not self.rows:
@@ -309,7 +309,7 @@ class Run:
 
 
 def _head(data: bytes, where: str) -> tuple[dict[str, str], list[str]]:
-    """What all shards of a folder follow from, and what was given."""
+    """The settings that all shards of a folder follow from, and the inputs that were given."""
     try:
         found = parsed_json(data)
         texts = [*found["origin"].values(), *found["data"]]
@@ -326,7 +326,7 @@ def _ours(names: Iterable[str]) -> list[str]:
 
 
 def _is_of(row: Mapping[str, Any], data: bytes) -> bool:
-    """Whether bytes are those of the shard that a row is about."""
+    """True if bytes are those of the shard that a row is about."""
     return checked(data) == {name: row[name] for name in ("size", "xxh3")}
 
 

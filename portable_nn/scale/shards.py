@@ -80,7 +80,7 @@ def unpacked_outputs(data: bytes, where: str, names: Sequence[str]) -> Iterator[
 
 
 def checked(data: bytes) -> dict[str, Any]:
-    """What tells whether bytes are still those that were written."""
+    """The size and checksums that tell whether bytes are still those that were written."""
     return {"size": len(data), "xxh3": xxhash.xxh3_64_hexdigest(data)}
 
 

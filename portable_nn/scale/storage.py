@@ -1,4 +1,4 @@
-"""Where shards are kept: a folder of this machine or of a network file system, or a bucket that fsspec reaches."""
+"""The storage of shards: a folder of this machine or of a network file system, or a bucket that fsspec reaches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Storage(Protocol):
         """Make the place, where it is none yet."""
 
     def read(self, names: Sequence[str]) -> dict[str, bytes]:
-        """What is under some names."""
+        """The bytes under some names."""
 
     def write(self, name: str, data: bytes) -> None:
         """Write all of it, or nothing. Raises ``FileError``."""
@@ -47,7 +47,7 @@ class Storage(Protocol):
 
 
 def is_remote(path: str | Path) -> bool:
-    """Whether a path is one of fsspec: ``s3://bucket/pictures``."""
+    """True if a path is one of fsspec: ``s3://bucket/pictures``."""
     return "://" in str(path)
 
 
@@ -172,7 +172,7 @@ class _Bucket:
 
 
 def _unreachable(where: str, error: Exception) -> FileError:
-    """What libraries of object storage raise has no class in common."""
+    """The error for a storage that cannot be reached: the errors of its libraries have no class in common."""
     return FileError(where, f"cannot be read {said(error)}")
 
 

@@ -1,4 +1,4 @@
-"""What there is to compute, cut into tasks that any process can take, each with the name of its shard."""
+"""The work of a run, cut into tasks that any process can take, each with the name of its shard."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ Input: TypeAlias = tuple[str, str | None]
 """A file as it was given, and the class that its folder is named after."""
 
 CHANGES: Final = ("size", "mtime", "LastModified", "last_modified", "ETag", "etag", "created", "updated")
-"""What file systems say of a file that another one under its name has not."""
+"""The facts that file systems tell of a file, which differ for another one under its name."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What all tasks of a run have in common; small, and free of sessions.
+    """The settings that all tasks of a run have in common; small, and free of sessions.
 
     Args:
         model: the name of a shipped model, or the path or URL of a file.
@@ -74,13 +74,13 @@ class Task:
 
     @property
     def count(self) -> int | None:
-        """How many examples there are at least; ``None`` where only reading the file says it."""
+        """The least number of examples; ``None`` where only reading the file tells it."""
         if self.stop is not None:
             return self.stop - (self.start or 0)
         return len(self.inputs) if _is_picture(self.inputs[0][0]) else None
 
     def __str__(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
         if self.start is not None and self.stop is not None:
             return f"{self.inputs[0][0]}:{self.start} to {self.stop - 1}"
         first, last = self.inputs[0][0], self.inputs[-1][0]

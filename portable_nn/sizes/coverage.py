@@ -1,4 +1,4 @@
-"""Which cells an operation covers, and how often: exact, along each axis separately.
+"""The cells that an operation covers, and how often: exact, along each axis separately.
 
 For a convolution or pool: how many of its windows read each input cell. For a transposed convolution: how many taps of
 its kernel land on each output cell. Both count the same pairs (position, tap), because a
@@ -84,7 +84,8 @@ class Coverage:
 
 
 def coverage(operation: Operation, sizes: PerAxis) -> tuple[Coverage, ...]:
-    """What ``operation`` covers of its input (conv, pool) or output (convt), for each axis. Raises ``ShapeError``."""
+    """The cells that ``operation`` covers of its input (conv, pool) or output (convt), for each axis. Raises
+    ``ShapeError``."""
     found = input_sizes(sizes)
     whole = operation.resolved(found)
     axes = zip(whole.windows, found, whole.output_size(found), strict=True)
@@ -102,14 +103,14 @@ def axis_coverage(transposed: bool, window: Window, inputs: int, outputs: int) -
 
 
 def is_faulty(kind: Kind, window: Window, inputs: int, outputs: int) -> bool:
-    """Whether a cell is uncovered, or the overlap is uneven: faster than the whole ``Coverage``, for a search."""
+    """True if a cell is uncovered, or the overlap is uneven: faster than the whole ``Coverage``, for a search."""
     if kind == "convt":
         return _uneven(window, inputs) or _has_uncovered(window, inputs, outputs)
     return _has_uncovered(window, outputs, inputs)
 
 
 def phases(window: Window) -> tuple[int, ...]:
-    """How many taps cover a cell away from the edges, for each phase of the stride."""
+    """The number of taps that cover a cell away from the edges, for each phase of the stride."""
     common = gcd(window.stride, window.dilation)
     lap = window.stride // common
     inverse, (fewest, rest) = pow(window.dilation // common, -1, lap), divmod(window.kernel, lap)
@@ -171,7 +172,7 @@ def _counts(window: Window, positions: int, cells: int) -> tuple[int, ...]:
 
 
 def _has_uncovered(window: Window, positions: int, cells: int) -> bool:
-    """Whether one of the ``cells`` is covered by no tap."""
+    """True if one of the ``cells`` is covered by no tap."""
     stride, line = window.stride, window.stride * (positions - 1) + window.extent
     if window.pad_begin + cells > line or (cells > 1 and gcd(stride, window.dilation) > 1):
         return True
@@ -200,7 +201,7 @@ def _uneven(window: Window, positions: int) -> bool:
 
 
 def _covers(window: Window, position: int, cells: int) -> bool:
-    """Whether a tap of the kernel at ``position`` is on one of the ``cells``."""
+    """True if a tap of the kernel at ``position`` is on one of the ``cells``."""
     start = position * window.stride - window.pad_begin
     first = max(0, -(start // window.dilation))
     return first < window.kernel and start + first * window.dilation < cells

@@ -190,7 +190,7 @@ def _torch_pool(operation: Operation, sizes: Sequence[int] | None) -> str:
 
 
 def _has_size(operation: Operation, sizes: Sequence[int], wanted: Sequence[int]) -> bool:
-    """Whether the output of ``operation`` has the size ``wanted``."""
+    """True if the output of ``operation`` has the size ``wanted``."""
     try:
         return operation.output_size(sizes) == wanted
     except ShapeError:

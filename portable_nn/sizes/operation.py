@@ -123,7 +123,7 @@ class Operation:
             raise UsageError("groups is an option of conv and convt, not of pool")
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the options along each axis."""
+        """The HTML that a notebook shows: the options along each axis."""
         names = Window.__slots__
         rows = [(name, *(str(getattr(window, name)) for window in self.windows)) for name in names]
         kept = [row for row in rows if row[0] in ALWAYS or set(row[1:]) != {str(getattr(Window(1), row[0]))}]
@@ -138,7 +138,7 @@ class Operation:
 
     @property
     def counts_padding(self) -> bool:
-        """Whether padding has a part in the output: a pool leaves it out, unless it is an average that counts it."""
+        """True if padding has a part in the output: a pool leaves it out, unless it is an average that counts it."""
         return self.kind != "pool" or (self.mode == "average" and self.count_include_pad)
 
     @property

@@ -97,7 +97,8 @@ class Scene:
         return [place for place in places if place not in cut]
 
     def landing(self) -> dict[Place, int]:
-        """How many taps of a transposed convolution land on each output cell; empty where all have equally many."""
+        """The number of taps of a transposed convolution that land on each output cell; empty where all have equally
+        many."""
         counts = {
             (row, column): one * other
             for (row, one), (column, other) in product(enumerate(self.rows.landing), enumerate(self.columns.landing))

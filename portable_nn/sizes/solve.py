@@ -161,7 +161,7 @@ def _ranked(kind: Kind, tried: Tried, size: int, wanted: int, ceil: bool) -> lis
 
 
 def _cost(kind: Kind, window: Window, size: int, output: int) -> Cost:
-    """What is unusual about a window, worst first."""
+    """The cost of a window: how unusual it is, the worst first."""
     kernel, stride, pads = window.kernel, window.stride, sum(window.pads)
     pointless = 6 if kernel == 1 else 0
     habit = {

@@ -154,7 +154,8 @@ class Checkpoints:
 
 
 class Standing(NamedTuple):
-    """Where ``resume`` continues: the checkpoint, the epoch and the batch in it, both from 1, of ``epochs``."""
+    """The place where ``resume`` continues: the checkpoint, the epoch and the batch in it, both from 1, of
+    ``epochs``."""
 
     path: Path
     epoch: int
@@ -163,7 +164,7 @@ class Standing(NamedTuple):
 
 
 def standing(folder: str | Path) -> Standing:
-    """Where ``resume=True`` continues. Raises ``FileError`` or ``FormatError`` where it cannot."""
+    """The place where ``resume=True`` continues. Raises ``FileError`` or ``FormatError`` where it cannot."""
     path = newest(folder)
     _, training = _read(path, lazy=True)
     return Standing(path, training.epoch + 1, training.batch + 1, _epochs(training.settings))
@@ -191,7 +192,7 @@ def note_outcome(folder: str | Path, digest: str) -> None:
 
 
 def is_outcome(folder: str | Path, path: str | Path) -> bool:
-    """Whether the training in ``folder`` has saved the file at ``path``, and may replace it when it goes on."""
+    """True if the training in ``folder`` has saved the file at ``path``, and may replace it when it goes on."""
     try:
         known = read_own(Path(folder) / OUTCOMES).decode("ascii").split()
         if Path(path).suffix in FORMATS:
@@ -202,7 +203,7 @@ def is_outcome(folder: str | Path, path: str | Path) -> bool:
 
 
 def is_record(folder: str | Path, path: str | Path) -> bool:
-    """Whether ``path`` is the CSV file of metrics that the training in ``folder`` has written, as far as both go."""
+    """True if ``path`` is the CSV file of metrics that the training in ``folder`` has written, as far as both go."""
     try:
         _, training = _read(newest(folder), lazy=True)
         with Path(path).open(newline="", encoding="utf-8") as file:

@@ -163,7 +163,7 @@ WIDE: Final = 10.0
 
 
 def why_it_diverged(network: Trainable, examples: Examples, rate: float) -> str:
-    """What may have made a loss NaN or infinite, and what to do, in words."""
+    """The possible cause of a loss that is NaN or infinite, and advice, in words."""
     infinite = [name for name, array in examples.x.items() if not is_finite(array)]
     if infinite:
         return f"the input {' and '.join(map(repr, infinite))} holds infinite values"

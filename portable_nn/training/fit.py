@@ -33,7 +33,7 @@ from portable_nn.training.progress import progress_bar
 from portable_nn.training.run import Augment, Callback, Run
 from portable_nn.training.schedules import ReduceOnPlateau, Schedule, watched
 from portable_nn.training.settings import describe_settings
-from portable_nn.training.sources import Arrays, HeldOut, Rows, Source, Stream, find_validation
+from portable_nn.training.sources import Arrays, HeldOut, Iterated, Rows, Source, find_validation
 from portable_nn.training.state import State
 from portable_nn.training.step import TrainingStep
 from portable_nn.training.surroundings import csv_rows, interruptible
@@ -198,7 +198,7 @@ def fit(
     if checkpoint is not None:
         settings = describe_settings(
             losses, source.all if isinstance(source.all, StoredExamples) else first, held_out, wanted, updating,
-            source=source.settings, streamed=source.all is None, train_metrics=train_metrics, callbacks=called,
+            source=source.settings, iterated=source.all is None, train_metrics=train_metrics, callbacks=called,
             validation=validation, epochs=epochs, batch_size=min(batch_size, source.batch_size),
             shuffle=shuffle, schedule=schedule, early_stopping=early_stopping, augment=augment,
             **({} if truncate is None else {"truncate": truncate}),
@@ -236,7 +236,7 @@ def _find_source(
     window: int | None,
     steps: int | None,
 ) -> tuple[Source, HeldOut | None]:
-    """Where the batches come from, and the validation examples. Raises ``UsageError`` and ``ShapeError``."""
+    """The source of the batches, and the validation examples. Raises ``UsageError`` and ``ShapeError``."""
     if y is not None:
         if steps is not None:
             raise UsageError("steps_per_epoch is for batches in place of x and y: arrays have batch_size")
@@ -252,8 +252,8 @@ def _find_source(
     if isinstance(validation, float | np.floating):
         raise UsageError("validation as a share is for arrays: beside batches it must be (x, y), or batches")
     _check_not_balanced(check, "batches")
-    stream = Stream(x, steps, check)
-    return stream, find_validation(check, stream.first, validation)[1]
+    iterated = Iterated(x, steps, check)
+    return iterated, find_validation(check, iterated.first, validation)[1]
 
 
 def _check_not_balanced(check: Check, what: str) -> None:
@@ -321,7 +321,7 @@ def _evaluations(
     metrics: Mapping[str, Mapping[str, Metric]],
     train_metrics: bool,
 ) -> list[Evaluation]:
-    """What is computed after each epoch: metrics of the training examples, then loss and metrics of the others."""
+    """The evaluations after each epoch: metrics of the training examples, then loss and metrics of the others."""
     found = []
     if any(metrics.values()) and (train_metrics or not held_out):
         if source.all is None:

@@ -1,4 +1,4 @@
-"""What ``fit`` is given, as examples: in memory and checked, or stored and checked as they are read."""
+"""The arguments of ``fit`` as examples: in memory and checked, or stored and checked as they are read."""
 
 from __future__ import annotations
 

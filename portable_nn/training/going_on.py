@@ -16,7 +16,7 @@ SAME = "same"
 
 
 class Kept(NamedTuple):
-    """What a training leaves behind."""
+    """The optimizer of the last training, its groups, state and number of steps."""
 
     optimizer: Optimizer
     groups: Groups

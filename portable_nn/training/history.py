@@ -78,7 +78,7 @@ class History:
         return "\n".join([self._title(), table(*self._last())]).rstrip("\n")
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return html_table(self._title(), *self._last())
 
     def _title(self) -> str:
@@ -129,7 +129,7 @@ class Best:
 
     @property
     def is_over(self) -> bool:
-        """Whether patience has run out."""
+        """True if patience has run out."""
         return self.watch is not None and self.watch.waited >= self.watch.rule.patience
 
     def note(self, row: Mapping[str, float]) -> None:

@@ -203,7 +203,7 @@ def _check_fits(metric: Metric, output: str, target: Array, loss: Loss) -> None:
 
 
 def _are_quantities(target: Array, loss: Loss) -> bool:
-    """Whether targets, one number each, are quantities rather than one of two classes, 0 or 1."""
+    """True if targets, one number each, are quantities rather than one of two classes, 0 or 1."""
     if isinstance(loss, GaussianLikelihood):
         return True
     if loss.shares or target.dtype.kind == "i":

@@ -42,7 +42,7 @@ class Optimizer(ABC):
 
     @property
     def scales_seed(self) -> bool:
-        """Whether the update is linear in the gradient: the seed of the backward pass is then the learning rate."""
+        """True if the update is linear in the gradient: the seed of the backward pass is then the learning rate."""
         return False
 
     def scalars(self, step: int, rate: float) -> Mapping[str, float]:
@@ -117,7 +117,7 @@ class SGD(Optimizer):
 
     @property
     def scales_seed(self) -> bool:
-        """Whether there is neither momentum nor weight decay."""
+        """True if there is neither momentum nor weight decay."""
         return not self.momentum and not self.weight_decay
 
     def update(

@@ -1,4 +1,4 @@
-"""What early stopping and schedules know of the columns of a history."""
+"""The columns of a history, as early stopping and schedules know them."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def shapes_for(graph: Graph, size: int) -> dict[str, tuple[Dim, ...]]:
 
 
 def is_batch(dim: Dim, shape: Shape) -> bool:
-    """Whether a size behind the first is that of the batch, as in the similarities of all pairs of examples."""
+    """True if a size behind the first is that of the batch, as in the similarities of all pairs of examples."""
     return isinstance(dim, str) and dim == shape[0]
 
 
@@ -101,13 +101,13 @@ def total_loss(losses: Mapping[str, Loss], parts: Mapping[str, Built]) -> Symbol
 
 
 def parts_of(losses: Mapping[str, Loss], parts: Mapping[str, Built]) -> dict[str, Built]:
-    """What is measured of each batch, for the loss of many: their parts by output; without norms, only the sum."""
+    """The parts of the losses of each batch, by output, for the loss of many; without norms, only the sum."""
     has_norms = any(part.norm is not None for part in parts.values())
     return dict(parts) if has_norms else {"": Built(total_loss(losses, parts))}
 
 
 def factor_of(losses: Mapping[str, Loss], part: str) -> float:
-    """What a part of the loss counts in the sum."""
+    """The factor of a part of the loss in the sum."""
     return losses[part].weight if part else 1.0
 
 

@@ -12,7 +12,7 @@ from portable_nn.core.html import html_table
 from portable_nn.core.text import quantity
 
 SECONDS: Final = 0.25
-"""How long a bar stands at least, so that the page is not redrawn at each batch."""
+"""The time that a bar stands at least, so that the page is not redrawn at each batch."""
 
 SHOWN: Final = 10
 """The epochs, the last ones, that stand below the bar."""
@@ -29,7 +29,8 @@ class Page:
 
 
 def notebook() -> Callable[[str], None] | None:
-    """What shows HTML in the output of the running cell, and replaces what it has shown; ``None`` outside of notebooks.
+    """The function that shows HTML in the output of the running cell, and replaces what it has shown; ``None`` outside
+    of notebooks.
 
     IPython is not imported: where a notebook runs, it is there.
     """

@@ -33,7 +33,7 @@ class Rewind:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all weights and running statistics that a step changes are numbers."""
+        """True if all weights and running statistics that a step changes are numbers."""
         parameters = self.state.network.parameters
         return all(is_finite(parameters[name]) for name in self.changed if name in parameters)
 

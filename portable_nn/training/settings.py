@@ -46,7 +46,7 @@ def describe_settings(
     *,
     validation: Any,
     source: Mapping[str, str],
-    streamed: bool,
+    iterated: bool,
     train_metrics: bool,
     callbacks: Sequence[Any],
     **others: Any,
@@ -63,7 +63,7 @@ def describe_settings(
         **source,
         **{name: describe(value) for name, value in others.items()},
         "validation": f"{validation} of the examples" if share else own,
-        **describe_examples(train, "first batch " if streamed else ""),
+        **describe_examples(train, "first batch " if iterated else ""),
         **(describe_examples(_all_of(held_out), "validation " + "first batch " * batched) if held_out else {}),
     }
 
@@ -73,7 +73,7 @@ def _all_of(held_out: HeldOut) -> Examples | StoredExamples:
 
 
 def _where_given(updating: Updating, callbacks: Sequence[Any]) -> dict[str, str]:
-    """Settings that are listed only where they are not those by default: older checkpoints do not have them."""
+    """Settings that are listed only where they are not the defaults."""
     found = {
         "groups": repr({name: dict(options) for name, options in updating.groups.items()}) if updating.groups else "",
         "clip_norm": "" if updating.clip_norm is None else describe(updating.clip_norm),

@@ -1,4 +1,4 @@
-"""What share each of several batches has in the loss of their step."""
+"""The share of each of several batches in the loss of their step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Shares:
         return [{name: count / of for name, count, of in zip(self.names, each, sums, strict=True)} for each in counts]
 
     def _counts(self, batch: Batch, weight: float) -> list[float]:
-        """What each part of the loss counts in a batch."""
+        """The number of examples that each part of the loss counts in a batch."""
         found = iter(self._computed(self.graph, batch) if self.graph else ())
         return [weight if norm is None else next(found) for norm in self.norms]
 

@@ -1,4 +1,4 @@
-"""Where batches come from: arrays in memory or stored ones, or an iterable that gives one after the other."""
+"""The sources of batches: arrays in memory or stored ones, or an iterable that gives one after the other."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ class Source(Protocol):
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """What determines the batches and is not said elsewhere, as text by name: a checkpoint holds it."""
+        """The settings that determine the batches and are not given elsewhere, as text by name: a checkpoint holds
+        them."""
 
     def epoch(self, state: State) -> Generator[Batch]:
         """The batches of the present epoch, from that on with which ``state`` goes on."""
@@ -288,7 +289,7 @@ class Rows:
             yield len(next(iter(left.values()))), left, None
 
 
-class Stream:
+class Iterated:
     """Batches that an iterable gives: pairs ``(x, y)``, or ``(x, y, weights)``.
 
     What can be gone through again is, as often as it takes; an iterator only once.

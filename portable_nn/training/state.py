@@ -61,7 +61,8 @@ class State:
         return self.epoch * self.batches + self.batch
 
     def drawn(self, draw: Callable[[np.random.Generator], T]) -> T:
-        """What ``draw`` makes of the generator in this epoch; in the middle of it, the same as at its start."""
+        """The result of ``draw`` with the generator of this epoch; in the middle of the epoch, the same as at its
+        start."""
         generator = self.network.rng.bit_generator
         now = generator.state
         generator.state = self.epoch_generator

@@ -102,7 +102,7 @@ class TrainingStep:
 
     @property
     def changed(self) -> dict[str, Array]:
-        """What a step changes: weights, the optimizer's state and running statistics."""
+        """The arrays that a step changes: weights, the optimizer's state and running statistics."""
         arrays = self._parameters
         return {name: arrays[name] for name in self._whole_step.updates}
 
@@ -218,7 +218,7 @@ class _Traced(NamedTuple):
 
 
 def _kept(arrays: dict[str, Array], weight: Symbol, role: str) -> Leaf:
-    """What is kept for a parameter: zeros among ``arrays``, and their symbol."""
+    """The state that is kept for a parameter: zeros among ``arrays``, and their symbol."""
     name, shape = f"{weight.name}/{role}", tuple(int(dim) for dim in weight.shape)
     arrays[name] = aligned_copy(np.zeros(shape), weight.dtype)
     return Leaf(name, weight.dtype, shape, parameter=True, trainable=False)

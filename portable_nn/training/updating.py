@@ -1,4 +1,5 @@
-"""How gradients become new weights: groups of parameters, limits of the gradient, several batches a step, averages."""
+"""The updates of weights by gradients: groups of parameters, limits of the gradient, several batches a step,
+averages."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from portable_nn.training.optimizers import Optimizer
 from portable_nn.training.parameters import matching
 
 SCALAR: Final = "train/scalar/"
-"""What the names of scalars begin with, inputs of a training graph."""
+"""The beginning of the names of scalars, inputs of a training graph."""
 
 SHARE, KEPT = "share", "kept"
 """Scalars: the share of a batch in the loss of a step of several batches, and of an average that is kept."""
@@ -48,7 +49,7 @@ class Updating:
 
     @property
     def is_linear(self) -> bool:
-        """Whether a step is the gradient of the batch times the learning rate, and nothing else."""
+        """True if a step is the gradient of the batch times the learning rate, and nothing else."""
         alone = not self.groups and self.clip_norm is None and self.accumulate == 1
         return alone and self.optimizer.scales_seed
 

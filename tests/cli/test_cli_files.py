@@ -39,7 +39,6 @@ LINES = {
     "models list": "models list",
     "models show": "models show digits",
     "predict": f"predict {MODEL} digits.csv",
-    "sample": "sample gan.safetensors",
     "simulate compare": "simulate compare --evaluations 8",
     "simulate field": "simulate field --steps 3 --grid 3",
     "simulate gan": "simulate gan --steps 10 --eigenvalues 10",
@@ -58,7 +57,7 @@ LINES = {
 
 NAMES = {
     "--out": {
-        "sample": "old.png", "calibrate": "old.npz", "train": "old.npz", "tune": "old.h5", "models build": "old.npz",
+        "calibrate": "old.npz", "train": "old.npz", "tune": "old.h5", "models build": "old.npz",
     },
     "--plot": "old.png", "--gif": "old.gif", "--dot": "old.dot", "--save-io": "old.npz", "--metrics-csv": "old.csv",
     "--set": "old.safetensors", "--draw": "old.png", "--boxes": "old.png", "--html": "old.html",
@@ -102,7 +101,7 @@ def line_with(command: str, flag: str, name: str) -> list[str]:
         words += ["--preprocess", "mnist"]
     if command in {"train", "tune"} and flag != "--out":
         words += ["--out", "new.npz"]
-    return words if command != "sample" or flag == "--out" else [*words, "--out", "new.npy"]
+    return words
 
 
 @pytest.fixture
@@ -209,7 +208,7 @@ def test_every_option_replaces_a_file_where_that_is_forced(run, files, command, 
 READS = {
     "calibrate": [MODEL, "mixed.csv"], "evaluate": [MODEL, "digits.csv"],
     "check": [MODEL], "convert": [MODEL], "export": [MODEL], "import": ["model.onnx"], "inspect": [MODEL],
-    "predict": [MODEL, "digits.csv"], "sample": ["gan.safetensors"], "size net": [MODEL],
+    "predict": [MODEL, "digits.csv"], "size net": [MODEL],
     "train": ["digits.csv"], "tune": [MODEL, "digits.csv"],
 }  # fmt: skip
 """The files that each line reads."""

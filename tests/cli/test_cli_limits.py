@@ -82,7 +82,7 @@ def numbers(kind: type) -> Iterator[tuple[str, str]]:
 
 def line_of(command: str, tmp_path: Path) -> list[str]:
     """A line of a command that would read and write."""
-    ends = {"convert": ["new.h5"], "export": ["new.onnx"], "import": ["new.h5"], "sample": ["--out", "new.npy"]}
+    ends = {"convert": ["new.h5"], "export": ["new.onnx"], "import": ["new.h5"]}
     end = ends.get(command, ["--out", "new.h5"] if command in {"calibrate", "train", "tune"} else [])
     (tmp_path / MODEL).touch()
     return [*LINES[command].split(), *end]
@@ -129,7 +129,10 @@ def test_sizes_beyond_all_memory(run, line, message):
 @pytest.mark.skipif(sys.platform != "linux", reason="memory cannot be limited")
 @pytest.mark.parametrize(
     "line",
-    ["train 784-2000000-10 digits.csv --validation 0 --out x.npz", "sample digits-gan --count 1000000000 --out x.npy"],
+    [
+        "train 784-2000000-10 digits.csv --validation 0 --out x.npz",
+        "predict digits-gan --samples 1000000000 --out x.npy",
+    ],
 )
 def test_memory_that_is_not_there(shell, digits_csv, line):
     import resource

@@ -141,7 +141,12 @@ def test_version_in_short(run):
 
 
 @pytest.mark.parametrize(
-    "line", ["predict digits-mlp digits.csv", "evaluate digits-mlp digits.csv", "sample digits-gan --out x.npy --force"]
+    "line",
+    [
+        "predict digits-mlp digits.csv",
+        "evaluate digits-mlp digits.csv",
+        "predict digits-gan --samples 9 --out x.npy --force",
+    ],
 )
 def test_provider(run, digits_csv, line):
     usual = run(*line.split())

@@ -19,11 +19,11 @@ pytest.importorskip("sklearn")
 
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, PowerTransformer, RobustScaler, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 Array = np.ndarray[Any, Any]
@@ -153,14 +153,79 @@ def test_classifiers_of_scikit_learn_have_the_probabilities_of_the_network(netwo
     np.testing.assert_allclose(back.predict_proba(x.astype(float)), model.predict_proba(x), atol=1e-6)
 
 
-def test_scales_and_units_are_those_of_a_pipeline() -> None:
+def test_scales_and_units_are_a_part_of_the_layers() -> None:
     scale = pnn.Normalization(mean=[1.0, 2, 3, 4], std=[1.0, 2, 3, 4])
     units = pnn.Normalization(mean=[5.0, -5.0], std=[2.0, 3.0], invert=True)
     network = _layers(scale, pnn.Rescaling(0.5, 1), pnn.Dense(6), pnn.Tanh(), pnn.Dense(2), units)
     model = to_sklearn(network)
-    assert isinstance(model[-1], MLPRegressor)
+    assert isinstance(model, MLPRegressor)
     np.testing.assert_allclose(model.predict(X), network.predict(X), atol=1e-9)
     assert isinstance(to_sklearn(_layers(pnn.Dense(1))), LinearRegression)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_chains_compute_the_same(seed: int) -> None:
+    """Scales before, between and after dense layers, of rows far from 0."""
+    rng = np.random.default_rng(seed)
+    width, classes = (int(each) for each in rng.integers(1, 5, 2))
+
+    def scales(features: int) -> list[Any]:
+        mean, std = rng.normal(size=features) * 100, rng.uniform(0.1, 100, features)
+        made = [pnn.Normalization(mean=mean, std=std), pnn.Rescaling(0.5, -1), pnn.Dropout(0.5), pnn.Rescaling(3.0)]
+        return [made[place] for place in rng.permutation(4)[: rng.integers(4)]]
+
+    activation = [pnn.Tanh, pnn.ReLU, pnn.Sigmoid][seed % 3]
+    hidden = [layer for _ in range(rng.integers(3)) for layer in (pnn.Dense(4), *scales(4)[:1], activation())]
+    layers = [*scales(width), *hidden]
+    labels = [f"c{place}" for place in range(classes)] if classes > 1 and seed % 2 else None
+    network = pnn.Sequential(
+        pnn.Input(width, dtype="float64"), *layers, pnn.Dense(classes), *([] if labels else scales(classes)),
+        labels=labels, seed=seed,
+    )  # fmt: skip
+    x = rng.normal(size=(30, width)) * 50 + 100
+    model = to_sklearn(network, data=x)
+    expected = network.predict_proba(x) if labels else network.predict(x)
+    found = model.predict_proba(x) if labels else model.predict(x).reshape(len(x), -1)
+    np.testing.assert_allclose(found, expected, atol=1e-8 * max(1.0, float(np.abs(expected).max())))
+
+
+@pytest.mark.parametrize("load", [load_wine, load_diabetes], ids=["wine", "diabetes"])
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("step", [StandardScaler, MinMaxScaler, RobustScaler, MaxAbsScaler])
+def test_a_scaled_estimator_comes_back_as_the_estimator_alone(step: Any, named: bool, load: Any) -> None:
+    x, y = load(return_X_y=True, as_frame=named)
+    pipeline = make_pipeline(step(), Ridge() if load is load_diabetes else LogisticRegression(max_iter=200)).fit(x, y)
+    back = to_sklearn(from_sklearn(pipeline, data=x), data=x.assign(more=1)[["more", *x]] if named else x)
+    method = "predict" if load is load_diabetes else "predict_proba"
+    expected = getattr(pipeline, method)(x)
+    np.testing.assert_allclose(getattr(back, method)(x), expected, atol=1e-6 * max(1.0, float(np.abs(expected).max())))
+    assert type(back) is (LinearRegression if load is load_diabetes else LogisticRegression)
+    assert not named or back.feature_names_in_.tolist() == list(x)
+
+
+def test_several_labels_of_an_example_come_back() -> None:
+    x, y = load_iris(return_X_y=True)
+    several = np.stack([y == 0, y > 0, x[:, 0] > 5], axis=1).astype(int)
+    model = make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=5, random_state=0)).fit(x, several)
+    back = to_sklearn(from_sklearn(model))
+    np.testing.assert_allclose(back.predict_proba(x), model.predict_proba(x), atol=1e-6)
+    assert (back.predict(x) == model.predict(x)).all()
+
+
+def test_steps_of_pipelines_are_refused_with_their_nodes() -> None:
+    x, y = load_iris(return_X_y=True)
+    network = from_sklearn(make_pipeline(PowerTransformer(), LogisticRegression()).fit(x, y))
+    with pytest.raises(UsageError, match=r"\(Log\) is no step of dense layers"):
+        to_sklearn(network)
+    with pytest.raises(UsageError, match="it has no dense layer"):
+        to_sklearn(from_sklearn(StandardScaler().fit(x)))
+
+
+def test_categories_are_refused_by_the_names_of_their_columns() -> None:
+    table = {"town": ["Rom", "Ulm"] * 20, "age": list(range(40)), "y": list(range(40))}
+    network = pnn.train_table("auto-1", table, "y", epochs=1, progress=False).network
+    with pytest.raises(UsageError, match="its columns town have categories"):
+        to_sklearn(network)
 
 
 @pytest.mark.long

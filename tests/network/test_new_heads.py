@@ -1,4 +1,4 @@
-"""What ``tune --replace-head`` puts in the place of a head: the pool of the network, and parameters in closed form."""
+"""What ``tune --until -1`` puts in the place of a head: the pool of the network, and parameters in closed form."""
 
 from __future__ import annotations
 

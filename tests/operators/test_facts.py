@@ -284,7 +284,6 @@ EXCEPTIONS = {
     "onnx/opsets/forms.py": "adapters from opset to opset, with their code",
     "source/c_operators/": "what operators are in C, with their code",
     "source/numpy_operators/": "what operators are in numpy, with their code",
-    "converters/sklearn/recovering.py": "what operators are in steps of scikit-learn, with their code",
     "converters/keras/": "what layers of Keras are in operators, and back, with their code",
     "layers/pytorch.py": "the names of PyTorch's modules",
     "onnx/opsets/newer.py": "what opsets after that of the graphs brought, with their code",

@@ -125,7 +125,7 @@ def _option(module: Any, kwargs: Mapping[str, Any], name: str) -> Any:
 
 
 def _is_plain(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a layer runs a cell with the usual functions from its own first state on over whole sequences."""
+    """True if a layer runs a cell with the usual functions from its own first state on over whole sequences."""
     usual = {"gate_fn": linen.sigmoid, "activation_fn": linen.tanh, "residual": False}
     if any(getattr(module.cell, name, value) is not value for name, value in usual.items()):
         return False

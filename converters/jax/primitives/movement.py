@@ -1,4 +1,4 @@
-"""What moves, repeats, takes or makes elements."""
+"""Primitives that move, repeat, take or make elements."""
 
 from __future__ import annotations
 

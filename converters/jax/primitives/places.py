@@ -1,4 +1,4 @@
-"""What reads or writes elements at places that are data: gathers and scatters, and slices that move.
+"""Primitives that read or write elements at places that are data: gathers and scatters, and slices that move.
 
 Places are in range, as they must be in a graph, which refuses others; JAX reads NaN there, or writes nothing. Where a
 mode or a number to fill with says what happens beyond the end, it happens here as well.
@@ -71,7 +71,7 @@ def _slices(
 
 
 def _fills(call: Call) -> bool:
-    """Whether a number is given that elements beyond the end are; the usual ones mean that there are none."""
+    """True if a number is given for the elements beyond the end; the usual ones mean that there are none."""
     number = call.params["fill_value"]
     if "FILL" not in str(call.params["mode"]) or number is None or np.isnan(number):
         return False

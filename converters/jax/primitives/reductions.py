@@ -66,7 +66,7 @@ _CUMULATIVE: Final[Mapping[str, Callable[[Symbol, Symbol], Symbol]]] = {
     "cummin": lambda a, b: emit("Min", a, b),
     "cumlogsumexp": _added_in_logs,
 }
-"""How each combines two elements."""
+"""The function by which each combines two elements."""
 
 
 @row(*_CUMULATIVE)

@@ -176,5 +176,5 @@ def elementwise(primitive: str, function: Callable[..., Symbol]) -> None:
 
 
 def _weight(held: Held) -> int:
-    """How much it would cost to transpose a value: by the number of its axes that are not 1."""
+    """The cost of transposing a value: by the number of its axes that are not 1."""
     return sum(size != 1 for size in held.symbol.shape)

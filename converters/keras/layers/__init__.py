@@ -35,4 +35,4 @@ LAYERS: Final[Mapping[str, Callable[..., Any]]] = {
     **attention.LAYERS,
     **merging.LAYERS,
 }
-"""What makes each layer of Keras, by the name of its class."""
+"""The function that makes each layer of Keras, by the name of its class."""

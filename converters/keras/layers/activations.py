@@ -176,7 +176,8 @@ def _prelu(spec: Spec, x: Held) -> Held:
 
 
 def _softmax(spec: Spec, x: Held, *masks: Held) -> Held:
-    """What a mask hides is as low as Keras has it before, and 0 behind: also where it hides all."""
+    """The softmax with a mask: hidden entries are as low as Keras has them before, and 0 behind, also where all are
+    hidden."""
     axis = spec.get("axis", -1)
     axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
     if type(axis) is not int:
@@ -209,4 +210,4 @@ LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
     "Softmax": _softmax,
     "ThresholdedReLU": _thresholded,
 }
-"""What makes each layer: ``(layer, tensor) → tensor``."""
+"""The function that makes each layer: ``(layer, tensor) → tensor``."""

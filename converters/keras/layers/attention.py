@@ -57,7 +57,7 @@ class _Attention(Layer):
 
 
 def _before(query: Symbol, key: Symbol) -> Symbol:
-    """Where keys do not come after queries, (queries, keys)."""
+    """True where keys do not come after queries, (queries, keys)."""
     queries, keys = query.shape[1], key.shape[1]
     if isinstance(queries, int) and isinstance(keys, int):
         return constant(np.tri(queries, keys, dtype=bool), "bool")
@@ -132,7 +132,7 @@ def attention(
 
 
 def _seen(query: Symbol | None, value: Symbol | None, key: Symbol | None, given: Any) -> Symbol | None:
-    """Which keys each query sees, (batch, 1, queries, keys)."""
+    """True for the keys that each query sees, (batch, 1, queries, keys)."""
     masks = [emit("Unsqueeze", query, integers([1, 3]))] if query is not None else []
     masks += [emit("Unsqueeze", each, integers([1, 2])) for each in (value, key) if each is not None]
     if given is not None:
@@ -143,7 +143,7 @@ def _seen(query: Symbol | None, value: Symbol | None, key: Symbol | None, given:
 
 
 class _Score(Layer):
-    """How much each query asks of each key, (batch, queries, keys), with the weights of Keras's layer."""
+    """The score of each key for each query, (batch, queries, keys), with the weights of Keras's layer."""
 
     def __init__(self, name: str, scale: Array | None, concat: Array | None, *, additive: bool) -> None:
         super().__init__(name)
@@ -209,4 +209,4 @@ LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
     "Attention": simple_attention(additive=False),
     "AdditiveAttention": simple_attention(additive=True),
 }
-"""What makes each layer: ``(layer, tensor, …) → tensor``."""
+"""The function that makes each layer: ``(layer, tensor, …) → tensor``."""

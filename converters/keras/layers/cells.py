@@ -15,7 +15,7 @@ from portable_nn.operators import Symbol, constant, emit, emit_all, integers
 from portable_nn.operators.recurrent.functions import Function, explicit
 
 
-class Kind(NamedTuple):
+class CellKind(NamedTuple):
     """A recurrent operator.
 
     Attributes:
@@ -29,10 +29,10 @@ class Kind(NamedTuple):
     states: int
 
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "SimpleRNN": Kind("RNN", (0,), 1),
-    "GRU": Kind("GRU", (0, 1, 2), 1),
-    "LSTM": Kind("LSTM", (0, 3, 1, 2), 2),
+KINDS: Final[Mapping[str, CellKind]] = {
+    "SimpleRNN": CellKind("RNN", (0,), 1),
+    "GRU": CellKind("GRU", (0, 1, 2), 1),
+    "LSTM": CellKind("LSTM", (0, 3, 1, 2), 2),
 }
 """Keras has the gates of an LSTM in the order i, f, c, o, the standard in the order i, o, f, c; both have z, r, h for a
 GRU."""
@@ -56,7 +56,7 @@ _DEFAULT: Final = {"RNN": ("tanh",), "GRU": ("sigmoid", "tanh"), "LSTM": ("sigmo
 class Cell(NamedTuple):
     """One direction of a recurrent layer: the weights of the standard, and its options."""
 
-    kind: Kind
+    kind: CellKind
     units: int
     functions: tuple[str, ...]
     reset_after: bool
@@ -65,7 +65,7 @@ class Cell(NamedTuple):
     bias: Array | None
 
     def goes_with(self, other: Cell) -> bool:
-        """Whether both can be the directions of one node."""
+        """True if both can be the directions of one node."""
         return self[:4] == other[:4] and self.weight.shape == other.weight.shape and _has(self) == _has(other)
 
 
@@ -73,7 +73,7 @@ def _has(cell: Cell) -> bool:
     return cell.bias is not None
 
 
-def read_cell(spec: Spec, kind: Kind, inputs: int) -> Cell:
+def read_cell(spec: Spec, kind: CellKind, inputs: int) -> Cell:
     """The cell whose options and weights a layer has."""
     units, bias = spec.whole("units"), spec.flag("use_bias", True)
     outer = function_name(spec.get("activation", "tanh"))
@@ -96,7 +96,7 @@ def read_cell(spec: Spec, kind: Kind, inputs: int) -> Cell:
     return Cell(kind, units, functions, after, turned[0], turned[1], shift)
 
 
-def _ordered(rows: Array, kind: Kind, units: int) -> Array:
+def _ordered(rows: Array, kind: CellKind, units: int) -> Array:
     """Rows of all gates in the standard's order."""
     return np.concatenate([rows[place * units : (place + 1) * units] for place in kind.gates])
 

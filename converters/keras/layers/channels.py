@@ -20,7 +20,7 @@ def known(size: Dim, what: str) -> int:
 
 
 def channels_first(spec: Spec) -> bool:
-    """Whether the layer has the channels first."""
+    """True if the layer has the channels first."""
     return bool(spec.choice("data_format", ("channels_last", "channels_first", None), None) == "channels_first")
 
 
@@ -33,12 +33,12 @@ def by_channels(spec: Spec, x: Held, rank: int) -> tuple[Symbol, bool]:
 
 
 def back(symbol: Symbol, first: bool, mask: Symbol | None = None) -> Held:
-    """What a layer makes with the channels behind the batch, as Keras's tensor; ``first``: it has them there too."""
+    """The result of a layer with the channels behind the batch, as Keras's tensor; ``first``: it has them there too."""
     return Held(symbol, mask=mask) if first else Held(moved=symbol, mask=mask)
 
 
 WORDS: Final = ("1D", "2D", "3D")
-"""How the names of layers end, by the number of their axes besides batch and channels."""
+"""The ends of the names of layers, by the number of their axes besides batch and channels."""
 
 
 def ones(x: Symbol, shape: Sequence[int | None]) -> Symbol:

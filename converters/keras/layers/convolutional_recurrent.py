@@ -15,7 +15,7 @@ from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, constant, emit, emit_all, integers
 
 MAX_STEPS: Final = 1000
-"""How many steps are written one after the other."""
+"""The number of steps that are written one after the other."""
 
 
 def conv_lstm(axes: int) -> Callable[..., Any]:
@@ -107,4 +107,4 @@ def _next(spec: Spec, gates: Symbol, states: list[Symbol]) -> list[Symbol]:
 LAYERS: Final[Mapping[str, Callable[..., Any]]] = {
     f"ConvLSTM{word}": conv_lstm(axes) for axes, word in enumerate(WORDS, 1)
 }
-"""What makes each layer: ``(layer, tensor, …) → tensor or tensors``."""
+"""The function that makes each layer: ``(layer, tensor, …) → tensor or tensors``."""

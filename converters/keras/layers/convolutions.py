@@ -140,7 +140,7 @@ def transposed(axes: int) -> Callable[[Spec, Held], Held]:
 
 
 def _cut(spec: Spec, axes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What is cut off both ends of the output, and added to its end.
+    """The cells that are cut off both ends of the output, and added to its end.
 
     Without ``output_padding``, "valid" gives size · stride + max(kernel - stride, 0) and "same" size · stride, as
     Keras's documentation has it.
@@ -174,4 +174,4 @@ LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
     **{f"DepthwiseConv{word}": depthwise(axes) for axes, word in enumerate(WORDS[:2], 1)},
     **{f"SeparableConv{word}": separable(axes) for axes, word in enumerate(WORDS[:2], 1)},
 }
-"""What makes each layer: ``(layer, tensor) → tensor``."""
+"""The function that makes each layer: ``(layer, tensor) → tensor``."""

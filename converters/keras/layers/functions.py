@@ -158,4 +158,4 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "SoftShrink": shrink,
     "HardShrink": shrink,
 }
-"""What makes each operation, by the name of its class: ``(operation, argument, …) → tensor``."""
+"""The function that makes each operation, by the name of its class: ``(operation, argument, …) → tensor``."""

@@ -85,4 +85,4 @@ LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
     "EinsumDense": einsum_dense,
     "Embedding": embedding,
 }
-"""What makes each layer: ``(layer, tensor) → tensor``."""
+"""The function that makes each layer: ``(layer, tensor) → tensor``."""

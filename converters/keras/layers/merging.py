@@ -145,4 +145,4 @@ LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
     "Concatenate": concatenate,
     "Dot": dot,
 }
-"""What makes each layer: ``(layer, tensor, …) → tensor``."""
+"""The function that makes each layer: ``(layer, tensor, …) → tensor``."""

@@ -215,4 +215,4 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "DepthToSpace": blocks("DepthToSpace"),
     "SpaceToDepth": blocks("SpaceToDepth"),
 }
-"""What makes each operation, by the name of its class: ``(operation, argument, …) → tensor``."""
+"""The function that makes each operation, by the name of its class: ``(operation, argument, …) → tensor``."""

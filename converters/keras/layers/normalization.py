@@ -147,4 +147,4 @@ LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
     "GroupNormalization": group_norm,
     "UnitNormalization": unit_norm,
 }
-"""What makes each layer: ``(layer, tensor) → tensor``."""
+"""The function that makes each layer: ``(layer, tensor) → tensor``."""

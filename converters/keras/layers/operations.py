@@ -125,13 +125,13 @@ def flip(spec: Spec, x: Held) -> Held:
 
 
 def not_equal(spec: Spec, one: Any, other: Any) -> Held:
-    """Where two tensors differ, or a tensor and a number: so masks of steps begin."""
+    """True where two tensors differ, or a tensor and a number: so masks of steps begin."""
     made = binary("Equal")(spec, one, other)
     return made.each(lambda symbol: emit("Not", symbol))
 
 
 def any_of(spec: Spec, x: Held) -> Held:
-    """Whether any entry along axes is true."""
+    """True where any entry along axes is true."""
     axes, keep = places(spec, "axis", x.rank), int(spec.flag("keepdims"))
     most = emit("ReduceMax", cast(x.plain, "int32"), integers(axes), keepdims=keep)
     return Held(emit("Cast", most, to=9, name=spec.next_name()))
@@ -318,4 +318,5 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "Max": reduction("ReduceMax"),
     "Min": reduction("ReduceMin"),
 }
-"""What makes each operation of ``keras.ops``, by the name of its class: ``(operation, argument, …) → tensor``."""
+"""The function that makes each operation of ``keras.ops``, by the name of its class: ``(operation, argument, …) →
+tensor``."""

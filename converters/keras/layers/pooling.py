@@ -62,4 +62,4 @@ LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
     **{f"GlobalMaxPooling{word}": global_pool(axes, average=False) for axes, word in enumerate(WORDS, 1)},
     **{f"GlobalAveragePooling{word}": global_pool(axes, average=True) for axes, word in enumerate(WORDS, 1)},
 }
-"""What makes each layer: ``(layer, tensor) → tensor``."""
+"""The function that makes each layer: ``(layer, tensor) → tensor``."""

@@ -129,4 +129,4 @@ LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
     "Discretization": discretization,
     "CategoryEncoding": category_encoding,
 }
-"""What makes each layer: ``(layer, tensor) → tensor``."""
+"""The function that makes each layer: ``(layer, tensor) → tensor``."""

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
-from portable_nn.converters.keras.layers.cells import KINDS, Cell, Kind, Recurrent, read_cell
+from portable_nn.converters.keras.layers.cells import KINDS, Cell, CellKind, Recurrent, read_cell
 from portable_nn.converters.keras.layers.channels import known, ones
 from portable_nn.converters.keras.spec import LayerError, Spec
 from portable_nn.layers.layer import OperatorLayer
@@ -16,7 +16,7 @@ from portable_nn.operators.symbols import zeros_like
 
 
 class Options(NamedTuple):
-    """How a layer uses its cell."""
+    """The options with which a layer uses its cell."""
 
     sequences: bool
     state: bool
@@ -34,7 +34,7 @@ def read_options(spec: Spec) -> Options:
 
 
 class Ran(NamedTuple):
-    """What a direction gives: all states (batch, steps, units), and the last ones, (batch, units) each."""
+    """The results of a direction: all states (batch, steps, units), and the last ones, (batch, units) each."""
 
     sequence: Symbol
     final: tuple[Symbol, ...]
@@ -111,7 +111,7 @@ def _dropped(spec: Spec, options: Spec, x: Held) -> Symbol:
     )
 
 
-def recurrent(kind: Kind) -> Callable[..., Any]:
+def recurrent(kind: CellKind) -> Callable[..., Any]:
     """LSTM, GRU, SimpleRNN."""
 
     def build(spec: Spec, x: Held, *states: Any, initial_state: Any = None) -> Any:
@@ -178,7 +178,7 @@ def rnn(spec: Spec, x: Held, initial_state: Any = None) -> Any:
         inner = spec.inside(dict(each.get("config") or {}), name, f"{spec.name}.cell_{place + 1}", where)
         known_kind, inputs = KINDS[_CELLS[name]], _steps(value)
 
-        def make(inner: Spec = inner, known_kind: Kind = known_kind, inputs: int = inputs) -> Recurrent:
+        def make(inner: Spec = inner, known_kind: CellKind = known_kind, inputs: int = inputs) -> Recurrent:
             return Recurrent(inner.name, [read_cell(inner, known_kind, inputs)])
 
         layer = spec.once(make, f"layer {place}")
@@ -222,7 +222,7 @@ def bidirectional(spec: Spec, x: Held, initial_state: Any = None) -> Any:
         cell = inner.inside(inner.config, inner.kind, name, "cell")
         inputs = _steps(x)
 
-        def make(cell: Spec = cell, kind: Kind = kind, inputs: int = inputs) -> Cell:
+        def make(cell: Spec = cell, kind: CellKind = kind, inputs: int = inputs) -> Cell:
             return read_cell(cell, kind, inputs)
 
         options.append(read_options(inner))
@@ -309,4 +309,4 @@ LAYERS: Final[Mapping[str, Callable[..., Any]]] = {
     "RNN": rnn,
     "Bidirectional": bidirectional,
 }
-"""What makes each layer: ``(layer, tensor, …) → tensor or tensors``."""
+"""The function that makes each layer: ``(layer, tensor, …) → tensor or tensors``."""

@@ -71,4 +71,4 @@ LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
     "ActivityRegularization": left_out("l1", "l2"),
     "Identity": identity,
 }
-"""What makes each layer: ``(layer, tensor) → tensor``."""
+"""The function that makes each layer: ``(layer, tensor) → tensor``."""

@@ -136,4 +136,4 @@ LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
     "RepeatVector": repeat_vector,
     "Resizing": resizing,
 }
-"""What makes each layer: ``(layer, tensor) → tensor``."""
+"""The function that makes each layer: ``(layer, tensor) → tensor``."""

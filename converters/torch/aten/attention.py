@@ -33,7 +33,7 @@ def _attention(
 
 
 def _seeing(mask: Symbol) -> tuple[Symbol, Symbol]:
-    """Whether each query sees a key, and the mask where those that see none see all."""
+    """True for each query that sees a key, and the mask in which queries that see none see all."""
     if mask.dtype == "bool":
         sees = cast(emit("ReduceMax", cast(mask, "int32"), integers([-1])), "bool")
         return sees, emit("Or", mask, emit("Not", sees))
@@ -76,7 +76,7 @@ def _of_some(
 
 
 def _fits(query: Symbol, key: Symbol, mask: Symbol | None) -> bool:
-    """Whether the node takes a mask: it broadcasts, but not along the keys."""
+    """True if the node takes a mask: it broadcasts, but not along the keys."""
     if mask is None:
         return True
     wanted = (*query.shape[:3], key.shape[2])

@@ -115,7 +115,7 @@ def _largest(found: Symbol, kept: Symbol | None, offsets: Symbol) -> Symbol:
 
 
 def _any(mask: Symbol) -> Symbol:
-    """Whether a mask is true anywhere along the axis of a bag."""
+    """True if a mask is true anywhere along the axis of a bag."""
     return cast(emit("ReduceSum", cast(mask, "int32"), integers([1]), keepdims=0), "bool")
 
 

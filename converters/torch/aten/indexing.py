@@ -114,7 +114,7 @@ def _index_put(
 def _slice_scatter(
     use: Use, x: Symbol, source: Symbol, dim: int = 0, start: Size | None = None, end: Size | None = None, step: int = 1
 ) -> Symbol:
-    """What is before, the new part, and what is behind."""
+    """The part before the slice, the new part, and the part behind it."""
     axis = axis_of(dim, len(x.shape))
     size = x.shape[axis]
     start, end = 0 if start is None else start, END if end is None else end

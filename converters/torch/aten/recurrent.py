@@ -27,7 +27,7 @@ def _joined(parts: Sequence[Symbol], axis: int) -> Symbol:
 
 
 def _is_zero(value: Symbol) -> bool:
-    """Whether it is made of zeros, which is what the operators begin with anyway."""
+    """True if the value is made of zeros, which is what the operators begin with anyway."""
     origin = value.origin
     if origin.operator is None or origin.operator.name != "Expand" or origin.inputs[0] is None:
         return False
@@ -134,7 +134,7 @@ def _recurrent(
     params: Sequence[Symbol], has_biases: bool, num_layers: int, dropout: float, train: bool, bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Symbol, ...]:  # fmt: skip
-    """What ``padded.recurrent_layers`` makes of a layer."""
+    """The outputs that ``padded.recurrent_layers`` makes of a layer."""
     if lengths is not None:
         _state(use, lengths, descending, x.shape[1 if batch_first else 0])
         lengths = cast(lengths, "int32")

@@ -29,7 +29,7 @@ class Refused(Exception):  # noqa: N818 - never leaves the package: it becomes a
 
 
 class Result(NamedTuple):
-    """What PyTorch says of a result: its element type as numpy writes it, and its number of axes."""
+    """The type that PyTorch gives a result: its element type as numpy writes it, and its number of axes."""
 
     dtype: str
     rank: int
@@ -40,7 +40,8 @@ Make: TypeAlias = Callable[[Array, int], Array]
 
 
 class Stated(NamedTuple):
-    """Which numbers PyTorch takes as an input, where the network takes more: what makes them, and of which size."""
+    """The numbers that PyTorch takes as an input, where the network takes more: the function that makes them, and their
+    size."""
 
     make: Make
     size: Dim
@@ -140,7 +141,7 @@ def size_along(x: Symbol, axis: int) -> Size:
 
 
 def known(size: Size) -> Dim | None:
-    """What is known of a size: a number, a name or a formula of names."""
+    """A size as far as it is known: a number, a name or a formula of names."""
     if isinstance(size, int):
         return size
     found = size.type.constant
@@ -230,7 +231,7 @@ def swapped(x: Symbol, one: int, other: int) -> Symbol:
 
 
 def count(x: Symbol, axes: Sequence[int]) -> Symbol:
-    """How many elements lie along these axes, in the element type of ``x``, as a symbol that broadcasts."""
+    """The number of elements along these axes, in the element type of ``x``, as a symbol that broadcasts."""
     dims = [x.shape[axis] for axis in axes]
     numbers = [dim for dim in dims if isinstance(dim, int)]
     fixed = constant(math.prod(numbers), x.dtype)

@@ -63,6 +63,6 @@ _ARITHMETIC: Final[Mapping[str, tuple[Callable[..., Any], str | Callable[..., Sy
     "_builtins.round": (round, partial(_rounded, "Round")),
     "torch.sym_sqrt": (math.sqrt, "Sqrt"),
 }
-"""How sizes are computed: of numbers, and of symbols."""
+"""The arithmetic of sizes: of numbers, and of symbols."""
 
 ROWS.update({name: partial(_computed, *ways) for name, ways in _ARITHMETIC.items()})

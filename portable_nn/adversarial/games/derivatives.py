@@ -121,7 +121,7 @@ class Derived:
 
 
 def _depends(symbol: Symbol) -> bool:
-    """Whether a value depends on the elements of an input, not only on its shape."""
+    """True if a value depends on the elements of an input, not only on its shape."""
     open_ends, seen = [symbol], set()
     while open_ends:
         value = open_ends.pop()

@@ -101,7 +101,7 @@ class Game:
 
     @property
     def linear(self) -> bool:
-        """Whether F is linear, that is, J is constant."""
+        """True if F is linear, that is, J is constant."""
         return self.functions.linear
 
     def value(self, z: object) -> Array:

@@ -1,4 +1,4 @@
-"""What a point with F = 0 is, by the second-order tests of both players.
+"""The kind of a point with F = 0, by the second-order tests of both players.
 
 F = 0 says that neither player gains to first order. Whether either gains by the second order is said by the curvatures:
 x maximises f, so that it gains where ∂²f/∂x² has an eigenvalue above 0; y minimises f, and gains where ∂²f/∂y² has one
@@ -69,7 +69,7 @@ def _curvatures(block: Array) -> Array:
 
 
 def _is_minimax(matrix: Array, first: int, least: float) -> bool:
-    """Whether x loses by every move that y answers best: f has a strict minimum in y, and a maximum along the ridge."""
+    """True if x loses by every move that y answers best: f has a strict minimum in y, and a maximum along the ridge."""
     own_y = matrix[first:, first:]
     if _curvatures(own_y)[0] <= least:
         return False

@@ -272,7 +272,7 @@ def from_formula(text: str, **options: Any) -> Game:
 
 
 def _is_formula(text: str) -> bool:
-    """Whether a text that names no game is meant as a formula."""
+    """True if a text that names no game is meant as a formula."""
     words = re.findall(r"[^\W\d]\w*", text)
     readable = [word for word in words if word in {*FUNCTIONS, *CONSTANTS} or re.fullmatch(r"[xy]\d*", word)]
     return any(sign in text for sign in "*+/()") or (words != [] and len(readable) == len(words))

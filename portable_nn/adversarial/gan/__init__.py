@@ -1,13 +1,13 @@
 """Generative adversarial networks: two of the package's own networks, trained against each other.
 
 Goodfellow et al., NIPS 2014, arXiv:1406.2661. ``train_gan`` trains any pair; ``train_pattern`` and ``train_ring`` are
-two examples; ``jacobian_eigenvalues`` shows the local dynamics of gradient descent; ``sample``, ``between``,
+two examples; ``GameJacobian`` shows the local dynamics of gradient descent; ``sample``, ``between``,
 ``save_samples`` and ``save_between`` draw from a generator.
 """
 
 from __future__ import annotations
 
-from portable_nn.adversarial.gan.jacobian import GameJacobian, jacobian_eigenvalues
+from portable_nn.adversarial.gan.jacobian import GameJacobian
 from portable_nn.adversarial.gan.modes import Modes, Ring, mode_metrics
 from portable_nn.adversarial.gan.objectives import GAN_LOSSES
 from portable_nn.adversarial.gan.optimistic import OptimisticAdam
@@ -30,7 +30,6 @@ __all__ = [
     "Pattern",
     "Ring",
     "between",
-    "jacobian_eigenvalues",
     "measure_ring",
     "mode_metrics",
     "pattern_networks",

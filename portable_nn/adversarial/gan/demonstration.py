@@ -22,7 +22,7 @@ EXAMPLES: Final = {"pattern": 2000, "ring": STEPS}
 """The examples, with the default number of steps."""
 
 LOOKS: Final = 10
-"""How often the eigenvalues are computed for the pattern, by default."""
+"""The number of times that the eigenvalues are computed for the pattern, by default."""
 
 SAMPLED: Final = 10_000
 """Added to the seed for the samples that are measured."""
@@ -54,7 +54,7 @@ class Demonstration:
 
     @property
     def title(self) -> str:
-        """What was trained, and how."""
+        """The example that was trained, and the method."""
         steps = int(self.result.history[-1]["step"]) if self.result.history else 0
         stopped = ", interrupted" if self.result.stopped == "interrupted" else ""
         how = f"{self.method}, {self.loss}, {steps:,} steps, seed {self.seed}{stopped}"

@@ -154,13 +154,6 @@ class GameJacobian:
         return found[np.lexsort((found.imag, found.real, -np.abs(found.imag)))]
 
 
-def jacobian_eigenvalues(
-    generator: Network, discriminator: Network, batch: tuple[Any, Any], **options: Any
-) -> NDArray[np.complex128]:
-    """The eigenvalues of the Jacobian of the game at the current weights; arguments as those of ``GameJacobian``."""
-    return GameJacobian(generator, discriminator, batch, **options).eigenvalues()
-
-
 def _count(batch: tuple[Any, Any]) -> int:
     """The number of examples, the same for real ones and noise."""
     if not isinstance(batch, tuple) or len(batch) != 2:

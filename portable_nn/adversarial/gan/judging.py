@@ -1,4 +1,4 @@
-"""What ``digits-cnn`` reads in generated digits."""
+"""The readings of generated digits by ``digits-cnn``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def probabilities(samples: Array) -> Array:
 
 
 def read_as(samples: Array, digit: int) -> Array:
-    """Which of the samples are surely a ``digit``: (n,) of bool. Raises ``ShapeError`` for what is not 28 x 28."""
+    """True for each sample that is surely a ``digit``: (n,). Raises ``ShapeError`` for what is not 28 x 28."""
     if samples[0].size != SIDE * SIDE:
         raise ShapeError(
             f"digit {digit} is found by {JUDGE}, which reads grey pictures of {SIDE} x {SIDE} pixels, and these "

@@ -30,7 +30,7 @@ MOST: Final = 40 * BATCH
 
 @dataclass(frozen=True)
 class Source:
-    """Where the samples of a generator come from.
+    """A generator with its inputs of noise and class.
 
     Attributes:
         network: the generator.
@@ -49,11 +49,11 @@ class Source:
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return int(self.given.shape[1]) if self.given else self.chosen or DIGITS
 
     def how(self, digit: int) -> str:
-        """How samples of a class are made, in words."""
+        """The way in which samples of a class are made, in words."""
         if self.given:
             return f"digit {digit} given as '{self.given.name}'"
         if self.chosen:

@@ -80,7 +80,8 @@ def between(
 
 
 def digit_in_words(network: Network, digit: int) -> str:
-    """How samples of a digit are made. Raises ``UsageError`` or ``ShapeError`` for a network that is no generator."""
+    """The way in which samples of a digit are made, in words. Raises ``UsageError`` or ``ShapeError`` for a network
+    that is no generator."""
     return source_of(network).how(digit)
 
 
@@ -107,8 +108,13 @@ def save_samples(
     if suffix == ARRAY:
         write_array(samples, path)
     else:
-        write_pictures(enlarged([contact_sheet(as_pictures(samples))], scale), path)
+        save_sheet(samples, path, scale)
     return samples
+
+
+def save_sheet(samples: Array, path: str | Path, scale: int | None = None) -> None:
+    """Write samples as a picture that shows them side by side. Raises as ``save_samples``."""
+    write_pictures(enlarged([contact_sheet(as_pictures(samples))], scale), path)
 
 
 def save_between(

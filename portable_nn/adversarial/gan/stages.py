@@ -116,7 +116,7 @@ class Running:
 
     @cached_property
     def is_shown(self) -> bool:
-        """Whether the stage has real examples, not only their conditions."""
+        """True if the stage has real examples, not only their conditions."""
         return any(name.startswith(REAL) for name in self.plan.inputs)
 
 

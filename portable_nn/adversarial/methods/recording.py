@@ -74,7 +74,7 @@ class Newton:
 
 
 class Drawn(NamedTuple):
-    """What is random about a call of F: the matrix of a sample, and noise; ``None`` where there is none."""
+    """The random part of a call of F: the matrix of a sample, and noise; ``None`` where there is none."""
 
     sample: Square | None = None
     noise: Vector | None = None
@@ -163,7 +163,7 @@ class RecordingOracle(Oracle[Vector, Square]):
         return [list(column) for column in zip(*matrix, strict=True)]
 
     def _is_own(self, row: int, column: int) -> bool:
-        """Whether both numbers are of the same player."""
+        """True if both numbers are of the same player."""
         return (row < self.first) == (column < self.first)
 
     def coupling(self, matrix: Square) -> Square:
@@ -293,7 +293,7 @@ class Recording(NamedTuple):
 
     @property
     def iterations(self) -> int:
-        """How many iterations Newton's method has taken."""
+        """The number of iterations that Newton's method has taken."""
         return sum(newton.iterations for newton in self.newtons)
 
     def run(self, state: Sequence[float], inputs: Iterable[Sequence[float]], every: int) -> Played:

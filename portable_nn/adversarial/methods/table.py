@@ -74,7 +74,7 @@ class Method:
 
     @property
     def has_operator(self) -> bool:
-        """Whether a step, or a period of steps, on a linear game is one matrix."""
+        """True if a step, or a period of steps, on a linear game is one matrix."""
         return self.linear and self.period is not None
 
     def fill(self, options: Mapping[str, object]) -> MethodOptions:

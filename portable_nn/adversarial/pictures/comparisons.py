@@ -116,7 +116,7 @@ def _words(group: Sequence[Compared]) -> str:
 
 
 def _end(axes: Axes, entry: Compared, lines: dict[str, Array]) -> tuple[float, float] | None:
-    """Where a curve ends, or leaves the axes for good; ``None`` where there is none."""
+    """The point where a curve ends, or leaves the axes for good; ``None`` where there is none."""
     line, (low, high) = lines[entry.name], axes.get_ylim()
     known = np.flatnonzero(np.isfinite(line))
     if len(known) < 2:

@@ -92,7 +92,7 @@ def equal_spectra(spectra: Mapping[tuple[str, float], Array]) -> list[Group]:
 
 
 def _is_equal(one: Array, other: Array) -> bool:
-    """Whether eigenvalues are the same, each as often; zeros, which come with states that are kept, do not count."""
+    """True if eigenvalues are the same, each as often; zeros, which come with states that are kept, do not count."""
     parts = []
     for values in (one, other):
         kept = values[np.abs(values) > SAME * np.abs(values).max(initial=1e-300)]

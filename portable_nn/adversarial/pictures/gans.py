@@ -45,7 +45,7 @@ METRICS: Final = {
 FAR: Final = 97
 """The percentile of the moduli of eigenvalues that is within the axes."""
 CLOSE: Final = 5.0
-"""How far around a mode is seen, in σ."""
+"""The distance around a mode that is shown, in σ."""
 CIRCLE: Final[dict[str, Any]] = {"fill": False, "edgecolor": BLACK, "linewidth": 0.9}
 DOTS: Final[dict[str, Any]] = {"marker": ".", "linestyle": "none", "markeredgewidth": 0}
 COUNTED: Final[dict[str, Any]] = {"color": BLUE, "label": "counted"}
@@ -97,7 +97,7 @@ def _heading(result: GanResult, title: str) -> list[str]:
 
 
 def _target(made: Array) -> Ring | Pattern | None:
-    """What examples of that form are compared with."""
+    """The target that examples of that form are compared with."""
     if made.shape[1:] == (2,):
         return Ring()
     return Pattern() if made.shape[1:] == (len(Pattern().pattern),) else None
@@ -203,7 +203,7 @@ def _within(axes: Axes, made: Array, ring: Ring) -> None:
 
 
 def _beyond(outside: Array) -> str:
-    """How many points are not shown, as the end of a title."""
+    """The number of points that are not shown, as the end of a title."""
     return f"; {outside.sum():,} beyond the axes" if outside.any() else ""
 
 

@@ -31,7 +31,7 @@ NEAR, SAMPLE, TEXT = 0.3, 0.64, 0.74
 
 @dataclass(frozen=True)
 class Label:
-    """What is named.
+    """A label in a picture.
 
     Attributes:
         words: its name.

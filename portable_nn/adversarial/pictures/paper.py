@@ -140,7 +140,7 @@ def rate_in_words(result: Result) -> str:
 
 
 def is_article(game: Game) -> bool:
-    """Whether the game is f = x·y."""
+    """True if the game is f = x·y."""
     return game.players == (1, 1) and game.linear and np.array_equal(game.jacobian(np.zeros(2)), [[0, -1], [1, 0]])
 
 
@@ -165,7 +165,7 @@ def mark_equilibria(axes: Axes, game: Game, points: Array) -> None:
 
 
 def distance_in_words(game: Game) -> str:
-    """What is drawn as the distance of a run."""
+    """The name of the distance that is drawn of a run."""
     if not len(game.equilibria):
         return "‖F‖, 0 at an equilibrium"
     known = any(kind_of(game, point).is_equilibrium for point in game.equilibria)

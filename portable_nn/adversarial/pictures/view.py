@@ -107,7 +107,7 @@ def check_plane(game: Game) -> None:
 
 
 def has_value(game: Game) -> bool:
-    """Whether the vector field of a game is that of a payoff f."""
+    """True if the vector field of a game is that of a payoff f."""
     first, at = game.players[0], game.jacobian(np.zeros(game.size))
     return not game.linear or np.allclose(at[:first, first:], -at[first:, :first].T)
 

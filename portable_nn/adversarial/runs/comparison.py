@@ -54,7 +54,8 @@ class Compared:
 
     @property
     def strength(self) -> float | None:
-        """How much of a correction the method adds to the gradient; ``None`` where it has no option for that."""
+        """The weight of the correction that the method adds to the gradient; ``None`` where it has no option for
+        that."""
         row, rates = self.result.method, self.result.rates
         if row.strength is None:
             return None
@@ -129,7 +130,7 @@ class Comparison:
         }
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return html_of(self.__repr__)
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ from portable_nn.adversarial.games.game import norm
 from portable_nn.operators.registry import Array
 
 WINDOW: Final = 600
-"""How many of the last points are used."""
+"""The number of the last points that are used."""
 
 ORDERS: Final = 8
 """The largest order of a recurrence."""

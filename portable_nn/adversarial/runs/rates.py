@@ -45,7 +45,7 @@ class Rates(NamedTuple):
 
     @property
     def constant(self) -> bool:
-        """Whether the rates are the same at each step."""
+        """True if the rates are the same at each step."""
         return len(self.factors) == 1
 
     @property
@@ -117,7 +117,7 @@ def _scheduled(rate: str | RateSchedule, t: Array) -> Array:
 
 
 def _is_constant(schedule: str | RateSchedule) -> bool:
-    """Whether a schedule is a formula without t."""
+    """True if a schedule is a formula without t."""
     return isinstance(schedule, str) and not parse(DECAYS.get(schedule, schedule), "t").names
 
 

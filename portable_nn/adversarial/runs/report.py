@@ -69,7 +69,7 @@ class RunReport:
 
     @property
     def is_reached(self) -> bool:
-        """Whether ``tenfold`` is within the run."""
+        """True if ``tenfold`` is within the run."""
         return self.tenfold is not None and self.tenfold <= int(self.result.t[-1])
 
     @property

@@ -73,7 +73,7 @@ class Result:
         return fields(rows).rstrip("\n")
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the same, and the path of a run of two numbers."""
+        """The HTML that a notebook shows: the text, and the path of a run of two numbers."""
         facts = html_of(self.__repr__)
         if self.z.ndim != 2 or self.z.shape[1] != 2:
             return facts
@@ -181,7 +181,7 @@ class Result:
 
     @property
     def success(self) -> Any:
-        """Whether it converges, proved or by the eigenvalues where it goes: a bool for one run, else (…)."""
+        """True if the run converges, proved or by the eigenvalues where it goes: a bool for one run, else (…)."""
         return self._each([verdict.status == CONVERGES for verdict in self.verdicts])
 
     @property

@@ -31,7 +31,7 @@ MOST_BYTES: Final = 4_000_000_000
 """The largest size of the recorded points."""
 
 DRAWN: Final = 1024
-"""What is random is drawn for so many steps at once."""
+"""The number of steps for which random numbers are drawn at once."""
 
 
 def simulate(
@@ -118,7 +118,8 @@ def _check_size(kept: int, runs: tuple[int, ...], size: int, every: int) -> None
 
 
 class _Kept(NamedTuple):
-    """What a run leaves: points (n, …, d), the last state, nfev, njev, and why runs have ended, by their flat index."""
+    """The results of a run: points (n, …, d), the last state, nfev, njev, and why runs have ended, by their flat
+    index."""
 
     points: Array
     state: Array
@@ -128,7 +129,7 @@ class _Kept(NamedTuple):
 
 
 class _Begun(NamedTuple):
-    """Where a run is, or many are: the oracle, the context with it, the state, and the steps that were made."""
+    """The state of a run, or of many: the oracle, the context with it, the state, and the steps that were made."""
 
     oracle: ArrayOracle
     context: StepContext
@@ -138,7 +139,7 @@ class _Begun(NamedTuple):
 
 @dataclass(frozen=True)
 class _Play:
-    """What is run."""
+    """The game, the method and the settings of a run."""
 
     game: Game
     row: Method
@@ -177,7 +178,7 @@ class _Play:
         return rest._replace(points=np.concatenate([points, rest.points[1:]]))
 
     def _inputs(self, oracle: ArrayOracle, recording: Recording, steps: int) -> Iterable[Sequence[float]]:
-        """What each step of a recording is given besides the state."""
+        """The inputs of each step of a recording besides the state."""
         parts: list[Iterable[Sequence[float]]] = []
         if not self.rates.constant:
             columns = [self.rates.column(player, steps) for player, n in enumerate(self.game.players) for _ in range(n)]
@@ -192,7 +193,7 @@ class _Play:
         return (tuple(chain(*given)) for given in zip(*parts, strict=True))
 
     def _drawn(self, oracle: ArrayOracle, calls: int, steps: int) -> list[list[float]]:
-        """What is random about the calls of F in each of so many steps, in the order in which arrays draw it."""
+        """The random numbers of the calls of F in each of so many steps, in the order in which arrays draw them."""
         rng, size, samples = oracle.rng, self.game.size, self.game.sampled
         if not isinstance(samples, Samples):
             drawn = self.noise * rng.standard_normal((steps, calls * size))

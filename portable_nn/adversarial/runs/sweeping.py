@@ -143,7 +143,7 @@ def sweep_many(
 
 
 class Figures(NamedTuple):
-    """What a sweep finds for one method: as in ``Sweep``, without the axis of the methods."""
+    """The results of a sweep for one method: as in ``Sweep``, without the axis of the methods."""
 
     start: Array
     measured: Array

@@ -19,7 +19,7 @@ STILL: Final = 1e-6
 """Angles of eigenvalues below this are rounding errors, which a double eigenvalue magnifies to their square root."""
 
 CONSERVED: Final = {"alternating": "‖x‖² + ‖y‖² + rate·f", "midpoint": "‖x‖² + ‖y‖²"}
-"""What ``invariant`` computes, as a formula."""
+"""The quantity that ``invariant`` computes, as a formula."""
 
 
 @dataclass(frozen=True, eq=False)

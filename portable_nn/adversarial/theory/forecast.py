@@ -58,7 +58,7 @@ class Forecast:
 
     @property
     def converges(self) -> bool | None:
-        """Whether the factor is below 1; ``None`` where it is not known."""
+        """True if the factor is below 1; ``None`` where it is not known."""
         return None if self.factor is None else self.factor < 1 - STABLE
 
 
@@ -115,7 +115,7 @@ def local_radius(row: Method, local: Game, rate: Any, options: MethodOptions) ->
 
 
 def is_defined(row: Method, local: Game, options: MethodOptions) -> bool:
-    """Whether a step is defined on a linear game: that of a method which solves a system may not be."""
+    """True if a step is defined on a linear game: that of a method which solves a system may not be."""
     return not row.implicit or bool(np.isfinite(radii(row, local, np.full((1, 2), SMALLEST), options)).all())
 
 

@@ -159,7 +159,7 @@ def local_game(game: Game, point: Array) -> Game | None:
 
 @np.errstate(all="ignore")
 def is_smooth(game: Game, point: Array) -> bool:
-    """Whether F near a point is J(z - point): not at a kink, such as that of |x| at 0."""
+    """True if F near a point is J(z - point): not at a kink, such as that of |x| at 0."""
     if game.linear:
         return True
     matrix = game.jacobian(point)

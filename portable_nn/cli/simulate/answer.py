@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from portable_nn.adversarial.runs.verdict import Verdict
 
 DASH = "-"
-"""What is printed where a number is not known."""
+"""The text in the place of a number that is not known."""
 
 
 def give(

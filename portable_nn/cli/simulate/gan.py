@@ -39,7 +39,7 @@ WORDS = {
     "error": "error of the mean",
     "deviation": "standard deviation",
 }
-"""How the figures are printed."""
+"""The words for the figures."""
 
 
 def command(

@@ -34,7 +34,7 @@ PICTURES: Final = {
     "orbit": "orbit",
     "circle": "circle_and_spiral",
 }
-"""What can be drawn of a run, and the functions that draw it."""
+"""The pictures of a run, and the functions that draw them."""
 
 ROWS = NUMBERS = True
 EXAMPLES = (
@@ -55,7 +55,6 @@ def command(
     noise: NoiseChoice,
     start: Start = None,
     steps: Steps = 499,
-    record: Annotated[int, typer.Option(metavar="N", help="Record the point after every N steps.")] = 1,
     plot: Plot = None,
     picture: Annotated[
         str, choice("--picture", names=PICTURES, help="What --plot draws; circle: the limit of small steps.")
@@ -77,7 +76,7 @@ def command(
     from portable_nn.adversarial import report
 
     arguments = {**method.read(), **rate.read(), **noise.read()}
-    found = report(game.read(), start=read_start(start), steps=steps, record=record, **arguments)
+    found = report(game.read(), start=read_start(start), steps=steps, **arguments)
     answer.give(
         printer,
         _as_text(found, rate, game),
@@ -145,7 +144,7 @@ def _change(found: RunReport) -> str:
 
 
 def _is_undefined(found: RunReport) -> bool:
-    """Whether the run itself comes to a step that is not defined."""
+    """True if the run itself comes to a step that is not defined."""
     from portable_nn.adversarial.runs.verdict import FAILED
 
     return found.verdict.status == FAILED and not isfinite(found.lengths[-1])

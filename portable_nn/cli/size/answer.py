@@ -244,7 +244,7 @@ def _axes_text(values: Sequence[int | tuple[int, int]]) -> str:
 
 
 def _coverage_text(operation: Operation, covered: Sequence[Coverage]) -> str:
-    """How many cells are read or written, and how often."""
+    """The number of cells that are read or written, and how often."""
     touched, total = _touched(covered)
     if not touched:
         return f"none of {total:,} cells"
@@ -267,6 +267,6 @@ def _faults(operation: Operation, inputs: Sequence[int]) -> str:
 
 
 def _touched(covered: Sequence[Coverage]) -> tuple[int, int]:
-    """How many cells have a count that is not 0, and how many there are."""
+    """The number of cells whose count is not 0, and the number of all cells."""
     touched = prod(len(axis.counts) - len(axis.uncovered) for axis in covered)
     return touched, prod(len(axis.counts) for axis in covered)

@@ -23,7 +23,7 @@ NUMBERS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto
 """The types of numbers that a column of a table can have."""
 
 STRANGE = "\x00"
-"""What a word that is no category is, where the original model runs on numbers: no text that people read."""
+"""The word for one that is no category, where the original model runs on numbers: no text that people read."""
 
 
 @dataclass
@@ -207,7 +207,7 @@ def coded(name: str) -> str:
 
 
 def _width(value: ValueInfoProto) -> int | None:
-    """How many columns an input has; ``None`` where it is no table of numbers or words."""
+    """The number of columns of an input; ``None`` where it is no table of numbers or words."""
     tensor = value.type.tensor_type
     if value.type.WhichOneof("value") != "tensor_type" or tensor.elem_type not in {*NUMBERS, TensorProto.STRING}:
         return None

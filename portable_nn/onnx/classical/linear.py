@@ -15,7 +15,7 @@ import numpy as np
 from portable_nn.onnx.classical.use import Floats, Use
 
 POST: Final = ("NONE", "SOFTMAX", "LOGISTIC")
-"""What is done with the scores; ``SOFTMAX_ZERO`` and ``PROBIT`` are not translated."""
+"""The functions of the scores; ``SOFTMAX_ZERO`` and ``PROBIT`` are not translated."""
 
 
 def linear_classifier(use: Use) -> None:

@@ -214,13 +214,13 @@ def _remove_copies(make: Maker, graph: GraphProto) -> None:
 
 
 def _is_copy(node: NodeProto, outputs: set[str], makers: Mapping[str, object]) -> bool:
-    """Whether a node copies what another node makes, and that is no output itself, as an output."""
+    """True if a node copies what another node makes, and that is no output itself, as an output."""
     read, made = node.input[:1], node.output[:1]
     return node.op_type == "Identity" and made[0] in outputs and read[0] in makers and read[0] not in outputs
 
 
 def _is_float(node: NodeProto, floats: set[str]) -> bool:
-    """Whether a node of the standard only moves elements that are known to be float32."""
+    """True if a node of the standard only moves elements that are known to be float32."""
     operator = find(node.op_type) if not node.domain else None
     if operator is None or operator.family != "layout":
         return False

@@ -124,11 +124,11 @@ class Use:
         raise UnsupportedError(self.make.where, f"node '{label(self.node)}' ({self.node.op_type}): {reason}")
 
     def is_read(self, name: str) -> bool:
-        """Whether a node, or the network's user, reads a value of the original model."""
+        """True if a node, or the network's user, reads a value of the original model."""
         return name in self.make.read
 
     def has(self, name: str) -> bool:
-        """Whether an attribute is there and not empty."""
+        """True if an attribute is there and not empty."""
         found = self._attributes.get(name)
         if found is None or found.type not in _VALUES:
             return False

@@ -1,1 +1,1 @@
-"""What the onnx package itself is asked, in a process of its own."""
+"""The questions to the onnx package, in a process of its own."""

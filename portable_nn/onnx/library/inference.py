@@ -161,7 +161,7 @@ def _as_inputs(node: NodeProto, types: Mapping[str, Type]) -> Iterator[ValueInfo
 
 
 def _has_schema(node: NodeProto, versions: Mapping[str, int]) -> bool:
-    """Whether the ``onnx`` package has the operator of ``node`` in the version that the model uses."""
+    """True if the ``onnx`` package has the operator of ``node`` in the version that the model uses."""
     domain = "" if node.domain in STANDARD else node.domain
     version = max((versions[name] for name in (domain, node.domain) if name in versions), default=0)
     return defs.has(node.op_type, version, domain)

@@ -1,4 +1,4 @@
-"""What the onnx library is asked about whole models, in a process of its own: see ``core.isolated``."""
+"""The questions to the onnx library about whole models, in a process of its own: see ``core.isolated``."""
 
 from __future__ import annotations
 

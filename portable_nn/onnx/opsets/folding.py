@@ -119,7 +119,7 @@ def _elements(node: Node) -> dict[str, Array]:
 
 
 def _is_small(type: Type) -> bool:
-    """Whether a value may hold sizes or pads, or something they are computed from."""
+    """True if a value may hold sizes or pads, or something they are computed from."""
     shape = static(type.shape)
     return type.dtype in _NUMBERS and shape is not None and math.prod(shape) <= LARGE
 

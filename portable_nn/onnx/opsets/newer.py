@@ -24,7 +24,7 @@ class Newer(NamedTuple):
 
 
 def has_newer(node: Node, opset: int) -> bool:
-    """Whether the operator of ``node`` is new, or does more, at version ``opset`` than in the vocabulary."""
+    """True if the operator of ``node`` is new, or does more, at version ``opset`` than in the vocabulary."""
     return opset > OPSET and node.operator in NEWER and opset >= NEWER[node.operator].since
 
 

@@ -75,7 +75,7 @@ def opset_of(model: ModelProto, where: str) -> int:
 
 
 def _is_as_since(node: NodeProto, version: int) -> bool:
-    """Whether the operator of a node is the same at ``version`` and at the oldest opset that is read."""
+    """True if the operator of a node is the same at ``version`` and at the oldest opset that is read."""
     if node.domain not in STANDARD or not defs.has(node.op_type, version):
         return False
     return bool(defs.get_schema(node.op_type, OLDEST_READ).since_version <= version)
@@ -176,7 +176,7 @@ def opset_in(model: ModelProto, domains: Collection[str] = STANDARD) -> int:
 
 
 def is_supported(node: NodeProto) -> bool:
-    """Whether this package has the operator of a node, perhaps under a newer name."""
+    """True if this package has the operator of a node, perhaps under a newer name."""
     known = find(node.op_type) is not None or node.op_type in NEWER
     return node.domain in STANDARD and known
 
@@ -217,7 +217,7 @@ def noted(what: str, names: Iterable[str], why: str = "") -> Iterator[str]:
 
 
 def is_tensor(value: ValueInfoProto) -> bool:
-    """Whether an input is a tensor of a supported type and known rank."""
+    """True if an input is a tensor of a supported type and known rank."""
     tensor = value.type.tensor_type
     return (
         value.type.WhichOneof("value") == "tensor_type" and tensor.elem_type in ONNX_DTYPES and tensor.HasField("shape")

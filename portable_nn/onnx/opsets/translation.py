@@ -107,7 +107,8 @@ def _expressed(node: Node, opset: int, scope: Scope) -> tuple[list[Node], list[s
 
 
 def _substitute(node: Node, opset: int, scope: Scope) -> Callable[..., Any] | None:
-    """What a use is written as that onnxruntime cannot run at version ``opset``, or, if portable, another runtime."""
+    """The function that writes a use which onnxruntime cannot run at version ``opset``, or, if portable, another
+    runtime."""
     operator = lookup(node.operator, node.domain)
     rule = operator.portable if scope.portable else None
     if not (rule or operator.substitute) or any(name and name not in scope.types for name in node.inputs):

@@ -1,1 +1,1 @@
-"""What a file says beside its graph, and what of it is dropped."""
+"""The remarks in a file beside its graph, and those that are dropped."""

@@ -21,7 +21,7 @@ MOST: Final = 8 * 2**20
 """The most bytes of documentation that are kept: a manifest of at most 16 MiB holds other things as well."""
 
 TRACE: Final = re.compile(r'File "[^"\n]*", line \d|[^\s"]\.py[:(]\d')
-"""What stands in the stack traces that PyTorch writes at each node: places in files of the author's machine."""
+"""The stack traces that PyTorch writes at each node: places in files of the author's machine."""
 
 Described: TypeAlias = NodeProto | ValueInfoProto | TensorProto | GraphProto
 

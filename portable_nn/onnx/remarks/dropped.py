@@ -1,4 +1,4 @@
-"""What an import and an export drop: notes, one for each kind of loss, with all names."""
+"""The losses of an import and an export: notes, one for each kind of loss, with all names."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _of_nodes(reading: _Reading) -> Iterator[str]:
 
 
 def _has_another_form(proto: NodeProto, node: Node) -> bool:
-    """Whether ``node`` has other inputs or attributes than ``proto``, apart from explicit pads."""
+    """True if ``node`` has other inputs or attributes than ``proto``, apart from explicit pads."""
     if node.operator == "Constant":
         return False
     stated, found = {each.name for each in proto.attribute}, set(node.attributes)
@@ -182,7 +182,7 @@ def _of_values(reading: _Reading) -> Iterator[str]:
 
 
 def _contradict(protos: Iterable[Message]) -> bool:
-    """Whether two of the messages about a value document it differently."""
+    """True if two of the messages about a value document it differently."""
     said: dict[str, set[str]] = defaultdict(set)
     for each in protos:
         for key, text in [("", each.doc_string), *((entry.key, entry.value) for entry in each.metadata_props)]:
@@ -202,7 +202,7 @@ def _of_outputs(reading: _Reading) -> Iterator[str]:
 
 
 def _follows(said: tuple[Dim, ...], written: tuple[Dim, ...]) -> bool:
-    """Whether ``written`` has all that the file states."""
+    """True if ``written`` has all that the file states."""
     return len(said) == len(written) and all(one in ("", other) for one, other in zip(said, written, strict=True))
 
 

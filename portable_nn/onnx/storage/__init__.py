@@ -1,1 +1,1 @@
-"""How a model is stored: tensors, files beside it, metadata, labels."""
+"""The storage of a model: tensors, files beside it, metadata, labels."""

@@ -34,7 +34,8 @@ PAGE: Final = 4096
 """Tensors begin at multiples of this in the file, so that runtimes can map them into memory."""
 
 IN_PLACE: Final = "."
-"""Where a file would be named: the elements are in the model itself once it is written (see ``files.write_model``)."""
+"""The text in the place of a file's name: the elements are in the model itself once it is written (see
+``files.write_model``)."""
 
 KEYS: Final = frozenset({"location", "offset", "length", "checksum"})
 """The allowed keys of ``external_data``. Others have been used to set attributes in the reading program."""

@@ -205,7 +205,7 @@ def check_unread(path: str | Path) -> None:
 
 
 def _has_functions(part: _Parts, size: int) -> bool:
-    """Whether a model has functions of its own; true as well of what is no model."""
+    """True if a model has functions of its own; true as well of what is no model."""
     try:
         return any(each.number == FUNCTIONS for each in fields(part, 0, size))
     except (WireError, GroupError):
@@ -228,7 +228,7 @@ def _texts(message: Message) -> Iterator[str | bytes]:
 
 
 def what_it_is(data: bytes) -> str:
-    """What a file is that cannot be read as a model, for messages; ``data`` has at least its first bytes."""
+    """The kind of a file that cannot be read as a model, for messages; ``data`` has at least its first bytes."""
     head = data[:_HEAD]
     known = recognise(head)
     if known and known != _ONNX:

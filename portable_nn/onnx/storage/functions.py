@@ -1,4 +1,5 @@
-"""How many nodes the functions of a model make: a few lines can make any number, and shape inference runs them all."""
+"""The number of nodes that the functions of a model make: a few lines can make any number, and shape inference runs
+them all."""
 
 from __future__ import annotations
 

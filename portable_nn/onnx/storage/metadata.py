@@ -33,7 +33,7 @@ def metadata_of(model: ModelProto) -> dict[str, str]:
 
 
 def is_whole(metadata: Mapping[str, str]) -> bool:
-    """Whether the manifest in the metadata has the SHA-256 that stands beside it."""
+    """True if the manifest in the metadata has the SHA-256 that stands beside it."""
     return hashlib.sha256(metadata.get(MANIFEST, "").encode()).hexdigest() == metadata.get(DIGEST)
 
 
@@ -48,7 +48,7 @@ def added_entries(manifest: Manifest) -> dict[str, str]:
 
 
 def columns_text(columns: Sequence[Column]) -> str:
-    """What the numbers of a row are, for people and programs that do not read the manifest.
+    """The meaning of the numbers of a row, for people and programs that do not read the manifest.
 
     The number of a category is its place in the list, from 0; ``missing`` says what stands for a number that is not
     there, and ``unknown`` for another word.

@@ -86,7 +86,7 @@ def literal(array: Array) -> Tensor:
 
 
 _WRITTEN: Final[Mapping[str, Callable[[Any], int | float]]] = {"float32": plain_float, "bool": int}
-"""How an element is stored in a graph, for types where that is not the number itself."""
+"""The stored form of an element in a graph, for types where it is not the number itself."""
 
 
 _FIELDS: Final[Mapping[int, str]] = {
@@ -114,7 +114,7 @@ def to_attribute(name: str, value: Attribute, kind: int) -> AttributeProto:
 
 
 def is_attribute(proto: AttributeProto) -> bool:
-    """Whether the type of the attribute is supported."""
+    """True if the type of the attribute is supported."""
     return proto.type in _FIELDS
 
 

@@ -1,4 +1,4 @@
-"""How far rounding alone moves a value: the measure of where two right implementations may differ by more.
+"""The distance that rounding alone moves a value: the measure of where two right implementations may differ by more.
 
 It is measured on onnxruntime's side alone, by a model whose roundings are others. Were it measured in numpy, a wrong
 kernel of numpy, or a node that only the network has, would excuse itself: what it adds counts as rounding there.
@@ -26,10 +26,10 @@ TRIES: Final = 6
 """The runs whose inputs and weights are changed by rounding errors."""
 
 ROUNDINGS: Final = 16
-"""How often the distance that rounding moves a value is allowed between the two sides."""
+"""The multiple of the distance that rounding moves a value which is allowed between the two sides."""
 
 RUNTIME: Final = 4
-"""How often the distance of onnxruntime with and without optimisation is."""
+"""The multiple of the distance of onnxruntime with and without optimisation which is allowed."""
 
 AnyValue = TypeVar("AnyValue", bound=Value)
 
@@ -38,7 +38,7 @@ _CODES: Final = frozenset({"to", "dtype"})
 
 
 def allowed(sides: Sides, part: ModelProto, feeds: Mapping[str, Array], name: str, pair: Pair) -> float:
-    """How far the two sides of ``pair`` may be apart, as far as rounding explains that they are.
+    """The distance of the two sides of ``pair`` that rounding explains.
 
     Args:
         sides: both sides.
@@ -56,7 +56,7 @@ def allowed(sides: Sides, part: ModelProto, feeds: Mapping[str, Array], name: st
 
 
 def rounding_effects(sides: Sides, part: ModelProto, feeds: Mapping[str, Array], name: str) -> Iterator[float]:
-    """How far both sides may be apart in what ``part`` computes, by several measures, of which the largest counts.
+    """The distances that rounding explains in the values of ``part``, by several measures, of which the largest counts.
 
     First by what optimisation changes, then ``TRIES`` times by what changes where all inputs, weights and values on the
     way are off by up to one unit in the last place, so that every rounding is another: Parker's Monte Carlo arithmetic

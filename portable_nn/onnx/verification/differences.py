@@ -100,12 +100,12 @@ def precision(array: Array) -> float:
 
 
 def same_type(ours: Array, theirs: Array) -> bool:
-    """Whether two arrays have the same shape and element type."""
+    """True if two arrays have the same shape and element type."""
     return ours.shape == theirs.shape and ours.dtype == theirs.dtype
 
 
 def spread(one: Array, other: Array) -> float:
-    """How far an element of a value typically is apart for two inputs: its standard deviation over the inputs."""
+    """The typical difference of an element of a value between two inputs: its standard deviation over the inputs."""
     if one.dtype.kind == "f" and one.dtype.itemsize >= _EXACT_BYTES:
         with np.errstate(all="ignore"):
             apart = (one - other).ravel()

@@ -58,7 +58,7 @@ def far_and_ties(
 
 
 def jumps(nodes: Iterable[Node]) -> bool:
-    """Whether nodes do nothing but jump between numbers, as roundings and comparisons do: they compute exactly."""
+    """True if nodes do nothing but jump between numbers, as roundings and comparisons do: they compute exactly."""
     operators = [find(node.operator, node.domain) for node in nodes if node.operator != "Constant"]
     return all(each is not None and each.elementwise and each.gradient is None for each in operators)
 

@@ -20,11 +20,11 @@ from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
 from portable_nn.operators import lookup
 
 _WINDOW: Final = frozenset({"auto_pad", "pads", "ceil_mode", "output_shape", "output_padding", "kernel_shape"})
-"""What the converter states in another way: pads of windows become explicit."""
+"""The attributes that the converter states in another way: pads of windows become explicit."""
 
 
 class Form(NamedTuple):
-    """Whether a node has the same form on both sides, and how what both state differs."""
+    """The form of a node on both sides: whether it is the same, and the attributes that differ."""
 
     same: bool
     differences: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ def form_of(ours: Node, theirs: NodeProto, opset: int) -> Form:
 
 
 def _attributes(ours: Node, theirs: NodeProto, opset: int) -> Iterator[tuple[str, bool]]:
-    """How attributes differ, and whether they are floats; an empty text where only the form differs."""
+    """The differences of attributes, and whether these are floats; an empty text where only the form differs."""
     known = signature(ours.operator, opset)
     table = lookup(ours.operator, ours.domain).attributes
     given = {each.name: from_attribute(each, "") for each in theirs.attribute if is_attribute(each)}
@@ -62,7 +62,7 @@ def _attributes(ours: Node, theirs: NodeProto, opset: int) -> Iterator[tuple[str
 
 
 def _is_counted_from_the_end(one: Attribute | None, other: Attribute | None) -> bool:
-    """Whether two numbers may be one axis, counted from either end."""
+    """True if two numbers may be one axis, counted from either end."""
     return isinstance(one, int) and isinstance(other, int) and (one < 0) != (other < 0)
 
 

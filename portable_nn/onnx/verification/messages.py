@@ -1,4 +1,4 @@
-"""Where two engines part, in words."""
+"""The node at which two engines differ, in words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def message_of(
     other: str = "onnxruntime",
     first: str = "the first that differs",
 ) -> str:
-    """Where the two differ most, in words."""
+    """The place where the two differ most, in words."""
     name, ours, theirs, allowed = pair
     node = next((node for node in graph.nodes if name in node.outputs), None)
     begin = f"{one} and {other} part at " + (f"node '{node.name}' ({node.operator})" if node else f"'{name}'")

@@ -71,7 +71,7 @@ def runtime_values(
     *,
     optimise: bool = False,
 ) -> Iterator[tuple[list[str], list[dict[str, Array]]]]:
-    """What onnxruntime computes: of each piece those names that are ``wanted``, and all values known then.
+    """The values that onnxruntime computes: of each piece the names that are ``wanted``, and all values known then.
 
     Args:
         sides: the model.

@@ -1,4 +1,4 @@
-"""What a verification found: differences of outputs and values, fates of weights, and what was not exercised."""
+"""The results of a verification: differences of outputs and values, fates of weights, and what was not exercised."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEANINGS: Final[Mapping[Kind, str]] = {
 
 
 class Fate(NamedTuple):
-    """What became of one tensor.
+    """The conversion of one tensor.
 
     Attributes:
         name: the tensor, by its name in the model, or in the network where the model does not have it.
@@ -111,7 +111,7 @@ class Proof(dict[str, Difference]):
             yield "not exercised", f"{quantity(len(self.not_exercised), 'node')}: {some(self.not_exercised)}"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         rows = [(name, f"{found.max_abs_error:.1e}", f"{found.max_rel_error:.1e}") for name, found in self.items()]
         outputs = html_table("Largest differences of the outputs", ("output", ">abs. error", ">rel. error"), rows)
         return outputs + html_of(lambda: "\n".join([fields(self.in_words()), *self.notes]))

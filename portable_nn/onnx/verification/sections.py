@@ -96,7 +96,7 @@ class Sides:
         return found
 
     def _is_known(self, name: str) -> bool:
-        """Whether type inference finds the elements of a value."""
+        """True if type inference finds the elements of a value."""
         return any(types[name].constant is not None for types in self.types)
 
     @cached_property

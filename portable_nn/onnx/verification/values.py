@@ -44,7 +44,7 @@ from portable_nn.operators import FLOATS, find, infer
 from portable_nn.operators.costs import multiply_adds, volume
 
 VISIBLE: Final = 8
-"""How many times the allowed difference a value must vary over the inputs for a comparison to show anything."""
+"""The multiple of the allowed difference that a value must vary over the inputs for a comparison to show anything."""
 
 FAINT: Final = 0.01
 """The scale of drawn inputs that show what a small constant is added to, where no ``epsilon`` says it."""
@@ -73,7 +73,7 @@ class Parting(Exception):  # noqa: N818 - never leaves the package: it becomes a
 
 @dataclass
 class Values:
-    """What the comparison of values found.
+    """The results of the comparison of values.
 
     Attributes:
         compared: the largest difference of each value relative to its spread over inputs that show it, in the order of
@@ -145,7 +145,7 @@ class _Comparison:
                     raise Parting(Pair(name, np.empty(shape, types[name].dtype), theirs))
 
     def _ours(self, targets: Sequence[str], values: Sequence[Feeds]) -> Iterator[Feeds]:
-        """What numpy makes of the values that ``targets`` depend on; the next of them may overwrite the arrays."""
+        """The values that ``targets`` depend on, by numpy; the next of them may overwrite the arrays."""
         stored = {name: self.sides.parameters[name] for name in targets if name in self.sides.parameters}
         made = [name for name in targets if name not in stored]
         last, plan = None, None
@@ -233,7 +233,7 @@ class _Comparison:
     # -- alone
 
     def _is_free(self, value: Value) -> bool:
-        """Whether a parameter can be drawn: the model has it too, stored or as what a node makes of one that is."""
+        """True if a parameter can be drawn: the model has it too, stored or as what a node makes of one that is."""
         return value.dtype in FLOATS and (value.name in self.sides.initializers or value.name in self.sides.place_of)
 
     def _alone(self, targets: Sequence[str], free: frozenset[str]) -> None:

@@ -112,7 +112,7 @@ def _original(name: str, array: Array, originals: Mapping[str, Array] | None, fa
 
 
 def _fault(name: str, ours: Array, theirs: Array) -> list[str]:
-    """How two arrays differ in type, shape or bytes; nothing where they do not."""
+    """The differences of two arrays in type, shape or bytes; none where they are the same."""
     if ours.dtype != theirs.dtype or ours.shape != theirs.shape:
         one, other = (f"{array.dtype.name} {format_shape(array.shape)}" for array in (ours, theirs))
         return [f"'{name}' is {one} in the network and {other} in the file"]

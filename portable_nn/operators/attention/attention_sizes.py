@@ -13,7 +13,7 @@ Q, K, V, MASK, PAST_KEY, PAST_VALUE, LENGTHS = range(7)
 """The inputs; the last is the number of keys of each example that are not padding."""
 
 RAW, CAPPED, BIASED, NORMALIZED = range(4)
-"""What the output qk_matmul_output may hold: the scores at one of four stages."""
+"""The contents of the output qk_matmul_output: the scores at one of four stages."""
 
 
 class Sizes(NamedTuple):
@@ -79,7 +79,7 @@ def _by_heads(use: OperatorContext, index: int) -> Shape:
 
 
 def _past(use: OperatorContext, lead: Shape, features: Sequence[int]) -> Dim:
-    """How many positions the past has."""
+    """The number of positions of the past."""
     if use.has(PAST_KEY) != use.has(PAST_VALUE):
         use.fail("past_key and past_value go together, and only one of them is given")
     if not use.has(PAST_KEY):
@@ -147,7 +147,7 @@ def scale_of(use: OperatorContext, s: Sizes) -> float:
 
 
 class AttentionWindow(NamedTuple):
-    """How far a query attends to earlier and to later keys; ``None`` where that is not limited."""
+    """The number of earlier and of later keys that a query attends to; ``None`` where that is not limited."""
 
     left: int | None
     right: int | None

@@ -119,7 +119,7 @@ def exponential(
 
 
 def _by_elu(x: Symbol, *, alpha: float = 1.0) -> Symbol:
-    """Celu, which TVM 0.27 lacks."""
+    """Celu, of which tract 0.23 computes other numbers with an alpha other than 1."""
     return emit("Elu", x) if alpha == 1 else emit("Elu", x * (1 / alpha)) * alpha
 
 
@@ -264,6 +264,5 @@ register(
         same_type(),
         _softsign,
         _softsign_gradient,
-        portable=lambda use: lambda x: x / (emit("Abs", x) + 1.0),  # IREE 3.13 lacks it.
     )
 )

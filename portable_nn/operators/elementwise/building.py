@@ -1,4 +1,5 @@
-"""What registers an operator that works element by element, with broadcasting: of one, two or any number of inputs."""
+"""The registration of operators that work element by element, with broadcasting: of one, two or any number of
+inputs."""
 
 from __future__ import annotations
 

@@ -87,7 +87,8 @@ erf(x) is x times CENTRE of x² up to |x| = 0.46875; from there, 1 - erf(x) is e
 
 NEAR: Final = 0.46875
 FAR: Final = 6.0
-"""Where CENTRE ends, and where 1 - erf(x) vanishes in float64; Cody's limit of TAIL, 4, matters to erfc alone."""
+"""The end of CENTRE, and the x from which 1 - erf(x) vanishes in float64; Cody's limit of TAIL, 4, matters to erfc
+alone."""
 
 LEAST: Final = -40.0
 """Gelu of this is 0, so smaller inputs are clipped to it: -∞ · 0 is NaN."""

@@ -127,13 +127,14 @@ def _below_depth(use: OperatorContext) -> Interval | None:
 
 
 def _one_hot_portable(use: OperatorContext) -> Callable[..., Symbol] | None:
-    """TVM 0.27 makes float64 of it, and MNN 3.6 nothing; the comparison needs a known depth."""
+    """MNN 3.6 makes nothing of it; the comparison needs a known depth."""
     depth = use.type(1).constant
     return _by_comparison if depth and not isinstance(depth[0], str) else None
 
 
 def _by_comparison(indices: Symbol, depth: Symbol, values: Symbol, *, axis: int = -1) -> Symbol:
-    """Where the index, from the end if it is negative, is the place along the new axis, the second of ``values``."""
+    """The second of ``values`` where the index, from the end if it is negative, is the place along the new axis, else
+    the first."""
     assert depth.type.constant is not None
     count = int(depth.type.constant[0])
     rank = len(indices.shape) + 1

@@ -120,7 +120,7 @@ def flat(n: KernelContext, array: Array) -> tuple[Array, list[Step]]:
 
 
 def _places(n: KernelContext) -> tuple[Array, list[Step]]:
-    """Where each index points in the data, counted through all its elements."""
+    """The place in the data that each index points to, counted through all its elements."""
     shape, indices = n.x[0].shape, n.x[1]
     axis = n.axis(n.int("axis"), len(shape))
     strides = [int(np.prod(shape[place + 1 :])) for place in range(len(shape))]

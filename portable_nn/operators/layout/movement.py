@@ -166,7 +166,7 @@ def _slice_gradient(n: GradientContext) -> list[Symbol | None]:
 
 
 def _open_sides(n: GradientContext, axis: int, part: slice) -> tuple[int | Symbol, int | Symbol]:
-    """How many cells of an axis are in front of a slice with a symbolic size, and how many behind it."""
+    """The numbers of cells of an axis in front of a slice with a symbolic size, and behind it."""
     size = n.x[0].shape[axis]
     if part.step is not None and part.step < 0:
         return 0, 0

@@ -42,7 +42,8 @@ COPIED: Final[Mapping[str, Callable[[int, int], int]]] = {
     "reflect": lambda place, size: size - 1 - abs(place % max(1, 2 * size - 2) - size + 1),
     "wrap": lambda place, size: place % size,
 }
-"""Which cell of an axis is copied to ``place``, counted from the first: negative before it, ``size`` or more behind it.
+"""The cell of an axis that is copied to ``place``, counted from the first: negative before it, ``size`` or more behind
+it.
 
 A border wider than the axis repeats it, as in numpy.pad, which the standard refers to; onnxruntime and PyTorch refuse
 that for ``reflect``.
@@ -50,7 +51,7 @@ that for ``reflect``.
 
 
 def _pads(use: OperatorContext, axes_input: int = 3) -> list[tuple[Dim, Dim]]:
-    """How many cells each axis gets before and behind it; a negative number takes some away."""
+    """The numbers of cells that each axis gets before and behind it; a negative number takes some away."""
     rank = len(use.type().shape)
     if use.string("mode") not in {"constant", *COPIED}:
         use.fail(f"mode '{use.string('mode')}' is not supported")

@@ -52,7 +52,7 @@ def _tuples(use: OperatorContext, batch: int = 0) -> tuple[Shape, int]:
 
 
 def _rows(n: KernelContext, batch: int = 0) -> tuple[Array, list[Step]]:
-    """Which slice each tuple points to, counted through all slices of the data."""
+    """The slice that each tuple points to, counted through all slices of the data."""
     shape, indices = n.x[0].shape, n.x[1]
     reach = batch + indices.shape[-1]
     weights = [math.prod(shape[axis + 1 : reach]) for axis in range(reach)]

@@ -26,7 +26,7 @@ from portable_nn.operators.base import (
 
 
 def _found(use: OperatorContext, index: int, allowed: frozenset[str] = ANY) -> tuple[int, ...]:
-    """Where the elements of a constant list are not zero."""
+    """The places of a constant list's elements that are not zero."""
     shape = use.type(index).shape
     if len(shape) > 1:
         name = use.operator.input_name(index)

@@ -1,4 +1,5 @@
-"""What numpy does not offer of its BLAS: gemm with accumulation (c ← alpha·a·b + beta·c), and the number of threads.
+"""The functions of numpy's BLAS that numpy does not offer: gemm with accumulation (c ← alpha·a·b + beta·c), and the
+number of threads.
 
 numpy brings a BLAS library with it, and that library has the call under the names of the CBLAS standard. Where it is
 found, a step of gradient descent needs no array for the gradient and one pass less over the weights; where it is not
@@ -35,7 +36,7 @@ def _routine(name: str, argument_types: tuple[Any, ...], result: Any = None) -> 
 
 
 def has_threads_to_set() -> bool:
-    """Whether ``single_threaded`` can set the number of threads."""
+    """True if ``single_threaded`` can set the number of threads."""
     return _threads() is not None and _set_threads() is not None
 
 
@@ -113,7 +114,8 @@ def accumulate(a: Array, b: Array, c: Array, alpha: float, beta: float) -> Step 
 
 
 def _layout(array: Array) -> tuple[int, int] | None:
-    """Whether BLAS must transpose ``array``, and the distance between its rows; ``None`` where it is neither."""
+    """The layout of ``array``: whether BLAS must transpose it, and the distance between its rows; ``None`` where BLAS
+    cannot take it."""
     (rows, columns), (down, right), size = array.shape, array.strides, array.itemsize
     if array.flags.c_contiguous:
         return NO_TRANS, max(1, columns)

@@ -36,11 +36,11 @@ from portable_nn.operators.base import (
 )
 
 Labels: TypeAlias = tuple[str, ...]
-"""What the axes of an array are called: a letter, or ``.0``, ``.1``, … for those of an ellipsis."""
+"""The names of an array's axes: a letter, or ``.0``, ``.1``, … for those of an ellipsis."""
 
 
 TERM: Final = re.compile(r"[A-Za-z]*(\.\.\.)?[A-Za-z]*")
-"""What an equation has for each operand and for the result, without blanks."""
+"""The term of an equation for each operand and for the result, without blanks."""
 
 
 class Equation(NamedTuple):
@@ -186,7 +186,8 @@ def _goal(
     dtype: np.dtype[Any],
     out: Operand | None,
 ) -> tuple[Array, Operand, list[Step]]:
-    """Where a product goes, with its axes in groups (``flat``): into ``out``, or beside it to be copied there."""
+    """The array that a product is written to, with its axes in groups (``flat``): into ``out``, or beside it to be
+    copied there."""
     if out is not None:
         with suppress(ValueError):
             return out.along(labels).reshape(flat, copy=False), out, []

@@ -83,7 +83,7 @@ def product_of_transposed(a: Array, b: Array, out: Array) -> list[Step]:
 
 
 def in_parts(work: int, dtype: np.dtype[np.generic]) -> bool:
-    """Whether a product of so many multiply-adds belongs on one thread, and OpenBLAS would divide it."""
+    """True if a product of so many multiply-adds belongs on one thread, and OpenBLAS would divide it."""
     return dtype in (np.float32, np.float64) and _most(dtype) < work <= SMALL and core_name() is not None
 
 
@@ -108,7 +108,7 @@ def _stacks(matrix: Array, rows: int) -> list[Array]:
 
 
 def _has_rows(array: Array) -> bool:
-    """Whether the elements of a row are next to each other, and the rows apart."""
+    """True if the elements of a row are next to each other, and the rows apart."""
     return array.strides[-1] == array.itemsize and array.strides[-2] >= array.shape[-1] * array.itemsize
 
 
@@ -139,12 +139,12 @@ def tiled(m: int, k: int, n: int, dtype: np.dtype[np.generic]) -> Tile | None:
 
 @cache
 def has_unpacked_kernels() -> bool:
-    """Whether this processor is one for which OpenBLAS has kernels that do not pack small products."""
+    """True if this processor is one for which OpenBLAS has kernels that do not pack small products."""
     return core_name() in {"SkylakeX", "Cooperlake", "Sapphirerapids"}
 
 
 def wakes_threads(step: Step) -> bool:
-    """Whether a step is a product that OpenBLAS divides among its threads."""
+    """True if a step is a product that OpenBLAS divides among its threads."""
     if not isinstance(step, partial) or step.func not in (np.dot, np.matmul):
         return False
     a, b = step.args[:2]

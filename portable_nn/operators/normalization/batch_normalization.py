@@ -200,7 +200,7 @@ def _training(inputs: Sequence[Symbol | None], attributes: Mapping[str, Attribut
 
 
 def _is_state(value: Symbol) -> bool:
-    """Whether it is a parameter, or the new value of one that an earlier node computes."""
+    """True if the value is a parameter, or the new value of one that an earlier node computes."""
     if isinstance(value, Leaf):
         return value.parameter
     return value.origin.operator is not None and value.origin.operator.name == "BatchNormalization"

@@ -41,7 +41,7 @@ from portable_nn.operators.normalization.statistics import (
 
 
 def _reach(use: OperatorContext) -> tuple[int, int]:
-    """How far the window reaches to earlier and to later channels."""
+    """The numbers of earlier and of later channels in the window."""
     size = use.int("size")
     return (size - 1) // 2, size // 2
 
@@ -132,7 +132,7 @@ def _lp_type(use: OperatorContext) -> Type:
 
 
 def _lp(n: KernelContext) -> list[Step]:
-    """Where the norm is 0, so is the output: 0 / 1."""
+    """The output, 0 where the norm is 0: 0 / 1."""
     x, out, axis = n.x[0], n.out(), n.attribute_axis()
     norm = statistic(n, x, [axis])
     zero = n.scratch_like(norm, np.bool_)

@@ -97,7 +97,7 @@ def _log_softmax_gradient(n: GradientContext) -> Symbol:
 
 
 def _flattens(use: OperatorContext, shape: Shape | None) -> bool:
-    """Whether all axes from ``axis``, 1 by default, to the last were combined."""
+    """True if all axes from ``axis``, 1 by default, to the last were combined."""
     rank = len(use.type().shape)
     return rank > 2 and use.attributes.get("axis", 1) not in (-1, rank - 1)
 

@@ -1,4 +1,4 @@
-"""What all normalisations share: kernels over parts of an array, and the same in symbols.
+"""Shared by all normalisations: kernels over parts of an array, and the same in symbols.
 
 A part stays in the cache, so that several passes over it cost little more than one. Whatever the type of the input, the
 kernels compute in float32 at least.
@@ -38,7 +38,7 @@ CHANNELS: Final = 1
 """The axis of the channels."""
 
 Places: TypeAlias = list[tuple[slice, ...]]
-"""Where the parts of an array are."""
+"""The slices of an array's parts."""
 
 
 def precision(dtype: Any) -> str:
@@ -47,7 +47,7 @@ def precision(dtype: Any) -> str:
 
 
 def parts(x: Array, whole: Collection[int]) -> Places:
-    """Where to cut ``x`` along its slowest axis, so that a part stays in the cache; not along the axes ``whole``."""
+    """The parts of ``x`` along its slowest axis, each of which stays in the cache; not along the axes ``whole``."""
     axis = next((axis for axis in memory_order(x) if x.shape[axis] > 1), 0)
     length = x.shape[axis]
     step = length if axis in whole else BLOCK * length // max(x.size, 1)
@@ -104,7 +104,7 @@ def _ones(size: int, like: Array, times: int) -> list[Array]:
 
 
 def _are_rows(axes: Collection[int], *arrays: Array) -> bool:
-    """Whether all arrays lie in memory alike, ``axes`` last and the others in order, for BLAS to sum row by row."""
+    """True if all arrays lie in memory alike, ``axes`` last and the others in order, for BLAS to sum row by row."""
     order = memory_order(arrays[0])
     long = [axis for axis in order if arrays[0].shape[axis] > 1]
     kept = [axis for axis in long if axis not in axes]

@@ -95,7 +95,7 @@ def _flow(s: Sweep, steps: Steps) -> Flow:
 
 
 def _starts(flow: Flow, direction: int) -> Steps:
-    """What flows back from the states after the last step."""
+    """The gradient that flows back from the states after the last step."""
     n, use = flow.s.n, flow.s.use
     return [
         partial(np.copyto, target, directions_first(n.x[index], use)[direction])
@@ -143,7 +143,7 @@ def _through_time(flow: Flow, direction: int) -> Steps:
 
 
 def _to_state(flow: Flow, t: int) -> Steps:
-    """What flows to h before a step."""
+    """The gradient that flows to h before a step."""
     adds = BACKWARD[name_of(flow.s.n)].adds
     rows = slice(NEW) if adds and not resets_after(flow.s) else slice(None)
     found = flow.through_r(t, rows)
@@ -203,7 +203,7 @@ def _to_r(flow: Flow, to_r: Array, h: Array, out: Array) -> Steps:
 
 
 def _to_inputs(flow: Flow, out: Array, *, first: bool) -> Steps:
-    """What flows to X, (steps · batch, features), is added to ``out``, or starts it."""
+    """The gradient that flows to X, (steps · batch, features), and is added to ``out``, or starts it."""
     part, steps = flow.s.n.scratch(out.shape, out.dtype), list[Any]()
     for gate, w in zip(_flat(flow.gates), flow.s.w, strict=True):
         steps.append(partial(np.matmul, gate, w, out=out if first else part))

@@ -18,7 +18,7 @@ from portable_nn.operators.recurrent.sweep import At, Steps, Sweep
 
 
 def fuses(s: Sweep) -> bool:
-    """Whether gates are computed by one tanh, with W, R and the bias halved: sigmoid(x) = (1 + tanh(x / 2)) / 2."""
+    """True if gates are computed by one tanh, with W, R and the bias halved: sigmoid(x) = (1 + tanh(x / 2)) / 2."""
     return s.use.is_standard and s.use.kind.gates > 1 and s.peepholes is None and not _couples(s)
 
 
@@ -61,7 +61,7 @@ def rnn(s: Sweep) -> At:
 
 
 I, O, F, G, C, H, HC = range(7)  # noqa: E741 - the names of the standard.
-"""Where the values of an LSTM are."""
+"""The places of the values of an LSTM."""
 
 
 def lstm(s: Sweep) -> At:
@@ -121,7 +121,7 @@ def _peeped(s: Sweep, gate: Array, c: Array, place: int, work: Array) -> Steps:
 
 
 Z, RESET, NEW, STATE, BESIDE = range(5)
-"""Where the values of a GRU are; the last is h·Rᵀ + b of the new state, which the reset gate is applied to."""
+"""The places of the values of a GRU; the last is h·Rᵀ + b of the new state, which the reset gate is applied to."""
 
 
 def gru(s: Sweep) -> At:

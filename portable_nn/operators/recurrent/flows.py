@@ -19,7 +19,7 @@ from portable_nn.operators.recurrent.sweep import Steps, Sweep
 
 @dataclass
 class Flow:
-    """What flows back in one direction.
+    """The gradients that flow back in one direction.
 
     Args:
         s: the direction.
@@ -43,7 +43,7 @@ class Flow:
         self.product, self.work = self.s.work(len(self.r)), self.s.work()
 
     def through_r(self, t: int, rows: slice = slice(None)) -> Steps:
-        """What flows from these gates to the state before them."""
+        """The gradient that flows from these gates to the state before them."""
         r, flow = self.r[rows], self.to_r[rows, t]
         if self.s.batch == 1:
             return [partial(np.dot, flow.reshape(1, -1), r.reshape(-1, self.s.hidden), self.new_h)]
@@ -120,7 +120,7 @@ def _lstm_step(flow: Flow, t: int, known: Array) -> Steps:
 
 
 def _peeped(s: Sweep, gate: Array, place: int, c: Array, work: Array) -> Steps:
-    """What flows to a state through the peephole of a gate."""
+    """The gradient that flows to a state through the peephole of a gate."""
     if s.peepholes is None:
         return []
     return [partial(np.multiply, gate, s.peepholes[place], out=work), partial(np.add, c, work, out=c)]
@@ -146,7 +146,7 @@ def _gru_known(s: Sweep, some: slice, known: Array) -> Steps:
 
 
 def resets_after(s: Sweep) -> bool:
-    """Whether it is a GRU whose reset gate comes after the product with R."""
+    """True if it is a GRU whose reset gate comes after the product with R."""
     return "linear_before_reset" in s.n.operator.attributes and bool(s.n.int("linear_before_reset"))
 
 

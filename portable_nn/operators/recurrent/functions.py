@@ -24,7 +24,7 @@ class Function(NamedTuple):
 
 
 class Made(NamedTuple):
-    """How a function is computed.
+    """The computation of a function.
 
     ``value`` gives the steps that compute it in place of its argument, and ``slope`` those that compute its derivative
     from the argument, which they may overwrite, and from the value. ``value`` may use the array that it is given last.

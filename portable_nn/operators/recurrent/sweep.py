@@ -96,7 +96,7 @@ class Sweep:
         return self.use.kind.h
 
     def slope(self, index: int) -> Array | None:
-        """Where the derivatives of an activation are kept, (steps, batch, hidden units), if they are needed."""
+        """The array for the derivatives of an activation, (steps, batch, hidden units), if they are needed."""
         place = self.use.kind.values + index
         return self.before(place) if place < len(self.values) else None
 
@@ -120,7 +120,7 @@ class Sweep:
         return [partial(np.multiply, self.r.swapaxes(1, 2), factors, out=self.by_r)]
 
     def kept_where_idle(self, t: int) -> Steps:
-        """Where a sequence has ended, its states stay as they are."""
+        """Keep the states of a sequence that has ended as they are."""
         if self.idle is None:
             return []
         states = range(self.use.kind.gates, self.use.kind.slots)

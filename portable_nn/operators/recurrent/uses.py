@@ -1,4 +1,4 @@
-"""What a use of a recurrent operator says: its sizes, directions, activation functions and options, all checked."""
+"""A use of a recurrent operator: its sizes, directions, activation functions and options, all checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INPUTS: Final = ("X", "W", "R", "B?", "sequence_lens?", "initial_h?", "initial_c
 
 
 class Kind(NamedTuple):
-    """What distinguishes the three operators.
+    """One of the three recurrent operators, with the facts that distinguish it.
 
     Args:
         gates: blocks of rows in W and R.
@@ -91,7 +91,7 @@ class Recurrence(NamedTuple):
 
     @property
     def is_standard(self) -> bool:
-        """Whether derivatives follow from values: with the functions by default, and no clip."""
+        """True if derivatives follow from values: with the functions by default, and no clip."""
         standard = all(tuple(f.name for f in each) == self.kind.functions for each in self.functions)
         return standard and self.clip is None
 
@@ -185,6 +185,6 @@ def types_of_outputs(use: OperatorContext) -> tuple[Type, ...]:
 
 
 def type_of_saved(use: OperatorContext) -> Type:
-    """What the gradient needs: of halves in single precision, in which they are computed."""
+    """The type of the values that the gradient needs: of halves in single precision, in which they are computed."""
     dtype = use.type(X).dtype
     return Type("float32" if dtype == "float16" else dtype, recurrence(use).saved())

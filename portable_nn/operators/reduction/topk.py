@@ -40,7 +40,8 @@ def _type(use: OperatorContext) -> tuple[Type, Type]:
 
 
 def _sorted(x: Array, count: int, *, largest: bool) -> Array:
-    """Where the first ``count`` elements along the last axis are; of equal ones, that at the lowest index first."""
+    """The places of the first ``count`` elements along the last axis; of equal ones, the one at the lowest index
+    first."""
     if not largest:
         return np.argsort(x, axis=-1, kind="stable")[..., :count]
     # Reversed twice, equal elements keep their order.

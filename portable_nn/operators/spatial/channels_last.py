@@ -37,7 +37,7 @@ def channels_last(rank: int) -> Order:
 
 
 def channels_innermost(n: KernelContext, geometry: Geometry) -> Kernel | None:
-    """What computes a convolution with the channels innermost, where it is faster so."""
+    """The kernel of a convolution with the channels innermost, where it is faster so."""
     if n.x[0].dtype.itemsize < 4 or geometry.rank > 3 or 0 in (*geometry.big, *geometry.small):
         return None
     if 1 < geometry.group == geometry.big[1] and geometry.small[0] * geometry.small[-1] < WIDE_ENOUGH:
@@ -47,7 +47,7 @@ def channels_innermost(n: KernelContext, geometry: Geometry) -> Kernel | None:
 
 
 def _lies_channels_last(x: Array) -> bool:
-    """Whether the channels of ``x`` are next to each other in memory, and the cells of a channel are not."""
+    """True if the channels of ``x`` are next to each other in memory, and the cells of a channel are not."""
     return not x.flags.c_contiguous and x.transpose(channels_last(x.ndim - 2)).flags.c_contiguous
 
 
@@ -133,7 +133,7 @@ def _spread_weight(n: KernelContext, kernel: tuple[int, ...], like: tuple[int, .
 
 
 def _seen(x: Array, geometry: Geometry, remainder: int, start: int, along: tuple[int, int], columns: int) -> Array:
-    """What the windows see: (rows, columns of the output by ``columns``, taps, a stretch of memory), a view.
+    """The cells in the windows: (rows, columns of the output by ``columns``, taps, a stretch of memory), a view.
 
     ``along`` is the distance between taps along the columns, and their number.
     """

@@ -65,7 +65,8 @@ def _kernel(use: OperatorContext, rank: int) -> tuple[int, ...]:
 
 
 def _check_channels(use: OperatorContext, reads: Dim, gives: Dim, groups: int) -> None:
-    """Whether X has the channels that W reads, their number and that of the output make groups, and B fits."""
+    """Check that X has the channels that W reads, that their number and that of the output make groups, and that B
+    fits."""
     x, w = use.type().shape, format_shape(use.type(1).shape)
     if not isinstance(x[1], int) or x[1] != reads:
         use.fail(f"X {format_shape(x)} has {x[1]} channels, but W {w} reads {reads}, in {groups} groups")
@@ -191,7 +192,7 @@ def _explicit(n: GradientContext, found: Sequence[Window], big: Shape) -> None:
 
 
 def _onto_big(small: Symbol, weight: Symbol, found: Sequence[Window], group: int, big: Shape) -> Symbol:
-    """What ``small`` gives on the big side: the cells behind the last window, which none has read, get zeros."""
+    """The values of ``small`` on the big side: the cells behind the last window, which none has read, get zeros."""
     pairs = [(w, size) for w, size in zip(found, big[2:], strict=True)]
     rest = [(size + w.pad_begin + w.pad_end - w.extent) % w.stride if isinstance(size, int) else 0 for w, size in pairs]
     return emit("ConvTranspose", small, weight, **_attributes(found, group), output_padding=rest)
@@ -325,7 +326,7 @@ register(
         batch_inputs="first",
         weights=(1, 2),
         multiply_adds=lambda use, y: (*y, *use.type(1).shape[1:]),
-        limits=limits.CONV,
+        limits=(limits.CONV,),
     )
 )
 register(

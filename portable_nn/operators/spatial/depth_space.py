@@ -118,19 +118,6 @@ def _space_to_depth_fields(use: FieldContext) -> Fields:
     return moved_fields(use, Operation("conv", (Window(block, block),) * 2))
 
 
-def _depth_to_space_portable(use: OperatorContext) -> Callable[..., Symbol] | None:
-    """IREE 3.13 moves the cells to other places."""
-    return _by_transpose if all(isinstance(size, int) for size in use.type().shape[1:]) else None
-
-
-def _by_transpose(x: Symbol, *, blocksize: int, mode: str = "DCR") -> Symbol:
-    channels, height, width = (int(size) for size in x.shape[1:])
-    inner, block = channels // blocksize**2, [blocksize, blocksize]
-    parts, order = ([*block, inner], [0, 3, 4, 1, 5, 2]) if mode == "DCR" else ([inner, *block], [0, 1, 4, 2, 5, 3])
-    moved = emit("Transpose", emit("Reshape", x, integers([0, *parts, height, width])), perm=order)
-    return emit("Reshape", moved, integers([0, inner, height * blocksize, width * blocksize]))
-
-
 register(
     Operator(
         "DepthToSpace",
@@ -139,7 +126,6 @@ register(
         _depth_to_space,
         _depth_to_space_gradient,
         {"blocksize": Attr(int, REQUIRED), "mode": Attr(str, "DCR")},
-        portable=_depth_to_space_portable,
         passes=(0,),
         receptive=lambda use: spread_fields(use, [use.get("blocksize")] * 2),
     )

@@ -1,4 +1,4 @@
-"""What pools share: their options, their type, and the reduction of windows.
+"""Shared by pools: their options, their type, and the reduction of windows.
 
 It is separable, and computed axis by axis: k + k steps and not k · k. Every step is one numpy call over slices,
 whatever the memory layout of the arrays.

@@ -266,7 +266,7 @@ def _resize_fields(use: FieldContext) -> Fields | None:
 
 
 def _shrinks(use: OperatorContext, shape: Shape | None) -> bool:
-    """Whether some size becomes smaller; assumed where sizes are symbolic."""
+    """True if some size becomes smaller; assumed where sizes are symbolic."""
     if shape is None:
         return True
     pairs = zip(use.type().shape, shape, strict=True)
@@ -274,7 +274,7 @@ def _shrinks(use: OperatorContext, shape: Shape | None) -> bool:
 
 
 def _ratio_is_not_the_scale(use: OperatorContext, shape: Shape | None) -> bool:
-    """Whether a scale does not take the size of the input to a whole number."""
+    """True if a scale does not take the size of the input to a whole number."""
     scales = use.type(2).constant if use.has(2) else None
     pairs = zip(use.type().shape, scales or (), strict=False)
     return any(

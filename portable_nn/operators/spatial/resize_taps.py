@@ -25,7 +25,7 @@ from portable_nn.operators.base import (
 
 
 class Side(NamedTuple):
-    """How one axis is resized: from ``size`` cells to ``result``, ``size`` · ``scale`` before rounding.
+    """The resizing of one axis: from ``size`` cells to ``result``, ``size`` · ``scale`` before rounding.
 
     ``start`` and ``end`` are its region of interest, as shares of the axis.
     """
@@ -49,7 +49,7 @@ _COORDINATES: Final[Mapping[str, Callable[[Array, Any], Array]]] = {
         else x * 0 + 0.5 * (a.start + a.end) * (a.size - 1)
     ),
 }
-"""Where the cells ``x`` of the result lie in the input, in cells."""
+"""The places in the input of the cells ``x`` of the result, in cells."""
 
 _NEAREST: Final[Mapping[str, Callable[[Array], Array]]] = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5 - _TIE),
@@ -58,7 +58,7 @@ _NEAREST: Final[Mapping[str, Callable[[Array], Array]]] = {
     "ceil": np.ceil,
 }
 _TIE: Final = 1e-6
-"""How near the middle between two cells counts as the middle: onnxruntime's number."""
+"""The distance from the middle between two cells that counts as the middle: onnxruntime's number."""
 
 
 def _linear(distance: Array, a: float) -> Array:
@@ -87,7 +87,7 @@ _CHOICES: Final[Mapping[str, Sequence[str]]] = {
 
 
 def sides_of(use: OperatorContext, shape: Shape) -> list[Side]:
-    """How each axis of an input of ``shape`` is resized."""
+    """The resizing of each axis of an input of ``shape``."""
     _check_options(use)
     rank = len(shape)
     axes = [use.axis(axis, rank) for axis in use.ints("axes") or range(rank)]
@@ -125,7 +125,7 @@ def _check_options(use: OperatorContext) -> None:
 
 
 def _given(use: OperatorContext, index: int) -> bool:
-    """Whether an input is given; older exporters write an empty list for one that is not."""
+    """True if an input is given; older exporters write an empty list for one that is not."""
     return use.has(index) and use.type(index).shape != (0,)
 
 
@@ -217,7 +217,7 @@ def _coordinates(use: OperatorContext, side: Side, dtype: str) -> Array:
 
 
 def inside_of(use: OperatorContext, side: Side) -> Array:
-    """Which cells of the result are inside the input; the others are ``extrapolation_value``."""
+    """True for the cells of the result that are inside the input; the others are ``extrapolation_value``."""
     assert isinstance(side.size, int)
     found = _coordinates(use, side, "float32")
     if use.string("coordinate_transformation_mode") != "tf_crop_and_resize":
@@ -242,7 +242,7 @@ def nearest_cells(size: int, result: int, scale: float, attributes: Mapping[str,
 
 
 def along_axes(use: OperatorContext) -> dict[int, Array]:
-    """What a use does along each axis that it resizes, of known sizes: the matrix (result, size) of its weights.
+    """The weights of a use along each axis that it resizes, of known sizes: a matrix (result, size).
 
     With the mode ``nearest``, the index of the cell that each cell of the result copies. Fails where cells of the
     result are outside the input.

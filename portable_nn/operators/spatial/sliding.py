@@ -51,18 +51,18 @@ class Geometry(NamedTuple):
 
     @property
     def rank(self) -> int:
-        """How many spatial axes there are."""
+        """The number of spatial axes."""
         return len(self.windows)
 
     @property
     def by_rows(self) -> bool:
-        """Whether the windows overlap as matrices, and a row of the small side is wide enough for a product."""
+        """True if the windows overlap as matrices, and a row of the small side is wide enough for a product."""
         wide = self.small[0] * self.small[-1] >= WIDE_ENOUGH
         return wide and self.rank > 1 and self.windows[-2].dilation == 1
 
     @property
     def reversible(self) -> bool:
-        """Whether also the rows of the small side that meet a row of the big one stand side by side."""
+        """True if also the rows of the small side that meet a row of the big one stand side by side."""
         rows = self.windows[-2:][0]
         return self.by_rows and rows.stride == 1 and max(rows.pads) < rows.kernel
 

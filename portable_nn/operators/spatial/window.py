@@ -1,4 +1,4 @@
-"""What convolutions and pools have in common: a window that slides along the axes behind batch and channel."""
+"""Shared by convolutions and pools: a window that slides along the axes behind batch and channel."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def reaching(w: Window, size: int) -> Window:
 
 
 def slide(use: OperatorContext, found: Sequence[Window], sizes: Shape, *, ceil: bool = False) -> list[Dim]:
-    """How often each window fits: the spatial sizes of the output of a convolution or pool."""
+    """The number of times that each window fits: the spatial sizes of the output of a convolution or pool."""
     return [_often(use, axis, w, size, ceil) for axis, (w, size) in enumerate(zip(found, sizes, strict=True), start=2)]
 
 

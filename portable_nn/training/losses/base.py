@@ -1,4 +1,4 @@
-"""What losses share: their options, their facts and their means.
+"""Shared by losses: their options, their facts and their means.
 
 A loss is a mean over the batch; with weights of the examples, or of the steps of each, it is the weighted mean,
 Σ w·loss / Σ w.
@@ -38,13 +38,13 @@ class Loss:
     weight: NonNegative = field(default=1.0, kw_only=True)
 
     classes: ClassVar[bool] = False
-    """Whether targets may be class numbers."""
+    """True if targets may be class numbers."""
     one: ClassVar[bool] = False
-    """Whether a loss of classes takes a single output for two of them."""
+    """True if a loss of classes takes a single output for two of them."""
     inside: ClassVar[str] = ""
     """The operator that the loss applies itself, so that an output must not be the result of one."""
     shares: ClassVar[bool] = False
-    """Whether other targets than class numbers are probabilities, from 0 to 1."""
+    """True if other targets than class numbers are probabilities, from 0 to 1."""
     threshold: ClassVar[float] = 0.5
     """A single output above it is the positive class."""
     implied: ClassVar[str] = ""
@@ -63,7 +63,7 @@ class Loss:
 
     @property
     def is_apart(self) -> bool:
-        """Whether the loss of a batch is the mean of those of its halves."""
+        """True if the loss of a batch is the mean of those of its halves."""
         return True
 
     def axis(self, rank: int) -> int:
@@ -114,7 +114,7 @@ class Loss:
 
 
 def logits_of(output: Symbol, loss: Loss) -> Symbol:
-    """What a loss of logits is given where ``output`` has probabilities: what its operator made these of.
+    """The logits for a loss where ``output`` has probabilities: the input of the operator that made them.
 
     Probabilities that were made otherwise have their logarithms as logits: log p, or log p - log(1 - p) of single ones.
     """

@@ -36,7 +36,7 @@ class OwnLoss(Loss):
         return False
 
     def build(self, output: Symbol, target: Symbol, weight: Symbol | None = None) -> Built:
-        """What the function gives: a number, or a loss for each example that is averaged. Raises ``UsageError``."""
+        """The value of the function: a number, or a loss for each example that is averaged. Raises ``UsageError``."""
         found = self.function(output, target)
         what = f"the loss {self.name.removeprefix('function ')}"
         if not isinstance(found, Symbol):

@@ -1,0 +1,52 @@
+"""Options of ``predict`` for samples of a generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from portable_nn.cli.arrays import write_arrays
+from portable_nn.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from portable_nn.cli.printing import Printer
+    from portable_nn.core.names import Engine
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """The number, the class and the seed of samples."""
+
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Draw N samples from a generator, instead of reading INPUT.")
+    ] = None
+    digit: Annotated[int | None, typer.Option(metavar="N", help="Draw --samples of this digit alone.")] = None
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Seed of the noise of --samples.  [default: 0]")
+    ] = None
+
+    def wanted(self, inputs: object) -> bool:
+        """True if samples are drawn. Raises ``UsageError`` for options that do not go together."""
+        if self.samples is None and (self.digit, self.seed) != (None, None):
+            raise UsageError("--digit and --seed are for --samples N: give it too, or leave them out")
+        if self.samples is not None and inputs:
+            raise UsageError("--samples draws the inputs from noise: leave out INPUT, --input, --stream and --workers")
+        return self.samples is not None
+
+    def draw(self, printer: Printer, model: str, plot: Path | None, engine: Engine, digest: str | None) -> None:
+        """Draw samples, write them as arrays, and their picture to ``plot``."""
+        from portable_nn.adversarial.gan.sampling import digit_in_words, sample, save_sheet
+        from portable_nn.opening import open_network
+
+        network = open_network(model, digest=digest)
+        made = sample(network, self.samples or 1, self.seed or 0, digit=self.digit, engine=engine)
+        if self.digit is not None:
+            printer.note(digit_in_words(network, self.digit))
+        if plot:
+            save_sheet(made, plot)
+            printer.note(f"drawn {plot}")
+        write_arrays(printer, model, {network.graph.outputs[0]: made})
