@@ -132,7 +132,7 @@ def _check(graph: Graph) -> None:
             'jax.config.update("jax_enable_x64", True), before its first computation'
         )
     faults = [
-        f"'{node.name}' ({node.operator}): {'its output has as many elements as data say' if open_ else 'no row'}"
+        f"{node}: {'its output has as many elements as data say' if open_ else 'no row'}"
         for node in graph.nodes
         for open_ in [node.operator in ROWS or lookup(node.operator, node.domain).lowering]
         if not open_
@@ -253,7 +253,7 @@ def _named(node: Node, lowering: Callable[..., Any], given: Sequence[Symbol | No
     try:
         return lowering(*given, **node.attributes)
     except GraphError as error:
-        label = f"'{node.name}' ({node.operator})"
+        label = str(node)
         raise GraphError([Fault(label, fault.message) for fault in error.faults]) from None
 
 

@@ -69,7 +69,7 @@ def chain_of(network: Network) -> Chain:
 
 def _fault(node: Node, what: str) -> str:
     known = find(node.operator, node.domain)
-    return f"node '{node.name}' ({node.operator}) is {f'no {what}' if known else 'unknown'}"
+    return f"node {node} is {f'no {what}' if known else 'unknown'}"
 
 
 def _prepare(

@@ -66,7 +66,7 @@ def in_known_operators(graph: Graph, missing: Missing, where: str, what: str) ->
             break
         graph = after
     faults = [(use.node, missing(use)) for use in uses(graph)]
-    if found := [f"'{node.name}' ({node.operator}): {fault}" for node, fault in faults if fault]:
+    if found := [f"{node}: {fault}" for node, fault in faults if fault]:
         raise UnsupportedError(where, listed(found, what))
     return graph
 

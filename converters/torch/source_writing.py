@@ -19,9 +19,9 @@ from portable_nn.converters.torch.source_layers import FINDERS
 from portable_nn.converters.torch.source_names import Path, Variables, expression
 from portable_nn.converters.torch.source_recurrent import find, is_recurrent, sequence_of, stacks
 from portable_nn.converters.torch.source_scene import Found, Layer, Scene
-from portable_nn.converters.torch.source_use import ROWS, Inexpressible, Made, Unpacked, Use, torch_dtype
+from portable_nn.converters.torch.source_use import ROWS, Made, Unpacked, Use, torch_dtype
 from portable_nn.core.dims import PYTHON, is_name, names_in, spelled
-from portable_nn.core.errors import GraphError
+from portable_nn.core.errors import GraphError, RefusalError
 from portable_nn.core.graph import Dim, Graph, Node, Shape, format_shape
 from portable_nn.onnx.opsets.scope import Scope
 from portable_nn.operators import FLOATS, Array, infer, lookup
@@ -129,7 +129,7 @@ class Writing:
                 return self.constant(np.array(constant, self.types[name].dtype).reshape(self._static(name)))
             try:
                 return self._size_tensor(name, constant)  # type: ignore[arg-type]
-            except Inexpressible:
+            except RefusalError:
                 pass
         found = self.values[name]
         self.reads.update(part for part in _variables(found))
@@ -140,17 +140,17 @@ class Writing:
 
     def _size_tensor(self, name: str, sizes: Sequence[Dim]) -> str:
         if self.types[name].dtype in FLOATS and any("/" in str(size) for size in sizes):
-            raise Inexpressible("a quotient of sizes that is no whole number")
+            raise RefusalError("a quotient of sizes that is no whole number")
         made = f"{self.helper('size_tensor')}({', '.join(self.dim(size) for size in sizes)})"
         made += f".to({torch_dtype(self.types[name].dtype)})" if self.types[name].dtype != "int64" else ""
         return f"{made}.to({self.device})" if self.types[name].shape else f"{made}[0].to({self.device})"
 
     def dim(self, dim: Dim) -> str:
-        """The expression of a size. Raises ``Inexpressible`` where it is not known."""
+        """The expression of a size. Raises ``RefusalError`` where it is not known."""
         try:
             text = spelled(dim, self.dims, PYTHON)
         except KeyError as missing:
-            raise Inexpressible(f"a size that is not known, {missing.args[0]}") from None
+            raise RefusalError(f"a size that is not known, {missing.args[0]}") from None
         for name in names_in([dim]):
             self.reads.update(_variables(self.dims[name]))
         return text
@@ -229,7 +229,7 @@ class Writing:
                 return find(self.scene, use, stack) if stack.nodes[-1] is node else None
             finder = FINDERS.get(node.operator) if not node.domain else None
             return finder(self.scene, use) if finder else None
-        except Inexpressible as reason:
+        except RefusalError as reason:
             self.reasons[node.name] = str(reason)
             return None
         finally:
@@ -272,7 +272,7 @@ class Writing:
         use = Use(node, self.types, self)
         try:
             self._emit(node, self._made(node, use))
-        except Inexpressible as reason:
+        except RefusalError as reason:
             self._in_other_operators(node, str(reason))
 
     def _is_inside(self, node: Node) -> bool:
@@ -293,7 +293,7 @@ class Writing:
             each = self.layers[node.name]
             return each.made(use, expression(self.places[each.layer.place]))
         if node.operator not in ROWS:
-            raise Inexpressible(self.reasons.get(node.name, "PyTorch has no such operation"))
+            use.refuse(self.reasons.get(node.name, "PyTorch has no such operation"))
         return ROWS[node.operator](use)
 
     def _in_other_operators(self, node: Node, reason: str) -> None:
@@ -301,12 +301,12 @@ class Writing:
         self.values.update((name, GONE) for name in node.outputs if name)
         lowering = lookup(node.operator, node.domain).lowering
         if lowering is None:
-            self.body.faults.append(f"'{node.name}' ({node.operator}): {reason}")
+            self.body.faults.append(f"{node}: {reason}")
             return
         try:
             parts = self.scope.spliced(node, lowering)
         except GraphError as error:
-            self.body.faults.append(f"'{node.name}' ({node.operator}): {reason}; {error.faults[0].message}")
+            self.body.faults.append(f"{node}: {reason}; {error.faults[0].message}")
             return
         for each in parts:
             self._retyped(each)
@@ -328,7 +328,7 @@ class Writing:
                 self._assign([name], each)
         missing = [name for name in node.outputs[len(expressions) :] if name and name in self.scope.read]
         if missing:
-            raise Inexpressible(f"its output {missing[0]}")
+            raise RefusalError(f"its output {missing[0]}")
 
     def _assign(self, names: Sequence[str], made: str) -> None:
         if len(names) == 1 and made.isidentifier() and made not in ("None",):

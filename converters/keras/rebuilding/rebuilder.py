@@ -11,9 +11,9 @@ import numpy as np
 
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.free import MOVES, Free
-from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, NoLayerError, Sizes, last, plain
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, Sizes, last, plain
 from portable_nn.converters.keras.rebuilding.words import plain_activation
-from portable_nn.core.errors import GraphError
+from portable_nn.core.errors import GraphError, RefusalError, refuse
 from portable_nn.core.graph import Dim, Graph, Node, Parameter, Tensor, Value
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import said, unused
@@ -92,10 +92,10 @@ class Rebuilder:
                 continue
             try:
                 make()
-            except NoLayerError as error:
-                self.faults.append(f"'{node.name}' ({node.operator}): {error}")
+            except RefusalError as error:
+                self.faults.append(f"{node}: {error}")
             except (TypeError, ValueError) as error:
-                self.faults.append(f"'{node.name}' ({node.operator}): Keras refuses it {said(error)}")
+                self.faults.append(f"{node}: Keras refuses it {said(error)}")
         if self.faults:
             return None
         outputs = {name: self._output(name) for name in self.graph.outputs}
@@ -135,14 +135,14 @@ class Rebuilder:
     def _output(self, name: str) -> Any:
         value = self.values[name]
         if not isinstance(value, Laid):
-            raise NoLayerError("an output does not depend on an input")
+            self.refuse("an output does not depend on an input")
         if self.channels_last and len(value.axes) > 2 and value.axes == last(len(value.axes)):
             self.turned.add(name)
             return value.tensor
         return self.laid(name)
 
     def make(self, node: Node) -> None:
-        """Make the layer of a node. Raises ``NoLayerError``."""
+        """Make the layer of a node. Raises ``RefusalError``."""
         given = [self.values[name] for name in node.inputs if name]
         known = [self.types[name].constant for name in node.outputs if name]
         if known[0] is not None and not any(isinstance(each, Fixed) and each.names for each in given):
@@ -155,15 +155,15 @@ class Rebuilder:
         row = self.rows.get(node.operator)
         try:
             if row is None:
-                raise NoLayerError("has no layer in Keras")
+                self.refuse("has no layer in Keras")
             made = row(self, node)
-        except NoLayerError as reason:
+        except RefusalError as reason:
             self._make_otherwise(node, reason)
         else:
             if made is not None:
                 self.values[node.outputs[0]] = made
 
-    def _make_otherwise(self, node: Node, reason: NoLayerError) -> None:
+    def _make_otherwise(self, node: Node, reason: RefusalError) -> None:
         """Make the layers of the other operators that a node is."""
         inputs = [self.types[name] if name else None for name in node.inputs]
         use = OperatorContext(lookup(node.operator, node.domain), inputs, node.attributes, len(node.outputs))
@@ -204,7 +204,7 @@ class Rebuilder:
         trained, names = any(each.trained for each in fixed.values()), tuple(n for e in fixed.values() for n in e.names)
         if node.operator == "StopGradient" and trained:
             if other := next((n for n in names if self.only_consumer(n) is not node), ""):
-                raise NoLayerError(f"the trained parameter '{other}' is read without its gradient here, and with it")
+                self.refuse(f"the trained parameter '{other}' is read without its gradient here, and with it")
             trained = False
         self.free.makers |= dict.fromkeys(outputs, node)
         moved = node.operator in MOVES and all(each.moved for each in fixed.values())
@@ -212,6 +212,8 @@ class Rebuilder:
             self.values[name] = Fixed(array, trained, names, moved)
 
     # -- what rows ask for
+
+    refuse = staticmethod(refuse)
 
     def key(self, name: str) -> str:
         """A name that Keras takes, and that is free; PyTorch, below it, takes no dots."""
@@ -229,7 +231,7 @@ class Rebuilder:
         """The tensor of a value with its axes in an order, by default that of the graph."""
         value = self.values[name]
         if isinstance(value, Sizes):
-            raise NoLayerError(f"its input '{name}' is sizes that are computed, which Keras has as no tensor")
+            self.refuse(f"its input '{name}' is sizes that are computed, which Keras has as no tensor")
         if isinstance(value, Fixed):
             return self.free.weight(name, value, axes)
         wanted = plain(len(value.axes)) if axes is None else tuple(axes)
@@ -249,7 +251,7 @@ class Rebuilder:
             return None
         value = self.values[node.inputs[place]]
         if not isinstance(value, Fixed):
-            raise NoLayerError(f"its input {place + 1} is computed, and Keras's layer has a weight there")
+            self.refuse(f"its input {place + 1} is computed, and Keras's layer has a weight there")
         return value.array
 
     def untrained(self, node: Node, place: int) -> Array | None:
@@ -259,7 +261,7 @@ class Rebuilder:
             value = self.values[node.inputs[place]]
             assert isinstance(value, Fixed)
             if value.trained:
-                raise NoLayerError(f"the trained parameter '{value.names[0]}' has no place in a layer of Keras")
+                self.refuse(f"the trained parameter '{value.names[0]}' has no place in a layer of Keras")
         return found
 
     def rank(self, name: str) -> int:

@@ -54,8 +54,7 @@ class Scope(NamedTuple):
         try:
             found = function(*(leaves[name] if name else None for name in node.inputs), **node.attributes)
         except GraphError as error:
-            label = f"'{node.name}' ({node.operator})"
-            raise GraphError([Fault(label, fault.message) for fault in error.faults]) from None
+            raise GraphError([Fault(str(node), fault.message) for fault in error.faults]) from None
         made = [found] if isinstance(found, Symbol) else list(found)
         # An output cannot be an input, nor another output.
         named = {

@@ -146,13 +146,13 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int, *, portable: b
         try:
             found, complaints = _expressed(node, opset, scope)
         except InvalidNode as invalid:
-            faults.append(f"node '{node.name}' ({node.operator}): {invalid}")
+            faults.append(f"node {node}: {invalid}")
             continue
         nodes.extend(found)
         if complaints:
             lowest = next((v for v in range(opset + 1, OPSET + 1) if not _expressed(node, v, scope)[1]), None)
             advice = f"opset {lowest} is the lowest that can" if lowest else "no opset can"
-            faults.append(f"node '{node.name}' ({node.operator}): {'; '.join(complaints)}; {advice}")
+            faults.append(f"node {node}: {'; '.join(complaints)}; {advice}")
     if faults:
         raise UsageError(listed(faults, f"this network cannot be written at opset {opset}"))
     kept = _without_left_over(nodes, graph)
@@ -243,13 +243,13 @@ def translated(
                 plain = numbered(each, scope.types)
                 if plain != each:
                     before, after = _only_in(each, plain), _only_in(plain, each)
-                    notes.append(f"node '{node.name}' ({node.operator}): {before} is read as {after}")
+                    notes.append(f"node {node}: {before} is read as {after}")
                 _find_types(plain, scope.types)
                 for made in folder.folded(plain, scope.types):
                     _find_types(made, scope.types)
                     result.append(made)
         except InvalidNode as invalid:
-            faults.append(Fault(f"'{node.name}' ({node.operator})", f"at opset {opset}, {invalid}"))
+            faults.append(Fault(str(node), f"at opset {opset}, {invalid}"))
         except GraphError as error:
             faults.extend(error.faults)
     notes.extend(noted("nodes folded into constants", folder.replaced))
