@@ -10,6 +10,7 @@ from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder
 from portable_nn.converters.keras.rebuilding.recurrent import Masked, recurrent
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, plain
+from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Node, Tensor
 
 _RECURRENT: Final = frozenset({"LSTM", "GRU", "RNN"})
@@ -188,8 +189,8 @@ def _time_distributed(b: Rebuilder, first: Node, end: Node, layers: set[str]) ->
     b.values[first.outputs[0]] = Laid(inside, plain(len(x.shape) - 1))
     b.done -= layers
     for node in _between(b, layers):
-        if node.name not in b.done:
-            b.make(node)
+        if faults := b.make(node):
+            raise RefusalError(*faults)
     model = keras().Model(inside, b.laid(end.inputs[0]))
     only = model.layers[1] if len(model.layers) == 2 else model
     made = keras().layers.TimeDistributed(only, name=b.name(end))(x)

@@ -20,11 +20,11 @@ from portable_nn.onnx.opsets.folding import Folder
 from portable_nn.onnx.opsets.forms import CHANGES, Change
 from portable_nn.onnx.opsets.newer import has_newer, in_vocabulary
 from portable_nn.onnx.opsets.pads import explicit, numbered
-from portable_nn.onnx.opsets.scope import Scope, without
 from portable_nn.onnx.opsets.standard import check_form, signature
 from portable_nn.onnx.opsets.support import noted
-from portable_nn.operators import REGISTRY, InvalidNode, OperatorContext, Type, infer_node, lookup
+from portable_nn.operators import REGISTRY, InvalidNode, Type, infer_node, lookup
 from portable_nn.rewrites.program import Names
+from portable_nn.rewrites.scope import Scope, without
 
 OLDEST_WRITTEN: Final = 13
 """The oldest opset that is written."""
@@ -112,8 +112,7 @@ def _substitute(node: Node, opset: int, scope: Scope) -> Callable[..., Any] | No
     rule = operator.portable if scope.portable else None
     if not (rule or operator.substitute) or any(name and name not in scope.types for name in node.inputs):
         return None
-    inputs = [scope.types[name] if name else None for name in node.inputs]
-    use = OperatorContext(operator, inputs, node.attributes, len(node.outputs))
+    use = scope.use(node)
     return (rule and rule(use)) or (operator.substitute and operator.substitute(use, opset)) or None
 
 
@@ -137,9 +136,7 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int, *, portable: b
         UsageError: that version cannot express some nodes, or runtimes would disagree on them; each is listed, with
             the lowest opset that can.
     """
-    names = Names.beside(graph)
-    read = {name for node in graph.nodes for name in node.inputs}.union(graph.outputs)
-    scope = Scope(dict(types), names, read, portable)
+    scope = Scope.of(graph, types, portable=portable)
     nodes: list[Node] = []
     faults: list[str] = []
     for node in graph.nodes:
@@ -156,7 +153,7 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int, *, portable: b
     if faults:
         raise UsageError(listed(faults, f"this network cannot be written at opset {opset}"))
     kept = _without_left_over(nodes, graph)
-    return [_spelled(node, opset) for node in _apart(kept, names)] if portable else kept
+    return [_spelled(node, opset) for node in _apart(kept, scope.names)] if portable else kept
 
 
 def _apart(nodes: list[Node], names: Names) -> list[Node]:
