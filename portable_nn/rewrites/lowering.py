@@ -52,7 +52,8 @@ def lower(
         form = form_of(scope.use(node))
         parts = scope.spliced(node, form) if form else []
     except (GraphError, InvalidNode) as error:  # Such a use has no other form.
-        return [f"{fault}; {error.faults[0].message if isinstance(error, GraphError) else error}"]
+        why = error.faults[0].message if isinstance(error, GraphError) else str(error)
+        return [fault if why in fault else f"{fault}; {why}"]
     enter(parts)
     found = (each for part in parts for each in lower(part, scope, write, form_of, enter))
     if (inner := next(found, None)) is not None:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from portable_nn.core.errors import Fault, GraphError, UsageError, listed
+from portable_nn.core.errors import Fault, GraphError, RefusalError, UsageError, listed
 from portable_nn.core.graph import OPSET, Graph, Node, links
 from portable_nn.onnx.opsets.folding import Folder
 from portable_nn.onnx.opsets.forms import CHANGES, Change
@@ -22,7 +22,8 @@ from portable_nn.onnx.opsets.newer import has_newer, in_vocabulary
 from portable_nn.onnx.opsets.pads import explicit, numbered
 from portable_nn.onnx.opsets.standard import check_form, signature
 from portable_nn.onnx.opsets.support import noted
-from portable_nn.operators import REGISTRY, InvalidNode, Type, infer_node, lookup
+from portable_nn.operators import REGISTRY, InvalidNode, OperatorContext, Type, infer_node, lookup
+from portable_nn.rewrites.lowering import lower
 from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.scope import Scope, without
 
@@ -80,51 +81,32 @@ def _in_older_form(node: Node, opset: int, scope: Scope, version: int = OPSET) -
         yield from _in_older_form(each, opset, scope, form)
 
 
-def _expressed(node: Node, opset: int, scope: Scope) -> tuple[list[Node], list[str]]:
-    """``node`` at version ``opset``, in other operators if need be, and why that version cannot express it.
+def _express(node: Node, opset: int, scope: Scope, made: list[Node]) -> list[str]:
+    """Add ``node`` at version ``opset`` to ``made``, in other operators if need be; why that version cannot express it.
 
     Raises ``InvalidNode`` where runtimes would disagree on it.
     """
-    if substitute := _substitute(node, opset, scope):
+
+    def write(each: Node) -> None:
+        if _substitute(scope.use(each), opset, scope):
+            raise RefusalError("there are runtimes that cannot run it")
+        each = explicit(each, scope.types)
         try:
-            return _in_other_operators(node, opset, scope, substitute)
-        except GraphError as error:
-            return [node], [fault.message for fault in error.faults]
-    node = explicit(node, scope.types)
-    try:
-        nodes = list(_in_older_form(node, opset, scope))
-    except GraphError as error:  # The translation to other operators does not cover this use.
-        return [node], [fault.message for fault in error.faults]
-    complaints = list(dict.fromkeys(text for each in nodes for text in _complaints(each, opset, scope.types)))
-    lowering = lookup(node.operator, node.domain).lowering if complaints else None
-    if lowering is None:
-        return nodes, complaints
-    try:
-        made, faults = _in_other_operators(node, opset, scope, lowering)
-    except GraphError as error:
-        return nodes, [*complaints, *(fault.message for fault in error.faults)]
-    return (nodes, complaints) if faults else (made, [])
+            nodes = list(_in_older_form(each, opset, scope))
+        except GraphError as error:  # The translation to other operators does not cover this use.
+            raise RefusalError(*(fault.message for fault in error.faults)) from None
+        if complaints := dict.fromkeys(text for part in nodes for text in _complaints(part, opset, scope.types)):
+            raise RefusalError(*complaints)
+        made.extend(nodes)
+
+    return lower(node, scope, write, lambda use: _substitute(use, opset, scope) or use.operator.lowering)
 
 
-def _substitute(node: Node, opset: int, scope: Scope) -> Callable[..., Any] | None:
+def _substitute(use: OperatorContext, opset: int, scope: Scope) -> Callable[..., Any] | None:
     """What a use is written as that onnxruntime cannot run at version ``opset``, or, if portable, another runtime."""
-    operator = lookup(node.operator, node.domain)
+    operator = use.operator
     rule = operator.portable if scope.portable else None
-    if not (rule or operator.substitute) or any(name and name not in scope.types for name in node.inputs):
-        return None
-    use = scope.use(node)
     return (rule and rule(use)) or (operator.substitute and operator.substitute(use, opset)) or None
-
-
-def _in_other_operators(
-    node: Node, opset: int, scope: Scope, function: Callable[..., Any]
-) -> tuple[list[Node], list[str]]:
-    """The nodes of ``function`` in place of ``node``, at version ``opset``, and why that cannot express them.
-
-    Raises ``GraphError`` where the function does not cover this use.
-    """
-    parts = [_expressed(each, opset, scope) for each in scope.spliced(node, function)]
-    return [each for made, _ in parts for each in made], [text for _, faults in parts for text in faults]
 
 
 def to_opset(graph: Graph, types: Mapping[str, Type], opset: int, *, portable: bool = False) -> list[Node]:
@@ -141,15 +123,14 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int, *, portable: b
     faults: list[str] = []
     for node in graph.nodes:
         try:
-            found, complaints = _expressed(node, opset, scope)
+            found = _express(node, opset, scope, nodes)
         except InvalidNode as invalid:
             faults.append(f"node {node}: {invalid}")
             continue
-        nodes.extend(found)
-        if complaints:
-            lowest = next((v for v in range(opset + 1, OPSET + 1) if not _expressed(node, v, scope)[1]), None)
+        if found:
+            lowest = next((v for v in range(opset + 1, OPSET + 1) if not _express(node, v, scope, [])), None)
             advice = f"opset {lowest} is the lowest that can" if lowest else "no opset can"
-            faults.append(f"node {node}: {'; '.join(complaints)}; {advice}")
+            faults.append(f"node {found[0]}; {advice}")
     if faults:
         raise UsageError(listed(faults, f"this network cannot be written at opset {opset}"))
     kept = _without_left_over(nodes, graph)
