@@ -13,13 +13,14 @@ from portable_nn.converters.conversion import Side, compare_sides
 from portable_nn.converters.jax.packages import needed
 from portable_nn.converters.jax.training import Trained, compare_training
 from portable_nn.converters.jax.variables import Place, Variables, arrays_of, places_of, tree_of
-from portable_nn.core.errors import Fault, GraphError, UsageError, listed
+from portable_nn.core.errors import RefusalError, UsageError, listed
 from portable_nn.core.graph import Graph, Node, format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import quantity
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
-from portable_nn.operators import Array, Leaf, Symbol, Type, emit, emit_all, infer, lookup, replay, trace
+from portable_nn.operators import Array, Leaf, Symbol, Type, emit_all, infer, lookup, replay, trace
+from portable_nn.rewrites.lowering import lowered
 
 
 class Applied(NamedTuple):
@@ -132,7 +133,7 @@ def _check(graph: Graph) -> None:
             'jax.config.update("jax_enable_x64", True), before its first computation'
         )
     faults = [
-        f"'{node.name}' ({node.operator}): {'its output has as many elements as data say' if open_ else 'no row'}"
+        f"{node}: {'its output has as many elements as data say' if open_ else 'no row'}"
         for node in graph.nodes
         for open_ in [node.operator in ROWS or lookup(node.operator, node.domain).lowering]
         if not open_
@@ -207,54 +208,41 @@ def _inputs(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
 
 
 def _program(graph: Graph, train: bool, shapes: tuple[tuple[int, ...], ...]) -> _Program:
-    from portable_nn.converters.jax.operators import ROWS
-
     inputs = tuple(replace(value, shape=shape) for value, shape in zip(graph.inputs, shapes, strict=True))
-    fixed = replace(graph, inputs=inputs)
-
-    def form(node: Node, given: Sequence[Symbol | None]) -> Sequence[Symbol] | None:
-        operator = lookup(node.operator, node.domain)
-        row = ROWS.get(node.operator)
-        if (row is None or row.compute is None) and operator.lowering:
-            made = _named(node, operator.lowering, given)
-            outputs = [made] if isinstance(made, Symbol) else list(made)
-            return [emit("Identity", each) if each in given else each for each in outputs]
-        if operator.truncated:  # Its training form keeps what JAX keeps by itself.
-            options: dict[str, Any] = dict(node.attributes)
-            return emit_all(node.operator, *given, outputs=len(node.outputs), name=node.name, **options)
-        return None
-
-    symbols = replay(fixed, training=train, form=form)
+    symbols = replay(replace(graph, inputs=inputs), training=train, form=_without_training)
     states = [name for name in _states(graph) if train]
     leaves = [symbols[value.name] for value in inputs]
     wanted = [*graph.outputs, *states]
     traced = trace([leaf for leaf in leaves if isinstance(leaf, Leaf)], [symbols[name] for name in wanted])
-    names = {name: traced.names[symbols[name]] for name in wanted}
-    found = traced.graph
-    while any((row := ROWS.get(node.operator)) is None or row.compute is None for node in found.nodes):
-        again = _program(found, False, shapes)
-        return _Program(again.steps, {name: again.names[inner] for name, inner in names.items()})
-    types = infer(found).types
-    return _Program(
-        tuple(
-            _Step(
-                node,
-                tuple(types[name] if name else None for name in node.inputs),
-                tuple(types[name] if name else Type("float32", ()) for name in node.outputs),
-            )
-            for node in found.nodes
-        ),
-        names,
-    )
-
-
-def _named(node: Node, lowering: Callable[..., Any], given: Sequence[Symbol | None]) -> Any:
-    """The outputs of a node, made by other operators. Raises ``GraphError`` with its name where none can make them."""
     try:
-        return lowering(*given, **node.attributes)
-    except GraphError as error:
-        label = f"'{node.name}' ({node.operator})"
-        raise GraphError([Fault(label, fault.message) for fault in error.faults]) from None
+        found = lowered(traced.graph, lambda node, _: None if _is_computed(node) else "JAX has no such operator")
+    except RefusalError as refusal:
+        raise UsageError(listed(refusal.faults, "these nodes cannot be computed in JAX")) from None
+    types = infer(found).types
+    steps = (
+        _Step(
+            node,
+            tuple(types[name] if name else None for name in node.inputs),
+            tuple(types[name] if name else Type("float32", ()) for name in node.outputs),
+        )
+        for node in found.nodes
+    )
+    return _Program(tuple(steps), {name: traced.names[symbols[name]] for name in wanted})
+
+
+def _without_training(node: Node, given: Sequence[Symbol | None]) -> Sequence[Symbol] | None:
+    """A node whose training form keeps what JAX keeps by itself."""
+    if not lookup(node.operator, node.domain).truncated:
+        return None
+    options: dict[str, Any] = dict(node.attributes)
+    return emit_all(node.operator, *given, outputs=len(node.outputs), name=node.name, **options)
+
+
+def _is_computed(node: Node) -> bool:
+    """Whether an operator has arithmetic in JAX."""
+    from portable_nn.converters.jax.operators import ROWS
+
+    return node.operator in ROWS and ROWS[node.operator].compute is not None
 
 
 def _states(graph: Graph) -> list[str]:

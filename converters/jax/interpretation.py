@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.converters.jax.primitives import ROWS, Call, Held, Refused, held_constant
+from portable_nn.converters.jax.primitives import ROWS, Call, Held, held_constant
 from portable_nn.converters.jax.sizes import is_known
-from portable_nn.core.errors import UsageError, listed
+from portable_nn.core.errors import RefusalError, UsageError, listed
 from portable_nn.operators import DTYPE_CODES, Leaf, Symbol, constant, emit, integers
 
 INNER: Final = ("call_jaxpr", "jaxpr", "fun_jaxpr")
@@ -125,7 +125,7 @@ class _Interpreter:
         call = Call(name, equation.params, [each.aval for each in equation.outvars], self.names)
         try:
             made = ROWS[name](call, *inputs)
-        except Refused as error:
+        except RefusalError as error:
             return self.refused(equation, str(error))
         return [made] if isinstance(made, Held) else list(made)
 

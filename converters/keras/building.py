@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from portable_nn.converters.keras.functional import FailedError, Functional
+from portable_nn.converters.keras.functional import Functional
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers import LAYERS, OPERATIONS
 from portable_nn.converters.keras.own import MODELS, described, foreign, is_operation, own_faults
 from portable_nn.converters.keras.side import clean
-from portable_nn.converters.keras.spec import LayerError, Spec, Weights
+from portable_nn.converters.keras.spec import Spec, Weights
 from portable_nn.converters.keras.structures import flat, named
-from portable_nn.core.errors import GraphError, PortableNNError
+from portable_nn.core.errors import GraphError, PortableNNError, RefusalError
 from portable_nn.core.graph import Dim
 from portable_nn.core.text import some
 from portable_nn.operators import Leaf, Symbol, cast, constant, emit, integers
@@ -38,7 +38,6 @@ MASKED: Final = (
 
 _FLOATS: Final = ("float32", "float64")
 _WRONG: Final = (
-    LayerError,
     PortableNNError,
     TypeError,
     ValueError,
@@ -66,14 +65,6 @@ class Taken(NamedTuple):
     frozen: list[str]
 
 
-class FaultsError(Exception):
-    """All that keeps a configuration from being taken over."""
-
-    def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = list(faults)
-
-
 class Builder:
     """Builds a model.
 
@@ -95,26 +86,24 @@ class Builder:
         self._config = config
 
     def build(self) -> Taken:
-        """The network. Raises ``FaultsError``, with all faults."""
+        """The network. Raises ``RefusalError``, with all faults."""
         if faults := list(own_faults(self._config)) or list(foreign(clean(self._config))):
-            raise FaultsError(faults)
+            raise RefusalError(*faults)
         outputs: Any = None
         try:
             outputs = self._model(self._config, "", "", None, trainable=True)
-        except LayerError as fault:
-            self.faults.append(f"the model: {fault}")
-        except FailedError:
-            pass
+        except RefusalError as refusal:
+            self.faults += [f"the model: {fault}" for fault in refusal.faults]
         for spec in self._specs.values():
             self._finish(spec)
         if self.faults:
-            raise FaultsError(self.faults)
+            raise RefusalError(*self.faults)
         held = list(named(outputs))
         if masked := [f"'{name}'" for name, each in held if each.mask is not None]:
             self.notes.append(MASKED.format(some(masked)))
         if left := self.weights.left():
             shown = ", ".join(repr(each) for each in left[:5])
-            raise FaultsError([f"{len(left)} of its weights belong to no layer: {shown}"])
+            raise RefusalError(f"{len(left)} of its weights belong to no layer: {shown}")
         return Taken(self.inputs, [(name, each.plain) for name, each in held], self.notes, self.frozen)
 
     def _finish(self, spec: Spec) -> None:
@@ -129,16 +118,16 @@ class Builder:
             return
         try:
             spec.check_options()
-        except LayerError as fault:
+        except RefusalError as fault:
             self._note_fault(spec, fault)
 
     def _note_fault(self, spec: Spec, error: Exception) -> None:
         reason = str(error.faults[0].message) if isinstance(error, GraphError) and error.faults else str(error)
-        if not isinstance(error, LayerError | PortableNNError):
+        if not isinstance(error, PortableNNError):
             reason = f"its options do not fit: {reason}"
         self._wrong.add(spec.name)
         text = f"'{spec.name}' ({spec.kind}): {reason}"
-        if text not in self.faults:
+        if reason and text not in self.faults:
             self.faults.append(text)
 
     # -- models
@@ -185,14 +174,14 @@ class Builder:
         dtype = dtype_of(config.get("dtype", "float32"))
         name = config.get("name") or "input"
         if config.get("sparse") or config.get("ragged") or config.get("optional"):
-            raise LayerError(f"its input '{name}' is sparse, ragged or optional")
+            raise RefusalError(f"its input '{name}' is sparse, ragged or optional")
         if (
             not isinstance(name, str)
             or not isinstance(shape, list | tuple)
             or not 1 <= len(shape) <= 6
             or any(size is not None and (type(size) is not int or not 0 < size < 2**31) for size in shape)
         ):
-            raise LayerError(f"its input {name!r:.60} has no shape of sizes, but {shape!r:.60}")
+            raise RefusalError(f"its input {name!r:.60} has no shape of sizes, but {shape!r:.60}")
         dims: list[Dim] = [size or self._open(name, axis, len(shape)) for axis, size in enumerate(shape)]
         if name not in self.inputs:
             self.inputs[name] = Leaf(name, dtype, tuple(dims))
@@ -231,7 +220,7 @@ class Builder:
         """
         self._calls += 1
         if self._calls > MAX_CALLS:
-            raise LayerError(f"its layers are called more than {MAX_CALLS} times, those of models in models included")
+            raise RefusalError(f"its layers are called more than {MAX_CALLS} times, those of models in models included")
         kind, config = found["class_name"], found["config"]
         own = found.get("name") or config.get("name") or snake_case(kind)
         name = f"{prefix}{own}"
@@ -246,7 +235,7 @@ class Builder:
             return self._made(spec, found, args, dict(kwargs))
         except _WRONG as error:
             self._note_fault(spec, error)
-            raise FailedError from None
+            raise RefusalError from None
 
     def _made(self, spec: Spec, found: Mapping[str, Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
         if spec.kind == "TimeDistributed":
@@ -260,7 +249,7 @@ class Builder:
                 each.mask = None  # Operations take no mask and give none.
             return made
         if kwargs.pop("training", None) is True and spec.kind != "Resizing":  # Which says so by default.
-            raise LayerError("it is called with training=True")
+            raise RefusalError("it is called with training=True")
         mask = kwargs.pop("mask", None)
         args, kwargs = _with_dtype(args, spec), _with_dtype(kwargs, spec)
         if isinstance(mask, Held) and args and isinstance(args[0], Held):
@@ -272,7 +261,7 @@ class Builder:
                     args[0][place] = args[0][place].without_mask()
                     args[0][place].mask = cast(each.plain, "bool")
         elif mask is not None and not (isinstance(mask, list) and all(each is None for each in mask)):
-            raise LayerError("its mask is none that is known here")
+            raise RefusalError("its mask is none that is known here")
         options = {name: value for name, value in kwargs.items() if value is not None}
         if "inputs" in options:
             args = [options.pop("inputs"), *args]
@@ -307,7 +296,7 @@ class Builder:
         """A layer for each step: the steps become examples, and examples steps again."""
         inner = described(spec["layer"], "its layer")
         if x.rank < 3:
-            raise LayerError(f"it needs (batch, steps, …), and its input has {x.rank} axes")
+            raise RefusalError(f"it needs (batch, steps, …), and its input has {x.rank} axes")
         plain, steps = x.plain, x.plain.shape[1]
         if "BatchNormalization" in str(inner):
             if isinstance(steps, int) and x.mask is None:
@@ -316,7 +305,7 @@ class Builder:
         inside = list(plain.shape[2:])
         numbers = [size for size in inside if isinstance(size, int)]
         if len(numbers) < len(inside):
-            raise LayerError("the sizes of a step are not known")
+            raise RefusalError("the sizes of a step are not known")
         flat = emit("Reshape", plain, integers([-1, *numbers]))
         made = _single(
             self.call(inner, f"{spec.name}.", f"{spec.place}/layer", [Held(flat)], {}, trainable=spec.trainable)
@@ -324,7 +313,7 @@ class Builder:
         result = made.plain
         rest = [size for size in result.shape[1:] if isinstance(size, int)]
         if len(rest) < len(result.shape) - 1:
-            raise LayerError("the sizes of a step are not known behind its layer")
+            raise RefusalError("the sizes of a step are not known behind its layer")
         first = sizes(plain, [0, 1])
         shape = emit("Concat", first, integers(rest), axis=0)
         return Held(emit("Reshape", result, shape, name=spec.next_name()), mask=x.mask)
@@ -334,7 +323,7 @@ def _single(made: Any) -> Held:
     """The tensor that a layer returns."""
     outputs = list(flat(made))
     if len(outputs) != 1 or not isinstance(outputs[0], Held):
-        raise LayerError("one of its layers has several outputs")
+        raise RefusalError("one of its layers has several outputs")
     found: Held = outputs[0]
     return found
 
@@ -344,14 +333,14 @@ def _first_argument(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         return args[0]
     if "inputs" in kwargs:
         return kwargs["inputs"]
-    raise LayerError("it is called with nothing")
+    raise RefusalError("it is called with nothing")
 
 
 def _with_dtype(value: Any, spec: Spec) -> Any:
     """Tensors of floats in the type that a layer computes in."""
     dtype = dtype_of(spec.config.get("dtype", "float32"))
     if dtype not in _FLOATS:
-        raise LayerError(f"it computes in {dtype}; float32 and float64 are taken over")
+        raise RefusalError(f"it computes in {dtype}; float32 and float64 are taken over")
 
     def with_it(each: Any) -> Any:
         if isinstance(each, Held):
@@ -390,6 +379,6 @@ def _first_shape(found: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) 
     if shape is None and layers:
         shape = layers[0]["config"].get("batch_input_shape") or layers[0]["config"].get("batch_shape")
     if shape is None:
-        raise LayerError("its input has no shape: it was never built; call it once, or begin it with keras.Input")
+        raise RefusalError("its input has no shape: it was never built; call it once, or begin it with keras.Input")
     whole = layers and layers[0]["class_name"] == "Embedding"
     return {"batch_shape": shape, "name": "input", "dtype": "int32" if whole else "float32"}

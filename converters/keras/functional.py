@@ -7,8 +7,8 @@ from typing import Any, Protocol, TypeAlias
 
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.own import described, is_operation
-from portable_nn.converters.keras.spec import LayerError
 from portable_nn.converters.keras.structures import calls, flat, mapped, refs, revived, tensors
+from portable_nn.core.errors import RefusalError
 from portable_nn.operators import Leaf
 
 
@@ -34,10 +34,6 @@ Call: TypeAlias = tuple[str, int]
 """The name of a layer, and the number of one of its calls."""
 
 
-class FailedError(Exception):
-    """A layer whose inputs could not be made: the fault has been noted there."""
-
-
 class Functional:
     """A functional model: its layers, and the calls that have been made of each."""
 
@@ -49,7 +45,7 @@ class Functional:
         for each in listed:
             name = each.get("name") or each["config"].get("name")
             if not isinstance(name, str) or name in self.layers:
-                raise LayerError(f"the name {name!r:.60} of one of its layers is none, or stands twice")
+                raise RefusalError(f"the name {name!r:.60} of one of its layers is none, or stands twice")
             self.layers[name] = each
         own = [each for each in listed if not is_operation(each)]
         self.places = dict(
@@ -81,15 +77,15 @@ class Functional:
             return
         if isinstance(given, Mapping):
             if not isinstance(places, Mapping) or given.keys() != places.keys():
-                raise LayerError("it is called with other names than its inputs have")
+                raise RefusalError("it is called with other names than its inputs have")
             values = [given[key] for key in places]
         else:
             values = list(flat(given))
         if len(values) != len(given_places):
-            raise LayerError(f"it is called with {len(values)} tensors, and has {len(given_places)} inputs")
+            raise RefusalError(f"it is called with {len(values)} tensors, and has {len(given_places)} inputs")
         for ref, value in zip(given_places, values, strict=True):
             if str(ref[0]) not in self.made:
-                raise LayerError(f"its input {ref[0]!r:.60} is not among its layers")
+                raise RefusalError(f"its input {ref[0]!r:.60} is not among its layers")
             self.made[str(ref[0])][int(ref[1])] = value
 
     def _in_order(self, found: Mapping[str, Sequence[tuple[Any, Any]]]) -> list[Call]:
@@ -107,7 +103,7 @@ class Functional:
         return sorted(depths, key=lambda call: (-depths[call], places.get(call[0], 0)))
 
     def _from_inputs_on(self, found: Mapping[str, Sequence[tuple[Any, Any]]]) -> list[Call]:
-        """The calls that the outputs need, each behind those that it needs. Raises ``LayerError`` for a circle."""
+        """The calls that the outputs need, each behind those that it needs. Raises ``RefusalError`` for a circle."""
         done, entered = dict[Call, None](), set[Call]()
         waiting = [self._call(ref) for ref in refs(self.config.get("output_layers"))][::-1]
         while waiting:
@@ -119,40 +115,42 @@ class Functional:
                 continue
             if call in entered:
                 names = ", ".join(repr(name) for name in dict.fromkeys(name for name, _ in (call, *left)))
-                raise LayerError(f"its layers {names} wait for each other, or for layers that are not there")
+                raise RefusalError(f"its layers {names} wait for each other, or for layers that are not there")
             entered.add(call)
             waiting += left[::-1]
         return list(done)
 
     def _needed(self, found: Mapping[str, Sequence[tuple[Any, Any]]], call: Call) -> list[tuple[str, int, int]]:
-        """The tensors that a call reads. Raises ``LayerError`` where it is not there."""
+        """The tensors that a call reads. Raises ``RefusalError`` where it is not there."""
         name, index = call
         if name not in self.layers:
-            raise LayerError(f"the layer {name!r:.60} is not among its layers")
+            raise RefusalError(f"the layer {name!r:.60} is not among its layers")
         if index in self.made[name]:  # An input.
             return []
         if not 0 <= index < len(found[name]):
-            raise LayerError(f"call {index} of its layer {name!r:.60} is never made")
+            raise RefusalError(f"call {index} of its layer {name!r:.60} is never made")
         return list(tensors(found[name][index]))
 
     def _one(self, name: str, call: tuple[Any, Any]) -> Any:
         try:
             args, kwargs = (revived(part, self._tensor) for part in call)
             if not isinstance(args, (list, tuple)) or not isinstance(kwargs, dict):
-                raise LayerError(f"a call of its layer {name!r:.60} has no list of arguments")
+                raise RefusalError(f"a call of its layer {name!r:.60} has no list of arguments")
             found = {**self.layers[name], "name": name}
             place = self.places.get(name, "")
             return self.builder.call(found, self.prefix, place, list(args), dict(kwargs), trainable=self.trainable)
-        except FailedError:
-            return FailedError
+        except RefusalError as refusal:
+            if refusal.faults:
+                raise
+            return refusal
 
     def _tensor(self, name: str, index: int, output: int) -> Any:
         made = self.made[name][index]
-        if made is FailedError:
-            raise FailedError
+        if isinstance(made, RefusalError):
+            raise made
         outputs = list(flat(made))
         if output >= len(outputs):
-            raise LayerError(f"'{name}' has no output {output}")
+            raise RefusalError(f"'{name}' has no output {output}")
         return outputs[output]
 
     def _output(self, ref: Sequence[Any]) -> tuple[str, Any]:
@@ -163,7 +161,7 @@ class Functional:
         """The call that makes an output."""
         name, index = str(ref[0]), int(ref[1])
         if name not in self.made:
-            raise LayerError(f"its output {name!r:.60} is not among its layers")
+            raise RefusalError(f"its output {name!r:.60} is not among its layers")
         if self.layers[name]["class_name"] in ("Functional", "Model"):  # Keras counts these from 1 here.
             index -= 1
         return name, index

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from portable_nn.converters.keras.layers import LAYERS, OPERATIONS, activations
-from portable_nn.converters.keras.spec import LayerError
+from portable_nn.core.errors import RefusalError
 
 MODELS: Final = ("Functional", "Model", "Sequential")
 
@@ -19,11 +19,11 @@ _OPERATIONS: Final = re.compile(r"keras(\.src)?\.ops(\.\w+)*")
 
 
 def described(value: object, what: str = "it") -> Mapping[str, Any]:
-    """The configuration of an object. Raises ``LayerError`` where it is none."""
+    """The configuration of an object. Raises ``RefusalError`` where it is none."""
     if not isinstance(value, Mapping) or not isinstance(value.get("class_name"), str):
-        raise LayerError(f"{what} is not described")
+        raise RefusalError(f"{what} is not described")
     if not isinstance(value.get("config"), Mapping):
-        raise LayerError(f"{what} ({value['class_name']}) has no options")
+        raise RefusalError(f"{what} ({value['class_name']}) has no options")
     return value
 
 
@@ -31,7 +31,7 @@ def own_faults(value: object, path: str = "") -> Iterator[str]:
     """The faults of a model, and of all that is in it: layers that are none of Keras's own, or have no counterpart."""
     try:
         found = described(value, f"'{path or 'the model'}'")
-    except LayerError as error:
+    except RefusalError as error:
         yield str(error)
         return
     kind, config = found["class_name"], found["config"]

@@ -16,7 +16,8 @@ import numpy as np
 
 from portable_nn.converters.keras.layers.cells import KINDS, CellKind, read_cell
 from portable_nn.converters.keras.layers.convolutions import depthwise_kernel, kernel_first
-from portable_nn.converters.keras.spec import LayerError, Spec, Weights
+from portable_nn.converters.keras.spec import Spec, Weights
+from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import some
@@ -64,11 +65,11 @@ def _layers(network: Network) -> list[_Layer]:
 
 
 def placed(network: Network, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The parameters of the network by name, in its layouts. Raises ``LayerError`` where the layers are others."""
+    """The parameters of the network by name, in its layouts. Raises ``RefusalError`` where the layers are others."""
     weights, left = Weights(arrays), _layers(network)
     found = _model("", weights, left)
     if unused := weights.left():
-        raise LayerError(f"it holds {some([repr(name) for name in unused])}, which no layer of the network has")
+        raise RefusalError(f"it holds {some([repr(name) for name in unused])}, which no layer of the network has")
     return found
 
 
@@ -84,19 +85,21 @@ def _model(place: str, weights: Weights, layers: Sequence[_Layer]) -> dict[str, 
             found |= {f"{layer.name}.{role}": array for role, array in made.items()}
     without = [f"'{layer.name}'" for layer in left if not layer.frozen.issuperset(layer.shapes)]
     if without:
-        raise LayerError(f"it has no weights for {some(without)}")
+        raise RefusalError(f"it has no weights for {some(without)}")
     names = list(dict.fromkeys(layer.name.partition(".")[0] for layer in layers if "." in layer.name)) if models else []
     inner = {each: _inner(each, weights, layers, names) for each in models}
     for each, fitting in inner.items():
         if len(fitting) > sum(_kind(other) == _kind(each) for other in inner):
-            raise LayerError(f"the models {some(fitting)} have the same layers, and the file does not tell them apart")
+            raise RefusalError(
+                f"the models {some(fitting)} have the same layers, and the file does not tell them apart"
+            )
         free = [name for name in fitting if name in names]
         if not free:
-            raise LayerError(f"the model '{each}' fits none that is left in the network")
+            raise RefusalError(f"the model '{each}' fits none that is left in the network")
         names.remove(free[0])
         found |= fitting[free[0]]
     if names:
-        raise LayerError(f"it has no weights for {some(names)}")
+        raise RefusalError(f"it has no weights for {some(names)}")
     return found
 
 
@@ -105,7 +108,7 @@ def _inner(place: str, weights: Weights, layers: Sequence[_Layer], names: Sequen
     found = dict[str, dict[str, Array]]()
     for name in names:
         parts = [each._replace(name=each.name[len(name) + 1 :]) for each in layers if each.name.startswith(f"{name}.")]
-        with suppress(LayerError):
+        with suppress(RefusalError):
             found[name] = {f"{name}.{each}": array for each, array in _model(place, weights, parts).items()}
     return found
 
@@ -133,20 +136,20 @@ def _fitting(place: str, kind: str, weights: Weights, left: list[_Layer]) -> tup
     if kind in ("time_distributed", "spectral_normalization"):
         return _held(place, weights, left)
     if kind not in LAYERS:
-        raise LayerError(f"what the arrays of '{place}' are is not known without the model")
+        raise RefusalError(f"what the arrays of '{place}' are is not known without the model")
     tried = list[str]()
     for layer in left:
         spec = Spec(kind, {}, layer.name, place, weights, [])
         try:
             made = LAYERS[kind](spec, layer)
-        except (LayerError, ValueError, IndexError):
+        except (RefusalError, ValueError, IndexError):
             continue
         shapes = {role: array.shape for role, array in made.items()}
         wanted = {role: shape for role, shape in layer.shapes.items() if role in shapes or role not in layer.frozen}
         if shapes == wanted:
             return layer, made
         tried.append(f"'{layer.name}' has {_told(wanted)}, and the file {_told(shapes)}")
-    raise LayerError(f"the layer '{place}' fits none that is left in the network{': ' if tried else ''}{some(tried)}")
+    raise RefusalError(f"the layer '{place}' fits none that is left in the network{': ' if tried else ''}{some(tried)}")
 
 
 def _held(place: str, weights: Weights, left: list[_Layer]) -> tuple[_Layer, dict[str, Array]]:
@@ -154,9 +157,9 @@ def _held(place: str, weights: Weights, left: list[_Layer]) -> tuple[_Layer, dic
     for index in range(weights.count(place)):
         weights.take(place, index)
     for kind in LAYERS:
-        with suppress(LayerError):
+        with suppress(RefusalError):
             return _fitting(f"{place}/layer", kind, weights, left)
-    raise LayerError(f"the layer '{place}' fits none that is left in the network")
+    raise RefusalError(f"the layer '{place}' fits none that is left in the network")
 
 
 def _told(shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -177,7 +180,7 @@ def _kernel_and_bias(turned: Callable[[Array], Array], *operators: str) -> Calla
 
     def read(spec: Spec, layer: _Layer) -> dict[str, Array]:
         if layer.operators.isdisjoint(operators):
-            raise LayerError("another operator")
+            raise RefusalError("another operator")
         kernel, *bias = _arrays(spec)
         return {"weight": turned(kernel), **({"bias": bias[0]} if bias else {})}
 
@@ -214,7 +217,7 @@ def _statistics(spec: Spec, layer: _Layer) -> dict[str, Array]:
         }
         if all(np.allclose(array, layer.arrays[role], 1e-4, 1e-6) for role, array in made.items()):
             return made
-    raise LayerError("its statistics are not those of the network")
+    raise RefusalError("its statistics are not those of the network")
 
 
 def _cell(spec: Spec, layer: _Layer, *places: str, kind: CellKind | None = None) -> tuple[Array, ...]:
@@ -222,7 +225,7 @@ def _cell(spec: Spec, layer: _Layer, *places: str, kind: CellKind | None = None)
     where = "/".join((spec.place, *places))
     kind = kind or next((kind for kind in KINDS.values() if kind.operator in layer.operators), None)
     if kind is None:
-        raise LayerError("another operator")
+        raise RefusalError("another operator")
     kernel, recurrent, *bias = _arrays(spec, *places)
     config = {
         "units": len(recurrent), "use_bias": bool(bias), "reset_after": bool(bias) and bias[0].ndim == 2,
@@ -252,7 +255,7 @@ def _cells(spec: Spec, layer: _Layer) -> dict[str, Array]:
         wanted = {role: shape for role, shape in layer.shapes.items() if role.startswith(f"{number}.")}
         for name in sorted(names, key=lambda name: (len(name), name)):
             kind = next((kind for word, kind in CELLS.items() if name.startswith(f"{begin}{word}_cell")), None)
-            with suppress(LayerError):
+            with suppress(RefusalError):
                 parts = _cell(spec, layer, *name.removeprefix(f"{spec.place}/").split("/"), kind=kind)
                 made = {f"{number}.{role}": array[None] for role, array in zip(_CELL, parts, strict=False)}
                 if {role: array.shape for role, array in made.items()} == wanted:

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from portable_nn.converters.conversion import Imported, Training, accepted, compare_sides
 from portable_nn.converters.keras import archive
-from portable_nn.converters.keras.building import Builder, FaultsError, Taken
+from portable_nn.converters.keras.building import Builder, Taken
 from portable_nn.converters.keras.installed import installed, quiet
 from portable_nn.converters.keras.side import clean, hinted, rebuilt, run_model
 from portable_nn.converters.keras.spec import ALONE, Weights
 from portable_nn.converters.keras.tracing import traced
 from portable_nn.converters.keras.training import prove_training_of
-from portable_nn.core.errors import FormatError, GraphError, UnsupportedError, UsageError, listed
+from portable_nn.core.errors import FormatError, GraphError, RefusalError, UnsupportedError, UsageError, listed
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.tensors import Array
 from portable_nn.network import Network
@@ -162,14 +162,13 @@ def _read(
 
 def _network(config: Mapping[str, Any], arrays: Mapping[str, Array], where: str, seed: int) -> tuple[Network, Taken]:
     """The network of a configuration. Sizes that are left open differ from input to input, unless they cannot."""
-    faults: FaultsError | None = None
+    faults: RefusalError | None = None
     for separate in (True, False):
         try:
             taken = Builder(config, Weights(arrays), separate=separate).build()
             return _assembled(taken, config, where, seed), taken
-        except FaultsError as error:
-            faults = faults or error
-            if len(faults.faults) != len(error.faults):
+        except RefusalError as error:
+            if faults is None or len(faults.faults) != len(error.faults):
                 faults = error
         except GraphError as error:
             raise FormatError(where, str(error)) from None

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from portable_nn.core.errors import RefusalError, refuse
 from portable_nn.core.graph import Dim, format_shape
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import some
@@ -15,10 +16,6 @@ from portable_nn.core.text import some
 Made = TypeVar("Made")
 
 MISSING: Final = object()
-
-
-class LayerError(Exception):
-    """Why a layer cannot be taken over; messages name the layer."""
 
 
 class Weights:
@@ -34,10 +31,10 @@ class Weights:
         return sum(name.startswith(f"{place}/vars/") for name in self.arrays)
 
     def take(self, place: str, index: int) -> Array:
-        """An array of a layer. Raises ``LayerError`` where it is missing."""
+        """An array of a layer. Raises ``RefusalError`` where it is missing."""
         name = f"{place}/vars/{index}".removeprefix("/")
         if name not in self.arrays:
-            raise LayerError(f"its weight '{name}' is missing")
+            raise RefusalError(f"its weight '{name}' is missing")
         self.taken.add(name)
         return self.arrays[name]
 
@@ -102,7 +99,7 @@ class Spec:
 
     def __getitem__(self, option: str) -> Any:
         if option not in self.config:
-            raise LayerError(f"its option '{option}' is missing")
+            self.refuse(f"its option '{option}' is missing")
         return self.get(option)
 
     def get(self, option: str, default: Any = None) -> Any:
@@ -114,7 +111,7 @@ class Spec:
         """An option that is a whole number."""
         value = self[option] if default is MISSING else self.get(option, default)
         if type(value) is not int or not least <= value < 2**31:
-            raise LayerError(f"its option {option} must be a whole number from {least}, not {_short(value)}")
+            self.refuse(f"its option {option} must be a whole number from {least}, not {_short(value)}")
         return value
 
     def number(self, option: str, default: float = 0.0) -> float:
@@ -125,7 +122,7 @@ class Spec:
         if isinstance(value, Mapping) and value.get("class_name") == "__tensor__":
             value = (value.get("config") or {}).get("value")
         if type(value) not in (int, float) or not abs(value) < float("inf"):
-            raise LayerError(f"its option {option} must be a number, not {_short(value)}")
+            self.refuse(f"its option {option} must be a number, not {_short(value)}")
         return float(value)
 
     def flag(self, option: str, default: bool = False) -> bool:
@@ -134,14 +131,14 @@ class Spec:
         if value is None:
             return default
         if type(value) is not bool:
-            raise LayerError(f"its option {option} must be true or false, not {_short(value)}")
+            self.refuse(f"its option {option} must be true or false, not {_short(value)}")
         return value
 
     def choice(self, option: str, values: Sequence[Any], default: Any = MISSING) -> Any:
         """An option with a few values."""
         value = self[option] if default is MISSING else self.get(option, default)
         if not any(type(value) is type(each) and value == each for each in values):
-            raise LayerError(f"its option {option} must be one of {', '.join(map(repr, values))}, not {_short(value)}")
+            self.refuse(f"its option {option} must be one of {', '.join(map(repr, values))}, not {_short(value)}")
         return value
 
     def wholes(self, option: str, count: int, default: Any = MISSING, *, least: int = 1) -> tuple[int, ...]:
@@ -153,14 +150,14 @@ class Spec:
             or len(several) != count
             or any(type(each) is not int or not least <= each < 2**31 for each in several)
         ):
-            raise LayerError(f"its option {option} must be {count} whole numbers from {least}, not {_short(value)}")
+            self.refuse(f"its option {option} must be {count} whole numbers from {least}, not {_short(value)}")
         return tuple(several)
 
     def only(self, option: str, *allowed: Any) -> None:
         """Refuse an option with any other value than these."""
         value = self.get(option, allowed[0])
         if not any(type(value) is type(each) and value == each for each in allowed):
-            raise LayerError(f"its option {option}={_short(value)} has no counterpart here")
+            self.refuse(f"its option {option}={_short(value)} has no counterpart here")
 
     def check_options(self) -> None:
         """Refuse options that nobody has looked at; ``None``, false and empty ones count as not used."""
@@ -170,7 +167,7 @@ class Spec:
             if option not in self._used and option not in _COMMON and not option.endswith(_TRAINING) and value
         ]
         if unknown:
-            raise LayerError(f"its {some([f'{o}={_short(self.config[o])}' for o in unknown])} is not known here")
+            self.refuse(f"its {some([f'{o}={_short(self.config[o])}' for o in unknown])} is not known here")
 
     # -- weights
 
@@ -184,21 +181,19 @@ class Spec:
             self._next += 1
         found = self.weights.take(self.place, place)
         if found.dtype.name not in ("float32", "float64"):
-            raise LayerError(f"its weight {place} is {found.dtype}; float32 and float64 are taken over")
+            self.refuse(f"its weight {place} is {found.dtype}; float32 and float64 are taken over")
         if found.shape != shape:
             turned = found.shape == shape[::-1]
             hint = ": it is transposed" if turned else ""
-            raise LayerError(f"its weight {place} is {format_shape(found.shape)}, not {format_shape(shape)}{hint}")
+            self.refuse(f"its weight {place} is {format_shape(found.shape)}, not {format_shape(shape)}{hint}")
         if not np.isfinite(found).all():
-            raise LayerError(f"its weight {place} has values that are NaN or infinite")
+            self.refuse(f"its weight {place} has values that are NaN or infinite")
         return found
 
     def bounded(self, *shape: int) -> tuple[int, ...]:
-        """A shape of numbers that no weight in the file stands for. Raises ``LayerError`` where they are too many."""
+        """A shape of numbers that no weight in the file stands for. Raises ``RefusalError`` where they are too many."""
         if math.prod(shape) > MAX_NUMBERS:
-            raise LayerError(
-                f"its shape {format_shape(shape)} has more than {MAX_NUMBERS} entries, which no weight has"
-            )
+            self.refuse(f"its shape {format_shape(shape)} has more than {MAX_NUMBERS} entries, which no weight has")
         return shape
 
     def once(self, make: Callable[[], Made], key: str = "") -> Made:
@@ -233,6 +228,8 @@ class Spec:
     def freeze(self, *names: str) -> None:
         """Parameters that training must not change."""
         self.frozen += names
+
+    refuse = staticmethod(refuse)
 
     def note(self, text: str) -> None:
         """Add a remark on what could not be kept."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from portable_nn.converters.keras.held import Held
-from portable_nn.converters.keras.spec import LayerError
+from portable_nn.core.errors import RefusalError
 from portable_nn.operators import constant
 
 
@@ -16,19 +16,19 @@ def calls(found: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
     """The arguments of each call of a layer."""
     nodes = found.get("inbound_nodes") or []
     if not isinstance(nodes, list):
-        raise LayerError("its calls are not a list")
+        raise RefusalError("its calls are not a list")
     for node in nodes:
         if isinstance(node, Mapping):
             args, kwargs = node.get("args", []), node.get("kwargs", {})
             if not isinstance(args, list) or not isinstance(kwargs, Mapping):
-                raise LayerError("a call has no list of arguments")
+                raise RefusalError("a call has no list of arguments")
             yield args, kwargs
         elif isinstance(node, list) and all(isinstance(each, list) and len(each) in (3, 4) for each in node):
             given = [{"class_name": "__keras_tensor__", "config": {"keras_history": each[:3]}} for each in node]
             options = node[0][3] if node and len(node[0]) == 4 and isinstance(node[0][3], Mapping) else {}
             yield [given[0] if len(given) == 1 else given], options
         else:
-            raise LayerError("a call is not described")
+            raise RefusalError("a call is not described")
 
 
 def _history(value: Mapping[str, Any]) -> tuple[str, int, int]:
@@ -40,7 +40,7 @@ def _history(value: Mapping[str, Any]) -> tuple[str, int, int]:
         or not isinstance(found[0], str)
         or any(type(each) is not int or each < 0 for each in found[1:])
     ):
-        raise LayerError("a tensor does not say which layer makes it")
+        raise RefusalError("a tensor does not say which layer makes it")
     return found[0], found[1], found[2]
 
 
@@ -75,7 +75,7 @@ def revived(value: Any, tensor: Callable[[str, int, int], Any]) -> Any:
     if kind in ("__tensor__", "__numpy__") and isinstance(config, Mapping):
         return _numbers(config)
     if kind is not None:
-        raise LayerError(f"one of its arguments is a {kind!r:.60}, which has no counterpart here")
+        raise RefusalError(f"one of its arguments is a {kind!r:.60}, which has no counterpart here")
     return {key: revived(each, tensor) for key, each in value.items()}
 
 
@@ -83,10 +83,10 @@ def _numbers(config: Mapping[str, Any]) -> Held:
     """An array among the arguments, such as the embedding of the places of steps."""
     value, dtype = config.get("value"), config.get("dtype", "float32")
     if dtype not in ("float32", "float64", "int32", "int64", "bool"):
-        raise LayerError(f"one of its arguments is an array of {dtype!r:.60}")
+        raise RefusalError(f"one of its arguments is an array of {dtype!r:.60}")
     found = np.asarray(value)
     if found.dtype.kind not in "fiub":
-        raise LayerError("one of its arguments is an array, but not of numbers")
+        raise RefusalError("one of its arguments is an array, but not of numbers")
     return Held(constant(found.astype(dtype), dtype))
 
 
@@ -110,7 +110,7 @@ def refs(value: Any) -> Iterator[Sequence[Any]]:
         for each in value:
             yield from refs(each)
     else:
-        raise LayerError("its inputs or outputs are not described")
+        raise RefusalError("its inputs or outputs are not described")
 
 
 def mapped(value: Any, make: Callable[[Sequence[Any]], Any]) -> Any:
@@ -121,7 +121,7 @@ def mapped(value: Any, make: Callable[[Sequence[Any]], Any]) -> Any:
         return {key: mapped(each, make) for key, each in value.items()}
     if isinstance(value, list) and value:
         return [mapped(each, make) for each in value]
-    raise LayerError("its outputs are not described")
+    raise RefusalError("its outputs are not described")
 
 
 def flat(value: Any) -> Iterator[Any]:

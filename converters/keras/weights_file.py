@@ -11,9 +11,8 @@ from portable_nn.converters.keras.installed import installed, quiet
 from portable_nn.converters.keras.placing import placed
 from portable_nn.converters.keras.reading import NO_SIDE, from_keras
 from portable_nn.converters.keras.side import run_model
-from portable_nn.converters.keras.spec import LayerError
 from portable_nn.converters.keras.writing import to_keras
-from portable_nn.core.errors import FormatError, UnsupportedError, UsageError
+from portable_nn.core.errors import FormatError, RefusalError, UnsupportedError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.tensors import Array
 from portable_nn.network import Network
@@ -93,7 +92,7 @@ def _placed(network: Network, arrays: Mapping[str, Array], path: str | Path, not
     """The network with the arrays at their places, as far as classes, order and shapes of layers tell."""
     try:
         found = placed(network, arrays)
-    except LayerError as error:
+    except RefusalError as error:
         raise FormatError(
             path, f"its weights are of other layers: {error}. A .keras file (model.save) has the layers themselves"
         ) from None

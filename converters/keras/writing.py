@@ -11,11 +11,11 @@ import numpy as np
 
 from portable_nn.converters.conversion import Side, Written, compare_sides
 from portable_nn.converters.keras.installed import computing_in, keras, quiet
-from portable_nn.converters.keras.rebuilding import ROWS, NoLayerError, Rebuilder, form_of, grouped
+from portable_nn.converters.keras.rebuilding import ROWS, Rebuilder, form_of, grouped
 from portable_nn.converters.keras.side import run_model
 from portable_nn.converters.keras.training import prove_training_there
 from portable_nn.core.atomic import atomic_write
-from portable_nn.core.errors import UsageError, listed
+from portable_nn.core.errors import RefusalError, UsageError, listed
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.tensors import Array
 from portable_nn.network import Network
@@ -111,7 +111,7 @@ def _rebuilt(network: Network, *, channels_last: bool) -> tuple[Any, Rebuilder]:
     try:
         with quiet(), computing_in(_dtype(network)):
             model = rebuilder.build()
-    except NoLayerError as error:
+    except RefusalError as error:
         rebuilder.faults.append(str(error))
     if rebuilder.faults:
         raise UsageError(listed(rebuilder.faults, "this network cannot be a Keras model"))

@@ -1,33 +1,19 @@
-"""A graph in which operators without a row in a table are replaced by what they are in other operators."""
+"""The nodes of a graph with their types, and a graph in operators that have a row in a table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
-from portable_nn.core.errors import GraphError, UnsupportedError, listed
+from portable_nn.core.errors import RefusalError, UnsupportedError, listed
 from portable_nn.core.graph import Graph, Node
-from portable_nn.operators import (
-    InvalidNode,
-    Leaf,
-    OperatorContext,
-    Symbol,
-    Type,
-    infer,
-    infer_node,
-    lookup,
-    replay,
-    trace,
-)
-from portable_nn.operators.spatial.resize_taps import resized
+from portable_nn.operators import OperatorContext, Type, infer_node
 from portable_nn.rewrites import Program, rewritten
+from portable_nn.rewrites.lowering import lowered
+from portable_nn.rewrites.scope import Scope
 
 Missing: TypeAlias = Callable[["Use"], str | None]
 """Says what of a node cannot be written, or ``None``."""
-
-DEEPEST: Final = 8
-"""How often what replaces an operator is replaced again."""
 
 
 class Use(NamedTuple):
@@ -41,17 +27,17 @@ class Use(NamedTuple):
 
 def uses(graph: Graph) -> list[Use]:
     """All nodes of a graph."""
-    types = infer(graph).types
-    found, constant = list[Use](), {value.name for value in graph.parameters}
-    for node in graph.nodes:
-        inputs = [types[name] if name else None for name in node.inputs]
-        operator = lookup(node.operator, node.domain)
-        context = OperatorContext(operator, inputs, node.attributes, len(node.outputs))
-        results = infer_node(operator, inputs, node.attributes, len(node.outputs))
-        is_constant = constant.issuperset(filter(None, node.inputs)) and node.operator != "Dropout"
-        constant.update(node.outputs if is_constant else ())
-        found.append(Use(node, context, results, is_constant))
-    return found
+    scope, constant = Scope.of(graph), {value.name for value in graph.parameters}
+    return [_use(node, scope, constant) for node in graph.nodes]
+
+
+def _use(node: Node, scope: Scope, constant: set[str]) -> Use:
+    """A node, whose outputs are noted where they are the same in every run."""
+    context = scope.use(node)
+    results = infer_node(context.operator, context.types, node.attributes, len(node.outputs))
+    is_constant = constant.issuperset(filter(None, node.inputs)) and node.operator != "Dropout"
+    constant.update(node.outputs if is_constant else ())
+    return Use(node, context, results, is_constant)
 
 
 def in_known_operators(graph: Graph, missing: Missing, where: str, what: str) -> Graph:
@@ -60,41 +46,8 @@ def in_known_operators(graph: Graph, missing: Missing, where: str, what: str) ->
     Raises ``UnsupportedError`` with all that is missing.
     """
     graph = rewritten(Program(graph, {}), {"unused"}).graph
-    for _ in range(DEEPEST):
-        wanted = {use.node.name: form for use in uses(graph) if (form := _form(use)) and missing(use)}
-        if not wanted or (after := _lowered(graph, wanted)) is graph:
-            break
-        graph = after
-    faults = [(use.node, missing(use)) for use in uses(graph)]
-    if found := [f"'{node.name}' ({node.operator}): {fault}" for node, fault in faults if fault]:
-        raise UnsupportedError(where, listed(found, what))
-    return graph
-
-
-def _form(use: Use) -> Callable[..., Any] | None:
-    """What makes other operators of a node: its lowering, or what portable files have in its place."""
-    operator = use.context.operator
-    if operator.name == "Resize":
-        return partial(resized, use.context)
-    return operator.lowering or (operator.portable(use.context) if operator.portable else None)
-
-
-def _lowered(graph: Graph, forms: Mapping[str, Callable[..., Any]]) -> Graph:
-    """The graph with other operators for the nodes that have forms; itself where none of them can be expressed."""
-    done = list[str]()
-
-    def form(node: Node, inputs: Sequence[Symbol | None]) -> Sequence[Symbol] | None:
-        if node.name not in forms:
-            return None
-        try:
-            made = forms[node.name](*inputs, **node.attributes)
-        except (GraphError, InvalidNode):  # Such a use has no other form.
-            return None
-        done.append(node.name)
-        return [made] if isinstance(made, Symbol) else list(made)
-
-    symbols = replay(graph, form=form)
-    if not done:
-        return graph
-    leaves = [leaf for value in graph.inputs if isinstance(leaf := symbols[value.name], Leaf)]
-    return trace(leaves, [symbols[name] for name in graph.outputs], graph.name).graph
+    constant = {value.name for value in graph.parameters}
+    try:
+        return lowered(graph, lambda node, scope: missing(_use(node, scope, constant)))
+    except RefusalError as refusal:
+        raise UnsupportedError(where, listed(refusal.faults, what)) from None

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from portable_nn.converters.torch.source_use import Inexpressible, Unpacked, Use, listing, literal, row, torch_dtype
+from portable_nn.converters.torch.source_use import Unpacked, Use, listing, literal, row, torch_dtype
+from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Dim, Tensor
 
 LARGEST = 2**31 - 1
@@ -17,7 +18,7 @@ LARGEST = 2**31 - 1
 def _reshape(use: Use) -> str:
     try:
         return f"{use.x()}.reshape{_target(use, use.output().shape)}"
-    except Inexpressible:
+    except RefusalError:
         return use.call("reshaped", use.x(), use.x(1), bool(use.int("allowzero")))
 
 
@@ -63,7 +64,7 @@ def _unsqueeze(use: Use) -> str:
 def _expand(use: Use) -> str:
     try:
         return f"{use.x()}.expand{use.dims(use.output().shape) if use.output().shape else '(())'}"
-    except Inexpressible:
+    except RefusalError:
         return use.call("expanded", use.x(), use.x(1))
 
 
@@ -86,7 +87,7 @@ def _split(use: Use) -> Unpacked:
 def _slice(use: Use) -> str:
     try:
         return _slice_of_numbers(use)
-    except Inexpressible:
+    except RefusalError:
         given = [use.x(index) if use.has(index) else "None" for index in range(1, 5)]
         return use.call("sliced_by_tensors", use.x(), *given)
 
@@ -94,7 +95,7 @@ def _slice(use: Use) -> str:
 def _slice_of_numbers(use: Use) -> str:
     bounds = [use.type(index).constant for index in (1, 2)]
     if any(each is None for each in bounds):
-        raise Inexpressible
+        raise RefusalError
     count = len(bounds[0] or ())
     dtypes = ("int32", "int64")
     axes = use.numbers(3, dtypes) if use.has(3) else tuple(range(count))
@@ -278,7 +279,7 @@ def _filled(use: Use) -> str:
     number, dtype = (value.data[0], value.dtype) if isinstance(value, Tensor) else (0.0, "float32")
     try:
         target = use.dims(use.output().shape)
-    except Inexpressible:
+    except RefusalError:
         target = f"{use.x()}.tolist()"
     return f"torch.full({target}, {literal(number, dtype)}, dtype={torch_dtype(dtype)}, {use.device})"
 

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.converters.torch.source_scene import Entry, Found, Layer, Scene, dtype_option, given
-from portable_nn.converters.torch.source_use import Inexpressible, Made, Use, option, row
+from portable_nn.converters.torch.source_use import Made, Use, option, row
 from portable_nn.core.graph import Node, Parameter, Tensor
 from portable_nn.engines.once import run_numpy
 from portable_nn.operators import INTEGERS
@@ -212,11 +212,11 @@ def find(scene: Scene, use: Use, stack: Stack) -> Found | None:
     if not as_there and any(
         name not in scene.parameters for each in stack.nodes for name in each.inputs[W : B + 1] if name
     ):
-        raise Inexpressible("weights that are computed, and are no parameters")
+        use.refuse("weights that are computed, and are no parameters")
     names = {each.name for each in stack.nodes}
     weights = {name for each in stack.nodes for name in each.inputs[W : B + 1] if name}
     if not as_there and any(reader.name not in names for name in weights for reader in scene.readers[name]):
-        raise Inexpressible("weights that another node reads as well")
+        use.refuse("weights that another node reads as well")
     count = len(stack.nodes)
     options = option("num_layers", count, 1) + option("nonlinearity", function, "tanh")
     options += option("bias", use.has(B), True) + option("batch_first", bool(use.int("layout")), False)
@@ -248,7 +248,7 @@ def _entries_as_there(scene: Scene, stack: Stack, directions: int) -> tuple[Entr
 
 
 def _checked(use: Use) -> str:
-    """The activation of an RNN. Raises ``Inexpressible`` for what PyTorch's layers have not."""
+    """The activation of an RNN. Raises ``RefusalError`` for what PyTorch's layers have not."""
     kind, faults = use.operator.name, []
     activations = [str(each) for each in use._attribute("activations") or ()]
     usual = list(KINDS[kind].functions)
@@ -266,7 +266,7 @@ def _checked(use: Use) -> str:
     if use.has(LENGTHS) and (use.string("direction") == "reverse" or use.int("layout")):
         faults.append("lengths with the direction reverse, or with the batch first")
     if faults:
-        raise Inexpressible(", ".join(faults))
+        use.refuse(", ".join(faults))
     return "relu" if relu else "tanh"
 
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from portable_nn.converters.torch.source_use import Inexpressible, Use, option, row
+from portable_nn.converters.torch.source_use import Use, option, row
 from portable_nn.core.dims import static
+from portable_nn.core.errors import RefusalError
 from portable_nn.layers.resizing import copied_cells
 from portable_nn.operators.registry import InvalidNode
 from portable_nn.operators.spatial.resize_taps import along_axes
@@ -262,7 +263,7 @@ def _unpooled(use: Use) -> str:
 def _resize(use: Use) -> str:
     try:
         return _interpolated(use)
-    except Inexpressible:
+    except RefusalError:
         return _by_weights(use)
 
 
@@ -320,7 +321,7 @@ def _same_cells(use: Use, scales: Sequence[float], way: str) -> Sequence[float]:
             for axis, size, factor in zip(spatial, sizes, factors, strict=True)
         ):
             return factors
-    raise Inexpressible("a factor by which PyTorch copies other cells")
+    raise RefusalError("a factor by which PyTorch copies other cells")
 
 
 def _way(use: Use, rank: int, way: str) -> str:

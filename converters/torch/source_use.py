@@ -7,16 +7,12 @@ operators themselves are; what has no row, but a ``lowering`` to operators that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NoReturn, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 
 from portable_nn.core.graph import Dim, Node
 from portable_nn.operators import Array, OperatorContext, Type, lookup
-
-
-class Inexpressible(Exception):  # noqa: N818 - never leaves the converter: it becomes a line of an error
-    """A use that PyTorch cannot express."""
 
 
 class Unpacked(str):
@@ -36,7 +32,7 @@ class Writer(Protocol):
         """The expression of a value, a tensor."""
 
     def dim(self, dim: Dim) -> str:
-        """The expression of a size. Raises ``Inexpressible`` where it is not known."""
+        """The expression of a size. Raises ``RefusalError`` where it is not known."""
 
     def helper(self, name: str) -> str:
         """The name of a function of ``source_helpers``, which is written into the source."""
@@ -107,7 +103,7 @@ class Use(OperatorContext):
         return index < len(self.made) and self.made[index] is not None
 
     def dims(self, dims: Iterable[Dim]) -> str:
-        """Sizes as a tuple. Raises ``Inexpressible`` where one is not known."""
+        """Sizes as a tuple. Raises ``RefusalError`` where one is not known."""
         return listing([self.writer.dim(dim) for dim in dims])
 
     def rank(self, index: int = 0) -> int:
@@ -121,10 +117,6 @@ class Use(OperatorContext):
     def options(self) -> dict[str, object]:
         """The attributes by name, with their defaults."""
         return {name: self._attribute(name) for name in self.operator.attributes}
-
-    def refuse(self, reason: str) -> NoReturn:
-        """Raise ``Inexpressible``."""
-        raise Inexpressible(reason)
 
     @property
     def device(self) -> str:

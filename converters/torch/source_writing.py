@@ -19,13 +19,13 @@ from portable_nn.converters.torch.source_layers import FINDERS
 from portable_nn.converters.torch.source_names import Path, Variables, expression
 from portable_nn.converters.torch.source_recurrent import find, is_recurrent, sequence_of, stacks
 from portable_nn.converters.torch.source_scene import Found, Layer, Scene
-from portable_nn.converters.torch.source_use import ROWS, Inexpressible, Made, Unpacked, Use, torch_dtype
+from portable_nn.converters.torch.source_use import ROWS, Made, Unpacked, Use, torch_dtype
 from portable_nn.core.dims import PYTHON, is_name, names_in, spelled
-from portable_nn.core.errors import GraphError
+from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Dim, Graph, Node, Shape, format_shape
-from portable_nn.onnx.opsets.scope import Scope
-from portable_nn.operators import FLOATS, Array, infer, lookup
-from portable_nn.rewrites.program import Names
+from portable_nn.operators import FLOATS, Array
+from portable_nn.rewrites.lowering import lower
+from portable_nn.rewrites.scope import Scope
 
 GONE = "None"
 """The text for a value that only the inside of a layer has; nothing that is left reads it."""
@@ -77,7 +77,8 @@ class Writing:
         self, graph: Graph, paths: Mapping[str, Path], forbidden: Collection[str], tied: Mapping[str, str]
     ) -> None:
         self.graph, self.forbidden = graph, forbidden
-        self.types = dict(infer(graph).types)
+        self.scope = Scope.of(graph)
+        self.types = self.scope.types
         self.scene = Scene(graph, self.types, tied)
         self.paths = dict(paths)
         self.names = Variables(forbidden)
@@ -86,9 +87,6 @@ class Writing:
         self.reads = set[str]()
         self.sequences = dict[str, str]()
         self.body = Body([], [], [], set(), {}, {})
-        self.scope = Scope(
-            self.types, Names.beside(graph), {name for node in graph.nodes for name in node.inputs}.union(graph.outputs)
-        )
         self.reasons = dict[str, str]()
         self._known = dict[tuple[object, ...], str]()
         self._looking = False
@@ -103,7 +101,7 @@ class Writing:
         self.stacks = stacks(self.scene)
         self.layers = self._accepted()
         for node in self.graph.nodes:
-            self._node(node)
+            self.body.faults += lower(node, self.scope, self._node, enter=self._enter)
         if not self.body.faults:
             self._finish()
         return self.body
@@ -129,7 +127,7 @@ class Writing:
                 return self.constant(np.array(constant, self.types[name].dtype).reshape(self._static(name)))
             try:
                 return self._size_tensor(name, constant)  # type: ignore[arg-type]
-            except Inexpressible:
+            except RefusalError:
                 pass
         found = self.values[name]
         self.reads.update(part for part in _variables(found))
@@ -140,17 +138,17 @@ class Writing:
 
     def _size_tensor(self, name: str, sizes: Sequence[Dim]) -> str:
         if self.types[name].dtype in FLOATS and any("/" in str(size) for size in sizes):
-            raise Inexpressible("a quotient of sizes that is no whole number")
+            raise RefusalError("a quotient of sizes that is no whole number")
         made = f"{self.helper('size_tensor')}({', '.join(self.dim(size) for size in sizes)})"
         made += f".to({torch_dtype(self.types[name].dtype)})" if self.types[name].dtype != "int64" else ""
         return f"{made}.to({self.device})" if self.types[name].shape else f"{made}[0].to({self.device})"
 
     def dim(self, dim: Dim) -> str:
-        """The expression of a size. Raises ``Inexpressible`` where it is not known."""
+        """The expression of a size. Raises ``RefusalError`` where it is not known."""
         try:
             text = spelled(dim, self.dims, PYTHON)
         except KeyError as missing:
-            raise Inexpressible(f"a size that is not known, {missing.args[0]}") from None
+            raise RefusalError(f"a size that is not known, {missing.args[0]}") from None
         for name in names_in([dim]):
             self.reads.update(_variables(self.dims[name]))
         return text
@@ -229,7 +227,7 @@ class Writing:
                 return find(self.scene, use, stack) if stack.nodes[-1] is node else None
             finder = FINDERS.get(node.operator) if not node.domain else None
             return finder(self.scene, use) if finder else None
-        except Inexpressible as reason:
+        except RefusalError as reason:
             self.reasons[node.name] = str(reason)
             return None
         finally:
@@ -265,15 +263,13 @@ class Writing:
     # -- nodes
 
     def _node(self, node: Node) -> None:
+        """Write a node. Raises ``RefusalError``."""
         self.reads = set()
+        self.values.update((name, GONE) for name in node.outputs if name)
         if is_recurrent(node) and node.name in self.stacks and self._is_inside(node):
-            self.values.update((name, GONE) for name in node.outputs if name)
             return
         use = Use(node, self.types, self)
-        try:
-            self._emit(node, self._made(node, use))
-        except Inexpressible as reason:
-            self._in_other_operators(node, str(reason))
+        self._emit(node, self._made(node, use))
 
     def _is_inside(self, node: Node) -> bool:
         stack = self.stacks[node.name]
@@ -293,29 +289,14 @@ class Writing:
             each = self.layers[node.name]
             return each.made(use, expression(self.places[each.layer.place]))
         if node.operator not in ROWS:
-            raise Inexpressible(self.reasons.get(node.name, "PyTorch has no such operation"))
+            use.refuse(self.reasons.get(node.name, "PyTorch has no such operation"))
         return ROWS[node.operator](use)
 
-    def _in_other_operators(self, node: Node, reason: str) -> None:
-        """Write a node as its lowering, or note why it cannot be written."""
-        self.values.update((name, GONE) for name in node.outputs if name)
-        lowering = lookup(node.operator, node.domain).lowering
-        if lowering is None:
-            self.body.faults.append(f"'{node.name}' ({node.operator}): {reason}")
-            return
-        try:
-            parts = self.scope.spliced(node, lowering)
-        except GraphError as error:
-            self.body.faults.append(f"'{node.name}' ({node.operator}): {reason}; {error.faults[0].message}")
-            return
-        for each in parts:
-            self._retyped(each)
-            self._node(each)
-
-    def _retyped(self, node: Node) -> None:
-        """Find the types of a node that was made just now, with the elements of constants."""
-        for name in node.outputs:
-            self.scene.makers.setdefault(name, node)
+    def _enter(self, nodes: Sequence[Node]) -> None:
+        """Note which nodes make the values of nodes that were made just now."""
+        for node in nodes:
+            for name in node.outputs:
+                self.scene.makers.setdefault(name, node)
 
     def _emit(self, node: Node, made: Made) -> None:
         outputs = [name for name in node.outputs if name]
@@ -328,7 +309,7 @@ class Writing:
                 self._assign([name], each)
         missing = [name for name in node.outputs[len(expressions) :] if name and name in self.scope.read]
         if missing:
-            raise Inexpressible(f"its output {missing[0]}")
+            raise RefusalError(f"its output {missing[0]}")
 
     def _assign(self, names: Sequence[str], made: str) -> None:
         if len(names) == 1 and made.isidentifier() and made not in ("None",):

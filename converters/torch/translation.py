@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.converters.torch.aten import Refused, Use, row_of
+from portable_nn.converters.torch.aten import Use, row_of
 from portable_nn.converters.torch.aten.rows import Stated
 from portable_nn.converters.torch.backwards import marked
 from portable_nn.converters.torch.facts import metadata_of
@@ -27,7 +28,7 @@ from portable_nn.converters.torch.nodes import (
     writes,
 )
 from portable_nn.converters.torch.program import Program, fixed
-from portable_nn.core.errors import GraphError, UsageError, listed
+from portable_nn.core.errors import GraphError, RefusalError, UsageError, listed
 from portable_nn.core.graph import Dim, Graph
 from portable_nn.core.text import said
 from portable_nn.network import Network
@@ -49,14 +50,6 @@ class Translation(NamedTuple):
     stated: Mapping[str, Stated]
 
 
-class _Missing(Exception):  # noqa: N818
-    """Operators without a row, and whether the graph must be brought into another form first."""
-
-    def __init__(self, targets: Sequence[Any], faults: Sequence[str]) -> None:
-        super().__init__()
-        self.targets, self.faults = targets, faults
-
-
 def translated(module: Any, program: Program, seed: int | None) -> Translation:
     """The network of an exported module.
 
@@ -67,16 +60,17 @@ def translated(module: Any, program: Program, seed: int | None) -> Translation:
     """
     exported, wanted = program.exported, set[Any]()
     while True:
-        try:
-            return _Translator(module, program, exported).network(seed)
-        except _Missing as missing:
-            if wanted and wanted.issuperset(missing.targets):
-                raise UsageError(listed(missing.faults, "the module has operators that cannot be converted")) from None
-            wanted.update(missing.targets)
-            exported = _decomposed(exported, wanted, missing)
+        translator = _Translator(module, program, exported)
+        targets, faults = translator.missing()
+        if not faults:
+            return translator.network(seed)
+        if wanted and wanted.issuperset(targets):
+            raise UsageError(listed(faults, "the module has operators that cannot be converted"))
+        wanted |= targets
+        exported = _decomposed(exported, wanted, faults)
 
 
-def _decomposed(exported: Any, wanted: Collection[Any], missing: _Missing) -> Any:
+def _decomposed(exported: Any, wanted: Collection[Any], missing: Sequence[str]) -> Any:
     """The program with the wanted operators in simpler ones, and without writing into tensors."""
     from torch.export import default_decompositions
 
@@ -88,7 +82,7 @@ def _decomposed(exported: Any, wanted: Collection[Any], missing: _Missing) -> An
         try:
             return exported.run_decompositions({target: way for target, way in table.items() if target in wanted})
         except Exception as error:
-            faults = [*missing.faults, f"PyTorch cannot decompose them {said(error)}"]
+            faults = [*missing, f"PyTorch cannot decompose them {said(error)}"]
             raise UsageError(listed(faults, "the module has operators that cannot be converted")) from error
 
 
@@ -108,12 +102,10 @@ class _Translator:
         self.learning = set[Symbol]()
 
     def network(self, seed: int | None) -> Translation:
-        """Raises ``_Missing`` where there are operators without a row."""
-        needed = self._needed()
-        self._check_rows(needed)
+        """The network of a module all of whose operators have rows."""
         self._add_leaves()
         for node in self.nodes:
-            if node.op == "call_function" and node in needed:
+            if node.op == "call_function" and node in self.needed:
                 self._add(node)
         outputs = self._outputs()
         if self.faults:
@@ -124,7 +116,7 @@ class _Translator:
         used = {each.name: self.arrays[each.name] for each in parameters}
         graph, infinite = storable(replace(graph, parameters=tuple(parameters)))
         self._note_unused(used)
-        self._note_changed(used, graph, needed)
+        self._note_changed(used, graph)
         tied = {name: whose for name, whose in self.tied.items() if whose in used}
         self.notes |= {
             f"'{name}' is '{whose}': they are tied, and one parameter here": None for name, whose in tied.items()
@@ -138,7 +130,8 @@ class _Translator:
 
     # -- what is needed, and whether there are rows
 
-    def _needed(self) -> set[Any]:
+    @cached_property
+    def needed(self) -> set[Any]:
         """The nodes that the outputs depend on, with those that write into them."""
         wanted = [node for node in self._results() if type(node).__name__ == "Node"]
         found: set[Any] = set()
@@ -151,18 +144,18 @@ class _Translator:
             wanted += writers_of(node)
         return found
 
-    def _check_rows(self, needed: set[Any]) -> None:
-        targets, places = dict[Any, None](), dict[str, list[str]]()
+    def missing(self) -> tuple[set[Any], list[str]]:
+        """The operators without a row, and the faults: these, and what writes into a part of a tensor."""
+        targets, places = set[Any](), dict[str, list[str]]()
         for node in self.nodes:
-            if node.op != "call_function" or node not in needed or is_known(node):
+            if node.op != "call_function" or node not in self.needed or is_known(node):
                 continue
-            targets[node.target] = None
+            targets.add(node.target)
             places.setdefault(target_of(node), []).append(self._place(node))
         faults = [f"{target} in {', '.join(dict.fromkeys(at))}{_advice(target)}" for target, at in places.items()]
-        partial = [node for node in self.nodes if node in needed and writes(node) and is_shared(node.args[0])]
+        partial = [node for node in self.nodes if node in self.needed and writes(node) and is_shared(node.args[0])]
         faults += [f"{target_of(node)} in {self._place(node)} writes into a part of a tensor" for node in partial]
-        if faults:
-            raise _Missing(list(targets), faults)
+        return targets, faults
 
     def _place(self, node: Any) -> str:
         stack = list((node.meta.get("nn_module_stack") or {}).values())
@@ -269,7 +262,7 @@ class _Translator:
         )  # fmt: skip
         try:
             made = row(use, *arguments, **options)
-        except Refused as refused:
+        except RefusalError as refused:
             self.faults.append(f"{target_of(node)} in {self._place(node)}: {refused} cannot be converted")
             made = _FAILED
         except GraphError as error:
@@ -357,7 +350,7 @@ class _Translator:
             raise UsageError("the module returns no tensor")
         return found
 
-    def _note_changed(self, used: Mapping[str, Array], graph: Graph, needed: Collection[Any]) -> None:
+    def _note_changed(self, used: Mapping[str, Array], graph: Graph) -> None:
         """Note buffers that ``forward`` changes while PyTorch trains, but for counters of batches.
 
         Running statistics of a batch normalization change here as well.
@@ -371,7 +364,7 @@ class _Translator:
             if name in used and name not in followed:
                 self.notes[f"'{name}' changes while PyTorch trains the module, and stays as it is here"] = None
         for node in self.nodes:
-            if node.op == "call_function" and node not in needed and "batch_norm" in target_of(node):
+            if node.op == "call_function" and node not in self.needed and "batch_norm" in target_of(node):
                 name = signature.inputs_to_buffers.get(str(node.args[3]))
                 if name in used:
                     self.notes[f"'{name}' follows in PyTorch a call in {self._place(node)} that nothing needs"] = None

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 __all__ = ["DataWarning", "EditedWarning", "PortableNNError", "PortableNNWarning", "ProviderWarning"]
 
@@ -56,6 +57,27 @@ class MissingProviderError(MissingPackageError):
         PortableNNError.__init__(
             self, f"provider '{provider}' is not in the onnxruntime that is installed, which has {installed}: {remedy}"
         )
+
+
+class RefusalError(PortableNNError):
+    """What the target of a conversion has no counterpart for: an operator, a layer, an option or a size.
+
+    A row of a converter raises it with what is missing and, where there is one, the remedy. The converter adds the node
+    or the layer, goes on to find all others, and raises one error that lists them and names the target.
+
+    Without faults, what is missing has been noted where it was found.
+    """
+
+    exit_code = 2
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = faults
+        super().__init__("; ".join(faults))
+
+
+def refuse(fault: str) -> NoReturn:
+    """Raise ``RefusalError``; also a method of what rows are given."""
+    raise RefusalError(fault)
 
 
 class VerificationError(PortableNNError):

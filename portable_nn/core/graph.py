@@ -61,6 +61,9 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attributes: dict[str, Attribute] = {}
     domain: str = ""
 
+    def __str__(self) -> str:
+        return f"'{self.name}' ({self.operator})"
+
 
 class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True, weakref=True):
     """Nodes in topological order, and the inputs, outputs and parameters.

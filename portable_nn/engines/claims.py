@@ -53,7 +53,7 @@ def check_claims(
         check(f"input '{value.name}'", _bytes(types[value.name]))
     for node in graph.nodes:
         claimed = sum(_bytes(types[name]) for name in node.outputs if name)
-        check(f"'{node.name}' ({node.operator})", claimed)
+        check(str(node), claimed)
         if varying.isdisjoint(node.inputs):
             constants += claimed
         else:
@@ -77,7 +77,7 @@ def _slow(graph: Graph, types: Mapping[str, Type], examples: int) -> Fault | Non
         return None
     node = graph.nodes[visited.index(max(visited))]
     takes = f"goes through {max(visited):,} elements, which takes some {max(visited) / SPEED:,.0f} s"
-    return Fault(f"'{node.name}' ({node.operator})", f"{takes}; {most_time(most, counted)}")
+    return Fault(str(node), f"{takes}; {most_time(most, counted)}")
 
 
 def size_of(values: Iterable[Value]) -> int:

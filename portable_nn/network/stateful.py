@@ -46,7 +46,7 @@ def stateful(network: Network) -> Network:
     made = _in_parts(whole, uses)
     if found := first_difference(whole, made, _lengths(uses), steps):
         raise UsageError(
-            f"stateful: {_label(found)} gives other numbers for a sequence in parts than for the whole: it looks at "
+            f"stateful: {found} gives other numbers for a sequence in parts than for the whole: it looks at "
             "steps of other parts, which no state keeps"
         )
     return made
@@ -97,14 +97,10 @@ def _uses(graph: Graph) -> dict[str, Use]:
         try:
             form = operator.streamed(OperatorContext(operator, known, node.attributes, len(node.outputs)))
         except InvalidNode as reason:
-            raise UsageError(f"stateful: {_label(node)} has no state that a stream can keep: {reason}") from None
+            raise UsageError(f"stateful: {node} has no state that a stream can keep: {reason}") from None
         if form is not None:
             found[node.name] = Use(node, form, types[node.inputs[0]].shape[form.steps])
     return found
-
-
-def _label(node: Node) -> str:
-    return f"'{node.name}' ({node.operator})"
 
 
 def _steps_of(graph: Graph, uses: Mapping[str, Use]) -> str:
@@ -114,8 +110,8 @@ def _steps_of(graph: Graph, uses: Mapping[str, Use]) -> str:
     for use in uses.values():
         if not isinstance(use.steps, str) or use.steps not in inputs or use.steps != first.steps:
             raise UsageError(
-                f"stateful: {_label(use.node)} has {use.steps} steps, which must be a size of an input"
-                + (f", and {_label(first.node)} {first.steps}" if use is not first else "")
+                f"stateful: {use.node} has {use.steps} steps, which must be a size of an input"
+                + (f", and {first.node} {first.steps}" if use is not first else "")
                 + ": a part of a sequence must have as many steps in each layer"
             )
     return str(first.steps)
@@ -201,12 +197,12 @@ def _check_beginnings(network: Network, uses: Mapping[str, Use], steps: str) -> 
         has_inputs = given.intersection(names)
         if has_inputs and (len(has_inputs) < len(use.form.states) or not all(use.node.outputs[1 : len(names) + 1])):
             raise UsageError(
-                f"stateful: {_label(use.node)} begins with the input {', '.join(sorted(has_inputs))}, and its states "
+                f"stateful: {use.node} begins with the input {', '.join(sorted(has_inputs))}, and its states "
                 "after the last step are no values of the graph"
             )
         for name in names:
             if name not in given and values_of(network, [name], steps)[name].any():
                 raise UsageError(
-                    f"stateful: {_label(use.node)} begins with the states '{name}', which are not zeros: a stream "
+                    f"stateful: {use.node} begins with the states '{name}', which are not zeros: a stream "
                     "begins with zeros"
                 )

@@ -49,7 +49,7 @@ from portable_nn.onnx.verification.proof import Fate, Loose, Proof, Worst
 from portable_nn.onnx.verification.recorded import check_recorded
 from portable_nn.onnx.verification.sections import Sides, bytes_of, shared
 from portable_nn.onnx.verification.stored import stored
-from portable_nn.onnx.verification.values import Parting, compare_values, label
+from portable_nn.onnx.verification.values import Parting, compare_values
 from portable_nn.onnx.verification.weights import fates
 from portable_nn.onnx.writing import to_bytes
 from portable_nn.operators import DTYPE_CODES, infer
@@ -236,7 +236,7 @@ def _check_values(
     if values.compared:
         name = max(values.compared, key=lambda each: values.compared[each])
         node = sides.node_of.get(name)
-        proof.worst = Worst(name, f"'{node.name}' ({node.operator})" if node else "", values.compared[name])
+        proof.worst = Worst(name, str(node) if node else "", values.compared[name])
     proof.notes += tuple(f"node {node}: {text}; no input shows a difference" for node, text in values.unshown.items())
 
 
@@ -258,7 +258,7 @@ def _check_output(
         if not apart <= most:
             message = message_of(pair._replace(allowed=most), sides.graph, first="though every step agrees by itself")
             raise VerificationError(f"{where}: {message}")
-        proof.widened[name] = Loose(label(sides.node_of[name]), apart, most).or_more(proof.widened.get(name))
+        proof.widened[name] = Loose(str(sides.node_of[name]), apart, most).or_more(proof.widened.get(name))
     proof[name] = proof[name].or_more(found)
 
 

@@ -82,7 +82,7 @@ def _first_needed(nodes: Sequence[Node], types: Mapping[str, Type], inputs: Sequ
         except InvalidNode:
             refusals += 1
             if refusals <= REFUSALS and (found := _fitting(node, given, axes)):
-                return Needed(found, f"'{node.name}' ({node.operator})")
+                return Needed(found, str(node))
     return None
 
 

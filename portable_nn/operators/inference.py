@@ -90,7 +90,7 @@ def _infer(graph: Graph, shapes: Mapping[str, Shape]) -> Inference:
 
     def add(name: str, type: Type | None, by: str | Node) -> None:
         if name in made_by:
-            faults.append(Fault(_label(by), f"the name '{name}' is taken by {_label(made_by[name])}"))
+            faults.append(Fault(str(by), f"the name '{name}' is taken by {made_by[name]}"))
         made_by[name] = by
         if type is None:
             unknown.add(name)
@@ -104,16 +104,16 @@ def _infer(graph: Graph, shapes: Mapping[str, Shape]) -> Inference:
     seen: set[str] = set()
     for node in graph.nodes:
         if node.name in seen:
-            faults.append(Fault(_label(node), "another node has this name"))
+            faults.append(Fault(str(node), "another node has this name"))
         seen.add(node.name)
         found: Sequence[Type | None] = [None] * len(node.outputs)
         if absent := [name for name in node.inputs if name and name not in made_by]:
-            faults.extend(Fault(_label(node), f"reads '{name}', which nothing before it makes") for name in absent)
+            faults.extend(Fault(str(node), f"reads '{name}', which nothing before it makes") for name in absent)
         elif unknown.isdisjoint(node.inputs):
             try:
                 found = cache.outputs(node, [types[name] if name else None for name in node.inputs])
             except InvalidNode as invalid:
-                faults.append(Fault(_label(node), str(invalid)))
+                faults.append(Fault(str(node), str(invalid)))
         for name, type in itertools.zip_longest(node.outputs, found):
             if name:
                 add(name, type, node)
@@ -121,7 +121,3 @@ def _infer(graph: Graph, shapes: Mapping[str, Shape]) -> Inference:
     if faults:
         raise GraphError(faults)
     return Inference(types)
-
-
-def _label(by: str | Node) -> str:
-    return by if isinstance(by, str) else f"'{by.name}' ({by.operator})"

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 
+from portable_nn.core.errors import refuse
 from portable_nn.core.graph import Attribute, Dim, Shape, Tensor, format_shape
 from portable_nn.operators.streamed import Streamed
 from portable_nn.sizes.operation import Kind, Mode
@@ -111,6 +112,8 @@ class OperatorContext:
         outputs: builtins.int = 1,
     ) -> None:
         self.operator, self.types, self.attributes, self.output_count = operator, types, attributes, outputs
+
+    refuse = staticmethod(refuse)
 
     def _attribute(self, name: str) -> Any:
         return self.attributes.get(name, self.operator.attributes[name].default)

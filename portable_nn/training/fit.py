@@ -293,7 +293,7 @@ def _warn_of_steps(network: Trainable) -> None:
         shapes = ", ".join(f"'{each.name}' {format_shape(each.shape)}" for each in network.graph.inputs)
         warn(
             f"examples lie along the first axis of {shapes}, and are shuffled and cut into batches there, but "
-            f"'{node.name}' ({node.operator}) combines what lies along it, as the steps of a sequence: the batch "
+            f"{node} combines what lies along it, as the steps of a sequence: the batch "
             "should come first",
             DataWarning,
         )

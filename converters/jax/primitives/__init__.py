@@ -8,6 +8,6 @@ from portable_nn.converters.jax.primitives import (  # noqa: F401 - each registe
     products,
     reductions,
 )
-from portable_nn.converters.jax.primitives.table import ROWS, Call, Held, Refused, held_constant
+from portable_nn.converters.jax.primitives.table import ROWS, Call, Held, held_constant
 
-__all__ = ["ROWS", "Call", "Held", "Refused", "held_constant"]
+__all__ = ["ROWS", "Call", "Held", "held_constant"]

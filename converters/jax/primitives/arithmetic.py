@@ -119,7 +119,7 @@ elementwise("not", _bits("Not", "BitwiseNot"))
 def _cast(call: Call, x: Symbol) -> Symbol:
     dtype = str(call.params["new_dtype"])
     if dtype not in DTYPE_CODES:
-        raise call.refuse(f"to {dtype}, which graphs do not have")
+        call.refuse(f"to {dtype}, which graphs do not have")
     return cast(x, dtype)
 
 

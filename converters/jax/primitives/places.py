@@ -60,7 +60,7 @@ def _slices(
         first = emit("Max", emit("Min", first, last), constant(0, "int64"))
     inner = tuple(axis for axis in axes if axis not in gone)
     if not all(is_known(sizes[axis]) for axis in inner):
-        raise call.refuse("of slices of an open size")
+        call.refuse("of slices of an open size")
     steps = np.zeros((*(int(sizes[axis]) for axis in inner), len(axes)), np.int64)
     for place, axis in enumerate(inner):
         steps[..., axes.index(axis)] = np.arange(sizes[axis]).reshape(-1, *(1,) * (len(inner) - place - 1))
@@ -88,7 +88,7 @@ def _gather(call: Call, x: Held, places: Held) -> Held:
     axes, batch = tuple(map(int, numbers.start_index_map)), tuple(map(int, numbers.operand_batching_dims))
     gone, rank = numbers.collapsed_slice_dims, len(x.shape)
     if not all(_is_whole(sizes[axis], x.shape[axis]) for axis in _others(rank, axes, batch)):
-        raise call.refuse("of the first elements along an axis")
+        call.refuse("of the first elements along an axis")
     kept = dict(zip(_others(rank, gone, batch), map(int, numbers.offset_dims), strict=True))
     lead = tuple(map(int, numbers.start_indices_batching_dims))
     order = (*lead, *_others(len(places.shape), lead))
@@ -170,7 +170,7 @@ def _written(
     """
     rest = _others(len(x.shape), found.axes, batch)
     if not all(_is_whole(updates.shape[kept[axis]], x.shape[axis]) for axis in rest):
-        raise call.refuse("of the first elements along an axis")
+        call.refuse("of the first elements along an axis")
     order, indices = (*batch, *found.axes, *rest), found.places
     for place in reversed(range(len(batch))):
         indices = emit("Concat", _counted(call, x.shape[batch[place]], place, indices), indices, axis=-1)
@@ -206,7 +206,7 @@ def _dynamic_slice(call: Call, x: Held, *starts: Held) -> Held:
         if _is_whole(size, whole):
             continue
         if not is_known(size):
-            raise call.refuse("of an open size")
+            call.refuse("of an open size")
         last = emit("Sub", call.size(whole), call.size(size))
         first = emit("Max", emit("Min", cast(start.symbol, "int64"), last), integers([0]))
         symbol = emit("Gather", symbol, first + integers(range(size)), axis=axis)

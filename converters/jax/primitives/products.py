@@ -40,7 +40,7 @@ def _einsum(call: Call, a: Held, b: Held, free_a: list[int], free_b: list[int]) 
 def _convolution(call: Call, x: Held, weight: Held) -> Held:
     params, numbers = call.params, call.params["dimension_numbers"]
     if params["batch_group_count"] != 1:
-        raise call.refuse("with groups of the batch")
+        call.refuse("with groups of the batch")
     options: dict[str, Any] = {"dilations": [int(each) for each in params["rhs_dilation"]]}
     image, group = call.exact(x, tuple(numbers.lhs_spec)), int(params["feature_group_count"])
     if any(each != 1 for each in params["lhs_dilation"]):

@@ -74,7 +74,7 @@ def _cumulative(call: Call, x: Held) -> Held:
     """In steps of 1, 2, 4, …: each element with that so far before it, which has all of its own before it."""
     axis, size = call.params["axis"], x.shape[call.params["axis"]]
     if not is_known(size):
-        raise call.refuse("along an axis of an open size")
+        call.refuse("along an axis of an open size")
     symbol, at, step = call.exact(x), integers([axis]), 1
     while step < size:
         cuts = [emit("Slice", symbol, integers([start]), integers([end]), at)
@@ -98,7 +98,7 @@ def _sort(call: Call, *values: Held) -> list[Held]:
     """The first by size, and the others as the first."""
     axis = call.params["dimension"]
     if call.params["num_keys"] != 1:
-        raise call.refuse("by several keys")
+        call.refuse("by several keys")
     first, places = emit_all(
         "TopK", call.exact(values[0]), call.size(values[0].shape[axis]), axis=axis, largest=0, outputs=2
     )
@@ -114,7 +114,7 @@ def _channels_first(call: Call, window: Sequence[int]) -> Axes:
     moves = zip(window, call.params["window_strides"], call.params["padding"], strict=True)
     still = [axis for axis, move in enumerate(moves) if move == (1, 1, (0, 0))]
     if len(still) < 2:
-        raise call.refuse("over all axes but one: a pool leaves examples and channels")
+        call.refuse("over all axes but one: a pool leaves examples and channels")
     lead = (still[0], still[-1])
     return (*lead, *(axis for axis in range(len(window)) if axis not in lead))
 
@@ -125,7 +125,7 @@ def _window(call: Call, x: Held) -> Held:
     window, pads = params["window_dimensions"], params["padding"]
     axes = _channels_first(call, window)
     if set(params["base_dilation"]) != {1}:
-        raise call.refuse("of a dilated base")
+        call.refuse("of a dilated base")
     places = axes[2:]
     options: dict[str, Any] = {
         "kernel_shape": [int(window[axis]) for axis in places],

@@ -8,11 +8,12 @@ its sizes may be 1 where they are only repeated.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 
 from portable_nn.converters.jax.sizes import Size, is_known, size_symbol
+from portable_nn.core.errors import RefusalError
 from portable_nn.operators import Array, Leaf, Symbol, constant, emit, integers
 
 Axes: TypeAlias = tuple[int, ...]
@@ -33,10 +34,6 @@ class Held(NamedTuple):
     shape: tuple[Size, ...]
     axes: Axes
     value: Array | None = None
-
-
-class Refused(Exception):  # noqa: N818 - never leaves the package: it becomes a row of a UsageError
-    """A use of a primitive that has no counterpart."""
 
 
 class Call:
@@ -61,9 +58,9 @@ class Call:
         """The element type of the first output."""
         return str(self.outs[0].dtype)
 
-    def refuse(self, why: str) -> Refused:
-        """The error to raise for a use that has no counterpart."""
-        return Refused(f"{self.name} {why}")
+    def refuse(self, why: str) -> NoReturn:
+        """Raise ``RefusalError``: there is no counterpart for this use."""
+        raise RefusalError(f"{self.name} {why}")
 
     def held(self, symbol: Symbol, axes: Axes | None = None, index: int = 0) -> Held:
         """An output."""
@@ -113,9 +110,9 @@ class Call:
         return emit("Expand", symbol, self.sizes(shape)) if any(repeated) else symbol
 
     def known(self, held: Held) -> Array:
-        """The elements. Refused where they are not known."""
+        """The elements. Raises ``RefusalError`` where they are not known."""
         if held.value is None:
-            raise self.refuse("of places that are computed")
+            self.refuse("of places that are computed")
         return held.value
 
 

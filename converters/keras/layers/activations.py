@@ -7,7 +7,8 @@ from typing import Any, Final, TypeAlias
 
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
+from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import format_shape
 from portable_nn.layers.layer import Layer, OperatorLayer
 from portable_nn.operators import Symbol, constant, emit
@@ -85,18 +86,18 @@ def activated(spec: Spec, x: Held, option: str = "activation") -> Held:
 
 
 def function_name(found: object) -> str:
-    """The name of a function in a configuration. Raises ``LayerError`` for one that is none of Keras's own."""
+    """The name of a function in a configuration. Raises ``RefusalError`` for one that is none of Keras's own."""
     if found is None:
         return "linear"
     if isinstance(found, Mapping):  # As Keras writes functions: with their name, or a registered object.
         registered = found.get("registered_name")
         name = found.get("config") if found.get("class_name") == "function" else found.get("class_name")
         if found.get("class_name") == "function" and registered not in (None, name, "function"):
-            raise LayerError(f"its activation '{registered}' is an object of its own: code is not taken over")
+            raise RefusalError(f"its activation '{registered}' is an object of its own: code is not taken over")
     else:
         name = found
     if not isinstance(name, str) or name not in NAMES:
-        raise LayerError(f"its activation {name!r:.80} is none that is known here")
+        raise RefusalError(f"its activation {name!r:.80} is none that is known here")
     return name
 
 
@@ -169,7 +170,7 @@ class _PRelu(Layer):
 def _prelu(spec: Spec, x: Held) -> Held:
     shared = spec.get("shared_axes") or []
     if not isinstance(shared, list) or any(type(axis) is not int for axis in shared):
-        raise LayerError(f"its option shared_axes must be whole numbers, not {shared!r:.60}")
+        spec.refuse(f"its option shared_axes must be whole numbers, not {shared!r:.60}")
     sizes = [1 if axis in shared else size for axis, size in enumerate(x.shape)][1:]
     layer = spec.once(lambda: _PRelu(spec.name, spec.weight(*sizes)))
     return Held(layer(x.plain), mask=x.mask)
@@ -181,7 +182,7 @@ def _softmax(spec: Spec, x: Held, *masks: Held) -> Held:
     axis = spec.get("axis", -1)
     axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
     if type(axis) is not int:
-        raise LayerError("a Softmax over several axes has no counterpart here")
+        spec.refuse("a Softmax over several axes has no counterpart here")
     seen = masks[0].plain if masks else x.mask
     plain = x.plain
     if seen is None:
@@ -190,7 +191,7 @@ def _softmax(spec: Spec, x: Held, *masks: Held) -> Held:
         seen = emit("Greater", seen, constant(0.5, seen.dtype))
     fits = [one == 1 or one == other for one, other in zip(seen.shape[::-1], plain.shape[::-1], strict=False)]
     if len(seen.shape) > len(plain.shape) or not all(fits):
-        raise LayerError(f"a mask of {format_shape(seen.shape)} does not fit {format_shape(plain.shape)}")
+        spec.refuse(f"a mask of {format_shape(seen.shape)} does not fit {format_shape(plain.shape)}")
     low = emit("Where", seen, plain, constant(-3e4 if x.dtype == "float16" else -1e9, x.dtype))
     made = spec.once(lambda: layers.Softmax(axis, name=spec.name))(low)
     return Held(emit("Where", seen, made, constant(0, x.dtype)), mask=x.mask if len(seen.shape) == 2 else None)

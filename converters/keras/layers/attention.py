@@ -10,7 +10,8 @@ import numpy as np
 
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import known
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
+from portable_nn.core.errors import RefusalError
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, cast, constant, emit, integers
@@ -81,9 +82,9 @@ def attention(
     """MultiHeadAttention, or GroupQueryAttention, whose queries share keys, over (batch, steps, features)."""
     keys = value if key is None else key
     if return_attention_scores or any(mask is not None for mask in (query_mask, value_mask, key_mask)):
-        raise LayerError("return_attention_scores and masks that are given by name have no counterpart here")
+        spec.refuse("return_attention_scores and masks that are given by name have no counterpart here")
     if any(each.rank != 3 for each in (query, value, keys)):
-        raise LayerError("it takes (batch, steps, features)")
+        spec.refuse("it takes (batch, steps, features)")
     spec.only("attention_axes", None, [1])
     for option in ("use_gate", "sliding_window"):
         spec.only(option, None, False)
@@ -104,7 +105,7 @@ def attention(
     given = given[0] if isinstance(given, list) and len(given) == 1 else given
     features = known(query.shape[2], "the features") if given is None else given
     if type(features) is not int:
-        raise LayerError("its output has several axes")
+        spec.refuse("its output has several axes")
 
     def part(role: str, inputs: int, depth: int) -> tuple[Array, Array | None]:
         inner = spec.inside({}, "EinsumDense", f"{spec.name}.{role}", f"{role}_dense", f"_{role}_dense")
@@ -137,7 +138,7 @@ def _seen(query: Symbol | None, value: Symbol | None, key: Symbol | None, given:
     masks += [emit("Unsqueeze", each, integers([1, 2])) for each in (value, key) if each is not None]
     if given is not None:
         if not isinstance(given, Held) or given.rank != 3:
-            raise LayerError("its mask is not (batch, queries, keys)")
+            raise RefusalError("its mask is not (batch, queries, keys)")
         masks.append(emit("Unsqueeze", cast(given.plain, "bool"), integers([1])))
     return reduce(lambda one, other: emit("And", one, other), masks) if masks else None
 
@@ -174,9 +175,9 @@ def simple_attention(additive: bool) -> Callable[..., Held]:
 
     def build(spec: Spec, given: Any, *, use_causal_mask: Any = False, return_attention_scores: Any = False) -> Held:
         if not isinstance(given, list) or len(given) not in (2, 3) or any(each.rank != 3 for each in given):
-            raise LayerError("it takes two or three tensors (batch, steps, features)")
+            spec.refuse("it takes two or three tensors (batch, steps, features)")
         if return_attention_scores:
-            raise LayerError("return_attention_scores has no counterpart here")
+            spec.refuse("return_attention_scores has no counterpart here")
         if spec.number("dropout"):
             spec.differs("dropout of attention ")
         spec.get("seed")

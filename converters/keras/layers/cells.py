@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from portable_nn.converters.keras.layers.activations import function_name
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, constant, emit, emit_all, integers
@@ -80,7 +80,7 @@ def read_cell(spec: Spec, kind: CellKind, inputs: int) -> Cell:
     inner = function_name(spec.get("recurrent_activation", "sigmoid")) if kind.operator != "RNN" else ""
     functions = {"RNN": (outer,), "GRU": (inner, outer), "LSTM": (inner, outer, outer)}[kind.operator]
     if other := [each for each in functions if each not in FUNCTIONS]:
-        raise LayerError(f"its activation {other[0]} is none that a recurrent operator can have")
+        spec.refuse(f"its activation {other[0]} is none that a recurrent operator can have")
     for unused in ("unit_forget_bias", "implementation", "seed"):
         spec.get(unused)
     after = kind.operator == "GRU" and spec.flag("reset_after", True)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from portable_nn.converters.keras.held import Held
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
+from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Dim
 from portable_nn.operators import Symbol, constant, emit, integers
 from portable_nn.operators.symbols import sizes
@@ -15,7 +16,7 @@ from portable_nn.operators.symbols import sizes
 def known(size: Dim, what: str) -> int:
     """A size that must be a number."""
     if not isinstance(size, int):
-        raise LayerError(f"{what} of its input are not known")
+        raise RefusalError(f"{what} of its input are not known")
     return size
 
 
@@ -27,7 +28,7 @@ def channels_first(spec: Spec) -> bool:
 def by_channels(spec: Spec, x: Held, rank: int) -> tuple[Symbol, bool]:
     """The symbol with the channels behind the batch, and whether Keras's tensor has them there."""
     if x.rank != rank:
-        raise LayerError(f"it needs {rank} axes, and its input has {x.rank}")
+        spec.refuse(f"it needs {rank} axes, and its input has {x.rank}")
     first = channels_first(spec)
     return (x.plain if first else x.moved), first
 

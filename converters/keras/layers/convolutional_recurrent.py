@@ -10,7 +10,8 @@ from portable_nn.converters.keras.layers.activations import applied, function_na
 from portable_nn.converters.keras.layers.channels import WORDS, back, channels_first, known
 from portable_nn.converters.keras.layers.convolutions import kernel_first, made_conv
 from portable_nn.converters.keras.layers.recurrent import read_options
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
+from portable_nn.core.errors import RefusalError
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, constant, emit, emit_all, integers
 
@@ -24,12 +25,12 @@ def conv_lstm(axes: int) -> Callable[..., Any]:
     def build(spec: Spec, x: Held, initial_state: Any = None) -> Any:
         options, first = read_options(spec), channels_first(spec)
         if x.rank != axes + 3:
-            raise LayerError(f"it needs {axes + 3} axes, and its input has {x.rank}")
+            spec.refuse(f"it needs {axes + 3} axes, and its input has {x.rank}")
         if x.mask is not None or options.zeros:
-            raise LayerError("masked steps have no counterpart here")
+            spec.refuse("masked steps have no counterpart here")
         steps = known(x.shape[1], "the steps")
         if steps > MAX_STEPS:
-            raise LayerError(f"its {steps} steps are more than {MAX_STEPS}, and are written one after the other")
+            spec.refuse(f"its {steps} steps are more than {MAX_STEPS}, and are written one after the other")
         conv, recurrent = spec.once(
             lambda: _convolutions(spec, axes, known(x.shape[2 if first else -1], "the channels"))
         )
@@ -84,9 +85,9 @@ def _states(given: Any, first: bool, axes: int) -> list[Symbol]:
     if given is None:
         return []
     if not isinstance(given, list | tuple) or len(given) != 2 or not all(isinstance(each, Held) for each in given):
-        raise LayerError("it takes 2 initial states")
+        raise RefusalError("it takes 2 initial states")
     if any(each.rank != axes + 2 for each in given):
-        raise LayerError(f"its states have {axes + 2} axes")
+        raise RefusalError(f"its states have {axes + 2} axes")
     return [each.plain if first else each.moved for each in given]
 
 

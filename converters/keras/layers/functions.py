@@ -9,7 +9,7 @@ from typing import Any, Final
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.activations import applied
 from portable_nn.converters.keras.layers.moving import one_axis, places
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
 from portable_nn.core.graph import INTERNAL
 from portable_nn.operators import FLOATS, Symbol, constant, emit, integers
 
@@ -82,9 +82,9 @@ def norm(spec: Spec, x: Held) -> Held:
     """The norm of vectors along one axis."""
     order = spec.get("ord")
     if order not in (None, 1, 2, "fro") or type(order) is bool:
-        raise LayerError(f"its option ord={order!r:.60} has no counterpart here")
+        spec.refuse(f"its option ord={order!r:.60} has no counterpart here")
     if spec.get("axis") is None or len(found := places(spec, "axis", x.rank)) != 1:
-        raise LayerError("its norm is not that of vectors along one axis")
+        spec.refuse("its norm is not that of vectors along one axis")
     keep = int(spec.flag("keepdims"))
     return Held(
         emit(f"ReduceL{order if order == 1 else 2}", x.plain, integers(found), keepdims=keep, name=spec.next_name())

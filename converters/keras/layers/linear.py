@@ -9,7 +9,7 @@ from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.activations import activated
 from portable_nn.converters.keras.layers.channels import known
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, cast, constant, emit
@@ -46,7 +46,7 @@ def einsum_dense(spec: Spec, x: Held) -> Held:
     """An Einsum of the input and a weight, and a bias."""
     equation = spec["equation"]
     if not isinstance(equation, str) or len(equation) > 200:
-        raise LayerError("its equation is none")
+        spec.refuse("its equation is none")
     spec.get("output_shape")
     axes = spec.get("bias_axes")
 

@@ -7,7 +7,8 @@ from functools import reduce
 from typing import Any, Final
 
 from portable_nn.converters.keras.held import Held, aligned
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
+from portable_nn.core.errors import RefusalError
 from portable_nn.operators import Symbol, cast, constant, emit, integers
 
 
@@ -15,14 +16,14 @@ def _tensors(spec: Spec, given: Sequence[Any]) -> list[Held]:
     """The tensors of a call: one by one, or in a list."""
     found = given[0] if len(given) == 1 and isinstance(given[0], list | tuple) else given
     if not found or not all(isinstance(each, Held) for each in found):
-        raise LayerError("it takes tensors")
+        spec.refuse("it takes tensors")
     return list(found)
 
 
 def _same_rank(values: Sequence[Held]) -> list[Held]:
     ranks = {each.rank for each in values}
     if len(ranks) > 1:
-        raise LayerError(f"its inputs have {' and '.join(map(str, sorted(ranks)))} axes")
+        raise RefusalError(f"its inputs have {' and '.join(map(str, sorted(ranks)))} axes")
     return list(values)
 
 
@@ -45,7 +46,7 @@ def merge(operator: str) -> Callable[..., Held]:
         if operator in ("Add", "Mul") and len(symbols) > 2:
             symbols = [reduce(lambda one, other: emit(operator, one, other), symbols[:-1]), symbols[-1]]
         if operator == "Sub" and len(symbols) != 2:
-            raise LayerError("it takes two tensors")
+            spec.refuse("it takes two tensors")
         name = spec.next_name()
         made = emit(operator, *symbols, name=name)
         mask = either([each.mask for each in values])
@@ -57,7 +58,7 @@ def merge(operator: str) -> Callable[..., Held]:
 def _masked_product(spec: Spec, values: Sequence[Held]) -> Held:
     """The product of the steps that count: others are factors of 1, or 0 where none of the tensors has them."""
     if values[0].rank != 3:
-        raise LayerError(f"masks of tensors with {values[0].rank} axes have no counterpart here; 3 are taken over")
+        spec.refuse(f"masks of tensors with {values[0].rank} axes have no counterpart here; 3 are taken over")
     factors = [
         each.plain
         if each.mask is None
@@ -90,11 +91,11 @@ def concatenate(spec: Spec, *given: Any) -> Held:
     rank = values[0].rank
     axis = spec.get("axis", -1)
     if type(axis) is not int or not -rank <= axis < rank:
-        raise LayerError(f"its option axis must be one of {rank} axes, not {axis!r:.60}")
+        spec.refuse(f"its option axis must be one of {rank} axes, not {axis!r:.60}")
     symbols, moved = aligned(values)
     axis %= rank
     if any(each.mask is not None for each in values) and rank != 3:
-        raise LayerError(f"masks of tensors with {rank} axes have no counterpart here; 3 are taken over")
+        spec.refuse(f"masks of tensors with {rank} axes have no counterpart here; 3 are taken over")
     mask = _joined_mask(values, axis)
     if moved:
         axis = 1 if axis == rank - 1 else axis + 1 if axis else 0
@@ -115,13 +116,13 @@ def dot(spec: Spec, *given: Any) -> Held:
     axes = spec["axes"]
     pair = [axes, axes] if type(axes) is int else axes
     if len(values) != 2 or not isinstance(pair, list) or len(pair) != 2 or any(type(a) is not int for a in pair):
-        raise LayerError("it takes two tensors and one axis of each")
+        spec.refuse("it takes two tensors and one axis of each")
     one, other = values
     left = [chr(ord("a") + at) for at in range(one.rank)]
     right = ["a", *(chr(ord("n") + at) for at in range(1, other.rank))]
     first, second = pair[0] % one.rank, pair[1] % other.rank
     if not first or not second:
-        raise LayerError("its axis is that of the batch")
+        spec.refuse("its axis is that of the batch")
     right[second] = left[first]
     kept = [c for at, c in enumerate(left) if at != first] + [c for at, c in enumerate(right) if at not in (0, second)]
     equation = f"{''.join(left)},{''.join(right)}->{''.join(kept)}"

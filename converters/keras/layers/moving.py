@@ -9,7 +9,8 @@ import numpy as np
 
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import back, channels_first, known
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
+from portable_nn.core.errors import RefusalError
 from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, emit_all, integers
 
 
@@ -17,15 +18,15 @@ def _numbers(spec: Spec, option: str) -> list[int]:
     found = spec[option]
     found = [found] if type(found) is int else found
     if not isinstance(found, list | tuple) or any(type(each) is not int for each in found):
-        raise LayerError(f"its option {option} must be whole numbers, not {found!r:.60}")
+        spec.refuse(f"its option {option} must be whole numbers, not {found!r:.60}")
     return list(found)
 
 
 def places(spec: Spec, option: str, rank: int) -> list[int]:
-    """Axes of ``rank``, counted from the first one. Raises ``LayerError`` where they are none."""
+    """Axes of ``rank``, counted from the first one. Raises ``RefusalError`` where they are none."""
     found = _numbers(spec, option)
     if any(not -rank <= axis < rank for axis in found):
-        raise LayerError(f"its option {option} must be axes of {rank}, not {found!r:.60}")
+        spec.refuse(f"its option {option} must be axes of {rank}, not {found!r:.60}")
     return [axis % rank for axis in found]
 
 
@@ -33,7 +34,7 @@ def one_axis(spec: Spec, rank: int) -> int:
     """One axis of ``rank``."""
     found = places(spec, "axis", rank)
     if len(found) != 1:
-        raise LayerError(f"its option axis must be one axis, not {found!r:.60}")
+        spec.refuse(f"its option axis must be one axis, not {found!r:.60}")
     return found[0]
 
 
@@ -46,7 +47,7 @@ def reshape(spec: Spec, x: Held) -> Held:
     given = spec["newshape"]
     several = [given] if type(given) is int else given
     if not isinstance(several, list | tuple) or any(each is not None and type(each) is not int for each in several):
-        raise LayerError(f"its option newshape must be whole numbers, not {given!r:.60}")
+        spec.refuse(f"its option newshape must be whole numbers, not {given!r:.60}")
     wanted = [-1 if each is None else each for each in several]
     if len(wanted) > 1 and wanted[0] == -1 and wanted.count(-1) == 2:  # Keras's batch, beside a size that is open.
         wanted[0] = 0
@@ -57,7 +58,7 @@ def take(spec: Spec, x: Held, indices: Any) -> Held:
     """Entries along an axis, by their places."""
     axis = _axis(spec, x.rank)
     if axis is None and x.rank > 1:
-        raise LayerError("it takes entries of all axes together")
+        spec.refuse("it takes entries of all axes together")
     return Held(emit("Gather", x.plain, _indices(indices), axis=axis or 0, name=spec.next_name()))
 
 
@@ -66,7 +67,7 @@ def _indices(given: Any) -> Symbol:
         return given.plain if given.dtype in ("int32", "int64") else cast(given.plain, "int64")
     found = np.asarray(given)
     if found.dtype.kind not in "iu":
-        raise LayerError("its places are no whole numbers")
+        raise RefusalError("its places are no whole numbers")
     return constant(found.astype(np.int64), "int64")
 
 
@@ -74,7 +75,7 @@ def take_along_axis(spec: Spec, x: Held, indices: Any) -> Held:
     """Entries along an axis, whose places differ in each row."""
     axis = _axis(spec, x.rank)
     if axis is None:
-        raise LayerError("it takes entries of all axes together")
+        spec.refuse("it takes entries of all axes together")
     return Held(emit("GatherElements", x.plain, _indices(indices), axis=axis, name=spec.next_name()))
 
 
@@ -84,7 +85,7 @@ def place_of(operator: str) -> Callable[..., Held]:
     def build(spec: Spec, x: Held) -> Held:
         axis, keep = _axis(spec, x.rank), int(spec.flag("keepdims"))
         if axis is None and (x.rank > 1 or keep):
-            raise LayerError("it looks along all axes together")
+            spec.refuse("it looks along all axes together")
         made = emit(operator, x.plain, axis=axis or 0, keepdims=keep)
         return Held(emit("Cast", made, to=DTYPE_CODES["int32"], name=spec.next_name()))
 
@@ -95,7 +96,7 @@ def tile(spec: Spec, x: Held) -> Held:
     """The whole several times along each axis."""
     times = _numbers(spec, "repeats")
     if len(times) > x.rank or any(each < 1 for each in times):
-        raise LayerError(f"its option repeats must be numbers from 1 for {x.rank} axes, not {times!r:.60}")
+        spec.refuse(f"its option repeats must be numbers from 1 for {x.rank} axes, not {times!r:.60}")
     spec.bounded(*times)
     return Held(emit("Tile", x.plain, integers([1] * (x.rank - len(times)) + times), name=spec.next_name()))
 
@@ -118,7 +119,7 @@ def move(spec: Spec, x: Held) -> Held:
     """Axes in other places."""
     source, target = places(spec, "source", x.rank), places(spec, "destination", x.rank)
     if len(source) != len(target):
-        raise LayerError("it moves axes to another number of places")
+        spec.refuse("it moves axes to another number of places")
     rest = iter([axis for axis in range(x.rank) if axis not in source])
     given = dict(zip(target, source, strict=True))
     perm = [given[axis] if axis in given else next(rest) for axis in range(x.rank)]
@@ -129,7 +130,7 @@ def roll(spec: Spec, x: Held) -> Held:
     """Entries moved along axes, from the end to the beginning."""
     shifts, axes = _numbers(spec, "shift"), places(spec, "axis", x.rank)
     if len(shifts) != len(axes):
-        raise LayerError("its shifts are not as many as its axes")
+        spec.refuse("its shifts are not as many as its axes")
     made = x.plain
     for shift, axis in zip(shifts, axes, strict=True):
         cut = -shift % known(x.shape[axis], "the sizes")
@@ -154,11 +155,11 @@ def one_hot(spec: Spec, x: Held) -> Held:
     depth, dtype = spec.whole("num_classes"), spec.get("dtype") or "float32"
     spec.only("sparse", None, False)
     if spec.get("axis", -1) not in (-1, x.rank):
-        raise LayerError("its ones are not along the last axis")
+        spec.refuse("its ones are not along the last axis")
     spec.bounded(depth)
     same = emit("Equal", emit("Unsqueeze", cast(x.plain, "int64"), integers([-1])), integers(range(depth)))
     if dtype not in DTYPE_CODES:
-        raise LayerError(f"its type {dtype!r:.60} is none that is known here")
+        spec.refuse(f"its type {dtype!r:.60} is none that is known here")
     return Held(emit("Cast", same, to=DTYPE_CODES[dtype], name=spec.next_name()))
 
 
@@ -167,7 +168,7 @@ def unstack(spec: Spec, x: Held) -> list[Held]:
     axis = places(spec, "axis", x.rank)[0]
     size = known(x.shape[axis], "the sizes")
     if spec.get("num") not in (None, size):
-        raise LayerError(f"its number of parts is not {size}")
+        spec.refuse(f"its number of parts is not {size}")
     spec.bounded(size)
     parts: Sequence[Symbol] = [x.plain]
     if size > 1:
@@ -188,9 +189,9 @@ def blocks(operator: str) -> Callable[..., Held]:
 
     def build(spec: Spec, x: Held) -> Held:
         if x.rank != 4:
-            raise LayerError(f"it needs 4 axes, and its input has {x.rank}")
+            spec.refuse(f"it needs 4 axes, and its input has {x.rank}")
         if channels_first(spec):
-            raise LayerError("with the channels first, Keras's backends put them in another order each")
+            spec.refuse("with the channels first, Keras's backends put them in another order each")
         return back(emit(operator, x.moved, blocksize=spec.whole("block_size"), name=spec.next_name()), False)
 
     return build

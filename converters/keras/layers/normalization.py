@@ -10,7 +10,7 @@ import numpy as np
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import back, known
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, constant, emit, integers
@@ -44,7 +44,7 @@ def _axis(spec: Spec, rank: int, default: int = -1) -> int:
     found = spec.get("axis", default)
     found = found[0] if isinstance(found, list) and len(found) == 1 else found
     if type(found) is not int or not -rank <= found < rank:
-        raise LayerError(f"its option axis must be one axis of {rank}, not {found!r:.60}")
+        spec.refuse(f"its option axis must be one axis of {rank}, not {found!r:.60}")
     return found % rank
 
 
@@ -52,7 +52,7 @@ def _by_channel(spec: Spec, x: Held) -> tuple[Symbol, bool]:
     """The symbol with the axis of a normalisation behind the batch, and whether Keras's tensor has it there."""
     axis = _axis(spec, x.rank)
     if axis not in (1, x.rank - 1):
-        raise LayerError(f"its axis {axis} is neither the last nor the one behind the batch")
+        spec.refuse(f"its axis {axis} is neither the last nor the one behind the batch")
     first = axis == 1 and x.rank > 2
     return (x.plain if first else x.moved), first
 
@@ -69,7 +69,7 @@ def batch_norm(spec: Spec, x: Held) -> Held:
     channels, eps = known(symbol.shape[1], "the channels"), spec.number("epsilon", 1e-3)
     momentum = spec.number("momentum", 0.99)
     if x.rank not in _BATCH:
-        raise LayerError(f"its input has {x.rank} axes; 2 to 5 are taken over")
+        spec.refuse(f"its input has {x.rank} axes; 2 to 5 are taken over")
 
     def make() -> Layer:
         # Frozen scales would freeze the layer, so that its statistics would not follow: then it has none.
@@ -89,10 +89,10 @@ def layer_norm(spec: Spec, x: Held) -> Held:
     axes = spec.get("axis", -1)
     axes = [axes] if type(axes) is int else axes
     if not isinstance(axes, list) or any(type(axis) is not int for axis in axes):
-        raise LayerError(f"its option axis must be whole numbers, not {axes!r:.60}")
+        spec.refuse(f"its option axis must be whole numbers, not {axes!r:.60}")
     places = [axis % x.rank for axis in axes]
     if not places or places != sorted(set(places)) or not places[0]:
-        raise LayerError(f"its axes {axes} are not in order, or that of the batch is among them")
+        spec.refuse(f"its axes {axes} are not in order, or that of the batch is among them")
     shape = [known(x.shape[place], "the sizes") for place in places]
     order = [axis for axis in range(x.rank) if axis not in places] + places
     are_last = order == list(range(x.rank))
@@ -109,7 +109,7 @@ def layer_norm(spec: Spec, x: Held) -> Held:
 def rms_norm(spec: Spec, x: Held) -> Held:
     """Root-mean-square normalisation over the last axis."""
     if _axis(spec, x.rank) != x.rank - 1:
-        raise LayerError("its axis is not the last one")
+        spec.refuse("its axis is not the last one")
     size = known(x.shape[-1], "the features")
 
     def make() -> Layer:

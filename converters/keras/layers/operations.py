@@ -11,7 +11,7 @@ from portable_nn.converters.keras.layers import functions, moving, pooling, shap
 from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.layers.merging import either
 from portable_nn.converters.keras.layers.moving import one_axis, places
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
 from portable_nn.operators import cast, constant, emit, emit_all, integers
 from portable_nn.operators.symbols import sizes
 
@@ -22,7 +22,7 @@ def binary(operator: str) -> Callable[..., Held]:
     def build(spec: Spec, one: Any, other: Any) -> Held:
         values = [each for each in (one, other) if isinstance(each, Held)]
         if not values or any(not isinstance(e, Held) and type(e) not in (int, float) for e in (one, other)):
-            raise LayerError("it takes tensors and numbers")
+            spec.refuse("it takes tensors and numbers")
         if operator == "MatMul" or len({each.rank for each in values}) > 1:
             symbols, moved = [each.plain for each in values], False
         else:
@@ -42,7 +42,7 @@ def get_item(spec: Spec, x: Held, key: Any) -> Held:
     given = list(key) if isinstance(key, list | tuple) else [key]
     missing = x.rank - sum(each is not None and each is not Ellipsis for each in given)
     if missing < 0 or given.count(Ellipsis) > 1:
-        raise LayerError("it takes more axes than there are")
+        spec.refuse("it takes more axes than there are")
     rest = [slice(None)] * missing
     at = given.index(Ellipsis) if Ellipsis in given else len(given)
     whole = [*given[:at], *rest, *given[at + 1 :]]
@@ -61,14 +61,14 @@ def get_item(spec: Spec, x: Held, key: Any) -> Held:
             if each == slice(None):
                 continue
             if any(part is not None and type(part) is not int for part in (each.start, each.stop, each.step)):
-                raise LayerError("its slices are not of whole numbers")
+                spec.refuse("its slices are not of whole numbers")
             step = 1 if each.step is None else each.step
             first, last = (0, 2**31) if step > 0 else (2**31, -(2**31))
             starts.append(first if each.start is None else each.start)
             ends.append(last if each.stop is None else each.stop)
             axes, steps = [*axes, axis], [*steps, step]
         else:
-            raise LayerError(f"its place {each!r:.60} is no number or slice")
+            spec.refuse(f"its place {each!r:.60} is no number or slice")
     value = x.plain
     if axes:
         value = emit("Slice", value, *(integers(each) for each in (starts, ends, axes, steps)))
@@ -87,10 +87,10 @@ def reduction(operator: str) -> Callable[..., Held]:
     def build(spec: Spec, x: Held, *rest: Any, **options: Any) -> Held:
         axis = spec.get("axis")
         if rest or options:
-            raise LayerError("it takes one tensor")
+            spec.refuse("it takes one tensor")
         axes = [axis] if type(axis) is int else axis
         if axes is not None and not (isinstance(axes, list) and all(type(each) is int for each in axes)):
-            raise LayerError(f"its option axis must be axes, not {axis!r:.60}")
+            spec.refuse(f"its option axis must be axes, not {axis!r:.60}")
         found = list(range(x.rank)) if axes is None else [each % x.rank for each in axes]
         keep = int(spec.flag("keepdims"))
         return Held(emit(operator, x.plain, integers(found), keepdims=keep, name=spec.next_name()))
@@ -102,7 +102,7 @@ def transpose(spec: Spec, x: Held) -> Held:
     """Axes in another order."""
     axes = places(spec, "axes", x.rank)
     if sorted(axes) != list(range(x.rank)):
-        raise LayerError(f"its option axes must be {x.rank} axes, not {axes!r:.60}")
+        spec.refuse(f"its option axes must be {x.rank} axes, not {axes!r:.60}")
     return Held(emit("Transpose", x.plain, perm=axes, name=spec.next_name()))
 
 
@@ -140,7 +140,7 @@ def any_of(spec: Spec, x: Held) -> Held:
 def concatenate(spec: Spec, tensors: Any) -> Held:
     """Tensors one behind the other along an axis."""
     if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
-        raise LayerError("it takes a list of tensors")
+        spec.refuse("it takes a list of tensors")
     axis = one_axis(spec, tensors[0].rank)
     return Held(emit("Concat", *(each.plain for each in tensors), axis=axis, name=spec.next_name()))
 
@@ -156,7 +156,7 @@ def pad(spec: Spec, x: Held, constant_values: Any = None) -> Held:
         or any(not isinstance(pair, list) or [type(each) for each in pair] != [int, int] for pair in widths)
         or type(constant_values) not in (int, float, bool)
     ):
-        raise LayerError(f"its option pad_width must be pairs of whole numbers for {x.rank} axes, not {widths!r:.60}")
+        spec.refuse(f"its option pad_width must be pairs of whole numbers for {x.rank} axes, not {widths!r:.60}")
     spec.bounded(*(max(each, 1) for pair in widths for each in pair))
     ends = [pair[0] for pair in widths] + [pair[1] for pair in widths]
     number = constant(constant_values, x.dtype)
@@ -195,7 +195,7 @@ def split(spec: Spec, x: Held) -> list[Held]:
     else:
         ends = [0, *given, size] if isinstance(given, list) and all(type(each) is int for each in given) else []
         if not ends or ends != sorted(ends):
-            raise LayerError(f"its parts {given!r:.60} are none of {size} entries")
+            spec.refuse(f"its parts {given!r:.60} are none of {size} entries")
         lengths = [end - begin for begin, end in pairwise(ends)]
     return [Held(each) for each in emit_all("Split", x.plain, integers(lengths), outputs=len(lengths), axis=axis)]
 
@@ -203,7 +203,7 @@ def split(spec: Spec, x: Held) -> list[Held]:
 def stack(spec: Spec, tensors: Any) -> Held:
     """Tensors of one shape along a new axis."""
     if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
-        raise LayerError("it takes a list of tensors")
+        spec.refuse("it takes a list of tensors")
     axis = one_axis(spec, tensors[0].rank + 1)
     parts = [emit("Unsqueeze", each.plain, integers([axis])) for each in tensors]
     return Held(emit("Concat", *parts, axis=axis, name=spec.next_name()))
@@ -247,7 +247,7 @@ def einsum(spec: Spec, *given: Any) -> Held:
     """Sums of products in Einstein's notation."""
     equation = spec["subscripts"]
     if not isinstance(equation, str) or len(equation) > 200 or not all(isinstance(each, Held) for each in given):
-        raise LayerError("it takes an equation and tensors")
+        spec.refuse("it takes an equation and tensors")
     return Held(emit("Einsum", *(each.plain for each in given), equation=equation, name=spec.next_name()))
 
 
@@ -258,7 +258,7 @@ def attend(
     spec.get("flash_attention")
     spec.only("attn_logits_soft_cap", None)
     if bias is not None and mask is not None:
-        raise LayerError("it takes a mask or a bias")
+        spec.refuse("it takes a mask or a bias")
     seen = bias if mask is None else mask
     options: dict[str, Any] = {"is_causal": int(spec.flag("is_causal"))}
     if scale is not None:

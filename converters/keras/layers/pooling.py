@@ -8,7 +8,7 @@ from typing import Final
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import WORDS, back, by_channels, channels_first
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
 from portable_nn.operators import cast, emit, integers
 
 _MAX: Final = (layers.MaxPool1d, layers.MaxPool2d, layers.MaxPool3d)
@@ -50,7 +50,7 @@ def _masked_mean(spec: Spec, x: Held) -> Held:
     """The mean of the steps that count."""
     assert x.mask is not None
     if spec.flag("keepdims") or channels_first(spec):
-        raise LayerError("a mean of masked steps is offered with the channels last, and without keepdims")
+        spec.refuse("a mean of masked steps is offered with the channels last, and without keepdims")
     counted = emit("Unsqueeze", cast(x.mask, x.dtype), integers([2]))
     total = emit("ReduceSum", x.plain * counted, integers([1]), keepdims=0)
     return Held(emit("Div", total, emit("ReduceSum", counted, integers([1]), keepdims=0), name=spec.next_name()))

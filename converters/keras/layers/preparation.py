@@ -10,7 +10,7 @@ import numpy as np
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import known
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, integers
@@ -49,7 +49,7 @@ def _numbers(value: Any, spec: Spec) -> Array:
     except (TypeError, ValueError):
         found = np.array(np.nan)
     if not np.isfinite(found).all():
-        raise LayerError("its numbers are none")
+        spec.refuse("its numbers are none")
     return found
 
 
@@ -58,7 +58,7 @@ def normalization(spec: Spec, x: Held) -> Held:
     axes = spec.get("axis", -1)
     axes = [] if axes is None else [axes] if type(axes) is int else axes
     if not isinstance(axes, list) or any(type(axis) is not int or not -x.rank <= axis < x.rank for axis in axes):
-        raise LayerError(f"its option axis must be axes of {x.rank}, not {axes!r:.60}")
+        spec.refuse(f"its option axis must be axes of {x.rank}, not {axes!r:.60}")
     kept = sorted(axis % x.rank for axis in axes)
     shape = [known(x.shape[axis], "the sizes") if axis in kept else 1 for axis in range(1, x.rank)]
     own = [size for axis, size in enumerate(shape, 1) if axis in kept]
@@ -111,7 +111,7 @@ def _encoded(spec: Spec, numbers: Symbol, depth: int, usual: str) -> Held:
     if mode == "one_hot" and rank > 1 and numbers.shape[-1] == 1:
         numbers = emit("Squeeze", numbers, integers([-1]))
     elif mode != "one_hot" and rank < 2:
-        raise LayerError("it needs a row of categories for each example")
+        spec.refuse("it needs a row of categories for each example")
     spec.bounded(depth, depth)
     if numbers.dtype not in ("int32", "int64"):
         numbers = cast(numbers, "int64")

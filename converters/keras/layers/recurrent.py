@@ -9,7 +9,8 @@ from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.cells import KINDS, Cell, CellKind, Recurrent, read_cell
 from portable_nn.converters.keras.layers.channels import known, ones
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
+from portable_nn.core.errors import RefusalError
 from portable_nn.layers.layer import OperatorLayer
 from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
 from portable_nn.operators.symbols import zeros_like
@@ -94,7 +95,7 @@ def _given(states: object, count: int) -> list[Symbol]:
     if found is None:
         return []
     if not isinstance(found, list | tuple) or not all(isinstance(each, Held) for each in found) or len(found) != count:
-        raise LayerError(f"it takes {count} initial states")
+        raise RefusalError(f"it takes {count} initial states")
     return [each.plain for each in found]
 
 
@@ -133,7 +134,7 @@ def recurrent(kind: CellKind) -> Callable[..., Any]:
 
 def _steps(x: Held) -> int:
     if x.rank != 3:
-        raise LayerError(f"it needs (batch, steps, features), and its input has {x.rank} axes")
+        raise RefusalError(f"it needs (batch, steps, features), and its input has {x.rank} axes")
     return known(x.shape[2], "the features")
 
 
@@ -159,17 +160,17 @@ def rnn(spec: Spec, x: Held, initial_state: Any = None) -> Any:
     options = read_options(spec)
     cell = spec["cell"]
     if not isinstance(cell, Mapping) or not isinstance(cell.get("config"), Mapping):
-        raise LayerError("its cell is not described")
+        spec.refuse("its cell is not described")
     kind = str(cell.get("class_name"))
     stacked = kind == "StackedRNNCells"
     cells = cell["config"].get("cells") if stacked else [cell]
     if not isinstance(cells, list) or not all(isinstance(each, Mapping) for each in cells):
-        raise LayerError("its cells are not described")
+        spec.refuse("its cells are not described")
     names = [str(each.get("class_name")) for each in cells]
     if unknown := [name for name in names if name not in _CELLS]:
-        raise LayerError(f"its cell {unknown[0]} is none that is known here")
+        spec.refuse(f"its cell {unknown[0]} is none that is known here")
     if initial_state is not None and stacked:
-        raise LayerError("initial states of several cells have no counterpart here")
+        spec.refuse("initial states of several cells have no counterpart here")
     value, mask, states = x, x.mask, list[Symbol]()
     ran: Ran | None = None
     for place, (each, name) in enumerate(zip(cells, names, strict=True)):
@@ -190,9 +191,9 @@ def rnn(spec: Spec, x: Held, initial_state: Any = None) -> Any:
         states += ran.final
         value = Held(ran.sequence)
     if ran is None:
-        raise LayerError("it has no cells")
+        spec.refuse("it has no cells")
     if stacked and options.state:
-        raise LayerError("the states of several cells have no counterpart here")
+        spec.refuse("the states of several cells have no counterpart here")
     return _results(spec, ran, options, x.mask)
 
 
@@ -215,7 +216,7 @@ def bidirectional(spec: Spec, x: Held, initial_state: Any = None) -> Any:
     for option, place in (("layer", "forward_layer"), ("backward_layer", "backward_layer")):
         found = spec[option] if option == "layer" else spec.get(option) or _turned(spec["layer"])
         if not isinstance(found, Mapping) or found.get("class_name") not in KINDS:
-            raise LayerError(f"its layer {found!r:.60} is no LSTM, GRU or SimpleRNN")
+            spec.refuse(f"its layer {found!r:.60} is no LSTM, GRU or SimpleRNN")
         name = f"{spec.name}.{place}"
         inner = spec.inside(dict(found.get("config") or {}), str(found["class_name"]), name, place)
         kind = KINDS[inner.kind]
@@ -230,7 +231,7 @@ def bidirectional(spec: Spec, x: Held, initial_state: Any = None) -> Any:
         specs.append((inner, cell))
     sequences = options[0].sequences
     if [each.backwards for each in options] != [False, True] or options[1].sequences != sequences:
-        raise LayerError("its layers do not read the steps in both directions in the same way")
+        spec.refuse("its layers do not read the steps in both directions in the same way")
     count = cells[0].kind.states
     given = _given(initial_state, 2 * count)
     rates = [cell.number("dropout") for _, cell in specs]

@@ -8,7 +8,7 @@ from typing import Final
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held, to_first
 from portable_nn.converters.keras.layers.channels import WORDS, back, channels_first, ones
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
 from portable_nn.layers.layer import OperatorLayer
 from portable_nn.operators import Symbol
 
@@ -25,7 +25,7 @@ def dropout(spec: Spec, x: Held) -> Held:
         or any(each is not None and type(each) is not int for each in shape)
         or any(each not in (None, 1, size) for each, size in zip(shape, x.shape, strict=True))
     ):
-        raise LayerError(f"its option noise_shape must be None or 1 for {x.rank} axes, not {shape!r:.60}")
+        spec.refuse(f"its option noise_shape must be None or 1 for {x.rank} axes, not {shape!r:.60}")
     order = to_first(x.rank) if x.lies_moved else range(x.rank)
     return x.each(lambda symbol: _dropped(spec, symbol, rate, [shape[axis] for axis in order]))
 

@@ -8,7 +8,7 @@ from typing import Final
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held, to_last
 from portable_nn.converters.keras.layers.channels import WORDS, back, by_channels, channels_first
-from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.converters.keras.spec import Spec
 from portable_nn.layers.layer import OperatorLayer
 from portable_nn.operators import emit, integers
 from portable_nn.operators.symbols import sizes
@@ -28,7 +28,7 @@ def reshape(spec: Spec, x: Held) -> Held:
     """The same elements in another shape."""
     shape = spec["target_shape"]
     if not isinstance(shape, list) or any(each is not None and type(each) is not int for each in shape):
-        raise LayerError(f"its option target_shape must be whole numbers, not {shape!r:.60}")
+        spec.refuse(f"its option target_shape must be whole numbers, not {shape!r:.60}")
     given = [-1 if each is None else each for each in shape]
     return Held(spec.once(lambda: layers.Reshape(*given, name=spec.name))(x.plain))
 
@@ -37,7 +37,7 @@ def permute(spec: Spec, x: Held) -> Held:
     """Permuted axes."""
     dims = list(spec.wholes("dims", x.rank - 1))
     if sorted(dims) != list(range(1, x.rank)):
-        raise LayerError(f"its option dims must be the axes 1 to {x.rank - 1}, not {dims}")
+        spec.refuse(f"its option dims must be the axes 1 to {x.rank - 1}, not {dims}")
     return x.swapped([0, *dims]) or Held(
         spec.once(lambda: OperatorLayer("Transpose", "transpose", spec.name, perm=[0, *dims]))(x.plain)
     )
@@ -50,13 +50,13 @@ def _pairs(spec: Spec, option: str, axes: int) -> Pairs:
         value = [value]
     several = [value] * axes if type(value) is int else value
     if not isinstance(several, list) or len(several) != axes:
-        raise LayerError(f"its option {option} must be pairs for {axes} axes, not {value!r:.60}")
+        spec.refuse(f"its option {option} must be pairs for {axes} axes, not {value!r:.60}")
     pairs = [[each, each] if type(each) is int else each for each in several]
     if any(
         not isinstance(pair, list) or len(pair) != 2 or any(type(n) is not int or not 0 <= n < 2**31 for n in pair)
         for pair in pairs
     ):
-        raise LayerError(f"its option {option} must be pairs of whole numbers, not {value!r:.60}")
+        spec.refuse(f"its option {option} must be pairs of whole numbers, not {value!r:.60}")
     return [(pair[0], pair[1]) for pair in pairs]
 
 
@@ -96,10 +96,10 @@ _RESIZED: Final[Mapping[str, Mapping[str, str]]] = {
 def resizing(spec: Spec, x: Held) -> Held:
     """Pictures in another size, of a batch: the centres of cells lie as in all backends of Keras."""
     if x.rank != 4:
-        raise LayerError(f"it needs 4 axes, and its input has {x.rank}")
+        spec.refuse(f"it needs 4 axes, and its input has {x.rank}")
     size = spec.wholes("size", 2) if spec.kind == "Resize" else (spec.whole("height"), spec.whole("width"))
     if spec.get("interpolation", "bilinear") == "bicubic":
-        raise LayerError("interpolation='bicubic' is another one in each of Keras's backends: take 'bilinear'")
+        spec.refuse("interpolation='bicubic' is another one in each of Keras's backends: take 'bilinear'")
     mode = _RESIZED[spec.choice("interpolation", tuple(_RESIZED), "bilinear")]
     for option in ("crop_to_aspect_ratio", "pad_to_aspect_ratio"):
         spec.only(option, False)
@@ -110,7 +110,7 @@ def resizing(spec: Spec, x: Held) -> Held:
     symbol = x.plain if first else x.moved
     smaller = [new for new, old in zip(size, symbol.shape[2:], strict=True) if not isinstance(old, int) or new < old]
     if spec.flag("antialias") and smaller:
-        raise LayerError("antialias=True has no counterpart here where pictures become smaller")
+        spec.refuse("antialias=True has no counterpart here where pictures become smaller")
     wanted = emit("Concat", sizes(symbol, [0, 1]), integers(size), axis=0)
     made = emit("Resize", symbol, None, None, wanted, name=spec.next_name(), **mode)
     return back(made, first)
@@ -120,7 +120,7 @@ def repeat_vector(spec: Spec, x: Held) -> Held:
     """(batch, features) → (batch, n, features)."""
     steps = spec.whole("n")
     if x.rank != 2:
-        raise LayerError(f"it needs 2 axes, and its input has {x.rank}")
+        spec.refuse(f"it needs 2 axes, and its input has {x.rank}")
     lifted = emit("Unsqueeze", x.plain, integers([1]))
     shape = emit("Concat", sizes(x.plain, [0]), integers([steps]), sizes(x.plain, [1]), axis=0)
     return Held(spec.once(lambda: OperatorLayer("Expand", "expand", spec.name)).emit("Expand", lifted, shape))

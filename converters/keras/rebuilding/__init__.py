@@ -18,9 +18,8 @@ from portable_nn.converters.keras.rebuilding import (
 from portable_nn.converters.keras.rebuilding.forms import form_of
 from portable_nn.converters.keras.rebuilding.groups import grouped
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
-from portable_nn.converters.keras.rebuilding.values import NoLayerError
 
-__all__ = ["ROWS", "NoLayerError", "Rebuilder", "form_of", "grouped"]
+__all__ = ["ROWS", "Rebuilder", "form_of", "grouped"]
 
 ROWS: Final[dict[str, Row]] = {
     **attention.ROWS,

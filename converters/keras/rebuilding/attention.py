@@ -8,7 +8,7 @@ from typing import Any, Final
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.nodes import real, whole
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
-from portable_nn.converters.keras.rebuilding.values import Laid, NoLayerError, plain
+from portable_nn.converters.keras.rebuilding.values import Laid, plain
 from portable_nn.core.graph import Node
 
 _HEADS: Final = (0, 2, 1, 3)
@@ -22,7 +22,7 @@ def _parted(b: Rebuilder, node: Node, place: int, heads: int) -> Any:
         return b.laid(name, _HEADS)
     features = b.size(name, 2)
     if not heads or features is None:
-        raise NoLayerError("the features of its heads are not known")
+        b.refuse("the features of its heads are not known")
     return keras().layers.Reshape((-1, heads, features // heads), name=b.key(f"{node.name}.heads"))(b.laid(name))
 
 
@@ -38,7 +38,7 @@ def _mask(b: Rebuilder, node: Node) -> dict[str, Any]:
 
 def _attention(b: Rebuilder, node: Node) -> Laid:
     if any(node.inputs[4:]) or any(b.is_read(name) for name in node.outputs[1:]) or real(node, "softcap", 0.0):
-        raise NoLayerError("caches, softcap and scores of attention are none of Keras's")
+        b.refuse("caches, softcap and scores of attention are none of Keras's")
     flat = b.rank(node.inputs[0]) == 3
     counts = [whole(node, name, 0) for name in ("q_num_heads", "kv_num_heads", "kv_num_heads")]
     query, key, value = (_parted(b, node, place, heads) for place, heads in enumerate(counts))
@@ -47,7 +47,7 @@ def _attention(b: Rebuilder, node: Node) -> Laid:
         key, value = (keras().ops.repeat(each, heads // shared, axis=2) for each in (key, value))
     scale, causal, mask = real(node, "scale", 0.0) or None, bool(whole(node, "is_causal", 0)), _mask(b, node)
     if causal and mask:  # Keras has both, but not with PyTorch.
-        raise NoLayerError("not every backend of Keras has a mask beside the causal one")
+        b.refuse("not every backend of Keras has a mask beside the causal one")
     options = {"scale": scale, "is_causal": causal, **mask}
     made = keras().ops.dot_product_attention(query, key, value, **options)
     if not flat:

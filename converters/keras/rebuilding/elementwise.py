@@ -10,7 +10,7 @@ import numpy as np
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.nodes import finite, real, whole
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
-from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, NoLayerError, last, plain
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, last, plain
 from portable_nn.converters.keras.rebuilding.words import WORDS, plain_activation
 from portable_nn.core.graph import Node
 from portable_nn.core.tensors import Array
@@ -41,7 +41,7 @@ def _activation(b: Rebuilder, node: Node) -> Laid:
     elif node.operator == "Gelu":
         return value._replace(tensor=keras().ops.gelu(value.tensor, approximate=True))
     else:
-        raise NoLayerError("its options are none of Keras's")
+        b.refuse("its options are none of Keras's")
     return value._replace(tensor=layer(value.tensor))
 
 
@@ -76,7 +76,7 @@ def _shrink(b: Rebuilder, node: Node) -> Laid:
     value, limit, shift = b.values[node.inputs[0]], real(node, "lambd", 0.5), real(node, "bias", 0.0)
     assert isinstance(value, Laid)
     if shift not in (0, limit):
-        raise NoLayerError("its bias is neither 0 nor its lambd")
+        b.refuse("its bias is neither 0 nor its lambd")
     function = keras().ops.soft_shrink if shift else keras().ops.hard_shrink
     return value._replace(tensor=function(value.tensor, threshold=limit))
 
@@ -85,7 +85,7 @@ def _dropout(b: Rebuilder, node: Node) -> Laid:
     value, rate = b.values[node.inputs[0]], b.untrained(node, 1)
     assert isinstance(value, Laid)
     if any(b.is_read(name) for name in node.outputs[1:]):
-        raise NoLayerError("its mask is none of Keras's outputs")
+        b.refuse("its mask is none of Keras's outputs")
     layer = keras().layers.Dropout(0.5 if rate is None else float(rate), name=b.key(node.name))
     return value._replace(tensor=layer(value.tensor))
 
@@ -121,7 +121,7 @@ def _arithmetic(b: Rebuilder, node: Node) -> Laid:
     if len(laid) == len(values) and same_rank and node.operator in _MERGES:
         return Laid(getattr(keras().layers, _MERGES[node.operator])(name=b.key(node.name))(tensors), axes)
     if len(values) != 2 or node.operator not in _OPS:
-        raise NoLayerError("has no layer in Keras for such inputs")
+        b.refuse("has no layer in Keras for such inputs")
     operands = []
     for place, tensor in enumerate(tensors):
         if not isinstance(tensor, Fixed):

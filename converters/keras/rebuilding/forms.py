@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, reduce
+from functools import reduce
 from itertools import product
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 
 from portable_nn.operators import OperatorContext, Symbol, constant, emit, emit_all, integers, sizes
 from portable_nn.operators.normalization.lrn import lrn_plain
-from portable_nn.operators.spatial.resize_taps import resized
 from portable_nn.operators.spatial.window import reaching, windows
+from portable_nn.rewrites import lowering
+from portable_nn.rewrites.lowering import Form
 from portable_nn.sizes.operation import Window
-
-Form: TypeAlias = Callable[..., Any]
 
 
 def form_of(use: OperatorContext) -> Form | None:
@@ -27,7 +26,7 @@ def form_of(use: OperatorContext) -> Form | None:
     operator = use.operator
     if operator.name in FORMS and not operator.domain:
         return FORMS[operator.name](use)
-    return operator.lowering or (operator.portable(use) if operator.portable else None)
+    return lowering.form_of(use)
 
 
 # -- windows
@@ -280,10 +279,6 @@ def _bordered(use: OperatorContext, x: Symbol, axis: int, begin: int, end: int, 
     return emit("Concat", *map(cell, before), x, *map(cell, after), axis=axis)
 
 
-def _resize(use: OperatorContext) -> Form:
-    return partial(resized, use)
-
-
 FORMS: Final[Mapping[str, Callable[[OperatorContext], Form | None]]] = {
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
@@ -297,6 +292,5 @@ FORMS: Final[Mapping[str, Callable[[OperatorContext], Form | None]]] = {
     "DepthToSpace": _depth_to_space,
     "SpaceToDepth": _space_to_depth,
     "Pad": _pad,
-    "Resize": _resize,
 }
 """What makes the form of an operator that Keras has no layer for, or none with such options."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.nodes import finite
-from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, NoLayerError, plain
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, plain
+from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Graph, Node
 
 MOVES: Final = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Split"})
@@ -96,7 +97,7 @@ class Free:
         finally:
             self._values.update(before)
         if made is None:
-            raise NoLayerError(f"it reads what '{node.name}' ({node.operator}) computes from trained parameters")
+            raise RefusalError(f"it reads what {node} computes from trained parameters")
         dims = list(made.axes)
         return made.tensor if dims == sorted(dims) else keras().ops.transpose(made.tensor, dims)
 
@@ -110,7 +111,7 @@ class Free:
         return {name: each for name, each in found.items() if isinstance(each, Laid)}
 
     def along(self, size: str) -> Any:
-        """Ones, as many as an open size of an input. Raises ``NoLayerError`` where none has it."""
+        """Ones, as many as an open size of an input. Raises ``RefusalError`` where none has it."""
         inputs = self._inputs()
         for value in self._graph.inputs:
             if size in value.shape:
@@ -118,7 +119,7 @@ class Free:
                 axis = axes[value.shape.index(size)]
                 places = tuple(slice(None) if each == axis else 0 for each in range(len(axes)))
                 return keras().ops.ones_like(tensor if len(places) == 1 else tensor[places], dtype="int32")
-        raise NoLayerError(f"the size {size} is that of no input")
+        raise RefusalError(f"the size {size} is that of no input")
 
 
 def _tied(graph: Graph) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.nodes import whole
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
-from portable_nn.converters.keras.rebuilding.values import Laid, NoLayerError, plain
+from portable_nn.converters.keras.rebuilding.values import Laid, plain
 from portable_nn.core.graph import Node
 
 
@@ -47,7 +47,7 @@ def _place(word: str) -> Callable[[Rebuilder, Node], Laid]:
         made = ops.cast(made, "int64")
         if last:
             if size is None:
-                raise NoLayerError("it takes the last of equal entries, along an axis whose size is open")
+                b.refuse("it takes the last of equal entries, along an axis whose size is open")
             made = ops.subtract(size - 1, made)
         return Laid(made if whole(node, "keepdims", 1) else ops.squeeze(made, axis), plain(b.rank(node.outputs[0])))
 

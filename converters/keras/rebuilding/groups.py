@@ -9,7 +9,8 @@ from typing import Final
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder
 from portable_nn.converters.keras.rebuilding.recurrent import Masked, recurrent
-from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, NoLayerError, plain
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, plain
+from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Node, Tensor
 
 _RECURRENT: Final = frozenset({"LSTM", "GRU", "RNN"})
@@ -122,7 +123,7 @@ def _dropped(b: Rebuilder, node: Node, made: Mapping[str, Node]) -> Group | None
 def _together(b: Rebuilder, node: Node, dropout: Node, shape: Sequence[object], x: str) -> None:
     value, rate = b.values[x], b.untrained(dropout, 1)
     if not isinstance(value, Laid):
-        raise NoLayerError("what it drops is no tensor")
+        b.refuse("what it drops is no tensor")
     noise = [1 if shape[axis] == 1 else None for axis in value.axes]
     layer = keras().layers.Dropout(0.5 if rate is None else float(rate), noise_shape=noise, name=b.key(node.name))
     b.values[node.outputs[0]] = value._replace(tensor=layer(value.tensor))
@@ -188,8 +189,8 @@ def _time_distributed(b: Rebuilder, first: Node, end: Node, layers: set[str]) ->
     b.values[first.outputs[0]] = Laid(inside, plain(len(x.shape) - 1))
     b.done -= layers
     for node in _between(b, layers):
-        if node.name not in b.done:
-            b.make(node)
+        if faults := b.make(node):
+            raise RefusalError(*faults)
     model = keras().Model(inside, b.laid(end.inputs[0]))
     only = model.layers[1] if len(model.layers) == 2 else model
     made = keras().layers.TimeDistributed(only, name=b.name(end))(x)
@@ -217,7 +218,7 @@ def _repeated(b: Rebuilder, node: Node, made: Mapping[str, Node]) -> Group | Non
 
     def make() -> None:
         if isinstance(b.values[vector], Fixed):
-            raise NoLayerError("it repeats a weight")
+            b.refuse("it repeats a weight")
         layer = keras().layers.RepeatVector(steps, name=b.name(node))
         b.values[node.outputs[0]] = Laid(layer(b.laid(vector)), plain(3))
 

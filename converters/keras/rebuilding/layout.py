@@ -10,7 +10,7 @@ import numpy as np
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.nodes import finite, whole, wholes
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
-from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, NoLayerError, Sizes, last, plain
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Sizes, last, plain
 from portable_nn.core.graph import Node, Tensor, format_shape
 from portable_nn.core.tensors import Array
 
@@ -25,7 +25,7 @@ def _transpose(b: Rebuilder, node: Node) -> Laid:
 
 def _flatten(b: Rebuilder, node: Node) -> Laid:
     if whole(node, "axis", 1) != 1:
-        raise NoLayerError("it flattens from another axis than 1")
+        b.refuse("it flattens from another axis than 1")
     return Laid(keras().layers.Flatten(name=b.name(node))(b.laid(node.inputs[0])), (0, 1))
 
 
@@ -36,7 +36,7 @@ def _reshape(b: Rebuilder, node: Node) -> Laid:
     if after[:1] and before[:1] == after[:1] and sizes[1:].count(-1) < 2:
         return Laid(keras().layers.Reshape(sizes[1:], name=b.name(node))(x), plain(len(sizes)))
     if sizes.count(-1) > 1:
-        raise NoLayerError(
+        b.refuse(
             f"it makes {format_shape(after)} of {format_shape(before)}, and a Reshape of Keras leaves "
             "the number of examples and one other size open"
         )
@@ -62,7 +62,7 @@ def _range(b: Rebuilder, node: Node) -> Laid:
     start, _, step = (b.types[name].constant for name in node.inputs)
     size, dtype = b.types[node.outputs[0]].shape[0], b.types[node.outputs[0]].dtype
     if start is None or step is None or isinstance(start[0], str) or isinstance(step[0], str) or isinstance(size, int):
-        raise NoLayerError("its bounds are computed")
+        b.refuse("its bounds are computed")
     ops = keras().ops
     places = ops.cast(ops.subtract(ops.cumsum(b.free.along(size), axis=0), 1), dtype)
     return Laid(ops.add(ops.multiply(places, step[0]), start[0]), (0,))
@@ -86,7 +86,7 @@ def _squeeze(b: Rebuilder, node: Node) -> Laid:
     rank = b.rank(node.inputs[0])
     places = [int(axis) % rank for axis in axes] if axes is not None else []
     if not places:
-        raise NoLayerError("its axes are not said")
+        b.refuse("its axes are not said")
     value = b.values[node.inputs[0]]
     assert isinstance(value, Laid)
     gone = sorted(value.axes[place] for place in places)
@@ -113,7 +113,7 @@ def _pad(b: Rebuilder, node: Node) -> Laid:
     pads, value, axes = (b.untrained(node, place) for place in (1, 2, 3))
     rank, number = b.rank(node.inputs[0]), 0.0 if value is None else float(finite(value))
     if node.attributes.get("mode", "constant") != "constant" or pads is None:
-        raise NoLayerError("its mode is none of Keras's")
+        b.refuse("its mode is none of Keras's")
     places = list(range(rank)) if axes is None else [int(axis) % rank for axis in axes]
     given = {axis: (int(pads[at]), int(pads[len(places) + at])) for at, axis in enumerate(places)}
     pairs = [given.get(axis, (0, 0)) for axis in range(rank)]
@@ -153,7 +153,7 @@ def _slice(b: Rebuilder, node: Node) -> Laid:
         size = b.types[node.outputs[0]].shape[axis]
         if isinstance(starts[at], str) or isinstance(ends[at], str):
             if step != 1 or isinstance(starts[at], str) or int(starts[at]) < 0 or isinstance(size, int):
-                raise NoLayerError("where it begins or ends is computed")
+                b.refuse("where it begins or ends is computed")
             # No more than there are: the smaller of both sizes has no name.
             ones = b.free.along(size if size.isidentifier() or int(starts[at]) else str(ends[at]))
             index = keras().ops.add(keras().ops.cumsum(ones, axis=0), int(starts[at]) - 1)
@@ -161,7 +161,7 @@ def _slice(b: Rebuilder, node: Node) -> Laid:
         elif step == -1 and int(starts[at]) in (-1, 2**31, 2**63 - 1) and int(ends[at]) <= -(2**31):
             tensor = keras().ops.flip(tensor, axis)
         elif step < 1:
-            raise NoLayerError("it counts backwards over a part of an axis")
+            b.refuse("it counts backwards over a part of an axis")
         else:
             end = int(ends[at])
             parts[axis] = slice(int(starts[at]), None if end >= 2**31 - 1 else end, step)
@@ -177,7 +177,7 @@ def _split(b: Rebuilder, node: Node) -> None:
     for name in node.outputs:
         size = b.size(name, axis)
         if size is None:
-            raise NoLayerError("the sizes of its parts are not known")
+            b.refuse("the sizes of its parts are not known")
         total += size
         ends.append(total)
     parts = keras().ops.split(b.laid(node.inputs[0]), ends[:-1], axis=axis)
@@ -225,7 +225,7 @@ def _top_k(b: Rebuilder, node: Node) -> None:
     """The largest entries along the last axis, and their places."""
     count, rank = b.untrained(node, 1), b.rank(node.inputs[0])
     if count is None or whole(node, "axis", -1) % rank != rank - 1 or not whole(node, "largest", 1):
-        raise NoLayerError("it takes the smallest entries, or those along another axis than the last")
+        b.refuse("it takes the smallest entries, or those along another axis than the last")
     values, places = keras().ops.top_k(b.laid(node.inputs[0]), int(count.ravel()[0]), sorted=True)
     b.values[node.outputs[0]] = Laid(values, plain(rank))
     if len(node.outputs) > 1 and node.outputs[1]:
@@ -248,12 +248,12 @@ def _resize(b: Rebuilder, node: Node) -> Laid:
         or any(float(each) % 1 or each < 1 for each in scales)
         or any(s != 1 for s in scales[:2])
     ):
-        raise NoLayerError("Keras's UpSampling has whole factors")
+        b.refuse("Keras's UpSampling has whole factors")
     factors = [int(each) for each in scales[2:]]
     if mode == "nearest" and (place, node.attributes.get("nearest_mode")) != ("asymmetric", "floor"):
-        raise NoLayerError("Keras's UpSampling repeats cells")
+        b.refuse("Keras's UpSampling repeats cells")
     if mode not in ("nearest", "linear") or (mode == "linear" and (rank != 4 or place != "half_pixel")):
-        raise NoLayerError("its mode is none of Keras's")
+        b.refuse("its mode is none of Keras's")
     layer = getattr(keras().layers, f"UpSampling{rank - 2}D")
     options = {"interpolation": "bilinear"} if mode == "linear" else {}
     size = factors[0] if rank == 3 else factors
@@ -263,7 +263,7 @@ def _resize(b: Rebuilder, node: Node) -> Laid:
 def _depth_to_space(b: Rebuilder, node: Node) -> Laid:
     """Keras's operation has the blocks before the channels, as DCR."""
     if not hasattr(keras().ops, "depth_to_space"):
-        raise NoLayerError("this version of Keras has no depth_to_space")
+        b.refuse("this version of Keras has no depth_to_space")
     block, x = whole(node, "blocksize", 1), b.laid(node.inputs[0], last(4))
     if node.attributes.get("mode", "DCR") == "CRD":
         cells = b.size(node.outputs[0], 1) or 0  # A number: the operator refuses open channels.
@@ -273,7 +273,7 @@ def _depth_to_space(b: Rebuilder, node: Node) -> Laid:
 
 def _space_to_depth(b: Rebuilder, node: Node) -> Laid:
     if not hasattr(keras().ops, "space_to_depth"):
-        raise NoLayerError("this version of Keras has no space_to_depth")
+        b.refuse("this version of Keras has no space_to_depth")
     block, x = whole(node, "blocksize", 1), b.laid(node.inputs[0], last(4))
     return Laid(keras().ops.space_to_depth(x, block, data_format="channels_last"), last(4))
 

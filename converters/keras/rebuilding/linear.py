@@ -10,7 +10,7 @@ import numpy as np
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.nodes import real, whole
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
-from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, NoLayerError, plain
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, plain
 from portable_nn.core.graph import Node
 from portable_nn.core.tensors import Array
 
@@ -23,7 +23,7 @@ def _gemm(b: Rebuilder, node: Node) -> Laid | None:
         or weight is None
         or (bias is not None and bias.size not in (1, weight.shape[0 if whole(node, "transB", 0) else 1]))
     ):
-        raise NoLayerError("its options are not those of Dense")
+        b.refuse("its options are not those of Dense")
     if b.free.is_tied(b.values[node.inputs[1]]):
         ops, tensor = keras().ops, b.laid(node.inputs[1])
         made = ops.matmul(b.laid(node.inputs[0]), ops.transpose(tensor) if whole(node, "transB", 0) else tensor)
@@ -56,7 +56,7 @@ def _matmul(b: Rebuilder, node: Node) -> Laid | None:
     kernel = b.fixed(node, 1)
     assert kernel is not None
     if kernel.ndim != 2 or b.rank(node.inputs[0]) < 2:
-        raise NoLayerError("its weight is no matrix")
+        b.refuse("its weight is no matrix")
     following = b.only_consumer(node.outputs[0])
     if following is not None and following.operator == "Add":
         place = 1 if following.inputs[0] == node.outputs[0] else 0
@@ -77,11 +77,11 @@ def _einsum(b: Rebuilder, node: Node) -> Laid:
     """Of two tensors an operation, of a tensor and a weight ``EinsumDense``."""
     equation, rank = str(node.attributes["equation"]).replace(" ", ""), b.rank(node.outputs[0])
     if "." in equation or "->" not in equation:
-        raise NoLayerError("its equation leaves axes out")
+        b.refuse("its equation leaves axes out")
     if not any(isinstance(b.values[name], Fixed) for name in node.inputs):
         return Laid(keras().ops.einsum(equation, *(b.laid(name) for name in node.inputs)), plain(rank))
     if len(node.inputs) != 2 or isinstance(b.values[node.inputs[0]], Fixed):
-        raise NoLayerError("its weight is not the second of two inputs")
+        b.refuse("its weight is not the second of two inputs")
     kernel, letters = b.fixed(node, 1), equation.split("->")[1]
     sizes = [size if isinstance(size, int) else None for size in b.types[node.outputs[0]].shape[1:]]
     following = b.only_consumer(node.outputs[0])

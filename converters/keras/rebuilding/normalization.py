@@ -8,7 +8,7 @@ from typing import Any, Final
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.nodes import real, whole
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
-from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, NoLayerError, last, plain
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, last, plain
 from portable_nn.core.graph import Node
 from portable_nn.core.tensors import Array
 
@@ -36,7 +36,7 @@ def _affine(b: Rebuilder, node: Node, *, running: bool = False) -> tuple[dict[st
 
 def _batch_norm(b: Rebuilder, node: Node) -> Laid:
     if whole(node, "training_mode", 0):
-        raise NoLayerError("statistics of the batch alone are none of Keras's")
+        b.refuse("statistics of the batch alone are none of Keras's")
     affine, weights = _affine(b, node, running=True)
     order, parameters = last(b.rank(node.inputs[0])), {value.name for value in b.graph.parameters}
     options = {"epsilon": real(node, "epsilon", 1e-5), "momentum": real(node, "momentum", 0.9), **affine}
@@ -98,7 +98,7 @@ def _instance_norm(b: Rebuilder, node: Node) -> Laid:
 def _rms_norm(b: Rebuilder, node: Node) -> Laid:
     rank, scale = b.rank(node.inputs[0]), b.fixed(node, 1)
     if whole(node, "axis", -1) % rank != rank - 1 or scale is None or scale.ndim != 1:
-        raise NoLayerError("its axes are not the last one alone")
+        b.refuse("its axes are not the last one alone")
     epsilon = real(node, "epsilon", 1e-5)
 
     def make(name: str) -> Any:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.free import MOVES, Free
-from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, NoLayerError, Sizes, last, plain
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, Sizes, last, plain
 from portable_nn.converters.keras.rebuilding.words import plain_activation
-from portable_nn.core.errors import GraphError
+from portable_nn.core.errors import refuse
 from portable_nn.core.graph import Dim, Graph, Node, Parameter, Tensor, Value
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import said, unused
 from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
-from portable_nn.onnx.opsets.scope import Scope
-from portable_nn.operators import InvalidNode, OperatorContext, lookup
-from portable_nn.rewrites.program import Names
+from portable_nn.operators import OperatorContext
+from portable_nn.rewrites.lowering import Form, lower
+from portable_nn.rewrites.scope import Scope
 
 _SUFFIXES: Final = (".linear", ".cell", ".cells", ".channels_first", ".pool")
 """What the names of nodes have behind the name of the Keras layer that they are a part of."""
@@ -52,13 +51,14 @@ class Rebuilder:
         network: Network,
         rows: Mapping[str, Row],
         grouped: Callable[[Rebuilder], Mapping[str, tuple[list[str], Callable[[], None]]]],
-        form_of: Callable[[OperatorContext], Callable[..., Any] | None],
+        form_of: Callable[[OperatorContext], Form | None],
         *,
         channels_last: bool,
     ) -> None:
         self.rows, self.grouped, self.form_of = rows, grouped, form_of
         self.network, self.graph, self.channels_last = network, network.graph, channels_last
-        self.types = dict(network.types)
+        self._scope = Scope.of(self.graph, network.types)
+        self.types = self._scope.types
         self.values: dict[str, Made] = {}
         self.faults: list[str] = []
         self.notes: list[str] = []
@@ -75,7 +75,6 @@ class Rebuilder:
                 self.consumers.setdefault(name, []).append(node)
         self.free = Free(self.graph, self.values, self.key, self.laid, self._of_tensors)
         self._sources = _sources(self.graph)
-        self._scope = Scope(self.types, Names.beside(self.graph), {*self.consumers, *self.graph.outputs})
 
     # -- the whole
 
@@ -87,15 +86,13 @@ class Rebuilder:
         inputs = [self._input(value) for value in self.graph.inputs]
         groups = self.grouped(self)
         for node in self.graph.nodes:
-            reads, make = groups.get(node.name, ([*filter(None, node.inputs)], partial(self.make, node)))
+            reads, make = groups.get(node.name, ([*filter(None, node.inputs)], None))
             if node.name in self.done or any(name not in self.values for name in reads):
                 continue
             try:
-                make()
-            except NoLayerError as error:
-                self.faults.append(f"'{node.name}' ({node.operator}): {error}")
+                self.faults += self.make(node) if make is None else self._together(node, make)
             except (TypeError, ValueError) as error:
-                self.faults.append(f"'{node.name}' ({node.operator}): Keras refuses it {said(error)}")
+                self.faults.append(f"{node}: Keras refuses it {said(error)}")
         if self.faults:
             return None
         outputs = {name: self._output(name) for name in self.graph.outputs}
@@ -135,14 +132,23 @@ class Rebuilder:
     def _output(self, name: str) -> Any:
         value = self.values[name]
         if not isinstance(value, Laid):
-            raise NoLayerError("an output does not depend on an input")
+            self.refuse("an output does not depend on an input")
         if self.channels_last and len(value.axes) > 2 and value.axes == last(len(value.axes)):
             self.turned.add(name)
             return value.tensor
         return self.laid(name)
 
-    def make(self, node: Node) -> None:
-        """Make the layer of a node. Raises ``NoLayerError``."""
+    def make(self, node: Node) -> list[str]:
+        """Make the layer of a node, or those of the other operators that it is; the faults."""
+        return lower(node, self._scope, self._make, self.form_of, self._enter)
+
+    def _together(self, node: Node, make: Callable[[], None]) -> list[str]:
+        """Make the layers of several nodes; the faults, with the name of one of them."""
+        return lower(node, self._scope, lambda _: make(), lambda _: None)
+
+    def _make(self, node: Node) -> None:
+        if node.name in self.done:
+            return
         given = [self.values[name] for name in node.inputs if name]
         known = [self.types[name].constant for name in node.outputs if name]
         if known[0] is not None and not any(isinstance(each, Fixed) and each.names for each in given):
@@ -152,34 +158,16 @@ class Rebuilder:
         if all(isinstance(each, Fixed) for each in given):
             self._fold(node)
             return
-        row = self.rows.get(node.operator)
-        try:
-            if row is None:
-                raise NoLayerError("has no layer in Keras")
-            made = row(self, node)
-        except NoLayerError as reason:
-            self._make_otherwise(node, reason)
-        else:
-            if made is not None:
-                self.values[node.outputs[0]] = made
+        if node.operator not in self.rows:
+            self.refuse("has no layer in Keras")
+        if (made := self.rows[node.operator](self, node)) is not None:
+            self.values[node.outputs[0]] = made
 
-    def _make_otherwise(self, node: Node, reason: NoLayerError) -> None:
-        """Make the layers of the other operators that a node is."""
-        inputs = [self.types[name] if name else None for name in node.inputs]
-        use = OperatorContext(lookup(node.operator, node.domain), inputs, node.attributes, len(node.outputs))
-        try:
-            form = self.form_of(use)
-            parts = self._scope.spliced(node, form) if form is not None else []
-        except (GraphError, InvalidNode):  # Such a use has no other form.
-            parts = []
-        if not parts:
-            raise reason
+    def _enter(self, parts: Sequence[Node]) -> None:
+        """Note what nodes read that were made just now."""
         for part in parts:
             for name in part.inputs:
                 self.consumers.setdefault(name, []).append(part)
-        for part in parts:
-            if part.name not in self.done:
-                self.make(part)
 
     def _known(self, name: str, sizes: tuple[Dim | float, ...]) -> Made:
         if any(isinstance(each, str) for each in sizes):
@@ -204,7 +192,7 @@ class Rebuilder:
         trained, names = any(each.trained for each in fixed.values()), tuple(n for e in fixed.values() for n in e.names)
         if node.operator == "StopGradient" and trained:
             if other := next((n for n in names if self.only_consumer(n) is not node), ""):
-                raise NoLayerError(f"the trained parameter '{other}' is read without its gradient here, and with it")
+                self.refuse(f"the trained parameter '{other}' is read without its gradient here, and with it")
             trained = False
         self.free.makers |= dict.fromkeys(outputs, node)
         moved = node.operator in MOVES and all(each.moved for each in fixed.values())
@@ -212,6 +200,8 @@ class Rebuilder:
             self.values[name] = Fixed(array, trained, names, moved)
 
     # -- what rows ask for
+
+    refuse = staticmethod(refuse)
 
     def key(self, name: str) -> str:
         """A name that Keras takes, and that is free; PyTorch, below it, takes no dots."""
@@ -229,7 +219,7 @@ class Rebuilder:
         """The tensor of a value with its axes in an order, by default that of the graph."""
         value = self.values[name]
         if isinstance(value, Sizes):
-            raise NoLayerError(f"its input '{name}' is sizes that are computed, which Keras has as no tensor")
+            self.refuse(f"its input '{name}' is sizes that are computed, which Keras has as no tensor")
         if isinstance(value, Fixed):
             return self.free.weight(name, value, axes)
         wanted = plain(len(value.axes)) if axes is None else tuple(axes)
@@ -249,7 +239,7 @@ class Rebuilder:
             return None
         value = self.values[node.inputs[place]]
         if not isinstance(value, Fixed):
-            raise NoLayerError(f"its input {place + 1} is computed, and Keras's layer has a weight there")
+            self.refuse(f"its input {place + 1} is computed, and Keras's layer has a weight there")
         return value.array
 
     def untrained(self, node: Node, place: int) -> Array | None:
@@ -259,7 +249,7 @@ class Rebuilder:
             value = self.values[node.inputs[place]]
             assert isinstance(value, Fixed)
             if value.trained:
-                raise NoLayerError(f"the trained parameter '{value.names[0]}' has no place in a layer of Keras")
+                self.refuse(f"the trained parameter '{value.names[0]}' has no place in a layer of Keras")
         return found
 
     def rank(self, name: str) -> int:

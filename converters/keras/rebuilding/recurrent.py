@@ -11,7 +11,8 @@ from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.layers.cells import FUNCTIONS, KINDS
 from portable_nn.converters.keras.rebuilding.nodes import whole, wholes
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
-from portable_nn.converters.keras.rebuilding.values import Laid, NoLayerError
+from portable_nn.converters.keras.rebuilding.values import Laid
+from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Node
 from portable_nn.core.tensors import Array
 
@@ -40,7 +41,7 @@ def recurrent(b: Rebuilder, node: Node, masked: Masked | None = None) -> None:
     kind = KINDS[kind_name]
     w, r, shift = (b.fixed(node, place) for place in (1, 2, 3))
     if w is None or r is None or whole(node, "layout", 0) or "clip" in node.attributes:
-        raise NoLayerError("clip and layout of a recurrent node are not taken over")
+        b.refuse("clip and layout of a recurrent node are not taken over")
     directions, rows, _ = w.shape
     units = rows // len(kind.gates)
     after = bool(whole(node, "linear_before_reset", 0))
@@ -163,7 +164,7 @@ def _initial(b: Rebuilder, node: Node, directions: int) -> list[Any] | None:
     """The first states: those of the first direction, then those of the second."""
     names = [name for name in node.inputs[5:7] if name]
     if len(node.inputs) > 7 and node.inputs[7]:
-        raise NoLayerError("its peepholes are none of Keras's")
+        b.refuse("its peepholes are none of Keras's")
     if not names:
         return None
     states = [b.laid(name, (1, 0, 2)) for name in names]
@@ -188,7 +189,7 @@ def _functions(node: Node, kind: str, directions: int) -> tuple[str, ...]:
     one = tuple(words[: len(default)])
     simple = {"tanh", "sigmoid", "relu", "softsign", "softplus"}
     if not set(words) <= simple or tuple(words) != one * directions or (kind == "LSTM" and one[1] != one[2]):
-        raise NoLayerError("its activations are none that Keras's layer has together")
+        raise RefusalError("its activations are none that Keras's layer has together")
     return one
 
 

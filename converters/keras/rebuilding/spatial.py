@@ -10,7 +10,7 @@ import numpy as np
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.nodes import whole, wholes
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
-from portable_nn.converters.keras.rebuilding.values import Laid, NoLayerError, last
+from portable_nn.converters.keras.rebuilding.values import Laid, last
 from portable_nn.core.graph import Node
 
 
@@ -25,7 +25,7 @@ def _padding(b: Rebuilder, node: Node, kernel: Sequence[int], strides: Sequence[
     if auto in ("SAME_UPPER", "VALID"):
         return "same" if auto == "SAME_UPPER" else "valid"
     if auto != "NOTSET":
-        raise NoLayerError(f"its auto_pad {auto} is none of Keras's")
+        b.refuse(f"its auto_pad {auto} is none of Keras's")
     axes = len(kernel)
     pads = wholes(node, "pads", [0] * 2 * axes)
     pairs = list(zip(pads[:axes], pads[axes:], strict=True))
@@ -90,7 +90,7 @@ def _conv_transpose(b: Rebuilder, node: Node) -> Laid | None:
         or node.attributes.get("auto_pad", "NOTSET") != "NOTSET"
         or "output_shape" in node.attributes
     ):
-        raise NoLayerError("groups, auto_pad and output_shape of a transposed convolution are none of Keras's")
+        b.refuse("groups, auto_pad and output_shape of a transposed convolution are none of Keras's")
     kernel, strides = list(weight.shape[2:]), wholes(node, "strides", [1] * axes)
     dilations, extra = wholes(node, "dilations", [1] * axes), wholes(node, "output_padding", [0] * axes)
     pads = wholes(node, "pads", [0] * 2 * axes)
@@ -125,7 +125,7 @@ def _pool(word: str) -> Callable[[Rebuilder, Node], Laid]:
         axes = len(kernel)
         strides, ones = wholes(node, "strides", [1] * axes), [1] * axes
         if whole(node, "ceil_mode", 0) or wholes(node, "dilations", ones) != ones or len(node.outputs) > 1:
-            raise NoLayerError("ceil_mode, dilations and indices of a pool are none of Keras's")
+            b.refuse("ceil_mode, dilations and indices of a pool are none of Keras's")
         padding, order = _padding(b, node, kernel, strides, ones), last(axes + 2)
         x = b.laid(node.inputs[0], order)
         counts = word == "Average" and whole(node, "count_include_pad", 0)
@@ -138,7 +138,7 @@ def _pool(word: str) -> Callable[[Rebuilder, Node], Laid]:
             lowest = float(np.finfo(b.types[node.inputs[0]].dtype).min)
             x, padding = keras().ops.pad(x, [(0, 0), *padding, (0, 0)], constant_values=lowest), "valid"
         if padding not in ("valid", "same"):
-            raise NoLayerError("its padding is none of Keras's")
+            b.refuse("its padding is none of Keras's")
         layer = getattr(keras().layers, f"{word}Pooling{axes}D")
         return Laid(layer(kernel, strides=strides, padding=padding, name=b.name(node))(x), order)
 

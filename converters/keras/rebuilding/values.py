@@ -8,10 +8,6 @@ from portable_nn.core.graph import Dim
 from portable_nn.core.tensors import Array
 
 
-class NoLayerError(Exception):
-    """Why a node has no layer in Keras."""
-
-
 class Fixed(NamedTuple):
     """A value that no input decides: a weight, what nodes make of some, or a constant, which has no ``names``.
 

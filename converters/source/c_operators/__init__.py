@@ -15,7 +15,7 @@ from portable_nn.converters.source.c_operators import (
     windows,
 )
 from portable_nn.converters.source.c_operators.use import C_TYPES, CUse, Row
-from portable_nn.converters.source.numpy_operators.use import NotWritten
+from portable_nn.core.errors import RefusalError
 from portable_nn.operators import InvalidNode
 
 _FAMILIES: Final = (products, windows, recurrent, elementwise, normalization, reductions, layout)
@@ -33,6 +33,6 @@ def missing(use: CUse) -> str | None:
         return f"{strange[0]} is no type of C"
     try:
         row.write(use)
-    except (NotWritten, InvalidNode) as error:
+    except (RefusalError, InvalidNode) as error:
         return str(error)
     return None

@@ -18,7 +18,6 @@ from portable_nn.converters.source.c_operators.use import (
     literal,
     loops,
 )
-from portable_nn.converters.source.numpy_operators.use import NotWritten
 from portable_nn.core.dims import product
 
 
@@ -115,7 +114,7 @@ def _pow(use: CUse) -> None:
     if exponent is not None and exponent.size == 1 and float(exponent.reshape(-1)[0]) == 2:
         _elementwise(use, lambda each: f"{each[0]} * {each[0]}")
     elif use.type(1).dtype != use.type().dtype:
-        raise NotWritten("a power of another type")
+        use.refuse("a power of another type")
     else:
         _elementwise(use, lambda each: use.code("powf({0}, {1})").format(*each))
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from portable_nn.converters.source.c_operators.use import FLOATS, CUse, Row, bracketed, literal, loops
-from portable_nn.converters.source.numpy_operators.use import NotWritten
 from portable_nn.core.dims import product, total
 from portable_nn.core.graph import Dim, Shape
 
@@ -18,9 +17,9 @@ def _same(use: CUse) -> None:
 
 def _dropout(use: CUse) -> None:
     if use.has(2) and use.type(2).constant != (0,):
-        raise NotWritten("it drops at random, as in training")
+        use.refuse("it drops at random, as in training")
     if use.output_count > 1:
-        raise NotWritten("its mask is not written as an output")
+        use.refuse("its mask is not written as an output")
     use.aliases = True
 
 
@@ -93,7 +92,7 @@ def _slice(use: CUse) -> None:
         if isinstance(size, int):
             start = max(0, min(start + size if start < 0 else start, size - (step < 0)))
         elif start < 0 or step < 0:
-            raise NotWritten("a part counted from the end of an open size")
+            use.refuse("a part counted from the end of an open size")
         begin[axis], by[axis] = str(start), step
 
     def statement(i: Sequence[str]) -> str:
@@ -118,7 +117,7 @@ def _pad(use: CUse) -> None:
     axes = [use.axis(axis, rank) for axis in use.numbers(3)] if use.has(3) else list(range(rank))
     before = dict(zip(axes, given, strict=False))
     if min(given, default=0) < 0:
-        raise NotWritten("a padding that takes cells away")
+        use.refuse("a padding that takes cells away")
     if (source := _BEYOND[use.string("mode")]) is not None:
         use.kernels.add((source, "float32"))
 
@@ -164,7 +163,7 @@ def _one_hot(use: CUse) -> None:
     indices, out = use.type().shape, use.results[0].shape
     axis, dtype = use.axis(use.int("axis"), len(out)), use.type().dtype
     if dtype in FLOATS:
-        raise NotWritten(f"indices of {dtype}")
+        use.refuse(f"indices of {dtype}")
     depth, values = use.size(out[axis]), use.x[2]
 
     def statement(i: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from portable_nn.converters.source.c_operators.use import CUse, Row, Write, known_size, literal
-from portable_nn.converters.source.numpy_operators.use import NotWritten
 from portable_nn.core.dims import product
 
 
@@ -23,7 +22,7 @@ def _along(kernel: str) -> Write:
 
 def _batch_norm(use: CUse) -> None:
     if use.int("training_mode"):
-        raise NotWritten("it normalises by the batch, as in training")
+        use.refuse("it normalises by the batch, as in training")
     shape = use.type().shape
     sizes = map(use.count, (shape[:1], shape[1:2], shape[2:]))
     use.call("batch_norm", *use.x, use.y[0], *sizes, literal(use.float("epsilon"), use.float_type()))
@@ -32,7 +31,7 @@ def _batch_norm(use: CUse) -> None:
 def _layer_norm(kernel: str) -> Write:
     def write(use: CUse) -> None:
         if use.output_count > 1:
-            raise NotWritten("its mean and deviation are not written as outputs")
+            use.refuse("its mean and deviation are not written as outputs")
         shape, axis = use.type().shape, use.attribute_axis()
         epsilon = literal(use.float("epsilon"), use.float_type())
         use.call(kernel, use.x[0], use.y[0], use.count(shape[:axis]), use.count(shape[axis:]), epsilon)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from portable_nn.converters.source.c_operators.use import CUse, Row, Write, known_size
-from portable_nn.converters.source.numpy_operators.use import NotWritten
 from portable_nn.operators.recurrent.uses import recurrence
 
 
@@ -16,9 +15,9 @@ def _recurrent(name: str) -> Write:
         use.float_type()
         defaults = {"rnn": ("Tanh",), "gru": ("Sigmoid", "Tanh"), "lstm": ("Sigmoid", "Tanh", "Tanh")}[name]
         if found.clip is not None or any(tuple(f.name for f in each) != defaults for each in found.functions):
-            raise NotWritten("other activation functions, or a clip of their arguments")
+            use.refuse("other activation functions, or a clip of their arguments")
         if name == "lstm" and (use.has(7) or use.int("input_forget")):
-            raise NotWritten("peepholes and coupled gates")
+            use.refuse("peepholes and coupled gates")
         gates, units, directions = found.kind.gates, found.hidden, found.directions
         scratch = use.scratch_of(2 * gates * units)
         batch, steps, inputs = use.count([found.batch]), use.count([found.steps]), use.count([found.features])

@@ -7,7 +7,6 @@ from typing import Final
 
 from portable_nn.converters.source.c_kernels import in_type
 from portable_nn.converters.source.c_operators.use import C_TYPES, CUse, Row, Write, loops
-from portable_nn.converters.source.numpy_operators.use import NotWritten
 
 
 def _reduced(start: str, step: str, end: str = "{0}") -> Write:
@@ -46,7 +45,7 @@ def _axes(use: CUse) -> tuple[int, ...]:
 def _arg(sign: str) -> Write:
     def write(use: CUse) -> None:
         if use.int("select_last_index"):
-            raise NotWritten("select_last_index")
+            use.refuse("select_last_index")
         shape, axis = use.type().shape, use.attribute_axis()
         sizes = map(use.count, (shape[:axis], [shape[axis]], shape[axis + 1 :]))
         use.call("argmax", use.x[0], use.y[0], *sizes, in_type(sign, use.float_type()))
@@ -56,7 +55,7 @@ def _arg(sign: str) -> Write:
 
 def _cumulative(use: CUse) -> None:
     if use.type(1).constant is None:
-        raise NotWritten("an axis that is computed")
+        use.refuse("an axis that is computed")
     shape = use.type().shape
     axis = use.axis(use.numbers(1)[0], len(shape))
     sizes = map(use.count, (shape[:axis], [shape[axis]], shape[axis + 1 :]))

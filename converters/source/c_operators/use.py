@@ -11,8 +11,8 @@ import numpy as np
 
 from portable_nn.converters.source.c_kernels import KERNELS, in_type, name_of
 from portable_nn.converters.source.lowered import Use
-from portable_nn.converters.source.numpy_operators.use import NotWritten
 from portable_nn.core.dims import product, spelled
+from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Dim, Shape
 from portable_nn.operators import OperatorContext
 
@@ -65,11 +65,11 @@ class CUse(OperatorContext):
         self.aliases = False
 
     def size(self, dim: Dim) -> str:
-        """A size as an expression. Raises ``NotWritten`` for one that no input has."""
+        """A size as an expression. Raises ``RefusalError`` for one that no input has."""
         try:
             return spelled(dim, self.sizes, FORMS)
         except KeyError as error:
-            raise NotWritten(f"the size {error} follows from no input") from None
+            raise RefusalError(f"the size {error} follows from no input") from None
 
     def count(self, dims: Sequence[Dim]) -> str:
         """The product of sizes."""
@@ -94,7 +94,7 @@ class CUse(OperatorContext):
         """The float type of the node."""
         found = self.type().dtype
         if found not in FLOATS:
-            raise NotWritten(f"for {found} it is not written")
+            raise RefusalError(f"for {found} it is not written")
         return found
 
     def scratch_of(self, count: Dim) -> str:
@@ -192,5 +192,5 @@ def bracketed_number(text: str) -> str:
 def known_size(dim: Dim) -> int:
     """A size that is a number."""
     if not isinstance(dim, int):
-        raise NotWritten("an open number of features")
+        raise RefusalError("an open number of features")
     return dim

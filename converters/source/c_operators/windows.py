@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from portable_nn.converters.source.c_kernels import name_of
 from portable_nn.converters.source.c_operators.use import CUse, Row, Write, loops
-from portable_nn.converters.source.numpy_operators.use import NotWritten
+from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Dim, Shape
 from portable_nn.operators.spatial.unpooling import unpooled
 from portable_nn.operators.spatial.window import plain_windows, reaching, windows
@@ -16,7 +16,7 @@ from portable_nn.operators.spatial.window import plain_windows, reaching, window
 def _space(shape: Shape) -> tuple[Dim, ...]:
     """Depth, height and width; those that there are not are 1."""
     if len(shape) > 5:
-        raise NotWritten(f"a window along {len(shape) - 2} axes")
+        raise RefusalError(f"a window along {len(shape) - 2} axes")
     return (1,) * (5 - len(shape)) + shape[2:]
 
 
@@ -37,11 +37,11 @@ def _windows_of(use: CUse, kernel: Sequence[int]) -> list[Any]:
     sizes = use.type().shape[2:]
     mode = use.string("auto_pad")
     if mode.startswith("SAME") and not all(isinstance(size, int) for size in sizes):
-        raise NotWritten("auto_pad with an open size: pads in numbers are written")
+        use.refuse("auto_pad with an open size: pads in numbers are written")
     found = windows(use, kernel, sizes)
     if use.attributes.get("ceil_mode"):
         if not all(isinstance(size, int) for size in sizes):
-            raise NotWritten("ceil_mode with an open size")
+            use.refuse("ceil_mode with an open size")
         found = [reaching(w, size) for w, size in zip(found, sizes, strict=True) if isinstance(size, int)]
     return found
 
@@ -66,7 +66,7 @@ def _conv(kernel: str) -> Write:
         x, y = use.type().shape, use.results[0].shape
         if kernel == "conv_transpose":
             if use.attributes.get("output_shape") is not None or use.string("auto_pad") not in ("NOTSET", "VALID"):
-                raise NotWritten("output_shape and auto_pad are not written: pads are")
+                use.refuse("output_shape and auto_pad are not written: pads are")
             found = plain_windows(use, _kernel(use))
         else:
             found = _windows_of(use, _kernel(use))
@@ -81,7 +81,7 @@ def _conv(kernel: str) -> Write:
 def _pool(kernel: str) -> Write:
     def write(use: CUse) -> None:
         if use.output_count > 1 and use.int("storage_order"):
-            raise NotWritten("where the largest numbers stand, counted by columns, is not written")
+            use.refuse("where the largest numbers stand, counted by columns, is not written")
         x, y = use.type().shape, use.results[0].shape
         found = _windows_of(use, _kernel(use))
         numbers: list[object] = [use.count([x[1]]), *map(use.size, _space(x)), *map(use.size, _space(y))]
@@ -103,7 +103,7 @@ def _pool(kernel: str) -> Write:
 def _unpool(use: CUse) -> None:
     out, name, places = use.results[0].shape, use.y[0], use.x[1]
     if unpooled(use) != out:
-        raise NotWritten("an output_shape other than that of the smallest input of the pool")
+        use.refuse("an output_shape other than that of the smallest input of the pool")
     size = use.count(out)
     use.lines += loops([("i", size)], f"{name}[i] = 0;")
     use.lines += loops(

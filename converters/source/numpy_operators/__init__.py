@@ -16,7 +16,8 @@ from portable_nn.converters.source.numpy_operators import (
     reductions,
     windows,
 )
-from portable_nn.converters.source.numpy_operators.use import NotWritten, NumpyUse, Row
+from portable_nn.converters.source.numpy_operators.use import NumpyUse, Row
+from portable_nn.core.errors import RefusalError
 from portable_nn.operators import InvalidNode
 
 _FAMILIES: Final = (products, windows, recurrent, elementwise, normalization, reductions, layout, indexing)
@@ -37,8 +38,6 @@ def missing(use: NumpyUse) -> str | None:
         return "is not written in numpy"
     try:
         row.expression(use)
-    except NotWritten as error:
-        return str(error)
-    except InvalidNode as error:
+    except (RefusalError, InvalidNode) as error:
         return str(error)
     return None

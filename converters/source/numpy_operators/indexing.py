@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from portable_nn.converters.source.numpy_operators.elementwise import _numpy_type
-from portable_nn.converters.source.numpy_operators.use import NotWritten, NumpyUse, Row, array, in_quotes, number
+from portable_nn.converters.source.numpy_operators.use import NumpyUse, Row, array, in_quotes, number
 from portable_nn.core.graph import Tensor
 from portable_nn.operators import OperatorContext
 
@@ -59,7 +59,7 @@ def _put_nd(use: NumpyUse) -> str:
 
 def _reverse(use: NumpyUse) -> str:
     if {use.int("time_axis"), use.int("batch_axis")} != {0, 1}:
-        raise NotWritten("other axes than 0 and 1")
+        use.refuse("other axes than 0 and 1")
     return f"reversed_sequences({use.x()}, {use.x(1)}, {use.int('time_axis')})"
 
 

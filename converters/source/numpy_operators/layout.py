@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from portable_nn.converters.source.numpy_operators.use import NotWritten, NumpyUse, Row, in_quotes, tuple_of
+from portable_nn.converters.source.numpy_operators.use import NumpyUse, Row, in_quotes, tuple_of
+from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Dim, Shape
 
 
@@ -19,7 +20,7 @@ def _reshape(use: NumpyUse) -> str:
         return f"{x}.reshape({', '.join([f'len({x})', *map(str, target[1:])])})"
     try:
         return f"{x}.reshape({', '.join(map(use.size, target))})"
-    except NotWritten:
+    except RefusalError:
         return f"reshape({x}, {use.x(1)})"
 
 
@@ -36,7 +37,7 @@ def _count(use: NumpyUse, dims: Shape) -> str:
         return (
             " * ".join(use.size(dim) if isinstance(dim, int) else f"({use.size(dim)})" for dim in _merged(dims)) or "1"
         )
-    except NotWritten:
+    except RefusalError:
         return "-1"
 
 
@@ -77,7 +78,7 @@ def _shape(use: NumpyUse) -> str:
 def _slice(use: NumpyUse) -> str:
     rank = use.rank
     if not all(use.knows(index) for index in range(3, 5) if use.has(index)):
-        raise NotWritten("axes and steps that are computed")
+        use.refuse("axes and steps that are computed")
     axes = use.axes_of(3) or tuple(range(len(use.type(1).constant or range(use.type(1).shape[0]))))  # type: ignore[arg-type]
     steps = use.numbers(4) if use.has(4) else (1,) * len(axes)
     edges = [use.type(index).constant for index in (1, 2)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from portable_nn.converters.source.numpy_operators.use import NotWritten, NumpyUse, Row, tuple_of
+from portable_nn.converters.source.numpy_operators.use import NumpyUse, Row, tuple_of
 
 
 def _batch_norm(use: NumpyUse) -> str:
@@ -16,7 +16,7 @@ def _batch_norm(use: NumpyUse) -> str:
 
 def _layer_norm(use: NumpyUse) -> str:
     if use.output_count > 1:
-        raise NotWritten("its mean and deviation are not written as outputs")
+        use.refuse("its mean and deviation are not written as outputs")
     axes = tuple_of(range(use.attribute_axis(), use.rank))
     bias = f" + {use.x(2)}" if use.has(2) else ""
     return f"standardized({use.x()}, {axes}, {use.float('epsilon')!r}) * {use.x(1)}{bias}"
@@ -38,7 +38,7 @@ def _lp_norm(use: NumpyUse) -> str:
 
 def _dropout(use: NumpyUse) -> str:
     if use.has(2) and use.type(2).constant != (0,):
-        raise NotWritten("it drops at random, as in training")
+        use.refuse("it drops at random, as in training")
     if use.output_count > 1:
         return f"{use.x()}, np.ones({use.x()}.shape, np.bool_)"
     return use.x()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from portable_nn.converters.source.numpy_operators.use import NotWritten, NumpyUse, Row, first_of, number
+from portable_nn.converters.source.numpy_operators.use import NumpyUse, Row, first_of, number
 from portable_nn.core.graph import Dim
 from portable_nn.operators.recurrent.functions import Function
 from portable_nn.operators.recurrent.uses import recurrence
@@ -86,9 +86,9 @@ def _attention(use: NumpyUse) -> str:
     plain = not any(use.has(index) for index in (4, 5, 6)) and use.output_count == 1
     options = ("left_window_size", "right_window_size", "softcap", "softmax_precision", "qk_matmul_output_mode")
     if not plain or any(use.attributes.get(name) not in (None, -1, 0) for name in options if name in use.attributes):
-        raise NotWritten("attention with a past, windows or a softcap")
+        use.refuse("attention with a past, windows or a softcap")
     if use.has(3) and (use.int("is_causal") or use.type(3).shape[-1] != _keys(use)):
-        raise NotWritten("a mask that is cut, or beside a causal one")
+        use.refuse("a mask that is cut, or beside a causal one")
     flat = use.rank == 3
     q, k, v = use.all[:3]
     if flat:

@@ -9,12 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from portable_nn.core.dims import PYTHON, spelled
+from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Dim
 from portable_nn.operators import OperatorContext, Type
-
-
-class NotWritten(Exception):  # noqa: N818 - never leaves the package: it becomes a line of an error
-    """What of a use cannot be written."""
 
 
 class NumpyUse(OperatorContext):
@@ -55,11 +52,11 @@ class NumpyUse(OperatorContext):
         return len(self.type().shape)
 
     def size(self, dim: Dim) -> str:
-        """A size as an expression. Raises ``NotWritten`` for one that no input has."""
+        """A size as an expression. Raises ``RefusalError`` for one that no input has."""
         try:
             return spelled(dim, self._sizes, PYTHON)
         except KeyError as error:
-            raise NotWritten(f"the size {error} follows from no input") from None
+            raise RefusalError(f"the size {error} follows from no input") from None
 
     def knows(self, index: int) -> bool:
         """Whether the elements of an integer input are numbers or sizes of the inputs."""
@@ -68,7 +65,7 @@ class NumpyUse(OperatorContext):
             return False
         try:
             return all(bool(self.size(each)) for each in constant if isinstance(each, str)) or True
-        except NotWritten:
+        except RefusalError:
             return False
 
     def whole(self, index: int) -> list[str]:
@@ -112,7 +109,7 @@ class Row(NamedTuple):
     says: str | Callable[[NumpyUse], str] = ""
 
     def expression(self, use: NumpyUse) -> str:
-        """The expression of a use. Raises ``NotWritten`` or ``InvalidNode``."""
+        """The expression of a use. Raises ``RefusalError`` or ``InvalidNode``."""
         if callable(self.write):
             return self.write(use)
         values = {name: use.attributes.get(name, known.default) for name, known in use.operator.attributes.items()}

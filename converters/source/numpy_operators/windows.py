@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from portable_nn.converters.source.numpy_operators.use import NotWritten, NumpyUse, Row, in_quotes, number, tuple_of
+from portable_nn.converters.source.numpy_operators.use import NumpyUse, Row, in_quotes, number, tuple_of
 from portable_nn.core.dims import is_at_least
 from portable_nn.core.graph import Dim
 from portable_nn.operators.spatial.window import plain_windows
@@ -42,9 +42,9 @@ def _conv_words(use: NumpyUse) -> str:
 
 def _conv_transpose(use: NumpyUse) -> str:
     if use.attributes.get("output_shape") is not None:
-        raise NotWritten("output_shape is not written: pads are")
+        use.refuse("output_shape is not written: pads are")
     if use.string("auto_pad") not in ("NOTSET", "VALID"):
-        raise NotWritten(f"auto_pad {use.string('auto_pad')} is not written: pads are")
+        use.refuse(f"auto_pad {use.string('auto_pad')} is not written: pads are")
     kernel = _kernel(use)
     more = use.ints("output_padding") or (0,) * len(kernel)
     groups = f", groups={use.int('group')}" if use.int("group") > 1 else ""
@@ -55,7 +55,7 @@ def _conv_transpose(use: NumpyUse) -> str:
 def _pool(name: str) -> Callable[[NumpyUse], str]:
     def write(use: NumpyUse) -> str:
         if use.output_count > 1:
-            raise NotWritten("where the largest numbers stand is not written")
+            use.refuse("where the largest numbers stand is not written")
         kernel = _kernel(use)
         options = [tuple_of(kernel), *_window(use, kernel)]
         if name == "lp_pool":
@@ -73,7 +73,7 @@ def _counted(use: NumpyUse, kernel: Sequence[int], pads: str) -> str:
         return str([(0, 0)] * len(kernel))
     if use.int("ceil_mode"):
         if use.string("auto_pad").startswith("SAME"):
-            raise NotWritten("ceil_mode with auto_pad and count_include_pad")
+            use.refuse("ceil_mode with auto_pad and count_include_pad")
         return str([w.pads for w in plain_windows(use, kernel)])
     return pads
 
@@ -115,9 +115,9 @@ _ROUNDED: Final[Mapping[str, str]] = {
 def _resize(use: NumpyUse) -> str:
     mode, where = use.string("mode"), use.string("coordinate_transformation_mode")
     if where not in _PLACES or use.int("antialias") or use.int("exclude_outside"):
-        raise NotWritten("antialias, exclude_outside and some ways to place the cells are not written")
+        use.refuse("antialias, exclude_outside and some ways to place the cells are not written")
     if use.string("keep_aspect_ratio_policy") != "stretch":
-        raise NotWritten("keep_aspect_ratio_policy is not written")
+        use.refuse("keep_aspect_ratio_policy is not written")
     text, axes = use.x(), use.ints("axes") or tuple(range(use.rank))
     scales = use.floats(2) if use.has(2) and use.type(2).shape != (0,) else None
     for place, axis in enumerate(axes):
@@ -135,7 +135,7 @@ def _resized(use: NumpyUse, text: str, axis: int, side: tuple[Dim, Dim, float | 
     where = use.string("coordinate_transformation_mode")
     old, new = use.size(size), use.size(result)
     if where == "pytorch_half_pixel" and not is_at_least(result, 2):
-        raise NotWritten("pytorch_half_pixel with a size that may be 1")
+        use.refuse("pytorch_half_pixel with a size that may be 1")
     factor = f"({new} / {old})" if scale is None else repr(scale)
     cells = f"np.arange({new}, dtype=np.float{32 if mode == 'nearest' else 64})"
     places = _PLACES[where].format(cells=cells, scale=factor, size=old, result=new)

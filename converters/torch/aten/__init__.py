@@ -3,9 +3,9 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from portable_nn.converters.torch.aten.rows import ROWS, Refused, Size, Use, row_of
+from portable_nn.converters.torch.aten.rows import ROWS, Size, Use, row_of
 
 for _family in iter_modules(__path__, f"{__name__}."):
     import_module(_family.name)  # Importing a family adds its rows.
 
-__all__ = ["ROWS", "Refused", "Size", "Use", "row_of"]
+__all__ = ["ROWS", "Size", "Use", "row_of"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from portable_nn.converters.torch.aten.normalization import dropped
-from portable_nn.converters.torch.aten.rows import Refused, Use, row, scalar, size_along, swapped, unsqueezed
+from portable_nn.converters.torch.aten.rows import Use, row, scalar, size_along, swapped, unsqueezed
 from portable_nn.operators import Symbol, cast, constant, emit, integers, plain_float
 
 
@@ -59,10 +59,10 @@ def _of_some(
     if dropout_p == 0 and ranks == {4} and alike and exact and _fits(query, key, attn_mask):
         return emit("Attention", query, key, value, attn_mask, is_causal=int(is_causal), scale=scale)
     if enable_gqa:
-        raise Refused("groups of queries together with dropout or a scale of many digits")
+        use.refuse("groups of queries together with dropout or a scale of many digits")
     features = query.shape[-1]
     if scale is None and not isinstance(features, int):
-        raise Refused("features whose number is open")
+        use.refuse("features whose number is open")
     factor = 1 / math.sqrt(features) if scale is None else scale  # type: ignore[arg-type]
     scores = emit("MatMul", query * factor, swapped(key, -2, -1))
     if is_causal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portable_nn.converters.torch.aten.rows import Refused, Use, filled, row, size_along, sliced, unsqueezed
+from portable_nn.converters.torch.aten.rows import Use, filled, row, size_along, sliced, unsqueezed
 from portable_nn.operators import Array, Symbol, cast, constant, emit, integers, sizes
 
 _SUM, _MEAN, _MAX = range(3)
@@ -130,7 +130,7 @@ def _at_least_one(count: Symbol) -> Symbol:
 def _state(use: Use, offsets: Symbol, indices: Symbol, include_last_offset: bool) -> None:
     """Say which offsets PyTorch takes: the first is 0, none is less than the one before, and a last one is the end."""
     if len(indices.shape) != 1:
-        raise Refused("offsets of a matrix of indices")
+        use.refuse("offsets of a matrix of indices")
 
     def make(drawn: Array, size: int) -> Array:
         found = drawn.copy()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.converters.torch.aten.rows import Refused, Size, Use, filled, row, scalar, size_along, vector
+from portable_nn.converters.torch.aten.rows import Size, Use, filled, row, scalar, size_along, vector
 from portable_nn.operators import Symbol, cast, constant, emit
 
 LONGEST = 4096
@@ -65,7 +65,7 @@ def _arange(use: Use, *limits: Any, **options: Any) -> Symbol:
 @row("linspace")
 def _linspace(use: Use, start: float, end: float, steps: int, **options: Any) -> Symbol:
     if any(isinstance(each, Symbol) for each in (start, end, steps)) or steps > LONGEST:
-        raise Refused("numbers that are known only when the network runs")
+        use.refuse("numbers that are known only when the network runs")
     import torch
 
     return constant(torch.linspace(start, end, steps, dtype=getattr(torch, use.dtype)).numpy(), use.dtype)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.converters.torch.aten.rows import ROWS, Refused, Use, row
+from portable_nn.converters.torch.aten.rows import ROWS, Use, row
 from portable_nn.operators import FLOATS, Symbol, cast, constant, emit, emit_all, integers
 
 _SAME: Final[Mapping[str, str]] = {
@@ -24,7 +24,7 @@ _SAME: Final[Mapping[str, str]] = {
 
 def _same(operator: str, use: Use, x: Symbol, **options: Any) -> Symbol:
     if options.get("decimals"):
-        raise Refused("rounding to decimals")
+        use.refuse("rounding to decimals")
     x = use.promoted(x)
     if x.dtype not in FLOATS and use.target.split(".")[1] in {"floor", "ceil", "round"}:
         return x
@@ -262,7 +262,7 @@ def _rrelu(use: Use, x: Symbol, *rest: Any, **options: Any) -> Any:
 @row("elu")
 def _elu(use: Use, x: Symbol, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Symbol:
     if input_scale != 1:
-        raise Refused("an input_scale")
+        use.refuse("an input_scale")
     found = emit("Elu", x, alpha=float(alpha))
     return found if scale == 1 else found * scale
 

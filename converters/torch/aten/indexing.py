@@ -7,7 +7,6 @@ from typing import Any
 
 from portable_nn.converters.torch.aten.layout import END
 from portable_nn.converters.torch.aten.rows import (
-    Refused,
     Size,
     Use,
     axis_of,
@@ -20,6 +19,7 @@ from portable_nn.converters.torch.aten.rows import (
     unsqueezed,
 )
 from portable_nn.core.dims import broadcast
+from portable_nn.core.errors import RefusalError
 from portable_nn.operators import Symbol, constant, emit, integers, sizes
 
 
@@ -28,7 +28,7 @@ def _index(use: Use, x: Symbol, indices: Sequence[Symbol | None]) -> Symbol:
     """Of several indices, each place is one vector of a table of places."""
     given = [(axis, index) for axis, index in enumerate(indices) if index is not None]
     if any(index.dtype in ("bool", "uint8") for _, index in given):
-        raise Refused("places that are given by a mask, whose number depends on the data")
+        use.refuse("places that are given by a mask, whose number depends on the data")
     axes = [axis for axis, _ in given]
     if len(given) == 1:
         return emit("Gather", x, given[0][1], axis=axes[0])
@@ -47,7 +47,7 @@ def _places(indices: Sequence[Symbol]) -> Symbol:
     """Indices that broadcast to one shape, as one table with the axis of coordinates last."""
     shape = broadcast(*(index.shape for index in indices))
     if shape is None:
-        raise Refused("indices that do not broadcast")
+        raise RefusalError("indices that do not broadcast")
     wide = []
     for index in indices:
         whole: list[Size] = []
@@ -101,9 +101,9 @@ def _index_put(
             mask = given[0]
             rank = len(mask.shape)
             return emit("Where", unsqueezed(mask, *range(rank, len(x.shape))), values, x)
-        raise Refused("places that are given by a mask, whose number depends on the data")
+        use.refuse("places that are given by a mask, whose number depends on the data")
     if len(given) != len(indices):
-        raise Refused("places along axes that are not the first")
+        use.refuse("places along axes that are not the first")
     places = _places(given)
     whole = [*(size_along(places, axis) for axis in range(len(places.shape) - 1)),
              *(size_along(x, axis) for axis in range(len(given), len(x.shape)))]  # fmt: skip
@@ -120,7 +120,7 @@ def _slice_scatter(
     start, end = 0 if start is None else start, END if end is None else end
     if step != 1:
         if not (isinstance(size, int) and isinstance(start, int) and isinstance(end, int)):
-            raise Refused("every so many places along an axis of open size")
+            use.refuse("every so many places along an axis of open size")
         places = list(range(size))[start:end:step]
         rank = len(x.shape)
         index = constant(places, "int64")
@@ -148,5 +148,5 @@ def _copy(use: Use, x: Symbol, source: Symbol, non_blocking: bool = False) -> Sy
 @row("one_hot")
 def _one_hot(use: Use, x: Symbol, num_classes: int = -1) -> Symbol:
     if num_classes < 0:
-        raise Refused("as many classes as there are in the data: give num_classes")
+        use.refuse("as many classes as there are in the data: give num_classes")
     return emit("OneHot", x, integers([num_classes]), integers([0, 1]))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from portable_nn.converters.torch.aten.rows import (
-    Refused,
     Size,
     Use,
     axis_of,
@@ -32,7 +31,7 @@ END = sys.maxsize
 @row("view", "reshape", "_unsafe_view", "_reshape_copy")
 def _view(use: Use, x: Symbol, size: Any) -> Symbol:
     if not isinstance(size, (list, tuple)):
-        raise Refused("the bits of another element type")
+        use.refuse("the bits of another element type")
     return reshaped(x, size)
 
 
@@ -100,7 +99,7 @@ def _detach(use: Use, x: Symbol) -> Symbol:
 @row("to", "_to_copy", "type_as")
 def _to(use: Use, x: Symbol, *_: Any, **options: Any) -> Symbol:
     if use.dtype not in {"float32", "float64", "float16", "int32", "int64", "int8", "uint8", "int16", "bool"}:
-        raise Refused(f"the element type {use.dtype}")
+        use.refuse(f"the element type {use.dtype}")
     return cast(x, use.dtype)
 
 
@@ -167,7 +166,7 @@ def _split(use: Use, x: Symbol, split_size: Any, dim: int = 0) -> list[Symbol]:
     if not isinstance(split_size, (list, tuple)):
         size = x.shape[axis]
         if not isinstance(size, int) or not isinstance(split_size, int):
-            raise Refused("parts of a fixed size along an axis of open size")
+            use.refuse("parts of a fixed size along an axis of open size")
         split_size = [min(split_size, size - start) for start in range(0, size, split_size)]
     return list(emit_all("Split", x, vector(split_size), outputs=parts, axis=axis))
 
@@ -301,7 +300,7 @@ def _unfold(use: Use, x: Symbol, dimension: int, size: int, step: int) -> Symbol
     axis = axis_of(dimension, len(x.shape))
     length = x.shape[axis]
     if not isinstance(length, int):
-        raise Refused("windows along an axis of open size")
+        use.refuse("windows along an axis of open size")
     windows = [[start + place for place in range(size)] for start in range(0, length - size + 1, step)]
     found = emit("Gather", x, constant(windows, "int64"), axis=axis)
     rank = len(found.shape)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from portable_nn.converters.torch.aten.rows import Refused, Size, Use, axes_of, axis_of, filled, row, size_along
+from portable_nn.converters.torch.aten.rows import Size, Use, axes_of, axis_of, filled, row, size_along
+from portable_nn.core.errors import RefusalError
 from portable_nn.operators import Leaf, Symbol, cast, constant, emit, emit_all, integers
 
 
@@ -39,7 +40,7 @@ def _batch_norm(
     The statistics that come out of it in a graph without writing are those that go in: the state, which it follows.
     """
     if not isinstance(momentum, (int, float)):
-        raise Refused("a momentum of None: averages over all batches")
+        use.refuse("a momentum of None: averages over all batches")
     scales = _scale_and_shift(x, x.shape[1], weight, bias)
     if mean is None or variance is None:
         unused = [filled(value, [int(x.shape[1])], x.dtype) for value in (0, 1)]
@@ -137,7 +138,7 @@ def _log_softmax(use: Use, x: Symbol, dim: int, dtype: Any = None) -> Symbol:
 
 def _dropped(x: Symbol, p: float) -> Symbol:
     if p >= 1:
-        raise Refused("a probability of 1, which trains nothing")
+        raise RefusalError("a probability of 1, which trains nothing")
     return emit("Dropout", x, constant(p, "float32")) if p > 0 else x
 
 
@@ -164,7 +165,7 @@ def _feature_dropout(use: Use, x: Symbol, p: float, train: bool) -> Symbol:
 def _bernoulli(use: Use, x: Symbol, p: float = 0.5, generator: Any = None) -> Symbol:
     """Zeros and ones with the mean ``p`` while training, and this mean in prediction."""
     if use.target == "aten.bernoulli.default":
-        raise Refused("probabilities that are tensors")
+        use.refuse("probabilities that are tensors")
     return _dropped(filled(p, [size_along(x, axis) for axis in range(len(x.shape))], x.dtype), 1 - p)
 
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 from portable_nn.converters.torch.aten.normalization import vector_norm
 from portable_nn.converters.torch.aten.rows import (
     ROWS,
-    Refused,
     Size,
     Use,
     axes_of,
@@ -142,7 +141,7 @@ def _median(use: Use, x: Symbol, dim: int | None = None, keepdim: bool = False) 
         x, dim = emit("Reshape", x, integers([-1])), 0
     size = x.shape[dim or 0] if is_whole else x.shape[axis_of(int(dim or 0), len(x.shape))]
     if not isinstance(size, int):
-        raise Refused("the median along an axis of open size")
+        use.refuse("the median along an axis of open size")
     found = _kth(use, x, (size + 1) // 2, int(dim or 0), keepdim)
     return found[0] if is_whole else found
 
@@ -153,7 +152,7 @@ def _cumulative_extreme(use: Use, x: Symbol, dim: int) -> tuple[Symbol, None]:
     axis = axis_of(dim, len(x.shape))
     size, operator = x.shape[axis], "Max" if use.target.startswith("aten.cummax") else "Min"
     if not isinstance(size, int):
-        raise Refused("extremes along an axis of open size")
+        use.refuse("extremes along an axis of open size")
     step = 1
     while step < size:
         later = emit(operator, sliced(x, axis, step, size), sliced(x, axis, 0, size - step))
@@ -185,7 +184,7 @@ def _cumprod(use: Use, x: Symbol, dim: int, dtype: Any = None) -> Symbol:
     """By products of triangles: for axes of known size alone."""
     size, axis = x.shape[dim], axis_of(dim, len(x.shape))
     if not isinstance(size, int):
-        raise Refused("products along an axis of open size")
+        use.refuse("products along an axis of open size")
     found = [emit("Slice", x, integers([0]), integers([1]), integers([axis]))]
     for place in range(1, size):
         one = emit("Slice", x, integers([place]), integers([place + 1]), integers([axis]))

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
+from portable_nn.core.errors import RefusalError, refuse
 from portable_nn.core.graph import Dim
 from portable_nn.operators import Array, Symbol, cast, constant, emit, integers, sizes
 
@@ -22,10 +23,6 @@ Made = TypeVar("Made", bound=Row)
 
 ROWS: Final[dict[str, Row]] = {}
 """The rows by the name of the operator: ``add`` for all of its overloads, or ``max.dim`` for one."""
-
-
-class Refused(Exception):  # noqa: N818 - never leaves the package: it becomes a fault with the operator's place
-    """A use of an operator that no nodes can express."""
 
 
 class Result(NamedTuple):
@@ -73,6 +70,8 @@ class Use:
         self.target, self.results, self.common, self.note = target, results, common, note
         self.trains, self.learns = trains, learns
         self.stated = dict[Symbol, Stated]()
+
+    refuse = staticmethod(refuse)
 
     @property
     def dtype(self) -> str:
@@ -177,7 +176,7 @@ def reshaped(x: Symbol, wanted: Sequence[Size]) -> Symbol:
             given[unknown[0]] = -1
         return emit("Reshape", x, vector(given))
     if -1 in dims:
-        raise Refused("a shape with a size of 0 and one that follows from the rest")
+        raise RefusalError("a shape with a size of 0 and one that follows from the rest")
     return emit("Reshape", x, vector(given), allowzero=1)
 
 

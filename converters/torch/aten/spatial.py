@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from portable_nn.converters.torch.aten.rows import (
-    Refused,
     Size,
     Use,
     each,
@@ -21,6 +20,7 @@ from portable_nn.converters.torch.aten.rows import (
     unsqueezed,
     vector,
 )
+from portable_nn.core.errors import RefusalError
 from portable_nn.layers.convolution import spatial_attributes
 from portable_nn.layers.resizing import Upsample
 from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
@@ -66,7 +66,7 @@ def _max_pool_indices(use: Use, x: Symbol, *arguments: Any) -> tuple[Symbol, Sym
     values = _max_pool(use, x, *arguments)
     axes = _axes(use)
     if len(x.shape) != axes + 2:
-        raise Refused("indices of the maxima without a batch")
+        use.refuse("indices of the maxima without a batch")
     options: dict[str, Any] = values.origin.attributes
     found = emit_all("MaxPool", x, outputs=2, **options)
     cells = emit("ReduceProd", vector([size_along(x, axis) for axis in range(2, axes + 2)]), integers([0]), keepdims=0)
@@ -103,7 +103,7 @@ def _fold(
 ) -> Symbol:
     """A transposed convolution, each of whose channels puts one place of the kernel down, and adds up."""
     if not all(isinstance(size, int) for size in output_size) or not isinstance(x.shape[-2], int):
-        raise Refused("a size that is open")
+        use.refuse("a size that is open")
     if len(x.shape) == 2:
         found = _fold(use, unsqueezed(x, 0), output_size, kernel_size, dilation, padding, stride)
         return emit("Squeeze", found, integers([0]))
@@ -138,7 +138,7 @@ def _avg_pool(
     if divisor_override is None:
         return _pooled(use, x, "AveragePool", kernel_size, options, **own)
     if ceil_mode:
-        raise Refused("divisor_override and ceil_mode together")
+        use.refuse("divisor_override and ceil_mode together")
     own["count_include_pad"] = 1
     cells = float(np.prod(each(kernel_size, _axes(use))))
     return _pooled(use, x, "AveragePool", kernel_size, options, **own) * (cells / divisor_override)
@@ -196,7 +196,7 @@ def _adaptive(use: Use, x: Symbol, output_size: Any) -> tuple[list[Any], list[in
     sizes, wanted = list(x.shape[-axes:]), each(output_size, axes)
     wanted = [size if new is None else new for size, new in zip(sizes, wanted, strict=True)]
     if not all(isinstance(new, int) for new in wanted):
-        raise Refused("a new size that is open")
+        use.refuse("a new size that is open")
     return sizes, wanted
 
 
@@ -209,7 +209,7 @@ def _equal(sizes: Sequence[Any], wanted: Sequence[int]) -> list[int] | None:
 
 def _known(sizes: Sequence[Any]) -> Sequence[int]:
     if not all(isinstance(size, int) for size in sizes):
-        raise Refused("windows that depend on an open size; an adaptive pool to 1 has none")
+        raise RefusalError("windows that depend on an open size; an adaptive pool to 1 has none")
     return sizes
 
 
@@ -256,7 +256,7 @@ def _upsample(use: Use, x: Symbol, output_size: Sequence[Size] | None, *rest: An
 def _antialiased(use: Use, x: Symbol, output_size: Sequence[Size] | None, align_corners: bool, *factors: Any) -> Symbol:
     """As the Pillow does it: a wider kernel where pictures shrink, and for cubic ones the coefficient -0.5."""
     if output_size is None or align_corners or (use.target.endswith("default") and any(factors)):
-        raise Refused("antialiasing with a factor in place of a size, or with align_corners")
+        use.refuse("antialiasing with a factor in place of a size, or with align_corners")
     ways: dict[str, Any] = {"mode": "cubic", "cubic_coeff_a": -0.5} if "bicubic" in use.target else {"mode": "linear"}
     lead = [size_along(x, axis) for axis in range(2)]
     return emit(

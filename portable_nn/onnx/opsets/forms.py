@@ -32,8 +32,8 @@ from portable_nn.onnx.opsets.sampling_forms import (
     shift_unsaid,
     without_tf_half_pixel,
 )
-from portable_nn.onnx.opsets.scope import Scope, given, without
 from portable_nn.operators import DTYPE_CODES, Symbol, emit, integers, sizes
+from portable_nn.rewrites.scope import Scope, given, without
 
 Translation = Callable[[Node, Scope], list[Node]]
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from portable_nn.core.graph import OPSET, Node, format_shape
-from portable_nn.onnx.opsets.scope import Scope
 from portable_nn.onnx.opsets.sequences import causal_convolution, linear_attention
 from portable_nn.operators import FLOATS, INTEGERS, InvalidNode, Symbol, cast, constant, emit, integers, sizes
 from portable_nn.operators.spatial.depth_space import pixel_unshuffle
+from portable_nn.rewrites.scope import Scope
 
 
 class Newer(NamedTuple):

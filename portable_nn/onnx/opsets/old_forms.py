@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from portable_nn.core.dims import may_be_equal
 from portable_nn.core.graph import Node, format_shape
-from portable_nn.onnx.opsets.scope import Scope, without
 from portable_nn.operators import InvalidNode
+from portable_nn.rewrites.scope import Scope, without
 
 
 def all_states(node: Node, scope: Scope) -> list[Node]:

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Attribute, Dim, Node, format_shape
-from portable_nn.onnx.opsets.scope import without
 from portable_nn.operators import InvalidNode, OperatorContext, Type, infer_node, lookup, window_kind
 from portable_nn.operators.spatial.unpooling import unpooled
 from portable_nn.operators.spatial.window import per_axis, reaching, spatial_sizes
+from portable_nn.rewrites.scope import without
 from portable_nn.sizes.notation import node_operation
 from portable_nn.sizes.operation import Window
 

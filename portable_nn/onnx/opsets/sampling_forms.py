@@ -8,8 +8,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from portable_nn.core.graph import Node
-from portable_nn.onnx.opsets.scope import Scope, without
 from portable_nn.operators import Symbol, constant, emit, emit_all, integers, lookup, sizes
+from portable_nn.rewrites.scope import Scope, without
 
 
 def resize_with_options(node: Node, scope: Scope) -> list[Node]:

@@ -14,17 +14,18 @@ from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from portable_nn.core.errors import Fault, GraphError, UsageError, listed
+from portable_nn.core.errors import Fault, GraphError, RefusalError, UsageError, listed
 from portable_nn.core.graph import OPSET, Graph, Node, links
 from portable_nn.onnx.opsets.folding import Folder
 from portable_nn.onnx.opsets.forms import CHANGES, Change
 from portable_nn.onnx.opsets.newer import has_newer, in_vocabulary
 from portable_nn.onnx.opsets.pads import explicit, numbered
-from portable_nn.onnx.opsets.scope import Scope, without
 from portable_nn.onnx.opsets.standard import check_form, signature
 from portable_nn.onnx.opsets.support import noted
 from portable_nn.operators import REGISTRY, InvalidNode, OperatorContext, Type, infer_node, lookup
+from portable_nn.rewrites.lowering import lower
 from portable_nn.rewrites.program import Names
+from portable_nn.rewrites.scope import Scope, without
 
 OLDEST_WRITTEN: Final = 13
 """The oldest opset that is written."""
@@ -80,53 +81,33 @@ def _in_older_form(node: Node, opset: int, scope: Scope, version: int = OPSET) -
         yield from _in_older_form(each, opset, scope, form)
 
 
-def _expressed(node: Node, opset: int, scope: Scope) -> tuple[list[Node], list[str]]:
-    """``node`` at version ``opset``, in other operators if need be, and why that version cannot express it.
+def _express(node: Node, opset: int, scope: Scope, made: list[Node]) -> list[str]:
+    """Add ``node`` at version ``opset`` to ``made``, in other operators if need be; why that version cannot express it.
 
     Raises ``InvalidNode`` where runtimes would disagree on it.
     """
-    if substitute := _substitute(node, opset, scope):
+
+    def write(each: Node) -> None:
+        if _substitute(scope.use(each), opset, scope):
+            raise RefusalError("there are runtimes that cannot run it")
+        each = explicit(each, scope.types)
         try:
-            return _in_other_operators(node, opset, scope, substitute)
-        except GraphError as error:
-            return [node], [fault.message for fault in error.faults]
-    node = explicit(node, scope.types)
-    try:
-        nodes = list(_in_older_form(node, opset, scope))
-    except GraphError as error:  # The translation to other operators does not cover this use.
-        return [node], [fault.message for fault in error.faults]
-    complaints = list(dict.fromkeys(text for each in nodes for text in _complaints(each, opset, scope.types)))
-    lowering = lookup(node.operator, node.domain).lowering if complaints else None
-    if lowering is None:
-        return nodes, complaints
-    try:
-        made, faults = _in_other_operators(node, opset, scope, lowering)
-    except GraphError as error:
-        return nodes, [*complaints, *(fault.message for fault in error.faults)]
-    return (nodes, complaints) if faults else (made, [])
+            nodes = list(_in_older_form(each, opset, scope))
+        except GraphError as error:  # The translation to other operators does not cover this use.
+            raise RefusalError(*(fault.message for fault in error.faults)) from None
+        if complaints := dict.fromkeys(text for part in nodes for text in _complaints(part, opset, scope.types)):
+            raise RefusalError(*complaints)
+        made.extend(nodes)
+
+    return lower(node, scope, write, lambda use: _substitute(use, opset, scope) or use.operator.lowering)
 
 
-def _substitute(node: Node, opset: int, scope: Scope) -> Callable[..., Any] | None:
+def _substitute(use: OperatorContext, opset: int, scope: Scope) -> Callable[..., Any] | None:
     """The function that writes a use which onnxruntime cannot run at version ``opset``, or, if portable, another
     runtime."""
-    operator = lookup(node.operator, node.domain)
+    operator = use.operator
     rule = operator.portable if scope.portable else None
-    if not (rule or operator.substitute) or any(name and name not in scope.types for name in node.inputs):
-        return None
-    inputs = [scope.types[name] if name else None for name in node.inputs]
-    use = OperatorContext(operator, inputs, node.attributes, len(node.outputs))
     return (rule and rule(use)) or (operator.substitute and operator.substitute(use, opset)) or None
-
-
-def _in_other_operators(
-    node: Node, opset: int, scope: Scope, function: Callable[..., Any]
-) -> tuple[list[Node], list[str]]:
-    """The nodes of ``function`` in place of ``node``, at version ``opset``, and why that cannot express them.
-
-    Raises ``GraphError`` where the function does not cover this use.
-    """
-    parts = [_expressed(each, opset, scope) for each in scope.spliced(node, function)]
-    return [each for made, _ in parts for each in made], [text for _, faults in parts for text in faults]
 
 
 def to_opset(graph: Graph, types: Mapping[str, Type], opset: int, *, portable: bool = False) -> list[Node]:
@@ -138,26 +119,23 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int, *, portable: b
         UsageError: that version cannot express some nodes, or runtimes would disagree on them; each is listed, with
             the lowest opset that can.
     """
-    names = Names.beside(graph)
-    read = {name for node in graph.nodes for name in node.inputs}.union(graph.outputs)
-    scope = Scope(dict(types), names, read, portable)
+    scope = Scope.of(graph, types, portable=portable)
     nodes: list[Node] = []
     faults: list[str] = []
     for node in graph.nodes:
         try:
-            found, complaints = _expressed(node, opset, scope)
+            found = _express(node, opset, scope, nodes)
         except InvalidNode as invalid:
-            faults.append(f"node '{node.name}' ({node.operator}): {invalid}")
+            faults.append(f"node {node}: {invalid}")
             continue
-        nodes.extend(found)
-        if complaints:
-            lowest = next((v for v in range(opset + 1, OPSET + 1) if not _expressed(node, v, scope)[1]), None)
+        if found:
+            lowest = next((v for v in range(opset + 1, OPSET + 1) if not _express(node, v, scope, [])), None)
             advice = f"opset {lowest} is the lowest that can" if lowest else "no opset can"
-            faults.append(f"node '{node.name}' ({node.operator}): {'; '.join(complaints)}; {advice}")
+            faults.append(f"node {found[0]}; {advice}")
     if faults:
         raise UsageError(listed(faults, f"this network cannot be written at opset {opset}"))
     kept = _without_left_over(nodes, graph)
-    return [_spelled(node, opset) for node in _apart(kept, names)] if portable else kept
+    return [_spelled(node, opset) for node in _apart(kept, scope.names)] if portable else kept
 
 
 def _apart(nodes: list[Node], names: Names) -> list[Node]:
@@ -244,13 +222,13 @@ def translated(
                 plain = numbered(each, scope.types)
                 if plain != each:
                     before, after = _only_in(each, plain), _only_in(plain, each)
-                    notes.append(f"node '{node.name}' ({node.operator}): {before} is read as {after}")
+                    notes.append(f"node {node}: {before} is read as {after}")
                 _find_types(plain, scope.types)
                 for made in folder.folded(plain, scope.types):
                     _find_types(made, scope.types)
                     result.append(made)
         except InvalidNode as invalid:
-            faults.append(Fault(f"'{node.name}' ({node.operator})", f"at opset {opset}, {invalid}"))
+            faults.append(Fault(str(node), f"at opset {opset}, {invalid}"))
         except GraphError as error:
             faults.extend(error.faults)
     notes.extend(noted("nodes folded into constants", folder.replaced))

@@ -18,6 +18,6 @@ def training_mode(graph: Graph) -> Iterator[str]:
         if TRAINING in operator.limits:
             given = [types[name] if name else None for name in node.inputs]
             if TRAINING.applies(OperatorContext(operator, given, node.attributes), None):
-                found.append(f"'{node.name}' ({node.operator})")
+                found.append(str(node))
     if found:
         yield f"{some(found)}: {TRAINING.problem}; {TRAINING.hint}"

@@ -19,7 +19,7 @@ def message_of(
     """The place where the two differ most, in words."""
     name, ours, theirs, allowed = pair
     node = next((node for node in graph.nodes if name in node.outputs), None)
-    begin = f"{one} and {other} part at " + (f"node '{node.name}' ({node.operator})" if node else f"'{name}'")
+    begin = f"{one} and {other} part at " + (f"node {node}" if node else f"'{name}'")
     begin += f", {first}:"
     if not same_type(ours, theirs):
         return f"{begin} '{name}' is {_type(ours)} in {one} and {_type(theirs)} in {other}"

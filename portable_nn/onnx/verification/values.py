@@ -115,7 +115,7 @@ class _Comparison:
             if not form.same:
                 self.rewritten.add(name)
             if form.differences:
-                self.found.unshown[label(node)] = "; ".join(form.differences)
+                self.found.unshown[str(node)] = "; ".join(form.differences)
         self.rng = np.random.default_rng(0)
 
     def result(self) -> Values:
@@ -227,7 +227,7 @@ class _Comparison:
         most = allowed(sides, model, feeds, renamed[name], pair)
         if not (apart := largest_gap(pair.ours, pair.theirs)) <= most:
             raise Parting(pair._replace(allowed=most))
-        self.found.widened[name] = Loose(label(sides.node_of[name]), apart, most).or_more(self.found.widened.get(name))
+        self.found.widened[name] = Loose(str(sides.node_of[name]), apart, most).or_more(self.found.widened.get(name))
         return most
 
     # -- alone
@@ -314,13 +314,8 @@ class _Comparison:
         """Name the nodes that were not exercised."""
         sides, found = self.sides, self.found.not_exercised
         for name in hidden:
-            found[label(sides.node_of[name])] = f"'{name}' hardly varies over the inputs"
+            found[str(sides.node_of[name])] = f"'{name}' hardly varies over the inputs"
         reached = {id(node) for node in sides.our_nodes(sides.common, sides.cuts)}
         for node in sides.graph.nodes:
             if id(node) not in reached and node.operator != "Constant":
-                found[label(node)] = "nothing that is compared depends on it"
-
-
-def label(node: Node) -> str:
-    """A node in a message."""
-    return f"'{node.name}' ({node.operator})"
+                found[str(node)] = "nothing that is compared depends on it"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.core.graph import Attribute, Node, Tensor
-from portable_nn.operators import Leaf, Symbol, Type, emit, trace
+from portable_nn.core.graph import Attribute, Graph, Node, Tensor
+from portable_nn.operators import Leaf, OperatorContext, Symbol, Type, emit, infer, lookup, trace
 from portable_nn.rewrites.program import Names
 
 
@@ -21,6 +21,17 @@ class Scope(NamedTuple):
     names: Names
     read: Collection[str]
     portable: bool = False
+
+    @classmethod
+    def of(cls, graph: Graph, types: Mapping[str, Type] | None = None, *, portable: bool = False) -> Scope:
+        """That of the nodes of a graph."""
+        read = {name for node in graph.nodes for name in node.inputs}.union(graph.outputs)
+        return cls(dict(types or infer(graph).types), Names.beside(graph), read, portable)
+
+    def use(self, node: Node) -> OperatorContext:
+        """A node as the rules of its operator see it."""
+        inputs = [self.types[name] if name else None for name in node.inputs]
+        return OperatorContext(lookup(node.operator, node.domain), inputs, node.attributes, len(node.outputs))
 
     def type(self, node: Node, index: int = 0) -> Type:
         """The type of an input."""
@@ -54,8 +65,7 @@ class Scope(NamedTuple):
         try:
             found = function(*(leaves[name] if name else None for name in node.inputs), **node.attributes)
         except GraphError as error:
-            label = f"'{node.name}' ({node.operator})"
-            raise GraphError([Fault(label, fault.message) for fault in error.faults]) from None
+            raise GraphError([Fault(str(node), fault.message) for fault in error.faults]) from None
         made = [found] if isinstance(found, Symbol) else list(found)
         # An output cannot be an input, nor another output.
         named = {

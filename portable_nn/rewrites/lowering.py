@@ -1,0 +1,79 @@
+"""Lowering: a node that a target has no counterpart for becomes nodes of simpler operators, until all have one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+from msgspec.structs import replace
+
+from portable_nn.core.errors import GraphError, RefusalError
+from portable_nn.core.graph import Graph, Node
+from portable_nn.operators import InvalidNode, OperatorContext
+from portable_nn.operators.spatial.resize_taps import resized
+from portable_nn.rewrites.scope import Scope
+from portable_nn.rewrites.unused import needed
+
+Form: TypeAlias = Callable[..., Any]
+"""What a node is in other operators, as a function of symbols."""
+
+
+def form_of(use: OperatorContext) -> Form | None:
+    """Its lowering, or what portable files have in its place; ``None`` where there is neither."""
+    if use.operator.name == "Resize":
+        return partial(resized, use)
+    return use.operator.lowering or (use.operator.portable(use) if use.operator.portable else None)
+
+
+def lower(
+    node: Node,
+    scope: Scope,
+    write: Callable[[Node], object],
+    form_of: Callable[[OperatorContext], Form | None] = form_of,
+    enter: Callable[[Sequence[Node]], object] = len,
+) -> list[str]:
+    """Write a node, or where that is refused, the nodes that it is in other operators; the fault where none can be.
+
+    Args:
+        node: the node.
+        scope: the types of its inputs, and new names.
+        write: writes a node. Raises ``RefusalError`` where the target has no counterpart for it.
+        form_of: what a node is in other operators.
+        enter: takes the nodes in place of one before they are written.
+    """
+    try:
+        write(node)
+    except RefusalError as refusal:
+        fault = f"{node}: {refusal}"
+    else:
+        return []
+    try:
+        form = form_of(scope.use(node))
+        parts = scope.spliced(node, form) if form else []
+    except (GraphError, InvalidNode) as error:  # Such a use has no other form.
+        why = error.faults[0].message if isinstance(error, GraphError) else str(error)
+        return [fault if why in fault else f"{fault}; {why}"]
+    enter(parts)
+    found = (each for part in parts for each in lower(part, scope, write, form_of, enter))
+    if (inner := next(found, None)) is not None:
+        return [f"{fault}; and in other operators, {inner}"]
+    return [] if parts else [fault]
+
+
+def lowered(graph: Graph, lacks: Callable[[Node, Scope], str | None]) -> Graph:
+    """``graph`` in operators that a target has; ``lacks`` says why it does not have a node, or ``None``.
+
+    Raises ``RefusalError`` with all that has no counterpart in the end.
+    """
+    scope, nodes = Scope.of(graph), list[Node]()
+
+    def write(node: Node) -> None:
+        if fault := lacks(node, scope):
+            raise RefusalError(fault)
+        nodes.append(node)
+
+    if faults := [fault for node in graph.nodes for fault in lower(node, scope, write)]:
+        raise RefusalError(*faults)
+    made = replace(graph, nodes=tuple(nodes))
+    return replace(made, nodes=needed(made, made.outputs))
