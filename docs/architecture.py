@@ -48,16 +48,47 @@ class Import(NamedTuple):
 
 
 def imports(modules: Mapping[str, Path]) -> Iterator[Import]:
-    """All imports of one module by another, also those in functions and under ``TYPE_CHECKING``."""
+    """All imports of one module by another, also those in functions, under ``TYPE_CHECKING`` and by a string.
+
+    A string that names a module is an import where it stands, also with ``:`` and an attribute behind it. In a
+    collection at the top of a module or class it is a row instead, which is imported for a key that comes at run time;
+    where the key is written out, as in ``ROWS["name"]``, the row is imported there.
+    """
     for name, file in modules.items():
         package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
-            for target in _targets(node, package, modules):
-                if target != name:
-                    yield Import(name, node.lineno, target)
+        own = {"__name__": name, "__package__": package}
+        tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
+        tables = _tables(tree)
+        rows = {id(part) for table in tables.values() for part in ast.walk(table)}
+        for node in ast.walk(tree):
+            parts = [part for row in _chosen(node, tables) for part in ast.walk(row)]
+            for part in parts if id(node) in rows else [node, *parts]:
+                for target in _targets(part, package, own, modules):
+                    if target != name:
+                        yield Import(name, node.lineno, target)
 
 
-def _targets(node: ast.AST, package: str, modules: Mapping[str, Path]) -> Iterator[str]:
+def _tables(tree: ast.Module) -> dict[str, ast.Dict | ast.Tuple | ast.List | ast.Set]:
+    """The collections at the top of a module or class, by name."""
+    tops = [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
+    found = [node for top in tops for node in top.body if isinstance(node, (ast.Assign, ast.AnnAssign))]
+    return {
+        ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target): node.value
+        for node in found
+        if isinstance(node.value, (ast.Dict, ast.Tuple, ast.List, ast.Set))
+    }
+
+
+def _chosen(node: ast.AST, tables: Mapping[str, ast.expr]) -> list[ast.expr]:
+    """The row of a table that an expression such as ``ROWS["name"]`` means."""
+    table = tables.get(ast.unparse(node.value)) if isinstance(node, ast.Subscript) else None
+    if not isinstance(node, ast.Subscript) or not isinstance(table, ast.Dict):
+        return []
+    key = ast.dump(node.slice)
+    return [value for each, value in zip(table.keys, table.values, strict=True) if each and ast.dump(each) == key]
+
+
+def _targets(node: ast.AST, package: str, own: Mapping[str, str], modules: Mapping[str, Path]) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names if alias.name in modules)
     elif isinstance(node, ast.ImportFrom):
@@ -67,6 +98,23 @@ def _targets(node: ast.AST, package: str, modules: Mapping[str, Path]) -> Iterat
             inner = f"{base}.{alias.name}"
             if inner in modules or base in modules:
                 yield inner if inner in modules else base
+    elif isinstance(node, (ast.Constant, ast.JoinedStr)) and "." in (text := _text(node, own).partition(":")[0]):
+        yield from [text] if text in modules else []
+    elif isinstance(node, ast.Call) and node.args and ast.unparse(node.func).endswith(("import_module", "__import__")):
+        text = _text(node.args[0], own)  # The package itself, or a name from a folder on, which no other string means.
+        dots = len(text) - len(text.lstrip("."))
+        text = ".".join([*package.split(".")[: len(package.split(".")) + 1 - dots], text[dots:]]) if dots else text
+        yield from [text] if text in modules and (dots or "." not in text) else []
+
+
+def _text(node: ast.expr, own: Mapping[str, str]) -> str:
+    """A string as it is at run time, where it is made of nothing but constants and a module's own names."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    found = [part.value if isinstance(part, ast.FormattedValue) else part for part in parts]
+    texts = [each.value if isinstance(each, ast.Constant) else own.get(ast.unparse(each)) for each in found]
+    return (
+        "".join(each for each in texts if isinstance(each, str)) if all(isinstance(each, str) for each in texts) else ""
+    )
 
 
 def floors(page: str) -> list[str]:

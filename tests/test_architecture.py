@@ -1,4 +1,4 @@
-"""The floors of the package: every import of the tree, also in functions and under TYPE_CHECKING, goes down."""
+"""The floors of the package: every import, also in functions, under TYPE_CHECKING and by a string, goes down."""
 
 from __future__ import annotations
 
@@ -103,6 +103,41 @@ def test_circles_are_found(tmp_path: Path) -> None:
         )
     )
     assert circles((each.source, each.target) for each in found) == [[f"portable_nn.one.{name}" for name in "abc"]]
+
+
+LOADING = {
+    "call": "from importlib import import_module\nimport_module('portable_nn.one.{}')",
+    "relative": "import importlib\ndef f():\n    importlib.import_module('.{}', __package__)",
+    "higher": "from importlib import import_module\nimport_module('..one.{}', __package__)",
+    "dunder": "__import__('portable_nn.one.{}')",
+    "own name": "from importlib import import_module as load\nload(f'{{__package__}}.{}')",
+    "held": "def f():\n    place = 'portable_nn.one.{}'\n    return __import__(place)",
+    "method": "class C:\n    x = LazyMethod('portable_nn.one.{}', 'x')",
+    "attribute": "def f():\n    return load('portable_nn.one.{}:X')",
+    "inner table": "def f():\n    for name in ['portable_nn.one.{}']:\n        __import__(name)",
+    "fixed row": "T = {{'a': 'portable_nn.one.{}'}}\ndef f():\n    return load(T['a'])",
+}
+
+
+@pytest.mark.parametrize("text", LOADING.values(), ids=LOADING)
+def test_a_circle_is_found_behind_a_string(text: str, tmp_path: Path) -> None:
+    found = imports(tree(tmp_path, one__a=text.format("b"), one__b="import portable_nn.one.a"))
+    assert circles((each.source, each.target) for each in found) == [["portable_nn.one.a", "portable_nn.one.b"]]
+
+
+ROWS = {
+    "mapping": "ROWS = {'b': 'portable_nn.one.b:X'}\ndef f(key):\n    return load(ROWS[key])",
+    "annotated": "ROWS: Final = ('portable_nn.one.b',)\ndef f(key):\n    return load(ROWS[key])",
+    "class": "class C:\n    rows = [f'{__package__}.b']",
+    "words": "def f():\n    return 'see portable_nn.one.b'",
+    "data": "NAME = 'portable_nn.one.b.c'",
+}
+
+
+@pytest.mark.parametrize("text", ROWS.values(), ids=ROWS)
+def test_rows_may_import_the_module_of_their_table(text: str, tmp_path: Path) -> None:
+    found = imports(tree(tmp_path, one__a=text, one__b="import portable_nn.one.a"))
+    assert circles((each.source, each.target) for each in found) == []
 
 
 def test_circles_of_folders_are_found_where_files_have_none(tmp_path: Path) -> None:
