@@ -7,9 +7,12 @@ well. ``tests/test_architecture.py`` holds the tree to the rules with the same f
 from __future__ import annotations
 
 import ast
+import io
 import re
 import sys
+import tokenize
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +39,18 @@ def module_files(folders: Mapping[str, Path]) -> dict[str, Path]:
     return found
 
 
+@cache
+def parsed(file: Path) -> ast.Module:
+    """The tree of a file, which is read once."""
+    return ast.parse(file.read_text(encoding="utf-8"), str(file))
+
+
+@cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """All nodes of a tree."""
+    return tuple(ast.walk(tree))
+
+
 # -- imports, floors and circles
 
 
@@ -57,10 +72,10 @@ def imports(modules: Mapping[str, Path]) -> Iterator[Import]:
     for name, file in modules.items():
         package = name if file.name == "__init__.py" else name.rpartition(".")[0]
         own = {"__name__": name, "__package__": package}
-        tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
+        tree = parsed(file)
         tables = _tables(tree)
         rows = {id(part) for table in tables.values() for part in ast.walk(table)}
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             parts = [part for row in _chosen(node, tables) for part in ast.walk(row)]
             for part in parts if id(node) in rows else [node, *parts]:
                 for target in _targets(part, package, own, modules):
@@ -70,7 +85,7 @@ def imports(modules: Mapping[str, Path]) -> Iterator[Import]:
 
 def _tables(tree: ast.Module) -> dict[str, ast.Dict | ast.Tuple | ast.List | ast.Set]:
     """The collections at the top of a module or class, by name."""
-    tops = [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
+    tops = [tree, *(node for node in nodes(tree) if isinstance(node, ast.ClassDef))]
     found = [node for top in tops for node in top.body if isinstance(node, (ast.Assign, ast.AnnAssign))]
     return {
         ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target): node.value
@@ -184,7 +199,7 @@ def _reachable(start: str, needs: Mapping[str, set[str]]) -> set[str]:
 
 def statements(tree: ast.AST) -> int:
     """All statements, not counting docstrings and other strings that stand alone."""
-    return sum(isinstance(node, ast.stmt) and not _is_text(node) for node in ast.walk(tree))
+    return sum(isinstance(node, ast.stmt) and not _is_text(node) for node in nodes(tree))
 
 
 def _is_text(node: ast.stmt) -> bool:
@@ -194,7 +209,7 @@ def _is_text(node: ast.stmt) -> bool:
 
 def body_lines(tree: ast.AST) -> list[int]:
     """Of every function, the lines of its body without the docstring."""
-    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    functions = [node for node in nodes(tree) if isinstance(node, FUNCTIONS)]
     bodies = [node.body[1:] if _is_text(node.body[0]) else node.body for node in functions]
     return [(body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0 for body in bodies]
 
@@ -203,7 +218,7 @@ def operator_tables(tree: ast.Module, names: frozenset[str]) -> list[int]:
     """The lines where a collection of three or more operator names begins; layers share theirs in ``__all__``."""
     public = [node.value for node in tree.body if isinstance(node, ast.Assign) and "__all__" in ast.unparse(node)]
     found = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         items = node.elts if isinstance(node, (ast.Set, ast.Tuple, ast.List)) else []
         items = [key for key in node.keys if key] if isinstance(node, ast.Dict) else items
         count = sum(isinstance(item, ast.Constant) and item.value in names for item in items)
@@ -212,46 +227,104 @@ def operator_tables(tree: ast.Module, names: frozenset[str]) -> list[int]:
     return found
 
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+BRANCHES = (
+    ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.match_case, ast.comprehension
+)  # fmt: skip
+
+
+def complexity(function: ast.AST) -> int:
+    """The cyclomatic complexity of a function: 1, and 1 for each branch, also in expressions; inner functions apart."""
+    return 1 + sum(map(_branches, ast.iter_child_nodes(function)))
+
+
+def _branches(node: ast.AST) -> int:
+    if isinstance(node, FUNCTIONS):
+        return 0
+    own = len(node.values) - 1 if isinstance(node, ast.BoolOp) else isinstance(node, BRANCHES)
+    own += len(node.ifs) if isinstance(node, ast.comprehension) else 0
+    return own + sum(map(_branches, ast.iter_child_nodes(node)))
+
+
+def tokens(text: str) -> int:
+    """The tokens of a source without comments, docstrings and layout; a string with fields is one, in all versions."""
+    count, line, depth = 0, list[int](), 0
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        name = tokenize.tok_name[token.type]
+        if name == "NEWLINE":
+            count += 0 if set(line) == {tokenize.STRING} else len(line)
+            line.clear()
+        elif name not in ("COMMENT", "NL", "INDENT", "DEDENT", "ENDMARKER") and not depth:
+            line.append(token.type)
+        depth += name.endswith("STRING_START") - name.endswith("STRING_END")
+    return count
+
+
+def asking(tree: ast.AST) -> int:
+    """The docstrings that open with a word that asks, and so do not say what the thing is or does."""
+    documented = (*FUNCTIONS, ast.ClassDef, ast.Module)
+    texts = [ast.get_docstring(node) for node in nodes(tree) if isinstance(node, documented)]
+    return sum(re.match(r"(What|Whether|How|Where|Which)\b", text or "") is not None for text in texts)
+
+
+def parameter_counts(trees: Mapping[str, ast.Module]) -> Iterator[int]:
+    """The number of parameters of each internal function: no command, and in no ``__all__``, nor is its class."""
+    assigned = [node for tree in trees.values() for node in tree.body if isinstance(node, ast.Assign)]
+    lists = [node.value for node in assigned if ast.unparse(node.targets[0]) == "__all__"]
+    public = {part.value for each in lists for part in ast.walk(each) if isinstance(part, ast.Constant)} | {"command"}
+    for node in (node for tree in trees.values() for node in tree.body):
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)) and node.name not in public:
+            for function in node.body if isinstance(node, ast.ClassDef) else [node]:
+                if isinstance(function, FUNCTIONS):
+                    yield sum(isinstance(part, ast.arg) for part in ast.walk(function.args))
+
+
 # -- the table
 
 
 def measure(checkout: Path) -> dict[str, str]:
     """What is counted in a checkout, by its name in the table."""
+    return {name: f"{count:,}" if isinstance(count, int) else str(count) for name, count in counted(checkout).items()}
+
+
+def counted(checkout: Path) -> dict[str, int | float | str]:
+    """The figures of a checkout by name."""
     from onnx.defs import get_all_schemas
 
     names = frozenset(schema.name for schema in get_all_schemas() if schema.domain == "")
     modules = module_files(sources(checkout))
     texts = {name: file.read_text(encoding="utf-8") for name, file in modules.items()}
-    trees = {name: ast.parse(text) for name, text in texts.items()}
+    trees = {name: parsed(file) for name, file in modules.items()}
     tests = "".join(file.read_text(encoding="utf-8") for file in (checkout / "tests").rglob("*.py"))
     lengths = [length for tree in trees.values() for length in body_lines(tree)]
+    functions = [node for tree in trees.values() for node in nodes(tree) if isinstance(node, FUNCTIONS)]
     found = list(imports(modules))
     pairs = {(room(each.source), room(each.target)) for each in found}
     page = checkout / "docs" / "architecture.md"
     up = upward(found, floors(page.read_text(encoding="utf-8"))) if page.exists() else None
-    tables = [
-        (name, line)
-        for name, tree in trees.items()
-        if room(name) != "operators"
-        for line in operator_tables(tree, names)
-    ]
-    counts: dict[str, object] = {
+    tables = [room(name) for name, tree in trees.items() for _ in operator_tables(tree, names)]
+    total = sum(map(statements, trees.values()))
+    return {
         "files": len(modules),
         "lines": sum(len(text.splitlines()) for text in texts.values()),
-        "statements": sum(map(statements, trees.values())),
+        "statements": total,
+        "tokens a statement": round(sum(map(tokens, texts.values())) / (total or 1), 2),
         "functions": len(lengths),
         "functions of more than 40 lines": sum(length > 40 for length in lengths),
         "functions of more than 60 lines": sum(length > 60 for length in lengths),
+        "functions of complexity above 15": sum(complexity(function) > 15 for function in functions),
+        "parameters of an internal function": max(parameter_counts(trees), default=0),
+        "docstrings that open with What, …": sum(map(asking, trees.values())),
         "# fmt: skip": sum(text.count("# fmt: skip") for text in texts.values()),
         "imports between folders (pairs)": len({pair for pair in pairs if pair[0] != pair[1]}),
         "imports from a lower floor": "no floors" if up is None else len(up),
         "circles of files": _sizes(circles((each.source, each.target) for each in found)),
         "circles of folders": _sizes(circles(pair for each in found for pair in neighbours(each, modules))),
-        "tables of operator names": len(tables),
+        "tables of operator names": sum(each != "operators" for each in tables),
+        "… of them in converters": tables.count("converters"),
         "tests": len(re.findall(r"^ *def test_", tests, re.MULTILINE)),
         "# fmt: skip in tests": tests.count("# fmt: skip"),
     }
-    return {name: f"{count:,}" if isinstance(count, int) else str(count) for name, count in counts.items()}
 
 
 def _sizes(found: list[list[str]]) -> str:
@@ -262,7 +335,7 @@ def main(checkouts: list[Path]) -> None:
     """Print the table, a column for each checkout."""
     columns = [measure(checkout) for checkout in checkouts]
     for name in columns[0]:
-        print(f"{name:34}", *(f"{column[name]:>22}" for column in columns))
+        print(f"{name:35}", *(f"{column[name]:>22}" for column in columns))
 
 
 if __name__ == "__main__":
