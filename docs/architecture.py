@@ -1,19 +1,26 @@
 """Measure the architecture of a checkout, or of several side by side: ``python docs/architecture.py [CHECKOUT]…``.
 
-The source is read with ``ast``; nothing of a checkout is imported or run, so that older commits can be measured as
-well. ``tests/test_architecture.py`` holds the tree to the rules with the same functions.
+``python docs/architecture.py --follow 'predict digits digits'`` runs a command of this checkout, and prints its way
+through the files. Otherwise the source is read with ``ast``; nothing of a checkout is imported or run, so that older
+commits can be measured as well. ``tests/test_architecture.py`` holds the tree to the rules with the same functions.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
+import itertools
 import re
+import shlex
 import sys
+import textwrap
 import tokenize
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 PACKAGE = "portable_nn"
@@ -338,5 +345,62 @@ def main(checkouts: list[Path]) -> None:
         print(f"{name:35}", *(f"{column[name]:>22}" for column in columns))
 
 
+# -- the way of a command
+
+
+def follow(call: Callable[[], object], modules: Mapping[str, Path]) -> list[str]:
+    """The modules that a call enters, in order; not what runs while a module is imported.
+
+    A module is entered where a function of it is called, or a generator goes on, and the function called before that
+    was another module's. Other threads and processes are not followed.
+    """
+    names, stops, importing = {str(file): name for name, file in modules.items()}, list[str](), 0
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        nonlocal importing
+        code = frame.f_code
+        if code.co_name == "_find_and_load" and event in ("call", "return"):
+            importing += 1 if event == "call" else -1
+        elif event == "call" and not importing and (name := names.get(code.co_filename)) and stops[-1:] != [name]:
+            stops.append(name)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(before)
+    return stops
+
+
+def way(stops: Sequence[str]) -> str:
+    """The number of changes between files, and the files in the order in which a command enters each first.
+
+    Behind a file stands the number of returns to it.
+    """
+    entered = Counter(stops)
+    changes = sum(room(one) != room(other) for one, other in itertools.pairwise(stops))
+    counts = f"{len(entered)} files, {len(stops)} changes of file, {changes} of folder"
+    found = []
+    for name, group in itertools.groupby(entered, room):
+        files = (f"{each.removeprefix(f'{PACKAGE}.{name}.')} {entered[each] - 1 or ''}".rstrip() for each in group)
+        found.append(f"{name}: {', '.join(files)}")
+    return f"{counts}, {len(stops) - len(entered)} returns\n{textwrap.fill(' → '.join(found), 120)}"
+
+
+def follow_command(words: str) -> None:
+    """Run a command of this checkout without its output, and print its way."""
+    sys.path.insert(0, str(HERE))
+    from portable_nn.__main__ import main as command
+
+    sys.argv[1:] = shlex.split(words)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        stops = follow(command, module_files(sources(HERE)))
+    print(way(stops))
+
+
 if __name__ == "__main__":
-    main([Path(name) for name in sys.argv[1:]] or [HERE])
+    if sys.argv[1:2] == ["--follow"]:
+        follow_command(" ".join(sys.argv[2:]))
+    else:
+        main([Path(name) for name in sys.argv[1:]] or [HERE])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from architecture import (
     complexity,
     counted,
     floors,
+    follow,
     imports,
     main,
     measure,
@@ -29,6 +31,7 @@ from architecture import (
     statements,
     tokens,
     upward,
+    way,
 )
 
 PAGE = HERE / "docs" / "architecture.md"
@@ -261,6 +264,26 @@ def test_checkouts_are_measured_side_by_side(tmp_path: Path, capsys: pytest.Capt
     assert found["imports from a lower floor"] == "no floors"
     main([tmp_path, tmp_path])
     assert re.search(r"^statements +3 +3$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_way_of_a_call_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generators that go on count as well, what runs at an import does not."""
+    files = {
+        "way_a": "def f():\n    import way_b\n    way_b.g()\n    h()\n    list(way_b.items())\ndef h(): pass",
+        "way_b": "import way_c\nway_c.x()\ndef g(): way_c.x()\ndef items():\n    yield way_a_h()\n    yield 1\n"
+        "def way_a_h():\n    import way_a\n    way_a.h()",
+        "way_c": "def x(): pass",
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = {f"{PACKAGE}.{folder}.{name}": tmp_path / f"{name}.py" for folder, name in zip("xyy", files, strict=True)}
+    stops = follow(import_module("way_a").f, modules)
+    assert [stop[-1] for stop in stops] == ["a", "b", "c", "a", "b", "a", "b"]
+    assert way(stops).splitlines() == [
+        "3 files, 7 changes of file, 5 of folder, 4 returns",
+        "x: way_a 2 → y: way_b 2, way_c",
+    ]
 
 
 def test_the_files_that_the_guide_names_are_there() -> None:
