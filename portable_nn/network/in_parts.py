@@ -12,7 +12,7 @@ from portable_nn.core.dims import names_in
 from portable_nn.core.graph import Dim, Graph, Node, Value
 from portable_nn.engines.claims import check_claims
 from portable_nn.engines.once import run_numpy
-from portable_nn.network.network import Network
+from portable_nn.format.manifest import Manifest
 from portable_nn.onnx.samples import drawn, spans
 from portable_nn.operators import Array, infer
 from portable_nn.rewrites.unused import needed
@@ -23,16 +23,19 @@ TOLERANCE: Final = {"float16": 1e-2, "float32": 1e-4, "float64": 1e-9}
 """The largest difference of both, relative to the largest number: by rounding, not by a step that is missing."""
 
 
-def first_difference(network: Network, made: Network, lengths: Collection[str], steps: str) -> Node | None:
+def first_difference(
+    graph: Graph, made: Manifest, weights: Mapping[str, Array], lengths: Collection[str], steps: str
+) -> Node | None:
     """The first node that gives something else for a sequence in parts, on a random one.
 
     Args:
-        network: the network for the whole sequence.
+        graph: the network for the whole sequence.
         made: the same with states.
+        weights: those of both.
         lengths: the inputs that say how many steps of each sequence are not padding.
         steps: the name of the number of steps.
     """
-    graph, types = network.graph, network.types
+    types = infer(graph).types
     known = set(made.graph.values())
     names = [
         name
@@ -43,14 +46,14 @@ def first_difference(network: Network, made: Network, lengths: Collection[str], 
     sizes = _sizes(graph, steps, sum(PARTS))
     states = {name: np.zeros(_sized(value, sizes), value.dtype) for name, value in _states(made).items()}
     feeds = {**_drawn(graph, sizes, lengths), **states}
-    whole = _computed(network, names, feeds)
+    whole = _computed(graph, weights, names, feeds)
     after = {info.name: info.state for info in made.inputs if info.state}
     found: dict[str, list[Array]] = {name: [] for name in names}
     start = 0
     for count in PARTS:
         part = {name: _part(value, feeds[name], steps, start, count, lengths) for name, value in _data(made).items()}
         part.update(states)
-        results = _computed(made, [*names, *after.values()], part)
+        results = _computed(made.graph, weights, [*names, *after.values()], part)
         states = {name: results[output] for name, output in after.items()}
         for name in names:
             found[name].append(results[name])
@@ -65,12 +68,12 @@ def first_difference(network: Network, made: Network, lengths: Collection[str], 
     return None
 
 
-def _states(network: Network) -> dict[str, Value]:
+def _states(network: Manifest) -> dict[str, Value]:
     names = {info.name for info in network.inputs if info.state}
     return {value.name: value for value in network.graph.inputs if value.name in names}
 
 
-def _data(network: Network) -> dict[str, Value]:
+def _data(network: Manifest) -> dict[str, Value]:
     names = {info.name for info in network.inputs if info.state}
     return {value.name: value for value in network.graph.inputs if value.name not in names}
 
@@ -107,20 +110,22 @@ def _part(value: Value, array: Array, steps: str, start: int, count: int, length
     return array if axis is None or axis < 0 else array.take(range(start, start + count), axis)
 
 
-def values_of(network: Network, names: Sequence[str], steps: str) -> dict[str, Array]:
+def values_of(graph: Graph, weights: Mapping[str, Array], names: Sequence[str], steps: str) -> dict[str, Array]:
     """Some values of a network on a random sequence."""
-    return _computed(network, names, _drawn(network.graph, _sizes(network.graph, steps, sum(PARTS)), ()))
+    return _computed(graph, weights, names, _drawn(graph, _sizes(graph, steps, sum(PARTS)), ()))
 
 
-def _computed(network: Network, names: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, Array]:
+def _computed(
+    graph: Graph, weights: Mapping[str, Array], names: Sequence[str], feeds: Mapping[str, Array]
+) -> dict[str, Array]:
     """Some values of a network."""
-    nodes = needed(network.graph, tuple(names))
+    nodes = needed(graph, tuple(names))
     read = {*names, *(name for node in nodes for name in node.inputs)}
-    graph = replace(
-        network.graph,
+    part = replace(
+        graph,
         nodes=nodes,
         outputs=tuple(names),
-        inputs=tuple(value for value in network.graph.inputs if value.name in read),
-        parameters=tuple(value for value in network.graph.parameters if value.name in read),
+        inputs=tuple(value for value in graph.inputs if value.name in read),
+        parameters=tuple(value for value in graph.parameters if value.name in read),
     )
-    return run_numpy(graph, network.parameters, {value.name: feeds[value.name] for value in graph.inputs})
+    return run_numpy(part, weights, {value.name: feeds[value.name] for value in part.inputs})

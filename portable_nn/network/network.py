@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy as copying
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -282,9 +281,11 @@ class Network:
         >>> [(info.name, info.state) for info in net.inputs]
         [('input', ''), ('gru_layer_1.h', 'gru_layer_1.h.next')]
         """
-        stateful = import_module("portable_nn.network.stateful").stateful
-        found: Network = stateful(self)
-        return found
+        from portable_nn.network.stateful import stateful  # Few networks need it, and it imports much.
+
+        own = self.manifest(hashed=False)
+        made = stateful(own, self.parameters.arrays)
+        return self if made is own else self._with(made.graph, made.inputs, made.outputs)
 
     @check_kinds
     def stream(self, *, engine: Engine = "numpy") -> Stream:
@@ -319,16 +320,20 @@ class Network:
         Raises ``UsageError`` for an unknown name, with names that are near.
         """
         graph = surgery.cut(self.graph, [str(name) for name in names])
-        part = Network.from_graph(
+        return self._with(graph, kept_inputs(graph, self.inputs), kept_outputs(graph, self.outputs))
+
+    def _with(self, graph: Graph, inputs: Sequence[InputInfo], outputs: Sequence[OutputInfo]) -> Network:
+        """A network of another graph with copies of the weights, and the same words and random numbers."""
+        made = Network.from_graph(
             graph,
             {value.name: self.parameters.arrays[value.name] for value in graph.parameters},
-            inputs=kept_inputs(graph, self.inputs),
-            outputs=kept_outputs(graph, self.outputs),
+            inputs=inputs,
+            outputs=outputs,
             metadata=self.metadata,
             documentation=self.documentation.within(graph),
         )
-        part.rng = copying.deepcopy(self.rng)
-        return part
+        made.rng = copying.deepcopy(self.rng)
+        return made
 
     def __call__(self, *inputs: Any) -> Any:
         """The network as a layer of another one: its outputs for symbols, one for each of its inputs.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,10 +9,11 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import GraphError, UsageError
 from portable_nn.core.graph import Dim, Graph, Node
+from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.network.in_parts import first_difference, values_of
-from portable_nn.network.network import Network
 from portable_nn.operators import (
+    Array,
     InvalidNode,
     Leaf,
     OperatorContext,
@@ -35,16 +35,15 @@ class Use(NamedTuple):
     steps: Dim
 
 
-def stateful(network: Network) -> Network:
-    """The network for sequences in parts: see ``Network.stateful``."""
+def stateful(network: Manifest, weights: Mapping[str, Array]) -> Manifest:
+    """The description of the network for sequences in parts, with the same weights: see ``Network.stateful``."""
     if any(info.state for info in network.inputs):
         return network
     graph, uses = _found(network.graph)
     steps = _steps_of(graph, uses)
-    whole = network if graph is network.graph else _with(network, graph, network.inputs, network.outputs)
-    _check_beginnings(whole, uses, steps)
-    made = _in_parts(whole, uses)
-    if found := first_difference(whole, made, _lengths(uses), steps):
+    _check_beginnings(graph, weights, uses, steps)
+    made = _in_parts(replace(network, graph=graph), uses)
+    if found := first_difference(graph, made, weights, _lengths(uses), steps):
         raise UsageError(
             f"stateful: {found} gives other numbers for a sequence in parts than for the whole: it looks at "
             "steps of other parts, which no state keeps"
@@ -117,27 +116,7 @@ def _steps_of(graph: Graph, uses: Mapping[str, Use]) -> str:
     return str(first.steps)
 
 
-def _with(
-    network: Network,
-    graph: Graph,
-    inputs: Sequence[InputInfo],
-    outputs: Sequence[OutputInfo],
-) -> Network:
-    """A network with the same weights and words. The weights are copied."""
-    parameters = {value.name: network.parameters.arrays[value.name] for value in graph.parameters}
-    made = Network.from_graph(
-        graph,
-        parameters,
-        inputs=inputs,
-        outputs=outputs,
-        metadata=network.metadata,
-        documentation=network.documentation.within(graph),
-    )
-    made.rng = copy.deepcopy(network.rng)
-    return made
-
-
-def _in_parts(network: Network, uses: Mapping[str, Use]) -> Network:
+def _in_parts(network: Manifest, uses: Mapping[str, Use]) -> Manifest:
     """The network whose states are inputs and outputs behind the others."""
     graph = network.graph
     names, given = Names.beside(graph), {value.name for value in graph.inputs}
@@ -170,7 +149,7 @@ def _in_parts(network: Network, uses: Mapping[str, Use]) -> Network:
     infos = [info if info.name not in marked else replace(info, state=marked[info.name]) for info in network.inputs]
     infos += [InputInfo(str(leaf.name), state=traced.names[follows[str(leaf.name)]]) for leaf in leaves]
     more = traced.graph.outputs[len(graph.outputs) :]
-    return _with(network, traced.graph, infos, [*network.outputs, *map(OutputInfo, more)])
+    return replace(network, graph=traced.graph, inputs=tuple(infos), outputs=(*network.outputs, *map(OutputInfo, more)))
 
 
 def _beginnings(use: Use) -> list[str]:
@@ -188,9 +167,8 @@ def _marked(graph: Graph, uses: Mapping[str, Use]) -> dict[str, str]:
     return found
 
 
-def _check_beginnings(network: Network, uses: Mapping[str, Use], steps: str) -> None:
+def _check_beginnings(graph: Graph, weights: Mapping[str, Array], uses: Mapping[str, Use], steps: str) -> None:
     """Raise ``UsageError`` where states before the first step are neither zeros nor inputs."""
-    graph = network.graph
     given = {value.name for value in graph.inputs}
     for use in uses.values():
         names = _beginnings(use)
@@ -201,7 +179,7 @@ def _check_beginnings(network: Network, uses: Mapping[str, Use], steps: str) -> 
                 "after the last step are no values of the graph"
             )
         for name in names:
-            if name not in given and values_of(network, [name], steps)[name].any():
+            if name not in given and values_of(graph, weights, [name], steps)[name].any():
                 raise UsageError(
                     f"stateful: {use.node} begins with the states '{name}', which are not zeros: a stream "
                     "begins with zeros"
