@@ -122,7 +122,7 @@ def _limits(survey: Survey, node: Node, operator: Operator, known: bool) -> dict
     shape = survey.shape(node.outputs[0])
     return {
         limit.option: (limit.level if limit.level != "known" else "note", limit.problem, limit.hint)
-        for limit in operator.limits
+        for limit in operator.portability.limits
         if survey.opset < (limit.before or survey.opset + 1)
         and (known or limit.level != "known")
         and limit.applies(use, shape)

@@ -184,7 +184,7 @@ class Session:
 
 def _frail_operators(model: bytes | mmap) -> tuple[str, ...]:
     """Operators in a model, subgraphs included, that must not be given arrays without elements."""
-    names = [name for (domain, name), each in REGISTRY.items() if each.aborts_on_empty and not domain]
+    names = [name for (domain, name), each in REGISTRY.items() if each.portability.aborts_on_empty and not domain]
     return tuple(name for name in names if model.find(name.encode()) >= 0)
 
 

@@ -365,6 +365,35 @@ CALL: Final = 10_000
 
 
 @dataclass(frozen=True)
+class Portability:
+    """The facts about an operator that runtimes and versions of the standard make, and not its mathematics.
+
+    Args:
+        substitute: takes a use and an opset that has the operator, and gives the function of symbols, like a
+            ``lowering``, that the use is written as in ONNX files; ``None`` where it is written as it is. For uses that
+            onnxruntime 1.32 has no kernel for, refuses, or computes wrongly.
+        portable: takes a use, and gives what it is written as in portable files, in the manner of ``substitute``: for
+            uses that one of the runtimes of ``docs/conformance.md`` lacks or computes wrongly, where all of them have
+            the parts.
+        limits: options that some runtimes lack or implement differently.
+        aborts_on_empty: onnxruntime 1.32 ends the process where an input has no elements.
+        since: the opset since which an attribute may have a value, where that is newer than the attribute.
+        former_names: names under which older opsets have it.
+    """
+
+    substitute: Callable[[OperatorContext, int], Callable[..., Any] | None] | None = None
+    portable: Callable[[OperatorContext], Callable[..., Any] | None] | None = None
+    limits: tuple[Limit, ...] = ()
+    aborts_on_empty: bool = False
+    since: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    former_names: tuple[str, ...] = ()
+
+
+EVERYWHERE: Final = Portability()
+"""The facts about an operator that runtimes and versions treat alike."""
+
+
+@dataclass(frozen=True)
 class Operator:
     """An operator: its signature in the standard's names, its rules, and the facts that other modules read.
 
@@ -387,12 +416,7 @@ class Operator:
         lowering: the same in standard operators of opset 13; every operator of another domain has one, and so have
             standard ones that are newer.
         stored: for one of this package, the version of the weight format that a file with it has; 0 where none may.
-        substitute: takes a use and an opset that has the operator, and gives the function of symbols, like a
-            ``lowering``, that the use is written as in ONNX files; ``None`` where it is written as it is. For uses that
-            onnxruntime 1.32 has no kernel for, refuses, or computes wrongly.
-        portable: takes a use, and gives what it is written as in portable files, in the manner of ``substitute``: for
-            uses that one of the runtimes of ``docs/conformance.md`` lacks or computes wrongly, where all of them have
-            the parts.
+        portability: what runtimes and older versions of the standard make of it.
         constant: constant propagation, for outputs of at most one axis: the elements of the first output, where
             those of all inputs are known.
         family: what it does.
@@ -425,11 +449,7 @@ class Operator:
             all inputs in numpy.
         samples: the interval that sample values of an input are drawn from, or a rule for it; of whole numbers
             without one, any small ones go into arithmetic.
-        limits: options that some runtimes lack or implement differently.
         of_shape: it reads nothing of its input but the shape.
-        aborts_on_empty: onnxruntime 1.32 ends the process where an input has no elements.
-        since: the opset since which an attribute may have a value, where that is newer than the attribute.
-        former_names: names under which older opsets have it.
     """
 
     name: str
@@ -446,8 +466,7 @@ class Operator:
     streamed: Callable[[OperatorContext], Streamed | None] | None = None
     lowering: Callable[..., Any] | None = None
     stored: int = 0
-    substitute: Callable[[OperatorContext, int], Callable[..., Any] | None] | None = None
-    portable: Callable[[OperatorContext], Callable[..., Any] | None] | None = None
+    portability: Portability = EVERYWHERE
     constant: Constant | None = None
     family: Family = "layout"
     elementwise: bool = False
@@ -469,11 +488,7 @@ class Operator:
     ends: Callable[[OperatorContext, Sequence[Ends | None]], Ends | None] | None = None
     affine: Mapping[int, Callable[..., Any]] = field(default_factory=dict)
     samples: Mapping[int, Interval | Callable[[OperatorContext], Interval | None]] = field(default_factory=dict)
-    limits: tuple[Limit, ...] = ()
     of_shape: bool = False
-    aborts_on_empty: bool = False
-    since: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    former_names: tuple[str, ...] = ()
 
     @property
     def moves(self) -> bool:
@@ -555,7 +570,7 @@ def current_name(name: str) -> str:
     """The name that a standard operator has today: ``Resize`` for ``Upsample``."""
     if ("", name) in REGISTRY:
         return name
-    return next((operator.name for operator in REGISTRY.values() if name in operator.former_names), name)
+    return next((operator.name for operator in REGISTRY.values() if name in operator.portability.former_names), name)
 
 
 def find(name: str, domain: str = "") -> Operator | None:

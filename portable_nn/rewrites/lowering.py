@@ -23,7 +23,8 @@ def form_of(use: OperatorContext) -> Form | None:
     """Its lowering, or what portable files have in its place; ``None`` where there is neither."""
     if use.operator.name == "Resize":
         return partial(resized, use)
-    return use.operator.lowering or (use.operator.portable(use) if use.operator.portable else None)
+    portable = use.operator.portability.portable
+    return use.operator.lowering or (portable(use) if portable else None)
 
 
 def lower(

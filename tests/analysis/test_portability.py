@@ -160,7 +160,7 @@ def test_risks(tmp_path, case):
 
 def test_every_row_has_a_case():
     claims = {message.split(": ", 1)[1] for _, _, (_, message, _) in CASES.values()}
-    limits = {limit for operator in REGISTRY.values() for limit in operator.limits}
+    limits = {limit for operator in REGISTRY.values() for limit in operator.portability.limits}
     shown = {limit.problem for limit in limits if limit.level != "known" and not limit.after}
     assert {row.problem for row in RISKS} | shown == claims
 

@@ -29,7 +29,7 @@ from portable_nn.onnx.session import Session
 from portable_nn.onnx.verify import Tolerance, compare
 from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators import REGISTRY, Leaf, Symbol, constant, emit, emit_all, integers, trace
-from portable_nn.operators.registry import current_name
+from portable_nn.operators.registry import EVERYWHERE, current_name
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(5)
@@ -762,7 +762,7 @@ def test_an_operator_that_has_no_other_words_needs_its_opset(
     since, build, shape = row
     graph = graph_of(build, *shape)
     operator = graph.nodes[-1].operator
-    without = dataclasses.replace(REGISTRY["", operator], lowering=None, substitute=None)
+    without = dataclasses.replace(REGISTRY["", operator], lowering=None, portability=EVERYWHERE)
     monkeypatch.setitem(REGISTRY, ("", operator), without)
     expected = rf"node 'it' \({operator}\): {text}; opset {since} is the lowest that can"
     with pytest.raises(UsageError, match=rf"^this network cannot be written at opset {since - 1}: {expected}$"):

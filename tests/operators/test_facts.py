@@ -261,15 +261,15 @@ def test_facts_are_about_inputs_and_attributes_that_there_are(operator: Operator
     }
     assert operator.passes in (ALL, ()) or set(operator.passes) <= {*range(some)}
     assert not set(operator.weights) & set(operator.settings)
-    assert {name for name, _ in operator.since} <= set(operator.attributes)
+    assert {name for name, _ in operator.portability.since} <= set(operator.attributes)
     names = {*operator.attributes, *(name.rstrip("?*") for name in operator.inputs)}
-    assert {limit.option for limit in operator.limits} <= names
+    assert {limit.option for limit in operator.portability.limits} <= names
     assert not (operator.elementwise and (operator.receptive or operator.window))
 
 
 def test_former_names_are_found() -> None:
     schemas = {(schema.name, schema.domain) for schema in onnx.defs.get_all_schemas_with_history()}
-    former = {name: operator.name for operator in REGISTRY.values() for name in operator.former_names}
+    former = {name: operator.name for operator in REGISTRY.values() for name in operator.portability.former_names}
     assert former == {"Upsample": "Resize", "Scatter": "ScatterElements"}
     assert {(name, "") for name in former} <= schemas
     for name, now in former.items():

@@ -47,7 +47,7 @@ def _complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[s
     for name, value in sorted(node.attributes.items()):
         if name not in known.attributes:
             yield f"there is no attribute '{name}'"
-        elif isinstance(value, str) and opset < lookup(node.operator).since.get((name, value), 0):
+        elif isinstance(value, str) and opset < lookup(node.operator).portability.since.get((name, value), 0):
             yield f"there is no {name} '{value}'"
     if len(node.inputs) > known.most:
         yield f"there are at most {known.most} inputs, and it has {len(node.inputs)}"
@@ -105,9 +105,9 @@ def _express(node: Node, opset: int, scope: Scope, made: list[Node]) -> list[str
 def _substitute(use: OperatorContext, opset: int, scope: Scope) -> Callable[..., Any] | None:
     """The function that writes a use which onnxruntime cannot run at version ``opset``, or, if portable, another
     runtime."""
-    operator = use.operator
-    rule = operator.portable if scope.portable else None
-    return (rule and rule(use)) or (operator.substitute and operator.substitute(use, opset)) or None
+    facts = use.operator.portability
+    rule = facts.portable if scope.portable else None
+    return (rule and rule(use)) or (facts.substitute and facts.substitute(use, opset)) or None
 
 
 def to_opset(graph: Graph, types: Mapping[str, Type], opset: int, *, portable: bool = False) -> list[Node]:
@@ -143,7 +143,7 @@ def _apart(nodes: list[Node], names: Names) -> list[Node]:
     makers = {name: node for node in nodes for name in node.outputs}
     found = dict[str, dict[str, Node]]()
     for node in nodes:
-        for limit in lookup(node.operator, node.domain).limits:
+        for limit in lookup(node.operator, node.domain).portability.limits:
             for reader, value in links(node, limit.after, makers) if limit.after else ():
                 name = names.fresh(f"{value}.alone")
                 identity = Node(name, "Identity", (value,), (name,))

@@ -15,7 +15,7 @@ def training_mode(graph: Graph) -> Iterator[str]:
     types, found = infer(graph).types, list[str]()
     for node in graph.nodes:
         operator = lookup(node.operator, node.domain)
-        if TRAINING in operator.limits:
+        if TRAINING in operator.portability.limits:
             given = [types[name] if name else None for name in node.inputs]
             if TRAINING.applies(OperatorContext(operator, given, node.attributes), None):
                 found.append(str(node))

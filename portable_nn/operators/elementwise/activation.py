@@ -21,6 +21,7 @@ from portable_nn.operators.base import (
     KernelContext,
     Operator,
     OperatorContext,
+    Portability,
     Step,
     Symbol,
     Type,
@@ -115,7 +116,11 @@ def exponential(
     def written(use: OperatorContext) -> Callable[..., Symbol] | None:
         return portable
 
-    register(activation(name, ("X",), infer, kernel, gradient, attributes, outputs=("Y",), portable=written))
+    register(
+        activation(
+            name, ("X",), infer, kernel, gradient, attributes, outputs=("Y",), portability=Portability(portable=written)
+        )
+    )
 
 
 def _by_elu(x: Symbol, *, alpha: float = 1.0) -> Symbol:
@@ -205,7 +210,7 @@ register(
         same_type(),
         lambda n: partial(np.tanh, n.x[0], out=n.out()),
         lambda n: n.dy * (1 - n.y[0] * n.y[0]),
-        limits=(limits.TANH,),
+        portability=Portability(limits=(limits.TANH,)),
     )
 )
 register(
@@ -216,7 +221,7 @@ register(
         _softplus,
         lambda n: n.dy * emit("Sigmoid", n.x[0]),
         outputs=("Y",),
-        limits=(limits.SOFTPLUS,),
+        portability=Portability(limits=(limits.SOFTPLUS,)),
     )
 )
 exponential("Elu", lambda use: (1.0, use.float("alpha"), 1.0), {"alpha": Attr(float, 1.0)}, FLOATS)
@@ -243,7 +248,7 @@ register(
         {"alpha": Attr(float, 1.0)},
         outputs=("Y",),
         lowering=_gated,
-        substitute=lambda use, opset: _gated,  # onnxruntime 1.32 has no kernel for it.
+        portability=Portability(substitute=lambda use, opset: _gated),  # onnxruntime 1.32 has no kernel for it.
     )
 )
 register(

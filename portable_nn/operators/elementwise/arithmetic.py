@@ -24,6 +24,7 @@ from portable_nn.operators.base import (
     Interval,
     KernelContext,
     OperatorContext,
+    Portability,
     Step,
     Symbol,
     Type,
@@ -173,7 +174,14 @@ POSITIVE = Interval(0.1, 3)
 unary("Neg", np.negative, lambda n: -n.dy, SIGNED, constant=each(np.negative, lambda a: product([-1, whole(a)])))
 unary("Abs", np.absolute, lambda n: n.dy * emit("Sign", n.x[0]), NUMBERS, constant=each(np.abs, lambda a: a))
 unary("Exp", np.exp, lambda n: n.dy * n.y[0], names=("input", "output"))
-unary("Log", np.log, lambda n: n.dy / n.x[0], names=("input", "output"), samples=POSITIVE, limits=(AS_SOFTPLUS,))
+unary(
+    "Log",
+    np.log,
+    lambda n: n.dy / n.x[0],
+    names=("input", "output"),
+    samples=POSITIVE,
+    portability=Portability(limits=(AS_SOFTPLUS,)),
+)
 unary("Sqrt", np.sqrt, lambda n: n.dy * 0.5 / n.y[0], constant=each(np.sqrt), samples=POSITIVE)
 unary(
     "Reciprocal", np.reciprocal, lambda n: -n.dy * n.y[0] * n.y[0], constant=each(np.reciprocal, lambda a: ratio(1, a))
@@ -183,7 +191,7 @@ unary("Floor", np.floor, None, constant=each(np.floor, rounded("floor")))
 unary("Ceil", np.ceil, None, constant=each(np.ceil, rounded("ceil")))
 unary("Round", np.rint, None, constant=each(np.rint))
 unary("Not", np.logical_not, None, frozenset({"bool"}), constant=each(np.logical_not))
-unary("IsNaN", np.isnan, None, FLOATS, "bool", limits=(IS_NAN,))
+unary("IsNaN", np.isnan, None, FLOATS, "bool", portability=Portability(limits=(IS_NAN,)))
 
 binary(
     "Add",
@@ -252,7 +260,7 @@ register(
         outputs=("Z",),
         constant=each(np.power),
         samples={0: POSITIVE, 1: lambda use: Interval(0, 3) if use.type(1).dtype in INTEGERS else None},
-        substitute=in_wider("Pow", INTEGERS - {"int32", "int64"}, place=1),
+        portability=Portability(substitute=in_wider("Pow", INTEGERS - {"int32", "int64"}, place=1)),
     )
 )
 register(

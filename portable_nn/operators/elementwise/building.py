@@ -11,15 +11,16 @@ import numpy as np
 from portable_nn.core.dims import broadcast
 from portable_nn.operators.base import (
     ANY,
+    EVERYWHERE,
     FLOATS,
     NUMBERS,
     Constant,
     Gradient,
     Interval,
     KernelContext,
-    Limit,
     Operator,
     OperatorContext,
+    Portability,
     Shape,
     Step,
     Type,
@@ -69,7 +70,7 @@ def unary(
     *,
     constant: Constant | None = None,
     samples: Interval | None = None,
-    limits: tuple[Limit, ...] = (),
+    portability: Portability = EVERYWHERE,
 ) -> None:
     """Register an element-wise operator of one input.
 
@@ -82,6 +83,7 @@ def unary(
         names: the standard's names for its input and output.
         constant: the rule for constant propagation.
         samples: the interval that sample inputs are drawn from, where the domain is limited.
+        portability: what runtimes make of it.
     """
     register(
         arithmetic(
@@ -95,7 +97,7 @@ def unary(
             keeps_layout=result is None,
             constant=constant,
             samples={0: samples} if samples else {},
-            limits=limits,
+            portability=portability,
         )
     )
 
@@ -162,6 +164,6 @@ def variadic(
             outputs=(name.lower(),),
             constant=constant,
             passes=passes,
-            substitute=in_wider(name, ("int16", "uint16")) if passes else None,
+            portability=Portability(substitute=in_wider(name, ("int16", "uint16")) if passes else None),
         )
     )

@@ -19,6 +19,7 @@ from portable_nn.operators.base import (
     KernelContext,
     Limit,
     OperatorContext,
+    Portability,
     Step,
     Symbol,
     Type,
@@ -243,6 +244,6 @@ register(
         {"approximate": Attr(str, "none")},
         outputs=("Y",),
         lowering=_gelu_lowering,
-        limits=(_TANH,),
+        portability=Portability(limits=(_TANH,)),
     )
 )

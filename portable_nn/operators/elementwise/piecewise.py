@@ -20,6 +20,7 @@ from portable_nn.operators.base import (
     GradientContext,
     KernelContext,
     OperatorContext,
+    Portability,
     Step,
     Symbol,
     Type,
@@ -321,7 +322,7 @@ register(
         _shrink,
         lambda n: n.dy * indicator("Greater", emit("Abs", n.x[0]), n.float("lambd")),
         {"bias": Attr(float, 0.0), "lambd": Attr(float, 0.5)},
-        portable=lambda use: _by_where if use.type().dtype in FLOATS else None,
+        portability=Portability(portable=lambda use: _by_where if use.type().dtype in FLOATS else None),
     )
 )
 register(
@@ -332,7 +333,7 @@ register(
         _clip,
         _clip_gradient,
         settings=(1, 2),
-        substitute=in_wider("Clip", ("int16", "uint16")),
+        portability=Portability(substitute=in_wider("Clip", ("int16", "uint16"))),
         monotone=True,
         constant=_clip_constant,
     )

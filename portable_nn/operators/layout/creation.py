@@ -20,6 +20,7 @@ from portable_nn.operators.base import (
     KernelContext,
     Operator,
     OperatorContext,
+    Portability,
     Step,
     Symbol,
     Tensor,
@@ -182,7 +183,7 @@ register(
         _one_hot,
         None,
         {"axis": Attr(int, -1)},
-        portable=_one_hot_portable,
+        portability=Portability(portable=_one_hot_portable),
         settings=(1, 2),
         samples={0: _below_depth},
     )

@@ -17,6 +17,7 @@ from portable_nn.operators.base import (
     KernelContext,
     Operator,
     OperatorContext,
+    Portability,
     Shape,
     Step,
     Symbol,
@@ -284,8 +285,7 @@ register(
         scatter_gradient,
         {"axis": Attr(int, 0), "reduction": Attr(str, "none")},
         indexes={1: along_axis},
-        since={("reduction", "max"): 18, ("reduction", "min"): 18},
-        former_names=("Scatter",),
+        portability=Portability(since={("reduction", "max"): 18, ("reduction", "min"): 18}, former_names=("Scatter",)),
     )
 )
 register(

@@ -24,6 +24,7 @@ from portable_nn.operators.base import (
     Limit,
     Operator,
     OperatorContext,
+    Portability,
     Step,
     Symbol,
     Type,
@@ -273,8 +274,7 @@ register(
         settings=(2,),
         receptive=_pad_fields,
         batch_inputs="all",
-        since={("mode", "wrap"): 19},
-        limits=(_WRAP,),
+        portability=Portability(since={("mode", "wrap"): 19}, limits=(_WRAP,)),
     )
 )
 register(

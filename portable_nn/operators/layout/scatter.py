@@ -15,6 +15,7 @@ from portable_nn.operators.base import (
     KernelContext,
     Operator,
     OperatorContext,
+    Portability,
     Shape,
     Step,
     Symbol,
@@ -157,6 +158,6 @@ register(
         scatter_gradient,
         {"reduction": Attr(str, "none")},
         indexes={1: _coordinates},
-        since={("reduction", "max"): 18, ("reduction", "min"): 18},
+        portability=Portability(since={("reduction", "max"): 18, ("reduction", "min"): 18}),
     )
 )

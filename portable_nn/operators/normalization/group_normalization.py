@@ -18,6 +18,7 @@ from portable_nn.operators.base import (
     GradientContext,
     KernelContext,
     OperatorContext,
+    Portability,
     Step,
     Symbol,
     Type,
@@ -151,7 +152,7 @@ register(
         outputs=("Y",),
         lowering=_over_groups_lowering,
         # onnxruntime expands it to a variance of one pass, which may be negative.
-        substitute=lambda use, opset: _over_groups_lowering,
+        portability=Portability(substitute=lambda use, opset: _over_groups_lowering),
         receptive=per_example_fields,
         batch_inputs="first",
         weights=(1, 2),

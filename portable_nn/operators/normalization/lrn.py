@@ -16,6 +16,7 @@ from portable_nn.operators.base import (
     KernelContext,
     Limit,
     OperatorContext,
+    Portability,
     Step,
     Symbol,
     Type,
@@ -174,11 +175,10 @@ register(
         _lrn_gradient,
         {"alpha": Attr(float, 1e-4), "beta": Attr(float, 0.75), "bias": Attr(float, 1.0), "size": Attr(int, REQUIRED)},
         outputs=("Y",),
-        substitute=_lrn_substitute,
+        portability=Portability(substitute=_lrn_substitute, limits=(_EVEN, limits.ROUNDING)),
         visits=lambda use, y: (*y, use.int("size")),
         receptive=cellwise_fields,
         batch_inputs="all",
-        limits=(_EVEN, limits.ROUNDING),
     )
 )
 register(

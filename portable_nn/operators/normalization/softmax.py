@@ -16,6 +16,7 @@ from portable_nn.operators.base import (
     Limit,
     Operator,
     OperatorContext,
+    Portability,
     Shape,
     Step,
     Symbol,
@@ -128,7 +129,7 @@ register(
         probabilities=True,
         mixes=_along,
         receptive=axis_fields(-1),
-        limits=(_FLATTENED,),
+        portability=Portability(limits=(_FLATTENED,)),
     )
 )
 register(
@@ -142,7 +143,7 @@ register(
         family="activation",
         mixes=_along,
         receptive=axis_fields(-1),
-        limits=(_FLATTENED,),
+        portability=Portability(limits=(_FLATTENED,)),
     )
 )
 register(
@@ -156,6 +157,6 @@ register(
         family="activation",
         mixes=_along,
         receptive=axis_fields(-1),
-        limits=(_FLATTENED,),
+        portability=Portability(limits=(_FLATTENED,)),
     )
 )

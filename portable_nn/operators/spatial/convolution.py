@@ -21,6 +21,7 @@ from portable_nn.operators.base import (
     KernelContext,
     Operator,
     OperatorContext,
+    Portability,
     Shape,
     Step,
     Streamed,
@@ -326,7 +327,7 @@ register(
         batch_inputs="first",
         weights=(1, 2),
         multiply_adds=lambda use, y: (*y, *use.type(1).shape[1:]),
-        limits=(limits.CONV,),
+        portability=Portability(limits=(limits.CONV,)),
     )
 )
 register(
@@ -338,8 +339,7 @@ register(
         _conv_transpose_gradient,
         {**ATTRIBUTES, "group": Attr(int, 1), "output_padding": Attr(tuple), "output_shape": Attr(tuple)},
         outputs=("Y",),
-        substitute=_transpose_substitute,
-        limits=(limits.GROUPED,),
+        portability=Portability(substitute=_transpose_substitute, limits=(limits.GROUPED,)),
         family="linear",
         window=("convt", "max"),
         batch_inputs="first",

@@ -17,6 +17,7 @@ from portable_nn.operators.base import (
     GradientContext,
     KernelContext,
     OperatorContext,
+    Portability,
     Step,
     Symbol,
     Type,
@@ -137,8 +138,8 @@ register(
         _global_lp,
         _global_lp_gradient,
         {"p": Attr(int, 2)},
-        substitute=_global_lp_substitute,
-        portable=lambda use: _global_norm,  # OpenCV 5.0 lacks it, tract 0.23 computes something else.
+        # OpenCV 5.0 lacks it, tract 0.23 computes something else.
+        portability=Portability(substitute=_global_lp_substitute, portable=lambda use: _global_norm),
         receptive=per_example_fields,
     )
 )

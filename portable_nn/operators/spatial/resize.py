@@ -24,6 +24,7 @@ from portable_nn.operators.base import (
     Limit,
     Operator,
     OperatorContext,
+    Portability,
     Shape,
     Step,
     Symbol,
@@ -329,11 +330,13 @@ register(
         {**_ATTRIBUTES, "extrapolation_value": Attr(float, 0.0)},
         outputs=("Y",),
         settings=(1, 2),
-        substitute=_substitute,
+        portability=Portability(
+            substitute=_substitute,
+            limits=_LIMITS,
+            since={("coordinate_transformation_mode", "half_pixel_symmetric"): 19},
+            former_names=("Upsample",),
+        ),
         receptive=_resize_fields,
-        limits=_LIMITS,
-        since={("coordinate_transformation_mode", "half_pixel_symmetric"): 19},
-        former_names=("Upsample",),
     )
 )
 register(

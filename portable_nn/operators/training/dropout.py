@@ -20,6 +20,7 @@ from portable_nn.operators.base import (
     Limit,
     Operator,
     OperatorContext,
+    Portability,
     Step,
     Symbol,
     Type,
@@ -119,6 +120,6 @@ register(
         receptive=cellwise_fields,
         settings=(1, 2),
         samples={1: Interval(0, 0.9)},
-        limits=(TRAINING,),
+        portability=Portability(limits=(TRAINING,)),
     )
 )
