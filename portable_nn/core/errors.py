@@ -60,7 +60,7 @@ class MissingProviderError(MissingPackageError):
 
 
 class RefusalError(PortableNNError):
-    """What the target of a conversion has no counterpart for: an operator, a layer, an option or a size.
+    """An error for what the target of a conversion has no counterpart for: an operator, a layer, an option or a size.
 
     A row of a converter raises it with what is missing and, where there is one, the remedy. The converter adds the node
     or the layer, goes on to find all others, and raises one error that lists them and names the target.

@@ -27,7 +27,7 @@ from portable_nn.operators import (
 from portable_nn.rewrites.program import Names
 
 
-class Use(NamedTuple):
+class StatefulNode(NamedTuple):
     """A node that keeps states, its streamed form, and the name that its steps have in its first input."""
 
     node: Node
@@ -51,13 +51,13 @@ def stateful(network: Manifest, weights: Mapping[str, Array]) -> Manifest:
     return made
 
 
-def _lengths(uses: Mapping[str, Use]) -> set[str]:
+def _lengths(uses: Mapping[str, StatefulNode]) -> set[str]:
     """The values that say how many steps of each sequence are not padding."""
     given = ((use.node.inputs, use.form.lengths) for use in uses.values())
     return {names[place] for names, place in given if place is not None and len(names) > place}
 
 
-def _found(graph: Graph) -> tuple[Graph, Mapping[str, Use]]:
+def _found(graph: Graph) -> tuple[Graph, Mapping[str, StatefulNode]]:
     """The nodes that keep states, by name, in a graph whose number of steps is open. Raises ``UsageError``."""
     uses = _uses(graph)
     if not uses:
@@ -86,8 +86,8 @@ def _found(graph: Graph) -> tuple[Graph, Mapping[str, Use]]:
     )
 
 
-def _uses(graph: Graph) -> dict[str, Use]:
-    types, found = infer(graph).types, dict[str, Use]()
+def _uses(graph: Graph) -> dict[str, StatefulNode]:
+    types, found = infer(graph).types, dict[str, StatefulNode]()
     for node in graph.nodes:
         operator = lookup(node.operator, node.domain)
         if operator.streamed is None:
@@ -98,11 +98,11 @@ def _uses(graph: Graph) -> dict[str, Use]:
         except InvalidNode as reason:
             raise UsageError(f"stateful: {node} has no state that a stream can keep: {reason}") from None
         if form is not None:
-            found[node.name] = Use(node, form, types[node.inputs[0]].shape[form.steps])
+            found[node.name] = StatefulNode(node, form, types[node.inputs[0]].shape[form.steps])
     return found
 
 
-def _steps_of(graph: Graph, uses: Mapping[str, Use]) -> str:
+def _steps_of(graph: Graph, uses: Mapping[str, StatefulNode]) -> str:
     """The name of the size that is cut into parts. Raises ``UsageError`` where it is not one and the same."""
     inputs = [dim for value in graph.inputs for dim in value.shape]
     first = next(iter(uses.values()))
@@ -116,7 +116,7 @@ def _steps_of(graph: Graph, uses: Mapping[str, Use]) -> str:
     return str(first.steps)
 
 
-def _in_parts(network: Manifest, uses: Mapping[str, Use]) -> Manifest:
+def _in_parts(network: Manifest, uses: Mapping[str, StatefulNode]) -> Manifest:
     """The network whose states are inputs and outputs behind the others."""
     graph = network.graph
     names, given = Names.beside(graph), {value.name for value in graph.inputs}
@@ -152,12 +152,12 @@ def _in_parts(network: Manifest, uses: Mapping[str, Use]) -> Manifest:
     return replace(network, graph=traced.graph, inputs=tuple(infos), outputs=(*network.outputs, *map(OutputInfo, more)))
 
 
-def _beginnings(use: Use) -> list[str]:
+def _beginnings(use: StatefulNode) -> list[str]:
     """The values that a node takes for its states before the first step."""
     return [use.node.inputs[place] for place in use.form.first if use.node.inputs[place : place + 1] not in ((), ("",))]
 
 
-def _marked(graph: Graph, uses: Mapping[str, Use]) -> dict[str, str]:
+def _marked(graph: Graph, uses: Mapping[str, StatefulNode]) -> dict[str, str]:
     """The inputs of the graph that are states already, and the values that follow them."""
     given, found = {value.name for value in graph.inputs}, dict[str, str]()
     for use in uses.values():
@@ -167,7 +167,7 @@ def _marked(graph: Graph, uses: Mapping[str, Use]) -> dict[str, str]:
     return found
 
 
-def _check_beginnings(graph: Graph, weights: Mapping[str, Array], uses: Mapping[str, Use], steps: str) -> None:
+def _check_beginnings(graph: Graph, weights: Mapping[str, Array], uses: Mapping[str, StatefulNode], steps: str) -> None:
     """Raise ``UsageError`` where states before the first step are neither zeros nor inputs."""
     given = {value.name for value in graph.inputs}
     for use in uses.values():

@@ -63,7 +63,7 @@ class WrittenNetwork(NamedTuple):
 
 
 class ConvertOptions(NamedTuple):
-    """How to read and write ONNX files: see ``export_onnx`` for the fields."""
+    """The options for reading and writing ONNX files: see ``export_onnx`` for the fields."""
 
     verify: bool = True
     opset: int | None = None

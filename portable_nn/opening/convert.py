@@ -202,7 +202,7 @@ def _read(
 
 
 def _is_edited(opened: NetworkFile) -> bool:
-    """Whether another program has re-saved a weight file: with ``against``, its arrays may be others by now."""
+    """True if another program has re-saved a weight file: with ``against``, its arrays may be others by now."""
     return isinstance(opened, WeightFile) and bool(load(opened.path, lazy=True, verify="off").notes)
 
 
@@ -294,7 +294,7 @@ def _renamed(names: set[str], rename: Mapping[str, str], path: Path) -> dict[str
 
 
 def _mismatches(found: Mapping[str, Entry], manifest: Manifest) -> Iterator[str]:
-    """How tensors differ from those of a network, with the names that may be meant."""
+    """The differences of tensors from those of a network, with the names that may be meant."""
     needed = manifest.graph.parameters
     result = match(found, needed)
     for row, value in zip(result.rows, needed, strict=True):

@@ -43,7 +43,7 @@ class ModelFile(ABC):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Whether a file is of this kind. Raises ``FileError`` where its contents decide and cannot be read."""
+        """True if a file is of this kind. Raises ``FileError`` where its contents decide and cannot be read."""
         return path.suffix.lower() in cls.suffixes
 
     @abstractmethod
@@ -118,7 +118,7 @@ class WritableFile(NetworkFile):
     """A file that ``convert`` can write as well."""
 
     holds_training: ClassVar[bool]
-    """Whether it can hold the state of a training."""
+    """True if a file of this kind can hold the state of a training."""
 
     @classmethod
     @abstractmethod

@@ -106,7 +106,7 @@ class OnnxFile(WritableFile):
 
     @property
     def is_own(self) -> bool:
-        """Whether this package wrote the file, and nobody changed it."""
+        """True if this package wrote the file, and nobody changed it."""
         return self._origin.state == "own"
 
     def proved_network(self, **proof: Any) -> Network:
@@ -161,7 +161,7 @@ class OnnxFile(WritableFile):
 
     @cached_property
     def limit(self) -> FileLimit:
-        """How long onnxruntime may compute the model."""
+        """The time that onnxruntime may compute the model."""
         return FileLimit(self.path, lambda: self.network)
 
     def _runnable(
@@ -178,7 +178,7 @@ class OnnxFile(WritableFile):
         return Runnable(name, inputs, outputs, description, run, made_for)
 
     def _ranges(self, metadata: Mapping[str, str]) -> Mapping[str, Range]:
-        """What the first nodes of a file of this package say of the inputs; its weights are not read for that."""
+        """The ranges of the inputs by the first nodes of a file of this package; its weights are not read for that."""
         from portable_nn.onnx.storage.metadata import MANIFEST, is_whole
         from portable_nn.onnx.storage.tensors import from_tensor
 

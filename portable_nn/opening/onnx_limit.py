@@ -1,4 +1,4 @@
-"""How long onnxruntime may compute an ONNX file: as long as it takes where its end is known, otherwise a limit."""
+"""The time that onnxruntime may compute an ONNX file: as long as it takes where its end is known, otherwise a limit."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _SUFFIXES: Final = frozenset(suffix for kind in KINDS for suffix in kind.suffixe
 
 
 def is_known(path: Path) -> bool:
-    """Whether a name ends as that of some kind of file does."""
+    """True if a name ends as that of some kind of file does."""
     return path.suffix.lower() in _SUFFIXES or ForeignFile.recognises(path)
 
 

@@ -1,4 +1,4 @@
-"""What results follow from, in words that can be compared: the model, the data, the options."""
+"""The origin of results, in words that can be compared: the model, the data, the options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from portable_nn.opening.opening import resolve
 
 
 def origin_of(model: str | Path, inputs: Iterable[str | Path], options: Mapping[str, Any]) -> dict[str, str] | None:
-    """What ``model`` gives for ``inputs`` follows from, as text by name; ``None`` where they cannot be read again.
+    """The origin of the answers of ``model`` for ``inputs``, as text by name; ``None`` where the inputs cannot be read
+    again.
 
     A model is known by its SHA-256. Data are as large as they are, and known by their names, sizes and times of change.
     """
@@ -56,7 +57,8 @@ def _beside(path: Path) -> Iterator[str]:
 
 
 def standing(path: Path) -> str:
-    """How a file stands, or those that a folder stands for: words that are others where one of them was changed."""
+    """The state of a file, or of those that a folder stands for: words that are others where one of them was
+    changed."""
     names = [name_of(each) for each in expanded(path, strict=False)]
     if names != [str(path)]:
         return _listing(names)
@@ -70,8 +72,8 @@ def standing(path: Path) -> str:
 
 
 def stamp_of(path: str) -> str:
-    """What tells a file from another one under its name: its size and its times; of a folder that is one data set, all
-    files in it; of images of MNIST, also what tells the file of their labels.
+    """The stamp of a file, which tells it from another one under its name: its size and its times; of a folder that is
+    one data set, all files in it; of images of MNIST, also what tells the file of their labels.
 
     A copy that has got the time of another file, as archives and ``cp -p`` give it, was changed (``ctime``) when it was
     made.
@@ -88,7 +90,7 @@ def stamp_of(path: str) -> str:
 
 
 def _listing(names: list[str]) -> str:
-    """How several files stand."""
+    """The state of several files."""
     digest = hashlib.sha256(json.dumps([[name, stamp_of(name)] for name in names]).encode()).hexdigest()
     return f"{len(names):,} files, with sizes and times of the SHA-256 {digest[:16]}…"
 

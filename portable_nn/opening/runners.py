@@ -40,7 +40,7 @@ class Input(NamedTuple):
 
     @property
     def taken(self) -> Taken:
-        """What it takes, as those need to know it who read examples; its shape is empty where pictures decide it."""
+        """The inputs that the model takes, for readers of examples; the shape is empty where pictures decide it."""
         return Taken(
             static(self.value.shape[1:]) or (), self.info.preprocessing, self.info.kind, dtype=self.value.dtype
         )
@@ -69,7 +69,7 @@ class Runner:
     digits: int = 7
 
     def taken(self, labelled: bool = False) -> Taken:
-        """What the model takes; ``labelled`` says that tables have labels, also where it predicts numbers."""
+        """The inputs that the model takes; with ``labelled``, tables have labels, also where it predicts numbers."""
         numbers, target = self.kind in ("values", "gaussian"), self.info.target
         return dataclasses.replace(
             self.input.taken,
@@ -81,7 +81,7 @@ class Runner:
         )
 
     def fault(self, x: Array) -> str | None:
-        """How examples miss by far what the model is made for."""
+        """The fault of examples that are far from what the model is made for; ``None`` where they are not."""
         if fault := far_fault(x, self.input.info.columns):
             return f"{self.model.where}: {fault}"
         if self.range and (fault := self.range.fault(x)):
@@ -174,7 +174,7 @@ def described_by(
 
 
 def _may_be(value: Value, classes: int) -> bool:
-    """Whether an output may have a number for each class."""
+    """True if an output may have a number for each class."""
     sizes = [size for size in value.shape[1:] if size != 1]
     return _is_float(value) and (sizes == [classes] or any(isinstance(size, str) for size in sizes))
 
@@ -294,7 +294,7 @@ class Runnable:
 
 
 def _is_one_picture(value: Value) -> bool:
-    """Whether an input takes a picture in colour without a batch, as detectors of torchvision do."""
+    """True if an input takes a picture in colour without a batch, as detectors of torchvision do."""
     return len(value.shape) == 3 and value.shape[0] == 3 and all(dim not in (1, 3) for dim in value.shape[1:])
 
 

@@ -32,7 +32,7 @@ _KEYS: Final = ({"mediaType", "verificationMaterial", "dsseEnvelope"}, {"payload
 """The fields of a signature and of the envelope in it. Others could mean the same to another reader."""
 
 _STUMBLED: Final = (LookupError, TypeError, AttributeError, RecursionError, AssertionError)
-"""What Python raises in code that expects other data: of no use to whoever reads it."""
+"""The errors that Python raises in code that expects other data: of no use to whoever reads it."""
 
 Digest: TypeAlias = tuple[str, str, str]
 """Of a file or a shard: the bytes that it is of (``:0:100``, or none), the algorithm, and the digits."""
@@ -175,7 +175,7 @@ class _Signed(NamedTuple):
 
     @property
     def may_be_several(self) -> bool:
-        """Whether a model of this kind may keep weights in other files."""
+        """True if a model of this kind may keep weights in other files."""
         return self.path.suffix.lower() == ".onnx"
 
     def copy(self, name: str, place: Path) -> Path:
@@ -209,7 +209,8 @@ class _Signed(NamedTuple):
 
 
 def _signed(path: Path, signature: Path, who: _Who) -> _Signed:
-    """What a signature says, after all that it lists was found to be as it was signed. Raises as the others do."""
+    """The contents of a signature, after all files that it lists were found to be as they were signed. Raises as the
+    others do."""
     key, identity, issuer, certificates = who
     if [key is not None, (identity, issuer) != (None, None), bool(certificates)].count(True) != 1:
         raise UsageError("a signature is verified by one of public_key, identity with issuer, and certificates")
@@ -270,7 +271,7 @@ def _listed(data: bytes) -> tuple[Mapping[str, frozenset[Digest]], Mapping[str, 
 
 
 def _hashing(hashed: Mapping[str, Any]) -> Any:
-    """What makes digests as they were made."""
+    """The function that makes digests as they were made."""
     from model_signing.hashing import Config
 
     if hashed["method"] == "shards":  # The size was written as a decimal fraction, by model-signing 1.1 at least.

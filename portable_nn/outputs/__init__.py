@@ -1,1 +1,1 @@
-"""What becomes of answers: arrays, forms of files, pictures; and reports on a model."""
+"""The outputs of answers: arrays, forms of files, pictures; and reports on a model."""

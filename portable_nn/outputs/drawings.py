@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found in a picture: objects with their boxes, or areas with their shares.
+    """A finding in a picture: objects with their boxes, or areas with their shares.
 
     Args:
         input: the picture.
@@ -89,7 +89,7 @@ def drawings(
 
 
 def _assumptions(scene: Scene, arrays: Mapping[str, Array]) -> Iterator[str]:
-    """What the outputs were taken for, and which masks are not drawn."""
+    """The assumptions about the outputs, and the masks that are not drawn."""
     masks = scene.masks if isinstance(scene, Boxes) else None
     yield f"the outputs are taken for {scene.assumed}" + (f", with {masks.assumed}" if masks else "")
     if isinstance(scene, Boxes) and masks is None:

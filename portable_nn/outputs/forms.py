@@ -46,12 +46,12 @@ class Form(ABC, Generic[T]):
 
     @property
     def is_behind(self) -> bool:
-        """Whether rows are kept back, until what comes before them is known."""
+        """True if rows are kept back, until the text before them is known."""
         return False
 
     @property
     def assemble(self) -> Assemble | None:
-        """What makes the file of what was written, where it is not the same."""
+        """The function that makes the file of the rows that were written, where it is not the same."""
         return None
 
     @abstractmethod
@@ -75,7 +75,7 @@ class Text(Form[Sequence[Prediction]]):
         self.layout, self.is_ascii = layout, is_ascii
 
     def end(self) -> str | bytes:
-        """What comes after the last."""
+        """The end of the file, after the last row."""
         return ""
 
     def finish(self, file: BinaryIO) -> None:
@@ -111,7 +111,7 @@ class Json(JsonLines):
         return self.json(head).removesuffix("}") + ', "results": ['
 
     def end(self) -> str:
-        """What comes after the last row."""
+        """The end of the file, after the last row."""
         return ("" if self.begun else self._head()) + "\n]}\n"
 
 
@@ -124,7 +124,7 @@ class Columns(Text):
 
     @property
     def is_behind(self) -> bool:
-        """Whether there were errors alone so far."""
+        """True if there were errors alone so far."""
         return bool(self._before)
 
     def rows(self, chunk: Sequence[Prediction]) -> str | bytes:
@@ -137,7 +137,7 @@ class Columns(Text):
         return self._first(chunk)
 
     def end(self) -> str | bytes:
-        """What comes after the last row."""
+        """The end of the file, after the last row."""
         return self._first([]) if self._before else ""
 
     def _first(self, chunk: Sequence[Prediction]) -> str | bytes:
@@ -206,13 +206,13 @@ class Parquet(Columns):
         return bytes(pa.record_batch(arrays, schema=schema).serialize()) if rows else b""
 
     def end(self) -> bytes:
-        """What comes after the last row."""
+        """The end of the file, after the last row."""
         rest = super().end() or (b"" if self.begun else self._first([]))
         return encoded(rest) + b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
     @property
     def assemble(self) -> Assemble:
-        """What writes the file, of the stream."""
+        """The function that writes the file from the stream."""
         return _assembled
 
 
@@ -254,7 +254,7 @@ def _unlike(names: Iterable[str]) -> list[str]:
 
 
 FORMS: Final[Mapping[str, type[Text]]] = {"json": Json, "jsonl": JsonLines, "csv": Csv, "parquet": Parquet}
-"""What makes each form."""
+"""The class of each form."""
 
 
 # -- one prediction

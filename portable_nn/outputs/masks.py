@@ -43,7 +43,7 @@ class Masks:
     assumed: str
 
     def in_picture(self, number: int, place: Placement) -> tuple[tuple[int, int], NDArray[np.bool_]]:
-        """Which pixels of the picture belong to an object: those around it, and the row and column of the first."""
+        """The pixels around an object, true for those that belong to it, and the row and column of the first."""
         values = self.values[number]
         above = values > self.level
         starts = list[int]()

@@ -52,7 +52,7 @@ def inspect(model: str | Path | Network) -> Inspection:
 
 
 def against(file: str | Path, model: str | Path) -> Match:
-    """Which tensors of ``file`` the network ``model`` could take, and which names may match the others.
+    """The tensors of ``file`` that the network ``model`` could take, and the names that may match the others.
 
     Args:
         file: a file of arrays that another program wrote, a weight file, an ONNX file or a shipped model.
@@ -98,7 +98,7 @@ def check(model: str | Path | Network, *, inputs: Sizes = None) -> Report:
 
 
 def known_limits(model: str | Path | Network) -> tuple[Finding, ...]:
-    """What is known of runtimes that lack, refuse or miscompute nodes of a model. Raises as ``check`` does."""
+    """The known faults of runtimes that lack, refuse or miscompute nodes of a model. Raises as ``check`` does."""
     if isinstance(model, Network):
         survey = survey_graph(model.graph, model.parameters, None)
     else:

@@ -96,7 +96,7 @@ class Series:
 
     @property
     def is_gaussian(self) -> bool:
-        """Whether the numbers are means, and then as many standard deviations."""
+        """True if the numbers are means, and then as many standard deviations."""
         return self.of.kind == "gaussian"
 
     def watching(self, batches: Iterable[list[Prediction]]) -> Iterator[list[Prediction]]:

@@ -22,7 +22,7 @@ NAMED: Final = 7
 """So many classes have colours of their own; the rest are one."""
 
 UNCERTAIN: Final = 6.0
-"""Where a prediction is so many times as uncertain as a tenth of all are, or more, there is no line."""
+"""The multiple of the uncertainty of a tenth of all predictions from which on there is no line."""
 
 GREY: Final = "#5A5A5A"
 PALE: Final = "#C8C8C8"

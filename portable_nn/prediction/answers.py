@@ -1,4 +1,4 @@
-"""What a model gives for examples, batch by batch, and which classes or numbers that is about."""
+"""The answers of a model for examples, batch by batch, and the classes or numbers that they are about."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Answers:
 
     @property
     def is_of_numbers(self) -> bool:
-        """Whether the model predicts quantities, and no classes."""
+        """True if the model predicts quantities, and no classes."""
         return self.kind in ("values", "gaussian")
 
     @property
@@ -87,7 +87,7 @@ class Answers:
 
     @property
     def are_pictures(self) -> bool:
-        """Whether an example can be drawn."""
+        """True if an example can be drawn."""
         taken = self.runner.input.taken
         return taken.kind == "image" or len(taken.shape) > 1
 
@@ -142,7 +142,7 @@ def answers_of(
     notes: list[str] | None = None,
     recorder: Recorder | None = None,
 ) -> Answers:
-    """What ``model`` gives for ``inputs``: the errors are those of ``predict``.
+    """The answers of ``model`` for ``inputs``: the errors are those of ``predict``.
 
     ``notes`` is a list to which is appended how each input is prepared; ``recorder`` keeps what the network computes.
     """
@@ -173,12 +173,12 @@ def answers_of(
 
 
 def example_count(part: Part | Answer | Bad) -> int:
-    """How many examples there are in a part of them."""
+    """The number of examples in a part of them."""
     return 1 if isinstance(part, Bad) else len(part.batch.names)
 
 
 def _computed(runner: Runner, parts: Iterable[Part | Bad]) -> Iterator[Answer | Bad]:
-    """What a model gives for batches; warns once of examples that miss by far what it is made for."""
+    """The answers of a model for batches; warns once of examples that are far from what the model is made for."""
     warned = False
     for part in parts:
         if isinstance(part, Bad):
@@ -219,7 +219,7 @@ def in_context(batches: Iterable[Batch | Bad], context: int) -> Iterator[Part | 
 
 
 def _source(batch: Batch) -> str:
-    """What the rows are of: ``track.h5`` of ``track.h5:12``."""
+    """The file of a row: ``track.h5`` of ``track.h5:12``."""
     return batch.names[0].rstrip("0123456789]")
 
 

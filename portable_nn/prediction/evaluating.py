@@ -1,4 +1,4 @@
-"""How good a model is on files, pictures and tables, and the calibration of its probabilities on them."""
+"""The evaluation of a model on files, pictures and tables, and the calibration of its probabilities on them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 LISTED = 3
-"""How many of the examples that are left out are named."""
+"""The number of examples that are left out and named."""
 
 
 @check_kinds
@@ -69,7 +69,7 @@ def evaluate(
     inputs: str | Sequence[str] | None = None,
     targets: str | Sequence[str] | None = None,
 ) -> Evaluation:
-    """How good ``model`` is on data that say what is right.
+    """The evaluation of ``model`` on data with the right answers.
 
     Args:
         model: a network, the name of a shipped model, a weight file, or any ONNX file.
@@ -145,7 +145,7 @@ def with_labels(options: ModelOptions) -> ModelOptions:
 
 
 def evaluation_of(answers: Answers, given: list[Any] | None, strict: bool, worst: int) -> Evaluation:
-    """How good answers are, by the labels in the data or those ``given``. Raises as ``evaluate`` does."""
+    """The evaluation of answers, by the labels in the data or those ``given``. Raises as ``evaluate`` does."""
     scores = _scored(answers, given, strict, worst)
     return scores.scoring.result([*answers.warnings, *answers.notes, *scores.notes()], scores.left_out)
 
@@ -313,7 +313,7 @@ class _Scored:
             self.reasons.append(f"{name}: {reason}")
 
     def notes(self) -> list[str]:
-        """What was left out, in words."""
+        """The examples that were left out, in words."""
         if not self.left_out:
             return []
         more = f", and {self.left_out - LISTED:,} more" if self.left_out > LISTED else ""

@@ -24,7 +24,8 @@ from portable_nn.preprocessing.named import Preparation, preparation_of
 from portable_nn.preprocessing.steps import ArithmeticStep, Found, PictureStep, Preprocessing, check_order
 
 Preprocess: TypeAlias = str | Mapping[str, Any] | Preparation | Preprocessing
-"""How callers say that pictures are prepared: a name, the fields of a ``Preparation``, one, or steps."""
+"""The forms in which callers give the preparation of pictures: a name, the fields of a ``Preparation``, one, or
+steps."""
 
 
 @check_kinds
@@ -70,7 +71,7 @@ class ModelOptions:
 
     @property
     def preparation(self) -> Preparation | Preprocessing | None:
-        """What ``preprocess`` stands for. Raises ``UsageError``."""
+        """The preparation that ``preprocess`` stands for. Raises ``UsageError``."""
         if not isinstance(self.preprocess, tuple | list):
             return None if self.preprocess is None else preparation_of(self.preprocess)
         steps = tuple(self.preprocess)

@@ -48,7 +48,7 @@ class Prediction:
         return f"Prediction({found})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the most likely classes, or the values."""
+        """The HTML that a notebook shows: the most likely classes, or the values."""
         if self.error is not None or not self.top:
             headings, rows = prediction_rows([self])
             return html_table(self.input, headings[1:], [row[1:] for row in rows])

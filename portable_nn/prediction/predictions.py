@@ -43,7 +43,7 @@ SHOWN: Final = 20
 """The most predictions that a notebook shows."""
 
 COUNTED: Final = ("made", "judged", "right", "unsure", "bad")
-"""What is counted on the way."""
+"""The names of the counts that are kept on the way."""
 
 
 class _GoneError(UsageError, TypeError):
@@ -81,7 +81,8 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         return f"<Predictions by {self._runner.model.where}: {self.made:,} so far{right}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the first ones, which are computed for that, and given all the same in turn."""
+        """The HTML that a notebook shows: the first predictions, which are computed for that, and given all the same in
+        turn."""
         shown, said, count = (self._kept or [])[:SHOWN], [repr(self).strip("<>")], len(self._kept or [])
         if self._kept is None and self.made:
             said[0] += ", which were not kept: predictions = list(pnn.predict(…)) keeps them"
@@ -125,7 +126,8 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What must be known, asked or not: of the inputs from the beginning, of the outputs after the first one."""
+        """The warnings that people must get, asked or not: of the inputs from the beginning, of the outputs after the
+        first one."""
         return tuple(self._answers.warnings)
 
     @property
@@ -149,11 +151,11 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
 
     @property
     def total(self) -> int | None:
-        """How many there will be, where that is known."""
+        """The number of predictions in the end, where it is known."""
         return self._answers.place.total
 
     def state(self) -> dict[str, Any]:
-        """What was counted and assumed so far, as JSON has it."""
+        """The counts and assumptions so far, as JSON has them."""
         bad = self.first_bad
         return {
             **{name: getattr(self, name) for name in COUNTED},

@@ -1,4 +1,4 @@
-"""What the numbers of an output are of which the model says nothing: decided here, for all that read answers."""
+"""The meaning of an output's numbers that the model does not describe: decided here, for all that read answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNSAID: Final = "the model does not say what its numbers are"
 
 
 class Meaning(NamedTuple):
-    """What numbers are taken for.
+    """The meaning that numbers are taken to have.
 
     Args:
         kind: the kind, as in a manifest.
@@ -43,7 +43,7 @@ def meaning_of(
     task: Task | None = None,
     targets: Sequence[Any] | None = None,
 ) -> Meaning:
-    """What the numbers ``(n, width)`` of an output are that the model does not describe.
+    """The meaning of the numbers ``(n, width)`` of an output that the model does not describe.
 
     They are classes where the numbers show it (each row has the sum 1, or its exponentials have), or somebody says so:
     by names of classes, by ``task``, or by data with one class for each example; and where a picture has as many as
@@ -87,7 +87,7 @@ def _are_one(sums: Array) -> bool:
 
 
 def _said_by(targets: Sequence[Any] | None) -> Task | None:
-    """What the data are about: numbers if these have fractions, or a row has several; else one class for each."""
+    """The task of the data: numbers if these have fractions, or a row has several; else one class for each."""
     known = [target for target in targets or () if target is not None]
     if any(_are_numbers(target) for target in known):
         return "numbers"

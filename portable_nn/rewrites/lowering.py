@@ -16,7 +16,7 @@ from portable_nn.rewrites.scope import Scope
 from portable_nn.rewrites.unused import needed
 
 Form: TypeAlias = Callable[..., Any]
-"""What a node is in other operators, as a function of symbols."""
+"""The decomposition of a node into other operators, as a function of symbols."""
 
 
 def form_of(use: OperatorContext) -> Form | None:

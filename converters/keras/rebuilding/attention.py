@@ -12,7 +12,7 @@ from portable_nn.converters.keras.rebuilding.values import Laid, plain
 from portable_nn.core.graph import Node
 
 _HEADS: Final = (0, 2, 1, 3)
-"""Where Keras has the axes of (batch, heads, steps, features)."""
+"""The places of the axes of (batch, heads, steps, features) in Keras."""
 
 
 def _parted(b: Rebuilder, node: Node, place: int, heads: int) -> Any:

@@ -1,4 +1,4 @@
-"""What nodes without a layer in Keras are in other operators, as functions of symbols.
+"""Nodes without a layer in Keras, decomposed into other operators, as functions of symbols.
 
 Other operators are what their lowering is, or what portable files have in their place.
 """
@@ -22,7 +22,7 @@ from portable_nn.sizes.operation import Window
 
 
 def form_of(use: OperatorContext) -> Form | None:
-    """What a node is in other operators; ``None`` where it is in none."""
+    """The node's decomposition into other operators, or ``None``."""
     operator = use.operator
     if operator.name in FORMS and not operator.domain:
         return FORMS[operator.name](use)
@@ -293,4 +293,4 @@ FORMS: Final[Mapping[str, Callable[[OperatorContext], Form | None]]] = {
     "SpaceToDepth": _space_to_depth,
     "Pad": _pad,
 }
-"""What makes the form of an operator that Keras has no layer for, or none with such options."""
+"""The function that decomposes an operator for which Keras has no layer, or none with such options."""

@@ -14,10 +14,10 @@ from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Graph, Node
 
 MOVES: Final = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Split"})
-"""What leaves the entries of a weight as they are."""
+"""The operators that leave the entries of a weight as they are."""
 
 LARGEST: Final = 2**12
-"""How many numbers a constant among the arguments of an operation may have: they are text in the file."""
+"""The number of elements that a constant among the arguments of an operation may have: they are text in the file."""
 
 
 class Free:
@@ -56,7 +56,7 @@ class Free:
         return tensor if dims == list(range(rank)) else keras().ops.transpose(tensor, dims)
 
     def is_tied(self, value: Made) -> bool:
-        """Whether a weight is that of an ``Embedding``, or its entries in another order."""
+        """True if a weight is that of an ``Embedding``, or its entries in another order."""
         return isinstance(value, Fixed) and value.trained and value.moved and value.names[0] in self._tied
 
     def table(self, name: str, value: Fixed) -> Any:
@@ -85,7 +85,7 @@ class Free:
         return self._rows[name]
 
     def _computed(self, name: str) -> Any:
-        """What a node makes of weights, so that training changes these."""
+        """The result of a node for weights, so that training changes these."""
         node = self.makers[name]
         before = {each: self._values[each] for each in (*node.inputs, *node.outputs) if each}
         for each in filter(None, node.inputs):

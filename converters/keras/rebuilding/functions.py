@@ -37,7 +37,7 @@ def _reduced(word: str, before: str | None = None, after: str | None = None) -> 
 
 
 def _place(word: str) -> Callable[[Rebuilder, Node], Laid]:
-    """Where the largest or smallest entry is."""
+    """The place of the largest or smallest entry."""
 
     def build(b: Rebuilder, node: Node) -> Laid:
         ops, axis, last = keras().ops, whole(node, "axis", 0), whole(node, "select_last_index", 0)

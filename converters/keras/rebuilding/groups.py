@@ -21,7 +21,8 @@ Group = tuple[set[str], list[str], Make]
 
 
 def grouped(b: Rebuilder) -> dict[str, tuple[list[str], Make]]:
-    """What the layer of each group reads, and what makes it, by the name of the node at which its inputs are there.
+    """The inputs of the layer of each group, and the function that makes it, by the name of the node at which its
+    inputs are there.
 
     The other nodes of a group are done.
     """
@@ -170,7 +171,7 @@ def _numbers(made: Mapping[str, Node], name: str) -> tuple[float, ...] | None:
 
 
 def _begins_with(made: Mapping[str, Node], sizes: Node, name: str) -> bool:
-    """Whether a shape is a Concat of sizes of a value, and numbers."""
+    """True if a shape is a Concat of sizes of a value, and numbers."""
     parts = [made.get(each) for each in sizes.inputs] if sizes.operator == "Concat" else []
     return bool(parts) and all(
         part is not None

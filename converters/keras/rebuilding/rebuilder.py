@@ -23,7 +23,7 @@ from portable_nn.rewrites.lowering import Form, lower
 from portable_nn.rewrites.scope import Scope
 
 _SUFFIXES: Final = (".linear", ".cell", ".cells", ".channels_first", ".pool")
-"""What the names of nodes have behind the name of the Keras layer that they are a part of."""
+"""The ends of the names of nodes behind the name of the Keras layer that they are a part of."""
 
 
 _SPATIAL: Final = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool"})
@@ -125,7 +125,7 @@ class Rebuilder:
         return tensor
 
     def _is_spatial(self, name: str) -> bool:
-        """Whether what reads a value has the channels behind the batch."""
+        """True if the nodes that read a value have the channels behind the batch."""
         found = self.consumers.get(name, [])
         return any(node.operator in _SPATIAL for node in found) and len(self.types[name].shape) > 2
 
@@ -176,7 +176,7 @@ class Rebuilder:
         return Fixed(np.array(sizes, dtype).reshape([int(size) for size in shape]), False, ())
 
     def _of_tensors(self, node: Node) -> Laid | None:
-        """What the row of a node makes, where that is a tensor."""
+        """The result of a node's row, where it is a tensor."""
         made = self.rows[node.operator](self, node) if node.operator in self.rows else None
         return made if isinstance(made, Laid) else None
 
@@ -265,7 +265,7 @@ class Rebuilder:
         return tuple(self.is_read(name) for name in node.outputs)
 
     def is_read(self, name: str) -> bool:
-        """Whether a node or an output reads a value."""
+        """True if a node or an output reads a value."""
         return bool(name) and (name in self.consumers or name in self.graph.outputs)
 
     def only_consumer(self, name: str) -> Node | None:

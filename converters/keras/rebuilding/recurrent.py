@@ -18,7 +18,7 @@ from portable_nn.core.tensors import Array
 
 
 class Masked(NamedTuple):
-    """What Keras has as a mask of a layer: the nodes around a recurrent one that leave steps out.
+    """The mask of a layer, as Keras has it: the nodes around a recurrent one that leave steps out.
 
     Attributes:
         x: what the layer reads, (batch, steps, features).

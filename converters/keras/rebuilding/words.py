@@ -18,7 +18,7 @@ SCALE: Final = (1.6732632, 1.050701)
 
 
 def _is_usual(selu: Node) -> bool:
-    """Whether a Selu has the constants of its paper, which Keras's function has."""
+    """True if a Selu has the constants of its paper, which Keras's function has."""
     constants = (real(selu, "alpha", SCALE[0]), real(selu, "gamma", SCALE[1]))
     return all(abs(found - usual) < 1e-6 for found, usual in zip(constants, SCALE, strict=True))
 
