@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from portable_nn.core.graph import Shape
     from portable_nn.operators.registry import Array
     from portable_nn.outputs.drawings import Finding
-    from portable_nn.prediction.arrays import Rows
+    from portable_nn.prediction.arrays import OutputRows
     from portable_nn.prediction.options import ModelOptions
 
 SUFFIXES: Final = (".npz", ".npy", ".h5", ".hdf5", ".zarr")
@@ -111,15 +111,15 @@ def _stream(
     """Write the outputs some rows at a time, and say whether they are of that kind."""
     from portable_nn.opening.origin import origin_of
     from portable_nn.outputs.records import Records
-    from portable_nn.prediction.arrays import rows_of_outputs
+    from portable_nn.prediction.arrays import output_rows
 
     assert printer.out
     notes = list[str]()
-    found: Rows | None
+    found: OutputRows | None
     if scaling.wanted:
         found, run = scaling.outputs(printer, model, inputs, notes, options)
     else:
-        found, run = rows_of_outputs(model, inputs, options, notes), None
+        found, run = output_rows(model, inputs, options, notes), None
     if found is None:
         return False
     _check_one(printer.out, found.names)

@@ -11,7 +11,7 @@ from portable_nn.core.text import Table, percent, quantity, rounded
 
 if TYPE_CHECKING:
     from portable_nn.outputs.forms import Form, Layout
-    from portable_nn.prediction.arrays import Rows
+    from portable_nn.prediction.arrays import OutputRows
     from portable_nn.prediction.prediction import Prediction
     from portable_nn.prediction.predictions import Predictions
 
@@ -53,7 +53,7 @@ def write(
 def write_file(
     printer: Printer,
     form: Form[T],
-    source: Predictions | Rows,
+    source: Predictions | OutputRows,
     batches: Iterable[T],
     origin: Mapping[str, str] | None,
     resume: bool,

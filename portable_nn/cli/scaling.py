@@ -13,7 +13,7 @@ from portable_nn.core.errors import UsageError
 if TYPE_CHECKING:
     from portable_nn.cli.printing import Printer
     from portable_nn.evaluation.scoring import Evaluation
-    from portable_nn.prediction.arrays import Rows
+    from portable_nn.prediction.arrays import OutputRows
     from portable_nn.prediction.options import ModelOptions
     from portable_nn.prediction.predictions import Predictions
     from portable_nn.scale.many import Scale
@@ -91,7 +91,7 @@ class ScaleOptions(ProcessOptions):
 
     def outputs(
         self, printer: Printer, model: str, inputs: list[str], notes: list[str], options: ModelOptions
-    ) -> tuple[Rows, Run]:
+    ) -> tuple[OutputRows, Run]:
         """All outputs, and what computes their shards."""
         from portable_nn.scale.many import many_outputs
 

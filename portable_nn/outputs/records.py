@@ -22,7 +22,7 @@ from portable_nn.format.manifest import PRODUCER
 from portable_nn.opening.runners import Description
 from portable_nn.operators.registry import Array
 from portable_nn.outputs.forms import Form
-from portable_nn.prediction.arrays import Rows, row_count
+from portable_nn.prediction.arrays import OutputRows, row_count
 from portable_nn.prediction.options import ModelOptions
 
 READ: Final = 2**22
@@ -40,7 +40,7 @@ def kinds_of(outputs: Mapping[str, Array]) -> list[Any]:
 
 
 class Records(Form[Mapping[str, Array]]):
-    """Rows of outputs as bytes: those of a ``.npy`` file, with a field for each output where there are several.
+    """OutputRows of outputs as bytes: those of a ``.npy`` file, with a field for each output where there are several.
 
     Args:
         model: the name of the model.
@@ -50,7 +50,7 @@ class Records(Form[Mapping[str, Array]]):
     ``begun`` is the name, the type and the shape of a row of each output.
     """
 
-    def __init__(self, model: str, found: Rows, suffix: str) -> None:
+    def __init__(self, model: str, found: OutputRows, suffix: str) -> None:
         self.model, self.found, self.suffix = model, found, suffix
         self.begun = list[Any]()
         if suffix == ".zarr":
@@ -96,7 +96,7 @@ class Records(Form[Mapping[str, Array]]):
         return {".npy": None, ".npz": self._npz}.get(self.suffix, self._stored)
 
     def _parts(self, written: Path, names: Sequence[str]) -> Iterator[tuple[str, slice, Array]]:
-        """Rows of some outputs: of which, and where they belong."""
+        """OutputRows of some outputs: of which, and where they belong."""
         dtype = self._dtype
         size = max(1, READ // dtype.itemsize)
         places = {name: place for place, (name, _, _) in enumerate(self.begun)}

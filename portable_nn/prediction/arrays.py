@@ -191,7 +191,7 @@ def _joined(runs: Sequence[tuple[int, Mapping[str, Array]]]) -> dict[str, Array]
 
 
 @dataclass
-class Rows:
+class OutputRows:
     """The outputs of a model for the rows of its only input, batch by batch.
 
     Args:
@@ -233,9 +233,9 @@ def row_count(outputs: Mapping[str, Array]) -> int:
     return len(next(iter(outputs.values())))
 
 
-def rows_of_outputs(
+def output_rows(
     model: str | Path | Network, inputs: Sequence[str | Path], options: ModelOptions, notes: list[str]
-) -> Rows | None:
+) -> OutputRows | None:
     """The outputs of ``model`` for pictures and arrays in files, of which a few batches at most are in memory.
 
     The errors are those of ``run`` and ``predict``. ``None`` where not every output has a row for each example of the
@@ -262,7 +262,7 @@ class RowWise:
     names: Sequence[str]
     taken: Taken | None
 
-    def of(self, inputs: Sequence[str | Source], options: ModelOptions, notes: list[str]) -> Rows:
+    def of(self, inputs: Sequence[str | Source], options: ModelOptions, notes: list[str]) -> OutputRows:
         """The outputs for files of arrays, or for parts of them. Raises as ``predict`` does."""
         [entry], place = self.model.inputs, Place()
         batches: Iterator[Array]
@@ -274,7 +274,7 @@ class RowWise:
             size, named = options.batch_size, options.named
             each = iterate(list(inputs), self.taken, batch_size=size, assumed=notes, named=named, place=place)
             batches = (cast(batch.x, entry, self.model.where) for batch in each if isinstance(batch, Batch))
-        return Rows(self.model, self.names, map(self._computed, place.passed(batches, len)), place)
+        return OutputRows(self.model, self.names, map(self._computed, place.passed(batches, len)), place)
 
     def _computed(self, x: Array) -> dict[str, Array]:
         found = self.model.run({self.model.inputs[0].name: x})

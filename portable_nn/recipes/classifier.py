@@ -136,15 +136,17 @@ def train_classifier(
     return Classifier(network, history)
 
 
+@check_kinds
 def fit_classes(
     network: Network,
     x: Array,
     targets: Array,
     *,
     loss: str | Loss,
-    metrics: Metrics,
-    validation: float,
-    patience: int | None,
+    metrics: Metrics = None,
+    optimizer: Optimizer | str = "adam",
+    validation: BelowOne = 0.1,
+    patience: Count | None = None,
     seed: int,
     **options: Any,
 ) -> History:
@@ -156,6 +158,7 @@ def fit_classes(
         x[train],
         y[train],
         loss=loss,
+        optimizer=optimizer,
         validation=(x[held_out], y[held_out]) if len(held_out) else None,
         metrics=(["accuracy"] if len(held_out) else []) if metrics is None else metrics,
         early_stopping=None if patience is None else EarlyStopping(patience),

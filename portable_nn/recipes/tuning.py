@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, Unpack
+from typing import Any, Final
 
 import numpy as np
 from msgspec.structs import replace
@@ -13,7 +12,7 @@ from portable_nn.core.dims import static
 from portable_nn.core.errors import DataError, DataWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
-from portable_nn.core.numbers import BelowOne, Count, Natural
+from portable_nn.core.numbers import Natural
 from portable_nn.core.text import quantity
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.frames import Dialect, read_frame
@@ -30,10 +29,7 @@ from portable_nn.preprocessing.applying import lay_out, squeezed
 from portable_nn.preprocessing.defaults import DIGIT
 from portable_nn.preprocessing.steps import pictorial
 from portable_nn.recipes.classifier import Classifier, check_finite, classes, fit_classes
-from portable_nn.training.fit import FitOptions
 from portable_nn.training.losses import Loss, find_loss, usual_losses, with_options
-from portable_nn.training.metrics import Metrics
-from portable_nn.training.optimizers import Optimizer
 
 
 @check_kinds
@@ -45,19 +41,10 @@ def tune_classifier(
     freeze: Sequence[str] = (),
     loss: str | Loss | None = None,
     loss_options: Mapping[str, Any] | None = None,
-    metrics: Metrics = None,
-    optimizer: Optimizer | str = "adam",
-    epochs: Count = 10,
-    batch_size: Count = 32,
-    validation: BelowOne = 0.1,
-    patience: Count | None = None,
     labels: Sequence[str] = (),
     raw: bool = False,
     seed: Natural = 0,
-    metrics_csv: str | Path | None = None,
-    plot: str | Path | None = None,
-    progress: bool | None = None,
-    **others: Unpack[FitOptions],
+    **options: Any,
 ) -> Classifier:
     """Train a copy of a classifier further.
 
@@ -100,23 +87,7 @@ def tune_classifier(
     else:
         targets = _name_classes(body, data.y, x[0].size)
         body.rng = np.random.default_rng(seed)
-    history = fit_classes(
-        body,
-        x,
-        targets,
-        loss=loss,
-        metrics=metrics,
-        optimizer=optimizer,
-        epochs=epochs,
-        batch_size=batch_size,
-        validation=validation,
-        patience=patience,
-        seed=seed,
-        metrics_csv=metrics_csv,
-        plot=plot,
-        progress=progress,
-        **others,
-    )
+    history = fit_classes(body, x, targets, loss=loss, seed=seed, **options)
     return Classifier(_described(steps_inside(body), x), history)
 
 

@@ -25,7 +25,7 @@ from portable_nn.opening.opening import resolve
 from portable_nn.opening.origin import identity
 from portable_nn.opening.runners import Runnable
 from portable_nn.prediction.answers import Answers, answers_of, example_count
-from portable_nn.prediction.arrays import Rows, are_pictures, row_count, row_wise
+from portable_nn.prediction.arrays import OutputRows, are_pictures, row_count, row_wise
 from portable_nn.prediction.options import ModelOptions, Preprocess
 from portable_nn.prediction.predictions import Predictions
 from portable_nn.preprocessing.steps import Found
@@ -99,10 +99,10 @@ def many(model: str | Path, inputs: Any, scale: Scale, options: ModelOptions, no
 
 def many_outputs(
     model: str | Path, inputs: Any, scale: Scale, options: ModelOptions, notes: list[str]
-) -> tuple[Rows, Run]:
-    """The outputs of a model as ``rows_of_outputs`` gives them, and what computes their shards.
+) -> tuple[OutputRows, Run]:
+    """The outputs of a model as ``output_rows`` gives them, and what computes their shards.
 
-    Raises as ``predict_many`` does, and ``UsageError`` where ``rows_of_outputs`` gives none.
+    Raises as ``predict_many`` does, and ``UsageError`` where ``output_rows`` gives none.
     """
     opened = _opened(model, scale, options)
     pictures = options.dataset is None and any(map(are_pictures, inputs))
@@ -122,7 +122,7 @@ def many_outputs(
         found.of([sample], options, notes)
     place = Place(total=_total(run.tasks))
     computed = place.passed(_removing(run.outputs(found.names), kept), row_count)
-    return Rows(found.model, found.names, computed, place), run
+    return OutputRows(found.model, found.names, computed, place), run
 
 
 class _Opened(NamedTuple):
