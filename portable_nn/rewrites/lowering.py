@@ -16,11 +16,11 @@ from portable_nn.rewrites.scope import Scope
 from portable_nn.rewrites.unused import needed
 
 Form: TypeAlias = Callable[..., Any]
-"""What a node is in other operators, as a function of symbols."""
+"""A node in other operators, as a function of symbols."""
 
 
 def form_of(use: OperatorContext) -> Form | None:
-    """Its lowering, or what portable files have in its place; ``None`` where there is neither."""
+    """The lowering of a node, or what portable files have in its place; ``None`` where there is neither."""
     if use.operator.name == "Resize":
         return partial(resized, use)
     return use.operator.lowering or (use.operator.portable(use) if use.operator.portable else None)
