@@ -18,9 +18,9 @@ from torch_modules import Model, built
 
 from portable_nn.converters.onnx import read_onnx
 from portable_nn.converters.torch import read_torch, to_torch
-from portable_nn.converters.torch.examples import without_dropout
-from portable_nn.converters.torch.proof import Apart, Theirs, computed_by, drawn, train_both
+from portable_nn.converters.torch.proof import Theirs, computed_by, train_with_module
 from portable_nn.converters.torch.training import trained
+from portable_nn.converters.training import Apart, Batch, drawn, plain, rate_of
 from portable_nn.network import Network
 
 WAYS = ("from_torch", "dynamo", "torchscript")
@@ -95,7 +95,7 @@ def measured(way: str, model: Model) -> dict[str, Any]:
     found = [network.compute("numpy", each) for each in feeds]
     again = [computed_by(Theirs(back, partial(called, network, by_name=False)))(each) for each in feeds]
     here, there = shapes(back), shapes(theirs.module)
-    steps = train_both(network, replace(theirs, admit=seeing), 0)
+    steps = train_with_module(network, replace(theirs, admit=seeing), 0)
     cell: dict[str, Any] = {
         "open": [*model.axes.values()] if is_open else ["batch"],
         "outputs": max(map(apart, found, wanted)),
@@ -113,20 +113,22 @@ def in_float64(way: str, model: Model) -> dict[str, Any]:
     inputs = model.inputs(*model.sizes[1])
     double = {name: each.double() if each.is_floating_point() else each for name, each in inputs.items()}
     network, theirs = imported(way, model, built(model).double(), double)
-    return summary(train_both(network, replace(theirs, admit=seeing), 0))
+    return summary(train_with_module(network, replace(theirs, admit=seeing), 0))
 
 
 def rounding(way: str, model: Model) -> dict[str, Any]:
     """How far PyTorch in float32, with oneDNN and without, is from PyTorch in float64 after the same steps."""
     module = built(model)
     network, theirs = imported(way, model, module, model.inputs(*model.sizes[1]))
-    feeds, targets = drawn(without_dropout(network), 0, seeing)
+    ours = plain(network)
+    batch = drawn(ours, 0, seeing)
+    rate = rate_of(ours, batch)
     with torch.backends.mkldnn.flags(enabled=False):
-        plain, _ = trained(theirs.module, theirs.call, feeds, targets)
-    single, _ = trained(theirs.module, theirs.call, feeds, targets)
-    double, _ = trained(copy.deepcopy(theirs.module).double(), theirs.call, in_double(feeds), in_double(targets))
+        without = trained(theirs.module, theirs.call, batch, rate)
+    single = trained(theirs.module, theirs.call, batch, rate)
+    double = trained(copy.deepcopy(theirs.module).double(), theirs.call, Batch(*map(in_double, batch)), rate)
     floats = [name for name, array in double.items() if array.dtype == np.float64]
-    far = [max(apart({name: each[name]}, {name: double[name]}) for name in floats) for each in (single, plain)]
+    far = [max(apart({name: each[name]}, {name: double[name]}) for name in floats) for each in (single, without)]
     return dict(zip(("apart", "plain"), far, strict=True))
 
 

@@ -4,90 +4,56 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TypeAlias
-
-import numpy as np
+from typing import Any, TypeAlias
 
 from portable_nn.converters.keras.installed import computing_in, keras, quiet
 from portable_nn.converters.keras.side import given, rebuilt
-from portable_nn.core.errors import TrainingError, VerificationError
+from portable_nn.converters.training import NOTHING, STEPS, Batch, drawn, plain, train_both, trains
+from portable_nn.core.errors import VerificationError
 from portable_nn.core.tensors import Array
 from portable_nn.network import Network
-from portable_nn.onnx.samples import rounds
-from portable_nn.onnx.verification.conditioning import as_declared, widened
-from portable_nn.rewrites.unused import bypassed
-from portable_nn.training.optimizers import SGD
-
-STEPS: Final = 5
-RATES: Final = (2**-4, 2**-8, 2**-12)
-"""The learning rates that are tried until the loss falls: numbers that single precision has exactly."""
 
 NetworkOf: TypeAlias = Callable[[Mapping[str, Any], Path | None, str], Network]
-CLOSE: Final[Mapping[str, float]] = {"float32": 1e-5, "float64": 1e-8}
-"""How far weights may part in training, absolute and relative to the largest of a tensor, by their type."""
 
 
-def _examples(network: Network, rng: np.random.Generator) -> dict[str, Array]:
-    """Random inputs, of several examples where their number is open."""
-    is_open = all(value.shape and value.shape[0] == "batch" for value in network.graph.inputs)
-    drawn = [list(rounds(network.graph, rng))[-1] for _ in range(4 if is_open else 1)]
-    return {name: np.concatenate([each[name] for each in drawn]) for name in drawn[0]}
-
-
-def _fitted(
-    network: Network, before: Mapping[str, Array], feeds: Mapping[str, Array], targets: Mapping[str, Array]
-) -> float:
-    """Train the network; the learning rate with which that works."""
-    for rate in RATES:
-        network.load_weights(before)
-        with suppress(TrainingError):
-            history = network.fit(
-                feeds, targets, loss=dict.fromkeys(targets, "mean_squared_error"), optimizer=SGD(rate), epochs=STEPS,
-                batch_size=len(next(iter(feeds.values()))), shuffle=False, progress=False,
-            )  # fmt: skip
-            if history.rows[-1]["loss"] <= history.rows[0]["loss"]:
-                return rate
-    raise VerificationError(f"no training can be compared: the loss does not fall, with rates down to {RATES[-1]}")
-
-
-def _train(model: Any, feeds: Mapping[str, Array], targets: list[Array], rate: float) -> None:
-    """Steps of gradient descent on the mean squared error of all outputs."""
-    tensors = list(model.outputs)
+def _train(
+    model: Any, feeds: Mapping[str, Array], targets: Mapping[str, Array], outputs: Iterable[str], rate: float
+) -> None:
+    """Steps of gradient descent on the mean squared error of the outputs that have targets; ``outputs`` names all."""
+    pairs = [(each, targets[name]) for each, name in zip(model.outputs, outputs, strict=True) if name in targets]
+    tensors, wanted = zip(*pairs, strict=True)
     with quiet():
         # Outputs in a list, whatever structure the model gives them, and without masks, which losses would use.
         single = keras().Model(model.inputs, [keras().ops.multiply(tensor, 1) for tensor in tensors])
         losses = [keras().losses.MeanSquaredError(dtype=tensor.dtype) for tensor in tensors]
         single.compile(optimizer=keras().optimizers.SGD(rate), loss=losses, jit_compile=False)
         for _ in range(STEPS):
-            single.train_on_batch(given(single, feeds), targets if len(targets) > 1 else targets[0])
+            single.train_on_batch(given(single, feeds), list(wanted) if len(wanted) > 1 else wanted[0])
 
 
-def _without_chance(value: Any) -> Any:
-    """A configuration whose layers drop nothing and add no noise."""
+def _edited(value: Any, edit: Callable[[str, Any], Any], key: str = "") -> Any:
+    """A configuration in which ``edit`` has changed all values that are no lists or dicts, given their keys."""
     if isinstance(value, list):
-        return [_without_chance(each) for each in value]
-    if not isinstance(value, Mapping):
-        return value
-    random = ("rate", "dropout", "recurrent_dropout", "stddev")
-    return {
-        key: 0.0 if key in random and type(each) in (int, float) else _without_chance(each)
-        for key, each in value.items()
-    }
-
-
-def _doubled(value: Any) -> Any:
-    """A configuration that computes in float64 where it computed in float32."""
-    if isinstance(value, list):
-        return [_doubled(each) for each in value]
+        return [_edited(each, edit) for each in value]
     if isinstance(value, Mapping):
-        return {key: _doubled(each) for key, each in value.items()}
+        return {name: _edited(each, edit, name) for name, each in value.items()}
+    return edit(key, value)
+
+
+def _without_chance(key: str, value: Any) -> Any:
+    """An option of a layer that drops nothing and adds no noise."""
+    is_chance = key in ("rate", "dropout", "recurrent_dropout", "stddev") and type(value) in (int, float)
+    return 0.0 if is_chance else value
+
+
+def _doubled(_: str, value: Any) -> Any:
+    """An option of a layer that computes in float64 where it computed in float32."""
     return "float64" if isinstance(value, str) and value == "float32" else value
 
 
 def _proved(train: Callable[[str], str]) -> str:
-    """What a training in float64 shows, or one in float32 where parts of Keras have no float64.
+    """Prove a training in float64, or one in float32 where parts of Keras have no float64.
 
     Training multiplies roundings: float32 may part where nothing is wrong, as in deep networks with batch norms.
     """
@@ -117,54 +83,22 @@ def prove_training_of(config: Mapping[str, Any], weights: Path | None, network_o
 def _prove_training_of(
     config: Mapping[str, Any], weights: Path | None, network_of: NetworkOf, seed: int, dtype: str
 ) -> str:
-    same = _without_chance(config if dtype == "float32" else _doubled(config))
+    same = _edited(config, _without_chance)
+    same = same if dtype == "float32" else _edited(same, _doubled)
     network = network_of(same, weights, dtype)
-    if not any(value.trainable for value in network.graph.parameters):
-        return "no step was trained: nothing is trainable"
-    feeds, targets, before, rate = _trained_here(network, seed)
-    with computing_in(dtype), tempfile.TemporaryDirectory(prefix="portable-nn-") as folder:
-        model = rebuilt(same, weights)
-        _train(model, feeds, list(targets.values()), rate)
-        trained = Path(folder) / "trained.weights.h5"
-        with quiet():
-            model.save_weights(trained)
-        theirs = network_of(same, trained, dtype)
-    pairs = ((f"'{name}'", ours, theirs.parameters[name]) for name, ours in network.parameters.items())
-    return _compared(network, before, pairs, dtype)
+    if not trains(network):
+        return NOTHING
 
+    def side(batch: Batch, rate: float) -> Mapping[str, Array]:
+        with computing_in(dtype), tempfile.TemporaryDirectory(prefix="portable-nn-") as folder:
+            model = rebuilt(same, weights)
+            _train(model, *batch, network.graph.outputs, rate)
+            path = Path(folder) / "trained.weights.h5"
+            with quiet():
+                model.save_weights(path)
+            return network_of(same, path, dtype).parameters
 
-def _trained_here(
-    network: Network, seed: int
-) -> tuple[Mapping[str, Array], Mapping[str, Array], Mapping[str, Array], float]:
-    """Train the network: the examples, their targets, the weights before, and the learning rate."""
-    rng = np.random.default_rng(seed)
-    feeds = _examples(network, rng)
-    targets = {
-        name: (array + rng.standard_normal(array.shape)).astype(array.dtype)
-        for name, array in network.compute("numpy", feeds).items()
-    }
-    before = {name: array.copy() for name, array in network.parameters.items()}
-    return feeds, targets, before, _fitted(network, before, feeds, targets)
-
-
-def _compared(
-    network: Network, before: Mapping[str, Array], pairs: Iterable[tuple[str, Array, Array]], dtype: str
-) -> str:
-    """Compare arrays of both sides, and say how far they are apart. Raises ``VerificationError``."""
-    worst, close = 0.0, CLOSE[dtype]
-    for name, ours, theirs in pairs:
-        apart = float(np.abs(ours - theirs).max(initial=0.0)) / max(1.0, float(np.abs(theirs).max(initial=0.0)))
-        worst = max(worst, apart)
-        if not apart <= close:
-            raise VerificationError(
-                f"after {STEPS} steps of training in {dtype} {name} differs by {apart:.3g} between the network and "
-                f"Keras's model; {close:g} would be allowed"
-            )
-    moved = max(float(np.abs(array - before[name]).max(initial=0.0)) for name, array in network.parameters.items())
-    return (
-        f"{STEPS} steps of training in {dtype} move weights by up to {moved:.2g}, and by the same on both sides to "
-        f"{worst:.1e}"
-    )
+    return train_both(network, side, drawn(network, seed), "Keras").check()
 
 
 def prove_training_there(network: Network, made: Callable[[Network], tuple[Any, Mapping[str, str]]], seed: int) -> str:
@@ -177,36 +111,24 @@ def prove_training_there(network: Network, made: Callable[[Network], tuple[Any, 
 
     Returns a sentence on what was found. Raises ``VerificationError``.
     """
-    if not any(value.trainable for value in network.graph.parameters):
-        return "no step was trained: nothing is trainable"
-    return _proved(lambda dtype: _prove_training_there(network, made, seed, dtype))
+    return _proved(lambda dtype: _prove_training_there(network, made, seed, dtype)) if trains(network) else NOTHING
 
 
 def _prove_training_there(
     network: Network, made: Callable[[Network], tuple[Any, Mapping[str, str]]], seed: int, dtype: str
 ) -> str:
-    ours = _dropping_nothing(network, seed, dtype)
+    ours = plain(network, wide=dtype == "float64")
     with computing_in(dtype):
         model, names = made(ours)
-        feeds, targets, before, rate = _trained_here(ours, seed)
-        given = {names[name]: array for name, array in feeds.items()}
-        _train(model, given, [targets[name] for name in sorted(targets)], rate)
-        pairs = [
-            (f"Keras's '{theirs.path}'", *(keras().ops.convert_to_numpy(each.value) for each in (mine, theirs)))
-            for mine, theirs in zip(made(ours)[0].weights, model.weights, strict=True)
-            if "seed_generator" not in theirs.path
-        ]
-    return _compared(ours, before, pairs, dtype)
 
+        def arrays(other: Any) -> Mapping[str, Array]:
+            pairs = zip(model.weights, other.weights, strict=True)
+            found = {f"Keras's {mine.path}": keras().ops.convert_to_numpy(each.value) for mine, each in pairs}
+            return {name: array for name, array in found.items() if "seed_generator" not in name}
 
-def _dropping_nothing(network: Network, seed: int, dtype: str) -> Network:
-    """A copy of the network in a type of numbers, without dropout, which no two packages draw alike."""
-    graph = bypassed(network.graph, {"Dropout"})
-    graph = widened(graph) if dtype == "float64" else graph
-    return Network.from_graph(
-        graph,
-        as_declared(graph.parameters, network.parameters.arrays),
-        inputs=network.inputs,
-        outputs=network.outputs,
-        seed=seed,
-    )
+        def side(batch: Batch, rate: float) -> Mapping[str, Array]:
+            feeds = {names[name]: array for name, array in batch.feeds.items()}
+            _train(model, feeds, batch.targets, sorted(network.graph.outputs), rate)
+            return arrays(model)
+
+        return train_both(ours, side, drawn(ours, seed), "Keras", seen=lambda found: arrays(made(found)[0])).check()

@@ -9,17 +9,12 @@ import numpy as np
 
 from portable_nn.converters.sklearn.models import ACTIVATIONS
 from portable_nn.converters.sklearn.outputs import Output
-from portable_nn.core.errors import UsageError, VerificationError
+from portable_nn.converters.training import STEPS, Batch, train_both
+from portable_nn.core.errors import UsageError
 from portable_nn.layers import Dense, Input
 from portable_nn.network import Network
-from portable_nn.training.optimizers import SGD
 
-STEPS: Final = 5
-RATE: Final = 0.05
 ROWS: Final = 32
-
-WITHIN: Final = {"float64": 1e-8, "float32": 1e-5}
-"""The largest difference of the weights after the steps."""
 
 TRAINED: Final = {
     "cross_entropy": "MLPClassifier",
@@ -47,14 +42,16 @@ def prove_steps(network: Network, output: Output, seed: int) -> str:
     inputs, outputs = output.layers[0][0].shape[0], output.layers[-1][0].shape[1]
     x = rng.normal(size=(ROWS, inputs)).astype(dtype)
     y = _targets(output, outputs, rng, dtype)
-    ours = _ours(output, dtype, x, y)
-    theirs = _theirs(output, dtype, x, y)
-    worst = max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
-    if not worst <= WITHIN[dtype]:
-        raise VerificationError(
-            f"after {STEPS} steps of training the weights are {worst:.3g} apart; {WITHIN[dtype]:g} would be allowed"
-        )
-    return f"training proved: after {STEPS} steps of gradient descent the weights are {worst:.1g} apart"
+    network = _network(output, dtype, inputs)
+    [name] = network.graph.outputs
+    # scikit-learn's gradients are those of half the squared error, summed over the outputs, and of log losses likewise.
+    share = 1 if output.loss == "cross_entropy" else outputs / 2 if output.loss == "mean_squared_error" else outputs
+
+    def side(_: Batch, rate: float) -> dict[str, Any]:
+        return _trained(output, dtype, x, y, rate / share)
+
+    batch = Batch({network.graph.inputs[0].name: x}, {name: y})
+    return train_both(network, side, batch, "scikit-learn", loss=output.loss).check()
 
 
 def _targets(output: Output, outputs: int, rng: np.random.Generator, dtype: str) -> Any:
@@ -67,35 +64,23 @@ def _targets(output: Output, outputs: int, rng: np.random.Generator, dtype: str)
     return rng.normal(size=(ROWS, outputs)).astype(dtype)
 
 
-def _ours(output: Output, dtype: str, x: Any, y: Any) -> list[Any]:
-    entry = Input(x.shape[1], dtype=dtype)
+def _network(output: Output, dtype: str, inputs: int) -> Network:
+    entry = Input(inputs, dtype=dtype)
     symbol: Any = entry
     for place, (weight, bias) in enumerate(output.layers, 1):
         layer = Dense(weight.shape[1], weight_initial=weight.T, bias_initial=bias, name=f"dense_{place}")
         symbol, activation = layer(symbol), ACTIVATIONS[output.activation]
         if activation is not None and place < len(output.layers):
             symbol = activation()(symbol)
-    network = Network(entry, symbol, seed=0)
-    # scikit-learn's gradients are those of half the squared error, summed over the outputs, and of log losses likewise.
-    outputs = symbol.shape[1]
-    rate = RATE * (1 if output.loss == "cross_entropy" else outputs)
-    rate = rate / 2 if output.loss == "mean_squared_error" else rate
-    network.fit(
-        x, y, loss=output.loss, optimizer=SGD(rate), epochs=STEPS, batch_size=ROWS, shuffle=False, progress=False
-    )
-    return [
-        array
-        for place in range(1, len(output.layers) + 1)
-        for array in (network.parameters[f"dense_{place}.weight"].T, network.parameters[f"dense_{place}.bias"])
-    ]
+    return Network(entry, symbol, seed=0)
 
 
-def _theirs(output: Output, dtype: str, x: Any, y: Any) -> list[Any]:
+def _trained(output: Output, dtype: str, x: Any, y: Any, rate: float) -> dict[str, Any]:
     from sklearn import neural_network
 
     sizes = tuple(weight.shape[1] for weight, _ in output.layers[:-1])
     perceptron = getattr(neural_network, TRAINED[output.loss])(
-        hidden_layer_sizes=sizes, activation=output.activation, solver="sgd", learning_rate_init=RATE, momentum=0.0,
+        hidden_layer_sizes=sizes, activation=output.activation, solver="sgd", learning_rate_init=rate, momentum=0.0,
         nesterovs_momentum=False, alpha=0.0, batch_size=ROWS, shuffle=False, random_state=0, max_iter=1,
     )  # fmt: skip
     labels = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
@@ -115,4 +100,9 @@ def _theirs(output: Output, dtype: str, x: Any, y: Any) -> list[Any]:
         del perceptron._optimizer
         for _ in range(STEPS):
             perceptron.partial_fit(x, labels)
-    return [each for pair in zip(perceptron.coefs_, perceptron.intercepts_, strict=True) for each in pair]
+    pairs = enumerate(zip(perceptron.coefs_, perceptron.intercepts_, strict=True), 1)
+    return {
+        f"dense_{place}.{kind}": each.T
+        for place, pair in pairs
+        for kind, each in zip(("weight", "bias"), pair, strict=True)
+    }

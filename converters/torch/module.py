@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 
 from portable_nn.converters.conversion import Written
-from portable_nn.converters.torch.examples import without_dropout
 from portable_nn.converters.torch.execution import executed, tensor
 from portable_nn.converters.torch.installed import need
 from portable_nn.converters.torch.proof import Theirs, compare_training, compare_with_module
 from portable_nn.converters.torch.source import source_of
+from portable_nn.converters.training import plain
 from portable_nn.core.atomic import all_or_none, atomic_write
 from portable_nn.core.errors import UsageError
 from portable_nn.network import Network
-from portable_nn.onnx.verification.conditioning import as_declared, widened
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Array
 
@@ -77,7 +76,7 @@ def theirs_of(network: Network, module: Any) -> Theirs:
         return dict(zip(network.graph.outputs, results, strict=True))
 
     def to_train() -> Any:
-        ours = without_dropout(network)
+        ours = plain(network)
         return executed(source_of(ours), ours)
 
     return Theirs(module, call, lambda state: source_of(network).parameters(state, network), to_train)
@@ -85,10 +84,7 @@ def theirs_of(network: Network, module: Any) -> Theirs:
 
 def _in_float64(network: Network) -> tuple[Network, Theirs]:
     """Both sides in float64."""
-    wide = widened(network.graph)
-    made = Network.from_graph(
-        wide, as_declared(wide.parameters, network.parameters.arrays), inputs=network.inputs, metadata=network.metadata
-    )
+    made = plain(network, wide=True)
     return made, theirs_of(made, executed(source_of(made), made))
 
 

@@ -4,58 +4,46 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from portable_nn.converters.torch.program import mode, quiet
+from portable_nn.converters.training import STEPS, Batch
 from portable_nn.operators import Array
-
-STEPS: Final = 5
-"""The steps of training that are compared."""
-
-RATE: Final = 0.01
-"""The learning rate, which is divided by the largest gradient where that is more than 1."""
 
 
 def trained(
-    module: Any,
-    call: Callable[[Any, Mapping[str, Array]], Mapping[str, Any]],
-    feeds: Mapping[str, Array],
-    targets: Mapping[str, Array],
-) -> tuple[dict[str, Array], float]:
-    """The state of a copy of the module after steps of gradient descent on the squared errors, and the learning rate.
+    module: Any, call: Callable[[Any, Mapping[str, Array]], Mapping[str, Any]], batch: Batch, rate: float
+) -> dict[str, Array]:
+    """The state of a copy of the module after steps of gradient descent on the squared errors.
 
     Args:
         module: the module.
         call: what the module computes, by name.
-        feeds: the inputs of every step.
-        targets: the numbers that outputs shall be, by name.
+        batch: the examples and targets of every step.
+        rate: the learning rate.
     """
     import torch
 
     module = copy.deepcopy(module)
     weights = [each for each in module.parameters() if each.requires_grad]
-    rate = 0.0
     for each in module.modules():
         if isinstance(each, torch.nn.modules.batchnorm._BatchNorm):
             _count_as_onnx(each)
         elif isinstance(each, (torch.nn.RNNBase, torch.nn.MultiheadAttention)):
             each.dropout = 0.0
     with quiet(), mode(module, training=True), _no_dropout():
-        for step in range(STEPS):
-            made = call(module, feeds)
+        for _ in range(STEPS):
+            made = call(module, batch.feeds)
             losses = [
                 torch.nn.functional.mse_loss(made[name], torch.as_tensor(target, device=made[name].device))
-                for name, target in targets.items()
+                for name, target in batch.targets.items()
             ]
             slopes = torch.autograd.grad(sum(losses[1:], losses[0]), weights, allow_unused=True)
-            if not step:
-                sizes = [float(each.abs().max()) for each in slopes if each is not None and each.numel()]
-                rate = RATE / max([1.0, *sizes])
             with torch.no_grad():
                 for weight, slope in zip(weights, slopes, strict=True):
                     if slope is not None:
                         weight -= rate * slope
-    return {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}, rate
+    return {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}
 
 
 def _count_as_onnx(norm: Any) -> None:

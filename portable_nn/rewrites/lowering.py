@@ -20,7 +20,7 @@ Form: TypeAlias = Callable[..., Any]
 
 
 def form_of(use: OperatorContext) -> Form | None:
-    """Its lowering, or what portable files have in its place; ``None`` where there is neither."""
+    """The lowering of a node, or what portable files have in its place; ``None`` where there is neither."""
     if use.operator.name == "Resize":
         return partial(resized, use)
     portable = use.operator.portability.portable

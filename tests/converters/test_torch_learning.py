@@ -22,8 +22,8 @@ torch: Any = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
 
 from portable_nn.converters.torch import read_torch, to_torch  # noqa: E402
-from portable_nn.converters.torch.examples import without_dropout  # noqa: E402
 from portable_nn.converters.torch.training import _count_as_onnx  # noqa: E402
+from portable_nn.converters.training import plain  # noqa: E402
 
 
 class Block(nn.Module):  # type: ignore[misc]
@@ -190,7 +190,7 @@ def test_what_is_drawn_learns_alike_both_ways(seed: int) -> None:
     module = drawn(seed)
     found = read_torch(module, torch.zeros(2, 4, dtype=torch.float64))
     assert not [note for note in found.notes if "evaluation" in note or "detach" in note]
-    network = without_dropout(found.network)
+    network = plain(found.network)
     written = theirs(to_torch(network), x, y, optimizer)
     wanted, made = theirs(module, x, y, optimizer), ours(network, x, y, optimizer)
     for name, array in made.items():
