@@ -63,8 +63,11 @@ def places(grid: Sequence[pytest.Item]) -> Callable[[pytest.Item], int]:
     if len(grid) <= QUICK_CASES:
         return lambda item: 0
     if marker := grid[0].get_closest_marker("quick"):
-        words = [re.compile(rf"[\[-]{word}(?![a-zA-Z])") for word in marker.args]
-        chosen = [next((item for item in grid if word.search(item.nodeid)), None) for word in words]
+        words = {word: re.compile(rf"[\[-]{word}(?![a-zA-Z])") for word in marker.args}
+        found = {word: next((item for item in grid if form.search(item.nodeid)), None) for word, form in words.items()}
+        if unknown := [word for word, item in found.items() if item is None]:
+            raise pytest.UsageError(f"{grid[0].nodeid}: no case is called {', '.join(unknown)}: mend its mark 'quick'")
+        chosen = [*found.values()]
     else:
         values = defaultdict[str, dict[int, int]](dict)
         rows = [

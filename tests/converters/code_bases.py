@@ -304,8 +304,9 @@ def missing(message: str) -> str:
 
     What another library says stands in brackets, and is left out.
     """
-    nodes = re.findall(r"'\w+' \((\w+)\): ([^(\n]+)", message)
-    found = dict.fromkeys(f"{operator}: {reason.strip()}" for operator, reason in nodes)
+    _, *parts = re.split(r"'[\w.]+' \((\w+)\): ", message)
+    reasons = (re.split(r" \(|\n", text)[0].rstrip(" ,;") for text in parts[1::2])
+    found = dict.fromkeys(f"{operator}: {reason}" for operator, reason in zip(parts[::2], reasons, strict=True))
     return "; ".join(found) or message.partition(" (")[0].replace("\n ", "")
 
 

@@ -266,7 +266,6 @@ ROWS: list[Row] = [
 ]  # fmt: skip
 
 
-@pytest.mark.quick("Conv", "Gemm", "Softmax", "LSTM", "Slice", "MaxPool", "LayerNormalization", "Where")
 @pytest.mark.parametrize("row", ROWS, ids=row_id)
 def test_node_that_does_not_fit(row: Row) -> None:
     assert_refused(row)
