@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
-from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import cache
-from math import gcd
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -36,26 +37,74 @@ def pytest_collection() -> Generator[None, object, object]:
 QUICK_CASES = 8
 """How many cases of one test are quick, where it has more: the rest of a grid is long."""
 
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Make all but a few cases of large grids long; begin with what takes minutes, so that no core idles at the end."""
-    cases = defaultdict[str, list[pytest.Item]](list)
+    grids = defaultdict[str, list[pytest.Item]](list)
     for item in items:
         if not any(item.get_closest_marker(name) for name in ("long", "sweep")):
-            cases[item.nodeid.partition("[")[0]].append(item)
-    for grid in cases.values():
-        quick = set(spread(len(grid), QUICK_CASES))
-        for place, item in enumerate(grid):
-            if place not in quick:
-                item.add_marker("long")
+            grids[item.nodeid.partition("[")[0]].append(item)
+    for grid in grids.values():
+        for item in sorted(grid, key=places(grid))[QUICK_CASES:]:
+            item.add_marker("long")
     items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
 
 
-def spread(count: int, most: int) -> Iterator[int]:
-    """At most ``most`` places of ``count``: of a product of arguments, each value of each is likely among them."""
-    step = next(step for step in range(round(count * 0.618) or 1, 2 * count + 2) if gcd(step, count) == 1)
-    return (place * step % count for place in range(min(count, most)))
+def places(grid: Sequence[pytest.Item]) -> Callable[[pytest.Item], int]:
+    """The order in which cases are quick.
+
+    First the first case for each word of ``@pytest.mark.quick``; without that, the first values of all arguments
+    together, then the second ones, and so on, from the beginning again where an argument has no more: of a table, the
+    first rows. Then the others as they stand.
+    """
+    if len(grid) <= QUICK_CASES:
+        return lambda item: 0
+    if marker := grid[0].get_closest_marker("quick"):
+        words = {word: re.compile(rf"[\[-]{word}(?![a-zA-Z])") for word in marker.args}
+        found = {word: next((item for item in grid if form.search(item.nodeid)), None) for word, form in words.items()}
+        if unknown := [word for word, item in found.items() if item is None]:
+            raise pytest.UsageError(f"{grid[0].nodeid}: no case is called {', '.join(unknown)}: mend its mark 'quick'")
+        chosen = [*found.values()]
+    else:
+        values = defaultdict[str, dict[int, int]](dict)
+        rows = [
+            {
+                name: values[name].setdefault(id(value), len(values[name]))
+                for name, value in item.callspec.params.items()
+            }
+            for item in grid
+        ]
+        diagonal = [{name: place % len(seen) for name, seen in values.items()} for place in range(QUICK_CASES)]
+        chosen = [grid[rows.index(row)] if row in rows else None for row in diagonal]
+    return lambda item: chosen.index(item) if item in chosen else len(chosen)
+
+
+# -- what a run leaves out, in one line at its end; workers tell the process that prints it
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        kinds = (name for name in ("sweep", "long") if item.get_closest_marker(name))
+        item.config.stash.setdefault(LEFT_OUT, Counter())[next(kinds, "")] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if output := getattr(session.config, "workeroutput", None):
+        output["left out"] = dict(session.config.stash.get(LEFT_OUT, Counter()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[LEFT_OUT] = Counter(getattr(node, "workeroutput", {}).get("left out", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    found = config.stash.get(LEFT_OUT, Counter())
+    if words := [f"{found[kind]:,} {kind} (-m {kind})" for kind in ("long", "sweep") if found[kind]]:
+        terminalreporter.write_line(f"left out: {', '.join(words)}")
 
 
 @pytest.fixture(scope="session")

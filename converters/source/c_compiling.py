@@ -86,7 +86,7 @@ def run_program(program: Path, network: Network, names: Sequence[str], feeds: Ma
 
 
 def _plain(array: Array) -> str:
-    return "float64" if array.dtype.kind == "f" else "int64"
+    return {"f": "float64", "u": "uint64"}.get(array.dtype.kind, "int64")
 
 
 def _joined(parts: Sequence[Array], network: Network, name: str, batch: str | None) -> Array:

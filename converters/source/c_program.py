@@ -12,12 +12,21 @@ import numpy as np
 from portable_nn.converters.source.c_function import Function
 from portable_nn.converters.source.c_kernels import kernels_in, name_of
 from portable_nn.converters.source.c_memory import arranged, declared, most, work
-from portable_nn.converters.source.c_operators.use import C_TYPES, FLOATS, literal
+from portable_nn.converters.source.c_operators.use import C_TYPES, literal
 from portable_nn.converters.source.words import listed_texts, plain_text, shape_text
 from portable_nn.core.dims import product
 from portable_nn.core.version import __version__
 
 WIDTH: Final = 110
+
+_TEXTS: Final = {
+    "float32": ("double", "%lf", "%.9g"),
+    "float64": ("double", "%lf", "%.17g"),
+    "uint64": ("unsigned long long", "%llu", "%llu"),
+}
+"""Numbers as text: the type that holds them, and how it is read and printed."""
+
+_WHOLE: Final = ("long long", "%lld", "%lld")
 
 
 def text_of(function: Function) -> str:
@@ -154,10 +163,10 @@ def _main(function: Function) -> Iterator[str]:
     read = [value for value in function.graph.inputs if most(product(value.shape), function.up_to)]
     yield "    for (;;) {" if read else "    {"
     for place, value in enumerate(read):
-        is_float = value.dtype in FLOATS
+        kind, form, _ = _TEXTS.get(value.dtype, _WHOLE)
         yield f"        for (int i = 0; i < {function.count(value.shape)}; ++i) {{"
-        yield f"            {'double' if is_float else 'long long'} number;"
-        yield f'            if (scanf("{"%lf" if is_float else "%lld"}", &number) != 1)'
+        yield f"            {kind} number;"
+        yield f'            if (scanf("{form}", &number) != 1)'
         yield f"                return {'i ? 3 : 0' if place == 0 else '3'};"
         yield f"            {function.inputs[value.name]}[i] = ({C_TYPES[value.dtype]})number;"
         yield "        }"
@@ -166,9 +175,7 @@ def _main(function: Function) -> Iterator[str]:
     yield "        if (failed)"
     yield "            return failed;"
     for name, variable in function.outputs.items():
-        dtype = function.types[name].dtype
-        form = {"float32": "%.9g", "float64": "%.17g"}.get(dtype, "%lld")
-        kind = "double" if dtype in FLOATS else "long long"
+        kind, _, form = _TEXTS.get(function.types[name].dtype, _WHOLE)
         yield f"        for (int i = 0; i < {function.count(function.types[name].shape)}; ++i)"
         yield f'            printf("{form}\\n", ({kind}){variable}[i]);'
     yield "    }" if read else "        return 0;\n    }"

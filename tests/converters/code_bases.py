@@ -1,14 +1,17 @@
 """Every case of every operator in every code base: what it computes, its gradients where it trains, what it refuses.
 
-``python tests/converters/code_bases.py`` writes what is refused to ``tests/golden/refusals.json``.
+``python tests/converters/code_bases.py [TARGET]…`` writes to ``tests/golden/refusals.json`` what is refused: by target
+and by what is missing, the cases.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +26,9 @@ from cases import CASES, Case  # noqa: E402
 
 import portable_nn as pnn  # noqa: E402
 from portable_nn.core.errors import GraphError, PortableNNError  # noqa: E402
+from portable_nn.core.graph import Graph  # noqa: E402
 from portable_nn.engines.once import run_numpy  # noqa: E402
-from portable_nn.operators import FLOATS, constant, trace  # noqa: E402
+from portable_nn.operators import FLOATS, Symbol, constant, replay, trace  # noqa: E402
 from portable_nn.operators.differentiation import gradients  # noqa: E402
 from portable_nn.operators.registry import Array  # noqa: E402
 
@@ -39,6 +43,7 @@ class Flow(NamedTuple):
     output: str
     slope: Array
     inputs: tuple[str, ...]
+    graph: Graph
 
 
 class Use(NamedTuple):
@@ -64,6 +69,52 @@ def in_torch(use: Use) -> Found:
 
     module = executed(source_of(use.network), use.network)
     return _backwards(module, use, {name: torch.from_numpy(np.array(x)) for name, x in use.feeds.items()})
+
+
+def back_from_torch(use: Use) -> Found:
+    """Out to PyTorch, in again, and computed here."""
+    import torch
+
+    from portable_nn.converters.torch import read_torch
+    from portable_nn.converters.torch.execution import executed
+    from portable_nn.converters.torch.source import source_of
+
+    module = executed(source_of(use.network), use.network)
+    arrays = [np.array(use.feeds[value.name]) for value in use.network.graph.inputs]
+    fixed = {value.name: {0: None} for value in use.network.graph.inputs if value.shape}
+    back = read_torch(module, tuple(map(torch.from_numpy, arrays)), dynamic=fixed, verify=False).network
+    symbols = replay(back.graph)
+    found = [symbols[name] for name in back.graph.outputs]
+    slopes = list[Symbol | None]()
+    if use.flow:
+        wrt = {
+            before.name: symbols[after.name]
+            for before, after in zip(use.network.graph.inputs, back.graph.inputs, strict=True)
+        }
+        place = use.network.graph.outputs.index(use.flow.output)
+        seed = constant(use.flow.slope, found[place].dtype)
+        slopes = gradients([found[place]], [seed], [wrt[name] for name in use.flow.inputs])
+    leaves = [symbols[value.name] for value in back.graph.inputs]
+    graph = trace(leaves, [*found, *(each for each in slopes if each is not None)]).graph
+    made = run_numpy(graph, back.parameters, dict(zip((value.name for value in graph.inputs), arrays, strict=True)))
+    values = iter([made[name] for name in graph.outputs])
+    outputs = {name: next(values) for name in use.network.graph.outputs}
+    none = {name: np.zeros_like(use.feeds[name]) for name in use.slopes}
+    return outputs, {
+        name: none[name] if each is None else next(values) for name, each in zip(use.slopes, slopes, strict=True)
+    }
+
+
+def in_onnx(use: Use) -> Found:
+    from portable_nn.onnx.session import Session
+    from portable_nn.onnx.writing import to_bytes, to_model
+
+    def run(graph: Graph) -> Arrays:
+        given = {value.name: use.feeds[value.name] for value in graph.inputs}
+        return Session(to_bytes(to_model(graph, {})), threads=1).run(given)
+
+    back, names = (run(use.flow.graph), use.flow.graph.outputs) if use.flow else ({}, ())
+    return run(use.network.graph), dict(zip(use.slopes, (back[name] for name in names), strict=True))
 
 
 def in_keras(use: Use) -> Found:
@@ -143,7 +194,6 @@ class Target(NamedTuple):
         package: what must be installed, if anything.
         trains: whether it has gradients.
         forms: the precision and the batch, ``None`` for a known one, in which cases are computed.
-        most: so many cases of an operator.
         fixed: by operator, inputs without a gradient.
     """
 
@@ -151,7 +201,6 @@ class Target(NamedTuple):
     package: str = ""
     trains: bool = True
     forms: tuple[tuple[str, str | None], ...] = (("float64", None),)
-    most: int | None = None
     fixed: Mapping[str, tuple[str, ...]] = {}
 
 
@@ -160,10 +209,12 @@ STATISTICS = {"BatchNormalization": ("x3", "x4")}
 
 TARGETS: dict[str, Target] = {
     "torch": Target(in_torch, "torch", forms=(("float64", None), ("float32", "batch")), fixed=STATISTICS),
+    "torch back": Target(back_from_torch, "torch", fixed=STATISTICS),
     "jax": Target(in_jax, "jax"),
     "keras": Target(in_keras, "keras", forms=(("float32", "batch"),), fixed=STATISTICS),
     "numpy": Target(in_numpy, trains=False, forms=(("float64", None), ("float32", "batch"))),
-    "c": Target(in_c, trains=False, most=6),
+    "onnx": Target(in_onnx, forms=(("float32", None), ("float32", "batch"))),
+    "c": Target(in_c, trains=False),
 }
 
 DIFFERENT = {
@@ -184,7 +235,7 @@ OPERATORS = sorted({case.operator for case in STANDARD})
 def uses(operator: str, target: Target) -> Iterator[Use]:
     """The cases of an operator; in another precision where the standard does not have the one that is asked for."""
     for dtype, batch in target.forms:
-        for case in [case for case in STANDARD if case.operator == operator][: target.most]:
+        for case in (case for case in STANDARD if case.operator == operator):
             given = dtype if case.exists_in(dtype) else "float32"
             try:
                 leaves, outputs = case.build(given, batch)
@@ -215,7 +266,7 @@ def _flow(
     pairs = [(leaf.name, each) for leaf, each in zip(wrt, made, strict=True) if each is not None]
     graph = trace(leaves, [each for _, each in pairs]).graph
     slopes = run_numpy(graph, {}, {value.name: feeds[value.name] for value in graph.inputs})
-    flow = Flow(name, slope, tuple(each for each, _ in pairs))
+    flow = Flow(name, slope, tuple(each for each, _ in pairs), graph)
     return flow, dict(zip(flow.inputs, (slopes[each] for each in graph.outputs), strict=True))
 
 
@@ -248,11 +299,28 @@ def outcome(operator: str, target: str) -> tuple[list[str], dict[str, str]]:
     return different, refused
 
 
-def main() -> None:
+def missing(message: str) -> str:
+    """Why a case is refused: of each node, its operator and what is missing; of another refusal, its first words.
+
+    What another library says stands in brackets, and is left out.
+    """
+    _, *parts = re.split(r"'[\w.]+' \((\w+)\): ", message)
+    reasons = (re.split(r" \(|\n", text)[0].rstrip(" ,;") for text in parts[1::2])
+    found = dict.fromkeys(f"{operator}: {reason}" for operator, reason in zip(parts[::2], reasons, strict=True))
+    return "; ".join(found) or message.partition(" (")[0].replace("\n ", "")
+
+
+def main(targets: Sequence[str]) -> None:
     """Write what is refused."""
-    found = {name: sorted(case for operator in OPERATORS for case in outcome(operator, name)[1]) for name in TARGETS}
-    REFUSALS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    found = json.loads(REFUSALS.read_text(encoding="utf-8"))
+    for target in targets or TARGETS:
+        reasons = defaultdict[str, list[str]](list)
+        for operator in OPERATORS:
+            for case, message in outcome(operator, target)[1].items():
+                reasons[missing(message)].append(case)
+        found[target] = {reason: sorted(cases) for reason, cases in sorted(reasons.items())}
+    REFUSALS.write_text(json.dumps(found, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -110,6 +110,7 @@ def opsets_that_agree(case: Case, *, check: bool = False) -> Iterator[tuple[int,
         yield opset, "same"
 
 
+@pytest.mark.quick("Conv", "Gemm", "Softmax", "LSTM", "Slice", "MaxPool", "LayerNormalization", "Where")
 @pytest.mark.parametrize("operator", sorted(name for domain, name in REGISTRY if not domain))
 def test_an_operator_is_written_at_every_opset_and_onnxruntime_gives_the_same(operator: str) -> None:
     for case in BY_OPERATOR[operator]:

@@ -15,7 +15,7 @@ from source_networks import HOSTILE, hostile_network
 
 import portable_nn as pnn
 from portable_nn.converters.book import import_book
-from portable_nn.converters.source import c_file, write_c, write_numpy
+from portable_nn.converters.source import c_file, write_c
 from portable_nn.converters.source.c_compiling import compiled, compiler, side_of
 from portable_nn.converters.source.c_file import source_of
 from portable_nn.core.errors import UnsupportedError
@@ -270,24 +270,6 @@ def test_random_networks(tmp_path: Path) -> None:
     assert done > 40
 
 
-@needs_compiler
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("mode", "antialias"), [("nearest", 0), ("linear", 0), ("linear", 1), ("cubic", 0), ("cubic", 1)]
-)
-def test_resizing_is_written_as_products_with_its_weights(mode: str, antialias: int, tmp_path: Path) -> None:
-    """The C file is compared with the numpy engine as it is written; here onnxruntime is the third."""
-    x = pnn.Input(2, 9, 8)
-    scales = constant(np.array([1, 1, 0.5, 1.75], "float32"), "float32")
-    options = {"mode": mode, "antialias": antialias}
-    network = pnn.Network([x], [emit("Resize", x, None, scales, **options)])
-    for write, name in ((write_c, "resized.c"), (write_numpy, "resized.py")):
-        assert max(each.max_abs_error for each in write(network, tmp_path / name).outputs.values()) < 1e-5
-    given = np.random.default_rng(0).standard_normal((3, 2, 9, 8)).astype("float32")
-    both = [network.predict(given, engine=engine) for engine in ("numpy", "onnxruntime")]
-    np.testing.assert_allclose(*both, atol=1e-5)
-
-
 @pytest.mark.parametrize("name", ["lstm", "dense"])
 def test_the_function_is_called_as_the_file_also_where_a_helper_was(name: str, tmp_path: Path) -> None:
     network = pnn.Sequential(pnn.Input(4, 3), pnn.LSTM(5), pnn.Flatten(), pnn.Dense(2), seed=0)
@@ -295,10 +277,3 @@ def test_the_function_is_called_as_the_file_also_where_a_helper_was(name: str, t
     text = (tmp_path / f"{name}.c").read_text()
     assert re.search(rf"^int {name}\(", text, re.MULTILINE)
     assert re.search(rf"^static void {name}_layer\(", text, re.MULTILINE)
-
-
-@needs_compiler
-@pytest.mark.parametrize("layer", [pnn.LPPool2d(2, 2), pnn.LPPool2d(3, 2), pnn.GlobalLPPool()])
-def test_norms_of_windows_are_written_in_other_operators(layer: Any, tmp_path: Path) -> None:
-    network = pnn.Sequential(pnn.Input(2, 6, 7), layer, seed=0)
-    assert max(each.max_abs_error for each in write_c(network, tmp_path / "norm.c").outputs.values()) < 1e-5

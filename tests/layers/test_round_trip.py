@@ -121,6 +121,9 @@ def test_no_builder_is_left_out() -> None:
     assert set(ROWS) == NAMES_OF_LAYERS
 
 
+@pytest.mark.quick(
+    "Conv2d", "LSTM", "MultiHeadAttention", "LayerNorm", "BatchNorm2d", "Embedding", "MaxPool2d", "Dense"
+)
 @pytest.mark.parametrize(("layer", "shape"), CASES)
 def test_a_builder_goes_out_and_comes_back(layer: Any, shape: tuple[int, ...], tmp_path: Path) -> None:
     network = pnn.Sequential(pnn.Input(*shape), layer, seed=0)

@@ -187,6 +187,7 @@ def has_one_constant_for_all(case: Case) -> bool:
     return all(np.size(case.inputs[index]) <= 1 for index in case.constants)
 
 
+@pytest.mark.quick("Relu", "Add", "Where", "Clip", "Pow", "Cast", "Gelu", "Equal")
 @pytest.mark.parametrize(
     "case", [case for case in CASES if facts_of(case).elementwise and has_one_constant_for_all(case)], ids=str
 )
@@ -208,6 +209,7 @@ def apart(case: Case) -> bool:
     return not mixes_examples(case.attributes) and all(output.shape[:1] == ("batch",) for output in outputs)
 
 
+@pytest.mark.quick("Conv", "Gemm", "Relu", "Concat", "Pad", "MaxPool", "InstanceNormalization", "Where")
 @pytest.mark.parametrize("case", [case for case in CASES if apart(case)], ids=str)
 def test_an_operator_that_keeps_examples_apart_computes_each_by_itself(case: Case) -> None:
     leaves, outputs = case.build("float32", "batch")
@@ -253,6 +255,7 @@ def test_networks_with_shrinking_layers_train_in_halves(layer: Layer) -> None:
     assert keeps_examples_apart(net.graph)
 
 
+@pytest.mark.quick("Conv", "Gemm", "Softmax", "LSTM", "Slice", "MaxPool", "LayerNormalization", "Where")
 @pytest.mark.parametrize("operator", REGISTRY.values(), ids=lambda operator: operator.name)
 def test_facts_are_about_inputs_and_attributes_that_there_are(operator: Operator) -> None:
     some = len(operator.inputs) if not operator.inputs or operator.inputs[-1][-1] != "*" else ALL.stop

@@ -60,6 +60,7 @@ def assert_same(found: list[Array], wanted: list[Array], dtype: str) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * scale)
 
 
+@pytest.mark.quick("Conv", "Gemm", "Softmax", "LSTM", "Slice", "MaxPool", "LayerNormalization", "Where")
 @pytest.mark.parametrize(
     ("case", "dtype"),
     [
@@ -81,6 +82,7 @@ def test_kernel_equals_the_standard(case: Case, dtype: str) -> None:
     assert_same(run_plan(graph, feeds), run_standard(standard, feeds), tolerance)
 
 
+@pytest.mark.quick("MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool")
 @pytest.mark.parametrize("case", [case for case in CASES if case.operator.endswith("Pool")], ids=str)
 def test_a_long_window_equals_the_standard(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has a step for each of its places, and not for each of its cells; here all windows are long."""
@@ -89,6 +91,7 @@ def test_a_long_window_equals_the_standard(case: Case, monkeypatch: pytest.Monke
     assert_same(run_plan(graph, feeds), run_standard(lowered(graph, also=LACKING), feeds), "float32")
 
 
+@pytest.mark.quick("Conv", "Gemm", "Softmax", "LSTM", "Slice", "MaxPool", "LayerNormalization", "Where")
 @pytest.mark.parametrize("case", [case for case in CASES if case.batched], ids=str)
 def test_batch_may_be_unknown_until_the_plan_is_made(case: Case) -> None:
     known, unknown = graph_of(case, "float32"), graph_of(case, "float32", "batch")
@@ -111,6 +114,7 @@ FLOAT16 = {
 }  # fmt: skip
 
 
+@pytest.mark.quick("Gemm", "Softmax", "Tanh", "Where", "ReduceMean", "Gelu", "CumSum", "ScatterND")
 @pytest.mark.parametrize("case", [case for case in CASES if case.operator in FLOAT16 and case.wrt], ids=str)
 def test_kernel_in_half_precision(case: Case) -> None:
     exact = run_plan(graph_of(case, "float64"), {n: x.astype("float16") for n, x in case.feeds("float64").items()})
@@ -135,6 +139,7 @@ def may_be_empty(case: Case) -> bool:
     return bool(case.batched) and case.operator not in {"ArgMax", "ArgMin"} and not (0 in shape and -1 in shape)
 
 
+@pytest.mark.quick("Conv", "Gemm", "Softmax", "LSTM", "Slice", "MaxPool", "LayerNormalization", "Where")
 @pytest.mark.parametrize("case", [case for case in CASES if may_be_empty(case)], ids=str)
 def test_kernel_of_an_empty_batch(case: Case) -> None:
     feeds = {

@@ -90,6 +90,7 @@ def assert_close(found: Sequence[Array], wanted: Sequence[Array], tolerance: flo
         assert np.all(np.abs(ours - theirs) <= tolerance * np.abs(theirs).max(initial=1))
 
 
+@pytest.mark.quick("Conv", "Gemm", "Softmax", "LSTM", "Slice", "MaxPool", "LayerNormalization", "Where")
 @pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)
 def test_gradient_equals_central_differences(case: Case) -> None:
     forward, backward = trace_gradients(case)
@@ -117,11 +118,12 @@ def test_gradient_of_an_unknown_batch(case: Case) -> None:
     assert_close(run_plan(unknown, feeds), run_plan(known, feeds), 1e-14)
 
 
-RUN = [case for case in DIFFERENTIABLE if case.operator != "GlobalLpPool"]  # onnxruntime has not got that one.
+# Those of the standard are rows of tests/converters/test_every_operator.py.
+OWN = [case for case in DIFFERENTIABLE if case.domain]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("case", RUN, ids=str)
+@pytest.mark.parametrize("case", OWN, ids=str)
 def test_gradient_runs_in_onnxruntime(case: Case) -> None:
     """The backward pass is a graph of standard operators, once the package's own are lowered."""
     forward, backward = trace_gradients(case, "float32")

@@ -41,6 +41,7 @@ OPERATORS = [pytest.param(operator, id=operator.name) for operator in REGISTRY.v
 STANDARD = [pytest.param(operator, id=operator.name) for operator in REGISTRY.values() if not operator.domain]
 
 
+@pytest.mark.quick("Conv", "Gemm", "Softmax", "LSTM", "Slice", "MaxPool", "LayerNormalization", "Where")
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_operator_is_complete(operator: Operator) -> None:
     rows = [case for case in CASES if (case.domain, case.operator) == (operator.domain, operator.name)]
@@ -58,6 +59,7 @@ def is_old(operator: Operator) -> bool:
     return any(schema.name == operator.name and schema.since_version <= 13 for schema in schemas)
 
 
+@pytest.mark.quick("Conv", "Gemm", "Softmax", "LSTM", "Slice", "MaxPool", "LayerNormalization", "Where")
 @pytest.mark.parametrize("operator", STANDARD)
 def test_signature_is_the_standards(operator: Operator) -> None:
     schema = defs.get_schema(operator.name, OPSET)
@@ -66,6 +68,7 @@ def test_signature_is_the_standards(operator: Operator) -> None:
     assert operator.outputs == tuple(formal.name + "*" * (formal.option == repeats) for formal in schema.outputs)
 
 
+@pytest.mark.quick("Conv", "Gemm", "Softmax", "LSTM", "Slice", "MaxPool", "LayerNormalization", "Where")
 @pytest.mark.parametrize("operator", STANDARD)
 def test_attributes_are_the_standards(operator: Operator) -> None:
     schema = defs.get_schema(operator.name, OPSET)
@@ -94,6 +97,7 @@ def standard_name(dtype: str) -> str:
     return f"tensor({ {'float32': 'float', 'float64': 'double'}.get(dtype, dtype) })"
 
 
+@pytest.mark.quick("Conv", "Gemm", "Softmax", "LSTM", "Slice", "MaxPool", "LayerNormalization", "Where")
 @pytest.mark.parametrize("operator", STANDARD)
 def test_no_element_type_is_taken_that_the_standard_refuses(operator: Operator) -> None:
     """A graph that the shape rules accept must be a valid ONNX model."""
