@@ -9,7 +9,7 @@ import numpy as np
 from msgspec.structs import replace
 
 import portable_nn as pnn
-from portable_nn.adversarial.gan.sampling import save_samples
+from portable_nn.adversarial.gan.sampling import sample, save_sheet
 from portable_nn.adversarial.gan.schedules import Fall
 from portable_nn.adversarial.gan.training import GanResult, train_gan
 from portable_nn.core.errors import UsageError
@@ -146,4 +146,4 @@ def _largest(numbers: Symbol) -> Symbol:
 
 def write_samples(folder: Path) -> None:
     """A sheet of a hundred samples of the shipped model."""
-    save_samples("digits-gan", folder / "sheet.png", 100)
+    save_sheet(sample("digits-gan", 100), folder / "sheet.png")

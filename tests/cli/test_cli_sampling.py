@@ -63,7 +63,11 @@ def test_sevens_as_an_array(run, tmp_path):
             "only a generator can be sampled, which takes noise (batch, n); 'image' takes pictures",
         ),
         (("digits-gan", "--samples", "1", "--plot", "x.doc"), 2, "x.doc: the name of a picture ends in .png"),
-        (("digits-gan", "--samples", "1", "--plot", "x.svg"), 2, "x.svg: the name of a file of samples ends in .png"),
+        (
+            ("digits-gan", "--samples", "1", "--plot", "x.svg"),
+            2,
+            "x.svg: the name of a picture of samples ends in .png",
+        ),
         (("digits-gan", "--samples", "1", "--out", "x.png"), 2, "--out x.png: the name must end in"),
         (("digits-gan", "--samples", "1", "--digit", "10"), 2, "--digit must be a whole number from 0 to 9, not 10"),
         (("digits-gan", "x.png", "--digit", "3"), 2, "--digit and --seed are for --samples N"),

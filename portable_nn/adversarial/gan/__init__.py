@@ -2,7 +2,7 @@
 
 Goodfellow et al., NIPS 2014, arXiv:1406.2661. ``train_gan`` trains any pair; ``train_pattern`` and ``train_ring`` are
 two examples; ``GameJacobian`` shows the local dynamics of gradient descent; ``sample``, ``between``,
-``save_samples`` and ``save_between`` draw from a generator.
+``save_sheet`` and ``save_between`` draw from a generator.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from portable_nn.adversarial.gan.objectives import GAN_LOSSES
 from portable_nn.adversarial.gan.optimistic import OptimisticAdam
 from portable_nn.adversarial.gan.pattern import Pattern, pattern_networks, train_pattern
 from portable_nn.adversarial.gan.ring import measure_ring, ring_figures, ring_networks, train_ring
-from portable_nn.adversarial.gan.sampling import between, sample, save_between, save_samples
+from portable_nn.adversarial.gan.sampling import between, sample, save_between, save_sheet
 from portable_nn.adversarial.gan.schedules import Fall, LinearFall
 from portable_nn.adversarial.gan.stages import GAN_METHODS
 from portable_nn.adversarial.gan.training import GanResult, train_gan
@@ -37,7 +37,7 @@ __all__ = [
     "ring_networks",
     "sample",
     "save_between",
-    "save_samples",
+    "save_sheet",
     "train_gan",
     "train_pattern",
     "train_ring",

@@ -10,12 +10,10 @@ import numpy as np
 from portable_nn.adversarial.gan.noise import Noise, Source, source_of
 from portable_nn.adversarial.gan.sheets import (
     ANIMATED,
-    ARRAY,
     as_pictures,
     check_suffix,
     contact_sheet,
     enlarged,
-    write_array,
     write_pictures,
 )
 from portable_nn.catalog import CALLED
@@ -85,35 +83,14 @@ def digit_in_words(network: Network, digit: int) -> str:
     return source_of(network).how(digit)
 
 
-def save_samples(
-    network: Network | str | Path,
-    path: str | Path,
-    count: int = 25,
-    seed: int = 0,
-    *,
-    digit: int | None = None,
-    scale: int | None = None,
-    engine: Engine = "numpy",
-) -> Array:
-    """Draw ``count`` samples, write them to ``path`` and return them.
-
-    A ``.npy`` file holds the samples as they are; a picture, such as a PNG, shows them side by side, each pixel
-    ``scale`` times as high and wide: by default up to 10 times, so that the sheet has up to 1,000 pixels.
-
-    Raises as ``sample``, ``UsageError`` for another suffix or a scale below 1, ``ShapeError`` where the samples are not
-    pictures but the file is one, and ``FileError`` where the file cannot be written.
-    """
-    suffix = check_suffix(path)
-    samples = sample(network, count, seed, digit=digit, engine=engine)
-    if suffix == ARRAY:
-        write_array(samples, path)
-    else:
-        save_sheet(samples, path, scale)
-    return samples
-
-
 def save_sheet(samples: Array, path: str | Path, scale: int | None = None) -> None:
-    """Write samples as a picture that shows them side by side. Raises as ``save_samples``."""
+    """Write samples as a picture, such as a PNG, that shows them side by side.
+
+    Each pixel is ``scale`` times as high and wide: by default up to 10 times, so that the sheet has up to 1,000 pixels.
+
+    Raises ``UsageError`` for another suffix or a scale below 1, ``ShapeError`` where the samples are not pictures, and
+    ``FileError`` where the file cannot be written.
+    """
     write_pictures(enlarged([contact_sheet(as_pictures(samples))], scale), path)
 
 
@@ -130,14 +107,11 @@ def save_between(
 ) -> Array:
     """Write the samples of ``between`` to ``path`` and return them.
 
-    A GIF shows them one after another, several side by side; another picture has a row for each, a ``.npy`` file the
-    samples as they are. ``scale`` is of ``save_samples``. Raises as ``between`` and ``save_samples``.
+    A GIF shows them one after another, several side by side; another picture has a row for each. ``scale`` is of
+    ``save_sheet``. Raises as ``between`` and ``save_sheet``.
     """
     suffix = check_suffix(path)
     samples = between(network, seeds, count, frames, digit=digit, engine=engine)
-    if suffix == ARRAY:
-        write_array(samples, path)
-        return samples
     pages = [as_pictures(frame) for frame in samples]
     if suffix == ANIMATED:
         sheets = [contact_sheet(page) for page in pages]

@@ -16,7 +16,6 @@ from portable_nn.operators.registry import Array
 
 GAP: Final = 2
 """Pixels between two pictures on a sheet, before it is enlarged."""
-ARRAY: Final = ".npy"
 ANIMATED: Final = ".gif"
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ANIMATED, ".tif", ".tiff")
 
@@ -81,17 +80,11 @@ def enlarged(pages: Sequence[NDArray[np.uint8]], scale: int | None = None) -> li
 
 
 def check_suffix(path: str | Path) -> str:
-    """The suffix of a file of samples, in small letters. Raises ``UsageError`` for one that is not known."""
+    """The suffix of a picture of samples, in small letters. Raises ``UsageError`` for one that is not known."""
     suffix = Path(path).suffix.lower()
-    if suffix not in {*SUFFIXES, ARRAY}:
-        raise UsageError(f"{path}: the name of a file of samples ends in {', '.join([*SUFFIXES, ARRAY])}")
+    if suffix not in SUFFIXES:
+        raise UsageError(f"{path}: the name of a picture of samples ends in {', '.join(SUFFIXES)}")
     return suffix
-
-
-def write_array(array: Array, path: str | Path) -> None:
-    """Write a ``.npy`` file."""
-    with atomic_write(path) as file:
-        np.save(file, array)
 
 
 def write_pictures(pages: Sequence[NDArray[np.uint8]], path: str | Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
-from portable_nn.adversarial.gan import between, sample, save_between, save_samples
+from portable_nn.adversarial.gan import between, sample, save_between, save_sheet
 from portable_nn.adversarial.gan.noise import source_of
 from portable_nn.adversarial.gan.sheets import GAP, as_pictures, contact_sheet, enlarged
 from portable_nn.core.errors import FileError, ShapeError, UsageError
@@ -36,8 +36,8 @@ def test_a_file_is_as_good_as_a_network(tmp_path: Path) -> None:
 
 def test_the_sheet_shows_each_sample_at_its_place(tmp_path: Path) -> None:
     imageio = pytest.importorskip("imageio.v3")
-    samples = save_samples(generator(), tmp_path / "sheet.png", 5, seed=2, scale=1)
-    np.testing.assert_array_equal(samples, sample(generator(), 5, seed=2))
+    samples = sample(generator(), 5, seed=2)
+    save_sheet(samples, tmp_path / "sheet.png", scale=1)
     page = np.asarray(imageio.imread(tmp_path / "sheet.png"))
     assert page.shape == (2 * (4 + GAP) + GAP, 3 * (4 + GAP) + GAP)
     for place in range(5):
@@ -59,7 +59,8 @@ def test_the_size_of_a_sheet_is_its_grid_times_the_scale(
 ) -> None:
     """By default up to ten times, and up to 1,000 pixels: 900 pictures of 4 x 4 are 182 pixels wide."""
     imageio = pytest.importorskip("imageio.v3")
-    samples = save_samples(generator(), tmp_path / "sheet.png", count, scale=scale)
+    samples = sample(generator(), count)
+    save_sheet(samples, tmp_path / "sheet.png", scale)
     page, small = np.asarray(imageio.imread(tmp_path / "sheet.png")), contact_sheet(as_pictures(samples))
     assert page.shape == (small.shape[0] * wanted, small.shape[1] * wanted)
     assert enlarged([small[:100, :100]] * 1000)[0].shape[0] <= 316  # A thousand frames have 100,000,000 pixels at most.
@@ -110,8 +111,7 @@ def test_a_strip_has_a_row_for_each_sample(tmp_path: Path) -> None:
         top, left = GAP + row * (4 + GAP), GAP + column * (4 + GAP)
         wanted = np.rint(samples[column, row].reshape(4, 4) * 255)
         np.testing.assert_array_equal(page[top : top + 4, left : left + 4], wanted)
-    written = save_between(generator(), tmp_path / "all.npy", (0, 1), 2, frames=3)
-    np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), written)
+    np.testing.assert_array_equal(samples, between(generator(), (0, 1), 2, 6))
 
 
 def choosing(numbers: int = 4) -> pnn.Network:
@@ -175,14 +175,14 @@ def test_what_cannot_be_sampled(tmp_path: Path) -> None:
         sample(tmp_path / "nothing.safetensors", 1)
     with pytest.raises(ShapeError, match=r"pictures \(n, h, w\), \(n, 1 or 3, h, w\) or \(n, h·h\), not \(2, 3\)$"):
         as_pictures(np.zeros((2, 3)))
-    with pytest.raises(UsageError, match=r"sheet\.txt: the name of a file of samples ends in \.png, .*, \.npy$"):
-        save_samples(generator(), tmp_path / "sheet.txt")
+    with pytest.raises(UsageError, match=r"sheet\.txt: the name of a picture of samples ends in \.png, .*, \.tiff$"):
+        save_sheet(sample(generator(), 1), tmp_path / "sheet.txt")
     with pytest.raises(FileError, match=r"sheet\.png: cannot be written: there is no folder"):
-        save_samples(generator(), tmp_path / "no folder" / "sheet.png")
+        save_sheet(sample(generator(), 1), tmp_path / "no folder" / "sheet.png")
     for given, message in (((0, 0), "between needs two seeds that differ, not 0 twice"), ((0, 1), "frames must be ")):
         with pytest.raises(UsageError, match=message):
             between(generator(), given, frames=1 if given[1] else 5)
     for scale, message in ((0, "scale must be a whole number from 1, not 0"), (9999, "scale=9999 makes a picture of ")):
         with pytest.raises(UsageError, match=message):
-            save_samples(generator(), tmp_path / "sheet.png", scale=scale)
+            save_sheet(sample(generator(), 1), tmp_path / "sheet.png", scale)
     assert not list(tmp_path.glob("sheet*"))
