@@ -55,11 +55,18 @@ def lower(
     except (GraphError, InvalidNode) as error:  # Such a use has no other form.
         why = error.faults[0].message if isinstance(error, GraphError) else str(error)
         return [fault if why in fault else f"{fault}; {why}"]
+    if _meaning(node, scope) in (_meaning(part, scope) for part in parts):  # A lowering of booleans alone, for one.
+        return [fault]
     enter(parts)
     found = (each for part in parts for each in lower(part, scope, write, form_of, enter))
     if (inner := next(found, None)) is not None:
         return [f"{fault}; and in other operators, {inner}"]
     return [] if parts else [fault]
+
+
+def _meaning(node: Node, scope: Scope) -> tuple[object, ...]:
+    """A node without the names of its values."""
+    return node.operator, node.domain, node.attributes, *(scope.types[name] if name else None for name in node.inputs)
 
 
 def lowered(graph: Graph, lacks: Callable[[Node, Scope], str | None]) -> Graph:
