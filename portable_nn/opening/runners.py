@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,14 +69,17 @@ class Runner:
 
     def taken(self, labelled: bool = False) -> Taken:
         """The inputs that the model takes; with ``labelled``, tables have labels, also where it predicts numbers."""
-        numbers, target = self.kind in ("values", "gaussian"), self.info.target
-        return dataclasses.replace(
-            self.input.taken,
-            largest=float(self.range.high.max()) if self.range else None,
-            columns=self.input.info.columns,
-            targets=(self.info.labels if numbers and self.info.labels else (target,)) if target else (),
-            numbers=numbers,
-            labelled=labelled or not numbers,
+        numbers, target, info = self.kind in ("values", "gaussian"), self.info.target, self.input.info
+        return Taken(
+            static(self.input.value.shape[1:]) or (),
+            info.preprocessing,
+            info.kind,
+            float(self.range.high.max()) if self.range else None,
+            info.columns,
+            (self.info.labels if numbers and self.info.labels else (target,)) if target else (),
+            numbers,
+            labelled or not numbers,
+            self.input.value.dtype,
         )
 
     def fault(self, x: Array) -> str | None:

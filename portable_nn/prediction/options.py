@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.kinds import check_kinds
+from portable_nn.core.kinds import check_argument
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count
 from portable_nn.data.frames import Dialect
@@ -28,7 +28,6 @@ Preprocess: TypeAlias = str | Mapping[str, Any] | Preparation | Preprocessing
 steps."""
 
 
-@check_kinds
 @dataclass(frozen=True)
 class ModelOptions:
     """The options of ``predict``, ``evaluate`` and ``run``, on their way from the call or the command to the model.
@@ -56,6 +55,9 @@ class ModelOptions:
     targets: str | Sequence[str] | None = None
     labelled: bool = False
     stream: bool = False
+
+    def __post_init__(self) -> None:
+        check_argument("batch_size", self.batch_size, Count)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -91,7 +93,7 @@ class ModelOptions:
         if isinstance(model, Runnable):
             return model
         check_engine(self.engine)
-        if not isinstance(model, Network | str | Path):
+        if not isinstance(model, (Network, str, Path)):
             raise UsageError(
                 f"model must be a network, a path or the name of a shipped model, not {type(model).__name__}"
             )

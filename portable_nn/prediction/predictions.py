@@ -12,7 +12,7 @@ import numpy as np
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.html import html_table
-from portable_nn.core.kinds import check_kinds
+from portable_nn.core.kinds import check_argument, check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count
 from portable_nn.core.peeking import Peeking
@@ -319,15 +319,15 @@ def predict(
     return predictions_of(model, inputs, options, top, recorder)
 
 
-@check_kinds
 def predictions_of(
     model: str | Path | Network | Runnable,
     inputs: Any,
     options: ModelOptions,
-    top: Count = 1,
+    top: int = 1,
     recorder: Recorder | None = None,
 ) -> Predictions:
     """As ``predict`` gives them, which takes the options one by one."""
+    check_argument("top", top, Count)
     return Predictions(answers_of(model, inputs, options, [], recorder), top)
 
 
