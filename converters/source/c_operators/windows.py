@@ -125,10 +125,10 @@ def _roi_align(use: CUse) -> None:
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "Conv": Row(_conv("conv"), "kernels slide over it"),
-    "ConvTranspose": Row(_conv("conv_transpose"), "each number spreads over a window"),
-    "MaxPool": Row(_pool("max_pool"), "the largest number of each window"),
-    "MaxUnpool": Row(_unpool, "each number where it stood before a pool"),
-    "RoiAlign": Row(_roi_align, "rectangles of images as grids of cells"),
-    "AveragePool": Row(_pool("average_pool"), "the mean of each window"),
+    "Conv": Row(_conv("conv")),
+    "ConvTranspose": Row(_conv("conv_transpose")),
+    "MaxPool": Row(_pool("max_pool")),
+    "MaxUnpool": Row(_unpool),
+    "RoiAlign": Row(_roi_align),
+    "AveragePool": Row(_pool("average_pool")),
 }

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from portable_nn.converters.source.numpy_helpers.normalization import per_channel
+from portable_nn.converters.array.helpers.normalization import per_channel
 
 
 def same_pads(sizes, kernel, strides, dilations, upper):

@@ -9,10 +9,11 @@ import inspect
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from portable_nn.converters.source.numpy_code import names_read
-from portable_nn.converters.source.numpy_helpers import (
+from portable_nn.converters.array.code import names_read
+from portable_nn.converters.array.helpers import (
     activations,
     attention,
+    formulas,
     movement,
     normalization,
     recurrence,
@@ -20,7 +21,7 @@ from portable_nn.converters.source.numpy_helpers import (
     windows,
 )
 
-_FAMILIES = (activations, normalization, windows, recurrence, attention, movement, resizing)
+_FAMILIES = (activations, formulas, normalization, windows, recurrence, attention, movement, resizing)
 """In the order in which their functions are printed."""
 
 

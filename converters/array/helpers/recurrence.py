@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from portable_nn.converters.source.numpy_helpers.activations import sigmoid
+from portable_nn.converters.array.helpers.formulas import sigmoid
 
 
 def clipped(x, limit):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from portable_nn.converters.source.numpy_operators.use import NumpyUse, Row, in_quotes, number, tuple_of
+from portable_nn.converters.array.use import ArrayUse, Row, in_quotes, number, tuple_of
 from portable_nn.core.dims import is_at_least
 from portable_nn.core.graph import Dim
 from portable_nn.operators.spatial.window import plain_windows
 
 
-def _window(use: NumpyUse, kernel: Sequence[int]) -> list[str]:
+def _window(use: ArrayUse, kernel: Sequence[int]) -> list[str]:
     """Strides, dilations and pads."""
     found = plain_windows(use, kernel)
     strides, dilations = [w.stride for w in found], [w.dilation for w in found]
@@ -25,22 +25,22 @@ def _window(use: NumpyUse, kernel: Sequence[int]) -> list[str]:
     return [tuple_of(strides), tuple_of(dilations), pads]
 
 
-def _kernel(use: NumpyUse) -> list[int]:
+def _kernel(use: ArrayUse) -> list[int]:
     kernel = use.ints("kernel_shape") or use.type(1).shape[2:]
     return [each for each in kernel if isinstance(each, int)]
 
 
-def _conv(use: NumpyUse) -> str:
+def _conv(use: ArrayUse) -> str:
     options = ", ".join(_window(use, _kernel(use)))
     groups = f", groups={use.int('group')}" if use.int("group") > 1 else ""
     return f"conv({use.x()}, {use.x(1)}, {use.optional(2)}, {options}{groups})"
 
 
-def _conv_words(use: NumpyUse) -> str:
+def _conv_words(use: ArrayUse) -> str:
     return f"{use.results[0].shape[1]} kernels of {'x'.join(map(str, _kernel(use)))} slide over it"
 
 
-def _conv_transpose(use: NumpyUse) -> str:
+def _conv_transpose(use: ArrayUse) -> str:
     if use.attributes.get("output_shape") is not None:
         use.refuse("output_shape is not written: pads are")
     if use.string("auto_pad") not in ("NOTSET", "VALID"):
@@ -52,8 +52,8 @@ def _conv_transpose(use: NumpyUse) -> str:
     return f"conv_transpose({use.x()}, {use.x(1)}, {use.optional(2)}, {options}, {tuple_of(more)}{groups})"
 
 
-def _pool(name: str) -> Callable[[NumpyUse], str]:
-    def write(use: NumpyUse) -> str:
+def _pool(name: str) -> Callable[[ArrayUse], str]:
+    def write(use: ArrayUse) -> str:
         if use.output_count > 1:
             use.refuse("where the largest numbers stand is not written")
         kernel = _kernel(use)
@@ -67,7 +67,7 @@ def _pool(name: str) -> Callable[[NumpyUse], str]:
     return write
 
 
-def _counted(use: NumpyUse, kernel: Sequence[int], pads: str) -> str:
+def _counted(use: ArrayUse, kernel: Sequence[int], pads: str) -> str:
     """The padding that an average counts: none, or that of the node without what ceil_mode adds."""
     if not use.int("count_include_pad"):
         return str([(0, 0)] * len(kernel))
@@ -78,11 +78,11 @@ def _counted(use: NumpyUse, kernel: Sequence[int], pads: str) -> str:
     return pads
 
 
-def _pool_words(what: str) -> Callable[[NumpyUse], str]:
+def _pool_words(what: str) -> Callable[[ArrayUse], str]:
     return lambda use: f"{what} of each window of {'x'.join(map(str, _kernel(use)))}"
 
 
-def _global_pool(write: str) -> Callable[[NumpyUse], str]:
+def _global_pool(write: str) -> Callable[[ArrayUse], str]:
     return lambda use: write.format(
         x=use.x(),
         axes=tuple_of(range(2, use.rank)),
@@ -91,8 +91,12 @@ def _global_pool(write: str) -> Callable[[NumpyUse], str]:
     )
 
 
-def _space(use: NumpyUse) -> str:
+def _space(use: ArrayUse) -> str:
     return f"depth_to_space({use.x()}, {use.int('blocksize')}, {in_quotes(use.string('mode'))})"
+
+
+def _unwritten(use: ArrayUse) -> str:
+    use.refuse("is not written in numpy")
 
 
 _PLACES: Final[Mapping[str, str]] = {
@@ -112,7 +116,7 @@ _ROUNDED: Final[Mapping[str, str]] = {
 }
 
 
-def _resize(use: NumpyUse) -> str:
+def _resize(use: ArrayUse) -> str:
     mode, where = use.string("mode"), use.string("coordinate_transformation_mode")
     if where not in _PLACES or use.int("antialias") or use.int("exclude_outside"):
         use.refuse("antialias, exclude_outside and some ways to place the cells are not written")
@@ -130,7 +134,7 @@ def _resize(use: NumpyUse) -> str:
     return text
 
 
-def _resized(use: NumpyUse, text: str, axis: int, side: tuple[Dim, Dim, float | None], mode: str) -> str:
+def _resized(use: ArrayUse, text: str, axis: int, side: tuple[Dim, Dim, float | None], mode: str) -> str:
     size, result, scale = side
     where = use.string("coordinate_transformation_mode")
     old, new = use.size(size), use.size(result)
@@ -150,6 +154,8 @@ ROWS: Final[Mapping[str, Row]] = {
     "Conv": Row(_conv, _conv_words),
     "ConvTranspose": Row(_conv_transpose, "each number spreads over a window of the result"),
     "MaxPool": Row(_pool("max_pool"), _pool_words("the largest number")),
+    "MaxUnpool": Row(_unwritten, "each number where it stood before a pool"),
+    "RoiAlign": Row(_unwritten, "rectangles of images as grids of cells"),
     "AveragePool": Row(_pool("average_pool"), _pool_words("the mean")),
     "LpPool": Row(_pool("lp_pool"), _pool_words("the norm")),
     "GlobalAveragePool": Row(_global_pool("{x}.mean(axis={axes}, keepdims=True)"), "the mean of each channel"),
