@@ -1,17 +1,17 @@
-"""Normalizations: along axes, of channels, and to probabilities."""
+"""Normalizations: along axes, of channels, and to probabilities; their loss."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-from portable_nn.converters.array.use import ArrayUse, Row, tuple_of
+from portable_nn.converters.array.use import ArrayUse, Row, first_of, in_quotes, number, tuple_of
 
 
 def _batch_norm(use: ArrayUse) -> str:
     if use.int("training_mode"):
-        return f"batch_norm_of_batch({', '.join(use.all)}, {use.float('epsilon')!r}, {use.float('momentum')!r})"
-    return f"batch_norm({', '.join(use.all)}, {use.float('epsilon')!r})"
+        return use.text("batch_norm_of_batch({all}, {epsilon}, {momentum})")
+    return use.text("batch_norm({all}, {epsilon})")
 
 
 def _layer_norm(use: ArrayUse) -> str:
@@ -19,21 +19,17 @@ def _layer_norm(use: ArrayUse) -> str:
         use.refuse("its mean and deviation are not written as outputs")
     axes = tuple_of(range(use.attribute_axis(), use.rank))
     bias = f" + {use.x(2)}" if use.has(2) else ""
-    return f"standardized({use.x()}, {axes}, {use.float('epsilon')!r}) * {use.x(1)}{bias}"
+    return f"standardized({use.x()}, {axes}, {number(use.float('epsilon'))}) * {use.x(1)}{bias}"
 
 
 def _rms_norm(use: ArrayUse) -> str:
     x, axes = use.x(), tuple_of(range(use.attribute_axis(), use.rank))
-    mean = f"({x} * {x}).mean(axis={axes}, keepdims=True)"
-    return f"{x} / np.sqrt({mean} + {use.float('epsilon')!r}) * {use.x(1)}"
+    return f"{x} / root_mean_square({x}, {axes}, {number(use.float('epsilon'))}) * {use.x(1)}"
 
 
 def _lp_norm(use: ArrayUse) -> str:
-    x, axis, p = use.x(), use.attribute_axis(), use.int("p")
-    norm = f"np.abs({x}).sum(axis={axis}, keepdims=True)"
-    if p == 2:
-        norm = f"np.sqrt(({x} * {x}).sum(axis={axis}, keepdims=True))"
-    return f"np.divide({x}, {norm}, out=np.zeros_like({x}), where={norm} != 0)"
+    x, how = use.x(), f"{use.attribute_axis()}, keepdims=True"
+    return f"divided_by_length({x}, {f'length({x}, {how})' if use.int('p') == 2 else f'np.abs({x}).sum({how})'})"
 
 
 def _dropout(use: ArrayUse) -> str:
@@ -42,6 +38,11 @@ def _dropout(use: ArrayUse) -> str:
     if use.output_count > 1:
         return f"{use.x()}, np.ones({use.x()}.shape, np.bool_)"
     return use.x()
+
+
+def _loss(use: ArrayUse) -> str:
+    given = [*use.all[:2], use.optional(2), str(use.attributes.get("ignore_index")), in_quotes(use.string("reduction"))]
+    return f"({', '.join(given)})"
 
 
 ROWS: Final[Mapping[str, Row]] = {
@@ -56,4 +57,6 @@ ROWS: Final[Mapping[str, Row]] = {
     "LRN": Row("local_response_norm({0}, {size}, {alpha}, {beta}, {bias})", "neighbouring channels compete"),
     "LpNormalization": Row(_lp_norm, "divided by its length"),
     "Dropout": Row(_dropout, "nothing: it drops numbers in training only"),
+    "NegativeLogLikelihoodLoss": Row(lambda use: f"negative_log_likelihood{_loss(use)}", "how unlikely the labels are"),
+    "SoftmaxCrossEntropyLoss": Row(first_of(lambda use: f"cross_entropy{_loss(use)}"), "how unlikely the labels are"),
 }

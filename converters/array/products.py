@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from portable_nn.converters.array.use import ArrayUse, Row, in_quotes
+from portable_nn.converters.array.use import ArrayUse, Row, in_quotes, number
 
 
 def _gemm(use: ArrayUse) -> str:
     a, b = (f"{use.x(i)}.T" if use.int(f"trans{'AB'[i]}") else use.x(i) for i in (0, 1))
     text = f"{a} @ {b}"
     if use.float("alpha") != 1:
-        text = f"{use.float('alpha')} * ({text})"
+        text = f"{number(use.float('alpha'))} * ({text})"
     if use.has(2) and use.float("beta"):
-        text += f" + {use.x(2)}" if use.float("beta") == 1 else f" + {use.float('beta')} * {use.x(2)}"
+        text += f" + {use.x(2)}" if use.float("beta") == 1 else f" + {number(use.float('beta'))} * {use.x(2)}"
     return text
 
 
@@ -25,8 +25,8 @@ def _weighted(use: ArrayUse) -> str:
 
 
 def _einsum(use: ArrayUse) -> str:
-    equation = use.string("equation")
-    return f"np.einsum({in_quotes(equation)}, {', '.join(use.all)}).astype({use.x(0)}.dtype)"
+    equation = in_quotes(use.string("equation").replace(" ", ""))
+    return f"np.einsum({equation}, {', '.join(use.all)}).astype({use.x(0)}.dtype)"
 
 
 ROWS: Final[Mapping[str, Row]] = {

@@ -25,7 +25,7 @@ def _cell_function(function: Function, clip: float | None) -> str:
     assert isinstance(written, str)
     text = written.format("x", alpha=number(function.alpha), beta=number(function.beta))
     text = text.removesuffix("(x)") if text.endswith("(x)") else f"lambda x: {text}"
-    return text if clip is None else f"lambda x: ({text})(clipped(x, {clip!r}))"
+    return text if clip is None else f"lambda x: ({text})(clipped(x, {number(clip)}))"
 
 
 def _cell_functions(functions: Sequence[Function], clip: float | None) -> list[str]:
@@ -87,11 +87,12 @@ def _attention(use: ArrayUse) -> str:
         heads = (use.int("q_num_heads"), use.int("kv_num_heads"), use.int("kv_num_heads"))
         q, k, v = (f"by_heads({x}, {n})" for x, n in zip((q, k, v), heads, strict=True))
     features = use.type().shape[-1] if not flat else use.type().shape[-1] // use.int("q_num_heads")  # type: ignore[operator]
-    scale = use.attributes.get("scale", 1 / math.sqrt(max(int(features), 1)))
+    given = use.attributes.get("scale")
+    scale = given if isinstance(given, float) else 1 / math.sqrt(max(int(features), 1))
     mask = use.optional(3)
     if use.int("is_causal"):
         mask = f"causal({use.x(0)}.shape[-2], {use.x(1)}.shape[-2])"
-    text = f"attention({q}, {k}, {v}, {mask}, {scale!r})"
+    text = f"attention({q}, {k}, {v}, {mask}, {number(scale)})"
     return f"joined_heads({text})" if flat else text
 
 

@@ -65,7 +65,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "ReduceMin": Row(_reduced("{x}.min({how})"), _along_words("the smallest")),
     "ReduceSumSquare": Row(_reduced("({x} * {x}).sum({how})"), _along_words("the sum of squares")),
     "ReduceL1": Row(_reduced("np.abs({x}).sum({how})"), _along_words("the sum of magnitudes")),
-    "ReduceL2": Row(_reduced("np.sqrt(({x} * {x}).sum({how}))"), _along_words("the length")),
+    "ReduceL2": Row(_reduced("length({x}, {how})"), _along_words("the length")),
     "ReduceLogSum": Row(_reduced("np.log({x}.sum({how}))"), _along_words("the logarithm of the sum")),
     "ReduceLogSumExp": Row(_log_sum_exp, _along_words("the logarithm of the sum of exp")),
     "ArgMax": Row(_place("argmax"), "where the largest number stands"),

@@ -45,6 +45,12 @@ class ArrayUse(OperatorContext):
         """The expressions of all inputs."""
         return [self.x(index) for index in range(len(self._inputs))]
 
+    def text(self, template: str) -> str:
+        """An expression in which ``{0}`` is the first input, ``{alpha}`` an attribute, and ``{all}`` are all inputs."""
+        values = {name: self.attributes.get(name, known.default) for name, known in self.operator.attributes.items()}
+        texts = {name: number(value) if isinstance(value, int | float) else value for name, value in values.items()}
+        return template.format(*self._inputs, all=", ".join(filter(None, self._inputs)), **texts)
+
     @property
     def rank(self) -> int:
         """How many axes the first input has."""
@@ -109,11 +115,7 @@ class Row(NamedTuple):
 
     def expression(self, use: ArrayUse) -> str:
         """The expression of a use. Raises ``RefusalError`` or ``InvalidNode``."""
-        if callable(self.write):
-            return self.write(use)
-        values = {name: use.attributes.get(name, known.default) for name, known in use.operator.attributes.items()}
-        texts = {name: number(value) if isinstance(value, int | float) else value for name, value in values.items()}
-        return self.write.format(*use.all, **texts)
+        return self.write(use) if callable(self.write) else use.text(self.write)
 
     def words(self, use: ArrayUse) -> str:
         """What it does."""

@@ -8,21 +8,9 @@ from typing import Final
 from portable_nn.converters.array.use import ArrayUse, Row, in_quotes, number, tuple_of
 from portable_nn.core.dims import is_at_least
 from portable_nn.core.graph import Dim
-from portable_nn.operators.spatial.window import plain_windows
-
-
-def _window(use: ArrayUse, kernel: Sequence[int]) -> list[str]:
-    """Strides, dilations and pads."""
-    found = plain_windows(use, kernel)
-    strides, dilations = [w.stride for w in found], [w.dilation for w in found]
-    sizes, mode = f"{use.x()}.shape[2:]", use.choice("auto_pad", ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"))
-    if mode.startswith("SAME"):
-        pads = f"same_pads({sizes}, {tuple_of(kernel)}, {strides}, {dilations}, {mode == 'SAME_UPPER'})"
-    else:
-        pads = str([w.pads for w in found])
-    if use.attributes.get("ceil_mode"):
-        pads = f"ceil_pads({sizes}, {tuple_of(kernel)}, {strides}, {dilations}, {pads})"
-    return [tuple_of(strides), tuple_of(dilations), pads]
+from portable_nn.operators.spatial.convolution import transpose_windows
+from portable_nn.operators.spatial.window import reaching, windows
+from portable_nn.sizes.operation import Window
 
 
 def _kernel(use: ArrayUse) -> list[int]:
@@ -30,10 +18,31 @@ def _kernel(use: ArrayUse) -> list[int]:
     return [each for each in kernel if isinstance(each, int)]
 
 
+def _numbers(found: Sequence[Window]) -> list[str]:
+    """Strides, dilations and pads."""
+    return [tuple_of([w.stride for w in found]), tuple_of([w.dilation for w in found]), str([w.pads for w in found])]
+
+
+def _window(use: ArrayUse) -> list[str]:
+    """Strides, dilations and pads; where a size is open, what computes the pads of ``auto_pad`` and ``ceil_mode``."""
+    kernel, sizes = _kernel(use), use.type().shape[2:]
+    known = [size for size in sizes if isinstance(size, int)]
+    found, is_ceil = windows(use, kernel, sizes), use.attributes.get("ceil_mode")
+    if len(known) == len(sizes):
+        return _numbers([reaching(w, size) for w, size in zip(found, known, strict=True)] if is_ceil else found)
+    strides, dilations, pads = _numbers(found)
+    given, mode = f"{use.x()}.shape[2:], {tuple_of(kernel)}, {strides}, {dilations}", use.string("auto_pad")
+    if mode.startswith("SAME"):
+        pads = f"same_pads({given}, {mode == 'SAME_UPPER'})"
+    return [strides, dilations, f"ceil_pads({given}, {pads})" if is_ceil else pads]
+
+
+def _groups(use: ArrayUse) -> list[str]:
+    return [f"groups={use.int('group')}"] if use.int("group") > 1 else []
+
+
 def _conv(use: ArrayUse) -> str:
-    options = ", ".join(_window(use, _kernel(use)))
-    groups = f", groups={use.int('group')}" if use.int("group") > 1 else ""
-    return f"conv({use.x()}, {use.x(1)}, {use.optional(2)}, {options}{groups})"
+    return f"conv({', '.join([use.x(), use.x(1), use.optional(2), *_window(use), *_groups(use)])})"
 
 
 def _conv_words(use: ArrayUse) -> str:
@@ -41,41 +50,35 @@ def _conv_words(use: ArrayUse) -> str:
 
 
 def _conv_transpose(use: ArrayUse) -> str:
-    if use.attributes.get("output_shape") is not None:
-        use.refuse("output_shape is not written: pads are")
-    if use.string("auto_pad") not in ("NOTSET", "VALID"):
-        use.refuse(f"auto_pad {use.string('auto_pad')} is not written: pads are")
-    kernel = _kernel(use)
-    more = use.ints("output_padding") or (0,) * len(kernel)
-    groups = f", groups={use.int('group')}" if use.int("group") > 1 else ""
-    options = ", ".join(_window(use, kernel))
-    return f"conv_transpose({use.x()}, {use.x(1)}, {use.optional(2)}, {options}, {tuple_of(more)}{groups})"
+    found = transpose_windows(use)
+    options = [*_numbers(found), tuple_of([w.output_padding for w in found]), *_groups(use)]
+    return f"conv_transpose({', '.join([use.x(), use.x(1), use.optional(2), *options])})"
 
 
 def _pool(name: str) -> Callable[[ArrayUse], str]:
     def write(use: ArrayUse) -> str:
-        if use.output_count > 1:
-            use.refuse("where the largest numbers stand is not written")
-        kernel = _kernel(use)
-        options = [tuple_of(kernel), *_window(use, kernel)]
+        options = [use.x(), tuple_of(_kernel(use)), *_window(use)]
         if name == "lp_pool":
             options.append(str(use.int("p")))
         if name == "average_pool":
-            options.append(_counted(use, kernel, options[-1]))
-        return f"{name}({', '.join([use.x(), *options])})"
+            options.append(_counted(use, options[-1]))
+        if use.output_count > 1:
+            return f"max_pool_with_places({', '.join([*options, str(bool(use.int('storage_order')))])})"
+        return f"{name}({', '.join(options)})"
 
     return write
 
 
-def _counted(use: ArrayUse, kernel: Sequence[int], pads: str) -> str:
+def _counted(use: ArrayUse, pads: str) -> str:
     """The padding that an average counts: none, or that of the node without what ceil_mode adds."""
+    kernel, sizes = _kernel(use), use.type().shape[2:]
     if not use.int("count_include_pad"):
         return str([(0, 0)] * len(kernel))
-    if use.int("ceil_mode"):
-        if use.string("auto_pad").startswith("SAME"):
-            use.refuse("ceil_mode with auto_pad and count_include_pad")
-        return str([w.pads for w in plain_windows(use, kernel)])
-    return pads
+    if not use.int("ceil_mode"):
+        return pads
+    if use.string("auto_pad").startswith("SAME") and not all(isinstance(size, int) for size in sizes):
+        use.refuse("ceil_mode with auto_pad, count_include_pad and an open size")
+    return str([w.pads for w in windows(use, kernel, sizes)])
 
 
 def _pool_words(what: str) -> Callable[[ArrayUse], str]:

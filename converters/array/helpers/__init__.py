@@ -8,6 +8,7 @@ import builtins
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import cache
+from types import FunctionType
 
 from portable_nn.converters.array.code import names_read
 from portable_nn.converters.array.helpers import (
@@ -26,14 +27,19 @@ _FAMILIES = (activations, formulas, normalization, windows, recurrence, attentio
 
 
 @cache
-def sources() -> Mapping[str, str]:
-    """The source of each function by its name, in their order."""
-    found = dict[str, str]()
+def functions() -> Mapping[str, FunctionType]:
+    """All of them by their names, in their order."""
+    found = dict[str, FunctionType]()
     for family in _FAMILIES:
         own = [each for _, each in inspect.getmembers(family, inspect.isfunction) if each.__module__ == family.__name__]
-        for function in sorted(own, key=lambda each: each.__code__.co_firstlineno):
-            found[function.__name__] = inspect.getsource(function).rstrip()
+        found |= {each.__name__: each for each in sorted(own, key=lambda each: each.__code__.co_firstlineno)}
     return found
+
+
+@cache
+def sources() -> Mapping[str, str]:
+    """The source of each function by its name, in their order."""
+    return {name: inspect.getsource(function).rstrip() for name, function in functions().items()}
 
 
 @cache

@@ -54,3 +54,21 @@ def log_sum_exp(x, axis, keepdims):
 def divided(a, b):
     """A division of whole numbers, towards 0."""
     return (np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))).astype(a.dtype)
+
+
+def negative_log_likelihood(scores, labels, weights, ignored, reduction):
+    """How unlikely the labels are by the logarithms of probabilities (batch, classes, ...), of all but ignored ones."""
+    counts = np.ones(labels.shape, np.bool_) if ignored is None else labels != ignored
+    classes = np.where(counts, labels, 0)
+    share = counts * (np.ones(labels.shape, scores.dtype) if weights is None else weights[classes])
+    each = -np.take_along_axis(scores, classes[:, np.newaxis], 1)[:, 0]
+    found = np.where(counts, each * share, 0)
+    if reduction == "none":
+        return found
+    return found.sum() if reduction == "sum" else found.sum() / share.sum()
+
+
+def cross_entropy(scores, labels, weights, ignored, reduction):
+    """negative_log_likelihood of scores (batch, classes, ...) by log_softmax, and what that is."""
+    logarithms = log_softmax(scores, 1)
+    return negative_log_likelihood(logarithms, labels, weights, ignored, reduction), logarithms

@@ -9,6 +9,7 @@ from portable_nn.converters.source.c_kernels import name_of
 from portable_nn.converters.source.c_operators.use import CUse, Row, Write, loops
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Dim, Shape
+from portable_nn.operators.spatial.convolution import transpose_windows
 from portable_nn.operators.spatial.unpooling import unpooled
 from portable_nn.operators.spatial.window import plain_windows, reaching, windows
 
@@ -64,12 +65,7 @@ def _kernel(use: CUse) -> list[int]:
 def _conv(kernel: str) -> Write:
     def write(use: CUse) -> None:
         x, y = use.type().shape, use.results[0].shape
-        if kernel == "conv_transpose":
-            if use.attributes.get("output_shape") is not None or use.string("auto_pad") not in ("NOTSET", "VALID"):
-                use.refuse("output_shape and auto_pad are not written: pads are")
-            found = plain_windows(use, _kernel(use))
-        else:
-            found = _windows_of(use, _kernel(use))
+        found = transpose_windows(use) if kernel == "conv_transpose" else _windows_of(use, _kernel(use))
         numbers = [use.count([x[1]]), *map(use.size, _space(x)), use.count([y[1]]), *map(use.size, _space(y))]
         bias = use.x[2] if use.has(2) else "0"
         pointers = [(use.x[0], use.count(x[1:])), (use.x[1], ""), (bias, ""), (use.y[0], use.count(y[1:]))]
