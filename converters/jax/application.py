@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.converters.array.use import ArrayUse
 from portable_nn.converters.conversion import Side, compare_sides
 from portable_nn.converters.jax.packages import needed
 from portable_nn.converters.jax.training import Trained, compare_training
@@ -19,8 +20,9 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import quantity
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
-from portable_nn.operators import Array, Leaf, Symbol, Type, emit_all, infer, lookup, replay, trace
+from portable_nn.operators import Array, Leaf, Symbol, emit_all, infer, infer_node, lookup, replay, trace
 from portable_nn.rewrites.lowering import lowered
+from portable_nn.rewrites.scope import Scope
 
 
 class Applied(NamedTuple):
@@ -102,7 +104,7 @@ def to_jax(
 def _in_jax(array: Array) -> Any:
     import jax.numpy as jnp
 
-    from portable_nn.converters.jax.operators.layout import dtype_in_jax
+    from portable_nn.converters.jax.operators.functions import dtype_in_jax
 
     return jnp.asarray(np.array(array, dtype_in_jax(array.dtype.name)))
 
@@ -123,7 +125,7 @@ def _check(graph: Graph) -> None:
     """Raise ``UsageError`` that lists all that cannot be expressed."""
     import jax
 
-    from portable_nn.converters.jax.operators import ROWS
+    from portable_nn.converters.jax.operators import EXPRESSED
 
     types = infer(graph).types
     double = sorted(name for name, found in types.items() if found.dtype == "float64")
@@ -135,7 +137,7 @@ def _check(graph: Graph) -> None:
     faults = [
         f"{node}: {'its output has as many elements as data say' if open_ else 'no row'}"
         for node in graph.nodes
-        for open_ in [node.operator in ROWS or lookup(node.operator, node.domain).lowering]
+        for open_ in [node.operator in EXPRESSED or lookup(node.operator, node.domain).lowering]
         if not open_
     ]
     faults = [text.replace("no row", "JAX has no array of a size that data decide") for text in faults]
@@ -147,11 +149,10 @@ def _check(graph: Graph) -> None:
 
 
 class _Step(NamedTuple):
-    """A node of a program, with the types that its operator's row is given."""
+    """A node of a program, and what computes it from the arrays of its inputs."""
 
     node: Node
-    types: tuple[Type | None, ...]
-    outs: tuple[Type, ...]
+    compute: Callable[..., Any]
 
 
 class _Program(NamedTuple):
@@ -190,7 +191,7 @@ def _inputs(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
     """The inputs as arrays of JAX. Raises ``UsageError`` for another number of them, or of axes."""
     import jax.numpy as jnp
 
-    from portable_nn.converters.jax.operators.layout import dtype_in_jax
+    from portable_nn.converters.jax.operators.functions import dtype_in_jax
 
     wanted = ", ".join(map(str, graph.inputs))
     if len(inputs) != len(graph.inputs):
@@ -208,26 +209,30 @@ def _inputs(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
 
 
 def _program(graph: Graph, train: bool, shapes: tuple[tuple[int, ...], ...]) -> _Program:
+    from portable_nn.converters.jax.operators import compute_of
+
     inputs = tuple(replace(value, shape=shape) for value, shape in zip(graph.inputs, shapes, strict=True))
     symbols = replay(replace(graph, inputs=inputs), training=train, form=_without_training)
     states = [name for name in _states(graph) if train]
     leaves = [symbols[value.name] for value in inputs]
     wanted = [*graph.outputs, *states]
     traced = trace([leaf for leaf in leaves if isinstance(leaf, Leaf)], [symbols[name] for name in wanted])
+    computes = dict[tuple[str, ...], Callable[..., Any]]()
+
+    def lacks(node: Node, scope: Scope) -> str | None:
+        context = scope.use(node)
+        results = infer_node(context.operator, context.types, node.attributes, len(node.outputs))
+        names = [f"x{place}" if type else None for place, type in enumerate(context.types)]
+        if found := compute_of(ArrayUse(context, results, names, {})):
+            computes[node.outputs] = found
+        return None if found else "JAX has no such operator"
+
     try:
-        found = lowered(traced.graph, lambda node, _: None if _is_computed(node) else "JAX has no such operator")
+        found = lowered(traced.graph, lacks)
     except RefusalError as refusal:
         raise UsageError(listed(refusal.faults, "these nodes cannot be computed in JAX")) from None
-    types = infer(found).types
-    steps = (
-        _Step(
-            node,
-            tuple(types[name] if name else None for name in node.inputs),
-            tuple(types[name] if name else Type("float32", ()) for name in node.outputs),
-        )
-        for node in found.nodes
-    )
-    return _Program(tuple(steps), {name: traced.names[symbols[name]] for name in wanted})
+    steps = tuple(_Step(node, computes[node.outputs]) for node in found.nodes)
+    return _Program(steps, {name: traced.names[symbols[name]] for name in wanted})
 
 
 def _without_training(node: Node, given: Sequence[Symbol | None]) -> Sequence[Symbol] | None:
@@ -238,13 +243,6 @@ def _without_training(node: Node, given: Sequence[Symbol | None]) -> Sequence[Sy
     return emit_all(node.operator, *given, outputs=len(node.outputs), name=node.name, **options)
 
 
-def _is_computed(node: Node) -> bool:
-    """Whether an operator has arithmetic in JAX."""
-    from portable_nn.converters.jax.operators import ROWS
-
-    return node.operator in ROWS and ROWS[node.operator].compute is not None
-
-
 def _states(graph: Graph) -> list[str]:
     """The parameters that are running statistics."""
     read = {node.inputs[index] for node in graph.nodes for index in lookup(node.operator, node.domain).state.values()}
@@ -253,16 +251,11 @@ def _states(graph: Graph) -> list[str]:
 
 def _run(steps: Sequence[_Step], values: dict[str, Any], rng: Any) -> None:
     """Compute the values of all nodes."""
-    from portable_nn.converters.jax.operators import ROWS, Use
-
-    for number, (node, types, outs) in enumerate(steps):
-        compute = ROWS[node.operator].compute
-        assert compute is not None
-        use = Use(
-            lookup(node.operator, node.domain), types, node.attributes, outs, partial(_key, rng, node.name, number)
-        )
-        found = compute(use, *(values[name] if name else None for name in node.inputs))
-        made = found if isinstance(found, tuple) else (found,)
+    for number, (node, compute) in enumerate(steps):
+        if node.operator == "Dropout":
+            compute = partial(compute, key=partial(_key, rng, node.name, number))
+        found = compute(*(values[name] if name else None for name in node.inputs))
+        made = found if isinstance(found, tuple | list) else (found,)
         values.update((name, array) for name, array in zip(node.outputs, made, strict=False) if name)
 
 

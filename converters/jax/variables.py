@@ -68,8 +68,6 @@ def places_of(graph: Graph) -> tuple[Place, ...]:
     reads the parameter, and the axes of kernels are those of flax. Two that would be in one place, or one inside the
     other, keep their whole names.
     """
-    from portable_nn.converters.jax.operators import ROWS
-
     readers, states = dict[str, tuple[Node, int]](), set[str]()
     for node in graph.nodes:
         moving = set(lookup(node.operator, node.domain).state.values())
@@ -85,16 +83,27 @@ def places_of(graph: Graph) -> tuple[Place, ...]:
         flipped: tuple[int, ...] = ()
         if value.name in readers:
             node, index = readers[value.name]
-            facts = ROWS.get(node.operator)
-            role = facts.names.get(index, "") if facts and not node.domain else ""
+            role, axes, flipped = _seen(node, index, len(axes))
             if lead and role in ROLES.get(end, ()):
                 end = role
-            if facts and role in {"kernel"} and facts.layout:
-                axes = facts.layout(node.attributes, len(value.shape))
-                flipped = tuple(range(len(axes) - 2)) if facts.flips else ()
         path = (collection, *lead, end) if all(lead) and end else (collection, value.name)
         found.append(Place(value, path, axes, flipped))
     return tuple(_apart(found))
+
+
+def _seen(node: Node, index: int, rank: int) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    """What flax calls a parameter that a node reads, the order of its axes there, and those that are in reverse."""
+    operator, axes, flipped = lookup(node.operator, node.domain), tuple(range(rank)), tuple[int, ...]()
+    if operator.family == "normalization":
+        return ["", "scale", "bias", "mean", "var"][index], axes, flipped
+    window = (operator.window or ("",))[0]
+    if window not in ("conv", "convt") and node.operator not in ("Gemm", "MatMul"):
+        return "embedding" if (node.operator, index) == ("Gather", 0) else "", axes, flipped
+    if index == 1 and window:
+        axes, flipped = (*axes[2:], *((1, 0) if window == "conv" else (0, 1))), axes[: rank - 2]
+    elif index == 1 and node.attributes.get("transB"):
+        axes = (1, 0)
+    return ["", "kernel", "bias"][index], axes, flipped if window == "convt" and index == 1 else ()
 
 
 def _apart(places: list[Place]) -> Iterator[Place]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from portable_nn.converters.array import ROWS as ARRAY
 from portable_nn.converters.source.c_kernels import KERNELS, name_of
 from portable_nn.converters.source.c_memory import Place
 from portable_nn.converters.source.c_operators import ROWS
@@ -97,7 +98,8 @@ class Function:
             made.lines = [re.sub(r"\bscratch\b", self.names.of(name), line) for line in made.lines]
         self.kernels |= made.kernels
         shapes = ", ".join(shape_text(self.types[name].shape) for name in node.outputs if name)
-        self.lines += ["", f"/* {plain_text(node.name)} ({node.operator}) {shapes}: {row.says}. */", *made.lines]
+        says = plain_text(ARRAY[node.operator].words(made.array))
+        self.lines += ["", f"/* {plain_text(node.name)} ({node.operator}) {shapes}: {says}. */", *made.lines]
 
     def _variable(self, name: str, step: int) -> str:
         root = self.roots.get(name, name)

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from portable_nn.converters.array import ROWS
+from portable_nn.converters.array.code import names_read
+from portable_nn.converters.array.helpers import sources, words_of_python
+from portable_nn.converters.array.indexing import constant_of
+from portable_nn.converters.array.use import ArrayUse, number
 from portable_nn.converters.source.lowered import Use, uses
-from portable_nn.converters.source.numpy_code import names_read
-from portable_nn.converters.source.numpy_helpers import sources, words_of_python
-from portable_nn.converters.source.numpy_operators import ROWS, bound
-from portable_nn.converters.source.numpy_operators.indexing import constant_of
-from portable_nn.converters.source.numpy_operators.use import number
 from portable_nn.converters.source.words import Identifiers, shape_text
 from portable_nn.core.dims import names_in
 from portable_nn.core.graph import Graph, Node, Tensor
@@ -56,7 +56,7 @@ class Function:
     def _line(self, use: Use) -> Line:
         node = use.node
         inputs = [self._operand(use, name) if name else None for name in node.inputs]
-        made, row = bound(use, inputs, self.sizes), ROWS[node.operator]
+        made, row = ArrayUse(use.context, use.results, inputs, self.sizes), ROWS[node.operator]
         code, says = row.expression(made), row.words(made)
         makes = [self.names.of(name) if name else "_" for name in node.outputs]
         if len(makes) == 1 and (inside := self._inside(use, inputs)):

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from portable_nn.converters.array import missing
+from portable_nn.converters.array.use import ArrayUse
 from portable_nn.converters.conversion import Side, Written, compare_sides
 from portable_nn.converters.formulas import TOLERANCES
 from portable_nn.converters.source.lowered import Use, in_known_operators
 from portable_nn.converters.source.numpy_function import Function
-from portable_nn.converters.source.numpy_operators import bound, missing
 from portable_nn.converters.source.numpy_program import text_of
 from portable_nn.core.atomic import all_or_none, atomic_write
 from portable_nn.core.dims import names_in
@@ -123,7 +124,7 @@ def source_of(network: Network, where: str, beside: str | None) -> str:
     sizes = {name: name for value in network.graph.inputs for name in names_in(value.shape)}
 
     def lacks(use: Use) -> str | None:
-        return missing(bound(use, [name or None for name in use.node.inputs], sizes))
+        return missing(ArrayUse(use.context, use.results, [name or None for name in use.node.inputs], sizes))
 
     graph = in_known_operators(network.graph, lacks, where, "as numpy source")
     return text_of(Function(network, graph), Path(where).name, beside)

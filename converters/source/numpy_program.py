@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from portable_nn.converters.source.numpy_code import WIDTH, folded
+from portable_nn.converters.array.code import WIDTH, folded
+from portable_nn.converters.array.helpers import called_in
+from portable_nn.converters.array.use import in_quotes
 from portable_nn.converters.source.numpy_function import Function, Line
-from portable_nn.converters.source.numpy_helpers import called_in
-from portable_nn.converters.source.numpy_operators.use import in_quotes
 from portable_nn.converters.source.words import listed_texts, plain_text, shape_text
 from portable_nn.core.version import __version__
 

@@ -235,11 +235,23 @@ def test_names_that_would_collide_stay_whole() -> None:
 
 
 def test_a_wrong_side_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from portable_nn.converters.jax.operators import ROWS, Row
+    from portable_nn.converters.jax.operators.functions import DIALECT
 
-    monkeypatch.setitem(ROWS, "Relu", Row(lambda use, x: jnp.maximum(x, 0.01)))
+    monkeypatch.setitem(DIALECT.names, "relu", lambda x: jnp.maximum(x, 0.01))
     with pytest.raises(VerificationError, match=r"differs by .* between the network and JAX"):
         to_jax(cnn())
+
+
+@pytest.mark.parametrize(
+    "layer", [pnn.LayerNorm(), pnn.RMSNorm(), pnn.BatchNorm2d(), pnn.GroupNorm(2), pnn.InstanceNorm()]
+)
+def test_statistics_are_not_computed_in_half_precision(layer: pnn.Layer) -> None:
+    net = pnn.Sequential(pnn.Input(6, 2, 5, dtype="float16"), layer, seed=0)
+    x = RNG.normal(1000, 300, (4, 6, 2, 5)).astype(np.float16)  # Their squares are infinite in half precision.
+    variables, apply, *_ = to_jax(net, verify=False)
+    found = np.asarray(apply(variables, x), np.float64)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found, net.predict(x), rtol=5e-3, atol=5e-3)
 
 
 @pytest.mark.long

@@ -286,7 +286,7 @@ NAMES = {name for domain, name in REGISTRY if not domain}
 EXCEPTIONS = {
     "onnx/opsets/forms.py": "adapters from opset to opset, with their code",
     "source/c_operators/": "what operators are in C, with their code",
-    "source/numpy_operators/": "what operators are in numpy, with their code",
+    "converters/array/": "what operators are in numpy, with their code",
     "converters/keras/": "what layers of Keras are in operators, and back, with their code",
     "layers/pytorch.py": "the names of PyTorch's modules",
     "onnx/opsets/newer.py": "what opsets after that of the graphs brought, with their code",

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from portable_nn.converters.source.c_formulas import MATH
 from portable_nn.converters.source.c_kernels import (
     elementwise,
     layout,
@@ -24,10 +25,6 @@ _FAMILIES: Final = (elementwise, products, windows, normalization, reductions, l
 KERNELS: Final[Mapping[str, str]] = {name: text for family in _FAMILIES for name, text in family.KERNELS.items()}
 """The source of each function by its name, in the order in which they are printed: none calls a later one."""
 
-_MATH: Final = (
-    "acos|asin|atan|acosh|asinh|atanh|cos|sin|tan|cosh|sinh|tanh|exp|expm1|log|log1p|sqrt|fabs|erf|pow|floor|ceil|rint"
-)
-
 
 def name_of(kernel: str, dtype: str) -> str:
     """The name of a function for numbers of a type."""
@@ -39,7 +36,7 @@ def in_type(code: str, dtype: str) -> str:
     if dtype == "float32":
         return code
     code = re.sub(r"\bfloat\b", "double", code)
-    code = re.sub(rf"\b({_MATH})f\(", r"\1(", code)
+    code = re.sub(rf"\b({MATH})f\(", r"\1(", code)
     code = re.sub(r"(\d)f\b", r"\1", code)
     return re.sub(rf"\b({'|'.join(KERNELS)})\(", r"\1_double(", code)
 

@@ -1,4 +1,4 @@
-"""What each operator is in C: a module for each family, with a row per operator and what writes its lines."""
+"""What each operator is in C: a module for each family, with a row per operator that writes its lines."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ from portable_nn.converters.source.c_operators.use import C_TYPES, CUse, Row
 from portable_nn.core.errors import RefusalError
 from portable_nn.operators import InvalidNode
 
-_FAMILIES: Final = (products, windows, recurrent, elementwise, normalization, reductions, layout)
-
-ROWS: Final[Mapping[str, Row]] = {name: row for family in _FAMILIES for name, row in family.ROWS.items()}
+ROWS: Final[Mapping[str, Row]] = dict(
+    **products.ROWS,
+    **windows.ROWS,
+    **recurrent.ROWS,
+    **elementwise.ROWS,
+    **normalization.ROWS,
+    **reductions.ROWS,
+    **layout.ROWS,
+)  # An operator that stands twice is a TypeError.
 """All operators that are written; of others, those that have a lowering are written as that."""
 
 

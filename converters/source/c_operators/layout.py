@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 from portable_nn.converters.source.c_operators.use import FLOATS, CUse, Row, bracketed, literal, loops
 from portable_nn.core.dims import product, total
 from portable_nn.core.graph import Dim, Shape
+from portable_nn.operators.layout.movement import cuts_of
+from portable_nn.operators.layout.padding import known_pads
 
 
 def _same(use: CUse) -> None:
@@ -83,11 +86,8 @@ def _split(use: CUse) -> None:
 
 def _slice(use: CUse) -> None:
     shape, out = use.type().shape, use.results[0].shape
-    starts = use.numbers(1)
-    axes = [use.axis(axis, len(shape)) for axis in use.numbers(3)] if use.has(3) else range(len(starts))
-    steps = use.numbers(4) if use.has(4) else (1,) * len(starts)
     begin, by = dict[int, str](), dict[int, int]()
-    for axis, start, step in zip(axes, starts, steps, strict=True):
+    for (axis, _, _, step), start in zip(cuts_of(use), use.numbers(1), strict=True):
         size = shape[axis]
         if isinstance(size, int):
             start = max(0, min(start + size if start < 0 else start, size - (step < 0)))
@@ -113,17 +113,15 @@ _BEYOND: Final = {"constant": None, "reflect": "reflected", "edge": "clamped", "
 
 def _pad(use: CUse) -> None:
     shape, out, dtype = use.type().shape, use.results[0].shape, use.type().dtype
-    rank, given = len(shape), use.numbers(1)
-    axes = [use.axis(axis, rank) for axis in use.numbers(3)] if use.has(3) else list(range(rank))
-    before = dict(zip(axes, given, strict=False))
-    if min(given, default=0) < 0:
+    before = [pads[0] for pads in known_pads(use)]
+    if min(chain(*known_pads(use)), default=0) < 0:
         use.refuse("a padding that takes cells away")
     if (source := _BEYOND[use.string("mode")]) is not None:
         use.kernels.add((source, "float32"))
 
         def beyond(i: Sequence[str]) -> str:
             moved = [
-                f"{source}({each} - {before.get(axis, 0)}, {use.size(size)})" if out[axis] != size else each
+                f"{source}({each} - {before[axis]}, {use.size(size)})" if out[axis] != size else each
                 for axis, (each, size) in enumerate(zip(i, shape, strict=True))
             ]
             return f"{use.y[0]}[{use.place(out, i)}] = {use.x[0]}[{_placed(use, shape, moved)}];"
@@ -134,7 +132,7 @@ def _pad(use: CUse) -> None:
     use.lines += loops([("i", use.count(out))], f"{use.y[0]}[i] = {value};")
 
     def statement(i: Sequence[str]) -> str:
-        moved = [_affine(str(before.get(axis, 0)), 1, each) for axis, each in enumerate(i)]
+        moved = [_affine(str(before[axis]), 1, each) for axis, each in enumerate(i)]
         return f"{use.y[0]}[{_placed(use, out, moved)}] = {use.x[0]}[{use.place(shape, i)}];"
 
     use.over(shape, statement)
@@ -208,20 +206,20 @@ def _space_to_depth(use: CUse) -> None:
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "Dropout": Row(_dropout, "nothing: it drops numbers in training only"),
-    "Identity": Row(_same, "as it is"),
-    "Reshape": Row(_same, "the same numbers in another shape"),
-    "Flatten": Row(_same, "all numbers of an example in one row"),
-    "Squeeze": Row(_same, "without axes of size 1"),
-    "Unsqueeze": Row(_same, "with further axes of size 1"),
-    "Transpose": Row(_transpose, "the axes in another order"),
-    "Expand": Row(_expand, "repeated"),
-    "Concat": Row(_concat, "one after the other"),
-    "Split": Row(_split, "in parts"),
-    "Slice": Row(_slice, "a part"),
-    "Pad": Row(_pad, "with more cells around it"),
-    "DepthToSpace": Row(_depth_to_space, "channels become blocks of cells"),
-    "SpaceToDepth": Row(_space_to_depth, "blocks of cells become channels"),
-    "Gather": Row(_gather, "rows by their numbers"),
-    "OneHot": Row(_one_hot, "one place of each row"),
+    "Dropout": Row(_dropout),
+    "Identity": Row(_same),
+    "Reshape": Row(_same),
+    "Flatten": Row(_same),
+    "Squeeze": Row(_same),
+    "Unsqueeze": Row(_same),
+    "Transpose": Row(_transpose),
+    "Expand": Row(_expand),
+    "Concat": Row(_concat),
+    "Split": Row(_split),
+    "Slice": Row(_slice),
+    "Pad": Row(_pad),
+    "DepthToSpace": Row(_depth_to_space),
+    "SpaceToDepth": Row(_space_to_depth),
+    "Gather": Row(_gather),
+    "OneHot": Row(_one_hot),
 }

@@ -71,12 +71,12 @@ def _response_norm(use: CUse) -> None:
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "Softmax": Row(_along("softmax"), "probabilities: positive, and 1 in total"),
-    "LogSoftmax": Row(_along("log_softmax"), "logarithms of probabilities"),
-    "BatchNormalization": Row(_batch_norm, "each channel around 0, by what was learned"),
-    "LayerNormalization": Row(_layer_norm("standardize"), "each example around 0, then scaled"),
-    "RMSNormalization": Row(_layer_norm("root_mean_square"), "divided by the root of the mean square, then scaled"),
-    "GroupNormalization": Row(_group_norm, "groups of channels around 0, then scaled"),
-    "InstanceNormalization": Row(_group_norm, "each channel of each example around 0, then scaled"),
-    "LRN": Row(_response_norm, "neighbouring channels compete"),
+    "Softmax": Row(_along("softmax")),
+    "LogSoftmax": Row(_along("log_softmax")),
+    "BatchNormalization": Row(_batch_norm),
+    "LayerNormalization": Row(_layer_norm("standardize")),
+    "RMSNormalization": Row(_layer_norm("root_mean_square")),
+    "GroupNormalization": Row(_group_norm),
+    "InstanceNormalization": Row(_group_norm),
+    "LRN": Row(_response_norm),
 }

@@ -72,6 +72,6 @@ def _matmul(use: CUse) -> None:
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "Gemm": Row(_gemm, "weighted sums"),
-    "MatMul": Row(_matmul, "weighted sums"),
+    "Gemm": Row(_gemm),
+    "MatMul": Row(_matmul),
 }

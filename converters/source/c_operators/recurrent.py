@@ -48,7 +48,7 @@ def _recurrent(name: str) -> Write:
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "RNN": Row(_recurrent("rnn"), "a recurrence", all_outputs=True),
-    "GRU": Row(_recurrent("gru"), "a gated recurrence", all_outputs=True),
-    "LSTM": Row(_recurrent("lstm"), "a recurrence with a memory", all_outputs=True),
+    "RNN": Row(_recurrent("rnn"), all_outputs=True),
+    "GRU": Row(_recurrent("gru"), all_outputs=True),
+    "LSTM": Row(_recurrent("lstm"), all_outputs=True),
 }

@@ -7,13 +7,15 @@ from typing import Final
 
 from portable_nn.converters.source.c_kernels import in_type
 from portable_nn.converters.source.c_operators.use import C_TYPES, CUse, Row, Write, loops
+from portable_nn.operators.reduction.reduce import reduced_axes
 
 
 def _reduced(start: str, step: str, end: str = "{0}") -> Write:
     """``{0}`` is the sum so far and ``{1}`` an element; at the end ``{1}`` is the number of elements."""
 
     def write(use: CUse) -> None:
-        axes = _axes(use)
+        is_pool = use.operator.name.startswith("Global")
+        axes = range(2, use.array.rank) if is_pool else reduced_axes(use)
         shape, dtype, y = use.type().shape, use.float_type(), use.y[0]
         kept = tuple(1 if axis in axes else dim for axis, dim in enumerate(shape))
         inner = [(f"j{axis}", use.size(shape[axis])) for axis in axes]
@@ -30,16 +32,6 @@ def _reduced(start: str, step: str, end: str = "{0}") -> Write:
         use.lines += loops(outer, *body)
 
     return write
-
-
-def _axes(use: CUse) -> tuple[int, ...]:
-    rank = len(use.type().shape)
-    if "axes" not in "".join(use.operator.inputs):  # A global pool.
-        return tuple(range(2, rank))
-    given = use.numbers(1) if use.has(1) else ()
-    if not given:
-        return () if use.int("noop_with_empty_axes") else tuple(range(rank))
-    return use.axes(given, rank)
 
 
 def _arg(sign: str) -> Write:
@@ -70,18 +62,18 @@ def _top_k(use: CUse) -> None:
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "GlobalAveragePool": Row(_reduced("0", "{0} + {1}", "{0} / {1}"), "the mean of each channel"),
-    "GlobalMaxPool": Row(_reduced("-INFINITY", "larger({0}, {1})"), "the largest number of each channel"),
-    "ReduceSum": Row(_reduced("0", "{0} + {1}"), "the sum along some axes"),
-    "ReduceMean": Row(_reduced("0", "{0} + {1}", "{0} / {1}"), "the mean along some axes"),
-    "ReduceProd": Row(_reduced("1", "{0} * {1}"), "the product along some axes"),
-    "ReduceMax": Row(_reduced("-INFINITY", "larger({0}, {1})"), "the largest along some axes"),
-    "ReduceMin": Row(_reduced("INFINITY", "smaller({0}, {1})"), "the smallest along some axes"),
-    "ReduceSumSquare": Row(_reduced("0", "{0} + {1} * {1}"), "the sum of squares along some axes"),
-    "ReduceL1": Row(_reduced("0", "{0} + fabsf({1})"), "the sum of magnitudes along some axes"),
-    "ReduceL2": Row(_reduced("0", "{0} + {1} * {1}", "sqrtf({0})"), "the length along some axes"),
-    "CumSum": Row(_cumulative, "the sum of everything before"),
-    "TopK": Row(_top_k, "the largest or smallest numbers, and where they stand", all_outputs=True),
-    "ArgMax": Row(_arg("1.0f"), "where the largest number stands"),
-    "ArgMin": Row(_arg("-1.0f"), "where the smallest number stands"),
+    "GlobalAveragePool": Row(_reduced("0", "{0} + {1}", "{0} / {1}")),
+    "GlobalMaxPool": Row(_reduced("-INFINITY", "larger({0}, {1})")),
+    "ReduceSum": Row(_reduced("0", "{0} + {1}")),
+    "ReduceMean": Row(_reduced("0", "{0} + {1}", "{0} / {1}")),
+    "ReduceProd": Row(_reduced("1", "{0} * {1}")),
+    "ReduceMax": Row(_reduced("-INFINITY", "larger({0}, {1})")),
+    "ReduceMin": Row(_reduced("INFINITY", "smaller({0}, {1})")),
+    "ReduceSumSquare": Row(_reduced("0", "{0} + {1} * {1}")),
+    "ReduceL1": Row(_reduced("0", "{0} + fabsf({1})")),
+    "ReduceL2": Row(_reduced("0", "{0} + {1} * {1}", "sqrtf({0})")),
+    "CumSum": Row(_cumulative),
+    "TopK": Row(_top_k, all_outputs=True),
+    "ArgMax": Row(_arg("1.0f")),
+    "ArgMin": Row(_arg("-1.0f")),
 }

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from portable_nn.converters.array.use import ArrayUse
 from portable_nn.converters.source.c_kernels import KERNELS, in_type, name_of
 from portable_nn.converters.source.lowered import Use
 from portable_nn.core.dims import product, spelled
@@ -59,6 +60,8 @@ class CUse(OperatorContext):
         context = use.context
         super().__init__(context.operator, context.types, context.attributes, context.output_count)
         self.x, self.y, self.sizes, self.constants, self.results = inputs, outputs, sizes, constants, use.results
+        names = [f"x{place}" if type else None for place, type in enumerate(context.types)]
+        self.array = ArrayUse(context, use.results, names, sizes)
         self.lines = list[str]()
         self.kernels = set[tuple[str, str]]()
         self.scratch: tuple[str, Dim] | None = None
@@ -157,10 +160,9 @@ Write = Callable[[CUse], None]
 
 
 class Row(NamedTuple):
-    """An operator in C: what writes its lines, and what it does."""
+    """An operator in C: what writes its lines."""
 
     write: Write
-    says: str = ""
     all_outputs: bool = False
     """Whether it writes all outputs, also those that nothing reads."""
 

@@ -9,6 +9,7 @@ from portable_nn.converters.source.c_kernels import name_of
 from portable_nn.converters.source.c_operators.use import CUse, Row, Write, loops
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Dim, Shape
+from portable_nn.operators.spatial.convolution import transpose_windows
 from portable_nn.operators.spatial.unpooling import unpooled
 from portable_nn.operators.spatial.window import plain_windows, reaching, windows
 
@@ -64,12 +65,7 @@ def _kernel(use: CUse) -> list[int]:
 def _conv(kernel: str) -> Write:
     def write(use: CUse) -> None:
         x, y = use.type().shape, use.results[0].shape
-        if kernel == "conv_transpose":
-            if use.attributes.get("output_shape") is not None or use.string("auto_pad") not in ("NOTSET", "VALID"):
-                use.refuse("output_shape and auto_pad are not written: pads are")
-            found = plain_windows(use, _kernel(use))
-        else:
-            found = _windows_of(use, _kernel(use))
+        found = transpose_windows(use) if kernel == "conv_transpose" else _windows_of(use, _kernel(use))
         numbers = [use.count([x[1]]), *map(use.size, _space(x)), use.count([y[1]]), *map(use.size, _space(y))]
         bias = use.x[2] if use.has(2) else "0"
         pointers = [(use.x[0], use.count(x[1:])), (use.x[1], ""), (bias, ""), (use.y[0], use.count(y[1:]))]
@@ -125,10 +121,10 @@ def _roi_align(use: CUse) -> None:
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "Conv": Row(_conv("conv"), "kernels slide over it"),
-    "ConvTranspose": Row(_conv("conv_transpose"), "each number spreads over a window"),
-    "MaxPool": Row(_pool("max_pool"), "the largest number of each window"),
-    "MaxUnpool": Row(_unpool, "each number where it stood before a pool"),
-    "RoiAlign": Row(_roi_align, "rectangles of images as grids of cells"),
-    "AveragePool": Row(_pool("average_pool"), "the mean of each window"),
+    "Conv": Row(_conv("conv")),
+    "ConvTranspose": Row(_conv("conv_transpose")),
+    "MaxPool": Row(_pool("max_pool")),
+    "MaxUnpool": Row(_unpool),
+    "RoiAlign": Row(_roi_align),
+    "AveragePool": Row(_pool("average_pool")),
 }

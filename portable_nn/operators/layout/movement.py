@@ -76,6 +76,21 @@ _FAR = 2**31 - 1
 """An end from here on, or one as far before the first element, means the end of the axis, however long it is."""
 
 
+def cuts_of(use: OperatorContext) -> list[tuple[int, Dim, Dim, int]]:
+    """The axis, start, end and step of each slice, as the inputs say them."""
+    starts, ends = (use.constant(index, ("int32", "int64")) for index in (1, 2))
+    places_in = partial(use.numbers, allowed=("int32", "int64"))
+    axes = [use.axis(axis, len(use.type().shape)) for axis in (places_in(3) if use.has(3) else range(len(starts)))]
+    steps = places_in(4) if use.has(4) else (1,) * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        use.fail("starts, ends, axes and steps must be of one length")
+    if len(set(axes)) != len(axes):
+        use.fail(f"the axes {tuple(axes)} name one axis twice")
+    if 0 in steps:
+        use.fail("a step of 0 moves nowhere")
+    return list(zip(axes, starts, ends, steps, strict=True))
+
+
 def slices_of(use: OperatorContext) -> tuple[list[slice], list[Dim]]:
     """A slice for each axis, and the shape of the output.
 
@@ -84,18 +99,8 @@ def slices_of(use: OperatorContext) -> tuple[list[slice], list[Dim]]:
     that is inside the axis and not behind the end, and its places, of which one may be a name, are for the size alone.
     """
     shape = use.type().shape
-    starts, ends = (use.constant(index, ("int32", "int64")) for index in (1, 2))
-    places_in = partial(use.numbers, allowed=("int32", "int64"))
-    axes = tuple(use.axis(axis, len(shape)) for axis in (places_in(3) if use.has(3) else range(len(starts))))
-    steps = places_in(4) if use.has(4) else (1,) * len(starts)
-    if not len(starts) == len(ends) == len(axes) == len(steps):
-        use.fail("starts, ends, axes and steps must be of one length")
-    if len(set(axes)) != len(axes):
-        use.fail(f"the axes {axes} name one axis twice")
     result, slices = list(shape), [slice(None)] * len(shape)
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        if step == 0:
-            use.fail("a step of 0 moves nowhere")
+    for axis, start, end, step in cuts_of(use):
         size = shape[axis]
         if isinstance(size, str) or isinstance(start, str) or isinstance(end, str):
             slices[axis], result[axis] = _open_slice(use, size, start, end, axis, step)

@@ -51,7 +51,7 @@ that for ``reflect``.
 """
 
 
-def _pads(use: OperatorContext, axes_input: int = 3) -> list[tuple[Dim, Dim]]:
+def pads_of(use: OperatorContext, axes_input: int = 3) -> list[tuple[Dim, Dim]]:
     """The numbers of cells that each axis gets before and behind it; a negative number takes some away."""
     rank = len(use.type().shape)
     if use.string("mode") not in {"constant", *COPIED}:
@@ -66,16 +66,16 @@ def _pads(use: OperatorContext, axes_input: int = 3) -> list[tuple[Dim, Dim]]:
     return [found.get(axis, (0, 0)) for axis in range(rank)]
 
 
-def _numbers(use: OperatorContext, axes_input: int = 3) -> list[tuple[int, int]]:
-    """As ``_pads``, where no size may be symbolic."""
+def known_pads(use: OperatorContext, axes_input: int = 3) -> list[tuple[int, int]]:
+    """As ``pads_of``, where no size may be symbolic."""
     use.numbers(1)
-    return _pads(use, axes_input)  # type: ignore[return-value]
+    return pads_of(use, axes_input)  # type: ignore[return-value]
 
 
 def _pad_type(use: OperatorContext) -> Type:
     if use.has(2) and (use.type(2).dtype != use.type().dtype or product(use.type(2).shape) != 1):
         use.fail(f"constant_value must be one {use.type().dtype}, not {use.type(2)}")
-    sides = zip(use.type().shape, _pads(use), strict=True)
+    sides = zip(use.type().shape, pads_of(use), strict=True)
     return use.like(_padded(use, axis, dim, *pads) for axis, (dim, pads) in enumerate(sides))
 
 
@@ -127,7 +127,7 @@ def _from_to(first: int, last: int) -> slice:
 
 def _pad(n: KernelContext) -> list[Step]:
     """The inside, then axis by axis, from the one that runs fastest in memory, copies of slabs of the output itself."""
-    x, mode, pads = n.x[0], n.string("mode"), _numbers(n)
+    x, mode, pads = n.x[0], n.string("mode"), known_pads(n)
     kept = [_kept(size, *pair) for size, pair in zip(x.shape, pads, strict=True)]
     inside = _at(x, [source for source, _ in kept])
     if inside.shape == n.output_shape():
@@ -154,7 +154,7 @@ def _at(array: Array, region: list[slice], axis: int = 0, places: slice | None =
 
 
 def _pad_gradient(n: GradientContext) -> list[Symbol | None]:
-    pads, mode = _pads(n), n.string("mode")
+    pads, mode = pads_of(n), n.string("mode")
     if mode != "constant":
         axes = n.x[3] if n.has(3) else None
         return [emit("PadGrad", n.dy, n.x[1], axes, domain=INTERNAL, mode=mode)]
@@ -176,7 +176,7 @@ def _pad_grad_type(use: OperatorContext) -> Type:
     if use.string("mode") == "constant":
         use.fail("mode 'constant' is not supported")
     shape: list[Dim] = []
-    for axis, (dim, (before, after)) in enumerate(zip(use.type().shape, _pads(use, 2), strict=True)):
+    for axis, (dim, (before, after)) in enumerate(zip(use.type().shape, pads_of(use, 2), strict=True)):
         size = difference(dim, total([before, after])) if before or after else dim
         if isinstance(size, int) and size < 0:
             use.fail(f"pads {before} and {after} do not fit into the {dim} cells of axis {axis}")
@@ -188,7 +188,7 @@ def _pad_grad_type(use: OperatorContext) -> Type:
 def _pad_grad(n: KernelContext) -> list[Step]:
     """The gradient of a border is added to the cells that it copies, in the reverse order of ``Pad``."""
     dy, out, mode = n.x[0], n.out(order=memory_order(n.x[0])), n.string("mode")
-    kept = [_kept(size, *pair) for size, pair in zip(out.shape, _numbers(n, 2), strict=True)]
+    kept = [_kept(size, *pair) for size, pair in zip(out.shape, known_pads(n, 2), strict=True)]
     sums = n.scratch_like(dy)
     steps: list[Step] = [partial(np.copyto, sums, dy)]
     region = [slice(None)] * dy.ndim
@@ -210,7 +210,7 @@ def _pad_grad(n: KernelContext) -> list[Step]:
 def _pad_grad_lowering(dy: Symbol, pads: Symbol, axes: Symbol | None = None, *, mode: str) -> Symbol:
     """Axis by axis: the middle, and each piece of the borders with zeros around it."""
     types = [dy.type, pads.type, axes.type if axes else None]
-    widths = _numbers(OperatorContext(lookup("PadGrad", INTERNAL), types, {"mode": mode}), 2)
+    widths = known_pads(OperatorContext(lookup("PadGrad", INTERNAL), types, {"mode": mode}), 2)
     for axis, (before, after) in enumerate(widths):
         size = dy.shape[axis]
         if not (before or after):

@@ -1,4 +1,4 @@
-"""Functions of numbers: what goes in is checked, and activation functions."""
+"""What goes in is checked; functions along an axis, and what numpy lacks."""
 
 import math
 
@@ -20,54 +20,9 @@ def checked(name, x, dtype, shape, sizes):
     return x.astype(dtype)
 
 
-def relu(x):
-    """Negative numbers become 0, the others stay."""
-    return np.maximum(x, 0)
-
-
-def sigmoid(x):
-    """1 / (1 + exp(-x)): from 0 to 1; written with tanh, which cannot overflow."""
-    return 0.5 + 0.5 * np.tanh(0.5 * x)
-
-
-def softplus(x):
-    """log(1 + exp(x)): a smooth relu."""
-    return np.logaddexp(x, np.zeros((), x.dtype))
-
-
-def elu(x, alpha=1.0):
-    """x where it is positive, alpha * (exp(x) - 1), which is above -alpha, where it is negative."""
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
-
-
-def leaky_relu(x, slope):
-    """Negative numbers are multiplied by a small slope, the others stay."""
-    return np.where(x < 0, x * slope, x)
-
-
-def hard_sigmoid(x, alpha, beta):
-    """A straight line in place of the sigmoid, cut at 0 and 1."""
-    return np.clip(x * alpha + beta, 0, 1)
-
-
-def softsign(x):
-    """From -1 to 1, like tanh, but flatter."""
-    return x / (1 + np.abs(x))
-
-
 def erf(x):
     """The error function, number by number: numpy has none, Python's math has."""
     return np.array([math.erf(each) for each in np.ravel(x)], x.dtype).reshape(x.shape)
-
-
-def gelu(x):
-    """x times the probability that a normally distributed number is smaller than x."""
-    return x * (0.5 * (1 + erf(x * math.sqrt(0.5))))
-
-
-def gelu_tanh(x):
-    """gelu, with tanh in place of the error function."""
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
 def softmax(x, axis=-1):
@@ -99,3 +54,21 @@ def log_sum_exp(x, axis, keepdims):
 def divided(a, b):
     """A division of whole numbers, towards 0."""
     return (np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))).astype(a.dtype)
+
+
+def negative_log_likelihood(scores, labels, weights, ignored, reduction):
+    """How unlikely the labels are by the logarithms of probabilities (batch, classes, ...), of all but ignored ones."""
+    counts = np.ones(labels.shape, np.bool_) if ignored is None else labels != ignored
+    classes = np.where(counts, labels, 0)
+    share = counts * (np.ones(labels.shape, scores.dtype) if weights is None else weights[classes])
+    each = -np.take_along_axis(scores, classes[:, np.newaxis], 1)[:, 0]
+    found = np.where(counts, each * share, 0)
+    if reduction == "none":
+        return found
+    return found.sum() if reduction == "sum" else found.sum() / share.sum()
+
+
+def cross_entropy(scores, labels, weights, ignored, reduction):
+    """negative_log_likelihood of scores (batch, classes, ...) by log_softmax, and what that is."""
+    logarithms = log_softmax(scores, 1)
+    return negative_log_likelihood(logarithms, labels, weights, ignored, reduction), logarithms

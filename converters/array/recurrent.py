@@ -6,25 +6,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from portable_nn.converters.source.numpy_operators.use import NumpyUse, Row, first_of, number
+from portable_nn.converters.array import elementwise
+from portable_nn.converters.array.use import ArrayUse, Row, first_of, number
 from portable_nn.core.graph import Dim
 from portable_nn.operators.recurrent.functions import Function
 from portable_nn.operators.recurrent.uses import recurrence
 
-_CELL_FUNCTIONS: Final[Mapping[str, str]] = {
-    "Sigmoid": "sigmoid",
-    "Tanh": "np.tanh",
-    "Relu": "relu",
-    "Softsign": "softsign",
-    "Softplus": "softplus",
-    "Affine": "lambda x: {a} * x + {b}",
-    "LeakyRelu": "lambda x: leaky_relu(x, {a})",
-    "ThresholdedRelu": "lambda x: np.where(x > {a}, x, 0)",
-    "ScaledTanh": "lambda x: {a} * np.tanh({b} * x)",
-    "HardSigmoid": "lambda x: hard_sigmoid(x, {a}, {b})",
-    "Elu": "lambda x: elu(x, {a})",
-}
-"""The activation functions of recurrent operators."""
+_AFFINE: Final = {"Affine": "{alpha} * {0} + {beta}", "ScaledTanh": "{alpha} * np.tanh({beta} * {0})"}
+"""The activation functions of recurrent operators that are no operators themselves."""
 
 
 _OWN: Final = {"rnn": ["np.tanh"], "gru": ["sigmoid", "np.tanh"], "lstm": ["sigmoid", "np.tanh", "np.tanh"]}
@@ -32,8 +21,11 @@ _OWN: Final = {"rnn": ["np.tanh"], "gru": ["sigmoid", "np.tanh"], "lstm": ["sigm
 
 
 def _cell_function(function: Function, clip: float | None) -> str:
-    text = _CELL_FUNCTIONS[function.name].format(a=number(function.alpha), b=number(function.beta))
-    return text if clip is None else f"lambda x: ({text})(clipped(x, {clip!r}))"
+    written = _AFFINE.get(function.name) or elementwise.ROWS[function.name].write
+    assert isinstance(written, str)
+    text = written.format("x", alpha=number(function.alpha), beta=number(function.beta))
+    text = text.removesuffix("(x)") if text.endswith("(x)") else f"lambda x: {text}"
+    return text if clip is None else f"lambda x: ({text})(clipped(x, {number(clip)}))"
 
 
 def _cell_functions(functions: Sequence[Function], clip: float | None) -> list[str]:
@@ -41,8 +33,8 @@ def _cell_functions(functions: Sequence[Function], clip: float | None) -> list[s
     return [_cell_function(each, clip if place < 2 else None) for place, each in enumerate(functions)]
 
 
-def _recurrent(name: str) -> Callable[[NumpyUse], str]:
-    def write(use: NumpyUse) -> str:
+def _recurrent(name: str) -> Callable[[ArrayUse], str]:
+    def write(use: ArrayUse) -> str:
         found = recurrence(use)
 
         def turned(index: int) -> str:
@@ -65,7 +57,7 @@ def _recurrent(name: str) -> Callable[[NumpyUse], str]:
     return write
 
 
-def _further(use: NumpyUse, name: str) -> list[str]:
+def _further(use: ArrayUse, name: str) -> list[str]:
     """What only an LSTM or a GRU has."""
     if name == "gru":
         return [] if use.int("linear_before_reset") else ["reset_after=False"]
@@ -73,8 +65,8 @@ def _further(use: NumpyUse, name: str) -> list[str]:
     return [*found, "coupled=True"] if name == "lstm" and use.int("input_forget") else found
 
 
-def _steps_words(what: str) -> Callable[[NumpyUse], str]:
-    def words(use: NumpyUse) -> str:
+def _steps_words(what: str) -> Callable[[ArrayUse], str]:
+    def words(use: ArrayUse) -> str:
         found = recurrence(use)
         one = "from the last step to the first" if found.reversed[0] else "from the first step to the last"
         return f"{what} {one if found.directions == 1 else 'in both directions'}, {found.hidden} numbers of memory"
@@ -82,7 +74,7 @@ def _steps_words(what: str) -> Callable[[NumpyUse], str]:
     return words
 
 
-def _attention(use: NumpyUse) -> str:
+def _attention(use: ArrayUse) -> str:
     plain = not any(use.has(index) for index in (4, 5, 6)) and use.output_count == 1
     options = ("left_window_size", "right_window_size", "softcap", "softmax_precision", "qk_matmul_output_mode")
     if not plain or any(use.attributes.get(name) not in (None, -1, 0) for name in options if name in use.attributes):
@@ -95,15 +87,16 @@ def _attention(use: NumpyUse) -> str:
         heads = (use.int("q_num_heads"), use.int("kv_num_heads"), use.int("kv_num_heads"))
         q, k, v = (f"by_heads({x}, {n})" for x, n in zip((q, k, v), heads, strict=True))
     features = use.type().shape[-1] if not flat else use.type().shape[-1] // use.int("q_num_heads")  # type: ignore[operator]
-    scale = use.attributes.get("scale", 1 / math.sqrt(max(int(features), 1)))
+    given = use.attributes.get("scale")
+    scale = given if isinstance(given, float) else 1 / math.sqrt(max(int(features), 1))
     mask = use.optional(3)
     if use.int("is_causal"):
         mask = f"causal({use.x(0)}.shape[-2], {use.x(1)}.shape[-2])"
-    text = f"attention({q}, {k}, {v}, {mask}, {scale!r})"
+    text = f"attention({q}, {k}, {v}, {mask}, {number(scale)})"
     return f"joined_heads({text})" if flat else text
 
 
-def _keys(use: NumpyUse) -> Dim:
+def _keys(use: ArrayUse) -> Dim:
     return use.type(1).shape[-2]
 
 

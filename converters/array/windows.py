@@ -5,84 +5,87 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from portable_nn.converters.source.numpy_operators.use import NumpyUse, Row, in_quotes, number, tuple_of
+from portable_nn.converters.array.use import ArrayUse, Row, in_quotes, number, tuple_of
 from portable_nn.core.dims import is_at_least
 from portable_nn.core.graph import Dim
-from portable_nn.operators.spatial.window import plain_windows
+from portable_nn.operators.spatial.convolution import transpose_windows
+from portable_nn.operators.spatial.window import reaching, windows
+from portable_nn.sizes.operation import Window
 
 
-def _window(use: NumpyUse, kernel: Sequence[int]) -> list[str]:
-    """Strides, dilations and pads."""
-    found = plain_windows(use, kernel)
-    strides, dilations = [w.stride for w in found], [w.dilation for w in found]
-    sizes, mode = f"{use.x()}.shape[2:]", use.choice("auto_pad", ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"))
-    if mode.startswith("SAME"):
-        pads = f"same_pads({sizes}, {tuple_of(kernel)}, {strides}, {dilations}, {mode == 'SAME_UPPER'})"
-    else:
-        pads = str([w.pads for w in found])
-    if use.attributes.get("ceil_mode"):
-        pads = f"ceil_pads({sizes}, {tuple_of(kernel)}, {strides}, {dilations}, {pads})"
-    return [tuple_of(strides), tuple_of(dilations), pads]
-
-
-def _kernel(use: NumpyUse) -> list[int]:
+def _kernel(use: ArrayUse) -> list[int]:
     kernel = use.ints("kernel_shape") or use.type(1).shape[2:]
     return [each for each in kernel if isinstance(each, int)]
 
 
-def _conv(use: NumpyUse) -> str:
-    options = ", ".join(_window(use, _kernel(use)))
-    groups = f", groups={use.int('group')}" if use.int("group") > 1 else ""
-    return f"conv({use.x()}, {use.x(1)}, {use.optional(2)}, {options}{groups})"
+def _numbers(found: Sequence[Window]) -> list[str]:
+    """Strides, dilations and pads."""
+    return [tuple_of([w.stride for w in found]), tuple_of([w.dilation for w in found]), str([w.pads for w in found])]
 
 
-def _conv_words(use: NumpyUse) -> str:
+def _window(use: ArrayUse) -> list[str]:
+    """Strides, dilations and pads; where a size is open, what computes the pads of ``auto_pad`` and ``ceil_mode``."""
+    kernel, sizes = _kernel(use), use.type().shape[2:]
+    known = [size for size in sizes if isinstance(size, int)]
+    found, is_ceil = windows(use, kernel, sizes), use.attributes.get("ceil_mode")
+    if len(known) == len(sizes):
+        return _numbers([reaching(w, size) for w, size in zip(found, known, strict=True)] if is_ceil else found)
+    strides, dilations, pads = _numbers(found)
+    given, mode = f"{use.x()}.shape[2:], {tuple_of(kernel)}, {strides}, {dilations}", use.string("auto_pad")
+    if mode.startswith("SAME"):
+        pads = f"same_pads({given}, {mode == 'SAME_UPPER'})"
+    return [strides, dilations, f"ceil_pads({given}, {pads})" if is_ceil else pads]
+
+
+def _groups(use: ArrayUse) -> list[str]:
+    return [f"groups={use.int('group')}"] if use.int("group") > 1 else []
+
+
+def _conv(use: ArrayUse) -> str:
+    return f"conv({', '.join([use.x(), use.x(1), use.optional(2), *_window(use), *_groups(use)])})"
+
+
+def _conv_words(use: ArrayUse) -> str:
     return f"{use.results[0].shape[1]} kernels of {'x'.join(map(str, _kernel(use)))} slide over it"
 
 
-def _conv_transpose(use: NumpyUse) -> str:
-    if use.attributes.get("output_shape") is not None:
-        use.refuse("output_shape is not written: pads are")
-    if use.string("auto_pad") not in ("NOTSET", "VALID"):
-        use.refuse(f"auto_pad {use.string('auto_pad')} is not written: pads are")
-    kernel = _kernel(use)
-    more = use.ints("output_padding") or (0,) * len(kernel)
-    groups = f", groups={use.int('group')}" if use.int("group") > 1 else ""
-    options = ", ".join(_window(use, kernel))
-    return f"conv_transpose({use.x()}, {use.x(1)}, {use.optional(2)}, {options}, {tuple_of(more)}{groups})"
+def _conv_transpose(use: ArrayUse) -> str:
+    found = transpose_windows(use)
+    options = [*_numbers(found), tuple_of([w.output_padding for w in found]), *_groups(use)]
+    return f"conv_transpose({', '.join([use.x(), use.x(1), use.optional(2), *options])})"
 
 
-def _pool(name: str) -> Callable[[NumpyUse], str]:
-    def write(use: NumpyUse) -> str:
-        if use.output_count > 1:
-            use.refuse("where the largest numbers stand is not written")
-        kernel = _kernel(use)
-        options = [tuple_of(kernel), *_window(use, kernel)]
+def _pool(name: str) -> Callable[[ArrayUse], str]:
+    def write(use: ArrayUse) -> str:
+        options = [use.x(), tuple_of(_kernel(use)), *_window(use)]
         if name == "lp_pool":
             options.append(str(use.int("p")))
         if name == "average_pool":
-            options.append(_counted(use, kernel, options[-1]))
-        return f"{name}({', '.join([use.x(), *options])})"
+            options.append(_counted(use, options[-1]))
+        if use.output_count > 1:
+            return f"max_pool_with_places({', '.join([*options, str(bool(use.int('storage_order')))])})"
+        return f"{name}({', '.join(options)})"
 
     return write
 
 
-def _counted(use: NumpyUse, kernel: Sequence[int], pads: str) -> str:
+def _counted(use: ArrayUse, pads: str) -> str:
     """The padding that an average counts: none, or that of the node without what ceil_mode adds."""
+    kernel, sizes = _kernel(use), use.type().shape[2:]
     if not use.int("count_include_pad"):
         return str([(0, 0)] * len(kernel))
-    if use.int("ceil_mode"):
-        if use.string("auto_pad").startswith("SAME"):
-            use.refuse("ceil_mode with auto_pad and count_include_pad")
-        return str([w.pads for w in plain_windows(use, kernel)])
-    return pads
+    if not use.int("ceil_mode"):
+        return pads
+    if use.string("auto_pad").startswith("SAME") and not all(isinstance(size, int) for size in sizes):
+        use.refuse("ceil_mode with auto_pad, count_include_pad and an open size")
+    return str([w.pads for w in windows(use, kernel, sizes)])
 
 
-def _pool_words(what: str) -> Callable[[NumpyUse], str]:
+def _pool_words(what: str) -> Callable[[ArrayUse], str]:
     return lambda use: f"{what} of each window of {'x'.join(map(str, _kernel(use)))}"
 
 
-def _global_pool(write: str) -> Callable[[NumpyUse], str]:
+def _global_pool(write: str) -> Callable[[ArrayUse], str]:
     return lambda use: write.format(
         x=use.x(),
         axes=tuple_of(range(2, use.rank)),
@@ -91,8 +94,12 @@ def _global_pool(write: str) -> Callable[[NumpyUse], str]:
     )
 
 
-def _space(use: NumpyUse) -> str:
+def _space(use: ArrayUse) -> str:
     return f"depth_to_space({use.x()}, {use.int('blocksize')}, {in_quotes(use.string('mode'))})"
+
+
+def _unwritten(use: ArrayUse) -> str:
+    use.refuse("is not written in numpy")
 
 
 _PLACES: Final[Mapping[str, str]] = {
@@ -112,7 +119,7 @@ _ROUNDED: Final[Mapping[str, str]] = {
 }
 
 
-def _resize(use: NumpyUse) -> str:
+def _resize(use: ArrayUse) -> str:
     mode, where = use.string("mode"), use.string("coordinate_transformation_mode")
     if where not in _PLACES or use.int("antialias") or use.int("exclude_outside"):
         use.refuse("antialias, exclude_outside and some ways to place the cells are not written")
@@ -130,7 +137,7 @@ def _resize(use: NumpyUse) -> str:
     return text
 
 
-def _resized(use: NumpyUse, text: str, axis: int, side: tuple[Dim, Dim, float | None], mode: str) -> str:
+def _resized(use: ArrayUse, text: str, axis: int, side: tuple[Dim, Dim, float | None], mode: str) -> str:
     size, result, scale = side
     where = use.string("coordinate_transformation_mode")
     old, new = use.size(size), use.size(result)
@@ -150,6 +157,8 @@ ROWS: Final[Mapping[str, Row]] = {
     "Conv": Row(_conv, _conv_words),
     "ConvTranspose": Row(_conv_transpose, "each number spreads over a window of the result"),
     "MaxPool": Row(_pool("max_pool"), _pool_words("the largest number")),
+    "MaxUnpool": Row(_unwritten, "each number where it stood before a pool"),
+    "RoiAlign": Row(_unwritten, "rectangles of images as grids of cells"),
     "AveragePool": Row(_pool("average_pool"), _pool_words("the mean")),
     "LpPool": Row(_pool("lp_pool"), _pool_words("the norm")),
     "GlobalAveragePool": Row(_global_pool("{x}.mean(axis={axes}, keepdims=True)"), "the mean of each channel"),

@@ -1,8 +1,10 @@
 """Windows that slide over x (batch, channels, *sizes): convolutions and pools."""
 
+import math
+
 import numpy as np
 
-from portable_nn.converters.source.numpy_helpers.normalization import per_channel
+from portable_nn.converters.array.helpers.normalization import per_channel
 
 
 def same_pads(sizes, kernel, strides, dilations, upper):
@@ -70,6 +72,19 @@ def max_pool(x, kernel, strides, dilations, pads):
     """The largest number of each window; padding is smaller than all."""
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     return windows(x, kernel, strides, dilations, pads, lowest).max(axis=tuple(range(-len(kernel), 0)))
+
+
+def max_pool_with_places(x, kernel, strides, dilations, pads, by_columns):
+    """max_pool, and where each of its numbers stands in x: the first place, counted by rows or by columns."""
+    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    seen = windows(x, kernel, strides, dilations, pads, lowest)
+    seen = seen.reshape(*seen.shape[: x.ndim], -1)
+    best = seen.argmax(axis=-1)[..., np.newaxis]
+    cells = np.arange(math.prod(x.shape[2:]))
+    cells = cells.reshape(x.shape[:1:-1]).T if by_columns else cells.reshape(x.shape[2:])
+    images = np.arange(math.prod(x.shape[:2])).reshape(*x.shape[:2], *[1] * cells.ndim)
+    places = windows(images * cells.size + cells, kernel, strides, dilations, pads).reshape(seen.shape)
+    return np.take_along_axis(seen, best, -1)[..., 0], np.take_along_axis(places, best, -1)[..., 0]
 
 
 def average_pool(x, kernel, strides, dilations, pads, counted):

@@ -8,11 +8,13 @@ import builtins
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import cache
+from types import FunctionType
 
-from portable_nn.converters.source.numpy_code import names_read
-from portable_nn.converters.source.numpy_helpers import (
+from portable_nn.converters.array.code import names_read
+from portable_nn.converters.array.helpers import (
     activations,
     attention,
+    formulas,
     movement,
     normalization,
     recurrence,
@@ -20,19 +22,24 @@ from portable_nn.converters.source.numpy_helpers import (
     windows,
 )
 
-_FAMILIES = (activations, normalization, windows, recurrence, attention, movement, resizing)
+_FAMILIES = (activations, formulas, normalization, windows, recurrence, attention, movement, resizing)
 """In the order in which their functions are printed."""
+
+
+@cache
+def functions() -> Mapping[str, FunctionType]:
+    """All of them by their names, in their order."""
+    found = dict[str, FunctionType]()
+    for family in _FAMILIES:
+        own = [each for _, each in inspect.getmembers(family, inspect.isfunction) if each.__module__ == family.__name__]
+        found |= {each.__name__: each for each in sorted(own, key=lambda each: each.__code__.co_firstlineno)}
+    return found
 
 
 @cache
 def sources() -> Mapping[str, str]:
     """The source of each function by its name, in their order."""
-    found = dict[str, str]()
-    for family in _FAMILIES:
-        own = [each for _, each in inspect.getmembers(family, inspect.isfunction) if each.__module__ == family.__name__]
-        for function in sorted(own, key=lambda each: each.__code__.co_firstlineno):
-            found[function.__name__] = inspect.getsource(function).rstrip()
-    return found
+    return {name: inspect.getsource(function).rstrip() for name, function in functions().items()}
 
 
 @cache

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import chain
 from typing import Final
 
-from portable_nn.converters.source.numpy_operators.use import NumpyUse, Row, in_quotes, tuple_of
+from portable_nn.converters.array.use import ArrayUse, Row, in_quotes, tuple_of
+from portable_nn.core.dims import total
 from portable_nn.core.errors import RefusalError
-from portable_nn.core.graph import Dim, Shape
+from portable_nn.core.graph import Shape
+from portable_nn.operators import DataDependentShape
+from portable_nn.operators.layout.movement import cuts_of
+from portable_nn.operators.layout.padding import pads_of
 
 
-def _reshape(use: NumpyUse) -> str:
+def _reshape(use: ArrayUse) -> str:
     x, target = use.x(), use.results[0].shape
     names = [dim for dim in target if isinstance(dim, str)]
     if all(isinstance(dim, int) for dim in target):
@@ -24,7 +29,7 @@ def _reshape(use: NumpyUse) -> str:
         return f"reshape({x}, {use.x(1)})"
 
 
-def _flatten(use: NumpyUse) -> str:
+def _flatten(use: ArrayUse) -> str:
     axis = use.int("axis") if use.int("axis") >= 0 else use.int("axis") + use.rank
     x = use.x()
     if axis == 1:
@@ -32,7 +37,7 @@ def _flatten(use: NumpyUse) -> str:
     return f"{x}.reshape({_count(use, use.type().shape[:axis])}, {_count(use, use.type().shape[axis:])})"
 
 
-def _count(use: NumpyUse, dims: Shape) -> str:
+def _count(use: ArrayUse, dims: Shape) -> str:
     try:
         return (
             " * ".join(use.size(dim) if isinstance(dim, int) else f"({use.size(dim)})" for dim in _merged(dims)) or "1"
@@ -48,93 +53,80 @@ def _merged(dims: Shape) -> Shape:
     return names if names and numbers == 1 else (*names, numbers)
 
 
-def _squeeze(use: NumpyUse) -> str:
+def _squeeze(use: ArrayUse) -> str:
     axes = use.axes_of(1)
     return f"{use.x()}.squeeze({'' if axes is None else axes[0] if len(axes) == 1 else axes})"
 
 
-def _unsqueeze(use: NumpyUse) -> str:
+def _unsqueeze(use: ArrayUse) -> str:
     axes = use.axes_of(1, len(use.results[0].shape)) or ()
     if axes == (0,):
         return f"{use.x()}[np.newaxis]"
     return f"np.expand_dims({use.x()}, {axes[0] if len(axes) == 1 else axes})"
 
 
-def _transpose(use: NumpyUse) -> str:
+def _transpose(use: ArrayUse) -> str:
     perm = use.ints("perm")
     return f"{use.x()}.T" if perm is None else f"{use.x()}.transpose({', '.join(map(str, perm))})"
 
 
-def _expand(use: NumpyUse) -> str:
+def _expand(use: ArrayUse) -> str:
     return f"expand({use.x()}, {use.listed(1)})"
 
 
-def _shape(use: NumpyUse) -> str:
+def _shape(use: ArrayUse) -> str:
     start, end = use.int("start"), use.attributes.get("end")
     part = "" if not start and end is None else f"[{start or ''}:{'' if end is None else end}]"
     return f"np.array({use.x()}.shape{part}, np.int64)"
 
 
-def _slice(use: NumpyUse) -> str:
-    rank = use.rank
-    if not all(use.knows(index) for index in range(3, 5) if use.has(index)):
-        use.refuse("axes and steps that are computed")
-    axes = use.axes_of(3) or tuple(range(len(use.type(1).constant or range(use.type(1).shape[0]))))  # type: ignore[arg-type]
-    steps = use.numbers(4) if use.has(4) else (1,) * len(axes)
-    edges = [use.type(index).constant for index in (1, 2)]
-    plain = all(edge is not None and all(isinstance(n, int) for n in edge) for edge in edges)
-    if not plain or min(steps) < 0:
+def _slice(use: ArrayUse) -> str:
+    try:
+        found = cuts_of(use)
+    except DataDependentShape:
+        if not all(use.knows(index) for index in range(3, 5) if use.has(index)):
+            raise RefusalError("axes and steps that are computed") from None
+        axes = use.axes_of(3) or tuple(range(len(use.type(1).constant or range(use.type(1).shape[0]))))  # type: ignore[arg-type]
+        steps = use.numbers(4) if use.has(4) else (1,) * len(axes)
         return f"cut({use.x()}, {use.listed(1)}, {use.listed(2)}, {axes}, {tuple_of(steps)})"
-    parts = [":"] * rank
-    for place, axis in enumerate(axes):
-        start, end = (int(edge[place]) for edge in edges if edge)
+    parts = [":"] * use.rank
+    for axis, start, end, step in found:
+        if isinstance(start, str) or isinstance(end, str) or step < 0:
+            axes, _, _, steps = zip(*found, strict=True)
+            return f"cut({use.x()}, {use.listed(1)}, {use.listed(2)}, {axes}, {steps})"
         size = use.type().shape[axis]
-        if start < 0 and isinstance(
-            size, int
-        ):  # Python reads -7 of 5 as 0 too, but "cut" is the plainer way to say it.
+        if start < 0 and isinstance(size, int):  # Python reads -7 of 5 as 0 too, but less plainly.
             start = max(0, start + size)
-        first, last = "" if start == 0 else str(start), "" if end > 2**30 else str(end)
-        parts[axis] = f"{first}:{last}" + (f":{steps[place]}" if steps[place] != 1 else "")
+        parts[axis] = f"{start or ''}:{'' if end > 2**30 else end}" + (f":{step}" if step != 1 else "")
     while len(parts) > 1 and parts[-1] == ":":
         parts.pop()
     return f"{use.x()}[{', '.join(parts)}]"
 
 
-def _concat(use: NumpyUse) -> str:
+def _concat(use: ArrayUse) -> str:
     return f"np.concatenate([{', '.join(use.all)}], axis={use.axis(use.int('axis'), use.rank)})"
 
 
-def _split(use: NumpyUse) -> str:
+def _split(use: ArrayUse) -> str:
     axis = use.attribute_axis()
     sizes = [result.shape[axis] for result in use.results]
     if len(sizes) == 1:
         return f"[{use.x()}]"
     if len(set(sizes)) == 1:
         return f"np.split({use.x()}, {len(sizes)}, axis={axis})"
-    places = [use.size(_total(sizes[: place + 1])) for place in range(len(sizes) - 1)]
+    places = [use.size(total(sizes[: place + 1])) for place in range(len(sizes) - 1)]
     return f"np.split({use.x()}, [{', '.join(places)}], axis={axis})"
 
 
-def _total(dims: Sequence[Dim]) -> Dim:
-    from portable_nn.core.dims import total
-
-    return total(dims)
-
-
-def _pad(use: NumpyUse) -> str:
-    mode = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}[use.string("mode")]
+def _pad(use: ArrayUse) -> str:
     pads = use.listed(1)
     if use.has(3):
-        axes, found = [use.axis(axis, use.rank) for axis in use.numbers(3)], use.numbers(1)
-        every = [0] * (2 * use.rank)
-        for place, axis in enumerate(axes):
-            every[axis], every[use.rank + axis] = found[place], found[len(axes) + place]
-        pads = tuple_of(every)
-    value = f", {use.x(2)}" if use.has(2) and mode == "constant" else ""
-    return f"padded({use.x()}, {pads}, {in_quotes(mode)}{value})"
+        pads = tuple_of([use.size(each) for each in chain(*zip(*pads_of(use), strict=True))])
+    value = f", {use.x(2)}" if use.has(2) and use.string("mode") == "constant" else ""
+    return f"padded({use.x()}, {pads}, {in_quotes(use.string('mode'))}{value})"
 
 
-def _tile(use: NumpyUse) -> str:
+def _tile(use: ArrayUse) -> str:
     return f"np.tile({use.x()}, {use.listed(1)})"
 
 

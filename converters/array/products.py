@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from portable_nn.converters.source.numpy_operators.use import NumpyUse, Row, in_quotes
+from portable_nn.converters.array.use import ArrayUse, Row, in_quotes, number
 
 
-def _gemm(use: NumpyUse) -> str:
+def _gemm(use: ArrayUse) -> str:
     a, b = (f"{use.x(i)}.T" if use.int(f"trans{'AB'[i]}") else use.x(i) for i in (0, 1))
     text = f"{a} @ {b}"
     if use.float("alpha") != 1:
-        text = f"{use.float('alpha')} * ({text})"
+        text = f"{number(use.float('alpha'))} * ({text})"
     if use.has(2) and use.float("beta"):
-        text += f" + {use.x(2)}" if use.float("beta") == 1 else f" + {use.float('beta')} * {use.x(2)}"
+        text += f" + {use.x(2)}" if use.float("beta") == 1 else f" + {number(use.float('beta'))} * {use.x(2)}"
     return text
 
 
-def _weighted(use: NumpyUse) -> str:
+def _weighted(use: ArrayUse) -> str:
     results, given = use.results[0].shape[-1:], use.type().shape[0 if use.attributes.get("transA") else -1 :][:1]
     bias = ", plus a bias" if use.has(2) else ""
     return f"{results[0]} weighted sums of {given[0]} numbers{bias}" if results and given else "a sum of products"
 
 
-def _einsum(use: NumpyUse) -> str:
-    equation = use.string("equation")
-    return f"np.einsum({in_quotes(equation)}, {', '.join(use.all)}).astype({use.x(0)}.dtype)"
+def _einsum(use: ArrayUse) -> str:
+    equation = in_quotes(use.string("equation").replace(" ", ""))
+    return f"np.einsum({equation}, {', '.join(use.all)}).astype({use.x(0)}.dtype)"
 
 
 ROWS: Final[Mapping[str, Row]] = {

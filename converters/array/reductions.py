@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from portable_nn.converters.source.numpy_operators.use import NumpyUse, Row, first_of, tuple_of
+from portable_nn.converters.array.use import ArrayUse, Row, first_of, tuple_of
+from portable_nn.operators.reduction.reduce import reduced_axes
 
 
-def _reduced(write: str) -> Callable[[NumpyUse], str]:
+def _reduced(write: str) -> Callable[[ArrayUse], str]:
     """``{how}`` is the axis and keepdims."""
 
-    def make(use: NumpyUse) -> str:
-        axes = use.axes_of(1)
-        if not axes:
-            axes = () if use.int("noop_with_empty_axes") else tuple(range(use.rank))
+    def make(use: ArrayUse) -> str:
+        axes = reduced_axes(use)
         how = f"axis={axes[0] if len(axes) == 1 else axes}"
         if use.int("keepdims"):
             how += ", keepdims=True"
@@ -25,16 +24,16 @@ def _reduced(write: str) -> Callable[[NumpyUse], str]:
     return make
 
 
-def _along_words(what: str) -> Callable[[NumpyUse], str]:
-    def words(use: NumpyUse) -> str:
-        axes = use.axes_of(1) or tuple(range(use.rank))
-        return f"{what} along {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
+def _along_words(what: str) -> Callable[[ArrayUse], str]:
+    def words(use: ArrayUse) -> str:
+        axes = reduced_axes(use)
+        return f"{what} along {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes)) or 'none'}"
 
     return words
 
 
-def _place(name: str) -> Callable[[NumpyUse], str]:
-    def make(use: NumpyUse) -> str:
+def _place(name: str) -> Callable[[ArrayUse], str]:
+    def make(use: ArrayUse) -> str:
         x, axis = use.x(), use.attribute_axis()
         keep = ", keepdims=True" if use.int("keepdims") else ""
         if use.int("select_last_index"):
@@ -44,19 +43,18 @@ def _place(name: str) -> Callable[[NumpyUse], str]:
     return make
 
 
-def _top_k(use: NumpyUse) -> str:
+def _top_k(use: ArrayUse) -> str:
     [k] = use.whole(1) if use.knows(1) else [f"int({use.x(1)}[0])"]
     return f"top_k({use.x()}, {k}, {use.attribute_axis()}, {bool(use.int('largest'))})"
 
 
-def _cumulative(use: NumpyUse) -> str:
+def _cumulative(use: ArrayUse) -> str:
     axis = use.whole(1)[0] if use.knows(1) else f"int({use.x(1)})"
     return f"cumulative_sum({use.x()}, {axis}, {bool(use.int('exclusive'))}, {bool(use.int('reverse'))})"
 
 
-def _log_sum_exp(use: NumpyUse) -> str:
-    axes = use.axes_of(1) or (() if use.int("noop_with_empty_axes") else tuple(range(use.rank)))
-    return f"log_sum_exp({use.x()}, {tuple_of(axes)}, {bool(use.int('keepdims'))})"
+def _log_sum_exp(use: ArrayUse) -> str:
+    return f"log_sum_exp({use.x()}, {tuple_of(reduced_axes(use))}, {bool(use.int('keepdims'))})"
 
 
 ROWS: Final[Mapping[str, Row]] = {
@@ -67,7 +65,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "ReduceMin": Row(_reduced("{x}.min({how})"), _along_words("the smallest")),
     "ReduceSumSquare": Row(_reduced("({x} * {x}).sum({how})"), _along_words("the sum of squares")),
     "ReduceL1": Row(_reduced("np.abs({x}).sum({how})"), _along_words("the sum of magnitudes")),
-    "ReduceL2": Row(_reduced("np.sqrt(({x} * {x}).sum({how}))"), _along_words("the length")),
+    "ReduceL2": Row(_reduced("length({x}, {how})"), _along_words("the length")),
     "ReduceLogSum": Row(_reduced("np.log({x}.sum({how}))"), _along_words("the logarithm of the sum")),
     "ReduceLogSumExp": Row(_log_sum_exp, _along_words("the logarithm of the sum of exp")),
     "ArgMax": Row(_place("argmax"), "where the largest number stands"),

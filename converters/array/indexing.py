@@ -7,63 +7,63 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.converters.source.numpy_operators.elementwise import _numpy_type
-from portable_nn.converters.source.numpy_operators.use import NumpyUse, Row, array, in_quotes, number
+from portable_nn.converters.array.elementwise import _numpy_type
+from portable_nn.converters.array.use import ArrayUse, Row, array, in_quotes, number
 from portable_nn.core.graph import Tensor
 from portable_nn.operators import OperatorContext
 
 
-def _gather(use: NumpyUse) -> str:
+def _gather(use: ArrayUse) -> str:
     return f"take({use.x()}, {use.x(1)}, {use.attribute_axis()})"
 
 
-def _range(use: NumpyUse) -> str:
+def _range(use: ArrayUse) -> str:
     dtype = _numpy_type(use.type().dtype)
     return f"np.arange({', '.join(use.whole(i)[0] if use.knows(i) else use.x(i) for i in range(3))}, dtype=np.{dtype})"
 
 
-def _constant_of_shape(use: NumpyUse) -> str:
+def _constant_of_shape(use: ArrayUse) -> str:
     value = use.attributes.get("value")
     fill, dtype = (value.data[0], value.dtype) if isinstance(value, Tensor) else (0.0, "float32")
     return f"np.full({use.listed(0)}, {number(fill)}, np.{_numpy_type(dtype)})"
 
 
-def _one_hot(use: NumpyUse) -> str:
+def _one_hot(use: ArrayUse) -> str:
     values = use.x(2)
     axis = use.int("axis")
     [depth] = use.whole(1) if use.knows(1) else [f"int(np.ravel({use.x(1)})[0])"]
     return f"one_hot({use.x()}, {depth}, {values}[0], {values}[1], {axis})"
 
 
-def _eye(use: NumpyUse) -> str:
+def _eye(use: ArrayUse) -> str:
     rows, columns = (f"{use.x()}.shape[{axis}]" for axis in (0, 1))
     return f"np.eye({rows}, {columns}, {use.int('k')}, np.{_numpy_type(use.results[0].dtype)})"
 
 
-def _trilu(use: NumpyUse) -> str:
+def _trilu(use: ArrayUse) -> str:
     k = "0" if not use.has(1) else use.whole(1)[0] if use.knows(1) else f"int({use.x(1)})"
     return f"np.tri{'u' if use.int('upper') else 'l'}({use.x()}, {k})"
 
 
-def _gather_elements(use: NumpyUse) -> str:
+def _gather_elements(use: ArrayUse) -> str:
     return f"take_elements({use.x()}, {use.x(1)}, {use.attribute_axis()})"
 
 
-def _put_elements(use: NumpyUse) -> str:
+def _put_elements(use: ArrayUse) -> str:
     return f"put_elements({', '.join(use.all)}, {use.attribute_axis()}, {in_quotes(use.string('reduction'))})"
 
 
-def _put_nd(use: NumpyUse) -> str:
+def _put_nd(use: ArrayUse) -> str:
     return f"put_nd({', '.join(use.all)}, {in_quotes(use.string('reduction'))})"
 
 
-def _reverse(use: NumpyUse) -> str:
+def _reverse(use: ArrayUse) -> str:
     if {use.int("time_axis"), use.int("batch_axis")} != {0, 1}:
         use.refuse("other axes than 0 and 1")
     return f"reversed_sequences({use.x()}, {use.x(1)}, {use.int('time_axis')})"
 
 
-def _constant(use: NumpyUse) -> str:
+def _constant(use: ArrayUse) -> str:
     value = constant_of(use)
     return array(np.reshape(value.data, value.shape).tolist(), value.dtype)
 

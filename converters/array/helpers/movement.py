@@ -1,7 +1,5 @@
 """Elements that move: reshaped, taken, put, cut, padded and sorted."""
 
-import math
-
 import numpy as np
 
 
@@ -30,41 +28,38 @@ def take_elements(x, indices, axis):
 
 def take_nd(x, indices, batch_axes):
     """Parts of x, each by the numbers that the last axis of `indices` holds for its first axes."""
-    common, size = x.shape[:batch_axes], math.prod(x.shape[:batch_axes])
-    x, rows = x.reshape(size, *x.shape[batch_axes:]), indices.reshape(size, -1, indices.shape[-1])
-    found = np.stack([part[tuple(np.moveaxis(row, -1, 0))] for part, row in zip(x, rows)])
-    return found.reshape(*common, *indices.shape[batch_axes:-1], *x.shape[1 + indices.shape[-1] :])
+    more = [1] * (indices.ndim - 1 - batch_axes)
+    batch = [n.reshape(*n.shape, *more) for n in np.indices(indices.shape[:batch_axes], sparse=True)]
+    return x[(*batch, *np.moveaxis(indices, -1, 0))]
 
 
 def put_elements(x, indices, updates, axis, combine):
     """A copy of x in which elements are replaced by updates, or combined with them."""
-    y, places = x.copy(), list(np.indices(indices.shape))
+    places = list(np.indices(indices.shape))
     places[axis] = indices % x.shape[axis]
-    put(y, tuple(places), updates, combine)
-    return y
+    return put(x, tuple(places), updates, combine)
 
 
 def put_nd(x, indices, updates, combine):
     """A copy of x in which parts, by the numbers in the last axis of `indices`, are replaced or combined."""
-    y = x.copy()
-    put(y, tuple(np.moveaxis(indices, -1, 0)), updates, combine)
-    return y
+    return put(x, tuple(np.moveaxis(indices, -1, 0)), updates, combine)
 
 
-def put(y, places, updates, combine):
-    """Write updates into y: as they are, or added, multiplied, or if they are larger or smaller."""
-    functions = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+def put(x, places, updates, combine):
+    """A copy of x with updates: as they are, or added, multiplied, or if they are larger or smaller."""
+    functions, y = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}, x.copy()
     if combine == "none":
         y[places] = updates
     else:
         functions[combine].at(y, places, updates)
+    return y
 
 
 def reversed_sequences(x, lengths, time_axis):
     """The first so many steps of each sequence in reverse order; x has time and batch as its first two axes."""
-    y = np.array(x if time_axis == 0 else x.swapaxes(0, 1))
-    for sequence, length in enumerate(lengths):
-        y[:length, sequence] = y[:length, sequence][::-1].copy()
+    x = x if time_axis == 0 else x.swapaxes(0, 1)
+    steps = np.arange(x.shape[0])[:, np.newaxis]
+    y = x[np.where(steps < lengths, lengths - 1 - steps, steps), np.arange(x.shape[1])]
     return y if time_axis == 0 else y.swapaxes(0, 1)
 
 

@@ -14,27 +14,26 @@ from portable_nn.core.graph import Dim
 from portable_nn.operators import OperatorContext, Type
 
 
-class NumpyUse(OperatorContext):
+class ArrayUse(OperatorContext):
     """A node, as its row sees it: its types and attributes, and the expressions of its inputs.
 
     Args:
         use: the node with its types.
+        results: the types of its outputs.
         inputs: the expressions of the inputs; ``None`` for one that is left out.
-        sizes: the variables of symbolic sizes, which are noted in ``used`` when they are read.
+        sizes: the variables of symbolic sizes.
     """
 
     def __init__(
-        self, use: OperatorContext, inputs: Sequence[str | None], sizes: Mapping[str, str], results: Sequence[Type]
+        self, use: OperatorContext, results: Sequence[Type], inputs: Sequence[str | None], sizes: Mapping[str, str]
     ) -> None:
         super().__init__(use.operator, use.types, use.attributes, use.output_count)
         self._inputs, self._sizes, self.results = inputs, sizes, results
-        self.read = set[int]()
 
     def x(self, index: int = 0) -> str:
         """The expression of an input that is there."""
         found = self._inputs[index]
         assert found is not None
-        self.read.add(index)
         return found
 
     def optional(self, index: int, absent: str = "None") -> str:
@@ -45,6 +44,12 @@ class NumpyUse(OperatorContext):
     def all(self) -> list[str]:
         """The expressions of all inputs."""
         return [self.x(index) for index in range(len(self._inputs))]
+
+    def text(self, template: str) -> str:
+        """An expression in which ``{0}`` is the first input, ``{alpha}`` an attribute, and ``{all}`` are all inputs."""
+        values = {name: self.attributes.get(name, known.default) for name, known in self.operator.attributes.items()}
+        texts = {name: number(value) if isinstance(value, int | float) else value for name, value in values.items()}
+        return template.format(*self._inputs, all=", ".join(filter(None, self._inputs)), **texts)
 
     @property
     def rank(self) -> int:
@@ -94,11 +99,11 @@ def tuple_of(items: Sequence[object]) -> str:
     return f"({', '.join(map(str, items))}{',' if len(items) == 1 else ''})"
 
 
-Write = str | Callable[[NumpyUse], str]
+Write = str | Callable[[ArrayUse], str]
 
 
 class Row(NamedTuple):
-    """An operator in numpy.
+    """An operator as array code.
 
     Attributes:
         write: the expression, or what makes it; ``{0}`` is the first input, and ``{alpha}`` an attribute.
@@ -106,16 +111,13 @@ class Row(NamedTuple):
     """
 
     write: Write
-    says: str | Callable[[NumpyUse], str] = ""
+    says: str | Callable[[ArrayUse], str] = ""
 
-    def expression(self, use: NumpyUse) -> str:
+    def expression(self, use: ArrayUse) -> str:
         """The expression of a use. Raises ``RefusalError`` or ``InvalidNode``."""
-        if callable(self.write):
-            return self.write(use)
-        values = {name: use.attributes.get(name, known.default) for name, known in use.operator.attributes.items()}
-        return self.write.format(*use.all, **values)
+        return self.write(use) if callable(self.write) else use.text(self.write)
 
-    def words(self, use: NumpyUse) -> str:
+    def words(self, use: ArrayUse) -> str:
         """What it does."""
         return self.says(use) if callable(self.says) else self.says
 
@@ -146,10 +148,10 @@ def _shortest(found: Any) -> Any:
     return float(str(found)) if found.ndim == 0 else [_shortest(each) for each in found]
 
 
-def first_of(write: Callable[[NumpyUse], str]) -> Callable[[NumpyUse], str]:
+def first_of(write: Callable[[ArrayUse], str]) -> Callable[[ArrayUse], str]:
     """An expression of several results, of which a node may have the first alone, or the first ones."""
 
-    def made(use: NumpyUse) -> str:
+    def made(use: ArrayUse) -> str:
         text = write(use)
         if use.output_count == 1:
             return f"{text}[0]"

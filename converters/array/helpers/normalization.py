@@ -11,7 +11,22 @@ def per_channel(values, x):
 def standardized(x, axes, epsilon):
     """x with mean 0 and deviation 1 over some axes; epsilon keeps it from dividing by 0."""
     x = x - x.mean(axis=axes, keepdims=True)
-    return x / np.sqrt((x * x).mean(axis=axes, keepdims=True) + epsilon)
+    return x / root_mean_square(x, axes, epsilon)
+
+
+def root_mean_square(x, axes, epsilon):
+    """The root of the mean square over some axes; epsilon keeps it from being 0."""
+    return np.sqrt((x * x).mean(axis=axes, keepdims=True) + epsilon)
+
+
+def length(x, axis, keepdims=False):
+    """The root of the sum of squares over some axes."""
+    return np.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
+
+
+def divided_by_length(x, lengths):
+    """x / lengths, and 0 where they are 0."""
+    return np.where(lengths == 0, 0, x / np.where(lengths == 0, 1, lengths))
 
 
 def batch_norm(x, scale, bias, mean, variance, epsilon):

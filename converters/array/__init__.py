@@ -1,0 +1,48 @@
+"""The table of operators as array code: for each one an expression of numpy and its words.
+
+``write_numpy`` prints the expressions; what they call is in ``helpers``. Other dialects read the same rows, and have
+functions of their own only where they differ: those of C are in ``source/c_operators``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from portable_nn.converters.array import (
+    elementwise,
+    indexing,
+    layout,
+    normalization,
+    products,
+    recurrent,
+    reductions,
+    windows,
+)
+from portable_nn.converters.array.use import ArrayUse, Row
+from portable_nn.core.errors import RefusalError
+from portable_nn.operators import InvalidNode
+
+ROWS: Final[Mapping[str, Row]] = dict(
+    **products.ROWS,
+    **windows.ROWS,
+    **recurrent.ROWS,
+    **elementwise.ROWS,
+    **normalization.ROWS,
+    **reductions.ROWS,
+    **layout.ROWS,
+    **indexing.ROWS,
+)  # An operator that stands twice is a TypeError.
+"""All operators that are written; of others, those that have a lowering are written as that."""
+
+
+def missing(use: ArrayUse) -> str | None:
+    """What of a use is not written, or ``None``."""
+    row = ROWS.get(use.operator.name) if not use.operator.domain else None
+    if row is None:
+        return "is not written in numpy"
+    try:
+        row.expression(use)
+    except (RefusalError, InvalidNode) as error:
+        return str(error)
+    return None
