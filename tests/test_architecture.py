@@ -69,13 +69,13 @@ def test_folders_import_each_other_in_no_circle(found: list[Import], modules: di
 
 
 CEILINGS = {
-    "statements": 66_343,
-    "tokens a statement": 14.24,
-    "functions of complexity above 15": 199,
+    "statements": 64_975,
+    "tokens a statement": 14.2,
+    "functions of complexity above 15": 190,
     "parameters of an internal function": 15,
-    "docstrings that open with What, …": 60,
-    "tables of operator names": 56,
-    "… of them in converters": 47,
+    "docstrings that open with What, …": 39,
+    "tables of operator names": 50,
+    "… of them in converters": 41,
 }
 """What the tree has at most: new code is paid for by old code that goes. A figure that has fallen is entered here."""
 

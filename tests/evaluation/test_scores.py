@@ -274,7 +274,7 @@ def test_what_is_too_few_is_said_instead_of_an_interval() -> None:
     rng = np.random.default_rng(6)
     few = of_numbers(*rng.normal(size=(2, 30, 1)))
     assert "RMSE" in few.text()
-    least = {"rmse": 100, "mae": 50, "r2": 150}
+    least = {"rmse": 100, "mae": 60, "r2": 150}
     assert few.numbers[0].too_few == {name: f"30 of {count} examples" for name, count in least.items()}
     assert few.numbers[0].rmse_interval is None
     assert few.text().count("(too few: 30 of 100 examples)") == 2
