@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from architecture import operator_tables
 from cases import CASES, Case
 from onnx import helper
 from standard_side import run_plan
@@ -281,31 +282,17 @@ def test_former_names_are_found() -> None:
     assert find("Upsample", INTERNAL) is None
 
 
-NAMES = {name for domain, name in REGISTRY if not domain}
+NAMES = frozenset(name for domain, name in REGISTRY if not domain)
 
 EXCEPTIONS = {
     "onnx/opsets/forms.py": "adapters from opset to opset, with their code",
     "source/c_operators/": "what operators are in C, with their code",
     "converters/array/": "what operators are in numpy, with their code",
+    "jax/operators/own.py": "what operators are in JAX alone, with their code",
     "converters/keras/": "what layers of Keras are in operators, and back, with their code",
     "layers/pytorch.py": "the names of PyTorch's modules",
     "onnx/opsets/newer.py": "what opsets after that of the graphs brought, with their code",
 }
-
-
-def tables_in(path: Path) -> Iterator[int]:
-    """The lines where a collection of three or more names of operators begins; layers share theirs in ``__all__``."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    public = [node.value for node in tree.body if isinstance(node, ast.Assign) and "__all__" in ast.unparse(node)]
-    for node in ast.walk(tree):
-        if node in public:
-            continue
-        items = node.keys if isinstance(node, ast.Dict) else node.elts if isinstance(node, GROUPS) else ()
-        if sum(isinstance(item, ast.Constant) and item.value in NAMES for item in items) >= 3:
-            yield node.lineno
-
-
-GROUPS = (ast.Set, ast.Tuple, ast.List)
 
 
 @pytest.mark.long
@@ -314,7 +301,9 @@ def test_no_table_of_operator_names_outside_the_operators() -> None:
     for folder in ("portable_nn", "converters", "models"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
-            if not name.startswith("portable_nn/operators/") and (lines := [*tables_in(path)]):
+            if not name.startswith("portable_nn/operators/") and (
+                lines := operator_tables(ast.parse(path.read_text(encoding="utf-8")), NAMES)
+            ):
                 found[name] = lines
     allowed = {name for name in found if any(each in name for each in EXCEPTIONS)}
     assert {name: lines for name, lines in found.items() if name not in allowed} == {}, "make it a field of Operator"
