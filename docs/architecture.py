@@ -1,8 +1,9 @@
 """Measure the architecture of a checkout, or of several side by side: ``python docs/architecture.py [CHECKOUT]…``.
 
 ``python docs/architecture.py --follow 'predict digits digits'`` runs a command of this checkout, and prints its way
-through the files. Otherwise the source is read with ``ast``; nothing of a checkout is imported or run, so that older
-commits can be measured as well. ``tests/test_architecture.py`` holds the tree to the rules with the same functions.
+through the files above the network. Otherwise the source is read with ``ast``; nothing of a checkout is imported or
+run, so that older commits can be measured as well. ``tests/test_architecture.py`` holds the tree to the rules with the
+same functions.
 """
 
 from __future__ import annotations
@@ -388,14 +389,20 @@ def way(stops: Sequence[str]) -> str:
     return f"{counts}, {len(stops) - len(entered)} returns\n{textwrap.fill(' → '.join(found), 120)}"
 
 
+def above(floor: str, modules: Mapping[str, Path]) -> dict[str, Path]:
+    """The modules on higher floors than a room: those that pass a command on, and not those that compute."""
+    order = floors((HERE / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    return {name: file for name, file in modules.items() if order.index(room(name)) > order.index(floor)}
+
+
 def follow_command(words: str) -> None:
-    """Run a command of this checkout without its output, and print its way."""
+    """Run a command of this checkout without its output, and print its way through the rooms above the network."""
     sys.path.insert(0, str(HERE))
     from portable_nn.__main__ import main as command
 
     sys.argv[1:] = shlex.split(words)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        stops = follow(command, module_files(sources(HERE)))
+        stops = follow(command, above("network", module_files(sources(HERE))))
     print(way(stops))
 
 
