@@ -71,7 +71,6 @@ class Part:
         self.origin, self.can_be_resumed = dict(origin or {}), origin is not None
         self.file: BinaryIO
         self.state: dict[str, Any] | None = None
-        self.is_kept = False
         self._now: tuple[int, Mapping[str, Any]] | None = None
         self._written = time.monotonic()
 
@@ -79,7 +78,7 @@ class Part:
         """Open the file: anew, or as an interrupted run left it. Raises as ``partial_write`` does."""
         is_there = self._open()
         try:
-            found = self._read() if os.path.lexists(self.journal) else None
+            found = self._read()
             if is_there and self._goes_on(found, resume=resume, force=force):
                 return
         except BaseException:
@@ -93,6 +92,11 @@ class Part:
         except BaseException:
             self.remove()
             raise
+
+    @property
+    def is_kept(self) -> bool:
+        """True if another run can go on with the file; the journal says so, wherever a signal came."""
+        return bool((found := self._read()) and found["size"])
 
     def _goes_on(self, found: Mapping[str, Any] | None, *, resume: bool, force: bool) -> bool:
         """True if this run goes on with the file, of which the journal says what was ``found``."""
@@ -192,11 +196,13 @@ class Part:
             raise UsageError(f"{self.path} is shorter than its journal says: force=True begins anew")
         self.file.truncate(found["size"])
         self.file.seek(found["size"])
-        self.state, self.is_kept = found["state"], True
+        self.state = found["state"]
         self._now = (found["size"], found["state"])
 
-    def _read(self) -> dict[str, Any]:
-        """The journal. Raises ``UsageError`` where it is none."""
+    def _read(self) -> dict[str, Any] | None:
+        """The journal; ``None`` where there is none. Raises ``UsageError`` where it is another file."""
+        if not os.path.lexists(self.journal):
+            return None
         try:
             found: dict[str, Any] = parsed_json(read_own(self.journal))
             size, origin, state = found["size"], found["origin"], found["state"]
@@ -220,7 +226,7 @@ class Part:
         self.file.flush()
         os.fsync(self.file.fileno())
         self._write(*self._now)
-        self.is_kept, self._written = True, time.monotonic()
+        self._written = time.monotonic()
 
     def _write(self, size: int, state: Mapping[str, Any]) -> None:
         text = json.dumps({"size": size, "origin": self.origin, "state": state}, indent=1)
