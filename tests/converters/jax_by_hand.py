@@ -217,7 +217,8 @@ def moved(p: Any, x: Any) -> Any:
     y = x @ p["w"]
     a, b = jnp.split(y, [2], axis=1)
     parts = [
-        jnp.roll(y, 2, 1), jnp.repeat(b, 2, 1), jnp.pad(b, ((0, 0), (1, 2)), mode="reflect"), y[:, ::-2],
+        jnp.roll(y, 2, 1), jnp.repeat(b, 2, 1), jnp.pad(b, ((0, 0), (1, 2)), mode="reflect"),
+        jnp.pad(b, ((0, 0), (1, 2)), mode="edge"), y[:, ::-2],
         y[:, jnp.array([3, 0, 0])], jnp.diff(y, axis=1), jnp.kron(a, jnp.ones((1, 2))),
         jnp.triu(jnp.einsum("ni,nj->nij", y, y), 1).reshape(x.shape[0], -1),
         jnp.select([y > 1, y > 0], [y * 2, y * 3], 0.0), jnp.interp(a, jnp.array([-1.0, 0, 1]), jnp.array([0.0, 3, 4])),

@@ -58,7 +58,8 @@ def _broadcast(call: Call, x: Held, *sizes: Held) -> Held:
 def _concatenate(call: Call, *values: Held) -> Held:
     axis = call.params["dimension"]
     axes = values[0].axes if values[0].symbol.shape else tuple(range(len(call.shape)))
-    return call.held(emit("Concat", *(call.exact(each, axes) for each in values), axis=axes.index(axis)), axes)
+    parts = [each for each in values if each.shape[axis] != 0] or values[:1]
+    return call.held(emit("Concat", *(call.exact(each, axes) for each in parts), axis=axes.index(axis)), axes)
 
 
 @row("stack")

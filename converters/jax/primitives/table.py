@@ -85,7 +85,8 @@ class Call:
         if len(open_sizes) == 1 and 0 not in shape:
             wanted = [int(size) if is_known(size) else -1 for size in shape]
             return emit("Reshape", symbol, integers(wanted))
-        return emit("Reshape", symbol, self.sizes(shape))
+        options = {"allowzero": 1} if 0 in shape else {}
+        return emit("Reshape", symbol, self.sizes(shape), **options)
 
     # -- values in the form that a node needs
 
