@@ -9,8 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.converters.sklearn.features import Features, Raw, Step, joined
+from portable_nn.converters.sklearn.features import Features, Step, joined
 from portable_nn.core.errors import UsageError
+from portable_nn.data.raw import Raw
 from portable_nn.operators import Symbol, cast, constant, emit, integers
 
 ABSENT: Final = -3e38

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from portable_nn.converters.conversion import Imported, Side, compare_sides
 from portable_nn.converters.sklearn.ensembles import Member, composed, prefixed
 from portable_nn.converters.sklearn.expansions import function_of
-from portable_nn.converters.sklearn.features import Features, Raw, numbers_of
+from portable_nn.converters.sklearn.features import Features, numbers_of
 from portable_nn.converters.sklearn.models import answered, own_network
 from portable_nn.converters.sklearn.outputs import Output
 from portable_nn.converters.sklearn.proving import prove_steps
@@ -28,6 +28,7 @@ from portable_nn.core.text import some
 from portable_nn.data.cells import is_words
 from portable_nn.data.columns import encoded
 from portable_nn.data.frames import Frame, read_frame
+from portable_nn.data.raw import Raw
 from portable_nn.format.meaning import OutputInfo, Statistics
 from portable_nn.layers import Input, Normalization
 from portable_nn.network import Network

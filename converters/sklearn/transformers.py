@@ -10,9 +10,10 @@ import numpy as np
 
 from portable_nn.converters.sklearn import categories, projections
 from portable_nn.converters.sklearn.expansions import bins, function, polynomial, power
-from portable_nn.converters.sklearn.features import Features, Raw, Step, joined
+from portable_nn.converters.sklearn.features import Features, Step, joined
 from portable_nn.converters.sklearn.pieces import quantiles, splines
 from portable_nn.core.errors import UsageError
+from portable_nn.data.raw import Raw
 from portable_nn.operators import Symbol, cast, constant, emit, integers
 
 
