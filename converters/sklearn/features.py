@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,12 @@ class Step(Layer):
     def computed(self, symbol: Symbol) -> Features:
         """Features that are no columns any more."""
         return Features(symbol, (None,) * int(symbol.shape[1]))
+
+    def by_column(self, features: Features, make: Callable[[int, Symbol], Symbol]) -> Features:
+        """The features that ``make`` makes of each column, its place and its numbers (batch, 1), side by side."""
+        made = [make(place, features.taken([place]).symbol) for place in range(len(features))]
+        whole = emit("Concat", *made, axis=1) if len(made) > 1 else made[0]
+        return self.named("Identity", whole)
 
     def named(self, operator: str, *inputs: Symbol, **attributes: Any) -> Features:
         """The last node, which bears the name of the step."""
