@@ -11,11 +11,11 @@ from msgspec.structs import replace as replaced
 
 from portable_nn.converters.sklearn.features import Features, numbers_of
 from portable_nn.converters.sklearn.models import answered
-from portable_nn.converters.sklearn.outputs import Output, labels_of
+from portable_nn.converters.sklearn.outputs import Output, labels_of, normalised
 from portable_nn.converters.sklearn.transformers import check_fitted, name_of
 from portable_nn.core.errors import UsageError
 from portable_nn.network import Network
-from portable_nn.operators import Symbol, cast, constant, emit, integers
+from portable_nn.operators import Symbol, constant, emit, integers
 
 
 class Member(NamedTuple):
@@ -110,14 +110,6 @@ def _means(estimator: Any, features: Features, read: Read) -> Output:
     )
 
 
-def _normalised(shares: Symbol) -> Symbol:
-    """Shares that add up to 1; the same for all classes where all are 0."""
-    total = emit("ReduceSum", shares, integers([1]), keepdims=1)
-    nothing = emit("Equal", total, constant(0, shares.dtype))
-    same = constant(1 / int(shares.shape[1]), shares.dtype)
-    return emit("Where", nothing, same, shares / (total + cast(nothing, shares.dtype)))
-
-
 def _calibrated(estimator: Any, features: Features, read: Read) -> Output:
     """The mean of classifiers, each of whose scores went through a logistic function of its own."""
     parts, count = [], len(estimator.classes_)
@@ -135,7 +127,7 @@ def _calibrated(estimator: Any, features: Features, read: Read) -> Output:
             constant([[getattr(one, name) for one in each.calibrators]], scores.dtype) for name in ("a_", "b_")
         )
         found = emit("Sigmoid", -(scores * slopes + shifts))
-        parts.append(emit("Concat", 1.0 - found, found, axis=1) if count == 2 else _normalised(found))
+        parts.append(emit("Concat", 1.0 - found, found, axis=1) if count == 2 else normalised(found))
     labels = labels_of(estimator.classes_)
     return Output(_mean(parts), "probabilities", "predict_proba", labels, notes=(UNTRAINED,))
 
@@ -154,7 +146,7 @@ def _one_by_one(estimator: Any, features: Features, read: Read) -> Output:
     found = parts[0]
     if len(parts) > 1:
         second = [emit("Slice", part, integers([1]), integers([2]), integers([1])) for part in parts]
-        found = _normalised(emit("Concat", *second, axis=1))
+        found = normalised(emit("Concat", *second, axis=1))
     return Output(found, "probabilities", "predict_proba", labels, notes=(UNTRAINED,))
 
 

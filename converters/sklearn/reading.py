@@ -7,21 +7,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace as replaced
 from functools import partial
 from itertools import count
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from portable_nn.converters.conversion import Imported, Side, compare_sides
+from portable_nn.converters.formulas import compare_numbers
 from portable_nn.converters.sklearn.ensembles import Member, composed, prefixed
 from portable_nn.converters.sklearn.expansions import function_of
 from portable_nn.converters.sklearn.features import Features, numbers_of
 from portable_nn.converters.sklearn.models import answered, own_network
-from portable_nn.converters.sklearn.outputs import Output
+from portable_nn.converters.sklearn.outputs import Output, tolerance_of
 from portable_nn.converters.sklearn.proving import prove_steps
 from portable_nn.converters.sklearn.transformers import check_fitted, is_own, name_of, no_step, transformed, used_places
-from portable_nn.core.errors import UsageError, VerificationError
+from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.recognise import is_table
 from portable_nn.core.text import some
@@ -33,16 +34,12 @@ from portable_nn.format.meaning import OutputInfo, Statistics
 from portable_nn.layers import Input, Normalization
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
-from portable_nn.onnx.verify import Proof, Tolerance, difference
+from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Leaf
 
 __all__ = ["from_sklearn"]
 
 Float: TypeAlias = Literal["float32", "float64"]
-
-TOLERANCES: Final[Mapping[str, float]] = {"float64": 1e-6, "float32": 1e-5}
-"""The largest difference of the two sides, absolutely and relative to the largest number, by the type of the
-network."""
 
 
 @check_kinds
@@ -142,8 +139,7 @@ def read_sklearn(
         network.inputs = (replace(network.inputs[0], kind="table", columns=tuple(raw.column for raw in raws)),)
     proof = Proof()
     if verify:
-        own = TOLERANCES[dtype]
-        tolerance = Tolerance(own if atol is None else atol, own if rtol is None else rtol)
+        tolerance = tolerance_of(network, atol, rtol)
         proof = _proved(network, estimator, raws, output, tolerance, seed)
         if data is not None:
             _check_data(network, estimator, raws, output, data, tolerance)
@@ -375,12 +371,8 @@ def _check_data(
     rows = _rows(raws, data)[:1000].astype(network.graph.inputs[0].dtype)
     used = probabilities_inside(network)[0] if output.kind in ("logits", "binary_logits") else network
     used = network if output.method == "decision_function" else used
-    ours = used.predict(rows)
-    theirs = _side(estimator, raws, output.method, used.graph.outputs[0], used)({"row": rows})
-    [expected] = theirs.values()
-    apart, allowed = difference(ours, expected).max_abs_error, tolerance.allowed(expected)
-    if not apart <= allowed:
-        raise VerificationError(f"on the data the two sides differ by {apart:.3g}; {allowed:.3g} would be allowed")
+    [expected] = _side(estimator, raws, output.method, used.graph.outputs[0], used)({"row": rows}).values()
+    compare_numbers(used.predict(rows), expected, "on the data the two sides", tolerance)
 
 
 def _frame(raws: Sequence[Raw], data: Any) -> Frame:

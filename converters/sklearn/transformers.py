@@ -151,9 +151,7 @@ def _standard(estimator: Any, features: Features, step: Step) -> Features:
 
 
 def _robust(estimator: Any, features: Features, step: Step) -> Features:
-    center = estimator.center_ if estimator.with_centering else None
-    scale = estimator.scale_ if estimator.with_scaling else None
-    return _shifted(center, scale, features, step, ("center", "scale"))
+    return _shifted(estimator.center_, estimator.scale_, features, step, ("center", "scale"))
 
 
 def _max_abs(estimator: Any, features: Features, step: Step) -> Features:
@@ -189,9 +187,9 @@ def _clipped(features: Features, low: float, high: float) -> Features:
 
 def _normalizer(estimator: Any, features: Features, step: Step) -> Features:
     x = step.numbers(features)
-    sizes = {"l1": "ReduceL1", "l2": "ReduceL2", "max": "ReduceMax"}
-    inner = emit("Abs", x) if estimator.norm == "max" else x
-    norm = emit(sizes[estimator.norm], inner, integers([1]), keepdims=1)
+    if estimator.norm != "max":
+        return step.named("LpNormalization", x, axis=1, p=int(estimator.norm[1]))
+    norm = emit("ReduceMax", emit("Abs", x), integers([1]), keepdims=1)
     nothing = emit("Equal", norm, constant(0, x.dtype))
     return step.named("Div", x, emit("Where", nothing, constant(1, x.dtype), norm))
 
