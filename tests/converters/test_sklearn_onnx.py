@@ -285,6 +285,24 @@ def test_nodes_compute_what_onnxruntime_does(name: str) -> None:
     assert max(found.max_abs_error for found in proof.values()) < 1e-5
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(st.integers(-4, 6), st.integers(-(2**40), 2**40), min_size=1), st.integers(-9, 9))
+def test_codes_are_those_of_the_keys_and_of_the_default(values: dict[int, int], default: int) -> None:
+    lists = {"keys_int64s": list(values), "values_int64s": list(values.values())}
+    model = _model("LabelEncoder", [(TensorProto.INT64, ["n", 3])], version=2, default_int64=default, **lists)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    x = np.arange(-6, 9).reshape(5, 3)
+    expected = [[values.get(each, default) for each in row] for row in x.tolist()]
+    assert import_onnx(model, verify=False).predict(x).tolist() == expected
+
+
+@pytest.mark.parametrize(("norm", "size"), [("L1", 7.0), ("L2", 5.0), ("MAX", 4.0)])
+def test_rows_are_divided_by_their_norm_and_those_of_zeros_stay(norm: str, size: float) -> None:
+    x = np.array([[3, 4, 0], [0, 0, 0]], np.float32)
+    network = import_onnx(_model("Normalizer", ROW, norm=norm))
+    np.testing.assert_allclose(network.predict(x), x / size, rtol=1e-6)
+
+
 # -- damage
 
 
