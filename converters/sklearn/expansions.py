@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import mul
 from typing import Any, Final
 
 import numpy as np
@@ -63,12 +65,8 @@ def polynomial(estimator: Any, features: Features, step: Step) -> Features:
         factors[row, : len(places)] = places
     ones = emit("Slice", x, integers([0]), integers([1]), integers([1])) * 0.0 + 1.0
     wide = emit("Concat", x, ones, axis=1)
-    found = None
-    for places in factors.T:
-        taken = emit("Gather", wide, constant(places.astype(np.int64), "int64"), axis=1)
-        found = taken if found is None else found * taken
-    assert found is not None
-    return step.computed(step.emit("Identity", found))
+    taken = [emit("Gather", wide, constant(places.astype(np.int64), "int64"), axis=1) for places in factors.T]
+    return step.named("Identity", reduce(mul, taken))
 
 
 def bins(estimator: Any, features: Features, step: Step) -> Features:

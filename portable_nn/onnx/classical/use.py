@@ -60,15 +60,12 @@ class Maker:
         self.arrays[name] = numpy_helper.from_array(np.ascontiguousarray(values, dtype), name)
         if frozen:
             self.frozen.add(name)
-        if dtype == "float32":
-            self.floats.add(name)
         return name
 
     def constant(self, wish: str, values: ArrayLike) -> str:
         """A Constant node of float32; its output."""
         name = self.names.fresh(wish)
         value = numpy_helper.from_array(np.asarray(values, np.float32))
-        self.floats.add(name)
         return self.node("Constant", name=name, output=name, value=value)
 
     def as_float(self, value: str) -> str:
