@@ -27,10 +27,10 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.recognise import is_table
 from portable_nn.core.text import some
 from portable_nn.data.cells import is_words
-from portable_nn.data.columns import encoded
+from portable_nn.data.columns import encoded, statistics_of
 from portable_nn.data.frames import Frame, read_frame
 from portable_nn.data.raw import Raw
-from portable_nn.format.meaning import OutputInfo, Statistics
+from portable_nn.format.meaning import OutputInfo
 from portable_nn.layers import Input, Normalization
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
@@ -399,10 +399,5 @@ def _describe(raws: Sequence[Raw], data: Any) -> None:
         if raw.name not in frame.columns:
             raise UsageError(f"data: {frame.where} has no column '{raw.name}'")
         cells = frame.column(raw.name)
-        if raw.words or is_words(cells):
-            continue
-        numbers = cells[np.isfinite(cells)]
-        if len(numbers):
-            low, high = float(numbers.min()), float(numbers.max())
-            mean = min(max(float(numbers.mean()), low), high)
-            raw.statistics = Statistics(low, high, mean, float(numbers.std()))
+        if not (raw.words or is_words(cells)) and np.isfinite(cells).any():
+            raw.statistics = statistics_of(cells[np.isfinite(cells)])
