@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
@@ -88,3 +89,19 @@ def tolerance_of(network: Network, atol: float | None, rtol: float | None) -> To
     """The tolerance of a comparison, absolute and relative to the largest number; by default by the network's type."""
     own = 1e-6 if network.graph.inputs[0].dtype == "float64" else 1e-5
     return Tolerance(own if atol is None else atol, own if rtol is None else rtol)
+
+
+def answers(estimator: Any, method: str, x: Any) -> NDArray[Any]:
+    """The numbers that scikit-learn computes, (n, numbers). Raises ``UsageError`` for rows that it refuses."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = getattr(estimator, method)(x)
+        except ValueError as error:
+            said = str(error).partition("\n")[0]
+            raise UsageError(
+                f"{type(estimator).__name__} does not take the rows that both sides are compared on: verify=False "
+                f"compares nothing (scikit-learn says: {said})"
+            ) from error
+    found = np.asarray(found.toarray() if hasattr(found, "toarray") else found, np.float64)
+    return found.reshape(len(found), -1)

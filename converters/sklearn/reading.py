@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace as replaced
 from functools import partial
@@ -19,7 +18,7 @@ from portable_nn.converters.sklearn.ensembles import Member, composed, prefixed
 from portable_nn.converters.sklearn.expansions import function_of
 from portable_nn.converters.sklearn.features import Features, numbers_of
 from portable_nn.converters.sklearn.models import answered, own_network
-from portable_nn.converters.sklearn.outputs import Output, tolerance_of
+from portable_nn.converters.sklearn.outputs import Output, answers, tolerance_of
 from portable_nn.converters.sklearn.proving import prove_steps
 from portable_nn.converters.sklearn.transformers import check_fitted, is_own, name_of, no_step, transformed, used_places
 from portable_nn.core.errors import UsageError
@@ -291,28 +290,12 @@ def _given(raws: Sequence[Raw], rows: NDArray[Any], estimator: Any) -> Any:
     return rows
 
 
-def _theirs(estimator: Any, method: str, x: Any) -> NDArray[Any]:
-    """The numbers that scikit-learn computes, (n, numbers). Raises ``UsageError`` for rows that it refuses."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            found = getattr(estimator, method)(x)
-        except ValueError as error:
-            said = str(error).partition("\n")[0]
-            raise UsageError(
-                f"{type(estimator).__name__} does not take the rows that both sides are compared on: verify=False "
-                f"compares nothing (scikit-learn says: {said})"
-            ) from error
-    found = np.asarray(found.toarray() if hasattr(found, "toarray") else found, np.float64)
-    return found.reshape(len(found), -1)
-
-
 def _side(estimator: Any, raws: Sequence[Raw], method: str, name: str, network: Network) -> Side:
     dtype, width = network.types[name].dtype, network.types[name].shape[1]
 
     def run(feeds: Mapping[str, Any]) -> Mapping[str, Any]:
         [rows] = feeds.values()
-        found = _theirs(estimator, method, _given(raws, rows, estimator))
+        found = answers(estimator, method, _given(raws, rows, estimator))
         found = found[:, 1:] if width == 1 and found.shape[1] == 2 else found
         return {name: found.astype(dtype)}
 

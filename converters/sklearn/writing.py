@@ -12,7 +12,7 @@ import numpy as np
 from portable_nn.converters.conversion import compare_sides
 from portable_nn.converters.formulas import compare_numbers
 from portable_nn.converters.sklearn.chains import Array, Chain, chain_of
-from portable_nn.converters.sklearn.outputs import tolerance_of
+from portable_nn.converters.sklearn.outputs import answers, tolerance_of
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.recognise import is_table
@@ -207,10 +207,7 @@ def _compare(network: Network, estimator: Any, data: Any, atol: float | None, rt
 
 def _answers(estimator: Any, method: str, is_one: bool, labels: Sequence[str], x: Any) -> Array:
     """scikit-learn's answer, (n, numbers), by the classes of the network; of two classes the second, if ``is_one``."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Names of columns that arrays do not have.
-        found = np.asarray(getattr(estimator, method)(x), np.float64)
-    found = found.reshape(len(found), -1)
+    found = answers(estimator, method, x)
     classes = [str(each) for each in estimator.classes_] if method in ("predict_proba", "decision_function") else []
     if method == "predict_proba" and sorted(labels) == sorted(classes):
         found = found[:, [classes.index(label) for label in labels]]
