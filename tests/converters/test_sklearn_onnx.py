@@ -12,7 +12,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import import_onnx, read_onnx
@@ -271,6 +271,14 @@ NODES: dict[str, onnx.ModelProto] = {
         values_floats=[5.0, 6.0, 7.0],
         default_float=9.0,
     ),
+    "codes in tensors": _model(
+        "LabelEncoder",
+        [(TensorProto.INT64, ["n", 3])],
+        version=4,
+        keys_tensor=numpy_helper.from_array(np.array([0, 1, 3])),
+        values_tensor=numpy_helper.from_array(np.array([5.0, 6.0, 7.0], np.float32)),
+        default_tensor=numpy_helper.from_array(np.array([9.0], np.float32)),
+    ),
     "vectors": _model(
         "FeatureVectorizer",
         [(TensorProto.FLOAT, ["n", 3]), (TensorProto.FLOAT, ["n", 2])],
@@ -324,6 +332,14 @@ DAMAGE = {
     "wrong type": ("LinearRegressor", {"coefficients": "words"}),
     "no categories": ("OneHotEncoder", {"zeros": 1}),
     "keys without values": ("LabelEncoder", {"keys_int64s": [1, 2], "values_int64s": [1]}),
+    "another type of default": (
+        "LabelEncoder",
+        {
+            "keys_tensor": numpy_helper.from_array(np.array([0, 1])),
+            "values_tensor": numpy_helper.from_array(np.array([5, 2**60])),
+            "default_tensor": numpy_helper.from_array(np.array([np.nan])),
+        },
+    ),
     "huge keys": ("LabelEncoder", {"keys_int64s": [1, 2**60], "values_int64s": [1, 2]}),
     "vectors of no class": (
         "SVMClassifier",

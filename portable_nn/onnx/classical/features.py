@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from onnx import TensorProto
@@ -164,14 +164,17 @@ def _whole(use: Use, name: str) -> Array:
     return np.array(found, np.float32)
 
 
-def _values(use: Use) -> tuple[Array, float]:
+def _values(use: Use) -> tuple[Array, Any]:
     if use.has("values_strings") or use.words("values_tensor"):
         use.refuse("its values are strings, which a node of the model reads: that is not supported")
     if use.has("classes_strings"):
         return np.arange(len(use.strings("classes_strings"))), use.integer("default_int64", -1)
     found, default = use.tensor("values_tensor"), use.tensor("default_tensor")
     if found is not None:
-        return found, float(default[0]) if default is not None and len(default) else -1
+        default = np.array([-1]).astype(found.dtype) if default is None or not len(default) else default
+        if default.dtype != found.dtype:
+            use.fail(f"its default is of type {default.dtype}, and its values are of type {found.dtype}")
+        return found, default[0]
     if use.has("values_floats"):
         return use.floats("values_floats"), use.number("default_float", -0.0)
     return np.array(use.ints("values_int64s"), np.int64), use.integer("default_int64", -1)
