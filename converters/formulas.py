@@ -40,10 +40,13 @@ def compare_with_formula(
     for batch in BATCHES:
         given = draw(rng, batch)
         expected = formula(given)
-        found = difference(network.predict(given), expected)
-        if not found.max_abs_error <= tolerance.allowed(expected):
-            raise VerificationError(
-                f"{what} part by {found.max_abs_error:.3g}; {tolerance.allowed(expected):.3g} would be allowed"
-            )
-        worst = worst.or_more(found)
+        worst = worst.or_more(compare_numbers(network.predict(given), expected, what, tolerance))
     return worst
+
+
+def compare_numbers(ours: Array, expected: Array, what: str, tolerance: Tolerance) -> Difference:
+    """The difference of two arrays. Raises ``VerificationError``, which begins with ``what``, where it is too far."""
+    found, allowed = difference(ours, expected), tolerance.allowed(expected)
+    if not found.max_abs_error <= allowed:
+        raise VerificationError(f"{what} part by {found.max_abs_error:.3g}; {allowed:.3g} would be allowed")
+    return found

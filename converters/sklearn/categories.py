@@ -9,9 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.converters.sklearn.features import Features, Raw, Step, joined
+from portable_nn.converters.sklearn.features import Features, Step
 from portable_nn.core.errors import UsageError
-from portable_nn.operators import Symbol, cast, constant, emit, integers
+from portable_nn.data.raw import Raw
+from portable_nn.operators import Symbol, cast, constant, emit
 
 ABSENT: Final = -3e38
 """Stands for a missing value where categories are compared: a number that no table has."""
@@ -20,16 +21,17 @@ ABSENT: Final = -3e38
 def one_hot(estimator: Any, features: Features, step: Step) -> Features:
     """OneHotEncoder: a 1 in the place of the category."""
     outs = _probed(estimator)
-    parts = []
-    for place, (raw, cats) in enumerate(zip(features.raw, estimator.categories_, strict=True)):
-        x = features.taken([place]).symbol
-        codes = _codes(cats, raw, step)
-        if estimator.handle_unknown == "error":
-            _refuse_others(raw, codes, step)
-        same = _same(x, codes)
-        parts.append(step.computed(_mapped(same, outs[place], estimator, place, x.dtype)))
-    found = joined(parts)
-    return Features(step.emit("Identity", found.symbol), found.raw)
+    rare = getattr(estimator, "infrequent_categories_", None)
+
+    def of_column(place: int, x: Symbol) -> Symbol:
+        made, cats = outs[place], estimator.categories_[place]
+        other = np.zeros(made.shape[1])
+        if rare is not None and rare[place] is not None and estimator.handle_unknown != "ignore":
+            other = made[cats.tolist().index(rare[place][0])]
+        strict = estimator.handle_unknown == "error"
+        return _encoded(x, _codes(cats, features.raw[place], step, strict=strict), made, other, step, place)
+
+    return step.by_column(features, of_column)
 
 
 def _probed(estimator: Any) -> list[NDArray[np.float64]]:
@@ -52,23 +54,18 @@ def _probed(estimator: Any) -> list[NDArray[np.float64]]:
     ]
 
 
-def _mapped(same: Symbol, made: NDArray[np.float64], estimator: Any, place: int, dtype: str) -> Symbol:
-    """The features of a column of ones and zeros for its categories."""
-    other = np.zeros(made.shape[1])
-    infrequent = getattr(estimator, "infrequent_categories_", None)
-    if infrequent is not None and infrequent[place] is not None and estimator.handle_unknown != "ignore":
-        other = made[list(estimator.categories_[place]).index(infrequent[place][0])]
-    found = same
-    if made.shape[0] != made.shape[1] or (made != np.eye(len(made))).any():
-        found = emit("MatMul", same, constant(made, dtype))
-    if other.any():
-        none = 1.0 - emit("ReduceSum", same, integers([1]), keepdims=1)
-        found = found + none * constant(other[np.newaxis], dtype)
-    return found
+def _encoded(x: Symbol, codes: list[float], made: Any, other: Any, step: Step, place: int) -> Symbol:
+    """A row of ``made`` for each category of a column, (batch, 1), and ``other`` for what is none."""
+    if ABSENT in codes:
+        x = emit("Where", emit("IsNaN", x), constant(ABSENT, x.dtype), x)
+    found = cast(emit("Equal", x, constant([codes], x.dtype)), x.dtype)
+    if made.shape != (len(made), len(made)) or (made != np.eye(len(made))).any() or other.any():
+        found = emit("MatMul", found, step.frozen(f"codes_{place}", made - other, x))
+    return found + constant([other], x.dtype) if other.any() else found
 
 
-def _codes(cats: NDArray[Any], raw: Raw | None, step: Step) -> list[float]:
-    """The numbers of the categories of a column."""
+def _codes(cats: NDArray[Any], raw: Raw | None, step: Step, *, strict: bool = False) -> list[float]:
+    """The numbers of the categories of a column, which has no others where the encoder is ``strict``."""
     found = []
     for cat in cats.tolist():
         if cat is None or (isinstance(cat, float) and math.isnan(cat)):
@@ -81,64 +78,43 @@ def _codes(cats: NDArray[Any], raw: Raw | None, step: Step) -> list[float]:
             found.append(raw.code(cat))
         else:
             found.append(float(cat))
+    if strict and raw is not None:
+        raw.unknown = "refuse"
+        if not raw.words:
+            raw.bare = raw.bare or ABSENT not in found
+            raw.codes = tuple(code for code in found if code != ABSENT)
+            step.notes.append(
+                f"{raw.name}: a number that is no category is none of them here, and an error in scikit-learn"
+            )
     return found
-
-
-def _refuse_others(raw: Raw | None, codes: list[float], step: Step) -> None:
-    """Keep that there are no other categories: of words; of numbers, this is a note."""
-    if raw is None:
-        return
-    raw.unknown = "refuse"
-    if not raw.words:
-        raw.bare = raw.bare or ABSENT not in codes
-        raw.codes = tuple(code for code in codes if code != ABSENT)
-        step.notes.append(
-            f"{raw.name}: a number that is no category is none of them here, and an error in scikit-learn"
-        )
-
-
-def _same(x: Symbol, codes: list[float]) -> Symbol:
-    """1 where a number is that of a category, else 0: (batch, 1) → (batch, categories)."""
-    if ABSENT in codes:
-        x = emit("Where", emit("IsNaN", x), constant(ABSENT, x.dtype), x)
-    return cast(emit("Equal", x, constant([codes], x.dtype)), x.dtype)
 
 
 def ordinal(estimator: Any, features: Features, step: Step) -> Features:
     """OrdinalEncoder: the number of the category."""
     if getattr(estimator, "_infrequent_enabled", False):
         raise UsageError(f"{step.title}: OrdinalEncoder with infrequent categories is not read")
-    parts = []
-    for place, (raw, cats) in enumerate(zip(features.raw, estimator.categories_, strict=True)):
-        x = features.taken([place]).symbol
-        codes = _codes(cats, raw, step)
-        numbers = np.arange(len(cats), dtype=np.float64)
+    strict = estimator.handle_unknown != "use_encoded_value"
+    other = 0.0 if strict else float(estimator.unknown_value)
+
+    def of_column(place: int, x: Symbol) -> Symbol:
+        codes = _codes(estimator.categories_[place], features.raw[place], step, strict=strict)
+        numbers = np.arange(len(codes), dtype=np.float64)[:, np.newaxis]
         if ABSENT in codes:
             numbers[codes.index(ABSENT)] = estimator.encoded_missing_value
-        other = 0.0
-        if estimator.handle_unknown == "use_encoded_value":
-            other = float(estimator.unknown_value)
-        else:
-            _refuse_others(raw, codes, step)
         if np.isnan(numbers).any() or math.isnan(other):
             raise UsageError(f"{step.title}: OrdinalEncoder that encodes as NaN is not read: give it a number")
-        same = _same(x, codes)
-        found = emit("MatMul", same, step.frozen(f"codes_{place}", (numbers - other)[:, np.newaxis], x))
-        parts.append(step.computed(found + other if other else found))
-    whole = joined(parts)
-    return Features(step.emit("Identity", whole.symbol), whole.raw)
+        return _encoded(x, codes, numbers, np.array([other]), step, place)
+
+    return step.by_column(features, of_column)
 
 
 def target(estimator: Any, features: Features, step: Step) -> Features:
     """TargetEncoder: what the target is on average for each category, a number for each of several classes."""
     each = len(estimator.encodings_) // len(estimator.categories_)
     means = np.broadcast_to(np.ravel(estimator.target_mean_), (each,))
-    parts = []
-    for place, (raw, cats) in enumerate(zip(features.raw, estimator.categories_, strict=True)):
-        x = features.taken([place]).symbol
+
+    def of_column(place: int, x: Symbol) -> Symbol:
         numbers = np.stack(estimator.encodings_[place * each : (place + 1) * each], axis=1)
-        same = _same(x, _codes(cats, raw, step))
-        made = emit("MatMul", same, step.frozen(f"encodings_{place}", numbers - means, x))
-        parts.append(step.computed(made + constant([means], x.dtype)))
-    whole = joined(parts)
-    return Features(step.emit("Identity", whole.symbol), whole.raw)
+        return _encoded(x, _codes(estimator.categories_[place], features.raw[place], step), numbers, means, step, place)
+
+    return step.by_column(features, of_column)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.converters.sklearn.outputs import ACTIVATIONS
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Node
 from portable_nn.network import Network
 from portable_nn.operators import find
 
 Array = NDArray[Any]
-
-ACTIVATIONS: Final[Mapping[str, str]] = {"logistic": "Sigmoid", "tanh": "Tanh", "relu": "Relu"}
-"""The operators of scikit-learn's activations."""
 
 
 @dataclass

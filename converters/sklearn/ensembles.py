@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -11,11 +12,11 @@ from msgspec.structs import replace as replaced
 
 from portable_nn.converters.sklearn.features import Features, numbers_of
 from portable_nn.converters.sklearn.models import answered
-from portable_nn.converters.sklearn.outputs import Output, labels_of
+from portable_nn.converters.sklearn.outputs import Output, labels_of, normalised
 from portable_nn.converters.sklearn.transformers import check_fitted, name_of
 from portable_nn.core.errors import UsageError
 from portable_nn.network import Network
-from portable_nn.operators import Symbol, cast, constant, emit, integers
+from portable_nn.operators import Symbol, constant, emit, integers
 
 
 class Member(NamedTuple):
@@ -69,9 +70,10 @@ def _probabilities(estimator: Any, features: Features, read: Read) -> Symbol:
 
 
 def _numbers(estimator: Any, features: Features, read: Read, method: str) -> Symbol:
-    """The numbers that a method of an estimator gives, (batch, n)."""
+    """The numbers that a method of an estimator gives, (batch, n); of two classes the probability of the second."""
     if method == "predict_proba":
-        return _probabilities(estimator, features, read)
+        both = _probabilities(estimator, features, read)
+        return emit("Slice", both, integers([1]), integers([2]), integers([1])) if both.shape[1] == 2 else both
     member = read(estimator, features)
     output = member.output
     is_there = output.method == method or (method == "decision_function" and bool(output.layers))
@@ -88,11 +90,8 @@ UNTRAINED: Final = "the output is made of several models, which scikit-learn tra
 
 def _mean(parts: Sequence[Symbol], weights: Sequence[float] | None = None) -> Symbol:
     shares = np.ones(len(parts)) if weights is None else np.asarray(weights, np.float64)
-    shares = shares / shares.sum()
-    total = parts[0] * float(shares[0])
-    for part, share in zip(parts[1:], shares[1:], strict=True):
-        total = total + part * float(share)
-    return total
+    pairs = zip(parts, shares / shares.sum(), strict=True)
+    return reduce(lambda total, part: total + part, [part * float(share) for part, share in pairs])
 
 
 def _votes(estimator: Any, features: Features, read: Read) -> Output:
@@ -110,14 +109,6 @@ def _means(estimator: Any, features: Features, read: Read) -> Output:
     )
 
 
-def _normalised(shares: Symbol) -> Symbol:
-    """Shares that add up to 1; the same for all classes where all are 0."""
-    total = emit("ReduceSum", shares, integers([1]), keepdims=1)
-    nothing = emit("Equal", total, constant(0, shares.dtype))
-    same = constant(1 / int(shares.shape[1]), shares.dtype)
-    return emit("Where", nothing, same, shares / (total + cast(nothing, shares.dtype)))
-
-
 def _calibrated(estimator: Any, features: Features, read: Read) -> Output:
     """The mean of classifiers, each of whose scores went through a logistic function of its own."""
     parts, count = [], len(estimator.classes_)
@@ -129,13 +120,11 @@ def _calibrated(estimator: Any, features: Features, read: Read) -> Output:
             )
         method = "decision_function" if hasattr(each.estimator, "decision_function") else "predict_proba"
         scores = _numbers(each.estimator, features, read, method)
-        if method == "predict_proba" and count == 2:
-            scores = emit("Slice", scores, integers([1]), integers([2]), integers([1]))
         slopes, shifts = (
             constant([[getattr(one, name) for one in each.calibrators]], scores.dtype) for name in ("a_", "b_")
         )
         found = emit("Sigmoid", -(scores * slopes + shifts))
-        parts.append(emit("Concat", 1.0 - found, found, axis=1) if count == 2 else _normalised(found))
+        parts.append(emit("Concat", 1.0 - found, found, axis=1) if count == 2 else normalised(found))
     labels = labels_of(estimator.classes_)
     return Output(_mean(parts), "probabilities", "predict_proba", labels, notes=(UNTRAINED,))
 
@@ -150,23 +139,19 @@ def _one_by_one(estimator: Any, features: Features, read: Read) -> Output:
         if len(scores) == 1:
             return Output(scores[0], "binary_logits", "decision_function", labels, notes=(UNTRAINED,))
         return Output(emit("Concat", *scores, axis=1), "logits", "decision_function", labels, notes=(UNTRAINED,))
-    parts = [_probabilities(each, features, read) for each in estimator.estimators_]
-    found = parts[0]
-    if len(parts) > 1:
-        second = [emit("Slice", part, integers([1]), integers([2]), integers([1])) for part in parts]
-        found = _normalised(emit("Concat", *second, axis=1))
+    if len(estimator.estimators_) == 1:
+        found = _probabilities(estimator.estimators_[0], features, read)
+    else:
+        parts = [_numbers(each, features, read, "predict_proba") for each in estimator.estimators_]
+        found = normalised(emit("Concat", *parts, axis=1))
     return Output(found, "probabilities", "predict_proba", labels, notes=(UNTRAINED,))
 
 
 def _stacked(estimator: Any, features: Features, read: Read) -> Output:
     """The answers of several estimators as features of a last one."""
-    parts = list[Symbol]()
     classes = getattr(estimator, "classes_", ())
-    for each, method in zip(estimator.estimators_, estimator.stack_method_, strict=True):
-        found = _numbers(each, features, read, method)
-        if method == "predict_proba" and len(classes) == 2:
-            found = emit("Slice", found, integers([1]), integers([2]), integers([1]))
-        parts.append(found)
+    pairs = zip(estimator.estimators_, estimator.stack_method_, strict=True)
+    parts = [_numbers(each, features, read, method) for each, method in pairs]
     if estimator.passthrough:
         parts.append(numbers_of(features, type(estimator).__name__))
     stacked = emit("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]

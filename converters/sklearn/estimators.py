@@ -217,32 +217,28 @@ class PortableClassifier(ClassifierMixin, _Portable):  # type: ignore[misc]
 
         Raises ``ValueError`` for what is no such data, or has a single class.
         """
-        x, y = self._read(X, _as_classes(y))
-        check_classification_targets(y)
-        x, y, weight = self._weighted(sample_weight, x, y)
-        self.classes_, numbers = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"{type(self).__name__} needs at least two classes, and the data have one class")
-        self.network_ = self._made(x, weight)
-        self._train(self.network_, x, self._targets(numbers), weight)
-        return self
+        return self._learn(X, y, None, sample_weight, is_first=True)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:  # noqa: N803
         """One more epoch on some examples. The first call names all ``classes``, and features are scaled by its own."""
-        is_first = not hasattr(self, "network_")
-        x, y = self._read(X, _as_classes(y), reset=is_first)
+        return self._learn(X, y, classes, sample_weight, is_first=not hasattr(self, "network_"), epochs=1)
+
+    def _learn(self, x: Any, y: Any, classes: Any, weight: Any, *, is_first: bool, **options: Any) -> Self:
+        x, y = self._read(x, _as_classes(y), reset=is_first)
         check_classification_targets(y)
-        x, y, weight = self._weighted(sample_weight, x, y)
+        x, y, weight = self._weighted(weight, x, y)
         if is_first:
             self.classes_ = np.unique(y if classes is None else classes)
             if len(self.classes_) < 2:
-                raise ValueError(f"{type(self).__name__}.partial_fit needs two classes or more: name all in classes")
+                every = ": partial_fit is given all in classes" if options else ""
+                raise ValueError(f"{type(self).__name__} needs two classes or more, and the data have one class{every}")
             self.network_ = self._made(x, weight)
+        else:
+            options["optimizer"] = "same"
         if strange := sorted(set(np.unique(y).tolist()) - set(self.classes_.tolist())):
             raise ValueError(f"y holds the class {strange[0]!r}, which is none of those of the first call")
         numbers = np.searchsorted(self.classes_, y)
-        kept = {} if is_first else {"optimizer": "same"}
-        self._train(self.network_, x, self._targets(numbers), weight, epochs=1, **kept)
+        self._train(self.network_, x, self._targets(numbers), weight, **options)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[Any]:  # noqa: N803
@@ -292,22 +288,20 @@ class PortableRegressor(RegressorMixin, _Portable):  # type: ignore[misc]
 
         Raises ``ValueError`` for what is no such data.
         """
-        x, y = self._read(X, y)
-        x, y, weight = self._weighted(sample_weight, x, y)
-        self._start(x, y, weight)
-        self._train(self._inner, x, self._scaled(y), weight)
-        self._finish()
-        return self
+        return self._learn(X, y, sample_weight, is_first=True)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
         """One more epoch on some examples. Features and targets are scaled by those of the first call."""
-        is_first = not hasattr(self, "network_")
-        x, y = self._read(X, y, reset=is_first)
-        x, y, weight = self._weighted(sample_weight, x, y)
+        return self._learn(X, y, sample_weight, is_first=not hasattr(self, "network_"), epochs=1)
+
+    def _learn(self, x: Any, y: Any, weight: Any, *, is_first: bool, **options: Any) -> Self:
+        x, y = self._read(x, y, reset=is_first)
+        x, y, weight = self._weighted(weight, x, y)
         if is_first:
             self._start(x, y, weight)
-        kept = {} if is_first else {"optimizer": "same"}
-        self._train(self._inner, x, self._scaled(y), weight, epochs=1, **kept)
+        else:
+            options["optimizer"] = "same"
+        self._train(self._inner, x, self._scaled(y), weight, **options)
         self._finish()
         return self
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import mul
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.converters.sklearn.features import Features, Step, joined
+from portable_nn.converters.sklearn.features import Features, Step
 from portable_nn.core.errors import UsageError
 from portable_nn.operators import Symbol, cast, constant, emit, integers
 
@@ -63,28 +65,32 @@ def polynomial(estimator: Any, features: Features, step: Step) -> Features:
         factors[row, : len(places)] = places
     ones = emit("Slice", x, integers([0]), integers([1]), integers([1])) * 0.0 + 1.0
     wide = emit("Concat", x, ones, axis=1)
-    found = None
-    for places in factors.T:
-        taken = emit("Gather", wide, constant(places.astype(np.int64), "int64"), axis=1)
-        found = taken if found is None else found * taken
-    assert found is not None
-    return step.computed(step.emit("Identity", found))
+    taken = [emit("Gather", wide, constant(places.astype(np.int64), "int64"), axis=1) for places in factors.T]
+    return step.named("Identity", reduce(mul, taken))
 
 
 def bins(estimator: Any, features: Features, step: Step) -> Features:
     """KBinsDiscretizer: the number of the bin, or a 1 in its place."""
-    x, parts = step.numbers(features), list[Features]()
-    for place, edges in enumerate(estimator.bin_edges_):
-        one = emit("Gather", x, constant(np.array([place]), "int64"), axis=1)
-        inner = step.frozen(f"edges_{place}", np.asarray(edges)[1:-1], x)
-        above = cast(emit("GreaterOrEqual", one, inner), x.dtype)
+    step.numbers(features)
+
+    def of_column(place: int, x: Symbol) -> Symbol:
+        edges = step.frozen(f"edges_{place}", np.asarray(estimator.bin_edges_[place])[1:-1], x)
         if estimator.encode == "ordinal":
-            parts.append(step.computed(emit("ReduceSum", above, integers([1]), keepdims=1)))
-            continue
-        ones = one * 0.0 + 1.0
-        parts.append(step.computed(emit("Concat", ones, above, axis=1) - emit("Concat", above, ones * 0.0, axis=1)))
-    found = joined(parts)
-    return Features(step.emit("Identity", found.symbol), found.raw)
+            return emit("ReduceSum", above(x, edges), integers([1]), keepdims=1)
+        return between(x, edges)
+
+    return step.by_column(features, of_column)
+
+
+def above(x: Symbol, edges: Symbol) -> Symbol:
+    """1 for each of the edges that a number (batch, 1) is not below, else 0."""
+    return cast(emit("GreaterOrEqual", x, edges), x.dtype)
+
+
+def between(x: Symbol, edges: Symbol) -> Symbol:
+    """A 1 in the place of the part that a number (batch, 1) is in, where parts end at the edges; 0 for others."""
+    ones, over = x * 0.0 + 1.0, above(x, edges)
+    return emit("Concat", ones, over, axis=1) - emit("Concat", over, ones * 0.0, axis=1)
 
 
 def power(estimator: Any, features: Features, step: Step) -> Features:

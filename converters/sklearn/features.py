@@ -1,82 +1,19 @@
-"""The features of a pipeline as symbols, and the columns of the table that they come from."""
+"""The features of a pipeline as symbols."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from portable_nn.core.errors import UsageError
-from portable_nn.format.meaning import Column, Missing, Statistics, Unknown
+from portable_nn.data.raw import Raw
 from portable_nn.layers import Layer
 from portable_nn.operators import Symbol, constant, emit
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(eq=False)
-class Raw:
-    """A column of the table that goes in, as far as the steps of the pipeline tell what it is.
-
-    Attributes:
-        name: its name.
-        unit: its unit.
-        words: its categories in the order of their numbers; empty for numbers.
-        unknown: how other words are met.
-        missing: how missing values are met.
-        gap: what scikit-learn has in the place of a missing value.
-        statistics: those of its numbers, if they are known.
-        codes: the numbers that scikit-learn takes alone, where they are categories; or empty.
-        place: where it is in the rows that the pipeline takes.
-        bare: whether a step takes its numbers as they are, and no missing one, even if others do.
-    """
-
-    name: str
-    unit: str = ""
-    words: list[str] = field(default_factory=list)
-    unknown: Unknown = "other"
-    missing: Missing = "refuse"
-    gap: Any = float("nan")
-    statistics: Statistics | None = None
-    codes: tuple[float, ...] = ()
-    place: int = 0
-    bare: bool = False
-
-    def code(self, word: str) -> float:
-        """The number of a word, which is a category from now on."""
-        if word not in self.words:
-            self.words.append(word)
-        return float(self.words.index(word))
-
-    @property
-    def column(self) -> Column:
-        """As the manifest has it."""
-        if self.words:
-            return Column(self.name, categories=tuple(self.words), unknown=self.unknown, missing=self.missing)
-        missing: Missing = "refuse" if self.bare else self.missing
-        return Column(self.name, self.unit, missing=missing, statistics=self.statistics)
-
-    def admitted(self, cells: NDArray[Any]) -> NDArray[Any]:
-        """Drawn numbers, as far as need be replaced by such that scikit-learn takes."""
-        if not self.codes or self.words:
-            return cells
-        known = np.array(self.codes, cells.dtype)
-        return np.where(np.isnan(cells), cells, known[np.nan_to_num(np.abs(cells) * 1000).astype(int) % len(known)])
-
-    def values(self, cells: Floats) -> NDArray[Any]:
-        """The cells that scikit-learn takes for the numbers that the network takes."""
-        if not self.words:
-            return cells
-        known = dict(enumerate(self.words))
-        return np.array([self.gap if np.isnan(each) else known.get(int(each), STRANGE) for each in cells], object)
-
-
-STRANGE = "\x00"
-"""A word that is no category: no text that people read."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +87,12 @@ class Step(Layer):
     def computed(self, symbol: Symbol) -> Features:
         """Features that are no columns any more."""
         return Features(symbol, (None,) * int(symbol.shape[1]))
+
+    def by_column(self, features: Features, make: Callable[[int, Symbol], Symbol]) -> Features:
+        """The features that ``make`` makes of each column, its place and its numbers (batch, 1), side by side."""
+        made = [make(place, features.taken([place]).symbol) for place in range(len(features))]
+        whole = emit("Concat", *made, axis=1) if len(made) > 1 else made[0]
+        return self.named("Identity", whole)
 
     def named(self, operator: str, *inputs: Symbol, **attributes: Any) -> Features:
         """The last node, which bears the name of the step."""

@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import Any, Final
 
 from portable_nn.converters.sklearn.bayes import BAYES
-from portable_nn.converters.sklearn.outputs import Kind, Layers, Output, labels_of, linear
+from portable_nn.converters.sklearn.outputs import Kind, Layers, Output, dense, labels_of, linear, normalised
 from portable_nn.converters.sklearn.penalties import note_of
 from portable_nn.converters.sklearn.transformers import check_fitted, name_of
 from portable_nn.core.errors import UsageError
-from portable_nn.layers import Dense, ReLU, Sigmoid, Tanh
 from portable_nn.network import Network
-from portable_nn.operators import Symbol, cast, constant, emit, integers
+from portable_nn.operators import Symbol, constant, emit
 
 
 def answered(estimator: Any, numbers: Callable[[], Symbol]) -> Output | None:
@@ -152,9 +151,7 @@ def _sgd_huber(estimator: Any, x: Symbol) -> Output:
     scores, _ = linear(x, estimator.coef_, estimator.intercept_)
     shares = (emit("Clip", scores, constant(-1, x.dtype), constant(1, x.dtype)) + 1.0) / 2.0
     if len(labels) > 2:
-        total = emit("ReduceSum", shares, integers([1]), keepdims=1)
-        nothing = emit("Equal", total, constant(0, x.dtype))
-        shares = emit("Where", nothing, constant(1 / len(labels), x.dtype), shares / (total + cast(nothing, x.dtype)))
+        shares = normalised(shares)
     note = "the loss modified_huber is none of this package's: fit needs to be given one"
     return Output(shares, "probabilities", "predict_proba", labels, notes=(note,))
 
@@ -202,23 +199,9 @@ def _regressor(estimator: Any, x: Symbol) -> Output:
 # -- networks
 
 
-ACTIVATIONS: Final[Mapping[str, Callable[[], Any] | None]] = {
-    "identity": None,
-    "logistic": Sigmoid,
-    "tanh": Tanh,
-    "relu": ReLU,
-}
-"""The layers of scikit-learn's activations."""
-
-
 def _dense_layers(estimator: Any, x: Symbol) -> tuple[Symbol, Layers]:
     layers = tuple(zip(estimator.coefs_, estimator.intercepts_, strict=True))
-    for place, (weight, bias) in enumerate(layers, 1):
-        x = Dense(weight.shape[1], weight_initial=weight.T, bias_initial=bias, name=f"dense_{place}")(x)
-        activation = ACTIVATIONS[estimator.activation]
-        if activation is not None and place < len(layers):
-            x = activation()(x)
-    return x, layers
+    return dense(x, layers, estimator.activation), layers
 
 
 def _mlp_classifier(estimator: Any, x: Symbol) -> Output:

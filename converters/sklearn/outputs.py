@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,9 @@ from numpy.typing import NDArray
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import some
 from portable_nn.layers import Dense
-from portable_nn.operators import Symbol
+from portable_nn.network import Network
+from portable_nn.onnx.verify import Tolerance
+from portable_nn.operators import Symbol, cast, constant, emit, integers
 
 Kind: TypeAlias = Literal["values", "logits", "binary_logits", "probabilities"]
 Method: TypeAlias = Literal["predict_proba", "decision_function", "predict", "transform"]
@@ -53,9 +57,51 @@ def labels_of(classes: Any) -> tuple[str, ...]:
     return found
 
 
+ACTIVATIONS: Final[Mapping[str, str]] = {"logistic": "Sigmoid", "tanh": "Tanh", "relu": "Relu"}
+"""The operators of scikit-learn's activations."""
+
+
+def dense(x: Symbol, layers: Layers, activation: str = "identity") -> Symbol:
+    """Dense layers, and the function between them that scikit-learn calls ``activation``."""
+    for place, (weight, bias) in enumerate(layers, 1):
+        x = Dense(weight.shape[1], weight_initial=weight.T, bias_initial=bias, name=f"dense_{place}")(x)
+        if activation in ACTIVATIONS and place < len(layers):
+            x = emit(ACTIVATIONS[activation], x)
+    return x
+
+
 def linear(x: Symbol, weight: Any, bias: Any) -> tuple[Symbol, Layers]:
     """A dense layer of coefficients (outputs, inputs) and intercepts, and these as layers."""
     weight = np.atleast_2d(np.asarray(weight.toarray() if hasattr(weight, "toarray") else weight))  # sparsify()
-    bias = np.broadcast_to(np.asarray(bias, weight.dtype), (len(weight),)).copy()
-    layer = Dense(len(weight), weight_initial=weight, bias_initial=bias, name="dense_1")
-    return layer(x), ((weight.T, bias),)
+    layers = ((weight.T, np.broadcast_to(np.asarray(bias, weight.dtype), (len(weight),)).copy()),)
+    return dense(x, layers), layers
+
+
+def normalised(shares: Symbol) -> Symbol:
+    """Shares that add up to 1; the same for all classes where all are 0."""
+    total = emit("ReduceSum", shares, integers([1]), keepdims=1)
+    nothing = emit("Equal", total, constant(0, shares.dtype))
+    same = constant(1 / int(shares.shape[1]), shares.dtype)
+    return emit("Where", nothing, same, shares / (total + cast(nothing, shares.dtype)))
+
+
+def tolerance_of(network: Network, atol: float | None, rtol: float | None) -> Tolerance:
+    """The tolerance of a comparison, absolute and relative to the largest number; by default by the network's type."""
+    own = 1e-6 if network.graph.inputs[0].dtype == "float64" else 1e-5
+    return Tolerance(own if atol is None else atol, own if rtol is None else rtol)
+
+
+def answers(estimator: Any, method: str, x: Any) -> NDArray[Any]:
+    """The numbers that scikit-learn computes, (n, numbers). Raises ``UsageError`` for rows that it refuses."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = getattr(estimator, method)(x)
+        except ValueError as error:
+            said = str(error).partition("\n")[0]
+            raise UsageError(
+                f"{type(estimator).__name__} does not take the rows that both sides are compared on: verify=False "
+                f"compares nothing (scikit-learn says: {said})"
+            ) from error
+    found = np.asarray(found.toarray() if hasattr(found, "toarray") else found, np.float64)
+    return found.reshape(len(found), -1)

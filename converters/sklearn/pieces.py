@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+from operator import mul
 from typing import Any
 
 import numpy as np
 
-from portable_nn.converters.sklearn.features import Features, Step, joined
+from portable_nn.converters.sklearn.expansions import between
+from portable_nn.converters.sklearn.features import Features, Step
 from portable_nn.core.errors import UsageError
 from portable_nn.operators import Symbol, cast, constant, emit
 
@@ -18,12 +21,9 @@ def quantiles(estimator: Any, features: Features, step: Step) -> Features:
             f"{step.title}: QuantileTransformer(output_distribution={estimator.output_distribution!r}) needs the "
             "quantiles of a normal distribution, which no operator has: use 'uniform'"
         )
-    x, parts = step.numbers(features), list[Features]()
-    for place, known in enumerate(np.asarray(estimator.quantiles_, np.float64).T):
-        one = emit("Gather", x, constant(np.array([place]), "int64"), axis=1)
-        parts.append(step.computed(_interpolated(one, known, np.asarray(estimator.references_), step, place)))
-    found = joined(parts)
-    return Features(step.emit("Identity", found.symbol), found.raw)
+    step.numbers(features)
+    known, shares = np.asarray(estimator.quantiles_, np.float64), np.asarray(estimator.references_)
+    return step.by_column(features, lambda place, x: _interpolated(x, known[:, place], shares, step, place))
 
 
 def _interpolated(x: Symbol, known: Any, shares: Any, step: Step, place: int) -> Symbol:
@@ -58,26 +58,22 @@ def splines(estimator: Any, features: Features, step: Step) -> Features:
         )
     from scipy.interpolate import PPoly
 
-    x, parts = step.numbers(features), list[Features]()
-    for place, spline in enumerate(estimator.bsplines_):
-        one = emit("Gather", x, constant(np.array([place]), "int64"), axis=1)
+    step.numbers(features)
+
+    def of_column(place: int, x: Symbol) -> Symbol:
+        spline = estimator.bsplines_[place]
         degree, knots = spline.k, spline.t
         inner = knots[degree : len(knots) - degree]
         if estimator.extrapolation == "constant":
-            one = emit("Clip", one, constant(inner[0], x.dtype), constant(inner[-1], x.dtype))
+            x = emit("Clip", x, constant(inner[0], x.dtype), constant(inner[-1], x.dtype))
         polynomials = [
             PPoly.from_spline((knots, column, degree)).c[:, degree : len(knots) - degree - 1] for column in spline.c.T
         ]
-        above = cast(emit("GreaterOrEqual", one, step.frozen(f"knots_{place}", inner[1:-1], x)), x.dtype)
-        ones = one * 0.0 + 1.0
-        inside = emit("Concat", ones, above, axis=1) - emit("Concat", above, ones * 0.0, axis=1)
-        over = inside * emit("Sub", one, step.frozen(f"starts_{place}", inner[:-1], x))
-        powers, found = [inside], inside
-        for _ in range(degree):
-            found = found * over
-            powers.append(found)
+        inside = between(x, step.frozen(f"knots_{place}", inner[1:-1], x))
+        over = inside * emit("Sub", x, step.frozen(f"starts_{place}", inner[:-1], x))
+        powers = list(accumulate([inside, *[over] * degree], mul))
         matrix = np.stack([each[::-1].reshape(-1) for each in polynomials], axis=1)
         made = emit("MatMul", emit("Concat", *powers, axis=1), step.frozen(f"polynomials_{place}", matrix, x))
-        parts.append(step.computed(made).taken(range(int(made.shape[1]) - (not estimator.include_bias))))
-    whole = joined(parts)
-    return Features(step.emit("Identity", whole.symbol), whole.raw)
+        return step.computed(made).taken(range(int(made.shape[1]) - (not estimator.include_bias))).symbol
+
+    return step.by_column(features, of_column)

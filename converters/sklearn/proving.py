@@ -7,11 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.converters.sklearn.models import ACTIVATIONS
-from portable_nn.converters.sklearn.outputs import Output
+from portable_nn.converters.sklearn.outputs import Output, dense
 from portable_nn.converters.training import STEPS, Batch, train_both
 from portable_nn.core.errors import UsageError
-from portable_nn.layers import Dense, Input
+from portable_nn.layers import Input
 from portable_nn.network import Network
 
 ROWS: Final = 32
@@ -42,7 +41,8 @@ def prove_steps(network: Network, output: Output, seed: int) -> str:
     inputs, outputs = output.layers[0][0].shape[0], output.layers[-1][0].shape[1]
     x = rng.normal(size=(ROWS, inputs)).astype(dtype)
     y = _targets(output, outputs, rng, dtype)
-    network = _network(output, dtype, inputs)
+    entry = Input(inputs, dtype=dtype)
+    network = Network(entry, dense(entry, output.layers, output.activation), seed=0)
     [name] = network.graph.outputs
     # scikit-learn's gradients are those of half the squared error, summed over the outputs, and of log losses likewise.
     share = 1 if output.loss == "cross_entropy" else outputs / 2 if output.loss == "mean_squared_error" else outputs
@@ -62,17 +62,6 @@ def _targets(output: Output, outputs: int, rng: np.random.Generator, dtype: str)
         found[:2] = [[0] * outputs, [1] * outputs]
         return found.astype(dtype)
     return rng.normal(size=(ROWS, outputs)).astype(dtype)
-
-
-def _network(output: Output, dtype: str, inputs: int) -> Network:
-    entry = Input(inputs, dtype=dtype)
-    symbol: Any = entry
-    for place, (weight, bias) in enumerate(output.layers, 1):
-        layer = Dense(weight.shape[1], weight_initial=weight.T, bias_initial=bias, name=f"dense_{place}")
-        symbol, activation = layer(symbol), ACTIVATIONS[output.activation]
-        if activation is not None and place < len(output.layers):
-            symbol = activation()(symbol)
-    return Network(entry, symbol, seed=0)
 
 
 def _trained(output: Output, dtype: str, x: Any, y: Any, rate: float) -> dict[str, Any]:

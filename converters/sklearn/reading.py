@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace as replaced
 from functools import partial
 from itertools import count
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from portable_nn.converters.conversion import Imported, Side, compare_sides
+from portable_nn.converters.formulas import compare_numbers
 from portable_nn.converters.sklearn.ensembles import Member, composed, prefixed
 from portable_nn.converters.sklearn.expansions import function_of
-from portable_nn.converters.sklearn.features import Features, Raw, numbers_of
+from portable_nn.converters.sklearn.features import Features, numbers_of
 from portable_nn.converters.sklearn.models import answered, own_network
-from portable_nn.converters.sklearn.outputs import Output
+from portable_nn.converters.sklearn.outputs import Output, answers, tolerance_of
 from portable_nn.converters.sklearn.proving import prove_steps
 from portable_nn.converters.sklearn.transformers import check_fitted, is_own, name_of, no_step, transformed, used_places
-from portable_nn.core.errors import UsageError, VerificationError
+from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.recognise import is_table
 from portable_nn.core.text import some
 from portable_nn.data.cells import is_words
-from portable_nn.data.columns import encoded
+from portable_nn.data.columns import encoded, statistics_of
 from portable_nn.data.frames import Frame, read_frame
-from portable_nn.format.meaning import OutputInfo, Statistics
+from portable_nn.data.raw import Raw
+from portable_nn.format.meaning import OutputInfo
 from portable_nn.layers import Input, Normalization
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
-from portable_nn.onnx.verify import Proof, Tolerance, difference
+from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Leaf
 
 __all__ = ["from_sklearn"]
 
 Float: TypeAlias = Literal["float32", "float64"]
-
-TOLERANCES: Final[Mapping[str, float]] = {"float64": 1e-6, "float32": 1e-5}
-"""The largest difference of the two sides, absolutely and relative to the largest number, by the type of the
-network."""
 
 
 @check_kinds
@@ -141,8 +138,7 @@ def read_sklearn(
         network.inputs = (replace(network.inputs[0], kind="table", columns=tuple(raw.column for raw in raws)),)
     proof = Proof()
     if verify:
-        own = TOLERANCES[dtype]
-        tolerance = Tolerance(own if atol is None else atol, own if rtol is None else rtol)
+        tolerance = tolerance_of(network, atol, rtol)
         proof = _proved(network, estimator, raws, output, tolerance, seed)
         if data is not None:
             _check_data(network, estimator, raws, output, data, tolerance)
@@ -294,28 +290,12 @@ def _given(raws: Sequence[Raw], rows: NDArray[Any], estimator: Any) -> Any:
     return rows
 
 
-def _theirs(estimator: Any, method: str, x: Any) -> NDArray[Any]:
-    """The numbers that scikit-learn computes, (n, numbers). Raises ``UsageError`` for rows that it refuses."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            found = getattr(estimator, method)(x)
-        except ValueError as error:
-            said = str(error).partition("\n")[0]
-            raise UsageError(
-                f"{type(estimator).__name__} does not take the rows that both sides are compared on: verify=False "
-                f"compares nothing (scikit-learn says: {said})"
-            ) from error
-    found = np.asarray(found.toarray() if hasattr(found, "toarray") else found, np.float64)
-    return found.reshape(len(found), -1)
-
-
 def _side(estimator: Any, raws: Sequence[Raw], method: str, name: str, network: Network) -> Side:
     dtype, width = network.types[name].dtype, network.types[name].shape[1]
 
     def run(feeds: Mapping[str, Any]) -> Mapping[str, Any]:
         [rows] = feeds.values()
-        found = _theirs(estimator, method, _given(raws, rows, estimator))
+        found = answers(estimator, method, _given(raws, rows, estimator))
         found = found[:, 1:] if width == 1 and found.shape[1] == 2 else found
         return {name: found.astype(dtype)}
 
@@ -374,12 +354,8 @@ def _check_data(
     rows = _rows(raws, data)[:1000].astype(network.graph.inputs[0].dtype)
     used = probabilities_inside(network)[0] if output.kind in ("logits", "binary_logits") else network
     used = network if output.method == "decision_function" else used
-    ours = used.predict(rows)
-    theirs = _side(estimator, raws, output.method, used.graph.outputs[0], used)({"row": rows})
-    [expected] = theirs.values()
-    apart, allowed = difference(ours, expected).max_abs_error, tolerance.allowed(expected)
-    if not apart <= allowed:
-        raise VerificationError(f"on the data the two sides differ by {apart:.3g}; {allowed:.3g} would be allowed")
+    [expected] = _side(estimator, raws, output.method, used.graph.outputs[0], used)({"row": rows}).values()
+    compare_numbers(used.predict(rows), expected, "on the data the two sides", tolerance)
 
 
 def _frame(raws: Sequence[Raw], data: Any) -> Frame:
@@ -406,10 +382,5 @@ def _describe(raws: Sequence[Raw], data: Any) -> None:
         if raw.name not in frame.columns:
             raise UsageError(f"data: {frame.where} has no column '{raw.name}'")
         cells = frame.column(raw.name)
-        if raw.words or is_words(cells):
-            continue
-        numbers = cells[np.isfinite(cells)]
-        if len(numbers):
-            low, high = float(numbers.min()), float(numbers.max())
-            mean = min(max(float(numbers.mean()), low), high)
-            raw.statistics = Statistics(low, high, mean, float(numbers.std()))
+        if not (raw.words or is_words(cells)) and np.isfinite(cells).any():
+            raw.statistics = statistics_of(cells[np.isfinite(cells)])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from portable_nn.converters.sklearn import categories, projections
 from portable_nn.converters.sklearn.expansions import bins, function, polynomial, power
-from portable_nn.converters.sklearn.features import Features, Raw, Step, joined
+from portable_nn.converters.sklearn.features import Features, Step, joined
 from portable_nn.converters.sklearn.pieces import quantiles, splines
 from portable_nn.core.errors import UsageError
+from portable_nn.data.raw import Raw
 from portable_nn.operators import Symbol, cast, constant, emit, integers
 
 
@@ -87,18 +88,27 @@ def _pipeline(estimator: Any, features: Features, step: Step) -> Features:
     return features
 
 
-def _column_transformer(estimator: Any, features: Features, step: Step) -> Features:
-    parts = []
-    for name, each, columns in estimator.transformers_:
-        places = estimator._transformer_to_input_indices[name]
-        if (isinstance(each, str) and each == "drop") or not len(places):
-            continue
-        if np.isscalar(columns):
-            raise UsageError(f"{name}: it takes the column {columns!r} alone, as texts; a list of columns is read")
-        parts.append(transformed(each, features.taken(places), _below(step, name), step.notes))
+def _side_by_side(estimator: Any, features: Features, step: Step) -> Features:
+    """ColumnTransformer and FeatureUnion."""
+    parts, weights = [], estimator.transformer_weights or {}
+    for name, each, places in _members(estimator, range(len(features))):
+        part = transformed(each, features.taken(places), f"{step.title}.{name}", step.notes)
+        parts.append(step.computed(step.numbers(part) * float(weights[name])) if name in weights else part)
     if not parts:
         raise UsageError(f"{step.title}: it drops all columns")
     return joined(parts)
+
+
+def _members(estimator: Any, places: Sequence[int]) -> Iterator[tuple[str, Any, list[int]]]:
+    """The steps side by side that are not dropped: their names, these, and the columns among ``places`` they take."""
+    known = getattr(estimator, "_transformer_to_input_indices", None)  # Those of ColumnTransformer alone.
+    for name, each, *columns in estimator.transformer_list if known is None else estimator.transformers_:
+        taken = list(places) if known is None else [places[place] for place in known[name]]
+        if (isinstance(each, str) and each == "drop") or not taken:
+            continue
+        if columns and np.isscalar(columns[0]):
+            raise UsageError(f"{name}: it takes the column {columns[0]!r} alone, as texts; a list of columns is read")
+        yield name, each, taken
 
 
 _HOLDERS: Final = ("Pipeline", "ColumnTransformer", "FeatureUnion", "TransformedTargetRegressor")
@@ -113,33 +123,10 @@ def used_places(estimator: Any, places: Sequence[int]) -> list[int]:
         case "Pipeline":
             steps = (each for _, each in estimator.steps if each is not None and not isinstance(each, str))
             return used_places(next(steps, None), places)
-        case "ColumnTransformer":
-            found = list[int]()
-            for name, each, _ in estimator.transformers_:
-                if not (isinstance(each, str) and each == "drop"):
-                    taken = [places[place] for place in estimator._transformer_to_input_indices[name]]
-                    found += used_places(each, taken)
-            return found
-        case "FeatureUnion":
-            parts = (each for _, each in estimator.transformer_list if not (isinstance(each, str) and each == "drop"))
-            return [place for each in parts for place in used_places(each, places)]
+        case "ColumnTransformer" | "FeatureUnion":
+            found = _members(estimator, places)
+            return [place for _, each, taken in found for place in used_places(each, taken)]
     return list(places)
-
-
-def _feature_union(estimator: Any, features: Features, step: Step) -> Features:
-    parts, weights = [], estimator.transformer_weights or {}
-    for name, each in estimator.transformer_list:
-        if isinstance(each, str) and each == "drop":
-            continue
-        part = transformed(each, features, _below(step, name), step.notes)
-        if name in weights:
-            part = step.computed(step.numbers(part) * float(weights[name]))
-        parts.append(part)
-    return joined(parts)
-
-
-def _below(step: Step, name: str) -> str:
-    return f"{step.title}.{name}"
 
 
 # -- scales
@@ -150,9 +137,7 @@ def _standard(estimator: Any, features: Features, step: Step) -> Features:
 
 
 def _robust(estimator: Any, features: Features, step: Step) -> Features:
-    center = estimator.center_ if estimator.with_centering else None
-    scale = estimator.scale_ if estimator.with_scaling else None
-    return _shifted(center, scale, features, step, ("center", "scale"))
+    return _shifted(estimator.center_, estimator.scale_, features, step, ("center", "scale"))
 
 
 def _max_abs(estimator: Any, features: Features, step: Step) -> Features:
@@ -188,9 +173,9 @@ def _clipped(features: Features, low: float, high: float) -> Features:
 
 def _normalizer(estimator: Any, features: Features, step: Step) -> Features:
     x = step.numbers(features)
-    sizes = {"l1": "ReduceL1", "l2": "ReduceL2", "max": "ReduceMax"}
-    inner = emit("Abs", x) if estimator.norm == "max" else x
-    norm = emit(sizes[estimator.norm], inner, integers([1]), keepdims=1)
+    if estimator.norm != "max":
+        return step.named("LpNormalization", x, axis=1, p=int(estimator.norm[1]))
+    norm = emit("ReduceMax", emit("Abs", x), integers([1]), keepdims=1)
     nothing = emit("Equal", norm, constant(0, x.dtype))
     return step.named("Div", x, emit("Where", nothing, constant(1, x.dtype), norm))
 
@@ -272,10 +257,10 @@ def _absent(x: Symbol, gaps: list[float]) -> Symbol:
 
 TRANSFORMERS: Final[Mapping[str, Callable[[Any, Features, Step], Features]]] = {
     "Binarizer": _binarizer,
-    "ColumnTransformer": _column_transformer,
+    "ColumnTransformer": _side_by_side,
     "FactorAnalysis": projections.factors,
     "FastICA": projections.independent,
-    "FeatureUnion": _feature_union,
+    "FeatureUnion": _side_by_side,
     "FunctionTransformer": function,
     "GaussianRandomProjection": projections.components,
     "IncrementalPCA": projections.pca,

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from portable_nn.converters.conversion import compare_sides
+from portable_nn.converters.formulas import compare_numbers
 from portable_nn.converters.sklearn.chains import Array, Chain, chain_of
-from portable_nn.core.errors import UsageError, VerificationError
+from portable_nn.converters.sklearn.outputs import answers, tolerance_of
+from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.recognise import is_table
 from portable_nn.core.text import some
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
-from portable_nn.onnx.verify import Tolerance, difference
 
 __all__ = ["to_sklearn"]
 
@@ -191,8 +192,7 @@ def _compare(network: Network, estimator: Any, data: Any, atol: float | None, rt
         checked = probabilities_inside(network)[0] if is_due else network
     elif hasattr(estimator, "decision_function"):
         method = "decision_function"
-    own = 1e-6 if network.graph.inputs[0].dtype == "float64" else 1e-5
-    tolerance = Tolerance(own if atol is None else atol, own if rtol is None else rtol)
+    tolerance = tolerance_of(network, atol, rtol)
     name, what = checked.graph.outputs[0], f"scikit-learn's {type(estimator).__name__}"
     run = partial(_answers, estimator, method, checked.types[name].shape[1] == 1, list(network.outputs[0].labels))
 
@@ -201,21 +201,13 @@ def _compare(network: Network, estimator: Any, data: Any, atol: float | None, rt
         return {name: run(given).astype(checked.types[name].dtype)}
 
     compare_sides(checked, side, what, tolerance=tolerance, seed=seed)
-    if data is None:
-        return
-    some_rows = data[:1000]
-    expected = run(some_rows)
-    apart, allowed = difference(checked.predict(some_rows), expected).max_abs_error, tolerance.allowed(expected)
-    if not apart <= allowed:
-        raise VerificationError(f"on the data the two sides differ by {apart:.3g}; {allowed:.3g} would be allowed")
+    if data is not None:
+        compare_numbers(checked.predict(data[:1000]), run(data[:1000]), "on the data the two sides", tolerance)
 
 
 def _answers(estimator: Any, method: str, is_one: bool, labels: Sequence[str], x: Any) -> Array:
     """scikit-learn's answer, (n, numbers), by the classes of the network; of two classes the second, if ``is_one``."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Names of columns that arrays do not have.
-        found = np.asarray(getattr(estimator, method)(x), np.float64)
-    found = found.reshape(len(found), -1)
+    found = answers(estimator, method, x)
     classes = [str(each) for each in estimator.classes_] if method in ("predict_proba", "decision_function") else []
     if method == "predict_proba" and sorted(labels) == sorted(classes):
         found = found[:, [classes.index(label) for label in labels]]

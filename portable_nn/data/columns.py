@@ -72,10 +72,13 @@ def _column(name: str, cells: Cells, policy: Missing, unknown: Unknown, unit: st
     policy = policy if absent.any() else "refuse"
     if is_words(cells):
         return Column(name, categories=tuple(sorted(set(cells[~absent]))), unknown=unknown, missing=policy)
-    numbers = cells[~absent]
+    return Column(name, unit, missing=policy, statistics=statistics_of(cells[~absent]))
+
+
+def statistics_of(numbers: Cells) -> Statistics:
+    """The range, the mean, which rounding may not move out of it, and the standard deviation."""
     low, high = float(numbers.min()), float(numbers.max())
-    mean = min(max(float(numbers.mean()), low), high)
-    return Column(name, unit, missing=policy, statistics=Statistics(low, high, mean, float(numbers.std())))
+    return Statistics(low, high, min(max(float(numbers.mean()), low), high), float(numbers.std()))
 
 
 def numbers_fault(frame: Frame, cells: Cells, dtype: str = "float32") -> str | None:

@@ -27,9 +27,11 @@ from portable_nn.onnx.opsets.support import (
     check_made_once,
     check_text,
     names_in,
+    needed_nodes,
     noted,
     obstacles,
     opset_of,
+    reads,
 )
 from portable_nn.onnx.opsets.translation import translated
 from portable_nn.onnx.remarks.exporters import resets_too_early
@@ -119,13 +121,10 @@ def from_model(model: ModelProto, where: str, sizes: Sizes | None = None) -> Rea
 
 def answer(model: ModelProto, name: str, sizes: Sizes | None = None) -> bool | None:
     """True or false as a value is, if it depends only on constants and sizes of the inputs; else ``None``."""
-    wanted, needed = {name}, list[NodeProto]()
-    for node in reversed(model.graph.node):
-        if not wanted.isdisjoint(node.output):
-            needed.append(node)
-            wanted.update(node.input)
+    nodes = needed_nodes(model.graph, [name])
+    wanted = {name, *(read for node in nodes for read in reads(node))}
     part = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    part.graph.node.extend(reversed(needed))
+    part.graph.node.extend(nodes)
     part.graph.input.extend(value for value in model.graph.input if value.name in wanted)
     part.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in wanted)
     part.graph.output.add(name=name)

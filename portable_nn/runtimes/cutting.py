@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from portable_nn.core.tensors import Array
 from portable_nn.runtimes.task import Port
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import GraphProto, ModelProto
 
 
 class Step(NamedTuple):
@@ -26,39 +26,28 @@ class Step(NamedTuple):
 
 def steps(graph: GraphProto, value: str) -> list[Step]:
     """The nodes that a value depends on, in order, with that which computes it."""
-    needed, found = {value}, list[Step]()
-    for node in reversed(graph.node):
-        if made := [name for name in node.output if name in needed]:
-            inputs = tuple(read(node))
-            needed.update(inputs)
-            found.append(Step(node.name or made[0], node.op_type, inputs, made[0]))
-    return found[::-1]
+    from portable_nn.onnx.opsets.support import needed_nodes, reads
 
-
-def read(node: NodeProto) -> Iterator[str]:
-    """The names that a node reads, also in its subgraphs."""
-    yield from (name for name in node.input if name)
-    for attribute in node.attribute:
-        for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
-            for inner in graph.node:
-                yield from read(inner)
+    nodes = needed_nodes(graph, [value])
+    needed = {value, *(name for node in nodes for name in reads(node))}
+    made = [next(name for name in node.output if name in needed) for node in nodes]
+    pairs = zip(nodes, made, strict=True)
+    return [Step(node.name or name, node.op_type, tuple(reads(node)), name) for node, name in pairs]
 
 
 def cut(model: ModelProto, value: str, port: Port | None = None) -> ModelProto:
     """The part of a model that computes one value; the output has the type of ``port``, or none."""
     from onnx import helper
 
+    from portable_nn.onnx.opsets.support import needed_nodes, reads
     from portable_nn.operators import DTYPE_CODES
 
     made = type(model)()
     made.CopyFrom(model)
-    graph, needed, kept = made.graph, {value}, list[Any]()
-    for node in reversed(model.graph.node):
-        if not needed.isdisjoint(node.output):
-            needed.update(read(node))
-            kept.append(node)
+    graph, kept = made.graph, needed_nodes(model.graph, [value])
+    needed = {value, *(name for node in kept for name in reads(node))}
     del graph.node[:], graph.output[:], graph.value_info[:]
-    graph.node.extend(reversed(kept))
+    graph.node.extend(kept)
     if port is None:
         graph.output.append(helper.make_empty_tensor_value_info(value))
     else:

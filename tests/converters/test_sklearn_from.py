@@ -140,6 +140,7 @@ def test_numbers_are_those_of_scikit_learn(make: Callable[[], Any]) -> None:
         SelectKBest(k=2),
         SimpleImputer(missing_values=5.1, strategy="constant", fill_value=0),
         FeatureUnion([("a", PCA(1)), ("b", StandardScaler())], transformer_weights={"a": 3.0}),
+        ColumnTransformer([("a", PCA(1), [0, 1]), ("b", "passthrough", [3])], transformer_weights={"a": 3.0, "b": 2}),
         Pipeline([("a", StandardScaler()), ("nothing", "passthrough")]),
     ],
     ids=lambda each: type(each).__name__,

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import import_onnx, read_onnx
@@ -271,6 +271,14 @@ NODES: dict[str, onnx.ModelProto] = {
         values_floats=[5.0, 6.0, 7.0],
         default_float=9.0,
     ),
+    "codes in tensors": _model(
+        "LabelEncoder",
+        [(TensorProto.INT64, ["n", 3])],
+        version=4,
+        keys_tensor=numpy_helper.from_array(np.array([0, 1, 3])),
+        values_tensor=numpy_helper.from_array(np.array([5.0, 6.0, 7.0], np.float32)),
+        default_tensor=numpy_helper.from_array(np.array([9.0], np.float32)),
+    ),
     "vectors": _model(
         "FeatureVectorizer",
         [(TensorProto.FLOAT, ["n", 3]), (TensorProto.FLOAT, ["n", 2])],
@@ -283,6 +291,24 @@ NODES: dict[str, onnx.ModelProto] = {
 def test_nodes_compute_what_onnxruntime_does(name: str) -> None:
     _, proof, _ = read_onnx(NODES[name])
     assert max(found.max_abs_error for found in proof.values()) < 1e-5
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(st.integers(-4, 6), st.integers(-(2**40), 2**40), min_size=1), st.integers(-9, 9))
+def test_codes_are_those_of_the_keys_and_of_the_default(values: dict[int, int], default: int) -> None:
+    lists = {"keys_int64s": list(values), "values_int64s": list(values.values())}
+    model = _model("LabelEncoder", [(TensorProto.INT64, ["n", 3])], version=2, default_int64=default, **lists)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    x = np.arange(-6, 9).reshape(5, 3)
+    expected = [[values.get(each, default) for each in row] for row in x.tolist()]
+    assert import_onnx(model, verify=False).predict(x).tolist() == expected
+
+
+@pytest.mark.parametrize(("norm", "size"), [("L1", 7.0), ("L2", 5.0), ("MAX", 4.0)])
+def test_rows_are_divided_by_their_norm_and_those_of_zeros_stay(norm: str, size: float) -> None:
+    x = np.array([[3, 4, 0], [0, 0, 0]], np.float32)
+    network = import_onnx(_model("Normalizer", ROW, norm=norm))
+    np.testing.assert_allclose(network.predict(x), x / size, rtol=1e-6)
 
 
 # -- damage
@@ -306,6 +332,14 @@ DAMAGE = {
     "wrong type": ("LinearRegressor", {"coefficients": "words"}),
     "no categories": ("OneHotEncoder", {"zeros": 1}),
     "keys without values": ("LabelEncoder", {"keys_int64s": [1, 2], "values_int64s": [1]}),
+    "another type of default": (
+        "LabelEncoder",
+        {
+            "keys_tensor": numpy_helper.from_array(np.array([0, 1])),
+            "values_tensor": numpy_helper.from_array(np.array([5, 2**60])),
+            "default_tensor": numpy_helper.from_array(np.array([np.nan])),
+        },
+    ),
     "huge keys": ("LabelEncoder", {"keys_int64s": [1, 2**60], "values_int64s": [1, 2]}),
     "vectors of no class": (
         "SVMClassifier",

@@ -57,6 +57,7 @@ def _pipeline(rng: np.random.Generator, table: Any) -> tuple[Any, Any]:
     order = rng.permutation(len(steps))
     columns = ColumnTransformer([steps[place] for place in order])
     classes = int(rng.integers(0, 4))
+    columns.transformer_weights = {steps[0][0]: 2.5} if classes % 2 else None
     perceptron = {"hidden_layer_sizes": (4,), "max_iter": 5, "random_state": 0}
     if classes < 2:
         regressors = [

@@ -7,47 +7,20 @@ categories of its column.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from portable_nn.core.errors import UnsupportedError
 from portable_nn.core.text import some
-from portable_nn.format.meaning import Column, InputInfo
+from portable_nn.data.raw import STRANGE, Raw
+from portable_nn.format.meaning import InputInfo
 from portable_nn.onnx.classical.use import Maker, Use
 from portable_nn.onnx.library.inference import stated_sizes
 from portable_nn.onnx.opsets.support import label
 
 NUMBERS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}
 """The types of numbers that a column of a table can have."""
-
-STRANGE = "\x00"
-"""The word for one that is no category, where the original model runs on numbers: no text that people read."""
-
-
-@dataclass
-class Found:
-    """A column: what is known of it.
-
-    Attributes:
-        name: its name.
-        words: its categories, in order.
-        others: whether it may hold other words.
-        gaps: whether its missing numbers are filled.
-    """
-
-    name: str
-    words: dict[str, int] = field(default_factory=dict)
-    others: bool = True
-    gaps: bool = False
-
-    @property
-    def column(self) -> Column:
-        """As the manifest has it."""
-        if self.words:
-            return Column(self.name, categories=tuple(self.words), unknown="other" if self.others else "refuse")
-        return Column(self.name, missing="mean" if self.gaps else "refuse")
 
 
 class Table:
@@ -72,12 +45,12 @@ class Table:
                 raise UnsupportedError(
                     where, f"has inputs of strings, {some(words)}, beside such as are no columns (n, count) of a table"
                 )
-        self.texts, self.columns = set(words), dict[str, list[Found]]()
-        self.all = list[Found]()
+        self.texts, self.columns = set(words), dict[str, list[Raw]]()
+        self.all = list[Raw]()
         for value in self.inputs if self.is_one else ():
             width = self.widths[value.name] or 0
             names = [value.name] if width == 1 else [f"{value.name}_{place + 1}" for place in range(width)]
-            self.columns[value.name] = [Found(name) for name in names]
+            self.columns[value.name] = [Raw(name) for name in names]
             self.all += self.columns[value.name]
         for node in nodes:
             self._follow(node, stored, where)
@@ -98,11 +71,11 @@ class Table:
             if reads_words:
                 raise UnsupportedError(where, f"node '{label(node)}' (Imputer) fills missing words: that is not read")
             for column in self.columns[read[0]]:
-                column.gaps = True
+                column.missing = "mean"
         elif reads_words:
             self._categories(node, self.columns[read[0]], where)
 
-    def _categories(self, node: NodeProto, columns: Iterable[Found], where: str) -> None:
+    def _categories(self, node: NodeProto, columns: Iterable[Raw], where: str) -> None:
         use = Use(node, Maker(GraphProto(), 0, where))
         names = {"OneHotEncoder": ("cats_strings",), "LabelEncoder": ("keys_strings", "classes_strings", "keys_tensor")}
         words = next((found for name in names.get(node.op_type, ()) if (found := use.texts(name))), ())
@@ -114,10 +87,10 @@ class Table:
             )
         for column in columns:
             for word in words:
-                column.words.setdefault(word, len(column.words))
-            column.others &= bool(use.integer("zeros", 1))
+                column.code(word)
+            column.unknown = column.unknown if use.integer("zeros", 1) else "refuse"
 
-    def _passed(self, node: NodeProto, stored: dict[str, TensorProto]) -> list[Found] | None:
+    def _passed(self, node: NodeProto, stored: dict[str, TensorProto]) -> list[Raw] | None:
         """The columns of the output of a node that only moves them."""
         mine = [self.columns.get(name) for name in node.input]
         match node.op_type:
@@ -176,7 +149,7 @@ class Table:
             ]
             make.node("Concat", *pieces, name=f"{value.name}.table", output=value.name, axis=1)
 
-    def _parts(self, make: Maker) -> Iterable[tuple[ValueInfoProto, str, list[Found]]]:
+    def _parts(self, make: Maker) -> Iterable[tuple[ValueInfoProto, str, list[Raw]]]:
         start = 0
         for value in self.inputs:
             columns = self.columns[value.name]

@@ -6,7 +6,8 @@ Their numbers are frozen: they are what the model was made with, and no training
 from __future__ import annotations
 
 import math
-from typing import Final
+from itertools import count
+from typing import Any, Final
 
 import numpy as np
 from onnx import TensorProto
@@ -39,14 +40,10 @@ def normalizer(use: Use) -> None:
     if kind == "L1" and x in make.shares:
         use.emit("Identity", x, output=use.y())
         return
-    inner = {"MAX": x, "L1": "", "L2": ""}[kind]
-    if kind == "L1":
-        inner = use.emit("Abs", x, role="abs")
-    elif kind == "L2":
-        inner = use.emit("Mul", x, x, role="squared")
-    norm = make.reduced("ReduceMax" if kind == "MAX" else "ReduceSum", inner, -1, f"{use.name}.norm")
-    if kind == "L2":
-        norm = use.emit("Sqrt", norm, role="root")
+    if kind != "MAX":
+        use.emit("LpNormalization", x, output=use.y(), p=int(kind[1]))
+        return
+    norm = make.largest(x, f"{use.name}.norm")
     nothing = make.node("Equal", norm, make.constant(f"{use.name}.zero", 0), name=f"{use.name}.is_zero")
     norm = use.emit("Where", nothing, make.constant(f"{use.name}.one", 1), norm, role="divisor")
     use.emit("Div", x, norm, output=use.y())
@@ -68,7 +65,8 @@ def imputer(use: Use) -> None:
         values, x = use.floats("imputed_value_floats"), use.x
         replaced = use.number("replaced_value_float", 0)
         filled = use.frozen("fill", values)
-        absent = _equal_to(use, x, replaced)
+        compared = () if math.isnan(replaced) else (use.frozen("absent", [replaced]),)
+        absent = make.node("Equal" if compared else "IsNaN", x, *compared, name=f"{use.name}.is_absent")
     else:
         x = use.node.input[0]
         values = np.array(use.ints("imputed_value_int64s"))
@@ -80,13 +78,6 @@ def imputer(use: Use) -> None:
     make.node("Where", absent, filled, x, name=use.name, output=use.y())
     if is_float:
         make.floats.add(use.y())
-
-
-def _equal_to(use: Use, x: str, number: float) -> str:
-    name = f"{use.name}.is_absent"
-    if math.isnan(number):
-        return use.make.node("IsNaN", x, name=name)
-    return use.make.node("Equal", x, use.frozen("absent", [number]), name=name)
 
 
 def feature_extractor(use: Use) -> None:
@@ -145,13 +136,12 @@ def label_encoder(use: Use) -> None:
     if not len(values):
         use.fail("it has no keys")
     make, name = use.make, use.name
-    same = _equal(use, keys, "")
-    known = make.reduced("ReduceMax", same, -1, f"{name}.known", keep=False)
+    # Of equal numbers ArgMax finds the first, and so a key that is none, in front of them, where no key is the number.
+    known = set(keys.ravel().tolist())
+    none = np.full((*keys.shape[:-1], 1), next(each for each in count() if each not in known), np.float32)
+    same = _equal(use, np.concatenate([none, keys], axis=-1), "")
     place = make.node("ArgMax", same, name=f"{name}.place", axis=-1, keepdims=0)
-    beyond = make.array(f"{name}.beyond", len(values), "int64")
-    is_known = make.cast(known, TensorProto.BOOL)
-    place = make.node("Where", is_known, place, beyond, name=f"{name}.row")
-    table = make.array(f"{name}.values", np.append(values, values.dtype.type(default)), values.dtype.name, frozen=True)
+    table = make.array(f"{name}.values", np.insert(values, 0, default), values.dtype.name, frozen=True)
     make.node("Gather", table, place, name=name, output=use.y(), axis=0)
     if values.dtype == np.float32:
         make.floats.add(use.y())
@@ -174,14 +164,17 @@ def _whole(use: Use, name: str) -> Array:
     return np.array(found, np.float32)
 
 
-def _values(use: Use) -> tuple[Array, float]:
+def _values(use: Use) -> tuple[Array, Any]:
     if use.has("values_strings") or use.words("values_tensor"):
         use.refuse("its values are strings, which a node of the model reads: that is not supported")
     if use.has("classes_strings"):
         return np.arange(len(use.strings("classes_strings"))), use.integer("default_int64", -1)
     found, default = use.tensor("values_tensor"), use.tensor("default_tensor")
     if found is not None:
-        return found, float(default[0]) if default is not None and len(default) else -1
+        default = np.array([-1]).astype(found.dtype) if default is None or not len(default) else default
+        if default.dtype != found.dtype:
+            use.fail(f"its default is of type {default.dtype}, and its values are of type {found.dtype}")
+        return found, default[0]
     if use.has("values_floats"):
         return use.floats("values_floats"), use.number("default_float", -0.0)
     return np.array(use.ints("values_int64s"), np.int64), use.integer("default_int64", -1)

@@ -14,7 +14,7 @@ from portable_nn.format.meaning import InputInfo
 from portable_nn.onnx.classical import features, linear
 from portable_nn.onnx.classical.columns import Table, coded
 from portable_nn.onnx.classical.use import Maker, Use
-from portable_nn.onnx.opsets.support import check_made_once, check_text, opset_in
+from portable_nn.onnx.opsets.support import check_made_once, check_text, needed_nodes, opset_in
 from portable_nn.operators import find
 
 DOMAIN: Final = "ai.onnx.ml"
@@ -75,7 +75,7 @@ def classical(model: ModelProto, where: str) -> Classical | None:
     check_made_once(model.graph, where)
     graph, notes = model.graph, list[str]()
     kept, dropped = _outputs(graph)
-    nodes = _needed(graph, kept)
+    nodes = needed_nodes(graph, kept)
     table = Table(graph, nodes, where)
     entry = table.entry(_names(graph)) if table.is_one else None
     labels, is_turned = _labels(graph, where)
@@ -119,7 +119,7 @@ def answering(model: ModelProto, where: str) -> Answering | None:
     if not labels or not kept:
         return None
     make = Maker(model.graph, opset_in(model) or _OPSET, where)
-    needed = _needed(model.graph, kept)
+    needed = needed_nodes(model.graph, kept)
     make.nodes += [node if set(kept).isdisjoint(node.output) else _without_map(node) for node in needed]
     made, declared = _model(model, model.graph, kept, make, None), {value.name: value for value in model.graph.output}
     for value in made.graph.output:
@@ -149,16 +149,6 @@ _FLOATS: Final = {TensorProto.FLOAT, TensorProto.DOUBLE}
 
 def _type(value: object) -> int:
     return int(value.type.tensor_type.elem_type)  # type: ignore[attr-defined]
-
-
-def _needed(graph: GraphProto, outputs: Sequence[str]) -> list[NodeProto]:
-    """The nodes that the outputs need, in order."""
-    wanted, found = set(outputs), list[NodeProto]()
-    for node in reversed(graph.node):
-        if not wanted.isdisjoint(node.output):
-            found.append(node)
-            wanted.update(node.input)
-    return found[::-1]
 
 
 def _names(graph: GraphProto) -> Iterable[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -59,15 +60,12 @@ class Maker:
         self.arrays[name] = numpy_helper.from_array(np.ascontiguousarray(values, dtype), name)
         if frozen:
             self.frozen.add(name)
-        if dtype == "float32":
-            self.floats.add(name)
         return name
 
     def constant(self, wish: str, values: ArrayLike) -> str:
         """A Constant node of float32; its output."""
         name = self.names.fresh(wish)
         value = numpy_helper.from_array(np.asarray(values, np.float32))
-        self.floats.add(name)
         return self.node("Constant", name=name, output=name, value=value)
 
     def as_float(self, value: str) -> str:
@@ -81,13 +79,11 @@ class Maker:
             self.floats.add(made)
         return made
 
-    def reduced(self, operator: str, value: str, axis: int, name: str, *, keep: bool = True) -> str:
-        """A reduction along one axis, in the form of the model's opset."""
-        since = 13 if operator == "ReduceSum" else 18
-        if self.opset < since:
-            return self.node(operator, value, name=name, axes=[axis], keepdims=int(keep))
-        axes = self.array(f"{name}.axes", [axis], "int64")
-        return self.node(operator, value, axes, name=name, keepdims=int(keep))
+    def largest(self, value: str, name: str) -> str:
+        """The largest number along the last axis, which stays, in the form of the model's opset."""
+        if self.opset < 18:
+            return self.node("ReduceMax", value, name=name, axes=[-1])
+        return self.node("ReduceMax", value, self.array(f"{name}.axes", [-1], "int64"), name=name)
 
     def unsqueezed(self, value: str, name: str) -> str:
         """``value`` with a last axis of size 1."""
@@ -208,9 +204,7 @@ class Use:
         found = self.strings("classlabels_strings") or tuple(str(each) for name in ints for each in self.ints(name))
         if not found:
             self.fail("it has no labels of classes")
-        if len(set(found)) < len(found):
-            self.fail(f"it has labels twice: {', '.join(_twice(found))}")
-        return found
+        return self._once("it has labels", found)
 
     def categories(self, *names: str) -> Array | None:
         """The numbers of the words of an attribute: (categories,), or (columns, categories) where columns differ.
@@ -232,9 +226,12 @@ class Use:
         if found is None or found.type not in (AttributeProto.STRINGS, AttributeProto.TENSOR):
             return ()
         words = self.strings(name) if found.type == AttributeProto.STRINGS else self.words(name)
-        if len(set(words)) < len(words):
-            self.fail(f"attribute '{name}' has texts twice: {', '.join(_twice(words))}")
-        return words
+        return self._once(f"attribute '{name}' has texts", words)
+
+    def _once(self, what: str, found: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := [each for each, times in Counter(found).items() if times > 1]:
+            self.fail(f"{what} twice: {', '.join(twice)}")
+        return found
 
     @property
     def x(self) -> str:
@@ -261,8 +258,3 @@ class Use:
     def weight(self, role: str, values: ArrayLike) -> str:
         """Numbers that training changes."""
         return self.make.array(f"{self.name}.{role}", values)
-
-
-def _twice(found: Iterable[str]) -> list[str]:
-    seen = set[str]()
-    return [each for each in found if each in seen or seen.add(each)]  # type: ignore[func-returns-value]

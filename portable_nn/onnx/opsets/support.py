@@ -106,6 +106,21 @@ def captured(node: NodeProto) -> Iterator[str]:
         yield from (name for name in [*read, *(value.name for value in graph.output)] if name and name not in own)
 
 
+def reads(node: NodeProto) -> Iterator[str]:
+    """The names of the values that a node reads, also in its subgraphs."""
+    yield from filter(None, (*node.input, *captured(node)))
+
+
+def needed_nodes(graph: GraphProto, outputs: Iterable[str]) -> list[NodeProto]:
+    """The nodes that the values ``outputs`` depend on, in order."""
+    wanted, found = set(outputs), list[NodeProto]()
+    for node in reversed(graph.node):
+        if not wanted.isdisjoint(node.output):
+            found.append(node)
+            wanted.update(reads(node))
+    return found[::-1]
+
+
 def check_text(graph: GraphProto, where: str) -> None:
     """Raise ``FormatError`` where a name is not UTF-8, for which protocol buffers give bytes."""
     if not all(type(name) is str for name in names_in(graph)):
