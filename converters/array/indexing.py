@@ -71,6 +71,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "ScatterElements": Row("put_elements({0}, {1}, {2}, {axis}, {reduction})", "some elements are replaced"),
     "GatherND": Row("take_nd({0}, {1}, {batch_dims})", "parts by their numbers"),
     "ScatterND": Row("put_nd({0}, {1}, {2}, {reduction})", "some parts are replaced"),
+    "TensorScatter": Row("put_steps({0}, {1}, {2}, {axis}, {mode})", "further steps are put into a cache"),
     "ReverseSequence": Row(_reverse, "each sequence in reverse order"),
     "NonZero": Row("np.array(np.nonzero({0}), np.int64)", "where it is not 0"),
     "Range": Row(_range, "numbers that count up"),

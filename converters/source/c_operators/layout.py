@@ -157,6 +157,23 @@ def _gathered(use: CUse, count: str, size: str, inner: str) -> str:
     )
 
 
+def _put_steps(use: CUse) -> None:
+    (cache, update), axis, y = (use.type(place).shape for place in (0, 1)), use.attribute_axis(), use.y[0]
+    size, start, is_circular = bracketed(use.size(cache[axis])), f"{use.x[-1]}[i0]", use.string("mode") == "circular"
+    use.lines += loops([("i", use.count(cache))], f"{y}[i] = {use.x[0]}[i];")
+    if use.has(2) and not is_circular:
+        check = f"if ({start} < 0 || {start} > {size} - {bracketed(use.size(update[axis]))})"
+        use.lines += loops([("i0", use.size(cache[0]))], check, "    return 2; /* There is no such place. */")
+
+    moved = f"(({start} % {size} + {size} + {{0}}) % {size})" if is_circular else f"({start} + {{0}})"
+
+    def statement(i: Sequence[str]) -> str:
+        places = [moved.format(each) if place == axis and use.has(2) else each for place, each in enumerate(i)]
+        return f"{y}[{_placed(use, cache, places)}] = {use.x[1]}[{use.place(update, i)}];"
+
+    use.over(update, statement)
+
+
 def _one_hot(use: CUse) -> None:
     indices, out = use.type().shape, use.results[0].shape
     axis, dtype = use.axis(use.int("axis"), len(out)), use.type().dtype
@@ -209,5 +226,6 @@ ROWS: Final[Mapping[str, Row]] = {
     "DepthToSpace": Row(_blocks),
     "SpaceToDepth": Row(_blocks),
     "Gather": Row(_gather),
+    "TensorScatter": Row(_put_steps),
     "OneHot": Row(_one_hot),
 }
