@@ -69,7 +69,7 @@ def test_folders_import_each_other_in_no_circle(found: list[Import], modules: di
 
 
 CEILINGS = {
-    "statements": 64_975,
+    "statements": 65_001,
     "tokens a statement": 14.2,
     "functions of complexity above 15": 190,
     "parameters of an internal function": 15,

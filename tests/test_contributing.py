@@ -34,13 +34,13 @@ def test_a_diff_applies_and_adds_what_it_says(what: str, tmp_path: Path) -> None
     assert len([path for path in changed if path.startswith("portable_nn/")]) <= 2
     copy, work = tmp_path / "copy", tmp_path / "work"
     work.mkdir()
-    for name in ("portable_nn", "converters", "models", "tests/cases", "tests/layers"):
+    for name in ("portable_nn", "converters", "models", "tests/cases", "tests/converters", "tests/layers"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("*.pyc.*", "samples"))
     for name in ("pyproject.toml", "README.md", "docs/commands/index.md"):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, copy / name)
     subprocess.run(["git", "apply", "--unidiff-zero"], input=DIFFS[what], text=True, check=True, cwd=copy)
-    path = os.pathsep.join([str(copy), str(copy / "tests")])
+    path = os.pathsep.join(str(copy / name) for name in (".", "tests", "tests/converters"))
     program = [sys.executable, "-W", "error", str(PROGRAMS / f"add_{what}.py")]
     done = subprocess.run(program, cwd=work, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -8,13 +8,9 @@ from typing import Final
 import numpy as np
 
 from portable_nn.converters.array.elementwise import _numpy_type
-from portable_nn.converters.array.use import ArrayUse, Row, array, in_quotes, number
+from portable_nn.converters.array.use import ArrayUse, Row, array, number
 from portable_nn.core.graph import Tensor
 from portable_nn.operators import OperatorContext
-
-
-def _gather(use: ArrayUse) -> str:
-    return f"take({use.x()}, {use.x(1)}, {use.attribute_axis()})"
 
 
 def _range(use: ArrayUse) -> str:
@@ -45,18 +41,6 @@ def _trilu(use: ArrayUse) -> str:
     return f"np.tri{'u' if use.int('upper') else 'l'}({use.x()}, {k})"
 
 
-def _gather_elements(use: ArrayUse) -> str:
-    return f"take_elements({use.x()}, {use.x(1)}, {use.attribute_axis()})"
-
-
-def _put_elements(use: ArrayUse) -> str:
-    return f"put_elements({', '.join(use.all)}, {use.attribute_axis()}, {in_quotes(use.string('reduction'))})"
-
-
-def _put_nd(use: ArrayUse) -> str:
-    return f"put_nd({', '.join(use.all)}, {in_quotes(use.string('reduction'))})"
-
-
 def _reverse(use: ArrayUse) -> str:
     if {use.int("time_axis"), use.int("batch_axis")} != {0, 1}:
         use.refuse("other axes than 0 and 1")
@@ -82,11 +66,12 @@ def constant_of(use: OperatorContext) -> Tensor:
 
 ROWS: Final[Mapping[str, Row]] = {
     "Constant": Row(_constant, "a constant"),
-    "Gather": Row(_gather, "rows by their numbers"),
-    "GatherElements": Row(_gather_elements, "elements by their numbers"),
-    "ScatterElements": Row(_put_elements, "some elements are replaced"),
+    "Gather": Row("take({0}, {1}, {axis})", "rows by their numbers"),
+    "GatherElements": Row("take_elements({0}, {1}, {axis})", "elements by their numbers"),
+    "ScatterElements": Row("put_elements({0}, {1}, {2}, {axis}, {reduction})", "some elements are replaced"),
     "GatherND": Row("take_nd({0}, {1}, {batch_dims})", "parts by their numbers"),
-    "ScatterND": Row(_put_nd, "some parts are replaced"),
+    "ScatterND": Row("put_nd({0}, {1}, {2}, {reduction})", "some parts are replaced"),
+    "TensorScatter": Row("put_steps({0}, {1}, {2}, {axis}, {mode})", "further steps are put into a cache"),
     "ReverseSequence": Row(_reverse, "each sequence in reverse order"),
     "NonZero": Row("np.array(np.nonzero({0}), np.int64)", "where it is not 0"),
     "Range": Row(_range, "numbers that count up"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from itertools import chain
 from typing import Final
@@ -10,47 +9,28 @@ from typing import Final
 from portable_nn.converters.array.use import ArrayUse, Row, in_quotes, tuple_of
 from portable_nn.core.dims import total
 from portable_nn.core.errors import RefusalError
-from portable_nn.core.graph import Shape
+from portable_nn.core.graph import Dim
 from portable_nn.operators import DataDependentShape
 from portable_nn.operators.layout.movement import cuts_of
 from portable_nn.operators.layout.padding import pads_of
 
 
 def _reshape(use: ArrayUse) -> str:
+    """The sizes of the result, which the type of the node says, are written where they follow from the inputs."""
     x, target = use.x(), use.results[0].shape
-    names = [dim for dim in target if isinstance(dim, str)]
-    if all(isinstance(dim, int) for dim in target):
-        return f"{x}.reshape({', '.join(map(str, target))})" if target else f"{x}.reshape(())"
-    if names == [use.type().shape[0] if use.rank else None] == [target[0]]:
-        return f"{x}.reshape({', '.join([f'len({x})', *map(str, target[1:])])})"
-    try:
-        return f"{x}.reshape({', '.join(map(use.size, target))})"
-    except RefusalError:
+    sizes = [_size(use, dim) for dim in target]
+    if [dim for dim in target if isinstance(dim, str)] == [*target[:1]] == [*use.type().shape[:1]]:
+        sizes[0] = f"len({x})"
+    if "-1" in sizes and use.has(1):
         return f"reshape({x}, {use.x(1)})"
+    return f"{x}.reshape({', '.join(sizes) or '()'})"
 
 
-def _flatten(use: ArrayUse) -> str:
-    axis = use.int("axis") if use.int("axis") >= 0 else use.int("axis") + use.rank
-    x = use.x()
-    if axis == 1:
-        return f"{x}.reshape(len({x}), {_count(use, use.type().shape[1:])})"
-    return f"{x}.reshape({_count(use, use.type().shape[:axis])}, {_count(use, use.type().shape[axis:])})"
-
-
-def _count(use: ArrayUse, dims: Shape) -> str:
+def _size(use: ArrayUse, dim: Dim) -> str:
     try:
-        return (
-            " * ".join(use.size(dim) if isinstance(dim, int) else f"({use.size(dim)})" for dim in _merged(dims)) or "1"
-        )
+        return use.size(dim)
     except RefusalError:
         return "-1"
-
-
-def _merged(dims: Shape) -> Shape:
-    """The sizes with all numbers multiplied."""
-    numbers = math.prod(dim for dim in dims if isinstance(dim, int))
-    names = tuple(dim for dim in dims if isinstance(dim, str))
-    return names if names and numbers == 1 else (*names, numbers)
 
 
 def _squeeze(use: ArrayUse) -> str:
@@ -68,10 +48,6 @@ def _unsqueeze(use: ArrayUse) -> str:
 def _transpose(use: ArrayUse) -> str:
     perm = use.ints("perm")
     return f"{use.x()}.T" if perm is None else f"{use.x()}.transpose({', '.join(map(str, perm))})"
-
-
-def _expand(use: ArrayUse) -> str:
-    return f"expand({use.x()}, {use.listed(1)})"
 
 
 def _shape(use: ArrayUse) -> str:
@@ -103,10 +79,6 @@ def _slice(use: ArrayUse) -> str:
     return f"{use.x()}[{', '.join(parts)}]"
 
 
-def _concat(use: ArrayUse) -> str:
-    return f"np.concatenate([{', '.join(use.all)}], axis={use.axis(use.int('axis'), use.rank)})"
-
-
 def _split(use: ArrayUse) -> str:
     axis = use.attribute_axis()
     sizes = [result.shape[axis] for result in use.results]
@@ -126,23 +98,19 @@ def _pad(use: ArrayUse) -> str:
     return f"padded({use.x()}, {pads}, {in_quotes(use.string('mode'))}{value})"
 
 
-def _tile(use: ArrayUse) -> str:
-    return f"np.tile({use.x()}, {use.listed(1)})"
-
-
 ROWS: Final[Mapping[str, Row]] = {
     "Identity": Row("{0}", "as it is"),
     "Reshape": Row(_reshape, "the same numbers in another shape"),
-    "Flatten": Row(_flatten, "all numbers of an example in one row"),
+    "Flatten": Row(_reshape, "all numbers of an example in one row"),
     "Squeeze": Row(_squeeze, "without axes of size 1"),
     "Unsqueeze": Row(_unsqueeze, "with further axes of size 1"),
     "Transpose": Row(_transpose, "the axes in another order"),
-    "Expand": Row(_expand, "repeated"),
+    "Expand": Row(lambda u: f"expand({u.x()}, {u.listed(1)})", "repeated"),
     "Shape": Row(_shape, "its sizes"),
     "Size": Row("np.array({0}.size, np.int64)", "how many numbers it has"),
-    "Concat": Row(_concat, "one after the other"),
+    "Concat": Row("np.concatenate([{all}], axis={axis})", "one after the other"),
     "Split": Row(_split, "in parts"),
     "Slice": Row(_slice, "a part"),
     "Pad": Row(_pad, "with more cells around it"),
-    "Tile": Row(_tile, "repeated"),
+    "Tile": Row(lambda u: f"np.tile({u.x()}, {u.listed(1)})", "repeated"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from portable_nn.converters.array.use import ArrayUse, Row, first_of, in_quotes, number, tuple_of
+from portable_nn.converters.array.use import ArrayUse, Row, first_of, number, tuple_of
 
 
 def _batch_norm(use: ArrayUse) -> str:
@@ -40,15 +40,13 @@ def _dropout(use: ArrayUse) -> str:
     return use.x()
 
 
-def _loss(use: ArrayUse) -> str:
-    given = [*use.all[:2], use.optional(2), str(use.attributes.get("ignore_index")), in_quotes(use.string("reduction"))]
-    return f"({', '.join(given)})"
+_LOSS: Final = "({0}, {1}, {2}, {ignore_index}, {reduction})"
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "Softmax": Row(lambda u: f"softmax({u.x()}, {u.attribute_axis()})", "probabilities: positive, and 1 in total"),
-    "LogSoftmax": Row(lambda u: f"log_softmax({u.x()}, {u.attribute_axis()})", "logarithms of probabilities"),
-    "Hardmax": Row(lambda u: f"hardmax({u.x()}, {u.attribute_axis()})", "1 for the largest number, 0 for the others"),
+    "Softmax": Row("softmax({0}, {axis})", "probabilities: positive, and 1 in total"),
+    "LogSoftmax": Row("log_softmax({0}, {axis})", "logarithms of probabilities"),
+    "Hardmax": Row("hardmax({0}, {axis})", "1 for the largest number, 0 for the others"),
     "BatchNormalization": Row(_batch_norm, "each channel around 0, by what was learned"),
     "LayerNormalization": Row(_layer_norm, "each example around 0 with deviation 1, then scaled"),
     "RMSNormalization": Row(_rms_norm, "divided by the root of the mean square, then scaled"),
@@ -57,6 +55,6 @@ ROWS: Final[Mapping[str, Row]] = {
     "LRN": Row("local_response_norm({0}, {size}, {alpha}, {beta}, {bias})", "neighbouring channels compete"),
     "LpNormalization": Row(_lp_norm, "divided by its length"),
     "Dropout": Row(_dropout, "nothing: it drops numbers in training only"),
-    "NegativeLogLikelihoodLoss": Row(lambda use: f"negative_log_likelihood{_loss(use)}", "how unlikely the labels are"),
-    "SoftmaxCrossEntropyLoss": Row(first_of(lambda use: f"cross_entropy{_loss(use)}"), "how unlikely the labels are"),
+    "NegativeLogLikelihoodLoss": Row(f"negative_log_likelihood{_LOSS}", "how unlikely the labels are"),
+    "SoftmaxCrossEntropyLoss": Row(first_of(lambda u: u.text(f"cross_entropy{_LOSS}")), "how unlikely the labels are"),
 }

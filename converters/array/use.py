@@ -46,10 +46,16 @@ class ArrayUse(OperatorContext):
         return [self.x(index) for index in range(len(self._inputs))]
 
     def text(self, template: str) -> str:
-        """An expression in which ``{0}`` is the first input, ``{alpha}`` an attribute, and ``{all}`` are all inputs."""
+        """An expression in which ``{0}`` is the first input, ``{alpha}`` an attribute, and ``{all}`` are all inputs.
+
+        ``{axis}`` is counted from the front, text is in quotes, and what is left out is ``None``.
+        """
         values = {name: self.attributes.get(name, known.default) for name, known in self.operator.attributes.items()}
-        texts = {name: number(value) if isinstance(value, int | float) else value for name, value in values.items()}
-        return template.format(*self._inputs, all=", ".join(filter(None, self._inputs)), **texts)
+        if "{axis}" in template:
+            values["axis"] = self.attribute_axis()
+        texts = {name: number(v) if isinstance(v, int | float) else v and in_quotes(v) for name, v in values.items()}
+        inputs = [*self._inputs, *[None] * len(self.operator.inputs)]
+        return template.format(*inputs, all=", ".join(filter(None, self._inputs)), **texts)
 
     @property
     def rank(self) -> int:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from portable_nn.converters.array.use import ArrayUse, Row, in_quotes, number, tuple_of
+from portable_nn.converters.array.use import ArrayUse, Row, number, tuple_of
 from portable_nn.core.dims import is_at_least
 from portable_nn.core.graph import Dim
+from portable_nn.operators import OperatorContext
 from portable_nn.operators.spatial.convolution import transpose_windows
 from portable_nn.operators.spatial.window import reaching, windows
 from portable_nn.sizes.operation import Window
 
 
-def _kernel(use: ArrayUse) -> list[int]:
+def kernel_of(use: OperatorContext) -> list[int]:
+    """The sizes of the window of a convolution or pool that are numbers."""
     kernel = use.ints("kernel_shape") or use.type(1).shape[2:]
     return [each for each in kernel if isinstance(each, int)]
 
@@ -25,7 +27,7 @@ def _numbers(found: Sequence[Window]) -> list[str]:
 
 def _window(use: ArrayUse) -> list[str]:
     """Strides, dilations and pads; where a size is open, what computes the pads of ``auto_pad`` and ``ceil_mode``."""
-    kernel, sizes = _kernel(use), use.type().shape[2:]
+    kernel, sizes = kernel_of(use), use.type().shape[2:]
     known = [size for size in sizes if isinstance(size, int)]
     found, is_ceil = windows(use, kernel, sizes), use.attributes.get("ceil_mode")
     if len(known) == len(sizes):
@@ -46,7 +48,7 @@ def _conv(use: ArrayUse) -> str:
 
 
 def _conv_words(use: ArrayUse) -> str:
-    return f"{use.results[0].shape[1]} kernels of {'x'.join(map(str, _kernel(use)))} slide over it"
+    return f"{use.results[0].shape[1]} kernels of {'x'.join(map(str, kernel_of(use)))} slide over it"
 
 
 def _conv_transpose(use: ArrayUse) -> str:
@@ -57,7 +59,7 @@ def _conv_transpose(use: ArrayUse) -> str:
 
 def _pool(name: str) -> Callable[[ArrayUse], str]:
     def write(use: ArrayUse) -> str:
-        options = [use.x(), tuple_of(_kernel(use)), *_window(use)]
+        options = [use.x(), tuple_of(kernel_of(use)), *_window(use)]
         if name == "lp_pool":
             options.append(str(use.int("p")))
         if name == "average_pool":
@@ -71,7 +73,7 @@ def _pool(name: str) -> Callable[[ArrayUse], str]:
 
 def _counted(use: ArrayUse, pads: str) -> str:
     """The padding that an average counts: none, or that of the node without what ceil_mode adds."""
-    kernel, sizes = _kernel(use), use.type().shape[2:]
+    kernel, sizes = kernel_of(use), use.type().shape[2:]
     if not use.int("count_include_pad"):
         return str([(0, 0)] * len(kernel))
     if not use.int("ceil_mode"):
@@ -82,7 +84,7 @@ def _counted(use: ArrayUse, pads: str) -> str:
 
 
 def _pool_words(what: str) -> Callable[[ArrayUse], str]:
-    return lambda use: f"{what} of each window of {'x'.join(map(str, _kernel(use)))}"
+    return lambda use: f"{what} of each window of {'x'.join(map(str, kernel_of(use)))}"
 
 
 def _global_pool(write: str) -> Callable[[ArrayUse], str]:
@@ -92,10 +94,6 @@ def _global_pool(write: str) -> Callable[[ArrayUse], str]:
         p=use.attributes.get("p", 2),
         inverse=f"(1 / {use.attributes.get('p', 2)})",
     )
-
-
-def _space(use: ArrayUse) -> str:
-    return f"depth_to_space({use.x()}, {use.int('blocksize')}, {in_quotes(use.string('mode'))})"
 
 
 def _unwritten(use: ArrayUse) -> str:
@@ -166,7 +164,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "GlobalLpPool": Row(
         _global_pool("(np.abs({x}) ** {p}).sum(axis={axes}, keepdims=True) ** {inverse}"), "the norm of each channel"
     ),
-    "DepthToSpace": Row(_space, "channels become blocks of cells"),
+    "DepthToSpace": Row("depth_to_space({0}, {blocksize}, {mode})", "channels become blocks of cells"),
     "SpaceToDepth": Row("space_to_depth({0}, {blocksize})", "blocks of cells become channels"),
     "Resize": Row(_resize, "another size"),
 }

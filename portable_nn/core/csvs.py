@@ -33,10 +33,11 @@ def _safe(cell: Any) -> Any:
     if not isinstance(cell, str):
         return cell
     shown = _COMMAND.sub(lambda found: found[0].encode("unicode_escape").decode(), cell)
-    return f"'{shown}" if _FORMULA.match(shown) and not _is_number(shown) else shown
+    return f"'{shown}" if _FORMULA.match(shown) and not is_number(shown) else shown
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """True if Python reads a number in the text, be it NaN or too large."""
     try:
         float(text)
     except ValueError:

@@ -205,7 +205,7 @@ def rounded_quotient(way: Way, dividend: Dim, divisor: Dim) -> Dim:
     if isinstance(dividend, int) and isinstance(divisor, int):
         return dividend // divisor if way == "floor" else -(-dividend // divisor)
     exact = quotient(dividend, divisor)
-    return within_limit(f"{way}({_bracketed(dividend)}/{_bracketed(divisor)})") if exact is None else exact
+    return within_limit(f"{way}({bracketed(dividend)}/{bracketed(divisor)})") if exact is None else exact
 
 
 def fraction(dividend: Dim, divisor: Dim) -> Dim:
@@ -213,10 +213,11 @@ def fraction(dividend: Dim, divisor: Dim) -> Dim:
     if divisor == 0:
         raise ZeroDivisionError
     exact = quotient(dividend, divisor)
-    return within_limit(f"({_bracketed(dividend)}/{_bracketed(divisor)})") if exact is None else exact
+    return within_limit(f"({bracketed(dividend)}/{bracketed(divisor)})") if exact is None else exact
 
 
-def _bracketed(dim: Dim) -> str:
+def bracketed(dim: Dim | float) -> str:
+    """A size as an operand: a sum, product or quotient in brackets."""
     return f"({dim})" if isinstance(dim, str) and set(dim) & set("+*/") else str(dim)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from portable_nn.core.errors import MissingPackageError, UsageError
-from portable_nn.core.text import either
+from portable_nn.core.text import either, printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,6 +84,18 @@ def figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return FigureCanvasAgg(Figure(figsize=(width, height))).figure
+
+
+def put_on(canvas: Any, artists: Iterable[Any]) -> None:
+    """Draw artists on the canvas as it is, and remove them from the figure."""
+    for artist in artists:
+        artist.draw(canvas.get_renderer())
+        artist.remove()
+
+
+def drawn(text: str) -> str:
+    """A text of the user as it is drawn: as it is, and no formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def check_picture(path: Path) -> Path:

@@ -14,6 +14,7 @@ from typing import Any, Final, TextIO, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.core.csvs import is_number
 from portable_nn.core.errors import DataError
 from portable_nn.core.text import quantity, some
 from portable_nn.data.counted import is_counted_heading, may_be_counted
@@ -107,7 +108,7 @@ def iterate_csv(
                 name, f"expected rows of numbers, found {f'only headings, {some(headings)}' if headings else 'none'}"
             )
         layout = _layout(name, first, delimiter, width)
-        if words and layout.labelled and not _is_float(_cells(first, delimiter)[0]):
+        if words and layout.labelled and not is_number(_cells(first, delimiter)[0]):
             layout = replace(layout, words=True)
         if headings and len(_cells(first, delimiter)) == layout.columns:
             _check_headings(headings, layout)
@@ -167,16 +168,7 @@ def _is_heading(cells: Sequence[str]) -> bool:
     if not all(map(_is_number, cells[1:])):
         return True
     numbers = [float(cell) for cell in cells[1:]]
-    return not _is_float(cells[0]) and all(after == before + 1 for before, after in pairwise(numbers))
-
-
-def _is_float(cell: str) -> bool:
-    """True if Python reads a number in the text, be it NaN or too large."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return not is_number(cells[0]) and all(after == before + 1 for before, after in pairwise(numbers))
 
 
 LABELS: Final = frozenset({"label", "labels", "class", "target", "species"})
@@ -273,7 +265,7 @@ def _fault(lines: list[Line], layout: _Layout, otherwise: str) -> DataError:
         for column, cell in enumerate(cells, start=1):
             if not _is_number(cell) and not (layout.words and column == 1):
                 found = repr(cell) if cell else "nothing"
-                if layout.labelled and column in {1, layout.columns} and cell and not _is_float(cell):
+                if layout.labelled and column in {1, layout.columns} and cell and not is_number(cell):
                     found += ": labels are the numbers of classes, in the first column"
                 return DataError(layout.path, f"row {number}, column {column}: expected a finite number, found {found}")
     return DataError(layout.path, f"rows {lines[0][0]} to {lines[-1][0]}: {otherwise}")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from portable_nn.core.plotting import BLUE, GREEN, ORANGE, VERMILLION, figure, style, tint
-from portable_nn.core.text import percent, printable
+from portable_nn.core.plotting import BLUE, GREEN, ORANGE, VERMILLION, drawn, figure, style, tint
+from portable_nn.core.text import percent
 from portable_nn.evaluation.class_results import ClassEvaluation
 from portable_nn.evaluation.intervals import LEAST, of_mean
 from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
@@ -82,17 +82,12 @@ def _axes(sheet: Figure, height: float, left: float, top: float, wide: float, ta
 
 
 def _title(sheet: Figure, height: float, title: str, line: str) -> None:
-    sheet.text(0.35 / WIDTH, 1 - 0.32 / height, _drawn(title), fontsize=12.5, weight="bold", va="center")
+    sheet.text(0.35 / WIDTH, 1 - 0.32 / height, drawn(title), fontsize=12.5, weight="bold", va="center")
     sheet.text(0.35 / WIDTH, 1 - 0.62 / height, line, fontsize=9.5, va="center", color=GREY)
 
 
-def _drawn(text: str) -> str:
-    """A text of the user as it is drawn: as it is, and no formula."""
-    return printable(text).replace("$", r"\$")
-
-
 def _short(text: str) -> str:
-    return _drawn(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
+    return drawn(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
 
 
 def _matrix(axes: Axes, found: ClassEvaluation) -> None:
@@ -228,7 +223,7 @@ def _number_sheet(found: NumberEvaluation, title: str) -> Figure:
 
 def _called(number: NumberFigures, what: str) -> str:
     name = f"{what} {number.name}" if number.name else what
-    return _drawn(f"{name} [{number.unit}]" if number.unit else name)
+    return drawn(f"{name} [{number.unit}]" if number.unit else name)
 
 
 def _dots(count: int) -> dict[str, Any]:
@@ -246,7 +241,7 @@ def _scatter(axes: Axes, number: NumberFigures, targets: Array, predicted: Array
 
 
 def _figures(number: NumberFigures) -> str:
-    unit = f" {_drawn(number.unit)}" if number.unit else ""
+    unit = f" {drawn(number.unit)}" if number.unit else ""
     r2 = "" if number.r2 is None else f", R² {number.r2:.4g}"
     return f"RMSE {number.rmse:.4g}{unit}, MAE {number.mae:.4g}{unit}{r2}, bias {number.bias:+.3g}{unit}"
 

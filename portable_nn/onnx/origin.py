@@ -29,7 +29,7 @@ from portable_nn.onnx.storage.external import load_external, with_data
 from portable_nn.onnx.storage.metadata import DIGEST, DOC, MANIFEST, added_entries, is_whole, metadata_of
 from portable_nn.onnx.storage.tensors import from_tensor
 from portable_nn.onnx.writing import PRODUCER as PROGRAM
-from portable_nn.onnx.writing import to_model
+from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators import ONNX_DTYPES
 
 State: TypeAlias = Literal["foreign", "own", "edited", "damaged"]
@@ -336,7 +336,7 @@ def _parts(model: ModelProto, parameters: Collection[str]) -> Iterator[_Part]:
     yield from (_value("input", each) for each in graph.input)
     yield from (_value("output", each) for each in graph.output)
     others = [*graph.sparse_initializer, *graph.quantization_annotation, *model.functions, *model.training_info]
-    yield from (_Part(type(each).__name__, "", _bytes(each), b"", frozenset()) for each in others)
+    yield from (_Part(type(each).__name__, "", to_bytes(each), b"", frozenset()) for each in others)
     yield _Part("graph", "", graph.name.encode(), b"", _remarks(graph), _is_odd(graph))
 
 
@@ -346,15 +346,15 @@ def _node(node: NodeProto) -> _Part:
     _strip(bare)
     attributes = sorted(bare.attribute, key=lambda each: each.name)  # Programs write them in any order.
     del bare.attribute[:]
-    content = b"\0".join(map(_bytes, attributes))
+    content = b"\0".join(map(to_bytes, attributes))
     bare.attribute.extend(type(each)(name=each.name, type=each.type) for each in attributes)
-    return _Part("node", label(node), _bytes(bare), content, _remarks(node), _is_odd(node))
+    return _Part("node", label(node), to_bytes(bare), content, _remarks(node), _is_odd(node))
 
 
 def _initializer(tensor: TensorProto, is_parameter: bool) -> _Part:
     bare = TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
     content = b"" if is_parameter else _elements(tensor)
-    return _Part("tensor", tensor.name, _bytes(bare), content, _remarks(tensor), _is_odd(tensor))
+    return _Part("tensor", tensor.name, to_bytes(bare), content, _remarks(tensor), _is_odd(tensor))
 
 
 def _elements(tensor: TensorProto) -> bytes:
@@ -364,24 +364,19 @@ def _elements(tensor: TensorProto) -> bytes:
             return from_tensor(tensor, "").tobytes()
         except FormatError:
             pass
-    return _bytes(tensor)
+    return to_bytes(tensor)
 
 
 def _value(kind: str, value: ValueInfoProto) -> _Part:
     bare = ValueInfoProto()
     bare.CopyFrom(value)
     _strip(bare)
-    return _Part(kind, value.name, _bytes(bare), b"", _remarks(value), _is_odd(value))
+    return _Part(kind, value.name, to_bytes(bare), b"", _remarks(value), _is_odd(value))
 
 
 def _strip(message: NodeProto | ValueInfoProto) -> None:
     message.ClearField("doc_string")
     del message.metadata_props[:]
-
-
-def _bytes(message: NodeProto | TensorProto | ValueInfoProto) -> bytes:
-    data: bytes = message.SerializeToString(deterministic=True)
-    return data
 
 
 def _is_odd(message: GraphProto | NodeProto | TensorProto | ValueInfoProto) -> bool:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 import onnx
-from onnx import ModelProto, NodeProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import OPSET, Graph, Node, Value
@@ -106,9 +106,9 @@ def _at_opset(graph: Graph, types: Mapping[str, Type], opset: int | None, portab
         raise
 
 
-def to_bytes(model: ModelProto) -> bytes:
-    """The bytes of a model; the same model gives the same bytes."""
-    data: bytes = model.SerializeToString(deterministic=True)
+def to_bytes(message: ModelProto | NodeProto | TensorProto | ValueInfoProto) -> bytes:
+    """The bytes of a model, or of a part of one; the same gives the same bytes."""
+    data: bytes = message.SerializeToString(deterministic=True)
     return data
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from portable_nn.core.dims import (
+    bracketed,
     difference,
     is_at_least,
     largest,
@@ -96,15 +97,11 @@ def whole(value: Element) -> int | str:
     return int(value)
 
 
-def _bracketed(value: Element) -> str:
-    return f"({value})" if isinstance(value, str) and set(value) & set("+*/") else str(value)
-
-
 def times(a: Element, b: Element) -> Element:
     """``a * b`` of which one at least is a symbolic size."""
     for size, factor in ((a, b), (b, a)):
         if isinstance(factor, float) and factor != int(factor):
-            return within_limit(f"({factor!r}*{_bracketed(size)})")
+            return within_limit(f"({factor!r}*{bracketed(size)})")
     return product([whole(a), whole(b)])
 
 
@@ -113,7 +110,7 @@ def ratio(a: Element, b: Element) -> Element:
     numerator, denominator = whole(a), whole(b)
     if (exact := quotient(numerator, denominator)) is not None:
         return exact
-    return within_limit(f"({_bracketed(numerator)}/{_bracketed(denominator)})")
+    return within_limit(f"({bracketed(numerator)}/{bracketed(denominator)})")
 
 
 def rounded(way: str) -> Callable[[Element], Element]:

@@ -12,6 +12,7 @@ All other fields of ``Operator`` are facts that other modules read: none of thes
 from __future__ import annotations
 
 import builtins
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -532,12 +533,6 @@ class Operator:
 
 REGISTRY: dict[tuple[str, str], Operator] = {}
 
-ABSENT: Final[Mapping[str, Family]] = {
-    **dict.fromkeys(("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"), "linear"),
-    "MaxRoiPool": "reduction",
-}
-"""Operators of the standard that are not registered and are met in files; all others are of the family ``layout``."""
-
 ALL: Final = range(2**31)
 """All inputs of an operator that takes any number of them."""
 
@@ -585,7 +580,9 @@ def is_of_shape(name: str) -> bool:
 
 
 def family(name: str, domain: str = "") -> Family | None:
-    """The family of an operator; ``None`` of an unknown operator of another domain."""
-    if operator := find(name, domain):
-        return operator.family
-    return None if domain else ABSENT.get(name, "layout")
+    """The family of an operator; ``None`` of an unknown operator of another domain.
+
+    One that is not registered is of the family of what it is a form of, as QLinearConv is of Conv, or ``layout``.
+    """
+    operator = find(name, domain) or find(re.sub("QLinear|Integer|Roi", "", name), domain)
+    return operator.family if operator else None if domain else "layout"

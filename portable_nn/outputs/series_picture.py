@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.plotting import BLUE, PALETTE, figure, style, tint
-from portable_nn.core.text import printable, quantity
+from portable_nn.core.plotting import BLUE, PALETTE, drawn, figure, style, tint
+from portable_nn.core.text import quantity
 from portable_nn.outputs.series import Columns, Series
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def sheet(series: Series, title: str = "") -> Figure:
     count = 2 if series.classes else min(PANELS, width // 2 if series.is_gaussian else width)
     height = 1.25 + 2.3 * count
     page = figure(11.0, height)
-    page.text(0.03, 1 - 0.32 / height, _drawn(title), fontsize=12.5, weight="bold", va="center")
+    page.text(0.03, 1 - 0.32 / height, drawn(title), fontsize=12.5, weight="bold", va="center")
     each = "" if columns.size == 1 else f"; each column of the picture is {columns.size:,} of them"
     page.text(0.03, 1 - 0.62 / height, f"{quantity(columns.rows, 'row')}{each}", color=GREY, fontsize=9.5, va="center")
     sides = {"left": 0.08, "right": 0.98, "top": 1 - 0.98 / height, "bottom": 0.55 / height}
@@ -65,11 +65,6 @@ def sheet(series: Series, title: str = "") -> Figure:
         axes.tick_params(labelbottom=axes is panels[-1])
     panels[-1].set_xlabel("row, from 0")
     return page
-
-
-def _drawn(text: str) -> str:
-    """A text of the user as it is drawn: as it is, and no formula."""
-    return printable(text).replace("$", r"\$")
 
 
 def _legend(axes: Axes) -> None:
@@ -99,7 +94,7 @@ def _quantity(axes: Axes, series: Series, columns: Columns, place: int) -> None:
         margin = 0.05 * (top - bottom) or 0.5
         axes.set_ylim(bottom - margin, top + margin)
     names = series.of.quantities
-    axes.set_ylabel(_drawn(names[place] if names else f"value {place}"))
+    axes.set_ylabel(drawn(names[place] if names else f"value {place}"))
 
 
 def _classes(axes: Axes, series: Series, columns: Columns) -> None:
@@ -114,7 +109,7 @@ def _classes(axes: Axes, series: Series, columns: Columns) -> None:
     below = np.zeros(len(shares))
     for name, colour, share in parts:
         if share.any():
-            axes.stairs(below + share, edges, baseline=below, fill=True, color=colour, label=_drawn(name))
+            axes.stairs(below + share, edges, baseline=below, fill=True, color=colour, label=drawn(name))
         below = below + share
     axes.set_ylim(0, 1)
     axes.set_ylabel("share of rows")

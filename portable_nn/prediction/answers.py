@@ -24,6 +24,7 @@ from portable_nn.opening.runners import UNKNOWN, Runnable, Runner
 from portable_nn.operators.registry import Array
 from portable_nn.prediction.options import ModelOptions
 from portable_nn.prediction.undeclared import meaning_of
+from portable_nn.training.evaluation import joined
 
 
 class Answer(NamedTuple):
@@ -208,8 +209,8 @@ def in_context(batches: Iterable[Batch | Bad], context: int) -> Iterator[Part | 
         while waiting and (ends or sum(len(each.x) for each in waiting) - len(waiting[0].x) >= context):
             batch = waiting.popleft()
             later = list(_first(context, (each.x for each in waiting)))
-            yield Part(batch, _joined([*earlier, batch.x, *later]), sum(map(len, earlier)))
-            earlier = [_joined([*earlier, batch.x])[-context:]] if context else []
+            yield Part(batch, joined([*earlier, batch.x, *later]), sum(map(len, earlier)))
+            earlier = [joined([*earlier, batch.x])[-context:]] if context else []
         if ends:
             earlier = []
         if isinstance(found, Bad):
@@ -230,7 +231,3 @@ def _first(count: int, arrays: Iterable[Array]) -> Iterator[Array]:
             return
         yield array[:count]
         count -= len(array)
-
-
-def _joined(arrays: list[Array]) -> Array:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from portable_nn.core.plotting import GREEN, figure, style, tint
+from portable_nn.core.plotting import GREEN, figure, put_on, style, tint
 from portable_nn.sizes.operation import Operation, PerAxis
 from portable_nn.sizes.painting import (
     CELL,
@@ -111,20 +111,13 @@ def animate(operation: Operation, sizes: PerAxis, title: str | None = None) -> l
     kinds = {place: kind for kind, places in boards(scene)[-1].kinds().items() for place in places}
     frames = []
     for number, position in enumerate(scene.places(), start=1):
-        _put(canvas, [cells(page.axes, kinds[position], [position], page.output, page.cell, "made")])
+        put_on(canvas, [cells(page.axes, kinds[position], [position], page.output, page.cell, "made")])
         before = canvas.copy_from_bbox(page.figure.bbox)
         words = f"{scene.mover} position {number} of {len(kinds)}"
-        _put(canvas, [*_stand(page, scene, position, "now"), text(page.axes, (MARGIN, page.bottom), words, 10)])
+        put_on(canvas, [*_stand(page, scene, position, "now"), text(page.axes, (MARGIN, page.bottom), words, 10)])
         frames.append(Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB"))
         canvas.restore_region(before)
     return frames
-
-
-def _put(canvas: Any, artists: Iterable[Artist]) -> None:
-    """Draw ``artists`` on the canvas as it is, and remove them from the figure."""
-    for artist in artists:
-        artist.draw(canvas.get_renderer())
-        artist.remove()
 
 
 def _stand(page: Page, scene: Scene, position: Place, part: str) -> list[Artist]:

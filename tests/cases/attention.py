@@ -1,4 +1,4 @@
-"""Attention in three and four dimensions, with all that may hide keys."""
+"""Attention in three and four dimensions, with all that may hide keys, and caches of keys and values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cases.case import Array, Case, real
+from cases.case import Array, Case, ints, real, truth
 
 
 def attention(
@@ -74,4 +74,18 @@ def _shown() -> list[Case]:
     return [attention(*heads(), _seen(3, 5), qk_matmul_output_mode=mode, softcap=2.0, outputs=4) for mode in range(4)]
 
 
-CASES = [*_plain(), *_masked(), *_remembered(), *_shown()]
+def _caches() -> list[Case]:
+    def case(*inputs: Array, **options: Any) -> Case:
+        return Case("TensorScatter", inputs, options, wrt=(0, 1), batched=tuple(range(len(inputs))))
+
+    return [
+        case(real(2, 3, 5, 4), real(2, 3, 2, 4)),
+        case(real(2, 3, 5, 4), real(2, 3, 2, 4), ints(0, 3)),
+        case(real(2, 3, 5, 4), real(2, 3, 2, 4), ints(4, 8), mode="circular"),
+        case(real(3, 5, 4), real(3, 1, 4), ints(4, 0, 2), axis=1),
+        case(real(2, 5), real(2, 5), ints(9, 3), axis=-1, mode="circular"),
+        Case("TensorScatter", (truth(2, 5, 3), truth(2, 2, 3), ints(1, 0)), constants=(2,)),
+    ]
+
+
+CASES = [*_plain(), *_masked(), *_remembered(), *_shown(), *_caches()]

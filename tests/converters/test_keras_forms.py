@@ -74,6 +74,20 @@ def test_cells_of_pictures_of_any_size_are_shuffled(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("index", [[[0], [-1]], [[1], [2]]])
+def test_entries_are_put_among_those_of_each_example(index: list[list[int]], tmp_path: Path) -> None:
+    x, places = pnn.Input(3, 4, name="x"), pnn.Input(2, 4, dtype="int64", name="places")
+    made = pnn.emit(
+        "ScatterElements", pnn.Dense(4)(x), places, pnn.emit("Slice", x, *map(_numbers, ([1], [3], [1]))), axis=1
+    )
+    network = pnn.Network([x, places], made, seed=0)
+    model = _both_ways(network, tmp_path / "m.keras")
+    given = {"x": np.arange(24, dtype="float32").reshape(2, 3, 4), "places": np.tile(np.array(index), (2, 1, 4))}
+    [ours] = network.predict(given).values()
+    np.testing.assert_allclose(computed(model, *given.values())[0], ours, atol=1e-5)
+
+
+@pytest.mark.long
 def test_columns_of_a_table_with_missing_numbers_go_to_keras(tmp_path: Path) -> None:
     table = [Column("a"), Column("b", categories=("x", "y")), Column("c", missing="mean")]
     rows = np.arange(12).reshape(4, 3) % 5
@@ -294,6 +308,7 @@ OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "parted": lambda ops, x: ops.add(*ops.unstack(ops.tril(x)[:, :2], axis=1)),
     "bordered": lambda ops, x: ops.pad(ops.pad(x, ((0, 0), (1, 2), (0, 0))), ((0, 0), (0, 0), (1, 0)), "constant", 2),
     "summed": lambda ops, x: ops.logsumexp(ops.erf(x) + ops.softsign(x), axis=(1, 2)),
+    "of remainders": lambda ops, x: x * ops.cast(ops.mod(ops.argmax(x, axis=-1, keepdims=True), 3), "float32"),
 }
 
 

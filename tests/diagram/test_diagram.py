@@ -18,7 +18,7 @@ from portable_nn.diagram import Diagram, as_dot, diagram, draw
 from portable_nn.diagram.boxes import ENDS, FAMILIES, OTHER, Box
 from portable_nn.diagram.picture import COLOURS, MOST, shown
 from portable_nn.operators import REGISTRY, Leaf, emit, trace
-from portable_nn.operators.registry import ABSENT, family
+from portable_nn.operators.registry import family, find
 from portable_nn.outputs.reports import inspect
 
 ODD = 'say "hi" \\n {x|y} <b> $x^2$\x1b[1m ü'
@@ -128,8 +128,11 @@ def test_the_colour_is_that_of_what_the_operator_does(operator: str, family: str
 
 def test_operators_of_the_standard_that_are_not_registered_have_a_family_too() -> None:
     names = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
-    assert set(ABSENT) <= names - {name for _, name in REGISTRY}
-    assert (family("ConvInteger"), family("StringSplit"), family("Relu", "com.example")) == ("linear", "layout", None)
+    forms = dict.fromkeys(("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"), "linear")
+    forms["MaxRoiPool"] = "reduction"
+    assert {name: family(name) for name in forms} == forms
+    assert {family(name) for name in names - forms.keys() if find(name) is None} == {"layout"}
+    assert family("Relu", "com.example") is None
 
 
 # -- Graphviz

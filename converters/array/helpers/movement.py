@@ -45,6 +45,14 @@ def put_nd(x, indices, updates, combine):
     return put(x, tuple(np.moveaxis(indices, -1, 0)), updates, combine)
 
 
+def put_steps(x, updates, starts, axis, mode):
+    """A copy of x with updates along an axis, of each example from its own place on; a circle goes on at the front."""
+    places, size = list(np.indices(updates.shape, sparse=True)), x.shape[axis]
+    steps = places[axis] + (0 if starts is None else starts.reshape(-1, *[1] * (x.ndim - 1)))
+    places[axis] = steps % size if mode == "circular" else np.where(steps < 0, size, steps)  # There is no such place.
+    return put(x, tuple(places), updates, "none")
+
+
 def put(x, places, updates, combine):
     """A copy of x with updates: as they are, or added, multiplied, or if they are larger or smaller."""
     functions, y = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}, x.copy()

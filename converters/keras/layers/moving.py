@@ -79,6 +79,14 @@ def take_along_axis(spec: Spec, x: Held, indices: Any) -> Held:
     return Held(emit("GatherElements", x.plain, _indices(indices), axis=axis, name=spec.next_name()))
 
 
+def scatter_update(spec: Spec, x: Held, indices: Any, updates: Any) -> Held:
+    """Entries, or slices, put into the places that a list of coordinates gives."""
+    spec.only("reduction", None)
+    if not isinstance(updates, Held):
+        spec.refuse("it puts numbers into places, and takes tensors")
+    return Held(emit("ScatterND", x.plain, _indices(indices), updates.plain, name=spec.next_name()))
+
+
 def place_of(operator: str) -> Callable[..., Held]:
     """Argmax and Argmin."""
 
@@ -201,6 +209,7 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "Reshape": reshape,
     "Take": take,
     "TakeAlongAxis": take_along_axis,
+    "ScatterUpdate": scatter_update,
     "Argmax": place_of("ArgMax"),
     "Argmin": place_of("ArgMin"),
     "Tile": tile,

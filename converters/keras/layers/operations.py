@@ -275,6 +275,7 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "Divide": binary("Div"),
     "TrueDivide": binary("Div"),
     "Power": binary("Pow"),
+    "Mod": binary("Mod"),
     "Maximum": binary("Max"),
     "Minimum": binary("Min"),
     "Matmul": binary("MatMul"),

@@ -104,7 +104,7 @@ _MERGES: Final[Mapping[str, str]] = {
 _OPS: Final[Mapping[str, str]] = {
     "Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide", "Pow": "power", "Max": "maximum",
     "Min": "minimum", "Equal": "equal", "Less": "less", "LessOrEqual": "less_equal", "Greater": "greater",
-    "GreaterOrEqual": "greater_equal", "And": "logical_and", "Or": "logical_or", "Xor": "logical_xor",
+    "GreaterOrEqual": "greater_equal", "Mod": "mod", "And": "logical_and", "Or": "logical_or", "Xor": "logical_xor",
 }  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def _arithmetic(b: Rebuilder, node: Node) -> Laid:
     ]
     if len(laid) == len(values) and same_rank and node.operator in _MERGES:
         return Laid(getattr(keras().layers, _MERGES[node.operator])(name=b.key(node.name))(tensors), axes)
-    if len(values) != 2 or node.operator not in _OPS:
+    if len(values) != 2 or node.operator not in _OPS or whole(node, "fmod", 0):
         b.refuse("has no layer in Keras for such inputs")
     operands = []
     for place, tensor in enumerate(tensors):

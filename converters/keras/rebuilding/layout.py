@@ -215,6 +215,20 @@ def _gather_elements(b: Rebuilder, node: Node) -> Laid:
     return Laid(keras().ops.take_along_axis(one, other, axis=axis), plain(rank))
 
 
+def _scatter_elements(b: Rebuilder, node: Node) -> Laid:
+    """Keras takes the coordinates of all entries in a list, those of the examples as well: sums of ones."""
+    ops, rank = keras().ops, b.rank(node.inputs[1])
+    axis, size = whole(node, "axis", 0) % rank, b.size(node.inputs[0], whole(node, "axis", 0))
+    if size is None or node.attributes.get("reduction", "none") != "none":
+        b.refuse("it combines entries, or counts along an axis of an open size")
+    x, index, updates = (b.laid(name) for name in node.inputs)
+    index = ops.cast(index, "int64")
+    places = [ops.subtract(ops.cumsum(ops.ones_like(index), axis=each), 1) for each in range(rank)]
+    places[axis] = ops.where(ops.less(index, 0), ops.add(index, size), index)
+    listed = ops.reshape(ops.stack(places, axis=-1), (-1, rank))
+    return Laid(ops.scatter_update(x, listed, ops.reshape(updates, (-1,))), plain(rank))
+
+
 def _tile(b: Rebuilder, node: Node) -> Laid:
     times = b.untrained(node, 1)
     assert times is not None
@@ -287,6 +301,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "Pad": _pad,
     "Gather": _gather,
     "GatherElements": _gather_elements,
+    "ScatterElements": _scatter_elements,
     "Tile": _tile,
     "TopK": _top_k,
     "Expand": _expand,

@@ -157,6 +157,23 @@ def _gathered(use: CUse, count: str, size: str, inner: str) -> str:
     )
 
 
+def _put_steps(use: CUse) -> None:
+    (cache, update), axis, y = (use.type(place).shape for place in (0, 1)), use.attribute_axis(), use.y[0]
+    size, start, is_circular = bracketed(use.size(cache[axis])), f"{use.x[-1]}[i0]", use.string("mode") == "circular"
+    use.lines += loops([("i", use.count(cache))], f"{y}[i] = {use.x[0]}[i];")
+    if use.has(2) and not is_circular:
+        check = f"if ({start} < 0 || {start} > {size} - {bracketed(use.size(update[axis]))})"
+        use.lines += loops([("i0", use.size(cache[0]))], check, "    return 2; /* There is no such place. */")
+
+    moved = f"(({start} % {size} + {size} + {{0}}) % {size})" if is_circular else f"({start} + {{0}})"
+
+    def statement(i: Sequence[str]) -> str:
+        places = [moved.format(each) if place == axis and use.has(2) else each for place, each in enumerate(i)]
+        return f"{y}[{_placed(use, cache, places)}] = {use.x[1]}[{use.place(update, i)}];"
+
+    use.over(update, statement)
+
+
 def _one_hot(use: CUse) -> None:
     indices, out = use.type().shape, use.results[0].shape
     axis, dtype = use.axis(use.int("axis"), len(out)), use.type().dtype
@@ -172,37 +189,25 @@ def _one_hot(use: CUse) -> None:
     use.over(out, statement)
 
 
-def _depth_to_space(use: CUse) -> None:
-    block, by_columns = use.int("blocksize"), use.string("mode") == "CRD"
-    shape, out = use.type().shape, use.results[0].shape
-    channels = use.count([out[1]])
+def _blocks(use: CUse) -> None:
+    """The channels of one image are blocks of cells in the other, which is wide."""
+    block, shapes = use.int("blocksize"), [use.type().shape, use.results[0].shape]
+    is_result = use.operator.name == "DepthToSpace"
+    deep, wide = shapes if is_result else shapes[::-1]
+    channels, by_columns = use.count([wide[1]]), is_result and use.string("mode") == "CRD"
 
     def statement(i: Sequence[str]) -> str:
         n, c, h, w = i
         cell = f"{h} % {block} * {block} + {w} % {block}"
         channel = f"{c} * {block * block} + {cell}" if by_columns else f"({cell}) * {channels} + {c}"
-        source = [n, f"({channel})", f"({h} / {block})", f"({w} / {block})"]
-        return f"{use.y[0]}[{_placed(use, out, i)}] = {use.x[0]}[{_placed(use, shape, source)}];"
-
-    use.over(out, statement)
-
-
-def _space_to_depth(use: CUse) -> None:
-    block, shape, out = use.int("blocksize"), use.type().shape, use.results[0].shape
-    channels = use.count([shape[1]])
-
-    def statement(i: Sequence[str]) -> str:
-        n, c, h, w = i
-        cell = f"({c} / {channels})"
-        source = [
-            n,
-            f"({c} % {channels})",
-            f"({h} * {block} + {cell} / {block})",
-            f"({w} * {block} + {cell} % {block})",
+        places = [
+            _placed(use, deep, [n, f"({channel})", f"({h} / {block})", f"({w} / {block})"]),
+            _placed(use, wide, i),
         ]
-        return f"{use.y[0]}[{_placed(use, out, i)}] = {use.x[0]}[{_placed(use, shape, source)}];"
+        source, target = places if is_result else places[::-1]
+        return f"{use.y[0]}[{target}] = {use.x[0]}[{source}];"
 
-    use.over(out, statement)
+    use.over(wide, statement)
 
 
 ROWS: Final[Mapping[str, Row]] = {
@@ -218,8 +223,9 @@ ROWS: Final[Mapping[str, Row]] = {
     "Split": Row(_split),
     "Slice": Row(_slice),
     "Pad": Row(_pad),
-    "DepthToSpace": Row(_depth_to_space),
-    "SpaceToDepth": Row(_space_to_depth),
+    "DepthToSpace": Row(_blocks),
+    "SpaceToDepth": Row(_blocks),
     "Gather": Row(_gather),
+    "TensorScatter": Row(_put_steps),
     "OneHot": Row(_one_hot),
 }

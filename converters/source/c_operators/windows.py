@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from portable_nn.converters.array.windows import kernel_of
 from portable_nn.converters.source.c_kernels import name_of
 from portable_nn.converters.source.c_operators.use import CUse, Row, Write, loops
 from portable_nn.core.errors import RefusalError
@@ -57,15 +58,10 @@ def _window_numbers(found: Sequence[Any]) -> list[int]:
     ]
 
 
-def _kernel(use: CUse) -> list[int]:
-    kernel = use.ints("kernel_shape") or use.type(1).shape[2:]
-    return [each for each in kernel if isinstance(each, int)]
-
-
 def _conv(kernel: str) -> Write:
     def write(use: CUse) -> None:
         x, y = use.type().shape, use.results[0].shape
-        found = transpose_windows(use) if kernel == "conv_transpose" else _windows_of(use, _kernel(use))
+        found = transpose_windows(use) if kernel == "conv_transpose" else _windows_of(use, kernel_of(use))
         numbers = [use.count([x[1]]), *map(use.size, _space(x)), use.count([y[1]]), *map(use.size, _space(y))]
         bias = use.x[2] if use.has(2) else "0"
         pointers = [(use.x[0], use.count(x[1:])), (use.x[1], ""), (bias, ""), (use.y[0], use.count(y[1:]))]
@@ -79,11 +75,11 @@ def _pool(kernel: str) -> Write:
         if use.output_count > 1 and use.int("storage_order"):
             use.refuse("where the largest numbers stand, counted by columns, is not written")
         x, y = use.type().shape, use.results[0].shape
-        found = _windows_of(use, _kernel(use))
+        found = _windows_of(use, kernel_of(use))
         numbers: list[object] = [use.count([x[1]]), *map(use.size, _space(x)), *map(use.size, _space(y))]
         numbers += _window_numbers(found)
         if kernel == "average_pool":
-            own = plain_windows(use, _kernel(use)) if use.attributes.get("ceil_mode") else found
+            own = plain_windows(use, kernel_of(use)) if use.attributes.get("ceil_mode") else found
             counted = [(w.pads if use.int("count_include_pad") else (0, 0)) for w in own]
             numbers += [each for pair in [(0, 0)] * (3 - len(counted)) + counted for each in pair]
         pointers = [(use.x[0], use.count(x[1:])), (use.y[0], use.count(y[1:]))]

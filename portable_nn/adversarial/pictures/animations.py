@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,7 +24,7 @@ from portable_nn.adversarial.pictures.paper import (
 )
 from portable_nn.adversarial.pictures.view import View, plane_view
 from portable_nn.adversarial.runs.result import Result
-from portable_nn.core.plotting import BLACK, style
+from portable_nn.core.plotting import BLACK, put_on, style
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -69,20 +68,13 @@ def animation(result: Result) -> list[Image]:
     frames, before = [], 0
     for place in places:
         piece = axes.plot(view.z[before : place + 1, 0], view.z[before : place + 1, 1], **PATH)
-        _put(canvas, piece)
+        put_on(canvas, piece)
         before = place
         under = canvas.copy_from_bbox(paper.bbox)
-        _put(canvas, [*_moving(axes, view, place, arrows[place]), _caption(axes, view, place)])
+        put_on(canvas, [*_moving(axes, view, place, arrows[place]), _caption(axes, view, place)])
         frames.append(Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB"))
         canvas.restore_region(under)
     return frames
-
-
-def _put(canvas: Any, artists: Iterable[Artist]) -> None:
-    """Draw artists on the canvas, and remove them from the figure."""
-    for artist in artists:
-        artist.draw(canvas.get_renderer())
-        artist.remove()
 
 
 def _arrows(view: View) -> Any:

@@ -112,9 +112,9 @@ def _gemm_gradient(n: GradientContext) -> list[Symbol | None]:
     return [to_a, to_b, fit(n.dy if beta == 1 else n.dy * beta, n.x[2])]
 
 
-def _matmul_type(use: OperatorContext) -> Type:
+def product_shape(use: OperatorContext) -> Shape:
+    """The shape of the product of the first two inputs; matrices behind further axes, which broadcast."""
     a, b = use.type(0), use.type(1)
-    use.common_dtype(WIDE)
     if not a.shape or not b.shape:
         use.fail("its inputs must have at least one dimension")
     left = (1, *a.shape) if len(a.shape) == 1 else a.shape
@@ -124,7 +124,7 @@ def _matmul_type(use: OperatorContext) -> Type:
         use.fail(f"the shapes {format_shape(a.shape)} and {format_shape(b.shape)} cannot be multiplied")
     rows = left[-2:-1] if len(a.shape) > 1 else ()
     columns = right[-1:] if len(b.shape) > 1 else ()
-    return Type(a.dtype, batch + rows + columns)
+    return batch + rows + columns
 
 
 def _matmul(n: KernelContext) -> list[Step]:
@@ -180,7 +180,7 @@ register(
     Operator(
         "MatMul",
         ("A", "B"),
-        _matmul_type,
+        lambda use: Type(use.common_dtype(WIDE), product_shape(use)),
         _matmul,
         _matmul_gradient,
         outputs=("Y",),

@@ -34,6 +34,7 @@ from portable_nn.operators.base import (
     emit_all,
     format_shape,
     integers,
+    like,
     register,
     size_of,
     sizes,
@@ -149,18 +150,12 @@ _IN_NUMPY: Final = Functions(
 )
 
 
-def _scalar(value: Any, like: Symbol) -> Symbol:
-    return value if isinstance(value, Symbol) else constant(value, like.dtype)
-
-
 def _clip(x: Symbol, low: Any, high: Any) -> Symbol:
-    return emit("Min", emit("Max", x, _scalar(low, x)), _scalar(high, x))
+    return emit("Min", emit("Max", x, like(low, x)), like(high, x))
 
 
 def _inside(x: Symbol, low: Any, high: Any) -> Symbol:
-    return cast(
-        emit("And", emit("GreaterOrEqual", x, _scalar(low, x)), emit("LessOrEqual", x, _scalar(high, x))), x.dtype
-    )
+    return cast(emit("And", emit("GreaterOrEqual", x, like(low, x)), emit("LessOrEqual", x, like(high, x))), x.dtype)
 
 
 _IN_NODES: Final = Functions(
