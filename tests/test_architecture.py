@@ -69,9 +69,9 @@ def test_folders_import_each_other_in_no_circle(found: list[Import], modules: di
 
 
 CEILINGS = {
-    "statements": 65_001,
-    "tokens a statement": 14.2,
-    "functions of complexity above 15": 190,
+    "statements": 64_891,
+    "tokens a statement": 14.21,
+    "functions of complexity above 15": 189,
     "parameters of an internal function": 15,
     "docstrings that open with What, …": 39,
     "tables of operator names": 50,
