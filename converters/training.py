@@ -42,7 +42,7 @@ Its loss is that of the network, without dropout: the mean squared error of each
 
 
 class Batch(NamedTuple):
-    """The examples of every step by input, and the numbers that outputs shall be, by output."""
+    """The examples of every step, by input, and the targets, by output."""
 
     feeds: Arrays
     targets: Arrays
@@ -74,7 +74,7 @@ class Apart(NamedTuple):
 
 
 def trains(network: Network) -> bool:
-    """Return whether any weight of a network is trained."""
+    """True if a network has a weight that is trained."""
     return any(value.trainable for value in network.graph.parameters)
 
 
@@ -93,8 +93,8 @@ def plain(network: Network, *, wide: bool = False) -> Network:
 def drawn(network: Network, seed: int, admit: Callable[[Arrays], Arrays] = dict) -> Batch:
     """Noise, and random numbers for each output of floats that has the batch first.
 
-    These are more examples than a proof of outputs takes, as roundings grow where batches are small. ``admit`` makes of
-    inputs such as the other side takes, where it takes less than the network.
+    A batch has more examples than a proof of outputs has, as roundings grow where batches are small. ``admit`` turns
+    inputs into inputs that the other side takes, where it takes fewer than the network.
     """
     graph, made_for = network.graph, meant(network.graph, network.parameters, network.inputs)
     rng = np.random.default_rng(seed)

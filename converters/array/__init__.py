@@ -37,7 +37,7 @@ ROWS: Final[Mapping[str, Row]] = dict(
 
 
 def missing(use: ArrayUse) -> str | None:
-    """What of a use is not written, or ``None``."""
+    """The reason why a use is not written, or ``None``."""
     row = ROWS.get(use.operator.name) if not use.operator.domain else None
     if row is None:
         return "is not written in numpy"

@@ -58,7 +58,7 @@ def _recurrent(name: str) -> Callable[[ArrayUse], str]:
 
 
 def _further(use: ArrayUse, name: str) -> list[str]:
-    """What only an LSTM or a GRU has."""
+    """The arguments that only an LSTM or a GRU has."""
     if name == "gru":
         return [] if use.int("linear_before_reset") else ["reset_after=False"]
     found = [f"P={use.x(7)}"] if name == "lstm" and use.has(7) else []

@@ -59,7 +59,7 @@ class ArrayUse(OperatorContext):
 
     @property
     def rank(self) -> int:
-        """How many axes the first input has."""
+        """The number of axes of the first input."""
         return len(self.type().shape)
 
     def size(self, dim: Dim) -> str:
@@ -70,7 +70,7 @@ class ArrayUse(OperatorContext):
             raise RefusalError(f"the size {error} follows from no input") from None
 
     def knows(self, index: int) -> bool:
-        """Whether the elements of an integer input are numbers or sizes of the inputs."""
+        """True if the elements of an integer input are numbers or sizes of the inputs."""
         constant = self.type(index).constant
         if constant is None or not all(isinstance(each, int | str) for each in constant):
             return False
@@ -124,7 +124,7 @@ class Row(NamedTuple):
         return self.write(use) if callable(self.write) else use.text(self.write)
 
     def words(self, use: ArrayUse) -> str:
-        """What it does."""
+        """The words for a beginner on what the operator does."""
         return self.says(use) if callable(self.says) else self.says
 
 

@@ -106,7 +106,7 @@ _PLACES: Final[Mapping[str, str]] = {
     "align_corners": "{cells} * (({size} - 1) / max({result} - 1, 1))",
     "asymmetric": "{cells} / {scale}",
 }
-"""Where the cells of the result of a Resize lie in the input."""
+"""The places of the cells of the result of a Resize in the input."""
 
 
 _ROUNDED: Final[Mapping[str, str]] = {

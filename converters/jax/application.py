@@ -268,7 +268,7 @@ def _key(rng: Any, name: str, number: int) -> Any:
 
 
 def runner(graph: Graph, variables: Variables, apply: Callable[..., Any]) -> Side:
-    """What ``compare_sides`` runs: with the element types of the network, where JAX has narrower ones."""
+    """The side that ``compare_sides`` runs: with the element types of the network, where JAX has narrower ones."""
     import jax
 
     compiled, types = jax.jit(apply), infer(graph).types
@@ -286,7 +286,7 @@ def runner(graph: Graph, variables: Variables, apply: Callable[..., Any]) -> Sid
 
 
 def _trained(graph: Graph, places: tuple[Place, ...], variables: Variables, apply: Callable[..., Any]) -> Trained:
-    """What is trained: the collection ``params``, beside running statistics."""
+    """The parameters that are trained: the collection ``params``, beside running statistics."""
 
     def forward(params: Any, rest: Any, *inputs: Any) -> tuple[Mapping[str, Any], Any]:
         found, state = apply({**rest, "params": params}, *inputs, train=True)

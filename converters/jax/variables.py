@@ -92,7 +92,7 @@ def places_of(graph: Graph) -> tuple[Place, ...]:
 
 
 def _seen(node: Node, index: int, rank: int) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-    """What flax calls a parameter that a node reads, the order of its axes there, and those that are in reverse."""
+    """The name in flax of a parameter that a node reads, the order of its axes there, and those that are in reverse."""
     operator, axes, flipped = lookup(node.operator, node.domain), tuple(range(rank)), tuple[int, ...]()
     if operator.family == "normalization":
         return ["", "scale", "bias", "mean", "var"][index], axes, flipped

@@ -149,7 +149,7 @@ def source_of(network: Network, path: Path, up_to: Mapping[str, int]) -> str:
 
 
 def _lacks(use: Use, names: Mapping[str, str]) -> str | None:
-    """What of a use cannot be written; sizes of values are known without a node."""
+    """The reason why a use cannot be written, or ``None``; sizes of values are known without a node."""
     if is_known(use) or use.is_constant:
         return None
     row = ROWS.get(use.node.operator)

@@ -21,7 +21,7 @@ MATH: Final = (
 """The functions of the C library that are called, each with a form for ``float``."""
 
 _NAMES: Final = {"abs": "fabs", "round": "rint", "power": "pow"}
-"""What C calls functions of numpy; others have the same name, but for ``arc``."""
+"""The names in C of functions of numpy; others have the same name, but for ``arc``."""
 
 FORMULAS: Final = dict(inspect.getmembers(formulas, lambda each: inspect.getmodule(each) is formulas))
 
@@ -59,7 +59,7 @@ def _formula(name: str) -> tuple[list[str], ast.expr]:
 
 
 class Formula(NamedTuple):
-    """What a formula is printed for.
+    """The setting in which a formula is printed.
 
     Attributes:
         operands: what its variables are in C.

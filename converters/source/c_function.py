@@ -23,7 +23,7 @@ from portable_nn.operators import Array, infer, infer_node
 
 
 def is_known(use: Use) -> bool:
-    """Whether the results are numbers, or sizes of the inputs."""
+    """True if the results are numbers, or sizes of the inputs."""
     return all(result.constant is not None for result in use.results) and use.results[0].dtype in ("int64", "int32")
 
 
@@ -141,7 +141,7 @@ class Function:
                 self.places.pop(name, None)
 
     def _only_sets(self, node: Node, name: str) -> bool:
-        """Whether a node reads a value as an option alone."""
+        """True if a node reads a value as an option alone."""
         settings = self.used[node.name].context.operator.settings
         return all(place in settings for place, each in enumerate(node.inputs) if each == name)
 
@@ -152,5 +152,5 @@ class Function:
         self.lines += ["", f"for (int i = 0; i < {count}; ++i)", f"    {self.outputs[name]}[i] = {source}[i];"]
 
     def count(self, shape: Shape) -> str:
-        """How many elements a shape has, as an expression."""
+        """The number of elements of a shape, as an expression."""
         return spelled(product(shape), self.sizes, FORMS)

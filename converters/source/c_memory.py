@@ -1,4 +1,4 @@
-"""Where the intermediate values of a C file are: one static array for each type, whose places are used again."""
+"""The memory of intermediate values of a C file: one static array for each type, whose places are used again."""
 
 from __future__ import annotations
 
@@ -67,5 +67,5 @@ def work(dtype: str) -> str:
 
 
 def _meet(one: Place, other: Place) -> bool:
-    """Whether both are needed at one time, in one memory."""
+    """True if both are needed at one time, in one memory."""
     return one.dtype == other.dtype and one.first <= other.last and other.first <= one.last

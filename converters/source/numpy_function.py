@@ -86,12 +86,12 @@ class Function:
         return self.names.of(name)
 
     def _is_biased(self, use: Use, name: str, maker: Node) -> bool:
-        """Whether a value is a product that is read here alone, and a parameter is added to it."""
+        """True if a value is a product that is read here alone, and a parameter is added to it."""
         alone = self.reads[name] == 1 and maker.operator == "MatMul" and use.node.operator == "Add"
         return alone and any(each in self.parameters for each in use.node.inputs)
 
     def _inside(self, use: Use, inputs: Sequence[str | None]) -> str:
-        """What the product says that is written inside this sum, if one is."""
+        """The words of the product that is written inside this sum, if one is."""
         found = [name for name, text in zip(use.node.inputs, inputs, strict=True) if text and " @ " in text]
         return self.made[found[0]][1] if found and use.node.operator == "Add" else ""
 

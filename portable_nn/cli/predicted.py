@@ -1,4 +1,4 @@
-"""What ``predict`` gives, written as it comes: to standard output, and to files that can be continued."""
+"""The answers of ``predict``, written as they come: to standard output, and to files that can be continued."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class Records(Form[Mapping[str, Array]]):
 
     @property
     def assemble(self) -> Assemble | None:
-        """What makes a file of another kind of the rows."""
+        """The function that makes a file of another kind from the rows."""
         return {".npy": None, ".npz": self._npz}.get(self.suffix, self._stored)
 
     def _parts(self, written: Path, names: Sequence[str]) -> Iterator[tuple[str, slice, Array]]:
@@ -194,7 +194,7 @@ def _header(dtype: np.dtype[Any], count: int) -> bytes:
 
 
 def attributes(model: Description, name: str) -> dict[str, Any]:
-    """What a model says of an output, as attributes of a dataset: the kind, labels, units, and what it predicts."""
+    """The meaning of an output, as attributes of a dataset: the kind, labels, units, and the quantity it predicts."""
     info = next((each for each in model.outputs if each.name == name), None)
     if info is None:
         return {}

@@ -122,7 +122,7 @@ def read_for(value: Value, path: str | Path) -> Array:
 
 
 def are_pictures(given: Any) -> bool:
-    """Whether what was given is pictures, or folders of them."""
+    """True if the inputs are pictures, or folders of them."""
     each = given[0] if isinstance(given, list | tuple) and given else given
     return is_picture(each) or (is_path(each) and kind_of(each) == "picture")
 
@@ -163,7 +163,7 @@ def run_one(model: Runnable, entry: Value, x: Array) -> Mapping[str, Array]:
 
 
 def _in_one(model: Runnable, count: int) -> bool:
-    """Whether so many examples can be computed at once, and each has its part in every output."""
+    """True if so many examples can be computed at once, and each has its part in every output."""
     [entry] = model.inputs
     if not isinstance(entry.shape[0], str):
         return entry.shape[0] == count
@@ -210,11 +210,11 @@ class OutputRows:
 
     @property
     def total(self) -> int | None:
-        """How many there will be, where that is known."""
+        """The number of all examples, where it is known."""
         return self.place.total
 
     def state(self) -> dict[str, Any]:
-        """What was counted so far, as JSON has it."""
+        """The counts so far, as JSON has them."""
         return {"made": self.made}
 
     def go_on(self, state: Mapping[str, Any]) -> None:
@@ -229,7 +229,7 @@ class OutputRows:
 
 
 def row_count(outputs: Mapping[str, Array]) -> int:
-    """How many examples outputs are of."""
+    """The number of examples that outputs belong to."""
     return len(next(iter(outputs.values())))
 
 

@@ -34,9 +34,9 @@ class ModelOptions:
 
     Args:
         dataset, targets: the names of the arrays that hold the examples, and of those with what is right for them.
-        labelled: whether tables have labels before the values, also where they are numbers.
+        labelled: tables have labels before the values, also where the labels are numbers.
 
-    All else is as ``predict`` takes it.
+    All other options are those of ``predict``.
     """
 
     engine: Engine = "onnxruntime"

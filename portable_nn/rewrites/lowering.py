@@ -33,7 +33,7 @@ def lower(
     write: Callable[[Node], object],
     form_of: Callable[[OperatorContext], Form | None] = form_of,
     enter: Callable[[Sequence[Node]], object] = len,
-    above: frozenset[str] = frozenset(),
+    above: tuple[object, ...] = (),
 ) -> list[str]:
     """Write a node, or where that is refused, the nodes that it is in other operators; the fault where none can be.
 
@@ -41,9 +41,9 @@ def lower(
         node: the node.
         scope: the types of its inputs, and new names.
         write: writes a node. Raises ``RefusalError`` where the target has no counterpart for it.
-        form_of: what a node is in other operators.
+        form_of: gives the form of a node in other operators.
         enter: takes the nodes in place of one before they are written.
-        above: the operators that the node is a part of: none is made of itself again.
+        above: the nodes that this one is a part of, without names: none is made of itself again.
     """
     try:
         write(node)
@@ -52,15 +52,15 @@ def lower(
     else:
         return []
     try:
-        form = None if node.operator in above else form_of(scope.use(node))
+        form = form_of(scope.use(node))
         parts = scope.spliced(node, form) if form else []
     except (GraphError, InvalidNode) as error:  # Such a use has no other form.
         why = error.faults[0].message if isinstance(error, GraphError) else str(error)
         return [fault if why in fault else f"{fault}; {why}"]
-    if _meaning(node, scope) in (_meaning(part, scope) for part in parts):  # A lowering of booleans alone, for one.
+    above = (*above, _meaning(node, scope))
+    if any(_meaning(part, scope) in above for part in parts):  # A lowering of booleans alone, for one.
         return [fault]
     enter(parts)
-    above |= {node.operator}
     found = (each for part in parts for each in lower(part, scope, write, form_of, enter, above))
     if (inner := next(found, None)) is not None:
         return [f"{fault}; and in other operators, {inner}"]

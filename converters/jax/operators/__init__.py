@@ -16,7 +16,7 @@ EXPRESSED: Final = {*ROWS, *OWN} - {"NonZero"}
 
 
 def compute_of(use: ArrayUse) -> Callable[..., Any] | None:
-    """What computes a node from the arrays of its inputs, ``None`` for one that is left out; ``None`` without a row."""
+    """The function that computes a node from its inputs, ``None`` for one that is left out; ``None`` without a row."""
     own = OWN.get(use.operator.name)
     if own:
         return partial(own, use)

@@ -1,4 +1,4 @@
-"""What array code calls in JAX: functions of its own have the slope of the kernel, are compiled, or are faster."""
+"""Functions that array code calls in JAX: these have the slope of the kernel, are compiled, or are faster."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Numpy:
 
     @staticmethod
     def clip(x: Any, low: Any, high: Any) -> Any:
-        """Where a limit is reached nothing flows back, as from the kernel."""
+        """Clip, whose gradient is 0 where a limit is reached, as that of the kernel."""
         is_float = x.dtype.kind == "f"
         if low is not None:
             x = jnp.where(x > low, x, low) if is_float else jnp.maximum(x, low)

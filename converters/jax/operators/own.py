@@ -24,7 +24,7 @@ def _shape(use: ArrayUse) -> tuple[int, ...]:
 
 
 def _known(use: ArrayUse, first: Any = None) -> Any:
-    """What the numpy engine makes of the node, whose inputs but the first are constants or matter by their shape."""
+    """The output by the numpy engine of a node whose inputs but the first are constants or matter by their shape."""
     names = tuple(f"x{place}" if kind else "" for place, kind in enumerate(use.types))
     values, nodes = list[Value](), list[Node]()
     for name, kind in zip(names, use.types, strict=True):
@@ -42,7 +42,7 @@ def _known(use: ArrayUse, first: Any = None) -> Any:
 
 
 def constant_of(use: ArrayUse) -> Callable[..., Any] | None:
-    """What gives the output of a node of which nothing is data, such as a shape; ``None`` for another one."""
+    """The function that gives the output of a node without data, such as a shape; ``None`` for another node."""
     known = all(kind is None or kind.constant is not None for kind in use.types) or use.results[0].constant is not None
     if not known or use.output_count > 1:
         return None

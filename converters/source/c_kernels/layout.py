@@ -1,4 +1,4 @@
-"""Where elements come from."""
+"""Kernels that move elements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is found along an axis."""
+"""Kernels that reduce an axis, or search along it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each operator is in C: a module for each family, with a row per operator that writes its lines."""
+"""The operators in C: a module for each family, with a row per operator that writes its lines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROWS: Final[Mapping[str, Row]] = dict(
 
 
 def missing(use: CUse) -> str | None:
-    """What of a use is not written, or ``None``."""
+    """The reason why a use is not written, or ``None``."""
     row = ROWS.get(use.operator.name) if not use.operator.domain else None
     if row is None:
         return "is not written in C"

@@ -1,4 +1,4 @@
-"""What moves elements, in C."""
+"""The operators that move elements, in C."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _affine(start: str, step: int, index: str) -> str:
 
 
 _BEYOND: Final = {"constant": None, "reflect": "reflected", "edge": "clamped", "wrap": "wrapped"}
-"""What finds the cell of the input that a cell of the padding is."""
+"""The function of C that finds the cell of the input for a cell of the padding, by mode."""
 
 
 def _pad(use: CUse) -> None:

@@ -24,7 +24,7 @@ FORMS: Final = {
     "min": "({0} < {1} ? {0} : {1})",
     "max": "({0} > {1} ? {0} : {1})",
 }
-"""How computed sizes are written in C, where none is negative."""
+"""The spelling of computed sizes in C, where none is negative."""
 
 
 C_TYPES: Final[Mapping[str, str]] = {
@@ -164,7 +164,7 @@ class Row(NamedTuple):
 
     write: Write
     all_outputs: bool = False
-    """Whether it writes all outputs, also those that nothing reads."""
+    """True if the row writes all outputs, also those that nothing reads."""
 
 
 _SUFFIXES: Final = {"int64": "LL", "uint32": "u", "uint64": "ULL"}
