@@ -140,24 +140,30 @@ def arranged(
     if unknown:
         raise UsageError(listed(unknown, where))
     prefix = common_prefix(counted, [each.name for each in needed])
-    placed = dict[str, Array]()
-    sources = dict[str, str]()
     notes = [f"the prefix '{prefix}' of all names is left out"] if prefix else []
-    for name, array in counted.items():
-        if name not in mapping and is_outside(name, prefix):
-            continue
-        to = parsed(mapping[name], array.ndim) if name in mapping else Placed(name.removeprefix(prefix))
-        if not to.name:
-            continue
-        if to.name in placed:
-            raise UsageError(f"{where}: '{sources[to.name]}' and '{name}' would both be '{to.name}'")
-        placed[to.name], sources[to.name] = array.transpose(to.axes) if to.axes else array, name
+    placed, sources = _placed(counted, mapping, prefix, where)
     faults = list(_faults(placed, sources, needed))
     if faults:
         raise ShapeError(listed(faults, f"{where} does not fit the network"))
     if left := [name for name in found if is_counter(name)]:
         notes.append(f"{len(left)} counters of batches are no tensors of a network: they are left out")
     return {each.name: placed[each.name] for each in needed}, tuple(notes)
+
+
+def _placed(
+    found: Mapping[str, Array], mapping: Mapping[str, str], prefix: str, where: str
+) -> tuple[dict[str, Array], dict[str, str]]:
+    """The tensors by their names here, and their names there. Raises ``UsageError`` where two would be one."""
+    placed, sources = dict[str, Array](), dict[str, str]()
+    for name, array in found.items():
+        to = Placed("" if is_outside(name, prefix) else name.removeprefix(prefix))
+        if name in mapping:
+            to = parsed(mapping[name], array.ndim)
+        if to.name in placed:
+            raise UsageError(f"{where}: '{sources[to.name]}' and '{name}' would both be '{to.name}'")
+        if to.name:
+            placed[to.name], sources[to.name] = array.transpose(to.axes) if to.axes else array, name
+    return placed, sources
 
 
 def _is_finite(array: Array) -> bool:

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 
 def with_error(mean: str, error: str, unit: str = "") -> str:
@@ -34,13 +38,21 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def spreads(runs: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
+    """The mean of each figure over the runs, and its standard error, which is 0 for a single one."""
+    rows = np.array([[*figures.values()] for figures in runs])
+    errors = rows.std(axis=0, ddof=1) / len(rows) ** 0.5 if len(rows) > 1 else np.zeros(rows.shape[1])
+    return dict(zip(runs[0], zip(rows.mean(axis=0).tolist(), errors.tolist(), strict=True), strict=True))
+
+
 def measured(recipe: str, first: str, seeds: str) -> str:
     """A row of the file."""
-    from portable_nn.adversarial.gan.ring import measure_ring, spreads
+    from portable_nn.adversarial.gan.examples import demonstrate
 
-    found = spreads(measure_ring(range(int(seeds)), recipe, initial=first, progress=False))
+    options: dict[str, Any] = {"recipe": recipe, "initial": first, "progress": False}
+    found = spreads([demonstrate("ring", seed=seed, **options).figures for seed in range(int(seeds))])
     parts = [(found["strict"], 1), (found["quality"], 100), (found["kl"], 1)]
-    numbers = [f"{value * times:.3g}" for spread, times in parts for value in (spread.mean, spread.error)]
+    numbers = [f"{value * times:.3g}" for spread, times in parts for value in spread]
     return ",".join([recipe, "0", first, seeds, *numbers])
 
 

@@ -29,12 +29,6 @@ TRAINING_FONTS: Final = (
 )
 """Fonts to learn from, as paths within the folder of all packages."""
 
-CHOOSING_FONTS: Final = (
-    *(f"font_caladea/files/Caladea-{style}.ttf" for style in ("Regular", "Italic", "Bold")),
-    *(f"font_manrope/files/Manrope-{style}.ttf" for style in ("Regular", "Light", "Bold")),
-)
-"""Fonts to choose settings by."""
-
 TEST_FONTS: Final = tuple(f"{MATPLOTLIB}/{name}.ttf" for name in ("cmr10", "cmb10", "cmss10", "cmti10", "cmtt10"))
 """Fonts for tests: Computer Modern by D. E. Knuth."""
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.models.letters import TEST_FONTS, letter
-from portable_nn.models.recipes import load_digits
+from portable_nn.models.recipes import Pictures, load_digits
 from portable_nn.preprocessing.morphology import components
 from portable_nn.preprocessing.pixels import Pixels, resize
 
@@ -42,7 +42,7 @@ class Photograph:
     """A picture ``(height, width, 3)``, and the digits on it in the order of reading."""
 
     kind: str
-    pixels: NDArray[np.uint8]
+    pixels: Pictures
     digits: str
 
 
@@ -55,9 +55,7 @@ class Photographer:
         fonts: fonts for letters, as in ``letters``.
     """
 
-    def __init__(
-        self, pictures: NDArray[np.uint8], classes: NDArray[np.int64], fonts: tuple[str, ...] = TEST_FONTS
-    ) -> None:
+    def __init__(self, pictures: Pictures, classes: NDArray[np.int64], fonts: tuple[str, ...] = TEST_FONTS) -> None:
         self.pictures, self.classes, self.fonts = pictures, classes, fonts
 
     def take(self, kind: str, seed: int) -> Photograph:
@@ -116,7 +114,7 @@ class Photographer:
         return enlarged(self.pictures[place], side), str(self.classes[place])
 
 
-def enlarged(digit: NDArray[np.uint8], side: int) -> Pixels:
+def enlarged(digit: Pictures, side: int) -> Pixels:
     """The ink of a digit (28, 28), enlarged, its longer side to ``side`` pixels, with sharp edges, 0 to 1."""
     rows, columns = np.flatnonzero(digit.max(1) > 40), np.flatnonzero(digit.max(0) > 40)
     cut = np.pad(digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32), 1)
@@ -133,7 +131,7 @@ def _put(page: Pixels, form: Pixels, top: int, left: int) -> None:
     np.maximum(part, form[: part.shape[0], : part.shape[1]], out=part)
 
 
-def pieces(random: Generator, pictures: NDArray[np.uint8], side: int) -> Pixels:
+def pieces(random: Generator, pictures: Pictures, side: int) -> Pixels:
     """Quarters of four digits, turned and put together so that they touch, ``side`` pixels, 0 to 1."""
     while True:
         quarters = []
@@ -274,7 +272,7 @@ def _light(random: Generator, height: int, width: int, *, hard: bool) -> Pixels:
     return found
 
 
-def _camera(scene: Pixels, random: Generator) -> NDArray[np.uint8]:
+def _camera(scene: Pixels, random: Generator) -> Pictures:
     """The scene, 0 to 1, as a camera takes it: a little blurred, noisy, and written as JPEG."""
     from PIL import Image, ImageFilter
 

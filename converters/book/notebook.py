@@ -13,6 +13,7 @@ from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import Count
 from portable_nn.core.tensors import Array
 from portable_nn.engines.plan import Plan
 from portable_nn.network import Network, load
@@ -54,11 +55,7 @@ class neuralNetwork:  # noqa: N801 - as the notebooks call it.
            [0.]])
     """
 
-    def __init__(self, inputnodes: int, hiddennodes: int, outputnodes: int, learningrate: float) -> None:
-        sizes = {"inputnodes": inputnodes, "hiddennodes": hiddennodes, "outputnodes": outputnodes}
-        for name, size in sizes.items():
-            if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-                raise UsageError(f"{name} must be a whole number from 1, not {size!r}")
+    def __init__(self, inputnodes: Count, hiddennodes: Count, outputnodes: Count, learningrate: float) -> None:
         self.inodes, self.hnodes, self.onodes = int(inputnodes), int(hiddennodes), int(outputnodes)
         self.lr = learningrate
         draw = np.random.normal  # Not a generator of its own: what numpy.random.seed fixes stays fixed.

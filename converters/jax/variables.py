@@ -140,18 +140,20 @@ def arrays_of(places: tuple[Place, ...], variables: Variables) -> dict[str, Any]
         if array is None:
             faults.append(f"{place} {format_shape(place.shape)} is missing")
         elif array.shape != place.shape:
-            turned = array.ndim > 1 and array.shape == tuple(int(dim) for dim in place.value.shape)
-            hint = ": its axes are in the order of the network, not in that of flax" if turned else ""
-            if not turned and array.shape == place.shape[::-1]:
-                hint = ": it is transposed"
-            wanted, given = format_shape(place.shape), format_shape(array.shape)
-            faults.append(f"{place} must have shape {wanted}, not {given}{hint}")
+            faults.append(_misshapen(place, array.shape))
         else:
             found[place.value.name] = place.here(array)
     faults.extend(f"{'/'.join(path)} is no parameter of the network" for path in leaves)
     if faults:
         raise ShapeError(listed(faults, "the variables do not fit the network"))
     return found
+
+
+def _misshapen(place: Place, given: tuple[int, ...]) -> str:
+    hint = ": it is transposed" if given == place.shape[::-1] else ""
+    if len(given) > 1 and given == place.value.shape:
+        hint = ": its axes are in the order of the network, not in that of flax"
+    return f"{place} must have shape {format_shape(place.shape)}, not {format_shape(given)}{hint}"
 
 
 def _leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

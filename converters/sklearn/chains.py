@@ -53,16 +53,12 @@ def chain_of(network: Network) -> Chain:
     constants = {name: array.astype(np.float64) for name, array in network.parameters.items()}
     constants |= dict(_constants(graph.nodes))
     current = value.name
-    for node in graph.nodes:
-        if node.operator == "Constant":
-            continue
+    for node in (node for node in graph.nodes if node.outputs[0] not in constants):
         read = [name for name in node.inputs if name and name not in constants]
         known = [constants.get(name) for name in node.inputs]
         if read != [current] or node.domain or not _take(chain, node, known):
-            is_known = find(node.operator, node.domain)
-            chain.faults.append(
-                f"node '{node.name}' ({node.operator}) is {'no step of dense layers' if is_known else 'unknown'}"
-            )
+            what = "no step of dense layers" if find(node.operator, node.domain) else "unknown"
+            chain.faults.append(f"node '{node.name}' ({node.operator}) is {what}")
         current = node.outputs[0]
     return chain
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace as replaced
 from functools import partial
 from itertools import count
@@ -117,10 +117,7 @@ def read_sklearn(
     check_fitted(estimator)
     every, notes = _raws(estimator, columns, units or {}), list[str]()
     dtype = dtype or _dtype(estimator)
-    used = set(used_places(estimator, range(len(every)))) if _has_names(estimator) else set(range(len(every)))
-    raws = [raw for place, raw in enumerate(every) if place in used] or every
-    if len(raws) < len(every):
-        notes.append(f"columns that no step uses are left out: {some(raw.name for raw in every if raw not in raws)}")
+    raws = _used(estimator, every, notes)
     network, output = _network(estimator, every, raws, notes, dtype, seed, target)
     notes += output.notes
     if bad := [name for name, array in network.parameters.items() if not np.isfinite(array).all()]:
@@ -129,22 +126,25 @@ def read_sklearn(
         network.inputs = (replace(network.inputs[0], exported="float32"),)
     if data is not None:
         _describe(raws, data)
-    if (
-        any(raw.words or raw.missing != "refuse" for raw in raws)
-        or _has_names(estimator)
-        or columns
-        or data is not None
-    ):
+    has_columns = bool(columns) or data is not None or _has_names(estimator)
+    if has_columns or any(raw.words or raw.missing != "refuse" for raw in raws):
         network.inputs = (replace(network.inputs[0], kind="table", columns=tuple(raw.column for raw in raws)),)
-    proof = Proof()
-    if verify:
-        tolerance = tolerance_of(network, atol, rtol)
-        proof = _proved(network, estimator, raws, output, tolerance, seed)
-        if data is not None:
-            _check_data(network, estimator, raws, output, data, tolerance)
+    tolerance = tolerance_of(network, atol, rtol)
+    proof = _proved(network, estimator, raws, output, tolerance, seed) if verify else Proof()
+    if verify and data is not None:
+        _check_data(network, estimator, raws, output, data, tolerance)
     if prove_training:
         notes.append(prove_steps(network, output, seed))
     return Imported(network, proof, tuple(notes))
+
+
+def _used(estimator: Any, every: list[Raw], notes: list[str]) -> list[Raw]:
+    """The columns that a step uses, or all where none does; a note names the others."""
+    places = used_places(estimator, range(len(every))) if _has_names(estimator) else range(len(every))
+    raws = [every[place] for place in sorted(set(places))] or every
+    if len(raws) < len(every):
+        notes.append(f"columns that no step uses are left out: {some(raw.name for raw in every if raw not in raws)}")
+    return raws
 
 
 def _unwrapped(estimator: Any) -> Any:
@@ -181,18 +181,20 @@ def _raws(estimator: Any, columns: Sequence[str], units: Mapping[str, str]) -> l
         if is_own(first) and not hasattr(first, "predict"):
             raise no_step(first, path)
         raise UsageError(f"{type(estimator).__name__} does not say how many features it takes (n_features_in_)")
-    found = _entry(estimator, "feature_names_in_")
-    names = [] if found is None else [str(each) for each in found]
-    if columns:
-        if names and list(columns) != names:
-            raise UsageError(f"columns: it was fitted with names of its own, {', '.join(names)}")
-        if len(columns) != count or len(set(columns)) < count:
-            raise UsageError(f"columns: it takes {count} columns with different names, not {len(columns)}")
-        names = list(columns)
-    names = names or [f"x{place}" for place in range(count)]
+    names = _column_names(_entry(estimator, "feature_names_in_"), columns, count)
     if strange := [name for name in units if name not in names]:
         raise UsageError(f"units: there is no column '{strange[0]}'; there are {', '.join(names)}")
     return [Raw(name, units.get(name, ""), place=place) for place, name in enumerate(names)]
+
+
+def _column_names(fitted: Any, given: Sequence[str], count: int) -> list[str]:
+    """Those that the estimator was fitted with, or those that are given, or ``x0`` and so on."""
+    names = [] if fitted is None else [str(each) for each in fitted]
+    if given and names and list(given) != names:
+        raise UsageError(f"columns: it was fitted with names of its own, {', '.join(names)}")
+    if given and (len(given) != count or len(set(given)) < count):
+        raise UsageError(f"columns: it takes {count} columns with different names, not {len(given)}")
+    return list(given) or names or [f"x{place}" for place in range(count)]
 
 
 def _dtype(estimator: Any) -> Float:
@@ -258,16 +260,14 @@ def _answer(estimator: Any, features: Features, notes: list[str]) -> Output:
 def _in_units(output: Output, scaler: Any) -> Output:
     """The output of a regressor whose targets were standardised."""
     if name_of(scaler, {"FunctionTransformer": None}):
-        inverse = function_of(scaler.inverse_func, "TransformedTargetRegressor")
-        note = "the loss is now that of the target in its own units"
-        return Output(inverse(output.symbol), "values", "predict", (), output.loss, (*output.notes, note))
-    if name_of(scaler, {"StandardScaler": None}) is None or scaler.mean_ is None or scaler.scale_ is None:
+        back: Callable[[Any], Any] = function_of(scaler.inverse_func, "TransformedTargetRegressor")
+    elif name_of(scaler, {"StandardScaler": None}) is None or scaler.mean_ is None or scaler.scale_ is None:
         raise UsageError(
             "TransformedTargetRegressor is read where its transformer is a StandardScaler, or its functions are numpy's"
         )
-    # The last layer of a PortableRegressor has this name.
-    name = "target_in_units" if output.symbol.origin.name == "in_units" else "in_units"
-    back = Normalization(mean=scaler.mean_, std=scaler.scale_, invert=True, name=name)
+    else:  # The last layer of a PortableRegressor has this name.
+        name = "target_in_units" if output.symbol.origin.name == "in_units" else "in_units"
+        back = Normalization(mean=scaler.mean_, std=scaler.scale_, invert=True, name=name)
     note = "the loss is now that of the target in its own units"
     return Output(back(output.symbol), "values", "predict", (), output.loss, (*output.notes, note))
 

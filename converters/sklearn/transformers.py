@@ -207,13 +207,7 @@ def _filling(estimator: Any, place: int, raw: Raw | None, step: Step) -> tuple[f
     """The number that fills a column, ``None`` where the column is left out, and the number of a missing value."""
     fill, gap = estimator.statistics_[place], estimator.missing_values
     if isinstance(fill, str):
-        if raw is None:
-            raise UsageError(f"{step.title} fills words that are no column of the table")
-        code = raw.code(fill)
-        if isinstance(gap, str):
-            return code, raw.code(gap)
-        raw.missing, raw.gap = "mean", gap
-        return code, math.nan
+        return _filling_words(fill, gap, raw, step)
     if isinstance(gap, str) or fill is None:
         raise UsageError(f"{step.title}: column {place} has missing values {gap!r} filled with {fill!r}")
     is_nan = gap is None or (isinstance(gap, float) and math.isnan(gap))
@@ -224,6 +218,17 @@ def _filling(estimator: Any, place: int, raw: Raw | None, step: Step) -> tuple[f
             step.notes.append(f"{raw.name}: missing numbers are filled with {fill:g}, by '{estimator.strategy}'")
     is_left_out = isinstance(fill, float) and math.isnan(fill)
     return None if is_left_out else float(fill), math.nan if is_nan else float(gap)
+
+
+def _filling_words(fill: str, gap: Any, raw: Raw | None, step: Step) -> tuple[float, float]:
+    """The same of a column of words."""
+    if raw is None:
+        raise UsageError(f"{step.title} fills words that are no column of the table")
+    code = raw.code(fill)
+    if isinstance(gap, str):
+        return code, raw.code(gap)
+    raw.missing, raw.gap = "mean", gap
+    return code, math.nan
 
 
 def _indicator(estimator: Any, features: Features, step: Step) -> Features:

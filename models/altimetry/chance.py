@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.models.altimetry.echoes import erf
+from portable_nn.models.altimetry.echoes import Generator, erf
 from portable_nn.operators import Array
 
 SPACING: Final = 0.29
@@ -17,7 +17,7 @@ SPACING: Final = 0.29
 BLOCK: Final = 256
 
 
-def autoregressive(count: int, length: float, rng: np.random.Generator) -> Array:
+def autoregressive(count: int, length: float, rng: Generator) -> Array:
     """A stationary Gaussian process of mean 0 and variance 1: (count,), with the correlation exp(-k/length) at lag k.
 
     ``length`` is in steps. It is x_k = ρ·x_{k-1} + √(1 - ρ²)·ε_k, of which a block at once is a matrix product.
@@ -36,7 +36,7 @@ def autoregressive(count: int, length: float, rng: np.random.Generator) -> Array
     return np.asarray(parts.reshape(-1)[:count])
 
 
-def wandering(lengths: Array, steps: int, rng: np.random.Generator) -> Array:
+def wandering(lengths: Array, steps: int, rng: Generator) -> Array:
     """Such a process for each of the ``lengths`` (n,), in steps: (n, steps)."""
     rho = np.exp(-1 / np.asarray(lengths, np.float64))
     fresh = rng.standard_normal((steps, len(rho)))
@@ -57,7 +57,7 @@ class Chance:
     """
 
     count: int
-    rng: np.random.Generator
+    rng: Generator
     along: bool = False
 
     def normal(self, length: float) -> Array:

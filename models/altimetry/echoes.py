@@ -33,6 +33,8 @@ from numpy.typing import DTypeLike
 import portable_nn as pnn
 from portable_nn.operators import Array, emit
 
+Generator = np.random.Generator
+
 LIGHT: Final = 299_792_458.0
 """The speed of light, m/s."""
 
@@ -215,7 +217,7 @@ def derivatives(sea: Sea, instrument: Instrument = JASON) -> Array:
     )
 
 
-def speckled(mean: Array, rng: np.random.Generator, looks: float = JASON.looks) -> Array:
+def speckled(mean: Array, rng: Generator, looks: float = JASON.looks) -> Array:
     """Echoes with speckle: each gate of ``mean`` (n, gates) times its own gamma variable of mean 1."""
     dtype: Any = np.float32 if mean.dtype == np.float32 else np.float64
     return np.asarray(mean * rng.standard_gamma(looks, mean.shape, dtype=dtype) * mean.dtype.type(1 / looks))

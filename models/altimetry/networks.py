@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
+from msgspec.structs import replace as replaced
 
 import portable_nn as pnn
+from portable_nn.format.meaning import InputInfo
 from portable_nn.models.altimetry.chance import Chance
-from portable_nn.models.altimetry.echoes import JASON, Instrument, Sea, mean_echoes, speckled
+from portable_nn.models.altimetry.echoes import JASON, Generator, Instrument, Sea, mean_echoes, speckled
 from portable_nn.models.altimetry.surfaces import KINDS, REACH, Echoes
 from portable_nn.operators import Array, Leaf, Symbol, constant, emit, integers
 
-Draw: TypeAlias = Callable[[int, np.random.Generator], tuple[Array, Array]]
+Draw: TypeAlias = Callable[[int, Generator], tuple[Array, Array]]
 """``(count, generator)`` → echoes (count, gates) and their targets (count, …)."""
 
 RANGE: Final = (0.0, 100.0)
@@ -96,13 +98,25 @@ class Fresh:
                 yield x[start : start + self.size], y[start : start + self.size]
 
 
-def echoes_of(kind: str, count: int, rng: np.random.Generator) -> Echoes:
+def in_metres(value: Symbol, name: str) -> Symbol:
+    """Standardised numbers as heights and epochs in metres, (…, 4): two means, and the logarithms of two variances."""
+    return pnn.Normalization(-1, mean=[5, 0, -3, -4], std=[3, 2, 1, 1], invert=True, name=name)(value)
+
+
+def reads_sea(network: pnn.Network, context: int = 0) -> None:
+    """Say that a network takes powers, and answers with heights and epochs."""
+    [given], [found] = network.inputs, network.outputs
+    network.inputs = (InputInfo(given.name, range=RANGE, context=context),)
+    network.outputs = (replaced(found, kind="gaussian", labels=("height", "epoch"), units=("m", "m"), loss="gaussian"),)
+
+
+def echoes_of(kind: str, count: int, rng: Generator) -> Echoes:
     """``count`` echoes of a kind of ``KINDS``, with speckle."""
     found = KINDS[kind].make(Chance(count, rng), JASON)
     return found._replace(mean=speckled(found.mean, rng))
 
 
-def odd_means(count: int, rng: np.random.Generator) -> list[Array]:
+def odd_means(count: int, rng: Generator) -> list[Array]:
     """Mean echoes of nothing before this instrument, each (count, gates).
 
     Noise alone; seas far from the tracking gate, backwards, and in gates of another length.

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from portable_nn.models.altimetry.chance import SPACING, Chance, wandering
-from portable_nn.models.altimetry.echoes import JASON, Sea, erf, mean_echoes, speckled
+from portable_nn.models.altimetry.echoes import JASON, Generator, Sea, erf, mean_echoes, speckled
 from portable_nn.models.altimetry.networks import odd_means
 from portable_nn.models.altimetry.surfaces import REACH, Facets, ice, land, rain
 from portable_nn.models.altimetry.tracks import FOOTPRINT, SEEN, passing
@@ -38,7 +38,7 @@ class Tracks(NamedTuple):
     truth: Array
 
 
-def heights(count: int, rng: np.random.Generator, tallest: float = 12.0) -> Array:
+def heights(count: int, rng: Generator, tallest: float = 12.0) -> Array:
     """Significant wave heights (count,) to learn from, in metres, up to the ``tallest``.
 
     They are drawn in proportion to h·exp(-h/4.5 m) up to 1.5 m, and to exp(-h/4.5 m) beyond. With this density the mean
@@ -53,7 +53,7 @@ def heights(count: int, rng: np.random.Generator, tallest: float = 12.0) -> Arra
     return found[:count]
 
 
-def seas(tracks: int, steps: int, rng: np.random.Generator) -> Sea:
+def seas(tracks: int, steps: int, rng: Generator) -> Sea:
     """Seas along ``tracks`` tracks of so many ``steps``, one track after the other: (tracks·steps,) in each field."""
 
     def uniform(low: float, high: float) -> Array:
@@ -75,7 +75,7 @@ def seas(tracks: int, steps: int, rng: np.random.Generator) -> Sea:
     return Sea(*(each.reshape(-1) for each in (height, epoch, amplitude, angle, noise)))
 
 
-def draw(tracks: int, steps: int, rng: np.random.Generator) -> Tracks:
+def draw(tracks: int, steps: int, rng: Generator) -> Tracks:
     """``tracks`` simulated tracks of so many ``steps``, of all kinds in ``SHARES``."""
     sea = seas(tracks, steps, rng)
     ends = np.cumsum([0, *rng.multinomial(tracks, list(SHARES.values()))]) * steps
@@ -102,7 +102,7 @@ def draw(tracks: int, steps: int, rng: np.random.Generator) -> Tracks:
     return Tracks(waveforms, truth.astype(np.float32).reshape(shape)[order])
 
 
-def _mix(power: Array, truth: Array, steps: int, others: Facets, rng: np.random.Generator) -> None:
+def _mix(power: Array, truth: Array, steps: int, others: Facets, rng: Generator) -> None:
     """Lay land or ice over a part of each track, through the footprint; both arrays are changed."""
     tracks = len(power) // steps
     border = rng.uniform(-10, steps + 10, (tracks, 1))
@@ -114,11 +114,11 @@ def _mix(power: Array, truth: Array, steps: int, others: Facets, rng: np.random.
     truth[dry] = _unknown(int(dry.sum()), rng)
 
 
-def _unknown(count: int, rng: np.random.Generator) -> Array:
+def _unknown(count: int, rng: Generator) -> Array:
     return rng.normal((UNKNOWN[0], 0.0), UNKNOWN[1], (count, 2))
 
 
-def _targets(epoch: Array, steps: int, share: float, rng: np.random.Generator) -> Array:
+def _targets(epoch: Array, steps: int, share: float, rng: Generator) -> Array:
     """The echoes of one to four bright targets beside each of a ``share`` of the tracks."""
     power = np.zeros((len(epoch), JASON.gates), np.float32)
     for start in range(0, len(epoch), steps):

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from portable_nn.models.altimetry.chance import SPACING, Chance
-from portable_nn.models.altimetry.echoes import JASON, POINT, Instrument, Sea, mean_echoes, speckled
+from portable_nn.models.altimetry.echoes import JASON, POINT, Generator, Instrument, Sea, mean_echoes, speckled
 from portable_nn.models.altimetry.surfaces import SURFACES, Facets, ice, land, rain, sea
 from portable_nn.operators import Array
 
@@ -70,7 +70,7 @@ class Track(NamedTuple):
         return Track(**{name: part[:count] for name, part in self._asdict().items()})
 
 
-def fly(count: int, rng: np.random.Generator, instrument: Instrument = JASON) -> Track:
+def fly(count: int, rng: Generator, instrument: Instrument = JASON) -> Track:
     """A track of ``count`` echoes, which begins over the sea."""
     chance = Chance(count, rng, along=True)
     stretch = _stretches(count, rng)
@@ -101,7 +101,7 @@ def fly(count: int, rng: np.random.Generator, instrument: Instrument = JASON) ->
     return Track(speckled(power, rng, instrument.looks), truth, surface, water, peaks, rainy)
 
 
-def _stretches(count: int, rng: np.random.Generator) -> Array:
+def _stretches(count: int, rng: Generator) -> Array:
     """The place in ``STRETCHES`` of what is below each echo."""
     names, name, flown = list(STRETCHES), "water", 0
     found: list[Array] = []
@@ -129,7 +129,7 @@ def _sea(some: Sea, wet: Array, rainy: Array, instrument: Instrument) -> Array:
     return np.asarray(np.where(rainy[:, np.newaxis], wet, np.float32(1)) * dry)
 
 
-def _bright(stretch: Array, water: Array, epoch: Array, rng: np.random.Generator, instrument: Instrument) -> Array:
+def _bright(stretch: Array, water: Array, epoch: Array, rng: Generator, instrument: Instrument) -> Array:
     """The power of bright targets, some at each coast and one in 150 km of sea: (n, gates)."""
     count = len(stretch)
     coasts = np.flatnonzero(np.diff(stretch == list(STRETCHES).index("land")))

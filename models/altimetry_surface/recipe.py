@@ -23,7 +23,7 @@ from portable_nn.models.altimetry.networks import (
 )
 from portable_nn.models.altimetry.surfaces import KINDS, SURFACES, surface_code
 from portable_nn.models.altimetry.tracks import fly
-from portable_nn.models.recipes import Trained
+from portable_nn.models.recipes import Trained, noted
 from portable_nn.operators import Array
 from portable_nn.operators.linear.blas import single_threaded
 from portable_nn.training.checkpoint import CheckpointOptions
@@ -80,15 +80,13 @@ def train(
         network.inputs = (InputInfo("waveform", range=RANGE),)
         network.outputs = (replace(network.outputs[0], threshold=SURE),)
         figures = judge(network)
-    network.metadata.update(
-        {
-            "name": "altimetry-surface",
-            "data": f"{epochs * STEPS * BATCH:,} simulated echoes of sea, land, ice and coasts",
-            "recall": f"land {figures['recall_land']:.2%}, water {figures['recall_water']:.2%}, of unseen echoes",
-            "license": "Apache-2.0",
-        }
+    return noted(
+        network,
+        figures,
+        history,
+        data=f"{epochs * STEPS * BATCH:,} simulated echoes of sea, land, ice and coasts",
+        recall=f"land {figures['recall_land']:.2%}, water {figures['recall_water']:.2%}, of unseen echoes",
     )
-    return Trained(network, figures, history)
 
 
 def along(count: int, rng: np.random.Generator, apart: int = APART) -> tuple[Array, Array]:

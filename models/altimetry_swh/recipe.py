@@ -6,26 +6,25 @@ import math
 from typing import Final, Unpack
 
 import numpy as np
-from msgspec.structs import replace
 
 import portable_nn as pnn
-from portable_nn.format.meaning import InputInfo
 from portable_nn.models.altimetry.echoes import Sea, mean_echoes, speckled
 from portable_nn.models.altimetry.judging import judge_heights
 from portable_nn.models.altimetry.networks import (
-    RANGE,
     TALLEST,
     Fresh,
     dense,
     echoes_of,
     features,
+    in_metres,
     odd_means,
+    reads_sea,
     waveform,
     write_samples,
 )
 from portable_nn.models.altimetry.seas import heights
 from portable_nn.models.altimetry.surfaces import REACH
-from portable_nn.models.recipes import Trained
+from portable_nn.models.recipes import Trained, noted
 from portable_nn.operators import Array, Symbol, constant, emit, emit_all, integers
 from portable_nn.operators.linear.blas import single_threaded
 from portable_nn.training.checkpoint import CheckpointOptions
@@ -82,15 +81,13 @@ def train(
         )
         network = joined(reader, watch, known)
         figures = judge_heights(network).figures()
-    network.metadata.update(
-        {
-            "name": "altimetry-swh",
-            "data": f"{epochs * STEPS * BATCH:,} simulated echoes after Brown and Hayne",
-            "errors": f"{figures['error_by_bound']:.3f} times the bound of Cramér and Rao, on unseen simulated seas",
-            "license": "Apache-2.0",
-        }
+    return noted(
+        network,
+        figures,
+        history,
+        data=f"{epochs * STEPS * BATCH:,} simulated echoes after Brown and Hayne",
+        errors=f"{figures['error_by_bound']:.3f} times the bound of Cramér and Rao, on unseen simulated seas",
     )
-    return Trained(network, figures, history)
 
 
 def open_sea(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -131,8 +128,7 @@ def open_or_not(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
 def _reading(x: Symbol, examples: Array) -> Symbol:
     """Heights and epochs: two means, and the logarithms of two variances."""
     value = dense(features(x, examples, "sea"), (256, 256, 128), "sea")
-    value = pnn.Dense(4, name="sea.last")(value)
-    return pnn.Normalization(mean=[5, 0, -3, -4], std=[3, 2, 1, 1], invert=True, name="metres")(value)
+    return in_metres(pnn.Dense(4, name="sea.last")(value), "metres")
 
 
 def _strangeness(x: Symbol, examples: Array) -> Symbol:
@@ -156,8 +152,5 @@ def joined(reader: pnn.Network, watch: pnn.Network, examples: Array) -> pnn.Netw
     variances = emit("Log", emit("Exp", known) + lost)
     network = pnn.Network(x, pnn.concatenate(means, variances, name="sea"), name="altimetry-swh")
     network.load_weights({**reader.parameters, **watch.parameters})
-    network.inputs = (InputInfo("waveform", range=RANGE),)
-    network.outputs = (
-        replace(network.outputs[0], kind="gaussian", labels=("height", "epoch"), units=("m", "m"), loss="gaussian"),
-    )
+    reads_sea(network)
     return network

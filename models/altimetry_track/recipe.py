@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Final, Unpack
 
 import numpy as np
-from msgspec.structs import replace
 
 import portable_nn as pnn
-from portable_nn.format.meaning import InputInfo
 from portable_nn.models.altimetry.along import SAMPLE, judge_tracks, peaked_track
 from portable_nn.models.altimetry.echoes import JASON
-from portable_nn.models.altimetry.networks import RANGE, Fresh, dense, features
+from portable_nn.models.altimetry.networks import Fresh, dense, features, in_metres, reads_sea
 from portable_nn.models.altimetry.seas import draw
-from portable_nn.models.recipes import Trained
+from portable_nn.models.recipes import Trained, noted
 from portable_nn.operators import Array, Symbol
 from portable_nn.operators.linear.blas import single_threaded
 from portable_nn.training.checkpoint import CheckpointOptions
@@ -51,17 +49,15 @@ def train(
             progress=progress,
             **checkpoints,
         )
-        describe(network)
+        reads_sea(network, CONTEXT)
         figures = judge_tracks(network, tracks=2)
-    network.metadata.update(
-        {
-            "name": "altimetry-track",
-            "data": f"{epochs * STEPS * TRACKS:,} simulated tracks of {LENGTH} echoes after Brown and Hayne",
-            "errors": f"{figures['error_by_bound']:.3f} times the posterior bound, on unseen simulated tracks",
-            "license": "Apache-2.0",
-        }
+    return noted(
+        network,
+        figures,
+        history,
+        data=f"{epochs * STEPS * TRACKS:,} simulated tracks of {LENGTH} echoes after Brown and Hayne",
+        errors=f"{figures['error_by_bound']:.3f} times the posterior bound, on unseen simulated tracks",
     )
-    return Trained(network, figures, history)
 
 
 def batch(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -80,8 +76,7 @@ def reading(x: Symbol) -> Symbol:
     echo = pnn.Tanh()(pnn.Dense(64, name="echo")(pnn.concatenate(sea, other, axis=-1)))
     neighbours = pnn.GRU(64, layers=2, bidirectional=True, name="neighbours")(echo)
     value = dense(pnn.concatenate(neighbours, echo, axis=-1), (64,), "both")
-    value = pnn.Dense(4, weight_initial=0.0, name="both.last")(value)
-    return pnn.Normalization(-1, mean=[5, 0, -3, -4], std=[3, 2, 1, 1], invert=True, name="sea")(value)
+    return in_metres(pnn.Dense(4, weight_initial=0.0, name="both.last")(value), "sea")
 
 
 def begin(network: pnn.Network) -> None:
@@ -90,14 +85,6 @@ def begin(network: pnn.Network) -> None:
     for name, array in network.parameters.items():
         if name in reader and reader[name].shape == array.shape:
             array[...] = reader[name]
-
-
-def describe(network: pnn.Network) -> None:
-    """Say what goes in and what comes out."""
-    network.inputs = (InputInfo("waveforms", range=RANGE, context=CONTEXT),)
-    network.outputs = (
-        replace(network.outputs[0], kind="gaussian", labels=("height", "epoch"), units=("m", "m"), loss="gaussian"),
-    )
 
 
 def write_samples(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from portable_nn.adversarial.gan.judging import JUDGE, probabilities
+from portable_nn.adversarial.gan.noise import JUDGE, probabilities
 from portable_nn.adversarial.gan.sampling import sample
 from portable_nn.network import Network
 from portable_nn.opening import load_model

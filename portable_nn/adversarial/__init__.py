@@ -22,13 +22,12 @@ from portable_nn.adversarial.runs.comparison import Compared, Comparison, compar
 from portable_nn.adversarial.runs.portrait import Portrait, portrait
 from portable_nn.adversarial.runs.rates import DECAYS
 from portable_nn.adversarial.runs.report import RunReport, report
-from portable_nn.adversarial.runs.result import Result, fitted_rate
+from portable_nn.adversarial.runs.result import Result
 from portable_nn.adversarial.runs.simulation import simulate
-from portable_nn.adversarial.runs.sweeping import Sweep, sweep, sweep_many
+from portable_nn.adversarial.runs.sweeping import Sweep, sweep
 from portable_nn.adversarial.theory.analysis import Analysis, analyse
 from portable_nn.adversarial.theory.forecast import Forecast, converging, forecast
 from portable_nn.adversarial.theory.updates import (
-    closed_form,
     exact_factor,
     invariant,
     spectral_radius,
@@ -54,12 +53,10 @@ __all__ = [
     "RunReport",
     "Sweep",
     "analyse",
-    "closed_form",
     "compare",
     "converging",
     "exact_factor",
     "find_method",
-    "fitted_rate",
     "forecast",
     "game",
     "invariant",
@@ -71,6 +68,5 @@ __all__ = [
     "spectrum",
     "stability_limit",
     "sweep",
-    "sweep_many",
     "update_operator",
 ]

@@ -61,21 +61,14 @@ def diagram(found: Inspection, *, constants: bool = False) -> Diagram:
     for place, node in enumerate(nodes, len(boxes)):
         boxes.append(Box(node.operator, node.name, _lines(node.outputs, node.parameters), _family(node.operator)))
         makers.update(dict.fromkeys(node.makes, place))
-    arrows = [
-        (makers[name], place)
-        for place, node in enumerate(nodes, len(found.inputs))
-        for name in node.reads
-        if name in makers
-    ]
-    for row in found.outputs:
-        if row.name in makers:
-            arrows.append((makers[row.name], len(boxes)))
-        boxes.append(_value_box("output", row))
-    hidden = len(found.nodes) - len(nodes)
+    reads = [node.reads for node in nodes] + [(row.name,) for row in found.outputs]
+    read = [(name, place) for place, names in enumerate(reads, len(found.inputs)) for name in names]
+    arrows = dict.fromkeys((makers[name], place) for name, place in read if name in makers)
+    boxes += [_value_box("output", row) for row in found.outputs]
     notes = [quantity(len(found.nodes), "node"), quantity(found.parameters, "parameter")]
-    if hidden:
+    if hidden := len(found.nodes) - len(nodes):
         notes.append(f"{quantity(hidden, 'constant')} not drawn")
-    return Diagram(printable(found.name), tuple(boxes), tuple(dict.fromkeys(arrows)), tuple(notes))
+    return Diagram(printable(found.name), tuple(boxes), tuple(arrows), tuple(notes))
 
 
 def _lines(shapes: tuple[Shape | None, ...], parameters: int) -> tuple[str, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.adversarial.games.derivatives import names
+from portable_nn.adversarial.games.derivatives import Payoff, names
 from portable_nn.adversarial.games.game import Game, Samples, coupled
 from portable_nn.adversarial.games.kinds import kind_of
 from portable_nn.adversarial.games.options import Option, as_number, rate_pair
@@ -22,7 +22,6 @@ from portable_nn.adversarial.methods.program import (
 )
 from portable_nn.adversarial.methods.recording import MOST_NUMBERS
 from portable_nn.adversarial.methods.table import COMPARED, METHODS, Method, find_method
-from portable_nn.adversarial.methods.tape import Program
 from portable_nn.adversarial.runs.rates import DECAYS, read_rates
 from portable_nn.adversarial.runs.simulation import START, STEPS
 from portable_nn.adversarial.theory.closed_forms import FORMULAS
@@ -41,7 +40,7 @@ MOST_ENTRIES: Final = 100_000
 
 
 def game_page(
-    game: str | Game | Callable[[Any, Any], Any] = "bilinear",
+    game: str | Game | Payoff = "bilinear",
     method: str | Method = "simultaneous",
     start: object = None,
     learning_rate: float | tuple[float, float] | str = 0.1,
@@ -88,23 +87,11 @@ def game_page(
             f"a page cannot show the method '{row.name}' on the game '{found.name}': "
             f"its steps are no formula there; it can show {', '.join(shown)}"
         )
-    schedule = learning_rate if isinstance(learning_rate, str) else None
-    rate = rate_pair(1.0 if schedule else learning_rate)
-    if rate is None or min(rate) < 0:
-        raise UsageError(
-            "learning_rate must be a number of at least 0, two of them (of x and of y), or a formula of t, for a page, "
-            f"not {learning_rate!r}"
-        )
-    if schedule and decay is not None:
-        raise UsageError("a page takes a formula of t or a decay, not both: leave one out")
-    read_rates(learning_rate, decay, int(steps) if isinstance(steps, int) else 1)
-    formulas = {**DECAYS, **({schedule: schedule} if schedule else {})}
-    programs = {name: schedule_program(formula) for name, formula in formulas.items()}
-    decays = {name: program and _program(program) for name, program in programs.items()}
+    rate, falls, decays = _rates(learning_rate, decay, steps)
     settings = {
         "method": row.name,
         "rate": rate,
-        "decay": schedule or decay or "constant",
+        "decay": falls,
         "start": _start(found, start),
         "steps": _at_most(MOST_STEPS, "steps", int(Option(STEPS, "steps", 1, whole=True).check("steps", steps))),
         "noise": Option(0.0, "noise", 0).check("noise", noise),
@@ -118,6 +105,24 @@ def game_page(
         f"{found.title}: a game of two players",
         {**data, "decays": decays, "named": [*DECAYS], "settings": settings, "called": called},
     )
+
+
+def _rates(rate: Any, decay: str | None, steps: Any) -> tuple[tuple[float, float], str, dict[str, Any]]:
+    """Both learning rates, the name of how they fall, and all ways of falling as programs. Raises ``UsageError``."""
+    schedule = rate if isinstance(rate, str) else None
+    pair = rate_pair(1.0 if schedule else rate)
+    if pair is None or min(pair) < 0:
+        raise UsageError(
+            "learning_rate must be a number of at least 0, two of them (of x and of y), or a formula of t, for a page, "
+            f"not {rate!r}"
+        )
+    if schedule and decay is not None:
+        raise UsageError("a page takes a formula of t or a decay, not both: leave one out")
+    read_rates(rate, decay, int(steps) if isinstance(steps, int) else 1)
+    formulas = {**DECAYS, **({schedule: schedule} if schedule else {})}
+    programs = {name: schedule_program(formula) for name, formula in formulas.items()}
+    falling = {name: None if program is None else program._asdict() for name, program in programs.items()}
+    return pair, schedule or decay or "constant", falling
 
 
 def _at_most(most: int, what: str, value: int) -> int:
@@ -147,15 +152,7 @@ def game_data(game: Game, given: Mapping[str, Mapping[str, object]] | None = Non
             f"a page shows games of at most {MOST_NUMBERS} numbers: '{game.name}' has {game.players[0]} of x and "
             f"{game.players[1]} of y"
         )
-    if game.sampled is not None and not isinstance(game.sampled, Samples):
-        raise UsageError(f"a page shows no random game but one of matrices, as '{game.name}' is none")
-    samples = None if game.sampled is None else game.sampled.matrices.reshape(-1, game.size**2)
-    if samples is not None and samples.size > MOST_ENTRIES:
-        raise UsageError(
-            f"a page holds at most {MOST_ENTRIES:,} entries of random matrices: the {len(samples):,} of '{game.name}' "
-            f"have {samples.size:,}; give fewer samples"
-        )
-    payoff = payoff_program(game)
+    samples = _samples(game)
     equilibria = game.equilibria
     local = near_equilibrium(game)
     is_product = game.linear and game.jacobian((0.0,) * game.size).tolist() == [[0.0, -1.0], [1.0, 0.0]]
@@ -171,17 +168,33 @@ def game_data(game: Game, given: Mapping[str, Mapping[str, object]] | None = Non
             "names": names(game.players),
             "players": game.players,
             "actions": game.actions,
-            "payoff": _program(payoff),
+            "payoff": payoff_program(game)._asdict(),
             "rest": _rest(game, local) if len(equilibria) else None,
             "isProduct": is_product,
             "matrix": _matrix(game),
             "shown": _shown(game),
-            "samples": None if samples is None else samples.tolist(),
+            "samples": samples,
         },
         "methods": [method for method in methods if method is not None],
         "compared": COMPARED,
         "mostSteps": MOST_STEPS,
     }
+
+
+def _samples(game: Game) -> list[list[float]] | None:
+    """The random matrices, row by row, of a stochastic game. Raises ``UsageError`` where a page cannot hold them."""
+    if game.sampled is None:
+        return None
+    if not isinstance(game.sampled, Samples):
+        raise UsageError(f"a page shows no random game but one of matrices, as '{game.name}' is none")
+    matrices = game.sampled.matrices
+    if matrices.size > MOST_ENTRIES:
+        raise UsageError(
+            f"a page holds at most {MOST_ENTRIES:,} entries of random matrices: the {len(matrices):,} of '{game.name}' "
+            f"have {matrices.size:,}; give fewer samples"
+        )
+    found: list[list[float]] = matrices.reshape(len(matrices), -1).tolist()
+    return found
 
 
 def _matrix(game: Game) -> list[list[float]] | None:
@@ -255,11 +268,7 @@ def _method(
 
 
 def _steps(program: MethodProgram) -> dict[str, Any]:
-    return {**program._asdict(), "begin": _program(program.begin), "step": _program(program.step)}
-
-
-def _program(program: Program) -> dict[str, Any]:
-    return program._asdict()
+    return {**program._asdict(), "begin": program.begin._asdict(), "step": program.step._asdict()}
 
 
 def _option(name: str, option: Option) -> dict[str, Any]:

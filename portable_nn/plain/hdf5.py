@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from io import FileIO
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -77,9 +78,9 @@ def open_file(opened: Opened) -> Listing:
             found: Array = datasets[name][start:stop]
         return found
 
-    filtered = [filters for each in datasets.values() if (filters := _filters(each))]
+    filtered = [filters for filters in map(_filters, datasets.values()) if filters]
     if filtered:
-        names = ", ".join(sorted({_BUILT_IN[code] for filters in filtered for code in filters}))
+        names = ", ".join(sorted({_BUILT_IN[code] for code in chain.from_iterable(filtered)}))
         notes.append(f"{quantity(len(filtered), 'dataset')} filtered by {names}")
     places = {name: ArrayPlace(opened.file, offsets[name], datasets[name].dtype) for name in entries if name in offsets}
     chunks = {name: each.chunks[0] if each.chunks else 1 for name, each in datasets.items() if each.shape}

@@ -8,8 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import asdict, dataclass, replace
 from difflib import SequenceMatcher
 from functools import cached_property, partial
-from itertools import groupby, islice
-from operator import itemgetter
+from itertools import chain, islice
 from typing import Any, Final, Literal, TypeAlias
 
 from portable_nn.core.graph import Parameter, format_shape
@@ -220,15 +219,23 @@ def _by_name(missing: Sequence[_Candidate], free: Sequence[_Candidate]) -> Itera
     candidates = list(islice(_candidates(missing, free), MAX_PAIRS + 1))
     if len(candidates) > MAX_PAIRS:
         return
-    choices = Counter(each for pair in candidates for each in pair)
-    scored = [(_nearness(m, f), m, f) for m, f in candidates]
-    near = [each for each in scored if each[0] >= NEAR or choices[each[1]] == choices[each[2]] == 1]
+    levels = defaultdict[float, list[Pair]](list)
+    choices = _sides(candidates)
     used = set[_Candidate]()
-    for _, level in groupby(sorted(near, key=itemgetter(0), reverse=True), key=itemgetter(0)):
-        pairs = [(m, f) for _, m, f in level if m not in used and f not in used]
-        sides = Counter(each for pair in pairs for each in pair)
+    for m, f in candidates:
+        near = _nearness(m, f)
+        if near >= NEAR or choices[m] == choices[f] == 1:
+            levels[near].append((m, f))
+    for level in sorted(levels, reverse=True):
+        pairs = [pair for pair in levels[level] if used.isdisjoint(pair)]
+        sides = _sides(pairs)
         yield from ((m, f) for m, f in pairs if sides[m] == sides[f] == 1)
         used.update(sides)
+
+
+def _sides(pairs: Iterable[Pair]) -> Counter[_Candidate]:
+    """The number of pairs that each tensor is in."""
+    return Counter(chain.from_iterable(pairs))
 
 
 def _candidates(missing: Sequence[_Candidate], free: Sequence[_Candidate]) -> Iterator[Pair]:

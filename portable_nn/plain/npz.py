@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -73,17 +73,11 @@ def open_file(opened: Opened) -> Listing:
     head = opened.file.read(npy.HEAD)
     if not head.startswith(_MAGIC):
         raise FormatError(where, kind_fault(head, "is not a zip archive, as .npz files are"))
-    with _damage_reported(opened):
-        archive = opened.stack.enter_context(zipfile.ZipFile(opened.file))
-    members = [info for info in archive.infolist() if not info.filename.endswith("/")]
-    refuse(where, [*_frame_faults(opened, archive), *_member_faults(members)])
+    archive, members = open_archive(opened)
+    refuse(where, [*_frame_faults(opened, archive), *member_faults(members, _name)])
     by_name = {_name(info): info for info in members}
-    refuse(where, [f"{_name(info)!r} {fault}" for info in members if (fault := _local_fault(opened, info))])
-    heads = {name: _head(archive, info, opened) for name, info in by_name.items()}
-    found = {name: header for name, head in heads.items() if (header := npy.header(head))}
-    skipped = {name: reason for name, header in found.items() if (reason := header.unreadable(opened.text))}
-    skipped |= {name: "is not an array of numpy" for name in heads if name not in found}
-    arrays = {name: header for name, header in found.items() if name not in skipped}
+    refuse(where, [f"{name!r} {fault}" for name, info in by_name.items() if (fault := _local_fault(opened, info))])
+    arrays, skipped = _headers(opened, archive, by_name)
     faults = [(name, npy.header_fault(header, by_name[name].file_size)) for name, header in arrays.items()]
     refuse(where, [f"{name!r} {fault}" for name, fault in faults if fault])
 
@@ -100,16 +94,35 @@ def _name(info: zipfile.ZipInfo) -> str:
     return info.filename.removesuffix(".npy")
 
 
-def _member_faults(members: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
+def open_archive(opened: Opened) -> tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]:
+    """An archive, and its members that are no folders."""
+    with damage_reported(opened.path, "the archive is damaged", ERRORS):
+        archive = opened.stack.enter_context(zipfile.ZipFile(opened.file))
+    return archive, [info for info in archive.infolist() if not info.filename.endswith("/")]
+
+
+def member_faults(members: Sequence[zipfile.ZipInfo], named: Callable[[zipfile.ZipInfo], str]) -> Iterator[str]:
     """The faults that the central directory shows: duplicate names, overlaps, encryption, decompression bombs."""
     if fault := count_fault(len(members)):
         yield fault
-    yield from (f"{name!r} stands {n} times" for name, n in Counter(map(_name, members)).items() if n > 1)
-    spans = [(_name(i), i.header_offset, i.header_offset + _LOCAL.size + i.compress_size) for i in members]
-    yield from overlaps(spans)
-    for info in members:
-        if fault := member_fault(info):
-            yield f"{_name(info)!r} {fault}"
+    yield from (f"{name!r} stands {n} times" for name, n in Counter(map(named, members)).items() if n > 1)
+    yield from overlaps((named(i), i.header_offset, i.header_offset + _LOCAL.size + i.compress_size) for i in members)
+    yield from (f"{named(info)!r} {fault}" for info in members if (fault := member_fault(info)))
+
+
+def _headers(
+    opened: Opened, archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]
+) -> tuple[dict[str, npy.Header], dict[str, str]]:
+    """The headers of the arrays that can be read, and why others cannot be."""
+    found, skipped = dict[str, npy.Header](), dict[str, str]()
+    for name, info in members.items():
+        with _damage_reported(opened, info), archive.open(info) as member:
+            header = npy.header(member.read(npy.HEAD))
+        if reason := "is not an array of numpy" if header is None else header.unreadable(opened.text):
+            skipped[name] = reason
+        elif header:
+            found[name] = header
+    return found, skipped
 
 
 def member_fault(info: zipfile.ZipInfo) -> str | None:
@@ -201,11 +214,5 @@ def unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, start: int = 0) ->
     return memory
 
 
-def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo, opened: Opened) -> bytes:
-    with _damage_reported(opened, info), archive.open(info) as member:
-        return member.read(npy.HEAD)
-
-
-def _damage_reported(opened: Opened, info: zipfile.ZipInfo | None = None) -> AbstractContextManager[None]:
-    what = f"{_name(info)!r} in the archive" if info else "the archive"
-    return damage_reported(opened.path, f"{what} is damaged", ERRORS)
+def _damage_reported(opened: Opened, info: zipfile.ZipInfo) -> AbstractContextManager[None]:
+    return damage_reported(opened.path, f"{_name(info)!r} in the archive is damaged", ERRORS)

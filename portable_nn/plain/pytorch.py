@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import accumulate
-from operator import mul
+from operator import attrgetter, mul
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
@@ -31,7 +31,7 @@ from portable_nn.core.limits import UNPACKED, claims
 from portable_nn.core.memory import CHUNK, aligned
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import LONGEST, shortened
-from portable_nn.plain.npz import ERRORS, member_fault, unpacked
+from portable_nn.plain.npz import ERRORS, member_faults, open_archive, unpacked
 from portable_nn.plain.pickles import TEXT, Made, Named, Persistent, read_pickle
 from portable_nn.plain.tensors import (
     MAX_RANK,
@@ -41,7 +41,6 @@ from portable_nn.plain.tensors import (
     Opened,
     count_fault,
     damage_reported,
-    overlaps,
     shape_fault,
     widened,
 )
@@ -169,13 +168,10 @@ def open_file(opened: Opened) -> Listing:
 
 
 def _archive(opened: Opened, claim: Callable[[int], None]) -> _Contents:
-    with _damage_reported(opened, "the archive"):
-        archive = opened.stack.enter_context(zipfile.ZipFile(opened.file))
-    members = [info for info in archive.infolist() if not info.filename.endswith("/")]
-    spans = [(i.filename, i.header_offset, i.header_offset + 30 + i.compress_size) for i in members]
-    found = [(info.filename, member_fault(info)) for info in members]
-    found += [(name, "lies beyond the end of the file") for name, _, end in spans if end > opened.size]
-    refuse(str(opened.path), [*overlaps(spans), *(f"{name!r} {fault}" for name, fault in found if fault)])
+    archive, members = open_archive(opened)
+    ends = ((i.filename, i.header_offset + _HEAD.size + i.compress_size) for i in members)
+    beyond = (f"{name!r} lies beyond the end of the file" for name, end in ends if end > opened.size)
+    refuse(str(opened.path), [*member_faults(members, attrgetter("filename")), *beyond])
     by_name = {info.filename.partition("/")[2]: info for info in members}
     if len(by_name) < len(members):
         raise FormatError(opened.path, "has members of the same name")

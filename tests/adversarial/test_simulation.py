@@ -79,17 +79,6 @@ def test_averages_of_alternating_play_converge_and_of_simultaneous_diverge() -> 
     assert np.linalg.norm(simultaneous.average[-1]) > 10
 
 
-def test_weighted_averages() -> None:
-    found = simulate("bilinear", learning_rate=0.3, steps=50, decay="1/sqrt(t)")
-    linear = np.average(found.z, axis=0, weights=found.t + 1)
-    assert np.allclose(found.averaged("linear")[-1], linear)
-    rates = 1 / np.sqrt(np.minimum(found.t, 49) + 1)
-    assert np.allclose(found.averaged("rate")[-1], np.average(found.z, axis=0, weights=rates))
-    assert np.array_equal(found.averaged(), found.average)
-    with pytest.raises(UsageError, match=re.escape("there is no weighting 'rates': did you mean 'rate'?")):
-        found.averaged("rates")
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("method", [name for name, row in METHODS.items() if row.anchored])
 def test_anchored_methods_fall_as_one_over_k(method: str) -> None:

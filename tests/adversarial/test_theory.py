@@ -11,9 +11,7 @@ import pytest
 
 from portable_nn.adversarial import (
     METHODS,
-    closed_form,
     exact_factor,
-    fitted_rate,
     forecast,
     game,
     invariant,
@@ -23,9 +21,10 @@ from portable_nn.adversarial import (
     stability_limit,
     update_operator,
 )
+from portable_nn.adversarial.runs.fitting import fit
 from portable_nn.core.errors import UsageError
 
-WITH_FORM = [name for name, row in METHODS.items() if closed_form(name) and row.linear]
+WITH_FORM = [name for name, row in METHODS.items() if exact_factor(name, 0.1) is not None and row.linear]
 MATRIX = np.random.default_rng(5).normal(size=(3, 3))
 LEFT, SIGMAS, RIGHT = np.linalg.svd(MATRIX)
 
@@ -63,9 +62,7 @@ PUBLISHED: list[tuple[str, dict[str, float], float]] = [
 def test_factors_at_a_rate_of_a_tenth_are_those_of_the_literature(
     method: str, options: dict[str, float], factor: float
 ) -> None:
-    form = closed_form(method)
-    assert form is not None
-    assert form(0.1, **options) == pytest.approx(factor, abs=1e-8)
+    assert exact_factor(method, 0.1, **options) == pytest.approx(factor, abs=1e-8)
     assert spectral_radius(method, "bilinear", 0.1, **options) == pytest.approx(factor, abs=1e-8)
     assert simulate("bilinear", method, steps=600, **options).rate == pytest.approx(factor, abs=1e-8)
 
@@ -95,9 +92,9 @@ def test_every_linear_method_runs_at_its_spectral_radius_and_closed_form(method:
     alone, together = simulate(played, method, steps=600), simulate(played, method, [[0.6, 0.7]], steps=600)
     assert alone.rate == pytest.approx(radius, abs=1e-8)
     assert together.rate == pytest.approx([radius], abs=1e-8)
-    form = closed_form(method)
-    if form is not None and played == "bilinear":
-        assert form(0.1) == pytest.approx(radius, abs=1e-8)
+    factor = exact_factor(method, 0.1)
+    if factor is not None and played == "bilinear":
+        assert factor == pytest.approx(radius, abs=1e-8)
 
 
 @pytest.mark.parametrize(("method", "rate"), list(product(WITH_FORM, [0.01, 0.1, 0.5])))
@@ -114,15 +111,14 @@ def test_vector_games_scale_by_each_singular_value(method: str, rate: float) -> 
         period = METHODS[method].period
         assert period is not None
         repeat = period(found.options)
-        assert fitted_rate(found.z @ plane.T, period=repeat) == pytest.approx(factor, abs=1e-8), sigma
+        assert fit(found.z @ plane.T, repeat).factor == pytest.approx(factor, abs=1e-8), sigma
 
 
 @pytest.mark.parametrize("method", WITH_FORM)
 def test_closed_forms_take_arrays(method: str) -> None:
-    form = closed_form(method)
-    assert form is not None
     rates = np.array([[0.01, 0.1], [0.5, 1.2]])
-    assert form(rates) == pytest.approx(np.array([[form(rate) for rate in row] for row in rates.tolist()]))
+    each = [[exact_factor(method, rate) for rate in row] for row in rates.tolist()]
+    assert exact_factor(method, rates) == pytest.approx(np.array(each))
 
 
 @pytest.mark.parametrize("rate", [0.6, 1.0, 1.1, 1.9, 2.5])
@@ -135,11 +131,10 @@ def test_closed_forms_hold_for_large_rates(method: str, rate: float) -> None:
 
 
 def test_closed_form_takes_a_rate_times_sigma() -> None:
-    form = closed_form("consensus")
-    assert form is not None
-    assert form(0.1 * 2.0, gamma=0.5 * 2.0) == pytest.approx(exact_factor("consensus", 0.1, 2.0, gamma=0.5))
+    alone = exact_factor("consensus", 0.1 * 2.0, gamma=0.5 * 2.0)
+    assert alone == pytest.approx(exact_factor("consensus", 0.1, 2.0, gamma=0.5))
     played = game("bilinear", matrix=[[2.0]])
-    assert spectral_radius("consensus", played, 0.1, gamma=0.5) == pytest.approx(form(0.2, gamma=1.0))
+    assert spectral_radius("consensus", played, 0.1, gamma=0.5) == pytest.approx(alone)
 
 
 def test_extragradient_is_best_at_the_root_of_a_half() -> None:
@@ -306,21 +301,18 @@ def test_no_invariant_where_there_is_none() -> None:
 def test_fitted_rate_is_the_largest_root(roots: list[complex]) -> None:
     n = np.arange(200)[:, None]
     points = np.real(sum((place + 1) * root**n for place, root in enumerate(roots)))
-    assert fitted_rate(points) == pytest.approx(abs(roots[0]), abs=1e-9)
-    assert fitted_rate(points + 7, equilibrium=7) == pytest.approx(abs(roots[0]), abs=1e-7)
+    assert fit(points).factor == pytest.approx(abs(roots[0]), abs=1e-9)
 
 
 def test_fitted_rate_of_what_is_not_linear_is_near() -> None:
     n = np.arange(400)
     noisy = 0.98**n * np.random.default_rng(0).uniform(0.9, 1.1, 400)
-    assert fitted_rate(noisy) == pytest.approx(0.98, abs=2e-3)
-    many = np.stack([0.5 ** n[:40], 1.5 ** n[:40]], axis=1)[:, :, None]
-    assert fitted_rate(many) == pytest.approx([0.5, 1.5])
-    assert np.isnan(fitted_rate(np.zeros(10)))
+    assert fit(noisy[:, None]).factor == pytest.approx(0.98, abs=2e-3)
+    assert np.isnan(fit(np.zeros((10, 1))).factor)
 
 
 def test_methods_without_a_closed_form() -> None:
-    assert closed_form("anchored") is None
+    assert exact_factor("anchored", 0.1) is None
     assert exact_factor("adam", 0.1) is None
 
 
@@ -331,7 +323,7 @@ REFUSED: list[tuple[Any, str]] = [
     (lambda: spectral_radius("lola", "bilinear", -1), "learning_rate must be a number of at least 0, or a pair of the"),
     (lambda: spectral_radius("lola", "x + exp(y)", 0.1), "no equilibrium of the game 'x + exp(y)' is known: give the "),
     (lambda: spectral_radius("lola", np.eye(3), 0.1), "players must say how many of the 3 numbers are those of x"),
-    (lambda: closed_form("lolla"), "there is no method 'lolla': did you mean 'lola'?"),
+    (lambda: exact_factor("lolla", 0.1), "there is no method 'lolla': did you mean 'lola'?"),
     (lambda: exact_factor("momentum", 0.1, gamma=1), "the method 'momentum' has no option 'gamma': it has beta (-0.5)"),
 ]
 

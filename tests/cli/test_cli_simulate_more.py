@@ -14,8 +14,7 @@ import pytest
 
 from portable_nn.adversarial import GAMES, METHODS, analyse, portrait
 from portable_nn.adversarial.gan import GAN_LOSSES, GAN_METHODS
-from portable_nn.adversarial.gan.demonstration import EXAMPLES, demonstrate
-from portable_nn.adversarial.gan.ring import RECIPES
+from portable_nn.adversarial.gan.examples import EXAMPLES, RECIPES, demonstrate
 from portable_nn.adversarial.methods.table import SCHEMES
 from portable_nn.core.names import GanExample, GanLoss, GanMethod, GanRecipe, Scheme
 
@@ -177,15 +176,15 @@ def test_the_ring(run):
 def test_ctrl_c_tells_what_was_learned(run, monkeypatch):
     import dataclasses
 
-    from portable_nn.adversarial.gan import demonstration
+    from portable_nn.adversarial.gan import examples
 
-    real = demonstration.demonstrate
+    real = examples.demonstrate
 
     def stopped(*arguments, **given):
         found = real(*arguments, **{**given, "steps": 2})
         return dataclasses.replace(found, result=dataclasses.replace(found.result, stopped="interrupted"))
 
-    monkeypatch.setattr(demonstration, "demonstrate", stopped)
+    monkeypatch.setattr(examples, "demonstrate", stopped)
     code, out, err = run("simulate", "gan")
     assert (code, err) == (130, "stopped by Ctrl-C; the figures are those of the networks as they are\n")
     assert "2 steps, seed 0, interrupted\n" in out

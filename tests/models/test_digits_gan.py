@@ -9,7 +9,7 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.adversarial.gan import sample
-from portable_nn.adversarial.gan.judging import probabilities
+from portable_nn.adversarial.gan.noise import probabilities
 from portable_nn.catalog import find_model
 from portable_nn.core.errors import UsageError
 from portable_nn.models.digits_gan.judging import judge

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from portable_nn.models.letters import CHOOSING_FONTS, TEST_FONTS, TRAINING_FONTS, letter
+from portable_nn.models.letters import TEST_FONTS, TRAINING_FONTS, letter
 from portable_nn.models.photographs import KINDS, TEST_SEED, WITH_DIGITS, WITHOUT, Photographer, enlarged, measure
 from portable_nn.models.recipes import load_digits
 from portable_nn.models.unlike import DRAWN, others
@@ -38,7 +38,7 @@ def test_an_enlarged_digit_is_cut_out() -> None:
 
 
 def test_no_letter_of_a_test_is_in_a_font_that_was_learned_from() -> None:
-    fonts = (*TRAINING_FONTS, *CHOOSING_FONTS, *TEST_FONTS)
+    fonts = (*TRAINING_FONTS, *TEST_FONTS)
     assert len(set(fonts)) == len(fonts)
     pytest.importorskip("matplotlib")
     random = np.random.default_rng(0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_predict_many import alike, digits, serial
 
-from portable_nn.adversarial import Sweep, sweep, sweep_many
+from portable_nn.adversarial import Sweep, sweep
 from portable_nn.adversarial.games.table import game
 from portable_nn.cli import main
 from portable_nn.core.errors import FileError, UsageError
@@ -36,16 +36,16 @@ def same(found: Sweep, wanted: Sweep) -> None:
 def test_the_numbers_are_those_of_one_process(name: str, how: dict[str, Any], more: dict[str, Any]) -> None:
     done = list[tuple[int, int]]()
     options = {"rates": [0.1, 0.5, 1.0], "steps": 50, **more}
-    found = sweep_many(name, workers=0, game_options=how, progress=lambda *now: done.append(now), **options)
+    found = sweep(name, workers=0, game_options=how, progress=lambda *now: done.append(now), **options)
     same(found, sweep(game(name, **how), **options))
     assert done[-1] == (len(found.methods), len(found.methods))
 
 
 def test_wrong_arguments_of_a_sweep() -> None:
     with pytest.raises(UsageError, match="either workers or scheduler"):
-        sweep_many()
+        sweep(workers=1, scheduler="tcp://here:1")
     with pytest.raises(UsageError, match="rates must be"):
-        sweep_many(workers=0, rates=[-1])
+        sweep(workers=0, rates=[-1])
 
 
 @pytest.mark.long
@@ -73,7 +73,7 @@ def test_workers_of_a_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert alike(found, serial("scans"))
         assert (tmp_path / "here" / "shards" / "manifest.jsonl").exists()
         same(
-            sweep_many(scheduler=address, rates=[0.1, 1.0], steps=20),
+            sweep(scheduler=address, rates=[0.1, 1.0], steps=20),
             sweep(rates=[0.1, 1.0], steps=20),
         )
     monkeypatch.setattr("portable_nn.scale.cluster.WAIT", 1)

@@ -12,7 +12,7 @@ import numpy as np
 from portable_nn.adversarial.games.derivatives import Derivation, Derived, Payoff
 from portable_nn.adversarial.games.options import finite_array
 from portable_nn.core.errors import ShapeError, UsageError
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 Sampled: TypeAlias = Callable[[Array, np.random.Generator], Array]
 """The vector field of one random sample of a stochastic game, at points (…, d)."""

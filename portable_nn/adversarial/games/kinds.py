@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 FLAT: Final = 1e-9
 """Curvatures below this, relative to the largest second derivative, are 0."""

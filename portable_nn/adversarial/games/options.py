@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from portable_nn.core.errors import UsageError
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 T = TypeVar("T")
 

@@ -228,7 +228,7 @@ GAMES: Final[Mapping[str, NamedGame]] = {row.name: row for row in _ROWS}
 """The games by name; called with its options, an entry makes the game."""
 
 
-def game(name: str | Game | Callable[[Any, Any], Any], /, **options: Any) -> Game:
+def game(name: str | Game | Payoff, /, **options: Any) -> Game:
     """A game by its name in ``GAMES``, from a formula such as ``x0*y1 - 0.1*x0**2``, or from a function of symbols.
 
     Args:

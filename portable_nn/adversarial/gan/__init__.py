@@ -7,15 +7,13 @@ two examples; ``GameJacobian`` shows the local dynamics of gradient descent; ``s
 
 from __future__ import annotations
 
+from portable_nn.adversarial.gan.examples import Pattern, pattern_networks, ring_networks, train_pattern, train_ring
 from portable_nn.adversarial.gan.jacobian import GameJacobian
 from portable_nn.adversarial.gan.modes import Modes, Ring, mode_metrics
 from portable_nn.adversarial.gan.objectives import GAN_LOSSES
-from portable_nn.adversarial.gan.optimistic import OptimisticAdam
-from portable_nn.adversarial.gan.pattern import Pattern, pattern_networks, train_pattern
-from portable_nn.adversarial.gan.ring import measure_ring, ring_figures, ring_networks, train_ring
 from portable_nn.adversarial.gan.sampling import between, sample, save_between, save_sheet
 from portable_nn.adversarial.gan.schedules import Fall, LinearFall
-from portable_nn.adversarial.gan.stages import GAN_METHODS
+from portable_nn.adversarial.gan.stages import GAN_METHODS, OptimisticAdam
 from portable_nn.adversarial.gan.training import GanResult, train_gan
 
 __all__ = [
@@ -30,10 +28,8 @@ __all__ = [
     "Pattern",
     "Ring",
     "between",
-    "measure_ring",
     "mode_metrics",
     "pattern_networks",
-    "ring_figures",
     "ring_networks",
     "sample",
     "save_between",

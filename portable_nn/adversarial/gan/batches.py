@@ -12,11 +12,11 @@ from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.operators import Array, Leaf
 
-Draw: TypeAlias = "Callable[[int, np.random.Generator], Array | Mapping[str, Array]]"
-"""``(count, generator) → examples``, whose first axis is ``count``."""
+Draws: TypeAlias = "Callable[[int, np.random.Generator], dict[str, Array]]"
+"""``(count, generator)`` → examples by name, whose first axis is ``count``."""
 
 
-def normal(wanted: Mapping[str, Leaf]) -> Callable[[int, np.random.Generator], dict[str, Array]]:
+def normal(wanted: Mapping[str, Leaf]) -> Draws:
     """A function that draws noise for each input, by name: each element from N(0, 1)."""
 
     def one(leaf: Leaf, count: int, rng: np.random.Generator) -> Array:
@@ -27,10 +27,11 @@ def normal(wanted: Mapping[str, Leaf]) -> Callable[[int, np.random.Generator], d
     return lambda count, rng: {name: one(leaf, count, rng) for name, leaf in wanted.items()}
 
 
-def draws(source: Any, wanted: Mapping[str, Leaf], what: str) -> Callable[[int, np.random.Generator], dict[str, Array]]:
+def draws(source: Any, wanted: Mapping[str, Leaf], what: str) -> Draws:
     """A function that draws a batch from ``source``, by the names of the inputs in ``wanted``.
 
-    ``source`` is an array (n, …) or a dict of such arrays, of which examples are drawn with replacement, or a ``Draw``.
+    ``source`` is an array (n, …) or a dict of such arrays, of which examples are drawn with replacement, or
+    a function ``(count, generator) → examples``.
     Raises ``ShapeError`` or ``UsageError`` where it does not fit.
     """
     if callable(source):

@@ -11,11 +11,13 @@ from msgspec.structs import replace
 from portable_nn.adversarial.gan.objectives import GanObjective, gradient_penalty, r1_penalty
 from portable_nn.core.dims import broadcast
 from portable_nn.core.errors import ShapeError, UsageError, listed
-from portable_nn.core.graph import Graph, Node, Tensor, format_shape
-from portable_nn.operators import Leaf, Symbol, constant, emit_all, lookup
+from portable_nn.core.graph import Dim, Graph, Node, Tensor, format_shape
+from portable_nn.operators import Leaf, Symbol, constant, emit_all, lookup, reachable, trace
 from portable_nn.operators.differentiation import gradients
+from portable_nn.operators.tracing import Traced
 
 Role: TypeAlias = Literal["generator", "discriminator"]
+Shapes: TypeAlias = dict[str, tuple[Dim, ...]]
 
 ROLES: Final[tuple[Role, Role]] = ("generator", "discriminator")
 REAL, NOISE, CONDITION, SCALAR = "real/", "noise/", "condition/", "scalar/"
@@ -94,6 +96,13 @@ class GanGraph:
         """All inputs of graphs of these symbols."""
         examples = [*self.real.values(), *self.conditions.values(), *self.noise.values()]
         return [*examples, *self.scalars, *([self.mix] if self.mix else [])]
+
+    def traced(self, outputs: Sequence[Symbol], more: Sequence[Leaf], size: int, name: str) -> tuple[Traced, Shapes]:
+        """A graph of outputs, over the leaves that they need and ``more`` of them; its shapes for batches of a size."""
+        needed = {id(origin) for origin in reachable(outputs)}
+        own = [leaf for leaf in self.leaves() if id(leaf.origin) in needed]
+        shapes = {str(leaf.name): (size, *leaf.shape[1:]) if leaf.shape else () for leaf in own}
+        return trace([*own, *more], outputs, name), shapes | {str(leaf.name): leaf.shape for leaf in more}
 
     def _score(self, examples: Mapping[str, Symbol]) -> Symbol:
         parameters = self.parameters["discriminator"]

@@ -20,10 +20,9 @@ from portable_nn.adversarial.gan.batches import check, named
 from portable_nn.adversarial.gan.graph import MIX, PENALTY, R1, ROLES, GanGraph
 from portable_nn.adversarial.gan.objectives import find_gan_loss
 from portable_nn.core.errors import ShapeError, UsageError
-from portable_nn.core.graph import Dim
 from portable_nn.engines.plan import Plan
 from portable_nn.network import Network
-from portable_nn.operators import Array, Leaf, Symbol, constant, emit, reachable, trace
+from portable_nn.operators import Array, Leaf, Symbol, constant, emit
 from portable_nn.operators.differentiation import gradients
 
 DIRECTION: Final = "direction/"
@@ -87,15 +86,7 @@ class GameJacobian:
         total = sum(others, first)
         rows = gradients([total], [constant(1, total.dtype)], [*field])
         outputs = [*field.values(), *(row for row in rows if row is not None)]
-        needed = {id(origin) for origin in reachable(outputs)}
-        inputs = [leaf for leaf in pair.leaves() if id(leaf.origin) in needed]
-        traced = trace([*inputs, *directions], outputs, "Jacobian of a pair")
-        shapes: dict[str, tuple[Dim, ...]] = {
-            value.name: (count, *value.shape[1:])
-            if value.shape and not value.name.startswith(DIRECTION)
-            else value.shape
-            for value in traced.graph.inputs
-        }
+        traced, shapes = pair.traced(outputs, directions, count, "Jacobian of a pair")
         plan = Plan(traced.graph, shapes, self._arrays)
         zeros = [np.zeros([int(dim) for dim in weight.shape]) for weight in field]
         return (

@@ -10,18 +10,18 @@ from typing import TypeAlias
 
 import numpy as np
 
+from portable_nn.adversarial.gan.batches import Draws
 from portable_nn.adversarial.gan.graph import MIX, NOISE, PENALTY, R1, ROLES, Role
 from portable_nn.adversarial.gan.jacobian import GameJacobian
 from portable_nn.adversarial.gan.schedules import value_at
 from portable_nn.adversarial.gan.stages import AVERAGE, Running
 from portable_nn.core.errors import TrainingError
 from portable_nn.network import Network
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 from portable_nn.training.history import Stopped
 from portable_nn.training.progress import Bar
 from portable_nn.training.schedules import Schedule
 
-Draws: TypeAlias = "Callable[[int, np.random.Generator], dict[str, Array]]"
 Metrics: TypeAlias = "Callable[[Network], Mapping[str, float]]"
 HistoryRow: TypeAlias = dict[str, float]
 Eigenvalues: TypeAlias = list[tuple[int, Array]]

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.core.errors import ShapeError
+from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import Count, Positive
 
 SAMPLES = 2500
 """The number of samples of the metrics. Lin et al., "PacGAN", NeurIPS 2018, arXiv:1712.04086."""
@@ -20,20 +22,14 @@ FULL = math.sqrt(1 - NEAR**2 / 2 * math.exp(-(NEAR**2) / 2) / (1 - math.exp(-(NE
 """The spread of the data: the standard deviation, in sigma, of a normal distribution in the plane up to ``NEAR``."""
 
 
+@check_kinds
 @dataclass(frozen=True)
 class Ring:
     """``modes`` Gaussians with centres at the angles 2πk / modes on a circle of ``radius``, deviation ``sigma``."""
 
-    modes: int = 8
-    radius: float = 1.0
-    sigma: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.modes < 1:
-            raise UsageError(f"modes must be at least 1, not {self.modes}")
-        for name in ("radius", "sigma"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be more than 0, not {getattr(self, name):g}")
+    modes: Count = 8
+    radius: Positive = 1.0
+    sigma: Positive = 0.01
 
     @property
     def centres(self) -> NDArray[np.float64]:

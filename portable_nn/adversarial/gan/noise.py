@@ -9,18 +9,27 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from portable_nn.adversarial.gan.judging import JUDGE, SURE, read_as
 from portable_nn.analysis.choosing import chosen_by
+from portable_nn.core.dims import static
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Value, format_shape
 from portable_nn.network import Network
-from portable_nn.operators.registry import Array
+from portable_nn.opening import load_model
+from portable_nn.operators import Array
 
 Noise: TypeAlias = Mapping[str, Array]
 """Arrays by the names of the generator's inputs."""
 
 CLASS: Final = ("class", "condition", "digit", "label")
 """Names of an input that is the class, as numbers of which one is 1."""
+
+JUDGE: Final = "digits-cnn"
+
+SURE: Final = 0.9
+"""The probability above which a prediction counts as sure."""
+
+SIDE: Final = 28
+"""Pixels along a side of what it reads."""
 
 DIGITS: Final = 10
 BATCH: Final = 256
@@ -122,18 +131,38 @@ def source_of(network: Network) -> Source:
             f"only a network with one input, and perhaps a class beside it ({', '.join(CLASS)}), and one output can be "
             f"sampled; this one takes {', '.join(value.name for value in inputs)} and gives {', '.join(outputs)}"
         )
-    for value in (*noise, *given):
-        sizes = [dim for dim in value.shape[1:] if isinstance(dim, int)]
-        floats = value.dtype in {"float32", "float64"}
-        is_picture = network.inputs[inputs.index(value)].kind == "image"
-        if is_picture or not floats or not sizes or len(sizes) != len(value.shape) - 1:
-            what = "pictures" if is_picture else f"{value.dtype} {format_shape(value.shape)}"
-            raise ShapeError(
-                f"only a generator can be sampled, which takes noise (batch, n); '{value.name}' takes {what}"
-            )
-        if value in given and len(sizes) != 1:
+    for value, info in zip(inputs, network.inputs, strict=True):
+        _check_numbers(value, info.kind == "image")
+    for value in given:
+        if len(value.shape) != 2:
             raise ShapeError(f"the class '{value.name}' must be (batch, classes), not {format_shape(value.shape)}")
     return Source(network, noise[0], given[0] if given else None)
+
+
+def probabilities(samples: Array) -> Array:
+    """Those of the classes for samples from 0 to 1, n pictures of 28 x 28 pixels: (n, classes)."""
+    network = load_model(JUDGE)
+    logits = network.predict(samples.reshape(-1, 1, SIDE, SIDE).astype(np.float32) * np.float32(255))
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+
+
+def read_as(samples: Array, digit: int) -> Array:
+    """True for each sample that is surely a ``digit``: (n,). Raises ``ShapeError`` for what is not 28 x 28."""
+    if samples[0].size != SIDE * SIDE:
+        raise ShapeError(
+            f"digit {digit} is found by {JUDGE}, which reads grey pictures of {SIDE} x {SIDE} pixels, and these "
+            f"samples are {samples.shape[1:]}"
+        )
+    place = load_model(JUDGE).outputs[0].labels.index(str(digit))
+    return np.asarray(probabilities(samples)[:, place] > SURE)
+
+
+def _check_numbers(value: Value, is_picture: bool) -> None:
+    """Raise ``ShapeError`` for an input that takes no numbers of a fixed size."""
+    if is_picture or value.dtype not in {"float32", "float64"} or not static(value.shape[1:]):
+        what = "pictures" if is_picture else f"{value.dtype} {format_shape(value.shape)}"
+        raise ShapeError(f"only a generator can be sampled, which takes noise (batch, n); '{value.name}' takes {what}")
 
 
 def _is_whole(value: object) -> bool:

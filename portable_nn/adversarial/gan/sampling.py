@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -18,17 +18,20 @@ from portable_nn.adversarial.gan.sheets import (
 )
 from portable_nn.catalog import CALLED
 from portable_nn.core.errors import UsageError
+from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
+from portable_nn.core.numbers import Count, Range
 from portable_nn.network import Network, load
 from portable_nn.opening import load_model
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 FRAMES: Final = 30
-MOST_FRAMES: Final = 1000
+Frames: TypeAlias = Annotated[int, Range("a whole number from 2 to 1,000", lambda n: 2 <= n <= 1000)]
 
 
+@check_kinds
 def sample(
-    network: Network | str | Path, count: int, seed: int = 0, *, digit: int | None = None, engine: Engine = "numpy"
+    network: Network | str | Path, count: Count, seed: int = 0, *, digit: int | None = None, engine: Engine = "numpy"
 ) -> Array:
     """Samples of a generator for noise from N(0, 1): (count, …).
 
@@ -47,14 +50,15 @@ def sample(
         FileError, FormatError: a file that cannot be read, or is damaged.
     """
     found = _source(network)
-    return _made(found, found.draw(_count(count), seed, digit), engine)
+    return _made(found, found.draw(count, seed, digit), engine)
 
 
+@check_kinds
 def between(
     network: Network | str | Path,
     seeds: tuple[int, int],
-    count: int = 1,
-    frames: int = FRAMES,
+    count: Count = 1,
+    frames: Frames = FRAMES,
     *,
     digit: int | None = None,
     engine: Engine = "numpy",
@@ -67,12 +71,10 @@ def between(
 
     Raises as ``sample``, and ``UsageError`` for equal seeds, or another number of frames than 2 to 1,000.
     """
-    if not isinstance(frames, (int, np.integer)) or isinstance(frames, bool) or not 2 <= frames <= MOST_FRAMES:
-        raise UsageError(f"frames must be a whole number from 2 to {MOST_FRAMES:,}, not {frames!r}")
     if seeds[0] == seeds[1]:
         raise UsageError(f"between needs two seeds that differ, not {seeds[0]} twice")
     found = _source(network)
-    first, last = (found.draw(_count(count), seed, digit) for seed in seeds)
+    first, last = (found.draw(count, seed, digit) for seed in seeds)
     shares = np.linspace(0, 1, frames).tolist()
     return np.stack([_made(found, found.mixed(first, last, share), engine) for share in shares])
 
@@ -126,12 +128,6 @@ def _source(network: Network | str | Path) -> Source:
     if not isinstance(network, Network):
         network = load_model(str(network)) if str(network) in CALLED else load(network)
     return source_of(network)
-
-
-def _count(count: int) -> int:
-    if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 1:
-        raise UsageError(f"count must be a whole number from 1, not {count!r}")
-    return int(count)
 
 
 def _made(source: Source, noise: Noise, engine: Engine) -> Array:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from portable_nn.core.errors import UsageError
+from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import Positive
 from portable_nn.training.schedules import Schedule
 
 
+@check_kinds
 @dataclass(frozen=True)
 class Fall:
     """Geometric decay from ``start`` to ``end``, between the fractions ``begin`` and ``until`` of the training.
@@ -16,15 +19,12 @@ class Fall:
     learning rate, or the weight of a penalty.
     """
 
-    start: float
-    end: float
+    start: Positive
+    end: Positive
     begin: float = 0.0
     until: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("start", "end"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be more than 0, not {getattr(self, name):g}")
         if not 0 <= self.begin < self.until <= 1:
             raise UsageError(
                 f"begin and until are shares of the training, 0 <= begin < until <= 1, not {self.begin:g} and "
@@ -40,6 +40,7 @@ class Fall:
         return float(self.start * (self.end / self.start) ** self.part(epoch, epochs))
 
 
+@check_kinds
 @dataclass(frozen=True)
 class LinearFall(Fall):
     """As ``Fall``, but linear."""

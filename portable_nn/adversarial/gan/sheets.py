@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import ShapeError, UsageError
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 GAP: Final = 2
 """Pixels between two pictures on a sheet, before it is enlarged."""

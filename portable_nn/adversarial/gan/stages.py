@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Final, TypeAlias
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from portable_nn.adversarial.games.options import find
 from portable_nn.adversarial.gan.graph import CONDITION, REAL, ROLES, SCALAR, GanGraph, Role
-from portable_nn.core.graph import Dim
+from portable_nn.core.errors import UsageError
 from portable_nn.core.memory import aligned_copy
 from portable_nn.engines.plan import Plan
 from portable_nn.network import Network
-from portable_nn.operators import Array, Leaf, Symbol, emit, reachable, trace
+from portable_nn.operators import Array, Leaf, Symbol, emit
 from portable_nn.operators.differentiation import gradients
-from portable_nn.training.optimizers import Optimizer
+from portable_nn.training.optimizers import Adam, Optimizer
 from portable_nn.training.step import new_states
 
 CONSENSUS, AVERAGE = SCALAR + "consensus", SCALAR + "average"
@@ -82,13 +82,8 @@ class Stage:
     def compile(self, pair: GanGraph, arrays: Mapping[str, Array], size: int, rng: np.random.Generator) -> Running:
         """The plan for batches of ``size``."""
         outputs = [*self.losses.values(), *self.updates.values()]
-        needed = {id(origin) for origin in reachable(outputs)}
         scalars = [*self.scalars, *(leaf for player in self.players for leaf in player.scalars.values())]
-        inputs = [leaf for leaf in [*pair.leaves(), *scalars] if id(leaf.origin) in needed]
-        traced = trace(inputs, outputs, "training of a pair")
-        shapes: dict[str, tuple[Dim, ...]] = {
-            value.name: (size, *value.shape[1:]) if value.shape else () for value in traced.graph.inputs
-        }
+        traced, shapes = pair.traced(outputs, scalars, size, "training of a pair")
         plan = Plan(
             traced.graph,
             shapes,
@@ -192,6 +187,31 @@ GAN_METHODS: Final[Mapping[str, StageBuilder]] = {
 def find_gan_method(name: str) -> StageBuilder:
     """The method of that name. Raises ``UsageError`` that lists them."""
     return find("method", name, GAN_METHODS)
+
+
+@dataclass(frozen=True)
+class OptimisticAdam(Adam):
+    """w ← w - 2·δₜ + δₜ₋₁, where δ is Adam's step. Daskalakis et al., ICLR 2018, arXiv:1711.00141, algorithm 1."""
+
+    states = ("first", "second", "previous")
+
+    def update(
+        self, weight: Symbol, gradient: Symbol, scalars: Mapping[str, Symbol], states: Mapping[str, Leaf]
+    ) -> Mapping[Symbol, Symbol]:
+        """One step."""
+        first, second = self._sums(weight, gradient, states)
+        step = first / (emit("Sqrt", second) + scalars["epsilon"]) * scalars["rate"]
+        new = (weight - step * 2 + states["previous"], first, second, step)
+        return dict(zip([weight, *(states[name] for name in self.states)], new, strict=True))
+
+
+def made_optimistic(optimizer: Optimizer, player: str) -> OptimisticAdam:
+    """``optimizer`` as optimistic Adam. Raises ``UsageError`` for any but Adam."""
+    if isinstance(optimizer, OptimisticAdam):
+        return optimizer
+    if type(optimizer) is not Adam:
+        raise UsageError(f"method 'optimistic_adam' needs Adam for both players, not {optimizer!r} for the {player}")
+    return OptimisticAdam(**{field.name: getattr(optimizer, field.name) for field in fields(optimizer)})
 
 
 class Average:

@@ -23,11 +23,20 @@ from portable_nn.adversarial.gan.loop import (
     run,
 )
 from portable_nn.adversarial.gan.objectives import find_gan_loss
-from portable_nn.adversarial.gan.optimistic import made_optimistic
-from portable_nn.adversarial.gan.stages import CONSENSUS, Average, Player, Running, Stage, find_gan_method
+from portable_nn.adversarial.gan.stages import (
+    CONSENSUS,
+    Average,
+    Player,
+    Running,
+    Stage,
+    find_gan_method,
+    made_optimistic,
+)
 from portable_nn.core.errors import UsageError
+from portable_nn.core.kinds import check_kinds
+from portable_nn.core.numbers import BelowOne, Count, NonNegative
 from portable_nn.network import Network
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 from portable_nn.training.history import Stopped
 from portable_nn.training.optimizers import Adam, Optimizer, find_optimizer
 from portable_nn.training.progress import progress_bar
@@ -65,6 +74,7 @@ class GanResult:
         return [row[name] for row in self.history]
 
 
+@check_kinds
 def train_gan(
     generator: Network,
     discriminator: Network,
@@ -73,21 +83,21 @@ def train_gan(
     method: str = "alternating",
     loss: str = "non_saturating",
     optimizers: tuple[Optimizer | str, Optimizer | str] | Optimizer | str = DEFAULT,
-    r1: float | Schedule | None = None,
-    penalty: float | Schedule = 10.0,
-    consensus: float | Schedule = 0.1,
+    r1: NonNegative | Schedule | None = None,
+    penalty: NonNegative | Schedule = 10.0,
+    consensus: NonNegative | Schedule = 0.1,
     rate: Schedule | None = None,
-    steps: int = 1000,
-    batch_size: int = 64,
-    discriminator_steps: int = 1,
-    average: float = 0.9995,
+    steps: Count = 1000,
+    batch_size: Count = 64,
+    discriminator_steps: Count = 1,
+    average: BelowOne = 0.9995,
     noise: Any = None,
     conditions: Sequence[str] = (),
-    every: int = 100,
+    every: Count = 100,
     metrics: Metrics | None = None,
     snapshot: Snapshot | None = None,
     callback: Callable[[HistoryRow], object] | None = None,
-    eigenvalues: int | None = None,
+    eigenvalues: Count | None = None,
     seed: int = 0,
     progress: bool | None = None,
 ) -> GanResult:
@@ -133,10 +143,6 @@ def train_gan(
         ShapeError, UsageError: networks that do not fit together, or arguments that do not fit them.
         TrainingError: a loss is not finite.
     """
-    counts = {"steps": steps, "batch_size": batch_size, "discriminator_steps": discriminator_steps, "every": every}
-    counts |= {} if eigenvalues is None else {"eigenvalues": eigenvalues}
-    _check(counts, average)
-    _check_weights(r1=r1, penalty=penalty, consensus=consensus)
     build, chosen = find_gan_method(method), _optimizers(optimizers, method)
     if discriminator_steps > 1 and method != "alternating":
         raise UsageError(f"discriminator_steps={discriminator_steps} is for method 'alternating', not {method!r}")
@@ -199,22 +205,6 @@ def _compiled(
     arrays = {**players["generator"].arrays, **players["discriminator"].arrays, **mean.arrays}
     compiled = {id(stage): stage.compile(pair, arrays, batch_size, rng) for stage in stages}
     return [compiled[id(stage)] for stage in stages]  # One that comes several times is compiled once.
-
-
-def _check(counts: Mapping[str, Any], average: float) -> None:
-    for name, number in counts.items():
-        if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or number < 1:
-            raise UsageError(f"{name} must be a whole number from 1, not {number!r}")
-    if not 0 <= average < 1:
-        raise UsageError(f"average must be from 0 to less than 1, not {average:g}")
-
-
-def _check_weights(**weights: Any) -> None:
-    for name, weight in weights.items():
-        if weight is None or callable(weight):
-            continue
-        if not isinstance(weight, (int, float, np.number)) or not 0 <= weight < math.inf:
-            raise UsageError(f"{name} must be a number from 0 or a schedule, not {weight!r}")
 
 
 def _optimizers(given: Any, method: str) -> dict[Role, Optimizer]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from portable_nn.adversarial.methods.steps import MethodState, StepContext
+from portable_nn.adversarial.methods.steps import MethodState, StepContext, StepFunction
 
 Scaled: TypeAlias = Callable[[StepContext, Any, MethodState], tuple[Any, MethodState]]
 """From F and the running moments: the preconditioned direction, and the new moments."""
@@ -37,7 +37,7 @@ def rmsprop(context: StepContext, field: Any, kept: MethodState) -> tuple[Any, M
     return field / (context.oracle.root(second) + context.options["epsilon"]), (kept[0], second)
 
 
-def simultaneous(scaled: Scaled) -> Callable[[StepContext, MethodState], MethodState]:
+def simultaneous(scaled: Scaled) -> StepFunction:
     """Both players at once."""
 
     def step(context: StepContext, state: MethodState) -> MethodState:
@@ -48,7 +48,7 @@ def simultaneous(scaled: Scaled) -> Callable[[StepContext, MethodState], MethodS
     return step
 
 
-def alternating(scaled: Scaled) -> Callable[[StepContext, MethodState], MethodState]:
+def alternating(scaled: Scaled) -> StepFunction:
     """x first, then y with the new x; each player's moments see its own gradients only."""
 
     def step(context: StepContext, state: MethodState) -> MethodState:
@@ -62,7 +62,7 @@ def alternating(scaled: Scaled) -> Callable[[StepContext, MethodState], MethodSt
     return step
 
 
-def optimistic(scaled: Scaled) -> Callable[[StepContext, MethodState], MethodState]:
+def optimistic(scaled: Scaled) -> StepFunction:
     """z - η(2d - the last d), where d is the direction: Daskalakis et al. 2018, arXiv 1711.00141, algorithm 1."""
 
     def step(context: StepContext, state: MethodState) -> MethodState:
@@ -73,7 +73,7 @@ def optimistic(scaled: Scaled) -> Callable[[StepContext, MethodState], MethodSta
     return step
 
 
-def extrapolating(scaled: Scaled) -> Callable[[StepContext, MethodState], MethodState]:
+def extrapolating(scaled: Scaled) -> StepFunction:
     """Extrapolation and update, both of which enter the moments: Gidel et al. 2019, arXiv 1802.10551, algorithm 4."""
 
     def step(context: StepContext, state: MethodState) -> MethodState:

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game, norm, solve
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 V = TypeVar("V")
 M = TypeVar("M")

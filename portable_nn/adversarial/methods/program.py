@@ -11,10 +11,10 @@ from typing import Any, Final, NamedTuple
 
 from portable_nn.adversarial.games.expressions import parse
 from portable_nn.adversarial.games.game import Game, Linear, made_from
-from portable_nn.adversarial.methods.recording import Drawn, RecordingOracle, Vector, pivoted
+from portable_nn.adversarial.methods.recording import RecordingOracle, Vector, pivoted
 from portable_nn.adversarial.methods.steps import StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions
-from portable_nn.adversarial.methods.tape import Program, Scalar, Tape
+from portable_nn.adversarial.methods.tape import Program, Tape
 from portable_nn.core.errors import UsageError
 from portable_nn.operators import SCALARS
 
@@ -92,58 +92,36 @@ def method_program(
     """
     options = method.fill(given or {})
     try:
-        begin = _recorded(game, method, options, None, random)
-        step = _recorded(game, method, options, len(begin.outputs) // game.size, random)
+        begin, first = _recorded(game, method, options, None, random)
+        vectors = len(begin.outputs) // game.size
+        step, calls = _recorded(game, method, options, vectors, random)
     except (LookupError, ArithmeticError, ValueError):
         return None
-    vectors, ticks = len(begin.outputs) // game.size, len(method.ticks(0, options))
-    return MethodProgram(begin.program, step.program, vectors, ticks, (begin.calls, step.calls))
-
-
-class _Recorded(NamedTuple):
-    program: Program
-    outputs: list[Scalar]
-    calls: int
+    return MethodProgram(begin, step, vectors, len(method.ticks(0, options)), (first, calls))
 
 
 def _recorded(
-    game: Game, method: Method, options: MethodOptions, vectors: int | None, random: bool, calls: int = 0
-) -> _Recorded:
-    """The beginning, or the step of a state of so many vectors, with what is random for so many ``calls``."""
-    size, (first, second) = game.size, game.players
-    each = size * size * bool(game.sampled) + size
-    wide = sum(2 if option.default is None else 1 for option in method.options.values())
-    ticks = len(method.ticks(0, options))
-    tape = Tape(calls * each + (size if vectors is None else size * vectors + 2 + ticks + wide))
-    rest = iter(tape.variables)
-
-    def vector() -> Vector:
-        return Vector([next(rest) for _ in range(size)])
+    game: Game, method: Method, options: MethodOptions, vectors: int | None, random: bool
+) -> tuple[Program, int]:
+    """The beginning, or the step of so many vectors, and how many calls of F in it have inputs for what is random."""
+    tape = Tape()
+    first, second = game.players
+    oracle = RecordingOracle(game, tape, sampled=random and game.sampled is not None, noisy=random)
+    state = tuple(Vector(tape.take(game.size)) for _ in range(vectors or 1))
 
     def per_player() -> Vector:
-        x, y = next(rest), next(rest)
+        x, y = tape.take(2)
         return Vector([x] * first + [y] * second)
 
-    def draw() -> Drawn:
-        sample = [vector().parts for _ in range(size)] if game.sampled else None
-        return Drawn([list(row) for row in sample] if sample else None, vector())
-
-    state = tuple(vector() for _ in range(vectors or 1))
     if vectors is None:
-        oracle = RecordingOracle(game, tape, [draw() for _ in range(calls)])
         after = method.begin(StepContext(oracle, None, (), options), state[0])
     else:
-        rate, clock = per_player(), tuple(next(rest) for _ in range(ticks))
-        numbers = {
-            name: per_player() if option.default is None else next(rest) for name, option in method.options.items()
-        }
+        rate, clock = per_player(), tuple(tape.take(len(method.ticks(0, options))))
+        opened = {n: per_player() if row.default is None else tape.take(1)[0] for n, row in method.options.items()}
         fixed = {name: options[name] for name, option in method.options.items() if option.whole}
-        oracle = RecordingOracle(game, tape, [draw() for _ in range(calls)])
-        after = method.step(StepContext(oracle, rate, clock, numbers | fixed), state)
-    if random and oracle.calls and not calls:  # How many calls there are is known after a recording.
-        return _recorded(game, method, options, vectors, random, oracle.calls)
-    outputs = [part for vector in after for part in vector.parts]
-    return _Recorded(_finite(tape.program(outputs, NAMES)), outputs, calls)
+        after = method.step(StepContext(oracle, rate, clock, opened | fixed), state)
+    program = tape.program([part for vector in after for part in vector.parts], NAMES)
+    return _finite(program), oracle.calls if random else 0
 
 
 def _finite(program: Program) -> Program:

@@ -73,24 +73,20 @@ class Newton:
         return w
 
 
-class Drawn(NamedTuple):
-    """The random part of a call of F: the matrix of a sample, and noise; ``None`` where there is none."""
-
-    sample: Square | None = None
-    noise: Vector | None = None
-
-
 class RecordingOracle(Oracle[Vector, Square]):
     """Records the queries of a method to a small game on a tape.
 
-    ``drawn`` is for each of the ``calls`` of F. ``LookupError`` is raised for what cannot be recorded: an operator
-    without a scalar form. ``newtons`` are the implicit steps of the tape.
+    Each of the ``calls`` of F takes further variables for what is random: the matrix of a sample, row by row, where it
+    is ``sampled``, and the noise where it is ``noisy``. ``LookupError`` is raised for what cannot be recorded: an
+    operator without a scalar form. ``newtons`` are the implicit steps of the tape.
     """
 
-    def __init__(self, game: Game, tape: Tape, drawn: Sequence[Drawn] = ()) -> None:
+    def __init__(self, game: Game, tape: Tape, *, sampled: bool = False, noisy: bool = False) -> None:
         super().__init__()
+        if game.derivation is None and not isinstance(game.functions, Linear):
+            raise LookupError("a game that is made from arrays")
         self.game, self.tape, self.first = game, tape, game.players[0]
-        self.drawn, self.calls = drawn, 0
+        self.sampled, self.noisy, self.calls = sampled, noisy, 0
         self.newtons: list[Newton] = []
         self.derivation = game.derivation
 
@@ -108,10 +104,8 @@ class RecordingOracle(Oracle[Vector, Square]):
                 known[origin.outputs[0]] = self.tape.record(SCALARS[origin.operator.name], *inputs)
         return [known[output] for output in outputs]
 
-    def _next(self) -> Drawn:
-        """That of the next call."""
-        self.calls += 1
-        return self.drawn[self.calls - 1] if self.drawn else Drawn()
+    def _noise(self) -> Vector | None:
+        return Vector(self.tape.take(self.game.size)) if self.noisy else None
 
     def _exact(self, z: Vector) -> Vector:
         """F without noise."""
@@ -121,15 +115,16 @@ class RecordingOracle(Oracle[Vector, Square]):
 
     def _matrix(self) -> Square:
         """J of a game that has no payoff as a function."""
-        if not isinstance(self.game.functions, Linear):
-            raise LookupError("a game that is made from arrays")
+        assert isinstance(self.game.functions, Linear)
         rows: Square = self.game.functions.matrix.tolist()
         return rows
 
     def field(self, z: Vector, share: float = 1.0) -> Vector:
         """F, that of a sample where there are several, and its noise."""
         self.nfev += share
-        sample, noise = self._next()
+        self.calls += 1
+        sample = _rows(self.tape.take(self.game.size**2)) if self.sampled else None
+        noise = self._noise()
         found = self.apply(sample, z) if sample else self._exact(z)
         return found + noise if noise else found
 
@@ -198,7 +193,8 @@ class RecordingOracle(Oracle[Vector, Square]):
         """A Newton iteration, which is exact for a linear game; as many as it needs for others."""
         if self.game.linear:
             return z - self.solve(self.shifted(rate, self.jacobian(z)), rate * self.field(z))
-        added = self._next().noise or Vector([0.0] * len(z.parts))
+        self.calls += 1
+        added = self._noise() or Vector([0.0] * len(z.parts))
         newton = _newton(self.game)
         self.newtons.append(newton)
         return Vector(self.tape.record_call(newton, [*z.parts, *rate.parts, *added.parts], len(z.parts)))
@@ -207,8 +203,8 @@ class RecordingOracle(Oracle[Vector, Square]):
 def _newton(game: Game) -> Newton:
     """Newton's method for w = z - rate·(F(w) + noise)."""
     size = game.size
-    tape = Tape(4 * size)
-    w, z, rate, added = (Vector(tape.variables[place * size : (place + 1) * size]) for place in range(4))
+    tape = Tape()
+    w, z, rate, added = (Vector(tape.take(size)) for _ in range(4))
     oracle = RecordingOracle(game, tape)
     left = w - z + rate * (oracle.field(w) + added)
     # Without pivots: an error of a step makes no error of the solution.
@@ -317,8 +313,6 @@ def record_step(
     vectors: int,
     rate: Sequence[float] | None,
     noisy: bool = False,
-    *,
-    counted: bool = False,
 ) -> Recording | None:
     """A step of a method whose state has so many ``vectors``; ``None`` where it cannot be recorded, or not with profit.
 
@@ -327,39 +321,17 @@ def record_step(
     and the noise where it is ``noisy``.
     """
     size = game.size
-    if size > MOST_NUMBERS or not (game.sampled is None or isinstance(game.sampled, Samples)):
+    if size > MOST_NUMBERS or not isinstance(game.sampled, Samples | None):
         return None
-    calls, each = 0, size * size * bool(game.sampled) + size * noisy
-    if each and not counted:  # How many calls there are is known after a recording.
-        trial = record_step(game, method, options, vectors, rate, counted=True)
-        if trial is None:
-            return None
-        calls = trial.calls
-    ticks = len(method.ticks(0, options))
-    tape = Tape(size * (vectors + (0 if rate else 1)) + ticks + calls * each)
-    rest = list(tape.variables)
-
-    def taken(count: int) -> list[Any]:
-        found = rest[:count]
-        del rest[:count]
-        return found
-
-    state = tuple(Vector(taken(size)) for _ in range(vectors))
-    rates = Vector(rate or taken(size))
-    clock = tuple(taken(ticks))
-    drawn = [
-        Drawn(
-            _rows(taken(size * size)) if game.sampled else None,
-            Vector(taken(size)) if noisy else None,
-        )
-        for _ in range(calls)
-    ]
+    tape = Tape()
+    state = tuple(Vector(tape.take(size)) for _ in range(vectors))
+    rates = Vector(rate or tape.take(size))
+    clock = tuple(tape.take(len(method.ticks(0, options))))
     try:
-        oracle = RecordingOracle(game, tape, drawn)
+        oracle = RecordingOracle(game, tape, sampled=game.sampled is not None, noisy=noisy)
         after = method.step(StepContext(oracle, rates, clock, options), state)
         step = tape.compiled([part for vector in after for part in vector.parts])
     except (LookupError, ArithmeticError, ValueError):
         return None
-    if step.size > MOST_OPERATIONS:
-        return None
-    return Recording(step, size, oracle.nfev, oracle.njev, oracle.calls, oracle.newtons)
+    recording = Recording(step, size, oracle.nfev, oracle.njev, oracle.calls, oracle.newtons)
+    return recording if step.size <= MOST_OPERATIONS else None

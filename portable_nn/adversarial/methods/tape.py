@@ -57,12 +57,20 @@ class Operation(NamedTuple):
 class Tape:
     """The operations on so many ``variables``, in order; the same operation is recorded once."""
 
-    def __init__(self, variables: int) -> None:
-        self.variables = [Number(self, place) for place in range(variables)]
+    def __init__(self, variables: int = 0) -> None:
+        self.variables: list[Number] = []
         self.operations: list[Operation] = []
-        self._places = variables
+        self._places = 0
         self._known: dict[Any, list[Number]] = {}
         self._negated: dict[int, Scalar] = {}
+        self.take(variables)
+
+    def take(self, count: int) -> list[Number]:
+        """So many further variables."""
+        found = [Number(self, self._places + place) for place in range(count)]
+        self.variables += found
+        self._places += count
+        return found
 
     def record(self, function: Callable[..., float], *inputs: Scalar) -> Scalar:
         """Append an operation with one result, unless it is one of constants or changes nothing."""

@@ -8,10 +8,12 @@ import numpy as np
 
 from portable_nn.adversarial.games.game import norm
 from portable_nn.adversarial.pictures.paper import (
+    ARROW,
     PATH,
     START,
     X_COLOUR,
     Y_COLOUR,
+    Axes,
     game_in_words,
     legend_below,
     legend_line,
@@ -28,7 +30,6 @@ from portable_nn.core.plotting import BLACK, put_on, style
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
     from PIL.Image import Image
 
 FRAMES: Final = 80
@@ -116,7 +117,7 @@ def _caption(axes: Axes, view: View, place: int) -> Artist:
 
 
 def _legend(axes: Axes) -> None:
-    arrow: dict[str, Any] = {"marker": r"$\rightarrow$", "markersize": 14, "linestyle": "none", "markeredgewidth": 0.3}
+    arrow = {**ARROW, "markersize": 14}
     handles, _ = axes.get_legend_handles_labels()
     named = [
         legend_line(color=X_COLOUR, label="x ascends f", **arrow),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import numpy as np
 
 from portable_nn.adversarial.pictures.labels import COLOURS, Label, axes_at, room, write
 from portable_nn.adversarial.pictures.paper import (
     THEORY,
+    Axes,
+    Figure,
+    Look,
     distance_in_words,
     drawable,
+    frame,
     game_in_words,
     legend_line,
     powers,
@@ -22,15 +26,11 @@ from portable_nn.adversarial.pictures.trajectories import steps_axis
 from portable_nn.adversarial.runs.comparison import Compared, Comparison
 from portable_nn.adversarial.runs.verdict import FALLING, GROWING, WORDS, factor_text
 from portable_nn.core.plotting import style
-from portable_nn.operators.registry import Array
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from portable_nn.operators import Array
 
 DASHES: Final = ("solid", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 """The lines of the first seven curves, of the next seven, and so on."""
-LINE: Final[dict[str, Any]] = {"linewidth": 2.4, "zorder": 4}
+LINE: Final[Look] = {"linewidth": 2.4, "zorder": 4}
 LOWEST, HIGHEST = 1e-12, 1e6
 """The range of distances, relative to the first, that is shown: beyond it, all others would look alike."""
 ALIKE: Final = 1 / 1000
@@ -73,9 +73,8 @@ def comparison(compared: Comparison) -> Figure:
     if not any(np.isfinite(line).any() for line in lines.values()):
         axes.text(0.5, 0.5, "0 at every step", transform=axes.transAxes, ha="center", va="center")
         axes.set_yticks([])
-    axes.set(xlabel="gradient evaluations (a Jacobian-vector product counts as one)")
-    axes.set_ylabel(distance_in_words(compared.game))
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
+    words = "gradient evaluations (a Jacobian-vector product counts as one)"
+    frame(axes, "", words, distance_in_words(compared.game), grid="y")
     both = zip(groups, looks, strict=True)
     write(axes, [Label(_words(group), _end(axes, group[0], lines), look) for group, look in both])
     return paper

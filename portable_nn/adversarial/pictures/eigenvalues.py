@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from portable_nn.adversarial.pictures.labels import COLOURS, Label, axes_at, room, write
-from portable_nn.adversarial.pictures.paper import few_ticks, sheet
+from portable_nn.adversarial.pictures.paper import Axes, Figure, Look, plane, sheet
 from portable_nn.adversarial.runs.verdict import factor_text
 from portable_nn.core.errors import UsageError
 from portable_nn.core.plotting import BLACK, style, tint
-from portable_nn.operators.registry import Array
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from portable_nn.operators import Array
 
 MARKS: Final = "osD^vP*X<>"
 MOST: Final = 40
 """The largest number of spectra in a picture."""
-CIRCLE: Final[dict[str, Any]] = {"fill": False, "edgecolor": BLACK, "linewidth": 1.1, "zorder": 2}
-INSIDE: Final[dict[str, Any]] = {"facecolor": "#F0F0F0", "edgecolor": "none", "zorder": 0}
+CIRCLE: Final[Look] = {"fill": False, "edgecolor": BLACK, "linewidth": 1.1, "zorder": 2}
+INSIDE: Final[Look] = {"facecolor": "#F0F0F0", "edgecolor": "none", "zorder": 0}
 REACH: Final = (1.15, 3.0)
 """The smallest and the largest extent of the plane."""
+NAMES: Final = ("Re λ", "Im λ")
 SAME: Final = 1e-9
 """Eigenvalues that differ by less are equal."""
 WIDTH, SIDE = 14.6, 3.9
@@ -57,11 +54,12 @@ def spectrum(spectra: Mapping[tuple[str, float], Array], title: str = "") -> Fig
     reach = float(np.clip(1.06 * np.abs(every).max(), *REACH))
     beyond = int((np.maximum(np.abs(every.real), np.abs(every.imag)) > reach).sum())
     words = f"; {beyond} beyond the axes" if beyond else ""
-    _frame(whole, (-reach, reach), (-reach, reach), f"eigenvalues: converges inside the unit circle{words}")
+    square = ((-reach, reach), (-reach, reach))
+    plane(whole, square, f"eigenvalues: converges inside the unit circle{words}", *NAMES)
     chosen = _alike(spectra)
     rates = {rate for _, rate in chosen}
     which = f" at η = {min(rates):g}" if len(chosen) < len(spectra) else ""
-    _frame(near, *_close([*chosen.values()]), f"largest eigenvalues{which}, upper half-plane")
+    plane(near, _close([*chosen.values()]), f"largest eigenvalues{which}, upper half-plane", *NAMES)
     labels = []
     for group, look in zip(groups, looks, strict=True):
         largest = group.values[np.argmax(np.abs(group.values))]
@@ -120,7 +118,7 @@ def _circle(axes: Axes) -> None:
     axes.axvline(0, color="#D0D0D0", linewidth=0.7, zorder=1)
 
 
-def _look(groups: Sequence[Group], place: int) -> dict[str, Any]:
+def _look(groups: Sequence[Group], place: int) -> Look:
     """The marker of a group: that of its first method, paler for its smaller learning rates."""
     firsts = [group.keys[0] for group in groups]
     name, rate = firsts[place]
@@ -155,9 +153,3 @@ def _close(parts: list[Array]) -> tuple[tuple[float, float], tuple[float, float]
     half = max(0.02, 0.62 * float((high - low).max()))
     middle = (low + high) / 2
     return (middle[0] - half, middle[0] + half), (middle[1] - half, middle[1] + half)
-
-
-def _frame(axes: Axes, x: tuple[float, float], y: tuple[float, float], title: str) -> None:
-    axes.set(xlim=x, ylim=y, aspect="equal", xlabel="Re λ", ylabel="Im λ")
-    axes.set_title(title, fontsize=10)
-    few_ticks(axes.xaxis, axes.yaxis)

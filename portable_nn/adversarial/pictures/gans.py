@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
+from portable_nn.adversarial.gan.examples import Pattern
 from portable_nn.adversarial.gan.modes import FULL, NEAR, SAMPLES, Ring, mode_metrics
-from portable_nn.adversarial.gan.pattern import Pattern
 from portable_nn.adversarial.gan.sampling import sample
 from portable_nn.adversarial.gan.sheets import as_pictures, contact_sheet
 from portable_nn.adversarial.gan.training import GanResult
-from portable_nn.adversarial.pictures.paper import colour_bar, legend_line, sheet
+from portable_nn.adversarial.pictures.paper import Axes, Figure, Look, colour_bar, frame, legend_line, sheet
 from portable_nn.adversarial.pictures.trajectories import steps_axis
 from portable_nn.core.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, style, tint
 from portable_nn.core.text import percent, quantity
-from portable_nn.operators.registry import Array
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from portable_nn.operators import Array
 
 COLUMNS: Final = 3
 BARS: Final = 16
 """Examples of up to so many components are drawn as bars."""
 PICTURES: Final = 25
-COUNTS: Final[dict[str, tuple[str, str, Any, float]]] = {
-    "captured": ("with a sample", SKY, (0, (4, 1.5)), 2.6),
-    "strict": ("with 1 % of the samples", GREEN, "solid", 1.5),
+LOSSES: Final[dict[str, Look]] = {
+    "generator_loss": {"color": BLUE, "linewidth": 1.5, "label": "generator"},
+    "discriminator_loss": {"color": ORANGE, "linewidth": 1.5, "linestyle": (0, (4, 1.5)), "label": "discriminator"},
 }
-"""Columns of the history that count modes, each with the label, colour, dashes and width of its line."""
-PLAIN: Final = ("step", "generator_loss", "discriminator_loss", "rate", *COUNTS)
+COUNTS: Final[dict[str, Look]] = {
+    "captured": {"label": "with a sample", "color": SKY, "linestyle": (0, (4, 1.5)), "linewidth": 2.6},
+    "strict": {"label": "with 1 % of the samples", "color": GREEN, "linewidth": 1.5},
+}
+"""Columns of the history that count modes, and how their lines look."""
+PLAIN: Final = ("step", *LOSSES, "rate", *COUNTS)
 METRICS: Final = {
     "quality": ("high-quality samples", f"share within {NEAR:g}σ of a mode"),
     "kl": ("reverse KL", "divergence from equal shares, nats"),
@@ -46,11 +46,11 @@ FAR: Final = 97
 """The percentile of the moduli of eigenvalues that is within the axes."""
 CLOSE: Final = 5.0
 """The distance around a mode that is shown, in σ."""
-CIRCLE: Final[dict[str, Any]] = {"fill": False, "edgecolor": BLACK, "linewidth": 0.9}
-DOTS: Final[dict[str, Any]] = {"marker": ".", "linestyle": "none", "markeredgewidth": 0}
-COUNTED: Final[dict[str, Any]] = {"color": BLUE, "label": "counted"}
-NOT_COUNTED: Final[dict[str, Any]] = {"color": VERMILLION, "label": "not counted"}
-DATA: Final[dict[str, Any]] = {"color": BLACK, "linewidth": 0.9, "linestyle": (0, (1, 2))}
+CIRCLE: Final[Look] = {"fill": False, "edgecolor": BLACK, "linewidth": 0.9}
+DOTS: Final[Look] = {"marker": ".", "linestyle": "none", "markeredgewidth": 0}
+COUNTED: Final[Look] = {"color": BLUE, "label": "counted"}
+NOT_COUNTED: Final[Look] = {"color": VERMILLION, "label": "not counted"}
+DATA: Final[Look] = {"color": BLACK, "linewidth": 0.9, "linestyle": (0, (1, 2))}
 """The line of the value that the data themselves have."""
 
 
@@ -142,7 +142,7 @@ def _places(paper: Figure, count: int, columns: int) -> list[Axes]:
 def _legend(axes: Axes, columns: int = 2, handles: Sequence[Any] | None = None) -> None:
     """Below the axes, so that those of a row stay aligned."""
     named = axes.get_legend_handles_labels()[0] if handles is None else handles
-    look: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "columnspacing": 1.2, "handletextpad": 0.5}
+    look: Look = {"frameon": False, "fontsize": 8.5, "columnspacing": 1.2, "handletextpad": 0.5}
     axes.legend(handles=named, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=columns, **look)
 
 
@@ -159,20 +159,25 @@ def _samples(axes: Axes, made: Array, step: int | None, target: Ring | Pattern |
 def _points(axes: Axes, made: Array, ring: Ring, when: str) -> None:
     from matplotlib.patches import Circle
 
-    reach = 1.35 * ring.radius
     for centre in ring.centres:
         axes.add_patch(Circle(tuple(centre), NEAR * ring.sigma, gid="counted", zorder=3, **CIRCLE))
-    good = np.linalg.norm(made[:, None] - ring.centres, axis=2).min(axis=1) <= NEAR * ring.sigma
-    for points, look in ((made[~good], NOT_COUNTED), (made[good], COUNTED)):
-        axes.plot(*points.T, markersize=3.2, alpha=0.6, zorder=2, rasterized=True, **DOTS, **look)
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="first component")
-    axes.set_ylabel("second component")
+    reach = 1.35 * ring.radius
+    apart = np.linalg.norm(made[:, None] - ring.centres, axis=2).min(axis=1)
+    good = apart <= NEAR * ring.sigma
     beyond = _beyond(np.abs(made).max(axis=1) > reach)
-    axes.set_title(f"{len(made):,} samples{when}\n{percent(good.mean())} of high quality{beyond}", fontsize=10)
-    ring_mark: dict[str, Any] = {"marker": "o", "markersize": 7, "markerfacecolor": "none", "markeredgecolor": BLACK}
+    title = f"{len(made):,} samples{when}\n{percent(good.mean())} of high quality{beyond}"
+    _dots(axes, made, good, 0.6, reach, title, "first component", "second component")
+    ring_mark: Look = {"marker": "o", "markersize": 7, "markerfacecolor": "none", "markeredgecolor": BLACK}
     circle = legend_line(linestyle="none", markeredgewidth=0.9, label=f"{NEAR:g}σ of a mode", **ring_mark)
     dots = [legend_line(markersize=8, **DOTS, **look) for look in (COUNTED, NOT_COUNTED)]
     _legend(axes, 3, [circle, *dots])
+
+
+def _dots(axes: Axes, points: Array, good: Array, alpha: float, reach: float, title: str, x: str, y: str) -> None:
+    """Draw points in a square, those that are counted over the others."""
+    for part, look in ((points[~good], NOT_COUNTED), (points[good], COUNTED)):
+        axes.plot(*part.T, markersize=3.2, alpha=alpha, zorder=2, rasterized=True, **DOTS, **look)
+    frame(axes, title, x, y, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
 
 
 def _within(axes: Axes, made: Array, ring: Ring) -> None:
@@ -181,13 +186,12 @@ def _within(axes: Axes, made: Array, ring: Ring) -> None:
 
     apart = made[:, None] - ring.centres
     distance = np.linalg.norm(apart, axis=2)
-    nearest = distance.argmin(axis=1)
-    rows = np.arange(len(made))
-    points, good = apart[rows, nearest] / ring.sigma, distance[rows, nearest] <= NEAR * ring.sigma
-    for part, look in ((points[~good], NOT_COUNTED), (points[good], COUNTED)):
-        axes.plot(*part.T, markersize=3.2, alpha=0.35, zorder=2, rasterized=True, **DOTS, **look)
+    points = apart[np.arange(len(made)), distance.argmin(axis=1)] / ring.sigma
+    title = f"the last samples around their modes,\nall {ring.modes} on one another"
+    names = ("first component, in σ from the mode", "second component, in σ")
+    _dots(axes, points, distance.min(axis=1) <= NEAR * ring.sigma, 0.35, CLOSE, title, *names)
     spread = mode_metrics(made, ring).spread
-    circles: list[tuple[float, str, str, dict[str, Any]]] = [
+    circles: list[tuple[float, str, str, Look]] = [
         (NEAR, "counted", f"{NEAR:g}σ: counted", {}),
         (FULL, "data", f"spread of the data, {FULL:.3g}σ", {"edgecolor": ORANGE, "linewidth": 2}),
         (spread, "spread", f"of the samples, {spread:.3g}σ", {"linewidth": 2}),
@@ -195,9 +199,6 @@ def _within(axes: Axes, made: Array, ring: Ring) -> None:
     for radius, gid, label, own in circles:
         if np.isfinite(radius):
             axes.add_patch(Circle((0, 0), radius, gid=gid, label=label, zorder=4, **{**CIRCLE, **own}))
-    axes.set(xlim=(-CLOSE, CLOSE), ylim=(-CLOSE, CLOSE), aspect="equal", xlabel="first component, in σ from the mode")
-    axes.set_ylabel("second component, in σ")
-    axes.set_title(f"the last samples around their modes,\nall {ring.modes} on one another", fontsize=10)
     named = [(circle.get_edgecolor(), circle.get_linewidth(), circle.get_label()) for circle in axes.patches]
     _legend(axes, 2, [legend_line(color=colour, linewidth=width, label=label) for colour, width, label in named])
 
@@ -209,54 +210,50 @@ def _beyond(outside: Array) -> str:
 
 def _bars(axes: Axes, made: Array, pattern: Pattern | None, when: str) -> None:
     numbers = np.arange(made.shape[1])
-    look: dict[str, Any] = {"width": 0.36, "error_kw": {"elinewidth": 1.2, "capsize": 3, "ecolor": BLACK}}
+    look: Look = {"width": 0.36, "error_kw": {"elinewidth": 1.2, "capsize": 3, "ecolor": BLACK}}
     axes.bar(numbers - 0.19, made.mean(axis=0), yerr=made.std(axis=0), color=SKY, label="samples", **look)
     if pattern is not None:
         axes.bar(numbers + 0.19, pattern.pattern, yerr=pattern.noise, color=ORANGE, label="target", **look)
     axes.axhline(0, color=BLACK, linewidth=0.7)
-    axes.set(xlabel="component", ylabel="mean and standard deviation")
     axes.set_xticks(numbers)
-    axes.set_title(f"{len(made):,} samples{when}", fontsize=10)
+    frame(axes, f"{len(made):,} samples{when}", "component", "mean and standard deviation")
     _legend(axes)
 
 
 def _pictures(axes: Axes, made: Array, when: str) -> None:
     axes.imshow(contact_sheet(as_pictures(made)), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()
-    axes.set_title(f"{len(made)} samples{when}", fontsize=10)
+    frame(axes, f"{len(made)} samples{when}")
+
+
+def _over_steps(axes: Axes, result: GanResult, curves: Mapping[str, Look], title: str, label: str) -> None:
+    """Draw columns of the history, each with its look."""
+    for name, look in curves.items():
+        axes.plot(result["step"], result[name], **look)
+    frame(axes, title, "step", label)
+    steps_axis(axes, np.array(result["step"]))
 
 
 def _losses(axes: Axes, result: GanResult) -> None:
-    steps = np.array(result["step"])
-    axes.plot(steps, result["generator_loss"], color=BLUE, linewidth=1.5, label="generator")
-    axes.plot(
-        steps, result["discriminator_loss"], color=ORANGE, linewidth=1.5, linestyle=(0, (4, 1.5)), label="discriminator"
-    )
-    axes.set(xlabel="step", ylabel="loss")
-    axes.set_title("losses", fontsize=10)
-    steps_axis(axes, steps)
+    _over_steps(axes, result, LOSSES, "losses", "loss")
     _legend(axes)
 
 
 def _modes(axes: Axes, result: GanResult, target: Ring | Pattern | None) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    steps, modes = np.array(result["step"]), target.modes if isinstance(target, Ring) else Ring().modes
-    for name, (label, colour, dashes, width) in COUNTS.items():
-        if name in result.history[0]:
-            axes.plot(steps, result[name], color=colour, linestyle=dashes, linewidth=width, label=label)
+    modes = target.modes if isinstance(target, Ring) else Ring().modes
+    counted = {name: look for name, look in COUNTS.items() if name in result.history[0]}
+    _over_steps(axes, result, counted, "modes captured", "modes")
     axes.axhline(modes, label=f"all {modes}", **DATA)
-    axes.set(xlabel="step", ylabel="modes", ylim=(0, modes * 1.08))
+    axes.set_ylim(0, modes * 1.08)
     axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
-    axes.set_title("modes captured", fontsize=10)
-    steps_axis(axes, steps)
     _legend(axes)
 
 
 def _metric(axes: Axes, result: GanResult, name: str, target: Ring | Pattern | None) -> None:
-    title, label = METRICS.get(name, (name, name))
-    axes.plot(result["step"], result[name], color=BLUE, linewidth=1.5, label="samples")
-    axes.set(xlabel="step", ylabel=label)
+    look = {"color": BLUE, "linewidth": 1.5, "label": "samples"}
+    _over_steps(axes, result, {name: look}, *METRICS.get(name, (name, name)))
     if not np.isfinite(result[name]).any():
         words = "not defined at any step:\ntoo few samples are counted"
         axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", fontsize=9)
@@ -266,8 +263,6 @@ def _metric(axes: Axes, result: GanResult, name: str, target: Ring | Pattern | N
         _legend(axes)
     highest = max([value for value in (*result[name], own or 0.0) if np.isfinite(value)], default=1.0)
     axes.set_ylim(0, 1.06 * highest or 1.0)
-    axes.set_title(title, fontsize=10)
-    steps_axis(axes, np.array(result["step"]))
 
 
 def _of_data(name: str, target: Ring | Pattern | None) -> float | None:
@@ -284,7 +279,7 @@ def _eigenvalues(axes: Axes, result: GanResult) -> None:
     axes.axvspan(-2 * reach, 0, color=tint(VERMILLION, 0.12), zorder=0, linewidth=0)
     axes.axhline(0, color="#D0D0D0", linewidth=0.7, zorder=1)
     drawn = axes.scatter(values.real, values.imag, c=steps, cmap="cividis", s=13, linewidths=0, zorder=3)
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="Re λ", ylabel="Im λ")
     beyond = _beyond(np.maximum(np.abs(values.real), np.abs(values.imag)) > reach)
-    axes.set_title(f"eigenvalues of the Jacobian of the game\nshaded: unstable{beyond}", fontsize=10)
+    title = f"eigenvalues of the Jacobian of the game\nshaded: unstable{beyond}"
+    frame(axes, title, "Re λ", "Im λ", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     colour_bar(drawn, axes, "step", location="bottom", pad=0.03, aspect=30, shrink=0.8, format="{x:,.0f}")

@@ -5,16 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
+from portable_nn.adversarial.pictures.paper import Axes, Figure, Look
 from portable_nn.core.plotting import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
-from portable_nn.operators.registry import Array
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from portable_nn.operators import Array
 
 COLOURS: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK)
 """Those of the palette that are seen as thin lines on white."""
@@ -41,7 +38,7 @@ class Label:
 
     words: str
     at: tuple[float, float] | None
-    look: dict[str, Any]
+    look: Look
 
     @property
     def lines(self) -> list[str]:
@@ -77,7 +74,7 @@ def write(axes: Axes, labels: Sequence[Label], low: float = 0.0) -> None:
     points = [_inside(axes, label) for label in labels]
     places = apart([y * tall for _, y in points], [label.height for label in labels], -low, float(tall))
     right = [1 + inches / wide for inches in (NEAR, SAMPLE, TEXT)]
-    common: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
+    common: Look = {"transform": axes.transAxes, "clip_on": False}
     for label, (x, y), place in zip(labels, points, np.array(places) / tall, strict=True):
         look = {**label.look, "zorder": 6, **common}
         if label.at is not None:

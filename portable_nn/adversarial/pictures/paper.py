@@ -6,32 +6,40 @@ import math
 import re
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game
 from portable_nn.adversarial.games.kinds import kind_of
+from portable_nn.adversarial.pictures.view import Limits, View
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, figure, tint
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
     from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import SubFigure
     from matplotlib.lines import Line2D
+
+Axes: TypeAlias = "matplotlib.axes.Axes"
+Figure: TypeAlias = "matplotlib.figure.Figure"
+Grid: TypeAlias = Literal["both", "x", "y"]
+Look: TypeAlias = dict[str, Any]
+"""Options of what matplotlib draws."""
 
 PALE: Final = "#B8B8B8"
 
 X_COLOUR, Y_COLOUR = BLUE, ORANGE
 """The colours of the players."""
 
-PATH: Final[dict[str, Any]] = {"color": VERMILLION, "linewidth": 1.4, "label": "trajectory", "zorder": 5}
-START: Final[dict[str, Any]] = {
+PATH: Final[Look] = {"color": VERMILLION, "linewidth": 1.4, "label": "trajectory", "zorder": 5}
+START: Final[Look] = {
     "marker": "o",
     "markersize": 7,
     "markerfacecolor": "white",
@@ -41,7 +49,7 @@ START: Final[dict[str, Any]] = {
     "label": "start",
     "zorder": 7,
 }
-END: Final[dict[str, Any]] = {
+END: Final[Look] = {
     **START,
     "marker": "s",
     "markersize": 7.5,
@@ -49,7 +57,7 @@ END: Final[dict[str, Any]] = {
     "markeredgewidth": 0.8,
     "label": "end",
 }
-EQUILIBRIUM: Final[dict[str, Any]] = {
+EQUILIBRIUM: Final[Look] = {
     **START,
     "marker": "P",
     "markersize": 9,
@@ -59,15 +67,15 @@ EQUILIBRIUM: Final[dict[str, Any]] = {
     "label": "equilibrium",
     "zorder": 8,
 }
-STATIONARY: Final[dict[str, Any]] = {
+STATIONARY: Final[Look] = {
     **EQUILIBRIUM,
     "markerfacecolor": "white",
     "markeredgecolor": GREEN,
     "markeredgewidth": 1.2,
     "label": "F = 0, no equilibrium",
 }
-MEASURED: Final[dict[str, Any]] = {"linewidth": 2.6, "alpha": 0.6, "zorder": 4}
-THEORY: Final[dict[str, Any]] = {"color": BLACK, "linestyle": (0, (5, 3)), "linewidth": 1.1, "zorder": 5}
+MEASURED: Final[Look] = {"linewidth": 2.6, "alpha": 0.6, "zorder": 4}
+THEORY: Final[Look] = {"color": BLACK, "linestyle": (0, (5, 3)), "linewidth": 1.1, "zorder": 5}
 """The lines of measurements, and on top of them those of theory."""
 
 NARROW, WIDE = 1.3, 3.0
@@ -78,6 +86,12 @@ STRIDES: Final = (1, 2, 3, 5, 10, 20, 50, 100)
 
 SMALLEST, LARGEST = 1e-280, 1e280
 """The range of a logarithmic axis that leaves room for margins."""
+
+FEW: Final = 80
+"""Up to so many points of a path, each is marked."""
+
+ARROW: Final[Look] = {"marker": r"$\rightarrow$", "linestyle": "none", "markeredgewidth": 0.3}
+"""An arrow in a legend."""
 
 CHARACTERS: Final = 12.5
 """Characters of a title per inch."""
@@ -152,7 +166,7 @@ def diverging() -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list("portable-nn diverging", colours)
 
 
-def kinds(game: Game, points: Array) -> list[tuple[Array, dict[str, Any]]]:
+def kinds(game: Game, points: Array) -> list[tuple[Array, Look]]:
     """The equilibria among points (m, 2) with F = 0, and the others, each with how they are marked."""
     are = np.array([kind_of(game, point).is_equilibrium for point in points], dtype=bool)
     return [(part, look) for part, look in ((points[are], EQUILIBRIUM), (points[~are], STATIONARY)) if len(part)]
@@ -172,10 +186,37 @@ def distance_in_words(game: Game) -> str:
     return f"distance to the nearest {'equilibrium' if known else 'point with F = 0'}"
 
 
-def plane(axes: Axes, window: tuple[tuple[float, float], tuple[float, float]]) -> None:
-    """Set the labels, limits and equal aspect of the plane of x and y."""
-    axes.set(xlim=window[0], ylim=window[1], aspect="equal", xlabel="x (maximises f)", ylabel="y (minimises f)")
+def frame(axes: Axes, title: str, x: str = "", y: str = "", grid: Grid | None = None, **limits: Any) -> None:
+    """Give axes a title, names, and perhaps pale lines of a ``grid`` along an axis, or both, behind what is drawn."""
+    axes.set(xlabel=x, ylabel=y, **limits)
+    axes.set_title(title, fontsize=10)
+    if grid:
+        axes.grid(axis=grid, color="#E6E6E6", linewidth=0.6)
+        axes.set_axisbelow(True)
+
+
+def plane(
+    axes: Axes,
+    window: Limits,
+    title: str = "",
+    x: str = "x (maximises f)",
+    y: str = "y (minimises f)",
+    grid: Grid | None = None,
+) -> None:
+    """Frame a plane, by default that of x and y, with limits and equal aspect."""
+    frame(axes, title, x, y, grid, xlim=window[0], ylim=window[1], aspect="equal")
     few_ticks(axes.xaxis, axes.yaxis)
+
+
+def path_on(axes: Axes, view: View, title: str, grid: Grid | None = None) -> None:
+    """Draw a run in the plane: its path, start and end, and the equilibria."""
+    dots = {"marker": ".", "markersize": 4} if len(view.z) <= FEW else {}
+    axes.plot(view.z[:, 0], view.z[:, 1], **{**PATH, **dots})
+    mark_equilibria(axes, view.game, view.equilibria)
+    axes.plot(*view.z[0], **START)
+    if not view.leaves:
+        axes.plot(*view.z[-1], **END)
+    plane(axes, view.window, title, grid=grid)
 
 
 def few_ticks(*axes: Axis, most: int = 6) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game, norm
 from portable_nn.adversarial.pictures.paper import (
+    ARROW,
     END,
     PATH,
     START,
+    Axes,
+    Figure,
+    Look,
     colour_bar,
     diverging,
     few_ticks,
@@ -19,27 +23,21 @@ from portable_nn.adversarial.pictures.paper import (
     kinds,
     legend_below,
     legend_line,
-    mark_equilibria,
-    plane,
+    path_on,
     sheet,
 )
-from portable_nn.adversarial.pictures.trajectories import path_on
 from portable_nn.adversarial.pictures.view import Limits, View, check_value, plane_view
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.plotting import BLACK, BLUE, style
-from portable_nn.operators.registry import Array
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from portable_nn.operators import Array
 
 FINE: Final = 121
 """Points along a side at which f is computed."""
 ARROWS: Final = 11
 """Arrows along a side."""
 
-ASCENT: Final[dict[str, Any]] = {"color": BLACK, "alpha": 0.55}
-PLAYERS: Final[dict[str, Any]] = {"color": BLUE, "alpha": 1.0}
+ASCENT: Final[Look] = {"color": BLACK, "alpha": 0.55}
+PLAYERS: Final[Look] = {"color": BLUE, "alpha": 1.0}
 ASCENT_ID, PLAYERS_ID = "steepest ascent", "players"
 """The ``gid`` of the arrows."""
 
@@ -70,13 +68,7 @@ def above_on(axes: Axes, view: View) -> None:
     game, window = view.game, view.window
     colours(axes, game, window)
     arrows(axes, game, window)
-    path_on(axes, view)
-    mark_equilibria(axes, view.game, view.equilibria)
-    axes.plot(*view.z[0], **START)
-    if not view.leaves:
-        axes.plot(*view.z[-1], **END)
-    plane(axes, window)
-    axes.set_title("payoff f", fontsize=10)
+    path_on(axes, view, "payoff f")
     _legend(axes, game)
 
 
@@ -137,7 +129,7 @@ def arrows(axes: Axes, game: Game, window: Limits) -> None:
     usable = np.isfinite(sizes) & (sizes > 1e-12 * np.nanmax(sizes, initial=0.0))
     at, players = at[usable], forward[usable] / sizes[usable, None]
     step = (window[0][1] - window[0][0]) / (ARROWS + 0.44)
-    look: dict[str, Any] = {
+    look: Look = {
         "angles": "xy",
         "scale_units": "xy",
         "scale": 1.5 / step,
@@ -156,7 +148,7 @@ def _legend(axes: Axes, game: Game) -> None:
     ascent, players = "(∂f/∂x, ∂f/∂y)", "(∂f/∂x, \N{MINUS SIGN}∂f/∂y)"
     if is_article(game):
         ascent, players = f"{ascent} = (y, x)", f"{players} = (y, \N{MINUS SIGN}x)"
-    arrow: dict[str, Any] = {"marker": r"$\rightarrow$", "markersize": 15, "linestyle": "none", "markeredgewidth": 0.3}
+    arrow = {**ARROW, "markersize": 15}
     handles, _ = axes.get_legend_handles_labels()
     named = [
         legend_line(label=f"steepest ascent {ascent}", **arrow, **ASCENT),

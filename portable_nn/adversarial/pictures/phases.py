@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from portable_nn.adversarial.pictures.paper import (
     PALE,
     PATH,
     START,
+    Axes,
+    Figure,
     game_in_words,
     legend_below,
     legend_line,
@@ -28,10 +30,6 @@ from portable_nn.adversarial.pictures.view import Limits, View, check_plane, ins
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.errors import UsageError
 from portable_nn.core.plotting import BLACK, PALETTE, style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 FINE: Final = 61
 """Points along a side at which the field is computed."""
@@ -68,8 +66,7 @@ def field(game: str | Game, results: Result | Iterable[Result] = (), reach: floa
     for place, views in enumerate(sets.values()):
         _paths(axes, views, window, PALETTE[place % len(PALETTE)])
     mark_equilibria(axes, found, inside(found.equilibria, window))
-    plane(axes, window)
-    axes.set_title("phase portrait: streamlines of \N{MINUS SIGN}F", fontsize=10)
+    plane(axes, window, "phase portrait: streamlines of \N{MINUS SIGN}F")
     _legend(axes, sets)
     return paper
 

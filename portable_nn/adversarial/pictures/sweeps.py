@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from portable_nn.adversarial.pictures.paper import (
+    Axes,
+    Figure,
+    Look,
     colour_bar,
     diverging,
     game_in_words,
@@ -17,18 +20,14 @@ from portable_nn.adversarial.pictures.paper import (
 from portable_nn.adversarial.runs.sweeping import Sweep
 from portable_nn.adversarial.runs.verdict import GROWING
 from portable_nn.core.plotting import BLACK, style
-from portable_nn.operators.registry import Array
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from portable_nn.operators import Array
 
 REACH: Final = 0.5
 """The distance from 1 of the strongest colours."""
 FLATTER: Final = 3
 """The colour is this root of the distance of the factor from 1, as most are close to it."""
 TICKS: Final = (0.5, 0.7, 0.9, 0.98, 1, 1.02, 1.1, 1.3, 1.5)
-LIMIT: Final[dict[str, Any]] = {"color": BLACK, "linewidth": 2.4, "solid_capstyle": "butt"}
+LIMIT: Final[Look] = {"color": BLACK, "linewidth": 2.4, "solid_capstyle": "butt"}
 UNKNOWN: Final = "#C4C4C4"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from portable_nn.adversarial.games.game import Game, norm
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.errors import UsageError
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 Limits: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
 

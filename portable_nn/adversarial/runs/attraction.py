@@ -20,7 +20,7 @@ from portable_nn.adversarial.runs.run import Run
 from portable_nn.adversarial.runs.verdict import LOCAL, Verdict
 from portable_nn.adversarial.theory.local import FOREVER, limit_operator, local_game
 from portable_nn.adversarial.theory.updates import STABLE
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 SAMPLES: Final = 24
 """Points for each number of the state at which a ball is sampled, most of them close to its surface."""
@@ -52,29 +52,40 @@ class _Near(NamedTuple):
     later: Step | None
     state: Array
 
+    @property
+    def radius(self) -> float:
+        """The spectral radius of the linear part."""
+        return float(np.abs(np.linalg.eigvals(self.operator)).max())
+
 
 def by_attraction(run: Run) -> Verdict | None:
     """A run that comes into a ball around a point with F = 0 in which the update contracts."""
     if run.later or not run.still or not (run.method.has_operator or run.method.anchored):
         return None
-    for times in FURTHER:
-        if times > 1 and times * run.last > FARTHEST:
-            return None
-        state = run.state if times == 1 else run.further(times * run.last)
-        if not np.isfinite(state).all():
-            return None
+    for last, state in _states(run):
         attracts = False
         for point in _points(run.game, state[0]):
-            near = _near(run, point, state, times * run.last)
-            radius = 1.0 if near is None else float(np.abs(np.linalg.eigvals(near.operator)).max())
-            if near is None or radius >= 1 - STABLE:
+            near = _near(run, point, state, last)
+            if near is None or near.radius >= 1 - STABLE:
                 continue
             attracts = True
-            if _contracts(near, radius, SMALLEST * (1 + float(norm(point)))):
-                return _arriving(run, point, radius)
+            if _contracts(near, SMALLEST * (1 + float(norm(point)))):
+                return _arriving(run, point, near.radius)
         if not attracts:
             return None
     return None
+
+
+def _states(run: Run) -> Iterator[tuple[int, Array]]:
+    """The last state and those after more steps, as long as they are finite, each with its step."""
+    for times in FURTHER:
+        last = times * run.last
+        if times > 1 and last > FARTHEST:
+            return
+        state = run.state if times == 1 else run.further(last)
+        if not np.isfinite(state).all():
+            return
+        yield last, state
 
 
 def _arriving(run: Run, point: Array, radius: float) -> Verdict:
@@ -137,10 +148,11 @@ def _near(run: Run, point: Array, vectors: Array, last: int) -> _Near | None:
     return _Near(operator, stepping(begun), stepping(FOREVER) if row.anchored else None, own)
 
 
-def _contracts(near: _Near, radius: float, smallest: float) -> bool:
+def _contracts(near: _Near, smallest: float) -> bool:
     """True if a ball around the point holds the state, if no step leaves it, and if steps in the end contract it."""
-    factor = (1 + np.sqrt(radius)) / 2
-    shape = _shape(near.operator / max(np.sqrt(radius), 1e-3))
+    root = np.sqrt(near.radius)
+    factor = (1 + root) / 2
+    shape = _shape(near.operator / max(root, 1e-3))
     if shape is None or not np.isfinite(near.state).all():
         return False
     back, size = np.linalg.inv(shape), len(near.state)

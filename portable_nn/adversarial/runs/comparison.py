@@ -20,7 +20,7 @@ from portable_nn.adversarial.theory.forecast import Forecast, forecast
 from portable_nn.core.errors import UsageError
 from portable_nn.core.html import html_of
 from portable_nn.core.text import table
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 EVALUATIONS: Final = 1000
 """The default budget of gradient evaluations."""

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from portable_nn.adversarial.games.game import norm
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 WINDOW: Final = 600
 """The number of the last points that are used."""

@@ -14,7 +14,7 @@ from portable_nn.adversarial.methods.table import Method
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.adversarial.runs.simulation import STEPS, simulate
 from portable_nn.core.errors import UsageError
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 STARTS: Final = ((0.6, 0.7), (-1.2, 0.4), (0.3, -1.5))
 """The default starts of the trajectories."""

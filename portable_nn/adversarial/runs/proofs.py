@@ -9,7 +9,7 @@ import numpy as np
 
 from portable_nn.adversarial.runs.run import Run
 from portable_nn.adversarial.runs.verdict import CYCLES, DIVERGES, PROVED, STAYS, Verdict, factor_text
-from portable_nn.adversarial.theory.forecast import local_factor, near_equilibrium
+from portable_nn.adversarial.theory.forecast import local_factor
 from portable_nn.adversarial.theory.local import DEFECTIVE, limit_operator, log_radius
 from portable_nn.adversarial.theory.noise import stationary_distance
 from portable_nn.adversarial.theory.schedules import goes_to_zero, remaining
@@ -52,7 +52,7 @@ def by_modes(run: Run) -> Verdict | None:
 
 def by_closed_form(run: Run) -> Verdict | None:
     """A step that is no matrix, but has a closed form on this game."""
-    local = near_equilibrium(run.game) if run.game.linear else None
+    local = run.local
     if local is None or run.method.has_operator or run.later or not run.still or run.rates[0] != run.rates[1]:
         return None
     factor = local_factor(run.method, local, run.rates[0], run.options)
@@ -66,7 +66,7 @@ def by_closed_form(run: Run) -> Verdict | None:
 
 def by_anchor(run: Run) -> Verdict | None:
     """A linear step that is pulled to the start by 1/k: what it tends to contracts, so that the pull alone is left."""
-    local = near_equilibrium(run.game) if run.game.linear else None
+    local = run.local
     if local is None or not (run.method.anchored and run.method.linear and run.still) or run.later:
         return None
     limit = limit_operator(run.method, local, run.rates, run.options)
@@ -102,7 +102,7 @@ def _eccentricity(run: Run) -> float:
 
 def _left(run: Run) -> float | None:
     """The logarithm by which the distance still grows after the run, where its update is a matrix that changes."""
-    local = near_equilibrium(run.game) if run.later else None
+    local = run.local if run.later else None
     if local is None or _eccentricity(run) > DEFECTIVE:
         return None
     found = log_radius(run.method, local, run.options, run.share)
@@ -119,7 +119,7 @@ def by_noise(run: Run) -> Verdict | None:
         return None
     if run.later:
         return _by_falling_noise(run)
-    found, local = run.modes(), near_equilibrium(run.game)
+    found, local = run.modes(), run.local
     if found is None or local is None or (found.defective & (abs(found.values) > 1 - STABLE)).any():
         return None
     growth = found.growth(present=False)
@@ -136,7 +136,7 @@ def by_noise(run: Run) -> Verdict | None:
 
 def _by_falling_noise(run: Run) -> Verdict | None:
     """Noise on steps that become smaller: where they contract in proportion to the rate, what it adds goes to 0."""
-    left, local = _left(run), near_equilibrium(run.game)
+    left, local = _left(run), run.local
     if left == np.inf:
         text = f"{run.what} grows, ever more slowly, to {run.end:.4g}, besides the noise"
         return run.says(DIVERGES, PROVED, PRODUCT, text)

@@ -10,7 +10,7 @@ import numpy as np
 from portable_nn.adversarial.games.expressions import parse
 from portable_nn.adversarial.games.options import no_such, rate_pair
 from portable_nn.core.errors import UsageError
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 RateSchedule: TypeAlias = Callable[[int], Any]
 """The learning rate at a step, from 0: a number, or a pair of them."""

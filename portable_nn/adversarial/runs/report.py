@@ -16,7 +16,7 @@ from portable_nn.adversarial.runs.verdict import FALLING, GROWING, Verdict
 from portable_nn.adversarial.theory.analysis import steps_for_a_turn
 from portable_nn.adversarial.theory.forecast import Forecast, converging, forecast
 from portable_nn.core.errors import UsageError
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 TENFOLD: Final = 10.0
 

@@ -10,21 +10,17 @@ from typing import Any, Final
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game, norm
-from portable_nn.adversarial.games.options import no_such
 from portable_nn.adversarial.methods.table import Method, MethodOptions
-from portable_nn.adversarial.runs.fitting import fit
 from portable_nn.adversarial.runs.judging import judge
 from portable_nn.adversarial.runs.rates import Rates
 from portable_nn.adversarial.runs.run import Run
 from portable_nn.adversarial.runs.verdict import CONVERGES, WORDS, Verdict
 from portable_nn.core.html import html_curve, html_of
 from portable_nn.core.text import fields
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 DRAWN: Final = 1000
 """At most so many points of a path are drawn in a notebook."""
-
-WEIGHTS: Final = ("uniform", "linear", "rate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,20 +104,12 @@ class Result:
         return self.distance if len(self.game.equilibria) else self.residual
 
     @cached_property
-    def average(self) -> Array:
-        """The average iterate, with uniform weights: as z."""
-        return self.averaged("uniform")
-
     @np.errstate(all="ignore")
-    def averaged(self, weights: str = "uniform") -> Array:
-        """The average iterate with weights that are ``uniform``, ``linear`` (t + 1) or the learning ``rate``: as z."""
-        if weights not in WEIGHTS:
-            raise no_such("weighting", weights, WEIGHTS)
-        factors = self.rates.factors.mean(axis=1)
-        by_rate = factors[np.minimum(self.t, len(factors) - 1)]
-        share = {"uniform": np.ones(len(self.t)), "linear": self.t + 1.0, "rate": by_rate}[weights]
-        column = share.reshape(-1, *[1] * (self.z.ndim - 1))
-        return np.asarray(np.cumsum(self.z * column, axis=0) / np.cumsum(column, axis=0))
+    def average(self) -> Array:
+        """The average iterate: as z."""
+        return np.asarray(
+            np.cumsum(self.z, axis=0) / (np.arange(len(self.z)) + 1.0).reshape(-1, *[1] * (self.z.ndim - 1))
+        )
 
     @cached_property
     @np.errstate(all="ignore")
@@ -192,23 +180,3 @@ class Result:
         words = [WORDS[verdict.status] for verdict in self.verdicts]
         counts = [f"{words.count(word):,} {word}" for word in dict.fromkeys(WORDS) if word in words]
         return f"of {len(words):,} runs: {', '.join(counts)}"
-
-
-@np.errstate(all="ignore")
-def fitted_rate(run: Any, *, equilibrium: object = 0.0, period: int = 1) -> Any:
-    """The measured convergence factor per step of points (n, …, d), or of a ``Result``: a number for one run, else (…).
-
-    Args:
-        run: a result, which has its own equilibrium and period, or points, one after each step.
-        equilibrium: what the points converge to.
-        period: steps after which the update recurs, such as Lookahead's k.
-    """
-    if isinstance(run, Result):
-        return run.rate
-    points = np.asarray(run, dtype=float)
-    if points.ndim == 1:
-        points = points[:, None]
-    offsets = points - np.asarray(equilibrium, dtype=float)
-    flat = offsets.reshape(len(points), -1, points.shape[-1])
-    found = np.array([fit(flat[:, run], period).factor for run in range(flat.shape[1])])
-    return found.reshape(points.shape[1:-1]) if points.ndim > 2 else float(found[0])

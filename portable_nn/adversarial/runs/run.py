@@ -14,8 +14,9 @@ from portable_nn.adversarial.games.kinds import kind_of
 from portable_nn.adversarial.methods.table import Method, MethodOptions
 from portable_nn.adversarial.runs.fitting import Fit, fit
 from portable_nn.adversarial.runs.verdict import CONVERGES, ELSEWHERE, Verdict, factor_text
+from portable_nn.adversarial.theory.forecast import near_equilibrium
 from portable_nn.adversarial.theory.local import Modes, Pair, modes
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 ROUNDED: Final = 1e-13
 """Distances below this, relative to the norm of the equilibrium, are rounding errors."""
@@ -68,6 +69,11 @@ class Run:
     def exact(self) -> bool:
         """True if a step is a matrix, where the rate is constant."""
         return self.game.linear and self.method.has_operator and len(self.game.equilibria) > 0
+
+    @cached_property
+    def local(self) -> Game | None:
+        """The game near its equilibrium where F is linear, without directions in which nothing moves."""
+        return near_equilibrium(self.game) if self.game.linear else None
 
     @property
     def what(self) -> str:

@@ -20,7 +20,7 @@ from portable_nn.adversarial.runs.verdict import (
     factor_text,
 )
 from portable_nn.core.text import quantity
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 HUGE: Final = 1e50
 """A distance below this was not about to overflow."""
@@ -101,24 +101,29 @@ def as_seen(run: Run) -> Verdict:
             return found
     low, high = late_bounds(run)
     envelope = _envelope(run)
-    law = _law(envelope.t, envelope.lengths)
-    went = f"went from {run.lengths[0]:.4g} to {run.end:.4g}{law}"
-    was = f"was between {low:.4g} and {high:.4g} in the second half"
+    was = f"{run.what} was between {low:.4g} and {high:.4g} in the second half"
     if high - low <= SAME * high:
         return run.says(VARIED, SEEN, reason, f"{run.what} was {high:.4g} in the second half", low, high)
     if envelope.turns and not envelope.apart:
-        text = f"{run.what} {was}, in {envelope.turns} turns"
-        if envelope.trend:
-            change = 100 * abs(envelope.lengths[-1] / envelope.lengths[0] - 1)
-            text += f", drifting {'outwards' if envelope.trend > 0 else 'inwards'} by {change:.2g} %{law}"
-        return run.says(TURNED, SEEN, reason, text, low, high)
+        return run.says(TURNED, SEEN, reason, f"{was}, in {envelope.turns} turns{_drift(envelope)}", low, high)
     if not envelope.trend:
-        return run.says(VARIED, SEEN, reason, f"{run.what} {was}", low, high)
-    text = f"{run.what} {went}" + (f", in {envelope.turns} turns of the second half" if envelope.turns else "")
+        return run.says(VARIED, SEEN, reason, was, low, high)
+    law = _law(envelope.t, envelope.lengths)
+    text = f"{run.what} went from {run.lengths[0]:.4g} to {run.end:.4g}{law}"
+    text += f", in {envelope.turns} turns of the second half" if envelope.turns else ""
     if run.what == "the distance":
         late, sizes = run.t >= run.last / 2, norm(run.game.field(run.points))
         text += f"; ‖F‖ went from {sizes[0]:.4g} to {sizes[-1]:.4g}{_law(run.t[late], sizes[late])}"
     return run.says(FELL if envelope.trend < 0 else GREW, SEEN, reason, text, low, high)
+
+
+def _drift(envelope: _Envelope) -> str:
+    """The slow change of the turns in words; "" where there is none."""
+    if not envelope.trend:
+        return ""
+    change = 100 * abs(envelope.lengths[-1] / envelope.lengths[0] - 1)
+    law = _law(envelope.t, envelope.lengths)
+    return f", drifting {'outwards' if envelope.trend > 0 else 'inwards'} by {change:.2g} %{law}"
 
 
 def _exponent(run: Run, reason: str) -> Verdict | None:

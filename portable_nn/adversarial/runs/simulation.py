@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from portable_nn.adversarial.games.derivatives import Payoff
 from portable_nn.adversarial.games.game import Game, Samples
 from portable_nn.adversarial.games.options import Option, finite_array
 from portable_nn.adversarial.games.table import game as find_game
@@ -19,7 +20,7 @@ from portable_nn.adversarial.methods.table import Method, MethodOptions, find_me
 from portable_nn.adversarial.runs.rates import LearningRate, Rates, RateSchedule, read_rates
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.errors import UsageError
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 START: Final = (0.6, 0.7)
 """The default start: x in each variable of x, y in each of y."""
@@ -35,7 +36,7 @@ DRAWN: Final = 1024
 
 
 def simulate(
-    game: str | Game | Callable[[Any, Any], Any] = "bilinear",
+    game: str | Game | Payoff = "bilinear",
     method: str | Method = "simultaneous",
     start: object = None,
     learning_rate: LearningRate = 0.1,

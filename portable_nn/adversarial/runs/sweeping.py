@@ -15,7 +15,7 @@ from portable_nn.adversarial.methods.table import Method, Methods, PerMethod, fi
 from portable_nn.adversarial.runs.simulation import simulate
 from portable_nn.adversarial.theory.forecast import forecast, local_radius, near_equilibrium
 from portable_nn.core.errors import UsageError
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 from portable_nn.scale.cluster import check_processes, processes
 
 STEPS: Final = 400
@@ -72,6 +72,9 @@ def sweep(
     start: object = None,
     steps: int = STEPS,
     *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    game_options: Mapping[str, Any] | None = None,
     noise: float = 0.0,
     seed: int = 0,
     options: PerMethod = None,
@@ -83,58 +86,29 @@ def sweep(
         game, start, steps, noise, seed: as in ``simulate``, with one start.
         methods, options: as in ``compare``.
         rates: positive numbers (r,), in any order; by default those of ``RATES``.
+        workers: compute methods side by side in so many processes of this machine; the numbers are the same. ``game``
+            is then a name or a formula.
+        scheduler: the address of a Dask scheduler whose workers compute instead.
+        game_options: the options of a game that is a name.
         progress: is called after each method with the number of methods that are done, and of all.
 
-    Raises ``UsageError`` for arguments that are not valid, with those that are.
+    Raises:
+        UsageError: arguments that are not valid, with those that are.
+        MissingPackageError: dask.distributed is missing.
+        FileError: the scheduler does not answer.
 
-    >>> sweep(methods=["optimistic"]).limits
-    array([0.57735027])
-    """
-    found = find_game(game)
-    plan, values = read_methods(methods, options), _rates(rates)
-    figures = list[Figures]()
-    for row, filled in plan:
-        figures.append(_figures(found, row, filled, values, start, steps, noise, seed))
-        if progress:
-            progress(len(figures), len(plan))
-    return _joined(found, plan, values, steps, figures)
-
-
-def sweep_many(
-    game: str = "bilinear",
-    methods: Methods = None,
-    rates: object = None,
-    start: object = None,
-    steps: int = STEPS,
-    *,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    game_options: Mapping[str, Any] | None = None,
-    noise: float = 0.0,
-    seed: int = 0,
-    options: PerMethod = None,
-    progress: Callable[[int, int], object] | None = None,
-) -> Sweep:
-    """``sweep`` with methods side by side, in several processes or machines; the numbers are the same.
-
-    Args:
-        game, game_options: the name of a game or a formula, with its options, as ``game`` takes them.
-        workers: how many processes are started on this machine; 0 computes in this one.
-        scheduler: the address of a Dask scheduler whose workers compute instead.
-
-    All else is as in ``sweep``. Raises as it does, ``MissingPackageError`` where dask.distributed is missing, and
-    ``FileError`` where the scheduler does not answer.
-
-    >>> sweep_many(methods=["optimistic", "extragradient"], workers=2).limits
+    >>> sweep(methods=["optimistic", "extragradient"]).limits
     array([0.57735027, 1.        ])
     """
+    workers = 0 if workers is None and scheduler is None else workers
     check_processes(workers, scheduler)
     how = dict(game_options or {})
-    found, plan, values = find_game(game, **how), read_methods(methods, options), _rates(rates)
     figures = list[Figures]()
+    found, plan, values = find_game(game, **how), read_methods(methods, options), _rates(rates)
+    others = (values, start, steps, noise, seed)
     with processes(workers, scheduler) as computing:
-        others = (values, start, steps, noise, seed)
-        pending = [computing.submit(_figures_of, game, how, row.name, filled, *others) for row, filled in plan]
+        which = (found, {}) if workers == 0 else (game, how)
+        pending = [computing.submit(_figures, *which, row.name, filled, *others) for row, filled in plan]
         for each in pending:
             figures.append(each.result())
             if progress:
@@ -152,14 +126,10 @@ class Figures(NamedTuple):
     limit: float | None
 
 
-def _figures_of(game: str, how: Mapping[str, Any], method: str, filled: Mapping[str, Any], *others: Any) -> Figures:
-    """``_figures`` of a game and a method by their names, as another process is given them."""
-    return _figures(find_game(game, **how), find_method(method), filled, *others)
-
-
 def _figures(
-    game: Game,
-    row: Method,
+    game: str | Game,
+    how: Mapping[str, Any],
+    method: str,
     filled: Mapping[str, Any],
     rates: Array,
     start: object,
@@ -167,6 +137,8 @@ def _figures(
     noise: float,
     seed: int,
 ) -> Figures:
+    """A method by its name, and a game by its name where another process is given them."""
+    game, row = find_game(game, **how), find_method(method)
     result = simulate(game, row, start, [*map(float, rates)], steps, noise=noise, seed=seed, **filled)
     if result.z.ndim != 3:
         raise UsageError(f"rates are swept from one start: start must be {game.size} numbers")

@@ -13,7 +13,7 @@ from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.methods.table import EVERY, METHODS, Method, Methods, PerMethod, read_methods
 from portable_nn.adversarial.theory.forecast import Forecast, forecast, is_defined, near_equilibrium
 from portable_nn.adversarial.theory.updates import ConstantRate, invariant, period, spectrum, update_operator
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 STILL: Final = 1e-6
 """Angles of eigenvalues below this are rounding errors, which a double eigenvalue magnifies to their square root."""

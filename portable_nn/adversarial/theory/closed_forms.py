@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 ClosedForm: TypeAlias = Callable[..., Any]
 """``form(learning_rate·sigma, **options)`` with all options: the factor per step, of a number or an array."""

@@ -20,7 +20,7 @@ from portable_nn.adversarial.theory.updates import (
     radii,
     stability_limit,
 )
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 
 @dataclass(frozen=True)

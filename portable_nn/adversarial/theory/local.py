@@ -16,7 +16,7 @@ from portable_nn.adversarial.methods.oracle import ArrayOracle
 from portable_nn.adversarial.methods.steps import StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions
 from portable_nn.adversarial.theory.updates import radii, update_operator
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 ROUNDING: Final = 1e-14
 """The relative error of an eigenvalue, for each unit of its condition number."""

@@ -12,7 +12,7 @@ from portable_nn.adversarial.methods.steps import StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions
 from portable_nn.adversarial.theory.local import Pair
 from portable_nn.adversarial.theory.updates import period, update_operator
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 DOUBLINGS: Final = 64
 """The covariance is that after 2 to this power of steps."""

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 DECADES: Final = 14
 """The sum is followed over so many decades of steps."""

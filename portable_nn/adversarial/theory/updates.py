@@ -16,9 +16,9 @@ from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.methods.oracle import ArrayOracle
 from portable_nn.adversarial.methods.steps import StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions, find_method
-from portable_nn.adversarial.theory.closed_forms import FORMS, POWERS, ClosedForm
+from portable_nn.adversarial.theory.closed_forms import FORMS, POWERS
 from portable_nn.core.errors import UsageError
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array
 
 ConstantRate: TypeAlias = float | tuple[float, float]
 """One learning rate, or that of x and that of y."""
@@ -36,45 +36,26 @@ MOST_ELEMENTS: Final = 1_000_000
 """Elements of the Jacobians that are computed at once."""
 
 
-def closed_form(method: str | Method, scheme: str | None = None) -> ClosedForm | None:
-    """The convergence factor of a method on f = x·y as a function of the learning rate; ``None`` if none is known.
-
-    The function is called as ``form(learning_rate * sigma, **options)``, with a number or an array, for f = xᵀAy and a
-    singular value sigma of A; options that are left out have their defaults. Where sigma is not 1, ``gamma`` and
-    ``lam`` must be multiplied by sigma, ``pull`` divided by it, and the rate of ``hamiltonian`` multiplied by sigma²:
-    ``exact_factor`` does that.
-
-    >>> round(closed_form("simultaneous")(0.1), 8)
-    1.00498756
-    """
-    row = find_method(method, scheme)
-    known = FORMS.get(row.name)
-    if known is None:
-        return None
-
-    def form(h: Any, **options: object) -> Any:
-        found = known(np.asarray(h, dtype=float), **row.fill(options))
-        return float(found) if np.ndim(h) == 0 else np.asarray(found)
-
-    return form
-
-
 def exact_factor(method: str | Method, learning_rate: Any, sigma: float = 1.0, **options: object) -> Any:
-    """The convergence factor on f = xᵀAy by the closed form; ``None`` if none is known.
+    """The convergence factor on f = xᵀAy by the closed form of the literature; ``None`` if none is known.
 
     Args:
         method: a name of ``METHODS``.
         learning_rate: a number or an array.
-        sigma: a singular value of A.
+        sigma: a singular value of A, 1 for f = x·y.
         options: the method's own.
+
+    >>> round(exact_factor("simultaneous", 0.1), 8)
+    1.00498756
     """
     row = find_method(method)
-    form = closed_form(row)
+    filled, form = row.fill(options), FORMS.get(row.name)
     if form is None:
         return None
-    filled = row.fill(options)
     scaled = {name: None if value is None else value * sigma ** POWERS.get(name, 0) for name, value in filled.items()}
-    return form(learning_rate * sigma ** (2 if row.name == "hamiltonian" else 1), **scaled)
+    rate = np.asarray(learning_rate * sigma ** (2 if row.name == "hamiltonian" else 1), dtype=float)
+    found = np.asarray(form(rate, **scaled))
+    return found if rate.ndim else float(found)
 
 
 def update_operator(

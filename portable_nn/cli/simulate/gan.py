@@ -17,7 +17,7 @@ from portable_nn.core.names import GanExample, GanLoss, GanMethod, GanRecipe
 from portable_nn.core.text import fields, percent, table
 
 if TYPE_CHECKING:
-    from portable_nn.adversarial.gan.demonstration import Demonstration
+    from portable_nn.adversarial.gan.examples import Demonstration
 
 ROWS = True
 EXAMPLES = (
@@ -71,7 +71,7 @@ def command(
     it loses depends on the seed. The metrics are those of 2,500 samples. An eigenvalue of the Jacobian of the game
     with a negative real part is unstable, an imaginary part is a rotation. CSV has the history of the training.
     """
-    from portable_nn.adversarial.gan.demonstration import demonstrate
+    from portable_nn.adversarial.gan.examples import demonstrate
 
     found = demonstrate(
         example,

@@ -51,15 +51,14 @@ def command(
     of the update. The stability limit is from theory alone. By default, eight methods are run at 40 learning rates from
     0.01 to 4. CSV has a row for each method and learning rate. --workers N runs methods side by side in N processes.
     """
-    from portable_nn.adversarial import sweep, sweep_many
+    from portable_nn.adversarial import sweep
 
     with answer.bar(printer, "methods") as progress:
         arguments = {**method.read(), **noise.read(), "rates": _rates(rates), "start": read_start(start)}
         arguments |= {"steps": steps, "progress": progress}
         if computing.wanted:
-            found = sweep_many(game.game, game_options=game.given(), **vars(computing), **arguments)
-        else:
-            found = sweep(game.read(), **arguments)
+            arguments |= {"game_options": game.given(), **vars(computing)}
+        found = sweep(game.game if computing.wanted else game.read(), **arguments)
     answer.give(
         printer,
         _as_text(found, game),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from portable_nn.adversarial.gan.demonstration import demonstrate
+from portable_nn.adversarial.gan.examples import demonstrate, train_pattern
 from portable_nn.adversarial.gan.modes import mode_metrics
-from portable_nn.adversarial.gan.pattern import train_pattern
 from portable_nn.adversarial.gan.sampling import sample
 from portable_nn.core.errors import UsageError
 

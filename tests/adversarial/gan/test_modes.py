@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from ring import spreads
 
-from portable_nn.adversarial.gan import Ring, measure_ring, mode_metrics, ring_networks, train_ring
+from portable_nn.adversarial.gan import Ring, mode_metrics, ring_networks, train_ring
+from portable_nn.adversarial.gan.examples import RECIPES, demonstrate
 from portable_nn.adversarial.gan.modes import FULL, Modes
-from portable_nn.adversarial.gan.ring import RECIPES, RingRun, spreads
 from portable_nn.core.errors import ShapeError, UsageError
 
 
@@ -81,13 +82,13 @@ def test_the_spread_within_modes() -> None:
 
 
 def test_means_and_standard_errors() -> None:
-    runs = [RingRun(seed, Modes(quality, 8, 7, 0.1, 0.9), 1.0) for seed, quality in enumerate((0.9, 0.96, 0.99))]
+    runs = [vars(Modes(quality, 8, 7, 0.1, 0.9)) for quality in (0.9, 0.96, 0.99)]
     found = spreads(runs)
     assert list(found) == ["quality", "captured", "strict", "kl", "spread"]
-    assert found["quality"].mean == pytest.approx(0.95)
-    assert found["quality"].error == pytest.approx(np.std([0.9, 0.96, 0.99], ddof=1) / math.sqrt(3))
-    assert (found["strict"].mean, found["strict"].error) == (7, 0)
-    assert spreads(runs[:1])["quality"].error == 0
+    assert found["quality"][0] == pytest.approx(0.95)
+    assert found["quality"][1] == pytest.approx(np.std([0.9, 0.96, 0.99], ddof=1) / math.sqrt(3))
+    assert found["strict"] == (7, 0)
+    assert spreads(runs[:1])["quality"][1] == 0
 
 
 def test_the_networks_have_the_sizes_that_they_say() -> None:
@@ -107,10 +108,10 @@ def test_the_networks_have_the_sizes_that_they_say() -> None:
 
 
 def test_a_short_run_says_how_it_went() -> None:
-    [run] = measure_ring([5], steps=3, batch_size=4)
+    run = demonstrate("ring", seed=5, steps=3, batch_size=4)
     assert run.seed == 5
     assert run.seconds > 0
-    assert 0 <= run.modes.quality <= 1
+    assert 0 <= run.figures["quality"] <= 1
 
 
 def test_what_is_wrong() -> None:
@@ -118,9 +119,9 @@ def test_what_is_wrong() -> None:
         mode_metrics(np.zeros((5, 3)))
     with pytest.raises(ShapeError, match=r"not \(0, 2\)"):
         mode_metrics(np.zeros((0, 2)))
-    with pytest.raises(UsageError, match=r"modes must be at least 1, not 0"):
+    with pytest.raises(UsageError, match=r"modes must be a whole number from 1, not 0"):
         Ring(modes=0)
-    with pytest.raises(UsageError, match=r"sigma must be more than 0, not 0"):
+    with pytest.raises(UsageError, match=r"sigma must be a finite number above 0, not 0"):
         Ring(sigma=0)
     with pytest.raises(UsageError, match=r"initial must be one of small, he, not 'large'"):
         ring_networks(initial="large")
@@ -130,23 +131,23 @@ def test_what_is_wrong() -> None:
 
 @pytest.mark.sweep
 def test_the_recipe_makes_all_eight_modes() -> None:
-    """Two seeds of the ten that the docstring of ``ring`` has figures of, with room for another machine's rounding."""
-    runs = measure_ring(range(2), progress=False)
-    assert [run.modes.strict for run in runs] == [8, 8]
+    """Two seeds of the ten that ``docs/ring.csv`` has figures of, with room for another machine's rounding."""
+    runs = [demonstrate("ring", seed=seed, progress=False).figures for seed in range(2)]
+    assert [figures["strict"] for figures in runs] == [8, 8]
     found = spreads(runs)
-    assert found["quality"].mean >= 0.96
-    assert found["kl"].mean <= 0.02
+    assert found["quality"][0] >= 0.96
+    assert found["kl"][0] <= 0.02
 
 
 @pytest.mark.sweep
 def test_the_plain_gan_collapses_from_other_first_weights_alone() -> None:
     """A seed that has lost a mode on one machine; with another machine's rounding it may be another seed."""
-    [large] = measure_ring([0], "plain", initial="he", progress=False)
-    assert large.modes.strict < 8
-    assert large.modes.kl > 0.1
-    [small] = measure_ring([0], "plain", progress=False)
-    assert small.modes.strict == 8
-    assert small.modes.quality == pytest.approx(0.966, abs=0.03)
+    large = demonstrate("ring", recipe="plain", initial="he", progress=False).figures
+    assert large["strict"] < 8
+    assert large["kl"] > 0.1
+    small = demonstrate("ring", recipe="plain", progress=False).figures
+    assert small["strict"] == 8
+    assert small["quality"] == pytest.approx(0.966, abs=0.03)
 
 
 def test_the_recipes_differ_in_nothing_but_regularisation() -> None:
@@ -158,7 +159,7 @@ def test_the_recipes_differ_in_nothing_but_regularisation() -> None:
 
 @pytest.mark.sweep
 def test_the_recipe_does_so_from_the_same_first_weights_as_the_plain_gan() -> None:
-    [run] = measure_ring([0], initial="he", progress=False)
-    assert run.modes.strict == 8
-    assert run.modes.quality > 0.94
-    assert run.modes.kl < 0.02
+    figures = demonstrate("ring", initial="he", progress=False).figures
+    assert figures["strict"] == 8
+    assert figures["quality"] > 0.94
+    assert figures["kl"] < 0.02

@@ -256,7 +256,7 @@ def test_schedules() -> None:
     assert [fall(step, 100) for step in (0, 80, 100)] == pytest.approx([0.5, 0.001, 0.001])
     assert fall(40, 100) == pytest.approx(math.sqrt(0.5 * 0.001))
     assert [line(step, 100) for step in (0, 50, 75, 100)] == pytest.approx([1, 1, 0.505, 0.01])
-    with pytest.raises(UsageError, match=r"^end must be more than 0, not 0$"):
+    with pytest.raises(UsageError, match=r"^end must be a finite number above 0, not 0.0$"):
         Fall(1.0, 0.0)
     with pytest.raises(UsageError, match=r"0 <= begin < until <= 1, not 0.5 and 0.5$"):
         Fall(1.0, 0.1, begin=0.5, until=0.5)
@@ -269,8 +269,8 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"steps": 0}, "steps must be a whole number from 1, not 0"),
     ({"batch_size": 2.5}, "batch_size must be a whole number from 1, not 2.5"),
     ({"every": True}, "every must be a whole number from 1, not True"),
-    ({"eigenvalues": 0}, "eigenvalues must be a whole number from 1, not 0"),
-    ({"average": 1.0}, "average must be from 0 to less than 1, not 1"),
+    ({"eigenvalues": 0}, "eigenvalues must be a whole number from 1 or None, not 0"),
+    ({"average": 1.0}, "average must be a number from 0 to less than 1, not 1"),
     ({"optimizers": "tiger"}, "optimizer must be one of sgd, rmsprop, adam, adamw, amsgrad, lion, not 'tiger'"),
     ({"optimizers": (pnn.SGD(), pnn.SGD(), pnn.SGD())}, "optimizers must be two, the generator's and the "
      "discriminator's, or one, not 3"),
@@ -283,9 +283,9 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"data": {"picture": np.zeros((5, 4))}}, "data must have the names pattern, not picture"),
     ({"data": lambda count, rng: np.zeros((count, 5))}, "data: 'pattern' must be float32 (n, 4), not float64 (2, 5)"),
     ({"noise": lambda count, rng: np.zeros((count, 3))}, "noise: 'noise' must be float32 (n, 2), not float64 (2, 3)"),
-    ({"r1": -1.0}, "r1 must be a number from 0 or a schedule, not -1.0"),
-    ({"penalty": math.nan}, "penalty must be a number from 0 or a schedule, not nan"),
-    ({"r1": "much"}, "r1 must be a number from 0 or a schedule, not 'much'"),
+    ({"r1": -1.0}, "r1 must be a finite number from 0, a function of 2 arguments or None, not -1.0"),
+    ({"penalty": math.nan}, "penalty must be a finite number from 0 or a function of 2 arguments, not nan"),
+    ({"r1": "much"}, "r1 must be a finite number from 0, a function of 2 arguments or None, not 'much'"),
 )  # fmt: skip
 
 
