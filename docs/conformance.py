@@ -1,8 +1,8 @@
 """Every layer in every runtime: ``python docs/conformance.py [RUNTIME]…`` writes the tables of conformance.md.
 
 Without names, all that are installed run; with names, these alone run again, and the columns of the others stay.
-``tables`` and ``summary`` print what was measured, which is kept in ``conformance.json``. Each row is a layer with its
-options, as Python, in a network of its own.
+``tables`` prints what was measured, which is kept in ``conformance.json``. Each row is a layer with its options, as
+Python, in a network of its own.
 """
 
 from __future__ import annotations
@@ -203,8 +203,8 @@ def plain(text: str) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] in (["tables"], ["summary"]):
-        print({"tables": tables, "summary": summary}[sys.argv[1]](json.loads(MEASURED.read_bytes())))
+    if sys.argv[1:] == ["tables"]:
+        print(tables(json.loads(MEASURED.read_bytes())))
     else:
         measured = measure(sys.argv[1:] or [*RUNTIMES])
         write_table(PAGE, tables(measured))
