@@ -1,8 +1,8 @@
-"""Every layer in every runtime: ``python docs/conformance.py [RUNTIME]…`` writes conformance.md.
+"""Every layer in every runtime: ``python docs/conformance.py [RUNTIME]…`` writes the tables of conformance.md.
 
 Without names, all that are installed run; with names, these alone run again, and the columns of the others stay.
-``tables`` and ``summary`` print what was measured, which is kept in ``conformance.json``. Each row is a layer with its
-options, as Python, in a network of its own.
+``tables`` prints what was measured, which is kept in ``conformance.json``. Each row is a layer with its options, as
+Python, in a network of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from refresh import write_table
 
 import portable_nn as pnn
 from portable_nn.catalog import CALLED
@@ -171,36 +172,6 @@ def summary(measured: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-INTRODUCTION = """
-# Conformance
-
-Every layer with its options, and every shipped model, in every runtime and code base: `✓` agrees with the numpy engine
-to 1e-4 of the largest magnitude in each output, at two batch sizes and at several lengths; `✓ fixed` if batch and
-lengths are numbers. Otherwise the cell has the relative error, or `refused`, `crashed` or `timed out`, and the reason
-stands below. The page is written by `python docs/conformance.py`; how a single model is checked:
-[Runtimes](runtimes.md). Runtimes get the files of `export`, in the portable forms that it chooses by default: an
-operator that one of them lacks or computes wrongly is written in others that all of them have. Code bases get the
-network.
-
-<!-- $ python conformance.py tables -->
-
-TABLES
-
-<!-- end -->
-
-What remains:
-
-- **MNN** crashes or computes other numbers in pools over three axes, has no test for NaN (missing numbers of tables),
-  and adds an axis to the output of a convolution over one axis where that is an output of the model. A model of which
-  nothing is left but its input computes nothing there. It has kernels of its own for kinds of processors: which
-  convolutions and pools compute other numbers may differ from one to the next.
-- **onnx.reference** has no transposed convolutions in groups, and rounds `LocalResponseNorm` more coarsely.
-- **OpenCV** has no RNN, and gives NaN for the Tanh of most numbers above 44, which `altimetry-track` computes.
-- **C** needs sizes that are known.
-- **tract** needs lengths as numbers in recurrent layers.
-"""
-
-
 def cell(found: Mapping[str, Any] | None) -> str:
     """A cell of a table."""
     if found is None:
@@ -232,8 +203,8 @@ def plain(text: str) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] in (["tables"], ["summary"]):
-        print({"tables": tables, "summary": summary}[sys.argv[1]](json.loads(MEASURED.read_bytes())))
+    if sys.argv[1:] == ["tables"]:
+        print(tables(json.loads(MEASURED.read_bytes())))
     else:
         measured = measure(sys.argv[1:] or [*RUNTIMES])
-        PAGE.write_text(INTRODUCTION.lstrip().replace("TABLES", tables(measured)), encoding="utf-8")
+        write_table(PAGE, tables(measured))

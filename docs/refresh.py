@@ -46,6 +46,12 @@ def refreshed(page: str, printed: Callable[[str], str]) -> str:
     return REGION.sub(region, BLOCK.sub(block, page))
 
 
+def write_table(path: Path, table: str) -> None:
+    """Replace what stands in a page between the comment with its command and the next comment."""
+    text = path.read_text(encoding="utf-8")
+    path.write_text(REGION.sub(lambda found: f"{found[1]} -->\n\n{table}\n\n", text), encoding="utf-8")
+
+
 def run(words: str, folder: Path) -> str:
     """The output of a command: ``portable-nn`` runs in ``folder``, ``python`` in the folder of the pages."""
     program, rest = words.split(" ", 1)

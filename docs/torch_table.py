@@ -1,4 +1,4 @@
-"""The page of what ``torch_models.py`` has measured."""
+"""The table of what ``torch_models.py`` has measured."""
 
 from __future__ import annotations
 
@@ -7,43 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from refresh import write_table
 from torch_measuring import WAYS
 from torch_modules import MODELS
 
 HERE = Path(__file__).parent
 PAGE, MEASURED = HERE / "torch-models.md", HERE / "torch-models.json"
-
-INTRODUCTION = """
-# Models of PyTorch, here and back
-
-Models of torchvision, timm and transformers, and small ones of recurrent layers, come in by `from_torch` and from the
-files of both ONNX exporters of PyTorch, and go back by `to_torch`. `outputs` compares the network with the module, and
-`back` the module that it becomes, at three lengths, at three sizes of pictures, or at three batches where nothing else
-is open: the largest difference, relative to the largest magnitude of an output, or to 1. `state dict` compares names
-and shapes. `five steps` trains network and module from the same weights on the same batch, without dropout, and
-compares all parameters and running statistics; `in float64`, both sides in double precision. 1e-5 is allowed, and 1e-8
-in double precision; what is larger is bold. In single precision the steps of deep networks round differently:
-double precision shows that this is the reason. PyTorch's own steps in single precision differ from its own in double
-precision, too, by how much depends on how its convolutions add up: it stands below the table.
-
-The exporters are called so that they leave the weights as they are: `optimize=False` with `dynamo=True`; without it,
-`do_constant_folding=False` and `training=torch.onnx.TrainingMode.PRESERVE`. By default they fold batch norms into
-convolutions, transpose weights and name them anew, and networks from their files compute the same, but have other
-parameters. ONNX has no `padding_idx` of an embedding, whose vector would be trained; these models have none. Nor does
-it say what is frozen: `freeze` does, as here for the positions of Whisper's encoder. What the older exporter writes of
-`nn.TransformerEncoder` has the length of its example as a number. The page is written by `python docs/torch_models.py`.
-
-<!-- $ python torch_models.py table -->
-
-TABLE
-
-<!-- end -->
-
-What remains: a query that sees no key, as in sequences that are padded on the left, is zeros in PyTorch and in networks
-of `from_torch`, and trains so; what the exporters write of it has another gradient, or NaN, so that GPT-2 is trained on
-masks that show the first word. One of the two names of its tied weight is gone there, as ONNX has one, and `load_state`
-takes states by either. Scalars and positions that the exporters write as tensors of their own are buffers more.
-"""
 
 WHY = {
     "ValueError: Unsupported type for attn_mask: 7": (
@@ -106,6 +75,5 @@ def number(value: float, allowed: float) -> str:
 
 
 def refresh() -> None:
-    """Write the page of what was measured."""
-    kept = json.loads(MEASURED.read_bytes())
-    PAGE.write_text(INTRODUCTION.lstrip().replace("TABLE", table(kept)), encoding="utf-8")
+    """Write the table of what was measured into its page."""
+    write_table(PAGE, table(json.loads(MEASURED.read_bytes())))

@@ -47,6 +47,7 @@ def test_it_is_built_without_a_warning_and_needs_no_other_server(tmp_path: Path)
     for page, name in (("adversarial", "game"), ("sizes", "kernel")):  # Pages within pages, which need no network.
         assert f'<iframe src="../shown/{name}.html"' in pages[f"{page}/index.html"]
         assert (site / f"shown/{name}.html").stat().st_size > 20_000
+    assert "<table>" in re.findall(r"<details>.*?</details>", pages["scale/index.html"], re.DOTALL)[0]
     loaded = r"<(?:script|img|link|iframe)\b[^>]*\b(?:src|href)=\"(https?:[^\"]*)\""
     assert {name: found for name, page in pages.items() if (found := re.findall(loaded, page))} == {}
     for name in ("Network", "Dense", "Adam", "export_onnx", "from_torch", "to_keras", "verify_signature"):
