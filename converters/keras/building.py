@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from portable_nn.converters.keras.functional import Functional
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers import LAYERS, OPERATIONS
-from portable_nn.converters.keras.own import MODELS, described, foreign, is_operation, own_faults
+from portable_nn.converters.keras.own import MODELS, foreign, is_operation, own_faults
 from portable_nn.converters.keras.side import clean
-from portable_nn.converters.keras.spec import Spec, Weights
+from portable_nn.converters.keras.spec import Spec, Weights, described, snake_case
 from portable_nn.converters.keras.structures import flat, named
 from portable_nn.core.errors import GraphError, PortableNNError, RefusalError
 from portable_nn.core.graph import Dim
@@ -362,13 +361,6 @@ def dtype_of(value: Any) -> str:
         inner = value.get("config")
         value = inner.get("name") if isinstance(inner, Mapping) else None
     return value if isinstance(value, str) else "float32" if value is None else repr(value)[:60]
-
-
-def snake_case(name: str) -> str:
-    """The name of a class in small letters, as Keras writes it in paths."""
-    name = re.sub(r"\W+", "", name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _first_shape(found: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from portable_nn.converters.keras.layers import LAYERS, OPERATIONS, activations
+from portable_nn.converters.keras.spec import described
 from portable_nn.core.errors import RefusalError
 
 MODELS: Final = ("Functional", "Model", "Sequential")
@@ -16,15 +17,6 @@ HOLDERS: Final = ("TimeDistributed", "SpectralNormalization")
 
 _HOMES: Final = re.compile(r"keras(\.layers|\.models|(\.src)?\.(layers|models|engine)(\.\w+)*)?")
 _OPERATIONS: Final = re.compile(r"keras(\.src)?\.ops(\.\w+)*")
-
-
-def described(value: object, what: str = "it") -> Mapping[str, Any]:
-    """The configuration of an object. Raises ``RefusalError`` where it is none."""
-    if not isinstance(value, Mapping) or not isinstance(value.get("class_name"), str):
-        raise RefusalError(f"{what} is not described")
-    if not isinstance(value.get("config"), Mapping):
-        raise RefusalError(f"{what} ({value['class_name']}) has no options")
-    return value
 
 
 def own_faults(value: object, path: str = "") -> Iterator[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.spec import Spec
+from portable_nn.converters.layers.weights import ROWS
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
@@ -100,29 +101,28 @@ def attention(
         heads = shared = spec.whole("num_heads")
         size = spec.whole("key_dim")
         deep = size if spec.get("value_dim") is None else spec.whole("value_dim")
-    bias = spec.flag("use_bias", True)
+    row, bias = next(row for row in ROWS if row.keras == "MultiHeadAttention"), spec.flag("use_bias", True)
     given = spec.get("output_shape")
     given = given[0] if isinstance(given, list) and len(given) == 1 else given
     features = known(query.shape[2], "the features") if given is None else given
     if type(features) is not int:
         spec.refuse("its output has several axes")
 
-    def part(role: str, inputs: int, depth: int) -> tuple[Array, Array | None]:
-        inner = spec.inside({}, "EinsumDense", f"{spec.name}.{role}", f"{role}_dense", f"_{role}_dense")
-        if role == "output":
-            kernel = inner.weight(heads, depth, inputs, index=0).reshape(heads * depth, inputs)
-            return kernel.T, inner.weight(inputs, index=1) if bias else None
-        count = heads if role == "query" else shared
-        kernel = inner.weight(inputs, count, depth, index=0).reshape(inputs, count * depth)
-        return kernel.T, inner.weight(count, depth, index=1).reshape(-1) if bias else None
+    def part(role: str, *shape: int) -> tuple[Array, Array | None]:
+        """The weight and the bias of a linear layer, whose axes of heads are those of its kernel."""
+        place = row.place(f"{role}.weight")
+        inner = spec.inside({}, "EinsumDense", f"{spec.name}.{role}", place, f"_{place}")
+        kernel = row.weights[f"{role}.weight"](inner.weight(*shape, index=0))
+        sizes = shape[2:] if role == "output" else shape[1:]
+        return kernel, row.weights[f"{role}.bias"](inner.weight(*sizes, index=1)) if bias else None
 
     def make() -> _Attention:
         sizes = [known(each.shape[2], "the features") for each in (query, keys, value)]
         parts = {
-            "query": part("query", sizes[0], size),
-            "key": part("key", sizes[1], size),
-            "value": part("value", sizes[2], deep),
-            "output": part("output", features, deep),
+            "query": part("query", sizes[0], heads, size),
+            "key": part("key", sizes[1], shared, size),
+            "value": part("value", sizes[2], shared, deep),
+            "output": part("output", heads, deep, features),
         }
         return _Attention(spec.name, parts, (heads, shared), zeros=dropout > 0)
 
