@@ -87,7 +87,12 @@ def _model(place: str, weights: Weights, layers: Sequence[_Layer]) -> dict[str, 
     without = [f"'{layer.name}'" for layer in left if not layer.frozen.issuperset(layer.shapes)]
     if without:
         raise RefusalError(f"it has no weights for {some(without)}")
-    names = list(dict.fromkeys(layer.name.partition(".")[0] for layer in layers if "." in layer.name)) if models else []
+    return found | _models(models, weights, layers) if models else found
+
+
+def _models(models: Sequence[str], weights: Weights, layers: Sequence[_Layer]) -> dict[str, Array]:
+    """The parameters of models in a model: the layers whose names begin alike."""
+    names, found = list(dict.fromkeys(each.name.partition(".")[0] for each in layers if "." in each.name)), {}
     inner = {each: _inner(each, weights, layers, names) for each in models}
     for each, fitting in inner.items():
         if len(fitting) > sum(_kind(other) == _kind(each) for other in inner):

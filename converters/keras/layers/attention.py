@@ -67,6 +67,25 @@ def _before(query: Symbol, key: Symbol) -> Symbol:
     return emit("Trilu", emit("Expand", constant(True, "bool"), sizes), upper=0)
 
 
+def _heads(spec: Spec) -> tuple[int, int, int, int]:
+    """The numbers of heads of queries and of keys, and the sizes of queries and of values."""
+    if spec.kind == "GroupQueryAttention":
+        size = spec.whole("head_dim")
+        return spec.whole("num_query_heads"), spec.whole("num_key_value_heads"), size, size
+    heads, size = spec.whole("num_heads"), spec.whole("key_dim")
+    return heads, heads, size, size if spec.get("value_dim") is None else spec.whole("value_dim")
+
+
+def _features(spec: Spec, query: Held) -> int:
+    """The features of the output, by default those of the queries."""
+    given = spec.get("output_shape")
+    features = given[0] if isinstance(given, list) and len(given) == 1 else given
+    features = known(query.shape[2], "the features") if features is None else features
+    if type(features) is not int:
+        spec.refuse("its output has several axes")
+    return features
+
+
 def attention(
     spec: Spec,
     query: Held,
@@ -94,19 +113,9 @@ def attention(
     dropout = spec.number("dropout")
     if dropout:
         spec.differs("dropout of attention ")
-    if spec.kind == "GroupQueryAttention":
-        heads, shared = spec.whole("num_query_heads"), spec.whole("num_key_value_heads")
-        size = deep = spec.whole("head_dim")
-    else:
-        heads = shared = spec.whole("num_heads")
-        size = spec.whole("key_dim")
-        deep = size if spec.get("value_dim") is None else spec.whole("value_dim")
+    heads, shared, size, deep = _heads(spec)
     row, bias = next(row for row in ROWS if row.keras == "MultiHeadAttention"), spec.flag("use_bias", True)
-    given = spec.get("output_shape")
-    given = given[0] if isinstance(given, list) and len(given) == 1 else given
-    features = known(query.shape[2], "the features") if given is None else given
-    if type(features) is not int:
-        spec.refuse("its output has several axes")
+    features = _features(spec, query)
 
     def part(role: str, *shape: int) -> tuple[Array, Array | None]:
         """The weight and the bias of a linear layer, whose axes of heads are those of its kernel."""

@@ -91,26 +91,21 @@ class RecurrentLayer(Layer):
 
     def run(self, x: Symbol, lengths: Symbol | None, states: Sequence[Symbol]) -> tuple[Symbol, ...]:
         """The states of all steps, (steps, directions, batch, units), and the last ones, (directions, batch, units)."""
-        cell, both = self.cells[0], len(self.cells) > 1
-
-        def stacked(role: str, arrays: Sequence[Array]) -> Symbol:
-            value = np.stack(arrays)
-            return self.parameter(f"{role}_l0", value.shape, x.dtype, value)
-
-        w, r = (
-            stacked("weight", [each.weight for each in self.cells]),
-            stacked("recurrent", [each.recurrent for each in self.cells]),
+        cell = self.cells[0]
+        w, r, *biases = (
+            self.parameter(f"{role}_l0", (len(both), *both[0].shape), x.dtype, np.stack(both))
+            for role in ("weight", "recurrent", *(["bias"] if _has(cell) else []))
+            if (both := [getattr(each, role) for each in self.cells])
         )
-        b = stacked("bias", [each.bias for each in self.cells if each.bias is not None]) if _has(cell) else None
+        b = biases[0] if biases else None
         if b is not None and not cell.reset_after:  # Keras adds one number where the standard adds two.
             b = emit("Concat", b, emit("Expand", constant(0, x.dtype), integers(_sizes_of(b))), axis=1)
         attributes: dict[str, Any] = {"hidden_size": cell.units}
-        if both:
-            attributes["direction"] = "bidirectional"
-        if cell.reset_after:
-            attributes["linear_before_reset"] = 1
-        if [FUNCTIONS[name][0] for name in cell.functions] != [*KINDS[cell.kind.operator].functions]:
-            found = [Function(*FUNCTIONS[name]) for name in cell.functions] * len(self.cells)
+        attributes |= {"direction": "bidirectional"} if len(self.cells) > 1 else {}
+        attributes |= {"linear_before_reset": 1} if cell.reset_after else {}
+        found = [Function(*FUNCTIONS[name]) for name in cell.functions]
+        if [each.name for each in found] != [*KINDS[cell.kind.operator].functions]:
+            found = found * len(self.cells)
             attributes |= {"activations": [each.name for each in found], **explicit(found)}
         self._uses += 1
         name = self.name if self._uses == 1 else f"{self.name}_{self._uses}"

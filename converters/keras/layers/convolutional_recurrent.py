@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.activations import applied, function_name
-from portable_nn.converters.keras.layers.channels import WORDS, back, channels_first, known
+from portable_nn.converters.keras.layers.channels import WORDS, back, by_channels, channels_first, known
 from portable_nn.converters.keras.layers.convolutions import made_conv, options_of
 from portable_nn.converters.keras.layers.recurrent import read_options, states_of
 from portable_nn.converters.keras.spec import Spec
@@ -27,7 +27,7 @@ def conv_lstm(axes: int) -> Callable[..., Any]:
         options, first = read_options(spec), channels_first(spec)
         if x.rank != axes + 3:
             spec.refuse(f"it needs {axes + 3} axes, and its input has {x.rank}")
-        if x.mask is not None or options.zeros:
+        if x.mask or options.zeros:
             spec.refuse("masked steps have no counterpart here")
         steps = known(x.shape[1], "the steps")
         if steps > MAX_STEPS:
@@ -35,12 +35,9 @@ def conv_lstm(axes: int) -> Callable[..., Any]:
         conv, recurrent = spec.once(
             lambda: _convolutions(spec, axes, known(x.shape[2 if first else -1], "the channels"))
         )
-        begun = states_of(initial_state, 2)
-        if any(each.rank != axes + 2 for each in begun):
-            spec.refuse(f"its states have {axes + 2} axes")
-        states = [each.plain if first else each.moved for each in begun]
+        states = [by_channels(spec, each, axes + 2)[0] for each in states_of(initial_state, 2)]
         made = list[Symbol]()
-        for step in reversed(range(steps)) if options.backwards else range(steps):
+        for step in range(steps)[:: -1 if options.backwards else 1]:
             part = emit("Gather", x.plain, constant(step, "int64"), axis=1)
             gates = conv(part if first else Held(part).moved)
             if states:

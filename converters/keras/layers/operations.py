@@ -21,15 +21,12 @@ def binary(operator: str) -> Callable[..., Held]:
 
     def build(spec: Spec, one: Any, other: Any) -> Held:
         values = [each for each in (one, other) if isinstance(each, Held)]
-        if not values or any(not isinstance(e, Held) and type(e) not in (int, float) for e in (one, other)):
+        if not values or not {type(one), type(other)} <= {Held, int, float}:
             spec.refuse("it takes tensors and numbers")
-        if operator == "MatMul" or len({each.rank for each in values}) > 1:
-            symbols, moved = [each.plain for each in values], False
-        else:
-            symbols, moved = aligned(values)
+        plain = operator == "MatMul" or len({each.rank for each in values}) > 1
+        symbols, moved = ([each.plain for each in values], False) if plain else aligned(values)
         rest = iter(symbols)
-        dtype = values[0].dtype
-        operands = [next(rest) if isinstance(e, Held) else constant(e, dtype) for e in (one, other)]
+        operands = [next(rest) if isinstance(e, Held) else constant(e, symbols[0].dtype) for e in (one, other)]
         made = emit(operator, *operands, name=spec.next_name())
         mask = values[0].mask if len(values) == 1 else either([each.mask for each in values])
         return Held(moved=made, mask=mask) if moved else Held(made, mask=mask)
@@ -37,48 +34,47 @@ def binary(operator: str) -> Callable[..., Held]:
     return build
 
 
-def get_item(spec: Spec, x: Held, key: Any) -> Held:
-    """x[…]: slices, single places and new axes."""
+def _bounds(spec: Spec, key: slice) -> tuple[int, int, int]:
+    """The beginning, the end and the step of a slice."""
+    if any(part is not None and type(part) is not int for part in (key.start, key.stop, key.step)):
+        spec.refuse("its slices are not of whole numbers")
+    step = 1 if key.step is None else key.step
+    first, last = (0, 2**31) if step > 0 else (2**31, -(2**31))
+    return first if key.start is None else key.start, last if key.stop is None else key.stop, step
+
+
+def _spread(spec: Spec, rank: int, key: Any) -> list[Any]:
+    """The places along all axes, and None for new ones: an ellipsis stands for all that are not named."""
     given = list(key) if isinstance(key, list | tuple) else [key]
-    missing = x.rank - sum(each is not None and each is not Ellipsis for each in given)
+    missing = rank - sum(each is not None and each is not Ellipsis for each in given)
     if missing < 0 or given.count(Ellipsis) > 1:
         spec.refuse("it takes more axes than there are")
-    rest = [slice(None)] * missing
     at = given.index(Ellipsis) if Ellipsis in given else len(given)
-    whole = [*given[:at], *rest, *given[at + 1 :]]
-    keys = [each for each in whole if each is not None]
-    shown = [each for each in whole if type(each) is not int]
-    new = [place for place, each in enumerate(shown) if each is None]
-    starts, ends, axes = list[int](), list[int](), list[int]()
-    steps, gone, picked = list[int](), list[int](), list[tuple[int, int]]()
-    for axis, each in enumerate(keys):
-        if type(each) is int and not isinstance(x.shape[axis], int):
-            picked.append((axis, each))
+    return [*given[:at], *[slice(None)] * missing, *given[at + 1 :]]
+
+
+def get_item(spec: Spec, x: Held, key: Any) -> Held:
+    """x[…]: slices, single places and new axes."""
+    whole, cut, picked, gone = _spread(spec, x.rank, key), dict[int, slice](), dict[int, int](), list[int]()
+    for axis, each in enumerate(each for each in whole if each is not None):
+        if type(each) is int and isinstance(x.shape[axis], int):
+            cut[axis] = slice(each, each + 1 or None)
+            gone.append(axis - len(picked))
         elif type(each) is int:
-            starts, ends = [*starts, each], [*ends, each + 1 if each != -1 else 2**31]
-            axes, steps, gone = [*axes, axis], [*steps, 1], [*gone, axis]
-        elif isinstance(each, slice):
-            if each == slice(None):
-                continue
-            if any(part is not None and type(part) is not int for part in (each.start, each.stop, each.step)):
-                spec.refuse("its slices are not of whole numbers")
-            step = 1 if each.step is None else each.step
-            first, last = (0, 2**31) if step > 0 else (2**31, -(2**31))
-            starts.append(first if each.start is None else each.start)
-            ends.append(last if each.stop is None else each.stop)
-            axes, steps = [*axes, axis], [*steps, step]
-        else:
+            picked[axis] = each
+        elif not isinstance(each, slice):
             spec.refuse(f"its place {each!r:.60} is no number or slice")
+        elif each != slice(None):
+            cut[axis] = each
     value = x.plain
-    if axes:
-        value = emit("Slice", value, *(integers(each) for each in (starts, ends, axes, steps)))
-    for axis, place in reversed(picked):
+    if cut:
+        starts, ends, steps = zip(*(_bounds(spec, each) for each in cut.values()), strict=True)
+        value = emit("Slice", value, *map(integers, (starts, ends, cut, steps)))
+    for axis, place in reversed(picked.items()):
         value = emit("Gather", value, constant(place, "int64"), axis=axis)
-    if gone:
-        value = emit("Squeeze", value, integers([axis - sum(each < axis for each, _ in picked) for axis in gone]))
-    if new:
-        value = emit("Unsqueeze", value, integers(new))
-    return Held(emit("Identity", value, name=spec.next_name()))
+    value = emit("Squeeze", value, integers(gone)) if gone else value
+    new = [place for place, each in enumerate(each for each in whole if type(each) is not int) if each is None]
+    return Held(emit("Identity", emit("Unsqueeze", value, integers(new)) if new else value, name=spec.next_name()))
 
 
 def reduction(operator: str) -> Callable[..., Held]:

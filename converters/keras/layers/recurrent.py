@@ -198,8 +198,7 @@ def bidirectional(spec: Spec, x: Held, initial_state: Any = None) -> Any:
     layers = [_layer(spec, each, x, each.name) for each in inner]
     cells = [layer.cells[0] for layer in layers]
     given, count = states_of(initial_state, 2 * cells[0].kind.states), cells[0].kind.states
-    rates = [each.number("dropout") for each in inner]
-    together = x.mask is None and cells[0].goes_with(cells[1]) and not any(rates)
+    together = _are_one(inner, cells, x.mask)
     if together and merge == "concat" and not given and not options[0].state:
         made = _concatenated(spec, cells, x.plain, sequences=sequences)
     elif together:
@@ -214,6 +213,12 @@ def bidirectional(spec: Spec, x: Held, initial_state: Any = None) -> Any:
     for each in inner:
         each.check_options()
     return made
+
+
+def _are_one(inner: Sequence[Spec], cells: Sequence[Cell], mask: Symbol | None) -> bool:
+    """True if two directions can be one node, which nothing is dropped or masked before."""
+    rates = [each.number("dropout") for each in inner]
+    return mask is None and not any(rates) and cells[0].goes_with(cells[1])
 
 
 def _direction(spec: Spec, layer: Any, place: str) -> Spec:

@@ -44,7 +44,7 @@ def grouped(b: Rebuilder) -> dict[str, tuple[list[str], Make]]:
             group = match(nodes, node) if node.name not in b.done else None
             if group is not None and b.done.isdisjoint(group.names):
                 begin = max((nodes.places.get(name, -1) for name in group.reads), default=-1)
-                place = min(nodes.order[name] for name in group.names if nodes.order[name] > begin)
+                place = min(place for name in group.names if (place := nodes.order[name]) > begin)
                 b.done |= group.names
                 found[b.graph.nodes[place].name] = (group.reads, group.make)
     b.done -= found.keys()
@@ -154,7 +154,7 @@ def _arrays(nodes: Nodes, weights: Numbered, matching: _Matching) -> list[tuple[
                 places = (numbers - weights.FIRST).astype(np.int64)
                 found[places], whose[places] = here, len(names)
                 names.append(name)
-            elif not np.array_equal(here, numbers.astype(here.dtype)):
+            elif nodes.parameters[name] or not np.array_equal(here, numbers.astype(here.dtype)):
                 return None
     if (whose < 0).any():
         return None

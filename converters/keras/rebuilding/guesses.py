@@ -46,7 +46,7 @@ class Nodes:
         self.made = {name: node for node in b.graph.nodes for name in node.outputs if name}
         self.order = {node.name: place for place, node in enumerate(b.graph.nodes)}
         self.places = {name: self.order[node.name] for name, node in self.made.items()}
-        self.parameters = {each.name for each in b.graph.parameters}
+        self.parameters = {each.name: each.trainable for each in b.graph.parameters}
         self.varying = {each.name for each in b.graph.inputs}
         for node in b.graph.nodes:
             if not self.varying.isdisjoint(node.inputs):
@@ -168,7 +168,7 @@ def _prelu(nodes: Nodes, end: Node) -> Iterator[Guess]:
 def _rescaled(nodes: Nodes, end: Node) -> Iterator[Guess]:
     product_ = nodes.maker(end.inputs[0], "Mul")
     names = [product_.inputs[1], end.inputs[1]] if product_ is not None else []
-    if product_ is not None and nodes.parameters.issuperset(names):
+    if product_ is not None and nodes.parameters.keys() >= {*names}:
         scale, offset = (nodes.b.network.parameters.arrays[name] for name in names)
         for numbers in ([scale.tolist(), offset.tolist()], [float(each.flat[0]) for each in (scale, offset)]):
             yield Guess("Rescaling", dict(zip(("scale", "offset"), numbers, strict=True)), product_.inputs[0])
@@ -199,10 +199,13 @@ def _resized(nodes: Nodes, end: Node) -> Iterator[Guess]:
 
 
 def _activated(nodes: Nodes, end: Node, operator: str) -> tuple[Node | None, dict[str, Any]]:
-    """A node with weights that is the last one, or the one before an activation, and the options that both have."""
+    """A node with weights that is the last one, or the one before an activation that bears the name of its layer, and
+    the options that both have."""
     word = plain_activation(end)
     node = nodes.maker((end.inputs if word else end.outputs)[0], operator)
-    return node, {"activation": word, "use_bias": node is not None and len(node.inputs) > 2}
+    if node is None or (word is not None and node.name != f"{end.name}.linear"):
+        return None, {}
+    return node, {"activation": word, "use_bias": len(node.inputs) > 2}
 
 
 def _window(node: Node) -> dict[str, Any]:
