@@ -71,7 +71,7 @@ class Functional:
             return
         if isinstance(given, Mapping) and (not isinstance(places, Mapping) or given.keys() != places.keys()):
             raise RefusalError("it is called with other names than its inputs have")
-        values = [given[key] for key in places] if isinstance(given, Mapping) else list(flat(given))
+        values = [given[key] for key in places or ()] if isinstance(given, Mapping) else list(flat(given))
         if len(values) != len(given_places):
             raise RefusalError(f"it is called with {len(values)} tensors, and has {len(given_places)} inputs")
         for ref, value in zip(given_places, values, strict=True):

@@ -92,7 +92,10 @@ def _model(place: str, weights: Weights, layers: Sequence[_Layer]) -> dict[str, 
 
 def _models(models: Sequence[str], weights: Weights, layers: Sequence[_Layer]) -> dict[str, Array]:
     """The parameters of models in a model: the layers whose names begin alike."""
-    names, found = list(dict.fromkeys(each.name.partition(".")[0] for each in layers if "." in each.name)), {}
+    names, found = (
+        [*dict.fromkeys(each.name.partition(".")[0] for each in layers if "." in each.name)],
+        dict[str, Array](),
+    )
     inner = {each: _inner(each, weights, layers, names) for each in models}
     for each, fitting in inner.items():
         if len(fitting) > sum(_kind(other) == _kind(each) for other in inner):

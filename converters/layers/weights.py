@@ -59,7 +59,7 @@ class Row(NamedTuple):
     places: Mapping[str, str] = {}
 
     def place(self, name: str) -> str:
-        """Where a weight is in the layer."""
+        """The place of a weight in the layer."""
         return next((place for begin, place in self.places.items() if name.startswith(begin)), "")
 
 

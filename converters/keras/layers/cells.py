@@ -97,7 +97,7 @@ class RecurrentLayer(Layer):
             for role in ("weight", "recurrent", *(["bias"] if _has(cell) else []))
             if (both := [getattr(each, role) for each in self.cells])
         )
-        b = biases[0] if biases else None
+        b: Symbol | None = biases[0] if biases else None
         if b is not None and not cell.reset_after:  # Keras adds one number where the standard adds two.
             b = emit("Concat", b, emit("Expand", constant(0, x.dtype), integers(_sizes_of(b))), axis=1)
         attributes: dict[str, Any] = {"hidden_size": cell.units}

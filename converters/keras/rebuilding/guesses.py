@@ -59,7 +59,7 @@ class Nodes:
         return tuple(value.data) if isinstance(value, Tensor) else ()
 
     def maker(self, name: str, *operators: str) -> Node | None:
-        """The node that makes a value by one of these operators, or what it reads first by the ones behind."""
+        """The node that makes a value, if it is one of these operators."""
         node = self.made.get(name)
         return node if node is not None and node.operator in operators else None
 
@@ -285,9 +285,11 @@ def _scored(nodes: Nodes, end: Node) -> Iterator[Guess]:
         return
     scores = nodes.above(softmax.inputs[0], "MatMul", "Tanh")
     both = nodes.above(scores.inputs[0], "Add", most=4) if scores is not None and scores.operator == "Tanh" else scores
-    query, key = (
-        (node.inputs[0] if (node := nodes.maker(name, "Unsqueeze", "Transpose")) else name) for name in both.inputs
-    ) if both is not None else ("", "")  # fmt: skip
+    if both is None:
+        return
+    turned = [nodes.maker(name, "Transpose" if both is scores else "Unsqueeze") for name in both.inputs]
+    turned[0] = None if both is scores else turned[0]
+    query, key = (name if node is None else node.inputs[0] for name, node in zip(both.inputs, turned, strict=True))
     given = [query, made.inputs[1], *([key] if key != made.inputs[1] else [])]
     for scale, causal in product((False, True), ({}, {"use_causal_mask": True})):
         for mode in ("dot", "concat"):
@@ -310,7 +312,7 @@ class _Run(NamedTuple):
 
 
 def _run(nodes: Nodes, node: Node) -> _Run | None:
-    """What a node of a layer runs over, behind the nodes that order, reverse and drop it."""
+    """The layer that a node is a part of, with those that order, reverse and drop what it reads."""
     kind = OPERATORS[node.operator].keras_class
     both = 2 if node.attributes.get("direction") == "bidirectional" else 1
     try:
@@ -350,7 +352,7 @@ def _recurrent(nodes: Nodes, end: Node) -> Iterator[Guess]:
         options = {**sequences, "return_state": state, "zero_output_for_mask": zeros}
         if node.attributes.get("direction") == "bidirectional":
             for mode in ("concat", "sum", "mul", "ave"):
-                config = {"layer": _described(ran.kind, {**ran.config, **options}), "merge_mode": mode}
+                config: dict[str, Any] = {"layer": _described(ran.kind, {**ran.config, **options}), "merge_mode": mode}
                 yield Guess("Bidirectional", config, ran.x, given, ran.mask)
             continue
         config = {**ran.config, **options, "go_backwards": ran.backwards}
