@@ -10,7 +10,7 @@ from portable_nn.converters.keras.held import Held, aligned
 from portable_nn.converters.keras.layers import functions, moving, pooling, shapes
 from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.layers.merging import either
-from portable_nn.converters.keras.layers.moving import one_axis, places
+from portable_nn.converters.keras.layers.moving import all_places, one_axis, places
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.operators import cast, constant, emit, emit_all, integers
 from portable_nn.operators.symbols import sizes
@@ -81,25 +81,12 @@ def reduction(operator: str) -> Callable[..., Held]:
     """Mean, Sum, Max, Min over axes."""
 
     def build(spec: Spec, x: Held, *rest: Any, **options: Any) -> Held:
-        axis = spec.get("axis")
         if rest or options:
             spec.refuse("it takes one tensor")
-        axes = [axis] if type(axis) is int else axis
-        if axes is not None and not (isinstance(axes, list) and all(type(each) is int for each in axes)):
-            spec.refuse(f"its option axis must be axes, not {axis!r:.60}")
-        found = list(range(x.rank)) if axes is None else [each % x.rank for each in axes]
-        keep = int(spec.flag("keepdims"))
-        return Held(emit(operator, x.plain, integers(found), keepdims=keep, name=spec.next_name()))
+        axes, keep = integers(all_places(spec, x.rank)), int(spec.flag("keepdims"))
+        return Held(emit(operator, x.plain, axes, keepdims=keep, name=spec.next_name()))
 
     return build
-
-
-def transpose(spec: Spec, x: Held) -> Held:
-    """Axes in another order."""
-    axes = places(spec, "axes", x.rank)
-    if sorted(axes) != list(range(x.rank)):
-        spec.refuse(f"its option axes must be {x.rank} axes, not {axes!r:.60}")
-    return Held(emit("Transpose", x.plain, perm=axes, name=spec.next_name()))
 
 
 def expand_dims(spec: Spec, x: Held) -> Held:
@@ -133,12 +120,17 @@ def any_of(spec: Spec, x: Held) -> Held:
     return Held(emit("Cast", most, to=9, name=spec.next_name()))
 
 
-def concatenate(spec: Spec, tensors: Any) -> Held:
-    """Tensors one behind the other along an axis."""
-    if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
-        spec.refuse("it takes a list of tensors")
-    axis = one_axis(spec, tensors[0].rank)
-    return Held(emit("Concat", *(each.plain for each in tensors), axis=axis, name=spec.next_name()))
+def joined(new: bool) -> Callable[..., Held]:
+    """Tensors one behind the other along an axis, which may be a new one."""
+
+    def build(spec: Spec, tensors: Any) -> Held:
+        if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
+            spec.refuse("it takes a list of tensors")
+        axis = one_axis(spec, tensors[0].rank + new)
+        parts = [emit("Unsqueeze", each.plain, integers([axis])) if new else each.plain for each in tensors]
+        return Held(emit("Concat", *parts, axis=axis, name=spec.next_name()))
+
+    return build
 
 
 def pad(spec: Spec, x: Held, constant_values: Any = None) -> Held:
@@ -194,15 +186,6 @@ def split(spec: Spec, x: Held) -> list[Held]:
             spec.refuse(f"its parts {given!r:.60} are none of {size} entries")
         lengths = [end - begin for begin, end in pairwise(ends)]
     return [Held(each) for each in emit_all("Split", x.plain, integers(lengths), outputs=len(lengths), axis=axis)]
-
-
-def stack(spec: Spec, tensors: Any) -> Held:
-    """Tensors of one shape along a new axis."""
-    if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
-        spec.refuse("it takes a list of tensors")
-    axis = one_axis(spec, tensors[0].rank + 1)
-    parts = [emit("Unsqueeze", each.plain, integers([axis])) for each in tensors]
-    return Held(emit("Concat", *parts, axis=axis, name=spec.next_name()))
 
 
 def repeat(spec: Spec, x: Held) -> Held:
@@ -287,11 +270,10 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "Pad": pad,
     "Cast": to_dtype,
     "ConvertToTensor": to_tensor,
-    "Transpose": transpose,
     "ExpandDims": expand_dims,
     "Squeeze": squeeze,
     "Flip": flip,
-    "Stack": stack,
+    "Stack": joined(new=True),
     "Split": split,
     "Repeat": repeat,
     "Cumsum": cumsum,
@@ -299,7 +281,7 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "ZerosLike": all_like(0),
     "NotEqual": not_equal,
     "Any": any_of,
-    "Concatenate": concatenate,
+    "Concatenate": joined(new=False),
     "Einsum": einsum,
     "DotProductAttention": attend,
     "GetItem": get_item,

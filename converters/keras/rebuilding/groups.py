@@ -91,15 +91,6 @@ class _Matching:
         names = [name for node in readers for name in node.outputs if name]
         return self.bound.get(symbol) or next((name for name in names if self.agrees(symbol, name)), None)
 
-    def is_closed(self, ends: Sequence[str | None]) -> bool:
-        """True if nothing else reads the values in between."""
-        inner = {name for name in self.bound.values() if getattr(self.nodes.made.get(name), "name", "") in self.names}
-        return not any(
-            name in self.nodes.outputs
-            or any(node.name not in self.names for node in self.nodes.consumers.get(name, ()))
-            for name in inner - {*ends}
-        )
-
 
 def _guessed(nodes: Nodes, end: Node) -> Group | None:
     """The layer that the nodes before a last one are, proved by those that reading it makes."""
@@ -133,7 +124,7 @@ def _proved(nodes: Nodes, end: Node, guess: Guess, moved: bool) -> Group | None:
         return None
     ends = [matching.follows(symbol) for symbol in symbols]
     arrays = _arrays(nodes, weights, matching)
-    if arrays is None or not matching.is_closed(ends):
+    if arrays is None or not nodes.are_closed(matching.names, ends):
         return None
     outputs = [(name, each.lies_moved) for name, each in zip(ends, results, strict=True)]
     make = partial(_make, nodes.b, end, guess, moved, outputs, arrays)

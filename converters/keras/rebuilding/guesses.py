@@ -5,7 +5,7 @@ A guess that is wrong does no harm: it is a layer only where reading that layer 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Final, NamedTuple
 
@@ -101,12 +101,13 @@ class Nodes:
             if name != x and node is not None and node.inputs and node.name not in names:
                 names.add(node.name)
                 waiting += filter(None, node.inputs)
-        inner = [name for each in names - {end.name} for name in self.b.graph.nodes[self.order[each]].outputs if name]
-        closed = all(
-            name not in self.outputs and all(node.name in names for node in self.consumers.get(name, ()))
-            for name in inner
-        )
-        return names if closed else set()
+        return names if self.are_closed(names, end.outputs) else set()
+
+    def are_closed(self, names: set[str], ends: Sequence[str | None]) -> bool:
+        """True if no other nodes read what these make, but for their results."""
+        inner = {name for each in names for name in self.b.graph.nodes[self.order[each]].outputs if name} - {*ends}
+        readers = {node.name for name in inner for node in self.consumers.get(name, ())}
+        return readers <= names and inner.isdisjoint(self.outputs)
 
 
 Guesser = Callable[[Nodes, Node], Iterator[Guess]]
