@@ -85,7 +85,7 @@ MODELS: Final[Mapping[str, Callable[[], Any]]] = {
         lambda k: (
             k.Bidirectional(k.LSTM(6, return_sequences=True), merge_mode="sum"),
             k.Bidirectional(k.SimpleRNN(3, return_sequences=True), merge_mode="mul"),
-            k.Bidirectional(k.GRU(3), merge_mode="ave"),
+            k.Bidirectional(k.GRU(3, dropout=0.2), merge_mode="ave"),
         ),
     ),
     "StackedRNNCells": _one(STEPS, lambda k: k.RNN([k.LSTMCell(6), k.GRUCell(3), k.SimpleRNNCell(2)])),
@@ -122,7 +122,7 @@ MODELS: Final[Mapping[str, Callable[[], Any]]] = {
     "Concatenate": _two(lambda k: k.Concatenate()),
     "Dot": _two(lambda k: k.Dot(axes=1)),
     "Dot of units": _two(lambda k: k.Dot(axes=(1, 2), normalize=True), (5, 4), (3, 5)),
-    "Rescaling": _one(ROW, lambda k: k.Rescaling(1 / 255, offset=-1.0)),
+    "Rescaling": _one(ROW, lambda k: (k.Rescaling(1 / 255, offset=-1.0), k.Rescaling(2.0))),
     "Normalization": _one(ROW, lambda k: k.Normalization(mean=[1.0, 2, 3, 4, 5], variance=[1.0, 4, 9, 2, 3])),
     "Discretization": _one(ROW, lambda k: k.Discretization(bin_boundaries=[0.0, 1.0, 2.0])),
     "CategoryEncoding": _one(ROW, lambda k: k.CategoryEncoding(7, output_mode="multi_hot"), "int32"),

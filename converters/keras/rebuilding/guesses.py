@@ -167,12 +167,13 @@ def _prelu(nodes: Nodes, end: Node) -> Iterator[Guess]:
 
 
 def _rescaled(nodes: Nodes, end: Node) -> Iterator[Guess]:
-    product_ = nodes.maker(end.inputs[0], "Mul")
-    names = [product_.inputs[1], end.inputs[1]] if product_ is not None else []
-    if product_ is not None and nodes.parameters.keys() >= {*names}:
-        scale, offset = (nodes.b.network.parameters.arrays[name] for name in names)
-        for numbers in ([scale.tolist(), offset.tolist()], [float(each.flat[0]) for each in (scale, offset)]):
-            yield Guess("Rescaling", dict(zip(("scale", "offset"), numbers, strict=True)), product_.inputs[0])
+    """A product with a frozen parameter, and a sum with another one."""
+    first = end if end.operator == "Mul" else nodes.maker(end.inputs[0], "Mul")
+    names = [each.inputs[1] for each in (first, end) if each is not None]
+    if first is not None and nodes.parameters.keys() >= {*names}:
+        arrays = [nodes.b.network.parameters.arrays[name] for name in dict.fromkeys(names)]
+        for numbers in ([each.tolist() for each in arrays], [float(each.flat[0]) for each in arrays]):
+            yield Guess("Rescaling", dict(zip(("scale", "offset"), [*numbers, 0.0], strict=False)), first.inputs[0])
 
 
 def _binned(nodes: Nodes, end: Node) -> Iterator[Guess]:
@@ -379,6 +380,8 @@ def _cells(nodes: Nodes, ran: _Run, options: Mapping[str, Any]) -> Iterator[Gues
 def _pair(nodes: Nodes, end: Node, options: Mapping[str, Any]) -> Iterator[Guess]:
     """Two directions that are a node each."""
     merged = nodes.above(end.outputs[0], "Concat", "Add", "Mul", most=3)
+    if merged is not None and nodes.numbers(merged.inputs[-1]):  # The half of a sum.
+        merged = nodes.maker(merged.inputs[0], "Add")
     both = [nodes.above(name, "LSTM", "GRU", "RNN") for name in merged.inputs[:2]] if merged is not None else []
     runs = [_run(nodes, node) for node in both if node is not None]
     if len(runs) == 2 and (one := runs[0]) is not None and (other := runs[1]) is not None:
@@ -401,7 +404,7 @@ GUESSES: Final[Mapping[str, tuple[Guesser, ...]]] = {
     "Squeeze": (_recurrent,),
     "Where": (_recurrent, _bounded),
     "Expand": (_repeated,),
-    "Mul": (_dropped,),
+    "Mul": (_dropped, _rescaled),
     "PRelu": (_prelu,),
     "Einsum": (_dot,),
     "Unsqueeze": (_dot,),
