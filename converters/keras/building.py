@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from portable_nn.converters.keras.functional import Functional
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers import LAYERS, OPERATIONS
-from portable_nn.converters.keras.own import MODELS, described, foreign, is_operation, own_faults
+from portable_nn.converters.keras.own import MODELS, foreign, is_operation, own_faults
 from portable_nn.converters.keras.side import clean
-from portable_nn.converters.keras.spec import Spec, Weights
+from portable_nn.converters.keras.spec import Spec, Weights, described, snake_case
 from portable_nn.converters.keras.structures import flat, named
 from portable_nn.core.errors import GraphError, PortableNNError, RefusalError
 from portable_nn.core.graph import Dim
@@ -175,12 +174,7 @@ class Builder:
         name = config.get("name") or "input"
         if config.get("sparse") or config.get("ragged") or config.get("optional"):
             raise RefusalError(f"its input '{name}' is sparse, ragged or optional")
-        if (
-            not isinstance(name, str)
-            or not isinstance(shape, list | tuple)
-            or not 1 <= len(shape) <= 6
-            or any(size is not None and (type(size) is not int or not 0 < size < 2**31) for size in shape)
-        ):
+        if not isinstance(name, str) or not _is_shape(shape):
             raise RefusalError(f"its input {name!r:.60} has no shape of sizes, but {shape!r:.60}")
         dims: list[Dim] = [size or self._open(name, axis, len(shape)) for axis, size in enumerate(shape)]
         if name not in self.inputs:
@@ -238,41 +232,26 @@ class Builder:
             raise RefusalError from None
 
     def _made(self, spec: Spec, found: Mapping[str, Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
-        if spec.kind == "TimeDistributed":
-            return self._each_step(spec, _first_argument(args, kwargs))
-        if spec.kind == "SpectralNormalization":
-            return self._normalised(spec, _first_argument(args, kwargs))
+        holders = {"TimeDistributed": self._each_step, "SpectralNormalization": self._normalised}
+        if spec.kind in holders:
+            return holders[spec.kind](spec, _first_argument(args, kwargs))
         if is_operation(found):
-            kwargs.pop("training", None)
-            made = OPERATIONS[spec.kind](spec, *args, **kwargs)
-            for each in flat(made):
-                each.mask = None  # Operations take no mask and give none.
-            return made
+            return _operated(spec, args, kwargs)
         if kwargs.pop("training", None) is True and spec.kind != "Resizing":  # Which says so by default.
             raise RefusalError("it is called with training=True")
         mask = kwargs.pop("mask", None)
         args, kwargs = _with_dtype(args, spec), _with_dtype(kwargs, spec)
-        if isinstance(mask, Held) and args and isinstance(args[0], Held):
-            args[0] = args[0].without_mask()
-            args[0].mask = cast(mask.plain, "bool")
-        elif isinstance(mask, list) and args and isinstance(args[0], list) and len(mask) <= len(args[0]):
-            for place, each in enumerate(mask):
-                if isinstance(each, Held):
-                    args[0][place] = args[0][place].without_mask()
-                    args[0][place].mask = cast(each.plain, "bool")
-        elif mask is not None and not (isinstance(mask, list) and all(each is None for each in mask)):
-            raise RefusalError("its mask is none that is known here")
+        args = [_masked(each, mask if place == 0 else None) for place, each in enumerate(args)]
         options = {name: value for name, value in kwargs.items() if value is not None}
-        if "inputs" in options:
-            args = [options.pop("inputs"), *args]
-        if spec.kind in _STATEFUL and mask is None and (len(args) > 1 or options):
-            # Keras gives a layer the mask of its input where that is its only tensor, and passes it on in any case.
-            before, args[0] = args[0].mask, args[0].without_mask()
-            made = LAYERS[spec.kind](spec, *args, **options)
-            for each in made if isinstance(made, list) else [made]:
-                each.mask = before if each.rank > 2 else None
-            return made
-        return LAYERS[spec.kind](spec, *args, **options)
+        args = [*filter(None, [options.pop("inputs", None)]), *args]
+        if spec.kind not in _STATEFUL or mask is not None or (len(args) < 2 and not options):
+            return LAYERS[spec.kind](spec, *args, **options)
+        # Keras gives a layer the mask of its input where that is its only tensor, and passes it on in any case.
+        before, args[0] = args[0].mask, args[0].without_mask()
+        made = LAYERS[spec.kind](spec, *args, **options)
+        for each in flat(made):
+            each.mask = before if each.rank > 2 else None
+        return made
 
     def _normalised(self, spec: Spec, x: Held) -> Any:
         """A layer whose weights Keras divides by their largest singular value, in training alone."""
@@ -319,6 +298,37 @@ class Builder:
         return Held(emit("Reshape", result, shape, name=spec.next_name()), mask=x.mask)
 
 
+def _is_shape(shape: object) -> TypeGuard[Sequence[int | None]]:
+    """True for the sizes of up to six axes, of which any may be open."""
+    return (
+        isinstance(shape, list | tuple)
+        and 1 <= len(shape) <= 6
+        and all(size is None or (type(size) is int and 0 < size < 2**31) for size in shape)
+    )
+
+
+def _operated(spec: Spec, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """The result of an operation, which takes no mask and gives none."""
+    kwargs.pop("training", None)
+    made = OPERATIONS[spec.kind](spec, *args, **kwargs)
+    for each in flat(made):
+        each.mask = None
+    return made
+
+
+def _masked(given: Any, mask: Any) -> Any:
+    """An argument whose tensors have the masks that a call gives."""
+    if isinstance(given, list) and isinstance(mask, list) and len(mask) <= len(given):
+        return [*map(_masked, given, mask), *given[len(mask) :]]
+    if mask is None or (isinstance(mask, list) and all(each is None for each in mask)):
+        return given
+    if not isinstance(given, Held) or not isinstance(mask, Held):
+        raise RefusalError("its mask is none that is known here")
+    found = given.without_mask()
+    found.mask = cast(mask.plain, "bool")
+    return found
+
+
 def _single(made: Any) -> Held:
     """The tensor that a layer returns."""
     outputs = list(flat(made))
@@ -362,13 +372,6 @@ def dtype_of(value: Any) -> str:
         inner = value.get("config")
         value = inner.get("name") if isinstance(inner, Mapping) else None
     return value if isinstance(value, str) else "float32" if value is None else repr(value)[:60]
-
-
-def snake_case(name: str) -> str:
-    """The name of a class in small letters, as Keras writes it in paths."""
-    name = re.sub(r"\W+", "", name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _first_shape(found: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from portable_nn.converters.keras.held import Held
-from portable_nn.converters.keras.own import described, is_operation
+from portable_nn.converters.keras.own import is_operation
+from portable_nn.converters.keras.spec import described
 from portable_nn.converters.keras.structures import calls, flat, mapped, refs, revived, tensors
 from portable_nn.core.errors import RefusalError
 from portable_nn.operators import Leaf
@@ -66,27 +67,26 @@ class Functional:
         places = self.config.get("input_layers")
         given_places = list(refs(places))
         if given is None:
-            for name, each in self.layers.items():
-                if each["class_name"] == "InputLayer":
-                    config = {**each["config"], "name": name}
-                    self.made[name][0] = self.builder.input(config)
-            order = [str(ref[0]) for ref in given_places]
-            inputs = self.builder.inputs
-            ordered = {name: inputs[name] for name in order if name in inputs}
-            self.builder.inputs = ordered | {name: leaf for name, leaf in inputs.items() if name not in ordered}
+            self._make_inputs([str(ref[0]) for ref in given_places])
             return
-        if isinstance(given, Mapping):
-            if not isinstance(places, Mapping) or given.keys() != places.keys():
-                raise RefusalError("it is called with other names than its inputs have")
-            values = [given[key] for key in places]
-        else:
-            values = list(flat(given))
+        if isinstance(given, Mapping) and (not isinstance(places, Mapping) or given.keys() != places.keys()):
+            raise RefusalError("it is called with other names than its inputs have")
+        values = [given[key] for key in places or ()] if isinstance(given, Mapping) else list(flat(given))
         if len(values) != len(given_places):
             raise RefusalError(f"it is called with {len(values)} tensors, and has {len(given_places)} inputs")
         for ref, value in zip(given_places, values, strict=True):
             if str(ref[0]) not in self.made:
                 raise RefusalError(f"its input {ref[0]!r:.60} is not among its layers")
             self.made[str(ref[0])][int(ref[1])] = value
+
+    def _make_inputs(self, order: Sequence[str]) -> None:
+        """Make the inputs of the whole model, in the order of its arguments."""
+        for name, each in self.layers.items():
+            if each["class_name"] == "InputLayer":
+                self.made[name][0] = self.builder.input({**each["config"], "name": name})
+        inputs = self.builder.inputs
+        ordered = {name: inputs[name] for name in order if name in inputs}
+        self.builder.inputs = ordered | inputs
 
     def _in_order(self, found: Mapping[str, Sequence[tuple[Any, Any]]]) -> list[Call]:
         """The calls in the order in which Keras runs them, which running statistics of a shared layer follow.

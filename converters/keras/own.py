@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from portable_nn.converters.keras.layers import LAYERS, OPERATIONS, activations
+from portable_nn.converters.keras.spec import described
 from portable_nn.core.errors import RefusalError
 
 MODELS: Final = ("Functional", "Model", "Sequential")
@@ -16,15 +17,6 @@ HOLDERS: Final = ("TimeDistributed", "SpectralNormalization")
 
 _HOMES: Final = re.compile(r"keras(\.layers|\.models|(\.src)?\.(layers|models|engine)(\.\w+)*)?")
 _OPERATIONS: Final = re.compile(r"keras(\.src)?\.ops(\.\w+)*")
-
-
-def described(value: object, what: str = "it") -> Mapping[str, Any]:
-    """The configuration of an object. Raises ``RefusalError`` where it is none."""
-    if not isinstance(value, Mapping) or not isinstance(value.get("class_name"), str):
-        raise RefusalError(f"{what} is not described")
-    if not isinstance(value.get("config"), Mapping):
-        raise RefusalError(f"{what} ({value['class_name']}) has no options")
-    return value
 
 
 def own_faults(value: object, path: str = "") -> Iterator[str]:
@@ -100,15 +92,15 @@ def _is_own(found: Mapping[str, Any]) -> bool:
     if kind in _VALUES:
         return "module" not in found
     if kind == "function":
-        known = isinstance(found.get("config"), str) and found["config"] in activations.NAMES
-        return (
-            known and module in (None, "builtins", "keras.activations") and registered in (None, kind, found["config"])
-        )
-    if module is not None and _OPERATIONS.fullmatch(module):
-        return kind in OPERATIONS and registered in (None, kind)
-    if module is not None and not _HOMES.fullmatch(module):
+        config = found.get("config")
+        is_known = isinstance(config, str) and config in activations.NAMES
+        return is_known and module in (None, "builtins", "keras.activations") and registered in (None, kind, config)
+    if registered not in (None, kind):
         return False
-    return registered in (None, kind) and (kind in LAYERS or kind in MODELS or kind in _PARTS or kind in _POLICIES)
+    if is_operation(found):
+        return kind in OPERATIONS
+    known = (*LAYERS, *MODELS, *_PARTS, *_POLICIES)
+    return (module is None or _HOMES.fullmatch(module) is not None) and kind in known
 
 
 def is_operation(found: Mapping[str, Any]) -> bool:

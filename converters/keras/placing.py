@@ -14,9 +14,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.converters.keras.layers.cells import KINDS, CellKind, read_cell
-from portable_nn.converters.keras.layers.convolutions import depthwise_kernel, kernel_first
-from portable_nn.converters.keras.spec import Spec, Weights
+from portable_nn.converters.keras.layers.cells import read_cell
+from portable_nn.converters.keras.spec import Spec, Weights, snake_case
+from portable_nn.converters.layers.gates import KERAS, Recurrent
+from portable_nn.converters.layers.weights import ROWS, Row
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.tensors import Array
@@ -86,7 +87,15 @@ def _model(place: str, weights: Weights, layers: Sequence[_Layer]) -> dict[str, 
     without = [f"'{layer.name}'" for layer in left if not layer.frozen.issuperset(layer.shapes)]
     if without:
         raise RefusalError(f"it has no weights for {some(without)}")
-    names = list(dict.fromkeys(layer.name.partition(".")[0] for layer in layers if "." in layer.name)) if models else []
+    return found | _models(models, weights, layers) if models else found
+
+
+def _models(models: Sequence[str], weights: Weights, layers: Sequence[_Layer]) -> dict[str, Array]:
+    """The parameters of models in a model: the layers whose names begin alike."""
+    names, found = (
+        [*dict.fromkeys(each.name.partition(".")[0] for each in layers if "." in each.name)],
+        dict[str, Array](),
+    )
     inner = {each: _inner(each, weights, layers, names) for each in models}
     for each, fitting in inner.items():
         if len(fitting) > sum(_kind(other) == _kind(each) for other in inner):
@@ -175,33 +184,21 @@ def _arrays(spec: Spec, *places: str) -> list[Array]:
     return [spec.weights.take(where, index) for index in range(spec.weights.count(where))]
 
 
-def _kernel_and_bias(turned: Callable[[Array], Array], *operators: str) -> Callable[[Spec, _Layer], dict[str, Array]]:
-    """A kernel in another order of axes, and a bias if there is one."""
+def _plain(row: Row) -> Callable[[Spec, _Layer], dict[str, Array]]:
+    """The weights of a layer whose axes alone are in another order; those that are frozen may be missing."""
 
     def read(spec: Spec, layer: _Layer) -> dict[str, Array]:
-        if layer.operators.isdisjoint(operators):
+        if row.operators and layer.operators.isdisjoint(row.operators):
             raise RefusalError("another operator")
-        kernel, *bias = _arrays(spec)
-        return {"weight": turned(kernel), **({"bias": bias[0]} if bias else {})}
-
-    return read
-
-
-def _separable(spec: Spec, _: _Layer) -> dict[str, Array]:
-    each, point, *bias = _arrays(spec)
-    made = {"depthwise.weight": depthwise_kernel(each), "weight": kernel_first(point)}
-    return made | ({"bias": bias[0]} if bias else {})
-
-
-def _normalised(*statistics: str) -> Callable[[Spec, _Layer], dict[str, Array]]:
-    """Gamma and beta, of which a layer may have one or none, and running statistics."""
-
-    def read(spec: Spec, layer: _Layer) -> dict[str, Array]:
-        found = _arrays(spec)
-        roles = ["weight", "bias"]
-        if len(found) < len(statistics) + 2:
-            roles = [role for role in roles if role not in layer.frozen]
-        return dict(zip([*roles, *statistics], found, strict=True))
+        made, by_place = dict[str, Array](), dict[str, list[str]]()
+        for role in filter(layer.shapes.__contains__, row.weights):
+            by_place.setdefault(row.place(role), []).append(role)
+        for place, roles in by_place.items():
+            found = _arrays(spec, *([place] if place else [])) or _arrays(spec, f"_{place}")
+            if len(found) < len(roles):
+                roles = [role for role in roles if role not in layer.frozen or role.startswith("running")]
+            made |= {role: row.weights[role](array) for role, array in zip(roles, found, strict=True)}
+        return made
 
     return read
 
@@ -220,10 +217,10 @@ def _statistics(spec: Spec, layer: _Layer) -> dict[str, Array]:
     raise RefusalError("its statistics are not those of the network")
 
 
-def _cell(spec: Spec, layer: _Layer, *places: str, kind: CellKind | None = None) -> tuple[Array, ...]:
+def _cell(spec: Spec, layer: _Layer, *places: str, kind: Recurrent | None = None) -> tuple[Array, ...]:
     """The weights of a cell, as the standard's operator has them."""
     where = "/".join((spec.place, *places))
-    kind = kind or next((kind for kind in KINDS.values() if kind.operator in layer.operators), None)
+    kind = kind or next((kind for kind in KERAS.values() if kind.operator in layer.operators), None)
     if kind is None:
         raise RefusalError("another operator")
     kernel, recurrent, *bias = _arrays(spec, *places)
@@ -237,12 +234,6 @@ def _cell(spec: Spec, layer: _Layer, *places: str, kind: CellKind | None = None)
 _CELL: Final = ("weight_l0", "recurrent_l0", "bias_l0")
 
 
-def _conv_lstm(spec: Spec, _: _Layer) -> dict[str, Array]:
-    kernel, recurrent, *bias = _arrays(spec, "cell")
-    made = {"input.weight": kernel_first(kernel), "recurrent.weight": kernel_first(recurrent)}
-    return made | ({"input.bias": bias[0]} if bias else {})
-
-
 def _recurrent(spec: Spec, layer: _Layer) -> dict[str, Array]:
     return {f"cell.{role}": array[None] for role, array in zip(_CELL, _cell(spec, layer, "cell"), strict=False)}
 
@@ -254,7 +245,7 @@ def _cells(spec: Spec, layer: _Layer) -> dict[str, Array]:
     for number in sorted({role.split(".")[0] for role in layer.shapes}, key=lambda name: int(name.rpartition("_")[2])):
         wanted = {role: shape for role, shape in layer.shapes.items() if role.startswith(f"{number}.")}
         for name in sorted(names, key=lambda name: (len(name), name)):
-            kind = next((kind for word, kind in CELLS.items() if name.startswith(f"{begin}{word}_cell")), None)
+            kind = next((kind for word, kind in _CELLS.items() if name.startswith(f"{begin}{word}_cell")), None)
             with suppress(RefusalError):
                 parts = _cell(spec, layer, *name.removeprefix(f"{spec.place}/").split("/"), kind=kind)
                 made = {f"{number}.{role}": array[None] for role, array in zip(_CELL, parts, strict=False)}
@@ -265,17 +256,8 @@ def _cells(spec: Spec, layer: _Layer) -> dict[str, Array]:
     return found
 
 
-CELLS: Final = {"lstm": KINDS["LSTM"], "gru": KINDS["GRU"], "simple_rnn": KINDS["SimpleRNN"]}
+_CELLS: Final = {snake_case(name): kind for name, kind in KERAS.items()}
 """The kinds of cells by the beginnings of their places."""
-
-
-def _scores(*roles: str) -> Callable[[Spec, _Layer], dict[str, Array]]:
-    """Numbers that a layer may have, of which the network tells which it has."""
-
-    def read(spec: Spec, layer: _Layer) -> dict[str, Array]:
-        return dict(zip([role for role in roles if role in layer.shapes], _arrays(spec), strict=True))
-
-    return read
 
 
 def _bidirectional(spec: Spec, layer: _Layer) -> dict[str, Array]:
@@ -289,40 +271,12 @@ def _bidirectional(spec: Spec, layer: _Layer) -> dict[str, Array]:
     }
 
 
-def _attention(spec: Spec, _: _Layer) -> dict[str, Array]:
-    made = dict[str, Array]()
-    for role in ("query", "key", "value", "output"):
-        kernel, *bias = _arrays(spec, f"{role}_dense") or _arrays(spec, f"_{role}_dense")
-        flat = kernel.reshape(-1, kernel.shape[-1]) if role == "output" else kernel.reshape(len(kernel), -1)
-        made |= {f"{role}.weight": flat.T, **({f"{role}.bias": bias[0].reshape(-1)} if bias else {})}
-    return made
-
-
-def _same(array: Array) -> Array:
-    return array
-
-
 LAYERS: Final[Mapping[str, Callable[[Spec, _Layer], dict[str, Array]]]] = {
-    "dense": _kernel_and_bias(np.transpose, "Gemm", "MatMul", "Transpose"),
-    "einsum_dense": _kernel_and_bias(_same, "Einsum"),
-    "embedding": _kernel_and_bias(_same, "Gather"),
-    **{f"conv{axes}d": _kernel_and_bias(kernel_first, "Conv") for axes in (1, 2, 3)},
-    **{f"conv{axes}d_transpose": _kernel_and_bias(kernel_first, "ConvTranspose") for axes in (1, 2, 3)},
-    **{f"depthwise_conv{axes}d": _kernel_and_bias(depthwise_kernel, "Conv") for axes in (1, 2)},
-    **{f"separable_conv{axes}d": _separable for axes in (1, 2)},
-    "batch_normalization": _normalised("running_mean", "running_var"),
-    "layer_normalization": _normalised(),
-    "group_normalization": _normalised(),
-    "rms_normalization": lambda spec, _: {"weight": _arrays(spec)[0]},
-    **dict.fromkeys(("lstm", "gru", "simple_rnn"), _recurrent),
-    **{f"conv_lstm{axes}d": _conv_lstm for axes in (1, 2, 3)},
+    **{snake_case(row.keras.format(axes)): _plain(row) for row in ROWS for axes in (1, 2, 3)},
+    **dict.fromkeys(_CELLS, _recurrent),
     "bidirectional": _bidirectional,
-    **dict.fromkeys(("multi_head_attention", "grouped_query_attention"), _attention),
     "normalization": _statistics,
     "rnn": _cells,
-    "attention": _scores("scale", "concat"),
-    "additive_attention": _scores("scale"),
-    "p_re_lu": _kernel_and_bias(_same, "PRelu"),
 }
 """The function that makes the parameters of a layer, by the name of its class in paths: ``(arrays, layer) → arrays by
 role``."""

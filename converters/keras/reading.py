@@ -201,23 +201,20 @@ def _renamed(network: Network, wanted: list[str], seed: int) -> Network:
     A layer's value is that behind its activation, and an output's that in Keras's order of axes; what is before them is
     called ``dense.linear`` and ``conv2d.channels_first``.
     """
-    graph = network.graph
-    fixed = {value.name for value in (*graph.inputs, *graph.parameters)}
+    graph, outputs = network.graph, network.graph.outputs
     made = {name for node in graph.nodes for name in node.outputs}
-    changes: dict[str, str] = {}
-    for name in made:
-        if name.endswith(_ACTIVATION) and (before := name.removesuffix(_ACTIVATION)) in made:
-            changes |= {before: f"{before}.linear", name: before}
+    changes = _behind(made)
+    fixed = {value.name for value in (*graph.inputs, *graph.parameters)}
     back = {changes.get(name, name): name for name in (*made, *fixed)}
-    for old, new in zip(graph.outputs, wanted, strict=True):
-        now = changes.get(old, old)
-        if now == new or old in fixed or new in fixed or graph.outputs.count(old) > 1:
+    for old, new in zip(outputs, wanted, strict=True):
+        stays = changes.get(old, old) == new or back.get(new) in outputs or outputs.count(old) > 1
+        if stays or not fixed.isdisjoint((old, new)):
             continue
         if new in back:
-            if back[new] in graph.outputs:
-                continue
-            changes[back[new]] = f"{new}.channels_first"
-            back[f"{new}.channels_first"] = back[new]
+            first = f"{new}.channels_first"
+            changes[back[new]], back[first] = first, back[new]
+            if (linear := back.get(f"{new}.linear")) in changes:
+                changes |= {linear: f"{first}.linear"}
         changes[old], back[new] = new, old
     if not changes:
         return network
@@ -230,16 +227,26 @@ def _renamed(network: Network, wanted: list[str], seed: int) -> Network:
         )
         for node in graph.nodes
     )
-    outputs = tuple(changes.get(each, each) for each in graph.outputs)
     infos = [replace(info, name=changes.get(info.name, info.name)) for info in network.outputs]
     return Network.from_graph(
-        replace(graph, nodes=nodes, outputs=outputs),
+        replace(graph, nodes=nodes, outputs=tuple(changes.get(each, each) for each in outputs)),
         network.parameters.arrays,
         inputs=network.inputs,
         outputs=infos,
         seed=seed,
         copy=False,
     )
+
+
+def _behind(made: set[str]) -> dict[str, str]:
+    """The names of values whose layers have an activation, which takes the name of the layer."""
+    pairs = [(name, name.removesuffix(_ACTIVATION)) for name in made if name.endswith(_ACTIVATION)]
+    return {
+        old: new
+        for name, before in pairs
+        if before in made
+        for old, new in ((before, f"{before}.linear"), (name, before))
+    }
 
 
 _ACTIVATION: Final = ".activation"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -30,8 +31,8 @@ class Weights:
         """The number of arrays at a place."""
         return sum(name.startswith(f"{place}/vars/") for name in self.arrays)
 
-    def take(self, place: str, index: int) -> Array:
-        """An array of a layer. Raises ``RefusalError`` where it is missing."""
+    def take(self, place: str, index: int, shape: Sequence[Dim] = ()) -> Array:
+        """An array of a layer, which should have a shape. Raises ``RefusalError`` where it is missing."""
         name = f"{place}/vars/{index}".removeprefix("/")
         if name not in self.arrays:
             raise RefusalError(f"its weight '{name}' is missing")
@@ -46,6 +47,27 @@ class Weights:
             for name in self.arrays
             if name not in self.taken and not name.startswith(other) and "seed_generator/" not in name
         ]
+
+
+class Numbered(Weights):
+    """Arrays of any shapes, whose elements are numbered one after the other: so they tell where a layer puts each."""
+
+    FIRST: Final = 2.0**40
+    """The first of the numbers, which no weight is as large as."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.size = 0
+
+    def take(self, place: str, index: int, shape: Sequence[Dim] = ()) -> Array:
+        """The numbers of an array, in that shape."""
+        name, sizes = f"{place}/vars/{index}", tuple(int(each) for each in shape)
+        if name not in self.shapes:
+            self.shapes[name], begin = sizes, self.size
+            self.size += math.prod(sizes)
+            self.arrays[name] = np.arange(begin, self.size, dtype=np.float64).reshape(sizes) + self.FIRST
+        return self.arrays[name]
 
 
 MAX_NUMBERS: Final = 2**24
@@ -179,7 +201,7 @@ class Spec:
         place = self._next if index is None else index
         if index is None:
             self._next += 1
-        found = self.weights.take(self.place, place)
+        found = self.weights.take(self.place, place, shape)
         if found.dtype.name not in ("float32", "float64"):
             self.refuse(f"its weight {place} is {found.dtype}; float32 and float64 are taken over")
         if found.shape != shape:
@@ -189,6 +211,11 @@ class Spec:
         if not np.isfinite(found).all():
             self.refuse(f"its weight {place} has values that are NaN or infinite")
         return found
+
+    def linear(self, layout: Callable[[Array], Array], shape: Sequence[Dim], outputs: int) -> dict[str, Any]:
+        """The options of a layer for its weight, in the layout that it has here, and its bias, if it has one."""
+        bias, weight = self.flag("use_bias", True), layout(self.weight(*shape))
+        return {"bias": bias, "weight_initial": weight, "bias_initial": self.weight(outputs) if bias else 0}
 
     def bounded(self, *shape: int) -> tuple[int, ...]:
         """A shape of numbers that no weight in the file stands for. Raises ``RefusalError`` where they are too many."""
@@ -245,3 +272,19 @@ class Spec:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def described(value: object, what: str = "it") -> Mapping[str, Any]:
+    """The configuration of an object. Raises ``RefusalError`` where it is none."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("class_name"), str):
+        raise RefusalError(f"{what} is not described")
+    if not isinstance(value.get("config"), Mapping):
+        raise RefusalError(f"{what} ({value['class_name']}) has no options")
+    return value
+
+
+def snake_case(name: str) -> str:
+    """The name of a class in small letters, as Keras writes it in paths."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()

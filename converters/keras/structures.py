@@ -18,17 +18,19 @@ def calls(found: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
     if not isinstance(nodes, list):
         raise RefusalError("its calls are not a list")
     for node in nodes:
-        if isinstance(node, Mapping):
-            args, kwargs = node.get("args", []), node.get("kwargs", {})
-            if not isinstance(args, list) or not isinstance(kwargs, Mapping):
-                raise RefusalError("a call has no list of arguments")
-            yield args, kwargs
-        elif isinstance(node, list) and all(isinstance(each, list) and len(each) in (3, 4) for each in node):
-            given = [{"class_name": "__keras_tensor__", "config": {"keras_history": each[:3]}} for each in node]
-            options = node[0][3] if node and len(node[0]) == 4 and isinstance(node[0][3], Mapping) else {}
-            yield [given[0] if len(given) == 1 else given], options
-        else:
-            raise RefusalError("a call is not described")
+        args, kwargs = (node.get("args", []), node.get("kwargs", {})) if isinstance(node, Mapping) else _older(node)
+        if not isinstance(args, list) or not isinstance(kwargs, Mapping):
+            raise RefusalError("a call has no list of arguments")
+        yield args, kwargs
+
+
+def _older(node: Any) -> tuple[Any, Any]:
+    """The arguments of a call as older versions of Keras write them."""
+    if not isinstance(node, list) or not all(isinstance(each, list) and len(each) in (3, 4) for each in node):
+        raise RefusalError("a call is not described")
+    given = [{"class_name": "__keras_tensor__", "config": {"keras_history": each[:3]}} for each in node]
+    options = node[0][3] if node and len(node[0]) == 4 and isinstance(node[0][3], Mapping) else {}
+    return [given[0] if len(given) == 1 else given], options
 
 
 def _history(value: Mapping[str, Any]) -> tuple[str, int, int]:

@@ -11,6 +11,7 @@ from portable_nn.converters.keras.installed import installed, quiet
 from portable_nn.converters.keras.placing import placed
 from portable_nn.converters.keras.reading import NO_SIDE, from_keras
 from portable_nn.converters.keras.side import run_model
+from portable_nn.converters.keras.spec import Weights
 from portable_nn.converters.keras.writing import to_keras
 from portable_nn.core.errors import FormatError, RefusalError, UnsupportedError, UsageError
 from portable_nn.core.kinds import check_kinds
@@ -66,6 +67,8 @@ def read_keras_weights(
         try:
             model.load_weights(path)
         except (ValueError, KeyError, OSError):  # The network may have come from other layers than it goes to.
+            return _placed(into, arrays, path, "nothing was compared: Keras has other layers for this network")
+        if len(Weights(arrays).left()) != len(model.weights):  # Keras leaves aside what it has no layer for.
             return _placed(into, arrays, path, "nothing was compared: Keras has other layers for this network")
         try:
             found = from_keras(model, verify=False, seed=seed, training="evaluation")

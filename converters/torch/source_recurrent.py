@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.converters.layers.gates import OPERATORS
 from portable_nn.converters.torch.source_scene import Entry, Found, Layer, Scene, dtype_option, given
 from portable_nn.converters.torch.source_use import Made, Use, option, row
 from portable_nn.core.graph import Node, Parameter, Tensor
@@ -19,10 +20,6 @@ from portable_nn.engines.once import run_numpy
 from portable_nn.operators import INTEGERS
 from portable_nn.operators.recurrent.uses import KINDS
 from portable_nn.operators.registry import find as find_operator
-
-ORDERS: Final[Mapping[int, tuple[int, ...]]] = {1: (0,), 3: (1, 0, 2), 4: (0, 2, 3, 1)}
-"""The places of PyTorch's gates among those of ONNX, by their number: r, z, n of z, r, h; and i, f, g, o of i, o, f,
-c."""
 
 X, W, R, B, LENGTHS, STATES = range(6)
 
@@ -41,6 +38,11 @@ def _moves(node: Node) -> bool:
     """True if a node moves elements, and computes nothing."""
     operator = find_operator(node.operator, node.domain)
     return operator is not None and operator.family == "layout" and bool(operator.passes)
+
+
+def _order(kind: str) -> tuple[int, ...]:
+    """The places of PyTorch's gates among those of the standard."""
+    return OPERATORS[kind].places(OPERATORS[kind].gates, OPERATORS[kind].torch)
 
 
 def is_recurrent(node: Node) -> bool:
@@ -95,7 +97,7 @@ def originals(scene: Scene, name: str, kind: str) -> list[str]:
     parameters = tuple(Parameter(each, "int64", array.shape) for each, array in numbers.items())
     graph = replace(scene.graph, inputs=(), outputs=(name,), nodes=nodes, parameters=parameters)
     left, names = run_numpy(graph, numbers, {})[name].ravel(), list[str]()
-    order = np.argsort(ORDERS[KINDS[kind].gates])
+    order = np.argsort(_order(kind))
     while left.size:
         value = values[bisect_right(starts, left[0]) - 1]
         moved = numbers[value.name].reshape(len(order), -1)[order].ravel()
@@ -225,7 +227,7 @@ def find(scene: Scene, use: Use, stack: Stack) -> Found | None:
     entries = as_there or tuple(
         entry
         for number, each in enumerate(stack.nodes)
-        for entry in _entries(stack.place, number, each, ORDERS[KINDS[kind].gates], int(hidden), directions)
+        for entry in _entries(stack.place, number, each, _order(kind), int(hidden), directions)
     )
     return Found(Layer(stack.place, made, entries), lambda use, module: _call(use, module, stack, directions))
 

@@ -146,7 +146,7 @@ def _models() -> Mapping[str, tuple[Callable[[], Any], list[str]]]:
         "recurrent": (words(L.LSTM(4, return_sequences=True), L.GRU(3)), ["Embedding", "LSTM", "GRU"]),
         "both directions": (
             words(L.Bidirectional(L.GRU(4, return_sequences=True)), L.SimpleRNN(3)),
-            ["Embedding", "GRU", "GRU", "Concatenate", "SimpleRNN"],
+            ["Embedding", "Bidirectional", "SimpleRNN"],
         ),
         "zeros": (words(L.LSTM(4, return_sequences=True, zero_output_for_mask=True)), ["Embedding", "LSTM"]),
         "masking": (lambda: sequential((6, 3), L.Masking(), L.GRU(2, go_backwards=True)), ["Multiply", "GRU"]),

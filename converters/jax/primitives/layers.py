@@ -7,7 +7,7 @@ number of steps that is known.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from flax import linen
 from jax import ensure_compile_time_eval, random
@@ -16,6 +16,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching
 
 from portable_nn.converters.jax.primitives.table import Call, Held, row
+from portable_nn.converters.layers.gates import OPERATORS, Recurrent
 from portable_nn.operators import Symbol, constant, emit, emit_all, integers
 
 DROPOUT: Final = Primitive("flax_dropout")
@@ -26,31 +27,9 @@ RECURRENCE: Final = Primitive("flax_recurrence")
 RECURRENCE.multiple_results = True
 
 
-class Cell(NamedTuple):
-    """A cell of flax as an operator.
-
-    Attributes:
-        operator: the operator.
-        gates: the ends of the names of its dense layers, in the order of the operator: ``ii`` and ``hi`` are those of
-            the gate ``i``, from the input and from the state.
-        joined: the same, in the order of the one dense layer that some cells of nnx have for all of them.
-        states: how many states it keeps.
-        options: attributes of the operator.
-    """
-
-    operator: str
-    gates: str
-    joined: str
-    states: int
-    options: Mapping[str, int] = {}
-
-
-def _cells() -> dict[type[Any], Cell]:
-    lstm, gru = Cell("LSTM", "iofg", "ifgo", 2), Cell("GRU", "zrn", "rzn", 1, {"linear_before_reset": 1})
-    plain = Cell("RNN", " ", " ", 1)
-    return {
-        linen.LSTMCell: lstm, linen.OptimizedLSTMCell: lstm, linen.GRUCell: gru, linen.SimpleCell: plain
-    }  # fmt: skip
+def _cells() -> dict[type[Any], Recurrent]:
+    """The recurrent operators by the cells of flax that they are."""
+    return {getattr(linen, name): row for row in OPERATORS.values() for name in row.flax_classes}
 
 
 def marked(next_function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], context: Any) -> Any:
@@ -91,13 +70,13 @@ def nnx_marked(module: Any) -> Any:
     return copy
 
 
-def _gates(inner: Any, cell: Cell, side: str) -> list[tuple[Any, Any]]:
+def _gates(inner: Any, cell: Recurrent, side: str) -> list[tuple[Any, Any]]:
     """The kernel of each gate of a cell of nnx, for the input or the state, and the bias if there is one."""
     layer, size = getattr(inner, f"dense_{side}", None), inner.hidden_features
     if layer is None:
         layers = [getattr(inner, f"{side}{gate}", None) or getattr(inner, f"{side}{gate}_") for gate in cell.gates]
         return [(each.kernel[...], None if each.bias is None else each.bias[...]) for each in layers]
-    spans = [slice(place * size, (place + 1) * size) for place in map(cell.joined.index, cell.gates)]
+    spans = [slice(place * size, (place + 1) * size) for place in cell.places(cell.flax)]
     bias = None if layer.bias is None else layer.bias[...]
     return [(layer.kernel[...][:, span], None if bias is None else bias[span]) for span in spans]
 
@@ -133,7 +112,7 @@ def _is_plain(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bo
     return not given and len(args) == 1 and args[0].ndim == 3 and not _option(module, kwargs, "time_major")
 
 
-def _plain_cell(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Cell | None:
+def _plain_cell(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Recurrent | None:
     """The cell of a layer of linen that is the operator: with the usual functions, from zeros on."""
     inner, found = module.cell, _cells().get(type(module.cell))
     if found is None or not _is_plain(module, args, kwargs):
@@ -144,7 +123,7 @@ def _plain_cell(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     return found if zeros else None
 
 
-def _of_linen(module: Any, cell: Cell) -> tuple[list[Any], list[Any]]:
+def _of_linen(module: Any, cell: Recurrent) -> tuple[list[Any], list[Any]]:
     """The kernels of the gates, those of the input first, and the biases that there are."""
     params = module.cell.variables["params"]
     dense = [params[f"{side}{gate.strip()}"] for side in "ih" for gate in cell.gates]
@@ -152,7 +131,7 @@ def _of_linen(module: Any, cell: Cell) -> tuple[list[Any], list[Any]]:
 
 
 def _bound(
-    module: Any, cell: Cell, x: Any, kernels: Sequence[Any], biases: Sequence[Any], kwargs: Mapping[str, Any]
+    module: Any, cell: Recurrent, x: Any, kernels: Sequence[Any], biases: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:
     reverse = bool(_option(module, kwargs, "reverse"))
     flips = reverse and not _option(module, kwargs, "keep_order")
@@ -161,15 +140,11 @@ def _bound(
     return (carry, y) if _option(module, kwargs, "return_carry") else y
 
 
-def _of(operator: str) -> Cell:
-    return next(cell for cell in _cells().values() if cell.operator == operator)
-
-
 def _types(x: Any, *weights: Any, operator: str, reverse: bool, flips: bool) -> list[Any]:
     batch, steps, _ = x.shape
-    hidden = weights[len(_of(operator).gates)].shape[0]
+    hidden = weights[len(OPERATORS[operator].gates)].shape[0]
     state = ShapedArray((batch, hidden), x.dtype)
-    return [state] * _of(operator).states + [ShapedArray((batch, steps, hidden), x.dtype)]
+    return [state] * OPERATORS[operator].states + [ShapedArray((batch, steps, hidden), x.dtype)]
 
 
 RECURRENCE.def_abstract_eval(_types)
@@ -182,14 +157,15 @@ def _dropout(call: Call, x: Held) -> Held:
 
 @row("flax_recurrence")
 def _recurrence(call: Call, x: Held, *weights: Held) -> list[Held]:
-    cell = _of(call.params["operator"])
+    cell = OPERATORS[call.params["operator"]]
     count = len(cell.gates)
     parts = [emit("Concat", *(call.exact(each, (1, 0)) for each in side), axis=0) for side in
              (weights[:count], weights[count : 2 * count])]  # fmt: skip
     hidden = int(weights[count].shape[0])
     bias = _bias(call, cell, hidden, [call.exact(each) for each in weights[2 * count :]])
     inputs = [emit("Unsqueeze", each, integers([0])) for each in (*parts, bias)]
-    options: dict[str, Any] = {**cell.options, "hidden_size": hidden, "layout": 1}
+    options: dict[str, Any] = {"hidden_size": hidden, "layout": 1}
+    options |= {"linear_before_reset": 1} if cell.operator == "GRU" else {}
     options["direction"] = "reverse" if call.params["reverse"] else "forward"
     y, *states = emit_all(cell.operator, call.exact(x), *inputs, outputs=cell.states + 1, **options)
     y = emit("Squeeze", y, integers([2]))
@@ -200,7 +176,7 @@ def _recurrence(call: Call, x: Held, *weights: Held) -> list[Held]:
     return [call.held(each, index=place) for place, each in enumerate([*ends, y])]
 
 
-def _bias(call: Call, cell: Cell, hidden: int, biases: Sequence[Symbol]) -> Symbol:
+def _bias(call: Call, cell: Recurrent, hidden: int, biases: Sequence[Symbol]) -> Symbol:
     """Those of the input, then those of the state; where flax has none, zeros."""
 
     def zeros(count: int) -> Symbol:

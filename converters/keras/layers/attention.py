@@ -11,6 +11,7 @@ import numpy as np
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.spec import Spec
+from portable_nn.converters.layers.weights import ROWS
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
@@ -66,6 +67,25 @@ def _before(query: Symbol, key: Symbol) -> Symbol:
     return emit("Trilu", emit("Expand", constant(True, "bool"), sizes), upper=0)
 
 
+def _heads(spec: Spec) -> tuple[int, int, int, int]:
+    """The numbers of heads of queries and of keys, and the sizes of queries and of values."""
+    if spec.kind == "GroupQueryAttention":
+        size = spec.whole("head_dim")
+        return spec.whole("num_query_heads"), spec.whole("num_key_value_heads"), size, size
+    heads, size = spec.whole("num_heads"), spec.whole("key_dim")
+    return heads, heads, size, size if spec.get("value_dim") is None else spec.whole("value_dim")
+
+
+def _features(spec: Spec, query: Held) -> int:
+    """The features of the output, by default those of the queries."""
+    given = spec.get("output_shape")
+    features = given[0] if isinstance(given, list) and len(given) == 1 else given
+    features = known(query.shape[2], "the features") if features is None else features
+    if type(features) is not int:
+        spec.refuse("its output has several axes")
+    return features
+
+
 def attention(
     spec: Spec,
     query: Held,
@@ -93,36 +113,25 @@ def attention(
     dropout = spec.number("dropout")
     if dropout:
         spec.differs("dropout of attention ")
-    if spec.kind == "GroupQueryAttention":
-        heads, shared = spec.whole("num_query_heads"), spec.whole("num_key_value_heads")
-        size = deep = spec.whole("head_dim")
-    else:
-        heads = shared = spec.whole("num_heads")
-        size = spec.whole("key_dim")
-        deep = size if spec.get("value_dim") is None else spec.whole("value_dim")
-    bias = spec.flag("use_bias", True)
-    given = spec.get("output_shape")
-    given = given[0] if isinstance(given, list) and len(given) == 1 else given
-    features = known(query.shape[2], "the features") if given is None else given
-    if type(features) is not int:
-        spec.refuse("its output has several axes")
+    heads, shared, size, deep = _heads(spec)
+    row, bias = next(row for row in ROWS if row.keras == "MultiHeadAttention"), spec.flag("use_bias", True)
+    features = _features(spec, query)
 
-    def part(role: str, inputs: int, depth: int) -> tuple[Array, Array | None]:
-        inner = spec.inside({}, "EinsumDense", f"{spec.name}.{role}", f"{role}_dense", f"_{role}_dense")
-        if role == "output":
-            kernel = inner.weight(heads, depth, inputs, index=0).reshape(heads * depth, inputs)
-            return kernel.T, inner.weight(inputs, index=1) if bias else None
-        count = heads if role == "query" else shared
-        kernel = inner.weight(inputs, count, depth, index=0).reshape(inputs, count * depth)
-        return kernel.T, inner.weight(count, depth, index=1).reshape(-1) if bias else None
+    def part(role: str, *shape: int) -> tuple[Array, Array | None]:
+        """The weight and the bias of a linear layer, whose axes of heads are those of its kernel."""
+        place = row.place(f"{role}.weight")
+        inner = spec.inside({}, "EinsumDense", f"{spec.name}.{role}", place, f"_{place}")
+        kernel = row.weights[f"{role}.weight"](inner.weight(*shape, index=0))
+        sizes = shape[2:] if role == "output" else shape[1:]
+        return kernel, row.weights[f"{role}.bias"](inner.weight(*sizes, index=1)) if bias else None
 
     def make() -> _Attention:
         sizes = [known(each.shape[2], "the features") for each in (query, keys, value)]
         parts = {
-            "query": part("query", sizes[0], size),
-            "key": part("key", sizes[1], size),
-            "value": part("value", sizes[2], deep),
-            "output": part("output", features, deep),
+            "query": part("query", sizes[0], heads, size),
+            "key": part("key", sizes[1], shared, size),
+            "value": part("value", sizes[2], shared, deep),
+            "output": part("output", heads, deep, features),
         }
         return _Attention(spec.name, parts, (heads, shared), zeros=dropout > 0)
 

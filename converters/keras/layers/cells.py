@@ -9,33 +9,12 @@ import numpy as np
 
 from portable_nn.converters.keras.layers.activations import function_name
 from portable_nn.converters.keras.spec import Spec
+from portable_nn.converters.layers.gates import Recurrent, reordered
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, constant, emit, emit_all, integers
 from portable_nn.operators.recurrent.functions import Function, explicit
-
-
-class CellKind(NamedTuple):
-    """A recurrent operator.
-
-    Attributes:
-        operator: its name in the standard.
-        gates: the place in Keras's weights of each gate, in the standard's order.
-        states: how many states there are.
-    """
-
-    operator: str
-    gates: tuple[int, ...]
-    states: int
-
-
-KINDS: Final[Mapping[str, CellKind]] = {
-    "SimpleRNN": CellKind("RNN", (0,), 1),
-    "GRU": CellKind("GRU", (0, 1, 2), 1),
-    "LSTM": CellKind("LSTM", (0, 3, 1, 2), 2),
-}
-"""Keras has the gates of an LSTM in the order i, f, c, o, the standard in the order i, o, f, c; both have z, r, h for a
-GRU."""
+from portable_nn.operators.recurrent.uses import KINDS
 
 FUNCTIONS: Final[Mapping[str, tuple[str, float, float]]] = {
     "tanh": ("Tanh", 0, 0),
@@ -50,13 +29,11 @@ FUNCTIONS: Final[Mapping[str, tuple[str, float, float]]] = {
 }
 """The activations that the standard has for recurrent operators, and their numbers."""
 
-_DEFAULT: Final = {"RNN": ("tanh",), "GRU": ("sigmoid", "tanh"), "LSTM": ("sigmoid", "tanh", "tanh")}
-
 
 class Cell(NamedTuple):
     """One direction of a recurrent layer: the weights of the standard, and its options."""
 
-    kind: CellKind
+    kind: Recurrent
     units: int
     functions: tuple[str, ...]
     reset_after: bool
@@ -73,12 +50,12 @@ def _has(cell: Cell) -> bool:
     return cell.bias is not None
 
 
-def read_cell(spec: Spec, kind: CellKind, inputs: int) -> Cell:
+def read_cell(spec: Spec, kind: Recurrent, inputs: int) -> Cell:
     """The cell whose options and weights a layer has."""
     units, bias = spec.whole("units"), spec.flag("use_bias", True)
     outer = function_name(spec.get("activation", "tanh"))
     inner = function_name(spec.get("recurrent_activation", "sigmoid")) if kind.operator != "RNN" else ""
-    functions = {"RNN": (outer,), "GRU": (inner, outer), "LSTM": (inner, outer, outer)}[kind.operator]
+    functions = {1: (outer,), 3: (inner, outer), 4: (inner, outer, outer)}[len(kind.gates)]
     if other := [each for each in functions if each not in FUNCTIONS]:
         spec.refuse(f"its activation {other[0]} is none that a recurrent operator can have")
     for unused in ("unit_forget_bias", "implementation", "seed"):
@@ -91,17 +68,12 @@ def read_cell(spec: Spec, kind: CellKind, inputs: int) -> Cell:
     shift = None
     if bias:
         shift = spec.weight(2, rows, index=2) if after else spec.weight(rows, index=2).reshape(1, rows)
-        shift = np.concatenate([_ordered(each, kind, units) for each in shift])
-    turned = [_ordered(each.T, kind, units) for each in (weight, recurrent)]
+        shift = np.concatenate([reordered(each, kind.keras, kind.gates) for each in shift])
+    turned = [reordered(each.T, kind.keras, kind.gates) for each in (weight, recurrent)]
     return Cell(kind, units, functions, after, turned[0], turned[1], shift)
 
 
-def _ordered(rows: Array, kind: CellKind, units: int) -> Array:
-    """Rows of all gates in the standard's order."""
-    return np.concatenate([rows[place * units : (place + 1) * units] for place in kind.gates])
-
-
-class Recurrent(Layer):
+class RecurrentLayer(Layer):
     """A node RNN, GRU or LSTM of one direction or two.
 
     Args:
@@ -119,26 +91,21 @@ class Recurrent(Layer):
 
     def run(self, x: Symbol, lengths: Symbol | None, states: Sequence[Symbol]) -> tuple[Symbol, ...]:
         """The states of all steps, (steps, directions, batch, units), and the last ones, (directions, batch, units)."""
-        cell, both = self.cells[0], len(self.cells) > 1
-
-        def stacked(role: str, arrays: Sequence[Array]) -> Symbol:
-            value = np.stack(arrays)
-            return self.parameter(f"{role}_l0", value.shape, x.dtype, value)
-
-        w, r = (
-            stacked("weight", [each.weight for each in self.cells]),
-            stacked("recurrent", [each.recurrent for each in self.cells]),
+        cell = self.cells[0]
+        w, r, *biases = (
+            self.parameter(f"{role}_l0", (len(both), *both[0].shape), x.dtype, np.stack(both))
+            for role in ("weight", "recurrent", *(["bias"] if _has(cell) else []))
+            if (both := [getattr(each, role) for each in self.cells])
         )
-        b = stacked("bias", [each.bias for each in self.cells if each.bias is not None]) if _has(cell) else None
+        b: Symbol | None = biases[0] if biases else None
         if b is not None and not cell.reset_after:  # Keras adds one number where the standard adds two.
             b = emit("Concat", b, emit("Expand", constant(0, x.dtype), integers(_sizes_of(b))), axis=1)
         attributes: dict[str, Any] = {"hidden_size": cell.units}
-        if both:
-            attributes["direction"] = "bidirectional"
-        if cell.reset_after:
-            attributes["linear_before_reset"] = 1
-        if cell.functions != _DEFAULT[cell.kind.operator]:
-            found = [Function(*FUNCTIONS[name]) for name in cell.functions] * len(self.cells)
+        attributes |= {"direction": "bidirectional"} if len(self.cells) > 1 else {}
+        attributes |= {"linear_before_reset": 1} if cell.reset_after else {}
+        found = [Function(*FUNCTIONS[name]) for name in cell.functions]
+        if [each.name for each in found] != [*KINDS[cell.kind.operator].functions]:
+            found = found * len(self.cells)
             attributes |= {"activations": [each.name for each in found], **explicit(found)}
         self._uses += 1
         name = self.name if self._uses == 1 else f"{self.name}_{self._uses}"

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
-
-import numpy as np
+from typing import Any, Final, TypeAlias
 
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.activations import activated
 from portable_nn.converters.keras.layers.channels import WORDS, back, by_channels, known
 from portable_nn.converters.keras.spec import Spec
-from portable_nn.core.tensors import Array
+from portable_nn.converters.layers.weights import depthwise, kernel
 from portable_nn.layers.layer import Layer
+from portable_nn.operators import Symbol
 
 
-def kernel_first(weight: Array) -> Array:
-    """(…, in, out) → (out, in, …)."""
-    return np.moveaxis(weight, (-1, -2), (0, 1))
-
-
-def _options(spec: Spec, axes: int, paddings: Sequence[str] = ("valid", "same")) -> dict[str, Any]:
+def options_of(spec: Spec, axes: int, paddings: Sequence[str] = ("valid", "same")) -> dict[str, Any]:
+    """The options of the window of a layer."""
     dilation = spec.wholes("dilation_rate", axes, 1)
     return {
         "kernel": spec.wholes("kernel_size", axes),
@@ -43,100 +38,56 @@ def made_conv(axes: int, filters: int, options: dict[str, Any], **more: Any) -> 
     return made
 
 
-def conv(axes: int) -> Callable[[Spec, Held], Held]:
-    """Conv1D, Conv2D, Conv3D: the kernel is (…, in / groups, filters)."""
+Make: TypeAlias = Callable[[Spec, int, int], Callable[[Symbol], Symbol]]
+
+
+def convolution(make: Make, axes: int) -> Callable[[Spec, Held], Held]:
+    """A layer with the channels behind the batch, and its activation: ``make(layer, axes, channels)`` makes it."""
 
     def build(spec: Spec, x: Held) -> Held:
         symbol, first = by_channels(spec, x, axes + 2)
-        filters, groups, bias = spec.whole("filters"), spec.whole("groups", 1), spec.flag("use_bias", True)
-        options = _options(spec, axes, ("valid", "same", "causal") if axes == 1 else ("valid", "same"))
-        spec.only("lora_rank", None)
-        channels = known(symbol.shape[1], "the channels")
-
-        def make() -> Layer:
-            weight = spec.weight(*options["kernel"], channels // groups, filters)
-            shift = spec.weight(filters) if bias else 0
-            initial = {"weight_initial": kernel_first(weight), "bias_initial": shift}
-            return made_conv(axes, filters, options, groups=groups, bias=bias, name=spec.name, **initial)
-
-        return activated(spec, back(spec.once(make)(symbol), first))
-
-    return build
-
-
-def depthwise_kernel(weight: Array) -> Array:
-    """(…, in, multiplier) → (in · multiplier, 1, …)."""
-    turned = np.moveaxis(weight, (-2, -1), (0, 1))
-    return turned.reshape(-1, 1, *turned.shape[2:])
-
-
-def depthwise(axes: int) -> Callable[[Spec, Held], Held]:
-    """DepthwiseConv1D and 2D: each channel by itself; the kernel is (…, in, multiplier)."""
-
-    def build(spec: Spec, x: Held) -> Held:
-        symbol, first = by_channels(spec, x, axes + 2)
-        times, bias = spec.whole("depth_multiplier", 1), spec.flag("use_bias", True)
-        options, channels = _options(spec, axes), known(symbol.shape[1], "the channels")
-
-        def make() -> Layer:
-            weight = spec.weight(*options["kernel"], channels, times)
-            shift = spec.weight(channels * times) if bias else 0
-            initial = {"weight_initial": depthwise_kernel(weight), "bias_initial": shift}
-            more = {"groups": channels, "bias": bias, "name": spec.name, **initial}
-            return made_conv(axes, channels * times, options, **more)
-
         for unused in ("filters", "groups"):
             spec.get(unused)
-        return activated(spec, back(spec.once(make)(symbol), first))
+        spec.only("lora_rank", None)
+        channels = known(symbol.shape[1], "the channels")
+        return activated(spec, back(spec.once(lambda: make(spec, axes, channels))(symbol), first))
 
     return build
 
 
-def separable(axes: int) -> Callable[[Spec, Held], Held]:
-    """SeparableConv1D and 2D: a depthwise convolution without a bias, then one with a kernel of 1."""
-
-    def build(spec: Spec, x: Held) -> Held:
-        symbol, first = by_channels(spec, x, axes + 2)
-        times, filters, bias = spec.whole("depth_multiplier", 1), spec.whole("filters"), spec.flag("use_bias", True)
-        options, channels = _options(spec, axes), known(symbol.shape[1], "the channels")
-
-        def make() -> tuple[Layer, Layer]:
-            each = depthwise_kernel(spec.weight(*options["kernel"], channels, times))
-            point = kernel_first(spec.weight(*[1] * axes, channels * times, filters))
-            shift = spec.weight(filters) if bias else 0
-            more = {"groups": channels, "bias": False, "weight_initial": each, "name": f"{spec.name}.depthwise"}
-            made = made_conv(axes, channels * times, options, **more)
-            last: dict[str, Any] = {"weight_initial": point, "bias_initial": shift, "bias": bias, "name": spec.name}
-            return made, _CONV[axes - 1](filters, 1, **last)
-
-        spec.get("groups")
-        one, other = spec.once(make)
-        return activated(spec, back(other(one(symbol)), first))
-
-    return build
+def _conv(spec: Spec, axes: int, channels: int) -> Layer:
+    """The kernel is (…, in / groups, filters)."""
+    filters, groups = spec.whole("filters"), spec.whole("groups", 1)
+    options = options_of(spec, axes, ("valid", "same", "causal") if axes == 1 else ("valid", "same"))
+    weights = spec.linear(kernel, (*options["kernel"], channels // groups, filters), filters)
+    return made_conv(axes, filters, options, groups=groups, name=spec.name, **weights)
 
 
-def transposed(axes: int) -> Callable[[Spec, Held], Held]:
-    """Conv1DTranspose, Conv2DTranspose, Conv3DTranspose: the kernel is (…, filters, in)."""
+def _depthwise(spec: Spec, axes: int, channels: int) -> Layer:
+    """Each channel by itself; the kernel is (…, in, multiplier)."""
+    times, options = spec.whole("depth_multiplier", 1), options_of(spec, axes)
+    weights = spec.linear(depthwise, (*options["kernel"], channels, times), channels * times)
+    return made_conv(axes, channels * times, options, groups=channels, name=spec.name, **weights)
 
-    def build(spec: Spec, x: Held) -> Held:
-        symbol, first = by_channels(spec, x, axes + 2)
-        filters, bias = spec.whole("filters"), spec.flag("use_bias", True)
-        options, channels = _options(spec, axes), known(symbol.shape[1], "the channels")
-        spec.get("groups")
-        more = _cut(spec, axes, options)
 
-        def make() -> Layer:
-            weight = spec.weight(*options["kernel"], filters, channels)
-            shift = spec.weight(filters) if bias else 0
-            initial: dict[str, Any] = {"weight_initial": kernel_first(weight), "bias_initial": shift}
-            given = {"kernel": options["kernel"], "stride": options["stride"], "dilation": options["dilation"]}
-            made: Layer = _TRANSPOSED[axes - 1](filters, **given, **more, bias=bias, name=spec.name, **initial)
-            return made
+def _separable(spec: Spec, axes: int, channels: int) -> Callable[[Symbol], Symbol]:
+    """A depthwise convolution without a bias, then one with a kernel of 1."""
+    times, filters, options = spec.whole("depth_multiplier", 1), spec.whole("filters"), options_of(spec, axes)
+    weight = depthwise(spec.weight(*options["kernel"], channels, times))
+    more = {"groups": channels, "bias": False, "weight_initial": weight, "name": f"{spec.name}.depthwise"}
+    one = made_conv(axes, channels * times, options, **more)
+    weights = spec.linear(kernel, (*[1] * axes, channels * times, filters), filters)
+    other = _CONV[axes - 1](filters, 1, name=spec.name, **weights)
+    return lambda symbol: other(one(symbol))
 
-        return activated(spec, back(spec.once(make)(symbol), first))
 
-    return build
+def _transposed(spec: Spec, axes: int, channels: int) -> Layer:
+    """The kernel is (…, filters, in)."""
+    filters, options = spec.whole("filters"), options_of(spec, axes)
+    weights = spec.linear(kernel, (*options["kernel"], filters, channels), filters)
+    options |= _cut(spec, axes, options)
+    made: Layer = _TRANSPOSED[axes - 1](filters, name=spec.name, **options, **weights)
+    return made
 
 
 def _cut(spec: Spec, axes: int, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,10 +98,10 @@ def _cut(spec: Spec, axes: int, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     extra = None if spec.get("output_padding") is None else spec.wholes("output_padding", axes, least=0)
     cut, added = [], []
-    for axis, (kernel, stride, dilation) in enumerate(
+    for axis, (size, stride, dilation) in enumerate(
         zip(options["kernel"], options["stride"], options["dilation"], strict=True)
     ):
-        reach = dilation * (kernel - 1) + 1
+        reach = dilation * (size - 1) + 1
         over = reach - stride
         if options["padding"] == "valid":
             total, more = 0, max(-over, 0) if extra is None else extra[axis]
@@ -168,10 +119,17 @@ def _cut(spec: Spec, axes: int, options: Mapping[str, Any]) -> dict[str, Any]:
     return {"padding": cut, "output_padding": tuple(added)}
 
 
+_MAKERS: Final[Mapping[str, Make]] = {
+    "Conv{}": _conv,
+    "Conv{}Transpose": _transposed,
+    "DepthwiseConv{}": _depthwise,
+    "SeparableConv{}": _separable,
+}
+
 LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
-    **{f"Conv{word}": conv(axes) for axes, word in enumerate(WORDS, 1)},
-    **{f"Conv{word}Transpose": transposed(axes) for axes, word in enumerate(WORDS, 1)},
-    **{f"DepthwiseConv{word}": depthwise(axes) for axes, word in enumerate(WORDS[:2], 1)},
-    **{f"SeparableConv{word}": separable(axes) for axes, word in enumerate(WORDS[:2], 1)},
+    name.format(word): convolution(make, axes)
+    for name, make in _MAKERS.items()
+    for axes, word in enumerate(WORDS, 1)
+    if axes < 3 or make in (_conv, _transposed)
 }
 """The function that makes each layer: ``(layer, tensor) → tensor``."""

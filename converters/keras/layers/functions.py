@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.activations import applied
-from portable_nn.converters.keras.layers.moving import one_axis, places
+from portable_nn.converters.keras.layers.moving import all_places, one_axis, places
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.core.graph import INTERNAL
 from portable_nn.operators import FLOATS, Symbol, constant, emit, integers
@@ -69,7 +69,7 @@ def variance(root: bool) -> Callable[..., Held]:
     """Var and Std, of the whole population."""
 
     def build(spec: Spec, x: Held) -> Held:
-        axes = list(range(x.rank)) if spec.get("axis") is None else places(spec, "axis", x.rank)
+        axes = all_places(spec, x.rank)
         keep, plain = int(spec.flag("keepdims")), x.plain
         apart = plain - emit("ReduceMean", plain, integers(axes), keepdims=1)
         made = emit("ReduceMean", apart * apart, integers(axes), keepdims=keep)

@@ -10,6 +10,7 @@ from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.activations import activated
 from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.spec import Spec
+from portable_nn.converters.layers.weights import inward
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, cast, constant, emit
@@ -17,16 +18,10 @@ from portable_nn.operators import Symbol, cast, constant, emit
 
 def dense(spec: Spec, x: Held) -> Held:
     """y = x·W + b over the last axis; W is (in, units)."""
-    units, bias = spec.whole("units"), spec.flag("use_bias", True)
+    units, inputs = spec.whole("units"), known(x.shape[-1], "the features")
     spec.only("lora_rank", None)
-    inputs = known(x.shape[-1], "the features")
-
-    def make() -> Layer:
-        kernel = spec.weight(inputs, units)
-        shift = spec.weight(units) if bias else 0
-        return layers.Dense(units, bias=bias, weight_initial=kernel.T, bias_initial=shift, name=spec.name)
-
-    return activated(spec, Held(spec.once(make)(x.plain), mask=x.mask))
+    layer = spec.once(lambda: layers.Dense(units, name=spec.name, **spec.linear(inward, (inputs, units), units)))
+    return activated(spec, Held(layer(x.plain), mask=x.mask))
 
 
 class _EinsumDense(Layer):

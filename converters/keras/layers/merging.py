@@ -111,29 +111,22 @@ def _unit(x: Symbol, axis: int) -> Symbol:
 
 def dot(spec: Spec, *given: Any) -> Held:
     """Sums of products along one axis of each of two tensors."""
-    normalize = spec.flag("normalize")
-    values = _tensors(spec, given)
-    axes = spec["axes"]
+    normalize, values, axes = spec.flag("normalize"), _tensors(spec, given), spec["axes"]
     pair = [axes, axes] if type(axes) is int else axes
-    if len(values) != 2 or not isinstance(pair, list) or len(pair) != 2 or any(type(a) is not int for a in pair):
+    if len(values) != 2 or not isinstance(pair, list) or [*map(type, pair)] != [int, int]:
         spec.refuse("it takes two tensors and one axis of each")
-    one, other = values
-    left = [chr(ord("a") + at) for at in range(one.rank)]
-    right = ["a", *(chr(ord("n") + at) for at in range(1, other.rank))]
-    first, second = pair[0] % one.rank, pair[1] % other.rank
-    if not first or not second:
+    places = [axis % each.rank for axis, each in zip(pair, values, strict=True)]
+    if 0 in places:
         spec.refuse("its axis is that of the batch")
-    right[second] = left[first]
-    kept = [c for at, c in enumerate(left) if at != first] + [c for at, c in enumerate(right) if at not in (0, second)]
+    left, right = ([chr(ord(first) + at) for at in range(each.rank)] for first, each in zip("an", values, strict=True))
+    right[0], right[places[1]] = "a", left[places[0]]
+    kept = [letter for letter in (*left, *right[1:]) if letter != left[places[0]]]
     equation = f"{''.join(left)},{''.join(right)}->{''.join(kept)}"
+    factors = [_unit(each.plain, at) if normalize else each.plain for each, at in zip(values, places, strict=True)]
     name = spec.next_name()
-    factors = [one.plain, other.plain]
-    if normalize:
-        factors = [_unit(each, axis) for each, axis in zip(factors, (first, second), strict=True)]
     if len(kept) > 1:
         return Held(emit("Einsum", *factors, equation=equation, name=name))
-    made = emit("Einsum", *factors, equation=equation)
-    return Held(emit("Unsqueeze", made, integers([1]), name=name))
+    return Held(emit("Unsqueeze", emit("Einsum", *factors, equation=equation), integers([1]), name=name))
 
 
 LAYERS: Final[Mapping[str, Callable[..., Held]]] = {

@@ -30,6 +30,11 @@ def places(spec: Spec, option: str, rank: int) -> list[int]:
     return [axis % rank for axis in found]
 
 
+def all_places(spec: Spec, rank: int) -> list[int]:
+    """Axes of ``rank``, by default all of them."""
+    return list(range(rank)) if spec.get("axis") is None else places(spec, "axis", rank)
+
+
 def one_axis(spec: Spec, rank: int) -> int:
     """One axis of ``rank``."""
     found = places(spec, "axis", rank)
@@ -115,23 +120,33 @@ def broadcast(spec: Spec, x: Held) -> Held:
     return Held(emit("Expand", x.plain, integers(shape), name=spec.next_name()))
 
 
-def swap(spec: Spec, x: Held) -> Held:
+def _transposed(spec: Spec, rank: int) -> list[int]:
+    """Axes in another order."""
+    axes = places(spec, "axes", rank)
+    if sorted(axes) != list(range(rank)):
+        spec.refuse(f"its option axes must be {rank} axes, not {axes!r:.60}")
+    return axes
+
+
+def _swapped(spec: Spec, rank: int) -> list[int]:
     """Two axes in each other's place."""
-    one, other = places(spec, "axis1", x.rank)[0], places(spec, "axis2", x.rank)[0]
-    perm = list(range(x.rank))
-    perm[one], perm[other] = other, one
-    return Held(emit("Transpose", x.plain, perm=perm, name=spec.next_name()))
+    one, other = (places(spec, option, rank)[0] for option in ("axis1", "axis2"))
+    return [{one: other, other: one}.get(axis, axis) for axis in range(rank)]
 
 
-def move(spec: Spec, x: Held) -> Held:
+def _moved(spec: Spec, rank: int) -> list[int]:
     """Axes in other places."""
-    source, target = places(spec, "source", x.rank), places(spec, "destination", x.rank)
+    source, target = places(spec, "source", rank), places(spec, "destination", rank)
     if len(source) != len(target):
         spec.refuse("it moves axes to another number of places")
-    rest = iter([axis for axis in range(x.rank) if axis not in source])
+    rest = iter([axis for axis in range(rank) if axis not in source])
     given = dict(zip(target, source, strict=True))
-    perm = [given[axis] if axis in given else next(rest) for axis in range(x.rank)]
-    return Held(emit("Transpose", x.plain, perm=perm, name=spec.next_name()))
+    return [given[axis] if axis in given else next(rest) for axis in range(rank)]
+
+
+def permuted(order: Callable[[Spec, int], list[int]]) -> Callable[..., Held]:
+    """Transpose, Swapaxes and Moveaxis."""
+    return lambda spec, x: Held(emit("Transpose", x.plain, perm=order(spec, x.rank), name=spec.next_name()))
 
 
 def roll(spec: Spec, x: Held) -> Held:
@@ -214,8 +229,9 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "Argmin": place_of("ArgMin"),
     "Tile": tile,
     "BroadcastTo": broadcast,
-    "Swapaxes": swap,
-    "Moveaxis": move,
+    "Transpose": permuted(_transposed),
+    "Swapaxes": permuted(_swapped),
+    "Moveaxis": permuted(_moved),
     "Roll": roll,
     "Tril": triangle(0),
     "Triu": triangle(1),

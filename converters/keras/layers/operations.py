@@ -10,7 +10,7 @@ from portable_nn.converters.keras.held import Held, aligned
 from portable_nn.converters.keras.layers import functions, moving, pooling, shapes
 from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.layers.merging import either
-from portable_nn.converters.keras.layers.moving import one_axis, places
+from portable_nn.converters.keras.layers.moving import all_places, one_axis, places
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.operators import cast, constant, emit, emit_all, integers
 from portable_nn.operators.symbols import sizes
@@ -21,15 +21,12 @@ def binary(operator: str) -> Callable[..., Held]:
 
     def build(spec: Spec, one: Any, other: Any) -> Held:
         values = [each for each in (one, other) if isinstance(each, Held)]
-        if not values or any(not isinstance(e, Held) and type(e) not in (int, float) for e in (one, other)):
+        if not values or not {type(one), type(other)} <= {Held, int, float}:
             spec.refuse("it takes tensors and numbers")
-        if operator == "MatMul" or len({each.rank for each in values}) > 1:
-            symbols, moved = [each.plain for each in values], False
-        else:
-            symbols, moved = aligned(values)
+        plain = operator == "MatMul" or len({each.rank for each in values}) > 1
+        symbols, moved = ([each.plain for each in values], False) if plain else aligned(values)
         rest = iter(symbols)
-        dtype = values[0].dtype
-        operands = [next(rest) if isinstance(e, Held) else constant(e, dtype) for e in (one, other)]
+        operands = [next(rest) if isinstance(e, Held) else constant(e, symbols[0].dtype) for e in (one, other)]
         made = emit(operator, *operands, name=spec.next_name())
         mask = values[0].mask if len(values) == 1 else either([each.mask for each in values])
         return Held(moved=made, mask=mask) if moved else Held(made, mask=mask)
@@ -37,73 +34,59 @@ def binary(operator: str) -> Callable[..., Held]:
     return build
 
 
-def get_item(spec: Spec, x: Held, key: Any) -> Held:
-    """x[…]: slices, single places and new axes."""
+def _bounds(spec: Spec, key: slice) -> tuple[int, int, int]:
+    """The beginning, the end and the step of a slice."""
+    if any(part is not None and type(part) is not int for part in (key.start, key.stop, key.step)):
+        spec.refuse("its slices are not of whole numbers")
+    step = 1 if key.step is None else key.step
+    first, last = (0, 2**31) if step > 0 else (2**31, -(2**31))
+    return first if key.start is None else key.start, last if key.stop is None else key.stop, step
+
+
+def _spread(spec: Spec, rank: int, key: Any) -> list[Any]:
+    """The places along all axes, and None for new ones: an ellipsis stands for all that are not named."""
     given = list(key) if isinstance(key, list | tuple) else [key]
-    missing = x.rank - sum(each is not None and each is not Ellipsis for each in given)
+    missing = rank - sum(each is not None and each is not Ellipsis for each in given)
     if missing < 0 or given.count(Ellipsis) > 1:
         spec.refuse("it takes more axes than there are")
-    rest = [slice(None)] * missing
     at = given.index(Ellipsis) if Ellipsis in given else len(given)
-    whole = [*given[:at], *rest, *given[at + 1 :]]
-    keys = [each for each in whole if each is not None]
-    shown = [each for each in whole if type(each) is not int]
-    new = [place for place, each in enumerate(shown) if each is None]
-    starts, ends, axes = list[int](), list[int](), list[int]()
-    steps, gone, picked = list[int](), list[int](), list[tuple[int, int]]()
-    for axis, each in enumerate(keys):
-        if type(each) is int and not isinstance(x.shape[axis], int):
-            picked.append((axis, each))
+    return [*given[:at], *[slice(None)] * missing, *given[at + 1 :]]
+
+
+def get_item(spec: Spec, x: Held, key: Any) -> Held:
+    """x[…]: slices, single places and new axes."""
+    whole, cut, picked, gone = _spread(spec, x.rank, key), dict[int, slice](), dict[int, int](), list[int]()
+    for axis, each in enumerate(each for each in whole if each is not None):
+        if type(each) is int and isinstance(x.shape[axis], int):
+            cut[axis] = slice(each, each + 1 or None)
+            gone.append(axis - len(picked))
         elif type(each) is int:
-            starts, ends = [*starts, each], [*ends, each + 1 if each != -1 else 2**31]
-            axes, steps, gone = [*axes, axis], [*steps, 1], [*gone, axis]
-        elif isinstance(each, slice):
-            if each == slice(None):
-                continue
-            if any(part is not None and type(part) is not int for part in (each.start, each.stop, each.step)):
-                spec.refuse("its slices are not of whole numbers")
-            step = 1 if each.step is None else each.step
-            first, last = (0, 2**31) if step > 0 else (2**31, -(2**31))
-            starts.append(first if each.start is None else each.start)
-            ends.append(last if each.stop is None else each.stop)
-            axes, steps = [*axes, axis], [*steps, step]
-        else:
+            picked[axis] = each
+        elif not isinstance(each, slice):
             spec.refuse(f"its place {each!r:.60} is no number or slice")
+        elif each != slice(None):
+            cut[axis] = each
     value = x.plain
-    if axes:
-        value = emit("Slice", value, *(integers(each) for each in (starts, ends, axes, steps)))
-    for axis, place in reversed(picked):
+    if cut:
+        starts, ends, steps = zip(*(_bounds(spec, each) for each in cut.values()), strict=True)
+        value = emit("Slice", value, *map(integers, (starts, ends, cut, steps)))
+    for axis, place in reversed(picked.items()):
         value = emit("Gather", value, constant(place, "int64"), axis=axis)
-    if gone:
-        value = emit("Squeeze", value, integers([axis - sum(each < axis for each, _ in picked) for axis in gone]))
-    if new:
-        value = emit("Unsqueeze", value, integers(new))
-    return Held(emit("Identity", value, name=spec.next_name()))
+    value = emit("Squeeze", value, integers(gone)) if gone else value
+    new = [place for place, each in enumerate(each for each in whole if type(each) is not int) if each is None]
+    return Held(emit("Identity", emit("Unsqueeze", value, integers(new)) if new else value, name=spec.next_name()))
 
 
 def reduction(operator: str) -> Callable[..., Held]:
     """Mean, Sum, Max, Min over axes."""
 
     def build(spec: Spec, x: Held, *rest: Any, **options: Any) -> Held:
-        axis = spec.get("axis")
         if rest or options:
             spec.refuse("it takes one tensor")
-        axes = [axis] if type(axis) is int else axis
-        if axes is not None and not (isinstance(axes, list) and all(type(each) is int for each in axes)):
-            spec.refuse(f"its option axis must be axes, not {axis!r:.60}")
-        found = list(range(x.rank)) if axes is None else [each % x.rank for each in axes]
-        keep = int(spec.flag("keepdims"))
-        return Held(emit(operator, x.plain, integers(found), keepdims=keep, name=spec.next_name()))
+        axes, keep = integers(all_places(spec, x.rank)), int(spec.flag("keepdims"))
+        return Held(emit(operator, x.plain, axes, keepdims=keep, name=spec.next_name()))
 
     return build
-
-
-def transpose(spec: Spec, x: Held) -> Held:
-    """Axes in another order."""
-    axes = places(spec, "axes", x.rank)
-    if sorted(axes) != list(range(x.rank)):
-        spec.refuse(f"its option axes must be {x.rank} axes, not {axes!r:.60}")
-    return Held(emit("Transpose", x.plain, perm=axes, name=spec.next_name()))
 
 
 def expand_dims(spec: Spec, x: Held) -> Held:
@@ -137,12 +120,17 @@ def any_of(spec: Spec, x: Held) -> Held:
     return Held(emit("Cast", most, to=9, name=spec.next_name()))
 
 
-def concatenate(spec: Spec, tensors: Any) -> Held:
-    """Tensors one behind the other along an axis."""
-    if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
-        spec.refuse("it takes a list of tensors")
-    axis = one_axis(spec, tensors[0].rank)
-    return Held(emit("Concat", *(each.plain for each in tensors), axis=axis, name=spec.next_name()))
+def joined(new: bool) -> Callable[..., Held]:
+    """Tensors one behind the other along an axis, which may be a new one."""
+
+    def build(spec: Spec, tensors: Any) -> Held:
+        if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
+            spec.refuse("it takes a list of tensors")
+        axis = one_axis(spec, tensors[0].rank + new)
+        parts = [emit("Unsqueeze", each.plain, integers([axis])) if new else each.plain for each in tensors]
+        return Held(emit("Concat", *parts, axis=axis, name=spec.next_name()))
+
+    return build
 
 
 def pad(spec: Spec, x: Held, constant_values: Any = None) -> Held:
@@ -198,15 +186,6 @@ def split(spec: Spec, x: Held) -> list[Held]:
             spec.refuse(f"its parts {given!r:.60} are none of {size} entries")
         lengths = [end - begin for begin, end in pairwise(ends)]
     return [Held(each) for each in emit_all("Split", x.plain, integers(lengths), outputs=len(lengths), axis=axis)]
-
-
-def stack(spec: Spec, tensors: Any) -> Held:
-    """Tensors of one shape along a new axis."""
-    if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
-        spec.refuse("it takes a list of tensors")
-    axis = one_axis(spec, tensors[0].rank + 1)
-    parts = [emit("Unsqueeze", each.plain, integers([axis])) for each in tensors]
-    return Held(emit("Concat", *parts, axis=axis, name=spec.next_name()))
 
 
 def repeat(spec: Spec, x: Held) -> Held:
@@ -291,11 +270,10 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "Pad": pad,
     "Cast": to_dtype,
     "ConvertToTensor": to_tensor,
-    "Transpose": transpose,
     "ExpandDims": expand_dims,
     "Squeeze": squeeze,
     "Flip": flip,
-    "Stack": stack,
+    "Stack": joined(new=True),
     "Split": split,
     "Repeat": repeat,
     "Cumsum": cumsum,
@@ -303,7 +281,7 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "ZerosLike": all_like(0),
     "NotEqual": not_equal,
     "Any": any_of,
-    "Concatenate": concatenate,
+    "Concatenate": joined(new=False),
     "Einsum": einsum,
     "DotProductAttention": attend,
     "GetItem": get_item,

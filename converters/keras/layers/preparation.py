@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -53,6 +53,15 @@ def _numbers(value: Any, spec: Spec) -> Array:
     return found
 
 
+def _moments(spec: Spec, shape: Sequence[int]) -> tuple[Array, Array]:
+    """The mean and the variance: options, or weights beside a count."""
+    if spec.get("mean") is not None:
+        return _numbers(spec["mean"], spec), _numbers(spec["variance"], spec)
+    if spec.weights.count(spec.place) > 2:
+        spec.weights.take(spec.place, 2)
+    return spec.weight(*shape), spec.weight(*shape)
+
+
 def normalization(spec: Spec, x: Held) -> Held:
     """(x - mean) / std for each entry of some axes; the deviation is at least 1e-7."""
     axes = spec.get("axis", -1)
@@ -63,15 +72,9 @@ def normalization(spec: Spec, x: Held) -> Held:
     shape = [known(x.shape[axis], "the sizes") if axis in kept else 1 for axis in range(1, x.rank)]
     own = [size for axis, size in enumerate(shape, 1) if axis in kept]
     spec.bounded(*own)
-    if spec.get("mean") is None:
-        mean, variance = spec.weight(*own), spec.weight(*own)
-        if spec.weights.count(spec.place) > 2:
-            spec.weights.take(spec.place, 2)
-    else:
-        mean, variance = _numbers(spec["mean"], spec), _numbers(spec["variance"], spec)
     mean, variance = (
         np.broadcast_to(each.reshape(shape) if each.size == np.prod(shape) else each, shape)
-        for each in (mean, variance)
+        for each in _moments(spec, own)
     )
     std = np.maximum(np.sqrt(variance), 1e-7)
     invert = spec.flag("invert")

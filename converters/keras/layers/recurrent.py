@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
-from portable_nn.converters.keras.layers.cells import KINDS, Cell, CellKind, Recurrent, read_cell
+from portable_nn.converters.keras.layers.cells import Cell, RecurrentLayer, read_cell
 from portable_nn.converters.keras.layers.channels import known, ones
-from portable_nn.converters.keras.spec import Spec
+from portable_nn.converters.keras.spec import Spec, described, snake_case
+from portable_nn.converters.layers.gates import KERAS
 from portable_nn.core.errors import RefusalError
 from portable_nn.layers.layer import OperatorLayer
 from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
@@ -46,19 +48,19 @@ def _reversed(x: Symbol, axis: int = 1) -> Symbol:
     return emit("Slice", x, *(integers(each) for each in ends))
 
 
-def run(layer: Recurrent, x: Symbol, mask: Symbol | None, options: Options, states: Sequence[Symbol] = ()) -> Ran:
+def run(layer: RecurrentLayer, x: Symbol, mask: Symbol | None, options: Options, states: Sequence[Held] = ()) -> Ran:
     """One direction over (batch, steps, in), as Keras runs it: what is masked leaves the state as it is."""
     if options.backwards:
         x, mask = _reversed(x), None if mask is None else _reversed(mask)
-    given = [emit("Unsqueeze", state, integers([0])) for state in states]
+    given = [emit("Unsqueeze", state.plain, integers([0])) for state in states]
     if mask is None:
         y, *final = layer.run(emit("Transpose", x, perm=[1, 0, 2]), None, given)
         sequence = emit("Transpose", emit("Squeeze", y, integers([1])), perm=[1, 0, 2])
         return Ran(sequence, tuple(emit("Squeeze", each, integers([0])) for each in final))
-    return _run_masked(layer, x, mask, options, states)
+    return _run_masked(layer, x, mask, options, [state.plain for state in states])
 
 
-def _run_masked(layer: Recurrent, x: Symbol, mask: Symbol, options: Options, states: Sequence[Symbol]) -> Ran:
+def _run_masked(layer: RecurrentLayer, x: Symbol, mask: Symbol, options: Options, states: Sequence[Symbol]) -> Ran:
     """The steps that count are brought to the front, run, and their states brought back to their places."""
     counts = cast(mask, "int64")
     rank = emit("CumSum", counts, constant(1, "int64")) - 1
@@ -89,14 +91,14 @@ def _at(x: Symbol, order: Symbol) -> Symbol:
     return emit("GatherElements", x, index, axis=1)
 
 
-def _given(states: object, count: int) -> list[Symbol]:
-    """The states that a call gives."""
-    found = [states] if isinstance(states, Held) else states
-    if found is None:
-        return []
-    if not isinstance(found, list | tuple) or not all(isinstance(each, Held) for each in found) or len(found) != count:
+def states_of(states: object, count: int) -> list[Held]:
+    """The states that a call gives; none for zeros."""
+    found = [states] if isinstance(states, Held) else [] if states is None else states
+    if not isinstance(found, list | tuple) or not all(isinstance(each, Held) for each in found):
         raise RefusalError(f"it takes {count} initial states")
-    return [each.plain for each in found]
+    if len(found) not in (0, count) or (states is not None and not found):
+        raise RefusalError(f"it takes {count} initial states")
+    return list(found)
 
 
 def _dropped(spec: Spec, options: Spec, x: Held) -> Symbol:
@@ -112,93 +114,66 @@ def _dropped(spec: Spec, options: Spec, x: Held) -> Symbol:
     )
 
 
-def recurrent(kind: CellKind) -> Callable[..., Any]:
-    """LSTM, GRU, SimpleRNN."""
-
-    def build(spec: Spec, x: Held, *states: Any, initial_state: Any = None) -> Any:
-        options = read_options(spec)
-        cell = spec.inside(spec.config, spec.kind, spec.name, "cell")
-        inputs = _steps(x)
-
-        def make() -> Recurrent:
-            return Recurrent(f"{spec.name}.cell", [read_cell(cell, kind, inputs)])
-
-        layer = spec.once(make)
-        given = _given(initial_state if initial_state is not None else (list(states) or None), kind.states)
-        source = _dropped(spec, cell, x)
-        spec.adopt(cell)
-        return _results(spec, run(layer, source, x.mask, options, given), options, x.mask)
-
-    return build
-
-
-def _steps(x: Held) -> int:
+def _layer(spec: Spec, inner: Spec, x: Held, name: str) -> RecurrentLayer:
+    """The node of a cell, which reads (batch, steps, features)."""
     if x.rank != 3:
-        raise RefusalError(f"it needs (batch, steps, features), and its input has {x.rank} axes")
-    return known(x.shape[2], "the features")
+        spec.refuse(f"it needs (batch, steps, features), and its input has {x.rank} axes")
+    kind, inputs = KERAS[inner.kind.removesuffix("Cell")], known(x.shape[2], "the features")
+    return spec.once(lambda: RecurrentLayer(name, [read_cell(inner, kind, inputs)]), f"layer {name}")
 
 
-def _named(spec: Spec, x: Symbol, key: str = "") -> Held:
-    return Held(spec.once(lambda: OperatorLayer("Identity", "identity", f"{spec.name}{key}"), f"out{key}")(x))
+def recurrent(spec: Spec, x: Held, *states: Any, initial_state: Any = None) -> Any:
+    """LSTM, GRU, SimpleRNN."""
+    options, cell = read_options(spec), spec.inside(spec.config, spec.kind, spec.name, "cell")
+    layer = _layer(spec, cell, x, f"{spec.name}.cell")
+    given = states_of(initial_state if initial_state is not None else list(states) or None, layer.cells[0].kind.states)
+    source = _dropped(spec, cell, x)
+    spec.adopt(cell)
+    return _results(spec, run(layer, source, x.mask, options, given), options, x.mask)
+
+
+def _named(spec: Spec, x: Symbol, mask: Symbol | None) -> Held:
+    return Held(spec.once(lambda: OperatorLayer("Identity", "identity", spec.name), "out")(x), mask=mask)
 
 
 def _results(spec: Spec, ran: Ran, options: Options, mask: Symbol | None) -> Any:
-    last = ran.final[0]
-    result = _named(spec, ran.sequence if options.sequences else last)
-    if options.sequences:
-        result.mask = mask
-    if not options.state:
-        return result
-    return [result, *(Held(each) for each in ran.final)]
+    sequences = options.sequences
+    result = _named(spec, ran.sequence if sequences else ran.final[0], mask if sequences else None)
+    return [result, *map(Held, ran.final)] if options.state else result
 
 
-_CELLS: Final = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "SimpleRNN"}
+def _cells(spec: Spec) -> list[Spec]:
+    """The cells of RNN, one or several on top of each other, which files number by class."""
+    cell = described(spec["cell"], "its cell")
+    stacked = cell["class_name"] == "StackedRNNCells"
+    listed = cell["config"].get("cells") if stacked else [cell]
+    found, used = list[Spec](), Counter[str]()
+    for number, each in enumerate(listed if isinstance(listed, list) else [listed], 1):
+        kind, config = (described(each, "its cell")[key] for key in ("class_name", "config"))
+        if kind.removesuffix("Cell") not in KERAS or not kind.endswith("Cell"):
+            spec.refuse(f"its cell {kind} is none that is known here")
+        place = f"cell/cells/{snake_case(kind)}{f'_{used[kind]}' if used[kind] else ''}" if stacked else "cell"
+        found.append(spec.inside(config, kind, f"{spec.name}.cell_{number}", place))
+        used[kind] += 1
+    if not found:
+        spec.refuse("it has no cells")
+    return found
 
 
 def rnn(spec: Spec, x: Held, initial_state: Any = None) -> Any:
     """RNN of one cell, or of several on top of each other."""
-    options = read_options(spec)
-    cell = spec["cell"]
-    if not isinstance(cell, Mapping) or not isinstance(cell.get("config"), Mapping):
-        spec.refuse("its cell is not described")
-    kind = str(cell.get("class_name"))
-    stacked = kind == "StackedRNNCells"
-    cells = cell["config"].get("cells") if stacked else [cell]
-    if not isinstance(cells, list) or not all(isinstance(each, Mapping) for each in cells):
-        spec.refuse("its cells are not described")
-    names = [str(each.get("class_name")) for each in cells]
-    if unknown := [name for name in names if name not in _CELLS]:
-        spec.refuse(f"its cell {unknown[0]} is none that is known here")
-    if initial_state is not None and stacked:
-        spec.refuse("initial states of several cells have no counterpart here")
-    value, mask, states = x, x.mask, list[Symbol]()
-    ran: Ran | None = None
-    for place, (each, name) in enumerate(zip(cells, names, strict=True)):
-        before = names[:place].count(name)
-        where = f"cell/cells/{_snake(name)}{f'_{before}' if before else ''}" if stacked else "cell"
-        inner = spec.inside(dict(each.get("config") or {}), name, f"{spec.name}.cell_{place + 1}", where)
-        known_kind, inputs = KINDS[_CELLS[name]], _steps(value)
-
-        def make(inner: Spec = inner, known_kind: CellKind = known_kind, inputs: int = inputs) -> Recurrent:
-            return Recurrent(inner.name, [read_cell(inner, known_kind, inputs)])
-
-        layer = spec.once(make, f"layer {place}")
-        source = _dropped(spec, inner, value)
-        inner.check_options()
-        backwards = options.backwards and place == 0
-        ran = run(layer, source, mask, options._replace(backwards=backwards), _given(initial_state, known_kind.states))
-        mask = _reversed(mask) if backwards and mask is not None else mask
-        states += ran.final
-        value = Held(ran.sequence)
-    if ran is None:
-        spec.refuse("it has no cells")
-    if stacked and options.state:
+    options, cells = read_options(spec), _cells(spec)
+    if len(cells) > 1 and (initial_state is not None or options.state):
         spec.refuse("the states of several cells have no counterpart here")
+    value, mask, backwards = x, x.mask, options.backwards
+    for cell in cells:
+        layer = _layer(spec, cell, value, cell.name)
+        source, given = _dropped(spec, cell, value), states_of(initial_state, layer.cells[0].kind.states)
+        cell.check_options()
+        ran = run(layer, source, mask, options._replace(backwards=backwards), given)
+        mask = _reversed(mask) if backwards and mask is not None else mask
+        value, backwards = Held(ran.sequence), False
     return _results(spec, ran, options, x.mask)
-
-
-def _snake(name: str) -> str:
-    return {"LSTMCell": "lstm_cell", "GRUCell": "gru_cell", "SimpleRNNCell": "simple_rnn_cell"}[name]
 
 
 _MERGES: Final[Mapping[str, Callable[[Symbol, Symbol], Symbol]]] = {
@@ -212,60 +187,57 @@ _MERGES: Final[Mapping[str, Callable[[Symbol, Symbol], Symbol]]] = {
 def bidirectional(spec: Spec, x: Held, initial_state: Any = None) -> Any:
     """Two layers, of which one reads the steps from the last to the first."""
     merge = spec.choice("merge_mode", (*_MERGES, None), "concat")
-    specs, cells, options = [], [], []
-    for option, place in (("layer", "forward_layer"), ("backward_layer", "backward_layer")):
-        found = spec[option] if option == "layer" else spec.get(option) or _turned(spec["layer"])
-        if not isinstance(found, Mapping) or found.get("class_name") not in KINDS:
-            spec.refuse(f"its layer {found!r:.60} is no LSTM, GRU or SimpleRNN")
-        name = f"{spec.name}.{place}"
-        inner = spec.inside(dict(found.get("config") or {}), str(found["class_name"]), name, place)
-        kind = KINDS[inner.kind]
-        cell = inner.inside(inner.config, inner.kind, name, "cell")
-        inputs = _steps(x)
-
-        def make(cell: Spec = cell, kind: CellKind = kind, inputs: int = inputs) -> Cell:
-            return read_cell(cell, kind, inputs)
-
-        options.append(read_options(inner))
-        cells.append(spec.once(make, f"cell {place}"))
-        specs.append((inner, cell))
+    inner = [
+        _direction(spec, spec["layer"], "forward_layer"),
+        _direction(spec, spec.get("backward_layer") or _turned(spec["layer"]), "backward_layer"),
+    ]
+    options = [read_options(each) for each in inner]
     sequences = options[0].sequences
     if [each.backwards for each in options] != [False, True] or options[1].sequences != sequences:
         spec.refuse("its layers do not read the steps in both directions in the same way")
-    count = cells[0].kind.states
-    given = _given(initial_state, 2 * count)
-    rates = [cell.number("dropout") for _, cell in specs]
-    together = cells[0].goes_with(cells[1]) and x.mask is None and not any(rates)
+    layers = [_layer(spec, each, x, each.name) for each in inner]
+    cells = [layer.cells[0] for layer in layers]
+    given, count = states_of(initial_state, 2 * cells[0].kind.states), cells[0].kind.states
+    together = _are_one(inner, cells, x.mask)
     if together and merge == "concat" and not given and not options[0].state:
-        for inner, cell in specs:
-            inner.adopt(cell)
-            inner.check_options()
-        return _concatenated(spec, cells, x.plain, sequences=sequences)
-    if together:
-        one, other = _run_both(spec, cells, x.plain, given)
+        made = _concatenated(spec, cells, x.plain, sequences=sequences)
+    elif together:
+        made = _merged(spec, merge, options[0], _run_both(spec, cells, x.plain, given), x.mask)
     else:
+        one, other = (
+            run(layer, _dropped(spec, cell, x), x.mask, option._replace(zeros=sequences), states)
+            for layer, cell, option, states in zip(layers, inner, options, (given[:count], given[count:]), strict=True)
+        )
+        both = (one, other._replace(sequence=_reversed(other.sequence)))
+        made = _merged(spec, merge, options[0], both, x.mask)
+    for each in inner:
+        each.check_options()
+    return made
 
-        def alone(place: int) -> Recurrent:
-            return spec.once(lambda: Recurrent(specs[place][1].name, [cells[place]]), f"layer {place}")
 
-        single = [alone(0), alone(1)]
-        zeros = [each._replace(zeros=sequences) for each in options]
-        parts = (given[:count], given[count:])
-        sources = [_dropped(spec, cell, x) for _, cell in specs]
-        one, other = (run(single[at], sources[at], x.mask, zeros[at], parts[at]) for at in (0, 1))
-        other = other._replace(sequence=_reversed(other.sequence))
-    for inner, cell in specs:
-        inner.adopt(cell)
-        inner.check_options()
-    results = [each.sequence if sequences else each.final[0] for each in (one, other)]
-    mask = x.mask if sequences else None
-    states = [Held(each) for each in (*one.final, *other.final)] if options[0].state else []
+def _are_one(inner: Sequence[Spec], cells: Sequence[Cell], mask: Symbol | None) -> bool:
+    """True if two directions can be one node, which nothing is dropped or masked before."""
+    rates = [each.number("dropout") for each in inner]
+    return mask is None and not any(rates) and cells[0].goes_with(cells[1])
+
+
+def _direction(spec: Spec, layer: Any, place: str) -> Spec:
+    """One of the two layers."""
+    if not isinstance(layer, Mapping) or layer.get("class_name") not in KERAS:
+        spec.refuse(f"its layer {layer!r:.60} is no LSTM, GRU or SimpleRNN")
+    name = f"{spec.name}.{place}"
+    return spec.inside(dict(layer.get("config") or {}), str(layer["class_name"]), name, f"{place}/cell")
+
+
+def _merged(spec: Spec, merge: str | None, options: Options, both: tuple[Ran, Ran], mask: Symbol | None) -> Any:
+    """The results of both directions, and their states if they are wanted."""
+    states = [Held(each) for ran in both for each in ran.final] if options.state else []
+    results = [ran.sequence if options.sequences else ran.final[0] for ran in both]
+    mask = mask if options.sequences else None
     if merge is None:
-        found = [Held(each, mask=mask) for each in results]
-    else:
-        found = [_named(spec, _MERGES[merge](*results))]
-        found[0].mask = mask
-    return [*found, *states] if states or merge is None else found[0]
+        return [*(Held(each, mask=mask) for each in results), *states]
+    found = _named(spec, _MERGES[merge](*results), mask)
+    return [found, *states] if states else found
 
 
 def _turned(layer: Any) -> Any:
@@ -275,12 +247,12 @@ def _turned(layer: Any) -> Any:
     return {**layer, "config": {**layer["config"], "go_backwards": not layer["config"].get("go_backwards", False)}}
 
 
-def _run_both(spec: Spec, cells: Sequence[Cell], x: Symbol, states: Sequence[Symbol]) -> tuple[Ran, Ran]:
+def _run_both(spec: Spec, cells: Sequence[Cell], x: Symbol, states: Sequence[Held]) -> tuple[Ran, Ran]:
     """Both directions as one node; the states of the second one are in the order of the steps."""
-    layer = spec.once(lambda: Recurrent(f"{spec.name}.cells", cells), "both")
+    layer = spec.once(lambda: RecurrentLayer(f"{spec.name}.cells", cells), "both")
     count = cells[0].kind.states
     given = [
-        emit("Concat", *(emit("Unsqueeze", states[at + half], integers([0])) for half in (0, count)), axis=0)
+        emit("Concat", *(emit("Unsqueeze", states[at + half].plain, integers([0])) for half in (0, count)), axis=0)
         for at in range(count if states else 0)
     ]
     y, *last = layer.run(emit("Transpose", x, perm=[1, 0, 2]), None, given)
@@ -295,7 +267,7 @@ def _run_both(spec: Spec, cells: Sequence[Cell], x: Symbol, states: Sequence[Sym
 
 def _concatenated(spec: Spec, cells: Sequence[Cell], x: Symbol, *, sequences: bool) -> Held:
     """Both directions as one node, with their features next to each other, as this package's own layers have them."""
-    layer = spec.once(lambda: Recurrent(f"{spec.name}.cells", cells), "both")
+    layer = spec.once(lambda: RecurrentLayer(f"{spec.name}.cells", cells), "both")
     y, *last = layer.run(emit("Transpose", x, perm=[1, 0, 2]), None, ())
     features = 2 * cells[0].units
     if not sequences:
@@ -306,7 +278,7 @@ def _concatenated(spec: Spec, cells: Sequence[Cell], x: Symbol, *, sequences: bo
 
 
 LAYERS: Final[Mapping[str, Callable[..., Any]]] = {
-    **{name: recurrent(kind) for name, kind in KINDS.items()},
+    **dict.fromkeys(KERAS, recurrent),
     "RNN": rnn,
     "Bidirectional": bidirectional,
 }

@@ -46,18 +46,15 @@ def permute(spec: Spec, x: Held) -> Held:
 def _pairs(spec: Spec, option: str, axes: int) -> Pairs:
     """Numbers of cells at both ends of each axis: one number, one for each axis, or pairs."""
     value = spec[option]
-    if axes == 1 and isinstance(value, list) and len(value) == 2 and all(type(each) is int for each in value):
-        value = [value]
-    several = [value] * axes if type(value) is int else value
-    if not isinstance(several, list) or len(several) != axes:
+    is_pair = axes == 1 and isinstance(value, list) and [*map(type, value)] == [int, int]
+    several = [value] * axes if is_pair or type(value) is int else value
+    pairs = [[each, each] if type(each) is int else each for each in several] if isinstance(several, list) else []
+    if len(pairs) != axes:
         spec.refuse(f"its option {option} must be pairs for {axes} axes, not {value!r:.60}")
-    pairs = [[each, each] if type(each) is int else each for each in several]
-    if any(
-        not isinstance(pair, list) or len(pair) != 2 or any(type(n) is not int or not 0 <= n < 2**31 for n in pair)
-        for pair in pairs
-    ):
+    are_pairs = all(isinstance(pair, list) and [*map(type, pair)] == [int, int] for pair in pairs)
+    if not are_pairs or not all(0 <= number < 2**31 for pair in pairs for number in pair):
         spec.refuse(f"its option {option} must be pairs of whole numbers, not {value!r:.60}")
-    return [(pair[0], pair[1]) for pair in pairs]
+    return [(begin, end) for begin, end in pairs]
 
 
 def pad(axes: int, option: str, sign: int) -> Callable[[Spec, Held], Held]:

@@ -1,187 +1,225 @@
-"""Nodes that are one layer of Keras together: masked steps, a layer for each step, a repeated vector."""
+"""Nodes that are one layer of Keras together: those that reading the layer makes, with its weights among them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.installed import keras
+from portable_nn.converters.keras.layers import LAYERS
+from portable_nn.converters.keras.rebuilding.guesses import GUESSES, Guess, Nodes
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder
-from portable_nn.converters.keras.rebuilding.recurrent import Masked, recurrent
-from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, plain
-from portable_nn.core.errors import RefusalError
-from portable_nn.core.graph import Node, Tensor
-
-_RECURRENT: Final = frozenset({"LSTM", "GRU", "RNN"})
+from portable_nn.converters.keras.rebuilding.values import Laid, last, plain
+from portable_nn.converters.keras.spec import Numbered, Spec
+from portable_nn.core.errors import PortableNNError, RefusalError
+from portable_nn.core.graph import Node
+from portable_nn.core.tensors import Array
+from portable_nn.operators import Leaf, Symbol
 
 Make = Callable[[], None]
-Group = tuple[set[str], list[str], Make]
-"""The names of nodes, the values that their layer reads, and what makes it."""
+
+
+class Group(NamedTuple):
+    """Nodes that are a layer: their names, the values that it reads, and what makes it."""
+
+    names: set[str]
+    reads: list[str]
+    make: Make
 
 
 def grouped(b: Rebuilder) -> dict[str, tuple[list[str], Make]]:
     """The inputs of the layer of each group, and the function that makes it, by the name of the node at which its
     inputs are there.
 
-    The other nodes of a group are done.
+    The other nodes of a group are done. Those that begin a layer for each step come first, then those that end others,
+    from the last one on: what is a part of a group is in none of its own.
     """
-    made = {node.outputs[0]: node for node in b.graph.nodes} | {o: n for n in b.graph.nodes for o in n.outputs if o}
-    found: dict[str, tuple[list[str], Make]] = {}
-    for node in b.graph.nodes:
-        for match in (_masked, _each_step, _repeated, _dropped):
-            group = match(b, node, made) if node.name not in b.done else None
-            if group is not None:
-                names, reads, make = group
-                b.done |= names - {node.name}
-                found[node.name] = (reads, make)
+    nodes, found = Nodes(b), dict[str, tuple[list[str], Make]]()
+    for match, order in ((_each_step, b.graph.nodes), (_guessed, b.graph.nodes[::-1])):
+        for node in order:
+            group = match(nodes, node) if node.name not in b.done else None
+            if group is not None and b.done.isdisjoint(group.names):
+                begin = max((nodes.places.get(name, -1) for name in group.reads), default=-1)
+                place = min(place for name in group.names if (place := nodes.order[name]) > begin)
+                b.done |= group.names
+                found[b.graph.nodes[place].name] = (group.reads, group.make)
+    b.done -= found.keys()
     return found
 
 
-def _chain(made: Mapping[str, Node], name: str, *operators: str) -> Node | None:
-    """The node that makes a value through nodes of these operators, from the last one on."""
-    node: Node | None = None
-    for operator in operators:
-        node = made.get(name)
-        if node is None or node.operator != operator:
-            return None
-        name = node.inputs[0]
-    return node
+# -- layers that nodes may be
 
 
-def _following(b: Rebuilder, name: str, *operators: str) -> Node | None:
-    """The node behind a value that nodes of these operators alone read, one after the other."""
-    node: Node | None = None
-    for operator in operators:
-        readers = [each for each in b.consumers.get(name, []) if each.operator != "Shape"]
-        if len(readers) != 1 or readers[0].operator != operator or name in b.graph.outputs:
-            return None
-        node, name = readers[0], readers[0].outputs[0]
-    return node
+class _Matching:
+    """The values of a graph that are computed as symbols are, by symbol, and the names of their nodes.
+
+    Args:
+        nodes: the graph.
+        arguments: the values that the first symbols are.
+    """
+
+    def __init__(self, nodes: Nodes, arguments: Mapping[Symbol, str]) -> None:
+        self.nodes, self.bound, self.names = nodes, dict(arguments), set[str]()
+
+    def agrees(self, symbol: Symbol | None, name: str) -> bool:
+        """True if a value is computed as a symbol is; a parameter of a layer may be any of the graph."""
+        if symbol is None or not name or symbol in self.bound:
+            return self.bound.get(symbol, "") == name if symbol else not name
+        node, origin = self.nodes.made.get(name), symbol.origin
+        if isinstance(symbol, Leaf):
+            same = name in self.nodes.parameters and self.nodes.types[name][:2] == symbol.type[:2]
+        else:
+            assert origin.operator
+            same = node is not None and (node.operator, node.domain, node.attributes, len(node.inputs)) == (
+                origin.operator.name, origin.operator.domain, origin.attributes, len(origin.inputs)
+            ) and node.outputs[symbol.index : symbol.index + 1] == (name,) and all(
+                map(self.agrees, origin.inputs, node.inputs)
+            )  # fmt: skip
+        if same:
+            self.bound[symbol] = name
+            self.names |= {node.name} if node is not None and name in self.nodes.varying else set()
+        return same
+
+    def follows(self, symbol: Symbol) -> str | None:
+        """The value that is computed from what is known already as a symbol is, if anything reads it."""
+        before = [self.bound[each] for each in symbol.origin.inputs if each in self.bound]
+        readers = [node for name in before for node in self.nodes.consumers.get(name, [])]
+        names = [name for node in readers for name in node.outputs if name]
+        return self.bound.get(symbol) or next((name for name in names if self.agrees(symbol, name)), None)
 
 
-def _inside(b: Rebuilder, made: Mapping[str, Node], ends: Sequence[str], stops: set[str]) -> set[str] | None:
-    """The names of the nodes between values, constants left out; ``None`` where others read a value in between."""
-    waiting, names = list(ends), set[str]()
-    while waiting:
-        name = waiting.pop()
-        node = made.get(name)
-        if name in stops or node is None or not node.inputs or node.name in names:
+def _guessed(nodes: Nodes, end: Node) -> Group | None:
+    """The layer that the nodes before a last one are, proved by those that reading it makes."""
+    for guess in (guess for make in GUESSES.get(end.operator, ()) for guess in make(nodes, end)):
+        names = [*_leaves(guess.given), *_leaves(guess.options)]
+        if any(name not in nodes.varying for name in names):
             continue
-        names.add(node.name)
-        waiting += [each for each in node.inputs if each]
-    for node in b.graph.nodes:
-        if node.name in names:
-            inner = [each for each in node.outputs if each and each not in ends]
-            outside = [other for each in inner for other in b.consumers.get(each, []) if other.name not in names]
-            if outside or any(each in b.graph.outputs for each in inner):
+        for moved in (False, True) if any(len(nodes.types[name].shape) > 2 for name in names) else (False,):
+            if (group := _proved(nodes, end, guess, moved)) is not None:
+                return group
+    return None
+
+
+def _proved(nodes: Nodes, end: Node, guess: Guess, moved: bool) -> Group | None:
+    """The group of a guess, whose tensors lie with the channels behind the batch if they are ``moved``."""
+    leaves = {name: Leaf(name, *nodes.types[name][:2]) for name in [*_leaves(guess.given), *_leaves(guess.options)]}
+    held = {name: Held(moved=leaf) if moved else Held(leaf) for name, leaf in leaves.items()}
+    if guess.mask:
+        leaves[guess.mask] = Leaf(guess.mask, *nodes.types[guess.mask][:2])
+        held[guess.given].mask = leaves[guess.mask]
+    weights = Numbered()
+    spec = Spec(guess.kind, guess.config, "", "", weights, [])
+    try:
+        made = LAYERS[guess.kind](spec, _mapped(guess.given, held), **_mapped(guess.options, held))
+    except PortableNNError:
+        return None
+    results = made if isinstance(made, list) else [made]
+    symbols = [each.moved if each.lies_moved else each.plain for each in results]
+    matching = _Matching(nodes, {leaf: name for name, leaf in leaves.items()})
+    if len(symbols) <= guess.place or not matching.agrees(symbols[guess.place], end.outputs[0]):
+        return None
+    ends = [matching.follows(symbol) for symbol in symbols]
+    arrays = _arrays(nodes, weights, matching)
+    if arrays is None or not nodes.are_closed(matching.names, ends):
+        return None
+    outputs = [(name, each.lies_moved) for name, each in zip(ends, results, strict=True)]
+    make = partial(_make, nodes.b, end, guess, moved, outputs, arrays)
+    return Group(matching.names, [*leaves], make)
+
+
+def _arrays(nodes: Nodes, weights: Numbered, matching: _Matching) -> list[tuple[str, Array]] | None:
+    """The weights of a layer in Keras's order and shapes, each with the parameter that it is in, or a part of.
+
+    Where reading the layer puts each element says where each comes from.
+    """
+    found, whose, names = np.zeros(weights.size), np.full(weights.size, -1), list[str]()
+    for symbol, name in matching.bound.items():
+        if isinstance(symbol, Leaf) and symbol.parameter:
+            here = nodes.b.network.parameters.arrays[name]
+            numbers = np.broadcast_to(np.asarray(symbol.initial, np.float64), here.shape)
+            if numbers.size and numbers.flat[0] >= weights.FIRST:
+                places = (numbers - weights.FIRST).astype(np.int64)
+                found[places], whose[places] = here, len(names)
+                names.append(name)
+            elif nodes.parameters[name] or not np.array_equal(here, numbers.astype(here.dtype)):
                 return None
-    return names
-
-
-def _masked(b: Rebuilder, node: Node, made: Mapping[str, Node]) -> Group | None:
-    """A recurrent node over the steps of a mask, which are brought to the front before it and back behind it."""
-    if node.operator not in _RECURRENT or len(node.inputs) < 5 or not node.inputs[4]:
+    if (whose < 0).any():
         return None
-    total = _chain(made, node.inputs[4], "Cast", "Max", "Squeeze", "ReduceSum", "Cast")
-    gathered = _chain(made, node.inputs[0], "Transpose", "GatherElements")
-    if total is None or gathered is None:
-        return None
-    mask, x = total.inputs[0], gathered.inputs[0]
-    steps: Node | None = None
-    if b.is_read(node.outputs[0]):
-        back = _following(b, node.outputs[0], "Squeeze", "Transpose", "GatherElements")
-        steps = b.only_consumer(back.outputs[0]) if back is not None else None
-        if steps is None or steps.operator != "Where":
-            return None
-    states = [_following(b, name, "Squeeze", "Where") if b.is_read(name) else None for name in node.outputs[1:]]
-    if any(b.is_read(name) and state is None for name, state in zip(node.outputs[1:], states, strict=True)):
-        return None
-    there = made[steps.inputs[0]].inputs[0] if steps is not None else mask
-    before = {each.inputs[2] for each in states if each is not None}
-    ends = [each.outputs[0] for each in (steps, *states) if each is not None]
-    names = _inside(b, made, ends, {x, mask, *node.inputs[1:4], *node.inputs[5:], *before})
-    if names is None:
-        return None
-    last = [each.outputs[0] if each is not None else None for each in states]
-    run = Masked(x, mask, steps is not None and there == mask, ends[0] if steps is not None else None, last)
-    return names, [x, mask], partial(recurrent, b, node, run)
+    arrays, begin = list[tuple[str, Array]](), 0
+    for shape in weights.shapes.values():
+        end, name = begin + int(np.prod(shape)), names[whose[begin]]
+        dtype = nodes.b.network.parameters.arrays[name].dtype
+        arrays.append((name, found[begin:end].reshape(shape).astype(dtype)))
+        begin = end
+    return arrays
 
 
-def _dropped(b: Rebuilder, node: Node, made: Mapping[str, Node]) -> Group | None:
-    """A product with ones that are dropped, along some axes together."""
-    for place in range(2 if node.operator == "Mul" else 0):
-        dropout, ones = (_chain(made, node.inputs[place], *each) for each in (("Dropout",), ("Dropout", "Expand")))
-        x = node.inputs[1 - place]
-        if dropout is None or ones is None or _numbers(made, ones.inputs[0]) != (1,):
-            continue
-        names, shape = _inside(b, made, node.outputs, {x}), b.types[ones.outputs[0]].shape
-        if names is not None and len(shape) == b.rank(x):
-            return names, [x], partial(_together, b, node, dropout, shape, x)
-    return None
+def _make(
+    b: Rebuilder,
+    end: Node,
+    guess: Guess,
+    moved: bool,
+    outputs: Sequence[tuple[str | None, bool]],
+    arrays: Sequence[tuple[str, Array]],
+) -> None:
+    """Make the layer and call it."""
+    names = [*_leaves(guess.given), *_leaves(guess.options)]
+    tensors = {name: b.laid(name, last(b.rank(name)) if moved else None) for name in dict.fromkeys(names)}
+    options = _mapped(guess.options, tensors) | ({"mask": b.laid(guess.mask)} if guess.mask else {})
+
+    def make(name: str) -> Any:
+        layer = getattr(keras().layers, guess.kind)
+        return layer.from_config({**guess.config, "name": name})
+
+    if arrays:
+        node = Node(end.name, guess.kind, tuple(name for name, _ in arrays), end.outputs, {"config": str(guess.config)})
+        weights = [(place, array) for place, (_, array) in enumerate(arrays)]
+        made = b.call(node, make, _mapped(guess.given, tensors), weights, **options)
+    else:
+        made = make(b.name(end))(_mapped(guess.given, tensors), **options)
+    for (name, lies_moved), tensor in zip(outputs, made if isinstance(made, list | tuple) else [made], strict=True):
+        if name is not None:
+            rank = b.rank(name)
+            b.values[name] = Laid(tensor, last(rank) if lies_moved else plain(rank))
 
 
-def _together(b: Rebuilder, node: Node, dropout: Node, shape: Sequence[object], x: str) -> None:
-    value, rate = b.values[x], b.untrained(dropout, 1)
-    if not isinstance(value, Laid):
-        b.refuse("what it drops is no tensor")
-    noise = [1 if shape[axis] == 1 else None for axis in value.axes]
-    layer = keras().layers.Dropout(0.5 if rate is None else float(rate), noise_shape=noise, name=b.key(node.name))
-    b.values[node.outputs[0]] = value._replace(tensor=layer(value.tensor))
+def _leaves(value: Any) -> Iterator[str]:
+    """The values in a structure of arguments."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(each)
 
 
-def _between(b: Rebuilder, names: set[str]) -> Iterator[Node]:
-    yield from (node for node in b.graph.nodes if node.name in names)
+def _mapped(value: Any, made: Mapping[str, Any]) -> Any:
+    """A structure of arguments with what stands for each value."""
+    if isinstance(value, dict):
+        return {key: _mapped(each, made) for key, each in value.items()}
+    return [_mapped(each, made) for each in value] if isinstance(value, list) else made.get(value, value)
 
 
-def _each_step(b: Rebuilder, node: Node, made: Mapping[str, Node]) -> Group | None:
+# -- a layer for each step
+
+
+def _each_step(nodes: Nodes, first: Node) -> Group | None:
     """Layers between two Reshapes, of which the first makes examples of all steps: ``TimeDistributed``."""
-    shape = _numbers(made, node.inputs[1]) if node.operator == "Reshape" else None
-    rank = b.rank(node.inputs[0]) if shape is not None else 0
-    if shape is None or shape[:1] != (-1,) or len(shape) != rank - 1 or rank < 3:
+    sizes = nodes.numbers(first.inputs[1]) if first.operator == "Reshape" else ()
+    x = first.inputs[0] if sizes else ""
+    shape = nodes.types[x].shape if sizes else ()
+    if len(shape) < 3 or sizes != (-1, *shape[2:]):
         return None
-    if any(b.size(node.inputs[0], axis + 1) != size for axis, size in enumerate(shape) if axis):
-        return None
-    for end in b.graph.nodes:
-        sizes = made.get(end.inputs[1]) if end.operator == "Reshape" else None
-        if sizes is None or not _begins_with(made, sizes, node.inputs[0]):
-            continue
-        names = _inside(b, made, [end.outputs[0]], {node.inputs[0]})
-        if names is not None and node.name in names:
-            layers = names - {node.name, end.name} - _inside_of(b, made, end.inputs[1])
-            return names, [node.inputs[0]], partial(_time_distributed, b, node, end, layers)
+    for end in nodes.b.graph.nodes:
+        if end.operator == "Reshape" and nodes.begins_with(end.inputs[1], x):
+            names = nodes.between(x, end)
+            if first.name in names:
+                rest = names - {first.name, end.name} - nodes.shaping(end.inputs[1])
+                return Group(names, [x], partial(_time_distributed, nodes.b, first, end, rest))
     return None
-
-
-def _inside_of(b: Rebuilder, made: Mapping[str, Node], name: str) -> set[str]:
-    """The nodes that make a value, but for those that others read as well."""
-    waiting, names = [name], set[str]()
-    while waiting:
-        node = made.get(waiting.pop())
-        if node is not None and node.operator in ("Shape", "Concat", "Constant", "Slice"):
-            names.add(node.name)
-            waiting += [] if node.operator == "Shape" else node.inputs
-    return names
-
-
-def _numbers(made: Mapping[str, Node], name: str) -> tuple[float, ...] | None:
-    node = made.get(name)
-    value = node.attributes.get("value") if node is not None and node.operator == "Constant" else None
-    return tuple(value.data) if isinstance(value, Tensor) else None
-
-
-def _begins_with(made: Mapping[str, Node], sizes: Node, name: str) -> bool:
-    """True if a shape is a Concat of sizes of a value, and numbers."""
-    parts = [made.get(each) for each in sizes.inputs] if sizes.operator == "Concat" else []
-    return bool(parts) and all(
-        part is not None
-        and (
-            part.operator == "Constant"
-            or (part.operator == "Shape" and part.inputs[0] == name)
-            or _begins_with(made, part, name)
-        )
-        for part in parts
-    )
 
 
 def _time_distributed(b: Rebuilder, first: Node, end: Node, layers: set[str]) -> None:
@@ -189,8 +227,8 @@ def _time_distributed(b: Rebuilder, first: Node, end: Node, layers: set[str]) ->
     inside = keras().Input(batch_shape=(None, *x.shape[2:]), dtype=b.types[first.inputs[0]].dtype)
     b.values[first.outputs[0]] = Laid(inside, plain(len(x.shape) - 1))
     b.done -= layers
-    for node in _between(b, layers):
-        if faults := b.make(node):
+    for node in b.graph.nodes:
+        if node.name in layers and (faults := b.make(node)):
             raise RefusalError(*faults)
     model = keras().Model(inside, b.laid(end.inputs[0]))
     only = model.layers[1] if len(model.layers) == 2 else model
@@ -200,27 +238,3 @@ def _time_distributed(b: Rebuilder, first: Node, end: Node, layers: set[str]) ->
         made = keras().layers.TimeDistributed(keras().layers.Reshape(sizes))(made)
     b.values[end.outputs[0]] = Laid(made, plain(len(made.shape)))
     b.done |= layers
-
-
-def _repeated(b: Rebuilder, node: Node, made: Mapping[str, Node]) -> Group | None:
-    """A vector for each of several steps: ``RepeatVector``."""
-    if node.operator != "Expand":
-        return None
-    lifted, steps = made.get(node.inputs[0]), b.size(node.outputs[0], 1) if b.rank(node.outputs[0]) == 3 else None
-    if lifted is None or lifted.operator != "Unsqueeze" or _numbers(made, lifted.inputs[1]) != (1,) or steps is None:
-        return None
-    vector = lifted.inputs[0]
-    sizes = made.get(node.inputs[1])
-    if b.rank(vector) != 2 or sizes is None or not _begins_with(made, sizes, vector):
-        return None
-    names = _inside(b, made, [node.outputs[0]], {vector})
-    if names is None:
-        return None
-
-    def make() -> None:
-        if isinstance(b.values[vector], Fixed):
-            b.refuse("it repeats a weight")
-        layer = keras().layers.RepeatVector(steps, name=b.name(node))
-        b.values[node.outputs[0]] = Laid(layer(b.laid(vector)), plain(3))
-
-    return names, [vector], make

@@ -2,81 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 
 from portable_nn.converters.keras.installed import keras
-from portable_nn.converters.keras.layers.cells import FUNCTIONS, KINDS
+from portable_nn.converters.keras.layers.cells import FUNCTIONS
 from portable_nn.converters.keras.rebuilding.nodes import whole, wholes
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
 from portable_nn.converters.keras.rebuilding.values import Laid
+from portable_nn.converters.layers.gates import OPERATORS, reordered
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Node
 from portable_nn.core.tensors import Array
+from portable_nn.operators.recurrent.uses import KINDS as USES
 
 
-class Masked(NamedTuple):
-    """The mask of a layer, as Keras has it: the nodes around a recurrent one that leave steps out.
-
-    Attributes:
-        x: what the layer reads, (batch, steps, features).
-        mask: which steps count.
-        zeros: whether the states of other steps are zeros, and not those before.
-        steps: the states of all steps, if anything reads them.
-        states: the last ones, as far as anything reads them.
-    """
-
-    x: str
-    mask: str
-    zeros: bool
-    steps: str | None
-    states: Sequence[str | None]
+def options_of(node: Node, directions: int) -> dict[str, Any]:
+    """The options of the cell of a node. Raises ``RefusalError`` where Keras's cells have none such."""
+    default = tuple(name.lower() for name in USES[node.operator].functions)
+    given = node.attributes.get("activations")
+    back = {operator.lower(): word for word, (operator, *numbers) in FUNCTIONS.items() if not any(numbers)}
+    words = [back.get(str(name).lower(), "") for name in given] if isinstance(given, tuple) else [*default] * directions
+    one = words[: len(default)]
+    if "" in words or words != one * directions or one[1:2] != one[1:][-1:]:
+        raise RefusalError("its activations are none that Keras's layer has together")
+    options: dict[str, Any] = {"activation": one[-1], "use_bias": len(node.inputs) > 3 and bool(node.inputs[3])}
+    options |= {"recurrent_activation": one[0]} if len(one) > 1 else {}
+    return options | ({"reset_after": bool(whole(node, "linear_before_reset", 0))} if node.operator == "GRU" else {})
 
 
-def recurrent(b: Rebuilder, node: Node, masked: Masked | None = None) -> None:
-    """LSTM, GRU, RNN, and the nodes around that leave steps out, or bring their states into another form."""
-    kind_name = next(name for name, kind in KINDS.items() if kind.operator == node.operator)
-    kind = KINDS[kind_name]
-    w, r, shift = (b.fixed(node, place) for place in (1, 2, 3))
-    if w is None or r is None or whole(node, "layout", 0) or "clip" in node.attributes:
-        b.refuse("clip and layout of a recurrent node are not taken over")
-    directions, rows, _ = w.shape
-    units = rows // len(kind.gates)
-    after = bool(whole(node, "linear_before_reset", 0))
-    words = _functions(node, kind_name, directions)
-    options: dict[str, Any] = {"activation": words[-1], "use_bias": shift is not None}
-    if node.operator != "RNN":
-        options["recurrent_activation"] = words[0]
-    if node.operator == "GRU":
-        options["reset_after"] = after
-    weights: list[tuple[int, Array | None]] = []
-    for at in range(directions):
-        weights += [(1, _back(w[at], kind.gates, units).T), (2, _back(r[at], kind.gates, units).T)]
-        if shift is not None:
-            one, other = (_back(each, kind.gates, units) for each in np.split(shift[at], 2))
-            if after or not np.any(other):
-                weights.append((3, np.stack([one, other]) if after else one))
-            else:
+def _weights(b: Rebuilder, node: Node, after: bool) -> Iterator[tuple[int, Array | None]]:
+    """The weights of each direction, with the inputs of the node that they come from."""
+    row = OPERATORS[node.operator]
+    for way in zip(*(array for place in (1, 2, 3) if (array := b.fixed(node, place)) is not None), strict=True):
+        yield from ((place, reordered(each, row.gates, row.keras).T) for place, each in enumerate(way[:2], 1))
+        for shift in way[2:]:
+            one, other = (reordered(each, row.gates, row.keras) for each in np.split(shift, 2))
+            if np.any(other) and not after:
                 b.notes.append(f"'{node.name}': both of its biases become one, which trains half as fast")
-                weights.append((3, one + other))
+            yield 3, np.stack([one, other]) if after else one + other
+
+
+def _recurrent(b: Rebuilder, node: Node) -> None:
+    """LSTM, GRU, RNN, and the nodes behind that bring their states into another form."""
+    w = b.fixed(node, 1)
+    if w is None or b.fixed(node, 2) is None or whole(node, "layout", 0) or "clip" in node.attributes:
+        b.refuse("clip and layout of a recurrent node are not taken over")
+    kind, directions = OPERATORS[node.operator].keras_class, len(w)
+    units, options = w.shape[1] // len(OPERATORS[node.operator].gates), options_of(node, directions)
+    weights = [*_weights(b, node, options.get("reset_after", False))]
     steps, *ends = (b.is_read(name) for name in (*node.outputs, "", "")[:3])
-    if masked is not None:
-        _run_masked(
-            b,
-            node,
-            masked,
-            lambda name, **more: getattr(keras().layers, kind_name)(units, name=name, **options, **more),
-            weights,
-        )
-        return
     backwards = directions == 1 and node.attributes.get("direction") == "reverse"
     behind = None if backwards or steps + sum(ends) > 1 or ends[1] else _behind(b, node, directions, all_steps=steps)
     states = behind is None and any(ends)
 
     def make(name: str) -> Any:
-        layer = getattr(keras().layers, kind_name)
+        layer = getattr(keras().layers, kind)
         chosen = {"return_sequences": steps, "return_state": states, "zero_output_for_mask": True, **options}
         if directions == 1:
             return layer(units, go_backwards=backwards, name=name, **chosen)
@@ -91,36 +74,6 @@ def recurrent(b: Rebuilder, node: Node, masked: Masked | None = None) -> None:
         b.values[behind[-1].outputs[0]] = Laid(made, (1, 0, 2) if steps else (0, 1))
         return
     _take_all(b, node, made if states else [made], directions, units, backwards=backwards)
-
-
-def _run_masked(
-    b: Rebuilder,
-    node: Node,
-    masked: Masked,
-    layer: Callable[..., Any],
-    weights: Sequence[tuple[int, Array | None]],
-) -> None:
-    """A layer that is called with a mask."""
-    all_states = masked.states[1:] != [None] * len(masked.states[1:]) or bool(masked.steps and masked.states[0])
-    options = {
-        "return_sequences": masked.steps is not None,
-        "return_state": all_states,
-        "zero_output_for_mask": masked.zeros,
-    }
-    given = {"mask": b.laid(masked.mask), "initial_state": _initial(b, node, 1)}
-    made = b.call(
-        node,
-        lambda name: layer(name, **options),
-        b.laid(masked.x),
-        weights,
-        **{name: value for name, value in given.items() if value is not None},
-    )
-    first, *last = made if all_states else [made, made]
-    if masked.steps is not None:
-        b.values[masked.steps] = Laid(first, (0, 1, 2))
-    for name, value in zip(masked.states, last, strict=False):
-        if name is not None:
-            b.values[name] = Laid(value, (0, 1))
 
 
 def _behind(b: Rebuilder, node: Node, directions: int, *, all_steps: bool) -> list[Node] | None:
@@ -171,30 +124,8 @@ def _initial(b: Rebuilder, node: Node, directions: int) -> list[Any] | None:
     return [state[:, at] for at in range(directions) for state in states]
 
 
-def _back(rows: Array, gates: Sequence[int], units: int) -> Array:
-    """Rows of the standard's gates in Keras's order."""
-    found = np.empty_like(rows)
-    for place, gate in enumerate(gates):
-        found[gate * units : (gate + 1) * units] = rows[place * units : (place + 1) * units]
-    return found
-
-
-def _functions(node: Node, kind: str, directions: int) -> tuple[str, ...]:
-    default = {"SimpleRNN": ("tanh",), "GRU": ("sigmoid", "tanh"), "LSTM": ("sigmoid", "tanh", "tanh")}[kind]
-    given = node.attributes.get("activations")
-    if not isinstance(given, tuple):
-        return default
-    back = {ours[0].lower(): name for name, ours in FUNCTIONS.items()}
-    words = [back.get(str(name).lower(), "") for name in given]
-    one = tuple(words[: len(default)])
-    simple = {"tanh", "sigmoid", "relu", "softsign", "softplus"}
-    if not set(words) <= simple or tuple(words) != one * directions or (kind == "LSTM" and one[1] != one[2]):
-        raise RefusalError("its activations are none that Keras's layer has together")
-    return one
-
-
 ROWS: Final[Mapping[str, Row]] = {
-    "LSTM": recurrent,
-    "GRU": recurrent,
-    "RNN": recurrent,
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
+    "RNN": _recurrent,
 }

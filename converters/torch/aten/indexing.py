@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
 
 from portable_nn.converters.torch.aten.layout import END
 from portable_nn.converters.torch.aten.rows import (
@@ -12,6 +14,7 @@ from portable_nn.converters.torch.aten.rows import (
     axis_of,
     expanded,
     filled,
+    reshaped,
     row,
     size_along,
     sliced,
@@ -20,7 +23,7 @@ from portable_nn.converters.torch.aten.rows import (
 )
 from portable_nn.core.dims import broadcast
 from portable_nn.core.errors import RefusalError
-from portable_nn.operators import Symbol, constant, emit, integers, sizes
+from portable_nn.operators import FLOATS, Symbol, cast, constant, emit, integers, sizes
 
 
 @row("index.Tensor", "_unsafe_index.Tensor")
@@ -80,15 +83,75 @@ def _gather(use: Use, x: Symbol, dim: int, index: Any, sparse_grad: bool = False
     return emit("GatherElements", x, index, axis=axis)
 
 
+def _fitted(source: Any, index: Symbol, dtype: str) -> Symbol:
+    """A number, or the part of a tensor, for each place of an index."""
+    whole = [size_along(index, axis) for axis in range(len(index.shape))]
+    if not isinstance(source, Symbol):
+        return filled(source, whole, dtype)
+    for axis, (size, wanted) in enumerate(zip(source.shape, index.shape, strict=True)):
+        source = source if size == wanted else sliced(source, axis, 0, whole[axis])
+    return reshaped(source, whole)
+
+
 @row("scatter.src", "scatter.value", "scatter_add", "scatter.reduce", "scatter.value_reduce")
 def _scatter(use: Use, x: Symbol, dim: int, index: Symbol, source: Any, reduce: str | None = None) -> Symbol:
-    if not isinstance(source, Symbol):
-        source = filled(source, [size_along(index, axis) for axis in range(len(index.shape))], x.dtype)
-    for axis, (size, wanted) in enumerate(zip(source.shape, index.shape, strict=True)):
-        if size != wanted:
-            source = sliced(source, axis, 0, size_along(index, axis))
+    source = _fitted(source, index, x.dtype)
     reduction = "add" if "scatter_add" in use.target else {None: None, "add": "add", "multiply": "mul"}[reduce]
     return emit("ScatterElements", x, index, source, axis=axis_of(dim, len(x.shape)), reduction=reduction)
+
+
+_COMBINED: Final[Mapping[str, tuple[str, Callable[[str], float]]]] = {
+    "sum": ("add", lambda dtype: 0),
+    "mean": ("add", lambda dtype: 0),
+    "prod": ("mul", lambda dtype: 1),
+    "amax": ("max", lambda dtype: -np.inf if dtype in FLOATS else np.iinfo(dtype).min),
+    "amin": ("min", lambda dtype: np.inf if dtype in FLOATS else np.iinfo(dtype).max),
+}
+"""The reductions of PyTorch as those of the standard, and the number that changes nothing in them."""
+
+
+@row("scatter_reduce.two")
+def _scatter_reduce(
+    use: Use, x: Symbol, dim: int, index: Symbol, source: Symbol, reduce: str, include_self: bool = True
+) -> Symbol:
+    """Without the entries themselves, those that anything is put into begin with what changes nothing."""
+    if x.dtype == "bool" or (reduce == "mean" and x.dtype not in FLOATS):
+        use.refuse(f"scatter_reduce with reduce='{reduce}' of {x.dtype}, which ScatterElements does not have")
+    (reduction, neutral), axis = _COMBINED[reduce], axis_of(dim, len(x.shape))
+
+    def scattered(into: Symbol, value: Any, how: str | None) -> Symbol:
+        return emit("ScatterElements", into, index, _fitted(value, index, x.dtype), axis=axis, reduction=how)
+
+    begun = x if include_self else scattered(x, neutral(x.dtype), None)
+    made = scattered(begun, source, reduction)
+    if reduce != "mean":
+        return made
+    counted = filled(int(include_self), [size_along(x, each) for each in range(len(x.shape))], x.dtype)
+    return made / emit("Max", scattered(counted, 1, "add"), constant(1, x.dtype))
+
+
+@row("searchsorted", "bucketize")
+def _searchsorted(
+    use: Use,
+    sequence: Any,
+    values: Any,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Symbol | None = None,
+) -> Symbol:
+    """The number of entries of the sequence that are below a value, or not above it; all of them are for NaN."""
+    if use.target.startswith("aten.bucketize"):
+        sequence, values = values, sequence
+    if sorter is None:
+        use.state(sequence, lambda drawn, size: np.sort(drawn, axis=-1), sequence.shape[-1])
+    else:
+        sequence = emit("GatherElements", sequence, sorter, axis=-1)
+    sequence, values = (use.promoted(each, use.common) for each in (sequence, values))
+    if len(sequence.shape) > 1:
+        sequence = unsqueezed(sequence, -2)
+    reached = emit("Greater" if right or side == "right" else "GreaterOrEqual", sequence, unsqueezed(values, -1))
+    return emit("ReduceSum", cast(emit("Not", reached), use.dtype), integers([-1]), keepdims=0)
 
 
 @row("index_put")

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from portable_nn.converters.layers.gates import OPERATORS
 from portable_nn.converters.torch.aten.normalization import dropped
 from portable_nn.converters.torch.aten.rows import Use, filled, row, size_along, sliced, unsqueezed
 from portable_nn.core.graph import Dim
@@ -71,7 +72,8 @@ def _layers(
     lengths: Symbol | None = None,
 ) -> tuple[Symbol, ...]:
     """The states of the last layer in each step, and those of all layers after the last."""
-    operator, order, attributes = _KINDS[kind]
+    operator, attributes = _KINDS[kind]
+    order = OPERATORS[operator].places(OPERATORS[operator].torch)
     directions, each = 2 if bidirectional else 1, 4 if has_biases else 2
     options: dict[str, Any] = {
         name: value * directions if isinstance(value, list) else value for name, value in attributes.items()
@@ -118,14 +120,13 @@ def _layers(
     return y, *(_joined(state, 0) for state in zip(*final, strict=True))
 
 
-_KINDS: Final[Mapping[str, tuple[str, Sequence[int], Mapping[str, Any]]]] = {
-    "lstm": ("LSTM", (0, 3, 1, 2), {}),
-    "gru": ("GRU", (1, 0, 2), {"linear_before_reset": 1}),
-    "rnn_tanh": ("RNN", (0,), {}),
-    "rnn_relu": ("RNN", (0,), {"activations": ["Relu"]}),
+_KINDS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+    "lstm": ("LSTM", {}),
+    "gru": ("GRU", {"linear_before_reset": 1}),
+    "rnn_tanh": ("RNN", {}),
+    "rnn_relu": ("RNN", {"activations": ["Relu"]}),
 }
-"""For each of PyTorch's, the operator, its attributes, and for each gate of ONNX its place in PyTorch: i, f, g, o there
-and i, o, f, c here; r, z, n there and z, r, h here."""
+"""For each of PyTorch's, the operator and its attributes."""
 
 
 @row("portable_nn.recurrent")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
+import numpy as np
+
 from portable_nn.converters.torch.aten.normalization import vector_norm
 from portable_nn.converters.torch.aten.rows import (
     ROWS,
@@ -14,9 +16,11 @@ from portable_nn.converters.torch.aten.rows import (
     axes_of,
     axis_of,
     count,
+    filled,
     row,
     size_along,
     sliced,
+    swapped,
     unsqueezed,
     vector,
 )
@@ -104,6 +108,21 @@ def _std_mean(use: Use, x: Symbol, *arguments: Any, **options: Any) -> tuple[Sym
 @row("cumsum")
 def _cumsum(use: Use, x: Symbol, dim: int, dtype: Any = None) -> Symbol:
     return emit("CumSum", use.promoted(x), constant(axis_of(dim, len(x.shape)), "int64"))
+
+
+@row("logcumsumexp")
+def _logcumsumexp(use: Use, x: Symbol, dim: int) -> Symbol:
+    """For each entry the logarithm of a sum over those up to it, less the largest of them, so that none overflows."""
+    x = swapped(use.promoted(x), dim, -1)
+    if not x.shape:
+        return x
+    size, info = size_along(x, -1), np.finfo(x.dtype)
+    low, high = constant(info.min, x.dtype), constant(info.max, x.dtype)
+    seen, entries = emit("Trilu", filled(True, [size, size], "bool"), upper=0), unsqueezed(x, -2)
+    most = emit("ReduceMax", emit("Where", seen, entries, low), integers([-1]), keepdims=1)
+    most = emit("Clip", most, low, high)
+    total = emit("ReduceSum", emit("Exp", emit("Where", seen, entries - most, low)), integers([-1]), keepdims=0)
+    return swapped(emit("Log", total) + emit("Squeeze", most, integers([-1])), dim, -1)
 
 
 @row("topk")
