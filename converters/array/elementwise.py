@@ -44,10 +44,12 @@ def _clip(use: ArrayUse) -> str:
 
 
 def _cast(use: ArrayUse) -> str:
-    return f"{use.x()}.astype(np.{_numpy_type(ONNX_DTYPES[use.int('to')])})"
+    dtype = ONNX_DTYPES[use.int("to")]
+    return use.x() if use.type().dtype == dtype else f"{use.x()}.astype(np.{numpy_type(dtype)})"
 
 
-def _numpy_type(dtype: str) -> str:
+def numpy_type(dtype: str) -> str:
+    """The name of an element type in numpy."""
     return "bool_" if dtype == "bool" else dtype
 
 

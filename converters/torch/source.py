@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path as File
 
 from portable_nn.converters.torch.facts import not_saved_in, tied_in
 from portable_nn.converters.torch.source_class import Members, class_of, is_short
 from portable_nn.converters.torch.source_names import Path, paths, plain
 from portable_nn.converters.torch.source_scene import Entry
 from portable_nn.converters.torch.source_writing import Body, Writing
+from portable_nn.converters.torch.words import helpers
 from portable_nn.core.errors import UsageError, listed
 from portable_nn.core.graph import format_shape
 from portable_nn.core.version import __version__
@@ -64,8 +63,12 @@ def source_of(network: Network) -> Source:
     Raises ``UsageError`` that lists every node that PyTorch cannot express.
     """
     graph, aliases = network.graph, tied_in(network)
-    writing = Writing(graph, paths((value.name for value in graph.parameters), _forbidden()), _forbidden(), aliases)
+    given = graph, paths((value.name for value in graph.parameters), _forbidden()), _forbidden(), aliases
+    writing = Writing(*given)
     body = writing.run()
+    if clashes := writing.names.taken.intersection(body.helpers):  # A variable that hides a function.
+        writing = Writing(*given, clashes)
+        body = writing.run()
     if body.faults:
         raise UsageError(listed(body.faults, "PyTorch cannot express this network"))
     every = [
@@ -85,7 +88,7 @@ def source_of(network: Network) -> Source:
     entries.sort(key=lambda entry: order[entry.parameter])
     tied = _tied(aliases, known, entries)
     members = Members(single, hidden, tied)
-    text = "\n".join([*_head(network), *_helpers(body), *class_of(network, body, members), *_tail()])
+    text = "\n".join([*_head(network), *helpers(body.helpers), *class_of(network, body, members), *_tail()])
     constants = {**body.constants, **{".".join(path): array for path, array in hidden.items()}}
     names = {".".join(path): ".".join(whose) for path, whose in tied.items()}
     return Source(text, tuple(entries), constants, names, tuple(_notes(network, entries, body)))
@@ -136,33 +139,6 @@ def _head(network: Network) -> Iterator[str]:
     yield "import torch"
     yield "import torch.nn.functional as F"
     yield "from torch import nn"
-
-
-@cache
-def _functions() -> Mapping[str, tuple[str, frozenset[str]]]:
-    """The text of each function of ``source_helpers``, and the others that it calls."""
-    text = File(__file__).with_name("source_helpers.py").read_text(encoding="utf-8")
-    nodes = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-    names = {node.name for node in nodes}
-    return {
-        node.name: (
-            ast.get_source_segment(text, node) or "",
-            frozenset(each.id for each in ast.walk(node) if isinstance(each, ast.Name) and each.id in names)
-            - {node.name},
-        )
-        for node in nodes
-    }
-
-
-def _helpers(body: Body) -> Iterator[str]:
-    functions, needed = _functions(), set(body.helpers)
-    used = {name for name in needed if any(f"{name}(" in each.expression for each in body.statements)}
-    used |= {name for name in needed if any(f"{name}(" in each for each in body.results)}
-    while more := {other for name in used for other in functions[name][1]} - used:
-        used |= more
-    for name in functions:
-        if name in used:
-            yield f"\n\n{functions[name][0]}"
 
 
 def _tail() -> Iterator[str]:

@@ -12,14 +12,13 @@ def from_front(index: torch.Tensor, size: int) -> torch.Tensor:
     return torch.where(index < 0, index + size, index).long()
 
 
-def gathered(x: torch.Tensor, index: torch.Tensor, axis: int) -> torch.Tensor:
+def take(x: torch.Tensor, index: torch.Tensor, axis: int) -> torch.Tensor:
     """The entries of an axis that stand at the indices, in whose place their axes are."""
-    index = from_front(index, x.shape[axis])
-    found = x.index_select(axis, index.reshape(-1))
+    found = x.index_select(axis, from_front(index, x.shape[axis]).reshape(-1))
     return found.reshape(x.shape[:axis] + index.shape + x.shape[axis + 1 :])
 
 
-def gathered_nd(x: torch.Tensor, index: torch.Tensor, batch: int) -> torch.Tensor:
+def take_nd(x: torch.Tensor, index: torch.Tensor, batch: int) -> torch.Tensor:
     """The slices that the last axis of the indices names, behind ``batch`` axes that both have."""
     for axis in range(batch):
         shape = [1] * (index.dim() - 1)
@@ -29,15 +28,16 @@ def gathered_nd(x: torch.Tensor, index: torch.Tensor, batch: int) -> torch.Tenso
     return x[tuple(from_front(each, size) for each, size in zip(index.unbind(-1), x.shape, strict=False))]
 
 
-def scattered(x: torch.Tensor, index: torch.Tensor, updates: torch.Tensor, axis: int, reduction: str) -> torch.Tensor:
+def put_elements(x: torch.Tensor, index: torch.Tensor, updates: torch.Tensor, axis: int, combine: str) -> torch.Tensor:
     """``x`` with updates written, or reduced into, the entries of an axis that the indices name."""
     ways = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
-    if reduction == "none":
+    index = from_front(index, x.shape[axis])
+    if combine == "none":
         return x.scatter(axis, index, updates)
-    return x.scatter_reduce(axis, index, updates, ways[reduction])
+    return x.scatter_reduce(axis, index, updates, ways[combine])
 
 
-def scattered_nd(x: torch.Tensor, index: torch.Tensor, updates: torch.Tensor, reduction: str) -> torch.Tensor:
+def put_nd(x: torch.Tensor, index: torch.Tensor, updates: torch.Tensor, combine: str) -> torch.Tensor:
     """``x`` with updates written, or reduced into, the slices that the last axis of the indices names."""
     depth = index.shape[-1]
     place = torch.zeros(index.shape[:-1], dtype=torch.long, device=x.device)
@@ -46,7 +46,7 @@ def scattered_nd(x: torch.Tensor, index: torch.Tensor, updates: torch.Tensor, re
     rest = x.shape[depth:]
     rows = x.reshape((-1, *rest))
     place = place.reshape([-1] + [1] * len(rest)).expand((-1, *rest))
-    return scattered(rows, place, updates.reshape((-1, *rest)), 0, reduction).reshape(x.shape)
+    return put_elements(rows, place, updates.reshape((-1, *rest)), 0, combine).reshape(x.shape)
 
 
 def compressed(x: torch.Tensor, condition: torch.Tensor, axis: int | None) -> torch.Tensor:
@@ -56,52 +56,22 @@ def compressed(x: torch.Tensor, condition: torch.Tensor, axis: int | None) -> to
     return x.index_select(axis, condition.nonzero().reshape(-1))
 
 
-def reshaped(x: torch.Tensor, shape: torch.Tensor, zeros: bool) -> torch.Tensor:
-    """``x`` in a shape, in which 0 is the size of ``x`` at that place unless ``zeros`` are meant."""
-    sizes = shape.tolist()
-    return x.reshape([size if size or zeros else x.shape[axis] for axis, size in enumerate(sizes)])
-
-
-def expanded(x: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
-    """``x`` broadcast with a shape."""
-    sizes: torch.Size = torch.broadcast_shapes(x.shape, shape.tolist())  # type: ignore[no-untyped-call]
-    return x.expand(sizes)
-
-
-def flattened(x: torch.Tensor, axis: int) -> torch.Tensor:
-    """A matrix: the axes before ``axis`` are its rows."""
-    axis = axis % x.dim() if x.dim() and axis != x.dim() else axis
-    rows = 1
-    for size in x.shape[:axis]:
-        rows *= size
-    columns = 1
-    for size in x.shape[axis:]:
-        columns *= size
-    return x.reshape(rows, columns)
-
-
-def sliced(x: torch.Tensor, axis: int, start: int, end: int, step: int) -> torch.Tensor:
-    """The entries of an axis from ``start`` to ``end`` in steps, which may be negative."""
-    size = x.shape[axis]
-    first, last = (bound + size if bound < 0 else bound for bound in (start, end))
-    low, high = (0, size) if step > 0 else (-1, size - 1)
-    first, last = max(0, min(first, high)), max(low, min(last, high))
-    count = max(0, -((first - last) // step))
-    return x.index_select(axis, first + step * torch.arange(count, device=x.device))
-
-
-def sliced_by_tensors(
+def cut(
     x: torch.Tensor,
-    starts: torch.Tensor,
-    ends: torch.Tensor,
-    axes: torch.Tensor | None,
-    steps: torch.Tensor | None,
+    starts: tuple[int, ...] | torch.Tensor,
+    ends: tuple[int, ...] | torch.Tensor,
+    axes: tuple[int, ...],
+    steps: tuple[int, ...],
 ) -> torch.Tensor:
-    """Several axes from ``starts`` to ``ends``."""
-    places = list(range(len(starts))) if axes is None else axes.tolist()
-    strides = [1] * len(starts) if steps is None else steps.tolist()
-    for start, end, axis, step in zip(starts.tolist(), ends.tolist(), places, strides, strict=True):
-        x = sliced(x, axis, start, end, step)
+    """The entries of some axes from starts to ends in steps, which may be negative."""
+    bounds = [each.tolist() if isinstance(each, torch.Tensor) else each for each in (starts, ends)]
+    for start, end, axis, step in zip(*bounds, axes, steps, strict=True):
+        size = x.shape[axis]
+        first, last = (bound + size if bound < 0 else bound for bound in (start, end))
+        low, high = (0, size) if step > 0 else (-1, size - 1)
+        first, last = max(0, min(first, high)), max(low, min(last, high))
+        count = max(0, -((first - last) // step))
+        x = x.index_select(axis, first + step * torch.arange(count, device=x.device))
     return x
 
 
@@ -125,78 +95,15 @@ def padded(x: torch.Tensor, pads: tuple[int, ...], mode: str) -> torch.Tensor:
     return x
 
 
-def reversed_sequences(x: torch.Tensor, lengths: torch.Tensor, batch: int, time: int) -> torch.Tensor:
-    """Each sequence backwards, up to its length."""
-    steps = torch.arange(x.shape[time], device=x.device)
-    ends = lengths.to(x.device).unsqueeze(1)
-    index = torch.where(steps < ends, ends - 1 - steps, steps)
-    index = index if batch < time else index.T
-    shape = [1] * x.dim()
-    shape[batch], shape[time] = x.shape[batch], x.shape[time]
-    return x.gather(time, index.reshape(shape).expand(x.shape))
-
-
-def depth_to_space(x: torch.Tensor, block: int) -> torch.Tensor:
-    """Blocks of cells from channels, of which those of one cell lie far from each other."""
-    batch, channels, height, width = x.shape
-    x = x.reshape(batch, block, block, channels // block**2, height, width)
-    return x.permute(0, 3, 4, 1, 5, 2).reshape(batch, channels // block**2, height * block, width * block)
-
-
-def space_to_depth(x: torch.Tensor, block: int) -> torch.Tensor:
-    """The reverse of ``depth_to_space``."""
-    batch, channels, height, width = x.shape
-    x = x.reshape(batch, channels, height // block, block, width // block, block)
-    return x.permute(0, 3, 5, 1, 2, 4).reshape(batch, channels * block**2, height // block, width // block)
-
-
 def eye_like(x: torch.Tensor, k: int, dtype: torch.dtype) -> torch.Tensor:
     """Ones on a diagonal of a matrix of the shape of ``x``."""
     rows, columns = (torch.arange(size, device=x.device) for size in x.shape)
     return (columns == rows.unsqueeze(1) + k).to(dtype)
 
 
-def one_hot(index: torch.Tensor, depth: int, values: torch.Tensor, axis: int) -> torch.Tensor:
-    """The second of the values where an entry is the index, the first elsewhere."""
-    places = torch.arange(depth, device=index.device)
-    index = index.long()
-    index = torch.where(index < 0, index + depth, index)
-    hot = index.unsqueeze(-1) == places
-    return torch.where(hot, values[1], values[0]).movedim(-1, axis)
-
-
 def size_tensor(*sizes: int) -> torch.Tensor:
     """Sizes as a tensor of whole numbers."""
     return torch.stack([torch.scalar_tensor(size, dtype=torch.int64) for size in sizes])
-
-
-def shrink(x: torch.Tensor, bias: float, limit: float) -> torch.Tensor:
-    """What is within ±limit is 0, all else comes nearer to 0 by ``bias``."""
-    zero = torch.zeros_like(x)
-    return torch.where(x < -limit, x + bias, torch.where(x > limit, x - bias, zero)).to(x.dtype)
-
-
-def reduced_one_by_one(kind: str, x: torch.Tensor) -> torch.Tensor:
-    """A reduction over no axes."""
-    if kind in ("L1", "L2"):
-        return x.abs()
-    if kind == "LogSum":
-        return x.log()
-    return x * x if kind == "SumSquare" else x
-
-
-def running_sum(x: torch.Tensor, axis: int, exclusive: bool, backwards: bool) -> torch.Tensor:
-    """Running sums, without the element itself where ``exclusive``."""
-    x = x.flip(axis) if backwards else x
-    found = x.cumsum(axis, dtype=x.dtype)
-    found = found - x if exclusive else found
-    return found.flip(axis) if backwards else found
-
-
-def normalized(x: torch.Tensor, p: int, axis: int) -> torch.Tensor:
-    """Divided by the norm along an axis; zeros stay."""
-    norm = x.abs().sum(axis, keepdim=True) if p == 1 else x.square().sum(axis, keepdim=True).sqrt()
-    return torch.where(norm == 0, torch.zeros_like(x), x / torch.where(norm == 0, torch.ones_like(norm), norm))
 
 
 def same_padded(
@@ -228,7 +135,28 @@ def pooled_mean(
     return pool(F.pad(x, pads), kernel, stride) / counts
 
 
-def response_normalized(x: torch.Tensor, size: int, alpha: float, beta: float, bias: float) -> torch.Tensor:
+def reversed_sequences(x: torch.Tensor, lengths: torch.Tensor, time: int) -> torch.Tensor:
+    """Each sequence backwards, up to its length; time and batch are the first two axes."""
+    steps = torch.arange(x.shape[time], device=x.device)
+    ends = lengths.to(x.device).unsqueeze(1)
+    index = torch.where(steps < ends, ends - 1 - steps, steps)
+    index = index if time else index.T
+    return x.gather(time, index.reshape(index.shape + (1,) * (x.dim() - 2)).expand(x.shape))
+
+
+def one_hot(index: torch.Tensor, depth: int, off: torch.Tensor, on: torch.Tensor, axis: int) -> torch.Tensor:
+    """``on`` where an entry is the index, ``off`` elsewhere."""
+    hot = from_front(index, depth).unsqueeze(-1) == torch.arange(depth, device=index.device)
+    return torch.where(hot, on, off).movedim(-1, axis)
+
+
+def top_k(x: torch.Tensor, k: int, axis: int, largest: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k largest (or smallest) entries of an axis, the first one of equal ones first, and their indices."""
+    found, index = torch.sort(x, dim=axis, descending=largest, stable=True)
+    return found.narrow(axis, 0, k), index.narrow(axis, 0, k)
+
+
+def local_response_norm(x: torch.Tensor, size: int, alpha: float, beta: float, bias: float) -> torch.Tensor:
     """Divided by a power of the mean square of neighbouring channels, of which an odd one comes after."""
     before, after = (size - 1) // 2, size // 2
     squares = F.pad(x.square().unsqueeze(-1).transpose(1, -1).squeeze(1), (before, after))
@@ -237,12 +165,10 @@ def response_normalized(x: torch.Tensor, size: int, alpha: float, beta: float, b
     return x / (bias + alpha / size * sums) ** beta
 
 
-def global_indices(index: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Indices into all of ``x`` from those into each of its planes."""
-    planes = x.shape[0] * x.shape[1]
-    cells = x.shape[2:].numel()
-    first = torch.arange(planes, device=x.device) * cells
-    return index + first.reshape([x.shape[0], x.shape[1]] + [1] * (x.dim() - 2))
+def with_places(x: torch.Tensor, found: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The results of a pool, and their indices into all of ``x``, from those into each of its planes."""
+    first = torch.arange(x.shape[0] * x.shape[1], device=x.device) * x.shape[2:].numel()
+    return found, index + first.reshape([x.shape[0], x.shape[1]] + [1] * (x.dim() - 2))
 
 
 def unpooled(x: torch.Tensor, index: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
