@@ -8,12 +8,12 @@ from functools import cache
 
 from portable_nn.converters.torch.facts import not_saved_in, tied_in
 from portable_nn.converters.torch.source_class import Members, class_of, is_short
-from portable_nn.converters.torch.source_names import Path, paths, plain
+from portable_nn.converters.torch.source_names import Path, path_of, paths, plain
 from portable_nn.converters.torch.source_scene import Entry
 from portable_nn.converters.torch.source_writing import Body, Writing
 from portable_nn.converters.torch.words import helpers
 from portable_nn.core.errors import UsageError, listed
-from portable_nn.core.graph import format_shape
+from portable_nn.core.graph import Graph, format_shape
 from portable_nn.core.version import __version__
 from portable_nn.network import Network
 from portable_nn.operators import Array, infer
@@ -63,26 +63,21 @@ def source_of(network: Network) -> Source:
     Raises ``UsageError`` that lists every node that PyTorch cannot express.
     """
     graph, aliases = network.graph, tied_in(network)
-    given = graph, paths((value.name for value in graph.parameters), _forbidden()), _forbidden(), aliases
-    writing = Writing(*given)
-    body = writing.run()
-    if clashes := writing.names.taken.intersection(body.helpers):  # A variable that hides a function.
-        writing = Writing(*given, clashes)
-        body = writing.run()
-    if body.faults:
-        raise UsageError(listed(body.faults, "PyTorch cannot express this network"))
-    every = [
-        (entry, (*path, *entry.key.removeprefix(f"{layer.place}.").split(".")))
-        for path, layer in body.layers.items()
-        for entry in layer.entries
-    ]
-    known = {entry.key: path for entry, path in every if writing.scene.is_tied(entry.key, entry.parameter)}
-    entries = [Entry(".".join(path), entry.parameter, entry.index) for entry, path in every if entry.key not in known]
-    owned = {entry.parameter for entry in entries}
-    alone = {value.name: writing.paths[value.name] for value in graph.parameters if value.name not in owned}
-    hidden = {path: network.parameters.arrays[name] for name, path in alone.items() if name in not_saved_in(network)}
-    hidden = {path: array for path, array in hidden.items() if is_short(array)}
-    single = {name: path for name, path in alone.items() if path not in hidden}
+    writing = _written(graph, aliases)
+    body, known, entries = writing.body, dict[str, Path](), list[Entry]()
+    for path, layer in body.layers.items():
+        for entry, own in zip(layer.entries, layer.paths(path), strict=True):
+            if writing.scene.is_tied(entry.key, entry.parameter):
+                known[entry.key] = own
+            else:
+                entries.append(Entry(".".join(own), entry.parameter, entry.index))
+    single, hidden, owned = dict[str, Path](), dict[Path, Array](), {entry.parameter for entry in entries}
+    not_saved = not_saved_in(network)
+    for name, array in network.parameters.arrays.items():
+        if name not in owned and name in not_saved and is_short(array):
+            hidden[writing.paths[name]] = array
+        elif name not in owned:
+            single[name] = writing.paths[name]
     entries += [Entry(".".join(path), name) for name, path in single.items()]
     order = {value.name: place for place, value in enumerate(graph.parameters)}
     entries.sort(key=lambda entry: order[entry.parameter])
@@ -94,15 +89,25 @@ def source_of(network: Network) -> Source:
     return Source(text, tuple(entries), constants, names, tuple(_notes(network, entries, body)))
 
 
+def _written(graph: Graph, aliases: Mapping[str, str]) -> Writing:
+    """The statements of a graph, in which no variable hides a function that they call."""
+    given = graph, paths((value.name for value in graph.parameters), _forbidden()), _forbidden(), aliases
+    writing = Writing(*given)
+    if clashes := writing.names.taken.intersection(writing.run().helpers):
+        writing = Writing(*given, clashes)
+        writing.run()
+    if writing.body.faults:
+        raise UsageError(listed(writing.body.faults, "PyTorch cannot express this network"))
+    return writing
+
+
 def _tied(aliases: Mapping[str, str], known: Mapping[str, Path], entries: Sequence[Entry]) -> dict[Path, Path]:
     """Of each further name of a parameter its path, and the path of the parameter."""
     whole = {entry.parameter: entry.key for entry in entries if not entry.index}
     taken = {entry.key for entry in entries}
     found = dict[Path, Path]()
     for alias, name in aliases.items():
-        path = known.get(alias) or tuple(
-            f"{part}_" if not part or part in _forbidden() else part for part in alias.split(".")
-        )
+        path = known.get(alias) or path_of(alias, _forbidden())
         if name in whole and not any(key == ".".join(path) or key.startswith(f"{'.'.join(path)}.") for key in taken):
             found[path] = tuple(whole[name].split("."))
     return found

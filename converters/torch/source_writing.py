@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from portable_nn.converters.torch.source_layers import FINDERS
-from portable_nn.converters.torch.source_names import Path, Variables, expression
+from portable_nn.converters.torch.source_names import Path, Variables, expression, path_of
 from portable_nn.converters.torch.source_recurrent import find, is_recurrent, sequence_of, stacks
 from portable_nn.converters.torch.source_rows import written
 from portable_nn.converters.torch.source_scene import Found, Layer, Scene
@@ -232,16 +232,14 @@ class Writing:
             if any(
                 entry.parameter.startswith(f"{layer.place}.") or entry.key in self.scene.tied for entry in layer.entries
             ):
-                path = tuple(
-                    f"{part}_" if not part or part in self.forbidden else part for part in layer.place.split(".")
-                )
+                path = path_of(layer.place, self.forbidden)
             else:
                 path = (self._free(layer.place),)
             places[layer.place] = path
             self.body.layers[path] = layer
-            for entry in layer.entries:
+            for entry, own in zip(layer.entries, layer.paths(path), strict=True):
                 if not self.scene.is_tied(entry.key, entry.parameter):
-                    self.paths[entry.parameter] = (*path, *entry.key.removeprefix(f"{layer.place}.").split("."))
+                    self.paths[entry.parameter] = own
         self.places = places
 
     def _free(self, wish: str) -> str:

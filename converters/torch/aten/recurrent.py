@@ -98,7 +98,7 @@ def _layer(
     kind: str, x: Symbol, own: Sequence[Sequence[Symbol]], begin: Sequence[Symbol | None], lengths: Symbol | None
 ) -> tuple[Symbol, ...]:
     """One layer, in one direction or both: W_ih and W_hh of each, its biases if it has any, and what projects h."""
-    operator, order, attributes = _KINDS[kind]
+    operator, order, more = _KINDS[kind]
     w, recurrent = _joined([_ordered(order, part[0]) for part in own], 0), [_ordered(order, part[1]) for part in own]
     biases = [_joined([_ordered(order, bias) for bias in part[2:4]], 1) for part in own if len(part) > 3]
     is_projected = len(own[0]) % 2 == 1
@@ -107,11 +107,11 @@ def _layer(
         begin = [begin[1] and _zeros_like(begin[1]), *begin[1:]]
     if is_projected:
         recurrent = [r @ part[-1] for r, part in zip(recurrent, own, strict=True)]
+    options: dict[str, Any] = {name: each * len(own) if isinstance(each, list) else each for name, each in more.items()}
     y, *last = emit_all(
         operator, x, w, _joined(recurrent, 0), _joined(biases, 0) if biases else None, lengths, *begin,
         outputs=len(begin) + 1, hidden_size=int(recurrent[0].shape[2]),
-        direction="bidirectional" if len(own) == 2 else None,
-        **{name: value * len(own) if isinstance(value, list) else value for name, value in attributes.items()},
+        direction="bidirectional" if len(own) == 2 else None, **options,
     )  # fmt: skip
     if not is_projected:
         return y, *last
