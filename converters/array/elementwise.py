@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -67,6 +68,9 @@ def _shift(use: ArrayUse) -> str:
     return f"np.{use.string('direction').lower()}_shift({use.x()}, {use.x(1)})"
 
 
+_FUNCTIONS: Final = "Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh"
+
+
 ROWS: Final[Mapping[str, Row]] = {
     "Relu": Row("relu({0})", "negative numbers become 0"),
     "Sigmoid": Row("sigmoid({0})", "each number between 0 and 1"),
@@ -127,19 +131,8 @@ ROWS: Final[Mapping[str, Row]] = {
     "Where": Row("np.where({0}, {1}, {2})", "one or the other"),
     **{
         name: Row(f"np.{function}({{0}})", function)
-        for name, function in (
-            ("Sin", "sin"),
-            ("Cos", "cos"),
-            ("Tan", "tan"),
-            ("Sinh", "sinh"),
-            ("Cosh", "cosh"),
-            ("Asin", "arcsin"),
-            ("Acos", "arccos"),
-            ("Atan", "arctan"),
-            ("Asinh", "arcsinh"),
-            ("Acosh", "arccosh"),
-            ("Atanh", "arctanh"),
-        )
+        for name in _FUNCTIONS.split()
+        for function in [re.sub("^a", "arc", name.lower())]
     },
     "Cast": Row(_cast, "the same numbers in another type"),
     "BitShift": Row(_shift, "bits move"),

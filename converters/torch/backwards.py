@@ -86,7 +86,8 @@ def detached(exported: Any) -> None:
 
 def _put_among(module: Any, node: Any, buffers: Mapping[str, str]) -> None:
     """Put the nodes of a part in the place of the node that calls it."""
-    graph, (enabled, part, *given) = module.graph, node.args
+    graph = module.graph
+    enabled, part, *given = node.args
     inner = getattr(module, part.target).graph
     places = dict(zip((each for each in inner.nodes if each.op == "placeholder"), given, strict=True))
     for each in inner.nodes:

@@ -64,14 +64,18 @@ def source_of(network: Network) -> Source:
     """
     graph, aliases = network.graph, tied_in(network)
     writing = _written(graph, aliases)
-    body, known, entries = writing.body, dict[str, Path](), list[Entry]()
+    body = writing.body
+    known = dict[str, Path]()
+    entries = list[Entry]()
     for path, layer in body.layers.items():
         for entry, own in zip(layer.entries, layer.paths(path), strict=True):
             if writing.scene.is_tied(entry.key, entry.parameter):
                 known[entry.key] = own
             else:
                 entries.append(Entry(".".join(own), entry.parameter, entry.index))
-    single, hidden, owned = dict[str, Path](), dict[Path, Array](), {entry.parameter for entry in entries}
+    single = dict[str, Path]()
+    hidden = dict[Path, Array]()
+    owned = {entry.parameter for entry in entries}
     not_saved = not_saved_in(network)
     for name, array in network.parameters.arrays.items():
         if name not in owned and name in not_saved and is_short(array):
@@ -143,7 +147,7 @@ def _head(network: Network) -> Iterator[str]:
     yield ""
     yield "import torch"
     yield "import torch.nn.functional as F"
-    yield "from torch import nn"
+    yield "from torch import Tensor, nn"
 
 
 def _tail() -> Iterator[str]:

@@ -63,8 +63,8 @@ def class_of(network: Network, body: Body, members: Members) -> Iterator[str]:
     yield "    def __init__(self) -> None:\n        super().__init__()"
     for line in _members(graph, body, members):
         yield f"        {line}"
-    arguments = ", ".join(["self", *(f"{name}: torch.Tensor" for name in body.arguments)])
-    result = "torch.Tensor" if len(body.results) == 1 else f"tuple[{', '.join(['torch.Tensor'] * len(body.results))}]"
+    arguments = ", ".join(["self", *(f"{name}: Tensor" for name in body.arguments)])
+    result = "Tensor" if len(body.results) == 1 else f"tuple[{', '.join(['Tensor'] * len(body.results))}]"
     yield f"\n    def forward({arguments}) -> {result}:"
     for each in body.statements:
         line = f"        {', '.join(each.targets)} = {each.expression}"

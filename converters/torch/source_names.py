@@ -14,7 +14,7 @@ from portable_nn.core.text import unused
 Path: TypeAlias = tuple[str, ...]
 """The parts of the name of a layer or parameter in a module, such as ``("layer1", "0", "conv1", "weight")``."""
 
-_TAKEN: Final = frozenset({"self", "torch", "nn", "F", "Path", "Network", "Part", "load", *dir(builtins)} - {"input"})
+_TAKEN: Final = {*["self", "torch", "Tensor", "nn", "F", "Path", "Network", "Part", "load"], *dir(builtins)} - {"input"}
 
 
 class Variables:

@@ -13,10 +13,8 @@ def momentum(use: Use) -> float:
 
 def is_frozen(use: Use) -> bool:
     """True if a batch normalization keeps its running statistics: they are computed, or neither weight is trained."""
-    if not all(use.writer.is_parameter(use.node.inputs[index]) for index in (3, 4)):
-        return True
-    scales = use.node.inputs[1:3]
-    return all(use.writer.is_parameter(name) and not use.writer.is_trained(name) for name in scales)
+    scale, bias, *statistics = map(use.writer.parameter, use.node.inputs[1:5])
+    return not all(statistics) or bool(scale and bias and not (scale.trainable or bias.trainable))
 
 
 def batch_norm(use: Use) -> list[str]:

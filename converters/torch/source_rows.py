@@ -22,7 +22,6 @@ OWN: Final[Mapping[str, Row]] = {
     "BitwiseNot": numbers.bits,
     "Celu": "F.celu({0}, {alpha})",
     "Clip": numbers.clip,
-    "CastLike": lambda u: u.x() if u.type().dtype == u.type(1).dtype else f"{u.x()}.to({torch_dtype(u.type(1).dtype)})",
     "Div": numbers.division,
     "Gelu": numbers.gelu,
     "HardSigmoid": numbers.hard_sigmoid,

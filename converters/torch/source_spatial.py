@@ -70,7 +70,8 @@ def _windows(use: Use) -> list[Window]:
 
 def window_of(use: Use, value: str = "") -> Slide:
     """The windows of a convolution or pool; what is padded apart from them is ``value``."""
-    found, mode = _windows(use), use.string("auto_pad")
+    found = _windows(use)
+    mode = use.string("auto_pad")
     is_open = static(use.type().shape[2:]) is None and any(window.stride != 1 for window in found)
     if mode.startswith("SAME") and is_open:
         options = [tuple(getattr(w, name) for w in found) for name in ("kernel", "stride", "dilation")]
@@ -145,7 +146,9 @@ def max_pool(use: Use) -> str:
 
 def average_pool(use: Use) -> str:
     """The means of cells, and of padding where it counts."""
-    found, ceil, counts = window_of(use), bool(use.int("ceil_mode")), bool(use.int("count_include_pad"))
+    found = window_of(use)
+    ceil = bool(use.int("ceil_mode"))
+    counts = bool(use.int("count_include_pad"))
     if found.of("dilation") != 1:
         use.refuse("a dilated average")
     if found.x != use.x() or found.is_wide:

@@ -9,7 +9,7 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 
 from portable_nn.converters.array.use import ArrayUse, tuple_of
-from portable_nn.core.graph import Dim, Node
+from portable_nn.core.graph import Dim, Node, Parameter
 from portable_nn.operators import Array, OperatorContext, Type, lookup
 
 Made: TypeAlias = str | Sequence[str]
@@ -40,11 +40,8 @@ class Writer(Protocol):
     def assign(self, name: str, expression: str) -> None:
         """Give a value of an earlier node, which the rest of a layer makes."""
 
-    def is_parameter(self, name: str) -> bool:
-        """True if a value is a parameter."""
-
-    def is_trained(self, name: str) -> bool:
-        """True if a value is a parameter that training changes."""
+    def parameter(self, name: str) -> Parameter | None:
+        """The parameter of a name, if it is one."""
 
     @property
     def device(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from portable_nn.converters.torch.source_use import OPERAND, Made, Use, torch_dt
 from portable_nn.converters.torch.words import called
 from portable_nn.core.dims import PYTHON, is_name, spelled
 from portable_nn.core.errors import RefusalError
-from portable_nn.core.graph import Dim, Graph, Node, Shape, format_shape
+from portable_nn.core.graph import Dim, Graph, Node, Parameter, Shape, format_shape
 from portable_nn.operators import FLOATS, Array, InvalidNode
 from portable_nn.rewrites.lowering import lower
 from portable_nn.rewrites.scope import Scope
@@ -178,13 +179,9 @@ class Writing:
         comment = format_shape(self.types[name].shape)
         self.body.statements.append(Statement((self.values[name],), expression, comment))
 
-    def is_parameter(self, name: str) -> bool:
-        """True if a value is a parameter."""
-        return name in self.scene.parameters
-
-    def is_trained(self, name: str) -> bool:
-        """True if a value is a parameter that training changes."""
-        return name in self.scene.parameters and self.scene.parameters[name].trainable
+    def parameter(self, name: str) -> Parameter | None:
+        """The parameter of a name, if it is one."""
+        return self.scene.parameters.get(name)
 
     # -- layers
 
@@ -211,13 +208,11 @@ class Writing:
         return result
 
     def _found(self, node: Node) -> Found | None:
-        use = Use(node, self.types, self)
+        finder, stack = None if node.domain else FINDERS.get(node.operator), self.stacks.get(node.name)
+        if stack and stack.nodes[-1] is node:
+            finder = partial(find, stack=stack)
         try:
-            if is_recurrent(node):
-                stack = self.stacks[node.name]
-                return find(self.scene, use, stack) if stack.nodes[-1] is node else None
-            finder = FINDERS.get(node.operator) if not node.domain else None
-            return finder(self.scene, use) if finder else None
+            return finder(self.scene, Use(node, self.types, self)) if finder else None
         except (RefusalError, InvalidNode) as reason:
             self.reasons[node.name] = str(reason)
             return None

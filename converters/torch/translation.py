@@ -258,7 +258,9 @@ class _Translator:
 
     def _call(self, node: Any, arguments: Sequence[Any], options: Mapping[str, Any], given: Sequence[Symbol]) -> None:
         """Call the row of a node."""
-        row, target, learns = row_of(target_of(node)), target_of(node), not self.learning.isdisjoint(given)
+        target = target_of(node)
+        row = row_of(target)
+        learns = not self.learning.isdisjoint(given)
         assert row is not None
         use = Use(
             target, results_of(node), common_type(node), trains=self.program.trains, learns=learns, note=self._note

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +53,7 @@ _NEGATIVE: Final = re.compile(r"(?<=, )\((-[^(),]+)\)(?=[,)])")
 _CALL: Final = re.compile(r"(?<![.\w])(?<!def )[a-z]\w*(?=\()")
 
 
+@lru_cache(maxsize=4096)
 def in_torch(code: str) -> str:
     """Array code in PyTorch's words. Raises ``RefusalError`` for a function that PyTorch has no word for."""
     text = _NEGATIVE.sub(r"\1", _WORD.sub(_word, code))

@@ -72,7 +72,8 @@ def _layers(
     lengths: Symbol | None = None,
 ) -> tuple[Symbol, ...]:  # fmt: skip
     """The states of the last layer in each step, and those of all layers after the last."""
-    ways, last = 2 if options.bidirectional else 1, list[Sequence[Symbol]]()
+    last = list[Sequence[Symbol]]()
+    ways = 2 if options.bidirectional else 1
     each = len(params) // (options.num_layers * ways)
     y = emit("Transpose", x, perm=[1, 0, 2]) if options.batch_first else x
     first = [None if _is_zero(state) else state for state in states]
@@ -99,7 +100,8 @@ def _layer(
 ) -> tuple[Symbol, ...]:
     """One layer, in one direction or both: W_ih and W_hh of each, its biases if it has any, and what projects h."""
     operator, order, more = _KINDS[kind]
-    w, recurrent = _joined([_ordered(order, part[0]) for part in own], 0), [_ordered(order, part[1]) for part in own]
+    w = _joined([_ordered(order, part[0]) for part in own], 0)
+    recurrent = [_ordered(order, part[1]) for part in own]
     biases = [_joined([_ordered(order, bias) for bias in part[2:4]], 1) for part in own if len(part) > 3]
     is_projected = len(own[0]) % 2 == 1
     if is_projected and begin[0] is not None:
