@@ -54,14 +54,16 @@ def hard_sigmoid(use: Use) -> str:
 
 def selu(use: Use) -> str | None:
     """PyTorch's function where it has the same numbers."""
-    alpha, gamma = use.float("alpha") - 1.6732632423543772, use.float("gamma") - 1.0507009873554805
+    alpha = use.float("alpha") - 1.6732632423543772
+    gamma = use.float("gamma") - 1.0507009873554805
     is_usual = abs(alpha) < 1e-7 and abs(gamma) < 1e-7 and use.type().dtype == "float32"
     return f"F.selu({use.x()})" if is_usual else None
 
 
 def shrink(use: Use) -> str | None:
     """PyTorch's functions where the rest moves by all of the limit, or not."""
-    bias, limit = use.float("bias"), use.float("lambd")
+    bias = use.float("bias")
+    limit = use.float("lambd")
     is_usual = use.type().dtype in FLOATS and bias in (0.0, limit)
     return f"F.{'softshrink' if bias else 'hardshrink'}({use.x()}, {limit!r})" if is_usual else None
 

@@ -98,7 +98,8 @@ def pad(use: Use) -> str:
     flat = [use.size(side) for pair in pads_of(use)[::-1] for side in pair]
     while flat[-2:] == ["0", "0"]:
         flat = flat[:-2]
-    x, mode = use.x(), _MODES.get(use.string("mode"))
+    x = use.x()
+    mode = _MODES.get(use.string("mode"))
     if not flat:
         return x
     if mode is None:
@@ -139,14 +140,16 @@ def constant(use: Use) -> str:
 
 def shape(use: Use) -> str:
     """The sizes of some axes."""
-    start, end = use.int("start"), use.attributes.get("end")
+    start = use.int("start")
+    end = use.attributes.get("end")
     part = "" if start == 0 and end is None else f"[{start}:{'' if end is None else end}]"
     return f"torch.tensor({use.x()}.shape{part}, {use.device})"
 
 
 def counting(use: Use) -> str:
     """From a number to another one in steps."""
-    is_whole, bounds = use.type().dtype in ("int32", "int64"), list[str]()
+    is_whole = use.type().dtype in ("int32", "int64")
+    bounds = list[str]()
     for place in range(3):
         known = use.known(place)
         number = use.whole(place)[0] if is_whole and use.knows(place) else known and literal(known[0], use.type().dtype)

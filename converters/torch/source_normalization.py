@@ -125,7 +125,7 @@ def _mask(use: Use) -> str:
 
 
 def loss(use: Use) -> list[str]:
-    """How unlikely the labels are, and for scores the logarithms of probabilities."""
+    """The loss of labels, and for scores the logarithms of probabilities."""
     is_scored = use.operator.name == "SoftmaxCrossEntropyLoss"
     weight = f", weight={use.x(2)}" if use.has(2) else ""
     options = option("ignore_index", use.attributes.get("ignore_index"), None)

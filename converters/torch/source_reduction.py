@@ -13,7 +13,8 @@ def _keepdim(use: Use) -> str:
 
 def mean(use: Use) -> str | None:
     """The mean of whole numbers is cut."""
-    axes, x = reduced_axes(use), use.x()
+    axes = reduced_axes(use)
+    x = use.x()
     if use.type().dtype in FLOATS or not axes:
         return None
     count = " * ".join(f"{x}.shape[{axis}]" for axis in axes)
@@ -28,7 +29,8 @@ def product(use: Use) -> str:
 
 def of_floats(use: Use) -> str | None:
     """Roots and logarithms of sums of whole numbers, as those of floats."""
-    axes, dtype = reduced_axes(use), use.type().dtype
+    axes = reduced_axes(use)
+    dtype = use.type().dtype
     if dtype in FLOATS or not axes:
         return None
     function = {"ReduceL2": "linalg.vector_norm"}.get(use.operator.name, "logsumexp")

@@ -62,7 +62,8 @@ def _flat(found: Sequence[Window]) -> tuple[int, ...]:
 
 def _windows(use: Use) -> list[Window]:
     """The window along each axis; with a stride of 1 the pads of ``auto_pad`` are the same at any size."""
-    kernel, sizes = kernel_of(use), use.type().shape[2:]
+    kernel = kernel_of(use)
+    sizes = use.type().shape[2:]
     if len(kernel) not in (1, 2, 3) or len(kernel) != len(sizes):
         use.refuse("a kernel of unknown size, or over other than 1, 2 or 3 axes")
     return windows(use, kernel, tuple(size if isinstance(size, int) else 9999 for size in sizes))
@@ -131,7 +132,8 @@ def max_pool(use: Use) -> str:
     """The largest cells, and where they are."""
     found = window_of(use, _LEAST)
     found = found.padded(_LEAST) if found.is_wide else found
-    is_padded, kernel = found.x != use.x(), found.of("kernel")
+    is_padded = found.x != use.x()
+    kernel = found.of("kernel")
     if is_padded and (use.type().dtype not in FLOATS or use.int("ceil_mode")):
         use.refuse("padding of whole numbers" if use.type().dtype not in FLOATS else "ceil_mode with uneven padding")
     options = option("stride", found.of("stride"), kernel) + option("padding", found.of("pad_begin"), 0)
@@ -168,7 +170,8 @@ def norm_pool(use: Use) -> str:
     found = window_of(use).padded()
     if found.of("dilation") != 1 or use.int("ceil_mode"):
         use.refuse("a norm over a dilated window, or with ceil_mode")
-    cells, p = prod(window.kernel for window in found.windows), use.int("p")
+    cells = prod(window.kernel for window in found.windows)
+    p = use.int("p")
     pool = f"F.avg_pool{len(found.windows)}d({_power(found.x, p)}, {found.of('kernel')}, {found.of('stride')})"
     return _root(f"({pool} * {cells})", p)
 
@@ -215,7 +218,8 @@ def _by_weights(use: Use) -> str:
 
 def _interpolated(use: Use) -> str:
     """By ``F.interpolate``."""
-    rank, way = use.rank - 2, use.string("coordinate_transformation_mode")
+    rank = use.rank - 2
+    way = use.string("coordinate_transformation_mode")
     axes = [axis % use.rank for axis in use.ints("axes") or range(use.rank)]
     if rank not in (1, 2, 3) or use.string("keep_aspect_ratio_policy") != "stretch" or use.int("exclude_outside"):
         use.refuse("a resize that keeps the aspect ratio, excludes the outside, or has other than 1, 2 or 3 axes")
@@ -236,7 +240,8 @@ def _interpolated(use: Use) -> str:
 
 def _same_cells(use: Use, scales: Sequence[float], way: str) -> Sequence[float]:
     """Factors by which PyTorch copies the same cells: it rounds otherwise, so that they may be others than these."""
-    mode, spatial = "nearest-exact" if "exact" in way else "nearest", range(2, use.rank)
+    mode = "nearest-exact" if "exact" in way else "nearest"
+    spatial = range(2, use.rank)
     try:
         wanted = along_axes(use)
     except InvalidNode:
@@ -257,7 +262,8 @@ def _same_cells(use: Use, scales: Sequence[float], way: str) -> Sequence[float]:
 
 def _way(use: Use, rank: int, way: str) -> str:
     """The options for how cells are interpolated."""
-    mode, nearest = use.string("mode"), use.string("nearest_mode")
+    mode = use.string("mode")
+    nearest = use.string("nearest_mode")
     antialias = use.int("antialias")
     if mode == "nearest":
         if way == "asymmetric" and nearest == "floor":
@@ -294,8 +300,11 @@ def affine_grid(use: Use) -> str:
 
 def fold(use: Use) -> str:
     """Blocks over two axes."""
-    image, block, rank = use.numbers(1), use.numbers(2), len(use.numbers(1))
-    strides, dilations = per_axis(use, "strides", rank), per_axis(use, "dilations", rank)
+    image = use.numbers(1)
+    block = use.numbers(2)
+    rank = len(use.numbers(1))
+    strides = per_axis(use, "strides", rank)
+    dilations = per_axis(use, "dilations", rank)
     pads = per_axis(use, "pads", 2 * rank, 0, 0)
     if rank != 2 or pads[:rank] != pads[rank:]:
         use.refuse("blocks over other than two axes, or an uneven padding")

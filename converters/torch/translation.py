@@ -377,7 +377,7 @@ class _Translator:
 
 
 def _as_there(made: Any, value: Any) -> Any:
-    """What a row made, in the form of PyTorch's results: ``value`` is one tensor, or a list."""
+    """The results of a row in the form of PyTorch: ``value`` is one tensor, or a list."""
     if isinstance(made, Symbol) and isinstance(value, (list, tuple)):
         return [made]
     if isinstance(made, list) and hasattr(value, "dim"):  # The row is also that of an operator with more results.
