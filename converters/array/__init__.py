@@ -1,11 +1,13 @@
 """The table of operators as array code: for each one an expression of numpy and its words.
 
 ``write_numpy`` prints the expressions; what they call is in ``helpers``. Other dialects read the same rows, and have
-functions of their own only where they differ: those of C are in ``source/c_operators``.
+functions of their own only where they differ: those of C are in ``source/c_operators``, and those of PyTorch, with its
+words for the rest, in ``torch/source_rows`` and ``torch/words``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -34,6 +36,13 @@ ROWS: Final[Mapping[str, Row]] = dict(
     **indexing.ROWS,
 )  # An operator that stands twice is a TypeError.
 """All operators that are written; of others, those that have a lowering are written as that."""
+
+ELEMENTARY: Final[Mapping[str, str]] = {
+    re.sub("^arc", "a", found[1]): name
+    for name, row in ROWS.items()
+    if isinstance(row.write, str) and (found := re.fullmatch(r"(?:np\.)?(\w+)\(\{0\}\)", row.write))
+}
+"""The operators that are one function of an array alone, by its name in other libraries: ``{"asin": "Asin", …}``."""
 
 
 def missing(use: ArrayUse) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -44,10 +45,12 @@ def _clip(use: ArrayUse) -> str:
 
 
 def _cast(use: ArrayUse) -> str:
-    return f"{use.x()}.astype(np.{_numpy_type(ONNX_DTYPES[use.int('to')])})"
+    dtype = ONNX_DTYPES[use.int("to")]
+    return use.x() if use.type().dtype == dtype else f"{use.x()}.astype(np.{numpy_type(dtype)})"
 
 
-def _numpy_type(dtype: str) -> str:
+def numpy_type(dtype: str) -> str:
+    """The name of an element type in numpy."""
     return "bool_" if dtype == "bool" else dtype
 
 
@@ -63,6 +66,9 @@ def _gelu(use: ArrayUse) -> str:
 
 def _shift(use: ArrayUse) -> str:
     return f"np.{use.string('direction').lower()}_shift({use.x()}, {use.x(1)})"
+
+
+_FUNCTIONS: Final = "Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh"
 
 
 ROWS: Final[Mapping[str, Row]] = {
@@ -125,19 +131,8 @@ ROWS: Final[Mapping[str, Row]] = {
     "Where": Row("np.where({0}, {1}, {2})", "one or the other"),
     **{
         name: Row(f"np.{function}({{0}})", function)
-        for name, function in (
-            ("Sin", "sin"),
-            ("Cos", "cos"),
-            ("Tan", "tan"),
-            ("Sinh", "sinh"),
-            ("Cosh", "cosh"),
-            ("Asin", "arcsin"),
-            ("Acos", "arccos"),
-            ("Atan", "arctan"),
-            ("Asinh", "arcsinh"),
-            ("Acosh", "arccosh"),
-            ("Atanh", "arctanh"),
-        )
+        for name in _FUNCTIONS.split()
+        for function in [re.sub("^a", "arc", name.lower())]
     },
     "Cast": Row(_cast, "the same numbers in another type"),
     "BitShift": Row(_shift, "bits move"),

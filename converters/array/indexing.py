@@ -7,21 +7,21 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.converters.array.elementwise import _numpy_type
+from portable_nn.converters.array.elementwise import numpy_type
 from portable_nn.converters.array.use import ArrayUse, Row, array, number
 from portable_nn.core.graph import Tensor
 from portable_nn.operators import OperatorContext
 
 
 def _range(use: ArrayUse) -> str:
-    dtype = _numpy_type(use.type().dtype)
+    dtype = numpy_type(use.type().dtype)
     return f"np.arange({', '.join(use.whole(i)[0] if use.knows(i) else use.x(i) for i in range(3))}, dtype=np.{dtype})"
 
 
 def _constant_of_shape(use: ArrayUse) -> str:
     value = use.attributes.get("value")
     fill, dtype = (value.data[0], value.dtype) if isinstance(value, Tensor) else (0.0, "float32")
-    return f"np.full({use.listed(0)}, {number(fill)}, np.{_numpy_type(dtype)})"
+    return f"np.full({use.listed(0)}, {number(fill)}, np.{numpy_type(dtype)})"
 
 
 def _one_hot(use: ArrayUse) -> str:
@@ -33,7 +33,7 @@ def _one_hot(use: ArrayUse) -> str:
 
 def _eye(use: ArrayUse) -> str:
     rows, columns = (f"{use.x()}.shape[{axis}]" for axis in (0, 1))
-    return f"np.eye({rows}, {columns}, {use.int('k')}, np.{_numpy_type(use.results[0].dtype)})"
+    return f"np.eye({rows}, {columns}, {use.int('k')}, np.{numpy_type(use.results[0].dtype)})"
 
 
 def _trilu(use: ArrayUse) -> str:

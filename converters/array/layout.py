@@ -35,7 +35,9 @@ def _size(use: ArrayUse, dim: Dim) -> str:
 
 def _squeeze(use: ArrayUse) -> str:
     axes = use.axes_of(1)
-    return f"{use.x()}.squeeze({'' if axes is None else axes[0] if len(axes) == 1 else axes})"
+    if axes is None:
+        axes = tuple(axis for axis, size in enumerate(use.type().shape) if size == 1)
+    return f"{use.x()}.squeeze({axes[0] if len(axes) == 1 else axes})" if axes else use.x()
 
 
 def _unsqueeze(use: ArrayUse) -> str:
@@ -58,25 +60,31 @@ def _shape(use: ArrayUse) -> str:
 
 def _slice(use: ArrayUse) -> str:
     try:
-        found = cuts_of(use)
-    except DataDependentShape:
-        if not all(use.knows(index) for index in range(3, 5) if use.has(index)):
-            raise RefusalError("axes and steps that are computed") from None
-        axes = use.axes_of(3) or tuple(range(len(use.type(1).constant or range(use.type(1).shape[0]))))  # type: ignore[arg-type]
-        steps = use.numbers(4) if use.has(4) else (1,) * len(axes)
-        return f"cut({use.x()}, {use.listed(1)}, {use.listed(2)}, {axes}, {tuple_of(steps)})"
+        cuts = [(axis, use.size(start), use.size(end), step) for axis, start, end, step in cuts_of(use)]
+    except (DataDependentShape, RefusalError):
+        return _cut(use)
     parts = [":"] * use.rank
-    for axis, start, end, step in found:
-        if isinstance(start, str) or isinstance(end, str) or step < 0:
-            axes, _, _, steps = zip(*found, strict=True)
-            return f"cut({use.x()}, {use.listed(1)}, {use.listed(2)}, {axes}, {steps})"
+    for axis, start, end, step in cuts:
+        if step < 0:
+            return _cut(use)
         size = use.type().shape[axis]
-        if start < 0 and isinstance(size, int):  # Python reads -7 of 5 as 0 too, but less plainly.
-            start = max(0, start + size)
-        parts[axis] = f"{start or ''}:{'' if end > 2**30 else end}" + (f":{step}" if step != 1 else "")
+        if start.startswith("-") and isinstance(size, int) and start[1:].isdecimal():
+            start = str(max(0, int(start) + size))  # Python reads -7 of 5 as 0 too, but less plainly.
+        is_whole = end.isdecimal() and int(end) > 2**30
+        parts[axis] = f"{'' if start == '0' else start}:{'' if is_whole else end}{f':{step}' if step > 1 else ''}"
     while len(parts) > 1 and parts[-1] == ":":
         parts.pop()
     return f"{use.x()}[{', '.join(parts)}]"
+
+
+def _cut(use: ArrayUse) -> str:
+    """A slice along each of some axes, backwards or by what is computed."""
+    if not all(use.knows(index) for index in (3, 4) if use.has(index)):
+        raise RefusalError("axes and steps that are computed")
+    count = use.type(1).shape[0]
+    axes = [int(axis) % use.rank for axis in use.whole(3)] if use.has(3) else range(int(count))
+    steps = use.whole(4) if use.has(4) else ["1"] * len(axes)
+    return f"cut({use.x()}, {use.listed(1)}, {use.listed(2)}, {tuple_of(axes)}, {tuple_of(steps)})"
 
 
 def _split(use: ArrayUse) -> str:

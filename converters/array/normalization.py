@@ -28,7 +28,7 @@ def _rms_norm(use: ArrayUse) -> str:
 
 
 def _lp_norm(use: ArrayUse) -> str:
-    x, how = use.x(), f"{use.attribute_axis()}, keepdims=True"
+    x, how = use.x(), f"axis={use.attribute_axis()}, keepdims=True"
     return f"divided_by_length({x}, {f'length({x}, {how})' if use.int('p') == 2 else f'np.abs({x}).sum({how})'})"
 
 

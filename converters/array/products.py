@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from portable_nn.converters.array.use import ArrayUse, Row, in_quotes, number
+from portable_nn.operators import FLOATS
 
 
 def _gemm(use: ArrayUse) -> str:
@@ -26,7 +27,8 @@ def _weighted(use: ArrayUse) -> str:
 
 def _einsum(use: ArrayUse) -> str:
     equation = in_quotes(use.string("equation").replace(" ", ""))
-    return f"np.einsum({equation}, {', '.join(use.all)}).astype({use.x(0)}.dtype)"
+    text = f"np.einsum({equation}, {', '.join(use.all)})"
+    return text if use.type().dtype in FLOATS else f"{text}.astype({use.x()}.dtype)"
 
 
 ROWS: Final[Mapping[str, Row]] = {

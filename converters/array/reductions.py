@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from portable_nn.converters.array.use import ArrayUse, Row, first_of, tuple_of
+from portable_nn.converters.array.elementwise import numpy_type
+from portable_nn.converters.array.use import ArrayUse, Row, first_of
+from portable_nn.operators import FLOATS
 from portable_nn.operators.reduction.reduce import reduced_axes
 
+_ALONG: Final = re.compile(r"\.\w+\(\{how\}\)")
+"""The call in a row that reduces: without it, the row is what one element becomes."""
 
-def _reduced(write: str) -> Callable[[ArrayUse], str]:
-    """``{how}`` is the axis and keepdims."""
+
+def _reduced(write: str, alone: str = "") -> Callable[[ArrayUse], str]:
+    """``{how}`` is the axis and keepdims; ``alone`` what one element becomes, if that is no part of ``write``."""
 
     def make(use: ArrayUse) -> str:
-        axes = reduced_axes(use)
-        how = f"axis={axes[0] if len(axes) == 1 else axes}"
-        if use.int("keepdims"):
-            how += ", keepdims=True"
-        if use.type().dtype not in ("float32", "float64"):
-            return f"np.asarray({write.format(x=use.x(), how=how)}).astype(np.{use.type().dtype})"
-        return write.format(x=use.x(), how=how)
+        axes, dtype = reduced_axes(use), use.type().dtype
+        how = f"axis={axes[0] if len(axes) == 1 else axes}{', keepdims=True' if use.int('keepdims') else ''}"
+        text = (write if axes else alone or _ALONG.sub("", write)).format(x=use.x(), how=how)
+        return text if dtype in FLOATS or text == use.x() else f"{text}.astype(np.{numpy_type(dtype)})"
 
     return make
 
@@ -37,7 +40,7 @@ def _place(name: str) -> Callable[[ArrayUse], str]:
         x, axis = use.x(), use.attribute_axis()
         keep = ", keepdims=True" if use.int("keepdims") else ""
         if use.int("select_last_index"):
-            return f"{x}.shape[{axis}] - 1 - np.flip({x}, {axis}).{name}(axis={axis}{keep})"
+            return f"{x}.shape[{axis}] - 1 - np.flip({x}, ({axis},)).{name}(axis={axis}{keep})"
         return f"{x}.{name}(axis={axis}{keep})"
 
     return make
@@ -50,11 +53,9 @@ def _top_k(use: ArrayUse) -> str:
 
 def _cumulative(use: ArrayUse) -> str:
     axis = use.whole(1)[0] if use.knows(1) else f"int({use.x(1)})"
+    if not use.int("exclusive") and not use.int("reverse"):
+        return f"np.cumsum({use.x()}, axis={axis}, dtype={use.x()}.dtype)"
     return f"cumulative_sum({use.x()}, {axis}, {bool(use.int('exclusive'))}, {bool(use.int('reverse'))})"
-
-
-def _log_sum_exp(use: ArrayUse) -> str:
-    return f"log_sum_exp({use.x()}, {tuple_of(reduced_axes(use))}, {bool(use.int('keepdims'))})"
 
 
 ROWS: Final[Mapping[str, Row]] = {
@@ -65,9 +66,9 @@ ROWS: Final[Mapping[str, Row]] = {
     "ReduceMin": Row(_reduced("{x}.min({how})"), _along_words("the smallest")),
     "ReduceSumSquare": Row(_reduced("({x} * {x}).sum({how})"), _along_words("the sum of squares")),
     "ReduceL1": Row(_reduced("np.abs({x}).sum({how})"), _along_words("the sum of magnitudes")),
-    "ReduceL2": Row(_reduced("length({x}, {how})"), _along_words("the length")),
+    "ReduceL2": Row(_reduced("length({x}, {how})", "np.abs({x})"), _along_words("the length")),
     "ReduceLogSum": Row(_reduced("np.log({x}.sum({how}))"), _along_words("the logarithm of the sum")),
-    "ReduceLogSumExp": Row(_log_sum_exp, _along_words("the logarithm of the sum of exp")),
+    "ReduceLogSumExp": Row(_reduced("log_sum_exp({x}, {how})", "{x}"), _along_words("the logarithm of the sum of exp")),
     "ArgMax": Row(_place("argmax"), "where the largest number stands"),
     "ArgMin": Row(_place("argmin"), "where the smallest number stands"),
     "TopK": Row(first_of(_top_k), "the largest or smallest numbers, and where they stand"),

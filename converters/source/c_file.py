@@ -12,7 +12,7 @@ from portable_nn.converters.formulas import TOLERANCES
 from portable_nn.converters.onnx.adapting import network_of, program_of
 from portable_nn.converters.source.c_compiling import compiler, side_of
 from portable_nn.converters.source.c_function import Function, is_known
-from portable_nn.converters.source.c_operators import ROWS, missing
+from portable_nn.converters.source.c_operators import ALL_OUTPUTS, missing
 from portable_nn.converters.source.c_operators.use import CUse
 from portable_nn.converters.source.c_program import text_of
 from portable_nn.converters.source.lowered import Use, in_known_operators
@@ -152,6 +152,5 @@ def _lacks(use: Use, names: Mapping[str, str]) -> str | None:
     """The reason why a use cannot be written, or ``None``; sizes of values are known without a node."""
     if is_known(use) or use.is_constant:
         return None
-    row = ROWS.get(use.node.operator)
-    count = len(use.context.operator.outputs) if row and row.all_outputs else len(use.node.outputs)
+    count = len((use.context.operator if use.node.operator in ALL_OUTPUTS else use.node).outputs)
     return missing(CUse(use, [name or "0" for name in use.node.inputs], ["y"] * count, names, {}))

@@ -26,20 +26,15 @@ _NAMES: Final = {"abs": "fabs", "round": "rint", "power": "pow"}
 FORMULAS: Final = dict(inspect.getmembers(formulas, lambda each: inspect.getmodule(each) is formulas))
 
 _SIGNS: Final[Mapping[type, tuple[str, int]]] = {
-    ast.Add: ("+", 4),
-    ast.Sub: ("-", 4),
-    ast.Mult: ("*", 5),
-    ast.Div: ("/", 5),
-    ast.BitOr: ("|", 1),
-    ast.BitXor: ("^", 1),
-    ast.BitAnd: ("&", 1),
-    ast.Eq: ("==", 3),
-    ast.Gt: (">", 3),
-    ast.GtE: (">=", 3),
-    ast.Lt: ("<", 3),
-    ast.LtE: ("<=", 3),
-    ast.USub: ("-", 6),
-    ast.Invert: ("~", 6),
+    operator: (sign, level)
+    for level, signs in (
+        (1, {ast.BitOr: "|", ast.BitXor: "^", ast.BitAnd: "&"}),
+        (3, {ast.Eq: "==", ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<="}),
+        (4, {ast.Add: "+", ast.Sub: "-"}),
+        (5, {ast.Mult: "*", ast.Div: "/"}),
+        (6, {ast.USub: "-", ast.Invert: "~"}),
+    )
+    for operator, sign in signs.items()
 }
 """The sign of each operator, and how strongly it binds."""
 

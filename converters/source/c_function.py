@@ -10,7 +10,7 @@ from pathlib import Path
 from portable_nn.converters.array import ROWS as ARRAY
 from portable_nn.converters.source.c_kernels import KERNELS, name_of
 from portable_nn.converters.source.c_memory import Place
-from portable_nn.converters.source.c_operators import ROWS
+from portable_nn.converters.source.c_operators import ALL_OUTPUTS, ROWS
 from portable_nn.converters.source.c_operators.use import FLOATS, FORMS, CUse
 from portable_nn.converters.source.c_words import RESERVED, TAKEN
 from portable_nn.converters.source.lowered import Use, uses
@@ -74,8 +74,8 @@ class Function:
         if is_known(use):
             self._known(step, use)
             return
-        row = ROWS[node.operator]
-        if row.all_outputs:
+        whole = node.operator in ALL_OUTPUTS
+        if whole:
             full = infer_node(
                 use.context.operator, use.context.types, node.attributes, len(use.context.operator.outputs)
             )
@@ -84,11 +84,11 @@ class Function:
         results = [*node.outputs, *[""] * (len(use.results) - len(node.outputs))]
         outputs = list[str]()
         for place, (name, type) in enumerate(zip(results, use.results, strict=True)):
-            name = name or (f"\0unread\0{node.name}\0{place}" if row.all_outputs else "")
+            name = name or (f"\0unread\0{node.name}\0{place}" if whole else "")
             outputs.append(self._result(step, name, type.dtype, product(type.shape)) if name else "")
         constants = {place: self.arrays[name] for place, name in enumerate(node.inputs) if name in self.arrays}
         made = CUse(use, inputs, outputs, self.sizes, constants)
-        row.write(made)
+        ROWS[node.operator](made)
         if made.aliases:
             self._alias(node)
             return

@@ -81,24 +81,29 @@ def detached(exported: Any) -> None:
                 node.target = torch.ops.aten.detach.default
                 node.args[0].replace_all_uses_with(node, partial(_is_after, order, node))
         for node in [each for each in graph.nodes if "wrap_with_set_grad_enabled" in str(each.target)]:
-            enabled, part, *given = node.args
-            inner = getattr(module, part.target).graph
-            places = dict(zip((each for each in inner.nodes if each.op == "placeholder"), given, strict=True))
-            for each in inner.nodes:
-                into = places.get(_base(each)) if not enabled and writes(each) else None
-                if into is not None and into.name not in buffers and into.meta["val"].is_floating_point():
-                    raise UsageError(
-                        f"{each.target} writes into a tensor under torch.no_grad(), and the gradient of what was there "
-                        "flows on: expected a tensor of its own, as in y = x + (f(x) - x).detach()"
-                    )
-            with graph.inserting_before(node):
-                results = graph.graph_copy(inner, places)
-                if not enabled:
-                    results = [_detached(graph, each) for each in results]
-            for reader in list(node.users):
-                reader.replace_all_uses_with(results[reader.args[1]])
-                graph.erase_node(reader)
-            graph.erase_node(node)
+            _put_among(module, node, buffers)
+
+
+def _put_among(module: Any, node: Any, buffers: Mapping[str, str]) -> None:
+    """Put the nodes of a part in the place of the node that calls it."""
+    graph = module.graph
+    enabled, part, *given = node.args
+    inner = getattr(module, part.target).graph
+    places = dict(zip((each for each in inner.nodes if each.op == "placeholder"), given, strict=True))
+    for each in inner.nodes:
+        into = places.get(_base(each)) if not enabled and writes(each) else None
+        if into is not None and into.name not in buffers and into.meta["val"].is_floating_point():
+            raise UsageError(
+                f"{each.target} writes into a tensor under torch.no_grad(), and the gradient of what was there "
+                "flows on: expected a tensor of its own, as in y = x + (f(x) - x).detach()"
+            )
+    with graph.inserting_before(node):
+        results = graph.graph_copy(inner, places)
+        results = results if enabled else [_detached(graph, each) for each in results]
+    for reader in list(node.users):
+        reader.replace_all_uses_with(results[reader.args[1]])
+        graph.erase_node(reader)
+    graph.erase_node(node)
 
 
 def _is_after(order: Mapping[Any, int], node: Any, user: Any) -> bool:

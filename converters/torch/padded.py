@@ -32,10 +32,8 @@ def _operator() -> Any:
     library: Any = torch.library.Library("portable_nn", "FRAGMENT")  # type: ignore[no-untyped-call]
     library.define(_SCHEMA)
 
-    def shapes(
-        kind: str, x: Any, lengths: Any, descending: bool, states: Any, params: Any, has_biases: bool,
-        num_layers: int, dropout: float, train: bool, bidirectional: bool, batch_first: bool,
-    ) -> list[Any]:  # fmt: skip
+    def shapes(kind: str, x: Any, lengths: Any, descending: bool, states: Any, params: Any, *options: Any) -> list[Any]:
+        *_, bidirectional, batch_first = options
         batch = x.shape[0 if batch_first else 1]
         if lengths is not None:
             torch._check(lengths.shape[0] == batch)  # type: ignore[no-untyped-call]

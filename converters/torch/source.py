@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path as File
 
 from portable_nn.converters.torch.facts import not_saved_in, tied_in
 from portable_nn.converters.torch.source_class import Members, class_of, is_short
-from portable_nn.converters.torch.source_names import Path, paths, plain
+from portable_nn.converters.torch.source_names import Path, path_of, paths, plain
 from portable_nn.converters.torch.source_scene import Entry
 from portable_nn.converters.torch.source_writing import Body, Writing
+from portable_nn.converters.torch.words import helpers
 from portable_nn.core.errors import UsageError, listed
-from portable_nn.core.graph import format_shape
+from portable_nn.core.graph import Graph, format_shape
 from portable_nn.core.version import __version__
 from portable_nn.network import Network
 from portable_nn.operators import Array, infer
@@ -64,31 +63,46 @@ def source_of(network: Network) -> Source:
     Raises ``UsageError`` that lists every node that PyTorch cannot express.
     """
     graph, aliases = network.graph, tied_in(network)
-    writing = Writing(graph, paths((value.name for value in graph.parameters), _forbidden()), _forbidden(), aliases)
-    body = writing.run()
-    if body.faults:
-        raise UsageError(listed(body.faults, "PyTorch cannot express this network"))
-    every = [
-        (entry, (*path, *entry.key.removeprefix(f"{layer.place}.").split(".")))
-        for path, layer in body.layers.items()
-        for entry in layer.entries
-    ]
-    known = {entry.key: path for entry, path in every if writing.scene.is_tied(entry.key, entry.parameter)}
-    entries = [Entry(".".join(path), entry.parameter, entry.index) for entry, path in every if entry.key not in known]
+    writing = _written(graph, aliases)
+    body = writing.body
+    known = dict[str, Path]()
+    entries = list[Entry]()
+    for path, layer in body.layers.items():
+        for entry, own in zip(layer.entries, layer.paths(path), strict=True):
+            if writing.scene.is_tied(entry.key, entry.parameter):
+                known[entry.key] = own
+            else:
+                entries.append(Entry(".".join(own), entry.parameter, entry.index))
+    single = dict[str, Path]()
+    hidden = dict[Path, Array]()
     owned = {entry.parameter for entry in entries}
-    alone = {value.name: writing.paths[value.name] for value in graph.parameters if value.name not in owned}
-    hidden = {path: network.parameters.arrays[name] for name, path in alone.items() if name in not_saved_in(network)}
-    hidden = {path: array for path, array in hidden.items() if is_short(array)}
-    single = {name: path for name, path in alone.items() if path not in hidden}
+    not_saved = not_saved_in(network)
+    for name, array in network.parameters.arrays.items():
+        if name not in owned and name in not_saved and is_short(array):
+            hidden[writing.paths[name]] = array
+        elif name not in owned:
+            single[name] = writing.paths[name]
     entries += [Entry(".".join(path), name) for name, path in single.items()]
     order = {value.name: place for place, value in enumerate(graph.parameters)}
     entries.sort(key=lambda entry: order[entry.parameter])
     tied = _tied(aliases, known, entries)
     members = Members(single, hidden, tied)
-    text = "\n".join([*_head(network), *_helpers(body), *class_of(network, body, members), *_tail()])
+    text = "\n".join([*_head(network), *helpers(body.helpers), *class_of(network, body, members), *_tail()])
     constants = {**body.constants, **{".".join(path): array for path, array in hidden.items()}}
     names = {".".join(path): ".".join(whose) for path, whose in tied.items()}
     return Source(text, tuple(entries), constants, names, tuple(_notes(network, entries, body)))
+
+
+def _written(graph: Graph, aliases: Mapping[str, str]) -> Writing:
+    """The statements of a graph, in which no variable hides a function that they call."""
+    given = graph, paths((value.name for value in graph.parameters), _forbidden()), _forbidden(), aliases
+    writing = Writing(*given)
+    if clashes := writing.names.taken.intersection(writing.run().helpers):
+        writing = Writing(*given, clashes)
+        writing.run()
+    if writing.body.faults:
+        raise UsageError(listed(writing.body.faults, "PyTorch cannot express this network"))
+    return writing
 
 
 def _tied(aliases: Mapping[str, str], known: Mapping[str, Path], entries: Sequence[Entry]) -> dict[Path, Path]:
@@ -97,9 +111,7 @@ def _tied(aliases: Mapping[str, str], known: Mapping[str, Path], entries: Sequen
     taken = {entry.key for entry in entries}
     found = dict[Path, Path]()
     for alias, name in aliases.items():
-        path = known.get(alias) or tuple(
-            f"{part}_" if not part or part in _forbidden() else part for part in alias.split(".")
-        )
+        path = known.get(alias) or path_of(alias, _forbidden())
         if name in whole and not any(key == ".".join(path) or key.startswith(f"{'.'.join(path)}.") for key in taken):
             found[path] = tuple(whole[name].split("."))
     return found
@@ -135,34 +147,7 @@ def _head(network: Network) -> Iterator[str]:
     yield ""
     yield "import torch"
     yield "import torch.nn.functional as F"
-    yield "from torch import nn"
-
-
-@cache
-def _functions() -> Mapping[str, tuple[str, frozenset[str]]]:
-    """The text of each function of ``source_helpers``, and the others that it calls."""
-    text = File(__file__).with_name("source_helpers.py").read_text(encoding="utf-8")
-    nodes = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-    names = {node.name for node in nodes}
-    return {
-        node.name: (
-            ast.get_source_segment(text, node) or "",
-            frozenset(each.id for each in ast.walk(node) if isinstance(each, ast.Name) and each.id in names)
-            - {node.name},
-        )
-        for node in nodes
-    }
-
-
-def _helpers(body: Body) -> Iterator[str]:
-    functions, needed = _functions(), set(body.helpers)
-    used = {name for name in needed if any(f"{name}(" in each.expression for each in body.statements)}
-    used |= {name for name in needed if any(f"{name}(" in each for each in body.results)}
-    while more := {other for name in used for other in functions[name][1]} - used:
-        used |= more
-    for name in functions:
-        if name in used:
-            yield f"\n\n{functions[name][0]}"
+    yield "from torch import Tensor, nn"
 
 
 def _tail() -> Iterator[str]:

@@ -63,8 +63,8 @@ def class_of(network: Network, body: Body, members: Members) -> Iterator[str]:
     yield "    def __init__(self) -> None:\n        super().__init__()"
     for line in _members(graph, body, members):
         yield f"        {line}"
-    arguments = ", ".join(["self", *(f"{name}: torch.Tensor" for name in body.arguments)])
-    result = "torch.Tensor" if len(body.results) == 1 else f"tuple[{', '.join(['torch.Tensor'] * len(body.results))}]"
+    arguments = ", ".join(["self", *(f"{name}: Tensor" for name in body.arguments)])
+    result = "Tensor" if len(body.results) == 1 else f"tuple[{', '.join(['Tensor'] * len(body.results))}]"
     yield f"\n    def forward({arguments}) -> {result}:"
     for each in body.statements:
         line = f"        {', '.join(each.targets)} = {each.expression}"
@@ -74,39 +74,49 @@ def class_of(network: Network, body: Body, members: Members) -> Iterator[str]:
 
 def _members(graph: Graph, body: Body, members: Members) -> Iterator[str]:
     """The lines that make layers, parameters and buffers, in the order of the network's parameters."""
-    parts, order = set[Path](), {value.name: place for place, value in enumerate(graph.parameters)}
-    parameters = {value.name: value for value in graph.parameters}
-    last = len(order)
-    rows: list[tuple[int, Path, str]] = []
-    for path, layer in body.layers.items():
-        place = min((order[entry.parameter] for entry in layer.entries), default=last)
-        keys = [(*path, *entry.key.removeprefix(f"{layer.place}.").split(".")) for entry in layer.entries]
-        is_tied = any(key in members.tied for key in keys)
-        rows.append((last if is_tied else place, path, layer.made))
-    rows += [(order[name], path, _parameter(parameters[name])) for name, path in members.single.items()]
-    rows += [(last, path, f"buffer:{_tensor(array)}, persistent=False") for path, array in members.hidden.items()]
-    rows += [(last + 1, path, _same(whose, parameters)) for path, whose in members.tied.items()]
-    for _, path, made in sorted(rows, key=lambda each: each[0]):
-        for depth in range(1, len(path)):
-            if path[:depth] not in parts and path[:depth] not in body.layers:
-                parts.add(path[:depth])
-                yield f"{expression(path[:depth])} = Part()"
+    parts, parameters = set[Path](), {value.name: value for value in graph.parameters}
+    for _, path, made in sorted(_made(parameters, body, members), key=lambda each: each[0]):
+        for part in (path[:depth] for depth in range(1, len(path))):
+            if part not in parts and part not in body.layers:
+                parts.add(part)
+                yield f"{expression(part)} = Part()"
         if made.startswith("buffer:"):
             yield f"{expression(path[:-1])}.register_buffer({path[-1]!r}, {made.removeprefix('buffer:')})"
         else:
             yield f"{expression(path)} = {made}"
     for path in _counted(graph, members):
         yield f'{expression(path)}.register_buffer("num_batches_tracked", torch.tensor(0))'
-    for path, layer in body.layers.items():
-        frozen = [e for e in layer.entries if not parameters[e.parameter].trainable and "running_" not in e.key]
-        trained = [e for e in layer.entries if parameters[e.parameter].trainable]
-        if frozen and not trained:
-            yield f"{expression(path)}.requires_grad_(False)"
-        for entry in frozen if trained else ():
-            key = entry.key.removeprefix(f"{layer.place}.").split(".")
-            yield f"{expression((*path, *key))}.requires_grad_(False)"
+    for path in _frozen(parameters, body):
+        yield f"{expression(path)}.requires_grad_(False)"
     for name, value in body.constants.items():
         yield f'self.register_buffer("{name}", {_tensor(value)}, persistent=False)'
+
+
+def _made(parameters: Mapping[str, Parameter], body: Body, members: Members) -> Iterator[tuple[int, Path, str]]:
+    """The place of each member among the others, its path, and the expression that makes it."""
+    order = {name: place for place, name in enumerate(parameters)}
+    last = len(order)
+    for path, layer in body.layers.items():
+        is_tied = not members.tied.keys().isdisjoint(layer.paths(path))
+        yield last if is_tied else min((order[each] for each in layer.claims), default=last), path, layer.made
+    yield from ((order[name], path, _parameter(parameters[name])) for name, path in members.single.items())
+    yield from ((last, path, f"buffer:{_tensor(array)}, persistent=False") for path, array in members.hidden.items())
+    yield from ((last + 1, path, _same(whose, parameters)) for path, whose in members.tied.items())
+
+
+def _frozen(parameters: Mapping[str, Parameter], body: Body) -> Iterator[Path]:
+    """The layers that no training changes, and the tensors of others; running statistics follow anyway."""
+    for path, layer in body.layers.items():
+        keys = {
+            key: parameters[entry.parameter].trainable
+            for key, entry in zip(layer.paths(path), layer.entries, strict=True)
+            if "running_" not in entry.key
+        }
+        frozen = [key for key, is_trained in keys.items() if not is_trained]
+        if any(keys.values()):
+            yield from frozen
+        elif frozen:
+            yield path
 
 
 def _counted(graph: Graph, members: Members) -> Iterator[Path]:

@@ -5,21 +5,21 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - as everybody writes it
+from torch import Tensor
 
 
-def from_front(index: torch.Tensor, size: int) -> torch.Tensor:
+def from_front(index: Tensor, size: int) -> Tensor:
     """Indices counted from the front, where -1 is the last."""
     return torch.where(index < 0, index + size, index).long()
 
 
-def gathered(x: torch.Tensor, index: torch.Tensor, axis: int) -> torch.Tensor:
+def take(x: Tensor, index: Tensor, axis: int) -> Tensor:
     """The entries of an axis that stand at the indices, in whose place their axes are."""
-    index = from_front(index, x.shape[axis])
-    found = x.index_select(axis, index.reshape(-1))
+    found = x.index_select(axis, from_front(index, x.shape[axis]).reshape(-1))
     return found.reshape(x.shape[:axis] + index.shape + x.shape[axis + 1 :])
 
 
-def gathered_nd(x: torch.Tensor, index: torch.Tensor, batch: int) -> torch.Tensor:
+def take_nd(x: Tensor, index: Tensor, batch: int) -> Tensor:
     """The slices that the last axis of the indices names, behind ``batch`` axes that both have."""
     for axis in range(batch):
         shape = [1] * (index.dim() - 1)
@@ -29,15 +29,16 @@ def gathered_nd(x: torch.Tensor, index: torch.Tensor, batch: int) -> torch.Tenso
     return x[tuple(from_front(each, size) for each, size in zip(index.unbind(-1), x.shape, strict=False))]
 
 
-def scattered(x: torch.Tensor, index: torch.Tensor, updates: torch.Tensor, axis: int, reduction: str) -> torch.Tensor:
+def put_elements(x: Tensor, index: Tensor, updates: Tensor, axis: int, combine: str) -> Tensor:
     """``x`` with updates written, or reduced into, the entries of an axis that the indices name."""
     ways = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
-    if reduction == "none":
+    index = from_front(index, x.shape[axis])
+    if combine == "none":
         return x.scatter(axis, index, updates)
-    return x.scatter_reduce(axis, index, updates, ways[reduction])
+    return x.scatter_reduce(axis, index, updates, ways[combine])
 
 
-def scattered_nd(x: torch.Tensor, index: torch.Tensor, updates: torch.Tensor, reduction: str) -> torch.Tensor:
+def put_nd(x: Tensor, index: Tensor, updates: Tensor, combine: str) -> Tensor:
     """``x`` with updates written, or reduced into, the slices that the last axis of the indices names."""
     depth = index.shape[-1]
     place = torch.zeros(index.shape[:-1], dtype=torch.long, device=x.device)
@@ -46,66 +47,36 @@ def scattered_nd(x: torch.Tensor, index: torch.Tensor, updates: torch.Tensor, re
     rest = x.shape[depth:]
     rows = x.reshape((-1, *rest))
     place = place.reshape([-1] + [1] * len(rest)).expand((-1, *rest))
-    return scattered(rows, place, updates.reshape((-1, *rest)), 0, reduction).reshape(x.shape)
+    return put_elements(rows, place, updates.reshape((-1, *rest)), 0, combine).reshape(x.shape)
 
 
-def compressed(x: torch.Tensor, condition: torch.Tensor, axis: int | None) -> torch.Tensor:
+def compressed(x: Tensor, condition: Tensor, axis: int | None) -> Tensor:
     """The entries of an axis, or of all elements, for which the condition is true."""
     if axis is None:
         x, axis = x.reshape(-1), 0
     return x.index_select(axis, condition.nonzero().reshape(-1))
 
 
-def reshaped(x: torch.Tensor, shape: torch.Tensor, zeros: bool) -> torch.Tensor:
-    """``x`` in a shape, in which 0 is the size of ``x`` at that place unless ``zeros`` are meant."""
-    sizes = shape.tolist()
-    return x.reshape([size if size or zeros else x.shape[axis] for axis, size in enumerate(sizes)])
-
-
-def expanded(x: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
-    """``x`` broadcast with a shape."""
-    sizes: torch.Size = torch.broadcast_shapes(x.shape, shape.tolist())  # type: ignore[no-untyped-call]
-    return x.expand(sizes)
-
-
-def flattened(x: torch.Tensor, axis: int) -> torch.Tensor:
-    """A matrix: the axes before ``axis`` are its rows."""
-    axis = axis % x.dim() if x.dim() and axis != x.dim() else axis
-    rows = 1
-    for size in x.shape[:axis]:
-        rows *= size
-    columns = 1
-    for size in x.shape[axis:]:
-        columns *= size
-    return x.reshape(rows, columns)
-
-
-def sliced(x: torch.Tensor, axis: int, start: int, end: int, step: int) -> torch.Tensor:
-    """The entries of an axis from ``start`` to ``end`` in steps, which may be negative."""
-    size = x.shape[axis]
-    first, last = (bound + size if bound < 0 else bound for bound in (start, end))
-    low, high = (0, size) if step > 0 else (-1, size - 1)
-    first, last = max(0, min(first, high)), max(low, min(last, high))
-    count = max(0, -((first - last) // step))
-    return x.index_select(axis, first + step * torch.arange(count, device=x.device))
-
-
-def sliced_by_tensors(
-    x: torch.Tensor,
-    starts: torch.Tensor,
-    ends: torch.Tensor,
-    axes: torch.Tensor | None,
-    steps: torch.Tensor | None,
-) -> torch.Tensor:
-    """Several axes from ``starts`` to ``ends``."""
-    places = list(range(len(starts))) if axes is None else axes.tolist()
-    strides = [1] * len(starts) if steps is None else steps.tolist()
-    for start, end, axis, step in zip(starts.tolist(), ends.tolist(), places, strides, strict=True):
-        x = sliced(x, axis, start, end, step)
+def cut(
+    x: Tensor,
+    starts: tuple[int, ...] | Tensor,
+    ends: tuple[int, ...] | Tensor,
+    axes: tuple[int, ...],
+    steps: tuple[int, ...],
+) -> Tensor:
+    """The entries of some axes from starts to ends in steps, which may be negative."""
+    bounds = [each.tolist() if isinstance(each, Tensor) else each for each in (starts, ends)]
+    for start, end, axis, step in zip(*bounds, axes, steps, strict=True):
+        size = x.shape[axis]
+        first, last = (bound + size if bound < 0 else bound for bound in (start, end))
+        low, high = (0, size) if step > 0 else (-1, size - 1)
+        first, last = max(0, min(first, high)), max(low, min(last, high))
+        count = max(0, -((first - last) // step))
+        x = x.index_select(axis, first + step * torch.arange(count, device=x.device))
     return x
 
 
-def padded(x: torch.Tensor, pads: tuple[int, ...], mode: str) -> torch.Tensor:
+def padded(x: Tensor, pads: tuple[int, ...], mode: str) -> Tensor:
     """Any axes, the last one first, padded by reflection, with the value at the edge, or from the other end."""
     x = F.pad(x, [min(each, 0) for each in pads])
     pads = tuple(max(each, 0) for each in pads)
@@ -125,88 +96,25 @@ def padded(x: torch.Tensor, pads: tuple[int, ...], mode: str) -> torch.Tensor:
     return x
 
 
-def reversed_sequences(x: torch.Tensor, lengths: torch.Tensor, batch: int, time: int) -> torch.Tensor:
-    """Each sequence backwards, up to its length."""
-    steps = torch.arange(x.shape[time], device=x.device)
-    ends = lengths.to(x.device).unsqueeze(1)
-    index = torch.where(steps < ends, ends - 1 - steps, steps)
-    index = index if batch < time else index.T
-    shape = [1] * x.dim()
-    shape[batch], shape[time] = x.shape[batch], x.shape[time]
-    return x.gather(time, index.reshape(shape).expand(x.shape))
-
-
-def depth_to_space(x: torch.Tensor, block: int) -> torch.Tensor:
-    """Blocks of cells from channels, of which those of one cell lie far from each other."""
-    batch, channels, height, width = x.shape
-    x = x.reshape(batch, block, block, channels // block**2, height, width)
-    return x.permute(0, 3, 4, 1, 5, 2).reshape(batch, channels // block**2, height * block, width * block)
-
-
-def space_to_depth(x: torch.Tensor, block: int) -> torch.Tensor:
-    """The reverse of ``depth_to_space``."""
-    batch, channels, height, width = x.shape
-    x = x.reshape(batch, channels, height // block, block, width // block, block)
-    return x.permute(0, 3, 5, 1, 2, 4).reshape(batch, channels * block**2, height // block, width // block)
-
-
-def eye_like(x: torch.Tensor, k: int, dtype: torch.dtype) -> torch.Tensor:
+def eye_like(x: Tensor, k: int, dtype: torch.dtype) -> Tensor:
     """Ones on a diagonal of a matrix of the shape of ``x``."""
     rows, columns = (torch.arange(size, device=x.device) for size in x.shape)
     return (columns == rows.unsqueeze(1) + k).to(dtype)
 
 
-def one_hot(index: torch.Tensor, depth: int, values: torch.Tensor, axis: int) -> torch.Tensor:
-    """The second of the values where an entry is the index, the first elsewhere."""
-    places = torch.arange(depth, device=index.device)
-    index = index.long()
-    index = torch.where(index < 0, index + depth, index)
-    hot = index.unsqueeze(-1) == places
-    return torch.where(hot, values[1], values[0]).movedim(-1, axis)
-
-
-def size_tensor(*sizes: int) -> torch.Tensor:
+def size_tensor(*sizes: int) -> Tensor:
     """Sizes as a tensor of whole numbers."""
     return torch.stack([torch.scalar_tensor(size, dtype=torch.int64) for size in sizes])
 
 
-def shrink(x: torch.Tensor, bias: float, limit: float) -> torch.Tensor:
-    """What is within ±limit is 0, all else comes nearer to 0 by ``bias``."""
-    zero = torch.zeros_like(x)
-    return torch.where(x < -limit, x + bias, torch.where(x > limit, x - bias, zero)).to(x.dtype)
-
-
-def reduced_one_by_one(kind: str, x: torch.Tensor) -> torch.Tensor:
-    """A reduction over no axes."""
-    if kind in ("L1", "L2"):
-        return x.abs()
-    if kind == "LogSum":
-        return x.log()
-    return x * x if kind == "SumSquare" else x
-
-
-def running_sum(x: torch.Tensor, axis: int, exclusive: bool, backwards: bool) -> torch.Tensor:
-    """Running sums, without the element itself where ``exclusive``."""
-    x = x.flip(axis) if backwards else x
-    found = x.cumsum(axis, dtype=x.dtype)
-    found = found - x if exclusive else found
-    return found.flip(axis) if backwards else found
-
-
-def normalized(x: torch.Tensor, p: int, axis: int) -> torch.Tensor:
-    """Divided by the norm along an axis; zeros stay."""
-    norm = x.abs().sum(axis, keepdim=True) if p == 1 else x.square().sum(axis, keepdim=True).sqrt()
-    return torch.where(norm == 0, torch.zeros_like(x), x / torch.where(norm == 0, torch.ones_like(norm), norm))
-
-
 def same_padded(
-    x: torch.Tensor,
+    x: Tensor,
     kernel: tuple[int, ...],
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
     value: float,
     more: int,
-) -> torch.Tensor:
+) -> Tensor:
     """``x`` padded so that a window with a stride gives size / stride cells, rounded up.
 
     An odd cell is at the end where ``more`` is 1, at the beginning where it is 0.
@@ -219,16 +127,35 @@ def same_padded(
     return F.pad(x, pads, value=value)
 
 
-def pooled_mean(
-    x: torch.Tensor, pads: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...]
-) -> torch.Tensor:
+def pooled_mean(x: Tensor, pads: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
     """Means over windows, where what ``pads`` add does not count."""
     pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(kernel) - 1]
     counts = pool(F.pad(torch.ones_like(x), pads), kernel, stride)
     return pool(F.pad(x, pads), kernel, stride) / counts
 
 
-def response_normalized(x: torch.Tensor, size: int, alpha: float, beta: float, bias: float) -> torch.Tensor:
+def reversed_sequences(x: Tensor, lengths: Tensor, time: int) -> Tensor:
+    """Each sequence backwards, up to its length; time and batch are the first two axes."""
+    steps = torch.arange(x.shape[time], device=x.device)
+    ends = lengths.to(x.device).unsqueeze(1)
+    index = torch.where(steps < ends, ends - 1 - steps, steps)
+    index = index if time else index.T
+    return x.gather(time, index.reshape(index.shape + (1,) * (x.dim() - 2)).expand(x.shape))
+
+
+def one_hot(index: Tensor, depth: int, off: Tensor, on: Tensor, axis: int) -> Tensor:
+    """``on`` where an entry is the index, ``off`` elsewhere."""
+    hot = from_front(index, depth).unsqueeze(-1) == torch.arange(depth, device=index.device)
+    return torch.where(hot, on, off).movedim(-1, axis)
+
+
+def top_k(x: Tensor, k: int, axis: int, largest: bool) -> tuple[Tensor, Tensor]:
+    """The k largest (or smallest) entries of an axis, the first one of equal ones first, and their indices."""
+    found, index = torch.sort(x, dim=axis, descending=largest, stable=True)
+    return found.narrow(axis, 0, k), index.narrow(axis, 0, k)
+
+
+def local_response_norm(x: Tensor, size: int, alpha: float, beta: float, bias: float) -> Tensor:
     """Divided by a power of the mean square of neighbouring channels, of which an odd one comes after."""
     before, after = (size - 1) // 2, size // 2
     squares = F.pad(x.square().unsqueeze(-1).transpose(1, -1).squeeze(1), (before, after))
@@ -237,15 +164,13 @@ def response_normalized(x: torch.Tensor, size: int, alpha: float, beta: float, b
     return x / (bias + alpha / size * sums) ** beta
 
 
-def global_indices(index: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Indices into all of ``x`` from those into each of its planes."""
-    planes = x.shape[0] * x.shape[1]
-    cells = x.shape[2:].numel()
-    first = torch.arange(planes, device=x.device) * cells
-    return index + first.reshape([x.shape[0], x.shape[1]] + [1] * (x.dim() - 2))
+def with_places(x: Tensor, found: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The results of a pool, and their indices into all of ``x``, from those into each of its planes."""
+    first = torch.arange(x.shape[0] * x.shape[1], device=x.device) * x.shape[2:].numel()
+    return found, index + first.reshape([x.shape[0], x.shape[1]] + [1] * (x.dim() - 2))
 
 
-def unpooled(x: torch.Tensor, index: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+def unpooled(x: Tensor, index: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Zeros, with ``x`` at the indices."""
     count = 1
     for size in shape:
@@ -255,12 +180,12 @@ def unpooled(x: torch.Tensor, index: torch.Tensor, shape: tuple[int, ...]) -> to
     )
 
 
-def causal_mask(x: torch.Tensor) -> torch.Tensor:
+def causal_mask(x: Tensor) -> Tensor:
     """True where a position of (batch, positions, features) must not be seen: those after it."""
     return torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
 
 
-def hidden(mask: torch.Tensor, x: torch.Tensor, heads: int) -> torch.Tensor:
+def hidden(mask: Tensor, x: Tensor, heads: int) -> Tensor:
     """A mask that is true where a position is seen, or is added, as MultiheadAttention takes it for each head."""
     mask = mask.expand(x.shape[0], heads, x.shape[1], x.shape[1]).flatten(0, 1)
     return ~mask if mask.dtype == torch.bool else mask
@@ -268,10 +193,10 @@ def hidden(mask: torch.Tensor, x: torch.Tensor, heads: int) -> torch.Tensor:
 
 def run_padded(
     layer: torch.nn.RNNBase,
-    x: torch.Tensor,
-    lengths: torch.Tensor,
-    states: torch.Tensor | tuple[torch.Tensor, ...] | None,
-) -> tuple[torch.Tensor, torch.Tensor | tuple[torch.Tensor, ...]]:
+    x: Tensor,
+    lengths: Tensor,
+    states: Tensor | tuple[Tensor, ...] | None,
+) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
     """A recurrent layer over sequences of several lengths, whose steps come first: zeros behind each."""
     packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
     found, last = layer(packed, states)
@@ -280,13 +205,13 @@ def run_padded(
 
 def run_recurrent(
     kind: str,
-    x: torch.Tensor,
-    w: torch.Tensor,
-    r: torch.Tensor,
-    b: torch.Tensor | None,
-    lengths: torch.Tensor | None,
-    states: torch.Tensor | tuple[torch.Tensor, ...] | None,
-) -> tuple[torch.Tensor, ...]:
+    x: Tensor,
+    w: Tensor,
+    r: Tensor,
+    b: Tensor | None,
+    lengths: Tensor | None,
+    states: Tensor | tuple[Tensor, ...] | None,
+) -> tuple[Tensor, ...]:
     """A recurrent layer, whose steps come first, of weights (directions, gates · units, …): z, r, h or i, o, f, c."""
     order, units = {"lstm": (0, 2, 3, 1), "gru": (1, 0, 2)}.get(kind, (0,)), r.shape[2]
     weights = [
@@ -299,7 +224,7 @@ def run_recurrent(
         states = (zero, zero) if kind == "lstm" else zero
     run, options = getattr(torch, kind), (b is not None, 1, 0.0, True, len(w) == 2)
     if lengths is None:
-        made: tuple[torch.Tensor, ...] = run(x, states, weights, *options, False)
+        made: tuple[Tensor, ...] = run(x, states, weights, *options, False)
         return made
     packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
     first, back = packed.sorted_indices, packed.unsorted_indices
@@ -310,6 +235,6 @@ def run_recurrent(
     return padded, *(each[:, back] for each in last)
 
 
-def weighed(x: torch.Tensor, axis: int, weights: torch.Tensor) -> torch.Tensor:
+def weighed(x: Tensor, axis: int, weights: Tensor) -> Tensor:
     """An axis resized by a matrix of weights."""
     return (x.movedim(axis, -1) @ weights.T).movedim(-1, axis)

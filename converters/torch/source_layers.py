@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from portable_nn.converters.torch.source_normalization import dropout_ratio, is_frozen, momentum, normalized_shape
 from portable_nn.converters.torch.source_scene import Entry, Found, Layer, Scene, dtype_option, given, roles
-from portable_nn.converters.torch.source_spatial import convolution, cut_off, short, transposed
+from portable_nn.converters.torch.source_spatial import cut_off, short, transposed, window_of
 from portable_nn.converters.torch.source_use import Made, Use, option
 from portable_nn.core.dims import static
 
@@ -111,13 +111,12 @@ def _attention(scene: Scene, use: Use) -> Found | None:
 
 @finder("Conv")
 def _conv(scene: Scene, use: Use) -> Found | None:
-    window, shape, group = convolution(use), static(use.type(1).shape), use.int("group")
+    window, shape, group = window_of(use), static(use.type(1).shape), use.int("group")
     if shape is None:
         return None
     options = window.options() + option("groups", group, 1) + option("bias", use.has(2), True)
-    kernel = f"{short(window.kernel)}"
-    made = f"nn.Conv{len(window.kernel)}d({shape[1] * group}, {shape[0]}, {kernel}{options})"
-    return _weighted(scene, use, made, lambda use, module: f"{module}({convolution(use).x})")
+    made = f"nn.Conv{len(window.windows)}d({shape[1] * group}, {shape[0]}, {window.of('kernel')}{options})"
+    return _weighted(scene, use, made, lambda use, module: f"{module}({window_of(use).x})")
 
 
 @finder("ConvTranspose")
@@ -132,7 +131,7 @@ def _conv_transposed(scene: Scene, use: Use) -> Found | None:
 
 @finder("BatchNormalization")
 def _batch_norm(scene: Scene, use: Use) -> Found | None:
-    axes, channels = use.rank() - 2, use.type().shape[1]
+    axes, channels = use.rank - 2, use.type().shape[1]
     if axes > 3 or not isinstance(channels, int) or is_frozen(use):
         return None
     batch_only = bool(use.int("training_mode"))
@@ -187,7 +186,7 @@ def _group_norm(scene: Scene, use: Use) -> Found | None:
 
 @finder("InstanceNormalization")
 def _instance_norm(scene: Scene, use: Use) -> Found | None:
-    channels, axes = use.type().shape[1], use.rank() - 2
+    channels, axes = use.type().shape[1], use.rank - 2
     if axes not in (1, 2, 3) or not isinstance(channels, int):
         return None
     made = f"nn.InstanceNorm{axes}d({channels}{option('eps', use.float('epsilon'), 1e-5)}, affine=True)"
@@ -201,7 +200,7 @@ def _prelu(scene: Scene, use: Use) -> Found | None:
     fitted = scene.maker(name, "Reshape") or scene.maker(name, "Unsqueeze")
     weight = fitted.inputs[0] if fitted else name
     place, shape = scene.prefix(weight, "weight"), scene.types[weight].shape
-    fits = use.type(1).shape == (*shape, *(1,) * (use.rank() - 2)) and use.type().shape[1:2] == shape
+    fits = use.type(1).shape == (*shape, *(1,) * (use.rank - 2)) and use.type().shape[1:2] == shape
     if place is None or len(shape) != 1 or not (shape == (1,) or fits):
         return None
     made = f"nn.PReLU({shape[0]}{dtype_option(scene.types[weight].dtype)})"

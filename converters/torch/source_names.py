@@ -14,7 +14,7 @@ from portable_nn.core.text import unused
 Path: TypeAlias = tuple[str, ...]
 """The parts of the name of a layer or parameter in a module, such as ``("layer1", "0", "conv1", "weight")``."""
 
-_TAKEN: Final = frozenset({"self", "torch", "nn", "F", "Path", "Network", "Part", "load", *dir(builtins)} - {"input"})
+_TAKEN: Final = {*["self", "torch", "Tensor", "nn", "F", "Path", "Network", "Part", "load"], *dir(builtins)} - {"input"}
 
 
 class Variables:
@@ -38,6 +38,11 @@ class Variables:
         return name
 
 
+def path_of(name: str, forbidden: Collection[str]) -> Path:
+    """The path of a name, parted at its dots; a part that is empty or ``forbidden`` gets a ``_`` behind it."""
+    return tuple(f"{part}_" if not part or part in forbidden else part for part in name.split("."))
+
+
 def paths(names: Iterable[str], forbidden: Collection[str]) -> dict[str, Path]:
     """The path of each parameter: its name, parted at the dots.
 
@@ -45,9 +50,7 @@ def paths(names: Iterable[str], forbidden: Collection[str]) -> dict[str, Path]:
     it; so does one of two names where the module's part would be a parameter and a layer in one.
     """
     found, taken = dict[str, Path](), set[Path]()
-    wished = {
-        name: tuple(f"{each}_" if not each or each in forbidden else each for each in name.split(".")) for name in names
-    }
+    wished = {name: path_of(name, forbidden) for name in names}
     layers = {path[:depth] for path in wished.values() for depth in range(1, len(path))}
     for name, path in wished.items():
         while path in taken or path in layers:

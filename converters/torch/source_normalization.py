@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portable_nn.converters.torch.source_use import Use, option, row
+from portable_nn.converters.torch.source_use import Use, option
 from portable_nn.core.dims import static
 
 
@@ -13,22 +13,19 @@ def momentum(use: Use) -> float:
 
 def is_frozen(use: Use) -> bool:
     """True if a batch normalization keeps its running statistics: they are computed, or neither weight is trained."""
-    if not all(use.writer.is_parameter(use.node.inputs[index]) for index in (3, 4)):
-        return True
-    scales = use.node.inputs[1:3]
-    return all(use.writer.is_parameter(name) and not use.writer.is_trained(name) for name in scales)
+    scale, bias, *statistics = map(use.writer.parameter, use.node.inputs[1:5])
+    return not all(statistics) or bool(scale and bias and not (scale.trainable or bias.trainable))
 
 
-@row("BatchNormalization")
-def _batch_norm(use: Use) -> str:
+def batch_norm(use: Use) -> list[str]:
+    """By running statistics, or those of the batch."""
     if use.is_read(1) and use.int("training_mode") and (use.known(3) is None or use.known(4) is None):
         use.refuse("running statistics as outputs of a node")
-    scale, bias = (f"{use.x(index)}" for index in (1, 2))
-    eps = use.float("epsilon")
-    if use.int("training_mode"):
-        return f"F.batch_norm({use.x()}, None, None, {scale}, {bias}, training=True, eps={eps!r})"
-    training = "False" if is_frozen(use) else f"self.training, momentum={momentum(use)!r}"
-    return f"F.batch_norm({use.x()}, {use.x(3)}, {use.x(4)}, {scale}, {bias}, training={training}, eps={eps!r})"
+    statistics = "None, None" if use.int("training_mode") else f"{use.x(3)}, {use.x(4)}"
+    way = "True" if use.int("training_mode") else "False"
+    if way == "False" and not is_frozen(use):
+        way = f"self.training, momentum={momentum(use)!r}"
+    return [use.text(f"F.batch_norm({{0}}, {statistics}, {{1}}, {{2}}, training={way}, eps={{epsilon}})")]
 
 
 def normalized_shape(use: Use) -> tuple[int, ...]:
@@ -45,15 +42,15 @@ def _ones(use: Use, index: int, value: float) -> bool:
     return found is not None and set(found) == {value}
 
 
-@row("LayerNormalization")
-def _layer_norm(use: Use) -> str:
+def layer_norm(use: Use) -> str:
+    """Over the last axes."""
     if use.is_read(1) or use.is_read(2):
         use.refuse("mean and deviation as outputs")
     return _scaled(use, "layer_norm", option("eps", use.float("epsilon"), 1e-5))
 
 
-@row("RMSNormalization")
-def _rms_norm(use: Use) -> str:
+def rms_norm(use: Use) -> str:
+    """Over the last axes."""
     return _scaled(use, "rms_norm", f", eps={use.float('epsilon')!r}")
 
 
@@ -68,28 +65,19 @@ def _scaled(use: Use, function: str, eps: str) -> str:
     return f"F.{function}({use.x()}, {shape}, None{eps}) * {use.x(1)}{bias}"
 
 
-@row("GroupNormalization")
-def _group_norm(use: Use) -> str:
-    weights = "" if _ones(use, 1, 1) and _ones(use, 2, 0) else f", {use.x(1)}, {use.x(2)}"
-    return f"F.group_norm({use.x()}, {use.int('num_groups')}{weights}{option('eps', use.float('epsilon'), 1e-5)})"
-
-
-@row("InstanceNormalization")
-def _instance_norm(use: Use) -> str:
-    given = "" if _ones(use, 1, 1) and _ones(use, 2, 0) else f", {use.x(1)}, {use.x(2)}"
-    channels = use.type().shape[1]
-    if not isinstance(channels, int):
+def group_norm(use: Use) -> str:
+    """Of groups of channels, or of each channel."""
+    groups = use.int("num_groups") if use.operator.name == "GroupNormalization" else use.type().shape[1]
+    if not isinstance(groups, int):
         use.refuse("an open number of channels")
-    return f"F.group_norm({use.x()}, {channels}{given}{option('eps', use.float('epsilon'), 1e-5)})"
+    weights = "" if _ones(use, 1, 1) and _ones(use, 2, 0) else f", {use.x(1)}, {use.x(2)}"
+    return f"F.group_norm({use.x()}, {groups}{weights}{option('eps', use.float('epsilon'), 1e-5)})"
 
 
-@row("LRN")
-def _response_norm(use: Use) -> str:
-    size, names = use.int("size"), ("alpha", "beta", "bias")
-    alpha, beta, bias = (use.float(name) for name in names)
-    if size % 2 and use.rank() > 2:
-        return f"F.local_response_norm({use.x()}, {size}, {alpha!r}, {beta!r}, {bias!r})"
-    return use.call("response_normalized", use.x(), size, repr(alpha), repr(beta), repr(bias))
+def response_norm(use: Use) -> str | None:
+    """Of an odd number of channels."""
+    is_usual = use.int("size") % 2 and use.rank > 2
+    return use.text("F.local_response_norm({0}, {size}, {alpha}, {beta}, {bias})") if is_usual else None
 
 
 def dropout_ratio(use: Use) -> float:
@@ -104,44 +92,43 @@ def dropout_ratio(use: Use) -> float:
     return float(f"{known[0]:.7g}")
 
 
-@row("Dropout")
-def _dropout(use: Use) -> str:
+def dropout(use: Use) -> str:
+    """While the module is in training mode."""
     return f"F.dropout({use.x()}, {dropout_ratio(use)!r}, self.training)"
 
 
-@row("Attention")
-def _attention(use: Use) -> str:
-    more = [index for index in (4, 5, 6) if use.has(index)] or [index for index in (1, 2, 3) if use.is_read(index)]
-    windows = use.int("left_window_size") != -1 or use.int("right_window_size") != -1
+def attention(use: Use) -> str:
+    """PyTorch's function, which takes heads as an axis."""
+    further = any(map(use.has, (4, 5, 6))) or any(map(use.is_read, (1, 2, 3)))
+    window = use.int("left_window_size") != -1 or use.int("right_window_size") != -1
     both = use.int("is_causal") and use.has(3)
-    if more or windows or both or use.float("softcap") or use.rank() not in (3, 4):
+    if further or window or both or use.float("softcap") or use.rank not in (3, 4):
         use.refuse("a cache, a window, a soft cap, or a mask beside is_causal")
-    if use.has(3) and use.type(3).shape[-1:] != use.type(1).shape[-2:-1]:
+    options = _mask(use) if use.has(3) else ""
+    options += option("is_causal", bool(use.int("is_causal")), False)
+    options += option("scale", use.attributes.get("scale"), None)
+    is_flat = use.rank == 3
+    names = ("q_num_heads", "kv_num_heads", "kv_num_heads")
+    heads = [use.attributes[name] if is_flat else use.type(i).shape[1] for i, name in enumerate(names)]
+    options += "" if heads[0] == heads[1] else ", enable_gqa=True"
+    if not is_flat:
+        return use.text(f"F.scaled_dot_product_attention({{0}}, {{1}}, {{2}}{options})")
+    parts = ", ".join(f"{use.x(i)}.unflatten(2, ({each}, -1)).transpose(1, 2)" for i, each in enumerate(heads))
+    return f"F.scaled_dot_product_attention({parts}{options}).transpose(1, 2).flatten(2)"
+
+
+def _mask(use: Use) -> str:
+    shape = use.type(3).shape
+    if shape[-1:] != use.type(1).shape[-2:-1]:
         use.refuse("a mask that is shorter than the keys")
-    scale = use._attribute("scale")
-    options = f", attn_mask={use.x(3)}{'' if use.rank(3) > 1 else '.unsqueeze(0)'}" if use.has(3) else ""
-    options += option("is_causal", bool(use.int("is_causal")), False) + option("scale", scale, None)
-    heads = use._attribute("q_num_heads"), use._attribute("kv_num_heads")
-    if use.rank() == 3:
-        parts = [f"{use.x(i)}.unflatten(2, ({heads[min(i, 1)]}, -1)).transpose(1, 2)" for i in range(3)]
-        options += ", enable_gqa=True" if heads[0] != heads[1] else ""
-        return f"F.scaled_dot_product_attention({', '.join(parts)}{options}).transpose(1, 2).flatten(2)"
-    options += ", enable_gqa=True" if use.type(0).shape[1] != use.type(1).shape[1] else ""
-    return f"F.scaled_dot_product_attention({', '.join(use.x(i) for i in range(3))}{options})"
+    return f", attn_mask={use.x(3)}{'' if len(shape) > 1 else '.unsqueeze(0)'}"
 
 
-@row("NegativeLogLikelihoodLoss")
-def _likelihood(use: Use) -> str:
-    return f"F.nll_loss({_loss_arguments(use)})"
-
-
-@row("SoftmaxCrossEntropyLoss")
-def _cross_entropy(use: Use) -> list[str]:
-    return [f"F.cross_entropy({_loss_arguments(use)})", f"F.log_softmax({use.x(0)}, dim=1)"]
-
-
-def _loss_arguments(use: Use) -> str:
-    ignored = use._attribute("ignore_index")
+def loss(use: Use) -> list[str]:
+    """The loss of labels, and for scores the logarithms of probabilities."""
+    is_scored = use.operator.name == "SoftmaxCrossEntropyLoss"
     weight = f", weight={use.x(2)}" if use.has(2) else ""
-    options = option("ignore_index", ignored, None) + f', reduction="{use.string("reduction")}"'
-    return f"{use.x(0)}, {use.x(1)}.long(){weight}{options}"
+    options = option("ignore_index", use.attributes.get("ignore_index"), None)
+    options += f', reduction="{use.string("reduction")}"'
+    name = "cross_entropy" if is_scored else "nll_loss"
+    return [f"F.{name}({use.x()}, {use.x(1)}.long(){weight}{options})", f"F.log_softmax({use.x()}, dim=1)"]

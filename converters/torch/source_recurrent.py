@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from portable_nn.converters.layers.gates import OPERATORS
 from portable_nn.converters.torch.source_scene import Entry, Found, Layer, Scene, dtype_option, given
-from portable_nn.converters.torch.source_use import Made, Use, option, row
+from portable_nn.converters.torch.source_use import Made, Use, option
 from portable_nn.core.graph import Node, Parameter, Tensor
 from portable_nn.engines.once import run_numpy
 from portable_nn.operators import INTEGERS
@@ -295,7 +295,7 @@ def _entries(place: str, number: int, node: Node, order: Sequence[int], hidden: 
 def _call(use: Use, module: str, stack: Stack, directions: int) -> list[str]:
     """The outputs of the last node of a stack; the states of the others are written along with them."""
     first, writer, batch_first = stack.nodes[0], use.writer, bool(use.int("layout"))
-    count = len(use.made) - 1
+    count = use.output_count - 1
     x = writer.tensor(first.inputs[X])
     backwards = use.string("direction") == "reverse"
     axis = 1 if batch_first else 0
@@ -348,8 +348,7 @@ def _states(use: Use, stack: Stack, batch_first: bool) -> str:
     return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
 
 
-@row(*KINDS)
-def _functional(use: Use) -> Made:
+def functional(use: Use) -> Made:
     """A layer that has no parameters of its own, since its weights are computed, as those of a projected LSTM are."""
     function, writer, layout = _checked(use), use.writer, bool(use.int("layout"))
     kind = f"rnn_{function}" if use.operator.name == "RNN" else use.operator.name.lower()
@@ -361,5 +360,5 @@ def _functional(use: Use) -> Made:
     sequence = f"{both}[0]" + (".flip(0)" if turned else "")
     ways = use.type(R).shape[0]
     y = f"{sequence}.unflatten(2, ({ways}, -1))" + (".permute(1, 0, 2, 3)" if layout else ".transpose(1, 2)")
-    last = [f"{both}[{place + 1}]" + (".transpose(0, 1)" if layout else "") for place in range(len(use.made) - 1)]
+    last = [f"{both}[{place + 1}]" + (".transpose(0, 1)" if layout else "") for place in range(use.output_count - 1)]
     return [y, *last]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+from portable_nn.converters.torch.source_names import Path
 from portable_nn.converters.torch.source_use import Made, Use
 from portable_nn.core.graph import Graph, Node, Parameter
 from portable_nn.operators import Array, Type
@@ -46,6 +47,10 @@ class Layer:
     place: str
     made: str
     entries: tuple[Entry, ...] = field(compare=False)
+
+    def paths(self, path: Path) -> list[Path]:
+        """The paths of its tensors, where ``path`` is its own."""
+        return [(*path, *entry.key.removeprefix(f"{self.place}.").split(".")) for entry in self.entries]
 
     @property
     def claims(self) -> frozenset[str]:

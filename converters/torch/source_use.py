@@ -1,28 +1,22 @@
-"""The table of operators in PyTorch: one row for each, which writes the expression of a use.
-
-A row is a function of a ``Use``. It is registered by ``row`` or ``formula`` in the module of its family, as the
-operators themselves are; what has no row, but a ``lowering`` to operators that have one, needs none.
-"""
+"""A node as its row in PyTorch sees it, and what rows write."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.graph import Dim, Node
+from portable_nn.converters.array.use import ArrayUse, tuple_of
+from portable_nn.core.graph import Dim, Node, Parameter
 from portable_nn.operators import Array, OperatorContext, Type, lookup
 
+Made: TypeAlias = str | Sequence[str]
+"""The expression of all outputs, a tuple where there are several; or one for each of the first ones."""
 
-class Unpacked(str):
-    """An expression that gives a tuple of all outputs."""
-
-    __slots__ = ()
-
-
-Made: TypeAlias = str | Unpacked | Sequence[str]
-"""The expression of the first output, of all of them, or one for each."""
+OPERAND: Final = re.compile("«([0-9]+)»")
+"""An input in an expression that is being written: its words are replaced before the name of a value stands there."""
 
 
 class Writer(Protocol):
@@ -33,9 +27,6 @@ class Writer(Protocol):
 
     def dim(self, dim: Dim) -> str:
         """The expression of a size. Raises ``RefusalError`` where it is not known."""
-
-    def helper(self, name: str) -> str:
-        """The name of a function of ``source_helpers``, which is written into the source."""
 
     def constant(self, value: Array) -> str:
         """The expression of a constant tensor."""
@@ -49,74 +40,51 @@ class Writer(Protocol):
     def assign(self, name: str, expression: str) -> None:
         """Give a value of an earlier node, which the rest of a layer makes."""
 
-    def is_parameter(self, name: str) -> bool:
-        """True if a value is a parameter."""
-
-    def is_trained(self, name: str) -> bool:
-        """True if a value is a parameter that training changes."""
+    def parameter(self, name: str) -> Parameter | None:
+        """The parameter of a name, if it is one."""
 
     @property
     def device(self) -> str:
         """The expression of the device to make tensors on."""
 
 
-class Use(OperatorContext):
-    """A use of an operator, as its row sees it."""
+class Use(ArrayUse):
+    """A use of an operator, as its row sees it; inputs are written as ``OPERAND``."""
 
     def __init__(self, node: Node, types: Mapping[str, Type], writer: Writer) -> None:
-        operator = lookup(node.operator, node.domain)
         inputs = [types[name] if name else None for name in node.inputs]
-        super().__init__(operator, inputs, node.attributes, len(node.outputs))
+        context = OperatorContext(lookup(node.operator, node.domain), inputs, node.attributes, len(node.outputs))
+        places = [f"«{place}»" if name else None for place, name in enumerate(node.inputs)]
+        super().__init__(context, [types[name] if name else Type("", ()) for name in node.outputs], places, {})
         self.node, self.writer = node, writer
-        self.made = [types[name] if name else None for name in node.outputs]
 
-    def x(self, index: int = 0) -> str:
-        """An input as a tensor."""
-        return self.writer.tensor(self.node.inputs[index])
-
-    def xs(self) -> list[str]:
-        """All inputs as tensors."""
-        return [self.x(index) for index in range(len(self.types))]
-
-    def a(self, index: int = 0) -> str:
-        """An input in arithmetic with a tensor: a number where it is a constant scalar."""
-        found = self.known(index)
-        if found is not None and len(found) == 1 and self.type(index).shape == ():
-            return literal(found[0], self.type(index).dtype)
-        return self.x(index)
+    def size(self, dim: Dim) -> str:
+        """A size as an expression. Raises ``RefusalError`` where it is not known."""
+        return self.writer.dim(dim)
 
     def known(self, index: int) -> tuple[int | float, ...] | None:
         """The numbers of a constant input, or ``None``."""
-        if not self.has(index):
-            return None
-        found = self.type(index).constant
+        found = self.type(index).constant if self.has(index) else None
         return None if found is None or any(isinstance(each, str) for each in found) else found  # type: ignore[return-value]
 
-    def output(self, index: int = 0) -> Type:
-        """The type of an output that must be there."""
-        found = self.made[index]
-        assert found is not None
-        return found
+    def number(self, index: int) -> str | None:
+        """A constant scalar beside another operand of its type, as a number."""
+        found, kind = self.known(index), self.type(index)
+        others = [each for place, each in enumerate(self.types) if each and self.known(place) is None]
+        is_operand = self.operator.elementwise and kind.shape == () and any(each.dtype == kind.dtype for each in others)
+        return literal(found[0], kind.dtype) if found and is_operand else None
 
     def is_read(self, index: int) -> bool:
         """True if an output is given at all."""
-        return index < len(self.made) and self.made[index] is not None
+        return index < self.output_count and bool(self.node.outputs[index])
 
     def dims(self, dims: Iterable[Dim]) -> str:
         """Sizes as a tuple. Raises ``RefusalError`` where one is not known."""
-        return listing([self.writer.dim(dim) for dim in dims])
-
-    def rank(self, index: int = 0) -> int:
-        """The number of axes of an input."""
-        return len(self.type(index).shape)
+        return tuple_of([self.size(dim) for dim in dims])
 
     def call(self, helper: str, *arguments: object) -> str:
         """The call of a function of ``source_helpers``."""
-        return f"{self.writer.helper(helper)}({', '.join(map(str, arguments))})"
-
-    def options(self) -> dict[str, object]:
-        """The attributes by name, with their defaults."""
-        return {name: self._attribute(name) for name in self.operator.attributes}
+        return f"{helper}({', '.join(map(str, arguments))})"
 
     @property
     def device(self) -> str:
@@ -124,31 +92,8 @@ class Use(OperatorContext):
         return f"device={self.writer.device}"
 
 
-Row: TypeAlias = Callable[[Use], Made]
-
-ROWS: Final[dict[str, Row]] = {}
-"""The rows by the operators' names."""
-
-
-def row(*names: str) -> Callable[[Row], Row]:
-    """Register a function as the row of operators."""
-
-    def register(function: Row) -> Row:
-        ROWS.update(dict.fromkeys(names, function))
-        return function
-
-    return register
-
-
-def formula(name: str, text: str) -> None:
-    """Register a row whose expression has ``{0}``, ``{1}`` … in the place of the inputs, ``{name}`` of attributes."""
-    ROWS[name] = lambda use: text.format(*_operands(use), **use.options())
-
-
-def _operands(use: Use) -> list[str]:
-    """The inputs, of which constants are numbers where another one is none."""
-    tensors = [index for index in range(len(use.types)) if use.known(index) is None]
-    return [use.a(index) if tensors else use.x(index) for index in range(len(use.types))]
+Row: TypeAlias = str | Callable[[Use], Made | None]
+"""The expression, or what makes it; ``None`` for one that array code has."""
 
 
 def literal(value: int | float, dtype: str) -> str:
@@ -162,11 +107,6 @@ def literal(value: int | float, dtype: str) -> str:
     text = str(np.dtype(dtype).type(value))
     text = repr(float(text))
     return f"({text})" if text.startswith("-") else text
-
-
-def listing(items: Sequence[str]) -> str:
-    """A tuple in Python."""
-    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
 
 
 def option(name: str, value: object, usual: object) -> str:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
 
 import numpy as np
 
-from portable_nn.converters.torch import (  # noqa: F401 - the modules with the rows
-    source_elementwise,
-    source_layout,
-    source_normalization,
-    source_reduction,
-    source_spatial,
-)
 from portable_nn.converters.torch.source_layers import FINDERS
-from portable_nn.converters.torch.source_names import Path, Variables, expression
+from portable_nn.converters.torch.source_names import Path, Variables, expression, path_of
 from portable_nn.converters.torch.source_recurrent import find, is_recurrent, sequence_of, stacks
+from portable_nn.converters.torch.source_rows import written
 from portable_nn.converters.torch.source_scene import Found, Layer, Scene
-from portable_nn.converters.torch.source_use import ROWS, Made, Unpacked, Use, torch_dtype
-from portable_nn.core.dims import PYTHON, is_name, names_in, spelled
+from portable_nn.converters.torch.source_use import OPERAND, Made, Use, torch_dtype
+from portable_nn.converters.torch.words import called
+from portable_nn.core.dims import PYTHON, is_name, spelled
 from portable_nn.core.errors import RefusalError
-from portable_nn.core.graph import Dim, Graph, Node, Shape, format_shape
-from portable_nn.operators import FLOATS, Array
+from portable_nn.core.graph import Dim, Graph, Node, Parameter, Shape, format_shape
+from portable_nn.operators import FLOATS, Array, InvalidNode
 from portable_nn.rewrites.lowering import lower
 from portable_nn.rewrites.scope import Scope
+
+_READ: Final = re.compile(r"(?<![.\w\"])[A-Za-z_]\w*")
+"""Words in an expression that may be variables."""
 
 GONE = "None"
 """The text for a value that only the inside of a layer has; nothing that is left reads it."""
@@ -37,7 +37,6 @@ class Statement:
 
     targets: tuple[str, ...]
     expression: str
-    reads: frozenset[str]
     comment: str = ""
 
 
@@ -49,7 +48,6 @@ class Body:
         arguments: the names of its arguments, in the order of the network's inputs.
         statements: what it computes, in order.
         results: the expressions of the outputs.
-        helpers: the functions that it calls.
         layers: the layers by their paths.
         constants: tensors that are no parameters, by the names of their buffers.
     """
@@ -57,10 +55,14 @@ class Body:
     arguments: list[str]
     statements: list[Statement]
     results: list[str]
-    helpers: set[str]
     layers: dict[Path, Layer]
     constants: dict[str, Array]
     faults: list[str] = field(default_factory=list)
+
+    @property
+    def helpers(self) -> Collection[str]:
+        """The helpers that it calls."""
+        return called("\n".join([*(each.expression for each in self.statements), *self.results]))
 
 
 class Writing:
@@ -71,25 +73,29 @@ class Writing:
         paths: the path of each parameter that is in no layer with names of its own.
         forbidden: names that a layer cannot have.
         tied: further names of parameters.
+        taken: names that no variable may have.
     """
 
     def __init__(
-        self, graph: Graph, paths: Mapping[str, Path], forbidden: Collection[str], tied: Mapping[str, str]
+        self,
+        graph: Graph,
+        paths: Mapping[str, Path],
+        forbidden: Collection[str],
+        tied: Mapping[str, str],
+        taken: Collection[str] = (),
     ) -> None:
         self.graph, self.forbidden = graph, forbidden
         self.scope = Scope.of(graph)
         self.types = self.scope.types
         self.scene = Scene(graph, self.types, tied)
         self.paths = dict(paths)
-        self.names = Variables(forbidden)
+        self.names = Variables({*forbidden, *taken})
         self.values = dict[str, str]()
         self.dims = dict[str, str]()
-        self.reads = set[str]()
         self.sequences = dict[str, str]()
-        self.body = Body([], [], [], set(), {}, {})
+        self.body = Body([], [], [], {}, {})
         self.reasons = dict[str, str]()
         self._known = dict[tuple[object, ...], str]()
-        self._looking = False
 
     def run(self) -> Body:
         """All of it."""
@@ -117,8 +123,6 @@ class Writing:
 
     def tensor(self, name: str) -> str:
         """The expression of a value, a tensor."""
-        if self._looking:
-            return "x"
         constant = self.types[name].constant
         if name in self.scene.parameters:
             return expression(self.paths[name])
@@ -129,9 +133,7 @@ class Writing:
                 return self._size_tensor(name, constant)  # type: ignore[arg-type]
             except RefusalError:
                 pass
-        found = self.values[name]
-        self.reads.update(part for part in _variables(found))
-        return found
+        return self.values[name]
 
     def _static(self, name: str) -> tuple[int, ...]:
         return tuple(int(dim) for dim in self.types[name].shape)
@@ -139,25 +141,16 @@ class Writing:
     def _size_tensor(self, name: str, sizes: Sequence[Dim]) -> str:
         if self.types[name].dtype in FLOATS and any("/" in str(size) for size in sizes):
             raise RefusalError("a quotient of sizes that is no whole number")
-        made = f"{self.helper('size_tensor')}({', '.join(self.dim(size) for size in sizes)})"
+        made = f"size_tensor({', '.join(self.dim(size) for size in sizes)})"
         made += f".to({torch_dtype(self.types[name].dtype)})" if self.types[name].dtype != "int64" else ""
         return f"{made}.to({self.device})" if self.types[name].shape else f"{made}[0].to({self.device})"
 
     def dim(self, dim: Dim) -> str:
         """The expression of a size. Raises ``RefusalError`` where it is not known."""
         try:
-            text = spelled(dim, self.dims, PYTHON)
+            return spelled(dim, self.dims, PYTHON)
         except KeyError as missing:
             raise RefusalError(f"a size that is not known, {missing.args[0]}") from None
-        for name in names_in([dim]):
-            self.reads.update(_variables(self.dims[name]))
-        return text
-
-    def helper(self, name: str) -> str:
-        """The name of a function of ``source_helpers``."""
-        if not self._looking:
-            self.body.helpers.add(name)
-        return name
 
     def constant(self, value: Array) -> str:
         """A buffer for a constant tensor."""
@@ -173,8 +166,7 @@ class Writing:
     def statement(self, wish: str, expression: str) -> str:
         """A new variable for an expression."""
         name = self.names.fresh(wish)
-        self.body.statements.append(Statement((name,), expression, frozenset(self.reads)))
-        self.reads.add(name)
+        self.body.statements.append(Statement((name,), self._complete(expression)))
         return name
 
     def note_sequence(self, name: str, expression: str) -> None:
@@ -183,17 +175,13 @@ class Writing:
 
     def assign(self, name: str, expression: str) -> None:
         """Give a value of an earlier node, which the rest of a layer makes."""
-        self.values[name] = self._target(name)
-        reads = frozenset(self.reads)
-        self.body.statements.append(Statement((self.values[name],), expression, reads, self._comment(name)))
+        self.values[name] = self.names.fresh(name)
+        comment = format_shape(self.types[name].shape)
+        self.body.statements.append(Statement((self.values[name],), expression, comment))
 
-    def is_parameter(self, name: str) -> bool:
-        """True if a value is a parameter."""
-        return name in self.scene.parameters
-
-    def is_trained(self, name: str) -> bool:
-        """True if a value is a parameter that training changes."""
-        return name in self.scene.parameters and self.scene.parameters[name].trainable
+    def parameter(self, name: str) -> Parameter | None:
+        """The parameter of a name, if it is one."""
+        return self.scene.parameters.get(name)
 
     # -- layers
 
@@ -220,18 +208,14 @@ class Writing:
         return result
 
     def _found(self, node: Node) -> Found | None:
-        use, self._looking = Use(node, self.types, self), True
+        finder, stack = None if node.domain else FINDERS.get(node.operator), self.stacks.get(node.name)
+        if stack and stack.nodes[-1] is node:
+            finder = partial(find, stack=stack)
         try:
-            if is_recurrent(node):
-                stack = self.stacks[node.name]
-                return find(self.scene, use, stack) if stack.nodes[-1] is node else None
-            finder = FINDERS.get(node.operator) if not node.domain else None
-            return finder(self.scene, use) if finder else None
-        except RefusalError as reason:
+            return finder(self.scene, Use(node, self.types, self)) if finder else None
+        except (RefusalError, InvalidNode) as reason:
             self.reasons[node.name] = str(reason)
             return None
-        finally:
-            self._looking = False
 
     def _place(self, found: Mapping[str, Found]) -> None:
         """Give each layer its path, and the parameters in it theirs."""
@@ -243,16 +227,14 @@ class Writing:
             if any(
                 entry.parameter.startswith(f"{layer.place}.") or entry.key in self.scene.tied for entry in layer.entries
             ):
-                path = tuple(
-                    f"{part}_" if not part or part in self.forbidden else part for part in layer.place.split(".")
-                )
+                path = path_of(layer.place, self.forbidden)
             else:
                 path = (self._free(layer.place),)
             places[layer.place] = path
             self.body.layers[path] = layer
-            for entry in layer.entries:
+            for entry, own in zip(layer.entries, layer.paths(path), strict=True):
                 if not self.scene.is_tied(entry.key, entry.parameter):
-                    self.paths[entry.parameter] = (*path, *entry.key.removeprefix(f"{layer.place}.").split("."))
+                    self.paths[entry.parameter] = own
         self.places = places
 
     def _free(self, wish: str) -> str:
@@ -264,33 +246,38 @@ class Writing:
 
     def _node(self, node: Node) -> None:
         """Write a node. Raises ``RefusalError``."""
-        self.reads = set()
         self.values.update((name, GONE) for name in node.outputs if name)
         if is_recurrent(node) and node.name in self.stacks and self._is_inside(node):
             return
-        use = Use(node, self.types, self)
-        self._emit(node, self._made(node, use))
+        self.use = Use(node, self.types, self)
+        try:
+            self._emit(node, self._made(node, self.use))
+        except InvalidNode as fault:
+            raise RefusalError(str(fault)) from None
 
     def _is_inside(self, node: Node) -> bool:
         stack = self.stacks[node.name]
         return stack.nodes[-1] is not node and stack.nodes[-1].name in self.layers
 
     def _made(self, node: Node, use: Use) -> Made:
-        sequence = (
-            sequence_of(self.scene, node.outputs[0])
-            if node.name in self.scene.order and node.operator != "Transpose"
-            else None
-        )
+        is_old = node.name in self.scene.order and node.operator != "Transpose"
+        sequence = sequence_of(self.scene, node.outputs[0]) if is_old else None
         if sequence in self.sequences:
-            found = self.sequences[sequence]
-            self.reads.update(_variables(found))
-            return found
+            return self.sequences[sequence]
         if node.name in self.layers:
             each = self.layers[node.name]
             return each.made(use, expression(self.places[each.layer.place]))
-        if node.operator not in ROWS:
-            use.refuse(self.reasons.get(node.name, "PyTorch has no such operation"))
-        return ROWS[node.operator](use)
+        return written(use)
+
+    def _complete(self, text: str) -> str:
+        """An expression with the operands of the node that is written."""
+        return OPERAND.sub(lambda found: self._operand(int(found[1]), text), text)
+
+    def _operand(self, index: int, text: str) -> str:
+        """A constant scalar is a number, but for a function's first argument, and where all must be tensors."""
+        is_tensor = f"(«{index}»" in text or text.startswith(("torch.maximum", "torch.minimum"))
+        number = None if is_tensor else self.use.number(index)
+        return number or self.tensor(self.use.node.inputs[index])
 
     def _enter(self, nodes: Sequence[Node]) -> None:
         """Note which nodes make the values of nodes that were made just now."""
@@ -299,34 +286,27 @@ class Writing:
                 self.scene.makers.setdefault(name, node)
 
     def _emit(self, node: Node, made: Made) -> None:
-        outputs = [name for name in node.outputs if name]
-        if isinstance(made, Unpacked) or (isinstance(made, str) and len(outputs) == 1):
-            self._assign(node.outputs if isinstance(made, Unpacked) else outputs, str(made))
+        if isinstance(made, str):
+            self._assign(node.outputs, self._complete(made))
             return
-        expressions = [made] if isinstance(made, str) else made
-        for name, each in zip(node.outputs, expressions, strict=False):
+        for name, each in zip(node.outputs, made, strict=False):
             if name:
-                self._assign([name], each)
-        missing = [name for name in node.outputs[len(expressions) :] if name and name in self.scope.read]
+                self._assign([name], self._complete(each))
+        missing = [name for name in node.outputs[len(made) :] if name and name in self.scope.read]
         if missing:
             raise RefusalError(f"its output {missing[0]}")
 
     def _assign(self, names: Sequence[str], made: str) -> None:
-        if len(names) == 1 and made.isidentifier() and made not in ("None",):
+        if len(names) == 1 and made.isidentifier() and made != GONE:
             self.values[names[0]] = made  # Another name of the same.
             return
-        targets = tuple(self._target(name) for name in names)
-        self.body.statements.append(Statement(targets, made, frozenset(self.reads), self._comment(names[0])))
+        targets = tuple(self.names.fresh(name) if name else "_" for name in names)
+        comment = next(format_shape(self.types[name].shape) for name in names if name)
+        self.body.statements.append(Statement(targets, made, comment))
         for name, target in zip(names, targets, strict=True):
-            self.values[name] = target
-            self._bind(name, self.types[name].shape)
-
-    def _target(self, name: str) -> str:
-        return self.names.fresh(name)
-
-    def _comment(self, name: str) -> str:
-        shape = self.types[name].shape
-        return format_shape(shape)
+            if name:
+                self.values[name] = target
+                self._bind(name, self.types[name].shape)
 
     def _bind(self, name: str, shape: Shape, *, first: bool = False) -> None:
         """Note where symbolic sizes can be read that are not known yet."""
@@ -335,34 +315,22 @@ class Writing:
                 source = f"{self.values[name]}.shape[{axis}]"
                 if first:
                     variable = self.names.fresh(dim)
-                    self.body.statements.append(Statement((variable,), source, frozenset()))
+                    self.body.statements.append(Statement((variable,), source))
                     self.dims[dim] = variable
                 else:
                     self.dims[dim] = source
 
     def _finish(self) -> None:
         """Find the outputs, and leave out what leads to none."""
-        self.reads = set()
         self.body.results = [self.tensor(name) for name in self.graph.outputs]
-        needed, kept = set(self.reads), list[Statement]()
+        needed, kept = {word for text in self.body.results for word in _READ.findall(text)}, list[Statement]()
         for each in reversed(self.body.statements):
             if needed.intersection(each.targets):
-                needed |= each.reads
+                needed.update(_READ.findall(each.expression))
                 kept.append(each)
-        self.body.statements = [self._with_blanks(each, needed) for each in reversed(kept)]
-        texts = [*(each.expression for each in kept), *self.body.results]
-        read = {word for text in texts for word in re.findall(r"self\.(constant_\w+)", text)}
+        for each in kept:
+            each.targets = tuple(name if name in needed else "_" for name in each.targets)
+        self.body.statements = kept[::-1]
+        read = {word for each in kept for word in re.findall(r"self\.(constant_\w+)", each.expression)}
+        read.update(text.removeprefix("self.") for text in self.body.results)
         self.body.constants = {name: value for name, value in self.body.constants.items() if name in read}
-
-    @staticmethod
-    def _with_blanks(each: Statement, needed: Collection[str]) -> Statement:
-        """A statement in which ``_`` stands for what is not read."""
-        each.targets = tuple(name if name in needed else "_" for name in each.targets)
-        return each
-
-
-def _variables(text: str) -> Iterator[str]:
-    """The variable at the beginning of an expression such as ``made[0]``."""
-    name = text.split(".", 1)[0].split("[", 1)[0]
-    if name.isidentifier() and name not in ("self", "None"):
-        yield name

@@ -241,45 +241,40 @@ class _Translator:
             return
         arguments = [self._argument(each) for each in node.args]
         options = {key: self._argument(each) for key, each in node.kwargs.items() if key not in _FOR_NOTHING}
-        if any(each is _FAILED for each in _flat([*arguments, *options.values()])):
+        given = _flat([*arguments, *options.values()])
+        if any(each is _FAILED for each in given):
             self.values[node] = _FAILED
-            return
-        if target_of(node) == "_operator.getitem":
-            made, place = arguments
-            self.values[node] = made[place] if place < len(made) else None
-            if self.values[node] is None:
-                self.faults.append(f"result {place} of {target_of(node.args[0])} in {self._place(node)} has no row")
-                self.values[node] = _FAILED
-            return
-        row = row_of(target_of(node))
+        elif target_of(node) == "_operator.getitem":
+            self.values[node] = self._picked(node, *arguments)
+        else:
+            self._call(node, arguments, options, [each for each in given if isinstance(each, Symbol)])
+
+    def _picked(self, node: Any, made: Sequence[Any], place: int) -> Any:
+        """One of several results."""
+        found = made[place] if place < len(made) else None
+        if found is None:
+            self.faults.append(f"result {place} of {target_of(node.args[0])} in {self._place(node)} has no row")
+        return _FAILED if found is None else found
+
+    def _call(self, node: Any, arguments: Sequence[Any], options: Mapping[str, Any], given: Sequence[Symbol]) -> None:
+        """Call the row of a node."""
+        target = target_of(node)
+        row = row_of(target)
+        learns = not self.learning.isdisjoint(given)
         assert row is not None
-        learns = not self.learning.isdisjoint(
-            each for each in _flat([*arguments, *options.values()]) if isinstance(each, Symbol)
-        )
         use = Use(
-            target_of(node), results_of(node), common_type(node), trains=self.program.trains, learns=learns,
-            note=self._note,
-        )  # fmt: skip
+            target, results_of(node), common_type(node), trains=self.program.trains, learns=learns, note=self._note
+        )
         try:
-            made = row(use, *arguments, **options)
+            made = _as_there(row(use, *arguments, **options), node.meta.get("val"))
         except RefusalError as refused:
-            self.faults.append(f"{target_of(node)} in {self._place(node)}: {refused} cannot be converted")
+            self.faults.append(f"{target} in {self._place(node)}: {refused} cannot be converted")
             made = _FAILED
         except GraphError as error:
-            said = "; ".join(str(fault) for fault in error.faults)
-            self.faults.append(f"{target_of(node)} in {self._place(node)}: {said}")
+            self.faults.append(f"{target} in {self._place(node)}: {'; '.join(map(str, error.faults))}")
             made = _FAILED
-        names = {leaf: str(leaf.name) for leaf in self.inputs}
-        self.stated |= {names[leaf]: each for leaf, each in use.stated.items() if leaf in names}
-        value = node.meta.get("val")
-        if isinstance(made, Symbol) and isinstance(value, (list, tuple)):
-            made = [made]
-        elif isinstance(made, list) and hasattr(value, "dim"):  # The row is also that of an operator with more results.
-            made = made[0]
-        if isinstance(made, Symbol) and hasattr(value, "dim") and not value.dim() and made.shape == (1,):
-            made = emit("Squeeze", made, integers([0]))  # A size among the numbers has an axis here.
+        self.stated |= {str(leaf.name): use.stated[leaf] for leaf in self.inputs if leaf in use.stated}
         if learns:
-            given = _flat(arguments)
             self._learn(each for each in _flat([made]) if each not in given)
         self.values[node] = made
         if writes(node):
@@ -379,6 +374,17 @@ class _Translator:
         if unused:
             shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
             self.notes[f"not in the network, for nothing that comes out depends on it: {shown}"] = None
+
+
+def _as_there(made: Any, value: Any) -> Any:
+    """The results of a row in the form of PyTorch: ``value`` is one tensor, or a list."""
+    if isinstance(made, Symbol) and isinstance(value, (list, tuple)):
+        return [made]
+    if isinstance(made, list) and hasattr(value, "dim"):  # The row is also that of an operator with more results.
+        made = made[0]
+    if isinstance(made, Symbol) and hasattr(value, "dim") and not value.dim() and made.shape == (1,):
+        return emit("Squeeze", made, integers([0]))  # A size among the numbers has an axis here.
+    return made
 
 
 _FAILED: Final = object()

@@ -13,7 +13,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn.converters.torch.module import to_torch, write_source
 from portable_nn.core.errors import UsageError, VerificationError
-from portable_nn.operators import emit
+from portable_nn.operators import emit, integers
 
 torch: Any = pytest.importorskip("torch")
 
@@ -171,6 +171,16 @@ def test_names_that_a_module_cannot_have_get_another_one() -> None:
     net = pnn.Network(x, pnn.Dense(2, name="type")(pnn.Dense(3, name="a b/c")(x)), seed=0)
     module = to_torch(net)
     assert {"type_.weight", "a b/c.weight"} <= set(module.state_dict())
+
+
+@pytest.mark.parametrize("name", ["cut", "hidden", "top_k"])
+def test_no_variable_hides_a_function_of_the_source(name: str) -> None:
+    x = pnn.Input(4, name="x")
+    backwards = [integers([number]) for number in (-1, -9, 1, -1)]
+    y = emit("Slice", pnn.Dense(3, name=name)(x), *backwards)
+    module = to_torch(pnn.Network(x, y, seed=0))
+    given = torch.randn(2, 4)
+    torch.testing.assert_close(module(given), module.get_submodule(name)(given).flip(1))
 
 
 def test_a_layer_that_is_used_twice_is_one_layer() -> None:

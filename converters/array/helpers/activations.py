@@ -43,7 +43,7 @@ def hardmax(x, axis=-1):
     return (places == x.argmax(axis=axis, keepdims=True)).astype(x.dtype)
 
 
-def log_sum_exp(x, axis, keepdims):
+def log_sum_exp(x, axis, keepdims=False):
     """The logarithm of the sum of exp(x); the largest is taken off first, so that exp cannot overflow."""
     highest = x.max(axis=axis, keepdims=True)
     highest = np.where(np.isfinite(highest), highest, 0)

@@ -107,9 +107,9 @@ def top_k(x, k, axis, largest):
 
 def cumulative_sum(x, axis, exclusive, reverse):
     """The sum of everything up to each element."""
-    x = np.flip(x, axis) if reverse else x
+    x = np.flip(x, (axis,)) if reverse else x
     total = np.cumsum(x, axis=axis, dtype=x.dtype) - (x if exclusive else 0)
-    return np.flip(total, axis) if reverse else total
+    return np.flip(total, (axis,)) if reverse else total
 
 
 def depth_to_space(x, block, order):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from portable_nn.converters.array import ELEMENTARY
 from portable_nn.converters.jax.primitives.table import Call, Held, elementwise, row
 from portable_nn.core.graph import INTERNAL, Tensor
 from portable_nn.operators import DTYPE_CODES, FLOATS, Symbol, cast, constant, emit
@@ -15,13 +16,9 @@ def _node(operator: str, **attributes: Any) -> Any:
 
 
 for _primitive, _operator in (
-    ("add", "Add"), ("sub", "Sub"), ("mul", "Mul"), ("neg", "Neg"), ("abs", "Abs"), ("sign", "Sign"),
-    ("floor", "Floor"), ("ceil", "Ceil"), ("exp", "Exp"), ("log", "Log"), ("sqrt", "Sqrt"), ("tanh", "Tanh"),
-    ("logistic", "Sigmoid"), ("erf", "Erf"), ("sin", "Sin"), ("cos", "Cos"), ("tan", "Tan"), ("asin", "Asin"),
-    ("acos", "Acos"), ("atan", "Atan"), ("sinh", "Sinh"), ("cosh", "Cosh"), ("asinh", "Asinh"),
-    ("acosh", "Acosh"), ("atanh", "Atanh"), ("div", "Div"), ("eq", "Equal"), ("gt", "Greater"),
-    ("ge", "GreaterOrEqual"), ("lt", "Less"), ("le", "LessOrEqual"), ("add_any", "Add"), ("eq_to", "Equal"),
-    ("lt_to", "Less"), ("le_to", "LessOrEqual"),
+    *ELEMENTARY.items(), ("add", "Add"), ("sub", "Sub"), ("mul", "Mul"), ("neg", "Neg"), ("logistic", "Sigmoid"),
+    ("div", "Div"), ("eq", "Equal"), ("gt", "Greater"), ("ge", "GreaterOrEqual"), ("lt", "Less"),
+    ("le", "LessOrEqual"), ("add_any", "Add"), ("eq_to", "Equal"), ("lt_to", "Less"), ("le_to", "LessOrEqual"),
 ):  # fmt: skip
     elementwise(_primitive, _node(_operator))
 elementwise("rem", _node("Mod", fmod=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from portable_nn.converters.array.elementwise import ROWS as FORMULAS
 from portable_nn.converters.source.c_operators import (
     elementwise,
     layout,
@@ -14,20 +15,66 @@ from portable_nn.converters.source.c_operators import (
     reductions,
     windows,
 )
-from portable_nn.converters.source.c_operators.use import C_TYPES, CUse, Row
+from portable_nn.converters.source.c_operators.use import C_TYPES, CUse, Write
 from portable_nn.core.errors import RefusalError
 from portable_nn.operators import InvalidNode
+from portable_nn.operators.recurrent.uses import KINDS
 
-ROWS: Final[Mapping[str, Row]] = dict(
-    **products.ROWS,
-    **windows.ROWS,
-    **recurrent.ROWS,
-    **elementwise.ROWS,
-    **normalization.ROWS,
-    **reductions.ROWS,
-    **layout.ROWS,
-)  # An operator that stands twice is a TypeError.
+ROWS: Final[Mapping[str, Write]] = {
+    "Gemm": products.gemm,
+    "MatMul": products.matmul,
+    "Conv": windows.conv("conv"),
+    "ConvTranspose": windows.conv("conv_transpose"),
+    "MaxPool": windows.pool("max_pool"),
+    "MaxUnpool": windows.unpool,
+    "RoiAlign": windows.roi_align,
+    "AveragePool": windows.pool("average_pool"),
+    **{name: recurrent.recurrence_of(name.lower()) for name in KINDS},
+    **dict.fromkeys(FORMULAS, elementwise.elements),
+    "Softmax": normalization.along("softmax"),
+    "LogSoftmax": normalization.along("log_softmax"),
+    "BatchNormalization": normalization.batch_norm,
+    "LayerNormalization": normalization.layer_norm("standardize"),
+    "RMSNormalization": normalization.layer_norm("root_mean_square"),
+    "GroupNormalization": normalization.group_norm,
+    "InstanceNormalization": normalization.group_norm,
+    "LRN": normalization.response_norm,
+    "GlobalAveragePool": reductions.reduced("0", "{0} + {1}", "{0} / {1}"),
+    "GlobalMaxPool": reductions.reduced("-INFINITY", "larger({0}, {1})"),
+    "ReduceSum": reductions.reduced("0", "{0} + {1}"),
+    "ReduceMean": reductions.reduced("0", "{0} + {1}", "{0} / {1}"),
+    "ReduceProd": reductions.reduced("1", "{0} * {1}"),
+    "ReduceMax": reductions.reduced("-INFINITY", "larger({0}, {1})"),
+    "ReduceMin": reductions.reduced("INFINITY", "smaller({0}, {1})"),
+    "ReduceSumSquare": reductions.reduced("0", "{0} + {1} * {1}"),
+    "ReduceL1": reductions.reduced("0", "{0} + fabsf({1})"),
+    "ReduceL2": reductions.reduced("0", "{0} + {1} * {1}", "sqrtf({0})"),
+    "CumSum": reductions.cumulative,
+    "TopK": reductions.top_k,
+    "ArgMax": reductions.arg("1.0f"),
+    "ArgMin": reductions.arg("-1.0f"),
+    "Dropout": layout.dropout,
+    "Identity": layout.same,
+    "Reshape": layout.same,
+    "Flatten": layout.same,
+    "Squeeze": layout.same,
+    "Unsqueeze": layout.same,
+    "Transpose": layout.transpose,
+    "Expand": layout.expand,
+    "Concat": layout.concat,
+    "Split": layout.split,
+    "Slice": layout.slice,
+    "Pad": layout.pad,
+    "DepthToSpace": layout.blocks,
+    "SpaceToDepth": layout.blocks,
+    "Gather": layout.gather,
+    "TensorScatter": layout.put_steps,
+    "OneHot": layout.one_hot,
+}
 """All operators that are written; of others, those that have a lowering are written as that."""
+
+ALL_OUTPUTS: Final = frozenset({"TopK", *KINDS})
+"""The operators that write all outputs, also those that nothing reads."""
 
 
 def missing(use: CUse) -> str | None:
@@ -38,7 +85,7 @@ def missing(use: CUse) -> str | None:
     if strange := [t.dtype for t in (*use.types, *use.results) if t is not None and t.dtype not in C_TYPES]:
         return f"{strange[0]} is no type of C"
     try:
-        row.write(use)
+        row(use)
     except (RefusalError, InvalidNode) as error:
         return str(error)
     return None

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 import numpy as np
 
 from portable_nn.converters.array import ROWS as ARRAY
-from portable_nn.converters.array.elementwise import ROWS as FORMULAS
 from portable_nn.converters.source.c_formulas import Formula
-from portable_nn.converters.source.c_operators.use import C_TYPES, FLOATS, CUse, Row, bracketed_number, literal, loops
+from portable_nn.converters.source.c_operators.use import C_TYPES, FLOATS, CUse, bracketed_number, literal, loops
 from portable_nn.core.dims import product
 
 
-def _elements(use: CUse) -> None:
+def elements(use: CUse) -> None:
     """Loops over all elements of the output."""
     out, dtype, y = use.results[0].shape, use.type().dtype, use.y[0]
     given = [(place, type) for place, type in enumerate(use.types) if type is not None]
@@ -45,6 +43,3 @@ def _elements(use: CUse) -> None:
         use.lines += loops([("i", use.count(out))], f"{y}[i] = {expression(['i'], flat=True)};")
     else:
         use.over(out, lambda i: f"{y}[{use.place(out, i)}] = {expression(i, flat=False)};")
-
-
-ROWS: Final[Mapping[str, Row]] = dict.fromkeys(FORMULAS, Row(_elements))

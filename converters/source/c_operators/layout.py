@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Final
 
-from portable_nn.converters.source.c_operators.use import FLOATS, CUse, Row, bracketed, literal, loops
+from portable_nn.converters.source.c_operators.use import FLOATS, CUse, bracketed, literal, loops
 from portable_nn.core.dims import product, total
 from portable_nn.core.graph import Dim, Shape
 from portable_nn.operators.layout.movement import cuts_of
 from portable_nn.operators.layout.padding import known_pads
 
 
-def _same(use: CUse) -> None:
+def same(use: CUse) -> None:
     """The same memory under another name."""
     use.aliases = True
 
 
-def _dropout(use: CUse) -> None:
+def dropout(use: CUse) -> None:
+    """The same memory: outside training nothing is dropped."""
     if use.has(2) and use.type(2).constant != (0,):
         use.refuse("it drops at random, as in training")
     if use.output_count > 1:
@@ -26,7 +27,8 @@ def _dropout(use: CUse) -> None:
     use.aliases = True
 
 
-def _transpose(use: CUse) -> None:
+def transpose(use: CUse) -> None:
+    """The axes in another order."""
     shape, out = use.type().shape, use.results[0].shape
     perm = use.ints("perm") or tuple(reversed(range(len(shape))))
 
@@ -37,12 +39,14 @@ def _transpose(use: CUse) -> None:
     use.over(out, statement)
 
 
-def _expand(use: CUse) -> None:
+def expand(use: CUse) -> None:
+    """Elements that are repeated."""
     shape, out = use.type().shape, use.results[0].shape
     use.over(out, lambda i: f"{use.y[0]}[{use.place(out, i)}] = {use.x[0]}[{use.place(shape, i)}];")
 
 
-def _concat(use: CUse) -> None:
+def concat(use: CUse) -> None:
+    """One input behind the other."""
     out = use.results[0].shape
     axis, before = use.axis(use.int("axis"), len(out)), list[Dim]()
     for name, type in zip(use.x, use.types, strict=True):
@@ -69,7 +73,8 @@ def _placed(use: CUse, shape: Shape, indices: Sequence[str]) -> str:
     return " + ".join(terms) or "0"
 
 
-def _split(use: CUse) -> None:
+def split(use: CUse) -> None:
+    """A loop for each part."""
     shape, axis, before = use.type().shape, use.attribute_axis(), list[Dim]()
     for name, result in zip(use.y, use.results, strict=True):
         start = use.size(total(before))
@@ -84,7 +89,8 @@ def _split(use: CUse) -> None:
         use.over(result.shape, statement)
 
 
-def _slice(use: CUse) -> None:
+def slice(use: CUse) -> None:
+    """A part of each axis."""
     shape, out = use.type().shape, use.results[0].shape
     begin, by = dict[int, str](), dict[int, int]()
     for (axis, _, _, step), start in zip(cuts_of(use), use.numbers(1), strict=True):
@@ -111,7 +117,8 @@ _BEYOND: Final = {"constant": None, "reflect": "reflected", "edge": "clamped", "
 """The function of C that finds the cell of the input for a cell of the padding, by mode."""
 
 
-def _pad(use: CUse) -> None:
+def pad(use: CUse) -> None:
+    """The border, then the inside."""
     shape, out, dtype = use.type().shape, use.results[0].shape, use.type().dtype
     before = [pads[0] for pads in known_pads(use)]
     if min(chain(*known_pads(use)), default=0) < 0:
@@ -138,7 +145,8 @@ def _pad(use: CUse) -> None:
     use.over(shape, statement)
 
 
-def _gather(use: CUse) -> None:
+def gather(use: CUse) -> None:
+    """Rows by their numbers."""
     shape, indices, axis = use.type().shape, use.type(1).shape, use.attribute_axis()
     size, name = use.count([shape[axis]]), use.x[1]
     inner, outer, count = use.count(shape[axis + 1 :]), use.count(shape[:axis]), use.count(indices)
@@ -157,7 +165,8 @@ def _gathered(use: CUse, count: str, size: str, inner: str) -> str:
     )
 
 
-def _put_steps(use: CUse) -> None:
+def put_steps(use: CUse) -> None:
+    """A copy in which some steps are replaced."""
     (cache, update), axis, y = (use.type(place).shape for place in (0, 1)), use.attribute_axis(), use.y[0]
     size, start, is_circular = bracketed(use.size(cache[axis])), f"{use.x[-1]}[i0]", use.string("mode") == "circular"
     use.lines += loops([("i", use.count(cache))], f"{y}[i] = {use.x[0]}[i];")
@@ -174,7 +183,8 @@ def _put_steps(use: CUse) -> None:
     use.over(update, statement)
 
 
-def _one_hot(use: CUse) -> None:
+def one_hot(use: CUse) -> None:
+    """One place of each row."""
     indices, out = use.type().shape, use.results[0].shape
     axis, dtype = use.axis(use.int("axis"), len(out)), use.type().dtype
     if dtype in FLOATS:
@@ -189,7 +199,7 @@ def _one_hot(use: CUse) -> None:
     use.over(out, statement)
 
 
-def _blocks(use: CUse) -> None:
+def blocks(use: CUse) -> None:
     """The channels of one image are blocks of cells in the other, which is wide."""
     block, shapes = use.int("blocksize"), [use.type().shape, use.results[0].shape]
     is_result = use.operator.name == "DepthToSpace"
@@ -208,24 +218,3 @@ def _blocks(use: CUse) -> None:
         return f"{use.y[0]}[{target}] = {use.x[0]}[{source}];"
 
     use.over(wide, statement)
-
-
-ROWS: Final[Mapping[str, Row]] = {
-    "Dropout": Row(_dropout),
-    "Identity": Row(_same),
-    "Reshape": Row(_same),
-    "Flatten": Row(_same),
-    "Squeeze": Row(_same),
-    "Unsqueeze": Row(_same),
-    "Transpose": Row(_transpose),
-    "Expand": Row(_expand),
-    "Concat": Row(_concat),
-    "Split": Row(_split),
-    "Slice": Row(_slice),
-    "Pad": Row(_pad),
-    "DepthToSpace": Row(_blocks),
-    "SpaceToDepth": Row(_blocks),
-    "Gather": Row(_gather),
-    "TensorScatter": Row(_put_steps),
-    "OneHot": Row(_one_hot),
-}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
 
-from portable_nn.converters.source.c_operators.use import CUse, Row, Write, known_size, literal
+from portable_nn.converters.source.c_operators.use import CUse, Write, known_size, literal
 from portable_nn.core.dims import product
 
 
-def _along(kernel: str) -> Write:
+def along(kernel: str) -> Write:
     """A function of (outer, size, inner)."""
 
     def write(use: CUse) -> None:
@@ -20,7 +19,8 @@ def _along(kernel: str) -> Write:
     return write
 
 
-def _batch_norm(use: CUse) -> None:
+def batch_norm(use: CUse) -> None:
+    """By the running statistics."""
     if use.int("training_mode"):
         use.refuse("it normalises by the batch, as in training")
     shape = use.type().shape
@@ -28,7 +28,9 @@ def _batch_norm(use: CUse) -> None:
     use.call("batch_norm", *use.x, use.y[0], *sizes, literal(use.float("epsilon"), use.float_type()))
 
 
-def _layer_norm(kernel: str) -> Write:
+def layer_norm(kernel: str) -> Write:
+    """A function of rows, then scale and bias."""
+
     def write(use: CUse) -> None:
         if use.output_count > 1:
             use.refuse("its mean and deviation are not written as outputs")
@@ -53,7 +55,8 @@ def _scale(use: CUse, biased: bool) -> None:
     use.over(shape, statement)
 
 
-def _group_norm(use: CUse) -> None:
+def group_norm(use: CUse) -> None:
+    """Groups of channels, or each channel."""
     shape = use.type().shape
     instance = "num_groups" not in use.operator.attributes
     rows = shape[:2] if instance else (shape[0], use.int("num_groups"))
@@ -63,20 +66,9 @@ def _group_norm(use: CUse) -> None:
     use.call("scale_channels", use.y[0], use.x[1], use.x[2], *map(use.count, (shape[:1], shape[1:2], shape[2:])))
 
 
-def _response_norm(use: CUse) -> None:
+def response_norm(use: CUse) -> None:
+    """Divided by what neighbouring channels add up to."""
     shape, dtype = use.type().shape, use.float_type()
     numbers = [literal(use.float(name), dtype) for name in ("alpha", "beta", "bias")]
     sizes = map(use.count, (shape[:1], shape[1:2], shape[2:]))
     use.call("response_norm", use.x[0], use.y[0], *sizes, use.int("size"), *numbers)
-
-
-ROWS: Final[Mapping[str, Row]] = {
-    "Softmax": Row(_along("softmax")),
-    "LogSoftmax": Row(_along("log_softmax")),
-    "BatchNormalization": Row(_batch_norm),
-    "LayerNormalization": Row(_layer_norm("standardize")),
-    "RMSNormalization": Row(_layer_norm("root_mean_square")),
-    "GroupNormalization": Row(_group_norm),
-    "InstanceNormalization": Row(_group_norm),
-    "LRN": Row(_response_norm),
-}

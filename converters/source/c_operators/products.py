@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from portable_nn.converters.source.c_kernels import name_of
-from portable_nn.converters.source.c_operators.use import CUse, Row, bracketed_number, literal, loops
+from portable_nn.converters.source.c_operators.use import CUse, bracketed_number, literal, loops
 from portable_nn.core.dims import product
 from portable_nn.core.graph import Dim, Shape
 
 
-def _gemm(use: CUse) -> None:
+def gemm(use: CUse) -> None:
+    """A product of two matrices, and a bias."""
     dtype = use.float_type()
     a, b = use.type(0).shape, use.type(1).shape
     rows, depth = a if not use.int("transA") else a[::-1]
@@ -43,7 +44,8 @@ def _gemm(use: CUse) -> None:
 _NONE: Final[Shape] = ()
 
 
-def _matmul(use: CUse) -> None:
+def matmul(use: CUse) -> None:
+    """Products of matrices, also of many."""
     a, b = (use.type(0).shape, use.type(1).shape)
     a, b = (1, *a) if len(a) == 1 else a, (*b, 1) if len(b) == 1 else b
     rows, depth, columns = a[-2], a[-1], b[-1]
@@ -69,9 +71,3 @@ def _matmul(use: CUse) -> None:
         f"{', '.join(map(use.count, ([rows], [depth], [columns])))});"
     )
     use.lines += loops([(name, use.size(dim)) for name, dim in zip(names, lead, strict=True)], call)
-
-
-ROWS: Final[Mapping[str, Row]] = {
-    "Gemm": Row(_gemm),
-    "MatMul": Row(_matmul),
-}

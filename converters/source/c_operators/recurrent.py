@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
-
-from portable_nn.converters.source.c_operators.use import CUse, Row, Write, known_size
+from portable_nn.converters.source.c_operators.use import CUse, Write, known_size
 from portable_nn.operators.recurrent.uses import recurrence
 
 
-def _recurrent(name: str) -> Write:
+def recurrence_of(name: str) -> Write:
+    """A call for each direction."""
+
     def write(use: CUse) -> None:
         found = recurrence(use)
         use.float_type()
-        defaults = {"rnn": ("Tanh",), "gru": ("Sigmoid", "Tanh"), "lstm": ("Sigmoid", "Tanh", "Tanh")}[name]
-        if found.clip is not None or any(tuple(f.name for f in each) != defaults for each in found.functions):
+        usual = found.kind.functions
+        if found.clip is not None or any(tuple(f.name for f in each) != usual for each in found.functions):
             use.refuse("other activation functions, or a clip of their arguments")
         if name == "lstm" and (use.has(7) or use.int("input_forget")):
             use.refuse("peepholes and coupled gates")
@@ -45,10 +44,3 @@ def _recurrent(name: str) -> Write:
             )  # fmt: skip
 
     return write
-
-
-ROWS: Final[Mapping[str, Row]] = {
-    "RNN": Row(_recurrent("rnn"), all_outputs=True),
-    "GRU": Row(_recurrent("gru"), all_outputs=True),
-    "LSTM": Row(_recurrent("lstm"), all_outputs=True),
-}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
-
 from portable_nn.converters.source.c_kernels import in_type
-from portable_nn.converters.source.c_operators.use import C_TYPES, CUse, Row, Write, loops
+from portable_nn.converters.source.c_operators.use import C_TYPES, CUse, Write, loops
 from portable_nn.operators.reduction.reduce import reduced_axes
 
 
-def _reduced(start: str, step: str, end: str = "{0}") -> Write:
+def reduced(start: str, step: str, end: str = "{0}") -> Write:
     """``{0}`` is the sum so far and ``{1}`` an element; at the end ``{1}`` is the number of elements."""
 
     def write(use: CUse) -> None:
@@ -34,7 +31,9 @@ def _reduced(start: str, step: str, end: str = "{0}") -> Write:
     return write
 
 
-def _arg(sign: str) -> Write:
+def arg(sign: str) -> Write:
+    """The place of the largest number, or of the smallest by its sign."""
+
     def write(use: CUse) -> None:
         if use.int("select_last_index"):
             use.refuse("select_last_index")
@@ -45,7 +44,8 @@ def _arg(sign: str) -> Write:
     return write
 
 
-def _cumulative(use: CUse) -> None:
+def cumulative(use: CUse) -> None:
+    """The sum of everything before."""
     if use.type(1).constant is None:
         use.refuse("an axis that is computed")
     shape = use.type().shape
@@ -54,26 +54,9 @@ def _cumulative(use: CUse) -> None:
     use.call("cumulative", use.x[0], use.y[0], *sizes, use.int("exclusive"), use.int("reverse"))
 
 
-def _top_k(use: CUse) -> None:
+def top_k(use: CUse) -> None:
+    """The largest or smallest numbers, and where they stand."""
     shape, axis, out = use.type().shape, use.attribute_axis(), use.results[0].shape
     sizes = map(use.count, (shape[:axis], [shape[axis]], shape[axis + 1 :], [out[axis]]))
     sign = in_type("1.0f" if use.int("largest") else "-1.0f", use.float_type())
     use.call("top_k", use.x[0], use.y[0], use.y[1], *sizes, sign)
-
-
-ROWS: Final[Mapping[str, Row]] = {
-    "GlobalAveragePool": Row(_reduced("0", "{0} + {1}", "{0} / {1}")),
-    "GlobalMaxPool": Row(_reduced("-INFINITY", "larger({0}, {1})")),
-    "ReduceSum": Row(_reduced("0", "{0} + {1}")),
-    "ReduceMean": Row(_reduced("0", "{0} + {1}", "{0} / {1}")),
-    "ReduceProd": Row(_reduced("1", "{0} * {1}")),
-    "ReduceMax": Row(_reduced("-INFINITY", "larger({0}, {1})")),
-    "ReduceMin": Row(_reduced("INFINITY", "smaller({0}, {1})")),
-    "ReduceSumSquare": Row(_reduced("0", "{0} + {1} * {1}")),
-    "ReduceL1": Row(_reduced("0", "{0} + fabsf({1})")),
-    "ReduceL2": Row(_reduced("0", "{0} + {1} * {1}", "sqrtf({0})")),
-    "CumSum": Row(_cumulative),
-    "TopK": Row(_top_k, all_outputs=True),
-    "ArgMax": Row(_arg("1.0f")),
-    "ArgMin": Row(_arg("-1.0f")),
-}

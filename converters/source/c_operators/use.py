@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
@@ -157,14 +157,7 @@ def _without(indices: Collection[str], line: str) -> str:
 
 
 Write = Callable[[CUse], None]
-
-
-class Row(NamedTuple):
-    """An operator in C: what writes its lines."""
-
-    write: Write
-    all_outputs: bool = False
-    """True if the row writes all outputs, also those that nothing reads."""
+"""An operator in C: writes the lines of a use."""
 
 
 _SUFFIXES: Final = {"int64": "LL", "uint32": "u", "uint64": "ULL"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 from portable_nn.converters.array.windows import kernel_of
 from portable_nn.converters.source.c_kernels import name_of
-from portable_nn.converters.source.c_operators.use import CUse, Row, Write, loops
+from portable_nn.converters.source.c_operators.use import CUse, Write, loops
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Dim, Shape
 from portable_nn.operators.spatial.convolution import transpose_windows
@@ -58,7 +58,9 @@ def _window_numbers(found: Sequence[Any]) -> list[int]:
     ]
 
 
-def _conv(kernel: str) -> Write:
+def conv(kernel: str) -> Write:
+    """A call for each example."""
+
     def write(use: CUse) -> None:
         x, y = use.type().shape, use.results[0].shape
         found = transpose_windows(use) if kernel == "conv_transpose" else _windows_of(use, kernel_of(use))
@@ -70,7 +72,9 @@ def _conv(kernel: str) -> Write:
     return write
 
 
-def _pool(kernel: str) -> Write:
+def pool(kernel: str) -> Write:
+    """A call for each example."""
+
     def write(use: CUse) -> None:
         if use.output_count > 1 and use.int("storage_order"):
             use.refuse("where the largest numbers stand, counted by columns, is not written")
@@ -92,7 +96,8 @@ def _pool(kernel: str) -> Write:
     return write
 
 
-def _unpool(use: CUse) -> None:
+def unpool(use: CUse) -> None:
+    """Numbers at the places where they stood."""
     out, name, places = use.results[0].shape, use.y[0], use.x[1]
     if unpooled(use) != out:
         use.refuse("an output_shape other than that of the smallest input of the pool")
@@ -106,7 +111,8 @@ def _unpool(use: CUse) -> None:
     )
 
 
-def _roi_align(use: CUse) -> None:
+def roi_align(use: CUse) -> None:
+    """A call for each rectangle."""
     x, out, dtype = use.type().shape, use.results[0].shape, use.float_type()
     use.kernels.add(("roi_align", dtype))
     shift = 0.5 if use.string("coordinate_transformation_mode") == "half_pixel" else 0.0
@@ -114,13 +120,3 @@ def _roi_align(use: CUse) -> None:
     numbers += [str(use.int("sampling_ratio")), repr(use.float("spatial_scale")), repr(shift)]
     given = ", ".join([*use.x, use.y[0], *numbers, str(int(use.string("mode") == "max"))])
     use.lines += [f"if ({name_of('roi_align', dtype)}({given}))", "    return 2; /* There is no such image. */"]
-
-
-ROWS: Final[Mapping[str, Row]] = {
-    "Conv": Row(_conv("conv")),
-    "ConvTranspose": Row(_conv("conv_transpose")),
-    "MaxPool": Row(_pool("max_pool")),
-    "MaxUnpool": Row(_unpool),
-    "RoiAlign": Row(_roi_align),
-    "AveragePool": Row(_pool("average_pool")),
-}

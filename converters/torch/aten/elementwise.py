@@ -9,17 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from portable_nn.converters.array import ELEMENTARY
 from portable_nn.converters.torch.aten.rows import ROWS, Use, row
 from portable_nn.operators import FLOATS, Symbol, cast, constant, emit, emit_all, integers
-
-_SAME: Final[Mapping[str, str]] = {
-    "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "abs": "Abs",
-    "neg": "Neg", "floor": "Floor", "ceil": "Ceil", "round": "Round", "sin": "Sin", "cos": "Cos", "tan": "Tan",
-    "asin": "Asin", "acos": "Acos", "atan": "Atan", "sinh": "Sinh", "cosh": "Cosh", "asinh": "Asinh",
-    "acosh": "Acosh", "atanh": "Atanh", "erf": "Erf", "sign": "Sign", "reciprocal": "Reciprocal", "mish": "Mish",
-    "selu": "Selu", "silu": "Swish", "hardswish": "HardSwish",
-}  # fmt: skip
-"""Operators of one input that ONNX has as they are."""
 
 
 def _same(operator: str, use: Use, x: Symbol, **options: Any) -> Symbol:
@@ -30,8 +22,6 @@ def _same(operator: str, use: Use, x: Symbol, **options: Any) -> Symbol:
         return x
     return emit(operator, x)
 
-
-ROWS.update({name: partial(_same, operator) for name, operator in _SAME.items()})
 
 _ARITHMETIC: Final[Mapping[str, str]] = {
     "mul": "Mul", "pow": "Pow", "maximum": "Max", "minimum": "Min", "max.other": "Max", "min.other": "Min",
@@ -331,11 +321,6 @@ def _glu(use: Use, x: Symbol, dim: int = -1) -> Symbol:
     return value * emit("Sigmoid", gate)
 
 
-@row("softsign")
-def _softsign(use: Use, x: Symbol) -> Symbol:
-    return emit("Softsign", x)
-
-
 @row("tanhshrink")
 def _tanhshrink(use: Use, x: Symbol) -> Symbol:
     return x - emit("Tanh", x)
@@ -364,3 +349,10 @@ def _atan2(use: Use, y: Symbol, x: Symbol) -> Symbol:
     turn = emit("Where", emit("Less", y, zero), constant(-math.pi, use.dtype), constant(math.pi, use.dtype))
     moved = emit("Atan", y / x) + emit("Where", emit("Less", x, zero), turn, zero)
     return emit("Where", emit("Equal", x, zero), emit("Sign", y) * half, moved)
+
+
+_OTHERS: Final = {"neg": "Neg", "reciprocal": "Reciprocal", "mish": "Mish", "selu": "Selu", "silu": "Swish"}
+"""Operators of one input that array code has no function for."""
+
+for _name, _operator in {**ELEMENTARY, **_OTHERS, "hardswish": "HardSwish"}.items():
+    ROWS.setdefault(_name, partial(_same, _operator))

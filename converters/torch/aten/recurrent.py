@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -57,67 +57,70 @@ def _with_first_state(x: Symbol, w: Symbol, state: Symbol, recurrent: Sequence[S
     return emit("Concat", *parts, axis=2), emit("Concat", *columns, axis=2)
 
 
+class Options(NamedTuple):
+    """The options of PyTorch's operators, in their order."""
+
+    has_biases: bool
+    num_layers: int
+    dropout: float
+    train: bool
+    bidirectional: bool
+    batch_first: bool
+
+
 def _layers(
-    use: Use,
-    kind: str,
-    x: Symbol,
-    states: Sequence[Symbol],
-    params: Sequence[Symbol],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
+    use: Use, kind: str, x: Symbol, states: Sequence[Symbol], params: Sequence[Symbol], options: Options,
     lengths: Symbol | None = None,
-) -> tuple[Symbol, ...]:
+) -> tuple[Symbol, ...]:  # fmt: skip
     """The states of the last layer in each step, and those of all layers after the last."""
-    operator, attributes = _KINDS[kind]
-    order = OPERATORS[operator].places(OPERATORS[operator].torch)
-    directions, each = 2 if bidirectional else 1, 4 if has_biases else 2
-    options: dict[str, Any] = {
-        name: value * directions if isinstance(value, list) else value for name, value in attributes.items()
-    }
-    is_projected = len(params) != num_layers * directions * each
-    each += is_projected
-    y = emit("Transpose", x, perm=[1, 0, 2]) if batch_first else x
+    last = list[Sequence[Symbol]]()
+    ways = 2 if options.bidirectional else 1
+    each = len(params) // (options.num_layers * ways)
+    y = emit("Transpose", x, perm=[1, 0, 2]) if options.batch_first else x
     first = [None if _is_zero(state) else state for state in states]
-    final: list[tuple[Symbol, ...]] = []
-    for layer in range(num_layers):
-        if layer and dropout:
-            y = dropped(use, y, dropout, train)
-        own = [params[(layer * directions + way) * each :][:each] for way in range(directions)]
-        w = _joined([_ordered(order, part[0]) for part in own], 0)
-        biases = [_joined([_ordered(order, part[place]) for place in (2, 3)], 1) for part in own if has_biases]
-        begin = [
-            state
-            if state is None or num_layers == 1
-            else sliced(state, 0, layer * directions, (layer + 1) * directions)
-            for state in first
-        ]
-        recurrent = [_ordered(order, part[1]) for part in own]
-        if is_projected:
-            if begin[0] is not None:
-                y, w = _with_first_state(y, w, begin[0], recurrent)
-                begin[0] = None if begin[1] is None else _zeros_like(begin[1])
-            recurrent = [r @ part[-1] for r, part in zip(recurrent, own, strict=True)]
-        y, *last = emit_all(
-            operator, y, w, _joined(recurrent, 0), _joined(biases, 0) if biases else None, lengths, *begin,
-            outputs=len(states) + 1, hidden_size=int(recurrent[0].shape[2]),
-            direction="bidirectional" if bidirectional else None, **options,
-        )  # fmt: skip
-        if is_projected:
-            back = [unsqueezed(emit("Transpose", part[-1], perm=[1, 0]), 0) for part in own]
-            down = _joined(back, 0)
-            y, last[0] = y @ down, last[0] @ down
-        final.append(tuple(last))
-        if bidirectional:
+    for start in range(0, options.num_layers * ways, ways):
+        if start and options.dropout:
+            y = dropped(use, y, options.dropout, options.train)
+        own = [params[way * each :][:each] for way in range(start, start + ways)]
+        begin = first
+        if options.num_layers > 1:
+            begin = [state and sliced(state, 0, start, start + ways) for state in first]
+        y, *after = _layer(kind, y, own, begin, lengths)
+        last.append(after)
+        if options.bidirectional:
             y = emit("Transpose", y, perm=[0, 2, 1, 3])
             y = emit("Reshape", y, integers([0, 0, 2 * int(y.shape[3])]))
         else:
             y = emit("Squeeze", y, integers([1]))
-    y = emit("Transpose", y, perm=[1, 0, 2]) if batch_first else y
-    return y, *(_joined(state, 0) for state in zip(*final, strict=True))
+    y = emit("Transpose", y, perm=[1, 0, 2]) if options.batch_first else y
+    return y, *(_joined(state, 0) for state in zip(*last, strict=True))
+
+
+def _layer(
+    kind: str, x: Symbol, own: Sequence[Sequence[Symbol]], begin: Sequence[Symbol | None], lengths: Symbol | None
+) -> tuple[Symbol, ...]:
+    """One layer, in one direction or both: W_ih and W_hh of each, its biases if it has any, and what projects h."""
+    operator, more = _KINDS[kind]
+    order = OPERATORS[operator].places(OPERATORS[operator].torch)
+    w = _joined([_ordered(order, part[0]) for part in own], 0)
+    recurrent = [_ordered(order, part[1]) for part in own]
+    biases = [_joined([_ordered(order, bias) for bias in part[2:4]], 1) for part in own if len(part) > 3]
+    is_projected = len(own[0]) % 2 == 1
+    if is_projected and begin[0] is not None:
+        x, w = _with_first_state(x, w, begin[0], recurrent)
+        begin = [begin[1] and _zeros_like(begin[1]), *begin[1:]]
+    if is_projected:
+        recurrent = [r @ part[-1] for r, part in zip(recurrent, own, strict=True)]
+    options: dict[str, Any] = {name: each * len(own) if isinstance(each, list) else each for name, each in more.items()}
+    y, *last = emit_all(
+        operator, x, w, _joined(recurrent, 0), _joined(biases, 0) if biases else None, lengths, *begin,
+        outputs=len(begin) + 1, hidden_size=int(recurrent[0].shape[2]),
+        direction="bidirectional" if len(own) == 2 else None, **options,
+    )  # fmt: skip
+    if not is_projected:
+        return y, *last
+    down = _joined([unsqueezed(emit("Transpose", part[-1], perm=[1, 0]), 0) for part in own], 0)
+    return y @ down, last[0] @ down, *last[1:]
 
 
 _KINDS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
@@ -132,16 +135,14 @@ _KINDS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
 @row("portable_nn.recurrent")
 def _recurrent(
     use: Use, kind: str, x: Symbol, lengths: Symbol | None, descending: bool, states: Sequence[Symbol],
-    params: Sequence[Symbol], has_biases: bool, num_layers: int, dropout: float, train: bool, bidirectional: bool,
-    batch_first: bool,
+    params: Sequence[Symbol], *options: Any,
 ) -> tuple[Symbol, ...]:  # fmt: skip
     """The outputs that ``padded.recurrent_layers`` makes of a layer."""
+    found = Options(*options)
     if lengths is not None:
-        _state(use, lengths, descending, x.shape[1 if batch_first else 0])
+        _state(use, lengths, descending, x.shape[1 if found.batch_first else 0])
         lengths = cast(lengths, "int32")
-    return _layers(
-        use, kind, x, states, params, has_biases, num_layers, dropout, train, bidirectional, batch_first, lengths
-    )
+    return _layers(use, kind, x, states, params, found, lengths)
 
 
 @row("lstm.input", "gru.input", "rnn_tanh.input", "rnn_relu.input")
@@ -149,7 +150,7 @@ def _input(
     use: Use, x: Symbol, states: Symbol | Sequence[Symbol], params: Sequence[Symbol], *options: Any
 ) -> tuple[Symbol, ...]:
     begin = [states] if isinstance(states, Symbol) else states
-    return _layers(use, use.target.split(".")[1], x, begin, params, *options)
+    return _layers(use, use.target.split(".")[1], x, begin, params, Options(*options))
 
 
 def _state(use: Use, lengths: Symbol, descending: bool, steps: Dim) -> None:

@@ -104,9 +104,7 @@ def _fold(
     """A transposed convolution, each of whose channels puts one place of the kernel down, and adds up."""
     if not all(isinstance(size, int) for size in output_size) or not isinstance(x.shape[-2], int):
         use.refuse("a size that is open")
-    if len(x.shape) == 2:
-        found = _fold(use, unsqueezed(x, 0), output_size, kernel_size, dilation, padding, stride)
-        return emit("Squeeze", found, integers([0]))
+    is_one, x = len(x.shape) == 2, unsqueezed(x, *[0] * (3 - len(x.shape)))
     cells = math.prod(kernel_size)
     channels, counts, more = int(x.shape[1]) // cells, list[int](), list[int]()
     for size, kernel, wide, pad, step in zip(output_size, kernel_size, dilation, padding, stride, strict=True):
@@ -115,11 +113,12 @@ def _fold(
         more.append(reach % step)
     places = emit("EyeLike", filled(0, [cells, cells], x.dtype))
     weight = emit("Tile", emit("Reshape", places, integers([cells, 1, *kernel_size])), integers([channels, 1, 1, 1]))
-    return emit(
+    found = emit(
         "ConvTranspose", emit("Reshape", x, integers([0, 0, *counts])), weight, group=channels,
         strides=list(stride), dilations=list(dilation), pads=[*padding, *padding], output_padding=more,
         kernel_shape=list(kernel_size),
     )  # fmt: skip
+    return emit("Squeeze", found, integers([0])) if is_one else found
 
 
 @row("avg_pool1d", "avg_pool2d", "avg_pool3d")

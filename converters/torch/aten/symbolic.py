@@ -44,15 +44,13 @@ def _rounded(way: str, x: Symbol) -> Symbol:
     return x if x.dtype == "int64" else cast(emit(way, x), "int64")
 
 
+_OPERATORS: Final = "Add Sub Mul Mod Neg Pow"
+"""The operators that have the same name in Python, but for capital letters."""
+
 _ARITHMETIC: Final[Mapping[str, tuple[Callable[..., Any], str | Callable[..., Symbol]]]] = {
-    "_operator.add": (operator.add, "Add"),
-    "_operator.sub": (operator.sub, "Sub"),
-    "_operator.mul": (operator.mul, "Mul"),
+    **{f"_operator.{name.lower()}": (getattr(operator, name.lower()), name) for name in _OPERATORS.split()},
     "_operator.truediv": (operator.truediv, "Div"),
     "_operator.floordiv": (operator.floordiv, _floor_divide),
-    "_operator.mod": (operator.mod, "Mod"),
-    "_operator.neg": (operator.neg, "Neg"),
-    "_operator.pow": (operator.pow, "Pow"),
     "torch.sym_max": (max, "Max"),
     "torch.sym_min": (min, "Min"),
     "torch.sym_int": (int, partial(_rounded, "Floor")),
