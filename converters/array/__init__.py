@@ -1,7 +1,8 @@
 """The table of operators as array code: for each one an expression of numpy and its words.
 
 ``write_numpy`` prints the expressions; what they call is in ``helpers``. Other dialects read the same rows, and have
-functions of their own only where they differ: those of C are in ``source/c_operators``.
+functions of their own only where they differ: those of C are in ``source/c_operators``, those of Keras in
+``keras/rebuilding/arrays``.
 """
 
 from __future__ import annotations
