@@ -100,15 +100,10 @@ class Symbolic:
 
     def __getitem__(self, key: Any) -> Any:
         """A part; along an open axis, one cell is taken by its number, as Keras does not know how long a part is."""
-        keys, made = key if isinstance(key, tuple) else (key,), list[Any]()
+        keys = key if isinstance(key, tuple) else (key,)
         if None in keys or Ellipsis in keys:
             return NUMPY.expand_dims(self, 0) if key is None else tensor(self.held[key])
-        for each, size in zip(keys, self.shape, strict=False):
-            start, stop = (each.start or 0, each.stop) if isinstance(each, slice) else (0, 0)
-            if isinstance(stop, Open) and stop != size:
-                raise RefusalError("it cuts an axis to another open size")
-            is_one = isinstance(each, slice) and isinstance(size, Open) and (stop or 0) == start + 1
-            made += [start, None] if is_one else [slice(each.start, None) if isinstance(stop, Open) else each]
+        made = [part for each, size in zip(keys, self.shape, strict=False) for part in _keys(each, size)]
         return self if all(each == slice(None) for each in made) else tensor(self.held[tuple(made)])
 
     def __invert__(self) -> Any:
@@ -119,6 +114,17 @@ class Symbolic:
 
     def __abs__(self) -> Any:
         return NUMPY.abs(self)
+
+
+def _keys(each: Any, size: Any) -> list[Any]:
+    """The part of an axis as Keras takes it."""
+    if not isinstance(each, slice):
+        return [each]
+    if isinstance(each.stop, Open) and each.stop != size:
+        raise RefusalError("it cuts an axis to another open size")
+    start, stop = each.start or 0, None if isinstance(each.stop, Open) else each.stop
+    is_one = isinstance(size, Open) and (stop or 0) == start + 1
+    return [start, None] if is_one else [slice(each.start, stop, each.step)]
 
 
 def tensor(held: Any) -> Symbolic:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
-from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, finite, last, plain
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, last, plain
 from portable_nn.converters.keras.rebuilding.words import WORDS, plain_activation
 from portable_nn.core.graph import Node
 from portable_nn.core.tensors import Array
@@ -93,7 +93,7 @@ _SCALES: Final[Mapping[tuple[str, int], Callable[[Array], tuple[Any, Any]]]] = {
 
 
 def _arithmetic(b: Rebuilder, node: Node) -> Laid:
-    """A layer that merges tensors, or of numbers that are the same for all examples, Rescaling."""
+    """A layer that merges tensors, or of a tensor and numbers, Rescaling."""
     values, rank = [b.values[name] for name in node.inputs], b.rank(node.outputs[0])
     laid = [value for value in values if isinstance(value, Laid)]
     if not laid or any(len(value.axes) != rank for value in laid):
@@ -102,15 +102,19 @@ def _arithmetic(b: Rebuilder, node: Node) -> Laid:
     if len(laid) == len(values) and node.operator in _MERGES:
         layer = getattr(keras().layers, _MERGES[node.operator])(name=b.name(node))
         return Laid(layer([b.laid(name, axes) for name in node.inputs]), axes)
-    place = isinstance(values[-1], Fixed)
-    numbers, make = values[place], _SCALES.get((node.operator, place))
-    if not isinstance(numbers, Fixed) or not isinstance(b.laid(node.inputs[place]), np.ndarray) or len(values) != 2:
+    return _rescaled(b, node, axes)
+
+
+def _rescaled(b: Rebuilder, node: Node, axes: Sequence[int]) -> Laid:
+    """Arithmetic with numbers that are the same for all examples."""
+    place = isinstance(b.values[node.inputs[-1]], Fixed)
+    is_fixed, is_float = isinstance(b.values[node.inputs[place]], Fixed), b.types[node.outputs[0]].dtype in FLOATS
+    numbers, make = b.laid(node.inputs[place], axes) if is_fixed else None, _SCALES.get((node.operator, place))
+    if make is None or not is_float or len(node.inputs) != 2 or not isinstance(numbers, np.ndarray):
         b.refuse("has no layer in Keras for such inputs")
-    shape = (1,) * (rank - numbers.array.ndim) + numbers.array.shape
-    if make is None or numbers.array.size == 1 or shape[0] != 1 or b.types[node.outputs[0]].dtype not in FLOATS:
+    if numbers.size == 1 or numbers.shape[0] != 1:
         b.refuse("has no layer in Keras for such numbers")
-    full = np.transpose(finite(numbers.array).reshape(shape), [axes.index(axis) for axis in range(rank)])
-    scale, offset = (each[0].tolist() if isinstance(each, np.ndarray) else each for each in make(full))
+    scale, offset = (each[0].tolist() if isinstance(each, np.ndarray) else each for each in make(numbers))
     return Laid(keras().layers.Rescaling(scale, offset, name=b.name(node))(b.laid(node.inputs[not place], axes)), axes)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
 from portable_nn.converters.keras.rebuilding.values import Laid, last
-from portable_nn.core.graph import Node
+from portable_nn.core.graph import Dim, Node
 from portable_nn.operators import OperatorContext, Symbol, emit, emit_all
 from portable_nn.operators.spatial.convolution import transpose_windows
 from portable_nn.operators.spatial.window import reaching, windows
@@ -23,25 +23,25 @@ from portable_nn.sizes.operation import Window
 def _windows(b: Rebuilder, node: Node, kernel: Sequence[int]) -> tuple[list[Window], Any]:
     """The windows of a convolution or pool, and ``"valid"``, ``"same"``, ``"causal"``, or pairs of cells."""
     use = b.use(node)
-    sizes, auto = use.type().shape[2:], use.string("auto_pad")
+    sizes, auto, ceil = use.type().shape[2:], use.string("auto_pad"), use.attributes.get("ceil_mode")
     found, known = windows(use, kernel, sizes), [size for size in sizes if isinstance(size, int)]
-    if use.attributes.get("ceil_mode"):
-        if len(known) < len(sizes):
-            b.refuse("ceil_mode with an open size is none of Keras's")
+    if len(known) < len(sizes) and (ceil or auto == "SAME_LOWER"):
+        b.refuse("ceil_mode and auto_pad SAME_LOWER are none of Keras's where a size is open")
+    if ceil:
         found = [reaching(w, size) for w, size in zip(found, known, strict=True)]
-    if auto == "SAME_LOWER" and len(known) < len(sizes):
-        b.refuse(f"its auto_pad {auto} is none of Keras's")
     pads = [w.pads for w in found]
-    usual = [
-        same_pads(size if isinstance(size, int) else 1, w.kernel, w.stride, w.dilation, upper=True)
-        for w, size in zip(found, sizes, strict=True)
-        if isinstance(size, int) or w.stride == 1
-    ]
-    if auto == "SAME_UPPER" or (pads == usual and any(map(any, pads))):
+    if auto != "SAME_UPPER" and not any(map(any, pads)):
+        return found, "valid"
+    if auto == "SAME_UPPER" or pads == list(map(_same, found, sizes)):
         return found, "same"
-    if len(found) == 1 and pads == [(found[0].extent - 1, 0)] and any(pads[0]):
-        return found, "causal"
-    return found, pads if any(map(any, pads)) else "valid"
+    return found, "causal" if pads == [(found[0].extent - 1, 0)] else pads
+
+
+def _same(w: Window, size: Dim) -> tuple[int, int] | None:
+    """The pads that Keras's "same" is; ``None`` where they depend on an open size."""
+    if isinstance(size, str) and w.stride > 1:
+        return None
+    return same_pads(size if isinstance(size, int) else 1, w.kernel, w.stride, w.dilation, upper=True)
 
 
 def _padded(b: Rebuilder, node: Node, x: Any, pairs: Sequence[tuple[int, int]]) -> Any:
