@@ -143,7 +143,7 @@ def _word(x: Symbolic, word: str) -> Any:
 
 
 def _operator(word: str) -> tuple[Callable[[Symbolic, Any], Any], Callable[[Symbolic, Any], Any]]:
-    """What Python's sign is for a tensor before and behind it."""
+    """The functions of a sign of Python, for a tensor before it and behind it."""
 
     def find(x: Symbolic) -> Any:
         return _word(x, word) if word in ("and", "or", "xor") else getattr(NUMPY, word)
@@ -404,7 +404,7 @@ def _windows(x: Any, kernel: Numbers, strides: Numbers, dilations: Numbers, pads
 def _ceil_pads(
     sizes: Sequence[Any], kernel: Numbers, strides: Numbers, dilations: Numbers, pads: Pads
 ) -> Sequence[tuple[int, int]]:
-    """Where a size is open, as many cells as a window may lack at the end."""
+    """As many cells more at the end as a window may lack, where a size is open."""
     found = list[tuple[int, int]]()
     for size, k, s, d, (before, after) in zip(sizes, kernel, strides, dilations, pads, strict=True):
         if not isinstance(size, Open):

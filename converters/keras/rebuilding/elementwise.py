@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -105,7 +105,7 @@ def _arithmetic(b: Rebuilder, node: Node) -> Laid:
     return _rescaled(b, node, axes)
 
 
-def _rescaled(b: Rebuilder, node: Node, axes: Sequence[int]) -> Laid:
+def _rescaled(b: Rebuilder, node: Node, axes: tuple[int, ...]) -> Laid:
     """Arithmetic with numbers that are the same for all examples."""
     place = isinstance(b.values[node.inputs[-1]], Fixed)
     is_fixed, is_float = isinstance(b.values[node.inputs[place]], Fixed), b.types[node.outputs[0]].dtype in FLOATS

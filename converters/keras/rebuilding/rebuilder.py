@@ -477,7 +477,7 @@ class _Spelled(dict[str, str]):
 
 
 def _value(found: Any, dtype: str, axes: Sequence[int] | None) -> Made:
-    """What array code has made, in the type that the graph has."""
+    """A result of array code, in the type that the graph has."""
     if not isinstance(found, Symbolic):
         return Fixed(np.asarray(found, dtype), False, ())
     made = found.made
