@@ -1,8 +1,9 @@
 """The table of operators as array code: for each one an expression of numpy and its words.
 
 ``write_numpy`` prints the expressions; what they call is in ``helpers``. Other dialects read the same rows, and have
-functions of their own only where they differ: those of C are in ``source/c_operators``, and those of PyTorch, with its
-words for the rest, in ``torch/source_rows`` and ``torch/words``.
+functions of their own only where they differ: those of C are in ``source/c_operators``, those of Keras in
+``keras/rebuilding/arrays``, and those of PyTorch, with its words for the rest, in ``torch/source_rows`` and
+``torch/words``.
 """
 
 from __future__ import annotations

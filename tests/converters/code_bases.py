@@ -121,8 +121,11 @@ def in_keras(use: Use) -> Found:
     import torch
 
     from portable_nn.converters.keras import to_keras
+    from portable_nn.converters.keras.installed import keras
 
-    model = to_keras(use.network, verify=False)
+    made = to_keras(use.network, verify=False)
+    model = keras().models.model_from_json(made.to_json())  # Keras builds it again from its text alone.
+    model.set_weights(made.get_weights())
     inputs = {name: torch.from_numpy(np.array(x)) for name, x in use.feeds.items()}
 
     def call(*given: Any) -> Any:

@@ -6,28 +6,24 @@ Each module has the rows of a family of operators; ``rebuilder`` walks through t
 from typing import Final
 
 from portable_nn.converters.keras.rebuilding import (
-    attention,
     elementwise,
-    functions,
     layout,
     linear,
     normalization,
     recurrent,
     spatial,
 )
-from portable_nn.converters.keras.rebuilding.forms import form_of
 from portable_nn.converters.keras.rebuilding.groups import grouped
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.spatial import form_of
 
 __all__ = ["ROWS", "Rebuilder", "form_of", "grouped"]
 
 ROWS: Final[dict[str, Row]] = {
-    **attention.ROWS,
     **linear.ROWS,
     **spatial.ROWS,
     **normalization.ROWS,
     **elementwise.ROWS,
-    **functions.ROWS,
     **layout.ROWS,
     **recurrent.ROWS,
 }

@@ -1,14 +1,13 @@
-"""Activations and arithmetic."""
+"""Activations and arithmetic that are layers of Keras."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from portable_nn.converters.keras.installed import keras
-from portable_nn.converters.keras.rebuilding.nodes import finite, real, whole
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, last, plain
 from portable_nn.converters.keras.rebuilding.words import WORDS, plain_activation
@@ -16,45 +15,36 @@ from portable_nn.core.graph import Node
 from portable_nn.core.tensors import Array
 from portable_nn.operators import FLOATS
 
+_OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "LeakyRelu": ("LeakyReLU", "negative_slope"),
+    "Elu": ("ELU", "alpha"),
+    "ThresholdedRelu": ("ReLU", "threshold"),
+}
+"""The layer of an activation whose alpha is an option, and that option."""
+
 
 def _activation(b: Rebuilder, node: Node) -> Laid:
-    value = b.values[node.inputs[0]]
-    assert isinstance(value, Laid)
-    layers, name = keras().layers, node.name
-    if node.operator in ("Softmax", "LogSoftmax"):
-        axis = whole(node, "axis", -1)
-        x = b.laid(node.inputs[0])
-        if node.operator == "Softmax":
-            return Laid(layers.Softmax(axis=axis, name=b.key(name))(x), plain(len(value.axes)))
-        return Laid(keras().ops.log_softmax(x, axis=axis), plain(len(value.axes)))
-    word = plain_activation(node)
+    value, layers, word = b.value(node), keras().layers, plain_activation(node)
+    if node.operator == "Softmax":
+        layer = layers.Softmax(axis=b.use(node).int("axis"), name=b.name(node))
+        return Laid(layer(b.laid(node.inputs[0])), plain(len(value.axes)))
     if word == "relu":
-        layer = layers.ReLU(name=b.key(name))
+        layer = layers.ReLU(name=b.name(node))
     elif word is not None:
-        layer = layers.Activation(word, name=b.key(name))
-    elif node.operator == "LeakyRelu":
-        layer = layers.LeakyReLU(negative_slope=real(node, "alpha", 0.01), name=b.key(name))
-    elif node.operator == "Elu":
-        layer = layers.ELU(alpha=real(node, "alpha", 1.0), name=b.key(name))
-    elif node.operator == "ThresholdedRelu":
-        layer = layers.ReLU(threshold=real(node, "alpha", 1.0), name=b.key(name))
-    elif node.operator == "Gelu":
-        return value._replace(tensor=keras().ops.gelu(value.tensor, approximate=True))
+        layer = layers.Activation(word, name=b.name(node))
+    elif node.operator in _OPTIONS:
+        kind, option = _OPTIONS[node.operator]
+        layer = getattr(layers, kind)(name=b.name(node), **{option: b.use(node).float("alpha")})
     else:
         b.refuse("its options are none of Keras's")
     return value._replace(tensor=layer(value.tensor))
 
 
 def _clip(b: Rebuilder, node: Node) -> Laid:
-    value = b.values[node.inputs[0]]
-    assert isinstance(value, Laid)
     low, high = b.untrained(node, 1), b.untrained(node, 2)
-    if low is not None and float(low) == 0 and high is not None:
-        return value._replace(tensor=keras().layers.ReLU(max_value=float(high), name=b.key(node.name))(value.tensor))
-    tensor = value.tensor
-    if low is not None:
-        tensor = keras().ops.maximum(tensor, float(low))
-    return value._replace(tensor=tensor if high is None else keras().ops.minimum(tensor, float(high)))
+    if low is None or high is None or float(low) != 0:
+        b.refuse("its limits are none of ReLU's")
+    return b.applied(node, keras().layers.ReLU(max_value=float(high), name=b.name(node)))
 
 
 def _prelu(b: Rebuilder, node: Node) -> Laid:
@@ -72,22 +62,11 @@ def _prelu(b: Rebuilder, node: Node) -> Laid:
     return Laid(b.call(node, make, b.laid(node.inputs[0], order), ((1, turned),)), order)
 
 
-def _shrink(b: Rebuilder, node: Node) -> Laid:
-    value, limit, shift = b.values[node.inputs[0]], real(node, "lambd", 0.5), real(node, "bias", 0.0)
-    assert isinstance(value, Laid)
-    if shift not in (0, limit):
-        b.refuse("its bias is neither 0 nor its lambd")
-    function = keras().ops.soft_shrink if shift else keras().ops.hard_shrink
-    return value._replace(tensor=function(value.tensor, threshold=limit))
-
-
 def _dropout(b: Rebuilder, node: Node) -> Laid:
-    value, rate = b.values[node.inputs[0]], b.untrained(node, 1)
-    assert isinstance(value, Laid)
+    rate = b.untrained(node, 1)
     if any(b.is_read(name) for name in node.outputs[1:]):
         b.refuse("its mask is none of Keras's outputs")
-    layer = keras().layers.Dropout(0.5 if rate is None else float(rate), name=b.key(node.name))
-    return value._replace(tensor=layer(value.tensor))
+    return b.applied(node, keras().layers.Dropout(0.5 if rate is None else float(rate), name=b.name(node)))
 
 
 def _identity(b: Rebuilder, node: Node) -> Made:
@@ -101,122 +80,60 @@ _MERGES: Final[Mapping[str, str]] = {
     "Add": "Add", "Sub": "Subtract", "Mul": "Multiply", "Max": "Maximum", "Min": "Minimum", "Mean": "Average",
     "Sum": "Add",
 }  # fmt: skip
-_OPS: Final[Mapping[str, str]] = {
-    "Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide", "Pow": "power", "Max": "maximum",
-    "Min": "minimum", "Equal": "equal", "Less": "less", "LessOrEqual": "less_equal", "Greater": "greater",
-    "GreaterOrEqual": "greater_equal", "Mod": "mod", "And": "logical_and", "Or": "logical_or", "Xor": "logical_xor",
-}  # fmt: skip
+_SCALES: Final[Mapping[tuple[str, int], Callable[[Array], tuple[Any, Any]]]] = {
+    ("Add", 1): lambda numbers: (1.0, numbers),
+    ("Add", 0): lambda numbers: (1.0, numbers),
+    ("Sub", 1): lambda numbers: (1.0, -numbers),
+    ("Sub", 0): lambda numbers: (-1.0, numbers),
+    ("Mul", 1): lambda numbers: (numbers, 0.0),
+    ("Mul", 0): lambda numbers: (numbers, 0.0),
+    ("Div", 1): lambda numbers: (1 / numbers, 0.0),
+}
+"""The factor and the shift that arithmetic with numbers is, by the place of these."""
 
 
 def _arithmetic(b: Rebuilder, node: Node) -> Laid:
-    values = [b.values[name] for name in node.inputs]
+    """A layer that merges tensors, or of a tensor and numbers, Rescaling."""
+    values, rank = [b.values[name] for name in node.inputs], b.rank(node.outputs[0])
     laid = [value for value in values if isinstance(value, Laid)]
-    rank = b.rank(node.outputs[0])
-    same_rank = all(len(value.axes) == rank for value in laid)
-    axes = laid[0].axes if same_rank else plain(rank)
-    tensors = [
-        b.laid(name, axes if same_rank else None) if isinstance(value, Laid) else value
-        for name, value in zip(node.inputs, values, strict=True)
-    ]
-    if len(laid) == len(values) and same_rank and node.operator in _MERGES:
-        return Laid(getattr(keras().layers, _MERGES[node.operator])(name=b.key(node.name))(tensors), axes)
-    if len(values) != 2 or node.operator not in _OPS or whole(node, "fmod", 0):
+    if not laid or any(len(value.axes) != rank for value in laid):
         b.refuse("has no layer in Keras for such inputs")
-    operands = []
-    for place, tensor in enumerate(tensors):
-        if not isinstance(tensor, Fixed):
-            operands.append(tensor)
-            continue
-        if not tensor.trained and tensor.array.size == 1:
-            operands.append(finite(tensor.array).reshape(()).item())
-            continue
-        array, order = b.laid(node.inputs[place]), [axes.index(axis) for axis in range(rank)]
-        if isinstance(array, np.ndarray):
-            operands.append(np.transpose(array.reshape((1,) * (rank - array.ndim) + array.shape), order))
-            continue
-        missing = rank - tensor.array.ndim
-        full = keras().ops.expand_dims(array, list(range(missing))) if missing else array
-        operands.append(full if order == list(range(rank)) else keras().ops.transpose(full, order))
-    scaled = _scaled(b, node, operands)
-    return Laid(getattr(keras().ops, _OPS[node.operator])(*operands) if scaled is None else scaled, axes)
+    axes = laid[0].axes
+    if len(laid) == len(values) and node.operator in _MERGES:
+        layer = getattr(keras().layers, _MERGES[node.operator])(name=b.name(node))
+        return Laid(layer([b.laid(name, axes) for name in node.inputs]), axes)
+    return _rescaled(b, node, axes)
 
 
-_SCALES: Final[Mapping[tuple[str, bool], Callable[[Array], tuple[Any, Any]]]] = {
-    ("Add", False): lambda numbers: (1.0, numbers),
-    ("Add", True): lambda numbers: (1.0, numbers),
-    ("Sub", False): lambda numbers: (1.0, -numbers),
-    ("Sub", True): lambda numbers: (-1.0, numbers),
-    ("Mul", False): lambda numbers: (numbers, 0.0),
-    ("Mul", True): lambda numbers: (numbers, 0.0),
-    ("Div", False): lambda numbers: (1 / numbers, 0.0),
-}
-"""The factor and the shift that arithmetic with numbers is, by whether these come first."""
-
-
-def _scaled(b: Rebuilder, node: Node, operands: Sequence[Any]) -> Any:
-    """A sum, difference, product or quotient with numbers that are the same for all examples: Rescaling."""
-    first = isinstance(operands[0], np.ndarray)
-    numbers, tensor = (operands[0], operands[1]) if first else (operands[1], operands[0])
-    make = _SCALES.get((node.operator, first))
-    if (
-        make is None
-        or not isinstance(numbers, np.ndarray)
-        or numbers.shape[0] != 1
-        or b.types[node.outputs[0]].dtype not in FLOATS
-    ):
-        return None
-    scale, offset = make(numbers)
-    options = {
-        name: value[0].tolist() if isinstance(value, np.ndarray) else value
-        for name, value in (("scale", scale), ("offset", offset))
-    }
-    return keras().layers.Rescaling(name=b.key(node.name), **options)(tensor)
-
-
-def _where(b: Rebuilder, node: Node) -> Laid:
-    """The one where a condition holds, and the other elsewhere: tensors and numbers."""
-    operands = []
-    for name in node.inputs:
-        value = b.values[name]
-        is_number = isinstance(value, Fixed) and not value.trained and value.array.size == 1
-        operands.append(finite(value.array).reshape(()).item() if is_number else b.laid(name))  # type: ignore[union-attr]
-    return Laid(keras().ops.where(*operands), plain(b.rank(node.outputs[0])))
+def _rescaled(b: Rebuilder, node: Node, axes: tuple[int, ...]) -> Laid:
+    """Arithmetic with numbers that are the same for all examples."""
+    place = isinstance(b.values[node.inputs[-1]], Fixed)
+    is_fixed, is_float = isinstance(b.values[node.inputs[place]], Fixed), b.types[node.outputs[0]].dtype in FLOATS
+    numbers, make = b.laid(node.inputs[place], axes) if is_fixed else None, _SCALES.get((node.operator, place))
+    if make is None or not is_float or len(node.inputs) != 2 or not isinstance(numbers, np.ndarray):
+        b.refuse("has no layer in Keras for such inputs")
+    if numbers.size == 1 or numbers.shape[0] != 1:
+        b.refuse("has no layer in Keras for such numbers")
+    scale, offset = (each[0].tolist() if isinstance(each, np.ndarray) else each for each in make(numbers))
+    return Laid(keras().layers.Rescaling(scale, offset, name=b.name(node))(b.laid(node.inputs[not place], axes)), axes)
 
 
 def _concat(b: Rebuilder, node: Node) -> Laid:
-    values = [b.values[name] for name in node.inputs]
+    values, axis = [b.values[name] for name in node.inputs], b.use(node).attribute_axis()
     first = next(value for value in values if isinstance(value, Laid))
-    if any(isinstance(value, Fixed) for value in values):
-        ops, rank = keras().ops, len(first.axes)
-        parts = [b.laid(name) for name in node.inputs]
-        return Laid(ops.concatenate(parts, axis=whole(node, "axis", 0) % rank), plain(rank))
-    tensors = [b.laid(name, first.axes) for name in node.inputs]
-    axis = first.axes[whole(node, "axis", 0) % len(first.axes)]
-    return Laid(keras().layers.Concatenate(axis=axis, name=b.key(node.name))(tensors), first.axes)
+    if not all(isinstance(value, Laid) for value in values):
+        b.refuse("one of its parts is a weight")
+    layer = keras().layers.Concatenate(axis=first.axes[axis], name=b.name(node))
+    return Laid(layer([b.laid(name, first.axes) for name in node.inputs]), first.axes)
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    **dict.fromkeys(
-        (
-            *WORDS,
-            "Swish",
-            "Gelu",
-            "Elu",
-            "Celu",
-            "LeakyRelu",
-            "HardSigmoid",
-            "ThresholdedRelu",
-            "Softmax",
-            "LogSoftmax",
-        ),
-        _activation,
-    ),
+    **dict.fromkeys({**WORDS, **_OPTIONS}, _activation),
     "Clip": _clip,
     "Dropout": _dropout,
     "PRelu": _prelu,
-    "Shrink": _shrink,
     "Identity": _identity,
-    **dict.fromkeys((*_MERGES, *_OPS), _arithmetic),
+    "StopGradient": lambda b, node: b.applied(node, keras().ops.stop_gradient),
+    **dict.fromkeys((*_MERGES, "Div"), _arithmetic),
     "Concat": _concat,
-    "Where": _where,
 }

@@ -8,8 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from portable_nn.converters.keras.installed import keras
-from portable_nn.converters.keras.rebuilding.nodes import finite
-from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, plain
+from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, finite, plain
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Graph, Node
 
@@ -46,14 +45,21 @@ class Free:
         self.makers: dict[str, Node] = {}
 
     def weight(self, name: str, value: Fixed, axes: Sequence[int] | None) -> Any:
-        """A weight or constant whose axis i is axis ``axes[i]`` of the tensor; an array where nothing trains it."""
+        """A weight or constant whose axis i is axis ``axes[i]`` of the tensor; an array where nothing trains it.
+
+        Where it has less axes than ``axes``, it is given more in front, of size 1.
+        """
         rank = value.array.ndim
-        dims = list(range(rank)) if axes is None else [axes.index(axis) for axis in range(rank)]
+        order = range(rank) if axes is None else axes
+        dims = [list(order).index(axis) for axis in range(len(order))]
         if not value.trained and value.array.size <= LARGEST:
-            return np.transpose(finite(value.array), dims)
+            return np.transpose(finite(value.array).reshape((1,) * (len(dims) - rank) + value.array.shape), dims)
         is_whole = not value.names or value.names == (name,)
         tensor = self._row(name, value) if is_whole else self._computed(name)
-        return tensor if dims == list(range(rank)) else keras().ops.transpose(tensor, dims)
+        if dims == sorted(dims):
+            return tensor
+        tensor = keras().ops.expand_dims(tensor, list(range(len(dims) - rank))) if len(dims) > rank else tensor
+        return keras().ops.transpose(tensor, dims)
 
     def is_tied(self, value: Made) -> bool:
         """True if a weight is that of an ``Embedding``, or its entries in another order."""

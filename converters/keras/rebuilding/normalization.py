@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from portable_nn.converters.keras.installed import keras
-from portable_nn.converters.keras.rebuilding.nodes import real, whole
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, last, plain
 from portable_nn.core.graph import Node
@@ -34,12 +33,26 @@ def _affine(b: Rebuilder, node: Node, *, running: bool = False) -> tuple[dict[st
     return {"scale": any(place == 1 for place, _ in kept), "center": any(place == 2 for place, _ in kept)}, kept
 
 
+def _layer(
+    b: Rebuilder, node: Node, kind: str, weights: Sequence[tuple[int, Array | None]], *, axis: Any = -1, **options: Any
+) -> Laid:
+    """A normalization whose last axis is the channels, or the last one of the graph where ``axis`` is said."""
+    rank = b.rank(node.inputs[0])
+    order = plain(rank) if kind in ("LayerNormalization", "RMSNormalization") else last(rank)
+    options["epsilon"] = b.use(node).float("epsilon")
+
+    def make(name: str) -> Any:
+        return getattr(keras().layers, kind)(axis=axis, name=name, **options)
+
+    return Laid(b.call(node, make, b.laid(node.inputs[0], order), weights), order)
+
+
 def _batch_norm(b: Rebuilder, node: Node) -> Laid:
-    if whole(node, "training_mode", 0):
+    use, parameters = b.use(node), {value.name for value in b.graph.parameters}
+    if use.int("training_mode"):
         b.refuse("statistics of the batch alone are none of Keras's")
     affine, weights = _affine(b, node, running=True)
-    order, parameters = last(b.rank(node.inputs[0])), {value.name for value in b.graph.parameters}
-    options = {"epsilon": real(node, "epsilon", 1e-5), "momentum": real(node, "momentum", 0.9), **affine}
+    options = {"momentum": use.float("momentum"), **affine}
     is_still = not parameters.issuperset(node.inputs[3:5])
     held = [value for place in (1, 2) if isinstance(value := b.values[node.inputs[place]], Fixed) and value.names]
     is_apart = is_still or (
@@ -48,69 +61,39 @@ def _batch_norm(b: Rebuilder, node: Node) -> Laid:
     if is_apart:  # A layer of Keras keeps its statistics where it is frozen, and there alone.
         options |= {"scale": False, "center": False, "trainable": not is_still}
         weights = []
-
-    def make(name: str) -> Any:
-        return keras().layers.BatchNormalization(axis=-1, name=name, **options)
-
     statistics = [(place, b.fixed(node, place)) for place in (3, 4)]
-    made = b.call(node, make, b.laid(node.inputs[0], order), [*weights, *statistics])
-    if is_apart:
-        made = keras().ops.add(keras().ops.multiply(made, b.laid(node.inputs[1])), b.laid(node.inputs[2]))
-    return Laid(made, order)
+    made = _layer(b, node, "BatchNormalization", [*weights, *statistics], **options)
+    if not is_apart:
+        return made
+    scaled = keras().ops.multiply(made.tensor, b.laid(node.inputs[1]))
+    return made._replace(tensor=keras().ops.add(scaled, b.laid(node.inputs[2])))
 
 
 def _layer_norm(b: Rebuilder, node: Node) -> Laid:
-    rank = b.rank(node.inputs[0])
-    axis = whole(node, "axis", -1) % rank
     affine, weights = _affine(b, node)
-    options = {"epsilon": real(node, "epsilon", 1e-5), **affine}
-    axes = list(range(axis, rank))
-
-    def make(name: str) -> Any:
-        return keras().layers.LayerNormalization(axis=axes if len(axes) > 1 else -1, name=name, **options)
-
-    return Laid(b.call(node, make, b.laid(node.inputs[0]), weights), plain(rank))
+    axes = [*range(b.use(node).attribute_axis(), b.rank(node.inputs[0]))]
+    return _layer(b, node, "LayerNormalization", weights, axis=axes if len(axes) > 1 else -1, **affine)
 
 
 def _group_norm(b: Rebuilder, node: Node) -> Laid:
-    order = last(b.rank(node.inputs[0]))
+    """Of groups of channels, or of each channel of each example."""
     affine, weights = _affine(b, node)
-    options = {"groups": whole(node, "num_groups", 1), "epsilon": real(node, "epsilon", 1e-5), **affine}
-
-    def make(name: str) -> Any:
-        return keras().layers.GroupNormalization(axis=-1, name=name, **options)
-
-    return Laid(b.call(node, make, b.laid(node.inputs[0], order), weights), order)
-
-
-def _instance_norm(b: Rebuilder, node: Node) -> Laid:
-    """A group normalization whose groups are the channels."""
-    order = last(b.rank(node.inputs[0]))
-    affine, weights = _affine(b, node)
-    options = {"groups": b.size(node.inputs[0], 1), "epsilon": real(node, "epsilon", 1e-5), **affine}
-
-    def make(name: str) -> Any:
-        return keras().layers.GroupNormalization(axis=-1, name=name, **options)
-
-    return Laid(b.call(node, make, b.laid(node.inputs[0], order), weights), order)
+    is_instance = node.operator == "InstanceNormalization"
+    groups = b.size(node.inputs[0], 1) if is_instance else b.use(node).int("num_groups")
+    return _layer(b, node, "GroupNormalization", weights, groups=groups, **affine)
 
 
 def _rms_norm(b: Rebuilder, node: Node) -> Laid:
-    rank, scale = b.rank(node.inputs[0]), b.fixed(node, 1)
-    if whole(node, "axis", -1) % rank != rank - 1 or scale is None or scale.ndim != 1:
+    scale = b.fixed(node, 1)
+    if b.use(node).attribute_axis() != b.rank(node.inputs[0]) - 1 or scale is None or scale.ndim != 1:
         b.refuse("its axes are not the last one alone")
-    epsilon = real(node, "epsilon", 1e-5)
-
-    def make(name: str) -> Any:
-        return keras().layers.RMSNormalization(axis=-1, epsilon=epsilon, name=name)
-
-    return Laid(b.call(node, make, b.laid(node.inputs[0]), ((1, scale),)), plain(rank))
+    return _layer(b, node, "RMSNormalization", ((1, scale),))
 
 
 ROWS: Final[Mapping[str, Row]] = {
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
     "GroupNormalization": _group_norm,
-    "InstanceNormalization": _instance_norm,
+    "InstanceNormalization": _group_norm,
     "RMSNormalization": _rms_norm,
 }

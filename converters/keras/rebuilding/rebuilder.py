@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from portable_nn.converters.array import ROWS as ARRAY_CODE
+from portable_nn.converters.array import missing
+from portable_nn.converters.array.use import ArrayUse
 from portable_nn.converters.keras.installed import keras
+from portable_nn.converters.keras.rebuilding.arrays import UNNAMED, Open, Symbolic, dialect, tensor
 from portable_nn.converters.keras.rebuilding.free import MOVES, Free
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, Sizes, last, plain
 from portable_nn.converters.keras.rebuilding.words import plain_activation
-from portable_nn.core.errors import refuse
+from portable_nn.core.errors import RefusalError, refuse
 from portable_nn.core.graph import Dim, Graph, Node, Parameter, Tensor, Value
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import said, unused
 from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
-from portable_nn.operators import OperatorContext
+from portable_nn.operators import InvalidNode, OperatorContext, infer_node
 from portable_nn.rewrites.lowering import Form, lower
 from portable_nn.rewrites.scope import Scope
 
@@ -74,7 +79,7 @@ class Rebuilder:
             for name in node.inputs:
                 self.consumers.setdefault(name, []).append(node)
         self.free = Free(self.graph, self.values, self.key, self.laid, self._of_tensors)
-        self._sources = _sources(self.graph)
+        self._sources, self._dialect = _sources(self.graph), dialect(self.free.along)
 
     # -- the whole
 
@@ -108,7 +113,8 @@ class Rebuilder:
             if id(operation) in seen:
                 continue
             seen.add(id(operation))
-            if not isinstance(operation, keras().layers.Layer) and operation.name in self._names:
+            is_named = isinstance(operation, keras().layers.Layer) and operation.name != UNNAMED
+            if not is_named and operation.name in {*self._names, UNNAMED}:
                 operation.name = self.key(operation.name)
             inputs = [tensor for node in operation._inbound_nodes for tensor in node.input_tensors]
             waiting += [tensor._keras_history.operation for tensor in inputs]
@@ -158,10 +164,62 @@ class Rebuilder:
         if all(isinstance(each, Fixed) for each in given):
             self._fold(node)
             return
-        if node.operator not in self.rows:
-            self.refuse("has no layer in Keras")
-        if (made := self.rows[node.operator](self, node)) is not None:
+        if (made := self._made(node)) is not None:
             self.values[node.outputs[0]] = made
+
+    def _made(self, node: Node) -> Made | None:
+        """The first output of a node by its layer, or else by array code; ``None`` where others are entered."""
+        use, row = self.use(node), self.rows.get(node.operator)
+        fault = "has no layer in Keras"
+        try:
+            if row is not None:
+                return row(self, node)
+        except _WRONG as error:
+            fault = _reason(error)
+        # Training, steps of a recurrence and matrices of weights are not for array code.
+        if row is not None and (use.operator.training or use.operator.mixes or node.operator == "Resize"):
+            self.refuse(fault)
+        try:
+            self._by_array_code(use, node)
+        except _WRONG as error:
+            self.refuse(fault if row is not None or not isinstance(error, RefusalError) else str(error))
+        return None
+
+    def _by_array_code(self, use: OperatorContext, node: Node) -> None:
+        """Enter what array code makes of the values that a node reads."""
+        if node.domain or node.operator not in ARRAY_CODE:
+            self.refuse("has no layer in Keras")
+        results = infer_node(use.operator, use.types, node.attributes, len(node.outputs))
+        names = [f"x{place}" if name else None for place, name in enumerate(node.inputs)]
+        written = ArrayUse(use, results, names, _Spelled())
+        if fault := missing(written):
+            self.refuse(fault)
+        axes = self._common_axes(node) if use.operator.elementwise else None
+        compute = self._dialect.compute(written)
+        assert compute is not None
+        found = compute(*(self._operand(name, axes) if name else None for name in node.inputs))
+        made = found if isinstance(found, tuple | list) else (found,)
+        for name, each, result in zip(node.outputs, made, results, strict=False):
+            if name:
+                self.values[name] = _value(each, result.dtype, axes)
+
+    def _common_axes(self, node: Node) -> Sequence[int] | None:
+        """The order of axes in which a function of each element is applied; ``None`` where some tensor lacks axes."""
+        laid = [value.axes for name in node.inputs if isinstance(value := self.values.get(name), Laid)]
+        return laid[0] if all(len(axes) == self.rank(node.outputs[0]) for axes in laid) else None
+
+    def _operand(self, name: str, axes: Sequence[int] | None) -> Any:
+        """A value as array code takes it, with its axes in an order."""
+        value = self.values[name]
+        if isinstance(value, Sizes):
+            return None
+        if isinstance(value, Laid) and axes is None:
+            sizes = [Open(size, self.free.along) if isinstance(size, str) else size for size in self.types[name].shape]
+            return Symbolic(value, partial(self.laid, name), sizes)
+        held = self.laid(name, None if isinstance(value, Fixed) and value.array.size == 1 else axes)
+        if not isinstance(held, np.ndarray):
+            return tensor(held)
+        return held.reshape(()) if axes is not None and held.size == 1 else held
 
     def _enter(self, parts: Sequence[Node]) -> None:
         """Note what nodes read that were made just now."""
@@ -176,30 +234,42 @@ class Rebuilder:
         return Fixed(np.array(sizes, dtype).reshape([int(size) for size in shape]), False, ())
 
     def _of_tensors(self, node: Node) -> Laid | None:
-        """The result of a node's row, where it is a tensor."""
-        made = self.rows[node.operator](self, node) if node.operator in self.rows else None
+        """The result of a node, where it is a tensor."""
+        try:
+            made = self._made(node) or self.values[node.outputs[0]]
+        except RefusalError:
+            return None
         return made if isinstance(made, Laid) else None
 
     def _fold(self, node: Node) -> None:
         """The values of a node that reads weights and constants alone."""
-        fixed = {name: value for name, value in self.values.items() if name in node.inputs and isinstance(value, Fixed)}
-        constants = [_constant(name, each.array) for name, each in fixed.items() if not each.names]
-        stored = {name: each for name, each in fixed.items() if each.names}
-        values = tuple(Parameter(n, each.array.dtype.name, each.array.shape, False) for n, each in stored.items())
-        outputs = tuple(name for name in node.outputs if name)
-        graph = Graph((), outputs, values, (*constants, node))
-        made = run_numpy(graph, {name: each.array for name, each in stored.items()}, {})
+        fixed = {name: value for name in node.inputs if isinstance(value := self.values.get(name), Fixed)}
         trained, names = any(each.trained for each in fixed.values()), tuple(n for e in fixed.values() for n in e.names)
         if node.operator == "StopGradient" and trained:
             if other := next((n for n in names if self.only_consumer(n) is not node), ""):
                 self.refuse(f"the trained parameter '{other}' is read without its gradient here, and with it")
             trained = False
-        self.free.makers |= dict.fromkeys(outputs, node)
+        self.free.makers |= dict.fromkeys(filter(None, node.outputs), node)
         moved = node.operator in MOVES and all(each.moved for each in fixed.values())
-        for name, array in made.items():
+        for name, array in _computed(node, fixed).items():
             self.values[name] = Fixed(array, trained, names, moved)
 
     # -- what rows ask for
+
+    def use(self, node: Node) -> OperatorContext:
+        """A node with the types of its inputs and its attributes."""
+        return self._scope.use(node)
+
+    def value(self, node: Node) -> Laid:
+        """The tensor that is the first input of a node."""
+        found = self.values[node.inputs[0]]
+        assert isinstance(found, Laid)
+        return found
+
+    def applied(self, node: Node, layer: Callable[[Any], Any]) -> Laid:
+        """A layer of each element, whose axes may lie in any order."""
+        value = self.value(node)
+        return value._replace(tensor=layer(value.tensor))
 
     refuse = staticmethod(refuse)
 
@@ -286,10 +356,12 @@ class Rebuilder:
         ``weights`` are the places of the node's inputs that they come from, and their values in Keras's layout;
         ``options`` are those of the call.
         """
-        names = tuple(
-            name for place, _ in weights if place < len(node.inputs) and node.inputs[place]
-            for name in _names(self.values[node.inputs[place]])
-        )  # fmt: skip
+        read = {
+            place: value
+            for place, _ in weights
+            if place < len(node.inputs) and isinstance(value := self.values.get(node.inputs[place]), Fixed)
+        }
+        names = tuple(name for value in read.values() for name in value.names)
         key = (node.operator, names, tuple(sorted((k, str(v)) for k, v in node.attributes.items())), self._read(node))
         given = [np.array(array) for _, array in weights if array is not None]  # JAX would share their memory.
         for layer, arrays in self._layers.get(key, []) if names else []:
@@ -297,29 +369,30 @@ class Rebuilder:
                 return layer(tensor, **options)
         layer = make(self.name(node))
         made = layer(tensor, **options)
-        read = [self.values[node.inputs[place]] for place, _ in weights if place < len(node.inputs)]
-        if any(isinstance(value, Fixed) and value.trained and not value.moved for value in read):
+        layer.set_weights([*given, *layer.get_weights()[len(given) :]])
+        self._note(node, layer, read)
+        self._layers.setdefault(key, []).append((layer, given))
+        return made
+
+    def _note(self, node: Node, layer: Any, read: Mapping[int, Fixed]) -> None:
+        """Freeze a layer with frozen weights, and note weights that are trained otherwise in it."""
+        if any(value.trained and not value.moved for value in read.values()):
             self.notes.append(
                 f"'{node.name}': its weights are computed from others, and are trained themselves in Keras"
             )
-        self._note_copies(node, layer, read)
-        layer.set_weights([*given, *layer.get_weights()[len(given) :]])
+        self._note_copies(node, layer, [*read.values()])
         running = _RUNNING.get(node.operator, ())  # What follows the batches, and is trained in no layer.
-        places = [place for place, _ in weights if place < len(node.inputs) and place not in running]
-        own = [value for place in places if isinstance(value := self.values[node.inputs[place]], Fixed)]
-        trained = [value.trained for value in own if value.names]
+        trained = [value.trained for place, value in read.items() if value.names and place not in running]
         if not any(trained) and (trained or not running):
             layer.trainable = False
         elif not all(trained) and not running:
             self.notes.append(f"'{node.name}': some of its weights are frozen, and all are trained in Keras")
-        self._layers.setdefault(key, []).append((layer, given))
-        return made
 
-    def _note_copies(self, node: Node, layer: Any, read: Sequence[Made]) -> None:
+    def _note_copies(self, node: Node, layer: Any, read: Sequence[Fixed]) -> None:
         """Note trained weights that are whole in another layer already: Keras trains each by itself."""
         counts = {each.name: math.prod(map(int, each.shape)) for each in self.graph.parameters}
         for value in read:
-            if not isinstance(value, Fixed) or not (value.trained and value.moved and len(value.names) == 1):
+            if not (value.trained and value.moved and len(value.names) == 1):
                 continue
             name = value.names[0]
             first = self._placed.setdefault(name, layer.name)
@@ -367,6 +440,14 @@ class Rebuilder:
         return None
 
 
+def _computed(node: Node, fixed: Mapping[str, Fixed]) -> Mapping[str, Array]:
+    """The outputs of a node for weights and constants."""
+    constants = [_constant(name, each.array) for name, each in fixed.items() if not each.names]
+    stored = {name: each.array for name, each in fixed.items() if each.names}
+    values = tuple(Parameter(name, array.dtype.name, array.shape, False) for name, array in stored.items())
+    return run_numpy(Graph((), tuple(filter(None, node.outputs)), values, (*constants, node)), stored, {})
+
+
 def _sources(graph: Graph) -> dict[str, frozenset[str]]:
     """The parameters that each value is computed from, of values that no input changes."""
     found = {each.name: frozenset({each.name}) for each in graph.parameters}
@@ -377,8 +458,32 @@ def _sources(graph: Graph) -> dict[str, frozenset[str]]:
     return found
 
 
-def _names(value: Made) -> tuple[str, ...]:
-    return value.names if isinstance(value, Fixed) else ()
+_WRONG: Final = (RefusalError, InvalidNode, TypeError, ValueError, IndexError, AttributeError, NotImplementedError)
+"""The errors of what Keras, or array code over Keras, does not do."""
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, RefusalError | InvalidNode) else f"Keras refuses it {said(error)}"
+
+
+class _Spelled(dict[str, str]):
+    """All open sizes as array code."""
+
+    def __contains__(self, size: object) -> bool:
+        return True
+
+    def __getitem__(self, size: str) -> str:
+        return f"size({size!r})"
+
+
+def _value(found: Any, dtype: str, axes: Sequence[int] | None) -> Made:
+    """A result of array code, in the type that the graph has."""
+    if not isinstance(found, Symbolic):
+        return Fixed(np.asarray(found, dtype), False, ())
+    made = found.made
+    if made.tensor.dtype != dtype:
+        made = made._replace(tensor=keras().ops.cast(made.tensor, dtype))
+    return made if axes is None else Laid(made.tensor, tuple(axes))
 
 
 def _key(name: str) -> str:

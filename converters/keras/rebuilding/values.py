@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from portable_nn.core.graph import Dim
 from portable_nn.core.tensors import Array
 
@@ -44,3 +46,8 @@ def plain(rank: int) -> tuple[int, ...]:
 def last(rank: int) -> tuple[int, ...]:
     """The axes of a tensor with the channels last."""
     return (0, rank - 1, *range(1, rank - 1)) if rank > 1 else plain(rank)
+
+
+def finite(array: Array) -> Array:
+    """The array with the largest numbers for infinite ones, which the text of a Keras file has none of."""
+    return np.asarray(np.nan_to_num(array, nan=np.nan)) if array.dtype.kind == "f" else array

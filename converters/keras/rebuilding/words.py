@@ -3,44 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
-from portable_nn.converters.keras.rebuilding.nodes import real, whole
 from portable_nn.core.graph import Node
+from portable_nn.operators import lookup
 
-WORDS: Final[Mapping[str, str]] = {
-    "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Softplus": "softplus", "Softsign": "softsign",
-    "Selu": "selu", "Mish": "mish", "HardSwish": "hard_silu", "Exp": "exponential",
-}  # fmt: skip
-
-SCALE: Final = (1.6732632, 1.050701)
-"""The constants alpha and gamma of Selu (Klambauer et al., NeurIPS 2017)."""
-
-
-def _is_usual(selu: Node) -> bool:
-    """True if a Selu has the constants of its paper, which Keras's function has."""
-    constants = (real(selu, "alpha", SCALE[0]), real(selu, "gamma", SCALE[1]))
-    return all(abs(found - usual) < 1e-6 for found, usual in zip(constants, SCALE, strict=True))
+WORDS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+    "Relu": ("relu", {}),
+    "Sigmoid": ("sigmoid", {}),
+    "Tanh": ("tanh", {}),
+    "Softplus": ("softplus", {}),
+    "Softsign": ("softsign", {}),
+    "Mish": ("mish", {}),
+    "HardSwish": ("hard_silu", {}),
+    "Exp": ("exponential", {}),
+    "Selu": ("selu", {"alpha": 1.6732632, "gamma": 1.050701}),  # Klambauer et al., NeurIPS 2017
+    "Swish": ("silu", {"alpha": 1.0}),
+    "Gelu": ("gelu", {"approximate": "none"}),
+    "Elu": ("elu", {"alpha": 1.0}),
+    "Celu": ("celu", {"alpha": 1.0}),
+    "LeakyRelu": ("leaky_relu", {"alpha": 0.2}),
+    "Softmax": ("softmax", {"axis": -1}),
+    "HardSigmoid": ("hard_sigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+}
+"""The name of Keras's function for an operator, and the options that it has there."""
 
 
 def plain_activation(node: Node) -> str | None:
     """The name of Keras's function that a node is."""
-    if node.operator == "Selu" and not _is_usual(node):
-        return None
-    if node.operator in WORDS:
-        return WORDS[node.operator]
-    if node.operator == "Swish" and real(node, "alpha", 1.0) == 1:
-        return "silu"
-    if node.operator == "Gelu" and node.attributes.get("approximate", "none") == "none":
-        return "gelu"
-    if node.operator == "Elu" and real(node, "alpha", 1.0) == 1:
-        return "elu"
-    if node.operator == "Celu" and real(node, "alpha", 1.0) == 1:
-        return "celu"
-    if node.operator == "LeakyRelu" and abs(real(node, "alpha", 0.01) - 0.2) < 1e-7:
-        return "leaky_relu"
-    if node.operator == "Softmax" and whole(node, "axis", -1) == -1:
-        return "softmax"
-    if node.operator == "HardSigmoid" and abs(real(node, "alpha", 0.2) - 1 / 6) < 1e-7:
-        return "hard_sigmoid"
-    return None
+    word, options = WORDS.get(node.operator, (None, {}))
+    known = lookup(node.operator, node.domain).attributes
+    found = {name: node.attributes.get(name, known[name].default) for name in options}
+    same = (each == found[name] or _is_near(each, found[name]) for name, each in options.items())
+    return word if all(same) else None
+
+
+def _is_near(one: Any, other: Any) -> bool:
+    return isinstance(one, float) and isinstance(other, float) and abs(one - other) < 1e-6

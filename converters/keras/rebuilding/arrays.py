@@ -1,0 +1,467 @@
+"""Array code that makes tensors of a Keras model: ``keras.ops`` in the place of numpy, and functions of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from portable_nn.converters.array.evaluation import Dialect
+from portable_nn.converters.keras.installed import keras
+from portable_nn.converters.keras.rebuilding.values import Laid, finite, last, plain
+from portable_nn.core.dims import difference, rounded_quotient
+from portable_nn.core.errors import RefusalError
+from portable_nn.core.graph import Dim
+
+Numbers = Sequence[int]
+Pads = Sequence[tuple[int, int]]
+Along = Callable[[str], Any]
+
+
+def _unnamed(size: str) -> Any:
+    raise RefusalError(f"the size {size or 'of what is computed'} is that of no input")
+
+
+@dataclass(frozen=True)
+class Open:
+    """A size that is open.
+
+    Args:
+        dim: the size as the graph has it; ``""`` where that is not known.
+        along: gives as many ones of int32 as a size says.
+    """
+
+    dim: Dim = ""
+    along: Along = _unnamed
+
+
+Turn = Callable[[Numbers], Any]
+
+
+UNNAMED: Final = "reshaped"
+"""The name of a layer until the model is made, which names it."""
+
+
+class Symbolic:
+    """A tensor of Keras, as array code uses an array.
+
+    Args:
+        made: the tensor, and its axes.
+        turn: gives the tensor with its axes in another order.
+        sizes: its sizes, where more than Keras's is known.
+    """
+
+    __array_ufunc__ = None  # An array of numpy leaves arithmetic with a tensor to this class.
+
+    def __init__(self, made: Laid, turn: Turn | None = None, sizes: Sequence[Any] | None = None) -> None:
+        self.made, self.ndim, self.dtype = made, len(made.axes), np.dtype(made.tensor.dtype)
+        found = [made.tensor.shape[axis] for axis in made.axes]
+        self.shape = tuple(sizes or (Open() if size is None else size for size in found))
+        self.laid = turn or partial(turned, made)
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(getattr(NUMPY, name), self)
+
+    @property
+    def held(self) -> Any:
+        """The tensor with its axes in the order of the graph."""
+        return self.laid(plain(self.ndim))
+
+    @property
+    def T(self) -> Symbolic:  # noqa: N802
+        """Its axes in reverse order."""
+        return self.transpose(*reversed(range(self.ndim)))
+
+    def astype(self, dtype: Any) -> Any:
+        """Its elements in another type."""
+        return self if np.dtype(dtype) == self.dtype else NUMPY.cast(self, np.dtype(dtype).name)
+
+    def transpose(self, *axes: int) -> Symbolic:
+        """Its axes in another order: the tensor stays as it is."""
+        made = Laid(self.made.tensor, tuple(self.made.axes[axis] for axis in axes))
+        return Symbolic(made, sizes=[self.shape[axis] for axis in axes])
+
+    def reshape(self, *sizes: Any) -> Any:
+        """Its elements in another shape: the number of examples may be open, and one other size."""
+        listed = [*sizes[0]] if isinstance(sizes[0], tuple | list) else [*sizes]
+        known = [[size for size in shape if not isinstance(size, Open)] for shape in (self.shape, listed)]
+        if -1 in listed and len(listed) - len(known[1]) == self.ndim - len(known[0]):
+            listed[listed.index(-1)] = math.prod(known[0]) // -math.prod(known[1])
+        wanted = [-1 if isinstance(each, Open) else int(each) for each in listed]
+        if wanted.count(-1) < 2:
+            return NUMPY.reshape(self, wanted)
+        if wanted[0] != -1 or wanted.count(-1) > 2 or listed[0] != self.shape[0]:
+            raise RefusalError("a Reshape of Keras leaves the number of examples and one other size open")
+        return tensor(keras().layers.Reshape(wanted[1:], name=UNNAMED)(self.held))
+
+    def __getitem__(self, key: Any) -> Any:
+        """A part; along an open axis, one cell is taken by its number, as Keras does not know how long a part is."""
+        keys = key if isinstance(key, tuple) else (key,)
+        if None in keys or Ellipsis in keys:
+            return NUMPY.expand_dims(self, 0) if key is None else tensor(self.held[key])
+        made = [part for each, size in zip(keys, self.shape, strict=False) for part in _keys(each, size)]
+        return self if all(each == slice(None) for each in made) else tensor(self.held[tuple(made)])
+
+    def __invert__(self) -> Any:
+        return _word(self, "not")(self)
+
+    def __neg__(self) -> Any:
+        return NUMPY.negative(self)
+
+    def __abs__(self) -> Any:
+        return NUMPY.abs(self)
+
+
+def _keys(each: Any, size: Any) -> list[Any]:
+    """The part of an axis as Keras takes it."""
+    if not isinstance(each, slice):
+        return [each]
+    if isinstance(each.stop, Open) and each.stop != size:
+        raise RefusalError("it cuts an axis to another open size")
+    start, stop = each.start or 0, None if isinstance(each.stop, Open) else each.stop
+    is_one = isinstance(size, Open) and (stop or 0) == start + 1
+    return [start, None] if is_one else [slice(each.start, stop, each.step)]
+
+
+def tensor(held: Any) -> Symbolic:
+    """A tensor of Keras with the axes of the graph."""
+    return Symbolic(Laid(held, plain(len(held.shape))))
+
+
+def turned(made: Laid, axes: Numbers) -> Any:
+    """A tensor with its axes in another order."""
+    dims = [made.axes[axes.index(axis)] for axis in range(len(axes))]
+    return made.tensor if dims == sorted(dims) else keras().ops.transpose(made.tensor, dims)
+
+
+def _word(x: Symbolic, word: str) -> Any:
+    return getattr(NUMPY, f"{'logical' if x.dtype == bool else 'bitwise'}_{word}")
+
+
+def _operator(word: str) -> tuple[Callable[[Symbolic, Any], Any], Callable[[Symbolic, Any], Any]]:
+    """The functions of a sign of Python, for a tensor before it and behind it."""
+
+    def find(x: Symbolic) -> Any:
+        return _word(x, word) if word in ("and", "or", "xor") else getattr(NUMPY, word)
+
+    return lambda x, other: find(x)(x, other), lambda x, other: find(x)(other, x)
+
+
+_SIGNS: Final = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide", "pow": "power",
+    "matmul": "matmul", "and": "and", "or": "or", "xor": "xor", "lt": "less", "le": "less_equal", "gt": "greater",
+    "ge": "greater_equal", "eq": "equal", "ne": "not_equal",
+}  # fmt: skip
+for _sign, _meaning in _SIGNS.items():
+    for _name, _function in zip((f"__{_sign}__", f"__r{_sign}__"), _operator(_meaning), strict=True):
+        setattr(Symbolic, _name, _function)
+
+
+def _each(function: Callable[[Any], Any], value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_each(function, each) for each in value)
+    return function(value)
+
+
+def _written(value: Any) -> Any:
+    """A value as Keras takes it, and writes it into its file."""
+    if isinstance(value, Symbolic):
+        return value.held
+    if isinstance(value, np.ndarray | np.generic | float):
+        array = finite(np.asarray(value))
+        return array if array.ndim else array.item()
+    return value
+
+
+def _tensors(value: Any) -> list[Symbolic]:
+    if isinstance(value, list | tuple):
+        return [each for one in value for each in _tensors(one)]
+    return [value] if isinstance(value, Symbolic) else []
+
+
+class _Numpy:
+    """``keras.ops`` as array code uses numpy; of numbers that are known, numpy itself."""
+
+    def __getattr__(self, name: str) -> Any:
+        known = getattr(np, name, None)
+        if hasattr(np, name) and (isinstance(known, type) or not callable(known)):
+            return known
+
+        def compute(*given: Any, **options: Any) -> Any:
+            if known is not None and not _tensors([*given, *options.values()]):
+                return known(*given, **options)
+            function = getattr(keras().ops, name, None)
+            if function is None:
+                raise RefusalError(f"this version of Keras has no {name}")
+            return _each(
+                tensor, function(*_each(_written, given), **{k: _each(_written, v) for k, v in options.items()})
+            )
+
+        return compute
+
+    @staticmethod
+    def clip(x: Any, low: Any, high: Any) -> Any:
+        """One limit or both."""
+        x = x if low is None else NUMPY.maximum(x, low)
+        return x if high is None else NUMPY.minimum(x, high)
+
+    @staticmethod
+    def power(x: Any, exponent: Any) -> Any:
+        """A root, as norms write it, is one of a sum of powers: its slope at 0 is 0."""
+        is_root = isinstance(exponent, float) and 0 < exponent < 1
+        held = [
+            _written(each) for each in (NUMPY.maximum(x, float(np.finfo(x.dtype).tiny)) if is_root else x, exponent)
+        ]
+        return tensor(keras().ops.power(*held))
+
+    @staticmethod
+    def squeeze(x: Symbolic, axis: Any = None) -> Any:
+        """Without axes of size 1."""
+        every = [each for each, size in enumerate(x.shape) if size == 1] if axis is None else np.atleast_1d(axis)
+        places = {int(each) % x.ndim for each in every}
+        kept = [each for place, each in enumerate(x.made.axes) if place not in places]
+        made = keras().ops.squeeze(x.made.tensor, tuple(sorted(x.made.axes[place] for place in places)))
+        return Symbolic(Laid(made, tuple(sorted(kept).index(each) for each in kept)))
+
+    @staticmethod
+    def expand_dims(x: Any, axis: Any) -> Any:
+        """New axes of size 1; the examples stay along the tensor's first axis wherever the graph has them."""
+        new = [int(each) % (x.ndim + np.size(axis)) for each in np.atleast_1d(axis)]
+        if not isinstance(x, Symbolic):
+            return np.expand_dims(x, tuple(new))
+        old = [each for each in range(x.ndim + len(new)) if each not in new]
+        order, held = [*old[:1], *(each for each in range(x.ndim + len(new)) if each not in old[:1])], x.held
+        for place, each in enumerate(order):
+            held = keras().ops.expand_dims(held, place) if each in new else held
+        return Symbolic(Laid(held, tuple(order.index(each) for each in range(len(order)))))
+
+    @staticmethod
+    def cumsum(x: Any, axis: int, dtype: Any = None) -> Any:
+        """In the type of x."""
+        return tensor(keras().ops.cumsum(x.held, axis=axis))
+
+    @staticmethod
+    def full(shape: Sequence[Any], value: Any, dtype: Any) -> Any:
+        """One number everywhere."""
+        return _expand(np.full([1 if isinstance(each, Open) else int(each) for each in shape], value, dtype), shape)
+
+    @staticmethod
+    def ones(shape: Sequence[Any], dtype: Any) -> Any:
+        """1 everywhere."""
+        return NUMPY.full(shape, 1, dtype)
+
+    @staticmethod
+    def arange(*bounds: Any, dtype: Any = np.int64) -> Any:
+        """Numbers that count up; as many as an open size says: sums of ones."""
+        start, stop, step = (0, *bounds, 1) if len(bounds) == 1 else (*bounds, 1)[:3]
+        if not isinstance(stop, Open):
+            return np.arange(start, stop, step, dtype=dtype)
+        count = rounded_quotient("ceil", difference(stop.dim, start), step)
+        places = tensor(keras().ops.subtract(keras().ops.cumsum(stop.along(str(count)), axis=0), 1))
+        return places.astype(dtype) * step + start
+
+
+NUMPY: Final = _Numpy()
+"""The namespace of array code."""
+
+
+def _expand(x: Any, shape: Sequence[Any]) -> Any:
+    """Times ones of the sizes of the result."""
+    rank = max(x.ndim, len(shape))
+    before, after = (*[1] * (rank - x.ndim), *x.shape), (*[1] * (rank - len(shape)), *shape)
+    sizes = [known if size == 1 else size for size, known in zip(after, before, strict=True)]
+    new = [1 if size == known else size for size, known in zip(sizes, before, strict=True)]
+    ones: Any = np.ones([1 if isinstance(size, Open) else int(size) for size in new], x.dtype)
+    for axis, size in enumerate(new):
+        if isinstance(size, Open):
+            row = NUMPY.expand_dims(tensor(size.along(str(size.dim))), [each for each in range(rank) if each != axis])
+            ones = row.astype(x.dtype) * ones
+    return ones & x if x.dtype == bool else ones * x
+
+
+def _take(x: Any, indices: Any, axis: int) -> Any:
+    if not isinstance(indices, np.ndarray):
+        return NUMPY.take(x, indices, axis=axis)
+    indices = indices if isinstance(x.shape[axis], Open) else indices % x.shape[axis]
+    return NUMPY.take(x, indices, axis=axis) if indices.ndim else x[(*[slice(None)] * axis, int(indices))]
+
+
+def _cut(x: Any, starts: Sequence[Any], ends: Sequence[Any], axes: Numbers, steps: Numbers) -> Any:
+    """A slice along each axis: forwards as far as an open size, or backwards."""
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        size, keys = x.shape[axis], [slice(None)] * axis
+        if isinstance(end, Open):
+            if step != 1 or isinstance(start, Open) or start < 0 or not isinstance(size, Open):
+                raise RefusalError("where it begins or ends is computed")
+            # No more than there are: the smaller of both sizes has no name.
+            x = NUMPY.take(x, NUMPY.arange(start, end, dtype=np.int32), axis=axis)
+        elif step > 0:
+            x = x[(*keys, slice(int(start), None if end > 2**30 else int(end), step))]
+        elif not isinstance(size, Open):
+            x = NUMPY.take(x, np.arange(size)[int(start) : None if end < -size else int(end) : step], axis=axis)
+        elif step == -1 and (start == -1 or start > 2**30) and end < -(2**30):
+            x = NUMPY.flip(x, axis)
+        else:
+            raise RefusalError("it counts backwards over a part of an axis")
+    return x
+
+
+def _padded(x: Any, pads: Sequence[int], mode: str, value: Any = 0) -> Any:
+    """Cells of one number; or cells that repeat, mirror or continue what is there, along one axis after the other."""
+    pairs = [(int(before), int(after)) for before, after in zip(pads[: x.ndim], pads[x.ndim :], strict=True)]
+    if mode == "constant":
+        x = x[tuple(slice(max(-before, 0), min(after, 0) or None) for before, after in pairs)]
+        number = np.ravel(value)[0].astype(x.dtype)
+        return NUMPY.pad(x, [(max(before, 0), max(after, 0)) for before, after in pairs], constant_values=number)
+    for axis, (before, after) in enumerate(pairs):
+        x = _bordered(x, axis, before, after, mode) if before or after else x
+    return x
+
+
+def _bordered(x: Any, axis: int, before: int, after: int, mode: str) -> Any:
+    size = x.shape[axis]
+    if not isinstance(size, Open):
+        left = np.arange(max(-before, 0), size - max(-after, 0))
+        return NUMPY.take(x, np.pad(left, (max(before, 0), max(after, 0)), mode), axis=axis)  # type: ignore[call-overload]
+    if before < 0 or after < 0:
+        raise RefusalError(f"it cuts cells off axis {axis}, whose size is open")
+    first = {"edge": [0] * before, "reflect": range(before, 0, -1), "wrap": range(-before, 0)}[mode]
+    rest = {"edge": [-1] * after, "reflect": range(-2, -after - 2, -1), "wrap": range(after)}[mode]
+
+    def cell(place: int) -> Any:
+        return x[(*[slice(None)] * axis, slice(place, place + 1 or None))]
+
+    return NUMPY.concatenate([*map(cell, first), x, *map(cell, rest)], axis=axis)
+
+
+def _put_elements(x: Any, indices: Any, updates: Any, axis: int, combine: str) -> Any:
+    """Keras takes the coordinates of all elements in a list, those of the examples as well: sums of ones."""
+    if combine != "none" or isinstance(x.shape[axis], Open):
+        raise RefusalError("it combines entries, or counts along an axis of an open size")
+    indices = indices.astype(np.int64)
+    ones = NUMPY.ones_like(indices)
+    places = [NUMPY.cumsum(ones, axis=each) - 1 for each in range(x.ndim)]
+    places[axis] = NUMPY.where(indices < 0, indices + x.shape[axis], indices)
+    listed = NUMPY.stack(places, axis=-1).reshape(-1, x.ndim)
+    return NUMPY.scatter_update(x, listed, updates.reshape(-1))
+
+
+def _top_k(x: Any, k: int, axis: int, largest: bool) -> Any:
+    """Keras takes the largest along the last axis."""
+    turned = x if axis == x.ndim - 1 else NUMPY.swapaxes(x, axis, -1)
+    values, places = NUMPY.top_k(turned if largest else -turned, k, sorted=True)
+    found = (values if largest else -values, places)
+    return found if axis == x.ndim - 1 else [NUMPY.swapaxes(each, axis, -1) for each in found]
+
+
+def _length(x: Any, axis: Any, keepdims: bool = False) -> Any:
+    return NUMPY.sum(x * x, axis=axis, keepdims=keepdims) ** 0.5
+
+
+_CAUSAL: Final = "causal"
+_HEADS: Final = (0, 2, 1, 3)
+"""The places of the axes of (batch, heads, steps, features) in Keras."""
+
+
+def _attention(q: Any, k: Any, v: Any, mask: Any, scale: float) -> Any:
+    """Several heads of queries may share one of keys and values."""
+    ops, groups, is_causal = keras().ops, q.shape[1] // k.shape[1], mask is _CAUSAL
+    query, key, value = (each.laid(_HEADS) for each in (q, k, v))
+    if groups > 1:
+        key, value = (ops.repeat(each, groups, axis=2) for each in (key, value))
+    options = {"scale": scale, "is_causal": is_causal}
+    if mask is not None and not is_causal:
+        held = _written(mask)
+        for _ in range(4 - mask.ndim):  # A mask without heads, or without examples, holds for all of them.
+            held = ops.expand_dims(held, 0)
+        options["mask" if mask.dtype == bool else "bias"] = held
+    made = Laid(ops.dot_product_attention(query, key, value, **options), _HEADS)
+    return Symbolic(made, sizes=(*q.shape[:3], v.shape[3]))  # Keras takes the features of queries for its own.
+
+
+# -- windows and channels, which Keras has last
+
+
+def _windows(x: Any, kernel: Numbers, strides: Numbers, dilations: Numbers, pads: Pads, fill: Any = 0) -> Any:
+    """Slices that lie behind each other, one for each cell of a window."""
+    fill = max(fill, float(np.finfo(x.dtype).min)) if x.dtype.kind == "f" else fill
+    x = NUMPY.pad(x, [(0, 0), (0, 0), *pads], constant_values=fill) if any(map(any, pads)) else x
+
+    def seen(*cells: int) -> Any:
+        if len(cells) < len(kernel):
+            return NUMPY.stack([seen(*cells, cell) for cell in range(kernel[len(cells)])], axis=x.ndim)
+        starts = [cell * d for cell, d in zip(cells, dilations, strict=True)]
+        ends = [start - d * (k - 1) or None for start, d, k in zip(starts, dilations, kernel, strict=True)]
+        return x[(slice(None), slice(None), *map(slice, starts, ends, strides))]
+
+    return seen()
+
+
+def _ceil_pads(
+    sizes: Sequence[Any], kernel: Numbers, strides: Numbers, dilations: Numbers, pads: Pads
+) -> Sequence[tuple[int, int]]:
+    """As many cells more at the end as a window may lack, where a size is open."""
+    found = list[tuple[int, int]]()
+    for size, k, s, d, (before, after) in zip(sizes, kernel, strides, dilations, pads, strict=True):
+        if not isinstance(size, Open):
+            found += HELPERS["ceil_pads"]([size], [k], [s], [d], [(before, after)])
+        elif d * (k - 1) + 1 + after < s:
+            raise RefusalError("where its last window ends is open")
+        else:
+            found.append((before, after + s - 1))
+    return found
+
+
+def _blocks(word: str) -> Callable[..., Any]:
+    """Cells in the order of Keras, which has the blocks before the channels, as DCR."""
+
+    def compute(x: Any, block: int, order: str = "DCR") -> Any:
+        if block == 1:
+            return x
+        if not hasattr(keras().ops, word):
+            return HELPERS[word](x, block, *[order][: word == "depth_to_space"])
+        if order == "CRD":
+            x = NUMPY.take(x, np.arange(x.shape[1]).reshape(-1, block * block).T.ravel(), axis=1)
+        made = getattr(keras().ops, word)(x.laid(last(4)), block, data_format="channels_last")
+        return Symbolic(Laid(made, last(4)))
+
+    return compute
+
+
+OWN: Final[Mapping[str, Callable[..., Any]]] = {
+    "len": lambda x: x.shape[0] if isinstance(x, Symbolic) else len(x),
+    "relu": lambda x: NUMPY.relu(x),
+    "sigmoid": lambda x: NUMPY.sigmoid(x),
+    "softplus": lambda x: NUMPY.softplus(x),
+    "erf": lambda x: NUMPY.erf(x),
+    "gelu": lambda x: NUMPY.gelu(x, approximate=False),
+    "gelu_tanh": lambda x: NUMPY.gelu(x, approximate=True),
+    "softmax": lambda x, axis: NUMPY.softmax(x, axis=axis),
+    "log_softmax": lambda x, axis: NUMPY.log_softmax(x, axis=axis),
+    "expand": _expand,
+    "take": _take,
+    "cut": _cut,
+    "padded": _padded,
+    "put_elements": _put_elements,
+    "top_k": _top_k,
+    "length": _length,
+    "attention": _attention,
+    "causal": lambda queries, keys: _CAUSAL,
+    "windows": _windows,
+    "ceil_pads": _ceil_pads,
+    "depth_to_space": _blocks("depth_to_space"),
+    "space_to_depth": _blocks("space_to_depth"),
+}
+"""The functions that Keras has, or that must differ for it."""
+
+HELPERS: Final = Dialect(NUMPY, OWN).helpers
+"""The functions of array code over Keras, its own ones left out."""
+
+
+def dialect(along: Along) -> Dialect:
+    """Array code for a model, whose open sizes are numbers of ones."""
+    return Dialect(NUMPY, {**OWN, "size": lambda dim: Open(dim, along)})
