@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -152,26 +152,30 @@ def command(
         _keep(model, set, preparation, printer, digest=digest, edited=edited)
         if not inputs and not arrays.input:
             return
+    are_arrays = arrays.wanted(printer)
     options = ModelOptions(
         engine=engine_of(engine, provider),
         labels=labels,
+        task=task,
         batch_size=batch_size,
+        polarity=polarity,
         raw=raw,
+        strict=strict or are_arrays,
         digest=digest,
         edited=edited,
         preprocess=preparation.given(),
-        output=arrays.output,
+        dialect=dialect.given(),
         dataset=names_in(dataset),
+        output=arrays.output,
         stream=stream,
     )
-    if arrays.wanted(printer):
+    if are_arrays:
         if beside.plot:
             raise UsageError("--plot draws predictions row by row, and no arrays: leave out --input, --draw and .npz")
         if stream:
             raise UsageError("--stream gives an answer for each step, as a table, CSV or JSON, and no arrays")
         run_arrays(printer, model, files, arrays, options, scaling, resume=resume)
         return
-    options = replace(options, task=task, polarity=polarity, strict=strict, dialect=dialect.given())
     _predict(printer, model, files, options, top, scaling, beside, resume=resume, verbose=verbose)
 
 
@@ -267,12 +271,12 @@ def _failure(made: int, bad: int, name: str, error: str | None) -> PortableNNErr
 
 def _batches(predictions: Predictions, printer: Printer, verbose: bool) -> Batches:
     """The predictions in batches; their notes and warnings are printed on the way."""
-    printer.notes(told := predictions.warnings)
-    for batch in predictions.in_batches():
-        printer.notes(predictions.warnings[len(told) :])
-        told = predictions.warnings
-        if verbose:
-            for note in predictions.notes:
-                printer.note(note)
-            predictions.notes.clear()
-        yield batch
+    told = 0
+    for batch in chain([[]], predictions.in_batches()):  # Before the first one as well.
+        if more := predictions.warnings[told:]:
+            printer.notes(more)
+            told += len(more)
+        while verbose and predictions.notes:
+            printer.note(predictions.notes.pop(0))
+        if batch:
+            yield batch
