@@ -130,17 +130,20 @@ and i, o, f, c here; r, z, n there and z, r, h here."""
 
 @row("portable_nn.recurrent")
 def _recurrent(
-    use: Use, kind: str, x: Symbol, lengths: Symbol | None, descending: bool, states: Sequence[Symbol],
-    params: Sequence[Symbol], has_biases: bool, num_layers: int, dropout: float, train: bool, bidirectional: bool,
-    batch_first: bool,
-) -> tuple[Symbol, ...]:  # fmt: skip
-    """The outputs that ``padded.recurrent_layers`` makes of a layer."""
+    use: Use,
+    kind: str,
+    x: Symbol,
+    lengths: Symbol | None,
+    descending: bool,
+    states: Sequence[Symbol],
+    params: Sequence[Symbol],
+    *options: Any,
+) -> tuple[Symbol, ...]:
+    """The outputs that ``padded.recurrent_layers`` makes of a layer; the last option says if the batch comes first."""
     if lengths is not None:
-        _state(use, lengths, descending, x.shape[1 if batch_first else 0])
+        _state(use, lengths, descending, x.shape[1 if options[-1] else 0])
         lengths = cast(lengths, "int32")
-    return _layers(
-        use, kind, x, states, params, has_biases, num_layers, dropout, train, bidirectional, batch_first, lengths
-    )
+    return _layers(use, kind, x, states, params, *(*options, lengths))
 
 
 @row("lstm.input", "gru.input", "rnn_tanh.input", "rnn_relu.input")
