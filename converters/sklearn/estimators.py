@@ -43,39 +43,6 @@ LEAST: Final = 1e-12
 class _Portable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Shared by both estimators: their options, and the training of their network."""
 
-    def __init__(
-        self,
-        layers: Sequence[int] = (100,),
-        *,
-        activation: str = "relu",
-        loss: str | None = None,
-        optimizer: Literal["adam", "sgd"] | Optimizer = "adam",
-        learning_rate: float = 0.01,
-        weight_decay: float = 0.0,
-        epochs: int = 200,
-        batch_size: int | Literal["auto"] = "auto",
-        validation: float = 0.0,
-        patience: int | None = None,
-        standardise: bool = True,
-        dtype: Literal["float64", "float32"] = "float64",
-        random_state: Any = None,
-        progress: bool = False,
-    ) -> None:
-        self.layers = layers
-        self.activation = activation
-        self.loss = loss
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.validation = validation
-        self.patience = patience
-        self.standardise = standardise
-        self.dtype = dtype
-        self.random_state = random_state
-        self.progress = progress
-
     def _read(self, x: Any, y: Any, *, reset: bool = True) -> tuple[NDArray[Any], Any]:
         options = {"dtype": np.float64, "reset": reset, "multi_output": True, "y_numeric": not self._is_classifier}
         found: tuple[NDArray[Any], Any] = validate_data(self, x, y, **options)
@@ -212,6 +179,39 @@ class PortableClassifier(ClassifierMixin, _Portable):  # type: ignore[misc]
 
     _is_classifier = True
 
+    def __init__(
+        self: Any,
+        layers: Sequence[int] = (100,),
+        *,
+        activation: str = "relu",
+        loss: str | None = None,
+        optimizer: Literal["adam", "sgd"] | Optimizer = "adam",
+        learning_rate: float = 0.01,
+        weight_decay: float = 0.0,
+        epochs: int = 200,
+        batch_size: int | Literal["auto"] = "auto",
+        validation: float = 0.0,
+        patience: int | None = None,
+        standardise: bool = True,
+        dtype: Literal["float64", "float32"] = "float64",
+        random_state: Any = None,
+        progress: bool = False,
+    ) -> None:
+        self.layers = layers
+        self.activation = activation
+        self.loss = loss
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.validation = validation
+        self.patience = patience
+        self.standardise = standardise
+        self.dtype = dtype
+        self.random_state = random_state
+        self.progress = progress
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
         """Train a network on examples (n, features) and their classes (n,), each with its weight.
 
@@ -282,6 +282,8 @@ class PortableRegressor(RegressorMixin, _Portable):  # type: ignore[misc]
     Args:
         loss: ``"mean_squared_error"``, the default, ``"mean_absolute_error"`` or ``"huber"``.
     """
+
+    __init__ = PortableClassifier.__init__
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
         """Train a network on examples (n, features) and their numbers, (n,) or (n, numbers), each with its weight.

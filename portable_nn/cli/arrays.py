@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from portable_nn.cli.options import pairs_in
 from portable_nn.cli.predicted import write_file
 from portable_nn.core.errors import UsageError
 
@@ -46,17 +47,16 @@ class ArrayOptions:
 
     def named(self) -> Mapping[str, str]:
         """The files by input. Raises ``UsageError``."""
-        pairs = [text.partition("=") for text in self.input or ()]
-        for name, sign, file in pairs:
-            if not (name and sign and file):
-                raise UsageError(f"--input needs NAME=FILE, such as image=photo.jpg, not '{name}{sign}{file}'")
-        if len({name for name, _, _ in pairs}) < len(pairs):
-            raise UsageError("--input is given twice for one input")
-        return {name: file for name, _, file in pairs}
+        return pairs_in("--input", self.input, "NAME=FILE, such as image=photo.jpg")
 
     def wanted(self, printer: Printer) -> bool:
         """True if the result is arrays or pictures, and no table of predictions."""
-        return bool(self.input or self.draw or (printer.out and printer.out.suffix.lower() in SUFFIXES))
+        return bool(self.input or self.draw or _file_of(printer))
+
+
+def _file_of(printer: Printer) -> Path | None:
+    """The file of ``--out``, where it is one of arrays."""
+    return printer.out if printer.out and printer.out.suffix.lower() in SUFFIXES else None
 
 
 def run_arrays(
@@ -70,12 +70,9 @@ def run_arrays(
     resume: bool,
 ) -> None:
     """Run a model, and write its outputs, or draw what it finds."""
-    is_file = printer.out is not None and printer.out.suffix.lower() in SUFFIXES
     if scaling.wanted and (given.draw or given.input):
         raise UsageError("--workers and --scheduler give predictions, or arrays: leave out --input and --draw")
     if given.draw:
-        if given.input or is_file:
-            raise UsageError("--draw is for pictures alone, without --input, and without arrays in --out")
         _draw(printer, model, inputs, given, options)
         return
     from portable_nn.opening.origin import check_resumable
@@ -83,7 +80,7 @@ def run_arrays(
 
     if inputs and given.input:
         raise UsageError("give files either as INPUT, for the only input of a model, or as --input NAME=FILE")
-    if is_file and not given.input and _stream(printer, model, inputs, resume, scaling, options):
+    if _file_of(printer) and not given.input and _stream(printer, model, inputs, resume, scaling, options):
         return
     if resume:
         check_resumable(None)
@@ -91,9 +88,7 @@ def run_arrays(
     found = outputs_of(model, given.named() or inputs, options, notes)
     printer.notes(notes)
     if given.output is not None:
-        chosen = {
-            name: a for name, a in found.items() if name.rpartition(".")[0] == given.output or name == given.output
-        }
+        chosen = {name: a for name, a in found.items() if given.output in (name, name.rpartition(".")[0])}
         if not chosen:
             raise UsageError(f"{model}: has no output '{given.output}': its outputs are {', '.join(found)}")
         found = chosen
@@ -152,9 +147,7 @@ def write_arrays(printer: Printer, model: str, found: Mapping[str, Array]) -> No
     from portable_nn.core.graph import format_shape
     from portable_nn.core.text import table
 
-    out = printer.out
-    is_file = out is not None and out.suffix.lower() in SUFFIXES
-    if is_file and out:
+    if out := _file_of(printer):
         _save(out, model, found)
         _note_written(printer, out, {name: array.shape for name, array in found.items()})
         return
@@ -197,6 +190,8 @@ def _draw(printer: Printer, model: str, inputs: list[str], given: ArrayOptions, 
     from portable_nn.outputs.overlays import sheet_of
 
     assert given.draw
+    if given.input or _file_of(printer):
+        raise UsageError("--draw is for pictures alone, without --input, and without arrays in --out")
     if given.draw.suffix.lower() != ".png":
         raise UsageError(f"--draw {given.draw}: the name must end in .png")
     if options.raw:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from portable_nn.cli.evaluate import Data, DataOptions
-from portable_nn.cli.options import Model
+from portable_nn.cli.evaluate import Data, Target
+from portable_nn.cli.options import Model, ReadingOptions
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.tables import DialectOptions
@@ -32,7 +32,8 @@ def command(
             "--out", "-o", metavar="FILE", help="The calibrated model: a weight file or .onnx.", writable=True
         ),
     ],
-    given: DataOptions,
+    given: ReadingOptions,
+    target: Target = None,
     dialect: DialectOptions,
     preparation: PreparationOptions,
 ) -> None:
@@ -45,7 +46,7 @@ def command(
     from portable_nn.prediction.evaluating import calibrate, save_network
 
     how = {"dialect": dialect.given(), "preprocess": preparation.given(), **given.options()}
-    network, found = calibrate(model, data, target=given.target, **how)
+    network, found = calibrate(model, data, target=target, **how)
     save_network(network, out)
     pairs = {"before": found.before, "after": found.after}
     rows = [

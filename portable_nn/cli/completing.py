@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from inspect import Parameter, signature
 from pathlib import Path
+from pkgutil import resolve_name
 from types import ModuleType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
@@ -29,24 +30,6 @@ FILES: Final = ":files"
 
 HELP: Final = "help"
 """The word before a command that asks for its help."""
-
-
-def _models() -> Iterable[str]:
-    from portable_nn.catalog import CALLED
-
-    return CALLED
-
-
-def _games() -> Iterable[str]:
-    from portable_nn.adversarial import GAMES
-
-    return GAMES
-
-
-def _methods() -> Iterable[str]:
-    from portable_nn.adversarial import METHODS
-
-    return METHODS
 
 
 def _columns(words: Sequence[str]) -> Iterator[str]:
@@ -83,8 +66,13 @@ LARGEST: Final = 2**26
 INSIDE: Final[dict[str, Callable[[Sequence[str]], Iterable[str]]]] = {"--target": _columns, "--until": _nodes}
 """The names in a file, one of the words before an option, that the option can have."""
 
-NAMED: Final = {"MODEL": _models, "A": _models, "GAME": _games, "METHOD": _methods}
-"""The names that a value can have, by its metavar."""
+NAMED: Final = {
+    "MODEL": "portable_nn.catalog:CALLED",
+    "A": "portable_nn.catalog:CALLED",
+    "GAME": "portable_nn.adversarial:GAMES",
+    "METHOD": "portable_nn.adversarial:METHODS",
+}
+"""The tables whose names a value can have, by its metavar."""
 
 DATA: Final = {"MODEL", "A", "INPUT...", "DATA...", "DATA"}
 """Arguments and options that are text, and may name a file."""
@@ -180,7 +168,7 @@ class _Option:
         listed = [word for each in self.kinds if get_origin(each) is Literal for word in get_args(each)]
         if not listed and self.metavar.startswith("<"):
             listed = self.metavar.strip("<>").split("|")
-        return listed or NAMED.get(self.metavar, tuple)()
+        return listed or (resolve_name(NAMED[self.metavar]) if self.metavar in NAMED else ())
 
     def takes_files(self) -> bool:
         """True if the option's value may be the name of a file or folder."""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 import typer.models
@@ -28,13 +28,10 @@ import typer.models
 from portable_nn.cli.options import choice
 from portable_nn.cli.printing import DASH, Printer, warnings_as_notes
 from portable_nn.cli.spelling import in_options
-from portable_nn.cli.targets import check_not_read, check_targets
+from portable_nn.cli.targets import check_targets
 from portable_nn.cli.timing import limit_time
 from portable_nn.core.errors import PortableNNError, UsageError, listed
 from portable_nn.core.text import SIGNIFICANT, either, looking
-
-if TYPE_CHECKING:
-    pass
 
 FORMS: Final = {"table": ".txt", "json": ".json", "jsonl": ".jsonl", "csv": ".csv"}
 """The forms of a result, and the suffix of a file in that form."""
@@ -81,12 +78,12 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
             if timeout is not None:
                 limit_time(timeout)
             wanted = {flags[name]: given[name] for name in targets if given[name] is not None}
-            check_not_read(wanted, {flags[name]: value for name, value in given.items() if name not in targets})
+            others = {flags[name]: value for name, value in given.items() if name not in targets}
             out = None if has_out else given.pop("out")
             for name, kind in groups.items():
                 given[name] = kind(**{field: given.pop(field) for field in kind.__dataclass_fields__})
             owners = [given[name].owns for name in groups if hasattr(given[name], "owns")]
-            check_targets(wanted, force, lambda path: any(owns(path) for owns in owners))
+            check_targets(wanted, others, force, lambda path: any(owns(path) for owns in owners))
             printer = Printer(_form(format, out, forms, (*arrays, *tables)), out, quiet, force)
             digits = given.pop("digits", None)
             if digits is not None and not 1 <= digits <= MOST_DIGITS:

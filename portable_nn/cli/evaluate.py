@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
 from portable_nn.cli.drawing import draw, written
-from portable_nn.cli.options import Digest, Edited, EngineName, Model, Plot, ProviderName, engine_of
+from portable_nn.cli.options import Model, Plot, ReadingOptions
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.scaling import ScaleOptions
 from portable_nn.cli.tables import ArrayNames, DialectOptions
 from portable_nn.core.errors import PortableNNError
-from portable_nn.core.names import Found
 from portable_nn.core.text import quantity
 
 EXAMPLES = (
@@ -37,40 +35,13 @@ Data = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class DataOptions:
-    """The options for reading data with labels; also for ``calibrate``."""
-
-    task: Annotated[
-        Literal["classes", "numbers"] | None, typer.Option(help="What is predicted, if the model does not say it.")
-    ] = None
-    target: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Column of a table with what is right, its name, first or last; the model gets the others in order.",
-        ),
-    ] = None
-    labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
-    ] = None
-    engine: EngineName = "onnxruntime"
-    provider: ProviderName = None
-    polarity: Annotated[
-        Found | None,
-        typer.Option(help="Ink of drawings: light on dark or dark on light. By default the model decides."),
-    ] = None
-    raw: Annotated[bool, typer.Option("--raw", help="Arrays hold what the graph takes: pass them on unchecked.")] = (
-        False
-    )
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.")] = 256
-    digest: Digest = None
-    edited: Edited = False
-
-    def options(self) -> dict[str, Any]:
-        """The arguments of the library, but for ``target``."""
-        others = {name: value for name, value in vars(self).items() if name not in {"engine", "provider", "target"}}
-        return {"engine": engine_of(self.engine, self.provider), **others}
+Target = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Column of a table with what is right, its name, first or last; the model gets the others in order.",
+    ),
+]
 
 
 def command(
@@ -78,7 +49,8 @@ def command(
     model: Model,
     data: Data,
     *,
-    given: DataOptions,
+    given: ReadingOptions,
+    target: Target = None,
     arrays: ArrayNames,
     dialect: DialectOptions,
     preparation: PreparationOptions,
@@ -115,9 +87,9 @@ def command(
         preprocess=preparation.given(),
     )
     if scaling.wanted:
-        found = scaling.evaluate(printer, model, data, worst, options, given.target)
+        found = scaling.evaluate(printer, model, data, worst, options, target)
     else:
-        found = evaluated(model, data, None, options, target=given.target, worst=worst)
+        found = evaluated(model, data, None, options, target=target, worst=worst)
     printer.notes(found.notes[:-1] if found.left_out else found.notes)
     title = f"{Path(model).name} on {', '.join(Path(each).name or each for each in data)}"
     drawn = draw(plot, lambda: sheet(found, title))

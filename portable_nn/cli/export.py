@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from portable_nn.cli.options import Model
+from portable_nn.cli.options import ClassNames, Model
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.proof import (
@@ -105,9 +105,7 @@ class Page:
             "--sample", metavar="FILE", help="Picture or array that the page offers to begin with. Repeatable."
         ),
     ] = None
-    labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
-    ] = None
+    labels: ClassNames = None
 
 
 SOURCES: Final = {"numpy": ("numpy", ".py"), "c": ("c", ".c"), "source": ("torch", ".py")}

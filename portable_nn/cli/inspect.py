@@ -87,33 +87,39 @@ def command(
     With --against, the exit code is 1 if a tensor of that model is missing or has another shape. A picture omits
     constants and says how many; the text for Graphviz has all nodes.
     """
+    _check_options({"--manifest": manifest, "--against": against, "--plot" if plot else "--dot": plot or dot})
+    who = {"public_key": public_key, "identity": identity, "issuer": issuer, "certificates": certificate or ()}
+    with _signed(model, verify_signature, who) as signed:
+        copy = signed.path if signed else model
+        if signed and (manifest or against is not None):
+            printer.note(str(signed))
+        if manifest:
+            _print_manifest(printer, copy)
+        elif against is not None:
+            _compare(printer, model, copy, against)
+        else:
+            _show(printer, model, signed, plot, dot)
+
+
+def _show(printer: Printer, model: str, signed: Verified | None, plot: Path | None, dot: Path | None) -> None:
+    """Print what is in a model, and write its pictures."""
     from portable_nn.inspection import as_json, as_text
     from portable_nn.opening.opening import path_of
     from portable_nn.outputs.reports import inspect
 
-    _check_options({"--manifest": manifest, "--against": against, "--plot" if plot else "--dot": plot or dot})
-    who = {"public_key": public_key, "identity": identity, "issuer": issuer, "certificates": certificate or ()}
-    with _signed(model, verify_signature, who) as signed:
-        if manifest or against is not None:
-            if signed:
-                printer.note(str(signed))
-            if against is None:
-                _print_manifest(printer, signed.path if signed else model)
-            else:
-                _compare(printer, model, signed.path if signed else model, against)
-            return
-        if str(dot) == DASH and printer.out is not None:
-            raise UsageError("--dot - prints the graph alone: leave out --out")
-        found = inspect(signed.path if signed else model)
-        if signed and found.file:  # What is said of it already is not said to be unverified.
-            found = replace(found, file=replace(found.file, path=str(path_of(model)), signature=None))
-        files = _draw(printer, found, plot, dot)
-        if str(dot) != DASH:
-            text = as_text(found).rstrip("\n") + ("\n\n" + written(files) if files else "")
-            heading = f"signature  {signed.signed}\n" if signed else ""
-            heading += f"unsigned   {some(signed.unsigned)}\n" if signed and signed.unsigned else ""
-            data = {"signed": signed and signed.signed, "unsigned": list(signed.unsigned) if signed else []}
-            printer.result(heading + text, as_json(found) | {"files": [str(path) for _, path in files], **data})
+    if str(dot) == DASH and printer.out is not None:
+        raise UsageError("--dot - prints the graph alone: leave out --out")
+    found, heading = inspect(signed.path if signed else model), ""
+    data: dict[str, Any] = {"signed": None, "unsigned": []}
+    if signed:  # What is said of it already is not said to be unverified.
+        assert found.file
+        found = replace(found, file=replace(found.file, path=str(path_of(model)), signature=None))
+        data = {"signed": signed.signed, "unsigned": list(signed.unsigned)}
+        heading = f"signature  {signed.signed}\n" + f"unsigned   {some(signed.unsigned)}\n" * bool(signed.unsigned)
+    files = _draw(printer, found, plot, dot)
+    if str(dot) != DASH:
+        text = as_text(found).rstrip("\n") + ("\n\n" + written(files) if files else "")
+        printer.result(heading + text, as_json(found) | {"files": [str(path) for _, path in files], **data})
 
 
 @contextmanager

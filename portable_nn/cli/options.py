@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.names import AUTO, PROVIDERS, Engine, EngineKind, OnnxRuntime
+from portable_nn.core.names import AUTO, PROVIDERS, Engine, EngineKind, Found, OnnxRuntime
 from portable_nn.core.plotting import FORMATS, check_animation, check_picture
 
 
@@ -23,6 +24,19 @@ def choice(*flags: str, names: Iterable[str], help: str) -> Any:
         return text
 
     return typer.Option(*flags, parser=parse, metavar=f"<{'|'.join(known)}>", help=help)
+
+
+def pairs_in(flag: str, texts: Iterable[str] | None, form: str, *, may_be_empty: bool = False) -> dict[str, str]:
+    """The values of a repeatable option, ``NAME=VALUE``, by name. Raises ``UsageError`` for other than ``form``."""
+    found = dict[str, str]()
+    for text in texts or ():
+        name, sign, value = text.partition("=")
+        if not (name and sign and (value or may_be_empty)):
+            raise UsageError(f"{flag} needs {form}, not '{text}'")
+        if name in found:
+            raise UsageError(f"{flag}: '{name}' is given twice")
+        found[name] = value
+    return found
 
 
 def check_page(path: Path) -> Path:
@@ -63,10 +77,40 @@ Digest: TypeAlias = Annotated[
     str | None,
     typer.Option("--digest", metavar="HEX", help="Digest of the model, or SHA-256 of its file: refuse any other."),
 ]
+ClassNames: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
+]
 Edited: TypeAlias = Annotated[
     bool,
     typer.Option("--edited", help="Take an ONNX file of portable-nn whose weights or options were changed on purpose."),
 ]
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """The options to open a model, and to read its data and answers."""
+
+    task: Annotated[
+        Literal["classes", "numbers"] | None, typer.Option(help="What is predicted, if the model does not say it.")
+    ] = None
+    labels: ClassNames = None
+    engine: EngineName = "onnxruntime"
+    provider: ProviderName = None
+    polarity: Annotated[
+        Found | None,
+        typer.Option(help="Ink of drawings: light on dark or dark on light. By default the model decides."),
+    ] = None
+    raw: Annotated[bool, typer.Option("--raw", help="Arrays hold what the graph takes: pass them on unchecked.")] = (
+        False
+    )
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.")] = 256
+    digest: Digest = None
+    edited: Edited = False
+
+    def options(self) -> dict[str, Any]:
+        """The arguments of the library."""
+        others = {name: value for name, value in vars(self).items() if name not in {"engine", "provider"}}
+        return {"engine": engine_of(self.engine, self.provider), **others}
 
 
 def _file(flag: str, metavar: str, help: str, check: Callable[[Path], object]) -> Any:

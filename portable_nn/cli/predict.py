@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from portable_nn.cli.arrays import SUFFIXES, ArrayOptions, run_arrays
 from portable_nn.cli.beside import BesideOptions
-from portable_nn.cli.options import Digest, Edited, EngineName, Model, ProviderName, engine_of
+from portable_nn.cli.options import Model, ReadingOptions, engine_of
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.predicted import PARQUET, form_of, write
 from portable_nn.cli.printing import Printer
@@ -19,12 +18,10 @@ from portable_nn.cli.sampling import SampleOptions
 from portable_nn.cli.scaling import ScaleOptions
 from portable_nn.cli.tables import DialectOptions, names_in
 from portable_nn.core.errors import PortableNNError, UsageError
-from portable_nn.core.names import Found
 from portable_nn.core.text import percent
 
 if TYPE_CHECKING:
     from portable_nn.cli.predicted import Batches
-    from portable_nn.engines.recording import Recorder
     from portable_nn.prediction.options import ModelOptions
     from portable_nn.prediction.predictions import Predictions
 
@@ -72,21 +69,7 @@ def command(
         ),
     ] = None,
     top: Annotated[int, typer.Option(metavar="K", help="Print the K most likely classes.")] = 1,
-    labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
-    ] = None,
-    task: Annotated[
-        Literal["classes", "numbers"] | None, typer.Option(help="What is predicted, if the model does not say it.")
-    ] = None,
-    engine: EngineName = "onnxruntime",
-    provider: ProviderName = None,
-    polarity: Annotated[
-        Found | None,
-        typer.Option(help="Ink of drawings: light on dark or dark on light. By default the model decides."),
-    ] = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Arrays hold what the graph takes: pass them on unchecked.")
-    ] = False,
+    given: ReadingOptions,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first input that cannot be used, instead of at the end.")
     ] = False,
@@ -94,9 +77,6 @@ def command(
         bool,
         typer.Option("--stream", help="The rows of all inputs are the steps of one sequence: states are kept."),
     ] = False,
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.")] = 256,
-    digest: Digest = None,
-    edited: Edited = False,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with FILE.part, which an interrupted run has left of the FILE of --out."),
@@ -144,34 +124,31 @@ def command(
     from portable_nn.prediction.options import ModelOptions
 
     if sampling.wanted(inputs or arrays.input or stream or scaling.wanted):
-        sampling.draw(printer, model, beside.plot, engine_of(engine, provider), digest)
+        sampling.draw(printer, model, beside.plot, engine_of(given.engine, given.provider), given.digest)
         return
     beside.check()
     files = inputs or []
     if set is not None:
-        _keep(model, set, preparation, printer, digest=digest, edited=edited)
+        _keep(model, set, preparation, printer, given)
         if not inputs and not arrays.input:
             return
+    are_arrays = arrays.wanted(printer)
     options = ModelOptions(
-        engine=engine_of(engine, provider),
-        labels=labels,
-        batch_size=batch_size,
-        raw=raw,
-        digest=digest,
-        edited=edited,
+        **given.options(),
+        strict=strict or are_arrays,
         preprocess=preparation.given(),
-        output=arrays.output,
+        dialect=dialect.given(),
         dataset=names_in(dataset),
+        output=arrays.output,
         stream=stream,
     )
-    if arrays.wanted(printer):
+    if are_arrays:
         if beside.plot:
             raise UsageError("--plot draws predictions row by row, and no arrays: leave out --input, --draw and .npz")
         if stream:
             raise UsageError("--stream gives an answer for each step, as a table, CSV or JSON, and no arrays")
         run_arrays(printer, model, files, arrays, options, scaling, resume=resume)
         return
-    options = replace(options, task=task, polarity=polarity, strict=strict, dialect=dialect.given())
     _predict(printer, model, files, options, top, scaling, beside, resume=resume, verbose=verbose)
 
 
@@ -189,6 +166,7 @@ def _predict(
 ) -> None:
     """Compute predictions, in this process or in several, and write them; of several without --out, shards alone."""
     from portable_nn.opening.origin import check_resumable, origin_of
+    from portable_nn.outputs.forms import Layout
     from portable_nn.prediction.predictions import predictions_of
 
     goes_on = bool(form_of(printer)) and not (beside.wanted or options.stream)
@@ -210,49 +188,33 @@ def _predict(
             return
     else:
         predictions = predictions_of(model, inputs, options, top, recorder)
-    _write(printer, model, inputs, predictions, beside, recorder, origin or None, resume=resume, verbose=verbose)
+    batches, title = _batches(predictions, printer, verbose), f"{model}: {', '.join(inputs)}"
+    layout = Layout(model, predictions.quantities, predictions.threshold > 0)
+    with beside.written(printer, predictions, batches, recorder, title) as watched:
+        write(predictions, watched, printer, layout, origin or None, resume)
+    _note_right(printer, predictions)
     if run:
         scaling.finish(printer, run)
     if first := predictions.first_bad:
         raise _failure(predictions.made, predictions.bad, first.input, first.error)
 
 
-def _write(
-    printer: Printer,
-    model: str,
-    inputs: list[str],
-    predictions: Predictions,
-    beside: BesideOptions,
-    recorder: Recorder | None,
-    origin: Mapping[str, str] | None,
-    *,
-    resume: bool,
-    verbose: bool,
-) -> None:
-    """Write predictions on the screen or to a file, what is asked for beside them, and how many are right."""
-    from portable_nn.outputs.forms import Layout
-
-    batches = _batches(predictions, printer, verbose)
-    layout = Layout(model, predictions.quantities, predictions.threshold > 0)
-    title = f"{model}: {', '.join(inputs)}"
-    with beside.written(printer, predictions, batches, recorder, title) as watched:
-        write(predictions, watched, printer, layout, origin, resume)
+def _note_right(printer: Printer, predictions: Predictions) -> None:
+    """Say how many of the examples with a known class are right."""
     if predictions.judged:
         share = percent(predictions.right / predictions.judged)
         unsure = f"; {predictions.unsure:,} of {predictions.made:,} unsure" if predictions.threshold else ""
         printer.note(f"{predictions.right:,} of {predictions.judged:,} right ({share}){unsure}")
 
 
-def _keep(
-    model: str, path: Path, preparation: PreparationOptions, printer: Printer, *, digest: str | None, edited: bool
-) -> None:
+def _keep(model: str, path: Path, preparation: PreparationOptions, printer: Printer, reading: ReadingOptions) -> None:
     """Write a copy of the model that says how pictures are prepared."""
     from portable_nn.prediction.keeping import keep_preprocessing
 
     given = preparation.given()
     if given is None:
         raise UsageError("--set keeps a preparation in a copy of the model: --preprocess or --mean say which")
-    steps = keep_preprocessing(model, path, given, digest=digest, edited=edited)
+    steps = keep_preprocessing(model, path, given, digest=reading.digest, edited=reading.edited)
     printer.note(f"written to {path}, which says how pictures are prepared: {'; '.join(steps)}")
 
 
@@ -267,12 +229,12 @@ def _failure(made: int, bad: int, name: str, error: str | None) -> PortableNNErr
 
 def _batches(predictions: Predictions, printer: Printer, verbose: bool) -> Batches:
     """The predictions in batches; their notes and warnings are printed on the way."""
-    printer.notes(told := predictions.warnings)
-    for batch in predictions.in_batches():
-        printer.notes(predictions.warnings[len(told) :])
-        told = predictions.warnings
-        if verbose:
-            for note in predictions.notes:
-                printer.note(note)
-            predictions.notes.clear()
-        yield batch
+    told = 0
+    for batch in chain([[]], predictions.in_batches()):  # Before the first one as well.
+        if more := predictions.warnings[told:]:
+            printer.notes(more)
+            told += len(more)
+        while verbose and predictions.notes:
+            printer.note(predictions.notes.pop(0))
+        if batch:
+            yield batch

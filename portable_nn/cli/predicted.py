@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, groupby
-from typing import TYPE_CHECKING, Final, TextIO, TypeAlias, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from portable_nn.cli.printing import DASH, Printer
-from portable_nn.core.text import Table, percent, quantity, rounded
+from portable_nn.core.text import quantity
 
 if TYPE_CHECKING:
     from portable_nn.outputs.forms import Form, Layout
@@ -87,33 +87,9 @@ def _print(batches: Batches, printer: Printer, layout: Layout) -> None:
 
     first = next(batches, [])  # A fault of the model or its labels is reported before anything is written.
     with printer.output() as file:
-        every = chain([first], batches)
-        if printer.form == "table":
-            _write_table(every, file, layout)
-            return
         form = FORMS[printer.form](layout, is_ascii=printer.is_ascii(file))
         try:
-            for batch in filter(None, every):
+            for batch in filter(None, chain([first], batches)):
                 file.write(str(form.rows(batch)))
         finally:  # It is complete even where an input turns out to be bad.
             file.write(str(form.end()))
-
-
-def _write_table(chunks: Iterable[Sequence[Prediction]], file: TextIO, layout: Layout) -> None:
-    from portable_nn.outputs.forms import begun, headings
-
-    table = None
-    for chunk in filter(None, begun(chunks)):
-        table = table or Table(*headings(chunk, layout))
-        for bad, predictions in groupby(chunk, key=lambda prediction: prediction.error is not None):
-            rows = (_cells(prediction, len(table.headings), layout) for prediction in predictions)
-            file.write(table.loose_lines(rows) if bad else table.lines(rows))
-
-
-def _cells(prediction: Prediction, columns: int, layout: Layout) -> list[str]:
-    if prediction.error is not None:
-        return [prediction.input, f"error: {prediction.error}"]
-    from portable_nn.outputs.forms import cells, fitted
-
-    show = rounded if prediction.values else percent
-    return fitted([show(each) if isinstance(each, float) else each for each in cells(prediction, layout)], columns)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
+from portable_nn.cli.options import pairs_in
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import DIGITS, table
 
@@ -77,15 +78,7 @@ class ConversionProof(ProofOptions):
 
 def renames_in(texts: Sequence[str] | None) -> dict[str, str]:
     """New names of tensors by their old ones, of the values of --rename. Raises ``UsageError``."""
-    found = dict[str, str]()
-    for text in texts or ():
-        old, sign, new = text.partition("=")
-        if not (old and sign):
-            raise UsageError(f"--rename needs OLD=NEW, not '{text}'")
-        if old in found:
-            raise UsageError(f"--rename: '{old}' is renamed twice")
-        found[old] = new
-    return found
+    return pairs_in("--rename", texts, "OLD=NEW", may_be_empty=True)
 
 
 UNITS: Final[Mapping[str, int]] = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from portable_nn.cli.options import choice
+from portable_nn.cli.options import choice, pairs_in
 from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -117,17 +117,10 @@ class TableOptions:
 
     def units(self) -> dict[str, str]:
         """Units by name."""
-        units = [text.partition("=") for text in self.unit or ()]
-        for name, sign, unit in units:
-            if not (name and sign and unit):
-                raise UsageError(f"--unit needs NAME=UNIT, such as price=€, not '{name}{sign}{unit}'")
-        return {name: unit for name, _, unit in units}
+        return pairs_in("--unit", self.unit, "NAME=UNIT, such as price=€")
 
     def check_unused(self, *but: str) -> None:
         """Raise ``UsageError`` for an option, ``but`` these, that needs ``--target``."""
-        for name in ("task", "categorical", "embedding", "drop", "unit"):
-            if getattr(self, name) is not None and name not in but:
-                raise UsageError(f"--{name} is for tables with named columns: --target says which one is predicted")
-        for name in ("missing", "unknown"):
-            if getattr(self, name) != "refuse":
+        for name in ("task", "categorical", "embedding", "drop", "unit", "missing", "unknown"):
+            if name not in but and getattr(self, name) not in (None, "refuse"):
                 raise UsageError(f"--{name} is for tables with named columns: --target says which one is predicted")

@@ -36,7 +36,7 @@ def check_target(path: Path, force: bool, owns: Callable[[Path], bool] = lambda 
         raise FileError(path, "cannot be written: its folder is read-only")
 
 
-def check_not_read(targets: Mapping[str, Path], others: Mapping[str, Any]) -> None:
+def _check_not_read(targets: Mapping[str, Path], others: Mapping[str, Any]) -> None:
     """Raise ``UsageError`` where a file to be written is one of those that the ``others``, options by flag, name."""
     existing = {flag: path for flag, path in targets.items() if path.is_file()}
     if not existing:
@@ -59,8 +59,12 @@ def _is_same(path: Path, other: str | Path) -> bool:
         return False
 
 
-def check_targets(targets: Mapping[str, Path], force: bool, owns: Callable[[Path], bool]) -> None:
-    """Raise ``UsageError`` or ``FileError`` where the files that options name cannot all be written."""
+def check_targets(
+    targets: Mapping[str, Path], others: Mapping[str, Any], force: bool, owns: Callable[[Path], bool]
+) -> None:
+    """Raise ``UsageError`` or ``FileError`` where the files that options name cannot all be written, beside the values
+    of the ``others``."""
+    _check_not_read(targets, others)
     seen: dict[Path, str] = {}
     for flag, path in targets.items():
         if str(path) in ("", "."):

@@ -81,27 +81,38 @@ def command(
     same bytes, whatever stopped it.
     """
     named, data = arrays.options(), data_of(data, file, "train")
-    if named["inputs"]:
-        if table.target:
-            raise UsageError("--target is a column of a table, and --targets are arrays: leave one of them out")
-        table.check_unused("task", "unit")
-        _train_arrays(
-            printer, layers, data, out, table, activation, training, losses, steps, checkpoints, window=window, **named
-        )
-        return
-    if window is not None:
+    if named["inputs"] and table.target:
+        raise UsageError("--target is a column of a table, and --targets are arrays: leave one of them out")
+    if window is not None and not named["inputs"]:
         raise UsageError("--window is for --inputs and --targets: other data are shuffled as a whole")
-    if table.target:
-        _train_table(
-            printer, layers, data, out, table, dialect, activation, standardise, training, losses, steps, checkpoints
-        )
-        return
-    table.check_unused()
+    options = training.options(printer, losses, steps, checkpoints)
+    trained: Any
+    if named["inputs"]:
+        trained = _on_arrays(layers, data, table, activation, training, {**options, **named, "window": window})
+    elif table.target:
+        trained = _on_table(layers, data, table, dialect, activation, standardise, training, options)
+    else:
+        table.check_unused()
+        trained = _on_examples(layers, data, dialect, activation, standardise, training, options)
+    printer.notes(getattr(trained, "notes", ()))
+    figures = getattr(trained, "figures", None)
+    finish(printer, trained.network, trained.history, out, checkpoints, figures, training.plot)
+
+
+def _on_examples(
+    layers: str,
+    data: Path,
+    dialect: DialectOptions,
+    activation: str | None,
+    standardise: bool,
+    training: TrainingOptions,
+    options: dict[str, Any],
+) -> Any:
+    """Train on rows of numbers, each with its label."""
     from portable_nn.data.dataset import kind_of
     from portable_nn.recipes.classifier import parse_layers, train_classifier
 
     sizes = parse_layers(layers)
-    options = training.options(printer, losses, steps, checkpoints)
     try:
         examples = training.dataset(data, sizes[0], dialect.header)
     except DataError as error:
@@ -109,58 +120,37 @@ def command(
             raise
         hint = "of a table with named columns, --target NAME says which one is predicted"
         raise DataError(error.path, f"{error.reason}; {hint}") from None
-    trained = train_classifier(sizes, examples, activation=activation or "sigmoid", standardise=standardise, **options)
-    finish(printer, *trained, out, checkpoints, plot=training.plot)
+    return train_classifier(sizes, examples, activation=activation or "sigmoid", standardise=standardise, **options)
 
 
-def _train_arrays(
-    printer: Printer,
+def _on_arrays(
     layers: str,
     data: Path,
-    out: Path,
     table: TableOptions,
     activation: str | None,
     training: TrainingOptions,
-    losses: LossOptions,
-    steps: StepOptions,
-    checkpoints: CheckpointFlags,
-    **named: Any,
-) -> None:
+    options: dict[str, Any],
+) -> Any:
     """Train on named arrays of a file."""
     from portable_nn.recipes.arrays import train_arrays
 
+    table.check_unused("task", "unit")
     if training.labels_file is not None:
         raise UsageError("--labels-file is not for --inputs: --targets names the array with the classes")
-    options = training.options(printer, losses, steps, checkpoints)
-    raw = options.pop("raw")
-    trained = train_arrays(
-        layers,
-        data,
-        task=table.task,
-        units=table.units(),
-        activation=activation or "relu",
-        standardise=not raw,
-        **named,
-        **options,
-    )
-    printer.notes(trained.notes)
-    finish(printer, trained.network, trained.history, out, checkpoints, trained.figures, training.plot)
+    options |= {"task": table.task, "units": table.units(), "standardise": not options.pop("raw")}
+    return train_arrays(layers, data, activation=activation or "relu", **options)
 
 
-def _train_table(
-    printer: Printer,
+def _on_table(
     layers: str,
     data: Path,
-    out: Path,
     table: TableOptions,
     dialect: DialectOptions,
     activation: str | None,
     standardise: bool,
     training: TrainingOptions,
-    losses: LossOptions,
-    steps: StepOptions,
-    checkpoints: CheckpointFlags,
-) -> None:
+    options: dict[str, Any],
+) -> Any:
     """Train on a table with named columns."""
     from portable_nn.recipes.table import train_table
 
@@ -169,16 +159,6 @@ def _train_table(
             raise UsageError(f"{flag} is not for --target: the classes have the names that stand in the table")
     if standardise:
         raise UsageError("--standardise is what --target does by itself; --raw turns it off")
-    options = training.options(printer, losses, steps, checkpoints)
-    raw, _ = options.pop("raw"), options.pop("labels")
-    trained = train_table(
-        layers,
-        str(data),
-        **table.options(),
-        **vars(dialect.given()),
-        activation=activation or "relu",
-        standardise=not raw,
-        **options,
-    )
-    printer.notes(trained.notes)
-    finish(printer, trained.network, trained.history, out, checkpoints, trained.figures, training.plot)
+    del options["labels"]
+    options |= {**table.options(), **vars(dialect.given()), "standardise": not options.pop("raw")}
+    return train_table(layers, str(data), activation=activation or "relu", **options)

@@ -109,11 +109,12 @@ class Part:
             done = "resume=True goes on with it, and force=True begins anew"
             raise UsageError(f"{self.path} was left by an interrupted run: {done}")
         differing = [name for name in {**found["origin"], **self.origin} if self._differs(found["origin"], name)]
-        if resume and differing and not force:
-            raise UsageError(self._other(found["origin"], differing))
         if resume and not differing:
             self._go_on(found)
-        return resume and not differing
+            return True
+        if resume and not force:
+            raise UsageError(self._other(found["origin"], differing))
+        return False
 
     def keep(self, state: Mapping[str, Any], *, every: float | None = None) -> None:
         """Say that all bytes so far count, and what is done (as JSON has it); the journal has it after a while."""

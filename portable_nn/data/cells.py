@@ -27,7 +27,8 @@ MISSING: Final = frozenset(
 # Possessive throughout: a long text that is no list of numbers must fail at once, without trying other ways.
 _DIGITS: Final = r"[+-]?+(?>\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?+\d++)?+"
 _NUMBER: Final = re.compile(_DIGITS, re.ASCII)
-_OR_INFINITY: Final = rf"(?>{_DIGITS}|[+-]?+(?i:inf(?:inity)?+))"
+_INFINITY: Final = r"[+-]?+(?i:inf(?:inity)?+)"
+_OR_INFINITY: Final = rf"(?>{_DIGITS}|{_INFINITY})"
 _NUMBER_OR_INFINITY: Final = re.compile(_OR_INFINITY, re.ASCII)
 _NUMBERS: Final = re.compile(rf"(?:{_OR_INFINITY}(?:\n{_OR_INFINITY})*+)?+", re.ASCII)
 _COMMA: Final = re.compile(r"[+-]?\d+,\d+", re.ASCII)
@@ -128,19 +129,17 @@ def number_fault(cell: str, decimal: str = ".") -> str:
 
 def word_fault(cells: Cells, most: int) -> str | None:
     """Why the words of a column are no categories, of which there may be ``most``; None where they are."""
-    words = [cell for cell in cells if cell is not None]
-    different = dict.fromkeys(words)
-    if not words:
+    different = dict.fromkeys(cell for cell in cells if cell is not None)
+    if not different:
         return NOTHING
-    if all(_DATE.fullmatch(word) for word in different):
+    forms = (_DATE, _COMMA, _NUMBER, re.compile(_INFINITY))
+    dates, commas, numbers, infinite = (dict.fromkeys(filter(form.fullmatch, different)) for form in forms)
+    if len(dates) == len(different):
         return DATES
-    commas = [word for word in different if _COMMA.fullmatch(word)]
-    numbers = {word for word in different if _NUMBER.fullmatch(word)}
-    infinite = [word for word in different if word not in numbers and _NUMBER_OR_INFINITY.fullmatch(word)]
     if infinite and len(infinite) + len(numbers) == len(different):
-        return f"holds '{infinite[0]}', a number that no network can compute with: {MEND}"
+        return f"holds '{next(iter(infinite))}', a number that no network can compute with: {MEND}"
     if commas and len(commas) + len(numbers) >= MOSTLY * len(different):
-        return f"holds words such as '{commas[0]}': {COMMAS}"
+        return f"holds words such as '{next(iter(commas))}': {COMMAS}"
     if MOSTLY * len(different) <= len(numbers) < len(different):
         word = next(word for word in different if word not in numbers)
         return f"holds numbers, but also the word '{word}': {MEND}"

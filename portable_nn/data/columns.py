@@ -82,7 +82,9 @@ def statistics_of(numbers: Cells) -> Statistics:
 
 
 def numbers_fault(frame: Frame, cells: Cells, dtype: str = "float32") -> str | None:
-    """Why the numbers of a column of ``frame`` are of no use in ``dtype``; None where they are."""
+    """Why the numbers of a column of ``frame`` are of no use in ``dtype``; None where they are, or for words."""
+    if is_words(cells):
+        return None
     if np.isnan(cells).all():
         return NOTHING
     if (large := np.abs(cells) > float(np.finfo(dtype).max)).any():

@@ -1,15 +1,47 @@
-"""Headings that are numbers: the names ``0, 1, 2, …`` that pandas gives to columns that have none."""
+"""The headings of a table, also those that are numbers: ``0, 1, 2, …``, as pandas names columns that have no names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, pairwise
+from typing import Final, TypeVar
 
 from portable_nn.core.errors import DataError
 
+T = TypeVar("T")
+
 SURE: Final = 10
 """So many numbers from 0 on are names, whatever stands below them."""
+
+
+def headed(
+    rows: Iterator[T],
+    cells_of: Callable[[T], list[str]],
+    header: bool | None,
+    is_heading: Callable[[list[str]], bool],
+    where: str,
+) -> tuple[list[str], Iterator[T]]:
+    """The headings of a table, if it has any, and the rows below them.
+
+    Args:
+        rows: the rows, the first of which may have headings.
+        cells_of: the cells of a row.
+        header: whether it has; where nobody says so, ``is_heading`` does by its cells, unless they are numbers.
+        where: the table, for the message.
+
+    Raises ``DataError`` where that cannot be told.
+    """
+    first = next(rows, None)
+    if first is None:
+        return [], rows
+    cells = cells_of(first)
+    if header is None and may_be_counted(cells):
+        second = next(rows, None)
+        header = is_counted_heading(cells, None if second is None else cells_of(second), where)
+        rows = rows if second is None else chain([second], rows)
+    if is_heading(cells) if header is None else header:
+        return cells, rows
+    return [], chain([first], rows)
 
 
 def are_counted(cells: Sequence[str]) -> bool:
@@ -48,9 +80,8 @@ def is_counted_heading(first: Sequence[str], second: Sequence[str] | None, where
     count, fractions = len(first), [not cell.lstrip("+-").isdigit() for cell in second if cell]
     if not are_counted(first) and not (fractions and all(fractions)):
         return False
-    if are_counted(first) and count >= 3 and any(fractions):
-        return True
-    if are_counted(first) and count >= SURE and list(second) != [str(count + place) for place in range(count)]:
+    goes_on = list(second) == [str(count + place) for place in range(count)]
+    if are_counted(first) and count >= (3 if any(fractions) else SURE) and not goes_on:
         return True
     raise DataError(
         where,

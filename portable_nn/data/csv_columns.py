@@ -6,7 +6,9 @@ import csv
 import io
 from array import array
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +17,7 @@ import numpy as np
 from portable_nn.core.errors import DataError
 from portable_nn.core.text import said
 from portable_nn.data.cells import Cells, check_unique, is_number, numbers_in, words_in
-from portable_nn.data.counted import is_counted_heading, may_be_counted
+from portable_nn.data.counted import headed
 from portable_nn.data.tables import DELIMITERS, STDIN, lines_of, text_of
 
 
@@ -70,27 +72,18 @@ def _parsed(reader: Any, where: str, header: bool | None, decimal: str, words: s
 
     None where one does whose first cells have been taken for numbers.
     """
-    rows = _rows(reader, where)
+    names, rows = headed(_rows(reader, where), itemgetter(1), header, partial(_are_names, decimal), where)
     first = next(rows, None)
     if first is None:
-        raise DataError(where, "expected rows, found none")
-    if header is None and may_be_counted(first[1]):
-        second = next(rows, None)
-        header = is_counted_heading(first[1], second and second[1], where)
-        rows = chain([second] if second else [], rows)
-    if header is None:
-        header = not any(is_number(cell, decimal) for cell in first[1])
-    names = first[1] if header else [f"column {place}" for place in range(1, len(first[1]) + 1)]
-    if header:
+        raise DataError(where, f"expected rows{' below the names of the columns' * bool(names)}, found none")
+    is_named, rows = bool(names), chain([first], rows)
+    if is_named:
         _check_names(names, where)
     else:
-        rows = chain([first], rows)
+        names = [f"column {place}" for place in range(1, len(first[1]) + 1)]
     places, parts, is_late = array("q"), [list[Cells]() for _ in names], False
     while chunk := list(islice(rows, PART)):
-        for place, row in chunk:
-            if len(row) != len(names):
-                fault = f"expected {len(names)} cells, as the first line has, found {len(row)}"
-                raise DataError(f"{where}:{place}", fault)
+        _check_lengths(chunk, len(names), where)
         places.extend(place for place, _ in chunk)
         for column, cells in enumerate(zip(*(row for _, row in chunk), strict=True)):
             numbers = None if column in words else numbers_in(cells, decimal)
@@ -98,12 +91,19 @@ def _parsed(reader: Any, where: str, header: bool | None, decimal: str, words: s
                 words.add(column)
                 is_late |= bool(parts[column])
             parts[column].append(words_in(cells) if numbers is None else numbers)
-    if is_late:
-        return None
-    if not places:
-        raise DataError(where, "expected rows below the names of the columns, found none")
     columns = (np.concatenate(each) for each in parts)
-    return Text(where, dict(zip(names, columns, strict=True)), places, header)
+    return None if is_late else Text(where, dict(zip(names, columns, strict=True)), places, is_named)
+
+
+def _are_names(decimal: str, cells: Sequence[str]) -> bool:
+    return not any(is_number(cell, decimal) for cell in cells)
+
+
+def _check_lengths(rows: Sequence[tuple[int, list[str]]], count: int, where: str) -> None:
+    """Raise ``DataError`` for a row that has not so many cells."""
+    for place, row in rows:
+        if len(row) != count:
+            raise DataError(f"{where}:{place}", f"expected {count} cells, as the first line has, found {len(row)}")
 
 
 PART: Final = 2**13

@@ -31,6 +31,13 @@ class Dialect:
     delimiter: str | None = None
     decimal: str = "."
 
+    def __post_init__(self) -> None:
+        if self.decimal not in (".", ","):
+            raise UsageError(f"decimal must be '.' or ',', not {self.decimal!r}")
+        mark = "," if self.delimiter is None else self.delimiter
+        if len(mark) != 1 or self.delimiter == self.decimal or mark in '"\r\n':
+            raise UsageError(f"delimiter must be one character other than the decimal mark, not {mark!r}")
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -62,6 +69,11 @@ class Frame:
         rows = range(len(self)) if self.rows is None else self.rows
         columns = {name: cells[places] for name, cells in self.columns.items()}
         return replace(self, columns=columns, rows=[rows[int(place)] for place in places])
+
+    def called(self, word: str) -> str:
+        """The name of a column: ``word``, or where it is no name, ``first`` or ``last``, that of the one there."""
+        place = {"first": 0, "last": -1}.get(word)
+        return word if place is None or word in self.columns else list(self.columns)[place]
 
     def column(self, name: str) -> Cells:
         """A column by its name. Raises ``DataError`` that names what there is."""
@@ -112,10 +124,7 @@ def read_frame(
         UsageError: the source is no table, or an option makes no sense.
         MissingPackageError: a Parquet or Arrow file without pyarrow.
     """
-    if decimal not in (".", ","):
-        raise UsageError(f"decimal must be '.' or ',', not {decimal!r}")
-    if delimiter is not None and (len(delimiter) != 1 or delimiter == decimal or delimiter in '"\r\n'):
-        raise UsageError(f"delimiter must be one character other than the decimal mark, not {delimiter!r}")
+    Dialect(header, delimiter, decimal)
     if is_path(source):
         suffix = Path(str(source)).suffix.lower()
         if suffix in _ARROW:
@@ -151,9 +160,7 @@ def _frame(found: Mapping[str, Cells], where: str) -> Frame:
 def _cells_of(column: Any, where: str, name: str) -> Cells:
     """A column of numbers or of words, from what packages have."""
     if isinstance(column, np.ma.MaskedArray):
-        column = [
-            None if hidden else cell for cell, hidden in zip(column.data, np.ma.getmaskarray(column), strict=True)
-        ]
+        column = np.ma.filled(column.astype(object), None)
     if hasattr(column, "to_numpy") and not isinstance(column, np.ndarray):
         column = column.to_numpy()
     array = np.asarray(column) if not isinstance(column, (list, tuple)) else _listed(column)
@@ -168,6 +175,11 @@ def _cells_of(column: Any, where: str, name: str) -> Cells:
         return array.astype(np.float64)
     if array.dtype.kind not in "OUS":
         raise DataError(f"{where}: column '{name}'", f"expected numbers or words, found {array.dtype}")
+    return _plain(array)
+
+
+def _plain(array: NDArray[Any]) -> Cells:
+    """Objects as numbers where all of them are some, or else as words."""
     cells = [plain_cell(cell) for cell in array.tolist()]
     if all(cell is None or isinstance(cell, (int, float)) for cell in cells):
         return np.array([np.nan if cell is None else float(cell) for cell in cells])

@@ -79,10 +79,8 @@ def sources(given: Any) -> list[Source]:
         UsageError: something else.
         DataError: an image that cannot be decoded, or columns that do not hold as many numbers each.
     """
-    if is_path(given):
-        return [Path(given)]
-    if is_picture(given):
-        return [_picture(given, "x")]
+    if _is_one(given):
+        return [_one(given, "x")]
     if is_table(given):
         if len(set(given.columns)) < len(given.columns):
             names = ", ".join(map(str, given.columns))
@@ -90,11 +88,7 @@ def sources(given: Any) -> list[Source]:
         given = {name: given[name] for name in given.columns}
     if isinstance(given, Mapping):
         return [Examples("x", _columns(given))]
-    if isinstance(given, (list, tuple)) and not given:
-        return []
-    if isinstance(given, (list, tuple)) and any(
-        is_path(each) or is_picture(each) or isinstance(each, Source) for each in given
-    ):
+    if isinstance(given, (list, tuple)) and (not given or any(map(_is_one, given))):
         return [_one(each, f"x[{place}]") for place, each in enumerate(given)]
     given = rows_of(given, "inputs")
     array = given if isinstance(given, Stored) else as_array(given, "inputs")
@@ -123,8 +117,12 @@ def named_sources(given: Any, named: Named) -> list[Source]:
     return found
 
 
+def _is_one(given: Any) -> bool:
+    return is_path(given) or is_picture(given) or isinstance(given, Source)
+
+
 def _one(given: Any, name: str) -> Source:
-    """A path or a picture among others."""
+    """A path or a picture, perhaps among others."""
     if isinstance(given, Labelled | Picture | Examples):
         return given
     if is_path(given):

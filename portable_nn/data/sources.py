@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -59,33 +59,34 @@ def iterate(
             is read.
     """
     check_argument("batch_size", batch_size, Count)
+    dialect, place = dialect or Dialect(), place or Place()
     if named is None and taken.columns and not raw and (given := tables(inputs)) is not None:
-        return row_batches(given, taken, batch_size, strict, assumed, dialect or Dialect())
-    taken_from = sources(inputs) if named is None else list(_by_name(inputs, named, strict))
-    found = [each for source in taken_from for each in expanded(source, strict)]
-    if not found:
-        raise UsageError(
-            "no input: give pictures, folders, CSV, npy, npz, IDX, HDF5, zarr or Parquet files, or - for CSV on stdin"
-        )
+        return row_batches(given, taken, batch_size, strict, assumed, dialect)
+    found = _found(inputs, named, strict)
     pictures = [each for each in found if is_picture(each)]
     if raw and pictures:
         raise UsageError(f"raw is for arrays, and {name_of(pictures[0])} is taken to be a picture")
     steps = picture_steps(taken, assumed) if pictures else taken.steps
-    if polarity is not None:
-        steps = with_polarity(steps, polarity)
+    steps = steps if polarity is None else with_polarity(steps, polarity)
     if notes is not None and taken.steps and not raw:
-        has_arrays = any(not is_picture(each) and not isinstance(each, Bad) for each in found)
-        notes += _preparation("pictures", steps if pictures else ())
-        notes += _preparation("arrays", arithmetic(steps) if has_arrays else ())
-    place = place or Place()
+        others = [each for each in found if not (isinstance(each, Bad) or is_picture(each))]
+        notes += _preparation("pictures", steps, pictures) + _preparation("arrays", arithmetic(steps), others)
     if len(pictures) == len(found):
         place.total = len(found)
-    header, alone = dialect.header if dialect else None, place if len(found) == 1 else None
-    return _batches(
-        found,
-        Pictures(taken, steps, batch_size, strict, notes),
-        Arrays(taken, () if raw else taken.steps, batch_size, strict, header, alone),
-    )
+    alone = place if len(found) == 1 else None
+    arrays = Arrays(taken, () if raw else taken.steps, batch_size, strict, dialect.header, alone)
+    return _batches(found, Pictures(taken, steps, batch_size, strict, notes), arrays)
+
+
+def _found(inputs: Any, named: Named | None, strict: bool) -> list[Source | Bad]:
+    """The inputs one by one. Raises ``UsageError`` where there are none."""
+    given = sources(inputs) if named is None else list(_by_name(inputs, named, strict))
+    found = [each for source in given for each in expanded(source, strict)]
+    if not found:
+        raise UsageError(
+            "no input: give pictures, folders, CSV, npy, npz, IDX, HDF5, zarr or Parquet files, or - for CSV on stdin"
+        )
+    return found
 
 
 def _batches(found: list[Source | Bad], pictures: Pictures, arrays: Arrays) -> Iterator[Batch | Bad]:
@@ -98,9 +99,9 @@ def _batches(found: list[Source | Bad], pictures: Pictures, arrays: Arrays) -> I
             yield from [source] if isinstance(source, Bad) else arrays.batches(source)
 
 
-def _preparation(what: str, steps: Preprocessing) -> list[str]:
-    """Steps in words, one a line, below a heading; nothing where there are none."""
-    numbered = [f"  {place}. {step}" for place, step in enumerate(describe(steps), start=1)]
+def _preparation(what: str, steps: Preprocessing, inputs: Sequence[object]) -> list[str]:
+    """Steps for inputs in words, one a line, below a heading; nothing where there are none."""
+    numbered = [f"  {place}. {step}" for place, step in enumerate(describe(steps) if inputs else (), start=1)]
     return [f"the model says how to prepare {what}:", *numbered] if numbered else []
 
 

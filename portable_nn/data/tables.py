@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from portable_nn.core.csvs import is_number
 from portable_nn.core.errors import DataError
 from portable_nn.core.text import quantity, some
-from portable_nn.data.counted import is_counted_heading, may_be_counted
+from portable_nn.data.counted import headed
 from portable_nn.data.files import opened
 
 STDIN = "-"
@@ -92,25 +92,18 @@ def iterate_csv(
     """
     with text_of(path) as (name, file):
         lines = _lines(file, name)
+        top = next(lines, (0, ""))
+        delimiter = max(DELIMITERS, key=top[1].count)
+        begun = chain([top] if top[0] else [], lines)
+        headings, lines = headed(begun, lambda line: _cells(line, delimiter), header, _is_heading, name)
         first = next(lines, None)
-        delimiter = max(DELIMITERS, key=first[1].count) if first else DELIMITERS[0]
-        headings = _cells(first, delimiter) if first else []
-        if first and header is None and may_be_counted(headings):
-            second = next(lines, None)
-            header = is_counted_heading(headings, second and _cells(second, delimiter), name)
-            lines = chain([second] if second else [], lines)
-        if first and (_is_heading(headings) if header is None else header):
-            first = next(lines, None)
-        else:
-            headings = []
         if first is None:
-            raise DataError(
-                name, f"expected rows of numbers, found {f'only headings, {some(headings)}' if headings else 'none'}"
-            )
-        layout = _layout(name, first, delimiter, width)
-        if words and layout.labelled and not is_number(_cells(first, delimiter)[0]):
+            found = f"only headings, {some(headings)}" if headings else "none"
+            raise DataError(name, f"expected rows of numbers, found {found}")
+        layout, cells = _layout(name, first, delimiter, width), _cells(first, delimiter)
+        if words and layout.labelled and not is_number(cells[0]):
             layout = replace(layout, words=True)
-        if headings and len(_cells(first, delimiter)) == layout.columns:
+        if headings and len(cells) == layout.columns:
             _check_headings(headings, layout)
         lines = chain([first], lines)
         while chunk := list(islice(lines, chunk_rows)):

@@ -1,11 +1,11 @@
-"""The forms of files that are written some rows at a time; of predictions CSV, JSON, JSON lines and Parquet."""
+"""The forms of files that are written some rows at a time; of predictions a table, CSV, JSON (lines) and Parquet."""
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Generic, NamedTuple, TypeVar
 
@@ -13,6 +13,7 @@ from portable_nn.core.atomic import atomic_write
 from portable_nn.core.csvs import csv_text
 from portable_nn.core.errors import MissingPackageError
 from portable_nn.core.partial import Assemble
+from portable_nn.core.text import Table, percent, rounded
 from portable_nn.prediction.prediction import Prediction
 
 SCHEMA: Final = 1
@@ -157,6 +158,30 @@ class Columns(Text):
         raise NotImplementedError
 
 
+class ForPeople(Columns):
+    """A table with aligned columns; errors are as long as they are."""
+
+    def head(self) -> str:
+        """Nothing: the table writes the names of its columns before its first row."""
+        self._table = Table(*self.begun)
+        return ""
+
+    def cells(self, chunk: Sequence[Prediction]) -> str:
+        """The rows."""
+        text = ""
+        for is_bad, group in groupby(chunk, key=lambda each: each.error is not None):
+            if is_bad:
+                text += self._table.loose_lines([each.input, f"error: {each.error}"] for each in group)
+            else:
+                text += self._table.lines(map(self._shown, group))
+        return text
+
+    def _shown(self, prediction: Prediction) -> list[str]:
+        show = rounded if prediction.values else percent
+        found = fitted(cells(prediction, self.layout), len(self.begun))
+        return [show(each) if isinstance(each, float) else each for each in found]
+
+
 class Csv(Columns):
     """CSV, with a last column for errors."""
 
@@ -253,7 +278,13 @@ def _unlike(names: Iterable[str]) -> list[str]:
     return found
 
 
-FORMS: Final[Mapping[str, type[Text]]] = {"json": Json, "jsonl": JsonLines, "csv": Csv, "parquet": Parquet}
+FORMS: Final[Mapping[str, type[Text]]] = {
+    "table": ForPeople,
+    "json": Json,
+    "jsonl": JsonLines,
+    "csv": Csv,
+    "parquet": Parquet,
+}
 """The class of each form."""
 
 
@@ -317,17 +348,6 @@ def headings(chunk: Iterable[Prediction], layout: Layout) -> list[str]:
 def fitted(cells: Sequence[Any], columns: int) -> list[Any]:
     """As many cells as there are columns: other inputs may have no expected class, or may alone have one."""
     return [*cells, *[""] * columns][:columns]
-
-
-def begun(chunks: Iterable[Sequence[Prediction]]) -> Iterator[Sequence[Prediction]]:
-    """The same in chunks of which the first has a prediction, if there is one: its columns are those of all."""
-    first: list[Prediction] = []
-    rest = iter(chunks)
-    for chunk in rest:
-        first += chunk
-        if any(prediction.error is None for prediction in chunk):
-            break
-    return chain([first], rest)
 
 
 def encoded(text: str | bytes) -> bytes:

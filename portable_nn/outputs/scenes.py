@@ -5,6 +5,7 @@ Each form is a function in ``FORMS`` that knows it by names, types and shapes, a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
@@ -138,15 +139,14 @@ def _decided(outputs: Outputs) -> Boxes | None:
     if corners is None:
         return None
     rows = {name: a for name, a in outputs.single.items() if a.shape == (len(corners),)}
-    whole = [
-        name for name, a in rows.items() if a.dtype.kind in "iu" or "class" in name.lower() or "label" in name.lower()
-    ]
+    whole = [name for name, a in rows.items() if a.dtype.kind in "iu" or re.search("class|label", name, re.IGNORECASE)]
     others = [name for name, a in rows.items() if a.dtype.kind == "f" and name not in whole]
-    if len(whole) != 1 or len(others) != 1:
+    if (len(whole), len(others)) != (1, 1):
         return None
-    is_turned = any("detection_boxes" in name for name in outputs.arrays)
-    found, how = _in_pixels(corners[:, [1, 0, 3, 2]] if is_turned else corners, outputs)
-    order = "top, left, bottom, right" if is_turned else "left, top, right, bottom"
+    order, places = "left, top, right, bottom", [0, 1, 2, 3]
+    if any("detection_boxes" in name for name in outputs.arrays):
+        order, places = "top, left, bottom, right", [1, 0, 3, 2]
+    found, how = _in_pixels(corners[:, places], outputs)
     text = f"boxes ({order}, {how}), classes and scores"
     boxes = _boxes(outputs, found, rows[whole[0]], rows[others[0]], text, thin=False)
     masks = beside_boxes(outputs.single.values(), len(corners), boxes.rows, boxes.corners, outputs.frame)
@@ -169,7 +169,7 @@ def _scored(outputs: Outputs) -> Boxes | None:
     """SSD: boxes (n, 4), and a score for each class (n, classes), of which the first is the background."""
     for name, corners in outputs.single.items():
         for other, scores in outputs.single.items():
-            if name == other or corners.ndim != 2 or scores.ndim != 2 or corners.shape[1] != 4:
+            if name == other or (corners.ndim, scores.ndim) != (2, 2) or corners.shape[1] != 4:
                 continue
             if scores.shape[0] != len(corners) or scores.shape[1] < 2 or not ((scores >= 0) & (scores <= 1)).all():
                 continue
@@ -188,11 +188,12 @@ def _yolo(outputs: Outputs) -> Boxes | None:
 
     Where there are k prototypes of masks, (k, h, w), each box has a weight for each of them at its end.
     """
-    whole = [array[0] for array in outputs.arrays.values() if array.ndim == 3 and array.shape[0] == 1]
-    others = [array[0] for array in outputs.arrays.values() if array.ndim == 4 and array.shape[0] == 1]
+    whole, others = (
+        [array[0] for array in outputs.arrays.values() if array.ndim == axes and array.shape[0] == 1] for axes in (3, 4)
+    )
     if len(whole) != 1 or len(others) > 1 or len(whole) + len(others) != len(outputs.arrays):
         return None
-    [table], extras = whole, len(others[0]) if others else 0
+    [table], extras = whole, sum(map(len, others))
     is_final = table.shape[1] == 6 + extras and len(table) <= 1000 and _is_end_to_end(table)
     is_late = not is_final and table.shape[0] < table.shape[1]
     rows = table.T if is_late else table

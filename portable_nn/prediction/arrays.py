@@ -75,8 +75,7 @@ def run(
     >>> pnn.run("detector.onnx", "street.jpg", preprocess="detection")["boxes"].shape  # doctest: +SKIP
     (12, 4)
     """
-    options = ModelOptions(engine=engine, raw=raw, digest=digest, edited=edited, preprocess=preprocess, dataset=dataset)
-    return outputs_of(model, inputs, options, [] if notes is None else notes)
+    return outputs_of(model, inputs, ModelOptions.of(locals()), [] if notes is None else notes)
 
 
 def outputs_of(model: str | Path | Network, inputs: Any, options: ModelOptions, notes: list[str]) -> dict[str, Array]:

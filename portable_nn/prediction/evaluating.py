@@ -18,7 +18,7 @@ from portable_nn.core.text import either, shortened
 from portable_nn.data.batches import Bad
 from portable_nn.data.cells import is_words, missing
 from portable_nn.data.columns import numbers_fault
-from portable_nn.data.frames import Dialect, read_frame, tables
+from portable_nn.data.frames import Dialect, Frame, read_frame, tables
 from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
 from portable_nn.evaluation.methods import Calibration, calibrated
 from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
@@ -101,22 +101,7 @@ def evaluate(
     >>> found.accuracy  # print(found) has all of it
     1.0
     """
-    options = ModelOptions(
-        engine=engine,
-        labels=labels,
-        task=task,
-        batch_size=batch_size,
-        polarity=polarity,
-        raw=raw,
-        strict=strict,
-        digest=digest,
-        edited=edited,
-        dialect=dialect,
-        preprocess=preprocess,
-        output=output,
-        dataset=inputs,
-        targets=targets,
-    )
+    options = ModelOptions.of(locals(), dataset=inputs)
     return evaluated(model, data, y, options, target=target, worst=worst)
 
 
@@ -156,30 +141,30 @@ def _with_target(
     """Data with the labels of a column ``target`` taken out of it, if one is given."""
     if target is None:
         return data, y
-    engine: Engine = "numpy" if isinstance(model, Network) else "onnxruntime"
-    inputs = replace(options, engine=engine).opened(model).description.inputs
-    if any(info.columns for info in inputs):
+    if any(info.columns for info in options.opened(model).description.inputs):
         raise UsageError("target is for a model that does not know the columns of its tables by name: this one does")
     given = tables(data)
     if y is not None or given is None or len(given) != 1:
         raise UsageError("target names a column of one table: a CSV, Parquet or Arrow file, or columns in memory")
     frame = read_frame(given[0], **vars(options.dialect or Dialect()))
-    place = {"first": 0, "last": -1}.get(target)
-    name = target if place is None or target in frame.columns else list(frame.columns)[place]
-    labels = frame.column(name)
-    others = {each: cells for each, cells in frame.columns.items() if each != name}
-    for each, cells in [(name, labels), *others.items()]:
-        if missing(cells).any():
-            where = frame.row(int(missing(cells).argmax()))
-            hint = ": a word such as ? or NA stands for a missing value" if each == name else ""
-            raise DataError(where, f"there is no value in column '{each}'{hint}")
-        if each != name and is_words(cells):
-            raise DataError(frame.where, f"column '{each}' has words, and the model takes numbers")
-        if fault := None if is_words(cells) else numbers_fault(frame, cells, "float64"):
-            raise DataError(frame.where, f"column '{each}' {fault}")
+    name = frame.called(target)
+    labels = _checked(frame, name, ": a word such as ? or NA stands for a missing value")
+    others = [_checked(frame, each) for each in frame.columns if each != name]
+    if words := [each for each, cells in frame.columns.items() if each != name and is_words(cells)]:
+        raise DataError(frame.where, f"column '{words[0]}' has words, and the model takes numbers")
     if not others:
         raise DataError(frame.where, f"has no column but '{name}'")
-    return np.column_stack(list(others.values())), labels
+    return np.column_stack(others), labels
+
+
+def _checked(frame: Frame, name: str, hint: str = "") -> Array:
+    """A column of a table. Raises ``DataError`` where a value is missing, or a number is of no use."""
+    cells = frame.column(name)
+    if missing(cells).any():
+        raise DataError(frame.row(int(missing(cells).argmax())), f"there is no value in column '{name}'{hint}")
+    if fault := numbers_fault(frame, cells, "float64"):
+        raise DataError(frame.where, f"column '{name}' {fault}")
+    return cells
 
 
 def _no_labels(answers: Answers) -> str:
@@ -237,20 +222,7 @@ def calibrate(
     """
     if task == "numbers":
         raise UsageError("a temperature is for the probabilities of classes, and not for numbers: leave task out")
-    options = ModelOptions(
-        engine=engine,
-        labels=labels,
-        task="classes",
-        batch_size=batch_size,
-        polarity=polarity,
-        raw=raw,
-        digest=digest,
-        edited=edited,
-        dialect=dialect,
-        preprocess=preprocess,
-        output=output,
-        labelled=True,
-    )
+    options = ModelOptions.of(locals(), task="classes", labelled=True)
     data, y = _with_target(model, data, y, target, options)
     answers = answers_of(model, data, options)
     if task is None and answers.runner.kind in ("values", "gaussian"):

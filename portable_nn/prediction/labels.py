@@ -49,21 +49,19 @@ def declare_classes(network: Network, labels: Sequence[str]) -> None:
     Raises ``UsageError`` where no output has so many.
     """
     wide = {info.name: network.types[info.name].shape[-1:] for info in network.outputs}
-    name = next((name for name, shape in wide.items() if shape == (len(labels),)), None)
-    if name is None and len(labels) == 2:
-        name = next((name for name, shape in wide.items() if shape == (1,)), None)
+    fitting = [(len(labels),), *[(1,)] * (len(labels) == 2)]
+    name = next((name for size in fitting for name, shape in wide.items() if shape == size), None)
     if name is None:
-        found = ", ".join(f"'{name}' has {shape[0] if shape else 1}" for name, shape in wide.items())
+        found = ", ".join(f"'{name}' has {(*shape, 1)[0]}" for name, shape in wide.items())
         raise UsageError(f"there are {len(labels)} labels, and no output has so many numbers: {found}")
     maker = next((lookup(node.operator, node.domain) for node in network.graph.nodes if name in node.outputs), None)
     kind: OutputKind = "binary_logits" if wide[name] == (1,) else "logits"
-    kind = "probabilities" if maker and maker.probabilities else kind
-    network.outputs = tuple(
-        replace(info, kind=kind if info.kind == "values" else info.kind, labels=tuple(labels))
-        if info.name == name
-        else info
+    kind = "probabilities" if getattr(maker, "probabilities", False) else kind
+    changed = {
+        info.name: replace(info, kind=kind if info.kind == "values" else info.kind, labels=tuple(labels))
         for info in network.outputs
-    )
+    }
+    network.outputs = tuple(changed[name] if info.name == name else info for info in network.outputs)
 
 
 def class_named(label: Any, find: ClassFinder) -> str | None:

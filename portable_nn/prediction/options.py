@@ -59,6 +59,11 @@ class ModelOptions:
     def __post_init__(self) -> None:
         check_argument("batch_size", self.batch_size, Count)
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any], **others: Any) -> ModelOptions:
+        """Those among the arguments of a function, by their names, and ``others``."""
+        return cls(**{name: given[name] for name in cls.__dataclass_fields__ if name in given} | others)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the classes that are given, or empty. Raises as ``read_labels`` does."""

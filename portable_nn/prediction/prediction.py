@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from portable_nn.core.html import Cell, Share, html_table
 from portable_nn.core.text import rounded
@@ -63,15 +64,15 @@ def prediction_rows(
     """The headings and cells of a table of predictions, with the columns that some of them have."""
     count = max((len(each.values) for each in predictions), default=0)
     names = [*quantities, *(f"value {place}" for place in range(len(quantities), count))][:count]
-    columns: list[tuple[str, list[Cell]]] = [
-        ("input", [each.input for each in predictions]),
-        ("label", [each.label or "" for each in predictions]),
-        ("guess", [each.guess or "" for each in predictions]),
-        ("probability", [Share(each.probability) if each.probability is not None else "" for each in predictions]),
-        ("expected", [each.expected or "" for each in predictions]),
-    ]
-    for place, name in enumerate(names):
-        columns.append((f">{name}", [rounded(each.values[place]) if each.values else "" for each in predictions]))
-    columns.append(("error", [each.error or "" for each in predictions]))
-    shown = [(name, cells) for name, cells in columns if name == "input" or any(cells)]
-    return [name for name, _ in shown], [list(row) for row in zip(*(cells for _, cells in shown), strict=True)]
+    numbers = [f">{name}" for name in names]
+    headings = ["input", "label", "guess", "probability", "expected", *numbers, "error"]
+    empty = dict.fromkeys(headings)
+    rows = [empty | vars(each) | dict(zip(numbers, each.values, strict=False)) for each in predictions]
+    shown = [name for name in headings if name == "input" or any(row[name] not in (None, "") for row in rows)]
+    return shown, [[_cell(name, row[name]) for name in shown] for row in rows]
+
+
+def _cell(name: str, value: Any) -> Cell:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return Share(value) if name == "probability" else rounded(value)

@@ -300,23 +300,7 @@ def predict(
     3 1.000
     7 1.000
     """
-    options = ModelOptions(
-        engine=engine,
-        labels=labels,
-        task=task,
-        batch_size=batch_size,
-        polarity=polarity,
-        raw=raw,
-        strict=strict,
-        digest=digest,
-        edited=edited,
-        dialect=dialect,
-        preprocess=preprocess,
-        output=output,
-        dataset=dataset,
-        stream=stream,
-    )
-    return predictions_of(model, inputs, options, top, recorder)
+    return predictions_of(model, inputs, ModelOptions.of(locals()), top, recorder)
 
 
 def predictions_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from msgspec.structs import replace
@@ -26,17 +26,8 @@ def sequence_runnable(network: Network, where: str, engine: Engine) -> Runnable:
     stream = Stream(network, engine)
     states = {info.name for info in network.inputs if info.state}
     after = {info.state for info in network.inputs}
-    data = [value for value in network.graph.inputs if value.name not in states]
-    if len(data) != 1:
-        names = ", ".join(value.name for value in data)
-        raise UsageError(f"{where}: a stream has one input beside its states; this model has {names or 'none'}")
-    [entry] = data
-    sizes = {size for value in network.graph.inputs if value.name in states for size in value.shape}
-    open_axes = [axis for axis, size in enumerate(entry.shape) if isinstance(size, str) and size not in sizes]
-    if len(open_axes) != 1:
-        raise UsageError(f"{where}: a stream has one size that is the number of steps, not {entry}")
-    steps = entry.shape[open_axes[0]]
-    batch = next((size for size in entry.shape if size in sizes and isinstance(size, str)), 1)
+    held = [value for value in network.graph.inputs if value.name in states]
+    entry, steps, batch = _entry([value for value in network.graph.inputs if value not in held], held, where)
     outputs = [value for value in output_values(network) if value.name not in after]
     places = {value.name: _places(value, steps, batch, where) for value in (entry, *outputs)}
     each = all(steps in value.shape for value in outputs)
@@ -64,6 +55,21 @@ def sequence_runnable(network: Network, where: str, engine: Engine) -> Runnable:
         run,
         notes=(f"the examples are the steps of one sequence; states kept: {', '.join(sorted(states))}",),
     )
+
+
+def _entry(data: Sequence[Value], states: Sequence[Value], where: str) -> tuple[Value, Dim, Dim]:
+    """The input beside the states, its size that is the number of steps, and that of the batch.
+
+    Raises ``UsageError`` where there are several, or none.
+    """
+    if len(data) != 1:
+        names = ", ".join(value.name for value in data)
+        raise UsageError(f"{where}: a stream has one input beside its states; this model has {names or 'none'}")
+    sizes = {size for value in states for size in value.shape}
+    steps = [size for size in data[0].shape if isinstance(size, str) and size not in sizes]
+    if len(steps) != 1:
+        raise UsageError(f"{where}: a stream has one size that is the number of steps, not {data[0]}")
+    return data[0], steps[0], next((size for size in data[0].shape if size in sizes and isinstance(size, str)), 1)
 
 
 def _places(value: Value, steps: Dim, batch: Dim, where: str) -> tuple[int, ...]:

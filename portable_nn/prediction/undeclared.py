@@ -59,22 +59,18 @@ def meaning_of(
     """
     width = numbers.shape[1]
     within = bool(((numbers >= 0) & (numbers <= 1)).all())
-    said = task or _said_by(targets)
+    said = _said(task, targets)
     if said == "numbers":
         return Meaning("values", "")
     if width == 1:
-        if not names and task != "classes":
-            return Meaning("values", f"{UNSAID}; it is taken for a quantity")
-        if within:
-            return Meaning("probabilities", f"{UNSAID}; it is taken for a probability")
-        return Meaning("binary_logits", f"{UNSAID}; the logistic function makes a probability of it")
+        return _of_one(within if names or task == "classes" else None)
     if within and _are_one(numbers.sum(axis=1)):
         return Meaning("probabilities", f"{UNSAID}; they are taken for probabilities, whose sum is 1")
     if (numbers <= 0).all() and _are_one(np.exp(numbers).sum(axis=1)):
         return Meaning("logits", f"{UNSAID}; they are taken for logarithms of probabilities, whose sum is 1")
     if names or said == "classes":
         hint = "numbers from 0 to 1 may be probabilities already, each for itself: --task numbers (task='numbers')"
-        return Meaning("logits", f"{UNSAID}; softmax makes probabilities of them", hint if within and not said else "")
+        return Meaning("logits", f"{UNSAID}; softmax makes probabilities of them", hint * (within and not said))
     if width in COUNTS and (runner.input.info.kind == "image" or is_picture(runner.input.taken.shape)):
         note = f"{UNSAID}; {width:,} of a picture are taken for scores of classes, of which softmax makes probabilities"
         return Meaning("logits", note, "--task numbers (task='numbers') leaves them as they are")
@@ -82,12 +78,24 @@ def meaning_of(
     return Meaning("values", f"{UNSAID}; they are given as they are", hint)
 
 
+def _of_one(is_probability: bool | None) -> Meaning:
+    """The meaning of one number alone: a probability, or its logit; a quantity (``None``)."""
+    if is_probability is None:
+        return Meaning("values", f"{UNSAID}; it is taken for a quantity")
+    if is_probability:
+        return Meaning("probabilities", f"{UNSAID}; it is taken for a probability")
+    return Meaning("binary_logits", f"{UNSAID}; the logistic function makes a probability of it")
+
+
 def _are_one(sums: Array) -> bool:
     return bool(np.allclose(sums, 1, rtol=0, atol=SUM_TOLERANCE))
 
 
-def _said_by(targets: Sequence[Any] | None) -> Task | None:
-    """The task of the data: numbers if these have fractions, or a row has several; else one class for each."""
+def _said(task: Task | None, targets: Sequence[Any] | None) -> Task | None:
+    """The task that somebody said, or that of the data: numbers if these have fractions, or a row has several; else one
+    class for each."""
+    if task:
+        return task
     known = [target for target in targets or () if target is not None]
     if any(_are_numbers(target) for target in known):
         return "numbers"

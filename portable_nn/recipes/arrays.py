@@ -13,30 +13,18 @@ import numpy as np
 from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
-from portable_nn.core.names import ACTIVATIONS
 from portable_nn.core.numbers import BelowOne, Count, Natural
-from portable_nn.core.text import either, quantity, some
+from portable_nn.core.text import quantity, some
 from portable_nn.data.statistics import READ, moments
 from portable_nn.data.stored import Blocks, Stored, as_stored, held_out, piece_of, pieces, rows_of
 from portable_nn.data.stored_files import open_stored, side_by_side
 from portable_nn.format.meaning import InputInfo
-from portable_nn.layers import Dense, Input, Layer, Normalization
+from portable_nn.layers import Input, Layer, Normalization
 from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
-from portable_nn.recipes.classifier import hidden_layers
-from portable_nn.recipes.table import (
-    OF_CLASSES,
-    OF_NUMBERS,
-    Target,
-    Task,
-    TrainedTable,
-    described,
-    figures_of,
-    metrics_of,
-    sizes_of,
-)
+from portable_nn.recipes.classifier import passed_on
+from portable_nn.recipes.table import Target, Task, TrainedTable, fit_target, layers_for, loss_of, metrics_of, sizes_of
 from portable_nn.training.fit import FitOptions
-from portable_nn.training.history import EarlyStopping
 from portable_nn.training.losses import Loss, find_loss, with_options
 from portable_nn.training.optimizers import Optimizer
 
@@ -107,34 +95,24 @@ def train_arrays(
     wanted, y = _wanted(y, train, names, task, sizes[-1], None if loss is None else find_loss(loss), labels)
     wanted = replace(wanted, loss=with_options(wanted.loss, loss_options or {}))
     first = _first_layers(train.of(x)) if standardise else []
-    hidden = hidden_layers([size for size in sizes[1:-1] if size], activation)
-    gaussian = wanted.loss.name == "gaussian"  # A mean, and the logarithm of a variance, for each number.
-    last = Dense(wanted.units * (1 + gaussian), weight_initial=ACTIVATIONS[activation][1])
-    network: Network = Sequential(Input(x.shape[1]), *first, *hidden, last, labels=wanted.labels, seed=seed)
+    layers_after = layers_for(wanted, sizes, activation)
+    network: Network = Sequential(Input(x.shape[1]), *first, *layers_after, labels=wanted.labels, seed=seed)
     network.inputs = (InputInfo(network.inputs[0].name, "table"),)
     scaled = _scaled(y, wanted)
-    history = network.fit(
-        train.of(x),
-        train.of(scaled),
-        loss=wanted.loss,
-        optimizer=optimizer,
-        epochs=epochs,
-        batch_size=batch_size,
-        window=window,
-        validation=(held.of(x), held.of(scaled)) if len(held) else None,
-        metrics=metrics_of(wanted, _metrics(wanted, metrics, has_held_out=len(held) > 0)),
-        early_stopping=None if patience is None else EarlyStopping(patience),
-        metrics_csv=metrics_csv,
-        plot=plot,
-        progress=progress,
-        **others,
+    trained = fit_target(
+        network,
+        wanted,
+        (train.of(x), train.of(scaled)),
+        (held.of(x), held.of(scaled), held.of(y)),
+        units,
+        metrics=metrics_of(wanted, ["accuracy"] * bool(wanted.labels and len(held)) if metrics is None else metrics),
+        patience=patience,
+        **passed_on(locals()),
     )
-    network = described(network, wanted, units or {})
-    figures = figures_of(network, history, wanted, held.of(x), held.of(y))
     what = f"{len(wanted.labels)} classes: {some(wanted.labels)}" if wanted.labels else "numbers"
     scaling = ", each brought to mean 0 and standard deviation 1" if standardise else ""
     notes = [f"from {len(x):,} examples of {quantity(x.shape[1], 'number')}{scaling}, predicts {some(names)}, {what}"]
-    return TrainedTable(network, history, figures, notes)
+    return trained._replace(notes=notes)
 
 
 def divided(arrays: Sequence[Stored], share: float, seed: int) -> tuple[Blocks, Blocks]:
@@ -143,10 +121,6 @@ def divided(arrays: Sequence[Stored], share: float, seed: int) -> tuple[Blocks, 
     if share and not 0 < round(count * share) < count:
         raise UsageError(f"validation of {share:g} leaves nothing on one side of {count:,} examples: 0 is for none")
     return held_out(arrays, share, seed)
-
-
-def _metrics(wanted: Target, given: Sequence[str] | None, *, has_held_out: bool) -> Sequence[str]:
-    return (["accuracy"] if wanted.labels and has_held_out else []) if given is None else given
 
 
 def named_arrays(data: str | Path | Mapping[str, Any], names: str | Sequence[str]) -> Stored:
@@ -193,9 +167,7 @@ def _wanted(
     if labels and len(labels) != width:
         raise UsageError(f"{quantity(len(labels), 'label')} cannot name {quantity(width, 'number')}")
     called = tuple(labels) or (names if len(names) == width else tuple(f"{names[0]}[{n}]" for n in range(width)))
-    loss = loss or find_loss("mean_squared_error")
-    if loss.name not in OF_NUMBERS:
-        raise UsageError(f"numbers have the loss {either(OF_NUMBERS)}, not {loss}")
+    loss = loss_of("numbers have", loss)
     if last not in (None, width):
         raise UsageError(f"the last layer has {last} units, but there are {width} numbers to predict")
     mean, std = _statistics(train.of(y))
@@ -205,9 +177,7 @@ def _wanted(
 def _of_classes(
     y: Stored, width: int, names: tuple[str, ...], last: int | None, loss: Loss | None, labels: Sequence[str]
 ) -> tuple[Target, Stored]:
-    loss = loss or find_loss("cross_entropy")
-    if loss.name not in OF_CLASSES:
-        raise UsageError(f"classes of which one is right have the loss {either(OF_CLASSES)}, not {loss}")
+    loss = loss_of("classes of which one is right have", loss)
     y, high = class_range(y, width)
     count = last or max(high + 1, len(labels))
     if high >= count or count < 2:

@@ -34,6 +34,15 @@ PIXELS: Final = 784
 """The number of pixels of an MNIST image: rows of this many numbers are taken for such images."""
 
 
+PASSED: Final = ("optimizer", "epochs", "batch_size", "window", "metrics_csv", "plot", "progress")
+"""The arguments of recipes that are those of ``fit``."""
+
+
+def passed_on(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of ``fit`` among the arguments of a recipe, by their names."""
+    return {**{name: given[name] for name in PASSED if name in given}, **given["others"]}
+
+
 class Classifier(NamedTuple):
     """A trained network and how its training went."""
 
@@ -122,16 +131,10 @@ def train_classifier(
         targets,
         loss=loss,
         metrics=metrics,
-        optimizer=optimizer,
-        epochs=epochs,
-        batch_size=batch_size,
         validation=validation,
         patience=patience,
         seed=seed,
-        metrics_csv=metrics_csv,
-        plot=plot,
-        progress=progress,
-        **others,
+        **passed_on(locals()),
     )
     return Classifier(network, history)
 

@@ -21,10 +21,10 @@ from portable_nn.data.cells import is_words, missing, word_fault
 from portable_nn.data.columns import MOST, encoded, find_columns, numbers_fault, without_holes, word_of
 from portable_nn.data.frames import Frame, read_frame
 from portable_nn.format.meaning import Column, Missing, OutputInfo, Unknown
-from portable_nn.layers import Columns, Dense, Input, Normalization
+from portable_nn.layers import Columns, Dense, Input, Layer, Normalization
 from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
-from portable_nn.recipes.classifier import hidden_layers, split
+from portable_nn.recipes.classifier import hidden_layers, passed_on, split
 from portable_nn.training.fit import FitOptions
 from portable_nn.training.history import EarlyStopping, History
 from portable_nn.training.losses import Loss, find_loss, with_options
@@ -41,10 +41,12 @@ Policy: TypeAlias = Missing | Literal["drop"]
 MOST_CLASSES: Final = 20
 """Whole numbers 0, 1, 2, … without a gap are taken for classes up to so many."""
 
-OF_NUMBERS: Final = ("mean_squared_error", "mean_absolute_error", "huber", "gaussian")
-OF_CLASSES: Final = ("cross_entropy", "focal")
-OF_TWO: Final = ("binary_cross_entropy", "focal")
-"""The losses for numbers, for classes, and for two classes with one output."""
+FITTING: Final = {
+    "numbers have": ("mean_squared_error", "mean_absolute_error", "huber", "gaussian"),
+    "classes of which one is right have": ("cross_entropy", "focal"),
+    "one output for two classes has": ("binary_cross_entropy", "focal"),
+}
+"""The losses by what is predicted, the usual one first."""
 
 EPOCHS: Final = 200
 SHORTEST: Final = 10
@@ -170,34 +172,24 @@ def train_table(
     wanted = _weighed(wanted, loss_options or {}, train)
     measured = metrics_of(wanted, ["accuracy"] * bool(wanted.labels) if metrics is None else metrics)
     prepare = Columns(columns, x[train], embedding=embedding, standardise=standardise, name="columns")
-    hidden = hidden_layers([size for size in sizes[1:-1] if size], activation)
-    gaussian = wanted.loss.name == "gaussian"  # A mean, and the logarithm of a variance, for each number.
-    last = Dense(wanted.units * (1 + gaussian), weight_initial=ACTIVATIONS[activation][1])
-    network: Network = Sequential(Input(len(columns), name="row"), prepare, *hidden, last, seed=seed)
+    network: Network = Sequential(
+        Input(len(columns), name="row"), prepare, *layers_for(wanted, sizes, activation), seed=seed
+    )
     network.inputs = (replace(network.inputs[0], kind="table", columns=columns),)
     y = wanted.y if wanted.mean is None else ((wanted.y - wanted.mean) / wanted.std).astype(np.float32)
     steps = -(-len(train) // batch_size)
-    if epochs is None:
-        epochs = max(SHORTEST, min(EPOCHS, MOST_STEPS // steps), FEWEST_STEPS // steps)
-    history = network.fit(
-        x[train],
-        y[train],
-        loss=wanted.loss,
-        optimizer=optimizer,
-        epochs=epochs,
-        batch_size=batch_size,
-        validation=(x[held_out], y[held_out]) if len(held_out) else None,
+    epochs = epochs or max(SHORTEST, min(EPOCHS, MOST_STEPS // steps), FEWEST_STEPS // steps)
+    trained = fit_target(
+        network,
+        wanted,
+        (x[train], y[train]),
+        (x[held_out], y[held_out], wanted.y[held_out]),
+        units,
         metrics=measured,
-        early_stopping=None if patience is None else EarlyStopping(patience),
-        metrics_csv=metrics_csv,
-        plot=plot,
-        progress=progress,
-        **others,
+        patience=patience,
+        **passed_on(locals()),
     )
-    network = described(network, wanted, units or {})
-    figures = figures_of(network, history, wanted, x[held_out], wanted.y[held_out])
-    notes = [*_notes(frame, columns, wanted, drop, standardise), quantity(epochs, "epoch")]
-    return TrainedTable(network, history, figures, notes)
+    return trained._replace(notes=[*_notes(frame, columns, wanted, drop, standardise), quantity(epochs, "epoch")])
 
 
 # -- what is asked for
@@ -219,14 +211,10 @@ def sizes_of(layers: str | Sequence[int | str]) -> list[int | None]:
 
 
 def _target_names(frame: Frame, target: str | Sequence[str]) -> tuple[str, ...]:
-    names = list(frame.columns)
-    if isinstance(target, str):
-        if target in ("first", "last") and target not in names:
-            return (names[0 if target == "first" else -1],)
-        target = (target,)
+    target = (frame.called(target),) if isinstance(target, str) else target
     for name in target:
-        if name not in names:
-            raise UsageError(f"target: {frame.where} has no column '{name}'; it has {some(names)}")
+        if name not in frame.columns:
+            raise UsageError(f"target: {frame.where} has no column '{name}'; it has {some(frame.columns)}")
     if not target or len(set(target)) < len(target):
         raise UsageError("target must be a column, or several different ones")
     return tuple(target)
@@ -248,31 +236,31 @@ def _find_target(
 ) -> Target:
     """The target of a prediction. Raises ``DataError`` where it is missing, ``UsageError`` where it is something
     else."""
-    cells = [frame.column(name) for name in names]
-    for name, each in zip(names, cells, strict=True):
-        if count := int(missing(each).sum()):
-            raise DataError(
-                frame.where, f"the target '{name}' is missing in {quantity(count, 'row')}: missing drop leaves them out"
-            )
-        if fault := None if is_words(each) else numbers_fault(frame, each):
-            raise DataError(frame.where, f"the target '{name}' {fault}")
-    words = [name for name, each in zip(names, cells, strict=True) if is_words(each)]
-    if words and (task == "numbers" or len(names) > 1):
+    cells = [_predicted(frame, name) for name in names]
+    are_several, words = len(names) > 1, [name for name in names if is_words(frame.column(name))]
+    if words and (task == "numbers" or are_several):
         raise UsageError(f"target '{words[0]}' holds words such as '{frame.column(words[0])[0]}', and no numbers")
-    if task == "classes" and len(names) > 1:
+    if task == "classes" and are_several:
         raise UsageError("several targets are numbers: train a network for each column of classes")
-    if words or task == "classes" or (task is None and len(names) == 1 and _are_classes(cells[0])):
+    if task != "numbers" and not are_several and (words or task or _are_classes(cells[0])):
         return _class_target(frame, names[0], cells[0], last, loss)
     if last not in (None, len(names)):
         raise UsageError(f"the last layer has {last} units, but {quantity(len(names), 'number')} are predicted")
     y = np.stack(cells, axis=1)
-    std = y.std(axis=0)
-    mean = y.mean(axis=0)
+    mean, std = y.mean(axis=0), y.std(axis=0)
     std = np.where(std <= np.abs(mean) * np.finfo(np.float32).eps, 1.0, std)
-    loss = loss or find_loss("mean_squared_error")
-    if loss.name not in OF_NUMBERS:
-        raise UsageError(f"numbers are learned with the loss {either(OF_NUMBERS)}, not {loss}")
-    return Target(names, y, len(names), loss, mean=mean, std=std)
+    return Target(names, y, len(names), loss_of("numbers have", loss), mean=mean, std=std)
+
+
+def _predicted(frame: Frame, name: str) -> Array:
+    """A column that is predicted. Raises ``DataError`` where a value is missing, or a number is of no use."""
+    cells = frame.column(name)
+    fault = numbers_fault(frame, cells)
+    if count := int(missing(cells).sum()):
+        fault = f"is missing in {quantity(count, 'row')}: missing drop leaves them out"
+    if fault:
+        raise DataError(frame.where, f"the target '{name}' {fault}")
+    return cells
 
 
 def _are_classes(cells: Array) -> bool:
@@ -290,17 +278,21 @@ def _class_target(frame: Frame, name: str, cells: Array, last: int | None, loss:
     if len(labels) < 2:
         raise UsageError(f"the target '{name}' is '{labels[0]}' in each row: there is nothing to tell apart")
     if last == 1 and len(labels) == 2:
-        loss = loss or find_loss("binary_cross_entropy")
-        if loss.name not in OF_TWO:
-            raise UsageError(f"one output for two classes has the loss {either(OF_TWO)}, not {loss}")
-        y = numbers.astype(np.float32)[:, np.newaxis]
+        loss, y = loss_of("one output for two classes has", loss), numbers.astype(np.float32)[:, np.newaxis]
         return Target((name,), y, 1, loss, labels)
     if last not in (None, len(labels)):
         raise UsageError(f"the last layer has {last} units, but '{name}' has {len(labels)} classes: {some(labels)}")
-    loss = loss or find_loss("cross_entropy")
-    if loss.name not in OF_CLASSES:
-        raise UsageError(f"classes of which one is right have the loss {either(OF_CLASSES)}, not {loss}")
-    return Target((name,), numbers.astype(np.int64), len(labels), loss, labels)
+    return Target(
+        (name,), numbers.astype(np.int64), len(labels), loss_of("classes of which one is right have", loss), labels
+    )
+
+
+def loss_of(what: str, given: Loss | None) -> Loss:
+    """The loss for a target, a row of ``FITTING``; by default the first. Raises ``UsageError`` for another one."""
+    loss = given or find_loss(FITTING[what][0])
+    if loss.name not in FITTING[what]:
+        raise UsageError(f"{what} the loss {either(FITTING[what])}, not {loss}")
+    return loss
 
 
 def _weighed(wanted: Target, options: Mapping[str, Any], train: Array) -> Target:
@@ -324,6 +316,36 @@ def _in_units(metric: Metric, wanted: Target) -> Metric:
 
 
 # -- what comes of it
+
+
+def layers_for(wanted: Target, sizes: Sequence[int | None], activation: str) -> list[Layer]:
+    """The dense layers of a network for a target."""
+    hidden = hidden_layers([size for size in sizes[1:-1] if size], activation)
+    gaussian = wanted.loss.name == "gaussian"  # A mean, and the logarithm of a variance, for each number.
+    return [*hidden, Dense(wanted.units * (1 + gaussian), weight_initial=ACTIVATIONS[activation][1])]
+
+
+def fit_target(
+    network: Network,
+    wanted: Target,
+    train: tuple[Any, Any],
+    held_out: tuple[Any, Any, Any],
+    units: Mapping[str, str] | None,
+    *,
+    patience: int | None,
+    **options: Any,
+) -> TrainedTable:
+    """Train a network on examples and targets, and describe it by what it achieves on those held out.
+
+    ``held_out`` are examples, their targets as the loss takes them, and as the data have them; options are those of
+    ``fit``.
+    """
+    x, y, in_units = held_out
+    stopping = None if patience is None else EarlyStopping(patience)
+    validation = (x, y) if len(x) else None
+    history = network.fit(*train, loss=wanted.loss, validation=validation, early_stopping=stopping, **options)
+    network = described(network, wanted, units or {})
+    return TrainedTable(network, history, figures_of(network, history, wanted, x, in_units), [])
 
 
 def described(network: Network, wanted: Target, units: Mapping[str, str]) -> Network:
@@ -377,17 +399,23 @@ def _notes(
 ) -> list[str]:
     """The decisions that were made, in words."""
     numbers = [column.name for column in columns if not column.categories]
-    words = [f"{column.name} ({len(column.categories)})" for column in columns if column.categories]
-    holes = [f"{column.name} ({column.missing})" for column in columns if column.missing != "refuse"]
-    counted = [name for name in numbers if _counts_rows(frame.column(name))]
+    listed = {
+        "numbers": numbers,
+        "categories": [f"{column.name} ({len(column.categories)})" for column in columns if column.categories],
+        "missing values": [f"{column.name} ({column.missing})" for column in columns if column.missing != "refuse"],
+        "left out": drop,
+    }
     kind = f"{len(wanted.labels)} classes: {some(wanted.labels)}" if wanted.labels else "a number"
-    notes = [f"from {quantity(len(frame), 'row')}, predicts {some(wanted.names)}, {kind}"]
-    scaled = ", each brought to mean 0 and standard deviation 1" if standardise else ""
-    notes += [f"numbers: {some(numbers)}{scaled}"] if numbers else []
-    notes += [f"categories: {some(words)}"] if words else []
-    notes += [f"missing values: {some(holes)}"] if holes else []
-    notes += [f"left out: {some(drop)}"] if drop else []
-    return notes + [f"'{name}' only counts the rows: drop it, or the network learns their order" for name in counted]
+    scaled = {"numbers": ", each brought to mean 0 and standard deviation 1"} if standardise else {}
+    return [
+        f"from {quantity(len(frame), 'row')}, predicts {some(wanted.names)}, {kind}",
+        *(f"{what}: {some(names)}{scaled.get(what, '')}" for what, names in listed.items() if names),
+        *(
+            f"'{name}' only counts the rows: drop it, or the network learns their order"
+            for name in numbers
+            if _counts_rows(frame.column(name))
+        ),
+    ]
 
 
 def _counts_rows(cells: Array) -> bool:

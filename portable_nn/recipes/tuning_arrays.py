@@ -21,7 +21,7 @@ from portable_nn.network import Network, Sequential
 from portable_nn.network.preparing import steps_inside
 from portable_nn.preprocessing.applying import lay_out
 from portable_nn.recipes.arrays import class_range, divided, named_arrays
-from portable_nn.recipes.classifier import Classifier
+from portable_nn.recipes.classifier import Classifier, passed_on
 from portable_nn.recipes.tuning import OLD_NAMES, for_loss, loss_of_tuning
 from portable_nn.training.fit import FitOptions
 from portable_nn.training.history import EarlyStopping
@@ -100,17 +100,10 @@ def tune_arrays(
         train.of(x),
         train.of(y),
         loss=loss,
-        optimizer=optimizer,
-        epochs=epochs,
-        batch_size=batch_size,
-        window=window,
         validation=(held.of(x), held.of(y)) if len(held) else None,
         metrics=(["accuracy"] if is_of_classes and len(held) else []) if metrics is None else metrics,
         early_stopping=None if patience is None else EarlyStopping(patience),
-        metrics_csv=metrics_csv,
-        plot=plot,
-        progress=progress,
-        **others,
+        **passed_on(locals()),
     )
     return Classifier(body, history)
 

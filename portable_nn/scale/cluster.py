@@ -12,7 +12,7 @@ from functools import partial
 from importlib.util import find_spec
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from portable_nn.core.errors import FileError, MissingPackageError, PortableNNError, UsageError
 from portable_nn.core.jsons import parsed_json
@@ -40,25 +40,12 @@ ATTEMPTS: Final = 3
 """The number of times that processes are started before the run is given up."""
 
 
-class Pending(Protocol):
-    """A task that was handed over."""
-
-    def result(self) -> Any:
-        """The result of the task, as soon as it is there. Raises the error of the task."""
-
-    def cancel(self) -> Any:
-        """Do not compute it, if that has not begun."""
-
-
-Submit: TypeAlias = Callable[..., Pending]
-"""Takes a function, which other processes can import, and its arguments."""
-
-
 @dataclass(frozen=True)
 class Processes:
-    """The executor of tasks, and its number of workers: workers of a cluster come and go."""
+    """The executor of tasks, of a function that other processes can import and its arguments; and its number of
+    workers: those of a cluster come and go."""
 
-    submit: Submit
+    submit: Callable[..., Pending]
     count: Callable[[], int]
 
 
@@ -169,7 +156,7 @@ def check_processes(workers: int | None, scheduler: str | None) -> None:
 
 @dataclass(frozen=True)
 class _Here:
-    """A task of this process, which is computed when its turn has come."""
+    """A task of this process, whose result is computed when its turn has come."""
 
     result: Callable[[], Any]
 
@@ -185,7 +172,7 @@ class _There:
     scheduler: str
 
     def result(self) -> Any:
-        """The result of the task."""
+        """The result of the task, as soon as it is there. Raises the error of the task."""
         from concurrent.futures import CancelledError
 
         from distributed.comm import CommClosedError
@@ -202,6 +189,10 @@ class _There:
     def cancel(self) -> None:
         """Do not compute it, if that has not begun."""
         self.future.cancel()
+
+
+Pending: TypeAlias = _Here | _There
+"""A task that was handed over."""
 
 
 def _submit(client: Any, function: Callable[..., Any], *arguments: Any) -> _There:

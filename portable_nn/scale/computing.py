@@ -26,7 +26,7 @@ from portable_nn.prediction.arrays import row_wise
 from portable_nn.prediction.options import ModelOptions
 from portable_nn.scale.shards import packed, packed_outputs
 from portable_nn.scale.storage import as_json, filesystem, is_remote, storage
-from portable_nn.scale.work import Input, Job, Task, rows_in
+from portable_nn.scale.work import Job, Task, rows_in
 
 ROW: Final = ".json"
 """The suffix of the row of a shard in the manifest."""
@@ -115,7 +115,7 @@ def opened(job: Job) -> Runnable:
 def _sources(job: Job, task: Task, stack: ExitStack, names: dict[str, str]) -> Iterator[Source]:
     """The inputs of a task; ``names`` gets what they were given as, where this process calls them otherwise."""
     for given in task.inputs:
-        path = _here(given, job, stack)
+        path = local(given[0], stack) if is_remote(given[0]) else _in_root(given[0], job.root)
         if path != given[0]:
             names[path] = given[0]
         if task.start is not None and task.stop is not None:
@@ -125,11 +125,6 @@ def _sources(job: Job, task: Task, stack: ExitStack, names: dict[str, str]) -> I
             yield examples.part(task.start, task.stop)
         else:
             yield Path(path) if given[1] is None else Labelled(Path(path), given[1])
-
-
-def _here(given: Input, job: Job, stack: ExitStack) -> str:
-    """A path that this process can open."""
-    return local(given[0], stack) if is_remote(given[0]) else str(_in_root(given[0], job.root))
 
 
 def _in_root(path: str, root: str) -> str:

@@ -59,21 +59,6 @@ def evaluate_many(
     >>> evaluate_many("digits", "classes/", "classes.shards", workers=2).accuracy
     1.0
     """
-    options = ModelOptions(
-        engine=engine,
-        labels=labels,
-        task=task,
-        batch_size=batch_size,
-        polarity=polarity,
-        raw=raw,
-        strict=strict,
-        digest=digest,
-        edited=edited,
-        dialect=dialect,
-        preprocess=preprocess,
-        output=output,
-        dataset=inputs,
-        targets=targets,
-    )
+    options = ModelOptions.of(locals(), dataset=inputs)
     found = many(model, data, Scale(shards, workers, scheduler, shard_size, force), with_labels(options))
     return evaluation_of(found.answers, None, strict, worst)

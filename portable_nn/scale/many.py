@@ -270,19 +270,5 @@ def predict_many(
     scans/digit-1.png 1
     scans/digit-2.png 2
     """
-    options = ModelOptions(
-        engine=engine,
-        labels=labels,
-        task=task,
-        batch_size=batch_size,
-        polarity=polarity,
-        raw=raw,
-        strict=strict,
-        digest=digest,
-        edited=edited,
-        dialect=dialect,
-        preprocess=preprocess,
-        output=output,
-        dataset=dataset,
-    )
+    options = ModelOptions.of(locals())
     return ManyPredictions(many(model, inputs, Scale(shards, workers, scheduler, shard_size, force), options, []), top)

@@ -85,14 +85,7 @@ class Predictor:
         given, rows = _readable(examples)
         good = [place for place, row in enumerate(rows) if row.error is None]
         model = _opened(self.model, self.digest, self.engine, os.getpid())
-        options = ModelOptions(
-            labels=self.labels,
-            batch_size=self.batch_size,
-            raw=self.raw,
-            strict=False,
-            preprocess=self.preprocess,
-            output=self.output,
-        )
+        options = ModelOptions.of(vars(self), strict=False)
         quantities = quantity_names(options.runner(model))
         if not good:
             return _arrays(rows, quantities)

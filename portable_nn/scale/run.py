@@ -214,18 +214,20 @@ class Run:
         head = json.dumps({"version": VERSION, "origin": dict(self.origin), "data": list(self.data)}, indent=1).encode()
         if HEAD in sizes:
             then, data = _head(self.place.read([HEAD])[HEAD], f"{self.place.where}/{HEAD}")
-            differing = [name for name in {**then, **self.origin} if then.get(name) != self.origin.get(name)]
-            gone = [each for each in data if each not in {*self.data}]
-            if not differing and not gone:
+            faults = [
+                f"{name} was {then.get(name, 'not given')}, and is {self.origin.get(name, 'not given')}"
+                for name in {**then, **self.origin}
+                if then.get(name) != self.origin.get(name)
+            ]
+            if gone := [each for each in data if each not in {*self.data}]:
+                faults.append(f"the data had {some(gone)}, and have not")
+            if not faults:
                 if locked and data != list(self.data):
                     self.place.write(HEAD, head)
                 return
             if not self.force:
-                each = [f"{name} was {then.get(name, 'not given')}, and is {self.origin.get(name, 'not given')}"
-                        for name in differing]  # fmt: skip
-                each += [f"the data had {some(gone)}, and have not"] if gone else []
                 raise UsageError(
-                    f"{self.place.where} has shards of something else: {'; '.join(each)}. Name another folder, or "
+                    f"{self.place.where} has shards of something else: {'; '.join(faults)}. Name another folder, or "
                     "force=True removes them"
                 )
             if locked:

@@ -12,6 +12,8 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import methodcaller
 from typing import Any, Final
 
 import numpy as np
@@ -47,13 +49,8 @@ def packed(found: Iterable[Answer | Bad]) -> tuple[bytes, dict[str, Any]]:
         outputs.append(_small(each.numbers))
         finite.append(each.finite)
     arrays: dict[str, Any] = {"outputs": np.concatenate(outputs), "finite": np.concatenate(finite)} if outputs else {}
-    text = json.dumps({"version": VERSION, "items": items}, default=_plain).encode()
-    arrays[INPUTS] = np.frombuffer(text, np.uint8)
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    data = file.getvalue()
-    unusable = [bad[0].name, bad[0].reason] if bad else None
-    return data, {"examples": examples, "bad": len(bad), "first_bad": unusable, **checked(data)}
+    text = json.dumps({"version": VERSION, "items": items}, default=methodcaller("tolist")).encode()
+    return _packed({**arrays, INPUTS: np.frombuffer(text, np.uint8)}, examples, bad)
 
 
 def packed_outputs(found: Iterable[Mapping[str, Array]]) -> tuple[bytes, dict[str, Any]]:
@@ -62,21 +59,33 @@ def packed_outputs(found: Iterable[Mapping[str, Array]]) -> tuple[bytes, dict[st
     if any(kinds_of(each) != kinds_of(parts[0]) for each in parts):
         raise UsageError(OTHER_SHAPES)
     arrays = [np.concatenate([each[name] for each in parts]) for name in parts[0]] if parts else []
+    return _packed({f"arr_{place}": array for place, array in enumerate(arrays)}, len(arrays[0]) if arrays else 0, [])
+
+
+def _packed(arrays: Mapping[str, Any], examples: int, bad: Sequence[Bad]) -> tuple[bytes, dict[str, Any]]:
+    """Arrays as bytes, and what the manifest says of them."""
     file = io.BytesIO()
-    np.savez(file, *arrays)
+    np.savez(file, **arrays)
     data = file.getvalue()
-    examples = len(arrays[0]) if arrays else 0
-    return data, {"examples": examples, "bad": 0, "first_bad": None, **checked(data)}
+    unusable = [bad[0].name, bad[0].reason] if bad else None
+    return data, {"examples": examples, "bad": len(bad), "first_bad": unusable, **checked(data)}
+
+
+@contextmanager
+def _opened(data: bytes, where: str) -> Iterator[Any]:
+    """The arrays in a shard. Raises ``FormatError`` where it is none."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            yield file
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise FormatError(where, f"is no shard of this program, or damaged {said(error)}") from error
 
 
 def unpacked_outputs(data: bytes, where: str, names: Sequence[str]) -> Iterator[dict[str, Array]]:
     """The outputs in a shard, if there are any. Raises ``FormatError`` where it is none."""
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            if file.files:
-                yield {name: file[f"arr_{place}"] for place, name in enumerate(names)}
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise FormatError(where, f"is no shard of this program, or damaged {said(error)}") from error
+    with _opened(data, where) as file:
+        found = [{name: file[f"arr_{place}"] for place, name in enumerate(names)}] if file.files else []
+    yield from found
 
 
 def checked(data: bytes) -> dict[str, Any]:
@@ -86,16 +95,13 @@ def checked(data: bytes) -> dict[str, Any]:
 
 def unpacked(data: bytes, where: str) -> Iterator[Answer | Bad]:
     """The answers in a shard. Raises ``FormatError`` where it is none."""
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            text = parsed_json(file[INPUTS].tobytes(), nan=True)
-            outputs, finite = (file[name] if name in file else np.empty(0) for name in ("outputs", "finite"))
+    with _opened(data, where) as file:
+        text = parsed_json(file[INPUTS].tobytes(), nan=True)
+        outputs, finite = (file[name] if name in file else np.empty(0) for name in ("outputs", "finite"))
         items = text["items"] if text["version"] == VERSION else None
         rows = sum(len(item["names"]) for item in items or () if isinstance(item, dict))
         if not rows == len(outputs) == len(finite):
             raise ValueError(f"it has {rows} names and {len(outputs)} outputs")
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise FormatError(where, f"is no shard of this program, or damaged {said(error)}") from error
     if items is None:
         raise FormatError(where, f"is a shard of version {text['version']}, and this program reads version {VERSION}")
     start = 0
@@ -103,9 +109,14 @@ def unpacked(data: bytes, where: str) -> Iterator[Answer | Bad]:
         if isinstance(item, list):
             yield Bad(*item)
             continue
-        names, boxes = item["names"], item["boxes"]
+        names, boxes = item["names"], item["boxes"] and [box and tuple(box) for box in item["boxes"]]
         stop = start + len(names)
-        batch = Batch(names, np.empty((len(names), 0), np.float32), item["labels"], boxes and _boxes(boxes))
+        batch = Batch(
+            names,
+            np.empty((len(names), 0), np.float32),
+            item["labels"],
+            boxes and [box and tuple(box) for box in boxes],
+        )
         yield Answer(batch, outputs[start:stop].astype(np.float64), finite[start:stop])
         start = stop
 
@@ -115,12 +126,3 @@ def _small(numbers: Array) -> Array:
     with np.errstate(over="ignore"):
         small = numbers.astype(np.float32)
     return small if np.array_equal(small, numbers) else numbers
-
-
-def _boxes(boxes: list[Any]) -> list[Any]:
-    return [None if box is None else tuple(box) for box in boxes]
-
-
-def _plain(value: Any) -> Any:
-    """A label of numpy as JSON has it."""
-    return value.tolist()

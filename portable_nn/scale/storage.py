@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 from portable_nn.core.atomic import atomic_write, remove_orphans
 from portable_nn.core.errors import FileError, MissingPackageError, UsageError
@@ -17,33 +17,6 @@ from portable_nn.core.text import said
 
 LOCK: Final = ".lock"
 """The file that is locked as long as a run writes shards into a folder."""
-
-
-class Storage(Protocol):
-    """Named bytes: each name holds all bytes that were once written under it, or does not exist."""
-
-    where: str
-
-    def sizes(self) -> dict[str, int]:
-        """The bytes under each name; empty where there is no such place yet."""
-
-    def create(self) -> None:
-        """Make the place, where it is none yet."""
-
-    def read(self, names: Sequence[str]) -> dict[str, bytes]:
-        """The bytes under some names."""
-
-    def write(self, name: str, data: bytes) -> None:
-        """Write all of it, or nothing. Raises ``FileError``."""
-
-    def remove(self, names: Sequence[str]) -> None:
-        """Remove what is under some names."""
-
-    def remove_empty(self) -> None:
-        """Remove the place itself, where nothing is in it any more."""
-
-    def alone(self) -> Any:
-        """A context in which no other process writes here, as far as the place knows locks. Raises ``UsageError``."""
 
 
 def is_remote(path: str | Path) -> bool:
@@ -70,13 +43,17 @@ def storage(where: str | Path) -> Storage:
 
 
 class _Folder:
-    """A folder: files are written under another name, synced and renamed. No link in it is followed, and none stays."""
+    """A folder: files are written under another name, synced and renamed. No link in it is followed, and none stays.
+
+    Each name holds all bytes that were once written under it, or does not exist.
+    """
 
     def __init__(self, where: str) -> None:
         self.where = where
         self._path = Path(where)
 
     def sizes(self) -> dict[str, int]:
+        """The bytes under each name; empty where there is no such place yet."""
         try:
             with os.scandir(self._path) as found:
                 return {
@@ -90,29 +67,35 @@ class _Folder:
             raise FileError(self.where, f"expected a folder for shards: {error.strerror}") from error
 
     def create(self) -> None:
+        """Make the place, where it is none yet."""
         try:
             self._path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(self.where, f"cannot be made a folder for shards: {error.strerror}") from error
 
     def read(self, names: Sequence[str]) -> dict[str, bytes]:
+        """The bytes under some names."""
         return {name: read_own(self._path / name) for name in names}
 
     def write(self, name: str, data: bytes) -> None:
+        """Write all of it, or nothing. Raises ``FileError``."""
         with atomic_write(self._path / name, follow=False) as file:
             file.write(data)
 
     def remove(self, names: Sequence[str]) -> None:
+        """Remove what is under some names."""
         for name in names:
             with suppress(FileNotFoundError):
                 (self._path / name).unlink()
 
     def remove_empty(self) -> None:
+        """Remove the place itself, where nothing is in it any more."""
         with suppress(OSError):
             self._path.rmdir()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
+        """A context in which no other process writes here, as far as the place knows locks. Raises ``UsageError``."""
         with append_own(self._path / LOCK) as file:
             if not try_lock(file):
                 raise UsageError(f"{self.where} is being written by another process")
@@ -169,6 +152,10 @@ class _Bucket:
     @contextmanager
     def alone(self) -> Iterator[None]:  # Runs that write the same objects write the same bytes.
         yield
+
+
+Storage: TypeAlias = _Folder | _Bucket
+"""Named bytes."""
 
 
 def _unreachable(where: str, error: Exception) -> FileError:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.recognise import is_path
@@ -126,18 +126,20 @@ def tasks_of(
         raise UsageError("no input: give pictures, folders, or files of arrays or tables")
     salt = json.dumps([PRODUCER, dict(key)], sort_keys=True)
     found = (each for path in paths for each in _files(path, strict))
-    for kind, group in groupby(found, key=lambda each: "bad" if isinstance(each, Bad) else _is_picture(each[0][0])):
-        if kind == "bad":
-            yield from (each for each in group if isinstance(each, Bad))
+    together = named is None and not taken.columns
+
+    def is_shared(each: tuple[Input, str] | Bad) -> bool:
+        return together and not isinstance(each, Bad) and _is_picture(each[0][0])
+
+    for are_shared, group in groupby(found, key=is_shared):
+        if not are_shared:
+            for each in group:
+                yield from [each] if isinstance(each, Bad) else _of_file(each, taken, named, size, salt, is_whole)
             continue
-        files = [each for each in group if not isinstance(each, Bad)]
-        if kind is True and named is None and not taken.columns:
-            for start, stop in pieces(len(files), size):
-                some = files[start:stop]
-                yield Task(_name(salt, some), tuple(each for each, _ in some))
-            continue
-        for each in files:
-            yield from _of_file(each, taken, named, size, salt, is_whole)
+        files = cast("list[tuple[Input, str]]", list(group))
+        for start, stop in pieces(len(files), size):
+            some = files[start:stop]
+            yield Task(_name(salt, some), tuple(each for each, _ in some))
 
 
 def _of_file(

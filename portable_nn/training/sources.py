@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -54,37 +54,6 @@ def fill(inputs: Mapping[str, Array], batch: Batch) -> None:
             into[...] = source[places]
 
 
-class Source(Protocol):
-    """Batches of examples, the same number in each epoch."""
-
-    @property
-    def first(self) -> Examples:
-        """Examples of the kind that there are: all of them, or the first ones."""
-
-    @property
-    def all(self) -> HeldOut | None:
-        """All examples, where they can be gone through again at any time."""
-
-    @property
-    def batch_size(self) -> int:
-        """The number of examples in the first batch."""
-
-    @property
-    def batches(self) -> int:
-        """The number of batches in an epoch."""
-
-    @property
-    def settings(self) -> Mapping[str, str]:
-        """The settings that determine the batches and are not given elsewhere, as text by name: a checkpoint holds
-        them."""
-
-    def epoch(self, state: State) -> Generator[Batch]:
-        """The batches of the present epoch, from that on with which ``state`` goes on."""
-
-    def skip(self, batches: int) -> None:
-        """Pass over the first batches of all, which a training that is resumed has seen."""
-
-
 def inputs_of(examples: Examples) -> dict[str, Array]:
     """The arrays of examples by input of the training graph."""
     found = {**examples.x, **{TARGET + name: array for name, array in examples.y.items()}}
@@ -126,16 +95,6 @@ class Alike:
         return examples
 
 
-class HeldOut(Protocol):
-    """Validation examples, which each evaluation goes through."""
-
-    @property
-    def first(self) -> Examples:
-        """Examples of the kind that there are: all of them, or those of the first batch."""
-
-    def __iter__(self) -> Iterator[Examples]: ...
-
-
 @dataclass(frozen=True)
 class Whole:
     """Validation examples in arrays."""
@@ -167,6 +126,10 @@ class InBatches:
     def __iter__(self) -> Iterator[Examples]:
         for number, batch in enumerate(self.given, 1):
             yield self.alike(batch, number)
+
+
+HeldOut: TypeAlias = Whole | InBatches | StoredExamples
+"""Validation examples, which each evaluation goes through; ``first`` are those of the kind that there are."""
 
 
 def find_validation(
@@ -348,6 +311,16 @@ class Iterated:
             if self.is_once or self.seen == before:
                 return
             begun = iter(self.given)
+
+
+Source: TypeAlias = Arrays | Rows | Iterated
+"""Batches of examples, the same number in each epoch.
+
+``first`` are examples of the kind that there are: all of them, or the first ones; ``all``, all of them, where they can
+be gone through again at any time; ``settings``, what determines the batches and is not given elsewhere, as text by
+name. ``epoch`` gives the batches of the present epoch, from that on with which the state goes on, and ``skip`` passes
+over the first batches of all, which a training that is resumed has seen.
+"""
 
 
 def _length(given: Any) -> int | None:

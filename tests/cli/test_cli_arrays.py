@@ -85,7 +85,7 @@ FAULTS = [
     (("same.onnx", "photo.png", "--set", "k.onnx"), "--set keeps a preparation in a copy of the model"),
     (("same.onnx", "photo.png", "--preprocess", "yolo", "--draw", "k.jpg"), "the name must end in .png"),
     (("two.onnx", "--input", "a"), "--input needs NAME=FILE"),
-    (("two.onnx", "--input", "a=a.npy", "--input", "a=b.npy"), "--input is given twice for one input"),
+    (("two.onnx", "--input", "a=a.npy", "--input", "a=b.npy"), "--input: 'a' is given twice"),
     (("two.onnx", "--input", "a=a.npy"), "no array or picture for the input b"),
     (("two.onnx", "x.npy", "--input", "a=a.npy"), "give files either as INPUT"),
     (

@@ -164,7 +164,7 @@ def test_force(run, tmp_path, mine):
         (["mine.safetensors", "b.h5", "--against", "digits"], 2, "mine.safetensors: holds a network of its own"),
         (["mine.safetensors", "b.h5", "--rename", "w"], 2, "--rename needs OLD=NEW, not 'w'"),
         (["mine.safetensors", "b.h5", "--rename", "=w"], 2, "--rename needs OLD=NEW, not '=w'"),
-        (["mine.safetensors", "b.h5", "--rename", "a=b", "--rename", "a=c"], 2, "--rename: 'a' is renamed twice"),
+        (["mine.safetensors", "b.h5", "--rename", "a=b", "--rename", "a=c"], 2, "--rename: 'a' is given twice"),
         (["page.h5", "b.npz"], 3, "page.h5: is an HTML page"),
         (["mine.safetensors"], 2, "missing argument 'B' (see portable-nn convert --help)"),
     ],

@@ -280,7 +280,7 @@ def test_numbers_are_learned_with_other_losses(loss: Any) -> None:
             "auto-auto",
             "price",
             "cross_entropy",
-            "numbers are learned with the loss mean_squared_error, ",
+            "numbers have the loss mean_squared_error, ",
         ),
         ("auto-auto", "word", "huber", "classes of which one is right have the loss cross_entropy or focal, not huber"),
         (

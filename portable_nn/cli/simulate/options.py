@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from portable_nn.cli.options import pairs_in
 from portable_nn.cli.simulate import answer
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import Scheme
@@ -154,15 +155,10 @@ def _rows(value: Any) -> Any:
 
 def pairs(option: str, written: Iterable[str] | None) -> dict[str, Any]:
     """``NAME=X`` as names with numbers or arrays of numbers. Raises ``UsageError``."""
-    found: dict[str, Any] = {}
-    for text in written or ():
-        name, sign, value = text.partition("=")
-        if not sign or not name.strip() or not value.strip():
-            raise UsageError(f"{option} must be such as gamma=0.5, not '{text}'")
-        if name.strip() in found:
-            raise UsageError(f"{option} {name.strip()} is given twice")
-        found[name.strip()] = _value(f"{option} {name.strip()}", value)
-    return found
+    found = pairs_in(
+        option, (text.replace(" ", "") for text in written or ()), "a name and a number, such as gamma=0.5"
+    )
+    return {name: _value(f"{option} {name}", value) for name, value in found.items()}
 
 
 def _value(what: str, written: str) -> Any:
