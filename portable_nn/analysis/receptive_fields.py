@@ -20,16 +20,13 @@ def fields_of(survey: Survey) -> tuple[dict[str, Fields], dict[int, str]]:
 
     Inputs of less than 3 dimensions have none.
     """
-    found: dict[str, Fields] = {}
+    shapes = {name: survey.shape(name) or () for name in survey.inputs}
+    found: dict[str, Fields] = {name: (INPUT,) * len(shape) for name, shape in shapes.items() if len(shape) > 2}
     ends: dict[int, str] = {}
-    for name in survey.inputs:
-        shape = survey.shape(name)
-        if shape and len(shape) > 2:
-            found[name] = (INPUT,) * len(shape)
     for place in sorted(survey.fitting):
         node = survey.nodes[place]
         read = [name for name in node.inputs if name and name not in survey.constants]
-        if read and all(name in found for name in read) and node.outputs[0]:
+        if read and found.keys() >= {*read} and node.outputs[0]:
             fields = _fields(survey, place, read, found)
             if isinstance(fields, str):
                 ends[place] = fields
@@ -42,14 +39,14 @@ def _fields(survey: Survey, place: int, read: Sequence[str], found: Mapping[str,
     """The fields of the outputs of a node, or why they are unknown; ``read`` are its inputs that are not constant."""
     node = survey.nodes[place]
     output = survey.shape(node.outputs[0]) or ()
-    if all(field is None for name in read for field in found[name][1:]):
-        return (INPUT, *(None,) * (len(output) - 1)) if output else ()  # A global receptive field stays global.
+    if not any(any(found[name][1:]) for name in read):  # A global receptive field stays global.
+        return (INPUT, *(None,) * len(output))[: len(output)]
     operator = find(node.operator, node.domain)
     if operator is None:
         return f"{node.operator} is not known"
     shapes = [survey.shape(name) or () for name in node.inputs]
     constants = [survey.numbers(name) for name in node.inputs]
-    fields = [found[name] if name in read else None for name in node.inputs]
+    fields = [found.get(name) for name in node.inputs]
     use = FieldContext(node.attributes, shapes, constants, fields, output)
     try:
         if operator.window:

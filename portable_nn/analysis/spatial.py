@@ -16,8 +16,9 @@ from portable_nn.sizes.coverage import is_faulty
 from portable_nn.sizes.notation import node_operation
 from portable_nn.sizes.operation import Operation
 
-CAUTIONS: Final = frozenset({"uncovered", "bias-only", "uneven", "padding", "ceil", "output_padding", "auto_pad"})
-"""The cautions of ``sizes`` that are warnings here; others matter only to the designer of a layer."""
+COVERAGE: Final = frozenset({"uncovered", "bias-only"})
+RISKS: Final = frozenset({"uneven", "padding", "ceil", "output_padding", "auto_pad"})
+"""The cautions of ``sizes`` on uncovered cells, and those on other risks; others matter only to a layer's designer."""
 
 LONGEST: Final = 2**20
 """The most cells along an axis for which coverage is counted."""
@@ -92,7 +93,7 @@ def coverage_findings(survey: Survey) -> Iterator[Finding]:
             unknown += [node.name] if _is_spatial(survey, place) else []
             continue
         for caution in cautions(*operation):
-            if caution.about in CAUTIONS and not (caution.about == "uncovered" and node.inputs[0] in read):
+            if caution.about in COVERAGE | RISKS and not (caution.about == "uncovered" and node.inputs[0] in read):
                 yield Finding("warning", node.name, caution.message, caution.hint)
     if unknown:
         message = f"coverage is unknown in {quantity(len(unknown), 'node')} with unknown sizes: {some(unknown)}"

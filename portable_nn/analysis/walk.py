@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from portable_nn.analysis.order import run_order
 from portable_nn.analysis.report import Finding
@@ -16,12 +16,14 @@ from portable_nn.core.dims import names_in, undeclared
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim, Node
 from portable_nn.core.text import quantity, some
-from portable_nn.operators import DataDependentShape, InvalidNode, Type, infer_node, lookup
+from portable_nn.operators import DataDependentShape, InvalidNode, Type, types_made
+from portable_nn.operators.equal_sizes import fits, sizes_met
 
 Translate: TypeAlias = Callable[[int, Mapping[str, Type]], Sequence[Node]]
 """The translation of the node at a place of a file into the vocabulary, given the types of the values before it."""
 
 GIVE_THOSE: Final = "it depends on symbolic sizes of the inputs: give those"
+GIVE_SIZES: Final = "give the sizes of the inputs"
 MAY_BE_CONSTANT: Final = (
     "they may be constant for fixed sizes of the inputs: give those, or have a simplifier fold them"
 )
@@ -54,26 +56,22 @@ def walk(
         lacking: the places of nodes that this package lacks: what follows from their sizes is no finding.
     """
     order, findings = run_order(nodes, {*types, *unknown})
-    declared = {dim for type in types.values() for dim in type.shape if isinstance(dim, str)}
-    doubts: dict[Doubt, list[str]] = {"data-dependent": [], "unknown": [], "follows": []}
+    declared = {dim for dim in _sizes(types, types) if isinstance(dim, str)}
+    said = list[tuple[Finding | Doubt, str]]()
     fitting, following = set(), set[str]()
     for place in order:
         node = nodes[place]
         if not types.keys().isdisjoint(node.outputs):
             continue  # A duplicate value, which run_order has reported.
-        known = all(name in types for name in node.inputs if name)
+        known = types.keys() >= {*filter(None, node.inputs)}
         found = list(_infer(node, partial(translate, place), types, declared, following)) if known else []
-        findings.extend(each for each in found if isinstance(each, Finding))
-        for each in found:
-            if not isinstance(each, Finding):
-                doubts[each].append(node.name)
+        said += [(each, node.name) for each in found]
         types.update({name: stated[name] for name in node.outputs if name not in types and name in stated})
         if place in lacking or not known or not following.isdisjoint(names_in(_sizes(node.inputs, types))):
             following.update(names_in(_sizes(node.outputs, types)) - declared)
-        if known and not found and all(name in types for name in node.outputs if name):
+        if known and not found and types.keys() >= {*filter(None, node.outputs)}:
             fitting.add(place)
-    findings.extend(_doubtful(doubt, names) for doubt, names in doubts.items() if names and doubt != "follows")
-    return findings, frozenset(fitting)
+    return [*findings, *_findings(said)], frozenset(fitting)
 
 
 def _infer(
@@ -98,7 +96,7 @@ def _infer(
         if any(name and type is None for name, type in zip(step.inputs, given, strict=True)):
             return  # A step before it is invalid.
         try:
-            found = infer_node(lookup(step.operator, step.domain), given, step.attributes, len(step.outputs))
+            found = types_made(step, given)
         except InvalidNode as invalid:
             yield _invalid(node, step, given, invalid, declared, following)
             return
@@ -116,12 +114,12 @@ def _invalid(
     """The finding on an invalid node, or the doubt whether it is one, where sizes are symbolic or unknown."""
     if isinstance(invalid, DataDependentShape):
         return "data-dependent"
-    dims = {dim for type in given if type for dim in (*type.shape, *(type.constant or ()))}
+    dims = set(sizes_met(given))
     named = {dim for dim in dims if isinstance(dim, str)}
     unknown = undeclared(named, declared)
-    trials = [dict.fromkeys(named, size) for size in (TRIED, *(dim for dim in dims if isinstance(dim, int)))]
+    trials = [dict[str, Dim].fromkeys(named, size) for size in (TRIED, *(dim for dim in dims if isinstance(dim, int)))]
     trials.append(dict.fromkeys(named, TRIED) | dict.fromkeys(unknown, 1))
-    may_fit = any(_fits(meant, given, trial) for trial in trials)
+    may_fit = any(fits(meant, given, trial) for trial in trials)
     if unknown and (may_fit or meant.operator == "Reshape"):  # Trials cannot find the sizes of a Reshape.
         return "unknown" if undeclared(named, declared | following) else "follows"
     if named and may_fit:
@@ -129,36 +127,18 @@ def _invalid(
     return Finding("error", node.name, f"{node.operator} does not fit: {invalid}")
 
 
-def _fits(node: Node, given: Sequence[Type | None], sizes: Mapping[str, int]) -> bool:
-    """True if a node fits with ``sizes`` for symbolic ones."""
-    types = [
-        type and Type(type.dtype, tuple(_put(type.shape, sizes)), type.constant and tuple(_put(type.constant, sizes)))
-        for type in given
-    ]
-    try:
-        infer_node(lookup(node.operator, node.domain), types, node.attributes, len(node.outputs))
-    except InvalidNode:
-        return False
-    return True
-
-
-def _put(items: Iterable[Any], sizes: Mapping[str, int]) -> Iterator[Any]:
-    return (sizes.get(item, item) for item in items)
-
-
 def _sizes(names: Iterable[str], types: Mapping[str, Type]) -> Iterator[Dim]:
     """The sizes of those of the values whose types are known."""
     return (dim for name in names if name in types for dim in types[name].shape)
 
 
-def _doubtful(doubt: Doubt, names: Sequence[str]) -> Finding:
-    where = f"in {quantity(len(names), 'node')}: {some(names)}"
-    if doubt == "data-dependent":
-        return Finding(
-            "error",
-            names[0] if len(names) == 1 else "",
-            f"not supported: data-dependent sizes, axes or pads, {where}",
-            MAY_BE_CONSTANT,
-        )
-    message = f"not checked, and refused by import, as the sizes of inputs are unknown, {where}"
-    return Finding("error", "", message, "give the sizes of the inputs")
+def _findings(said: Sequence[tuple[Finding | Doubt, str]]) -> Iterator[Finding]:
+    """What is said of nodes as findings: one for all nodes with the same doubt."""
+    yield from (each for each, _ in said if isinstance(each, Finding))
+    for doubt, message, hint in (
+        ("data-dependent", "not supported: data-dependent sizes, axes or pads", MAY_BE_CONSTANT),
+        ("unknown", "not checked, and refused by import, as the sizes of inputs are unknown", GIVE_SIZES),
+    ):
+        if names := [name for each, name in said if each == doubt]:
+            node = names[0] if doubt == "data-dependent" and len(names) == 1 else ""
+            yield Finding("error", node, f"{message}, in {quantity(len(names), 'node')}: {some(names)}", hint)

@@ -8,7 +8,7 @@ from importlib import import_module
 from pkgutil import walk_packages
 
 from portable_nn.operators.equal_sizes import Needed, needed_equalities
-from portable_nn.operators.inference import Inference, infer, infer_node
+from portable_nn.operators.inference import Inference, add_types, infer, infer_node, types_made
 from portable_nn.operators.reached import sizes_for_indices
 from portable_nn.operators.receptive import FieldContext, cellwise_fields, moved_fields
 from portable_nn.operators.registry import (
@@ -39,7 +39,7 @@ from portable_nn.operators.registry import (
     memory_order,
     window_kind,
 )
-from portable_nn.operators.replay import replay
+from portable_nn.operators.replay import replay, replayed
 from portable_nn.operators.scalars import SCALARS
 from portable_nn.operators.streamed import Streamed
 from portable_nn.operators.symbols import (

@@ -519,16 +519,16 @@ class Operator:
         missing = [n for n, a in self.attributes.items() if a.default is REQUIRED and n not in attributes]
         if missing:
             raise InvalidNode(f"attribute '{missing[0]}' is missing")
-        needed = sum(not name.endswith("?") for name in self.inputs)
-        most = len(self.inputs) if not self.inputs or not self.inputs[-1].endswith("*") else None
-        if len(inputs) < needed or (most is not None and len(inputs) > most):
-            wanted = f"{needed}" if most == needed else f"{needed} to {most}" if most else f"{needed} or more"
-            raise InvalidNode(f"{self.name} takes {wanted} {'input' if wanted == '1' else 'inputs'}, not {len(inputs)}")
-        repeats = self.outputs[-1].endswith("*")
-        if outputs < 1 or (outputs > len(self.outputs) and not repeats):
-            several = "1 or more outputs" if repeats else f"1 to {len(self.outputs)} outputs"
-            wanted = several if repeats or len(self.outputs) > 1 else "1 output"
-            raise InvalidNode(f"{self.name} has {wanted}, not {outputs}")
+        _check_count(f"{self.name} takes", "input", self.inputs, len(inputs), sum(n[-1] != "?" for n in self.inputs))
+        _check_count(f"{self.name} has", "output", self.outputs, outputs)
+
+
+def _check_count(verb: str, noun: str, formal: Sequence[str], count: int, least: int = 1) -> None:
+    """Raise ``InvalidNode`` for fewer than ``least``, or more than the ``formal`` names, whose last one may repeat."""
+    repeats = bool(formal) and formal[-1].endswith("*")
+    if count < least or (count > len(formal) and not repeats):
+        wanted = f"{least} or more" if repeats else f"{least}" if least == len(formal) else f"{least} to {len(formal)}"
+        raise InvalidNode(f"{verb} {wanted} {noun}{'' if wanted == '1' else 's'}, not {count}")
 
 
 REGISTRY: dict[tuple[str, str], Operator] = {}

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from portable_nn.core.graph import Graph, Node
 from portable_nn.operators.inference import infer, infer_node
-from portable_nn.operators.registry import Operator, lookup
+from portable_nn.operators.registry import lookup
 from portable_nn.operators.symbols import Leaf, Origin, Symbol
 
 Form: TypeAlias = Callable[[Node, Sequence[Symbol | None]], Sequence[Symbol] | None]
@@ -39,18 +39,19 @@ def replay(graph: Graph, *, training: bool = False, form: Form | None = None) ->
                 if output < len(made) and node.inputs[index] in parameters:
                     symbols[node.inputs[index]] = made[output]
         else:
-            made = _replayed(node, operator, inputs)
+            made = replayed(node, inputs)
         symbols.update((name, symbol) for name, symbol in zip(node.outputs, made, strict=False) if name)
     return symbols
 
 
-def _replayed(node: Node, operator: Operator, inputs: Sequence[Symbol | None]) -> tuple[Symbol, ...]:
-    """The outputs of ``node`` as symbols that keep its name."""
-    origin = Origin(operator, inputs, node.attributes, node.name, node.operator.lower())
+def replayed(node: Node, inputs: Sequence[Symbol | None], suffix: str = "") -> tuple[Symbol, ...]:
+    """The outputs of ``node`` as symbols that keep its names, with ``suffix`` behind each."""
+    operator = lookup(node.operator, node.domain)
+    origin = Origin(operator, inputs, node.attributes, node.name + suffix, node.operator.lower())
     known = [symbol.type if symbol is not None else None for symbol in inputs]
     types = infer_node(operator, known, node.attributes, len(node.outputs))
     origin.outputs = tuple(
-        Symbol(type, origin, index, name or None)
+        Symbol(type, origin, index, name + suffix if name else None)
         for index, (name, type) in enumerate(zip(node.outputs, types, strict=True))
     )
     return origin.outputs

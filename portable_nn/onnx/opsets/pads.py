@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Attribute, Dim, Node, format_shape
-from portable_nn.operators import InvalidNode, OperatorContext, Type, infer_node, lookup, window_kind
+from portable_nn.operators import InvalidNode, OperatorContext, Type, lookup, types_made, window_kind
 from portable_nn.operators.spatial.unpooling import unpooled
 from portable_nn.operators.spatial.window import per_axis, reaching, spatial_sizes
 from portable_nn.rewrites.scope import without
@@ -60,7 +60,7 @@ def _check_fit(node: Node, types: Mapping[str, Type]) -> None:
     """Raise ``InvalidNode`` where the node would fit no input size, however large."""
     inputs = [types.get(name) for name in node.inputs]
     large = [type and Type(type.dtype, tuple(_or(PLENTY, size) for size in type.shape)) for type in inputs[:1]]
-    infer_node(lookup(node.operator), [*large, *inputs[1:]], node.attributes, len(node.outputs))
+    types_made(node, [*large, *inputs[1:]])
 
 
 def _use(node: Node, types: Mapping[str, Type]) -> OperatorContext:

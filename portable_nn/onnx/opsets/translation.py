@@ -8,8 +8,7 @@ onnxruntime cannot run as the ``substitute`` of its operator.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
@@ -22,7 +21,7 @@ from portable_nn.onnx.opsets.newer import has_newer, in_vocabulary
 from portable_nn.onnx.opsets.pads import explicit, numbered
 from portable_nn.onnx.opsets.standard import check_form, signature
 from portable_nn.onnx.opsets.support import noted
-from portable_nn.operators import REGISTRY, InvalidNode, OperatorContext, Type, infer_node, lookup
+from portable_nn.operators import REGISTRY, InvalidNode, OperatorContext, Type, add_types, lookup
 from portable_nn.rewrites.lowering import lower
 from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.scope import Scope, without
@@ -223,9 +222,9 @@ def translated(
                 if plain != each:
                     before, after = _only_in(each, plain), _only_in(plain, each)
                     notes.append(f"node {node}: {before} is read as {after}")
-                _find_types(plain, scope.types)
+                add_types(plain, scope.types)
                 for made in folder.folded(plain, scope.types):
-                    _find_types(made, scope.types)
+                    add_types(made, scope.types)
                     result.append(made)
         except InvalidNode as invalid:
             faults.append(Fault(str(node), f"at opset {opset}, {invalid}"))
@@ -259,17 +258,6 @@ def _only_in(node: Node, other: Node) -> str:
     """The attributes of ``node`` that ``other`` does not have."""
     different = sorted(node.attributes.items() - other.attributes.items())
     return ", ".join(f"{name} {value}" for name, value in different)
-
-
-def _find_types(node: Node, types: MutableMapping[str, Type]) -> None:
-    """Add the types of the outputs of ``node`` to ``types``, if it is valid."""
-    operator = REGISTRY.get((node.domain, node.operator))
-    if operator is None or any(name and name not in types for name in node.inputs):
-        return
-    inputs = [types[name] if name else None for name in node.inputs]
-    with suppress(InvalidNode):
-        found = zip(node.outputs, infer_node(operator, inputs, node.attributes, len(node.outputs)), strict=True)
-        types.update((name, type) for name, type in found if name)
 
 
 def _without_defaults(node: Node, opset: int) -> Node:

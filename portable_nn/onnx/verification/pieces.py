@@ -9,7 +9,8 @@ from portable_nn.core.graph import Graph
 from portable_nn.core.memory import give_back
 from portable_nn.core.tensors import Array
 from portable_nn.engines.plan import Plan
-from portable_nn.onnx.verification.sections import Sides, reads
+from portable_nn.onnx.opsets.support import reads
+from portable_nn.onnx.verification.sections import Sides
 from portable_nn.operators import DTYPE_CODES
 from portable_nn.rewrites import DEFAULT
 
