@@ -16,8 +16,7 @@ def chosen_by(graph: Graph, noise: str) -> int:
     numbers = {node.outputs[0]: _whole(node) for node in nodes if node.operator == "Constant"}
     for node in nodes:
         if node.operator == "Slice" and node.inputs[0] == noise and len(node.inputs) >= 4:
-            start, end, axis = (numbers.get(name) for name in node.inputs[1:4])
-            step = numbers.get(node.inputs[4]) if len(node.inputs) > 4 else 1
+            start, end, axis, step = [*map(numbers.get, node.inputs[1:5]), 1][:4]
             users = [user for user in nodes if node.outputs[0] in user.inputs]
             if (start, axis, step) == (0, 1, 1) and end and [user.operator for user in users] == ["ArgMax"]:
                 return end if users[0].attributes.get("axis", 0) in {1, -1} else 0

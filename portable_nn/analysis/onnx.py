@@ -45,7 +45,7 @@ from portable_nn.onnx.remarks.exporters import resets_too_early
 from portable_nn.onnx.storage.external import external_tensors, load_external, locations
 from portable_nn.onnx.storage.files import read_alone, read_model
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
-from portable_nn.operators import Needed, needed_equalities
+from portable_nn.operators import Needed, needed_equalities, solution
 from portable_nn.operators.costs import multiply_adds
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, lookup
 from portable_nn.rewrites.program import Names
@@ -280,8 +280,7 @@ def _survey_of(
     findings, fitting = walk(nodes, _translator(opened, known), types, inferred, unknown, lacking)
     if any(finding.hint in {GIVE_THOSE, MAY_BE_CONSTANT} for finding in findings):
         if needed := _needed(opened, given, list(shapes)):
-            known_sizes = {name: size for each in needed for name, size in each.equalities}
-            shapes = {name: substituted(shape, known_sizes) for name, shape in shapes.items()}
+            shapes = {name: substituted(shape, solution(needed)) for name, shape in shapes.items()}
             return _survey_of(opened, entries, shapes, numbers, [*notes, *_notes(equalities(needed))])
         findings = _advised(findings, opened, given, list(shapes))
     invalid = _invalid(faults, findings, nodes, types, fitting & known)

@@ -12,15 +12,15 @@ from portable_nn.core.graph import Node
 
 def run_order(nodes: Sequence[Node], leaves: Collection[str]) -> tuple[list[int], list[Finding]]:
     """The places of nodes in topological order, as far as there is one, and the faults of the order in the file."""
-    made = [(name, place) for place, node in enumerate(nodes) for name in node.outputs if name and name not in leaves]
-    maker = dict(reversed(made))
+    known = {"", *leaves}
+    maker = dict(reversed([(n, place) for place, node in enumerate(nodes) for n in node.outputs if n not in known]))
     needs = {place: {maker[name] for name in node.inputs if name in maker} for place, node in enumerate(nodes)}
     findings = [*_duplicates(nodes, leaves), *_undefined(nodes, {*leaves, *maker})]
     if all(before < place for place, needed in needs.items() for before in needed):
         return [*needs], findings
     order, cycles = _sorted(needs)
     findings.extend(_cycle([nodes[place] for place in cycle]) for cycle in cycles)
-    cyclic = {place for cycle in cycles for place in cycle}
+    cyclic = set[int]().union(*cycles)
     findings.extend(
         Finding(
             "error",

@@ -196,11 +196,24 @@ def _constants(graph: Graph) -> dict[str, Tensor]:
 
 def _range(graph: Graph, parameters: Mapping[str, Array], value: Value) -> Range | None:
     """The range of an input: where its prepared form is about 0 ± 1, or from 0 to 1."""
+    factor, offset, done = _preparation(graph, parameters, value.name)
+    if not done or not np.isfinite(factor).all() or not np.all(factor):
+        return None
+    centred = ("Sub", "Div") in pairwise(node.operator for node in done)
+    ends = [np.asarray(end) for end in (_around if centred else _from_zero)(factor, offset)]
+    if not (ends[1] > ends[0]).all():  # An offset that says nothing of what goes in.
+        return None
+    made = [end for end in ends if end.ndim < len(value.shape) or len(end) == 1]
+    made = [end[0] if end.ndim == len(value.shape) else end for end in made]
+    return Range(done[-1].name, *made) if len(made) == 4 else None
+
+
+def _preparation(graph: Graph, parameters: Mapping[str, Array], read: str) -> tuple[Any, Any, list[Node]]:
+    """The factor and the offset that an input is prepared with, and the nodes that do so; none where others do."""
     factor: Any = np.float64(1)
     offset: Any = np.float64(0)
-    literals = _constants(graph)
-    read, last, done, moved = value.name, "", list[str](), False
-    for node in _chain(graph, value.name):
+    literals, done, moved = _constants(graph), list[Node](), False
+    for node in _chain(graph, read):
         operator = lookup(node.operator, node.domain)
         if operator.affine:
             place = node.inputs.index(read)
@@ -210,22 +223,14 @@ def _range(graph: Graph, parameters: Mapping[str, Array], value: Value) -> Range
             other = np.asarray(found, np.float64)
             other = other.reshape(()) if other.size == 1 else other
             if place not in operator.affine or not np.isfinite(other).all():  # 1 / x, or a mask.
-                return None
+                return factor, offset, []
             if other.ndim and moved:
                 break  # Its axes are not those of the input.
             factor, offset = _after(operator.affine[place], place, factor, offset, other)
-            last = node.name
-            done.append(node.operator)
+            done.append(node)
         moved = moved or not operator.elementwise
         read = node.outputs[0]
-    if not last or not np.isfinite(factor).all() or not np.all(factor):
-        return None
-    centred = any(pair == ("Sub", "Div") for pair in pairwise(done))
-    ends = [np.asarray(end) for end in (_around if centred else _from_zero)(factor, offset)]
-    if not (ends[1] > ends[0]).all():  # An offset that says nothing of what goes in.
-        return None
-    made = [end for end in ends if end.ndim < len(value.shape) or len(end) == 1]
-    return Range(last, *(end[0] if end.ndim == len(value.shape) else end for end in made)) if len(made) == 4 else None
+    return factor, offset, done
 
 
 def _after(function: Callable[..., Any], place: int, factor: Any, offset: Any, other: Array) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ from portable_nn.engines.claims import check_claims
 from portable_nn.engines.once import run_numpy
 from portable_nn.format.manifest import Manifest
 from portable_nn.onnx.samples import drawn, spans
-from portable_nn.operators import Array, infer
+from portable_nn.operators import FLOATS, Array, infer
 from portable_nn.rewrites.unused import needed
 
 PARTS: Final = (4, 1, 3)
@@ -35,19 +35,34 @@ def first_difference(
         lengths: the inputs that say how many steps of each sequence are not padding.
         steps: the name of the number of steps.
     """
-    types = infer(graph).types
-    known = set(made.graph.values())
-    names = [
-        name
-        for node in graph.nodes
-        for name in node.outputs
-        if name in known and np.dtype(types[name].dtype).kind == "f" and _axis(types[name].shape, steps) is not None
-    ]
+    types, known = infer(graph).types, set(made.graph.values())
+    makers = {name: node for node in graph.nodes for name in node.outputs if name in known}
+    floats = [name for name in makers if types[name].dtype in FLOATS]
+    axes = {name: axis for name in floats if (axis := _axis(types[name].shape, steps)) is not None}
     sizes = _sizes(graph, steps, sum(PARTS))
     states = {name: np.zeros(_sized(value, sizes), value.dtype) for name, value in _states(made).items()}
     feeds = {**_drawn(graph, sizes, lengths), **states}
-    whole = _computed(graph, weights, names, feeds)
+    whole = _computed(graph, weights, [*axes], feeds)
+    found = _in_parts(made, weights, [*axes], feeds, lengths, steps)
+    for name, axis in axes.items():
+        joined = found[name][-1] if axis < 0 else np.concatenate(found[name], axis)
+        scale = float(np.abs(whole[name]).max(initial=0)) or 1.0
+        if not np.allclose(joined, whole[name], rtol=0, atol=TOLERANCE[types[name].dtype] * scale, equal_nan=True):
+            return makers[name]
+    return None
+
+
+def _in_parts(
+    made: Manifest,
+    weights: Mapping[str, Array],
+    names: Sequence[str],
+    feeds: Mapping[str, Array],
+    lengths: Collection[str],
+    steps: str,
+) -> dict[str, list[Array]]:
+    """Some values of a network with states for each of the parts of a sequence."""
     after = {info.name: info.state for info in made.inputs if info.state}
+    states = {name: feeds[name] for name in after}
     found: dict[str, list[Array]] = {name: [] for name in names}
     start = 0
     for count in PARTS:
@@ -58,14 +73,7 @@ def first_difference(
         for name in names:
             found[name].append(results[name])
         start += count
-    makers = {name: node for node in graph.nodes for name in node.outputs}
-    for name in names:
-        axis = _axis(types[name].shape, steps)
-        joined = found[name][-1] if axis is None or axis < 0 else np.concatenate(found[name], axis)
-        scale = float(np.abs(whole[name]).max(initial=0)) or 1.0
-        if not np.allclose(joined, whole[name], rtol=0, atol=TOLERANCE[types[name].dtype] * scale, equal_nan=True):
-            return makers[name]
-    return None
+    return found
 
 
 def _states(network: Manifest) -> dict[str, Value]:

@@ -70,7 +70,7 @@ def _found(graph: Graph) -> tuple[Graph, Mapping[str, StatefulNode]]:
         return graph, uses
     name = Names({dim for value in graph.inputs for dim in value.shape if isinstance(dim, str)}).fresh("steps")
     for place, value in enumerate(graph.inputs):
-        for axis in (axis for axis, size in enumerate(value.shape) if size == fixed and axis):
+        for axis in (axis for axis, size in enumerate(value.shape[1:], 1) if size == fixed):
             shape = (*value.shape[:axis], name, *value.shape[axis + 1 :])
             inputs = (*graph.inputs[:place], replace(value, shape=shape), *graph.inputs[place + 1 :])
             opened = replace(graph, inputs=inputs)

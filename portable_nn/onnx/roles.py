@@ -135,24 +135,32 @@ def _moves(node: NodeProto, place: int) -> bool:
 
 def _role(name: str, array: Array, uses: list[_Use]) -> Role:
     last = re.split(r"[./]", name.removesuffix(":0"))[-1]
-    is_folded = any(FOLDED.fullmatch(text) for text in (name, last))
-    is_weight = any(use.is_weight for use in uses if use.node.op_type != "Gather")
-    if is_folded and array.size == 1 and not any(name in use.node.input for use in uses if use.is_weight):
-        is_weight = False  # A number that fills an array, such as the zeros that a state begins with.
-    is_table = any(use.node.op_type == "Gather" for use in uses)
+    is_folded = any(map(FOLDED.fullmatch, (name, last)))
+    weight = _weight(name, array, uses, is_folded=is_folded)
     if BUFFERS.fullmatch(last) and not is_folded:
-        return Role(False, is_sure=not is_weight)
+        return Role(False, is_sure=weight is None)
     if DOUBTFUL.fullmatch(last) and not is_folded:
         return Role(False, is_sure=False)
     if _is_mask(array):
         return Role(False)
-    if is_weight:  # One that is added, and of several axes, may be folded from fewer numbers.
-        return Role(True, is_sure=not (is_folded and array.ndim > 1 and all(use.is_bias for use in uses)))
-    if is_folded or (uses and all(use.is_bound for use in uses)):
+    if weight:
+        return weight
+    if is_folded or {use.is_bound for use in uses} == {True}:
         return Role(False, is_sure=array.size == 1 or not _is_combined(uses))
-    if is_table or "." in name or LEARNED.search(last):
+    if "." in name or LEARNED.search(last) or "Gather" in {use.node.op_type for use in uses}:
         return Role(True)
     return Role(array.size > 1, is_sure=False)
+
+
+def _weight(name: str, array: Array, uses: list[_Use], *, is_folded: bool) -> Role | None:
+    """The role of an array that is read as weights are; ``None`` where it is not."""
+    readers = [use for use in uses if use.is_weight]
+    if is_folded and array.size == 1 and not any(name in use.node.input for use in readers):
+        return None  # A number that fills an array, such as the zeros that a state begins with.
+    if all(use.node.op_type == "Gather" for use in readers):
+        return None
+    # One that is added, and of several axes, may be folded from fewer numbers.
+    return Role(True, is_sure=not (is_folded and array.ndim > 1 and all(use.is_bias for use in uses)))
 
 
 def _is_mask(array: Array) -> bool:

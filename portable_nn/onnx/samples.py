@@ -200,7 +200,7 @@ def compared(graph: Graph) -> dict[str, float]:
     for node in graph.nodes:
         if node.operator == "Gather" and node.inputs[0] in weights:
             index = cast.get(node.inputs[1], node.inputs[1])
-            found |= {index: 0} if index in inputs else {}
+            found |= dict.fromkeys(inputs & {index}, 0)
         number = numbers.get(node.inputs[-1]) if node.operator == "Equal" and node.inputs[0] in inputs else None
         if isinstance(number, Tensor) and len(number.data) == 1 and number.dtype != "bool":
             found[node.inputs[0]] = number.data[0]

@@ -7,6 +7,7 @@ constant, each part is a ``Slice``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import filterfalse
 from typing import Any
 
 import numpy as np
@@ -19,19 +20,17 @@ def without_sequences(model: ModelProto) -> tuple[ModelProto, list[str]]:
     if not splits:
         return model, []
     constants = _constants(model)
-    parts = {node.output[0]: _part(node, splits, constants) for node in model.graph.node if _is(node, "SequenceAt")}
+    taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
+    nodes = [each for node in model.graph.node for each in _sliced(node, splits, constants, taken)]
+    read = {name for node in nodes for name in node.input} | {value.name for value in model.graph.output}
+    gone = [*filterfalse(read.__contains__, splits)]
+    if not gone:
+        return model, []
     made = ModelProto()
     made.CopyFrom(model)
     del made.graph.node[:]
-    taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
-    for node in model.graph.node:
-        made.graph.node.extend(_sliced(node, parts.get(node.output[0] if node.output else ""), taken))
-    read = {name for node in made.graph.node for name in node.input} | {value.name for value in model.graph.output}
-    gone = [name for name in splits if name not in read]
-    nodes = [node for node in made.graph.node if not (node.output and node.output[0] in gone)]
-    del made.graph.node[:]
-    made.graph.node.extend(nodes)
-    return (made, gone) if gone else (model, [])
+    made.graph.node.extend(node for node in nodes if node.output[:1] not in [[name] for name in gone])
+    return made, gone
 
 
 def _is(node: NodeProto, operator: str) -> bool:
@@ -71,8 +70,11 @@ def _part(
     return split.input[0], axis, int(ends[place] - sizes[place]), int(ends[place])
 
 
-def _sliced(node: NodeProto, part: tuple[str, int, int, int] | None, taken: set[str]) -> Sequence[NodeProto]:
+def _sliced(
+    node: NodeProto, splits: Mapping[str, NodeProto], constants: Mapping[str, Any], taken: set[str]
+) -> Sequence[NodeProto]:
     """The slice in place of a node that is a part of a split."""
+    part = _part(node, splits, constants) if _is(node, "SequenceAt") else None
     if part is None:
         return [node]
     x, *numbers = part

@@ -41,6 +41,11 @@ class Needed(NamedTuple):
     node: str
 
 
+def solution(needed: Iterable[Needed]) -> dict[str, Dim]:
+    """The sizes that are needed in place of names."""
+    return {name: size for each in needed for name, size in each.equalities}
+
+
 def needed_equalities(nodes: Sequence[Node], types: Mapping[str, Type], inputs: Sequence[str]) -> list[Needed]:
     """The sizes that the ``inputs`` must have for ``nodes`` to fit, as far as that is one answer.
 

@@ -21,16 +21,17 @@ def replay(graph: Graph, *, training: bool = False, form: Form | None = None) ->
     node, such as a running mean, is from there on the value that the node computes for it.
     """
     infer(graph)
-    parameters = {value.name for value in graph.parameters}
     symbols: dict[str, Symbol] = {value.name: Leaf(value.name, value.dtype, value.shape) for value in graph.inputs}
-    for value in graph.parameters:
-        symbols[value.name] = Leaf(value.name, value.dtype, value.shape, parameter=True, trainable=value.trainable)
+    parameters = {
+        value.name: Leaf(value.name, value.dtype, value.shape, parameter=True, trainable=value.trainable)
+        for value in graph.parameters
+    }
+    symbols |= parameters
     for node in graph.nodes:
         operator = lookup(node.operator, node.domain)
-        inputs = [symbols[name] if name else None for name in node.inputs]
-        made: Sequence[Symbol]
-        if form and (found := form(node, inputs)) is not None:
-            made = found
+        inputs = [symbols.get(name) for name in node.inputs]
+        made = form(node, inputs) if form else None
+        if made is not None:
             for name, symbol in zip(node.outputs, made, strict=False):
                 symbol.name = name or None
         elif training and operator.training:

@@ -63,13 +63,13 @@ class Scope(NamedTuple):
         """
         leaves = {name: _leaf(name, self.types[name]) for name in node.inputs if name}
         try:
-            found = function(*(leaves[name] if name else None for name in node.inputs), **node.attributes)
+            found = function(*map(leaves.get, node.inputs), **node.attributes)
         except GraphError as error:
             raise GraphError([Fault(str(node), fault.message) for fault in error.faults]) from None
         made = [found] if isinstance(found, Symbol) else list(found)
         # An output cannot be an input, nor another output.
         named = {
-            name: emit("Identity", symbol) if symbol in leaves.values() or symbol in made[:place] else symbol
+            name: emit("Identity", symbol) if symbol in [*leaves.values(), *made[:place]] else symbol
             for place, (name, symbol) in enumerate(zip(node.outputs, made, strict=False))
             if name and (place == 0 or name in self.read)
         }

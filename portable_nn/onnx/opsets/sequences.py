@@ -51,35 +51,40 @@ def linear_attention(
         raise InvalidNode(
             f"it is written out for a known number of steps, and query is {format_shape(query.shape)}: --dim sets it"
         )
-    rules = ("linear", "gated", "delta", "gated_delta")
-    if update_rule not in rules:
-        raise InvalidNode(f"update_rule must be one of {', '.join(rules)}, not '{update_rule}'")
     if q_num_heads < 1 or kv_num_heads < 1 or q_num_heads % kv_num_heads:
         raise InvalidNode(f"q_num_heads must be a multiple of kv_num_heads, not {q_num_heads} and {kv_num_heads}")
-    for name, given, needed in (("decay", decay, "gated" in update_rule), ("beta", beta, "delta" in update_rule)):
-        if (given is not None) != needed:
-            raise InvalidNode(f"update_rule '{update_rule}' {'needs' if needed else 'has no'} {name}")
-    dtype, state_dtype = query.dtype, query.dtype if past is None else past.dtype
+    _check_rule(update_rule, decay=decay, beta=beta)
+    dtype, state_dtype = query.dtype, (past or query).dtype
     q = _by_step(query, q_num_heads, steps)
-    k, v = (_by_step(each, kv_num_heads, steps) for each in (key, value))
-    d_k, d_v = (int(each[0].shape[-1]) for each in (k, v))
-    g = None if decay is None else _by_step(decay, kv_num_heads, steps)
-    b = None if beta is None else _by_step(beta, kv_num_heads if beta.shape[-1] == kv_num_heads else 1, steps)
+    k, v = _by_step(key, kv_num_heads, steps), _by_step(value, kv_num_heads, steps)
+    d_k, d_v = int(k[0].shape[-1]), int(v[0].shape[-1])
+    g = _by_step(decay, kv_num_heads, steps) if decay else None
+    b = _by_step(beta, kv_num_heads if beta.shape[-1] == kv_num_heads else 1, steps) if beta else None
     shape = emit("Concat", sizes(query, [0]), integers([kv_num_heads, d_k, d_v]), axis=0)
     state = emit("Expand", constant(0, "float32"), shape) if past is None else cast(past, "float32")
     group, factor = q_num_heads // kv_num_heads, scale or d_k**-0.5
     found = []
     for t in range(steps):
         row, new = (emit("Unsqueeze", each[t], integers([2])) for each in (k, v))  # (batch, heads, 1, size)
-        if g is not None:
+        if g:
             state = state * emit("Exp", emit("Unsqueeze", g[t], integers([3])))
-        if b is not None:
+        if b:
             new = emit("Unsqueeze", b[t], integers([3])) * (new - row @ state)
         state = state + emit("Transpose", row, perm=[0, 1, 3, 2]) @ new
         asked = emit("Reshape", q[t], integers([0, kv_num_heads, group, d_k]))
         found.append(emit("Reshape", asked @ state, integers([0, 1, q_num_heads * d_v])) * factor)
     y = found[0] if steps == 1 else emit("Concat", *found, axis=1)
     return cast(y, dtype), cast(state, state_dtype)
+
+
+def _check_rule(rule: str, **given: Symbol | None) -> None:
+    """Raise ``InvalidNode`` for an unknown rule of ``LinearAttention``, or one with other inputs than it needs."""
+    rules = ("linear", "gated", "delta", "gated_delta")
+    if rule not in rules:
+        raise InvalidNode(f"update_rule must be one of {', '.join(rules)}, not '{rule}'")
+    for name, word in (("decay", "gated"), ("beta", "delta")):
+        if (given[name] is not None) != (word in rule):
+            raise InvalidNode(f"update_rule '{rule}' {'needs' if word in rule else 'has no'} {name}")
 
 
 def _by_step(x: Symbol, heads: int, steps: int) -> list[Symbol]:

@@ -256,6 +256,10 @@ class Sides:
 
     # -- the whole, piece by piece
 
+    def made(self, piece: range) -> list[str]:
+        """The values that the model's nodes at some places make."""
+        return [name for place in piece for name in self.model.graph.node[place].output if name]
+
     def chunks(self, most: int, rounds: int) -> Iterator[range]:
         """The places of the model's nodes in pieces whose weights, and values for ``rounds``, are ``most`` bytes."""
         start, used, seen = 0, 0, set[str]()
