@@ -16,7 +16,7 @@ def run_order(nodes: Sequence[Node], leaves: Collection[str]) -> tuple[list[int]
     maker = dict(reversed([(n, place) for place, node in enumerate(nodes) for n in node.outputs if n not in known]))
     needs = {place: {maker[name] for name in node.inputs if name in maker} for place, node in enumerate(nodes)}
     findings = [*_duplicates(nodes, leaves), *_undefined(nodes, {*leaves, *maker})]
-    if all(before < place for place, needed in needs.items() for before in needed):
+    if all(max(needed, default=-1) < place for place, needed in needs.items()):
         return [*needs], findings
     order, cycles = _sorted(needs)
     findings.extend(_cycle([nodes[place] for place in cycle]) for cycle in cycles)

@@ -20,13 +20,13 @@ def fields_of(survey: Survey) -> tuple[dict[str, Fields], dict[int, str]]:
 
     Inputs of less than 3 dimensions have none.
     """
-    shapes = {name: survey.shape(name) or () for name in survey.inputs}
-    found: dict[str, Fields] = {name: (INPUT,) * len(shape) for name, shape in shapes.items() if len(shape) > 2}
+    ranks = {name: len(survey.types[name].shape) for name in survey.inputs if name in survey.types}
+    found: dict[str, Fields] = {name: (INPUT,) * rank for name, rank in ranks.items() if rank > 2}
     ends: dict[int, str] = {}
     for place in sorted(survey.fitting):
         node = survey.nodes[place]
         read = [name for name in node.inputs if name and name not in survey.constants]
-        if read and found.keys() >= {*read} and node.outputs[0]:
+        if found.keys() >= {*read} != set() and node.outputs[0]:
             fields = _fields(survey, place, read, found)
             if isinstance(fields, str):
                 ends[place] = fields

@@ -156,7 +156,7 @@ def _input_faults(info: InputInfo, where: str, dtype: str | None, outputs: Seque
         yield f"{where}: the range {info.range[0]} to {info.range[1]} is none"
     if info.context < 0:
         yield f"{where}: the context must be 0 or more rows, not {info.context}"
-    if info.state and info.state not in outputs:
+    if info.state not in (*outputs, ""):
         yield f"{where} is the state {info.state!r}, which is no output of the graph"
 
 

@@ -29,7 +29,7 @@ def without_sequences(model: ModelProto) -> tuple[ModelProto, list[str]]:
     made = ModelProto()
     made.CopyFrom(model)
     del made.graph.node[:]
-    made.graph.node.extend(node for node in nodes if node.output[:1] not in [[name] for name in gone])
+    made.graph.node.extend(node for node in nodes if set(node.output).isdisjoint(gone))
     return made, gone
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from msgspec.structs import replace
 
 from portable_nn.core.graph import Node, Tensor
 from portable_nn.operators.registry import find, window_kind
-from portable_nn.rewrites.program import Program
+from portable_nn.rewrites.program import Program, read_once
 
 
 def max_pool_first(program: Program) -> Program:
@@ -19,17 +18,15 @@ def max_pool_first(program: Program) -> Program:
     sum of the maximum and the bias, to the last bit. A value that is an output, or has another reader, is not moved.
     """
     graph = program.graph
-    makers = {name: node for node in graph.nodes for name in node.outputs}
-    readers = Counter(name for node in graph.nodes for name in node.inputs)
-    readers.update(graph.outputs)
+    makers = read_once(graph)
     placed = {node.name: [node] for node in graph.nodes}
     for pool in filter(_shrinks, graph.nodes):
         source, after = pool.inputs[0], list[Node]()
-        while readers[source] == 1 and _commutes(makers.get(source)):
+        while _commutes(makers.get(source)):
             after.insert(0, makers[source])
             source = makers[source].inputs[0]
         conv = makers.get(source)
-        if conv and readers[source] == 1 and _has_bias(conv):
+        if conv and _has_bias(conv):
             placed[conv.name] = [replace(conv, inputs=conv.inputs[:2])]
             *before, add = _bias_after(pool, conv.inputs[2])
             after.insert(0, add)

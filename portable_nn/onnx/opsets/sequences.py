@@ -51,9 +51,7 @@ def linear_attention(
         raise InvalidNode(
             f"it is written out for a known number of steps, and query is {format_shape(query.shape)}: --dim sets it"
         )
-    if q_num_heads < 1 or kv_num_heads < 1 or q_num_heads % kv_num_heads:
-        raise InvalidNode(f"q_num_heads must be a multiple of kv_num_heads, not {q_num_heads} and {kv_num_heads}")
-    _check_rule(update_rule, decay=decay, beta=beta)
+    _check(update_rule, q_num_heads, kv_num_heads, decay=decay, beta=beta)
     dtype, state_dtype = query.dtype, (past or query).dtype
     q = _by_step(query, q_num_heads, steps)
     k, v = _by_step(key, kv_num_heads, steps), _by_step(value, kv_num_heads, steps)
@@ -77,8 +75,10 @@ def linear_attention(
     return cast(y, dtype), cast(state, state_dtype)
 
 
-def _check_rule(rule: str, **given: Symbol | None) -> None:
-    """Raise ``InvalidNode`` for an unknown rule of ``LinearAttention``, or one with other inputs than it needs."""
+def _check(rule: str, q_num_heads: int, kv_num_heads: int, **given: Symbol | None) -> None:
+    """Raise ``InvalidNode`` for heads that do not fit, an unknown rule, or one with other inputs than it needs."""
+    if q_num_heads < 1 or kv_num_heads < 1 or q_num_heads % kv_num_heads:
+        raise InvalidNode(f"q_num_heads must be a multiple of kv_num_heads, not {q_num_heads} and {kv_num_heads}")
     rules = ("linear", "gated", "delta", "gated_delta")
     if rule not in rules:
         raise InvalidNode(f"update_rule must be one of {', '.join(rules)}, not '{rule}'")

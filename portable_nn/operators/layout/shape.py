@@ -70,15 +70,11 @@ def _reshape_type(use: OperatorContext) -> Type:
             wanted[axis] = shape[axis]
     if wanted.count(-1) > 1 or any(isinstance(dim, int) and dim < -1 for dim in wanted):
         use.fail(f"shape {format_shape(tuple(wanted))} may have one size of -1, and none below it")
-    size = product(shape)
-    if -1 in wanted:
-        found = _left(size, product(dim for dim in wanted if dim != -1))
-        wanted = [found if dim == -1 and found is not None else dim for dim in wanted]
-    else:
-        found = agreed(product(wanted), size)
+    size, rest = product(shape), product(dim for dim in wanted if dim != -1)
+    found = _left(size, rest) if -1 in wanted else agreed(rest, size)
     if found is None:
         use.fail(f"an input of shape {format_shape(shape)} cannot take the shape {format_shape(use.constant(1))}")
-    return use.like(wanted)
+    return use.like(found if dim == -1 else dim for dim in wanted)
 
 
 def _flatten_type(use: OperatorContext) -> Type:
