@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import Fault, GraphError, RefusalError, UsageError, listed
 from portable_nn.core.graph import OPSET, Graph, Node, links
 from portable_nn.onnx.opsets.folding import Folder
-from portable_nn.onnx.opsets.forms import CHANGES, Change
+from portable_nn.onnx.opsets.forms import Change, changes_of
 from portable_nn.onnx.opsets.newer import has_newer, in_vocabulary
 from portable_nn.onnx.opsets.pads import explicit, numbered
 from portable_nn.onnx.opsets.standard import check_form, signature
@@ -41,7 +41,7 @@ def _complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[s
     if known is None or node.domain:
         yield "there is no such operator"
         return
-    if any(change.older is None and opset < change.since for change in CHANGES.get(node.operator, ())):
+    if any(change.older is None and opset < change.since for change in changes_of(node.operator)):
         yield "there it means something else"
     for name, value in sorted(node.attributes.items()):
         if name not in known.attributes:
@@ -70,7 +70,7 @@ def _without_new_defaults(node: Node, opset: int) -> Node:
 
 def _in_older_form(node: Node, opset: int, scope: Scope, version: int = OPSET) -> Iterator[Node]:
     """``node`` of ``version`` in the form of version ``opset``, undoing one change after the other if possible."""
-    changes = (change for change in reversed(CHANGES.get(node.operator, ())) if opset < change.since <= version)
+    changes = (change for change in reversed(changes_of(node.operator)) if opset < change.since <= version)
     change = next(changes, None)
     if change is None or change.older is None:
         yield _without_new_defaults(node, opset)
@@ -251,7 +251,7 @@ def _lifted(node: Node, opset: int, scope: Scope) -> Iterator[Node]:
 
 
 def _next_change(node: Node, opset: int) -> Change | None:
-    return next((change for change in CHANGES.get(node.operator, ()) if opset < change.since), None)
+    return next((change for change in changes_of(node.operator) if opset < change.since), None)
 
 
 def _only_in(node: Node, other: Node) -> str:

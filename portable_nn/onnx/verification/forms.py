@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from onnx import NodeProto
 
 from portable_nn.core.graph import Attribute, Node
-from portable_nn.onnx.opsets.forms import CHANGES
+from portable_nn.onnx.opsets.forms import changes_of
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.opsets.support import STANDARD
 from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
@@ -35,7 +35,7 @@ def form_of(ours: Node, theirs: NodeProto, opset: int) -> Form:
     if ours.operator != theirs.op_type or theirs.domain not in STANDARD or ours.domain:
         return Form(False)
     found = list(_attributes(ours, theirs, opset))
-    if any(opset < change.since for change in CHANGES.get(ours.operator, ())):
+    if any(opset < change.since for change in changes_of(ours.operator)):
         # There it had another form: only numbers that both state mean the same, such as epsilon.
         return Form(False, tuple(text for text, is_float in found if is_float))
     same = not found and _trimmed(ours.inputs) == _trimmed(theirs.input)
