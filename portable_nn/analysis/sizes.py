@@ -10,9 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.analysis.receptive_fields import fields_of
 from portable_nn.analysis.report import wrapped
-from portable_nn.analysis.spatial import COVERAGE, RISKS, operation_of, spatial
+from portable_nn.analysis.spatial import COVERAGE, RISKS, fields_of, operation_of, spatial
 from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.core.binding import Sizes
 from portable_nn.core.dims import static
