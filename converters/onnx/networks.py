@@ -40,7 +40,7 @@ from portable_nn.onnx.storage.metadata import (
 )
 from portable_nn.onnx.storage.preparation import PREPARATION, preparation_in
 from portable_nn.onnx.storage.tensors import Unread
-from portable_nn.operators import infer, lookup
+from portable_nn.operators import infer, operator_of
 from portable_nn.preprocessing.steps import Preprocessing
 from portable_nn.rewrites.sizes import fixed_sizes
 
@@ -201,7 +201,7 @@ def _labelled(graph: Graph, labels: Sequence[str], manifest: Manifest | None) ->
     types = infer(graph).types
     fitting = [name for name in graph.outputs if labels and types[name].shape[-1:] == (len(labels),)]
     known = {info.name: info for info in manifest.outputs} if manifest else {}
-    makers = {name: lookup(node.operator, node.domain) for node in graph.nodes for name in node.outputs}
+    makers = {name: operator_of(node) for node in graph.nodes for name in node.outputs}
     found = list[OutputInfo]()
     for name in graph.outputs:
         own = tuple(labels) if [name] == fitting[:1] else ()

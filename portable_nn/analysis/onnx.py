@@ -47,7 +47,7 @@ from portable_nn.onnx.storage.files import read_alone, read_model
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
 from portable_nn.operators import Needed, needed_equalities, solution
 from portable_nn.operators.costs import multiply_adds
-from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, lookup
+from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, operator_of
 from portable_nn.rewrites.program import Names
 
 ONLY_PREDICTED: Final = (
@@ -380,7 +380,7 @@ def _strange(opened: _Opened, types: Mapping[str, Type], foreign: Collection[str
 def _is_valid(node: Node) -> bool:
     """True if a node has the inputs, outputs and attributes of its operator."""
     try:
-        lookup(node.operator, node.domain).check(node.attributes, node.inputs, len(node.outputs))
+        operator_of(node).check(node.attributes, node.inputs, len(node.outputs))
     except InvalidNode:
         return False
     return True

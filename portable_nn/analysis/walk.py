@@ -196,7 +196,7 @@ def _sizes(names: Iterable[str], types: Mapping[str, Type]) -> Iterator[Dim]:
 
 
 def _findings(said: Sequence[tuple[Finding | Doubt, str]]) -> Iterator[Finding]:
-    """What is said of nodes as findings: one for all nodes with the same doubt."""
+    """The findings in what is said of nodes: one for all nodes with the same doubt."""
     yield from (each for each, _ in said if isinstance(each, Finding))
     for doubt, message, hint in (
         ("data-dependent", "not supported: data-dependent sizes, axes or pads", MAY_BE_CONSTANT),

@@ -15,7 +15,7 @@ import numpy as np
 from portable_nn.core.errors import DataWarning, warn
 from portable_nn.core.graph import Graph, Node, Tensor, Value
 from portable_nn.format.meaning import InputInfo
-from portable_nn.operators import Array, lookup
+from portable_nn.operators import Array, operator_of
 from portable_nn.preprocessing.steps import NormaliseStep, PictureStep, Preprocessing, ScaleStep
 
 WIDE: Final = 3.0
@@ -177,7 +177,7 @@ def _chain(graph: Graph, name: str) -> Iterator[Node]:
         if len(readers) != 1 or not fixed.issuperset(others):
             return
         [node] = readers
-        if not (_moves(node) or (lookup(node.operator, node.domain).affine and len(others) == 1)):
+        if not (_moves(node) or (operator_of(node).affine and len(others) == 1)):
             return
         yield node
         name = node.outputs[0]
@@ -185,7 +185,7 @@ def _chain(graph: Graph, name: str) -> Iterator[Node]:
 
 def _moves(node: Node) -> bool:
     """True if a node gives the elements of its first input, and no others."""
-    passes = lookup(node.operator, node.domain).passes  # As many as two thousand million.
+    passes = operator_of(node).passes  # As many as two thousand million.
     return len(passes) == 1 and passes[0] == 0
 
 
@@ -214,7 +214,7 @@ def _preparation(graph: Graph, parameters: Mapping[str, Array], read: str) -> tu
     offset: Any = np.float64(0)
     literals, done, moved = _constants(graph), list[Node](), False
     for node in _chain(graph, read):
-        operator = lookup(node.operator, node.domain)
+        operator = operator_of(node)
         if operator.affine:
             place = node.inputs.index(read)
             name = node.inputs[1 - place]

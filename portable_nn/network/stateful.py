@@ -21,13 +21,13 @@ from portable_nn.operators import (
     Array,
     InvalidNode,
     Leaf,
-    OperatorContext,
     Streamed,
     Symbol,
     infer,
-    lookup,
+    operator_of,
     replay,
     trace,
+    use_of,
 )
 from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.unused import needed
@@ -216,12 +216,11 @@ def _found(graph: Graph) -> tuple[Graph, Mapping[str, StatefulNode]]:
 def _uses(graph: Graph) -> dict[str, StatefulNode]:
     types, found = infer(graph).types, dict[str, StatefulNode]()
     for node in graph.nodes:
-        operator = lookup(node.operator, node.domain)
-        if operator.streamed is None:
+        streamed = operator_of(node).streamed
+        if streamed is None:
             continue
-        known = [types[name] if name else None for name in node.inputs]
         try:
-            form = operator.streamed(OperatorContext(operator, known, node.attributes, len(node.outputs)))
+            form = streamed(use_of(node, types))
         except InvalidNode as reason:
             raise UsageError(f"stateful: {node} has no state that a stream can keep: {reason}") from None
         if form is not None:

@@ -25,11 +25,10 @@ from portable_nn.operators import (
     INTEGERS,
     Family,
     Interval,
-    OperatorContext,
     Type,
     infer,
-    lookup,
     sizes_for_indices,
+    use_of,
 )
 from portable_nn.operators.elements import below
 
@@ -79,9 +78,8 @@ def _limit(
     node: Node, place: int, types: Types, after: Interval | None, whole: bool, *, any_whole: bool
 ) -> Interval | None:
     """The limit of a node's input at ``place``; ``after`` is that of its output, which is of integers if ``whole``."""
-    operator = lookup(node.operator, node.domain)
-    own = operator.samples.get(place)
-    use = OperatorContext(operator, [types[name] if name else None for name in node.inputs], node.attributes)
+    use = use_of(node, types)
+    operator, own = use.operator, use.operator.samples.get(place)
     if callable(own):
         own = own(use)
     elif place in operator.indexes:

@@ -37,6 +37,8 @@ from portable_nn.operators.registry import (
     laid_in,
     lookup,
     memory_order,
+    operator_of,
+    use_of,
     window_kind,
 )
 from portable_nn.operators.replay import replay, replayed

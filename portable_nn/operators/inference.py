@@ -13,7 +13,7 @@ from portable_nn.core.dims import LONGEST, TooLongError
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Graph, Node, Shape
 from portable_nn.operators.elements import with_constant
-from portable_nn.operators.registry import InvalidNode, Operator, OperatorContext, Type, lookup
+from portable_nn.operators.registry import InvalidNode, Operator, OperatorContext, Type, operator_of
 
 
 def infer_node(
@@ -31,7 +31,7 @@ def infer_node(
 
 def types_made(node: Node, types: Sequence[Type | None]) -> tuple[Type, ...]:
     """The types of the outputs of a node whose inputs have ``types``; raises ``InvalidNode``."""
-    return infer_node(lookup(node.operator, node.domain), types, node.attributes, len(node.outputs))
+    return infer_node(operator_of(node), types, node.attributes, len(node.outputs))
 
 
 def add_types(node: Node, types: MutableMapping[str, Type]) -> None:

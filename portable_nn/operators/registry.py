@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 import numpy as np
 
 from portable_nn.core.errors import refuse
-from portable_nn.core.graph import Attribute, Dim, Shape, Tensor, format_shape
+from portable_nn.core.graph import Attribute, Dim, Node, Shape, Tensor, format_shape
 from portable_nn.operators.streamed import Streamed
 from portable_nn.sizes.operation import Kind, Mode
 from portable_nn.sizes.receptive import Fields
@@ -553,6 +553,16 @@ def lookup(name: str, domain: str = "") -> Operator:
         full = f"{domain}.{name}" if domain else name
         raise InvalidNode(f"operator '{full}' is not supported")
     return found
+
+
+def operator_of(node: Node) -> Operator:
+    """The operator of a node. Raises ``InvalidNode`` for an unknown one."""
+    return lookup(node.operator, node.domain)
+
+
+def use_of(node: Node, types: Mapping[str, Type]) -> OperatorContext:
+    """The use of an operator by a node, with the inputs whose types are known."""
+    return OperatorContext(operator_of(node), [*map(types.get, node.inputs)], node.attributes, len(node.outputs))
 
 
 def window_kind(name: str, domain: str = "") -> Kind | None:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from portable_nn.core.graph import Graph, Node
 from portable_nn.operators.inference import infer, infer_node
-from portable_nn.operators.registry import lookup
+from portable_nn.operators.registry import operator_of
 from portable_nn.operators.symbols import Leaf, Origin, Symbol
 
 Form: TypeAlias = Callable[[Node, Sequence[Symbol | None]], Sequence[Symbol] | None]
@@ -28,7 +28,7 @@ def replay(graph: Graph, *, training: bool = False, form: Form | None = None) ->
     }
     symbols |= parameters
     for node in graph.nodes:
-        operator = lookup(node.operator, node.domain)
+        operator = operator_of(node)
         inputs = [symbols.get(name) for name in node.inputs]
         made = form(node, inputs) if form else None
         if made is not None:
@@ -47,7 +47,7 @@ def replay(graph: Graph, *, training: bool = False, form: Form | None = None) ->
 
 def replayed(node: Node, inputs: Sequence[Symbol | None], suffix: str = "") -> tuple[Symbol, ...]:
     """The outputs of ``node`` as symbols that keep its names, with ``suffix`` behind each."""
-    operator = lookup(node.operator, node.domain)
+    operator = operator_of(node)
     origin = Origin(operator, inputs, node.attributes, node.name + suffix, node.operator.lower())
     known = [symbol.type if symbol is not None else None for symbol in inputs]
     types = infer_node(operator, known, node.attributes, len(node.outputs))

@@ -21,7 +21,7 @@ from portable_nn.onnx.opsets.newer import has_newer, in_vocabulary
 from portable_nn.onnx.opsets.pads import explicit, numbered
 from portable_nn.onnx.opsets.standard import check_form, signature
 from portable_nn.onnx.opsets.support import noted
-from portable_nn.operators import REGISTRY, InvalidNode, OperatorContext, Type, add_types, lookup
+from portable_nn.operators import REGISTRY, InvalidNode, OperatorContext, Type, add_types, lookup, operator_of
 from portable_nn.rewrites.lowering import lower
 from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.scope import Scope, without
@@ -59,7 +59,7 @@ def _complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[s
 
 def _without_new_defaults(node: Node, opset: int) -> Node:
     """``node`` without attributes that have their default values and that version ``opset`` lacks."""
-    known, table = signature(node.operator, opset), lookup(node.operator, node.domain).attributes
+    known, table = signature(node.operator, opset), operator_of(node).attributes
     silent = [
         name
         for name, value in node.attributes.items()
@@ -142,7 +142,7 @@ def _apart(nodes: list[Node], names: Names) -> list[Node]:
     makers = {name: node for node in nodes for name in node.outputs}
     found = dict[str, dict[str, Node]]()
     for node in nodes:
-        for limit in lookup(node.operator, node.domain).portability.limits:
+        for limit in operator_of(node).portability.limits:
             for reader, value in links(node, limit.after, makers) if limit.after else ():
                 name = names.fresh(f"{value}.alone")
                 identity = Node(name, "Identity", (value,), (name,))
@@ -162,7 +162,7 @@ def _spelled(node: Node, opset: int) -> Node:
     known = signature(node.operator, opset)
     added = {
         name: each.default
-        for name, each in lookup(node.operator, node.domain).attributes.items()
+        for name, each in operator_of(node).attributes.items()
         if each.spelled and name not in node.attributes and known and name in known.attributes
     }
     return replace(node, attributes={**node.attributes, **added}) if added else node

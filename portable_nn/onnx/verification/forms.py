@@ -17,7 +17,7 @@ from portable_nn.onnx.opsets.forms import changes_of
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.opsets.support import STANDARD
 from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
-from portable_nn.operators import lookup
+from portable_nn.operators import operator_of
 
 _WINDOW: Final = frozenset({"auto_pad", "pads", "ceil_mode", "output_shape", "output_padding", "kernel_shape"})
 """The attributes that the converter states in another way: pads of windows become explicit."""
@@ -45,7 +45,7 @@ def form_of(ours: Node, theirs: NodeProto, opset: int) -> Form:
 def _attributes(ours: Node, theirs: NodeProto, opset: int) -> Iterator[tuple[str, bool]]:
     """The differences of attributes, and whether these are floats; an empty text where only the form differs."""
     known = signature(ours.operator, opset)
-    table = lookup(ours.operator, ours.domain).attributes
+    table = operator_of(ours).attributes
     given = {each.name: from_attribute(each, "") for each in theirs.attribute if is_attribute(each)}
     if known is None or any(not is_attribute(each) for each in theirs.attribute):
         yield "", False
