@@ -19,7 +19,7 @@ from portable_nn.core.graph import Node, Shape
 from portable_nn.core.html import html_of, html_table
 from portable_nn.core.text import Table, fields, printable, quantity, size
 from portable_nn.operators.costs import multiply_adds
-from portable_nn.operators.registry import REGISTRY, family, find
+from portable_nn.operators.registry import REGISTRY, family, known_operator
 from portable_nn.sizes.cautions import Caution, cautions
 from portable_nn.sizes.operation import Operation
 
@@ -185,7 +185,7 @@ def _parameters(survey: Survey) -> frozenset[str]:
     states = {
         node.inputs[place]
         for node in survey.nodes
-        if (operator := find(node.operator, node.domain))
+        if (operator := known_operator(node))
         for place in operator.state.values()
         if place < len(node.inputs)
     }
@@ -195,7 +195,7 @@ def _parameters(survey: Survey) -> frozenset[str]:
 
 def _is_uncounted(node: Node) -> bool:
     """True if a node multiplies and adds much, but its operator has no rule for the number."""
-    operator = find(node.operator, node.domain)
+    operator = known_operator(node)
     return family(node.operator, node.domain) == "linear" and (operator is None or operator.multiply_adds is None)
 
 

@@ -14,7 +14,7 @@ from portable_nn.analysis.survey import Survey
 from portable_nn.core.dims import static
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.text import quantity, some
-from portable_nn.operators import FieldContext, cellwise_fields, find, moved_fields
+from portable_nn.operators import FieldContext, cellwise_fields, known_operator, moved_fields
 from portable_nn.operators.registry import window_kind
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.coverage import is_faulty
@@ -49,7 +49,7 @@ def _fields(survey: Survey, place: int, read: Sequence[str], found: Mapping[str,
     output = survey.shape(node.outputs[0]) or ()
     if not any(any(found[name][1:]) for name in read):  # A global receptive field stays global.
         return (INPUT, *(None,) * len(output))[: len(output)]
-    operator = find(node.operator, node.domain)
+    operator = known_operator(node)
     if operator is None:
         return f"{node.operator} is not known"
     shapes = [survey.shape(name) or () for name in node.inputs]

@@ -170,7 +170,7 @@ def _of_steps(steps: Preprocessing) -> Range | None:
 
 def _chain(graph: Graph, name: str) -> Iterator[Node]:
     """The nodes that follow one another from the input ``name`` on, and otherwise read the same for all data."""
-    fixed = {value.name for value in graph.parameters if not value.trainable} | _constants(graph).keys()
+    fixed = {value.name for value in graph.parameters if not value.trainable} | literals(graph).keys()
     while name not in graph.outputs:
         readers = [node for node in graph.nodes if name in node.inputs]
         others = [each for node in readers for each in node.inputs if each != name]
@@ -189,7 +189,8 @@ def _moves(node: Node) -> bool:
     return len(passes) == 1 and passes[0] == 0
 
 
-def _constants(graph: Graph) -> dict[str, Tensor]:
+def literals(graph: Graph) -> dict[str, Tensor]:
+    """The constants in a graph by the name of the value."""
     found = {node.outputs[0]: node.attributes.get("value") for node in graph.nodes if node.operator == "Constant"}
     return {name: literal for name, literal in found.items() if isinstance(literal, Tensor)}
 
@@ -212,13 +213,13 @@ def _preparation(graph: Graph, parameters: Mapping[str, Array], read: str) -> tu
     """The factor and the offset that an input is prepared with, and the nodes that do so; none where others do."""
     factor: Any = np.float64(1)
     offset: Any = np.float64(0)
-    literals, done, moved = _constants(graph), list[Node](), False
+    constants, done, moved = literals(graph), list[Node](), False
     for node in _chain(graph, read):
         operator = operator_of(node)
         if operator.affine:
             place = node.inputs.index(read)
             name = node.inputs[1 - place]
-            literal = literals.get(name)
+            literal = constants.get(name)
             found = np.reshape(literal.data, literal.shape) if literal else parameters[name]
             other = np.asarray(found, np.float64)
             other = other.reshape(()) if other.size == 1 else other

@@ -17,7 +17,7 @@ from portable_nn.core.graph import Graph
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity
 from portable_nn.onnx.opsets.support import label, noted
-from portable_nn.operators import find, is_of_shape
+from portable_nn.operators import Operator, find, is_of_shape, known_operator
 
 FOLDED: Final = re.compile(
     r"""(onnx::\w+_\d+                        # PyTorch's older exporter: folded or transposed
@@ -83,7 +83,7 @@ class _Use(NamedTuple):
     @property
     def is_weight(self) -> bool:
         """True if constants there are weights."""
-        operator = find(self.node.op_type, self.node.domain)
+        operator = _operator(self.node)
         if operator is None or self.is_bias:
             return self.is_bias
         # Any input of a product may be one; of an operator that names its weights, those alone.
@@ -92,7 +92,7 @@ class _Use(NamedTuple):
     @property
     def is_bound(self) -> bool:
         """True if constants there are bounds and thresholds: no gradient flows back to what is only compared."""
-        operator = find(self.node.op_type, self.node.domain)
+        operator = _operator(self.node)
         compares = operator is not None and operator.elementwise and operator.gradient is None
         return compares or (self.node.op_type == "Clip" and self.place > 0)
 
@@ -121,15 +121,19 @@ class _Uses:
                     seen.update(node.output)
 
 
+def _operator(node: NodeProto) -> Operator | None:
+    return find(node.op_type, node.domain)
+
+
 def _is_product(node: NodeProto) -> bool:
     """True if a node computes a product with weights."""
-    operator = find(node.op_type, node.domain)
+    operator = _operator(node)
     return bool(operator and operator.family == "linear" and operator.name != "Attention")
 
 
 def _moves(node: NodeProto, place: int) -> bool:
     """True if a node only moves the elements of an input."""
-    operator = find(node.op_type, node.domain)
+    operator = _operator(node)
     return bool(operator and operator.family == "layout" and place in operator.passes and place not in operator.weights)
 
 
@@ -172,7 +176,7 @@ def _is_mask(array: Array) -> bool:
 
 def _is_combined(uses: list[_Use]) -> bool:
     """True if an array is added to values, multiplied by them, or one of several parts of them."""
-    found = [find(use.node.op_type, use.node.domain) for use in uses]
+    found = [_operator(use.node) for use in uses]
     return any(operator and (operator.affine or (operator.passes and not operator.elementwise)) for operator in found)
 
 
@@ -229,7 +233,7 @@ def counted(graph: Graph) -> Count:
     """The numbers of parameters of a graph that train, and that are constants."""
     states = set[str]()
     for node in graph.nodes:
-        operator = find(node.operator, node.domain)
+        operator = known_operator(node)
         places = operator.state.values() if operator else ()
         states.update(node.inputs[place] for place in places if place < len(node.inputs))
     trained = sum(value.trainable for value in graph.parameters)

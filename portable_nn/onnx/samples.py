@@ -17,9 +17,10 @@ import numpy as np
 
 from portable_nn.core.dims import evaluated, is_at_least, names_in, solved, substituted
 from portable_nn.core.errors import GraphError
-from portable_nn.core.graph import Dim, Graph, Node, Tensor, Value
+from portable_nn.core.graph import Dim, Graph, Node, Value
 from portable_nn.core.tensors import Array
 from portable_nn.engines.claims import check_claims
+from portable_nn.engines.ranges import literals
 from portable_nn.onnx.meant import Meant
 from portable_nn.operators import (
     INTEGERS,
@@ -191,7 +192,7 @@ def compared(graph: Graph) -> dict[str, float]:
     so have the indices of an embedding, which code bases pad with 0.
     """
     inputs = {value.name for value in graph.inputs}
-    numbers = {node.outputs[0]: node.attributes.get("value") for node in graph.nodes if node.operator == "Constant"}
+    numbers = literals(graph)
     cast = {node.outputs[0]: node.inputs[0] for node in graph.nodes if node.operator == "Cast"}
     weights = {value.name for value in graph.parameters}
     found = dict[str, float]()
@@ -200,7 +201,7 @@ def compared(graph: Graph) -> dict[str, float]:
             index = cast.get(node.inputs[1], node.inputs[1])
             found |= dict.fromkeys(inputs & {index}, 0)
         number = numbers.get(node.inputs[-1]) if node.operator == "Equal" and node.inputs[0] in inputs else None
-        if isinstance(number, Tensor) and len(number.data) == 1 and number.dtype != "bool":
+        if number and len(number.data) == 1 and number.dtype != "bool":
             found[node.inputs[0]] = number.data[0]
     return found
 

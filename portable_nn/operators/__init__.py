@@ -34,6 +34,7 @@ from portable_nn.operators.registry import (
     find,
     is_dense,
     is_of_shape,
+    known_operator,
     laid_in,
     lookup,
     memory_order,

@@ -583,6 +583,11 @@ def find(name: str, domain: str = "") -> Operator | None:
     return REGISTRY.get((domain, name if domain else current_name(name)))
 
 
+def known_operator(node: Node) -> Operator | None:
+    """The operator of a node, which may have a former name, or ``None``."""
+    return find(node.operator, node.domain)
+
+
 def is_of_shape(name: str) -> bool:
     """True if an operator of the standard reads nothing of its input but the shape."""
     operator = find(name)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from portable_nn.core.graph import Node, Tensor
-from portable_nn.operators.registry import find, window_kind
+from portable_nn.operators.registry import known_operator, window_kind
 from portable_nn.rewrites.program import Program, read_once
 
 
@@ -46,7 +46,7 @@ def _shrinks(node: Node) -> bool:
 
 
 def _commutes(node: Node | None) -> bool:
-    operator = find(node.operator, node.domain) if node else None
+    operator = known_operator(node) if node else None
     if node is None or operator is None:
         return False
     return operator.monotone(node.attributes) if callable(operator.monotone) else operator.monotone
