@@ -199,9 +199,12 @@ class OperatorContext:
         if dtype not in allowed:
             self.fail(f"it is not defined for {dtype}")
 
-    def common_dtype(self, allowed: Collection[str], start: builtins.int = 0) -> str:
-        """The element type that all inputs from ``start`` on share."""
-        first, dtypes = self.type(start).dtype, [type.dtype for type in self.types[start:] if type is not None]
+    def common_dtype(
+        self, allowed: Collection[str], start: builtins.int = 0, apart: Collection[builtins.int] = ()
+    ) -> str:
+        """The element type that all inputs from ``start`` on share, but for those at the places ``apart``."""
+        places = [place for place in range(start, len(self.types)) if self.has(place) and place not in apart]
+        first, dtypes = self.type(start).dtype, [self.type(place).dtype for place in places]
         if len(set(dtypes)) > 1:
             self.fail(f"its inputs have different element types: {', '.join(dtypes)}")
         self.check_dtype(first, allowed)
