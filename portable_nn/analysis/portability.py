@@ -118,7 +118,7 @@ def portability_findings(survey: Survey, *, known: bool = False) -> Iterator[Fin
 
 def _limits(survey: Survey, node: Node, operator: Operator, known: bool) -> dict[str, tuple[Level, str, str]]:
     """The limits of runtimes that apply to a node, by option."""
-    use = OperatorContext(operator, [survey.types.get(name) for name in node.inputs], node.attributes)
+    use = OperatorContext(operator, [*map(survey.types.get, node.inputs)], node.attributes)
     shape = survey.shape(node.outputs[0])
     return {
         limit.option: (limit.level if limit.level != "known" else "note", limit.problem, limit.hint)

@@ -155,7 +155,7 @@ def _infer(
             yield Finding("error", node.name, f"{node.operator} does not fit: {fault.message}")
         return
     for step in steps:
-        given = [types.get(name) if name else None for name in step.inputs]
+        given = [*map(types.get, step.inputs)]
         if any(name and type is None for name, type in zip(step.inputs, given, strict=True)):
             return  # A step before it is invalid.
         try:

@@ -213,7 +213,7 @@ class Binding(KernelContext):
     """The context of the kernel of one node: its arrays, and memory for its results."""
 
     def __init__(self, plan: Plan, node: Node, place: int) -> None:
-        types = [plan._types[name] if name else None for name in node.inputs]
+        types = [*map(plan._types.get, node.inputs)]
         super().__init__(operator_of(node), types, node.attributes, len(node.outputs))
         self.plan, self.node, self.place, self.rng = plan, node, place, plan.rng
         found = self.operator.infer(self)

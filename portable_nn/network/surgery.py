@@ -88,7 +88,7 @@ def apply(
     symbols.update((value.name, symbol) for value, symbol in zip(graph.inputs, inputs, strict=True))
     for node in graph.nodes:
         try:
-            made = replayed(node, [symbols[name] if name else None for name in node.inputs], suffix)
+            made = replayed(node, [*map(symbols.get, node.inputs)], suffix)
         except InvalidNode as invalid:
             raise GraphError([Fault(str(replace(node, name=node.name + suffix)), str(invalid))]) from None
         symbols.update((name, symbol) for name, symbol in zip(node.outputs, made, strict=True) if name)

@@ -45,6 +45,6 @@ def _product(rule: Rule, operator: Operator, node: Node, types: Mapping[str, Typ
     first = node.outputs[0]
     if first and first not in types:
         return None
-    use = OperatorContext(operator, [types.get(name) for name in node.inputs], node.attributes, len(node.outputs))
+    use = OperatorContext(operator, [*map(types.get, node.inputs)], node.attributes, len(node.outputs))
     sizes = static(tuple(rule(use, types[first].shape if first else ())))
     return None if sizes is None else math.prod(sizes)

@@ -79,7 +79,7 @@ def _first_needed(nodes: Sequence[Node], types: Mapping[str, Type], inputs: Sequ
     for node in nodes if axes else ():
         if any(name and name not in types for name in node.inputs):
             continue
-        given = [types[name] if name else None for name in node.inputs]
+        given = [*map(types.get, node.inputs)]
         try:
             types.update(zip(node.outputs, types_made(node, given), strict=False))
         except DataDependentShape:

@@ -29,7 +29,7 @@ def replay(graph: Graph, *, training: bool = False, form: Form | None = None) ->
     symbols |= parameters
     for node in graph.nodes:
         operator = operator_of(node)
-        inputs = [symbols.get(name) for name in node.inputs]
+        inputs = [*map(symbols.get, node.inputs)]
         made = form(node, inputs) if form else None
         if made is not None:
             for name, symbol in zip(node.outputs, made, strict=False):

@@ -26,7 +26,7 @@ def max_pool_first(program: Program) -> Program:
             after.insert(0, makers[source])
             source = makers[source].inputs[0]
         conv = makers.get(source)
-        if conv and _has_bias(conv):
+        if conv and window_kind(conv.operator, conv.domain) in {"conv", "convt"} and len(conv.inputs) == 3:
             placed[conv.name] = [replace(conv, inputs=conv.inputs[:2])]
             *before, add = _bias_after(pool, conv.inputs[2])
             after.insert(0, add)
@@ -50,10 +50,6 @@ def _commutes(node: Node | None) -> bool:
     if node is None or operator is None:
         return False
     return operator.monotone(node.attributes) if callable(operator.monotone) else operator.monotone
-
-
-def _has_bias(node: Node) -> bool:
-    return window_kind(node.operator, node.domain) in {"conv", "convt"} and len(node.inputs) == 3
 
 
 def _bias_after(pool: Node, bias: str) -> list[Node]:

@@ -50,16 +50,12 @@ def _answer(load: Any, task: dict[str, Any]) -> dict[str, Any]:
             results: Any = dict(zip(map(str, range(len(given.outputs))), map(np.asarray, arrays), strict=True))
             np.savez(given.folder / f"{feeds}-found.npz", **results)
     except BaseException as error:  # Panics of Rust are no Exception.
-        return {"reason": _reason(error), "where": traceback.format_exc()[-2000:]}
+        return {"reason": str(error).strip() or type(error).__name__, "where": traceback.format_exc()[-2000:]}
     return {"reason": ""}
 
 
 def _ports(listed: list[list[Any]]) -> tuple[Port, ...]:
     return tuple(Port(name, dtype, tuple(shape)) for name, dtype, shape in listed)
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).strip() or type(error).__name__
 
 
 if __name__ == "__main__":

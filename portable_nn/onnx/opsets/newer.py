@@ -141,10 +141,6 @@ def _shift(x: Symbol, y: Symbol, *, direction: str) -> Symbol:
     return cast(emit("Where", negative, emit("BitwiseNot", moved), moved), x.dtype)
 
 
-def _celu(x: Symbol, *, alpha: float = 1.0) -> Symbol:
-    return emit("Elu", x / alpha) * alpha
-
-
 def _cumulative_product(x: Symbol, axis: Symbol, *, exclusive: int = 0, reverse: int = 0) -> Symbol:
     """For each place along the axis the product of all elements, with those after it replaced by 1."""
     rank, given = len(x.shape), axis.type.constant
@@ -201,7 +197,7 @@ def _gated(a: Symbol, b: Symbol, *, alpha: float = 1.0) -> Symbol:
 NEWER: Final[Mapping[str, Newer]] = {
     "BitShift": Newer(28, _shift, _of_types(*(dtype for dtype in INTEGERS if not dtype.startswith("u")))),
     "CausalConvWithState": Newer(27, causal_convolution),
-    "Celu": Newer(28, _celu, _of_types(*(FLOATS - {"float32"}))),
+    "Celu": Newer(28, lambda x, *, alpha=1.0: emit("Elu", x / alpha) * alpha, _of_types(*(FLOATS - {"float32"}))),
     "CumProd": Newer(26, _cumulative_product),
     "LinearAttention": Newer(27, linear_attention),
     "Mod": Newer(28, _modulo, _of_types(*FLOATS)),

@@ -58,7 +58,7 @@ def numbered(node: Node, types: Mapping[str, Type]) -> Node:
 
 def _check_fit(node: Node, types: Mapping[str, Type]) -> None:
     """Raise ``InvalidNode`` where the node would fit no input size, however large."""
-    inputs = [types.get(name) for name in node.inputs]
+    inputs = [*map(types.get, node.inputs)]
     large = [type and Type(type.dtype, tuple(_or(PLENTY, size) for size in type.shape)) for type in inputs[:1]]
     types_made(node, [*large, *inputs[1:]])
 
