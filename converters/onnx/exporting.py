@@ -235,8 +235,8 @@ def write_onnx(
             count = write_model(model, network.parameters, file)
             file.flush()
             if verify:  # What is compared is what was written.
-                options["folder"] = folder if location else Path(file.name).parent
-                options["source"] = None if location else Path(file.name)
+                written_to = Path(file.name)
+                options |= {"folder": folder} if location else {"folder": written_to.parent, "source": written_to}
                 with nullcontext(model) if location else opening_model(file.name) as written:
                     found = compare(network.graph, network.parameters, written, str(path), **options)
     for name in old - {location}:

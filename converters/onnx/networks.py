@@ -40,7 +40,7 @@ from portable_nn.onnx.storage.metadata import (
 )
 from portable_nn.onnx.storage.preparation import PREPARATION, preparation_in
 from portable_nn.onnx.storage.tensors import Unread
-from portable_nn.operators import infer, lookup
+from portable_nn.operators import infer, operator_of
 from portable_nn.preprocessing.steps import Preprocessing
 from portable_nn.rewrites.sizes import fixed_sizes
 
@@ -106,9 +106,8 @@ def foreign(
     properties = metadata_of(model)
     graph, parameters, changes = from_model(model, where, Sizes(sizes))
     frozen = {value.name for value in manifest.graph.parameters if not value.trainable} if manifest else set()
-    if frozen:
-        kept = (replace(value, trainable=value.trainable and value.name not in frozen) for value in graph.parameters)
-        graph = replace(graph, parameters=tuple(kept))
+    kept = (replace(value, trainable=value.trainable and value.name not in frozen) for value in graph.parameters)
+    graph = replace(graph, parameters=tuple(kept))
     notes.extend(changes)
     metadata = {key: text for key, text in properties.items() if key not in {MANIFEST, DIGEST, PREPARATION}}
     if model.doc_string:
@@ -202,7 +201,7 @@ def _labelled(graph: Graph, labels: Sequence[str], manifest: Manifest | None) ->
     types = infer(graph).types
     fitting = [name for name in graph.outputs if labels and types[name].shape[-1:] == (len(labels),)]
     known = {info.name: info for info in manifest.outputs} if manifest else {}
-    makers = {name: lookup(node.operator, node.domain) for node in graph.nodes for name in node.outputs}
+    makers = {name: operator_of(node) for node in graph.nodes for name in node.outputs}
     found = list[OutputInfo]()
     for name in graph.outputs:
         own = tuple(labels) if [name] == fitting[:1] else ()

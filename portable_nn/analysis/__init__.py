@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from portable_nn.analysis.portability import portability_findings
 from portable_nn.analysis.report import LEVELS, Finding, Level, Report, as_json, as_text
-from portable_nn.analysis.rules import names_of_nodes, numbers, outputs_without_source, unknown_sizes, unread
+from portable_nn.analysis.rules import dead_ends, names_of_nodes, numbers, outputs_without_source, unknown_sizes, unread
 from portable_nn.analysis.spatial import coverage_findings
 from portable_nn.analysis.survey import Survey
 
@@ -18,6 +18,7 @@ def check_survey(name: str, survey: Survey, more: Iterable[Finding] = (), *, non
     found = [
         *survey.findings,
         *outputs_without_source(survey),
+        *dead_ends(survey),
         *unread(survey),
         *numbers(survey, nonfinite),
         *coverage_findings(survey),

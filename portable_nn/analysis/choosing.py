@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from portable_nn.core.graph import Graph, Node, Tensor
+from portable_nn.core.graph import Graph
+from portable_nn.engines.ranges import literals
 
 
 def chosen_by(graph: Graph, noise: str) -> int:
@@ -13,18 +12,11 @@ def chosen_by(graph: Graph, noise: str) -> int:
     It does so by the nodes Slice, from 0 to k of the second axis, and ArgMax, which alone uses that slice.
     """
     nodes = graph.nodes
-    numbers = {node.outputs[0]: _whole(node) for node in nodes if node.operator == "Constant"}
+    numbers = {name: int(each.data[0]) for name, each in literals(graph).items() if len(each.data) == 1}
     for node in nodes:
         if node.operator == "Slice" and node.inputs[0] == noise and len(node.inputs) >= 4:
-            start, end, axis = (numbers.get(name) for name in node.inputs[1:4])
-            step = numbers.get(node.inputs[4]) if len(node.inputs) > 4 else 1
+            start, end, axis, step = [*map(numbers.get, node.inputs[1:5]), 1][:4]
             users = [user for user in nodes if node.outputs[0] in user.inputs]
             if (start, axis, step) == (0, 1, 1) and end and [user.operator for user in users] == ["ArgMax"]:
                 return end if users[0].attributes.get("axis", 0) in {1, -1} else 0
     return 0
-
-
-def _whole(constant: Node) -> int | None:
-    """The only number of a constant."""
-    value: Any = constant.attributes.get("value")
-    return int(value.data[0]) if isinstance(value, Tensor) and len(value.data) == 1 else None

@@ -16,7 +16,7 @@ from portable_nn.analysis.report import Finding, Level
 from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.analysis.walk import GIVE_THOSE, MAY_BE_CONSTANT, Translate, walk
 from portable_nn.core.binding import Sizes, bind
-from portable_nn.core.dims import may_be_equal, put
+from portable_nn.core.dims import may_be_equal, substituted
 from portable_nn.core.errors import FileError, FormatError, GraphError, PortableNNError, UnsupportedError
 from portable_nn.core.graph import Attribute, Node, Shape
 from portable_nn.core.text import quantity, said, some
@@ -45,9 +45,9 @@ from portable_nn.onnx.remarks.exporters import resets_too_early
 from portable_nn.onnx.storage.external import external_tensors, load_external, locations
 from portable_nn.onnx.storage.files import read_alone, read_model
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
-from portable_nn.operators import Needed, needed_equalities
+from portable_nn.operators import Needed, needed_equalities, solution
 from portable_nn.operators.costs import multiply_adds
-from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, lookup
+from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, operator_of
 from portable_nn.rewrites.program import Names
 
 ONLY_PREDICTED: Final = (
@@ -108,22 +108,24 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
     with _collected(findings):
         model, remarks = inlined(model, where, answer)
         graph = model.graph
-        findings.extend(Finding("note", "", note) for note in remarks)
+        findings += _notes(remarks)
     with _collected(findings):
         if (done := classical(model, where)) is not None:
             model, graph = done.model, done.model.graph
-            findings.extend(Finding("note", "", f"import: {note}") for note in done.notes)
+            findings += _notes(f"import: {note}" for note in done.notes)
     found = obstacles(model)
     findings.extend(_unsupported(obstacle, model) for obstacle in found)
-    blocked = {place for obstacle in found for place in obstacle.nodes}
-    blocked |= {place for place, node in enumerate(graph.node) if is_stored(node)}
-    nodes = []
+    # The nodes of an opset that is not supported are known no more than those that it lacks.
+    blocked = set() if opset else set(range(len(graph.node)))
+    blocked.update(*(obstacle.nodes for obstacle in found))
+    nodes = list[Node]()
     for place, proto in enumerate(graph.node):
+        nodes.append(_node(proto, {}))
         with _collected(findings, label(proto)):
-            nodes.append(_node(proto, {} if is_stored(proto) else _attributes(proto, where)))
-        if len(nodes) == place:  # An attribute is damaged.
-            nodes.append(_node(proto, {}))
-            blocked.add(place)
+            if not is_stored(proto):
+                nodes[place] = _node(proto, _attributes(proto, where))
+                continue
+        blocked.add(place)  # It is a weight, or has an attribute that is damaged.
     for place, node in enumerate(nodes):
         if not any(node.outputs):
             findings.append(Finding("error", "", f"a node ({node.operator}) has no output"))
@@ -132,8 +134,13 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
         findings.append(Finding("error", "", NO_OUTPUTS))
     weights = _weights(graph, where, findings)
     findings.extend(_weight_findings(graph))
-    findings.extend(Finding("warning", "", note) for note in resets_too_early(model))
+    findings += _notes(resets_too_early(model), "warning")
     return partial(_survey, _Opened(model, opset, tuple(nodes), weights, frozenset(blocked), tuple(findings)))
+
+
+def _notes(texts: Iterable[str], level: Level = "note") -> list[Finding]:
+    """Findings on the model as a whole."""
+    return [Finding(level, "", text) for text in texts]
 
 
 def check_by_standard(path: Path) -> Iterator[Finding]:
@@ -265,28 +272,23 @@ def _survey_of(
     inferred, faults = infer_standard(opened.model, shapes, numbers)
     types = _known_types(opened, entries, shapes)
     foreign = {name for name, type in {**inferred, **types}.items() if type.dtype not in DTYPE_CODES}
-    known = frozenset(
-        place
-        for place, node in enumerate(nodes)
-        if opened.opset and place not in opened.blocked and foreign.isdisjoint((*node.inputs, *node.outputs))
-    )
+    fit = {place for place, node in enumerate(nodes) if foreign.isdisjoint((*node.inputs, *node.outputs))}
+    known = fit - opened.blocked
     unknown = {*entries, *(tensor.values.name for tensor in graph.sparse_initializer)}
-    lacking = frozenset(range(len(nodes))) - known
+    lacking = set(range(len(nodes))) - known
     given = dict(types)
     findings, fitting = walk(nodes, _translator(opened, known), types, inferred, unknown, lacking)
     if any(finding.hint in {GIVE_THOSE, MAY_BE_CONSTANT} for finding in findings):
         if needed := _needed(opened, given, list(shapes)):
-            known_sizes = {name: size for each in needed for name, size in each.equalities}
-            shapes = {name: tuple(put(dim, known_sizes) for dim in shape) for name, shape in shapes.items()}
-            notes = [*notes, *(Finding("note", "", text) for text in equalities(needed))]
-            return _survey_of(opened, entries, shapes, numbers, notes)
+            shapes = {name: substituted(shape, solution(needed)) for name, shape in shapes.items()}
+            return _survey_of(opened, entries, shapes, numbers, [*notes, *_notes(equalities(needed))])
         findings = _advised(findings, opened, given, list(shapes))
     invalid = _invalid(faults, findings, nodes, types, fitting & known)
     valid = {place for place in fitting - faults.keys() if place in known or _is_valid(nodes[place])}
-    strange = _strange(opened, {**inferred, **types}, foreign) if opened.opset else ()
+    strange = _strange(opened, {**inferred, **types}, foreign)
     said = _contradictions(declared(graph, numbers), types, nodes)
     all_findings = (*opened.findings, *notes, *strange, *findings, *invalid, *said)
-    outputs = tuple(value.name for value in graph.output)
+    outputs = tuple(_outputs(opened))
     return Survey(nodes, tuple(entries), outputs, types, opened.weights, opened.opset, frozenset(valid), all_findings)
 
 
@@ -378,7 +380,7 @@ def _strange(opened: _Opened, types: Mapping[str, Type], foreign: Collection[str
 def _is_valid(node: Node) -> bool:
     """True if a node has the inputs, outputs and attributes of its operator."""
     try:
-        lookup(node.operator, node.domain).check(node.attributes, node.inputs, len(node.outputs))
+        operator_of(node).check(node.attributes, node.inputs, len(node.outputs))
     except InvalidNode:
         return False
     return True

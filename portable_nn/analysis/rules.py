@@ -29,13 +29,12 @@ def names_of_nodes(survey: Survey) -> Iterator[Finding]:
             yield Finding("note", name, f"is the name of {count} nodes: import gives each one of its own")
 
 
-def unread(survey: Survey) -> Iterator[Finding]:
-    """Nodes that lead to no output, weights and inputs that nothing reads."""
-    readers = survey.readers
+def dead_ends(survey: Survey) -> Iterator[Finding]:
+    """Nodes that lead to no output."""
     reported: set[int] = set()
     dead = _dead(survey)
     for place, node in dead.items():
-        if readers.keys().isdisjoint(node.outputs):
+        if survey.readers.keys().isdisjoint(node.outputs):
             before = _leading_to({place}, dead) - reported
             reported |= before
             names = [dead[other].name for other in sorted(before - {place})]
@@ -45,13 +44,17 @@ def unread(survey: Survey) -> Iterator[Finding]:
     yield from (
         Finding("warning", node.name, "leads to no output") for place, node in dead.items() if place not in reported
     )
-    used = {*readers, *survey.outputs, *(name for node in survey.nodes for name in node.outputs)}
-    if idle := [name for name in survey.weights if name not in used]:
+
+
+def unread(survey: Survey) -> Iterator[Finding]:
+    """Weights and inputs that nothing reads."""
+    used = {*survey.readers, *survey.outputs}
+    if idle := [name for name in survey.weights if name not in used | survey.makers.keys()]:
         took = size(sum(survey.weights[name].nbytes for name in idle))
         message = f"{quantity(len(idle), 'weight')} {'is' if len(idle) == 1 else 'are'} read by no node: {some(idle)}"
         yield Finding("warning", "", message, f"{took} of the file can go")
     for name in survey.inputs:
-        if name not in readers and name not in survey.outputs:
+        if name not in used:
             yield Finding("warning", "", f"input '{name}' is read by no node")
 
 

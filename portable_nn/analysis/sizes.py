@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.analysis.receptive_fields import fields_of
 from portable_nn.analysis.report import wrapped
-from portable_nn.analysis.spatial import operation_of, spatial
+from portable_nn.analysis.spatial import COVERAGE, RISKS, fields_of, operation_of, spatial
 from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.core.binding import Sizes
 from portable_nn.core.dims import static
@@ -20,13 +19,9 @@ from portable_nn.core.graph import Node, Shape
 from portable_nn.core.html import html_of, html_table
 from portable_nn.core.text import Table, fields, printable, quantity, size
 from portable_nn.operators.costs import multiply_adds
-from portable_nn.operators.registry import REGISTRY, family, find
-from portable_nn.sizes.cautions import cautions
+from portable_nn.operators.registry import REGISTRY, family, known_operator
+from portable_nn.sizes.cautions import Caution, cautions
 from portable_nn.sizes.operation import Operation
-
-COVERAGE: Final = frozenset({"uncovered", "bias-only"})
-RISKS: Final = frozenset({"uneven", "padding", "ceil", "output_padding", "auto_pad"})
-"""The cautions of ``sizes`` on uncovered cells, and those on other risks."""
 
 SHORTEST: Final = 16
 """The fewest characters that remain of a shortened name of a node."""
@@ -147,34 +142,39 @@ def _with_numbers(survey: Survey, known: Mapping[str, int]) -> dict[str, Sequenc
 def _rows(survey: Survey, one: Survey) -> Iterator[NodeSize]:
     """The nodes, with the shapes of ``survey`` and the costs of ``one``."""
     (known_fields, ends), parameters, counted = fields_of(one), _parameters(survey), set[str]()
+    elements = {name: array.size for name, array in survey.weights.items()}
     for place, node in enumerate(survey.nodes):
-        constant = all(name in survey.constants for name in node.outputs)
+        constant = survey.constants.keys() >= set(node.outputs)
         read = [survey.constants[name] for name in node.inputs if name in survey.constants and not constant]
         used = parameters & frozenset().union(*read)
         own, again = used - counted, used & counted
         counted |= own
         known = spatial(one, place)
         found = cautions(*known) if known else ()
-        fields_of_node = known_fields.get(node.outputs[0]) if node.outputs else None
-        local = [field for field in (fields_of_node or ())[1:] if field]
+        fields_of_node = known_fields.get(node.outputs[0], ()) if node.outputs else ()
+        local = [*filter(None, fields_of_node[1:])]
         yield NodeSize(
             name=node.name,
-            operator=f"{node.domain}.{node.operator}" if node.domain else node.operator,
-            inputs=tuple(survey.shape(name) for name in node.inputs if name and name not in survey.constants),
-            outputs=tuple(survey.shape(name) for name in node.outputs if name),
+            operator=f"{node.domain}.{node.operator}".removeprefix("."),
+            inputs=tuple(survey.shape(name) for name in filter(None, node.inputs) if name not in survey.constants),
+            outputs=tuple(map(survey.shape, filter(None, node.outputs))),
             options=_short(operation_of(one, place)),
-            coverage=tuple(caution.message for caution in found if caution.about in COVERAGE),
-            risks=tuple(caution.message for caution in found if caution.about in RISKS),
+            coverage=_messages(found, COVERAGE),
+            risks=_messages(found, RISKS),
             field=tuple(field.size for field in local),
             jump=tuple(float(field.jump) for field in local),
             sees_all=bool(fields_of_node) and not local,
             field_ends=ends.get(place, ""),
-            parameters=sum(survey.weights[name].size for name in own),
-            shared=sum(survey.weights[name].size for name in again),
+            parameters=sum(map(elements.__getitem__, own)),
+            shared=sum(map(elements.__getitem__, again)),
             multiply_adds=0 if constant else multiply_adds(node, one.types, fits=place in one.fitting),
-            bytes=0 if constant else _total(_bytes(one, name) for name in node.outputs if name),
+            bytes=_total(_bytes(one, name) for name in filter(None, node.outputs)),
             constant=constant,
         )
+
+
+def _messages(found: Iterable[Caution], about: Collection[str]) -> tuple[str, ...]:
+    return tuple(caution.message for caution in found if caution.about in about)
 
 
 # -- costs
@@ -185,7 +185,7 @@ def _parameters(survey: Survey) -> frozenset[str]:
     states = {
         node.inputs[place]
         for node in survey.nodes
-        if (operator := find(node.operator, node.domain))
+        if (operator := known_operator(node))
         for place in operator.state.values()
         if place < len(node.inputs)
     }
@@ -195,7 +195,7 @@ def _parameters(survey: Survey) -> frozenset[str]:
 
 def _is_uncounted(node: Node) -> bool:
     """True if a node multiplies and adds much, but its operator has no rule for the number."""
-    operator = find(node.operator, node.domain)
+    operator = known_operator(node)
     return family(node.operator, node.domain) == "linear" and (operator is None or operator.multiply_adds is None)
 
 
@@ -207,8 +207,8 @@ def _product(*shapes: Shape | None) -> int | None:
 
 
 def _bytes(survey: Survey, name: str) -> int | None:
-    """The bytes of the elements of a value; ``None`` where unknown."""
-    elements = _product(survey.shape(name))
+    """The bytes of the elements of a value; 0 where it depends on no input, ``None`` where unknown."""
+    elements = 0 if name in survey.constants else _product(survey.shape(name))
     try:
         return None if elements is None else elements * np.dtype(survey.types[name].dtype).itemsize
     except TypeError:  # A type that numpy lacks.
@@ -229,7 +229,7 @@ def _peak(survey: Survey) -> tuple[int | None, str]:
     alive = {name: _bytes(survey, name) for name in survey.inputs}
     peak, where = _total(alive.values()), ""
     for place, node in enumerate(survey.nodes):
-        alive.update({name: _bytes(survey, name) for name in node.outputs if name and name not in survey.constants})
+        alive.update({name: _bytes(survey, name) for name in node.outputs if name})
         now = _total(alive.values())
         if now is None or peak is None:
             return None, ""

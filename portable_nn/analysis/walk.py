@@ -1,4 +1,4 @@
-"""Type inference through a graph that may be faulty: it goes on after invalid nodes.
+"""Type inference through a graph that may be faulty: in an order that it finds, and on after invalid nodes.
 
 ``operators.infer`` rejects a faulty graph. Here the outputs of an invalid node, or of an operator that this package
 lacks, get their types from elsewhere: the file, or the shape inference of the standard.
@@ -7,21 +7,86 @@ lacks, get their types from elsewhere: the file, or the shape inference of the s
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from graphlib import CycleError, TopologicalSorter
+from typing import Final, Literal, TypeAlias
 
-from portable_nn.analysis.order import run_order
 from portable_nn.analysis.report import Finding
 from portable_nn.core.dims import names_in, undeclared
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim, Node
 from portable_nn.core.text import quantity, some
-from portable_nn.operators import DataDependentShape, InvalidNode, Type, infer_node, lookup
+from portable_nn.operators import DataDependentShape, InvalidNode, Type, types_made
+from portable_nn.operators.equal_sizes import fits, sizes_met
+
+
+def run_order(nodes: Sequence[Node], leaves: Collection[str]) -> tuple[list[int], list[Finding]]:
+    """The places of nodes in topological order, as far as there is one, and the faults of the order in the file."""
+    known = {"", *leaves}
+    maker = dict(reversed([(n, place) for place, node in enumerate(nodes) for n in node.outputs if n not in known]))
+    needs = {place: {maker[name] for name in node.inputs if name in maker} for place, node in enumerate(nodes)}
+    findings = [*_duplicates(nodes, leaves), *_undefined(nodes, {*leaves, *maker})]
+    if all(max(needed, default=-1) < place for place, needed in needs.items()):
+        return [*needs], findings
+    order, cycles = _sorted(needs)
+    findings.extend(_cycle([nodes[place] for place in cycle]) for cycle in cycles)
+    cyclic = set[int]().union(*cycles)
+    findings.extend(
+        Finding(
+            "error",
+            node.name,
+            f"reads '{name}', which node '{nodes[maker[name]].name}' makes only later",
+            "a file must have its nodes in an order in which they can run",
+        )
+        for place, node in enumerate(nodes)
+        for name in dict.fromkeys(node.inputs)
+        if maker.get(name, -1) > place and not {place, maker[name]} <= cyclic
+    )
+    return order, findings
+
+
+def _sorted(needs: dict[int, set[int]]) -> tuple[list[int], list[list[int]]]:
+    """The places in topological order, and the cycles that were broken for it."""
+    cycles: list[list[int]] = []
+    while True:
+        try:
+            return [*TopologicalSorter(needs).static_order()], cycles
+        except CycleError as error:
+            cycle = error.args[1]
+            cycles.append(cycle)
+            needs = needs | {place: needs[place].difference(cycle) for place in cycle}
+
+
+def _cycle(nodes: Sequence[Node]) -> Finding:
+    """The finding on nodes of which each reads an output of the one before it; the last is the first again."""
+    way = " → ".join(f"'{node.name}'" for node in nodes)
+    return Finding("error", nodes[0].name, f"is part of a cycle, in which no node can run first: {way}")
+
+
+def _undefined(nodes: Sequence[Node], made: Collection[str]) -> Iterator[Finding]:
+    for node in nodes:
+        for name in dict.fromkeys(node.inputs):
+            if name and name not in made:
+                close = get_close_matches(name, made, n=1)
+                hint = f"did you mean '{close[0]}'?" if close else ""
+                yield Finding("error", node.name, f"reads '{name}', which nothing makes", hint)
+
+
+def _duplicates(nodes: Sequence[Node], leaves: Collection[str]) -> Iterator[Finding]:
+    made = dict.fromkeys(leaves, "an input or weight")
+    for node in nodes:
+        for name in filter(None, node.outputs):
+            if name in made:
+                yield Finding("error", node.name, f"makes '{name}', which is the name of {made[name]} already")
+            made[name] = f"what node '{node.name}' makes"
+
 
 Translate: TypeAlias = Callable[[int, Mapping[str, Type]], Sequence[Node]]
 """The translation of the node at a place of a file into the vocabulary, given the types of the values before it."""
 
 GIVE_THOSE: Final = "it depends on symbolic sizes of the inputs: give those"
+GIVE_SIZES: Final = "give the sizes of the inputs"
 MAY_BE_CONSTANT: Final = (
     "they may be constant for fixed sizes of the inputs: give those, or have a simplifier fold them"
 )
@@ -54,26 +119,22 @@ def walk(
         lacking: the places of nodes that this package lacks: what follows from their sizes is no finding.
     """
     order, findings = run_order(nodes, {*types, *unknown})
-    declared = {dim for type in types.values() for dim in type.shape if isinstance(dim, str)}
-    doubts: dict[Doubt, list[str]] = {"data-dependent": [], "unknown": [], "follows": []}
+    declared = {dim for dim in _sizes(types, types) if isinstance(dim, str)}
+    said = list[tuple[Finding | Doubt, str]]()
     fitting, following = set(), set[str]()
     for place in order:
         node = nodes[place]
         if not types.keys().isdisjoint(node.outputs):
             continue  # A duplicate value, which run_order has reported.
-        known = all(name in types for name in node.inputs if name)
+        known = types.keys() >= {*filter(None, node.inputs)}
         found = list(_infer(node, partial(translate, place), types, declared, following)) if known else []
-        findings.extend(each for each in found if isinstance(each, Finding))
-        for each in found:
-            if not isinstance(each, Finding):
-                doubts[each].append(node.name)
-        types.update({name: stated[name] for name in node.outputs if name not in types and name in stated})
+        said += [(each, node.name) for each in found]
+        types.update({name: stated[name] for name in stated.keys() & node.outputs if name not in types})
         if place in lacking or not known or not following.isdisjoint(names_in(_sizes(node.inputs, types))):
             following.update(names_in(_sizes(node.outputs, types)) - declared)
-        if known and not found and all(name in types for name in node.outputs if name):
+        if known and not found and types.keys() >= {*filter(None, node.outputs)}:
             fitting.add(place)
-    findings.extend(_doubtful(doubt, names) for doubt, names in doubts.items() if names and doubt != "follows")
-    return findings, frozenset(fitting)
+    return [*findings, *_findings(said)], frozenset(fitting)
 
 
 def _infer(
@@ -94,11 +155,11 @@ def _infer(
             yield Finding("error", node.name, f"{node.operator} does not fit: {fault.message}")
         return
     for step in steps:
-        given = [types.get(name) if name else None for name in step.inputs]
+        given = [*map(types.get, step.inputs)]
         if any(name and type is None for name, type in zip(step.inputs, given, strict=True)):
             return  # A step before it is invalid.
         try:
-            found = infer_node(lookup(step.operator, step.domain), given, step.attributes, len(step.outputs))
+            found = types_made(step, given)
         except InvalidNode as invalid:
             yield _invalid(node, step, given, invalid, declared, following)
             return
@@ -116,12 +177,12 @@ def _invalid(
     """The finding on an invalid node, or the doubt whether it is one, where sizes are symbolic or unknown."""
     if isinstance(invalid, DataDependentShape):
         return "data-dependent"
-    dims = {dim for type in given if type for dim in (*type.shape, *(type.constant or ()))}
+    dims = set(sizes_met(given))
     named = {dim for dim in dims if isinstance(dim, str)}
     unknown = undeclared(named, declared)
-    trials = [dict.fromkeys(named, size) for size in (TRIED, *(dim for dim in dims if isinstance(dim, int)))]
+    trials = [dict[str, Dim].fromkeys(named, size) for size in (TRIED, *(dim for dim in dims if isinstance(dim, int)))]
     trials.append(dict.fromkeys(named, TRIED) | dict.fromkeys(unknown, 1))
-    may_fit = any(_fits(meant, given, trial) for trial in trials)
+    may_fit = any(fits(meant, given, trial) for trial in trials)
     if unknown and (may_fit or meant.operator == "Reshape"):  # Trials cannot find the sizes of a Reshape.
         return "unknown" if undeclared(named, declared | following) else "follows"
     if named and may_fit:
@@ -129,36 +190,18 @@ def _invalid(
     return Finding("error", node.name, f"{node.operator} does not fit: {invalid}")
 
 
-def _fits(node: Node, given: Sequence[Type | None], sizes: Mapping[str, int]) -> bool:
-    """True if a node fits with ``sizes`` for symbolic ones."""
-    types = [
-        type and Type(type.dtype, tuple(_put(type.shape, sizes)), type.constant and tuple(_put(type.constant, sizes)))
-        for type in given
-    ]
-    try:
-        infer_node(lookup(node.operator, node.domain), types, node.attributes, len(node.outputs))
-    except InvalidNode:
-        return False
-    return True
-
-
-def _put(items: Iterable[Any], sizes: Mapping[str, int]) -> Iterator[Any]:
-    return (sizes.get(item, item) for item in items)
-
-
 def _sizes(names: Iterable[str], types: Mapping[str, Type]) -> Iterator[Dim]:
     """The sizes of those of the values whose types are known."""
     return (dim for name in names if name in types for dim in types[name].shape)
 
 
-def _doubtful(doubt: Doubt, names: Sequence[str]) -> Finding:
-    where = f"in {quantity(len(names), 'node')}: {some(names)}"
-    if doubt == "data-dependent":
-        return Finding(
-            "error",
-            names[0] if len(names) == 1 else "",
-            f"not supported: data-dependent sizes, axes or pads, {where}",
-            MAY_BE_CONSTANT,
-        )
-    message = f"not checked, and refused by import, as the sizes of inputs are unknown, {where}"
-    return Finding("error", "", message, "give the sizes of the inputs")
+def _findings(said: Sequence[tuple[Finding | Doubt, str]]) -> Iterator[Finding]:
+    """The findings in what is said of nodes: one for all nodes with the same doubt."""
+    yield from (each for each, _ in said if isinstance(each, Finding))
+    for doubt, message, hint in (
+        ("data-dependent", "not supported: data-dependent sizes, axes or pads", MAY_BE_CONSTANT),
+        ("unknown", "not checked, and refused by import, as the sizes of inputs are unknown", GIVE_SIZES),
+    ):
+        if names := [name for each, name in said if each == doubt]:
+            node = names[0] if doubt == "data-dependent" and len(names) == 1 else ""
+            yield Finding("error", node, f"{message}, in {quantity(len(names), 'node')}: {some(names)}", hint)

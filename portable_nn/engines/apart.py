@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from portable_nn.core.graph import Attribute, Graph, Node
-from portable_nn.operators import OperatorContext, Type, infer, lookup, window_kind
+from portable_nn.operators import Type, infer, operator_of, use_of, window_kind
 
 TOGETHER: Final = ("transA", "training_mode")
 """Attributes with which an operator combines examples that it keeps apart otherwise."""
@@ -34,7 +34,7 @@ def keeps_examples_apart(graph: Graph, *, training: bool = False) -> bool:
 
 def _is_apart(node: Node, carriers: set[str], training: bool) -> bool:
     """True if a node computes each example by itself, where values in ``carriers`` have the batch as first axis."""
-    operator = lookup(node.operator, node.domain)
+    operator = operator_of(node)
     if operator.elementwise or operator.batch_inputs == "all":
         return True
     if (operator.state and training) or mixes_examples(node.attributes):
@@ -54,11 +54,9 @@ def mixing_node(graph: Graph, types: Mapping[str, Type]) -> Node | None:
     """
     first = {dim for value in graph.inputs for dim in value.shape[:1] if isinstance(dim, str)}
     for node in graph.nodes:
-        operator = lookup(node.operator, node.domain)
-        if operator.mixes is not None:
-            use = OperatorContext(operator, [types[name] if name else None for name in node.inputs], node.attributes)
-            if not first.isdisjoint(operator.mixes(use)):
-                return node
+        mixes = operator_of(node).mixes
+        if mixes is not None and not first.isdisjoint(mixes(use_of(node, types))):
+            return node
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from portable_nn.core.arrays import as_array
-from portable_nn.core.dims import evaluated, static
+from portable_nn.core.dims import static, substituted
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.core.kinds import check_argument
@@ -51,18 +51,21 @@ class Batching:
 
         Raises ``ShapeError`` where they do not fit, ``UsageError`` for an array where there are several inputs.
         """
+        return fitted(self.graph.inputs, self._by_name(x), cast=cast)
+
+    def _by_name(self, x: Any) -> Mapping[str, Any]:
         names = [value.name for value in self.graph.inputs]
         if not isinstance(x, Mapping):
             if len(names) > 1:
                 raise UsageError(f"the network has the inputs {', '.join(names)}: give a dict of arrays by name")
-            x = {names[0]: x}
-        elif len(names) == 1 and names[0] not in x:
+            return {names[0]: x}
+        if len(names) == 1 and names[0] not in x:
             given = f"a dict of {some(map(str, x)) or 'nothing'}"
             raise ShapeError(
                 f"input '{names[0]}' is missing in {given}, which holds an array for each input; "
                 "pnn.prepare(network, columns) makes one of the columns of a table"
             )
-        return fitted(self.graph.inputs, x, cast=cast)
+        return x
 
     def size(self, feeds: Feeds) -> int:
         """The inference batch size for examples such as ``feeds``: at most ``BATCH``, less for large tensors."""
@@ -102,21 +105,17 @@ class Batching:
 
     def _pieces(self, x: Any) -> Iterator[Any]:
         """``x``; where it is stored, and each example is computed by itself, some examples at a time."""
-        names = [value.name for value in self.graph.inputs]
-        given = {key: rows_of(each, f"input '{key}'") for key, each in x.items()} if isinstance(x, Mapping) else None
-        feeds = {names[0]: rows_of(x, f"input '{names[0]}'")} if given is None and len(names) == 1 else given or {}
-        stored = [each for each in feeds.values() if isinstance(each, Stored)]
-        if not stored:
-            yield x if given is None else given
-        elif not self._has_batches:
-            yield {name: each[:] if isinstance(each, Stored) else each for name, each in feeds.items()}
+        feeds = {key: rows_of(each, f"input '{key}'") for key, each in self._by_name(x).items()}
+        stored = {name: each for name, each in feeds.items() if isinstance(each, Stored)}
+        if not stored or not self._has_batches:
+            yield feeds | {name: each[:] for name, each in stored.items()}
         else:
             found = {name: each if isinstance(each, Stored) else as_array(each, name) for name, each in feeds.items()}
             counts = {name: len(each) for name, each in found.items()}
             if len(set(counts.values())) > 1:
                 unequal = some(f"'{name}' has {count:,}" for name, count in counts.items())
                 raise ShapeError(f"as many examples are needed in each input: {unequal}")
-            places = pieces(min(counts.values()), piece_of(stored, READ))
+            places = pieces(min(counts.values()), piece_of([*stored.values()], READ))
             with closing(
                 ahead({name: each[start:stop] for name, each in found.items()} for start, stop in places)
             ) as read:
@@ -154,13 +153,13 @@ def largest_of_one(graph: Graph, types: Mapping[str, Type], feeds: Feeds) -> int
         if isinstance(dim, str)
     }
     made = [name for node in graph.nodes for name in node.outputs if name]
-    shapes = [[evaluated(dim, sizes) for dim in types[name].shape] for name in made]
-    if any(None in shape for shape in shapes):  # A size that shape arithmetic alone does not give.
+    shapes = [static(substituted(types[name].shape, sizes)) for name in made]
+    if None in shapes:  # A size that shape arithmetic alone does not give.
         found = infer(graph, single).types
-        shapes = [[dim if isinstance(dim, int) else None for dim in found[name].shape] for name in made]
+        shapes = [static(found[name].shape) for name in made]
     sizes_in_bytes = (
-        np.dtype(types[name].dtype).itemsize * math.prod(size for size in shape if size is not None)
+        np.dtype(types[name].dtype).itemsize * math.prod(shape)
         for name, shape in zip(made, shapes, strict=True)
-        if None not in shape
+        if shape is not None
     )
     return max(sizes_in_bytes, default=1)

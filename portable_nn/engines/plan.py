@@ -32,8 +32,8 @@ from portable_nn.operators import (
     infer,
     is_dense,
     laid_in,
-    lookup,
     memory_order,
+    operator_of,
 )
 from portable_nn.operators.linear.products import wakes_threads
 from portable_nn.rewrites import DEFAULT, Program, rewritten
@@ -213,8 +213,8 @@ class Binding(KernelContext):
     """The context of the kernel of one node: its arrays, and memory for its results."""
 
     def __init__(self, plan: Plan, node: Node, place: int) -> None:
-        types = [plan._types[name] if name else None for name in node.inputs]
-        super().__init__(lookup(node.operator, node.domain), types, node.attributes, len(node.outputs))
+        types = [*map(plan._types.get, node.inputs)]
+        super().__init__(operator_of(node), types, node.attributes, len(node.outputs))
         self.plan, self.node, self.place, self.rng = plan, node, place, plan.rng
         found = self.operator.infer(self)
         self.output_types = (found,) if isinstance(found, Type) else found

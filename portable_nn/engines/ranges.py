@@ -15,7 +15,7 @@ import numpy as np
 from portable_nn.core.errors import DataWarning, warn
 from portable_nn.core.graph import Graph, Node, Tensor, Value
 from portable_nn.format.meaning import InputInfo
-from portable_nn.operators import Array, lookup
+from portable_nn.operators import Array, operator_of
 from portable_nn.preprocessing.steps import NormaliseStep, PictureStep, Preprocessing, ScaleStep
 
 WIDE: Final = 3.0
@@ -170,14 +170,14 @@ def _of_steps(steps: Preprocessing) -> Range | None:
 
 def _chain(graph: Graph, name: str) -> Iterator[Node]:
     """The nodes that follow one another from the input ``name`` on, and otherwise read the same for all data."""
-    fixed = {value.name for value in graph.parameters if not value.trainable} | _constants(graph).keys()
+    fixed = {value.name for value in graph.parameters if not value.trainable} | literals(graph).keys()
     while name not in graph.outputs:
         readers = [node for node in graph.nodes if name in node.inputs]
         others = [each for node in readers for each in node.inputs if each != name]
         if len(readers) != 1 or not fixed.issuperset(others):
             return
         [node] = readers
-        if not (_moves(node) or (lookup(node.operator, node.domain).affine and len(others) == 1)):
+        if not (_moves(node) or (operator_of(node).affine and len(others) == 1)):
             return
         yield node
         name = node.outputs[0]
@@ -185,47 +185,53 @@ def _chain(graph: Graph, name: str) -> Iterator[Node]:
 
 def _moves(node: Node) -> bool:
     """True if a node gives the elements of its first input, and no others."""
-    passes = lookup(node.operator, node.domain).passes  # As many as two thousand million.
+    passes = operator_of(node).passes  # As many as two thousand million.
     return len(passes) == 1 and passes[0] == 0
 
 
-def _constants(graph: Graph) -> dict[str, Tensor]:
+def literals(graph: Graph) -> dict[str, Tensor]:
+    """The constants in a graph by the name of the value."""
     found = {node.outputs[0]: node.attributes.get("value") for node in graph.nodes if node.operator == "Constant"}
     return {name: literal for name, literal in found.items() if isinstance(literal, Tensor)}
 
 
 def _range(graph: Graph, parameters: Mapping[str, Array], value: Value) -> Range | None:
     """The range of an input: where its prepared form is about 0 ± 1, or from 0 to 1."""
-    factor: Any = np.float64(1)
-    offset: Any = np.float64(0)
-    literals = _constants(graph)
-    read, last, done, moved = value.name, "", list[str](), False
-    for node in _chain(graph, value.name):
-        operator = lookup(node.operator, node.domain)
-        if operator.affine:
-            place = node.inputs.index(read)
-            name = node.inputs[1 - place]
-            literal = literals.get(name)
-            found = np.reshape(literal.data, literal.shape) if literal else parameters[name]
-            other = np.asarray(found, np.float64)
-            other = other.reshape(()) if other.size == 1 else other
-            if place not in operator.affine or not np.isfinite(other).all():  # 1 / x, or a mask.
-                return None
-            if other.ndim and moved:
-                break  # Its axes are not those of the input.
-            factor, offset = _after(operator.affine[place], place, factor, offset, other)
-            last = node.name
-            done.append(node.operator)
-        moved = moved or not operator.elementwise
-        read = node.outputs[0]
-    if not last or not np.isfinite(factor).all() or not np.all(factor):
+    factor, offset, done = _preparation(graph, parameters, value.name)
+    if not done or not np.isfinite(factor).all() or not np.all(factor):
         return None
-    centred = any(pair == ("Sub", "Div") for pair in pairwise(done))
+    centred = ("Sub", "Div") in pairwise(node.operator for node in done)
     ends = [np.asarray(end) for end in (_around if centred else _from_zero)(factor, offset)]
     if not (ends[1] > ends[0]).all():  # An offset that says nothing of what goes in.
         return None
     made = [end for end in ends if end.ndim < len(value.shape) or len(end) == 1]
-    return Range(last, *(end[0] if end.ndim == len(value.shape) else end for end in made)) if len(made) == 4 else None
+    made = [end[0] if end.ndim == len(value.shape) else end for end in made]
+    return Range(done[-1].name, *made) if len(made) == 4 else None
+
+
+def _preparation(graph: Graph, parameters: Mapping[str, Array], read: str) -> tuple[Any, Any, list[Node]]:
+    """The factor and the offset that an input is prepared with, and the nodes that do so; none where others do."""
+    factor: Any = np.float64(1)
+    offset: Any = np.float64(0)
+    constants, done, moved = literals(graph), list[Node](), False
+    for node in _chain(graph, read):
+        operator = operator_of(node)
+        if operator.affine:
+            place = node.inputs.index(read)
+            name = node.inputs[1 - place]
+            literal = constants.get(name)
+            found = np.reshape(literal.data, literal.shape) if literal else parameters[name]
+            other = np.asarray(found, np.float64)
+            other = other.reshape(()) if other.size == 1 else other
+            if place not in operator.affine or not np.isfinite(other).all():  # 1 / x, or a mask.
+                return factor, offset, []
+            if other.ndim and moved:
+                break  # Its axes are not those of the input.
+            factor, offset = _after(operator.affine[place], place, factor, offset, other)
+            done.append(node)
+        moved = moved or not operator.elementwise
+        read = node.outputs[0]
+    return factor, offset, done
 
 
 def _after(function: Callable[..., Any], place: int, factor: Any, offset: Any, other: Array) -> tuple[Any, Any]:

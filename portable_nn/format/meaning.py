@@ -128,16 +128,7 @@ def meaning_faults(graph: Graph, inputs: Sequence[InputInfo], outputs: Sequence[
     """The contradictions, and the names that ``graph`` does not have. Shapes are compared by ``size_faults``."""
     types = {value.name: value.dtype for value in graph.inputs}
     for info in inputs:
-        where = f"input {info.name!r}"
-        yield from _column_faults(info, where)
-        if info.exported != "same" and (dtype := types.get(info.name)) not in (None, "float64"):
-            yield f"{where} is exported as {info.exported} in place of float64, but is {dtype}"
-        if info.range and not (all(map(math.isfinite, info.range)) and info.range[0] <= info.range[1]):
-            yield f"{where}: the range {info.range[0]} to {info.range[1]} is none"
-        if info.context < 0:
-            yield f"{where}: the context must be 0 or more rows, not {info.context}"
-        if info.state and info.state not in graph.outputs:
-            yield f"{where} is the state {info.state!r}, which is no output of the graph"
+        yield from _input_faults(info, f"input {info.name!r}", types.get(info.name), graph.outputs)
     for state, count in Counter(info.state for info in inputs if info.state).items():
         if count > 1:
             yield f"the output {state!r} is the next value of {count} inputs"
@@ -151,23 +142,34 @@ def meaning_faults(graph: Graph, inputs: Sequence[InputInfo], outputs: Sequence[
             yield f"{where} has a unit for all of its entries, and one for each"
 
 
-def _column_faults(info: InputInfo, where: str) -> Iterator[str]:
+def _input_faults(info: InputInfo, where: str, dtype: str | None, outputs: Sequence[str]) -> Iterator[str]:
     if info.columns and info.kind != "table":
         yield f"{where} has columns, but is of the kind {info.kind!r} and no table"
     for name, count in Counter(column.name for column in info.columns).items():
         if count > 1 or not name:
             yield f"{where} has {count} columns named {name!r}"
     for column in info.columns:
-        what = f"{where}: column {column.name!r}"
-        for word, count in Counter(column.categories).items():
-            if count > 1 or not word:
-                yield f"{what} has the category {word!r} {count} times" if word else f"{what} has an empty category"
-        if column.categories and (column.unit or column.statistics):
-            yield f"{what} has categories, and thus neither a unit nor statistics"
-        if column.unknown != "refuse" and not column.categories:
-            yield f"{what} has no categories that others could be unknown beside"
-        if column.statistics and not _consistent(column.statistics):
-            yield f"{what}: its statistics are those of no numbers"
+        yield from _column_faults(column, f"{where}: column {column.name!r}")
+    if info.exported != "same" and dtype not in (None, "float64"):
+        yield f"{where} is exported as {info.exported} in place of float64, but is {dtype}"
+    if info.range and not (all(map(math.isfinite, info.range)) and info.range[0] <= info.range[1]):
+        yield f"{where}: the range {info.range[0]} to {info.range[1]} is none"
+    if info.context < 0:
+        yield f"{where}: the context must be 0 or more rows, not {info.context}"
+    if info.state not in (*outputs, ""):
+        yield f"{where} is the state {info.state!r}, which is no output of the graph"
+
+
+def _column_faults(column: Column, what: str) -> Iterator[str]:
+    for word, count in Counter(column.categories).items():
+        if count > 1 or not word:
+            yield f"{what} has the category {word!r} {count} times" if word else f"{what} has an empty category"
+    if column.categories and (column.unit or column.statistics):
+        yield f"{what} has categories, and thus neither a unit nor statistics"
+    if column.unknown != "refuse" and not column.categories:
+        yield f"{what} has no categories that others could be unknown beside"
+    if column.statistics and not _consistent(column.statistics):
+        yield f"{what}: its statistics are those of no numbers"
 
 
 def _consistent(found: Statistics) -> bool:

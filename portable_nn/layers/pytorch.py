@@ -153,7 +153,9 @@ COUNTERPARTS: Final[Mapping[str, Counterpart]] = {
         name: _row(name, "inplace", **_IN_PLACE)
         for name in ("ReLU", "ReLU6", "SELU", "SiLU", "Mish", "Hardswish", "Hardsigmoid")
     },
-    **{name: _row(name, "") for name in ("Sigmoid", "Tanh", "Softsign")},
+    "Sigmoid": _row("Sigmoid", ""),
+    "Tanh": _row("Tanh", ""),
+    "Softsign": _row("Softsign", ""),
     "LeakyReLU": _row("LeakyReLU", "negative_slope inplace", negative_slope=Renamed("alpha"), **_IN_PLACE),
     "Threshold": _row(
         "ThresholdedReLU", "threshold value inplace", threshold=Renamed("alpha"), value=Renamed(only=[0]), **_IN_PLACE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final, TypeGuard
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
@@ -97,14 +97,18 @@ class Pad(Layer):
         return self.emit("Pad", x, pads, value, mode=mode)
 
 
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
 def _pairs(padding: object) -> int | list[tuple[int, int]]:
     """``padding`` as one number, or as pairs (begin, end) of the last axes in their own order."""
     if type(padding) is int:
         return padding
-    if isinstance(padding, Sequence) and not isinstance(padding, str) and padding:
+    if _is_list(padding) and padding:
         if all(type(item) is int for item in padding) and len(padding) % 2 == 0:
             return list(zip(padding[-2::-2], padding[::-2], strict=True))
-        pairs = [tuple(item) for item in padding if isinstance(item, Sequence) and not isinstance(item, str)]
+        pairs = [tuple(item) for item in padding if _is_list(item)]
         if len(pairs) == len(padding) and all([type(cells) for cells in pair] == [int, int] for pair in pairs):
             return [(begin, end) for begin, end in pairs]
     raise UsageError(

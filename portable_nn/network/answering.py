@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 from msgspec.structs import replace
@@ -11,8 +10,8 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.format.meaning import OutputInfo
 from portable_nn.network.network import Network
+from portable_nn.network.preparing import rebuilt
 from portable_nn.operators import Leaf, Symbol, emit
-from portable_nn.rewrites.program import Program, checked
 
 
 def probabilities_inside(network: Network) -> tuple[Network, tuple[str, ...]]:
@@ -37,15 +36,12 @@ def probabilities_inside(network: Network) -> tuple[Network, tuple[str, ...]]:
     found = network(*leaves)
     symbols = [found] if isinstance(found, Symbol) else list(found)
     outputs = [_answer(symbol, info) if _is_due(info) else symbol for symbol, info in zip(symbols, infos, strict=True)]
-    made = Network(leaves, outputs, metadata=network.metadata, name=network.graph.name)
+    made = rebuilt(network, leaves, outputs)
     made.inputs = network.inputs
     made.outputs = tuple(
         replace(info, name=name, kind="probabilities", temperature=1.0) if _is_due(info) else info
         for info, name in zip(infos, made.graph.outputs, strict=True)
     )
-    made.rng = copy.deepcopy(network.rng)
-    before = Program(network.graph, network.parameters.arrays, network.inputs, network.documentation)
-    made.documentation = checked(before._replace(graph=made.graph), before).documentation
     renamed = zip(infos, made.outputs, strict=True)
     return made, tuple(_note(old, new) for old, new in renamed if _is_due(old))
 

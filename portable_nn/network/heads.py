@@ -8,7 +8,7 @@ from typing import Literal
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, Node
-from portable_nn.operators import FLOATS, infer, lookup
+from portable_nn.operators import FLOATS, infer, operator_of
 
 
 def as_place(name: str) -> int | None:
@@ -43,7 +43,7 @@ def global_pool(graph: Graph, value: str) -> Literal["mean", "max"] | None:
     types = infer(graph).types
     for node, read in _way_back(graph):
         kind, before, after = (
-            lookup(node.operator, node.domain).summary,
+            operator_of(node).summary,
             types[read].shape,
             types[node.outputs[0]].shape,
         )
@@ -70,7 +70,7 @@ def _way_back(graph: Graph) -> Iterator[tuple[Node, str]]:
 
 def _is_linear(node: Node, graph: Graph, weights: set[str]) -> bool:
     """True if a node is a product with a weight, or a convolution with a kernel of 1."""
-    operator = lookup(node.operator, node.domain)
+    operator = operator_of(node)
     if operator.family != "linear" or node.domain or not weights.intersection(node.inputs[:2]):
         return False
     if "kernel_shape" not in operator.attributes:

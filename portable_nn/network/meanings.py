@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.format.meaning import InputInfo, OutputInfo
-from portable_nn.operators import Operator, Symbol, lookup
+from portable_nn.operators import Operator, Symbol, operator_of
 from portable_nn.preprocessing.steps import Preprocessing, arithmetic
 
 Kind: TypeAlias = Literal["values", "probabilities"]
@@ -54,7 +54,7 @@ def kept_inputs(graph: Graph, infos: Iterable[InputInfo]) -> list[InputInfo]:
 def kept_outputs(graph: Graph, infos: Iterable[OutputInfo]) -> list[OutputInfo]:
     """The outputs of ``graph``, a part of the whole, whose outputs ``infos`` are about."""
     kept = {info.name: info for info in infos}
-    makers = {name: lookup(node.operator, node.domain) for node in graph.nodes for name in node.outputs}
+    makers = {name: operator_of(node) for node in graph.nodes for name in node.outputs}
     return [kept.get(name) or OutputInfo(name, _kind(makers[name])) for name in graph.outputs]
 
 

@@ -47,10 +47,15 @@ def steps_inside(network: Network) -> Network:
         leaf, symbol = _prepared(value, info)
         leaves.append(leaf)
         prepared.append(symbol)
-    outputs = network(*prepared)
-    made = Network(leaves, outputs, metadata=network.metadata, name=network.graph.name)
+    made = rebuilt(network, leaves, network(*prepared))
     made.inputs = tuple(replace(info, preprocessing=pictorial(info.preprocessing)) for info in network.inputs)
     made.outputs = network.outputs
+    return made
+
+
+def rebuilt(network: Network, inputs: Sequence[Leaf], outputs: Symbol | Sequence[Symbol]) -> Network:
+    """A network from ``inputs`` to ``outputs``, which uses of ``network`` make; what that says of itself is kept."""
+    made = Network(inputs, outputs, metadata=network.metadata, name=network.graph.name)
     made.rng = copy.deepcopy(network.rng)
     before = Program(network.graph, network.parameters.arrays, network.inputs, network.documentation)
     made.documentation = checked(before._replace(graph=made.graph), before).documentation

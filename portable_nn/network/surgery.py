@@ -11,7 +11,7 @@ from portable_nn.core.graph import Graph, Parameter, Value
 from portable_nn.core.text import quantity
 from portable_nn.engines.ranges import preparing
 from portable_nn.network.heads import as_place, head_input, main_nodes
-from portable_nn.operators import Array, InvalidNode, Leaf, Origin, Symbol, infer_node, lookup
+from portable_nn.operators import Array, InvalidNode, Leaf, Symbol, replayed
 from portable_nn.rewrites.unused import needed
 from portable_nn.training.parameters import NEAR, matching, near
 
@@ -48,20 +48,17 @@ def cut(graph: Graph, names: Sequence[str]) -> Graph:
 
 
 def _values(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
-    made = {name for node in graph.nodes for name in node.outputs if name}
-    by_node = {node.name: next(filter(None, node.outputs)) for node in graph.nodes if any(node.outputs)}
-    known = made | by_node.keys()
-    places = {name: head_input(graph, place) for name in names if name not in known and (place := as_place(name))}
+    known = {node.name: next(filter(None, node.outputs)) for node in graph.nodes if any(node.outputs)}
+    known |= {name: name for node in graph.nodes for name in node.outputs if name}
+    known |= {name: head_input(graph, place) for name in names if name not in known and (place := as_place(name))}
     faults = [
-        f"no value and no node is called '{name}': {_suggested(graph, name)}"
-        for name in names
-        if name not in known and name not in places
+        f"no value and no node is called '{name}': {_suggested(graph, name)}" for name in names if name not in known
     ]
     if not names:
         faults = ["it needs the name of a value or node"]
     if faults:
         raise UsageError(listed(faults, "until"))
-    return tuple(dict.fromkeys(places.get(name) or (name if name in made else by_node[name]) for name in names))
+    return tuple(dict.fromkeys(known[name] for name in names))
 
 
 def _suggested(graph: Graph, name: str) -> str:
@@ -90,19 +87,11 @@ def apply(
     symbols: dict[str, Symbol] = dict(parameters)
     symbols.update((value.name, symbol) for value, symbol in zip(graph.inputs, inputs, strict=True))
     for node in graph.nodes:
-        operator = lookup(node.operator, node.domain)
-        given = [symbols[name] if name else None for name in node.inputs]
-        origin = Origin(operator, given, node.attributes, node.name + suffix, node.operator.lower())
-        types = [symbol.type if symbol is not None else None for symbol in given]
         try:
-            made = infer_node(operator, types, node.attributes, len(node.outputs))
+            made = replayed(node, [*map(symbols.get, node.inputs)], suffix)
         except InvalidNode as invalid:
-            raise GraphError([Fault(origin.label, str(invalid))]) from None
-        origin.outputs = tuple(
-            Symbol(type, origin, place, name + suffix if name else None)
-            for place, (name, type) in enumerate(zip(node.outputs, made, strict=True))
-        )
-        symbols.update((name, symbol) for name, symbol in zip(node.outputs, origin.outputs, strict=True) if name)
+            raise GraphError([Fault(str(replace(node, name=node.name + suffix)), str(invalid))]) from None
+        symbols.update((name, symbol) for name, symbol in zip(node.outputs, made, strict=True) if name)
     return tuple(symbols[name] for name in graph.outputs)
 
 

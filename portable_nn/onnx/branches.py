@@ -1,7 +1,10 @@
-"""Inlining of functions, and of the taken branch of ``If`` nodes with a constant condition.
+"""Inlining of functions, and of the taken branch of ``If`` nodes with a constant condition; slices for split sequences.
 
 A function may be the model's own, or the standard's definition of an operator that this package lacks. Exporters write
 ``If`` for conditions on shapes in a program, many of which follow from the constants and sizes of the model.
+
+Exporters write ``x.split(size)`` as ``SplitToSequence`` and ``SequenceAt``. There are no sequences of tensors here;
+where the sizes and the places are constant, each part is a ``Slice``.
 
 These are ``ModelProto`` to ``ModelProto`` and no rewrites of graphs, because a graph has neither functions nor
 subgraphs: they are inlined before one is built.
@@ -9,19 +12,109 @@ subgraphs: they are inlined before one is built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from itertools import filterfalse
 from typing import Any, Final, TypeAlias
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, checker, defs, helper, inliner, shape_inference
+import numpy as np
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    checker,
+    defs,
+    helper,
+    inliner,
+    numpy_helper,
+    shape_inference,
+)
 
 from portable_nn.core.errors import FormatError
 from portable_nn.core.text import said
 from portable_nn.onnx.library.isolated import LibraryError, inline_standard_function
 from portable_nn.onnx.opsets.support import STANDARD, is_supported, label, names_in, opset_in, subgraphs
-from portable_nn.onnx.splits import without_sequences
 from portable_nn.onnx.storage.functions import check_functions
 from portable_nn.rewrites.program import Names
+
+
+def without_sequences(model: ModelProto) -> tuple[ModelProto, list[str]]:
+    """``model`` with slices for the parts of such splits, and the names of the splits; never changed in place."""
+    splits = {node.output[0]: node for node in model.graph.node if _is(node, "SplitToSequence") and len(node.input) > 1}
+    if not splits:
+        return model, []
+    constants = _constants(model)
+    taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
+    nodes = [each for node in model.graph.node for each in _sliced(node, splits, constants, taken)]
+    read = {name for node in nodes for name in node.input} | {value.name for value in model.graph.output}
+    gone = [*filterfalse(read.__contains__, splits)]
+    if not gone:
+        return model, []
+    made = ModelProto()
+    made.CopyFrom(model)
+    del made.graph.node[:]
+    made.graph.node.extend(node for node in nodes if set(node.output).isdisjoint(gone))
+    return made, gone
+
+
+def _is(node: NodeProto, operator: str) -> bool:
+    return node.op_type == operator and node.domain in ("", "ai.onnx")
+
+
+def _constants(model: ModelProto) -> dict[str, Any]:
+    """The values of small constants by name."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if _is(node, "Constant"):
+            tensors.update(zip(node.output, (each.t for each in node.attribute if each.name == "value"), strict=False))
+    given = {value.name for value in model.graph.input}
+    return {
+        name: numpy_helper.to_array(tensor)
+        for name, tensor in tensors.items()
+        if name not in given
+        and tensor.data_type in (TensorProto.INT32, TensorProto.INT64)
+        and tensor.data_location != TensorProto.EXTERNAL
+    }
+
+
+def _part(
+    node: NodeProto, splits: Mapping[str, NodeProto], constants: Mapping[str, Any]
+) -> tuple[str, int, int, int] | None:
+    """The tensor, axis, begin and end of a part; ``None`` where they are not constant."""
+    split = splits.get(node.input[0])
+    if split is None or split.input[1] not in constants or node.input[1] not in constants:
+        return None
+    sizes, place = constants[split.input[1]], int(constants[node.input[1]])
+    axis = next((each.i for each in split.attribute if each.name == "axis"), 0)
+    if sizes.ndim == 0:
+        return (split.input[0], axis, place * int(sizes), (place + 1) * int(sizes)) if place >= 0 else None
+    if not 0 <= place < sizes.size:
+        return None
+    ends = np.cumsum(sizes)
+    return split.input[0], axis, int(ends[place] - sizes[place]), int(ends[place])
+
+
+def _sliced(
+    node: NodeProto, splits: Mapping[str, NodeProto], constants: Mapping[str, Any], taken: set[str]
+) -> Sequence[NodeProto]:
+    """The slice in place of a node that is a part of a split."""
+    part = _part(node, splits, constants) if _is(node, "SequenceAt") else None
+    if part is None:
+        return [node]
+    x, *numbers = part
+    names, nodes = [x], list[NodeProto]()
+    for role, number in zip(("axes", "starts", "ends"), numbers, strict=True):
+        name = f"{node.output[0]}_{role}"
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        nodes.append(helper.make_node("Constant", [], [name], value_ints=[number]))
+        names.append(name)
+    x, axes, starts, ends = names
+    return [*nodes, helper.make_node("Slice", [x, starts, ends, axes], node.output, name=node.name)]
+
 
 Answer: TypeAlias = Callable[[ModelProto, str], "bool | None"]
 """The function that tells if a value of a model is true; ``None`` where the value is data-dependent."""

@@ -6,16 +6,17 @@ Some exporters declare symbolic sizes although the nodes hold numbers for them, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
 
 from onnx import GraphProto
 
-from portable_nn.core.dims import put
+from portable_nn.core.dims import put, substituted
 from portable_nn.core.graph import Dim, Value
 from portable_nn.onnx.library.inference import stated_sizes
 from portable_nn.onnx.opsets.support import is_tensor
-from portable_nn.operators import ONNX_DTYPES, Needed
+from portable_nn.operators import ONNX_DTYPES, Needed, solution
 from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.sizes import resolved
 
@@ -36,7 +37,7 @@ class Sizes(NamedTuple):
     def with_needed(self, needed: Iterable[Needed]) -> Sizes:
         """The same with further equalities that nodes need."""
         needed = tuple(needed)
-        known = {name: size for each in needed for name, size in each.equalities}
+        known = solution(needed)
         old = (Needed(tuple((n, put(s, known)) for n, s in each.equalities), each.node) for each in self.needed)
         return self._replace(needed=(*old, *needed))
 
@@ -53,22 +54,22 @@ class Sizes(NamedTuple):
             named[proto.name] = [
                 names.fresh(f"{proto.name}.{axis}") if size is None else size for axis, size in enumerate(sizes)
             ]
-        dims = [dim for each in named.values() for dim in each]
+        dims = [*chain.from_iterable(named.values())]
         dims += [*self.given, *self.given.values()] if self.is_part else []
         given = resolved(self.given, [dim for dim in dims if isinstance(dim, str)])
-        known = given | {name: put(size, given) for each in self.needed for name, size in each.equalities}
+        known = given | {name: put(size, given) for name, size in solution(self.needed).items()}
         found = list[Value]()
         for proto in protos:
             params = [dim.dim_param for dim in proto.type.tensor_type.shape.dim]
-            dims = [given.get(param, dim) for param, dim in zip(params, named[proto.name], strict=True)]
-            shape = tuple(put(dim, known) if isinstance(dim, str) else dim for dim in dims)
-            found.append(Value(proto.name, ONNX_DTYPES[proto.type.tensor_type.elem_type], shape))
+            shape = tuple(given.get(param, dim) for param, dim in zip(params, named[proto.name], strict=True))
+            dtype = ONNX_DTYPES[proto.type.tensor_type.elem_type]
+            found.append(Value(proto.name, dtype, substituted(shape, known)))
         return found
 
     def numbers(self) -> dict[str, int]:
         """The names that are set to numbers."""
-        pairs = [*self.given.items(), *(pair for each in self.needed for pair in each.equalities)]
-        return {name: size for name, size in pairs if isinstance(size, int)}
+        known = {**self.given, **solution(self.needed)}
+        return {name: size for name, size in known.items() if isinstance(size, int)}
 
 
 def equalities(needed: Iterable[Needed]) -> Iterator[str]:

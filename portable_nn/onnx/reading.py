@@ -166,13 +166,8 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes)
     """The parts of a model without its nodes at the places ``blocked``; if there are any, without large weights."""
     graph, names = model.graph, Names(names_in(model.graph))
     found = _constants(model, where, whole=not blocked)
-    nodes = [constant(name, array, names) for name, array in found.literals.items()]
-    for place, (proto, name) in enumerate(zip(graph.node, _node_names(graph, names), strict=True)):
-        if place not in blocked and not _makes(proto, found.stored) and not _makes(proto, found.copies):
-            attributes = {attribute.name: from_attribute(attribute, where) for attribute in proto.attribute}
-            nodes.append(Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes))
     arrays = found.arrays
-    nodes, filling = in_parameters(nodes, names)
+    nodes, filling = in_parameters(_nodes(graph, where, blocked, found, names), names)
     arrays |= filling
     stored = {name: tensor_of(node) for name, node in found.stored.items()}
     arrays |= {name: _elements(tensor, where, f"'{name}'", whole=not blocked) for name, tensor in stored.items()}
@@ -194,6 +189,16 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes)
     ]
     parameters = tuple(Parameter(name, a.dtype.name, a.shape, name in trained) for name, a in arrays.items())
     return _Parts(nodes, tuple(inputs), outputs, parameters, arrays, names, frozenset(unknown), notes)
+
+
+def _nodes(graph: GraphProto, where: str, blocked: frozenset[int], found: _Constants, names: Names) -> list[Node]:
+    """The nodes of a graph but for those ``blocked`` and those that make parameters, after ``Constant`` nodes."""
+    nodes = [constant(name, array, names) for name, array in found.literals.items()]
+    for place, (proto, name) in enumerate(zip(graph.node, _node_names(graph, names), strict=True)):
+        if place not in blocked and not _makes(proto, {*found.stored, *found.copies}):
+            attributes = {attribute.name: from_attribute(attribute, where) for attribute in proto.attribute}
+            nodes.append(Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes))
+    return nodes
 
 
 class _Constants(NamedTuple):

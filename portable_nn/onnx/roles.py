@@ -17,7 +17,7 @@ from portable_nn.core.graph import Graph
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity
 from portable_nn.onnx.opsets.support import label, noted
-from portable_nn.operators import find, is_of_shape
+from portable_nn.operators import Operator, find, is_of_shape, known_operator
 
 FOLDED: Final = re.compile(
     r"""(onnx::\w+_\d+                        # PyTorch's older exporter: folded or transposed
@@ -83,7 +83,7 @@ class _Use(NamedTuple):
     @property
     def is_weight(self) -> bool:
         """True if constants there are weights."""
-        operator = find(self.node.op_type, self.node.domain)
+        operator = _operator(self.node)
         if operator is None or self.is_bias:
             return self.is_bias
         # Any input of a product may be one; of an operator that names its weights, those alone.
@@ -92,7 +92,7 @@ class _Use(NamedTuple):
     @property
     def is_bound(self) -> bool:
         """True if constants there are bounds and thresholds: no gradient flows back to what is only compared."""
-        operator = find(self.node.op_type, self.node.domain)
+        operator = _operator(self.node)
         compares = operator is not None and operator.elementwise and operator.gradient is None
         return compares or (self.node.op_type == "Clip" and self.place > 0)
 
@@ -121,38 +121,50 @@ class _Uses:
                     seen.update(node.output)
 
 
+def _operator(node: NodeProto) -> Operator | None:
+    return find(node.op_type, node.domain)
+
+
 def _is_product(node: NodeProto) -> bool:
     """True if a node computes a product with weights."""
-    operator = find(node.op_type, node.domain)
+    operator = _operator(node)
     return bool(operator and operator.family == "linear" and operator.name != "Attention")
 
 
 def _moves(node: NodeProto, place: int) -> bool:
     """True if a node only moves the elements of an input."""
-    operator = find(node.op_type, node.domain)
+    operator = _operator(node)
     return bool(operator and operator.family == "layout" and place in operator.passes and place not in operator.weights)
 
 
 def _role(name: str, array: Array, uses: list[_Use]) -> Role:
     last = re.split(r"[./]", name.removesuffix(":0"))[-1]
-    is_folded = any(FOLDED.fullmatch(text) for text in (name, last))
-    is_weight = any(use.is_weight for use in uses if use.node.op_type != "Gather")
-    if is_folded and array.size == 1 and not any(name in use.node.input for use in uses if use.is_weight):
-        is_weight = False  # A number that fills an array, such as the zeros that a state begins with.
-    is_table = any(use.node.op_type == "Gather" for use in uses)
+    is_folded = any(map(FOLDED.fullmatch, (name, last)))
+    weight = _weight(name, array, uses, is_folded=is_folded)
     if BUFFERS.fullmatch(last) and not is_folded:
-        return Role(False, is_sure=not is_weight)
+        return Role(False, is_sure=weight is None)
     if DOUBTFUL.fullmatch(last) and not is_folded:
         return Role(False, is_sure=False)
     if _is_mask(array):
         return Role(False)
-    if is_weight:  # One that is added, and of several axes, may be folded from fewer numbers.
-        return Role(True, is_sure=not (is_folded and array.ndim > 1 and all(use.is_bias for use in uses)))
-    if is_folded or (uses and all(use.is_bound for use in uses)):
+    if weight:
+        return weight
+    if is_folded or {use.is_bound for use in uses} == {True}:
         return Role(False, is_sure=array.size == 1 or not _is_combined(uses))
-    if is_table or "." in name or LEARNED.search(last):
+    if "." in name or LEARNED.search(last) or "Gather" in {use.node.op_type for use in uses}:
         return Role(True)
     return Role(array.size > 1, is_sure=False)
+
+
+def _weight(name: str, array: Array, uses: list[_Use], *, is_folded: bool) -> Role | None:
+    """The role of an array that is read as weights are; ``None`` where it is not."""
+    readers = [use for use in uses if use.is_weight]
+    if is_folded and array.size == 1 and not any(name in use.node.input for use in readers):
+        return None  # A number that fills an array, such as the zeros that a state begins with.
+    if all(use.node.op_type == "Gather" for use in readers):
+        return None
+    # One that is added, and of several axes, may be folded from fewer numbers.
+    return Role(True, is_sure=not (is_folded and array.ndim > 1 and all(use.is_bias for use in uses)))
 
 
 def _is_mask(array: Array) -> bool:
@@ -164,7 +176,7 @@ def _is_mask(array: Array) -> bool:
 
 def _is_combined(uses: list[_Use]) -> bool:
     """True if an array is added to values, multiplied by them, or one of several parts of them."""
-    found = [find(use.node.op_type, use.node.domain) for use in uses]
+    found = [_operator(use.node) for use in uses]
     return any(operator and (operator.affine or (operator.passes and not operator.elementwise)) for operator in found)
 
 
@@ -221,7 +233,7 @@ def counted(graph: Graph) -> Count:
     """The numbers of parameters of a graph that train, and that are constants."""
     states = set[str]()
     for node in graph.nodes:
-        operator = find(node.operator, node.domain)
+        operator = known_operator(node)
         places = operator.state.values() if operator else ()
         states.update(node.inputs[place] for place in places if place < len(node.inputs))
     trained = sum(value.trainable for value in graph.parameters)

@@ -17,19 +17,19 @@ import numpy as np
 
 from portable_nn.core.dims import evaluated, is_at_least, names_in, solved, substituted
 from portable_nn.core.errors import GraphError
-from portable_nn.core.graph import Dim, Graph, Node, Tensor, Value
+from portable_nn.core.graph import Dim, Graph, Node, Value
 from portable_nn.core.tensors import Array
 from portable_nn.engines.claims import check_claims
+from portable_nn.engines.ranges import literals
 from portable_nn.onnx.meant import Meant
 from portable_nn.operators import (
     INTEGERS,
     Family,
     Interval,
-    OperatorContext,
     Type,
     infer,
-    lookup,
     sizes_for_indices,
+    use_of,
 )
 from portable_nn.operators.elements import below
 
@@ -79,9 +79,8 @@ def _limit(
     node: Node, place: int, types: Types, after: Interval | None, whole: bool, *, any_whole: bool
 ) -> Interval | None:
     """The limit of a node's input at ``place``; ``after`` is that of its output, which is of integers if ``whole``."""
-    operator = lookup(node.operator, node.domain)
-    own = operator.samples.get(place)
-    use = OperatorContext(operator, [types[name] if name else None for name in node.inputs], node.attributes)
+    use = use_of(node, types)
+    operator, own = use.operator, use.operator.samples.get(place)
     if callable(own):
         own = own(use)
     elif place in operator.indexes:
@@ -193,16 +192,16 @@ def compared(graph: Graph) -> dict[str, float]:
     so have the indices of an embedding, which code bases pad with 0.
     """
     inputs = {value.name for value in graph.inputs}
-    numbers = {node.outputs[0]: node.attributes.get("value") for node in graph.nodes if node.operator == "Constant"}
+    numbers = literals(graph)
     cast = {node.outputs[0]: node.inputs[0] for node in graph.nodes if node.operator == "Cast"}
     weights = {value.name for value in graph.parameters}
     found = dict[str, float]()
     for node in graph.nodes:
         if node.operator == "Gather" and node.inputs[0] in weights:
             index = cast.get(node.inputs[1], node.inputs[1])
-            found |= {index: 0} if index in inputs else {}
+            found |= dict.fromkeys(inputs & {index}, 0)
         number = numbers.get(node.inputs[-1]) if node.operator == "Equal" and node.inputs[0] in inputs else None
-        if isinstance(number, Tensor) and len(number.data) == 1 and number.dtype != "bool":
+        if number and len(number.data) == 1 and number.dtype != "bool":
             found[node.inputs[0]] = number.data[0]
     return found
 

@@ -7,8 +7,8 @@ offers, ``register`` it there, and add a row to ``tests/cases``. Other folders i
 from importlib import import_module
 from pkgutil import walk_packages
 
-from portable_nn.operators.equal_sizes import Needed, needed_equalities
-from portable_nn.operators.inference import Inference, infer, infer_node
+from portable_nn.operators.equal_sizes import Needed, needed_equalities, solution
+from portable_nn.operators.inference import Inference, add_types, infer, infer_node, types_made
 from portable_nn.operators.reached import sizes_for_indices
 from portable_nn.operators.receptive import FieldContext, cellwise_fields, moved_fields
 from portable_nn.operators.registry import (
@@ -34,12 +34,15 @@ from portable_nn.operators.registry import (
     find,
     is_dense,
     is_of_shape,
+    known_operator,
     laid_in,
     lookup,
     memory_order,
+    operator_of,
+    use_of,
     window_kind,
 )
-from portable_nn.operators.replay import replay
+from portable_nn.operators.replay import replay, replayed
 from portable_nn.operators.scalars import SCALARS
 from portable_nn.operators.streamed import Streamed
 from portable_nn.operators.symbols import (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Dim, Node, Shape
-from portable_nn.operators.registry import Operator, OperatorContext, Type, find
+from portable_nn.operators.registry import Operator, OperatorContext, Type, known_operator
 
 Rule = Callable[[OperatorContext, Shape], Iterable[Dim]]
 
@@ -17,7 +17,7 @@ def multiply_adds(node: Node, types: Mapping[str, Type], *, fits: bool = True) -
 
     ``None`` where a size is unknown, or the node does not fit its inputs.
     """
-    operator = find(node.operator, node.domain)
+    operator = known_operator(node)
     if operator is None or operator.multiply_adds is None:
         return 0
     return _product(operator.multiply_adds, operator, node, types) if fits else None
@@ -30,7 +30,7 @@ def elements_visited(node: Node, types: Mapping[str, Type]) -> int:
     An empty array counts as if its axes of size 0 had size 1: the others may be any number, of which kernels make
     loops. 0 where a size is unknown.
     """
-    operator = find(node.operator, node.domain)
+    operator = known_operator(node)
     counts = [volume(types[name].shape) for name in (*node.inputs, *node.outputs) if name in types]
     own = _product(operator.visits, operator, node, types) if operator and operator.visits else 0
     return sum(counts) + (own or 0)
@@ -45,6 +45,6 @@ def _product(rule: Rule, operator: Operator, node: Node, types: Mapping[str, Typ
     first = node.outputs[0]
     if first and first not in types:
         return None
-    use = OperatorContext(operator, [types.get(name) for name in node.inputs], node.attributes, len(node.outputs))
+    use = OperatorContext(operator, [*map(types.get, node.inputs)], node.attributes, len(node.outputs))
     sizes = static(tuple(rule(use, types[first].shape if first else ())))
     return None if sizes is None else math.prod(sizes)

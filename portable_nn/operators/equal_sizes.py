@@ -9,13 +9,13 @@ which equalities it needs: the fewest with which it accepts them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Final, NamedTuple, TypeAlias
 
 from portable_nn.core.dims import names_in, put, solved, substituted
 from portable_nn.core.graph import Dim, Node
-from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import DataDependentShape, InvalidNode, Type, lookup
+from portable_nn.operators.inference import types_made
+from portable_nn.operators.registry import DataDependentShape, InvalidNode, Type
 
 Equality: TypeAlias = tuple[str, Dim]
 """A name, and the size that it is equal to: a name that comes before it, a formula of others, or a number."""
@@ -39,6 +39,11 @@ class Needed(NamedTuple):
 
     equalities: tuple[Equality, ...]
     node: str
+
+
+def solution(needed: Iterable[Needed]) -> dict[str, Dim]:
+    """The sizes that are needed in place of names."""
+    return {name: size for each in needed for name, size in each.equalities}
 
 
 def needed_equalities(nodes: Sequence[Node], types: Mapping[str, Type], inputs: Sequence[str]) -> list[Needed]:
@@ -68,15 +73,15 @@ def _first_needed(nodes: Sequence[Node], types: Mapping[str, Type], inputs: Sequ
     axes: dict[Dim, set[int]] = {}
     for name in inputs:
         for axis, dim in enumerate(types[name].shape):
-            for each in [dim] if dim in axes else names_in([dim]):
+            for each in names_in([dim]):
                 axes.setdefault(each, set()).add(axis)
     types, refusals = dict(types), 0
     for node in nodes if axes else ():
         if any(name and name not in types for name in node.inputs):
             continue
-        given = [types[name] if name else None for name in node.inputs]
+        given = [*map(types.get, node.inputs)]
         try:
-            types.update(zip(node.outputs, _outputs(node, given), strict=False))
+            types.update(zip(node.outputs, types_made(node, given), strict=False))
         except DataDependentShape:
             continue
         except InvalidNode:
@@ -86,34 +91,38 @@ def _first_needed(nodes: Sequence[Node], types: Mapping[str, Type], inputs: Sequ
     return None
 
 
-def _outputs(node: Node, given: Sequence[Type | None]) -> tuple[Type, ...]:
-    return infer_node(lookup(node.operator, node.domain), given, node.attributes, len(node.outputs))
-
-
 def _fitting(node: Node, given: Sequence[Type | None], axes: Mapping[Dim, Set[int]]) -> tuple[Equality, ...] | None:
     """The fewest equalities with which ``node`` fits, if that is one answer; ``axes`` are those of each name."""
-    order = list(axes)
-    types = [type for type in given if type]
-    dims = [dim for type in types for dim in type.shape] + [dim for type in types for dim in type.constant or ()]
+    trials = itertools.islice(_combinations(_possible(given, list(axes))), TRIALS)
+    for _, several in itertools.groupby(trials, len):
+        fitting = [each for each in several if fits(node, given, dict(each))]
+        aligned = [sum(b in axes and not axes[a].isdisjoint(axes[b]) for a, b in each) for each in fitting]
+        if best := [each for each, count in zip(fitting, aligned, strict=True) if count == max(aligned)]:
+            return best[0] if len(best) == 1 else None
+    return None
+
+
+def _possible(given: Sequence[Type | None], known: Sequence[Dim]) -> list[Equality]:
+    """The equalities of two sizes that meet in a node, solved for one of the names ``known``."""
+    dims = sizes_met(given)
     symbolic = list(dict.fromkeys(dim for dim in dims if isinstance(dim, str)))
-    names = sorted(names_in(symbolic).intersection(axes), key=order.index)
+    names = sorted(names_in(symbolic).intersection(known), key=known.index)
     numbers = list(dict.fromkeys(dim for dim in dims if isinstance(dim, int) and dim > 1))[:MET]
     # Sums of products alone: a quotient says that two sizes that were equal have become another one.
     formulas = [dim for dim in symbolic if dim not in names and "(" not in dim and len(dim) <= LONGEST][:MET]
-    sizes: list[Dim] = [*names, *numbers]
-    pairs: list[tuple[Dim, Dim]] = [*itertools.combinations(names, 2)]
-    pairs += [(name, number) for name in names for number in numbers]
-    pairs += [(formula, size) for formula in formulas for size in sizes]
-    pairs += itertools.combinations(formulas, 2)
-    single = list(dict.fromkeys(each for pair in pairs if (each := solved(*pair, names)) and each[1] not in (0, 1)))
-    trials = itertools.islice(_combinations(single), TRIALS)
-    for _, several in itertools.groupby(trials, len):
-        fitting = [each for each in several if _fits(node, given, dict(each))]
-        aligned = [sum(b in axes and not axes[a].isdisjoint(axes[b]) for a, b in each) for each in fitting]
-        best = [each for each, count in zip(fitting, aligned, strict=True) if count == max(aligned)]
-        if best:
-            return best[0] if len(best) == 1 else None
-    return None
+    pairs: Iterable[tuple[Dim, Dim]] = itertools.chain(
+        itertools.combinations(names, 2),
+        itertools.product(names, numbers),
+        itertools.product(formulas, [*names, *numbers]),
+        itertools.combinations(formulas, 2),
+    )
+    return list(dict.fromkeys(each for pair in pairs if (each := solved(*pair, names)) and each[1] not in (0, 1)))
+
+
+def sizes_met(given: Sequence[Type | None]) -> list[Dim | float]:
+    """The sizes of the inputs of a node, and the elements of those that are constant."""
+    types = [type for type in given if type]
+    return [dim for type in types for dim in type.shape] + [dim for type in types for dim in type.constant or ()]
 
 
 def _combinations(single: Sequence[Equality]) -> Iterator[tuple[Equality, ...]]:
@@ -125,9 +134,10 @@ def _combinations(single: Sequence[Equality]) -> Iterator[tuple[Equality, ...]]:
                 yield each
 
 
-def _fits(node: Node, given: Sequence[Type | None], known: Mapping[str, Dim]) -> bool:
+def fits(node: Node, given: Sequence[Type | None], known: Mapping[str, Dim]) -> bool:
+    """True if a node fits with the sizes that ``known`` has in place of its symbolic ones."""
     try:
-        _outputs(node, [type and _put(type, known) for type in given])
+        types_made(node, [type and _put(type, known) for type in given])
     except InvalidNode:
         return False
     return True

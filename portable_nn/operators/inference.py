@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import marshal
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from portable_nn.core.dims import LONGEST, TooLongError
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Graph, Node, Shape
 from portable_nn.operators.elements import with_constant
-from portable_nn.operators.registry import InvalidNode, Operator, OperatorContext, Type, lookup
+from portable_nn.operators.registry import InvalidNode, Operator, OperatorContext, Type, operator_of
 
 
 def infer_node(
@@ -26,6 +27,19 @@ def infer_node(
     except TooLongError:
         raise InvalidNode(f"its sizes are formulas of more than {LONGEST:,} characters") from None
     return with_constant(use, (found,)[:outputs] if isinstance(found, Type) else found[:outputs])
+
+
+def types_made(node: Node, types: Sequence[Type | None]) -> tuple[Type, ...]:
+    """The types of the outputs of a node whose inputs have ``types``; raises ``InvalidNode``."""
+    return infer_node(operator_of(node), types, node.attributes, len(node.outputs))
+
+
+def add_types(node: Node, types: MutableMapping[str, Type]) -> None:
+    """Add the types of the outputs of ``node`` to ``types``, if it is valid and those of its inputs are known."""
+    if all(name in types for name in node.inputs if name):
+        with suppress(InvalidNode):
+            found = types_made(node, [*map(types.get, node.inputs)])
+            types.update((name, type) for name, type in zip(node.outputs, found, strict=True) if name)
 
 
 class _Cache:
@@ -51,8 +65,7 @@ class _Cache:
         return found
 
     def _infer(self, node: Node, inputs: Sequence[Type | None]) -> tuple[Type, ...]:
-        operator = lookup(node.operator, node.domain)
-        return tuple(map(self.one, infer_node(operator, inputs, node.attributes, len(node.outputs))))
+        return tuple(map(self.one, types_made(node, inputs)))
 
 
 class Inference(NamedTuple):
@@ -111,7 +124,7 @@ def _infer(graph: Graph, shapes: Mapping[str, Shape]) -> Inference:
             faults.extend(Fault(str(node), f"reads '{name}', which nothing before it makes") for name in absent)
         elif unknown.isdisjoint(node.inputs):
             try:
-                found = cache.outputs(node, [types[name] if name else None for name in node.inputs])
+                found = cache.outputs(node, [*map(types.get, node.inputs)])
             except InvalidNode as invalid:
                 faults.append(Fault(str(node), str(invalid)))
         for name, type in itertools.zip_longest(node.outputs, found):

@@ -23,10 +23,6 @@ def _over_three_axes(use: OperatorContext, shape: Shape | None) -> bool:
     return len(use.type().shape) == 5
 
 
-def _in_groups(use: OperatorContext, shape: Shape | None) -> bool:
-    return use.int("group") > 1
-
-
 AS_SOFTPLUS: Final = Limit(
     "input",
     lambda use, shape: True,
@@ -43,7 +39,7 @@ CONV: Final = _known(
     "MNN 3.6 adds an axis to the output, if that is one of the model",
     lambda use, shape: len(use.type().shape) == 3,
 )
-GROUPED: Final = _known("group", "onnx.reference 1.23 fails on several groups", _in_groups)
+GROUPED: Final = _known("group", "onnx.reference 1.23 fails on several groups", lambda use, _: use.int("group") > 1)
 IS_NAN: Final = _known("X", "MNN 3.6 lacks it")
 ROUNDING: Final = _known("size", "onnx.reference 1.23 is 3e-4 off")
 RECURRENT: Final = {

@@ -10,7 +10,7 @@ from functools import reduce
 from portable_nn.core.dims import difference, is_at_least, largest, names_in, product, put, smallest, total
 from portable_nn.core.graph import Dim, Graph
 from portable_nn.operators.elements import Unknown
-from portable_nn.operators.registry import APART, INTEGERS, Ends, OperatorContext, Type, lookup
+from portable_nn.operators.registry import APART, INTEGERS, Ends, OperatorContext, Type, use_of
 
 
 def sizes_for_indices(graph: Graph, types: Mapping[str, Type]) -> Iterator[tuple[Dim, Dim]]:
@@ -20,10 +20,9 @@ def sizes_for_indices(graph: Graph, types: Mapping[str, Type]) -> Iterator[tuple
     """
     known = dict[str, Ends | None]()
     for node in graph.nodes:
-        operator = lookup(node.operator, node.domain)
-        use = OperatorContext(operator, [types[name] if name else None for name in node.inputs], node.attributes)
+        use = use_of(node, types)
         given = [known.get(name) or _of_constant(types[name]) if name else None for name in node.inputs]
-        for place, rule in operator.indexes.items():
+        for place, rule in use.operator.indexes.items():
             sizes, ends = rule(use), given[place] or ()
             if len(sizes) == len(ends):
                 yield from ((size, total([high, 1])) for size, (_, high) in zip(sizes, ends, strict=True))

@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 import numpy as np
 
 from portable_nn.core.errors import refuse
-from portable_nn.core.graph import Attribute, Dim, Shape, Tensor, format_shape
+from portable_nn.core.graph import Attribute, Dim, Node, Shape, Tensor, format_shape
 from portable_nn.operators.streamed import Streamed
 from portable_nn.sizes.operation import Kind, Mode
 from portable_nn.sizes.receptive import Fields
@@ -199,9 +199,12 @@ class OperatorContext:
         if dtype not in allowed:
             self.fail(f"it is not defined for {dtype}")
 
-    def common_dtype(self, allowed: Collection[str], start: builtins.int = 0) -> str:
-        """The element type that all inputs from ``start`` on share."""
-        first, dtypes = self.type(start).dtype, [type.dtype for type in self.types[start:] if type is not None]
+    def common_dtype(
+        self, allowed: Collection[str], start: builtins.int = 0, apart: Collection[builtins.int] = ()
+    ) -> str:
+        """The element type that all inputs from ``start`` on share, but for those at the places ``apart``."""
+        places = [place for place in range(start, len(self.types)) if self.has(place) and place not in apart]
+        first, dtypes = self.type(start).dtype, [self.type(place).dtype for place in places]
         if len(set(dtypes)) > 1:
             self.fail(f"its inputs have different element types: {', '.join(dtypes)}")
         self.check_dtype(first, allowed)
@@ -519,16 +522,16 @@ class Operator:
         missing = [n for n, a in self.attributes.items() if a.default is REQUIRED and n not in attributes]
         if missing:
             raise InvalidNode(f"attribute '{missing[0]}' is missing")
-        needed = sum(not name.endswith("?") for name in self.inputs)
-        most = len(self.inputs) if not self.inputs or not self.inputs[-1].endswith("*") else None
-        if len(inputs) < needed or (most is not None and len(inputs) > most):
-            wanted = f"{needed}" if most == needed else f"{needed} to {most}" if most else f"{needed} or more"
-            raise InvalidNode(f"{self.name} takes {wanted} {'input' if wanted == '1' else 'inputs'}, not {len(inputs)}")
-        repeats = self.outputs[-1].endswith("*")
-        if outputs < 1 or (outputs > len(self.outputs) and not repeats):
-            several = "1 or more outputs" if repeats else f"1 to {len(self.outputs)} outputs"
-            wanted = several if repeats or len(self.outputs) > 1 else "1 output"
-            raise InvalidNode(f"{self.name} has {wanted}, not {outputs}")
+        _check_count(f"{self.name} takes", "input", self.inputs, len(inputs), sum(n[-1] != "?" for n in self.inputs))
+        _check_count(f"{self.name} has", "output", self.outputs, outputs)
+
+
+def _check_count(verb: str, noun: str, formal: Sequence[str], count: int, least: int = 1) -> None:
+    """Raise ``InvalidNode`` for fewer than ``least``, or more than the ``formal`` names, whose last one may repeat."""
+    repeats = bool(formal) and formal[-1].endswith("*")
+    if count < least or (count > len(formal) and not repeats):
+        wanted = f"{least} or more" if repeats else f"{least}" if least == len(formal) else f"{least} to {len(formal)}"
+        raise InvalidNode(f"{verb} {wanted} {noun}{'' if wanted == '1' else 's'}, not {count}")
 
 
 REGISTRY: dict[tuple[str, str], Operator] = {}
@@ -555,6 +558,16 @@ def lookup(name: str, domain: str = "") -> Operator:
     return found
 
 
+def operator_of(node: Node) -> Operator:
+    """The operator of a node. Raises ``InvalidNode`` for an unknown one."""
+    return lookup(node.operator, node.domain)
+
+
+def use_of(node: Node, types: Mapping[str, Type]) -> OperatorContext:
+    """The use of an operator by a node, with the inputs whose types are known."""
+    return OperatorContext(operator_of(node), [*map(types.get, node.inputs)], node.attributes, len(node.outputs))
+
+
 def window_kind(name: str, domain: str = "") -> Kind | None:
     """The kind of a convolution or pool; ``None`` for other operators."""
     operator = find(name, domain)
@@ -571,6 +584,11 @@ def current_name(name: str) -> str:
 def find(name: str, domain: str = "") -> Operator | None:
     """The operator of that name, which may be a former one, or ``None``."""
     return REGISTRY.get((domain, name if domain else current_name(name)))
+
+
+def known_operator(node: Node) -> Operator | None:
+    """The operator of a node, which may have a former name, or ``None``."""
+    return find(node.operator, node.domain)
 
 
 def is_of_shape(name: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 
 from msgspec.structs import replace
@@ -11,7 +10,7 @@ from msgspec.structs import replace
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Attribute, Node, Tensor
 from portable_nn.operators import Type, infer, lookup
-from portable_nn.rewrites.program import Names, Program
+from portable_nn.rewrites.program import Names, Program, read_once
 
 
 def normalization_in_convolutions(program: Program) -> Program:
@@ -22,13 +21,11 @@ def normalization_in_convolutions(program: Program) -> Program:
     inputs are unknown, nothing is changed.
     """
     graph = program.graph
-    makers = {name: node for node in graph.nodes for name in node.outputs}
-    readers = Counter(name for node in graph.nodes for name in node.inputs)
-    readers.update(graph.outputs)
+    makers = read_once(graph)
     pairs = {
         node.name: makers[node.inputs[0]]
         for node in graph.nodes
-        if _is(node, "BatchNormalization") and readers[node.inputs[0]] == 1 and _is(makers.get(node.inputs[0]), "Conv")
+        if _is(node, "BatchNormalization") and _is(makers.get(node.inputs[0]), "Conv")
     }
     types = infer(graph).types if pairs else {}
     pairs = {norm.name: pairs[norm.name] for norm in graph.nodes if norm.name in pairs and _pays(norm, pairs, types)}

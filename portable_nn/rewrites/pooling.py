@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from msgspec.structs import replace
 
 from portable_nn.core.graph import Node, Tensor
-from portable_nn.operators.registry import find, window_kind
-from portable_nn.rewrites.program import Program
+from portable_nn.operators.registry import known_operator, window_kind
+from portable_nn.rewrites.program import Program, read_once
 
 
 def max_pool_first(program: Program) -> Program:
@@ -19,17 +18,15 @@ def max_pool_first(program: Program) -> Program:
     sum of the maximum and the bias, to the last bit. A value that is an output, or has another reader, is not moved.
     """
     graph = program.graph
-    makers = {name: node for node in graph.nodes for name in node.outputs}
-    readers = Counter(name for node in graph.nodes for name in node.inputs)
-    readers.update(graph.outputs)
+    makers = read_once(graph)
     placed = {node.name: [node] for node in graph.nodes}
     for pool in filter(_shrinks, graph.nodes):
         source, after = pool.inputs[0], list[Node]()
-        while readers[source] == 1 and _commutes(makers.get(source)):
+        while _commutes(makers.get(source)):
             after.insert(0, makers[source])
             source = makers[source].inputs[0]
         conv = makers.get(source)
-        if conv and readers[source] == 1 and _has_bias(conv):
+        if conv and window_kind(conv.operator, conv.domain) in {"conv", "convt"} and len(conv.inputs) == 3:
             placed[conv.name] = [replace(conv, inputs=conv.inputs[:2])]
             *before, add = _bias_after(pool, conv.inputs[2])
             after.insert(0, add)
@@ -49,14 +46,10 @@ def _shrinks(node: Node) -> bool:
 
 
 def _commutes(node: Node | None) -> bool:
-    operator = find(node.operator, node.domain) if node else None
+    operator = known_operator(node) if node else None
     if node is None or operator is None:
         return False
     return operator.monotone(node.attributes) if callable(operator.monotone) else operator.monotone
-
-
-def _has_bias(node: Node) -> bool:
-    return window_kind(node.operator, node.domain) in {"conv", "convt"} and len(node.inputs) == 3
 
 
 def _bias_after(pool: Node, bias: str) -> list[Node]:

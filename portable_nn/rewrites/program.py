@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
 from portable_nn.core.errors import GraphError, UsageError, listed
-from portable_nn.core.graph import Graph
+from portable_nn.core.graph import Graph, Node
 from portable_nn.core.text import unused
 from portable_nn.format.documentation import Documentation, ValueRemark
 from portable_nn.format.meaning import InputInfo
@@ -53,6 +54,13 @@ def checked(after: Program, before: Program, refused: str = "") -> Program:
     values = {name: replace(remark, sizes=()) if name in changed else remark for name, remark in kept.values.items()}
     values = {name: remark for name, remark in values.items() if remark != ValueRemark()}
     return after._replace(documentation=replace(kept, values=values))
+
+
+def read_once(graph: Graph) -> dict[str, Node]:
+    """The nodes that make the values which one other node reads, and which are no outputs; by these values."""
+    readers = Counter(name for node in graph.nodes for name in node.inputs)
+    readers.update(graph.outputs)
+    return {name: node for node in graph.nodes for name in node.outputs if readers[name] == 1}
 
 
 class Names:

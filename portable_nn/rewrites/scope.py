@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Graph, Node, Tensor
-from portable_nn.operators import Leaf, OperatorContext, Symbol, Type, emit, infer, lookup, trace
+from portable_nn.operators import Leaf, OperatorContext, Symbol, Type, emit, infer, trace, use_of
 from portable_nn.rewrites.program import Names
 
 
@@ -30,8 +30,7 @@ class Scope(NamedTuple):
 
     def use(self, node: Node) -> OperatorContext:
         """A node as the rules of its operator see it."""
-        inputs = [self.types[name] if name else None for name in node.inputs]
-        return OperatorContext(lookup(node.operator, node.domain), inputs, node.attributes, len(node.outputs))
+        return use_of(node, self.types)
 
     def type(self, node: Node, index: int = 0) -> Type:
         """The type of an input."""
@@ -63,13 +62,13 @@ class Scope(NamedTuple):
         """
         leaves = {name: _leaf(name, self.types[name]) for name in node.inputs if name}
         try:
-            found = function(*(leaves[name] if name else None for name in node.inputs), **node.attributes)
+            found = function(*map(leaves.get, node.inputs), **node.attributes)
         except GraphError as error:
             raise GraphError([Fault(str(node), fault.message) for fault in error.faults]) from None
         made = [found] if isinstance(found, Symbol) else list(found)
         # An output cannot be an input, nor another output.
         named = {
-            name: emit("Identity", symbol) if symbol in leaves.values() or symbol in made[:place] else symbol
+            name: emit("Identity", symbol) if symbol in [*leaves.values(), *made[:place]] else symbol
             for place, (name, symbol) in enumerate(zip(node.outputs, made, strict=False))
             if name and (place == 0 or name in self.read)
         }

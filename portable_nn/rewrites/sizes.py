@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from portable_nn.core.dims import substituted
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Graph, Node, Tensor
-from portable_nn.operators import InvalidNode, Type, infer, infer_node, lookup
+from portable_nn.operators import Type, add_types, infer
 from portable_nn.rewrites.program import Names, Program, checked
 
 BATCH: Final = "batch"
@@ -113,7 +113,7 @@ def _without_size(graph: Graph, size: Dim, name: str) -> list[Node]:
         for each in _opened(node, types, size, name, names):
             nodes.append(each)
             if all(not read or read in types for read in each.inputs):
-                _add_types(each, types)
+                add_types(each, types)
     read_before, read = ({name for node in each for name in node.inputs} for each in (graph.nodes, nodes))
     left_over = read_before - read - set(graph.outputs)
     return [node for node in nodes if node.operator != "Constant" or not left_over.intersection(node.outputs)]
@@ -139,12 +139,3 @@ def _opened(node: Node, types: Mapping[str, Type], size: Dim, name: str, names: 
 
 _IN_FRONT: Final = {"Reshape": 0, "Expand": 1}
 """The number in a shape that keeps the dimension of the input."""
-
-
-def _add_types(node: Node, types: dict[str, Type]) -> None:
-    try:
-        known = [types[name] if name else None for name in node.inputs]
-        found = infer_node(lookup(node.operator, node.domain), known, node.attributes, len(node.outputs))
-    except InvalidNode:  # Reported when the whole graph is inferred.
-        return
-    types.update((name, type) for name, type in zip(node.outputs, found, strict=True) if name)

@@ -127,22 +127,15 @@ def as_json(report: RuntimeReport) -> dict[str, Any]:
         "rtol": report.tolerance.rtol,
         "passes": report.passes(),
         "note": report.note,
-        "runtimes": [_row(row) for row in report.rows],
-    }
-
-
-def _row(row: RuntimeRow) -> dict[str, Any]:
-    return {
-        "runtime": row.runtime,
-        "title": row.title,
-        "version": row.version,
-        "state": row.state,
-        "outputs": {name: _numbers(found) for name, found in row.outputs.items()},
-        "sizes": row.sizes,
-        "reason": row.reason,
-        "node": row.node,
-        "explanations": list(row.explanations),
-        "seconds": round(row.seconds, 3),
+        "runtimes": [
+            {
+                **vars(row),
+                "outputs": {name: _numbers(found) for name, found in row.outputs.items()},
+                "explanations": list(row.explanations),
+                "seconds": round(row.seconds, 3),
+            }
+            for row in report.rows
+        ],
     }
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ def main(module: str, listed: str, memory: int) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # What a runtime prints is no answer.
     _limit(memory)
-    load = import_module(module).load
+    name, _, function = module.partition(":")
+    load = getattr(import_module(name), function or "load")
     for task in json.loads(Path(listed).read_bytes()):
         answers.write(json.dumps(_answer(load, task)) + "\n")
         answers.flush()
@@ -41,22 +43,19 @@ def _answer(load: Any, task: dict[str, Any]) -> dict[str, Any]:
     try:
         run = load(given)
         for feeds in task["feeds"]:
-            with np.load(given.folder / f"{feeds}.npz") as arrays:
-                taken = {port.name: arrays[str(place)] for place, port in enumerate(given.inputs)}
+            with np.load(given.folder / f"{feeds}.npz") as stored:
+                taken = {port.name: stored[str(place)] for place, port in enumerate(given.inputs)}
             found = run(taken)
-            results: Any = {str(place): np.asarray(found[port.name]) for place, port in enumerate(given.outputs)}
+            arrays = [found[port.name] for port in given.outputs] if isinstance(found, Mapping) else found
+            results: Any = dict(zip(map(str, range(len(given.outputs))), map(np.asarray, arrays), strict=True))
             np.savez(given.folder / f"{feeds}-found.npz", **results)
     except BaseException as error:  # Panics of Rust are no Exception.
-        return {"reason": _reason(error), "where": traceback.format_exc()[-2000:]}
+        return {"reason": str(error).strip() or type(error).__name__, "where": traceback.format_exc()[-2000:]}
     return {"reason": ""}
 
 
 def _ports(listed: list[list[Any]]) -> tuple[Port, ...]:
     return tuple(Port(name, dtype, tuple(shape)) for name, dtype, shape in listed)
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).strip() or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module, metadata
 from typing import Final, Literal
 
@@ -21,7 +22,7 @@ class Runtime:
     Attributes:
         title: its name, as its users write it. Limits of operators that are known of it (``check`` reports them) have
             it in their text.
-        module: the module with its ``load``.
+        module: the module with its ``load``, or with a function that is named behind a colon.
         packages: the distributions that bring it, of which one is installed; empty where ``version`` of its module
             says what there is.
         needs: what installs it.
@@ -48,37 +49,32 @@ class Runtime:
         return None
 
 
-def _light(title: str, module: str, *packages: str) -> Runtime:
-    needs = "pip install 'portable-nn[interop]'"
-    return Runtime(title=title, module=f"{__package__}.{module}", packages=packages, needs=needs)
+def _row(
+    title: str,
+    module: str,
+    *packages: str,
+    needs: str = "pip install 'portable-nn[interop]'",
+    takes: Literal["onnx", "network"] = "onnx",
+) -> Runtime:
+    return Runtime(title=title, module=f"{__package__}.{module}", packages=packages, needs=needs, takes=takes)
 
 
-def _code_base(title: str, module: str, *packages: str, needs: str) -> Runtime:
-    return Runtime(title=title, module=f"{__package__}.{module}", packages=packages, needs=needs, takes="network")
-
-
+_code_base: Final = partial(_row, takes="network")
 _OPENCV: Final = ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
 _ONNXRUNTIME: Final = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
 
 RUNTIMES: Final[Mapping[str, Runtime]] = {
-    "onnxruntime": Runtime(
-        title="onnxruntime",
-        module=f"{__package__}.onnxruntime",
-        packages=_ONNXRUNTIME,
-        needs="pip install onnxruntime",
-    ),
-    "reference": Runtime(
-        title="onnx.reference", module=f"{__package__}.reference", packages=("onnx",), needs="pip install onnx"
-    ),
-    "openvino": _light("OpenVINO", "openvino", "openvino"),
-    "tract": _light("tract", "tract", "tract"),
-    "opencv": _light("OpenCV", "opencv", *_OPENCV),
-    "mnn": _light("MNN", "mnn", "MNN"),
-    "web": Runtime(title="onnxruntime-web", module=f"{__package__}.web", needs="npm install onnxruntime-web"),
-    "torch": _code_base("PyTorch", "torch", "torch", needs="pip install 'portable-nn[torch]'"),
-    "jax": _code_base("JAX", "jax", "jax", needs="pip install 'portable-nn[jax]'"),
-    "keras": _code_base("Keras", "keras", "keras", needs="pip install 'portable-nn[keras]'"),
-    "numpy": _code_base("numpy file", "numpy", "numpy", needs="pip install numpy"),
+    "onnxruntime": _row("onnxruntime", "onnx_engines:onnxruntime", *_ONNXRUNTIME, needs="pip install onnxruntime"),
+    "reference": _row("onnx.reference", "onnx_engines:reference", "onnx", needs="pip install onnx"),
+    "openvino": _row("OpenVINO", "onnx_engines:openvino", "openvino"),
+    "tract": _row("tract", "onnx_engines:tract", "tract"),
+    "opencv": _row("OpenCV", "onnx_engines:opencv", *_OPENCV),
+    "mnn": _row("MNN", "mnn", "MNN"),
+    "web": _row("onnxruntime-web", "web", needs="npm install onnxruntime-web"),
+    "torch": _code_base("PyTorch", "code_bases:torch", "torch", needs="pip install 'portable-nn[torch]'"),
+    "jax": _code_base("JAX", "code_bases:jax", "jax", needs="pip install 'portable-nn[jax]'"),
+    "keras": _code_base("Keras", "code_bases:keras", "keras", needs="pip install 'portable-nn[keras]'"),
+    "numpy": _code_base("numpy file", "code_bases:numpy", "numpy", needs="pip install numpy"),
     "c": _code_base("C file", "c", needs="a C compiler: cc, gcc or clang"),
 }
 """Every runtime and code base by the name that users choose it with."""

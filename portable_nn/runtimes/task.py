@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 Feeds: TypeAlias = Mapping[str, Any]
 """Arrays by the name of the input."""
 
-Run: TypeAlias = Callable[[Feeds], Mapping[str, Any]]
-"""The function that runs a loaded model: arrays by input name → arrays by output name."""
+Run: TypeAlias = Callable[[Feeds], Mapping[str, Any] | Sequence[Any]]
+"""The function that runs a loaded model: arrays by input name → arrays by output name, or in the order of outputs."""
 
 
 class Port(NamedTuple):
@@ -35,3 +35,13 @@ class Task(NamedTuple):
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     folder: Path
+
+
+def names_of(ports: Sequence[Port]) -> list[str]:
+    """The names of inputs or outputs, in order."""
+    return [port.name for port in ports]
+
+
+def given(task: Task, feeds: Feeds) -> list[Any]:
+    """The arrays of the inputs, in order."""
+    return [feeds[port.name] for port in task.inputs]

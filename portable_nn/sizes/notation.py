@@ -149,10 +149,10 @@ def _torch_convt(operation: Operation, channels: str) -> str:
     return _sequence(_torch_layer("ConvTranspose", operation, channels, both, added), _torch_pad("ZeroPad", cut))
 
 
-TORCH_POOLS: Mapping[Mode, tuple[str, str, str]] = {
-    "max": ("MaxPool", "", "ConstantPad"),
-    "average": ("AvgPool", "", "ZeroPad"),
-    "lp": ("LPPool", "2", "ZeroPad"),
+TORCH_POOLS: Mapping[Mode, tuple[str, str, str, str]] = {
+    "max": ("MaxPool", "", "ConstantPad", 'float("-inf")'),
+    "average": ("AvgPool", "", "ZeroPad", ""),
+    "lp": ("LPPool", "2", "ZeroPad", ""),
 }
 """A pool's name in PyTorch, its leading argument, and the padding module whose fill value does not change results."""
 
@@ -161,32 +161,34 @@ def _torch_pool(operation: Operation, sizes: Sequence[int] | None) -> str:
     floor = replace(operation, ceil=False)
     if operation.ceil and sizes is not None and _has_size(floor, sizes, operation.output_size(sizes)):
         operation = floor
-    windows, mode = operation.windows, operation.mode
-    pads = _explicit_pads(operation)
-    name, first, pad_name = TORCH_POOLS[mode]
-    inside = mode != "lp" and all(
-        begin == end <= window.kernel // 2 for window, (begin, end) in zip(windows, pads, strict=True)
-    )
-    if sizes is not None and mode == "average" and operation.axes == 3:
-        # The only one that compares the kernel with the input before it is padded.
-        inside = inside and all(window.kernel <= size for window, size in zip(windows, sizes, strict=True))
-        padded = [size + sum(pair) for size, pair in zip(sizes, pads, strict=True)]
-        if any(window.kernel > size for window, size in zip(windows, padded, strict=True)):
-            raise UsageError("PyTorch's AvgPool3d refuses an input that is smaller than the kernel")
-    outside = any(any(pair) for pair in pads) and not inside
-    if mode != "max" and any(window.dilation > 1 for window in windows):
-        raise UsageError(f"PyTorch's {name} has no dilation")
-    if mode == "lp" and operation.ceil:
-        raise UsageError("PyTorch's LPPool with ceil_mode scales up the sum of a window that is cut off")
-    if outside and operation.ceil:
-        raise UsageError("PyTorch has no ceil_mode with asymmetric pads, or pads of more than half the kernel")
-    if outside and mode == "average" and not operation.count_include_pad:
-        raise UsageError(
-            "PyTorch has no average pool that excludes asymmetric pads, or pads of more than half the kernel"
-        )
+    mode, pads = operation.mode, _explicit_pads(operation)
+    name, first, pad_name, value = TORCH_POOLS[mode]
+    inside = _can_pad(operation, pads, sizes)
+    outside = any(map(any, pads)) and not inside
+    refused = {
+        f"'s {name} has no dilation": mode != "max" and max(window.dilation for window in operation.windows) > 1,
+        "'s LPPool with ceil_mode scales up the sum of a window that is cut off": mode == "lp" and operation.ceil,
+        " has no ceil_mode with asymmetric pads, or pads of more than half the kernel": outside and operation.ceil,
+        " has no average pool that excludes asymmetric pads, or pads of more than half the kernel": outside
+        and mode == "average"
+        and not operation.count_include_pad,
+    }
+    if why := next(filter(refused.get, refused), None):
+        raise UsageError(f"PyTorch{why}")
     layer = _torch_layer(name, operation, first, [begin if inside else 0 for begin, _ in pads])
-    value = 'float("-inf")' if mode == "max" else ""
     return _sequence(_torch_pad(pad_name, pads, value), layer) if outside else layer
+
+
+def _can_pad(operation: Operation, pads: Sequence[tuple[int, int]], sizes: Sequence[int] | None) -> bool:
+    """True if PyTorch's pool can pad by itself: alike at both ends, and by at most half the kernel."""
+    kernels = [window.kernel for window in operation.windows]
+    fits = all(begin == end <= kernel // 2 for kernel, (begin, end) in zip(kernels, pads, strict=True))
+    if sizes is None or operation.mode != "average" or operation.axes != 3:
+        return fits and operation.mode != "lp"
+    # AvgPool3d alone compares the kernel with the input before it is padded.
+    if any(kernel > size + sum(pair) for kernel, size, pair in zip(kernels, sizes, pads, strict=True)):
+        raise UsageError("PyTorch's AvgPool3d refuses an input that is smaller than the kernel")
+    return fits and all(kernel <= size for kernel, size in zip(kernels, sizes, strict=True))
 
 
 def _has_size(operation: Operation, sizes: Sequence[int], wanted: Sequence[int]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from heapq import heappop, heappush, merge
@@ -216,8 +217,8 @@ def _no_solution(kind: Kind, tried: Tried, size: int, wanted: int, ceil: bool) -
     """Why nothing fits along one axis, and the nearest sizes that are possible."""
     every = _every(kind, tried, size, ceil)
     reached = sorted({output for output, options in every if not torch_refusal(kind, Window(*options))})
-    below = [output for output in reached if output < wanted][-1:]
-    above = [output for output in reached if output > wanted][:1]
+    place = bisect(reached, wanted)
+    below, above = reached[:place][-1:], reached[place:][:1]
     verb = "are" if below and above else "is"
     said = f"no {kind} with {tried} turns {size} into {wanted}"
     if not reached:

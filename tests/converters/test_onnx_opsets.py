@@ -21,7 +21,7 @@ from portable_nn.converters.onnx import import_onnx, read_onnx
 from portable_nn.core.errors import GraphError, PortableNNError, UsageError
 from portable_nn.core.graph import OPSET, Graph, Node
 from portable_nn.engines.plan import Plan
-from portable_nn.onnx.opsets.forms import CHANGES
+from portable_nn.onnx.opsets.forms import changes_of
 from portable_nn.onnx.opsets.support import NEWEST_READ, OLDEST_READ
 from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN
 from portable_nn.onnx.reading import from_model
@@ -298,7 +298,7 @@ def test_every_change_that_the_standard_made_has_a_row() -> None:
         (operator, later.since_version)
         for operator in {name for domain, name in REGISTRY if not domain}
         for earlier, later in history(operator)
-        if taken_away(earlier, later) and later.since_version not in {c.since for c in CHANGES.get(operator, ())}
+        if taken_away(earlier, later) and later.since_version not in {c.since for c in changes_of(operator)}
     }
     assert missing == set()
 
@@ -494,7 +494,8 @@ def test_a_constant_that_cannot_be_computed_is_reported() -> None:
 WINDOWED = {operator.name for operator in REGISTRY.values() if operator.window}
 SCHEMAS = [
     schema for schema in defs.get_all_schemas_with_history()
-    if schema.domain == "" and schema.name in {*CHANGES, *WINDOWED} and schema.since_version <= NEWEST_READ
+    if schema.domain == "" and schema.since_version <= NEWEST_READ
+    and (changes_of(schema.name) or schema.name in WINDOWED)
 ]  # fmt: skip
 ATTRIBUTES = sorted({name for schema in SCHEMAS for name in schema.attributes})
 ANYTHING: st.SearchStrategy[Any] = st.one_of(
@@ -545,7 +546,7 @@ def a_file_of_anything(data: st.DataObject) -> None:
 
 def _has_an_old_form(case: Any) -> bool:
     [version] = [entry.version for entry in case.model.opset_import if entry.domain == ""] or [0]
-    changed = [change.since for each in case.model.graph.node for change in CHANGES.get(each.op_type, ())]
+    changed = [change.since for each in case.model.graph.node for change in changes_of(each.op_type)]
     return OLDEST_READ <= version < max(changed, default=OLDEST_WRITTEN)
 
 

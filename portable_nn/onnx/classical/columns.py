@@ -7,6 +7,8 @@ categories of its column.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
@@ -17,7 +19,6 @@ from portable_nn.data.raw import STRANGE, Raw
 from portable_nn.format.meaning import InputInfo
 from portable_nn.onnx.classical.use import Maker, Use
 from portable_nn.onnx.library.inference import stated_sizes
-from portable_nn.onnx.opsets.support import label
 
 NUMBERS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}
 """The types of numbers that a column of a table can have."""
@@ -33,82 +34,56 @@ class Table:
     """
 
     def __init__(self, graph: GraphProto, nodes: Sequence[NodeProto], where: str) -> None:
-        stored = {tensor.name: tensor for tensor in graph.initializer}
-        self.where = where
-        self.inputs = [value for value in graph.input if value.name not in stored]
-        self.widths = {value.name: _width(value) for value in self.inputs}
+        self.make = Maker(graph, 0, where)
+        self.inputs = [value for value in graph.input if value.name not in self.make.stored]
         words = [value.name for value in self.inputs if value.type.tensor_type.elem_type == TensorProto.STRING]
-        self.is_one = bool(words) or len(self.inputs) > 1
-        if any(width is None for width in self.widths.values()):
-            self.is_one = False
-            if words:
-                raise UnsupportedError(
-                    where, f"has inputs of strings, {some(words)}, beside such as are no columns (n, count) of a table"
-                )
-        self.texts, self.columns = set(words), dict[str, list[Raw]]()
-        self.all = list[Raw]()
-        for value in self.inputs if self.is_one else ():
-            width = self.widths[value.name] or 0
-            names = [value.name] if width == 1 else [f"{value.name}_{place + 1}" for place in range(width)]
-            self.columns[value.name] = [Raw(name) for name in names]
-            self.all += self.columns[value.name]
+        several = self.inputs if words or len(self.inputs) > 1 else []
+        columns = {value.name: _columns(value) for value in several}
+        self.is_one = bool(several) and all(columns.values())
+        if words and not self.is_one:
+            raise UnsupportedError(
+                where, f"has inputs of strings, {some(words)}, beside such as are no columns (n, count) of a table"
+            )
+        self.texts, self.columns = set(words), columns if self.is_one else {}
+        self.all = [*chain.from_iterable(self.columns.values())]
         for node in nodes:
-            self._follow(node, stored, where)
+            self._follow(node)
 
-    def _follow(self, node: NodeProto, stored: dict[str, TensorProto], where: str) -> None:
+    def _follow(self, node: NodeProto) -> None:
         """Find what the columns are that a node reads, and which it passes on."""
         read = [name for name in node.input if name in self.columns]
         if not read:
             return
-        found = self._passed(node, stored)
+        found, use = self._passed(node), Use(node, self.make)
         reads_words = not self.texts.isdisjoint(read)
         if found is not None and node.output:
             self.columns[node.output[0]] = found
             if reads_words:
                 self.texts.add(node.output[0])
-            return
-        if node.op_type == "Imputer" and node.domain:
+        elif node.op_type == "Imputer" and node.domain:
             if reads_words:
-                raise UnsupportedError(where, f"node '{label(node)}' (Imputer) fills missing words: that is not read")
+                use.refuse("it fills missing words: that is not read")
             for column in self.columns[read[0]]:
                 column.missing = "mean"
         elif reads_words:
-            self._categories(node, self.columns[read[0]], where)
+            _add_categories(use, self.columns[read[0]])
 
-    def _categories(self, node: NodeProto, columns: Iterable[Raw], where: str) -> None:
-        use = Use(node, Maker(GraphProto(), 0, where))
-        names = {"OneHotEncoder": ("cats_strings",), "LabelEncoder": ("keys_strings", "classes_strings", "keys_tensor")}
-        words = next((found for name in names.get(node.op_type, ()) if (found := use.texts(name))), ())
-        if not words or not node.domain:
-            raise UnsupportedError(
-                where,
-                f"node '{label(node)}' ({node.op_type}) reads words: only those of a OneHotEncoder or LabelEncoder are "
-                "read, which have a list of them",
-            )
-        for column in columns:
-            for word in words:
-                column.code(word)
-            column.unknown = column.unknown if use.integer("zeros", 1) else "refuse"
-
-    def _passed(self, node: NodeProto, stored: dict[str, TensorProto]) -> list[Raw] | None:
+    def _passed(self, node: NodeProto) -> list[Raw] | None:
         """The columns of the output of a node that only moves them."""
         mine = [self.columns.get(name) for name in node.input]
+        axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
         match node.op_type:
             case "Identity" | "Reshape" | "Cast":
                 return mine[0]
             case "Concat":
-                axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
-                found = [each for each in mine if each is not None]
-                joined = [column for columns in found for column in columns]
-                return joined if axis in (1, -1) and len(found) == len(mine) else None
+                found = [*filter(None, mine)]
+                return [*chain.from_iterable(found)] if axis in (1, -1) and len(found) == len(mine) else None
             case "Gather" | "ArrayFeatureExtractor":
-                axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
-                places = stored.get(node.input[1]) if len(node.input) == 2 else None
+                places = self.make.stored.get(node.input[1]) if len(node.input) == 2 else None
                 if places is None or mine[0] is None or (node.op_type == "Gather" and axis not in (1, -1)):
                     return None
-                numbers = numpy_helper.to_array(places).reshape(-1).tolist()
-                count = len(mine[0])
-                return [mine[0][at] for at in numbers] if all(-count <= at < count for at in numbers) else None
+                with suppress(IndexError):
+                    return [mine[0][at] for at in numpy_helper.to_array(places).reshape(-1).tolist()]
         return None
 
     @property
@@ -158,6 +133,18 @@ class Table:
             start += len(columns)
 
 
+def _add_categories(use: Use, columns: Iterable[Raw]) -> None:
+    """Add the words that a node has numbers for to the ``columns`` that it reads."""
+    names = {"OneHotEncoder": ("cats_strings",), "LabelEncoder": ("keys_strings", "classes_strings", "keys_tensor")}
+    words = next((found for name in names.get(use.node.op_type, ()) if (found := use.texts(name))), ())
+    if not words or not use.node.domain:
+        use.refuse("it reads words: only those of a OneHotEncoder or LabelEncoder are read, which have a list of them")
+    for column in columns:
+        for word in words:
+            column.code(word)
+        column.unknown = column.unknown if use.integer("zeros", 1) else "refuse"
+
+
 def _worded(make: Maker, part: str, place: int, words: list[str], name: str, version: int) -> str:
     """The words of a column of numbers (n, columns), at a version of ``ai.onnx.ml``."""
     words = words or [STRANGE]
@@ -179,10 +166,12 @@ def coded(name: str) -> str:
     return f"{name}.index"
 
 
-def _width(value: ValueInfoProto) -> int | None:
-    """The number of columns of an input; ``None`` where it is no table of numbers or words."""
+def _columns(value: ValueInfoProto) -> list[Raw]:
+    """The columns of an input; none where it is no table of numbers or words."""
     tensor = value.type.tensor_type
     if value.type.WhichOneof("value") != "tensor_type" or tensor.elem_type not in {*NUMBERS, TensorProto.STRING}:
-        return None
+        return []
     sizes = stated_sizes(value) if tensor.HasField("shape") else []
-    return sizes[1] if len(sizes) == 2 and isinstance(sizes[1], int) and 0 < sizes[1] < 2**20 else None
+    if len(sizes) != 2 or not isinstance(sizes[1], int) or not 0 < sizes[1] < 2**20:
+        return []
+    return [Raw(value.name if sizes[1] == 1 else f"{value.name}_{place + 1}") for place in range(sizes[1])]

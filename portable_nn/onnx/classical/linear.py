@@ -26,7 +26,7 @@ def linear_classifier(use: Use) -> None:
     if len(labels) == 2 and len(use.floats("intercepts")) == 1:
         rows = 1
     weight = _rows(use, "coefficients", weight, rows)
-    bias = use.floats("intercepts", rows) if use.has("intercepts") else np.zeros(rows, np.float32)
+    bias = _bias(use, rows)
     if rows < len(labels):
         weight, bias = np.concatenate([-weight, weight]), np.concatenate([-bias, bias])
         if post == "NONE":  # The score of the other class is then 1 - s.
@@ -40,6 +40,11 @@ def linear_classifier(use: Use) -> None:
     _answer(use, _post(use, scores, post, use.y(1)), post)
 
 
+def _bias(use: Use, rows: int) -> Floats:
+    """The intercepts, which are zeros where they are left out."""
+    return use.floats("intercepts", rows) if use.has("intercepts") else np.zeros(rows, np.float32)
+
+
 def _are_opposite(weight: Floats, bias: Floats) -> bool:
     return np.array_equal(weight[0], -weight[1]) and bias[0] == -bias[1]
 
@@ -51,7 +56,7 @@ def linear_regressor(use: Use) -> None:
         use.fail(f"attribute 'targets' must be a number of targets, not {targets}")
     post = use.one_of("post_transform", "NONE", POST)
     weight = _rows(use, "coefficients", use.floats("coefficients"), targets)
-    bias = use.floats("intercepts", targets) if use.has("intercepts") else np.zeros(targets, np.float32)
+    bias = _bias(use, targets)
     scores = _product(use, weight, bias, "" if post != "NONE" else use.y())
     _post(use, scores, post, use.y())
 

@@ -79,12 +79,12 @@ def classical(model: ModelProto, where: str) -> Classical | None:
     table = Table(graph, nodes, where)
     entry = table.entry(_names(graph)) if table.is_one else None
     labels, is_turned = _labels(graph, where)
-    plain = _translated(graph, nodes, table, opset_in(model) or _OPSET, where)
+    plain = _translated(graph, nodes, kept, table, Maker(graph, opset_in(model) or _OPSET, where))
     make = Maker(graph, opset_in(model) or _OPSET, where)
     if entry is not None:
         table.originals(make, opset_in(model, {DOMAIN}))
     make.nodes += [_without_map(node) for node in nodes]
-    original = _model(model, graph, kept, make, entry)
+    original = _model(model, kept, make, entry)
     if dropped:
         notes.append(f"left out, as the labels are part of the network: {some(dropped)}")
     if entry is not None:
@@ -94,7 +94,7 @@ def classical(model: ModelProto, where: str) -> Classical | None:
     if is_turned:
         notes.append("of the two scores the first is that of the second class: the labels are in that order")
         labels = labels[::-1]
-    made = _model(model, graph, kept, plain, entry)
+    made = _model(model, kept, plain, entry)
     return Classical(made, original, table.info, labels, frozenset(plain.frozen), tuple(notes), plain.condition)
 
 
@@ -121,7 +121,7 @@ def answering(model: ModelProto, where: str) -> Answering | None:
     make = Maker(model.graph, opset_in(model) or _OPSET, where)
     needed = needed_nodes(model.graph, kept)
     make.nodes += [node if set(kept).isdisjoint(node.output) else _without_map(node) for node in needed]
-    made, declared = _model(model, model.graph, kept, make, None), {value.name: value for value in model.graph.output}
+    made, declared = _model(model, kept, make, None), {value.name: value for value in model.graph.output}
     for value in made.graph.output:
         if declared[value.name].type.HasField("tensor_type"):
             value.CopyFrom(declared[value.name])
@@ -155,38 +155,38 @@ def _names(graph: GraphProto) -> Iterable[str]:
     return (*(value.name for value in graph.input), *(name for node in graph.node for name in node.output))
 
 
-def _translated(graph: GraphProto, nodes: Sequence[NodeProto], table: Table, opset: int, where: str) -> Maker:
-    """The nodes in operators of the standard. All faults are raised as one."""
-    make = Maker(graph, opset, where)
-    floats = {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
-    make.floats |= floats | {value.name for value in graph.input if _type(value) == TensorProto.FLOAT}
-    make.read = {name for node in nodes for name in node.input} | {value.name for value in graph.output}
-    make.read -= set(_outputs(graph)[1]) - {name for node in nodes for name in node.input}
+def _translated(graph: GraphProto, nodes: Sequence[NodeProto], kept: Sequence[str], table: Table, make: Maker) -> Maker:
+    """The nodes in operators of the standard, for the outputs ``kept``. All faults are raised as one."""
+    make.read = {*kept, *(name for node in nodes for name in node.input)}
     if table.is_one:
         make.floats.add(table.name)
         table.numbers(make)
+    make.codes = {coded(name): [column.words for column in table.columns[name]] for name in table.texts}
+    codes = {name: coded(name) for name in table.texts}
     faults = list[FileError]()
     for node in nodes:
         each = NodeProto()
         each.CopyFrom(node)
-        for name in (name for name in node.input if name in table.texts):
-            make.codes[coded(name)] = [column.words for column in table.columns[name]]
-        each.input[:] = [coded(name) if name in table.texts else name for name in node.input]
-        each.output[:] = [coded(name) if name in table.texts else name for name in node.output]
+        each.input[:] = [codes.get(name, name) for name in node.input]
+        each.output[:] = [codes.get(name, name) for name in node.output]
         try:
-            if node.domain == DOMAIN and node.op_type in TRANSLATIONS:
-                TRANSLATIONS[node.op_type](Use(each, make))
-            else:
-                make.nodes.append(each)
-                if _is_float(each, make.floats):
-                    make.floats.update(each.output)
+            _add(make, each)
         except FileError as error:
             faults.append(error)
     if faults:
         kind = FormatError if any(isinstance(each, FormatError) for each in faults) else UnsupportedError
-        raise kind(where, listed([each.reason for each in faults]))
+        raise kind(make.where, listed([each.reason for each in faults]))
     _remove_copies(make, graph)
     return make
+
+
+def _add(make: Maker, node: NodeProto) -> None:
+    """Add a node, or those that it is translated into."""
+    if node.domain == DOMAIN and node.op_type in TRANSLATIONS:
+        TRANSLATIONS[node.op_type](Use(node, make))
+    else:
+        make.nodes.append(node)
+        make.floats.update(node.output if _is_float(node, make.floats) else ())
 
 
 def _remove_copies(make: Maker, graph: GraphProto) -> None:
@@ -225,17 +225,15 @@ def _without_map(node: NodeProto) -> NodeProto:
     return helper.make_node("Identity", list(node.input), list(node.output), node.name)
 
 
-def _model(
-    model: ModelProto, graph: GraphProto, outputs: Sequence[str], make: Maker, entry: object | None
-) -> ModelProto:
+def _model(model: ModelProto, outputs: Sequence[str], make: Maker, entry: object | None) -> ModelProto:
     """A model of the nodes that were made, and of those initializers that they read."""
-    made = ModelProto()
+    made, graph = ModelProto(), model.graph
     made.CopyFrom(model)
     read = {name for node in make.nodes for name in node.input}
     del made.graph.node[:], made.graph.initializer[:], made.graph.output[:], made.graph.value_info[:]
     made.graph.node.extend(make.nodes)
-    made.graph.initializer.extend(tensor for tensor in graph.initializer if tensor.name in read)
-    made.graph.initializer.extend(tensor for name, tensor in make.arrays.items() if name in read)
+    tensors = (*graph.initializer, *make.arrays.values())
+    made.graph.initializer.extend(tensor for tensor in tensors if tensor.name in read)
     if entry is not None:
         del made.graph.input[:]
         made.graph.input.append(entry)
@@ -264,16 +262,15 @@ _LABELS: Final = {TensorProto.STRING, TensorProto.INT64, TensorProto.INT32}
 
 def _labels(graph: GraphProto, where: str) -> tuple[tuple[str, ...], bool]:
     """The labels of the classes, and whether the two scores of a support vector machine are the other way round."""
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-    found, is_turned = tuple[str, ...](), False
+    found, is_turned, make = tuple[str, ...](), False, Maker(graph, 0, where)
     made = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
         if node.op_type in ("LinearClassifier", "SVMClassifier", "ZipMap", "TreeEnsembleClassifier"):
-            found = Use(node, Maker(GraphProto(), 0, where)).classes()
-            has_probabilities = any(each.name == "prob_a" and each.floats for each in node.attribute)
-            is_turned |= node.op_type == "SVMClassifier" and len(found) == 2 and not has_probabilities
+            use = Use(node, make)
+            found = use.classes()
+            is_turned |= node.op_type == "SVMClassifier" and len(found) == 2 and not use.has("prob_a")
         elif node.op_type == "ArrayFeatureExtractor" and len(node.input) == 2:
-            labels, place = stored.get(node.input[0]), made.get(node.input[1])
+            labels, place = make.stored.get(node.input[0]), made.get(node.input[1])
             if labels is not None and place is not None and labels.data_type in _LABELS:
                 array = numpy_helper.to_array(labels).reshape(-1).tolist()
                 texts = (each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each) for each in array)

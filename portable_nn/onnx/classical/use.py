@@ -41,7 +41,9 @@ class Maker:
         self.names = Names(names_in(graph))
         self.stored = {tensor.name: tensor for tensor in graph.initializer}
         self.nodes, self.arrays = list[NodeProto](), dict[str, TensorProto]()
-        self.floats, self.shares, self.frozen, self.read = set[str](), set[str](), set[str](), set[str]()
+        self.floats = {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
+        self.floats |= {x.name for x in graph.input if x.type.tensor_type.elem_type == TensorProto.FLOAT}
+        self.shares, self.frozen, self.read = set[str](), set[str](), set[str]()
         self.condition = 1.0
         self._used = set[str]()
         self.codes: dict[str, list[dict[str, int]]] = {}

@@ -45,7 +45,7 @@ class Folder:
 
         Raises ``GraphError`` where it cannot be computed.
         """
-        outputs = [name for name in node.outputs if name]
+        outputs = [*filter(None, node.outputs)]
         if node.operator == "Constant":
             self._arrays.update(_elements(node))
             return [node]
@@ -54,11 +54,10 @@ class Folder:
         if not all(name in types and _is_small(types[name]) for name in outputs):
             return [node]
         read = {name: self._array(name, types) for name in node.inputs if name}
-        if all(_constant_value(types[name]) is not None for name in outputs) or any(
-            array is None for array in read.values()
-        ):
+        known = {name: array for name, array in read.items() if array is not None}
+        if len(known) < len(read) or all(_constant_value(types[name]) is not None for name in outputs):
             return [node]
-        return self._computed(node, outputs, {name: array for name, array in read.items() if array is not None})
+        return self._computed(node, outputs, known)
 
     def _computed(self, node: Node, outputs: list[str], read: dict[str, Array]) -> list[Node]:
         """The outputs of ``node`` as constants; ``node`` itself while these are arrays of more dimensions."""

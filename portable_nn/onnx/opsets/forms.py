@@ -1,13 +1,13 @@
 """Changes of operators between opsets: one translation for each change, to the newer form and back.
 
-A graph has every operator as it is at ``OPSET``. Each row of ``CHANGES`` is one step in the history of an operator.
+A graph has every operator as it is at ``OPSET``. ``changes_of`` has the steps in the history of an operator.
 The docstring of a translation says what the older form means.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
@@ -32,6 +32,7 @@ from portable_nn.onnx.opsets.sampling_forms import (
     shift_unsaid,
     without_tf_half_pixel,
 )
+from portable_nn.onnx.opsets.standard import signature
 from portable_nn.operators import DTYPE_CODES, Symbol, emit, integers, sizes
 from portable_nn.rewrites.scope import Scope, given, without
 
@@ -250,28 +251,7 @@ def _wrapped(node: Node, scope: Scope) -> list[Node]:
     return scope.spliced(node, gathered)
 
 
-_REDUCTIONS: Final = (
-    "ReduceL1",
-    "ReduceL2",
-    "ReduceLogSum",
-    "ReduceLogSumExp",
-    "ReduceMax",
-    "ReduceMean",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceSumSquare",
-)
-"""The reductions except ReduceSum, which changed earlier, at opset 13."""
-
-_PAIRS: Final = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor")
-"""The operators whose attributes determined how their second input is broadcast."""
-
 CHANGES: Final[Mapping[str, tuple[Change, ...]]] = {
-    **dict.fromkeys(_PAIRS, (Change(7, broadcast_by_attribute),)),
-    **dict.fromkeys(_REDUCTIONS, (Change(18, _axes_as_input, _axes_as_attribute),)),
-    **dict.fromkeys(("ReduceSum", "Squeeze", "Unsqueeze"), (Change(13, _axes_as_input),)),
-    **dict.fromkeys(("GRU", "LSTM", "RNN"), (Change(7, all_states),)),
-    **dict.fromkeys(("Hardmax", "LogSoftmax", "Softmax"), (Change(13, _by_all_further_axes),)),
     "AveragePool": (Change(19, same, _without_dilations),),
     "BatchNormalization": (
         Change(7, without_test_mode), Change(9, _spatial), Change(14, _training_as_attribute, same)
@@ -302,4 +282,28 @@ CHANGES: Final[Mapping[str, tuple[Change, ...]]] = {
     "TopK": (Change(10, _as_inputs(k="int64")),),
     "Upsample": (Change(7, scales_as_list), Change(9, _as_inputs(scales="float32")), Change(10, _renamed("Resize"))),
 }  # fmt: skip
-"""The changes of each operator, the oldest first: the one table of adapters from opset to opset."""
+"""The changes of operators with a history of their own, the oldest first."""
+
+SHARED: Final = (
+    ("broadcast", Change(7, broadcast_by_attribute)),
+    ("output_sequence", Change(7, all_states)),
+    ("axis", Change(13, _by_all_further_axes)),
+    ("axes", Change(13, _axes_as_input)),
+    ("axes", Change(18, _axes_as_input, _axes_as_attribute)),
+)
+"""Changes of all other operators whose attribute of this name went, or got another default, at that opset."""
+
+
+@cache
+def changes_of(operator: str) -> tuple[Change, ...]:
+    """The changes of an operator, the oldest first."""
+    shared = (change for attribute, change in SHARED if _is_changed(operator, attribute, change.since))
+    return CHANGES.get(operator) or tuple(shared)
+
+
+def _is_changed(operator: str, attribute: str, since: int) -> bool:
+    """True if the standard took away an attribute of an operator at an opset, or gave it another default."""
+    before, after = signature(operator, since - 1), signature(operator, since)
+    if before is None or after is None or attribute not in before.attributes:
+        return False
+    return attribute not in after.attributes or before.defaults.get(attribute) != after.defaults.get(attribute)

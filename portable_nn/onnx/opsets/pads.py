@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Attribute, Dim, Node, format_shape
-from portable_nn.operators import InvalidNode, OperatorContext, Type, infer_node, lookup, window_kind
+from portable_nn.operators import InvalidNode, OperatorContext, Type, types_made, use_of, window_kind
 from portable_nn.operators.spatial.unpooling import unpooled
 from portable_nn.operators.spatial.window import per_axis, reaching, spatial_sizes
 from portable_nn.rewrites.scope import without
@@ -29,7 +29,7 @@ def explicit(node: Node, types: Mapping[str, Type]) -> Node:
     Raises ``InvalidNode`` where a size that decides them is unknown, or no pads compute the same.
     """
     if node.operator == "MaxUnpool":
-        _check_unpool(_use(node, types))
+        _check_unpool(use_of(node, types))
     if window_kind(node.operator, node.domain) is None:
         return node
     node = _numbered(node, types)
@@ -58,18 +58,13 @@ def numbered(node: Node, types: Mapping[str, Type]) -> Node:
 
 def _check_fit(node: Node, types: Mapping[str, Type]) -> None:
     """Raise ``InvalidNode`` where the node would fit no input size, however large."""
-    inputs = [types.get(name) for name in node.inputs]
+    inputs = [*map(types.get, node.inputs)]
     large = [type and Type(type.dtype, tuple(_or(PLENTY, size) for size in type.shape)) for type in inputs[:1]]
-    infer_node(lookup(node.operator), [*large, *inputs[1:]], node.attributes, len(node.outputs))
-
-
-def _use(node: Node, types: Mapping[str, Type]) -> OperatorContext:
-    inputs = [types.get(name) for name in node.inputs]
-    return OperatorContext(lookup(node.operator, node.domain), inputs, node.attributes, len(node.outputs))
+    types_made(node, [*large, *inputs[1:]])
 
 
 def _numbered(node: Node, types: Mapping[str, Type]) -> Node:
-    use, wanted = _use(node, types), node.attributes.get("output_shape")
+    use, wanted = use_of(node, types), node.attributes.get("output_shape")
     if wanted is None and node.attributes.get("auto_pad", "NOTSET") == "NOTSET":
         return node
     found = _windows(use)
@@ -113,7 +108,7 @@ def _or(stand_in: int, size: Dim) -> int:
 
 def _without_ceil(node: Node, types: Mapping[str, Type]) -> Node:
     """The end padding extends to the end of the last window of ``ceil_mode``, where padding changes no result."""
-    use = _use(node, types)
+    use = use_of(node, types)
     sides = zip(_windows(use), spatial_sizes(use), strict=True)
     found = [_reaching(use, axis, w, size) for axis, (w, size) in enumerate(sides, start=2)]
     return replace(node, attributes=without(node, "ceil_mode") | _pads(found))

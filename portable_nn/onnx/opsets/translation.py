@@ -8,8 +8,7 @@ onnxruntime cannot run as the ``substitute`` of its operator.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
@@ -17,12 +16,12 @@ from msgspec.structs import replace
 from portable_nn.core.errors import Fault, GraphError, RefusalError, UsageError, listed
 from portable_nn.core.graph import OPSET, Graph, Node, links
 from portable_nn.onnx.opsets.folding import Folder
-from portable_nn.onnx.opsets.forms import CHANGES, Change
+from portable_nn.onnx.opsets.forms import Change, changes_of
 from portable_nn.onnx.opsets.newer import has_newer, in_vocabulary
 from portable_nn.onnx.opsets.pads import explicit, numbered
 from portable_nn.onnx.opsets.standard import check_form, signature
 from portable_nn.onnx.opsets.support import noted
-from portable_nn.operators import REGISTRY, InvalidNode, OperatorContext, Type, infer_node, lookup
+from portable_nn.operators import REGISTRY, InvalidNode, OperatorContext, Type, add_types, lookup, operator_of
 from portable_nn.rewrites.lowering import lower
 from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.scope import Scope, without
@@ -42,7 +41,7 @@ def _complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[s
     if known is None or node.domain:
         yield "there is no such operator"
         return
-    if any(change.older is None and opset < change.since for change in CHANGES.get(node.operator, ())):
+    if any(change.older is None and opset < change.since for change in changes_of(node.operator)):
         yield "there it means something else"
     for name, value in sorted(node.attributes.items()):
         if name not in known.attributes:
@@ -60,7 +59,7 @@ def _complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[s
 
 def _without_new_defaults(node: Node, opset: int) -> Node:
     """``node`` without attributes that have their default values and that version ``opset`` lacks."""
-    known, table = signature(node.operator, opset), lookup(node.operator, node.domain).attributes
+    known, table = signature(node.operator, opset), operator_of(node).attributes
     silent = [
         name
         for name, value in node.attributes.items()
@@ -71,7 +70,7 @@ def _without_new_defaults(node: Node, opset: int) -> Node:
 
 def _in_older_form(node: Node, opset: int, scope: Scope, version: int = OPSET) -> Iterator[Node]:
     """``node`` of ``version`` in the form of version ``opset``, undoing one change after the other if possible."""
-    changes = (change for change in reversed(CHANGES.get(node.operator, ())) if opset < change.since <= version)
+    changes = (change for change in reversed(changes_of(node.operator)) if opset < change.since <= version)
     change = next(changes, None)
     if change is None or change.older is None:
         yield _without_new_defaults(node, opset)
@@ -143,7 +142,7 @@ def _apart(nodes: list[Node], names: Names) -> list[Node]:
     makers = {name: node for node in nodes for name in node.outputs}
     found = dict[str, dict[str, Node]]()
     for node in nodes:
-        for limit in lookup(node.operator, node.domain).portability.limits:
+        for limit in operator_of(node).portability.limits:
             for reader, value in links(node, limit.after, makers) if limit.after else ():
                 name = names.fresh(f"{value}.alone")
                 identity = Node(name, "Identity", (value,), (name,))
@@ -163,7 +162,7 @@ def _spelled(node: Node, opset: int) -> Node:
     known = signature(node.operator, opset)
     added = {
         name: each.default
-        for name, each in lookup(node.operator, node.domain).attributes.items()
+        for name, each in operator_of(node).attributes.items()
         if each.spelled and name not in node.attributes and known and name in known.attributes
     }
     return replace(node, attributes={**node.attributes, **added}) if added else node
@@ -223,9 +222,9 @@ def translated(
                 if plain != each:
                     before, after = _only_in(each, plain), _only_in(plain, each)
                     notes.append(f"node {node}: {before} is read as {after}")
-                _find_types(plain, scope.types)
+                add_types(plain, scope.types)
                 for made in folder.folded(plain, scope.types):
-                    _find_types(made, scope.types)
+                    add_types(made, scope.types)
                     result.append(made)
         except InvalidNode as invalid:
             faults.append(Fault(str(node), f"at opset {opset}, {invalid}"))
@@ -252,24 +251,13 @@ def _lifted(node: Node, opset: int, scope: Scope) -> Iterator[Node]:
 
 
 def _next_change(node: Node, opset: int) -> Change | None:
-    return next((change for change in CHANGES.get(node.operator, ()) if opset < change.since), None)
+    return next((change for change in changes_of(node.operator) if opset < change.since), None)
 
 
 def _only_in(node: Node, other: Node) -> str:
     """The attributes of ``node`` that ``other`` does not have."""
     different = sorted(node.attributes.items() - other.attributes.items())
     return ", ".join(f"{name} {value}" for name, value in different)
-
-
-def _find_types(node: Node, types: MutableMapping[str, Type]) -> None:
-    """Add the types of the outputs of ``node`` to ``types``, if it is valid."""
-    operator = REGISTRY.get((node.domain, node.operator))
-    if operator is None or any(name and name not in types for name in node.inputs):
-        return
-    inputs = [types[name] if name else None for name in node.inputs]
-    with suppress(InvalidNode):
-        found = zip(node.outputs, infer_node(operator, inputs, node.attributes, len(node.outputs)), strict=True)
-        types.update((name, type) for name, type in found if name)
 
 
 def _without_defaults(node: Node, opset: int) -> Node:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import filterfalse
 from typing import Final, NamedTuple
 
 from google.protobuf.message import Message  # type: ignore[import-untyped]
@@ -167,16 +168,16 @@ _PADS: Final = {"auto_pad", "output_padding", "output_shape", "pads"}
 def _of_values(reading: _Reading) -> Iterator[str]:
     proto, known = reading.model.graph, set(reading.graph.values())
     made = [name for node in proto.node for name in node.output if name]
-    gone = [name for name in (*(each.name for each in proto.initializer), *made) if name not in known]
+    initializers, typed = ([each.name for each in side] for side in (proto.initializer, proto.value_info))
+    gone = [*filterfalse(known.__contains__, (*initializers, *made))]
     yield from noted("dropped: values", gone, "as nothing needs them any more")
     written = {*(each.name for each in (*proto.input, *proto.output)), *reading.documentation.values}
-    typed = [each.name for each in proto.value_info if each.name in known and each.name not in written]
-    yield from noted("dropped: types of values in between", typed, "as they follow from the nodes")
-    nobodys = [each.name for each in proto.value_info if each.name not in known.union(gone)]
+    between = filter((known - written).__contains__, typed)
+    yield from noted("dropped: types of values in between", between, "as they follow from the nodes")
+    nobodys = filterfalse(known.union(gone).__contains__, typed)
     yield from noted("dropped: types of values", nobodys, "which no node makes")
     inputs = {each.name for each in proto.input}
-    both = [each.name for each in proto.initializer if each.name in inputs]
-    yield from noted("initializers that are no inputs any more", both)
+    yield from noted("initializers that are no inputs any more", filter(inputs.__contains__, initializers))
     again = [name for name, found in protos_of_values(proto, reading.graph).items() if _contradict(found)]
     yield from noted("dropped: a second documentation of values", again)
 
@@ -258,7 +259,6 @@ def _of_written_nodes(model: ModelProto, graph: Graph, documentation: Documentat
         and (node.name not in written or written[node.name].op_type != node.operator)
     ]
     yield from noted("written as other operators", other, "which this opset has")
-    lost = [name for name in documentation.nodes if name not in written]
-    yield from noted("dropped: documentation of nodes", lost, "as they are not there in this form")
-    lost = [name for name in documentation.values if name not in values]
-    yield from noted("dropped: documentation of values", lost, "as they are not there in this form")
+    for what, documented, kept in (("nodes", documentation.nodes, written), ("values", documentation.values, values)):
+        lost = filterfalse(kept.__contains__, documented)
+        yield from noted(f"dropped: documentation of {what}", lost, "as they are not there in this form")

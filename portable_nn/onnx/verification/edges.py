@@ -18,7 +18,7 @@ from portable_nn.core.graph import Graph, Node, Tensor, Value
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.samples import spans
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
-from portable_nn.operators import INTEGERS, Interval, find, infer
+from portable_nn.operators import INTEGERS, Interval, infer, known_operator
 
 FEW: Final = 16
 """The elements up to which a constant counts as limits, and not as a weight."""
@@ -59,7 +59,7 @@ def far_and_ties(
 
 def jumps(nodes: Iterable[Node]) -> bool:
     """True if nodes do nothing but jump between numbers, as roundings and comparisons do: they compute exactly."""
-    operators = [find(node.operator, node.domain) for node in nodes if node.operator != "Constant"]
+    operators = [known_operator(node) for node in nodes if node.operator != "Constant"]
     return all(each is not None and each.elementwise and each.gradient is None for each in operators)
 
 

@@ -13,11 +13,11 @@ from typing import Final, NamedTuple
 from onnx import NodeProto
 
 from portable_nn.core.graph import Attribute, Node
-from portable_nn.onnx.opsets.forms import CHANGES
+from portable_nn.onnx.opsets.forms import changes_of
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.opsets.support import STANDARD
 from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
-from portable_nn.operators import lookup
+from portable_nn.operators import operator_of
 
 _WINDOW: Final = frozenset({"auto_pad", "pads", "ceil_mode", "output_shape", "output_padding", "kernel_shape"})
 """The attributes that the converter states in another way: pads of windows become explicit."""
@@ -35,7 +35,7 @@ def form_of(ours: Node, theirs: NodeProto, opset: int) -> Form:
     if ours.operator != theirs.op_type or theirs.domain not in STANDARD or ours.domain:
         return Form(False)
     found = list(_attributes(ours, theirs, opset))
-    if any(opset < change.since for change in CHANGES.get(ours.operator, ())):
+    if any(opset < change.since for change in changes_of(ours.operator)):
         # There it had another form: only numbers that both state mean the same, such as epsilon.
         return Form(False, tuple(text for text, is_float in found if is_float))
     same = not found and _trimmed(ours.inputs) == _trimmed(theirs.input)
@@ -45,7 +45,7 @@ def form_of(ours: Node, theirs: NodeProto, opset: int) -> Form:
 def _attributes(ours: Node, theirs: NodeProto, opset: int) -> Iterator[tuple[str, bool]]:
     """The differences of attributes, and whether these are floats; an empty text where only the form differs."""
     known = signature(ours.operator, opset)
-    table = lookup(ours.operator, ours.domain).attributes
+    table = operator_of(ours).attributes
     given = {each.name: from_attribute(each, "") for each in theirs.attribute if is_attribute(each)}
     if known is None or any(not is_attribute(each) for each in theirs.attribute):
         yield "", False

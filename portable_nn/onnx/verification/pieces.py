@@ -9,7 +9,8 @@ from portable_nn.core.graph import Graph
 from portable_nn.core.memory import give_back
 from portable_nn.core.tensors import Array
 from portable_nn.engines.plan import Plan
-from portable_nn.onnx.verification.sections import Sides, reads
+from portable_nn.onnx.opsets.support import reads
+from portable_nn.onnx.verification.sections import Sides
 from portable_nn.operators import DTYPE_CODES
 from portable_nn.rewrites import DEFAULT
 
@@ -22,10 +23,10 @@ def outputs_of_numpy(sides: Sides, rounds: Sequence[Mapping[str, Array]]) -> lis
 
     A piece computes the cuts that later ones need from those that earlier ones have computed.
     """
-    nodes, values = sides.model.graph.node, [dict(feeds) for feeds in rounds]
+    values = [dict(feeds) for feeds in rounds]
     outputs, types = set(sides.graph.outputs), [sides.types_of(feeds) for feeds in rounds]
     for piece in sides.chunks(SECTION, len(rounds)):
-        made = [name for place in piece for name in nodes[place].output if name in sides.node_of]
+        made = [*filter(sides.node_of.__contains__, sides.made(piece))]
         needed = (name for name in made if name in sides.cuts and sides.last.get(name, -1) >= piece.stop)
         targets = [*dict.fromkeys([*needed, *outputs.intersection(made)])]
         plan = None
@@ -83,8 +84,7 @@ def runtime_values(
     """
     nodes, values = sides.model.graph.node, [dict(feeds) for feeds in rounds]
     for piece in sides.chunks(most, counted):
-        made = [name for place in piece for name in nodes[place].output if name]
-        needed = [name for name in made if name in wanted or sides.last.get(name, -1) >= piece.stop]
+        needed = [name for name in sides.made(piece) if name in wanted or sides.last.get(name, -1) >= piece.stop]
         read = dict.fromkeys(name for place in piece for name in reads(nodes[place]))
         inputs = {name: DTYPE_CODES[values[0][name].dtype.name] for name in read if name in values[0]}
         if needed:
@@ -93,7 +93,7 @@ def runtime_values(
             for known in values:
                 known.update(sides.run(session, known))
             del session
-        yield [name for name in needed if name in wanted], values
+        yield [*filter(wanted.__contains__, needed)], values
         _forget(values, piece, sides, wanted if optimise else ())
 
 

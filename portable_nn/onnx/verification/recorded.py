@@ -42,12 +42,8 @@ def check_recorded(
                 continue
             expected = recorded.values[name].astype(values[name].dtype)
             pair = Pair(name, values[name], expected, tolerance.allowed(expected))
-            if not _agree(pair):
+            if not (same_type(pair.ours, pair.theirs) and largest_gap(pair.ours, pair.theirs) <= pair.allowed):
                 first = "the first that is recorded and differs"
                 raise VerificationError(f"{where}: {message_of(pair, graph, side, str(recorded.path), first)}")
             worst[name] = worst[name].or_more(difference(pair.ours, pair.theirs))
     return worst
-
-
-def _agree(pair: Pair) -> bool:
-    return same_type(pair.ours, pair.theirs) and largest_gap(pair.ours, pair.theirs) <= pair.allowed

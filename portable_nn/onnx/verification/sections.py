@@ -21,7 +21,7 @@ from portable_nn.core.dims import static
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.core.tensors import ITEM_SIZES, Array
 from portable_nn.engines.once import run_numpy
-from portable_nn.onnx.opsets.support import captured
+from portable_nn.onnx.opsets.support import reads
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.storage.tensors import literal, tensor_bytes
 from portable_nn.onnx.writing import to_bytes
@@ -66,14 +66,14 @@ class Sides:
         self._types = {_shapes(feeds): infer(graph, dict(_shapes(feeds))).types for feeds in rounds}
         self.types = list(self._types.values())
         self._read = [tuple(dict.fromkeys(reads(node))) for node in model.graph.node]
-        self.node_of = {name: node for node in graph.nodes for name in node.outputs if name}
-        self._our_place = {name: place for place, node in enumerate(graph.nodes) for name in node.outputs if name}
-        self.place_of = {name: place for place, node in enumerate(model.graph.node) for name in node.output if name}
-        self.common = tuple(name for name in self.place_of if name in self.node_of)
-        self.stored = tuple(name for name in self.place_of if name in parameters)
+        self._our_place = _places(node.outputs for node in graph.nodes)
+        self.place_of = _places(node.output for node in model.graph.node)
+        self.node_of = {name: graph.nodes[place] for name, place in self._our_place.items()}
+        self.common = tuple(filter(self.node_of.__contains__, self.place_of))
+        self.stored = tuple(filter(parameters.__contains__, self.place_of))
         self.entries = {value.name for value in graph.inputs}
         self._arrays = dict[int, dict[str, Array]]()
-        self.cuts = self.entries | {name for name in self.common if self._is_cut(name)}
+        self.cuts = self.entries.union(filter(self._is_cut, self.common))
         while apart := self._read_by_one_side():
             self.cuts -= apart
         self.last = {name: place for place, names in enumerate(self._read) for name in names}
@@ -167,16 +167,15 @@ class Sides:
         given, settled = self.cuts if given is None else given, self._settled(types)
         apart = {*given, *settled}
         nodes = self.our_nodes(targets, apart)
-        made = {name for node in nodes for name in node.outputs if name in apart}
         needed = dict.fromkeys(name for node in nodes for name in node.inputs if name)
-        inputs = dict.fromkeys([*(name for name in needed if name in given or name in free), *more])
-        names = {name: name + MARK for name in made}
-        renamed = [replace(node, outputs=tuple(names.get(name, name) for name in node.outputs)) for node in nodes]
-        outputs = {name: names.get(name, name) for name in targets}
-        arrays = {name: self.parameters[name] for name in needed if name in self.parameters and name not in inputs}
+        inputs = dict.fromkeys([*filter({*given, *free}.__contains__, needed), *more])
+        rest = [name for name in needed if name not in inputs]
+        renamed = [replace(node, outputs=tuple(_marked(node.outputs, apart))) for node in nodes]
+        outputs = dict(zip(targets, _marked(targets, apart), strict=True))
+        arrays = {name: self.parameters[name] for name in rest if name in self.parameters}
         parameters = [value for value in self.graph.parameters if value.name in arrays]
         constants = list[Node]()
-        for name in (name for name in needed if name in settled and name not in inputs):
+        for name in filter(settled.__contains__, rest):
             if types[name].constant is None:
                 arrays[name] = array = settled[name]
                 parameters.append(Parameter(name, array.dtype.name, array.shape, trainable=False))
@@ -234,11 +233,11 @@ class Sides:
         for node in self.their_nodes(targets, {*apart, *free}):
             copy = NodeProto()
             copy.CopyFrom(node)
-            copy.output[:] = [name + MARK if name in apart else name for name in node.output]
+            copy.output[:] = _marked(node.output, apart)
             nodes.append(copy)
         needed = dict.fromkeys(name for node in nodes for name in reads(node))
         inputs = {name: DTYPE_CODES[types[name].dtype] for name in needed if name in self.cuts or name in free}
-        outputs = {name: name + MARK if name in apart else name for name in targets}
+        outputs = dict(zip(targets, _marked(targets, apart), strict=True))
         part = self.model_part(nodes, inputs, outputs.values())
         constants = (name for name in needed if name in settled and name not in inputs)
         part.graph.initializer.extend(numpy_helper.from_array(settled[name], name) for name in constants)
@@ -256,6 +255,10 @@ class Sides:
         return {value.name: array for value, array in zip(session.outputs, results, strict=True)}
 
     # -- the whole, piece by piece
+
+    def made(self, piece: range) -> list[str]:
+        """The values that the model's nodes at some places make."""
+        return [name for place in piece for name in self.model.graph.node[place].output if name]
 
     def chunks(self, most: int, rounds: int) -> Iterator[range]:
         """The places of the model's nodes in pieces whose weights, and values for ``rounds``, are ``most`` bytes."""
@@ -282,10 +285,14 @@ def shared(model: ModelProto, parameters: Mapping[str, Array]) -> dict[str, Arra
     return {name: array for name, array in arrays.items() if array.size and array.flags.c_contiguous}
 
 
-def reads(node: NodeProto) -> Iterator[str]:
-    """The values that a node reads, also in its subgraphs."""
-    yield from filter(None, node.input)
-    yield from captured(node)
+def _places(made: Iterable[Iterable[str]]) -> dict[str, int]:
+    """The places of the nodes that make values, by the names of these, from those that each node makes."""
+    return {name: place for place, names in enumerate(made) for name in names if name}
+
+
+def _marked(names: Iterable[str], apart: Collection[str]) -> list[str]:
+    """``names``, with ``MARK`` behind those of values that are ``apart``."""
+    return [name + MARK if name in apart else name for name in names]
 
 
 def _makers(

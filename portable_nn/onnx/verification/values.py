@@ -40,7 +40,7 @@ from portable_nn.onnx.verification.forms import form_of
 from portable_nn.onnx.verification.pieces import plan_of, run, runtime_values
 from portable_nn.onnx.verification.proof import Loose
 from portable_nn.onnx.verification.sections import CHUNK, Sides
-from portable_nn.operators import FLOATS, find, infer
+from portable_nn.operators import FLOATS, infer, known_operator
 from portable_nn.operators.costs import multiply_adds, volume
 
 VISIBLE: Final = 8
@@ -196,7 +196,7 @@ class _Comparison:
         if theirs.dtype.kind != "f":
             return self.tolerance.atol
         node = self._computing(name)
-        operator = find(node.operator, node.domain) if node else None
+        operator = known_operator(node) if node else None
         # What moves elements computes nothing, and sums of products are as large inside as the products are.
         is_exact = operator is None or operator.family == "linear" or operator.moves
         floor = 0.0 if is_exact else 1.0
@@ -209,7 +209,7 @@ class _Comparison:
     def _computing(self, name: str) -> Node | None:
         """The node that computes the elements of a value: not one that only moves what is computed in the same part."""
         node = self.sides.node_of.get(name)
-        while node and (operator := find(node.operator, node.domain)) and operator.moves:
+        while node and (operator := known_operator(node)) and operator.moves:
             moved = node.inputs[operator.passes[0]]
             if moved in self.sides.cuts or moved not in self.sides.node_of:
                 break

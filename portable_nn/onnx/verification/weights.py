@@ -14,9 +14,10 @@ import numpy as np
 from onnx import GraphProto
 
 from portable_nn.core.errors import VerificationError, listed
-from portable_nn.core.graph import Graph, Tensor, format_shape
+from portable_nn.core.graph import Graph, format_shape
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity
+from portable_nn.engines.ranges import literals
 from portable_nn.onnx.opsets.support import captured
 from portable_nn.onnx.verification.proof import Fate, Kind
 from portable_nn.onnx.verification.stored import Stored
@@ -46,7 +47,8 @@ def fates(
     Raises:
         VerificationError: tensors of one name differ; all of them are listed.
     """
-    constants, read = _constants(graph), dict(_readers(model))
+    read = dict(_readers(model))
+    constants = {name: np.array(x.data, x.dtype).reshape(x.shape) for name, x in literals(graph).items()}
     made = {name for node in model.node for name in node.output}
     known = {*graph.values()}
     found, faults = list[Fate](), list[str]()
@@ -67,15 +69,6 @@ def fates(
         shown = faults[:SHOWN] + [f"and {len(faults) - SHOWN} more"] * (len(faults) > SHOWN)
         raise VerificationError(listed(shown, f"{where}: weights differ between the two sides"))
     return tuple(found)
-
-
-def _constants(graph: Graph) -> dict[str, Array]:
-    """The values of the Constant nodes of a graph."""
-    return {
-        node.outputs[0]: np.array(value.data, value.dtype).reshape(value.shape)
-        for node in graph.nodes
-        if node.operator == "Constant" and isinstance(value := node.attributes.get("value"), Tensor)
-    }
 
 
 def _readers(graph: GraphProto) -> Iterator[tuple[str, list[str]]]:

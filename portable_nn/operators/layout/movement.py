@@ -10,6 +10,7 @@ import numpy as np
 from portable_nn.core.dims import agreed_shape, difference, is_at_least, rounded_quotient, smallest, total
 from portable_nn.operators.base import (
     ALL,
+    ANY,
     APART,
     REQUIRED,
     Attr,
@@ -40,16 +41,14 @@ from portable_nn.sizes.receptive import combine
 def _concat_type(use: OperatorContext) -> Type:
     types = [use.type(index) for index in range(len(use.types))]
     axis = use.axis(use.int("axis"), len(types[0].shape))
-    shape = list(types[0].shape)
+    dtype, shape = use.common_dtype(ANY), list(types[0].shape)
     for type in types[1:]:
-        if type.dtype != types[0].dtype:
-            use.fail(f"its inputs have different element types: {', '.join(t.dtype for t in types)}")
         both = agreed_shape((*shape[:axis], 0, *shape[axis + 1 :]), (*type.shape[:axis], 0, *type.shape[axis + 1 :]))
         if both is None or len(type.shape) != len(shape):
             use.fail(f"{format_shape(types[0].shape)} and {format_shape(type.shape)} differ outside axis {axis}")
         shape = list(both)
     shape[axis] = total(type.shape[axis] for type in types)
-    return Type(types[0].dtype, tuple(shape))
+    return Type(dtype, tuple(shape))
 
 
 def _concat(n: KernelContext) -> list[Step]:

@@ -11,6 +11,7 @@ from portable_nn.core.dims import agreed, broadcast, fraction, names_in, product
 from portable_nn.operators.base import (
     INTERNAL,
     Attr,
+    Dim,
     FieldContext,
     Fields,
     GradientContext,
@@ -52,6 +53,14 @@ def _reshaped_like_input(n: GradientContext) -> list[Symbol | None]:
     return [emit("Reshape", n.dy, target), None][: n.inputs]
 
 
+def _left(size: Dim, rest: Dim) -> Dim | None:
+    """The size that -1 stands for beside others of the product ``rest``; ``None`` where there is none."""
+    found = quotient(size, rest)
+    if found is None and rest != 0 and names_in([rest, size]):  # A plan finds whether the numbers divide.
+        return fraction(size, rest)
+    return found
+
+
 def _reshape_type(use: OperatorContext) -> Type:
     shape, wanted = use.type().shape, list(use.constant(1))
     for axis, dim in enumerate(wanted):
@@ -61,19 +70,11 @@ def _reshape_type(use: OperatorContext) -> Type:
             wanted[axis] = shape[axis]
     if wanted.count(-1) > 1 or any(isinstance(dim, int) and dim < -1 for dim in wanted):
         use.fail(f"shape {format_shape(tuple(wanted))} may have one size of -1, and none below it")
-    size = product(shape)
-    if -1 in wanted:
-        rest = product(dim for dim in wanted if dim != -1)
-        found = quotient(size, rest)
-        if found is None and rest != 0 and names_in([rest, size]):  # A plan finds whether the numbers divide.
-            found = fraction(size, rest)
-        fits = found is not None
-        wanted = [found if dim == -1 and found is not None else dim for dim in wanted]
-    else:
-        fits = agreed(product(wanted), size) is not None
-    if not fits:
+    size, rest = product(shape), product(dim for dim in wanted if dim != -1)
+    found = _left(size, rest) if -1 in wanted else agreed(rest, size)
+    if found is None:
         use.fail(f"an input of shape {format_shape(shape)} cannot take the shape {format_shape(use.constant(1))}")
-    return use.like(wanted)
+    return use.like(found if dim == -1 else dim for dim in wanted)
 
 
 def _flatten_type(use: OperatorContext) -> Type:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import chain, combinations
+from itertools import chain, combinations, filterfalse
 from string import ascii_letters
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -73,19 +73,23 @@ def _read(use: OperatorContext) -> Equation:
         use.fail(f"the ellipses of equation '{text}' have different numbers of axes: {format_shapes(types)}")
     found = _sizes(use, terms, types)
     spread = tuple(label for label in found if label.startswith("."))
-    if arrow and spread and "." not in right:
-        use.fail(f"equation '{text}' has an ellipsis in its operands and none in its result")
     if arrow:
-        before, dots, behind = right.partition("...")
-        result = (*before, *(spread if dots else ()), *behind)
-    else:
-        times = Counter(chain.from_iterable(terms))
-        result = (*spread, *sorted(label for label in times if label not in spread and times[label] == 1))
-    if unknown := [label for label in result if label not in found]:
+        return Equation(terms, _result(use, text, spread, found), found)
+    times = Counter(chain.from_iterable(terms))
+    return Equation(terms, (*spread, *sorted(label for label in times.keys() - spread if times[label] == 1)), found)
+
+
+def _result(use: OperatorContext, text: str, spread: Labels, known: Collection[str]) -> Labels:
+    """The labels of the result as an equation has them, of the ``known`` ones; ``spread`` are those of the ellipsis."""
+    before, dots, behind = text.partition("->")[2].partition("...")
+    if spread and not dots:
+        use.fail(f"equation '{text}' has an ellipsis in its operands and none in its result")
+    result = (*before, *spread, *behind)
+    if unknown := [label for label in result if label not in known]:
         use.fail(f"equation '{text}' has '{unknown[0]}' in its result and in none of its operands")
     if twice := [label for label, times in Counter(result).items() if times > 1]:
         use.fail(f"equation '{text}' has '{twice[0]}' twice in its result")
-    return Equation(terms, result, found)
+    return result
 
 
 def _term(use: OperatorContext, word: str, type: Type) -> Labels:
@@ -254,16 +258,15 @@ def _einsum(n: KernelContext) -> list[Step]:
     # BLAS has no half precision.
     dtype = np.dtype(np.float32) if n.x[0].dtype == np.float16 else n.x[0].dtype
     found = [_operand(n, equation, index, dtype) for index in range(len(n.x))]
-    operands, steps = [operand for operand, _ in found], [step for _, made in found for step in made]
+    operands, steps = [operand for operand, _ in found], [*chain.from_iterable(made for _, made in found)]
     if len(operands) == 1 and dtype == n.x[0].dtype and set(operands[0].labels) == set(equation.result):
         n.view(operands[0].along(equation.result))
         return []
     out = n.out()
     goal = Operand(out if out.dtype == dtype else n.scratch(out.shape, dtype), equation.result)
     while len(operands) > 1:
-        pair = _next_pair(operands, equation.result)
-        chosen = [operands[place] for place in pair]
-        operands = [operand for place, operand in enumerate(operands) if place not in pair]
+        first, second = _next_pair(operands, equation.result)
+        chosen = [operands.pop(second), operands.pop(first)][::-1]
         kept = _kept(operands, equation.result)
         for place in (0, 1):
             chosen[place], sums = _summed(n, chosen[place], kept.union(chosen[1 - place].labels))
@@ -281,7 +284,7 @@ def _einsum(n: KernelContext) -> list[Step]:
 
 def _letters(equation: Equation) -> dict[str, str]:
     """A letter for each label: the axes of an ellipsis get those that are free."""
-    free = (letter for letter in ascii_letters if letter not in equation.sizes)
+    free = filterfalse(equation.sizes.__contains__, ascii_letters)
     return {label: label if len(label) == 1 else next(free) for label in equation.sizes}
 
 
@@ -312,11 +315,11 @@ def _to_operand(
     n: GradientContext, equation: Equation, letters: dict[str, str], given: Sequence[tuple[Symbol, Labels]], index: int
 ) -> Symbol:
     x, (_, labels) = n.x[index], given[index]
-    terms = [(n.dy, equation.result), *(pair for place, pair in enumerate(given) if place != index)]
+    terms = [(n.dy, equation.result), *given[:index], *given[index + 1 :]]
     known = set(chain.from_iterable(term for _, term in terms))
-    spare = (letter for letter in ascii_letters if letter not in letters.values())
+    spare = filterfalse([*letters.values()].__contains__, ascii_letters)
     names = [letters[label] for label in labels]
-    words = ["".join(letters[label] for label in term) for _, term in terms]
+    words = ["".join(map(letters.__getitem__, term)) for _, term in terms]
     values = [value for value, _ in terms]
     for axis, label in enumerate(labels):
         if label in labels[:axis]:  # Elements beside the diagonal have no gradient.
@@ -324,8 +327,7 @@ def _to_operand(
             values.append(_identity(n, equation.sizes[label], x.dtype))
             words.append(letters[label] + names[axis])
             known.add(label)
-    summed = [axis for axis, label in enumerate(labels) if label not in known]
-    target = "".join(name for axis, name in enumerate(names) if axis not in summed)
+    target = "".join(name for name, label in zip(names, labels, strict=True) if label in known)
     flow = emit("Einsum", *values, equation=f"{','.join(words)}->{target}")
     # Axes that this operand alone has, and that are summed over: the same flows to all along them.
     lone = [axis for axis, label in enumerate(equation.terms[index]) if label not in known]

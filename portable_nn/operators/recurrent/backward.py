@@ -123,8 +123,8 @@ def _through_time(flow: Flow, direction: int) -> Steps:
         low = first if s.backwards else max(0, s.steps - first - some)
         high = min(s.steps, first + some) if s.backwards else s.steps - first
         found = cell.known(s, slice(low, high), known[:, : high - low]) if back == first else []
+        only = {} if live is None else {"where": live[t]}
         if y is not None:
-            only = {} if live is None else {"where": live[t]}
             found.append(partial(np.add, flow.h, y[t], out=flow.h, **only))
         found += cell.step(flow, t, known[:, t - low])
         if s.idle is not None:
@@ -135,7 +135,6 @@ def _through_time(flow: Flow, direction: int) -> Steps:
             found += [partial(np.copyto, old, new, where=live[t]) for old, new in pairs]
         done = s.steps - 1 - back
         if truncation and done and done % truncation == 0:
-            only = {} if live is None else {"where": live[t]}
             found += [partial(np.copyto, flowing, 0, **only) for flowing in (flow.h, flow.c)]
         return found
 

@@ -118,10 +118,7 @@ _REVERSED: Final = {"forward": (False,), "reverse": (True,), "bidirectional": (F
 def recurrence(use: OperatorContext) -> Recurrence:
     """A use whose inputs fit each other."""
     kind = KINDS[name_of(use)]
-    floats = [t.dtype for i, t in enumerate(use.types) if t is not None and i not in (LENGTHS, SAVED)]
-    if len(set(floats)) > 1:
-        use.fail(f"its inputs have different element types: {', '.join(floats)}")
-    use.check_dtype(floats[0], FLOATS)
+    use.common_dtype(FLOATS, apart=(LENGTHS, SAVED))
     shape, rows = use.type(X).shape, use.type(R).shape
     batch_first = use.choice("layout", (0, 1)) == 1
     if len(shape) != 3:

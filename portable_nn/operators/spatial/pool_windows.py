@@ -6,7 +6,7 @@ whatever the memory layout of the arrays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -87,24 +87,17 @@ def fold(
 ) -> list[Step]:
     """Reduce each window, one axis after the other; ``neutral`` is the value of the padding."""
     steps: list[Step] = []
-    order = memory_order(x)
-    sliding = [axis for axis, w in enumerate(found) if (x.shape[axis + 2], 1) != (out.shape[axis + 2], w.kernel)]
-    if not sliding:
-        return [partial(np.copyto, out, x)]
-    for axis in sliding:
-        w, count, size = found[axis], out.shape[axis + 2], x.shape[axis + 2]
-        shape = [*x.shape[: axis + 2], count, *x.shape[axis + 3 :]]
-        target = out if axis == sliding[-1] else laid_in(order, n.scratch(tuple(shape[a] for a in order), x.dtype))
+    for source, target, axis, w in _axis_by_axis(n, x, found, out):
+        count, size = target.shape[axis + 2], source.shape[axis + 2]
         if w.kernel > LONG:
             for place in range(count):
-                seen, at = x[_along(axis, _cells(w, place, size))], target[_along(axis, slice(place, place + 1))]
+                seen, at = source[_along(axis, _cells(w, place, size))], target[_along(axis, slice(place, place + 1))]
                 empty = seen.shape[axis + 2] == 0
                 reduce = partial(combine.reduce, seen, axis + 2, out=at, keepdims=True)
                 steps.append(partial(at.fill, neutral) if empty else reduce)
-            x = target
             continue
         moves = [taps(w, tap, size, count) for tap in range(w.kernel)]
-        parts = [(target[_along(axis, to)], x[_along(axis, at)]) for to, at in moves if to.stop > to.start]
+        parts = [(target[_along(axis, to)], source[_along(axis, at)]) for to, at in moves if to.stop > to.start]
         full = [place for place, (to, _) in enumerate(parts) if to.shape == target.shape]
         if len(full) > 1:
             (_, first), (_, second) = parts.pop(full[1]), parts.pop(full[0])
@@ -114,39 +107,42 @@ def fold(
         else:
             steps.append(partial(target.fill, neutral))
         steps.extend(partial(combine, to, part, out=to) for to, part in parts)
-        x = target
-    return steps
+    return steps or [partial(np.copyto, out, x)]
+
+
+def _axis_by_axis(
+    n: KernelContext, source: Array, found: Sequence[Window], out: Array, *, back: bool = False
+) -> Iterator[tuple[Array, Array, int, Window]]:
+    """The axes along which windows slide, from the last one on if ``back``: source, target, spatial axis and window."""
+    order = memory_order(source)
+    sliding = [axis for axis, w in enumerate(found) if (source.shape[axis + 2], 1) != (out.shape[axis + 2], w.kernel)]
+    for axis in reversed(sliding) if back else sliding:
+        shape = [*source.shape[: axis + 2], out.shape[axis + 2], *source.shape[axis + 3 :]]
+        is_last = axis == sliding[0 if back else -1]
+        target = out if is_last else laid_in(order, n.scratch(tuple(shape[a] for a in order), source.dtype))
+        yield source, target, axis, found[axis]
+        source = target
 
 
 def unfold(n: KernelContext, y: Array, found: Sequence[Window], out: Array) -> list[Step]:
     """Add each cell of ``y`` to all the cells of its window, one axis after the other."""
     steps: list[Step] = []
-    order = memory_order(y)
-    sliding = [axis for axis, w in enumerate(found) if (y.shape[axis + 2], 1) != (out.shape[axis + 2], w.kernel)]
-    if not sliding:
-        return [partial(np.copyto, out, y)]
-    for axis in reversed(sliding):
-        w, count, size = found[axis], y.shape[axis + 2], out.shape[axis + 2]
-        shape = [*y.shape[: axis + 2], size, *y.shape[axis + 3 :]]
-        target = out if axis == sliding[0] else laid_in(order, n.scratch(tuple(shape[a] for a in order), y.dtype))
+    for source, target, axis, w in _axis_by_axis(n, y, found, out, back=True):
+        count, size = source.shape[axis + 2], target.shape[axis + 2]
         if w.kernel > LONG:
-            steps.append(partial(target.fill, 0))
-            for place in range(count):
-                cells, part = target[_along(axis, _cells(w, place, size))], y[_along(axis, slice(place, place + 1))]
-                steps.append(partial(np.add, cells, part, out=cells))
-            y = target
-            continue
-        moves = [taps(w, tap, size, count) for tap in range(w.kernel)]
-        parts = [(target[_along(axis, at)], y[_along(axis, to)]) for to, at in moves if to.stop > to.start]
-        apart = w.stride >= w.extent
+            places = [(_cells(w, place, size), slice(place, place + 1)) for place in range(count)]
+        else:
+            moves = [taps(w, tap, size, count) for tap in range(w.kernel)]
+            places = [(at, to) for to, at in moves if to.stop > to.start]
+        parts = [(target[_along(axis, at)], source[_along(axis, to)]) for at, to in places]
+        apart = w.stride >= w.extent and w.kernel <= LONG
         if not apart or sum(part.shape[axis + 2] for _, part in parts) < size:
             steps.append(partial(target.fill, 0))
         if apart:
             steps.extend(partial(np.copyto, cells, part) for cells, part in parts)
         else:
             steps.extend(partial(np.add, cells, part, out=cells) for cells, part in parts)
-        y = target
-    return steps
+    return steps or [partial(np.copyto, out, y)]
 
 
 def attributes_but(use: OperatorContext, *names: str) -> dict[str, Any]:

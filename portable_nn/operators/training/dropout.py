@@ -43,10 +43,6 @@ def _type(use: OperatorContext) -> tuple[Type, Type]:
     return Type(use.type().dtype, use.type().shape), Type("bool", use.type().shape)
 
 
-def _trains(n: KernelContext) -> bool:
-    return n.has(2) and bool(n.x[2])
-
-
 def _noise(n: KernelContext, shape: tuple[int, ...]) -> tuple[Array, Step]:
     """Uniform random numbers, drawn in each run; a node with a seed has the sequence of the standard's own tests."""
     if "seed" not in n.attributes:
@@ -58,7 +54,7 @@ def _noise(n: KernelContext, shape: tuple[int, ...]) -> tuple[Array, Step]:
 
 def _kernel(n: KernelContext) -> list[Step]:
     x = n.x[0]
-    if not _trains(n):
+    if not n.has(2) or not n.x[2]:
         n.view(x)
         n.view(n.filled(x.shape, np.bool_, 1), 1)
         return []
