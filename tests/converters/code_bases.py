@@ -111,7 +111,7 @@ def in_onnx(use: Use) -> Found:
 
     def run(graph: Graph) -> Arrays:
         given = {value.name: use.feeds[value.name] for value in graph.inputs}
-        return Session(to_bytes(to_model(graph, {})), threads=1).run(given)
+        return Session(to_bytes(to_model(graph, use.network.parameters)), threads=1).run(given)
 
     back, names = (run(use.flow.graph), use.flow.graph.outputs) if use.flow else ({}, ())
     return run(use.network.graph), dict(zip(use.slopes, (back[name] for name in names), strict=True))
@@ -158,10 +158,10 @@ def in_jax(use: Use) -> Found:
 
     names = [value.name for value in use.network.graph.inputs]
     with jax.enable_x64(True):
-        _, apply, *_ = to_jax(use.network, verify=False)
+        variables, apply, *_ = to_jax(use.network, verify=False)
 
         def total(chosen: Arrays) -> tuple[Any, Any]:
-            made = apply({"params": {}}, *(chosen.get(name, use.feeds[name]) for name in names))
+            made = apply(variables, *(chosen.get(name, use.feeds[name]) for name in names))
             made = made if isinstance(made, dict) else {use.network.graph.outputs[0]: made}
             return (made[use.flow.output] * use.flow.slope).sum() if use.flow else 0.0, made
 
@@ -184,8 +184,15 @@ def in_c(use: Use) -> Found:
     from portable_nn.converters.source.c_compiling import compiler, side_of
     from portable_nn.converters.source.c_file import source_of
 
-    source = source_of(use.network, Path("net.c"), {})
-    with side_of(source, use.network, (), compiler() or "", "-O0", "-Werror") as side:
+    inputs = [(value.shape, use.feeds[value.name].shape) for value in use.network.graph.inputs]
+    sizes = {
+        name: size
+        for dims, shape in inputs
+        for name, size in zip(dims[1:], shape[1:], strict=True)
+        if isinstance(name, str)
+    }
+    source = source_of(use.network, Path("net.c"), sizes)
+    with side_of(source, use.network, (*sizes,), compiler() or "", "-O0", "-Werror") as side:
         return {name: np.asarray(x) for name, x in side(use.feeds).items()}, {}
 
 

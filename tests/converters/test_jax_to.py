@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from networks import given, network_of
 
 import portable_nn as pnn
 from portable_nn.core.errors import ShapeError, UsageError, VerificationError
-from portable_nn.opening import load_model
 from portable_nn.operators import Leaf, trace
 
 jax: Any = pytest.importorskip("jax")
@@ -255,50 +255,11 @@ def test_statistics_are_not_computed_in_half_precision(layer: pnn.Layer) -> None
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["digits", "digits-cnn", "digits-gan", "altimetry-swh", "altimetry-track"])
-def test_shipped_models(name: str) -> None:
-    found = to_jax(load_model(name))
-    assert max(each.max_rel_error for each in found.outputs.values()) < 1e-5
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
-def test_recurrent_layers_train_the_same(kind: str) -> None:
-    layer = getattr(pnn, kind)(5, layers=2, bidirectional=True)
-    found = to_jax(pnn.Sequential(pnn.Input("steps", 3), layer, pnn.Dense(2), seed=0), prove_training=True)
-    assert found.outputs.notes == ()
-
-
-@pytest.mark.long
-def test_a_transformer_trains_the_same() -> None:
-    net = pnn.Sequential(
-        pnn.Input("steps", dtype="int64"),
-        pnn.Embedding(11, 8),
-        pnn.TransformerEncoderLayer(heads=2, units=16, dropout=0.0),
-        pnn.Dense(2),
-        seed=0,
-    )
-    assert to_jax(net, prove_training=True).outputs.notes == ()
-
-
-def sequences(kind: str) -> pnn.Network:
-    if kind == "transformer":
-        layers: list[Any] = [
-            pnn.Input("steps", dtype="int64"),
-            pnn.Embedding(11, 8),
-            pnn.TransformerEncoderLayer(heads=2, units=16, dropout=0.0),
-        ]
-    else:
-        layers = [pnn.Input("steps", 3), getattr(pnn, kind)(5, layers=2, bidirectional=True)]
-    return pnn.Sequential(*layers, pnn.Dense(2), seed=0)
-
-
-@pytest.mark.long
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM", "transformer"])
 def test_optimizers_of_optax_take_the_same_steps(kind: str) -> None:
     optax = pytest.importorskip("optax")
-    net = sequences(kind)
-    x = RNG.integers(0, 11, (6, 7)) if kind == "transformer" else RNG.standard_normal((6, 7, 3)).astype(np.float32)
+    net = network_of(kind)
+    [x] = given(net, 6).values()
     y = RNG.standard_normal(net.predict(x).shape).astype(np.float32)
     variables, apply, *_ = to_jax(net, verify=False)
     params = variables["params"]
@@ -310,7 +271,7 @@ def test_optimizers_of_optax_take_the_same_steps(kind: str) -> None:
     for _ in range(5):
         changes, state = optimizer.update(slope(params), state)
         params = optax.apply_updates(params, changes)
-    there = sequences(kind)
+    there = network_of(kind)
     update(there, {**variables, "params": params})
     net.fit(x, y, loss="mean_squared_error", optimizer=own, epochs=5, batch_size=6, shuffle=False, progress=False)
     for name, array in there.parameters.items():

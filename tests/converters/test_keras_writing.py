@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from keras_models import build, computed, keras, sequential
+from networks import network_of
 
 import portable_nn as pnn
 from portable_nn.converters.keras import from_keras, read_keras, to_keras, write_keras
@@ -20,58 +20,6 @@ from portable_nn.core.errors import UsageError
 from portable_nn.operators import integers
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-
-NETWORKS: dict[str, Callable[[], pnn.Network]] = {
-    "dense": lambda: pnn.Sequential(pnn.Input(5), pnn.Dense(4), pnn.Tanh(), pnn.Dense(3), pnn.Softmax(), seed=0),
-    "cnn": lambda: pnn.Sequential(
-        pnn.Input(2, 9, 8), pnn.Conv2d(4, 3, padding=1, stride=2), pnn.BatchNorm2d(), pnn.ReLU6(),
-        pnn.Conv2d(4, 3, groups=4, padding="same"), pnn.LeakyReLU(), pnn.MaxPool2d(2), pnn.Flatten(), pnn.Dense(3),
-        seed=0,
-    ),
-    "global": lambda: pnn.Sequential(
-        pnn.Input(3, 8, 8), pnn.Conv2d(6, 3, dilation=2), pnn.GroupNorm(3), pnn.GELU(), pnn.GlobalAvgPool(),
-        pnn.Flatten(), pnn.Dropout(0.3), pnn.Dense(2), seed=0,
-    ),
-    "transposed": lambda: pnn.Sequential(
-        pnn.Input(3, 4, 4), pnn.ConvTranspose2d(4, 4, stride=2, padding=1), pnn.ConvTranspose2d(2, 3, stride=2), seed=0
-    ),
-    "causal": lambda: pnn.Sequential(
-        pnn.Input(3, "steps"), pnn.Conv1d(4, 3, causal=True, dilation=2), pnn.ELU(0.5), pnn.Conv1d(2, 1), seed=0
-    ),
-    "lstm": lambda: pnn.Sequential(
-        pnn.Input("steps", 3), pnn.LSTM(4, bidirectional=True), pnn.LSTM(5, last=True), pnn.Dense(2), seed=0
-    ),
-    "gru": lambda: pnn.Sequential(
-        pnn.Input("steps", 3), pnn.GRU(4), pnn.LayerNorm(), pnn.GRU(5, last=True, bidirectional=True), seed=0
-    ),
-    "rnn": lambda: pnn.Sequential(pnn.Input(6, 3), pnn.RNN(4, nonlinearity="relu", bias=False), pnn.Dense(2), seed=0),
-    "encoder": lambda: pnn.Sequential(
-        pnn.Input("steps", 8), pnn.TransformerEncoderLayer(heads=2, units=16), pnn.MultiHeadAttention(4, causal=True),
-        seed=0,
-    ),
-    "embedding": lambda: pnn.Sequential(
-        pnn.Input("steps", dtype="int32"), pnn.Embedding(7, 4), pnn.GRU(3, last=True), seed=0
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", NETWORKS)
-def test_keras_computes_what_the_network_computes(name: str, tmp_path: Path) -> None:
-    network = NETWORKS[name]()
-    same = name != "lstm"  # Its two biases are one in Keras, which trains otherwise.
-    written = write_keras(network, tmp_path / "n.keras", prove_training=same)
-    assert ("training proved: after 5 steps" if same else "both of its biases become one") in written.notes[-1]
-    model = keras().models.load_model(tmp_path / "n.keras")
-    rng = np.random.default_rng(0)
-    [value] = network.graph.inputs
-    shape = [size if isinstance(size, int) else 7 for size in value.shape[1:]]
-    whole = value.dtype == "int32"
-    x = (rng.integers(0, 7, (3, *shape)) if whole else rng.normal(size=(3, *shape))).astype(value.dtype)
-    np.testing.assert_allclose(computed(model, x)[0], network.predict(x), atol=1e-5)
-    assert written.bytes == (tmp_path / "n.keras").stat().st_size
-    again = read_keras(tmp_path / "n.keras").network
-    np.testing.assert_allclose(again.predict(x), network.predict(x), atol=1e-5)
 
 
 @pytest.mark.long
@@ -163,7 +111,7 @@ def test_a_layer_that_is_used_twice_is_one_layer_in_keras() -> None:
 
 @pytest.mark.long
 def test_pictures_can_have_their_channels_last() -> None:
-    network = NETWORKS["cnn"]()
+    network = network_of("cnn")
     x = np.random.default_rng(0).normal(size=(2, 2, 9, 8)).astype("float32")
     model = to_keras(network, channels_last=True)
     assert model.input_shape == (None, 9, 8, 2)

@@ -112,19 +112,6 @@ def test_layers_whose_weights_an_exporter_slices_and_joins_come_back_as_they_wer
         np.testing.assert_allclose(back(torch.tensor(x[:, :3])), module(torch.tensor(x[:, :3])), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
-@pytest.mark.parametrize("opset", [13, 17, 25])
-def test_export_at_every_opset_and_a_weight_file(kind: str, opset: int, tmp_path: Path) -> None:
-    layer = getattr(pnn, kind)(6, bidirectional=True, layers=2)
-    network = pnn.Sequential(pnn.Input("steps", 3), layer, pnn.Dense(2), seed=0)
-    x = np.random.default_rng(2).normal(size=(4, 5, 3)).astype(np.float32)
-    export_onnx(network, tmp_path / "net.onnx", opset=opset)
-    [found] = onnxruntime.InferenceSession(tmp_path / "net.onnx").run(None, {"input": x})
-    np.testing.assert_allclose(found, network.predict(x), atol=1e-5)
-    network.save(tmp_path / "net.safetensors")
-    np.testing.assert_array_equal(pnn.load(tmp_path / "net.safetensors").predict(x), network.predict(x))
-
-
 def gru(reset: int | None, producer: str) -> onnx.ModelProto:
     options = {} if reset is None else {"linear_before_reset": reset}
     node = helper.make_node("GRU", ["x", "w", "r"], ["y"], "gru", hidden_size=2, **options)

@@ -71,5 +71,5 @@ REFUSED = {
 
 
 def test_what_is_right_is_imported_by_default() -> None:
-    right = [case for case in cases("node") if run(case, verify=False).right]
-    assert {case.name for case in right if not run(case).right} == REFUSED
+    refused = [case for case in cases("node") if not run(case).right]
+    assert {case.name for case in refused if run(case, verify=False).right} == REFUSED

@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from networks import network_of
 from source_networks import HOSTILE, hostile_network
 
 import portable_nn as pnn
 from portable_nn.converters.book import import_book
 from portable_nn.converters.source import c_file, write_c
 from portable_nn.converters.source.c_compiling import compiled, compiler, side_of
-from portable_nn.converters.source.c_file import source_of
 from portable_nn.core.errors import UnsupportedError
-from portable_nn.opening import open_model
-from portable_nn.operators import Leaf, constant, emit, emit_all, integers
+from portable_nn.operators import emit, emit_all, integers
 from portable_nn.operators.registry import Array
 
 RNG = np.random.default_rng(0)
@@ -40,34 +39,11 @@ def computed(
     return [np.asarray(found[name]) for name in net.graph.outputs]
 
 
-@needs_compiler
-def test_a_convolutional_network(tmp_path: Path) -> None:
-    net = pnn.Sequential(
-        pnn.Input(3, 9, 8),
-        pnn.Conv2d(6, 3, padding=1, groups=3),
-        pnn.BatchNorm2d(),
-        pnn.ReLU(),
-        pnn.MaxPool2d(2, stride=1),
-        pnn.Conv2d(4, (2, 3), stride=2, dilation=(1, 2)),
-        pnn.GroupNorm(2),
-        pnn.GELU(),
-        pnn.AvgPool2d(2, padding=1),
-        pnn.Flatten(),
-        pnn.Dense(3),
-        pnn.Softmax(),
-        labels=["a", "b", "c"],
-        seed=0,
-    )
-    x = RNG.normal(size=(4, 3, 9, 8)).astype(np.float32)
-    [found] = computed(net, tmp_path, x)
-    np.testing.assert_allclose(found, net.predict(x), rtol=2e-6, atol=1e-7)
-
-
 @pytest.mark.long
 @needs_compiler
-@pytest.mark.parametrize("layer", [pnn.RNN, pnn.GRU, pnn.LSTM])
-def test_recurrent_networks_of_any_length(tmp_path: Path, layer: Any) -> None:
-    net = pnn.Sequential(pnn.Input("steps", 3), layer(5, bidirectional=True, layers=2), pnn.Dense(2), seed=0)
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_recurrent_networks_of_any_length(tmp_path: Path, kind: str) -> None:
+    net = network_of(kind)
     for steps in (1, 4, 7):
         x = RNG.normal(size=(2, steps, 3)).astype(np.float32)
         [found] = computed(net, tmp_path, x, open_sizes=("steps",), up_to={"steps": 7})
@@ -125,38 +101,6 @@ def test_what_is_refused(tmp_path: Path) -> None:
 
 
 @needs_compiler
-def test_numbers_go_back_to_where_they_stood_before_a_pool(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is the other side")
-    x = pnn.Input(3, 6, 9)
-    largest, places = emit_all("MaxPool", x, outputs=2, kernel_shape=[2, 3], strides=[2, 3])
-    net = pnn.Network([x], [emit("MaxUnpool", emit("Tanh", largest), places, kernel_shape=[2, 3], strides=[2, 3])])
-    array = RNG.normal(size=(4, 3, 6, 9)).astype(np.float32)
-    theirs, where = torch.nn.functional.max_pool2d(torch.tensor(array), (2, 3), return_indices=True)
-    wanted = torch.nn.functional.max_unpool2d(theirs.tanh(), where, (2, 3))
-    [found] = computed(net, tmp_path, array)
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
-
-
-@pytest.mark.long
-@needs_compiler
-@pytest.mark.parametrize("ratio", [0, 2])
-@pytest.mark.parametrize("mode", ["half_pixel", "output_half_pixel"])
-def test_regions_of_images(tmp_path: Path, mode: str, ratio: int) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is the other side")
-    ops = pytest.importorskip("torchvision.ops", reason="its roi_align is the other side")
-    x = Leaf("x", "float32", (2, 3, 7, 9))
-    rois = np.array([[0, 1, 3, 4], [1, 1, 8, 2.5], [-3, -3, 20, 20], [2, 2, 2, 2]], np.float32)
-    options = {"output_height": 2, "output_width": 3, "spatial_scale": 0.5, "sampling_ratio": ratio}
-    y = emit("RoiAlign", x, constant(rois, "float32"), integers([0, 1, 1, -2]),
-             coordinate_transformation_mode=mode, **options)  # fmt: skip
-    array = RNG.normal(size=(2, 3, 7, 9)).astype(np.float32)
-    boxes = torch.tensor(np.concatenate([[[0], [1], [1], [0]], rois], axis=1, dtype=np.float32))
-    wanted = ops.roi_align(torch.tensor(array), boxes, (2, 3), 0.5, ratio, mode == "half_pixel")
-    [found] = computed(pnn.Network([x], [y]), tmp_path, array)
-    np.testing.assert_allclose(found.reshape(wanted.shape), wanted, atol=1e-6)
-
-
-@needs_compiler
 def test_half_precision_is_computed_in_single(tmp_path: Path) -> None:
     net = pnn.Sequential(pnn.Input(4, dtype="float16"), pnn.Dense(3), pnn.Softmax(), seed=0)
     report = write_c(net, tmp_path / "net.c")
@@ -172,27 +116,6 @@ def test_half_precision_is_computed_in_single(tmp_path: Path) -> None:
     )
     found = np.array(done.stdout.split(), np.float64).reshape(2, 3)
     np.testing.assert_allclose(found, powers / powers.sum(1, keepdims=True), atol=1e-6)
-
-
-@needs_compiler
-def test_windows_in_three_dimensions_padding_spaces_sums_and_ranks(tmp_path: Path) -> None:
-    """Against PyTorch: what a window over two axes cannot show."""
-    torch = pytest.importorskip("torch")
-    from portable_nn.converters.torch import to_torch
-
-    x = pnn.Input(2, 4, 5, 6)
-    y = pnn.Pad(1, mode="reflect")(x)
-    y = pnn.Conv3d(4, 3, stride=(1, 2, 1), padding=1, groups=2)(y)
-    y = pnn.ConvTranspose3d(4, 2, stride=2, groups=2)(pnn.MaxPool3d(2)(y))
-    y = pnn.AvgPool3d(2, padding=1)(y)
-    y = pnn.emit("CumSum", pnn.Flatten()(y), pnn.emit("Constant", value_int=1), exclusive=1, reverse=1)
-    network = pnn.Network(x, y, seed=0)
-    write_c(network, tmp_path / "net.c")
-    given = np.random.default_rng(0).normal(size=(2, 2, 4, 5, 6)).astype(np.float32)
-    wanted = to_torch(network, verify=False)(torch.from_numpy(given)).detach().numpy()
-    with side_of(source_of(network, Path("net.c"), {}), network, (), COMPILER, "-Werror") as side:
-        found = side({network.graph.inputs[0].name: given})
-    np.testing.assert_allclose(found[network.graph.outputs[0]], wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.long
@@ -227,47 +150,6 @@ def test_hostile_names_and_texts_stay_where_they_are(tmp_path: Path, names: tupl
     np.testing.assert_allclose(
         found, net.compute("numpy", {net.graph.inputs[0].name: x})[net.graph.outputs[0]], rtol=1e-5, atol=1e-6
     )
-
-
-@needs_compiler
-@pytest.mark.long
-@pytest.mark.parametrize(
-    "name", ["digits", "digits-mlp", "digits-gan", "altimetry-swh", "altimetry-track", "altimetry-surface"]
-)
-def test_shipped_models(tmp_path: Path, name: str) -> None:
-    net = open_model(name).network
-    up_to = {"echoes": 20} if name == "altimetry-track" else {}
-    report = write_c(net, tmp_path / "net.c", up_to=up_to)
-    assert set(report.outputs) == set(net.graph.outputs)
-    assert max(each.max_rel_error for each in report.outputs.values()) < 1e-5
-
-
-@needs_compiler
-@pytest.mark.long
-@pytest.mark.minutes
-def test_random_networks(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    import sys
-
-    sys.path.insert(0, str(Path(__file__).parents[1] / "random_networks"))
-    from drawing import drawn
-
-    done = 0
-    for seed in range(120):
-        _, net = drawn(seed, "float64")
-        rng = np.random.default_rng(seed)
-        shapes = [[dim for dim in value.shape[1:] if isinstance(dim, int)] for value in net.graph.inputs]
-        inputs = [rng.normal(size=(2, *shape)) for shape in shapes]
-        try:
-            found = computed(net, tmp_path, *inputs)
-        except UnsupportedError:
-            continue
-        done += 1
-        feeds = {value.name: x for value, x in zip(net.graph.inputs, inputs, strict=True)}
-        for wanted, theirs in zip(net.compute("numpy", feeds).values(), found, strict=True):
-            scale = 1e-9 * float(np.abs(wanted).max(initial=1))
-            np.testing.assert_allclose(theirs, wanted, rtol=1e-9, atol=scale, err_msg=f"seed {seed}")
-    assert done > 40
 
 
 @pytest.mark.parametrize("name", ["lstm", "dense"])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import network_of
 from source_networks import HOSTILE, hostile_network
 
 import portable_nn as pnn
@@ -20,7 +21,6 @@ from portable_nn.converters.source import write_numpy
 from portable_nn.converters.source.numpy_module import source_of
 from portable_nn.core.errors import UnsupportedError
 from portable_nn.core.graph import Value
-from portable_nn.opening import open_model
 from portable_nn.operators import emit, trace
 from portable_nn.operators.registry import Array
 
@@ -99,14 +99,7 @@ def test_the_weights_beside_are_a_weight_file(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_lengths_stay_open(tmp_path: Path) -> None:
-    net = pnn.Sequential(
-        pnn.Input("steps", 3),
-        pnn.GRU(5, bidirectional=True, layers=2),
-        pnn.LSTM(4),
-        pnn.TransformerEncoderLayer(2),
-        pnn.Dense(2),
-        seed=0,
-    )
+    net = network_of("steps, then attention")
     write_numpy(net, tmp_path / "net.py", embedded=True)
     for batch, steps in ((1, 1), (2, 9), (3, 4)):
         x = RNG.normal(size=(batch, steps, 3)).astype(np.float32)
@@ -216,39 +209,3 @@ def test_the_books_network(tmp_path: Path) -> None:
 def open_shape(path: Path, batch: int) -> tuple[int, ...]:
     value: Value = pnn.load(path).graph.inputs[0]
     return (batch, *(dim for dim in value.shape[1:] if isinstance(dim, int)))
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    "name", ["digits", "digits-mlp", "digits-gan", "altimetry-swh", "altimetry-track", "altimetry-surface"]
-)
-def test_shipped_models(tmp_path: Path, name: str) -> None:
-    net = open_model(name).network
-    report = write_numpy(net, tmp_path / "net.py")
-    assert set(report.outputs) == set(net.graph.outputs)
-    sizes = {"batch": 2, "echoes": 5}
-    [value] = net.graph.inputs
-    shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in value.shape)
-    x = RNG.uniform(0, 2, shape).astype(value.dtype)
-    for wanted, found in zip(expected(net, x), in_a_process(tmp_path / "net.py", x), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * float(np.abs(wanted).max()))
-
-
-@pytest.mark.long
-def test_random_networks() -> None:
-    pytest.importorskip("torch")
-    sys.path.insert(0, str(Path(__file__).parents[1] / "random_networks"))
-    from drawing import drawn
-
-    for seed in range(300):
-        _, net = drawn(seed, "float64")
-        rng = np.random.default_rng(seed)
-        inputs = [
-            rng.normal(size=(3, *[dim for dim in value.shape[1:] if isinstance(dim, int)]))
-            for value in net.graph.inputs
-        ]
-        source = source_of(net, "net.py", None)
-        for wanted, found in zip(expected(net, *inputs), in_a_namespace(source, *inputs), strict=True):
-            np.testing.assert_allclose(
-                found, wanted, rtol=1e-9, atol=1e-9 * float(np.abs(wanted).max(initial=1)), err_msg=f"seed {seed}"
-            )

@@ -187,7 +187,3 @@ def test_a_layer_that_is_used_twice_is_one_layer() -> None:
     x, layer = pnn.Input(3), pnn.Dense(3, name="twice")
     module = to_torch(pnn.Network(x, layer(layer(x)), seed=0), prove_training=True)
     assert set(module.state_dict()) == {"twice.weight", "twice.bias"}
-
-
-def test_shipped_models() -> None:
-    to_torch(pnn.load(Path(__file__).parents[2] / "models" / "digits_cnn" / "digits-cnn.safetensors"))

@@ -23,6 +23,7 @@ from hypothesis.extra import numpy as arrays
 from msgspec.structs import replace
 from weight_files import GRAPH, MANIFEST, TENSORS, identities
 
+import portable_nn as pnn
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, Node, Parameter, Tensor, Value
 from portable_nn.core.tensors import ITEM_SIZES, Array
@@ -163,6 +164,14 @@ def test_any_tensors_round_trip(path: Path, tensors: dict[str, Array]) -> None:
     for found in (load(path, allow_nonfinite=True).tensors, read_by_others(path)):
         assert found.keys() == tensors.keys()
         assert all(same(found[name], array) for name, array in tensors.items())
+
+
+def test_two_labels_of_one_probability_at_each_step_are_kept(path: Path) -> None:
+    layers = pnn.Input("steps", 3), pnn.GRU(4), pnn.Dense(1)
+    pnn.Sequential(*layers, pnn.Sigmoid(), labels=["no", "yes"], seed=0).save(path)
+    assert pnn.load(path).outputs[0].labels == ("no", "yes")
+    with pytest.raises(UsageError, match=r"has 3 labels, but its shape is \(batch, steps, 1\)"):
+        pnn.Sequential(*layers, labels=["no", "yes", "?"], seed=0)
 
 
 def test_large_tensors_are_hashed_in_threads(path: Path) -> None:

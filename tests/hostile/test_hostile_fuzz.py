@@ -31,7 +31,6 @@ from portable_nn.onnx.writing import to_model
 
 pytestmark = pytest.mark.long
 HERE = Path(__file__).parent
-SECONDS = 12
 
 
 def forged() -> Iterator[Forge]:
@@ -141,15 +140,16 @@ READERS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("seconds", [4, pytest.param(120, marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("reader", READERS)
-def test_a_fuzzer_finds_no_error_but_the_packages_own(tmp_path: Path, reader: str) -> None:
+def test_a_fuzzer_finds_no_error_but_the_packages_own(tmp_path: Path, reader: str, seconds: int) -> None:
     pytest.importorskip("atheris")
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for number, content in enumerate(seeds(reader, tmp_path)):
         (corpus / str(number)).write_bytes(content)
     options = [
-        f"-max_total_time={SECONDS}",
+        f"-max_total_time={seconds}",
         "-seed=1",
         "-timeout=20",
         "-rss_limit_mb=2048",

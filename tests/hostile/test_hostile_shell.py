@@ -20,10 +20,10 @@ def run(first: int, count: int, *options: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", range(0, 500, 125))
+@pytest.mark.parametrize("first", [0, 100])
 def test_no_command_fails_in_a_way_that_is_not_its_own(first: int) -> None:
     """Every exit code is one of 0 to 4; there is no traceback, no signal, and no command takes too long."""
-    run(first, 125)
+    run(first, 100)
 
 
 @pytest.mark.sweep
@@ -32,8 +32,8 @@ def test_nor_does_it_in_twenty_thousand_cases() -> None:
 
 
 @pytest.mark.long
-def test_nor_does_it_in_a_thousand_pickles() -> None:
-    run(0, 1000, "--kind=pickle")
+def test_nor_does_it_in_three_hundred_pickles() -> None:
+    run(0, 300, "--kind=pickle")
 
 
 @pytest.mark.sweep
