@@ -18,8 +18,9 @@ import portable_nn as pnn
 from portable_nn.converters.book import import_book
 from portable_nn.converters.source import c_file, write_c
 from portable_nn.converters.source.c_compiling import compiled, compiler, side_of
+from portable_nn.converters.source.c_file import source_of
 from portable_nn.core.errors import UnsupportedError
-from portable_nn.operators import emit, emit_all, integers
+from portable_nn.operators import Leaf, constant, emit, emit_all, integers
 from portable_nn.operators.registry import Array
 
 RNG = np.random.default_rng(0)
@@ -98,6 +99,59 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=r"2 faults(.|\n)*MaxPool(.|\n)*MaxUnpool"):
         write_c(pnn.Network([x], [back]), tmp_path / "net.c", sizes={"batch": 1})
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_compiler
+def test_numbers_go_back_to_where_they_stood_before_a_pool(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is the other side")
+    x = pnn.Input(3, 6, 9)
+    largest, places = emit_all("MaxPool", x, outputs=2, kernel_shape=[2, 3], strides=[2, 3])
+    net = pnn.Network([x], [emit("MaxUnpool", emit("Tanh", largest), places, kernel_shape=[2, 3], strides=[2, 3])])
+    array = RNG.normal(size=(4, 3, 6, 9)).astype(np.float32)
+    theirs, where = torch.nn.functional.max_pool2d(torch.tensor(array), (2, 3), return_indices=True)
+    wanted = torch.nn.functional.max_unpool2d(theirs.tanh(), where, (2, 3))
+    [found] = computed(net, tmp_path, array)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+@pytest.mark.long
+@needs_compiler
+@pytest.mark.parametrize("ratio", [0, 2])
+@pytest.mark.parametrize("mode", ["half_pixel", "output_half_pixel"])
+def test_regions_of_images(tmp_path: Path, mode: str, ratio: int) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is the other side")
+    ops = pytest.importorskip("torchvision.ops", reason="its roi_align is the other side")
+    x = Leaf("x", "float32", (2, 3, 7, 9))
+    rois = np.array([[0, 1, 3, 4], [1, 1, 8, 2.5], [-3, -3, 20, 20], [2, 2, 2, 2]], np.float32)
+    options = {"output_height": 2, "output_width": 3, "spatial_scale": 0.5, "sampling_ratio": ratio}
+    y = emit("RoiAlign", x, constant(rois, "float32"), integers([0, 1, 1, -2]),
+             coordinate_transformation_mode=mode, **options)  # fmt: skip
+    array = RNG.normal(size=(2, 3, 7, 9)).astype(np.float32)
+    boxes = torch.tensor(np.concatenate([[[0], [1], [1], [0]], rois], axis=1, dtype=np.float32))
+    wanted = ops.roi_align(torch.tensor(array), boxes, (2, 3), 0.5, ratio, mode == "half_pixel")
+    [found] = computed(pnn.Network([x], [y]), tmp_path, array)
+    np.testing.assert_allclose(found.reshape(wanted.shape), wanted, atol=1e-6)
+
+
+@needs_compiler
+def test_windows_in_three_dimensions_padding_spaces_sums_and_ranks(tmp_path: Path) -> None:
+    """Against PyTorch: what a window over two axes cannot show."""
+    torch = pytest.importorskip("torch")
+    from portable_nn.converters.torch import to_torch
+
+    x = pnn.Input(2, 4, 5, 6)
+    y = pnn.Pad(1, mode="reflect")(x)
+    y = pnn.Conv3d(4, 3, stride=(1, 2, 1), padding=1, groups=2)(y)
+    y = pnn.ConvTranspose3d(4, 2, stride=2, groups=2)(pnn.MaxPool3d(2)(y))
+    y = pnn.AvgPool3d(2, padding=1)(y)
+    y = pnn.emit("CumSum", pnn.Flatten()(y), pnn.emit("Constant", value_int=1), exclusive=1, reverse=1)
+    network = pnn.Network(x, y, seed=0)
+    write_c(network, tmp_path / "net.c")
+    given = np.random.default_rng(0).normal(size=(2, 2, 4, 5, 6)).astype(np.float32)
+    wanted = to_torch(network, verify=False)(torch.from_numpy(given)).detach().numpy()
+    with side_of(source_of(network, Path("net.c"), {}), network, (), COMPILER, "-Werror") as side:
+        found = side({network.graph.inputs[0].name: given})
+    np.testing.assert_allclose(found[network.graph.outputs[0]], wanted, rtol=1e-5, atol=1e-5)
 
 
 @needs_compiler

@@ -21,6 +21,7 @@ from portable_nn.converters.source import write_numpy
 from portable_nn.converters.source.numpy_module import source_of
 from portable_nn.core.errors import UnsupportedError
 from portable_nn.core.graph import Value
+from portable_nn.opening import open_model
 from portable_nn.operators import emit, trace
 from portable_nn.operators.registry import Array
 
@@ -209,3 +210,19 @@ def test_the_books_network(tmp_path: Path) -> None:
 def open_shape(path: Path, batch: int) -> tuple[int, ...]:
     value: Value = pnn.load(path).graph.inputs[0]
     return (batch, *(dim for dim in value.shape[1:] if isinstance(dim, int)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "name", ["digits", "digits-mlp", "digits-gan", "altimetry-swh", "altimetry-track", "altimetry-surface"]
+)
+def test_shipped_models(tmp_path: Path, name: str) -> None:
+    net = open_model(name).network
+    report = write_numpy(net, tmp_path / "net.py")
+    assert set(report.outputs) == set(net.graph.outputs)
+    sizes = {"batch": 2, "echoes": 5}
+    [value] = net.graph.inputs
+    shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in value.shape)
+    x = RNG.uniform(0, 2, shape).astype(value.dtype)
+    for wanted, found in zip(expected(net, x), in_a_process(tmp_path / "net.py", x), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * float(np.abs(wanted).max()))
