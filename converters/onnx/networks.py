@@ -106,8 +106,9 @@ def foreign(
     properties = metadata_of(model)
     graph, parameters, changes = from_model(model, where, Sizes(sizes))
     frozen = {value.name for value in manifest.graph.parameters if not value.trainable} if manifest else set()
-    kept = (replace(value, trainable=value.trainable and value.name not in frozen) for value in graph.parameters)
-    graph = replace(graph, parameters=tuple(kept))
+    if frozen:  # Types are inferred once for a graph, and would be again for a copy.
+        kept = (replace(value, trainable=value.trainable and value.name not in frozen) for value in graph.parameters)
+        graph = replace(graph, parameters=tuple(kept))
     notes.extend(changes)
     metadata = {key: text for key, text in properties.items() if key not in {MANIFEST, DIGEST, PREPARATION}}
     if model.doc_string:

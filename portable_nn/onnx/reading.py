@@ -194,8 +194,9 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes)
 def _nodes(graph: GraphProto, where: str, blocked: frozenset[int], found: _Constants, names: Names) -> list[Node]:
     """The nodes of a graph but for those ``blocked`` and those that make parameters, after ``Constant`` nodes."""
     nodes = [constant(name, array, names) for name, array in found.literals.items()]
+    parameters = {*found.stored, *found.copies}
     for place, (proto, name) in enumerate(zip(graph.node, _node_names(graph, names), strict=True)):
-        if place not in blocked and not _makes(proto, {*found.stored, *found.copies}):
+        if place not in blocked and not _makes(proto, parameters):
             attributes = {attribute.name: from_attribute(attribute, where) for attribute in proto.attribute}
             nodes.append(Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes))
     return nodes
