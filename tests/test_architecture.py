@@ -69,13 +69,13 @@ def test_folders_import_each_other_in_no_circle(found: list[Import], modules: di
 
 
 CEILINGS = {
-    "statements": 64_891,
-    "tokens a statement": 14.21,
-    "functions of complexity above 15": 189,
-    "parameters of an internal function": 15,
-    "docstrings that open with What, …": 4,
-    "tables of operator names": 50,
-    "… of them in converters": 41,
+    "statements": 64_286,
+    "tokens a statement": 14.24,
+    "functions of complexity above 15": 70,
+    "parameters of an internal function": 12,
+    "docstrings that open with What, …": 3,
+    "tables of operator names": 36,
+    "… of them in converters": 33,
 }
 """What the tree has at most: new code is paid for by old code that goes. A figure that has fallen is entered here."""
 
