@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from portable_nn import layers as dense
 from portable_nn.converters.conversion import Imported, check_proof
-from portable_nn.converters.formulas import TOLERANCES, compare_with_formula
+from portable_nn.converters.formulas import compare_with_formula
 from portable_nn.converters.registry import Converter
 from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import UsageError
@@ -21,6 +21,7 @@ from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Function
 from portable_nn.core.text import quantity, some
+from portable_nn.core.tolerances import WRITTEN
 from portable_nn.engines.recording import read_recorded
 from portable_nn.format import open_arrays
 from portable_nn.network import Network, Sequential
@@ -149,9 +150,9 @@ def _named(arrays: Sequence[Any] | Mapping[str, Any]) -> dict[str, Array]:
         raise UsageError("a network needs at least one weight, and there are no arrays")
     types = {name: array.dtype.name for name, array in found.items()}
     for name, each in types.items():
-        if each not in TOLERANCES:
+        if each not in WRITTEN:
             raise UsageError(
-                f"{name} is {each}; weights are {', '.join(TOLERANCES)}: {name}.astype(np.float32) makes them"
+                f"{name} is {each}; weights are {', '.join(WRITTEN)}: {name}.astype(np.float32) makes them"
             )
     if len(set(types.values())) > 1:
         raise UsageError(f"all arrays must have one type, and these have several: {_listed(types)}")
@@ -246,7 +247,7 @@ def _compare(
 
 def _tolerance(parts: Sequence[_Part], atol: float | None = None, rtol: float | None = None) -> Tolerance:
     """The tolerance of the element type, where none is given."""
-    standard = TOLERANCES[parts[0].weight.dtype.name]
+    standard = WRITTEN[parts[0].weight.dtype.name]
     return Tolerance(standard if atol is None else atol, standard if rtol is None else rtol)
 
 
@@ -275,7 +276,7 @@ def import_arrays(
             outputs), or ``dense_1.bias``, and so on from the first layer to the last; ``""`` leaves an array out. If
             any are named so, all are. Counters of batches are left out.
         verify, seed: whether the network is compared with the formula, and the seed of the inputs to compare on.
-        atol, rtol: the tolerances of that; by default those of the element type in ``TOLERANCES``.
+        atol, rtol: the tolerances of that; by default those of the element type in ``core.tolerances.WRITTEN``.
         io: an ``.npz`` file of inputs and outputs recorded by another program, to compare with as well.
 
     Raises:

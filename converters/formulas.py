@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 import numpy as np
 
@@ -11,9 +10,6 @@ from portable_nn.core.errors import VerificationError
 from portable_nn.network import Network
 from portable_nn.onnx.verify import BATCHES, Difference, Tolerance, difference
 from portable_nn.operators import Array
-
-TOLERANCES: Final = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-2}
-"""The element types that weights may have, and how far from the formula an output may then be."""
 
 
 def compare_with_formula(

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 
 from portable_nn.core.errors import PortableNNWarning, UsageError, VerificationError, listed
+from portable_nn.core.tolerances import TRAINED
 from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import redrawn, varied
@@ -27,9 +28,6 @@ RATE: Final = 0.01
 
 BATCH: Final = 8
 """The number of examples, where it is open."""
-
-TOLERANCES: Final[Mapping[str, float]] = {"float16": 1e-2, "float32": 1e-5, "float64": 1e-8}
-"""The largest difference of a weight after the steps, relative to its tensor's largest magnitude or to 1, by type."""
 
 NOTHING: Final = "training was not compared: nothing is trained"
 
@@ -147,7 +145,7 @@ def train_both(
             continue
         scale = max(1.0, float(np.abs(array).max(initial=0)))
         apart = abs(difference(array, np.asarray(theirs[name])).max_abs_error)
-        largest[name], allowed = apart / scale, TOLERANCES.get(array.dtype.name, 0.0) * scale
+        largest[name], allowed = apart / scale, TRAINED.get(array.dtype.name, 0.0) * scale
         if not apart <= allowed:
             far.append(f"'{name}' differs by {apart:.3g}; {allowed:.3g} would be allowed")
     dtype = max(value.dtype for value in network.graph.parameters if value.trainable)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.network.sequential import *
     from portable_nn.network.snapshot import *
     from portable_nn.network.stream import *
-    from portable_nn.opening.opening import *
+    from portable_nn.opening.kinds import *
     from portable_nn.opening.signatures import *
     from portable_nn.outputs.reports import *
     from portable_nn.pages.model import *
@@ -69,7 +69,7 @@ else:
         "recipes.table",
         "recipes.tuning_arrays",
         "prediction.evaluating",
-        "opening.opening",
+        "opening.kinds",
         "preprocessing.named",
         "prediction.prediction",
         "prediction.predictions",

@@ -15,11 +15,12 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.converters.conversion import Imported, check_proof
-from portable_nn.converters.formulas import TOLERANCES, compare_with_formula
+from portable_nn.converters.formulas import compare_with_formula
 from portable_nn.core.errors import DataError, FileError, FormatError, UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.tensors import Array
+from portable_nn.core.tolerances import WRITTEN
 from portable_nn.data.arrays import read_arrays
 from portable_nn.engines.recording import read_recorded
 from portable_nn.layers import Dense, Input, Rescaling, Sigmoid
@@ -64,7 +65,8 @@ def import_book(
         dtype: ``float32`` makes the network of float32 numbers, so that it takes half the space, and trains faster. By
             default it is of the type that the files have, usually float64.
         verify: whether to compute both, at two batch sizes.
-        atol: the absolute tolerance of that comparison; by default the one of the element type in ``TOLERANCES``.
+        atol: the absolute tolerance of that comparison; by default that of the element type in
+            ``core.tolerances.WRITTEN``.
         rtol: the relative tolerance, in terms of the largest magnitude of the outputs; added to ``atol``.
         seed: the seed of the inputs to compare on.
         io: an ``.npz`` file of inputs and outputs recorded by another program, to compare with as well: the inputs that
@@ -84,7 +86,7 @@ def import_book(
     query = query_network(*((wih, who) if dtype is None else (_narrow(wih_file, wih), _narrow(who_file, who))))
     network = described(query)
     found, where = Proof(), f"{wih_file}, {who_file}"
-    tolerance = Tolerance(TOLERANCES[query.graph.inputs[0].dtype] if atol is None else atol, rtol)
+    tolerance = Tolerance(WRITTEN[query.graph.inputs[0].dtype] if atol is None else atol, rtol)
     if verify:
         found[network.graph.outputs[0]] = _compare(network, wih, who, where, tolerance, seed)
         found.batches = BATCHES
@@ -138,7 +140,7 @@ def _read(path: Path, meaning: str) -> Array:
     expected = f"expected weights {meaning}"
     if array.ndim != 2:
         raise FormatError(path, f"{expected}, found an array of shape {format_shape(array.shape)}")
-    if array.dtype.name not in TOLERANCES:
+    if array.dtype.name not in WRITTEN:
         raise FormatError(path, f"{expected} of a type such as float64, found {array.dtype.name}")
     wrong = np.argwhere(~np.isfinite(array))
     if len(wrong):

@@ -18,6 +18,7 @@ from portable_nn.core.errors import RefusalError, UsageError, listed
 from portable_nn.core.graph import Graph, Node, format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import quantity
+from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Array, Leaf, Symbol, emit_all, infer, infer_node, lookup, replay, trace
@@ -50,8 +51,8 @@ def to_jax(
     network: Network,
     *,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     seed: int = 0,
     prove_training: bool = False,
 ) -> Applied:

@@ -19,6 +19,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Graph, format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import said
+from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import DTYPE_CODES, Array, Leaf, Symbol, emit, lookup, sizes
@@ -35,8 +36,8 @@ def from_jax(
     outputs: Sequence[str] = (),
     labels: Sequence[str] = (),
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     seed: int = 0,
     prove_training: bool = False,
     training: Training = "same",

@@ -21,6 +21,7 @@ from portable_nn.converters.keras.training import prove_training_of
 from portable_nn.core.errors import FormatError, GraphError, RefusalError, UnsupportedError, UsageError, listed
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.tensors import Array
+from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 
@@ -34,8 +35,8 @@ def from_keras(
     model: Any,
     *,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     seed: int = 0,
     prove_training: bool = False,
     training: Training = "same",
@@ -88,8 +89,8 @@ def read_keras(
     path: str | Path,
     *,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     seed: int = 0,
     prove_training: bool = False,
     training: Training = "same",
@@ -124,8 +125,8 @@ def _read(
     model: Any,
     *,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     seed: int = 0,
     prove_training: bool = False,
     training: Training = "same",

@@ -16,6 +16,7 @@ from portable_nn.converters.keras.writing import to_keras
 from portable_nn.core.errors import FormatError, RefusalError, UnsupportedError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.tensors import Array
+from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 
@@ -28,8 +29,8 @@ def read_keras_weights(
     *,
     into: Network | None = None,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     seed: int = 0,
 ) -> Imported:
     """The network ``into`` with the weights of a ``.weights.h5`` file, as ``model.save_weights`` writes it.

@@ -18,6 +18,7 @@ from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import RefusalError, UsageError, listed
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.tensors import Array
+from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 
@@ -30,8 +31,8 @@ def to_keras(
     *,
     channels_last: bool = False,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     seed: int = 0,
     prove_training: bool = False,
 ) -> Any:
@@ -68,8 +69,8 @@ def write_keras(
     *,
     channels_last: bool = False,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     seed: int = 0,
     prove_training: bool = False,
 ) -> Written:

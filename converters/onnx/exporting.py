@@ -27,6 +27,7 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import FloatType
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import size
+from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.engines.recording import read_recorded
 from portable_nn.format.manifest import encode, normalised
 from portable_nn.network import Network
@@ -99,8 +100,8 @@ def export_onnx(
     *,
     opset: int | None = None,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     seed: int = 0,
     external_data: bool | int | None = None,
     io: str | Path | None = None,

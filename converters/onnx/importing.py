@@ -21,6 +21,7 @@ from portable_nn.converters.onnx.networks import described, foreign, in_memory, 
 from portable_nn.core.errors import UnsupportedError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.memory import give_back
+from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.engines.recording import read_recorded
 from portable_nn.network import Network
 from portable_nn.onnx.classical.model import classical
@@ -39,8 +40,8 @@ def import_onnx(
     source: str | Path | ModelProto,
     *,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     seed: int = 0,
     io: str | Path | None = None,
     weights: Mapping[str, ArrayLike] = MappingProxyType({}),
@@ -80,8 +81,8 @@ def read_onnx(
     source: str | Path | ModelProto,
     *,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     seed: int = 0,
     io: str | Path | None = None,
     weights: Mapping[str, ArrayLike] = MappingProxyType({}),

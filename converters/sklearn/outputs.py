@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import some
+from portable_nn.core.tolerances import ATOL, ESTIMATED
 from portable_nn.layers import Dense
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Tolerance
@@ -87,7 +88,7 @@ def normalised(shares: Symbol) -> Symbol:
 
 def tolerance_of(network: Network, atol: float | None, rtol: float | None) -> Tolerance:
     """The tolerance of a comparison, absolute and relative to the largest number; by default by the network's type."""
-    own = 1e-6 if network.graph.inputs[0].dtype == "float64" else 1e-5
+    own = ESTIMATED.get(network.graph.inputs[0].dtype, ATOL)
     return Tolerance(own if atol is None else atol, own if rtol is None else rtol)
 
 

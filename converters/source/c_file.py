@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from portable_nn.converters.conversion import Written, compare_sides
-from portable_nn.converters.formulas import TOLERANCES
 from portable_nn.converters.onnx.adapting import network_of, program_of
 from portable_nn.converters.source.c_compiling import compiler, side_of
 from portable_nn.converters.source.c_function import Function, is_known
@@ -22,6 +21,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import size as in_bytes
+from portable_nn.core.tolerances import WRITTEN
 from portable_nn.network import Network
 from portable_nn.onnx.samples import SIZES
 from portable_nn.onnx.verify import Proof, Tolerance
@@ -61,7 +61,7 @@ def write_c(
             of the function, and memory is reserved for the largest.
         dtype: ``float32`` computes in that what is float64 in the network.
         verify: whether the file is compiled, if there is a C compiler, and run on the same inputs as the network.
-        atol, rtol: how far an output may differ; by default what ``TOLERANCES`` has for the element type.
+        atol, rtol: how far an output may differ; by default what ``core.tolerances.WRITTEN`` has for the element type.
         seed: that of the inputs.
 
     Raises:
@@ -82,7 +82,7 @@ def write_c(
         if found is None:
             notes.append("nothing was compared: there is no C compiler (cc, gcc or clang) to compile the file with")
         else:
-            standard = TOLERANCES[_widest(network)]
+            standard = WRITTEN[_widest(network)]
             tolerance = Tolerance(standard if atol is None else atol, standard if rtol is None else rtol)
             most = [each for each in SIZES if each <= min(up_to.values(), default=max(SIZES))] or [1]
             with side_of(source, network, list(up_to), found) as side:

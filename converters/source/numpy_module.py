@@ -12,7 +12,6 @@ import numpy as np
 from portable_nn.converters.array import missing
 from portable_nn.converters.array.use import ArrayUse
 from portable_nn.converters.conversion import Side, Written, compare_sides
-from portable_nn.converters.formulas import TOLERANCES
 from portable_nn.converters.source.lowered import Use, in_known_operators
 from portable_nn.converters.source.numpy_function import Function
 from portable_nn.converters.source.numpy_program import text_of
@@ -21,6 +20,7 @@ from portable_nn.core.dims import names_in
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import size
+from portable_nn.core.tolerances import WRITTEN
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 
@@ -51,7 +51,7 @@ def write_numpy(
         embedded: whether the weights are in the module, as base64 of their bytes. By default they are in a file beside
             it, ``net.npz``, which is a weight file of this package as well.
         verify: whether the module is run on the same inputs as the network, at several sizes, before it is written.
-        atol, rtol: how far an output may differ; by default what ``TOLERANCES`` has for the element type.
+        atol, rtol: how far an output may differ; by default what ``core.tolerances.WRITTEN`` has for the element type.
         seed: that of the inputs.
 
     Raises:
@@ -74,7 +74,7 @@ def write_numpy(
     proof = Proof()
     if verify:
         dtype = _widest(network)
-        tolerance = Tolerance(TOLERANCES[dtype] if atol is None else atol, TOLERANCES[dtype] if rtol is None else rtol)
+        tolerance = Tolerance(WRITTEN[dtype] if atol is None else atol, WRITTEN[dtype] if rtol is None else rtol)
         proof = compare_sides(network, _side(source, network), "the numpy module", tolerance=tolerance, seed=seed)
     notes = tuple(
         f"not in the file, to be done before: {'; '.join(map(str, info.preprocessing))}"

@@ -17,6 +17,7 @@ from portable_nn.converters.torch.proof import Theirs, compare_training, compare
 from portable_nn.converters.torch.translation import Translation, translated
 from portable_nn.core.errors import PortableNNError, UsageError, VerificationError
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import FLOATS
@@ -29,8 +30,8 @@ def from_torch(
     *,
     dynamic: Dynamic | None = None,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     prove_training: bool = False,
     seed: int | None = None,
     bfloat16: Wide = "float32",
@@ -49,8 +50,8 @@ def read_torch(
     *,
     dynamic: Dynamic | None = None,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     prove_training: bool = False,
     seed: int | None = None,
     bfloat16: Wide = "float32",

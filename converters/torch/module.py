@@ -17,6 +17,7 @@ from portable_nn.converters.torch.source import source_of
 from portable_nn.converters.training import plain
 from portable_nn.core.atomic import all_or_none, atomic_write
 from portable_nn.core.errors import UsageError
+from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Array
@@ -26,8 +27,8 @@ def to_torch(
     network: Network,
     *,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     seed: int = 0,
     prove_training: bool = False,
 ) -> Any:
@@ -107,8 +108,8 @@ def write_source(
     path: str | Path,
     *,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     seed: int = 0,
     prove_training: bool = False,
 ) -> Written:

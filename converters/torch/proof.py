@@ -11,9 +11,10 @@ import numpy as np
 from portable_nn.converters.conversion import compare_sides
 from portable_nn.converters.torch.program import kept, mode, quiet
 from portable_nn.converters.torch.training import trained
-from portable_nn.converters.training import NOTHING, TOLERANCES, Apart, Batch, drawn, plain, train_both, trains
+from portable_nn.converters.training import NOTHING, Apart, Batch, drawn, plain, train_both, trains
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import said
+from portable_nn.core.tolerances import TRAINED
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Array
@@ -80,7 +81,7 @@ def compare_training(
     if exact.far:
         return found.check(*(f"in float64 {each}" for each in exact.far))
     return (
-        f"{exact.check()}; in float32 {len(found.far)} of them are more than {TOLERANCES['float32']:.0e} apart, up to "
+        f"{exact.check()}; in float32 {len(found.far)} of them are more than {TRAINED['float32']:.0e} apart, up to "
         f"{max(found.largest.values()):.1e}: roundings grow in training"
     )
 

@@ -21,6 +21,7 @@ from portable_nn.core.graph import Parameter
 from portable_nn.core.memory import aligned_array
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import either, printable
+from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.format import open_arrays
 from portable_nn.network import Network, load
 from portable_nn.onnx.verify import Proof
@@ -254,8 +255,8 @@ def import_state(
     rename: Mapping[str, str] = _NONE,
     map: str | Path | None = None,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     prove_training: bool = False,
     seed: int = 0,
 ) -> Imported:

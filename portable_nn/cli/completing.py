@@ -47,7 +47,7 @@ def _nodes(words: Sequence[str]) -> Iterator[str]:
     """The last linear layer, and the nodes of a model among ``words`` that a person would name."""
     from portable_nn.core.errors import PortableNNError
     from portable_nn.network.heads import main_nodes
-    from portable_nn.opening.opening import open_model, resolve
+    from portable_nn.opening.kinds import open_model, resolve
 
     yield "-1"
     for word in words:

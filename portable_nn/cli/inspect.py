@@ -104,7 +104,7 @@ def command(
 def _show(printer: Printer, model: str, signed: Verified | None, plot: Path | None, dot: Path | None) -> None:
     """Print what is in a model, and write its pictures."""
     from portable_nn.inspection import as_json, as_text
-    from portable_nn.opening.opening import path_of
+    from portable_nn.opening.kinds import path_of
     from portable_nn.outputs.reports import inspect
 
     if str(dot) == DASH and printer.out is not None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
+from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import AUTO, PROVIDERS, Engine, EngineKind, Found, OnnxRuntime
 from portable_nn.core.plotting import FORMATS, check_animation, check_picture
@@ -103,7 +104,7 @@ class ReadingOptions:
     raw: Annotated[bool, typer.Option("--raw", help="Arrays hold what the graph takes: pass them on unchecked.")] = (
         False
     )
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.")] = 256
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.")] = BATCH_SIZE
     digest: Digest = None
     edited: Edited = False
 

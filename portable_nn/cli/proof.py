@@ -13,6 +13,7 @@ import typer
 from portable_nn.cli.options import pairs_in
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import DIGITS, table
+from portable_nn.core.tolerances import ATOL, RTOL
 
 if TYPE_CHECKING:
     from portable_nn.onnx.verify import Difference, Proof
@@ -33,11 +34,13 @@ class ProofOptions:
 
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not verify the result.")] = False
     atol: Annotated[
-        float | None, typer.Option(metavar="X", help="Absolute tolerance of the comparison. By default 1e-5.")
+        float | None, typer.Option(metavar="X", help=f"Absolute tolerance of the comparison. By default {ATOL:.0e}.")
     ] = None
     rtol: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Tolerance relative to the largest number of an output. By default 1e-5."),
+        typer.Option(
+            metavar="X", help=f"Tolerance relative to the largest number of an output. By default {RTOL:.0e}."
+        ),
     ] = None
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random inputs that both sides run on.")] = 0
     io: Annotated[

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.kinds import check_argument
 from portable_nn.core.numbers import Count
@@ -23,7 +24,7 @@ def iterate(
     inputs: Any,
     taken: Taken,
     *,
-    batch_size: int = 256,
+    batch_size: int = BATCH_SIZE,
     polarity: Found | None = None,
     raw: bool = False,
     strict: bool = True,

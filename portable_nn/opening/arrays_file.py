@@ -10,7 +10,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.format import has_manifest
 from portable_nn.inspection import Inspection
 from portable_nn.inspection.rows import TensorRow
-from portable_nn.opening.kind import ModelFile
+from portable_nn.opening.model_file import ModelFile
 from portable_nn.plain import KINDS, Entry, open_tensors
 
 

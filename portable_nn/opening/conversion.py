@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from portable_nn.core.tensors import ITEM_SIZES, Array
+from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.format.manifest import Manifest
 from portable_nn.onnx.verification.differences import Difference
 from portable_nn.onnx.verification.proof import Proof
@@ -67,8 +68,8 @@ class ConvertOptions(NamedTuple):
 
     verify: bool = True
     opset: int | None = None
-    atol: float = 1e-5
-    rtol: float = 1e-5
+    atol: float = ATOL
+    rtol: float = RTOL
     seed: int = 0
     io: Path | None = None
 

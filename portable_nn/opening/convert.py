@@ -22,15 +22,16 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import Natural
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import either, quantity, size
+from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.format import load, npz
 from portable_nn.format.manifest import PRODUCER, Manifest, normalised
 from portable_nn.format.tensors import DIGEST, hashes
 from portable_nn.onnx.verification.differences import Difference
 from portable_nn.onnx.verification.proof import Proof
 from portable_nn.opening.conversion import OPSET, ConvertOptions, ReadNetwork, WrittenNetwork
-from portable_nn.opening.kind import ModelFile, NetworkFile, WritableFile
+from portable_nn.opening.kinds import NETWORKS, WRITABLE, is_known, open_any
+from portable_nn.opening.model_file import ModelFile, NetworkFile, WritableFile
 from portable_nn.opening.onnx_file import OnnxFile
-from portable_nn.opening.opening import NETWORKS, WRITABLE, is_known, open_any
 from portable_nn.opening.weight_file import WeightFile
 from portable_nn.plain import Entry, PlainTensors, open_tensors
 from portable_nn.plain.matching import match
@@ -87,8 +88,8 @@ def convert(
     rename: Mapping[str, str] = MappingProxyType({}),
     opset: int | None = None,
     verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
+    atol: float = ATOL,
+    rtol: float = RTOL,
     seed: Natural = 0,
     io: str | Path | None = None,
     edited: bool = False,

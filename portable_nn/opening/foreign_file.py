@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from portable_nn.core.private import private_folder
 from portable_nn.network import Network
-from portable_nn.opening.kind import NetworkFile, expected_bytes
+from portable_nn.opening.model_file import NetworkFile, expected_bytes
 from portable_nn.plain import KINDS
 
 PROOF: Final = ("verify", "atol", "rtol", "seed")

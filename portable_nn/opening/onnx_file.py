@@ -29,7 +29,7 @@ from portable_nn.format.tensors import hashes
 from portable_nn.inspection import Inspection
 from portable_nn.network import Network
 from portable_nn.opening.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
-from portable_nn.opening.kind import WritableFile, expected_bytes
+from portable_nn.opening.model_file import WritableFile, expected_bytes
 from portable_nn.opening.onnx_limit import FileLimit
 from portable_nn.opening.runners import Runnable, described_by, output_values
 from portable_nn.plain import Entry

@@ -17,7 +17,7 @@ from portable_nn.data.dataset import sibling_labels
 from portable_nn.data.expanding import expanded, name_of
 from portable_nn.data.tables import STDIN
 from portable_nn.format.manifest import PRODUCER
-from portable_nn.opening.opening import resolve
+from portable_nn.opening.kinds import resolve
 
 
 def origin_of(model: str | Path, inputs: Iterable[str | Path], options: Mapping[str, Any]) -> dict[str, str] | None:

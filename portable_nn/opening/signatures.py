@@ -18,7 +18,7 @@ from portable_nn.core.jsons import parsed_json
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.private import copy_into, private_folder
 from portable_nn.core.text import some
-from portable_nn.opening.opening import path_of
+from portable_nn.opening.kinds import path_of
 
 __all__ = ["verified_copy", "verify_signature"]
 

@@ -16,7 +16,7 @@ from portable_nn.inspection import Inspection, inspect_manifest
 from portable_nn.network import Network
 from portable_nn.network import load as load_network
 from portable_nn.opening.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
-from portable_nn.opening.kind import WritableFile
+from portable_nn.opening.model_file import WritableFile
 
 
 class WeightFile(WritableFile):

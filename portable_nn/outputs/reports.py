@@ -19,7 +19,7 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.inspection import Inspection, inspect_manifest
 from portable_nn.inspection.rows import FileRow
 from portable_nn.network import Network
-from portable_nn.opening.opening import open_any, open_model
+from portable_nn.opening.kinds import open_any, open_model
 from portable_nn.plain.matching import Match, match
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import varied
 from portable_nn.onnx.verify import Proof
-from portable_nn.opening.opening import open_model
+from portable_nn.opening.kinds import open_model
 from portable_nn.pages.describing import PICTURES, PageKind, Subject, as_data, assumed, check_of, layers_of, subject
 from portable_nn.pages.runtime import LICENCE, find_runtime
 from portable_nn.pages.template import fill

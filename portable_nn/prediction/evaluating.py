@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import DataError, FormatError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
@@ -25,8 +26,8 @@ from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigure
 from portable_nn.evaluation.scoring import NOT_FINITE, Evaluation, Scoring, Task, kind_for
 from portable_nn.evaluation.targets import labels_in
 from portable_nn.network import Network
+from portable_nn.opening.kinds import WRITABLE, open_model
 from portable_nn.opening.onnx_file import OnnxFile
-from portable_nn.opening.opening import WRITABLE, open_model
 from portable_nn.operators.registry import Array
 from portable_nn.prediction.answers import Answer, Answers, answers_of
 from portable_nn.prediction.options import ModelOptions, Preprocess
@@ -57,7 +58,7 @@ def evaluate(
     worst: Natural = 0,
     engine: Engine = "onnxruntime",
     labels: Sequence[str] | str | Path | None = None,
-    batch_size: Count = 256,
+    batch_size: Count = BATCH_SIZE,
     polarity: Found | None = None,
     raw: bool = False,
     strict: bool = True,
@@ -194,7 +195,7 @@ def calibrate(
     target: str | None = None,
     engine: Engine = "onnxruntime",
     labels: Sequence[str] | str | Path | None = None,
-    batch_size: Count = 256,
+    batch_size: Count = BATCH_SIZE,
     polarity: Found | None = None,
     raw: bool = False,
     digest: str | None = None,

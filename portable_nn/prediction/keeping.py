@@ -12,8 +12,8 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import either
 from portable_nn.network import Network
+from portable_nn.opening.kinds import WRITABLE, open_model
 from portable_nn.opening.onnx_file import OnnxFile
-from portable_nn.opening.opening import WRITABLE, open_model
 from portable_nn.prediction.options import ModelOptions, Preprocess
 from portable_nn.preprocessing.steps import Preprocessing
 

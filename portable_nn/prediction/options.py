@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_argument
 from portable_nn.core.names import Engine
@@ -16,7 +17,7 @@ from portable_nn.data.given import Named
 from portable_nn.evaluation.scoring import Task
 from portable_nn.network import Network
 from portable_nn.network.execution import check_engine
-from portable_nn.opening.opening import open_model
+from portable_nn.opening.kinds import open_model
 from portable_nn.opening.runners import Runnable, Runner, network_runnable
 from portable_nn.prediction.labels import read_labels
 from portable_nn.prediction.sequences import sequence_runnable
@@ -42,7 +43,7 @@ class ModelOptions:
     engine: Engine = "onnxruntime"
     labels: Sequence[str] | str | Path | None = None
     task: Task | None = None
-    batch_size: Count = 256
+    batch_size: Count = BATCH_SIZE
     polarity: Found | None = None
     raw: bool = False
     strict: bool = True

@@ -10,6 +10,7 @@ from typing import Any, Final, overload
 
 import numpy as np
 
+from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.html import html_table
 from portable_nn.core.kinds import check_argument, check_kinds
@@ -238,7 +239,7 @@ def predict(
     labels: Sequence[str] | str | Path | None = None,
     task: Task | None = None,
     top: Count = 1,
-    batch_size: Count = 256,
+    batch_size: Count = BATCH_SIZE,
     polarity: Found | None = None,
     raw: bool = False,
     strict: bool = True,

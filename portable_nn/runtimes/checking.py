@@ -10,6 +10,7 @@ from typing import Final
 from portable_nn.core.errors import UnsupportedError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import Count, Natural, NonNegative, Positive
+from portable_nn.core.tolerances import RUNTIME_ATOL, RUNTIME_RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verification.differences import Tolerance
 from portable_nn.runtimes.processes import brief
@@ -31,8 +32,8 @@ def check_runtimes(
     model: str | Path | Network,
     *,
     runtimes: str | Sequence[str] = ALL,
-    rtol: NonNegative = 1e-4,
-    atol: NonNegative = 1e-6,
+    rtol: NonNegative = RUNTIME_RTOL,
+    atol: NonNegative = RUNTIME_ATOL,
     seed: Natural = 0,
     timeout: Positive = TIME,
     memory: Count = MEMORY,

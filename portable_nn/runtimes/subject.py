@@ -16,8 +16,8 @@ from portable_nn.core.tensors import Array
 from portable_nn.core.text import said
 from portable_nn.format.meaning import InputInfo
 from portable_nn.network import Network
+from portable_nn.opening.kinds import open_model
 from portable_nn.opening.onnx_file import OnnxFile
-from portable_nn.opening.opening import open_model
 from portable_nn.runtimes.cutting import cut
 from portable_nn.runtimes.forms import Form, NetworkForm, OnnxForm
 from portable_nn.runtimes.table import Runtime

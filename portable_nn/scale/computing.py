@@ -18,7 +18,7 @@ from typing import Any, Final
 from portable_nn.core.errors import DataWarning, FormatError, PortableNNWarning
 from portable_nn.data.batches import Bad
 from portable_nn.data.given import Labelled, Source
-from portable_nn.opening.opening import resolve
+from portable_nn.opening.kinds import resolve
 from portable_nn.opening.origin import identity
 from portable_nn.opening.runners import Runnable
 from portable_nn.prediction.answers import Answer, answers_of

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count, Natural
@@ -34,7 +35,7 @@ def evaluate_many(
     worst: Natural = 0,
     engine: Engine = "onnxruntime",
     labels: Sequence[str] | str | Path | None = None,
-    batch_size: Count = 256,
+    batch_size: Count = BATCH_SIZE,
     polarity: Found | None = None,
     raw: bool = False,
     strict: bool = True,

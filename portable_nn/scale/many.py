@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from portable_nn.catalog import CALLED
+from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.dims import static
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
@@ -21,7 +22,7 @@ from portable_nn.data.batches import Bad, Place, Taken
 from portable_nn.data.frames import Dialect
 from portable_nn.evaluation.scoring import Task as EvaluationTask
 from portable_nn.format.manifest import PRODUCER
-from portable_nn.opening.opening import resolve
+from portable_nn.opening.kinds import resolve
 from portable_nn.opening.origin import identity
 from portable_nn.opening.runners import Runnable
 from portable_nn.prediction.answers import Answers, answers_of, example_count
@@ -219,7 +220,7 @@ def predict_many(
     labels: Sequence[str] | str | Path | None = None,
     task: EvaluationTask | None = None,
     top: Count = 1,
-    batch_size: Count = 256,
+    batch_size: Count = BATCH_SIZE,
     polarity: Found | None = None,
     raw: bool = False,
     strict: bool = False,

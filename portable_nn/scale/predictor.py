@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
@@ -67,7 +68,7 @@ class Predictor:
     preprocess: Preprocess | None = None
     output: str | None = None
     raw: bool = False
-    batch_size: int = 256
+    batch_size: int = BATCH_SIZE
 
     def __call__(self, batch: Any) -> Any:
         """The batch with the columns of the predictions."""

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 import portable_nn as pnn
 from portable_nn.converters.book import import_book, read_book
-from portable_nn.converters.book.arrays import TOLERANCES
 from portable_nn.converters.onnx import export_onnx, import_onnx
 from portable_nn.core.errors import DataError, FileError, FormatError, PortableNNError, UsageError, VerificationError
+from portable_nn.core.tolerances import WRITTEN
 from portable_nn.data.dataset import Dataset
 from portable_nn.preprocessing.defaults import DIGIT
 from portable_nn.recipes.tuning import tune_classifier
@@ -106,7 +106,7 @@ def test_the_type_and_every_bit_stay(tmp_path, dtype):
     native = np.dtype(dtype).newbyteorder("=")
     np.testing.assert_array_equal(network.parameters["hidden.weight"], wih.astype(native), strict=True)
     np.testing.assert_array_equal(network.parameters["output.weight"], who.astype(native), strict=True)
-    assert outputs["final_outputs"].max_abs_error < TOLERANCES[native.name]
+    assert outputs["final_outputs"].max_abs_error < WRITTEN[native.name]
 
 
 def test_saved_it_is_a_weight_file_like_any_other(tmp_path):

@@ -28,7 +28,7 @@ from portable_nn.format import save as save_contents
 from portable_nn.opening import convert as module
 from portable_nn.opening.conversion import WrittenNetwork
 from portable_nn.opening.convert import Conversion, convert
-from portable_nn.opening.opening import NETWORKS
+from portable_nn.opening.kinds import NETWORKS
 from portable_nn.operators import REGISTRY
 from portable_nn.preprocessing.steps import GreyscaleStep, ResizeStep
 

@@ -18,8 +18,8 @@ import portable_nn as pnn
 from portable_nn.analysis.onnx import multiply_adds_of
 from portable_nn.core.errors import FormatError, GraphError
 from portable_nn.core.limits import SECONDS, SPEED
+from portable_nn.opening.kinds import open_model
 from portable_nn.opening.onnx_limit import FileLimit
-from portable_nn.opening.opening import open_model
 from portable_nn.scale import Predictor
 
 X = np.ones((2, 3), np.float32)

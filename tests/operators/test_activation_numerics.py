@@ -18,7 +18,7 @@ from standard_side import run_plan, run_runtime
 from portable_nn.operators import Leaf, emit, lookup, trace
 from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.elementwise.blocks import BLOCK
-from portable_nn.operators.elementwise.erf import LOGISTIC
+from portable_nn.operators.elementwise.gelu import LOGISTIC
 from portable_nn.operators.registry import Array
 
 ULPS = {"float16": 0.51, "float32": 4, "float64": 5}

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from portable_nn.core.tensors import Array
+from portable_nn.core.tolerances import ATOL, RTOL
 
 LAST_DIGITS: Final = 8
 """Units in the last place by which two roundings of one number may always differ."""
@@ -16,8 +17,8 @@ LAST_DIGITS: Final = 8
 class Tolerance(NamedTuple):
     """The absolute and the relative tolerance of a comparison."""
 
-    atol: float = 1e-5
-    rtol: float = 1e-5
+    atol: float = ATOL
+    rtol: float = RTOL
 
     def allowed(self, array: Array) -> float:
         """The largest allowed difference to an element of ``array``, an output."""

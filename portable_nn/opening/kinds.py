@@ -17,7 +17,7 @@ from portable_nn.core.text import either
 from portable_nn.network import Network
 from portable_nn.opening.arrays_file import ArraysFile
 from portable_nn.opening.foreign_file import ForeignFile
-from portable_nn.opening.kind import ModelFile, NetworkFile, WritableFile
+from portable_nn.opening.model_file import ModelFile, NetworkFile, WritableFile
 from portable_nn.opening.onnx_file import OnnxFile
 from portable_nn.opening.weight_file import WeightFile
 

@@ -1,0 +1,11 @@
+"""The defaults that several functions and commands share.
+
+This module imports nothing of the package, so that ``--help`` can show them without loading numpy.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+BATCH_SIZE: Final = 256
+"""The number of examples that are computed at once in prediction and evaluation."""
