@@ -150,7 +150,7 @@ def _dropped(nodes: Nodes, end: Node) -> Iterator[Guess]:
 def _bounded(nodes: Nodes, end: Node) -> Iterator[Guess]:
     """ReLU with a slope, a threshold and a largest value."""
     above, product_, top = (nodes.made.get(name) for name in (end.inputs[0], end.inputs[2], end.inputs[1]))
-    if above is None or above.operator != "Greater" or product_ is None:
+    if above is None or above.operator != "Greater" or product_ is None or product_.operator != "Mul":
         return
     most = nodes.numbers(top.inputs[1]) if top is not None and top.operator == "Min" else ()
     for threshold, slope in zip(nodes.numbers(above.inputs[1]), nodes.numbers(product_.inputs[1]), strict=False):
