@@ -86,10 +86,12 @@ class _Matching:
 
     def follows(self, symbol: Symbol) -> str | None:
         """The value that is computed from what is known already as a symbol is, if anything reads it."""
-        before = [self.bound[each] for each in symbol.origin.inputs if each in self.bound]
+        if symbol in self.bound or symbol.origin.operator is None:
+            return self.bound.get(symbol)
+        before = [name for each in symbol.origin.inputs if each is not None and (name := self.follows(each))]
         readers = [node for name in before for node in self.nodes.consumers.get(name, [])]
         names = [name for node in readers for name in node.outputs if name]
-        return self.bound.get(symbol) or next((name for name in names if self.agrees(symbol, name)), None)
+        return next((name for name in names if self.agrees(symbol, name)), None)
 
 
 def _guessed(nodes: Nodes, end: Node) -> Group | None:
