@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from portable_nn.converters.keras.rebuilding.arrays import UNNAMED, Open, Symbol
 from portable_nn.converters.keras.rebuilding.free import MOVES, Free
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, Sizes, last, plain
 from portable_nn.converters.keras.rebuilding.words import plain_activation
+from portable_nn.converters.rows import Rows
 from portable_nn.core.errors import RefusalError, refuse
 from portable_nn.core.graph import Dim, Graph, Node, Parameter, Tensor, Value
 from portable_nn.core.tensors import Array
@@ -36,8 +37,9 @@ _RUNNING: Final[Mapping[str, Sequence[int]]] = {"BatchNormalization": (3, 4)}
 """The inputs of an operator that are running statistics."""
 
 
-Row: TypeAlias = "Callable[[Rebuilder, Node], Made | None]"
-"""Makes the layers of a node: ``(what has been made, node)`` → the value of its first output."""
+ROWS: Final = Rows()
+"""The function that makes the layers of each operator: ``(what has been made, node)`` → the value of its first
+output."""
 
 
 class Rebuilder:
@@ -45,7 +47,6 @@ class Rebuilder:
 
     Args:
         network: the network.
-        rows: what makes the layers of each operator.
         grouped: what makes the layers of several nodes, by the name of one of them.
         form_of: what a node without a layer is in other operators, as a function of symbols.
         channels_last: whether inputs that convolutions read, and outputs that they make, have the channels last.
@@ -54,13 +55,12 @@ class Rebuilder:
     def __init__(
         self,
         network: Network,
-        rows: Mapping[str, Row],
         grouped: Callable[[Rebuilder], Mapping[str, tuple[list[str], Callable[[], None]]]],
         form_of: Callable[[OperatorContext], Form | None],
         *,
         channels_last: bool,
     ) -> None:
-        self.rows, self.grouped, self.form_of = rows, grouped, form_of
+        self.grouped, self.form_of = grouped, form_of
         self.network, self.graph, self.channels_last = network, network.graph, channels_last
         self._scope = Scope.of(self.graph, network.types)
         self.types = self._scope.types
@@ -169,11 +169,12 @@ class Rebuilder:
 
     def _made(self, node: Node) -> Made | None:
         """The first output of a node by its layer, or else by array code; ``None`` where others are entered."""
-        use, row = self.use(node), self.rows.get(node.operator)
+        use, row = self.use(node), ROWS.get(node.operator)
         fault = "has no layer in Keras"
         try:
             if row is not None:
-                return row(self, node)
+                made: Made | None = row(self, node)
+                return made
         except _WRONG as error:
             fault = _reason(error)
         # Training, steps of a recurrence and matrices of weights are not for array code.
