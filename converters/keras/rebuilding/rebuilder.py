@@ -14,7 +14,7 @@ from portable_nn.converters.array import missing
 from portable_nn.converters.array.use import ArrayUse
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.arrays import UNNAMED, Open, Symbolic, dialect, tensor
-from portable_nn.converters.keras.rebuilding.free import MOVES, Free
+from portable_nn.converters.keras.rebuilding.free import Free
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, Sizes, last, plain
 from portable_nn.converters.keras.rebuilding.words import plain_activation
 from portable_nn.converters.rows import Rows
@@ -24,17 +24,12 @@ from portable_nn.core.tensors import Array
 from portable_nn.core.text import said, unused
 from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
-from portable_nn.operators import InvalidNode, OperatorContext, infer_node
+from portable_nn.operators import InvalidNode, OperatorContext, infer_node, known_operator
 from portable_nn.rewrites.lowering import Form, lower
 from portable_nn.rewrites.scope import Scope
 
 _SUFFIXES: Final = (".linear", ".cell", ".cells", ".channels_first", ".pool")
 """The ends of the names of nodes behind the name of the Keras layer that they are a part of."""
-
-
-_SPATIAL: Final = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool"})
-_RUNNING: Final[Mapping[str, Sequence[int]]] = {"BatchNormalization": (3, 4)}
-"""The inputs of an operator that are running statistics."""
 
 
 ROWS: Final = Rows()
@@ -133,7 +128,7 @@ class Rebuilder:
     def _is_spatial(self, name: str) -> bool:
         """True if the nodes that read a value have the channels behind the batch."""
         found = self.consumers.get(name, [])
-        return any(node.operator in _SPATIAL for node in found) and len(self.types[name].shape) > 2
+        return any(self.use(node).operator.window for node in found) and len(self.types[name].shape) > 2
 
     def _output(self, name: str) -> Any:
         value = self.values[name]
@@ -251,7 +246,7 @@ class Rebuilder:
                 self.refuse(f"the trained parameter '{other}' is read without its gradient here, and with it")
             trained = False
         self.free.makers |= dict.fromkeys(filter(None, node.outputs), node)
-        moved = node.operator in MOVES and all(each.moved for each in fixed.values())
+        moved = self.use(node).operator.rearranges and all(each.moved for each in fixed.values())
         for name, array in _computed(node, fixed).items():
             self.values[name] = Fixed(array, trained, names, moved)
 
@@ -382,7 +377,8 @@ class Rebuilder:
                 f"'{node.name}': its weights are computed from others, and are trained themselves in Keras"
             )
         self._note_copies(node, layer, [*read.values()])
-        running = _RUNNING.get(node.operator, ())  # What follows the batches, and is trained in no layer.
+        operator = known_operator(node)  # None for a layer of several nodes.
+        running = operator.state.values() if operator is not None else ()  # They follow the batches, and do not train.
         trained = [value.trained for place, value in read.items() if value.names and place not in running]
         if not any(trained) and (trained or not running):
             layer.trainable = False
