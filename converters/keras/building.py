@@ -8,10 +8,12 @@ from typing import Any, Final, NamedTuple, TypeGuard
 from portable_nn.converters.keras.functional import Functional
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers import LAYERS, OPERATIONS
+from portable_nn.converters.keras.layers.channels import by_axes
 from portable_nn.converters.keras.own import MODELS, foreign, is_operation, own_faults
 from portable_nn.converters.keras.side import clean
 from portable_nn.converters.keras.spec import Spec, Weights, described, snake_case
 from portable_nn.converters.keras.structures import flat, named
+from portable_nn.converters.layers.gates import KERAS
 from portable_nn.core.errors import GraphError, PortableNNError, RefusalError
 from portable_nn.core.graph import Dim
 from portable_nn.core.text import some
@@ -24,9 +26,7 @@ _CASTS: Final = frozenset({"Dense", "EinsumDense", "Rescaling", "Normalization"}
 MAX_CALLS: Final = 10_000
 """The largest number of calls of layers: models in models, each called twice, would double them at each level."""
 
-_STATEFUL: Final = frozenset(
-    {"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", *(f"ConvLSTM{axes}D" for axes in (1, 2, 3))}
-)
+_STATEFUL: Final = frozenset({*KERAS, *by_axes("ConvLSTM{}"), "RNN", "Bidirectional"})
 """The layers that take first states beside their input."""
 
 MASKED: Final = (

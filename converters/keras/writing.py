@@ -11,7 +11,7 @@ import numpy as np
 
 from portable_nn.converters.conversion import Side, Written, compare_sides
 from portable_nn.converters.keras.installed import computing_in, keras, quiet
-from portable_nn.converters.keras.rebuilding import ROWS, Rebuilder, form_of, grouped
+from portable_nn.converters.keras.rebuilding import Rebuilder, form_of, grouped
 from portable_nn.converters.keras.side import run_model
 from portable_nn.converters.keras.training import prove_training_there
 from portable_nn.core.atomic import atomic_write
@@ -108,7 +108,7 @@ def _dtype(network: Network) -> str:
 
 def _rebuilt(network: Network, *, channels_last: bool) -> tuple[Any, Rebuilder]:
     """The model, and what made it. Raises ``UsageError`` with all faults."""
-    rebuilder = Rebuilder(network, ROWS, grouped, form_of, channels_last=channels_last)
+    rebuilder = Rebuilder(network, grouped, form_of, channels_last=channels_last)
     try:
         with quiet(), computing_in(_dtype(network)):
             model = rebuilder.build()

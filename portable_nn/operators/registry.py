@@ -454,6 +454,7 @@ class Operator:
         samples: the interval that sample values of an input are drawn from, or a rule for it; of whole numbers
             without one, any small ones go into arithmetic.
         of_shape: it reads nothing of its input but the shape.
+        rearranges: its outputs together have each element of its first input once.
     """
 
     name: str
@@ -493,6 +494,7 @@ class Operator:
     affine: Mapping[int, Callable[..., Any]] = field(default_factory=dict)
     samples: Mapping[int, Interval | Callable[[OperatorContext], Interval | None]] = field(default_factory=dict)
     of_shape: bool = False
+    rearranges: bool = False
 
     @property
     def moves(self) -> bool:

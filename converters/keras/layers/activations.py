@@ -7,7 +7,9 @@ from typing import Any, Final, TypeAlias
 
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
+from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec
+from portable_nn.converters.rows import Rows
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import format_shape
 from portable_nn.layers.layer import Layer, OperatorLayer
@@ -69,6 +71,9 @@ _OF_LAST: Final[Mapping[str, Callable[[str], Layer]]] = {
 }
 """Those over the last axis."""
 
+_ACTIVATIONS: Final = Rows()
+"""The layers that may be the activation of another one."""
+
 NAMES: Final = frozenset({*_BY_ELEMENT, *_OF_LAST, "linear"})
 """The names of all functions that are known."""
 
@@ -76,10 +81,10 @@ NAMES: Final = frozenset({*_BY_ELEMENT, *_OF_LAST, "linear"})
 def activated(spec: Spec, x: Held, option: str = "activation") -> Held:
     """``x`` after the activation of a layer: a function by its name, or a layer."""
     found = spec.get(option)
-    if isinstance(found, Mapping) and found.get("class_name") in LAYERS:
+    if isinstance(found, Mapping) and found.get("class_name") in _ACTIVATIONS:
         kind = str(found["class_name"])
         inner = spec.inside(dict(found.get("config") or {}), kind, f"{spec.name}.activation", option)
-        result = LAYERS[kind](inner, x)
+        result: Held = _ACTIVATIONS[kind](inner, x)
         inner.check_options()
         return result
     return applied(spec, function_name(found), x, f"{spec.name}.{option}")
@@ -113,9 +118,10 @@ def applied(spec: Spec, function: str, x: Held, name: str) -> Held:
 # -- the layers
 
 
+@_ACTIVATIONS.row("Activation")
 def _activation(spec: Spec, x: Held) -> Held:
     found = spec.get("activation")
-    if isinstance(found, Mapping) and found.get("class_name") in LAYERS:
+    if isinstance(found, Mapping) and found.get("class_name") in _ACTIVATIONS:
         return activated(spec, x)
     function = function_name(found)
     if function == "linear":
@@ -123,6 +129,7 @@ def _activation(spec: Spec, x: Held) -> Held:
     return applied(spec, function, x, spec.name)
 
 
+@_ACTIVATIONS.row("ReLU")
 def _relu(spec: Spec, x: Held) -> Held:
     most = None if spec.get("max_value") is None else spec.number("max_value")
     slope, threshold = spec.number("negative_slope"), spec.number("threshold")
@@ -146,11 +153,13 @@ def _relu_layer(name: str, most: float | None, slope: float, threshold: float) -
     return _Composed(name, make)
 
 
+@_ACTIVATIONS.row("LeakyReLU")
 def _leaky_relu(spec: Spec, x: Held) -> Held:
     slope = spec.number("negative_slope", spec.number("alpha", 0.3))
     return x.each(spec.once(lambda: layers.LeakyReLU(slope, name=spec.name)))
 
 
+@_ACTIVATIONS.row("ELU")
 def _elu(spec: Spec, x: Held) -> Held:
     alpha = spec.number("alpha", 1.0)
     return x.each(spec.once(lambda: layers.ELU(alpha, name=spec.name)))
@@ -167,6 +176,7 @@ class _PRelu(Layer):
         return self.emit("PRelu", x, self.parameter("weight", self.slope.shape, x.dtype, self.slope))
 
 
+@_ACTIVATIONS.row("PReLU")
 def _prelu(spec: Spec, x: Held) -> Held:
     shared = spec.get("shared_axes") or []
     if not isinstance(shared, list) or any(type(axis) is not int for axis in shared):
@@ -176,6 +186,7 @@ def _prelu(spec: Spec, x: Held) -> Held:
     return Held(layer(x.plain), mask=x.mask)
 
 
+@_ACTIVATIONS.row("Softmax")
 def _softmax(spec: Spec, x: Held, *masks: Held) -> Held:
     """The softmax with a mask: hidden entries are as low as Keras has them before, and 0 behind, also where all are
     hidden."""
@@ -197,18 +208,11 @@ def _softmax(spec: Spec, x: Held, *masks: Held) -> Held:
     return Held(emit("Where", seen, made, constant(0, x.dtype)), mask=x.mask if len(seen.shape) == 2 else None)
 
 
+@_ACTIVATIONS.row("ThresholdedReLU")
 def _thresholded(spec: Spec, x: Held) -> Held:
     theta = spec.number("theta", 1.0)
     return x.each(spec.once(lambda: layers.ThresholdedReLU(theta, name=spec.name)))
 
 
-LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
-    "Activation": _activation,
-    "ReLU": _relu,
-    "LeakyReLU": _leaky_relu,
-    "ELU": _elu,
-    "PReLU": _prelu,
-    "Softmax": _softmax,
-    "ThresholdedReLU": _thresholded,
-}
-"""The function that makes each layer: ``(layer, tensor) → tensor``."""
+for _name, _function in _ACTIVATIONS.items():
+    LAYERS.row(_name)(_function)

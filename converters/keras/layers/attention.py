@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import reduce
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import known
+from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.converters.layers.weights import ROWS
 from portable_nn.core.errors import RefusalError
@@ -86,6 +87,7 @@ def _features(spec: Spec, query: Held) -> int:
     return features
 
 
+@LAYERS.row("MultiHeadAttention", "GroupQueryAttention")
 def attention(
     spec: Spec,
     query: Held,
@@ -179,44 +181,35 @@ class _Score(Layer):
         return None if value is None else self.parameter(role, value.shape, x.dtype, value)
 
 
-def simple_attention(additive: bool) -> Callable[..., Held]:
+@LAYERS.row(Attention=False, AdditiveAttention=True)
+def simple_attention(
+    additive: bool, spec: Spec, given: Any, *, use_causal_mask: Any = False, return_attention_scores: Any = False
+) -> Held:
     """Attention and AdditiveAttention: one head, without linear layers, of [query, value] or [query, value, key]."""
+    if not isinstance(given, list) or len(given) not in (2, 3) or any(each.rank != 3 for each in given):
+        spec.refuse("it takes two or three tensors (batch, steps, features)")
+    if return_attention_scores:
+        spec.refuse("return_attention_scores has no counterpart here")
+    if spec.number("dropout"):
+        spec.differs("dropout of attention ")
+    spec.get("seed")
+    query, value, key = given[0], given[1], given[-1]
+    scaled = spec.flag("use_scale", additive)
+    mode = "dot" if additive else spec.choice("score_mode", ("dot", "concat"), "dot")
+    features = known(query.shape[2], "the features")
 
-    def build(spec: Spec, given: Any, *, use_causal_mask: Any = False, return_attention_scores: Any = False) -> Held:
-        if not isinstance(given, list) or len(given) not in (2, 3) or any(each.rank != 3 for each in given):
-            spec.refuse("it takes two or three tensors (batch, steps, features)")
-        if return_attention_scores:
-            spec.refuse("return_attention_scores has no counterpart here")
-        if spec.number("dropout"):
-            spec.differs("dropout of attention ")
-        spec.get("seed")
-        query, value, key = given[0], given[1], given[-1]
-        scaled = spec.flag("use_scale", additive)
-        mode = "dot" if additive else spec.choice("score_mode", ("dot", "concat"), "dot")
-        features = known(query.shape[2], "the features")
+    def make() -> _Score:
+        scale = spec.weight(*([features] if additive else [])) if scaled else None
+        return _Score(spec.name, scale, spec.weight() if mode == "concat" else None, additive=additive)
 
-        def make() -> _Score:
-            scale = spec.weight(*([features] if additive else [])) if scaled else None
-            return _Score(spec.name, scale, spec.weight() if mode == "concat" else None, additive=additive)
-
-        scores = spec.once(make).score(query.plain, key.plain)
-        seen = None if value.mask is None else emit("Unsqueeze", value.mask, integers([1]))
-        if use_causal_mask:
-            before = emit("Trilu", emit("Expand", constant(True, "bool"), emit("Shape", scores)), upper=0)
-            seen = before if seen is None else emit("And", seen, before)
-        if seen is not None:
-            scores = emit("Where", seen, scores, scores - 1e9)
-        made = emit("MatMul", emit("Softmax", scores, axis=-1), value.plain)
-        if query.mask is not None:
-            made = emit("Where", emit("Unsqueeze", query.mask, integers([2])), made, constant(0, made.dtype))
-        return Held(emit("Identity", made, name=spec.next_name()), mask=query.mask)
-
-    return build
-
-
-LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
-    **dict.fromkeys(("MultiHeadAttention", "GroupQueryAttention"), attention),
-    "Attention": simple_attention(additive=False),
-    "AdditiveAttention": simple_attention(additive=True),
-}
-"""The function that makes each layer: ``(layer, tensor, …) → tensor``."""
+    scores = spec.once(make).score(query.plain, key.plain)
+    seen = None if value.mask is None else emit("Unsqueeze", value.mask, integers([1]))
+    if use_causal_mask:
+        before = emit("Trilu", emit("Expand", constant(True, "bool"), emit("Shape", scores)), upper=0)
+        seen = before if seen is None else emit("And", seen, before)
+    if seen is not None:
+        scores = emit("Where", seen, scores, scores - 1e9)
+    made = emit("MatMul", emit("Softmax", scores, axis=-1), value.plain)
+    if query.mask is not None:
+        made = emit("Where", emit("Unsqueeze", query.mask, integers([2])), made, constant(0, made.dtype))
+    return Held(emit("Identity", made, name=spec.next_name()), mask=query.mask)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.spec import Spec
@@ -38,8 +37,9 @@ def back(symbol: Symbol, first: bool, mask: Symbol | None = None) -> Held:
     return Held(symbol, mask=mask) if first else Held(moved=symbol, mask=mask)
 
 
-WORDS: Final = ("1D", "2D", "3D")
-"""The ends of the names of layers, by the number of their axes besides batch and channels."""
+def by_axes(*names: str, most: int = 3) -> dict[str, int]:
+    """The names of layers, with a place for their end such as 2D, and the number of axes besides batch and channels."""
+    return {name.format(f"{axes}D"): axes for name in names for axes in range(1, most + 1)}
 
 
 def ones(x: Symbol, shape: Sequence[int | None]) -> Symbol:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.activations import applied, function_name
-from portable_nn.converters.keras.layers.channels import WORDS, back, by_channels, channels_first, known
+from portable_nn.converters.keras.layers.channels import back, by_axes, by_channels, channels_first, known
 from portable_nn.converters.keras.layers.convolutions import made_conv, options_of
 from portable_nn.converters.keras.layers.recurrent import read_options, states_of
+from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.converters.layers.gates import KERAS
 from portable_nn.converters.layers.weights import kernel
@@ -20,38 +20,33 @@ MAX_STEPS: Final = 1000
 """The number of steps that are written one after the other."""
 
 
-def conv_lstm(axes: int) -> Callable[..., Any]:
+@LAYERS.row(**by_axes("ConvLSTM{}"))
+def conv_lstm(axes: int, spec: Spec, x: Held, initial_state: Any = None) -> Any:
     """ConvLSTM1D, 2D and 3D over (batch, steps, …, channels)."""
-
-    def build(spec: Spec, x: Held, initial_state: Any = None) -> Any:
-        options, first = read_options(spec), channels_first(spec)
-        if x.rank != axes + 3:
-            spec.refuse(f"it needs {axes + 3} axes, and its input has {x.rank}")
-        if x.mask or options.zeros:
-            spec.refuse("masked steps have no counterpart here")
-        steps = known(x.shape[1], "the steps")
-        if steps > MAX_STEPS:
-            spec.refuse(f"its {steps} steps are more than {MAX_STEPS}, and are written one after the other")
-        conv, recurrent = spec.once(
-            lambda: _convolutions(spec, axes, known(x.shape[2 if first else -1], "the channels"))
-        )
-        states = [by_channels(spec, each, axes + 2)[0] for each in states_of(initial_state, 2)]
-        made = list[Symbol]()
-        for step in range(steps)[:: -1 if options.backwards else 1]:
-            part = emit("Gather", x.plain, constant(step, "int64"), axis=1)
-            gates = conv(part if first else Held(part).moved)
-            if states:
-                gates = gates + recurrent(states[0])
-            states = _next(spec, gates, states)
-            made.append(states[0])
-        last = [back(each, first) for each in states]
-        result = last[0]
-        if options.sequences:
-            lifted = [emit("Unsqueeze", each if first else Held(moved=each).plain, integers([1])) for each in made]
-            result = Held(emit("Concat", *lifted, axis=1, name=spec.next_name()))
-        return [result, *last] if options.state else result
-
-    return build
+    options, first = read_options(spec), channels_first(spec)
+    if x.rank != axes + 3:
+        spec.refuse(f"it needs {axes + 3} axes, and its input has {x.rank}")
+    if x.mask or options.zeros:
+        spec.refuse("masked steps have no counterpart here")
+    steps = known(x.shape[1], "the steps")
+    if steps > MAX_STEPS:
+        spec.refuse(f"its {steps} steps are more than {MAX_STEPS}, and are written one after the other")
+    conv, recurrent = spec.once(lambda: _convolutions(spec, axes, known(x.shape[2 if first else -1], "the channels")))
+    states = [by_channels(spec, each, axes + 2)[0] for each in states_of(initial_state, 2)]
+    made = list[Symbol]()
+    for step in range(steps)[:: -1 if options.backwards else 1]:
+        part = emit("Gather", x.plain, constant(step, "int64"), axis=1)
+        gates = conv(part if first else Held(part).moved)
+        if states:
+            gates = gates + recurrent(states[0])
+        states = _next(spec, gates, states)
+        made.append(states[0])
+    last = [back(each, first) for each in states]
+    result = last[0]
+    if options.sequences:
+        lifted = [emit("Unsqueeze", each if first else Held(moved=each).plain, integers([1])) for each in made]
+        result = Held(emit("Concat", *lifted, axis=1, name=spec.next_name()))
+    return [result, *last] if options.state else result
 
 
 def _convolutions(spec: Spec, axes: int, channels: int) -> tuple[Layer, Layer]:
@@ -88,9 +83,3 @@ def _next(spec: Spec, gates: Symbol, states: list[Symbol]) -> list[Symbol]:
     new = bent(by_gate["i"], inner, "i") * bent(by_gate["g"], outer, "c")
     cell = new + bent(by_gate["f"], inner, "f") * states[1] if states else new
     return [bent(by_gate["o"], inner, "o") * bent(cell, outer, "h"), cell]
-
-
-LAYERS: Final[Mapping[str, Callable[..., Any]]] = {
-    f"ConvLSTM{word}": conv_lstm(axes) for axes, word in enumerate(WORDS, 1)
-}
-"""The function that makes each layer: ``(layer, tensor, …) → tensor or tensors``."""

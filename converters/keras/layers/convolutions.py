@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.activations import activated
-from portable_nn.converters.keras.layers.channels import WORDS, back, by_channels, known
+from portable_nn.converters.keras.layers.channels import back, by_axes, by_channels, known
+from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.converters.layers.weights import depthwise, kernel
 from portable_nn.layers.layer import Layer
@@ -41,20 +43,27 @@ def made_conv(axes: int, filters: int, options: dict[str, Any], **more: Any) -> 
 Make: TypeAlias = Callable[[Spec, int, int], Callable[[Symbol], Symbol]]
 
 
-def convolution(make: Make, axes: int) -> Callable[[Spec, Held], Held]:
-    """A layer with the channels behind the batch, and its activation: ``make(layer, axes, channels)`` makes it."""
+def _row(name: str, *, most: int = 3) -> Callable[[Make], Make]:
+    """Decorate ``make(layer, axes, channels)``, which makes a layer with the channels behind the batch."""
 
-    def build(spec: Spec, x: Held) -> Held:
-        symbol, first = by_channels(spec, x, axes + 2)
-        for unused in ("filters", "groups"):
-            spec.get(unused)
-        spec.only("lora_rank", None)
-        channels = known(symbol.shape[1], "the channels")
-        return activated(spec, back(spec.once(lambda: make(spec, axes, channels))(symbol), first))
+    def add(make: Make) -> Make:
+        LAYERS.row(**by_axes(name, most=most))(partial(_convolution, make))
+        return make
 
-    return build
+    return add
 
 
+def _convolution(make: Make, axes: int, spec: Spec, x: Held) -> Held:
+    """A layer with the channels behind the batch, and its activation."""
+    symbol, first = by_channels(spec, x, axes + 2)
+    for unused in ("filters", "groups"):
+        spec.get(unused)
+    spec.only("lora_rank", None)
+    channels = known(symbol.shape[1], "the channels")
+    return activated(spec, back(spec.once(lambda: make(spec, axes, channels))(symbol), first))
+
+
+@_row("Conv{}")
 def _conv(spec: Spec, axes: int, channels: int) -> Layer:
     """The kernel is (…, in / groups, filters)."""
     filters, groups = spec.whole("filters"), spec.whole("groups", 1)
@@ -63,6 +72,7 @@ def _conv(spec: Spec, axes: int, channels: int) -> Layer:
     return made_conv(axes, filters, options, groups=groups, name=spec.name, **weights)
 
 
+@_row("DepthwiseConv{}", most=2)
 def _depthwise(spec: Spec, axes: int, channels: int) -> Layer:
     """Each channel by itself; the kernel is (…, in, multiplier)."""
     times, options = spec.whole("depth_multiplier", 1), options_of(spec, axes)
@@ -70,6 +80,7 @@ def _depthwise(spec: Spec, axes: int, channels: int) -> Layer:
     return made_conv(axes, channels * times, options, groups=channels, name=spec.name, **weights)
 
 
+@_row("SeparableConv{}", most=2)
 def _separable(spec: Spec, axes: int, channels: int) -> Callable[[Symbol], Symbol]:
     """A depthwise convolution without a bias, then one with a kernel of 1."""
     times, filters, options = spec.whole("depth_multiplier", 1), spec.whole("filters"), options_of(spec, axes)
@@ -81,6 +92,7 @@ def _separable(spec: Spec, axes: int, channels: int) -> Callable[[Symbol], Symbo
     return lambda symbol: other(one(symbol))
 
 
+@_row("Conv{}Transpose")
 def _transposed(spec: Spec, axes: int, channels: int) -> Layer:
     """The kernel is (…, filters, in)."""
     filters, options = spec.whole("filters"), options_of(spec, axes)
@@ -117,19 +129,3 @@ def _cut(spec: Spec, axes: int, options: Mapping[str, Any]) -> dict[str, Any]:
         cut.append((total // 2, total - total // 2))
         added.append(more)
     return {"padding": cut, "output_padding": tuple(added)}
-
-
-_MAKERS: Final[Mapping[str, Make]] = {
-    "Conv{}": _conv,
-    "Conv{}Transpose": _transposed,
-    "DepthwiseConv{}": _depthwise,
-    "SeparableConv{}": _separable,
-}
-
-LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
-    name.format(word): convolution(make, axes)
-    for name, make in _MAKERS.items()
-    for axes, word in enumerate(WORDS, 1)
-    if axes < 3 or make in (_conv, _transposed)
-}
-"""The function that makes each layer: ``(layer, tensor) → tensor``."""

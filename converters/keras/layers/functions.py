@@ -3,27 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
 
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.activations import applied
 from portable_nn.converters.keras.layers.moving import all_places, one_axis, places
+from portable_nn.converters.keras.layers.rows import OPERATIONS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.core.graph import INTERNAL
 from portable_nn.operators import FLOATS, Symbol, constant, emit, integers
 
 
-def unary(operator: str) -> Callable[..., Held]:
+@OPERATIONS.row(
+    Absolute="Abs", Arccos="Acos", Arccosh="Acosh", Arcsin="Asin", Arcsinh="Asinh", Arctan="Atan", Arctanh="Atanh",
+    Isinf="IsInf", Isnan="IsNaN", LogicalNot="Not", Negative="Neg",
+)  # fmt: skip
+def unary(operator: str, spec: Spec, x: Held) -> Held:
     """A function of each element."""
-    return lambda spec, x: x.each(lambda symbol: emit(operator, symbol, name=spec.next_name()))
+    return x.each(lambda symbol: emit(operator, symbol, name=spec.next_name()))
 
 
-def function(name: str) -> Callable[..., Held]:
+@OPERATIONS.row(
+    "Abs", "Ceil", "Cos", "Cosh", "Erf", "Exp", "Floor", "Identity", "Log", "Reciprocal", "Sign", "Sin", "Sinh", "Sqrt",
+    "Tan",
+)  # fmt: skip
+def same_name(spec: Spec, x: Held) -> Held:
+    """A function of each element that the standard has by the same name."""
+    return unary(spec.kind, spec, x)
+
+
+@OPERATIONS.row(
+    HardSigmoid="hard_sigmoid", HardSilu="hard_silu", HardTanh="hard_tanh", LogSigmoid="log_sigmoid", Mish="mish",
+    Relu="relu", Relu6="relu6", Selu="selu", Sigmoid="sigmoid", Silu="silu", Softplus="softplus", Softsign="softsign",
+    Tanh="tanh", TanhShrink="tanh_shrink",
+)  # fmt: skip
+def function(name: str, spec: Spec, x: Held) -> Held:
     """An activation."""
-    return lambda spec, x: applied(spec, name, x, spec.next_name())
+    return applied(spec, name, x, spec.next_name())
 
 
+@OPERATIONS.row("Square")
+def square(spec: Spec, x: Held) -> Held:
+    """x · x."""
+    return x.each(lambda symbol: emit("Mul", symbol, symbol, name=spec.next_name()))
+
+
+@OPERATIONS.row("StopGradient")
 def stop_gradient(spec: Spec, x: Held) -> Held:
     """The same, through which no gradient flows back."""
     if x.dtype not in FLOATS:
@@ -31,12 +56,14 @@ def stop_gradient(spec: Spec, x: Held) -> Held:
     return x.each(lambda symbol: emit("StopGradient", symbol, name=spec.next_name(), domain=INTERNAL))
 
 
+@OPERATIONS.row("Round")
 def rounded(spec: Spec, x: Held) -> Held:
     """The nearest whole number."""
     spec.only("decimals", 0)
-    return unary("Round")(spec, x)
+    return unary("Round", spec, x)
 
 
+@OPERATIONS.row("SoftShrink", "HardShrink")
 def shrink(spec: Spec, x: Held) -> Held:
     """x - t, x + t or 0 (soft), or x or 0 (hard), from a threshold t on."""
     limit = spec.number("threshold", 0.5)
@@ -44,40 +71,43 @@ def shrink(spec: Spec, x: Held) -> Held:
     return x.each(lambda symbol: emit("Shrink", symbol, lambd=limit, bias=bias, name=spec.next_name()))
 
 
-def composed(make: Callable[[Symbol], Symbol]) -> Callable[..., Held]:
+@OPERATIONS.row(
+    Expm1=lambda x: emit("Exp", x) - 1.0,
+    Log1p=lambda x: emit("Log", x + 1.0),
+    Log2=lambda x: emit("Log", x) * (1 / math.log(2)),
+    Log10=lambda x: emit("Log", x) * (1 / math.log(10)),
+    Rsqrt=lambda x: emit("Reciprocal", emit("Sqrt", x)),
+)
+def composed(make: Callable[[Symbol], Symbol], spec: Spec, x: Held) -> Held:
     """A function of each element, made of several operators."""
-    return lambda spec, x: x.each(lambda symbol: emit("Identity", make(symbol), name=spec.next_name()))
+    return x.each(lambda symbol: emit("Identity", make(symbol), name=spec.next_name()))
 
 
-def sloped(operator: str, option: str, attribute: str, default: float) -> Callable[..., Held]:
+@OPERATIONS.row(LeakyRelu=("negative_slope", 0.2), Elu=("alpha", 1.0), Celu=("alpha", 1.0))
+def sloped(option: tuple[str, float], spec: Spec, x: Held) -> Held:
     """An activation with a number."""
-
-    def build(spec: Spec, x: Held) -> Held:
-        options = {attribute: spec.number(option, default)}
-        return x.each(lambda symbol: emit(operator, symbol, name=spec.next_name(), **options))
-
-    return build
+    alpha = spec.number(*option)
+    return x.each(lambda symbol: emit(spec.kind, symbol, name=spec.next_name(), alpha=alpha))
 
 
+@OPERATIONS.row("Clip")
 def clip(spec: Spec, x: Held) -> Held:
     """Not below the one number, and not above the other."""
     low, high = (constant(spec.number(option), x.dtype) for option in ("x_min", "x_max"))
     return x.each(lambda symbol: emit("Clip", symbol, low, high, name=spec.next_name()))
 
 
-def variance(root: bool) -> Callable[..., Held]:
+@OPERATIONS.row(Var="Identity", Std="Sqrt")
+def variance(operator: str, spec: Spec, x: Held) -> Held:
     """Var and Std, of the whole population."""
-
-    def build(spec: Spec, x: Held) -> Held:
-        axes = all_places(spec, x.rank)
-        keep, plain = int(spec.flag("keepdims")), x.plain
-        apart = plain - emit("ReduceMean", plain, integers(axes), keepdims=1)
-        made = emit("ReduceMean", apart * apart, integers(axes), keepdims=keep)
-        return Held(emit("Sqrt" if root else "Identity", made, name=spec.next_name()))
-
-    return build
+    axes = all_places(spec, x.rank)
+    keep, plain = int(spec.flag("keepdims")), x.plain
+    apart = plain - emit("ReduceMean", plain, integers(axes), keepdims=1)
+    made = emit("ReduceMean", apart * apart, integers(axes), keepdims=keep)
+    return Held(emit(operator, made, name=spec.next_name()))
 
 
+@OPERATIONS.row("Norm")
 def norm(spec: Spec, x: Held) -> Held:
     """The norm of vectors along one axis."""
     order = spec.get("ord")
@@ -91,6 +121,7 @@ def norm(spec: Spec, x: Held) -> Held:
     )
 
 
+@OPERATIONS.row("Normalize")
 def normalize(spec: Spec, x: Held) -> Held:
     """Divided by the Euclidean norm along an axis, which is at least ``epsilon``."""
     spec.only("order", 2)
@@ -100,62 +131,14 @@ def normalize(spec: Spec, x: Held) -> Held:
     return Held(emit("Div", x.plain, bounded, name=spec.next_name()))
 
 
-def normalised(operator: str) -> Callable[..., Held]:
+@OPERATIONS.row("Softmax", "LogSoftmax")
+def normalised(spec: Spec, x: Held) -> Held:
     """Softmax and LogSoftmax along an axis."""
-    return lambda spec, x: Held(emit(operator, x.plain, axis=one_axis(spec, x.rank), name=spec.next_name()))
+    return Held(emit(spec.kind, x.plain, axis=one_axis(spec, x.rank), name=spec.next_name()))
 
 
+@OPERATIONS.row("Gelu")
 def gelu(spec: Spec, x: Held) -> Held:
     """GELU, by the error function or approximated by tanh."""
     kind = "tanh" if spec.flag("approximate", True) else "none"
     return x.each(lambda symbol: emit("Gelu", symbol, approximate=kind, name=spec.next_name()))
-
-
-OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    "Negative": unary("Neg"),
-    "StopGradient": stop_gradient,
-    "Round": rounded,
-    "Absolute": unary("Abs"),
-    "Abs": unary("Abs"),
-    "Exp": unary("Exp"),
-    "Log": unary("Log"),
-    "Sqrt": unary("Sqrt"),
-    **{
-        name: unary(name)
-        for name in ("Sin", "Cos", "Tan", "Sinh", "Cosh", "Floor", "Ceil", "Sign", "Erf", "Reciprocal", "Identity")
-    },
-    **{f"Arc{name}": unary(f"A{name}") for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
-    "Isnan": unary("IsNaN"),
-    "Isinf": unary("IsInf"),
-    "Rsqrt": composed(lambda x: emit("Reciprocal", emit("Sqrt", x))),
-    "Log1p": composed(lambda x: emit("Log", x + 1.0)),
-    "Expm1": composed(lambda x: emit("Exp", x) - 1.0),
-    "Log2": composed(lambda x: emit("Log", x) * (1 / math.log(2))),
-    "Log10": composed(lambda x: emit("Log", x) * (1 / math.log(10))),
-    "Clip": clip,
-    "Var": variance(root=False),
-    "Std": variance(root=True),
-    "Norm": norm,
-    "Normalize": normalize,
-    "LeakyRelu": sloped("LeakyRelu", "negative_slope", "alpha", 0.2),
-    "Elu": sloped("Elu", "alpha", "alpha", 1.0),
-    "Celu": sloped("Celu", "alpha", "alpha", 1.0),
-    **{
-        "".join(map(str.title, name.split("_"))): function(name)
-        for name in ("selu", "softsign", "log_sigmoid", "hard_sigmoid", "hard_silu", "hard_tanh", "tanh_shrink", "mish")
-    },
-    "Square": lambda spec, x: x.each(lambda symbol: emit("Mul", symbol, symbol, name=spec.next_name())),
-    "Relu": function("relu"),
-    "Relu6": function("relu6"),
-    "Sigmoid": function("sigmoid"),
-    "Tanh": function("tanh"),
-    "Silu": function("silu"),
-    "Softplus": function("softplus"),
-    "LogicalNot": unary("Not"),
-    "Gelu": gelu,
-    "Softmax": normalised("Softmax"),
-    "LogSoftmax": normalised("LogSoftmax"),
-    "SoftShrink": shrink,
-    "HardShrink": shrink,
-}
-"""The function that makes each operation, by the name of its class: ``(operation, argument, …) → tensor``."""

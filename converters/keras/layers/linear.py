@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
-
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.activations import activated
 from portable_nn.converters.keras.layers.channels import known
+from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.converters.layers.weights import inward
 from portable_nn.core.tensors import Array
@@ -16,6 +14,7 @@ from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, cast, constant, emit
 
 
+@LAYERS.row("Dense")
 def dense(spec: Spec, x: Held) -> Held:
     """y = x·W + b over the last axis; W is (in, units)."""
     units, inputs = spec.whole("units"), known(x.shape[-1], "the features")
@@ -37,6 +36,7 @@ class _EinsumDense(Layer):
         return self.emit("Add", made, self.parameter("bias", self.bias.shape, x.dtype, self.bias))
 
 
+@LAYERS.row("EinsumDense")
 def einsum_dense(spec: Spec, x: Held) -> Held:
     """An Einsum of the input and a weight, and a bias."""
     equation = spec["equation"]
@@ -64,6 +64,7 @@ class _Embedding(Layer):
         return self.emit("Gather", self.parameter("weight", self.table.shape, dtype, self.table), x)
 
 
+@LAYERS.row("Embedding")
 def embedding(spec: Spec, x: Held) -> Held:
     """A vector for each whole number."""
     entries, features, masked = spec.whole("input_dim"), spec.whole("output_dim"), spec.flag("mask_zero")
@@ -73,11 +74,3 @@ def embedding(spec: Spec, x: Held) -> Held:
     index = x.plain if x.dtype in ("int32", "int64") else cast(x.plain, "int32")
     mask = emit("Not", emit("Equal", x.plain, constant(0, x.dtype))) if masked else None
     return Held(layer(index), mask=mask)
-
-
-LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
-    "Dense": dense,
-    "EinsumDense": einsum_dense,
-    "Embedding": embedding,
-}
-"""The function that makes each layer: ``(layer, tensor) → tensor``."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import reduce
-from typing import Any, Final
+from typing import Any
 
 from portable_nn.converters.keras.held import Held, aligned
+from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.core.errors import RefusalError
 from portable_nn.operators import Symbol, cast, constant, emit, integers
@@ -35,24 +36,21 @@ def either(masks: Sequence[Symbol | None]) -> Symbol | None:
     return reduce(lambda one, other: one if one is other else emit("Or", one, other), found)
 
 
-def merge(operator: str) -> Callable[..., Held]:
+@LAYERS.row(Add="Add", Subtract="Sub", Multiply="Mul", Average="Mean", Maximum="Max", Minimum="Min")
+def merge(operator: str, spec: Spec, *given: Any) -> Held:
     """Add, Multiply, …: tensors of one rank, element by element."""
-
-    def build(spec: Spec, *given: Any) -> Held:
-        values = _same_rank(_tensors(spec, given))
-        if operator == "Mul" and any(each.mask is not None for each in values):
-            return _masked_product(spec, values)
-        symbols, moved = aligned(values)
-        if operator in ("Add", "Mul") and len(symbols) > 2:
-            symbols = [reduce(lambda one, other: emit(operator, one, other), symbols[:-1]), symbols[-1]]
-        if operator == "Sub" and len(symbols) != 2:
-            spec.refuse("it takes two tensors")
-        name = spec.next_name()
-        made = emit(operator, *symbols, name=name)
-        mask = either([each.mask for each in values])
-        return Held(moved=made, mask=mask) if moved else Held(made, mask=mask)
-
-    return build
+    values = _same_rank(_tensors(spec, given))
+    if operator == "Mul" and any(each.mask is not None for each in values):
+        return _masked_product(spec, values)
+    symbols, moved = aligned(values)
+    if operator in ("Add", "Mul") and len(symbols) > 2:
+        symbols = [reduce(lambda one, other: emit(operator, one, other), symbols[:-1]), symbols[-1]]
+    if operator == "Sub" and len(symbols) != 2:
+        spec.refuse("it takes two tensors")
+    name = spec.next_name()
+    made = emit(operator, *symbols, name=name)
+    mask = either([each.mask for each in values])
+    return Held(moved=made, mask=mask) if moved else Held(made, mask=mask)
 
 
 def _masked_product(spec: Spec, values: Sequence[Held]) -> Held:
@@ -85,6 +83,7 @@ def _joined_mask(values: Sequence[Held], axis: int) -> Symbol | None:
     return cast(emit("ReduceMax", counted, integers([2]), keepdims=0), "bool")
 
 
+@LAYERS.row("Concatenate")
 def concatenate(spec: Spec, *given: Any) -> Held:
     """Tensors one behind the other along an axis."""
     values = _same_rank(_tensors(spec, given))
@@ -109,6 +108,7 @@ def _unit(x: Symbol, axis: int) -> Symbol:
     return x / emit("Sqrt", emit("Max", square, constant(1e-14, x.dtype)))
 
 
+@LAYERS.row("Dot")
 def dot(spec: Spec, *given: Any) -> Held:
     """Sums of products along one axis of each of two tensors."""
     normalize, values, axes = spec.flag("normalize"), _tensors(spec, given), spec["axes"]
@@ -127,16 +127,3 @@ def dot(spec: Spec, *given: Any) -> Held:
     if len(kept) > 1:
         return Held(emit("Einsum", *factors, equation=equation, name=name))
     return Held(emit("Unsqueeze", emit("Einsum", *factors, equation=equation), integers([1]), name=name))
-
-
-LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
-    "Add": merge("Add"),
-    "Subtract": merge("Sub"),
-    "Multiply": merge("Mul"),
-    "Average": merge("Mean"),
-    "Maximum": merge("Max"),
-    "Minimum": merge("Min"),
-    "Concatenate": concatenate,
-    "Dot": dot,
-}
-"""The function that makes each layer: ``(layer, tensor, …) → tensor``."""

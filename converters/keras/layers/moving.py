@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import back, channels_first, known
+from portable_nn.converters.keras.layers.rows import OPERATIONS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.core.errors import RefusalError
 from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, emit_all, integers
 
 
-def _numbers(spec: Spec, option: str) -> list[int]:
-    found = spec[option]
+def _numbers(spec: Spec, option: str, found: Any) -> list[int]:
     found = [found] if type(found) is int else found
     if not isinstance(found, list | tuple) or any(type(each) is not int for each in found):
         spec.refuse(f"its option {option} must be whole numbers, not {found!r:.60}")
@@ -24,7 +24,12 @@ def _numbers(spec: Spec, option: str) -> list[int]:
 
 def places(spec: Spec, option: str, rank: int) -> list[int]:
     """Axes of ``rank``, counted from the first one. Raises ``RefusalError`` where they are none."""
-    found = _numbers(spec, option)
+    return axes_of(spec, option, spec[option], rank)
+
+
+def axes_of(spec: Spec, option: str, given: Any, rank: int) -> list[int]:
+    """The axes in a part of an option, as ``places`` has them."""
+    found = _numbers(spec, option, given)
     if any(not -rank <= axis < rank for axis in found):
         spec.refuse(f"its option {option} must be axes of {rank}, not {found!r:.60}")
     return [axis % rank for axis in found]
@@ -47,6 +52,7 @@ def _axis(spec: Spec, rank: int) -> int | None:
     return None if spec.get("axis") is None else places(spec, "axis", rank)[0]
 
 
+@OPERATIONS.row("Reshape")
 def reshape(spec: Spec, x: Held) -> Held:
     """The same entries in another shape, of which one size may be -1."""
     given = spec["newshape"]
@@ -59,6 +65,7 @@ def reshape(spec: Spec, x: Held) -> Held:
     return Held(emit("Reshape", x.plain, integers(wanted), name=spec.next_name()))
 
 
+@OPERATIONS.row("Take")
 def take(spec: Spec, x: Held, indices: Any) -> Held:
     """Entries along an axis, by their places."""
     axis = _axis(spec, x.rank)
@@ -76,6 +83,7 @@ def _indices(given: Any) -> Symbol:
     return constant(found.astype(np.int64), "int64")
 
 
+@OPERATIONS.row("TakeAlongAxis")
 def take_along_axis(spec: Spec, x: Held, indices: Any) -> Held:
     """Entries along an axis, whose places differ in each row."""
     axis = _axis(spec, x.rank)
@@ -84,6 +92,7 @@ def take_along_axis(spec: Spec, x: Held, indices: Any) -> Held:
     return Held(emit("GatherElements", x.plain, _indices(indices), axis=axis, name=spec.next_name()))
 
 
+@OPERATIONS.row("ScatterUpdate")
 def scatter_update(spec: Spec, x: Held, indices: Any, updates: Any) -> Held:
     """Entries, or slices, put into the places that a list of coordinates gives."""
     spec.only("reduction", None)
@@ -92,31 +101,30 @@ def scatter_update(spec: Spec, x: Held, indices: Any, updates: Any) -> Held:
     return Held(emit("ScatterND", x.plain, _indices(indices), updates.plain, name=spec.next_name()))
 
 
-def place_of(operator: str) -> Callable[..., Held]:
+@OPERATIONS.row(Argmax="ArgMax", Argmin="ArgMin")
+def place_of(operator: str, spec: Spec, x: Held) -> Held:
     """Argmax and Argmin."""
-
-    def build(spec: Spec, x: Held) -> Held:
-        axis, keep = _axis(spec, x.rank), int(spec.flag("keepdims"))
-        if axis is None and (x.rank > 1 or keep):
-            spec.refuse("it looks along all axes together")
-        made = emit(operator, x.plain, axis=axis or 0, keepdims=keep)
-        return Held(emit("Cast", made, to=DTYPE_CODES["int32"], name=spec.next_name()))
-
-    return build
+    axis, keep = _axis(spec, x.rank), int(spec.flag("keepdims"))
+    if axis is None and (x.rank > 1 or keep):
+        spec.refuse("it looks along all axes together")
+    made = emit(operator, x.plain, axis=axis or 0, keepdims=keep)
+    return Held(emit("Cast", made, to=DTYPE_CODES["int32"], name=spec.next_name()))
 
 
+@OPERATIONS.row("Tile")
 def tile(spec: Spec, x: Held) -> Held:
     """The whole several times along each axis."""
-    times = _numbers(spec, "repeats")
+    times = _numbers(spec, "repeats", spec["repeats"])
     if len(times) > x.rank or any(each < 1 for each in times):
         spec.refuse(f"its option repeats must be numbers from 1 for {x.rank} axes, not {times!r:.60}")
     spec.bounded(*times)
     return Held(emit("Tile", x.plain, integers([1] * (x.rank - len(times)) + times), name=spec.next_name()))
 
 
+@OPERATIONS.row("BroadcastTo")
 def broadcast(spec: Spec, x: Held) -> Held:
     """Repeated to a shape that is known."""
-    shape = spec.bounded(*_numbers(spec, "shape"))
+    shape = spec.bounded(*_numbers(spec, "shape", spec["shape"]))
     return Held(emit("Expand", x.plain, integers(shape), name=spec.next_name()))
 
 
@@ -144,14 +152,16 @@ def _moved(spec: Spec, rank: int) -> list[int]:
     return [given[axis] if axis in given else next(rest) for axis in range(rank)]
 
 
-def permuted(order: Callable[[Spec, int], list[int]]) -> Callable[..., Held]:
+@OPERATIONS.row(Transpose=_transposed, Swapaxes=_swapped, Moveaxis=_moved)
+def permuted(order: Callable[[Spec, int], list[int]], spec: Spec, x: Held) -> Held:
     """Transpose, Swapaxes and Moveaxis."""
-    return lambda spec, x: Held(emit("Transpose", x.plain, perm=order(spec, x.rank), name=spec.next_name()))
+    return Held(emit("Transpose", x.plain, perm=order(spec, x.rank), name=spec.next_name()))
 
 
+@OPERATIONS.row("Roll")
 def roll(spec: Spec, x: Held) -> Held:
     """Entries moved along axes, from the end to the beginning."""
-    shifts, axes = _numbers(spec, "shift"), places(spec, "axis", x.rank)
+    shifts, axes = _numbers(spec, "shift", spec["shift"]), places(spec, "axis", x.rank)
     if len(shifts) != len(axes):
         spec.refuse("its shifts are not as many as its axes")
     made = x.plain
@@ -163,16 +173,14 @@ def roll(spec: Spec, x: Held) -> Held:
     return Held(emit("Identity", made, name=spec.next_name()))
 
 
-def triangle(upper: int) -> Callable[..., Held]:
+@OPERATIONS.row(Tril=0, Triu=1)
+def triangle(upper: int, spec: Spec, x: Held) -> Held:
     """Tril and Triu."""
-
-    def build(spec: Spec, x: Held) -> Held:
-        k = constant(_numbers(spec, "k")[0] if spec.get("k") is not None else 0, "int64")
-        return Held(emit("Trilu", x.plain, k, upper=upper, name=spec.next_name()))
-
-    return build
+    k = constant(_numbers(spec, "k", spec["k"])[0] if spec.get("k") is not None else 0, "int64")
+    return Held(emit("Trilu", x.plain, k, upper=upper, name=spec.next_name()))
 
 
+@OPERATIONS.row("OneHot")
 def one_hot(spec: Spec, x: Held) -> Held:
     """Ones in the places of numbers, and zeros elsewhere, also for numbers that have no place."""
     depth, dtype = spec.whole("num_classes"), spec.get("dtype") or "float32"
@@ -186,6 +194,7 @@ def one_hot(spec: Spec, x: Held) -> Held:
     return Held(emit("Cast", same, to=DTYPE_CODES[dtype], name=spec.next_name()))
 
 
+@OPERATIONS.row("Unstack")
 def unstack(spec: Spec, x: Held) -> list[Held]:
     """The parts along an axis, without it."""
     axis = places(spec, "axis", x.rank)[0]
@@ -199,6 +208,7 @@ def unstack(spec: Spec, x: Held) -> list[Held]:
     return [Held(emit("Squeeze", each, integers([axis]))) for each in parts]
 
 
+@OPERATIONS.row("TopK")
 def top_k(spec: Spec, x: Held) -> list[Held]:
     """The largest entries along the last axis, and their places."""
     values, at = emit_all(
@@ -207,38 +217,11 @@ def top_k(spec: Spec, x: Held) -> list[Held]:
     return [Held(values), Held(cast(at, "int32"))]
 
 
-def blocks(operator: str) -> Callable[..., Held]:
+@OPERATIONS.row("DepthToSpace", "SpaceToDepth")
+def blocks(spec: Spec, x: Held) -> Held:
     """DepthToSpace and SpaceToDepth, as TensorFlow has them."""
-
-    def build(spec: Spec, x: Held) -> Held:
-        if x.rank != 4:
-            spec.refuse(f"it needs 4 axes, and its input has {x.rank}")
-        if channels_first(spec):
-            spec.refuse("with the channels first, Keras's backends put them in another order each")
-        return back(emit(operator, x.moved, blocksize=spec.whole("block_size"), name=spec.next_name()), False)
-
-    return build
-
-
-OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    "Reshape": reshape,
-    "Take": take,
-    "TakeAlongAxis": take_along_axis,
-    "ScatterUpdate": scatter_update,
-    "Argmax": place_of("ArgMax"),
-    "Argmin": place_of("ArgMin"),
-    "Tile": tile,
-    "BroadcastTo": broadcast,
-    "Transpose": permuted(_transposed),
-    "Swapaxes": permuted(_swapped),
-    "Moveaxis": permuted(_moved),
-    "Roll": roll,
-    "Tril": triangle(0),
-    "Triu": triangle(1),
-    "OneHot": one_hot,
-    "Unstack": unstack,
-    "TopK": top_k,
-    "DepthToSpace": blocks("DepthToSpace"),
-    "SpaceToDepth": blocks("SpaceToDepth"),
-}
-"""The function that makes each operation, by the name of its class: ``(operation, argument, …) → tensor``."""
+    if x.rank != 4:
+        spec.refuse(f"it needs 4 axes, and its input has {x.rank}")
+    if channels_first(spec):
+        spec.refuse("with the channels first, Keras's backends put them in another order each")
+    return back(emit(spec.kind, x.moved, blocksize=spec.whole("block_size"), name=spec.next_name()), False)

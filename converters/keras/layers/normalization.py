@@ -10,6 +10,7 @@ import numpy as np
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import back, known
+from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
@@ -57,6 +58,7 @@ def _by_channel(spec: Spec, x: Held) -> tuple[Symbol, bool]:
     return (x.plain if first else x.moved), first
 
 
+@LAYERS.row("BatchNormalization")
 def batch_norm(spec: Spec, x: Held) -> Held:
     """Batch normalisation; Keras's momentum is the share of the old statistics."""
     if x.mask is not None:
@@ -83,6 +85,7 @@ def batch_norm(spec: Spec, x: Held) -> Held:
     return back(spec.once(make)(symbol), first, x.mask)
 
 
+@LAYERS.row("LayerNormalization")
 def layer_norm(spec: Spec, x: Held) -> Held:
     """Layer normalisation over some axes, which are brought to the end and back if they are not there."""
     spec.only("rms_scaling", False)
@@ -106,6 +109,7 @@ def layer_norm(spec: Spec, x: Held) -> Held:
     return Held(made if are_last else emit("Transpose", made, perm=np.argsort(order).tolist()), mask=x.mask)
 
 
+@LAYERS.row("RMSNormalization")
 def rms_norm(spec: Spec, x: Held) -> Held:
     """Root-mean-square normalisation over the last axis."""
     if _axis(spec, x.rank) != x.rank - 1:
@@ -119,6 +123,7 @@ def rms_norm(spec: Spec, x: Held) -> Held:
     return Held(spec.once(make)(x.plain))
 
 
+@LAYERS.row("GroupNormalization")
 def group_norm(spec: Spec, x: Held) -> Held:
     """Group normalisation; -1 groups are as many as channels."""
     symbol, first = _by_channel(spec, x)
@@ -132,19 +137,10 @@ def group_norm(spec: Spec, x: Held) -> Held:
     return back(spec.once(make)(symbol), first, x.mask)
 
 
+@LAYERS.row("UnitNormalization")
 def unit_norm(spec: Spec, x: Held) -> Held:
     """x / max(√Σx², 1e-12) along an axis; the square of the bound is inside the root, whose slope at 0 is infinite."""
     axis = _axis(spec, x.rank)
     square = emit("ReduceSum", x.plain * x.plain, integers([axis]), keepdims=1)
     root = emit("Sqrt", emit("Max", square, constant(1e-24, x.dtype)))
     return Held(emit("Div", x.plain, root, name=spec.next_name()), mask=x.mask)
-
-
-LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
-    "BatchNormalization": batch_norm,
-    "LayerNormalization": layer_norm,
-    "RMSNormalization": rms_norm,
-    "GroupNormalization": group_norm,
-    "UnitNormalization": unit_norm,
-}
-"""The function that makes each layer: ``(layer, tensor) → tensor``."""

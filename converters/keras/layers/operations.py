@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from itertools import pairwise
+from string import ascii_letters
 from typing import Any, Final
 
 from portable_nn.converters.keras.held import Held, aligned
-from portable_nn.converters.keras.layers import functions, moving, pooling, shapes
+from portable_nn.converters.keras.layers import pooling
 from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.layers.merging import either
-from portable_nn.converters.keras.layers.moving import all_places, one_axis, places
+from portable_nn.converters.keras.layers.moving import all_places, axes_of, one_axis, places
+from portable_nn.converters.keras.layers.rows import OPERATIONS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.operators import cast, constant, emit, emit_all, integers
 from portable_nn.operators.symbols import sizes
 
 
-def binary(operator: str) -> Callable[..., Held]:
+@OPERATIONS.row(
+    Add="Add", Divide="Div", Equal="Equal", Greater="Greater", GreaterEqual="GreaterOrEqual", Less="Less",
+    LessEqual="LessOrEqual", LogicalAnd="And", LogicalOr="Or", LogicalXor="Xor", Matmul="MatMul", Maximum="Max",
+    Minimum="Min", Mod="Mod", Multiply="Mul", Power="Pow", Subtract="Sub", TrueDivide="Div",
+)  # fmt: skip
+def binary(operator: str, spec: Spec, one: Any, other: Any) -> Held:
     """Arithmetic on two tensors, or on a tensor and a number."""
-
-    def build(spec: Spec, one: Any, other: Any) -> Held:
-        values = [each for each in (one, other) if isinstance(each, Held)]
-        if not values or not {type(one), type(other)} <= {Held, int, float}:
-            spec.refuse("it takes tensors and numbers")
-        plain = operator == "MatMul" or len({each.rank for each in values}) > 1
-        symbols, moved = ([each.plain for each in values], False) if plain else aligned(values)
-        rest = iter(symbols)
-        operands = [next(rest) if isinstance(e, Held) else constant(e, symbols[0].dtype) for e in (one, other)]
-        made = emit(operator, *operands, name=spec.next_name())
-        mask = values[0].mask if len(values) == 1 else either([each.mask for each in values])
-        return Held(moved=made, mask=mask) if moved else Held(made, mask=mask)
-
-    return build
+    values = [each for each in (one, other) if isinstance(each, Held)]
+    if not values or not {type(one), type(other)} <= {Held, int, float}:
+        spec.refuse("it takes tensors and numbers")
+    plain = operator == "MatMul" or len({each.rank for each in values}) > 1
+    symbols, moved = ([each.plain for each in values], False) if plain else aligned(values)
+    rest = iter(symbols)
+    operands = [next(rest) if isinstance(e, Held) else constant(e, symbols[0].dtype) for e in (one, other)]
+    made = emit(operator, *operands, name=spec.next_name())
+    mask = values[0].mask if len(values) == 1 else either([each.mask for each in values])
+    return Held(moved=made, mask=mask) if moved else Held(made, mask=mask)
 
 
 def _bounds(spec: Spec, key: slice) -> tuple[int, int, int]:
@@ -53,6 +55,7 @@ def _spread(spec: Spec, rank: int, key: Any) -> list[Any]:
     return [*given[:at], *[slice(None)] * missing, *given[at + 1 :]]
 
 
+@OPERATIONS.row("GetItem")
 def get_item(spec: Spec, x: Held, key: Any) -> Held:
     """x[…]: slices, single places and new axes."""
     whole, cut, picked, gone = _spread(spec, x.rank, key), dict[int, slice](), dict[int, int](), list[int]()
@@ -77,18 +80,19 @@ def get_item(spec: Spec, x: Held, key: Any) -> Held:
     return Held(emit("Identity", emit("Unsqueeze", value, integers(new)) if new else value, name=spec.next_name()))
 
 
-def reduction(operator: str) -> Callable[..., Held]:
+@OPERATIONS.row(
+    Amax="ReduceMax", Amin="ReduceMin", Logsumexp="ReduceLogSumExp", Max="ReduceMax", Mean="ReduceMean",
+    Min="ReduceMin", Prod="ReduceProd", Sum="ReduceSum",
+)  # fmt: skip
+def reduction(operator: str, spec: Spec, x: Held, *rest: Any, **options: Any) -> Held:
     """Mean, Sum, Max, Min over axes."""
-
-    def build(spec: Spec, x: Held, *rest: Any, **options: Any) -> Held:
-        if rest or options:
-            spec.refuse("it takes one tensor")
-        axes, keep = integers(all_places(spec, x.rank)), int(spec.flag("keepdims"))
-        return Held(emit(operator, x.plain, axes, keepdims=keep, name=spec.next_name()))
-
-    return build
+    if rest or options:
+        spec.refuse("it takes one tensor")
+    axes, keep = integers(all_places(spec, x.rank)), int(spec.flag("keepdims"))
+    return Held(emit(operator, x.plain, axes, keepdims=keep, name=spec.next_name()))
 
 
+@OPERATIONS.row("ExpandDims")
 def expand_dims(spec: Spec, x: Held) -> Held:
     """A new axis of size 1, or several."""
     given = spec.get("axis")
@@ -96,23 +100,27 @@ def expand_dims(spec: Spec, x: Held) -> Held:
     return Held(emit("Unsqueeze", x.plain, integers(axes), name=spec.next_name()))
 
 
+@OPERATIONS.row("Squeeze")
 def squeeze(spec: Spec, x: Held) -> Held:
     """Without axes of size 1."""
     return Held(emit("Squeeze", x.plain, integers(places(spec, "axis", x.rank)), name=spec.next_name()))
 
 
+@OPERATIONS.row("Flip")
 def flip(spec: Spec, x: Held) -> Held:
     """An axis from its end to its beginning."""
     ends = [[-1], [-(2**31)], [one_axis(spec, x.rank)], [-1]]
     return Held(emit("Slice", x.plain, *(integers(each) for each in ends), name=spec.next_name()))
 
 
+@OPERATIONS.row("NotEqual")
 def not_equal(spec: Spec, one: Any, other: Any) -> Held:
     """True where two tensors differ, or a tensor and a number: so masks of steps begin."""
-    made = binary("Equal")(spec, one, other)
+    made = binary("Equal", spec, one, other)
     return made.each(lambda symbol: emit("Not", symbol))
 
 
+@OPERATIONS.row("Any")
 def any_of(spec: Spec, x: Held) -> Held:
     """True where any entry along axes is true."""
     axes, keep = places(spec, "axis", x.rank), int(spec.flag("keepdims"))
@@ -120,19 +128,17 @@ def any_of(spec: Spec, x: Held) -> Held:
     return Held(emit("Cast", most, to=9, name=spec.next_name()))
 
 
-def joined(new: bool) -> Callable[..., Held]:
+@OPERATIONS.row(Concatenate=False, Stack=True)
+def joined(new: bool, spec: Spec, tensors: Any) -> Held:
     """Tensors one behind the other along an axis, which may be a new one."""
-
-    def build(spec: Spec, tensors: Any) -> Held:
-        if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
-            spec.refuse("it takes a list of tensors")
-        axis = one_axis(spec, tensors[0].rank + new)
-        parts = [emit("Unsqueeze", each.plain, integers([axis])) if new else each.plain for each in tensors]
-        return Held(emit("Concat", *parts, axis=axis, name=spec.next_name()))
-
-    return build
+    if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
+        spec.refuse("it takes a list of tensors")
+    axis = one_axis(spec, tensors[0].rank + new)
+    parts = [emit("Unsqueeze", each.plain, integers([axis])) if new else each.plain for each in tensors]
+    return Held(emit("Concat", *parts, axis=axis, name=spec.next_name()))
 
 
+@OPERATIONS.row("Pad")
 def pad(spec: Spec, x: Held, constant_values: Any = None) -> Held:
     """Cells of one number around, of zeros by default."""
     spec.only("mode", "constant")
@@ -151,6 +157,7 @@ def pad(spec: Spec, x: Held, constant_values: Any = None) -> Held:
     return Held(emit("Pad", x.plain, integers(ends), number, name=spec.next_name()))
 
 
+@OPERATIONS.row("Cumsum")
 def cumsum(spec: Spec, x: Held) -> Held:
     """Sums of all entries so far along an axis; of ones they are places, whose bounds ``Range`` says."""
     origin = x.plain.origin
@@ -161,19 +168,17 @@ def cumsum(spec: Spec, x: Held) -> Held:
     return Held(emit("CumSum", x.plain, constant(one_axis(spec, x.rank), "int64"), name=spec.next_name()))
 
 
-def all_like(number: int) -> Callable[..., Held]:
+@OPERATIONS.row(ZerosLike=0, OnesLike=1)
+def all_like(number: int, spec: Spec, x: Held, dtype: Any = None) -> Held:
     """One number, in the shape of a tensor."""
-
-    def build(spec: Spec, x: Held, dtype: Any = None) -> Held:
-        dtype = dtype or spec.get("dtype") or x.dtype
-        return Held(emit("Expand", constant(number, str(dtype)), emit("Shape", x.plain), name=spec.next_name()))
-
-    return build
+    dtype = dtype or spec.get("dtype") or x.dtype
+    return Held(emit("Expand", constant(number, str(dtype)), emit("Shape", x.plain), name=spec.next_name()))
 
 
 MAX_PARTS: Final = 10_000
 
 
+@OPERATIONS.row("Split")
 def split(spec: Spec, x: Held) -> list[Held]:
     """Parts along an axis: a number of equal ones, or from place to place."""
     axis, given = one_axis(spec, x.rank), spec["indices_or_sections"]
@@ -188,6 +193,7 @@ def split(spec: Spec, x: Held) -> list[Held]:
     return [Held(each) for each in emit_all("Split", x.plain, integers(lengths), outputs=len(lengths), axis=axis)]
 
 
+@OPERATIONS.row("Repeat")
 def repeat(spec: Spec, x: Held) -> Held:
     """Each entry along an axis several times."""
     times, axis = spec.whole("repeats"), one_axis(spec, x.rank)
@@ -197,17 +203,20 @@ def repeat(spec: Spec, x: Held) -> Held:
     return Held(emit("Gather", x.plain, index, axis=axis, name=spec.next_name()))
 
 
-def pool(average: bool) -> Callable[..., Held]:
+@OPERATIONS.row("MaxPool", "AveragePool")
+def pool(spec: Spec, x: Held) -> Held:
     """MaxPool and AveragePool, over as many axes as there are between batch and channels."""
-    return lambda spec, x: pooling.pool(x.rank - 2, average)(spec, x)
+    return pooling.pool(x.rank - 2, spec, x)
 
 
+@OPERATIONS.row("Cast")
 def to_dtype(spec: Spec, x: Held) -> Held:
     """The same in another type."""
     dtype = spec.choice("dtype", ("float32", "float64", "int32", "int64", "bool"))
     return x.each(lambda symbol: cast(symbol, dtype))
 
 
+@OPERATIONS.row("ConvertToTensor")
 def to_tensor(spec: Spec, x: Held) -> Held:
     """The tensor itself, or in another type."""
     spec.only("sparse", None, False)
@@ -215,6 +224,7 @@ def to_tensor(spec: Spec, x: Held) -> Held:
     return x.each(lambda symbol: symbol) if spec.get("dtype") is None else to_dtype(spec, x)
 
 
+@OPERATIONS.row("Where")
 def where(spec: Spec, condition: Held, one: Any, other: Any) -> Held:
     """The one where a condition holds, and the other elsewhere."""
     dtype = next((each.dtype for each in (one, other) if isinstance(each, Held)), "float32")
@@ -222,6 +232,7 @@ def where(spec: Spec, condition: Held, one: Any, other: Any) -> Held:
     return Held(emit("Where", condition.plain, *parts, name=spec.next_name()))
 
 
+@OPERATIONS.row("Einsum")
 def einsum(spec: Spec, *given: Any) -> Held:
     """Sums of products in Einstein's notation."""
     equation = spec["subscripts"]
@@ -230,6 +241,25 @@ def einsum(spec: Spec, *given: Any) -> Held:
     return Held(emit("Einsum", *(each.plain for each in given), equation=equation, name=spec.next_name()))
 
 
+@OPERATIONS.row("Tensordot")
+def tensordot(spec: Spec, one: Held, other: Held) -> Held:
+    """Sums of products along axes of two tensors."""
+    axes = spec["axes"]
+    pair = [[*range(-axes, 0)], [*range(axes)]] if type(axes) is int and axes <= one.rank else axes
+    if not isinstance(pair, list | tuple) or len(pair) != 2:
+        spec.refuse(f"its option axes must be the axes of two tensors, not {axes!r:.60}")
+    left, right = (axes_of(spec, "axes", each, held.rank) for each, held in zip(pair, (one, other), strict=True))
+    if len({*left}) != len(left) or len({*right}) != len(left) or len(right) != len(left):
+        spec.refuse(f"its option axes must pair axes of two tensors, not {axes!r:.60}")
+    names, others = ascii_letters[: one.rank], list(ascii_letters[one.rank : one.rank + other.rank])
+    for first, second in zip(left, right, strict=True):
+        others[second] = names[first]
+    kept = [*(name for name in names if name not in others), *(name for name in others if name not in names)]
+    equation = f"{names},{''.join(others)}->{''.join(kept)}"
+    return Held(emit("Einsum", one.plain, other.plain, equation=equation, name=spec.next_name()))
+
+
+@OPERATIONS.row("DotProductAttention")
 def attend(
     spec: Spec, query: Held, key: Held, value: Held, bias: Any = None, mask: Any = None, scale: Any = None
 ) -> Held:
@@ -245,57 +275,3 @@ def attend(
     heads = [emit("Transpose", each.plain, perm=[0, 2, 1, 3]) for each in (query, key, value)]
     made = emit("Attention", *heads, None if seen is None else seen.plain, **options)
     return Held(emit("Transpose", made, perm=[0, 2, 1, 3], name=spec.next_name()))
-
-
-OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    "Add": binary("Add"),
-    "Subtract": binary("Sub"),
-    "Multiply": binary("Mul"),
-    "Divide": binary("Div"),
-    "TrueDivide": binary("Div"),
-    "Power": binary("Pow"),
-    "Mod": binary("Mod"),
-    "Maximum": binary("Max"),
-    "Minimum": binary("Min"),
-    "Matmul": binary("MatMul"),
-    "MaxPool": pool(average=False),
-    "AveragePool": pool(average=True),
-    **{name: binary(name) for name in ("Equal", "Less", "Greater")},
-    "LessEqual": binary("LessOrEqual"),
-    "GreaterEqual": binary("GreaterOrEqual"),
-    "LogicalAnd": binary("And"),
-    "LogicalOr": binary("Or"),
-    "LogicalXor": binary("Xor"),
-    "Where": where,
-    "Pad": pad,
-    "Cast": to_dtype,
-    "ConvertToTensor": to_tensor,
-    "ExpandDims": expand_dims,
-    "Squeeze": squeeze,
-    "Flip": flip,
-    "Stack": joined(new=True),
-    "Split": split,
-    "Repeat": repeat,
-    "Cumsum": cumsum,
-    "OnesLike": all_like(1),
-    "ZerosLike": all_like(0),
-    "NotEqual": not_equal,
-    "Any": any_of,
-    "Concatenate": joined(new=False),
-    "Einsum": einsum,
-    "DotProductAttention": attend,
-    "GetItem": get_item,
-    "Resize": shapes.resizing,
-    "Prod": reduction("ReduceProd"),
-    "Logsumexp": reduction("ReduceLogSumExp"),
-    "Amax": reduction("ReduceMax"),
-    "Amin": reduction("ReduceMin"),
-    **functions.OPERATIONS,
-    **moving.OPERATIONS,
-    "Mean": reduction("ReduceMean"),
-    "Sum": reduction("ReduceSum"),
-    "Max": reduction("ReduceMax"),
-    "Min": reduction("ReduceMin"),
-}
-"""The function that makes each operation of ``keras.ops``, by the name of its class: ``(operation, argument, …) →
-tensor``."""

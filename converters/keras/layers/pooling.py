@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Final
 
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
-from portable_nn.converters.keras.layers.channels import WORDS, back, by_channels, channels_first
+from portable_nn.converters.keras.layers.channels import back, by_axes, by_channels, channels_first
+from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.operators import cast, emit, integers
 
@@ -15,35 +15,30 @@ _MAX: Final = (layers.MaxPool1d, layers.MaxPool2d, layers.MaxPool3d)
 _AVERAGE: Final = (layers.AvgPool1d, layers.AvgPool2d, layers.AvgPool3d)
 
 
-def pool(axes: int, average: bool) -> Callable[[Spec, Held], Held]:
+@LAYERS.row(**by_axes("MaxPooling{}", "AveragePooling{}"))
+def pool(axes: int, spec: Spec, x: Held) -> Held:
     """MaxPooling and AveragePooling: means do not count the cells of the padding."""
-
-    def build(spec: Spec, x: Held) -> Held:
-        symbol, first = by_channels(spec, x, axes + 2)
-        kernel = spec.wholes("pool_size", axes)
-        stride = kernel if spec.get("strides") is None else spec.wholes("strides", axes)
-        given = {"stride": stride, "padding": spec.choice("padding", ("valid", "same"), "valid"), "name": spec.name}
-        if average:
-            return back(spec.once(lambda: _AVERAGE[axes - 1](kernel, count_include_pad=False, **given))(symbol), first)
-        return back(spec.once(lambda: _MAX[axes - 1](kernel, **given))(symbol), first)
-
-    return build
+    symbol, first = by_channels(spec, x, axes + 2)
+    kernel = spec.wholes("pool_size", axes)
+    stride = kernel if spec.get("strides") is None else spec.wholes("strides", axes)
+    given = {"stride": stride, "padding": spec.choice("padding", ("valid", "same"), "valid"), "name": spec.name}
+    if "Average" in spec.kind:
+        return back(spec.once(lambda: _AVERAGE[axes - 1](kernel, count_include_pad=False, **given))(symbol), first)
+    return back(spec.once(lambda: _MAX[axes - 1](kernel, **given))(symbol), first)
 
 
-def global_pool(axes: int, average: bool) -> Callable[[Spec, Held], Held]:
+@LAYERS.row(**by_axes("GlobalMaxPooling{}", "GlobalAveragePooling{}"))
+def global_pool(axes: int, spec: Spec, x: Held) -> Held:
     """GlobalAveragePooling and GlobalMaxPooling."""
-
-    def build(spec: Spec, x: Held) -> Held:
-        symbol, first = by_channels(spec, x, axes + 2)
-        if x.mask is not None and average:
-            return _masked_mean(spec, x)
-        make = layers.GlobalAvgPool if average else layers.GlobalMaxPool
-        if spec.flag("keepdims"):
-            return back(spec.once(lambda: make(name=spec.name))(symbol), first)
-        made = spec.once(lambda: make(name=f"{spec.name}.pool"))(symbol)
-        return Held(spec.once(lambda: layers.Flatten(name=spec.name), "flat")(made))
-
-    return build
+    symbol, first = by_channels(spec, x, axes + 2)
+    average = "Average" in spec.kind
+    if x.mask is not None and average:
+        return _masked_mean(spec, x)
+    make = layers.GlobalAvgPool if average else layers.GlobalMaxPool
+    if spec.flag("keepdims"):
+        return back(spec.once(lambda: make(name=spec.name))(symbol), first)
+    made = spec.once(lambda: make(name=f"{spec.name}.pool"))(symbol)
+    return Held(spec.once(lambda: layers.Flatten(name=spec.name), "flat")(made))
 
 
 def _masked_mean(spec: Spec, x: Held) -> Held:
@@ -54,12 +49,3 @@ def _masked_mean(spec: Spec, x: Held) -> Held:
     counted = emit("Unsqueeze", cast(x.mask, x.dtype), integers([2]))
     total = emit("ReduceSum", x.plain * counted, integers([1]), keepdims=0)
     return Held(emit("Div", total, emit("ReduceSum", counted, integers([1]), keepdims=0), name=spec.next_name()))
-
-
-LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
-    **{f"MaxPooling{word}": pool(axes, average=False) for axes, word in enumerate(WORDS, 1)},
-    **{f"AveragePooling{word}": pool(axes, average=True) for axes, word in enumerate(WORDS, 1)},
-    **{f"GlobalMaxPooling{word}": global_pool(axes, average=False) for axes, word in enumerate(WORDS, 1)},
-    **{f"GlobalAveragePooling{word}": global_pool(axes, average=True) for axes, word in enumerate(WORDS, 1)},
-}
-"""The function that makes each layer: ``(layer, tensor) → tensor``."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import known
+from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
@@ -29,6 +30,7 @@ class _Affine(Layer):
         return self.emit("Add", emit("Mul", x, scale), offset)
 
 
+@LAYERS.row("Rescaling")
 def rescaling(spec: Spec, x: Held) -> Held:
     """x · scale + offset."""
     scale, offset = spec.get("scale"), spec.get("offset", 0.0)
@@ -62,6 +64,7 @@ def _moments(spec: Spec, shape: Sequence[int]) -> tuple[Array, Array]:
     return spec.weight(*shape), spec.weight(*shape)
 
 
+@LAYERS.row("Normalization")
 def normalization(spec: Spec, x: Held) -> Held:
     """(x - mean) / std for each entry of some axes; the deviation is at least 1e-7."""
     axes = spec.get("axis", -1)
@@ -82,6 +85,7 @@ def normalization(spec: Spec, x: Held) -> Held:
     return Held(spec.once(lambda: _Affine(spec.name, scale, offset))(x.plain), mask=x.mask)
 
 
+@LAYERS.row("Masking")
 def masking(spec: Spec, x: Held) -> Held:
     """Steps whose features all have one value do not count; they become 0."""
     value = constant(spec.number("mask_value"), x.dtype)
@@ -91,6 +95,7 @@ def masking(spec: Spec, x: Held) -> Held:
     return Held(emit("Mul", x.plain, counted, name=spec.next_name()), mask=mask)
 
 
+@LAYERS.row("Discretization")
 def discretization(spec: Spec, x: Held) -> Held:
     """The number of the bin that each number is in, or what is made of it."""
     bounds = _numbers(spec["bin_boundaries"], spec)
@@ -100,6 +105,7 @@ def discretization(spec: Spec, x: Held) -> Held:
     return _encoded(spec, emit("ReduceSum", above, integers([-1]), keepdims=0), len(bounds) + 1, "int")
 
 
+@LAYERS.row("CategoryEncoding")
 def category_encoding(spec: Spec, x: Held) -> Held:
     """Ones in the places of categories, or how many there are of each."""
     return _encoded(spec, x.plain, spec.whole("num_tokens"), "multi_hot")
@@ -123,13 +129,3 @@ def _encoded(spec: Spec, numbers: Symbol, depth: int, usual: str) -> Held:
         return Held(emit("Identity", ones, name=spec.next_name()))
     operator = "ReduceMax" if mode == "multi_hot" else "ReduceSum"
     return Held(emit(operator, ones, integers([1]), keepdims=0, name=spec.next_name()))
-
-
-LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
-    "Rescaling": rescaling,
-    "Normalization": normalization,
-    "Masking": masking,
-    "Discretization": discretization,
-    "CategoryEncoding": category_encoding,
-}
-"""The function that makes each layer: ``(layer, tensor) → tensor``."""

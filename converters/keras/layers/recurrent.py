@@ -10,6 +10,7 @@ from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.cells import Cell, RecurrentLayer, read_cell
 from portable_nn.converters.keras.layers.channels import known, ones
+from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec, described, snake_case
 from portable_nn.converters.layers.gates import KERAS
 from portable_nn.core.errors import RefusalError
@@ -122,6 +123,7 @@ def _layer(spec: Spec, inner: Spec, x: Held, name: str) -> RecurrentLayer:
     return spec.once(lambda: RecurrentLayer(name, [read_cell(inner, kind, inputs)]), f"layer {name}")
 
 
+@LAYERS.row(*KERAS)
 def recurrent(spec: Spec, x: Held, *states: Any, initial_state: Any = None) -> Any:
     """LSTM, GRU, SimpleRNN."""
     options, cell = read_options(spec), spec.inside(spec.config, spec.kind, spec.name, "cell")
@@ -160,6 +162,7 @@ def _cells(spec: Spec) -> list[Spec]:
     return found
 
 
+@LAYERS.row("RNN")
 def rnn(spec: Spec, x: Held, initial_state: Any = None) -> Any:
     """RNN of one cell, or of several on top of each other."""
     options, cells = read_options(spec), _cells(spec)
@@ -184,6 +187,7 @@ _MERGES: Final[Mapping[str, Callable[[Symbol, Symbol], Symbol]]] = {
 }
 
 
+@LAYERS.row("Bidirectional")
 def bidirectional(spec: Spec, x: Held, initial_state: Any = None) -> Any:
     """Two layers, of which one reads the steps from the last to the first."""
     merge = spec.choice("merge_mode", (*_MERGES, None), "concat")
@@ -275,11 +279,3 @@ def _concatenated(spec: Spec, cells: Sequence[Cell], x: Symbol, *, sequences: bo
         return Held(emit("Reshape", rows, integers([0, features]), name=spec.next_name()))
     joined = emit("Reshape", emit("Transpose", y, perm=[0, 2, 1, 3]), integers([0, 0, features]))
     return Held(emit("Transpose", joined, perm=[1, 0, 2], name=spec.next_name()))
-
-
-LAYERS: Final[Mapping[str, Callable[..., Any]]] = {
-    **dict.fromkeys(KERAS, recurrent),
-    "RNN": rnn,
-    "Bidirectional": bidirectional,
-}
-"""The function that makes each layer: ``(layer, tensor, …) → tensor or tensors``."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held, to_first
-from portable_nn.converters.keras.layers.channels import WORDS, back, channels_first, ones
+from portable_nn.converters.keras.layers.channels import back, by_axes, channels_first, ones
+from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.layers.layer import OperatorLayer
 from portable_nn.operators import Symbol
 
 
+@LAYERS.row("Dropout")
 def dropout(spec: Spec, x: Held) -> Held:
     """Dropout of single elements, or, with ``noise_shape``, of all elements along some axes together."""
     rate, shape = spec.number("rate"), spec.get("noise_shape")
@@ -36,6 +37,7 @@ def _dropped(spec: Spec, x: Symbol, rate: float, shape: Sequence[int | None]) ->
     return spec.once(lambda: OperatorLayer("Mul", "mul", spec.name), "mul").emit("Mul", x, kept)
 
 
+@LAYERS.row(*by_axes("SpatialDropout{}"))
 def spatial_dropout(spec: Spec, x: Held) -> Held:
     """Dropout of whole channels."""
     rate = spec.number("rate")
@@ -45,30 +47,21 @@ def spatial_dropout(spec: Spec, x: Held) -> Held:
     return back(_dropped(spec, symbol, rate, [None, None, *[1] * (x.rank - 2)]), first, x.mask)
 
 
-def left_out(*options: str) -> Callable[[Spec, Held], Held]:
+@LAYERS.row(
+    GaussianNoise=("stddev",),
+    GaussianDropout=("rate",),
+    AlphaDropout=("rate", "noise_shape"),
+    ActivityRegularization=("l1", "l2"),
+)
+def left_out(options: Sequence[str], spec: Spec, x: Held) -> Held:
     """A layer that does nothing but in training, and has no counterpart."""
-
-    def build(spec: Spec, x: Held) -> Held:
-        for option in (*options, "seed"):
-            spec.get(option)
-        spec.differs("")
-        return x
-
-    return build
+    for option in (*options, "seed"):
+        spec.get(option)
+    spec.differs("")
+    return x
 
 
+@LAYERS.row("Identity")
 def identity(spec: Spec, x: Held) -> Held:
     """The input as it is."""
     return x.each(spec.once(lambda: OperatorLayer("Identity", "identity", spec.name)))
-
-
-LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
-    "Dropout": dropout,
-    **{f"SpatialDropout{word}": spatial_dropout for word in WORDS},
-    "GaussianNoise": left_out("stddev"),
-    "GaussianDropout": left_out("rate"),
-    "AlphaDropout": left_out("rate", "noise_shape"),
-    "ActivityRegularization": left_out("l1", "l2"),
-    "Identity": identity,
-}
-"""The function that makes each layer: ``(layer, tensor) → tensor``."""

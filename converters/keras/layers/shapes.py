@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held, to_last
-from portable_nn.converters.keras.layers.channels import WORDS, back, by_channels, channels_first
+from portable_nn.converters.keras.layers.channels import back, by_axes, by_channels, channels_first
+from portable_nn.converters.keras.layers.rows import LAYERS, OPERATIONS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.layers.layer import OperatorLayer
 from portable_nn.operators import emit, integers
@@ -16,6 +17,7 @@ from portable_nn.operators.symbols import sizes
 Pairs = list[tuple[int, int]]
 
 
+@LAYERS.row("Flatten")
 def flatten(spec: Spec, x: Held) -> Held:
     """All axes but the batch as one, in Keras's order."""
     symbol = emit("Transpose", x.plain, perm=to_last(x.rank)) if channels_first(spec) and x.rank > 2 else x.plain
@@ -24,6 +26,7 @@ def flatten(spec: Spec, x: Held) -> Held:
     return Held(spec.once(lambda: layers.Flatten(name=spec.name))(symbol))
 
 
+@LAYERS.row("Reshape")
 def reshape(spec: Spec, x: Held) -> Held:
     """The same elements in another shape."""
     shape = spec["target_shape"]
@@ -33,6 +36,7 @@ def reshape(spec: Spec, x: Held) -> Held:
     return Held(spec.once(lambda: layers.Reshape(*given, name=spec.name))(x.plain))
 
 
+@LAYERS.row("Permute")
 def permute(spec: Spec, x: Held) -> Held:
     """Permuted axes."""
     dims = list(spec.wholes("dims", x.rank - 1))
@@ -57,31 +61,26 @@ def _pairs(spec: Spec, option: str, axes: int) -> Pairs:
     return [(begin, end) for begin, end in pairs]
 
 
-def pad(axes: int, option: str, sign: int) -> Callable[[Spec, Held], Held]:
+@LAYERS.row(**by_axes("ZeroPadding{}", "Cropping{}"))
+def pad(axes: int, spec: Spec, x: Held) -> Held:
     """ZeroPadding and Cropping."""
-
-    def build(spec: Spec, x: Held) -> Held:
-        symbol, first = by_channels(spec, x, axes + 2)
-        pairs = [(sign * begin, sign * end) for begin, end in _pairs(spec, option, axes)]
-        return back(spec.once(lambda: layers.Pad(pairs, name=spec.name))(symbol), first)
-
-    return build
+    symbol, first = by_channels(spec, x, axes + 2)
+    option, sign = ("padding", 1) if spec.kind.startswith("ZeroPadding") else ("cropping", -1)
+    pairs = [(sign * begin, sign * end) for begin, end in _pairs(spec, option, axes)]
+    return back(spec.once(lambda: layers.Pad(pairs, name=spec.name))(symbol), first)
 
 
 _MODES: Final = {"nearest": ("nearest",) * 3, "bilinear": ("linear", "bilinear", "trilinear")}
 
 
-def up_sampling(axes: int) -> Callable[[Spec, Held], Held]:
+@LAYERS.row(**by_axes("UpSampling{}"))
+def up_sampling(axes: int, spec: Spec, x: Held) -> Held:
     """UpSampling by whole factors."""
-
-    def build(spec: Spec, x: Held) -> Held:
-        symbol, first = by_channels(spec, x, axes + 2)
-        factors = spec.wholes("size", axes)
-        mode = _MODES[spec.choice("interpolation", tuple(_MODES), "nearest")][axes - 1]
-        layer = spec.once(lambda: layers.Upsample(scale_factor=factors, mode=mode, name=spec.name))
-        return back(layer(symbol), first)
-
-    return build
+    symbol, first = by_channels(spec, x, axes + 2)
+    factors = spec.wholes("size", axes)
+    mode = _MODES[spec.choice("interpolation", tuple(_MODES), "nearest")][axes - 1]
+    layer = spec.once(lambda: layers.Upsample(scale_factor=factors, mode=mode, name=spec.name))
+    return back(layer(symbol), first)
 
 
 _RESIZED: Final[Mapping[str, Mapping[str, str]]] = {
@@ -90,6 +89,8 @@ _RESIZED: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
+@LAYERS.row("Resizing")
+@OPERATIONS.row("Resize")
 def resizing(spec: Spec, x: Held) -> Held:
     """Pictures in another size, of a batch: the centres of cells lie as in all backends of Keras."""
     if x.rank != 4:
@@ -113,6 +114,7 @@ def resizing(spec: Spec, x: Held) -> Held:
     return back(made, first)
 
 
+@LAYERS.row("RepeatVector")
 def repeat_vector(spec: Spec, x: Held) -> Held:
     """(batch, features) → (batch, n, features)."""
     steps = spec.whole("n")
@@ -121,16 +123,3 @@ def repeat_vector(spec: Spec, x: Held) -> Held:
     lifted = emit("Unsqueeze", x.plain, integers([1]))
     shape = emit("Concat", sizes(x.plain, [0]), integers([steps]), sizes(x.plain, [1]), axis=0)
     return Held(spec.once(lambda: OperatorLayer("Expand", "expand", spec.name)).emit("Expand", lifted, shape))
-
-
-LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
-    "Flatten": flatten,
-    "Reshape": reshape,
-    "Permute": permute,
-    **{f"ZeroPadding{word}": pad(axes, "padding", 1) for axes, word in enumerate(WORDS, 1)},
-    **{f"Cropping{word}": pad(axes, "cropping", -1) for axes, word in enumerate(WORDS, 1)},
-    **{f"UpSampling{word}": up_sampling(axes) for axes, word in enumerate(WORDS, 1)},
-    "RepeatVector": repeat_vector,
-    "Resizing": resizing,
-}
-"""The function that makes each layer: ``(layer, tensor) → tensor``."""

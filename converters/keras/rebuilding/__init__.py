@@ -3,27 +3,14 @@
 Each module has the rows of a family of operators; ``rebuilder`` walks through the graph.
 """
 
-from typing import Final
+from importlib import import_module
+from pkgutil import iter_modules
 
-from portable_nn.converters.keras.rebuilding import (
-    elementwise,
-    layout,
-    linear,
-    normalization,
-    recurrent,
-    spatial,
-)
 from portable_nn.converters.keras.rebuilding.groups import grouped
-from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.rebuilder import ROWS, Rebuilder
 from portable_nn.converters.keras.rebuilding.spatial import form_of
 
-__all__ = ["ROWS", "Rebuilder", "form_of", "grouped"]
+for _family in iter_modules(__path__, f"{__name__}."):
+    import_module(_family.name)  # Importing a family adds its rows.
 
-ROWS: Final[dict[str, Row]] = {
-    **linear.ROWS,
-    **spatial.ROWS,
-    **normalization.ROWS,
-    **elementwise.ROWS,
-    **layout.ROWS,
-    **recurrent.ROWS,
-}
+__all__ = ["ROWS", "Rebuilder", "form_of", "grouped"]

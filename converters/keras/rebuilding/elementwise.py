@@ -8,21 +8,15 @@ from typing import Any, Final
 import numpy as np
 
 from portable_nn.converters.keras.installed import keras
-from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.rebuilder import ROWS, Rebuilder
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, last, plain
 from portable_nn.converters.keras.rebuilding.words import WORDS, plain_activation
 from portable_nn.core.graph import Node
 from portable_nn.core.tensors import Array
 from portable_nn.operators import FLOATS
 
-_OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
-    "LeakyRelu": ("LeakyReLU", "negative_slope"),
-    "Elu": ("ELU", "alpha"),
-    "ThresholdedRelu": ("ReLU", "threshold"),
-}
-"""The layer of an activation whose alpha is an option, and that option."""
 
-
+@ROWS.row(*WORDS)
 def _activation(b: Rebuilder, node: Node) -> Laid:
     value, layers, word = b.value(node), keras().layers, plain_activation(node)
     if node.operator == "Softmax":
@@ -32,14 +26,14 @@ def _activation(b: Rebuilder, node: Node) -> Laid:
         layer = layers.ReLU(name=b.name(node))
     elif word is not None:
         layer = layers.Activation(word, name=b.name(node))
-    elif node.operator in _OPTIONS:
-        kind, option = _OPTIONS[node.operator]
-        layer = getattr(layers, kind)(name=b.name(node), **{option: b.use(node).float("alpha")})
+    elif option := WORDS[node.operator].option:
+        layer = getattr(layers, option[0])(name=b.name(node), **{option[1]: b.use(node).float("alpha")})
     else:
         b.refuse("its options are none of Keras's")
     return value._replace(tensor=layer(value.tensor))
 
 
+@ROWS.row("Clip")
 def _clip(b: Rebuilder, node: Node) -> Laid:
     low, high = b.untrained(node, 1), b.untrained(node, 2)
     if low is None or high is None or float(low) != 0:
@@ -47,6 +41,7 @@ def _clip(b: Rebuilder, node: Node) -> Laid:
     return b.applied(node, keras().layers.ReLU(max_value=float(high), name=b.name(node)))
 
 
+@ROWS.row("PRelu")
 def _prelu(b: Rebuilder, node: Node) -> Laid:
     """Slopes of the channels, which Keras has last, or of all entries."""
     slope, rank = b.fixed(node, 1), b.rank(node.inputs[0])
@@ -62,6 +57,7 @@ def _prelu(b: Rebuilder, node: Node) -> Laid:
     return Laid(b.call(node, make, b.laid(node.inputs[0], order), ((1, turned),)), order)
 
 
+@ROWS.row("Dropout")
 def _dropout(b: Rebuilder, node: Node) -> Laid:
     rate = b.untrained(node, 1)
     if any(b.is_read(name) for name in node.outputs[1:]):
@@ -69,17 +65,19 @@ def _dropout(b: Rebuilder, node: Node) -> Laid:
     return b.applied(node, keras().layers.Dropout(0.5 if rate is None else float(rate), name=b.name(node)))
 
 
+@ROWS.row("Identity")
 def _identity(b: Rebuilder, node: Node) -> Made:
     return b.values[node.inputs[0]]
+
+
+@ROWS.row("StopGradient")
+def _stop_gradient(b: Rebuilder, node: Node) -> Laid:
+    return b.applied(node, keras().ops.stop_gradient)
 
 
 # -- arithmetic
 
 
-_MERGES: Final[Mapping[str, str]] = {
-    "Add": "Add", "Sub": "Subtract", "Mul": "Multiply", "Max": "Maximum", "Min": "Minimum", "Mean": "Average",
-    "Sum": "Add",
-}  # fmt: skip
 _SCALES: Final[Mapping[tuple[str, int], Callable[[Array], tuple[Any, Any]]]] = {
     ("Add", 1): lambda numbers: (1.0, numbers),
     ("Add", 0): lambda numbers: (1.0, numbers),
@@ -92,15 +90,16 @@ _SCALES: Final[Mapping[tuple[str, int], Callable[[Array], tuple[Any, Any]]]] = {
 """The factor and the shift that arithmetic with numbers is, by the place of these."""
 
 
-def _arithmetic(b: Rebuilder, node: Node) -> Laid:
+@ROWS.row(Add="Add", Sub="Subtract", Mul="Multiply", Div=None, Max="Maximum", Min="Minimum", Mean="Average", Sum="Add")
+def _arithmetic(kind: str | None, b: Rebuilder, node: Node) -> Laid:
     """A layer that merges tensors, or of a tensor and numbers, Rescaling."""
     values, rank = [b.values[name] for name in node.inputs], b.rank(node.outputs[0])
     laid = [value for value in values if isinstance(value, Laid)]
     if not laid or any(len(value.axes) != rank for value in laid):
         b.refuse("has no layer in Keras for such inputs")
     axes = laid[0].axes
-    if len(laid) == len(values) and node.operator in _MERGES:
-        layer = getattr(keras().layers, _MERGES[node.operator])(name=b.name(node))
+    if len(laid) == len(values) and kind is not None:
+        layer = getattr(keras().layers, kind)(name=b.name(node))
         return Laid(layer([b.laid(name, axes) for name in node.inputs]), axes)
     return _rescaled(b, node, axes)
 
@@ -118,6 +117,7 @@ def _rescaled(b: Rebuilder, node: Node, axes: tuple[int, ...]) -> Laid:
     return Laid(keras().layers.Rescaling(scale, offset, name=b.name(node))(b.laid(node.inputs[not place], axes)), axes)
 
 
+@ROWS.row("Concat")
 def _concat(b: Rebuilder, node: Node) -> Laid:
     values, axis = [b.values[name] for name in node.inputs], b.use(node).attribute_axis()
     first = next(value for value in values if isinstance(value, Laid))
@@ -125,15 +125,3 @@ def _concat(b: Rebuilder, node: Node) -> Laid:
         b.refuse("one of its parts is a weight")
     layer = keras().layers.Concatenate(axis=first.axes[axis], name=b.name(node))
     return Laid(layer([b.laid(name, first.axes) for name in node.inputs]), first.axes)
-
-
-ROWS: Final[Mapping[str, Row]] = {
-    **dict.fromkeys({**WORDS, **_OPTIONS}, _activation),
-    "Clip": _clip,
-    "Dropout": _dropout,
-    "PRelu": _prelu,
-    "Identity": _identity,
-    "StopGradient": lambda b, node: b.applied(node, keras().ops.stop_gradient),
-    **dict.fromkeys((*_MERGES, "Div"), _arithmetic),
-    "Concat": _concat,
-}

@@ -11,9 +11,7 @@ from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, finite, plain
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Graph, Node
-
-MOVES: Final = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Split"})
-"""The operators that leave the entries of a weight as they are."""
+from portable_nn.operators import operator_of
 
 LARGEST: Final = 2**12
 """The number of elements that a constant among the arguments of an operation may have: they are text in the file."""
@@ -136,7 +134,7 @@ def _tied(graph: Graph) -> set[str]:
         for place, name in enumerate(node.inputs):
             if name not in origin:
                 continue
-            if node.operator in MOVES:
+            if operator_of(node).rearranges:
                 origin[node.outputs[0]] = origin[name]
             else:
                 is_table = node.operator == "Gather" and not place and name == origin[name]

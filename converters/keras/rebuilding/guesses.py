@@ -87,10 +87,9 @@ class Nodes:
 
     def shaping(self, sizes: str) -> set[str]:
         """The nodes that make a shape."""
-        node = self.made.get(sizes)
-        if node is None or node.operator not in ("Shape", "Concat", "Constant", "Slice"):
-            return set()
-        return {node.name}.union(*(self.shaping(name) for name in node.inputs if node.operator != "Shape"))
+        node = self.maker(sizes, "Shape", "Concat")
+        parts = node.inputs if node is not None and node.operator == "Concat" else ()
+        return {*([node.name] if node is not None else ()), *(each for part in parts for each in self.shaping(part))}
 
     def between(self, x: str, end: Node) -> set[str]:
         """The names of the nodes between two values, constants left out; none where others read a value in between."""
@@ -112,6 +111,20 @@ class Nodes:
 
 Guesser = Callable[[Nodes, Node], Iterator[Guess]]
 
+GUESSES: Final[dict[str, list[Guesser]]] = {}
+"""The functions that guess layers, by the operator of the last node: ``(nodes, the last node) → guesses``."""
+
+
+def _ends(*operators: str) -> Callable[[Guesser], Guesser]:
+    """Decorate a function that guesses layers whose last node is one of these operators."""
+
+    def add(make: Guesser) -> Guesser:
+        for operator in operators:
+            GUESSES.setdefault(operator, []).append(make)
+        return make
+
+    return add
+
 
 def _described(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """A layer in the options of another one."""
@@ -121,18 +134,21 @@ def _described(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
 # -- layers of one tensor
 
 
+@_ends("Div")
 def _unit(nodes: Nodes, end: Node) -> Iterator[Guess]:
     total = nodes.above(end.inputs[1], "ReduceSum", most=3)
     for axis in nodes.numbers(total.inputs[1]) if total is not None else ():
         yield Guess("UnitNormalization", {"axis": axis}, end.inputs[0])
 
 
+@_ends("Expand")
 def _repeated(nodes: Nodes, end: Node) -> Iterator[Guess]:
     lifted, shape = nodes.maker(end.inputs[0], "Unsqueeze"), nodes.types[end.outputs[0]].shape
     if lifted is not None and len(shape) == 3 and isinstance(shape[1], int):
         yield Guess("RepeatVector", {"n": shape[1]}, lifted.inputs[0])
 
 
+@_ends("Mul")
 def _dropped(nodes: Nodes, end: Node) -> Iterator[Guess]:
     """A product with ones that are dropped, along some axes together."""
     dropout = nodes.maker(end.inputs[1], "Dropout")
@@ -147,6 +163,7 @@ def _dropped(nodes: Nodes, end: Node) -> Iterator[Guess]:
         yield Guess("Dropout", {"rate": rates[0], "noise_shape": noise}, end.inputs[0])
 
 
+@_ends("Where")
 def _bounded(nodes: Nodes, end: Node) -> Iterator[Guess]:
     """ReLU with a slope, a threshold and a largest value."""
     above, product_, top = (nodes.made.get(name) for name in (end.inputs[0], end.inputs[2], end.inputs[1]))
@@ -158,6 +175,7 @@ def _bounded(nodes: Nodes, end: Node) -> Iterator[Guess]:
         yield Guess("ReLU", config, above.inputs[0])
 
 
+@_ends("PRelu")
 def _prelu(nodes: Nodes, end: Node) -> Iterator[Guess]:
     """Slopes of all entries, or of those of the last axis."""
     sizes, slopes = (nodes.types[name].shape for name in end.inputs)
@@ -166,6 +184,7 @@ def _prelu(nodes: Nodes, end: Node) -> Iterator[Guess]:
         yield Guess("PReLU", {"shared_axes": shared or None}, end.inputs[0])
 
 
+@_ends("Add", "Mul")
 def _rescaled(nodes: Nodes, end: Node) -> Iterator[Guess]:
     """A product with a frozen parameter, and a sum with another one."""
     first = end if end.operator == "Mul" else nodes.maker(end.inputs[0], "Mul")
@@ -176,6 +195,7 @@ def _rescaled(nodes: Nodes, end: Node) -> Iterator[Guess]:
             yield Guess("Rescaling", dict(zip(("scale", "offset"), [*numbers, 0.0], strict=False)), first.inputs[0])
 
 
+@_ends("Cast")
 def _binned(nodes: Nodes, end: Node) -> Iterator[Guess]:
     above = nodes.above(end.inputs[0], "GreaterOrEqual", most=3)
     lifted = nodes.maker(above.inputs[0], "Unsqueeze") if above is not None else None
@@ -183,6 +203,7 @@ def _binned(nodes: Nodes, end: Node) -> Iterator[Guess]:
         yield Guess("Discretization", {"bin_boundaries": [*nodes.numbers(above.inputs[1])]}, lifted.inputs[0])
 
 
+@_ends("ReduceMax", "ReduceSum")
 def _encoded(nodes: Nodes, end: Node) -> Iterator[Guess]:
     rows = nodes.maker(end.inputs[0], "Gather")
     if rows is not None and nodes.maker(rows.inputs[0], "Constant"):
@@ -191,6 +212,7 @@ def _encoded(nodes: Nodes, end: Node) -> Iterator[Guess]:
             yield Guess("CategoryEncoding", {"num_tokens": tokens, "output_mode": mode}, name)
 
 
+@_ends("Resize")
 def _resized(nodes: Nodes, end: Node) -> Iterator[Guess]:
     height, width = (*nodes.types[end.outputs[0]].shape, None, None)[2:4]
     mode = {"linear": "bilinear"}.get(str(end.attributes.get("mode")), "nearest")
@@ -216,6 +238,7 @@ def _window(node: Node) -> dict[str, Any]:
     return {"kernel_size": kernel, "strides": strides, "dilation_rate": dilations}
 
 
+@_ends("Conv", *WORDS)
 def _separable(nodes: Nodes, end: Node) -> Iterator[Guess]:
     last, options = _activated(nodes, end, "Conv")
     first = nodes.maker(last.inputs[0], "Conv") if last is not None else None
@@ -229,6 +252,7 @@ def _separable(nodes: Nodes, end: Node) -> Iterator[Guess]:
         yield Guess(kind, {**config, "padding": padding}, first.inputs[0])
 
 
+@_ends("ConvTranspose", *WORDS)
 def _transposed(nodes: Nodes, end: Node) -> Iterator[Guess]:
     node, options = _activated(nodes, end, "ConvTranspose")
     if node is not None:
@@ -241,6 +265,7 @@ def _transposed(nodes: Nodes, end: Node) -> Iterator[Guess]:
 # -- layers of several tensors
 
 
+@_ends("Einsum", "Unsqueeze")
 def _dot(nodes: Nodes, end: Node) -> Iterator[Guess]:
     node = nodes.above(end.outputs[0], "Einsum", most=2)
     sides, _, kept = str(node.attributes["equation"]).partition("->") if node is not None else ("", "", "")
@@ -255,6 +280,7 @@ def _dot(nodes: Nodes, end: Node) -> Iterator[Guess]:
         yield Guess("Dot", {"axes": pair}, [*node.inputs])
 
 
+@_ends("Add", "MatMul")
 def _attention(nodes: Nodes, end: Node) -> Iterator[Guess]:
     """MultiHeadAttention and GroupQueryAttention."""
     node = nodes.above(end.outputs[0], "Attention", most=3)
@@ -279,6 +305,7 @@ def _attention(nodes: Nodes, end: Node) -> Iterator[Guess]:
         yield Guess("GroupQueryAttention", of_groups, query, {**options, **causal})
 
 
+@_ends("Identity")
 def _scored(nodes: Nodes, end: Node) -> Iterator[Guess]:
     """Attention and AdditiveAttention."""
     made = nodes.maker(end.inputs[0], "MatMul")
@@ -341,6 +368,7 @@ def _run(nodes: Nodes, node: Node) -> _Run | None:
     return _Run(kind, config, x, mask, states, backwards)
 
 
+@_ends("Identity", "Reshape", "Squeeze", "Transpose", "Where")
 def _recurrent(nodes: Nodes, end: Node) -> Iterator[Guess]:
     """LSTM, GRU and SimpleRNN, cells on top of each other, and two directions."""
     node = nodes.above(end.outputs[0], "LSTM", "GRU", "RNN")
@@ -389,29 +417,3 @@ def _pair(nodes: Nodes, end: Node, options: Mapping[str, Any]) -> Iterator[Guess
         layers: dict[str, Any] = {"layer": _described(one.kind, layer), "backward_layer": _described(other.kind, back)}
         for mode in ("concat", "sum", "mul", "ave"):
             yield Guess("Bidirectional", {**layers, "merge_mode": mode}, one.x, {}, one.mask)
-
-
-_LAST: Final = ("Conv", "ConvTranspose", *WORDS, "Swish", "Gelu", "Elu", "Celu", "LeakyRelu", "Softmax", "HardSigmoid")
-"""The last nodes of convolutions, with an activation or without."""
-
-GUESSES: Final[Mapping[str, tuple[Guesser, ...]]] = {
-    "Div": (_unit,),
-    "Add": (_attention, _rescaled),
-    "MatMul": (_attention,),
-    "Identity": (_scored, _recurrent),
-    "Transpose": (_recurrent,),
-    "Reshape": (_recurrent,),
-    "Squeeze": (_recurrent,),
-    "Where": (_recurrent, _bounded),
-    "Expand": (_repeated,),
-    "Mul": (_dropped, _rescaled),
-    "PRelu": (_prelu,),
-    "Einsum": (_dot,),
-    "Unsqueeze": (_dot,),
-    "Cast": (_binned,),
-    "ReduceMax": (_encoded,),
-    "ReduceSum": (_encoded,),
-    "Resize": (_resized,),
-    **dict.fromkeys(_LAST, (_separable, _transposed)),
-}
-"""The functions that guess layers: ``(nodes, the last node) → guesses``, the likeliest first."""

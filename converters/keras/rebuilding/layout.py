@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from portable_nn.converters.keras.installed import keras
-from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.rebuilder import ROWS, Rebuilder
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, last, plain
 from portable_nn.core.graph import Node, format_shape
 from portable_nn.operators.layout.padding import known_pads
 
 
+@ROWS.row("Flatten")
 def _flatten(b: Rebuilder, node: Node) -> Laid:
     if b.use(node).int("axis") != 1:
         b.refuse("it flattens from another axis than 1")
     return Laid(keras().layers.Flatten(name=b.name(node))(b.laid(node.inputs[0])), (0, 1))
 
 
+@ROWS.row("Reshape")
 def _reshape(b: Rebuilder, node: Node) -> Laid:
     """The sizes of the result are known from its type, so that a shape may be computed; one may be open."""
     before, after = b.types[node.inputs[0]].shape, b.types[node.outputs[0]].shape
@@ -30,6 +31,7 @@ def _reshape(b: Rebuilder, node: Node) -> Laid:
     return Laid(keras().layers.Reshape(sizes, name=b.name(node))(b.laid(node.inputs[0])), plain(len(after)))
 
 
+@ROWS.row("Pad")
 def _pad(b: Rebuilder, node: Node) -> Laid:
     use, value, rank = b.use(node), b.untrained(node, 2), b.rank(node.inputs[0])
     pairs, is_odd = known_pads(use), use.string("mode") != "constant" or (value is not None and value.any())
@@ -44,6 +46,7 @@ def _pad(b: Rebuilder, node: Node) -> Laid:
     return Laid(x, last(rank))
 
 
+@ROWS.row("Gather")
 def _gather(b: Rebuilder, node: Node) -> Laid:
     """Rows of a matrix of weights are an ``Embedding``."""
     table, rank = b.values[node.inputs[0]], b.rank(node.outputs[0])
@@ -63,6 +66,7 @@ _INTERPOLATIONS: Final = {"nearest asymmetric floor": "nearest", "linear half_pi
 """The interpolation of Keras by the modes of a Resize."""
 
 
+@ROWS.row("Resize")
 def _resize(b: Rebuilder, node: Node) -> Laid:
     use, scales, rank = b.use(node), b.untrained(node, 2), b.rank(node.inputs[0])
     if scales is None or len(scales) != rank or (scales % 1).any() or (scales < 1).any() or (scales[:2] != 1).any():
@@ -76,12 +80,3 @@ def _resize(b: Rebuilder, node: Node) -> Laid:
         factors[0] if rank == 3 else factors, name=b.name(node), **options
     )
     return Laid(layer(b.laid(node.inputs[0], last(rank))), last(rank))
-
-
-ROWS: Final[Mapping[str, Row]] = {
-    "Flatten": _flatten,
-    "Reshape": _reshape,
-    "Pad": _pad,
-    "Gather": _gather,
-    "Resize": _resize,
-}

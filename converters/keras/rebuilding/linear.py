@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from portable_nn.converters.keras.installed import keras
-from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.rebuilder import ROWS, Rebuilder
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, plain
 from portable_nn.core.graph import Node
 from portable_nn.core.tensors import Array
 
 
+@ROWS.row("Gemm")
 def _gemm(b: Rebuilder, node: Node) -> Laid | None:
     weight, bias, use = b.fixed(node, 1), b.fixed(node, 2), b.use(node)
     turned = bool(use.int("transB"))
@@ -50,6 +50,7 @@ def _with_bias(b: Rebuilder, node: Node) -> tuple[Node, Array | None]:
     return Node(following.name, node.operator, inputs, following.outputs, node.attributes), shift.array
 
 
+@ROWS.row("MatMul")
 def _matmul(b: Rebuilder, node: Node) -> Laid | None:
     kernel = b.fixed(node, 1)
     if kernel is None or kernel.ndim != 2 or b.rank(node.inputs[0]) < 2 or b.free.is_tied(b.values[node.inputs[1]]):
@@ -63,6 +64,7 @@ def _matmul(b: Rebuilder, node: Node) -> Laid | None:
     return None
 
 
+@ROWS.row("Einsum")
 def _einsum(b: Rebuilder, node: Node) -> Laid:
     """Of a tensor and a weight ``EinsumDense``."""
     equation, rank = b.use(node).string("equation").replace(" ", ""), b.rank(node.outputs[0])
@@ -85,10 +87,3 @@ def _einsum(b: Rebuilder, node: Node) -> Laid:
     made = Laid(b.call(both, make, b.laid(node.inputs[0]), ((1, b.fixed(node, 1)), (2, bias))), plain(rank))
     b.values[both.outputs[0]] = made
     return made
-
-
-ROWS: Final[Mapping[str, Row]] = {
-    "Einsum": _einsum,
-    "Gemm": _gemm,
-    "MatMul": _matmul,
-}

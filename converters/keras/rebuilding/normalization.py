@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 from portable_nn.converters.keras.installed import keras
-from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.rebuilder import ROWS, Rebuilder
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, last, plain
 from portable_nn.core.graph import Node
 from portable_nn.core.tensors import Array
@@ -47,6 +47,7 @@ def _layer(
     return Laid(b.call(node, make, b.laid(node.inputs[0], order), weights), order)
 
 
+@ROWS.row("BatchNormalization")
 def _batch_norm(b: Rebuilder, node: Node) -> Laid:
     use, parameters = b.use(node), {value.name for value in b.graph.parameters}
     if use.int("training_mode"):
@@ -69,12 +70,14 @@ def _batch_norm(b: Rebuilder, node: Node) -> Laid:
     return made._replace(tensor=keras().ops.add(scaled, b.laid(node.inputs[2])))
 
 
+@ROWS.row("LayerNormalization")
 def _layer_norm(b: Rebuilder, node: Node) -> Laid:
     affine, weights = _affine(b, node)
     axes = [*range(b.use(node).attribute_axis(), b.rank(node.inputs[0]))]
     return _layer(b, node, "LayerNormalization", weights, axis=axes if len(axes) > 1 else -1, **affine)
 
 
+@ROWS.row("GroupNormalization", "InstanceNormalization")
 def _group_norm(b: Rebuilder, node: Node) -> Laid:
     """Of groups of channels, or of each channel of each example."""
     affine, weights = _affine(b, node)
@@ -83,17 +86,9 @@ def _group_norm(b: Rebuilder, node: Node) -> Laid:
     return _layer(b, node, "GroupNormalization", weights, groups=groups, **affine)
 
 
+@ROWS.row("RMSNormalization")
 def _rms_norm(b: Rebuilder, node: Node) -> Laid:
     scale = b.fixed(node, 1)
     if b.use(node).attribute_axis() != b.rank(node.inputs[0]) - 1 or scale is None or scale.ndim != 1:
         b.refuse("its axes are not the last one alone")
     return _layer(b, node, "RMSNormalization", ((1, scale),))
-
-
-ROWS: Final[Mapping[str, Row]] = {
-    "BatchNormalization": _batch_norm,
-    "LayerNormalization": _layer_norm,
-    "GroupNormalization": _group_norm,
-    "InstanceNormalization": _group_norm,
-    "RMSNormalization": _rms_norm,
-}

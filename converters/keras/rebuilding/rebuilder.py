@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 
@@ -14,16 +14,17 @@ from portable_nn.converters.array import missing
 from portable_nn.converters.array.use import ArrayUse
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.rebuilding.arrays import UNNAMED, Open, Symbolic, dialect, tensor
-from portable_nn.converters.keras.rebuilding.free import MOVES, Free
+from portable_nn.converters.keras.rebuilding.free import Free
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, Sizes, last, plain
 from portable_nn.converters.keras.rebuilding.words import plain_activation
+from portable_nn.converters.rows import Rows
 from portable_nn.core.errors import RefusalError, refuse
 from portable_nn.core.graph import Dim, Graph, Node, Parameter, Tensor, Value
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import said, unused
 from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
-from portable_nn.operators import InvalidNode, OperatorContext, infer_node
+from portable_nn.operators import InvalidNode, OperatorContext, infer_node, known_operator
 from portable_nn.rewrites.lowering import Form, lower
 from portable_nn.rewrites.scope import Scope
 
@@ -31,13 +32,9 @@ _SUFFIXES: Final = (".linear", ".cell", ".cells", ".channels_first", ".pool")
 """The ends of the names of nodes behind the name of the Keras layer that they are a part of."""
 
 
-_SPATIAL: Final = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool"})
-_RUNNING: Final[Mapping[str, Sequence[int]]] = {"BatchNormalization": (3, 4)}
-"""The inputs of an operator that are running statistics."""
-
-
-Row: TypeAlias = "Callable[[Rebuilder, Node], Made | None]"
-"""Makes the layers of a node: ``(what has been made, node)`` → the value of its first output."""
+ROWS: Final = Rows()
+"""The function that makes the layers of each operator: ``(what has been made, node)`` → the value of its first
+output."""
 
 
 class Rebuilder:
@@ -45,7 +42,6 @@ class Rebuilder:
 
     Args:
         network: the network.
-        rows: what makes the layers of each operator.
         grouped: what makes the layers of several nodes, by the name of one of them.
         form_of: what a node without a layer is in other operators, as a function of symbols.
         channels_last: whether inputs that convolutions read, and outputs that they make, have the channels last.
@@ -54,13 +50,12 @@ class Rebuilder:
     def __init__(
         self,
         network: Network,
-        rows: Mapping[str, Row],
         grouped: Callable[[Rebuilder], Mapping[str, tuple[list[str], Callable[[], None]]]],
         form_of: Callable[[OperatorContext], Form | None],
         *,
         channels_last: bool,
     ) -> None:
-        self.rows, self.grouped, self.form_of = rows, grouped, form_of
+        self.grouped, self.form_of = grouped, form_of
         self.network, self.graph, self.channels_last = network, network.graph, channels_last
         self._scope = Scope.of(self.graph, network.types)
         self.types = self._scope.types
@@ -133,7 +128,7 @@ class Rebuilder:
     def _is_spatial(self, name: str) -> bool:
         """True if the nodes that read a value have the channels behind the batch."""
         found = self.consumers.get(name, [])
-        return any(node.operator in _SPATIAL for node in found) and len(self.types[name].shape) > 2
+        return any(self.use(node).operator.window for node in found) and len(self.types[name].shape) > 2
 
     def _output(self, name: str) -> Any:
         value = self.values[name]
@@ -169,11 +164,12 @@ class Rebuilder:
 
     def _made(self, node: Node) -> Made | None:
         """The first output of a node by its layer, or else by array code; ``None`` where others are entered."""
-        use, row = self.use(node), self.rows.get(node.operator)
+        use, row = self.use(node), ROWS.get(node.operator)
         fault = "has no layer in Keras"
         try:
             if row is not None:
-                return row(self, node)
+                made: Made | None = row(self, node)
+                return made
         except _WRONG as error:
             fault = _reason(error)
         # Training, steps of a recurrence and matrices of weights are not for array code.
@@ -250,7 +246,7 @@ class Rebuilder:
                 self.refuse(f"the trained parameter '{other}' is read without its gradient here, and with it")
             trained = False
         self.free.makers |= dict.fromkeys(filter(None, node.outputs), node)
-        moved = node.operator in MOVES and all(each.moved for each in fixed.values())
+        moved = self.use(node).operator.rearranges and all(each.moved for each in fixed.values())
         for name, array in _computed(node, fixed).items():
             self.values[name] = Fixed(array, trained, names, moved)
 
@@ -381,7 +377,8 @@ class Rebuilder:
                 f"'{node.name}': its weights are computed from others, and are trained themselves in Keras"
             )
         self._note_copies(node, layer, [*read.values()])
-        running = _RUNNING.get(node.operator, ())  # What follows the batches, and is trained in no layer.
+        operator = known_operator(node)  # None for a layer of several nodes.
+        running = operator.state.values() if operator is not None else ()  # They follow the batches, and do not train.
         trained = [value.trained for place, value in read.items() if value.names and place not in running]
         if not any(trained) and (trained or not running):
             layer.trainable = False

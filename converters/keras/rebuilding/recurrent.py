@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.layers.cells import FUNCTIONS
 from portable_nn.converters.keras.rebuilding.nodes import whole, wholes
-from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.rebuilder import ROWS, Rebuilder
 from portable_nn.converters.keras.rebuilding.values import Laid
 from portable_nn.converters.layers.gates import OPERATORS, reordered
 from portable_nn.core.errors import RefusalError
@@ -45,6 +45,7 @@ def _weights(b: Rebuilder, node: Node, after: bool) -> Iterator[tuple[int, Array
             yield 3, np.stack([one, other]) if after else one + other
 
 
+@ROWS.row(*OPERATORS)
 def _recurrent(b: Rebuilder, node: Node) -> None:
     """LSTM, GRU, RNN, and the nodes behind that bring their states into another form."""
     w = b.fixed(node, 1)
@@ -122,10 +123,3 @@ def _initial(b: Rebuilder, node: Node, directions: int) -> list[Any] | None:
         return None
     states = [b.laid(name, (1, 0, 2)) for name in names]
     return [state[:, at] for at in range(directions) for state in states]
-
-
-ROWS: Final[Mapping[str, Row]] = {
-    "LSTM": _recurrent,
-    "GRU": _recurrent,
-    "RNN": _recurrent,
-}

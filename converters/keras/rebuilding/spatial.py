@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from portable_nn.converters.keras.installed import keras
-from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder, Row
+from portable_nn.converters.keras.rebuilding.rebuilder import ROWS, Rebuilder
 from portable_nn.converters.keras.rebuilding.values import Laid, last
 from portable_nn.core.graph import Dim, Node
 from portable_nn.operators import OperatorContext, Symbol, emit, emit_all
@@ -50,6 +50,7 @@ def _padded(b: Rebuilder, node: Node, x: Any, pairs: Sequence[tuple[int, int]]) 
     return layer(pairs[0] if axes == 1 else pairs, name=b.key(f"{node.name}.pad"))(x)
 
 
+@ROWS.row("Conv")
 def _conv(b: Rebuilder, node: Node) -> Laid | None:
     weight, bias = b.fixed(node, 1), b.fixed(node, 2)
     assert weight is not None
@@ -80,6 +81,7 @@ def _conv(b: Rebuilder, node: Node) -> Laid | None:
     return b.given(node, word, b.call(node, make, x, ((1, turned), (2, bias))), order)
 
 
+@ROWS.row("ConvTranspose")
 def _conv_transpose(b: Rebuilder, node: Node) -> Laid:
     weight, bias, use = b.fixed(node, 1), b.fixed(node, 2), b.use(node)
     assert weight is not None
@@ -106,40 +108,36 @@ def _conv_transpose(b: Rebuilder, node: Node) -> Laid:
     return Laid(made, order)
 
 
-def _pool(word: str) -> Callable[[Rebuilder, Node], Laid]:
-    def build(b: Rebuilder, node: Node) -> Laid:
-        use = b.use(node)
-        found, padding = _windows(b, node, use.ints("kernel_shape") or ())
-        is_odd = word == "Average" and (use.int("ceil_mode") or (padding != "valid" and use.int("count_include_pad")))
-        if is_odd or len(node.outputs) > 1 or any(w.dilation > 1 for w in found):
-            b.refuse("dilations and indices of a pool, and some of its means, are none of Keras's")
-        order = last(len(found) + 2)
-        x = b.laid(node.inputs[0], order)
-        if not isinstance(padding, str) and word == "Max":  # Cells that are never the largest.
-            lowest = float(np.finfo(b.types[node.inputs[0]].dtype).min)
-            x, padding = keras().ops.pad(x, [(0, 0), *padding, (0, 0)], constant_values=lowest), "valid"
-        if padding not in ("valid", "same"):
-            b.refuse("its padding is none of Keras's")
-        layer = getattr(keras().layers, f"{word}Pooling{len(found)}D")
-        options = {"strides": [w.stride for w in found], "padding": padding, "name": b.name(node)}
-        return Laid(layer([w.kernel for w in found], **options)(x), order)
-
-    return build
+@ROWS.row(MaxPool="Max", AveragePool="Average")
+def _pool(word: str, b: Rebuilder, node: Node) -> Laid:
+    use = b.use(node)
+    found, padding = _windows(b, node, use.ints("kernel_shape") or ())
+    is_odd = word == "Average" and (use.int("ceil_mode") or (padding != "valid" and use.int("count_include_pad")))
+    if is_odd or len(node.outputs) > 1 or any(w.dilation > 1 for w in found):
+        b.refuse("dilations and indices of a pool, and some of its means, are none of Keras's")
+    order = last(len(found) + 2)
+    x = b.laid(node.inputs[0], order)
+    if not isinstance(padding, str) and word == "Max":  # Cells that are never the largest.
+        lowest = float(np.finfo(b.types[node.inputs[0]].dtype).min)
+        x, padding = keras().ops.pad(x, [(0, 0), *padding, (0, 0)], constant_values=lowest), "valid"
+    if padding not in ("valid", "same"):
+        b.refuse("its padding is none of Keras's")
+    layer = getattr(keras().layers, f"{word}Pooling{len(found)}D")
+    options = {"strides": [w.stride for w in found], "padding": padding, "name": b.name(node)}
+    return Laid(layer([w.kernel for w in found], **options)(x), order)
 
 
-def _global_pool(word: str) -> Callable[[Rebuilder, Node], Laid | None]:
-    def build(b: Rebuilder, node: Node) -> Laid | None:
-        rank = b.rank(node.inputs[0])
-        layer = getattr(keras().layers, f"Global{word}Pooling{rank - 2}D")
-        x = b.laid(node.inputs[0], last(rank))
-        following = b.only_consumer(node.outputs[0])
-        if following is not None and following.operator == "Flatten" and b.use(following).int("axis") == 1:
-            b.done.add(following.name)
-            b.values[following.outputs[0]] = Laid(layer(name=b.name(following))(x), (0, 1))
-            return None
-        return Laid(layer(keepdims=True, name=b.name(node))(x), last(rank))
-
-    return build
+@ROWS.row(GlobalMaxPool="Max", GlobalAveragePool="Average")
+def _global_pool(word: str, b: Rebuilder, node: Node) -> Laid | None:
+    rank = b.rank(node.inputs[0])
+    layer = getattr(keras().layers, f"Global{word}Pooling{rank - 2}D")
+    x = b.laid(node.inputs[0], last(rank))
+    following = b.only_consumer(node.outputs[0])
+    if following is not None and following.operator == "Flatten" and b.use(following).int("axis") == 1:
+        b.done.add(following.name)
+        b.values[following.outputs[0]] = Laid(layer(name=b.name(following))(x), (0, 1))
+        return None
+    return Laid(layer(keepdims=True, name=b.name(node))(x), last(rank))
 
 
 def form_of(use: OperatorContext) -> Form | None:
@@ -162,13 +160,3 @@ def form_of(use: OperatorContext) -> Form | None:
         return emit("Concat", *made, axis=1)
 
     return form
-
-
-ROWS: Final[Mapping[str, Row]] = {
-    "Conv": _conv,
-    "ConvTranspose": _conv_transpose,
-    "MaxPool": _pool("Max"),
-    "AveragePool": _pool("Average"),
-    "GlobalMaxPool": _global_pool("Max"),
-    "GlobalAveragePool": _global_pool("Average"),
-}

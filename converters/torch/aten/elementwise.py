@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -23,30 +22,17 @@ def _same(operator: str, use: Use, x: Symbol, **options: Any) -> Symbol:
     return emit(operator, x)
 
 
-_ARITHMETIC: Final[Mapping[str, str]] = {
-    "mul": "Mul", "pow": "Pow", "maximum": "Max", "minimum": "Min", "max.other": "Max", "min.other": "Min",
-}  # fmt: skip
-
-
+@row(mul="Mul", pow="Pow", maximum="Max", minimum="Min", **{"max.other": "Max", "min.other": "Min"})
 def _arithmetic(operator: str, use: Use, a: Any, b: Any) -> Symbol:
     if use.dtype == "bool":
         return emit("And", use.promoted(a), use.promoted(b))
     return emit(operator, use.promoted(a), use.promoted(b))
 
 
-ROWS.update({name: partial(_arithmetic, operator) for name, operator in _ARITHMETIC.items()})
-
-_COMPARISONS: Final[Mapping[str, str]] = {
-    "eq": "Equal", "lt": "Less", "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual",
-}  # fmt: skip
-
-
+@row(eq="Equal", lt="Less", le="LessOrEqual", gt="Greater", ge="GreaterOrEqual")
 def _comparison(operator: str, use: Use, a: Any, b: Any) -> Symbol:
     common = "int32" if use.common == "bool" and operator != "Equal" else use.common
     return emit(operator, use.promoted(a, common), use.promoted(b, common))
-
-
-ROWS.update({name: partial(_comparison, operator) for name, operator in _COMPARISONS.items()})
 
 
 @row("ne")
@@ -54,20 +40,12 @@ def _ne(use: Use, a: Any, b: Any) -> Symbol:
     return emit("Not", _comparison("Equal", use, a, b))
 
 
-_TRUTH: Final[Mapping[str, str]] = {
-    "logical_and": "And", "logical_or": "Or", "logical_xor": "Xor", "bitwise_and": "And", "bitwise_or": "Or",
-    "bitwise_xor": "Xor",
-}  # fmt: skip
-
-
-def _truth(name: str, use: Use, a: Any, b: Any) -> Symbol:
+@row(logical_and="And", logical_or="Or", logical_xor="Xor")
+@row(bitwise_and="And", bitwise_or="Or", bitwise_xor="Xor", __and__="And", __or__="Or", __xor__="Xor")
+def _truth(operator: str, use: Use, a: Any, b: Any) -> Symbol:
     if use.dtype == "bool":
-        return emit(_TRUTH[name], use.promoted(a, "bool"), use.promoted(b, "bool"))
-    return emit(f"Bitwise{_TRUTH[name]}", use.promoted(a), use.promoted(b))
-
-
-ROWS.update({name: partial(_truth, name) for name in _TRUTH})
-ROWS.update(__and__=ROWS["bitwise_and"], __or__=ROWS["bitwise_or"], __xor__=ROWS["bitwise_xor"])
+        return emit(operator, use.promoted(a, "bool"), use.promoted(b, "bool"))
+    return emit(f"Bitwise{operator}", use.promoted(a), use.promoted(b))
 
 
 @row("logical_not", "bitwise_not")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from portable_nn.converters.torch.aten.normalization import vector_norm
 from portable_nn.converters.torch.aten.rows import (
-    ROWS,
     Size,
     Use,
     axes_of,
@@ -26,18 +23,12 @@ from portable_nn.converters.torch.aten.rows import (
 )
 from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
 
-_REDUCTIONS: Final[Mapping[str, str]] = {
-    "mean": "ReduceMean", "sum": "ReduceSum", "amax": "ReduceMax", "amin": "ReduceMin", "prod": "ReduceProd",
-    "logsumexp": "ReduceLogSumExp", "max.default": "ReduceMax", "min.default": "ReduceMin",
-}  # fmt: skip
 
-
+@row(mean="ReduceMean", sum="ReduceSum", prod="ReduceProd", logsumexp="ReduceLogSumExp")
+@row(amax="ReduceMax", amin="ReduceMin", **{"max.default": "ReduceMax", "min.default": "ReduceMin"})
 def _reduced(operator: str, use: Use, x: Symbol, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Symbol:
     x = use.promoted(x)
     return emit(operator, x, integers(axes_of(dim, len(x.shape))), keepdims=int(keepdim)) if x.shape else x
-
-
-ROWS.update({name: partial(_reduced, operator) for name, operator in _REDUCTIONS.items()})
 
 
 @row("any", "all")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias
 
+from portable_nn.converters.rows import Rows
 from portable_nn.core.errors import RefusalError, refuse
 from portable_nn.core.graph import Dim
 from portable_nn.operators import Array, Symbol, cast, constant, emit, integers, sizes
@@ -19,10 +20,10 @@ Size: TypeAlias = int | Symbol
 
 Row: TypeAlias = Callable[..., Any]
 
-Made = TypeVar("Made", bound=Row)
-
-ROWS: Final[dict[str, Row]] = {}
+ROWS: Final = Rows()
 """The rows by the name of the operator: ``add`` for all of its overloads, or ``max.dim`` for one."""
+
+row: Final = ROWS.row
 
 
 class Result(NamedTuple):
@@ -90,19 +91,6 @@ class Use:
         if not isinstance(value, Symbol):
             return constant(value, dtype)
         return cast(value, dtype)
-
-
-def row(*names: str) -> Callable[[Made], Made]:
-    """Decorate a function that is the row of these operators."""
-
-    def add(function: Made) -> Made:
-        for name in names:
-            if name in ROWS:
-                raise ValueError(f"{name} has two rows")
-            ROWS[name] = function
-        return function
-
-    return add
 
 
 def row_of(target: str) -> Row | None:

@@ -298,6 +298,7 @@ register(
         {"axis": Attr(int, 0), "num_outputs": Attr(int)},
         outputs=("outputs*",),
         passes=(0,),
+        rearranges=True,
         receptive=cut_fields,
     )
 )

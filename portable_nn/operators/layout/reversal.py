@@ -60,5 +60,6 @@ register(
         lambda n: [emit("ReverseSequence", n.dy, n.x[1], **n.attributes), None],
         {"batch_axis": Attr(int, 1), "time_axis": Attr(int, 0)},
         outputs=("Y",),
+        rearranges=True,
     )
 )

@@ -168,6 +168,7 @@ register(
         lambda n: n.dy,
         elementwise=True,
         passes=(0,),
+        rearranges=True,
         constant=same,
     )
 )
@@ -183,6 +184,7 @@ register(
         stored=4,
         elementwise=True,
         passes=(0,),
+        rearranges=True,
         constant=same,
     )
 )
@@ -196,6 +198,7 @@ register(
         {"allowzero": Attr(int, 0)},
         outputs=("reshaped",),
         passes=(0,),
+        rearranges=True,
         receptive=_reshape_fields,
         batch_inputs="all",
         constant=same,
@@ -210,6 +213,7 @@ register(
         _reshaped_like_input,
         {"axis": Attr(int, 1)},
         passes=(0,),
+        rearranges=True,
         batch_inputs="all",
     )
 )
@@ -222,6 +226,7 @@ register(
         _reshaped_like_input,
         outputs=("squeezed",),
         passes=(0,),
+        rearranges=True,
         constant=same,
     )
 )
@@ -234,6 +239,7 @@ register(
         _reshaped_like_input,
         outputs=("expanded",),
         passes=(0,),
+        rearranges=True,
         constant=same,
     )
 )
@@ -247,6 +253,7 @@ register(
         {"perm": Attr(tuple)},
         outputs=("transposed",),
         passes=(0,),
+        rearranges=True,
         receptive=_transpose_fields,
     )
 )

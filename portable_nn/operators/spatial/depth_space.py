@@ -127,6 +127,7 @@ register(
         _depth_to_space_gradient,
         {"blocksize": Attr(int, REQUIRED), "mode": Attr(str, "DCR")},
         passes=(0,),
+        rearranges=True,
         receptive=lambda use: spread_fields(use, [use.get("blocksize")] * 2),
     )
 )
@@ -139,6 +140,7 @@ register(
         _space_to_depth_gradient,
         {"blocksize": Attr(int, REQUIRED)},
         passes=(0,),
+        rearranges=True,
         receptive=_space_to_depth_fields,
     )
 )
