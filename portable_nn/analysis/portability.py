@@ -15,7 +15,7 @@ from portable_nn.analysis.report import Finding, Level
 from portable_nn.analysis.spatial import Spatial, spatial
 from portable_nn.analysis.survey import Survey
 from portable_nn.core.graph import Node, links
-from portable_nn.operators.registry import Operator, OperatorContext, known_operator
+from portable_nn.operators.registry import Operator, OperatorContext, known_operator, types_read
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.notation import onnx_text
 from portable_nn.sizes.operation import Kind
@@ -118,7 +118,7 @@ def portability_findings(survey: Survey, *, known: bool = False) -> Iterator[Fin
 
 def _limits(survey: Survey, node: Node, operator: Operator, known: bool) -> dict[str, tuple[Level, str, str]]:
     """The limits of runtimes that apply to a node, by option."""
-    use = OperatorContext(operator, [*map(survey.types.get, node.inputs)], node.attributes)
+    use = OperatorContext(operator, types_read(node, survey.types), node.attributes)
     shape = survey.shape(node.outputs[0])
     return {
         limit.option: (limit.level if limit.level != "known" else "note", limit.problem, limit.hint)

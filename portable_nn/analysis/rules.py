@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import filterfalse
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def dead_ends(survey: Survey) -> Iterator[Finding]:
 def unread(survey: Survey) -> Iterator[Finding]:
     """Weights and inputs that nothing reads."""
     used = {*survey.readers, *survey.outputs}
-    if idle := [name for name in survey.weights if name not in used | survey.makers.keys()]:
+    if idle := [*filterfalse(used.union(survey.makers).__contains__, survey.weights)]:
         took = size(sum(survey.weights[name].nbytes for name in idle))
         message = f"{quantity(len(idle), 'weight')} {'is' if len(idle) == 1 else 'are'} read by no node: {some(idle)}"
         yield Finding("warning", "", message, f"{took} of the file can go")

@@ -208,7 +208,9 @@ def _product(*shapes: Shape | None) -> int | None:
 
 def _bytes(survey: Survey, name: str) -> int | None:
     """The bytes of the elements of a value; 0 where it depends on no input, ``None`` where unknown."""
-    elements = 0 if name in survey.constants else _product(survey.shape(name))
+    if name in survey.constants:
+        return 0
+    elements = _product(survey.shape(name))
     try:
         return None if elements is None else elements * np.dtype(survey.types[name].dtype).itemsize
     except TypeError:  # A type that numpy lacks.

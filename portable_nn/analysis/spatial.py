@@ -34,7 +34,7 @@ def fields_of(survey: Survey) -> tuple[dict[str, Fields], dict[int, str]]:
     for place in sorted(survey.fitting):
         node = survey.nodes[place]
         read = [name for name in node.inputs if name and name not in survey.constants]
-        if found.keys() >= {*read} != set() and node.outputs[0]:
+        if read and found.keys() >= {*read} and node.outputs[0]:
             fields = _fields(survey, place, read, found)
             if isinstance(fields, str):
                 ends[place] = fields

@@ -17,7 +17,7 @@ from portable_nn.core.dims import names_in, undeclared
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim, Node
 from portable_nn.core.text import quantity, some
-from portable_nn.operators import DataDependentShape, InvalidNode, Type, types_made
+from portable_nn.operators import DataDependentShape, InvalidNode, Type, types_made, types_read
 from portable_nn.operators.equal_sizes import fits, sizes_met
 
 
@@ -129,7 +129,7 @@ def walk(
         known = types.keys() >= {*filter(None, node.inputs)}
         found = list(_infer(node, partial(translate, place), types, declared, following)) if known else []
         said += [(each, node.name) for each in found]
-        types.update({name: stated[name] for name in stated.keys() & node.outputs if name not in types})
+        types.update({name: stated[name] for name in node.outputs if name in stated and name not in types})
         if place in lacking or not known or not following.isdisjoint(names_in(_sizes(node.inputs, types))):
             following.update(names_in(_sizes(node.outputs, types)) - declared)
         if known and not found and types.keys() >= {*filter(None, node.outputs)}:
@@ -155,7 +155,7 @@ def _infer(
             yield Finding("error", node.name, f"{node.operator} does not fit: {fault.message}")
         return
     for step in steps:
-        given = [*map(types.get, step.inputs)]
+        given = types_read(step, types)
         if any(name and type is None for name, type in zip(step.inputs, given, strict=True)):
             return  # A step before it is invalid.
         try:

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias, TypeGuard
 
 from portable_nn.core.graph import Dim, Shape
@@ -115,8 +116,9 @@ def _split(text: str, sign: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
+@lru_cache(128)
 def _terms(dim: Dim) -> Counter[_Names]:
-    """The coefficient of each monomial of a dimension."""
+    """The coefficient of each monomial of a dimension; not to be changed, as it is kept."""
     if isinstance(dim, int):
         return Counter({(): dim} if dim else {})
     terms = Counter[_Names]()
@@ -169,7 +171,7 @@ def product(dims: Iterable[Dim]) -> Dim:
 
 def quotient(dividend: Dim, divisor: Dim) -> Dim | None:
     """``dividend / divisor`` where the remainder is known to be 0, otherwise ``None``: long division of polynomials."""
-    rest, by, result = _terms(dividend), _terms(divisor), Counter[_Names]()
+    rest, by, result = Counter(_terms(dividend)), _terms(divisor), Counter[_Names]()
     if not by:
         return None
     lead = min(by, key=_order)
@@ -258,10 +260,11 @@ def put(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:
         return sizes.get(dim, dim) if isinstance(dim, str) else dim
     if names_in([dim]).isdisjoint(sizes):
         return dim  # As it is written, be it a name such as "0".
-    found = list[Dim]()
+    found = Counter[_Names]()
     for names, number in _terms(dim).items():
-        found.append(product([number, *(_put(name, sizes) for name in names)]))
-    return total(found)
+        stays = not any(name in sizes or "(" in name for name in names)
+        found.update({names: number} if stays else _terms(product([number, *(_put(name, sizes) for name in names)])))
+    return _dim(found)
 
 
 def _put(variable: str, sizes: Mapping[str, Dim]) -> Dim:
@@ -346,10 +349,9 @@ def solved(one: Dim, other: Dim, names: Sequence[str]) -> tuple[str, Dim] | None
     with suppress(TooLongError):
         terms = _terms(difference(one, other))
         for name in reversed(names):
-            rest = Counter({variables: -number for variables, number in terms.items() if variables != (name,)})
-            factor = terms[(name,)]
-            if factor and all(name not in names_in(variables) for variables in rest):
-                size = quotient(_dim(rest), factor)
+            rest = {variables: -number for variables, number in terms.items() if variables != (name,)}
+            if (name,) in terms and name not in names_in(itertools.chain.from_iterable(rest)):
+                size = quotient(_dim(rest), terms[(name,)])
                 if size is not None and is_at_least(size, 0):
                     return name, size
     return None

@@ -159,7 +159,7 @@ def _frame(found: Mapping[str, Cells], where: str) -> Frame:
 
 def _cells_of(column: Any, where: str, name: str) -> Cells:
     """A column of numbers or of words, from what packages have."""
-    if isinstance(column, np.ma.MaskedArray):
+    if isinstance(column, np.ma.MaskedArray) and column.dtype.kind not in "cV":
         column = np.ma.filled(column.astype(object), None)
     if hasattr(column, "to_numpy") and not isinstance(column, np.ndarray):
         column = column.to_numpy()

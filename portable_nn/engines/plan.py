@@ -34,6 +34,7 @@ from portable_nn.operators import (
     laid_in,
     memory_order,
     operator_of,
+    types_read,
 )
 from portable_nn.operators.linear.products import wakes_threads
 from portable_nn.rewrites import DEFAULT, Program, rewritten
@@ -213,8 +214,7 @@ class Binding(KernelContext):
     """The context of the kernel of one node: its arrays, and memory for its results."""
 
     def __init__(self, plan: Plan, node: Node, place: int) -> None:
-        types = [*map(plan._types.get, node.inputs)]
-        super().__init__(operator_of(node), types, node.attributes, len(node.outputs))
+        super().__init__(operator_of(node), types_read(node, plan._types), node.attributes, len(node.outputs))
         self.plan, self.node, self.place, self.rng = plan, node, place, plan.rng
         found = self.operator.infer(self)
         self.output_types = (found,) if isinstance(found, Type) else found

@@ -39,6 +39,7 @@ from portable_nn.operators.registry import (
     lookup,
     memory_order,
     operator_of,
+    types_read,
     use_of,
     window_kind,
 )

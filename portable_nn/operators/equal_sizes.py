@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeAlias
 from portable_nn.core.dims import names_in, put, solved, substituted
 from portable_nn.core.graph import Dim, Node
 from portable_nn.operators.inference import types_made
-from portable_nn.operators.registry import DataDependentShape, InvalidNode, Type
+from portable_nn.operators.registry import DataDependentShape, InvalidNode, Type, types_read
 
 Equality: TypeAlias = tuple[str, Dim]
 """A name, and the size that it is equal to: a name that comes before it, a formula of others, or a number."""
@@ -79,7 +79,7 @@ def _first_needed(nodes: Sequence[Node], types: Mapping[str, Type], inputs: Sequ
     for node in nodes if axes else ():
         if any(name and name not in types for name in node.inputs):
             continue
-        given = [*map(types.get, node.inputs)]
+        given = types_read(node, types)
         try:
             types.update(zip(node.outputs, types_made(node, given), strict=False))
         except DataDependentShape:

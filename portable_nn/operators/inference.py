@@ -13,7 +13,7 @@ from portable_nn.core.dims import LONGEST, TooLongError
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Graph, Node, Shape
 from portable_nn.operators.elements import with_constant
-from portable_nn.operators.registry import InvalidNode, Operator, OperatorContext, Type, operator_of
+from portable_nn.operators.registry import InvalidNode, Operator, OperatorContext, Type, operator_of, types_read
 
 
 def infer_node(
@@ -38,7 +38,7 @@ def add_types(node: Node, types: MutableMapping[str, Type]) -> None:
     """Add the types of the outputs of ``node`` to ``types``, if it is valid and those of its inputs are known."""
     if all(name in types for name in node.inputs if name):
         with suppress(InvalidNode):
-            found = types_made(node, [*map(types.get, node.inputs)])
+            found = types_made(node, types_read(node, types))
             types.update((name, type) for name, type in zip(node.outputs, found, strict=True) if name)
 
 
@@ -124,7 +124,7 @@ def _infer(graph: Graph, shapes: Mapping[str, Shape]) -> Inference:
             faults.extend(Fault(str(node), f"reads '{name}', which nothing before it makes") for name in absent)
         elif unknown.isdisjoint(node.inputs):
             try:
-                found = cache.outputs(node, [*map(types.get, node.inputs)])
+                found = cache.outputs(node, types_read(node, types))
             except InvalidNode as invalid:
                 faults.append(Fault(str(node), str(invalid)))
         for name, type in itertools.zip_longest(node.outputs, found):

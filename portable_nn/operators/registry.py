@@ -565,9 +565,14 @@ def operator_of(node: Node) -> Operator:
     return lookup(node.operator, node.domain)
 
 
+def types_read(node: Node, types: Mapping[str, Type]) -> list[Type | None]:
+    """The types of the inputs of a node; ``None`` for one that is left out, or whose type is not known."""
+    return [types.get(name) if name else None for name in node.inputs]
+
+
 def use_of(node: Node, types: Mapping[str, Type]) -> OperatorContext:
     """The use of an operator by a node, with the inputs whose types are known."""
-    return OperatorContext(operator_of(node), [*map(types.get, node.inputs)], node.attributes, len(node.outputs))
+    return OperatorContext(operator_of(node), types_read(node, types), node.attributes, len(node.outputs))
 
 
 def window_kind(name: str, domain: str = "") -> Kind | None:

@@ -64,12 +64,14 @@ def prediction_rows(
     """The headings and cells of a table of predictions, with the columns that some of them have."""
     count = max((len(each.values) for each in predictions), default=0)
     names = [*quantities, *(f"value {place}" for place in range(len(quantities), count))][:count]
-    numbers = [f">{name}" for name in names]
-    headings = ["input", "label", "guess", "probability", "expected", *numbers, "error"]
-    empty = dict.fromkeys(headings)
-    rows = [empty | vars(each) | dict(zip(numbers, each.values, strict=False)) for each in predictions]
-    shown = [name for name in headings if name == "input" or any(row[name] not in (None, "") for row in rows)]
-    return shown, [[_cell(name, row[name]) for name in shown] for row in rows]
+    headings = ["input", "label", "guess", "probability", "expected", *(f">{name}" for name in names), "error"]
+    rows = []
+    for each in predictions:
+        values = (*each.values, *[None] * (count - len(each.values)))
+        facts = (each.input, each.label, each.guess, each.probability, each.expected, *values, each.error)
+        rows.append([*map(_cell, headings, facts)])
+    shown = [place for place in range(len(headings)) if not place or any(row[place] for row in rows)]
+    return [headings[place] for place in shown], [[row[place] for place in shown] for row in rows]
 
 
 def _cell(name: str, value: Any) -> Cell:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import filterfalse, islice
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -219,7 +219,7 @@ class Run:
                 for name in {**then, **self.origin}
                 if then.get(name) != self.origin.get(name)
             ]
-            if gone := [each for each in data if each not in {*self.data}]:
+            if gone := [*filterfalse({*self.data}.__contains__, data)]:
                 faults.append(f"the data had {some(gone)}, and have not")
             if not faults:
                 if locked and data != list(self.data):

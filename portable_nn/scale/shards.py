@@ -111,12 +111,7 @@ def unpacked(data: bytes, where: str) -> Iterator[Answer | Bad]:
             continue
         names, boxes = item["names"], item["boxes"] and [box and tuple(box) for box in item["boxes"]]
         stop = start + len(names)
-        batch = Batch(
-            names,
-            np.empty((len(names), 0), np.float32),
-            item["labels"],
-            boxes and [box and tuple(box) for box in boxes],
-        )
+        batch = Batch(names, np.empty((len(names), 0), np.float32), item["labels"], boxes)
         yield Answer(batch, outputs[start:stop].astype(np.float64), finite[start:stop])
         start = stop
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from portable_nn.adversarial import exact_factor, simulate, sweep
+from portable_nn.adversarial import exact_factor, find_method, simulate, sweep
 from portable_nn.adversarial.runs.sweeping import RATES
 from portable_nn.adversarial.runs.verdict import CYCLES, DIVERGES
 from portable_nn.core.errors import UsageError
@@ -68,6 +69,11 @@ def test_progress_hears_of_each_method() -> None:
     heard: list[tuple[int, int]] = []
     sweep(methods=METHODS[:3], rates=[0.1], steps=10, progress=lambda done, total: heard.append((done, total)))
     assert heard == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_method_of_ones_own() -> None:
+    own = replace(find_method("optimistic"), name="mine")
+    assert sweep(methods=[own], rates=[0.1]).measured == sweep(methods=["optimistic"], rates=[0.1]).measured
 
 
 def test_options_of_a_method() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -393,6 +394,7 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
         ("run --set gamma=1", "the method 'simultaneous' has no option 'gamma': it has none"),
         ("run --set gamma", "--set needs a name and a number, such as gamma=0.5, not 'gamma'"),
         ("run --set =1", "--set needs a name and a number, such as gamma=0.5, not '=1'"),
+        ("run --method consensus --set 'gamma=1 2'", "--set gamma must be a number, or several such as 1,2, not '1 2'"),
         ("run --set gamma=a", "--set gamma must be a number, or several such as 1,2, not 'a'"),
         ("run --set gamma=1 --set gamma=2", "--set: 'gamma' is given twice"),
         ("run --start 1,a", "--start must be a number, or several such as 1,2, not '1,a'"),
@@ -427,7 +429,7 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
     ],
 )
 def test_wrong_usage(run, arguments, message):
-    code, out, err = run("simulate", *arguments.split())
+    code, out, err = run("simulate", *shlex.split(arguments))
     assert (code, out) == (2, "")
     assert err.startswith(f"error: {message}")
     assert err.count("\n") == 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import onnx
 import pytest
 from foreign import convolutional
+from onnx import TensorProto, helper, numpy_helper
 
 from portable_nn.catalog import find_model
 
@@ -49,6 +52,18 @@ def test_errors(run, tmp_path, arguments, code, message):
     found = run("size", "net", *arguments)
     assert (found.code, found.out) == (code, "")
     assert found.err.startswith(f"error: {message}")
+
+
+def test_an_operator_of_nobody_that_reads_weights_alone(run, tmp_path):
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 3]) for name in "xy")
+    nodes = [helper.make_node("Odd", ["w"], ["c"], domain="odd"), helper.make_node("Add", ["x", "c"], ["y"], name="a")]
+    graph = helper.make_graph(nodes, "g", [x], [y], [numpy_helper.from_array(np.ones(3, np.float32), "w")])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("odd", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets), tmp_path / "m.onnx")
+    code, out, err = run("size", "net", "m.onnx")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1].split()[:3] == ["a", "Add", "2,3"]
+    assert "nodes          1, and 1 node that depend on no input" in out.splitlines()
 
 
 def test_a_file_that_this_project_did_not_make(run, exported):

@@ -96,6 +96,22 @@ def test_a_name_that_a_weight_gives_a_number():
     assert_equal(made, network, {"x": f32(1, 2, 5)}, {"x": f32(3, 7, 5)})
 
 
+def test_inputs_that_are_left_out_are_no_outputs_that_nobody_names():
+    made = model(
+        [
+            node("LSTM", ["x", "w", "r"], ["", "h"], "one", hidden_size=4),
+            node("LSTM", ["z", "w", "r", "", "", "h"], ["", "y"], "two", hidden_size=4),
+        ],
+        {"x": ("float", ["t", "n", 3]), "z": ("float", ["t", "k", 3])},
+        "y",
+        {"w": f32(1, 16, 3), "r": f32(1, 16, 4)},
+    )
+    network, _, notes = read_onnx(made)
+    assert shapes(network) == [("t", "n", 3), ("t", "n", 3)]
+    assert notes[0] == "sizes of the inputs that must be equal: k is n, for node 'two' (LSTM) to fit"
+    assert_equal(made, network, {"x": f32(2, 3, 3), "z": f32(2, 3, 3)})
+
+
 @pytest.mark.parametrize(
     ("goal", "wanted"),
     [([6, 7], []), ([8, 12, 1], []), ([8, 5], [(("s", 8),)])],

@@ -25,6 +25,7 @@ from portable_nn.core.text import fields, size, table
 from portable_nn.onnx.verification.differences import Difference
 from portable_nn.onnx.verification.proof import Proof
 from portable_nn.outputs.reports import check, size_net
+from portable_nn.prediction.prediction import Prediction, prediction_rows
 
 HOSTILE = "</td><script>alert(1)</script>&amp;"
 
@@ -142,6 +143,12 @@ def test_predictions_show_the_first_and_give_them_all_the_same() -> None:
     first = shown(kept[0])
     assert [row[0] for row in first.rows] == ["class", *(name for name, _ in kept[0].top)]
     assert first.title == f"{kept[0].input}: {kept[0].label}"
+
+
+def test_quantities_of_one_name_are_shown_one_by_one() -> None:
+    headings, rows = prediction_rows([Prediction("a", values=(1.0, 2.0)), Prediction("b", error="bad")], ["x", "x"])
+    assert headings == ["input", ">x", ">x", "error"]
+    assert rows == [["a", "1", "2", ""], ["b", "", "", "bad"]]
 
 
 def test_predictions_that_are_shown_are_not_lost_nor_doubled(tmp_path: Path) -> None:

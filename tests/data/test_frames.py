@@ -205,6 +205,8 @@ def test_a_structured_array_and_masked_columns_are_tables() -> None:
     assert read_frame(array).columns["w"].tolist() == ["x", "y"]
     masked = np.ma.MaskedArray([1.0, 99.0], [False, True])
     assert np.isnan(read_frame({"n": masked}).columns["n"]).tolist() == [False, True]
+    with pytest.raises(DataError, match="expected numbers or words, found complex128"):
+        read_frame({"n": masked + 1j})
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "feather", "arrow"])

@@ -107,8 +107,11 @@ def sweep(
     found, plan, values = find_game(game, **how), read_methods(methods, options), _rates(rates)
     others = (values, start, steps, noise, seed)
     with processes(workers, scheduler) as computing:
-        which = (found, {}) if workers == 0 else (game, how)
-        pending = [computing.submit(_figures, *which, row.name, filled, *others) for row, filled in plan]
+        here = workers == 0
+        which = (found, {}) if here else (game, how)
+        pending = [
+            computing.submit(_figures, *which, row if here else row.name, filled, *others) for row, filled in plan
+        ]
         for each in pending:
             figures.append(each.result())
             if progress:
@@ -129,7 +132,7 @@ class Figures(NamedTuple):
 def _figures(
     game: str | Game,
     how: Mapping[str, Any],
-    method: str,
+    method: str | Method,
     filled: Mapping[str, Any],
     rates: Array,
     start: object,
@@ -137,7 +140,7 @@ def _figures(
     noise: float,
     seed: int,
 ) -> Figures:
-    """A method by its name, and a game by its name where another process is given them."""
+    """The figures of a method on a game: both by their names where another process is given them."""
     game, row = find_game(game, **how), find_method(method)
     result = simulate(game, row, start, [*map(float, rates)], steps, noise=noise, seed=seed, **filled)
     if result.z.ndim != 3:

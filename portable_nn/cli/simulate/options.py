@@ -155,9 +155,8 @@ def _rows(value: Any) -> Any:
 
 def pairs(option: str, written: Iterable[str] | None) -> dict[str, Any]:
     """``NAME=X`` as names with numbers or arrays of numbers. Raises ``UsageError``."""
-    found = pairs_in(
-        option, (text.replace(" ", "") for text in written or ()), "a name and a number, such as gamma=0.5"
-    )
+    texts = ("=".join(map(str.strip, text.split("="))) for text in written or ())
+    found = pairs_in(option, texts, "a name and a number, such as gamma=0.5")
     return {name: _value(f"{option} {name}", value) for name, value in found.items()}
 
 

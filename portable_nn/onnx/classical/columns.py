@@ -76,7 +76,7 @@ class Table:
             case "Identity" | "Reshape" | "Cast":
                 return mine[0]
             case "Concat":
-                found = [*filter(None, mine)]
+                found = [each for each in mine if each is not None]
                 return [*chain.from_iterable(found)] if axis in (1, -1) and len(found) == len(mine) else None
             case "Gather" | "ArrayFeatureExtractor":
                 places = self.make.stored.get(node.input[1]) if len(node.input) == 2 else None

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Attribute, Dim, Node, format_shape
-from portable_nn.operators import InvalidNode, OperatorContext, Type, types_made, use_of, window_kind
+from portable_nn.operators import InvalidNode, OperatorContext, Type, types_made, types_read, use_of, window_kind
 from portable_nn.operators.spatial.unpooling import unpooled
 from portable_nn.operators.spatial.window import per_axis, reaching, spatial_sizes
 from portable_nn.rewrites.scope import without
@@ -58,7 +58,7 @@ def numbered(node: Node, types: Mapping[str, Type]) -> Node:
 
 def _check_fit(node: Node, types: Mapping[str, Type]) -> None:
     """Raise ``InvalidNode`` where the node would fit no input size, however large."""
-    inputs = [*map(types.get, node.inputs)]
+    inputs = types_read(node, types)
     large = [type and Type(type.dtype, tuple(_or(PLENTY, size) for size in type.shape)) for type in inputs[:1]]
     types_made(node, [*large, *inputs[1:]])
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from portable_nn.core.graph import Graph
 from portable_nn.core.text import some
-from portable_nn.operators import infer, use_of
+from portable_nn.operators import infer, operator_of, use_of
 from portable_nn.operators.training.dropout import TRAINING
 
 
 def training_mode(graph: Graph) -> Iterator[str]:
     """A note that lists the nodes in training mode; nothing where there are none."""
-    uses = [(node, use_of(node, infer(graph).types)) for node in graph.nodes]
-    limited = [(node, use) for node, use in uses if TRAINING in use.operator.portability.limits]
-    if found := [str(node) for node, use in limited if TRAINING.applies(use, None)]:
+    types = infer(graph).types
+    limited = [node for node in graph.nodes if TRAINING in operator_of(node).portability.limits]
+    if found := [str(node) for node in limited if TRAINING.applies(use_of(node, types), None)]:
         yield f"{some(found)}: {TRAINING.problem}; {TRAINING.hint}"
