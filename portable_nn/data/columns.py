@@ -188,21 +188,40 @@ def unused(frame: Frame, columns: Sequence[Column], targets: Collection[str] = (
 FAR: Final = 10
 """A number is far from those of training if it is so many times their range beyond them."""
 
+SMALL: Final = 0.1
+"""A number of this share of the least of training is in another unit, if all of a column are."""
+
+APART: Final = 3
+"""By how many standard deviations the least number must differ from 0 for few numbers to show that."""
+
+MANY: Final = 20
+"""So many numbers show it without that."""
+
+SHARE: Final = 0.1
+"""The share of a column that may be far: an outlier is no other unit."""
+
 
 def far_fault(rows: NDArray[Any], columns: Sequence[Column]) -> str | None:
-    """The first column with a number that is far from all of training, such as one in another unit."""
-    for place, column in enumerate(columns):
-        known = column.statistics
-        if known is None or known.maximum == known.minimum:
-            continue
-        reach = FAR * (known.maximum - known.minimum)
-        with np.errstate(invalid="ignore"):
-            far = (rows[:, place] < known.minimum - reach) | (rows[:, place] > known.maximum + reach)
-        if far.any():
-            unit = f" {column.unit}" if column.unit else ""
-            seen = f"{known.minimum:g} to {known.maximum:g}{unit}"
-            return f"column '{column.name}' holds {rows[far.argmax(), place]:g}, and training had {seen}"
-    return None
+    """The columns whose numbers are far from all of training: more than a tenth too large, or all much too small.
+
+    Such a column is in another unit, such as kg for g. No part of the training data is far.
+    """
+    found = [_far(rows[:, place], column) for place, column in enumerate(columns) if column.statistics]
+    return "; ".join(filter(None, found)) or None
+
+
+def _far(numbers: NDArray[Any], column: Column) -> str:
+    known, x = column.statistics, numbers[np.isfinite(numbers)]
+    if known is None or not len(x) or known.maximum == known.minimum:
+        return ""
+    reach, least = FAR * (known.maximum - known.minimum), max(known.minimum, -known.maximum)
+    is_small = (np.abs(x) < SMALL * least).all() and (len(x) >= MANY or least > APART * known.std)
+    if not is_small and np.mean((x < known.minimum - reach) | (x > known.maximum + reach)) <= SHARE:
+        return ""
+    unit = f" {column.unit}" if column.unit else ""
+    held = f"{x.min():g}" if x.min() == x.max() else f"{x.min():g} to {x.max():g}"
+    seen = f"{known.minimum:g} to {known.maximum:g}{unit}"
+    return f"column '{column.name}' holds {held}, and training had {seen}: is its unit the same?"
 
 
 def _indices(cells: Cells, column: Column) -> tuple[NDArray[np.float64], dict[int, str]]:

@@ -199,7 +199,7 @@ def test_several_numbers_are_predicted_at_once() -> None:
 def test_numbers_in_another_unit_are_warned_of() -> None:
     trained = pnn.train_table("auto-8-auto", without("class"), "price", units={"n": "m"}, epochs=1)
     low, high = min(simple()["n"]), max(simple()["n"])
-    meant = rf"column 'n' holds 500, and training had {low:g} to {high:g} m"
+    meant = rf"column 'n' holds 500, and training had {low:g} to {high:g} m: is its unit the same"
     with pytest.warns(pnn.DataWarning, match=meant):
         list(pnn.predict(trained.network, {"word": ["up"], "n": [500.0]}))
 
