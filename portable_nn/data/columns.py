@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.text import quantity, some
-from portable_nn.data.cells import MEND, NOTHING, Cells, is_words, missing, number_fault, number_in, word_fault
+from portable_nn.data.cells import (
+    MEND,
+    NOTHING,
+    Cells,
+    is_words,
+    missing,
+    new_fault,
+    number_fault,
+    number_in,
+    word_fault,
+)
 from portable_nn.data.counted import are_counted
 from portable_nn.data.frames import Frame
 from portable_nn.format.meaning import Column, Missing, Statistics, Unknown
@@ -43,7 +53,7 @@ def find_columns(
         missing: how missing values are met. ``refuse`` is an error that counts them; ``mean``, ``median`` and
             ``indicator`` are for columns of numbers that have some, and words that are missing are then no category.
         unknown: how words are met later that the table does not have.
-        categorical: columns of numbers that are categories: codes, such as those of regions.
+        categorical: columns that are categories, although they hold numbers, or words of which most stand in one row.
         units: units by the names of columns.
 
     Raises ``DataError`` for columns that are missing, dates, texts, and values that are missing.
@@ -58,7 +68,8 @@ def find_columns(
         cells = frame.column(name)
         if name in categorical and not is_words(cells):
             cells = _codes(cells)
-        if fault := word_fault(cells, MOST) if is_words(cells) else numbers_fault(frame, cells):
+        fault = word_fault(cells, MOST) if is_words(cells) else numbers_fault(frame, cells)
+        if fault := fault or (None if name in categorical or not is_words(cells) else new_fault(cells)):
             faults.append(f"column '{name}' {fault}")
             continue
         found.append(_column(name, cells, missing, unknown, (units or {}).get(name, "")))
@@ -110,8 +121,8 @@ def _refuse_missing(frame: Frame, names: Sequence[str]) -> None:
         listed = some(f"'{name}' {count:,}" for name, count in holes.items())
         raise DataError(
             frame.where,
-            f"of {quantity(len(frame), 'row')} values are missing in {quantity(len(holes), 'column')}: {listed}. Say "
-            "what to put there by the option missing: mean, median or indicator; or drop, to leave these rows out",
+            f"of {quantity(len(frame), 'row')} values are missing in {quantity(len(holes), 'column')}: {listed}. "
+            "--missing (missing=) says what to put there: mean, median or indicator; drop leaves out these rows",
         )
 
 
