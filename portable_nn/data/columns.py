@@ -68,14 +68,20 @@ def find_columns(
         cells = frame.column(name)
         if name in categorical and not is_words(cells):
             cells = _codes(cells)
-        fault = word_fault(cells, MOST) if is_words(cells) else numbers_fault(frame, cells)
-        if fault := fault or (None if name in categorical or not is_words(cells) else new_fault(cells)):
+        if fault := _fault(frame, cells, name in categorical):
             faults.append(f"column '{name}' {fault}")
             continue
         found.append(_column(name, cells, missing, unknown, (units or {}).get(name, "")))
     if faults:
         raise DataError(frame.where, "\n  ".join(faults))
     return tuple(found)
+
+
+def _fault(frame: Frame, cells: Cells, is_meant: bool) -> str | None:
+    """Why a column is of no use; None where it is, such as for words that are meant to be categories."""
+    if not is_words(cells):
+        return numbers_fault(frame, cells)
+    return word_fault(cells, MOST) or (None if is_meant else new_fault(cells))
 
 
 def _column(name: str, cells: Cells, policy: Missing, unknown: Unknown, unit: str) -> Column:
