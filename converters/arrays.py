@@ -287,8 +287,8 @@ def import_arrays(
     check_proof(verify, io)
     _check_functions(activation=activation or "identity", output_activation=output_activation)
     with open_arrays(path) as tensors:
-        arrays = {name: tensors[name] for name in tensors.entries}
-    parts = _parts_in(arrays, rename, Path(path))
+        arrays, skipped = {name: tensors[name] for name in tensors.entries}, dict(tensors.skipped)
+    parts = _parts_in(arrays, rename, Path(path), skipped)
     sizes = [parts[0].weight.shape[1], *(len(part.weight) for part in parts)]
     if layers and list(layers) != sizes:
         expected, found = ("-".join(map(str, each)) for each in (layers, sizes))
@@ -307,8 +307,10 @@ def import_arrays(
     return Imported(network, proof, ())
 
 
-def _parts_in(arrays: Mapping[str, Array], rename: Mapping[str, str], path: Path) -> list[_Part]:
-    """The layers of the arrays in a file. Errors name it, and say what it may be besides."""
+def _parts_in(
+    arrays: Mapping[str, Array], rename: Mapping[str, str], path: Path, skipped: Mapping[str, str]
+) -> list[_Part]:
+    """The layers of the arrays in a file. Errors name it, what cannot be read, and what it may be besides."""
     if unknown := [name for name in rename if name not in arrays]:
         raise UsageError(f"{path}: there is no array '{unknown[0]}' to rename; it has {some(arrays)}")
     if any(name.startswith("model_weights/") for name in arrays):
@@ -324,7 +326,8 @@ def _parts_in(arrays: Mapping[str, Array], rename: Mapping[str, str], path: Path
     try:
         return _only_reading(_named(kept), "outputs" if places else None)
     except UsageError as error:
-        raise UsageError(f"{path}: {error}{'' if places else _ELSE}") from None
+        unread = f". Not read: {some(f'{name!r} {why}' for name, why in skipped.items())}" if skipped else ""
+        raise UsageError(f"{path}: {error}{unread}{'' if places else _ELSE}") from None
 
 
 _ELSE: Final = (

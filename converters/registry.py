@@ -125,7 +125,7 @@ def _of_ending(path: Path, tables: Mapping[str, Mapping[str, Function]]) -> tupl
     names = [name for length, name in fitting if length == longest]
     if len(names) > 1:
         titles = either(converters()[name].title for name in names)
-        raise UsageError(f"{path}: a name that ends so may be of {titles}: an option of export says which")
+        raise UsageError(f"{path}: a name that ends so may be of {titles}: an option for each says which")
     return (converters()[names[0]], tables[names[0]][file[-longest:]]) if names else None
 
 

@@ -45,7 +45,7 @@ SHOWN = [
     for page in PAGES
     for place, block in enumerate(BLOCK.findall(page.read_text(encoding="utf-8")))
 ]
-VARIES = re.compile(r"^time .*$|^drawn .*$|(?<=of its spread), at '.*$", re.MULTILINE)
+VARIES = re.compile(r"^time .*$|^drawn .*$|(?<=deviation of the value\)), at '.*$", re.MULTILINE)
 """What is not the same on each machine: how long it took, the bytes of a picture, and where rounding is largest."""
 
 NUMBER = re.compile(r"[-+(]*\d[\d,.]*(e[-+]?\d+)?[),;]*")

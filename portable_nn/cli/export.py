@@ -297,6 +297,10 @@ def _target(out: Path | None, sources: Sources, force: bool) -> tuple[Converter,
             raise UsageError(f"--{option} {path}: the name of the file to write must end in {ending}")
         found = converter(name), path, converter(name).writes[ending]
     if out is not None:
+        programs = [option for option, (_, ending) in SOURCES.items() if out.suffix.lower() == ending]
+        if len(programs) > 1:
+            options = either(f"--{option} {out}" for option in programs)
+            raise UsageError(f"{out}: {out.suffix} files are of several kinds: give {options} instead of OUT")
         known = writer_of(out)
         if known is None:
             states = "; converters.torch.write_state writes a state dict" if out.suffix.lower() in STATE_DICTS else ""

@@ -42,6 +42,12 @@ EXAMPLES = (
 FLAGS: Final = {"sizes": "--dim", "verify": "--no-verify"}
 """The options of arguments of the library that have other names."""
 
+PICKLE: Final = (
+    ". A pickle may run any code, so it is not read: where you trust it, load it in Python, and write its arrays with "
+    "np.savez('weights.npz', **arrays), or convert the model: from_torch, from_sklearn"
+)
+"""The way out for files that only Python reads."""
+
 BOOK: Final = Path("wih.npy")
 """Several files, or a folder, are those of a book's network."""
 
@@ -187,7 +193,8 @@ def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
     named = BOOK if len(sources) > 1 or path.is_dir() else path
     found = (loader_of(named) if "into" in given else None) or reader_of(named)
     if found is None:
-        raise UsageError(f"{path}: the name of a file to import ends in {either(endings())}")
+        hint = PICKLE if path.suffix.lower() in (".pkl", ".pickle", ".joblib") else ""
+        raise UsageError(f"{path}: the name of a file to import ends in {either(endings())}{hint}")
     if path.is_file() and has_manifest(path):
         raise UsageError(f"{path}: is a weight file of portable-nn: portable-nn convert writes it in another format")
     origin, read = found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,9 @@ SCHEMA: Final = 1
 
 LONGEST_NOTE: Final = 500
 """Characters of a note that are printed."""
+
+NAMES: Final = re.compile(r"((?:'[^']*', ){5})'.{40,}", re.DOTALL)
+"""The first five of a long list of names, and the others."""
 
 DASH: Final = "-"
 """The file that is standard input or output."""
@@ -51,9 +55,10 @@ class Printer:
             print(highlighted(printable(text), sys.stderr), file=sys.stderr)
 
     def notes(self, texts: Iterable[str]) -> None:
-        """Print several; of a long one, such as the names of a hundred nodes, the beginning."""
+        """Print several; of a long list, such as the names of a hundred nodes, the first ones."""
         for text in texts:
-            self.note(text if len(text) <= LONGEST_NOTE else f"{text[:LONGEST_NOTE]}… (all of it: --format json)")
+            begun = NAMES.sub(r"\1", text)[:LONGEST_NOTE]
+            self.note(text if begun == text else f"{begun}… (all of it: --format json)")
 
     def result(self, text: str, data: Mapping[str, Any], rows: Rows | None = None) -> None:
         """Write a result: ``text`` for people, ``data`` for programs, or ``rows`` as CSV, with ``text`` as notes."""

@@ -89,7 +89,8 @@ class TableOptions:
         str, choice("--unknown", names=("refuse", "other"), help="How predict meets a word that training did not.")
     ] = "refuse"
     categorical: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Column of numbers that are categories. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Column of numbers or rare words that are categories. Repeatable."),
     ] = None
     embedding: Annotated[
         int | None, typer.Option(metavar="N", help="Learn N numbers for each category, instead of 1 among zeros.")

@@ -96,7 +96,8 @@ def command(
         trained = _on_examples(layers, data, dialect, activation, standardise, training, options)
     printer.notes(getattr(trained, "notes", ()))
     figures = getattr(trained, "figures", None)
-    finish(printer, trained.network, trained.history, out, checkpoints, figures, training.plot)
+    split = (data, training.validation, training.seed)
+    finish(printer, trained.network, trained.history, out, checkpoints, figures, training.plot, split)
 
 
 def _on_examples(

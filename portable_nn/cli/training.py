@@ -252,13 +252,18 @@ def finish(
     checkpoints: CheckpointFlags,
     figures: Mapping[str, float] | None = None,
     plot: Path | None = None,
+    split: tuple[Path, float, int] | None = None,
 ) -> None:
     """Save the network and print how the training went; exit as interrupted after Ctrl-C.
 
     ``figures`` are by default the losses and metrics of the epoch whose weights were kept; ``plot`` is the picture to
-    draw, where there is an epoch to show.
+    draw, where there is an epoch to show; ``split`` is the file of the examples, the share held out, and the seed.
     """
+    from portable_nn.data.trained import note_trained
     from portable_nn.training.curves import draw_curves
+
+    if split:
+        note_trained(network.metadata, *split)
 
     with printer.going_on():
         checkpoints.note(network.save(out))

@@ -77,7 +77,9 @@ def command(
         if options.pop("raw") or training.labels_file is not None:
             raise UsageError("--raw and --labels-file are not for --inputs, whose arrays are what the network takes")
         trained = tune_arrays(network, data, until=until, freeze=freeze or (), window=window, **named, **options)
-        finish(printer, *trained, out, checkpoints, plot=training.plot)
+        finish(
+            printer, *trained, out, checkpoints, plot=training.plot, split=(data, training.validation, training.seed)
+        )
         return
     shape = static(network.graph.inputs[0].shape[1:])
     if network.inputs[0].columns:
@@ -85,4 +87,4 @@ def command(
     else:
         examples = training.dataset(data, None if shape is None else math.prod(shape), dialect.header)
     trained = tune_classifier(network, examples, until=until, freeze=freeze or (), **options)
-    finish(printer, *trained, out, checkpoints, plot=training.plot)
+    finish(printer, *trained, out, checkpoints, plot=training.plot, split=(data, training.validation, training.seed))

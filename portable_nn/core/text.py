@@ -319,8 +319,12 @@ def fitted(text: str, width: int) -> str:
     """``text`` in at most ``width`` columns: of words the beginning, of a name or path both ends."""
     if _width(text) <= width:
         return text
-    head, tail = (width - 1, 0) if " " in text else ((width - 1) // 3, width - 1 - (width - 1) // 3)
-    return f"{_beginning(text, head)}…{_beginning(text[::-1], tail)[::-1]}"
+    if " " in text:
+        begun = _beginning(text, width - 1)
+        whole = f"{begun}{text[len(begun)]}".rfind(" ") + 1  # A word that is cut reads as another one.
+        return f"{begun[:whole] or begun}…"
+    head = (width - 1) // 3
+    return f"{_beginning(text, head)}…{_beginning(text[::-1], width - 1 - head)[::-1]}"
 
 
 def _beginning(text: str, width: int) -> str:

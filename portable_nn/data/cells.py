@@ -37,6 +37,8 @@ _DATE: Final = re.compile(
     re.ASCII,
 )
 
+_MARKED: Final = re.compile(r"[+-]?[$€£¥]?[+-]?\d[\d.,' ]*[$€£¥%‰]?", re.ASCII)
+
 _SWAPPED: Final = str.maketrans(",.", ".,")
 
 
@@ -110,7 +112,7 @@ DATES: Final = (
 )
 
 
-COMMAS: Final = "if these are numbers with decimal commas, say so: the option decimal is ','"
+COMMAS: Final = "if these are numbers with decimal commas, say so: --decimal , (decimal=',')"
 
 NOTHING: Final = "holds no value at all: leave it out"
 
@@ -149,3 +151,25 @@ def word_fault(cells: Cells, most: int) -> str | None:
             f"of which there may be at most {most}: leave the column out"
         )
     return None
+
+
+NEW: Final = 10
+"""More words than that which stand in one row each, and in most rows, are no categories."""
+
+
+def new_fault(cells: Cells) -> str | None:
+    """Why words are no categories: most rows have one that no other row has; None where they are."""
+    counts = Counter(cell for cell in cells if cell is not None)
+    once = [word for word, count in counts.items() if count == 1]
+    is_marked = all(map(_MARKED.fullmatch, counts))
+    if len(once) <= NEW or len(once) <= (MARKED_SHARE if is_marked else 0.5) * counts.total():
+        return None
+    hint = "remove marks such as $ and % to make numbers of them, " * is_marked
+    return (
+        f"holds {len(counts):,} different words in {counts.total():,} rows, such as {some(counts)}; categories repeat: "
+        f"{hint}leave the column out (--drop, drop=), or name it if they are categories (--categorical, categorical=)"
+    )
+
+
+MARKED_SHARE: Final = 0.1
+"""The same of words that are numbers with marks, such as 12 %, which repeat sooner."""

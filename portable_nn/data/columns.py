@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.text import quantity, some
-from portable_nn.data.cells import MEND, NOTHING, Cells, is_words, missing, number_fault, number_in, word_fault
+from portable_nn.data.cells import (
+    MEND,
+    NOTHING,
+    Cells,
+    is_words,
+    missing,
+    new_fault,
+    number_fault,
+    number_in,
+    word_fault,
+)
 from portable_nn.data.counted import are_counted
 from portable_nn.data.frames import Frame
 from portable_nn.format.meaning import Column, Missing, Statistics, Unknown
@@ -43,7 +53,7 @@ def find_columns(
         missing: how missing values are met. ``refuse`` is an error that counts them; ``mean``, ``median`` and
             ``indicator`` are for columns of numbers that have some, and words that are missing are then no category.
         unknown: how words are met later that the table does not have.
-        categorical: columns of numbers that are categories: codes, such as those of regions.
+        categorical: columns that are categories, although they hold numbers, or words of which most stand in one row.
         units: units by the names of columns.
 
     Raises ``DataError`` for columns that are missing, dates, texts, and values that are missing.
@@ -58,13 +68,20 @@ def find_columns(
         cells = frame.column(name)
         if name in categorical and not is_words(cells):
             cells = _codes(cells)
-        if fault := word_fault(cells, MOST) if is_words(cells) else numbers_fault(frame, cells):
+        if fault := _fault(frame, cells, name in categorical):
             faults.append(f"column '{name}' {fault}")
             continue
         found.append(_column(name, cells, missing, unknown, (units or {}).get(name, "")))
     if faults:
         raise DataError(frame.where, "\n  ".join(faults))
     return tuple(found)
+
+
+def _fault(frame: Frame, cells: Cells, is_meant: bool) -> str | None:
+    """Why a column is of no use; None where it is, such as for words that are meant to be categories."""
+    if not is_words(cells):
+        return numbers_fault(frame, cells)
+    return word_fault(cells, MOST) or (None if is_meant else new_fault(cells))
 
 
 def _column(name: str, cells: Cells, policy: Missing, unknown: Unknown, unit: str) -> Column:
@@ -110,8 +127,8 @@ def _refuse_missing(frame: Frame, names: Sequence[str]) -> None:
         listed = some(f"'{name}' {count:,}" for name, count in holes.items())
         raise DataError(
             frame.where,
-            f"of {quantity(len(frame), 'row')} values are missing in {quantity(len(holes), 'column')}: {listed}. Say "
-            "what to put there by the option missing: mean, median or indicator; or drop, to leave these rows out",
+            f"of {quantity(len(frame), 'row')} values are missing in {quantity(len(holes), 'column')}: {listed}. "
+            "--missing (missing=) says what to put there: mean, median or indicator; drop leaves out these rows",
         )
 
 
@@ -188,21 +205,40 @@ def unused(frame: Frame, columns: Sequence[Column], targets: Collection[str] = (
 FAR: Final = 10
 """A number is far from those of training if it is so many times their range beyond them."""
 
+SMALL: Final = 0.1
+"""A number of this share of the least of training is in another unit, if all of a column are."""
+
+APART: Final = 3
+"""By how many standard deviations the least number must differ from 0 for few numbers to show that."""
+
+MANY: Final = 20
+"""So many numbers show it without that."""
+
+SHARE: Final = 0.1
+"""The share of a column that may be far: an outlier is no other unit."""
+
 
 def far_fault(rows: NDArray[Any], columns: Sequence[Column]) -> str | None:
-    """The first column with a number that is far from all of training, such as one in another unit."""
-    for place, column in enumerate(columns):
-        known = column.statistics
-        if known is None or known.maximum == known.minimum:
-            continue
-        reach = FAR * (known.maximum - known.minimum)
-        with np.errstate(invalid="ignore"):
-            far = (rows[:, place] < known.minimum - reach) | (rows[:, place] > known.maximum + reach)
-        if far.any():
-            unit = f" {column.unit}" if column.unit else ""
-            seen = f"{known.minimum:g} to {known.maximum:g}{unit}"
-            return f"column '{column.name}' holds {rows[far.argmax(), place]:g}, and training had {seen}"
-    return None
+    """The columns whose numbers are far from all of training: more than a tenth too large, or all much too small.
+
+    Such a column is in another unit, such as kg for g. No part of the training data is far.
+    """
+    found = [_far(rows[:, place], column) for place, column in enumerate(columns) if column.statistics]
+    return "; ".join(filter(None, found)) or None
+
+
+def _far(numbers: NDArray[Any], column: Column) -> str:
+    known, x = column.statistics, numbers[np.isfinite(numbers)]
+    if known is None or not len(x) or known.maximum == known.minimum:
+        return ""
+    reach, least = FAR * (known.maximum - known.minimum), max(known.minimum, -known.maximum)
+    is_small = (np.abs(x) < SMALL * least).all() and (len(x) >= MANY or least > APART * known.std)
+    if not is_small and np.mean((x < known.minimum - reach) | (x > known.maximum + reach)) <= SHARE:
+        return ""
+    unit = f" {column.unit}" if column.unit else ""
+    held = f"{x.min():g}" if x.min() == x.max() else f"{x.min():g} to {x.max():g}"
+    seen = f"{known.minimum:g} to {known.maximum:g}{unit}"
+    return f"column '{column.name}' holds {held}, and training had {seen}: is its unit the same?"
 
 
 def _indices(cells: Cells, column: Column) -> tuple[NDArray[np.float64], dict[int, str]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.text import some
 from portable_nn.data.batches import Bad, Batch, Taken, bad
 from portable_nn.data.expanding import expanded, is_picture, name_of
 from portable_nn.data.given import Labelled, Picture, Source, sources
@@ -78,7 +79,10 @@ def picture_steps(taken: Taken, assumed: list[str] | None) -> Preprocessing:
     """The steps for pictures: the model's own, or the default ones, which are then added to ``assumed``."""
     if any(isinstance(step, PictureStep) for step in taken.steps):
         return taken.steps
-    if taken.steps or taken.kind == "table":
+    if taken.columns or taken.kind == "table":
+        needed = f"a table with the columns {some(each.name for each in taken.columns)}" if taken.columns else "rows"
+        raise UsageError(f"this model takes rows of numbers, and no pictures: give it {needed}, such as a CSV file")
+    if taken.steps:
         raise UsageError("the preprocessing of this model has no step that makes an array of a picture; give it arrays")
     steps = default_preprocessing(taken.shape, 255 if taken.dtype == "uint8" else taken.largest)
     if assumed is not None:

@@ -27,6 +27,9 @@ FAR: Final = 4.0
 TINY: Final = 0.02
 """The share of the largest number that is meant which is too little."""
 
+FEW: Final = 20
+"""Fewer numbers of columns may all be near 0 by chance."""
+
 LOOKED_AT: Final = 256
 """The number of examples that are looked at, and of elements of each."""
 
@@ -68,17 +71,30 @@ class Range(NamedTuple):
         finite = np.isfinite(found)
         counted = finite & (found != 0)
         outside = counted & ((found < least) | (found > most))
-        small = counted & (np.abs(found) < TINY * np.maximum(np.abs(low), np.abs(high)))
+        by_column = self.low.size > 1 and x.ndim == 2 and x.shape[1] == found.shape[1]
         if np.count_nonzero(outside) <= np.count_nonzero(counted) / 2:
-            outside[...] = False
-            if not counted.any() or (counted & ~small).any():
+            outside = counted & (np.abs(found) < TINY * np.maximum(np.abs(low), np.abs(high)))
+            if (counted & ~outside).any() or (by_column and np.count_nonzero(counted) < FEW):
+                outside = counted & by_column & _in_another_unit(np.where(counted, np.abs(found), np.nan), low, high)
+            if not outside.any():
                 return ""
         text = f"hold numbers from {found[finite].min():.3g} to {found[finite].max():.3g}"
-        if self.low.size == 1 or x.ndim != 2 or x.shape[1] != found.shape[1]:
+        if not by_column:
             return text
-        row, column = np.argwhere(outside if outside.any() else small)[0]
+        row, column = np.argwhere(outside)[0]
         usual = f"{low[0, column]:.3g} to {high[0, column]:.3g}"
         return f"{text}, such as {found[row, column]:.3g} in column {column + 1}, where {usual} is usual"
+
+
+def _in_another_unit(sizes: Array, low: Array, high: Array) -> Any:
+    """The columns of ``sizes`` (n, columns) that hold only numbers much smaller or larger than usual; NaN is none.
+
+    Much smaller is less than a tenth of the least that is usual, if that is far from 0: a column of zeros and few ones
+    has a low end below 0, and what is smaller there is usual.
+    """
+    least, most = np.sort(np.abs([low, high]), axis=0)
+    least = np.where((low * high > 0) & (least > most / 7), least, 0)
+    return ~((sizes >= least / 10).any(axis=0) & (sizes <= 100 * most).any(axis=0))
 
 
 class RangeCheck:

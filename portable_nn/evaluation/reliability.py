@@ -130,12 +130,12 @@ def fit_temperature(logits: Array, classes: Array) -> float:
     low, high = 1 / HOTTEST, HOTTEST
     if slope(low)[0] >= 0:
         raise UsageError(
-            "the examples have no best temperature: the right classes have no larger logits than the others, as if the "
-            "model knew nothing of these examples, or their labels were those of other classes"
+            "no temperature improves these predictions: the right classes have no larger logits than the others, as if "
+            "the model knew nothing of these examples, or their labels were those of other classes"
         )
     if slope(high)[0] <= 0:
         raise UsageError(
-            "the examples have no best temperature: nearly each is right, and the lower the temperature, the better. "
+            "no temperature is best for these predictions: nearly each is right, and a lower one is always better. "
             "Take more examples, which the model was not trained on"
         )
     beta = 1.0

@@ -17,6 +17,7 @@ from portable_nn.core.graph import Shape, Value, format_shape
 from portable_nn.core.names import Engine
 from portable_nn.data.batches import Taken
 from portable_nn.data.columns import far_fault
+from portable_nn.data.trained import TRAINED_ON
 from portable_nn.engines.batching import Run
 from portable_nn.engines.ranges import Range, ranges
 from portable_nn.format.meaning import InputInfo, OutputInfo
@@ -132,13 +133,15 @@ class Runner:
 class Description(NamedTuple):
     """The description of inputs and outputs that a model has; ``known`` where it has the kinds of the outputs.
 
-    ``labels`` are those of a model that does not say of which output.
+    ``labels`` are those of a model that does not say of which output; ``trained_on`` are the files that it knows, as
+    ``data.trained`` notes them.
     """
 
     inputs: Sequence[InputInfo]
     outputs: Sequence[OutputInfo]
     known: bool = True
     labels: tuple[str, ...] = ()
+    trained_on: str = ""
 
 
 def output_values(network: Network) -> list[Value]:
@@ -163,7 +166,7 @@ def described_by(
     names = [value.name for value in outputs]
     manifest = manifest_in(metadata, [value.name for value in inputs], names, where)
     if manifest:
-        return Description(manifest.inputs, manifest.outputs)
+        return Description(manifest.inputs, manifest.outputs, trained_on=manifest.metadata.get(TRAINED_ON, ""))
     labels = labels_of(metadata) or labels
     fitting = next((value.name for value in outputs if labels and _may_be(value, len(labels))), None)
     infos = [OutputInfo(name, labels=labels if name == fitting else ()) for name in names]
@@ -320,7 +323,7 @@ def _filled(shape: Shape, made: tuple[int, ...] | None) -> Shape:
 
 def network_runnable(network: Network, where: str, engine: Engine) -> Runnable:
     """A network, ready to run; messages call it ``where``."""
-    description = Description(network.inputs, network.outputs)
+    description = Description(network.inputs, network.outputs, trained_on=network.metadata.get(TRAINED_ON, ""))
     found = ranges(network.graph, network.parameters)
     values = output_values(network)
     return Runnable(where, network.graph.inputs, values, description, partial(network.compute, engine), found)

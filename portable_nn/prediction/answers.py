@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
 from portable_nn.data.batches import Bad, Batch, Place
 from portable_nn.data.sources import iterate
+from portable_nn.data.trained import trained_notes
 from portable_nn.engines.recording import Recorder
 from portable_nn.evaluation.scoring import NOT_FINITE, class_names, kind_for
 from portable_nn.format.meaning import OutputInfo
@@ -156,6 +157,8 @@ def answers_of(
     if notes is not None:
         notes += [f"{runner.model.where} runs in {options.engine}", *runner.notes]
     warnings, place = list(runner.input.warnings), Place(before=runner.input.info.context)
+    if options.labelled:
+        warnings += trained_notes(runner.model.description.trained_on, inputs)
     batches = iterate(
         inputs,
         runner.taken(options.labelled),

@@ -84,8 +84,8 @@ class PolarityStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
         return self if self.found != "auto" else PolarityStep(self.ink, guess_ink(pixels))
 
     def __str__(self) -> str:
-        how = "guessed from the border of each picture" if self.found == "auto" else f"taken to be {self.found}"
-        return f"invert unless the ink is {self.ink}; what it is is {how}"
+        how = "the border of each picture shows it" if self.found == "auto" else f"it is taken to be {self.found}"
+        return f"invert unless the ink is {self.ink}: {how}"
 
 
 class FitDigitStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="fit_digit"):

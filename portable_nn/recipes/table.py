@@ -402,7 +402,11 @@ def _notes(
     listed = {
         "numbers": numbers,
         "categories": [f"{column.name} ({len(column.categories)})" for column in columns if column.categories],
-        "missing values": [f"{column.name} ({column.missing})" for column in columns if column.missing != "refuse"],
+        "missing values": [
+            f"{column.name} ({'in no category' if column.categories else column.missing})"
+            for column in columns
+            if column.missing != "refuse"
+        ],
         "left out": drop,
     }
     kind = f"{len(wanted.labels)} classes: {some(wanted.labels)}" if wanted.labels else "a number"

@@ -14,6 +14,9 @@ from portable_nn.core.text import quantity
 SECONDS: Final = 0.25
 """The time that a bar stands at least, so that the page is not redrawn at each batch."""
 
+FEW: Final = 20
+"""So many epochs have a line each where there is no bar."""
+
 SHOWN: Final = 10
 """The epochs, the last ones, that stand below the bar."""
 
@@ -60,14 +63,22 @@ class Bar:
 
 
 class Lines(Bar):
-    """A line on stderr for each epoch."""
+    """A line on stderr for each epoch, or, of more than ``FEW``, for each tenth and the last."""
 
     def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+        self.epochs, self.row = epochs, dict[str, float]()
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """Print it."""
-        print(epoch_line(row, self.epochs), file=sys.stderr, flush=True)
+        """Print it, or keep it for the end."""
+        self.row = {**row}
+        if self.epochs <= FEW or row["epoch"] % 10 == 0:
+            self.end()
+
+    def end(self) -> None:
+        """Print the last epoch, unless it has been."""
+        if self.row:
+            print(epoch_line(self.row, self.epochs), file=sys.stderr, flush=True)
+            self.row = {}
 
 
 def epoch_line(row: Mapping[str, float], epochs: int) -> str:
@@ -128,7 +139,11 @@ def progress_bar(
         bar.show()
         return
     if progress is None and not sys.stderr.isatty():
-        yield Lines(epochs) if lines else Bar()
+        shown = Lines(epochs)
+        try:
+            yield shown if lines else Bar()
+        finally:
+            shown.end()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -17,7 +17,7 @@ from portable_nn.core.errors import UsageError
 DIGITS = find_model("digits-mlp")
 OUTSIDE = (
     "not in the file, to be done before: convert to grey, 0 (black) to 255 (white), with the ITU-R 601 weights, on "
-    "white where transparent; invert unless the ink is light; what it is is guessed from the border of each picture; "
+    "white where transparent; invert unless the ink is light: the border of each picture shows it; "
     "find the drawing, scale it to fit 20x20 pixels and centre its mass in 28x28; what it takes is float32 (784,). "
     "portable-nn predict does this, and pnn.prepare in Python\n"
 )

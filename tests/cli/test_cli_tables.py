@@ -57,6 +57,23 @@ def test_rows_are_predicted_by_names_in_any_order(run, houses: Path, tmp_path: P
     assert rows[3][1:] == ["", "column 'district': 'east' is none of the categories north, south"]
 
 
+def test_rows_that_the_model_was_trained_on_are_called_so(run, houses: Path, tmp_path: Path) -> None:
+    trained(run, "--validation", "0.2", "--seed", "3")
+    assert run("export", "price.safetensors", "price.onnx").code == 0
+    said = (
+        "houses.csv: the model was trained on these rows, but for a share of 0.2, held out with seed 3; figures on new"
+    )
+    (tmp_path / "new.csv").write_text(HOUSES)
+    for model in ("price.safetensors", "price.onnx"):
+        assert said in run("evaluate", model, "houses.csv").err
+        assert "trained on" not in run("evaluate", model, "new.csv").err
+    table = ("--target", "district", "--missing", "mean", "--drop", "note", "--epochs", "1", "--validation")
+    assert run("train", "auto-auto", "houses.csv", *table, "0.2", "-o", "district.npz").code == 0
+    assert run("tune", "district.npz", "new.csv", "--validation", "0", "--epochs", "1", "-o", "tuned.npz").code == 0
+    assert "new.csv: the model was trained on these rows; figures" in run("evaluate", "tuned.npz", "new.csv").err
+    assert "houses.csv: the model was trained on these rows, but" in run("evaluate", "tuned.npz", "houses.csv").err
+
+
 def test_an_exported_file_takes_the_raw_rows_and_says_what_they_are(run, houses: Path, tmp_path: Path) -> None:
     trained(run)
     found = run("export", "price.safetensors", "price.onnx")

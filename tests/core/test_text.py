@@ -126,7 +126,9 @@ def test_pairs_go_on_below_and_lose_nothing():
     ("text", "width", "shown"),
     [
         ("short", 5, "short"),
-        ("some words here", 9, "some wor…"),
+        ("some words here", 9, "some …"),
+        ("some words here", 11, "some words…"),
+        ("something else", 9, "somethin…"),
         ("a/long/path.png", 9, "a/…th.png"),
         ("数字数字数字", 7, "数…数字"),
         ("x" * 50, 1, "…"),

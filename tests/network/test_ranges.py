@@ -84,6 +84,26 @@ def test_a_table() -> None:
     assert len(warned(raw, IRIS[:5] * 10)) == 1
 
 
+@pytest.mark.parametrize("factor", [0.001, 1000])
+@pytest.mark.parametrize("count", [1, 7, 150])
+def test_one_column_of_a_table_in_another_unit_is_named_and_rare_ones_are_none(factor: float, count: int) -> None:
+    rng = np.random.default_rng(count)
+    grams = np.column_stack([rng.normal([4200, 200, 44], [800, 14, 5], (150, 3)), np.arange(150) % 50 == 0])
+    network = net(pnn.Normalization().adapt(grams), shape=(4,))
+    kilograms = grams[:count].copy()
+    kilograms[:, 0] *= factor
+    [message] = warned(network, kilograms)
+    low, high = (grams[:, 0].mean() + sign * 3 * grams[:, 0].std() for sign in (-1, 1))
+    assert f"such as {kilograms[0, 0]:.3g} in column 1, where {low:.3g} to {high:.3g} is usual" in message
+    ones = grams[grams[:, 3] == 1]
+    assert warned(network, grams[:count]) == warned(network, ones) == warned(network, ones[:1]) == []
+
+
+def test_a_row_of_standardised_numbers_near_the_mean_is_no_fault() -> None:
+    network = net(pnn.Normalization().adapt(np.random.default_rng(0).normal(size=(200, 3))), shape=(3,))
+    assert warned(network, np.full((1, 3), 0.01)) == []
+
+
 def test_each_shape_and_later_ones_are_looked_at_in_either_engine() -> None:
     network = net(pnn.Rescaling(1 / 255))
     x = (LEVELS / 255).astype(np.float32)

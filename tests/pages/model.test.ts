@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { decided, probabilities, quantities } from "../../portable_nn/pages/src/model/answers";
+import { decided, probabilities, quantities, sentence } from "../../portable_nn/pages/src/model/answers";
 import { normal } from "../../portable_nn/pages/src/model/generator";
 import { fromHalves, toHalves } from "../../portable_nn/pages/src/model/halves";
 import { readNpy, writeNpy } from "../../portable_nn/pages/src/model/npy";
@@ -30,6 +30,16 @@ test("logits become shares by softmax, also where they are large, and their temp
   near(probabilities([Math.log(1), Math.log(3)], "logits"), [0.25, 0.75]);
   near(probabilities([1000, 1000 + Math.log(3)], "logits"), [0.25, 0.75]);
   near(probabilities([0, 2 * Math.log(3)], "logits", 2), [0.25, 0.75]);
+});
+
+test("an answer is the likeliest class with its own probability, unless the threshold asks for more", () => {
+  const names = ["fraud", "ok"], target = "fraud", said = (row: number[], threshold = 0) =>
+    sentence(decided(row, { ...ANSWER, kind: "probabilities", threshold }), names, { ...ANSWER, target, threshold });
+  assert.deepEqual(said([0.0003, 0.9997]), ["ok", "fraud is ok: probability 99.97 %"]);
+  assert.deepEqual(said([0.75, 0.25]), ["fraud", "fraud is fraud: probability 75.0 %"]);
+  assert.deepEqual(said([0.25, 0.75], 0.75), ["ok", "fraud is ok: probability 75.0 %"]);
+  assert.deepEqual(said([0.3, 0.7], 0.75), ["unsure", "ok is the likeliest, at 70.0 %: less than the 75.0 % that this model asks for"]);
+  assert.deepEqual(sentence(decided([0.75], { ...ANSWER, kind: "probabilities" }), names, ANSWER), ["ok", "probability 75.0 %"]);
 });
 
 test("one logit is about the second of two classes, and so is one probability", () => {

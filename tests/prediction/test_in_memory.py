@@ -263,7 +263,7 @@ def test_shapes_of_pictures_in_arrays() -> None:
         (["a.png", 7], UsageError, "x[1] is of type int, among paths and pictures: give each kind by itself"),
         ("none.csv", DataError, "none.csv: expected a file or folder, found neither"),
         (np.full((2, 4), np.nan), DataError, "x[0]: expected finite float32 numbers, found NaN or infinity"),
-        (SAMPLES, UsageError, "the preprocessing of this model has no step that makes an array of a picture; give it"),
+        (SAMPLES, UsageError, "this model takes rows of numbers, and no pictures: give it rows, such as a CSV file"),
     ],
 )
 def test_messages(given: Any, error: type[PortableNNError], message: str) -> None:

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnxruntime
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.data.columns import encoded
+from portable_nn.data.columns import encoded, find_columns
 from portable_nn.data.frames import read_frame
 
 
@@ -199,9 +201,41 @@ def test_several_numbers_are_predicted_at_once() -> None:
 def test_numbers_in_another_unit_are_warned_of() -> None:
     trained = pnn.train_table("auto-8-auto", without("class"), "price", units={"n": "m"}, epochs=1)
     low, high = min(simple()["n"]), max(simple()["n"])
-    meant = rf"column 'n' holds 500, and training had {low:g} to {high:g} m"
+    meant = rf"column 'n' holds 500, and training had {low:g} to {high:g} m: is its unit the same"
     with pytest.warns(pnn.DataWarning, match=meant):
         list(pnn.predict(trained.network, {"word": ["up"], "n": [500.0]}))
+
+
+@pytest.mark.parametrize("form", ["${:.2f}", "{} %", "1.{:03d}.000", "id {}", "{} €"])
+def test_words_that_are_new_in_most_rows_are_refused_by_name_and_repeated_ones_are_categories(form: str) -> None:
+    y, rng = ["yes", "no"] * 40, np.random.default_rng(0)
+    rare = [form.format(int(each)) for each in rng.permutation(900)[:80]]
+    often = [form.format(int(each)) for each in np.concatenate([np.arange(30), rng.integers(0, 30, 50)])]
+    with pytest.raises(
+        DataError, match=r"column 'rare' holds 80 different words in 80 rows, such as .*--drop"
+    ) as found:
+        pnn.train_table("auto-auto", {"often": often[:60] + often[:20], "rare": rare, "y": y}, epochs=1)
+    assert "'often'" not in str(found.value)
+    assert ("remove marks such as $ and %" in str(found.value)) == ("id" not in form)
+    assert pnn.train_table("auto-auto", {"a": np.arange(80) % 7, "rare": rare, "y": y}, drop=["rare"], epochs=1)
+    trained = pnn.train_table("auto-auto", {"rare": rare, "y": y}, categorical=["rare"], epochs=1)
+    assert set(trained.network.inputs[0].columns[0].categories) == set(rare)
+
+
+@given(st.integers(2, 90), st.integers(0, 2**32 - 1))
+def test_categories_that_most_rows_share_are_never_refused(kinds: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    words = np.array(
+        [f"{kind} Street" for kind in np.append(np.repeat(np.arange(kinds), 2), rng.integers(0, kinds, 9))]
+    )
+    frame = read_frame({"street": rng.permutation(words)})
+    assert find_columns(frame, ["street"])[0].categories == tuple(sorted(set(words)))
+
+
+def test_what_stands_for_a_missing_word_is_no_median() -> None:
+    table = {"n": [1.0, None, 3.0, 4.0] * 5, "word": ["a", "b", None, "b"] * 5, "y": ["no", "yes"] * 10}
+    trained = pnn.train_table("auto-auto", table, missing="median", epochs=1)
+    assert "missing values: n (median), word (in no category)" in trained.notes
 
 
 @pytest.mark.parametrize(

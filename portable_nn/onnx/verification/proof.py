@@ -18,7 +18,7 @@ MEANINGS: Final[Mapping[Kind, str]] = {
     "transformed": "transformed, and recomputed",
     "folded": "folded into nodes",
     "computed": "computed by nodes of the file",
-    "added": "added by an option or a decomposition",
+    "added": "added by an option or by decomposing an operator",
     "unused": "used by no node",
 }
 """The fates of tensors in words, for counts of them."""
@@ -99,8 +99,8 @@ class Proof(dict[str, Difference]):
     def in_words(self) -> Iterator[tuple[str, str]]:
         """Headings, and what was found, in one line each; nothing where nothing was verified."""
         if self.worst:
-            at = f"{self.worst.error:.1e} of its spread, at {self.worst.node or self.worst.value}"
-            yield "values", f"{len(self.compared):,} compared; largest error {at}"
+            error = f"largest error {self.worst.error:.1e} (relative to the standard deviation of the value)"
+            yield "values", f"{len(self.compared):,} compared; {error}, at {self.worst.node or self.worst.value}"
         if self.sizes:
             yield "sizes", "; ".join(f"{name} {', '.join(map(str, tried))}" for name, tried in self.sizes.items())
         if self.weights:

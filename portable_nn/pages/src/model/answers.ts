@@ -1,5 +1,6 @@
 // What outputs mean: portable_nn/evaluation/probabilities.py in JavaScript.
 
+import { percent } from "../shared/text";
 import type { Answer } from "./types";
 
 const LEAST = 2 ** -52;
@@ -48,6 +49,13 @@ export interface Decision {
 export function decided(row: readonly number[], { kind, temperature, threshold }: Answer): Decision {
   const shares = probabilities(row, kind, temperature), best = shares.indexOf(Math.max(...shares));
   return { best, unsure: (shares[best] as number) < threshold, shares };
+}
+
+/** The answer, and what is said below it. A column such as `fraud`, bare before a number, would read as a class. */
+export function sentence({ best, unsure, shares }: Decision, names: readonly string[], { target, threshold }: Answer): [string, string] {
+  const name = names[best] as string, share = percent(shares[best] as number);
+  if (unsure) return ["unsure", `${name} is the likeliest, at ${share}: less than the ${percent(threshold)} that this model asks for`];
+  return [name, `${target ? `${target} is ${name}: ` : ""}probability ${share}`];
 }
 
 /** The places of the classes that fit into a drawing: all, or the likeliest, the answer first. */

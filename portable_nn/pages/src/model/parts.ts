@@ -4,7 +4,7 @@ import type { Line } from "../shared/chart";
 import { Unusable } from "../preparation/picture";
 import { h } from "../shared/dom";
 import { percent, rounded } from "../shared/text";
-import { classNames, decided, isOfNumbers, isUsable, likeliest, NO_ANSWER, quantities } from "./answers";
+import { classNames, decided, isOfNumbers, isUsable, likeliest, NO_ANSWER, quantities, sentence } from "./answers";
 import { Refused } from "./session";
 import type { Answer } from "./types";
 
@@ -13,10 +13,7 @@ export function answerView(row: readonly number[], answer: Answer, colours?: Col
   if (!isUsable(row)) return h("p", { class: "bad" }, NO_ANSWER);
   if (isOfNumbers(answer)) return numbersView(row, answer);
   const decision = decided(row, answer), names = classNames(answer, decision.shares.length);
-  const said = decision.unsure ? "unsure" : (names[decision.best] as string), share = decision.shares[decision.best] as number;
-  const rest = decision.unsure
-    ? `${names[decision.best]} is the likeliest, at ${percent(share)}: less than the ${percent(answer.threshold)} that this model asks for`
-    : `${answer.target ? `${answer.target}, ` : ""}${percent(share)}`;
+  const [said, rest] = sentence(decision, names, answer);
   return h("div", { class: "stack" },
     h("div", {}, h("p", { class: isLong(said) ? "answer long-answer" : "answer" }, said), h("p", { class: "muted" }, rest)),
     bars(names, decision.shares, decision.best, colours));

@@ -1,0 +1,41 @@
+"""A file that a network was trained on is known by its bytes, wherever it lies; a file with one other byte is not."""
+
+from pathlib import Path
+
+import xxhash
+
+from portable_nn.data.trained import TRAINED_ON, note_trained, trained_notes
+
+
+def test_each_file_is_noted_once_and_known_by_its_bytes(tmp_path: Path) -> None:
+    one, two, other = (tmp_path / name for name in ("one.csv", "two.csv", "other.csv"))
+    one.write_bytes(b"a,b\n" * 500_000)
+    two.write_bytes(b"")
+    metadata = {"mine": "words"}
+    for _ in range(2):
+        note_trained(metadata, one, 0.25, 7)
+        note_trained(metadata, two, 0, 0)
+    digests = [xxhash.xxh3_64_hexdigest(path.read_bytes()) for path in (one, two)]
+    assert metadata == {"mine": "words", TRAINED_ON: f"{digests[0]} 0.25 7, {digests[1]} 0 0"}
+    other.write_bytes(one.read_bytes())
+    known = metadata[TRAINED_ON]
+    [copied, whole] = trained_notes(known, [str(other), two, {"in": "memory"}, tmp_path, tmp_path / "none.csv"])
+    assert copied.startswith(
+        f"{other}: the model was trained on these rows, but for a share of 0.25, held out with seed 7; "
+    )
+    assert whole.startswith(f"{two}: the model was trained on these rows; ")
+    other.write_bytes(one.read_bytes()[:-1] + b" ")
+    assert trained_notes(known, other) == trained_notes("", one) == []
+
+
+def test_a_folder_and_standard_input_are_not_noted(tmp_path: Path) -> None:
+    metadata: dict[str, str] = {}
+    note_trained(metadata, tmp_path, 0.1, 0)
+    note_trained(metadata, Path("-"), 0.1, 0)
+    assert metadata == {}
+
+
+def test_words_of_others_in_the_metadata_say_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("1")
+    assert trained_notes("on data of mine, and, more", path) == []
