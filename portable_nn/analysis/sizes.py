@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import PurePath
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,7 @@ from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.core.binding import Sizes
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Node, Shape
-from portable_nn.core.html import html_of, html_table
+from portable_nn.core.html import html_code, html_of, html_page, html_table
 from portable_nn.core.text import Table, fields, printable, quantity, size
 from portable_nn.operators.costs import multiply_adds
 from portable_nn.operators.registry import REGISTRY, family, known_operator
@@ -27,6 +28,11 @@ SHORTEST: Final = 16
 """The fewest characters that remain of a shortened name of a node."""
 
 HEADINGS: Final = ("node", "operator", "input", "output", ">field", ">parameters", ">mult-adds", ">memory")
+KEY: Final = (
+    "Options: kernel/stride, p padding, d dilation, o output padding, g groups. Field: the receptive field and its "
+    "stride, in cells of the input; all, where it is the whole input. Remarks: cells that are never read, uneven "
+    "overlap, and where the receptive field ends."
+)
 INDENT: Final = "    "
 
 
@@ -98,9 +104,13 @@ class NetSizes:
 
     def _repr_html_(self) -> str:
         """The HTML that a notebook shows."""
+        return "".join(self.tables())
+
+    def tables(self) -> tuple[str, str]:
+        """The nodes, and the totals, as HTML."""
         rows = [row for row in self.nodes if not row.constant]
         cells = [(*_cells(row, None), "; ".join(_remarks(row))) for row in rows]
-        return html_table(self.model, (*HEADINGS, "remarks"), cells) + html_of(lambda: _summary(self, len(rows)))
+        return html_table(self.model, (*HEADINGS, "remarks"), cells), html_of(lambda: _summary(self, len(rows)))
 
 
 def sizes_of_model(name: str, surveyor: Surveyor, inputs: Sizes = None) -> NetSizes:
@@ -295,6 +305,13 @@ def _remarks(row: NodeSize) -> Iterator[str]:
     yield from (*row.coverage, *row.risks)
     if row.field_ends:
         yield f"the receptive field ends here: {row.field_ends}"
+
+
+def as_page(net: NetSizes, title: str = "", code: str = "") -> bytes:
+    """The sizes as an HTML file, below code."""
+    named = replace(net, model=title or PurePath(net.model).name)
+    parts = [html_code(code)] if code else []
+    return html_page(named.model, *parts, html_of(lambda: KEY), *named.tables())
 
 
 def as_json(net: NetSizes) -> dict[str, Any]:

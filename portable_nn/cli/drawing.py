@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def draw(
     plot: Path | None,
-    figure: Callable[[], Figure],
+    figure: Callable[[], Figure] | None,
     gif: Path | None = None,
     frames: Callable[[], Any] | None = None,
     html: Path | None = None,
@@ -26,7 +26,7 @@ def draw(
         ("animated", save_animation, gif, frames),
         ("page", _save_page, html, page),
     ]
-    made = [(done, write, path, make()) for done, write, path, make in wanted if path]
+    made = [(done, write, path, make()) for done, write, path, make in wanted if path and make]
     for _, write, path, picture in made:
         write(picture, path)
     return [(done, path) for done, _, path, _ in made]

@@ -131,7 +131,7 @@ Html: TypeAlias = Annotated[
     _file(
         "--html",
         "FILE.html",
-        "Write a page for the browser, in which all of it can be changed; it needs no network.",
+        "Write a page for the browser; it needs no network.",
         check_page,
     ),
 ]

@@ -15,6 +15,33 @@ LONG: Final = 40
 _LINE: Final = "1px solid rgba(128, 128, 128, 0.4)"
 
 
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="generator" content="portable-nn">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 90rem; padding: 0 1rem; }}
+h1 {{ font-size: 1.4rem; overflow-wrap: anywhere; }}
+div[tabindex] {{ overflow-x: auto; margin-bottom: 1.5rem; }}
+td, th {{ vertical-align: top; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+td:last-child {{ min-width: 16em; white-space: normal; }}
+</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{parts}
+</main>
+</body>
+</html>
+"""
+
+
 class Share(NamedTuple):
     """A cell that is a share of 1: a bar with its percentage."""
 
@@ -57,6 +84,17 @@ def html_of(write: Callable[[], str]) -> str:
         if isinstance(part, Cells) or part.strip()
     )
     return "\n".join(["<div>", *parts, "</div>"])
+
+
+def html_page(title: str, *parts: str) -> bytes:
+    """A whole file with a title and parts that are HTML: it runs no script and loads nothing, and wide parts scroll."""
+    scrolling = (f'<div tabindex="0">{part}</div>' for part in parts)
+    return _PAGE.format(title=_text(title), parts="\n".join(scrolling)).encode()
+
+
+def html_code(text: str) -> str:
+    """Lines of code."""
+    return f"<pre>{_text(text)}</pre>"
 
 
 def html_curve(points: Iterable[tuple[float, float]], label: str, side: int = 240) -> str:

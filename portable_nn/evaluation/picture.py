@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from portable_nn.core.plotting import BLUE, GREEN, ORANGE, VERMILLION, drawn, figure, style, tint
-from portable_nn.core.text import percent
+from portable_nn.core.text import percent, quantity
 from portable_nn.evaluation.class_results import ClassEvaluation
 from portable_nn.evaluation.intervals import LEAST, of_mean
 from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
@@ -44,6 +44,12 @@ SIDE: Final = 5.4
 TOP: Final = 0.9
 CELL: Final = 1.05
 """Inches: of the sheet, of a square panel with its labels, of the title, and of a picture with its line of text."""
+
+RARE: Final = 0.005
+"""The share of predictions at either end that may lie beyond the axes, where they would squash the others."""
+
+SQUASHED: Final = 1.5
+"""How many times as long the axes would be with them."""
 
 
 @style()
@@ -231,13 +237,28 @@ def _dots(count: int) -> dict[str, Any]:
 
 
 def _scatter(axes: Axes, number: NumberFigures, targets: Array, predicted: Array) -> None:
-    both = np.concatenate([targets, predicted])
+    low, high = _reach(targets, predicted)
+    axes.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    axes.scatter(targets, predicted, **_dots(len(targets)))
+    for marker, where in (("v", predicted < low), ("^", predicted > high)):
+        edge = np.clip(predicted[where], low, high)
+        axes.scatter(targets[where], edge, marker=marker, s=36, color=VERMILLION, clip_on=False, linewidths=0)
+    beyond = predicted[(predicted < low) | (predicted > high)]
+    if len(beyond):
+        text = f"{quantity(len(beyond), 'prediction')} beyond the axes, {beyond.min():.4g} to {beyond.max():.4g}"
+        axes.text(0.03, 0.97, text, transform=axes.transAxes, fontsize=8.5, color=VERMILLION, va="top")
+    axes.set(xlim=(low, high), ylim=(low, high))
+    axes.set(xlabel=_called(number, "target"), ylabel=_called(number, "predicted"))
+
+
+def _reach(targets: Array, predicted: Array) -> tuple[float, float]:
+    """The ends of both axes: those of all targets and predictions, but for a few that would squash the others."""
+    usual = np.concatenate([targets, np.quantile(predicted, [RARE, 1 - RARE], method="closest_observation")])
+    whole = np.concatenate([targets, predicted])
+    both = usual if np.ptp(whole) > SQUASHED * np.ptp(usual) else whole
     low, high = float(both.min()), float(both.max())
     pad = (high - low or 1.0) * 0.04
-    axes.plot([low - pad, high + pad], [low - pad, high + pad], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-    axes.scatter(targets, predicted, **_dots(len(targets)))
-    axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad))
-    axes.set(xlabel=_called(number, "target"), ylabel=_called(number, "predicted"))
+    return low - pad, high + pad
 
 
 def _figures(number: NumberFigures) -> str:

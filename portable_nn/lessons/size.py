@@ -8,10 +8,12 @@ from portable_nn.core.errors import UsageError
 from portable_nn.pages.template import fill
 from portable_nn.sizes.explain import NAMES
 from portable_nn.sizes.operation import Operation, PerAxis, Window, check_channels, input_sizes
-from portable_nn.sizes.scene import MOST_CELLS
 
 MOST_AXES: Final = 2
 """The most axes that the page shows."""
+
+MOST_CELLS: Final = 100
+"""The most cells on a side of a board, which scrolls."""
 
 
 def size_page(operation: Operation, sizes: PerAxis, channels: tuple[int, int] | None = None) -> bytes:

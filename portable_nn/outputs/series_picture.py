@@ -82,7 +82,8 @@ def _quantity(axes: Axes, series: Series, columns: Columns, place: int) -> None:
             edges = np.arange(len(x) + 1) * columns.size - 0.5
             whole = axes.get_xaxis_transform()
             axes.stairs(unknown, edges, fill=True, color=UNKNOWN, transform=whole, label="very uncertain")
-        line, least, greatest = (np.where(unknown, np.nan, each) for each in (line, least, greatest))
+        kept = (np.where(unknown, np.nan, each) for each in (line, least, greatest, low, high))
+        line, least, greatest, low, high = kept
         axes.fill_between(x, low, high, color=BLUE, alpha=0.3, linewidth=0, label="± one predicted standard deviation")
     if columns.size > 1:
         axes.plot(x, least, color=PALE, linewidth=0.6, label="least and greatest")

@@ -8,6 +8,7 @@ True
 """
 
 from portable_nn.sizes.cautions import Caution, cautions
+from portable_nn.sizes.chains import chain
 from portable_nn.sizes.coverage import Coverage, axis_name, coverage
 from portable_nn.sizes.explain import Line, explain, explain_text
 from portable_nn.sizes.fixes import Fix, fixes
@@ -37,6 +38,7 @@ __all__ = [
     "Window",
     "axis_name",
     "cautions",
+    "chain",
     "check_channels",
     "combine",
     "conv",

@@ -103,10 +103,7 @@ def solve(
         UsageError: options that contradict each other or the kind.
         ShapeError: no operation fits; the message has the nearest sizes that are possible.
     """
-    found = input_sizes(sizes)
-    wanted = input_sizes(outputs, "output size") * (len(found) if isinstance(outputs, int) else 1)
-    if len(found) != len(wanted):
-        raise UsageError(f"the wanted output {size_text(wanted)} needs as many axes as the input {size_text(found)}")
+    found, wanted = both_sizes(sizes, outputs)
     if isinstance(padding, str):
         raise UsageError(f"padding must be numbers to solve with, not {padding!r}")
     given = {"kernel": kernel, "stride": stride, "dilation": dilation, "output_padding": output_padding}
@@ -126,6 +123,15 @@ def solve(
     # Equal windows on all axes come before others of the same faults.
     best = merge(_shared(ranked), _different(ranked), key=lambda found: (found[0][0], len(set(found[1])) > 1, found[0]))
     return tuple(Operation(kind, windows, ceil=ceil) for _, windows in islice(best, limit))
+
+
+def both_sizes(sizes: PerAxis, outputs: PerAxis) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The sizes of an input and of the wanted output, along the same axes. Raises ``UsageError``."""
+    found = input_sizes(sizes)
+    wanted = input_sizes(outputs, "output size") * (len(found) if isinstance(outputs, int) else 1)
+    if len(found) != len(wanted):
+        raise UsageError(f"the wanted output {size_text(wanted)} needs as many axes as the input {size_text(found)}")
+    return found, wanted
 
 
 def _tried(kind: Kind, bounds: Bounds, window: Window, pinned: Set[str]) -> Tried:

@@ -142,6 +142,22 @@ def test_the_sheet_shows_the_matrix_the_calibration_and_the_worst(tmp_path: Path
     assert len(pictures) == 3
 
 
+@pytest.mark.parametrize(("far", "top"), [((), 104.0), ((2000.0, -500.0), 104.0), ((120.0,), 124.8)])
+def test_few_predictions_that_are_far_off_do_not_squash_the_others(far: tuple[float, ...], top: float) -> None:
+    pytest.importorskip("matplotlib")
+    from portable_nn.evaluation.picture import sheet
+
+    targets = np.linspace(0, 100, 1001, dtype=np.float32)[:, None]
+    net = pnn.Sequential(pnn.Input(1), pnn.Dense(1, weight_initial=1.0), seed=0)
+    x = targets.copy()
+    x[100 : 100 + len(far), 0] = far
+    axes = sheet(net.evaluate(x, targets)).axes[0]
+    assert axes.get_xlim() == axes.get_ylim()
+    assert axes.get_ylim()[1] == pytest.approx(top)
+    said = [text.get_text() for text in axes.texts]
+    assert said == (["2 predictions beyond the axes, -500 to 2000"] if len(far) == 2 else [])
+
+
 def test_names_of_users_are_drawn_as_they_are(tmp_path: Path) -> None:
     """A dollar sign begins no formula."""
     pytest.importorskip("matplotlib")

@@ -174,7 +174,7 @@ def test_json(run):
 
 def test_json_backwards(run):
     found = run("size", "convt", "--in", "7", "--to", "14", "--most", "2", "--format", "json").json
-    assert list(found) == ["schema", "kind", "input", "output", "solutions", "pictures"]
+    assert list(found) == ["schema", "kind", "input", "output", "chain", "solutions", "pictures"]
     assert (found["input"], found["output"]) == ([7, 7], [14, 14])
     best, second = found["solutions"]
     assert best["options"] == {
@@ -267,6 +267,79 @@ def test_backwards_keeps_what_is_given(run):
     assert len(found["solutions"]) == 10
     found = run("size", "conv", "--in", "28", "--to", "14", "--groups", "3", "--most", "1").out
     assert "torch.nn.Conv2d(3, 3, kernel_size=3, stride=2, padding=1, groups=3)" in found
+
+
+def test_a_chain_of_layers_comes_before_a_single_one(run):
+    arguments = ("--in-channels", "64", "--out-channels", "3", "--most", "1")
+    text = run("size", "convt", "--in", "4", "--to", "32", *arguments).out
+    assert text.splitlines()[:15] == [
+        "4x4 -> 8x8 -> 16x16 -> 32x32, a chain of 3 layers",
+        "",
+        "input  kernel  stride  padding  output",
+        "4x4    4       2       1        8x8",
+        "8x8    4       2       1        16x16",
+        "16x16  4       2       1        32x32",
+        "",
+        "torch.nn.Sequential(",
+        "    torch.nn.ConvTranspose2d(64, 32, kernel_size=4, stride=2, padding=1),",
+        "    torch.nn.ConvTranspose2d(32, 16, kernel_size=4, stride=2, padding=1),",
+        "    torch.nn.ConvTranspose2d(16, 3, kernel_size=4, stride=2, padding=1),",
+        ")",
+        "",
+        "4x4 -> 32x32, in one layer, best first",
+        "",
+    ]
+    found = run("size", "conv", "--in", "64", "--to", "4", "--axes", "1", "--format", "json").json
+    assert [one["output"] for one in found["chain"]] == [[32], [16], [8], [4]]
+    assert [one["input"] for one in found["chain"]] == [[64], [32], [16], [8]]
+    groups = ("--groups", "2", "--in-channels", "6", "--out-channels", "64", "--most", "1")
+    assert (
+        "Conv2d(6, 16, kernel_size=4, stride=2, padding=1, groups=2)"
+        in run("size", "conv", "--in", "64", "--to", "8", *groups).out
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", ["conv --in 28 --to 14", "convt --in 7 --to 28 --stride 4", "pool --in 64 --to 4"]
+)
+def test_no_chain_where_one_layer_is_usual_or_asked_for(run, arguments):
+    assert run("size", *arguments.split(), "--most", "1", "--format", "json").json["chain"] == []
+
+
+def test_a_chain_where_no_single_layer_is_found_and_none_where_there_is_none(run):
+    found = run("size", "conv", "--in", "34", "--to", "23", "--format", "json").json
+    assert (found["chain"][-1]["output"], found["solutions"]) == ([23, 23], [])
+    text = run("size", "convt", "--in", "40", "--to", "60", "--most", "1").out
+    assert text.splitlines()[-1].startswith("no chain of convt layers that double a size")
+
+
+@pytest.mark.parametrize("arguments", ["convt --in 7 --to 64", "net digits-cnn"])
+def test_a_page_of_many_layers(run, tmp_path, arguments):
+    found = run("size", *arguments.split(), "--html", "page.html")
+    assert (found.code, found.err) == (0, "")
+    page = (tmp_path / "page.html").read_text()
+    assert "default-src 'none'; style-src 'unsafe-inline'" in page
+    assert "<script" not in page
+    rows = re.findall(r"<tr>(.*?)</tr>", page)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
+    if "net" in arguments:
+        assert [
+            "strokes",
+            "Conv 5x5 p2",
+            "batch,1,28,28",
+            "batch,16,28,28",
+            "5/1",
+            "416",
+            "314 k",
+            "50 kB",
+            "",
+        ] in cells
+    else:
+        assert [row[1:4] for row in cells if row and row[0].startswith("conv")] == [
+            ["ConvTranspose 4x4/2", "batch,1,7,7", "batch,1,16,16"],
+            ["ConvTranspose 4x4/2 p1", "batch,1,16,16", "batch,1,32,32"],
+            ["ConvTranspose 4x4/2 p1", "batch,1,32,32", "batch,1,64,64"],
+        ]
 
 
 def test_backwards_shows_the_columns_that_tell_something(run):

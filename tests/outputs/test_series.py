@@ -71,6 +71,9 @@ def test_quantities_have_their_units_and_uncertainty():
     sure = wanted[:, 2] < 0
     np.testing.assert_allclose(line[sure], wanted[sure, 0], atol=1e-3)
     assert np.isnan(line[wanted[:, 2] > 3]).all()
+    [band] = [each for each in page.axes[0].collections if each.get_label().startswith("±")]
+    drawn_rows = {round(x) for path in band.get_paths() for x in path.vertices[:, 0]}
+    assert not drawn_rows & set(np.flatnonzero(wanted[:, 2] > 3))
 
 
 def test_classes_are_a_strip_and_their_probabilities():

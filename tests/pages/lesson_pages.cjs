@@ -144,6 +144,24 @@ async function size(open) {
   return found;
 }
 
+/** A board of many cells on a phone: it scrolls to the kernel, and the page stays. */
+async function scrolled(open) {
+  const page = await open(sizeFile, { width: 390, height: 844, touch: true });
+  await page.getByLabel("Operation").selectOption("conv");
+  await number(page, "Kernel, as a number").fill("3");
+  await number(page, "Stride, as a number").fill("1");
+  await number(page, "Input size, as a number").fill("40");
+  await drawn(page);
+  await page.locator(".boards").focus();
+  await page.keyboard.press("End");
+  const seen = await page.locator(".around").evaluateAll((boards) => boards.map((board) => {
+    const [cell, around] = [board.querySelector(".over").lastElementChild, board].map((one) => one.getBoundingClientRect());
+    return board.scrollWidth > board.clientWidth && cell.right <= around.right + 1 && cell.left >= around.left - 1 && cell.bottom <= around.bottom + 1;
+  }));
+  const width = await page.evaluate(() => document.documentElement.scrollWidth);
+  return { where: (await cells(page)).where, seen: [...seen, width === 390], violations: await violations(page) };
+}
+
 async function looks(open) {
   const found = [];
   for (const file of [gameFile, sizeFile]) {
@@ -201,5 +219,5 @@ async function everything(open) {
 }
 
 browse(async (open) => ({
-  game: await game(open), left: await left(open), size: await size(open), looks: await looks(open), tapped: await tapped(open), everything: await everything(open),
+  game: await game(open), left: await left(open), size: { ...(await size(open)), scrolled: await scrolled(open) }, looks: await looks(open), tapped: await tapped(open), everything: await everything(open),
 }), name);

@@ -121,6 +121,10 @@ def test_a_kernel_is_moved_and_its_options_changed(seen: Any) -> None:
     )
     assert found["large"]["kernel"] == []
     assert found["large"]["answer"] == "60 x 60 → 122 x 122"
+    scrolled = found["scrolled"]
+    assert scrolled["where"] == "Output cell (39, 39) reads input rows 38, 39 and columns 38, 39."
+    assert all(scrolled["seen"])
+    assert scrolled["violations"] == []
     conv = sizes.conv(3, stride=2, padding=1)
     read = sizes.coverage(conv, 4)[0].counts
     assert found["conv"]["counts"] == [str(one * other) for one in read for other in read]
@@ -200,8 +204,8 @@ def test_what_a_page_of_a_game_cannot_show(arguments: tuple[str, ...], options: 
 def test_what_a_page_of_a_convolution_cannot_show() -> None:
     with pytest.raises(UsageError, match="one or two axes, not 3"):
         size_page(sizes.conv(2), (4, 4, 4))
-    with pytest.raises(UsageError, match="at most 40 cells along an axis, not 41"):
-        size_page(sizes.conv(2), (4, 41))
+    with pytest.raises(UsageError, match="at most 100 cells along an axis, not 101"):
+        size_page(sizes.conv(2), (4, 101))
     with pytest.raises(UsageError, match="groups must divide in_channels"):
         size_page(sizes.conv(2, groups=2), 4, (3, 2))
     with pytest.raises(ShapeError, match="spans 5 cells"):

@@ -13,6 +13,7 @@ from typing import Any, Final
 from portable_nn import sizes
 from portable_nn.cli.drawing import draw, written
 from portable_nn.cli.printing import Printer
+from portable_nn.cli.size.chained import Link, chain_page, heading, links, torch_code
 from portable_nn.cli.size.options import LARGEST, ChannelOptions, ResultOptions, WindowOptions, numbers, pads
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.text import fields, table
@@ -55,15 +56,19 @@ def answer(
     given = _per_axis({**vars(windows), "to": wanted.to}, wanted.axes)
     inputs, outputs = given.pop("size"), given.pop("to", None)
     layer = (channels.in_channels or channels.groups, channels.out_channels or channels.groups) if channels else (1, 1)
+    chain, none = list[Link](), ""
     if outputs is None:
         found = [_forwards(kind, inputs, given, auto_pad=wanted.auto_pad or "NOTSET", **others)]
     elif wanted.auto_pad:
         raise UsageError("--auto-pad cannot be used with --to, which finds the padding")
     else:
-        found = _backwards(kind, inputs, outputs, given, wanted.most, others)
-    operation = found[0]
-    sizes.check_channels(operation, *layer)
-    data, text = _explained(operation, inputs, layer) if outputs is None else _listed(found, inputs, layer)
+        if not given:
+            chain, none = links(kind, inputs, outputs, layer, others.get("groups", 1))
+        found = _backwards(kind, inputs, outputs, given, wanted.most, others, optional=bool(chain))
+    for each in found[:1]:
+        sizes.check_channels(each, *layer)
+    data, text = _explained(found[0], inputs, layer) if outputs is None else _listed(found, inputs, layer, chain, none)
+    operation, _, layer = chain[0] if chain else Link(found[0], inputs, layer)
     title = torch_line(operation, inputs, layer)
     pictures = draw(
         wanted.plot,
@@ -71,7 +76,7 @@ def answer(
         wanted.gif,
         lambda: drawing().animate(operation, inputs, title),
         html,
-        lambda: page(operation, inputs, layer),
+        lambda: chain_page(chain) if chain else page(operation, inputs, layer),
     )
     text += written(pictures)
     printer.result(text, {"kind": kind, "input": inputs, **data, "pictures": [str(path) for _, path in pictures]})
@@ -135,11 +140,15 @@ def _backwards(
     given: Mapping[str, Any],
     most: int,
     others: Mapping[str, Any],
+    *,
+    optional: bool,
 ) -> list[Operation]:
-    """The best operations that turn one size into the other, and keep the options that are given."""
+    """The best operations that turn one size into the other, and keep the options that are given; or none."""
     try:
         found = sizes.solve(kind, inputs, outputs, limit=most, ceil=others.get("ceil", False), **given)
     except ShapeError as error:
+        if optional:
+            return []
         error.exit_code = NOTHING_FOUND  # The input is valid: the answer is that no such options exist.
         raise
     return [replace(operation, **others) for operation in found]
@@ -177,18 +186,42 @@ def _explained(operation: Operation, inputs: Sequence[int], channels: tuple[int,
     return data, sizes.explain_text(operation, inputs) + "\n" + fields(pairs)
 
 
-def _listed(found: Sequence[Operation], inputs: Sequence[int], channels: tuple[int, int]) -> tuple[dict[str, Any], str]:
-    """Operations that give the wanted size, the best first, for programs and for people."""
+def _listed(
+    found: Sequence[Operation],
+    inputs: Sequence[int],
+    channels: tuple[int, int],
+    chain: Sequence[Link] = (),
+    none: str = "",
+) -> tuple[dict[str, Any], str]:
+    """Operations that give the wanted size, the best first, after a chain of them; for programs and for people."""
+    links = [_data(*link) | {"input": link.inputs} for link in chain]
     data = [_data(operation, inputs, channels) for operation in found]
-    rows = []
-    for operation, one in zip(found, data, strict=True):
-        texts = {name: _axes_text(one["options"][name]) for name in COLUMNS if name in one["options"]}
-        rows.append(texts | {"PyTorch": one["torch"] or NO_TORCH, "faults": _faults(operation, inputs)})
+    outputs = links[-1]["output"] if links else data[0]["output"]
+    parts = []
+    if links:
+        cells = [{"input": size_text(one["input"]), **_cells(one), "output": size_text(one["output"])} for one in links]
+        parts += [f"{heading(chain)}, a chain of {len(chain)} layers", _table(cells), torch_code(chain)]
+    if data:
+        alone = "in one layer, " if links else ""
+        parts.append(f"{size_text(inputs)} -> {size_text(outputs)}, {alone}best first")
+        spelled = [
+            {"PyTorch": one["torch"] or NO_TORCH, "faults": _faults(each, inputs)}
+            for each, one in zip(found, data, strict=True)
+        ]
+        parts.append(_table([_cells(one) | more for one, more in zip(data, spelled, strict=True)]))
+    text = "\n\n".join(part.strip() for part in [*parts, none] if part) + "\n"
+    return {"output": outputs, "chain": links, "solutions": data}, text
+
+
+def _cells(data: Mapping[str, Any]) -> dict[str, str]:
+    """The options of an operation, by the headings of their columns."""
+    return {name: _axes_text(data["options"][name]) for name in COLUMNS if name in data["options"]}
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> str:
+    """A table with the columns that say something."""
     shown = [name for name in rows[0] if any(row[name] != COLUMNS.get(name, "") for row in rows)]
-    outputs = found[0].output_size(inputs)
-    heading = f"{size_text(inputs)} -> {size_text(outputs)}, best first\n\n"
-    cells = table([name.replace("_", " ") for name in shown], ([row[name] for name in shown] for row in rows))
-    return {"output": outputs, "solutions": data}, heading + cells
+    return table([name.replace("_", " ") for name in shown], ([row[name] for name in shown] for row in rows))
 
 
 def _data(operation: Operation, inputs: Sequence[int], channels: tuple[int, int]) -> dict[str, Any]:

@@ -27,6 +27,6 @@ def command(
 
     The formula is evaluated step by step. Cells of the input that the kernel never reads are named, with options that
     would read them. With --to, options that are not given are found. --html makes a page in which the kernel moves over
-    the cells, and every option can be changed; of one or two axes, of at most 40 cells each.
+    the cells, and every option can be changed; of one or two axes, of at most 100 cells each.
     """
     answer(printer, "conv", windows, wanted, channels, html, groups=channels.groups)

@@ -38,6 +38,6 @@ def command(
 
     The formula is evaluated step by step. Cells of the input that no window reads are named, with options that would
     read them. With --to, options that are not given are found. --html makes a page in which the window moves over the
-    cells, and every option can be changed; of one or two axes, of at most 40 cells each.
+    cells, and every option can be changed; of one or two axes, of at most 100 cells each.
     """
     answer(printer, "pool", windows, wanted, html=html, ceil=ceil, mode=mode, count_include_pad=count_include_pad)

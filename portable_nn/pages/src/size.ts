@@ -1,6 +1,6 @@
 // The page of a convolution or pool: `portable-nn size conv --html page.html`.
 
-import { type Board, boardPicture, cellAt, type Kind as CellKind, kindsOf, kindsOn, nearest, place, type Position } from "./lessons/board";
+import { type Board, boardPicture, cellAt, type Kind as CellKind, kindsOf, kindsOn, MOST_TEXT, nearest, place, type Position } from "./lessons/board";
 import { by, choice, copyable, isStill, once, slider, type Slider, speaker, tick } from "./lessons/controls";
 import { coverage, explain, fault, type Grid, grid, type Kind, type Mode, onnxText, torchText, type Window } from "./lessons/sizes";
 import { type Axis, cellText, commandLine, countsPadding, formulaTable, type Layer, legendOf, outputsOf, readText, remarks, undivided, weightsOf } from "./lessons/words";
@@ -156,10 +156,10 @@ function drawBoards(fits: boolean, outputs: number[]): void {
   const inputs = by(axes.map(({ size }) => size));
   const spread = isTransposed ? `Input ${inputs}, spread out to ${padded}` : padded === inputs ? `Input ${inputs}` : `Input ${inputs}, with padding ${padded}`;
   pictures = [boardPicture(moved, spread), boardPicture(made, `Output ${by(outputs)}`)];
-  boards.replaceChildren(
-    h("figure", {}, h("figcaption", {}, spread), pictures[0]),
-    h("figure", {}, h("figcaption", {}, `Output ${by(outputs)}`), pictures[1]),
-  );
+  // Large boards scroll, also with keys.
+  const around = { class: "around", ...(longest > MOST_TEXT ? { tabindex: 0 } : {}) };
+  const figure = (caption: string, picture: SVGSVGElement) => h("figure", {}, h("figcaption", {}, caption), h("div", around, picture));
+  boards.replaceChildren(figure(spread, pictures[0]), figure(`Output ${by(outputs)}`, pictures[1]));
   legend.replaceChildren(...entries([...new Set([...kindsOn(moved), ...kindsOn(made)])]));
   move(state.at);
 }

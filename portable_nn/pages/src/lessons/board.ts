@@ -11,8 +11,10 @@ const ZEROS: ReadonlySet<Kind> = new Set(["zero", "padding", "ring", "added"]);
 
 /** The side of a cell in the picture. */
 const CELL = 24;
+/** The fewest pixels of a cell on the screen, which a finger can still hit. */
+const SMALLEST = 12;
 /** Boards with more cells along a side have no text in them. */
-const MOST_TEXT = 24;
+export const MOST_TEXT = 24;
 
 export interface Board {
   rows: Kind[];
@@ -57,8 +59,9 @@ function rectangle(kind: string, row: number, column: number, rows = 1, columns 
 export function boardPicture({ rows, columns, zeros, counts }: Board, label: string): SVGSVGElement {
   const [height, width] = [rows.length * CELL, columns.length * CELL];
   const picture = svg("svg", { class: "board", viewBox: `-1 -1 ${width + 2} ${height + 2}`, role: "img", "aria-label": label });
-  // Small boards in large cells, at most as wide as there is room.
-  picture.style.maxWidth = `${Math.min(columns.length * 40, 620)}px`;
+  // Small boards in large cells, at most as wide as there is room; boards of many cells scroll.
+  picture.style.maxWidth = `${Math.max(Math.min(columns.length * 40, 620), columns.length * SMALLEST)}px`;
+  picture.style.minWidth = `${columns.length * SMALLEST}px`;
   const stripes = svg(
     "pattern",
     { id: "stripes", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
@@ -95,6 +98,16 @@ export function place(
   const taps = places.filter(([y, x]) => isRead(y, x)).map(([y, x]) => rectangle("tap", y, x, 1, 1, 2));
   moved.querySelector(".over")?.replaceChildren(...taps, rectangle("kernel", top, left, tall, wide));
   made.querySelector(".over")?.replaceChildren(rectangle("now", row, column, 1, 1, 1));
+  for (const picture of [moved, made]) show(picture);
+}
+
+/** Scrolls a board, and not the page, to what moves on it. */
+function show(picture: SVGSVGElement): void {
+  const last = picture.querySelector(".over")?.lastElementChild, around = picture.parentElement;
+  if (!last || !around) return;
+  const [cell, seen] = [last.getBoundingClientRect(), around.getBoundingClientRect()];
+  around.scrollLeft += Math.max(0, cell.right - seen.right) + Math.min(0, cell.left - seen.left);
+  around.scrollTop += Math.max(0, cell.bottom - seen.bottom) + Math.min(0, cell.top - seen.top);
 }
 
 /** The cell under a pointer; null beside the board. */

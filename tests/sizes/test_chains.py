@@ -1,0 +1,116 @@
+"""Chains of layers: PyTorch runs them and gets the sizes, every cell counts, and where there is none there is none."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.sizes import Operation, chain, conv, convt, torch_text
+from portable_nn.sizes.chains import BESIDE
+
+LONGEST = 512
+BITS = 6
+
+pairs = st.lists(st.tuples(st.integers(1, LONGEST), st.integers(1, LONGEST)), min_size=1, max_size=3)
+
+
+def passed(layers: tuple[Operation, ...], sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The sizes between the layers, as PyTorch's modules give them, which compute nothing."""
+    torch = pytest.importorskip("torch")
+    found = []
+    with torch.device("meta"):
+        x = torch.empty(1, 1, *sizes)
+        for layer in layers:
+            x = eval(torch_text(layer), {"torch": torch})(x)
+            found.append(tuple(x.shape[2:]))
+    return found
+
+
+@given(pairs, st.sampled_from(["conv", "convt"]))
+@settings(deadline=None, max_examples=60)
+def test_pytorch_gets_from_one_size_to_the_other(ends: list[tuple[int, int]], kind: Any) -> None:
+    small, large = zip(*map(sorted, ends), strict=True)
+    sizes, outputs = (small, large) if kind == "convt" else (large, small)
+    try:
+        layers = chain(kind, sizes, outputs)
+    except ShapeError:
+        return
+    steps = [sizes, *passed(layers, sizes)]
+    assert steps[-1] == outputs
+    for layer, before, after in zip(layers, steps, steps[1:], strict=False):
+        assert all(window.kernel <= 7 and window.stride <= 2 for window in layer.windows)
+        ups = zip(*((before, after) if kind == "convt" else (after, before)), strict=True)
+        assert all(small <= large for small, large in ups)
+
+
+@given(st.integers(1, 100), st.integers(1, 100), st.sampled_from(["conv", "convt"]))
+@settings(deadline=None, max_examples=60)
+def test_every_cell_counts(one: int, other: int, kind: Any) -> None:
+    """With weights of 1, a cell of the input that is read has a gradient, and a written cell of the output a value."""
+    torch = pytest.importorskip("torch")
+    small, large = sorted((one, other))
+    try:
+        layers = chain(kind, *((small, large) if kind == "convt" else (large, small)))
+    except ShapeError:
+        return
+    x = torch.ones(1, 1, small if kind == "convt" else large, dtype=torch.float64, requires_grad=True)
+    y = x
+    for layer in layers:
+        module = eval(torch_text(layer), {"torch": torch})
+        module.to(torch.float64)
+        torch.nn.init.ones_(module.weight)
+        torch.nn.init.zeros_(module.bias)
+        y = module(y)
+    y.sum().backward()
+    assert (y > 0).all()
+    assert (x.grad > 0).all()
+
+
+def test_there_is_none_where_no_way_leads() -> None:
+    """All ways of transposed layers from each size on, by the formula of the output alone."""
+    halves = [(4, 2, pad, added) for pad in (0, 1, 2) for added in (0, 1) if added <= pad]
+    usual = [*halves, (3, 1, 1, 0), *((kernel, 1, 0, 0) for kernel in range(2, 8))]
+    for small in (1, 3, 16, 18):
+        ways = [{small}]
+        while len(ways) <= BITS + BESIDE:
+            steps = ((s * (i - 1) + k - 2 * p + added, i) for i, (k, s, p, added) in product(ways[-1], usual))
+            ways.append({size for size, before in steps if before <= size < 2**BITS})
+        for large in range(small, 2**BITS):
+            most = (large // small).bit_length() - 1 + BESIDE
+            there = any(large in way for way in ways[1 : most + 1])
+            try:
+                assert bool(chain("convt", small, large)) == there
+            except ShapeError:
+                assert not there
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "outputs", "layers"),
+    [
+        ("convt", 7, 56, [convt(4, stride=2, padding=1)] * 3),
+        ("convt", 4, 64, [convt(4, stride=2, padding=1)] * 4),
+        ("convt", 1, 64, [convt(4, stride=2), *[convt(4, stride=2, padding=1)] * 4]),
+        ("convt", 7, 64, [convt(4, stride=2), *[convt(4, stride=2, padding=1)] * 2]),
+        ("convt", (4, 8), 32, [convt((4, 3), stride=(2, 1), padding=1), *[convt(4, stride=2, padding=1, axes=2)] * 2]),
+        ("conv", 64, 4, [conv(4, stride=2, padding=1)] * 4),
+        ("conv", 28, 4, [*[conv(4, stride=2, padding=1)] * 2, conv(3, stride=2, padding=1)]),
+        ("conv", (224, 160), (7, 5), [conv(4, stride=2, padding=1, axes=2)] * 5),
+    ],
+)
+def test_what_people_build(kind: Any, sizes: Any, outputs: Any, layers: list[Operation]) -> None:
+    assert list(chain(kind, sizes, outputs)) == layers
+
+
+def test_what_is_no_chain() -> None:
+    for kind, ends in (("convt", (40, 60)), ("conv", (60, 40)), ("conv", (4, 64)), ("convt", (64, 4))):
+        with pytest.raises(ShapeError, match=f"turns {ends[0]} into {ends[1]}: resize"):
+            chain(kind, *ends)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="not pool"):
+        chain("pool", 64, 4)
+    with pytest.raises(UsageError, match="as many axes"):
+        chain("conv", (64, 64), (4, 4, 4))
