@@ -39,6 +39,10 @@ _SIGNATURES: Final = (
     (rb"\x1f\x8b", "a gzip file"),
     (rb"\x80[\x02-\x05]", "a Python pickle: it can run any code when it is loaded, and is not read"),
     (rb"\x89HDF\r\n\x1a\n", "an HDF5 file: portable_nn.load, predict and train read such files by names in .h5"),
+    (
+        rb"CDF[\x01\x02\x05]",
+        "a netCDF-3 file: nccopy -k nc4 OLD NEW, or xarray's to_netcdf(format='NETCDF4'), makes one of netCDF-4",
+    ),
     (rb"\x93NUMPY", "a numpy .npy file"),
     (rb"GGUF", "a GGUF file"),
     (rb"\x89PNG", "a PNG picture"),

@@ -26,6 +26,8 @@ KINDS: dict[str, Kind] = {
     ".npz": "npz",
     ".h5": "hdf5",
     ".hdf5": "hdf5",
+    ".nc": "stored",
+    ".nc4": "stored",
     ".zarr": "stored",
     ".parquet": "stored",
 }

@@ -14,9 +14,10 @@ from portable_nn.data.array_batches import Arrays
 from portable_nn.data.batches import Bad, Batch, Place, Taken
 from portable_nn.data.expanding import expanded, is_picture, name_of
 from portable_nn.data.frames import Dialect, tables
-from portable_nn.data.given import Named, Source, named_sources, sources
+from portable_nn.data.given import Examples, Named, Source, named_sources, sources
 from portable_nn.data.picture_batches import Pictures, picture_steps
 from portable_nn.data.rows import row_batches
+from portable_nn.data.stored import Stored
 from portable_nn.preprocessing.steps import Found, Preprocessing, arithmetic, describe, with_polarity
 
 
@@ -64,6 +65,8 @@ def iterate(
     if named is None and taken.columns and not raw and (given := tables(inputs)) is not None:
         return row_batches(given, taken, batch_size, strict, assumed, dialect)
     found = _found(inputs, named, strict)
+    if notes is not None:
+        notes += _unread(found)
     pictures = [each for each in found if is_picture(each)]
     if raw and pictures:
         raise UsageError(f"raw is for arrays, and {name_of(pictures[0])} is taken to be a picture")
@@ -104,6 +107,12 @@ def _preparation(what: str, steps: Preprocessing, inputs: Sequence[object]) -> l
     """Steps for inputs in words, one a line, below a heading; nothing where there are none."""
     numbered = [f"  {place}. {step}" for place, step in enumerate(describe(steps) if inputs else (), start=1)]
     return [f"the model says how to prepare {what}:", *numbered] if numbered else []
+
+
+def _unread(found: Sequence[Source | Bad]) -> list[str]:
+    """Notes on what is left unread in the files of stored arrays."""
+    arrays = [x for each in found if isinstance(each, Examples) for x in (each.x, each.y)]
+    return [note for x in arrays if isinstance(x, Stored) for note in x.notes]
 
 
 def _by_name(inputs: Any, named: Named, strict: bool) -> Iterator[Source | Bad]:

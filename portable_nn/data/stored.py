@@ -49,6 +49,7 @@ class Stored:
         shape: its shape; the first axis is that of the rows.
         chunk: how many rows are stored together, so that one cannot be read without the others.
         read: the rows from a place to before another one.
+        notes: what is left unread, in words.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Stored:
     shape: tuple[int, ...]
     chunk: int
     read: Callable[[int, int], Array]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.shape[0]

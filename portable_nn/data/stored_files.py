@@ -34,8 +34,9 @@ def open_stored(path: str | Path, names: Sequence[str] = ()) -> Stored:
     """Arrays of a file as one whose rows are read when they are needed; several stand side by side, ``(n, numbers)``.
 
     Args:
-        path: an HDF5 (``.h5``, ``.hdf5``), ``.npy``, ``.npz`` or Parquet file (``.parquet``), or a folder of zarr
-            (``.zarr``). An ``.npz`` is read as a whole, a Parquet file by row groups.
+        path: an HDF5 (``.h5``, ``.hdf5``), netCDF-4 (``.nc``, ``.nc4``), ``.npy``, ``.npz`` or Parquet file
+            (``.parquet``), or a folder of zarr (``.zarr``). An ``.npz`` is read as a whole, a Parquet file by row
+            groups. Arrays that are packed, as netCDF does it, are unpacked (see ``plain.packing``).
         names: the datasets, arrays or columns. None where the file has only one.
 
     Raises:
@@ -52,17 +53,21 @@ def open_stored(path: str | Path, names: Sequence[str] = ()) -> Stored:
         chosen = list(names) or _only(file, path)
         if unknown := [name for name in chosen if name.strip("/") not in file.names]:
             if reason := file.skipped.get(unknown[0].strip("/")):
-                raise DataError(f"{path}: {unknown[0]}", f"{reason}: expected numbers")
+                raise DataError(f"{path}: {unknown[0]}", reason)
             raise DataError(path, f"has no '{unknown[0]}'; it has {some(file.names) or 'none'}")
         found = [_checked(file.read(name.strip("/"))) for name in chosen]
     except FormatError as error:
         raise DataError(error.path, error.reason) from error
-    return side_by_side(found, str(path))
+    whole = side_by_side(found, str(path))
+    others = [name for name in (*file.names, *file.skipped) if name not in {each.strip("/") for each in chosen}]
+    return (
+        replace(whole, notes=(*whole.notes, f"{path}: not read: {some(others)}")) if whole.notes and others else whole
+    )
 
 
 def _only(file: StoredFile, path: str | Path) -> list[str]:
     if not file.names and len(file.skipped) == 1:
-        raise DataError(path, f"{next(iter(file.skipped.values()))}: expected numbers")
+        raise DataError(path, next(iter(file.skipped.values())))
     if len(file.names) != 1:
         raise DataError(path, f"holds {quantity(len(file.names), 'array')}, {some(file.names)}: say which")
     return list(file.names)
@@ -90,7 +95,10 @@ def side_by_side(found: Sequence[Stored], where: str) -> Stored:
         return np.concatenate([each[start:stop].reshape(stop - start, -1) for each in found], axis=1)
 
     dtype = np.result_type(*(each.dtype for each in found))
-    return Stored(", ".join(each.name for each in found), dtype, (count, width), max(e.chunk for e in found), read)
+    notes = tuple(note for each in found for note in each.notes)
+    return Stored(
+        ", ".join(each.name for each in found), dtype, (count, width), max(e.chunk for e in found), read, notes
+    )
 
 
 # -- kinds
@@ -101,7 +109,7 @@ def _plain(path: Path) -> StoredFile:
     tensors = open_arrays(path, in_pieces=True)
 
     def read(name: str) -> Stored:
-        return _of_tensors(tensors, name)
+        return _noted(_of_tensors(tensors, name), tensors.unread(name))
 
     skipped = {name.strip("/"): reason for name, reason in tensors.skipped.items()}
     return StoredFile([name for name in tensors if name], read, skipped)
@@ -116,6 +124,11 @@ def _of_tensors(tensors: PlainTensors, name: str) -> Stored:
         return as_stored(tensors[name], where)
     # ``tensors`` keeps the file open.
     return Stored(where, np.dtype(entry.dtype), entry.shape, chunk, lambda a, b: tensors.rows(name, a, b))
+
+
+def _noted(found: Stored, unread: Sequence[str]) -> Stored:
+    """An array with a note on those of its attributes that are not read."""
+    return replace(found, notes=(f"{found.name}: attributes that are not read: {some(unread)}",)) if unread else found
 
 
 def _in_parts(read: Callable[[int, int], Array], size: int, start: int, stop: int) -> Array:
@@ -139,7 +152,7 @@ def _zarr(path: Path) -> StoredFile:
     def read(name: str) -> Stored:
         where, what = f"{path}: {name}", {"path": str(path.absolute()), "name": paths[name]}
         with reading():
-            [shape, dtype, chunk, stored], _ = ask(zarr_side.array_layout, 0, **what)
+            [shape, dtype, chunk, stored, unread], _ = ask(zarr_side.array_layout, 0, **what)
 
         def rows(start: int, stop: int) -> Array:
             _, [found] = ask(zarr_side.array_rows, stored, **what, start=start, stop=stop)
@@ -149,7 +162,7 @@ def _zarr(path: Path) -> StoredFile:
         if not (found.size and shape):
             return found
         found = replace(found, read=partial(_in_parts, rows, piece_of([found], WHOLE)))
-        return as_stored(rows_of(found, where), where)
+        return _noted(as_stored(rows_of(found, where), where), unread)
 
     with reading():
         names, _ = ask(zarr_side.array_names, 0, path=str(path.absolute()))
@@ -205,6 +218,8 @@ def _parquet(path: Path) -> StoredFile:
 FILES: Final[Mapping[str, Callable[[Path], StoredFile]]] = {
     ".h5": _plain,
     ".hdf5": _plain,
+    ".nc": _plain,
+    ".nc4": _plain,
     ".npy": _plain,
     ".npz": _plain,
     ".zarr": _zarr,

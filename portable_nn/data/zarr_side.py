@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,7 @@ from portable_nn.core.jsons import parsed_json
 from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.core.text import shortened, some
 from portable_nn.core.text import size as size_of
+from portable_nn.plain.packing import ATTRIBUTES, Packing, packing_of
 
 Array: TypeAlias = NDArray[Any]
 
@@ -33,6 +35,9 @@ ARRAYS: Final = ("zarr.json", ".zarray")
 
 GROUPS: Final = ("zarr.json", ".zgroup")
 """... and those that describe a group."""
+
+DIMENSIONS: Final = "_ARRAY_DIMENSIONS"
+"""The attribute by which xarray names the axes of an array in version 2."""
 
 _DESCRIPTIONS: Final = frozenset({*ARRAYS, *GROUPS, ".zattrs", ".zmetadata"})
 
@@ -64,6 +69,8 @@ class About(NamedTuple):
         text: its text, as the library gets it.
         shape, dtype: those of the array.
         chunks: the shape of what is stored together.
+        packing: its packing, where it is packed.
+        unread: the names of the attributes that are not read.
     """
 
     file: str
@@ -71,6 +78,8 @@ class About(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     chunks: tuple[int, ...]
+    packing: Packing | None
+    unread: list[str]
 
 
 def prepare() -> None:
@@ -93,6 +102,7 @@ def array_layout(*, path: str, name: str) -> tuple[list[Any], list[Array]]:
     _arrays.pop((path, name), None)
     about, where = _described(path, name), f"{path}: {name}"
     chunk, whole = (math.prod(shape) * about.dtype.itemsize for shape in (about.chunks, about.shape))
+    chunk = max(chunk, math.prod(about.chunks) * 8 * bool(about.packing))
     chunks = math.prod(-(-size // part) for size, part in zip(about.shape, about.chunks, strict=True))
     if fault := excess(chunk, 0, UNPACKED):
         raise FormatError(where, f"has chunks of which one {fault}")
@@ -107,12 +117,15 @@ def array_layout(*, path: str, name: str) -> tuple[list[Any], list[Array]]:
         raise FormatError(where, f"of {chunks:,} chunks, which count {size_of(CHUNK)} each, {fault}")
     # As much time as what it claims may take.
     stored = max(stored, whole // UNPACKED, chunks * CHUNK // UNPACKED)
-    return [about.shape, about.dtype.str, max((1, *about.chunks[:1])), stored], []
+    dtype = about.packing.dtype if about.packing else about.dtype
+    return [about.shape, dtype.str, max((1, *about.chunks[:1])), stored, about.unread], []
 
 
 def array_rows(*, path: str, name: str, start: int, stop: int) -> tuple[None, list[Array]]:
     """Some rows of an array."""
-    found = np.asarray(_opened(path, name)[start:stop])
+    packing, array = _opened(path, name)
+    found = np.asarray(array[start:stop])
+    found = packing.unpacked(found, f"{path}: {name}") if packing else found
     return None, [found.astype(found.dtype.newbyteorder("="), copy=False)]
 
 
@@ -186,7 +199,7 @@ def _described(root: str, name: str) -> About:
     if (found := _description(root, name, ARRAYS, "array")) is None:
         raise FormatError(where, "is missing")
     file, said = found
-    _description(root, name, (".zattrs",), "")  # As damaged as the array, where it is.
+    beside = _description(root, name, (".zattrs",), "")  # As damaged as the array, where it is.
     try:
         named, chunks, codecs = _third(said) if file == "zarr.json" else _second(said)
         shape = said["shape"]
@@ -202,7 +215,29 @@ def _described(root: str, name: str) -> About:
     # They may say what they like: nobody asks for them.
     left_out: dict[str, Any] = {"attributes": {}, "consolidated_metadata": None}
     text = json.dumps({key: left_out.get(key, value) for key, value in said.items()})
-    return About(file, text.encode(), tuple(shape), dtype, tuple(chunks))
+    attributes = said.get("attributes") if file == "zarr.json" or beside is None else beside[1]
+    packing, unread = _packing(attributes if isinstance(attributes, dict) else {}, said.get("fill_value"), dtype, where)
+    return About(file, text.encode(), tuple(shape), dtype, tuple(chunks), packing, unread)
+
+
+def _packing(
+    attributes: Mapping[str, Any], fill: Any, dtype: np.dtype[Any], where: str
+) -> tuple[Packing | None, list[str]]:
+    """The packing of an array, by attributes as xarray writes them, and the names of those that are not read.
+
+    In version 2 of the format, ``_FillValue`` is the value of chunks that were never written; in version 3, that of
+    floats is the bytes of a double in base64.
+    """
+    found = {key: attributes[key] for key in ATTRIBUTES if key in attributes}
+    if DIMENSIONS in attributes and fill is not None:
+        found.setdefault("_FillValue", fill)
+    with suppress(ValueError, KeyError, TypeError):
+        fill = found["_FillValue"]
+        if dtype.kind == "f" and isinstance(fill, str):
+            in_words = fill in ("NaN", "Infinity", "-Infinity")
+            found["_FillValue"] = float(fill) if in_words else np.frombuffer(b64decode(fill, validate=True), "<f8")
+    packing = packing_of(dtype, found, where)
+    return packing, [key for key in attributes if key not in (*ATTRIBUTES, DIMENSIONS)] if packing else []
 
 
 def _second(said: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:
@@ -237,19 +272,19 @@ def _type_of(name: object) -> np.dtype[Any] | None:
     return None
 
 
-_arrays: Final = dict[tuple[str, str], Any]()
+_arrays: Final = dict[tuple[str, str], tuple[Packing | None, Any]]()
 
 
-def _opened(root: str, name: str) -> Any:
-    """An array as the library opens it."""
+def _opened(root: str, name: str) -> tuple[Packing | None, Any]:
+    """The packing of an array, and the array as the library opens it."""
     from zarr import open_array
     from zarr.storage import MemoryStore
 
     if (root, name) not in _arrays:
         if len(_arrays) >= KEPT:
             _arrays.clear()
-        files = _Files(root, name, _described(root, name))
-        _arrays[root, name] = open_array(store=MemoryStore(files, read_only=True), mode="r")
+        files = _Files(root, name, about := _described(root, name))
+        _arrays[root, name] = about.packing, open_array(store=MemoryStore(files, read_only=True), mode="r")
     return _arrays[root, name]
 
 

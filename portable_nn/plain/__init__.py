@@ -28,6 +28,7 @@ KINDS: Final[Mapping[str, Opener]] = {
     ".safetensors": safetensors.open_file,
     ".h5": hdf5.open_file,
     ".hdf5": hdf5.open_file,
+    **dict.fromkeys(hdf5.NETCDF, hdf5.open_file),
     ".npz": npz.open_file,
     ".npy": npy.open_file,
     ".pt": pytorch.open_file,

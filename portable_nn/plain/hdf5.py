@@ -1,4 +1,4 @@
-"""Plain HDF5 files, such as Keras, PyTables, MATLAB and R write.
+"""Plain HDF5 files, such as Keras, PyTables, MATLAB, R and netCDF-4 write.
 
 The HDF5 library follows external links, external storage and virtual datasets into other files, and loads filters as
 plugins. Therefore every object is inspected before its data are read: references to other files and plugins are
@@ -8,7 +8,7 @@ refused, and everything that is not an array of numbers is skipped.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from io import FileIO
 from itertools import chain
@@ -22,7 +22,8 @@ from portable_nn.core.graph import format_shape
 from portable_nn.core.limits import DEFLATE, excess
 from portable_nn.core.memory import aligned
 from portable_nn.core.tensors import Array
-from portable_nn.core.text import quantity
+from portable_nn.core.text import quantity, some
+from portable_nn.plain.packing import ATTRIBUTES, Packing, packing_of
 from portable_nn.plain.tensors import (
     NUMBERS,
     ArrayPlace,
@@ -36,6 +37,9 @@ from portable_nn.plain.tensors import (
 )
 
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+
+NETCDF: Final = (".nc", ".nc4")
+"""The suffixes of netCDF-4, which is HDF5 with attributes that say what the numbers are."""
 
 _BUILT_IN: Final = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 """The lossless filters that are built into h5py, by their codes; others would be loaded as plugins."""
@@ -51,12 +55,13 @@ def open_file(opened: Opened) -> Listing:
     """The datasets of numbers by their paths without the leading ``/``, after all objects have been checked."""
     import h5py
 
-    where = str(opened.path)
+    where, is_netcdf = str(opened.path), opened.path.suffix.lower() in NETCDF
     start = superblock(opened.file, opened.size, where)
     with _damage_reported(opened, "the file"):
         file = opened.stack.enter_context(h5py.File(opened.path, "r"))
         datasets, texts, skipped, faults = _walk(file, opened.size, opened.in_pieces)
-        entries = {name: entry(each.dtype.name, each.shape) for name, each in datasets.items()}
+        packings = _packings(datasets, skipped, where, is_netcdf)
+        entries = {name: entry(packings.get(name, each).dtype.name, each.shape) for name, each in datasets.items()}
         both = {**datasets, **texts}
         offsets = {name: at for name, each in both.items() if (at := each.id.get_offset()) is not None}
         spans = ((f"/{name}", at, at + both[name].nbytes) for name, at in offsets.items())
@@ -65,26 +70,47 @@ def open_file(opened: Opened) -> Listing:
     if start:
         notes.append(f"the HDF5 data begin at byte {start}, after a user block, which is not read")
 
-    def read(name: str) -> Array:
-        wanted = entries[name]
-        memory = aligned(wanted.bytes)
-        numbers: Array = memory.view(wanted.dtype).reshape(wanted.shape)
-        with _damage_reported(opened, f"'/{name}'"):
-            datasets[name].id.read(h5py.h5s.ALL, h5py.h5s.ALL, numbers)
-        return numbers
+    notes += _remarks(datasets, packings)
+    mapped = [name for name in entries if name in offsets and name not in packings]
+    places = {name: ArrayPlace(opened.file, offsets[name], datasets[name].dtype) for name in mapped}
+    chunks = {name: each.chunks[0] if each.chunks else 1 for name, each in datasets.items() if each.shape}
+    read, rows = _readers(opened, datasets, packings)
+    unread = {name: _unread(datasets[name]) for name in (datasets if is_netcdf else packings)}
+    return Listing(entries, read, skipped, notes, metadata, places, rows, chunks, unread)
 
-    def rows(name: str, start: int, stop: int) -> Array:
-        with _damage_reported(opened, f"'/{name}'"):
-            found: Array = datasets[name][start:stop]
-        return found
 
+def _remarks(datasets: Mapping[str, Any], packings: Mapping[str, Packing]) -> Iterator[str]:
+    """Notes on datasets that are packed, or filtered."""
+    if packings:
+        yield f"{quantity(len(packings), 'array')} unpacked by attributes: {some(packings)}"
     filtered = [filters for filters in map(_filters, datasets.values()) if filters]
     if filtered:
         names = ", ".join(sorted({_BUILT_IN[code] for code in chain.from_iterable(filtered)}))
-        notes.append(f"{quantity(len(filtered), 'dataset')} filtered by {names}")
-    places = {name: ArrayPlace(opened.file, offsets[name], datasets[name].dtype) for name in entries if name in offsets}
-    chunks = {name: each.chunks[0] if each.chunks else 1 for name, each in datasets.items() if each.shape}
-    return Listing(entries, read, skipped, notes, metadata, places, rows, chunks)
+        yield f"{quantity(len(filtered), 'dataset')} filtered by {names}"
+
+
+def _readers(
+    opened: Opened, datasets: Mapping[str, Any], packings: Mapping[str, Packing]
+) -> tuple[Callable[[str], Array], Callable[[str, int, int], Array]]:
+    """Two functions: one reads a dataset, the other some of its rows."""
+    import h5py
+
+    def read(name: str) -> Array:
+        if name in packings:
+            return part(name, ())
+        dataset = datasets[name]
+        memory = aligned(dataset.nbytes)
+        numbers: Array = memory.view(dataset.dtype.newbyteorder("=")).reshape(dataset.shape)
+        with _damage_reported(opened, f"'/{name}'"):
+            dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, numbers)
+        return numbers
+
+    def part(name: str, place: slice | tuple[()]) -> Array:
+        with _damage_reported(opened, f"'/{name}'"):
+            found = np.asarray(datasets[name][place])
+        return packings[name].unpacked(found, f"{opened.path}: {name}") if name in packings else found
+
+    return read, lambda name, start, stop: part(name, slice(start, stop))
 
 
 def superblock(file: FileIO, size: int, where: str) -> int:
@@ -211,8 +237,63 @@ def _skip_reason(dataset: Any) -> str | None:
         return "has a type that numpy lacks"
     if dtype.name not in NUMBERS or not exact:
         return f"holds {_KINDS.get(stored.get_class(), 'another type')}, not numbers that numpy has"
+    if str(_attribute(dataset, "NAME")).startswith(_NO_VARIABLE):
+        return "is a dimension of netCDF, and has no numbers"
     return "is empty and without a shape" if dataset.shape is None else None
 
+
+def _packings(datasets: dict[str, Any], skipped: dict[str, str], where: str, is_netcdf: bool) -> dict[str, Packing]:
+    """The packings of packed datasets, by name. Datasets whose numbers are unclear become ``skipped``."""
+    found = dict[str, Packing]()
+    for name, dataset in list(datasets.items()):
+        try:
+            given = {key: value for key in ATTRIBUTES if (value := _attribute(dataset, key)) is not None}
+            if is_netcdf and dataset.dtype.kind == "f":
+                given.setdefault("_FillValue", FILL)
+            if packing := packing_of(dataset.dtype, given, where):
+                chunk = math.prod(dataset.chunks or ()) * np.float64().itemsize
+                if fault := excess(chunk, dataset.id.get_storage_size(), DEFLATE):
+                    raise FormatError(where, f"has chunks of which one, unpacked, {fault}")
+                found[name] = packing
+        except FormatError as error:
+            skipped[f"/{name}"] = error.reason
+            del datasets[name]
+    return found
+
+
+def _attribute(dataset: Any, name: str) -> Any:
+    """An attribute: numbers, or a text; a word for what is neither, or too long; ``None`` where there is none.
+
+    The library is asked for no other kind (see ``_is_text``).
+    """
+    if name not in dataset.attrs:
+        return None
+    attribute = dataset.attrs.get_id(name)
+    kind = attribute.get_type()
+    if is_text := _is_text(attribute, kind):
+        value = np.empty((), f"S{kind.get_size()}")
+    elif kind.get_class() in (0, 1) and attribute.shape is not None and math.prod(attribute.shape) <= MAX_NUMBERS:
+        value = np.empty(attribute.shape, attribute.dtype)
+    else:
+        return "text of variable length" if kind.get_class() == _TEXT else "of another kind or length"
+    attribute.read(value, kind if is_text else None)
+    return _decoded(value) if is_text else value
+
+
+def _unread(dataset: Any) -> list[str]:
+    """The names of the attributes that are not read, but for those of the library of netCDF."""
+    own = {*ATTRIBUTES, "CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"}
+    return [str(name) for name in dataset.attrs if name not in own and not str(name).startswith("_Netcdf4")]
+
+
+_NO_VARIABLE: Final = "This is a netCDF dimension but not a netCDF variable"
+"""The beginning of the attribute ``NAME`` of what stores no more than the length of a dimension."""
+
+FILL: Final = 9.969209968386869e36
+"""The number that netCDF stores where no float was written, unless ``_FillValue`` is another one."""
+
+MAX_NUMBERS: Final = 1000
+"""The most numbers that are read from an attribute."""
 
 _TEXT: Final = 3
 _KINDS: Final = {

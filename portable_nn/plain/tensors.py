@@ -82,6 +82,7 @@ class Listing(NamedTuple):
         places: the places of those tensors that can be memory-mapped, by name.
         rows: reads some rows of one, from a place to before another, where the kind of file allows it.
         chunks: how many rows of it are stored together, by name.
+        unread: the names of attributes that are not read, though they may matter, by name.
     """
 
     entries: Mapping[str, Entry]
@@ -92,6 +93,7 @@ class Listing(NamedTuple):
     places: Mapping[str, ArrayPlace] = MappingProxyType({})
     rows: Callable[[str, int, int], Array] | None = None
     chunks: Mapping[str, int] = MappingProxyType({})
+    unread: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
@@ -168,6 +170,10 @@ class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
     def chunk(self, name: str) -> int | None:
         """The number of rows of an array that are stored together; ``None`` where ``rows`` cannot read some of them."""
         return None if self._listing.rows is None else self._listing.chunks.get(name)
+
+    def unread(self, name: str) -> Sequence[str]:
+        """The names of the attributes of an array that are not read, though they may matter."""
+        return self._listing.unread.get(name, ())
 
     def rows(self, name: str, start: int, stop: int) -> Array:
         """Some rows of an array, of a kind of file that allows it. Raises as an access does, but for the claim."""

@@ -112,7 +112,7 @@ def train_arrays(
     what = f"{len(wanted.labels)} classes: {some(wanted.labels)}" if wanted.labels else "numbers"
     scaling = ", each brought to mean 0 and standard deviation 1" if standardise else ""
     notes = [f"from {len(x):,} examples of {quantity(x.shape[1], 'number')}{scaling}, predicts {some(names)}, {what}"]
-    return trained._replace(notes=notes)
+    return trained._replace(notes=[*notes, *x.notes, *y.notes])
 
 
 def divided(arrays: Sequence[Stored], share: float, seed: int) -> tuple[Blocks, Blocks]:
@@ -188,10 +188,20 @@ def _of_classes(
 
 
 def class_range(y: Stored, width: int) -> tuple[Stored, int]:
-    """Class numbers ``(n,)`` and the largest of them. Raises ``UsageError`` where they are none."""
-    if width != 1 or y.dtype.kind not in "iub":
-        raise UsageError(f"classes are one array of whole numbers, and {y.name} is {y.dtype} {y.shape}")
-    y = y.changed((), np.dtype(np.int64), lambda rows: rows.reshape(-1))
+    """Class numbers ``(n,)`` and the largest of them. Raises ``UsageError`` where they are none.
+
+    Whole numbers of which some could be missing are floats.
+    """
+    fault = f"classes are one array of whole numbers, and {y.name} is {y.dtype} {y.shape}"
+
+    def whole(rows: Array) -> Array:
+        if rows.dtype.kind == "f" and not (np.isfinite(rows) & (rows == np.rint(rows))).all():
+            raise UsageError(fault)
+        return rows.reshape(-1).astype(np.int64, copy=False)
+
+    if width != 1:
+        raise UsageError(fault)
+    y = y.changed((), np.dtype(np.int64), whole)
     ends = [(int(each.min()), int(each.max())) for each in (y[a:b] for a, b in pieces(len(y), piece_of([y], READ)))]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     if low < 0:

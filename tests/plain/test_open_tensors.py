@@ -134,7 +134,7 @@ def test_several_threads_may_read_at_once(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [".pb", ".keras", ""])
 def test_other_suffixes(tmp_path, suffix):
-    known = ".safetensors, .h5, .hdf5, .npz, .npy, .pt, .pth or .bin"
+    known = ".safetensors, .h5, .hdf5, .nc, .nc4, .npz, .npy, .pt, .pth or .bin"
     expected = rf"m{suffix}: the name of a file of arrays ends in {known}, not in '{suffix}'$"
     with pytest.raises(UsageError, match=expected):
         open_tensors(tmp_path / f"m{suffix}")
