@@ -297,10 +297,7 @@ def _target(out: Path | None, sources: Sources, force: bool) -> tuple[Converter,
             raise UsageError(f"--{option} {path}: the name of the file to write must end in {ending}")
         found = converter(name), path, converter(name).writes[ending]
     if out is not None:
-        programs = [option for option, (_, ending) in SOURCES.items() if out.suffix.lower() == ending]
-        if len(programs) > 1:
-            options = either(f"--{option} {out}" for option in programs)
-            raise UsageError(f"{out}: {out.suffix} files are of several kinds: give {options} instead of OUT")
+        _check_one_kind(out)
         known = writer_of(out)
         if known is None:
             states = "; converters.torch.write_state writes a state dict" if out.suffix.lower() in STATE_DICTS else ""
@@ -312,6 +309,14 @@ def _target(out: Path | None, sources: Sources, force: bool) -> tuple[Converter,
     if second and not sources.embedded:
         check_target(found[1].with_suffix(second), force)
     return found
+
+
+def _check_one_kind(out: Path) -> None:
+    """Raise ``UsageError`` for an ending that several programs have, with their options."""
+    programs = [option for option, (_, ending) in SOURCES.items() if out.suffix.lower() == ending]
+    if len(programs) > 1:
+        options = either(f"--{option} {out}" for option in programs)
+        raise UsageError(f"{out}: {out.suffix} files are of several kinds: give {options} instead of OUT")
 
 
 def _written(report: Written) -> str:
