@@ -218,11 +218,9 @@ def _product(*shapes: Shape | None) -> int | None:
 
 def _bytes(survey: Survey, name: str) -> int | None:
     """The bytes of the elements of a value; 0 where it depends on no input, ``None`` where unknown."""
-    if name in survey.constants:
-        return 0
-    elements = _product(survey.shape(name))
+    elements = 0 if name in survey.constants else _product(survey.shape(name))
     try:
-        return None if elements is None else elements * np.dtype(survey.types[name].dtype).itemsize
+        return elements and elements * np.dtype(survey.types[name].dtype).itemsize
     except TypeError:  # A type that numpy lacks.
         return None
 

@@ -7,6 +7,7 @@ axis, as for channels after a convolution. The outputs of operators without a ru
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import filterfalse
 from typing import Final, NamedTuple
 
 from portable_nn.analysis.report import Finding
@@ -33,7 +34,7 @@ def fields_of(survey: Survey) -> tuple[dict[str, Fields], dict[int, str]]:
     ends: dict[int, str] = {}
     for place in sorted(survey.fitting):
         node = survey.nodes[place]
-        read = [name for name in node.inputs if name and name not in survey.constants]
+        read = [*filterfalse(survey.constants.__contains__, filter(None, node.inputs))]
         if read and found.keys() >= {*read} and node.outputs[0]:
             fields = _fields(survey, place, read, found)
             if isinstance(fields, str):

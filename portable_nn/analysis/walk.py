@@ -129,7 +129,7 @@ def walk(
         known = types.keys() >= {*filter(None, node.inputs)}
         found = list(_infer(node, partial(translate, place), types, declared, following)) if known else []
         said += [(each, node.name) for each in found]
-        types.update({name: stated[name] for name in node.outputs if name in stated and name not in types})
+        types.update({name: stated[name] for name in filter(stated.__contains__, node.outputs) if name not in types})
         if place in lacking or not known or not following.isdisjoint(names_in(_sizes(node.inputs, types))):
             following.update(names_in(_sizes(node.outputs, types)) - declared)
         if known and not found and types.keys() >= {*filter(None, node.outputs)}:

@@ -262,8 +262,11 @@ def put(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:
         return dim  # As it is written, be it a name such as "0".
     found = Counter[_Names]()
     for names, number in _terms(dim).items():
-        stays = not any(name in sizes or "(" in name for name in names)
-        found.update({names: number} if stays else _terms(product([number, *(_put(name, sizes) for name in names)])))
+        found.update(
+            _terms(product([number, *(_put(name, sizes) for name in names)]))
+            if any(name in sizes or "(" in name for name in names)
+            else {names: number}
+        )
     return _dim(found)
 
 

@@ -57,11 +57,12 @@ def declare_classes(network: Network, labels: Sequence[str]) -> None:
     maker = next((lookup(node.operator, node.domain) for node in network.graph.nodes if name in node.outputs), None)
     kind: OutputKind = "binary_logits" if wide[name] == (1,) else "logits"
     kind = "probabilities" if getattr(maker, "probabilities", False) else kind
-    changed = {
-        info.name: replace(info, kind=kind if info.kind == "values" else info.kind, labels=tuple(labels))
+    network.outputs = tuple(
+        replace(info, kind=kind if info.kind == "values" else info.kind, labels=tuple(labels))
+        if info.name == name
+        else info
         for info in network.outputs
-    }
-    network.outputs = tuple(changed[name] if info.name == name else info for info in network.outputs)
+    )
 
 
 def class_named(label: Any, find: ClassFinder) -> str | None:

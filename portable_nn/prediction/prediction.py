@@ -65,13 +65,13 @@ def prediction_rows(
     count = max((len(each.values) for each in predictions), default=0)
     names = [*quantities, *(f"value {place}" for place in range(len(quantities), count))][:count]
     headings = ["input", "label", "guess", "probability", "expected", *(f">{name}" for name in names), "error"]
-    rows = []
-    for each in predictions:
-        values = (*each.values, *[None] * (count - len(each.values)))
-        facts = (each.input, each.label, each.guess, each.probability, each.expected, *values, each.error)
-        rows.append([*map(_cell, headings, facts)])
-    shown = [place for place in range(len(headings)) if not place or any(row[place] for row in rows)]
-    return [headings[place] for place in shown], [[row[place] for place in shown] for row in rows]
+    rows = [
+        [*map(vars(each).get, headings[:5]), *each.values, *[None] * (count - len(each.values)), each.error]
+        for each in predictions
+    ]
+    shown = [place for place in range(len(headings)) if not place or any(row[place] not in (None, "") for row in rows)]
+    cells = [[_cell(headings[place], row[place]) for place in shown] for row in rows]
+    return [headings[place] for place in shown], cells
 
 
 def _cell(name: str, value: Any) -> Cell:

@@ -107,10 +107,9 @@ def sweep(
     found, plan, values = find_game(game, **how), read_methods(methods, options), _rates(rates)
     others = (values, start, steps, noise, seed)
     with processes(workers, scheduler) as computing:
-        here = workers == 0
-        which = (found, {}) if here else (game, how)
         pending = [
-            computing.submit(_figures, *which, row if here else row.name, filled, *others) for row, filled in plan
+            computing.submit(_figures, *((found, {}, row) if workers == 0 else (game, how, row.name)), filled, *others)
+            for row, filled in plan
         ]
         for each in pending:
             figures.append(each.result())

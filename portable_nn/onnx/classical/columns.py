@@ -76,8 +76,7 @@ class Table:
             case "Identity" | "Reshape" | "Cast":
                 return mine[0]
             case "Concat":
-                found = [each for each in mine if each is not None]
-                return [*chain.from_iterable(found)] if axis in (1, -1) and len(found) == len(mine) else None
+                return [*chain.from_iterable(filter(None, mine))] if axis in (1, -1) and None not in mine else None
             case "Gather" | "ArrayFeatureExtractor":
                 places = self.make.stored.get(node.input[1]) if len(node.input) == 2 else None
                 if places is None or mine[0] is None or (node.op_type == "Gather" and axis not in (1, -1)):

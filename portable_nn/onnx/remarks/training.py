@@ -13,6 +13,6 @@ from portable_nn.operators.training.dropout import TRAINING
 def training_mode(graph: Graph) -> Iterator[str]:
     """A note that lists the nodes in training mode; nothing where there are none."""
     types = infer(graph).types
-    limited = [node for node in graph.nodes if TRAINING in operator_of(node).portability.limits]
+    limited = (node for node in graph.nodes if TRAINING in operator_of(node).portability.limits)
     if found := [str(node) for node in limited if TRAINING.applies(use_of(node, types), None)]:
         yield f"{some(found)}: {TRAINING.problem}; {TRAINING.hint}"
