@@ -60,8 +60,9 @@ def _shape(use: ArrayUse) -> str:
 
 def _slice(use: ArrayUse) -> str:
     try:
-        flips = [axis for axis, *cut in cuts_of(use) if _turns(*cut, use.type().shape[axis])]
-        cuts = [(a, use.size(start), use.size(end), step) for a, start, end, step in cuts_of(use) if a not in flips]
+        given, sizes = cuts_of(use), use.type().shape
+        flips = [axis for axis, start, end, step in given if _turns(start, end, step, sizes[axis])]
+        cuts = [(a, use.size(start), use.size(end), step) for a, start, end, step in given if a not in flips]
     except (DataDependentShape, RefusalError):
         return _cut(use)
     if flips and not cuts:
