@@ -60,12 +60,16 @@ def _shape(use: ArrayUse) -> str:
 
 def _slice(use: ArrayUse) -> str:
     try:
-        cuts = [(axis, use.size(start), use.size(end), step) for axis, start, end, step in cuts_of(use)]
+        given, sizes = cuts_of(use), use.type().shape
+        flips = [axis for axis, start, end, step in given if _turns(start, end, step, sizes[axis])]
+        cuts = [(a, use.size(start), use.size(end), step) for a, start, end, step in given if a not in flips]
     except (DataDependentShape, RefusalError):
         return _cut(use)
+    if flips and not cuts:
+        return f"np.flip({use.x()}, {tuple_of(flips)})"
     parts = [":"] * use.rank
     for axis, start, end, step in cuts:
-        if step < 0:
+        if flips or step < 0:
             return _cut(use)
         size = use.type().shape[axis]
         if start.startswith("-") and isinstance(size, int) and start[1:].isdecimal():
@@ -75,6 +79,14 @@ def _slice(use: ArrayUse) -> str:
     while len(parts) > 1 and parts[-1] == ":":
         parts.pop()
     return f"{use.x()}[{', '.join(parts)}]"
+
+
+def _turns(start: Dim, end: Dim, step: int, size: Dim) -> bool:
+    """True for a slice from the last entry to the first."""
+    if step != -1 or isinstance(start, str) or isinstance(end, str):
+        return False
+    most = 2**30 if isinstance(size, str) else size
+    return (start == -1 or start >= most - 1) and end < -most
 
 
 def _cut(use: ArrayUse) -> str:

@@ -212,10 +212,8 @@ def _renamed(network: Network, wanted: list[str], seed: int) -> Network:
         if stays or not fixed.isdisjoint((old, new)):
             continue
         if new in back:
-            first = f"{new}.channels_first"
-            changes[back[new]], back[first] = first, back[new]
-            if (linear := back.get(f"{new}.linear")) in changes:
-                changes |= {linear: f"{first}.linear"}
+            changes[back[new]] = f"{new}.channels_first"
+            back[f"{new}.channels_first"] = back[new]
         changes[old], back[new] = new, old
     if not changes:
         return network

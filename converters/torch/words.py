@@ -74,10 +74,21 @@ def called(text: str) -> Collection[str]:
     return {*_CALL.findall(text)} & {*_own(), *sources()}
 
 
+_TYPES: Final = {
+    "x": ": Tensor", "lengths": ": Tensor", "axis": ": int", "block": ": int", "order": ": str", "exclusive": ": bool",
+    "reverse": ": bool",
+}  # fmt: skip
+"""The types of parameters of helpers of array code, which have none there."""
+
+
 @cache
 def helper(name: str) -> str:
-    """The source of a helper: that of ``source_helpers``, or the one of array code in PyTorch's words."""
-    return _own().get(name) or in_torch(sources()[name])
+    """The source of a helper: that of ``source_helpers``, or the one of array code in PyTorch's words, with types."""
+    if name in _own():
+        return _own()[name]
+    head, body = in_torch(sources()[name]).split("):\n", 1)
+    parameters = re.sub(r"\b[a-z]+(?=,|$)", lambda found: f"{found[0]}{_TYPES.get(found[0], '')}", head)
+    return f"{parameters}) -> Tensor:\n{body}"
 
 
 def helpers(names: Collection[str]) -> list[str]:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from keras_models import computed, keras, randomised
 
+import portable_nn as pnn
 from portable_nn.converters.keras import from_keras, to_keras
+from portable_nn.converters.keras.rebuilding import Rebuilder
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -46,10 +48,11 @@ def _two(
     return model
 
 
-def _twice(layer: Any) -> Any:
-    """A model that calls a layer on what it made before."""
-    x = keras().Input(STEPS)
-    return keras().Model(x, layer(layer(x, x), x))
+def _twice(layer: Any, shape: tuple[int, ...], attends: bool = False) -> Any:
+    """A model that calls a layer on what it made before; one of attention on its input as well."""
+    x = keras().Input(shape)
+    values = [x] * attends
+    return keras().Model(x, layer(layer(x, *values), *values))
 
 
 MODELS: Final[Mapping[str, Callable[[], Any]]] = {
@@ -97,7 +100,16 @@ MODELS: Final[Mapping[str, Callable[[], Any]]] = {
         lambda k: k.MultiHeadAttention(2, 4, value_dim=3, use_bias=False, output_shape=7), (5, 8), (5, 8), apart=True,
         use_causal_mask=True,
     ),
-    "MultiHeadAttention, called twice": lambda: _twice(_layers().MultiHeadAttention(2, 4)),
+    "MultiHeadAttention, called twice": lambda: _twice(_layers().MultiHeadAttention(2, 4), STEPS, attends=True),
+    "Conv2DTranspose, called twice": lambda: _twice(
+        _layers().Conv2DTranspose(4, 3, padding="same", activation="relu"), PICTURE
+    ),
+    "SeparableConv2D, called twice": lambda: _twice(
+        _layers().SeparableConv2D(4, 3, padding="same", activation="tanh"), PICTURE
+    ),
+    "DepthwiseConv2D and Conv2D": _one(
+        PICTURE, lambda k: (k.DepthwiseConv2D(3, use_bias=False), k.Conv2D(6, 1, activation="relu"))
+    ),
     "Attention": _two(lambda k: k.Attention(use_scale=True), (5, 8), (6, 8)),
     "Attention by sums": _two(lambda k: k.Attention(score_mode="concat"), (5, 8), (6, 8)),
     "AdditiveAttention": _two(lambda k: k.AdditiveAttention(), (5, 8), (6, 8)),
@@ -171,3 +183,27 @@ def test_layers_come_back_as_what_they_were(name: str) -> None:
 def test_most_layers_come_back() -> None:
     assert len(MODELS) - len(OTHERS) >= 0.85 * len(MODELS)
     assert set(OTHERS) <= set(MODELS)
+
+
+@pytest.mark.parametrize("kind", ["Conv2D", "Conv2DTranspose", "SeparableConv2D"])
+def test_what_is_before_an_activation_is_called_linear(kind: str) -> None:
+    layer = getattr(_layers(), kind)(4, 3, activation="relu", name="c")
+    x = keras().Input(PICTURE)
+    nodes = from_keras(keras().Model(x, layer(x)), verify=False).graph.nodes
+    assert [each.name for each in nodes if each.operator.startswith("Conv")][-1] == "c.linear"
+
+
+@pytest.mark.parametrize("steps", [5, "steps"])
+def test_layers_that_part_heads_bear_the_name_of_their_attention(steps: int | str) -> None:
+    network = pnn.Sequential(pnn.Input(steps, 8), pnn.MultiHeadAttention(2, name="attention"), seed=0)
+    node = next(each.name for each in network.graph.nodes if each.operator == "Attention")
+    layers = [each for each in to_keras(network, verify=False).layers if type(each).__name__ == "Reshape"]
+    assert len(layers) == 4
+    assert all(each.name.startswith(node.replace(".", "_")) for each in layers)
+
+
+def test_a_fault_of_this_package_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    keras()
+    monkeypatch.setattr(Rebuilder, "laid", None)
+    with pytest.raises(TypeError):
+        to_keras(pnn.Sequential(pnn.Input(3), pnn.Dense(2), seed=0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.converters.torch.module import to_torch, write_source
+from portable_nn.converters.torch.source import source_of
 from portable_nn.core.errors import UsageError, VerificationError
-from portable_nn.operators import emit, integers
+from portable_nn.operators import constant, emit, integers
 
 torch: Any = pytest.importorskip("torch")
 
@@ -187,3 +189,25 @@ def test_a_layer_that_is_used_twice_is_one_layer() -> None:
     x, layer = pnn.Input(3), pnn.Dense(3, name="twice")
     module = to_torch(pnn.Network(x, layer(layer(x)), seed=0), prove_training=True)
     assert set(module.state_dict()) == {"twice.weight", "twice.bias"}
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "flips"), [(-1, -(2**31), True), (2, -4, True), (2, -3, False), (1, -9, False)]
+)
+def test_a_slice_from_the_last_entry_to_the_first_is_a_flip(start: int, end: int, flips: bool) -> None:
+    x = pnn.Input("steps", 3)
+    network = pnn.Network(x, emit("Slice", x, *map(integers, ([start], [end], [2], [-1]))), seed=0)
+    pictures = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
+    module = to_torch(network)
+    np.testing.assert_array_equal(module(torch.from_numpy(pictures)).numpy(), pictures[:, :, start:end:-1])
+    assert ("torch.flip(" in source_of(network).text) == flips
+
+
+def test_helpers_of_a_source_have_types() -> None:
+    x = pnn.Input(8, 4, 4)
+    made = emit("LpNormalization", emit("DepthToSpace", x, blocksize=2), axis=1)
+    text = source_of(pnn.Network(x, emit("CumSum", made, constant(1, "int64"), reverse=1), seed=0)).text
+    tree = ast.parse(text)
+    functions = [each for each in tree.body if isinstance(each, ast.FunctionDef)]
+    assert {each.name for each in functions} > {"depth_to_space", "divided_by_length", "cumulative_sum"}
+    assert all(each.returns and all(one.annotation for one in each.args.args) for each in functions)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
@@ -38,12 +39,18 @@ class Open:
     dim: Dim = ""
     along: Along = _unnamed
 
+    def _refuse(self, *_: object) -> Any:
+        raise RefusalError(f"it computes with the size {self.dim or 'of what is computed'}, which is open")
+
+    __index__ = __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __add__ = __radd__ = __sub__ = __rsub__ = _refuse
+    __mul__ = __rmul__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __truediv__ = __rtruediv__ = _refuse
+
 
 Turn = Callable[[Numbers], Any]
 
 
 UNNAMED: Final = "reshaped"
-"""The name of a layer until the model is made, which names it."""
+"""The name of a layer until its node is made, which names it."""
 
 
 class Symbolic:
@@ -92,11 +99,13 @@ class Symbolic:
         if -1 in listed and len(listed) - len(known[1]) == self.ndim - len(known[0]):
             listed[listed.index(-1)] = math.prod(known[0]) // -math.prod(known[1])
         wanted = [-1 if isinstance(each, Open) else int(each) for each in listed]
-        if wanted.count(-1) < 2:
-            return NUMPY.reshape(self, wanted)
-        if wanted[0] != -1 or wanted.count(-1) > 2 or listed[0] != self.shape[0]:
+        sizes, of_examples = self.held.shape[1:], wanted[:1] == [-1] and listed[0] == self.shape[0]
+        is_same = wanted.count(-1) == 2 or (None not in sizes and math.prod(sizes) == math.prod(wanted[1:]))
+        if of_examples and is_same:  # What Keras takes for the sizes of attention may be others.
+            return tensor(keras().layers.Reshape(wanted[1:], name=UNNAMED)(self.held))
+        if wanted.count(-1) > 1:
             raise RefusalError("a Reshape of Keras leaves the number of examples and one other size open")
-        return tensor(keras().layers.Reshape(wanted[1:], name=UNNAMED)(self.held))
+        return NUMPY.reshape(self, wanted)
 
     def __getitem__(self, key: Any) -> Any:
         """A part; along an open axis, one cell is taken by its number, as Keras does not know how long a part is."""
@@ -114,6 +123,11 @@ class Symbolic:
 
     def __abs__(self) -> Any:
         return NUMPY.abs(self)
+
+    def _refuse(self) -> Any:
+        raise RefusalError("it reads a number that is computed")
+
+    __index__ = __int__ = __float__ = __bool__ = __len__ = _refuse
 
 
 def _keys(each: Any, size: Any) -> list[Any]:
@@ -188,6 +202,8 @@ class _Numpy:
 
     def __getattr__(self, name: str) -> Any:
         known = getattr(np, name, None)
+        if isinstance(known, ModuleType):
+            raise RefusalError("has no layer in Keras")
         if hasattr(np, name) and (isinstance(known, type) or not callable(known)):
             return known
 
@@ -303,8 +319,6 @@ def _cut(x: Any, starts: Sequence[Any], ends: Sequence[Any], axes: Numbers, step
             x = x[(*keys, slice(int(start), None if end > 2**30 else int(end), step))]
         elif not isinstance(size, Open):
             x = NUMPY.take(x, np.arange(size)[int(start) : None if end < -size else int(end) : step], axis=axis)
-        elif step == -1 and (start == -1 or start > 2**30) and end < -(2**30):
-            x = NUMPY.flip(x, axis)
         else:
             raise RefusalError("it counts backwards over a part of an axis")
     return x
@@ -441,7 +455,7 @@ OWN: Final[Mapping[str, Callable[..., Any]]] = {
     "gelu": lambda x: NUMPY.gelu(x, approximate=False),
     "gelu_tanh": lambda x: NUMPY.gelu(x, approximate=True),
     "softmax": lambda x, axis: NUMPY.softmax(x, axis=axis),
-    "log_softmax": lambda x, axis: NUMPY.log_softmax(x, axis=axis),
+    "log_softmax": lambda x, axis: NUMPY.log_softmax(x, axis=-1 if axis == x.ndim - 1 else axis),
     "expand": _expand,
     "take": _take,
     "cut": _cut,

@@ -13,7 +13,7 @@ from portable_nn.converters.keras.rebuilding.nodes import whole, wholes
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder
 from portable_nn.converters.keras.rebuilding.recurrent import options_of
 from portable_nn.converters.keras.rebuilding.words import WORDS, plain_activation
-from portable_nn.converters.layers.gates import KERAS, OPERATORS
+from portable_nn.converters.layers.gates import OPERATORS
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Node, Tensor
 
@@ -223,11 +223,11 @@ def _resized(nodes: Nodes, end: Node) -> Iterator[Guess]:
 
 
 def _activated(nodes: Nodes, end: Node, operator: str) -> tuple[Node | None, dict[str, Any]]:
-    """A node with weights that is the last one, or the one before an activation that bears the name of its layer, and
-    the options that both have."""
+    """A node with weights that is the last one, or the one before the activation of its layer, and the options that
+    both have."""
     word = plain_activation(end)
     node = nodes.maker((end.inputs if word else end.outputs)[0], operator)
-    if node is None or (word is not None and node.name != f"{end.name}.linear"):
+    if node is None or (word is not None and nodes.b.activation_of(node, end.inputs[0]) != word):
         return None, {}
     return node, {"activation": word, "use_bias": len(node.inputs) > 2}
 
@@ -240,9 +240,10 @@ def _window(node: Node) -> dict[str, Any]:
 
 @_ends("Conv", *WORDS)
 def _separable(nodes: Nodes, end: Node) -> Iterator[Guess]:
+    """Two convolutions, of which the names of the weights say that they are one layer."""
     last, options = _activated(nodes, end, "Conv")
     first = nodes.maker(last.inputs[0], "Conv") if last is not None else None
-    if last is None or first is None or first.attributes.get("group", 1) == 1:
+    if last is None or first is None or first.inputs[1] != f"{last.inputs[1].removesuffix('weight')}depthwise.weight":
         return
     filters, channels = (nodes.types[each.inputs[1]].shape[0] for each in (last, first))
     times = int(channels) // whole(first, "group", 1)
@@ -375,20 +376,30 @@ def _recurrent(nodes: Nodes, end: Node) -> Iterator[Guess]:
     ran = _run(nodes, node) if node is not None else None
     if node is None or ran is None or not ran.x:
         return
+    is_both, is_named = node.attributes.get("direction") == "bidirectional", end.operator == "Identity"
     given: dict[str, Any] = {"initial_state": ran.states} if ran.states else {}
     sequences = {"return_sequences": len(nodes.types[end.outputs[0]].shape) == 3}
-    yield from _cells(nodes, ran, {**sequences, "zero_output_for_mask": False})
+    place = 0 if is_named or is_both else _place_of_state(nodes, node, end)
+    if is_named:
+        yield from _cells(nodes, ran, {**sequences, "zero_output_for_mask": False})
     for state, zeros in product((False, True), (False, True) if ran.mask else (True,)):
         options = {**sequences, "return_state": state, "zero_output_for_mask": zeros}
-        if node.attributes.get("direction") == "bidirectional":
-            for mode in ("concat", "sum", "mul", "ave"):
+        if is_both:
+            for mode in ("concat", "sum", "mul", "ave")[: None if is_named else not state]:
                 config: dict[str, Any] = {"layer": _described(ran.kind, {**ran.config, **options}), "merge_mode": mode}
                 yield Guess("Bidirectional", config, ran.x, given, ran.mask)
-            continue
-        config = {**ran.config, **options, "go_backwards": ran.backwards}
-        places = range(KERAS[ran.kind].states + 1) if state else (0,)
-        yield from (Guess(ran.kind, config, ran.x, given, ran.mask, place) for place in places)
-    yield from _pair(nodes, end, {**sequences, "zero_output_for_mask": sequences["return_sequences"]})
+        elif is_named or (state and place):
+            config = {**ran.config, **options, "go_backwards": ran.backwards}
+            yield Guess(ran.kind, config, ran.x, given, ran.mask, place)
+    if is_named:
+        yield from _pair(nodes, end, {**sequences, "zero_output_for_mask": sequences["return_sequences"]})
+
+
+def _place_of_state(nodes: Nodes, node: Node, end: Node) -> int:
+    """The number of the last state that a node squeezes, among the results of a layer; 0 for another value."""
+    last = nodes.maker(end.inputs[1], "Squeeze") if end.operator == "Where" else end
+    is_state = last is not None and last.operator == "Squeeze" and last.inputs[0] in node.outputs[1:]
+    return node.outputs.index(last.inputs[0]) if last is not None and is_state else 0
 
 
 def _cells(nodes: Nodes, ran: _Run, options: Mapping[str, Any]) -> Iterator[Guess]:

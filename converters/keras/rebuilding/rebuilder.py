@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from traceback import walk_tb
 from typing import Any, Final
 
 import numpy as np
@@ -65,6 +66,7 @@ class Rebuilder:
         self.done: set[str] = set()
         self._layers: dict[tuple[Any, ...], list[tuple[Any, list[Array]]]] = {}
         self._placed: dict[str, str] = {}
+        self._operations: dict[int, Any] = {}
         self._names: set[str] = set()
         self._numbers: dict[str, int] = {}
         self.inputs: dict[str, str] = {}
@@ -92,27 +94,32 @@ class Rebuilder:
             try:
                 self.faults += self.make(node) if make is None else self._together(node, make)
             except (TypeError, ValueError) as error:
-                self.faults.append(f"{node}: Keras refuses it {said(error)}")
+                self.faults.append(f"{node}: {_reason(error)}")
         if self.faults:
             return None
         outputs = {name: self._output(name) for name in self.graph.outputs}
-        self._rename(outputs.values())
+        self._new(outputs.values())
+        self._rename()
         found = next(iter(outputs.values())) if len(outputs) == 1 else outputs
         return keras().Model(inputs[0] if len(inputs) == 1 else inputs, found, name=_key(self.graph.name))
 
-    def _rename(self, tensors: Iterable[Any]) -> None:
+    def _rename(self) -> None:
         """Give operations, which Keras numbers itself, other names than layers have: a model has each once."""
-        waiting, seen = [tensor._keras_history.operation for tensor in tensors], set[int]()
+        for operation in self._operations.values():
+            if not isinstance(operation, keras().layers.Layer) and operation.name in self._names:
+                operation.name = self.key(operation.name)
+
+    def _new(self, tensors: Iterable[Any]) -> list[Any]:
+        """The operations that make tensors and have not been seen before, the first ones first."""
+        waiting, found = [tensor._keras_history.operation for tensor in tensors], list[Any]()
         while waiting:
             operation = waiting.pop()
-            if id(operation) in seen:
-                continue
-            seen.add(id(operation))
-            is_named = isinstance(operation, keras().layers.Layer) and operation.name != UNNAMED
-            if not is_named and operation.name in {*self._names, UNNAMED}:
-                operation.name = self.key(operation.name)
-            inputs = [tensor for node in operation._inbound_nodes for tensor in node.input_tensors]
-            waiting += [tensor._keras_history.operation for tensor in inputs]
+            if id(operation) not in self._operations:
+                self._operations[id(operation)] = operation
+                found.append(operation)
+                inputs = [tensor for node in operation._inbound_nodes for tensor in node.input_tensors]
+                waiting += [tensor._keras_history.operation for tensor in inputs]
+        return found[::-1]
 
     def _input(self, value: Value) -> Any:
         shape = [size if isinstance(size, int) else None for size in value.shape]
@@ -178,7 +185,8 @@ class Rebuilder:
         try:
             self._by_array_code(use, node)
         except _WRONG as error:
-            self.refuse(fault if row is not None or not isinstance(error, RefusalError) else str(error))
+            reason = _reason(error)
+            self.refuse(fault if row is not None or not isinstance(error, RefusalError) else reason)
         return None
 
     def _by_array_code(self, use: OperatorContext, node: Node) -> None:
@@ -195,6 +203,9 @@ class Rebuilder:
         assert compute is not None
         found = compute(*(self._operand(name, axes) if name else None for name in node.inputs))
         made = found if isinstance(found, tuple | list) else (found,)
+        for operation in self._new(each.made.tensor for each in made if isinstance(each, Symbolic)):
+            if operation.name == UNNAMED:
+                operation.name = self.key(f"{node.name}.{UNNAMED}")
         for name, each, result in zip(node.outputs, made, results, strict=False):
             if name:
                 self.values[name] = _value(each, result.dtype, axes)
@@ -399,7 +410,13 @@ class Rebuilder:
                 )
 
     def activation(self, node: Node, value: str) -> str | None:
-        """The activation that alone reads the value of a node and bears the name of its layer; it is then made.
+        """The activation of the layer of a node, which ``activation_of`` finds; it is then made."""
+        word = self.activation_of(node, value)
+        self.done |= {self.consumers[value][0].name} if word else set()
+        return word
+
+    def activation_of(self, node: Node, value: str) -> str | None:
+        """The activation that alone reads the value of a node and bears the name of its layer.
 
         Of a layer that is called more than once, it must be behind each call.
         """
@@ -408,12 +425,10 @@ class Rebuilder:
             return None
         calls = self._calls(node)
         ends = [self.only_consumer(end) for _, end in calls]
-        named = any(end and end.name != call.name and end.name == call.name.removesuffix(".linear")
+        named = any(end and end.name.removesuffix(".channels_first") == call.name.removesuffix(".linear") != call.name
                     for (call, _), end in zip(calls, ends, strict=True))  # fmt: skip
-        if not named or any(end is None or plain_activation(end) != word for end in ends):
-            return None
-        self.done.add(following.name)
-        return word
+        same = all(end is not None and plain_activation(end) == word for end in ends)
+        return word if named and same else None
 
     def _calls(self, node: Node) -> list[tuple[Node, str]]:
         """The nodes that are calls of the layer of a node, with the value that each ends with: its own, or a sum's."""
@@ -460,7 +475,13 @@ _WRONG: Final = (RefusalError, InvalidNode, TypeError, ValueError, IndexError, A
 
 
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, RefusalError | InvalidNode) else f"Keras refuses it {said(error)}"
+    """The reason of a refusal. Raises an error that is a fault of this package."""
+    if isinstance(error, RefusalError | InvalidNode):
+        return str(error)
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    if frame.f_globals.get("__name__", "portable_nn").startswith("portable_nn"):  # Array code has no name.
+        raise error
+    return f"Keras refuses it {said(error)}"
 
 
 class _Spelled(dict[str, str]):
