@@ -69,9 +69,9 @@ def test_folders_import_each_other_in_no_circle(found: list[Import], modules: di
 
 
 CEILINGS = {
-    "statements": 64_286,
-    "tokens a statement": 14.24,
-    "functions of complexity above 15": 71,
+    "statements": 64_789,
+    "tokens a statement": 14.23,
+    "functions of complexity above 15": 74,
     "parameters of an internal function": 12,
     "docstrings that open with What, …": 3,
     "tables of operator names outside the array table": 8,
