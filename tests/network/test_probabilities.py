@@ -120,7 +120,7 @@ def test_the_temperature_is_the_one_that_scipy_finds(form: str) -> None:
 def test_a_calibration_without_a_best_temperature_is_refused() -> None:
     net = network(4)
     best = raw(net).argmax(1)
-    with pytest.raises(UsageError, match="nearly each is right, and the lower the temperature"):
+    with pytest.raises(UsageError, match="nearly each is right, and a lower one is always better"):
         net.calibrate(X, best)
     with pytest.raises(UsageError, match="as if the model knew nothing"):
         net.calibrate(X, raw(net).argmin(1))
