@@ -28,18 +28,24 @@ Dims: TypeAlias = Annotated[
 ]
 
 
+def _short(number: float) -> str:
+    """A power of ten as people write it: 1e-5."""
+    return f"{number:.0e}".replace("e-0", "e-")
+
+
 @dataclass(frozen=True)
 class ProofOptions:
     """The verification of a conversion: both sides run on the same inputs, and their outputs are compared."""
 
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not verify the result.")] = False
     atol: Annotated[
-        float | None, typer.Option(metavar="X", help=f"Absolute tolerance of the comparison. By default {ATOL:.0e}.")
+        float | None,
+        typer.Option(metavar="X", help=f"Absolute tolerance of the comparison. By default {_short(ATOL)}."),
     ] = None
     rtol: Annotated[
         float | None,
         typer.Option(
-            metavar="X", help=f"Tolerance relative to the largest number of an output. By default {RTOL:.0e}."
+            metavar="X", help=f"Tolerance relative to the largest number of an output. By default {_short(RTOL)}."
         ),
     ] = None
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random inputs that both sides run on.")] = 0
