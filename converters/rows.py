@@ -11,7 +11,7 @@ class Rows(dict[str, Callable[..., Any]]):
     """A table of functions by name."""
 
     def row(self, *names: str, **given: Any) -> Callable[[Function], Function]:
-        """Decorate the function of these names; that of ``NAME=value`` is given the value as its first argument.
+        """Decorate a function that is the row of these names; ``NAME=value`` gives it the value as its first argument.
 
         Raises ``ValueError`` for a name that has a row.
         """

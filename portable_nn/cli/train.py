@@ -85,7 +85,7 @@ def command(
         raise UsageError("--target is a column of a table, and --targets are arrays: leave one of them out")
     if window is not None and not named["inputs"]:
         raise UsageError("--window is for --inputs and --targets: other data are shuffled as a whole")
-    options = training.options(printer, losses, steps, checkpoints)
+    options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
     trained: Any
     if named["inputs"]:
         trained = _on_arrays(layers, data, table, activation, training, {**options, **named, "window": window})
@@ -96,8 +96,7 @@ def command(
         trained = _on_examples(layers, data, dialect, activation, standardise, training, options)
     printer.notes(getattr(trained, "notes", ()))
     figures = getattr(trained, "figures", None)
-    split = (data, training.validation, training.seed)
-    finish(printer, trained.network, trained.history, out, checkpoints, figures, training.plot, split)
+    finish(printer, trained.network, trained.history, out, checkpoints, figures, training.plot, source)
 
 
 def _on_examples(

@@ -184,6 +184,12 @@ class TrainingOptions:
 
         return read_dataset(path, self.labels_file, width=width, header=header)
 
+    def source(self, data: Path) -> str:
+        """The entry of the metadata for the file of the examples."""
+        from portable_nn.data.trained import training_file
+
+        return training_file(data, self.validation, self.seed)
+
     def options(
         self, printer: Printer, losses: LossOptions, steps: StepOptions, checkpoints: CheckpointFlags
     ) -> dict[str, Any]:
@@ -252,19 +258,17 @@ def finish(
     checkpoints: CheckpointFlags,
     figures: Mapping[str, float] | None = None,
     plot: Path | None = None,
-    split: tuple[Path, float, int] | None = None,
+    source: str = "",
 ) -> None:
     """Save the network and print how the training went; exit as interrupted after Ctrl-C.
 
     ``figures`` are by default the losses and metrics of the epoch whose weights were kept; ``plot`` is the picture to
-    draw, where there is an epoch to show; ``split`` is the file of the examples, the share held out, and the seed.
+    draw, where there is an epoch to show; ``source`` is what ``TrainingOptions.source`` said of the file.
     """
     from portable_nn.data.trained import note_trained
     from portable_nn.training.curves import draw_curves
 
-    if split:
-        note_trained(network.metadata, *split)
-
+    note_trained(network.metadata, source)
     with printer.going_on():
         checkpoints.note(network.save(out))
     with printer.going_on():

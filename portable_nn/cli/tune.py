@@ -69,7 +69,7 @@ def command(
     named, data = arrays.options(), data_of(data, file, "tune")
     if window is not None and not named["inputs"]:
         raise UsageError("--window is for --inputs and --targets: other data are shuffled as a whole")
-    options = training.options(printer, losses, steps, checkpoints)
+    options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
     network = open_network(model)
     if named["inputs"]:
         from portable_nn.recipes.tuning_arrays import tune_arrays
@@ -77,9 +77,7 @@ def command(
         if options.pop("raw") or training.labels_file is not None:
             raise UsageError("--raw and --labels-file are not for --inputs, whose arrays are what the network takes")
         trained = tune_arrays(network, data, until=until, freeze=freeze or (), window=window, **named, **options)
-        finish(
-            printer, *trained, out, checkpoints, plot=training.plot, split=(data, training.validation, training.seed)
-        )
+        finish(printer, *trained, out, checkpoints, plot=training.plot, source=source)
         return
     shape = static(network.graph.inputs[0].shape[1:])
     if network.inputs[0].columns:
@@ -87,4 +85,4 @@ def command(
     else:
         examples = training.dataset(data, None if shape is None else math.prod(shape), dialect.header)
     trained = tune_classifier(network, examples, until=until, freeze=freeze or (), **options)
-    finish(printer, *trained, out, checkpoints, plot=training.plot, split=(data, training.validation, training.seed))
+    finish(printer, *trained, out, checkpoints, plot=training.plot, source=source)

@@ -148,9 +148,14 @@ def word_fault(cells: Cells, most: int) -> str | None:
     if len(different) > most:
         return (
             f"holds {len(different):,} different words, such as {some(different)}: names and texts are no categories, "
-            f"of which there may be at most {most}: leave the column out"
+            f"of which there may be at most {most}: {_marks(different)}leave the column out"
         )
     return None
+
+
+def _marks(words: Iterable[str]) -> str:
+    """The way out for words that are numbers with marks, such as $3.50 and 12%; empty for other words."""
+    return "remove marks such as $ and % to make numbers of them, or " * all(map(_MARKED.fullmatch, words))
 
 
 NEW: Final = 10
@@ -161,10 +166,9 @@ def new_fault(cells: Cells) -> str | None:
     """Why words are no categories: most rows have one that no other row has; None where they are."""
     counts = Counter(cell for cell in cells if cell is not None)
     once = [word for word, count in counts.items() if count == 1]
-    is_marked = all(map(_MARKED.fullmatch, counts))
-    if len(once) <= NEW or len(once) <= (MARKED_SHARE if is_marked else 0.5) * counts.total():
+    hint = _marks(counts)
+    if len(once) <= NEW or len(once) <= (MARKED_SHARE if hint else 0.5) * counts.total():
         return None
-    hint = "remove marks such as $ and % to make numbers of them, " * is_marked
     return (
         f"holds {len(counts):,} different words in {counts.total():,} rows, such as {some(counts)}; categories repeat: "
         f"{hint}leave the column out (--drop, drop=), or name it if they are categories (--categorical, categorical=)"

@@ -8,15 +8,25 @@ from typing import Any, Final
 
 import xxhash
 
+from portable_nn.core.files import open_regular
+
 TRAINED_ON: Final = "trained_on"
 """The entry of the metadata: for each file its XXH3-64, the share that was held out, and the seed of the split."""
 
 
-def note_trained(metadata: MutableMapping[str, str], path: Path, held_out: float, seed: int) -> None:
-    """Note in ``metadata`` that a network was trained on a file; a folder and standard input have no digest."""
-    if path.is_file():
-        entries = [*metadata.get(TRAINED_ON, "").split(", "), f"{_digest(path)} {held_out:g} {seed}"]
-        metadata[TRAINED_ON] = ", ".join(filter(None, dict.fromkeys(entries)))
+def training_file(path: Path, held_out: float, seed: int) -> str:
+    """The entry of a file; empty for a folder and standard input. Raises ``FileError`` for a file that is unreadable.
+
+    The whole file is read, so this comes before a training, whose result then waits for nothing.
+    """
+    return f"{_digest(path)} {held_out:g} {seed}" if path.is_file() else ""
+
+
+def note_trained(metadata: MutableMapping[str, str], entry: str) -> None:
+    """Add the entry of a file, if there is one, to ``metadata``."""
+    entries = dict.fromkeys(filter(None, [*metadata.get(TRAINED_ON, "").split(", "), entry]))
+    if entries:
+        metadata[TRAINED_ON] = ", ".join(entries)
 
 
 def trained_notes(trained_on: str, data: Any) -> list[str]:
@@ -39,7 +49,7 @@ def _but(how: str) -> str:
 
 def _digest(path: Path) -> str:
     found = xxhash.xxh3_64()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while part := file.read(2**20):
             found.update(part)
     return found.hexdigest()

@@ -57,7 +57,7 @@ def chain(kind: Kind, sizes: PerAxis, outputs: PerAxis) -> tuple[Operation, ...]
         does = "double" if kind == "convt" else "halve"
         raise ShapeError(
             f"no chain of {kind} layers that {does} a size, with at most {BESIDE} others, turns {size_text(found)} "
-            f"into {size_text(wanted)}: resize to that size, then convolve with kernel 3 and padding 1"
+            f"into {size_text(wanted)}: resize to {size_text(wanted)}, then convolve with kernel 3 and padding 1"
         )
     best = min(lengths, key=lambda length: (sum(axis[length][0] for axis in axes), length))
     layers = zip(*(axis[best][1] for axis in axes), strict=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import xxhash
 
-from portable_nn.data.trained import TRAINED_ON, note_trained, trained_notes
+from portable_nn.data.trained import TRAINED_ON, note_trained, trained_notes, training_file
 
 
 def test_each_file_is_noted_once_and_known_by_its_bytes(tmp_path: Path) -> None:
@@ -13,8 +13,8 @@ def test_each_file_is_noted_once_and_known_by_its_bytes(tmp_path: Path) -> None:
     two.write_bytes(b"")
     metadata = {"mine": "words"}
     for _ in range(2):
-        note_trained(metadata, one, 0.25, 7)
-        note_trained(metadata, two, 0, 0)
+        note_trained(metadata, training_file(one, 0.25, 7))
+        note_trained(metadata, training_file(two, 0, 0))
     digests = [xxhash.xxh3_64_hexdigest(path.read_bytes()) for path in (one, two)]
     assert metadata == {"mine": "words", TRAINED_ON: f"{digests[0]} 0.25 7, {digests[1]} 0 0"}
     other.write_bytes(one.read_bytes())
@@ -30,8 +30,8 @@ def test_each_file_is_noted_once_and_known_by_its_bytes(tmp_path: Path) -> None:
 
 def test_a_folder_and_standard_input_are_not_noted(tmp_path: Path) -> None:
     metadata: dict[str, str] = {}
-    note_trained(metadata, tmp_path, 0.1, 0)
-    note_trained(metadata, Path("-"), 0.1, 0)
+    note_trained(metadata, training_file(tmp_path, 0.1, 0))
+    note_trained(metadata, training_file(Path("-"), 0.1, 0))
     assert metadata == {}
 
 

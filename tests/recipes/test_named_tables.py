@@ -217,6 +217,9 @@ def test_words_that_are_new_in_most_rows_are_refused_by_name_and_repeated_ones_a
         pnn.train_table("auto-auto", {"often": often[:60] + often[:20], "rare": rare, "y": y}, epochs=1)
     assert "'often'" not in str(found.value)
     assert ("remove marks such as $ and %" in str(found.value)) == ("id" not in form)
+    with pytest.raises(DataError, match="column 'rare' holds 240 different words") as found:
+        pnn.train_table("auto-auto", {"rare": list(map(form.format, range(240))), "y": y * 3}, epochs=1)
+    assert ("remove marks such as $ and %" in str(found.value)) == ("id" not in form)
     assert pnn.train_table("auto-auto", {"a": np.arange(80) % 7, "rare": rare, "y": y}, drop=["rare"], epochs=1)
     trained = pnn.train_table("auto-auto", {"rare": rare, "y": y}, categorical=["rare"], epochs=1)
     assert set(trained.network.inputs[0].columns[0].categories) == set(rare)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from portable_nn.converters.jax.primitives.table import ROWS, Axes, Call, Held, row
+from portable_nn.converters.jax.primitives.table import Axes, Call, Held, row
 from portable_nn.converters.jax.sizes import Size, is_known
 from portable_nn.operators import Symbol, cast, constant, emit, integers
 
@@ -125,7 +125,8 @@ _REDUCTIONS = {
 _COMBINED = {"mul": "Mul", "min": "Min", "max": "Max"}
 
 
-def _scatter(call: Call, x: Held, places: Held, updates: Held) -> Held:
+@row(**{name.replace("-", mark): reduction for name, reduction in _REDUCTIONS.items() for mark in "-_"})
+def _scatter(reduction: str, call: Call, x: Held, places: Held, updates: Held) -> Held:
     """ScatterND, which has no batch: the number of an example is one of its places."""
     numbers, rank = call.params["dimension_numbers"], len(x.shape)
     axes, batch = tuple(map(int, numbers.scatter_dims_to_operand_dims)), tuple(map(int, numbers.operand_batching_dims))
@@ -138,12 +139,7 @@ def _scatter(call: Call, x: Held, places: Held, updates: Held) -> Held:
     found = _slices(call, x, first, axes, sizes, gone, clips=clips)
     outer = _others(len(updates.shape), window)
     each = (*(outer[axis] for axis in order[:-1]), *(kept[axis] for axis in found.inner))
-    reduction = _REDUCTIONS[call.name.replace("_", "-")]
     return _written(call, x, found, updates, each, kept, batch, reduction)
-
-
-for _primitive in _REDUCTIONS:
-    ROWS[_primitive] = ROWS[_primitive.replace("-", "_")] = _scatter
 
 
 def _written(

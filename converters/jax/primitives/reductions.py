@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from portable_nn.converters.jax.primitives.table import ROWS, Axes, Call, Held, row
+from portable_nn.converters.jax.primitives.table import Axes, Call, Held, row
 from portable_nn.converters.jax.sizes import is_known
 from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
 
@@ -17,7 +17,8 @@ def _left(axes: Axes, gone: Sequence[int]) -> Axes:
     return tuple(sorted(kept).index(axis) for axis in kept)
 
 
-def _reduced(call: Call, x: Held, operator: str) -> Held:
+@row(reduce_sum="ReduceSum", reduce_max="ReduceMax", reduce_min="ReduceMin", reduce_prod="ReduceProd")
+def _reduced(operator: str, call: Call, x: Held) -> Held:
     gone = tuple(call.params["axes"])
     if not gone:  # Operators take no axes for all of them.
         return call.held(x.symbol, x.axes)
@@ -26,15 +27,11 @@ def _reduced(call: Call, x: Held, operator: str) -> Held:
     return call.held(emit(operator, call.exact(x, axes), places, keepdims=0), _left(axes, gone))
 
 
-for _primitive, _operator in (("sum", "ReduceSum"), ("max", "ReduceMax"), ("min", "ReduceMin"), ("prod", "ReduceProd")):
-    ROWS[f"reduce_{_primitive}"] = lambda call, x, operator=_operator: _reduced(call, x, operator)
-
-
 @row("reduce_and", "reduce_or")
 def _logical(call: Call, x: Held) -> Held:
     """The extremes of truth values as numbers."""
     numbers = x._replace(symbol=cast(x.symbol, "int32"))
-    found = _reduced(call, numbers, "ReduceMin" if call.name == "reduce_and" else "ReduceMax")
+    found = _reduced("ReduceMin" if call.name == "reduce_and" else "ReduceMax", call, numbers)
     return found._replace(symbol=cast(found.symbol, "bool"))
 
 

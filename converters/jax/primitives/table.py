@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 import numpy as np
 
 from portable_nn.converters.jax.sizes import Size, is_known, size_symbol
+from portable_nn.converters.rows import Rows
 from portable_nn.core.errors import RefusalError
 from portable_nn.operators import Array, Leaf, Symbol, constant, emit, integers
 
@@ -146,31 +147,20 @@ def held_constant(array: Any) -> Held:
     return Held(symbol, array.shape, tuple(range(array.ndim)), array)
 
 
-Build: TypeAlias = Callable[..., "Held | Sequence[Held]"]
-"""From a ``Call`` and the values of its inputs to the value, or values, of its outputs."""
+ROWS: Final = Rows()
+"""A row goes from a ``Call`` and the values of its inputs to the value, or values, of its outputs."""
 
-ROWS: Final[dict[str, Build]] = {}
-
-
-def row(*primitives: str) -> Callable[[Build], Build]:
-    """A decorator: the function is the row of these primitives."""
-
-    def register(build: Build) -> Build:
-        ROWS.update(dict.fromkeys(primitives, build))
-        return build
-
-    return register
+row = ROWS.row
 
 
 def elementwise(primitive: str, function: Callable[..., Symbol]) -> None:
     """A row that computes each element from those at its place: ``function`` of the call and the symbols."""
 
+    @row(primitive)
     def build(call: Call, *values: Held) -> Held:
         wide = [each for each in values if each.symbol.shape]
         axes = max(wide, key=_weight).axes if wide else tuple(range(len(call.shape)))
         return call.held(function(call, *(call.laid(each, axes) for each in values)), axes)
-
-    ROWS[primitive] = build
 
 
 def _weight(held: Held) -> int:
