@@ -14,32 +14,30 @@ LONG: Final = 40
 
 _LINE: Final = "1px solid rgba(128, 128, 128, 0.4)"
 
-
-_PAGE: Final = """<!doctype html>
+_DOCUMENT: Final = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="generator" content="portable-nn">
 <title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 90rem; padding: 0 1rem; }}
-h1 {{ font-size: 1.4rem; overflow-wrap: anywhere; }}
-div[tabindex] {{ overflow-x: auto; margin-bottom: 1.5rem; }}
-td, th {{ vertical-align: top; font-variant-numeric: tabular-nums; white-space: nowrap; }}
-td:last-child {{ min-width: 16em; white-space: normal; }}
-</style>
+{head}
 </head>
 <body>
-<main>
-<h1>{title}</h1>
-{parts}
-</main>
+{body}
 </body>
 </html>
 """
+
+_STYLE: Final = """<style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 90rem; padding: 0 1rem; }
+h1 { font-size: 1.4rem; overflow-wrap: anywhere; }
+div[tabindex] { overflow-x: auto; margin-bottom: 1.5rem; }
+td, th { vertical-align: top; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td:last-child { min-width: 16em; white-space: normal; }
+</style>"""
 
 
 class Share(NamedTuple):
@@ -86,10 +84,16 @@ def html_of(write: Callable[[], str]) -> str:
     return "\n".join(["<div>", *parts, "</div>"])
 
 
+def html_document(title: str, policy: str, head: str, body: str) -> bytes:
+    """A whole file: a title in one line of text, its Content Security Policy, and what stands in its head and body."""
+    return _DOCUMENT.format(policy=policy, title=escape(printable(title)), head=head, body=body).encode()
+
+
 def html_page(title: str, *parts: str) -> bytes:
     """A whole file with a title and parts that are HTML: it runs no script and loads nothing, and wide parts scroll."""
-    scrolling = (f'<div tabindex="0">{part}</div>' for part in parts)
-    return _PAGE.format(title=_text(title), parts="\n".join(scrolling)).encode()
+    scrolling = "\n".join(f'<div tabindex="0">{part}</div>' for part in parts)
+    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"
+    return html_document(title, policy, _STYLE, f"<main>\n<h1>{_text(title)}</h1>\n{scrolling}\n</main>")
 
 
 def html_code(text: str) -> str:

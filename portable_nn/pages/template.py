@@ -11,28 +11,12 @@ from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
-from portable_nn.core.text import printable
+from portable_nn.core.html import html_document
 
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="portable-nn">
-<title>{title}</title>
-<link rel="icon" href="data:,">
-<style>{style}</style>
-</head>
-<body>
-<noscript><p>This page computes in the browser: it needs JavaScript.</p></noscript>
+_BODY: Final = """<noscript><p>This page computes in the browser: it needs JavaScript.</p></noscript>
 <main id="page"></main>
 <script type="application/json" id="data">{data}</script>
-{files}<script>{script}</script>
-</body>
-</html>
-"""
+{files}<script>{script}</script>"""
 
 
 def fill(page: str, title: str, data: Mapping[str, Any], binary: Mapping[str, bytes] | None = None) -> bytes:
@@ -51,14 +35,16 @@ def fill(page: str, title: str, data: Mapping[str, Any], binary: Mapping[str, by
         ValueError: a number in the data is not finite.
     """
     script, style = _built(f"{page}.js"), _built("style.css") + _built(f"{page}.css")
-    return _PAGE.format(
-        policy=_policy(script, style),
-        title=escape(printable(title)),
-        style=style,
-        data=as_json(data),
-        files="".join(map(_embedded, *zip(*binary.items(), strict=True))) if binary else "",
-        script=script,
-    ).encode()
+    return html_document(
+        title,
+        _policy(script, style),
+        f'<link rel="icon" href="data:,">\n<style>{style}</style>',
+        _BODY.format(
+            data=as_json(data),
+            files="".join(map(_embedded, *zip(*binary.items(), strict=True))) if binary else "",
+            script=script,
+        ),
+    )
 
 
 def as_json(data: Mapping[str, Any]) -> str:
