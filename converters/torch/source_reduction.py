@@ -35,10 +35,3 @@ def of_floats(use: Use) -> str | None:
         return None
     function = {"ReduceL2": "linalg.vector_norm"}.get(use.operator.name, "logsumexp")
     return f"torch.{function}({use.x()}.double(), dim={axes}{_keepdim(use)}).to({torch_dtype(dtype)})"
-
-
-def running_sum(use: Use) -> str | None:
-    """An axis that is known."""
-    if not use.knows(1):
-        use.refuse("an axis that is computed")
-    return None

@@ -14,8 +14,9 @@ from portable_nn.converters.array import ROWS as ARRAY_CODE
 from portable_nn.converters.array import missing
 from portable_nn.converters.array.use import ArrayUse
 from portable_nn.converters.keras.installed import keras
-from portable_nn.converters.keras.rebuilding.arrays import UNNAMED, Open, Symbolic, dialect, tensor
+from portable_nn.converters.keras.rebuilding.arrays import dialect
 from portable_nn.converters.keras.rebuilding.free import Free
+from portable_nn.converters.keras.rebuilding.symbolic import UNNAMED, Open, Symbolic, tensor
 from portable_nn.converters.keras.rebuilding.values import Fixed, Laid, Made, Sizes, last, plain
 from portable_nn.converters.keras.rebuilding.words import plain_activation
 from portable_nn.converters.rows import Rows

@@ -138,11 +138,6 @@ def widened(graph: Graph) -> Graph:
     )
 
 
-def as_declared(values: Iterable[Value], arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The arrays of ``values``, in their types."""
-    return {value.name: arrays[value.name].astype(value.dtype, copy=False) for value in values}
-
-
 def _only_narrow(node: Node) -> list[str]:
     """The inputs of a node that the standard does not define for float64, such as scales."""
     known = signature(node.operator, OPSET) if not node.domain else None

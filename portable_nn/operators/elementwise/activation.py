@@ -1,4 +1,4 @@
-"""Smooth activation functions, except those of the error function (``erf``) and those of pieces (``piecewise``).
+"""Smooth activation functions, except that of the error function (``gelu``) and those of pieces (``piecewise``).
 
 Where a kernel overflows it divides by the infinity, which is right; clipping that changes no other result keeps 0 · ∞
 and ∞ / ∞ from occurring, so that at ±∞ the kernel gives the limit of the function.
