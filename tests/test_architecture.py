@@ -69,7 +69,7 @@ def test_folders_import_each_other_in_no_circle(found: list[Import], modules: di
 
 
 CEILINGS = {
-    "statements": 64_791,
+    "statements": 64_794,
     "tokens a statement": 14.23,
     "functions of complexity above 15": 74,
     "parameters of an internal function": 12,
