@@ -52,8 +52,8 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="[INPUT...]",
-            help="Images, folders of images, CSV, npy, npz, IDX or HDF5 files; - is CSV on stdin, and the name of a "
-            "shipped model its samples.",
+            help="Images, folders of images, CSV, npy, npz, IDX, HDF5 or netCDF files; - is CSV on stdin, and the name "
+            "of a shipped model its samples.",
         ),
     ] = None,
     *,
@@ -65,7 +65,7 @@ def command(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Array that is read in an HDF5, npz, zarr or Parquet file, in pieces; a,b side by side.",
+            help="Array that is read in an HDF5, netCDF, npz, zarr or Parquet file, in pieces; a,b side by side.",
         ),
     ] = None,
     top: Annotated[int, typer.Option(metavar="K", help="Print the K most likely classes.")] = 1,

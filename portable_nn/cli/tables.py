@@ -53,7 +53,7 @@ class ArrayNames:
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Arrays with the examples in an HDF5, npz, zarr or Parquet file: x, or a,b side by side.",
+            help="Arrays with the examples in an HDF5, netCDF, npz, zarr or Parquet file: x, or a,b side by side.",
         ),
     ] = None
     targets: Annotated[
