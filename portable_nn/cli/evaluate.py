@@ -29,8 +29,8 @@ Data = Annotated[
     list[str],
     typer.Argument(
         metavar="DATA...",
-        help="With labels: CSV (label first, or named columns), npz, HDF5, netCDF, IDX, or a folder with one of pictures "
-        "for each class.",
+        help="With labels: CSV (label first, or named columns), npz, HDF5, netCDF, IDX, or a folder with one of "
+        "pictures for each class.",
     ),
 ]
 
