@@ -104,8 +104,8 @@ def literal(value: int | float, dtype: str) -> str:
         return str(int(value)) if value >= 0 else f"({int(value)})"
     if not np.isfinite(value):
         return f'float("{value}")'
-    text = str(np.dtype(dtype).type(value))
-    text = repr(float(text))
+    shortest, limits = float(str(np.dtype(dtype).type(value))), np.finfo(dtype)
+    text = repr(min(max(shortest, float(limits.min)), float(limits.max)))  # The largest float32 is shorter, but larger.
     return f"({text})" if text.startswith("-") else text
 
 
