@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from portable_nn.core.errors import Fault, GraphError, UsageError
 from portable_nn.core.graph import Dim
 from portable_nn.core.kinds import check_kinds, check_layer
+from portable_nn.core.text import shortened
 from portable_nn.core.words import attributes_of
 from portable_nn.layers.initializers import Initial
 from portable_nn.operators import DTYPE_CODES, Leaf, Symbol, emit, emit_all
@@ -84,6 +85,19 @@ class Layer(ABC):
         if "__init__" in vars(cls):
             check_layer(cls)
 
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *given: Any, **options: Any) -> Self:
+        """A layer that remembers what it was called with, to print itself as it was written."""
+        made = super().__new__(cls)
+        made._given = given, options
+        return made
+
+    def __repr__(self) -> str:
+        given, options = self._given
+        written = [*map(shortened, given), *(f"{name}={shortened(value)}" for name, value in options.items())]
+        return f"{type(self).__name__}({', '.join(written)})"
+
     def __init__(self, name: str | None = None, stem: str | None = None) -> None:
         self.name, self.stem = name, stem or type(self).__name__.lower()
         self._uses = 0
@@ -147,6 +161,10 @@ class OperatorLayer(Layer):
     def __init__(self, operator: str, stem: str, name: str | None = None, **attributes: Any) -> None:
         super().__init__(name, stem)
         self.operator, self.attributes = operator, attributes
+        self._given = (), {**attributes, **({"name": name} if name else {})}
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace(type(self).__name__, self.operator, 1)
 
     def __call__(self, x: Symbol) -> Symbol:
         """The operator applied to ``x``."""

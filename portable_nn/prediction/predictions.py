@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -12,12 +12,11 @@ import numpy as np
 
 from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.core.html import html_table
+from portable_nn.core.html import Share, html_table
 from portable_nn.core.kinds import check_argument, check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count
-from portable_nn.core.peeking import Peeking
-from portable_nn.core.text import quantity, shortened, some
+from portable_nn.core.text import percent, quantity, shortened, some, table
 from portable_nn.data.batches import Bad, Batch
 from portable_nn.data.frames import Dialect
 from portable_nn.data.sources import iterate
@@ -41,7 +40,7 @@ UNSURE: Final = "?"
 
 
 SHOWN: Final = 20
-"""The most predictions that a notebook shows."""
+"""The most predictions that are shown when they are printed."""
 
 COUNTED: Final = ("made", "judged", "right", "unsure", "bad")
 """The names of the counts that are kept on the way."""
@@ -73,26 +72,25 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         self.first_bad: Prediction | None = None
         self.threshold = self._runner.info.threshold
         self.quantities = quantity_names(self._runner)
-        self._every = Peeking(map(list, self._batches()))
-        self._each = self._counted()
+        self._each = chain.from_iterable(map(self._counting, self._batches()))
+        self._first: list[Prediction] = []
         self._kept: list[Prediction] | None = None
 
     def __repr__(self) -> str:
-        right = f"; {self.right:,} of {self.judged:,} with a known class right" if self.judged else ""
-        return f"<Predictions by {self._runner.model.where}: {self.made:,} so far{right}>"
+        """What is computed so far: the first predictions, as a table of text; nothing runs for it."""
+        headings, rows = prediction_rows(self._first, self.quantities)
+        cells = [[percent(each.value) if isinstance(each, Share) else each for each in row] for row in rows]
+        return "\n".join([self._title(), *([table(headings, cells)] if cells else [])])
 
     def _repr_html_(self) -> str:
-        """The HTML that a notebook shows: the first predictions, which are computed for that, and given all the same in
-        turn."""
-        shown, said, count = (self._kept or [])[:SHOWN], [repr(self).strip("<>")], len(self._kept or [])
-        if self._kept is None and self.made:
-            said[0] += ", which were not kept: predictions = list(pnn.predict(…)) keeps them"
-        elif self._kept is None:
-            shown, count = list(islice(chain.from_iterable(self._every.ahead()), SHOWN)), self.total or SHOWN + 1
-            said = [f"Predictions by {self._runner.model.where}", *map(str, filter(None, [self._every.error]))]
-        if len(shown) == SHOWN < count:
-            said[0] += f"; the first {SHOWN} are shown"
-        return html_table("\n".join([*said, *self.warnings]), *prediction_rows(shown, self.quantities))
+        """The HTML that a notebook shows: what is computed so far, and the warnings."""
+        return html_table("\n".join([self._title(), *self.warnings]), *prediction_rows(self._first, self.quantities))
+
+    def _title(self) -> str:
+        made = f"{self.made:,} so far" if self.made else "none is computed yet; list(predictions) computes them"
+        right = f"; {self.right:,} of {self.judged:,} with a known class right" if self.judged else ""
+        shown = f"; the first {SHOWN} are shown" if self.made > SHOWN else ""
+        return f"Predictions by {self._runner.model.where}: {made}{right}{shown}"
 
     def __next__(self) -> Prediction:
         return next(self._each)
@@ -174,16 +172,12 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
 
     def in_batches(self) -> Iterator[list[Prediction]]:
         """The predictions, those together that are computed at once."""
-        for batch in self._every:
-            yield list(self._counting(batch))
-
-    def _counted(self) -> Iterator[Prediction]:
-        for batch in self._every:
-            yield from self._counting(batch)
+        return map(list, map(self._counting, self._batches()))
 
     def _counting(self, batch: Iterable[Prediction]) -> Iterator[Prediction]:
         for prediction in batch:
             self.made += 1
+            self._first += [prediction] * (self.made <= SHOWN)
             if prediction.error is not None:
                 self.bad += 1
                 self.first_bad = self.first_bad or prediction

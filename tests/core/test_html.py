@@ -116,14 +116,20 @@ def test_predictions(tmp_path: Path) -> None:
     net.parameters["dense_1.weight"][...] = np.eye(3)
     net.save(tmp_path / "m.safetensors")
     found = pnn.predict(tmp_path / "m.safetensors", tmp_path / "d.npz", engine="numpy")
-    where = f"<Predictions by {tmp_path / 'm.safetensors'}: "
-    assert repr(found) == f"{where}0 so far>"
+    where = f"Predictions by {tmp_path / 'm.safetensors'}: "
+    assert repr(found) == f"{where}none is computed yet; list(predictions) computes them"
     first = next(found)
-    assert repr(found) == f"{where}1 so far; 1 of 1 with a known class right>"
+    assert repr(found).splitlines() == [
+        f"{where}1 so far; 1 of 1 with a known class right",
+        f"{'input':{len(first.input)}}  label  probability  expected",
+        f"{first.input}  a      57.6 %       a",
+    ]
     assert repr(first) == (
         f"Prediction(input={first.input!r}, label='a', index=0, probability={first.probability!r}, "
         f"top=(('a', {first.probability!r}),), expected='a')"
     )
     assert eval(repr(first), {"Prediction": pnn.Prediction}) == first
     assert len(list(found)) == 3
-    assert repr(found) == f"{where}4 so far; 4 of 4 with a known class right>"
+    title, _, *rows = repr(found).splitlines()
+    assert title == f"{where}4 so far; 4 of 4 with a known class right"
+    assert [row.split()[1] for row in rows] == ["a", "b", "c", "a"]

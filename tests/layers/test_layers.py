@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable
 from typing import Any
@@ -161,3 +162,17 @@ def test_parameters_are_named_after_their_layer_whatever_it_is_made_of() -> None
     network = pnn.Sequential(pnn.Input(5, 8), pnn.Dense(3), pnn.ReLU(), pnn.Dense(2, name="last"))
     assert list(network.parameters) == ["dense_1.weight", "dense_1.bias", "last.weight", "last.bias"]
     assert network.graph.outputs == ("last",)
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        (pnn.Dense(3), "Dense(3)"),
+        (pnn.Conv2d(8, 3, padding=1, name="first"), "Conv2d(8, 3, padding=1, name='first')"),
+        (pnn.LeakyReLU(0.2, name="a"), "LeakyRelu(alpha=0.2, name='a')"),
+        (pnn.ReLU(), "Relu()"),
+    ],
+)
+def test_a_layer_prints_itself(layer: Any, text: str) -> None:
+    assert repr(layer) == text
+    assert repr(pickle.loads(pickle.dumps(layer))) == text
