@@ -16,7 +16,17 @@ from portable_nn.core.version import __version__ as __version__
 TYPE_CHECKING = False  # That of typing: this module imports almost nothing, as every command does so first.
 if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter from the same modules below.
     from portable_nn.converters.arrays import *
+    from portable_nn.converters.book import *
+    from portable_nn.converters.jax.application import *
+    from portable_nn.converters.jax.reading import *
+    from portable_nn.converters.keras import *
+    from portable_nn.converters.onnx import *
     from portable_nn.converters.registry import *
+    from portable_nn.converters.sklearn.reading import *
+    from portable_nn.converters.sklearn.writing import *
+    from portable_nn.converters.source import *
+    from portable_nn.converters.torch.importing import *
+    from portable_nn.converters.torch.module import *
     from portable_nn.core.errors import *
     from portable_nn.core.names import *
     from portable_nn.data.ahead import *
@@ -78,6 +88,16 @@ else:
         "outputs.reports",
         "opening.signatures",
         "converters.arrays",
+        "converters.onnx",
+        "converters.torch.importing",
+        "converters.torch.module",
+        "converters.keras",
+        "converters.sklearn.reading",
+        "converters.sklearn.writing",
+        "converters.jax.reading",
+        "converters.jax.application",
+        "converters.source",
+        "converters.book",
         "pages.model",
         "runtimes.checking",
     )

@@ -7,7 +7,7 @@ from portable_nn.converters.jax.reading import from_jax
 from portable_nn.converters.jax.variables import update
 from portable_nn.converters.registry import Converter
 
-__all__ = ["CONVERTER", "Applied", "from_jax", "to_jax", "update"]
+__all__ = ["Applied", "from_jax", "to_jax", "update"]
 
 CONVERTER = Converter(
     title="JAX",

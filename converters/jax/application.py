@@ -25,6 +25,8 @@ from portable_nn.operators import Array, Leaf, Symbol, emit_all, infer, infer_no
 from portable_nn.rewrites.lowering import lowered
 from portable_nn.rewrites.scope import Scope
 
+__all__ = ["to_jax"]
+
 
 class Applied(NamedTuple):
     """A network in JAX: ``variables, apply = to_jax(network)[:2]``.

@@ -24,6 +24,8 @@ from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import DTYPE_CODES, Array, Leaf, Symbol, emit, lookup, sizes
 
+__all__ = ["from_jax"]
+
 
 @check_kinds
 def from_jax(

@@ -9,7 +9,7 @@ from portable_nn.converters.keras.weights_file import read_keras_weights
 from portable_nn.converters.keras.writing import to_keras, write_keras
 from portable_nn.converters.registry import Converter
 
-__all__ = ["CONVERTER", "from_keras", "read_keras", "read_keras_weights", "to_keras", "write_keras"]
+__all__ = ["from_keras", "read_keras", "read_keras_weights", "to_keras", "write_keras"]
 
 
 def _from_object(model: Any, **options: Any) -> Imported:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from portable_nn.converters.sklearn.reading import from_sklearn, read_sklearn
     from portable_nn.converters.sklearn.writing import to_sklearn
 
-__all__ = ["CONVERTER", "PortableClassifier", "PortableRegressor", "from_sklearn", "read_sklearn", "to_sklearn"]
+__all__ = ["PortableClassifier", "PortableRegressor", "from_sklearn", "read_sklearn", "to_sklearn"]
 
 _PLACES = {
     "PortableClassifier": "estimators",

@@ -36,7 +36,7 @@ from portable_nn.network.answering import probabilities_inside
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Leaf
 
-__all__ = ["from_sklearn"]
+__all__ = ["from_sklearn", "read_sklearn"]
 
 Float: TypeAlias = Literal["float32", "float64"]
 

@@ -22,6 +22,8 @@ from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import FLOATS
 
+__all__ = ["from_torch", "read_torch"]
+
 
 @check_kinds
 def from_torch(

@@ -22,6 +22,8 @@ from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Array
 
+__all__ = ["to_torch", "write_torch"]
+
 
 def to_torch(
     network: Network,
@@ -103,7 +105,7 @@ def prove(
     return proof, (compare_training(network, theirs, partial(_in_float64, network), seed),)
 
 
-def write_source(
+def write_torch(
     network: Network,
     path: str | Path,
     *,

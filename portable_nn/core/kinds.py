@@ -52,7 +52,7 @@ def check_kinds(target: T) -> T:
 
 
 def check_layer(target: T) -> T:
-    """Decorate a layer, of which a call has many: its name comes first in messages."""
+    """Decorate a layer, of which a call has many: its name comes first in messages, and it keeps how it was written."""
     return _decorated(target, named=True)
 
 
@@ -66,11 +66,15 @@ def _decorated(target: T, *, named: bool) -> T:
         if ranged := _ranged(target):
             _check(target, args, kwargs, ranged, named)
         try:
-            return target(*args, **kwargs)
+            made = target(*args, **kwargs)
         except _CAUSES as error:
             if not isinstance(error, PortableNNError):
                 _check(target, args, kwargs, _hints(target), named, error)
             raise
+        if named:
+            layer, given = (made, args) if made else (args[0], args[1:])
+            layer.written = (target.__name__ if made else type(layer).__name__, given, kwargs)
+        return made
 
     return call  # type: ignore[return-value]
 

@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 
+@check_layer
 def ReLU(*, name: str | None = None) -> Layer:
     """Rectified linear unit: max(x, 0)."""
     return OperatorLayer("Relu", "relu", name)
@@ -145,6 +146,7 @@ def GELU(approximate: str = "none", *, name: str | None = None) -> Layer:
     return OperatorLayer("Gelu", "gelu", name, approximate=approximate)
 
 
+@check_layer
 def Sigmoid(*, name: str | None = None) -> Layer:
     """The logistic function: 1 / (1 + exp(-x)), between 0 and 1."""
     return OperatorLayer("Sigmoid", "sigmoid", name)
@@ -164,31 +166,37 @@ class Hardsigmoid(Layer):
         return self.emit("Div", emit("Clip", x + 3, *bounds), constant(6, x.dtype))
 
 
+@check_layer
 def SiLU(*, name: str | None = None) -> Layer:
     """Sigmoid linear unit, also called Swish: x · sigmoid(x). Source: Elfwing et al. (2017), arXiv:1702.03118."""
     return OperatorLayer("Swish", "silu", name)
 
 
+@check_layer
 def Hardswish(*, name: str | None = None) -> Layer:
     """x · Hardsigmoid(x). Source: Howard et al., "Searching for MobileNetV3" (2019), arXiv:1905.02244."""
     return OperatorLayer("HardSwish", "hardswish", name)
 
 
+@check_layer
 def Mish(*, name: str | None = None) -> Layer:
     """x · tanh(Softplus(x)) = x · tanh(log(1 + exp(x))). Source: Misra (2019), arXiv:1908.08681."""
     return OperatorLayer("Mish", "mish", name)
 
 
+@check_layer
 def Tanh(*, name: str | None = None) -> Layer:
     """The hyperbolic tangent, between -1 and 1."""
     return OperatorLayer("Tanh", "tanh", name)
 
 
+@check_layer
 def Softplus(*, name: str | None = None) -> Layer:
     """A smooth ReLU: log(1 + exp(x))."""
     return OperatorLayer("Softplus", "softplus", name)
 
 
+@check_layer
 def Softsign(*, name: str | None = None) -> Layer:
     """x / (1 + |x|), between -1 and 1."""
     return OperatorLayer("Softsign", "softsign", name)
@@ -242,6 +250,7 @@ class Clip(Layer):
         return self.emit("Clip", x, *(None if value is None else constant(value, x.dtype) for value in self.bounds))
 
 
+@check_layer
 def ReLU6(*, name: str | None = None) -> Layer:
     """ReLU with an upper bound: min(max(x, 0), 6). Source: Krizhevsky (2010)."""
     return Clip(0, 6, name=name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from portable_nn.core.errors import Fault, GraphError, UsageError
 from portable_nn.core.graph import Dim
@@ -85,18 +86,13 @@ class Layer(ABC):
         if "__init__" in vars(cls):
             check_layer(cls)
 
-    _given: tuple[tuple[Any, ...], dict[str, Any]]
-
-    def __new__(cls, *given: Any, **options: Any) -> Self:
-        """A layer that remembers what it was called with, to print itself as it was written."""
-        made = super().__new__(cls)
-        made._given = given, options
-        return made
+    written: tuple[str, tuple[Any, ...], Mapping[str, Any]] | None = None
+    """The name and the arguments that the layer was made with."""
 
     def __repr__(self) -> str:
-        given, options = self._given
+        called, given, options = self.written or (type(self).__name__, (), {})
         written = [*map(shortened, given), *(f"{name}={shortened(value)}" for name, value in options.items())]
-        return f"{type(self).__name__}({', '.join(written)})"
+        return f"{called}({', '.join(written)})"
 
     def __init__(self, name: str | None = None, stem: str | None = None) -> None:
         self.name, self.stem = name, stem or type(self).__name__.lower()
@@ -161,10 +157,6 @@ class OperatorLayer(Layer):
     def __init__(self, operator: str, stem: str, name: str | None = None, **attributes: Any) -> None:
         super().__init__(name, stem)
         self.operator, self.attributes = operator, attributes
-        self._given = (), {**attributes, **({"name": name} if name else {})}
-
-    def __repr__(self) -> str:
-        return super().__repr__().replace(type(self).__name__, self.operator, 1)
 
     def __call__(self, x: Symbol) -> Symbol:
         """The operator applied to ``x``."""

@@ -207,11 +207,13 @@ class LPPool3d(_LPPool):
     axes = 3
 
 
+@check_layer
 def GlobalAvgPool(*, name: str | None = None) -> Layer:
     """The mean of each channel: (batch, channels, …) → (batch, channels, 1, …)."""
     return OperatorLayer("GlobalAveragePool", "global_average_pool", name)
 
 
+@check_layer
 def GlobalMaxPool(*, name: str | None = None) -> Layer:
     """The maximum of each channel: (batch, channels, …) → (batch, channels, 1, …)."""
     return OperatorLayer("GlobalMaxPool", "global_max_pool", name)

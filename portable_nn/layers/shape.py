@@ -7,7 +7,7 @@ from typing import Any, Final, TypeGuard
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.core.kinds import check_kinds
+from portable_nn.core.kinds import check_kinds, check_layer
 from portable_nn.core.numbers import NotNaN
 from portable_nn.layers.layer import Layer, OperatorLayer
 from portable_nn.operators import Symbol, constant, emit, integers
@@ -15,6 +15,7 @@ from portable_nn.operators import Symbol, constant, emit, integers
 __all__ = ["Flatten", "Pad", "Reshape", "concatenate"]
 
 
+@check_layer
 def Flatten(*, name: str | None = None) -> Layer:
     """All axes but the batch as one: (batch, a, b, …) → (batch, a·b·…)."""
     return OperatorLayer("Flatten", "flatten", name, axis=1)

@@ -72,18 +72,18 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         self.first_bad: Prediction | None = None
         self.threshold = self._runner.info.threshold
         self.quantities = quantity_names(self._runner)
-        self._each = chain.from_iterable(map(self._counting, self._batches()))
+        self._each: Iterator[Prediction] = chain.from_iterable(map(self._counting, self._batches()))
         self._first: list[Prediction] = []
         self._kept: list[Prediction] | None = None
 
     def __repr__(self) -> str:
-        """What is computed so far: the first predictions, as a table of text; nothing runs for it."""
+        """The first of the predictions that are computed so far, as a table of text; nothing runs for it."""
         headings, rows = prediction_rows(self._first, self.quantities)
         cells = [[percent(each.value) if isinstance(each, Share) else each for each in row] for row in rows]
         return "\n".join([self._title(), *([table(headings, cells)] if cells else [])])
 
     def _repr_html_(self) -> str:
-        """The HTML that a notebook shows: what is computed so far, and the warnings."""
+        """The HTML that a notebook shows: the same, and the warnings."""
         return html_table("\n".join([self._title(), *self.warnings]), *prediction_rows(self._first, self.quantities))
 
     def _title(self) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
-from portable_nn.converters.torch.module import to_torch, write_source
+from portable_nn.converters.torch.module import to_torch, write_torch
 from portable_nn.converters.torch.source import source_of
 from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.operators import constant, emit, integers
@@ -156,7 +156,7 @@ def test_all_that_pytorch_cannot_express_is_listed() -> None:
 @pytest.mark.long
 def test_the_source_is_a_module_that_needs_pytorch_alone(tmp_path: Path) -> None:
     net = picture_net()
-    written = write_source(net, tmp_path / "mine.py")
+    written = write_torch(net, tmp_path / "mine.py")
     assert [written.path.name, *(each.name for each in written.beside)] == ["mine.py", "mine.safetensors"]
     x = np.random.default_rng(0).normal(size=(2, 3, 6, 6)).astype("float32")
     np.save(tmp_path / "x.npy", x)

@@ -12,7 +12,7 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import import_onnx
-from portable_nn.converters.torch import from_torch, load_state, to_torch, write_source, write_state
+from portable_nn.converters.torch import from_torch, load_state, to_torch, write_state, write_torch
 from portable_nn.core.errors import ShapeError
 
 torch: Any = pytest.importorskip("torch")
@@ -99,7 +99,7 @@ def test_tied_weights_and_buffers_that_are_not_saved_come_back(tmp_path: Path) -
     assert dict(made.named_buffers())["places"].equal(module.places)
     made.load_state_dict(module.state_dict())
     network.save(tmp_path / "net.safetensors")
-    write_source(pnn.load(tmp_path / "net.safetensors"), tmp_path / "tied.py")
+    write_torch(pnn.load(tmp_path / "net.safetensors"), tmp_path / "tied.py")
     space: dict[str, Any] = {"__name__": "tied", "__file__": str(tmp_path / "tied.py")}
     exec((tmp_path / "tied.py").read_text(), space)
     loaded = space["load"]()

@@ -67,8 +67,9 @@ NEEDED: Final = {
 
 NO_NUMBERS: Final = {"fit.validation", "Input.batch"}
 APART: Final = {
-    "Calibration", "ClassEvaluation", "ClassFigures", "Columns", "History", "Layer", "Network", "NumberEvaluation",
-    "NumberFigures", "Prediction", "Predictions", "Sequential", "Snapshot", "Stream", "Symbol",
+    "Calibration", "ClassEvaluation", "ClassFigures", "Columns", "ExportReport", "History", "Imported", "Layer",
+    "Network", "NumberEvaluation", "NumberFigures", "Prediction", "Predictions", "Sequential",
+    "Snapshot", "Stream", "Symbol",
 }  # fmt: skip
 """Results, and what is made of arrays and symbols."""
 

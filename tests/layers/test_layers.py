@@ -169,8 +169,9 @@ def test_parameters_are_named_after_their_layer_whatever_it_is_made_of() -> None
     [
         (pnn.Dense(3), "Dense(3)"),
         (pnn.Conv2d(8, 3, padding=1, name="first"), "Conv2d(8, 3, padding=1, name='first')"),
-        (pnn.LeakyReLU(0.2, name="a"), "LeakyRelu(alpha=0.2, name='a')"),
-        (pnn.ReLU(), "Relu()"),
+        (pnn.LeakyReLU(0.2, name="a"), "LeakyReLU(0.2, name='a')"),
+        (pnn.ReLU(), "ReLU()"),
+        (pnn.Hardtanh(), "Hardtanh()"),
     ],
 )
 def test_a_layer_prints_itself(layer: Any, text: str) -> None:
