@@ -20,7 +20,7 @@ from portable_nn.core.graph import Node, Shape
 from portable_nn.core.html import html_code, html_of, html_page, html_table
 from portable_nn.core.text import Table, fields, printable, quantity, size
 from portable_nn.operators.costs import multiply_adds
-from portable_nn.operators.registry import REGISTRY, family, known_operator
+from portable_nn.operators.registry import family, known_operator
 from portable_nn.sizes.cautions import Caution, cautions
 from portable_nn.sizes.operation import Operation
 
@@ -342,15 +342,15 @@ def _summary(net: NetSizes, shown: int) -> str:
     constant = len(net.nodes) - shown
     left_out = f", and {quantity(constant, 'node')} that depend on no input" if constant else ""
     others = ", ".join(f"{count} {name}" for name, count in net.uncounted.items())
-    counted = sorted(operator.name for operator in REGISTRY.values() if operator.multiply_adds and not operator.domain)
-    of = f"of {', '.join(counted)}" + (f"; not counted: {others}" if others else "")
+    counted = ", ".join(sorted({row.operator for row in net.nodes if row.multiply_adds}))
+    of = f", of {counted}" * bool(counted) + f"; not counted: {others}" * bool(others)
     at = f", at {net.peak_at}" if net.peak_at else ""
     alive = "" if net.peak is None else f"; at most {size(net.peak)} at one time, inputs included{at}"
     shared = "; those in brackets are counted at an earlier node" if any(row.shared for row in net.nodes) else ""
     pairs = [
         ("nodes", f"{shown:,}{left_out}"),
         ("parameters", f"{net.parameters:,} ({size(net.parameter_bytes)}){shared}"),
-        ("multiply-adds", f"{_big(net.multiply_adds)}, {of}"),
+        ("multiply-adds", f"{_big(net.multiply_adds)}{of}"),
         ("memory", f"{'?' if net.bytes is None else size(net.bytes)} for all outputs{alive}"),
         ("counted for", ", ".join(f"{name}={count}" for name, count in net.counted_for.items())),
     ]

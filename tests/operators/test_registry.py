@@ -19,6 +19,12 @@ from portable_nn.operators import FLOATS, REGISTRY, Leaf, Operator, Symbol, Type
 from portable_nn.operators.registry import ONNX_DTYPES, REQUIRED, register
 from portable_nn.operators.symbols import plain_float
 
+STRAIGHT_THROUGH = {
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul",
+    "QLinearConv",
+}  # fmt: skip
+"""Their gradients are not those of differences: test_quantised_torch.py has them."""
+
 NOT_DIFFERENTIABLE = {
     "Sign", "Floor", "Ceil", "Round", "OneHot", "Hardmax", "Momentum", "RMSProp", "Adam", "EyeLike", "Range",
 }  # fmt: skip
@@ -45,8 +51,8 @@ def test_operator_is_complete(operator: Operator) -> None:
     rows = [case for case in CASES if (case.domain, case.operator) == (operator.domain, operator.name)]
     assert rows, "add a row to tests/cases"
     has_gradient = any(map(of_floats, rows)) and operator.name not in NOT_DIFFERENTIABLE
-    assert (operator.gradient is not None) == has_gradient
-    differentiated = operator.gradient is not None and operator.name != "StopGradient"
+    assert (operator.gradient is not None) == (has_gradient or operator.name in STRAIGHT_THROUGH)
+    differentiated = has_gradient and operator.name not in {"StopGradient", *STRAIGHT_THROUGH}
     assert any(case.wrt for case in rows) == differentiated
     assert operator.lowering is not None or is_old(operator), "say it in operators of opset 13"
     assert operator.domain in {"", INTERNAL}

@@ -1,0 +1,1 @@
+"""Whole numbers of few bits in place of real ones: y = (x - zero point) · scale."""
