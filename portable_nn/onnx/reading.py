@@ -198,7 +198,8 @@ def _nodes(graph: GraphProto, where: str, blocked: frozenset[int], found: _Const
     for place, (proto, name) in enumerate(zip(graph.node, _node_names(graph, names), strict=True)):
         if place not in blocked and not _makes(proto, parameters):
             attributes = {attribute.name: from_attribute(attribute, where) for attribute in proto.attribute}
-            nodes.append(Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes))
+            domain = "" if proto.domain in STANDARD else proto.domain
+            nodes.append(Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes, domain))
     return nodes
 
 

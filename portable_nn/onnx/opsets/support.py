@@ -10,6 +10,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.graph import OPSET
+from portable_nn.onnx.opsets import microsoft
 from portable_nn.onnx.opsets.newer import NEWER
 from portable_nn.onnx.storage.tensors import is_attribute
 from portable_nn.operators.registry import ONNX_DTYPES, find
@@ -192,8 +193,9 @@ def opset_in(model: ModelProto, domains: Collection[str] = STANDARD) -> int:
 
 def is_supported(node: NodeProto) -> bool:
     """True if this package has the operator of a node, perhaps under a newer name."""
-    known = find(node.op_type) is not None or node.op_type in NEWER
-    return node.domain in STANDARD and known
+    if node.domain == microsoft.DOMAIN:
+        return node.op_type in microsoft.MICROSOFT
+    return node.domain in STANDARD and (find(node.op_type) is not None or node.op_type in NEWER)
 
 
 def _attributes(graph: GraphProto) -> Iterator[Obstacle]:

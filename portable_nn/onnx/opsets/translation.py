@@ -17,6 +17,7 @@ from portable_nn.core.errors import Fault, GraphError, RefusalError, UsageError,
 from portable_nn.core.graph import OPSET, Graph, Node, links
 from portable_nn.onnx.opsets.folding import Folder
 from portable_nn.onnx.opsets.forms import Change, changes_of
+from portable_nn.onnx.opsets.microsoft import of_microsoft
 from portable_nn.onnx.opsets.newer import has_newer, in_vocabulary
 from portable_nn.onnx.opsets.pads import explicit, numbered
 from portable_nn.onnx.opsets.standard import check_form, signature
@@ -215,9 +216,9 @@ def translated(
     folder = folder or Folder(names)
     for node in nodes:
         try:
-            if _next_change(node, opset) or has_newer(node, opset):
+            if not node.domain and (_next_change(node, opset) or has_newer(node, opset)):
                 check_form(node, opset)
-            for each in _lifted(_without_defaults(node, opset), opset, scope):
+            for each in _lifted(node if node.domain else _without_defaults(node, opset), opset, scope):
                 plain = numbered(each, scope.types)
                 if plain != each:
                     before, after = _only_in(each, plain), _only_in(plain, each)
@@ -239,9 +240,12 @@ def _lifted(node: Node, opset: int, scope: Scope) -> Iterator[Node]:
 
     A node stays as it is where the type of an input is unknown: the check of the whole graph reports why.
     """
-    change = _next_change(node, opset)
+    change = None if node.domain else _next_change(node, opset)
     if any(name and name not in scope.types for name in node.inputs):
         yield node
+        return
+    if node.domain:
+        yield from of_microsoft(node, scope)
         return
     if change is None:
         yield from in_vocabulary(node, opset, scope)

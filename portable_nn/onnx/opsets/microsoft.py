@@ -1,0 +1,415 @@
+"""Operators of the domain ``com.microsoft``, expressed in the vocabulary: a row for each.
+
+onnxruntime's optimiser and quantiser make files with them. They mean what ``ContribOperators.md`` of onnxruntime says
+of them; where that leaves it open, what its kernels compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from portable_nn.core.graph import Node, format_shape
+from portable_nn.core.text import said
+from portable_nn.operators import InvalidNode, Symbol, cast, constant, emit, emit_all, integers, sizes
+from portable_nn.rewrites.scope import Scope
+
+DOMAIN: Final = "com.microsoft"
+
+Given = Symbol | None
+
+
+def _activated(x: Symbol, activation: str, parameters: Sequence[float]) -> Symbol:
+    """An activation by its name, with its parameters in the order of ``alpha`` and ``beta``."""
+    if activation == "Clip":
+        return emit("Clip", x, *(constant(each, x.dtype) for each in parameters))
+    return emit(activation, x, **dict(zip(("alpha", "beta"), parameters, strict=False))) if activation else x
+
+
+def _fused_conv(
+    x: Symbol,
+    w: Symbol,
+    bias: Given = None,
+    added: Given = None,
+    *,
+    activation: str = "",
+    activation_params: Sequence[float] = (),
+    **options: Any,
+) -> Symbol:
+    y = emit("Conv", x, w, bias, **options)
+    return _activated(y + added if added else y, activation, activation_params)
+
+
+def _fused_gemm(
+    a: Symbol,
+    b: Symbol,
+    c: Given = None,
+    *,
+    activation: str = "",
+    activation_alpha: float | None = None,
+    activation_beta: float | None = None,
+    activation_gamma: float = 0.0,
+    **options: Any,
+) -> Symbol:
+    parameters = [each for each in (activation_alpha, activation_beta) if each is not None]
+    return _activated(emit("Gemm", a, b, c, **options), activation, parameters)
+
+
+def _swapped(x: Symbol, batch: int, matrix: int) -> Symbol:
+    """A matrix transposed, after its batch axis was moved behind the rows."""
+    order = list(range(len(x.shape)))
+    if len(order) < 2 + batch and (batch or matrix):
+        raise InvalidNode(f"{format_shape(x.shape)} has too few axes to be transposed")
+    if batch:
+        order = [*order[1:-1], 0, order[-1]]
+    if matrix:
+        order[-2:] = order[:-3:-1]
+    return emit("Transpose", x, perm=order) if order != sorted(order) else x
+
+
+def _fused_matmul(
+    a: Symbol,
+    b: Symbol,
+    *,
+    alpha: float = 1.0,
+    transA: int = 0,  # noqa: N803
+    transB: int = 0,  # noqa: N803
+    transBatchA: int = 0,  # noqa: N803
+    transBatchB: int = 0,  # noqa: N803
+) -> Symbol:
+    product = _swapped(a, transBatchA, transA) @ _swapped(b, transBatchB, transB)
+    return product if alpha == 1 else product * alpha
+
+
+def _quick_gelu(x: Symbol, *, alpha: float = 1.702) -> Symbol:
+    return emit("Swish", x, alpha=alpha)
+
+
+def _gelu(x: Symbol, bias: Given = None, *, approximate: str = "none") -> Symbol:
+    return emit("Gelu", x + bias if bias else x, approximate=approximate)
+
+
+def _skip(
+    x: Symbol,
+    skip: Symbol,
+    gamma: Symbol,
+    beta: Given = None,
+    bias: Given = None,
+    *,
+    epsilon: float = 1e-12,
+) -> tuple[Symbol, ...]:
+    """The normalised sum of an input, what goes round the layers before it, and a bias; and the sum."""
+    whole = x + skip + bias if bias else x + skip
+    return *emit_all("LayerNormalization", whole, gamma, beta, axis=-1, epsilon=epsilon, outputs=3), whole
+
+
+def _skip_rms(
+    x: Symbol, skip: Symbol, gamma: Symbol, bias: Given = None, *, epsilon: float = 1e-12
+) -> tuple[Symbol, ...]:
+    whole = x + skip + bias if bias else x + skip
+    spread = emit("Reciprocal", emit("Sqrt", emit("ReduceMean", whole * whole, integers([-1])) + epsilon))
+    return emit("RMSNormalization", whole, gamma, axis=-1, epsilon=epsilon), spread, spread, whole
+
+
+def _embedded(
+    ids: Symbol,
+    segments: Given,
+    words: Symbol,
+    places: Symbol,
+    kinds: Given,
+    gamma: Symbol,
+    beta: Symbol,
+    mask: Given = None,
+    position: Given = None,
+    *,
+    epsilon: float = 1e-12,
+    mask_index_type: int = 0,
+) -> tuple[Symbol, ...]:
+    """Words, their places and the kinds of their sentences, embedded, added and normalised; and the words that are."""
+    steps = emit("Squeeze", sizes(ids, [1]), integers([0]))
+    where = position or emit("Range", *(constant(0, "int64"), steps, constant(1, "int64")))
+    found = emit("Gather", words, ids) + emit("Gather", places, where)
+    if segments and kinds:
+        found = found + emit("Gather", kinds, segments)
+    counted = (
+        emit("ReduceSum", mask, integers([1]), keepdims=0)
+        if mask
+        else emit("Expand", constant(0, "int32"), sizes(ids, [0]))
+    )
+    return emit("LayerNormalization", found, gamma, beta, axis=-1, epsilon=epsilon), counted, found
+
+
+def _added_mask(mask: Given, keys: Symbol, least: float, dtype: str) -> Given:
+    """The numbers that are added to scores: ``least`` where a mask hides one of ``keys`` keys."""
+    if mask is None:
+        return None
+    if len(mask.shape) == 1:  # The number of keys of each example.
+        places = emit("Range", constant(0, "int64"), keys, constant(1, "int64"))
+        mask = cast(emit("Less", places, cast(emit("Unsqueeze", mask, integers([1])), "int64")), "int32")
+    if len(mask.shape) not in (2, 3):
+        raise InvalidNode(f"a mask must be (batch,), (batch, keys) or (batch, queries, keys), not {mask.type}")
+    hidden = (1.0 - cast(mask, dtype)) * least
+    return emit("Unsqueeze", hidden, integers([1, 2] if len(mask.shape) == 2 else [1]))
+
+
+def _attended(
+    q: Symbol,
+    k: Symbol,
+    v: Symbol,
+    mask: Given,
+    bias: Given,
+    past: Sequence[Given],
+    *,
+    num_heads: int,
+    least: float,
+    unidirectional: int,
+    scale: float,
+) -> tuple[Symbol, ...]:
+    """Attention in the form of the standard: the result, and all keys and values."""
+    keys = emit("Squeeze", sizes(k, [1]), integers([0]))
+    if past[0]:
+        keys = keys + emit("Squeeze", sizes(past[0], [2]), integers([0]))
+    added = _added_mask(mask, keys, least, q.dtype)
+    added = added + bias if added and bias else added or bias
+    options: dict[str, Any] = {"is_causal": unidirectional, "q_num_heads": num_heads, "kv_num_heads": num_heads}
+    if scale:
+        options["scale"] = scale
+    return emit_all("Attention", q, k, v, added, *past, **options, outputs=3)
+
+
+def _attention(
+    x: Symbol,
+    weights: Symbol,
+    bias: Given = None,
+    mask: Given = None,
+    past: Given = None,
+    attention_bias: Given = None,
+    *,
+    num_heads: int,
+    qkv_hidden_sizes: Sequence[int] = (),
+    unidirectional: int = 0,
+    scale: float = 0.0,
+    mask_filter_value: float = -10000.0,
+    **others: int,
+) -> tuple[Symbol, ...]:
+    if any(others.values()):
+        raise InvalidNode(f"{', '.join(others)} must be 0 or left out")
+    width = weights.shape[-1]
+    if not isinstance(width, int):
+        raise InvalidNode(f"weights must have a known width, not {format_shape(weights.shape)}")
+    parts = integers(qkv_hidden_sizes or [width // 3] * 3)
+    whole = x @ weights + bias if bias else x @ weights
+    q, k, v = emit_all("Split", whole, parts, axis=-1, outputs=3)
+    before = [emit("Gather", past, constant(place, "int64")) for place in (0, 1)] if past else [None, None]
+    y, *both = _attended(
+        q, k, v, mask, attention_bias, before, num_heads=num_heads, least=mask_filter_value,
+        unidirectional=unidirectional, scale=scale,
+    )  # fmt: skip
+    if both[0].shape != both[1].shape:
+        return (y,)  # There is no array of both.
+    return y, emit("Concat", *(emit("Unsqueeze", each, integers([0])) for each in both), axis=0)
+
+
+def _multi_head(
+    query: Symbol,
+    key: Given = None,
+    value: Given = None,
+    bias: Given = None,
+    mask: Given = None,
+    attention_bias: Given = None,
+    past_key: Given = None,
+    past_value: Given = None,
+    *,
+    num_heads: int,
+    unidirectional: int = 0,
+    scale: float = 0.0,
+    mask_filter_value: float = -10000.0,
+) -> tuple[Symbol, ...]:
+    if key is None or value is None or {len(each.shape) for each in (query, key, value)} != {3}:
+        raise InvalidNode("query, key and value must each be (batch, steps, features): packed ones are not supported")
+    q, k, v = query, key, value
+    if bias:
+        widths = [each.shape[-1] for each in (q, k, v)]
+        parts = emit_all("Split", bias, integers([each for each in widths if isinstance(each, int)]), outputs=3)
+        q, k, v = (each + part for each, part in zip((q, k, v), parts, strict=True))
+    return _attended(
+        q, k, v, mask, attention_bias, [past_key, past_value], num_heads=num_heads, least=mask_filter_value,
+        unidirectional=unidirectional, scale=scale,
+    )  # fmt: skip
+
+
+# -- quantised
+
+
+def _real(x: Given, scale: Given, point: Given) -> Symbol:
+    return emit("DequantizeLinear", x, scale, point)
+
+
+def _through(function: Callable[..., Symbol], operands: int = 1) -> Callable[..., Symbol]:
+    """``function`` of real numbers between quantised ones: each with its scale and zero point, then those of the
+    result."""
+
+    def quantised(*inputs: Given, **options: Any) -> Symbol:
+        given = [*inputs, None]
+        real = [_real(*given[3 * place : 3 * place + 3]) for place in range(operands)]
+        return emit("QuantizeLinear", function(*real, **options), *given[3 * operands : 3 * operands + 2])
+
+    return quantised
+
+
+def _of(name: str) -> Callable[..., Symbol]:
+    return partial(emit, name)
+
+
+def _first_channels(name: str) -> Callable[..., Symbol]:
+    """A pool, whose channels may be the last axis."""
+
+    def pooled(x: Symbol, *, channels_last: int = 0, **options: Any) -> Symbol:
+        if not channels_last:
+            return emit(name, x, **options)
+        rank = len(x.shape)
+        y = emit(name, emit("Transpose", x, perm=[0, rank - 1, *range(1, rank - 1)]), **options)
+        return emit("Transpose", y, perm=[0, *range(2, rank), 1])
+
+    return pooled
+
+
+def _softmax(x: Symbol, *, axis: int = -1, opset: int) -> Symbol:
+    if opset >= 13 or axis in (-1, len(x.shape) - 1):
+        return emit("Softmax", x, axis=axis)
+    flat = emit("Softmax", emit("Flatten", x, axis=axis), axis=-1)
+    return emit("Reshape", flat, sizes(x))
+
+
+def _where(condition: Symbol, *inputs: Given) -> Symbol:
+    found = emit("Where", condition, _real(*inputs[:3]), _real(*inputs[3:6]))
+    return emit("QuantizeLinear", found, *inputs[6:])
+
+
+def _concatenated(scale: Symbol, point: Symbol, *inputs: Given, axis: int) -> Symbol:
+    real = [_real(*inputs[place : place + 3]) for place in range(0, len(inputs), 3)]
+    return emit("QuantizeLinear", emit("Concat", *real, axis=axis), scale, point)
+
+
+def _q_gemm(
+    a: Symbol,
+    a_scale: Symbol,
+    a_point: Symbol,
+    b: Symbol,
+    b_scale: Symbol,
+    b_point: Symbol,
+    c: Given = None,
+    y_scale: Given = None,
+    y_point: Given = None,
+    *,
+    alpha: float = 1.0,
+    transA: int = 0,  # noqa: N803
+    transB: int = 0,  # noqa: N803
+) -> Symbol:
+    sums = emit("MatMulInteger", _swapped(a, 0, transA), _swapped(b, 0, transB), a_point, b_point)
+    found = cast(sums + c if c else sums, "float32") * (a_scale * b_scale * alpha)
+    return emit("QuantizeLinear", found, y_scale, y_point) if y_scale else found
+
+
+def _to_float(
+    a: Symbol,
+    b: Symbol,
+    a_scale: Symbol,
+    b_scale: Symbol,
+    a_point: Given = None,
+    b_point: Given = None,
+    bias: Given = None,
+) -> Symbol:
+    found = cast(emit("MatMulInteger", a, b, a_point, b_point), "float32") * (a_scale * b_scale)
+    return found + bias if bias else found
+
+
+def _dynamic(a: Symbol, b: Symbol, b_scale: Symbol, b_point: Given = None, bias: Given = None) -> Symbol:
+    whole, scale, point = emit_all("DynamicQuantizeLinear", a, outputs=3)
+    return _to_float(whole, b, scale, b_scale, point, b_point, bias)
+
+
+def _few_bits(
+    a: Symbol,
+    b: Symbol,
+    scales: Symbol,
+    points: Given = None,
+    order: Given = None,
+    bias: Given = None,
+    *,
+    K: int,  # noqa: N803
+    N: int,  # noqa: N803
+    bits: int = 4,
+    block_size: int,
+    accuracy_level: int = 0,
+    weight_prepacked: int = 0,
+) -> Symbol:
+    """A product with a matrix (N, K) of 4 or 8 bits, two to a byte, with a scale for each block of a row."""
+    if bits not in (4, 8) or order or weight_prepacked:
+        raise InvalidNode("only 4 and 8 bits without g_idx and weight_prepacked are supported")
+    blocks = -(-K // block_size)
+
+    def unpacked(packed: Symbol, count: int) -> Symbol:
+        """The numbers of each row, (N, count), of which a byte has the lower half first."""
+        rows = emit("Reshape", packed, integers([N, -1]))
+        if bits == 4:
+            low = emit("BitwiseAnd", rows, constant(15, "uint8"))
+            high = emit("BitShift", rows, constant(4, "uint8"), direction="RIGHT")
+            pairs = emit("Concat", *(emit("Unsqueeze", each, integers([2])) for each in (low, high)), axis=2)
+            rows = emit("Reshape", pairs, integers([N, -1]))
+        return cast(emit("Slice", rows, integers([0]), integers([count]), integers([1])), scales.dtype)
+
+    found = emit("Reshape", unpacked(b, blocks * block_size), integers([N, blocks, block_size]))
+    if points is None:
+        middle: Symbol = constant(float(2 ** (bits - 1)), scales.dtype)
+    else:
+        middle = unpacked(points, blocks) if points.dtype == "uint8" else emit("Reshape", points, integers([N, blocks]))
+        middle = emit("Unsqueeze", middle, integers([2]))
+    weight = (found - middle) * emit("Reshape", scales, integers([N, blocks, 1]))
+    rows = emit("Reshape", weight, integers([N, blocks * block_size]))
+    part = emit("Slice", rows, integers([0]), integers([K]), integers([1]))
+    y = a @ emit("Transpose", part, perm=[1, 0])
+    return y + bias if bias else y
+
+
+MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
+    "Attention": _attention,
+    "BiasGelu": _gelu,
+    "DequantizeLinear": _of("DequantizeLinear"),
+    "DynamicQuantizeMatMul": _dynamic,
+    "EmbedLayerNormalization": _embedded,
+    "FastGelu": partial(_gelu, approximate="tanh"),
+    "FusedConv": _fused_conv,
+    "FusedGemm": _fused_gemm,
+    "FusedMatMul": _fused_matmul,
+    "Gelu": _gelu,
+    "MatMulIntegerToFloat": _to_float,
+    "MatMulNBits": _few_bits,
+    "MultiHeadAttention": _multi_head,
+    "QGemm": _q_gemm,
+    "QLinearAdd": _through(_of("Add"), 2),
+    "QLinearAveragePool": _through(_first_channels("AveragePool")),
+    "QLinearConcat": _concatenated,
+    "QLinearGlobalAveragePool": _through(_first_channels("GlobalAveragePool")),
+    "QLinearLeakyRelu": _through(_of("LeakyRelu")),
+    "QLinearMul": _through(_of("Mul"), 2),
+    "QLinearSigmoid": _through(_of("Sigmoid")),
+    "QLinearSoftmax": _through(_softmax),
+    "QLinearWhere": _where,
+    "QuantizeLinear": _of("QuantizeLinear"),
+    "QuickGelu": _quick_gelu,
+    "SkipLayerNormalization": _skip,
+    "SkipSimplifiedLayerNormalization": _skip_rms,
+}
+"""The functions of symbols by the names of operators."""
+
+
+def of_microsoft(node: Node, scope: Scope) -> list[Node]:
+    """A node of the domain in the vocabulary. Raises ``InvalidNode`` or ``GraphError`` if it is invalid."""
+    try:
+        return scope.spliced(node, MICROSOFT[node.operator])
+    except (AttributeError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise InvalidNode(
+            f"its inputs and attributes are not those of {DOMAIN}.{node.operator} {said(error)}"
+        ) from error

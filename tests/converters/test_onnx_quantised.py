@@ -1,0 +1,96 @@
+"""Files of onnxruntime's own quantiser: read with proof, computed, written again, saved, and trained behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import portable_nn as pnn
+
+quantization: Any = pytest.importorskip("onnxruntime.quantization")
+Kind, Form = quantization.QuantType, quantization.QuantFormat
+Array = np.ndarray[Any, Any]
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(40, 1, 12, 12)).astype(np.float32)
+Y = (X.mean((1, 2, 3)) > 0).astype(int)
+
+
+class Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self) -> None:
+        self.rows: Iterator[Array] = iter(X)
+
+    def get_next(self) -> dict[str, Array] | None:
+        row = next(self.rows, None)
+        return None if row is None else {"input": row[np.newaxis]}
+
+
+@pytest.fixture(scope="module")
+def floats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = pnn.Sequential(
+        pnn.Input(1, 12, 12), pnn.Conv2d(8, 3, padding=1), pnn.BatchNorm2d(), pnn.ReLU(), pnn.MaxPool2d(2),
+        pnn.Conv2d(8, 3), pnn.ReLU(), pnn.GlobalAvgPool(), pnn.Flatten(), pnn.Dense(16), pnn.Sigmoid(), pnn.Dense(2),
+        pnn.Softmax(), seed=0,
+    )  # fmt: skip
+    network.fit(X, Y, epochs=3, progress=False)
+    path = tmp_path_factory.mktemp("floats") / "net.onnx"
+    pnn.export_onnx(network, path)
+    model = onnx.load(path)
+    del model.metadata_props[:]  # The manifest would be that of another network afterwards.
+    onnx.save(model, path)
+    return path
+
+
+STATIC = [
+    (form, activations, weights, per_channel)
+    for form in (Form.QDQ, Form.QOperator)
+    for activations, weights in ((Kind.QUInt8, Kind.QInt8), (Kind.QInt8, Kind.QInt8), (Kind.QUInt8, Kind.QUInt8))
+    for per_channel in (False, True)
+] + [(Form.QDQ, Kind.QUInt16, Kind.QInt8, False), (Form.QDQ, Kind.QInt16, Kind.QInt8, True)]
+
+
+def unfused(path: Path, x: Array) -> Array:
+    """What onnxruntime computes of the file as it is, without its optimiser."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    found: Array = onnxruntime.InferenceSession(path, options).run(None, {"input": x})[0]
+    return found
+
+
+def check(path: Path, tmp_path: Path) -> pnn.Network:
+    network = pnn.import_onnx(path)
+    found = network.predict(X)
+    wanted = unfused(path, X)
+    assert np.abs(found - wanted).max() <= 2 / 256  # A sum between two whole numbers is rounded to either.
+    assert (np.abs(found - wanted) > 1e-5).mean() < 0.1
+    pnn.export_onnx(network, tmp_path / "again.onnx")
+    np.testing.assert_allclose(unfused(tmp_path / "again.onnx", X), wanted, atol=1e-6)
+    network.save(tmp_path / "net.npz")
+    np.testing.assert_array_equal(pnn.load(tmp_path / "net.npz").predict(X), found)
+    return network
+
+
+@pytest.mark.parametrize(("form", "activations", "weights", "per_channel"), STATIC, ids=str)
+def test_a_network_with_measured_ranges(
+    floats: Path, tmp_path: Path, form: Any, activations: Any, weights: Any, per_channel: bool
+) -> None:
+    path = tmp_path / "theirs.onnx"
+    quantization.quantize_static(
+        floats, path, Calibration(), quant_format=form, activation_type=activations, weight_type=weights,
+        per_channel=per_channel,
+    )  # fmt: skip
+    check(path, tmp_path)
+
+
+@pytest.mark.parametrize("weights", [Kind.QInt8, Kind.QUInt8], ids=str)
+def test_a_network_that_measures_as_it_runs(floats: Path, tmp_path: Path, weights: Any) -> None:
+    path = tmp_path / "theirs.onnx"
+    quantization.quantize_dynamic(floats, path, weight_type=weights)
+    network = check(path, tmp_path)
+    history = network.fit(X, Y, optimizer=pnn.Adam(0.01), epochs=20, progress=False)
+    assert history["loss"][-1] < history["loss"][0]
