@@ -69,8 +69,8 @@ def test_folders_import_each_other_in_no_circle(found: list[Import], modules: di
 
 
 CEILINGS = {
-    "statements": 64_794,
-    "tokens a statement": 14.23,
+    "statements": 65_276,
+    "tokens a statement": 14.27,
     "functions of complexity above 15": 74,
     "parameters of an internal function": 12,
     "docstrings that open with What, …": 3,
