@@ -30,12 +30,17 @@ SUFFIXES: Final = (".npz", ".npy", ".h5", ".hdf5", ".zarr")
 class ArrayOptions:
     """Several inputs, other outputs, and pictures of what was found."""
 
+    SUBJECT = "Inputs and outputs"
+
     input: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="Picture or arrays for an input of a model with several. Repeatable."),
+        typer.Option(
+            metavar="NAME=FILE", help="Picture or arrays for an input of a model with several. Repeatable.", hidden=True
+        ),
     ] = None
     output: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Output to read or write. By default labels, or all arrays.")
+        str | None,
+        typer.Option(metavar="NAME", help="Output to read or write. By default labels, or all arrays.", hidden=True),
     ] = None
     draw: Annotated[
         Path | None,
@@ -43,7 +48,9 @@ class ArrayOptions:
             metavar="FILE.png", writable=True, help="Draw boxes, masks or areas that a model finds into pictures."
         ),
     ] = None
-    min_score: Annotated[float, typer.Option(metavar="P", help="Smallest score of a box of --draw.")] = 0.25
+    min_score: Annotated[float, typer.Option(metavar="P", help="Smallest score of a box of --draw.", hidden=True)] = (
+        0.25
+    )
 
     def named(self) -> Mapping[str, str]:
         """The files by input. Raises ``UsageError``."""

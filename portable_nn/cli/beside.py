@@ -26,17 +26,22 @@ if TYPE_CHECKING:
 class BesideOptions:
     """The files that are written when all predictions are made."""
 
+    SUBJECT = "Inputs and outputs"
+
     save_io: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.npz",
             writable=True,
             help="Record the inputs and outputs of the network, for --io of export, import and convert.",
+            hidden=True,
         ),
     ] = None
     boxes: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", writable=True, help="Draw what was found in a picture, each in its box."),
+        typer.Option(
+            metavar="FILE.png", writable=True, help="Draw what was found in a picture, each in its box.", hidden=True
+        ),
     ] = None
     plot: Plot = None
 

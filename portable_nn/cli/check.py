@@ -26,6 +26,8 @@ EXAMPLES = (
 class RuntimeOptions:
     """In which runtimes and code bases a model also runs, and within which limits."""
 
+    SUBJECT = "Runtimes"
+
     runtimes: Annotated[
         str | None,
         typer.Option(
@@ -34,17 +36,22 @@ class RuntimeOptions:
         ),
     ] = None
     atol: Annotated[
-        float | None, typer.Option(metavar="X", help="Absolute tolerance of that comparison. By default 1e-6.")
+        float | None,
+        typer.Option(metavar="X", help="Absolute tolerance of that comparison. By default 1e-6.", hidden=True),
     ] = None
     rtol: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Tolerance relative to the largest number of an output. By default 1e-4."),
+        typer.Option(
+            metavar="X", help="Tolerance relative to the largest number of an output. By default 1e-4.", hidden=True
+        ),
     ] = None
     runtime_timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How long each of them may take. By default 300.")
+        float | None,
+        typer.Option(metavar="SECONDS", help="How long each of them may take. By default 300.", hidden=True),
     ] = None
     runtime_memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="How much memory each of them may take. By default 8GiB.")
+        str | None,
+        typer.Option(metavar="SIZE", help="How much memory each of them may take. By default 8GiB.", hidden=True),
     ] = None
 
     def report(self, model: str) -> RuntimeReport | None:

@@ -57,7 +57,10 @@ def command(
     scaling: ScaleOptions,
     worst: Annotated[int, typer.Option(metavar="N", min=0, help="List the N worst examples; pictures are drawn.")] = 0,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Stop at the first example that cannot be used, instead of at the end.")
+        bool,
+        typer.Option(
+            "--strict", help="Stop at the first example that cannot be used, instead of at the end.", hidden=True
+        ),
     ] = False,
     plot: Plot = None,
 ) -> None:

@@ -53,17 +53,23 @@ EXAMPLES = (
 class Sources:
     """Files that are a network as a program, which needs no file of a model."""
 
+    SUBJECT = "Programs"
+
     numpy: Annotated[
         Path | None,
         typer.Option("--numpy", metavar="FILE.py", writable=True, help="Write a module that needs numpy alone."),
     ] = None
     c: Annotated[
         Path | None,
-        typer.Option("--c", metavar="FILE.c", writable=True, help="Write a C99 file that needs math.h alone."),
+        typer.Option(
+            "--c", metavar="FILE.c", writable=True, help="Write a C99 file that needs math.h alone.", hidden=True
+        ),
     ] = None
     up_to: Annotated[
         list[str] | None,
-        typer.Option("--up-to", metavar="NAME=SIZE", help="Largest number of an open size in a C file. Repeatable."),
+        typer.Option(
+            "--up-to", metavar="NAME=SIZE", help="Largest number of an open size in a C file. Repeatable.", hidden=True
+        ),
     ] = None
     source: Annotated[
         Path | None,
@@ -72,13 +78,16 @@ class Sources:
         ),
     ] = None
     embedded: Annotated[
-        bool, typer.Option("--embedded", help="Put the weights into the module, not into a file beside it.")
+        bool,
+        typer.Option("--embedded", help="Put the weights into the module, not into a file beside it.", hidden=True),
     ] = False
 
 
 @dataclass(frozen=True)
 class Page:
     """A page that runs the model in a browser."""
+
+    SUBJECT = "Pages"
 
     html: Annotated[
         Path | None,
@@ -94,15 +103,22 @@ class Page:
         typer.Option(
             metavar="DIR",
             help="Folder dist of the npm package onnxruntime-web, which the page carries, if not fetched.",
+            hidden=True,
         ),
     ] = None
     fetch_runtime: Annotated[
-        bool, typer.Option("--fetch-runtime", help="Get that package's files once from npm, into the user's cache.")
+        bool,
+        typer.Option(
+            "--fetch-runtime", help="Get that package's files once from npm, into the user's cache.", hidden=True
+        ),
     ] = False
     samples: Annotated[
         list[Path] | None,
         typer.Option(
-            "--sample", metavar="FILE", help="Picture or array that the page offers to begin with. Repeatable."
+            "--sample",
+            metavar="FILE",
+            help="Picture or array that the page offers to begin with. Repeatable.",
+            hidden=True,
         ),
     ] = None
     labels: ClassNames = None
@@ -139,7 +155,7 @@ def command(
     batch: Annotated[int | None, typer.Option(metavar="N", help="Fix the batch size at N.")] = None,
     dim: Dims = None,
     dynamic: Annotated[
-        bool, typer.Option("--dynamic", help="Make a fixed batch size symbolic, where the nodes allow it.")
+        bool, typer.Option("--dynamic", help="Make a fixed batch size symbolic, where the nodes allow it.", hidden=True)
     ] = False,
     dtype: Annotated[
         FloatType | None,
@@ -153,23 +169,30 @@ def command(
     ] = False,
     probabilities: Annotated[
         bool,
-        typer.Option("--probabilities", help="Let the model give probabilities, by its calibration, and no logits."),
+        typer.Option(
+            "--probabilities", help="Let the model give probabilities, by its calibration, and no logits.", hidden=True
+        ),
     ] = False,
     portable: Annotated[
         bool,
         typer.Option(
             "--portable/--no-portable",
             help="Write what another runtime lacks in operators that all of them have, or as it is.",
+            hidden=True,
         ),
     ] = True,
     stateful: Annotated[
         bool,
-        typer.Option("--stateful", help="Make the states of recurrent layers inputs and outputs, for streams."),
+        typer.Option(
+            "--stateful", help="Make the states of recurrent layers inputs and outputs, for streams.", hidden=True
+        ),
     ] = False,
     external_data: Annotated[
         str | None,
         typer.Option(
-            metavar="SIZE", help="Weights of more than SIZE in total, such as 100MB, go to a second file (default 2GB)."
+            metavar="SIZE",
+            help="Weights of more than SIZE in total, such as 100MB, go to a second file (default 2GB).",
+            hidden=True,
         ),
     ] = None,
     *,

@@ -56,6 +56,8 @@ BOOK: Final = Path("wih.npy")
 class LayerOptions:
     """The layers that the arrays in a file belong to, where no graph says it."""
 
+    SUBJECT = "Arrays"
+
     into: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="The model whose weights the arrays are: a state dict of PyTorch, for one."),
@@ -65,6 +67,7 @@ class LayerOptions:
         typer.Option(
             metavar="FILE.json",
             help="Names of the arrays → names in MODEL. If there is no such file, it is written, to look through.",
+            hidden=True,
         ),
     ] = None
 
@@ -73,10 +76,11 @@ class LayerOptions:
         typer.Option(metavar="LAYERS", help="Sizes that the layers of a file of arrays have: 784-200-10."),
     ] = None
     activation: Annotated[
-        str | None, choice("--activation", names=FUNCTIONS, help="Function after each such layer but the last.")
+        str | None,
+        choice("--activation", names=FUNCTIONS, help="Function after each such layer but the last.", hidden=True),
     ] = None
     output_activation: Annotated[
-        str, choice("--output-activation", names=FUNCTIONS, help="Function after the last one.")
+        str, choice("--output-activation", names=FUNCTIONS, help="Function after the last one.", hidden=True)
     ] = "identity"
     rename: Annotated[
         list[str] | None,
@@ -123,7 +127,9 @@ def command(
     dim: Dims = None,
     train: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="Parameters that are weights, such as 'logit_scale'. Repeatable."),
+        typer.Option(
+            metavar="PATTERN", help="Parameters that are weights, such as 'logit_scale'. Repeatable.", hidden=True
+        ),
     ] = None,
     freeze: Annotated[
         list[str] | None,
@@ -139,7 +145,9 @@ def command(
     edited: Edited = False,
     dtype: Annotated[
         Literal["float32"] | None,
-        typer.Option(help="Make a book's network of float32 numbers.  [default: those of the files, to the bit]"),
+        typer.Option(
+            help="Make a book's network of float32 numbers.  [default: those of the files, to the bit]", hidden=True
+        ),
     ] = None,
     *,
     arrays: LayerOptions,

@@ -33,6 +33,8 @@ def metric_name(text: str) -> str:
 class LossOptions:
     """Loss functions and metrics of a training."""
 
+    SUBJECT = "Loss and metrics"
+
     loss: Annotated[
         str | None,
         typer.Option(
@@ -40,6 +42,7 @@ class LossOptions:
             parser=loss_name,
             metavar=f"<{'|'.join(LOSSES)}>",
             help="Loss, or huber(delta=2).  [default: that of MODEL, what fits the target, or cross_entropy]",
+            hidden=True,
         ),
     ] = None
     class_weight: Annotated[
@@ -47,11 +50,12 @@ class LossOptions:
         typer.Option(
             metavar="NAME=W,…",
             help="What classes count in the loss, 1 where none is given; or balanced, all the same. Repeatable.",
+            hidden=True,
         ),
     ] = None
     label_smoothing: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Share of the target that all classes get, such as 0.1."),
+        typer.Option(metavar="X", help="Share of the target that all classes get, such as 0.1.", hidden=True),
     ] = None
     metrics: Annotated[
         list[str] | None,
@@ -60,10 +64,12 @@ class LossOptions:
             parser=metric_name,
             metavar=f"<{'|'.join(METRICS)}>",
             help="What is measured after each epoch. Repeatable.  [default: accuracy, of classes]",
+            hidden=True,
         ),
     ] = None
     train_metrics: Annotated[
-        bool, typer.Option("--train-metrics", help="Measure the training examples as well as those held out.")
+        bool,
+        typer.Option("--train-metrics", help="Measure the training examples as well as those held out.", hidden=True),
     ] = False
 
     def options(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from portable_nn.core.names import AUTO, PROVIDERS, Engine, EngineKind, Found, O
 from portable_nn.core.plotting import FORMATS, check_animation, check_picture
 
 
-def choice(*flags: str, names: Iterable[str], help: str) -> Any:
+def choice(*flags: str, names: Iterable[str], help: str, hidden: bool = False) -> Any:
     """An option whose value is one of ``names``, for use in ``Annotated[str, …]``."""
     known = tuple(names)
 
@@ -24,7 +24,7 @@ def choice(*flags: str, names: Iterable[str], help: str) -> Any:
             raise typer.BadParameter(f"'{text}' is not one of {', '.join(map(repr, known))}")
         return text
 
-    return typer.Option(*flags, parser=parse, metavar=f"<{'|'.join(known)}>", help=help)
+    return typer.Option(*flags, parser=parse, metavar=f"<{'|'.join(known)}>", help=help, hidden=hidden)
 
 
 def pairs_in(flag: str, texts: Iterable[str] | None, form: str, *, may_be_empty: bool = False) -> dict[str, str]:
@@ -72,24 +72,33 @@ ProviderName: TypeAlias = Annotated[
         "--provider",
         names=(AUTO, *PROVIDERS),
         help="What onnxruntime runs the model on; doctor lists what is installed.  [default: cpu]",
+        hidden=True,
     ),
 ]
 Digest: TypeAlias = Annotated[
     str | None,
-    typer.Option("--digest", metavar="HEX", help="Digest of the model, or SHA-256 of its file: refuse any other."),
+    typer.Option(
+        "--digest", metavar="HEX", help="Digest of the model, or SHA-256 of its file: refuse any other.", hidden=True
+    ),
 ]
 ClassNames: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
 ]
 Edited: TypeAlias = Annotated[
     bool,
-    typer.Option("--edited", help="Take an ONNX file of portable-nn whose weights or options were changed on purpose."),
+    typer.Option(
+        "--edited",
+        help="Take an ONNX file of portable-nn whose weights or options were changed on purpose.",
+        hidden=True,
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class ReadingOptions:
     """The options to open a model, and to read its data and answers."""
+
+    SUBJECT = "Model"
 
     task: Annotated[
         Literal["classes", "numbers"] | None, typer.Option(help="What is predicted, if the model does not say it.")
@@ -99,12 +108,16 @@ class ReadingOptions:
     provider: ProviderName = None
     polarity: Annotated[
         Found | None,
-        typer.Option(help="Ink of drawings: light on dark or dark on light. By default the model decides."),
+        typer.Option(
+            help="Ink of drawings: light on dark or dark on light. By default the model decides.", hidden=True
+        ),
     ] = None
-    raw: Annotated[bool, typer.Option("--raw", help="Arrays hold what the graph takes: pass them on unchecked.")] = (
-        False
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Arrays hold what the graph takes: pass them on unchecked.", hidden=True)
+    ] = False
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.", hidden=True)] = (
+        BATCH_SIZE
     )
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.")] = BATCH_SIZE
     digest: Digest = None
     edited: Edited = False
 

@@ -20,34 +20,50 @@ if TYPE_CHECKING:
 class PreparationOptions:
     """The preparation of pictures, in place of the model's own."""
 
+    SUBJECT = "Pictures"
+
     preprocess: Annotated[
         str | None,
         choice("--preprocess", names=PREPARATIONS, help="Prepare pictures as published models take them."),
     ] = None
     mean: Annotated[
         str | None,
-        typer.Option(metavar="A[,B,C]", help="Mean of each colour, in the order of the input, of 0..1 or 0..255."),
+        typer.Option(
+            metavar="A[,B,C]", help="Mean of each colour, in the order of the input, of 0..1 or 0..255.", hidden=True
+        ),
     ] = None
     std: Annotated[
-        str | None, typer.Option(metavar="A[,B,C]", help="Standard deviation of each colour, which it is divided by.")
+        str | None,
+        typer.Option(metavar="A[,B,C]", help="Standard deviation of each colour, which it is divided by.", hidden=True),
     ] = None
     white: Annotated[
-        int | None, typer.Option(metavar="1|255", help="What --mean and --std take white for. By default they say it.")
+        int | None,
+        typer.Option(
+            metavar="1|255", help="What --mean and --std take white for. By default they say it.", hidden=True
+        ),
     ] = None
     bgr: Annotated[
-        bool | None, typer.Option("--bgr/--rgb", help="Order of the colours: blue, green, red, or as usual.")
+        bool | None,
+        typer.Option("--bgr/--rgb", help="Order of the colours: blue, green, red, or as usual.", hidden=True),
     ] = None
     nhwc: Annotated[
         bool | None,
-        typer.Option("--nhwc/--nchw", help="Place of the colours in an example: last or first; by default found."),
+        typer.Option(
+            "--nhwc/--nchw", help="Place of the colours in an example: last or first; by default found.", hidden=True
+        ),
     ] = None
     size: Annotated[
         str | None,
-        typer.Option(metavar="N|HxW", help="Pixels to scale to; of pictures that are cut, the shorter side."),
+        typer.Option(
+            metavar="N|HxW", help="Pixels to scale to; of pictures that are cut, the shorter side.", hidden=True
+        ),
     ] = None
-    crop: Annotated[str | None, typer.Option(metavar="N|HxW", help="Pixels to cut out of the middle.")] = None
+    crop: Annotated[str | None, typer.Option(metavar="N|HxW", help="Pixels to cut out of the middle.", hidden=True)] = (
+        None
+    )
     fit: Annotated[
-        Fit | None, typer.Option(help="How pictures are brought to the size: cut, stretched, with a border, …")
+        Fit | None,
+        typer.Option(help="How pictures are brought to the size: cut, stretched, with a border, …", hidden=True),
     ] = None
 
     def flags(self) -> list[str]:

@@ -66,16 +66,22 @@ def command(
         typer.Option(
             metavar="NAMES",
             help="Array that is read in an HDF5, netCDF, npz, zarr or Parquet file, in pieces; a,b side by side.",
+            hidden=True,
         ),
     ] = None,
     top: Annotated[int, typer.Option(metavar="K", help="Print the K most likely classes.")] = 1,
     given: ReadingOptions,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Stop at the first input that cannot be used, instead of at the end.")
+        bool,
+        typer.Option(
+            "--strict", help="Stop at the first input that cannot be used, instead of at the end.", hidden=True
+        ),
     ] = False,
     stream: Annotated[
         bool,
-        typer.Option("--stream", help="The rows of all inputs are the steps of one sequence: states are kept."),
+        typer.Option(
+            "--stream", help="The rows of all inputs are the steps of one sequence: states are kept.", hidden=True
+        ),
     ] = False,
     resume: Annotated[
         bool,
@@ -85,10 +91,13 @@ def command(
     sampling: SampleOptions,
     set: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", writable=True, help="Keep --preprocess and the like in a copy of the model."),
+        typer.Option(
+            metavar="FILE", writable=True, help="Keep --preprocess and the like in a copy of the model.", hidden=True
+        ),
     ] = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print how inputs are preprocessed, and what was assumed.")
+        bool,
+        typer.Option("--verbose", "-v", help="Print how inputs are preprocessed, and what was assumed.", hidden=True),
     ] = False,
 ) -> None:
     """Predict classes or values for images, tables and arrays, with any model.

@@ -24,6 +24,7 @@ Dims: TypeAlias = Annotated[
         "--dim",
         metavar="NAME=SIZE",
         help="Fix a symbolic size of the inputs at a number, or make it equal to another. Repeatable.",
+        hidden=True,
     ),
 ]
 
@@ -37,18 +38,26 @@ def _short(number: float) -> str:
 class ProofOptions:
     """The verification of a conversion: both sides run on the same inputs, and their outputs are compared."""
 
+    SUBJECT = "Verification"
+
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not verify the result.")] = False
     atol: Annotated[
         float | None,
-        typer.Option(metavar="X", help=f"Absolute tolerance of the comparison. By default {_short(ATOL)}."),
+        typer.Option(
+            metavar="X", help=f"Absolute tolerance of the comparison. By default {_short(ATOL)}.", hidden=True
+        ),
     ] = None
     rtol: Annotated[
         float | None,
         typer.Option(
-            metavar="X", help=f"Tolerance relative to the largest number of an output. By default {_short(RTOL)}."
+            metavar="X",
+            help=f"Tolerance relative to the largest number of an output. By default {_short(RTOL)}.",
+            hidden=True,
         ),
     ] = None
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random inputs that both sides run on.")] = 0
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Seed of the random inputs that both sides run on.", hidden=True)
+    ] = 0
     io: Annotated[
         Path | None,
         typer.Option(
@@ -75,7 +84,7 @@ class ConversionProof(ProofOptions):
     """The same for other code bases, in which networks can be trained as well."""
 
     prove_training: Annotated[
-        bool, typer.Option("--prove-training", help="Compare five training steps on both sides as well.")
+        bool, typer.Option("--prove-training", help="Compare five training steps on both sides as well.", hidden=True)
     ] = False
 
     def options(self) -> dict[str, Any]:

@@ -21,12 +21,19 @@ if TYPE_CHECKING:
 class SampleOptions:
     """The number, the class and the seed of samples."""
 
+    SUBJECT = "Samples"
+
     samples: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Draw N samples from a generator, instead of reading INPUT.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Draw N samples from a generator, instead of reading INPUT.", hidden=True
+        ),
     ] = None
-    digit: Annotated[int | None, typer.Option(metavar="N", help="Draw --samples of this digit alone.")] = None
+    digit: Annotated[int | None, typer.Option(metavar="N", help="Draw --samples of this digit alone.", hidden=True)] = (
+        None
+    )
     seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Seed of the noise of --samples.  [default: 0]")
+        int | None, typer.Option(metavar="N", min=0, help="Seed of the noise of --samples.  [default: 0]", hidden=True)
     ] = None
 
     def wanted(self, inputs: object) -> bool:

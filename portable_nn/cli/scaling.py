@@ -27,6 +27,8 @@ SUFFIX = ".shards"
 class ProcessOptions:
     """Who computes."""
 
+    SUBJECT = "Many processes"
+
     workers: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="Compute in N processes, with one thread each; 0 is this one alone."),
@@ -36,6 +38,7 @@ class ProcessOptions:
         typer.Option(
             metavar="ADDRESS",
             help="Dask scheduler whose workers compute instead: tcp://10.0.0.1:8786, or its --scheduler-file F.json.",
+            hidden=True,
         ),
     ] = None
 
@@ -49,16 +52,19 @@ class ProcessOptions:
 class ScaleOptions(ProcessOptions):
     """Who computes, and where shards are kept."""
 
+    SUBJECT = "Many processes"
+
     shards: Annotated[
         str | None,
         typer.Option(
             metavar="FOLDER",
             help="Folder, or URL such as s3://bucket/run, that keeps what was computed; by default FILE.shards, until "
             "the FILE of --out is complete.",
+            hidden=True,
         ),
     ] = None
     shard_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Examples of a shard.  [default: 1024]")
+        int | None, typer.Option(metavar="N", min=1, help="Examples of a shard.  [default: 1024]", hidden=True)
     ] = None
 
     @property

@@ -21,16 +21,21 @@ if TYPE_CHECKING:
 class StepOptions:
     """The learning rate as training goes on, and what is done with gradients and weights."""
 
+    SUBJECT = "Training"
+
     schedule: Annotated[
         str | None,
         typer.Option(
             metavar="NAME[:OPTION=X,…]",
             help=f"How the learning rate changes: {', '.join(SCHEDULES)}; with options, one-cycle:start=0.1,rise=0.2.",
+            hidden=True,
         ),
     ] = None
     warm_up: Annotated[
         float | None,
-        typer.Option(metavar="EPOCHS", help="Let the learning rate rise from 0 for so long, before the schedule."),
+        typer.Option(
+            metavar="EPOCHS", help="Let the learning rate rise from 0 for so long, before the schedule.", hidden=True
+        ),
     ] = None
     groups: Annotated[
         list[str] | None,
@@ -38,15 +43,19 @@ class StepOptions:
             "--group",
             metavar="PATTERN:OPTION=X,…",
             help="Other options of the optimizer for parameters that match: 'head.*:learning_rate=0.1'. Repeatable.",
+            hidden=True,
         ),
     ] = None
     clip_norm: Annotated[
-        float | None, typer.Option(metavar="X", help="Scale gradients down to this norm, of all parameters together.")
+        float | None,
+        typer.Option(metavar="X", help="Scale gradients down to this norm, of all parameters together.", hidden=True),
     ] = None
-    accumulate: Annotated[int | None, typer.Option(metavar="N", help="Batches per step.")] = None
+    accumulate: Annotated[int | None, typer.Option(metavar="N", help="Batches per step.", hidden=True)] = None
     average: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Keep the moving average of the weights, with this factor, such as 0.999."),
+        typer.Option(
+            metavar="X", help="Keep the moving average of the weights, with this factor, such as 0.999.", hidden=True
+        ),
     ] = None
 
     def options(self) -> FitOptions:

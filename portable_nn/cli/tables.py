@@ -21,16 +21,23 @@ MISSING = ("refuse", "mean", "median", "indicator", "drop")
 class DialectOptions:
     """The form of a CSV file with named columns."""
 
+    SUBJECT = "Tables"
+
     header: Annotated[
         bool | None,
         typer.Option(
-            "--header/--no-header", help="Whether a table begins with the names of its columns. By default it is found."
+            "--header/--no-header",
+            help="Whether a table begins with the names of its columns. By default it is found.",
+            hidden=True,
         ),
     ] = None
     delimiter: Annotated[
-        str | None, typer.Option(metavar="CHAR", help="What separates the cells of a table. By default it is found.")
+        str | None,
+        typer.Option(metavar="CHAR", help="What separates the cells of a table. By default it is found.", hidden=True),
     ] = None
-    decimal: Annotated[str, typer.Option(metavar="CHAR", help="Decimal mark of a table, . or a comma.")] = "."
+    decimal: Annotated[
+        str, typer.Option(metavar="CHAR", help="Decimal mark of a table, . or a comma.", hidden=True)
+    ] = "."
 
     def given(self) -> Dialect:
         """As the readers take it."""
@@ -49,6 +56,8 @@ def names_in(text: str | None) -> list[str] | None:
 class ArrayNames:
     """The names of the arrays of a file that are read."""
 
+    SUBJECT = "Arrays"
+
     inputs: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +67,9 @@ class ArrayNames:
     ] = None
     targets: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Array in the same file with what is right for them; or several."),
+        typer.Option(
+            metavar="NAMES", help="Array in the same file with what is right for them; or several.", hidden=True
+        ),
     ] = None
 
     def options(self) -> dict[str, Any]:
@@ -72,6 +83,8 @@ class ArrayNames:
 class TableOptions:
     """Options for the target and the columns of a table."""
 
+    SUBJECT = "Tables"
+
     target: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,26 +93,33 @@ class TableOptions:
     ] = None
     task: Annotated[
         Literal["classes", "numbers"] | None,
-        typer.Option(help="What the target is. By default words and 0, 1, 2, … are classes."),
+        typer.Option(help="What the target is. By default words and 0, 1, 2, … are classes.", hidden=True),
     ] = None
     missing: Annotated[
-        str, choice("--missing", names=MISSING, help="What stands for values that are missing in a table.")
+        str, choice("--missing", names=MISSING, help="What stands for values that are missing in a table.", hidden=True)
     ] = "refuse"
     unknown: Annotated[
-        str, choice("--unknown", names=("refuse", "other"), help="How predict meets a word that training did not.")
+        str,
+        choice(
+            "--unknown", names=("refuse", "other"), help="How predict meets a word that training did not.", hidden=True
+        ),
     ] = "refuse"
     categorical: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Column of numbers or rare words that are categories. Repeatable."),
+        typer.Option(
+            metavar="NAME", help="Column of numbers or rare words that are categories. Repeatable.", hidden=True
+        ),
     ] = None
     embedding: Annotated[
-        int | None, typer.Option(metavar="N", help="Learn N numbers for each category, instead of 1 among zeros.")
+        int | None,
+        typer.Option(metavar="N", help="Learn N numbers for each category, instead of 1 among zeros.", hidden=True),
     ] = None
     drop: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Column of a table to leave out. Repeatable.")
+        list[str] | None, typer.Option(metavar="NAME", help="Column of a table to leave out. Repeatable.", hidden=True)
     ] = None
     unit: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a column, such as price=€. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME=UNIT", help="Unit of a column, such as price=€. Repeatable.", hidden=True),
     ] = None
 
     def options(self) -> dict[str, Any]:

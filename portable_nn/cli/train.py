@@ -51,12 +51,15 @@ def command(
             "--activation",
             names=ACTIVATIONS,
             help="Activation of the hidden layers.  [default: sigmoid; relu with --target]",
+            hidden=True,
         ),
     ] = None,
     standardise: Annotated[
         bool,
         typer.Option(
-            "--standardise", help="Scale each column to mean 0 and standard deviation 1, as part of the model."
+            "--standardise",
+            help="Scale each column to mean 0 and standard deviation 1, as part of the model.",
+            hidden=True,
         ),
     ] = False,
     training: TrainingOptions,

@@ -60,17 +60,25 @@ Data: TypeAlias = Annotated[
     Path | None,
     typer.Argument(metavar="[DATA]", help="CSV with the label first, npz, IDX, npy or HDF5 file; also --data."),
 ]
-DataFile: TypeAlias = Annotated[Path | None, typer.Option("--data", metavar="FILE", help="The same as DATA.")]
+DataFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--data", metavar="FILE", help="The same as DATA.", hidden=True)
+]
 Window: TypeAlias = Annotated[
     int | None,
-    typer.Option(metavar="N", help="With --inputs, examples that are shuffled together; by default what 64 MiB hold."),
+    typer.Option(
+        metavar="N",
+        help="With --inputs, examples that are shuffled together; by default what 64 MiB hold.",
+        hidden=True,
+    ),
 ]
-Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random generator.")]
+Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random generator.", hidden=True)]
 
 
 @dataclass(frozen=True)
 class CheckpointFlags:
     """The folder where a training is saved while it runs, and whether the training resumes from there."""
+
+    SUBJECT = "Checkpoints"
 
     checkpoint: Annotated[
         Path | None,
@@ -78,9 +86,9 @@ class CheckpointFlags:
             metavar="FOLDER", help="Save a checkpoint there after each epoch; the last 3 and the best are kept."
         ),
     ] = None
-    every: Annotated[int | None, typer.Option(metavar="N", help="Save a checkpoint after every N batches as well.")] = (
-        None
-    )
+    every: Annotated[
+        int | None, typer.Option(metavar="N", help="Save a checkpoint after every N batches as well.", hidden=True)
+    ] = None
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Resume from the newest checkpoint, with the same result as if never stopped."),
@@ -132,30 +140,34 @@ def announce(printer: Printer, folder: Path, epochs: int | None) -> None:
 class TrainingOptions:
     """The options of ``train`` and ``tune``: data, optimizer and epochs."""
 
+    SUBJECT = "Training"
+
     labels_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Labels of the examples, where DATA has none.")
+        Path | None, typer.Option(metavar="FILE", help="Labels of the examples, where DATA has none.", hidden=True)
     ] = None
     class_labels: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Names of the classes: a,b,c or 0123456789, or a file with one per line."),
+        typer.Option(
+            metavar="NAMES", help="Names of the classes: a,b,c or 0123456789, or a file with one per line.", hidden=True
+        ),
     ] = None
     raw: Annotated[
         bool,
-        typer.Option("--raw", help="Use the data as they are, without preprocessing."),
+        typer.Option("--raw", help="Use the data as they are, without preprocessing.", hidden=True),
     ] = False
     validation: Annotated[
         float, typer.Option(metavar="SHARE", help="Share of the examples that is held out for validation.")
     ] = 0.1
-    optimizer: Annotated[str, choice("--optimizer", names=OPTIMIZERS, help="Optimizer.")] = "adam"
+    optimizer: Annotated[str, choice("--optimizer", names=OPTIMIZERS, help="Optimizer.", hidden=True)] = "adam"
     learning_rate: Annotated[
         float | None, typer.Option(metavar="X", help="Learning rate; by default that of the optimizer.")
     ] = None
-    momentum: Annotated[float | None, typer.Option(metavar="X", help="Momentum of the optimizer, if it has one.")] = (
-        None
-    )
+    momentum: Annotated[
+        float | None, typer.Option(metavar="X", help="Momentum of the optimizer, if it has one.", hidden=True)
+    ] = None
     weight_decay: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Weight decay of the optimizer.  [default: 0; of adamw 0.01]"),
+        typer.Option(metavar="X", help="Weight decay of the optimizer.  [default: 0; of adamw 0.01]", hidden=True),
     ] = None
     epochs: Annotated[
         int | None,
@@ -174,7 +186,9 @@ class TrainingOptions:
     seed: Seed = 0
     metrics_csv: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", writable=True, help="Write the loss and metrics of each epoch as CSV."),
+        typer.Option(
+            metavar="FILE", writable=True, help="Write the loss and metrics of each epoch as CSV.", hidden=True
+        ),
     ] = None
     plot: Plot = None
 

@@ -44,7 +44,9 @@ def command(
     ] = None,
     freeze: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="Do not train parameters that match, such as 'features.*'. Repeatable."),
+        typer.Option(
+            metavar="PATTERN", help="Do not train parameters that match, such as 'features.*'. Repeatable.", hidden=True
+        ),
     ] = None,
     dialect: DialectOptions,
     training: TrainingOptions,

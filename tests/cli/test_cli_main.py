@@ -19,6 +19,17 @@ PATHS = [
 ]
 """The words that call each command."""
 
+
+MOST_SHOWN, MOST_OPTIONS = 15, 170
+"""Of one command in --help; and of all commands together."""
+
+
+def _options(text: str) -> list[str]:
+    """The spellings of options under the headings of a help."""
+    _, *sections = re.split(r"^\S[\w ]*:$", text, flags=re.MULTILINE)
+    return re.findall(r"(?:^  (?:-\w, )?|(?<= / ))(--[\w-]+)", "".join(sections), re.MULTILINE)
+
+
 HEAVY = {"numpy", "onnx", "onnxruntime", "rich", "msgspec", "imageio", "h5py", "matplotlib", "torch"}
 
 
@@ -49,7 +60,7 @@ def test_help_of_a_group_lists_its_commands(run, group, arguments):
 def test_help_lists_the_options_and_has_examples(run, path):
     from portable_nn.cli import _command
 
-    code, out, err = run(*path, "--help")
+    code, out, err = run(*path, "--help-all")
     assert (code, err) == (0, "")
     parameters = _command(*path).params
     for option in (opt for parameter in parameters if parameter.param_type_name == "option" for opt in parameter.opts):
@@ -63,6 +74,19 @@ def test_help_lists_the_options_and_has_examples(run, path):
     assert f"\n  Examples:\n    portable-nn {' '.join(path)}" in out
     assert "Arguments:\n\n" not in out
     assert not re.search(r" +$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_help_shows_what_most_people_need_by_subject(run, path):
+    found, every = (_options(run(*path, asked).out) for asked in ("--help", "--help-all"))
+    assert {"--format", "--force", "--help", "--help-all"} <= set(found) <= set(every)
+    assert len(found) <= MOST_SHOWN
+
+
+def test_distinct_options(run):
+    """``--no-x`` is counted with ``--x``."""
+    every = {name for path in [(), *PATHS] for name in _options(run(*path, "--help-all" if path else "-h").out)}
+    assert len({name.replace("--no-", "--") for name in every}) <= MOST_OPTIONS
 
 
 @pytest.mark.parametrize("path", PATHS, ids=" ".join)

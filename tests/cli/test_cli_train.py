@@ -439,7 +439,7 @@ def test_tune_wrong_usage(run, flowers_csv, arguments, message):
 @pytest.mark.parametrize("command", ["train", "tune"])
 def test_the_help_lists_the_names_of_the_library(run, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "120")
-    found = run(command, "--help").out
+    found = run(command, "--help-all").out
     assert f"--optimizer <{'|'.join(OPTIMIZERS)}>" in found
     assert f"--loss <{'|'.join(LOSSES)}>" in found
     assert (f"--activation <{'|'.join(ACTIVATIONS)}>" in found) == (command == "train")
@@ -452,7 +452,7 @@ def test_an_optimizer_is_a_class_and_a_row(run, monkeypatch, flowers_csv):
     importlib.reload(training)
     importlib.reload(train)
     try:
-        assert "sgd|rmsprop|adam|adamw|amsgrad|lion|steepest" in run("train", "--help").out
+        assert "sgd|rmsprop|adam|adamw|amsgrad|lion|steepest" in run("train", "--help-all").out
         options = ["--optimizer", "steepest", "--momentum", "0.9", "--epochs", "1"]
         assert run(*FLOWERS, *options).code == 0
     finally:

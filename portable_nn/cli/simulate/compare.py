@@ -39,7 +39,9 @@ def command(
     ] = 1000,
     equal_strength: Annotated[
         bool,
-        typer.Option("--equal-strength", help="Give the corrections of all methods the weight of the learning rate."),
+        typer.Option(
+            "--equal-strength", help="Give the corrections of all methods the weight of the learning rate.", hidden=True
+        ),
     ] = False,
     plot: Plot = None,
 ) -> None:

@@ -39,7 +39,9 @@ def command(
     grid: Annotated[int, typer.Option(metavar="N", help="Grid points along each axis.")] = 21,
     reach: Annotated[
         float,
-        typer.Option(metavar="X", help="The grid, and at least that part of the picture, covers -X to X in x and y."),
+        typer.Option(
+            metavar="X", help="The grid, and at least that part of the picture, covers -X to X in x and y.", hidden=True
+        ),
     ] = 2.0,
     plot: Plot = None,
 ) -> None:

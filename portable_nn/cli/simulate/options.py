@@ -31,12 +31,16 @@ Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Seed of everyth
 class GameChoice:
     """The game."""
 
+    SUBJECT = "Game"
+
     game: Annotated[
         str, typer.Option(metavar="GAME", help="Game: a name (see simulate list), or f as a formula: 'x*y - 0.1*x**2'.")
     ] = "bilinear"
     game_set: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=X", help="Option of the game: gamma=1; a matrix is matrix=1,2/3,4. Repeatable."),
+        typer.Option(
+            metavar="NAME=X", help="Option of the game: gamma=1; a matrix is matrix=1,2/3,4. Repeatable.", hidden=True
+        ),
     ] = None
 
     def read(self) -> Game:
@@ -76,9 +80,12 @@ class GameChoice:
 class MethodChoice:
     """One method."""
 
+    SUBJECT = "Method"
+
     method: Annotated[str, typer.Option(metavar="METHOD", help="Method: a name (see simulate list).")] = "simultaneous"
     scheme: Annotated[
-        Scheme | None, typer.Option(help="Update scheme: the variant of the method with that order of the updates.")
+        Scheme | None,
+        typer.Option(help="Update scheme: the variant of the method with that order of the updates.", hidden=True),
     ] = None
     set_: Annotated[
         list[str] | None,
@@ -93,6 +100,8 @@ class MethodChoice:
 @dataclass(frozen=True)
 class MethodsChoice:
     """Several methods."""
+
+    SUBJECT = "Method"
 
     method: Annotated[
         list[str] | None, typer.Option(metavar="METHOD", help="Methods: one, several (a,b,c), or all.")
@@ -116,13 +125,15 @@ class MethodsChoice:
 class RateChoice:
     """The learning rate."""
 
+    SUBJECT = "Method"
+
     rate: Annotated[
         str,
         typer.Option(metavar="RATE", help="Learning rate: a number; x's and y's, 0.1,0.05; a formula of the step t."),
     ] = "0.1"
     decay: Annotated[
         str | None,
-        typer.Option(metavar="DECAY", help="Decay of the learning rate: 1/sqrt(t), 1/t, 1/t^2 or log."),
+        typer.Option(metavar="DECAY", help="Decay of the learning rate: 1/sqrt(t), 1/t, 1/t^2 or log.", hidden=True),
     ] = None
 
     def read(self) -> dict[str, Any]:
@@ -137,8 +148,11 @@ class RateChoice:
 class NoiseChoice:
     """The noise."""
 
+    SUBJECT = "Run"
+
     noise: Annotated[
-        float, typer.Option(metavar="X", help="Standard deviation of Gaussian noise added to each gradient.")
+        float,
+        typer.Option(metavar="X", help="Standard deviation of Gaussian noise added to each gradient.", hidden=True),
     ] = 0.0
     seed: Seed = 0
 

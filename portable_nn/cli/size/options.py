@@ -20,6 +20,8 @@ LARGEST: Final = 100_000
 class WindowOptions:
     """The size of the input, and the options along each axis."""
 
+    SUBJECT = "Window"
+
     size: Annotated[
         str,
         typer.Option("--in", metavar="N", help="Size of the input: 28 is 28x28 (see --axes); 28x32 sets each axis."),
@@ -33,7 +35,7 @@ class WindowOptions:
         typer.Option(metavar="N", help="Padding on both sides: 1, or 1x2; begin:end 0:1, or 1:2x0:1; same; valid."),
     ] = None
     dilation: Annotated[
-        str | None, typer.Option(metavar="N", help="Dilation of the kernel: 2, or 2x1. By default 1.")
+        str | None, typer.Option(metavar="N", help="Dilation of the kernel: 2, or 2x1. By default 1.", hidden=True)
     ] = None
 
 
@@ -46,7 +48,7 @@ class TransposedOptions(WindowOptions):
         typer.Option(metavar="N", help="Cropped from both sides: 1, or 1x2; begin:end 0:1, or 1:2x0:1; same; valid."),
     ] = None
     output_padding: Annotated[
-        str | None, typer.Option(metavar="N", help="Cells added at the end of the output: 1, or 1x0.")
+        str | None, typer.Option(metavar="N", help="Cells added at the end of the output: 1, or 1x0.", hidden=True)
     ] = None
 
 
@@ -63,17 +65,27 @@ class PoolOptions(WindowOptions):
 class ChannelOptions:
     """The channels of a convolution."""
 
-    groups: Annotated[int, typer.Option(metavar="N", help="Groups of channels that are convolved separately.")] = 1
-    in_channels: Annotated[int | None, typer.Option(metavar="N", help="Input channels of the PyTorch layer.")] = None
-    out_channels: Annotated[int | None, typer.Option(metavar="N", help="Output channels of the PyTorch layer.")] = None
+    SUBJECT = "Channels"
+
+    groups: Annotated[
+        int, typer.Option(metavar="N", help="Groups of channels that are convolved separately.", hidden=True)
+    ] = 1
+    in_channels: Annotated[
+        int | None, typer.Option(metavar="N", help="Input channels of the PyTorch layer.", hidden=True)
+    ] = None
+    out_channels: Annotated[
+        int | None, typer.Option(metavar="N", help="Output channels of the PyTorch layer.", hidden=True)
+    ] = None
 
 
 @dataclass(frozen=True)
 class ResultOptions:
     """The axes, what is computed, and its pictures."""
 
+    SUBJECT = "Result"
+
     auto_pad: Annotated[
-        operation.AutoPad | None, typer.Option("--auto-pad", help="Padding as ONNX's attribute auto_pad.")
+        operation.AutoPad | None, typer.Option("--auto-pad", help="Padding as ONNX's attribute auto_pad.", hidden=True)
     ] = None
     axes: Annotated[
         int | None, typer.Option(metavar="N", help="Spatial axes, 1 to 3. By default as many as sizes are given, or 2.")

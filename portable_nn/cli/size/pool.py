@@ -26,9 +26,9 @@ def command(
     ceil: Annotated[
         bool, typer.Option("--ceil", help="Round the output size up: the last window may exceed the edge.")
     ] = False,
-    mode: Annotated[Mode, typer.Option(help="Kind of pool.")] = "max",
+    mode: Annotated[Mode, typer.Option(help="Kind of pool.", hidden=True)] = "max",
     count_include_pad: Annotated[
-        bool, typer.Option("--count-include-pad", help="Include the padding in averages.")
+        bool, typer.Option("--count-include-pad", help="Include the padding in averages.", hidden=True)
     ] = False,
     *,
     wanted: ResultOptions,
