@@ -8,11 +8,15 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from portable_nn.cli.options import listed
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import LOSSES, METRICS
 
 CLASS: Final = re.compile(r"\s*([^=]*(?:=[^=,]*)*?[^=\s])\s*=\s*([^=,]+)(?:,(?=.)|$)")
 """A class and its weight, ``NAME=W``: names may hold commas."""
+
+TRAINED: Final = "train"
+"""The word among metrics that measures the training examples as well as those held out."""
 
 
 def loss_name(text: str) -> str:
@@ -22,10 +26,11 @@ def loss_name(text: str) -> str:
     return text
 
 
-def metric_name(text: str) -> str:
-    """The name of a metric. Raises ``BadParameter`` for an unknown one."""
-    if text not in METRICS:
-        raise typer.BadParameter(f"'{text}' is not one of {', '.join(map(repr, METRICS))}")
+def metric_names(text: str) -> str:
+    """Names of metrics with commas between them. Raises ``BadParameter`` for an unknown one."""
+    for name in listed([text]):
+        if name not in {*METRICS, TRAINED}:
+            raise typer.BadParameter(f"'{name}' is not one of {', '.join(map(repr, (*METRICS, TRAINED)))}")
     return text
 
 
@@ -41,7 +46,8 @@ class LossOptions:
             "--loss",
             parser=loss_name,
             metavar=f"<{'|'.join(LOSSES)}>",
-            help="Loss, or huber(delta=2).  [default: that of MODEL, what fits the target, or cross_entropy]",
+            help="Loss, or one with options: huber(delta=2), cross_entropy(label_smoothing=0.1).  "
+            "[default: that of MODEL, what fits the target, or cross_entropy]",
             hidden=True,
         ),
     ] = None
@@ -53,33 +59,26 @@ class LossOptions:
             hidden=True,
         ),
     ] = None
-    label_smoothing: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Share of the target that all classes get, such as 0.1.", hidden=True),
-    ] = None
     metrics: Annotated[
         list[str] | None,
         typer.Option(
             "--metric",
-            parser=metric_name,
-            metavar=f"<{'|'.join(METRICS)}>",
-            help="What is measured after each epoch. Repeatable.  [default: accuracy, of classes]",
+            parser=metric_names,
+            metavar=f"<{'|'.join((*METRICS, TRAINED))}>",
+            help="What is measured after each epoch, and train: of the training examples as well. Several as a,b.  "
+            "[default: accuracy, of classes]",
             hidden=True,
         ),
     ] = None
-    train_metrics: Annotated[
-        bool,
-        typer.Option("--train-metrics", help="Measure the training examples as well as those held out.", hidden=True),
-    ] = False
 
     def options(self) -> dict[str, Any]:
         """The options of ``train_classifier``, ``train_table`` and ``tune_classifier``. Raises ``UsageError``."""
-        changed = {"class_weight": self._class_weight(), "label_smoothing": self.label_smoothing}
+        weights, metrics = self._class_weight(), listed(self.metrics)
         given = {
             "loss": self.loss,
-            "loss_options": {name: value for name, value in changed.items() if value is not None},
-            "metrics": self.metrics,
-            "train_metrics": self.train_metrics,
+            "loss_options": {"class_weight": weights} if weights else {},
+            "metrics": [name for name in metrics if name != TRAINED],
+            "train_metrics": TRAINED in metrics,
         }
         return {name: value for name, value in given.items() if value}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,12 @@ from portable_nn.core.names import AUTO, PROVIDERS, Engine, EngineKind, Found, O
 from portable_nn.core.plotting import FORMATS, check_animation, check_picture
 
 
-def choice(*flags: str, names: Iterable[str], help: str, hidden: bool = False) -> Any:
-    """An option whose value is one of ``names``, for use in ``Annotated[str, …]``."""
+def choice(*flags: str, names: Iterable[str], help: str, has_options: bool = False, hidden: bool = False) -> Any:
+    """An option whose value is one of ``names``, for use in ``Annotated[str, …]``; ``NAME:…`` if it ``has_options``."""
     known = tuple(names)
 
     def parse(text: str) -> str:
-        if text not in known:
+        if (text.partition(":")[0] if has_options else text) not in known:
             raise typer.BadParameter(f"'{text}' is not one of {', '.join(map(repr, known))}")
         return text
 
@@ -38,6 +39,11 @@ def pairs_in(flag: str, texts: Iterable[str] | None, form: str, *, may_be_empty:
             raise UsageError(f"{flag}: '{name}' is given twice")
         found[name] = value
     return found
+
+
+def listed(texts: Iterable[str] | None) -> list[str]:
+    """The values of an option that can be repeated, or be given as ``a,b``; quotes keep a comma: ``"x, y",z``."""
+    return [value.strip() for row in csv.reader(texts or (), skipinitialspace=True) for value in row if value.strip()]
 
 
 def check_page(path: Path) -> Path:

@@ -12,7 +12,7 @@ from portable_nn.cli.options import choice
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.steps import StepOptions
 from portable_nn.cli.tables import ArrayNames, DialectOptions, TableOptions
-from portable_nn.cli.training import CheckpointFlags, Data, DataFile, Out, TrainingOptions, Window, data_of, finish
+from portable_nn.cli.training import CheckpointFlags, Data, DataFile, Out, TrainingOptions, data_of, finish
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import ACTIVATIONS
 
@@ -23,7 +23,7 @@ EXAMPLES = (
     "train auto-64-32-1 houses.csv --target price --unit price=€ --drop address -o price.safetensors",
     "train 4-16-3 iris.csv --standardise --class-labels A,B,C -o iris.safetensors",
     "train auto-32-auto penguins.csv --target species --missing drop --class-weight Gentoo=2 --metric f1 -o p.h5",
-    "train 784-200-10 mnist_train.csv --schedule one-cycle:rise=0.2 --clip-norm 1 -o mine.safetensors",
+    "train 784-200-10 mnist_train.csv --schedule one-cycle:rise=0.2 --optimizer adam:clip_norm=1 -o mine.safetensors",
     "train 104-64-32-1 --data echoes.h5 --inputs waveforms --targets swh --unit swh=m -o swh.safetensors",
     "train 784-200-10 mnist_train.csv -o mine.h5 --checkpoint run --resume",
 )
@@ -42,7 +42,6 @@ def command(
     out: Out,
     file: DataFile = None,
     arrays: ArrayNames,
-    window: Window = None,
     table: TableOptions,
     dialect: DialectOptions,
     activation: Annotated[
@@ -86,12 +85,10 @@ def command(
     named, data = arrays.options(), data_of(data, file, "train")
     if named["inputs"] and table.target:
         raise UsageError("--target is a column of a table, and --targets are arrays: leave one of them out")
-    if window is not None and not named["inputs"]:
-        raise UsageError("--window is for --inputs and --targets: other data are shuffled as a whole")
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
     trained: Any
     if named["inputs"]:
-        trained = _on_arrays(layers, data, table, activation, training, {**options, **named, "window": window})
+        trained = _on_arrays(layers, data, table, activation, training, {**options, **named})
     elif table.target:
         trained = _on_table(layers, data, table, dialect, activation, standardise, training, options)
     else:

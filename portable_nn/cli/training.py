@@ -14,11 +14,10 @@ import typer
 
 from portable_nn.cli.conventions import INTERRUPTED
 from portable_nn.cli.losses import LossOptions
-from portable_nn.cli.options import Plot, choice
+from portable_nn.cli.options import Plot
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.steps import StepOptions
 from portable_nn.core.errors import UsageError
-from portable_nn.core.names import OPTIMIZERS
 from portable_nn.core.text import fields, percent, size
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from portable_nn.network import Network
     from portable_nn.training.checkpoint import CheckpointOptions
     from portable_nn.training.history import History
-    from portable_nn.training.optimizers import Optimizer
 
 STOPPED: Final = {
     "finished": "",
@@ -62,14 +60,6 @@ Data: TypeAlias = Annotated[
 ]
 DataFile: TypeAlias = Annotated[
     Path | None, typer.Option("--data", metavar="FILE", help="The same as DATA.", hidden=True)
-]
-Window: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="With --inputs, examples that are shuffled together; by default what 64 MiB hold.",
-        hidden=True,
-    ),
 ]
 Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random generator.", hidden=True)]
 
@@ -138,7 +128,7 @@ def announce(printer: Printer, folder: Path, epochs: int | None) -> None:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """The options of ``train`` and ``tune``: data, optimizer and epochs."""
+    """The options of ``train`` and ``tune``: data and epochs."""
 
     SUBJECT = "Training"
 
@@ -158,17 +148,6 @@ class TrainingOptions:
     validation: Annotated[
         float, typer.Option(metavar="SHARE", help="Share of the examples that is held out for validation.")
     ] = 0.1
-    optimizer: Annotated[str, choice("--optimizer", names=OPTIMIZERS, help="Optimizer.", hidden=True)] = "adam"
-    learning_rate: Annotated[
-        float | None, typer.Option(metavar="X", help="Learning rate; by default that of the optimizer.")
-    ] = None
-    momentum: Annotated[
-        float | None, typer.Option(metavar="X", help="Momentum of the optimizer, if it has one.", hidden=True)
-    ] = None
-    weight_decay: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Weight decay of the optimizer.  [default: 0; of adamw 0.01]", hidden=True),
-    ] = None
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -215,7 +194,6 @@ class TrainingOptions:
         return {
             "raw": self.raw,
             "validation": self.validation,
-            "optimizer": self._optimizer(),
             **({} if self.epochs is None else {"epochs": self.epochs}),
             "batch_size": self.batch_size,
             "patience": self.patience,
@@ -227,18 +205,6 @@ class TrainingOptions:
             **steps.options(),
             **saving,
         }
-
-    def _optimizer(self) -> Optimizer:
-        from portable_nn.training.optimizers import OPTIMIZERS
-
-        kind = OPTIMIZERS[self.optimizer]
-        given = {name: getattr(self, name) for name in ("learning_rate", "momentum", "weight_decay")}
-        options = {name: value for name, value in given.items() if value is not None}
-        for name in options:
-            if name not in kind.__dataclass_fields__:
-                able = [other for other, one in OPTIMIZERS.items() if name in one.__dataclass_fields__]
-                raise UsageError(f"--{name} is an option of {', '.join(able)}, not of --optimizer {self.optimizer}")
-        return kind(**options)
 
     def _labels(self) -> Sequence[str]:
         text = self.class_labels or ""

@@ -12,17 +12,17 @@ from portable_nn.cli.options import Model
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.steps import StepOptions
 from portable_nn.cli.tables import ArrayNames, DialectOptions
-from portable_nn.cli.training import CheckpointFlags, Data, DataFile, Out, TrainingOptions, Window, data_of, finish
+from portable_nn.cli.training import CheckpointFlags, Data, DataFile, Out, TrainingOptions, data_of, finish
 from portable_nn.core.errors import UsageError
 
 EXAMPLES = (
     "tune digits mine.csv --out mine.safetensors",
     "tune theirs.onnx mine.npz --until -1 --freeze '*' -o mine.safetensors",
     "tune theirs.onnx mine.npz --until pool --freeze '*' -o mine.safetensors",
-    "tune mine.safetensors more.csv --warm-up 1 --group 'hidden.*:learning_rate=1e-4' -o better.safetensors",
-    "tune digits mine.csv --label-smoothing 0.1 --weight-decay 0.01 --metric f1 -o mine.safetensors",
+    "tune mine.safetensors more.csv --schedule cosine:warm_up=1 --group 'hidden.*:learning_rate=1e-4' -o m.safetensors",
+    "tune digits mine.csv --loss 'cross_entropy(label_smoothing=0.1)' --metric f1,recall -o mine.safetensors",
     "tune swh.safetensors --data echoes.h5 --inputs waveforms --targets swh -o better.safetensors",
-    "tune mine.safetensors more.csv --epochs 3 --learning-rate 1e-4 -o better.safetensors",
+    "tune mine.safetensors more.csv --epochs 3 --rate 1e-4 -o better.safetensors",
 )
 
 
@@ -34,7 +34,6 @@ def command(
     out: Out,
     file: DataFile = None,
     arrays: ArrayNames,
-    window: Window = None,
     until: Annotated[
         str | None,
         typer.Option(
@@ -69,8 +68,6 @@ def command(
     from portable_nn.recipes.tuning import table_examples, tune_classifier
 
     named, data = arrays.options(), data_of(data, file, "tune")
-    if window is not None and not named["inputs"]:
-        raise UsageError("--window is for --inputs and --targets: other data are shuffled as a whole")
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
     network = open_network(model)
     if named["inputs"]:
@@ -78,7 +75,7 @@ def command(
 
         if options.pop("raw") or training.labels_file is not None:
             raise UsageError("--raw and --labels-file are not for --inputs, whose arrays are what the network takes")
-        trained = tune_arrays(network, data, until=until, freeze=freeze or (), window=window, **named, **options)
+        trained = tune_arrays(network, data, until=until, freeze=freeze or (), **named, **options)
         finish(printer, *trained, out, checkpoints, plot=training.plot, source=source)
         return
     shape = static(network.graph.inputs[0].shape[1:])

@@ -29,7 +29,7 @@ TRAIN = ("train", "6-8-1", "--data", "echoes.h5", "--inputs", "waveforms", "--ta
 
 
 def test_train_evaluate_predict(run, echoes, tmp_path):
-    done = run(*TRAIN, "--out", "swh.safetensors", "--epochs", "4", "--learning-rate", "0.01")
+    done = run(*TRAIN, "--out", "swh.safetensors", "--epochs", "4", "--rate", "0.01")
     assert done.code == 0, done.err
     assert "predicts swh, numbers" in done.err
     net = pnn.load(tmp_path / "swh.safetensors")
@@ -50,11 +50,11 @@ def test_train_evaluate_predict(run, echoes, tmp_path):
 
 
 def test_tune(run, echoes, tmp_path):
-    assert run(*TRAIN, "--out", "swh.safetensors", "--epochs", "2", "--learning-rate", "0.01").code == 0
+    assert run(*TRAIN, "--out", "swh.safetensors", "--epochs", "2", "--rate", "0.01").code == 0
     before = pnn.load(tmp_path / "swh.safetensors")
     named = ("--data", "echoes.h5", "--inputs", "waveforms")
     done = run(
-        "tune", "swh.safetensors", *named, "--targets", "swh", "--epochs", "5", "--learning-rate", "0.01",
+        "tune", "swh.safetensors", *named, "--targets", "swh", "--epochs", "5", "--rate", "0.01",
         "--out", "tuned.safetensors", "--format", "json",
     )  # fmt: skip
     assert done.code == 0, done.err
@@ -76,7 +76,6 @@ def test_tune(run, echoes, tmp_path):
         (("train", "6-8-1", "--inputs", "waveforms"), 2, "--inputs and --targets go together"),
         ((*TRAIN, "--target", "swh"), 2, "--target is a column of a table, and --targets are arrays"),
         ((*TRAIN, "--drop", "a"), 2, "--drop is for tables with named columns"),
-        (("train", "6-8-2", "echoes.h5", "--window", "9"), 2, "--window is for --inputs and --targets"),
         (("train", "6-1", "echoes.h5", "--inputs", "no", "--targets", "swh"), 3, "has no 'no'; it has kind, swh"),
         (("predict", "digits", "echoes.h5", "--dataset", "no"), 3, "has no 'no'; it has kind, swh, waveforms"),
         (("evaluate", "digits", "echoes.h5", "--targets", "swh"), 2, "--inputs and --targets go together"),
