@@ -31,6 +31,7 @@ class BesideOptions:
     save_io: Annotated[
         Path | None,
         typer.Option(
+            "--io",
             metavar="FILE.npz",
             writable=True,
             help="Record the inputs and outputs of the network, for --io of export, import and convert.",
@@ -62,7 +63,7 @@ class BesideOptions:
             check_name(self.save_io)
 
     def recorder(self) -> Recorder | None:
-        """The recorder of the network for ``--save-io``."""
+        """The recorder of the network for ``--io``."""
         from portable_nn.engines.recording import Recorder
 
         return Recorder() if self.save_io else None

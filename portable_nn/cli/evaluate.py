@@ -18,7 +18,7 @@ from portable_nn.core.text import quantity
 
 EXAMPLES = (
     "evaluate digits mnist_test.csv",
-    "evaluate mine.safetensors test.csv --plot sheet.png --worst 20",
+    "evaluate mine.safetensors test.csv --plot sheet.png --top 20",
     "evaluate swh.safetensors echoes.h5 --inputs waveforms --targets swh",
     "evaluate theirs.onnx photos/ --preprocess imagenet --labels classes.txt --task classes --out figures.json",
     "evaluate tabular.onnx wine.csv --target kind --task classes",
@@ -55,7 +55,9 @@ def command(
     dialect: DialectOptions,
     preparation: PreparationOptions,
     scaling: ScaleOptions,
-    worst: Annotated[int, typer.Option(metavar="N", min=0, help="List the N worst examples; pictures are drawn.")] = 0,
+    worst: Annotated[
+        int, typer.Option("--top", metavar="N", min=0, help="List the N worst examples; pictures are drawn.")
+    ] = 0,
     strict: Annotated[
         bool,
         typer.Option(

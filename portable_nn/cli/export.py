@@ -42,7 +42,7 @@ EXAMPLES = (
     "export mine.safetensors mine.onnx --opset 13",
     "export mine.safetensors mine.onnx --batch 1 --float16",
     "export calibrated.safetensors mine.onnx --probabilities",
-    "export tagger.safetensors stream.onnx --stateful",
+    "export tagger.safetensors stream.onnx --stream",
     "export mine.h5 mine.onnx --io theirs.npz --atol 1e-4",
     "export digits --html digits.html --runtime node_modules/",
     "export mobilenet.onnx --html page.html --preprocess imagenet --runtime node_modules/",
@@ -184,7 +184,7 @@ def command(
     stateful: Annotated[
         bool,
         typer.Option(
-            "--stateful", help="Make the states of recurrent layers inputs and outputs, for streams.", hidden=True
+            "--stream", help="Make the states of recurrent layers inputs and outputs, for streams.", hidden=True
         ),
     ] = False,
     external_data: Annotated[

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "predict digits photo.jpg",
     "predict digits scans/ --top 3",
-    "predict digits scans/ --save-io io.npz",
+    "predict digits scans/ --io io.npz",
     "predict digits photo.jpg --boxes boxes.png",
     "predict mine.safetensors mnist_test.csv --out answers.csv",
     "predict mobilenet.onnx cat.jpg --preprocess imagenet --labels imagenet.txt",
@@ -37,7 +37,7 @@ EXAMPLES = (
     "predict swh.safetensors echoes.h5 --dataset waveforms --plot track.png --out heights.csv",
     "predict tagger.safetensors steps.csv --stream",
     "predict swh.safetensors echoes.h5 --dataset waveforms --out heights.parquet --resume",
-    "predict digits-gan --samples 25 --digit 7 --plot sevens.png",
+    "predict digits-gan --samples 25 --label 7 --plot sevens.png",
     "predict model.onnx cat.jpg --mean 127.5 --std 127.5 --bgr --size 224",
 )
 ROWS = LINES = NUMBERS = True
@@ -89,7 +89,7 @@ def command(
     ] = False,
     beside: BesideOptions,
     sampling: SampleOptions,
-    set: Annotated[
+    keep: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE", writable=True, help="Keep --preprocess and the like in a copy of the model.", hidden=True
@@ -117,7 +117,7 @@ def command(
     --plot draws predictions along the rows: quantities with what the model says of their uncertainty, or the classes.
 
     --samples N draws N samples from a generator: --plot FILE.png shows them side by side, and --out FILE.npy has them.
-    The noise has a standard normal distribution, and the first samples do not depend on N. A --digit is given to a
+    The noise has a standard normal distribution, and the first samples do not depend on N. A --label is given to a
     generator that takes a class, or chosen in the noise, as for digits-gan; of the samples of another generator, those
     that digits-cnn reads as that digit are kept.
 
@@ -128,7 +128,7 @@ def command(
 
     --workers N computes in N processes, and gives the same file. The inputs are cut into shards; those that are there
     are not computed again, whatever was killed meanwhile. --shards FOLDER keeps them, also without any --out. Standard
-    input, --input, --draw, --stream and --save-io are for one process.
+    input, --input, --draw, --stream and --io are for one process.
     """
     from portable_nn.prediction.options import ModelOptions
 
@@ -137,8 +137,8 @@ def command(
         return
     beside.check()
     files = inputs or []
-    if set is not None:
-        _keep(model, set, preparation, printer, given)
+    if keep is not None:
+        _keep(model, keep, preparation, printer, given)
         if not inputs and not arrays.input:
             return
     are_arrays = arrays.wanted(printer)
@@ -187,7 +187,7 @@ def _predict(
     recorder = beside.recorder()
     if scaling.wanted:
         if options.stream or recorder:
-            raise UsageError("--stream and --save-io are for one process: leave --workers and --scheduler out")
+            raise UsageError("--stream and --io are for one process: leave --workers and --scheduler out")
         predictions, run = scaling.predict(printer, model, inputs, options, top)
         if scaling.shards and not printer.out:
             printer.notes(predictions.warnings)
@@ -222,7 +222,7 @@ def _keep(model: str, path: Path, preparation: PreparationOptions, printer: Prin
 
     given = preparation.given()
     if given is None:
-        raise UsageError("--set keeps a preparation in a copy of the model: --preprocess or --mean say which")
+        raise UsageError("--keep writes a preparation in a copy of the model: --preprocess or --mean say which")
     steps = keep_preprocessing(model, path, given, digest=reading.digest, edited=reading.edited)
     printer.note(f"written to {path}, which says how pictures are prepared: {'; '.join(steps)}")
 

@@ -53,7 +53,7 @@ def test_several_inputs(run):
 
 @pytest.mark.usefixtures("files")
 def test_a_copy_keeps_the_options(run):
-    code, _, err = run("predict", "m.onnx", "--preprocess", "imagenet", "--size", "9", "--set", "kept.onnx")
+    code, _, err = run("predict", "m.onnx", "--preprocess", "imagenet", "--size", "9", "--keep", "kept.onnx")
     assert code == 0
     assert "written to kept.onnx, which says how pictures are prepared: convert to red" in err
     with_options = run(
@@ -82,7 +82,7 @@ FAULTS = [
     (("same.onnx", "photo.png", "--std", "0"), "--std must be one finite number above 0"),
     (("same.onnx", "photo.png", "--preprocess", "vgg"), "'vgg' is not one of 'imagenet'"),
     (("same.onnx", "photo.png", "--white", "7"), "--white must be 1 or 255, not 7"),
-    (("same.onnx", "photo.png", "--set", "k.onnx"), "--set keeps a preparation in a copy of the model"),
+    (("same.onnx", "photo.png", "--keep", "k.onnx"), "--keep writes a preparation in a copy of the model"),
     (("same.onnx", "photo.png", "--preprocess", "yolo", "--draw", "k.jpg"), "the name must end in .png"),
     (("two.onnx", "--input", "a"), "--input needs NAME=FILE"),
     (("two.onnx", "--input", "a=a.npy", "--input", "a=b.npy"), "--input: 'a' is given twice"),

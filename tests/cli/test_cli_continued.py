@@ -251,7 +251,7 @@ def test_what_cannot_be_continued(folder):
     for arguments in (
         ("--out", "h.txt"),
         (),
-        ("--out", "h.csv", "--save-io", "io.npz"),
+        ("--out", "h.csv", "--io", "io.npz"),
         ("--out", "h.csv", "--stream"),
     ):
         code, err = done(*run_of(), *arguments, "--resume")

@@ -77,7 +77,7 @@ def test_weights_beside(run, tmp_path, limit, beside):
 
 @pytest.mark.long
 def test_json(run, tmp_path):
-    run("predict", "digits-mlp", DIGITS.samples, "--save-io", "io.npz")
+    run("predict", "digits-mlp", DIGITS.samples, "--io", "io.npz")
     wishes = ["--float16", "--external-data", "0", "--atol", "1", "--io", "io.npz"]
     found = run("export", "digits-mlp", "m.onnx", *wishes, "--format", "json").json
     assert list(found) == [
@@ -114,7 +114,7 @@ def test_json(run, tmp_path):
 
 @pytest.mark.long
 def test_what_predict_records_export_and_import_and_convert_compare_with(run, tmp_path):
-    code, out, err = run("predict", "digits-mlp", DIGITS.samples, "--save-io", "io.npz")
+    code, out, err = run("predict", "digits-mlp", DIGITS.samples, "--io", "io.npz")
     assert (code, err) == (0, "recorded in io.npz: image (10, 784), digit (10, 10)\n")
     assert len(out.splitlines()) == 11
     with np.load(tmp_path / "io.npz") as found:
@@ -142,7 +142,7 @@ def test_what_predict_records_export_and_import_and_convert_compare_with(run, tm
 
 
 def test_arrays_of_another_project_are_compared_with_a_recording(run, tmp_path):
-    run("predict", "digits-mlp", DIGITS.samples, "--save-io", "io.npz")
+    run("predict", "digits-mlp", DIGITS.samples, "--io", "io.npz")
     arrays = dict(pnn.load(DIGITS.weights).parameters)
     np.savez(tmp_path / "theirs.npz", **arrays)
     line = ["convert", "theirs.npz", "mine.h5", "--against", "digits-mlp", "--io", "io.npz"]
@@ -220,9 +220,9 @@ def test_recordings_that_are_not_there_or_do_not_fit(run, tmp_path):
 
 
 def test_where_to_record_is_checked_before_the_work(run, tmp_path):
-    code, out, err = run("predict", "digits-mlp", DIGITS.samples, "--save-io", "io.txt")
+    code, out, err = run("predict", "digits-mlp", DIGITS.samples, "--io", "io.txt")
     assert (code, out, err) == (2, "", "error: io.txt: the name of a file of inputs and outputs ends in .npz\n")
-    code, _, err = run("predict", "digits-mlp", DIGITS.samples, "--save-io", "no/io.npz")
+    code, _, err = run("predict", "digits-mlp", DIGITS.samples, "--io", "no/io.npz")
     assert (code, err.startswith("error: no/io.npz: cannot be written: there is no folder")) == (3, True)
 
 

@@ -45,7 +45,7 @@ LINES = {
     "simulate list": "simulate list",
     "simulate run": "simulate run --steps 3",
     "simulate spectrum": "simulate spectrum",
-    "simulate sweep": "simulate sweep --steps 3 --rates 0.1",
+    "simulate sweep": "simulate sweep --steps 3 --rate 0.1",
     "size conv": "size conv --in 5 --kernel 3",
     "size convt": "size convt --in 5 --kernel 3",
     "size net": f"size net {MODEL}",
@@ -59,8 +59,8 @@ NAMES = {
     "--out": {
         "calibrate": "old.npz", "train": "old.npz", "tune": "old.h5", "models build": "old.npz",
     },
-    "--plot": "old.png", "--gif": "old.gif", "--dot": "old.dot", "--save-io": "old.npz", "--metrics-csv": "old.csv",
-    "--set": "old.safetensors", "--draw": "old.png", "--boxes": "old.png", "--html": "old.html",
+    "--plot": "old.png", "--gif": "old.gif", "--dot": "old.dot", "--io": "old.npz", "--metrics-csv": "old.csv",
+    "--keep": "old.safetensors", "--draw": "old.png", "--boxes": "old.png", "--html": "old.html",
     "OUT": "old.safetensors", "[OUT]": "old.onnx", "--numpy": "old.py", "--source": "old.py", "--c": "old.c",
     "B": "old.npz",
 }  # fmt: skip
@@ -97,7 +97,7 @@ def line_with(command: str, flag: str, name: str) -> list[str]:
     words = [*LINES[command].split(), *([name] if flag[0] != "-" else [flag, name])]
     if (command, flag) == ("export", "--html"):
         return ["export", MODEL, flag, name, "--runtime", "node_modules"]
-    if flag == "--set":
+    if flag == "--keep":
         words += ["--preprocess", "mnist"]
     if command in {"train", "tune"} and flag != "--out":
         words += ["--out", "new.npz"]

@@ -325,7 +325,7 @@ def test_why_a_method_is_not_defined_stands_in_json(run):
 
 @pytest.mark.long
 def test_sweeping(run):
-    code, out, err = run("simulate", "sweep", "--rates", "0.05:3:12", "--steps", "100")
+    code, out, err = run("simulate", "sweep", "--rate", "0.05:3:12", "--steps", "100")
     assert (code, err) == (0, "")  # No bar, as no terminal is there.
     assert "12 learning rates from 0.05 to 3, 100 steps each" in out
     limits = {line.split()[0]: line.split()[1] for line in out.splitlines()[4:] if line}
@@ -343,7 +343,7 @@ def test_sweeping(run):
 
 @pytest.mark.long
 def test_sweeping_as_json_and_csv(run):
-    arguments = ("simulate", "sweep", "--method", "extragradient,adam", "--rates", "0.5,0.1", "--steps", "50")
+    arguments = ("simulate", "sweep", "--method", "extragradient,adam", "--rate", "0.5,0.1", "--steps", "50")
     data = json.loads(run(*arguments, "--format", "json").out)
     found = sweep(methods=["extragradient", "adam"], rates=[0.1, 0.5], steps=50)
     assert data["rates"] == [0.1, 0.5]
@@ -371,7 +371,7 @@ def test_a_bar_where_there_is_a_terminal(monkeypatch, capsys):
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "name"),
-    [("compare --evaluations 50", "c.png"), ("sweep --rates 0.1,0.5 --steps 20", "s.svg")],
+    [("compare --evaluations 50", "c.png"), ("sweep --rate 0.1,0.5 --steps 20", "s.svg")],
 )
 def test_pictures_of_many(run, tmp_path, command, name):
     pytest.importorskip("matplotlib")
@@ -427,11 +427,11 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
         ("compare --set lola.gamma=1", "--set lola.gamma: 'lola' is not among the methods simultaneous, altern"),
         ("compare --set consensus.foo=1", "the method 'consensus' has no option 'foo': it has gamma (1.0)"),
         ("compare --method runge-kutta --evaluations 3", "--evaluations must be at least 4 for a step of the method"),
-        ("sweep --rates 1:2", "--rates must be from, to and how many (2 to 10,000), as 0.01:4:40, or a list as"),
-        ("sweep --rates 2:1:5", "--rates must be from, to and how many"),
-        ("sweep --rates 0.1:1:99999", "--rates must be from, to and how many"),
-        ("sweep --rates a,b", "--rates must be a number, or several such as 1,2, not 'a,b'"),
-        ("sweep --rates 0,1", "--rates must be a list of numbers above 0"),
+        ("sweep --rate 1:2", "--rate must be from, to and how many (2 to 10,000), as 0.01:4:40, or a list as"),
+        ("sweep --rate 2:1:5", "--rate must be from, to and how many"),
+        ("sweep --rate 0.1:1:99999", "--rate must be from, to and how many"),
+        ("sweep --rate a,b", "--rate must be a number, or several such as 1,2, not 'a,b'"),
+        ("sweep --rate 0,1", "--rate must be a list of numbers above 0"),
     ],
 )
 def test_wrong_usage(run, arguments, message):

@@ -375,7 +375,7 @@ RUNS = (
     "predict FILE x.npy --engine numpy --raw",
     f"predict FILE {DATA} --engine onnxruntime",
     "predict FILE p.png --engine onnxruntime --format json",
-    f"predict FILE {DATA} p.png --engine numpy --save-io io.npz",
+    f"predict FILE {DATA} p.png --engine numpy --io io.npz",
 )
 USES = (
     *LOOKS, *RUNS, *(f"convert FILE out{suffix}" for suffix in (".safetensors", ".h5", ".npz", ".onnx")),

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 ROWS = NUMBERS = True
 EXAMPLES = (
     "simulate sweep",
-    "simulate sweep --method all --rates 0.01:4:80 --plot rates.png",
-    "simulate sweep --game dirac-gan --game-set gamma=1 --rates 0.1,0.5,1,2 --out rates.csv",
+    "simulate sweep --method all --rate 0.01:4:80 --plot rates.png",
+    "simulate sweep --game dirac-gan --game-set gamma=1 --rate 0.1,0.5,1,2 --out rates.csv",
 )
 
 MOST_RATES = 10_000
@@ -38,7 +38,7 @@ def command(
     rates: Annotated[
         str | None,
         typer.Option(
-            metavar="RATES", help="Learning rates: from:to:count, geometric: 0.01:4:40; or a list: 0.1,0.5,1."
+            "--rate", metavar="RATES", help="Learning rates: from:to:count, geometric: 0.01:4:40; or a list: 0.1,0.5,1."
         ),
     ] = None,
     start: Start = None,
@@ -72,7 +72,7 @@ def command(
 def _rates(written: str | None) -> Any:
     """``0.01:4:40`` or ``0.1,0.5`` as rates. Raises ``UsageError``."""
     if written is None or ":" not in written:
-        return None if written is None else numbers("--rates", written)
+        return None if written is None else numbers("--rate", written)
     import numpy as np
 
     try:
@@ -81,7 +81,7 @@ def _rates(written: str | None) -> Any:
         low, high, count = 0.0, 0.0, 0
     if not (0 < low < high < np.inf and 2 <= count <= MOST_RATES):
         raise UsageError(
-            f"--rates must be from, to and how many (2 to {MOST_RATES:,}), as 0.01:4:40, or a list as 0.1,0.5,1, "
+            f"--rate must be from, to and how many (2 to {MOST_RATES:,}), as 0.01:4:40, or a list as 0.1,0.5,1, "
             f"not '{written}'"
         )
     return np.geomspace(low, high, count)

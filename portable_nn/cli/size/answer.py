@@ -52,7 +52,7 @@ def answer(
         ShapeError: no options give the wanted size; the exit code is then ``NOTHING_FOUND``.
     """
     if wanted.most < 1:
-        raise UsageError(f"--most must be at least 1, not {wanted.most}")
+        raise UsageError(f"--top must be at least 1, not {wanted.most}")
     given = _per_axis({**vars(windows), "to": wanted.to}, wanted.axes)
     inputs, outputs = given.pop("size"), given.pop("to", None)
     layer = (channels.in_channels or channels.groups, channels.out_channels or channels.groups) if channels else (1, 1)

@@ -94,7 +94,7 @@ class ResultOptions:
         str | None,
         typer.Option(metavar="N", help="Find options that give this output size, and keep those given."),
     ] = None
-    most: Annotated[int, typer.Option(metavar="N", help="With --to: print the best N.")] = 10
+    most: Annotated[int, typer.Option("--top", metavar="N", help="With --to: print the best N.")] = 10
     plot: Plot = None
     gif: Gif = None
 
