@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from portable_nn.cli.options import pairs_in
+from portable_nn.cli.options import listed, pairs_in
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import DIGITS, table
 from portable_nn.core.tolerances import ATOL, RTOL
@@ -22,8 +22,9 @@ Dims: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--dim",
-        metavar="NAME=SIZE",
-        help="Fix a symbolic size of the inputs at a number, or make it equal to another. Repeatable.",
+        metavar="NAME=SIZE,…",
+        help="Fix a symbolic size of the inputs at a number, or make it equal to another: h=224,w=h. In C, t=..100 is "
+        "the largest.",
         hidden=True,
     ),
 ]
@@ -126,7 +127,7 @@ def sizes_in(pairs: Sequence[str] | None) -> dict[str, int | str]:
     from portable_nn.core.dims import is_number
 
     found: dict[str, int | str] = {}
-    for text in pairs or ():
+    for text in listed(pairs):
         name, sign, word = text.rpartition("=")
         is_size = word.isascii() and word.isdecimal() and len(word) < DIGITS
         if not (name and sign and word) or (is_number(word) and not is_size):

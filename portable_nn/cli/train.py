@@ -21,7 +21,7 @@ EXAMPLES = (
     "train 784-512-10 train-images-idx3-ubyte.gz --activation relu -o m.safetensors",
     "train auto-32-auto penguins.csv --target species --missing indicator -o penguins.safetensors",
     "train auto-64-32-1 houses.csv --target price --unit price=€ --drop address -o price.safetensors",
-    "train 4-16-3 iris.csv --standardise --class-labels A,B,C -o iris.safetensors",
+    "train 4-16-3 iris.csv --standardise --labels A,B,C -o iris.safetensors",
     "train auto-32-auto penguins.csv --target species --missing drop --class-weight Gentoo=2 --metric f1 -o p.h5",
     "train 784-200-10 mnist_train.csv --schedule one-cycle:rise=0.2 --optimizer adam:clip_norm=1 -o mine.safetensors",
     "train 104-64-32-1 --data echoes.h5 --inputs waveforms --targets swh --unit swh=m -o swh.safetensors",
@@ -154,7 +154,7 @@ def _on_table(
     """Train on a table with named columns."""
     from portable_nn.recipes.table import train_table
 
-    for flag, given in (("--labels-file", training.labels_file), ("--class-labels", training.class_labels)):
+    for flag, given in (("--labels-file", training.labels_file), ("--labels", training.labels)):
         if given is not None:
             raise UsageError(f"{flag} is not for --target: the classes have the names that stand in the table")
     if standardise:

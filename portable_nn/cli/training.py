@@ -135,7 +135,7 @@ class TrainingOptions:
     labels_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Labels of the examples, where DATA has none.", hidden=True)
     ] = None
-    class_labels: Annotated[
+    labels: Annotated[
         str | None,
         typer.Option(
             metavar="NAMES", help="Names of the classes: a,b,c or 0123456789, or a file with one per line.", hidden=True
@@ -207,7 +207,7 @@ class TrainingOptions:
         }
 
     def _labels(self) -> Sequence[str]:
-        text = self.class_labels or ""
+        text = self.labels or ""
         if Path(text).is_file():
             from portable_nn.prediction.labels import read_labels
 

@@ -32,10 +32,10 @@ def test_sizes(run, tmp_path):
     x = pnn.Input(3, "height", "width", name="x")
     net = pnn.Network(x, pnn.Conv2d(2, 3, padding=1, name="y")(x), seed=0)
     net.save(tmp_path / "m.safetensors")
-    arguments = ["--batch", "2", "--dim", "height=8", "--dim", "width=6"]
+    arguments = ["--batch-size", "2", "--dim", "height=8,width=6"]
     assert run("export", "m.safetensors", "m.onnx", *arguments).code == 0
     assert shape_of(tmp_path / "m.onnx") == [2, 3, 8, 6]
-    code, out, err = run("export", "m.onnx", "any.onnx", "--dynamic")
+    code, out, err = run("export", "m.onnx", "any.onnx", "--batch-size", "any")
     assert (code, err) == (0, "the batch, which was 2, may be of any size\n")
     assert out.splitlines()[0].split() == ["output", "largest", "error", "relative"]
     assert shape_of(tmp_path / "any.onnx") == ["batch", 3, 8, 6]
@@ -56,7 +56,7 @@ def test_pixels_and_pictures_of_an_exported_file(run, digits_csv):
 
 
 def test_float16(run, tmp_path):
-    code, out, err = run("export", "digits-mlp", "half.onnx", "--float16")
+    code, out, err = run("export", "digits-mlp", "half.onnx", "--dtype", "float16")
     assert (code, err) == (0, f"2 tensors of weights in float16, computed with in float32\n{OUTSIDE}")
     heading, row = out.splitlines()[3:5]
     assert heading.split() == ["by", "float16", "weights", "largest", "error", "relative"]
@@ -78,7 +78,7 @@ def test_weights_beside(run, tmp_path, limit, beside):
 @pytest.mark.long
 def test_json(run, tmp_path):
     run("predict", "digits-mlp", DIGITS.samples, "--io", "io.npz")
-    wishes = ["--float16", "--external-data", "0", "--atol", "1", "--io", "io.npz"]
+    wishes = ["--dtype", "float16", "--external-data", "0", "--atol", "1", "--io", "io.npz"]
     found = run("export", "digits-mlp", "m.onnx", *wishes, "--format", "json").json
     assert list(found) == [
         "schema",

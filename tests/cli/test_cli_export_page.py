@@ -19,7 +19,7 @@ from portable_nn.converters.onnx import export_onnx
     [
         ("--html page.txt", "must end in .html"),
         ("out.onnx --html page.html", "leave OUT out"),
-        ("--html page.html --numpy net.py", "leave --numpy out"),
+        ("--html page.html net.py", "leave OUT out"),
         ("--html page.html --opset 17", "--opset is for ONNX files and programs"),
         ("--runtime dist out.onnx", "--runtime is for a page: --html FILE.html"),
         ("--preprocess imagenet out.onnx", "--preprocess is for a page: --html FILE.html"),

@@ -72,7 +72,7 @@ def test_digits_get_their_preprocessing(run, digits_csv):
 @pytest.mark.parametrize("labels", ["xyz", "x,y,z", "labels.txt"])
 def test_class_labels(run, tmp_path, flowers_csv, labels):
     (tmp_path / "labels.txt").write_text("x\ny\nz\n")
-    run(*FLOWERS, "--epochs", "1", "--class-labels", labels)
+    run(*FLOWERS, "--epochs", "1", "--labels", labels)
     assert pnn.load("m.safetensors").labels == ("x", "y", "z")
 
 
@@ -120,7 +120,7 @@ def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv)
         (["4-3"], 2, "missing argument 'DATA' (see portable-nn train --help)"),
         (["4-3", "no.csv"], 3, "no.csv: expected a table (CSV), found no such file"),
         (
-            ["4-3", "flowers.csv", "--class-labels", "ab"],
+            ["4-3", "flowers.csv", "--labels", "ab"],
             2,
             "2 labels cannot name the 3 units of the last layer, one each",
         ),
@@ -394,7 +394,7 @@ def test_tune_a_model(run, trained):
 def test_tune_with_a_new_head_and_resume(run, trained, tmp_path):
     rows = (tmp_path / "flowers.csv").read_text().splitlines()
     (tmp_path / "two.csv").write_text("\n".join(row for row in rows if row[0] != "3"))
-    arguments = ("tune", "m.safetensors", "two.csv", "--until", "sigmoid_1", "--class-labels", "A,B")
+    arguments = ("tune", "m.safetensors", "two.csv", "--until", "sigmoid_1", "--labels", "A,B")
     assert run(*arguments, "--epochs", "2", "-o", "once.safetensors").code == 0
     assert run(*arguments, "--epochs", "1", "-o", "n.safetensors", "--checkpoint", "run").code == 0
     code, _, err = run(*arguments, "--epochs", "2", "-o", "twice.safetensors", "--checkpoint", "run", "--resume")

@@ -22,7 +22,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.long
 def test_a_source_names_what_it_needs(tmp_path: Path) -> None:
-    done = run(tmp_path, "export", "digits-mlp", "--source", "net.py")
+    done = run(tmp_path, "export", "digits-mlp", "net.py", "--code", "torch")
     assert (done.returncode, list(tmp_path.iterdir())) == (4, [])
     assert done.stderr.startswith(
         "error: writing a PyTorch module needs the package 'torch': pip install 'portable-nn[torch]'"

@@ -392,7 +392,7 @@ TENSORS = (
 ROWS = ("predict model.safetensors FILE", "train 4-3-3 FILE --epochs 1 --out out.npz", "predict digits-mlp FILE")
 LABELS = (
     "predict model.safetensors x.npy --labels FILE",
-    f"train 4-3 {DATA} --class-labels FILE -o out.npz --epochs 1",
+    f"train 4-3 {DATA} --labels FILE -o out.npz --epochs 1",
 )
 ONNX = (model, model, model, name_bytes)
 
