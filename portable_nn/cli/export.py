@@ -78,11 +78,11 @@ class Page:
         ),
     ] = False
     samples: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
-            "--sample",
-            metavar="FILE",
-            help="Picture or array that the page offers to begin with. Repeatable.",
+            "--inputs",
+            metavar="FILE,…",
+            help="Pictures or arrays that the page offers to begin with.",
             hidden=True,
         ),
     ] = None
@@ -247,7 +247,7 @@ def _write_file(
 
 def _given(page: Page, preparation: PreparationOptions) -> list[str]:
     """The options that say something of a page."""
-    said = {"--runtime": page.runtime, "--fetch-runtime": page.fetch_runtime, "--sample": page.samples}
+    said = {"--runtime": page.runtime, "--fetch-runtime": page.fetch_runtime, "--inputs": page.samples}
     said["--labels"] = page.labels
     return [flag for flag, value in said.items() if value] + preparation.flags()
 
@@ -280,7 +280,7 @@ def _write_page(
         page.html,
         runtime=page.runtime,
         preprocess=preparation.given(),
-        samples=page.samples,
+        samples=listed(page.samples) or None,
         labels=page.labels,
     )
     printer.notes(report.notes)

@@ -16,7 +16,7 @@ from portable_nn.cli.predicted import PARQUET, form_of, write
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.sampling import SampleOptions
 from portable_nn.cli.scaling import ScaleOptions
-from portable_nn.cli.tables import DialectOptions, names_in
+from portable_nn.cli.tables import DialectOptions
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.text import percent
 
@@ -33,10 +33,10 @@ EXAMPLES = (
     "predict mine.safetensors mnist_test.csv --out answers.csv",
     "predict mobilenet.onnx cat.jpg --preprocess imagenet --labels imagenet.txt",
     "predict detector.onnx street.jpg --preprocess detection --draw found.png",
-    "predict matching.onnx --input left=a.jpg --input right=b.jpg --out features.npz",
-    "predict swh.safetensors echoes.h5 --dataset waveforms --plot track.png --out heights.csv",
+    "predict matching.onnx --inputs left=a.jpg,right=b.jpg --out features.npz",
+    "predict swh.safetensors echoes.h5 --inputs waveforms --plot track.png --out heights.csv",
     "predict tagger.safetensors steps.csv --stream",
-    "predict swh.safetensors echoes.h5 --dataset waveforms --out heights.parquet --resume",
+    "predict swh.safetensors echoes.h5 --inputs waveforms --out heights.parquet --resume",
     "predict digits-gan --samples 25 --label 7 --plot sevens.png",
     "predict model.onnx cat.jpg --mean 127.5 --std 127.5 --bgr --size 224",
 )
@@ -61,14 +61,6 @@ def command(
     preparation: PreparationOptions,
     arrays: ArrayOptions,
     scaling: ScaleOptions,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Array that is read in an HDF5, netCDF, npz, zarr or Parquet file, in pieces; a,b side by side.",
-            hidden=True,
-        ),
-    ] = None,
     top: Annotated[int, typer.Option(metavar="K", help="Print the K most likely classes.")] = 1,
     given: ReadingOptions,
     strict: Annotated[
@@ -128,18 +120,18 @@ def command(
 
     --workers N computes in N processes, and gives the same file. The inputs are cut into shards; those that are there
     are not computed again, whatever was killed meanwhile. --shards FOLDER keeps them, also without any --out. Standard
-    input, --input, --draw, --stream and --io are for one process.
+    input, --inputs NAME=FILE, --draw, --stream and --io are for one process.
     """
     from portable_nn.prediction.options import ModelOptions
 
-    if sampling.wanted(inputs or arrays.input or stream or scaling.wanted):
+    if sampling.wanted(inputs or arrays.named() or stream or scaling.wanted):
         sampling.draw(printer, model, beside.plot, engine_of(given.engine, given.provider), given.digest)
         return
     beside.check()
     files = inputs or []
     if keep is not None:
         _keep(model, keep, preparation, printer, given)
-        if not inputs and not arrays.input:
+        if not inputs and not arrays.named():
             return
     are_arrays = arrays.wanted(printer)
     options = ModelOptions(
@@ -147,13 +139,13 @@ def command(
         strict=strict or are_arrays,
         preprocess=preparation.given(),
         dialect=dialect.given(),
-        dataset=names_in(dataset),
+        dataset=arrays.names(),
         output=arrays.output,
         stream=stream,
     )
     if are_arrays:
         if beside.plot:
-            raise UsageError("--plot draws predictions row by row, and no arrays: leave out --input, --draw and .npz")
+            raise UsageError("--plot draws predictions row by row, and no arrays: leave out NAME=FILE, --draw and .npz")
         if stream:
             raise UsageError("--stream gives an answer for each step, as a table, CSV or JSON, and no arrays")
         run_arrays(printer, model, files, arrays, options, scaling, resume=resume)

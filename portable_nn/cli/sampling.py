@@ -41,7 +41,7 @@ class SampleOptions:
         if self.samples is None and (self.digit, self.seed) != (None, None):
             raise UsageError("--label and --seed are for --samples N: give it too, or leave them out")
         if self.samples is not None and inputs:
-            raise UsageError("--samples draws the inputs from noise: leave out INPUT, --input, --stream and --workers")
+            raise UsageError("--samples draws the inputs from noise: leave out INPUT, --inputs, --stream and --workers")
         return self.samples is not None
 
     def draw(self, printer: Printer, model: str, plot: Path | None, engine: Engine, digest: str | None) -> None:

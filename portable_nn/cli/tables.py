@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
-from portable_nn.cli.options import choice, pairs_in
+from portable_nn.cli.options import choice, listed, pairs_in
 from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,36 +47,48 @@ class DialectOptions:
         return Dialect(self.header, delimiter, self.decimal)
 
 
-def names_in(text: str | None) -> list[str] | None:
-    """``waveforms,swh`` as a list."""
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+Target: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME,…",
+        help="What is to be predicted: a column of a table, its name, first or last, or several of numbers; with "
+        "--inputs arrays of DATA; and a file of labels for files without.",
+    ),
+]
 
 
 @dataclass(frozen=True)
 class ArrayNames:
-    """The names of the arrays of a file that are read."""
+    """What is read of the data, and what is right for it."""
 
-    SUBJECT = "Arrays"
+    SUBJECT = "Data"
 
     inputs: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="NAMES",
-            help="Arrays with the examples in an HDF5, netCDF, npz, zarr or Parquet file: x, or a,b side by side.",
+            metavar="NAME,…",
+            help="Arrays with the examples in an HDF5, netCDF, npz, zarr or Parquet file; several are side by side.",
+            hidden=True,
         ),
     ] = None
-    targets: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES", help="Array in the same file with what is right for them; or several.", hidden=True
-        ),
-    ] = None
+    target: Target = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a table to predict."""
+        return [] if self.inputs or self.file else listed(self.target)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of labels."""
+        names = listed(self.target)
+        return Path(names[0]) if len(names) == 1 and not self.inputs and Path(names[0]).is_file() else None
 
     def options(self) -> dict[str, Any]:
         """The arguments of the library."""
-        if (self.inputs is None) != (self.targets is None):
-            raise UsageError("--inputs and --targets go together: the names of the arrays in the file")
-        return {"inputs": names_in(self.inputs), "targets": names_in(self.targets)}
+        if self.inputs and not self.target:
+            raise UsageError("--inputs needs --target: the names of the arrays with what is right")
+        return {"inputs": listed(self.inputs) or None, "targets": listed(self.target) if self.inputs else None}
 
 
 @dataclass(frozen=True)
@@ -85,12 +97,6 @@ class TableOptions:
 
     SUBJECT = "Tables"
 
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Column of a table to predict: its name, first or last. Repeatable for numbers."
-        ),
-    ] = None
     task: Annotated[
         Literal["classes", "numbers"] | None,
         typer.Option(help="What the target is. By default words and 0, 1, 2, … are classes.", hidden=True),
@@ -106,39 +112,35 @@ class TableOptions:
     ] = "refuse"
     categorical: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Column of numbers or rare words that are categories. Repeatable.", hidden=True
-        ),
+        typer.Option(metavar="NAME,…", help="Columns of numbers or rare words that are categories.", hidden=True),
     ] = None
     embedding: Annotated[
         int | None,
         typer.Option(metavar="N", help="Learn N numbers for each category, instead of 1 among zeros.", hidden=True),
     ] = None
     drop: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Column of a table to leave out. Repeatable.", hidden=True)
+        list[str] | None, typer.Option(metavar="NAME,…", help="Columns of a table to leave out.", hidden=True)
     ] = None
     unit: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=UNIT", help="Unit of a column, such as price=€. Repeatable.", hidden=True),
+        typer.Option(metavar="NAME=UNIT,…", help="Units of columns, such as price=€.", hidden=True),
     ] = None
 
     def options(self) -> dict[str, Any]:
         """The options of ``train_table``."""
-        target: str | Sequence[str] = self.target or "last"
         return {
-            "target": target[0] if len(target) == 1 else target,
             "task": self.task,
             "missing": self.missing,
             "unknown": self.unknown,
-            "categorical": self.categorical or (),
+            "categorical": listed(self.categorical),
             "embedding": self.embedding,
-            "drop": self.drop or (),
+            "drop": listed(self.drop),
             "units": self.units(),
         }
 
     def units(self) -> dict[str, str]:
         """Units by name."""
-        return pairs_in("--unit", self.unit, "NAME=UNIT, such as price=€")
+        return pairs_in("--unit", listed(self.unit), "NAME=UNIT, such as price=€")
 
     def check_unused(self, *but: str) -> None:
         """Raise ``UsageError`` for an option, ``but`` these, that needs ``--target``."""

@@ -55,11 +55,7 @@ OUT: Final = typer.Option(
 )
 Out: TypeAlias = Annotated[Path, OUT]
 Data: TypeAlias = Annotated[
-    Path | None,
-    typer.Argument(metavar="[DATA]", help="CSV with the label first, npz, IDX, npy or HDF5 file; also --data."),
-]
-DataFile: TypeAlias = Annotated[
-    Path | None, typer.Option("--data", metavar="FILE", help="The same as DATA.", hidden=True)
+    Path, typer.Argument(metavar="DATA", help="CSV with the label first, npz, IDX, npy or HDF5 file.")
 ]
 Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random generator.", hidden=True)]
 
@@ -132,9 +128,6 @@ class TrainingOptions:
 
     SUBJECT = "Training"
 
-    labels_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Labels of the examples, where DATA has none.", hidden=True)
-    ] = None
     labels: Annotated[
         str | None,
         typer.Option(
@@ -171,11 +164,11 @@ class TrainingOptions:
     ] = None
     plot: Plot = None
 
-    def dataset(self, path: Path, width: int | None, header: bool | None) -> Dataset:
-        """The examples in a file, each of ``width`` numbers if that is known; ``header`` as ``read_dataset`` has it."""
+    def dataset(self, path: Path, labels: Path | None, width: int | None, header: bool | None) -> Dataset:
+        """The examples in a file, each of ``width`` numbers if that is known; others as ``read_dataset`` has them."""
         from portable_nn.data.dataset import read_dataset
 
-        return read_dataset(path, self.labels_file, width=width, header=header)
+        return read_dataset(path, labels, width=width, header=header)
 
     def source(self, data: Path) -> str:
         """The entry of the metadata for the file of the examples."""
@@ -213,16 +206,6 @@ class TrainingOptions:
 
             return read_labels(text)
         return [label.strip() for label in text.split(",")] if "," in text else tuple(text)
-
-
-def data_of(data: Path | None, file: Path | None, verb: str) -> Path:
-    """DATA, or --data. Raises ``UsageError`` for both and for none."""
-    if data and file:
-        raise UsageError("DATA and --data are the same: give one of them")
-    found = data or file
-    if found is None:
-        raise UsageError(f"missing argument 'DATA' (see portable-nn {verb} --help)")
-    return found
 
 
 def progress(printer: Printer) -> bool | None:

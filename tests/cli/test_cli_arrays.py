@@ -41,7 +41,7 @@ def test_arrays_are_written(run):
 
 @pytest.mark.usefixtures("files")
 def test_several_inputs(run):
-    both = ("--input", "a=a.npy", "--input", "b=b.npy")
+    both = ("--inputs", "a=a.npy", "--inputs", "b=b.npy")
     code, out, _ = run("predict", "two.onnx", *both)
     assert code == 0
     assert out.splitlines()[1].split() == ["c", "float32", "(1,", "2)", "11", "22"]
@@ -84,15 +84,15 @@ FAULTS = [
     (("same.onnx", "photo.png", "--white", "7"), "--white must be 1 or 255, not 7"),
     (("same.onnx", "photo.png", "--keep", "k.onnx"), "--keep writes a preparation in a copy of the model"),
     (("same.onnx", "photo.png", "--preprocess", "yolo", "--draw", "k.jpg"), "the name must end in .png"),
-    (("two.onnx", "--input", "a"), "--input needs NAME=FILE"),
-    (("two.onnx", "--input", "a=a.npy", "--input", "a=b.npy"), "--input: 'a' is given twice"),
-    (("two.onnx", "--input", "a=a.npy"), "no array or picture for the input b"),
-    (("two.onnx", "x.npy", "--input", "a=a.npy"), "give files either as INPUT"),
+    (("two.onnx", "--inputs", "a="), "--inputs needs NAME=FILE"),
+    (("two.onnx", "--inputs", "a=a.npy", "--inputs", "a=b.npy"), "--inputs: 'a' is given twice"),
+    (("two.onnx", "--inputs", "a=a.npy"), "no array or picture for the input b"),
+    (("two.onnx", "x.npy", "--inputs", "a=a.npy"), "give files either as INPUT"),
     (
-        ("two.onnx", "--input", "a=a.npy", "--input", "b=b.npy", "--output", "z"),
+        ("two.onnx", "--inputs", "a=a.npy", "--inputs", "b=b.npy", "--output", "z"),
         "has no output 'z': its outputs are c, d",
     ),
-    (("two.onnx", "--input", "a=a.npy", "--input", "b=b.npy", "--out", "k.npy"), ".npy holds one array"),
+    (("two.onnx", "--inputs", "a=a.npy", "--inputs", "b=b.npy", "--out", "k.npy"), ".npy holds one array"),
     (("m.onnx", "photo.png", "--preprocess", "unit", "--output", "z"), "has no output 'z': its outputs are 'y'"),
 ]
 

@@ -109,7 +109,7 @@ def killed(out: str, *arguments: str, sign: int = signal.SIGKILL, rows: int = 1,
 
 
 def run_of(model: str = "swh.safetensors", dataset: str = "waveforms") -> tuple[str, ...]:
-    return (model, "echoes.h5", "--dataset", dataset, "--batch-size", "40", "--engine", "numpy", "-q")
+    return (model, "echoes.h5", "--inputs", dataset, "--batch-size", "40", "--engine", "numpy", "-q")
 
 
 @pytest.mark.long

@@ -67,7 +67,7 @@ NAMES = {
 """The name of a file that an option may write: for all commands, or for those that are named."""
 
 READ = {
-    "--labels", "--labels-file", "--io", "--data", "IN...", "[DATA]", "--map", "--runtime", "--sample",
+    "--labels", "--io", "IN...", "DATA", "--map", "--runtime",
     "--verify-signature", "--public-key", "--certificate",
 }  # fmt: skip
 """Options whose value is a path, and that write no file."""

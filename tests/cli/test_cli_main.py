@@ -21,7 +21,7 @@ PATHS = [
 """The words that call each command."""
 
 
-MOST_SHOWN, MOST_OPTIONS = 15, 149
+MOST_SHOWN, MOST_OPTIONS = 15, 143
 """Of one command in --help; and of all commands together."""
 
 
@@ -160,8 +160,8 @@ def test_in_a_process_of_its_own(shell):
         (["train", "digits", "--out", "m.h5"], "missing argument 'DATA' (see portable-nn train --help)"),
         (["train", "--from", "digits", "x.csv"], "no such option: --from"),
         (
-            ["predict", "digits-gan", "--sample", "25", "--plot", "x.png"],
-            "no such option: --sample; did you mean --samples?",
+            ["predict", "digits-gan", "--sampels", "25", "--plot", "x.png"],
+            "no such option: --sampels; did you mean --samples?",
         ),
         (["predict", "digits", "x.png", "--outputs", "x.txt"], "no such option: --outputs"),
         (

@@ -79,7 +79,7 @@ def test_class_labels(run, tmp_path, flowers_csv, labels):
 def test_labels_in_a_file_of_their_own(run, tmp_path):
     np.save(tmp_path / "x.npy", np.eye(3, dtype=np.float32)[np.arange(30) % 3])
     np.save(tmp_path / "y.npy", np.arange(30) % 3)
-    code, _, _ = run("train", "3-3", "x.npy", "--labels-file", "y.npy", "--out", "m.safetensors", "--rate", "1")
+    code, _, _ = run("train", "3-3", "x.npy", "--target", "y.npy", "--out", "m.safetensors", "--rate", "1")
     assert code == 0
     assert pnn.load("m.safetensors").predict(np.eye(3)).argmax(axis=1).tolist() == [0, 1, 2]
 

@@ -434,7 +434,7 @@ def _of_arrays() -> dict[str, Kind]:
     archive = (mended(forge_npz.mend),)
     recorded = ("export model.safetensors out.onnx --io FILE", "convert model.safetensors out.h5 --io FILE")
     libraries = {f"{library}.h5": hdf5(library) for library in ("earliest", "latest")}
-    idx = ("train 4-3 FILE --labels-file labels.csv --epochs 1 --out out.npz", "predict model.safetensors FILE")
+    idx = ("train 4-3 FILE --target labels.csv --epochs 1 --out out.npz", "predict model.safetensors FILE")
     return {
         "plain safetensors": Kind({"a.safetensors": safetensors.numpy.save({"x": X, "w": X})}, TENSORS, (head,)),
         "plain h5": Kind(libraries, (*TENSORS, *ROWS), (mended(forge_hdf5.mend_checksums),)),
@@ -474,9 +474,9 @@ def _of_tables(folder: Path) -> dict[str, Kind]:
         "tune named.safetensors FILE --epochs 1 --out out.npz",
     )  # fmt: skip
     arrays = (
-        "predict model.safetensors FILE --dataset x", "evaluate model.safetensors FILE --inputs x --targets y",
-        "train 4-3 FILE --inputs x --targets y --epochs 1 --out out.npz",
-        "predict model.safetensors FILE --dataset a,b,c,d",
+        "predict model.safetensors FILE --inputs x", "evaluate model.safetensors FILE --inputs x --target y",
+        "train 4-3 FILE --inputs x --target y --epochs 1 --out out.npz",
+        "predict model.safetensors FILE --inputs a,b,c,d",
     )  # fmt: skip
     in_folder = [line.replace(FILE, "a.zarr") for line in arrays[:3]]
     found = {
@@ -504,7 +504,7 @@ def pictures() -> dict[str, bytes]:
 
 
 def _of_texts_and_pictures() -> dict[str, Kind]:
-    labelled = f"train 4-3 {DATA} --labels-file FILE --out out.npz --epochs 1"
+    labelled = f"train 4-3 {DATA} --target FILE --out out.npz --epochs 1"
     shown = ("predict digits-mlp FILE --engine numpy", "predict digits-mlp FILE p.png --format json")
     return {
         "csv": Kind({"a.csv": TABLE}, (*ROWS, labelled), (cells, cells)),
