@@ -13,7 +13,7 @@ import typer
 from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import AUTO, PROVIDERS, Engine, EngineKind, Found, OnnxRuntime
-from portable_nn.core.plotting import FORMATS, check_animation, check_picture
+from portable_nn.core.plotting import ANIMATION, FORMATS, check_picture
 
 
 def choice(*flags: str, names: Iterable[str], help: str, has_options: bool = False, hidden: bool = False) -> Any:
@@ -142,8 +142,14 @@ Plot: TypeAlias = Annotated[
     Path | None,
     _file("--plot", "FILE", f"Write a picture: {', '.join(FORMATS)} (needs matplotlib).", check_picture),
 ]
-Gif: TypeAlias = Annotated[
-    Path | None, _file("--gif", "FILE.gif", "Write an animation (needs matplotlib).", check_animation)
+Moving: TypeAlias = Annotated[
+    Path | None,
+    _file(
+        "--plot",
+        "FILE",
+        f"Write a picture: {', '.join(FORMATS)}, or an animation: {ANIMATION} (needs matplotlib).",
+        lambda path: check_picture(path, ANIMATION),
+    ),
 ]
 Html: TypeAlias = Annotated[
     Path | None,

@@ -59,7 +59,7 @@ NAMES = {
     "--out": {
         "calibrate": "old.npz", "train": "old.npz", "tune": "old.h5", "models build": "old.npz",
     },
-    "--plot": "old.png", "--gif": "old.gif", "--dot": "old.dot", "--io": "old.npz", "--metrics-csv": "old.csv",
+    "--plot": "old.png", "--dot": "old.dot", "--io": "old.npz", "--metrics-csv": "old.csv",
     "--keep": "old.safetensors", "--draw": "old.png", "--boxes": "old.png", "--html": "old.html",
     "OUT": "old.safetensors", "[OUT]": "old.onnx",
     "B": "old.npz",
@@ -191,7 +191,7 @@ def test_of_two_trainings_with_one_name_the_second_says_so(run, files):
             np.testing.assert_array_equal(array, alone[name])
 
 
-PICTURES = {"--plot", "--gif", "--draw", "--boxes"}
+PICTURES = {"--plot", "--draw", "--boxes"}
 SLOW = {"models build"}
 
 

@@ -27,8 +27,7 @@ EXAMPLES = (
 
 def command(
     printer: Printer,
-    game: GameChoice,
-    method: MethodChoice,
+    game: MethodChoice,
     rate: RateChoice,
     noise: NoiseChoice,
     start: Annotated[
@@ -52,7 +51,7 @@ def command(
     """
     from portable_nn.adversarial import portrait
 
-    arguments = {**method.read(), **rate.read(), **noise.read()}
+    arguments = {**game.how(), **rate.read(), **noise.read()}
     found = portrait(game.read(), starts=_starts(start), steps=steps, grid=grid, reach=reach, **arguments)
     answer.give(
         printer,

@@ -23,7 +23,7 @@ ROWS = NUMBERS = True
 EXAMPLES = (
     "simulate sweep",
     "simulate sweep --method all --rate 0.01:4:80 --plot rates.png",
-    "simulate sweep --game dirac-gan --game-set gamma=1 --rate 0.1,0.5,1,2 --out rates.csv",
+    "simulate sweep --game dirac-gan --set game.gamma=1 --rate 0.1,0.5,1,2 --out rates.csv",
 )
 
 MOST_RATES = 10_000
@@ -31,8 +31,7 @@ MOST_RATES = 10_000
 
 def command(
     printer: Printer,
-    game: GameChoice,
-    method: MethodsChoice,
+    game: MethodsChoice,
     noise: NoiseChoice,
     computing: ProcessOptions,
     rates: Annotated[
@@ -54,7 +53,7 @@ def command(
     from portable_nn.adversarial import sweep
 
     with answer.bar(printer, "methods") as progress:
-        arguments = {**method.read(), **noise.read(), "rates": _rates(rates), "start": read_start(start)}
+        arguments = {**game.how(), **noise.read(), "rates": _rates(rates), "start": read_start(start)}
         arguments |= {"steps": steps, "progress": progress}
         if computing.wanted:
             arguments |= {"game_options": game.given(), **vars(computing)}
