@@ -66,17 +66,11 @@ class Page:
     runtime: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR",
-            help="Folder dist of the npm package onnxruntime-web, which the page carries, if not fetched.",
+            metavar="DIR|fetch",
+            help="Folder dist of the npm package onnxruntime-web, which the page carries; or fetch it once from npm.",
             hidden=True,
         ),
     ] = None
-    fetch_runtime: Annotated[
-        bool,
-        typer.Option(
-            "--fetch-runtime", help="Get that package's files once from npm, into the user's cache.", hidden=True
-        ),
-    ] = False
     samples: Annotated[
         list[str] | None,
         typer.Option(
@@ -88,6 +82,9 @@ class Page:
     ] = None
     labels: ClassNames = None
 
+
+FETCH: Final = "fetch"
+"""The word that gets the runtime of pages from npm, into the user's cache."""
 
 PYTHON: Final = ".py"
 """How a file of Python code ends."""
@@ -113,7 +110,8 @@ FLAGS: Final = {
     "sizes": "--dim",
     "stateful": "--stream",
     "up_to": "--dim",
-    "verify": "--no-verify",
+    "prove_training": "--verify training",
+    "verify": "--verify",
 }
 """The options of arguments of the library that have other names."""
 
@@ -247,7 +245,7 @@ def _write_file(
 
 def _given(page: Page, preparation: PreparationOptions) -> list[str]:
     """The options that say something of a page."""
-    said = {"--runtime": page.runtime, "--fetch-runtime": page.fetch_runtime, "--inputs": page.samples}
+    said = {"--runtime": page.runtime, "--inputs": page.samples}
     said["--labels"] = page.labels
     return [flag for flag, value in said.items() if value] + preparation.flags()
 
@@ -273,12 +271,12 @@ def _write_page(
         raise UsageError(
             f"{FLAGS.get(name, '--' + name.replace('_', '-'))} is for ONNX files and programs, not for --html"
         )
-    if page.fetch_runtime:
+    if str(page.runtime) == FETCH:
         fetch_runtime()
     report = to_html(
         model,
         page.html,
-        runtime=page.runtime,
+        runtime=None if str(page.runtime) == FETCH else page.runtime,
         preprocess=preparation.given(),
         samples=listed(page.samples) or None,
         labels=page.labels,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from portable_nn.cli.options import listed
+from portable_nn.cli.options import choice, listed
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import LOSSES, METRICS
 
@@ -23,14 +23,6 @@ def loss_name(text: str) -> str:
     """The text of a loss, ``huber`` or ``huber(delta=2)``. Raises ``BadParameter`` for an unknown name."""
     if text.partition("(")[0] not in LOSSES:
         raise typer.BadParameter(f"'{text}' is not one of {', '.join(map(repr, LOSSES))}")
-    return text
-
-
-def metric_names(text: str) -> str:
-    """Names of metrics with commas between them. Raises ``BadParameter`` for an unknown one."""
-    for name in listed([text]):
-        if name not in {*METRICS, TRAINED}:
-            raise typer.BadParameter(f"'{name}' is not one of {', '.join(map(repr, (*METRICS, TRAINED)))}")
     return text
 
 
@@ -61,12 +53,12 @@ class LossOptions:
     ] = None
     metrics: Annotated[
         list[str] | None,
-        typer.Option(
+        choice(
             "--metric",
-            parser=metric_names,
-            metavar=f"<{'|'.join((*METRICS, TRAINED))}>",
+            names=(*METRICS, TRAINED),
             help="What is measured after each epoch, and train: of the training examples as well. Several as a,b.  "
             "[default: accuracy, of classes]",
+            after=",",
             hidden=True,
         ),
     ] = None

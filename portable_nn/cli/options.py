@@ -16,13 +16,18 @@ from portable_nn.core.names import AUTO, PROVIDERS, Engine, EngineKind, Found, O
 from portable_nn.core.plotting import ANIMATION, FORMATS, check_picture
 
 
-def choice(*flags: str, names: Iterable[str], help: str, has_options: bool = False, hidden: bool = False) -> Any:
-    """An option whose value is one of ``names``, for use in ``Annotated[str, …]``; ``NAME:…`` if it ``has_options``."""
+def choice(*flags: str, names: Iterable[str], help: str, after: str = "", hidden: bool = False) -> Any:
+    """An option whose value is one of ``names``, for use in ``Annotated[str, …]``.
+
+    ``after`` is ":" where options of a name may follow it, and "," where other names may.
+    """
     known = tuple(names)
 
     def parse(text: str) -> str:
-        if (text.partition(":")[0] if has_options else text) not in known:
-            raise typer.BadParameter(f"'{text}' is not one of {', '.join(map(repr, known))}")
+        first, *others = text.split(after) if after else [text]
+        for name in [first, *(others if after == "," else [])]:
+            if name.strip() not in known:
+                raise typer.BadParameter(f"'{name}' is not one of {', '.join(map(repr, known))}")
         return text
 
     return typer.Option(*flags, parser=parse, metavar=f"<{'|'.join(known)}>", help=help, hidden=hidden)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from portable_nn.cli.options import listed, pairs_in
+from portable_nn.cli.options import choice, listed, pairs_in
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import DIGITS, table
 from portable_nn.core.tolerances import ATOL, RTOL
@@ -35,13 +35,19 @@ def _short(number: float) -> str:
     return f"{number:.0e}".replace("e-0", "e-")
 
 
+OUTPUTS, TRAINING, NONE = "outputs", "training", "none"
+"""What a conversion compares."""
+
+
 @dataclass(frozen=True)
 class ProofOptions:
     """The verification of a conversion: both sides run on the same inputs, and their outputs are compared."""
 
     SUBJECT = "Verification"
 
-    no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not verify the result.")] = False
+    verify: Annotated[
+        str, choice("--verify", names=(OUTPUTS, NONE), help="Compare the outputs of both sides, or nothing.")
+    ] = OUTPUTS
     atol: Annotated[
         float | None,
         typer.Option(
@@ -68,11 +74,11 @@ class ProofOptions:
 
     def options(self) -> dict[str, Any]:
         """The arguments of a conversion. Raises ``UsageError`` for a comparison that is asked for and left out."""
-        if self.no_verify and self.io is not None:
-            raise UsageError("--no-verify leaves out the comparison with --io: give one of them")
+        if self.verify == NONE and self.io is not None:
+            raise UsageError("--verify none leaves out the comparison with --io: give one of them")
         tolerances = {"atol": self.atol, "rtol": self.rtol}
         given = {name: value for name, value in tolerances.items() if value is not None}
-        return {"verify": not self.no_verify, "seed": self.seed, "io": self.io, **given}
+        return {"verify": self.verify != NONE, "seed": self.seed, "io": self.io, **given}
 
     def given(self) -> dict[str, Any]:
         """The same without those that have their default."""
@@ -84,15 +90,18 @@ class ProofOptions:
 class ConversionProof(ProofOptions):
     """The same for other code bases, in which networks can be trained as well."""
 
-    prove_training: Annotated[
-        bool, typer.Option("--prove-training", help="Compare five training steps on both sides as well.", hidden=True)
-    ] = False
+    verify: Annotated[
+        str,
+        choice(
+            "--verify",
+            names=(OUTPUTS, TRAINING, NONE),
+            help="Compare the outputs of both sides, five steps of training as well, or nothing.",
+        ),
+    ] = OUTPUTS
 
     def options(self) -> dict[str, Any]:
-        """The arguments of a conversion. Raises ``UsageError`` where one contradicts --no-verify."""
-        if self.no_verify and self.prove_training:
-            raise UsageError("--no-verify leaves out --prove-training: give one of them")
-        return super().options() | ({"prove_training": True} if self.prove_training else {})
+        """The arguments of a conversion."""
+        return super().options() | ({"prove_training": True} if self.verify == TRAINING else {})
 
 
 def renames_in(texts: Sequence[str] | None) -> dict[str, str]:

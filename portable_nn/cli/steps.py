@@ -41,7 +41,7 @@ class StepOptions:
             help="Optimizer, with its options and those of each step: sgd:momentum=0.9, adamw:weight_decay=0.1; "
             "clip_norm=1 scales gradients down, accumulate=4 makes a step of 4 batches, and average=0.999 keeps the "
             "moving average of the weights.",
-            has_options=True,
+            after=":",
             hidden=True,
         ),
     ] = "adam"
@@ -52,7 +52,7 @@ class StepOptions:
             names=(CONSTANT, *SCHEDULES),
             help="How the learning rate changes, with options: one-cycle:start=0.1,rise=0.2; warm_up=2 lets it rise "
             "from 0 for two epochs.",
-            has_options=True,
+            after=":",
             hidden=True,
         ),
     ] = CONSTANT

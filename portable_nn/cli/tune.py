@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from portable_nn.cli.losses import LossOptions
-from portable_nn.cli.options import Model
+from portable_nn.cli.options import Model, listed
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.steps import StepOptions
 from portable_nn.cli.tables import ArrayNames, DialectOptions
@@ -43,7 +43,7 @@ def command(
     freeze: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATTERN", help="Do not train parameters that match, such as 'features.*'. Repeatable.", hidden=True
+            metavar="PATTERN,…", help="Do not train parameters that match, such as 'features.*'.", hidden=True
         ),
     ] = None,
     dialect: DialectOptions,
@@ -74,7 +74,7 @@ def command(
 
         if options.pop("raw"):
             raise UsageError("--raw is not for --inputs, whose arrays are what the network takes")
-        trained = tune_arrays(network, data, until=until, freeze=freeze or (), **named, **options)
+        trained = tune_arrays(network, data, until=until, freeze=listed(freeze), **named, **options)
         finish(printer, *trained, out, checkpoints, plot=training.plot, source=source)
         return
     shape = static(network.graph.inputs[0].shape[1:])
@@ -82,5 +82,5 @@ def command(
         examples = table_examples(network, str(data), dialect.given())
     else:
         examples = training.dataset(data, arrays.file, None if shape is None else math.prod(shape), dialect.header)
-    trained = tune_classifier(network, examples, until=until, freeze=freeze or (), **options)
+    trained = tune_classifier(network, examples, until=until, freeze=listed(freeze), **options)
     finish(printer, *trained, out, checkpoints, plot=training.plot, source=source)

@@ -178,7 +178,7 @@ def test_the_options_of_a_convert(run, tmp_path):
 def test_a_file_that_differs_can_be_exported_unverified(run):
     line = ["export", DIGITS.onnx, "m.onnx", "--atol", "-1", "--rtol", "0"]
     assert run(*line).code == 1
-    assert run(*line, "--no-verify").err == f"{OUTSIDE}not verified: verify=False\n"
+    assert run(*line, "--verify", "none").err == f"{OUTSIDE}not verified: verify=False\n"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_file_that_differs_can_be_exported_unverified(run):
         (["--dim", "n=1"], "no size is called 'n': the inputs have batch"),
         (["--external-data", "much"], "--external-data needs a number of bytes such as 500kB, 100MB or 0, not 'much'"),
         (["--external-data", "3 TB"], "--external-data needs a number of bytes such as 500kB, 100MB or 0, not '3 TB'"),
-        (["--no-verify", "--io", "io.npz"], "--no-verify leaves out the comparison with --io: give one of them"),
+        (["--verify", "none", "--io", "io.npz"], "--verify none leaves out the comparison with --io: give one of them"),
         (["--io", "io.txt"], "io.txt: the name of a file of inputs and outputs ends in .npz"),
     ],
 )
@@ -202,8 +202,8 @@ def test_wrong_usage(run, tmp_path, arguments, message):
 
 @pytest.mark.parametrize("command", ["import", "convert"])
 def test_a_recording_needs_verification(run, command):
-    found = run(command, DIGITS.onnx, "m.h5", "--no-verify", "--io", "io.npz")
-    assert found == (2, "", "error: --no-verify leaves out the comparison with --io: give one of them\n")
+    found = run(command, DIGITS.onnx, "m.h5", "--verify", "none", "--io", "io.npz")
+    assert found == (2, "", "error: --verify none leaves out the comparison with --io: give one of them\n")
 
 
 def test_recordings_that_are_not_there_or_do_not_fit(run, tmp_path):

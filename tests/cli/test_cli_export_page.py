@@ -26,7 +26,7 @@ from portable_nn.converters.onnx import export_onnx
         ("--labels names.txt out.onnx", "--labels is for a page: --html FILE.html"),
         ("--rgb out.onnx", "--rgb is for a page: --html FILE.html"),
         ("--html page.html --preprocess photo", "photo"),
-        ("--html page.html", "--fetch-runtime gets it once"),
+        ("--html page.html", "--runtime fetch gets it once"),
     ],
 )
 def test_options_that_do_not_fit_are_named(

@@ -32,8 +32,8 @@ LINES = {
     "completion": "completion bash",
     "doctor": "doctor",
     "evaluate": f"evaluate {MODEL} digits.csv",
-    "export": f"export {MODEL} --no-verify",
-    "import": "import model.onnx --no-verify",
+    "export": f"export {MODEL} --verify none",
+    "import": "import model.onnx --verify none",
     "inspect": f"inspect {MODEL}",
     "models build": "models build digits-mlp",
     "models list": "models list",
@@ -67,7 +67,7 @@ NAMES = {
 """The name of a file that an option may write: for all commands, or for those that are named."""
 
 READ = {
-    "--labels", "--io", "IN...", "DATA", "--map", "--runtime",
+    "--labels", "--io", "IN...", "DATA", "--runtime",
     "--verify-signature", "--public-key", "--certificate",
 }  # fmt: skip
 """Options whose value is a path, and that write no file."""

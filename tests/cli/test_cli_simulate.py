@@ -414,7 +414,7 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
         ("run --steps 0", "--steps must be a whole number from 1"),
         ("run --noise -1", "--noise must be a number of at least 0"),
         ("run --seed -1", "--seed must be a whole number of at least 0"),
-        ("run --plot run.txt", "run.txt: the name of a picture ends in .png, .svg or .pdf"),
+        ("run --plot run.txt", "run.txt: the name of a picture ends in .png, .svg, .pdf or .gif"),
         ("run --plot run.jpg", "run.jpg: the name of a picture ends in .png, .svg, .pdf or .gif"),
         (
             "run --out run.csv --format json",

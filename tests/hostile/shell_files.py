@@ -380,10 +380,10 @@ RUNS = (
 USES = (
     *LOOKS, *RUNS, *(f"convert FILE out{suffix}" for suffix in (".safetensors", ".h5", ".npz", ".onnx")),
     "inspect FILE --manifest", "inspect model.safetensors --against FILE", "inspect FILE --against model.safetensors",
-    "inspect FILE --dot out.dot", "export FILE out.onnx --no-verify", "export FILE out.onnx",
+    "inspect FILE --dot out.dot", "export FILE out.onnx --verify none", "export FILE out.onnx",
     f"tune FILE {DATA} --epochs 1 --out out.npz", "sample FILE --out out.npy",
 )  # fmt: skip
-IMPORTS = ("import FILE out.safetensors", "import FILE out.h5 --no-verify", "import FILE out.npz --dim N=2")
+IMPORTS = ("import FILE out.safetensors", "import FILE out.h5 --verify none", "import FILE out.npz --dim N=2")
 TENSORS = (
     "inspect FILE",
     "inspect FILE --against model.safetensors",
@@ -450,7 +450,7 @@ def _of_arrays() -> dict[str, Kind]:
 
 
 def _pickles(folder: Path) -> Kind:
-    into = ("import FILE out.h5 --into model.safetensors --no-verify", "import FILE out.npz --activation tanh")
+    into = ("import FILE out.h5 --against model.safetensors --verify none", "import FILE out.npz --activation tanh")
     other = ("convert FILE out.safetensors", "convert FILE out.npz", "inspect FILE --format json", "check FILE")
     changes = (forge_pickles.changed, forge_pickles.changed, forge_pickles.forged, forge_pickles.forged)
     return Kind(forge_pickles.files(folder), (*into, *into, *TENSORS, *other), changes)
