@@ -86,9 +86,7 @@ def run_arrays(
 ) -> None:
     """Run a model, and write its outputs, or draw what it finds."""
     if scaling.wanted and (given.draw or given.named()):
-        raise UsageError(
-            "--workers and --scheduler give predictions, or arrays: leave out --inputs NAME=FILE and --draw"
-        )
+        raise UsageError("--workers gives predictions, or arrays: leave out --inputs NAME=FILE and --draw")
     if given.draw:
         _draw(printer, model, inputs, given, options)
         return

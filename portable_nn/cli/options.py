@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import typer
 
@@ -58,12 +58,15 @@ def check_page(path: Path) -> Path:
     return path
 
 
-def engine_of(engine: EngineKind, provider: str | None) -> Engine:
-    """The engine with its options. Raises ``UsageError`` for a provider of numpy."""
-    if provider is None:
-        return engine
+def engine_of(text: str) -> Engine:
+    """``numpy``, ``onnxruntime``, or that with what it runs on: ``onnxruntime:cuda``. Raises ``UsageError``."""
+    engine, _, provider = text.partition(":")
+    if not provider:
+        return "numpy" if engine == "numpy" else "onnxruntime"
     if engine != "onnxruntime":
-        raise UsageError(f"--provider is what onnxruntime runs on: leave it out, or --engine {engine}")
+        raise UsageError(f"--engine {text}: what it runs on is for onnxruntime: --engine {engine}")
+    if provider not in (AUTO, *PROVIDERS):
+        raise UsageError(f"--engine {text}: onnxruntime runs on one of {', '.join((AUTO, *PROVIDERS))}")
     return OnnxRuntime(provider)
 
 
@@ -76,14 +79,14 @@ InputSizes: TypeAlias = Annotated[
         "--in", metavar="SIZES", help="Shape of the input, N,3,224,224, or of an input x, x=1,3,224,224. Repeatable."
     ),
 ]
-EngineName: TypeAlias = Annotated[EngineKind, typer.Option("--engine", help="Engine that runs the model.")]
-ProviderName: TypeAlias = Annotated[
-    str | None,
+EngineName: TypeAlias = Annotated[
+    str,
     choice(
-        "--provider",
-        names=(AUTO, *PROVIDERS),
-        help="What onnxruntime runs the model on; doctor lists what is installed.  [default: cpu]",
-        hidden=True,
+        "--engine",
+        names=get_args(EngineKind),
+        help=f"Engine that runs the model, and what it runs on: onnxruntime:cuda, or {', '.join((AUTO, *PROVIDERS))}; "
+        "doctor lists what is installed.",
+        after=":",
     ),
 ]
 Digest: TypeAlias = Annotated[
@@ -116,7 +119,6 @@ class ReadingOptions:
     ] = None
     labels: ClassNames = None
     engine: EngineName = "onnxruntime"
-    provider: ProviderName = None
     polarity: Annotated[
         Found | None,
         typer.Option(
@@ -134,8 +136,8 @@ class ReadingOptions:
 
     def options(self) -> dict[str, Any]:
         """The arguments of the library."""
-        others = {name: value for name, value in vars(self).items() if name not in {"engine", "provider"}}
-        return {"engine": engine_of(self.engine, self.provider), **others}
+        others = {name: value for name, value in vars(self).items() if name != "engine"}
+        return {"engine": engine_of(self.engine), **others}
 
 
 def _file(flag: str, metavar: str, help: str, check: Callable[[Path], object]) -> Any:

@@ -38,7 +38,7 @@ EXAMPLES = (
     "predict tagger.safetensors steps.csv --stream",
     "predict swh.safetensors echoes.h5 --inputs waveforms --out heights.parquet --resume",
     "predict digits-gan --samples 25 --label 7 --plot sevens.png",
-    "predict model.onnx cat.jpg --mean 127.5 --std 127.5 --bgr --size 224",
+    "predict model.onnx cat.jpg --mean 127.5 --std 127.5 --layout bgr --size 224",
 )
 ROWS = LINES = NUMBERS = True
 ARRAYS = SUFFIXES
@@ -125,7 +125,7 @@ def command(
     from portable_nn.prediction.options import ModelOptions
 
     if sampling.wanted(inputs or arrays.named() or stream or scaling.wanted):
-        sampling.draw(printer, model, beside.plot, engine_of(given.engine, given.provider), given.digest)
+        sampling.draw(printer, model, beside.plot, engine_of(given.engine), given.digest)
         return
     beside.check()
     files = inputs or []
@@ -179,7 +179,7 @@ def _predict(
     recorder = beside.recorder()
     if scaling.wanted:
         if options.stream or recorder:
-            raise UsageError("--stream and --io are for one process: leave --workers and --scheduler out")
+            raise UsageError("--stream and --io are for one process: leave --workers out")
         predictions, run = scaling.predict(printer, model, inputs, options, top)
         if scaling.shards and not printer.out:
             printer.notes(predictions.warnings)

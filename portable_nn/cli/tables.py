@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 MISSING = ("refuse", "mean", "median", "indicator", "drop")
 
+OTHER = "other"
+"""The word for a category of words that training did not have."""
+
 
 @dataclass(frozen=True)
 class DialectOptions:
@@ -102,12 +105,14 @@ class TableOptions:
         typer.Option(help="What the target is. By default words and 0, 1, 2, … are classes.", hidden=True),
     ] = None
     missing: Annotated[
-        str, choice("--missing", names=MISSING, help="What stands for values that are missing in a table.", hidden=True)
-    ] = "refuse"
-    unknown: Annotated[
         str,
         choice(
-            "--unknown", names=("refuse", "other"), help="How predict meets a word that training did not.", hidden=True
+            "--missing",
+            names=(*MISSING, OTHER),
+            help="What stands for values that are missing in a table; and other, for words that training did not have: "
+            "median,other.",
+            after=",",
+            hidden=True,
         ),
     ] = "refuse"
     categorical: Annotated[
@@ -127,11 +132,15 @@ class TableOptions:
     ] = None
 
     def options(self) -> dict[str, Any]:
-        """The options of ``train_table``."""
+        """The options of ``train_table``. Raises ``UsageError``."""
+        given = listed([self.missing])
+        missing = [name for name in given if name != OTHER]
+        if len(missing) > 1:
+            raise UsageError(f"--missing {self.missing}: expected one of {', '.join(missing)}, and {OTHER}")
         return {
             "task": self.task,
-            "missing": self.missing,
-            "unknown": self.unknown,
+            "missing": missing[0] if missing else "refuse",
+            "unknown": OTHER if OTHER in given else "refuse",
             "categorical": listed(self.categorical),
             "embedding": self.embedding,
             "drop": listed(self.drop),
@@ -144,6 +153,6 @@ class TableOptions:
 
     def check_unused(self, *but: str) -> None:
         """Raise ``UsageError`` for an option, ``but`` these, that needs ``--target``."""
-        for name in ("task", "categorical", "embedding", "drop", "unit", "missing", "unknown"):
+        for name in ("task", "categorical", "embedding", "drop", "unit", "missing"):
             if name not in but and getattr(self, name) not in (None, "refuse"):
                 raise UsageError(f"--{name} is for tables with named columns: --target says which one is predicted")

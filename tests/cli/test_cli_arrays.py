@@ -30,7 +30,7 @@ def files(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("files")
 def test_arrays_are_written(run):
     code, _, err = run(
-        "predict", "same.onnx", "photo.png", "--mean", "127.5", "--std", "127.5", "--fit", "none", "--out", "y.npz"
+        "predict", "same.onnx", "photo.png", "--mean", "127.5", "--std", "127.5", "--size", ":none", "--out", "y.npz"
     )
     assert code == 0
     assert "mean and std are above 1: they are for 0 to 255" in err

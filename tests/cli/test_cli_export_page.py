@@ -24,7 +24,7 @@ from portable_nn.converters.onnx import export_onnx
         ("--runtime dist out.onnx", "--runtime is for a page: --html FILE.html"),
         ("--preprocess imagenet out.onnx", "--preprocess is for a page: --html FILE.html"),
         ("--labels names.txt out.onnx", "--labels is for a page: --html FILE.html"),
-        ("--rgb out.onnx", "--rgb is for a page: --html FILE.html"),
+        ("--layout rgb out.onnx", "--layout is for a page: --html FILE.html"),
         ("--html page.html --preprocess photo", "photo"),
         ("--html page.html", "--runtime fetch gets it once"),
     ],

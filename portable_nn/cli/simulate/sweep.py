@@ -56,7 +56,11 @@ def command(
         arguments = {**game.how(), **noise.read(), "rates": _rates(rates), "start": read_start(start)}
         arguments |= {"steps": steps, "progress": progress}
         if computing.wanted:
-            arguments |= {"game_options": game.given(), **vars(computing)}
+            arguments |= {
+                "game_options": game.given(),
+                "workers": computing.processes,
+                "scheduler": computing.scheduler,
+            }
         found = sweep(game.game if computing.wanted else game.read(), **arguments)
     answer.give(
         printer,
