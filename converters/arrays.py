@@ -332,7 +332,7 @@ def _parts_in(
 
 _ELSE: Final = (
     ". --rename says what an array is, or leaves it out, NAME=. The weights of another network go into one that is "
-    "built like it: --into MODEL"
+    "built like it: --against MODEL"
 )
 
 
@@ -346,7 +346,7 @@ def _check_order(names: Sequence[str], path: Path) -> None:
     if list(names) == sorted(names) and not (is_said and by_number == list(names)):
         raise UsageError(
             f"{path}: has its arrays by the alphabet, {some(names)}, which need not be the order of the layers: "
-            "--rename (rename) says which is which, and --into MODEL of which network they are"
+            "--rename (rename) says which is which, and --against MODEL of which network they are"
         )
 
 

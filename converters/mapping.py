@@ -88,7 +88,7 @@ def read_map(path: str | Path, part: str = "") -> dict[str, str]:
 
 
 def write_map(path: str | Path, mapping: Mapping[str, str]) -> None:
-    """Write a mapping as JSON, which ``--map`` reads."""
+    """Write a mapping as JSON, which ``--rename`` reads."""
     with atomic_write(path) as file:
         file.write((json.dumps(mapping, indent=2, ensure_ascii=False) + "\n").encode())
 

@@ -39,7 +39,7 @@ def on_startup(command: str, dirty: bool) -> None:
 
 
 def digits() -> bytes:
-    """A page that reads digits, where its runtime is on this machine (``export --fetch-runtime``); else nothing."""
+    """A page that reads digits, where its runtime is on this machine (``export --runtime fetch``); else nothing."""
     import portable_nn as pnn
     from portable_nn.core.errors import UsageError
 

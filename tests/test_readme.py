@@ -86,7 +86,7 @@ def test_every_command_and_option_of_the_table_exists(capsys: pytest.CaptureFixt
     shown = re.findall(r"^\| `portable-nn ((\w+)( (?:conv|net|run|list)\b)?.*)$", TABLE, re.MULTILINE)
     assert {name for _, name, _ in shown} == set(COMMANDS)
     for row, name, verb in shown:
-        assert not main([name, *verb.split(), "--help"])
+        assert not main([name, *verb.split(), "--help-all"])
         known = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
         assert set(re.findall(r"--[\w-]+", row)) <= known, name
 

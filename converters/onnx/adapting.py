@@ -178,4 +178,4 @@ def _drawn(graph: Graph, seed: int) -> list[dict[str, Array]]:
     try:
         return list(rounds(graph, np.random.default_rng(seed)))
     except NoInputsError as error:
-        raise UsageError(f"{error}; --no-verify leaves the comparison out") from None
+        raise UsageError(f"{error}; --verify none leaves the comparison out") from None

@@ -182,7 +182,7 @@ def _inputs(graph: Graph, manifest: Manifest | None) -> tuple[InputInfo, ...]:
 def _prepared(
     infos: tuple[InputInfo, ...], graph: Graph, steps: Mapping[str, Preprocessing], notes: list[str]
 ) -> tuple[InputInfo, ...]:
-    """The meaning of the inputs, with the ``steps`` by name that ``predict --set`` has kept, and a note on these."""
+    """The meaning of the inputs, with the ``steps`` by name that ``predict --keep`` has kept, and a note on these."""
     kept = [value.name for value in graph.inputs if value.name in steps]
     if not kept:
         return infos

@@ -122,7 +122,7 @@ def _in_sizes(
     if open_sizes := sorted(names - up_to.keys()):
         listed = ", ".join(f"'{name}'" for name in open_sizes)
         raise UsageError(
-            f"C needs to know how large {listed} may be: --up-to {open_sizes[0]}=100 makes it an argument of the "
+            f"C needs to know how large {listed} may be: --dim {open_sizes[0]}=..100 makes it an argument of the "
             f"function, and --dim {open_sizes[0]}=100 fixes it"
         )
     stored = sum(each.nbytes for each in found.parameters.values())

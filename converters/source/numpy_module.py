@@ -67,7 +67,7 @@ def write_numpy(
     if embedded and stored > LARGEST:
         raise UsageError(
             f"{path}: {size(stored)} of weights are too many to be embedded, at most {size(LARGEST)} are: leave "
-            "embedded=True (--embedded) out, and they are in a file beside the module"
+            "embedded=True (--external-data none) out, and they are in a file beside the module"
         )
     beside = None if embedded else path.with_suffix(".npz")
     source = source_of(network, str(path), None if beside is None else beside.name)

@@ -32,6 +32,9 @@ from portable_nn.core.version import __version__
 
 NAME: Final = "portable-nn"
 
+ALWAYS: Final = "Every command"
+"""The heading of the options that every command has, in a help."""
+
 COMMANDS: Final = {
     "train": "Train a new network of dense layers on your data.",
     "tune": "Fine-tune a model on your data.",
@@ -209,7 +212,8 @@ class _Group(typer.core.TyperGroup):
 
 
 class _Command(typer.core.TyperCommand):
-    """A command whose help lists its arguments under their metavars, without the types that typer adds."""
+    """A command whose help lists its arguments under their metavars, without the types that typer adds, and its options
+    by subject."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return ["[OPTIONS]", *(name for name, _ in self._arguments())]
@@ -218,9 +222,13 @@ class _Command(typer.core.TyperCommand):
         if arguments := self._arguments():
             with formatter.section("Arguments"):
                 formatter.write_dl(arguments)
-        options = [parameter for parameter in self.get_params(ctx) if parameter.param_type_name == "option"]
-        with formatter.section("Options"):
-            formatter.write_dl([option.get_help_record(ctx) for option in options])
+        subjects: dict[str, list[tuple[str, str]]] = {}
+        for option in self.get_params(ctx):
+            if option.param_type_name == "option" and (record := option.get_help_record(ctx)):
+                subjects.setdefault(getattr(option, "rich_help_panel", None) or ALWAYS, []).append(record)
+        for subject, records in subjects.items():
+            with formatter.section(subject):
+                formatter.write_dl(records)
 
     def _arguments(self) -> list[tuple[str, str]]:
         arguments: list[Any] = [parameter for parameter in self.params if parameter.param_type_name == "argument"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from portable_nn.cli.options import pairs_in
+from portable_nn.cli.options import listed, pairs_in
 from portable_nn.cli.predicted import write_file
 from portable_nn.core.errors import UsageError
 
@@ -30,12 +30,20 @@ SUFFIXES: Final = (".npz", ".npy", ".h5", ".hdf5", ".zarr")
 class ArrayOptions:
     """Several inputs, other outputs, and pictures of what was found."""
 
-    input: Annotated[
+    SUBJECT = "Inputs and outputs"
+
+    dataset: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="Picture or arrays for an input of a model with several. Repeatable."),
+        typer.Option(
+            "--inputs",
+            metavar="NAME,…|NAME=FILE,…",
+            help="Arrays that are read in an HDF5, netCDF, npz, zarr or Parquet file, in pieces, side by side; or the "
+            "picture or arrays for each input of a model with several.",
+        ),
     ] = None
     output: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Output to read or write. By default labels, or all arrays.")
+        str | None,
+        typer.Option(metavar="NAME", help="Output to read or write. By default labels, or all arrays.", hidden=True),
     ] = None
     draw: Annotated[
         Path | None,
@@ -43,15 +51,22 @@ class ArrayOptions:
             metavar="FILE.png", writable=True, help="Draw boxes, masks or areas that a model finds into pictures."
         ),
     ] = None
-    min_score: Annotated[float, typer.Option(metavar="P", help="Smallest score of a box of --draw.")] = 0.25
+    min_score: Annotated[float, typer.Option(metavar="P", help="Smallest score of a box of --draw.", hidden=True)] = (
+        0.25
+    )
 
     def named(self) -> Mapping[str, str]:
         """The files by input. Raises ``UsageError``."""
-        return pairs_in("--input", self.input, "NAME=FILE, such as image=photo.jpg")
+        names = listed(self.dataset)
+        return pairs_in("--inputs", names, "NAME=FILE, such as image=photo.jpg") if "=" in "".join(names) else {}
+
+    def names(self) -> list[str] | None:
+        """The arrays to read in a file."""
+        return None if self.named() else listed(self.dataset) or None
 
     def wanted(self, printer: Printer) -> bool:
         """True if the result is arrays or pictures, and no table of predictions."""
-        return bool(self.input or self.draw or _file_of(printer))
+        return bool(self.named() or self.draw or _file_of(printer))
 
 
 def _file_of(printer: Printer) -> Path | None:
@@ -70,17 +85,17 @@ def run_arrays(
     resume: bool,
 ) -> None:
     """Run a model, and write its outputs, or draw what it finds."""
-    if scaling.wanted and (given.draw or given.input):
-        raise UsageError("--workers and --scheduler give predictions, or arrays: leave out --input and --draw")
+    if scaling.wanted and (given.draw or given.named()):
+        raise UsageError("--workers gives predictions, or arrays: leave out --inputs NAME=FILE and --draw")
     if given.draw:
         _draw(printer, model, inputs, given, options)
         return
     from portable_nn.opening.origin import check_resumable
     from portable_nn.prediction.arrays import outputs_of
 
-    if inputs and given.input:
-        raise UsageError("give files either as INPUT, for the only input of a model, or as --input NAME=FILE")
-    if _file_of(printer) and not given.input and _stream(printer, model, inputs, resume, scaling, options):
+    if inputs and given.named():
+        raise UsageError("give files either as INPUT, for the only input of a model, or as --inputs NAME=FILE")
+    if _file_of(printer) and not given.named() and _stream(printer, model, inputs, resume, scaling, options):
         return
     if resume:
         check_resumable(None)
@@ -190,8 +205,8 @@ def _draw(printer: Printer, model: str, inputs: list[str], given: ArrayOptions, 
     from portable_nn.outputs.overlays import sheet_of
 
     assert given.draw
-    if given.input or _file_of(printer):
-        raise UsageError("--draw is for pictures alone, without --input, and without arrays in --out")
+    if given.named() or _file_of(printer):
+        raise UsageError("--draw is for pictures alone, without --inputs, and without arrays in --out")
     if given.draw.suffix.lower() != ".png":
         raise UsageError(f"--draw {given.draw}: the name must end in .png")
     if options.raw:

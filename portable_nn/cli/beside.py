@@ -26,17 +26,23 @@ if TYPE_CHECKING:
 class BesideOptions:
     """The files that are written when all predictions are made."""
 
+    SUBJECT = "Inputs and outputs"
+
     save_io: Annotated[
         Path | None,
         typer.Option(
+            "--io",
             metavar="FILE.npz",
             writable=True,
             help="Record the inputs and outputs of the network, for --io of export, import and convert.",
+            hidden=True,
         ),
     ] = None
     boxes: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", writable=True, help="Draw what was found in a picture, each in its box."),
+        typer.Option(
+            metavar="FILE.png", writable=True, help="Draw what was found in a picture, each in its box.", hidden=True
+        ),
     ] = None
     plot: Plot = None
 
@@ -57,7 +63,7 @@ class BesideOptions:
             check_name(self.save_io)
 
     def recorder(self) -> Recorder | None:
-        """The recorder of the network for ``--save-io``."""
+        """The recorder of the network for ``--io``."""
         from portable_nn.engines.recording import Recorder
 
         return Recorder() if self.save_io else None

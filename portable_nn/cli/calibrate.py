@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from portable_nn.cli.evaluate import Data, Target
+from portable_nn.cli.evaluate import Data
 from portable_nn.cli.options import Model, ReadingOptions
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.printing import Printer
@@ -33,7 +33,10 @@ def command(
         ),
     ],
     given: ReadingOptions,
-    target: Target = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Column of a table with what is right: its name, first or last."),
+    ] = None,
     dialect: DialectOptions,
     preparation: PreparationOptions,
 ) -> None:

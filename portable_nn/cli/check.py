@@ -9,6 +9,7 @@ import typer
 
 from portable_nn.cli.options import InputSizes, Model
 from portable_nn.cli.printing import Printer
+from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:
     from portable_nn.runtimes.report import RuntimeReport
@@ -18,13 +19,15 @@ EXAMPLES = (
     "check somebody.onnx --strict",
     "check somebody.onnx --in N,3,224,224 --out faults.json",
     "check digits-mlp --runtimes onnxruntime,reference",
-    "check digits-mlp --runtimes numpy --runtime-timeout 60 --runtime-memory 2GiB --rtol 1e-5",
+    "check digits-mlp --runtimes numpy --limits 60,2GiB --rtol 1e-5",
 )
 
 
 @dataclass(frozen=True)
 class RuntimeOptions:
     """In which runtimes and code bases a model also runs, and within which limits."""
+
+    SUBJECT = "Runtimes"
 
     runtimes: Annotated[
         str | None,
@@ -34,32 +37,36 @@ class RuntimeOptions:
         ),
     ] = None
     atol: Annotated[
-        float | None, typer.Option(metavar="X", help="Absolute tolerance of that comparison. By default 1e-6.")
+        float | None,
+        typer.Option(metavar="X", help="Absolute tolerance of that comparison. By default 1e-6.", hidden=True),
     ] = None
     rtol: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Tolerance relative to the largest number of an output. By default 1e-4."),
+        typer.Option(
+            metavar="X", help="Tolerance relative to the largest number of an output. By default 1e-4.", hidden=True
+        ),
     ] = None
-    runtime_timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How long each of them may take. By default 300.")
-    ] = None
-    runtime_memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="How much memory each of them may take. By default 8GiB.")
+    limits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS[,SIZE]",
+            help="How long each of them may take, and how much memory. By default 300,8GiB.",
+            hidden=True,
+        ),
     ] = None
 
     def report(self, model: str) -> RuntimeReport | None:
         """The results of the runtimes, or ``None`` where none is asked for. Raises ``UsageError`` for limits without
         runtimes."""
         from portable_nn.cli.proof import bytes_in
-        from portable_nn.core.errors import UsageError
         from portable_nn.runtimes.checking import check_runtimes
 
-        memory = None if self.runtime_memory is None else bytes_in(self.runtime_memory, "--runtime-memory")
+        seconds, _, memory = (self.limits or "").partition(",")
         limits: dict[str, Any] = {
             "atol": self.atol,
             "rtol": self.rtol,
-            "timeout": self.runtime_timeout,
-            "memory": memory,
+            "timeout": _seconds(seconds) if seconds else None,
+            "memory": bytes_in(memory, "--limits") if memory else None,
         }
         given = {name: value for name, value in limits.items() if value is not None}
         if self.runtimes is None:
@@ -67,6 +74,13 @@ class RuntimeOptions:
                 raise UsageError("tolerances and limits are those of --runtimes, which is missing")
             return None
         return check_runtimes(model, runtimes=self.runtimes, **given)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--limits needs SECONDS[,SIZE], such as 60,2GiB, not '{text}'") from None
 
 
 def command(

@@ -5,6 +5,8 @@ lines. One with ``NUMBERS = True`` has ``--digits``, with which ``core.text.roun
 A command may also take groups of options: a parameter whose type is a dataclass is expanded into one option per field.
 Where it has a method ``owns``, that says which existing files the command may replace unasked: those that the training
 has written that it resumes.
+``SUBJECT`` of a group is the heading of its options in a help; others say it themselves (``rich_help_panel``), or stand
+under "Options". What few people need is declared ``hidden=True``: it is in --help-all, and not in --help.
 Options that name files to be written are declared ``writable=True``: nothing is overwritten without ``--force``, a file
 that the command reads not even with it, and a file that cannot be written is reported before the work begins.
 """
@@ -16,11 +18,12 @@ import inspect
 import math
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import typer
 import typer.models
@@ -70,7 +73,16 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     targets = [option.name for option in options if getattr(_info(option), "writable", False)]
 
     @functools.wraps(command)
-    def run(*, format: str | None, force: bool, timeout: float | None, quiet: bool, debug: bool, **given: Any) -> None:
+    def run(
+        *,
+        format: str | None,
+        force: bool,
+        timeout: float | None,
+        quiet: bool,
+        debug: bool,
+        help_all: bool,
+        **given: Any,
+    ) -> None:
         from portable_nn.core.atomic import replacing_nothing
 
         with _reporting(flags, debug), replacing_nothing():
@@ -115,10 +127,29 @@ def _options(command: Callable[..., None]) -> tuple[list[inspect.Parameter], dic
         kind: Any = parameter.annotation
         if hasattr(kind, "__dataclass_fields__"):
             groups[name] = kind
-            options += inspect.signature(kind, eval_str=True).parameters.values()
+            options += _under(kind.SUBJECT, inspect.signature(kind, eval_str=True).parameters.values())
         elif name != "printer":
-            options.append(parameter)
+            options += _under("Options", [parameter])
     return options, groups
+
+
+def _under(subject: str, options: Iterable[inspect.Parameter]) -> Iterator[inspect.Parameter]:
+    """Options that stand under ``subject`` in a help, where they name no other."""
+    for option in options:
+        kind, info = get_args(option.annotation)
+        info = copy(info)  # Commands share it.
+        if not isinstance(info.rich_help_panel, str):
+            info.rich_help_panel = subject
+        yield option.replace(annotation=Annotated[kind, info])
+
+
+def _show_all(context: typer.Context, is_wanted: bool) -> None:
+    """Print the help with all options."""
+    if is_wanted:
+        for option in context.command.params:
+            option.hidden = False  # type: ignore[attr-defined]
+        print(context.get_help())
+        raise typer.Exit
 
 
 def _info(option: inspect.Parameter) -> Any:
@@ -201,16 +232,16 @@ def _shared(
     out = f"Write the result to FILE, which ends in {_listed(forms)}{written}; - is stdout."
     flags = {
         "force": typer.Option("--force", help="Overwrite files that exist."),
-        "timeout": typer.Option(
-            "--timeout", metavar="SECONDS", help="End the command after so long: a model may compute for ever."
-        ),
-        "quiet": typer.Option("--quiet", "-q", help="Print only the result and errors."),
-        "debug": typer.Option("--debug", help="Print the traceback of an error."),
+        "timeout": typer.Option("--timeout", metavar="SECONDS", help="Stop after this many seconds.", hidden=True),
+        "quiet": typer.Option("--quiet", "-q", help="Print only the result and errors.", hidden=True),
+        "debug": typer.Option("--debug", help="Print the traceback of an error.", hidden=True),
+        "help_all": typer.Option("--help-all", callback=_show_all, is_eager=True, help="Show all options and exit."),
     }
     digits = typer.Option(
         "--digits",
         metavar="N",
         help=f"Significant digits of numbers in tables, {SIGNIFICANT} by default; other formats have all.",
+        hidden=True,
     )
     types = {"timeout": (float | None, None)}
     rows: list[tuple[str, Any, Any, Any]] = [

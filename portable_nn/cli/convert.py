@@ -43,7 +43,7 @@ def command(
     ] = None,
     rename: Annotated[
         list[str] | None,
-        typer.Option(metavar="OLD=NEW", help="Name in MODEL of a tensor of A; OLD= drops it. Repeatable."),
+        typer.Option(metavar="OLD=NEW", help="Name in MODEL of a tensor of A; OLD= drops it. Repeatable.", hidden=True),
     ] = None,
     edited: Edited = False,
     *,

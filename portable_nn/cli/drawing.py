@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 def draw(
     plot: Path | None,
     figure: Callable[[], Figure] | None,
-    gif: Path | None = None,
     frames: Callable[[], Any] | None = None,
     html: Path | None = None,
     page: Callable[[], bytes] | None = None,
 ) -> list[tuple[str, Path]]:
     """Write the pictures and the page that are asked for, all or none; return pairs of a verb ("drawn") and a file."""
-    from portable_nn.core.plotting import save, save_animation
+    from portable_nn.core.plotting import ANIMATION, save, save_animation
 
     wanted: list[tuple[str, Any, Path | None, Any]] = [
-        ("drawn", save, plot, figure),
-        ("animated", save_animation, gif, frames),
+        ("animated", save_animation, plot, frames)
+        if plot and plot.suffix.lower() == ANIMATION
+        else ("drawn", save, plot, figure),
         ("page", _save_page, html, page),
     ]
     made = [(done, write, path, make()) for done, write, path, make in wanted if path and make]

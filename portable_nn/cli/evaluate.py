@@ -13,13 +13,13 @@ from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.scaling import ScaleOptions
 from portable_nn.cli.tables import ArrayNames, DialectOptions
-from portable_nn.core.errors import PortableNNError
+from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.text import quantity
 
 EXAMPLES = (
     "evaluate digits mnist_test.csv",
-    "evaluate mine.safetensors test.csv --plot sheet.png --worst 20",
-    "evaluate swh.safetensors echoes.h5 --inputs waveforms --targets swh",
+    "evaluate mine.safetensors test.csv --plot sheet.png --top 20",
+    "evaluate swh.safetensors echoes.h5 --inputs waveforms --target swh",
     "evaluate theirs.onnx photos/ --preprocess imagenet --labels classes.txt --task classes --out figures.json",
     "evaluate tabular.onnx wine.csv --target kind --task classes",
 )
@@ -35,29 +35,24 @@ Data = Annotated[
 ]
 
 
-Target = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Column of a table with what is right, its name, first or last; the model gets the others in order.",
-    ),
-]
-
-
 def command(
     printer: Printer,
     model: Model,
     data: Data,
     *,
     given: ReadingOptions,
-    target: Target = None,
     arrays: ArrayNames,
     dialect: DialectOptions,
     preparation: PreparationOptions,
     scaling: ScaleOptions,
-    worst: Annotated[int, typer.Option(metavar="N", min=0, help="List the N worst examples; pictures are drawn.")] = 0,
+    worst: Annotated[
+        int, typer.Option("--top", metavar="N", min=0, help="List the N worst examples; pictures are drawn.")
+    ] = 0,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Stop at the first example that cannot be used, instead of at the end.")
+        bool,
+        typer.Option(
+            "--strict", help="Stop at the first example that cannot be used, instead of at the end.", hidden=True
+        ),
     ] = False,
     plot: Plot = None,
 ) -> None:
@@ -77,7 +72,10 @@ def command(
     from portable_nn.prediction.evaluating import evaluated
     from portable_nn.prediction.options import ModelOptions
 
-    named = arrays.options()
+    named, columns = arrays.options(), arrays.columns
+    if len(columns) > 1:
+        raise UsageError(f"--target takes one column of a table, not {', '.join(columns)}")
+    target = columns[0] if columns else None
     options = ModelOptions(
         **given.options(),
         dataset=named["inputs"],

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from portable_nn.cli.options import ClassNames, Model
+from portable_nn.cli.options import ClassNames, Model, choice, listed
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.proof import (
@@ -26,7 +26,6 @@ from portable_nn.cli.proof import (
 )
 from portable_nn.cli.targets import check_target
 from portable_nn.core.errors import UsageError
-from portable_nn.core.names import FloatType
 from portable_nn.core.text import either, fields, size
 
 if TYPE_CHECKING:
@@ -36,13 +35,13 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "export digits digits.onnx",
-    "export digits --numpy digits.py",
-    "export digits --source digits_torch.py",
-    "export digits --c digits.c",
+    "export digits digits.py --code numpy",
+    "export digits digits_torch.py --code torch",
+    "export digits digits.c",
     "export mine.safetensors mine.onnx --opset 13",
-    "export mine.safetensors mine.onnx --batch 1 --float16",
+    "export mine.safetensors mine.onnx --batch-size 1 --dtype float16",
     "export calibrated.safetensors mine.onnx --probabilities",
-    "export tagger.safetensors stream.onnx --stateful",
+    "export tagger.safetensors stream.onnx --stream",
     "export mine.h5 mine.onnx --io theirs.npz --atol 1e-4",
     "export digits --html digits.html --runtime node_modules/",
     "export mobilenet.onnx --html page.html --preprocess imagenet --runtime node_modules/",
@@ -50,35 +49,10 @@ EXAMPLES = (
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Files that are a network as a program, which needs no file of a model."""
-
-    numpy: Annotated[
-        Path | None,
-        typer.Option("--numpy", metavar="FILE.py", writable=True, help="Write a module that needs numpy alone."),
-    ] = None
-    c: Annotated[
-        Path | None,
-        typer.Option("--c", metavar="FILE.c", writable=True, help="Write a C99 file that needs math.h alone."),
-    ] = None
-    up_to: Annotated[
-        list[str] | None,
-        typer.Option("--up-to", metavar="NAME=SIZE", help="Largest number of an open size in a C file. Repeatable."),
-    ] = None
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--source", metavar="FILE.py", writable=True, help="Write a PyTorch module, with its weights beside it."
-        ),
-    ] = None
-    embedded: Annotated[
-        bool, typer.Option("--embedded", help="Put the weights into the module, not into a file beside it.")
-    ] = False
-
-
-@dataclass(frozen=True)
 class Page:
     """A page that runs the model in a browser."""
+
+    SUBJECT = "Pages"
 
     html: Annotated[
         Path | None,
@@ -92,29 +66,53 @@ class Page:
     runtime: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR",
-            help="Folder dist of the npm package onnxruntime-web, which the page carries, if not fetched.",
+            metavar="DIR|fetch",
+            help="Folder dist of the npm package onnxruntime-web, which the page carries; or fetch it once from npm.",
+            hidden=True,
         ),
     ] = None
-    fetch_runtime: Annotated[
-        bool, typer.Option("--fetch-runtime", help="Get that package's files once from npm, into the user's cache.")
-    ] = False
     samples: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
-            "--sample", metavar="FILE", help="Picture or array that the page offers to begin with. Repeatable."
+            "--inputs",
+            metavar="FILE,…",
+            help="Pictures or arrays that the page offers to begin with.",
+            hidden=True,
         ),
     ] = None
     labels: ClassNames = None
 
 
-SOURCES: Final = {"numpy": ("numpy", ".py"), "c": ("c", ".c"), "source": ("torch", ".py")}
-"""The programs, by the name of their option: the converter that writes each, and how the name of its file ends."""
+FETCH: Final = "fetch"
+"""The word that gets the runtime of pages from npm, into the user's cache."""
+
+PYTHON: Final = ".py"
+"""How a file of Python code ends."""
+
+UP_TO: Final = "=.."
+"""Stands in --dim before the largest number of a size that stays open."""
+
+ANY: Final = "any"
+"""A batch size that is symbolic."""
+
+CODES: Final = ("numpy", "torch")
+"""The converters that write Python code."""
 
 STATE_DICTS: Final = (".pt", ".pth", ".bin")
 """Endings that people try, of files that the library alone writes."""
 
-FLAGS: Final = {"sizes": "--dim", "verify": "--no-verify", "portable": "--no-portable"}
+FLAGS: Final = {
+    "batch": "--batch-size",
+    "dynamic": "--batch-size any",
+    "embedded": "--external-data none",
+    "float16": "--dtype float16",
+    "portable": "--no-portable",
+    "sizes": "--dim",
+    "stateful": "--stream",
+    "up_to": "--dim",
+    "prove_training": "--verify training",
+    "verify": "--verify",
+}
 """The options of arguments of the library that have other names."""
 
 
@@ -136,44 +134,53 @@ def command(
             help="Version of the standard operators, 13 to 25.  [default: the lowest from 17 that can hold it]",
         ),
     ] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Fix the batch size at N.")] = None,
+    code: Annotated[
+        str | None,
+        choice("--code", names=CODES, help="Whose code OUT.py is: numpy alone, or PyTorch with the weights beside it."),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option("--batch-size", metavar="N|any", help="Fix the batch size, or make a fixed one symbolic."),
+    ] = None,
     dim: Dims = None,
-    dynamic: Annotated[
-        bool, typer.Option("--dynamic", help="Make a fixed batch size symbolic, where the nodes allow it.")
-    ] = False,
     dtype: Annotated[
-        FloatType | None,
+        Literal["float32", "float64", "float16"] | None,
         typer.Option(
-            help="Type of what is float64: float32 makes it that, float64 keeps it.  "
-            "[default: as it is; float32 where a book's arrays were imported]",
+            help="Type of what is float64: float32 makes it that, float64 keeps it. float16 stores matrices and "
+            "kernels as float16, and prints the effect.  [default: as it is; float32 where a book's arrays were "
+            "imported]",
         ),
     ] = None,
-    float16: Annotated[
-        bool, typer.Option("--float16", help="Store matrices and kernels as float16, and print the effect.")
-    ] = False,
     probabilities: Annotated[
         bool,
-        typer.Option("--probabilities", help="Let the model give probabilities, by its calibration, and no logits."),
+        typer.Option(
+            "--probabilities", help="Let the model give probabilities, by its calibration, and no logits.", hidden=True
+        ),
     ] = False,
     portable: Annotated[
         bool,
         typer.Option(
             "--portable/--no-portable",
             help="Write what another runtime lacks in operators that all of them have, or as it is.",
+            hidden=True,
         ),
     ] = True,
     stateful: Annotated[
         bool,
-        typer.Option("--stateful", help="Make the states of recurrent layers inputs and outputs, for streams."),
+        typer.Option(
+            "--stream", help="Make the states of recurrent layers inputs and outputs, for streams.", hidden=True
+        ),
     ] = False,
     external_data: Annotated[
         str | None,
         typer.Option(
-            metavar="SIZE", help="Weights of more than SIZE in total, such as 100MB, go to a second file (default 2GB)."
+            metavar="SIZE",
+            help="Weights of more than SIZE in total, such as 100MB, go to a second file (default 2GB); none do of "
+            "PyTorch code with none.",
+            hidden=True,
         ),
     ] = None,
     *,
-    sources: Sources,
     page: Page,
     preparation: PreparationOptions,
     proof: ConversionProof,
@@ -184,38 +191,39 @@ def command(
     sizes. The largest difference in each output is printed. If it exceeds the tolerances, the first node that differs
     is named, nothing is written and the exit code is 1.
 
-    For another code base, OUT ends as its files do, or --numpy, --c or --source names a program to write
-    instead. It runs before it is written, and its outputs are compared. With --html, the ONNX model goes into a page
+    For another code base, OUT ends as its files do: .c is C99 that needs math.h alone, and --code says whose .py is.
+    It runs before it is written, and its outputs are compared. With --html, the ONNX model goes into a page
     that compares its own numbers with Python's whenever it is opened, and prepares pictures as the model says, or as
     --preprocess and the like do.
     """
+    is_embedded, limits = external_data == "none", [text for text in listed(dim) if UP_TO in text]
     given = {
         "opset": opset,
-        "batch": batch,
-        "sizes": sizes_in(dim),
-        "dynamic": dynamic,
-        "dtype": dtype,
-        "float16": float16,
+        "batch": None if batch in (None, ANY) else _number(batch),
+        "sizes": sizes_in([text for text in listed(dim) if text not in limits]),
+        "up_to": sizes_in([text.replace(UP_TO, "=") for text in limits]),
+        "dynamic": batch == ANY,
+        "dtype": None if dtype == "float16" else dtype,
+        "float16": dtype == "float16",
         "probabilities": probabilities,
         "stateful": stateful,
-        "embedded": sources.embedded,
-        "up_to": sizes_in(sources.up_to),
+        "embedded": is_embedded,
     }
     given = {name: value for name, value in given.items() if value not in (None, False, {})} | proof.given()
     if not portable:
         given["portable"] = False
-    if external_data is not None:
+    if external_data is not None and not is_embedded:
         given["external_data"] = bytes_in(external_data, "--external-data") or True
     if page.html is not None:
-        _write_page(printer, model, out, sources, page, preparation, given)
+        _write_page(printer, model, out, page, preparation, given)
     elif unused := _given(page, preparation):
         raise UsageError(f"{unused[0]} is for a page: --html FILE.html says where it goes")
     else:
-        _write_file(printer, model, out, sources, proof, given)
+        _write_file(printer, model, out, code, proof, given)
 
 
 def _write_file(
-    printer: Printer, model: str, out: Path | None, sources: Sources, proof: ProofOptions, given: dict[str, Any]
+    printer: Printer, model: str, out: Path | None, code: str | None, proof: ProofOptions, given: dict[str, Any]
 ) -> None:
     """Write a file for ONNX or another code base, with the options ``given``, and print how far both sides differ."""
     from portable_nn.analysis.rules import notes_on_nan
@@ -223,7 +231,7 @@ def _write_file(
     from portable_nn.converters.registry import check_options
     from portable_nn.opening import open_model
 
-    converter, path, write = _target(out, sources, printer.force)
+    converter, path, write = _target(out, code, is_embedded="embedded" in given, force=printer.force)
     check_options(write, converter.title, given, FLAGS)
     network = open_model(model).proved_network(**ProofOptions.options(proof))
     report = write(network, path, **given)
@@ -237,7 +245,7 @@ def _write_file(
 
 def _given(page: Page, preparation: PreparationOptions) -> list[str]:
     """The options that say something of a page."""
-    said = {"--runtime": page.runtime, "--fetch-runtime": page.fetch_runtime, "--sample": page.samples}
+    said = {"--runtime": page.runtime, "--inputs": page.samples}
     said["--labels"] = page.labels
     return [flag for flag, value in said.items() if value] + preparation.flags()
 
@@ -246,7 +254,6 @@ def _write_page(
     printer: Printer,
     model: str,
     out: Path | None,
-    sources: Sources,
     page: Page,
     preparation: PreparationOptions,
     given: dict[str, Any],
@@ -257,22 +264,21 @@ def _write_page(
     assert page.html is not None
     if page.html.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--html {page.html}: the name of the file to write must end in .html")
-    others = [f"--{option}" for option in SOURCES if getattr(sources, option) is not None] + ["OUT"] * (out is not None)
-    if others:
-        raise UsageError(f"--html writes a page alone: leave {others[0]} out")
+    if out is not None:
+        raise UsageError("--html writes a page alone: leave OUT out")
     if given:
         name = next(iter(given))
         raise UsageError(
             f"{FLAGS.get(name, '--' + name.replace('_', '-'))} is for ONNX files and programs, not for --html"
         )
-    if page.fetch_runtime:
+    if str(page.runtime) == FETCH:
         fetch_runtime()
     report = to_html(
         model,
         page.html,
-        runtime=page.runtime,
+        runtime=None if str(page.runtime) == FETCH else page.runtime,
         preprocess=preparation.given(),
-        samples=page.samples,
+        samples=listed(page.samples) or None,
         labels=page.labels,
     )
     printer.notes(report.notes)
@@ -283,40 +289,36 @@ def _write_page(
     printer.result(text, {"model": model, **data, "outputs": differences_as_json(report.outputs)})
 
 
-def _target(out: Path | None, sources: Sources, force: bool) -> tuple[Converter, Path, Callable[..., Written]]:
-    """The one file to write, what writes it, and the converter that this is of."""
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f"--batch-size must be a whole number, or {ANY}, not '{text}'")
+    return int(text)
+
+
+def _target(
+    out: Path | None, code: str | None, *, is_embedded: bool, force: bool
+) -> tuple[Converter, Path, Callable[..., Written]]:
+    """The file to write, what writes it, and the converter that this is of."""
     from portable_nn.converters.registry import converter, endings, writer_of
 
-    named = {option: getattr(sources, option) for option in SOURCES if getattr(sources, option) is not None}
-    if len(named) + (out is not None) != 1:
-        options = (f"--{option} FILE{ending}" for option, (_, ending) in SOURCES.items())
-        raise UsageError(f"expected one file to write: {either(['OUT', *options])}")
-    for option, path in named.items():
-        name, ending = SOURCES[option]
-        if path.suffix.lower() != ending:
-            raise UsageError(f"--{option} {path}: the name of the file to write must end in {ending}")
-        found = converter(name), path, converter(name).writes[ending]
-    if out is not None:
-        _check_one_kind(out)
-        known = writer_of(out)
-        if known is None:
-            states = "; converters.torch.write_state writes a state dict" if out.suffix.lower() in STATE_DICTS else ""
-            raise UsageError(
-                f"{out}: the name of the file to write must end in {either(endings(written=True))}{states}"
-            )
-        found = known[0], out, known[1]
-    second = found[0].beside.get(found[1].suffix.lower())
-    if second and not sources.embedded:
-        check_target(found[1].with_suffix(second), force)
-    return found
-
-
-def _check_one_kind(out: Path) -> None:
-    """Raise ``UsageError`` for an ending that several programs have, with their options."""
-    programs = [option for option, (_, ending) in SOURCES.items() if out.suffix.lower() == ending]
-    if len(programs) > 1:
-        options = either(f"--{option} {out}" for option in programs)
-        raise UsageError(f"{out}: {out.suffix} files are of several kinds: give {options} instead of OUT")
+    if out is None:
+        raise UsageError("expected a file to write: OUT, or --html FILE.html")
+    if (suffix := out.suffix.lower()) == PYTHON and code is None:
+        codes = either(f"--code {name}" for name in CODES)
+        raise UsageError(f"{out}: {PYTHON} files are of several kinds: {codes} says which")
+    if code is not None and suffix != PYTHON:
+        raise UsageError(f"--code {code}: the name of the file to write must end in {PYTHON}, not {out}")
+    if code is not None:
+        known = converter(code), converter(code).writes[PYTHON]
+    elif (found := writer_of(out)) is not None:
+        known = found
+    else:
+        states = "; converters.torch.write_state writes a state dict" if suffix in STATE_DICTS else ""
+        raise UsageError(f"{out}: the name of the file to write must end in {either(endings(written=True))}{states}")
+    second = known[0].beside.get(suffix)
+    if second and not is_embedded:
+        check_target(out.with_suffix(second), force)
+    return known[0], out, known[1]
 
 
 def _written(report: Written) -> str:

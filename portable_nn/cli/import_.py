@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from portable_nn.cli.options import Edited, choice
+from portable_nn.cli.options import Edited, choice, listed
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.proof import (
     ConversionProof,
@@ -34,12 +34,20 @@ EXAMPLES = (
     "import weights.npz mine.safetensors --layers 4-16-3 --activation tanh",
     "import logistic.npz mine.safetensors --rename W=dense_1.weight.T --rename b=dense_1.bias --rename lr=",
     "import wih.npy who.npy mine.safetensors --dtype float32",
-    "import theirs.pt mine.safetensors --into digits",
+    "import theirs.pt mine.safetensors --against digits",
     "import theirs.keras mine.safetensors",
     "import theirs.onnx mine.safetensors --labels classes.txt",
 )
 
-FLAGS: Final = {"sizes": "--dim", "verify": "--no-verify"}
+FLAGS: Final = {
+    "into": "--against",
+    "map": "--rename",
+    "output_activation": "--activation",
+    "prove_training": "--verify training",
+    "sizes": "--dim",
+    "train": "--freeze",
+    "verify": "--verify",
+}
 """The options of arguments of the library that have other names."""
 
 PICKLE: Final = (
@@ -56,34 +64,37 @@ BOOK: Final = Path("wih.npy")
 class LayerOptions:
     """The layers that the arrays in a file belong to, where no graph says it."""
 
+    SUBJECT = "Arrays"
+
     into: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="The model whose weights the arrays are: a state dict of PyTorch, for one."),
-    ] = None
-    map: Annotated[
-        Path | None,
         typer.Option(
-            metavar="FILE.json",
-            help="Names of the arrays → names in MODEL. If there is no such file, it is written, to look through.",
+            "--against",
+            metavar="MODEL",
+            help="The model whose weights the arrays are: a state dict of PyTorch, for one.",
         ),
     ] = None
-
     layers: Annotated[
         str | None,
         typer.Option(metavar="LAYERS", help="Sizes that the layers of a file of arrays have: 784-200-10."),
     ] = None
     activation: Annotated[
-        str | None, choice("--activation", names=FUNCTIONS, help="Function after each such layer but the last.")
+        str | None,
+        choice(
+            "--activation",
+            names=FUNCTIONS,
+            help="Function after each such layer but the last; tanh,softmax has that of the last too.",
+            after=",",
+            hidden=True,
+        ),
     ] = None
-    output_activation: Annotated[
-        str, choice("--output-activation", names=FUNCTIONS, help="Function after the last one.")
-    ] = "identity"
     rename: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="OLD=NEW",
+            metavar="OLD=NEW|FILE.json",
             help="What an array is: a name in MODEL, or dense_1.weight, with a row for each output, and dense_1.bias; "
-            ".T behind it transposes, OLD= leaves it out. Repeatable.",
+            ".T behind it transposes, OLD= leaves it out. Repeatable. Or a file of such names, which is written, to "
+            "look through, if there is none.",
         ),
     ] = None
 
@@ -91,13 +102,17 @@ class LayerOptions:
         """The arguments of the library that are given."""
         from portable_nn.recipes.classifier import parse_layers
 
+        files = [text for text in self.rename or () if "=" not in text and text.endswith(".json")]
+        hidden, *last = listed([self.activation or ""]) or [None]
+        if len(files) > 1 or len(last) > 1:
+            raise UsageError("expected one file for --rename, and at most two functions for --activation")
         given = {
             "into": self.into,
-            "map": self.map,
+            "map": Path(files[0]) if files else None,
             "layers": parse_layers(self.layers) if self.layers else None,
-            "activation": self.activation,
-            "output_activation": self.output_activation if self.output_activation != "identity" else None,
-            "rename": renames_in(self.rename),
+            "activation": hidden,
+            "output_activation": last[0] if last else None,
+            "rename": renames_in([text for text in self.rename or () if text not in files]),
         }
         return {name: value for name, value in given.items() if value}
 
@@ -121,13 +136,11 @@ def command(
         ),
     ],
     dim: Dims = None,
-    train: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="Parameters that are weights, such as 'logit_scale'. Repeatable."),
-    ] = None,
     freeze: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="Parameters that stay constant, such as 'encoder.*'. Repeatable."),
+        typer.Option(
+            metavar="PATTERN,…", help="Parameters that stay constant, such as 'encoder.*'; '!logit_scale' is trained."
+        ),
     ] = None,
     labels: Annotated[
         Path | None,
@@ -139,7 +152,9 @@ def command(
     edited: Edited = False,
     dtype: Annotated[
         Literal["float32"] | None,
-        typer.Option(help="Make a book's network of float32 numbers.  [default: those of the files, to the bit]"),
+        typer.Option(
+            help="Make a book's network of float32 numbers.  [default: those of the files, to the bit]", hidden=True
+        ),
     ] = None,
     *,
     arrays: LayerOptions,
@@ -157,16 +172,23 @@ def command(
     further on the squared error of the book, and export writes float32 unless told --dtype float64.
 
     A file of arrays, .npz, .safetensors, HDF5 or .pt, is dense layers that somebody trained by hand: weights, each with
-    its bias after it, in the order of the file or as --rename says. They are verified against the formula. With --into
-    it is the state dict of a network that is known: names, layouts and gate orders of PyTorch are understood, and
-    PyTorch verifies the result. A .weights.h5 file of Keras needs --into as well. A .keras file is verified by Keras,
-    where it is installed. PyTorch and Keras take seconds to start. Nothing in any file is executed.
+    its bias after it, in the order of the file or as --rename says. They are verified against the formula. With
+    --against it is the state dict of a network that is known: names, layouts and gate orders of PyTorch are understood,
+    and PyTorch verifies the result. A .weights.h5 file of Keras needs --against as well. A .keras file is verified by
+    Keras, where it is installed. PyTorch and Keras take seconds to start. Nothing in any file is executed.
     """
     from portable_nn.analysis.rules import notes_on_nan
     from portable_nn.onnx.roles import counted
     from portable_nn.prediction.labels import declare_classes, read_labels
 
-    given = {"sizes": sizes_in(dim), "edited": edited, "train": train, "freeze": freeze, "dtype": dtype}
+    patterns = listed(freeze)
+    given = {
+        "sizes": sizes_in(dim),
+        "edited": edited,
+        "train": [pattern[1:] for pattern in patterns if pattern.startswith("!")],
+        "freeze": [pattern for pattern in patterns if not pattern.startswith("!")],
+        "dtype": dtype,
+    }
     given = {name: value for name, value in given.items() if value} | arrays.options() | proof.given()
     names = read_labels(labels) if labels else ()
     network, outputs, notes = _read(sources, given)

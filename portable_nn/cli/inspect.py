@@ -61,18 +61,24 @@ def command(
         ),
     ] = None,
     public_key: Annotated[
-        Path | None, typer.Option(metavar="FILE.pem", help="The public key that the signature is verified with.")
+        Path | None,
+        typer.Option(metavar="FILE.pem", help="The public key that the signature is verified with.", hidden=True),
     ] = None,
     identity: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Who signed with Sigstore: an e-mail address or a workflow's URL."),
+        typer.Option(
+            metavar="NAME", help="Who signed with Sigstore: an e-mail address or a workflow's URL.", hidden=True
+        ),
     ] = None,
     issuer: Annotated[
-        str | None, typer.Option(metavar="URL", help="The OpenID Connect provider that vouches for --identity.")
+        str | None,
+        typer.Option(metavar="URL", help="The OpenID Connect provider that vouches for --identity.", hidden=True),
     ] = None,
     certificate: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE.pem", help="A certificate that the signer's leads back to. Can be repeated."),
+        typer.Option(
+            metavar="FILE.pem", help="A certificate that the signer's leads back to. Can be repeated.", hidden=True
+        ),
     ] = None,
 ) -> None:
     """Show a model's nodes, shapes, parameters, inputs and outputs.

@@ -8,11 +8,15 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from portable_nn.cli.options import choice, listed
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import LOSSES, METRICS
 
 CLASS: Final = re.compile(r"\s*([^=]*(?:=[^=,]*)*?[^=\s])\s*=\s*([^=,]+)(?:,(?=.)|$)")
 """A class and its weight, ``NAME=W``: names may hold commas."""
+
+TRAINED: Final = "train"
+"""The word among metrics that measures the training examples as well as those held out."""
 
 
 def loss_name(text: str) -> str:
@@ -22,16 +26,11 @@ def loss_name(text: str) -> str:
     return text
 
 
-def metric_name(text: str) -> str:
-    """The name of a metric. Raises ``BadParameter`` for an unknown one."""
-    if text not in METRICS:
-        raise typer.BadParameter(f"'{text}' is not one of {', '.join(map(repr, METRICS))}")
-    return text
-
-
 @dataclass(frozen=True)
 class LossOptions:
     """Loss functions and metrics of a training."""
+
+    SUBJECT = "Loss and metrics"
 
     loss: Annotated[
         str | None,
@@ -39,7 +38,9 @@ class LossOptions:
             "--loss",
             parser=loss_name,
             metavar=f"<{'|'.join(LOSSES)}>",
-            help="Loss, or huber(delta=2).  [default: that of MODEL, what fits the target, or cross_entropy]",
+            help="Loss, or one with options: huber(delta=2), cross_entropy(label_smoothing=0.1).  "
+            "[default: that of MODEL, what fits the target, or cross_entropy]",
+            hidden=True,
         ),
     ] = None
     class_weight: Annotated[
@@ -47,33 +48,29 @@ class LossOptions:
         typer.Option(
             metavar="NAME=W,…",
             help="What classes count in the loss, 1 where none is given; or balanced, all the same. Repeatable.",
+            hidden=True,
         ),
-    ] = None
-    label_smoothing: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Share of the target that all classes get, such as 0.1."),
     ] = None
     metrics: Annotated[
         list[str] | None,
-        typer.Option(
+        choice(
             "--metric",
-            parser=metric_name,
-            metavar=f"<{'|'.join(METRICS)}>",
-            help="What is measured after each epoch. Repeatable.  [default: accuracy, of classes]",
+            names=(*METRICS, TRAINED),
+            help="What is measured after each epoch, and train: of the training examples as well. Several as a,b.  "
+            "[default: accuracy, of classes]",
+            after=",",
+            hidden=True,
         ),
     ] = None
-    train_metrics: Annotated[
-        bool, typer.Option("--train-metrics", help="Measure the training examples as well as those held out.")
-    ] = False
 
     def options(self) -> dict[str, Any]:
         """The options of ``train_classifier``, ``train_table`` and ``tune_classifier``. Raises ``UsageError``."""
-        changed = {"class_weight": self._class_weight(), "label_smoothing": self.label_smoothing}
+        weights, metrics = self._class_weight(), listed(self.metrics)
         given = {
             "loss": self.loss,
-            "loss_options": {name: value for name, value in changed.items() if value is not None},
-            "metrics": self.metrics,
-            "train_metrics": self.train_metrics,
+            "loss_options": {"class_weight": weights} if weights else {},
+            "metrics": [name for name in metrics if name != TRAINED],
+            "train_metrics": TRAINED in metrics,
         }
         return {name: value for name, value in given.items() if value}
 

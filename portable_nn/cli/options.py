@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import typer
 
 from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import AUTO, PROVIDERS, Engine, EngineKind, Found, OnnxRuntime
-from portable_nn.core.plotting import FORMATS, check_animation, check_picture
+from portable_nn.core.plotting import ANIMATION, FORMATS, check_picture
 
 
-def choice(*flags: str, names: Iterable[str], help: str) -> Any:
-    """An option whose value is one of ``names``, for use in ``Annotated[str, …]``."""
+def choice(*flags: str, names: Iterable[str], help: str, after: str = "", hidden: bool = False) -> Any:
+    """An option whose value is one of ``names``, for use in ``Annotated[str, …]``.
+
+    ``after`` is ":" where options of a name may follow it, and "," where other names may.
+    """
     known = tuple(names)
 
     def parse(text: str) -> str:
-        if text not in known:
-            raise typer.BadParameter(f"'{text}' is not one of {', '.join(map(repr, known))}")
+        first, *others = text.split(after) if after else [text]
+        for name in [first, *(others if after == "," else [])]:
+            if name.strip() not in known:
+                raise typer.BadParameter(f"'{name}' is not one of {', '.join(map(repr, known))}")
         return text
 
-    return typer.Option(*flags, parser=parse, metavar=f"<{'|'.join(known)}>", help=help)
+    return typer.Option(*flags, parser=parse, metavar=f"<{'|'.join(known)}>", help=help, hidden=hidden)
 
 
 def pairs_in(flag: str, texts: Iterable[str] | None, form: str, *, may_be_empty: bool = False) -> dict[str, str]:
@@ -40,6 +46,11 @@ def pairs_in(flag: str, texts: Iterable[str] | None, form: str, *, may_be_empty:
     return found
 
 
+def listed(texts: Iterable[str] | None) -> list[str]:
+    """The values of an option that can be repeated, or be given as ``a,b``; quotes keep a comma: ``"x, y",z``."""
+    return [value.strip() for row in csv.reader(texts or (), skipinitialspace=True) for value in row if value.strip()]
+
+
 def check_page(path: Path) -> Path:
     """The path. Raises ``UsageError`` unless it ends in .html."""
     if path.suffix.lower() != ".html":
@@ -47,12 +58,15 @@ def check_page(path: Path) -> Path:
     return path
 
 
-def engine_of(engine: EngineKind, provider: str | None) -> Engine:
-    """The engine with its options. Raises ``UsageError`` for a provider of numpy."""
-    if provider is None:
-        return engine
+def engine_of(text: str) -> Engine:
+    """``numpy``, ``onnxruntime``, or that with what it runs on: ``onnxruntime:cuda``. Raises ``UsageError``."""
+    engine, _, provider = text.partition(":")
+    if not provider:
+        return "numpy" if engine == "numpy" else "onnxruntime"
     if engine != "onnxruntime":
-        raise UsageError(f"--provider is what onnxruntime runs on: leave it out, or --engine {engine}")
+        raise UsageError(f"--engine {text}: what it runs on is for onnxruntime: --engine {engine}")
+    if provider not in (AUTO, *PROVIDERS):
+        raise UsageError(f"--engine {text}: onnxruntime runs on one of {', '.join((AUTO, *PROVIDERS))}")
     return OnnxRuntime(provider)
 
 
@@ -65,25 +79,32 @@ InputSizes: TypeAlias = Annotated[
         "--in", metavar="SIZES", help="Shape of the input, N,3,224,224, or of an input x, x=1,3,224,224. Repeatable."
     ),
 ]
-EngineName: TypeAlias = Annotated[EngineKind, typer.Option("--engine", help="Engine that runs the model.")]
-ProviderName: TypeAlias = Annotated[
-    str | None,
+EngineName: TypeAlias = Annotated[
+    str,
     choice(
-        "--provider",
-        names=(AUTO, *PROVIDERS),
-        help="What onnxruntime runs the model on; doctor lists what is installed.  [default: cpu]",
+        "--engine",
+        names=get_args(EngineKind),
+        help=f"Engine that runs the model, and what it runs on: onnxruntime:cuda, or {', '.join((AUTO, *PROVIDERS))}; "
+        "doctor lists what is installed.",
+        after=":",
     ),
 ]
 Digest: TypeAlias = Annotated[
     str | None,
-    typer.Option("--digest", metavar="HEX", help="Digest of the model, or SHA-256 of its file: refuse any other."),
+    typer.Option(
+        "--digest", metavar="HEX", help="Digest of the model, or SHA-256 of its file: refuse any other.", hidden=True
+    ),
 ]
 ClassNames: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
 ]
 Edited: TypeAlias = Annotated[
     bool,
-    typer.Option("--edited", help="Take an ONNX file of portable-nn whose weights or options were changed on purpose."),
+    typer.Option(
+        "--edited",
+        help="Take an ONNX file of portable-nn whose weights or options were changed on purpose.",
+        hidden=True,
+    ),
 ]
 
 
@@ -91,27 +112,32 @@ Edited: TypeAlias = Annotated[
 class ReadingOptions:
     """The options to open a model, and to read its data and answers."""
 
+    SUBJECT = "Model"
+
     task: Annotated[
         Literal["classes", "numbers"] | None, typer.Option(help="What is predicted, if the model does not say it.")
     ] = None
     labels: ClassNames = None
     engine: EngineName = "onnxruntime"
-    provider: ProviderName = None
     polarity: Annotated[
         Found | None,
-        typer.Option(help="Ink of drawings: light on dark or dark on light. By default the model decides."),
+        typer.Option(
+            help="Ink of drawings: light on dark or dark on light. By default the model decides.", hidden=True
+        ),
     ] = None
-    raw: Annotated[bool, typer.Option("--raw", help="Arrays hold what the graph takes: pass them on unchecked.")] = (
-        False
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Arrays hold what the graph takes: pass them on unchecked.", hidden=True)
+    ] = False
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.", hidden=True)] = (
+        BATCH_SIZE
     )
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.")] = BATCH_SIZE
     digest: Digest = None
     edited: Edited = False
 
     def options(self) -> dict[str, Any]:
         """The arguments of the library."""
-        others = {name: value for name, value in vars(self).items() if name not in {"engine", "provider"}}
-        return {"engine": engine_of(self.engine, self.provider), **others}
+        others = {name: value for name, value in vars(self).items() if name != "engine"}
+        return {"engine": engine_of(self.engine), **others}
 
 
 def _file(flag: str, metavar: str, help: str, check: Callable[[Path], object]) -> Any:
@@ -123,8 +149,14 @@ Plot: TypeAlias = Annotated[
     Path | None,
     _file("--plot", "FILE", f"Write a picture: {', '.join(FORMATS)} (needs matplotlib).", check_picture),
 ]
-Gif: TypeAlias = Annotated[
-    Path | None, _file("--gif", "FILE.gif", "Write an animation (needs matplotlib).", check_animation)
+Moving: TypeAlias = Annotated[
+    Path | None,
+    _file(
+        "--plot",
+        "FILE",
+        f"Write a picture: {', '.join(FORMATS)}, or an animation: {ANIMATION} (needs matplotlib).",
+        lambda path: check_picture(path, ANIMATION),
+    ),
 ]
 Html: TypeAlias = Annotated[
     Path | None,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
 import typer
 
-from portable_nn.cli.options import choice
+from portable_nn.cli.options import choice, listed
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import PREPARATIONS, Fit
 
@@ -16,9 +17,17 @@ if TYPE_CHECKING:
     from portable_nn.preprocessing.named import Preparation
 
 
+ORDERS: Final = {"bgr": ("rgb", "bgr"), "nhwc": ("nchw", "nhwc")}
+"""The words of --layout, of which one of each pair may be given."""
+
+LAYOUTS: Final = tuple(chain(*ORDERS.values()))
+
+
 @dataclass(frozen=True)
 class PreparationOptions:
     """The preparation of pictures, in place of the model's own."""
+
+    SUBJECT = "Pictures"
 
     preprocess: Annotated[
         str | None,
@@ -26,34 +35,46 @@ class PreparationOptions:
     ] = None
     mean: Annotated[
         str | None,
-        typer.Option(metavar="A[,B,C]", help="Mean of each colour, in the order of the input, of 0..1 or 0..255."),
+        typer.Option(
+            metavar="A[,B,C]", help="Mean of each colour, in the order of the input, of 0..1 or 0..255.", hidden=True
+        ),
     ] = None
     std: Annotated[
-        str | None, typer.Option(metavar="A[,B,C]", help="Standard deviation of each colour, which it is divided by.")
+        str | None,
+        typer.Option(metavar="A[,B,C]", help="Standard deviation of each colour, which it is divided by.", hidden=True),
     ] = None
     white: Annotated[
-        int | None, typer.Option(metavar="1|255", help="What --mean and --std take white for. By default they say it.")
+        int | None,
+        typer.Option(
+            metavar="1|255", help="What --mean and --std take white for. By default they say it.", hidden=True
+        ),
     ] = None
-    bgr: Annotated[
-        bool | None, typer.Option("--bgr/--rgb", help="Order of the colours: blue, green, red, or as usual.")
-    ] = None
-    nhwc: Annotated[
-        bool | None,
-        typer.Option("--nhwc/--nchw", help="Place of the colours in an example: last or first; by default found."),
+    layout: Annotated[
+        str | None,
+        choice(
+            "--layout",
+            names=LAYOUTS,
+            help="Order of the colours, and their place in an example, first or last: bgr,nhwc; by default rgb, and "
+            "the place that is found.",
+            after=",",
+            hidden=True,
+        ),
     ] = None
     size: Annotated[
         str | None,
-        typer.Option(metavar="N|HxW", help="Pixels to scale to; of pictures that are cut, the shorter side."),
+        typer.Option(
+            metavar="N|HxW[:HOW]",
+            help=f"Pixels to scale to; of those that are cut, the shorter side; and how: {', '.join(get_args(Fit))}.",
+            hidden=True,
+        ),
     ] = None
-    crop: Annotated[str | None, typer.Option(metavar="N|HxW", help="Pixels to cut out of the middle.")] = None
-    fit: Annotated[
-        Fit | None, typer.Option(help="How pictures are brought to the size: cut, stretched, with a border, …")
-    ] = None
+    crop: Annotated[str | None, typer.Option(metavar="N|HxW", help="Pixels to cut out of the middle.", hidden=True)] = (
+        None
+    )
 
     def flags(self) -> list[str]:
         """The options that were given."""
-        names = {"bgr": "rgb" if self.bgr is False else "bgr", "nhwc": "nchw" if self.nhwc is False else "nhwc"}
-        return [f"--{names.get(name, name)}" for name, value in vars(self).items() if value is not None]
+        return [f"--{name}" for name, value in vars(self).items() if value is not None]
 
     def given(self) -> Preparation | None:
         """As ``predict`` takes it; None where no option was given."""
@@ -61,14 +82,20 @@ class PreparationOptions:
             return None
         from portable_nn.preprocessing.named import Preparation
 
+        size, _, how = (self.size or "").partition(":")
+        if how and how not in get_args(Fit):
+            raise UsageError(f"--size {self.size}: expected one of {', '.join(get_args(Fit))} after the :, not '{how}'")
         fields: dict[str, Any] = {
             "name": self.preprocess,
             "mean": _numbers("--mean", self.mean),
             "std": _numbers("--std", self.std),
-            "size": _size("--size", self.size),
+            "size": _size("--size", size or None),
+            "fit": how or None,
             "crop": _size("--crop", self.crop),
         }
-        return Preparation(**fields, white=self.white, bgr=self.bgr, nhwc=self.nhwc, fit=self.fit)
+        words = listed([self.layout or ""])
+        bgr, nhwc = (next((word == mark for word in words if word in pair), None) for mark, pair in ORDERS.items())
+        return Preparation(**fields, white=self.white, bgr=bgr, nhwc=nhwc)
 
 
 def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:

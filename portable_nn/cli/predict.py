@@ -16,7 +16,7 @@ from portable_nn.cli.predicted import PARQUET, form_of, write
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.sampling import SampleOptions
 from portable_nn.cli.scaling import ScaleOptions
-from portable_nn.cli.tables import DialectOptions, names_in
+from portable_nn.cli.tables import DialectOptions
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.text import percent
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "predict digits photo.jpg",
     "predict digits scans/ --top 3",
-    "predict digits scans/ --save-io io.npz",
+    "predict digits scans/ --io io.npz",
     "predict digits photo.jpg --boxes boxes.png",
     "predict mine.safetensors mnist_test.csv --out answers.csv",
     "predict mobilenet.onnx cat.jpg --preprocess imagenet --labels imagenet.txt",
     "predict detector.onnx street.jpg --preprocess detection --draw found.png",
-    "predict matching.onnx --input left=a.jpg --input right=b.jpg --out features.npz",
-    "predict swh.safetensors echoes.h5 --dataset waveforms --plot track.png --out heights.csv",
+    "predict matching.onnx --inputs left=a.jpg,right=b.jpg --out features.npz",
+    "predict swh.safetensors echoes.h5 --inputs waveforms --plot track.png --out heights.csv",
     "predict tagger.safetensors steps.csv --stream",
-    "predict swh.safetensors echoes.h5 --dataset waveforms --out heights.parquet --resume",
-    "predict digits-gan --samples 25 --digit 7 --plot sevens.png",
-    "predict model.onnx cat.jpg --mean 127.5 --std 127.5 --bgr --size 224",
+    "predict swh.safetensors echoes.h5 --inputs waveforms --out heights.parquet --resume",
+    "predict digits-gan --samples 25 --label 7 --plot sevens.png",
+    "predict model.onnx cat.jpg --mean 127.5 --std 127.5 --layout bgr --size 224",
 )
 ROWS = LINES = NUMBERS = True
 ARRAYS = SUFFIXES
@@ -61,21 +61,19 @@ def command(
     preparation: PreparationOptions,
     arrays: ArrayOptions,
     scaling: ScaleOptions,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Array that is read in an HDF5, netCDF, npz, zarr or Parquet file, in pieces; a,b side by side.",
-        ),
-    ] = None,
     top: Annotated[int, typer.Option(metavar="K", help="Print the K most likely classes.")] = 1,
     given: ReadingOptions,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Stop at the first input that cannot be used, instead of at the end.")
+        bool,
+        typer.Option(
+            "--strict", help="Stop at the first input that cannot be used, instead of at the end.", hidden=True
+        ),
     ] = False,
     stream: Annotated[
         bool,
-        typer.Option("--stream", help="The rows of all inputs are the steps of one sequence: states are kept."),
+        typer.Option(
+            "--stream", help="The rows of all inputs are the steps of one sequence: states are kept.", hidden=True
+        ),
     ] = False,
     resume: Annotated[
         bool,
@@ -83,12 +81,15 @@ def command(
     ] = False,
     beside: BesideOptions,
     sampling: SampleOptions,
-    set: Annotated[
+    keep: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", writable=True, help="Keep --preprocess and the like in a copy of the model."),
+        typer.Option(
+            metavar="FILE", writable=True, help="Keep --preprocess and the like in a copy of the model.", hidden=True
+        ),
     ] = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print how inputs are preprocessed, and what was assumed.")
+        bool,
+        typer.Option("--verbose", "-v", help="Print how inputs are preprocessed, and what was assumed.", hidden=True),
     ] = False,
 ) -> None:
     """Predict classes or values for images, tables and arrays, with any model.
@@ -108,7 +109,7 @@ def command(
     --plot draws predictions along the rows: quantities with what the model says of their uncertainty, or the classes.
 
     --samples N draws N samples from a generator: --plot FILE.png shows them side by side, and --out FILE.npy has them.
-    The noise has a standard normal distribution, and the first samples do not depend on N. A --digit is given to a
+    The noise has a standard normal distribution, and the first samples do not depend on N. A --label is given to a
     generator that takes a class, or chosen in the noise, as for digits-gan; of the samples of another generator, those
     that digits-cnn reads as that digit are kept.
 
@@ -119,18 +120,18 @@ def command(
 
     --workers N computes in N processes, and gives the same file. The inputs are cut into shards; those that are there
     are not computed again, whatever was killed meanwhile. --shards FOLDER keeps them, also without any --out. Standard
-    input, --input, --draw, --stream and --save-io are for one process.
+    input, --inputs NAME=FILE, --draw, --stream and --io are for one process.
     """
     from portable_nn.prediction.options import ModelOptions
 
-    if sampling.wanted(inputs or arrays.input or stream or scaling.wanted):
-        sampling.draw(printer, model, beside.plot, engine_of(given.engine, given.provider), given.digest)
+    if sampling.wanted(inputs or arrays.named() or stream or scaling.wanted):
+        sampling.draw(printer, model, beside.plot, engine_of(given.engine), given.digest)
         return
     beside.check()
     files = inputs or []
-    if set is not None:
-        _keep(model, set, preparation, printer, given)
-        if not inputs and not arrays.input:
+    if keep is not None:
+        _keep(model, keep, preparation, printer, given)
+        if not inputs and not arrays.named():
             return
     are_arrays = arrays.wanted(printer)
     options = ModelOptions(
@@ -138,13 +139,13 @@ def command(
         strict=strict or are_arrays,
         preprocess=preparation.given(),
         dialect=dialect.given(),
-        dataset=names_in(dataset),
+        dataset=arrays.names(),
         output=arrays.output,
         stream=stream,
     )
     if are_arrays:
         if beside.plot:
-            raise UsageError("--plot draws predictions row by row, and no arrays: leave out --input, --draw and .npz")
+            raise UsageError("--plot draws predictions row by row, and no arrays: leave out NAME=FILE, --draw and .npz")
         if stream:
             raise UsageError("--stream gives an answer for each step, as a table, CSV or JSON, and no arrays")
         run_arrays(printer, model, files, arrays, options, scaling, resume=resume)
@@ -178,7 +179,7 @@ def _predict(
     recorder = beside.recorder()
     if scaling.wanted:
         if options.stream or recorder:
-            raise UsageError("--stream and --save-io are for one process: leave --workers and --scheduler out")
+            raise UsageError("--stream and --io are for one process: leave --workers out")
         predictions, run = scaling.predict(printer, model, inputs, options, top)
         if scaling.shards and not printer.out:
             printer.notes(predictions.warnings)
@@ -213,7 +214,7 @@ def _keep(model: str, path: Path, preparation: PreparationOptions, printer: Prin
 
     given = preparation.given()
     if given is None:
-        raise UsageError("--set keeps a preparation in a copy of the model: --preprocess or --mean say which")
+        raise UsageError("--keep writes a preparation in a copy of the model: --preprocess or --mean say which")
     steps = keep_preprocessing(model, path, given, digest=reading.digest, edited=reading.edited)
     printer.note(f"written to {path}, which says how pictures are prepared: {'; '.join(steps)}")
 

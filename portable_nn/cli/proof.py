@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from portable_nn.cli.options import pairs_in
+from portable_nn.cli.options import choice, listed, pairs_in
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import DIGITS, table
 from portable_nn.core.tolerances import ATOL, RTOL
@@ -22,8 +22,10 @@ Dims: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--dim",
-        metavar="NAME=SIZE",
-        help="Fix a symbolic size of the inputs at a number, or make it equal to another. Repeatable.",
+        metavar="NAME=SIZE,…",
+        help="Fix a symbolic size of the inputs at a number, or make it equal to another: h=224,w=h. In C, t=..100 is "
+        "the largest.",
+        hidden=True,
     ),
 ]
 
@@ -33,22 +35,36 @@ def _short(number: float) -> str:
     return f"{number:.0e}".replace("e-0", "e-")
 
 
+OUTPUTS, TRAINING, NONE = "outputs", "training", "none"
+"""What a conversion compares."""
+
+
 @dataclass(frozen=True)
 class ProofOptions:
     """The verification of a conversion: both sides run on the same inputs, and their outputs are compared."""
 
-    no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not verify the result.")] = False
+    SUBJECT = "Verification"
+
+    verify: Annotated[
+        str, choice("--verify", names=(OUTPUTS, NONE), help="Compare the outputs of both sides, or nothing.")
+    ] = OUTPUTS
     atol: Annotated[
         float | None,
-        typer.Option(metavar="X", help=f"Absolute tolerance of the comparison. By default {_short(ATOL)}."),
+        typer.Option(
+            metavar="X", help=f"Absolute tolerance of the comparison. By default {_short(ATOL)}.", hidden=True
+        ),
     ] = None
     rtol: Annotated[
         float | None,
         typer.Option(
-            metavar="X", help=f"Tolerance relative to the largest number of an output. By default {_short(RTOL)}."
+            metavar="X",
+            help=f"Tolerance relative to the largest number of an output. By default {_short(RTOL)}.",
+            hidden=True,
         ),
     ] = None
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random inputs that both sides run on.")] = 0
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Seed of the random inputs that both sides run on.", hidden=True)
+    ] = 0
     io: Annotated[
         Path | None,
         typer.Option(
@@ -58,11 +74,11 @@ class ProofOptions:
 
     def options(self) -> dict[str, Any]:
         """The arguments of a conversion. Raises ``UsageError`` for a comparison that is asked for and left out."""
-        if self.no_verify and self.io is not None:
-            raise UsageError("--no-verify leaves out the comparison with --io: give one of them")
+        if self.verify == NONE and self.io is not None:
+            raise UsageError("--verify none leaves out the comparison with --io: give one of them")
         tolerances = {"atol": self.atol, "rtol": self.rtol}
         given = {name: value for name, value in tolerances.items() if value is not None}
-        return {"verify": not self.no_verify, "seed": self.seed, "io": self.io, **given}
+        return {"verify": self.verify != NONE, "seed": self.seed, "io": self.io, **given}
 
     def given(self) -> dict[str, Any]:
         """The same without those that have their default."""
@@ -74,15 +90,18 @@ class ProofOptions:
 class ConversionProof(ProofOptions):
     """The same for other code bases, in which networks can be trained as well."""
 
-    prove_training: Annotated[
-        bool, typer.Option("--prove-training", help="Compare five training steps on both sides as well.")
-    ] = False
+    verify: Annotated[
+        str,
+        choice(
+            "--verify",
+            names=(OUTPUTS, TRAINING, NONE),
+            help="Compare the outputs of both sides, five steps of training as well, or nothing.",
+        ),
+    ] = OUTPUTS
 
     def options(self) -> dict[str, Any]:
-        """The arguments of a conversion. Raises ``UsageError`` where one contradicts --no-verify."""
-        if self.no_verify and self.prove_training:
-            raise UsageError("--no-verify leaves out --prove-training: give one of them")
-        return super().options() | ({"prove_training": True} if self.prove_training else {})
+        """The arguments of a conversion."""
+        return super().options() | ({"prove_training": True} if self.verify == TRAINING else {})
 
 
 def renames_in(texts: Sequence[str] | None) -> dict[str, str]:
@@ -117,7 +136,7 @@ def sizes_in(pairs: Sequence[str] | None) -> dict[str, int | str]:
     from portable_nn.core.dims import is_number
 
     found: dict[str, int | str] = {}
-    for text in pairs or ():
+    for text in listed(pairs):
         name, sign, word = text.rpartition("=")
         is_size = word.isascii() and word.isdecimal() and len(word) < DIGITS
         if not (name and sign and word) or (is_number(word) and not is_size):

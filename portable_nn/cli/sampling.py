@@ -21,20 +21,27 @@ if TYPE_CHECKING:
 class SampleOptions:
     """The number, the class and the seed of samples."""
 
+    SUBJECT = "Samples"
+
     samples: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Draw N samples from a generator, instead of reading INPUT.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Draw N samples from a generator, instead of reading INPUT.", hidden=True
+        ),
     ] = None
-    digit: Annotated[int | None, typer.Option(metavar="N", help="Draw --samples of this digit alone.")] = None
+    digit: Annotated[
+        int | None, typer.Option("--label", metavar="N", help="Draw --samples of this digit alone.", hidden=True)
+    ] = None
     seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Seed of the noise of --samples.  [default: 0]")
+        int | None, typer.Option(metavar="N", min=0, help="Seed of the noise of --samples.  [default: 0]", hidden=True)
     ] = None
 
     def wanted(self, inputs: object) -> bool:
         """True if samples are drawn. Raises ``UsageError`` for options that do not go together."""
         if self.samples is None and (self.digit, self.seed) != (None, None):
-            raise UsageError("--digit and --seed are for --samples N: give it too, or leave them out")
+            raise UsageError("--label and --seed are for --samples N: give it too, or leave them out")
         if self.samples is not None and inputs:
-            raise UsageError("--samples draws the inputs from noise: leave out INPUT, --input, --stream and --workers")
+            raise UsageError("--samples draws the inputs from noise: leave out INPUT, --inputs, --stream and --workers")
         return self.samples is not None
 
     def draw(self, printer: Printer, model: str, plot: Path | None, engine: Engine, digest: str | None) -> None:

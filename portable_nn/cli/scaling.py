@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,27 +28,40 @@ SUFFIX = ".shards"
 class ProcessOptions:
     """Who computes."""
 
+    SUBJECT = "Many processes"
+
     workers: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, help="Compute in N processes, with one thread each; 0 is this one alone."),
-    ] = None
-    scheduler: Annotated[
         str | None,
         typer.Option(
-            metavar="ADDRESS",
-            help="Dask scheduler whose workers compute instead: tcp://10.0.0.1:8786, or its --scheduler-file F.json.",
+            metavar="N|ADDRESS",
+            help="Compute in N processes, with one thread each, 0 in this one alone; or in the workers of a Dask "
+            "scheduler: tcp://10.0.0.1:8786, or its --scheduler-file F.json.",
         ),
     ] = None
 
     @property
+    def processes(self) -> int | None:
+        """How many processes compute on this machine."""
+        return int(self.workers) if self.workers and self.workers.isdecimal() else None
+
+    @property
+    def scheduler(self) -> str | None:
+        """The scheduler whose workers compute. Raises ``UsageError`` for a number of processes that cannot be."""
+        if self.workers and re.fullmatch(r"[-+\d.]*", self.workers) and not self.workers.isdecimal():
+            raise UsageError(f"--workers must be a whole number from 0, or an address, not {self.workers}")
+        return None if self.processes is not None else self.workers
+
+    @property
     def wanted(self) -> bool:
         """True if other processes than this one compute."""
-        return self.workers is not None or self.scheduler is not None
+        return self.workers is not None
 
 
 @dataclass(frozen=True)
 class ScaleOptions(ProcessOptions):
     """Who computes, and where shards are kept."""
+
+    SUBJECT = "Many processes"
 
     shards: Annotated[
         str | None,
@@ -55,10 +69,11 @@ class ScaleOptions(ProcessOptions):
             metavar="FOLDER",
             help="Folder, or URL such as s3://bucket/run, that keeps what was computed; by default FILE.shards, until "
             "the FILE of --out is complete.",
+            hidden=True,
         ),
     ] = None
     shard_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Examples of a shard.  [default: 1024]")
+        int | None, typer.Option(metavar="N", min=1, help="Examples of a shard.  [default: 1024]", hidden=True)
     ] = None
 
     @property
@@ -68,7 +83,7 @@ class ScaleOptions(ProcessOptions):
         others = {"--shards": self.shards, "--shard-size": self.shard_size}
         given = [flag for flag, value in others.items() if value is not None]
         if given and not is_wanted:
-            raise UsageError(f"{given[0]} is for --workers N or --scheduler ADDRESS, which say what computes shards")
+            raise UsageError(f"{given[0]} is for --workers N or ADDRESS, which says what computes shards")
         return is_wanted
 
     def scale(self, printer: Printer) -> Scale:
@@ -77,7 +92,7 @@ class ScaleOptions(ProcessOptions):
         from portable_nn.scale.work import SHARD
 
         shards = self.shards or self._beside(printer)
-        return Scale(shards, self.workers, self.scheduler, self.shard_size or SHARD, printer.force)
+        return Scale(shards, self.processes, self.scheduler, self.shard_size or SHARD, printer.force)
 
     def predict(
         self, printer: Printer, model: str, inputs: list[str], options: ModelOptions, top: int
@@ -106,9 +121,7 @@ class ScaleOptions(ProcessOptions):
         from portable_nn.scale.many import many
 
         if target is not None:
-            raise UsageError(
-                "--target reads one table into memory, for one process: leave --workers and --scheduler out"
-            )
+            raise UsageError("--target reads one table into memory, for one process: leave --workers out")
         found = many(model, data, self.scale(printer), with_labels(options))
         with counting("examples", shown=not printer.quiet) as show:
             found.run.watch = lambda tally: show(tally.examples, found.answers.place.total)

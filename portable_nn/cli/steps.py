@@ -5,75 +5,98 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from portable_nn.cli.options import choice
 from portable_nn.core.errors import UsageError
-from portable_nn.core.names import SCHEDULES
+from portable_nn.core.names import OPTIMIZERS, SCHEDULES
 
 if TYPE_CHECKING:
     from portable_nn.training.fit import FitOptions
     from portable_nn.training.schedules import ReduceOnPlateau, Schedule
+
+CONSTANT: Final = "constant"
+"""A learning rate without a schedule."""
+
+STEPS: Final = ("clip_norm", "accumulate", "average")
+"""Options of ``fit`` that are given with the optimizer."""
 
 
 @dataclass(frozen=True)
 class StepOptions:
     """The learning rate as training goes on, and what is done with gradients and weights."""
 
-    schedule: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME[:OPTION=X,…]",
-            help=f"How the learning rate changes: {', '.join(SCHEDULES)}; with options, one-cycle:start=0.1,rise=0.2.",
+    SUBJECT = "Training"
+
+    learning_rate: Annotated[
+        float | None, typer.Option("--rate", metavar="X", help="Learning rate; by default that of the optimizer.")
+    ] = None
+    optimizer: Annotated[
+        str,
+        choice(
+            "--optimizer",
+            names=OPTIMIZERS,
+            help="Optimizer, with its options and those of each step: sgd:momentum=0.9, adamw:weight_decay=0.1; "
+            "clip_norm=1 scales gradients down, accumulate=4 makes a step of 4 batches, and average=0.999 keeps the "
+            "moving average of the weights.",
+            after=":",
+            hidden=True,
         ),
-    ] = None
-    warm_up: Annotated[
-        float | None,
-        typer.Option(metavar="EPOCHS", help="Let the learning rate rise from 0 for so long, before the schedule."),
-    ] = None
+    ] = "adam"
+    schedule: Annotated[
+        str,
+        choice(
+            "--schedule",
+            names=(CONSTANT, *SCHEDULES),
+            help="How the learning rate changes, with options: one-cycle:start=0.1,rise=0.2; warm_up=2 lets it rise "
+            "from 0 for two epochs.",
+            after=":",
+            hidden=True,
+        ),
+    ] = CONSTANT
     groups: Annotated[
         list[str] | None,
         typer.Option(
             "--group",
             metavar="PATTERN:OPTION=X,…",
             help="Other options of the optimizer for parameters that match: 'head.*:learning_rate=0.1'. Repeatable.",
+            hidden=True,
         ),
-    ] = None
-    clip_norm: Annotated[
-        float | None, typer.Option(metavar="X", help="Scale gradients down to this norm, of all parameters together.")
-    ] = None
-    accumulate: Annotated[int | None, typer.Option(metavar="N", help="Batches per step.")] = None
-    average: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Keep the moving average of the weights, with this factor, such as 0.999."),
     ] = None
 
     def options(self) -> FitOptions:
-        """The options of ``fit`` that are given. Raises ``UsageError``."""
-        found = {
-            "schedule": self._schedule(),
-            "groups": dict(_options("--group", text) for text in self.groups or ()),
-            "clip_norm": self.clip_norm,
-            "accumulate": self.accumulate,
-            "average": self.average,
-        }
+        """The options of ``fit``. Raises ``UsageError``."""
+        from portable_nn.training.optimizers import OPTIMIZERS
+
+        name, given = _named("--optimizer", self.optimizer)
+        steps = {option: given.pop(option) for option in STEPS if option in given}
+        _check_known(f"--optimizer {name}", given, [*(each.name for each in fields(OPTIMIZERS[name])), *STEPS])
+        if self.learning_rate is not None:
+            given["learning_rate"] = self.learning_rate
+        groups = dict(_options("--group", text) for text in self.groups or ())
+        found = {"optimizer": OPTIMIZERS[name](**given), "schedule": self._schedule(), "groups": groups, **steps}
         return {name: value for name, value in found.items() if value not in (None, {})}  # type: ignore[return-value]
 
     def _schedule(self) -> Schedule | ReduceOnPlateau | None:
         from portable_nn.training import schedules
 
-        found = None
-        if self.schedule is not None:
-            name, options = _options("--schedule", self.schedule) if ":" in self.schedule else (self.schedule, {})
-            if name not in SCHEDULES:
-                raise UsageError(f"--schedule must be one of {', '.join(SCHEDULES)}, not '{name}'")
-            kind = getattr(schedules, SCHEDULES[name])
-            _check_known(f"--schedule {name}", options, [each.name for each in fields(kind)])
-            if name == "step" and "every" not in options:
-                raise UsageError("--schedule step needs its option 'every', the epochs between two steps")
-            found = kind(**options)
-        return found if self.warm_up is None else schedules.Warmup(self.warm_up, found)
+        name, options = _named("--schedule", self.schedule)
+        warm_up = options.pop("warm_up", None)
+        kind = getattr(schedules, SCHEDULES[name]) if name != CONSTANT else None
+        _check_known(
+            f"--schedule {name}", options, [*(each.name for each in (fields(kind) if kind else ())), "warm_up"]
+        )
+        if name == "step" and "every" not in options:
+            raise UsageError("--schedule step needs its option 'every', the epochs between two steps")
+        found = kind(**options) if kind else None
+        return found if warm_up is None else schedules.Warmup(warm_up, found)
+
+
+def _named(flag: str, text: str) -> tuple[str, dict[str, Any]]:
+    """A name that may stand alone, and its options. Raises ``UsageError``."""
+    return _options(flag, text) if ":" in text else (text, {})
 
 
 def _options(flag: str, text: str) -> tuple[str, dict[str, Any]]:

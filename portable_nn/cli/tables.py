@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
-from portable_nn.cli.options import choice, pairs_in
+from portable_nn.cli.options import choice, listed, pairs_in
 from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,21 +16,31 @@ if TYPE_CHECKING:
 
 MISSING = ("refuse", "mean", "median", "indicator", "drop")
 
+OTHER = "other"
+"""The word for a category of words that training did not have."""
+
 
 @dataclass(frozen=True)
 class DialectOptions:
     """The form of a CSV file with named columns."""
 
+    SUBJECT = "Tables"
+
     header: Annotated[
         bool | None,
         typer.Option(
-            "--header/--no-header", help="Whether a table begins with the names of its columns. By default it is found."
+            "--header/--no-header",
+            help="Whether a table begins with the names of its columns. By default it is found.",
+            hidden=True,
         ),
     ] = None
     delimiter: Annotated[
-        str | None, typer.Option(metavar="CHAR", help="What separates the cells of a table. By default it is found.")
+        str | None,
+        typer.Option(metavar="CHAR", help="What separates the cells of a table. By default it is found.", hidden=True),
     ] = None
-    decimal: Annotated[str, typer.Option(metavar="CHAR", help="Decimal mark of a table, . or a comma.")] = "."
+    decimal: Annotated[
+        str, typer.Option(metavar="CHAR", help="Decimal mark of a table, . or a comma.", hidden=True)
+    ] = "."
 
     def given(self) -> Dialect:
         """As the readers take it."""
@@ -40,88 +50,109 @@ class DialectOptions:
         return Dialect(self.header, delimiter, self.decimal)
 
 
-def names_in(text: str | None) -> list[str] | None:
-    """``waveforms,swh`` as a list."""
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+Target: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME,…",
+        help="What is to be predicted: a column of a table, its name, first or last, or several of numbers; with "
+        "--inputs arrays of DATA; and a file of labels for files without.",
+    ),
+]
 
 
 @dataclass(frozen=True)
 class ArrayNames:
-    """The names of the arrays of a file that are read."""
+    """What is read of the data, and what is right for it."""
+
+    SUBJECT = "Data"
 
     inputs: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="NAMES",
-            help="Arrays with the examples in an HDF5, netCDF, npz, zarr or Parquet file: x, or a,b side by side.",
+            metavar="NAME,…",
+            help="Arrays with the examples in an HDF5, netCDF, npz, zarr or Parquet file; several are side by side.",
+            hidden=True,
         ),
     ] = None
-    targets: Annotated[
-        str | None,
-        typer.Option(metavar="NAMES", help="Array in the same file with what is right for them; or several."),
-    ] = None
+    target: Target = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a table to predict."""
+        return [] if self.inputs or self.file else listed(self.target)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of labels."""
+        names = listed(self.target)
+        return Path(names[0]) if len(names) == 1 and not self.inputs and Path(names[0]).is_file() else None
 
     def options(self) -> dict[str, Any]:
         """The arguments of the library."""
-        if (self.inputs is None) != (self.targets is None):
-            raise UsageError("--inputs and --targets go together: the names of the arrays in the file")
-        return {"inputs": names_in(self.inputs), "targets": names_in(self.targets)}
+        if self.inputs and not self.target:
+            raise UsageError("--inputs needs --target: the names of the arrays with what is right")
+        return {"inputs": listed(self.inputs) or None, "targets": listed(self.target) if self.inputs else None}
 
 
 @dataclass(frozen=True)
 class TableOptions:
     """Options for the target and the columns of a table."""
 
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Column of a table to predict: its name, first or last. Repeatable for numbers."
-        ),
-    ] = None
+    SUBJECT = "Tables"
+
     task: Annotated[
         Literal["classes", "numbers"] | None,
-        typer.Option(help="What the target is. By default words and 0, 1, 2, … are classes."),
+        typer.Option(help="What the target is. By default words and 0, 1, 2, … are classes.", hidden=True),
     ] = None
     missing: Annotated[
-        str, choice("--missing", names=MISSING, help="What stands for values that are missing in a table.")
-    ] = "refuse"
-    unknown: Annotated[
-        str, choice("--unknown", names=("refuse", "other"), help="How predict meets a word that training did not.")
+        str,
+        choice(
+            "--missing",
+            names=(*MISSING, OTHER),
+            help="What stands for values that are missing in a table; and other, for words that training did not have: "
+            "median,other.",
+            after=",",
+            hidden=True,
+        ),
     ] = "refuse"
     categorical: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Column of numbers or rare words that are categories. Repeatable."),
+        typer.Option(metavar="NAME,…", help="Columns of numbers or rare words that are categories.", hidden=True),
     ] = None
     embedding: Annotated[
-        int | None, typer.Option(metavar="N", help="Learn N numbers for each category, instead of 1 among zeros.")
+        int | None,
+        typer.Option(metavar="N", help="Learn N numbers for each category, instead of 1 among zeros.", hidden=True),
     ] = None
     drop: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Column of a table to leave out. Repeatable.")
+        list[str] | None, typer.Option(metavar="NAME,…", help="Columns of a table to leave out.", hidden=True)
     ] = None
     unit: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a column, such as price=€. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME=UNIT,…", help="Units of columns, such as price=€.", hidden=True),
     ] = None
 
     def options(self) -> dict[str, Any]:
-        """The options of ``train_table``."""
-        target: str | Sequence[str] = self.target or "last"
+        """The options of ``train_table``. Raises ``UsageError``."""
+        given = listed([self.missing])
+        missing = [name for name in given if name != OTHER]
+        if len(missing) > 1:
+            raise UsageError(f"--missing {self.missing}: expected one of {', '.join(missing)}, and {OTHER}")
         return {
-            "target": target[0] if len(target) == 1 else target,
             "task": self.task,
-            "missing": self.missing,
-            "unknown": self.unknown,
-            "categorical": self.categorical or (),
+            "missing": missing[0] if missing else "refuse",
+            "unknown": OTHER if OTHER in given else "refuse",
+            "categorical": listed(self.categorical),
             "embedding": self.embedding,
-            "drop": self.drop or (),
+            "drop": listed(self.drop),
             "units": self.units(),
         }
 
     def units(self) -> dict[str, str]:
         """Units by name."""
-        return pairs_in("--unit", self.unit, "NAME=UNIT, such as price=€")
+        return pairs_in("--unit", listed(self.unit), "NAME=UNIT, such as price=€")
 
     def check_unused(self, *but: str) -> None:
         """Raise ``UsageError`` for an option, ``but`` these, that needs ``--target``."""
-        for name in ("task", "categorical", "embedding", "drop", "unit", "missing", "unknown"):
+        for name in ("task", "categorical", "embedding", "drop", "unit", "missing"):
             if name not in but and getattr(self, name) not in (None, "refuse"):
                 raise UsageError(f"--{name} is for tables with named columns: --target says which one is predicted")

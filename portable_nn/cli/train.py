@@ -12,7 +12,7 @@ from portable_nn.cli.options import choice
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.steps import StepOptions
 from portable_nn.cli.tables import ArrayNames, DialectOptions, TableOptions
-from portable_nn.cli.training import CheckpointFlags, Data, DataFile, Out, TrainingOptions, Window, data_of, finish
+from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import ACTIVATIONS
 
@@ -21,10 +21,10 @@ EXAMPLES = (
     "train 784-512-10 train-images-idx3-ubyte.gz --activation relu -o m.safetensors",
     "train auto-32-auto penguins.csv --target species --missing indicator -o penguins.safetensors",
     "train auto-64-32-1 houses.csv --target price --unit price=€ --drop address -o price.safetensors",
-    "train 4-16-3 iris.csv --standardise --class-labels A,B,C -o iris.safetensors",
+    "train 4-16-3 iris.csv --standardise --labels A,B,C -o iris.safetensors",
     "train auto-32-auto penguins.csv --target species --missing drop --class-weight Gentoo=2 --metric f1 -o p.h5",
-    "train 784-200-10 mnist_train.csv --schedule one-cycle:rise=0.2 --clip-norm 1 -o mine.safetensors",
-    "train 104-64-32-1 --data echoes.h5 --inputs waveforms --targets swh --unit swh=m -o swh.safetensors",
+    "train 784-200-10 mnist_train.csv --schedule one-cycle:rise=0.2 --optimizer adam:clip_norm=1 -o mine.safetensors",
+    "train 104-64-32-1 echoes.h5 --inputs waveforms --target swh --unit swh=m -o swh.safetensors",
     "train 784-200-10 mnist_train.csv -o mine.h5 --checkpoint run --resume",
 )
 
@@ -37,12 +37,10 @@ def command(
             metavar="LAYERS", help="Sizes of the layers from the input to the classes: 784-200-10, or auto-32-auto."
         ),
     ],
-    data: Data = None,
+    data: Data,
     *,
     out: Out,
-    file: DataFile = None,
     arrays: ArrayNames,
-    window: Window = None,
     table: TableOptions,
     dialect: DialectOptions,
     activation: Annotated[
@@ -51,12 +49,15 @@ def command(
             "--activation",
             names=ACTIVATIONS,
             help="Activation of the hidden layers.  [default: sigmoid; relu with --target]",
+            hidden=True,
         ),
     ] = None,
     standardise: Annotated[
         bool,
         typer.Option(
-            "--standardise", help="Scale each column to mean 0 and standard deviation 1, as part of the model."
+            "--standardise",
+            help="Scale each column to mean 0 and standard deviation 1, as part of the model.",
+            hidden=True,
         ),
     ] = False,
     training: TrainingOptions,
@@ -70,7 +71,7 @@ def command(
     predicted from the others: classes or a number. auto counts the columns and the classes. Numbers are scaled, words
     become categories, and all of that is a part of the model, as are the names: predict finds columns by name.
 
-    With --inputs and --targets, DATA is a file with named arrays, of any size: it is read in pieces, and shuffled by
+    With --inputs as well, DATA is a file with named arrays, of any size: it is read in pieces, and shuffled by
     them. Whole numbers are classes, others are numbers; --unit swh=m says their units. What --validation
     holds out is drawn, in blocks of rows.
 
@@ -80,20 +81,17 @@ def command(
     Ctrl-C stops the training and saves the network; with --checkpoint, the same command with --resume goes on to the
     same bytes, whatever stopped it.
     """
-    named, data = arrays.options(), data_of(data, file, "train")
-    if named["inputs"] and table.target:
-        raise UsageError("--target is a column of a table, and --targets are arrays: leave one of them out")
-    if window is not None and not named["inputs"]:
-        raise UsageError("--window is for --inputs and --targets: other data are shuffled as a whole")
+    named = arrays.options()
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
     trained: Any
     if named["inputs"]:
-        trained = _on_arrays(layers, data, table, activation, training, {**options, **named, "window": window})
-    elif table.target:
+        trained = _on_arrays(layers, data, table, activation, training, {**options, **named})
+    elif arrays.columns:
+        options["target"] = arrays.columns[0] if len(arrays.columns) == 1 else arrays.columns
         trained = _on_table(layers, data, table, dialect, activation, standardise, training, options)
     else:
         table.check_unused()
-        trained = _on_examples(layers, data, dialect, activation, standardise, training, options)
+        trained = _on_examples(layers, data, arrays.file, dialect, activation, standardise, training, options)
     printer.notes(getattr(trained, "notes", ()))
     figures = getattr(trained, "figures", None)
     finish(printer, trained.network, trained.history, out, checkpoints, figures, training.plot, source)
@@ -102,6 +100,7 @@ def command(
 def _on_examples(
     layers: str,
     data: Path,
+    labels: Path | None,
     dialect: DialectOptions,
     activation: str | None,
     standardise: bool,
@@ -114,7 +113,7 @@ def _on_examples(
 
     sizes = parse_layers(layers)
     try:
-        examples = training.dataset(data, sizes[0], dialect.header)
+        examples = training.dataset(data, labels, sizes[0], dialect.header)
     except DataError as error:
         if kind_of(data) != "csv":
             raise
@@ -135,8 +134,6 @@ def _on_arrays(
     from portable_nn.recipes.arrays import train_arrays
 
     table.check_unused("task", "unit")
-    if training.labels_file is not None:
-        raise UsageError("--labels-file is not for --inputs: --targets names the array with the classes")
     options |= {"task": table.task, "units": table.units(), "standardise": not options.pop("raw")}
     return train_arrays(layers, data, activation=activation or "relu", **options)
 
@@ -154,9 +151,8 @@ def _on_table(
     """Train on a table with named columns."""
     from portable_nn.recipes.table import train_table
 
-    for flag, given in (("--labels-file", training.labels_file), ("--class-labels", training.class_labels)):
-        if given is not None:
-            raise UsageError(f"{flag} is not for --target: the classes have the names that stand in the table")
+    if training.labels is not None:
+        raise UsageError("--labels is not for --target: the classes have the names that stand in the table")
     if standardise:
         raise UsageError("--standardise is what --target does by itself; --raw turns it off")
     del options["labels"]

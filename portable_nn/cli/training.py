@@ -14,11 +14,10 @@ import typer
 
 from portable_nn.cli.conventions import INTERRUPTED
 from portable_nn.cli.losses import LossOptions
-from portable_nn.cli.options import Plot, choice
+from portable_nn.cli.options import Plot
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.steps import StepOptions
 from portable_nn.core.errors import UsageError
-from portable_nn.core.names import OPTIMIZERS
 from portable_nn.core.text import fields, percent, size
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from portable_nn.network import Network
     from portable_nn.training.checkpoint import CheckpointOptions
     from portable_nn.training.history import History
-    from portable_nn.training.optimizers import Optimizer
 
 STOPPED: Final = {
     "finished": "",
@@ -57,20 +55,16 @@ OUT: Final = typer.Option(
 )
 Out: TypeAlias = Annotated[Path, OUT]
 Data: TypeAlias = Annotated[
-    Path | None,
-    typer.Argument(metavar="[DATA]", help="CSV with the label first, npz, IDX, npy or HDF5 file; also --data."),
+    Path, typer.Argument(metavar="DATA", help="CSV with the label first, npz, IDX, npy or HDF5 file.")
 ]
-DataFile: TypeAlias = Annotated[Path | None, typer.Option("--data", metavar="FILE", help="The same as DATA.")]
-Window: TypeAlias = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="With --inputs, examples that are shuffled together; by default what 64 MiB hold."),
-]
-Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random generator.")]
+Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random generator.", hidden=True)]
 
 
 @dataclass(frozen=True)
 class CheckpointFlags:
     """The folder where a training is saved while it runs, and whether the training resumes from there."""
+
+    SUBJECT = "Checkpoints"
 
     checkpoint: Annotated[
         Path | None,
@@ -78,9 +72,9 @@ class CheckpointFlags:
             metavar="FOLDER", help="Save a checkpoint there after each epoch; the last 3 and the best are kept."
         ),
     ] = None
-    every: Annotated[int | None, typer.Option(metavar="N", help="Save a checkpoint after every N batches as well.")] = (
-        None
-    )
+    every: Annotated[
+        int | None, typer.Option(metavar="N", help="Save a checkpoint after every N batches as well.", hidden=True)
+    ] = None
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Resume from the newest checkpoint, with the same result as if never stopped."),
@@ -130,33 +124,23 @@ def announce(printer: Printer, folder: Path, epochs: int | None) -> None:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """The options of ``train`` and ``tune``: data, optimizer and epochs."""
+    """The options of ``train`` and ``tune``: data and epochs."""
 
-    labels_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Labels of the examples, where DATA has none.")
-    ] = None
-    class_labels: Annotated[
+    SUBJECT = "Training"
+
+    labels: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Names of the classes: a,b,c or 0123456789, or a file with one per line."),
+        typer.Option(
+            metavar="NAMES", help="Names of the classes: a,b,c or 0123456789, or a file with one per line.", hidden=True
+        ),
     ] = None
     raw: Annotated[
         bool,
-        typer.Option("--raw", help="Use the data as they are, without preprocessing."),
+        typer.Option("--raw", help="Use the data as they are, without preprocessing.", hidden=True),
     ] = False
     validation: Annotated[
         float, typer.Option(metavar="SHARE", help="Share of the examples that is held out for validation.")
     ] = 0.1
-    optimizer: Annotated[str, choice("--optimizer", names=OPTIMIZERS, help="Optimizer.")] = "adam"
-    learning_rate: Annotated[
-        float | None, typer.Option(metavar="X", help="Learning rate; by default that of the optimizer.")
-    ] = None
-    momentum: Annotated[float | None, typer.Option(metavar="X", help="Momentum of the optimizer, if it has one.")] = (
-        None
-    )
-    weight_decay: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Weight decay of the optimizer.  [default: 0; of adamw 0.01]"),
-    ] = None
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -174,15 +158,17 @@ class TrainingOptions:
     seed: Seed = 0
     metrics_csv: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", writable=True, help="Write the loss and metrics of each epoch as CSV."),
+        typer.Option(
+            metavar="FILE", writable=True, help="Write the loss and metrics of each epoch as CSV.", hidden=True
+        ),
     ] = None
     plot: Plot = None
 
-    def dataset(self, path: Path, width: int | None, header: bool | None) -> Dataset:
-        """The examples in a file, each of ``width`` numbers if that is known; ``header`` as ``read_dataset`` has it."""
+    def dataset(self, path: Path, labels: Path | None, width: int | None, header: bool | None) -> Dataset:
+        """The examples in a file, each of ``width`` numbers if that is known; others as ``read_dataset`` has them."""
         from portable_nn.data.dataset import read_dataset
 
-        return read_dataset(path, self.labels_file, width=width, header=header)
+        return read_dataset(path, labels, width=width, header=header)
 
     def source(self, data: Path) -> str:
         """The entry of the metadata for the file of the examples."""
@@ -201,7 +187,6 @@ class TrainingOptions:
         return {
             "raw": self.raw,
             "validation": self.validation,
-            "optimizer": self._optimizer(),
             **({} if self.epochs is None else {"epochs": self.epochs}),
             "batch_size": self.batch_size,
             "patience": self.patience,
@@ -214,35 +199,13 @@ class TrainingOptions:
             **saving,
         }
 
-    def _optimizer(self) -> Optimizer:
-        from portable_nn.training.optimizers import OPTIMIZERS
-
-        kind = OPTIMIZERS[self.optimizer]
-        given = {name: getattr(self, name) for name in ("learning_rate", "momentum", "weight_decay")}
-        options = {name: value for name, value in given.items() if value is not None}
-        for name in options:
-            if name not in kind.__dataclass_fields__:
-                able = [other for other, one in OPTIMIZERS.items() if name in one.__dataclass_fields__]
-                raise UsageError(f"--{name} is an option of {', '.join(able)}, not of --optimizer {self.optimizer}")
-        return kind(**options)
-
     def _labels(self) -> Sequence[str]:
-        text = self.class_labels or ""
+        text = self.labels or ""
         if Path(text).is_file():
             from portable_nn.prediction.labels import read_labels
 
             return read_labels(text)
         return [label.strip() for label in text.split(",")] if "," in text else tuple(text)
-
-
-def data_of(data: Path | None, file: Path | None, verb: str) -> Path:
-    """DATA, or --data. Raises ``UsageError`` for both and for none."""
-    if data and file:
-        raise UsageError("DATA and --data are the same: give one of them")
-    found = data or file
-    if found is None:
-        raise UsageError(f"missing argument 'DATA' (see portable-nn {verb} --help)")
-    return found
 
 
 def progress(printer: Printer) -> bool | None:

@@ -8,33 +8,31 @@ from typing import Annotated
 import typer
 
 from portable_nn.cli.losses import LossOptions
-from portable_nn.cli.options import Model
+from portable_nn.cli.options import Model, listed
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.steps import StepOptions
 from portable_nn.cli.tables import ArrayNames, DialectOptions
-from portable_nn.cli.training import CheckpointFlags, Data, DataFile, Out, TrainingOptions, Window, data_of, finish
+from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
 from portable_nn.core.errors import UsageError
 
 EXAMPLES = (
     "tune digits mine.csv --out mine.safetensors",
     "tune theirs.onnx mine.npz --until -1 --freeze '*' -o mine.safetensors",
     "tune theirs.onnx mine.npz --until pool --freeze '*' -o mine.safetensors",
-    "tune mine.safetensors more.csv --warm-up 1 --group 'hidden.*:learning_rate=1e-4' -o better.safetensors",
-    "tune digits mine.csv --label-smoothing 0.1 --weight-decay 0.01 --metric f1 -o mine.safetensors",
-    "tune swh.safetensors --data echoes.h5 --inputs waveforms --targets swh -o better.safetensors",
-    "tune mine.safetensors more.csv --epochs 3 --learning-rate 1e-4 -o better.safetensors",
+    "tune mine.safetensors more.csv --schedule cosine:warm_up=1 --group 'hidden.*:learning_rate=1e-4' -o m.safetensors",
+    "tune digits mine.csv --loss 'cross_entropy(label_smoothing=0.1)' --metric f1,recall -o mine.safetensors",
+    "tune swh.safetensors echoes.h5 --inputs waveforms --target swh -o better.safetensors",
+    "tune mine.safetensors more.csv --epochs 3 --rate 1e-4 -o better.safetensors",
 )
 
 
 def command(
     printer: Printer,
     model: Model,
-    data: Data = None,
+    data: Data,
     *,
     out: Out,
-    file: DataFile = None,
     arrays: ArrayNames,
-    window: Window = None,
     until: Annotated[
         str | None,
         typer.Option(
@@ -44,7 +42,9 @@ def command(
     ] = None,
     freeze: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="Do not train parameters that match, such as 'features.*'. Repeatable."),
+        typer.Option(
+            metavar="PATTERN,…", help="Do not train parameters that match, such as 'features.*'.", hidden=True
+        ),
     ] = None,
     dialect: DialectOptions,
     training: TrainingOptions,
@@ -54,7 +54,7 @@ def command(
 ) -> None:
     """Fine-tune a model on your data.
 
-    With --inputs and --targets, DATA is a file with named arrays, of any size, as train takes it; the network may then
+    With --inputs and --target, DATA is a file with named arrays, of any size, as train takes it; the network may then
     also predict numbers.
 
     The data are preprocessed as the model says (the columns of a table are found by their names), and have the classes
@@ -66,23 +66,21 @@ def command(
     from portable_nn.opening import open_network
     from portable_nn.recipes.tuning import table_examples, tune_classifier
 
-    named, data = arrays.options(), data_of(data, file, "tune")
-    if window is not None and not named["inputs"]:
-        raise UsageError("--window is for --inputs and --targets: other data are shuffled as a whole")
+    named = arrays.options()
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
     network = open_network(model)
     if named["inputs"]:
         from portable_nn.recipes.tuning_arrays import tune_arrays
 
-        if options.pop("raw") or training.labels_file is not None:
-            raise UsageError("--raw and --labels-file are not for --inputs, whose arrays are what the network takes")
-        trained = tune_arrays(network, data, until=until, freeze=freeze or (), window=window, **named, **options)
+        if options.pop("raw"):
+            raise UsageError("--raw is not for --inputs, whose arrays are what the network takes")
+        trained = tune_arrays(network, data, until=until, freeze=listed(freeze), **named, **options)
         finish(printer, *trained, out, checkpoints, plot=training.plot, source=source)
         return
     shape = static(network.graph.inputs[0].shape[1:])
     if network.inputs[0].columns:
         examples = table_examples(network, str(data), dialect.given())
     else:
-        examples = training.dataset(data, None if shape is None else math.prod(shape), dialect.header)
-    trained = tune_classifier(network, examples, until=until, freeze=freeze or (), **options)
+        examples = training.dataset(data, arrays.file, None if shape is None else math.prod(shape), dialect.header)
+    trained = tune_classifier(network, examples, until=until, freeze=listed(freeze), **options)
     finish(printer, *trained, out, checkpoints, plot=training.plot, source=source)

@@ -98,10 +98,10 @@ def drawn(text: str) -> str:
     return printable(text).replace("$", r"\$")
 
 
-def check_picture(path: Path) -> Path:
-    """``path``, whose suffix must be one of ``FORMATS``. Raises ``UsageError``."""
-    if path.suffix.lower() not in FORMATS:
-        raise UsageError(f"{path}: the name of a picture ends in {either(FORMATS)}")
+def check_picture(path: Path, *others: str) -> Path:
+    """``path``, whose suffix must be one of ``FORMATS`` or of ``others``. Raises ``UsageError``."""
+    if path.suffix.lower() not in (*FORMATS, *others):
+        raise UsageError(f"{path}: the name of a picture ends in {either((*FORMATS, *others))}")
     return path
 
 

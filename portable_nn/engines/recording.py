@@ -1,7 +1,7 @@
 """Recordings: the inputs and outputs of a network by name, as arrays in an ``.npz`` file.
 
 A recording is the reference by which a conversion between code bases is checked. ``numpy.savez("io.npz", x=x,
-logits=y)`` writes one, and so does ``portable-nn predict --save-io``. It may hold intermediate values too; they show
+logits=y)`` writes one, and so does ``portable-nn predict --io``. It may hold intermediate values too; they show
 which node is the first to compute something else.
 """
 

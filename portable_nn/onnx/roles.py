@@ -191,7 +191,10 @@ def doubts(roles: Mapping[str, Role]) -> Iterator[str]:
     """Notes on the arrays that may be either."""
     for trains, said in (
         (True, "trained, though they may be constants (--freeze keeps them)"),
-        (False, f"kept, though they may be weights (--train trains them; to have what they were made of, {KEEPING})"),
+        (
+            False,
+            f"kept, though they may be weights (--freeze '!NAME' trains; to have what they were made of, {KEEPING})",
+        ),
     ):
         yield from noted(said, [name for name, role in roles.items() if role.trains == trains and not role.is_sure])
 

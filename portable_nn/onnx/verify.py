@@ -64,7 +64,7 @@ which both engines run in pieces."""
 FEW: Final = 1000
 """The elements of inputs up to which examples of every kind are drawn: values have too few to be anywhere."""
 
-_HINT: Final = "; --io FILE.npz gives inputs that it can run on, --no-verify leaves the comparison out"
+_HINT: Final = "; --io FILE.npz gives inputs that it can run on, --verify none leaves the comparison out"
 """The advice where an engine cannot run on random inputs."""
 
 

@@ -214,7 +214,7 @@ class Runnable:
         if len(self.inputs) != 1:
             names = ", ".join(value.name for value in self.inputs) or "none"
             states = any(info.state for info in self.description.inputs)
-            hint = " (--input NAME=FILE is for several)" if self.inputs else ""
+            hint = " (--inputs NAME=FILE is for several)" if self.inputs else ""
             hint = ": --stream (stream=True) keeps its states" if states else hint
             raise UsageError(
                 f"{self.where}: predict takes models with one input; the inputs of this one are: {names}{hint}"
@@ -269,7 +269,7 @@ class Runnable:
             needed = "predict needs a batch of examples of one known shape"
             hint = "; for pictures, --preprocess (preprocess) says it" if len(entry.shape) == 4 else ""
             if len(entry.shape) in (2, 3) and entry.shape[0] != 0:  # A sequence of any length.
-                hint = f"; of any other, --input {entry.name}=FILE.npy --out FILE.npz (pnn.run) gives the outputs"
+                hint = f"; of any other, --inputs {entry.name}=FILE.npy --out FILE.npz (pnn.run) gives the outputs"
             raise UsageError(
                 f"{self.where}: input '{entry.name}' is {entry.dtype}{format_shape(entry.shape)}; {needed}{hint}"
             )

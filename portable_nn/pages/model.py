@@ -97,7 +97,7 @@ def to_html(
         model: a network, the name of a shipped model, a weight file, or any file of a model that can be imported.
         path: the file to write; one at this path is replaced as a whole, or stays as it was.
         runtime: the folder ``dist`` of the npm package onnxruntime-web; by default what ``portable-nn export
-            --fetch-runtime`` has put into the user's cache.
+            --runtime fetch`` has put into the user's cache.
         preprocess: how pictures are prepared, as ``predict`` takes it, instead of as the model says.
         samples: up to 12 pictures, or for a series a ``.npy`` file, to begin with; by default those of a shipped model.
         labels: the names of the classes, instead of those in the model, or a file with them, as ``predict`` takes it.

@@ -99,7 +99,7 @@ def find_runtime(folder: str | Path | None = None) -> Runtime:
             f"with {MODULE} and {PROGRAM}"
         )
     raise UsageError(
-        "a page carries onnxruntime-web, which is not on this machine yet: --fetch-runtime gets it once from npm "
+        "a page carries onnxruntime-web, which is not on this machine yet: --runtime fetch gets it once from npm "
         f"(version {VERSION}, checked by its SHA-256), or --runtime DIR says where the npm package is"
     )
 
@@ -119,7 +119,7 @@ def fetch_runtime() -> Path:
         return found
     npm = which("npm")
     if npm is None:
-        raise UsageError("--fetch-runtime needs npm, which Node.js brings; or copy the npm package here: --runtime DIR")
+        raise UsageError("--runtime fetch needs npm, which Node.js brings; or copy the npm package here: --runtime DIR")
     with tempfile.TemporaryDirectory() as folder:
         command = [npm, "pack", f"onnxruntime-web@{VERSION}", "--silent", "--pack-destination", folder]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

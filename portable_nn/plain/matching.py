@@ -269,12 +269,14 @@ def as_text(found: Match) -> str:
     meant = [row for row in found.rows if row.suggestion or row.axes]
     renames = [f"--rename '{row.suggestion or row.name}={target(row)}'" for row in meant]
     if renames:
-        lines.append("as import --into takes it: " + " ".join(map(printable, renames)) + "\n")
+        lines.append("as import --against takes it: " + " ".join(map(printable, renames)) + "\n")
     fitting = sum(row.status == "fits" for row in found.rows)
     summary = f"{fitting:,} of {quantity(len(found.rows), 'tensor')} fit"
     if found.others:
         gated = any(map(is_gated, found.others))
-        whose = "gates have another order in PyTorch: import --into tells" if gated else "they are of another network"
+        whose = (
+            "gates have another order in PyTorch: import --against tells" if gated else "they are of another network"
+        )
         summary += f", and {len(found.others):,} of the file are left over: {whose}"
     return "\n".join([*lines, summary])
 

@@ -85,7 +85,7 @@ def outputs_of(model: str | Path | Network, inputs: Any, options: ModelOptions, 
     if not (isinstance(inputs, Mapping) and inputs and set(map(str, inputs)) <= set(names)):
         if len(names) != 1:
             wanted = ", ".join(names) or "none"
-            raise UsageError(f"{found.where}: inputs must be a dict (--input NAME=FILE) for the inputs {wanted}")
+            raise UsageError(f"{found.where}: inputs must be a dict (--inputs NAME=FILE) for the inputs {wanted}")
         inputs = {names[0]: inputs}
     if missing := [name for name in names if name not in inputs]:
         raise UsageError(f"{found.where}: no array or picture for the input {', '.join(missing)}")

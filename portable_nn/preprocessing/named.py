@@ -247,7 +247,7 @@ class _Maker:
     def order(self, layout: _Layout, colours: int) -> str:
         axes = "(height, width, colour)" if layout.last else "(colour, height, width)"
         names = "one, grey" if colours == 1 else "blue, green, red" if self.bgr else "red, green, blue"
-        told = " as --nhwc says" if self.given.nhwc else ""
+        told = " as --layout nhwc says" if self.given.nhwc else ""
         return f"an example is {axes}{told}, the colours {names}"
 
     # -- size

@@ -1,4 +1,4 @@
-"""A network of dense layers for named arrays of any size: ``train LAYERS data.h5 --inputs x --targets y``."""
+"""A network of dense layers for named arrays of any size: ``train LAYERS data.h5 --inputs x --target y``."""
 
 from __future__ import annotations
 

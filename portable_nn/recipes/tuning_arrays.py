@@ -1,4 +1,4 @@
-"""A trained network, trained further on named arrays of any size: ``tune MODEL data.h5 --inputs x --targets y``."""
+"""A trained network, trained further on named arrays of any size: ``tune MODEL data.h5 --inputs x --target y``."""
 
 from __future__ import annotations
 

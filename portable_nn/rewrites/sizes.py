@@ -66,7 +66,7 @@ def batch_of(graph: Graph) -> str:
     named = [dim for dim in first if isinstance(dim, str)]
     if not named:
         sizes = " and ".join(map(str, first)) or "nothing"
-        raise UsageError(f"the batch has a size already, {sizes}: --dynamic makes it any")
+        raise UsageError(f"the batch has a size already, {sizes}: --batch-size any frees it")
     if len(named) > 1:
         raise UsageError(
             f"the first sizes of the inputs are {' and '.join(named)}: --dim NAME=SIZE says which is meant"

@@ -45,7 +45,7 @@ def torch(task: Task) -> Run:
 
 
 def numpy(task: Task) -> Run:
-    """The function ``predict`` of the file that ``export --numpy`` writes."""
+    """The function ``predict`` of the file that ``export --code numpy`` writes."""
     from portable_nn.converters.source import write_numpy
 
     path = task.folder / "net.py"

@@ -30,7 +30,7 @@ def files(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("files")
 def test_arrays_are_written(run):
     code, _, err = run(
-        "predict", "same.onnx", "photo.png", "--mean", "127.5", "--std", "127.5", "--fit", "none", "--out", "y.npz"
+        "predict", "same.onnx", "photo.png", "--mean", "127.5", "--std", "127.5", "--size", ":none", "--out", "y.npz"
     )
     assert code == 0
     assert "mean and std are above 1: they are for 0 to 255" in err
@@ -41,7 +41,7 @@ def test_arrays_are_written(run):
 
 @pytest.mark.usefixtures("files")
 def test_several_inputs(run):
-    both = ("--input", "a=a.npy", "--input", "b=b.npy")
+    both = ("--inputs", "a=a.npy", "--inputs", "b=b.npy")
     code, out, _ = run("predict", "two.onnx", *both)
     assert code == 0
     assert out.splitlines()[1].split() == ["c", "float32", "(1,", "2)", "11", "22"]
@@ -53,7 +53,7 @@ def test_several_inputs(run):
 
 @pytest.mark.usefixtures("files")
 def test_a_copy_keeps_the_options(run):
-    code, _, err = run("predict", "m.onnx", "--preprocess", "imagenet", "--size", "9", "--set", "kept.onnx")
+    code, _, err = run("predict", "m.onnx", "--preprocess", "imagenet", "--size", "9", "--keep", "kept.onnx")
     assert code == 0
     assert "written to kept.onnx, which says how pictures are prepared: convert to red" in err
     with_options = run(
@@ -82,17 +82,17 @@ FAULTS = [
     (("same.onnx", "photo.png", "--std", "0"), "--std must be one finite number above 0"),
     (("same.onnx", "photo.png", "--preprocess", "vgg"), "'vgg' is not one of 'imagenet'"),
     (("same.onnx", "photo.png", "--white", "7"), "--white must be 1 or 255, not 7"),
-    (("same.onnx", "photo.png", "--set", "k.onnx"), "--set keeps a preparation in a copy of the model"),
+    (("same.onnx", "photo.png", "--keep", "k.onnx"), "--keep writes a preparation in a copy of the model"),
     (("same.onnx", "photo.png", "--preprocess", "yolo", "--draw", "k.jpg"), "the name must end in .png"),
-    (("two.onnx", "--input", "a"), "--input needs NAME=FILE"),
-    (("two.onnx", "--input", "a=a.npy", "--input", "a=b.npy"), "--input: 'a' is given twice"),
-    (("two.onnx", "--input", "a=a.npy"), "no array or picture for the input b"),
-    (("two.onnx", "x.npy", "--input", "a=a.npy"), "give files either as INPUT"),
+    (("two.onnx", "--inputs", "a="), "--inputs needs NAME=FILE"),
+    (("two.onnx", "--inputs", "a=a.npy", "--inputs", "a=b.npy"), "--inputs: 'a' is given twice"),
+    (("two.onnx", "--inputs", "a=a.npy"), "no array or picture for the input b"),
+    (("two.onnx", "x.npy", "--inputs", "a=a.npy"), "give files either as INPUT"),
     (
-        ("two.onnx", "--input", "a=a.npy", "--input", "b=b.npy", "--output", "z"),
+        ("two.onnx", "--inputs", "a=a.npy", "--inputs", "b=b.npy", "--output", "z"),
         "has no output 'z': its outputs are c, d",
     ),
-    (("two.onnx", "--input", "a=a.npy", "--input", "b=b.npy", "--out", "k.npy"), ".npy holds one array"),
+    (("two.onnx", "--inputs", "a=a.npy", "--inputs", "b=b.npy", "--out", "k.npy"), ".npy holds one array"),
     (("m.onnx", "photo.png", "--preprocess", "unit", "--output", "z"), "has no output 'z': its outputs are 'y'"),
 ]
 

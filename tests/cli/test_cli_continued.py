@@ -109,7 +109,7 @@ def killed(out: str, *arguments: str, sign: int = signal.SIGKILL, rows: int = 1,
 
 
 def run_of(model: str = "swh.safetensors", dataset: str = "waveforms") -> tuple[str, ...]:
-    return (model, "echoes.h5", "--dataset", dataset, "--batch-size", "40", "--engine", "numpy", "-q")
+    return (model, "echoes.h5", "--inputs", dataset, "--batch-size", "40", "--engine", "numpy", "-q")
 
 
 @pytest.mark.long
@@ -251,7 +251,7 @@ def test_what_cannot_be_continued(folder):
     for arguments in (
         ("--out", "h.txt"),
         (),
-        ("--out", "h.csv", "--save-io", "io.npz"),
+        ("--out", "h.csv", "--io", "io.npz"),
         ("--out", "h.csv", "--stream"),
     ):
         code, err = done(*run_of(), *arguments, "--resume")

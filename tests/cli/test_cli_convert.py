@@ -75,7 +75,7 @@ def test_json(run, tmp_path):
         "dropped": [],
         "notes": [],
     }
-    found = run("convert", "b.onnx", "b.npz", "--no-verify", "--format", "json").json
+    found = run("convert", "b.onnx", "b.npz", "--verify", "none", "--format", "json").json
     assert (found["verified"], found["outputs"], found["opset"]) == (False, [], None)
     assert found["dropped"] == ["that its operators are those of opset 15: export writes 17 by default"]
     assert found["notes"] == ["not verified: what was written was not compared with what was read"]

@@ -27,7 +27,7 @@ def files(tmp_path: Path) -> Path:
 
 def test_the_table(files: Path, run) -> None:
     """The figures by hand, and the intervals by scipy: of 4 of 6, of 2 of 3, and for F1 of 2 of 4."""
-    found = run("evaluate", "m.safetensors", "rows.csv", "--worst", "2")
+    found = run("evaluate", "m.safetensors", "rows.csv", "--top", "2")
     assert (found.code, found.err) == (0, "")
     margins = (X[:, 1] - X[:, 0]) * np.array([-1, -1, -1, 1, 1, 1])
     losses = np.log1p(np.exp(-margins))
@@ -53,7 +53,7 @@ def test_the_table(files: Path, run) -> None:
 
 
 def test_json_and_csv(files: Path, run) -> None:
-    found = run("evaluate", "m.safetensors", "rows.csv", "--format", "json", "--worst", "1").json
+    found = run("evaluate", "m.safetensors", "rows.csv", "--format", "json", "--top", "1").json
     assert (found["schema"], found["task"], found["examples"], found["confusion"]) == (
         1,
         "classes",
@@ -111,7 +111,7 @@ def test_numbers(files: Path, run) -> None:
     errors = np.array(values) - np.loadtxt(files / "flats.csv", delimiter=",", skiprows=1)[:, 1]
     assert (number["name"], number["unit"]) == ("price", "k€")
     assert [number["rmse"], number["bias"]] == pytest.approx([np.sqrt((errors**2).mean()), errors.mean()], rel=1e-5)
-    text = run("evaluate", "p.safetensors", "flats.csv", "--worst", "1", "--plot", "sheet.svg").out
+    text = run("evaluate", "p.safetensors", "flats.csv", "--top", "1", "--plot", "sheet.svg").out
     [rmse] = [line for line in text.splitlines() if line.startswith("RMSE")]
     assert rmse.split()[1:3] == [f"{number['rmse']:.6g}", "k€"]
     drawing = (files / "sheet.svg").read_text()

@@ -264,7 +264,7 @@ OWN: dict[str, dict[str, Callable[[Path], None]]] = {
 UNMADE = {"detector.onnx", "matching.onnx", "image=1,3,512,512"}
 """Words of examples that are only parsed: of models with several inputs, or with boxes."""
 
-WRITING = {"--out", "-o", "--plot", "--gif", "--dot", "--save-io", "--draw", "--html"}
+WRITING = {"--out", "-o", "--plot", "--dot", "--io", "--draw", "--html"}
 CONVERTING = {"export", "import", "convert"}
 
 CODES = {"check somebody.onnx --strict": {0, 1}, "inspect theirs.h5 --against digits-mlp": {0, 1}}
@@ -284,7 +284,8 @@ EXAMPLES = [
 
 def read_by(words: list[str]) -> list[str]:
     """The words that may name files to read."""
-    found = [word for before, word in pairwise(words) if before not in WRITING]
+    written = WRITING - {"--io"} if words[0] in CONVERTING else WRITING
+    found = [word for before, word in pairwise(words) if before not in written]
     return (
         found[:-1] if words[0] in CONVERTING and not words[-1].startswith("-") and "--" not in "".join(words) else found
     )

@@ -32,10 +32,10 @@ def test_sizes(run, tmp_path):
     x = pnn.Input(3, "height", "width", name="x")
     net = pnn.Network(x, pnn.Conv2d(2, 3, padding=1, name="y")(x), seed=0)
     net.save(tmp_path / "m.safetensors")
-    arguments = ["--batch", "2", "--dim", "height=8", "--dim", "width=6"]
+    arguments = ["--batch-size", "2", "--dim", "height=8,width=6"]
     assert run("export", "m.safetensors", "m.onnx", *arguments).code == 0
     assert shape_of(tmp_path / "m.onnx") == [2, 3, 8, 6]
-    code, out, err = run("export", "m.onnx", "any.onnx", "--dynamic")
+    code, out, err = run("export", "m.onnx", "any.onnx", "--batch-size", "any")
     assert (code, err) == (0, "the batch, which was 2, may be of any size\n")
     assert out.splitlines()[0].split() == ["output", "largest", "error", "relative"]
     assert shape_of(tmp_path / "any.onnx") == ["batch", 3, 8, 6]
@@ -56,7 +56,7 @@ def test_pixels_and_pictures_of_an_exported_file(run, digits_csv):
 
 
 def test_float16(run, tmp_path):
-    code, out, err = run("export", "digits-mlp", "half.onnx", "--float16")
+    code, out, err = run("export", "digits-mlp", "half.onnx", "--dtype", "float16")
     assert (code, err) == (0, f"2 tensors of weights in float16, computed with in float32\n{OUTSIDE}")
     heading, row = out.splitlines()[3:5]
     assert heading.split() == ["by", "float16", "weights", "largest", "error", "relative"]
@@ -77,8 +77,8 @@ def test_weights_beside(run, tmp_path, limit, beside):
 
 @pytest.mark.long
 def test_json(run, tmp_path):
-    run("predict", "digits-mlp", DIGITS.samples, "--save-io", "io.npz")
-    wishes = ["--float16", "--external-data", "0", "--atol", "1", "--io", "io.npz"]
+    run("predict", "digits-mlp", DIGITS.samples, "--io", "io.npz")
+    wishes = ["--dtype", "float16", "--external-data", "0", "--atol", "1", "--io", "io.npz"]
     found = run("export", "digits-mlp", "m.onnx", *wishes, "--format", "json").json
     assert list(found) == [
         "schema",
@@ -114,7 +114,7 @@ def test_json(run, tmp_path):
 
 @pytest.mark.long
 def test_what_predict_records_export_and_import_and_convert_compare_with(run, tmp_path):
-    code, out, err = run("predict", "digits-mlp", DIGITS.samples, "--save-io", "io.npz")
+    code, out, err = run("predict", "digits-mlp", DIGITS.samples, "--io", "io.npz")
     assert (code, err) == (0, "recorded in io.npz: image (10, 784), digit (10, 10)\n")
     assert len(out.splitlines()) == 11
     with np.load(tmp_path / "io.npz") as found:
@@ -142,7 +142,7 @@ def test_what_predict_records_export_and_import_and_convert_compare_with(run, tm
 
 
 def test_arrays_of_another_project_are_compared_with_a_recording(run, tmp_path):
-    run("predict", "digits-mlp", DIGITS.samples, "--save-io", "io.npz")
+    run("predict", "digits-mlp", DIGITS.samples, "--io", "io.npz")
     arrays = dict(pnn.load(DIGITS.weights).parameters)
     np.savez(tmp_path / "theirs.npz", **arrays)
     line = ["convert", "theirs.npz", "mine.h5", "--against", "digits-mlp", "--io", "io.npz"]
@@ -178,7 +178,7 @@ def test_the_options_of_a_convert(run, tmp_path):
 def test_a_file_that_differs_can_be_exported_unverified(run):
     line = ["export", DIGITS.onnx, "m.onnx", "--atol", "-1", "--rtol", "0"]
     assert run(*line).code == 1
-    assert run(*line, "--no-verify").err == f"{OUTSIDE}not verified: verify=False\n"
+    assert run(*line, "--verify", "none").err == f"{OUTSIDE}not verified: verify=False\n"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_file_that_differs_can_be_exported_unverified(run):
         (["--dim", "n=1"], "no size is called 'n': the inputs have batch"),
         (["--external-data", "much"], "--external-data needs a number of bytes such as 500kB, 100MB or 0, not 'much'"),
         (["--external-data", "3 TB"], "--external-data needs a number of bytes such as 500kB, 100MB or 0, not '3 TB'"),
-        (["--no-verify", "--io", "io.npz"], "--no-verify leaves out the comparison with --io: give one of them"),
+        (["--verify", "none", "--io", "io.npz"], "--verify none leaves out the comparison with --io: give one of them"),
         (["--io", "io.txt"], "io.txt: the name of a file of inputs and outputs ends in .npz"),
     ],
 )
@@ -202,8 +202,8 @@ def test_wrong_usage(run, tmp_path, arguments, message):
 
 @pytest.mark.parametrize("command", ["import", "convert"])
 def test_a_recording_needs_verification(run, command):
-    found = run(command, DIGITS.onnx, "m.h5", "--no-verify", "--io", "io.npz")
-    assert found == (2, "", "error: --no-verify leaves out the comparison with --io: give one of them\n")
+    found = run(command, DIGITS.onnx, "m.h5", "--verify", "none", "--io", "io.npz")
+    assert found == (2, "", "error: --verify none leaves out the comparison with --io: give one of them\n")
 
 
 def test_recordings_that_are_not_there_or_do_not_fit(run, tmp_path):
@@ -220,9 +220,9 @@ def test_recordings_that_are_not_there_or_do_not_fit(run, tmp_path):
 
 
 def test_where_to_record_is_checked_before_the_work(run, tmp_path):
-    code, out, err = run("predict", "digits-mlp", DIGITS.samples, "--save-io", "io.txt")
+    code, out, err = run("predict", "digits-mlp", DIGITS.samples, "--io", "io.txt")
     assert (code, out, err) == (2, "", "error: io.txt: the name of a file of inputs and outputs ends in .npz\n")
-    code, _, err = run("predict", "digits-mlp", DIGITS.samples, "--save-io", "no/io.npz")
+    code, _, err = run("predict", "digits-mlp", DIGITS.samples, "--io", "no/io.npz")
     assert (code, err.startswith("error: no/io.npz: cannot be written: there is no folder")) == (3, True)
 
 

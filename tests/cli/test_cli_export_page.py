@@ -19,14 +19,14 @@ from portable_nn.converters.onnx import export_onnx
     [
         ("--html page.txt", "must end in .html"),
         ("out.onnx --html page.html", "leave OUT out"),
-        ("--html page.html --numpy net.py", "leave --numpy out"),
+        ("--html page.html net.py", "leave OUT out"),
         ("--html page.html --opset 17", "--opset is for ONNX files and programs"),
         ("--runtime dist out.onnx", "--runtime is for a page: --html FILE.html"),
         ("--preprocess imagenet out.onnx", "--preprocess is for a page: --html FILE.html"),
         ("--labels names.txt out.onnx", "--labels is for a page: --html FILE.html"),
-        ("--rgb out.onnx", "--rgb is for a page: --html FILE.html"),
+        ("--layout rgb out.onnx", "--layout is for a page: --html FILE.html"),
         ("--html page.html --preprocess photo", "photo"),
-        ("--html page.html", "--fetch-runtime gets it once"),
+        ("--html page.html", "--runtime fetch gets it once"),
     ],
 )
 def test_options_that_do_not_fit_are_named(

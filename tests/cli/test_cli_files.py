@@ -32,8 +32,8 @@ LINES = {
     "completion": "completion bash",
     "doctor": "doctor",
     "evaluate": f"evaluate {MODEL} digits.csv",
-    "export": f"export {MODEL} --no-verify",
-    "import": "import model.onnx --no-verify",
+    "export": f"export {MODEL} --verify none",
+    "import": "import model.onnx --verify none",
     "inspect": f"inspect {MODEL}",
     "models build": "models build digits-mlp",
     "models list": "models list",
@@ -45,7 +45,7 @@ LINES = {
     "simulate list": "simulate list",
     "simulate run": "simulate run --steps 3",
     "simulate spectrum": "simulate spectrum",
-    "simulate sweep": "simulate sweep --steps 3 --rates 0.1",
+    "simulate sweep": "simulate sweep --steps 3 --rate 0.1",
     "size conv": "size conv --in 5 --kernel 3",
     "size convt": "size convt --in 5 --kernel 3",
     "size net": f"size net {MODEL}",
@@ -59,15 +59,15 @@ NAMES = {
     "--out": {
         "calibrate": "old.npz", "train": "old.npz", "tune": "old.h5", "models build": "old.npz",
     },
-    "--plot": "old.png", "--gif": "old.gif", "--dot": "old.dot", "--save-io": "old.npz", "--metrics-csv": "old.csv",
-    "--set": "old.safetensors", "--draw": "old.png", "--boxes": "old.png", "--html": "old.html",
-    "OUT": "old.safetensors", "[OUT]": "old.onnx", "--numpy": "old.py", "--source": "old.py", "--c": "old.c",
+    "--plot": "old.png", "--dot": "old.dot", "--io": "old.npz", "--metrics-csv": "old.csv",
+    "--keep": "old.safetensors", "--draw": "old.png", "--boxes": "old.png", "--html": "old.html",
+    "OUT": "old.safetensors", "[OUT]": "old.onnx",
     "B": "old.npz",
 }  # fmt: skip
 """The name of a file that an option may write: for all commands, or for those that are named."""
 
 READ = {
-    "--labels", "--labels-file", "--io", "--data", "IN...", "[DATA]", "--map", "--runtime", "--sample",
+    "--labels", "--io", "IN...", "DATA", "--runtime",
     "--verify-signature", "--public-key", "--certificate",
 }  # fmt: skip
 """Options whose value is a path, and that write no file."""
@@ -97,7 +97,7 @@ def line_with(command: str, flag: str, name: str) -> list[str]:
     words = [*LINES[command].split(), *([name] if flag[0] != "-" else [flag, name])]
     if (command, flag) == ("export", "--html"):
         return ["export", MODEL, flag, name, "--runtime", "node_modules"]
-    if flag == "--set":
+    if flag == "--keep":
         words += ["--preprocess", "mnist"]
     if command in {"train", "tune"} and flag != "--out":
         words += ["--out", "new.npz"]
@@ -158,7 +158,7 @@ def test_no_option_replaces_a_file_that_appears_while_the_command_runs(run, file
     [what] = re.findall(told, err)
     others = {*files.iterdir()} - before - {files / name}
     assert not [each for each in others if "tmp" in each.name or "part" in each.name]
-    if flag == "--metrics-csv" or (flag, command) in {("B", "convert"), ("--source", "export"), ("--numpy", "export")}:
+    if flag == "--metrics-csv" or (flag, command) == ("B", "convert"):
         assert what == "nothing was written"
         assert not others - {files / "new.npz"}
     else:
@@ -191,7 +191,7 @@ def test_of_two_trainings_with_one_name_the_second_says_so(run, files):
             np.testing.assert_array_equal(array, alone[name])
 
 
-PICTURES = {"--plot", "--gif", "--draw", "--boxes"}
+PICTURES = {"--plot", "--draw", "--boxes"}
 SLOW = {"models build"}
 
 

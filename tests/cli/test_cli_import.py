@@ -68,7 +68,7 @@ def test_json(run, tmp_path):
         "recorded": [],
         "notes": [],
     }
-    found = run("import", "book", "mine.h5", "--no-verify", "--format", "json").json
+    found = run("import", "book", "mine.h5", "--verify", "none", "--format", "json").json
     assert (found["verified"], found["outputs"]) == (False, [])
 
 
@@ -202,7 +202,7 @@ def test_a_state_dict_of_a_network_that_is_known(run, tmp_path):
     network = pnn.load_model("digits-mlp")
     state = {f"module.{name}": torch.tensor(array) for name, array in network.parameters.items()}
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "a.pt")
-    code, out, err = run("import", "a.pt", "a.safetensors", "--into", "digits-mlp")
+    code, out, err = run("import", "a.pt", "a.safetensors", "--against", "digits-mlp")
     assert code == 0, err
     found = pnn.load(tmp_path / "a.safetensors")
     assert found.labels == network.labels
@@ -223,9 +223,9 @@ def test_a_file_of_pytorch_is_layers_or_a_state_dict_with_its_training(run, tmp_
     with torch.no_grad():
         np.testing.assert_allclose(pnn.load(tmp_path / "a.npz").predict(x), module(torch.tensor(x)), atol=1e-6)
     names = [f"--rename={n}.{kind}=dense_{1 + n // 2}.{kind}" for n in (0, 2) for kind in ("weight", "bias")]
-    code, _, err = run("import", "a.pt", "b.npz", "--into", "a.npz", "--prove-training", *names)
+    code, _, err = run("import", "a.pt", "b.npz", "--against", "a.npz", "--verify", "training", *names)
     assert code == 0, err
-    code, _, err = run("import", "a.pt", "c.npz", "--into", "a.npz", "--activation", "tanh")
+    code, _, err = run("import", "a.pt", "c.npz", "--against", "a.npz", "--activation", "tanh")
     assert code == 2
     assert "--activation is an option of files of arrays, not of PyTorch" in err
 
@@ -239,7 +239,7 @@ def test_weights_of_keras_come_by_kerass_layouts(run, tmp_path, monkeypatch):
     model = keras.Sequential([keras.Input((None, 3)), keras.layers.GRU(4), keras.layers.Dense(2)])
     model.save_weights(tmp_path / "a.weights.h5")
     from_keras(model).save(tmp_path / "same.npz")
-    code, _, err = run("import", "a.weights.h5", "b.npz", "--into", "same.npz")
+    code, _, err = run("import", "a.weights.h5", "b.npz", "--against", "same.npz")
     assert code == 0, err
     found, expected = pnn.load(tmp_path / "b.npz"), pnn.load(tmp_path / "same.npz")
     for name, array in expected.parameters.items():
@@ -254,10 +254,10 @@ def test_what_is_suggested_for_a_state_dict_can_be_pasted(run, tmp_path):
     torch.save(state, tmp_path / "b.pt")
     code, out, _ = run("inspect", "b.pt", "--against", "digits-mlp")
     assert code == 1
-    renames = re.search("as import --into takes it: (.*)", out)[1]
+    renames = re.search("as import --against takes it: (.*)", out)[1]
     assert "--rename 'first.weight=hidden.weight.T'" in renames
-    assert run("import", "b.pt", "b.safetensors", "--into", "digits-mlp").code
-    code, _, err = run("import", "b.pt", "b.safetensors", "--into", "digits-mlp", *shlex.split(renames))
+    assert run("import", "b.pt", "b.safetensors", "--against", "digits-mlp").code
+    code, _, err = run("import", "b.pt", "b.safetensors", "--against", "digits-mlp", *shlex.split(renames))
     assert code == 0, err
     weight = pnn.load(tmp_path / "b.safetensors").parameters["hidden.weight"]
     np.testing.assert_array_equal(weight, network.parameters["hidden.weight"])
@@ -268,7 +268,7 @@ def test_a_mapping_is_proposed_once_and_then_taken(run, tmp_path):
     network = pnn.load_model("digits-mlp")
     state = {name.replace("hidden", "first"): torch.tensor(array) for name, array in network.parameters.items()}
     torch.save(state, tmp_path / "c.pt")
-    line = ["import", "c.pt", "c.safetensors", "--into", "digits-mlp", "--map", "names.json"]
+    line = ["import", "c.pt", "c.safetensors", "--against", "digits-mlp", "--rename", "names.json"]
     code, _, err = run(*line)
     assert (code, (tmp_path / "c.safetensors").exists()) == (2, False)
     assert "look through it" in err

@@ -77,7 +77,7 @@ def test_names_and_layouts_of_keras(run, files):
         "dense_1.weight  (2, 3)  (3, 2)  missing; perhaps model_weights/dense/dense/kernel:0, transposed",
         "dense_1.bias    (2,)    (2,)    missing; perhaps model_weights/dense/dense/bias:0",
         "",
-        "as import --into takes it: --rename 'model_weights/dense/dense/kernel:0=dense_1.weight.T' "
+        "as import --against takes it: --rename 'model_weights/dense/dense/kernel:0=dense_1.weight.T' "
         "--rename 'model_weights/dense/dense/bias:0=dense_1.bias'",
         "",
         "0 of 2 tensors fit",

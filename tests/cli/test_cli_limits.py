@@ -228,7 +228,7 @@ def test_a_model_of_functions_of_its_own_without_a_standard_opset(run, tmp_path)
     (tmp_path / "x.csv").write_text("1.5\n-2\n")
     found = run("predict", "m.onnx", "x.csv", "--engine", "numpy", "--format", "json")
     assert [row["values"] for row in found.json["results"]] == [[3.0], [-4.0]]
-    assert run("import", "m.onnx", "m.h5", "--no-verify").code == 0
+    assert run("import", "m.onnx", "m.h5", "--verify", "none").code == 0
 
 
 @pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.DOUBLE])

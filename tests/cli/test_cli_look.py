@@ -151,7 +151,9 @@ def test_version_in_short(run):
 def test_provider(run, digits_csv, line):
     usual = run(*line.split())
     assert usual.code == 0
-    assert run(*line.split(), "--provider", "cpu") == run(*line.split(), "--provider", "auto") == usual
-    told = "error: --provider is what onnxruntime runs on: leave it out, or --engine numpy\n"
-    assert run(*line.split(), "--provider", "cpu", "--engine", "numpy") == (2, "", told)
-    assert run(*line.split(), "--provider", "qnn").code == 4
+    assert (
+        run(*line.split(), "--engine", "onnxruntime:cpu") == run(*line.split(), "--engine", "onnxruntime:auto") == usual
+    )
+    told = "error: --engine numpy:cpu: what it runs on is for onnxruntime: --engine numpy\n"
+    assert run(*line.split(), "--engine", "numpy:cpu") == (2, "", told)
+    assert run(*line.split(), "--engine", "onnxruntime:qnn").code == 4

@@ -28,13 +28,13 @@ def rows(tmp_path, monkeypatch):
 
 
 CASES = {
-    "--class-weight 0=2,2=0.5 --label-smoothing 0.1": {
+    "--class-weight 0=2,2=0.5 --loss cross_entropy(label_smoothing=0.1)": {
         "loss": pnn.CrossEntropy({0: 2.0, 2: 0.5}, label_smoothing=0.1),
     },
     "--class-weight balanced --loss focal(gamma=1.0)": {"loss": pnn.Focal("balanced", gamma=1.0)},
     "--loss cross_entropy(class_weight={'1':2.0})": {"loss": pnn.CrossEntropy((1.0, 2.0, 1.0))},
-    "--weight-decay 0.1 --optimizer sgd": {"optimizer": pnn.SGD(weight_decay=0.1)},
-    "--weight-decay 0.5 --optimizer lion": {"optimizer": pnn.Lion(weight_decay=0.5)},
+    "--optimizer sgd:weight_decay=0.1": {"optimizer": pnn.SGD(weight_decay=0.1)},
+    "--optimizer lion:weight_decay=0.5": {"optimizer": pnn.Lion(weight_decay=0.5)},
 }
 
 
@@ -49,7 +49,14 @@ def test_the_options_are_those_of_losses_and_optimizers(run, given):
 
 def test_weights_of_words_and_smoothing_are_those_of_pytorch(run, rows):
     torch = pytest.importorskip("torch")
-    options = ("--drop", "size", "--class-weight", "Gentoo=2,Chin, strap=x=3", "--label-smoothing", "0.1")
+    options = (
+        "--drop",
+        "size",
+        "--class-weight",
+        "Gentoo=2,Chin, strap=x=3",
+        "--loss",
+        "cross_entropy(label_smoothing=0.1)",
+    )
     found = run(*TABLE, "--target", "kind", *options, "--format", "json").json["figures"]["val_loss"]
     x, y = rows
     _, held_out = split(len(x), 0.25, 0)
@@ -61,7 +68,7 @@ def test_weights_of_words_and_smoothing_are_those_of_pytorch(run, rows):
 
 def test_metrics_of_classes_are_those_of_scikit_learn(run, rows):
     metrics = pytest.importorskip("sklearn.metrics")
-    options = ("--validation", "0.25", "--metric", "f1", "--metric", "recall", "--train-metrics", "--format", "json")
+    options = ("--validation", "0.25", "--metric", "f1,train", "--metric", "recall", "--format", "json")
     found = run(*TRAIN, *options).json
     x, y = rows
     for prefix, places in zip(("", "val_"), split(len(x), 0.25, 0), strict=True):
@@ -121,9 +128,9 @@ WRONG = {
     "--class-weight 1=2 --loss hinge": "--class-weight is for the loss cross_entropy, focal or binary_cross_entropy, "
     "not for hinge",
     "--class-weight 2=3 --loss binary_cross_entropy": "--class-weight names '2', which is no class: they are 0 to 1",
-    "--label-smoothing 2": "--label-smoothing must be a number from 0 to less than 1, not 2.0",
-    "--label-smoothing 0.1 --loss huber": "--label-smoothing is for the loss cross_entropy or binary_cross_entropy",
-    "--weight-decay -1": "--weight-decay must be a finite number from 0, not -1.0",
+    "--loss cross_entropy(label_smoothing=2)": "label_smoothing must be a number from 0 to less than 1, not 2",
+    "--loss huber(label_smoothing=0.1)": "huber",
+    "--optimizer adam:weight_decay=-1": "weight_decay must be a finite number from 0, not -1",
     "--group zz:learning_rate=1": "--group: no parameter matches 'zz'",
 }
 

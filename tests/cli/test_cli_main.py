@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 
@@ -18,6 +19,17 @@ PATHS = [
     *((group, name) for group, rows in GROUPS.items() for name in rows),
 ]
 """The words that call each command."""
+
+
+MOST_SHOWN, MOST_OPTIONS = 15, 123
+"""Of one command in --help; and of all commands together."""
+
+
+def _options(text: str) -> list[str]:
+    """The spellings of options under the headings of a help."""
+    _, *sections = re.split(r"^\S[\w ]*:$", text, flags=re.MULTILINE)
+    return re.findall(r"(?:^  (?:-\w, )?|(?<= / ))(--[\w-]+)", "".join(sections), re.MULTILINE)
+
 
 HEAVY = {"numpy", "onnx", "onnxruntime", "rich", "msgspec", "imageio", "h5py", "matplotlib", "torch"}
 
@@ -49,7 +61,7 @@ def test_help_of_a_group_lists_its_commands(run, group, arguments):
 def test_help_lists_the_options_and_has_examples(run, path):
     from portable_nn.cli import _command
 
-    code, out, err = run(*path, "--help")
+    code, out, err = run(*path, "--help-all")
     assert (code, err) == (0, "")
     parameters = _command(*path).params
     for option in (opt for parameter in parameters if parameter.param_type_name == "option" for opt in parameter.opts):
@@ -66,6 +78,19 @@ def test_help_lists_the_options_and_has_examples(run, path):
 
 
 @pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_help_shows_what_most_people_need_by_subject(run, path):
+    found, every = (_options(run(*path, asked).out) for asked in ("--help", "--help-all"))
+    assert {"--format", "--force", "--help", "--help-all"} <= set(found) <= set(every)
+    assert len(found) <= MOST_SHOWN
+
+
+def test_distinct_options(run):
+    """``--no-x`` is counted with ``--x``."""
+    every = {name for path in [(), *PATHS] for name in _options(run(*path, "--help-all" if path else "-h").out)}
+    assert len({name.replace("--no-", "--") for name in every}) <= MOST_OPTIONS
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
 def test_the_line_in_the_table_is_the_first_of_the_help(run, path):
     *group, name = path
     summary = (GROUPS[group[0]] if group else COMMANDS)[name]
@@ -77,7 +102,7 @@ def test_examples_parse(path):
     from portable_nn.cli import _command
 
     for example in module_of(*path).EXAMPLES:
-        words = example.split()
+        words = shlex.split(example)
         assert tuple(words[: len(path)]) == path
         _command(*path).make_context(path[-1], words[len(path) :])
 
@@ -135,8 +160,8 @@ def test_in_a_process_of_its_own(shell):
         (["train", "digits", "--out", "m.h5"], "missing argument 'DATA' (see portable-nn train --help)"),
         (["train", "--from", "digits", "x.csv"], "no such option: --from"),
         (
-            ["predict", "digits-gan", "--sample", "25", "--plot", "x.png"],
-            "no such option: --sample; did you mean --samples?",
+            ["predict", "digits-gan", "--sampels", "25", "--plot", "x.png"],
+            "no such option: --sampels; did you mean --samples?",
         ),
         (["predict", "digits", "x.png", "--outputs", "x.txt"], "no such option: --outputs"),
         (

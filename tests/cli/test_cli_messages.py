@@ -73,7 +73,7 @@ def test_many_epochs_have_a_line_each_ten_and_the_last(run, epochs: int, lines: 
 
 def test_an_ending_of_several_programs_names_their_options(run) -> None:
     text = said(run, "export", "digits", "m.py")
-    assert text == "error: m.py: .py files are of several kinds: give --numpy m.py or --source m.py instead of OUT\n"
+    assert text == "error: m.py: .py files are of several kinds: --code numpy or --code torch says which\n"
 
 
 def test_of_many_values_in_between_some_are_named(run, tmp_path: Path) -> None:

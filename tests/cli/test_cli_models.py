@@ -56,7 +56,7 @@ def test_what_is_read_otherwise_than_it_is_written_is_said(run, tmp_path):
 
 
 def test_without_verification(run):
-    code, out, err = run("export", "digits-mlp", "d.onnx", "--no-verify")
+    code, out, err = run("export", "digits-mlp", "d.onnx", "--verify", "none")
     assert (code, err.splitlines()[1:]) == (0, ["not verified: verify=False"])
     assert out.startswith("written  d.onnx")
 

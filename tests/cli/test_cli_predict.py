@@ -166,7 +166,7 @@ def test_pictures_are_scaled_once(run, tmp_path, layer, scaled):
     """A model that scales pixels itself gets them as they are, although it does not say how pictures are prepared."""
     net = pnn.Sequential(pnn.Input(784, name="x"), layer, pnn.Dense(10), seed=0)
     net.save(tmp_path / "m.safetensors")
-    code, _, err = run("predict", "m.safetensors", SAMPLES, "--save-io", "io.npz")
+    code, _, err = run("predict", "m.safetensors", SAMPLES, "--io", "io.npz")
     assert code == 0
     assert ("multiply by" in err, "warning" in err) == (scaled, False)
     with np.load(tmp_path / "io.npz") as recorded:

@@ -93,7 +93,7 @@ def test_the_readme_shows_what_is_printed():
         ),
         ("--method optimistic", ["0.99493615 (measured)", "limit           0.5773503"]),
         (
-            "--scheme alternating",
+            "--method alternating",
             ["cycles (proved by the eigenvalues): the distance stays between", "2\n", "1 (measured)"],
         ),
         ("--method proximal", ["0.99503719 (closed form)", "inf (stable at every", " 499, and 499 Jacobians\n"]),
@@ -110,13 +110,13 @@ def test_the_readme_shows_what_is_printed():
         ("--decay 1/t --steps 50", ["learning rate 0.1, decay 1/t\n"]),
         ("--start 0,0", ["converges (proved as F = 0 there): the start is an equilibrium"]),
         (
-            "--game dirac-gan --game-set gamma=1 --method extragradient",
+            "--game dirac-gan --set game.gamma=1 --method extragradient",
             ["near the equilibrium at this learning rate, the fastest first"],
         ),
-        ("--game-set matrix=3 --rate 0.1", ["1.04403065 (closed form)"]),  # √1.09
-        ("--game-set matrix=1,2/0,1 --start 1,1,1,1", ["bilinear, f = xᵀAy, matrix=1,2/0,1\n"]),
+        ("--set game.matrix=3 --rate 0.1", ["1.04403065 (closed form)"]),  # √1.09
+        ("--set game.matrix=1,2/0,1 --start 1,1,1,1", ["bilinear, f = xᵀAy, matrix=1,2/0,1\n"]),
         ("--game x+y", ["‖F‖", "1.41421 at the start, 1.41421 after 499 steps"]),
-        ("--game (x-1)*(y-2) --game-set equilibria=1,2 --start 1.6,2.7", ["11.038 after 499 steps"]),
+        ("--game (x-1)*(y-2) --set game.equilibria=1,2 --start 1.6,2.7", ["11.038 after 499 steps"]),
         ("--game ridge-bent --methods", ["not if small\n"]),  # It converges at 0.1, and not at 0.01.
         ("--rate 2 --steps 2000", ["0.921954 at the start, beyond the largest number after 2,000 steps"]),
     ],
@@ -200,9 +200,10 @@ def test_noise_is_drawn_from_the_seed(run):
 @pytest.mark.long
 def test_pictures_of_a_run(run, tmp_path):
     pytest.importorskip("matplotlib")
-    code, out, err = run("simulate", "run", "--steps", "20", "--plot", "run.png", "--gif", "run.gif")
-    assert (code, err) == (0, "")
-    assert re.search(r"^drawn +run\.png \(\d+ kB\)\nanimated +run\.gif \(\d+ kB\)$", out, re.MULTILINE)
+    for done, suffix in (("drawn", "png"), ("animated", "gif")):
+        code, out, err = run("simulate", "run", "--steps", "20", "--plot", f"run.{suffix}")
+        assert (code, err) == (0, "")
+        assert re.search(rf"^{done} +run\.{suffix} \(\d+ kB\)$", out, re.MULTILINE)
     with Image.open(tmp_path / "run.png") as picture:
         picture.load()
     with Image.open(tmp_path / "run.gif") as animation:
@@ -238,7 +239,7 @@ def test_one_picture_of_a_run(picture, words, run, monkeypatch):
 @pytest.mark.long
 def test_where_one_picture_cannot_be_made_there_is_none(run, tmp_path):
     pytest.importorskip("matplotlib")
-    arguments = ("--game", "rock-paper-scissors", "--steps", "5", "--plot", "a.png", "--gif", "a.gif", "--out", "a.csv")
+    arguments = ("--game", "rock-paper-scissors", "--steps", "5", "--plot", "a.gif", "--out", "a.csv")
     code, out, err = run("simulate", "run", *arguments)
     assert (code, out) == (2, "")
     assert err.startswith("error: ")
@@ -304,7 +305,7 @@ def test_comparing_all(run):
 def test_options_of_the_method_and_of_the_game_are_printed(run):
     out = run("simulate", "run", "--method", "momentum", "--set", "beta=-0.25", "--steps", "9").out
     assert re.search(r"^options +beta=-0\.25$", out, re.MULTILINE)
-    arguments = ("--game", "dirac-gan", "--game-set", "gamma=0.5", "--method", "extragradient", "--steps", "9")
+    arguments = ("--game", "dirac-gan", "--set", "game.gamma=0.5", "--method", "extragradient", "--steps", "9")
     out = run("simulate", "run", *arguments).out
     assert "gamma/2·x², gamma=0.5 sigma=0\n" in out
     assert re.search(r"^options +gamma=rate$", out, re.MULTILINE)
@@ -312,7 +313,7 @@ def test_options_of_the_method_and_of_the_game_are_printed(run):
     assert data["game_options"] == {"gamma": 0.5, "sigma": 0.0}
     assert data["options"] == {"gamma": None}
     assert {row["method"]: row["options"] for row in data["converging"]}["momentum"] == {"beta": -0.5}
-    matrix = json.loads(run("simulate", "run", "--game-set", "matrix=1,2/0,1", "--steps", "9", "--format", "json").out)
+    matrix = json.loads(run("simulate", "run", "--set", "game.matrix=1,2/0,1", "--steps", "9", "--format", "json").out)
     assert matrix["game_options"] == {"matrix": [[1, 2], [0, 1]]}
 
 
@@ -325,7 +326,7 @@ def test_why_a_method_is_not_defined_stands_in_json(run):
 
 @pytest.mark.long
 def test_sweeping(run):
-    code, out, err = run("simulate", "sweep", "--rates", "0.05:3:12", "--steps", "100")
+    code, out, err = run("simulate", "sweep", "--rate", "0.05:3:12", "--steps", "100")
     assert (code, err) == (0, "")  # No bar, as no terminal is there.
     assert "12 learning rates from 0.05 to 3, 100 steps each" in out
     limits = {line.split()[0]: line.split()[1] for line in out.splitlines()[4:] if line}
@@ -343,7 +344,7 @@ def test_sweeping(run):
 
 @pytest.mark.long
 def test_sweeping_as_json_and_csv(run):
-    arguments = ("simulate", "sweep", "--method", "extragradient,adam", "--rates", "0.5,0.1", "--steps", "50")
+    arguments = ("simulate", "sweep", "--method", "extragradient,adam", "--rate", "0.5,0.1", "--steps", "50")
     data = json.loads(run(*arguments, "--format", "json").out)
     found = sweep(methods=["extragradient", "adam"], rates=[0.1, 0.5], steps=50)
     assert data["rates"] == [0.1, 0.5]
@@ -371,7 +372,7 @@ def test_a_bar_where_there_is_a_terminal(monkeypatch, capsys):
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "name"),
-    [("compare --evaluations 50", "c.png"), ("sweep --rates 0.1,0.5 --steps 20", "s.svg")],
+    [("compare --evaluations 50", "c.png"), ("sweep --rate 0.1,0.5 --steps 20", "s.svg")],
 )
 def test_pictures_of_many(run, tmp_path, command, name):
     pytest.importorskip("matplotlib")
@@ -392,11 +393,9 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
         ("run --game nosuch", f"there is no game 'nosuch': there are {', '.join(GAMES)}"),
         ("run --game bilinaer", "there is no game 'bilinaer': did you mean 'bilinear'?"),
         ("run --game x*z", "'x*z' contains 'z': variables are x and y"),
-        ("run --game quadratic --game-set d=1", "the game 'quadratic' has no option 'd': it has a (1.0)"),
-        ("run --game-set matrix=1,2;3", "--game-set matrix has rows of 2 and 1 numbers: give as many"),
+        ("run --game quadratic --set game.d=1", "the game 'quadratic' has no option 'd': it has a (1.0)"),
+        ("run --set game.matrix=1,2;3", "--set game.matrix has rows of 2 and 1 numbers: give as many"),
         ("run --method simultanous", "there is no method 'simultanous': did you mean 'simultaneous'?"),
-        ("run --method lola --scheme optimistic", "the method 'lola' has no optimistic variant; there are"),
-        ("run --scheme slow", "invalid value for '--scheme': 'slow' is not one of 'simultaneous', 'alternating'"),
         ("run --set gamma=1", "the method 'simultaneous' has no option 'gamma': it has none"),
         ("run --set gamma", "--set needs a name and a number, such as gamma=0.5, not 'gamma'"),
         ("run --set =1", "--set needs a name and a number, such as gamma=0.5, not '=1'"),
@@ -415,8 +414,8 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
         ("run --steps 0", "--steps must be a whole number from 1"),
         ("run --noise -1", "--noise must be a number of at least 0"),
         ("run --seed -1", "--seed must be a whole number of at least 0"),
-        ("run --plot run.txt", "run.txt: the name of a picture ends in .png, .svg or .pdf"),
-        ("run --gif run.png", "run.png: the name of an animation ends in .gif"),
+        ("run --plot run.txt", "run.txt: the name of a picture ends in .png, .svg, .pdf or .gif"),
+        ("run --plot run.jpg", "run.jpg: the name of a picture ends in .png, .svg, .pdf or .gif"),
         (
             "run --out run.csv --format json",
             "--format json and --out run.csv contradict each other: leave one of them out",
@@ -427,11 +426,11 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
         ("compare --set lola.gamma=1", "--set lola.gamma: 'lola' is not among the methods simultaneous, altern"),
         ("compare --set consensus.foo=1", "the method 'consensus' has no option 'foo': it has gamma (1.0)"),
         ("compare --method runge-kutta --evaluations 3", "--evaluations must be at least 4 for a step of the method"),
-        ("sweep --rates 1:2", "--rates must be from, to and how many (2 to 10,000), as 0.01:4:40, or a list as"),
-        ("sweep --rates 2:1:5", "--rates must be from, to and how many"),
-        ("sweep --rates 0.1:1:99999", "--rates must be from, to and how many"),
-        ("sweep --rates a,b", "--rates must be a number, or several such as 1,2, not 'a,b'"),
-        ("sweep --rates 0,1", "--rates must be a list of numbers above 0"),
+        ("sweep --rate 1:2", "--rate must be from, to and how many (2 to 10,000), as 0.01:4:40, or a list as"),
+        ("sweep --rate 2:1:5", "--rate must be from, to and how many"),
+        ("sweep --rate 0.1:1:99999", "--rate must be from, to and how many"),
+        ("sweep --rate a,b", "--rate must be a number, or several such as 1,2, not 'a,b'"),
+        ("sweep --rate 0,1", "--rate must be a list of numbers above 0"),
     ],
 )
 def test_wrong_usage(run, arguments, message):

@@ -71,7 +71,7 @@ def test_the_spectrum_of_the_article_s_game(run):
         ("--game dirac-gan", ["1.00124922 per step: diverges"]),  # √(1 + 0.05²)
         ("--game rock-paper-scissors --method optimistic,lookahead --set k=2", ["Update operator of 2 steps"]),
         (
-            "--game stochastic-bilinear --game-set size=5",
+            "--game stochastic-bilinear --set game.size=5",
             ["Update operator: 10 x 10, in --format json", " and 2 smaller"],
         ),
     ],

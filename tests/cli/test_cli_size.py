@@ -99,7 +99,7 @@ ARTICLE = [
         ("conv --in 5 --kernel 2 --stride 2", LAST_COLUMN),
         ("convt --in 3 --kernel 2 --stride 2 --padding 1", TRANSPOSED),
         ("pool --in 6x7 --kernel 2x3 --stride 2 --mode average", RECTANGLE),
-        ("conv --in 28 --to 14 --most 3", BACKWARDS),
+        ("conv --in 28 --to 14 --top 3", BACKWARDS),
     ],
 )
 def test_the_text(run, arguments, text):
@@ -110,11 +110,12 @@ def test_the_text(run, arguments, text):
 @pytest.mark.parametrize(("kind", "size", "options", "output"), ARTICLE)
 def test_the_examples_of_the_article(run, tmp_path, kind, size, options, output):
     pytest.importorskip("matplotlib")
-    code, out, err = run("size", kind, "--in", size, "--kernel", "2", *options, "--plot", "p.png", "--gif", "p.gif")
-    assert (code, err) == (0, "")
-    assert f"{size}x{size} -> {output}x{output}\n" in out
-    assert 15 <= out.count("\n") <= 25
-    assert re.search(r"^drawn +p\.png \(\d+ kB\)\nanimated +p\.gif \(\d+ kB\)$", out, re.MULTILINE)
+    for done, suffix in (("drawn", "png"), ("animated", "gif")):
+        code, out, err = run("size", kind, "--in", size, "--kernel", "2", *options, "--plot", f"p.{suffix}")
+        assert (code, err) == (0, "")
+        assert f"{size}x{size} -> {output}x{output}\n" in out
+        assert 14 <= out.count("\n") <= 25
+        assert re.search(rf"^{done} +p\.{suffix} \(\d+ kB\)$", out, re.MULTILINE)
     with Image.open(tmp_path / "p.png") as picture:
         picture.load()
         assert picture.format == "PNG"
@@ -173,7 +174,7 @@ def test_json(run):
 
 
 def test_json_backwards(run):
-    found = run("size", "convt", "--in", "7", "--to", "14", "--most", "2", "--format", "json").json
+    found = run("size", "convt", "--in", "7", "--to", "14", "--top", "2", "--format", "json").json
     assert list(found) == ["schema", "kind", "input", "output", "chain", "solutions", "pictures"]
     assert (found["input"], found["output"]) == ([7, 7], [14, 14])
     best, second = found["solutions"]
@@ -204,7 +205,7 @@ def test_json_backwards(run):
         ("conv --in 28 --kernel 3 --padding 1:2x0:1", [29, 27]),
         ("conv --in 28 --kernel 3 --padding same", [28, 28]),
         ("conv --in 28 --kernel 3 --padding valid --dilation 2", [24, 24]),
-        ("conv --in 28 --kernel 3 --auto-pad SAME_LOWER --stride 3", [10, 10]),
+        ("conv --in 28 --kernel 3 --padding SAME_LOWER --stride 3", [10, 10]),
         ("convt --in 4 --kernel 3 --stride 2 --output-padding 1x0", [10, 9]),
         ("pool --in 7 --kernel 2", [3, 3]),
         ("pool --in 7 --kernel 2 --ceil", [4, 4]),
@@ -218,7 +219,7 @@ def test_how_numbers_are_written(run, arguments, output):
 @pytest.mark.parametrize(
     ("arguments", "spelling"),
     [
-        ("conv --in 28 --kernel 3 --in-channels 3 --out-channels 8", "torch.nn.Conv2d(3, 8, kernel_size=3)"),
+        ("conv --in 28 --kernel 3 --channels 3:8", "torch.nn.Conv2d(3, 8, kernel_size=3)"),
         ("conv --in 28 --kernel 3 --groups 4", "torch.nn.Conv2d(4, 4, kernel_size=3, groups=4)"),
         ("conv --in 9 --kernel 3 --axes 1", "torch.nn.Conv1d(1, 1, kernel_size=3)"),
         ("conv --in 9 --kernel 3 --padding same", "torch.nn.Conv2d(1, 1, kernel_size=3, padding='same')"),
@@ -265,12 +266,12 @@ def test_backwards_keeps_what_is_given(run):
     assert all(one["options"]["padding"] == [[1, 1], [1, 1]] for one in found["solutions"])
     assert all(one["output"] == [14, 10] for one in found["solutions"])
     assert len(found["solutions"]) == 10
-    found = run("size", "conv", "--in", "28", "--to", "14", "--groups", "3", "--most", "1").out
+    found = run("size", "conv", "--in", "28", "--to", "14", "--groups", "3", "--top", "1").out
     assert "torch.nn.Conv2d(3, 3, kernel_size=3, stride=2, padding=1, groups=3)" in found
 
 
 def test_a_chain_of_layers_comes_before_a_single_one(run):
-    arguments = ("--in-channels", "64", "--out-channels", "3", "--most", "1")
+    arguments = ("--channels", "64:3", "--top", "1")
     text = run("size", "convt", "--in", "4", "--to", "32", *arguments).out
     assert text.splitlines()[:15] == [
         "4x4 -> 8x8 -> 16x16 -> 32x32, a chain of 3 layers",
@@ -292,7 +293,7 @@ def test_a_chain_of_layers_comes_before_a_single_one(run):
     found = run("size", "conv", "--in", "64", "--to", "4", "--axes", "1", "--format", "json").json
     assert [one["output"] for one in found["chain"]] == [[32], [16], [8], [4]]
     assert [one["input"] for one in found["chain"]] == [[64], [32], [16], [8]]
-    groups = ("--groups", "2", "--in-channels", "6", "--out-channels", "64", "--most", "1")
+    groups = ("--groups", "2", "--channels", "6:64", "--top", "1")
     assert (
         "Conv2d(6, 16, kernel_size=4, stride=2, padding=1, groups=2)"
         in run("size", "conv", "--in", "64", "--to", "8", *groups).out
@@ -303,13 +304,13 @@ def test_a_chain_of_layers_comes_before_a_single_one(run):
     "arguments", ["conv --in 28 --to 14", "convt --in 7 --to 28 --stride 4", "pool --in 64 --to 4"]
 )
 def test_no_chain_where_one_layer_is_usual_or_asked_for(run, arguments):
-    assert run("size", *arguments.split(), "--most", "1", "--format", "json").json["chain"] == []
+    assert run("size", *arguments.split(), "--top", "1", "--format", "json").json["chain"] == []
 
 
 def test_a_chain_where_no_single_layer_is_found_and_none_where_there_is_none(run):
     found = run("size", "conv", "--in", "34", "--to", "23", "--format", "json").json
     assert (found["chain"][-1]["output"], found["solutions"]) == ([23, 23], [])
-    text = run("size", "convt", "--in", "40", "--to", "60", "--most", "1").out
+    text = run("size", "convt", "--in", "40", "--to", "60", "--top", "1").out
     assert text.splitlines()[-1].startswith("no chain of convt layers that double a size")
 
 
@@ -343,7 +344,7 @@ def test_a_page_of_many_layers(run, tmp_path, arguments):
 
 
 def test_backwards_shows_the_columns_that_tell_something(run):
-    text = run("size", "conv", "--in", "9", "--to", "4", "--kernel", "2", "--dilation", "3", "--most", "1").out
+    text = run("size", "conv", "--in", "9", "--to", "4", "--kernel", "2", "--dilation", "3", "--top", "1").out
     # By hand: 2 taps 3 apart, by 2 from -1 on: -1 2, 1 4, 3 6, 5 8. Neither 0 nor 7: 9² - 7² = 32 cells are not read.
     assert text.splitlines()[2:] == [
         "kernel  stride  padding  dilation  PyTorch"
@@ -352,7 +353,7 @@ def test_backwards_shows_the_columns_that_tell_something(run):
         "  32 of 81 cells are never read",
     ]
     arguments = ["--kernel", "3", "--stride", "2", "--padding", "1", "--axes", "1"]
-    heading, row = run("size", "convt", "--in", "4", "--to", "8", *arguments, "--most", "1").out.splitlines()[2:]
+    heading, row = run("size", "convt", "--in", "4", "--to", "8", *arguments, "--top", "1").out.splitlines()[2:]
     assert heading.split() == ["kernel", "stride", "padding", "output", "padding", "PyTorch", "faults"]
     assert row.startswith("3       2       1        1               torch.nn.ConvTranspose1d(1, 1, kernel_size=3, ")
     assert row.endswith("  uneven overlap")
@@ -389,23 +390,19 @@ def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, m
             "conv --in 28 --kernel 3 --padding 1:2:3",
             "--padding must be such as 1, 1x2, 0:1 or 1:2x0:1, or same or valid, not '1:2:3'",
         ),
-        (
-            "conv --in 28 --kernel 3 --padding 1 --auto-pad VALID",
-            "--padding must not be given together with --auto-pad",
-        ),
-        ("conv --in 28 --kernel 3 --auto-pad SAME", "invalid value for '--auto-pad': 'SAME' is not one of"),
+        ("conv --in 28 --kernel 3 --padding SAME", "--padding must be such as 1, 1x2, 0:1"),
         ("conv --in 28x28x3 --kernel 3x4", "--kernel has numbers for 2 axes, but there are 3"),
         ("conv --in 28x28 --kernel 3 --axes 1", "--in has numbers for 2 axes, but there are 1"),
         ("conv --in 28 --kernel 3 --axes 4", "there can be 1 to 3 axes, not 4"),
         ("conv --in 28x28x28x28 --kernel 3", "there can be 1 to 3 axes, not 4"),
         ("conv --in 28 --kernel 3 --axes 0", "there can be 1 to 3 axes, not 0"),
-        ("conv --in 28 --to 14 --most 0", "--most must be at least 1, not 0"),
+        ("conv --in 28 --to 14 --top 0", "--top must be at least 1, not 0"),
         ("conv --in 28 --kernel 3 --stride 0", "--stride must be at least 1, not 0"),
         ("conv --in 0 --kernel 3", "input size must be at least 1, not 0"),
         ("conv --in 5 --kernel 7", "2 faults\n  axis 0: kernel 7 spans 7 cells, but the input has only 5"),
         ("conv --in 5 --kernel 7 --axes 1", "kernel 7 spans 7 cells, but the input has only 5"),
-        ("conv --in 28 --kernel 3 --groups 4 --out-channels 6", "--groups must divide --out-channels: 6 channels"),
-        ("conv --in 28 --to 14 --groups 4 --out-channels 6", "--groups must divide --out-channels: 6 channels"),
+        ("conv --in 28 --kernel 3 --groups 4 --channels :6", "--groups must divide out_channels: 6 channels"),
+        ("conv --in 28 --to 14 --groups 4 --channels :6", "--groups must divide out_channels: 6 channels"),
         ("conv --in 100001 --kernel 3", "--in must be at most 100,000 along an axis, not 100001"),
         (f"conv --in {10**30} --kernel 3", f"--in must be at most 100,000 along an axis, not {10**30}"),
         (
@@ -415,13 +412,13 @@ def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, m
         ("convt --in 3 --kernel 2 --stride 2 --output-padding 2", "--output-padding must be smaller than stride 2"),
         ("pool --in 6 --kernel 2 --padding 2", "padding of a pool must be at most half its kernel 2, not 2"),
         ("pool --in 6 --kernel 2 --groups 2", "no such option: --groups"),
-        ("conv --in 28 --to 14 --auto-pad VALID", "--auto-pad cannot be used with --to, which finds the padding"),
+        ("conv --in 28 --to 14 --padding VALID", "--padding VALID cannot be used with --to, which finds the padding"),
         ("conv --in 28 --to 14 --padding same", "--padding must be numbers to solve with, not 'same'"),
         ("conv --in 28 --kernel 3 --plot p.jpg", "p.jpg: the name of a picture ends in .png, .svg or .pdf"),
-        ("conv --in 28 --kernel 3 --gif p.png", "p.png: the name of an animation ends in .gif"),
+        ("conv --in 28 --kernel 3 --plot p.jpg", "p.jpg: the name of a picture ends in .png, .svg, .pdf or .gif"),
         ("conv --in 9 --kernel 3 --axes 3 --plot p.png", "a picture has one or two axes, not 3"),
         ("conv --in 224 --kernel 7 --stride 2 --padding 3 --plot p.png", "a side of 224 cells is too long"),
-        ("conv --in 28 --kernel 3 --gif p.gif", "676 positions are too many to animate (at most 400)"),
+        ("conv --in 28 --kernel 3 --plot p.gif", "676 positions are too many to animate (at most 400)"),
     ],
 )
 def test_errors(run, tmp_path, arguments, message):

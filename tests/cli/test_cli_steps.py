@@ -25,15 +25,15 @@ def _data(tmp_path, monkeypatch):
 
 CASES = {
     "--schedule cosine": {"schedule": pnn.CosineDecay()},
-    "--schedule one-cycle:rise=0.2,start=0.1 --clip-norm 0.1": {
+    "--schedule one-cycle:rise=0.2,start=0.1 --optimizer adam:clip_norm=0.1": {
         "schedule": pnn.OneCycle(0.1, 0.2),
         "clip_norm": 0.1,
     },
-    "--warm-up 1.5 --schedule plateau:patience=1,monitor=val_accuracy --accumulate 2": {
+    "--schedule plateau:patience=1,monitor=val_accuracy,warm_up=1.5 --optimizer adam:accumulate=2": {
         "schedule": pnn.Warmup(1.5, pnn.ReduceOnPlateau(1, monitor="val_accuracy")),
         "accumulate": 2,
     },
-    "--group *.bias:learning_rate=0.1,weight_decay=1e-3 --group dense_2:beta1=0.5 --average 0.9": {
+    "--group *.bias:learning_rate=0.1,weight_decay=1e-3 --group dense_2:beta1=0.5 --optimizer adam:average=0.9": {
         "groups": {"*.bias": {"learning_rate": 0.1, "weight_decay": 1e-3}, "dense_2": {"beta1": 0.5}},
         "average": 0.9,
     },
@@ -52,15 +52,15 @@ def test_the_options_are_those_of_fit(run, given):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("--schedule foo", "--schedule must be one of step, exponential, cosine, one-cycle, plateau, not 'foo'"),
-        ("--schedule one-cycle:max=3", "--schedule one-cycle has no option 'max': it has start, rise, final"),
+        ("--schedule foo", "invalid value for '--schedule': 'foo' is not one of 'constant', 'step', 'exponential'"),
+        ("--schedule one-cycle:max=3", "--schedule one-cycle has no option 'max': it has start, rise, final, warm_up"),
         ("--schedule step", "--schedule step needs its option 'every', the epochs between two steps"),
         ("--schedule cosine:x", "--schedule cosine:x: expected NAME:OPTION=VALUE, with commas between several options"),
         ("--group x", "--group x: expected NAME:OPTION=VALUE, with commas between several options"),
         ("--group zz:learning_rate=1", "no parameter matches 'zz'"),
-        ("--clip-norm 0", "--clip-norm must be a finite number above 0, not 0.0"),
-        ("--average 1", "--average must be a number from 0 to less than 1, not 1.0"),
-        ("--accumulate 0", "--accumulate must be a whole number from 1, not 0"),
+        ("--optimizer adam:clip_norm=0", "clip_norm must be a finite number above 0, not 0"),
+        ("--optimizer adam:average=1", "average must be a number from 0 to less than 1, not 1"),
+        ("--optimizer adam:accumulate=0", "accumulate must be a whole number from 1, not 0"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_option(run, given, message):

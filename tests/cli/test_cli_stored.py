@@ -25,17 +25,17 @@ def echoes(tmp_path):
     return tmp_path / "echoes.h5"
 
 
-TRAIN = ("train", "6-8-1", "--data", "echoes.h5", "--inputs", "waveforms", "--targets", "swh", "--unit", "swh=m")
+TRAIN = ("train", "6-8-1", "echoes.h5", "--inputs", "waveforms", "--target", "swh", "--unit", "swh=m")
 
 
 def test_train_evaluate_predict(run, echoes, tmp_path):
-    done = run(*TRAIN, "--out", "swh.safetensors", "--epochs", "4", "--learning-rate", "0.01")
+    done = run(*TRAIN, "--out", "swh.safetensors", "--epochs", "4", "--rate", "0.01")
     assert done.code == 0, done.err
     assert "predicts swh, numbers" in done.err
     net = pnn.load(tmp_path / "swh.safetensors")
     assert (net.outputs[0].labels, net.outputs[0].unit) == (("swh",), "m")
     wanted = net.predict(X)[:, 0]
-    done = run("predict", "swh.safetensors", "echoes.h5", "--dataset", "waveforms", "--out", "heights.csv")
+    done = run("predict", "swh.safetensors", "echoes.h5", "--inputs", "waveforms", "--out", "heights.csv")
     assert done.code == 0, done.err
     with (tmp_path / "heights.csv").open() as file:
         rows = list(csv.reader(file))
@@ -43,18 +43,18 @@ def test_train_evaluate_predict(run, echoes, tmp_path):
     assert [row[0] for row in rows[1:]] == [f"echoes.h5:{place}" for place in range(900)]
     np.testing.assert_allclose([float(row[1]) for row in rows[1:]], wanted, rtol=1e-5, atol=1e-5)
     done = run(
-        "evaluate", "swh.safetensors", "echoes.h5", "--inputs", "waveforms", "--targets", "swh", "--format", "json"
+        "evaluate", "swh.safetensors", "echoes.h5", "--inputs", "waveforms", "--target", "swh", "--format", "json"
     )
     assert done.code == 0, done.err
     assert done.json["numbers"][0]["rmse"] == pytest.approx(float(np.sqrt(np.mean((wanted - SWH) ** 2))), rel=1e-4)
 
 
 def test_tune(run, echoes, tmp_path):
-    assert run(*TRAIN, "--out", "swh.safetensors", "--epochs", "2", "--learning-rate", "0.01").code == 0
+    assert run(*TRAIN, "--out", "swh.safetensors", "--epochs", "2", "--rate", "0.01").code == 0
     before = pnn.load(tmp_path / "swh.safetensors")
-    named = ("--data", "echoes.h5", "--inputs", "waveforms")
+    named = ("echoes.h5", "--inputs", "waveforms")
     done = run(
-        "tune", "swh.safetensors", *named, "--targets", "swh", "--epochs", "5", "--learning-rate", "0.01",
+        "tune", "swh.safetensors", *named, "--target", "swh", "--epochs", "5", "--rate", "0.01",
         "--out", "tuned.safetensors", "--format", "json",
     )  # fmt: skip
     assert done.code == 0, done.err
@@ -62,24 +62,21 @@ def test_tune(run, echoes, tmp_path):
     assert after.outputs == before.outputs
     errors = [np.square(net.predict(X)[:, 0] - SWH).mean() for net in (before, after)]
     assert errors[1] < errors[0] / 2
-    done = run("tune", "swh.safetensors", *named, "--targets", "kind", "--out", "no.safetensors", "--until", "-1", "-q")
+    done = run("tune", "swh.safetensors", *named, "--target", "kind", "--out", "no.safetensors", "--until", "-1", "-q")
     assert done.code == 0, done.err
     assert pnn.load(tmp_path / "no.safetensors").labels == ("0", "1")
-    done = run("tune", "swh.safetensors", *named, "--targets", "swh,kind", "--out", "no.h5")
+    done = run("tune", "swh.safetensors", *named, "--target", "swh,kind", "--out", "no.h5")
     assert (done.code, "has 2 numbers for each example, and the network predicts 1" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        ((*TRAIN, "echoes.h5"), 2, "DATA and --data are the same: give one"),
-        (("train", "6-8-1", "--inputs", "waveforms"), 2, "--inputs and --targets go together"),
-        ((*TRAIN, "--target", "swh"), 2, "--target is a column of a table, and --targets are arrays"),
+        (("train", "6-8-1", "echoes.h5", "--inputs", "waveforms"), 2, "--inputs needs --target"),
         ((*TRAIN, "--drop", "a"), 2, "--drop is for tables with named columns"),
-        (("train", "6-8-2", "echoes.h5", "--window", "9"), 2, "--window is for --inputs and --targets"),
-        (("train", "6-1", "echoes.h5", "--inputs", "no", "--targets", "swh"), 3, "has no 'no'; it has kind, swh"),
-        (("predict", "digits", "echoes.h5", "--dataset", "no"), 3, "has no 'no'; it has kind, swh, waveforms"),
-        (("evaluate", "digits", "echoes.h5", "--targets", "swh"), 2, "--inputs and --targets go together"),
+        (("train", "6-1", "echoes.h5", "--inputs", "no", "--target", "swh"), 3, "has no 'no'; it has kind, swh"),
+        (("predict", "digits", "echoes.h5", "--inputs", "no"), 3, "has no 'no'; it has kind, swh, waveforms"),
+        (("evaluate", "digits", "echoes.h5", "--inputs", "swh"), 2, "--inputs needs --target"),
     ],
 )
 def test_wrong_usage(run, echoes, arguments, code, reason):
@@ -94,7 +91,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(run, tmp_path):
     with h5py.File(tmp_path / "echoes.h5", "w") as file:
         file.create_dataset("waveforms", data=x, chunks=(4096, 60))
         file["swh"] = x[:, 0] * x[:, 1]
-    options = ("train", "60-16-1", "echoes.h5", "--inputs", "waveforms", "--targets", "swh", "--epochs", "2", "-q")
+    options = ("train", "60-16-1", "echoes.h5", "--inputs", "waveforms", "--target", "swh", "--epochs", "2", "-q")
     assert run(*options, "--out", "whole.safetensors").code == 0
     saving = ("--out", "resumed.safetensors", "--checkpoint", "run", "--every", "500")
     command = [sys.executable, "-m", "portable_nn", *options, *saving]

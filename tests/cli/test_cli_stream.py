@@ -50,7 +50,7 @@ def test_standard_input(run, wanted, tmp_path, monkeypatch):
 
 
 def test_an_exported_model(run, wanted):
-    assert run("export", "t.safetensors", "t.onnx", "--stateful").code == 0
+    assert run("export", "t.safetensors", "t.onnx", "--stream").code == 0
     np.testing.assert_allclose(_values(run("predict", "t.onnx", "x.csv", *STREAM)), wanted, atol=1e-6)
     refused = run("predict", "t.onnx", "x.csv")
     assert refused.code == 2

@@ -140,7 +140,7 @@ def test_missing_values_are_counted(run, houses: Path) -> None:
         (["--drop", "note"], "--drop is for tables with named columns"),
         (["--target", "cost"], "target: houses.csv has no column 'cost'; it has area, district, rooms, price, note"),
         (["--target", "price", "--unit", "price"], "--unit needs NAME=UNIT, such as price=€, not 'price'"),
-        (["--target", "price", "--class-labels", "ab"], "--class-labels is not for --target"),
+        (["--target", "price", "--labels", "ab"], "--labels is not for --target"),
         (["--target", "price", "--standardise"], "--standardise is what --target does by itself"),
     ],
 )

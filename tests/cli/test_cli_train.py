@@ -15,7 +15,7 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.catalog import SHIPPED
-from portable_nn.cli import train, training
+from portable_nn.cli import steps, train
 from portable_nn.cli.tables import TableOptions
 from portable_nn.core import names
 from portable_nn.core.names import ACTIVATIONS
@@ -29,7 +29,7 @@ FLOWERS = ["train", "4-8-3", "flowers.csv", "--standardise", "--out", "m.safeten
 
 
 def test_from_a_table_to_right_answers(run, flowers_csv):
-    code, out, err = run(*FLOWERS, "--epochs", "20", "--learning-rate", "0.03")
+    code, out, err = run(*FLOWERS, "--epochs", "20", "--rate", "0.03")
     assert code == 0
     assert [line[:11] for line in err.splitlines()] == [f"epoch {epoch:>2} of" for epoch in range(1, 21)]
     assert [line.split("  ")[0] for line in out.splitlines()] == [
@@ -72,30 +72,29 @@ def test_digits_get_their_preprocessing(run, digits_csv):
 @pytest.mark.parametrize("labels", ["xyz", "x,y,z", "labels.txt"])
 def test_class_labels(run, tmp_path, flowers_csv, labels):
     (tmp_path / "labels.txt").write_text("x\ny\nz\n")
-    run(*FLOWERS, "--epochs", "1", "--class-labels", labels)
+    run(*FLOWERS, "--epochs", "1", "--labels", labels)
     assert pnn.load("m.safetensors").labels == ("x", "y", "z")
 
 
 def test_labels_in_a_file_of_their_own(run, tmp_path):
     np.save(tmp_path / "x.npy", np.eye(3, dtype=np.float32)[np.arange(30) % 3])
     np.save(tmp_path / "y.npy", np.arange(30) % 3)
-    code, _, _ = run(
-        "train", "3-3", "x.npy", "--labels-file", "y.npy", "--out", "m.safetensors", "--learning-rate", "1"
-    )
+    code, _, _ = run("train", "3-3", "x.npy", "--target", "y.npy", "--out", "m.safetensors", "--rate", "1")
     assert code == 0
     assert pnn.load("m.safetensors").predict(np.eye(3)).argmax(axis=1).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "mean_squared_error"])
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd:momentum=0.5", "rmsprop", "adam", "adamw"])
 def test_every_loss_and_optimizer_learns(run, flowers_csv, loss, optimizer):
-    options = ["--learning-rate", "1", "--momentum", "0.5"] if optimizer == "sgd" else ["--learning-rate", "0.05"]
-    run(*FLOWERS, "--loss", loss, "--optimizer", optimizer, "--activation", "tanh", "--epochs", "30", *options)
+    rate = "1" if optimizer.startswith("sgd") else "0.05"
+    options = ("--optimizer", optimizer, "--rate", rate)
+    run(*FLOWERS, "--loss", loss, "--activation", "tanh", "--epochs", "30", *options)
     assert run("predict", "m.safetensors", "flowers.csv").err == "120 of 120 right (100.0 %)\n"
 
 
 def test_early_stopping(run, flowers_csv):
-    options = ["--optimizer", "sgd", "--learning-rate", "0", "--early-stopping", "2", "--epochs", "50"]
+    options = ["--optimizer", "sgd", "--rate", "0", "--early-stopping", "2", "--epochs", "50"]
     found = run(*FLOWERS, *options, "--format", "json").json
     assert (found["epochs"], found["stopped"], found["best_epoch"]) == (3, "early", 1)
     assert run(*FLOWERS, *options, "--force").out.startswith("epochs               3, stopped early, kept: 1\n")
@@ -121,20 +120,20 @@ def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv)
         (["4-3"], 2, "missing argument 'DATA' (see portable-nn train --help)"),
         (["4-3", "no.csv"], 3, "no.csv: expected a table (CSV), found no such file"),
         (
-            ["4-3", "flowers.csv", "--class-labels", "ab"],
+            ["4-3", "flowers.csv", "--labels", "ab"],
             2,
             "2 labels cannot name the 3 units of the last layer, one each",
         ),
-        (["4-3", "flowers.csv", "--momentum", "0.9"], 2, "--momentum is an option of sgd, not of --optimizer adam"),
+        (["4-3", "flowers.csv", "--optimizer", "adam:momentum=0.9"], 2, "--optimizer adam has no option 'momentum'"),
         (["4-3", "flowers.csv", "--validation", "1"], 2, "--validation must be a number from 0 to less than 1, not 1"),
         (["4-3", "flowers.csv", "--validation", "0", "--early-stopping", "2"], 2, "early stopping watches 'val_loss'"),
         (["4-3", "flowers.csv", "--epochs", "0"], 2, "--epochs must be a whole number from 1, not 0"),
         (["4-3", "flowers.csv", "--early-stopping", "0"], 2, "--early-stopping must be a whole number from 1, not 0"),
         (["4-3", "flowers.csv", "--raw", "--standardise"], 2, "raw numbers stay as they are"),
         (
-            ["4-3", "flowers.csv", "--learning-rate", "-1"],
+            ["4-3", "flowers.csv", "--rate", "-1"],
             2,
-            "--learning-rate must be a finite number from 0, not -1.0",
+            "--rate must be a finite number from 0, not -1.0",
         ),
         (["4-3", "flowers.csv", "--metrics-csv", "nowhere/m.csv"], 3, "nowhere/m.csv: "),
         (["digits"], 2, "missing argument 'DATA' (see portable-nn train --help)"),
@@ -380,7 +379,7 @@ def trained(run, flowers_csv):
 
 
 def test_tune_a_model(run, trained):
-    arguments = ("tune", "m.safetensors", "flowers.csv", "--epochs", "40", "--learning-rate", "0.05")
+    arguments = ("tune", "m.safetensors", "flowers.csv", "--epochs", "40", "--rate", "0.05")
     code, out, _ = run(*arguments, "--freeze", "dense_1", "-o", "n.safetensors")
     assert code == 0
     assert "validation accuracy  100.0 %" in out
@@ -395,7 +394,7 @@ def test_tune_a_model(run, trained):
 def test_tune_with_a_new_head_and_resume(run, trained, tmp_path):
     rows = (tmp_path / "flowers.csv").read_text().splitlines()
     (tmp_path / "two.csv").write_text("\n".join(row for row in rows if row[0] != "3"))
-    arguments = ("tune", "m.safetensors", "two.csv", "--until", "sigmoid_1", "--class-labels", "A,B")
+    arguments = ("tune", "m.safetensors", "two.csv", "--until", "sigmoid_1", "--labels", "A,B")
     assert run(*arguments, "--epochs", "2", "-o", "once.safetensors").code == 0
     assert run(*arguments, "--epochs", "1", "-o", "n.safetensors", "--checkpoint", "run").code == 0
     code, _, err = run(*arguments, "--epochs", "2", "-o", "twice.safetensors", "--checkpoint", "run", "--resume")
@@ -422,8 +421,8 @@ def test_tune_a_shipped_model(run, digits_csv):
         (["digits"], "missing argument 'DATA' (see portable-nn tune --help)"),
         (["digitz", "flowers.csv"], "no model is called 'digitz': did you mean 'digits'?"),
         (
-            ["digits", "flowers.csv", "--optimizer", "adam", "--momentum", "0.9"],
-            "--momentum is an option of sgd, not of",
+            ["digits", "flowers.csv", "--optimizer", "adam:momentum=0.9"],
+            "--optimizer adam has no option 'momentum'",
         ),
     ],
 )
@@ -439,7 +438,7 @@ def test_tune_wrong_usage(run, flowers_csv, arguments, message):
 @pytest.mark.parametrize("command", ["train", "tune"])
 def test_the_help_lists_the_names_of_the_library(run, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "120")
-    found = run(command, "--help").out
+    found = run(command, "--help-all").out
     assert f"--optimizer <{'|'.join(OPTIMIZERS)}>" in found
     assert f"--loss <{'|'.join(LOSSES)}>" in found
     assert (f"--activation <{'|'.join(ACTIVATIONS)}>" in found) == (command == "train")
@@ -449,15 +448,15 @@ def test_an_optimizer_is_a_class_and_a_row(run, monkeypatch, flowers_csv):
     """A new row of the two tables, which are one for those who add a class, is an option of the commands."""
     monkeypatch.setitem(names.OPTIMIZERS, "steepest", "SGD")
     monkeypatch.setitem(OPTIMIZERS, "steepest", OPTIMIZERS["sgd"])
-    importlib.reload(training)
+    importlib.reload(steps)
     importlib.reload(train)
     try:
-        assert "sgd|rmsprop|adam|adamw|amsgrad|lion|steepest" in run("train", "--help").out
-        options = ["--optimizer", "steepest", "--momentum", "0.9", "--epochs", "1"]
+        assert "sgd|rmsprop|adam|adamw|amsgrad|lion|steepest" in run("train", "--help-all").out
+        options = ["--optimizer", "steepest:momentum=0.9", "--epochs", "1"]
         assert run(*FLOWERS, *options).code == 0
     finally:
         monkeypatch.undo()
-        importlib.reload(training)
+        importlib.reload(steps)
         importlib.reload(train)
 
 

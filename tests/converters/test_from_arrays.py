@@ -197,7 +197,7 @@ def test_a_file_in_order_and_recorded_values(tmp_path):
         ({"activation": "tanh", "rename": {"W1": ""}}, "mine.npz: these arrays are no dense layers one after another"),
         (
             {"activation": "tanh", "rename": {"W1": ""}},
-            "The weights of another network go into one that is built like it: --into",
+            "The weights of another network go into one that is built like it: --against",
         ),
         (
             {"activation": "tanh", "rename": {"W1": "dense_1.weight.T", "W2": "dense_1.weight"}},

@@ -184,7 +184,7 @@ def test_sizes_that_the_nodes_cannot_have(tmp_path: Path) -> None:
 
 def test_a_batch_that_is_a_number_has_no_name_to_fix(tmp_path: Path) -> None:
     net = Network(x := Input(3, name="x", batch=2), emit("Relu", x))
-    with pytest.raises(UsageError, match=r"^the batch has a size already, 2: --dynamic makes it any$"):
+    with pytest.raises(UsageError, match=r"^the batch has a size already, 2: --batch-size any frees it$"):
         export_onnx(net, tmp_path / "a.onnx", batch=2)
     x, y = Input(3, name="x", batch="n"), Input(3, name="y", batch="m")
     with pytest.raises(UsageError, match=r"^the first sizes of the inputs are n and m: --dim NAME=SIZE says which is "):

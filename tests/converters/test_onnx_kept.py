@@ -518,7 +518,7 @@ def test_commands_print_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[s
     onnx.save(model, tmp_path / "a.onnx")
 
     def call(*arguments: str) -> tuple[str, str]:
-        assert main([*arguments, "--format", "json", "--no-verify"]) == 0
+        assert main([*arguments, "--format", "json", "--verify", "none"]) == 0
         return capsys.readouterr()
 
     out, err = call("import", f"{tmp_path}/a.onnx", f"{tmp_path}/a.safetensors")

@@ -182,7 +182,7 @@ def test_where_no_size_fits_it_is_said_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
     message = (
         f"{path}: none of the sizes 1, 2, 4, 8, 16, 32, 64, 128, 224, 256 that are tried for 'width' fits the nodes; "
-        "--io FILE.npz gives inputs that it can run on, --no-verify leaves the comparison out"
+        "--io FILE.npz gives inputs that it can run on, --verify none leaves the comparison out"
     )
     with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
         export_onnx(too_wide(), path)
@@ -233,7 +233,7 @@ def test_what_cannot_run_on_what_is_drawn_says_what_to_do(monkeypatch: pytest.Mo
     graph = graph_of([i], emit("Gather", table(), i, name="rows"))
     wrong = {"i": np.full((2, 3), 99)}
     monkeypatch.setattr("portable_nn.onnx.verification.drawing.varied", lambda *_: [wrong] * 3)
-    hint = r"; --io FILE\.npz gives inputs that it can run on, --no-verify leaves the comparison out$"
+    hint = r"; --io FILE\.npz gives inputs that it can run on, --verify none leaves the comparison out$"
     with pytest.raises(FormatError, match=r"^m: (onnxruntime|numpy) cannot run it on .*" + hint):
         compare(graph, {}, to_model(graph, {}), "m", tolerance=Tolerance())
 

@@ -85,7 +85,7 @@ def test_without_a_compiler_it_is_said(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_what_is_refused(tmp_path: Path) -> None:
     net = pnn.Sequential(pnn.Input("steps", 3), pnn.GRU(4), seed=0)
-    with pytest.raises(ValueError, match=r"how large 'steps' may be: --up-to steps=100"):
+    with pytest.raises(ValueError, match=r"how large 'steps' may be: --dim steps=\.\.100"):
         write_c(net, tmp_path / "net.c")
     with pytest.raises(ValueError, match=r"must end in \.c"):
         write_c(net, tmp_path / "net.h")

@@ -22,7 +22,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.long
 def test_a_source_names_what_it_needs(tmp_path: Path) -> None:
-    done = run(tmp_path, "export", "digits-mlp", "--source", "net.py")
+    done = run(tmp_path, "export", "digits-mlp", "net.py", "--code", "torch")
     assert (done.returncode, list(tmp_path.iterdir())) == (4, [])
     assert done.stderr.startswith(
         "error: writing a PyTorch module needs the package 'torch': pip install 'portable-nn[torch]'"
@@ -34,10 +34,10 @@ def test_a_state_dict_is_read_and_not_compared(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch writes the state dict")
     network = pnn.load_model("digits-mlp")
     torch.save({name: torch.tensor(array) for name, array in network.parameters.items()}, tmp_path / "a.pt")
-    done = run(tmp_path, "import", "a.pt", "a.safetensors", "--into", "digits-mlp")
+    done = run(tmp_path, "import", "a.pt", "a.safetensors", "--against", "digits-mlp")
     assert done.returncode == 0, done.stderr
     assert "PyTorch is not installed, so nothing was compared" in done.stderr
-    again = run(tmp_path, "import", "a.pt", "b.safetensors", "--into", "digits-mlp", "--format", "json")
+    again = run(tmp_path, "import", "a.pt", "b.safetensors", "--against", "digits-mlp", "--format", "json")
     assert json.loads(again.stdout)["verified"] is False
     found = pnn.load(tmp_path / "a.safetensors")
     for name, array in network.parameters.items():

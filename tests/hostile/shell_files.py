@@ -375,15 +375,15 @@ RUNS = (
     "predict FILE x.npy --engine numpy --raw",
     f"predict FILE {DATA} --engine onnxruntime",
     "predict FILE p.png --engine onnxruntime --format json",
-    f"predict FILE {DATA} p.png --engine numpy --save-io io.npz",
+    f"predict FILE {DATA} p.png --engine numpy --io io.npz",
 )
 USES = (
     *LOOKS, *RUNS, *(f"convert FILE out{suffix}" for suffix in (".safetensors", ".h5", ".npz", ".onnx")),
     "inspect FILE --manifest", "inspect model.safetensors --against FILE", "inspect FILE --against model.safetensors",
-    "inspect FILE --dot out.dot", "export FILE out.onnx --no-verify", "export FILE out.onnx",
+    "inspect FILE --dot out.dot", "export FILE out.onnx --verify none", "export FILE out.onnx",
     f"tune FILE {DATA} --epochs 1 --out out.npz", "sample FILE --out out.npy",
 )  # fmt: skip
-IMPORTS = ("import FILE out.safetensors", "import FILE out.h5 --no-verify", "import FILE out.npz --dim N=2")
+IMPORTS = ("import FILE out.safetensors", "import FILE out.h5 --verify none", "import FILE out.npz --dim N=2")
 TENSORS = (
     "inspect FILE",
     "inspect FILE --against model.safetensors",
@@ -392,7 +392,7 @@ TENSORS = (
 ROWS = ("predict model.safetensors FILE", "train 4-3-3 FILE --epochs 1 --out out.npz", "predict digits-mlp FILE")
 LABELS = (
     "predict model.safetensors x.npy --labels FILE",
-    f"train 4-3 {DATA} --class-labels FILE -o out.npz --epochs 1",
+    f"train 4-3 {DATA} --labels FILE -o out.npz --epochs 1",
 )
 ONNX = (model, model, model, name_bytes)
 
@@ -434,7 +434,7 @@ def _of_arrays() -> dict[str, Kind]:
     archive = (mended(forge_npz.mend),)
     recorded = ("export model.safetensors out.onnx --io FILE", "convert model.safetensors out.h5 --io FILE")
     libraries = {f"{library}.h5": hdf5(library) for library in ("earliest", "latest")}
-    idx = ("train 4-3 FILE --labels-file labels.csv --epochs 1 --out out.npz", "predict model.safetensors FILE")
+    idx = ("train 4-3 FILE --target labels.csv --epochs 1 --out out.npz", "predict model.safetensors FILE")
     return {
         "plain safetensors": Kind({"a.safetensors": safetensors.numpy.save({"x": X, "w": X})}, TENSORS, (head,)),
         "plain h5": Kind(libraries, (*TENSORS, *ROWS), (mended(forge_hdf5.mend_checksums),)),
@@ -450,7 +450,7 @@ def _of_arrays() -> dict[str, Kind]:
 
 
 def _pickles(folder: Path) -> Kind:
-    into = ("import FILE out.h5 --into model.safetensors --no-verify", "import FILE out.npz --activation tanh")
+    into = ("import FILE out.h5 --against model.safetensors --verify none", "import FILE out.npz --activation tanh")
     other = ("convert FILE out.safetensors", "convert FILE out.npz", "inspect FILE --format json", "check FILE")
     changes = (forge_pickles.changed, forge_pickles.changed, forge_pickles.forged, forge_pickles.forged)
     return Kind(forge_pickles.files(folder), (*into, *into, *TENSORS, *other), changes)
@@ -474,9 +474,9 @@ def _of_tables(folder: Path) -> dict[str, Kind]:
         "tune named.safetensors FILE --epochs 1 --out out.npz",
     )  # fmt: skip
     arrays = (
-        "predict model.safetensors FILE --dataset x", "evaluate model.safetensors FILE --inputs x --targets y",
-        "train 4-3 FILE --inputs x --targets y --epochs 1 --out out.npz",
-        "predict model.safetensors FILE --dataset a,b,c,d",
+        "predict model.safetensors FILE --inputs x", "evaluate model.safetensors FILE --inputs x --target y",
+        "train 4-3 FILE --inputs x --target y --epochs 1 --out out.npz",
+        "predict model.safetensors FILE --inputs a,b,c,d",
     )  # fmt: skip
     in_folder = [line.replace(FILE, "a.zarr") for line in arrays[:3]]
     found = {
@@ -504,7 +504,7 @@ def pictures() -> dict[str, bytes]:
 
 
 def _of_texts_and_pictures() -> dict[str, Kind]:
-    labelled = f"train 4-3 {DATA} --labels-file FILE --out out.npz --epochs 1"
+    labelled = f"train 4-3 {DATA} --target FILE --out out.npz --epochs 1"
     shown = ("predict digits-mlp FILE --engine numpy", "predict digits-mlp FILE p.png --format json")
     return {
         "csv": Kind({"a.csv": TABLE}, (*ROWS, labelled), (cells, cells)),

@@ -52,7 +52,7 @@ def test_several_inputs_and_all_outputs(tmp_path):
         pnn.run(model, {"x": x, "n": n + 0.5})
     with pytest.raises(UsageError, match="no array or picture for the input n"):
         pnn.run(model, {"x": x})
-    with pytest.raises(UsageError, match=r"inputs must be a dict \(--input NAME=FILE\) for the inputs x, n"):
+    with pytest.raises(UsageError, match=r"inputs must be a dict \(--inputs NAME=FILE\) for the inputs x, n"):
         pnn.run(model, x)
 
 

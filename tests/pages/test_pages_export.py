@@ -156,7 +156,7 @@ def test_bytes_behind_a_model_make_values_on_the_way_outputs(tmp_path: Path) -> 
 
 
 def test_a_missing_runtime_is_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--fetch-runtime gets it once from npm .*--runtime DIR"):
+    with pytest.raises(UsageError, match=r"--runtime fetch gets it once from npm .*--runtime DIR"):
         find_runtime()
     with pytest.raises(UsageError, match="expected the folder dist of the npm package onnxruntime-web"):
         find_runtime(tmp_path)
@@ -200,7 +200,7 @@ def test_a_package_with_other_files_is_not_kept(tmp_path: Path, monkeypatch: pyt
         fetch_runtime()
     assert not cache().exists()
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(UsageError, match="--fetch-runtime needs npm"):
+    with pytest.raises(UsageError, match="--runtime fetch needs npm"):
         fetch_runtime()
 
 

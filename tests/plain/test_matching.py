@@ -262,7 +262,7 @@ def test_the_text():
         "",
         r"left over in the file: \x1b[31m",
         "",
-        "as import --into takes it: --rename 'b.weight=b.weight.T' --rename 'k/kernel=c.weight.transpose(3,2,0,1)'",
+        "as import --against takes it: --rename 'b.weight=b.weight.T' --rename 'k/kernel=c.weight.transpose(3,2,0,1)'",
         "",
         "1 of 4 tensors fit, and 1 of the file are left over: they are of another network",
     ]
@@ -271,7 +271,7 @@ def test_the_text():
 def test_gates_of_pytorch_are_no_other_network():
     theirs = entries({"rnn.weight_ih_l0": (32, 4), "rnn.bias_hh_l1_reverse": (32,), "head.bias": (2,)})
     text = as_text(match(theirs, needed({"rnn.weight_l0": (1, 32, 4), "head.bias": (2,)})))
-    assert text.endswith("2 of the file are left over: gates have another order in PyTorch: import --into tells")
+    assert text.endswith("2 of the file are left over: gates have another order in PyTorch: import --against tells")
 
 
 def test_much_that_is_left_over_is_not_all_printed():

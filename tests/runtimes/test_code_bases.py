@@ -54,7 +54,7 @@ def test_source_files_agree_at_open_sizes_and_the_command_has_limits(
         return main()
 
     network().save(tmp_path / "net.npz")
-    assert run("--runtimes", "numpy,c", "--runtime-timeout", "60", "--runtime-memory", "4GiB", "--rtol", "1e-5") == 0
+    assert run("--runtimes", "numpy,c", "--limits", "60,4GiB", "--rtol", "1e-5") == 0
     found = json.loads(capsys.readouterr().out)["runtimes"]
     assert [(row["runtime"], row["state"], row["sizes"]) for row in found["runtimes"]] == [
         ("numpy", "agrees", "open"),
@@ -62,7 +62,7 @@ def test_source_files_agree_at_open_sizes_and_the_command_has_limits(
     ]
     assert found["rtol"] == 1e-5
     assert len(found["sizes"]["steps"]) == 3
-    assert run("--runtime-timeout", "60") == 2
+    assert run("--limits", "60") == 2
 
 
 def test_what_cannot_take_the_model_says_why_and_where(stand_in: Any) -> None:

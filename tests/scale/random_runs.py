@@ -114,7 +114,7 @@ def npz(rng: random.Random, place: Path) -> Path:
 
 
 def stored(rng: random.Random, place: Path, suffix: str) -> Path:
-    """An array with a name, for ``--dataset``."""
+    """An array with a name, for ``--inputs``."""
     path, found = place.with_name(place.name + suffix), rows(rng, rng.randrange(1, 80)).astype("float32")
     if rng.random() < 0.2:
         found[rng.randrange(len(found)), 3, 4] = rng.choice((np.nan, -1, 300))
@@ -182,7 +182,7 @@ class RandomRun:
         self.suffix = rng.choice(FILES)
         self.workers = rng.choice((0, 1, 1, 2, 2, 3))
         options = ["--batch-size", "1"]  # What is computed together has a part in the last digits.
-        options += ["--dataset", "images"] if self.is_named else []
+        options += ["--inputs", "images"] if self.is_named else []
         options += rng.choice(([], [], [], ["--strict"], ["--top", "2"], ["--engine", "numpy"], ["--output", "digit"]))
         self.options = options
         self.shard_size = rng.randrange(1, 24)

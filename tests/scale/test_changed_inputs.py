@@ -309,7 +309,7 @@ def test_one_process_goes_on_where_nothing_has_changed(tmp_path, monkeypatch) ->
 def test_chunks_of_a_data_set_that_changed_within_their_sizes_and_times(tmp_path, monkeypatch, capfd) -> None:
     zarr = pytest.importorskip("zarr")
     monkeypatch.chdir(tmp_path)
-    case = Case(tmp_path, random.Random(0), ["echoes.zarr"], ["--dataset", "w", "--engine", "numpy"])
+    case = Case(tmp_path, random.Random(0), ["echoes.zarr"], ["--inputs", "w", "--engine", "numpy"])
     case.options += ["--batch-size", "1"]
     store = zarr.open_group("echoes.zarr", mode="w")
     store.create_array("w", data=rows(case.random, 12).astype("float32"), chunks=(3, 784), compressors=None)

@@ -47,7 +47,7 @@ def test_the_bytes_of_one_process(data: Path, form: str, monkeypatch: pytest.Mon
         pytest.importorskip("zarr", reason="zarr is an extra")
     monkeypatch.chdir(data)
     digits = ["predict", "digits-mlp", "digits.npy", "--batch-size", "4"]
-    rows = ["predict", "two.safetensors", "rows.h5", "--dataset", "x", "--batch-size", "4"]
+    rows = ["predict", "two.safetensors", "rows.h5", "--inputs", "x", "--batch-size", "4"]
     rows += ["--output", pnn.load("two.safetensors").outputs[0].name] if form == "npy" else []
     for place, line in enumerate((digits, rows)):
         one, many = Path(f"one{place}.{form}"), Path(f"many{place}.{form}")
@@ -137,7 +137,7 @@ def test_pictures_of_any_size(
 def test_arrays_of_zarr(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     h5py, zarr = pytest.importorskip("h5py"), pytest.importorskip("zarr", reason="zarr is an extra")
     monkeypatch.chdir(data)
-    line = ["predict", "two.safetensors", "rows.h5", "--dataset", "x"]
+    line = ["predict", "two.safetensors", "rows.h5", "--inputs", "x"]
     assert main([*line, "--out", "found.zarr"]) == 0
     assert main([*line, "--out", "found.npz"]) == 0
     found, wanted = zarr.open_group("found.zarr", mode="r"), np.load("found.npz")
@@ -149,12 +149,12 @@ def test_arrays_of_zarr(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.save("again.npy", wanted[name])
     with h5py.File("rows.h5") as file:
         zarr.open_group("rows.zarr", mode="w").create_array("x", data=file["x"][:], chunks=(4, 6))
-    line = ["predict", "two.safetensors", "rows.zarr", "--dataset", "x"]
+    line = ["predict", "two.safetensors", "rows.zarr", "--inputs", "x"]
     several = ["--workers", "0", "--shard-size", "8", "--shards", "shards"]
     assert main([*line, "--out", "of_zarr.npz", *several]) == 0
     assert bytes_in(Path("of_zarr.npz")) == bytes_in(Path("found.npz"))
     assert len(list(Path("shards").glob("*.npz"))) == 4
-    line = ["predict", "two.safetensors", "rows.h5", "--dataset", "x"]
+    line = ["predict", "two.safetensors", "rows.h5", "--inputs", "x"]
     assert main([*line, "--out", "found.zarr", "--force"]) == 2  # Folders are never replaced.
     with pytest.raises(FileError, match=r"what was made is in found-2\.zarr"):
         save_arrays(Path("found.zarr"), "two.safetensors", {"a": np.zeros(3)})
@@ -170,8 +170,8 @@ def test_names_that_lead_out_of_the_folder(tmp_path: Path, data: Path) -> None:
 
 def test_what_is_for_one_process(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["predict", "digits-mlp", "--out", str(data / "x.npz"), "--workers", "0"]
-    assert main([*line, "--input", f"image={data / 'digits.npy'}"]) == 2
-    assert "leave out --input" in capsys.readouterr().err
+    assert main([*line, "--inputs", f"image={data / 'digits.npy'}"]) == 2
+    assert "leave out --inputs NAME=FILE" in capsys.readouterr().err
     assert not (data / "x.npz").exists()
 
 

@@ -51,7 +51,7 @@ def test_wrong_arguments_of_a_sweep() -> None:
 @pytest.mark.long
 def test_the_command_prints_the_same_sweep(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("distributed", reason="several processes are those of Dask")
-    line = ["simulate", "sweep", "--steps", "50", "--rates", "0.1,0.5", "--game", "dirac-gan", "--game-set", "gamma=1"]
+    line = ["simulate", "sweep", "--steps", "50", "--rate", "0.1,0.5", "--game", "dirac-gan", "--set", "game.gamma=1"]
     assert main([*line, "--format", "csv"]) == 0
     wanted = capsys.readouterr().out
     assert main([*line, "--format", "csv", "--workers", "2"]) == 0

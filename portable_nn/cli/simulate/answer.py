@@ -32,7 +32,6 @@ def give(
     *,
     plot: Path | None = None,
     figure: Callable[[Any], Figure],
-    gif: Path | None = None,
     frames: Callable[[Any], list[Image]] | None = None,
     html: Path | None = None,
     page: Callable[[], bytes] | None = None,
@@ -47,7 +46,7 @@ def give(
 
         return pictures
 
-    made = draw(plot, lambda: figure(pictures()), gif, lambda: frames(pictures()) if frames else None, html, page)
+    made = draw(plot, lambda: figure(pictures()), lambda: frames(pictures()) if frames else None, html, page)
     text = text.rstrip("\n") + "\n"
     if made:
         text += "\n" + written(made)

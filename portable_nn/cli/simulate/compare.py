@@ -28,8 +28,7 @@ EXAMPLES = (
 
 def command(
     printer: Printer,
-    game: GameChoice,
-    method: MethodsChoice,
+    game: MethodsChoice,
     rate: RateChoice,
     noise: NoiseChoice,
     start: Start = None,
@@ -39,7 +38,9 @@ def command(
     ] = 1000,
     equal_strength: Annotated[
         bool,
-        typer.Option("--equal-strength", help="Give the corrections of all methods the weight of the learning rate."),
+        typer.Option(
+            "--equal-strength", help="Give the corrections of all methods the weight of the learning rate.", hidden=True
+        ),
     ] = False,
     plot: Plot = None,
 ) -> None:
@@ -52,7 +53,7 @@ def command(
     """
     from portable_nn.adversarial import compare
 
-    arguments = {**method.read(), **rate.read(), **noise.read()}
+    arguments = {**game.how(), **rate.read(), **noise.read()}
     found = compare(
         game.read(), start=read_start(start), evaluations=evaluations, equal_strength=equal_strength, **arguments
     )

@@ -27,8 +27,7 @@ EXAMPLES = (
 
 def command(
     printer: Printer,
-    game: GameChoice,
-    method: MethodChoice,
+    game: MethodChoice,
     rate: RateChoice,
     noise: NoiseChoice,
     start: Annotated[
@@ -39,7 +38,9 @@ def command(
     grid: Annotated[int, typer.Option(metavar="N", help="Grid points along each axis.")] = 21,
     reach: Annotated[
         float,
-        typer.Option(metavar="X", help="The grid, and at least that part of the picture, covers -X to X in x and y."),
+        typer.Option(
+            metavar="X", help="The grid, and at least that part of the picture, covers -X to X in x and y.", hidden=True
+        ),
     ] = 2.0,
     plot: Plot = None,
 ) -> None:
@@ -50,7 +51,7 @@ def command(
     """
     from portable_nn.adversarial import portrait
 
-    arguments = {**method.read(), **rate.read(), **noise.read()}
+    arguments = {**game.how(), **rate.read(), **noise.read()}
     found = portrait(game.read(), starts=_starts(start), steps=steps, grid=grid, reach=reach, **arguments)
     answer.give(
         printer,

@@ -59,7 +59,9 @@ def command(
     eigenvalues: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Eigenvalues of the Jacobian after every N steps; by default ten times. For pattern."
+            metavar="N",
+            help="Eigenvalues of the Jacobian after every N steps; by default ten times. For pattern.",
+            hidden=True,
         ),
     ] = None,
     seed: Seed = 0,

@@ -25,8 +25,8 @@ def command(
 ) -> None:
     """List the games and the methods, with their options.
 
-    Options of a game are set with --game-set, those of a method with --set. cost: gradient evaluations per step; a
-    Jacobian-vector product counts as one.
+    Options of a game are set with --set game.NAME=X, those of a method with --set NAME=X. cost: gradient evaluations
+    per step; a Jacobian-vector product counts as one.
     """
     from portable_nn.adversarial import GAMES, METHODS
 

@@ -7,14 +7,13 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
 from portable_nn.cli.options import pairs_in
 from portable_nn.cli.simulate import answer
 from portable_nn.core.errors import UsageError
-from portable_nn.core.names import Scheme
 
 if TYPE_CHECKING:
     from portable_nn.adversarial import Game
@@ -27,16 +26,27 @@ Steps: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Number of step
 Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Seed of everything random.")]
 
 
+GAME: Final = "game."
+"""Stands in --set before an option of the game."""
+
+
 @dataclass(frozen=True)
 class GameChoice:
     """The game."""
 
+    SUBJECT = "Game"
+
     game: Annotated[
         str, typer.Option(metavar="GAME", help="Game: a name (see simulate list), or f as a formula: 'x*y - 0.1*x**2'.")
     ] = "bilinear"
-    game_set: Annotated[
+    set_: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=X", help="Option of the game: gamma=1; a matrix is matrix=1,2/3,4. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="NAME=X",
+            help="Option of the method: gamma=0.5; of several, of all that have it, or of one: lookahead.k=10. Option "
+            "of the game: game.gamma=1; a matrix is game.matrix=1,2/3,4. Repeatable.",
+        ),
     ] = None
 
     def read(self) -> Game:
@@ -50,21 +60,29 @@ class GameChoice:
         from portable_nn.adversarial import GAMES
 
         arrays = GAMES[self.game].arrays if self.game in GAMES else {"equilibria": "points"}
-        given = pairs("--game-set", self.game_set)
-        return {key: _rows(value) if key in arrays else value for key, value in given.items()}
+        return {key: _rows(value) if key in arrays else value for key, value in self._set().items()}
 
     def options(self) -> dict[str, Any]:
         """All options of the game: those given, and defaults."""
         from portable_nn.adversarial import GAMES
 
         known = GAMES[self.game].options if self.game in GAMES else {}
-        return {name: option.default for name, option in known.items()} | pairs("--game-set", self.game_set)
+        return {name: option.default for name, option in known.items()} | self._set()
+
+    def _set(self) -> dict[str, Any]:
+        """The options that --set names as the game's."""
+        given = pairs("--set", self._texts(of_game=True))
+        return {name.removeprefix(GAME): value for name, value in given.items()}
+
+    def _texts(self, *, of_game: bool) -> list[str]:
+        """The values of --set for the game, or for methods."""
+        return [text for text in self.set_ or () if text.strip().startswith(GAME) == of_game]
 
     def called(self) -> str:
         """The options of the command line that choose it."""
         return shlex.join(
             [*(["--game", self.game] if self.game != "bilinear" else [])]
-            + [word for text in self.game_set or () for word in ("--game-set", text)]
+            + [word for text in self._texts(of_game=True) for word in ("--set", text)]
         )
 
     def in_words(self) -> str:
@@ -73,48 +91,39 @@ class GameChoice:
 
 
 @dataclass(frozen=True)
-class MethodChoice:
-    """One method."""
+class MethodChoice(GameChoice):
+    """The game, and one method."""
+
+    SUBJECT = "Game and method"
 
     method: Annotated[str, typer.Option(metavar="METHOD", help="Method: a name (see simulate list).")] = "simultaneous"
-    scheme: Annotated[
-        Scheme | None, typer.Option(help="Update scheme: the variant of the method with that order of the updates.")
-    ] = None
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=X", help="Option of the method: gamma=0.5. Repeatable."),
-    ] = None
 
-    def read(self) -> dict[str, Any]:
+    def how(self) -> dict[str, Any]:
         """The arguments of ``simulate``. Raises ``UsageError``."""
-        return {"method": self.method, "scheme": self.scheme, **pairs("--set", self.set_)}
+        return {"method": self.method, **pairs("--set", self._texts(of_game=False))}
 
 
 @dataclass(frozen=True)
-class MethodsChoice:
-    """Several methods."""
+class MethodsChoice(GameChoice):
+    """The game, and several methods."""
+
+    SUBJECT = "Game and methods"
 
     method: Annotated[
         list[str] | None, typer.Option(metavar="METHOD", help="Methods: one, several (a,b,c), or all.")
     ] = None
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=X",
-            help="Option of all methods that have it: k=10; of one: lookahead.k=10. Repeatable.",
-        ),
-    ] = None
 
-    def read(self, default: str | None = None) -> dict[str, Any]:
+    def how(self, default: str | None = None) -> dict[str, Any]:
         """The arguments ``methods`` and ``options`` of ``compare``. Raises ``UsageError``."""
         methods = read_methods(self.method or ([default] if default else None))
-        return {"methods": methods, "options": read_each(self.set_, methods)}
+        return {"methods": methods, "options": read_each(self._texts(of_game=False), methods)}
 
 
 @dataclass(frozen=True)
 class RateChoice:
     """The learning rate."""
+
+    SUBJECT = "Method"
 
     rate: Annotated[
         str,
@@ -122,7 +131,7 @@ class RateChoice:
     ] = "0.1"
     decay: Annotated[
         str | None,
-        typer.Option(metavar="DECAY", help="Decay of the learning rate: 1/sqrt(t), 1/t, 1/t^2 or log."),
+        typer.Option(metavar="DECAY", help="Decay of the learning rate: 1/sqrt(t), 1/t, 1/t^2 or log.", hidden=True),
     ] = None
 
     def read(self) -> dict[str, Any]:
@@ -137,8 +146,11 @@ class RateChoice:
 class NoiseChoice:
     """The noise."""
 
+    SUBJECT = "Run"
+
     noise: Annotated[
-        float, typer.Option(metavar="X", help="Standard deviation of Gaussian noise added to each gradient.")
+        float,
+        typer.Option(metavar="X", help="Standard deviation of Gaussian noise added to each gradient.", hidden=True),
     ] = 0.0
     seed: Seed = 0
 

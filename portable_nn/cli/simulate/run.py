@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from portable_nn.cli.options import Gif, Html, Plot, choice
+from portable_nn.cli.options import Html, Moving, choice
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import (
@@ -40,27 +40,25 @@ ROWS = NUMBERS = True
 EXAMPLES = (
     "simulate run",
     "simulate run --picture saddle --plot saddle.png",
-    "simulate run --method extragradient --steps 2000 --plot run.png --gif run.gif",
+    "simulate run --method extragradient --steps 2000 --plot run.gif",
     "simulate run --methods",
     "simulate run --html lesson.html",
-    "simulate run --game dirac-gan --game-set gamma=1 --start 1,1",
+    "simulate run --game dirac-gan --set game.gamma=1 --start 1,1",
     "simulate run --game 'x*y-0.1*x**2' --rate '0.1/sqrt(t)' --out run.csv",
 )
 
 
 def command(
     printer: Printer,
-    game: GameChoice,
-    method: MethodChoice,
+    game: MethodChoice,
     rate: RateChoice,
     noise: NoiseChoice,
     start: Start = None,
     steps: Steps = 499,
-    plot: Plot = None,
+    plot: Moving = None,
     picture: Annotated[
         str, choice("--picture", names=PICTURES, help="What --plot draws; circle: the limit of small steps.")
     ] = "overview",
-    gif: Gif = None,
     html: Html = None,
     methods: Annotated[
         bool,
@@ -80,7 +78,7 @@ def command(
     """
     from portable_nn.adversarial import report
 
-    arguments = {**method.read(), **rate.read(), **noise.read()}
+    arguments = {**game.how(), **rate.read(), **noise.read()}
     found = report(game.read(), start=read_start(start), steps=steps, **arguments)
     answer.give(
         printer,
@@ -89,7 +87,6 @@ def command(
         lambda: _rows(found),
         plot=plot,
         figure=lambda pictures: getattr(pictures, PICTURES[picture])(found.result),
-        gif=gif,
         frames=lambda pictures: pictures.animation(found.result),
         html=html,
         page=lambda: _page(found.result, game, rate, noise),

@@ -21,8 +21,8 @@ ROWS = NUMBERS = True
 EXAMPLES = (
     "simulate spectrum",
     "simulate spectrum --method optimistic --rate 0.3 --rate 0.5 --rate 0.7 --plot eigenvalues.png",
-    "simulate spectrum --game dirac-gan --game-set gamma=1 --method simultaneous,alternating",
-    "simulate spectrum --game-set matrix=1,2/0,1 --method consensus --set gamma=0.5",
+    "simulate spectrum --game dirac-gan --set game.gamma=1 --method simultaneous,alternating",
+    "simulate spectrum --set game.matrix=1,2/0,1 --method consensus --set gamma=0.5",
 )
 
 WIDEST = 8
@@ -34,8 +34,7 @@ ROUNDED = 1e-12
 
 def command(
     printer: Printer,
-    game: GameChoice,
-    method: MethodsChoice,
+    game: MethodsChoice,
     rate: Annotated[
         list[str] | None,
         typer.Option(metavar="RATE", help="Learning rate: a number, or x's and y's, 0.1,0.05. Repeatable."),
@@ -53,7 +52,7 @@ def command(
     rates = [read_linear_rate(text) for text in rate or ["0.1"]]
     if plot and any(isinstance(one, tuple) for one in rates):
         raise UsageError("--plot draws eigenvalues at rates of one number: leave it out for two, x's and y's")
-    found = analyse(game.read(), learning_rates=rates, **method.read("simultaneous"))
+    found = analyse(game.read(), learning_rates=rates, **game.how("simultaneous"))
     spectra: dict[Any, Any] = {(one.forecast.method.name, one.learning_rate): one.eigenvalues for one in found}
     answer.give(
         printer,

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 ROWS = NUMBERS = True
 EXAMPLES = (
     "simulate sweep",
-    "simulate sweep --method all --rates 0.01:4:80 --plot rates.png",
-    "simulate sweep --game dirac-gan --game-set gamma=1 --rates 0.1,0.5,1,2 --out rates.csv",
+    "simulate sweep --method all --rate 0.01:4:80 --plot rates.png",
+    "simulate sweep --game dirac-gan --set game.gamma=1 --rate 0.1,0.5,1,2 --out rates.csv",
 )
 
 MOST_RATES = 10_000
@@ -31,14 +31,13 @@ MOST_RATES = 10_000
 
 def command(
     printer: Printer,
-    game: GameChoice,
-    method: MethodsChoice,
+    game: MethodsChoice,
     noise: NoiseChoice,
     computing: ProcessOptions,
     rates: Annotated[
         str | None,
         typer.Option(
-            metavar="RATES", help="Learning rates: from:to:count, geometric: 0.01:4:40; or a list: 0.1,0.5,1."
+            "--rate", metavar="RATES", help="Learning rates: from:to:count, geometric: 0.01:4:40; or a list: 0.1,0.5,1."
         ),
     ] = None,
     start: Start = None,
@@ -54,10 +53,14 @@ def command(
     from portable_nn.adversarial import sweep
 
     with answer.bar(printer, "methods") as progress:
-        arguments = {**method.read(), **noise.read(), "rates": _rates(rates), "start": read_start(start)}
+        arguments = {**game.how(), **noise.read(), "rates": _rates(rates), "start": read_start(start)}
         arguments |= {"steps": steps, "progress": progress}
         if computing.wanted:
-            arguments |= {"game_options": game.given(), **vars(computing)}
+            arguments |= {
+                "game_options": game.given(),
+                "workers": computing.processes,
+                "scheduler": computing.scheduler,
+            }
         found = sweep(game.game if computing.wanted else game.read(), **arguments)
     answer.give(
         printer,
@@ -72,7 +75,7 @@ def command(
 def _rates(written: str | None) -> Any:
     """``0.01:4:40`` or ``0.1,0.5`` as rates. Raises ``UsageError``."""
     if written is None or ":" not in written:
-        return None if written is None else numbers("--rates", written)
+        return None if written is None else numbers("--rate", written)
     import numpy as np
 
     try:
@@ -81,7 +84,7 @@ def _rates(written: str | None) -> Any:
         low, high, count = 0.0, 0.0, 0
     if not (0 < low < high < np.inf and 2 <= count <= MOST_RATES):
         raise UsageError(
-            f"--rates must be from, to and how many (2 to {MOST_RATES:,}), as 0.01:4:40, or a list as 0.1,0.5,1, "
+            f"--rate must be from, to and how many (2 to {MOST_RATES:,}), as 0.01:4:40, or a list as 0.1,0.5,1, "
             f"not '{written}'"
         )
     return np.geomspace(low, high, count)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from math import prod
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from portable_nn import sizes
 from portable_nn.cli.drawing import draw, written
@@ -18,7 +18,7 @@ from portable_nn.cli.size.options import LARGEST, ChannelOptions, ResultOptions,
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.text import fields, table
 from portable_nn.sizes import Coverage, Operation, size_text
-from portable_nn.sizes.operation import Kind
+from portable_nn.sizes.operation import AutoPad, Kind
 
 AXES: Final = 2
 """The number of axes by default: those of an image, as in PyTorch's Conv2d."""
@@ -52,15 +52,17 @@ def answer(
         ShapeError: no options give the wanted size; the exit code is then ``NOTHING_FOUND``.
     """
     if wanted.most < 1:
-        raise UsageError(f"--most must be at least 1, not {wanted.most}")
+        raise UsageError(f"--top must be at least 1, not {wanted.most}")
     given = _per_axis({**vars(windows), "to": wanted.to}, wanted.axes)
     inputs, outputs = given.pop("size"), given.pop("to", None)
-    layer = (channels.in_channels or channels.groups, channels.out_channels or channels.groups) if channels else (1, 1)
+    layer = channels.layer() if channels else (1, 1)
+    word = given.get("padding")
+    auto_pad = given.pop("padding") if word in get_args(AutoPad) else None
     chain, none = list[Link](), ""
     if outputs is None:
-        found = [_forwards(kind, inputs, given, auto_pad=wanted.auto_pad or "NOTSET", **others)]
-    elif wanted.auto_pad:
-        raise UsageError("--auto-pad cannot be used with --to, which finds the padding")
+        found = [_forwards(kind, inputs, given, auto_pad=auto_pad or "NOTSET", **others)]
+    elif auto_pad:
+        raise UsageError(f"--padding {auto_pad} cannot be used with --to, which finds the padding")
     else:
         if not given:
             chain, none = links(kind, inputs, outputs, layer, others.get("groups", 1))
@@ -73,7 +75,6 @@ def answer(
     pictures = draw(
         wanted.plot,
         lambda: drawing().draw(operation, inputs, title),
-        wanted.gif,
         lambda: drawing().animate(operation, inputs, title),
         html,
         lambda: chain_page(chain) if chain else page(operation, inputs, layer),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
 import typer
 
-from portable_nn.cli.options import Gif, Plot
+from portable_nn.cli.options import Moving
 from portable_nn.core.errors import UsageError
 from portable_nn.sizes import operation
 
@@ -20,6 +20,8 @@ LARGEST: Final = 100_000
 class WindowOptions:
     """The size of the input, and the options along each axis."""
 
+    SUBJECT = "Window"
+
     size: Annotated[
         str,
         typer.Option("--in", metavar="N", help="Size of the input: 28 is 28x28 (see --axes); 28x32 sets each axis."),
@@ -30,10 +32,14 @@ class WindowOptions:
     stride: Annotated[str | None, typer.Option(metavar="N", help="Stride: 2, or 2x1. By default 1.")] = None
     padding: Annotated[
         str | None,
-        typer.Option(metavar="N", help="Padding on both sides: 1, or 1x2; begin:end 0:1, or 1:2x0:1; same; valid."),
+        typer.Option(
+            metavar="N",
+            help="Padding on both sides: 1, or 1x2; begin:end 0:1, or 1:2x0:1; same; valid; or a word of ONNX, "
+            "SAME_LOWER.",
+        ),
     ] = None
     dilation: Annotated[
-        str | None, typer.Option(metavar="N", help="Dilation of the kernel: 2, or 2x1. By default 1.")
+        str | None, typer.Option(metavar="N", help="Dilation of the kernel: 2, or 2x1. By default 1.", hidden=True)
     ] = None
 
 
@@ -43,10 +49,14 @@ class TransposedOptions(WindowOptions):
 
     padding: Annotated[
         str | None,
-        typer.Option(metavar="N", help="Cropped from both sides: 1, or 1x2; begin:end 0:1, or 1:2x0:1; same; valid."),
+        typer.Option(
+            metavar="N",
+            help="Cropped from both sides: 1, or 1x2; begin:end 0:1, or 1:2x0:1; same; valid; or a word of ONNX, "
+            "SAME_LOWER.",
+        ),
     ] = None
     output_padding: Annotated[
-        str | None, typer.Option(metavar="N", help="Cells added at the end of the output: 1, or 1x0.")
+        str | None, typer.Option(metavar="N", help="Cells added at the end of the output: 1, or 1x0.", hidden=True)
     ] = None
 
 
@@ -63,18 +73,30 @@ class PoolOptions(WindowOptions):
 class ChannelOptions:
     """The channels of a convolution."""
 
-    groups: Annotated[int, typer.Option(metavar="N", help="Groups of channels that are convolved separately.")] = 1
-    in_channels: Annotated[int | None, typer.Option(metavar="N", help="Input channels of the PyTorch layer.")] = None
-    out_channels: Annotated[int | None, typer.Option(metavar="N", help="Output channels of the PyTorch layer.")] = None
+    SUBJECT = "Channels"
+
+    groups: Annotated[
+        int, typer.Option(metavar="N", help="Groups of channels that are convolved separately.", hidden=True)
+    ] = 1
+    channels: Annotated[
+        str | None,
+        typer.Option(metavar="IN:OUT", help="Channels of the PyTorch layer: 3:16; by default the groups.", hidden=True),
+    ] = None
+
+    def layer(self) -> tuple[int, int]:
+        """The input and output channels. Raises ``UsageError``."""
+        found = re.fullmatch(r"(\d{0,9}):(\d{0,9})", self.channels or ":", re.ASCII)
+        if not found:
+            raise UsageError(f"--channels must be such as 3:16, or 3: for those of the input, not '{self.channels}'")
+        return int(found[1] or 0) or self.groups, int(found[2] or 0) or self.groups
 
 
 @dataclass(frozen=True)
 class ResultOptions:
     """The axes, what is computed, and its pictures."""
 
-    auto_pad: Annotated[
-        operation.AutoPad | None, typer.Option("--auto-pad", help="Padding as ONNX's attribute auto_pad.")
-    ] = None
+    SUBJECT = "Result"
+
     axes: Annotated[
         int | None, typer.Option(metavar="N", help="Spatial axes, 1 to 3. By default as many as sizes are given, or 2.")
     ] = None
@@ -82,9 +104,8 @@ class ResultOptions:
         str | None,
         typer.Option(metavar="N", help="Find options that give this output size, and keep those given."),
     ] = None
-    most: Annotated[int, typer.Option(metavar="N", help="With --to: print the best N.")] = 10
-    plot: Plot = None
-    gif: Gif = None
+    most: Annotated[int, typer.Option("--top", metavar="N", help="With --to: print the best N.")] = 10
+    plot: Moving = None
 
 
 def numbers(option: str, written: str) -> tuple[int, ...]:
@@ -95,8 +116,8 @@ def numbers(option: str, written: str) -> tuple[int, ...]:
 
 
 def pads(option: str, written: str) -> str | tuple[tuple[int, int], ...]:
-    """``1``, ``1x2``, ``0:1`` or ``1:2x0:1`` as pairs (begin, end); "same" and "valid" as they are."""
-    if written in operation.PADDING_WORDS:
+    """``1``, ``1x2``, ``0:1`` or ``1:2x0:1`` as pairs (begin, end); words as they are."""
+    if written in {*operation.PADDING_WORDS, *get_args(operation.AutoPad)}:
         return written
     if not re.fullmatch(r"\d+(:\d+)?(x\d+(:\d+)?)*", written, re.ASCII):
         words = " or ".join(operation.PADDING_WORDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,7 +10,6 @@ from portable_nn.cli.options import Html
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.size.answer import answer
 from portable_nn.cli.size.options import PoolOptions, ResultOptions
-from portable_nn.sizes.operation import Mode
 
 EXAMPLES = (
     "size pool --in 6 --kernel 2",
@@ -26,10 +25,10 @@ def command(
     ceil: Annotated[
         bool, typer.Option("--ceil", help="Round the output size up: the last window may exceed the edge.")
     ] = False,
-    mode: Annotated[Mode, typer.Option(help="Kind of pool.")] = "max",
-    count_include_pad: Annotated[
-        bool, typer.Option("--count-include-pad", help="Include the padding in averages.")
-    ] = False,
+    mode: Annotated[
+        Literal["max", "average", "average-padded", "lp"],
+        typer.Option(help="Kind of pool; average-padded counts the padding in averages.", hidden=True),
+    ] = "max",
     *,
     wanted: ResultOptions,
     html: Html = None,
@@ -40,4 +39,6 @@ def command(
     read them. With --to, options that are not given are found. --html makes a page in which the window moves over the
     cells, and every option can be changed; of one or two axes, of at most 100 cells each.
     """
-    answer(printer, "pool", windows, wanted, html=html, ceil=ceil, mode=mode, count_include_pad=count_include_pad)
+    is_padded = mode == "average-padded"
+    kind = {"mode": "average" if is_padded else mode, "count_include_pad": is_padded}
+    answer(printer, "pool", windows, wanted, html=html, ceil=ceil, **kind)

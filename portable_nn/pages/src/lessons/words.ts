@@ -145,8 +145,7 @@ export function commandLine({ kind, axes, groups, channels, mode, countIncludePa
   const pads = axes.map(({ padBegin, padEnd }) => (padBegin === padEnd ? String(padBegin) : `${padBegin}:${padEnd}`));
   const channelOptions: [string, string, string][] = [
     ["groups", String(groups), "1"],
-    ["in-channels", String(channels[0]), String(groups)],
-    ["out-channels", String(channels[1]), String(groups)],
+    ["channels", channels.join(":"), `${groups}:${groups}`],
   ];
   const options: [string, string, string][] = [
     ["in", one(axes.map(({ size }) => size)), ""],
@@ -155,11 +154,10 @@ export function commandLine({ kind, axes, groups, channels, mode, countIncludePa
     ["padding", one(pads), "0"],
     ["dilation", one(axes.map(({ dilation }) => dilation)), "1"],
     ["output-padding", one(axes.map(({ outputPadding }) => outputPadding)), "0"],
-    ...(kind === "pool" ? [["mode", mode, "max"] as [string, string, string]] : channelOptions),
+    ...(kind === "pool" ? [["mode", countIncludePad ? "average-padded" : mode, "max"] as [string, string, string]] : channelOptions),
     ["axes", String(axes.length), "2"],
   ];
   const written = options.filter(([, value, usual]) => value !== usual).map(([name, value]) => `--${name} ${value}`);
   if (axes[0].ceil) written.push("--ceil");
-  if (countIncludePad) written.push("--count-include-pad");
   return `portable-nn size ${kind} ${written.join(" ")}`;
 }
