@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import posixpath
 import re
 import shutil
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -71,7 +74,37 @@ def kernel() -> bytes:
 SHOWN = {"digits": (digits, 1000), "game": (game, 1200), "kernel": (kernel, 1000)}
 """Pages that are shown within others, where ``<!-- page: NAME -->`` stands: what makes them, and their height."""
 
-MARK = re.compile(r"^<!-- page: (\w+) -->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- page: (\w+)(?:: (.*))? -->$", re.MULTILINE)
+"""The place of such a page, and the sentence above it."""
+
+SECTION = re.compile(r"^## (.+)\n\n((?:::: .+\n)+)", re.MULTILINE)
+"""A subject of ``api.md`` and its modules, which become a page."""
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Add a page for each subject of the reference to the navigation."""
+    [pages] = [each["Reference"] for each in config.nav or [] if "Reference" in each]
+    pages += [_reference(title) for title, _ in SECTION.findall((ROOT / "docs/api.md").read_text(encoding="utf-8"))]
+
+
+def _reference(title: str) -> str:
+    """The page of a subject."""
+    return f"api/{'-'.join(re.findall(r'[a-z]+', title.lower()))}.md"
+
+
+def _names(section: re.Match[str]) -> str:
+    """A subject as a list of its names, each with the first sentence about it."""
+    lines = [f"## [{section[1]}]({_reference(section[1])})", ""]
+    for path in re.findall(r"^::: (.+)$", section[2], re.MULTILINE):
+        module: Any = import_module(path)
+        own = [name for name, each in vars(module).items() if getattr(each, "__module__", "") == path]
+        for name in getattr(module, "__all__", [each for each in own if each[0] != "_"]):
+            found = getattr(module, name)
+            if inspect.isclass(found) or inspect.isfunction(found):
+                about = " ".join((inspect.getdoc(found) or "").replace("``", "`").split("\n\n")[0].split())
+                first = re.split(r"(?<=[.]) ", about)[0].rstrip(".:")
+                lines.append(f"- [`{name}`]({_reference(section[1])}#{path}.{name}): {first}")
+    return "\n".join([*lines, "", ""])
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -79,6 +112,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, (make, _) in SHOWN.items():
         if content := make():
             files.append(File.generated(config, f"shown/{name}.html", content=content))
+    for title, modules in SECTION.findall((ROOT / "docs/api.md").read_text(encoding="utf-8")):
+        files.append(File.generated(config, _reference(title), content=f"# {title}\n\n{modules}"))
     for page, path in BESIDE.items():
         files.append(File.generated(config, page, content=(ROOT / path).read_text(encoding="utf-8")))
     return files
@@ -94,9 +129,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         source = posixpath.relpath(f"shown/{match[1]}.html", page.url or ".")
         height = SHOWN[match[1]][1]
         style = f"width:100%;height:{height}px;border:1px solid #8884;border-radius:8px"
-        return f'<iframe src="{source}" title="{match[1]}" style="{style}" loading="lazy"></iframe>'
+        return f'{match[2] or ""}\n\n<iframe src="{source}" title="{match[1]}" style="{style}" loading="lazy"></iframe>'
 
     markdown = MARK.sub(frame, markdown)
+    if page.file.src_uri == "api.md":
+        markdown = SECTION.sub(_names, markdown)
     for name, path in BESIDE.items():
         for link in (f"../{up}{path}", path) if page.file.src_uri in BESIDE else (f"../{up}{path}",):
             markdown = markdown.replace(f"]({link}", f"]({up}{name}")

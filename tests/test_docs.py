@@ -11,10 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from pages.browsers import fetched_runtime
+from recording import PICTURE, lines
 from refresh import BLOCK, REGION, commands, furnish
 
 from portable_nn.catalog import find_model
@@ -47,6 +49,8 @@ SHOWN = [
 ]
 VARIES = re.compile(r"^time .*$|^drawn .*$|(?<=deviation of the value\)), at '.*$", re.MULTILINE)
 """What is not the same on each machine: how long it took, the bytes of a picture, and where rounding is largest."""
+
+AT = re.compile(r"(?<=value\), at )'\w+' \(\w+\)")
 
 NUMBER = re.compile(r"[-+(]*\d[\d,.]*(e[-+]?\d+)?[),;]*")
 
@@ -97,6 +101,15 @@ def test_a_page_has_the_tables_that_its_programs_print(page: Path) -> None:
 
 
 @pytest.mark.long
+def test_the_recording_shows_what_its_commands_print() -> None:
+    shown = " ".join(text.text or "" for text in ElementTree.parse(PICTURE).iterfind(".//{*}text"))
+    printed = " ".join(text for screen in lines() for _, text in screen)
+    pairs = zip(AT.sub("", shown).split(), AT.sub("", printed).split(), strict=True)
+    assert [pair for pair in pairs if not alike(*pair, trained=False)] == []
+    assert PICTURE.stat().st_size < 200_000
+
+
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, under PyTorch.
 def test_the_python_of_a_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -123,7 +136,7 @@ def test_the_python_of_a_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("page", PAGES, ids=place_of)
 def test_every_picture_of_a_page_is_drawn_by_a_command_on_it(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    shown = re.findall(r"!\[[^]]+\]\((\S+)\)", text)
+    shown = re.findall(r"!\[[^]]+\]\((?!pictures/recording)(\S+)\)", text)
     drawn = [(DOCS / name).resolve() for name in re.findall(r"(?:--(?:plot|out) |\")(pictures/[^\s\"]+)", text)]
     assert sorted((page.parent / name).resolve() for name in shown) == sorted(drawn)
     assert all(path.is_file() for path in drawn)

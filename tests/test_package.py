@@ -209,6 +209,28 @@ def test_the_version_stands_in_one_place() -> None:
     assert f'__version__ = "{portable_nn.__version__}"' in file.read_text(encoding="utf-8")
 
 
+def test_a_release_sets_the_version_and_the_date_everywhere_or_nowhere(tmp_path: Path) -> None:
+    names = ("CHANGELOG.md", "CITATION.cff", "portable_nn/core/version.py")
+    before = [(ROOT / name).read_text(encoding="utf-8") for name in names]
+    before[0] = before[0].replace("\n## ", "\n## 9.0.0rc1 (not yet released)\n\n## ", 1)
+    for name, text in zip(names, before, strict=True):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+
+    def release(version: str) -> tuple[int, list[str]]:
+        program = [sys.executable, ROOT / ".ci/releasing.py", "version", version, "2030-01-02"]
+        done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
+        return done.returncode, [(tmp_path / name).read_text(encoding="utf-8") for name in names]
+
+    assert release("9.0") == release("8.0.0") == (1, before)
+    code, (changes, citation, version) = release("9.0.0rc1")
+    assert code == 0
+    assert changes == before[0].replace("9.0.0rc1 (not yet released)", "9.0.0rc1 (2030-01-02)")
+    assert "\nversion: 9.0.0rc1\ndate-released: 2030-01-02\n" in citation
+    assert version.endswith('\n__version__ = "9.0.0rc1"\n')
+    assert release("9.0.0rc1") == (0, [changes, citation, version])
+
+
 @pytest.mark.long
 def test_two_builds_are_the_same_bytes(tmp_path: Path) -> None:
     """Of trees that were written at different times, in different folders."""

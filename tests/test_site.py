@@ -51,4 +51,6 @@ def test_it_is_built_without_a_warning_and_needs_no_other_server(tmp_path: Path)
     loaded = r"<(?:script|img|link|iframe)\b[^>]*\b(?:src|href)=\"(https?:[^\"]*)\""
     assert {name: found for name, page in pages.items() if (found := re.findall(loaded, page))} == {}
     for name in ("Network", "Dense", "Adam", "export_onnx", "from_torch", "to_keras", "verify_signature"):
-        assert f'.{name}"' in pages["api/index.html"], name
+        [(page, place)] = re.findall(rf'href="([\w-]+/)#([\w.]+\.{name})"', pages["api/index.html"])
+        assert f'id="{place}"' in pages[f"api/{page}index.html"]
+    assert 'src="pictures/recording.svg"' in pages["index.html"]

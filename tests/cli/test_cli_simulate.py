@@ -68,14 +68,13 @@ def test_the_run_of_the_article(run):
     assert run("simulate", "run", "--methods") == (0, ARTICLE + METHODS_LISTED, "")
 
 
-def test_the_readme_shows_what_is_printed():
-    text = README.read_text(encoding="utf-8")
+def test_the_pages_show_what_is_printed():
+    assert f"which of {len(METHODS)} methods do not" in README.read_text(encoding="utf-8")
+    text = (README.parent / "docs/commands/index.md").read_text(encoding="utf-8")
     shown = re.search(r"^\$ portable-nn simulate run .*?\n(.*?)…$", text, re.MULTILINE | re.DOTALL)
     assert shown
     assert shown[1] in ARTICLE
-    assert f"which of {len(METHODS)} methods do not" in text
-    commands = README.parent / "docs/commands/index.md"
-    assert f"compares {len(METHODS)} methods" in commands.read_text(encoding="utf-8")
+    assert f"compares {len(METHODS)} methods" in text
 
 
 @pytest.mark.parametrize(
