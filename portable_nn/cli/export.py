@@ -166,6 +166,14 @@ def command(
         bool,
         typer.Option("--stateful", help="Make the states of recurrent layers inputs and outputs, for streams."),
     ] = False,
+    columns: Annotated[
+        bool | None,
+        typer.Option(
+            "--columns/--one-input",
+            help="Make each column of a table an input, words as strings, or the table one input, words as numbers.  "
+            "[default: columns, where some are of words]",
+        ),
+    ] = None,
     external_data: Annotated[
         str | None,
         typer.Option(
@@ -204,6 +212,8 @@ def command(
     given = {name: value for name, value in given.items() if value not in (None, False, {})} | proof.given()
     if not portable:
         given["portable"] = False
+    if columns is not None:
+        given["columns"] = columns
     if external_data is not None:
         given["external_data"] = bytes_in(external_data, "--external-data") or True
     if page.html is not None:
