@@ -11,12 +11,14 @@ import dataclasses
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypedDict
+
+from onnx import ModelProto
 
 from portable_nn.converters.conversion import Written, check_proof
 from portable_nn.converters.onnx.adapting import adapted, outside, with_steps
@@ -30,8 +32,10 @@ from portable_nn.core.text import size
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.engines.recording import read_recorded
 from portable_nn.format.manifest import encode, normalised
+from portable_nn.format.meaning import Column
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
+from portable_nn.onnx.columns import as_row, by_column, columns_of, obstacle, renaming
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.remarks.documentation import attach
 from portable_nn.onnx.remarks.dropped import dropped_by_export
@@ -44,7 +48,9 @@ from portable_nn.onnx.storage.metadata import (
     LABELS,
     MANIFEST,
     added_entries,
+    documented,
 )
+from portable_nn.onnx.verification.words import compare_words
 from portable_nn.onnx.verify import Difference, Proof, Tolerance, compare
 from portable_nn.onnx.writing import size_of, to_model
 
@@ -113,6 +119,7 @@ def export_onnx(
     probabilities: bool = False,
     stateful: bool = False,
     portable: bool = True,
+    columns: bool | None = None,
 ) -> ExportReport:
     """Write ``network`` as an ONNX file, after onnxruntime has computed the same numbers from its bytes.
 
@@ -154,6 +161,9 @@ def export_onnx(
         portable: whether what one of the other runtimes lacks or computes wrongly is written in other operators, which
             all of them have; ``docs/conformance.md`` says what remains. Without, operators are written as they are
             where onnxruntime runs them.
+        columns: whether each column of a table is an input, (batch, 1), with the column's name, in which words are
+            strings; or the table is one input, in which each word is a number. By default columns are inputs where some
+            are of words. What the network refuses, such as a word that is no category, then gives NaN.
 
     Raises:
         UsageError: an opset that is not supported or cannot express the network, metadata under a reserved key, or
@@ -174,10 +184,11 @@ def export_onnx(
     network, done, rounding = adapted(
         network, batch=batch, sizes=sizes, dynamic=dynamic, dtype=dtype, float16=float16, **proof
     )
+    columns, told = _by_column(network, columns)
     try:
         report = write_onnx(
             network, path, opset=opset, external_data=external_data, io=io, originals=originals, portable=portable,
-            **proof,
+            columns=columns, **proof,
         )  # fmt: skip
     except UnsupportedError as error:
         if not any(type.dtype == "float64" for type in network.types.values()):
@@ -187,7 +198,19 @@ def export_onnx(
             f"{error.reason}. The network computes in float64, for which onnxruntime has fewer operators: "
             'dtype="float32" (--dtype float32) writes it in float32',
         ) from error
-    return dataclasses.replace(report, notes=(*steps, *done, *report.notes), rounding=rounding)
+    return dataclasses.replace(report, notes=(*steps, *done, *told, *report.notes), rounding=rounding)
+
+
+def _by_column(network: Network, wanted: bool | None) -> tuple[bool, tuple[str, ...]]:
+    """True if the columns of a table become inputs, and a note where they cannot. Raises ``UsageError``."""
+    columns = columns_of(network.inputs)
+    if wanted is False or (wanted is None and not any(column.categories for column in columns)):
+        return False, ()
+    if (reason := obstacle(network.graph, columns)) is None:
+        return True, ()
+    if wanted:
+        raise UsageError(f"columns: columns cannot be the inputs of {network.graph.name}: {reason}")
+    return False, (f"the table is one input, words as numbers: {reason}",)
 
 
 class _ProofOptions(TypedDict):
@@ -208,14 +231,16 @@ def write_onnx(
     seed: int,
     originals: Mapping[str, Array] | None = None,
     portable: bool = True,
+    columns: bool = False,
 ) -> ExportReport:
     """As ``export_onnx``, of the network as it is: also with steps of an older file beside its graph.
 
     ``originals`` are its parameters before an option of the export converted their type.
     """
+    table = columns_of(network.inputs)
     recorded = None if io is None else read_recorded(io, network.graph)
     properties = _properties(network)
-    doc = network.metadata.get(DOC, "")
+    doc = documented(network.metadata.get(DOC, ""), table, by_column=columns)
     if not isinstance(external_data, bool):
         most = MAX_BYTES - MARGIN if external_data is None else min(external_data, MAX_BYTES - MARGIN)
         external_data = size_of(network.graph.parameters) > most
@@ -224,6 +249,7 @@ def write_onnx(
     options: dict[str, Any] = {"opset": opset, "metadata": properties, "doc": doc, "portable": portable}
     model = to_model(network.graph, network.parameters, location=location or IN_PLACE, **options)
     attach(model, network.documentation, network.graph)
+    parameters = _by_their_names(model, network, table) if columns else network.parameters
     old, found = _data_files(target), Proof()
     options = {"tolerance": tolerance, "seed": seed, "recorded": recorded, "originals": originals}
     options["infos"] = network.inputs
@@ -233,13 +259,11 @@ def write_onnx(
                 must_be_new(folder / location)
             write_data(folder / location, network.parameters, regions(network.graph.parameters))
         with atomic_write(path) as file:
-            count = write_model(model, network.parameters, file)
+            count = write_model(model, parameters, file)
             file.flush()
             if verify:  # What is compared is what was written.
-                written_to = Path(file.name)
-                options |= {"folder": folder} if location else {"folder": written_to.parent, "source": written_to}
                 with nullcontext(model) if location else opening_model(file.name) as written:
-                    found = compare(network.graph, network.parameters, written, str(path), **options)
+                    found = _compared(network, written, str(path), Path(file.name), bool(location), **options)
     for name in old - {location}:
         remove(folder / name)
     notes = [*outside(network), *dropped_by_export(model, network.graph, network.documentation), *found.notes]
@@ -253,6 +277,24 @@ def write_onnx(
         opset=opset_of(model, str(path)),
         ir_version=model.ir_version,
     )
+
+
+def _compared(network: Network, written: ModelProto, where: str, place: Path, is_apart: bool, **options: Any) -> Proof:
+    """The comparison of a network with the model in the file ``place``; its weights may be in a file apart."""
+    bare = as_row(written)
+    source = None if is_apart or bare is not written else place
+    found = compare(network.graph, network.parameters, bare, where, source=source, folder=place.parent, **options)
+    if bare is not written:
+        options = {name: options[name] for name in ("tolerance", "seed")}
+        compare_words(place, bare, columns_of(network.inputs), where, **options)
+    return found
+
+
+def _by_their_names(model: ModelProto, network: Network, columns: Sequence[Column]) -> Mapping[str, Array]:
+    """The parameters of a network by their names in ``model``, after the columns of its row became inputs there."""
+    by_column(model, columns)
+    new = renaming(columns)
+    return {new(name): array for name, array in network.parameters.items()}
 
 
 def _data_files(path: Path) -> set[str]:

@@ -25,6 +25,7 @@ from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.engines.recording import read_recorded
 from portable_nn.network import Network
 from portable_nn.onnx.classical.model import classical
+from portable_nn.onnx.columns import as_row
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.origin import Origin, origin_of, warn_of_edit
 from portable_nn.onnx.promotion import promoted
@@ -139,13 +140,15 @@ def read_onnx(
         options |= {"train": train, "freeze": freeze}
         with opening_model(source) as model:
             return read_onnx(model, where=where or str(source), **options)
-    where = where or "model"
+    where, given = where or "model", source
+    source = as_row(source)
     origin = origin or origin_of(source, where)
     if not edited:
         origin.refuse_damage(where)
     model, notes = promoted(source, weights, where), list(origin.notes)
     translated = classical(model, where)
-    in_file = verify and not weights and opened_model.get() is not None and translated is None
+    in_place = given is source and not (weights or translated)
+    in_file = verify and in_place and opened_model.get() is not None
     unread = in_file and sum(map(tensor_bytes, model.graph.initializer)) > LARGE
     if origin.state == "own" and not weights:
         network = restored(origin, model, sizes, unread=unread)
@@ -165,7 +168,7 @@ def read_onnx(
         notes.append(f"its sums over support vectors have large terms: in float32 they are known to {rounding:.1g}")
         rtol = rounding
     options = {"tolerance": Tolerance(atol, rtol), "seed": seed, "recorded": recorded}
-    network, proof = _compared(network, model, where, unread=unread, in_place=not (weights or translated), **options)
+    network, proof = _compared(network, model, where, unread=unread, in_place=in_place, **options)
     return Imported(network, proof, tuple(notes))
 
 

@@ -37,6 +37,7 @@ from portable_nn.onnx.storage.metadata import (
     labels_of,
     labels_text,
     metadata_of,
+    own_doc,
 )
 from portable_nn.onnx.storage.preparation import PREPARATION, preparation_in
 from portable_nn.onnx.storage.tensors import Unread
@@ -57,8 +58,8 @@ def restored(origin: Origin, model: ModelProto, sizes: Mapping[str, int | str], 
     assert manifest
     known = {MANIFEST, DIGEST, *added_entries(manifest)}
     metadata = {key: text for key, text in metadata_of(model).items() if key not in known}
-    if model.doc_string:
-        metadata[DOC] = model.doc_string
+    if doc := own_doc(model.doc_string, manifest):
+        metadata[DOC] = doc
     network = Network.from_graph(
         manifest.graph,
         origin.tensors if unread else _taken(manifest.graph, origin.tensors.__getitem__),
@@ -111,8 +112,8 @@ def foreign(
         graph = replace(graph, parameters=tuple(kept))
     notes.extend(changes)
     metadata = {key: text for key, text in properties.items() if key not in {MANIFEST, DIGEST, PREPARATION}}
-    if model.doc_string:
-        metadata.setdefault(DOC, model.doc_string)
+    if doc := own_doc(model.doc_string, manifest) if manifest else model.doc_string:
+        metadata.setdefault(DOC, doc)
     labels = labels_of(metadata)
     outputs = _labelled(graph, labels, manifest)
     if any(info.labels for info in outputs):

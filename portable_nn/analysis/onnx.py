@@ -24,6 +24,7 @@ from portable_nn.onnx.advice import advice
 from portable_nn.onnx.bodies import bodies_once
 from portable_nn.onnx.branches import inlined
 from portable_nn.onnx.classical.model import DOMAIN, TRANSLATIONS, classical
+from portable_nn.onnx.columns import as_row
 from portable_nn.onnx.entries import equalities
 from portable_nn.onnx.library.inference import declared, dtype_of, infer_standard, input_shapes
 from portable_nn.onnx.opsets.folding import Folder
@@ -78,7 +79,7 @@ def onnx_surveyor(path: Path) -> Surveyor:
         FileError: the file cannot be read.
         FormatError: it is not an ONNX model.
     """
-    findings, model = list[Finding](), read_alone(path)
+    findings, model = list[Finding](), as_row(read_alone(path))
     check_text(model.graph, str(path))
     for tensor in external_tensors(model):
         with _collected(findings):
@@ -161,7 +162,7 @@ def _is_linked(path: Path) -> bool:
 def check_origin(path: Path) -> Iterator[Finding]:
     """The findings on a model of this package that is not as it was written."""
     try:
-        found = origin_of(read_alone(path), str(path), path)
+        found = origin_of(as_row(read_alone(path)), str(path), path)
     except PortableNNError:  # The survey says why.
         return
     if found.state == "damaged":

@@ -87,7 +87,7 @@ FETCH: Final = "fetch"
 """The word that gets the runtime of pages from npm, into the user's cache."""
 
 PYTHON: Final = ".py"
-"""How a file of Python code ends."""
+"""The ending of a file of Python code."""
 
 UP_TO: Final = "=.."
 """Stands in --dim before the largest number of a size that stays open."""
@@ -171,6 +171,14 @@ def command(
             "--stream", help="Make the states of recurrent layers inputs and outputs, for streams.", hidden=True
         ),
     ] = False,
+    columns: Annotated[
+        bool | None,
+        typer.Option(
+            "--columns/--one-input",
+            help="Make each column of a table an input, words as strings, or the table one input, words as numbers.  "
+            "[default: columns, where some are of words]",
+        ),
+    ] = None,
     external_data: Annotated[
         str | None,
         typer.Option(
@@ -212,6 +220,8 @@ def command(
     given = {name: value for name, value in given.items() if value not in (None, False, {})} | proof.given()
     if not portable:
         given["portable"] = False
+    if columns is not None:
+        given["columns"] = columns
     if external_data is not None and not is_embedded:
         given["external_data"] = bytes_in(external_data, "--external-data") or True
     if page.html is not None:

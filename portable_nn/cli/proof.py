@@ -36,7 +36,7 @@ def _short(number: float) -> str:
 
 
 OUTPUTS, TRAINING, NONE = "outputs", "training", "none"
-"""What a conversion compares."""
+"""The options of the comparison of a conversion."""
 
 
 @dataclass(frozen=True)

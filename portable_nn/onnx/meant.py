@@ -40,7 +40,7 @@ def meant(graph: Graph, parameters: Mapping[str, Array], infos: Iterable[InputIn
     known = {value.name: value for value in graph.inputs}
     for info in infos:
         if info.name in known and info.columns and known[info.name].shape[1:] == (len(info.columns),):
-            found[info.name] = Meant(_rows(info.columns), is_stated=True)
+            found[info.name] = Meant(rows_of(info.columns), is_stated=True)
         elif info.name in known and info.range:
             found[info.name] = Meant(_within(*map(np.asarray, info.range)), is_stated=True)
     return found
@@ -69,7 +69,7 @@ def _usual(usual: Range) -> Make:
     return make
 
 
-def _rows(columns: Sequence[Column]) -> Make:
+def rows_of(columns: Sequence[Column]) -> Make:
     """Makes rows: of numbers with the mean and the deviation of those in training, and of all kinds of categories."""
 
     def make(noise: Array, rng: np.random.Generator) -> Array:

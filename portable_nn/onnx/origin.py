@@ -22,11 +22,12 @@ from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity, some
 from portable_nn.format.manifest import PRODUCER, Manifest, decode
 from portable_nn.format.validate import hash_faults, manifest_faults
+from portable_nn.onnx.columns import by_column, columns_of, is_by_column
 from portable_nn.onnx.opsets.support import label, opset_of
 from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN
 from portable_nn.onnx.remarks.documentation import attach
 from portable_nn.onnx.storage.external import load_external, with_data
-from portable_nn.onnx.storage.metadata import DIGEST, DOC, MANIFEST, added_entries, is_whole, metadata_of
+from portable_nn.onnx.storage.metadata import DIGEST, DOC, MANIFEST, added_entries, is_whole, metadata_of, own_doc
 from portable_nn.onnx.storage.tensors import from_tensor
 from portable_nn.onnx.writing import PRODUCER as PROGRAM
 from portable_nn.onnx.writing import to_bytes, to_model
@@ -157,8 +158,8 @@ class _Stored(Mapping[str, Array]):
 def _graph_state(manifest: Manifest, model: ModelProto, where: str) -> tuple[State, str]:
     """The state of the graph that a manifest describes, and the reason in words."""
     opset = opset_of(model, where)
-    forms = (_written(manifest, opset, portable=portable) for portable in (True, False))
-    found = [_compared(expected, model, manifest) for expected in forms if expected]
+    forms = (form for portable in (True, False) for form in _forms(manifest, model, opset, portable))
+    found = [_compared(expected, model, manifest) for expected in forms]
     state, reason = min(found or [_other(f"opset {opset} is never written")], key=lambda each: _NEAREST.index(each[0]))
     if state == "edited" and (written := _flipped_opset(manifest, model, opset)):
         return "damaged", f"it says opset {opset}, and its nodes are those of opset {written}"
@@ -175,15 +176,18 @@ def _other(reason: str) -> tuple[State, str]:
     return "edited", reason
 
 
-def _written(manifest: Manifest, opset: int, *, portable: bool) -> ModelProto | None:
-    """The model that is written of a manifest, with zeros for weights; ``None`` where the opset cannot express it."""
+def _forms(manifest: Manifest, found: ModelProto, opset: int, portable: bool) -> Iterator[ModelProto]:
+    """The models that are written of a manifest, with zeros for weights; none where the opset cannot express it."""
     zeros = {value.name: np.zeros(tuple(map(int, value.shape)), value.dtype) for value in manifest.graph.parameters}
     try:
         model = to_model(manifest.graph, zeros, opset=opset, location="-", portable=portable)
     except UsageError:
-        return None
+        return
     attach(model, manifest.remarks, manifest.graph)
-    return model
+    yield model
+    if is_by_column(found, columns := columns_of(manifest.inputs)):  # Where ``as_row`` leaves it so, it has changed.
+        by_column(model, columns)
+        yield model
 
 
 def _flipped_opset(manifest: Manifest, model: ModelProto, opset: int) -> int | None:
@@ -191,8 +195,7 @@ def _flipped_opset(manifest: Manifest, model: ModelProto, opset: int) -> int | N
     for bit in range(8):
         other = opset ^ (1 << bit)
         for portable in (True, False) if other >= OLDEST_WRITTEN else ():
-            expected = _written(manifest, other, portable=portable)
-            if expected and _compared(expected, model, manifest)[0] == "own":
+            if any(_compared(each, model, manifest)[0] == "own" for each in _forms(manifest, model, other, portable)):
                 return other
     return None
 
@@ -399,5 +402,6 @@ def _metadata_faults(manifest: Manifest, model: ModelProto) -> Iterator[str]:
     for key, text in expected.items():
         if found.get(key, text) != text or (key in lost and added):
             yield f"'{key}' in the metadata is not what the manifest says"
-    if model.doc_string and DOC in manifest.metadata and model.doc_string != manifest.metadata[DOC]:
+    known = DOC in manifest.metadata or any(info.columns for info in manifest.inputs)
+    if model.doc_string and known and own_doc(model.doc_string, manifest) != manifest.metadata.get(DOC, ""):
         yield "its doc_string is not what the manifest says"

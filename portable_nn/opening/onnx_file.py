@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from portable_nn.converters.onnx import Imported
-    from portable_nn.onnx.classical.model import Answering
     from portable_nn.onnx.origin import Origin
 
 UNPROVED: Final = (
@@ -56,16 +55,18 @@ class OnnxFile(WritableFile):
 
     @cached_property
     def model(self) -> ModelProto:
-        """The parsed model, with the tensors of its external data files."""
+        """The parsed model, with the tensors of its external data files; of columns that are inputs, the row."""
+        from portable_nn.onnx.columns import as_row
         from portable_nn.onnx.storage.files import parsed, read_model
 
-        return read_model(self.path) if self.digest is None else parsed(self._expected, self.path)
+        return as_row(read_model(self.path) if self.digest is None else parsed(self._expected, self.path))
 
     def alone(self) -> ModelProto:
-        """The parsed model without the tensors of its external data files, read anew."""
+        """The same without the tensors of its external data files, read anew."""
+        from portable_nn.onnx.columns import as_row
         from portable_nn.onnx.storage.files import parsed, read_alone
 
-        return read_alone(self.path) if self.digest is None else parsed(self._expected, self.path)
+        return as_row(read_alone(self.path) if self.digest is None else parsed(self._expected, self.path))
 
     @property
     def _expected(self) -> bytes:
@@ -135,29 +136,36 @@ class OnnxFile(WritableFile):
         from portable_nn.onnx.origin import is_ours
         from portable_nn.onnx.session import Session
 
-        source: bytes | Path = self.path if self.digest is None else self._expected
-        labels = tuple[str, ...]()
-        if (answers := self._classifier) is not None:
-            source, labels = answers.model.SerializeToString(), answers.labels
-        session = Session(source, where=str(self.path), provider=provider_of(engine), limit=self.limit)
+        source, labels = self._source()
+        folder = self.path.parent if isinstance(source, bytes) else None
+        where, provider = str(self.path), provider_of(engine)
+        session = Session(source, where=where, provider=provider, folder=folder, limit=self.limit)
         if is_ours(session.metadata, session.producer):
             _ = self._noted_origin
         made_for = self._ranges(session.metadata)
         return self._runnable(name, session.inputs, session.outputs, session.metadata, session.run, made_for, labels)
 
-    @property
-    def _classifier(self) -> Answering | None:
-        """The model with arrays in the place of maps and words, and its labels, where it is one of ``ai.onnx.ml``."""
+    def _source(self) -> tuple[bytes | Path, tuple[str, ...]]:
+        """The model that onnxruntime runs, and the labels that a model of ``ai.onnx.ml`` has.
+
+        It is the file; of a table of this package, whose columns may be inputs, the model for rows; and of a classifier
+        the model with arrays in the place of maps and words.
+        """
         from portable_nn.onnx.classical.model import DOMAIN, answering
         from portable_nn.onnx.storage.external import locations
+        from portable_nn.onnx.storage.metadata import COLUMNS
 
         with open_regular(self.path) as file:
             size = os.fstat(file.fileno()).st_size
             with mmap(file.fileno(), 0, access=ACCESS_READ) if size else nullcontext(b"") as data:
-                if data.find(DOMAIN.encode()) < 0:
-                    return None
-        model = self.alone()
-        return None if locations(model) else answering(model, str(self.path))
+                is_classical, is_table = (data.find(name.encode()) >= 0 for name in (DOMAIN, f'"{COLUMNS}":['))
+        if is_classical or is_table:
+            model = self.alone()
+            if not locations(model) and (found := answering(model, str(self.path))) is not None:
+                return found.model.SerializeToString(), found.labels
+            if is_table:
+                return model.SerializeToString(), ()
+        return self.path if self.digest is None else self._expected, ()
 
     @cached_property
     def limit(self) -> FileLimit:

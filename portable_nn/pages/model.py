@@ -119,7 +119,7 @@ def to_html(
             raise UsageError(f"a page shows numbers, and '{name}' {format_shape(shape)} of this model has none")
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder) / "model.onnx"
-        report = export_onnx(network, exported, external_data=False)
+        report = export_onnx(network, exported, external_data=False, columns=False)
         content = exported.read_bytes()
         runnable = open_model(exported).runnable(described.where, "onnxruntime")
         rng = np.random.default_rng(0)

@@ -76,7 +76,7 @@ def test_rows_that_the_model_was_trained_on_are_called_so(run, houses: Path, tmp
 
 def test_an_exported_file_takes_the_raw_rows_and_says_what_they_are(run, houses: Path, tmp_path: Path) -> None:
     trained(run)
-    found = run("export", "price.safetensors", "price.onnx")
+    found = run("export", "price.safetensors", "price.onnx", "--one-input")
     assert found.code == 0, found.err
     session = onnxruntime.InferenceSession(tmp_path / "price.onnx")
     columns = json.loads(session.get_modelmeta().custom_metadata_map["columns"])

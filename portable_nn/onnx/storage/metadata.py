@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from portable_nn.core.jsons import parsed_json
@@ -64,6 +64,40 @@ def columns_text(columns: Sequence[Column]) -> str:
         for column in columns
     ]
     return json.dumps(rows, ensure_ascii=False)
+
+
+def documented(doc: str, columns: Sequence[Column], *, by_column: bool) -> str:
+    """The ``doc_string`` of a model: the network's own, and for a table what its columns are, in words."""
+    if not columns:
+        return doc
+    refused = "of a row with a value that is refused, the outputs are NaN"
+    what = f"Each input is a column of a table, (batch, 1); {refused}." if by_column else (
+        "The input is a table whose columns have this order, words as numbers, and no number for what is refused."
+    )  # fmt: skip
+    lines = [f"{column.name}: {'; '.join(_said(column, by_column))}" for column in columns]
+    return "\n".join([*([doc, ""] if doc else []), what, *lines])
+
+
+def _said(column: Column, by_column: bool) -> Iterator[str]:
+    """The cells that a column takes, in words."""
+    if not column.categories:
+        yield f"a number in {column.unit}" if column.unit else "a number"
+    elif by_column:
+        yield ", ".join(map(repr, column.categories))
+    else:
+        yield ", ".join(f"{place} for {word!r}" for place, word in enumerate(column.categories))
+    if column.categories:
+        other = "taken as none of these" if by_column else "-1"
+        yield f"another word is {'refused' if column.unknown == 'refuse' else other}"
+    none = "''" if by_column and column.categories else "NaN"
+    yield f"a missing one is {'refused' if column.missing == 'refuse' else none}"
+
+
+def own_doc(doc: str, manifest: Manifest) -> str:
+    """A ``doc_string`` without what ``documented`` added, which the manifest says as well."""
+    columns = next((info.columns for info in manifest.inputs if info.columns), ())
+    own = manifest.metadata.get(DOC, "")
+    return own if doc in {documented(own, columns, by_column=each) for each in (False, True)} else doc
 
 
 def labels_text(labels: Sequence[str]) -> str:
