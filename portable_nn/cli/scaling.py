@@ -41,7 +41,7 @@ class ProcessOptions:
 
     @property
     def processes(self) -> int | None:
-        """How many processes compute on this machine."""
+        """The number of processes that compute on this machine."""
         return int(self.workers) if self.workers and self.workers.isdecimal() else None
 
     @property

@@ -62,7 +62,7 @@ Target: TypeAlias = Annotated[
 
 @dataclass(frozen=True)
 class ArrayNames:
-    """What is read of the data, and what is right for it."""
+    """The names of the arrays that are read, and of those with what is right."""
 
     SUBJECT = "Data"
 
