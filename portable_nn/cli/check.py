@@ -9,6 +9,7 @@ import typer
 
 from portable_nn.cli.options import InputSizes, Model
 from portable_nn.cli.printing import Printer
+from portable_nn.cli.proof import Tolerances, bytes_in, tolerances_in
 from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ EXAMPLES = (
     "check somebody.onnx --strict",
     "check somebody.onnx --in N,3,224,224 --out faults.json",
     "check digits-mlp --runtimes onnxruntime,reference",
-    "check digits-mlp --runtimes numpy --limits 60,2GiB --rtol 1e-5",
+    "check digits-mlp --runtimes numpy --limits 60,2GiB --tolerance 1e-5",
 )
 
 
@@ -36,16 +37,7 @@ class RuntimeOptions:
             help="Also run the model elsewhere, and compare: all, or some, such as openvino,tract,torch,c.",
         ),
     ] = None
-    atol: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Absolute tolerance of that comparison. By default 1e-6.", hidden=True),
-    ] = None
-    rtol: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X", help="Tolerance relative to the largest number of an output. By default 1e-4.", hidden=True
-        ),
-    ] = None
+    tolerance: Tolerances = None
     limits: Annotated[
         str | None,
         typer.Option(
@@ -58,13 +50,11 @@ class RuntimeOptions:
     def report(self, model: str) -> RuntimeReport | None:
         """The results of the runtimes, or ``None`` where none is asked for. Raises ``UsageError`` for limits without
         runtimes."""
-        from portable_nn.cli.proof import bytes_in
         from portable_nn.runtimes.checking import check_runtimes
 
         seconds, _, memory = (self.limits or "").partition(",")
         limits: dict[str, Any] = {
-            "atol": self.atol,
-            "rtol": self.rtol,
+            **tolerances_in(self.tolerance),
             "timeout": _seconds(seconds) if seconds else None,
             "memory": bytes_in(memory, "--limits") if memory else None,
         }

@@ -42,7 +42,7 @@ EXAMPLES = (
     "export mine.safetensors mine.onnx --batch-size 1 --dtype float16",
     "export calibrated.safetensors mine.onnx --probabilities",
     "export tagger.safetensors stream.onnx --stream",
-    "export mine.h5 mine.onnx --io theirs.npz --atol 1e-4",
+    "export mine.h5 mine.onnx --io theirs.npz --tolerance 1e-4",
     "export digits --html digits.html --runtime node_modules/",
     "export mobilenet.onnx --html page.html --preprocess imagenet --runtime node_modules/",
 )

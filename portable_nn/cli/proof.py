@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ import typer
 from portable_nn.cli.options import choice, listed, pairs_in
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import DIGITS, table
-from portable_nn.core.tolerances import ATOL, RTOL
 
 if TYPE_CHECKING:
     from portable_nn.onnx.verify import Difference, Proof
@@ -30,9 +30,27 @@ Dims: TypeAlias = Annotated[
 ]
 
 
-def _short(number: float) -> str:
-    """A power of ten as people write it: 1e-5."""
-    return f"{number:.0e}".replace("e-0", "e-")
+Tolerances: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--tolerance",
+        metavar="REL[,ABS]",
+        help="Tolerance relative to the largest number of an output, and absolute; one alone is both.  "
+        "[default: 1e-5; of --runtimes 1e-4,1e-6]",
+        hidden=True,
+    ),
+]
+
+
+def tolerances_in(text: str | None) -> dict[str, float]:
+    """``1e-4,1e-6`` as the arguments of the library. Raises ``UsageError``."""
+    try:
+        found = [float(part) for part in text.split(",")] if text else []
+    except ValueError:
+        found = [math.nan]
+    if len(found) > 2 or not all(map(math.isfinite, found)):
+        raise UsageError(f"--tolerance must be a number, or two such as 1e-4,1e-6, not '{text}'")
+    return {"rtol": found[0], "atol": found[-1]} if found else {}
 
 
 OUTPUTS, TRAINING, NONE = "outputs", "training", "none"
@@ -48,20 +66,7 @@ class ProofOptions:
     verify: Annotated[
         str, choice("--verify", names=(OUTPUTS, NONE), help="Compare the outputs of both sides, or nothing.")
     ] = OUTPUTS
-    atol: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X", help=f"Absolute tolerance of the comparison. By default {_short(ATOL)}.", hidden=True
-        ),
-    ] = None
-    rtol: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help=f"Tolerance relative to the largest number of an output. By default {_short(RTOL)}.",
-            hidden=True,
-        ),
-    ] = None
+    tolerance: Tolerances = None
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="Seed of the random inputs that both sides run on.", hidden=True)
     ] = 0
@@ -76,8 +81,7 @@ class ProofOptions:
         """The arguments of a conversion. Raises ``UsageError`` for a comparison that is asked for and left out."""
         if self.verify == NONE and self.io is not None:
             raise UsageError("--verify none leaves out the comparison with --io: give one of them")
-        tolerances = {"atol": self.atol, "rtol": self.rtol}
-        given = {name: value for name, value in tolerances.items() if value is not None}
+        given = tolerances_in(self.tolerance)
         return {"verify": self.verify != NONE, "seed": self.seed, "io": self.io, **given}
 
     def given(self) -> dict[str, Any]:

@@ -242,7 +242,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
 """What makes the file with a name. A file that an example writes is not made: it comes last, or after an option."""
 
 OWN: dict[str, dict[str, Callable[[Path], None]]] = {
-    "export mine.h5 mine.onnx --io theirs.npz --atol 1e-4": {"theirs.npz": lambda path: recorded(path, "mine.h5")},
+    "export mine.h5 mine.onnx --io theirs.npz --tolerance 1e-4": {"theirs.npz": lambda path: recorded(path, "mine.h5")},
     "import somebody.onnx theirs.safetensors --io theirs.npz": {
         "theirs.npz": lambda path: recorded(path, "somebody.onnx")
     },

@@ -78,7 +78,7 @@ def test_weights_beside(run, tmp_path, limit, beside):
 @pytest.mark.long
 def test_json(run, tmp_path):
     run("predict", "digits-mlp", DIGITS.samples, "--io", "io.npz")
-    wishes = ["--dtype", "float16", "--external-data", "0", "--atol", "1", "--io", "io.npz"]
+    wishes = ["--dtype", "float16", "--external-data", "0", "--tolerance", "1", "--io", "io.npz"]
     found = run("export", "digits-mlp", "m.onnx", *wishes, "--format", "json").json
     assert list(found) == [
         "schema",
@@ -155,28 +155,28 @@ def test_arrays_of_another_project_are_compared_with_a_recording(run, tmp_path):
 
 
 def test_the_options_of_an_import(run, tmp_path):
-    assert run("import", DIGITS.onnx, "m.safetensors", "--atol", "1e-3", "--rtol", "0", "--seed", "4").code == 0
+    assert run("import", DIGITS.onnx, "m.safetensors", "--tolerance", "0,1e-3", "--seed", "4").code == 0
     found = [
         run("import", DIGITS.onnx, "m.safetensors", "--force", "--seed", str(seed), "--format", "json").json["outputs"]
         for seed in range(3)
     ]
     assert found[0] != found[1] or found[1] != found[2]
-    code, out, err = run("import", DIGITS.onnx, "n.safetensors", "--atol", "-1", "--rtol", "0")
+    code, out, err = run("import", DIGITS.onnx, "n.safetensors", "--tolerance", "0,-1")
     assert (code, out) == (1, "")
     assert err.startswith(f"error: {DIGITS.onnx}: numpy and onnxruntime part at node 'mul_1' (Mul)")
     assert not (tmp_path / "n.safetensors").exists()
 
 
 def test_the_options_of_a_convert(run, tmp_path):
-    assert run("convert", DIGITS.onnx, "m.h5", "--atol", "1e-3", "--rtol", "0", "--seed", "4").code == 0
+    assert run("convert", DIGITS.onnx, "m.h5", "--tolerance", "0,1e-3", "--seed", "4").code == 0
     for line in (["convert", DIGITS.onnx, "n.h5"], ["convert", "digits-mlp", "n.onnx"]):
-        code, _, err = run(*line, "--atol", "-1", "--rtol", "0")
+        code, _, err = run(*line, "--tolerance", "0,-1")
         assert (code, "numpy and onnxruntime part at node 'mul_1' (Mul)" in err) == (1, True)
     assert not list(tmp_path.glob("n.*"))
 
 
 def test_a_file_that_differs_can_be_exported_unverified(run):
-    line = ["export", DIGITS.onnx, "m.onnx", "--atol", "-1", "--rtol", "0"]
+    line = ["export", DIGITS.onnx, "m.onnx", "--tolerance", "0,-1"]
     assert run(*line).code == 1
     assert run(*line, "--verify", "none").err == f"{OUTSIDE}not verified: verify=False\n"
 

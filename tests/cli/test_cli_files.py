@@ -39,7 +39,7 @@ LINES = {
     "models list": "models list",
     "models show": "models show digits",
     "predict": f"predict {MODEL} digits.csv",
-    "simulate compare": "simulate compare --evaluations 8",
+    "simulate compare": "simulate compare --steps 8",
     "simulate field": "simulate field --steps 3 --grid 3",
     "simulate gan": "simulate gan --steps 10 --eigenvalues 10",
     "simulate list": "simulate list",

@@ -114,7 +114,7 @@ def test_numbers_that_are_not_finite(run, tmp_path, command, flag):
         (f"size net digits-mlp --in {'9' * 5000},784", "expected sizes such as N,3,224,224, not "),
         ("simulate run --steps 1000000000", "1,000,000,001 points of 1 runs would take 16.0 GB: "),
         (
-            "simulate compare --evaluations 1000000000",
+            "simulate compare --steps 1000000000",
             "1,000,000,001 points of 1 runs would take 16.0 GB: keep fewer with ",
         ),
     ],

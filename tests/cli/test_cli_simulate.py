@@ -106,7 +106,7 @@ def test_the_pages_show_what_is_printed():
             ["1.01980390 (spectral radius), 1.01980390 (measured)", "learning rate 0.1,0.4"],
         ),  # √1.04
         ("--rate 0.1/sqrt(t) --steps 50", ["learning rate 0.1/sqrt(t)\n"]),
-        ("--decay 1/t --steps 50", ["learning rate 0.1, decay 1/t\n"]),
+        ("--rate 0.1:1/t --steps 50", ["learning rate 0.1, decay 1/t\n"]),
         ("--start 0,0", ["converges (proved as F = 0 there): the start is an equilibrium"]),
         (
             "--game dirac-gan --set game.gamma=1 --method extragradient",
@@ -153,9 +153,7 @@ def test_in_a_process_of_its_own_without_warnings(shell):
 
 @pytest.mark.long
 def test_numbers_that_are_far_too_large_without_warnings(shell):
-    code, _, err = shell(
-        "simulate", "compare", "--rate", "3", "--method", "all", "--game", "forsaken", "--evaluations", "50"
-    )
+    code, _, err = shell("simulate", "compare", "--rate", "3", "--method", "all", "--game", "forsaken", "--steps", "50")
     assert (code, err) == (0, "")
 
 
@@ -191,7 +189,7 @@ def test_names_of_numbers_in_csv(run):
 @pytest.mark.long
 def test_noise_is_drawn_from_the_seed(run):
     def drawn(*more):
-        return run("simulate", "compare", "--noise", "0.1", "--evaluations", "20", "-q", "--format", "csv", *more).out
+        return run("simulate", "compare", "--noise", "0.1", "--steps", "20", "-q", "--format", "csv", *more).out
 
     assert drawn() == drawn("--seed", "0") != drawn("--seed", "1")
 
@@ -268,7 +266,7 @@ def test_comparing(run):
 
 def test_comparing_as_json_and_csv(run):
     arguments = ("simulate", "compare", "--method", "lookahead,consensus", "--method", "adam")
-    options = ("--set", "lookahead.k=10", "--set", "gamma=2", "--evaluations", "60")
+    options = ("--set", "lookahead.k=10", "--set", "gamma=2", "--steps", "60")
     data = json.loads(run(*arguments, *options, "--format", "json").out)
     found = compare(
         methods=["lookahead", "consensus", "adam"],
@@ -290,7 +288,7 @@ def test_comparing_as_json_and_csv(run):
 
 @pytest.mark.long
 def test_comparing_all(run):
-    out = run("simulate", "compare", "--method", "all", "--evaluations", "20").out
+    out = run("simulate", "compare", "--method", "all", "--steps", "20").out
     rows = out.split("\n\n")[1].splitlines()[1:]
     assert {line.split()[0] for line in rows} == set(METHODS)
     # On x·y the follower's second derivative is 0, which follow-the-ridge divides by.
@@ -317,7 +315,7 @@ def test_options_of_the_method_and_of_the_game_are_printed(run):
 
 
 def test_why_a_method_is_not_defined_stands_in_json(run):
-    arguments = ("--method", "follow-the-ridge,simultaneous", "--evaluations", "30", "--format", "json")
+    arguments = ("--method", "follow-the-ridge,simultaneous", "--steps", "30", "--format", "json")
     ridge = json.loads(run("simulate", "compare", *arguments).out)["methods"][1]
     assert (ridge["method"], ridge["status"]) == ("follow-the-ridge", 10)
     assert "curved in the follower's numbers" in ridge["verdict"]
@@ -371,7 +369,7 @@ def test_a_bar_where_there_is_a_terminal(monkeypatch, capsys):
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "name"),
-    [("compare --evaluations 50", "c.png"), ("sweep --rate 0.1,0.5 --steps 20", "s.svg")],
+    [("compare --steps 50", "c.png"), ("sweep --rate 0.1,0.5 --steps 20", "s.svg")],
 )
 def test_pictures_of_many(run, tmp_path, command, name):
     pytest.importorskip("matplotlib")
@@ -409,7 +407,7 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
         ("run --rate -0.1", RATE),
         ("run --rate inf", RATE),
         ("run --rate 1/(t-1)", "learning_rate '1/(t-1)' gives inf at step 0"),
-        ("run --decay quick", "there is no decay 'quick': there are constant, 1/sqrt(t), 1/t, 1/t^2, log"),
+        ("run --rate 0.1:quick", "there is no decay 'quick': there are constant, 1/sqrt(t), 1/t, 1/t^2, log"),
         ("run --steps 0", "--steps must be a whole number from 1"),
         ("run --noise -1", "--noise must be a number of at least 0"),
         ("run --seed -1", "--seed must be a whole number of at least 0"),
@@ -424,7 +422,7 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
         ("compare --set foo=1", "--set foo: no method has the option 'foo', among simultaneous, alternating"),
         ("compare --set lola.gamma=1", "--set lola.gamma: 'lola' is not among the methods simultaneous, altern"),
         ("compare --set consensus.foo=1", "the method 'consensus' has no option 'foo': it has gamma (1.0)"),
-        ("compare --method runge-kutta --evaluations 3", "--evaluations must be at least 4 for a step of the method"),
+        ("compare --method runge-kutta --steps 3", "--steps must be at least 4 for a step of the method"),
         ("sweep --rate 1:2", "--rate must be from, to and how many (2 to 10,000), as 0.01:4:40, or a list as"),
         ("sweep --rate 2:1:5", "--rate must be from, to and how many"),
         ("sweep --rate 0.1:1:99999", "--rate must be from, to and how many"),

@@ -113,7 +113,7 @@ def test_the_field(run):
     )
     assert len(re.findall(verdict, out, re.M)) == 3
     assert out.endswith("\npoints with F = 0: (0, 0), a local Nash equilibrium\n")
-    assert run("simulate", "field", "--grid", "2", "--reach", "1", "--format", "csv", "-q") == (0, SADDLE, "")
+    assert run("simulate", "field", "--grid", "2:1", "--format", "csv", "-q") == (0, SADDLE, "")
 
 
 @pytest.mark.long
@@ -239,7 +239,7 @@ def test_listing(run):
         ("field --start 1,2,3", "--start must be two numbers, x and y, such as 0.6,0.7, not '1,2,3'"),
         ("field --start a", "--start must be a number, or several such as 1,2, not 'a'"),
         ("field --grid 1", "--grid must be a whole number from 2 to 1000, not 1"),
-        ("field --reach 0", "--reach must be a number above 0, not 0.0"),
+        ("field --grid 21:0", "reach must be a number above 0, not 0.0"),
         ("gan circle", "invalid value for '[EXAMPLE]': 'circle' is not one of 'pattern', 'ring'"),
         ("gan --steps 0", "--steps must be a whole number from 1, not 0"),
         ("gan --seed -1", "--seed must be a whole number of at least 0, not -1"),

@@ -54,7 +54,7 @@ def test_source_files_agree_at_open_sizes_and_the_command_has_limits(
         return main()
 
     network().save(tmp_path / "net.npz")
-    assert run("--runtimes", "numpy,c", "--limits", "60,4GiB", "--rtol", "1e-5") == 0
+    assert run("--runtimes", "numpy,c", "--limits", "60,4GiB", "--tolerance", "1e-5") == 0
     found = json.loads(capsys.readouterr().out)["runtimes"]
     assert [(row["runtime"], row["state"], row["sizes"]) for row in found["runtimes"]] == [
         ("numpy", "agrees", "open"),

@@ -20,8 +20,8 @@ ROWS = NUMBERS = True
 EXAMPLES = (
     "simulate compare",
     "simulate compare --method all --rate 0.3 --plot methods.png",
-    "simulate compare --game forsaken --method extragradient,consensus --evaluations 5000",
-    "simulate compare --method consensus,extragradient,optimistic --equal-strength",
+    "simulate compare --game forsaken --method extragradient,consensus --steps 5000",
+    "simulate compare --method consensus,extragradient,optimistic --set strength=rate",
     "simulate compare --method lookahead,consensus --set lookahead.k=10 --set gamma=2 --out curves.csv",
 )
 
@@ -34,33 +34,29 @@ def command(
     start: Start = None,
     evaluations: Annotated[
         int,
-        typer.Option(metavar="N", help="Gradient evaluations of each method; a Jacobian-vector product counts as one."),
-    ] = 1000,
-    equal_strength: Annotated[
-        bool,
         typer.Option(
-            "--equal-strength", help="Give the corrections of all methods the weight of the learning rate.", hidden=True
+            "--steps", metavar="N", help="Gradient evaluations of each method; a Jacobian-vector product counts as one."
         ),
-    ] = False,
+    ] = 1000,
     plot: Plot = None,
 ) -> None:
     """Compare methods at equal numbers of gradient evaluations.
 
     A step of one method costs one gradient and of another four, so that equal numbers of steps would not be fair. The
     method that ends nearest to the equilibrium comes first; that depends on the strengths of the methods that have one,
-    such as gamma of consensus, which --equal-strength makes the same. By default, eight methods are compared. CSV has
-    the distance and the number of gradients after each step of each method.
+    such as gamma of consensus, which --set strength=rate makes the same. By default, eight methods are compared. CSV
+    has the distance and the number of gradients after each step of each method.
     """
     from portable_nn.adversarial import compare
 
     arguments = {**game.how(), **rate.read(), **noise.read()}
     found = compare(
-        game.read(), start=read_start(start), evaluations=evaluations, equal_strength=equal_strength, **arguments
+        game.read(), start=read_start(start), evaluations=evaluations, equal_strength=game.is_equal, **arguments
     )
     answer.give(
         printer,
         _as_text(found, rate, game),
-        _as_data(found, rate.rate, game.options()),
+        _as_data(found, rate.first, game.options()),
         lambda: _rows(found),
         plot=plot,
         figure=lambda pictures: pictures.comparison(found),
@@ -122,7 +118,7 @@ def _strengths(found: Comparison) -> str:
     if found.equal_strength:
         return "\nThe strengths of all methods are the learning rate."
     words = ", ".join(f"{entry.result.method.strength} of {name} is {entry.strength:g}" for name, entry in own.items())
-    return f"\nThe ranking depends on the strengths: {words}. --equal-strength makes them the same."
+    return f"\nThe ranking depends on the strengths: {words}. --set strength=rate makes them the same."
 
 
 def _as_data(found: Comparison, rate: str, options: dict[str, Any]) -> dict[str, Any]:

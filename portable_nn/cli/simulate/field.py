@@ -35,13 +35,13 @@ def command(
         typer.Option(metavar="X,Y", help="Start of a run. Repeatable; three by default."),
     ] = None,
     steps: Steps = 200,
-    grid: Annotated[int, typer.Option(metavar="N", help="Grid points along each axis.")] = 21,
-    reach: Annotated[
-        float,
+    grid: Annotated[
+        str,
         typer.Option(
-            metavar="X", help="The grid, and at least that part of the picture, covers -X to X in x and y.", hidden=True
+            metavar="N[:X]",
+            help="Grid points along each axis, and how far it reaches: 21:2 is from -2 to 2 in x and y.",
         ),
-    ] = 2.0,
+    ] = "21",
     plot: Plot = None,
 ) -> None:
     """Show the phase portrait of a game of two variables: its vector field, and runs from several starts.
@@ -51,16 +51,26 @@ def command(
     """
     from portable_nn.adversarial import portrait
 
+    points, reach = _grid(grid)
     arguments = {**game.how(), **rate.read(), **noise.read()}
-    found = portrait(game.read(), starts=_starts(start), steps=steps, grid=grid, reach=reach, **arguments)
+    found = portrait(game.read(), starts=_starts(start), steps=steps, grid=points, reach=reach, **arguments)
     answer.give(
         printer,
         _as_text(found, rate, game),
-        _as_data(found, rate.rate),
+        _as_data(found, rate.first),
         lambda: _rows(found),
         plot=plot,
         figure=lambda pictures: pictures.field(found.game, found.results, reach),
     )
+
+
+def _grid(text: str) -> tuple[int, float]:
+    """``21:2`` as the points along each axis, and how far they reach. Raises ``UsageError``."""
+    points, _, reach = text.partition(":")
+    try:
+        return int(points), float(reach or 2)
+    except ValueError:
+        raise UsageError(f"--grid must be such as 21, or 21:2, not '{text}'") from None
 
 
 def _starts(written: Sequence[str] | None) -> list[list[float]] | None:

@@ -26,6 +26,9 @@ Steps: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Number of step
 Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Seed of everything random.")]
 
 
+EQUAL: Final = "strength=rate"
+"""The value of --set that makes the strengths of all methods the learning rate."""
+
 GAME: Final = "game."
 """Stands in --set before an option of the game."""
 
@@ -76,7 +79,8 @@ class GameChoice:
 
     def _texts(self, *, of_game: bool) -> list[str]:
         """The values of --set for the game, or for methods."""
-        return [text for text in self.set_ or () if text.strip().startswith(GAME) == of_game]
+        texts = (text for text in self.set_ or () if text != EQUAL)
+        return [text for text in texts if text.strip().startswith(GAME) == of_game]
 
     def called(self) -> str:
         """The options of the command line that choose it."""
@@ -113,6 +117,11 @@ class MethodsChoice(GameChoice):
         list[str] | None, typer.Option(metavar="METHOD", help="Methods: one, several (a,b,c), or all.")
     ] = None
 
+    @property
+    def is_equal(self) -> bool:
+        """True if the corrections of all methods get the weight of the learning rate."""
+        return EQUAL in (self.set_ or ())
+
     def how(self, default: str | None = None) -> dict[str, Any]:
         """The arguments ``methods`` and ``options`` of ``compare``. Raises ``UsageError``."""
         methods = read_methods(self.method or ([default] if default else None))
@@ -127,19 +136,29 @@ class RateChoice:
 
     rate: Annotated[
         str,
-        typer.Option(metavar="RATE", help="Learning rate: a number; x's and y's, 0.1,0.05; a formula of the step t."),
+        typer.Option(
+            metavar="RATE",
+            help="Learning rate: a number; x's and y's, 0.1,0.05; a formula of the step t; or with a decay, "
+            "0.1:1/sqrt(t), which may be 1/t, 1/t^2 or log too.",
+        ),
     ] = "0.1"
-    decay: Annotated[
-        str | None,
-        typer.Option(metavar="DECAY", help="Decay of the learning rate: 1/sqrt(t), 1/t, 1/t^2 or log.", hidden=True),
-    ] = None
+
+    @property
+    def first(self) -> str:
+        """The learning rate, of which ``decay`` is a factor."""
+        return self.rate.partition(":")[0]
+
+    @property
+    def decay(self) -> str | None:
+        """The decay of the learning rate."""
+        return self.rate.partition(":")[2] or None
 
     def read(self) -> dict[str, Any]:
         """The arguments of ``simulate``. Raises ``UsageError``."""
-        return {"learning_rate": read_rate(self.rate), "decay": self.decay}
+        return {"learning_rate": read_rate(self.first), "decay": self.decay}
 
     def __str__(self) -> str:
-        return f"learning rate {self.rate}" + (f", decay {self.decay}" if self.decay else "")
+        return f"learning rate {self.first}" + (f", decay {self.decay}" if self.decay else "")
 
 
 @dataclass(frozen=True)

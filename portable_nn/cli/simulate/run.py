@@ -83,7 +83,7 @@ def command(
     answer.give(
         printer,
         _as_text(found, rate, game, methods),
-        _as_data(found, rate.rate, game.options()),
+        _as_data(found, rate.first, game.options()),
         lambda: _rows(found),
         plot=plot,
         figure=lambda pictures: getattr(pictures, PICTURES[picture])(found.result),
@@ -101,7 +101,7 @@ def _page(result: Result, game: GameChoice, rate: RateChoice, noise: NoiseChoice
 
     start, steps = result.z[0].tolist(), int(result.t[-1])
     given = {"decay": rate.decay, "called": game.called(), **noise.read(), **result.options}
-    return game_page(result.game, result.method, start, read_rate(rate.rate), steps, **given)
+    return game_page(result.game, result.method, start, read_rate(rate.first), steps, **given)
 
 
 def _rows(found: RunReport) -> Iterator[list[Any]]:

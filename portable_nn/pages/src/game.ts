@@ -38,7 +38,7 @@ interface Data {
   called: string | null;
   /** Factors of the learning rate at step t = 1, 2, …, by name; null where it is constant. */
   decays: Record<string, Program | null>;
-  /** Those that `simulate run --decay` knows. */
+  /** Those that `simulate run --rate` knows. */
   named: string[];
   settings: {
     method: string;

@@ -261,7 +261,7 @@ export function commandLine({ method, rate, decay, start, steps, options, chance
   const scheduled = first === 1 ? decay : `${first}*(${decay})`;
   const both = isOne ? String(first) : `${first},${second}`;
   if (!isOne && decay !== "constant" && !named) return "# The command line takes a formula of t for both players alike.";
-  const rates = decay === "constant" ? [`--rate ${both}`] : named ? [`--rate ${both}`, `--decay '${decay}'`] : [`--rate '${scheduled}'`];
+  const rates = decay === "constant" ? [`--rate ${both}`] : named ? [`--rate '${both}:${decay}'`] : [`--rate '${scheduled}'`];
   const given = method.options.map(({ name, default: usual }): [string, number | null, number | null] => [name, method.fixed[name] ?? options[name] ?? usual, usual]);
   return [
     `portable-nn simulate run ${called && `${called} `}--method ${method.name}`,
