@@ -1,4 +1,4 @@
-"""C: the file that ``export --c`` writes, compiled."""
+"""C: the file that ``export MODEL net.c`` writes, compiled."""
 
 from __future__ import annotations
 
