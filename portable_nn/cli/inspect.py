@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from portable_nn.cli.drawing import draw, written
-from portable_nn.cli.options import Plot
+from portable_nn.cli.options import written_file
 from portable_nn.cli.printing import DASH, Printer
 from portable_nn.core.errors import UsageError
+from portable_nn.core.plotting import FORMATS, check_picture
 from portable_nn.core.text import some
 
 if TYPE_CHECKING:
     from portable_nn.inspection import Inspection
     from portable_nn.opening.signatures import Verified
+
+DOT = ".dot"
+"""The suffix of graphs for Graphviz."""
+
+LARGEST = 1 << 20
+"""The bytes of a file of a key that are looked at for a certificate."""
 
 EXAMPLES = (
     "inspect digits",
@@ -26,8 +33,8 @@ EXAMPLES = (
     "inspect mine.safetensors --manifest",
     "inspect theirs.h5 --against digits-mlp",
     "inspect somebody.onnx --plot somebody.png",
-    "inspect somebody.onnx --dot somebody.dot",
-    "inspect mine.safetensors --verify-signature mine.safetensors.sig --public-key key.pub",
+    "inspect somebody.onnx --plot somebody.dot",
+    "inspect mine.safetensors --verify-signature mine.safetensors.sig --signer key.pub",
 )
 
 
@@ -48,10 +55,14 @@ def command(
         str | None,
         typer.Option(metavar="MODEL", help="Report which tensors fit this model, and which may have been renamed."),
     ] = None,
-    plot: Plot = None,
-    dot: Annotated[
+    plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", writable=True, help="Write the graph for Graphviz; - prints only that."),
+        written_file(
+            "--plot",
+            "FILE",
+            f"Write a picture: {', '.join(FORMATS)} (needs matplotlib); or the graph for Graphviz, {DOT}; - prints it.",
+            lambda path: str(path) == DASH or check_picture(path, DOT),
+        ),
     ] = None,
     verify_signature: Annotated[
         Path | None,
@@ -60,24 +71,14 @@ def command(
             help="Verify a signature of the file, which model-signing made; show the model only where it is valid.",
         ),
     ] = None,
-    public_key: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.pem", help="The public key that the signature is verified with.", hidden=True),
-    ] = None,
-    identity: Annotated[
-        str | None,
+    signer: Annotated[
+        list[str] | None,
         typer.Option(
-            metavar="NAME", help="Who signed with Sigstore: an e-mail address or a workflow's URL.", hidden=True
-        ),
-    ] = None,
-    issuer: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="The OpenID Connect provider that vouches for --identity.", hidden=True),
-    ] = None,
-    certificate: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE.pem", help="A certificate that the signer's leads back to. Can be repeated.", hidden=True
+            metavar="FILE|NAME=ISSUER",
+            help="Who must have signed: a file of the public key, or of a certificate that the signer's leads back to; "
+            "or, with Sigstore, an e-mail address or a workflow's URL, and the provider that vouches for it: "
+            "me@example.com=https://accounts.google.com. Certificates can be several.",
+            hidden=True,
         ),
     ] = None,
 ) -> None:
@@ -87,15 +88,15 @@ def command(
     format. An ONNX file is shown even where import would refuse its operators. For a file of arrays, their names, types
     and shapes are shown.
 
-    With --verify-signature and one of --public-key, --identity with --issuer, and --certificate, nothing is shown, and
-    the exit code is 3, unless the signature is valid. Without, a signature beside the file is named, not verified.
+    With --verify-signature and --signer, nothing is shown, and the exit code is 3, unless the signature is valid.
+    Without, a signature beside the file is named, not verified.
 
     With --against, the exit code is 1 if a tensor of that model is missing or has another shape. A picture omits
     constants and says how many; the text for Graphviz has all nodes.
     """
-    _check_options({"--manifest": manifest, "--against": against, "--plot" if plot else "--dot": plot or dot})
-    who = {"public_key": public_key, "identity": identity, "issuer": issuer, "certificates": certificate or ()}
-    with _signed(model, verify_signature, who) as signed:
+    _check_options({"--manifest": manifest, "--against": against, "--plot": plot})
+    is_text = plot is not None and (str(plot) == DASH or plot.suffix.lower() == DOT)
+    with _signed(model, verify_signature, signer or ()) as signed:
         copy = signed.path if signed else model
         if signed and (manifest or against is not None):
             printer.note(str(signed))
@@ -104,7 +105,7 @@ def command(
         elif against is not None:
             _compare(printer, model, copy, against)
         else:
-            _show(printer, model, signed, plot, dot)
+            _show(printer, model, signed, *((None, plot) if is_text else (plot, None)))
 
 
 def _show(printer: Printer, model: str, signed: Verified | None, plot: Path | None, dot: Path | None) -> None:
@@ -114,7 +115,7 @@ def _show(printer: Printer, model: str, signed: Verified | None, plot: Path | No
     from portable_nn.outputs.reports import inspect
 
     if str(dot) == DASH and printer.out is not None:
-        raise UsageError("--dot - prints the graph alone: leave out --out")
+        raise UsageError("--plot - prints the graph alone: leave out --out")
     found, heading = inspect(signed.path if signed else model), ""
     data: dict[str, Any] = {"signed": None, "unsigned": []}
     if signed:  # What is said of it already is not said to be unverified.
@@ -129,17 +130,37 @@ def _show(printer: Printer, model: str, signed: Verified | None, plot: Path | No
 
 
 @contextmanager
-def _signed(model: str, signature: Path | None, who: Mapping[str, Any]) -> Iterator[Verified | None]:
+def _signed(model: str, signature: Path | None, signers: Sequence[str]) -> Iterator[Verified | None]:
     """The copy of the file that was verified; ``None`` where nobody asks. Raises as ``verified_copy`` does."""
     if signature is None:
-        if given := [name for name, value in who.items() if value]:
-            raise UsageError(f"--{given[0].replace('_', '-').removesuffix('s')} needs --verify-signature FILE.sig")
+        if signers:
+            raise UsageError("--signer needs --verify-signature FILE.sig")
         yield None
         return
     from portable_nn.opening.signatures import verified_copy
 
-    with verified_copy(model, signature, **who) as found:
+    with verified_copy(model, signature, **_trusted(signers)) as found:
         yield found
+
+
+def _trusted(signers: Sequence[str]) -> dict[str, Any]:
+    """The arguments of the library. Raises ``UsageError`` for several of a kind of which there can be one."""
+    from portable_nn.core.files import open_regular
+
+    found: dict[str, Any] = {"certificates": []}
+    for text in signers:
+        name, sign, issuer = text.partition("=")
+        if sign and not Path(text).exists():
+            given = {"identity": name, "issuer": issuer}
+        else:
+            with open_regular(text) as file:
+                is_certificate = b"BEGIN CERTIFICATE" in file.read(LARGEST)
+            found["certificates"] += [text] * is_certificate
+            given = {} if is_certificate else {"public_key": text}
+        if found.keys() & given:
+            raise UsageError(f"--signer {text}: there is one already of this kind")
+        found |= given
+    return found
 
 
 def _check_options(given: Mapping[str, object]) -> None:

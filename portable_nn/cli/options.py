@@ -140,18 +140,20 @@ class ReadingOptions:
         return {"engine": engine_of(self.engine), **others}
 
 
-def _file(flag: str, metavar: str, help: str, check: Callable[[Path], object]) -> Any:
+def written_file(flag: str, metavar: str, help: str, check: Callable[[Path], object]) -> Any:
     """An option with a file to write, whose name is checked at once."""
-    return typer.Option(flag, metavar=metavar, help=help, writable=True, callback=lambda path: path and check(path))
+    return typer.Option(
+        flag, metavar=metavar, help=help, writable=True, callback=lambda path: path if path and check(path) else None
+    )
 
 
 Plot: TypeAlias = Annotated[
     Path | None,
-    _file("--plot", "FILE", f"Write a picture: {', '.join(FORMATS)} (needs matplotlib).", check_picture),
+    written_file("--plot", "FILE", f"Write a picture: {', '.join(FORMATS)} (needs matplotlib).", check_picture),
 ]
 Moving: TypeAlias = Annotated[
     Path | None,
-    _file(
+    written_file(
         "--plot",
         "FILE",
         f"Write a picture: {', '.join(FORMATS)}, or an animation: {ANIMATION} (needs matplotlib).",
@@ -160,7 +162,7 @@ Moving: TypeAlias = Annotated[
 ]
 Html: TypeAlias = Annotated[
     Path | None,
-    _file(
+    written_file(
         "--html",
         "FILE.html",
         "Write a page for the browser; it needs no network.",

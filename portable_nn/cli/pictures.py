@@ -43,12 +43,6 @@ class PreparationOptions:
         str | None,
         typer.Option(metavar="A[,B,C]", help="Standard deviation of each colour, which it is divided by.", hidden=True),
     ] = None
-    white: Annotated[
-        int | None,
-        typer.Option(
-            metavar="1|255", help="What --mean and --std take white for. By default they say it.", hidden=True
-        ),
-    ] = None
     layout: Annotated[
         str | None,
         choice(
@@ -95,7 +89,7 @@ class PreparationOptions:
         }
         words = listed([self.layout or ""])
         bgr, nhwc = (next((word == mark for word in words if word in pair), None) for mark, pair in ORDERS.items())
-        return Preparation(**fields, white=self.white, bgr=bgr, nhwc=nhwc)
+        return Preparation(**fields, bgr=bgr, nhwc=nhwc)
 
 
 def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:

@@ -37,7 +37,7 @@ EXAMPLES = (
     "predict swh.safetensors echoes.h5 --inputs waveforms --plot track.png --out heights.csv",
     "predict tagger.safetensors steps.csv --stream",
     "predict swh.safetensors echoes.h5 --inputs waveforms --out heights.parquet --resume",
-    "predict digits-gan --samples 25 --label 7 --plot sevens.png",
+    "predict digits-gan --samples 25:7 --plot sevens.png",
     "predict model.onnx cat.jpg --mean 127.5 --std 127.5 --layout bgr --size 224",
 )
 ROWS = LINES = NUMBERS = True
@@ -109,9 +109,9 @@ def command(
     --plot draws predictions along the rows: quantities with what the model says of their uncertainty, or the classes.
 
     --samples N draws N samples from a generator: --plot FILE.png shows them side by side, and --out FILE.npy has them.
-    The noise has a standard normal distribution, and the first samples do not depend on N. A --label is given to a
-    generator that takes a class, or chosen in the noise, as for digits-gan; of the samples of another generator, those
-    that digits-cnn reads as that digit are kept.
+    The noise has a standard normal distribution, and the first samples do not depend on N. A digit, --samples N:7, is
+    given to a generator that takes a class, or chosen in the noise, as for digits-gan; of the samples of another
+    generator, those that digits-cnn reads as that digit are kept.
 
     An input that cannot be used has an error in its row. The others are predicted, and the exit code is 3.
 

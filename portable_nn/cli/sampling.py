@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,13 +25,12 @@ class SampleOptions:
     SUBJECT = "Samples"
 
     samples: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            metavar="N", min=1, help="Draw N samples from a generator, instead of reading INPUT.", hidden=True
+            metavar="N[:DIGIT]",
+            help="Draw N samples from a generator, instead of reading INPUT; 25:7 draws sevens.",
+            hidden=True,
         ),
-    ] = None
-    digit: Annotated[
-        int | None, typer.Option("--label", metavar="N", help="Draw --samples of this digit alone.", hidden=True)
     ] = None
     seed: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Seed of the noise of --samples.  [default: 0]", hidden=True)
@@ -38,8 +38,8 @@ class SampleOptions:
 
     def wanted(self, inputs: object) -> bool:
         """True if samples are drawn. Raises ``UsageError`` for options that do not go together."""
-        if self.samples is None and (self.digit, self.seed) != (None, None):
-            raise UsageError("--label and --seed are for --samples N: give it too, or leave them out")
+        if self.samples is None and self.seed is not None:
+            raise UsageError("--seed is for --samples N: give it too, or leave it out")
         if self.samples is not None and inputs:
             raise UsageError("--samples draws the inputs from noise: leave out INPUT, --inputs, --stream and --workers")
         return self.samples is not None
@@ -50,10 +50,19 @@ class SampleOptions:
         from portable_nn.opening import open_network
 
         network = open_network(model, digest=digest)
-        made = sample(network, self.samples or 1, self.seed or 0, digit=self.digit, engine=engine)
-        if self.digit is not None:
-            printer.note(digit_in_words(network, self.digit))
+        count, digit = _count(self.samples or "1")
+        made = sample(network, count, self.seed or 0, digit=digit, engine=engine)
+        if digit is not None:
+            printer.note(digit_in_words(network, digit))
         if plot:
             save_sheet(made, plot)
             printer.note(f"drawn {plot}")
         write_arrays(printer, model, {network.graph.outputs[0]: made})
+
+
+def _count(text: str) -> tuple[int, int | None]:
+    """``25`` or ``25:7`` as how many samples, and of which digit. Raises ``UsageError``."""
+    found = re.fullmatch(r"([1-9]\d{0,8})(?::(\d{1,3}))?", text, re.ASCII)
+    if not found:
+        raise UsageError(f"--samples must be a number from 1, such as 25, or 25:7 for sevens, not '{text}'")
+    return int(found[1]), int(found[2]) if found[2] else None

@@ -79,7 +79,7 @@ def draw(drawn: Diagram) -> Figure:
     if len(drawn.boxes) > MOST:
         raise UsageError(
             f"a picture has at most {MOST} boxes, and this would have {len(drawn.boxes):,}: "
-            "as text for Graphviz (--dot) there may be any number"
+            "as text for Graphviz (--plot FILE.dot) there may be any number"
         )
     # A faulty file may have nodes in a wrong order, or a cycle: the order in the file then decides.
     ordered = dict.fromkeys((min(pair), max(pair)) for pair in drawn.arrows if pair[0] != pair[1])

@@ -81,7 +81,6 @@ FAULTS = [
     (("same.onnx", "photo.png", "--mean", "a"), "--mean needs numbers with commas between them"),
     (("same.onnx", "photo.png", "--std", "0"), "--std must be one finite number above 0"),
     (("same.onnx", "photo.png", "--preprocess", "vgg"), "'vgg' is not one of 'imagenet'"),
-    (("same.onnx", "photo.png", "--white", "7"), "--white must be 1 or 255, not 7"),
     (("same.onnx", "photo.png", "--keep", "k.onnx"), "--keep writes a preparation in a copy of the model"),
     (("same.onnx", "photo.png", "--preprocess", "yolo", "--draw", "k.jpg"), "the name must end in .png"),
     (("two.onnx", "--inputs", "a="), "--inputs needs NAME=FILE"),

@@ -59,7 +59,7 @@ NAMES = {
     "--out": {
         "calibrate": "old.npz", "train": "old.npz", "tune": "old.h5", "models build": "old.npz",
     },
-    "--plot": "old.png", "--dot": "old.dot", "--io": "old.npz", "--metrics-csv": "old.csv",
+    "--plot": "old.png", "--io": "old.npz", "--metrics-csv": "old.csv",
     "--keep": "old.safetensors", "--draw": "old.png", "--boxes": "old.png", "--html": "old.html",
     "OUT": "old.safetensors", "[OUT]": "old.onnx",
     "B": "old.npz",
@@ -68,7 +68,7 @@ NAMES = {
 
 READ = {
     "--labels", "--io", "IN...", "DATA", "--runtime",
-    "--verify-signature", "--public-key", "--certificate",
+    "--verify-signature",
 }  # fmt: skip
 """Options whose value is a path, and that write no file."""
 
@@ -232,8 +232,8 @@ def test_no_option_replaces_a_file_that_is_read(run, files, command, flag, read,
 def test_a_shipped_model_and_standard_input_are_files_to_read(run, shell, files):
     weights = find_model("digits-mlp").weights
     (files / "own.dot").symlink_to(weights)
-    found = run("inspect", "digits-mlp", "--dot", "own.dot", "--force")
-    assert found == (2, "", "error: --dot own.dot is a file to read, MODEL digits-mlp: write to another one\n")
+    found = run("inspect", "digits-mlp", "--plot", "own.dot", "--force")
+    assert found == (2, "", "error: --plot own.dot is a file to read, MODEL digits-mlp: write to another one\n")
     rows = (files / "digits.csv").read_bytes()
     with (files / "digits.csv").open() as file:
         found = shell("predict", "digits-mlp", "-", "--out", "digits.csv", "--force", stdin=file)
@@ -246,8 +246,8 @@ def test_a_shipped_model_and_standard_input_are_files_to_read(run, shell, files)
 
 def test_two_options_that_write_one_file_under_two_names(run, files):
     (files / "other.dot").symlink_to(files / "new.txt")
-    found = run("inspect", MODEL, "--dot", "other.dot", "--out", "new.txt")
-    assert (found.code, found.err) == (2, "error: --dot and --out name the same file, new.txt\n")
+    found = run("inspect", MODEL, "--plot", "other.dot", "--out", "new.txt")
+    assert (found.code, found.err) == (2, "error: --plot and --out name the same file, new.txt\n")
 
 
 def test_a_training_goes_on_with_its_own_file_of_figures(run, files):

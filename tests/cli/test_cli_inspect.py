@@ -151,15 +151,15 @@ def test_in_a_process_of_its_own(shell, files):
 
 def test_plot_and_dot_beside_the_table(run, files):
     plain = run("inspect", "mine.safetensors").out
-    code, out, err = run("inspect", "mine.safetensors", "--plot", "m.png", "--dot", "m.dot")
-    sizes = [size((files / name).stat().st_size) for name in ("m.png", "m.dot")]
-    assert (code, out, err) == (0, f"{plain}\ndrawn    m.png ({sizes[0]})\nwritten  m.dot ({sizes[1]})\n", "")
+    for done, name in (("drawn", "m.png"), ("written", "m.dot")):
+        code, out, err = run("inspect", "mine.safetensors", "--plot", name)
+        assert (code, out, err) == (0, f"{plain}\n{done}  {name} ({size((files / name).stat().st_size)})\n", "")
     assert (files / "m.png").read_bytes().startswith(b"\x89PNG")
     assert '  n1 [label="Gemm\\ndense_1\\n(batch, 2)\\n8 parameters"];\n' in (files / "m.dot").read_text()
 
 
 def test_dot_on_stdout_is_alone(run, files):
-    code, out, err = run("inspect", "mine.safetensors", "--dot", "-")
+    code, out, err = run("inspect", "mine.safetensors", "--plot", "-")
     assert (code, err) == (0, "")
     assert (out.splitlines()[0], out.splitlines()[-1]) == ("digraph {", "}")
     assert "  n0 -> n1;" in out.splitlines()
@@ -173,17 +173,17 @@ def test_json_has_what_the_arrows_are_made_of(run, files):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mine.safetensors", "--plot", "m.bmp"], "m.bmp: the name of a picture ends in .png, .svg or .pdf"),
+        (["mine.safetensors", "--plot", "m.bmp"], "m.bmp: the name of a picture ends in .png, .svg, .pdf or .dot"),
         (
             ["mine.safetensors", "--plot", "m.png", "--manifest"],
             "--manifest and --plot cannot be used together: they show different things",
         ),
         (
-            ["mine.safetensors", "--dot", "-", "--against", "digits"],
-            "--against and --dot cannot be used together: they show different things",
+            ["mine.safetensors", "--plot", "-", "--against", "digits"],
+            "--against and --plot cannot be used together: they show different things",
         ),
         (["keras.h5", "--plot", "m.png"], "keras.h5: holds arrays, not a network: there is nothing to draw"),
-        (["keras.h5", "--dot", "-"], "keras.h5: holds arrays, not a network: there is nothing to draw"),
+        (["keras.h5", "--plot", "-"], "keras.h5: holds arrays, not a network: there is nothing to draw"),
     ],
 )
 def test_pictures_that_cannot_be(run, files, arguments, message):

@@ -99,7 +99,7 @@ def test_import_says_what_it_is(run, model) -> None:
 def test_a_signature_is_one_of_the_bytes_and_not_of_the_network(run, model, tmp_path) -> None:
     sign(model, tmp_path / "model.sig")
     write_public_key(tmp_path / "key.pub")
-    words = ["--verify-signature", "model.sig", "--public-key", "key.pub"]
+    words = ["--verify-signature", "model.sig", "--signer", "key.pub"]
     found = run("inspect", model.name, *words)
     assert found.code == 0
     assert found.out.startswith("signature  signed with the key of key.pub\n")

@@ -44,9 +44,7 @@ def test_a_generator_of_ones_own(run, tmp_path, name):
 
 
 def test_sevens_as_an_array(run, tmp_path):
-    code, out, err = run(
-        "predict", "digits-gan", "--samples", "4", "--label", "7", "--engine", "numpy", "-o", "sevens.npy"
-    )
+    code, out, err = run("predict", "digits-gan", "--samples", "4:7", "--engine", "numpy", "-o", "sevens.npy")
     assert (code, out) == (0, "")
     assert err.splitlines() == ["digit 7 chosen by the noise", "written to sevens.npy: image (4, 1, 28, 28)"]
     np.testing.assert_array_equal(np.load(tmp_path / "sevens.npy"), sample("digits-gan", 4, digit=7))
@@ -55,7 +53,7 @@ def test_sevens_as_an_array(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("digits-gan", "--samples", "0"), 2, "invalid value for '--samples': expected at least 1"),
+        (("digits-gan", "--samples", "0"), 2, "--samples must be a number from 1"),
         (("digits-gan", "--samples", "1", "--seed", "-1"), 2, "invalid value for '--seed': expected at least 0"),
         (
             ("digits", "--samples", "1"),
@@ -69,9 +67,8 @@ def test_sevens_as_an_array(run, tmp_path):
             "x.svg: the name of a picture of samples ends in .png",
         ),
         (("digits-gan", "--samples", "1", "--out", "x.png"), 2, "--out x.png: the name must end in"),
-        (("digits-gan", "--samples", "1", "--label", "10"), 2, "--label must be a whole number from 0 to 9, not 10"),
-        (("digits-gan", "x.png", "--label", "3"), 2, "--label and --seed are for --samples N"),
-        (("digits-gan", "x.png", "--seed", "3"), 2, "--label and --seed are for --samples N"),
+        (("digits-gan", "--samples", "1:10"), 2, "digit must be a whole number from 0 to 9, not 10"),
+        (("digits-gan", "x.png", "--seed", "3"), 2, "--seed is for --samples N"),
         (("digits-gan", "x.png", "--samples", "3"), 2, "--samples draws the inputs from noise: leave out INPUT"),
         (("digits-gan", "--workers", "2", "--samples", "3"), 2, "--samples draws the inputs from noise: leave out"),
         (("digits-gan", "--samples", "1", "--plot", "old.png"), 2, "old.png exists already: --force replaces it"),

@@ -31,7 +31,7 @@ gradients                499
 """
 CONVERGING = """
 Methods that converge at this learning rate, the fastest first: hamiltonian, consensus, symplectic, smoothed, \
-alternating-optimistic, and 12 more (--methods lists factors)
+alternating-optimistic, and 12 more (--top N lists factors)
 """
 METHODS_LISTED = """
 Methods that converge at this learning rate, the fastest first:
@@ -65,7 +65,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 def test_the_run_of_the_article(run):
     assert run("simulate", "run") == (0, ARTICLE + CONVERGING, "")
-    assert run("simulate", "run", "--methods") == (0, ARTICLE + METHODS_LISTED, "")
+    assert run("simulate", "run", "--top", "99") == (0, ARTICLE + METHODS_LISTED, "")
 
 
 def test_the_pages_show_what_is_printed():
@@ -116,7 +116,7 @@ def test_the_pages_show_what_is_printed():
         ("--set game.matrix=1,2/0,1 --start 1,1,1,1", ["bilinear, f = xᵀAy, matrix=1,2/0,1\n"]),
         ("--game x+y", ["‖F‖", "1.41421 at the start, 1.41421 after 499 steps"]),
         ("--game (x-1)*(y-2) --set game.equilibria=1,2 --start 1.6,2.7", ["11.038 after 499 steps"]),
-        ("--game ridge-bent --methods", ["not if small\n"]),  # It converges at 0.1, and not at 0.01.
+        ("--game ridge-bent --top 9", ["not if small\n"]),  # It converges at 0.1, and not at 0.01.
         ("--rate 2 --steps 2000", ["0.921954 at the start, beyond the largest number after 2,000 steps"]),
     ],
 )

@@ -220,7 +220,7 @@ def test_how_numbers_are_written(run, arguments, output):
     ("arguments", "spelling"),
     [
         ("conv --in 28 --kernel 3 --channels 3:8", "torch.nn.Conv2d(3, 8, kernel_size=3)"),
-        ("conv --in 28 --kernel 3 --groups 4", "torch.nn.Conv2d(4, 4, kernel_size=3, groups=4)"),
+        ("conv --in 28 --kernel 3 --channels ::4", "torch.nn.Conv2d(4, 4, kernel_size=3, groups=4)"),
         ("conv --in 9 --kernel 3 --axes 1", "torch.nn.Conv1d(1, 1, kernel_size=3)"),
         ("conv --in 9 --kernel 3 --padding same", "torch.nn.Conv2d(1, 1, kernel_size=3, padding='same')"),
         (
@@ -266,7 +266,7 @@ def test_backwards_keeps_what_is_given(run):
     assert all(one["options"]["padding"] == [[1, 1], [1, 1]] for one in found["solutions"])
     assert all(one["output"] == [14, 10] for one in found["solutions"])
     assert len(found["solutions"]) == 10
-    found = run("size", "conv", "--in", "28", "--to", "14", "--groups", "3", "--top", "1").out
+    found = run("size", "conv", "--in", "28", "--to", "14", "--channels", "::3", "--top", "1").out
     assert "torch.nn.Conv2d(3, 3, kernel_size=3, stride=2, padding=1, groups=3)" in found
 
 
@@ -293,7 +293,7 @@ def test_a_chain_of_layers_comes_before_a_single_one(run):
     found = run("size", "conv", "--in", "64", "--to", "4", "--axes", "1", "--format", "json").json
     assert [one["output"] for one in found["chain"]] == [[32], [16], [8], [4]]
     assert [one["input"] for one in found["chain"]] == [[64], [32], [16], [8]]
-    groups = ("--groups", "2", "--channels", "6:64", "--top", "1")
+    groups = ("--channels", "6:64:2", "--top", "1")
     assert (
         "Conv2d(6, 16, kernel_size=4, stride=2, padding=1, groups=2)"
         in run("size", "conv", "--in", "64", "--to", "8", *groups).out
@@ -401,8 +401,8 @@ def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, m
         ("conv --in 0 --kernel 3", "input size must be at least 1, not 0"),
         ("conv --in 5 --kernel 7", "2 faults\n  axis 0: kernel 7 spans 7 cells, but the input has only 5"),
         ("conv --in 5 --kernel 7 --axes 1", "kernel 7 spans 7 cells, but the input has only 5"),
-        ("conv --in 28 --kernel 3 --groups 4 --channels :6", "--groups must divide out_channels: 6 channels"),
-        ("conv --in 28 --to 14 --groups 4 --channels :6", "--groups must divide out_channels: 6 channels"),
+        ("conv --in 28 --kernel 3 --channels :6:4", "groups must divide out_channels: 6 channels"),
+        ("conv --in 28 --to 14 --channels :6:4", "groups must divide out_channels: 6 channels"),
         ("conv --in 100001 --kernel 3", "--in must be at most 100,000 along an axis, not 100001"),
         (f"conv --in {10**30} --kernel 3", f"--in must be at most 100,000 along an axis, not {10**30}"),
         (
@@ -411,7 +411,7 @@ def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, m
         ),
         ("convt --in 3 --kernel 2 --stride 2 --output-padding 2", "--output-padding must be smaller than stride 2"),
         ("pool --in 6 --kernel 2 --padding 2", "padding of a pool must be at most half its kernel 2, not 2"),
-        ("pool --in 6 --kernel 2 --groups 2", "no such option: --groups"),
+        ("pool --in 6 --kernel 2 --channels 2:2", "no such option: --channels"),
         ("conv --in 28 --to 14 --padding VALID", "--padding VALID cannot be used with --to, which finds the padding"),
         ("conv --in 28 --to 14 --padding same", "--padding must be numbers to solve with, not 'same'"),
         ("conv --in 28 --kernel 3 --plot p.jpg", "p.jpg: the name of a picture ends in .png, .svg or .pdf"),

@@ -296,6 +296,6 @@ def test_arrows_that_go_back_and_in_circles_are_drawn() -> None:
 
 def test_too_many_boxes() -> None:
     box = Box("Relu", "r", (), "activation")
-    message = rf"^a picture has at most {MOST} boxes, and this would have {MOST + 1}: as text for Graphviz \(--dot\) "
+    message = rf"^a picture has at most {MOST} boxes, and this would have {MOST + 1}: as text for Graphviz "
     with pytest.raises(UsageError, match=message):
         draw(Diagram("g", (box,) * (MOST + 1), (), ()))

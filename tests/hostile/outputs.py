@@ -45,7 +45,7 @@ LINES = {
     "arrays.h5": f"predict {MODEL} {ROWS} --engine numpy --out arrays.h5",
     "arrays.zarr": f"predict {MODEL} {ROWS} --engine numpy --out arrays.zarr",
     "new.json": f"inspect {MODEL} --out new.json",
-    "new.dot": f"inspect {MODEL} --dot new.dot",
+    "new.dot": f"inspect {MODEL} --plot new.dot",
     "trained.npz": "train 3-64-4 ../examples.npz --validation 0 --epochs 1 --out trained.npz",
     "metrics.csv": "train 3-64-4 ../examples.npz --validation 0 --epochs 1 --out t.h5 --metrics-csv metrics.csv",
 }

@@ -380,7 +380,7 @@ RUNS = (
 USES = (
     *LOOKS, *RUNS, *(f"convert FILE out{suffix}" for suffix in (".safetensors", ".h5", ".npz", ".onnx")),
     "inspect FILE --manifest", "inspect model.safetensors --against FILE", "inspect FILE --against model.safetensors",
-    "inspect FILE --dot out.dot", "export FILE out.onnx --verify none", "export FILE out.onnx",
+    "inspect FILE --plot out.dot", "export FILE out.onnx --verify none", "export FILE out.onnx",
     f"tune FILE {DATA} --epochs 1 --out out.npz", "sample FILE --out out.npy",
 )  # fmt: skip
 IMPORTS = ("import FILE out.safetensors", "import FILE out.h5 --verify none", "import FILE out.npz --dim N=2")

@@ -245,7 +245,7 @@ def test_inspect_shows_nothing_of_it_either(tmp_path: Path) -> None:
     model.write_bytes(b"signed")
     signature = sign(model, tmp_path / "m.sig")
     model.write_bytes(b"hostile")
-    words = ["inspect", str(model), "--verify-signature", str(signature), "--public-key", str(public)]
+    words = ["inspect", str(model), "--verify-signature", str(signature), "--signer", str(public)]
     codes = list[int]()
     main(words)
     called = modules_called(lambda: codes.append(main(words)))

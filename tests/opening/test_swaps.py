@@ -100,7 +100,7 @@ class Case:
     def is_shown(self) -> bool:
         """Whether the command shows the model; never another one."""
         words = ["inspect", str(self.path), "--format", "json", "--verify-signature", str(self.signature)]
-        code, found = self._shown([*words, "--public-key", str(self.key)])
+        code, found = self._shown([*words, "--signer", str(self.key)])
         assert (code, found) in [(0, self.shown), (3, None)]
         return code == 0
 

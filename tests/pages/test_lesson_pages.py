@@ -116,7 +116,7 @@ def test_a_kernel_is_moved_and_its_options_changed(seen: Any) -> None:
     assert found["groups"]["torch"] == sizes.torch_text(grouped, 4, 6)
     assert found["groups"]["onnx"] == sizes.onnx_text(grouped)
     assert found["groups"]["command"] == (
-        "portable-nn size convt --in 4 --kernel 4 --stride 2 --padding 0:1 --output-padding 1 --groups 2 --channels 4:6"
+        "portable-nn size convt --in 4 --kernel 4 --stride 2 --padding 0:1 --output-padding 1 --channels 4:6:2"
     )
     assert found["large"]["kernel"] == []
     assert found["large"]["answer"] == "60 x 60 → 122 x 122"

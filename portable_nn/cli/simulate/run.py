@@ -41,7 +41,7 @@ EXAMPLES = (
     "simulate run",
     "simulate run --picture saddle --plot saddle.png",
     "simulate run --method extragradient --steps 2000 --plot run.gif",
-    "simulate run --methods",
+    "simulate run --top 5",
     "simulate run --html lesson.html",
     "simulate run --game dirac-gan --set game.gamma=1 --start 1,1",
     "simulate run --game 'x*y-0.1*x**2' --rate '0.1/sqrt(t)' --out run.csv",
@@ -60,16 +60,15 @@ def command(
         str, choice("--picture", names=PICTURES, help="What --plot draws; circle: the limit of small steps.")
     ] = "overview",
     html: Html = None,
-    methods: Annotated[
-        bool,
-        typer.Option("--methods", help="List all methods that converge at this learning rate."),
-    ] = False,
+    top: Annotated[
+        int, typer.Option(metavar="N", min=0, help="List the N fastest methods that converge at this learning rate.")
+    ] = 0,
 ) -> None:
     """Simulate a method on a game, and say whether it converges, and why.
 
     By default gradient descent-ascent on f = x·y, from (0.6, 0.7), for 499 steps. The convergence factor, by which a
     step multiplies the distance to the equilibrium, is given three times: by the closed form in the literature, by the
-    spectral radius of the update, and as measured. --methods lists the methods that converge there. The verdict says
+    spectral radius of the update, and as measured. --top N lists the methods that converge there. The verdict says
     what it rests on: proved, by a theorem; local, by the eigenvalues at the point to which the run comes; or seen in
     these steps, which says nothing of later ones: --steps makes it longer. If a step of the method is not defined, the
     exit code is 1. CSV has the iterates. --html makes a page with the surface of the
@@ -82,7 +81,7 @@ def command(
     found = report(game.read(), start=read_start(start), steps=steps, **arguments)
     answer.give(
         printer,
-        _as_text(found, rate, game, methods),
+        _as_text(found, rate, game, top),
         _as_data(found, rate.first, game.options()),
         lambda: _rows(found),
         plot=plot,
@@ -115,7 +114,7 @@ def _rows(found: RunReport) -> Iterator[list[Any]]:
         yield [t, *z, distance, residual]
 
 
-def _as_text(found: RunReport, rate: RateChoice, game: GameChoice, methods: bool) -> str:
+def _as_text(found: RunReport, rate: RateChoice, game: GameChoice, top: int) -> str:
     result = found.result
     known = "distance" if len(result.game.equilibria) else "‖F‖"
     pairs = [
@@ -132,7 +131,7 @@ def _as_text(found: RunReport, rate: RateChoice, game: GameChoice, methods: bool
     head = (
         f"{answer.title(result.game)}{game.in_words()}\n{result.method.name} from {answer.point(result.z[0])}, {rate}"
     )
-    return head + "\n\n" + fields(pairs) + _remedies(found, methods)
+    return head + "\n\n" + fields(pairs) + _remedies(found, top)
 
 
 def _change(found: RunReport) -> str:
@@ -178,8 +177,8 @@ def _factors(found: RunReport) -> str:
     )
 
 
-def _remedies(found: RunReport, methods: bool) -> str:
-    """The methods that converge: the first names, or all with their factors."""
+def _remedies(found: RunReport, top: int) -> str:
+    """The methods that converge: the first names, or the ``top`` with their factors."""
     if not found.remedies:
         return ""
     rows = [
@@ -204,7 +203,7 @@ def _remedies(found: RunReport, methods: bool) -> str:
     )
     said = f"\nMethods that converge{near} at this learning rate, the fastest first:"
     names = some(row.method.name for row in found.remedies)
-    return f"{said}\n{table(headings, rows)}" if methods else f"{said} {names} (--methods lists factors)\n"
+    return f"{said}\n{table(headings, rows[:top])}" if top else f"{said} {names} (--top N lists factors)\n"
 
 
 def _as_data(found: RunReport, rate: str, options: dict[str, Any]) -> dict[str, Any]:

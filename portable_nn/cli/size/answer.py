@@ -55,7 +55,8 @@ def answer(
         raise UsageError(f"--top must be at least 1, not {wanted.most}")
     given = _per_axis({**vars(windows), "to": wanted.to}, wanted.axes)
     inputs, outputs = given.pop("size"), given.pop("to", None)
-    layer = channels.layer() if channels else (1, 1)
+    *layer, groups = channels.layer() if channels else (1, 1, 1)
+    others |= {"groups": groups} if channels else {}
     word = given.get("padding")
     auto_pad = given.pop("padding") if word in get_args(AutoPad) else None
     chain, none = list[Link](), ""
@@ -65,7 +66,7 @@ def answer(
         raise UsageError(f"--padding {auto_pad} cannot be used with --to, which finds the padding")
     else:
         if not given:
-            chain, none = links(kind, inputs, outputs, layer, others.get("groups", 1))
+            chain, none = links(kind, inputs, outputs, layer, groups)
         found = _backwards(kind, inputs, outputs, given, wanted.most, others, optional=bool(chain))
     for each in found[:1]:
         sizes.check_channels(each, *layer)

@@ -29,4 +29,4 @@ def command(
     are not given are found. --html makes a page in which the kernel moves over the cells, and every option can be
     changed; of one or two axes, of at most 100 cells each.
     """
-    answer(printer, "convt", windows, wanted, channels, html, groups=channels.groups)
+    answer(printer, "convt", windows, wanted, channels, html)

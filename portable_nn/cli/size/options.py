@@ -75,20 +75,22 @@ class ChannelOptions:
 
     SUBJECT = "Channels"
 
-    groups: Annotated[
-        int, typer.Option(metavar="N", help="Groups of channels that are convolved separately.", hidden=True)
-    ] = 1
     channels: Annotated[
         str | None,
-        typer.Option(metavar="IN:OUT", help="Channels of the PyTorch layer: 3:16; by default the groups.", hidden=True),
+        typer.Option(
+            metavar="IN:OUT[:GROUPS]",
+            help="Channels of the PyTorch layer, 3:16, and the groups that are convolved separately, 8:8:4.",
+            hidden=True,
+        ),
     ] = None
 
-    def layer(self) -> tuple[int, int]:
-        """The input and output channels. Raises ``UsageError``."""
-        found = re.fullmatch(r"(\d{0,9}):(\d{0,9})", self.channels or ":", re.ASCII)
+    def layer(self) -> tuple[int, int, int]:
+        """The input and output channels, by default the groups; and these. Raises ``UsageError``."""
+        found = re.fullmatch(r"(\d{0,9}):(\d{0,9})(?::(\d{1,9}))?", self.channels or ":", re.ASCII)
         if not found:
-            raise UsageError(f"--channels must be such as 3:16, or 3: for those of the input, not '{self.channels}'")
-        return int(found[1] or 0) or self.groups, int(found[2] or 0) or self.groups
+            raise UsageError(f"--channels must be such as 3:16, 3: or 8:8:4, not '{self.channels}'")
+        groups = int(found[3] or 1)
+        return int(found[1] or 0) or groups, int(found[2] or 0) or groups, groups
 
 
 @dataclass(frozen=True)

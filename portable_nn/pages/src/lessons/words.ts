@@ -144,8 +144,7 @@ export function commandLine({ kind, axes, groups, channels, mode, countIncludePa
     values.every((value) => value === values[0]) ? String(values[0]) : values.join("x");
   const pads = axes.map(({ padBegin, padEnd }) => (padBegin === padEnd ? String(padBegin) : `${padBegin}:${padEnd}`));
   const channelOptions: [string, string, string][] = [
-    ["groups", String(groups), "1"],
-    ["channels", channels.join(":"), `${groups}:${groups}`],
+    ["channels", [...channels, ...(groups === 1 ? [] : [groups])].join(":"), "1:1"],
   ];
   const options: [string, string, string][] = [
     ["in", one(axes.map(({ size }) => size)), ""],
