@@ -106,7 +106,6 @@ FLAGS: Final = {
     "dynamic": "--batch-size any",
     "embedded": "--external-data none",
     "float16": "--dtype float16",
-    "portable": "--no-portable",
     "sizes": "--dim",
     "stateful": "--stream",
     "up_to": "--dim",
@@ -157,14 +156,6 @@ def command(
             "--probabilities", help="Let the model give probabilities, by its calibration, and no logits.", hidden=True
         ),
     ] = False,
-    portable: Annotated[
-        bool,
-        typer.Option(
-            "--portable/--no-portable",
-            help="Write what another runtime lacks in operators that all of them have, or as it is.",
-            hidden=True,
-        ),
-    ] = True,
     stateful: Annotated[
         bool,
         typer.Option(
@@ -218,8 +209,6 @@ def command(
         "embedded": is_embedded,
     }
     given = {name: value for name, value in given.items() if value not in (None, False, {})} | proof.given()
-    if not portable:
-        given["portable"] = False
     if columns is not None:
         given["columns"] = columns
     if external_data is not None and not is_embedded:

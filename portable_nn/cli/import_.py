@@ -103,15 +103,15 @@ class LayerOptions:
         from portable_nn.recipes.classifier import parse_layers
 
         files = [text for text in self.rename or () if "=" not in text and text.endswith(".json")]
-        hidden, *last = listed([self.activation or ""]) or [None]
-        if len(files) > 1 or len(last) > 1:
+        functions = [*listed([self.activation or ""]), None, None]
+        if len(files) > 1 or len(functions) > 4:
             raise UsageError("expected one file for --rename, and at most two functions for --activation")
         given = {
             "into": self.into,
             "map": Path(files[0]) if files else None,
             "layers": parse_layers(self.layers) if self.layers else None,
-            "activation": hidden,
-            "output_activation": last[0] if last else None,
+            "activation": functions[0],
+            "output_activation": functions[1],
             "rename": renames_in([text for text in self.rename or () if text not in files]),
         }
         return {name: value for name, value in given.items() if value}

@@ -75,8 +75,12 @@ class StepOptions:
         _check_known(f"--optimizer {name}", given, [*(each.name for each in fields(OPTIMIZERS[name])), *STEPS])
         if self.learning_rate is not None:
             given["learning_rate"] = self.learning_rate
-        groups = dict(_options("--group", text) for text in self.groups or ())
-        found = {"optimizer": OPTIMIZERS[name](**given), "schedule": self._schedule(), "groups": groups, **steps}
+        found = {
+            "optimizer": OPTIMIZERS[name](**given),
+            "schedule": self._schedule(),
+            "groups": dict(_options("--group", text) for text in self.groups or ()),
+            **steps,
+        }
         return {name: value for name, value in found.items() if value not in (None, {})}  # type: ignore[return-value]
 
     def _schedule(self) -> Schedule | ReduceOnPlateau | None:

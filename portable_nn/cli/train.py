@@ -94,7 +94,7 @@ def command(
         trained = _on_examples(layers, data, arrays.file, dialect, activation, standardise, training, options)
     printer.notes(getattr(trained, "notes", ()))
     figures = getattr(trained, "figures", None)
-    finish(printer, trained.network, trained.history, out, checkpoints, figures, training.plot, source)
+    finish(printer, trained.network, trained.history, out, checkpoints, figures, training.picture, source)
 
 
 def _on_examples(

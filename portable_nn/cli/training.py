@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +15,11 @@ import typer
 
 from portable_nn.cli.conventions import INTERRUPTED
 from portable_nn.cli.losses import LossOptions
-from portable_nn.cli.options import Plot
+from portable_nn.cli.options import written_file
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.steps import StepOptions
 from portable_nn.core.errors import UsageError
+from portable_nn.core.plotting import FORMATS, check_picture
 from portable_nn.core.text import fields, percent, size
 
 if TYPE_CHECKING:
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from portable_nn.network import Network
     from portable_nn.training.checkpoint import CheckpointOptions
     from portable_nn.training.history import History
+
+EVERY: Final = re.compile(r",(\d{1,9})$", re.ASCII)
+"""How many batches there are between checkpoints, behind their folder."""
+
+CSV: Final = ".csv"
+"""The suffix of a table of epochs."""
 
 STOPPED: Final = {
     "finished": "",
@@ -69,16 +77,19 @@ class CheckpointFlags:
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Save a checkpoint there after each epoch; the last 3 and the best are kept."
+            metavar="FOLDER[,N]",
+            help="Save a checkpoint there after each epoch, or every N batches too; the last 3 and the best are kept.",
         ),
-    ] = None
-    every: Annotated[
-        int | None, typer.Option(metavar="N", help="Save a checkpoint after every N batches as well.", hidden=True)
     ] = None
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Resume from the newest checkpoint, with the same result as if never stopped."),
     ] = False
+
+    @property
+    def folder(self) -> Path:
+        """The folder of --checkpoint, without the number of batches."""
+        return Path(EVERY.sub("", str(self.checkpoint)))
 
     def options(self, printer: Printer, epochs: int | None) -> CheckpointOptions:
         """The options of ``fit``, which prints where it resumes. Raises ``UsageError`` if ``--checkpoint`` is missing.
@@ -88,12 +99,12 @@ class CheckpointFlags:
             epochs: of how many epochs; ``None`` for as many as the training had.
         """
         if self.checkpoint is None:
-            for name, given in (("--every", self.every is not None), ("--resume", self.resume)):
-                if given:
-                    raise UsageError(f"{name} needs --checkpoint FOLDER, where the checkpoints are")
+            if self.resume:
+                raise UsageError("--resume needs --checkpoint FOLDER, where the checkpoints are")
             return {}
-        resume = partial(announce, printer, self.checkpoint, epochs) if self.resume else False
-        return {"checkpoint": self.checkpoint, "every": self.every, "resume": resume}
+        every = EVERY.search(str(self.checkpoint))
+        resume = partial(announce, printer, self.folder, epochs) if self.resume else False
+        return {"checkpoint": self.folder, "every": int(every[1]) if every else None, "resume": resume}
 
     def owns(self, path: Path) -> bool:
         """True if the training that resumes has written ``path``, and may replace it."""
@@ -101,14 +112,14 @@ class CheckpointFlags:
             return False
         from portable_nn.training.checkpoint import is_outcome, is_record
 
-        return is_outcome(self.checkpoint, path) or is_record(self.checkpoint, path)
+        return is_outcome(self.folder, path) or is_record(self.folder, path)
 
     def note(self, digest: str) -> None:
         """Note that the training has saved a network with this digest, for ``owns``."""
         if self.checkpoint:
             from portable_nn.training.checkpoint import note_outcome
 
-            note_outcome(self.checkpoint, digest)
+            note_outcome(self.folder, digest)
 
 
 def announce(printer: Printer, folder: Path, epochs: int | None) -> None:
@@ -156,13 +167,26 @@ class TrainingOptions:
         ),
     ] = None
     seed: Seed = 0
-    metrics_csv: Annotated[
+    plot: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", writable=True, help="Write the loss and metrics of each epoch as CSV.", hidden=True
+        written_file(
+            "--plot",
+            "FILE",
+            f"Write a picture of the losses: {', '.join(FORMATS)} (needs matplotlib); or {CSV}, the figures of each "
+            "epoch.",
+            lambda path: check_picture(path, CSV),
         ),
     ] = None
-    plot: Plot = None
+
+    @property
+    def picture(self) -> Path | None:
+        """The picture of --plot."""
+        return None if self._rows else self.plot
+
+    @property
+    def _rows(self) -> Path | None:
+        """The CSV file of --plot."""
+        return self.plot if self.plot and self.plot.suffix.lower() == CSV else None
 
     def dataset(self, path: Path, labels: Path | None, width: int | None, header: bool | None) -> Dataset:
         """The examples in a file, each of ``width`` numbers if that is known; others as ``read_dataset`` has them."""
@@ -182,7 +206,7 @@ class TrainingOptions:
         """The options of ``train_classifier`` and ``tune_classifier``. Raises ``UsageError``."""
         from portable_nn.training.curves import check_plot
 
-        check_plot(self.plot)
+        check_plot(self.picture)
         saving = checkpoints.options(printer, self.epochs)
         return {
             "raw": self.raw,
@@ -192,7 +216,7 @@ class TrainingOptions:
             "patience": self.patience,
             "seed": self.seed,
             "labels": self._labels(),
-            "metrics_csv": self.metrics_csv,
+            "metrics_csv": self._rows,
             "progress": progress(printer),
             **losses.options(),
             **steps.options(),
@@ -254,7 +278,7 @@ def finish(
     }
     printer.result(_as_text(history, figures, out, drawn), data)
     if history.stopped == "interrupted":
-        onwards = f"; --resume goes on from {checkpoints.checkpoint}" if checkpoints.checkpoint else ""
+        onwards = f"; --resume goes on from {checkpoints.folder}" if checkpoints.checkpoint else ""
         printer.note(f"stopped by Ctrl-C; the network is saved as it is{onwards}")
         raise typer.Exit(INTERRUPTED)
 

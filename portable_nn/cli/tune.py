@@ -75,7 +75,7 @@ def command(
         if options.pop("raw"):
             raise UsageError("--raw is not for --inputs, whose arrays are what the network takes")
         trained = tune_arrays(network, data, until=until, freeze=listed(freeze), **named, **options)
-        finish(printer, *trained, out, checkpoints, plot=training.plot, source=source)
+        finish(printer, *trained, out, checkpoints, plot=training.picture, source=source)
         return
     shape = static(network.graph.inputs[0].shape[1:])
     if network.inputs[0].columns:
@@ -83,4 +83,4 @@ def command(
     else:
         examples = training.dataset(data, arrays.file, None if shape is None else math.prod(shape), dialect.header)
     trained = tune_classifier(network, examples, until=until, freeze=listed(freeze), **options)
-    finish(printer, *trained, out, checkpoints, plot=training.plot, source=source)
+    finish(printer, *trained, out, checkpoints, plot=training.picture, source=source)

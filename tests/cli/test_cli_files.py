@@ -41,7 +41,7 @@ LINES = {
     "predict": f"predict {MODEL} digits.csv",
     "simulate compare": "simulate compare --steps 8",
     "simulate field": "simulate field --steps 3 --grid 3",
-    "simulate gan": "simulate gan --steps 10 --eigenvalues 10",
+    "simulate gan": "simulate gan --steps 10:10",
     "simulate list": "simulate list",
     "simulate run": "simulate run --steps 3",
     "simulate spectrum": "simulate spectrum",
@@ -59,7 +59,7 @@ NAMES = {
     "--out": {
         "calibrate": "old.npz", "train": "old.npz", "tune": "old.h5", "models build": "old.npz",
     },
-    "--plot": "old.png", "--io": "old.npz", "--metrics-csv": "old.csv",
+    "--plot": "old.png", "--io": "old.npz",
     "--keep": "old.safetensors", "--draw": "old.png", "--boxes": "old.png", "--html": "old.html",
     "OUT": "old.safetensors", "[OUT]": "old.onnx",
     "B": "old.npz",
@@ -158,7 +158,7 @@ def test_no_option_replaces_a_file_that_appears_while_the_command_runs(run, file
     [what] = re.findall(told, err)
     others = {*files.iterdir()} - before - {files / name}
     assert not [each for each in others if "tmp" in each.name or "part" in each.name]
-    if flag == "--metrics-csv" or (flag, command) == ("B", "convert"):
+    if (flag, command) == ("B", "convert"):
         assert what == "nothing was written"
         assert not others - {files / "new.npz"}
     else:
@@ -251,7 +251,7 @@ def test_two_options_that_write_one_file_under_two_names(run, files):
 
 
 def test_a_training_goes_on_with_its_own_file_of_figures(run, files):
-    line = "train 784-10 digits.csv --validation 0 --epochs 1 --checkpoint run --metrics-csv old.csv --out"
+    line = "train 784-10 digits.csv --validation 0 --epochs 1 --checkpoint run --plot old.csv --out"
     assert run(*line.split(), "a.npz").code == 0
     first = (files / "old.csv").read_text()
     assert run(*line.split(), "b.npz", "--resume", "--epochs", "2").code == 0

@@ -133,7 +133,7 @@ def test_the_field_where_no_equilibrium_is_known(run):
 
 @pytest.mark.long
 def test_a_gan(run, tmp_path):
-    arguments = ("simulate", "gan", "--steps", "20", "--seed", "2", "--eigenvalues", "10")
+    arguments = ("simulate", "gan", "--steps", "20:10", "--seed", "2")
     found = demonstrate(seed=2, steps=20, eigenvalues=10, progress=False)
     code, nothing, out = run(*arguments, "--out", "history.csv")  # What is not the result goes to standard error.
     assert (code, nothing) == (0, "")
@@ -152,7 +152,7 @@ def test_a_gan(run, tmp_path):
 @pytest.mark.parametrize("method", GAN_METHODS)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_ways_to_train(run, method, recipe):
-    arguments = ("--method", method, "--recipe", recipe, "--loss", "hinge", "--steps", "2", "--eigenvalues", "2")
+    arguments = ("--method", method, "--recipe", recipe, "--loss", "hinge", "--steps", "2:2")
     code, out, err = run("simulate", "gan", *arguments)
     assert (code, err) == (0, "")
     assert out.startswith(f"pattern, {recipe}: {method}, hinge, 2 steps, seed 0\n")
@@ -202,7 +202,7 @@ def test_words_are_those_of_the_library():
     [
         "spectrum --method simultaneous,optimistic --rate 0.1 --rate 0.3",
         pytest.param("field --steps 20", marks=pytest.mark.long),
-        "gan --steps 20 --eigenvalues 10",
+        "gan --steps 20:10",
     ],
 )
 def test_pictures(run, tmp_path, command):
@@ -243,7 +243,7 @@ def test_listing(run):
         ("gan circle", "invalid value for '[EXAMPLE]': 'circle' is not one of 'pattern', 'ring'"),
         ("gan --steps 0", "--steps must be a whole number from 1, not 0"),
         ("gan --seed -1", "--seed must be a whole number of at least 0, not -1"),
-        ("gan ring --eigenvalues 10", "a dense Jacobian is for up to 3,000 weights, and these two networks have 34,9"),
+        ("gan ring --steps 10:10", "a dense Jacobian is for up to 3,000 weights, and these two networks have 34,9"),
         ("list xx", "invalid value for '[WHAT]': 'xx' is not one of 'games', 'methods'"),
     ],
 )

@@ -93,7 +93,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(run, tmp_path):
         file["swh"] = x[:, 0] * x[:, 1]
     options = ("train", "60-16-1", "echoes.h5", "--inputs", "waveforms", "--target", "swh", "--epochs", "2", "-q")
     assert run(*options, "--out", "whole.safetensors").code == 0
-    saving = ("--out", "resumed.safetensors", "--checkpoint", "run", "--every", "500")
+    saving = ("--out", "resumed.safetensors", "--checkpoint", "run,500")
     command = [sys.executable, "-m", "portable_nn", *options, *saving]
     with subprocess.Popen(command, cwd=tmp_path) as process:
         while len(list((tmp_path / "run").glob("*.safetensors"))) < 3:

@@ -46,7 +46,7 @@ def test_from_a_table_to_right_answers(run, flowers_csv):
 
 
 def test_json_and_metrics(run, tmp_path, flowers_csv):
-    found = run(*FLOWERS, "--epochs", "3", "--metrics-csv", "m.csv", "--format", "json").json
+    found = run(*FLOWERS, "--epochs", "3", "--plot", "m.csv", "--format", "json").json
     assert list(found) == ["schema", "model", "epochs", "stopped", "best_epoch", "figures", "history"]
     assert (found["schema"], found["model"], found["epochs"], found["stopped"]) == (1, "m.safetensors", 3, "finished")
     rows = list(csv.DictReader((tmp_path / "m.csv").read_text().splitlines()))
@@ -135,7 +135,7 @@ def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv)
             2,
             "--rate must be a finite number from 0, not -1.0",
         ),
-        (["4-3", "flowers.csv", "--metrics-csv", "nowhere/m.csv"], 3, "nowhere/m.csv: "),
+        (["4-3", "flowers.csv", "--plot", "nowhere/m.csv"], 3, "nowhere/m.csv: "),
         (["digits"], 2, "missing argument 'DATA' (see portable-nn train --help)"),
         (["digits", "flowers.csv"], 2, "LAYERS must be two or more sizes with hyphens between them, such as 784-"),
         (["flowers.csv", "--from", "digits"], 2, "no such option: --from"),
@@ -200,7 +200,7 @@ def test_a_recipe(run, monkeypatch, tmp_path):
 
 # -- checkpoints
 
-KEPT = [*FLOWERS, "--epochs", "4", "--early-stopping", "3", "--metrics-csv", "rows.csv"]
+KEPT = [*FLOWERS, "--epochs", "4", "--early-stopping", "3", "--plot", "rows.csv"]
 """108 examples to learn from: 4 batches an epoch."""
 
 KILLED = """
@@ -221,7 +221,7 @@ main(sys.argv[1:])
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 @pytest.mark.parametrize(
     ("every", "number", "where"),
-    [(["--every", "3"], 9, "epoch 3 of 4, batch 2"), ([], 8, "epoch 3 of 4, batch 1")],
+    [(",3", 9, "epoch 3 of 4, batch 2"), ("", 8, "epoch 3 of 4, batch 1")],
 )
 @pytest.mark.long  # The same without the command line is quick: training/test_checkpoint.py.
 def test_killed_and_resumed(shell, tmp_path, flowers_csv, every, number, where):
@@ -230,7 +230,7 @@ def test_killed_and_resumed(shell, tmp_path, flowers_csv, every, number, where):
     wanted = [(tmp_path / name).read_bytes() for name in ("m.safetensors", "rows.csv")]
     for name in ("m.safetensors", "rows.csv"):
         (tmp_path / name).unlink()
-    checkpoints = ["--checkpoint", "run", *every]
+    checkpoints = ["--checkpoint", f"run{every}"]
     killed = subprocess.run([sys.executable, "-c", KILLED, *KEPT, *checkpoints], cwd=tmp_path, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "m.safetensors").exists()
@@ -269,9 +269,8 @@ def test_a_resumed_training_replaces_its_own_output_alone(run, tmp_path, flowers
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--every", "3"], 2, "--every needs --checkpoint FOLDER, where the checkpoints are"),
         (["--resume"], 2, "--resume needs --checkpoint FOLDER, where the checkpoints are"),
-        (["--checkpoint", "new", "--every", "0"], 2, "--every must be a whole number from 1, not 0"),
+        (["--checkpoint", "new,0"], 2, "every must be a whole number from 1, not 0"),
         (["--checkpoint", "no/new"], 3, "no/new: cannot be made: there is no folder '"),
         (["--checkpoint", "flowers.csv"], 3, "flowers.csv: expected a folder for checkpoints, found a file"),
         (["--checkpoint", "new", "--resume"], 3, "new: holds no checkpoint to resume from: without resume, training"),
@@ -311,7 +310,7 @@ def test_a_recipe_goes_on(run, monkeypatch, tmp_path):
     )
     train = ["models", "build", "digits-mlp", "--epochs", "3", "--quiet", "--force"]
     whole = run(*train, "--out", "whole.safetensors")
-    run(*train, "--checkpoint", "run", "--every", "1")
+    run(*train, "--checkpoint", "run,1")
     (tmp_path / "run" / "checkpoint-00000006.safetensors").unlink()
     found = run(*train[:3], *train[5:], "--checkpoint", "run", "--resume", "--epochs", "3")
     assert found.code == whole.code == 0
@@ -354,7 +353,7 @@ def test_ctrl_c_says_how_to_go_on(run, monkeypatch, flowers_csv):
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent there")
 def test_ctrl_c_keeps_what_was_learned(tmp_path, flowers_csv):
-    command = [sys.executable, "-m", "portable_nn", *FLOWERS, "--epochs", "1000000", "--metrics-csv", "m.csv"]
+    command = [sys.executable, "-m", "portable_nn", *FLOWERS, "--epochs", "1000000", "--plot", "m.csv"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (tmp_path / "m.csv").exists() or (tmp_path / "m.csv").read_text().count("\n") < 5:
@@ -471,10 +470,10 @@ def test_train_and_tune_share_their_options(run):
 
 def test_figures_of_an_interrupted_training_are_not_overwritten(run, tmp_path, flowers_csv):
     """A file of figures is kept, unless the training that wrote it is resumed."""
-    options = ["--epochs", "1", "--metrics-csv", "m.csv", "--checkpoint", "run"]
+    options = ["--epochs", "1", "--plot", "m.csv", "--checkpoint", "run"]
     assert run(*FLOWERS, *options).code == 0
     before = (tmp_path / "m.csv").read_text()
-    found = run(*FLOWERS[:-1], "other.safetensors", "--epochs", "1", "--metrics-csv", "m.csv")
+    found = run(*FLOWERS[:-1], "other.safetensors", "--epochs", "1", "--plot", "m.csv")
     assert found == (2, "", "error: m.csv exists already: --force replaces it\n")
     resumed = [*FLOWERS[:-1], "more.safetensors", *options, "--resume"]
     for other in ("precious\n", "", "epoch,loss\n1,2\n", before.replace("1,", "3,", 1)):

@@ -47,7 +47,7 @@ LINES = {
     "new.json": f"inspect {MODEL} --out new.json",
     "new.dot": f"inspect {MODEL} --plot new.dot",
     "trained.npz": "train 3-64-4 ../examples.npz --validation 0 --epochs 1 --out trained.npz",
-    "metrics.csv": "train 3-64-4 ../examples.npz --validation 0 --epochs 1 --out t.h5 --metrics-csv metrics.csv",
+    "metrics.csv": "train 3-64-4 ../examples.npz --validation 0 --epochs 1 --out t.h5 --plot metrics.csv",
 }
 """What a command writes, and its line."""
 

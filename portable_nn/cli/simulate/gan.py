@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from portable_nn.cli.options import Plot
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import Seed
+from portable_nn.core.errors import UsageError
 from portable_nn.core.names import GanExample, GanLoss, GanMethod, GanRecipe
 from portable_nn.core.text import fields, percent, table
 
@@ -54,14 +56,11 @@ def command(
         GanRecipe, typer.Option(help="With an R1 penalty and averaged weights, or with neither.")
     ] = "regularised",
     steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Training steps; by default 2,000 for pattern, 30,000 for ring.")
-    ] = None,
-    eigenvalues: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            metavar="N",
-            help="Eigenvalues of the Jacobian after every N steps; by default ten times. For pattern.",
-            hidden=True,
+            metavar="N[:M]",
+            help="Training steps; by default 2,000 for pattern, 30,000 for ring. With M, eigenvalues of the Jacobian "
+            "of pattern after every M steps; by default ten times.",
         ),
     ] = None,
     seed: Seed = 0,
@@ -75,14 +74,15 @@ def command(
     """
     from portable_nn.adversarial.gan.examples import demonstrate
 
+    count, every = _steps(steps)
     found = demonstrate(
         example,
         recipe=recipe,
         method=method,
         loss=loss,
         seed=seed,
-        steps=steps,
-        eigenvalues=eigenvalues,
+        steps=count,
+        eigenvalues=every,
         progress=False if printer.quiet else None,
     )
 
@@ -97,6 +97,16 @@ def command(
     if found.result.stopped == "interrupted":
         printer.note("stopped by Ctrl-C; the figures are those of the networks as they are")
         raise typer.Exit(INTERRUPTED)
+
+
+def _steps(text: str | None) -> tuple[int | None, int | None]:
+    """``2000:200`` as numbers. Raises ``UsageError``."""
+    if text is None:
+        return None, None
+    if not re.fullmatch(r"-?\d{1,9}(:-?\d{1,9})?", text, re.ASCII):
+        raise UsageError(f"--steps must be such as 2000, or 2000:200, not '{text}'")
+    count, _, every = text.partition(":")
+    return int(count), int(every) if every else None
 
 
 def _rows(found: Demonstration) -> Iterator[list[Any]]:

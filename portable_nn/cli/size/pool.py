@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -40,5 +40,5 @@ def command(
     cells, and every option can be changed; of one or two axes, of at most 100 cells each.
     """
     is_padded = mode == "average-padded"
-    kind = {"mode": "average" if is_padded else mode, "count_include_pad": is_padded}
+    kind: dict[str, Any] = {"mode": "average" if is_padded else mode, "count_include_pad": is_padded}
     answer(printer, "pool", windows, wanted, html=html, ceil=ceil, **kind)
