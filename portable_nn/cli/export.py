@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from portable_nn.cli.options import ClassNames, Model, choice, listed
+from portable_nn.cli.options import ClassNames, Model, choice, class_names, listed
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.proof import (
@@ -278,7 +278,7 @@ def _write_page(
         runtime=None if str(page.runtime) == FETCH else page.runtime,
         preprocess=preparation.given(),
         samples=listed(page.samples) or None,
-        labels=page.labels,
+        labels=class_names(page.labels),
     )
     printer.notes(report.notes)
     shown = [("shows", KINDS[report.kind]), ("runs on", f"onnxruntime-web {report.runtime}")]

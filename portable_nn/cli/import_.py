@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from portable_nn.cli.options import Edited, choice, listed
+from portable_nn.cli.options import ClassNames, Edited, choice, class_names, listed
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.proof import (
     ConversionProof,
@@ -142,13 +142,7 @@ def command(
             metavar="PATTERN,…", help="Parameters that stay constant, such as 'encoder.*'; '!logit_scale' is trained."
         ),
     ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Names of classes, one per line, or a JSON list, that the numbers of the output are about.",
-        ),
-    ] = None,
+    labels: ClassNames = None,
     edited: Edited = False,
     dtype: Annotated[
         Literal["float32"] | None,
@@ -190,7 +184,8 @@ def command(
         "dtype": dtype,
     }
     given = {name: value for name, value in given.items() if value} | arrays.options() | proof.given()
-    names = read_labels(labels) if labels else ()
+    given_names = class_names(labels)
+    names = read_labels(given_names) if isinstance(given_names, Path) else given_names
     network, outputs, notes = _read(sources, given)
     if names:
         declare_classes(network, names)

@@ -51,6 +51,20 @@ def listed(texts: Iterable[str] | None) -> list[str]:
     return [value.strip() for row in csv.reader(texts or (), skipinitialspace=True) for value in row if value.strip()]
 
 
+def names_option(*, hidden: bool = False) -> Any:
+    """The option with names of classes, which ``class_names`` reads."""
+    words = "Names of the classes: a,b,c, or a file with one per line or a JSON list."
+    return typer.Option("--labels", metavar="NAME,…|FILE", help=words, hidden=hidden)
+
+
+def class_names(text: str | None) -> Path | list[str] | None:
+    """The names that --labels gives, or the file with them."""
+    if text is None:
+        return None
+    is_list = "," in text and not Path(text).is_file()
+    return [name.strip() for name in text.split(",")] if is_list else Path(text)
+
+
 def check_page(path: Path) -> Path:
     """The path. Raises ``UsageError`` unless it ends in .html."""
     if path.suffix.lower() != ".html":
@@ -95,9 +109,7 @@ Digest: TypeAlias = Annotated[
         "--digest", metavar="HEX", help="Digest of the model, or SHA-256 of its file: refuse any other.", hidden=True
     ),
 ]
-ClassNames: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
-]
+ClassNames: TypeAlias = Annotated[str | None, names_option()]
 Edited: TypeAlias = Annotated[
     bool,
     typer.Option(
@@ -137,7 +149,7 @@ class ReadingOptions:
     def options(self) -> dict[str, Any]:
         """The arguments of the library."""
         others = {name: value for name, value in vars(self).items() if name != "engine"}
-        return {"engine": engine_of(self.engine), **others}
+        return {**others, "engine": engine_of(self.engine), "labels": class_names(self.labels)}
 
 
 def written_file(flag: str, metavar: str, help: str, check: Callable[[Path], object]) -> Any:

@@ -15,7 +15,7 @@ import typer
 
 from portable_nn.cli.conventions import INTERRUPTED
 from portable_nn.cli.losses import LossOptions
-from portable_nn.cli.options import written_file
+from portable_nn.cli.options import class_names, names_option, written_file
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.steps import StepOptions
 from portable_nn.core.errors import UsageError
@@ -139,12 +139,7 @@ class TrainingOptions:
 
     SUBJECT = "Training"
 
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES", help="Names of the classes: a,b,c or 0123456789, or a file with one per line.", hidden=True
-        ),
-    ] = None
+    labels: Annotated[str | None, names_option(hidden=True)] = None
     raw: Annotated[
         bool,
         typer.Option("--raw", help="Use the data as they are, without preprocessing.", hidden=True),
@@ -163,7 +158,10 @@ class TrainingOptions:
     patience: Annotated[
         int | None,
         typer.Option(
-            "--early-stopping", metavar="N", help="Stop after N epochs without improvement, and keep the best weights."
+            "--early-stopping",
+            metavar="N",
+            help="Stop after N epochs without improvement, and keep the best weights.",
+            hidden=True,
         ),
     ] = None
     seed: Seed = 0
@@ -224,12 +222,14 @@ class TrainingOptions:
         }
 
     def _labels(self) -> Sequence[str]:
-        text = self.labels or ""
-        if Path(text).is_file():
+        found = class_names(self.labels)
+        if not isinstance(found, Path):
+            return found or ()
+        if found.is_file() or found.suffix:
             from portable_nn.prediction.labels import read_labels
 
-            return read_labels(text)
-        return [label.strip() for label in text.split(",")] if "," in text else tuple(text)
+            return read_labels(found)
+        return tuple(self.labels or "")  # 0123456789, a name each.
 
 
 def progress(printer: Printer) -> bool | None:

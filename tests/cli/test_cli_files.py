@@ -67,7 +67,7 @@ NAMES = {
 """The name of a file that an option may write: for all commands, or for those that are named."""
 
 READ = {
-    "--labels", "--io", "IN...", "DATA", "--runtime",
+    "--io", "IN...", "DATA", "--runtime",
     "--verify-signature",
 }  # fmt: skip
 """Options whose value is a path, and that write no file."""

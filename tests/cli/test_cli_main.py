@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import shlex
@@ -7,8 +9,11 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from portable_nn.cli import COMMANDS, conventions, models, module_of, printing, simulate, size
+from portable_nn.cli.options import listed
 from portable_nn.core.errors import MissingPackageError, TrainingError
 from portable_nn.core.version import __version__
 
@@ -105,6 +110,17 @@ def test_examples_parse(path):
         words = shlex.split(example)
         assert tuple(words[: len(path)]) == path
         _command(*path).make_context(path[-1], words[len(path) :])
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1)
+
+
+@given(st.lists(NAMES, min_size=1))
+def test_names_with_commas_are_quoted_as_in_csv(names):
+    written = io.StringIO()
+    csv.writer(written, lineterminator="").writerow(names)
+    assert listed([written.getvalue()]) == names
+    assert listed(["a, b", "c,"]) == ["a", "b", "c"]
 
 
 LIGHT = [

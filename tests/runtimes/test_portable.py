@@ -105,7 +105,7 @@ def test_a_change_of_either_form_is_found(portable: bool, tmp_path: Path) -> Non
         import_onnx(path)
 
 
-def test_the_command_has_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from portable_nn.cli import main
 
     network = pnn.Sequential(pnn.Input(4), pnn.CELU(), seed=0)
