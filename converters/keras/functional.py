@@ -10,6 +10,7 @@ from portable_nn.converters.keras.own import is_operation
 from portable_nn.converters.keras.spec import described
 from portable_nn.converters.keras.structures import calls, flat, mapped, refs, revived, tensors
 from portable_nn.core.errors import RefusalError
+from portable_nn.core.text import quantity
 from portable_nn.operators import Leaf
 
 
@@ -73,7 +74,9 @@ class Functional:
             raise RefusalError("it is called with other names than its inputs have")
         values = [given[key] for key in places or ()] if isinstance(given, Mapping) else list(flat(given))
         if len(values) != len(given_places):
-            raise RefusalError(f"it is called with {len(values)} tensors, and has {len(given_places)} inputs")
+            raise RefusalError(
+                f"it is called with {quantity(len(values), 'tensor')}, and has {quantity(len(given_places), 'input')}"
+            )
         for ref, value in zip(given_places, values, strict=True):
             if str(ref[0]) not in self.made:
                 raise RefusalError(f"its input {ref[0]!r:.60} is not among its layers")

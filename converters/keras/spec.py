@@ -12,7 +12,7 @@ import numpy as np
 from portable_nn.core.errors import RefusalError, refuse
 from portable_nn.core.graph import Dim, format_shape
 from portable_nn.core.tensors import Array
-from portable_nn.core.text import some
+from portable_nn.core.text import quantity, some
 
 Made = TypeVar("Made")
 
@@ -172,7 +172,9 @@ class Spec:
             or len(several) != count
             or any(type(each) is not int or not least <= each < 2**31 for each in several)
         ):
-            self.refuse(f"its option {option} must be {count} whole numbers from {least}, not {_short(value)}")
+            self.refuse(
+                f"its option {option} must be {quantity(count, 'whole number')} from {least}, not {_short(value)}"
+            )
         return tuple(several)
 
     def only(self, option: str, *allowed: Any) -> None:

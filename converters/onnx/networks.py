@@ -121,7 +121,7 @@ def foreign(
         if text not in (None, labels_text(labels)):
             notes.append("the labels in the metadata are written as a JSON list")
     elif labels:
-        notes.append(f"{len(labels)} labels in the metadata are not used: no output has {len(labels)} entries")
+        notes.append(f"labels in the metadata are not used: no output has {len(labels)} entries")
     documentation = collect(model, graph)
     notes.extend(dropped_by_import(model, graph, documentation))
     return Network.from_graph(

@@ -24,7 +24,7 @@ from portable_nn.converters.sklearn.transformers import check_fitted, is_own, na
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.recognise import is_table
-from portable_nn.core.text import some
+from portable_nn.core.text import quantity, some
 from portable_nn.data.cells import is_words
 from portable_nn.data.columns import encoded, statistics_of
 from portable_nn.data.frames import Frame, read_frame
@@ -193,7 +193,7 @@ def _column_names(fitted: Any, given: Sequence[str], count: int) -> list[str]:
     if given and names and list(given) != names:
         raise UsageError(f"columns: it was fitted with names of its own, {', '.join(names)}")
     if given and (len(given) != count or len(set(given)) < count):
-        raise UsageError(f"columns: it takes {count} columns with different names, not {len(given)}")
+        raise UsageError(f"columns: it takes {quantity(count, 'column')} with different names, not {len(given)}")
     return list(given) or names or [f"x{place}" for place in range(count)]
 
 

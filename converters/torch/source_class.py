@@ -11,6 +11,7 @@ from portable_nn.converters.torch.source_names import Path, expression, is_attri
 from portable_nn.converters.torch.source_use import literal, torch_dtype
 from portable_nn.converters.torch.source_writing import Body
 from portable_nn.core.graph import Graph, Parameter
+from portable_nn.core.text import quantity
 from portable_nn.network import Network
 from portable_nn.operators import Array
 
@@ -59,7 +60,7 @@ def class_of(network: Network, body: Body, members: Members) -> Iterator[str]:
     graph = network.graph
     base = "Part" if _needs_parts(body, members) else "nn.Module"
     count = sum(array.size for array in network.parameters.arrays.values())
-    yield f'\n\nclass Network({base}):\n    """{len(body.layers)} layers, {count:,} numbers."""\n'
+    yield f'\n\nclass Network({base}):\n    """{quantity(len(body.layers), "layer")}, {count:,} numbers."""\n'
     yield "    def __init__(self) -> None:\n        super().__init__()"
     for line in _members(graph, body, members):
         yield f"        {line}"

@@ -27,7 +27,7 @@ def names_of_nodes(survey: Survey) -> Iterator[Finding]:
     """Names shared by several nodes."""
     for name, count in Counter(node.name for node in survey.nodes).items():
         if count > 1:
-            yield Finding("note", name, f"is the name of {count} nodes: import gives each one of its own")
+            yield Finding("note", name, f"is the name of {quantity(count, 'node')}: import gives each one of its own")
 
 
 def dead_ends(survey: Survey) -> Iterator[Finding]:
@@ -68,9 +68,11 @@ def numbers(survey: Survey, nonfinite: Level) -> Iterator[Finding]:
             continue
         nan, endless = _without_value(array)
         if nan:
-            yield Finding(nonfinite, node, f"weight '{name}' {shape} is NaN in {nan:,} of {array.size:,} elements")
+            yield Finding(
+                nonfinite, node, f"weight '{name}' {shape} is NaN in {nan:,} of {quantity(array.size, 'element')}"
+            )
         if endless:
-            message = f"weight '{name}' {shape} is infinite in {endless:,} of {array.size:,} elements"
+            message = f"weight '{name}' {shape} is infinite in {endless:,} of {quantity(array.size, 'element')}"
             yield Finding(nonfinite, node, message)
         if array.size > max(array.shape, default=1) and (array == array.flat[0]).all():
             yield Finding("note", node, f"weight '{name}' {shape} is {array.flat[0]:g} everywhere")

@@ -18,7 +18,7 @@ from portable_nn.cli.sampling import SampleOptions
 from portable_nn.cli.scaling import ScaleOptions
 from portable_nn.cli.tables import DialectOptions
 from portable_nn.core.errors import PortableNNError, UsageError
-from portable_nn.core.text import percent
+from portable_nn.core.text import percent, quantity
 
 if TYPE_CHECKING:
     from portable_nn.cli.predicted import Batches
@@ -225,7 +225,7 @@ def _failure(made: int, bad: int, name: str, error: str | None) -> PortableNNErr
     if made == 1:
         return PortableNNError(reason)
     others = "; the other errors are in their rows" if bad > 1 else ""
-    return PortableNNError(f"{bad:,} of {made:,} inputs cannot be used: {reason}{others}")
+    return PortableNNError(f"{bad:,} of {quantity(made, 'input')} cannot be used: {reason}{others}")
 
 
 def _batches(predictions: Predictions, printer: Printer, verbose: bool) -> Batches:

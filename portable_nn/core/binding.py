@@ -8,7 +8,7 @@ from typing import TypeAlias
 from portable_nn.core.dims import substituted
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Shape, format_shape
-from portable_nn.core.text import DIGITS
+from portable_nn.core.text import DIGITS, quantity
 
 Sizes: TypeAlias = Sequence[Dim] | Mapping[str, Sequence[Dim]] | None
 """The shape of the only input, or shapes of inputs by name; a name in place of a number leaves a dimension unbound."""
@@ -30,7 +30,9 @@ def bind(shapes: Mapping[str, Shape | None], sizes: Sizes) -> tuple[dict[str, Sh
         shape = shapes[name]
         found[name] = shape = tuple(given) if shape is None else shape
         if len(given) != len(shape):
-            raise UsageError(f"input '{name}' has {len(shape)} dimensions, {format_shape(shape)}, not {len(given)}")
+            raise UsageError(
+                f"input '{name}' has {quantity(len(shape), 'dimension')}, {format_shape(shape)}, not {len(given)}"
+            )
         for axis, (dim, wanted) in enumerate(zip(shape, given, strict=True)):
             if isinstance(wanted, int):
                 _bind_one(dim, wanted, known, f"input '{name}' {format_shape(shape)}, axis {axis}")

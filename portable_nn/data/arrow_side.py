@@ -126,7 +126,9 @@ def _group(file: _Parquet, seen: Seen, name: str, place: int) -> Array:
     column.validate(full=True)
     found = _numbers_in(column, where)
     if len(found) != group.num_rows:
-        raise FormatError(where, f"is damaged: it has {len(found):,} rows where {group.num_rows:,} were written")
+        raise FormatError(
+            where, f"is damaged: it has {quantity(len(found), 'row')} where {group.num_rows:,} were written"
+        )
     return found
 
 
@@ -246,7 +248,7 @@ def _words(meta: Any) -> list[str]:
 
 def _check_size(rows: int, columns: int, seen: Seen) -> None:
     if fault := excess(8 * rows * columns, seen.stored, UNPACKED):
-        raise FormatError(seen.path, f"has {rows:,} rows, whose table {fault}")
+        raise FormatError(seen.path, f"has {quantity(rows, 'row')}, whose table {fault}")
 
 
 def arrow_cells(column: Any) -> tuple[list[Any] | None, Array]:

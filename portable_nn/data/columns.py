@@ -177,7 +177,7 @@ def _named(frame: Frame, columns: Sequence[Column], targets: Sequence[str]) -> F
         if frame.columns.keys() == {*names, *targets}:  # Numbered as those that the network was trained on.
             return frame
         if len(frame.columns) != len(names):
-            found = f"expected {len(names)} columns, {some(names)}, or a first line with their names"
+            found = f"expected {quantity(len(names), 'column')}, {some(names)}, or a first line with their names"
             raise DataError(frame.where, f"{found}; found {len(frame.columns)} without names")
         return replace(frame, columns=dict(zip(names, frame.columns.values(), strict=True)), named=True)
     if absent := [name for name in names if name not in frame.columns]:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from portable_nn.core.errors import DataError
-from portable_nn.core.text import said
+from portable_nn.core.text import quantity, said
 from portable_nn.data.cells import Cells, check_unique, is_number, numbers_in, words_in
 from portable_nn.data.counted import headed
 from portable_nn.data.tables import DELIMITERS, STDIN, lines_of, text_of
@@ -103,7 +103,9 @@ def _check_lengths(rows: Sequence[tuple[int, list[str]]], count: int, where: str
     """Raise ``DataError`` for a row that has not so many cells."""
     for place, row in rows:
         if len(row) != count:
-            raise DataError(f"{where}:{place}", f"expected {count} cells, as the first line has, found {len(row)}")
+            raise DataError(
+                f"{where}:{place}", f"expected {quantity(count, 'cell')}, as the first line has, found {len(row)}"
+            )
 
 
 PART: Final = 2**13

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from portable_nn.core.arrays import as_array, column
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.recognise import is_path, is_picture, is_table
+from portable_nn.core.text import quantity
 from portable_nn.data.images import pixels_of
 from portable_nn.data.stored import Stored, as_stored, rows_of
 from portable_nn.data.stored_files import open_stored
@@ -112,7 +113,7 @@ def named_sources(given: Any, named: Named) -> list[Source]:
         x = open_stored(path, named.inputs)
         y = open_stored(path, named.targets) if named.targets else None
         if y is not None and len(y) != len(x):
-            raise DataError(y.name, f"expected {len(x):,} rows, as in {x.name}, found {len(y):,}")
+            raise DataError(y.name, f"expected {quantity(len(x), 'row')}, as in {x.name}, found {len(y):,}")
         found.append(Examples(str(path), x, ":{}", y))
     return found
 
@@ -152,5 +153,5 @@ def _columns(table: Mapping[Any, Any]) -> NDArray[Any]:
         return first
     for name, array in arrays.items():
         if array.ndim != 1 or len(array) != len(first):
-            raise DataError(f"column '{name}'", f"expected {len(first)} numbers, found shape {array.shape}")
+            raise DataError(f"column '{name}'", f"expected {quantity(len(first), 'number')}, found shape {array.shape}")
     return np.stack(list(arrays.values()), axis=1)

@@ -200,10 +200,11 @@ def _layout(name: str, first: Line, delimiter: str, width: int | None) -> _Layou
     if width is None:
         if columns < 2:
             raise DataError(name, f"row {first[0]}: expected a label and values, found {columns} cell")
-        return _Layout(name, delimiter, columns, True, f"a label and {columns - 1} values")
+        return _Layout(name, delimiter, columns, True, f"a label and {quantity(columns - 1, 'value')}")
     labelled = columns == width + 1
-    either = f"{width} values, or a label and {width} values"
-    expected = {width: f"{width} values", width + 1: f"a label and {width} values"}.get(columns, either)
+    values = quantity(width, "value")
+    either = f"{values}, or a label and {values}"
+    expected = {width: values, width + 1: f"a label and {values}"}.get(columns, either)
     return _Layout(name, delimiter, width + labelled, labelled, expected)
 
 

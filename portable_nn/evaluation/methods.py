@@ -15,7 +15,7 @@ from portable_nn.core.graph import Graph
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count, Natural
-from portable_nn.core.text import percent
+from portable_nn.core.text import percent, quantity
 from portable_nn.data.rows import as_rows
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
 from portable_nn.evaluation.class_results import ClassEvaluation
@@ -59,7 +59,7 @@ class Calibration:
     def __repr__(self) -> str:
         first, then = self.before, self.after
         return (
-            f"temperature {self.temperature:.4g}, from {first.examples:,} examples: loss {first.loss:.4g} -> "
+            f"temperature {self.temperature:.4g}, from {quantity(first.examples, 'example')}: loss {first.loss:.4g} -> "
             f"{then.loss:.4g}, calibration error {percent(first.reliability.ece)} -> {percent(then.reliability.ece)}"
         )
 
@@ -223,7 +223,9 @@ def scoring(info: OutputInfo, width: int, task: Task | None, *, by_number: bool 
     kind: Any = kind_for(task, info.kind, width)
     info = replace(info, kind=kind)
     if kind == "gaussian" and width % 2:
-        raise UsageError(f"output '{info.name}' has {width} numbers; means and as many variances are an even number")
+        raise UsageError(
+            f"output '{info.name}' has {quantity(width, 'number')}; means and as many variances are an even number"
+        )
     classes = () if kind in ("values", "gaussian") else class_names(info.labels, width)
     return Scoring(info, classes, by_number=by_number, worst=worst)
 

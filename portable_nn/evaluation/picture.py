@@ -40,7 +40,7 @@ LONGEST: Final = 14
 """Characters of a name."""
 
 WIDTH: Final = 11.0
-SIDE: Final = 5.4
+SIDE: Final = 5.05
 TOP: Final = 0.9
 CELL: Final = 1.05
 """Inches: of the sheet, of a square panel with its labels, of the title, and of a picture with its line of text."""
@@ -67,8 +67,9 @@ def sheet(found: ClassEvaluation | NumberEvaluation, title: str = "") -> Figure:
         sheet,
         height,
         title,
-        f"{found.examples:,} examples, accuracy {percent(found.accuracy)} ({percent(low)} to {percent(high)}), "
-        f"loss {found.loss:.3g}, mean F1 {found.f1:.3g}" + ("" if found.auc is None else f", ROC AUC {found.auc:.4g}"),
+        f"{quantity(found.examples, 'example')}, accuracy {percent(found.accuracy)} "
+        f"({percent(low)} to {percent(high)}), loss {found.loss:.3g}, mean F1 {found.f1:.3g}"
+        + ("" if found.auc is None else f", ROC AUC {found.auc:.4g}"),
     )
     _matrix(_axes(sheet, height, 1.15, TOP + 0.5, 4.0, 4.0), found)
     _reliability(sheet, height, found)
@@ -209,7 +210,7 @@ def _number_sheet(found: NumberEvaluation, title: str) -> Figure:
     height = TOP + SIDE * len(shown)
     sheet = figure(WIDTH, height)
     more = len(found.numbers) - len(shown)
-    line = f"{found.examples:,} examples" + (f"; {more:,} more numbers are not drawn" if more > 0 else "")
+    line = quantity(found.examples, "example") + (f"; not drawn: {quantity(more, 'number')}" if more > 0 else "")
     if len(found.sample) < found.examples:
         line += f"; {len(found.sample):,} of them, drawn at random, are shown"
     _title(sheet, height, title, f"{line}, {_figures(shown[0])}" if len(found.numbers) == 1 else line)
@@ -294,4 +295,5 @@ def _coverage(axes: Axes, number: NumberFigures) -> None:
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
     axes.plot([*number.coverage], [*number.coverage.values()], "o-", color=GREEN, clip_on=False, label="targets inside")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share that an interval should hold", ylabel="share that it holds")
+    axes.set_title("the intervals that the model predicts", fontsize=9.5, loc="left")
     axes.legend(loc="upper left", frameon=False, fontsize=8.5)

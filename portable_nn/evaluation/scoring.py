@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import numpy as np
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.text import either, shortened, some
+from portable_nn.core.text import either, quantity, shortened, some
 from portable_nn.evaluation.class_results import ClassEvaluation
 from portable_nn.evaluation.classes import ClassScores
 from portable_nn.evaluation.number_results import NumberEvaluation
@@ -144,7 +144,7 @@ class Scoring:
                 faults[place] = f"expected a number to compare with, found {shortened(label)}"
             elif len(row) != width:
                 hint = "; if it tells classes apart, evaluate it with task classes" if len(row) == 1 else ""
-                faults[place] = f"the model predicts {width} numbers, and the data have {len(row)}{hint}"
+                faults[place] = f"the model predicts {quantity(width, 'number')}, and the data have {len(row)}{hint}"
             elif not all(abs(each) <= LARGEST for each in row):
                 faults[place] = f"expected a number up to {LARGEST:g} to compare with, found {shortened(label)}"
             else:

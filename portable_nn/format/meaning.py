@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from portable_nn.core.graph import Graph, Shape, Value, format_shape
+from portable_nn.core.text import quantity
 from portable_nn.preprocessing.steps import Preprocessing
 
 Missing: TypeAlias = Literal["refuse", "mean", "median", "indicator"]
@@ -201,7 +202,8 @@ def size_faults(
         if value is None:
             continue
         if info.columns and value.shape[1:] != (len(info.columns),):
-            yield f"input {info.name!r} has {len(info.columns)} columns, but its shape is {format_shape(value.shape)}"
+            columns = quantity(len(info.columns), "column")
+            yield f"input {info.name!r} has {columns}, but its shape is {format_shape(value.shape)}"
         if info.context and (len(value.shape) < 3 or isinstance(value.shape[1], int)):
             yield f"input {info.name!r} has rows with a context, but its shape is {format_shape(value.shape)}"
         if info.state and not _follows(shapes.get(info.state), value):

@@ -51,7 +51,7 @@ class Columns(Layer):
         super().__init__(name)
         rows = np.asarray(x, np.float64)
         if rows.ndim != 2 or not len(rows) or rows.shape[1] != len(columns):
-            raise UsageError(f"Columns: {len(columns)} columns need examples (n, {len(columns)}), not {rows.shape}")
+            raise UsageError(f"Columns: examples must be (n, {len(columns)}), not {rows.shape}")
         self.columns = tuple(columns)
         self.embedding = None if embedding is None else int(embedding)
         self.standardise = standardise

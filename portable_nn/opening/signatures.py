@@ -17,7 +17,7 @@ from portable_nn.core.files import open_regular
 from portable_nn.core.jsons import parsed_json
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.private import copy_into, private_folder
-from portable_nn.core.text import some
+from portable_nn.core.text import quantity, some
 from portable_nn.opening.kinds import path_of
 
 __all__ = ["verified_copy", "verify_signature"]
@@ -288,7 +288,7 @@ def _folder(path: Path, files: Mapping[str, object]) -> Path | None:
     for folder in whole.parents:
         if (name := whole.relative_to(folder).as_posix()) in files and ".." not in PurePosixPath(name).parts:
             return folder
-    raise ValueError(f"it lists {len(files)} files, and {path.name} is none of them")
+    raise ValueError(f"it lists {quantity(len(files), 'file')}, and {path.name} is none of them")
 
 
 def _unsigned(folder: Path, files: Mapping[str, object], signature: Path) -> Iterator[str]:

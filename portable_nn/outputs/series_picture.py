@@ -63,6 +63,7 @@ def sheet(series: Series, title: str = "") -> Figure:
     for axes in panels:
         axes.set_xlim(-0.5, max(columns.rows - 0.5, 0.5))
         axes.tick_params(labelbottom=axes is panels[-1])
+    panels[-1].xaxis.set_major_formatter("{x:,.0f}")
     panels[-1].set_xlabel("row, from 0")
     return page
 

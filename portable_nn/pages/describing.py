@@ -15,6 +15,7 @@ from portable_nn.analysis.choosing import chosen_by
 from portable_nn.core.dims import static
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.graph import Graph, Shape, Value
+from portable_nn.core.text import quantity
 from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.engines.batching import Run
 from portable_nn.evaluation.scoring import class_names
@@ -115,7 +116,7 @@ def _answering(
     if labels and runner.kind in ("values", "gaussian"):
         raise UsageError(f"labels name classes, and {runner.model.where} predicts numbers")
     if labels and len(labels) not in (numbers.shape[1], count := len(class_names(labels, numbers.shape[1]))):
-        raise UsageError(f"there are {len(labels)} labels, but {runner.model.where} has {count} classes")
+        raise UsageError(f"given are {quantity(len(labels), 'label')}, but {runner.model.where} has {count} classes")
     return runner
 
 

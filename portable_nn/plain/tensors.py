@@ -22,7 +22,7 @@ from portable_nn.core.graph import format_shape
 from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.core.memory import Bytes
 from portable_nn.core.tensors import ITEM_SIZES, Array, value_fault
-from portable_nn.core.text import said
+from portable_nn.core.text import quantity, said
 
 NUMBERS: Final[Mapping[str, int]] = {**ITEM_SIZES, "complex64": 8, "complex128": 16}
 """The element types that plain files may hold, by numpy's name, and the bytes of one element."""
@@ -230,7 +230,7 @@ def shape_fault(shape: Sequence[object], itemsize: float) -> str | None:
 
 def count_fault(count: int) -> str | None:
     """The fault of a file with ``count`` tensors, if any."""
-    return f"holds {count} tensors; at most {MAX_TENSORS} are allowed" if count > MAX_TENSORS else None
+    return f"holds {quantity(count, 'tensor')}; at most {MAX_TENSORS} are allowed" if count > MAX_TENSORS else None
 
 
 def widened(memory: Bytes) -> Bytes:

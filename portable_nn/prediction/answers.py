@@ -14,6 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
+from portable_nn.core.text import quantity
 from portable_nn.data.batches import Bad, Batch, Place
 from portable_nn.data.sources import iterate
 from portable_nn.data.trained import trained_notes
@@ -128,11 +129,11 @@ class Answers:
         """The names of the classes of an output of so many numbers."""
         found = class_names(self._names, width)
         if self._names and len(self._names) not in (len(found), width):
-            said = f"{len(self._names)} labels, but {self.runner.model.where} has {len(found)} classes"
+            said = f"{quantity(len(self._names), 'label')}, but {self.runner.model.where} has {len(found)} classes"
             if isinstance(given := self.options.labels, str | Path):
                 raise DataError(given, f"has {said}")
             if given is not None:
-                raise UsageError(f"there are {said}")
+                raise UsageError(f"given are {said}")
             self.notes.append(f"the labels in the model are not used: there are {said}")
         return found
 

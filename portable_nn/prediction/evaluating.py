@@ -15,7 +15,7 @@ from portable_nn.core.errors import DataError, FormatError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count, Natural
-from portable_nn.core.text import either, shortened
+from portable_nn.core.text import either, quantity, shortened
 from portable_nn.data.batches import Bad
 from portable_nn.data.cells import is_words, missing
 from portable_nn.data.columns import numbers_fault
@@ -354,5 +354,6 @@ def _labelled(answers: Answers, given: list[Any] | None) -> Iterator[tuple[Answe
         yield each, [None] * count if labels is None else labels
     if given is not None and seen != len(given):
         raise UsageError(
-            f"y has {len(given):,} labels, but there are {'at least ' if seen > len(given) else ''}{seen:,} examples"
+            f"y has {quantity(len(given), 'label')} for {'at least ' if seen > len(given) else ''}"
+            f"{quantity(seen, 'example')}"
         )

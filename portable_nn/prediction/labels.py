@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.jsons import parsed_json
-from portable_nn.core.text import said
+from portable_nn.core.text import quantity, said
 from portable_nn.data.files import opened
 from portable_nn.evaluation.targets import ClassFinder
 from portable_nn.format.meaning import OutputKind
@@ -53,7 +53,7 @@ def declare_classes(network: Network, labels: Sequence[str]) -> None:
     name = next((name for size in fitting for name, shape in wide.items() if shape == size), None)
     if name is None:
         found = ", ".join(f"'{name}' has {(*shape, 1)[0]}" for name, shape in wide.items())
-        raise UsageError(f"there are {len(labels)} labels, and no output has so many numbers: {found}")
+        raise UsageError(f"given are {quantity(len(labels), 'label')}, and no output has so many numbers: {found}")
     maker = next((lookup(node.operator, node.domain) for node in network.graph.nodes if name in node.outputs), None)
     kind: OutputKind = "binary_logits" if wide[name] == (1,) else "logits"
     kind = "probabilities" if getattr(maker, "probabilities", False) else kind

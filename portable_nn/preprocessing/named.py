@@ -15,6 +15,7 @@ from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.kinds import accepts
 from portable_nn.core.names import Fit
 from portable_nn.core.numbers import Count, Finite, Positive
+from portable_nn.core.text import quantity
 from portable_nn.preprocessing.applying import squeezed
 from portable_nn.preprocessing.checks import check_choice
 from portable_nn.preprocessing.defaults import BOOK, DIGIT
@@ -355,7 +356,7 @@ class _Maker:
             return found[:1] * colours
         if len(found) != colours:
             raise self.refusal(
-                f"{name} has {len(found)} numbers, and the input {colours} colours: give --{name} for it"
+                f"{name} has {quantity(len(found), 'number')}, and the input {colours} colours: give --{name} for it"
             )
         return found
 

@@ -90,7 +90,9 @@ def train_arrays(
     if len(x) != len(y):
         raise UsageError(f"there are {len(x):,} examples in {x.name}, but {len(y):,} in {y.name}")
     if sizes[0] not in (None, x.shape[1]):
-        raise UsageError(f"the first layer has {sizes[0]} units, but an example has {quantity(x.shape[1], 'number')}")
+        raise UsageError(
+            f"the first layer has {quantity(sizes[0], 'unit')}, but an example has {quantity(x.shape[1], 'number')}"
+        )
     train, held = divided([x, y], validation, seed)
     wanted, y = _wanted(y, train, names, task, sizes[-1], None if loss is None else find_loss(loss), labels)
     wanted = replace(wanted, loss=with_options(wanted.loss, loss_options or {}))
@@ -111,7 +113,8 @@ def train_arrays(
     )
     what = f"{len(wanted.labels)} classes: {some(wanted.labels)}" if wanted.labels else "numbers"
     scaling = ", each brought to mean 0 and standard deviation 1" if standardise else ""
-    notes = [f"from {len(x):,} examples of {quantity(x.shape[1], 'number')}{scaling}, predicts {some(names)}, {what}"]
+    rows = f"{quantity(len(x), 'example')} of {quantity(x.shape[1], 'number')}"
+    notes = [f"from {rows}{scaling}, predicts {some(names)}, {what}"]
     return trained._replace(notes=[*notes, *x.notes, *y.notes])
 
 
@@ -119,7 +122,9 @@ def divided(arrays: Sequence[Stored], share: float, seed: int) -> tuple[Blocks, 
     """The rows to train on, and those held out. Raises ``UsageError`` for a share that leaves a side empty."""
     count = len(arrays[0])
     if share and not 0 < round(count * share) < count:
-        raise UsageError(f"validation of {share:g} leaves nothing on one side of {count:,} examples: 0 is for none")
+        raise UsageError(
+            f"validation of {share:g} leaves nothing on one side of {quantity(count, 'example')}: 0 is for none"
+        )
     return held_out(arrays, share, seed)
 
 
@@ -169,7 +174,7 @@ def _wanted(
     called = tuple(labels) or (names if len(names) == width else tuple(f"{names[0]}[{n}]" for n in range(width)))
     loss = loss_of("numbers have", loss)
     if last not in (None, width):
-        raise UsageError(f"the last layer has {last} units, but there are {width} numbers to predict")
+        raise UsageError(f"the last layer has {quantity(last, 'unit')}, but a target has {quantity(width, 'number')}")
     mean, std = _statistics(train.of(y))
     return Target(called, np.empty(0), width, loss, mean=mean, std=std), y
 

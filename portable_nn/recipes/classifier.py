@@ -234,7 +234,7 @@ def check_finite(x: Array) -> Array:
 def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
     """The class number of each example, and the names of the classes: the values in the data, or the numbers."""
     if y is None:
-        where = f"in CSV they come first in each row, before the {width} numbers of an example"
+        where = f"in CSV they come first in each row, before the {quantity(width, 'number')} of an example"
         raise UsageError(f"the data have no labels: {where}; or give them in a file of their own")
     if y.ndim == 2 and y.shape[1] == count > 1:
         y = y.argmax(axis=1)
@@ -257,7 +257,9 @@ def split(count: int, validation: float, seed: int) -> tuple[Array, Array]:
     """The indices of the training examples, and of the validation examples."""
     held_out = round(count * validation)
     if validation and not 0 < held_out < count:
-        raise UsageError(f"validation of {validation:g} leaves nothing on one side of {count} examples: 0 is for none")
+        raise UsageError(
+            f"validation of {validation:g} leaves nothing on one side of {quantity(count, 'example')}: 0 is for none"
+        )
     order = np.random.default_rng(seed).permutation(count)
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 

@@ -166,7 +166,9 @@ def train_table(
         units={name: unit for name, unit in (units or {}).items() if name not in names},
     )
     if sizes[0] not in (None, len(columns)):
-        raise UsageError(f"the first layer has {sizes[0]} units, but there are {len(columns)} columns to learn from")
+        raise UsageError(
+            f"the first layer has {quantity(sizes[0], 'unit')}, but the inputs are {quantity(len(columns), 'column')}"
+        )
     x, _ = encoded(frame, columns, list(frame.columns))
     train, held_out = split(len(x), validation, seed)
     wanted = _weighed(wanted, loss_options or {}, train)
@@ -245,7 +247,9 @@ def _find_target(
     if task != "numbers" and not are_several and (words or task or _are_classes(cells[0])):
         return _class_target(frame, names[0], cells[0], last, loss)
     if last not in (None, len(names)):
-        raise UsageError(f"the last layer has {last} units, but {quantity(len(names), 'number')} are predicted")
+        raise UsageError(
+            f"the last layer has {quantity(last, 'unit')}, but {quantity(len(names), 'number')} are predicted"
+        )
     y = np.stack(cells, axis=1)
     mean, std = y.mean(axis=0), y.std(axis=0)
     std = np.where(std <= np.abs(mean) * np.finfo(np.float32).eps, 1.0, std)
@@ -281,7 +285,9 @@ def _class_target(frame: Frame, name: str, cells: Array, last: int | None, loss:
         loss, y = loss_of("one output for two classes has", loss), numbers.astype(np.float32)[:, np.newaxis]
         return Target((name,), y, 1, loss, labels)
     if last not in (None, len(labels)):
-        raise UsageError(f"the last layer has {last} units, but '{name}' has {len(labels)} classes: {some(labels)}")
+        raise UsageError(
+            f"the last layer has {quantity(last, 'unit')}, but '{name}' has {len(labels)} classes: {some(labels)}"
+        )
     return Target(
         (name,), numbers.astype(np.int64), len(labels), loss_of("classes of which one is right have", loss), labels
     )

@@ -21,7 +21,7 @@ import xxhash
 
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.jsons import parsed_json
-from portable_nn.core.text import said
+from portable_nn.core.text import quantity, said
 from portable_nn.data.batches import Bad, Batch
 from portable_nn.operators.registry import Array
 from portable_nn.outputs.records import OTHER_SHAPES, kinds_of
@@ -101,7 +101,7 @@ def unpacked(data: bytes, where: str) -> Iterator[Answer | Bad]:
         items = text["items"] if text["version"] == VERSION else None
         rows = sum(len(item["names"]) for item in items or () if isinstance(item, dict))
         if not rows == len(outputs) == len(finite):
-            raise ValueError(f"it has {rows} names and {len(outputs)} outputs")
+            raise ValueError(f"it has {quantity(rows, 'name')} and {quantity(len(outputs), 'output')}")
     if items is None:
         raise FormatError(where, f"is a shard of version {text['version']}, and this program reads version {VERSION}")
     start = 0

@@ -14,6 +14,7 @@ from portable_nn.core.errors import DataWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import BelowOne, Count, Positive
+from portable_nn.core.text import quantity
 from portable_nn.data.stored import rows_of
 from portable_nn.engines.apart import mixing_node
 from portable_nn.engines.ranges import warn_of_range
@@ -269,8 +270,8 @@ def _check_labels(network: Trainable, losses: Mapping[str, Loss]) -> None:
             count = int(shapes[info.name][-1]) // 2
             if len(info.labels) != count:
                 raise UsageError(
-                    f"output '{info.name}' has {len(info.labels)} labels, but with the loss 'gaussian' it predicts "
-                    f"{count} numbers: labels are for these, or leave them out"
+                    f"output '{info.name}' has {quantity(len(info.labels), 'label')}, but with the loss 'gaussian' it "
+                    f"predicts {quantity(count, 'number')}: labels are for these, or leave them out"
                 )
 
 

@@ -78,7 +78,7 @@ class Alike:
         Raises ``UsageError`` and ``ShapeError``, also where it differs in more than the number of examples.
         """
         if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-            found = f"{len(given)} parts" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
+            found = quantity(len(given), "part") if isinstance(given, tuple | list) else f"a {type(given).__name__}"
             raise UsageError(f"a {self.what}batch must be (x, y) or (x, y, weights), not {found}")
         x, y, *weight = given
         examples = self.check(x, y, weight[0] if weight else None, self.what)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from portable_nn.core.errors import listed
@@ -42,6 +45,16 @@ def test_percent(share, shown):
 
 def test_quantity():
     assert (quantity(1, "node"), quantity(2000, "node")) == ("1 node", "2,000 nodes")
+
+
+def test_messages_leave_the_plural_to_quantity():
+    """No message says ``{len(…)} rows``, which may be "1 rows"."""
+    root = Path(__file__).parents[2]
+    written = re.compile(r'f"[^"]*\{len\([\w.]+\)(?::,)?\} (?:column|label|layer|row|unit)s')
+    paths = [path for name in ("portable_nn", "converters", "models") for path in (root / name).rglob("*.py")]
+    assert len(paths) > 800
+    lines = [(path.name, line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [line for line in lines if written.search(line[1])] == []
 
 
 def test_columns_stand_under_each_other():

@@ -88,7 +88,7 @@ def test_a_column_that_never_varies_becomes_0() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"Columns: 5 columns need examples \(n, 5\), not \(60, 4\)"):
+    with pytest.raises(UsageError, match=r"Columns: examples must be \(n, 5\), not \(60, 4\)"):
         pnn.Columns(COLUMNS, rows()[:, :4])
     with pytest.raises(GraphError, match=r"it needs \(batch, 5\)"):
         pnn.Sequential(pnn.Input(4), pnn.Columns(COLUMNS, rows()))

@@ -128,7 +128,7 @@ def test_labels_name_the_classes_of_a_page(tmp_path: Path) -> None:
     pnn.to_html(dense(784, labels=["a", "b"]), page, runtime=folder, labels=["yes", "no"])
     assert data_of(page)["answer"]["labels"] == ["yes", "no"]
     other = tmp_path / "other.html"
-    with pytest.raises(UsageError, match=r"there are 3 labels, but .* has 2 classes"):
+    with pytest.raises(UsageError, match=r"given are 3 labels, but .* has 2 classes"):
         pnn.to_html(undeclared(2, tmp_path), other, runtime=folder, labels=["a", "b", "c"])
     with pytest.raises(UsageError, match=r"labels name classes, and .* predicts numbers"):
         pnn.to_html(dense(784), other, runtime=folder, labels=["a", "b"])

@@ -237,7 +237,7 @@ def test_outputs_that_are_not_finite(tmp_path: Path) -> None:
 
 def test_labels_beside_the_data_must_be_as_many() -> None:
     for y in ([0] * 199, [0] * 201):
-        with pytest.raises(UsageError, match=f"y has {len(y)} labels, but there are (at least )?200 examples"):
+        with pytest.raises(UsageError, match=f"y has {len(y)} labels for (at least )?200 examples"):
             pnn.evaluate(network(labels="abcde"), ROWS, y)
 
 

@@ -222,7 +222,7 @@ def test_labels_must_be_as_many_as_classes(tmp_path, rows):
     (tmp_path / "labels.txt").write_text("a\nb\n")
     with pytest.raises(DataError, match=r"labels.txt: has 2 labels, but .*m.onnx has 5 classes"):
         list(predict(path, rows, labels=tmp_path / "labels.txt"))
-    with pytest.raises(UsageError, match=r"there are 2 labels, but .*m.onnx has 5 classes"):
+    with pytest.raises(UsageError, match=r"given are 2 labels, but .*m.onnx has 5 classes"):
         list(predict(path, rows, labels=["a", "b"]))
 
 

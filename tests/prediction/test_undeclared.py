@@ -102,7 +102,7 @@ def test_an_imported_file_says_what_its_last_node_makes(tmp_path: Path, operator
     assert network.outputs[0].kind == ("logits" if kind == "values" else kind)
     shares = [[dict(each.top)[name] for name in ("cat", "dog")] for each in pnn.predict(network, ROWS, top=2)]
     np.testing.assert_allclose(shares, softmax(ROWS @ TWO), rtol=1e-5)
-    with pytest.raises(UsageError, match="there are 3 labels, and no output has so many numbers: 'y' has 2"):
+    with pytest.raises(UsageError, match="given are 3 labels, and no output has so many numbers: 'y' has 2"):
         declare_classes(network, "abc")
 
 

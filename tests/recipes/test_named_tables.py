@@ -268,7 +268,7 @@ def test_rows_with_gaps_are_left_out_where_that_is_wanted() -> None:
     ("arguments", "message"),
     [
         ({"target": "cost"}, "target: table has no column 'cost'; it has word, n, price, class"),
-        ({"layers": "5-auto"}, "the first layer has 5 units, but there are 3 columns to learn from"),
+        ({"layers": "1-auto"}, "the first layer has 1 unit, but the inputs are 3 columns"),
         ({"layers": "auto-3"}, "the last layer has 3 units, but 'class' has 2 classes: no, yes"),
         ({"layers": "auto-x-auto"}, "layers must be sizes with hyphens between them, such as auto-32-auto"),
         ({"layers": "auto"}, "layers must be two or more sizes"),

@@ -107,7 +107,7 @@ def test_what_does_not_fit_is_refused(path: Path) -> None:
 
     for layers, options, reason in (
         ("5-1", {}, "the first layer has 5 units, but an example has 6 numbers"),
-        ("6-2", {}, "the last layer has 2 units, but there are 1 numbers to predict"),
+        ("6-2", {}, "the last layer has 2 units, but a target has 1 number$"),
         ("6-1", {"validation": 1.0}, "validation must be a number from 0 to less than 1, not 1.0"),
         ("6-1", {"loss": "cross_entropy"}, "numbers have the loss"),
         ("6-1", {"targets": "kind"}, "holds the classes 0 to 1, and the last layer has 1 unit"),

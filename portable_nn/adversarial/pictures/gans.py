@@ -21,6 +21,8 @@ from portable_nn.core.text import percent, quantity
 from portable_nn.operators import Array
 
 COLUMNS: Final = 3
+SIDE: Final = 3.5
+"""Inches of the sheet for each part."""
 BARS: Final = 16
 """Examples of up to so many components are drawn as bars."""
 PICTURES: Final = 25
@@ -56,7 +58,7 @@ DATA: Final[Look] = {"color": BLACK, "linewidth": 0.9, "linestyle": (0, (1, 2))}
 
 @style()
 def gan(result: GanResult, target: Ring | Pattern | None = None, seed: int = 0, title: str = "") -> Figure:
-    """Samples over the training, the losses, the metrics, and the eigenvalues if there are any.
+    """Samples over the training, the modes or the losses, the metrics, and the eigenvalues if there are any.
 
     The samples of a ring are those of the snapshots, which should be the ones that are measured: a circle at each mode
     has the radius of 3 σ within which they are counted. The losses at the end stand below the title.
@@ -79,7 +81,7 @@ def gan(result: GanResult, target: Ring | Pattern | None = None, seed: int = 0, 
     chosen = [partial(_samples, made=made, step=step, target=target) for step, made in _spread_out(looks, count)]
     parts = [*chosen, *parts]
     columns = min(len(parts), COLUMNS)
-    paper = sheet(4.2 * columns, 3.9 * -(-len(parts) // columns) + 0.7, _heading(result, title))
+    paper = sheet(SIDE * columns, SIDE * -(-len(parts) // columns) + 0.7, _heading(result, title))
     places = _places(paper, len(parts), columns)
     for axes in places[1 : len(chosen)]:
         axes.sharey(places[0])
@@ -104,15 +106,16 @@ def _target(made: Array) -> Ring | Pattern | None:
 
 
 def _others(result: GanResult, target: Ring | Pattern | None, made: Array) -> list[Callable[[Axes], None]]:
-    """All but the samples."""
+    """All but the samples; those of a ring show their spread."""
     parts: list[Callable[[Axes], None]] = []
+    shown = {*PLAIN}
     if isinstance(target, Ring) and made.shape[1:] == (2,):
         parts.append(partial(_within, made=made, ring=target))
+        shown.add("spread")
     if result.history:
-        parts.append(partial(_losses, result=result))
-        if COUNTS.keys() & set(result.history[0]):
-            parts.append(partial(_modes, result=result, target=target))
-        names = [name for name in result.history[0] if name not in PLAIN]
+        counted = COUNTS.keys() & set(result.history[0])
+        parts.append(partial(_modes, result=result, target=target) if counted else partial(_losses, result=result))
+        names = [name for name in result.history[0] if name not in shown]
         parts += [partial(_metric, result=result, name=name, target=target) for name in names]
     if result.eigenvalues:
         parts.append(partial(_eigenvalues, result=result))
@@ -143,7 +146,7 @@ def _legend(axes: Axes, columns: int = 2, handles: Sequence[Any] | None = None) 
     """Below the axes, so that those of a row stay aligned."""
     named = axes.get_legend_handles_labels()[0] if handles is None else handles
     look: Look = {"frameon": False, "fontsize": 8.5, "columnspacing": 1.2, "handletextpad": 0.5}
-    axes.legend(handles=named, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=columns, **look)
+    axes.legend(handles=named, loc="upper center", bbox_to_anchor=(0.5, -0.21), ncols=columns, **look)
 
 
 def _samples(axes: Axes, made: Array, step: int | None, target: Ring | Pattern | None) -> None:
@@ -165,7 +168,7 @@ def _points(axes: Axes, made: Array, ring: Ring, when: str) -> None:
     apart = np.linalg.norm(made[:, None] - ring.centres, axis=2).min(axis=1)
     good = apart <= NEAR * ring.sigma
     beyond = _beyond(np.abs(made).max(axis=1) > reach)
-    title = f"{len(made):,} samples{when}\n{percent(good.mean())} of high quality{beyond}"
+    title = f"{quantity(len(made), 'sample')}{when}\n{percent(good.mean())} of high quality{beyond}"
     _dots(axes, made, good, 0.6, reach, title, "first component", "second component")
     ring_mark: Look = {"marker": "o", "markersize": 7, "markerfacecolor": "none", "markeredgecolor": BLACK}
     circle = legend_line(linestyle="none", markeredgewidth=0.9, label=f"{NEAR:g}σ of a mode", **ring_mark)
@@ -187,14 +190,14 @@ def _within(axes: Axes, made: Array, ring: Ring) -> None:
     apart = made[:, None] - ring.centres
     distance = np.linalg.norm(apart, axis=2)
     points = apart[np.arange(len(made)), distance.argmin(axis=1)] / ring.sigma
-    title = f"the last samples around their modes,\nall {ring.modes} on one another"
+    title = f"the last samples around their modes,\nall {ring.modes} in one place"
     names = ("first component, in σ from the mode", "second component, in σ")
     _dots(axes, points, distance.min(axis=1) <= NEAR * ring.sigma, 0.35, CLOSE, title, *names)
     spread = mode_metrics(made, ring).spread
     circles: list[tuple[float, str, str, Look]] = [
         (NEAR, "counted", f"{NEAR:g}σ: counted", {}),
-        (FULL, "data", f"spread of the data, {FULL:.3g}σ", {"edgecolor": ORANGE, "linewidth": 2}),
-        (spread, "spread", f"of the samples, {spread:.3g}σ", {"linewidth": 2}),
+        (FULL, "data", f"spread of data: {FULL:.3g}σ", {"edgecolor": ORANGE, "linewidth": 2}),
+        (spread, "spread", f"of samples: {spread:.3g}σ", {"linewidth": 2}),
     ]
     for radius, gid, label, own in circles:
         if np.isfinite(radius):
@@ -216,14 +219,14 @@ def _bars(axes: Axes, made: Array, pattern: Pattern | None, when: str) -> None:
         axes.bar(numbers + 0.19, pattern.pattern, yerr=pattern.noise, color=ORANGE, label="target", **look)
     axes.axhline(0, color=BLACK, linewidth=0.7)
     axes.set_xticks(numbers)
-    frame(axes, f"{len(made):,} samples{when}", "component", "mean and standard deviation")
+    frame(axes, f"{quantity(len(made), 'sample')}{when}", "component", "mean and standard deviation")
     _legend(axes)
 
 
 def _pictures(axes: Axes, made: Array, when: str) -> None:
     axes.imshow(contact_sheet(as_pictures(made)), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()
-    frame(axes, f"{len(made)} samples{when}")
+    frame(axes, f"{quantity(len(made), 'sample')}{when}")
 
 
 def _over_steps(axes: Axes, result: GanResult, curves: Mapping[str, Look], title: str, label: str) -> None:

@@ -101,7 +101,7 @@ def _paths(axes: Axes, views: list[View], window: Limits, colour: str) -> None:
     for view in views:
         axes.plot(*view.z[0], **{**START, "markersize": 5.5, "markeredgecolor": colour, "label": ""})
         if not view.leaves:
-            axes.plot(*view.z[-1], **{**END, "markersize": 5, "markerfacecolor": colour, "label": ""})
+            axes.plot(*view.z[-1], **{**END, "markersize": 4.5, "markerfacecolor": colour, "zorder": 9, "label": ""})
 
 
 def _legend(axes: Axes, labels: Iterable[str]) -> None:

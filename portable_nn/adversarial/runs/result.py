@@ -16,7 +16,7 @@ from portable_nn.adversarial.runs.rates import Rates
 from portable_nn.adversarial.runs.run import Run
 from portable_nn.adversarial.runs.verdict import CONVERGES, WORDS, Verdict
 from portable_nn.core.html import html_curve, html_of
-from portable_nn.core.text import fields
+from portable_nn.core.text import fields, quantity
 from portable_nn.operators import Array
 
 DRAWN: Final = 1000
@@ -62,7 +62,7 @@ class Result:
         rows = [
             ("game", f"{self.game.name}: {self.game.title}" if self.game.name != self.game.title else self.game.title),
             ("method", self.method.name),
-            ("steps", f"{int(self.t[-1]):,}" + (f", {runs:,} runs" if runs > 1 else "")),
+            ("steps", f"{int(self.t[-1]):,}" + (f", {quantity(runs, 'run')}" if runs > 1 else "")),
             ("last iterate", f"({', '.join(f'{value:.6g}' for value in self.z[-1].ravel())})" if runs == 1 else ""),
             ("verdict", self.message),
         ]
@@ -179,4 +179,4 @@ class Result:
             return self.verdicts[0].message
         words = [WORDS[verdict.status] for verdict in self.verdicts]
         counts = [f"{words.count(word):,} {word}" for word in dict.fromkeys(WORDS) if word in words]
-        return f"of {len(words):,} runs: {', '.join(counts)}"
+        return f"of {quantity(len(words), 'run')}: {', '.join(counts)}"

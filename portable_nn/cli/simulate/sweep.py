@@ -14,7 +14,7 @@ from portable_nn.cli.scaling import ProcessOptions
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import GameChoice, MethodsChoice, NoiseChoice, Start, Steps, numbers, read_start
 from portable_nn.core.errors import UsageError
-from portable_nn.core.text import rounded, table
+from portable_nn.core.text import quantity, rounded, table
 
 if TYPE_CHECKING:
     from portable_nn.adversarial import Sweep
@@ -103,7 +103,7 @@ def _as_text(found: Sweep, game: GameChoice) -> str:
     head = (
         f"{answer.title(found.game)}{game.in_words()}\n"
         f"from {answer.point(found.start)}, {len(found.rates):,} learning rates from {low:g} to {high:g}, "
-        f"{found.steps:,} steps each\n\n"
+        f"{quantity(found.steps, 'step')} each\n\n"
     )
     rows = [
         (

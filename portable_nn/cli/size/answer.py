@@ -16,7 +16,7 @@ from portable_nn.cli.printing import Printer
 from portable_nn.cli.size.chained import Link, chain_page, heading, links, torch_code
 from portable_nn.cli.size.options import LARGEST, ChannelOptions, ResultOptions, WindowOptions, numbers, pads
 from portable_nn.core.errors import ShapeError, UsageError
-from portable_nn.core.text import fields, table
+from portable_nn.core.text import fields, quantity, table
 from portable_nn.sizes import Coverage, Operation, size_text
 from portable_nn.sizes.operation import AutoPad, Kind
 
@@ -202,7 +202,7 @@ def _listed(
     parts = []
     if links:
         cells = [{"input": size_text(one["input"]), **_cells(one), "output": size_text(one["output"])} for one in links]
-        parts += [f"{heading(chain)}, a chain of {len(chain)} layers", _table(cells), torch_code(chain)]
+        parts += [f"{heading(chain)}, a chain of {quantity(len(chain), 'layer')}", _table(cells), torch_code(chain)]
     if data:
         alone = "in one layer, " if links else ""
         parts.append(f"{size_text(inputs)} -> {size_text(outputs)}, {alone}best first")
@@ -282,7 +282,7 @@ def _coverage_text(operation: Operation, covered: Sequence[Coverage]) -> str:
     """The number of cells that are read or written, and how often."""
     touched, total = _touched(covered)
     if not touched:
-        return f"none of {total:,} cells"
+        return f"none of {quantity(total, 'cell')}"
     share = f"all {total:,}" if touched == total else f"{touched:,} of {total:,}"
     least = prod(min(filter(None, axis.counts)) for axis in covered)
     most = prod(max(axis.counts) for axis in covered)
@@ -297,7 +297,7 @@ def _faults(operation: Operation, inputs: Sequence[int]) -> str:
     covered = sizes.coverage(operation, inputs)
     touched, total = _touched(covered)
     left_out = "hold the bias alone" if operation.kind == "convt" else "are never read"
-    faults = [f"{total - touched:,} of {total:,} cells {left_out}"] if touched < total else []
+    faults = [f"{total - touched:,} of {quantity(total, 'cell')} {left_out}"] if touched < total else []
     return ", ".join(faults + ["uneven overlap"] * any(axis.uneven for axis in covered))
 
 
