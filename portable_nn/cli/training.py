@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 STOPPED: Final = {
     "finished": "",
-    "early": ", stopped early",
+    "early": ", stopped early after {} without improvement",
     "callback": ", stopped by a callback",
     "interrupted": ", interrupted",
 }
@@ -152,7 +152,10 @@ class TrainingOptions:
     patience: Annotated[
         int | None,
         typer.Option(
-            "--early-stopping", metavar="N", help="Stop after N epochs without improvement, and keep the best weights."
+            "--early-stopping",
+            metavar="N",
+            help="Stop after N epochs without a smaller validation loss, and keep the best weights; 0 keeps the last.  "
+            "[default: a tenth of the epochs, at least 10; with --schedule, all]",
         ),
     ] = None
     seed: Seed = 0
@@ -260,9 +263,10 @@ def finish(
 
 
 def _as_text(history: History, figures: Mapping[str, float], out: Path, drawn: Path | None) -> str:
-    epochs = f"{len(history.rows)}{STOPPED[history.stopped]}"
-    if history.best_epoch:
-        epochs += f", kept: {history.best_epoch}"
+    best = history.best_epoch
+    epochs = f"{len(history.rows)}{STOPPED[history.stopped].format(len(history.rows) - (best or 0))}"
+    if best:
+        epochs += f", kept: {best} (smallest validation loss)"
     rows = [(name.replace("val_", "validation ").replace("_", " "), _figure(name, figures[name])) for name in figures]
     made = [("saved", out), *([("drawn", drawn)] if drawn else [])]
     files = [(done, f"{path} ({size(path.stat().st_size)})") for done, path in made]

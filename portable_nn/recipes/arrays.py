@@ -11,6 +11,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from portable_nn.core.arrays import as_array
+from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import BelowOne, Count, Natural
@@ -46,12 +47,12 @@ def train_arrays(
     loss: str | Loss | None = None,
     loss_options: Mapping[str, Any] | None = None,
     metrics: Sequence[str] | None = None,
-    optimizer: Optimizer | str = "adam",
+    optimizer: Optimizer | str = OPTIMIZER,
     epochs: Count = 10,
     batch_size: Count = 32,
     window: Count | None = None,
     validation: BelowOne = 0.1,
-    patience: Count | None = None,
+    patience: Natural | None = None,
     seed: Natural = 0,
     metrics_csv: str | Path | None = None,
     plot: str | Path | None = None,

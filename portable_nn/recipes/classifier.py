@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Unpack
 import numpy as np
 
 from portable_nn import layers as pnn_layers
+from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import ACTIVATIONS
@@ -23,7 +24,7 @@ from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.defaults import BOOK, DIGIT
 from portable_nn.training.fit import FitOptions
-from portable_nn.training.history import EarlyStopping, History
+from portable_nn.training.history import History
 from portable_nn.training.losses import Loss, find_loss, with_options
 from portable_nn.training.metrics import Metrics
 from portable_nn.training.optimizers import Optimizer
@@ -59,11 +60,11 @@ def train_classifier(
     loss: str | Loss = "cross_entropy",
     loss_options: Mapping[str, Any] | None = None,
     metrics: Metrics = None,
-    optimizer: Optimizer | str = "adam",
+    optimizer: Optimizer | str = OPTIMIZER,
     epochs: Count = 10,
     batch_size: Count = 32,
     validation: BelowOne = 0.1,
-    patience: Count | None = None,
+    patience: Natural | None = None,
     labels: Sequence[str] = (),
     raw: bool = False,
     standardise: bool = False,
@@ -90,7 +91,8 @@ def train_classifier(
         epochs: how many times every example is seen.
         batch_size: examples a step.
         validation: the share of the examples, drawn at random, that is held out to measure by; 0 for none.
-        patience: stop after so many epochs without a smaller validation loss, and keep the best weights.
+        patience: stop after so many epochs without a smaller validation loss, and keep the best weights; by default a
+            tenth of the epochs, at least 10, and all with a schedule. With 0, all are run and the last weights kept.
         labels: the names of the classes.
         raw: take the numbers as they are. Otherwise rows of 784 are pixels of a digit, 0 to 255, and begin with
             ``Rescaling`` to 0.01 to 1.
@@ -147,9 +149,9 @@ def fit_classes(
     *,
     loss: str | Loss,
     metrics: Metrics = None,
-    optimizer: Optimizer | str = "adam",
+    optimizer: Optimizer | str = OPTIMIZER,
     validation: BelowOne = 0.1,
-    patience: Count | None = None,
+    patience: Natural | None = None,
     seed: int,
     **options: Any,
 ) -> History:
@@ -164,7 +166,7 @@ def fit_classes(
         optimizer=optimizer,
         validation=(x[held_out], y[held_out]) if len(held_out) else None,
         metrics=(["accuracy"] if len(held_out) else []) if metrics is None else metrics,
-        early_stopping=None if patience is None else EarlyStopping(patience),
+        early_stopping=patience,
         **options,
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, Unpack
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import ACTIVATIONS
@@ -26,7 +27,7 @@ from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
 from portable_nn.recipes.classifier import hidden_layers, passed_on, split
 from portable_nn.training.fit import FitOptions
-from portable_nn.training.history import EarlyStopping, History
+from portable_nn.training.history import History
 from portable_nn.training.losses import Loss, find_loss, with_options
 from portable_nn.training.metrics import METRICS, Metric
 from portable_nn.training.optimizers import Optimizer
@@ -97,11 +98,11 @@ def train_table(
     loss: str | Loss | None = None,
     loss_options: Mapping[str, Any] | None = None,
     metrics: Sequence[str] | None = None,
-    optimizer: Optimizer | str = "adam",
+    optimizer: Optimizer | str = OPTIMIZER,
     epochs: Count | None = None,
     batch_size: Count = 32,
     validation: BelowOne = 0.1,
-    patience: Count | None = None,
+    patience: Natural | None = None,
     seed: Natural = 0,
     metrics_csv: str | Path | None = None,
     plot: str | Path | None = None,
@@ -341,9 +342,8 @@ def fit_target(
     ``fit``.
     """
     x, y, in_units = held_out
-    stopping = None if patience is None else EarlyStopping(patience)
     validation = (x, y) if len(x) else None
-    history = network.fit(*train, loss=wanted.loss, validation=validation, early_stopping=stopping, **options)
+    history = network.fit(*train, loss=wanted.loss, validation=validation, early_stopping=patience, **options)
     network = described(network, wanted, units or {})
     return TrainedTable(network, history, figures_of(network, history, wanted, x, in_units), [])
 

@@ -55,8 +55,8 @@ def test_json_and_metrics(run, tmp_path, flowers_csv):
 
 
 def test_the_same_seed_gives_the_same_bytes(run, tmp_path, flowers_csv):
-    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
-        run(*FLOWERS[:-1], f"{name}.safetensors", "--epochs", "1", "--seed", seed)
+    for name, seed, *more in (("a", "1"), ("b", "1", "--optimizer", "adam"), ("c", "2")):
+        run(*FLOWERS[:-1], f"{name}.safetensors", "--epochs", "1", "--seed", seed, *more)
     a, b, c = ((tmp_path / f"{name}.safetensors").read_bytes() for name in "abc")
     assert a == b != c
 
@@ -97,7 +97,21 @@ def test_early_stopping(run, flowers_csv):
     options = ["--optimizer", "sgd", "--rate", "0", "--early-stopping", "2", "--epochs", "50"]
     found = run(*FLOWERS, *options, "--format", "json").json
     assert (found["epochs"], found["stopped"], found["best_epoch"]) == (3, "early", 1)
-    assert run(*FLOWERS, *options, "--force").out.startswith("epochs               3, stopped early, kept: 1\n")
+    text = "epochs               3, stopped early after 2 without improvement, kept: 1 (smallest validation loss)\n"
+    assert run(*FLOWERS, *options, "--force").out.startswith(text)
+
+
+def test_by_default_the_best_epoch_is_kept_and_training_stops_a_tenth_of_the_epochs_later(run, flowers_csv):
+    options = ["--optimizer", "sgd", "--rate", "0", "--format", "json", "--force"]
+    for epochs, more, wanted in (
+        ("150", [], (16, "early", 1)),
+        ("30", [], (11, "early", 1)),
+        ("30", ["--early-stopping", "0"], (30, "finished", None)),
+        ("30", ["--schedule", "cosine"], (30, "finished", 1)),
+        ("30", ["--validation", "0"], (30, "finished", None)),
+    ):
+        found = run(*FLOWERS, *options, "--epochs", epochs, *more).json
+        assert (found["epochs"], found["stopped"], found["best_epoch"]) == wanted
 
 
 def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv):
@@ -128,7 +142,7 @@ def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv)
         (["4-3", "flowers.csv", "--validation", "1"], 2, "--validation must be a number from 0 to less than 1, not 1"),
         (["4-3", "flowers.csv", "--validation", "0", "--early-stopping", "2"], 2, "early stopping watches 'val_loss'"),
         (["4-3", "flowers.csv", "--epochs", "0"], 2, "--epochs must be a whole number from 1, not 0"),
-        (["4-3", "flowers.csv", "--early-stopping", "0"], 2, "--early-stopping must be a whole number from 1, not 0"),
+        (["4-3", "flowers.csv", "--early-stopping", "-1"], 2, "--early-stopping must be of the type EarlyStopping"),
         (["4-3", "flowers.csv", "--raw", "--standardise"], 2, "raw numbers stay as they are"),
         (
             ["4-3", "flowers.csv", "--rate", "-1"],
@@ -249,7 +263,7 @@ def test_resuming_what_is_done(run, flowers_csv):
     lines = more.err.splitlines()
     assert lines[0] == "resuming run/checkpoint-00000008.safetensors: epoch 3 of 3, batch 1"
     assert [line[:12] for line in lines[1:]] == ["epoch 3 of 3"]
-    assert more.out.startswith("epochs               3\n")
+    assert more.out.startswith("epochs               3, kept: 3 (smallest validation loss)\n")
 
 
 @pytest.mark.long
