@@ -113,7 +113,7 @@ def _on_examples(
 
     sizes = parse_layers(layers)
     try:
-        examples = training.dataset(data, labels, sizes[0], dialect.header)
+        examples = training.dataset(data, labels, sizes[0], dialect.given())
     except DataError as error:
         if kind_of(data) != "csv":
             raise

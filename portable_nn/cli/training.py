@@ -22,6 +22,7 @@ from portable_nn.core.text import fields, percent, size
 
 if TYPE_CHECKING:
     from portable_nn.data.dataset import Dataset
+    from portable_nn.data.frames import Dialect
     from portable_nn.network import Network
     from portable_nn.training.checkpoint import CheckpointOptions
     from portable_nn.training.history import History
@@ -167,11 +168,11 @@ class TrainingOptions:
     ] = None
     plot: Plot = None
 
-    def dataset(self, path: Path, labels: Path | None, width: int | None, header: bool | None) -> Dataset:
+    def dataset(self, path: Path, labels: Path | None, width: int | None, dialect: Dialect) -> Dataset:
         """The examples in a file, each of ``width`` numbers if that is known; others as ``read_dataset`` has them."""
         from portable_nn.data.dataset import read_dataset
 
-        return read_dataset(path, labels, width=width, header=header)
+        return read_dataset(path, labels, width=width, dialect=dialect)
 
     def source(self, data: Path) -> str:
         """The entry of the metadata for the file of the examples."""

@@ -81,6 +81,6 @@ def command(
     if network.inputs[0].columns:
         examples = table_examples(network, str(data), dialect.given())
     else:
-        examples = training.dataset(data, arrays.file, None if shape is None else math.prod(shape), dialect.header)
+        examples = training.dataset(data, arrays.file, None if shape is None else math.prod(shape), dialect.given())
     trained = tune_classifier(network, examples, until=until, freeze=listed(freeze), **options)
     finish(printer, *trained, out, checkpoints, plot=training.plot, source=source)

@@ -18,7 +18,7 @@ from portable_nn.data import arrow_side
 from portable_nn.data.cells import Cells, check_unique, is_words, plain_cell
 from portable_nn.data.csv_columns import read_csv
 from portable_nn.data.files import opened, read_by
-from portable_nn.data.tables import STDIN
+from portable_nn.data.tables import STDIN, UTF_8
 
 _ARROW: Final = {".parquet": "parquet", ".arrow": "feather", ".feather": "feather"}
 
@@ -30,8 +30,13 @@ class Dialect:
     header: bool | None = None
     delimiter: str | None = None
     decimal: str = "."
+    encoding: str = UTF_8
 
     def __post_init__(self) -> None:
+        try:
+            "".encode(self.encoding)
+        except (LookupError, ValueError):
+            raise UsageError(f"encoding must be latin-1 or another that Python knows, not {self.encoding!r}") from None
         if self.decimal not in (".", ","):
             raise UsageError(f"decimal must be '.' or ',', not {self.decimal!r}")
         mark = "," if self.delimiter is None else self.delimiter
@@ -100,7 +105,13 @@ def _is_arrow(table: object) -> bool:
 
 
 def read_frame(
-    source: Any, *, header: bool | None = None, delimiter: str | None = None, decimal: str = ".", where: str = "table"
+    source: Any,
+    *,
+    header: bool | None = None,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    encoding: str = UTF_8,
+    where: str = "table",
 ) -> Frame:
     """A table with named columns.
 
@@ -113,6 +124,7 @@ def read_frame(
         delimiter: what separates the cells of a CSV file; by default a comma, a semicolon or a tab, whichever the first
             line has most of.
         decimal: the decimal mark in a CSV file, ``.`` or ``,``.
+        encoding: the encoding of a CSV file, such as ``latin-1``.
         where: what messages call a table in memory.
 
     In CSV, cells may be quoted. A column is numbers if all of its cells are, infinity among them, but for missing ones:
@@ -124,12 +136,12 @@ def read_frame(
         UsageError: the source is no table, or an option makes no sense.
         MissingPackageError: a Parquet or Arrow file without pyarrow.
     """
-    Dialect(header, delimiter, decimal)
+    Dialect(header, delimiter, decimal, encoding)
     if is_path(source):
         suffix = Path(str(source)).suffix.lower()
         if suffix in _ARROW:
             return _arrow_file(Path(str(source)), _ARROW[suffix])
-        return Frame(*read_csv(source, header, delimiter, decimal), decimal)
+        return Frame(*read_csv(source, header, delimiter, decimal, encoding), decimal)
     if _is_arrow(source):
         names = source.column_names
         return _frame({name: _arrow_cells(*arrow_side.arrow_cells(source[name]), where, name) for name in names}, where)

@@ -21,6 +21,7 @@ from portable_nn.core.text import either, quantity, some
 from portable_nn.data.cells import is_words, missing, word_fault
 from portable_nn.data.columns import MOST, encoded, find_columns, numbers_fault, without_holes, word_of
 from portable_nn.data.frames import Frame, read_frame
+from portable_nn.data.tables import UTF_8
 from portable_nn.format.meaning import Column, Missing, OutputInfo, Unknown
 from portable_nn.layers import Columns, Dense, Input, Layer, Normalization
 from portable_nn.network import Network, Sequential
@@ -94,6 +95,7 @@ def train_table(
     header: bool | None = None,
     delimiter: str | None = None,
     decimal: str = ".",
+    encoding: str = UTF_8,
     activation: str = "relu",
     loss: str | Loss | None = None,
     loss_options: Mapping[str, Any] | None = None,
@@ -118,7 +120,7 @@ def train_table(
         layers: the sizes of the layers, ``"auto-32-16-auto"`` or as a list. The first is the number of columns, and the
             last that of classes or of numbers to predict, 1 for two classes with one output; ``auto`` counts them.
         data: the table: a path, a data frame, a dict of columns or a structured array: see ``read_frame``, which
-            ``header``, ``delimiter`` and ``decimal`` are for.
+            ``header``, ``delimiter``, ``decimal`` and ``encoding`` are for.
         target: the column that is predicted, by its name, or ``first`` or ``last``; several columns of numbers.
         task: ``classes`` or ``numbers``. By default words are classes, and so are whole numbers 0, 1, 2, … (or from 1)
             without a gap up to 20; other numbers are numbers.
@@ -150,7 +152,7 @@ def train_table(
         TrainingError: the loss is NaN or infinite.
         FileError: a file cannot be written, or there is no checkpoint to resume from.
     """
-    frame = read_frame(data, header=header, delimiter=delimiter, decimal=decimal)
+    frame = read_frame(data, header=header, delimiter=delimiter, decimal=decimal, encoding=encoding)
     names = _target_names(frame, target)
     inputs = _input_names(frame, names, drop)
     if missing == "drop":

@@ -203,7 +203,7 @@ def fit(
             losses, source.all if isinstance(source.all, StoredExamples) else first, held_out, wanted, updating,
             source=source.settings, iterated=source.all is None, train_metrics=train_metrics, callbacks=called,
             validation=validation, epochs=epochs, batch_size=min(batch_size, source.batch_size),
-            shuffle=shuffle, schedule=schedule, early_stopping=early_stopping and rule, augment=augment,
+            shuffle=shuffle, schedule=schedule, early_stopping=early_stopping, augment=augment,
             **({} if truncate is None else {"truncate": truncate}),
         )  # fmt: skip
         watching = rule or EarlyStopping(monitor="val_loss" if held_out else "loss")
