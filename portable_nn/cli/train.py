@@ -111,6 +111,11 @@ def _on_examples(
     from portable_nn.data.dataset import kind_of
     from portable_nn.recipes.classifier import parse_layers, train_classifier
 
+    if "auto" in layers:
+        raise UsageError(
+            f"--target NAME is missing: LAYERS {layers} counts the columns of a table, and NAME is the one to predict; "
+            "arrays of a file have --inputs and --targets"
+        )
     sizes = parse_layers(layers)
     try:
         examples = training.dataset(data, labels, sizes[0], dialect.given())

@@ -174,9 +174,8 @@ def fit_classes(
 def parse_layers(text: str) -> list[int]:
     """``"784-200-10"`` as numbers. Raises ``UsageError`` for anything else."""
     if not re.fullmatch(r"[1-9]\d{0,8}(-[1-9]\d{0,8})+", text):
-        hint = ": auto counts the columns of a table: give --target NAME as well (train_table)" * ("auto" in text)
         raise UsageError(
-            f"layers must be two or more sizes with hyphens between them, such as 784-200-10, not '{text}'{hint}"
+            f"layers must be two or more sizes with hyphens between them, such as 784-200-10, not '{text}'"
         )
     return [int(size) for size in text.split("-")]
 
