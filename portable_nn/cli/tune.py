@@ -74,13 +74,15 @@ def command(
 
         if options.pop("raw"):
             raise UsageError("--raw is not for --inputs, whose arrays are what the network takes")
-        trained = tune_arrays(network, data, until=until, freeze=listed(freeze), **named, **options)
-        finish(printer, *trained, out, checkpoints, plot=training.plot, source=source)
+        rest, tested = training.arrays_apart(data, named["inputs"], named["targets"])
+        trained = tune_arrays(network, rest, until=until, freeze=listed(freeze), **named, **options)
+        finish(printer, *trained, out, checkpoints, plot=training.plot, source=source, tested=tested)
         return
     shape = static(network.graph.inputs[0].shape[1:])
     if network.inputs[0].columns:
         examples = table_examples(network, str(data), dialect.given())
     else:
         examples = training.dataset(data, arrays.file, None if shape is None else math.prod(shape), dialect.given())
+    examples, tested = training.apart(examples, data)
     trained = tune_classifier(network, examples, until=until, freeze=listed(freeze), **options)
-    finish(printer, *trained, out, checkpoints, plot=training.plot, source=source)
+    finish(printer, *trained, out, checkpoints, plot=training.plot, source=source, tested=tested)

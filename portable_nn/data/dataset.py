@@ -41,6 +41,13 @@ class Dataset:
     x: NDArray[Any]
     y: NDArray[Any] | None
 
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def taken(self, places: NDArray[Any]) -> Dataset:
+        """The examples at ``places`` alone."""
+        return Dataset(self.x[places], None if self.y is None else self.y[places])
+
 
 def kind_of(path: str | Path) -> Kind:
     """The kind of a file, by its name alone: a picture unless the name is that of another kind."""

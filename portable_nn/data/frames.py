@@ -91,7 +91,7 @@ def tables(given: Any) -> list[Any] | None:
     """The tables in what was given: one, or a list of paths. None where it is something else, such as an array."""
     if isinstance(given, (list, tuple)) and given and all(map(_is_file, given)):
         return list(given)
-    if _is_file(given) or isinstance(given, Mapping) or is_table(given) or _is_arrow(given):
+    if _is_file(given) or isinstance(given, Frame | Mapping) or is_table(given) or _is_arrow(given):
         return [given]
     return [given] if isinstance(given, np.ndarray) and given.dtype.names else None
 
@@ -118,7 +118,7 @@ def read_frame(
     Args:
         source: the path of a CSV file (``.csv``, ``.tsv``, ``.txt``, or ``"-"`` for standard input), of a Parquet
             (``.parquet``) or Arrow file (``.arrow``, ``.feather``); or in memory: a data frame of pandas or polars, a
-            table of pyarrow, a dict of columns, or a structured array of numpy.
+            table of pyarrow, a dict of columns, a structured array of numpy, or a ``Frame``.
         header: whether the first line of a CSV file holds the names of the columns; by default it does unless there is
             a number in it, and if it is ``0, 1, 2, …``, the names that pandas gives to columns without names.
         delimiter: what separates the cells of a CSV file; by default a comma, a semicolon or a tab, whichever the first
@@ -137,6 +137,8 @@ def read_frame(
         MissingPackageError: a Parquet or Arrow file without pyarrow.
     """
     Dialect(header, delimiter, decimal, encoding)
+    if isinstance(source, Frame):
+        return source
     if is_path(source):
         suffix = Path(str(source)).suffix.lower()
         if suffix in _ARROW:

@@ -16,8 +16,9 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity, some
+from portable_nn.data.apart import divided
 from portable_nn.data.statistics import READ, moments
-from portable_nn.data.stored import Blocks, Stored, as_stored, held_out, piece_of, pieces, rows_of
+from portable_nn.data.stored import Blocks, Stored, as_stored, piece_of, pieces, rows_of
 from portable_nn.data.stored_files import open_stored, side_by_side
 from portable_nn.format.meaning import InputInfo
 from portable_nn.layers import Input, Layer, Normalization
@@ -114,14 +115,6 @@ def train_arrays(
     scaling = ", each brought to mean 0 and standard deviation 1" if standardise else ""
     notes = [f"from {len(x):,} examples of {quantity(x.shape[1], 'number')}{scaling}, predicts {some(names)}, {what}"]
     return trained._replace(notes=[*notes, *x.notes, *y.notes])
-
-
-def divided(arrays: Sequence[Stored], share: float, seed: int) -> tuple[Blocks, Blocks]:
-    """The rows to train on, and those held out. Raises ``UsageError`` for a share that leaves a side empty."""
-    count = len(arrays[0])
-    if share and not 0 < round(count * share) < count:
-        raise UsageError(f"validation of {share:g} leaves nothing on one side of {count:,} examples: 0 is for none")
-    return held_out(arrays, share, seed)
 
 
 def named_arrays(data: str | Path | Mapping[str, Any], names: str | Sequence[str]) -> Stored:

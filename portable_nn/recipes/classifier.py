@@ -16,6 +16,7 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import ACTIVATIONS
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity
+from portable_nn.data.apart import split
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.tables import whole
 from portable_nn.format import InputInfo
@@ -252,15 +253,6 @@ def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
         units = quantity(count, "unit")
         raise UsageError(f"the last layer has {units}, but the data have {len(values)} classes: {some}")
     return numbers.astype(np.int64), [str(value) for value in values]
-
-
-def split(count: int, validation: float, seed: int) -> tuple[Array, Array]:
-    """The indices of the training examples, and of the validation examples."""
-    held_out = round(count * validation)
-    if validation and not 0 < held_out < count:
-        raise UsageError(f"validation of {validation:g} leaves nothing on one side of {count} examples: 0 is for none")
-    order = np.random.default_rng(seed).permutation(count)
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
 def _first_layers(x: Array, train: Array, *, raw: bool, standardise: bool) -> list[Layer]:

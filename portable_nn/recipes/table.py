@@ -18,6 +18,7 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import ACTIVATIONS
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import either, quantity, some
+from portable_nn.data.apart import split
 from portable_nn.data.cells import is_words, missing, word_fault
 from portable_nn.data.columns import MOST, encoded, find_columns, numbers_fault, without_holes, word_of
 from portable_nn.data.frames import Frame, read_frame
@@ -26,7 +27,7 @@ from portable_nn.format.meaning import Column, Missing, OutputInfo, Unknown
 from portable_nn.layers import Columns, Dense, Input, Layer, Normalization
 from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
-from portable_nn.recipes.classifier import hidden_layers, passed_on, split
+from portable_nn.recipes.classifier import hidden_layers, passed_on
 from portable_nn.training.fit import FitOptions
 from portable_nn.training.history import History
 from portable_nn.training.losses import Loss, find_loss, with_options

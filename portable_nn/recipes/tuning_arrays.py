@@ -16,12 +16,13 @@ from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity
+from portable_nn.data.apart import divided
 from portable_nn.data.stored import Stored
 from portable_nn.layers import Dense
 from portable_nn.network import Network, Sequential
 from portable_nn.network.preparing import steps_inside
 from portable_nn.preprocessing.applying import lay_out
-from portable_nn.recipes.arrays import class_range, divided, named_arrays
+from portable_nn.recipes.arrays import class_range, named_arrays
 from portable_nn.recipes.classifier import Classifier, passed_on
 from portable_nn.recipes.tuning import OLD_NAMES, for_loss, loss_of_tuning
 from portable_nn.training.fit import FitOptions
