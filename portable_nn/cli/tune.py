@@ -62,13 +62,15 @@ def command(
     Frozen parameters keep every bit. Ctrl-C stops the training and saves the network; with --checkpoint, the same
     command with --resume goes on to the same bytes, whatever stopped it.
     """
+    from portable_nn.converters.onnx.adapting import with_any_batch
     from portable_nn.core.dims import static
     from portable_nn.opening import open_network
     from portable_nn.recipes.tuning import table_examples, tune_classifier
 
     named = arrays.options()
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
-    network = open_network(model)
+    network, notes = with_any_batch(open_network(model))
+    printer.notes(notes)
     if named["inputs"]:
         from portable_nn.recipes.tuning_arrays import tune_arrays
 
