@@ -118,7 +118,7 @@ def _on_examples(
     if "auto" in layers:
         raise UsageError(
             f"--target NAME is missing: LAYERS {layers} counts the columns of a table, and NAME is the one to predict; "
-            "arrays of a file have --inputs and --targets"
+            "arrays of a file need --inputs NAMES as well"
         )
     sizes = parse_layers(layers)
     try:

@@ -156,7 +156,7 @@ class TrainingOptions:
             help="Passes over the training data.  [default: 10; with --target 200, or what the table needs]",
         ),
     ] = None
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples per step.")] = 32
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples per step.", hidden=True)] = 32
     patience: Annotated[
         int | None,
         typer.Option(

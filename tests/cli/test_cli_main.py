@@ -21,7 +21,7 @@ PATHS = [
 """The words that call each command."""
 
 
-MOST_SHOWN, MOST_OPTIONS = 15, 125
+MOST_SHOWN, MOST_OPTIONS = 15, 127
 """Of one command in --help; and of all commands together."""
 
 

@@ -119,7 +119,7 @@ def test_a_network_of_single_examples_is_imported_and_tuned(
     assert main(["import", "one.onnx", "one.npz"]) == 0
     assert "the batch, which was 1, may be of any size\n" in capsys.readouterr().err
     assert pnn.load(tmp_path / "one.npz").graph.inputs[0].shape == ("batch", 12)
-    assert main(["import", "one.onnx", "fixed.npz", "--no-verify"]) == 0
+    assert main(["import", "one.onnx", "fixed.npz", "--verify", "none"]) == 0
     assert pnn.load(tmp_path / "fixed.npz").graph.inputs[0].shape == (1, 12)
     x = np.random.default_rng(0).normal(size=(40, 12)).astype("float32")
     np.savez(tmp_path / "rows.npz", x=x, y=(x[:, 0] > 0).astype(int))
