@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from portable_nn.core.errors import UsageError, VerificationError
+from portable_nn.core.errors import PortableNNError, UsageError, VerificationError
 from portable_nn.core.graph import Graph, format_shape
 from portable_nn.core.names import FloatType
 from portable_nn.core.tensors import Array
@@ -19,7 +19,8 @@ from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
 from portable_nn.network.preparing import steps_inside
 from portable_nn.onnx.samples import NoInputsError, rounds
-from portable_nn.onnx.verify import Difference, Tolerance, difference
+from portable_nn.onnx.verify import Difference, Tolerance, compare, difference
+from portable_nn.onnx.writing import to_model
 from portable_nn.preprocessing.applying import apply_arithmetic
 from portable_nn.preprocessing.steps import arithmetic
 from portable_nn.rewrites import REWRITES, Program
@@ -68,6 +69,24 @@ def adapted(
     if verify and program.graph is not before.graph:
         rounding = _rounding(program, before, seed)
     return network_of(program, network), program.notes, rounding
+
+
+def with_any_batch(network: Network, *, seed: int = 0) -> tuple[Network, tuple[str, ...]]:
+    """``network`` with a batch of any size in place of a fixed 1, and a note; itself, with why, where it is not proved.
+
+    In numpy several examples at once must give what each gives alone, and onnxruntime, at two sizes, what numpy gives.
+    """
+    if not network.inputs or any(value.shape[:1] != (1,) for value in network.graph.inputs):
+        return network, ()
+    before, tolerance = program_of(network), Tolerance()
+    try:
+        program = REWRITES["any-batch"].rewrite(before)
+        _check_batches(program, before, tolerance, seed)
+        graph, arrays = program.graph, network.parameters.arrays
+        compare(graph, arrays, to_model(graph, arrays), "with a batch of any size", tolerance=tolerance, seed=seed)
+    except PortableNNError as error:
+        return network, (str(error),)
+    return network_of(program, network), program.notes
 
 
 def outside(network: Network) -> tuple[str, ...]:

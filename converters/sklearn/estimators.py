@@ -27,7 +27,6 @@ from portable_nn.core.names import ACTIVATIONS
 from portable_nn.format.meaning import Column, OutputInfo
 from portable_nn.layers import Dense, Input, Layer, Normalization
 from portable_nn.network import Network, Sequential
-from portable_nn.training.history import EarlyStopping
 from portable_nn.training.losses import find_loss
 from portable_nn.training.optimizers import SGD, Adam, AdamW, Optimizer
 
@@ -112,10 +111,9 @@ class _Portable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             held_out = (x[rest], y[rest]) if weight is None else (x[rest], y[rest], weight[rest])
             x, y, weight = x[train], y[train], None if weight is None else weight[train]
         size = min(BATCH, len(x)) if self.batch_size == "auto" else self.batch_size
-        stopping = None if self.patience is None or held_out is None else EarlyStopping(self.patience)
         given: dict[str, Any] = {"optimizer": self._optimizer(), "epochs": self.epochs, "batch_size": size}
-        given |= {"validation": held_out, "early_stopping": stopping, "progress": self.progress or None} | options
-        given["progress"] = bool(given["progress"])
+        given |= {"validation": held_out, "early_stopping": held_out and self.patience} | options
+        given["progress"] = bool(given.get("progress", self.progress))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)
             self.history_ = network.fit(x, y, loss=self._loss(), sample_weight=weight, **given)
@@ -158,7 +156,8 @@ class PortableClassifier(ClassifierMixin, _Portable):  # type: ignore[misc]
         epochs: how many times each example is seen.
         batch_size: the examples of a step; ``"auto"`` is all, at most 200.
         validation: the share of the examples that is held out to watch, which ``patience`` needs.
-        patience: the epochs without a better loss there after which training stops; the best weights are kept.
+        patience: the epochs without a better loss there after which training stops; the best weights are kept. By
+            default a tenth of ``epochs``, and at least 10; with 0, all are run and the last weights kept.
         standardise: whether the network begins with what brings each feature to mean 0 and standard deviation 1.
         dtype: ``"float64"``, as scikit-learn computes, or ``"float32"``, which is faster.
         random_state: the seed of weights and shuffling, as scikit-learn has it.

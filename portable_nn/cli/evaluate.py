@@ -54,6 +54,9 @@ def command(
             "--strict", help="Stop at the first example that cannot be used, instead of at the end.", hidden=True
         ),
     ] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Evaluate only on the rows of DATA that train --test held out.")
+    ] = False,
     plot: Plot = None,
 ) -> None:
     """Say how good a model is on data: accuracy or error, by class, with intervals and calibration.
@@ -69,7 +72,7 @@ def command(
     --target reads one table into memory, which is for one process.
     """
     from portable_nn.evaluation.picture import sheet
-    from portable_nn.prediction.evaluating import evaluated
+    from portable_nn.prediction.evaluating import evaluated, tested_again
     from portable_nn.prediction.options import ModelOptions
 
     named, columns = arrays.options(), arrays.columns
@@ -84,7 +87,11 @@ def command(
         dialect=dialect.given(),
         preprocess=preparation.given(),
     )
-    if scaling.wanted:
+    if test and (scaling.wanted or target or len(data) > 1):
+        raise UsageError("--test is for one file, in one process, without --target")
+    if test:
+        found = evaluated(model, *tested_again(model, Path(data[0]), options), worst=worst)
+    elif scaling.wanted:
         found = scaling.evaluate(printer, model, data, worst, options, target)
     else:
         found = evaluated(model, data, None, options, target=target, worst=worst)

@@ -172,6 +172,7 @@ def command(
     Keras, where it is installed. PyTorch and Keras take seconds to start. Nothing in any file is executed.
     """
     from portable_nn.analysis.rules import notes_on_nan
+    from portable_nn.converters.onnx.adapting import with_any_batch
     from portable_nn.onnx.roles import counted
     from portable_nn.prediction.labels import declare_classes, read_labels
 
@@ -187,6 +188,9 @@ def command(
     given_names = class_names(labels)
     names = read_labels(given_names) if isinstance(given_names, Path) else given_names
     network, outputs, notes = _read(sources, given)
+    if given.get("verify", True):
+        network, opened = with_any_batch(network)
+        notes = (*notes, *opened)
     if names:
         declare_classes(network, names)
     network.save(out)

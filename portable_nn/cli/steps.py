@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from portable_nn.cli.options import choice
+from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import OPTIMIZERS, SCHEDULES
 
@@ -44,7 +45,7 @@ class StepOptions:
             after=":",
             hidden=True,
         ),
-    ] = "adam"
+    ] = OPTIMIZER
     schedule: Annotated[
         str,
         choice(

@@ -41,13 +41,16 @@ class DialectOptions:
     decimal: Annotated[
         str, typer.Option(metavar="CHAR", help="Decimal mark of a table, . or a comma.", hidden=True)
     ] = "."
+    encoding: Annotated[
+        str, typer.Option(metavar="NAME", help="Encoding of a table: utf-8, latin-1, cp1252, utf-16, ….", hidden=True)
+    ] = "utf-8"
 
     def given(self) -> Dialect:
         """As the readers take it."""
         from portable_nn.data.frames import Dialect
 
         delimiter = {"\\t": "\t", "tab": "\t"}.get(self.delimiter or "", self.delimiter)
-        return Dialect(self.header, delimiter, self.decimal)
+        return Dialect(self.header, delimiter, self.decimal, self.encoding)
 
 
 Target: TypeAlias = Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,11 +16,15 @@ from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import ACTIVATIONS
 
+if TYPE_CHECKING:
+    from portable_nn.cli.training import Tested
+
 EXAMPLES = (
     "train 784-200-10 mnist_train.csv --out mine.safetensors",
     "train 784-512-10 train-images-idx3-ubyte.gz --activation relu -o m.safetensors",
     "train auto-32-auto penguins.csv --target species --missing indicator -o penguins.safetensors",
     "train auto-64-32-1 houses.csv --target price --unit price=€ --drop address -o price.safetensors",
+    "train auto-32-auto penguins.csv --target species --test 0.2 -o penguins.safetensors",
     "train 4-16-3 iris.csv --standardise --labels A,B,C -o iris.safetensors",
     "train auto-32-auto penguins.csv --target species --missing drop --class-weight Gentoo=2 --metric f1 -o p.h5",
     "train 784-200-10 mnist_train.csv --schedule one-cycle:rise=0.2 --optimizer adam:clip_norm=1 -o mine.safetensors",
@@ -85,16 +89,16 @@ def command(
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
     trained: Any
     if named["inputs"]:
-        trained = _on_arrays(layers, data, table, activation, training, {**options, **named})
+        trained, tested = _on_arrays(layers, data, table, activation, training, {**options, **named})
     elif arrays.columns:
         options["target"] = arrays.columns[0] if len(arrays.columns) == 1 else arrays.columns
-        trained = _on_table(layers, data, table, dialect, activation, standardise, training, options)
+        trained, tested = _on_table(layers, data, table, dialect, activation, standardise, training, options)
     else:
         table.check_unused()
-        trained = _on_examples(layers, data, arrays.file, dialect, activation, standardise, training, options)
+        trained, tested = _on_examples(layers, data, arrays.file, dialect, activation, standardise, training, options)
     printer.notes(getattr(trained, "notes", ()))
     figures = getattr(trained, "figures", None)
-    finish(printer, trained.network, trained.history, out, checkpoints, figures, training.picture, source)
+    finish(printer, trained.network, trained.history, out, checkpoints, figures, training.picture, source, tested)
 
 
 def _on_examples(
@@ -106,20 +110,27 @@ def _on_examples(
     standardise: bool,
     training: TrainingOptions,
     options: dict[str, Any],
-) -> Any:
+) -> tuple[Any, Tested]:
     """Train on rows of numbers, each with its label."""
     from portable_nn.data.dataset import kind_of
     from portable_nn.recipes.classifier import parse_layers, train_classifier
 
+    if "auto" in layers:
+        raise UsageError(
+            f"--target NAME is missing: LAYERS {layers} counts the columns of a table, and NAME is the one to predict; "
+            "arrays of a file need --inputs NAMES as well"
+        )
     sizes = parse_layers(layers)
     try:
-        examples = training.dataset(data, labels, sizes[0], dialect.header)
+        examples = training.dataset(data, labels, sizes[0], dialect.given())
     except DataError as error:
         if kind_of(data) != "csv":
             raise
         hint = "of a table with named columns, --target NAME says which one is predicted"
         raise DataError(error.path, f"{error.reason}; {hint}") from None
-    return train_classifier(sizes, examples, activation=activation or "sigmoid", standardise=standardise, **options)
+    examples, tested = training.apart(examples, data)
+    trained = train_classifier(sizes, examples, activation=activation or "sigmoid", standardise=standardise, **options)
+    return trained, tested
 
 
 def _on_arrays(
@@ -129,13 +140,14 @@ def _on_arrays(
     activation: str | None,
     training: TrainingOptions,
     options: dict[str, Any],
-) -> Any:
+) -> tuple[Any, Tested]:
     """Train on named arrays of a file."""
     from portable_nn.recipes.arrays import train_arrays
 
     table.check_unused("task", "unit")
     options |= {"task": table.task, "units": table.units(), "standardise": not options.pop("raw")}
-    return train_arrays(layers, data, activation=activation or "relu", **options)
+    rest, tested = training.arrays_apart(data, options["inputs"], options["targets"])
+    return train_arrays(layers, rest, activation=activation or "relu", **options), tested
 
 
 def _on_table(
@@ -147,8 +159,9 @@ def _on_table(
     standardise: bool,
     training: TrainingOptions,
     options: dict[str, Any],
-) -> Any:
+) -> tuple[Any, Tested]:
     """Train on a table with named columns."""
+    from portable_nn.data.frames import read_frame
     from portable_nn.recipes.table import train_table
 
     if training.labels is not None:
@@ -156,5 +169,6 @@ def _on_table(
     if standardise:
         raise UsageError("--standardise is what --target does by itself; --raw turns it off")
     del options["labels"]
-    options |= {**table.options(), **vars(dialect.given()), "standardise": not options.pop("raw")}
-    return train_table(layers, str(data), activation=activation or "relu", **options)
+    options |= {**table.options(), "standardise": not options.pop("raw")}
+    frame, tested = training.apart(read_frame(str(data), **vars(dialect.given())), data)
+    return train_table(layers, frame, activation=activation or "relu", **options), tested

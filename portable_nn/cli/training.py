@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
 
@@ -24,9 +24,15 @@ from portable_nn.core.text import fields, percent, size
 
 if TYPE_CHECKING:
     from portable_nn.data.dataset import Dataset
+    from portable_nn.data.frames import Dialect, Frame
+    from portable_nn.data.given import Examples
+    from portable_nn.data.stored import Stored
     from portable_nn.network import Network
     from portable_nn.training.checkpoint import CheckpointOptions
     from portable_nn.training.history import History
+
+    Tested: TypeAlias = Frame | Examples | None
+    Apart = TypeVar("Apart", Frame, Dataset, dict[str, Stored])
 
 EVERY: Final = re.compile(r",(\d{1,9})$", re.ASCII)
 """How many batches there are between checkpoints, behind their folder."""
@@ -36,11 +42,13 @@ CSV: Final = ".csv"
 
 STOPPED: Final = {
     "finished": "",
-    "early": ", stopped early",
+    "early": ", stopped early after {} without improvement",
     "callback": ", stopped by a callback",
     "interrupted": ", interrupted",
 }
 """The text for each way in which training ends."""
+
+SEEN: Final = "the network had been trained on this file before: it may have seen the examples of the test"
 
 
 def weight_file(parameter: typer.CallbackParam, path: Path | None) -> Path | None:
@@ -154,16 +162,24 @@ class TrainingOptions:
             help="Passes over the training data.  [default: 10; with --target 200, or what the table needs]",
         ),
     ] = None
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples per step.")] = 32
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples per step.", hidden=True)] = 32
     patience: Annotated[
         int | None,
         typer.Option(
             "--early-stopping",
             metavar="N",
-            help="Stop after N epochs without improvement, and keep the best weights.",
+            help="Stop after N epochs without a smaller validation loss, and keep the best weights; 0 keeps the last.  "
+            "[default: a tenth of the epochs, at least 10; with --schedule, all]",
             hidden=True,
         ),
     ] = None
+    test: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of the examples that training never sees, to evaluate it on at the end.",
+        ),
+    ] = 0.0
     seed: Seed = 0
     plot: Annotated[
         Path | None,
@@ -186,17 +202,32 @@ class TrainingOptions:
         """The CSV file of --plot."""
         return self.plot if self.plot and self.plot.suffix.lower() == CSV else None
 
-    def dataset(self, path: Path, labels: Path | None, width: int | None, header: bool | None) -> Dataset:
+    def dataset(self, path: Path, labels: Path | None, width: int | None, dialect: Dialect) -> Dataset:
         """The examples in a file, each of ``width`` numbers if that is known; others as ``read_dataset`` has them."""
         from portable_nn.data.dataset import read_dataset
 
-        return read_dataset(path, labels, width=width, header=header)
+        return read_dataset(path, labels, width=width, dialect=dialect)
+
+    def apart(self, data: Apart, path: Path, *names: Sequence[str]) -> tuple[Apart, Tested]:
+        """The examples to train on, and those to evaluate the network on at the end."""
+        from portable_nn.data.apart import apart, to_evaluate
+
+        if not self.test:
+            return data, None
+        rest, tested = apart(data, self.test, self.seed)
+        return rest, to_evaluate(tested, path, *names)
+
+    def arrays_apart(self, path: Path, *names: Sequence[str]) -> tuple[Any, Tested]:
+        """As ``apart``, of arrays of a file, which is what is trained on where nothing is held out."""
+        from portable_nn.data.apart import by_name
+
+        return self.apart(by_name(path, *names), path, *names) if self.test else (path, None)
 
     def source(self, data: Path) -> str:
         """The entry of the metadata for the file of the examples."""
         from portable_nn.data.trained import training_file
 
-        return training_file(data, self.validation, self.seed)
+        return training_file(data, self.validation, self.seed, self.test)
 
     def options(
         self, printer: Printer, losses: LossOptions, steps: StepOptions, checkpoints: CheckpointFlags
@@ -246,13 +277,17 @@ def finish(
     figures: Mapping[str, float] | None = None,
     plot: Path | None = None,
     source: str = "",
+    tested: Tested = None,
 ) -> None:
     """Save the network and print how the training went; exit as interrupted after Ctrl-C.
 
     ``figures`` are by default the losses and metrics of the epoch whose weights were kept; ``plot`` is the picture to
-    draw, where there is an epoch to show; ``source`` is what ``TrainingOptions.source`` said of the file.
+    draw, where there is an epoch to show; ``source`` is what ``TrainingOptions.source`` said of the file; ``tested``
+    are examples that training has not seen.
     """
-    from portable_nn.data.trained import note_trained
+    from portable_nn.data.trained import known_before, note_trained
+    from portable_nn.prediction.evaluating import evaluated
+    from portable_nn.prediction.options import ModelOptions
     from portable_nn.training.curves import draw_curves
 
     note_trained(network.metadata, source)
@@ -276,7 +311,13 @@ def finish(
         "history": [_plain(row) for row in history.rows],
         **({"plot": str(drawn)} if drawn else {}),
     }
-    printer.result(_as_text(history, figures, out, drawn), data)
+    text = _as_text(history, figures, out, drawn)
+    if tested is not None:
+        found = evaluated(network, tested, None, ModelOptions(engine="numpy", strict=False))
+        printer.notes([*found.notes, *[SEEN] * known_before(network.metadata, source)])
+        text += f"\ntest, on examples that this training has not seen\n\n{found.text()}"
+        data["test"] = found.as_json()
+    printer.result(text, data)
     if history.stopped == "interrupted":
         onwards = f"; --resume goes on from {checkpoints.folder}" if checkpoints.checkpoint else ""
         printer.note(f"stopped by Ctrl-C; the network is saved as it is{onwards}")
@@ -284,9 +325,10 @@ def finish(
 
 
 def _as_text(history: History, figures: Mapping[str, float], out: Path, drawn: Path | None) -> str:
-    epochs = f"{len(history.rows)}{STOPPED[history.stopped]}"
-    if history.best_epoch:
-        epochs += f", kept: {history.best_epoch}"
+    best = history.best_epoch
+    epochs = f"{len(history.rows)}{STOPPED[history.stopped].format(len(history.rows) - (best or 0))}"
+    if best:
+        epochs += f", kept: {best} (smallest validation loss)"
     rows = [(name.replace("val_", "validation ").replace("_", " "), _figure(name, figures[name])) for name in figures]
     made = [("saved", out), *([("drawn", drawn)] if drawn else [])]
     files = [(done, f"{path} ({size(path.stat().st_size)})") for done, path in made]

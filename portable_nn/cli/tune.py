@@ -62,25 +62,29 @@ def command(
     Frozen parameters keep every bit. Ctrl-C stops the training and saves the network; with --checkpoint, the same
     command with --resume goes on to the same bytes, whatever stopped it.
     """
+    from portable_nn.converters.onnx.adapting import with_any_batch
     from portable_nn.core.dims import static
     from portable_nn.opening import open_network
     from portable_nn.recipes.tuning import table_examples, tune_classifier
 
     named = arrays.options()
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
-    network = open_network(model)
+    network, notes = with_any_batch(open_network(model))
+    printer.notes(notes)
     if named["inputs"]:
         from portable_nn.recipes.tuning_arrays import tune_arrays
 
         if options.pop("raw"):
             raise UsageError("--raw is not for --inputs, whose arrays are what the network takes")
-        trained = tune_arrays(network, data, until=until, freeze=listed(freeze), **named, **options)
-        finish(printer, *trained, out, checkpoints, plot=training.picture, source=source)
+        rest, tested = training.arrays_apart(data, named["inputs"], named["targets"])
+        trained = tune_arrays(network, rest, until=until, freeze=listed(freeze), **named, **options)
+        finish(printer, *trained, out, checkpoints, plot=training.picture, source=source, tested=tested)
         return
     shape = static(network.graph.inputs[0].shape[1:])
     if network.inputs[0].columns:
         examples = table_examples(network, str(data), dialect.given())
     else:
-        examples = training.dataset(data, arrays.file, None if shape is None else math.prod(shape), dialect.header)
+        examples = training.dataset(data, arrays.file, None if shape is None else math.prod(shape), dialect.given())
+    examples, tested = training.apart(examples, data)
     trained = tune_classifier(network, examples, until=until, freeze=listed(freeze), **options)
-    finish(printer, *trained, out, checkpoints, plot=training.picture, source=source)
+    finish(printer, *trained, out, checkpoints, plot=training.picture, source=source, tested=tested)

@@ -7,5 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+OPTIMIZER: Final = "adam"
+"""The optimizer of a training."""
+
 BATCH_SIZE: Final = 256
 """The number of examples that are computed at once in prediction and evaluation."""

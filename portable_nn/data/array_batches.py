@@ -17,6 +17,7 @@ from portable_nn.core.text import quantity
 from portable_nn.data.ahead import ahead
 from portable_nn.data.batches import Bad, Batch, Place, Taken, bad
 from portable_nn.data.dataset import kind_of, read_dataset
+from portable_nn.data.frames import Dialect
 from portable_nn.data.given import Examples, Source
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
 from portable_nn.data.tables import STDIN, iterate_csv
@@ -28,7 +29,7 @@ from portable_nn.preprocessing.steps import PictureStep, Preprocessing, Tensor, 
 class Arrays:
     """Arrays as batches of at most ``batch_size`` examples, by the arithmetic ones of ``steps``.
 
-    With ``strict``, an example that cannot be used is an error. ``header`` is that of ``iterate_csv``. ``place``, where
+    With ``strict``, an example that cannot be used is an error. ``dialect`` is that of tables. ``place``, where
     there is one input alone, is how many of its examples are skipped, and gets their number.
     """
 
@@ -36,7 +37,7 @@ class Arrays:
     steps: Preprocessing
     batch_size: int
     strict: bool
-    header: bool | None
+    dialect: Dialect
     place: Place | None
 
     def batches(self, source: Source) -> Iterator[Batch | Bad]:
@@ -56,7 +57,10 @@ class Arrays:
                 file, "the model takes examples of any size, which rows of a table do not have: give pictures"
             )
         width = math.prod(self.taken.shape)
-        for rows in iterate_csv(path, width, self.batch_size, header=self.header, strict=self.strict, words=True):
+        header, encoding = self.dialect.header, self.dialect.encoding
+        for rows in iterate_csv(
+            path, width, self.batch_size, header=header, encoding=encoding, strict=self.strict, words=True
+        ):
             if isinstance(rows, DataError):
                 yield bad(rows, self.strict)
             elif rows.labels is not None and not self.taken.labelled:

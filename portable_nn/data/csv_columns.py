@@ -18,7 +18,7 @@ from portable_nn.core.errors import DataError
 from portable_nn.core.text import quantity, said
 from portable_nn.data.cells import Cells, check_unique, is_number, numbers_in, words_in
 from portable_nn.data.counted import headed
-from portable_nn.data.tables import DELIMITERS, STDIN, lines_of, text_of
+from portable_nn.data.tables import DELIMITERS, STDIN, UTF_8, lines_of, text_of
 
 
 class Text(NamedTuple):
@@ -30,14 +30,14 @@ class Text(NamedTuple):
     named: bool
 
 
-def read_csv(path: Any, header: bool | None, delimiter: str | None, decimal: str) -> Text:
+def read_csv(path: Any, header: bool | None, delimiter: str | None, decimal: str, encoding: str) -> Text:
     """A table as text; the options are those of ``frames.read_frame``.
 
     A column turns out to hold words as late as in its last row: the text is then read again.
 
     Raises ``DataError``.
     """
-    with text_of(path, newline="") as (where, file):
+    with text_of(path, encoding, newline="") as (where, file):
         if str(path) == STDIN:  # It cannot be read again, and may begin with a byte order mark.
             file = io.StringIO("".join(lines_of(file, where)).removeprefix("\ufeff"), newline="")
         first = next(lines_of(file, where), None)
@@ -62,7 +62,7 @@ def headings(path: str | Path) -> list[str]:
 
     Raises ``DataError`` where it is no text.
     """
-    with text_of(path, newline="") as (where, file):
+    with text_of(path, UTF_8, newline="") as (where, file):
         first = next(lines_of(file, where), "")
         return next(csv.reader([first], delimiter=_delimiter(first, "."), skipinitialspace=True), [])
 

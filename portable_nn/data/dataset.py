@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.data.arrays import IDX_NAME, read_arrays, read_idx
 from portable_nn.data.csv_columns import headings
+from portable_nn.data.frames import Dialect
 from portable_nn.data.stored_files import open_stored
 from portable_nn.data.tables import STDIN, iterate_csv, whole
 
@@ -40,6 +41,13 @@ class Dataset:
     x: NDArray[Any]
     y: NDArray[Any] | None
 
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def taken(self, places: NDArray[Any]) -> Dataset:
+        """The examples at ``places`` alone."""
+        return Dataset(self.x[places], None if self.y is None else self.y[places])
+
 
 def kind_of(path: str | Path) -> Kind:
     """The kind of a file, by its name alone: a picture unless the name is that of another kind."""
@@ -56,22 +64,22 @@ def read_dataset(
     labels_path: str | Path | None = None,
     *,
     width: int | None = None,
-    header: bool | None = None,
+    dialect: Dialect | None = None,
     dtype: DTypeLike = np.float32,
 ) -> Dataset:
     """The examples in a CSV, npy, npz, IDX, HDF5, zarr or Parquet file, and their labels.
 
     Labels come from ``labels_path`` if it is given; else from the first column of a CSV, from the array beside the
     examples in npz and HDF5, or for the images of MNIST from the file of labels in the same folder. ``width`` is the
-    number of values in a row of CSV; without it the first column holds the labels. ``header`` is that of
-    ``iterate_csv``, and ``dtype`` the type of the values of CSV.
+    number of values in a row of CSV; without it the first column holds the labels. ``dialect`` has the
+    header and the encoding of CSV, and ``dtype`` is the type of its values.
 
     Raises:
         DataError: a file is damaged or of another kind, or the numbers of labels and of examples differ.
         UsageError: ``path`` is a picture, ``labels_path`` is given for a CSV that has labels, or ``width`` is missing
             for a CSV that has none.
     """
-    found = _read(path, width, labels_path is None, header, dtype)
+    found = _read(path, width, labels_path is None, dialect or Dialect(), dtype)
     if labels_path is None:
         labels_path = sibling_labels(path)
     elif found.y is not None and kind_of(path) == "csv":
@@ -93,12 +101,12 @@ def read_examples(path: str | Path, width: int | None, dtype: DTypeLike) -> NDAr
     return found.x
 
 
-def _read(path: str | Path, width: int | None, has_labels: bool, header: bool | None, dtype: DTypeLike) -> Dataset:
+def _read(path: str | Path, width: int | None, has_labels: bool, dialect: Dialect, dtype: DTypeLike) -> Dataset:
     match kind_of(path):
         case "csv":
             if width is None and not has_labels:
                 raise UsageError(f"{path} is read without labels of its own: give width, its number of columns")
-            return _read_table(path, width, header, dtype)
+            return _read_table(path, width, dialect, dtype)
         case "npy" | "npz" | "hdf5":
             dataset = Dataset(*read_arrays(path))
         case "idx":
@@ -115,9 +123,9 @@ def _read(path: str | Path, width: int | None, has_labels: bool, header: bool | 
     return dataset
 
 
-def _read_table(path: str | Path, width: int | None, header: bool | None, dtype: DTypeLike) -> Dataset:
+def _read_table(path: str | Path, width: int | None, dialect: Dialect, dtype: DTypeLike) -> Dataset:
     labels, values = list[NDArray[Any]](), list[NDArray[Any]]()
-    for chunk in iterate_csv(path, width, header=header):
+    for chunk in iterate_csv(path, width, header=dialect.header, encoding=dialect.encoding):
         labels += [] if chunk.labels is None else [chunk.labels]
         values.append(chunk.values.astype(dtype))
     # The labels of one chunk may all be integers, and those of another not.
@@ -128,7 +136,7 @@ def _read_table(path: str | Path, width: int | None, header: bool | None, dtype:
 def _read_labels(path: str | Path) -> NDArray[Any]:
     """Labels from a file of their own: ``(n,)`` from a CSV with one column, else unchanged."""
     is_first = _counts_labels(path)  # One label too many would be noticed.
-    dataset = _read(path, 1, has_labels=False, header=False if is_first else None, dtype=np.float64)
+    dataset = _read(path, 1, has_labels=False, dialect=Dialect(False if is_first else None), dtype=np.float64)
     return whole(dataset.x[:, 0]) if kind_of(path) == "csv" else dataset.x
 
 

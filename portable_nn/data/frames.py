@@ -18,7 +18,7 @@ from portable_nn.data import arrow_side
 from portable_nn.data.cells import Cells, check_unique, is_words, plain_cell
 from portable_nn.data.csv_columns import read_csv
 from portable_nn.data.files import opened, read_by
-from portable_nn.data.tables import STDIN
+from portable_nn.data.tables import STDIN, UTF_8
 
 _ARROW: Final = {".parquet": "parquet", ".arrow": "feather", ".feather": "feather"}
 
@@ -30,8 +30,13 @@ class Dialect:
     header: bool | None = None
     delimiter: str | None = None
     decimal: str = "."
+    encoding: str = UTF_8
 
     def __post_init__(self) -> None:
+        try:
+            "".encode(self.encoding)
+        except (LookupError, ValueError):
+            raise UsageError(f"encoding must be latin-1 or another that Python knows, not {self.encoding!r}") from None
         if self.decimal not in (".", ","):
             raise UsageError(f"decimal must be '.' or ',', not {self.decimal!r}")
         mark = "," if self.delimiter is None else self.delimiter
@@ -86,7 +91,7 @@ def tables(given: Any) -> list[Any] | None:
     """The tables in what was given: one, or a list of paths. None where it is something else, such as an array."""
     if isinstance(given, (list, tuple)) and given and all(map(_is_file, given)):
         return list(given)
-    if _is_file(given) or isinstance(given, Mapping) or is_table(given) or _is_arrow(given):
+    if _is_file(given) or isinstance(given, Frame | Mapping) or is_table(given) or _is_arrow(given):
         return [given]
     return [given] if isinstance(given, np.ndarray) and given.dtype.names else None
 
@@ -100,19 +105,26 @@ def _is_arrow(table: object) -> bool:
 
 
 def read_frame(
-    source: Any, *, header: bool | None = None, delimiter: str | None = None, decimal: str = ".", where: str = "table"
+    source: Any,
+    *,
+    header: bool | None = None,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    encoding: str = UTF_8,
+    where: str = "table",
 ) -> Frame:
     """A table with named columns.
 
     Args:
         source: the path of a CSV file (``.csv``, ``.tsv``, ``.txt``, or ``"-"`` for standard input), of a Parquet
             (``.parquet``) or Arrow file (``.arrow``, ``.feather``); or in memory: a data frame of pandas or polars, a
-            table of pyarrow, a dict of columns, or a structured array of numpy.
+            table of pyarrow, a dict of columns, a structured array of numpy, or a ``Frame``.
         header: whether the first line of a CSV file holds the names of the columns; by default it does unless there is
             a number in it, and if it is ``0, 1, 2, …``, the names that pandas gives to columns without names.
         delimiter: what separates the cells of a CSV file; by default a comma, a semicolon or a tab, whichever the first
             line has most of.
         decimal: the decimal mark in a CSV file, ``.`` or ``,``.
+        encoding: the encoding of a CSV file, such as ``latin-1``.
         where: what messages call a table in memory.
 
     In CSV, cells may be quoted. A column is numbers if all of its cells are, infinity among them, but for missing ones:
@@ -124,12 +136,14 @@ def read_frame(
         UsageError: the source is no table, or an option makes no sense.
         MissingPackageError: a Parquet or Arrow file without pyarrow.
     """
-    Dialect(header, delimiter, decimal)
+    Dialect(header, delimiter, decimal, encoding)
+    if isinstance(source, Frame):
+        return source
     if is_path(source):
         suffix = Path(str(source)).suffix.lower()
         if suffix in _ARROW:
             return _arrow_file(Path(str(source)), _ARROW[suffix])
-        return Frame(*read_csv(source, header, delimiter, decimal), decimal)
+        return Frame(*read_csv(source, header, delimiter, decimal, encoding), decimal)
     if _is_arrow(source):
         names = source.column_names
         return _frame({name: _arrow_cells(*arrow_side.arrow_cells(source[name]), where, name) for name in names}, where)

@@ -37,13 +37,14 @@ class Examples:
     name: str
     x: NDArray[Any] | Stored
     place: str = "[{}]"
-    y: Stored | None = None
+    y: NDArray[Any] | Stored | None = None
     first: int = 0
 
     def part(self, start: int, stop: int) -> Examples:
         """Those from a place on, which stay where they are stored."""
         x = as_stored(self.x, self.name).part(start, stop)
-        return Examples(self.name, x, self.place, self.y and self.y.part(start, stop), self.first + start)
+        y = None if self.y is None else as_stored(self.y, self.name).part(start, stop)
+        return Examples(self.name, x, self.place, y, self.first + start)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def iterate(
     if len(pictures) == len(found):
         place.total = len(found)
     alone = place if len(found) == 1 else None
-    arrays = Arrays(taken, () if raw else taken.steps, batch_size, strict, dialect.header, alone)
+    arrays = Arrays(taken, () if raw else taken.steps, batch_size, strict, dialect, alone)
     return _batches(found, Pictures(taken, steps, batch_size, strict, notes), arrays)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,9 @@ DELIMITERS = ",;\t"
 
 MAX_LINE = 2**24
 """The longest line, in characters: a file without line ends must not be read into memory as one row."""
+
+UTF_8: Final = "utf-8"
+"""The encoding of tables unless another is named."""
 
 MAX_FLOAT = float(np.finfo(np.float32).max)
 
@@ -60,11 +64,23 @@ class _Layout:
 
 @overload
 def iterate_csv(
-    path: str | Path, width: int | None = None, chunk_rows: int = 4096, *, header: bool | None = None
+    path: str | Path,
+    width: int | None = None,
+    chunk_rows: int = 4096,
+    *,
+    header: bool | None = None,
+    encoding: str = UTF_8,
 ) -> Iterator[Rows]: ...
 @overload
 def iterate_csv(
-    path: str | Path, width: int | None, chunk_rows: int, *, header: bool | None, strict: bool, words: bool
+    path: str | Path,
+    width: int | None,
+    chunk_rows: int,
+    *,
+    header: bool | None,
+    encoding: str,
+    strict: bool,
+    words: bool,
 ) -> Iterator[Rows | DataError]: ...
 def iterate_csv(
     path: str | Path,
@@ -72,6 +88,7 @@ def iterate_csv(
     chunk_rows: int = 4096,
     *,
     header: bool | None = None,
+    encoding: str = UTF_8,
     strict: bool = True,
     words: bool = False,
 ) -> Any:
@@ -90,7 +107,7 @@ def iterate_csv(
             row has a wrong number of cells or a cell that is not a finite number; the message names row and column,
             counted from 1.
     """
-    with text_of(path) as (name, file):
+    with text_of(path, encoding) as (name, file):
         lines = _lines(file, name)
         top = next(lines, (0, ""))
         delimiter = max(DELIMITERS, key=top[1].count)
@@ -111,7 +128,7 @@ def iterate_csv(
 
 
 @contextmanager
-def text_of(path: str | Path, newline: str | None = None) -> Iterator[tuple[str, TextIO]]:
+def text_of(path: str | Path, encoding: str, newline: str | None = None) -> Iterator[tuple[str, TextIO]]:
     """The name of a table for messages, and its open text; ``newline`` as ``open`` takes it. ``"-"`` is standard input.
 
     Raises ``DataError`` where there is no such file, or standard input is closed.
@@ -119,11 +136,14 @@ def text_of(path: str | Path, newline: str | None = None) -> Iterator[tuple[str,
     if str(path) == STDIN:
         if sys.stdin is None:
             raise DataError("stdin", "expected a table (CSV), but standard input is closed")
+        if encoding != UTF_8 and isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding=encoding)
         yield "stdin", sys.stdin
         return
+    encoding = "utf-8-sig" if codecs.lookup(encoding).name == UTF_8 else encoding
     with (
         opened(path, "a table (CSV)") as file,
-        io.TextIOWrapper(file, encoding="utf-8-sig", newline=newline) as text,
+        io.TextIOWrapper(file, encoding=encoding, newline=newline) as text,
     ):
         yield str(path), text
 
@@ -137,8 +157,20 @@ def lines_of(file: TextIO, name: str) -> Iterator[str]:
             if len(line) == MAX_LINE:
                 raise DataError(name, f"row {number}: longer than {MAX_LINE} characters, which is no table")
             yield line
-    except UnicodeDecodeError:
-        raise DataError(name, f"expected a table in UTF-8, found bytes that are no text after row {number}") from None
+    except UnicodeError as error:
+        raise DataError(name, _no_text(error, file.encoding, number)) from None
+
+
+def _no_text(error: UnicodeError, encoding: str, number: int) -> str:
+    """The reason for bytes that are no text in an encoding, after line ``number``, with another encoding to try."""
+    expected = f"expected text in {encoding.removesuffix('-sig').upper()}"
+    if not isinstance(error, UnicodeDecodeError):  # Of UTF-16 without a mark of the order of bytes.
+        return f"{expected}, found none"
+    text, byte = error.object, error.object[error.start]
+    row = number + text.count(b"\n", 0, error.start) + 1
+    is_wide = not row - 1 and text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    other = "utf-16" if is_wide else "latin-1" if byte >= 0xA0 else "cp1252"
+    return f"row {row}: {expected}, found the byte 0x{byte:02X}: --encoding {other} (encoding='{other}') may read it"
 
 
 def _lines(file: TextIO, name: str) -> Iterator[Line]:

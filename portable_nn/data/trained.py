@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+import re
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
 import xxhash
 
+from portable_nn.core.errors import DataError
 from portable_nn.core.files import open_regular
 
 TRAINED_ON: Final = "trained_on"
-"""The entry of the metadata: for each file its XXH3-64, the share that was held out, and the seed of the split."""
+"""The entry of the metadata: for each file its XXH3-64, the shares that were held out, and the seed of the splits.
+
+The first share is for validation; the second, after the seed, is for the test, where there is one.
+"""
+
+_SHARE: Final = r"0(?:\.\d{1,9})?|\d(?:\.\d{1,9})?e-\d{1,3}"
+ENTRY: Final = re.compile(
+    rf"(?P<digest>[0-9a-f]{{16}}) (?P<held_out>{_SHARE}) (?P<seed>\d{{1,40}})(?: (?P<test>{_SHARE}))?"
+)
 
 
-def training_file(path: Path, held_out: float, seed: int) -> str:
+def training_file(path: Path, held_out: float, seed: int, test: float = 0) -> str:
     """The entry of a file; empty for a folder and standard input. Raises ``FileError`` for a file that is unreadable.
 
     The whole file is read, so this comes before a training, whose result then waits for nothing.
     """
-    return f"{_digest(path)} {held_out:g} {seed}" if path.is_file() else ""
+    return f"{_digest(path)} {held_out:g} {seed}" + f" {test:g}" * bool(test) if path.is_file() else ""
 
 
 def note_trained(metadata: MutableMapping[str, str], entry: str) -> None:
@@ -31,20 +41,48 @@ def note_trained(metadata: MutableMapping[str, str], entry: str) -> None:
 
 def trained_notes(trained_on: str, data: Any) -> list[str]:
     """A sentence for each path in ``data`` with the bytes of a file that the network was trained on."""
-    known = dict(entry.split(" ", 1) for entry in trained_on.split(", ") if " " in entry)
+    known = _known(trained_on)
     paths = [
         Path(each) for each in (data if isinstance(data, list | tuple) else [data]) if isinstance(each, str | Path)
     ]
     found = [(path, known[digest]) for path in paths if known and path.is_file() and (digest := _digest(path)) in known]
     return [
-        f"{path}: the model was trained on these rows{_but(how)}; figures on new data may be worse"
-        for path, how in found
+        f"{path}: the model was trained on these rows{_but(*trainings)}; figures on new data may be worse"
+        for path, trainings in found
     ]
 
 
-def _but(how: str) -> str:
-    held_out, _, seed = how.partition(" ")
-    return "" if held_out == "0" else f", but for a share of {held_out}, held out with seed {seed}"
+def test_share(trained_on: str, path: Path) -> tuple[float, int]:
+    """The share of a file that was held out to test the network, and the seed. Raises ``DataError`` where there is
+    none.
+    """
+    trainings = _known(trained_on).get(_digest(path), [])
+    if len(trainings) > 1:
+        raise DataError(path, "the model was trained on this file several times, each with other rows held out")
+    if not trainings or not trainings[0]["test"]:
+        raise DataError(path, "no rows of this file were held out to test the model: train --test SHARE does it")
+    return float(trainings[0]["test"]), int(trainings[0]["seed"])
+
+
+def known_before(metadata: Mapping[str, str], entry: str) -> bool:
+    """True if a network had been trained on the file of an entry before, with other rows held out."""
+    return len(_known(metadata.get(TRAINED_ON, "")).get(entry.partition(" ")[0], [])) > 1
+
+
+def _known(trained_on: str) -> dict[str, list[re.Match[str]]]:
+    """Each training in the entry of the metadata, by the digests of files. Words of others say nothing."""
+    known = dict[str, list[re.Match[str]]]()
+    for found in filter(None, map(ENTRY.fullmatch, trained_on.split(", "))):
+        known.setdefault(found["digest"], []).append(found)
+    return known
+
+
+def _but(training: re.Match[str], *others: re.Match[str]) -> str:
+    shares = [training["held_out"]] * (training["held_out"] != "0")
+    shares += [f"{training['test']} (which --test evaluates)"] * bool(training["test"])
+    if others or not shares:
+        return ""
+    return f", but for a share of {' and of '.join(shares)}, held out with seed {training['seed']}"
 
 
 def _digest(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,15 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count, Natural
 from portable_nn.core.text import either, quantity, shortened
+from portable_nn.data.apart import apart, by_name, to_evaluate
 from portable_nn.data.batches import Bad
 from portable_nn.data.cells import is_words, missing
 from portable_nn.data.columns import numbers_fault
+from portable_nn.data.dataset import Dataset, read_dataset
 from portable_nn.data.frames import Dialect, Frame, read_frame, tables
+from portable_nn.data.given import Examples
+from portable_nn.data.stored import Stored
+from portable_nn.data.trained import test_share
 from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
 from portable_nn.evaluation.methods import Calibration, calibrated
 from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
@@ -134,6 +140,27 @@ def evaluation_of(answers: Answers, given: list[Any] | None, strict: bool, worst
     """The evaluation of answers, by the labels in the data or those ``given``. Raises as ``evaluate`` does."""
     scores = _scored(answers, given, strict, worst)
     return scores.scoring.result([*answers.warnings, *answers.notes, *scores.notes()], scores.left_out)
+
+
+def tested_again(
+    model: str | Path | Network, path: Path, options: ModelOptions
+) -> tuple[Frame | Examples, None, ModelOptions]:
+    """The examples of a file that were held out to test the model, as the data, labels and options of ``evaluated``.
+
+    Raises ``DataError`` where there are none.
+    """
+    runner, named = options.runner(model), options.named
+    share, seed = test_share(runner.model.description.trained_on, path)
+    names, dialect = (named.inputs, named.targets) if named else (), options.dialect or Dialect()
+    data: Frame | Dataset | dict[str, Stored]
+    if runner.input.info.columns:
+        data = read_frame(path, **vars(dialect))
+    elif named:
+        data = by_name(path, *names)
+    else:
+        data = read_dataset(path, width=math.prod(runner.taken(labelled=True).shape or ()), dialect=dialect)
+    tested = to_evaluate(apart(data, share, seed)[1], path, *names)
+    return tested, None, replace(options, dataset=None, targets=None)
 
 
 def _with_target(

@@ -11,12 +11,14 @@ from typing import Any, Unpack
 import numpy as np
 
 from portable_nn.core.arrays import as_array
+from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity, some
+from portable_nn.data.apart import divided
 from portable_nn.data.statistics import READ, moments
-from portable_nn.data.stored import Blocks, Stored, as_stored, held_out, piece_of, pieces, rows_of
+from portable_nn.data.stored import Blocks, Stored, as_stored, piece_of, pieces, rows_of
 from portable_nn.data.stored_files import open_stored, side_by_side
 from portable_nn.format.meaning import InputInfo
 from portable_nn.layers import Input, Layer, Normalization
@@ -46,12 +48,12 @@ def train_arrays(
     loss: str | Loss | None = None,
     loss_options: Mapping[str, Any] | None = None,
     metrics: Sequence[str] | None = None,
-    optimizer: Optimizer | str = "adam",
+    optimizer: Optimizer | str = OPTIMIZER,
     epochs: Count = 10,
     batch_size: Count = 32,
     window: Count | None = None,
     validation: BelowOne = 0.1,
-    patience: Count | None = None,
+    patience: Natural | None = None,
     seed: Natural = 0,
     metrics_csv: str | Path | None = None,
     plot: str | Path | None = None,
@@ -116,16 +118,6 @@ def train_arrays(
     rows = f"{quantity(len(x), 'example')} of {quantity(x.shape[1], 'number')}"
     notes = [f"from {rows}{scaling}, predicts {some(names)}, {what}"]
     return trained._replace(notes=[*notes, *x.notes, *y.notes])
-
-
-def divided(arrays: Sequence[Stored], share: float, seed: int) -> tuple[Blocks, Blocks]:
-    """The rows to train on, and those held out. Raises ``UsageError`` for a share that leaves a side empty."""
-    count = len(arrays[0])
-    if share and not 0 < round(count * share) < count:
-        raise UsageError(
-            f"validation of {share:g} leaves nothing on one side of {quantity(count, 'example')}: 0 is for none"
-        )
-    return held_out(arrays, share, seed)
 
 
 def named_arrays(data: str | Path | Mapping[str, Any], names: str | Sequence[str]) -> Stored:

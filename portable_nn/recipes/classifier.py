@@ -10,11 +10,13 @@ from typing import Any, Final, NamedTuple, Unpack
 import numpy as np
 
 from portable_nn import layers as pnn_layers
+from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import ACTIVATIONS
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity
+from portable_nn.data.apart import split
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.tables import whole
 from portable_nn.format import InputInfo
@@ -23,7 +25,7 @@ from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.defaults import BOOK, DIGIT
 from portable_nn.training.fit import FitOptions
-from portable_nn.training.history import EarlyStopping, History
+from portable_nn.training.history import History
 from portable_nn.training.losses import Loss, find_loss, with_options
 from portable_nn.training.metrics import Metrics
 from portable_nn.training.optimizers import Optimizer
@@ -59,11 +61,11 @@ def train_classifier(
     loss: str | Loss = "cross_entropy",
     loss_options: Mapping[str, Any] | None = None,
     metrics: Metrics = None,
-    optimizer: Optimizer | str = "adam",
+    optimizer: Optimizer | str = OPTIMIZER,
     epochs: Count = 10,
     batch_size: Count = 32,
     validation: BelowOne = 0.1,
-    patience: Count | None = None,
+    patience: Natural | None = None,
     labels: Sequence[str] = (),
     raw: bool = False,
     standardise: bool = False,
@@ -90,7 +92,8 @@ def train_classifier(
         epochs: how many times every example is seen.
         batch_size: examples a step.
         validation: the share of the examples, drawn at random, that is held out to measure by; 0 for none.
-        patience: stop after so many epochs without a smaller validation loss, and keep the best weights.
+        patience: stop after so many epochs without a smaller validation loss, and keep the best weights; by default a
+            tenth of the epochs, at least 10, and all with a schedule. With 0, all are run and the last weights kept.
         labels: the names of the classes.
         raw: take the numbers as they are. Otherwise rows of 784 are pixels of a digit, 0 to 255, and begin with
             ``Rescaling`` to 0.01 to 1.
@@ -147,9 +150,9 @@ def fit_classes(
     *,
     loss: str | Loss,
     metrics: Metrics = None,
-    optimizer: Optimizer | str = "adam",
+    optimizer: Optimizer | str = OPTIMIZER,
     validation: BelowOne = 0.1,
-    patience: Count | None = None,
+    patience: Natural | None = None,
     seed: int,
     **options: Any,
 ) -> History:
@@ -164,7 +167,7 @@ def fit_classes(
         optimizer=optimizer,
         validation=(x[held_out], y[held_out]) if len(held_out) else None,
         metrics=(["accuracy"] if len(held_out) else []) if metrics is None else metrics,
-        early_stopping=None if patience is None else EarlyStopping(patience),
+        early_stopping=patience,
         **options,
     )
 
@@ -172,9 +175,8 @@ def fit_classes(
 def parse_layers(text: str) -> list[int]:
     """``"784-200-10"`` as numbers. Raises ``UsageError`` for anything else."""
     if not re.fullmatch(r"[1-9]\d{0,8}(-[1-9]\d{0,8})+", text):
-        hint = ": auto counts the columns of a table: give --target NAME as well (train_table)" * ("auto" in text)
         raise UsageError(
-            f"layers must be two or more sizes with hyphens between them, such as 784-200-10, not '{text}'{hint}"
+            f"layers must be two or more sizes with hyphens between them, such as 784-200-10, not '{text}'"
         )
     return [int(size) for size in text.split("-")]
 
@@ -251,17 +253,6 @@ def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
         units = quantity(count, "unit")
         raise UsageError(f"the last layer has {units}, but the data have {len(values)} classes: {some}")
     return numbers.astype(np.int64), [str(value) for value in values]
-
-
-def split(count: int, validation: float, seed: int) -> tuple[Array, Array]:
-    """The indices of the training examples, and of the validation examples."""
-    held_out = round(count * validation)
-    if validation and not 0 < held_out < count:
-        raise UsageError(
-            f"validation of {validation:g} leaves nothing on one side of {quantity(count, 'example')}: 0 is for none"
-        )
-    order = np.random.default_rng(seed).permutation(count)
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
 def _first_layers(x: Array, train: Array, *, raw: bool, standardise: bool) -> list[Layer]:

@@ -12,21 +12,24 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, Unpack
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import ACTIVATIONS
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import either, quantity, some
+from portable_nn.data.apart import split
 from portable_nn.data.cells import is_words, missing, word_fault
 from portable_nn.data.columns import MOST, encoded, find_columns, numbers_fault, without_holes, word_of
 from portable_nn.data.frames import Frame, read_frame
+from portable_nn.data.tables import UTF_8
 from portable_nn.format.meaning import Column, Missing, OutputInfo, Unknown
 from portable_nn.layers import Columns, Dense, Input, Layer, Normalization
 from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
-from portable_nn.recipes.classifier import hidden_layers, passed_on, split
+from portable_nn.recipes.classifier import hidden_layers, passed_on
 from portable_nn.training.fit import FitOptions
-from portable_nn.training.history import EarlyStopping, History
+from portable_nn.training.history import History
 from portable_nn.training.losses import Loss, find_loss, with_options
 from portable_nn.training.metrics import METRICS, Metric
 from portable_nn.training.optimizers import Optimizer
@@ -93,15 +96,16 @@ def train_table(
     header: bool | None = None,
     delimiter: str | None = None,
     decimal: str = ".",
+    encoding: str = UTF_8,
     activation: str = "relu",
     loss: str | Loss | None = None,
     loss_options: Mapping[str, Any] | None = None,
     metrics: Sequence[str] | None = None,
-    optimizer: Optimizer | str = "adam",
+    optimizer: Optimizer | str = OPTIMIZER,
     epochs: Count | None = None,
     batch_size: Count = 32,
     validation: BelowOne = 0.1,
-    patience: Count | None = None,
+    patience: Natural | None = None,
     seed: Natural = 0,
     metrics_csv: str | Path | None = None,
     plot: str | Path | None = None,
@@ -117,7 +121,7 @@ def train_table(
         layers: the sizes of the layers, ``"auto-32-16-auto"`` or as a list. The first is the number of columns, and the
             last that of classes or of numbers to predict, 1 for two classes with one output; ``auto`` counts them.
         data: the table: a path, a data frame, a dict of columns or a structured array: see ``read_frame``, which
-            ``header``, ``delimiter`` and ``decimal`` are for.
+            ``header``, ``delimiter``, ``decimal`` and ``encoding`` are for.
         target: the column that is predicted, by its name, or ``first`` or ``last``; several columns of numbers.
         task: ``classes`` or ``numbers``. By default words are classes, and so are whole numbers 0, 1, 2, … (or from 1)
             without a gap up to 20; other numbers are numbers.
@@ -149,7 +153,7 @@ def train_table(
         TrainingError: the loss is NaN or infinite.
         FileError: a file cannot be written, or there is no checkpoint to resume from.
     """
-    frame = read_frame(data, header=header, delimiter=delimiter, decimal=decimal)
+    frame = read_frame(data, header=header, delimiter=delimiter, decimal=decimal, encoding=encoding)
     names = _target_names(frame, target)
     inputs = _input_names(frame, names, drop)
     if missing == "drop":
@@ -347,9 +351,8 @@ def fit_target(
     ``fit``.
     """
     x, y, in_units = held_out
-    stopping = None if patience is None else EarlyStopping(patience)
     validation = (x, y) if len(x) else None
-    history = network.fit(*train, loss=wanted.loss, validation=validation, early_stopping=stopping, **options)
+    history = network.fit(*train, loss=wanted.loss, validation=validation, early_stopping=patience, **options)
     network = described(network, wanted, units or {})
     return TrainedTable(network, history, figures_of(network, history, wanted, x, in_units), [])
 

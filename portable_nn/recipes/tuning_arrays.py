@@ -9,22 +9,23 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.dims import static
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity
+from portable_nn.data.apart import divided
 from portable_nn.data.stored import Stored
 from portable_nn.layers import Dense
 from portable_nn.network import Network, Sequential
 from portable_nn.network.preparing import steps_inside
 from portable_nn.preprocessing.applying import lay_out
-from portable_nn.recipes.arrays import class_range, divided, named_arrays
+from portable_nn.recipes.arrays import class_range, named_arrays
 from portable_nn.recipes.classifier import Classifier, passed_on
 from portable_nn.recipes.tuning import OLD_NAMES, for_loss, loss_of_tuning
 from portable_nn.training.fit import FitOptions
-from portable_nn.training.history import EarlyStopping
 from portable_nn.training.losses import Loss, find_loss
 from portable_nn.training.metrics import Metrics
 from portable_nn.training.optimizers import Optimizer
@@ -44,12 +45,12 @@ def tune_arrays(
     loss: str | Loss | None = None,
     loss_options: Mapping[str, Any] | None = None,
     metrics: Metrics = None,
-    optimizer: Optimizer | str = "adam",
+    optimizer: Optimizer | str = OPTIMIZER,
     epochs: Count = 10,
     batch_size: Count = 32,
     window: Count | None = None,
     validation: BelowOne = 0.1,
-    patience: Count | None = None,
+    patience: Natural | None = None,
     labels: Sequence[str] = (),
     seed: Natural = 0,
     metrics_csv: str | Path | None = None,
@@ -102,7 +103,7 @@ def tune_arrays(
         loss=loss,
         validation=(held.of(x), held.of(y)) if len(held) else None,
         metrics=(["accuracy"] if is_of_classes and len(held) else []) if metrics is None else metrics,
-        early_stopping=None if patience is None else EarlyStopping(patience),
+        early_stopping=patience,
         **passed_on(locals()),
     )
     return Classifier(body, history)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import DataWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
-from portable_nn.core.numbers import BelowOne, Count, Positive
+from portable_nn.core.numbers import BelowOne, Count, Natural, Positive
 from portable_nn.core.text import quantity
 from portable_nn.data.stored import rows_of
 from portable_nn.engines.apart import mixing_node
@@ -25,7 +25,7 @@ from portable_nn.training.evaluation import Evaluation
 from portable_nn.training.examples import Check, Examples, check_parameters, resolved
 from portable_nn.training.given import StoredExamples, examples_of
 from portable_nn.training.going_on import Kept, find_kept, keep_last, put_back
-from portable_nn.training.history import Best, EarlyStopping, History
+from portable_nn.training.history import Best, EarlyStopping, History, stopping
 from portable_nn.training.losses import Loss, LossLike, find_losses, usual_losses
 from portable_nn.training.metrics import Metric, Metrics, find_metrics
 from portable_nn.training.optimizers import Optimizer
@@ -76,7 +76,7 @@ def fit(
     accumulate: Count = 1,
     average: BelowOne | None = None,
     truncate: Count | None = None,
-    early_stopping: EarlyStopping | None = None,
+    early_stopping: EarlyStopping | Natural | None = None,
     metrics: Metrics = (),
     train_metrics: bool = False,
     augment: Augment | None = None,
@@ -107,7 +107,7 @@ def fit(
             trains several outputs on the sum of their losses. By default the one that the network notes that it was
             trained with (``network.outputs[0].loss``), or ``cross_entropy`` where it notes none.
         optimizer: ``SGD``, ``RMSProp``, ``Adam``, ``AdamW``, ``AMSGrad`` or ``Lion``, or its name; by default
-            ``SGD(0.01)``. ``"same"`` goes on with that of the last ``fit`` of this network, and with its state.
+            ``Adam()``. ``"same"`` goes on with that of the last ``fit`` of this network, and with its state.
         epochs: how many times every example is seen.
         batch_size: the number of examples a step; the last batch of an epoch may be smaller.
         shuffle: draw a new order for each epoch. What is read in pieces is shuffled by pieces: these come in a random
@@ -135,7 +135,9 @@ def fit(
             gradient flows back through them, as PyTorch's ``detach`` does: with 20, from the steps 20 to 39 back to
             step 20. Outputs are the same. By default gradients flow back through all steps. Williams and Peng, Neural
             Computation 2 (1990).
-        early_stopping: when to stop before ``epochs``.
+        early_stopping: a rule, or the number of epochs without a smaller validation loss after which training stops;
+            the best weights are kept. By default, with ``validation``, a tenth of the epochs and at least 10, and with
+            a schedule all of them. With 0, all epochs are run and the last weights kept.
         metrics: one or several, of classes ``accuracy``, ``precision``, ``recall`` and ``f1``, of numbers
             ``mean_absolute_error``, ``mean_squared_error``, ``root_mean_squared_error`` and ``r2``, or functions
             ``(outputs, targets) → number``; or a dict of such by output name. They are computed after each epoch, on
@@ -187,12 +189,13 @@ def fit(
     _warn_of_steps(network)
     wanted = find_metrics(metrics, first.y, losses)
     evaluations = _evaluations(network, losses, source, held_out, wanted, train_metrics)
-    rules = {"early stopping": early_stopping, "ReduceOnPlateau": watched(schedule)}
+    rule = stopping(early_stopping, epochs, is_watched=held_out is not None, is_scheduled=schedule is not None)
+    rules = {"early stopping": rule, "ReduceOnPlateau": watched(schedule)}
     columns = _columns(evaluations, held_out, rules)
     picture = check_plot(plot)
     step = TrainingStep(network, losses, first.x, first.y, updating, weighted=first.weighted, truncate=truncate)
     put_back(kept, step.state)
-    best = Best(network, early_stopping)
+    best = Best(network, rule)
     state = State(network, step.state, best, source.batches, columns, step=kept.step, parts=len(step.parts))
     called = (callbacks,) if callable(callbacks) else tuple(callbacks)
     run = Run(step, state, source, evaluations, epochs, schedule, augment, called, every)
@@ -204,8 +207,8 @@ def fit(
             shuffle=shuffle, schedule=schedule, early_stopping=early_stopping, augment=augment,
             **({} if truncate is None else {"truncate": truncate}),
         )  # fmt: skip
-        rule = early_stopping or EarlyStopping(monitor="val_loss" if held_out else "loss")
-        run.checkpoints = Checkpoints(checkpoint, keep, state, settings, rule)
+        watching = rule or EarlyStopping(monitor="val_loss" if held_out else "loss")
+        run.checkpoints = Checkpoints(checkpoint, keep, state, settings, watching)
     with (
         run.checkpoints.open(resume=resume) if run.checkpoints else nullcontext(),
         csv_rows(metrics_csv, state.rows) as write_row,

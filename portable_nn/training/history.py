@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from portable_nn.core.html import html_table
 from portable_nn.core.kinds import check_kinds
-from portable_nn.core.numbers import Count, NonNegative
+from portable_nn.core.numbers import Count, Natural, NonNegative
 from portable_nn.core.text import quantity, table
 from portable_nn.core.words import attributes_of
 from portable_nn.operators.registry import Array
@@ -20,6 +20,9 @@ __all__ = ["EarlyStopping", "History"]
 
 SHOWN: Final = 10
 """The number of epochs, the last ones, that ``repr`` shows."""
+
+LEAST: Final = 10
+"""The least number of epochs without an improvement after which training stops by itself."""
 
 Stopped: TypeAlias = Literal["finished", "early", "callback", "interrupted"]
 
@@ -50,6 +53,18 @@ class EarlyStopping:
         return sign_of(self.monitor)
 
 
+def stopping(
+    given: EarlyStopping | Natural | None, epochs: int, *, is_watched: bool, is_scheduled: bool
+) -> EarlyStopping | None:
+    """The rule for what ``fit`` is given: itself, that of a patience, or the usual one where validation is watched.
+
+    The usual patience is a tenth of the epochs, and at least ``LEAST``. A schedule is gone through to its end.
+    """
+    if given is None and is_watched:
+        return EarlyStopping(epochs if is_scheduled else max(LEAST, epochs // 10))
+    return EarlyStopping(given) if isinstance(given, int) and given else given or None
+
+
 @dataclass
 class History:
     """The metrics of each epoch: ``history["val_loss"]`` is one of them as a list.
@@ -60,7 +75,7 @@ class History:
             each metric.
         stopped: why training stopped: ``"finished"``, ``"early"`` (early stopping), ``"callback"`` or
             ``"interrupted"`` (Ctrl-C).
-        best_epoch: the epoch whose weights early stopping kept; ``None`` without early stopping.
+        best_epoch: the epoch whose weights were kept; ``None`` where the last ones are.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from portable_nn.core import names
+from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import INTERNAL
 from portable_nn.core.kinds import check_kinds
@@ -283,9 +284,9 @@ OPTIMIZERS: Mapping[str, type[Optimizer]] = {name: globals()[kind] for name, kin
 
 
 def find_optimizer(optimizer: Optimizer | str | None) -> Optimizer:
-    """An optimizer: itself, that of a name, or by default SGD. Raises ``UsageError`` for anything else."""
+    """An optimizer: itself, that of a name, or by default ``OPTIMIZER``. Raises ``UsageError`` for anything else."""
     if optimizer is None:
-        return SGD()
+        optimizer = OPTIMIZER
     if isinstance(optimizer, str):
         if optimizer not in OPTIMIZERS:
             raise UsageError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, not {optimizer!r}")

@@ -15,7 +15,7 @@ SECONDS: Final = 0.25
 """The time that a bar stands at least, so that the page is not redrawn at each batch."""
 
 FEW: Final = 20
-"""So many epochs have a line each where there is no bar."""
+"""The lines, at most, that epochs have where there is no bar; the first has one more."""
 
 SHOWN: Final = 10
 """The epochs, the last ones, that stand below the bar."""
@@ -63,15 +63,15 @@ class Bar:
 
 
 class Lines(Bar):
-    """A line on stderr for each epoch, or, of more than ``FEW``, for each tenth and the last."""
+    """A line on stderr for each epoch, or, of more than ``FEW``, for the first, some between, and the last."""
 
     def __init__(self, epochs: int) -> None:
-        self.epochs, self.row = epochs, dict[str, float]()
+        self.epochs, self.every, self.row = epochs, -(-epochs // FEW), dict[str, float]()
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Print it, or keep it for the end."""
         self.row = {**row}
-        if self.epochs <= FEW or row["epoch"] % 10 == 0:
+        if row["epoch"] == 1 or row["epoch"] % self.every == 0:
             self.end()
 
     def end(self) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.core.names import METRICS
+from portable_nn.data.apart import split
 from portable_nn.data.dataset import read_dataset
-from portable_nn.recipes.classifier import split, train_classifier
+from portable_nn.recipes.classifier import train_classifier
 
 TRAIN = ("train", "2-3-3", "data.csv", "--epochs", "2", "--out", "m.safetensors")
 WORDS = ("Adelie", "Chin, strap=x", "Gentoo")

@@ -246,7 +246,7 @@ def test_how_pytorch_writes_it(run, arguments, spelling):
             "convt --in 2 --kernel 1 --stride 2 --axes 1",
             "coverage  2 of 3 cells of the output have taps of the kernel on them, 1 each",
         ),
-        ("conv --in 1 --kernel 1 --stride 2 --padding 1 --axes 1", "coverage  none of 1 cells"),
+        ("conv --in 1 --kernel 1 --stride 2 --padding 1 --axes 1", "coverage  none of 1 cell"),
         (
             "conv --in 28 --kernel 3 --stride 2 --padding same",
             "          use explicit pads: Conv(kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])",

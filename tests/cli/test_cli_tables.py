@@ -57,6 +57,26 @@ def test_rows_are_predicted_by_names_in_any_order(run, houses: Path, tmp_path: P
     assert rows[3][1:] == ["", "column 'district': 'east' is none of the categories north, south"]
 
 
+def test_a_table_in_latin_1_is_read_where_the_encoding_is_named(run, tmp_path: Path) -> None:
+    text = "größe,ort,art\n" + "".join(
+        f"{n},{'Köln' if n % 2 else 'Mainz'},{'süß' if n % 2 else 'herb'}\n" for n in range(40)
+    )
+    (tmp_path / "old.csv").write_bytes(text.encode("latin-1"))
+    (tmp_path / "new.csv").write_text(text, encoding="utf-8")
+    train = ("train", "auto-auto", "old.csv", "--target", "art", "--rate", "0.1", "-o", "m.npz")
+    found = run(*train)
+    assert (found.code, found.out) == (3, "")
+    advice = "found the byte 0xF6: --encoding latin-1 (encoding='latin-1') may read it"
+    assert found.err == f"error: old.csv: row 1: expected text in UTF-8, {advice}\n"
+    assert run(*train, "--encoding", "latin-1").code == 0
+    for options in (["old.csv", "--encoding", "latin-1"], ["new.csv"]):
+        found = run("predict", "m.npz", *options, "--format", "csv")
+        assert [row.split(",")[1] for row in found.out.splitlines()[1:]] == ["herb", "süß"] * 20
+        assert run("evaluate", "m.npz", *options, "--format", "json").json["accuracy"] == 1
+    refused = run("predict", "m.npz", "old.csv", "--encoding", "latins")
+    assert refused.err == "error: --encoding must be latin-1 or another that Python knows, not 'latins'\n"
+
+
 def test_rows_that_the_model_was_trained_on_are_called_so(run, houses: Path, tmp_path: Path) -> None:
     trained(run, "--validation", "0.2", "--seed", "3")
     assert run("export", "price.safetensors", "price.onnx").code == 0

@@ -55,8 +55,8 @@ def test_json_and_metrics(run, tmp_path, flowers_csv):
 
 
 def test_the_same_seed_gives_the_same_bytes(run, tmp_path, flowers_csv):
-    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
-        run(*FLOWERS[:-1], f"{name}.safetensors", "--epochs", "1", "--seed", seed)
+    for name, seed, *more in (("a", "1"), ("b", "1", "--optimizer", "adam"), ("c", "2")):
+        run(*FLOWERS[:-1], f"{name}.safetensors", "--epochs", "1", "--seed", seed, *more)
     a, b, c = ((tmp_path / f"{name}.safetensors").read_bytes() for name in "abc")
     assert a == b != c
 
@@ -97,7 +97,78 @@ def test_early_stopping(run, flowers_csv):
     options = ["--optimizer", "sgd", "--rate", "0", "--early-stopping", "2", "--epochs", "50"]
     found = run(*FLOWERS, *options, "--format", "json").json
     assert (found["epochs"], found["stopped"], found["best_epoch"]) == (3, "early", 1)
-    assert run(*FLOWERS, *options, "--force").out.startswith("epochs               3, stopped early, kept: 1\n")
+    text = "epochs               3, stopped early after 2 without improvement, kept: 1 (smallest validation loss)\n"
+    assert run(*FLOWERS, *options, "--force").out.startswith(text)
+
+
+def test_by_default_the_best_epoch_is_kept_and_training_stops_a_tenth_of_the_epochs_later(run, flowers_csv):
+    options = ["--optimizer", "sgd", "--rate", "0", "--format", "json", "--force"]
+    for epochs, more, wanted in (
+        ("150", [], (16, "early", 1)),
+        ("30", [], (11, "early", 1)),
+        ("30", ["--early-stopping", "0"], (30, "finished", None)),
+        ("30", ["--schedule", "cosine"], (30, "finished", 1)),
+        ("30", ["--validation", "0"], (30, "finished", None)),
+    ):
+        found = run(*FLOWERS, *options, "--epochs", epochs, *more).json
+        assert (found["epochs"], found["stopped"], found["best_epoch"]) == wanted
+
+
+def _kinds(folder):
+    """A table, rows with the label first, and arrays: the file, what trains on it, and the options that read it."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(300, 4)), rng.integers(0, 3, 300)
+    x[:, 0] += 3 * y
+    rows = [",".join(map(str, row)) for row in x]
+    (folder / "table.csv").write_text("\n".join(["a,b,c,d,kind", *(f"{r},k{n}" for r, n in zip(rows, y, strict=True))]))
+    (folder / "rows.csv").write_text("\n".join(f"{n},{r}" for r, n in zip(rows, y, strict=True)))
+    np.savez(folder / "arrays.npz", x=x, y=y)
+    return {
+        "table": ("auto-8-auto", "table.csv", ["--target", "kind"], []),
+        "rows": ("4-8-3", "rows.csv", [], []),
+        "arrays": ("auto-8-auto", "arrays.npz", *[["--inputs", "x", "--target", "y"]] * 2),
+    }
+
+
+@pytest.mark.parametrize("kind", ["table", "rows", "arrays"])
+def test_examples_of_the_test_are_known_again(run, tmp_path, kind):
+    layers, path, how, read = _kinds(tmp_path)[kind]
+    train = ("train", layers, path, *how, "--epochs", "3", "--test", "0.2", "--seed", "5")
+    found = run(*train, "-o", "m.npz", "--format", "json").json["test"]
+    evaluate = ("evaluate", "m.npz", path, *read, "--engine", "numpy", "--format", "json")
+    again = run(*evaluate, "--test").json
+    assert found == {name: again[name] for name in found}
+    assert (again["examples"], run(*evaluate).json["examples"]) == (60, 300)
+    text = run(*train, "-o", "n.npz").out
+    assert "\n\ntest, on examples that this training has not seen\n\nexamples" in text
+    assert run("tune", "m.npz", path, *read, "--epochs", "1", "-o", "t.npz", "--test", "0.5").err.endswith(
+        "\nthe network had been trained on this file before: it may have seen the examples of the test\n"
+    )
+    assert "several times" in run("evaluate", "t.npz", path, *read, "--test").err
+
+
+@pytest.mark.parametrize("kind", ["table", "rows"])
+def test_training_does_not_depend_on_the_examples_of_the_test(run, tmp_path, kind):
+    layers, path, how, _ = _kinds(tmp_path)[kind]
+    train = ("train", layers, path, *how, "--epochs", "3", "--test", "0.2", "--seed", "5")
+    assert run(*train, "-o", "one.npz").code == 0
+    lines = (tmp_path / path).read_text().splitlines()
+    for place in np.random.default_rng(5).permutation(300)[:60] + (kind == "table"):
+        lines[place] = lines[place].replace("0.", "7.").replace("1.", "2.")
+    (tmp_path / path).write_text("\n".join(lines))
+    assert run(*train, "-o", "two.npz").code == 0
+    one, two = pnn.load("one.npz"), pnn.load("two.npz")
+    for name, array in one.parameters.items():
+        np.testing.assert_array_equal(array, two.parameters[name])
+
+
+def test_a_test_share_that_leaves_nothing_is_refused(run, tmp_path):
+    path = _kinds(tmp_path)["rows"][1]
+    assert run("train", "4-3", path, "--test", "0.999", "-o", "m.npz").err.startswith("error: test of 0.999 leaves")
+    assert run("train", "4-3", path, "--test", "1", "-o", "m.npz").err.startswith("error: --test must be a number from")
+    assert run("evaluate", "digits", path, "--test").err == (
+        "error: rows.csv: no rows of this file were held out to test the model: train --test SHARE does it\n"
+    )
 
 
 def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv):
@@ -128,7 +199,7 @@ def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv)
         (["4-3", "flowers.csv", "--validation", "1"], 2, "--validation must be a number from 0 to less than 1, not 1"),
         (["4-3", "flowers.csv", "--validation", "0", "--early-stopping", "2"], 2, "early stopping watches 'val_loss'"),
         (["4-3", "flowers.csv", "--epochs", "0"], 2, "--epochs must be a whole number from 1, not 0"),
-        (["4-3", "flowers.csv", "--early-stopping", "0"], 2, "--early-stopping must be a whole number from 1, not 0"),
+        (["4-3", "flowers.csv", "--early-stopping", "-1"], 2, "--early-stopping must be of the type EarlyStopping"),
         (["4-3", "flowers.csv", "--raw", "--standardise"], 2, "raw numbers stay as they are"),
         (
             ["4-3", "flowers.csv", "--rate", "-1"],
@@ -249,7 +320,7 @@ def test_resuming_what_is_done(run, flowers_csv):
     lines = more.err.splitlines()
     assert lines[0] == "resuming run/checkpoint-00000008.safetensors: epoch 3 of 3, batch 1"
     assert [line[:12] for line in lines[1:]] == ["epoch 3 of 3"]
-    assert more.out.startswith("epochs               3\n")
+    assert more.out.startswith("epochs               3, kept: 3 (smallest validation loss)\n")
 
 
 @pytest.mark.long

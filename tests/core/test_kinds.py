@@ -30,7 +30,7 @@ def network() -> pnn.Sequential:
         (lambda net: net.fit(X, Y, validation=float("nan")), "validation must be a share from above 0 to below 1, or"),
         (lambda net: net.fit(X, Y, validation=1.5), "validation must be a share from above 0 to below 1, or"),
         (lambda net: net.fit(X, Y, metrics=7), "metrics must be text, a function of 2 arguments, of the type Metric"),
-        (lambda net: net.fit(X, Y, early_stopping=True), "early_stopping must be of the type EarlyStopping or None"),
+        (lambda net: net.fit(X, Y, early_stopping=True), "early_stopping must be of the type EarlyStopping, a whole"),
         (lambda net: net.fit([[1, 2], [3]], Y), "input 'input' must be an array of numbers, with as many in each row"),
         (lambda net: net.fit(X, [[1, 2], [3]]), "y must be an array of numbers, with as many in each row, not"),
         (lambda net: net.fit(X, Y, sample_weight="ab"), "sample_weight must be an array of numbers, not a path"),

@@ -35,7 +35,8 @@ TAKES: Final[Mapping[str, tuple[Any, ...]]] = {
     "gamma": (0, 1.5), "margin": (1.5,),
     "delta": (1.5,),
     # Schedules and early stopping.
-    "every": (), "patience": (), "cooldown": (0,), "min_delta": (0, 1.5), "smallest": (0,), "StepDecay.factor": (1.5,),
+    "every": (), "early_stopping": (0, None), "patience": (),
+    "cooldown": (0,), "min_delta": (0, 1.5), "smallest": (0,), "StepDecay.factor": (1.5,),
     "ExponentialDecay.factor": (1.5,), "ReduceOnPlateau.factor": (), "final": (0, 1.5), "OneCycle.start": (0, 1.5),
     "rise": (), "Warmup.start": (0,), "Warmup.length": (1.5,),
     # Counts.

@@ -4,15 +4,17 @@ import io
 import re
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portable_nn.core.errors import DataError
 from portable_nn.data import tables
+from portable_nn.data.frames import read_frame
 from portable_nn.data.tables import iterate_csv
 
 
@@ -168,12 +170,34 @@ def test_a_row_of_mnist_that_lacks_a_value(tmp_path: Path) -> None:
 def test_files_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(b"1,2,3\n" + bytes(range(128, 256)))
-    with pytest.raises(DataError, match="expected a table in UTF-8, found bytes that are no text after row 0"):
+    with pytest.raises(DataError, match="row 2: expected text in UTF-8, found the byte 0x80: --encoding cp1252"):
         read(path)
     with pytest.raises(DataError, match=r"expected a table \(CSV\), found no such file"):
         read(tmp_path / "missing.csv")
     with pytest.raises(DataError, match=r"expected a table \(CSV\), found a folder"):
         read(tmp_path)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.integers(1, 20_000).map("a".__mul__), max_size=9),
+    st.lists(st.text("aé ñ", min_size=1), max_size=9),
+    st.sampled_from([("latin-1", "é", "E9"), ("cp1252", "€", "80"), ("utf-16", "é", "FF")]),
+)
+def test_the_first_row_that_is_no_text_is_named_with_an_encoding_that_reads_it(
+    before: list[str], after: list[str], told: tuple[str, str, str]
+) -> None:
+    encoding, word, byte = told
+    row = 1 if encoding == "utf-16" else len(before) + 2
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        path.write_bytes("\n".join(["name", *before, word, *after]).encode(encoding))
+        with pytest.raises(DataError) as raised:
+            read_frame(path)
+        advice = f"--encoding {encoding} (encoding='{encoding}') may read it"
+        assert raised.value.reason == f"row {row}: expected text in UTF-8, found the byte 0x{byte}: {advice}"
+        words = read_frame(path, encoding=encoding).column("name").tolist()
+    assert words == [*before, word, *(each.strip() for each in after if each.strip())]
 
 
 def test_endless_lines_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

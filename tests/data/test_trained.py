@@ -2,9 +2,16 @@
 
 from pathlib import Path
 
+import pytest
 import xxhash
+from hypothesis import given
+from hypothesis import strategies as st
 
-from portable_nn.data.trained import TRAINED_ON, note_trained, trained_notes, training_file
+from portable_nn.core.errors import DataError
+from portable_nn.data.trained import TRAINED_ON, known_before, note_trained, trained_notes, training_file
+from portable_nn.data.trained import test_share as share_to_test  # pytest would run it.
+
+PATH = Path(__file__)
 
 
 def test_each_file_is_noted_once_and_known_by_its_bytes(tmp_path: Path) -> None:
@@ -26,6 +33,36 @@ def test_each_file_is_noted_once_and_known_by_its_bytes(tmp_path: Path) -> None:
     assert whole.startswith(f"{two}: the model was trained on these rows; ")
     other.write_bytes(one.read_bytes()[:-1] + b" ")
     assert trained_notes(known, other) == trained_notes("", one) == []
+
+
+def test_rows_to_test_on_are_known_again_unless_another_training_saw_them(tmp_path: Path) -> None:
+    path, metadata = tmp_path / "a.csv", dict[str, str]()
+    path.write_text("a,b\n")
+    with pytest.raises(DataError, match="no rows of this file were held out to test the model"):
+        share_to_test("", path)
+    note_trained(metadata, training_file(path, 0.1, 7, 0.25))
+    assert share_to_test(metadata[TRAINED_ON], path) == (0.25, 7)
+    [said] = trained_notes(metadata[TRAINED_ON], path)
+    assert "but for a share of 0.1 and of 0.25 (which --test evaluates), held out with seed 7; figures" in said
+    assert not known_before(metadata, training_file(path, 0.1, 7, 0.25))
+    note_trained(metadata, training_file(path, 0.1, 7))
+    assert known_before(metadata, training_file(path, 0.1, 7))
+    with pytest.raises(DataError, match="trained on this file several times, each with other rows held out"):
+        share_to_test(metadata[TRAINED_ON], path)
+    [said] = trained_notes(metadata[TRAINED_ON], path)
+    assert "the model was trained on these rows; figures" in said
+
+
+@given(st.text("0123456789abcdef .,e-", max_size=40))
+def test_an_entry_that_is_none_is_no_share(words: str) -> None:
+    digest = xxhash.xxh3_64_hexdigest(PATH.read_bytes())
+    for entry in (words, f"{digest} {words}", f"{digest} 0.1 0 {words}"):
+        try:
+            share, seed = share_to_test(entry, PATH)
+        except DataError:
+            continue
+        assert 0 <= share < 10
+        assert seed >= 0
 
 
 def test_a_folder_and_standard_input_are_not_noted(tmp_path: Path) -> None:

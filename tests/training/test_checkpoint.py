@@ -193,9 +193,10 @@ def test_what_had_stopped_early_is_there_at_once(tmp_path: Path) -> None:
     assert again.outcome(tmp_path) == first.outcome(tmp_path)
 
 
+@pytest.mark.parametrize("stopping", [None, 0])
 @pytest.mark.parametrize("at", [None, 6])
-def test_more_epochs_give_what_a_longer_training_gives(tmp_path: Path, at: int | None) -> None:
-    options: dict[str, Any] = {"schedule": None, "early_stopping": None}
+def test_more_epochs_give_what_a_longer_training_gives(tmp_path: Path, at: int | None, stopping: int | None) -> None:
+    options: dict[str, Any] = {"schedule": None, "early_stopping": stopping}
     wanted = EVERYTHING.run(epochs=5, **options).outcome(tmp_path)
     stop(EVERYTHING, at or 0, epochs=3, checkpoint=tmp_path / "run", **options)
     longer = EVERYTHING.run(seed=99, epochs=5, checkpoint=tmp_path / "run", resume=True, **options)
@@ -282,7 +283,7 @@ def test_a_loss_that_is_no_number_is_so_again(tmp_path: Path, every: int | None)
 
 def test_a_checkpoint_opens_as_a_network(tmp_path: Path) -> None:
     """That of the last epoch is the network that came out, with its labels."""
-    run = EVERYTHING.run(checkpoint=tmp_path / "run", early_stopping=None)
+    run = EVERYTHING.run(checkpoint=tmp_path / "run", early_stopping=0)
     loaded = pnn.load(tmp_path / "run" / "checkpoint-00000012.safetensors")
     np.testing.assert_array_equal(loaded.predict(EVERYTHING.x), run.network.predict(EVERYTHING.x))
     assert loaded.outputs == run.network.outputs
@@ -293,7 +294,7 @@ def test_a_checkpoint_opens_as_a_network(tmp_path: Path) -> None:
 
 def test_a_checkpoint_has_the_averages(tmp_path: Path) -> None:
     """Beside them, the latest weights, with which the training goes on."""
-    run = TRAININGS["averages"].run(checkpoint=tmp_path / "run", early_stopping=None)
+    run = TRAININGS["averages"].run(checkpoint=tmp_path / "run", early_stopping=0)
     last = sorted((tmp_path / "run").glob("checkpoint-*"))[-1]
     loaded = pnn.load(last)
     np.testing.assert_array_equal(loaded.predict(EVERYTHING.x), run.network.predict(EVERYTHING.x))

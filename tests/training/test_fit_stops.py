@@ -84,6 +84,21 @@ def test_early_stopping_stops_when_patience_runs_out() -> None:
     assert val_loss(network) == pytest.approx(losses[2], rel=1e-12)
 
 
+def test_by_default_the_best_weights_are_kept_and_what_follows_is_left_out() -> None:
+    """The validation wants the opposite of what is trained: at last its loss rises."""
+    options: dict[str, Any] = {**MSE, "optimizer": pnn.SGD(0.01), "validation": (X, -Y)}
+    network, all_epochs, alone = mlp(), mlp(), mlp()
+    losses = all_epochs.fit(X, Y, **options, epochs=200, early_stopping=0)["val_loss"]
+    alone.fit(X, Y, **MSE, optimizer=pnn.SGD(0.01), epochs=200)
+    assert same(all_epochs.parameters, alone.parameters)
+    best = int(np.argmin(losses))
+    history = network.fit(X, Y, **options, epochs=200)
+    assert (history.stopped, history.best_epoch, len(history.rows)) == ("early", best + 1, best + 21)
+    assert np.mean((network.predict(X) + Y) ** 2) == pytest.approx(losses[best], rel=1e-12)
+    scheduled = mlp().fit(X, Y, **options, epochs=200, schedule=lambda epoch, epochs: 1.0)
+    assert (len(scheduled.rows), scheduled.best_epoch) == (200, best + 1)
+
+
 def test_an_improvement_below_min_delta_is_none() -> None:
     rule = pnn.EarlyStopping(patience=1, min_delta=10.0)
     history = mlp().fit(X, Y, **RULE, epochs=9, early_stopping=rule)

@@ -175,11 +175,12 @@ def test_maps_of_classes_with_pixels_that_do_not_count() -> None:
 
 def test_a_batch_in_which_nothing_counts_changes_nothing() -> None:
     y = np.r_[np.full(6, -1), NUMBERS[:6]]
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 6, "shuffle": False, "optimizer": "sgd"}
     network = identity()
-    history = network.fit(X, y, loss=pnn.CrossEntropy(ignore_index=-1), epochs=2, batch_size=6, shuffle=False)
+    history = network.fit(X, y, loss=pnn.CrossEntropy(ignore_index=-1), **options)
     assert np.isfinite(history["loss"]).all()
     alone = identity()
-    alone.fit(X[6:], y[6:], epochs=2, batch_size=6, shuffle=False)
+    alone.fit(X[6:], y[6:], **options)
     np.testing.assert_allclose(network.parameters["dense_1.weight"], alone.parameters["dense_1.weight"], rtol=1e-12)
 
 

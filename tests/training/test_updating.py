@@ -127,10 +127,10 @@ def test_plain_descent_in_groups_and_a_schedule_of_all() -> None:
     ("groups", "message"),
     [
         ({"dens": {"learning_rate": 1.0}}, "groups: no parameter matches 'dens': did you mean 'dense_"),
-        ({"dense_1": {"lr": 1.0}}, "groups: SGD has no option 'lr': PyTorch's lr is learning_rate here"),
+        ({"dense_1": {"lr": 1.0}}, "groups: Adam has no option 'lr': PyTorch's lr is learning_rate here"),
         (
-            {"dense_1": {"beta1": 0.5}},
-            "groups: SGD has no option 'beta1': it has learning_rate, weight_decay, momentum,",
+            {"dense_1": {"momentum": 0.5}},
+            "groups: Adam has no option 'momentum': it has learning_rate, weight_decay, beta1,",
         ),
         ({"dense_1": {"learning_rate": -1.0}}, "learning_rate must be a finite number from 0, not -1"),
     ],
