@@ -93,8 +93,10 @@ def _said(column: Column, by_column: bool) -> Iterator[str]:
     yield f"a missing one is {'refused' if column.missing == 'refuse' else none}"
 
 
-def own_doc(doc: str, manifest: Manifest) -> str:
+def own_doc(doc: str, manifest: Manifest | None) -> str:
     """A ``doc_string`` without what ``documented`` added, which the manifest says as well."""
+    if manifest is None:
+        return doc
     columns = next((info.columns for info in manifest.inputs if info.columns), ())
     own = manifest.metadata.get(DOC, "")
     return own if doc in {documented(own, columns, by_column=each) for each in (False, True)} else doc
