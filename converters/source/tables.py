@@ -10,7 +10,7 @@ from portable_nn.converters.source.c_operators.use import C_TYPES
 from portable_nn.converters.source.words import listed_texts
 from portable_nn.core.graph import Graph
 from portable_nn.data.cells import MISSING
-from portable_nn.data.columns import OTHER
+from portable_nn.data.columns import OTHER, codes_of
 from portable_nn.format.meaning import Column, InputInfo
 
 NUMPY = '''
@@ -24,6 +24,7 @@ def number_of(cell, name, words, other, missing):
     if cell is None or cell != cell or (str(cell) in ABSENT and cell not in words):
         found = missing
     elif words:
+        cell = cell if isinstance(words[0], str) else float(cell)
         found = words.index(cell) if cell in words else other
     else:
         found = float(cell)
@@ -83,7 +84,7 @@ def in_numpy(graph: Graph, infos: Sequence[InputInfo]) -> Iterator[str]:
         yield "# The name of each column, its words, the number of another word, and of a missing one; None is refused."
         yield "CELLS = ["
         for column in columns:
-            words = ", ".join(map(in_quotes, column.categories))
+            words = ", ".join(column.categories if codes_of(column) else map(in_quotes, column.categories))
             other = OTHER if column.unknown == "other" else None
             missing = "None" if column.missing == "refuse" else "np.nan"
             yield f"    ({in_quotes(column.name)}, [{words}], {other}, {missing}),"

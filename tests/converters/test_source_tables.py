@@ -71,6 +71,18 @@ def test_a_csv_file_goes_through_the_numpy_module(tmp_path: Path) -> None:
     assert [float(each) for each in done.stdout.strip("[]\n").split(",")] == pytest.approx(expected.ravel(), rel=1e-4)
 
 
+@pytest.mark.parametrize("cell", ["01067", "1067.0", 1067, 1067.0])
+def test_codes_are_numbers_however_they_are_written(cell: object, tmp_path: Path) -> None:
+    net = pnn.Sequential(pnn.Input(1, name="row"), pnn.Dense(1), seed=0)
+    net.inputs = (InputInfo("row", "table", columns=(Column("zip", categories=("10115", "1067")),)),)
+    space = dict[str, Any](__name__="net")
+    write_numpy(net, tmp_path / "net.py", embedded=True, verify=False)
+    exec((tmp_path / "net.py").read_text(encoding="utf-8"), space)
+    assert space["rows_of"]([{"zip": cell}]).tolist() == [[1.0]]
+    with pytest.raises(ValueError, match=r"^zip: 1068.0 is refused$"):
+        space["rows_of"]([{"zip": "1068"}])
+
+
 MAIN = """
 #include <stdio.h>
 #include <stdlib.h>
