@@ -112,7 +112,7 @@ def foreign(
         graph = replace(graph, parameters=tuple(kept))
     notes.extend(changes)
     metadata = {key: text for key, text in properties.items() if key not in {MANIFEST, DIGEST, PREPARATION}}
-    if doc := own_doc(model.doc_string, manifest) if manifest else model.doc_string:
+    if doc := own_doc(model.doc_string, manifest):
         metadata.setdefault(DOC, doc)
     labels = labels_of(metadata)
     outputs = _labelled(graph, labels, manifest)

@@ -13,6 +13,8 @@ from portable_nn.converters.source.c_function import Function
 from portable_nn.converters.source.c_kernels import kernels_in, name_of
 from portable_nn.converters.source.c_memory import arranged, declared, most, work
 from portable_nn.converters.source.c_operators.use import C_TYPES, literal
+from portable_nn.converters.source.tables import in_c, listed_columns
+from portable_nn.converters.source.tables import name_of as word_function
 from portable_nn.converters.source.words import listed_texts, plain_text, shape_text
 from portable_nn.core.dims import product
 from portable_nn.core.version import __version__
@@ -47,6 +49,7 @@ def text_of(function: Function) -> str:
         "\n".join(declared(totals)),
         helpers,
         "\n".join(_function(function, offsets)),
+        in_c(function),
         "\n".join(_main(function)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -63,9 +66,8 @@ def _heading(function: Function, weights: Sequence[str], totals: Mapping[str, in
             f"{function.inputs[value.name]}: input {plain_text(value.name)}, {value.dtype} {shape_text(value.shape)}."
         )
         lines += [f"    before: {plain_text(str(step))}" for step in info.preprocessing]
-        if info.columns:
-            columns = [each.name + (f" ({each.unit})" if each.unit else "") for each in info.columns]
-            lines.append(f"    columns: {listed_texts(columns)}")
+        call = f"{word_function(function)}(column, word, {function.inputs[value.name]}) puts one in"
+        lines += [f"    {line}" for line in listed_columns(network.inputs, info.columns, call)]
     for name, variable in function.sizes.items():
         lines.append(f"{variable}: the size {plain_text(name)}, from 1 to {function.up_to[name]}.")
     for output in network.outputs:

@@ -19,7 +19,10 @@ from portable_nn.core.graph import Graph, Node, Tensor
 from portable_nn.network import Network
 from portable_nn.operators import infer
 
-_OWN_WORDS: Final = ("np", "sys", "math", "base64", "Path", "weights", "unpacked", "predict", "main", "sizes", "INPUTS")
+_OWN_WORDS: Final = (
+    *("np", "sys", "math", "base64", "Path", "weights", "unpacked", "predict", "main", "sizes", "INPUTS"),
+    *("rows_of", "number_of", "CELLS", "ABSENT"),
+)
 
 
 class Line(NamedTuple):

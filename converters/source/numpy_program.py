@@ -13,6 +13,7 @@ from portable_nn.converters.array.code import WIDTH, folded
 from portable_nn.converters.array.helpers import called_in
 from portable_nn.converters.array.use import in_quotes
 from portable_nn.converters.source.numpy_function import Function, Line
+from portable_nn.converters.source.tables import in_numpy, listed_columns
 from portable_nn.converters.source.words import listed_texts, plain_text, shape_text
 from portable_nn.core.version import __version__
 
@@ -22,6 +23,7 @@ def text_of(function: Function, file: str, beside: str | None) -> str:
     lines = function.lines()
     body = list(_body(function, lines))
     used = function.parameters_in(lines)
+    tables = list(in_numpy(function.graph, function.network.inputs))
     weights = list(_weights(function, used, beside))
     main = list(_main(function, file))
     helpers = called_in([*body, *weights, *main])
@@ -35,7 +37,7 @@ def text_of(function: Function, file: str, beside: str | None) -> str:
     parts = ["\n".join(_heading(function, file)), "\n".join([*imports, "", "import numpy as np"])]
     if beside and weights:
         parts.append("\n".join(weights))
-    functions = [*helpers, "\n".join(body)]
+    functions = [*helpers, "\n".join(body), *(["\n".join(tables)] if tables else [])]
     if not beside and weights:
         functions.append("\n".join(weights))
     return "\n\n".join(parts) + "\n\n\n" + "\n\n\n".join([*functions, "\n".join(main)]) + "\n"
@@ -58,9 +60,10 @@ def _heading(function: Function, file: str) -> Iterator[str]:
             yield "  Before, by the reader of pictures of portable-nn (pnn.prepare), which is not in this file:"
             for place, step in enumerate(info.preprocessing, 1):
                 yield from (f"  {line}" for line in wrapped(f"{place}. {plain_text(str(step))}"))
-        if info.columns:
-            columns = [each.name + (f" ({each.unit})" if each.unit else "") for each in info.columns]
-            yield from (f"  {line}" for line in wrapped(f"columns: {listed_texts(columns)}"))
+        for text in listed_columns(
+            network.inputs, info.columns, "predict(rows_of(lines)), with those of csv.DictReader"
+        ):
+            yield from (f"  {line}" for line in wrapped(text))
     for output in network.outputs:
         type = function.types[output.name]
         what = {"values": "", "logits": ", logits: softmax makes probabilities of them"}

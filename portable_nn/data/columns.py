@@ -120,6 +120,17 @@ def word_of(number: float) -> str:
     return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
 
 
+EXACT: Final = 2**24
+"""The whole number below which float32 has all, and takes no other for one of them."""
+
+
+def codes_of(column: Column) -> tuple[float, ...]:
+    """The numbers that the categories of a column are, where a table has numbers there, however written; or empty."""
+    numbers = [number_in(word) for word in column.categories]
+    found = tuple(number for number in numbers if number is not None and abs(number) < EXACT)
+    return found if [*map(word_of, found)] == [*column.categories] else ()
+
+
 def _refuse_missing(frame: Frame, names: Sequence[str]) -> None:
     counts = {name: int(missing(frame.column(name)).sum()) for name in names}
     holes = {name: count for name, count in counts.items() if count}

@@ -15,7 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 from portable_nn.core.errors import FormatError
 from portable_nn.core.graph import Graph, Value, format_shape
 from portable_nn.data.cells import MISSING
-from portable_nn.data.columns import OTHER
+from portable_nn.data.columns import OTHER, codes_of
 from portable_nn.format.manifest import decode
 from portable_nn.format.meaning import Column, InputInfo
 from portable_nn.onnx.classical.model import DOMAIN
@@ -160,7 +160,7 @@ def _input(row: ValueInfoProto, column: Column) -> ValueInfoProto:
     found = ValueInfoProto()
     found.CopyFrom(row)
     found.name = column.name
-    if column.categories:
+    if column.categories and not codes_of(column):
         found.type.tensor_type.elem_type = TensorProto.STRING
     found.type.tensor_type.shape.dim[1].dim_value = 1
     return found
@@ -190,19 +190,20 @@ def _node(make: Maker, operator: str, *inputs: str, name: str, output: str = "",
 
 
 def _coded(make: Maker, column: Column, kind: int) -> str:
-    """The number of each word: NaN for a missing one, and ``OTHER`` for one that is none of the categories."""
-    missing = sorted(MISSING.difference(column.categories))
-    code = _node(
-        make,
-        "LabelEncoder",
-        column.name,
-        name=f"{column.name}.number",
-        domain=DOMAIN,
-        keys_strings=[*column.categories, *missing],
-        values_floats=[*map(float, range(len(column.categories))), *(math.nan for _ in missing)],
-        default_float=OTHER,
-    )
-    return code if kind == TensorProto.FLOAT else _node(make, "Cast", code, name=f"{column.name}.cell", to=kind)
+    """The number of each category: NaN for a missing one, and ``OTHER`` for what is none of the categories."""
+    name, cell, values = column.name, column.name, [float(place) for place in range(len(column.categories))]
+    if codes := codes_of(column):
+        cell = _node(make, "Cast", cell, name=f"{name}.code", to=TensorProto.FLOAT)
+        keys: dict[str, Any] = {"keys_floats": codes}
+    else:
+        missing = sorted(MISSING.difference(column.categories))
+        keys, values = {"keys_strings": [*column.categories, *missing]}, [*values, *(math.nan for _ in missing)]
+    options = {**keys, "values_floats": values, "default_float": OTHER, "domain": DOMAIN}
+    place = _node(make, "LabelEncoder", cell, name=f"{name}.place", **options)
+    place = _node(make, "Cast", place, name=f"{name}.number", to=kind)
+    if not codes:
+        return place
+    return _node(make, "Where", _node(make, "IsNaN", name, name=f"{name}.absent"), name, place, name=f"{name}.cell")
 
 
 def _refused(make: Maker, row: str, columns: Sequence[Column], kind: int) -> str:

@@ -151,6 +151,53 @@ def test_words_of_all_kinds_are_themselves(tmp_path: Path) -> None:
     assert np.isnan(asked(tmp_path / "t.onnx", {"w": "Ja"})).all()
 
 
+@pytest.mark.parametrize(
+    ("words", "is_number"),
+    [
+        (("1067", "10115"), True),
+        (("-2", "0", "1.5", "0.1"), True),
+        (("16777215", "3"), True),
+        (("16777216", "3"), False),  # In float32, 16777217 is the same.
+        (("007", "8"), False),
+        (("1.0", "2"), False),
+        (("1e3", "2"), False),
+        (("1", "two"), False),
+        (("nan", "1"), False),
+        (("inf", "1"), False),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("unknown", ["refuse", "other"])
+@pytest.mark.parametrize("missing", ["refuse", "mean"])
+def test_categories_that_are_numbers(words: Any, is_number: bool, unknown: Any, missing: Any, tmp_path: Path) -> None:
+    """Where a table has numbers, which may be written in several ways, the input takes numbers; else words."""
+    network = network_of([Column("w", categories=words, unknown=unknown, missing=missing), Column("x")])
+    export_onnx(network, tmp_path / "t.onnx")
+    [entry, _] = onnxruntime.InferenceSession(tmp_path / "t.onnx").get_inputs()
+    assert entry.type == ("tensor(float)" if is_number else "tensor(string)")
+    as_cell = float if is_number else str
+    for place, word in enumerate(words):
+        found = asked(tmp_path / "t.onnx", {"w": as_cell(word), "x": 2.0})
+        np.testing.assert_allclose(found, network.predict([[place, 2]]), atol=1e-6)
+    for cell, number, rule in (("5", -1, unknown), ("nan" if is_number else "", np.nan, missing)):
+        expected = np.full((1, 3), np.nan) if rule == "refuse" else network.predict([[number, 2]])
+        np.testing.assert_allclose(asked(tmp_path / "t.onnx", {"w": as_cell(cell), "x": 2.0}), expected, atol=1e-6)
+    assert import_onnx(tmp_path / "t.onnx").manifest() == network.manifest()
+
+
+def test_numbers_of_double_precision(tmp_path: Path) -> None:
+    """A network that computes in float64, and is exported so."""
+    columns = [Column("code", categories=("1", "2.5")), Column("w", categories=("x", "y")), Column("x")]
+    rows, entry = np.array([[0, 1, 2], [1, 0, 3]]), pnn.Input(3, name="row", dtype="float64")
+    network = pnn.Sequential(entry, pnn.Columns(columns, rows), pnn.Dense(2), seed=0)
+    network.inputs = (InputInfo("row", "table", columns=tuple(columns)),)
+    export_onnx(network, tmp_path / "t.onnx")
+    onnx.checker.check_model(tmp_path / "t.onnx", full_check=True)
+    feeds = {"code": np.array([[2.5], [7.0]]), "w": np.array([["y"], ["y"]], object), "x": np.array([[0.1], [0.1]])}
+    [found] = onnxruntime.InferenceSession(tmp_path / "t.onnx").run(None, feeds)
+    np.testing.assert_allclose(found, [network.predict([[1, 1, 0.1]])[0], [np.nan] * 2], rtol=1e-12)
+
+
 def test_ten_thousand_categories(tmp_path: Path) -> None:
     network = network_of([Column("w", categories=tuple(f"word {place}" for place in range(10_000))), Column("x")])
     export_onnx(network, tmp_path / "t.onnx")
@@ -244,11 +291,11 @@ def test_one_input_is_described_in_words(tmp_path: Path) -> None:
     found = session.get_modelmeta()
     said = found.description.splitlines()
     assert said[1:] == [
-        "district: 0 for 'north', 1 for 'south'; another word is refused; a missing one is refused",
+        "district: 0 for 'north', 1 for 'south'; another one is refused; a missing one is refused",
         "area: a number in m²; a missing one is refused",
-        "heating: 0 for 'gas', 1 for 'oil', 2 for 'wood'; another word is -1; a missing one is refused",
+        "heating: 0 for 'gas', 1 for 'oil', 2 for 'wood'; another one is -1; a missing one is refused",
         "rooms: a number; a missing one is NaN",
-        "state: 0 for 'new', 1 for 'old'; another word is refused; a missing one is NaN",
+        "state: 0 for 'new', 1 for 'old'; another one is refused; a missing one is NaN",
     ]
     assert [each.get("categories", []) for each in json.loads(found.custom_metadata_map["columns"])] == [
         [*each.categories] for each in HOUSES
@@ -260,8 +307,8 @@ def test_columns_say_what_they_take(tmp_path: Path) -> None:
     export_onnx(network_of(HOUSES), tmp_path / "t.onnx")
     said = onnxruntime.InferenceSession(tmp_path / "t.onnx").get_modelmeta().description
     assert "of a row with a value that is refused, the outputs are NaN" in said
-    assert "heating: 'gas', 'oil', 'wood'; another word is taken as none of these; a missing one is refused" in said
-    assert "state: 'new', 'old'; another word is refused; a missing one is ''" in said
+    assert "heating: 'gas', 'oil', 'wood'; another one is taken as none of these; a missing one is refused" in said
+    assert "state: 'new', 'old'; another one is refused; a missing one is ''" in said
 
 
 def test_tables_of_numbers_are_one_input_unless_asked(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from portable_nn.core.jsons import parsed_json
+from portable_nn.data.columns import codes_of
 from portable_nn.format.manifest import Manifest, decode
 from portable_nn.format.meaning import Column
 
@@ -83,18 +84,20 @@ def _said(column: Column, by_column: bool) -> Iterator[str]:
     if not column.categories:
         yield f"a number in {column.unit}" if column.unit else "a number"
     elif by_column:
-        yield ", ".join(map(repr, column.categories))
+        yield ", ".join(column.categories if codes_of(column) else map(repr, column.categories))
     else:
         yield ", ".join(f"{place} for {word!r}" for place, word in enumerate(column.categories))
     if column.categories:
         other = "taken as none of these" if by_column else "-1"
-        yield f"another word is {'refused' if column.unknown == 'refuse' else other}"
-    none = "''" if by_column and column.categories else "NaN"
+        yield f"another one is {'refused' if column.unknown == 'refuse' else other}"
+    none = "''" if by_column and column.categories and not codes_of(column) else "NaN"
     yield f"a missing one is {'refused' if column.missing == 'refuse' else none}"
 
 
-def own_doc(doc: str, manifest: Manifest) -> str:
+def own_doc(doc: str, manifest: Manifest | None) -> str:
     """A ``doc_string`` without what ``documented`` added, which the manifest says as well."""
+    if manifest is None:
+        return doc
     columns = next((info.columns for info in manifest.inputs if info.columns), ())
     own = manifest.metadata.get(DOC, "")
     return own if doc in {documented(own, columns, by_column=each) for each in (False, True)} else doc

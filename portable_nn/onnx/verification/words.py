@@ -11,6 +11,7 @@ from onnx import ModelProto
 from portable_nn.core.errors import UnsupportedError, VerificationError
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import said
+from portable_nn.data.columns import codes_of
 from portable_nn.format.meaning import Column
 from portable_nn.onnx.meant import rows_of
 from portable_nn.onnx.providers import CPU, runtime
@@ -86,10 +87,13 @@ def _refused(column: Column, numbers: Array) -> Array:
 
 
 def _cells(column: Column, numbers: Array) -> Array:
-    """Words as a person has them: nothing for a missing one, and one that no category is."""
+    """Words as a person has them: nothing for a missing one, and one that no category is; of codes the numbers."""
     if not column.categories:
         return numbers
+    codes = codes_of(column)
     words = np.array([*column.categories, max(column.categories, key=len) + "?", ""], object)
+    if codes:
+        words = np.array([*codes, max(codes) + 1, np.nan], numbers.dtype)
     found: Array = words[np.where(np.isnan(numbers), len(words) - 1, np.nan_to_num(numbers)).astype(int) % len(words)]
     unknown = numbers < 0
     found[unknown] = words[-2]
