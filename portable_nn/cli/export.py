@@ -244,8 +244,7 @@ def _write_file(
 
 def _given(page: Page, preparation: PreparationOptions) -> list[str]:
     """The options that say something of a page."""
-    said = {"--runtime": page.runtime, "--inputs": page.samples}
-    said["--labels"] = page.labels
+    said: dict[str, Any] = {"--runtime": page.runtime, "--inputs": page.samples, "--labels": page.labels}
     return [flag for flag, value in said.items() if value] + preparation.flags()
 
 

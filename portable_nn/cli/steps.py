@@ -72,11 +72,11 @@ class StepOptions:
         from portable_nn.training.optimizers import OPTIMIZERS
 
         name, given = _named("--optimizer", self.optimizer)
-        steps = {option: given.pop(option) for option in STEPS if option in given}
+        steps: dict[str, Any] = {option: given.pop(option) for option in STEPS if option in given}
         _check_known(f"--optimizer {name}", given, [*(each.name for each in fields(OPTIMIZERS[name])), *STEPS])
         if self.learning_rate is not None:
             given["learning_rate"] = self.learning_rate
-        found = {
+        found: dict[str, Any] = {
             "optimizer": OPTIMIZERS[name](**given),
             "schedule": self._schedule(),
             "groups": dict(_options("--group", text) for text in self.groups or ()),

@@ -55,7 +55,7 @@ def answer(
         raise UsageError(f"--top must be at least 1, not {wanted.most}")
     given = _per_axis({**vars(windows), "to": wanted.to}, wanted.axes)
     inputs, outputs = given.pop("size"), given.pop("to", None)
-    *layer, groups = channels.layer() if channels else (1, 1, 1)
+    layer, groups = channels.layer() if channels else ((1, 1), 1)
     others |= {"groups": groups} if channels else {}
     word = given.get("padding")
     auto_pad = given.pop("padding") if word in get_args(AutoPad) else None

@@ -84,13 +84,13 @@ class ChannelOptions:
         ),
     ] = None
 
-    def layer(self) -> tuple[int, int, int]:
+    def layer(self) -> tuple[tuple[int, int], int]:
         """The input and output channels, by default the groups; and these. Raises ``UsageError``."""
         found = re.fullmatch(r"(\d{0,9}):(\d{0,9})(?::(\d{1,9}))?", self.channels or ":", re.ASCII)
         if not found:
             raise UsageError(f"--channels must be such as 3:16, 3: or 8:8:4, not '{self.channels}'")
         groups = int(found[3] or 1)
-        return int(found[1] or 0) or groups, int(found[2] or 0) or groups, groups
+        return (int(found[1] or 0) or groups, int(found[2] or 0) or groups), groups
 
 
 @dataclass(frozen=True)
