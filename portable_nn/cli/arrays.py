@@ -45,12 +45,6 @@ class ArrayOptions:
         str | None,
         typer.Option(metavar="NAME", help="Output to read or write. By default labels, or all arrays.", hidden=True),
     ] = None
-    draw: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.png", writable=True, help="Draw boxes, masks or areas that a model finds into pictures."
-        ),
-    ] = None
     min_score: Annotated[float, typer.Option(metavar="P", help="Smallest score of a box of --draw.", hidden=True)] = (
         0.25
     )
@@ -65,8 +59,8 @@ class ArrayOptions:
         return None if self.named() else listed(self.dataset) or None
 
     def wanted(self, printer: Printer) -> bool:
-        """True if the result is arrays or pictures, and no table of predictions."""
-        return bool(self.named() or self.draw or _file_of(printer))
+        """True if the result is arrays, and no table of predictions."""
+        return bool(self.named() or _file_of(printer))
 
 
 def _file_of(printer: Printer) -> Path | None:
@@ -82,13 +76,14 @@ def run_arrays(
     options: ModelOptions,
     scaling: ScaleOptions,
     *,
+    drawn: Path | None,
     resume: bool,
 ) -> None:
-    """Run a model, and write its outputs, or draw what it finds."""
-    if scaling.wanted and (given.draw or given.named()):
+    """Run a model, and write its outputs, or draw in ``drawn`` what it finds."""
+    if scaling.wanted and (drawn or given.named()):
         raise UsageError("--workers gives predictions, or arrays: leave out --inputs NAME=FILE and --draw")
-    if given.draw:
-        _draw(printer, model, inputs, given, options)
+    if drawn:
+        _draw(printer, model, inputs, drawn, given, options)
         return
     from portable_nn.opening.origin import check_resumable
     from portable_nn.prediction.arrays import outputs_of
@@ -199,26 +194,25 @@ def _save(path: Path, model: str, found: Mapping[str, Array]) -> None:
         save_arrays(path, model, found)
 
 
-def _draw(printer: Printer, model: str, inputs: list[str], given: ArrayOptions, options: ModelOptions) -> None:
+def _draw(
+    printer: Printer, model: str, inputs: list[str], path: Path, given: ArrayOptions, options: ModelOptions
+) -> None:
     from portable_nn.core.atomic import atomic_write
     from portable_nn.outputs.drawings import drawings
     from portable_nn.outputs.overlays import sheet_of
 
-    assert given.draw
     if given.named() or _file_of(printer):
         raise UsageError("--draw is for pictures alone, without --inputs, and without arrays in --out")
-    if given.draw.suffix.lower() != ".png":
-        raise UsageError(f"--draw {given.draw}: the name must end in .png")
     if options.raw:
         raise UsageError("--raw is for arrays, and --draw for pictures")
     notes = list[str]()
     made = list(drawings(model, inputs, options, notes, given.min_score))
     printer.notes(notes)
-    with atomic_write(given.draw) as file:
+    with atomic_write(path) as file:
         sheet_of([(each.name, each.picture) for each in made]).save(file, "PNG")
     findings = [finding for each in made for finding in each.findings]
     _report(printer, model, findings, [each.name for each in made])
-    printer.note(f"drawn in {given.draw}")
+    printer.note(f"drawn in {path}")
 
 
 def _report(printer: Printer, model: str, findings: Iterable[Finding], names: list[str]) -> None:

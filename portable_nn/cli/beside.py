@@ -38,10 +38,12 @@ class BesideOptions:
             hidden=True,
         ),
     ] = None
-    boxes: Annotated[
+    draw: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.png", writable=True, help="Draw what was found in a picture, each in its box.", hidden=True
+            metavar="FILE.png",
+            writable=True,
+            help="Draw what is found into pictures: digits in one, each in its box, or boxes, masks and areas.",
         ),
     ] = None
     plot: Plot = None
@@ -49,15 +51,15 @@ class BesideOptions:
     @property
     def wanted(self) -> bool:
         """True if such a file is asked for: it needs all that was computed before, also by an interrupted run."""
-        return bool(self.save_io or self.boxes or self.plot)
+        return bool(self.save_io or self.draw or self.plot)
 
     def check(self) -> None:
         """Raise ``UsageError`` for names of other kinds of files."""
         from portable_nn.engines.recording import check_name
         from portable_nn.training.curves import check_plot
 
-        if self.boxes and self.boxes.suffix.lower() != ".png":
-            raise UsageError(f"--boxes writes a PNG file, named .png, not {self.boxes}")
+        if self.draw and self.draw.suffix.lower() != ".png":
+            raise UsageError(f"--draw {self.draw}: the name must end in .png")
         check_plot(self.plot)
         if self.save_io:
             check_name(self.save_io)
@@ -78,14 +80,14 @@ class BesideOptions:
 
         kept: list[Prediction] = []
         series = Series(predictions) if self.plot else None
-        batches = _keeping(batches, kept) if self.boxes else batches
+        batches = _keeping(batches, kept) if self.draw else batches
         yield series.watching(batches) if series else batches
         if recorder and self.save_io:
             recorder.save(self.save_io)
             printer.notes([*recorder.notes, f"recorded in {self.save_io}: {recorder.summary}"])
-        if self.boxes:
-            _draw_boxes(self.boxes, kept)
-            printer.note(f"drawn {self.boxes}")
+        if self.draw:
+            _draw_boxes(self.draw, kept)
+            printer.note(f"drawn {self.draw}")
         if series:
             [(_, drawn)] = draw(self.plot, lambda: sheet(series, title))
             printer.note(f"drawn {drawn}")

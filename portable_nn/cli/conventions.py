@@ -68,6 +68,7 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
         name: suffix for name, suffix in FORMS.items() if name not in NEEDED or getattr(module, NEEDED[name], False)
     }
     arrays, tables = getattr(module, "ARRAYS", ()), getattr(module, "TABLES", ())
+    spelled = {option.name: _flag(option) for option in options}
     options += _shared(forms, arrays, tables, has_out=has_out, has_numbers=getattr(module, "NUMBERS", False))
     flags = {option.name: _flag(option) for option in options}
     targets = [option.name for option in options if getattr(_info(option), "writable", False)]
@@ -85,7 +86,7 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     ) -> None:
         from portable_nn.core.atomic import replacing_nothing
 
-        with _reporting(flags, debug), replacing_nothing():
+        with _reporting(spelled, debug), replacing_nothing():
             _check_numbers({"--timeout": timeout, **{flags[name]: value for name, value in given.items()}})
             if timeout is not None:
                 limit_time(timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +30,7 @@ EXAMPLES = (
     "predict digits photo.jpg",
     "predict digits scans/ --top 3",
     "predict digits scans/ --io io.npz",
-    "predict digits photo.jpg --boxes boxes.png",
+    "predict digits photo.jpg --draw boxes.png",
     "predict mine.safetensors mnist_test.csv --out answers.csv",
     "predict mobilenet.onnx cat.jpg --preprocess imagenet --labels imagenet.txt",
     "predict detector.onnx street.jpg --preprocess detection --draw found.png",
@@ -133,24 +134,35 @@ def command(
         _keep(model, keep, preparation, printer, given)
         if not inputs and not arrays.named():
             return
-    are_arrays = arrays.wanted(printer)
     options = ModelOptions(
         **given.options(),
-        strict=strict or are_arrays,
+        strict=strict or arrays.wanted(printer),
         preprocess=preparation.given(),
         dialect=dialect.given(),
         dataset=arrays.names(),
         output=arrays.output,
         stream=stream,
     )
-    if are_arrays:
+    drawn = beside.draw if beside.draw and not _has_parts(model, options) else None
+    if drawn or arrays.wanted(printer):
+        options = replace(options, strict=True)
         if beside.plot:
             raise UsageError("--plot draws predictions row by row, and no arrays: leave out NAME=FILE, --draw and .npz")
         if stream:
             raise UsageError("--stream gives an answer for each step, as a table, CSV or JSON, and no arrays")
-        run_arrays(printer, model, files, arrays, options, scaling, resume=resume)
+        run_arrays(printer, model, files, arrays, options, scaling, drawn=drawn, resume=resume)
         return
     _predict(printer, model, files, options, top, scaling, beside, resume=resume, verbose=verbose)
+
+
+def _has_parts(model: str, options: ModelOptions) -> bool:
+    """True if the model reads what is in a picture part by part, as digits."""
+    from portable_nn.data.picture_batches import picture_steps
+    from portable_nn.preprocessing.steps import DrawingsStep
+
+    found = options.opened(model)
+    steps = picture_steps(found.prepared(found.only_input(), options.preparation).taken, None)
+    return any(isinstance(step, DrawingsStep) for step in steps)
 
 
 def _predict(

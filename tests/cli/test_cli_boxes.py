@@ -69,7 +69,7 @@ def test_one_digit_has_the_name_of_its_picture(run, tmp_path):
 def test_boxes_are_drawn_around_the_ink(run, tmp_path):
     """Where the colour of the lines is: around each digit, and nowhere in it but for its label above."""
     boxes = page(tmp_path / "photo.png")
-    code, _, err = run("predict", "digits", "photo.png", "--boxes", "boxes.png")
+    code, _, err = run("predict", "digits", "photo.png", "--draw", "boxes.png")
     assert (code, err) == (0, "drawn boxes.png\n")
     before, after = (np.asarray(Image.open(tmp_path / name).convert("RGB"), int) for name in ("photo.png", "boxes.png"))
     assert after.shape == before.shape
@@ -85,10 +85,10 @@ def test_boxes_are_drawn_around_the_ink(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["photo.png", "--boxes", "boxes.jpg"], 2, "--boxes writes a PNG file, named .png, not boxes.jpg"),
-        (["photo.png", "other.png", "--boxes", "boxes.png"], 2, "boxes are drawn in one picture"),
-        (["blank.png", "--boxes", "boxes.png"], 2, "boxes are drawn in one picture"),
-        (["photo.png", "--boxes", "photo.png"], 2, "photo.png"),
+        (["photo.png", "--draw", "boxes.jpg"], 2, "--draw boxes.jpg: the name must end in .png"),
+        (["photo.png", "other.png", "--draw", "boxes.png"], 2, "boxes are drawn in one picture"),
+        (["blank.png", "--draw", "boxes.png"], 2, "boxes are drawn in one picture"),
+        (["photo.png", "--draw", "photo.png"], 2, "photo.png"),
     ],
 )
 def test_boxes_that_cannot_be_drawn(run, tmp_path, arguments, code, message):

@@ -60,7 +60,7 @@ NAMES = {
         "calibrate": "old.npz", "train": "old.npz", "tune": "old.h5", "models build": "old.npz",
     },
     "--plot": "old.png", "--io": "old.npz",
-    "--keep": "old.safetensors", "--draw": "old.png", "--boxes": "old.png", "--html": "old.html",
+    "--keep": "old.safetensors", "--draw": "old.png", "--html": "old.html",
     "OUT": "old.safetensors", "[OUT]": "old.onnx",
     "B": "old.npz",
 }  # fmt: skip
@@ -134,7 +134,7 @@ def test_no_option_replaces_a_file_unless_forced(run, files, command, flag):
     assert (files / name).read_bytes() == b"precious"
 
 
-MEANWHILE = [pair for pair in WRITTEN if pair[0] != "models build" and pair[1] not in {"--draw", "--boxes"}]
+MEANWHILE = [pair for pair in WRITTEN if pair[0] != "models build" and pair[1] != "--draw"]
 
 
 @pytest.mark.parametrize(("command", "flag"), MEANWHILE, ids="-".join)
@@ -191,7 +191,7 @@ def test_of_two_trainings_with_one_name_the_second_says_so(run, files):
             np.testing.assert_array_equal(array, alone[name])
 
 
-PICTURES = {"--plot", "--draw", "--boxes"}
+PICTURES = {"--plot", "--draw"}
 SLOW = {"models build"}
 
 

@@ -92,3 +92,9 @@ def test_of_many_values_in_between_some_are_named(run, tmp_path: Path) -> None:
         "types of values in between, as they follow from the nodes (30): 'v0', 'v1', 'v2', 'v3', 'v4', … (all of it: "
         in found.err
     )
+
+
+def test_a_model_is_not_called_as_an_option(run):
+    """There is a model ``digits``, and an option ``--digits``."""
+    found = run("predict", "digits", "digits", "--output", "no", "--out", "x.npz")
+    assert found == (2, "", "error: digits: has no output 'no': its outputs are 'digit'\n")
