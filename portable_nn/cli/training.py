@@ -177,7 +177,7 @@ class TrainingOptions:
         float,
         typer.Option(
             metavar="SHARE",
-            help="Share of the examples that training never sees, to evaluate it on at the end.",
+            help="Share of the examples to evaluate the network on at the end; training never sees them.",
         ),
     ] = 0.0
     seed: Seed = 0
