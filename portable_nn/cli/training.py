@@ -169,7 +169,7 @@ class TrainingOptions:
             "--early-stopping",
             metavar="N",
             help="Stop after N epochs without a smaller validation loss, and keep the best weights; 0 keeps the last.  "
-            "[default: a tenth of the epochs, at least 10; with --schedule, all]",
+            "[default: a fifth of the epochs, at least 10; with --schedule, all]",
             hidden=True,
         ),
     ] = None
