@@ -157,7 +157,7 @@ class PortableClassifier(ClassifierMixin, _Portable):  # type: ignore[misc]
         batch_size: the examples of a step; ``"auto"`` is all, at most 200.
         validation: the share of the examples that is held out to watch, which ``patience`` needs.
         patience: the epochs without a better loss there after which training stops; the best weights are kept. By
-            default a tenth of ``epochs``, and at least 10; with 0, all are run and the last weights kept.
+            default a fifth of ``epochs``, and at least 10; with 0, all are run and the last weights kept.
         standardise: whether the network begins with what brings each feature to mean 0 and standard deviation 1.
         dtype: ``"float64"``, as scikit-learn computes, or ``"float32"``, which is faster.
         random_state: the seed of weights and shuffling, as scikit-learn has it.

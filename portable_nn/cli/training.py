@@ -169,7 +169,7 @@ class TrainingOptions:
             "--early-stopping",
             metavar="N",
             help="Stop after N epochs without a smaller validation loss, and keep the best weights; 0 keeps the last.  "
-            "[default: a tenth of the epochs, at least 10; with --schedule, all]",
+            "[default: a fifth of the epochs, at least 10; with --schedule, all]",
             hidden=True,
         ),
     ] = None
@@ -177,7 +177,7 @@ class TrainingOptions:
         float,
         typer.Option(
             metavar="SHARE",
-            help="Share of the examples that training never sees, to evaluate it on at the end.",
+            help="Share of the examples to evaluate the network on at the end; training never sees them.",
         ),
     ] = 0.0
     seed: Seed = 0

@@ -93,7 +93,7 @@ def train_classifier(
         batch_size: examples a step.
         validation: the share of the examples, drawn at random, that is held out to measure by; 0 for none.
         patience: stop after so many epochs without a smaller validation loss, and keep the best weights; by default a
-            tenth of the epochs, at least 10, and all with a schedule. With 0, all are run and the last weights kept.
+            fifth of the epochs, at least 10, and all with a schedule. With 0, all are run and the last weights kept.
         labels: the names of the classes.
         raw: take the numbers as they are. Otherwise rows of 784 are pixels of a digit, 0 to 255, and begin with
             ``Rescaling`` to 0.01 to 1.

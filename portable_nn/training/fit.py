@@ -136,7 +136,7 @@ def fit(
             step 20. Outputs are the same. By default gradients flow back through all steps. Williams and Peng, Neural
             Computation 2 (1990).
         early_stopping: a rule, or the number of epochs without a smaller validation loss after which training stops;
-            the best weights are kept. By default, with ``validation``, a tenth of the epochs and at least 10, and with
+            the best weights are kept. By default, with ``validation``, a fifth of the epochs and at least 10, and with
             a schedule all of them. With 0, all epochs are run and the last weights kept.
         metrics: one or several, of classes ``accuracy``, ``precision``, ``recall`` and ``f1``, of numbers
             ``mean_absolute_error``, ``mean_squared_error``, ``root_mean_squared_error`` and ``r2``, or functions

@@ -29,6 +29,24 @@ def test_a_table(run):
 
 
 @pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
+def test_classes_without_names_are_printed_with_probabilities(run, tmp_path, engine):
+    """What ``fit`` was given says that the outputs are classes, and the file keeps it."""
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x[:5])
+    for units, loss, y in ((3, None, x.argmax(axis=1) % 3), (1, "binary_cross_entropy", (x[:, :1] > 0) * 1.0)):
+        network = pnn.Sequential(pnn.Input(4), pnn.Dense(units), seed=0)
+        network.fit(x, y, loss=loss, epochs=2, progress=False)
+        network.save(tmp_path / "m.npz")
+        found = run("predict", "m.npz", "x.npy", "--engine", engine, "--format", "json").json["results"]
+        outputs = network.predict(x[:5])
+        if units == 1:
+            outputs = np.concatenate([0 * outputs, outputs], axis=1)
+        expected = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+        assert [each["label"] for each in found] == [str(each) for each in expected.argmax(axis=1)]
+        np.testing.assert_allclose([each["probability"] for each in found], expected.max(axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
 def test_json(run, engine):
     code, out, err = run("predict", "digits-mlp", SAMPLES, "--format", "json", "--top", "2", "--engine", engine)
     assert (code, err) == (0, "")

@@ -101,10 +101,10 @@ def test_early_stopping(run, flowers_csv):
     assert run(*FLOWERS, *options, "--force").out.startswith(text)
 
 
-def test_by_default_the_best_epoch_is_kept_and_training_stops_a_tenth_of_the_epochs_later(run, flowers_csv):
+def test_by_default_the_best_epoch_is_kept_and_training_stops_a_fifth_of_the_epochs_later(run, flowers_csv):
     options = ["--optimizer", "sgd", "--rate", "0", "--format", "json", "--force"]
     for epochs, more, wanted in (
-        ("150", [], (16, "early", 1)),
+        ("75", [], (16, "early", 1)),
         ("30", [], (11, "early", 1)),
         ("30", ["--early-stopping", "0"], (30, "finished", None)),
         ("30", ["--schedule", "cosine"], (30, "finished", 1)),

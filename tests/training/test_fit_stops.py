@@ -93,7 +93,7 @@ def test_by_default_the_best_weights_are_kept_and_what_follows_is_left_out() -> 
     assert same(all_epochs.parameters, alone.parameters)
     best = int(np.argmin(losses))
     history = network.fit(X, Y, **options, epochs=200)
-    assert (history.stopped, history.best_epoch, len(history.rows)) == ("early", best + 1, best + 21)
+    assert (history.stopped, history.best_epoch, len(history.rows)) == ("early", best + 1, best + 41)
     assert np.mean((network.predict(X) + Y) ** 2) == pytest.approx(losses[best], rel=1e-12)
     scheduled = mlp().fit(X, Y, **options, epochs=200, schedule=lambda epoch, epochs: 1.0)
     assert (len(scheduled.rows), scheduled.best_epoch) == (200, best + 1)
