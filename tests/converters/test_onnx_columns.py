@@ -354,6 +354,21 @@ def test_what_another_program_added_behind_the_columns_is_read(tmp_path: Path) -
     np.testing.assert_allclose(found.network.predict(rows), network.predict(rows), atol=1e-6)
 
 
+def test_a_file_that_onnxruntime_optimised_is_read(tmp_path: Path) -> None:
+    """The words in its nodes are those of the columns, which the manifest describes."""
+    network = network_of(HOUSES)
+    export_onnx(network, tmp_path / "t.onnx")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(tmp_path / "o.onnx")
+    onnxruntime.InferenceSession(tmp_path / "t.onnx", options)
+    found = read_onnx(tmp_path / "o.onnx")
+    assert found.notes[0].startswith("read as another tool's model")
+    assert found.network.inputs[0].columns == network.inputs[0].columns
+    rows = np.array([[1, 2, 2, 3, 0], [0, 5, -1, np.nan, np.nan]])
+    np.testing.assert_allclose(found.network.predict(rows), network.predict(rows), atol=1e-6)
+
+
 STRANGER = "import sys\nsys.modules['portable_nn'] = None  # Importing it is an error now.\n"
 CHECK = (
     "\nassert not [name for name in sys.modules if name.startswith('portable_nn.')] and not sys.modules['portable_nn']"
