@@ -318,11 +318,13 @@ def test_tables_of_numbers_are_one_input_unless_asked(tmp_path: Path) -> None:
     export_onnx(network, tmp_path / "t.onnx", columns=True)
     np.testing.assert_allclose(asked(tmp_path / "t.onnx", {"a": 2.0, "b": 1.0}), network.predict([[2, 1]]), atol=1e-6)
     assert np.isnan(asked(tmp_path / "t.onnx", {"a": np.nan, "b": 1.0})).all()
+    [found] = pnn.predict(tmp_path / "t.onnx", {"b": [1.0], "a": [2.0]})
+    assert found.probability == pytest.approx(network.predict([[2, 1]]).max(), abs=1e-6)
 
 
 def test_what_has_no_columns_is_refused(tmp_path: Path) -> None:
     network = pnn.Sequential(pnn.Input(4), pnn.Dense(2), seed=0)
-    with pytest.raises(UsageError, match=r"columns cannot be the inputs of .*: it has no table"):
+    with pytest.raises(UsageError, match=r"^--columns \(columns=True\): .*: it has no table whose columns have names"):
         export_onnx(network, tmp_path / "t.onnx", columns=True)
 
 
@@ -395,10 +397,10 @@ def test_a_colleague_predicts_from_a_line_of_the_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
-@pytest.mark.parametrize("columns", [True, False])
-def test_predict_takes_the_table_as_before(engine: Any, columns: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{"columns": True}, {"columns": False}, {"external_data": 1}], ids=str)
+def test_predict_takes_the_table_as_before(engine: Any, options: dict[str, Any], tmp_path: Path) -> None:
     network = network_of(HOUSES)
-    export_onnx(network, tmp_path / "t.onnx", columns=columns)
+    export_onnx(network, tmp_path / "t.onnx", **options)
     table = {"state": ["old", None], "rooms": [None, 3.0], "heating": ["gas", "sun"], "area": [2.0, 3.0]}
     table["district"] = ["south", "north"]
     rows = np.array([[1, 2, 0, np.nan, 1], [0, 3, -1, 3, np.nan]])
