@@ -209,7 +209,7 @@ def _by_column(network: Network, wanted: bool | None) -> tuple[bool, tuple[str, 
     if (reason := obstacle(network.graph, columns)) is None:
         return True, ()
     if wanted:
-        raise UsageError(f"columns: columns cannot be the inputs of {network.graph.name}: {reason}")
+        raise UsageError(f"--columns (columns=True): the columns of a table cannot be the inputs here: {reason}")
     return False, (f"the table is one input, words as numbers: {reason}",)
 
 

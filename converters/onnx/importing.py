@@ -154,7 +154,7 @@ def read_onnx(
         network = restored(origin, model, sizes, unread=unread)
     elif translated is not None:
         network = foreign(translated.model, origin.manifest, where, notes, sizes, unread=False)
-        network, model = described(network, translated, notes), translated.original
+        network, model = described(network, translated, origin.manifest, notes), translated.original
     else:
         network = foreign(model, origin.manifest, where, notes, sizes, unread=unread)
     if train:

@@ -21,6 +21,7 @@ from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo, OutputKind
 from portable_nn.network import Network
 from portable_nn.onnx.classical.model import Classical
+from portable_nn.onnx.columns import columns_of
 from portable_nn.onnx.entries import Sizes
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.origin import Origin
@@ -135,10 +136,16 @@ def foreign(
     )
 
 
-def described(network: Network, translated: Classical, notes: list[str]) -> Network:
-    """The network of a model of ``ai.onnx.ml`` with its table, its labels and what is frozen; adds to ``notes``."""
+def described(network: Network, translated: Classical, manifest: Manifest | None, notes: list[str]) -> Network:
+    """The network of a model of ``ai.onnx.ml`` with its table, its labels and what is frozen; adds to ``notes``.
+
+    A ``manifest`` describes the columns of a model that another program changed, if these are the ones in it.
+    """
     notes.extend(translated.notes)
     network.inputs = translated.inputs or network.inputs
+    known, found = (columns_of(infos) for infos in (manifest.inputs if manifest else (), network.inputs))
+    if known and [(each.name, each.categories) for each in found] == [(each.name, each.categories) for each in known]:
+        network.inputs = (replace(network.inputs[0], columns=known),)
     frozen = [value.name for value in network.graph.parameters if value.name in translated.frozen and value.trainable]
     if frozen:
         network.freeze(*map(glob.escape, frozen))

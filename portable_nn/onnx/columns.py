@@ -37,7 +37,7 @@ def columns_of(infos: Sequence[InputInfo]) -> tuple[Column, ...]:
 def obstacle(graph: Graph, columns: Sequence[Column]) -> str | None:
     """Why the columns of a graph's table cannot be its inputs; None where they can."""
     if not columns:
-        return "it has no table, whose columns have names, as its only input"
+        return "it has no table whose columns have names as its only input"
     [row], types = graph.inputs, infer(graph).types
     if row.dtype not in FLOATS:
         return f"its row is {row.dtype}, which has no NaN"

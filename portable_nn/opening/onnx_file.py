@@ -46,6 +46,10 @@ UNPROVED: Final = (
 """The note where the numpy engine runs a model that another program wrote."""
 
 
+METADATA: Final = 2**25
+"""The bytes at the end of a file of this package in which its metadata are: a manifest has at most half of it."""
+
+
 class OnnxFile(WritableFile):
     """An ONNX file, whether or not this package has its operators."""
 
@@ -158,7 +162,8 @@ class OnnxFile(WritableFile):
         with open_regular(self.path) as file:
             size = os.fstat(file.fileno()).st_size
             with mmap(file.fileno(), 0, access=ACCESS_READ) if size else nullcontext(b"") as data:
-                is_classical, is_table = (data.find(name.encode()) >= 0 for name in (DOMAIN, f'"{COLUMNS}":['))
+                is_classical = data.find(DOMAIN.encode()) >= 0
+                is_table = data.find(f'"{COLUMNS}":['.encode(), max(0, size - METADATA)) >= 0
         if is_classical or is_table:
             model = self.alone()
             if not locations(model) and (found := answering(model, str(self.path))) is not None:

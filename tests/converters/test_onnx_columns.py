@@ -318,11 +318,13 @@ def test_tables_of_numbers_are_one_input_unless_asked(tmp_path: Path) -> None:
     export_onnx(network, tmp_path / "t.onnx", columns=True)
     np.testing.assert_allclose(asked(tmp_path / "t.onnx", {"a": 2.0, "b": 1.0}), network.predict([[2, 1]]), atol=1e-6)
     assert np.isnan(asked(tmp_path / "t.onnx", {"a": np.nan, "b": 1.0})).all()
+    [found] = pnn.predict(tmp_path / "t.onnx", {"b": [1.0], "a": [2.0]})
+    assert found.probability == pytest.approx(network.predict([[2, 1]]).max(), abs=1e-6)
 
 
 def test_what_has_no_columns_is_refused(tmp_path: Path) -> None:
     network = pnn.Sequential(pnn.Input(4), pnn.Dense(2), seed=0)
-    with pytest.raises(UsageError, match=r"columns cannot be the inputs of .*: it has no table"):
+    with pytest.raises(UsageError, match=r"^--columns \(columns=True\): .*: it has no table whose columns have names"):
         export_onnx(network, tmp_path / "t.onnx", columns=True)
 
 
@@ -354,6 +356,21 @@ def test_what_another_program_added_behind_the_columns_is_read(tmp_path: Path) -
     np.testing.assert_allclose(found.network.predict(rows), network.predict(rows), atol=1e-6)
 
 
+def test_a_file_that_onnxruntime_optimised_is_read(tmp_path: Path) -> None:
+    """The words in its nodes are those of the columns, which the manifest describes."""
+    network = network_of(HOUSES)
+    export_onnx(network, tmp_path / "t.onnx")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(tmp_path / "o.onnx")
+    onnxruntime.InferenceSession(tmp_path / "t.onnx", options)
+    found = read_onnx(tmp_path / "o.onnx")
+    assert found.notes[0].startswith("read as another tool's model")
+    assert found.network.inputs[0].columns == network.inputs[0].columns
+    rows = np.array([[1, 2, 2, 3, 0], [0, 5, -1, np.nan, np.nan]])
+    np.testing.assert_allclose(found.network.predict(rows), network.predict(rows), atol=1e-6)
+
+
 STRANGER = "import sys\nsys.modules['portable_nn'] = None  # Importing it is an error now.\n"
 CHECK = (
     "\nassert not [name for name in sys.modules if name.startswith('portable_nn.')] and not sys.modules['portable_nn']"
@@ -380,10 +397,10 @@ def test_a_colleague_predicts_from_a_line_of_the_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
-@pytest.mark.parametrize("columns", [True, False])
-def test_predict_takes_the_table_as_before(engine: Any, columns: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{"columns": True}, {"columns": False}, {"external_data": 1}], ids=str)
+def test_predict_takes_the_table_as_before(engine: Any, options: dict[str, Any], tmp_path: Path) -> None:
     network = network_of(HOUSES)
-    export_onnx(network, tmp_path / "t.onnx", columns=columns)
+    export_onnx(network, tmp_path / "t.onnx", **options)
     table = {"state": ["old", None], "rooms": [None, 3.0], "heating": ["gas", "sun"], "area": [2.0, 3.0]}
     table["district"] = ["south", "north"]
     rows = np.array([[1, 2, 0, np.nan, 1], [0, 3, -1, 3, np.nan]])

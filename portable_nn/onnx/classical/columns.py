@@ -11,6 +11,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any
 
+import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from portable_nn.core.errors import UnsupportedError
@@ -118,7 +119,7 @@ class Table:
                 make.cast(part, value.type.tensor_type.elem_type, value.name)
                 continue
             pieces = [
-                _worded(make, part, place, list(column.words), f"{value.name}.words", version)
+                _worded(make, part, place, column, f"{value.name}.words", version)
                 for place, column in enumerate(columns)
             ]
             make.node("Concat", *pieces, name=f"{value.name}.table", output=value.name, axis=1)
@@ -138,21 +139,31 @@ def _add_categories(use: Use, columns: Iterable[Raw]) -> None:
     words = next((found for name in names.get(use.node.op_type, ()) if (found := use.texts(name))), ())
     if not words or not use.node.domain:
         use.refuse("it reads words: only those of a OneHotEncoder or LabelEncoder are read, which have a list of them")
+    values = use.floats("values_floats", may_be_nan=True) if use.has("values_floats") else []
+    gaps = {word for word, value in zip(words, values, strict=False) if np.isnan(value)}
     for column in columns:
         for word in words:
-            column.code(word)
+            if word not in gaps:
+                column.code(word)
+        if gaps:
+            column.missing, column.gap = "mean", min(gaps)
         column.unknown = column.unknown if use.integer("zeros", 1) else "refuse"
 
 
-def _worded(make: Maker, part: str, place: int, words: list[str], name: str, version: int) -> str:
+def _worded(make: Maker, part: str, place: int, column: Raw, name: str, version: int) -> str:
     """The words of a column of numbers (n, columns), at a version of ``ai.onnx.ml``."""
-    words = words or [STRANGE]
+    words = [*column.words] or [STRANGE]
     at = make.array(f"{name}.place", [place], "int64")
     piece = make.node("Gather", part, at, name=f"{name}.piece", axis=1)
     options: dict[str, Any] = {"domain": "ai.onnx.ml", "default_string": STRANGE}
     if version > 1:
         keys = [float(place) for place in range(len(words))]
-        return make.node("LabelEncoder", piece, name=name, keys_floats=keys, values_strings=words, **options)
+        found = make.node("LabelEncoder", piece, name=name, keys_floats=keys, values_strings=words, **options)
+        if not isinstance(column.gap, str):
+            return found
+        gap = helper.make_tensor(f"{name}.gap", TensorProto.STRING, [1], [column.gap.encode()])
+        absent = make.node("IsNaN", piece, name=f"{name}.absent")
+        return make.node("Where", absent, make.node("Constant", name=gap.name, value=gap), found, name=f"{name}.either")
     whole = make.cast(piece, TensorProto.INT64)
     rest = make.node("Abs", make.node("Sub", make.cast(whole, TensorProto.FLOAT), piece, name=name), name=name)
     is_whole = make.node("Less", rest, make.array(f"{name}.least", 1e-30), name=name)

@@ -176,7 +176,7 @@ def _values(use: Use) -> tuple[Array, Any]:
             use.fail(f"its default is of type {default.dtype}, and its values are of type {found.dtype}")
         return found, default[0]
     if use.has("values_floats"):
-        return use.floats("values_floats"), use.number("default_float", -0.0)
+        return use.floats("values_floats", may_be_nan=True), use.number("default_float", -0.0)
     return np.array(use.ints("values_int64s"), np.int64), use.integer("default_int64", -1)
 
 

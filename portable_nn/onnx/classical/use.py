@@ -219,7 +219,7 @@ class Use:
         known = self.make.codes.get(self.node.input[0])
         if known is None:
             self.refuse("it reads words that are not those of an input")
-        rows = [[columns[word] for word in words] for columns in known]
+        rows = [[columns.get(word, math.nan) for word in words] for columns in known]
         return np.array(rows[0] if all(row == rows[0] for row in rows) else rows, np.float32)
 
     def texts(self, name: str) -> tuple[str, ...]:
