@@ -20,6 +20,7 @@ from portable_nn.core.errors import FormatError, ShapeError, UsageError, listed
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Parameter, format_shape
 from portable_nn.core.jsons import parsed_json
+from portable_nn.core.text import quantity
 from portable_nn.operators import Array
 from portable_nn.plain import Entry
 from portable_nn.plain.matching import Match, match, target
@@ -65,7 +66,7 @@ def parsed(text: str, rank: int) -> Placed:
         return Placed(text)
     axes = tuple(map(int, found[2].split(","))) if found[2] else tuple(range(rank))[::-1]
     if sorted(axes) != list(range(rank)):
-        raise UsageError(f"'{text}': a tensor of {rank} axes cannot be transposed by {format_shape(axes)}")
+        raise UsageError(f"'{text}': a tensor of {quantity(rank, 'axis')} cannot be transposed by {format_shape(axes)}")
     return Placed(found[1], axes)
 
 

@@ -19,7 +19,7 @@ from portable_nn.converters.torch.backwards import detached, nothing_decided, ow
 from portable_nn.converters.torch.padded import recurrent_layers
 from portable_nn.core.errors import UsageError, VerificationError, listed
 from portable_nn.core.graph import Dim
-from portable_nn.core.text import said
+from portable_nn.core.text import quantity, said
 
 Dynamic: TypeAlias = Mapping[str, Mapping[int, str | None] | Sequence[str | None]]
 """Names of open sizes by input and axis; ``None`` for one that stays as it is in the example."""
@@ -303,7 +303,7 @@ def _opened(names: Sequence[str], leaves: Sequence[Any], dynamic: Dynamic) -> li
         own = dynamic.get(name, {})
         axes = dict(own) if isinstance(own, Mapping) else dict(enumerate(own))
         if beyond := [axis for axis in axes if not -leaf.dim() <= axis < leaf.dim()]:
-            raise UsageError(f"dynamic: '{name}' has {leaf.dim()} axes, and none {beyond[0]}")
+            raise UsageError(f"dynamic: '{name}' has {quantity(leaf.dim(), 'axis')}, and none {beyond[0]}")
         whole: dict[int, str | None] = {0: BATCH} if leaf.dim() else {}
         whole |= {axis % leaf.dim(): dim for axis, dim in axes.items()}
         asked = {axis % leaf.dim() for axis, dim in axes.items() if dim is not None}

@@ -99,9 +99,14 @@ def said(error: BaseException | str) -> str:
     return f"({printable(text, SAID)})"
 
 
+ENDINGS: Final = (("is", "es"), ("ss", "sses"), ("ch", "ches"), ("ry", "ries"))
+"""Ends of words in the singular and in the plural, where it is not an s."""
+
+
 def quantity(count: int, noun: str) -> str:
-    """``1 node``, ``2,000 nodes``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """``1 node``, ``2,000 nodes``, ``3 axes``."""
+    plural = next((noun.removesuffix(end) + ends for end, ends in ENDINGS if noun.endswith(end)), f"{noun}s")
+    return f"{count:,} {noun if count == 1 else plural}"
 
 
 LONGEST: Final = 60

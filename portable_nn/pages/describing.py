@@ -116,7 +116,9 @@ def _answering(
     if labels and runner.kind in ("values", "gaussian"):
         raise UsageError(f"labels name classes, and {runner.model.where} predicts numbers")
     if labels and len(labels) not in (numbers.shape[1], count := len(class_names(labels, numbers.shape[1]))):
-        raise UsageError(f"given are {quantity(len(labels), 'label')}, but {runner.model.where} has {count} classes")
+        raise UsageError(
+            f"given are {quantity(len(labels), 'label')}, but {runner.model.where} has {quantity(count, 'class')}"
+        )
     return runner
 
 

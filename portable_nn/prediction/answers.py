@@ -129,7 +129,8 @@ class Answers:
         """The names of the classes of an output of so many numbers."""
         found = class_names(self._names, width)
         if self._names and len(self._names) not in (len(found), width):
-            said = f"{quantity(len(self._names), 'label')}, but {self.runner.model.where} has {len(found)} classes"
+            classes = quantity(len(found), "class")
+            said = f"{quantity(len(self._names), 'label')}, but {self.runner.model.where} has {classes}"
             if isinstance(given := self.options.labels, str | Path):
                 raise DataError(given, f"has {said}")
             if given is not None:

@@ -90,7 +90,7 @@ def train_arrays(
     x, y = _flat(named_arrays(data, inputs)), named_arrays(data, targets)
     names = (targets,) if isinstance(targets, str) else tuple(targets)
     if len(x) != len(y):
-        raise UsageError(f"there are {len(x):,} examples in {x.name}, but {len(y):,} in {y.name}")
+        raise UsageError(f"{x.name} has {quantity(len(x), 'example')}, but {y.name} has {len(y):,}")
     if sizes[0] not in (None, x.shape[1]):
         raise UsageError(
             f"the first layer has {quantity(sizes[0], 'unit')}, but an example has {quantity(x.shape[1], 'number')}"
@@ -180,7 +180,7 @@ def _of_classes(
     if high >= count or count < 2:
         raise UsageError(f"{y.name} holds the classes 0 to {high}, and the last layer has {quantity(count, 'unit')}")
     if labels and len(labels) != count:
-        raise UsageError(f"{quantity(len(labels), 'label')} cannot name {count} classes")
+        raise UsageError(f"{quantity(len(labels), 'label')} cannot name {quantity(count, 'class')}")
     return Target(names, np.empty(0), count, loss, tuple(labels) or tuple(map(str, range(count)))), y
 
 

@@ -251,7 +251,7 @@ def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
     if len(values) != count:
         some = ", ".join(map(str, values[:5])) + (", …" if len(values) > 5 else "")
         units = quantity(count, "unit")
-        raise UsageError(f"the last layer has {units}, but the data have {len(values)} classes: {some}")
+        raise UsageError(f"the last layer has {units}, but the data have {quantity(len(values), 'class')}: {some}")
     return numbers.astype(np.int64), [str(value) for value in values]
 
 

@@ -290,7 +290,8 @@ def _class_target(frame: Frame, name: str, cells: Array, last: int | None, loss:
         return Target((name,), y, 1, loss, labels)
     if last not in (None, len(labels)):
         raise UsageError(
-            f"the last layer has {quantity(last, 'unit')}, but '{name}' has {len(labels)} classes: {some(labels)}"
+            f"the last layer has {quantity(last, 'unit')}, but '{name}' has "
+            f"{quantity(len(labels), 'class')}: {some(labels)}"
         )
     return Target(
         (name,), numbers.astype(np.int64), len(labels), loss_of("classes of which one is right have", loss), labels

@@ -80,7 +80,7 @@ def tune_classifier(
         count = _count(data.y)
         targets, names = classes(data.y, count, x[0].size)
         if labels and len(labels) != count:
-            raise UsageError(f"{quantity(len(labels), 'label')} cannot name the {count} classes of the data")
+            raise UsageError(f"{quantity(len(labels), 'label')} cannot name the {quantity(count, 'class')} of the data")
         body = Sequential(body, *_head(network, body, count), labels=labels or names, seed=seed)
     elif labels:
         raise UsageError(OLD_NAMES)

@@ -83,7 +83,7 @@ def tune_arrays(
     network = steps_inside(network)
     x, y = named_arrays(data, inputs), named_arrays(data, targets)
     if len(x) != len(y):
-        raise UsageError(f"there are {len(x):,} examples in {x.name}, but {len(y):,} in {y.name}")
+        raise UsageError(f"{x.name} has {quantity(len(x), 'example')}, but {y.name} has {len(y):,}")
     x = _laid_out(x, network)
     body = network.until(until) if until else for_loss(network, loss)
     if freeze:
@@ -129,7 +129,7 @@ def _with_head(body: Network, y: Stored, labels: Sequence[str], seed: int) -> tu
     y, high = class_range(y, 1)
     count = max(high + 1, len(labels))
     if labels and len(labels) != count:
-        raise UsageError(f"{quantity(len(labels), 'label')} cannot name the {count} classes of the data")
+        raise UsageError(f"{quantity(len(labels), 'label')} cannot name the {quantity(count, 'class')} of the data")
     return Sequential(body, Dense(count), labels=labels or list(map(str, range(count))), seed=seed), y
 
 

@@ -90,7 +90,7 @@ class Tally:
         if not self.rows:
             return [f"{what}, all of which were there" if self.found else what, *self._failures()]
         before = f", {self.found:,} of which were there" if self.found else ""
-        rate = f"{computed:,} in {self.seconds:,.1f} s by {_processes(self.processes)}"
+        rate = f"{computed:,} in {self.seconds:,.1f} s by {quantity(self.processes, 'process')}"
         lines = [f"{what}{before}: {rate}, {computed / max(self.seconds, 1e-9):,.0f} per second"]
         slowest = sorted(self.rows, key=lambda row: -row["seconds"] / max(1, row["examples"]))[:SLOWEST]
         if len(self.rows) > SLOWEST:
@@ -339,7 +339,3 @@ def _row(data: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return found
-
-
-def _processes(count: int) -> str:
-    return "1 process" if count == 1 else f"{count:,} processes"

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias, get_args
 
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.html import html_table
+from portable_nn.core.text import quantity
 from portable_nn.sizes.arithmetic import (
     conv_size,
     conv_transpose_size,
@@ -151,7 +152,7 @@ class Operation:
         if self.axes == axes:
             return self
         if self.axes != 1:
-            raise UsageError(f"the options are for {self.axes} axes, but the input has {axes}")
+            raise UsageError(f"the options are for {quantity(self.axes, 'axis')}, but the input has {axes}")
         return replace(self, windows=self.windows * axes)
 
     def resolved(self, sizes: PerAxis) -> Operation:

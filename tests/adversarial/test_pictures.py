@@ -99,6 +99,7 @@ PICTURES = {
     "gan pattern": lambda: draw.gan(pattern_result()),
     "gan ring": lambda: draw.gan(ring_result()),
     "gan ring over training": lambda: draw.gan(looked_at(), Ring(sigma=0.02), title="ring, regularised: seed 3"),
+    "gan ring of many steps": lambda: draw.gan(looked_at(60), Ring(sigma=0.02)),
 }
 
 
@@ -537,7 +538,7 @@ def circles(axes: Any) -> list[Any]:
     return [patch for patch in axes.patches if patch.get_gid() == "counted"]
 
 
-def looked_at() -> GanResult:
+def looked_at(times: int = 1) -> GanResult:
     """Points of the ring with 5 of 100 half way to the middle, halves as wide as the data, at four steps."""
     rng, ring = np.random.default_rng(0), Ring(sigma=0.02)
     centres = ring.centres[np.arange(200) % 8]
@@ -546,6 +547,7 @@ def looked_at() -> GanResult:
     made = replace(ring_result(), snapshots=[(step, points) for step in (100, 200, 300, 400)])
     for row in made.history:
         row["spread"] = 0.5
+        row["step"] *= times
     return made
 
 

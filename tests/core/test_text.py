@@ -45,6 +45,10 @@ def test_percent(share, shown):
 
 def test_quantity():
     assert (quantity(1, "node"), quantity(2000, "node")) == ("1 node", "2,000 nodes")
+    nouns = ("axis", "class", "process", "batch", "entry", "key", "place")
+    assert [quantity(1, noun) for noun in nouns] == [f"1 {noun}" for noun in nouns]
+    plurals = ["2 axes", "2 classes", "2 processes", "2 batches", "2 entries", "2 keys", "2 places"]
+    assert [quantity(2, noun) for noun in nouns] == plurals
 
 
 def test_messages_leave_the_plural_to_quantity():

@@ -41,7 +41,7 @@ from portable_nn.operators import Array
 MOST: Final = 3
 """The largest number of variables of each player that are drawn."""
 COLOURS: Final = ((X_COLOUR, SKY, GREEN), (Y_COLOUR, VERMILLION, PURPLE))
-MANY: Final = 100_000
+MANY: Final = 10_000
 """From so many steps on there are fewer ticks, as their numbers are long."""
 DASHES: Final = ("solid", (0, (4, 1.5)))
 SUBSCRIPTS: Final = "₀₁₂₃₄₅₆₇₈₉"

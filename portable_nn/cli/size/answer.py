@@ -110,7 +110,7 @@ def _per_axis(written: Mapping[str, str | None], axes: int | None) -> dict[str, 
         raise UsageError(f"there can be 1 to {MOST_AXES} axes, not {count}")
     for name, length in lengths.items():
         if length not in (1, count):
-            raise UsageError(f"{_option(name)} has numbers for {length} axes, but there are {count}")
+            raise UsageError(f"{_option(name)} has numbers for {quantity(length, 'axis')}, not for {count}")
         found[name] *= count // length
     return found
 

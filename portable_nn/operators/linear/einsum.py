@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from portable_nn.core.text import quantity
 from portable_nn.operators.base import (
     NUMBERS,
     REQUIRED,
@@ -97,7 +98,7 @@ def _term(use: OperatorContext, word: str, type: Type) -> Labels:
     before, dots, behind = word.partition("...")
     spread = rank - len(before) - len(behind)
     if spread < 0 or (spread and not dots):
-        axes = "1 axis" if rank == 1 else f"{rank} axes"
+        axes = quantity(rank, "axis")
         use.fail(f"the term '{word}' does not fit an operand of {axes}, {type}")
     return (*before, *(f".{place}" for place in range(spread)), *behind)
 
