@@ -100,8 +100,8 @@ def said(error: BaseException | str) -> str:
 
 
 def quantity(count: int, noun: str) -> str:
-    """``1 node``, ``2,000 nodes``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """``1 node``, ``2,000 nodes``, ``2 classes``."""
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 LONGEST: Final = 60
@@ -123,6 +123,16 @@ def some(names: Iterable[str]) -> str:
     found = list(dict.fromkeys(names))
     more = f", and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
     return ", ".join(found[:SHOWN]) + more
+
+
+NAMED: Final = 3
+"""The number of faults that ``several`` names."""
+
+
+def several(faults: Sequence[str], count: int | None = None) -> str:
+    """``a; b; c, and 2 more``: the first of ``count`` faults, by default of those given, and how many more."""
+    left = (len(faults) if count is None else count) - NAMED
+    return "; ".join(faults[:NAMED]) + (f", and {left:,} more" if left > 0 else "")
 
 
 def either(names: Iterable[str]) -> str:
