@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.preprocessing.named import *
     from portable_nn.recipes.arrays import *
     from portable_nn.recipes.classifier import *
+    from portable_nn.recipes.pictures import *
     from portable_nn.recipes.table import *
     from portable_nn.recipes.tuning_arrays import *
     from portable_nn.runtimes.checking import *
@@ -78,6 +79,7 @@ else:
         "recipes.arrays",
         "recipes.table",
         "recipes.tuning_arrays",
+        "recipes.pictures",
         "prediction.evaluating",
         "opening.kinds",
         "preprocessing.named",

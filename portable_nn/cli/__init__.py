@@ -36,7 +36,7 @@ ALWAYS: Final = "Every command"
 """The heading of the options that every command has, in a help."""
 
 COMMANDS: Final = {
-    "train": "Train a new network of dense layers on your data.",
+    "train": "Train a new network on your data.",
     "tune": "Fine-tune a model on your data.",
     "models": "List the shipped models, show their cards, or train them anew.",
     "predict": "Predict classes or values for images, tables and arrays, with any model.",

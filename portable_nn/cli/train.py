@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "train 784-200-10 mnist_train.csv --out mine.safetensors",
+    "train cnn photos/ --out mine.safetensors --plot worst.png",
+    "train 3072-100-auto photos/ --epochs 20 -o mine.safetensors",
+    "train cnn train-images-idx3-ubyte.gz -o mine.safetensors",
     "train 784-512-10 train-images-idx3-ubyte.gz --activation relu -o m.safetensors",
     "train auto-32-auto penguins.csv --target species --missing indicator -o penguins.safetensors",
     "train auto-64-32-1 houses.csv --target price --unit price=€ --drop address -o price.safetensors",
@@ -38,7 +41,8 @@ def command(
     layers: Annotated[
         str,
         typer.Argument(
-            metavar="LAYERS", help="Sizes of the layers from the input to the classes: 784-200-10, or auto-32-auto."
+            metavar="LAYERS",
+            help="Sizes of the layers from the input to the classes: 784-200-10, or auto-32-auto; cnn for pictures.",
         ),
     ],
     data: Data,
@@ -52,7 +56,7 @@ def command(
         choice(
             "--activation",
             names=ACTIVATIONS,
-            help="Activation of the hidden layers.  [default: sigmoid; relu with --target]",
+            help="Activation of the hidden layers.  [default: sigmoid; relu with --target, and for pictures]",
             hidden=True,
         ),
     ] = None,
@@ -69,7 +73,7 @@ def command(
     steps: StepOptions,
     checkpoints: CheckpointFlags,
 ) -> None:
-    """Train a new network of dense layers on your data.
+    """Train a new network on your data.
 
     With --target, DATA is a table with named columns, of numbers and of words: CSV, Parquet or Arrow. One column is
     predicted from the others: classes or a number. auto counts the columns and the classes. Numbers are scaled, words
@@ -82,10 +86,15 @@ def command(
     Without them, 784-200-10 has 784 inputs, one hidden layer of 200 units and 10 classes. Rows of 784 numbers are the
     pixels of a digit, unless --raw is given. Preprocessing becomes part of the model, so that predict repeats it.
 
+    A folder has a folder of pictures for each class, named like it. 784-200-3 scales them to 28x28 in grey, 3072 to
+    32x32 in colour, and auto-200-auto finds a size. cnn is a convolutional network (convolution, activation and pool
+    while the size allows, then a dense layer) for a folder or for arrays of pictures; 784-cnn-10 gives its size.
+    --plot draws the worst of a folder's pictures that were held out, in place of the curves.
+
     Ctrl-C stops the training and saves the network; with --checkpoint, the same command with --resume goes on to the
     same bytes, whatever stopped it.
     """
-    named = arrays.options()
+    named, is_folder = arrays.options(), training.is_folder(data, arrays)
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
     trained: Any
     if named["inputs"]:
@@ -93,12 +102,41 @@ def command(
     elif arrays.columns:
         options["target"] = arrays.columns[0] if len(arrays.columns) == 1 else arrays.columns
         trained, tested = _on_table(layers, data, table, dialect, activation, standardise, training, options)
+    elif is_folder or "cnn" in layers.split("-"):
+        table.check_unused()
+        if standardise:
+            raise UsageError("--standardise is for rows of numbers, and these are pictures")
+        trained, tested = _on_pictures(layers, data, arrays.file, dialect, activation, training, options)
     else:
         table.check_unused()
         trained, tested = _on_examples(layers, data, arrays.file, dialect, activation, standardise, training, options)
-    printer.notes(getattr(trained, "notes", ()))
-    figures = getattr(trained, "figures", None)
-    finish(printer, trained.network, trained.history, out, checkpoints, figures, training.picture, source, tested)
+    pictures, figures = getattr(trained, "pictures", None), getattr(trained, "figures", None)
+    printer.notes(getattr(pictures or trained, "notes", ()))
+    rest = (figures, training.picture, source, tested, pictures)
+    finish(printer, trained.network, trained.history, out, checkpoints, *rest)
+
+
+def _on_pictures(
+    layers: str,
+    data: Path,
+    labels: Path | None,
+    dialect: DialectOptions,
+    activation: str | None,
+    training: TrainingOptions,
+    options: dict[str, Any],
+) -> tuple[Any, Tested]:
+    """Train on a folder of pictures, or on arrays of them."""
+    from portable_nn.data.expanding import is_folder
+    from portable_nn.recipes.pictures import train_pictures
+
+    pictures: Any
+    if is_folder(data):
+        pictures, tested = training.pictures_apart(data)
+    else:
+        first = layers.split("-")[0]
+        examples = training.dataset(data, labels, int(first) if first.isdecimal() else None, dialect.given())
+        pictures, tested = training.apart(examples, data)
+    return train_pictures(layers, pictures, activation=activation or "relu", **options), tested
 
 
 def _on_examples(

@@ -18,20 +18,22 @@ from portable_nn.cli.losses import LossOptions
 from portable_nn.cli.options import class_names, names_option, written_file
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.steps import StepOptions
-from portable_nn.core.errors import UsageError
+from portable_nn.cli.tables import ArrayNames
+from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.plotting import FORMATS, check_picture
-from portable_nn.core.text import fields, percent, size
+from portable_nn.core.text import fields, percent, quantity, size
 
 if TYPE_CHECKING:
     from portable_nn.data.dataset import Dataset
     from portable_nn.data.frames import Dialect, Frame
-    from portable_nn.data.given import Examples
+    from portable_nn.data.given import Examples, Labelled
     from portable_nn.data.stored import Stored
     from portable_nn.network import Network
+    from portable_nn.recipes.pictures import Told
     from portable_nn.training.checkpoint import CheckpointOptions
     from portable_nn.training.history import History
 
-    Tested: TypeAlias = Frame | Examples | None
+    Tested: TypeAlias = Frame | Examples | list[Labelled] | None
     Apart = TypeVar("Apart", Frame, Dataset, dict[str, Stored])
 
 EVERY: Final = re.compile(r",(\d{1,9})$", re.ASCII)
@@ -47,6 +49,9 @@ STOPPED: Final = {
     "interrupted": ", interrupted",
 }
 """The text for each way in which training ends."""
+
+WORST: Final = 20
+"""The number of the worst pictures that are drawn."""
 
 SEEN: Final = "the network had been trained on this file before: it may have seen the examples of the test"
 
@@ -71,7 +76,11 @@ OUT: Final = typer.Option(
 )
 Out: TypeAlias = Annotated[Path, OUT]
 Data: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="DATA", help="CSV with the label first, npz, IDX, npy or HDF5 file.")
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="CSV with the label first, npz, IDX, npy or HDF5 file, or a folder with one of pictures for each class.",
+    ),
 ]
 Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random generator.", hidden=True)]
 
@@ -202,6 +211,24 @@ class TrainingOptions:
         """The CSV file of --plot."""
         return self.plot if self.plot and self.plot.suffix.lower() == CSV else None
 
+    def is_folder(self, data: Path, arrays: ArrayNames) -> bool:
+        """True if the data are a folder of pictures. Raises ``UsageError`` for options that do not go with that."""
+        from portable_nn.data.expanding import is_folder
+
+        found = is_folder(data)
+        for flag, given in {**vars(arrays), "labels": self.labels, "raw": self.raw}.items():
+            if found and given:
+                why = "its folders name the classes, and how pictures are prepared is part of the model"
+                raise UsageError(f"--{flag} is not for a folder of pictures: {why}")
+        return found
+
+    def pictures_apart(self, folder: Path) -> tuple[list[Labelled], Tested]:
+        """As ``apart``, of the pictures in a folder."""
+        from portable_nn.data.folders import divided, labelled_pictures
+
+        rest, tested = divided(labelled_pictures(folder), self.test, self.seed, "test")
+        return rest, tested or None
+
     def dataset(self, path: Path, labels: Path | None, width: int | None, dialect: Dialect) -> Dataset:
         """The examples in a file, each of ``width`` numbers if that is known; others as ``read_dataset`` has them."""
         from portable_nn.data.dataset import read_dataset
@@ -278,12 +305,15 @@ def finish(
     plot: Path | None = None,
     source: str = "",
     tested: Tested = None,
+    pictures: Told | None = None,
 ) -> None:
     """Save the network and print how the training went; exit as interrupted after Ctrl-C.
 
     ``figures`` are by default the losses and metrics of the epoch whose weights were kept; ``plot`` is the picture to
-    draw, where there is an epoch to show; ``source`` is what ``TrainingOptions.source`` said of the file; ``tested``
-    are examples that training has not seen.
+    draw, where there is an epoch to show: the curves, or how the network does on ``pictures`` that were held out;
+    ``source`` is what ``TrainingOptions.source`` said of the file; ``tested`` are examples that training has not seen.
+
+    Raises ``PortableNNError`` at the end where pictures could not be used.
     """
     from portable_nn.data.trained import known_before, note_trained
     from portable_nn.prediction.evaluating import evaluated
@@ -294,14 +324,16 @@ def finish(
     with printer.going_on():
         checkpoints.note(network.save(out))
     with printer.going_on():
-        draw_curves(history, plot)
+        if plot and history.rows and pictures and pictures.held_out:
+            draw_sheet(network, plot, pictures.held_out)
+        else:
+            draw_curves(history, plot)
     out = printer.placed(out)
     drawn = printer.placed(plot) if plot and history.rows else None
     if drawn:
         checkpoints.note(hashlib.sha256(drawn.read_bytes()).hexdigest())
     if figures is None:
-        row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
-        figures = {name: value for name, value in row.items() if name not in ("epoch", "learning_rate")}
+        figures = _figures(history)
     data = {
         "model": str(out),
         "epochs": len(history.rows),
@@ -322,6 +354,25 @@ def finish(
         onwards = f"; --resume goes on from {checkpoints.folder}" if checkpoints.checkpoint else ""
         printer.note(f"stopped by Ctrl-C; the network is saved as it is{onwards}")
         raise typer.Exit(INTERRUPTED)
+    if pictures and pictures.left_out:
+        raise PortableNNError(pictures.left_out)
+
+
+def _figures(history: History) -> dict[str, float]:
+    """The losses and metrics of the epoch whose weights were kept."""
+    row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
+    return {name: value for name, value in row.items() if name not in ("epoch", "learning_rate")}
+
+
+def draw_sheet(network: Network, path: Path, held_out: Sequence[Any]) -> None:
+    """Draw how a network does on pictures that were held out, with the worst."""
+    from portable_nn.core.plotting import save
+    from portable_nn.evaluation.picture import sheet
+    from portable_nn.prediction.evaluating import evaluated
+    from portable_nn.prediction.options import ModelOptions
+
+    found = evaluated(network, held_out, None, ModelOptions(strict=False), worst=WORST)
+    save(sheet(found, f"{quantity(len(held_out), 'picture')} held out"), path)
 
 
 def _as_text(history: History, figures: Mapping[str, float], out: Path, drawn: Path | None) -> str:

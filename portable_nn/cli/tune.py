@@ -17,6 +17,7 @@ from portable_nn.core.errors import UsageError
 
 EXAMPLES = (
     "tune digits mine.csv --out mine.safetensors",
+    "tune theirs.onnx photos/ --out mine.safetensors --plot worst.png",
     "tune theirs.onnx mine.npz --until -1 --freeze '*' -o mine.safetensors",
     "tune theirs.onnx mine.npz --until pool --freeze '*' -o mine.safetensors",
     "tune mine.safetensors more.csv --schedule cosine:warm_up=1 --group 'hidden.*:learning_rate=1e-4' -o m.safetensors",
@@ -54,6 +55,9 @@ def command(
 ) -> None:
     """Fine-tune a model on your data.
 
+    A folder has a folder of pictures for each class, named like it. If the model lacks one of these classes, a new
+    last layer takes the place of its last linear one. --plot draws the worst of its pictures that were held out.
+
     With --inputs and --target, DATA is a file with named arrays, of any size, as train takes it; the network may then
     also predict numbers.
 
@@ -65,12 +69,20 @@ def command(
     from portable_nn.converters.onnx.adapting import with_any_batch
     from portable_nn.core.dims import static
     from portable_nn.opening import open_network
+    from portable_nn.recipes.pictures import tune_pictures
     from portable_nn.recipes.tuning import table_examples, tune_classifier
 
-    named = arrays.options()
+    named, is_folder = arrays.options(), training.is_folder(data, arrays)
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
     network, notes = with_any_batch(open_network(model))
     printer.notes(notes)
+    if is_folder:
+        del options["raw"], options["labels"]
+        pictures, unseen = training.pictures_apart(data)
+        tuned = tune_pictures(network, pictures, until=until, freeze=listed(freeze), **options)
+        printer.notes(tuned.pictures.notes)
+        finish(printer, *tuned[:2], out, checkpoints, None, training.picture, source, unseen, tuned.pictures)
+        return
     if named["inputs"]:
         from portable_nn.recipes.tuning_arrays import tune_arrays
 

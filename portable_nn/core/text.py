@@ -130,6 +130,16 @@ def some(names: Iterable[str]) -> str:
     return ", ".join(found[:SHOWN]) + more
 
 
+NAMED: Final = 3
+"""The number of faults that ``several`` names."""
+
+
+def several(faults: Sequence[str], count: int | None = None) -> str:
+    """``a; b; c, and 2 more``: the first of ``count`` faults, by default of those given, and how many more."""
+    left = (len(faults) if count is None else count) - NAMED
+    return "; ".join(faults[:NAMED]) + (f", and {left:,} more" if left > 0 else "")
+
+
 def either(names: Iterable[str]) -> str:
     """``a, b or c``."""
     *most, last = names

@@ -114,6 +114,8 @@ def _read(path: str | Path, width: int | None, has_labels: bool, dialect: Dialec
         case "stored":  # Several arrays are asked for by name, as they are from the larger of the files above.
             dataset = Dataset(open_stored(path)[:], None)
         case "picture":
+            if not Path(path).exists():
+                raise DataError(path, "expected a file or folder, found neither")
             forms = "CSV, npy, npz, IDX, HDF5, zarr or Parquet"
             raise UsageError(f"{path}: expected {forms}, found the name of none of them")
     if dataset.x.ndim == 0:

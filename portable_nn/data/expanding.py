@@ -27,7 +27,7 @@ def expanded(source: Source | Bad, strict: bool) -> list[Source | Bad]:
     try:
         if str(source) in CALLED and not source.exists():
             return list(_samples(str(source)))
-        if source.is_dir() and kind_of(source) == "picture":
+        if is_folder(source):
             return list(_in_folder(source))
         # What a link leads to, or that it leads nowhere, says who reads it: as of one among others in a folder.
         if str(source) != STDIN and not os.path.lexists(source):
@@ -36,6 +36,11 @@ def expanded(source: Source | Bad, strict: bool) -> list[Source | Bad]:
     except DataError as error:
         return [bad(error, strict)]
     return [source]
+
+
+def is_folder(path: Path) -> bool:
+    """True if a path is that of a folder of pictures, and not of arrays."""
+    return path.is_dir() and kind_of(path) == "picture"
 
 
 def is_picture(source: Source | Bad) -> bool:
@@ -55,13 +60,13 @@ def _in_folder(folder: Path) -> Sequence[Path | Labelled]:
 
     Raises ``DataError`` where there are none at all, or a folder cannot be read.
     """
-    found, folders = _listed(folder)
+    found, folders = listed(folder)
     if not found:
-        labelled = [Labelled(path, each.name) for each in folders for path in _listed(each)[0]]
+        labelled = [Labelled(path, each.name) for each in folders for path in listed(each)[0]]
         if not labelled:
             raise DataError(folder, f"the folder has no images (files named {' '.join(sorted(SUFFIXES))})")
         return labelled
-    if inner := next((each for each in folders if _listed(each)[0]), None):
+    if inner := next((each for each in folders if listed(each)[0]), None):
         text = f"{folder}: pictures in folders in it, such as {inner}, are not read: give these folders as well"
         warn(text, DataWarning)
     return found
@@ -75,7 +80,7 @@ def _samples(name: str) -> Iterator[Path]:
         yield path
 
 
-def _listed(folder: Path) -> tuple[list[Path], list[Path]]:
+def listed(folder: Path) -> tuple[list[Path], list[Path]]:
     """The pictures directly in a folder, and the folders in it, sorted by name, without hidden ones, as macOS puts into
     archives. There may be millions: each is looked at once, as the folder lists it."""
     pictures, folders, endings = list[str](), list[str](), tuple(SUFFIXES)

@@ -172,7 +172,7 @@ def _name_fault(name: str) -> str | None:
         return "is empty"
     if name == METADATA:
         return "is reserved by the safetensors format"
-    if _hidden(name):
+    if hides(name):
         return "has a control or invisible character"
     if unicodedata.normalize("NFC", name) != name:
         return "is not in Unicode's normal form NFC, so that another name can look the same"
@@ -181,7 +181,8 @@ def _name_fault(name: str) -> str | None:
     return None
 
 
-def _hidden(text: str) -> bool:
+def hides(text: str) -> bool:
+    """True if a text has control or invisible characters, which no name and label may have."""
     return not text.isprintable() and any(unicodedata.category(char) in HIDDEN for char in text)
 
 
@@ -190,7 +191,7 @@ def _input_faults(inputs: Sequence[Value]) -> Iterator[str]:
         if fault := _type_fault(value.dtype, value.shape, named=True):
             yield f"input {value.name!r} {fault}"
         for name in dict.fromkeys(dim for dim in value.shape if isinstance(dim, str)):
-            if not name or _hidden(name) or is_number(name):
+            if not name or hides(name) or is_number(name):
                 yield f"input {value.name!r} has a size named {name!r}: a name must be visible, and not a number"
 
 
@@ -325,4 +326,4 @@ def _hidden_faults(manifest: Manifest) -> Iterator[str]:
         for name, each in manifest.remarks.values.items()
         for size in each.sizes
     ]
-    yield from (f"{what} {text!r} has a control or invisible character" for what, text in read if _hidden(text))
+    yield from (f"{what} {text!r} has a control or invisible character" for what, text in read if hides(text))

@@ -16,7 +16,7 @@ from portable_nn.core.errors import DataError, FormatError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count, Natural
-from portable_nn.core.text import either, quantity, shortened
+from portable_nn.core.text import NAMED, either, quantity, several, shortened
 from portable_nn.data.apart import apart, by_name, to_evaluate
 from portable_nn.data.batches import Bad
 from portable_nn.data.cells import is_words, missing
@@ -48,9 +48,6 @@ __all__ = [
     "calibrate",
     "evaluate",
 ]
-
-LISTED = 3
-"""The number of examples that are left out and named."""
 
 
 @check_kinds
@@ -309,15 +306,15 @@ class _Scored:
         self.left_out += 1
         if self.left_out == 1:
             self.first = (name, reason)
-        if len(self.reasons) < LISTED:
+        if len(self.reasons) < NAMED:
             self.reasons.append(f"{name}: {reason}")
 
     def notes(self) -> list[str]:
         """The examples that were left out, in words."""
         if not self.left_out:
             return []
-        more = f", and {self.left_out - LISTED:,} more" if self.left_out > LISTED else ""
-        return [f"{self.left_out:,} {'is' if self.left_out == 1 else 'are'} left out: {'; '.join(self.reasons)}{more}"]
+        reasons = several(self.reasons, self.left_out)
+        return [f"{self.left_out:,} {'is' if self.left_out == 1 else 'are'} left out: {reasons}"]
 
 
 def _given(y: Any, strict: bool) -> list[Any] | None:

@@ -119,10 +119,8 @@ def train_classifier(
     sizes = parse_layers(layers) if isinstance(layers, str) else list(layers)
     x = _check_examples(data, sizes[0])
     targets, names = classes(data.y, sizes[-1], sizes[0])
-    if labels and len(labels) != sizes[-1]:
-        units = quantity(sizes[-1], "unit")
-        raise UsageError(f"{quantity(len(labels), 'label')} cannot name the {units} of the last layer, one each")
-    train, _ = split(len(x), validation, seed)
+    check_labels(labels, sizes[-1])
+    train, held_out = split(len(x), validation, seed)
     first = _first_layers(x, train, raw=raw, standardise=standardise)
     network = build_classifier(sizes, activation, loss, labels=labels or names, first=first, seed=seed)
     if first:
@@ -130,13 +128,11 @@ def train_classifier(
         network.inputs = (InputInfo(name, "table") if standardise else InputInfo(name, "image", DIGIT),)
     history = fit_classes(
         network,
-        x,
-        targets,
+        (x[train], targets[train]),
+        (x[held_out], targets[held_out]),
         loss=loss,
         metrics=metrics,
-        validation=validation,
         patience=patience,
-        seed=seed,
         **passed_on(locals()),
     )
     return Classifier(network, history)
@@ -145,28 +141,28 @@ def train_classifier(
 @check_kinds
 def fit_classes(
     network: Network,
-    x: Array,
-    targets: Array,
+    train: tuple[Array, Array],
+    held_out: tuple[Array, Array],
     *,
     loss: str | Loss,
     metrics: Metrics = None,
     optimizer: Optimizer | str = OPTIMIZER,
-    validation: BelowOne = 0.1,
     patience: Natural | None = None,
-    seed: int,
     **options: Any,
 ) -> History:
-    """Train ``network`` on examples and class numbers, of which a share is held out; options are those of ``fit``."""
-    train, held_out = split(len(x), validation, seed)
+    """Train ``network`` on examples and class numbers, and measure it on others, if any; options are those of ``fit``.
+
+    Examples in memory maps are read in pieces where they are many.
+    """
     count = int(network.types[network.graph.outputs[0]].shape[-1])
-    y = targets if find_loss(loss).classes else _one_hot(targets, count, loss)
+    (x, y), validation = ((x, y if find_loss(loss).classes else _one_hot(y, count, loss)) for x, y in (train, held_out))
     return network.fit(
-        x[train],
-        y[train],
+        x,
+        y,
         loss=loss,
         optimizer=optimizer,
-        validation=(x[held_out], y[held_out]) if len(held_out) else None,
-        metrics=(["accuracy"] if len(held_out) else []) if metrics is None else metrics,
+        validation=validation if len(validation[0]) else None,
+        metrics=(["accuracy"] if len(validation[0]) else []) if metrics is None else metrics,
         early_stopping=patience,
         **options,
     )
@@ -196,24 +192,39 @@ def build_classifier(
 
     Raises ``UsageError`` for an unknown activation or fewer than two classes, and for a loss of variances.
     """
+    last = last_layers(sizes[-1], activation, loss)
+    return Sequential(Input(sizes[0]), *first, *hidden_layers(sizes[1:-1], activation), *last, labels=labels, seed=seed)
+
+
+def last_layers(count: int, activation: str, loss: str | Loss) -> list[Layer]:
+    """The layers that end with so many classes. Raises ``UsageError`` as ``build_classifier`` does."""
     if find_loss(loss).name == "gaussian":
         raise UsageError("loss 'gaussian' is for numbers, and these are classes")
-    hidden = hidden_layers(sizes[1:-1], activation)
-    if len(sizes) < 2 or sizes[-1] < 2:
-        raise UsageError(f"the last layer needs a unit for each class, at least 2, not {sizes[-1]}")
-    last: list[Layer] = [Dense(sizes[-1], weight_initial=ACTIVATIONS[activation][1])]
-    if _is_of_numbers(loss):
-        last.append(Sigmoid())
-    return Sequential(Input(sizes[0]), *first, *hidden, *last, labels=labels, seed=seed)
+    if count < 2:
+        raise UsageError(f"the last layer needs a unit for each class, at least 2, not {count}")
+    _, initial = activation_of(activation)
+    return [Dense(count, weight_initial=initial), *([Sigmoid()] if _is_of_numbers(loss) else [])]
 
 
 def hidden_layers(sizes: Sequence[int], activation: str) -> list[Layer]:
     """Dense layers, each with the activation after it. Raises ``UsageError`` for an unknown one."""
-    if activation not in ACTIVATIONS:
-        raise UsageError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
-    name, initial = ACTIVATIONS[activation]
-    make: Callable[[], Layer] = getattr(pnn_layers, name)
+    make, initial = activation_of(activation)
     return [layer for size in sizes for layer in (Dense(size, weight_initial=initial), make())]
+
+
+def activation_of(name: str) -> tuple[Callable[[], Layer], str]:
+    """The layer of an activation, and the initializer of weights before it. Raises ``UsageError`` for others."""
+    if name not in ACTIVATIONS:
+        raise UsageError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {name!r}")
+    layer, initial = ACTIVATIONS[name]
+    return getattr(pnn_layers, layer), initial
+
+
+def check_labels(labels: Sequence[str], count: int) -> None:
+    """Raise ``UsageError`` unless there is a label for each class, or none."""
+    if labels and len(labels) != count:
+        units = quantity(count, "unit")
+        raise UsageError(f"{quantity(len(labels), 'label')} cannot name the {units} of the last layer, one each")
 
 
 def _check_examples(data: Dataset, width: int) -> Array:
@@ -263,13 +274,15 @@ def _first_layers(x: Array, train: Array, *, raw: bool, standardise: bool) -> li
         return [Normalization().adapt(x[train])]
     if raw or x.shape[1] != PIXELS:
         return []
+    check_pixels(x, f"rows of {PIXELS} numbers are taken for")
+    return [Rescaling(*BOOK)]
+
+
+def check_pixels(x: Array, what: str) -> None:
+    """Raise ``UsageError`` unless the numbers can be pixels, 0 to 255; ``what`` says why they should be."""
     low, high = float(x.min()), float(x.max())
     if low < 0 or not 1 < high <= 255:
-        found = f"found {low:g} to {high:g}"
-        raise UsageError(
-            f"rows of {PIXELS} numbers are taken for pixels, 0 to 255, {found}: raw takes them as they are"
-        )
-    return [Rescaling(*BOOK)]
+        raise UsageError(f"{what} pixels, 0 to 255, found {low:g} to {high:g}: raw takes the numbers as they are")
 
 
 def _is_of_numbers(loss: str | Loss) -> bool:

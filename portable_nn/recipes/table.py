@@ -209,10 +209,10 @@ def sizes_of(layers: str | Sequence[int | str]) -> list[int | None]:
         if not re.fullmatch(r"[1-9]\d{0,8}", part) and not (part == "auto" and place in ends):
             raise UsageError(
                 "layers must be sizes with hyphens between them, such as auto-32-auto (auto is for the first and the "
-                f"last, which are then counted), not '{layers}'"
+                f"last, which are then counted), not '{'-'.join(parts)}'"
             )
     if len(parts) < 2:
-        raise UsageError(f"layers must be two or more sizes, such as auto-32-auto, not '{layers}'")
+        raise UsageError(f"layers must be two or more sizes, such as auto-32-auto, not '{'-'.join(parts)}'")
     return [None if part == "auto" else int(part) for part in parts]
 
 

@@ -12,8 +12,9 @@ from portable_nn.core.dims import static
 from portable_nn.core.errors import DataError, DataWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
-from portable_nn.core.numbers import Natural
+from portable_nn.core.numbers import BelowOne, Natural
 from portable_nn.core.text import quantity
+from portable_nn.data.apart import split
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.frames import Dialect, read_frame
 from portable_nn.data.rows import TableRows
@@ -28,7 +29,7 @@ from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.applying import lay_out, squeezed
 from portable_nn.preprocessing.defaults import DIGIT
 from portable_nn.preprocessing.steps import pictorial
-from portable_nn.recipes.classifier import Classifier, check_finite, classes, fit_classes
+from portable_nn.recipes.classifier import Classifier, check_finite, check_pixels, classes, fit_classes
 from portable_nn.training.losses import Loss, find_loss, usual_losses, with_options
 
 
@@ -43,6 +44,7 @@ def tune_classifier(
     loss_options: Mapping[str, Any] | None = None,
     labels: Sequence[str] = (),
     raw: bool = False,
+    validation: BelowOne = 0.1,
     seed: Natural = 0,
     **options: Any,
 ) -> Classifier:
@@ -73,22 +75,42 @@ def tune_classifier(
     if not raw:
         network = steps_inside(network)
     x = _fitting(network, data.x, raw)
+    body, targets = adapted(network, data.y, x[0].size, loss, until=until, freeze=freeze, labels=labels, seed=seed)
+    train, held_out = split(len(x), validation, seed)
+    parts = [(x[part], targets[part]) for part in (train, held_out)]
+    history = fit_classes(body, *parts, loss=loss, **options)
+    return Classifier(_described(steps_inside(body), x), history)
+
+
+def adapted(
+    network: Network,
+    y: Array | None,
+    width: int,
+    loss: str | Loss,
+    *,
+    until: str | None,
+    freeze: Sequence[str],
+    labels: Sequence[str],
+    seed: int,
+) -> tuple[Network, Array]:
+    """A copy that is ready to be trained, with a new head where ``until`` says so, and the class of each example.
+
+    ``width`` is the size of an example; all else is as ``tune_classifier`` takes it.
+    """
     body = network.until(until) if until else for_loss(network, loss)
     if freeze:
         body.freeze(*freeze)
     if until:
-        count = _count(data.y)
-        targets, names = classes(data.y, count, x[0].size)
+        count = class_count(y)
+        targets, names = classes(y, count, width)
         if labels and len(labels) != count:
             raise UsageError(f"{quantity(len(labels), 'label')} cannot name the {quantity(count, 'class')} of the data")
-        body = Sequential(body, *_head(network, body, count), labels=labels or names, seed=seed)
-    elif labels:
+        return Sequential(body, *_head(network, body, count), labels=labels or names, seed=seed), targets
+    if labels:
         raise UsageError(OLD_NAMES)
-    else:
-        targets = _name_classes(body, data.y, x[0].size)
-        body.rng = np.random.default_rng(seed)
-    history = fit_classes(body, x, targets, loss=loss, seed=seed, **options)
-    return Classifier(_described(steps_inside(body), x), history)
+    targets = _name_classes(body, y, width)
+    body.rng = np.random.default_rng(seed)
+    return body, targets
 
 
 def table_examples(network: Network, source: Any, dialect: Dialect) -> Dataset:
@@ -133,7 +155,7 @@ def _described(network: Network, x: Array) -> Network:
 def _fitting(network: Network, x: Array, raw: bool) -> Array:
     """The examples in the shape of the input."""
     if pictorial(network.inputs[0].preprocessing) and not raw:
-        _check_pixels(x)
+        check_pixels(x, "the network takes")
     shape = static(network.graph.inputs[0].shape[1:])
     if shape is None:
         return x
@@ -143,14 +165,6 @@ def _fitting(network: Network, x: Array, raw: bool) -> Array:
         raise UsageError(f"the data do not fit the network: {error}") from None
     # Tables may have gaps: fit knows in which columns.
     return x if network.inputs[0].columns else check_finite(x)
-
-
-def _check_pixels(x: Array) -> None:
-    """Raise ``UsageError`` unless the numbers can be pixels, 0 to 255."""
-    low, high = float(x.min()), float(x.max())
-    if low < 0 or not 1 < high <= 255:
-        found = f"found {low:g} to {high:g}"
-        raise UsageError(f"the network takes pixels, 0 to 255, {found}: raw takes the numbers as they are")
 
 
 OLD_NAMES: Final = "the classes of a trained network have their names: others are for a new head, which until= asks for"
@@ -192,7 +206,7 @@ def _head(network: Network, body: Network, count: int) -> list[Layer]:
     return [*pools, Flatten(), Dense(count)]
 
 
-def _count(y: Array | None) -> int:
+def class_count(y: Array | None) -> int:
     """The number of classes of the labels."""
     if y is None:
         return 0

@@ -134,7 +134,10 @@ def test_labels_may_be_text_but_not_a_single_number(tmp_path: Path) -> None:
         read_dataset(tmp_path / "a.npz")
 
 
-def test_pictures_are_no_dataset() -> None:
+def test_pictures_are_no_dataset(tmp_path: Path) -> None:
     forms = "CSV, npy, npz, IDX, HDF5, zarr or Parquet"
+    with pytest.raises(DataError, match=r"a\.png: expected a file or folder, found neither"):
+        read_dataset(tmp_path / "a.png")
+    (tmp_path / "a.png").touch()
     with pytest.raises(UsageError, match=rf"a\.png: expected {forms}, found the name of none of them"):
-        read_dataset("a.png")
+        read_dataset(tmp_path / "a.png")

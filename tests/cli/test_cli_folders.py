@@ -1,0 +1,117 @@
+"""``train`` and ``tune`` on folders of pictures, and ``train cnn`` on arrays of them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn import idx
+from PIL import Image
+
+import portable_nn as pnn
+
+CNN = ("train", "cnn", "photos", "--rate", "0.01", "--validation", "0.2")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Dark and light pictures, ten of each."""
+    rng, folder = np.random.default_rng(0), tmp_path / "photos"
+    for place, name in enumerate(("dark", "light")):
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = rng.integers(0, 60, (9, 12), np.uint8) + 180 * np.uint8(place)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.long
+def test_a_folder_is_trained_on_tuned_on_and_told(run, tmp_path: Path, photos: Path) -> None:
+    code, out, err = run(*CNN, "--out", "m.safetensors", "--epochs", "20", "--plot", "sheet.png")
+    assert code == 0
+    assert "photos: 20 pictures of 2 classes, dark, light\nscale to 8x8 pixels (bilinear), in grey\n" in err
+    assert [line.split("  ")[0] for line in out.splitlines()] == [
+        "epochs",
+        "loss",
+        "validation loss",
+        "validation accuracy",
+        "saved",
+        "drawn",
+    ]
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert min(sheet.size) > 500
+    assert run("evaluate", "m.safetensors", "photos", "--format", "json").json["accuracy"] == 1.0
+    (photos / "light").rename(photos / "bright")
+    code, _, err = run("tune", "m.safetensors", "photos", "--epochs", "20", "--out", "t.safetensors")
+    assert code == 0
+    assert "a new last layer tells them apart, as the model has no class bright: it has dark, light" in err
+    assert pnn.load(tmp_path / "t.safetensors").labels == ("bright", "dark")
+    assert run("evaluate", "t.safetensors", "photos", "--format", "json").json["accuracy"] == 1.0
+
+
+@pytest.mark.long
+def test_the_same_seed_and_a_resumed_run_give_the_same_bytes(run, tmp_path: Path, photos: Path) -> None:
+    run(*CNN, "--out", "a.safetensors", "--epochs", "4", "--plot", "a.png")
+    resumable = (*CNN, "--out", "b.safetensors", "--checkpoint", "run", "--plot", "b.png")
+    run(*resumable, "--epochs", "2")
+    assert run(*resumable, "--epochs", "4", "--resume").code == 0  # Also in place of its own pictures.
+    assert digest(tmp_path / "a.safetensors") == digest(tmp_path / "b.safetensors")
+
+
+@pytest.mark.long
+def test_pictures_that_training_never_sees_are_tested_on(run, tmp_path: Path, photos: Path) -> None:
+    found = run(*CNN, "--out", "m.safetensors", "--epochs", "20", "--test", "0.3", "--format", "json").json
+    assert (found["test"]["examples"], found["test"]["accuracy"]) == (6, 1.0)
+    assert [each["support"] for each in found["test"]["classes"]] == [3, 3]
+    assert run(*CNN, "--out", "n.safetensors", "--test", "0.99").err.startswith("error: test of 0.99 leaves nothing")
+
+
+def test_a_damaged_picture_is_named_and_the_exit_code_is_3(run, tmp_path: Path, photos: Path) -> None:
+    (photos / "dark" / "3.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    code, out, err = run(*CNN, "--out", "m.safetensors", "--epochs", "1", "--quiet")
+    assert code == 3
+    assert (tmp_path / "m.safetensors").exists()
+    assert "saved" in out
+    assert err.startswith("error: of 20 pictures, 1 cannot be used: photos/dark/3.png: expected a picture such as PNG")
+
+
+@pytest.mark.parametrize("form", ["idx", "npz", "csv"])
+def test_arrays_of_pictures(run, tmp_path: Path, form: str) -> None:
+    y = np.arange(40) % 2
+    x = np.random.default_rng(0).integers(0, 60, (40, 28, 28)) + 180 * y[:, np.newaxis, np.newaxis]
+    for name, array in (("images-idx3", x), ("labels-idx1", y)):
+        (tmp_path / f"train-{name}-ubyte").write_bytes(idx(8, array.shape, array.astype(np.uint8).tobytes()))
+    np.savez(tmp_path / "d.npz", x=x, y=y)
+    np.savetxt(tmp_path / "d.csv", np.c_[y, x.reshape(40, -1)], fmt="%d", delimiter=",")
+    data = {"idx": "train-images-idx3-ubyte", "npz": "d.npz", "csv": "d.csv"}[form]
+    layers = {"idx": "cnn", "npz": "784-cnn-2", "csv": "784-cnn-auto"}[form]
+    assert run("train", layers, data, "-o", "m.h5", "--epochs", "2", "--rate", "0.01").code == 0
+    steps = [step.__class__.__name__ for step in pnn.load(tmp_path / "m.h5").inputs[0].preprocessing]
+    assert steps == ["GreyscaleStep", "PolarityStep", "FitDigitStep"]  # 28x28 pixels are those of a digit.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "cnn", "nosuch"), "nosuch: expected a file or folder, found neither"),
+        (("train", "cnn", "photos", "--standardise"), "--standardise is for rows of numbers, and these are pictures"),
+        (("train", "cnn", "photos", "--target", "l.csv"), "--target is not for a folder of pictures"),
+        (("tune", "digits", "photos", "--target", "l.csv"), "--target is not for a folder of pictures"),
+        (("train", "cnn", "photos", "--raw"), "--raw is not for a folder of pictures"),
+        (("train", "cnn", "photos", "--labels", "ab"), "--labels is not for a folder of pictures"),
+        (("tune", "digits", "photos", "--raw"), "--raw is not for a folder of pictures"),
+        (("tune", "digits", "photos", "--labels", "ab"), "--labels is not for a folder of pictures"),
+        (("tune", "digits", "photos", "--until", "nosuch"), "nosuch"),
+    ],
+)
+def test_options_that_do_not_go_with_a_folder(run, photos: Path, arguments: tuple[str, ...], message: str) -> None:
+    code, _, err = run(*arguments, "--out", "m.safetensors", "--epochs", "1")
+    assert code in (2, 3)
+    assert err.startswith("error: ")
+    assert message in err
