@@ -99,7 +99,7 @@ def said(error: BaseException | str) -> str:
     return f"({printable(text, SAID)})"
 
 
-ENDINGS: Final = (("is", "es"), ("ss", "sses"), ("ch", "ches"), ("ry", "ries"))
+ENDINGS: Final = (("is", "es"), ("ss", "sses"), ("tch", "tches"), ("nch", "nches"), ("ry", "ries"))
 """Ends of words in the singular and in the plural, where it is not an s."""
 
 
