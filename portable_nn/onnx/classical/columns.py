@@ -139,7 +139,7 @@ def _add_categories(use: Use, columns: Iterable[Raw]) -> None:
     words = next((found for name in names.get(use.node.op_type, ()) if (found := use.texts(name))), ())
     if not words or not use.node.domain:
         use.refuse("it reads words: only those of a OneHotEncoder or LabelEncoder are read, which have a list of them")
-    values = use.floats("values_floats", may_be_nan=True) if use.has("values_floats") else []
+    values = use.floats("values_floats", may_be_nan=True)
     gaps = {word for word, value in zip(words, values, strict=False) if np.isnan(value)}
     for column in columns:
         for word in words:
@@ -161,7 +161,7 @@ def _worded(make: Maker, part: str, place: int, column: Raw, name: str, version:
         found = make.node("LabelEncoder", piece, name=name, keys_floats=keys, values_strings=words, **options)
         if not isinstance(column.gap, str):
             return found
-        gap = helper.make_tensor(f"{name}.gap", TensorProto.STRING, [1], [column.gap.encode()])
+        gap = numpy_helper.from_array(np.array([column.gap], object), f"{name}.gap")
         absent = make.node("IsNaN", piece, name=f"{name}.absent")
         return make.node("Where", absent, make.node("Constant", name=gap.name, value=gap), found, name=f"{name}.either")
     whole = make.cast(piece, TensorProto.INT64)
