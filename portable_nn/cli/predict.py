@@ -143,7 +143,7 @@ def command(
         output=arrays.output,
         stream=stream,
     )
-    drawn = beside.draw if beside.draw and not _has_parts(model, options) else None
+    drawn = _drawn(beside.draw, model, options)
     if drawn or arrays.wanted(printer):
         options = replace(options, strict=True)
         if beside.plot:
@@ -155,14 +155,16 @@ def command(
     _predict(printer, model, files, options, top, scaling, beside, resume=resume, verbose=verbose)
 
 
-def _has_parts(model: str, options: ModelOptions) -> bool:
-    """True if the model reads what is in a picture part by part, as digits."""
+def _drawn(path: Path | None, model: str, options: ModelOptions) -> Path | None:
+    """The file for boxes and areas; none where the model reads a picture part by part, as digits."""
+    if path is None:
+        return None
     from portable_nn.data.picture_batches import picture_steps
-    from portable_nn.preprocessing.steps import DrawingsStep
+    from portable_nn.preprocessing.paper import DrawingsStep
 
     found = options.opened(model)
     steps = picture_steps(found.prepared(found.only_input(), options.preparation).taken, None)
-    return any(isinstance(step, DrawingsStep) for step in steps)
+    return None if any(isinstance(step, DrawingsStep) for step in steps) else path
 
 
 def _predict(
