@@ -42,11 +42,12 @@ def labelled_pictures(folder: str | Path) -> list[Labelled]:
     Raises ``DataError`` that names pictures that are in no class, and folders that hold none.
     """
     loose, folders = listed(Path(folder))
-    found = [Labelled(path, each.name) for each in folders for path in listed(each)[0]]
+    inside = {each: listed(each) for each in folders}
+    found = [Labelled(path, each.name) for each in folders for path in inside[each][0]]
     classes = {each.label for each in found}
     faults = [f"{each.name} is in none of them" for each in loose]
     for each in folders:
-        if deep := [inner.name for inner in listed(each)[1] if listed(inner)[0]]:
+        if deep := [inner.name for inner in inside[each][1] if listed(inner)[0]]:
             hint = "" if each.name in classes else f": if {each.name} holds the classes, give it instead"
             faults.append(f"pictures are too deep, in {each.name}/{deep[0]}{hint}")
         elif each.name not in classes:

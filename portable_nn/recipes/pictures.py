@@ -29,6 +29,7 @@ from portable_nn.network import Network, Sequential
 from portable_nn.network.preparing import steps_inside
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.applying import lay_out, squeezed
+from portable_nn.preprocessing.checks import MAX_SIDE
 from portable_nn.preprocessing.defaults import DIGIT
 from portable_nn.preprocessing.steps import ColourStep, GreyscaleStep, Preprocessing, ResizeStep
 from portable_nn.recipes.classifier import (
@@ -272,10 +273,10 @@ def _shape_in(size: int | None, pictures: Sequence[Labelled]) -> tuple[int, ...]
     else:
         in_colour = math.isqrt(size) ** 2 != size
         side = math.isqrt(size // COLOURS if in_colour else size)
-        if size != side**2 * (COLOURS if in_colour else 1):
+        if size != side**2 * (COLOURS if in_colour else 1) or not 2 <= side <= MAX_SIDE:
             raise UsageError(
-                f"the first layer has {size} units, which is no square of pixels: 28x28 has 784, in colour 2352; auto "
-                "finds a size"
+                f"the first layer has {size} units, which is no square of 2 to {MAX_SIDE} pixels a side: 28x28 has "
+                "784, in colour 2352; auto finds a size"
             )
     return (side, side, COLOURS) if in_colour else (1, side, side)
 
@@ -293,12 +294,13 @@ def _read(files: Parts, taken: Taken) -> Examples:
     """The examples that pictures become for a model. Raises ``DataError`` where a class has none to learn from."""
     left_out, folder = list[Bad](), files[0][0].path.parent.parent
     (train, labels), (held_out, others) = (examples_of(part, taken, left_out) for part in files)
-    reasons = several([f"{each.name}: {each.reason}" for each in left_out])
     names = classes_of(files)
-    if missing := [name for name in names if name not in set(labels)]:
-        why = f": {reasons}" if reasons else ", as all of them are held out"
-        raise DataError(folder, f"there is no picture of the class {missing[0]} to learn from{why}")
+    if missing := sorted(set(names).difference(labels)):
+        own = [f"{each.name}: {each.reason}" for each in left_out if Path(each.name).parent.name == missing[0]]
+        why = several(own) or "all of them are held out"
+        raise DataError(folder, f"there is no picture of the class {missing[0]} to learn from: {why}")
     count = quantity(len(files[0]) + len(files[1]), "picture")
+    reasons = several([f"{each.name}: {each.reason}" for each in left_out])
     fault = f"of {count}, {len(left_out):,} cannot be used: {reasons}" if left_out else ""
     told = Told([f"{folder}: {count} of {len(names)} classes, {some(names)}"], fault, files[1])
     return (train, held_out), np.array([*labels, *others]), told

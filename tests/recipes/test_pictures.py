@@ -218,8 +218,8 @@ def test_folders_that_are_refused(tmp_path: Path) -> None:
         r"but 'dark\nred' cannot be a label, with control": lambda f: (f / "red").rename(f / "dark\nred"),
         "but there are pictures of 1 class": lambda f: [shutil.rmtree(f / name) for name in ("red", "blue")],
         "but there are pictures of 0 classes": lambda f: [shutil.rmtree(each) for each in f.iterdir()],
-        "there is no picture of the class red to learn from: ": (
-            lambda f: [each.write_bytes(b"GIF89a?") for each in (f / "red").iterdir()]
+        "red/0.png: expected a picture such as PNG or JPEG, found a GIF": (
+            lambda f: [each.write_bytes(b"GIF89a?") for each in [*(f / "red").iterdir(), f / "blue/0.png"]]
         ),
     }
     for place, (message, change) in enumerate(changes.items()):
@@ -272,7 +272,8 @@ def test_pictures_of_every_kind_become_the_same_examples(tmp_path: Path) -> None
 def test_options_that_do_not_fit(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for options, message in [
         ({"layers": "cnn-3"}, "layers must be sizes with hyphens between them"),
-        ({"layers": "785-3"}, "the first layer has 785 units, which is no square of pixels"),
+        ({"layers": "785-3"}, "the first layer has 785 units, which is no square of 2 to 8192 pixels"),
+        *[({"layers": f"{size}-3"}, "is no square of 2 to 8192 pixels a side") for size in (1, 3, 10**8)],
         ({"layers": "784-4"}, "the last layer has 4 units, but there are 3 classes: blue, green, red"),
         ({"layers": "25-cnn-3"}, "cnn needs pictures of at least 8x8 pixels"),
         ({"labels": "abc"}, "labels and raw are for arrays"),
