@@ -199,7 +199,7 @@ def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv)
         (["4-3", "flowers.csv", "--validation", "1"], 2, "--validation must be a number from 0 to less than 1, not 1"),
         (["4-3", "flowers.csv", "--validation", "0", "--early-stopping", "2"], 2, "early stopping watches 'val_loss'"),
         (["4-3", "flowers.csv", "--epochs", "0"], 2, "--epochs must be a whole number from 1, not 0"),
-        (["4-3", "flowers.csv", "--early-stopping", "-1"], 2, "--early-stopping must be of the type EarlyStopping"),
+        (["4-3", "flowers.csv", "--early-stopping", "-1"], 2, "--early-stopping must be a whole number from 0, not -1"),
         (["4-3", "flowers.csv", "--raw", "--standardise"], 2, "raw numbers stay as they are"),
         (
             ["4-3", "flowers.csv", "--rate", "-1"],
@@ -307,7 +307,7 @@ def test_killed_and_resumed(shell, tmp_path, flowers_csv, every, number, where):
     assert not (tmp_path / "m.safetensors").exists()
     code, out, err = shell(*KEPT, *checkpoints, "--resume")
     assert (code, err.splitlines()[0]) == (0, f"resuming run/checkpoint-{number:08}.safetensors: {where}")
-    assert out.startswith("epochs               4, kept: 4\n")
+    assert out.startswith("epochs               4, kept: 4 (smallest validation loss)\n")
     assert [(tmp_path / name).read_bytes() for name in ("m.safetensors", "rows.csv")] == wanted
 
 
