@@ -16,12 +16,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.models.letters import TEST_FONTS, letter
-from portable_nn.models.recipes import Pictures, load_digits
-from portable_nn.preprocessing.morphology import components
-from portable_nn.preprocessing.pixels import Pixels, resize
-
-Generator = np.random.Generator
+from portable_nn.data.no_digits import Generator, Pictures, clouds, enlarged, letter, pieces, smudges
+from portable_nn.models.letters import TEST_FONTS
+from portable_nn.models.recipes import load_digits
+from portable_nn.preprocessing.pixels import Pixels
 
 TRAINING_SEED: Final = 1_000_000
 """The first seed of pictures for training; they stay below ``CHOOSING_SEED``."""
@@ -114,58 +112,11 @@ class Photographer:
         return enlarged(self.pictures[place], side), str(self.classes[place])
 
 
-def enlarged(digit: Pictures, side: int) -> Pixels:
-    """The ink of a digit (28, 28), enlarged, its longer side to ``side`` pixels, with sharp edges, 0 to 1."""
-    rows, columns = np.flatnonzero(digit.max(1) > 40), np.flatnonzero(digit.max(0) > 40)
-    cut = np.pad(digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32), 1)
-    ratio = side / (max(cut.shape) - 2)
-    large = resize(cut, round(cut.shape[0] * ratio), round(cut.shape[1] * ratio), "bicubic")
-    found: Pixels = np.clip((large / 255 - 0.5) * ratio / 2 + 0.5, 0, 1).astype(np.float32)
-    return found
-
-
 def _put(page: Pixels, form: Pixels, top: int, left: int) -> None:
     """Draw ``form`` on ``page``, where it is cut off at the edges."""
     top, left = max(0, top), max(0, left)
     part = page[top : top + form.shape[0], left : left + form.shape[1]]
     np.maximum(part, form[: part.shape[0], : part.shape[1]], out=part)
-
-
-def pieces(random: Generator, pictures: Pictures, side: int) -> Pixels:
-    """Quarters of four digits, turned and put together so that they touch, ``side`` pixels, 0 to 1."""
-    while True:
-        quarters = []
-        for picture in pictures[random.integers(len(pictures), size=4)]:
-            top, left = random.integers(2, size=2) * 10 + 4
-            quarters.append(np.rot90(picture, int(random.integers(1, 4)))[top : top + 10, left : left + 10])
-        together = np.pad(np.block([quarters[:2], quarters[2:]]), 4)
-        areas = components(together > 100).areas
-        if len(areas) and areas.sum() > 60 and areas.max() > 0.9 * areas.sum():
-            return enlarged(together, side)
-
-
-def smudges(random: Generator, height: int, width: int) -> Pixels:
-    """One to three soft stains, or strokes of a finger."""
-    page = np.zeros((height, width), np.float32)
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    for _ in range(int(random.integers(1, 4))):
-        y, x = random.uniform(0.25, 0.75) * height, random.uniform(0.25, 0.75) * width
-        angle, length = random.uniform(0, np.pi), random.uniform(15, 90)
-        thickness = random.uniform(12, 40)
-        along = (columns - x) * np.cos(angle) + (rows - y) * np.sin(angle)
-        across = (rows - y) * np.cos(angle) - (columns - x) * np.sin(angle)
-        ragged = clouds(random, height, width, 12) * random.uniform(0.1, 0.8)
-        far = (along / length) ** 2 + (across / thickness) ** 2 + ragged
-        np.maximum(page, np.exp(-far.clip(0) * random.uniform(0.7, 2)) * random.uniform(0.4, 0.9), out=page)
-    return page
-
-
-def clouds(random: Generator, height: int, width: int, grain: int) -> Pixels:
-    """Smooth noise of mean 0 and standard deviation about 1, whose spots are of about ``grain`` pixels."""
-    coarse = random.standard_normal((height // grain + 2, width // grain + 2)).astype(np.float32)
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def _ruling(kind: str, random: Generator) -> str:

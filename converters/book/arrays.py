@@ -19,6 +19,7 @@ from portable_nn.converters.formulas import compare_with_formula
 from portable_nn.core.errors import DataError, FileError, FormatError, UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.names import Prepare
 from portable_nn.core.tensors import Array
 from portable_nn.core.tolerances import WRITTEN
 from portable_nn.data.arrays import read_arrays
@@ -26,7 +27,7 @@ from portable_nn.engines.recording import read_recorded
 from portable_nn.layers import Dense, Input, Rescaling, Sigmoid
 from portable_nn.network import Network, Sequential
 from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded
-from portable_nn.preprocessing.defaults import BOOK, DIGIT
+from portable_nn.preprocessing.defaults import BOOK, SHEET
 
 SUFFIX: Final = ".npy"
 
@@ -51,6 +52,7 @@ def import_book(
     rtol: float = 0.0,
     seed: int = 0,
     io: str | Path | None = None,
+    preprocess: Prepare = "digits",
 ) -> Imported:
     """The book's network, verified: the numpy engine computes the same numbers as the book's formula.
 
@@ -71,6 +73,8 @@ def import_book(
         seed: the seed of the inputs to compare on.
         io: an ``.npz`` file of inputs and outputs recorded by another program, to compare with as well: the inputs that
             the book's ``query`` was given, 0.01 to 1.
+        preprocess: ``digits`` finds the digits in photographs, for networks of 784 inputs; ``none`` takes the inputs of
+            ``query`` as they are.
 
     Raises:
         UsageError: neither two files nor a folder.
@@ -84,7 +88,7 @@ def import_book(
     wih, who = _read(wih_file, "(hidden nodes, inputs)"), _read(who_file, "(outputs, hidden nodes)")
     _check_fit(wih_file, wih, who_file, who)
     query = query_network(*((wih, who) if dtype is None else (_narrow(wih_file, wih), _narrow(who_file, who))))
-    network = described(query)
+    network = described(query, preprocess)
     found, where = Proof(), f"{wih_file}, {who_file}"
     tolerance = Tolerance(WRITTEN[query.graph.inputs[0].dtype] if atol is None else atol, rtol)
     if verify:
@@ -196,16 +200,16 @@ def query_network(wih: Array, who: Array) -> Network:
     )
 
 
-def described(query: Network) -> Network:
+def described(query: Network, preprocess: Prepare = "digits") -> Network:
     """A copy of the network ``query`` that takes pixels, 0 to 255, and pictures, where its inputs are those of a digit.
 
     It says its loss, and that float64 is only what the book's program happened to compute in.
     """
     [value] = query.graph.inputs
-    pixels = value.shape[1] == PIXELS
+    pixels = value.shape[1] == PIXELS and preprocess == "digits"
     first = [Rescaling(*BOOK)] if pixels else []
     entry = Input(*value.shape[1:], name=value.name, dtype=value.dtype)
-    steps = DIGIT if pixels else ()
+    steps = SHEET if pixels else ()
     network = Sequential(entry, *first, query, labels=query.labels, preprocessing=steps, seed=0)
     [given], [found] = network.inputs, network.outputs
     network.outputs = (replace(found, loss="mean_squared_error"),)

@@ -6,29 +6,10 @@ from typing import Final, Unpack
 
 import portable_nn as pnn
 from portable_nn.models.recipes import Digits, Trained, load_digits, train_on_digits
-from portable_nn.models.unlike import others
-from portable_nn.preprocessing.defaults import SHEET
+from portable_nn.models.unlike import further
 from portable_nn.training.checkpoint import CheckpointOptions
 
 EPOCHS: Final = 14
-
-PHOTOGRAPHS: Final = {
-    "several": 200,
-    "squared": 80,
-    "lined": 60,
-    "shadow": 60,
-    "smudges": 400,
-    "pieces": 120,
-    "letters": 100,
-    "blank": 100,
-}
-"""The number of photographs of each kind that are learned from."""
-
-REWRITTEN: Final = 4
-"""The number of times that each digit is written again with another hand and pen."""
-
-DRAWN: Final = 9000
-"""The number of further pictures of no digit that are learned from."""
 
 THRESHOLD: Final = 0.5
 """The probability that a digit must have: what stays below is no digit, or cannot be read."""
@@ -47,11 +28,6 @@ def train(
     On 4,000 MNIST pictures, on the same digits in photographs and in other hands, and on what is no digit. A run on
     fewer pictures takes fewer of the others. The card says how the settings were chosen.
     """
-    digits = digits or load_digits()
-    count = len(digits.train_x)
-    share = count / 4000
-    photographs = {kind: round(number * share**2) for kind, number in PHOTOGRAPHS.items()}
-    more = others(digits, photographs, REWRITTEN * count, round(DRAWN * share))
     network = pnn.Sequential(
         pnn.Input(1, 28, 28, name="image"),
         pnn.Conv2d(16, 5, padding=2, weight_initial="he_normal", name="strokes"),
@@ -68,16 +44,15 @@ def train(
         seed=seed,
         name="digits-cnn",
     )
-    optimizer = pnn.AdamW(0.003, weight_decay=0.05)
+    digits = digits or load_digits()
     return train_on_digits(
         network,
         digits,
-        optimizer,
+        pnn.AdamW(0.003, weight_decay=0.05),
+        further(digits, in_print=0),
         epochs=epochs,
         batch_size=64,
-        progress=progress,
-        preprocessing=SHEET,
-        others=more,
         threshold=THRESHOLD,
+        progress=progress,
         **checkpoints,
     )

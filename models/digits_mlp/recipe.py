@@ -6,9 +6,16 @@ from typing import Final, Unpack
 
 import portable_nn as pnn
 from portable_nn.models.recipes import Digits, Trained, load_digits, train_on_digits
+from portable_nn.models.unlike import further
 from portable_nn.training.checkpoint import CheckpointOptions
 
-EPOCHS: Final = 120
+EPOCHS: Final = 100
+
+PRINTED: Final = 4000
+"""The number of printed digits that are learned from."""
+
+THRESHOLD: Final = 0.5
+"""The probability that a digit must have: what stays below is no digit, or cannot be read."""
 
 
 def train(
@@ -22,7 +29,8 @@ def train(
     """Train the 784-200-10 network of T. Rashid, *Make Your Own Neural Network* (2016), on 4,000 MNIST pictures.
 
     As in the book: sigmoid hidden units, first weights normal(0, fan_in^-0.5), pixels in 0.01..1, pictures turned by
-    up to ±10°. Other than in the book: biases, AdamW on the cross-entropy of logits, and shifts and changes of size.
+    up to ±10°. Other than in the book: biases, AdamW on the cross-entropy of logits, shifts and changes of size, and
+    the further examples that digits-cnn learns from as well: photographs, other hands, print, and what is no digit.
     """
     network = pnn.Sequential(
         pnn.Input(784, name="image"),
@@ -33,7 +41,15 @@ def train(
         seed=seed,
         name="digits-mlp",
     )
-    optimizer = pnn.AdamW(0.003, weight_decay=0.1)
+    digits = digits or load_digits()
     return train_on_digits(
-        network, digits or load_digits(), optimizer, epochs=epochs, batch_size=32, progress=progress, **checkpoints
+        network,
+        digits,
+        pnn.AdamW(0.003, weight_decay=0.02),
+        further(digits, PRINTED),
+        epochs=epochs,
+        batch_size=64,
+        threshold=THRESHOLD,
+        progress=progress,
+        **checkpoints,
     )

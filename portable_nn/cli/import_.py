@@ -21,7 +21,7 @@ from portable_nn.cli.proof import (
 )
 from portable_nn.cli.training import weight_file
 from portable_nn.core.errors import FileError, UsageError
-from portable_nn.core.names import FUNCTIONS
+from portable_nn.core.names import FUNCTIONS, Prepare
 from portable_nn.core.text import either, fields, size
 
 if TYPE_CHECKING:
@@ -150,6 +150,12 @@ def command(
             help="Make a book's network of float32 numbers.  [default: those of the files, to the bit]", hidden=True
         ),
     ] = None,
+    preprocess: Annotated[
+        Prepare | None,
+        typer.Option(
+            help="Find digits in photographs, or take a book's inputs as they are.  [default: digits]", hidden=True
+        ),
+    ] = None,
     *,
     arrays: LayerOptions,
     proof: ConversionProof,
@@ -175,6 +181,7 @@ def command(
     from portable_nn.converters.onnx.adapting import with_any_batch
     from portable_nn.onnx.roles import counted
     from portable_nn.prediction.labels import declare_classes, read_labels
+    from portable_nn.recipes.digits import said
 
     patterns = listed(freeze)
     given = {
@@ -183,6 +190,7 @@ def command(
         "train": [pattern[1:] for pattern in patterns if pattern.startswith("!")],
         "freeze": [pattern for pattern in patterns if not pattern.startswith("!")],
         "dtype": dtype,
+        "preprocess": preprocess,
     }
     given = {name: value for name, value in given.items() if value} | arrays.options() | proof.given()
     given_names = class_names(labels)
@@ -196,9 +204,10 @@ def command(
     network.save(out)
     printer.notes([*notes, *outputs.notes, *notes_on_nan(network.parameters.arrays)])
     count, found = out.stat().st_size, counted(network.graph)
-    shown = [*proof_fields(outputs), ("trained", str(found)), ("written", f"{out} ({size(count)})")]
+    written = ("written", f"{out} ({size(count)})")
+    shown = [*proof_fields(outputs), ("trained", str(found)), *said(network).items(), written]
     data = {"model": ", ".join(map(str, sources)), "path": str(out), "bytes": count}
-    data |= {"trained": found.weights, "constants": found.constants, **proof_as_json(outputs)}
+    data |= {"trained": found.weights, "constants": found.constants, **said(network), **proof_as_json(outputs)}
     printer.result(proof_as_text(outputs, proof.io) + fields(shown), data | {"notes": [*notes, *outputs.notes]})
 
 

@@ -20,6 +20,7 @@ from portable_nn.cli.printing import Printer
 from portable_nn.cli.steps import StepOptions
 from portable_nn.cli.tables import ArrayNames
 from portable_nn.core.errors import PortableNNError, UsageError
+from portable_nn.core.names import Prepare
 from portable_nn.core.plotting import FORMATS, check_picture
 from portable_nn.core.text import fields, percent, quantity, size
 
@@ -157,10 +158,13 @@ class TrainingOptions:
     SUBJECT = "Training"
 
     labels: Annotated[str | None, names_option(hidden=True)] = None
-    raw: Annotated[
-        bool,
-        typer.Option("--raw", help="Use the data as they are, without preprocessing.", hidden=True),
-    ] = False
+    preprocess: Annotated[
+        Prepare | None,
+        typer.Option(
+            help="Find digits in photographs, or use data as they are.  [default: digits, if they look like it]",
+            hidden=True,
+        ),
+    ] = None
     validation: Annotated[
         float, typer.Option(metavar="SHARE", help="Share of the examples that is held out for validation.")
     ] = 0.1
@@ -216,7 +220,7 @@ class TrainingOptions:
         from portable_nn.data.expanding import is_folder
 
         found = is_folder(data)
-        for flag, given in {**vars(arrays), "labels": self.labels, "raw": self.raw}.items():
+        for flag, given in {**vars(arrays), "labels": self.labels, "preprocess": self.preprocess}.items():
             if found and given:
                 why = "its folders name the classes, and how pictures are prepared is part of the model"
                 raise UsageError(f"--{flag} is not for a folder of pictures: {why}")
@@ -265,7 +269,7 @@ class TrainingOptions:
         check_plot(self.picture)
         saving = checkpoints.options(printer, self.epochs)
         return {
-            "raw": self.raw,
+            "preprocess": self.preprocess,
             "validation": self.validation,
             **({} if self.epochs is None else {"epochs": self.epochs}),
             "batch_size": self.batch_size,
@@ -318,6 +322,7 @@ def finish(
     from portable_nn.data.trained import known_before, note_trained
     from portable_nn.prediction.evaluating import evaluated
     from portable_nn.prediction.options import ModelOptions
+    from portable_nn.recipes.digits import said
     from portable_nn.training.curves import draw_curves
 
     note_trained(network.metadata, source)
@@ -341,9 +346,10 @@ def finish(
         "best_epoch": history.best_epoch,
         "figures": _plain(figures),
         "history": [_plain(row) for row in history.rows],
+        **said(network),
         **({"plot": str(drawn)} if drawn else {}),
     }
-    text = _as_text(history, figures, out, drawn)
+    text = _as_text(history, figures, said(network), out, drawn)
     if tested is not None:
         found = evaluated(network, tested, None, ModelOptions(engine="numpy", strict=False))
         printer.notes([*found.notes, *[SEEN] * known_before(network.metadata, source)])
@@ -375,7 +381,9 @@ def draw_sheet(network: Network, path: Path, held_out: Sequence[Any]) -> None:
     save(sheet(found, f"{quantity(len(held_out), 'picture')} held out"), path)
 
 
-def _as_text(history: History, figures: Mapping[str, float], out: Path, drawn: Path | None) -> str:
+def _as_text(
+    history: History, figures: Mapping[str, float], more: Mapping[str, str], out: Path, drawn: Path | None
+) -> str:
     best = history.best_epoch
     epochs = f"{len(history.rows)}{STOPPED[history.stopped].format(len(history.rows) - (best or 0))}"
     if best:
@@ -383,7 +391,7 @@ def _as_text(history: History, figures: Mapping[str, float], out: Path, drawn: P
     rows = [(name.replace("val_", "validation ").replace("_", " "), _figure(name, figures[name])) for name in figures]
     made = [("saved", out), *([("drawn", drawn)] if drawn else [])]
     files = [(done, f"{path} ({size(path.stat().st_size)})") for done, path in made]
-    return fields([("epochs", epochs), *rows, *files])
+    return fields([("epochs", epochs), *rows, *more.items(), *files])
 
 
 def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:

@@ -77,7 +77,7 @@ def command(
     network, notes = with_any_batch(open_network(model))
     printer.notes(notes)
     if is_folder:
-        del options["raw"], options["labels"]
+        del options["preprocess"], options["labels"]
         pictures, unseen = training.pictures_apart(data)
         tuned = tune_pictures(network, pictures, until=until, freeze=listed(freeze), **options)
         printer.notes(tuned.pictures.notes)
@@ -86,8 +86,8 @@ def command(
     if named["inputs"]:
         from portable_nn.recipes.tuning_arrays import tune_arrays
 
-        if options.pop("raw"):
-            raise UsageError("--raw is not for --inputs, whose arrays are what the network takes")
+        if options.pop("preprocess"):
+            raise UsageError("--preprocess is not for --inputs, whose arrays are what the network takes")
         rest, tested = training.arrays_apart(data, named["inputs"], named["targets"])
         trained = tune_arrays(network, rest, until=until, freeze=listed(freeze), **named, **options)
         finish(printer, *trained, out, checkpoints, plot=training.picture, source=source, tested=tested)

@@ -137,11 +137,14 @@ PREPARATIONS: Final = (
     "segmentation",
     "mnist",
     "mnist-torch",
-    "mnist-book",
+    "digits",
     "unit",
     "levels",
 )
 """Named preparations of pictures: the keys of ``preprocessing.named.NAMED``."""
+
+Prepare: TypeAlias = Literal["digits", "none"]
+"""The preparation of digits, of pixels and of photographs, in ``train``, ``tune`` and ``import``; or none."""
 
 Fit: TypeAlias = Literal["crop", "stretch", "letterbox", "shorter", "none", "digit"]
 """The ways to bring a picture to the size of an input.

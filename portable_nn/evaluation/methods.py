@@ -203,7 +203,7 @@ def calibrated(numbers: Array, classes: Array, info: OutputInfo, names: tuple[st
 
     Raises ``UsageError`` for probabilities that do not add up to 1, and as ``fit_temperature`` does.
     """
-    if info.kind == "probabilities" and numbers.shape[1] > 1 and (np.abs(numbers.sum(axis=1) - 1) > 1e-3).any():
+    if not add_up(numbers, info):
         raise UsageError(
             f"the probabilities in output '{info.name}' do not add up to 1, as those of separate logistic functions: "
             "one temperature is for those of one softmax"
@@ -216,6 +216,12 @@ def calibrated(numbers: Array, classes: Array, info: OutputInfo, names: tuple[st
             scores.update(log_probabilities(numbers[part], info.kind, each), classes[part])
         both.append(scores.result())
     return Calibration(temperature, *both)
+
+
+def add_up(numbers: Array, info: OutputInfo) -> bool:
+    """False for probabilities ``(n, width)`` that do not add up to 1."""
+    several = info.kind == "probabilities" and numbers.shape[1] > 1
+    return not (several and (np.abs(numbers.sum(axis=1) - 1) > 1e-3).any())
 
 
 def scoring(info: OutputInfo, width: int, task: Task | None, *, by_number: bool = False, worst: int = 0) -> Scoring:

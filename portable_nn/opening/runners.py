@@ -241,7 +241,7 @@ class Runnable:
         if preparation is not None:
             if info.columns or info.kind == "table":
                 raise UsageError(f"{self.where}: input '{entry.name}' takes rows of a table, and no pictures")
-            steps, warnings = _steps_for(entry, preparation)
+            steps, warnings = _steps_for(entry, preparation, self.made_for.get(entry.name))
             if info.preprocessing:
                 warnings = ("instead of the preparation that the model says, the one given is used", *warnings)
             info = replace(info, kind="image", preprocessing=steps)
@@ -303,11 +303,13 @@ def _is_one_picture(value: Value) -> bool:
     return len(value.shape) == 3 and value.shape[0] == 3 and all(dim not in (1, 3) for dim in value.shape[1:])
 
 
-def _steps_for(entry: Value, preparation: Preparation | Preprocessing) -> tuple[Preprocessing, tuple[str, ...]]:
+def _steps_for(
+    entry: Value, preparation: Preparation | Preprocessing, made_for: Range | None
+) -> tuple[Preprocessing, tuple[str, ...]]:
     """The steps of a preparation for an input, and what people must know of them."""
     if not isinstance(preparation, Preparation):
         return preparation, ()
-    steps, notes = prepared(preparation, entry)
+    steps, notes = prepared(preparation, entry, float(made_for.high.max()) if made_for else None)
     named = f"'{preparation.name}' ({NAMED[preparation.name].source})" if preparation.name else "said"
     return steps, (f"pictures are prepared as {named}: {'; '.join(describe(steps))}", *notes)
 

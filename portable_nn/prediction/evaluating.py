@@ -27,7 +27,7 @@ from portable_nn.data.given import Examples
 from portable_nn.data.stored import Stored
 from portable_nn.data.trained import test_share
 from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
-from portable_nn.evaluation.methods import Calibration, calibrated
+from portable_nn.evaluation.methods import Calibration, add_up, calibrated
 from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
 from portable_nn.evaluation.scoring import NOT_FINITE, Evaluation, Scoring, Task, kind_for
 from portable_nn.evaluation.targets import labels_in
@@ -38,6 +38,7 @@ from portable_nn.operators.registry import Array
 from portable_nn.prediction.answers import Answer, Answers, answers_of
 from portable_nn.prediction.options import ModelOptions, Preprocess
 from portable_nn.preprocessing.steps import Found
+from portable_nn.recipes.digits import ENOUGH, reads_digits, set_threshold
 
 __all__ = [
     "Calibration",
@@ -203,10 +204,10 @@ def _no_labels(answers: Answers) -> str:
 
 
 class Calibrated(NamedTuple):
-    """A network with the temperature that was found, and what it changes."""
+    """A network with the temperature that was found, and what it changes; None where outputs have no temperature."""
 
     network: Network
-    calibration: Calibration
+    calibration: Calibration | None
 
 
 @check_kinds
@@ -229,6 +230,9 @@ def calibrate(
     output: str | None = None,
 ) -> Calibrated:
     """Find the temperature with which a model's probabilities are what they say: see ``Network.calibrate``.
+
+    A network that reads the digits in photographs then gets the threshold of ``"?"`` as well (``train_classifier``
+    says which), and that alone where its outputs are separate logistic functions.
 
     Args:
         model: a network, whose output is changed; or the name of a shipped model, a weight file, or any ONNX file that
@@ -258,15 +262,21 @@ def calibrate(
     scores = _scored(answers, _given(y, True), True, 0, keep=True)
     numbers, classes = map(np.concatenate, zip(*scores.kept, strict=True))
     info = scores.scoring.info
+    network = model if isinstance(model, Network) else open_model(model, digest=digest, edited=edited).proved_network()
+    is_of_digits = reads_digits(network) and len(numbers) >= ENOUGH
+    if is_of_digits and not add_up(numbers, info):
+        set_threshold(network, numbers)
+        return Calibrated(network, None)
     found = calibrated(numbers, classes, info, scores.scoring.classes)
     names = scores.scoring.classes if labels is not None else ()
-    network = model if isinstance(model, Network) else open_model(model, digest=digest, edited=edited).proved_network()
     network.outputs = tuple(
         msgspec.structs.replace(each, kind=info.kind, labels=names or each.labels, temperature=found.temperature)
         if each.name == info.name
         else each
         for each in network.outputs
     )
+    if is_of_digits:
+        set_threshold(network, numbers)
     return Calibrated(network, found)
 
 

@@ -20,7 +20,7 @@ from portable_nn.preprocessing.steps import (
 )
 
 DIGIT: Final[Preprocessing] = (GreyscaleStep(), PolarityStep("light"), FitDigitStep(28, 20))
-"""A photograph or scan of one digit → (28, 28), 0..255, in the layout of MNIST."""
+"""A photograph or scan of one drawing → (28, 28), 0..255, in the layout of MNIST."""
 
 SHEET: Final[Preprocessing] = (GreyscaleStep(), SheetStep(768), InkStep(), LinesStep(), DrawingsStep(28, 20))
 """A photograph of a sheet → each of its digits as (28, 28), 0..255, in the layout of MNIST."""
@@ -40,13 +40,13 @@ def default_preprocessing(example_shape: tuple[int, ...], largest: float | None 
             neither for 0..1 nor for 0..255.
     """
     if squeezed(example_shape) in ((784,), (28, 28)):
-        return (*DIGIT, *_scaled(largest, BOOK), ReshapeStep(example_shape))
+        return (*DIGIT, *scaled(largest, BOOK), ReshapeStep(example_shape))
     if len(example_shape) == 3 and example_shape[0] == 3:
         _, height, width = example_shape
-        return (ColourStep(), ResizeStep(height, width), *_scaled(largest, (1 / 255, 0.0)), TransposeStep((2, 0, 1)))
+        return (ColourStep(), ResizeStep(height, width), *scaled(largest, (1 / 255, 0.0)), TransposeStep((2, 0, 1)))
     if len(example_shape) == 3 and example_shape[2] == 3:
         height, width, _ = example_shape
-        return (ColourStep(), ResizeStep(height, width), *_scaled(largest, (1 / 255, 0.0)))
+        return (ColourStep(), ResizeStep(height, width), *scaled(largest, (1 / 255, 0.0)))
     raise UsageError(
         f"the model takes examples of shape {example_shape} and does not say how pictures become that: "
         "pictures can be used with (784,), (28, 28), (1, 28, 28), (3, height, width) and (height, width, 3); "
@@ -60,7 +60,7 @@ def is_picture(example_shape: tuple[int, ...]) -> bool:
     return is_digit or (len(example_shape) == 3 and bool({1, 3} & {example_shape[0], example_shape[2]}))
 
 
-def _scaled(largest: float | None, usual: tuple[float, float]) -> tuple[ScaleStep, ...]:
+def scaled(largest: float | None, usual: tuple[float, float]) -> tuple[ScaleStep, ...]:
     """The step from 0..255 to what the model is made for; none where that is 0..255."""
     if largest is None or 0.5 <= largest <= 4:
         return (ScaleStep(*usual),)

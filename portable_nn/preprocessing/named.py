@@ -18,7 +18,7 @@ from portable_nn.core.numbers import Count, Finite, Positive
 from portable_nn.core.text import quantity
 from portable_nn.preprocessing.applying import squeezed
 from portable_nn.preprocessing.checks import check_choice
-from portable_nn.preprocessing.defaults import BOOK, DIGIT
+from portable_nn.preprocessing.defaults import BOOK, DIGIT, SHEET, scaled
 from portable_nn.preprocessing.framing import BgrStep, LetterboxStep, LevelsStep, ShorterSideStep
 from portable_nn.preprocessing.pixels import Method
 from portable_nn.preprocessing.steps import (
@@ -155,9 +155,9 @@ NAMED: Final[Mapping[str, Named]] = {
     "yolo": Named("github.com/ultralytics/ultralytics, LetterBox", "letterbox", 640),
     "detection": Named("torchvision.transforms._presets.ObjectDetection", "none"),
     "segmentation": Named("torchvision.transforms._presets.SemanticSegmentation", "shorter", 520, numbers=IMAGENET),
-    "mnist": Named("digits in the layout of MNIST, 0 to 1", "digit"),
+    "mnist": Named("a digit in the layout of MNIST, 0 to 1", "digit"),
     "mnist-torch": Named("github.com/pytorch/examples, mnist/main.py", "digit", numbers=((0.1307,), (0.3081,))),
-    "mnist-book": Named("T. Rashid, Make Your Own Neural Network, 0.01 to 1", "digit"),
+    "digits": Named("the digits on a sheet in the layout of MNIST, 0.01 to 1, or as the model says", "digit"),
     "unit": UNIT,
     "levels": Named("levels of light as they are, 0 to 255", white=255),
 }
@@ -187,13 +187,15 @@ def preparation_of(given: str | Mapping[str, Any] | Preparation) -> Preparation:
     return Preparation(**{str(name): value for name, value in given.items()})
 
 
-def prepared(preparation: Preparation, entry: Value) -> Prepared:
+def prepared(preparation: Preparation, entry: Value, largest: float | None = None) -> Prepared:
     """The steps that make examples of the input ``entry``, whose first axis is the batch, of pictures.
+
+    ``largest`` is as ``default_preprocessing`` takes it, for ``digits``.
 
     Raises:
         UsageError: the input takes no pictures, or the preparation makes others than it takes.
     """
-    return _Maker(preparation, NAMED[preparation.name] if preparation.name else UNIT, entry).made()
+    return _Maker(preparation, NAMED[preparation.name] if preparation.name else UNIT, entry, largest).made()
 
 
 class _Layout(NamedTuple):
@@ -206,8 +208,8 @@ class _Layout(NamedTuple):
 
 
 class _Maker:
-    def __init__(self, given: Preparation, named: Named, entry: Value) -> None:
-        self.given, self.named, self.entry, self.notes = given, named, entry, list[str]()
+    def __init__(self, given: Preparation, named: Named, entry: Value, largest: float | None) -> None:
+        self.given, self.named, self.entry, self.largest, self.notes = given, named, entry, largest, list[str]()
         self.fit = given.fit or ("crop" if given.crop and named.fit in ("stretch", "shorter") else named.fit)
         self.method = given.method or named.method
         self.bgr = named.bgr if given.bgr is None else given.bgr
@@ -366,13 +368,10 @@ class _Maker:
         sizes = self.entry.shape[1:]
         if any(isinstance(size, str) for size in sizes) or squeezed(tuple(map(int, sizes))) not in ((784,), (28, 28)):
             raise self.refusal("digits in the layout of MNIST are for (batch, 784), (batch, 28, 28) and the like")
-        steps: list[Step] = [*DIGIT]
-        if self.given.name == "mnist-book":
-            steps.append(ScaleStep(*BOOK))
-        elif self.entry.dtype == "uint8":
-            steps.append(LevelsStep())
+        if self.given.name == "digits":
+            steps: list[Step] = [*SHEET, *scaled(self.largest, BOOK)]
         else:
-            steps += self.scaling(1)
+            steps = [*DIGIT, *([LevelsStep()] if self.entry.dtype == "uint8" else self.scaling(1))]
         steps.append(ReshapeStep(tuple(map(int, sizes))))
         return Prepared(tuple(steps), tuple(self.notes))
 

@@ -13,7 +13,7 @@ from portable_nn import layers as pnn_layers
 from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
-from portable_nn.core.names import ACTIVATIONS
+from portable_nn.core.names import ACTIVATIONS, Prepare
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity
 from portable_nn.data.apart import split
@@ -23,7 +23,8 @@ from portable_nn.format import InputInfo
 from portable_nn.layers import Dense, Input, Layer, Normalization, Rescaling, Sigmoid
 from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.defaults import BOOK, DIGIT
+from portable_nn.preprocessing.defaults import BOOK
+from portable_nn.recipes.digits import ENOUGH, PIXELS, digit_steps, reads_digits, set_threshold
 from portable_nn.training.fit import FitOptions
 from portable_nn.training.history import History
 from portable_nn.training.losses import Loss, find_loss, with_options
@@ -31,10 +32,6 @@ from portable_nn.training.metrics import Metrics
 from portable_nn.training.optimizers import Optimizer
 
 __all__ = ["train_classifier"]
-
-PIXELS: Final = 784
-"""The number of pixels of an MNIST image: rows of this many numbers are taken for such images."""
-
 
 PASSED: Final = ("optimizer", "epochs", "batch_size", "window", "metrics_csv", "plot", "progress")
 """The arguments of recipes that are those of ``fit``."""
@@ -67,7 +64,7 @@ def train_classifier(
     validation: BelowOne = 0.1,
     patience: Natural | None = None,
     labels: Sequence[str] = (),
-    raw: bool = False,
+    preprocess: Prepare | None = None,
     standardise: bool = False,
     seed: Natural = 0,
     metrics_csv: str | Path | None = None,
@@ -95,8 +92,10 @@ def train_classifier(
         patience: stop after so many epochs without a smaller validation loss, and keep the best weights; by default a
             fifth of the epochs, at least 10, and all with a schedule. With 0, all are run and the last weights kept.
         labels: the names of the classes.
-        raw: take the numbers as they are. Otherwise rows of 784 are pixels of a digit, 0 to 255, and begin with
-            ``Rescaling`` to 0.01 to 1.
+        preprocess: ``none`` takes the numbers as they are. Otherwise rows of 784 are pixels, 0 to 255, and begin with
+            ``Rescaling`` to 0.01 to 1. ``digits`` finds the digits in photographs; it is the default for ten classes
+            of pictures that are laid out as in MNIST. ``predict`` then answers ``"?"`` below a probability that at
+            most 2 % of the digits that are held out do not have.
         standardise: begin with ``Normalization``, which brings each column of the training examples to mean 0 and
             standard deviation 1.
         seed: the seed of the initial weights, the split and the shuffling.
@@ -121,11 +120,14 @@ def train_classifier(
     targets, names = classes(data.y, sizes[-1], sizes[0])
     check_labels(labels, sizes[-1])
     train, held_out = split(len(x), validation, seed)
-    first = _first_layers(x, train, raw=raw, standardise=standardise)
+    if preprocess and standardise:
+        raise UsageError("preprocess (--preprocess) or standardise (--standardise), not both")
+    steps = () if standardise else digit_steps(x, sizes[-1], preprocess)
+    first = [Normalization().adapt(x[train])] if standardise else _scaling(x) if steps else []
     network = build_classifier(sizes, activation, loss, labels=labels or names, first=first, seed=seed)
     if first:
         name = network.inputs[0].name
-        network.inputs = (InputInfo(name, "table") if standardise else InputInfo(name, "image", DIGIT),)
+        network.inputs = (InputInfo(name, "table" if standardise else "image", steps),)
     history = fit_classes(
         network,
         (x[train], targets[train]),
@@ -156,7 +158,7 @@ def fit_classes(
     """
     count = int(network.types[network.graph.outputs[0]].shape[-1])
     (x, y), validation = ((x, y if find_loss(loss).classes else _one_hot(y, count, loss)) for x, y in (train, held_out))
-    return network.fit(
+    history = network.fit(
         x,
         y,
         loss=loss,
@@ -166,6 +168,9 @@ def fit_classes(
         early_stopping=patience,
         **options,
     )
+    if len(validation[0]) >= ENOUGH and reads_digits(network):
+        set_threshold(network, network.predict(validation[0]))
+    return history
 
 
 def parse_layers(text: str) -> list[int]:
@@ -266,14 +271,8 @@ def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
     return numbers.astype(np.int64), [str(value) for value in values]
 
 
-def _first_layers(x: Array, train: Array, *, raw: bool, standardise: bool) -> list[Layer]:
-    """The layers that prepare the numbers."""
-    if raw and standardise:
-        raise UsageError("raw numbers stay as they are: raw or standardise, not both")
-    if standardise:
-        return [Normalization().adapt(x[train])]
-    if raw or x.shape[1] != PIXELS:
-        return []
+def _scaling(x: Array) -> list[Layer]:
+    """The layer that scales pixels. Raises ``UsageError`` for what cannot be pixels."""
     check_pixels(x, f"rows of {PIXELS} numbers are taken for")
     return [Rescaling(*BOOK)]
 
@@ -282,7 +281,7 @@ def check_pixels(x: Array, what: str) -> None:
     """Raise ``UsageError`` unless the numbers can be pixels, 0 to 255; ``what`` says why they should be."""
     low, high = float(x.min()), float(x.max())
     if low < 0 or not 1 < high <= 255:
-        raise UsageError(f"{what} pixels, 0 to 255, found {low:g} to {high:g}: raw takes the numbers as they are")
+        raise UsageError(f"{what} pixels, 0 to 255, found {low:g} to {high:g}: preprocess none takes them as they are")
 
 
 def _is_of_numbers(loss: str | Loss) -> bool:

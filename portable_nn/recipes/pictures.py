@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from portable_nn.core.dims import static
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.names import Prepare
 from portable_nn.core.numbers import BelowOne, Natural
 from portable_nn.core.text import quantity, several, some
 from portable_nn.data.apart import split
@@ -30,7 +31,6 @@ from portable_nn.network.preparing import steps_inside
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.applying import lay_out, squeezed
 from portable_nn.preprocessing.checks import MAX_SIDE
-from portable_nn.preprocessing.defaults import DIGIT
 from portable_nn.preprocessing.steps import ColourStep, GreyscaleStep, Preprocessing, ResizeStep
 from portable_nn.recipes.classifier import (
     activation_of,
@@ -42,6 +42,7 @@ from portable_nn.recipes.classifier import (
     hidden_layers,
     last_layers,
 )
+from portable_nn.recipes.digits import digit_steps
 from portable_nn.recipes.table import sizes_of
 from portable_nn.recipes.tuning import adapted, class_count, loss_of_tuning
 from portable_nn.training.history import History
@@ -103,7 +104,7 @@ def train_pictures(
     loss: str | Loss = "cross_entropy",
     loss_options: Mapping[str, Any] | None = None,
     labels: Sequence[str] = (),
-    raw: bool = False,
+    preprocess: Prepare | None = None,
     validation: BelowOne = 0.1,
     seed: Natural = 0,
     **options: Any,
@@ -119,7 +120,8 @@ def train_pictures(
         data: a folder with a folder of pictures for each class, which is named like it; or arrays of pictures
             ``(n, height, width)``, in grey, or with three colours as the last axis or the one after the first.
         labels: the names of the classes of arrays.
-        raw: take the numbers of arrays as they are. Otherwise they are pixels, 0 to 255.
+        preprocess: ``none`` takes the numbers of arrays as they are. Otherwise they are pixels, 0 to 255; ``digits``,
+            for pictures of 28x28, is as ``train_classifier`` takes it.
         validation: the share of the pictures, drawn at random within each class of a folder, that is held out; 0 for
             none.
 
@@ -136,19 +138,19 @@ def train_pictures(
     is_cnn = parts[1:-1] == [CNN]
     size, *units, count = sizes_of(parts[::2] if is_cnn else parts)
     if isinstance(data, Dataset):
-        shape, steps, names, examples = _of_arrays(data, count, validation, seed, raw=raw)
-    elif labels or raw:
-        raise UsageError("labels and raw are for arrays: the pictures of a folder have its names, and are prepared")
+        shape, steps, names, examples = _of_arrays(data, count, validation, seed, preprocess)
+    elif labels or preprocess:
+        raise UsageError("labels and preprocess are for arrays: pictures of a folder have its names, and are prepared")
     else:
         shape, steps, names, examples = _of_folder(data, size, validation, seed)
     _check_sizes(size, count, shape, names)
     check_labels(labels, len(names))
-    first: list[Layer] = [] if raw else [Rescaling(1 / 127.5, -1)]
+    first: list[Layer] = [] if preprocess == "none" else [Rescaling(1 / 127.5, -1)]
     first += _convolutions(shape, activation) if is_cnn else [Flatten()]
     dense = hidden_layers([PARTS] if is_cnn else [each for each in units if each], activation)
     last = last_layers(len(names), activation, loss)
     network = Sequential(Input(*shape), *first, *dense, *last, labels=labels or names, seed=seed)
-    network.inputs = (InputInfo(network.inputs[0].name, "tensor" if raw else "image", steps),)
+    network.inputs = (InputInfo(network.inputs[0].name, "tensor" if preprocess == "none" else "image", steps),)
     return _fitted(network, *examples(), loss, options)
 
 
@@ -220,16 +222,16 @@ def _convolutions(shape: tuple[int, ...], activation: str) -> list[Layer]:
     return [*layers, Flatten()]
 
 
-def _of_arrays(data: Dataset, count: int | None, validation: float, seed: int, *, raw: bool) -> _Source:
+def _of_arrays(data: Dataset, count: int | None, validation: float, seed: int, preprocess: Prepare | None) -> _Source:
     shape = _shape_of(data.x.shape[1:])
     x = check_finite(lay_out(np.asarray(data.x, np.float32), shape))
     y, names = classes(data.y, count or class_count(data.y), math.prod(shape))
-    if not raw:
+    if preprocess != "none":
         check_pixels(x, "pictures have")
     train, held_out = split(len(x), validation, seed)
-    steps = DIGIT if squeezed(shape) == (28, 28) else _steps_for(shape)
+    steps = digit_steps(x, len(names), preprocess) or _steps_for(shape)
     examples = (x[train], x[held_out]), y[np.concatenate([train, held_out])], Told()
-    return _Source(shape, () if raw else steps, names, lambda: examples)
+    return _Source(shape, () if preprocess == "none" else steps, names, lambda: examples)
 
 
 def _of_folder(folder: str | Path | Sequence[Labelled], size: int | None, validation: float, seed: int) -> _Source:

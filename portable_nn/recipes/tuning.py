@@ -12,6 +12,7 @@ from portable_nn.core.dims import static
 from portable_nn.core.errors import DataError, DataWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.names import Prepare
 from portable_nn.core.numbers import BelowOne, Natural
 from portable_nn.core.text import quantity
 from portable_nn.data.apart import split
@@ -27,9 +28,9 @@ from portable_nn.network.heads import global_pool
 from portable_nn.network.preparing import steps_inside
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.applying import lay_out, squeezed
-from portable_nn.preprocessing.defaults import DIGIT
 from portable_nn.preprocessing.steps import pictorial
 from portable_nn.recipes.classifier import Classifier, check_finite, check_pixels, classes, fit_classes
+from portable_nn.recipes.digits import digit_steps
 from portable_nn.training.losses import Loss, find_loss, usual_losses, with_options
 
 
@@ -43,7 +44,7 @@ def tune_classifier(
     loss: str | Loss | None = None,
     loss_options: Mapping[str, Any] | None = None,
     labels: Sequence[str] = (),
-    raw: bool = False,
+    preprocess: Prepare | None = None,
     validation: BelowOne = 0.1,
     seed: Natural = 0,
     **options: Any,
@@ -61,8 +62,9 @@ def tune_classifier(
         loss: as ``train_classifier`` takes it; by default the one that the network says it was trained with, or
             ``cross_entropy`` where it says none or ``until`` is given.
         labels: the names of the classes of a new head.
-        raw: the data are what the graph of the network takes: they need not be pixels, and what an older file lists as
-            steps of preprocessing has been done.
+        preprocess: ``none``: the data are what the graph of the network takes: they need not be pixels, and what an
+            older file lists as steps of preprocessing has been done. ``digits``, for rows of 784 pixels, finds the
+            digits in photographs, whatever the network did before.
 
     All else is as ``train_classifier`` takes it.
 
@@ -72,10 +74,14 @@ def tune_classifier(
         FileError: a file cannot be written, or there is no checkpoint to resume from.
     """
     loss = loss_of_tuning(network, until, loss, loss_options)
+    raw = preprocess == "none"
     if not raw:
         network = steps_inside(network)
     x = _fitting(network, data.x, raw)
     body, targets = adapted(network, data.y, x[0].size, loss, until=until, freeze=freeze, labels=labels, seed=seed)
+    if preprocess == "digits":
+        steps = digit_steps(x, len(body.labels), preprocess)
+        body.inputs = (replace(body.inputs[0], kind="image", preprocessing=steps),)
     train, held_out = split(len(x), validation, seed)
     parts = [(x[part], targets[part]) for part in (train, held_out)]
     history = fit_classes(body, *parts, loss=loss, **options)
@@ -142,7 +148,8 @@ def _described(network: Network, x: Array) -> Network:
     if not are_pixels:
         return network
     if squeezed(shape) in ((784,), (28, 28)):
-        network.inputs = (replace(info, kind="image", preprocessing=DIGIT),)
+        steps = digit_steps(x, len(network.labels), None)
+        network.inputs = (replace(info, kind="image", preprocessing=steps),)
     elif len(shape) == 3 and shape[0] == 3 and not ranges(network.graph, network.parameters):
         warn(
             f"the examples are pixels from 0 to {x.max():g}, but predict scales pictures to 0 to 1 for a model that "

@@ -27,13 +27,15 @@ def book(tmp_path: Path) -> Path:
 def test_the_network_of_the_book(run, tmp_path, book, sources):
     code, out, err = run("import", *sources, "mine.safetensors")
     assert (code, err) == (0, "")
-    heading, output, _, trained, written = out.splitlines()
+    heading, output, _, trained, prepared, written = out.splitlines()
     assert heading.split() == ["output", "largest", "error", "relative"]
     name, error, _ = output.split()
     assert name == "final_outputs"
     assert float(error) < 1e-12
-    assert trained == "trained  2 weights train, 2 constants are kept"  # Those of the rescaling.
-    assert written == "written  mine.safetensors (1.3 MB)"
+    assert trained == "trained   2 weights train, 2 constants are kept"  # Those of the rescaling.
+    assert prepared.startswith("prepared  by --preprocess digits, ")
+    assert prepared.endswith(" (none leaves it out)")
+    assert written == "written   mine.safetensors (1.3 MB)"
     network = pnn.load(tmp_path / "mine.safetensors")
     np.testing.assert_array_equal(network.parameters["hidden.weight"], np.load(book / "wih.npy"), strict=True)
     np.testing.assert_array_equal(network.parameters["output.weight"], np.load(book / "who.npy"), strict=True)
@@ -59,6 +61,7 @@ def test_json(run, tmp_path):
         "bytes": (tmp_path / "mine.safetensors").stat().st_size,
         "trained": 2,
         "constants": 2,
+        "prepared": "by --preprocess digits, which finds digits in photographs (none leaves it out)",
         "verified": True,
         "seconds": None,
         "batches": [1, 3],

@@ -23,7 +23,7 @@ SAMPLES = find_model("digits-mlp").samples
 def test_a_table(run):
     code, out, err = run("predict", "digits-mlp", SAMPLES)
     head, *rows = out.splitlines()
-    assert (code, err, head.split()) == (0, "", ["input", "label", "probability"])
+    assert (code, err, head.split()) == (0, "", ["input", "label", "probability", "guess"])
     assert [row.split()[:2] for row in rows] == [[str(SAMPLES / f"digit-{n}.png"), str(n)] for n in range(10)]
     assert all(row.endswith(" %") for row in rows)
 
@@ -54,7 +54,7 @@ def test_json(run, engine):
     assert list(found) == ["schema", "model", "results"]
     assert (found["schema"], found["model"]) == (1, "digits-mlp")
     for digit, result in enumerate(found["results"]):
-        assert list(result) == ["input", "label", "index", "probability", "top"]
+        assert list(result) == ["input", "label", "index", "probability", "top", "box"]
         assert (result["input"], result["label"], result["index"]) == (
             str(SAMPLES / f"digit-{digit}.png"),
             str(digit),
@@ -68,7 +68,7 @@ def test_rows_of_csv_and_the_right_answers(run, digits_csv):
     code, out, err = run("predict", "digits-mlp", digits_csv.name)
     assert [row.split()[0] for row in out.splitlines()[1:]] == [f"digits.csv:{row}" for row in range(1, 6)]
     assert [row.split()[-1] for row in out.splitlines()] == ["expected", "0", "2", "4", "6", "8"]
-    assert (code, err) == (0, "5 of 5 right (100.0 %)\n")
+    assert (code, err) == (0, "5 of 5 right (100.0 %); 0 of 5 unsure\n")
     results = run("predict", "digits-mlp", digits_csv, "--format", "json").json["results"]
     assert [result["expected"] for result in results] == [result["label"] for result in results] == list("02468")
 
@@ -92,6 +92,7 @@ def test_top_makes_more_columns(run):
         "probability",
         "4th",
         "probability",
+        "guess",
     ]
 
 
@@ -99,7 +100,12 @@ def test_verbose_tells_all_of_it_on_stderr(run):
     code, out, err = run("predict", "digits-mlp", SAMPLES / "digit-1.png", "--verbose", "--format", "json")
     assert json.loads(out)["results"][0]["label"] == "1"
     assert code == 0
-    for part in ("runs in onnxruntime", "  1. convert to grey", "  3. find the drawing", "the ink is taken to be dark"):
+    for part in (
+        "runs in onnxruntime",
+        "  1. convert to grey",
+        "  5. separate the drawings",
+        "the ink is taken to be dark",
+    ):
         assert part in err
     assert run("predict", "digits-mlp", SAMPLES / "digit-1.png", "--verbose", "--quiet").err == ""
 
@@ -203,9 +209,9 @@ def test_csv_has_the_numbers_in_full(run, tmp_path, digits_csv, engine):
     arguments = ("predict", "digits-mlp", digits_csv.name, "--top", "2", "--engine", engine)
     results = run(*arguments, "--format", "json").json["results"]
     code, out, err = run(*arguments, "--out", "answers.csv")
-    assert (code, out, err) == (0, "", "5 of 5 right (100.0 %)\n")
+    assert (code, out, err) == (0, "", "5 of 5 right (100.0 %); 0 of 5 unsure\n")
     head, *rows = csv.reader((tmp_path / "answers.csv").read_text().splitlines())
-    assert head == ["input", "label", "probability", "2nd", "2nd probability", "expected", "error"]
+    assert head == ["input", "label", "probability", "2nd", "2nd probability", "guess", "expected", "error"]
     for row, result in zip(rows, results, strict=True):
         (first, p), (second, q) = result["top"]
         assert [row[0], row[1], float(row[2]), row[3], float(row[4]), *row[5:]] == [
@@ -214,6 +220,7 @@ def test_csv_has_the_numbers_in_full(run, tmp_path, digits_csv, engine):
             p,
             second,
             q,
+            "",
             result["expected"],
             "",
         ]
@@ -371,7 +378,7 @@ def test_a_bad_input_is_a_row_and_the_others_are_predicted(run, mixed, engine, b
     found = run("predict", "digits-mlp", *MIXED, "--format", "json", "--engine", engine, "--batch-size", batch_size)
     rows = {row["input"]: row for row in found.json["results"]}
     assert (found.code, list(rows)) == (3, NAMES)
-    assert found.err == f"4 of 4 right (100.0 %)\n{FAILED}"
+    assert found.err == f"4 of 4 right (100.0 %); 0 of 22 unsure\n{FAILED}"
     assert {name: row["error"] for name, row in rows.items() if "error" in row} == BAD
     assert all(rows[name] == {"input": name, "error": reason} for name, reason in BAD.items())
     whole = run("predict", "digits-mlp", SAMPLES, "--format", "json", "--engine", engine).json["results"]
@@ -387,15 +394,15 @@ def test_a_bad_input_in_tables_and_csv(run, mixed):
     found = run("predict", "digits-mlp", *MIXED, "--quiet")
     rows = dict(line.split(maxsplit=1) for line in found.out.splitlines())
     assert (found.code, found.err, list(rows)) == (3, FAILED, ["input", *NAMES])
-    assert rows["digits.csv:2"].split() == ["2", ">99.9", "%"]  # The first input had no class, so there is no column.
+    assert rows["digits.csv:2"].split() == ["2", "99.9", "%"]  # The first input had no class, so there is no column.
     assert {name: row for name, row in rows.items() if "error" in row} == {name: f"error: {BAD[name]}" for name in BAD}
     found = run("predict", "digits-mlp", *MIXED, "--out", "answers.csv", "--quiet")
     assert found == (3, "", FAILED)
     head, *cells = csv.reader((mixed / "answers.csv").read_text().splitlines())
-    assert head == ["input", "label", "probability", "error"]
-    assert {len(row) for row in cells} == {4}
+    assert head == ["input", "label", "probability", "guess", "error"]
+    assert {len(row) for row in cells} == {5}
     assert [row[0] for row in cells] == NAMES
-    assert {row[0]: row[1:] for row in cells if row[0] in BAD} == {name: ["", "", BAD[name]] for name in BAD}
+    assert {row[0]: row[1:] for row in cells if row[0] in BAD} == {name: ["", "", "", BAD[name]] for name in BAD}
     assert all(row[1] and not row[-1] for row in cells if row[0] not in BAD)
 
 

@@ -18,7 +18,7 @@ from portable_nn.converters.onnx import export_onnx, import_onnx
 from portable_nn.core.errors import DataError, FileError, FormatError, PortableNNError, UsageError, VerificationError
 from portable_nn.core.tolerances import WRITTEN
 from portable_nn.data.dataset import Dataset
-from portable_nn.preprocessing.defaults import DIGIT
+from portable_nn.preprocessing.defaults import SHEET
 from portable_nn.recipes.tuning import tune_classifier
 
 Floats = NDArray[np.float64]
@@ -84,7 +84,7 @@ def test_the_network_that_comes_of_digits(tmp_path):
     for name, array in (("hidden.weight", theirs.wih), ("output.weight", theirs.who)):
         np.testing.assert_array_equal(network.parameters[name], array, strict=True)
     assert [str(value) for value in network.graph.inputs] == ["inputs: float64(batch, 784)"]
-    assert network.inputs[0].preprocessing == DIGIT
+    assert network.inputs[0].preprocessing == SHEET
     assert (network.inputs[0].kind, network.outputs[0].kind) == ("image", "probabilities")
     assert network.labels == tuple("0123456789")
     assert list(outputs) == ["final_outputs"]
@@ -423,3 +423,12 @@ def test_a_network_that_computes_something_else_is_not_believed(tmp_path, monkey
         read_book(*files)
     network, outputs, _ = import_book(*files, verify=False)
     assert (outputs, list(network.parameters)) == ({}, ["hidden.weight", "output.weight"])
+
+
+def test_a_books_inputs_may_stay_as_they_are(tmp_path):
+    """Without the preparation it is the network of the notebook, which takes what its query takes: 0.01 to 1."""
+    theirs = BookNetwork(784, 20, 10)
+    network = import_book(*theirs.save(tmp_path), preprocess="none").network
+    assert (network.inputs[0].preprocessing, network.inputs[0].kind) == ((), "tensor")
+    x = np.random.default_rng(1).uniform(0.01, 1, (5, 784))
+    np.testing.assert_allclose(network.predict(x), theirs.query(x), rtol=0, atol=1e-11)

@@ -366,7 +366,7 @@ def checkpoint(folder: Path) -> bytes:
 
 
 DATA = "table.csv"
-RESUMED = f"train 4-3-3 {DATA} --validation 0 --epochs 2 --raw"
+RESUMED = f"train 4-3-3 {DATA} --validation 0 --epochs 2 --preprocess none"
 NEWEST = "checkpoint-00000002.safetensors"
 
 

@@ -48,7 +48,7 @@ def test_the_shipped_model(model):
     assert found.outputs[0].labels == tuple("0123456789")
     assert found.outputs[0].kind == "logits"
     assert found.inputs[0].kind == "image"
-    assert "find the drawing" in " ".join(found.inputs[0].preprocessing)
+    assert "separate the drawings" in " ".join(found.inputs[0].preprocessing)
 
 
 def test_the_digest_is_that_of_the_file():
@@ -101,7 +101,7 @@ def test_the_text():
     assert "5 nodes                                               159,012  636,048" in lines
     assert "output digit: float32(batch, 10), logits" in lines
     assert "  labels: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9" in lines
-    assert any(line.startswith("  3. find the drawing") for line in lines)
+    assert any(line.startswith("  5. separate the drawings") for line in lines)
 
 
 def test_many_labels_are_not_all_printed(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import portable_nn as pnn
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.graph import Value
 from portable_nn.core.names import PREPARATIONS
@@ -248,3 +249,17 @@ def test_no_place_where_a_drawing_is_found() -> None:
 
 def test_the_names_that_commands_offer() -> None:
     assert tuple(NAMED) == PREPARATIONS
+
+
+@pytest.mark.parametrize(
+    ("first", "factor"), [([], 0.99 / 255), ([pnn.Rescaling(0.99 / 255, 0.01)], None)], ids=["0.01 to 1", "0 to 255"]
+)
+def test_digits_are_scaled_as_the_model_takes_them(first, factor) -> None:
+    """Two strokes on a sheet are two drawings; one that nothing is said of gets what the book has."""
+    sheet = np.full((200, 300), 255, np.uint8)
+    sheet[50:150, 60:75] = sheet[50:150, 200:215] = 0
+    net = pnn.Sequential(pnn.Input(784), *first, pnn.Dense(10), seed=0)
+    drawings = pnn.prepare(net, Image.fromarray(sheet), preprocess="digits")
+    assert drawings.shape == (2, 784)
+    assert drawings.max() == pytest.approx(255 if factor is None else 1, rel=1e-3)
+    assert drawings.min() == pytest.approx(0 if factor is None else 0.01)

@@ -99,7 +99,7 @@ def test_it_learns_what_a_network_of_prepared_numbers_learns(x, options, prepare
     options = {"validation": 0.0, "epochs": 2, "progress": False, "seed": 4, **options}
     sizes = [x.shape[1], 5, 3]
     net, _ = train_classifier(sizes, Dataset(x, Y), **options)
-    plain, _ = train_classifier(sizes, Dataset(prepared, Y), raw=True, **{**options, "standardise": False})
+    plain, _ = train_classifier(sizes, Dataset(prepared, Y), preprocess="none", **{**options, "standardise": False})
     for name, array in plain.parameters.items():
         np.testing.assert_allclose(net.parameters[name], array, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(net.predict(x), plain.predict(prepared), rtol=1e-4, atol=1e-5)
@@ -150,6 +150,8 @@ def test_what_cannot_be_pixels(low, high):
     ):
         train_classifier([784, 2], Dataset(x, np.arange(20) % 2))
     assert (
-        train_classifier([784, 2], Dataset(x, np.arange(20) % 2), raw=True, epochs=1).network.inputs[0].preprocessing
+        train_classifier([784, 2], Dataset(x, np.arange(20) % 2), preprocess="none", epochs=1)
+        .network.inputs[0]
+        .preprocessing
         == ()
     )

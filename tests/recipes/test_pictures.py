@@ -108,7 +108,7 @@ def test_arrays_of_pictures(shape: tuple[int, ...]) -> None:
     assert trained.history["val_accuracy"][-1] > 0.9
     labels = [each.label for each in pnn.predict(trained.network, x.astype(np.float32))]
     assert np.mean(np.array(labels) == data.y) > 0.95  # Arrays go in as they were given.
-    raw = pnn.train_pictures("cnn", Dataset(x / 255, y), raw=True, epochs=1, **QUICK).network
+    raw = pnn.train_pictures("cnn", Dataset(x / 255, y), preprocess="none", epochs=1, **QUICK).network
     assert raw.inputs[0].preprocessing == ()
 
 
@@ -276,7 +276,7 @@ def test_options_that_do_not_fit(colours: Path, monkeypatch: pytest.MonkeyPatch)
         *[({"layers": f"{size}-3"}, "is no square of 2 to 8192 pixels a side") for size in (1, 3, 10**8)],
         ({"layers": "784-4"}, "the last layer has 4 units, but there are 3 classes: blue, green, red"),
         ({"layers": "25-cnn-3"}, "cnn needs pictures of at least 8x8 pixels"),
-        ({"labels": "abc"}, "labels and raw are for arrays"),
+        ({"labels": "abc"}, "labels and preprocess are for arrays"),
         ({"validation": 0.99}, "validation of 0.99 leaves nothing on one side of 30 examples"),
         ({"activation": "swish"}, "activation must be one of"),
     ]:

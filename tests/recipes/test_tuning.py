@@ -116,7 +116,7 @@ def test_the_steps_of_an_older_file_become_a_part_of_the_network() -> None:
     np.testing.assert_allclose(tuned.parameters["d.weight"], p["d.weight"] - 0.1 * delta.T @ x, rtol=1e-5, atol=1e-6)
     assert tuned.inputs == (InputInfo("input", "image", DIGIT),)
     np.testing.assert_allclose(tuned.predict(pixels.reshape(8, -1)), raw_outputs(tuned, x), rtol=1e-4, atol=1e-5)
-    raw, _ = tune_classifier(net, Dataset(x, y), raw=True, **options)
+    raw, _ = tune_classifier(net, Dataset(x, y), preprocess="none", **options)
     np.testing.assert_allclose(raw.parameters["d.weight"], tuned.parameters["d.weight"], rtol=1e-5, atol=1e-6)
     assert (raw.inputs, raw.graph) == (tuned.inputs, tuned.graph)
 
@@ -149,7 +149,12 @@ IMAGES = pnn.Sequential(pnn.Input(784), pnn.Rescaling(1 / 255), pnn.Dense(3), pr
         (network(), (X, Y), {"freeze": ["hiden"]}, "freeze: no parameter matches 'hiden': did you mean 'hidden'"),
         (network(), (X, Y), {"validation": 1.0}, "validation must be a number from 0 to less than 1, not 1"),
         (network(), (X * np.inf, Y), {}, "example 0 (from 0) holds NaN, infinity or a number that is too large"),
-        (IMAGES, (np.full((9, 784), 0.5), Y[:9]), {}, "the network takes pixels, 0 to 255, found 0.5 to 0.5: raw"),
+        (
+            IMAGES,
+            (np.full((9, 784), 0.5), Y[:9]),
+            {},
+            "0 to 255, found 0.5 to 0.5: preprocess none",
+        ),
         (
             older(IMAGES.until("dense_1")),
             (np.full((9, 784), 0.5), Y[:9]),

@@ -1,0 +1,103 @@
+"""A training on digits: what photographs of them become, and when the answer is ``"?"``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+from portable_nn.catalog import find_model
+from portable_nn.core.errors import UsageError
+from portable_nn.data.apart import split
+from portable_nn.data.dataset import Dataset
+from portable_nn.data.images import read_image
+from portable_nn.data.no_digits import no_digits
+from portable_nn.preprocessing.defaults import DIGIT, SHEET
+from portable_nn.recipes.classifier import train_classifier
+from portable_nn.recipes.tuning import tune_classifier
+
+RNG = np.random.default_rng(0)
+SAMPLES = [read_image(path) for path in sorted(find_model("digits").samples.iterdir())]
+DIGITS = np.stack([255 - each if each[0, 0] > 127 else each for each in SAMPLES])
+"""A picture of MNIST for each digit, light on dark."""
+
+Y = np.arange(600) % 10
+X = (DIGITS[Y] * RNG.uniform(0.3, 1, (600, 1, 1))).round().reshape(600, 784)
+FILLED = RNG.integers(0, 256, (600, 784))
+OPTIONS: Mapping[str, Any] = {"epochs": 3, "validation": 0.2, "progress": False}
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "preprocess", "steps"),
+    [
+        (X, Y, None, SHEET),
+        (X, Y, "none", ()),
+        (FILLED, Y, None, DIGIT),
+        (FILLED, Y, "digits", SHEET),
+        (X, Y % 9, None, DIGIT),
+        (np.roll(X, 5, axis=1), Y, None, DIGIT),
+        (X.reshape(-1, 28, 28).repeat(2, 1).repeat(2, 2)[:, 14:42, 14:42], Y, None, DIGIT),
+    ],
+    ids=["digits", "left out", "full of ink", "asked for", "nine classes", "beside the middle", "twice as large"],
+)
+def test_what_looks_like_digits_is_read_from_photographs(x, y, preprocess, steps) -> None:
+    x = x / 255 if preprocess == "none" else x
+    sizes = [784, int(y.max()) + 1]
+    net, _ = train_classifier(sizes, Dataset(x, y), preprocess=preprocess, **{**OPTIONS, "epochs": 1})
+    assert net.inputs[0].preprocessing == steps
+    assert (net.outputs[0].threshold > 0) == (steps == SHEET)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
+def test_at_most_two_of_a_hundred_digits_are_unsure(loss: str) -> None:
+    """Those that were held out, as predict answers; a higher threshold would leave out more."""
+    net, _ = train_classifier([784, 20, 10], Dataset(X, Y), loss=loss, **{**OPTIONS, "epochs": 12})
+    _, held_out = split(600, 0.2, 0)
+    answers = list(pnn.predict(net, X[held_out].astype(np.float32), engine="numpy"))
+    assert 1 <= sum(each.label == "?" for each in answers) <= 0.02 * len(held_out)
+    threshold = net.outputs[0].threshold
+    assert sum(each.probability < threshold + 0.0011 for each in answers) >= 0.02 * len(held_out) - 0.5
+    drawn = np.stack(no_digits(np.random.default_rng(0), DIGITS, 240)).reshape(240, 784)
+    unsure = [each.label for each in pnn.predict(net, drawn, engine="numpy")].count("?")
+    assert net.metadata["unsure"].endswith(f" of 120 digits, {unsure / 2.4:.1f} % of 240 pictures of no digit")
+
+
+@pytest.mark.parametrize("validation", [0, 0.05])
+def test_a_few_digits_say_nothing_of_a_threshold(validation: float) -> None:
+    net, _ = train_classifier([784, 10], Dataset(X, Y), **{**OPTIONS, "epochs": 1, "validation": validation})
+    assert net.outputs[0].threshold == 0
+    assert "unsure" not in net.metadata
+
+
+def test_tuning_finds_the_threshold_anew() -> None:
+    net, _ = train_classifier([784, 10], Dataset(X, Y), **{**OPTIONS, "epochs": 1})
+    tuned, _ = tune_classifier(net, Dataset(X, Y), **{**OPTIONS, "epochs": 40})
+    assert tuned.outputs[0].threshold > net.outputs[0].threshold
+    plain = pnn.Sequential(pnn.Input(784), pnn.Rescaling(1 / 255), pnn.Dense(10), labels="0123456789")
+    tuned, _ = tune_classifier(plain, Dataset(X, Y), preprocess="digits", **OPTIONS)
+    assert tuned.inputs[0].preprocessing == SHEET
+    assert tuned.outputs[0].threshold > 0
+
+
+def test_digits_are_rows_of_784_pixels() -> None:
+    data, message = Dataset(X[:, :4], Y), "preprocess digits is for rows of 784 pixels, not of 4 numbers"
+    with pytest.raises(UsageError, match=message):
+        train_classifier([4, 10], data, preprocess="digits", **OPTIONS)
+    with pytest.raises(UsageError, match=message):
+        tune_classifier(
+            pnn.Sequential(pnn.Input(4), pnn.Dense(10), labels="0123456789"), data, preprocess="digits", **OPTIONS
+        )
+
+
+def test_a_books_network_is_calibrated_by_its_threshold_alone() -> None:
+    """Its outputs are separate, so that they have no temperature; outputs stay as they were."""
+    net, _ = train_classifier([784, 20, 10], Dataset(X, Y), loss="mean_squared_error", **{**OPTIONS, "validation": 0})
+    before = net.predict(X)
+    found = pnn.calibrate(net, X.astype(np.float32), Y)
+    assert found.calibration is None
+    np.testing.assert_array_equal(found.network.predict(X), before)
+    answers = [each.label for each in pnn.predict(found.network, X.astype(np.float32))]
+    assert 1 <= answers.count("?") <= 12
