@@ -43,6 +43,7 @@ def test_the_table_has_them() -> None:
     assert CODE_BASES == ["torch", "jax", "keras", "numpy", "c"]
 
 
+@pytest.mark.long
 def test_source_files_agree_at_open_sizes_and_the_command_has_limits(
     capsys: Any, monkeypatch: Any, tmp_path: Path
 ) -> None:
@@ -65,6 +66,7 @@ def test_source_files_agree_at_open_sizes_and_the_command_has_limits(
     assert run("--limits", "60") == 2
 
 
+@pytest.mark.long
 def test_what_cannot_take_the_model_says_why_and_where(stand_in: Any) -> None:
     """No second search: the words of the refusal name the node."""
     reason = "these nodes have no form here: 'answer' (MatMul): no row"
@@ -72,6 +74,7 @@ def test_what_cannot_take_the_model_says_why_and_where(stand_in: Any) -> None:
     assert (row.state, row.reason) == ("refused", reason)
 
 
+@pytest.mark.long
 def test_the_first_node_of_a_network_is_found(stand_in: Any) -> None:
     fault = "if 'Tanh' in operators: net.parameters['answer.bias'][...] += 1"
     [row] = pnn.check_runtimes(network(), runtimes=stand_in(fault)).rows

@@ -234,6 +234,7 @@ def check_as_one_process(case: Case, capfd: pytest.CaptureFixture[str]) -> None:
     assert not list(Path().glob("out.jsonl.*"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("change", DATA)
 def test_several_processes_compute_what_has_changed(tmp_path, monkeypatch, capfd, change: Change) -> None:
     case = begun(tmp_path, monkeypatch, 0, *WORKERS)
@@ -241,6 +242,7 @@ def test_several_processes_compute_what_has_changed(tmp_path, monkeypatch, capfd
     check_as_one_process(case, capfd)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", OF_ROWS)
 def test_several_processes_write_other_rows(tmp_path, monkeypatch, capfd, options: list[str]) -> None:
     case = begun(tmp_path, monkeypatch, 0, *WORKERS)

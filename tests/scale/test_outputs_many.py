@@ -77,6 +77,7 @@ def scans(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("model", ["digits-mlp", "plain.safetensors"])
 def test_pictures(scans: Path, form: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
