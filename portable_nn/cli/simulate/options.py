@@ -23,7 +23,7 @@ Start: TypeAlias = Annotated[
     typer.Option(metavar="X,Y", help="Start: all numbers of x, then those of y. By default 0.6,0.7."),
 ]
 Steps: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Number of steps.")]
-Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Seed of everything random.")]
+Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Seed of everything random.", hidden=True)]
 
 
 EQUAL: Final = "strength=rate"
