@@ -323,20 +323,14 @@ def finish(
     from portable_nn.prediction.evaluating import evaluated
     from portable_nn.prediction.options import ModelOptions
     from portable_nn.recipes.digits import said
-    from portable_nn.training.curves import draw_curves
 
     note_trained(network.metadata, source)
     with printer.going_on():
         checkpoints.note(network.save(out))
-    with printer.going_on():
-        if plot and history.rows and pictures and pictures.held_out:
-            draw_sheet(network, plot, pictures.held_out)
-        else:
-            draw_curves(history, plot)
-    out = printer.placed(out)
-    drawn = printer.placed(plot) if plot and history.rows else None
+    drawn = _drawn(printer, network, history, plot, pictures)
     if drawn:
         checkpoints.note(hashlib.sha256(drawn.read_bytes()).hexdigest())
+    out = printer.placed(out)
     if figures is None:
         figures = _figures(history)
     data = {
@@ -362,6 +356,20 @@ def finish(
         raise typer.Exit(INTERRUPTED)
     if pictures and pictures.left_out:
         raise PortableNNError(pictures.left_out)
+
+
+def _drawn(
+    printer: Printer, network: Network, history: History, plot: Path | None, pictures: Told | None
+) -> Path | None:
+    """The picture, drawn: the curves, or how the network does on pictures that were held out; ``None`` without one."""
+    from portable_nn.training.curves import draw_curves
+
+    with printer.going_on():
+        if plot and history.rows and pictures and pictures.held_out:
+            draw_sheet(network, plot, pictures.held_out)
+        else:
+            draw_curves(history, plot)
+    return printer.placed(plot) if plot and history.rows else None
 
 
 def _figures(history: History) -> dict[str, float]:
