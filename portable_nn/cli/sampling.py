@@ -62,7 +62,7 @@ class SampleOptions:
 
 def _count(text: str) -> tuple[int, int | None]:
     """``25`` or ``25:7`` as how many samples, and of which digit. Raises ``UsageError``."""
-    found = re.fullmatch(r"([1-9]\d{0,8})(?::(\d{1,3}))?", text, re.ASCII)
+    found = re.fullmatch(r"([1-9]\d{0,17})(?::(\d{1,3}))?", text, re.ASCII)
     if not found:
         raise UsageError(f"--samples must be a number from 1, such as 25, or 25:7 for sevens, not '{text}'")
     return int(found[1]), int(found[2]) if found[2] else None

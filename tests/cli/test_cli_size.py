@@ -414,7 +414,6 @@ def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, m
         ("pool --in 6 --kernel 2 --channels 2:2", "no such option: --channels"),
         ("conv --in 28 --to 14 --padding VALID", "--padding VALID cannot be used with --to, which finds the padding"),
         ("conv --in 28 --to 14 --padding same", "--padding must be numbers to solve with, not 'same'"),
-        ("conv --in 28 --kernel 3 --plot p.jpg", "p.jpg: the name of a picture ends in .png, .svg or .pdf"),
         ("conv --in 28 --kernel 3 --plot p.jpg", "p.jpg: the name of a picture ends in .png, .svg, .pdf or .gif"),
         ("conv --in 9 --kernel 3 --axes 3 --plot p.png", "a picture has one or two axes, not 3"),
         ("conv --in 224 --kernel 7 --stride 2 --padding 3 --plot p.png", "a side of 224 cells is too long"),
