@@ -205,9 +205,10 @@ def command(
     printer.notes([*notes, *outputs.notes, *notes_on_nan(network.parameters.arrays)])
     count, found = out.stat().st_size, counted(network.graph)
     written = ("written", f"{out} ({size(count)})")
-    shown = [*proof_fields(outputs), ("trained", str(found)), *said(network).items(), written]
+    prepared = {} if sources[0].suffix.lower() == ".onnx" else said(network)  # An exported network keeps its own.
+    shown = [*proof_fields(outputs), ("trained", str(found)), *prepared.items(), written]
     data = {"model": ", ".join(map(str, sources)), "path": str(out), "bytes": count}
-    data |= {"trained": found.weights, "constants": found.constants, **said(network), **proof_as_json(outputs)}
+    data |= {"trained": found.weights, "constants": found.constants, **prepared, **proof_as_json(outputs)}
     printer.result(proof_as_text(outputs, proof.io) + fields(shown), data | {"notes": [*notes, *outputs.notes]})
 
 
