@@ -8,6 +8,7 @@ digits.
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import Final, Literal
 
@@ -210,7 +211,8 @@ def described(query: Network, preprocess: Prepare = "digits") -> Network:
     first = [Rescaling(*BOOK)] if pixels else []
     entry = Input(*value.shape[1:], name=value.name, dtype=value.dtype)
     steps = SHEET if pixels else ()
-    network = Sequential(entry, *first, query, labels=query.labels, preprocessing=steps, seed=0)
+    # A copy, as the nodes of a network that is used again are numbered.
+    network = Sequential(entry, *first, copy(query), labels=query.labels, preprocessing=steps, seed=0)
     [given], [found] = network.inputs, network.outputs
     network.outputs = (replace(found, loss="mean_squared_error"),)
     if value.dtype == "float64":

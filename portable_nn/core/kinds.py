@@ -82,7 +82,8 @@ def _decorated(target: T, *, named: bool) -> T:
 def check_argument(name: str, value: Any, hint: Any, cause: Exception | None = None) -> None:
     """Raise ``UsageError`` for a value that an annotation does not accept."""
     if not accepts(hint, value):
-        raise UsageError(f"{name} must be {described(hint)}, not {shortened(value)}") from cause
+        inside = f": give its {name}" if accepts(hint, getattr(value, name, value)) else ""
+        raise UsageError(f"{name} must be {described(hint)}, not {shortened(value)}{inside}") from cause
 
 
 def _check(

@@ -257,3 +257,17 @@ def test_files_of_others_are_refused(tmp_path, kind):
         ours.load(*paths)
     np.testing.assert_array_equal(ours.wih, theirs.wih)
     np.testing.assert_array_equal(ours.who, theirs.who)
+
+
+def test_a_network_is_saved_and_exported_again_and_again(tmp_path: Path) -> None:
+    """Each file has the same bytes, and can be loaded; the names of values stay as they are."""
+    n = neuralNetwork(784, 5, 10, 0.1)
+    digests = [n.save(tmp_path / f"{time}.safetensors") for time in range(3)]
+    assert len(set(digests)) == 1
+    for time in range(3):
+        n.load(tmp_path / f"{time}.safetensors")
+        assert n.network.graph.outputs == ("final_outputs",)
+    with pytest.raises(
+        UsageError, match=r"network must be .*Network, not neuralNetwork\(784, 5, 10, 0\.1\): give its network$"
+    ):
+        pnn.export_onnx(n, tmp_path / "net.onnx")  # type: ignore[arg-type]
