@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 from portable_nn import layers as dense
 from portable_nn.converters.conversion import Imported, check_proof
-from portable_nn.converters.formulas import compare_with_formula
+from portable_nn.converters.formula_check import compare_with_formula
 from portable_nn.converters.registry import Converter
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Function
 from portable_nn.core.text import quantity, some
 from portable_nn.core.tolerances import WRITTEN

@@ -16,10 +16,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.converters.conversion import Imported, check_proof
-from portable_nn.converters.formulas import compare_with_formula
+from portable_nn.converters.formula_check import compare_with_formula
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import DataError, FileError, FormatError, UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Prepare
 from portable_nn.core.tensors import Array
 from portable_nn.core.tolerances import WRITTEN

@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 
 from portable_nn.converters.book.arrays import SUFFIX, described, import_book, query_network
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import Count
 from portable_nn.core.tensors import Array
 from portable_nn.engines.plan import Plan

@@ -14,9 +14,9 @@ from portable_nn.converters.conversion import Side, compare_sides
 from portable_nn.converters.jax.packages import needed
 from portable_nn.converters.jax.training import Trained, compare_training
 from portable_nn.converters.jax.variables import Place, Variables, arrays_of, places_of, tree_of
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import RefusalError, UsageError, listed
 from portable_nn.core.graph import Graph, Node, format_shape
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import quantity
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network

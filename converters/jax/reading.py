@@ -15,9 +15,9 @@ from portable_nn.converters.jax.models import Model, model_of
 from portable_nn.converters.jax.packages import needed
 from portable_nn.converters.jax.tidying import tidied
 from portable_nn.converters.jax.training import Trained, compare_training
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Graph, format_shape
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import said
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network

@@ -18,8 +18,8 @@ from portable_nn.converters.keras.side import clean, hinted, rebuilt, run_model
 from portable_nn.converters.keras.spec import ALONE, Weights
 from portable_nn.converters.keras.tracing import traced
 from portable_nn.converters.keras.training import prove_training_of
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import FormatError, GraphError, RefusalError, UnsupportedError, UsageError, listed
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.tensors import Array
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network

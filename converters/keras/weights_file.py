@@ -13,8 +13,8 @@ from portable_nn.converters.keras.reading import NO_SIDE, from_keras
 from portable_nn.converters.keras.side import run_model
 from portable_nn.converters.keras.spec import Weights
 from portable_nn.converters.keras.writing import to_keras
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import FormatError, RefusalError, UnsupportedError, UsageError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.tensors import Array
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network

@@ -14,9 +14,9 @@ from portable_nn.converters.keras.installed import computing_in, keras, quiet
 from portable_nn.converters.keras.rebuilding import Rebuilder, form_of, grouped
 from portable_nn.converters.keras.side import run_model
 from portable_nn.converters.keras.training import prove_training_there
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import RefusalError, UsageError, listed
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.tensors import Array
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network

@@ -22,10 +22,10 @@ from onnx import ModelProto
 
 from portable_nn.converters.conversion import Written, check_proof
 from portable_nn.converters.onnx.adapting import adapted, outside, with_steps
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.atomic import all_or_none, atomic_write, is_new, must_be_new, remove
 from portable_nn.core.errors import FileError, UnsupportedError, UsageError
 from portable_nn.core.html import html_of
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import FloatType
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import size

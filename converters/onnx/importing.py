@@ -18,8 +18,8 @@ from onnx import ModelProto
 
 from portable_nn.converters.conversion import Imported, check_proof
 from portable_nn.converters.onnx.networks import described, foreign, in_memory, restored
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import UnsupportedError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.memory import give_back
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.engines.recording import read_recorded

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from portable_nn.converters.conversion import Imported, Side, compare_sides
-from portable_nn.converters.formulas import compare_numbers
+from portable_nn.converters.formula_check import compare_numbers
 from portable_nn.converters.sklearn.ensembles import Member, composed, prefixed
 from portable_nn.converters.sklearn.expansions import function_of
 from portable_nn.converters.sklearn.features import Features, numbers_of
@@ -21,9 +21,9 @@ from portable_nn.converters.sklearn.models import answered, own_network
 from portable_nn.converters.sklearn.outputs import Output, answers, tolerance_of
 from portable_nn.converters.sklearn.proving import prove_steps
 from portable_nn.converters.sklearn.transformers import check_fitted, is_own, name_of, no_step, transformed, used_places
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import UsageError
-from portable_nn.core.kinds import check_kinds
-from portable_nn.core.recognise import is_table
+from portable_nn.core.foreign_values import is_table
 from portable_nn.core.text import quantity, some
 from portable_nn.data.cells import is_words
 from portable_nn.data.columns import encoded, statistics_of

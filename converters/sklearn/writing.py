@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from portable_nn.converters.conversion import compare_sides
-from portable_nn.converters.formulas import compare_numbers
+from portable_nn.converters.formula_check import compare_numbers
 from portable_nn.converters.sklearn.chains import Array, Chain, chain_of
 from portable_nn.converters.sklearn.outputs import answers, tolerance_of
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import UsageError
-from portable_nn.core.kinds import check_kinds
-from portable_nn.core.recognise import is_table
+from portable_nn.core.foreign_values import is_table
 from portable_nn.core.text import some
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside

@@ -15,11 +15,11 @@ from portable_nn.converters.source.c_operators import ALL_OUTPUTS, missing
 from portable_nn.converters.source.c_operators.use import CUse
 from portable_nn.converters.source.c_program import text_of
 from portable_nn.converters.source.lowered import Use, in_known_operators
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.dims import names_in
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import size as in_bytes
 from portable_nn.core.tolerances import WRITTEN
 from portable_nn.network import Network

@@ -15,10 +15,10 @@ from portable_nn.converters.conversion import Side, Written, compare_sides
 from portable_nn.converters.source.lowered import Use, in_known_operators
 from portable_nn.converters.source.numpy_function import Function
 from portable_nn.converters.source.numpy_program import text_of
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.atomic import all_or_none, atomic_write
 from portable_nn.core.dims import names_in
 from portable_nn.core.errors import UsageError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import size
 from portable_nn.core.tolerances import WRITTEN
 from portable_nn.network import Network

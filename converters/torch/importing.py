@@ -15,8 +15,8 @@ from portable_nn.converters.torch.prepared import Wide, without_bfloat16, withou
 from portable_nn.converters.torch.program import Dynamic, Program, branches, called, doubled, export
 from portable_nn.converters.torch.proof import Theirs, compare_training, compare_with_module
 from portable_nn.converters.torch.translation import Translation, translated
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import PortableNNError, UsageError, VerificationError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias
 
 from portable_nn.cli.colours import highlighted
-from portable_nn.core.csvs import csv_text
+from portable_nn.core.csv_writing import csv_text
 from portable_nn.core.errors import PortableNNWarning, TakenError
 
 SCHEMA: Final = 1

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.recognise import is_path, is_picture, is_sparse, is_table, is_tensor
+from portable_nn.core.foreign_values import is_path, is_picture, is_sparse, is_table, is_tensor
 from portable_nn.core.text import said, shortened
 
 NUMBERS: Final = "fiub"

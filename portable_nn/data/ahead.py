@@ -7,8 +7,8 @@ from queue import SimpleQueue
 from threading import Event, Semaphore, Thread, current_thread
 from typing import Any, TypeVar
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import UsageError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import Count
 
 __all__ = ["Prefetch"]

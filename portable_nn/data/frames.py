@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.foreign_values import is_path, is_table
 from portable_nn.core.isolated import ask
-from portable_nn.core.recognise import is_path, is_table
 from portable_nn.core.text import some
 from portable_nn.data import arrow_side
 from portable_nn.data.cells import Cells, check_unique, is_words, plain_cell

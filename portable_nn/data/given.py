@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.arrays import as_array, column
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.core.recognise import is_path, is_picture, is_table
+from portable_nn.core.foreign_values import is_path, is_picture, is_table
 from portable_nn.core.text import quantity
 from portable_nn.data.images import pixels_of
 from portable_nn.data.stored import Stored, as_stored, rows_of

@@ -10,8 +10,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError
+from portable_nn.core.foreign_values import is_table
 from portable_nn.core.graph import Graph
-from portable_nn.core.recognise import is_table
 from portable_nn.core.text import some
 from portable_nn.data.batches import Bad, Batch, Taken, bad
 from portable_nn.data.columns import encoded, unused, word_of

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from portable_nn.core.arguments import check_argument
 from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.core.kinds import check_argument
 from portable_nn.core.numbers import Count
 from portable_nn.data.array_batches import Arrays
 from portable_nn.data.batches import Bad, Batch, Place, Taken

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.arrays import NUMBERS
 from portable_nn.core.errors import DataError, FormatError, PortableNNError, UsageError
-from portable_nn.core.recognise import is_path, is_picture, is_sparse, is_table, is_tensor
+from portable_nn.core.foreign_values import is_path, is_picture, is_sparse, is_table, is_tensor
 from portable_nn.core.text import said
 
 Array: TypeAlias = NDArray[Any]

@@ -15,7 +15,7 @@ from typing import Any, Final, TextIO, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.core.csvs import is_number
+from portable_nn.core.csv_writing import is_number
 from portable_nn.core.errors import DataError
 from portable_nn.core.text import quantity, some
 from portable_nn.data.counted import headed

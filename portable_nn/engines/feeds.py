@@ -12,8 +12,8 @@ from portable_nn.core.arrays import as_array
 from portable_nn.core.arrays import cast as as_type
 from portable_nn.core.dims import evaluated, is_name, names_in, static
 from portable_nn.core.errors import ShapeError, UsageError, listed
+from portable_nn.core.foreign_values import is_path, is_picture, is_table
 from portable_nn.core.graph import Dim, Shape, Value, format_shape
-from portable_nn.core.recognise import is_path, is_picture, is_table
 from portable_nn.operators.registry import Array
 
 

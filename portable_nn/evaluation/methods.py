@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.graph import Graph
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count, Natural
 from portable_nn.core.text import percent, quantity

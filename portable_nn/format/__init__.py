@@ -22,12 +22,12 @@ from portable_nn.core.files import open_regular
 from portable_nn.core.tensors import Array
 from portable_nn.format.carriers import CARRIERS, Carrier, carrier_of
 from portable_nn.format.documentation import Documentation, ModelOrigin, Remark, ValueRemark
+from portable_nn.format.hashes import CHECKSUM, DIGEST
 from portable_nn.format.manifest import Manifest, encode, normalised
 from portable_nn.format.mapped import MappedTensors
 from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.format.reading import Checks, Reader, opened
 from portable_nn.format.reframed import NOTE, has_text, is_kept
-from portable_nn.format.tensors import CHECKSUM, DIGEST
 from portable_nn.format.validate import manifest_faults, tensor_faults
 from portable_nn.format.writing import Prepared, Tensors, blank, prepare, write
 from portable_nn.plain import PlainTensors, open_tensors

@@ -24,9 +24,9 @@ from portable_nn.core.memory import CHUNK, Bytes, aligned, borrowed
 from portable_nn.core.tensors import Array, from_bytes, to_bytes, value_fault
 from portable_nn.format import reframed
 from portable_nn.format.carriers import Carrier, carrier_of
+from portable_nn.format.hashes import HASHES
 from portable_nn.format.layout import WORTH_THREADS, Crcs, Frame, Span, groups, padding, places, value_faults
 from portable_nn.format.manifest import Manifest, Text, decode
-from portable_nn.format.tensors import HASHES
 from portable_nn.format.validate import expected_hashes, hash_fault, manifest_faults
 from portable_nn.plain import open_tensors
 

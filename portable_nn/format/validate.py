@@ -24,10 +24,10 @@ from portable_nn.core.files import MAX_BYTES
 from portable_nn.core.graph import INTERNAL, OPSET, Attribute, Graph, Node, Shape, Tensor, Value, format_shape
 from portable_nn.core.tensors import ITEM_SIZES, Array, signature, to_bytes, value_fault
 from portable_nn.format.documentation import Documentation, documentation_faults, size_faults
+from portable_nn.format.hashes import CHECKSUM, DIGEST, DIGITS, HASHES
 from portable_nn.format.manifest import OLDEST_WRITTEN, Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo, meaning_faults, texts
 from portable_nn.format.meaning import size_faults as meaning_size_faults
-from portable_nn.format.tensors import CHECKSUM, DIGEST, DIGITS, HASHES
 from portable_nn.format.training import Signature, training_faults
 from portable_nn.plain.safetensors import METADATA
 from portable_nn.preprocessing.steps import check_order

@@ -18,9 +18,9 @@ from portable_nn.core.files import write_at
 from portable_nn.core.memory import CHUNK, borrowed
 from portable_nn.core.tensors import Array, from_bytes, signature, to_bytes, value_fault
 from portable_nn.format.carriers import Carrier
+from portable_nn.format.hashes import CHECKSUM, DIGEST, DIGITS, HASHES, SMALL
 from portable_nn.format.layout import WORTH_THREADS, Frame, Span, groups, places, value_faults
 from portable_nn.format.manifest import Manifest, Text, encode, hashes_text
-from portable_nn.format.tensors import CHECKSUM, DIGEST, DIGITS, HASHES, SMALL
 from portable_nn.format.validate import agreement_faults
 
 Tensors: TypeAlias = Mapping[str, Array] | Iterable[tuple[str, Array]]

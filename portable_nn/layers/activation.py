@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from portable_nn.core.arguments import check_layer
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.core.kinds import check_layer
 from portable_nn.core.numbers import Count, Finite, Integer, NonNegative
 from portable_nn.layers.layer import Layer, OperatorLayer
 from portable_nn.operators import Symbol, constant, emit, integers

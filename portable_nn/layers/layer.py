@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from portable_nn.core.arguments import check_kinds, check_layer
 from portable_nn.core.errors import Fault, GraphError, UsageError
 from portable_nn.core.graph import Dim
-from portable_nn.core.kinds import check_kinds, check_layer
 from portable_nn.core.text import shortened
 from portable_nn.core.words import attributes_of
 from portable_nn.layers.initializers import Initial

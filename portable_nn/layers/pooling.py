@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from portable_nn.core.kinds import check_layer
+from portable_nn.core.arguments import check_layer
 from portable_nn.core.numbers import Count
 from portable_nn.layers.convolution import channels_of, described, spatial_attributes
 from portable_nn.layers.layer import Layer, OperatorLayer

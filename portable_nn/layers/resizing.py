@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from portable_nn.core.arguments import check_layer
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, format_shape
-from portable_nn.core.kinds import check_layer
 from portable_nn.core.numbers import Count
 from portable_nn.layers.convolution import channels_of
 from portable_nn.layers.layer import Layer, OperatorLayer

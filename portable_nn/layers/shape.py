@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
+from portable_nn.core.arguments import check_kinds, check_layer
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.core.kinds import check_kinds, check_layer
 from portable_nn.core.numbers import NotNaN
 from portable_nn.layers.layer import Layer, OperatorLayer
 from portable_nn.operators import Symbol, constant, emit, integers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from portable_nn.catalog import CALLED
-from portable_nn.core.kinds import check_kinds
+from portable_nn.core.arguments import check_kinds
 from portable_nn.format import MappedTensors, Verify
 from portable_nn.format import load as load_file
 from portable_nn.network.network import Network

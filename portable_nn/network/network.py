@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import numpy as np
 from msgspec import UNSET, UnsetType
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.lazy import LazyMethod
 from portable_nn.core.memory import aligned_copy
 from portable_nn.core.names import Engine
@@ -23,9 +23,9 @@ from portable_nn.engines.batching import Feeds
 from portable_nn.format import Documentation
 from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
+from portable_nn.format.hashes import CHECKSUM, DIGEST, hashes
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo, size_faults
-from portable_nn.format.tensors import CHECKSUM, DIGEST, hashes
 from portable_nn.layers.initializers import initial_parameters
 from portable_nn.network import surgery
 from portable_nn.network.execution import Execution

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.graph import Graph
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine, provider_of
 from portable_nn.engines.batching import Batching, Run
 from portable_nn.engines.plans import Plans

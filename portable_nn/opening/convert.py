@@ -15,20 +15,20 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.atomic import all_or_none
 from portable_nn.core.errors import FormatError, PortableNNError, UsageError, VerificationError, listed
 from portable_nn.core.graph import format_shape
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import Natural
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import either, quantity, size
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.format import load, npz
+from portable_nn.format.hashes import DIGEST, hashes
 from portable_nn.format.manifest import PRODUCER, Manifest, normalised
-from portable_nn.format.tensors import DIGEST, hashes
 from portable_nn.onnx.verification.differences import Difference
 from portable_nn.onnx.verification.proof import Proof
-from portable_nn.opening.conversion import OPSET, ConvertOptions, ReadNetwork, WrittenNetwork
+from portable_nn.opening.carried import OPSET, ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.opening.kinds import NETWORKS, WRITABLE, is_known, open_any
 from portable_nn.opening.model_file import ModelFile, NetworkFile, WritableFile
 from portable_nn.opening.onnx_file import OnnxFile

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from portable_nn.catalog import CALLED, find_model
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import FileError, UsageError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import either
 from portable_nn.network import Network
 from portable_nn.opening.arrays_file import ArraysFile

@@ -21,7 +21,7 @@ from portable_nn.format.manifest import Manifest
 from portable_nn.inspection import Inspection, inspect_manifest
 from portable_nn.inspection.rows import bytes_of, sizes_of
 from portable_nn.network import Network
-from portable_nn.opening.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
+from portable_nn.opening.carried import ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.opening.runners import Runnable, network_runnable
 from portable_nn.plain import Entry
 

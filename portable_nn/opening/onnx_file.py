@@ -23,12 +23,12 @@ from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine, provider_of
 from portable_nn.engines.batching import Run
 from portable_nn.engines.ranges import Range, preparing, ranges
+from portable_nn.format.hashes import DIGEST as SHA256
+from portable_nn.format.hashes import hashes
 from portable_nn.format.manifest import Manifest, decode
-from portable_nn.format.tensors import DIGEST as SHA256
-from portable_nn.format.tensors import hashes
 from portable_nn.inspection import Inspection
 from portable_nn.network import Network
-from portable_nn.opening.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
+from portable_nn.opening.carried import ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.opening.model_file import WritableFile, expected_bytes
 from portable_nn.opening.onnx_limit import FileLimit
 from portable_nn.opening.runners import Runnable, described_by, output_values

@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from posixpath import join, normpath
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import FileError, FormatError, MissingPackageError, UsageError
 from portable_nn.core.files import open_regular
 from portable_nn.core.jsons import parsed_json
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.private import copy_into, private_folder
 from portable_nn.core.text import quantity, some
 from portable_nn.opening.kinds import path_of

@@ -15,7 +15,7 @@ from portable_nn.format.reading import opened
 from portable_nn.inspection import Inspection, inspect_manifest
 from portable_nn.network import Network
 from portable_nn.network import load as load_network
-from portable_nn.opening.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
+from portable_nn.opening.carried import ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.opening.model_file import WritableFile
 
 

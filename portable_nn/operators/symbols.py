@@ -13,10 +13,10 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Dim, Shape, Tensor
-from portable_nn.core.kinds import check_kinds
 from portable_nn.operators.inference import infer_node
 from portable_nn.operators.registry import DTYPE_CODES, Attr, InvalidNode, Operator, OperatorContext, Type, lookup
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Generic, NamedTuple, TypeVar
 
 from portable_nn.core.atomic import atomic_write
-from portable_nn.core.csvs import csv_text
+from portable_nn.core.csv_writing import csv_text
 from portable_nn.core.errors import MissingPackageError
 from portable_nn.core.partial import Assemble
 from portable_nn.core.text import Table, percent, rounded

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from portable_nn.analysis import Finding, Report, check_survey
 from portable_nn.analysis.portability import portability_findings
 from portable_nn.analysis.survey import survey_graph
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.binding import Sizes
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular
-from portable_nn.core.kinds import check_kinds
 from portable_nn.inspection import Inspection, inspect_manifest
 from portable_nn.inspection.rows import FileRow
 from portable_nn.network import Network

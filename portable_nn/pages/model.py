@@ -12,10 +12,10 @@ import numpy as np
 
 from portable_nn.catalog import CALLED
 from portable_nn.converters.onnx import export_onnx
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import size
 from portable_nn.core.version import __version__
 from portable_nn.data.images import SUFFIXES

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.arrays import NUMBERS, as_array
 from portable_nn.core.dims import static
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.foreign_values import is_path, is_picture
 from portable_nn.core.graph import Value
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
-from portable_nn.core.recognise import is_path, is_picture
 from portable_nn.data.ahead import ahead
 from portable_nn.data.batches import Batch, Place, Taken
 from portable_nn.data.dataset import kind_of, read_examples

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import DataError, FormatError, UsageError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count, Natural
 from portable_nn.core.text import NAMED, either, quantity, several, shortened

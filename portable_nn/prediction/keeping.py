@@ -7,9 +7,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import UsageError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import either
 from portable_nn.network import Network
 from portable_nn.opening.kinds import WRITABLE, open_model

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from portable_nn.core.arguments import check_argument
 from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import UsageError
-from portable_nn.core.kinds import check_argument
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count
 from portable_nn.data.frames import Dialect

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
+from portable_nn.core.arguments import accepts
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Value, format_shape
-from portable_nn.core.kinds import accepts
 from portable_nn.core.names import Fit
 from portable_nn.core.numbers import Count, Finite, Positive
 from portable_nn.core.text import quantity

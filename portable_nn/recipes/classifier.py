@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple, Unpack
 import numpy as np
 
 from portable_nn import layers as pnn_layers
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import UsageError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import ACTIVATIONS, Prepare
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity

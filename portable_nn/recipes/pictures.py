@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.dims import static
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Prepare
 from portable_nn.core.numbers import BelowOne, Natural
 from portable_nn.core.text import quantity, several, some

@@ -12,9 +12,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, Unpack
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import ACTIVATIONS
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import either, quantity, some

@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.dims import static
 from portable_nn.core.errors import DataError, DataWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Prepare
 from portable_nn.core.numbers import BelowOne, Natural
 from portable_nn.core.text import quantity

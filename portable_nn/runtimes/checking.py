@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import UnsupportedError, UsageError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import Count, Natural, NonNegative, Positive
 from portable_nn.core.tolerances import RUNTIME_ATOL, RUNTIME_RTOL
 from portable_nn.network import Network

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.defaults import BATCH_SIZE
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count, Natural
 from portable_nn.data.frames import Dialect

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from portable_nn.catalog import CALLED
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.dims import static
 from portable_nn.core.errors import UsageError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count
 from portable_nn.data.batches import Bad, Place, Taken

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.core.recognise import is_path
+from portable_nn.core.foreign_values import is_path
 from portable_nn.core.text import said
 from portable_nn.data.batches import Bad, Taken
 from portable_nn.data.dataset import kind_of, read_dataset

@@ -15,14 +15,8 @@ from typing import Literal, TypeAlias, get_args
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.html import html_table
 from portable_nn.core.text import quantity
-from portable_nn.sizes.arithmetic import (
-    conv_size,
-    conv_transpose_size,
-    extent,
-    pool_size,
-    same_pads,
-    transpose_same_pads,
-)
+from portable_nn.sizes.arithmetic import conv_size, conv_transpose_size, extent, pool_size
+from portable_nn.sizes.auto_pad import same_pads, transpose_same_pads
 
 Kind: TypeAlias = Literal["conv", "convt", "pool"]
 AutoPad: TypeAlias = Literal["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]

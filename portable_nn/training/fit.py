@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import DataWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import BelowOne, Count, Natural, Positive
 from portable_nn.core.text import quantity
 from portable_nn.data.stored import rows_of

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.html import html_table
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import Count, Natural, NonNegative
 from portable_nn.core.text import quantity, table
 from portable_nn.core.words import attributes_of
 from portable_nn.operators.registry import Array
-from portable_nn.training.options import sign_of
+from portable_nn.training.history_columns import sign_of
 from portable_nn.training.trainable import Trainable
 
 __all__ = ["EarlyStopping", "History"]

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import UsageError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import Between, Count, Natural, NonNegative, Positive, Share
-from portable_nn.training.options import sign_of
+from portable_nn.training.history_columns import sign_of
 
 __all__ = ["CosineDecay", "ExponentialDecay", "OneCycle", "ReduceOnPlateau", "StepDecay", "Warmup"]
 

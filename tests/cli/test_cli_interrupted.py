@@ -27,7 +27,7 @@ class Finder:
         if name == place:
             sys.meta_path.remove(self)
             interrupt()
-        elif place == "a finalizer" and name == "portable_nn.opening.conversion":
+        elif place == "a finalizer" and name == "portable_nn.opening.carried":
             Finalized()
 
 sys.meta_path.insert(0, Finder())

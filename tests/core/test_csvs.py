@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portable_nn.core.csvs import csv_text
+from portable_nn.core.csv_writing import csv_text
 
 
 def read(text: str) -> list[list[str]]:

@@ -26,7 +26,7 @@ from portable_nn.core.tensors import Array
 from portable_nn.format import InputInfo, Manifest, OutputInfo, load
 from portable_nn.format import save as save_contents
 from portable_nn.opening import convert as module
-from portable_nn.opening.conversion import WrittenNetwork
+from portable_nn.opening.carried import WrittenNetwork
 from portable_nn.opening.convert import Conversion, convert
 from portable_nn.opening.kinds import NETWORKS
 from portable_nn.operators import REGISTRY

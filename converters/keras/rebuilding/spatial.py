@@ -16,7 +16,7 @@ from portable_nn.operators.spatial.convolution import transpose_windows
 from portable_nn.operators.spatial.window import reaching, windows
 from portable_nn.rewrites import lowering
 from portable_nn.rewrites.lowering import Form
-from portable_nn.sizes.arithmetic import same_pads
+from portable_nn.sizes.auto_pad import same_pads
 from portable_nn.sizes.operation import Window
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import ShapeError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import Count, Positive
 
 SAMPLES = 2500

@@ -17,8 +17,8 @@ from portable_nn.adversarial.gan.sheets import (
     write_pictures,
 )
 from portable_nn.catalog import CALLED
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import UsageError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count, Range
 from portable_nn.network import Network, load

@@ -32,8 +32,8 @@ from portable_nn.adversarial.gan.stages import (
     find_gan_method,
     made_optimistic,
 )
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import UsageError
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import BelowOne, Count, NonNegative
 from portable_nn.network import Network
 from portable_nn.operators import Array

@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import Fault, GraphError, RefusalError, UsageError, listed
 from portable_nn.core.graph import OPSET, Graph, Node, links
+from portable_nn.onnx.opsets.explicit_pads import explicit, numbered
 from portable_nn.onnx.opsets.folding import Folder
 from portable_nn.onnx.opsets.forms import Change, changes_of
 from portable_nn.onnx.opsets.microsoft import of_microsoft
 from portable_nn.onnx.opsets.newer import has_newer, in_vocabulary
-from portable_nn.onnx.opsets.pads import explicit, numbered
 from portable_nn.onnx.opsets.standard import check_form, signature
 from portable_nn.onnx.opsets.support import noted
 from portable_nn.operators import REGISTRY, InvalidNode, OperatorContext, Type, add_types, lookup, operator_of

@@ -45,7 +45,7 @@ from portable_nn.operators.spatial.window import (
     spread,
     windows,
 )
-from portable_nn.sizes.arithmetic import transpose_same_pads
+from portable_nn.sizes.auto_pad import transpose_same_pads
 from portable_nn.sizes.operation import Window
 
 

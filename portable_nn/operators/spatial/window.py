@@ -8,7 +8,8 @@ from typing import Final
 from portable_nn.core.dims import product, rounded_quotient, total
 from portable_nn.core.errors import ShapeError
 from portable_nn.operators.base import Attr, Dim, OperatorContext, Shape, format_shape
-from portable_nn.sizes.arithmetic import conv_transpose_size, pool_size, same_pads
+from portable_nn.sizes.arithmetic import conv_transpose_size, pool_size
+from portable_nn.sizes.auto_pad import same_pads
 from portable_nn.sizes.operation import Window
 
 ATTRIBUTES: Final[Mapping[str, Attr]] = {

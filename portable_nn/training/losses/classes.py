@@ -8,9 +8,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Shape
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import BelowOne, InnerAxis, Integer, NonNegative, Positive
 from portable_nn.operators import Array, Symbol, cast, constant, emit, emit_all, integers
 from portable_nn.training.losses.base import Built, Loss, mean, ratio

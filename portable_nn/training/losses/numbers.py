@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Shape
-from portable_nn.core.kinds import check_kinds
 from portable_nn.core.numbers import Positive
 from portable_nn.operators import Symbol, constant, emit, emit_all, integers
 from portable_nn.training.losses.base import Loss

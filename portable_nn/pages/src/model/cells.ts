@@ -96,7 +96,7 @@ function isHeading([first, ...others]: readonly string[]): boolean {
   return !NOT_A_NUMBER.test(first as string) && numbers.every((value, k) => k === 0 || value === (numbers[k - 1] as number) + 1);
 }
 
-/** What a spreadsheet would compute, and control characters, as in portable_nn/core/csvs.py. */
+/** What a spreadsheet would compute, and control characters, as in portable_nn/core/csv_writing.py. */
 const FORMULA = /^'*[-=+@\t\uff1d\uff0b\uff0d\uff20]./s;
 const COMMAND = /[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
 

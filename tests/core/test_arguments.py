@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
+from portable_nn.core.arguments import accepts, check_kinds, described
 from portable_nn.core.errors import PortableNNError, UsageError
-from portable_nn.core.kinds import accepts, check_kinds, described
 from portable_nn.prediction.predictions import predict
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
