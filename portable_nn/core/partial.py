@@ -94,9 +94,10 @@ class Part:
             raise
 
     @property
-    def is_kept(self) -> bool:
-        """True if another run can go on with the file; the journal says so, wherever a signal came."""
-        return bool((found := self._read()) and found["size"])
+    def kept(self) -> dict[str, Any] | None:
+        """What was done of what another run can go on with: the journal says so, wherever a signal came."""
+        found = self._read()
+        return found["state"] if found and found["size"] else None
 
     def _goes_on(self, found: Mapping[str, Any] | None, *, resume: bool, force: bool) -> bool:
         """True if this run goes on with the file, of which the journal says what was ``found``."""
@@ -145,10 +146,10 @@ class Part:
         """
         is_over = isinstance(error, TakenError)
         is_fault = isinstance(error, PortableNNError) and not isinstance(error, FileError)
-        if self.is_kept and not (is_over or is_fault):
-            with suppress(OSError):  # A full disk: what the journal says stays true.
+        if not (is_over or is_fault):
+            with suppress(OSError, FileError):  # A full disk: what the journal says stays true.
                 self._save()
-        else:
+        if is_over or is_fault or self.kept is None:
             self.remove()
 
     def remove(self) -> None:
@@ -277,5 +278,5 @@ def partial_write(
         finally:
             part._close()
     except OSError as error:
-        kept = f"; {part.path} has what was written, for a run that resumes it" if part.is_kept else ""
+        kept = f"; {part.path} has what was written, for a run that resumes it" if part.kept is not None else ""
         raise FileError(path, f"cannot be written: {reason_of(error, path)}{kept}") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from portable_nn.core.atomic import must_be_new, replacing_nothing
-from portable_nn.core.errors import TakenError, UsageError
+from portable_nn.core.errors import FileError, TakenError, UsageError
 from portable_nn.core.partial import Part, partial_write
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links and locks of POSIX")
@@ -97,3 +97,31 @@ def test_the_beginning_of_another_run_is_not_removed_by_one_that_ends(
     inner[0].finish(None, None)
     assert path.read_bytes() == b"next"
     assert names(path.parent) == ["rows.csv"]
+
+
+def stopped(path: Path, rows: bytes, error: BaseException) -> None:
+    """A run that ends before the journal is written again, which is done after some seconds."""
+    with partial_write(path, ORIGIN) as part:
+        if rows:
+            part.file.write(rows)
+            part.keep({"rows": len(rows)})
+        part.file.write(b"half a r")
+        raise error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(5, "Input/output error")])
+def test_rows_stay_that_the_journal_did_not_count_yet(path: Path, error: BaseException) -> None:
+    with pytest.raises((KeyboardInterrupt, FileError)):
+        stopped(path, b"rows", error)
+    assert names(path.parent) == ["rows.csv.part", "rows.csv.part.json"]
+    with partial_write(path, ORIGIN, resume=True) as part:
+        assert part.state == {"rows": 4}
+        part.file.write(b", and more")
+    assert path.read_bytes() == b"rows, and more"
+    assert names(path.parent) == ["rows.csv"]
+
+
+def test_nothing_stays_of_a_run_that_is_interrupted_before_its_first_rows(path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        stopped(path, b"", KeyboardInterrupt())
+    assert names(path.parent) == []
