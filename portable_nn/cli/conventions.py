@@ -68,9 +68,10 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
         name: suffix for name, suffix in FORMS.items() if name not in NEEDED or getattr(module, NEEDED[name], False)
     }
     arrays, tables = getattr(module, "ARRAYS", ()), getattr(module, "TABLES", ())
-    spelled = {option.name: _flag(option) for option in options}
     options += _shared(forms, arrays, tables, has_out=has_out, has_numbers=getattr(module, "NUMBERS", False))
     flags = {option.name: _flag(option) for option in options}
+    also = {flag[2:].replace("-", "_"): flag for flag in flags.values() if flag.startswith("--")}
+    spelled = {name: flag for name, flag in {**also, **flags}.items() if name != "digits"}  # A model is called so.
     targets = [option.name for option in options if getattr(_info(option), "writable", False)]
 
     @functools.wraps(command)

@@ -100,5 +100,5 @@ def check_resumable(origin: Mapping[str, str] | None) -> None:
     if origin is None:
         raise UsageError(
             "resume=True is for out='FILE.csv', FILE.jsonl, .json, .parquet, .npy, .npz, .h5 or .zarr, made of files; "
-            "boxes, save_io and stream need all that was computed before"
+            "boxes, recorded arrays and streams need all that was computed before"
         )

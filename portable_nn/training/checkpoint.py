@@ -96,7 +96,7 @@ class Checkpoints:
         if there := list(_found(self.folder).values()):
             raise UsageError(
                 f"{self.folder} holds checkpoints of a training, up to {there[-1].name}: "
-                "resume goes on with it, another folder begins anew"
+                "resume=True goes on with it, another folder begins anew"
             )
 
     def resume(self) -> None:
@@ -174,7 +174,7 @@ def newest(folder: str | Path) -> Path:
     """The newest checkpoint in a folder. Raises ``FileError`` where there is none."""
     there = list(_found(Path(folder)).values())
     if not there:
-        raise FileError(folder, "holds no checkpoint to resume from: without resume, training begins anew")
+        raise FileError(folder, "holds no checkpoint to resume from: without --resume (resume=True), it begins anew")
     return there[-1]
 
 

@@ -356,11 +356,11 @@ def test_a_resumed_training_replaces_its_own_output_alone(run, tmp_path, flowers
         (["--checkpoint", "new,0"], 2, "every must be a whole number from 1, not 0"),
         (["--checkpoint", "no/new"], 3, "no/new: cannot be made: there is no folder '"),
         (["--checkpoint", "flowers.csv"], 3, "flowers.csv: expected a folder for checkpoints, found a file"),
-        (["--checkpoint", "new", "--resume"], 3, "new: holds no checkpoint to resume from: without resume, training"),
+        (["--checkpoint", "new", "--resume"], 3, "new: holds no checkpoint to resume from: without --resume"),
         (
             ["--checkpoint", "run"],
             2,
-            "run holds checkpoints of a training, up to checkpoint-00000004.safetensors: re",
+            "run holds checkpoints of a training, up to checkpoint-00000004.safetensors: --resume goes",
         ),
     ],
 )

@@ -336,7 +336,8 @@ def test_nodes_in_another_order_are_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_a_training_is_not_begun_anew(run: Path) -> None:
     assert refused(run, resume=False) == (
-        f"{run} holds checkpoints of a training, up to {NEWEST}: resume goes on with it, another folder begins anew"
+        f"{run} holds checkpoints of a training, up to {NEWEST}: "
+        "resume=True goes on with it, another folder begins anew"
     )
 
 
@@ -346,7 +347,7 @@ def test_a_folder_without_checkpoints_cannot_be_resumed(tmp_path: Path, there: b
     if there:
         folder.mkdir()
         (folder / "checkpoint-1.safetensors").write_text("another's")
-    message = f"{folder}: holds no checkpoint to resume from: without resume, training begins anew"
+    message = f"{folder}: holds no checkpoint to resume from: without --resume (resume=True), it begins anew"
     assert refused(folder, error=FileError) == message
     with pytest.raises(FileError, match=re.escape(message)):
         standing(folder)
