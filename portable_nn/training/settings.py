@@ -170,7 +170,13 @@ def _short(text: str) -> str:
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """The differences between the settings in a checkpoint and those of the present call, with both sides of each."""
     return [
-        f"{name}: {before.get(name, UNSET)} in the checkpoint, {now.get(name, UNSET)} now"
+        f"{name}: {_told(name, before)} in the checkpoint, {_told(name, now)} now"
         for name in dict.fromkeys([*now, *before])
         if before.get(name) != now.get(name)
     ]
+
+
+def _told(name: str, settings: Mapping[str, str]) -> str:
+    """A setting in words; an option that is not set is none, but for early stopping, which has a default."""
+    found = settings.get(name, UNSET)
+    return "the default" if (name, found) == ("early_stopping", UNSET) else found

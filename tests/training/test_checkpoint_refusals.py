@@ -109,6 +109,11 @@ def nudge(batch: Array, rng: np.random.Generator) -> Array:
             "EarlyStopping(patience=3, monitor='val_loss', min_delta=0.0) now",
         ),
         (
+            {"early_stopping": None},
+            "early_stopping: EarlyStopping(patience=2, monitor='val_loss', min_delta=0.0) in the checkpoint, "
+            "the default now",
+        ),
+        (
             {"optimizer": pnn.Adam(0.03, beta1=0.8)},
             "optimizer: Adam(learning_rate=0.03, weight_decay=0.0, beta1=0.9, beta2=0.999, epsilon=1e-08) in the "
             "checkpoint, Adam(learning_rate=0.03, weight_decay=0.0, beta1=0.8, beta2=0.999, epsilon=1e-08) now",
