@@ -93,8 +93,8 @@ def command(
     while the size allows, then a dense layer) for a folder or for arrays of pictures; 784-cnn-10 gives its size.
     --plot draws the worst of a folder's pictures that were held out, in place of the curves.
 
-    Ctrl-C stops the training and saves the network; with --checkpoint, the same command with --resume goes on to the
-    same bytes, whatever stopped it.
+    Ctrl-C stops the training and saves the network, with the weights of the best epoch so far if there is validation.
+    With --checkpoint, the same command with --resume goes on to the same bytes, whatever stopped it.
     """
     named, is_folder = arrays.options(), training.is_folder(data, arrays)
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)

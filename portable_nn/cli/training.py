@@ -104,21 +104,23 @@ class CheckpointFlags:
         typer.Option("--resume", help="Resume from the newest checkpoint, with the same result as if never stopped."),
     ] = False
 
+    def __post_init__(self) -> None:
+        if self.resume and self.checkpoint is None:  # Before a file is said to be in the way: it may be the result.
+            raise UsageError("--resume needs --checkpoint FOLDER, where the checkpoints are")
+
     @property
     def folder(self) -> Path:
         """The folder of --checkpoint, without the number of batches."""
         return Path(EVERY.sub("", str(self.checkpoint)))
 
     def options(self, printer: Printer, epochs: int | None) -> CheckpointOptions:
-        """The options of ``fit``, which prints where it resumes. Raises ``UsageError`` if ``--checkpoint`` is missing.
+        """The options of ``fit``, which prints where it resumes.
 
         Args:
             printer: where that is printed.
             epochs: of how many epochs; ``None`` for as many as the training had.
         """
         if self.checkpoint is None:
-            if self.resume:
-                raise UsageError("--resume needs --checkpoint FOLDER, where the checkpoints are")
             return {}
         every = EVERY.search(str(self.checkpoint))
         resume = partial(announce, printer, self.folder, epochs) if self.resume else False
@@ -351,8 +353,10 @@ def finish(
         data["test"] = found.as_json()
     printer.result(text, data)
     if history.stopped == "interrupted":
-        onwards = f"; --resume goes on from {checkpoints.folder}" if checkpoints.checkpoint else ""
-        printer.note(f"stopped by Ctrl-C; the network is saved as it is{onwards}")
+        saved = f"the best epoch so far, {history.best_epoch}" if history.best_epoch else "the last weights"
+        resumed = f"--resume goes on from {checkpoints.folder}"
+        onwards = resumed if checkpoints.checkpoint else "without --checkpoint it cannot be resumed"
+        printer.note(f"stopped by Ctrl-C; saved: {saved}; {onwards}")
         raise typer.Exit(INTERRUPTED)
     if pictures and pictures.left_out:
         raise PortableNNError(pictures.left_out)

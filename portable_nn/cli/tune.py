@@ -63,8 +63,9 @@ def command(
 
     The data are preprocessed as the model says (the columns of a table are found by their names), and have the classes
     of the model; with --until they may have others.
-    Frozen parameters keep every bit. Ctrl-C stops the training and saves the network; with --checkpoint, the same
-    command with --resume goes on to the same bytes, whatever stopped it.
+    Frozen parameters keep every bit. Ctrl-C stops the training and saves the network, with the weights of the best
+    epoch so far if there is validation. With --checkpoint, the same command with --resume goes on to the same bytes,
+    whatever stopped it.
     """
     from portable_nn.converters.onnx.adapting import with_any_batch
     from portable_nn.core.dims import static

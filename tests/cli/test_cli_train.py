@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -372,6 +373,12 @@ def test_checkpoints_that_cannot_be(run, tmp_path, flowers_csv, options, code, m
     assert not (tmp_path / "m.safetensors").exists()
 
 
+def test_the_only_result_is_not_said_to_be_in_the_way(run, tmp_path, flowers_csv):
+    (tmp_path / "m.safetensors").write_text("the only result")
+    found = run(*FLOWERS, "--epochs", "1", "--resume")
+    assert found == (2, "", "error: --resume needs --checkpoint FOLDER, where the checkpoints are\n")
+
+
 def test_resuming_with_other_options_or_data(run, tmp_path, flowers_csv):
     run(*FLOWERS, "--epochs", "1", "--checkpoint", "run")
     rows = flowers_csv.read_text().splitlines(keepends=True)
@@ -425,7 +432,7 @@ def test_ctrl_c_says_how_to_go_on(run, monkeypatch, flowers_csv):
     signal.signal(signal.SIGINT, before)
     assert stopped.code == 130
     last = stopped.err.splitlines()[-1]
-    assert last == "stopped by Ctrl-C; the network is saved as it is; --resume goes on from run"
+    assert last == "stopped by Ctrl-C; saved: the best epoch so far, 1; --resume goes on from run"
     found = run(*FLOWERS, "--epochs", "3", "--checkpoint", "run", "--resume")
     first = found.err.splitlines()[0]
     assert first == "resuming run/checkpoint-00000006.safetensors: epoch 2 of 3, batch 3"
@@ -447,7 +454,9 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path, flowers_csv):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert ", interrupted" in out.splitlines()[0]
-    assert err.splitlines()[-1] == "stopped by Ctrl-C; the network is saved as it is"
+    [best] = re.findall(r"kept: (\d+)", out)
+    told = f"stopped by Ctrl-C; saved: the best epoch so far, {best}; without --checkpoint it cannot be resumed"
+    assert err.splitlines()[-1] == told
     assert pnn.load(tmp_path / "m.safetensors").labels == ("1", "2", "3")
 
 
