@@ -27,7 +27,7 @@ PART: Final = ".part"
 JOURNAL: Final = ".part.json"
 """The suffix of its journal."""
 
-EVERY: Final = 5.0
+EVERY: Final = 2.0
 """Seconds after which the journal is written again."""
 
 Assemble: TypeAlias = Callable[[Path, Path], None]
