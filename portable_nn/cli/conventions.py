@@ -97,7 +97,8 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
             for name, kind in groups.items():
                 given[name] = kind(**{field: given.pop(field) for field in kind.__dataclass_fields__})
             owners = [given[name].owns for name in groups if hasattr(given[name], "owns")]
-            check_targets(wanted, others, force, lambda path: any(owns(path) for owns in owners))
+            resumes = bool(given.get("resume"))  # That of a training is in a group, and has a folder.
+            check_targets(wanted, others, force, lambda path: any(owns(path) for owns in owners), resumes=resumes)
             printer = Printer(_form(format, out, forms, (*arrays, *tables)), out, quiet, force)
             digits = given.pop("digits", None)
             if digits is not None and not 1 <= digits <= MOST_DIGITS:

@@ -59,26 +59,39 @@ def write_file(
     resume: bool,
 ) -> None:
     """Write ``batches`` of ``source`` to the file of ``--out``, and go on where an interrupted run has left one."""
-    from portable_nn.core.partial import partial_write
+    from portable_nn.core.partial import PART, Part, partial_write
     from portable_nn.core.progress import counting
     from portable_nn.outputs.forms import encoded
 
     assert printer.out
-    with (
-        printer.going_on(),
-        partial_write(printer.out, origin, resume=resume, force=printer.force, assemble=form.assemble) as part,
-        counting("examples", shown=not printer.quiet) as show,
-    ):
-        if part.state:
-            source.go_on(part.state["done"])
-            form.begun = part.state["begun"]
-            printer.note(f"going on with {part.path}, after {quantity(source.made, 'example')}")
-        for batch in batches:
-            part.file.write(encoded(form.rows(batch)))
-            if not form.is_behind:
-                part.keep({"done": source.state(), "begun": form.begun})
-            show(source.made, source.total)
-        form.finish(part.file)
+    part: Part | None = None
+    try:
+        with (
+            printer.going_on(),
+            partial_write(printer.out, origin, resume=resume, force=printer.force, assemble=form.assemble) as part,
+            counting("examples", shown=not printer.quiet) as show,
+        ):
+            if part.state:
+                source.go_on(part.state["done"])
+                form.begun = part.state["begun"]
+                printer.note(f"going on with {part.path}, after {quantity(source.made, 'example')}")
+            elif resume and part.can_be_resumed:
+                printer.note(f"there is no {printer.out}{PART} to resume: beginning with the first example")
+            for batch in batches:
+                part.file.write(encoded(form.rows(batch)))
+                if not form.is_behind:
+                    part.keep({"done": source.state(), "begun": form.begun})
+                show(source.made, source.total)
+            form.finish(part.file)
+    except KeyboardInterrupt:
+        if part is None or not part.can_be_resumed:
+            printer.note(f"interrupted: {printer.out} is not written")
+        elif (kept := part.kept) is None:
+            printer.note(f"interrupted: nothing of {printer.out} is kept; a smaller --batch-size keeps some sooner")
+        else:
+            done = f"{kept['done']['made']:,}{f' of {source.total:,}' if source.total else ''} examples"
+            printer.note(f"interrupted: {done} are in {printer.out}{PART}; the same command with --resume goes on")
+        raise
 
 
 def _print(batches: Batches, printer: Printer, layout: Layout) -> None:

@@ -14,10 +14,13 @@ from portable_nn.cli.printing import DASH
 from portable_nn.core.errors import FileError, UsageError
 
 
-def check_target(path: Path, force: bool, owns: Callable[[Path], bool] = lambda path: False) -> None:
+def check_target(
+    path: Path, force: bool, owns: Callable[[Path], bool] = lambda path: False, *, resumes: bool = False
+) -> None:
     """Raise ``UsageError`` or ``FileError`` where the file ``path`` may not or cannot be written.
 
-    An existing file is replaced with ``force``, or where ``owns`` says that it is the command's own.
+    An existing file is replaced with ``force``, or where ``owns`` says that it is the command's own. A command that
+    ``resumes`` needs the beginning of it.
     """
     from portable_nn.core.atomic import must_be_new
 
@@ -26,6 +29,10 @@ def check_target(path: Path, force: bool, owns: Callable[[Path], bool] = lambda 
     if path.exists() and not path.is_file():
         raise UsageError(f"{path} is {'a folder' if path.is_dir() else 'no ordinary file'}: give the name of a file")
     if path.exists() and not force and not owns(path):
+        from portable_nn.core.partial import PART
+
+        if resumes and not Path(os.path.realpath(path) + PART).exists():
+            raise UsageError(f"{path} exists, and there is no {path}{PART} to resume: --force begins anew")
         raise UsageError(f"{path} exists already: --force replaces it")
     if not path.exists() and not force:
         must_be_new(path)
@@ -60,16 +67,21 @@ def _is_same(path: Path, other: str | Path) -> bool:
 
 
 def check_targets(
-    targets: Mapping[str, Path], others: Mapping[str, Any], force: bool, owns: Callable[[Path], bool]
+    targets: Mapping[str, Path],
+    others: Mapping[str, Any],
+    force: bool,
+    owns: Callable[[Path], bool],
+    *,
+    resumes: bool,
 ) -> None:
     """Raise ``UsageError`` or ``FileError`` where the files that options name cannot all be written, beside the values
-    of the ``others``."""
+    of the ``others``; ``resumes`` is for that of ``--out``."""
     _check_not_read(targets, others)
     seen: dict[Path, str] = {}
     for flag, path in targets.items():
         if str(path) in ("", "."):
             raise UsageError(f"{flag} needs the name of a file")
-        check_target(path, force, owns)
+        check_target(path, force, owns, resumes=resumes and flag == "--out")
         other = seen.setdefault(Path(os.path.realpath(path)), flag)
         if other != flag:
             raise UsageError(f"{other} and {flag} name the same file, {path}")
