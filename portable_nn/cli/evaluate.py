@@ -63,7 +63,7 @@ def command(
 
     Of classes: accuracy, loss, precision, recall and F1 by class, the confusion matrix, and the calibration: of answers
     given 80 %, 80 % should be right. Of numbers: RMSE, MAE, R² and bias, in their units. In brackets are 95 %
-    intervals, or what there is too little of for one.
+    intervals, or why there is none.
 
     An example that cannot be used, such as one whose label the model does not know, is left out, and the exit code is
     3. --plot draws one sheet: the confusion matrix or the scatter, the calibration, and the worst pictures.

@@ -79,7 +79,7 @@ class ClassEvaluation:
         worst: the examples with the largest loss.
         notes: what was assumed and done, and the first examples that were left out.
         left_out: how many examples could not be used.
-        too_few: by the figure that has no interval (``loss``, ``f1``, ``auc``), what there is too little of for one.
+        too_few: by the figure that has no interval (``loss``, ``f1``, ``auc``), why there is none.
     """
 
     examples: int

@@ -18,6 +18,7 @@ from portable_nn.evaluation.intervals import (
     reasons,
     share,
     student,
+    too_few,
 )
 from portable_nn.evaluation.reliability import ReliabilityScores
 from portable_nn.evaluation.worst import Sample, Worst, WorstOf
@@ -131,7 +132,7 @@ class ClassScores:
         """The rarest class and its count, if that is too small; or empty."""
         rarest = int(support.argmin())
         few = support[rarest] < LEAST_OF_CLASS
-        return f"{support[rarest]} of {LEAST_OF_CLASS} examples of '{self.names[rarest]}'" if few else ""
+        return too_few(support[rarest], LEAST_OF_CLASS, f" of class '{self.names[rarest]}'") if few else ""
 
     def _auc(self) -> tuple[float | None, Interval | str | None]:
         """The area under the ROC curve: of several classes, the mean of each against the others."""

@@ -7,7 +7,7 @@ Two mechanisms make them all, and ``docs/sweeps.md`` has how often they hold:
 - Means, and smooth functions of them, have Student's t on a scale where they are nearly normal. The end on the side of
   the long tail is farther off, as a sample seldom holds as much of the tail as there is; the other end is nearer.
 
-Where neither would hold, there is a text instead that says what there is too little of.
+Where neither would hold, there is a text instead that says why.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ LEAST_OF_CLASS: Final = 10
 """So many examples of each class the area under the ROC curve and the mean F1 need for theirs."""
 
 HEAVIEST: Final = 0.6
-"""The skewness of an estimate up to which it has an interval; where one example outweighs all others, it nears 1."""
+"""The skewness of an estimate up to which it has an interval; it nears 1 where one example has most of its variance.
+
+That example may still be a small part of the figure itself, as one of 1,000 times the mean is among 40,000.
+"""
 
 LONG: Final = 2.6
 SHORT: Final = 0.25
@@ -75,6 +78,11 @@ def student(freedom: float) -> float:
     return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
 
 
+def too_few(count: int, least: int, of: str = "") -> str:
+    """The text for a figure of fewer examples than an interval needs."""
+    return f"too few for an interval: {count:,}{of}, it needs {least}"
+
+
 def reach(parts: Sequence[Array], count: int, least: int) -> Interval | str:
     """The reach of the interval of a figure, down and up; or the reason why there is none.
 
@@ -85,18 +93,18 @@ def reach(parts: Sequence[Array], count: int, least: int) -> Interval | str:
         least: how many are needed.
     """
     if count < least:
-        return f"{count:,} of {least} examples"
+        return too_few(count, least)
     size, influence = len(parts[0]), np.sum(parts, axis=0)
     variance = float(np.mean(influence**2))
     if variance <= ALIKE**2:
-        return "all examples are alike"
+        return "no interval: all examples are alike"
     tails = [0.0, 0.0]
     for part in parts:
         deviation = float(np.sqrt(np.mean(part**2)))
         third = float(np.mean(part**3)) / (deviation * variance * math.sqrt(size)) if deviation else 0.0
         tails[third > 0] += abs(third)
     if not max(tails) <= HEAVIEST:
-        return "a few examples make up most of it"
+        return "no interval: heavy tails"
     half = student(size - 1) * math.sqrt(variance * size / (size - 1) / count)
     near, far = (np.power(1 - np.array(tails), exponent) for exponent in (SHORT, LONG))
     low, high = half * near[::-1] / far

@@ -31,7 +31,7 @@ class NumberFigures:
         rmse_interval, mae_interval, r2_interval, bias_interval: 95 % intervals, or None: ``too_few`` says why.
         coverage: of a model that predicts normal distributions: by the share that an interval of these should hold,
             the share of targets that it does hold.
-        too_few: by the figure that has no interval (``rmse``, ``mae``, ``r2``, ``bias``), what there is too little of.
+        too_few: by the figure that has no interval (``rmse``, ``mae``, ``r2``, ``bias``), why there is none.
     """
 
     name: str

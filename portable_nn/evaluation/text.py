@@ -13,10 +13,10 @@ UNKNOWN: Final = "-"
 """The text for a figure that is not known."""
 
 
-def ends(interval: Interval | None, too_few: str | None = None) -> str:
-    """An interval in brackets, after the figure that it is of; or what there is too little of for one."""
+def ends(interval: Interval | None, reason: str | None = None) -> str:
+    """An interval in brackets, after the figure that it is of; or why there is none."""
     if interval is None:
-        return f" (too few: {too_few})" if too_few else ""
+        return f" ({reason})" if reason else ""
     return f" ({rounded(interval[0], 4)} to {rounded(interval[1], 4)})"
 
 

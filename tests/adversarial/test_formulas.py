@@ -91,6 +91,8 @@ REFUSED = [
     ("[x for x in y]", "contains '[x for x in y]'"),
     ("x < y", "contains 'x < y'"),
     ("x // y", "contains 'x // y'"),
+    ("3*x*y - 0.1*x^2 + sin(y)", "'3*x*y - 0.1*x^2 + sin(y)': ^ is no power here: write x**2"),
+    ("sin(x*y) + 2*(x*y % (3*y))", "contains '… % …'"),
     ("x @ y", "contains 'x @ y'"),
     ("~x*y", "contains '~x'"),
     ("(x := 3)*y", "contains '(x := 3)'"),
@@ -122,6 +124,8 @@ def test_what_is_no_formula_is_refused(text: str, message: str) -> None:
     [
         ("x*2", "'x*2' has no y: a game has two players, x and y"),
         ("x*x1*y", "'x*x1*y' has both x and x1: where there are several, write x0 for the first"),
+        ("x1*y1 + x2*y2", "'x1*y1 + x2*y2' has x1 and no x0: write x0 for the first"),
+        ("x*y1", "'x*y1' has y1 and no y0: write y0 for the first"),
     ],
 )
 def test_formulas_of_no_two_players_are_refused(text: str, message: str) -> None:

@@ -72,6 +72,16 @@ def test_the_remedies_depend_on_the_rate() -> None:
     assert report(learning_rate=(0.1, 0.2), steps=5).remedies
 
 
+def test_what_stops_where_a_player_gains_by_moving_alone_is_no_remedy() -> None:
+    """At (0, 0) f is convex in x, which maximises it, so that x gains by every move, and y likewise."""
+    game = "x*y + 0.3*x**2 - 0.3*y**2"
+    assert report(game, "consensus", steps=5).verdict.message.startswith("no equilibrium")
+    found = report(game, steps=5)
+    assert found.remedies == ()
+    assert "(0, 0), where F = 0, is no equilibrium: x gains and y gains by moving alone" in found.verdict.message
+    assert report("x*y - 0.3*x**2 + 0.3*y**2", steps=5).remedies
+
+
 def test_a_forecast_of_what_has_no_equilibrium() -> None:
     found = forecast("x + y", "simultaneous")
     assert found == Forecast(found.method, {}, 1, None, None, None)

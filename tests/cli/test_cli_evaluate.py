@@ -35,9 +35,11 @@ def test_the_table(files: Path, run) -> None:
     lines = first.splitlines()
     assert lines[0].split() == ["examples", "6"]
     assert lines[1] == "accuracy           66.7 % (24.1 % to 94.0 %); 50.0 % by the most frequent class alone"
-    assert lines[2] == f"loss               {losses.mean():.6g} (too few: 6 of 100 examples), cross entropy"
-    assert lines[3] == "mean F1            0.666667 (too few: 3 of 10 examples of 'cat')"
-    assert lines[4] == "ROC AUC            0.833333 (too few: 3 of 10 examples of 'cat')"  # 7.5 of 9 pairs: one tie.
+    few = "(too few for an interval: 6, it needs 100)"
+    assert lines[2] == f"loss               {losses.mean():.6g} {few}, cross entropy"
+    assert lines[3] == "mean F1            0.666667 (too few for an interval: 3 of class 'cat', it needs 10)"
+    # 7.5 of 9 pairs: one tie.
+    assert lines[4] == "ROC AUC            0.833333 (too few for an interval: 3 of class 'cat', it needs 10)"
     each = "0.667 (0.13 to 0.98)  0.667 (0.13 to 0.98)  0.667 (0.17 to 0.95)        3"
     assert classes[0].splitlines()[1:] == [f"cat    {each}", f"dog    {each}"]
     assert [line.split() for line in classes[1].splitlines()] == [

@@ -116,6 +116,12 @@ def test_the_field(run):
     assert run("simulate", "field", "--grid", "2:1", "--format", "csv", "-q") == (0, SADDLE, "")
 
 
+def test_the_field_lists_the_points_on_its_grid_and_counts_the_others(run):
+    far = ("simulate", "field", "--game", "(x-5)*(y-1)", "--set", "game.equilibria=5,1", "--steps", "5")
+    assert run(*far).out.endswith("\npoints with F = 0: 1 beyond ±2\n")
+    assert run(*far, "--grid", "5:5").out.endswith("\npoints with F = 0: (5, 1), a local Nash equilibrium\n")
+
+
 @pytest.mark.long
 def test_the_field_as_json(run):
     arguments = ("--game", "forsaken", "--method", "consensus", "--start", "0.5,0.5", "--start", "0.1,0.2")

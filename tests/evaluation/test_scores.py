@@ -275,24 +275,35 @@ def test_what_is_too_few_is_said_instead_of_an_interval() -> None:
     few = of_numbers(*rng.normal(size=(2, 30, 1)))
     assert "RMSE" in few.text()
     least = {"rmse": 100, "mae": 60, "r2": 150}
-    assert few.numbers[0].too_few == {name: f"30 of {count} examples" for name, count in least.items()}
+    assert few.numbers[0].too_few == {
+        name: f"too few for an interval: 30, it needs {count}" for name, count in least.items()
+    }
     assert few.numbers[0].rmse_interval is None
-    assert few.text().count("(too few: 30 of 100 examples)") == 2
+    assert few.text().count("(too few for an interval: 30, it needs 100)") == 2
     assert few.as_json()["numbers"][0]["too_few"] == few.numbers[0].too_few
-    assert few.too_few == {"loss": "30 of 100 examples"}
+    assert few.too_few == {"loss": "too few for an interval: 30, it needs 100"}
     same = of_numbers(np.full((200, 1), 3.0), rng.normal(size=(200, 1)) * 0 + 1).numbers[0]
-    assert set(same.too_few.values()) == {"all examples are alike"}
+    assert set(same.too_few.values()) == {"no interval: all examples are alike"}
     heavy = of_numbers(np.concatenate([rng.normal(size=199), [1e4]])[:, np.newaxis], np.zeros((200, 1))).numbers[0]
-    assert set(heavy.too_few.values()) == {"a few examples make up most of it"}
+    assert set(heavy.too_few.values()) == {"no interval: heavy tails"}
     z, y = drawn(300, 3)
     kept = (y < 2) | (np.cumsum(y == 2) <= 4)
     rare = of_classes(z[kept], y[kept])
-    assert rare.too_few == {"f1": "4 of 10 examples of 'c2'"}
+    assert rare.too_few == {"f1": "too few for an interval: 4 of class 'c2', it needs 10"}
     assert (rare.f1_interval, rare.as_json()["f1_interval"]) == (None, None)
-    assert "(too few: 4 of 10 examples of 'c2')" in rare.text()
+    assert "(too few for an interval: 4 of class 'c2', it needs 10)" in rare.text()
     missing = of_classes(z[y < 2, :2], y[y < 2] * 0)
     assert missing.auc is None
-    assert missing.too_few == {"f1": "0 of 10 examples of 'c1'"}
+    assert missing.too_few == {"f1": "too few for an interval: 0 of class 'c1', it needs 10"}
+
+
+def test_heavy_tails_are_not_taken_for_few_examples_that_make_up_the_figure() -> None:
+    """One example decides the variance of the mean square, and is a fiftieth of the mean square itself."""
+    errors = np.concatenate([np.ones(40_000), [30.0]])[:, np.newaxis]
+    found = of_numbers(errors, np.zeros_like(errors))
+    assert found.numbers[0].too_few["rmse"] == "no interval: heavy tails"
+    assert "RMSE     1.01117 (no interval: heavy tails)" in found.text()
+    assert "too few" not in found.text()
 
 
 def test_a_perfect_sample_has_intervals_that_are_not_perfect() -> None:

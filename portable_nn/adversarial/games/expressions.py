@@ -84,6 +84,9 @@ def sizes(expression: Expression) -> tuple[int, int]:
                 f"'{expression.text}' has both {both}: where there are several, write {player}0 for the first"
             )
         counts.append(max(numbers, default=0) + 1)
+    least = min((name for name in expression.names if name[1:]), default="")
+    if least and not expression.names & {"x0", "y0"}:
+        raise UsageError(f"'{expression.text}' has {least} and no {least[0]}0: write {least[0]}0 for the first")
     return counts[0], counts[1]
 
 
@@ -120,6 +123,20 @@ _BINARY: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
 _UNARY: Final[Mapping[type[ast.unaryop], Callable[[Any], Any]]] = {ast.UAdd: lambda a: a, ast.USub: lambda a: -a}
 
 
+def _outline(node: ast.expr) -> str:
+    """The text of a node, of an operator without the operations that it is applied to: ``… // y``."""
+    if not isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Compare)):
+        return ast.unparse(node)
+
+    def short(part: Any) -> Any:
+        if isinstance(part, list):
+            return [short(each) for each in part]
+        is_long = isinstance(part, ast.expr) and not isinstance(part, (ast.Name, ast.Constant))
+        return ast.Name("…") if is_long else part
+
+    return ast.unparse(type(node)(**{name: short(part) for name, part in ast.iter_fields(node)}))
+
+
 class _Reader:
     """Turns a syntax tree into closures, and collects its variables."""
 
@@ -143,8 +160,10 @@ class _Reader:
             return self._number(node.value)
         if isinstance(node, ast.Name):
             return self._name(node.id)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
+            raise UsageError(f"'{self.text}': ^ is no power here: write x**2")
         allowed = f"numbers, variables, + - * / **, brackets, and the functions {', '.join(FUNCTIONS)}"
-        raise UsageError(f"'{self.text}' contains {ast.unparse(node)!r}: a formula may contain {allowed}")
+        raise UsageError(f"'{self.text}' contains {_outline(node)!r}: a formula may contain {allowed}")
 
     def _folded(self, apply: Callable[..., Any], *nodes: ast.expr, depth: int) -> Formula:
         """An operation; one of constants is folded."""

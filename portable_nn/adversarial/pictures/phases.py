@@ -66,7 +66,7 @@ def field(game: str | Game, results: Result | Iterable[Result] = (), reach: floa
     for place, views in enumerate(sets.values()):
         _paths(axes, views, window, PALETTE[place % len(PALETTE)])
     mark_equilibria(axes, found, inside(found.equilibria, window))
-    plane(axes, window, "phase portrait: streamlines of \N{MINUS SIGN}F")
+    plane(axes, window, "phase portrait: x ascends f, y descends it")
     _legend(axes, sets)
     return paper
 
@@ -105,7 +105,7 @@ def _paths(axes: Axes, views: list[View], window: Limits, colour: str) -> None:
 
 
 def _legend(axes: Axes, labels: Iterable[str]) -> None:
-    named = [legend_line(color=PALE, linewidth=1.2, label="\N{MINUS SIGN}F")]
+    named = [legend_line(color=PALE, linewidth=1.2, label="direction of the players")]
     for place, label in enumerate(labels):
         named.append(legend_line(**{**PATH, "color": PALETTE[place % len(PALETTE)], "label": label}))
     if len(named) > 1:

@@ -98,7 +98,10 @@ class Run:
     def says(
         self, status: int, basis: str, reason: str, text: str, low: float = float("nan"), high: float = float("nan")
     ) -> Verdict:
-        """A verdict with the measured factor."""
+        """A verdict with the measured factor; it says if the point that the distance is from is no equilibrium."""
+        known = self.game.equilibria
+        if status != ELSEWHERE and len(known) == 1 and not (kind := kind_of(self.game, known[0])).is_equilibrium:
+            text = f"{text}; {in_words(known[0])}, where F = 0, is {kind}"
         return Verdict(status, basis, reason, text, self.found.factor, self.found.exact, low, high)
 
     def multiplied(self, factor: float) -> str:

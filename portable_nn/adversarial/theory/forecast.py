@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game, coupled, linear_game
+from portable_nn.adversarial.games.kinds import kind_of
 from portable_nn.adversarial.games.options import as_number, rate_pair
 from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.methods.table import METHODS, Method, MethodOptions, find_method
@@ -85,8 +86,13 @@ def forecast(
 
 
 def converging(game: str | Game, learning_rate: Any = 0.1) -> list[Forecast]:
-    """The methods, with default options, that converge; the fastest for each gradient evaluation first."""
+    """The methods, with default options, that converge; the fastest for each gradient evaluation first.
+
+    There are none where the point at which they would stop is no equilibrium: a player gains there by moving alone.
+    """
     found = find_game(game)
+    if len(found.equilibria) and not kind_of(found, found.equilibria[0]).is_equilibrium:
+        return []
     rows = [forecast(found, row, learning_rate) for row in METHODS.values()]
     return sorted((row for row in rows if row.converges), key=lambda row: row.per_evaluation or 1.0)
 

@@ -92,8 +92,16 @@ def _as_text(found: Portrait, rate: RateChoice, game: GameChoice) -> str:
     method = answer.with_options(result.method.name, result.options)
     head = f"{answer.title(found.game)}{game.in_words()}\n{method}, {rate}, {int(result.t[-1]):,} steps\n\n"
     rows = [(answer.point(one.z[0]), answer.point(one.z[-1]), one.message) for one in found.results]
-    where = ", ".join(_with_kind(found, point) for point in found.game.equilibria) or "not known"
-    return head + table(("start", "last iterate", "verdict"), rows) + f"\npoints with F = 0: {where}"
+    return head + table(("start", "last iterate", "verdict"), rows) + f"\npoints with F = 0: {_points(found)}"
+
+
+def _points(found: Portrait) -> str:
+    """The points with F = 0 on the grid, and how many there are beyond it."""
+    reach = float(found.x.max())
+    near = sorted(point for point in found.game.equilibria.tolist() if max(map(abs, point)) <= reach)
+    beyond = len(found.game.equilibria) - len(near)
+    parts = [_with_kind(found, point) for point in near] + [f"{beyond:,} beyond ±{reach:g}"] * bool(beyond)
+    return ", ".join(parts) or "not known"
 
 
 def _with_kind(found: Portrait, point: Any) -> str:
