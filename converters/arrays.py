@@ -327,8 +327,15 @@ def _parts_in(
         return _only_reading(_named(kept), "outputs" if places else None)
     except UsageError as error:
         unread = f". Not read: {some(f'{name!r} {why}' for name, why in skipped.items())}" if skipped else ""
-        raise UsageError(f"{path}: {error}{unread}{'' if places else _ELSE}") from None
+        torch = _TORCH if path.suffix.lower() in (".pt", ".pth", ".bin") and not places else ""
+        raise UsageError(f"{path}: {torch}{error}{unread}{'' if places else _ELSE}") from None
 
+
+_TORCH: Final = (
+    "this is a PyTorch state dict (or a pickled module), which does not say how its weights are used: with your class "
+    'in Python, pnn.read_torch(module, example).network.save("mine.safetensors"), see docs/pytorch.md. As dense layers '
+    "alone: "
+)
 
 _ELSE: Final = (
     ". --rename says what an array is, or leaves it out, NAME=. The weights of another network go into one that is "

@@ -15,7 +15,7 @@ from portable_nn.analysis.survey import Survey
 from portable_nn.core.dims import static
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.text import quantity, some
-from portable_nn.operators import FieldContext, cellwise_fields, known_operator, moved_fields
+from portable_nn.operators import FieldContext, cellwise_fields, known_operator, moved_fields, operator_of
 from portable_nn.operators.registry import window_kind
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.coverage import is_faulty
@@ -129,7 +129,8 @@ def _is_spatial(survey: Survey, place: int) -> bool:
 def _operation(survey: Survey, place: int, sizes: tuple[int, ...]) -> Operation:
     node = survey.nodes[place]
     weight = survey.shape(node.inputs[1]) if len(node.inputs) > 1 else None
-    return node_operation(node.operator, node.attributes, sizes, static(weight[2:]) if weight else None)
+    kernel = static(weight[2:]) if weight else None
+    return node_operation(node.operator, node.attributes, sizes, kernel, operator_of(node).window)
 
 
 def coverage_findings(survey: Survey) -> Iterator[Finding]:

@@ -176,6 +176,8 @@ def command(
     --against it is the state dict of a network that is known: names, layouts and gate orders of PyTorch are understood,
     and PyTorch verifies the result. A .weights.h5 file of Keras needs --against as well. A .keras file is verified by
     Keras, where it is installed. PyTorch and Keras take seconds to start. Nothing in any file is executed.
+
+    A PyTorch module becomes a network in Python: pnn.read_torch(module, example).network.save("mine.safetensors").
     """
     from portable_nn.analysis.rules import notes_on_nan
     from portable_nn.converters.onnx.adapting import with_any_batch

@@ -71,7 +71,7 @@ def command(
     from portable_nn.core.dims import static
     from portable_nn.opening import open_network
     from portable_nn.recipes.pictures import tune_pictures
-    from portable_nn.recipes.tuning import table_examples, tune_classifier
+    from portable_nn.recipes.tuning import class_count, table_examples, tune_classifier
 
     named, is_folder = arrays.options(), training.is_folder(data, arrays)
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
@@ -99,5 +99,9 @@ def command(
     else:
         examples = training.dataset(data, arrays.file, None if shape is None else math.prod(shape), dialect.given())
     examples, tested = training.apart(examples, data)
+    width = static(network.types[network.graph.outputs[0]].shape[-1:])
+    if not until and width and 0 < class_count(examples.y) < width[0]:
+        said = f"{class_count(examples.y)} of the model's {width[0]} classes"
+        printer.note(f"the data have {said}; --until -1 gives a new layer for them")
     trained = tune_classifier(network, examples, until=until, freeze=listed(freeze), **options)
     finish(printer, *trained, out, checkpoints, plot=training.picture, source=source, tested=tested)

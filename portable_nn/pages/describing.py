@@ -21,9 +21,9 @@ from portable_nn.engines.batching import Run
 from portable_nn.evaluation.scoring import class_names
 from portable_nn.format.meaning import Column
 from portable_nn.network import Network
-from portable_nn.opening.runners import UNKNOWN, Runnable, Runner
+from portable_nn.opening.runners import Runnable, Runner
 from portable_nn.operators.registry import Array, Type, find
-from portable_nn.prediction.undeclared import meaning_of
+from portable_nn.prediction.undeclared import is_undeclared, meaning_of
 from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.pixels import columns_first
 from portable_nn.preprocessing.steps import Preprocessing, describe, pictorial
@@ -109,10 +109,11 @@ def _answering(
             raise
         return None
     info = msgspec.structs.replace(runner.info, labels=labels or runner.info.labels)
-    runner = replace(runner, info=info)
-    if runner.kind == UNKNOWN:
+    notes: tuple[str, ...] = ()
+    if is_undeclared(runner, labels, numbers.shape[1]):
         meaning = meaning_of(numbers, runner, names=info.labels)
-        runner = replace(runner, kind=meaning.kind, notes=(meaning.note,))
+        runner, notes = replace(runner, kind=meaning.kind), (meaning.note,)
+    runner = replace(runner, info=info, notes=notes)
     if labels and runner.kind in ("values", "gaussian"):
         raise UsageError(f"labels name classes, and {runner.model.where} predicts numbers")
     if labels and len(labels) not in (numbers.shape[1], count := len(class_names(labels, numbers.shape[1]))):
@@ -160,7 +161,7 @@ def assumed(of: Subject) -> list[str]:
 
 def _unsaid(of: Subject) -> tuple[str, ...]:
     """The assumptions about the numbers of a model that does not say what they are."""
-    return of.runner.notes if of.runner and not of.runner.model.description.known else ()
+    return of.runner.notes if of.runner else ()
 
 
 # -- as JSON

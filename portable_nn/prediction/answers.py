@@ -22,10 +22,10 @@ from portable_nn.engines.recording import Recorder
 from portable_nn.evaluation.scoring import NOT_FINITE, class_names, kind_for
 from portable_nn.format.meaning import OutputInfo
 from portable_nn.network import Network
-from portable_nn.opening.runners import UNKNOWN, Runnable, Runner
+from portable_nn.opening.runners import Runnable, Runner
 from portable_nn.operators.registry import Array
 from portable_nn.prediction.options import ModelOptions
-from portable_nn.prediction.undeclared import meaning_of
+from portable_nn.prediction.undeclared import is_undeclared, meaning_of
 from portable_nn.training.evaluation import joined
 
 
@@ -108,7 +108,8 @@ class Answers:
     def _understand(self, numbers: Array, labels: Sequence[Any] | None) -> None:
         """Find out which kind and which classes the outputs have, by the first of them."""
         width = numbers.shape[1]
-        if self.kind == UNKNOWN:
+        given = self._names if self.options.labels is not None else ()
+        if self.kind == self.runner.kind and is_undeclared(self.runner, given, width):
             self.kind = self._assume(numbers, labels)
         self.kind = kind_for(self.options.task, self.kind, width)
         if not self.classes and not self.is_of_numbers:

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from portable_nn.evaluation.scoring import Task
-from portable_nn.opening.runners import Runner
+from portable_nn.format.meaning import OutputInfo
+from portable_nn.opening.runners import UNKNOWN, Runner
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.defaults import is_picture
 
@@ -33,6 +34,15 @@ class Meaning(NamedTuple):
     kind: str
     note: str
     hint: str = ""
+
+
+def is_undeclared(runner: Runner, labels: Sequence[str], width: int) -> bool:
+    """True if the model does not describe an output of so many numbers.
+
+    A network without a description has "values" by default: they are classes where somebody names exactly as many.
+    """
+    says_nothing = runner.kind == "values" and runner.info == OutputInfo(runner.info.name)
+    return runner.kind == UNKNOWN or (says_nothing and len(labels) == width > 1)
 
 
 def meaning_of(

@@ -30,6 +30,7 @@ def node_operation(
     attributes: Mapping[str, object],
     sizes: PerAxis,
     kernel_shape: Sequence[int] | None = None,
+    window: tuple[Kind, Mode] | None = None,
 ) -> Operation:
     """The operation of an ONNX node, on an input of spatial ``sizes``; an ``output_shape`` becomes explicit pads.
 
@@ -38,12 +39,13 @@ def node_operation(
         attributes: those of the node.
         sizes: the size of the input along each spatial axis.
         kernel_shape: that of the weight, used where the attribute is absent.
+        window: kind and mode, for an operator of another name, such as ``ConvInteger``.
 
     Raises ``UsageError`` for attributes that contradict each other.
     """
     kinds: Iterable[Kind] = get_args(Kind)
     modes: Iterable[Mode] = get_args(Mode)
-    kind, mode = next(pair for pair in product(kinds, modes) if operator_name(*pair) == op_type)
+    kind, mode = window or next(pair for pair in product(kinds, modes) if operator_name(*pair) == op_type)
     found = input_sizes(sizes)
     get: Callable[[str, Any], Any] = attributes.get
     kernel = get("kernel_shape", kernel_shape)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from foreign import FLOAT, INT64
+from foreign import FLOAT, INT64, UINT8, write
 from onnx import TensorProto, helper, numpy_helper
 
 import portable_nn as pnn
@@ -734,3 +734,15 @@ def test_warnings_pass_and_errors_do_not_and_strict_passes_neither():
     assert not REPORT.passes()
     warned = Report("m", 1, REPORT.findings[2:])
     assert (warned.passes(), warned.passes(strict=True)) == (True, False)
+
+
+@pytest.mark.parametrize("auto_pad", ["NOTSET", "SAME_UPPER"])
+def test_a_quantised_convolution_is_one(tmp_path: Path, auto_pad: str) -> None:
+    """Kernel 2 and stride 2 on 5 cells leave the last of them out, unless a pad completes the third window."""
+    node = helper.make_node("ConvInteger", ["x", "w"], ["y"], name="conv", strides=[2, 2], auto_pad=auto_pad)
+    size = 2 if auto_pad == "NOTSET" else 3
+    inputs, outputs = {"x": (UINT8, ["n", 1, 5, 5])}, {"y": (TensorProto.INT32, ["n", 1, size, size])}
+    path = write(tmp_path / "m.onnx", [node], inputs, outputs, {"w": np.ones((1, 1, 2, 2), np.uint8)})
+    messages = [finding.message for finding in check(path).findings]
+    never = "never read: row 4 (the last of 5) and column 4 (the last of 5)"
+    assert (never in messages) == (auto_pad == "NOTSET")

@@ -470,6 +470,15 @@ def trained(run, flowers_csv):
     return pnn.load("m.safetensors")
 
 
+@pytest.mark.parametrize(("kept", "is_told"), [(2, True), (3, False)])
+def test_tune_says_that_the_data_have_fewer_classes(run, trained, kept, is_told):
+    lines = Path("flowers.csv").read_text().splitlines()
+    Path("few.csv").write_text("\n".join(line for line in lines if line.split(",")[0] in trained.labels[:kept]))
+    err = run("tune", "m.safetensors", "few.csv", "--epochs", "1", "-o", "n.safetensors").err
+    told = f"the data have {kept} of the model's 3 classes; --until -1 gives a new layer for them"
+    assert (told in err) == is_told
+
+
 def test_tune_a_model(run, trained):
     arguments = ("tune", "m.safetensors", "flowers.csv", "--epochs", "40", "--rate", "0.05")
     code, out, _ = run(*arguments, "--freeze", "dense_1", "-o", "n.safetensors")

@@ -253,6 +253,15 @@ def test_pytorch_computes_the_same():
     np.testing.assert_allclose(pnn.from_arrays(arrays, activation="relu").predict(x), expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_file_of_pytorch_that_is_no_dense_layers_is_told_the_way_by_the_module(tmp_path, whole):
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(8, 3))
+    torch.save(module if whole else module.state_dict(), tmp_path / "theirs.pt")
+    with pytest.raises(UsageError, match=r"theirs.pt: this is a PyTorch state dict \(or a pickled.*read_torch"):
+        import_arrays(tmp_path / "theirs.pt")
+
+
 def test_layers_may_be_pairs() -> None:
     rng = np.random.default_rng(0)
     layers = [(rng.normal(size=(4, 6)), rng.normal(size=6)), (rng.normal(size=(6, 3)), rng.normal(size=3))]

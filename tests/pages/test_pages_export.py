@@ -127,11 +127,14 @@ def test_labels_name_the_classes_of_a_page(tmp_path: Path) -> None:
     assert data_of(page)["answer"]["kind"] == "binary_logits"
     pnn.to_html(dense(784, labels=["a", "b"]), page, runtime=folder, labels=["yes", "no"])
     assert data_of(page)["answer"]["labels"] == ["yes", "no"]
+    pnn.to_html(dense(784), page, runtime=folder, labels=["yes", "no"])
+    assert (data_of(page)["answer"]["kind"], data_of(page)["answer"]["labels"]) == ("logits", ["yes", "no"])
+    assert "softmax makes probabilities of them" in data_of(page)["assumed"][0]
     other = tmp_path / "other.html"
     with pytest.raises(UsageError, match=r"given are 3 labels, but .* has 2 classes"):
         pnn.to_html(undeclared(2, tmp_path), other, runtime=folder, labels=["a", "b", "c"])
     with pytest.raises(UsageError, match=r"labels name classes, and .* predicts numbers"):
-        pnn.to_html(dense(784), other, runtime=folder, labels=["a", "b"])
+        pnn.to_html(dense(784), other, runtime=folder, labels=["a", "b", "c"])
     generator = pnn.Sequential(pnn.Input(6), pnn.Dense(64), pnn.Reshape(1, 8, 8), pnn.Sigmoid())
     with pytest.raises(UsageError, match="labels name classes, and this model gives none"):
         pnn.to_html(generator, other, runtime=folder, labels=["a"])

@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 from closed_forms import softmax
 from foreign import FLOAT, linear, write
+from msgspec.structs import replace
 from onnx import helper
 
 import portable_nn as pnn
@@ -52,6 +53,25 @@ def test_who_says_that_they_are_classes_gets_their_softmax(tmp_path: Path, said:
     np.testing.assert_allclose(shares, softmax(ROWS @ TWO), rtol=1e-5)
     assert found.warnings == ()
     assert "the model does not say what its numbers are; softmax makes probabilities of them" in found.notes
+
+
+@pytest.mark.parametrize(("said", "is_class"), [({}, True), ({"unit": "m"}, False), ({"target": "x"}, False)])
+def test_as_many_labels_as_numbers_make_classes_of_a_network_that_says_nothing(
+    said: dict[str, str], is_class: bool
+) -> None:
+    network = pnn.Sequential(pnn.Input(3), pnn.Dense(2, bias=False, weight_initial=TWO.T))
+    network.outputs = (replace(network.outputs[0], **said),)
+    found = pnn.predict(network, ROWS, top=2, labels=["cat", "dog"])
+    if is_class:
+        shares = [[dict(each.top)[name] for name in ("cat", "dog")] for each in found]
+        np.testing.assert_allclose(shares, softmax(ROWS @ TWO), rtol=1e-5)
+        assert "the model does not say what its numbers are; softmax makes probabilities of them" in found.notes
+        names = np.array(["cat", "dog"])[np.argmax(ROWS @ TWO, axis=1)]
+        assert pnn.evaluate(network, ROWS, names, labels=["cat", "dog"]).accuracy == 1
+    else:
+        np.testing.assert_allclose([each.values for each in found], ROWS @ TWO, rtol=1e-5)
+    three = pnn.predict(network, ROWS, labels=["a", "b", "c"])
+    np.testing.assert_allclose([each.values for each in three], ROWS @ TWO, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("operator", "is_class"), [("Softmax", True), ("LogSoftmax", True), ("Sigmoid", False)])

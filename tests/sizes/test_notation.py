@@ -189,6 +189,7 @@ def test_output_shape_with_batch_and_channels() -> None:
 
 def test_attributes_that_are_absent() -> None:
     assert node_operation("Conv", {}, (9, 9), (3, 5)) == conv((3, 5))
+    assert node_operation("ConvInteger", {}, (9, 9), (3, 5), ("conv", "max")) == conv((3, 5))
     assert node_operation("MaxPool", {"kernel_shape": (2,)}, 9) == pool(2, stride=1)
     assert node_operation("Conv", {"group": 3}, 9, (3,)).groups == 3
 

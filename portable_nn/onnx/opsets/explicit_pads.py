@@ -93,7 +93,8 @@ def _windows(use: OperatorContext) -> Sequence[Window]:
         for axis, (size, stride) in enumerate(zip(sizes, per_axis(use, "strides", len(sizes)), strict=True), start=2)
     ]
     kernel = static(use.type(1).shape[2:]) if use.operator.name.startswith("Conv") else None
-    return node_operation(use.operator.name, use.attributes, known, kernel).resolved(known).windows
+    found = node_operation(use.operator.name, use.attributes, known, kernel, use.operator.window)
+    return found.resolved(known).windows
 
 
 def _known(use: OperatorContext, axis: int, size: Dim, reason: str) -> int:
