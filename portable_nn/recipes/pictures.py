@@ -67,11 +67,12 @@ PARTS: Final = 128
 
 
 class Told(NamedTuple):
-    """Notes on pictures, those that could not be used in words, and those that the network was measured on."""
+    """Notes on pictures, those that could not be used in words, those held out, and the classes of those measured."""
 
     notes: Sequence[str] = ()
     left_out: str = ""
     held_out: Sequence[Labelled] = ()
+    measured: Sequence[Any] = ()
 
 
 class TrainedPictures(NamedTuple):
@@ -230,7 +231,7 @@ def _of_arrays(data: Dataset, count: int | None, validation: float, seed: int, p
         check_pixels(x, "pictures have")
     train, held_out = split(len(x), validation, seed)
     steps = digit_steps(x, len(names), preprocess) or _steps_for(shape)
-    examples = (x[train], x[held_out]), y[np.concatenate([train, held_out])], Told()
+    examples = (x[train], x[held_out]), y[np.concatenate([train, held_out])], Told(measured=list(y[held_out]))
     return _Source(shape, () if preprocess == "none" else steps, names, lambda: examples)
 
 
@@ -304,7 +305,7 @@ def _read(files: Parts, taken: Taken) -> Examples:
     count = quantity(len(files[0]) + len(files[1]), "picture")
     reasons = several([f"{each.name}: {each.reason}" for each in left_out])
     fault = f"of {count}, {len(left_out):,} cannot be used: {reasons}" if left_out else ""
-    told = Told([f"{folder}: {count} of {len(names)} classes, {some(names)}"], fault, files[1])
+    told = Told([f"{folder}: {count} of {len(names)} classes, {some(names)}"], fault, files[1], others)
     return (train, held_out), np.array([*labels, *others]), told
 
 
