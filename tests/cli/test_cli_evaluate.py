@@ -143,6 +143,13 @@ def test_the_sheet_shows_the_matrix_the_calibration_and_the_worst(tmp_path: Path
     assert all(spine.get_visible() for spine in pictures[0].spines.values())
 
 
+def test_a_model_that_is_never_right_is_evaluated() -> None:
+    net = pnn.Sequential(pnn.Input(4), pnn.Dense(3), labels="abc", seed=0)
+    x = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
+    found = net.evaluate(x, (net.predict(x).argmax(axis=1) + 1) % 3)
+    assert (found.accuracy, found.f1, found.f1_interval) == (0.0, 0.0, None)
+
+
 def test_captions_of_the_worst_do_not_touch_and_right_pictures_are_not_called_wrong() -> None:
     pytest.importorskip("matplotlib")
     from portable_nn.evaluation.picture import sheet
