@@ -24,7 +24,7 @@ from portable_nn.data.given import Labelled
 from portable_nn.data.picture_batches import picture_steps
 from portable_nn.engines.ranges import ranges
 from portable_nn.format import InputInfo
-from portable_nn.layers import Conv2d, Flatten, Input, Layer, MaxPool2d, Rescaling
+from portable_nn.layers import BatchNorm2d, Conv2d, Flatten, GlobalAvgPool, Input, Layer, MaxPool2d, Rescaling
 from portable_nn.layers.layer import OperatorLayer
 from portable_nn.network import Network, Sequential
 from portable_nn.network.preparing import steps_inside
@@ -64,6 +64,9 @@ SMALLEST: Final = 8
 
 PARTS: Final = 128
 """The units of the dense layer after the convolutions."""
+
+LARGE: Final = 64
+"""From this side on maps are normalised and averaged: weights for each place of them learn few pictures by heart."""
 
 
 class Told(NamedTuple):
@@ -115,9 +118,11 @@ def train_pictures(
     Args:
         layers: ``"cnn"``, a small convolutional network: blocks of a 5x5 convolution, activation and 2x2 pool, with 16
             filters and twice as many in each further one, until a side is below 8; then a dense layer of 128 units and
-            that of the classes. Or sizes of dense layers, ``"784-200-3"``. The first size says the size of pictures:
-            784 is 28x28 in grey, 3072 is 32x32 in colour; ``auto``, as in ``"auto-200-auto"``, finds it by a look at
-            the pictures. ``"784-cnn-10"`` says it for a convolutional network.
+            that of the classes. From 64x64 on, the convolutions are 3x3 with batch normalisation, and the mean of each
+            map goes straight to the layer of the classes. Or sizes of dense layers, ``"784-200-3"``. The first size
+            says the size of pictures: 784 is 28x28 in grey, 3072 is 32x32 in colour; ``auto``, as in
+            ``"auto-200-auto"``, finds it by a look at the pictures. ``"784-cnn-10"`` says it for a convolutional
+            network.
         data: a folder with a folder of pictures for each class, which is named like it; or arrays of pictures
             ``(n, height, width)``, in grey, or with three colours as the last axis or the one after the first.
         labels: the names of the classes of arrays.
@@ -148,7 +153,7 @@ def train_pictures(
     check_labels(labels, len(names))
     first: list[Layer] = [] if preprocess == "none" else [Rescaling(1 / 127.5, -1)]
     first += _convolutions(shape, activation) if is_cnn else [Flatten()]
-    dense = hidden_layers([PARTS] if is_cnn else [each for each in units if each], activation)
+    dense = hidden_layers([] if is_cnn else [each for each in units if each], activation)
     last = last_layers(len(names), activation, loss)
     network = Sequential(Input(*shape), *first, *dense, *last, labels=labels or names, seed=seed)
     network.inputs = (InputInfo(network.inputs[0].name, "tensor" if preprocess == "none" else "image", steps),)
@@ -209,7 +214,7 @@ def _fitted(
 
 
 def _convolutions(shape: tuple[int, ...], activation: str) -> list[Layer]:
-    """Convolutions and pools for pictures ``(channels, height, width)`` or with colours last; then maps as rows."""
+    """Convolutions and pools for pictures ``(channels, height, width)`` or with colours last; then rows of features."""
     make, initial = activation_of(activation)
     layers, filters = list[Layer](), FILTERS[0]
     if shape[2] == COLOURS != shape[0]:
@@ -217,10 +222,15 @@ def _convolutions(shape: tuple[int, ...], activation: str) -> list[Layer]:
     side = min(shape[1:])
     if side < SMALLEST:
         raise UsageError(f"{CNN} needs pictures of at least {SMALLEST}x{SMALLEST} pixels, not {shape[1]}x{shape[2]}")
+    averaged = side >= LARGE
+    kernel = 3 if averaged else 5
     while side >= SMALLEST:
-        layers += [Conv2d(filters, 5, padding=2, weight_initial=initial), make(), MaxPool2d(2)]
+        layers.append(Conv2d(filters, kernel, padding=kernel // 2, weight_initial=initial))
+        layers += [*([BatchNorm2d()] if averaged else []), make(), MaxPool2d(2)]
         side, filters = side // 2, min(2 * filters, FILTERS[1])
-    return [*layers, Flatten()]
+    if averaged:
+        return [*layers, GlobalAvgPool(), Flatten()]
+    return [*layers, Flatten(), *hidden_layers([PARTS], activation)]
 
 
 def _of_arrays(data: Dataset, count: int | None, validation: float, seed: int, preprocess: Prepare | None) -> _Source:
