@@ -173,7 +173,8 @@ class TrainingOptions:
         int | None,
         typer.Option(
             metavar="N",
-            help="Passes over the training data.  [default: 10; with --target 200, or what the table needs]",
+            help="Passes over the training data.  [default: 10; train: more of few pictures, and 200 or what the table "
+            "needs with --target]",
         ),
     ] = None
     batch_size: Annotated[int, typer.Option(metavar="N", help="Examples per step.", hidden=True)] = 32

@@ -69,6 +69,10 @@ LARGE: Final = 64
 """From this side on maps are normalised and averaged: weights for each place of them learn few pictures by heart."""
 
 
+STEPS: Final = 1500
+"""The least steps of a training, by default: 10 epochs of few pictures are too few."""
+
+
 class Told(NamedTuple):
     """Notes on pictures, those that could not be used in words, those held out, and the classes of those measured."""
 
@@ -131,9 +135,9 @@ def train_pictures(
         validation: the share of the pictures, drawn at random within each class of a folder, that is held out; 0 for
             none.
 
-    All else is as ``train_classifier`` takes it. The size and the colours of the pictures of a folder become the
-    preprocessing of the network. Prepared pictures are kept in a temporary file, and read in pieces where they have
-    more than 64 MiB.
+    All else is as ``train_classifier`` takes it; ``epochs`` are by default 10, or as many as 1,500 steps need. The size
+    and the colours of the pictures of a folder become the preprocessing of the network. Prepared pictures are kept in a
+    temporary file, and read in pieces where they have more than 64 MiB.
 
     Raises:
         DataError: a folder that is not as described, or a class of which no picture can be used.
@@ -157,7 +161,9 @@ def train_pictures(
     last = last_layers(len(names), activation, loss)
     network = Sequential(Input(*shape), *first, *dense, *last, labels=labels or names, seed=seed)
     network.inputs = (InputInfo(network.inputs[0].name, "tensor" if preprocess == "none" else "image", steps),)
-    return _fitted(network, *examples(), loss, options)
+    x, y, told = examples()
+    options.setdefault("epochs", max(10, -(-STEPS // -(-len(x[0]) // options.get("batch_size", 32)))))
+    return _fitted(network, x, y, told, loss, options)
 
 
 def _check_sizes(size: int | None, count: int | None, shape: tuple[int, ...], names: Sequence[str]) -> None:

@@ -123,6 +123,12 @@ def test_shapes_of_any_size_and_place_are_learned_from_few_pictures(tmp_path: Pa
     assert pnn.evaluate(net, shapes(tmp_path / "test", 60)).accuracy > 0.8  # 97 % in PyTorch; dense maps gave 65 %.
 
 
+@pytest.mark.long
+def test_few_pictures_have_more_epochs(colours: Path) -> None:
+    trained = pnn.train_pictures("192-3", colours, validation=0.2, batch_size=6, patience=0, **QUICK)
+    assert len(trained.history.rows) == 1500 / (24 / 6)
+
+
 @pytest.mark.parametrize("shape", [(12, 10), (1, 12, 10), (12, 10, 1), (12, 10, 3), (3, 12, 10), (144,)])
 def test_arrays_of_pictures(shape: tuple[int, ...]) -> None:
     y = np.arange(60) % 3
