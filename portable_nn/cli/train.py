@@ -90,7 +90,7 @@ def command(
 
     A folder has a folder of pictures for each class, named like it. 784-200-3 scales them to 28x28 in grey, 3072 to
     32x32 in colour, and auto-200-auto finds a size. cnn is a convolutional network (convolution, activation and pool
-    while the size allows, then a dense layer) for a folder or for arrays of pictures; 784-cnn-10 gives its size.
+    while the size allows, then a dense layer or means) for a folder or arrays of pictures; 784-cnn-10 gives its size.
     --plot draws the worst of a folder's pictures that were held out, in place of the curves.
 
     Ctrl-C stops the training and saves the network, with the weights of the best epoch so far if there is validation.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -174,7 +175,8 @@ class TrainingOptions:
         int | None,
         typer.Option(
             metavar="N",
-            help="Passes over the training data.  [default: 10; with --target 200, or what the table needs]",
+            help="Passes over the training data.  [default: 10; train: more of few pictures, and 200 or what the table "
+            "needs with --target]",
         ),
     ] = None
     batch_size: Annotated[int, typer.Option(metavar="N", help="Examples per step.", hidden=True)] = 32
@@ -345,7 +347,9 @@ def finish(
         **said(network),
         **({"plot": str(drawn)} if drawn else {}),
     }
-    text = _as_text(history, figures, said(network), out, drawn)
+    measured = pictures.measured if pictures else ()
+    text = _as_text(history, figures, said(network), out, drawn, len(measured))
+    printer.notes(_guessing(figures.get("val_accuracy"), measured))
     if tested is not None:
         found = evaluated(network, tested, None, ModelOptions(engine="numpy", strict=False))
         printer.notes([*found.notes, *[SEEN] * known_before(network.metadata, source)])
@@ -394,16 +398,41 @@ def draw_sheet(network: Network, path: Path, held_out: Sequence[Any]) -> None:
 
 
 def _as_text(
-    history: History, figures: Mapping[str, float], more: Mapping[str, str], out: Path, drawn: Path | None
+    history: History,
+    figures: Mapping[str, float],
+    more: Mapping[str, str],
+    out: Path,
+    drawn: Path | None,
+    measured: int,
 ) -> str:
     best = history.best_epoch
     epochs = f"{len(history.rows)}{STOPPED[history.stopped].format(len(history.rows) - (best or 0))}"
     if best:
         epochs += f", kept: {best} (smallest validation loss)"
     rows = [(name.replace("val_", "validation ").replace("_", " "), _figure(name, figures[name])) for name in figures]
+    if measured:
+        of = f" of {quantity(measured, 'picture')}"
+        rows = [(name, f"{text}{of}" if name == "validation accuracy" else text) for name, text in rows]
     made = [("saved", out), *([("drawn", drawn)] if drawn else [])]
     files = [(done, f"{path} ({size(path.stat().st_size)})") for done, path in made]
     return fields([("epochs", epochs), *rows, *more.items(), *files])
+
+
+def _guessing(accuracy: float | None, measured: Sequence[Any]) -> list[str]:
+    """A note where the most frequent of the classes ``measured`` alone may be as often right."""
+    from portable_nn.evaluation.intervals import share
+
+    if accuracy is None or not measured:
+        return []
+    count, most = len(measured), Counter(measured).most_common(1)[0][1]
+    low, high = map(float, share(round(accuracy * count), count))
+    if low > most / count:
+        return []
+    interval = f"{percent(low)} to {percent(high)}"
+    return [
+        f"this may be guessing: accuracy {interval} by {quantity(count, 'picture')}, {percent(most / count)} by the "
+        "most frequent class alone"
+    ]
 
 
 def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:

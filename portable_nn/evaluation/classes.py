@@ -161,12 +161,14 @@ def _figures(names: Sequence[str], hits: Array, support: Array, taken: Array) ->
     return tuple(found)
 
 
-def _interval_of_f1(confusion: Array) -> Interval:
+def _interval_of_f1(confusion: Array) -> Interval | str:
     """The interval of the mean F1, a function of the shares of the cells: by its gradient, and their covariance.
 
     Both are those of a matrix in which one more example of each class is taken for others, so that a perfect sample
-    has a variance, too.
+    has a variance, too. Where no example is right there is none.
     """
+    if not confusion.trace():
+        return "0 right answers"
     classes = len(confusion)
     wrong = 1 - np.eye(classes)
     cells = confusion + wrong / max(classes - 1, 1)

@@ -39,6 +39,10 @@ ACROSS: Final = 10
 LONGEST: Final = 14
 """Characters of a name."""
 
+FONT: Final = 7.5
+CAPTION: Final = 72.0
+"""Points: the size of the letters above a picture, and the width of their lines, which are at most 75 apart."""
+
 WIDTH: Final = 11.0
 SIDE: Final = 5.05
 TOP: Final = 0.9
@@ -57,9 +61,9 @@ def sheet(found: ClassEvaluation | NumberEvaluation, title: str = "") -> Figure:
     """Draw an evaluation; ``title`` names the model and the data. Raises ``MissingPackageError`` without matplotlib."""
     if isinstance(found, NumberEvaluation):
         return _number_sheet(found, title)
-    pictures = [each for each in found.worst if each.x is not None]
-    rows = math.ceil(len(pictures) / ACROSS)
-    below = rows * CELL + 0.5 if rows else 0.0
+    seen = [each for each in found.worst if each.x is not None]
+    pictures = [each for each in seen if each.predicted != each.expected]
+    below = math.ceil(len(pictures) / ACROSS) * CELL + 0.55 if seen else 0.0
     height = TOP + SIDE + below
     sheet = figure(WIDTH, height)
     low, high = found.accuracy_interval
@@ -75,10 +79,12 @@ def sheet(found: ClassEvaluation | NumberEvaluation, title: str = "") -> Figure:
     _reliability(sheet, height, found)
     for place, each in enumerate(pictures):
         left = 0.35 + place % ACROSS * (WIDTH - 0.5) / ACROSS
-        top = TOP + SIDE + 0.45 + place // ACROSS * CELL
+        top = TOP + SIDE + 0.5 + place // ACROSS * CELL
         _thumbnail(_axes(sheet, height, left, top, 0.8, 0.72), each)
-    if pictures:
+    if seen:
         text = "The worst, as the network gets them: right class, and what it was taken for"
+        if not pictures:
+            text = "All are right" if found.accuracy == 1 else "Those with the largest losses are right"
         sheet.text(0.35 / WIDTH, 1 - (TOP + SIDE + 0.12) / height, text, fontsize=9.5, va="center")
     return sheet
 
@@ -176,11 +182,17 @@ def _reliability(sheet: Figure, height: float, found: ClassEvaluation) -> None:
 
 
 def _thumbnail(axes: Axes, each: Worst) -> None:
+    """A picture in a thin frame, with its class and what it was taken for above, in letters that fit."""
+    from matplotlib.textpath import TextPath
+
     picture = drawable(each.x)
-    axes.set_axis_off()
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, linewidth=0.5, color=GREY)
     if picture is not None:
         axes.imshow(picture, cmap="gray", interpolation="nearest")
-    axes.set_title(f"{_short(str(each.expected))}, as {_short(str(each.predicted))}", fontsize=7.5, pad=2)
+    lines = _short(str(each.expected)), f"as {_short(str(each.predicted))}"
+    widest = max(TextPath((0, 0), line, size=FONT).get_extents().width for line in lines)
+    axes.set_title("\n".join(lines), fontsize=FONT * min(1, CAPTION / max(widest, 1)), pad=2)
 
 
 def drawable(x: Array | None) -> Array | None:

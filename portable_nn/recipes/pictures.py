@@ -24,7 +24,7 @@ from portable_nn.data.given import Labelled
 from portable_nn.data.picture_batches import picture_steps
 from portable_nn.engines.ranges import ranges
 from portable_nn.format import InputInfo
-from portable_nn.layers import Conv2d, Flatten, Input, Layer, MaxPool2d, Rescaling
+from portable_nn.layers import BatchNorm2d, Conv2d, Flatten, GlobalAvgPool, Input, Layer, MaxPool2d, Rescaling
 from portable_nn.layers.layer import OperatorLayer
 from portable_nn.network import Network, Sequential
 from portable_nn.network.preparing import steps_inside
@@ -65,13 +65,21 @@ SMALLEST: Final = 8
 PARTS: Final = 128
 """The units of the dense layer after the convolutions."""
 
+LARGE: Final = 64
+"""From this side on maps are normalised and averaged: weights for each place of them learn few pictures by heart."""
+
+
+STEPS: Final = 1500
+"""The least steps of a training, by default: 10 epochs of few pictures are too few."""
+
 
 class Told(NamedTuple):
-    """Notes on pictures, those that could not be used in words, and those that the network was measured on."""
+    """Notes on pictures, those that could not be used in words, those held out, and the classes of those measured."""
 
     notes: Sequence[str] = ()
     left_out: str = ""
     held_out: Sequence[Labelled] = ()
+    measured: Sequence[Any] = ()
 
 
 class TrainedPictures(NamedTuple):
@@ -114,9 +122,11 @@ def train_pictures(
     Args:
         layers: ``"cnn"``, a small convolutional network: blocks of a 5x5 convolution, activation and 2x2 pool, with 16
             filters and twice as many in each further one, until a side is below 8; then a dense layer of 128 units and
-            that of the classes. Or sizes of dense layers, ``"784-200-3"``. The first size says the size of pictures:
-            784 is 28x28 in grey, 3072 is 32x32 in colour; ``auto``, as in ``"auto-200-auto"``, finds it by a look at
-            the pictures. ``"784-cnn-10"`` says it for a convolutional network.
+            that of the classes. From 64x64 on, the convolutions are 3x3 with batch normalisation, and the mean of each
+            map goes straight to the layer of the classes. Or sizes of dense layers, ``"784-200-3"``. The first size
+            says the size of pictures: 784 is 28x28 in grey, 3072 is 32x32 in colour; ``auto``, as in
+            ``"auto-200-auto"``, finds it by a look at the pictures. ``"784-cnn-10"`` says it for a convolutional
+            network.
         data: a folder with a folder of pictures for each class, which is named like it; or arrays of pictures
             ``(n, height, width)``, in grey, or with three colours as the last axis or the one after the first.
         labels: the names of the classes of arrays.
@@ -125,9 +135,9 @@ def train_pictures(
         validation: the share of the pictures, drawn at random within each class of a folder, that is held out; 0 for
             none.
 
-    All else is as ``train_classifier`` takes it. The size and the colours of the pictures of a folder become the
-    preprocessing of the network. Prepared pictures are kept in a temporary file, and read in pieces where they have
-    more than 64 MiB.
+    All else is as ``train_classifier`` takes it; ``epochs`` are by default 10, or as many as 1,500 steps need. The size
+    and the colours of the pictures of a folder become the preprocessing of the network. Prepared pictures are kept in a
+    temporary file, and read in pieces where they have more than 64 MiB.
 
     Raises:
         DataError: a folder that is not as described, or a class of which no picture can be used.
@@ -147,11 +157,13 @@ def train_pictures(
     check_labels(labels, len(names))
     first: list[Layer] = [] if preprocess == "none" else [Rescaling(1 / 127.5, -1)]
     first += _convolutions(shape, activation) if is_cnn else [Flatten()]
-    dense = hidden_layers([PARTS] if is_cnn else [each for each in units if each], activation)
+    dense = hidden_layers([] if is_cnn else [each for each in units if each], activation)
     last = last_layers(len(names), activation, loss)
     network = Sequential(Input(*shape), *first, *dense, *last, labels=labels or names, seed=seed)
     network.inputs = (InputInfo(network.inputs[0].name, "tensor" if preprocess == "none" else "image", steps),)
-    return _fitted(network, *examples(), loss, options)
+    x, y, told = examples()
+    options.setdefault("epochs", max(10, -(-STEPS // -(-len(x[0]) // options.get("batch_size", 32)))))
+    return _fitted(network, x, y, told, loss, options)
 
 
 def _check_sizes(size: int | None, count: int | None, shape: tuple[int, ...], names: Sequence[str]) -> None:
@@ -208,7 +220,7 @@ def _fitted(
 
 
 def _convolutions(shape: tuple[int, ...], activation: str) -> list[Layer]:
-    """Convolutions and pools for pictures ``(channels, height, width)`` or with colours last; then maps as rows."""
+    """Convolutions and pools for pictures ``(channels, height, width)`` or with colours last; then rows of features."""
     make, initial = activation_of(activation)
     layers, filters = list[Layer](), FILTERS[0]
     if shape[2] == COLOURS != shape[0]:
@@ -216,10 +228,15 @@ def _convolutions(shape: tuple[int, ...], activation: str) -> list[Layer]:
     side = min(shape[1:])
     if side < SMALLEST:
         raise UsageError(f"{CNN} needs pictures of at least {SMALLEST}x{SMALLEST} pixels, not {shape[1]}x{shape[2]}")
+    averaged = side >= LARGE
+    kernel = 3 if averaged else 5
     while side >= SMALLEST:
-        layers += [Conv2d(filters, 5, padding=2, weight_initial=initial), make(), MaxPool2d(2)]
+        layers.append(Conv2d(filters, kernel, padding=kernel // 2, weight_initial=initial))
+        layers += [*([BatchNorm2d()] if averaged else []), make(), MaxPool2d(2)]
         side, filters = side // 2, min(2 * filters, FILTERS[1])
-    return [*layers, Flatten()]
+    if averaged:
+        return [*layers, GlobalAvgPool(), Flatten()]
+    return [*layers, Flatten(), *hidden_layers([PARTS], activation)]
 
 
 def _of_arrays(data: Dataset, count: int | None, validation: float, seed: int, preprocess: Prepare | None) -> _Source:
@@ -230,7 +247,7 @@ def _of_arrays(data: Dataset, count: int | None, validation: float, seed: int, p
         check_pixels(x, "pictures have")
     train, held_out = split(len(x), validation, seed)
     steps = digit_steps(x, len(names), preprocess) or _steps_for(shape)
-    examples = (x[train], x[held_out]), y[np.concatenate([train, held_out])], Told()
+    examples = (x[train], x[held_out]), y[np.concatenate([train, held_out])], Told(measured=list(y[held_out]))
     return _Source(shape, () if preprocess == "none" else steps, names, lambda: examples)
 
 
@@ -304,7 +321,7 @@ def _read(files: Parts, taken: Taken) -> Examples:
     count = quantity(len(files[0]) + len(files[1]), "picture")
     reasons = several([f"{each.name}: {each.reason}" for each in left_out])
     fault = f"of {count}, {len(left_out):,} cannot be used: {reasons}" if left_out else ""
-    told = Told([f"{folder}: {count} of {len(names)} classes, {some(names)}"], fault, files[1])
+    told = Told([f"{folder}: {count} of {len(names)} classes, {some(names)}"], fault, files[1], others)
     return (train, held_out), np.array([*labels, *others]), told
 
 

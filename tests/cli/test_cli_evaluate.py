@@ -139,9 +139,35 @@ def test_the_sheet_shows_the_matrix_the_calibration_and_the_worst(tmp_path: Path
     points = curve.lines[1].get_xydata()
     np.testing.assert_allclose(points, [(each.confidence, each.accuracy) for each in found.reliability.bins])
     assert sum(patch.get_height() for patch in counts.patches) == pytest.approx(1)
-    assert pictures[0].get_title() == "4, as 3"
+    assert pictures[0].get_title() == "4\nas 3"
     np.testing.assert_array_equal(pictures[0].images[0].get_array(), drawable(found.worst[0].x))
-    assert len(pictures) == 3
+    assert len(pictures) == 1  # The others of the three are right.
+    assert all(spine.get_visible() for spine in pictures[0].spines.values())
+
+
+def test_a_model_that_is_never_right_is_evaluated() -> None:
+    net = pnn.Sequential(pnn.Input(4), pnn.Dense(3), labels="abc", seed=0)
+    x = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
+    found = net.evaluate(x, (net.predict(x).argmax(axis=1) + 1) % 3)
+    assert (found.accuracy, found.f1, found.f1_interval) == (0.0, 0.0, None)
+
+
+def test_captions_of_the_worst_do_not_touch_and_right_pictures_are_not_called_wrong() -> None:
+    pytest.importorskip("matplotlib")
+    from portable_nn.evaluation.picture import sheet
+
+    names = ["W" * 20, "triangle", "$"]
+    net = pnn.Sequential(pnn.Input(1, 4, 4), pnn.Flatten(), pnn.Dense(3), labels=names, seed=0)
+    x = np.random.default_rng(0).normal(size=(40, 1, 4, 4)).astype(np.float32)
+    best = net.predict(x).argmax(axis=1)
+    drawn = sheet(net.evaluate(x, np.where(np.arange(40) < 30, (best + 1) % 3, best), worst=20))
+    drawn.canvas.draw()
+    boxes = [axes.title.get_window_extent() for axes in drawn.axes[3:]]
+    assert len(boxes) == 20
+    assert not any(a.overlaps(b) for place, a in enumerate(boxes) for b in boxes[:place])
+    right = sheet(net.evaluate(x, best, worst=20))
+    assert len(right.axes) == 3
+    assert "All are right" in [text.get_text() for text in right.texts]
 
 
 @pytest.mark.parametrize(("far", "top"), [((), 104.0), ((2000.0, -500.0), 104.0), ((120.0,), 124.8)])

@@ -72,6 +72,19 @@ def test_pictures_that_training_never_sees_are_tested_on(run, tmp_path: Path, ph
     assert run(*CNN, "--out", "n.safetensors", "--test", "0.99").err.startswith("error: test of 0.99 leaves nothing")
 
 
+def test_accuracy_has_its_number_of_pictures_and_a_guess_is_called_one(run, photos: Path) -> None:
+    out, err = run(*CNN, "--out", "m.safetensors", "--epochs", "1")[1:]
+    assert " of 4 pictures\n" in out
+    assert "this may be guessing: accuracy " in err  # Even 4 of 4 may be, by a coin.
+    assert " by 4 pictures, 50.0 % by the most frequent class alone" in err
+    for name, level in (("dark", 10), ("light", 240)):
+        for number in range(10, 40):
+            Image.new("L", (9, 12), level).save(photos / name / f"{number}.png")
+    out, err = run(*CNN, "--out", "n.safetensors", "--epochs", "4")[1:]
+    assert "100.0 % of 16 pictures\n" in out
+    assert "guessing" not in err
+
+
 def test_a_damaged_picture_is_named_and_the_exit_code_is_3(run, tmp_path: Path, photos: Path) -> None:
     (photos / "dark" / "3.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     code, out, err = run(*CNN, "--out", "m.safetensors", "--epochs", "1", "--quiet")

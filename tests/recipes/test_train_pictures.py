@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx
@@ -97,6 +97,36 @@ def test_blocks_of_convolutions_follow_the_size() -> None:
         net = pnn.train_pictures("cnn", Dataset(x, np.arange(20) % 2), epochs=1, **QUICK).network
         convolutions = [net.types[node.outputs[0]].shape for node in net.graph.nodes if node.operator == "Conv"]
         assert [each[1:3] for each in convolutions] == maps
+
+
+@pytest.mark.long
+def test_shapes_of_any_size_and_place_are_learned_from_few_pictures(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+
+    def shapes(folder: Path, count: int) -> Path:
+        for name, corners in (("circle", 40), ("square", 4), ("triangle", 3)):
+            (folder / name).mkdir(parents=True)
+            for number in range(count):
+                width, height = (int(side) for side in rng.integers(70, 160, 2))
+                picture = Image.new("RGB", (width, height), (250, 250, 250))
+                radius = min(width, height) * rng.uniform(0.15, 0.4)
+                x, y = rng.uniform(radius, width - radius), rng.uniform(radius, height - radius)
+                turns = rng.uniform(0, 0.5) + np.arange(corners) * 2 * np.pi / corners
+                points = [(x + radius * np.cos(turn), y + radius * np.sin(turn)) for turn in turns]
+                ImageDraw.Draw(picture).polygon(points, fill=tuple(int(c) for c in rng.integers(0, 190, 3)))
+                picture.save(folder / name / f"{number}.png")
+        return folder
+
+    data = shapes(tmp_path / "train", 60)
+    options = {"epochs": 40, "batch_size": 16, "optimizer": pnn.Adam(0.003), "progress": False}
+    net = pnn.train_pictures("cnn", data, **options).network
+    assert pnn.evaluate(net, shapes(tmp_path / "test", 60)).accuracy > 0.8  # 97 % in PyTorch; dense maps gave 65 %.
+
+
+@pytest.mark.long
+def test_few_pictures_have_more_epochs(colours: Path) -> None:
+    trained = pnn.train_pictures("192-3", colours, validation=0.2, batch_size=6, patience=0, **QUICK)
+    assert len(trained.history.rows) == 1500 / (24 / 6)
 
 
 @pytest.mark.parametrize("shape", [(12, 10), (1, 12, 10), (12, 10, 1), (12, 10, 3), (3, 12, 10), (144,)])
