@@ -27,6 +27,12 @@ BESIDE = {
 }
 """Pages of the site that are files of the repository, which pages here link to as ``../SECURITY.md`` and so on."""
 
+HEAD = re.compile(r"# ([^\n]+)\n*(?:([^#:!<|`\n].*?|`[^`].*?)(?:\n\n|\Z))?", re.DOTALL)
+"""The heading of a page, and its first paragraph."""
+
+LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
+"""A link, and its text."""
+
 INSTALLED = ROOT / "build/package/portable_nn"
 """Where ``mkdocs.yml`` lets docstrings be read: converters and models are within the package, as in an installation."""
 
@@ -116,7 +122,33 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, _reference(title), content=f"# {title}\n\n{modules}"))
     for page, path in BESIDE.items():
         files.append(File.generated(config, page, content=(ROOT / path).read_text(encoding="utf-8")))
+    files.append(File.generated(config, "llms.txt", content=_for_assistants(config, files)))
     return files
+
+
+def _for_assistants(config: MkDocsConfig, files: Files) -> str:
+    """The pages by their headings in the navigation, each with its first sentence, as llmstxt.org has it."""
+    lines = [f"# {config.site_name}", "", f"> {config.site_description}"]
+    for section in config.nav or []:
+        [(title, entries)] = section.items()
+        lines += ["", f"## {title}", ""]
+        for path in _paths(entries):
+            file = files.get_file_from_path(path)
+            assert file
+            found = HEAD.match(file.content_string)
+            assert found
+            about = " ".join(LINK.sub(r"\1", found[2] or "").split())
+            first = re.split(r"(?<=[^A-Z][.]) ", about)[0].rstrip(".")
+            lines.append(f"- [{found[1]}]({file.url or '.'}){': ' * bool(first)}{first}")
+    return "\n".join([*lines, ""])
+
+
+def _paths(entries: Any) -> list[str]:
+    """The pages of a part of the navigation."""
+    if isinstance(entries, str):
+        return [entries]
+    parts = entries.values() if isinstance(entries, dict) else entries
+    return [path for part in parts for path in _paths(part)]
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

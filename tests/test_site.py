@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import shutil
 import subprocess
@@ -54,3 +55,13 @@ def test_it_is_built_without_a_warning_and_needs_no_other_server(tmp_path: Path)
         [(page, place)] = re.findall(rf'href="([\w-]+/)#([\w.]+\.{name})"', pages["api/index.html"])
         assert f'id="{place}"' in pages[f"api/{page}index.html"]
     assert 'src="pictures/recording.svg"' in pages["index.html"]
+    head, *sections = (site / "llms.txt").read_text(encoding="utf-8").split("\n\n## ")
+    assert re.fullmatch(r"# Portable NN\n\n> [^\n]+\\.", head)
+    assert [each.split("\n")[0] for each in sections][:3] == ["Start", "Learn", "Use"]
+    linked = [line for each in sections for line in each.rstrip().split("\n")[2:]]
+    places = re.findall(r"^- \[[^]\n]+\]\(([\w./-]+)\)(?:: \S.*)?$", "\n".join(linked), re.MULTILINE)
+    assert len(places) == len(linked)
+    assert {posixpath.normpath(f"{place}/index.html") for place in places} == {
+        page for page in pages if not page.startswith(("shown/", "404"))
+    }
+    assert "for-assistants/" in places

@@ -27,13 +27,10 @@ import typer.main
 
 from portable_nn.cli import completing
 from portable_nn.cli import timing as timing
-from portable_nn.core.errors import PortableNNError, UsageError
+from portable_nn.core.errors import EXIT_CODES, PortableNNError, UsageError
 from portable_nn.core.version import __version__
 
 NAME: Final = "portable-nn"
-
-ALWAYS: Final = "Every command"
-"""The heading of the options that every command has, in a help."""
 
 COMMANDS: Final = {
     "train": "Train a new network on your data.",
@@ -68,11 +65,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if completing.VARIABLE in os.environ:
         return completing.main(given, module_of)
-    if given[:1] == ["help"]:
-        given = [*given[1:], "--help"]
     try:
         _prepare_streams()
+        if given[:1] == [completing.HELP]:
+            from portable_nn.cli import describing
+
+            words, form = describing.form_of(given[1:])
+            if form == "json":
+                describing.describe(NAME, _command(), words)
+                return 0
+            given = [*words, "--help"]
         return int(_command()(given, prog_name=NAME, standalone_mode=False) or 0)
+    except typer.Exit as done:
+        return done.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return 130  # As shells report Ctrl-C: 128 and SIGINT.
     except timing.TimeLimit as limit:
@@ -222,6 +227,8 @@ class _Command(typer.core.TyperCommand):
         if arguments := self._arguments():
             with formatter.section("Arguments"):
                 formatter.write_dl(arguments)
+        from portable_nn.cli.conventions import ALWAYS
+
         subjects: dict[str, list[tuple[str, str]]] = {}
         for option in self.get_params(ctx):
             if option.param_type_name == "option" and (record := option.get_help_record(ctx)):
@@ -250,7 +257,9 @@ def _command(*path: str) -> Any:
     if not hasattr(module, "COMMANDS"):
         examples = "\n".join(["\b", "Examples:", *(f"  {NAME} {example}" for example in module.EXAMPLES)])
         application.command(path[-1], cls=_Command, epilog=examples)(with_conventions(module))
-        return typer.main.get_command(application)
+        parser: Any = typer.main.get_command(application)
+        parser.module = module
+        return parser
     called = " ".join([*path, "COMMAND"])
     epilog = f"{NAME} {called} --help has the options of a command, and examples; so has {NAME} help {called}."
     application.callback(cls=_Group, epilog=epilog)(module.command)
@@ -272,7 +281,11 @@ def command(
 ) -> None:
     """Train a network in numpy, save it in a strict file that describes itself, and run it where ONNX runs.
 
-    Results go to standard output or to --out FILE, everything else to standard error. --format json is for programs.
-    No file is overwritten without --force. Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 a bad input, 4 an
-    optional package is missing, 70 a fault of this program, 130 interrupted.
+    Results go to standard output or to --out FILE, everything else to standard error. --format json is for programs;
+    help --format json describes the commands to them. No file is overwritten without --force. Exit codes: {codes}.
     """
+
+
+command.__doc__ = str(command.__doc__).format(
+    codes=", ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
+)

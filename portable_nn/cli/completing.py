@@ -148,7 +148,7 @@ def _fitting(found: Iterable[Candidate], current: str) -> Iterator[Candidate]:
     return (each for each in found if each.word.startswith(current))
 
 
-class _Option:
+class Option:
     """An option or argument of a command, as its annotation says."""
 
     def __init__(self, parameter: Parameter) -> None:
@@ -163,12 +163,16 @@ class _Option:
         self.names = names or ["--" + parameter.name.replace("_", "-")]
         self.is_flag = bool in self.kinds
 
-    def words(self) -> Iterable[str]:
-        """The words that its value may be, if that is known."""
+    def choices(self) -> list[str]:
+        """The words of which its value must be one, or begin with one; empty where it may be others."""
         listed = [word for each in self.kinds if get_origin(each) is Literal for word in get_args(each)]
         if not listed and self.metavar.startswith("<"):
             listed = self.metavar.strip("<>").split("|")
-        return listed or (resolve_name(NAMED[self.metavar]) if self.metavar in NAMED else ())
+        return listed
+
+    def words(self) -> Iterable[str]:
+        """The words that its value may be, if that is known."""
+        return self.choices() or (resolve_name(NAMED[self.metavar]) if self.metavar in NAMED else ())
 
     def takes_files(self) -> bool:
         """True if the option's value may be the name of a file or folder."""
@@ -184,7 +188,7 @@ def _of_command(module: ModuleType, rest: Sequence[str], current: str) -> Iterat
     """Options, or values of the option or argument at the cursor."""
     from portable_nn.cli.conventions import with_conventions
 
-    options = [_Option(each) for each in signature(with_conventions(module)).parameters.values()]
+    options = [Option(each) for each in signature(with_conventions(module)).parameters.values()]
     named = {name: each for each in options if not each.is_argument for name in each.names}
     arguments = [each for each in options if each.is_argument]
     pending, used, place = _read(rest, named)
@@ -201,9 +205,9 @@ def _of_command(module: ModuleType, rest: Sequence[str], current: str) -> Iterat
         yield from _values(arguments[min(place, len(arguments) - 1)], rest, current)
 
 
-def _read(words: Sequence[str], named: dict[str, _Option]) -> tuple[_Option | None, set[str], int]:
+def _read(words: Sequence[str], named: dict[str, Option]) -> tuple[Option | None, set[str], int]:
     """The option whose value comes next, if one does; the options that are given; and how many arguments."""
-    pending: _Option | None = None
+    pending: Option | None = None
     used, place = set[str](), 0
     for word in words:
         name, sign, _ = word.partition("=")
@@ -218,14 +222,14 @@ def _read(words: Sequence[str], named: dict[str, _Option]) -> tuple[_Option | No
     return pending, used, place
 
 
-def _values(option: _Option, words: Sequence[str], current: str, before: str = "") -> Iterator[Candidate | str]:
+def _values(option: Option, words: Sequence[str], current: str, before: str = "") -> Iterator[Candidate | str]:
     found = [*option.words(), *_inside(option, words)]
     yield from _fitting((Candidate(before + word) for word in found), before + current)
     if option.takes_files():
         yield FILES
 
 
-def _inside(option: _Option, words: Sequence[str]) -> list[str]:
+def _inside(option: Option, words: Sequence[str]) -> list[str]:
     """The names in a file among ``words`` that the option can have, as far as the file can be read."""
     found = list[str]()
     for read in (INSIDE[name] for name in option.names if name in INSIDE):

@@ -51,6 +51,9 @@ INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 """The exit code that shells give a process that SIGPIPE ended: 128 and its number."""
 
+ALWAYS: Final = "Every command"
+"""The heading of the options that every command has, in a help."""
+
 LARGEST: Final = 2**63 - 1
 """The largest whole number that arrays and files can hold."""
 
@@ -87,7 +90,7 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     ) -> None:
         from portable_nn.core.atomic import replacing_nothing
 
-        with _reporting(spelled, debug), replacing_nothing():
+        with reporting(spelled, debug), replacing_nothing():
             _check_numbers({"--timeout": timeout, **{flags[name]: value for name, value in given.items()}})
             if timeout is not None:
                 limit_time(timeout)
@@ -174,7 +177,7 @@ def _flag(option: inspect.Parameter) -> str:
 
 
 @contextmanager
-def _reporting(flags: Mapping[str, str], debug: bool) -> Iterator[None]:
+def reporting(flags: Mapping[str, str], debug: bool) -> Iterator[None]:
     """Name the option in a ``UsageError`` such as "batch_size must be …", and print the traceback to debug."""
     try:
         yield

@@ -1,7 +1,6 @@
 """Every error that the package raises: a small closed family.
 
-Each class knows the exit code that the command line gives it (see ``cli``):
-1 a check failed, 2 wrong usage, 3 a bad input, 4 an optional package is missing.
+Each class knows the exit code, of ``EXIT_CODES``, that the command line gives it (see ``cli``).
 """
 
 from __future__ import annotations
@@ -9,12 +8,24 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 __all__ = ["DataWarning", "EditedWarning", "PortableNNError", "PortableNNWarning", "ProviderWarning"]
+
+EXIT_CODES: Final[Mapping[int, str]] = {
+    0: "done",
+    1: "a check failed",
+    2: "wrong usage",
+    3: "a bad input",
+    4: "an optional package is missing",
+    70: "a fault of this program",
+    130: "interrupted",
+    141: "nobody reads the output",
+}
+"""What the exit codes of the command line mean: 70 is EX_SOFTWARE of sysexits.h; shells give 128 and the signal."""
 
 
 class PortableNNError(Exception):

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,10 +37,23 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str | Path) -> Result:
-        code = main([str(argument) for argument in arguments])
-        return Result(code, *capsys.readouterr())
+        words = [str(argument) for argument in arguments]
+        result = Result(main(words), *capsys.readouterr())
+        if result.out and ("--format", "json") in pairwise(words):
+            check_against_schema(words, result.json)
+        return result
 
     return call
+
+
+def check_against_schema(words: list[str], printed: Any) -> None:
+    """What a command prints with --format json is as ``help --format json`` says."""
+    from jsonschema import Draft202012Validator
+
+    from portable_nn.cli.schemas import schema_of
+
+    schema = next(filter(None, (schema_of(" ".join(words[:count])) for count in (2, 1))))
+    Draft202012Validator(schema).validate(printed)
 
 
 @pytest.fixture

@@ -20,3 +20,5 @@ digest = printed("digest", "digits").strip()
 assert digest == pnn.inspect("digits").digest
 assert len(digest) == 64
 assert json.loads(printed("digest", "digits", "--format", "json"))["digest"] == digest
+[described] = json.loads(printed("help", "digest", "--format", "json"))["commands"]
+assert described["output"]["required"] == ["schema", "model", "digest"]
