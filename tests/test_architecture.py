@@ -58,8 +58,8 @@ def test_no_import_goes_up_nor_round_in_a_circle(modules: dict[str, Path], order
 
 
 CEILINGS = {
-    "statements": 66_400,
-    "tokens a statement": 14.27,
+    "statements": 66_580,
+    "tokens a statement": 14.28,
     "functions of complexity above 15": 77,
     "parameters of an internal function": 12,
     "docstrings that open with What, …": 3,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Apart = TypeVar("Apart", Frame, Dataset, dict[str, Stored])
 
 EVERY: Final = re.compile(r",(\d{1,9})$", re.ASCII)
-"""How many batches there are between checkpoints, behind their folder."""
+"""The number of batches between checkpoints, behind their folder."""
 
 CSV: Final = ".csv"
 """The suffix of a table of epochs."""

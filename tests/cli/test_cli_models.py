@@ -29,7 +29,7 @@ def test_export_and_import_are_each_others_inverse(run, tmp_path):
     np.testing.assert_allclose(found, pnn.load(DIGITS.weights).predict(x), atol=1e-4)
     code, out, err = run("import", "d.onnx", "d.safetensors")
     assert (code, err) == (0, "")
-    assert out.splitlines()[-1] == "written   d.safetensors (640 kB)"
+    assert out.splitlines()[-1] == "written  d.safetensors (640 kB)"
     assert (tmp_path / "d.safetensors").read_bytes() == DIGITS.weights.read_bytes()
 
 

@@ -69,7 +69,7 @@ def test_the_run_of_the_article(run):
 
 
 def test_the_pages_show_what_is_printed():
-    assert f"which of {len(METHODS)} methods do not" in README.read_text(encoding="utf-8")
+    assert f"which of {len(METHODS)} methods converge" in README.read_text(encoding="utf-8")
     text = (README.parent / "docs/commands/index.md").read_text(encoding="utf-8")
     shown = re.search(r"^\$ portable-nn simulate run .*?\n(.*?)…$", text, re.MULTILINE | re.DOTALL)
     assert shown
