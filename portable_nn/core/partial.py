@@ -95,7 +95,7 @@ class Part:
 
     @property
     def kept(self) -> dict[str, Any] | None:
-        """The part that another run can go on with: the journal says so, wherever a signal came."""
+        """The state that another run can go on with: the journal says so, wherever a signal came."""
         found = self._read()
         return found["state"] if found and found["size"] else None
 
