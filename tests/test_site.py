@@ -56,7 +56,7 @@ def test_it_is_built_without_a_warning_and_needs_no_other_server(tmp_path: Path)
         assert f'id="{place}"' in pages[f"api/{page}index.html"]
     assert 'src="pictures/recording.svg"' in pages["index.html"]
     head, *sections = (site / "llms.txt").read_text(encoding="utf-8").split("\n\n## ")
-    assert re.fullmatch(r"# Portable NN\n\n> [^\n]+\\.", head)
+    assert re.fullmatch(r"# Portable NN\n\n> [^\n]+\.", head)
     assert [each.split("\n")[0] for each in sections][:3] == ["Start", "Learn", "Use"]
     linked = [line for each in sections for line in each.rstrip().split("\n")[2:]]
     places = re.findall(r"^- \[[^]\n]+\]\(([\w./-]+)\)(?:: \S.*)?$", "\n".join(linked), re.MULTILINE)
