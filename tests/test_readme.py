@@ -49,6 +49,7 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         "yes",
         "True",
         "500.0",
+        "light",
         "True True",
         "(4, 2)",
         "(2000, 2)",
