@@ -9,6 +9,7 @@ from typing import Literal
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, Node
 from portable_nn.operators import FLOATS, infer, operator_of
+from portable_nn.operators.quantised import QUANTISED
 
 
 def as_place(name: str) -> int | None:
@@ -31,9 +32,11 @@ def head_input(graph: Graph, place: int = -1) -> str:
             left -= 1
             if not left and read in made:
                 return read
+    whole = any(node.operator in QUANTISED for node in graph.nodes)
     raise UsageError(
-        f"until: there is no linear layer before the output '{graph.outputs[0]}' that a new one could replace (number "
-        f"{place}); a name of a node says where to cut: {', '.join(main_nodes(graph)[-3:]) or 'there is none'}"
+        f"until: {'its weights are quantised: tune the file of floats; ' * whole}there is no linear layer before the "
+        f"output '{graph.outputs[0]}' that a new one could replace (number {place}); a name of a node says where to "
+        f"cut: {', '.join(main_nodes(graph)[-3:]) or 'there is none'}"
     )
 
 

@@ -123,7 +123,7 @@ def is_by_column(model: ModelProto, columns: Sequence[Column]) -> bool:
     """True if the inputs of a model may be columns, and its outputs NaN, as far as their number and types tell."""
     types = {ONNX_DTYPES.get(value.type.tensor_type.elem_type) for value in model.graph.output}
     sizes = [len(value.type.tensor_type.shape.dim) for value in model.graph.input]
-    return sizes == [2] * (len(columns) or -1) and types <= FLOATS
+    return bool(columns) and sizes == [2] * len(columns) and types <= FLOATS
 
 
 def _take_away(model: ModelProto, columns: Sequence[Column], row: Value) -> None:

@@ -35,7 +35,7 @@ from portable_nn.onnx.opsets.support import (
 )
 from portable_nn.onnx.opsets.translation import translated
 from portable_nn.onnx.remarks.exporters import resets_too_early
-from portable_nn.onnx.remarks.training import training_mode
+from portable_nn.onnx.remarks.training import quantised, training_mode
 from portable_nn.onnx.roles import Role, doubts, folded_normalisation, roles_of, shared
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, literal
 from portable_nn.onnx.writing import PRODUCER
@@ -114,7 +114,7 @@ def from_model(model: ModelProto, where: str, sizes: Sizes | None = None) -> Rea
         if hint := advice(parts.nodes, parts.types, [value.name for value in parts.inputs], opset, parts.outputs):
             error.add_note(hint)
         raise error
-    notes = [*equalities(sizes.needed), *repeated(model.graph, parts.inputs), *training_mode(graph)]
+    notes = [*equalities(sizes.needed), *repeated(model.graph, parts.inputs), *training_mode(graph), *quantised(graph)]
     notes += resets_too_early(model)
     return Read(graph, parts.arrays, [*notes, *done, *parts.notes, *made.notes])
 

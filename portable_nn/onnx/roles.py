@@ -221,7 +221,9 @@ def folded_normalisation(graph: GraphProto) -> Iterator[str]:
 def _has_folded(node: NodeProto) -> bool:
     rules = (entry.value for entry in node.metadata_props if entry.key == "pkg.onnxscript.rewriter.rule_name")
     weight = node.input[1] if node.op_type in ("Conv", "ConvTranspose") and len(node.input) > 1 else ""
-    return any("FuseBatchNorm" in rule for rule in rules) or bool(re.match(r"onnx::Conv|ConvBnFusion_", weight))
+    return any("FuseBatchNorm" in rule for rule in rules) or bool(
+        re.match(r"(onnx::Conv|ConvBnFusion_)(?!.*(_quantized|_DequantizeLinear_Output)$)", weight)
+    )
 
 
 class Count(NamedTuple):

@@ -12,6 +12,9 @@ import onnxruntime
 import pytest
 
 import portable_nn as pnn
+from portable_nn.converters.onnx import read_onnx
+from portable_nn.core.errors import UsageError
+from portable_nn.network.heads import head_input
 
 quantization: Any = pytest.importorskip("onnxruntime.quantization")
 Kind, Form = quantization.QuantType, quantization.QuantFormat
@@ -92,5 +95,10 @@ def test_a_network_that_measures_as_it_runs(floats: Path, tmp_path: Path, weight
     path = tmp_path / "theirs.onnx"
     quantization.quantize_dynamic(floats, path, weight_type=weights)
     network = check(path, tmp_path)
+    [note] = [each for each in read_onnx(path).notes if "quantised" in each]
+    assert note.startswith("4 tensors of weights are quantised")
+    assert not any("do_constant_folding" in each for each in read_onnx(path).notes)
+    with pytest.raises(UsageError, match="weights are quantised: tune the file of floats"):
+        head_input(network.graph)
     history = network.fit(X, Y, optimizer=pnn.Adam(0.01), epochs=20, progress=False)
     assert history["loss"][-1] < history["loss"][0]

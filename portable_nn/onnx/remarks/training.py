@@ -1,12 +1,13 @@
-"""Nodes that a file has in training mode, in which they drop elements at random."""
+"""What a training meets in a file: nodes in training mode, which drop elements at random, and quantised weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from portable_nn.core.graph import Graph
-from portable_nn.core.text import some
-from portable_nn.operators import infer, operator_of, use_of
+from portable_nn.core.text import quantity, some
+from portable_nn.operators import FLOATS, infer, operator_of, use_of
+from portable_nn.operators.quantised import QUANTISED
 from portable_nn.operators.training.dropout import TRAINING
 
 
@@ -16,3 +17,15 @@ def training_mode(graph: Graph) -> Iterator[str]:
     limited = (node for node in graph.nodes if TRAINING in operator_of(node).portability.limits)
     if found := [str(node) for node in limited if TRAINING.applies(use_of(node, types), None)]:
         yield f"{some(found)}: {TRAINING.problem}; {TRAINING.hint}"
+
+
+def quantised(graph: Graph) -> Iterator[str]:
+    """A note where weights are quantised; nothing where none are."""
+    stored = {each.name for each in graph.parameters if each.dtype not in FLOATS}
+    read = {name for node in graph.nodes if node.operator in QUANTISED for name in node.inputs if name in stored}
+    if read:
+        verb = "is" if len(read) == 1 else "are"
+        yield (
+            f"{quantity(len(read), 'tensor')} of weights {verb} quantised, as whole numbers: the network runs as it is, and "
+            "training leaves these weights as they are"
+        )
