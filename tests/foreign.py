@@ -59,7 +59,7 @@ def convolutional(path: Path, *, batch: int | str = "n", side: int | str = 8, **
     kernel = np.random.default_rng(4).normal(size=(5, 3, 3, 3)).astype(np.float32)
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
-        helper.make_node("QuickGelu", ["c"], ["l"], "gelu", domain=RUNTIME),
+        helper.make_node("Trilu", ["c"], ["l"], "gelu", domain=RUNTIME),
         helper.make_node("GlobalAveragePool", ["l"], ["p"], "pool"),
         helper.make_node("Flatten", ["p"], ["y"], "flat"),
     ]

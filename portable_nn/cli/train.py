@@ -27,7 +27,7 @@ EXAMPLES = (
     "train 784-512-10 train-images-idx3-ubyte.gz --activation relu -o m.safetensors",
     "train auto-32-auto penguins.csv --target species --missing indicator -o penguins.safetensors",
     "train auto-64-32-1 houses.csv --target price --unit price=€ --drop address -o price.safetensors",
-    "train auto-32-auto penguins.csv --target species --test 0.2 -o penguins.safetensors",
+    "train auto-32-auto penguins.csv --target species --missing indicator --test 0.2 -o penguins.safetensors",
     "train 4-16-3 iris.csv --standardise --labels A,B,C -o iris.safetensors",
     "train auto-32-auto penguins.csv --target species --missing drop --class-weight Gentoo=2 --metric f1 -o p.h5",
     "train 784-200-10 mnist_train.csv --schedule one-cycle:rise=0.2 --optimizer adam:clip_norm=1 -o mine.safetensors",

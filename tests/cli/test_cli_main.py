@@ -295,7 +295,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, digits_csv):
         f"'{sys.executable}' -m portable_nn predict digits-mlp digits.csv --quiet | head -1; echo ${{PIPESTATUS[0]}}"
     )
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["input", "label", "probability", "expected", str(conventions.BROKEN_PIPE)]
+    assert done.stdout.split() == ["input", "label", "probability", "guess", "expected", str(conventions.BROKEN_PIPE)]
     assert done.stderr == ""
 
 

@@ -125,7 +125,8 @@ def test_interrupted_by_ctrl_c(tmp_path: Path) -> None:
         return True
 
     assert ordeal.run(meanwhile) == INTERRUPTED
-    assert [line for line in ordeal.log.splitlines() if "examples" not in line] == []
+    said = [line for line in ordeal.log.splitlines() if "examples" not in line]
+    assert said == [f"interrupted: {ordeal.out} is not written"]
     assert not ordeal.out.exists()
     assert not any(map(memory_of, seen))
     assert ordeal.run() == 0

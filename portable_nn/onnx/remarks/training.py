@@ -26,6 +26,6 @@ def quantised(graph: Graph) -> Iterator[str]:
     if read:
         verb = "is" if len(read) == 1 else "are"
         yield (
-            f"{quantity(len(read), 'tensor')} of weights {verb} quantised, as whole numbers: the network runs as it is, and "
-            "training leaves these weights as they are"
+            f"{quantity(len(read), 'tensor')} of weights {verb} quantised, as whole numbers: the network runs as "
+            "it is, and training leaves these weights as they are"
         )
