@@ -213,7 +213,7 @@ def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv)
         (["4-3", "flowers.csv", "--validation", "0", "--early-stopping", "2"], 2, "early stopping watches 'val_loss'"),
         (["4-3", "flowers.csv", "--epochs", "0"], 2, "--epochs must be a whole number from 1, not 0"),
         (["4-3", "flowers.csv", "--early-stopping", "-1"], 2, "--early-stopping must be a whole number from 0, not -1"),
-        (["4-3", "flowers.csv", "--preprocess", "none", "--standardise"], 2, "not both"),
+        (["4-3", "flowers.csv", "--preprocess", "none", "--standardise"], 2, "preprocess (--preprocess) or"),
         (
             ["4-3", "flowers.csv", "--rate", "-1"],
             2,

@@ -153,7 +153,7 @@ IMAGES = pnn.Sequential(pnn.Input(784), pnn.Rescaling(1 / 255), pnn.Dense(3), pr
             IMAGES,
             (np.full((9, 784), 0.5), Y[:9]),
             {},
-            "0 to 255, found 0.5 to 0.5: preprocess none",
+            "the network takes pixels, 0 to 255, found 0.5 to 0.5: preprocess none",
         ),
         (
             older(IMAGES.until("dense_1")),
