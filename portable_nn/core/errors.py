@@ -25,7 +25,7 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     130: "interrupted",
     141: "nobody reads the output",
 }
-"""What the exit codes of the command line mean: 70 is EX_SOFTWARE of sysexits.h; shells give 128 and the signal."""
+"""The meanings of exit codes of the command line: 70 is EX_SOFTWARE of sysexits.h; shells give 128 and the signal."""
 
 
 class PortableNNError(Exception):

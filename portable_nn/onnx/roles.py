@@ -70,7 +70,9 @@ class Role(NamedTuple):
 def roles_of(graph: GraphProto, arrays: Mapping[str, Array]) -> dict[str, Role]:
     """The role of each of ``arrays``, floats of a model by name."""
     uses, stored = _Uses(graph), {tensor.name for tensor in graph.initializer}
-    scales = {name for name in arrays if name.removesuffix("_scale") + "_zero_point" in stored}  # Of quantised numbers.
+    scales = {
+        name for name in arrays if re.sub("_scale$", "_zero_point", name) in stored - {name}
+    }  # Of quantised numbers.
     return {
         name: Role(False) if name in scales else _role(name, array, list(uses.of(name)))
         for name, array in arrays.items()

@@ -230,7 +230,7 @@ def shape_fault(shape: Sequence[object], itemsize: float) -> str | None:
 
 def count_fault(count: int) -> str | None:
     """The fault of a file with ``count`` tensors, if any."""
-    return f"holds {quantity(count, 'tensor')}; at most {MAX_TENSORS} are allowed" if count > MAX_TENSORS else None
+    return f"holds {quantity(count, 'tensor')}; at most {MAX_TENSORS:,} are allowed" if count > MAX_TENSORS else None
 
 
 def widened(memory: Bytes) -> Bytes:

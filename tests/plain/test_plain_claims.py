@@ -110,7 +110,7 @@ def test_a_head_of_550_000_tensors(tmp_path: Path) -> None:
     assert len(head) > 32_000_000
     path.write_bytes(struct.pack("<Q", len(head)) + head.encode())
     found = bounded(f"portable_nn.plain.open_tensors({str(path)!r})")
-    assert found.text == f"FormatError: {path}: holds 550000 tensors; at most 131072 are allowed"
+    assert found.text == f"FormatError: {path}: holds 550,000 tensors; at most 131,072 are allowed"
     assert found.bytes < 3 * len(head)
 
 

@@ -1,4 +1,4 @@
-"""What a training meets in a file: nodes in training mode, which drop elements at random, and quantised weights."""
+"""Remarks for a training: nodes in training mode, which drop elements at random, and quantised weights."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from portable_nn.operators.base import (
+    DTYPE_CODES,
     FLOATS,
     ONNX_DTYPES,
     Array,
@@ -61,6 +62,7 @@ def _check_scales(use: OperatorContext) -> None:
 
 
 def _quantize_type(use: OperatorContext) -> Type:
+    use.choice("precision", (0, DTYPE_CODES["float32"]))
     use.check_dtype(use.type().dtype, {*REAL, "int32"})
     use.check_dtype(use.type(1).dtype, REAL)
     _check_scales(use)
@@ -99,7 +101,7 @@ def _beside(n: KernelContext, index: int) -> tuple[list[Step], Array]:
 
 
 def saturated(work: Array, out: Array) -> list[Step]:
-    """The steps that round numbers half to even into ``out``, where NaN becomes the smallest."""
+    """The steps that bring rounded numbers into the range of ``out``, where NaN becomes the smallest."""
     limits = np.iinfo(out.dtype)
     low, high = work.dtype.type(limits.min), work.dtype.type(limits.max)
     return [
