@@ -450,7 +450,7 @@ def threshold_that_no_probability_has(valid: Forge) -> None:
     valid.manifest["outputs"][0]["threshold"] = 1.5
 
 
-@row("39", r"input 'x' has 1 columns, but its shape is \(batch, 2\)$")
+@row("39", r"input 'x' has 1 column, but its shape is \(batch, 2\)$")
 def column_too_few(valid: Forge) -> None:
     valid.manifest["inputs"][0].update(kind="table", columns=[{"name": "a"}])
 

@@ -304,6 +304,7 @@ EXCEPTIONS = {
     "keras/rebuilding/words.py": "the names of Keras's activations",
     "converters/layers/weights.py": "the names of Keras's layers with weights",
     "layers/pytorch.py": "the names of PyTorch's modules",
+    "onnx/opsets/microsoft.py": "what operators of com.microsoft are in those of the standard, with their code",
     "onnx/opsets/newer.py": "what opsets after that of the graphs brought, with their code",
 }
 
