@@ -91,6 +91,7 @@ def read_onnx(
     edited: bool = False,
     train: Sequence[str] = (),
     freeze: Sequence[str] = (),
+    lazy: bool = False,
     where: str | None = None,
     origin: Origin | None = None,
 ) -> Imported:
@@ -119,6 +120,8 @@ def read_onnx(
         train: patterns of names of parameters that train, as ``Network.unfreeze`` has them. Otherwise use and name
             decide, and a note lists what may be either.
         freeze: patterns of names of parameters that are kept as they are, as ``Network.freeze`` has them; these win.
+        lazy: whether weights of more than 64 MiB in all stay in the file, and each is read whenever it is asked for, as
+            ``load`` has it.
         where: the name of the model in messages; by default its path.
         origin: what ``origin_of`` finds, where that is known.
 
@@ -137,7 +140,7 @@ def read_onnx(
     if not isinstance(source, ModelProto):
         options: dict[str, Any] = {"verify": verify, "atol": atol, "rtol": rtol, "seed": seed, "io": io}
         options |= {"weights": weights, "sizes": sizes, "edited": edited, "origin": origin}
-        options |= {"train": train, "freeze": freeze}
+        options |= {"train": train, "freeze": freeze, "lazy": lazy}
         with opening_model(source) as model:
             return read_onnx(model, where=where or str(source), **options)
     where, given = where or "model", source
@@ -148,8 +151,7 @@ def read_onnx(
     model, notes = promoted(source, weights, where), list(origin.notes)
     translated = classical(model, where)
     in_place = given is source and not (weights or translated)
-    in_file = verify and in_place and opened_model.get() is not None
-    unread = in_file and sum(map(tensor_bytes, model.graph.initializer)) > LARGE
+    unread = in_place and (verify or lazy) and _is_left(model)
     if origin.state == "own" and not weights:
         network = restored(origin, model, sizes, unread=unread)
     elif translated is not None:
@@ -168,14 +170,19 @@ def read_onnx(
         notes.append(f"its sums over support vectors have large terms: in float32 they are known to {rounding:.1g}")
         rtol = rounding
     options = {"tolerance": Tolerance(atol, rtol), "seed": seed, "recorded": recorded}
-    network, proof = _compared(network, model, where, unread=unread, in_place=in_place, **options)
+    network, proof = _compared(network, model, where, unread=unread, in_place=in_place, lazy=lazy, **options)
     return Imported(network, proof, tuple(notes))
 
 
+def _is_left(model: ModelProto) -> bool:
+    """True if the model's file is open, and its weights are so large that they are left in it."""
+    return opened_model.get() is not None and sum(map(tensor_bytes, model.graph.initializer)) > LARGE
+
+
 def _compared(
-    network: Network, model: ModelProto, where: str, *, unread: bool, in_place: bool, **options: Any
+    network: Network, model: ModelProto, where: str, *, unread: bool, in_place: bool, lazy: bool, **options: Any
 ) -> tuple[Network, Proof]:
-    """The network with its weights in memory, and the proof that it is the model.
+    """The network with its weights in memory, unless it is ``lazy``, and the proof that it is the model.
 
     Args:
         network: the network.
@@ -183,6 +190,7 @@ def _compared(
         where: the name of the model in messages.
         unread: whether the weights of the network are read from the file whenever they are asked for.
         in_place: whether the weights are those of the file that is open, if one is.
+        lazy: whether they stay unread.
         options: further ones of ``compare``.
     """
     compared = partial(
@@ -197,7 +205,7 @@ def _compared(
     if unread:
         assert opened
         give_back()
-        network = in_memory(network)
+        network = network if lazy else in_memory(network)
         arrays = network.parameters.arrays
         proof.weights = compare_weights(network.graph, arrays, model, where, folder, opened.path)
     return network, proof

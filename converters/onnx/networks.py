@@ -41,7 +41,6 @@ from portable_nn.onnx.storage.metadata import (
     own_doc,
 )
 from portable_nn.onnx.storage.preparation import PREPARATION, preparation_in
-from portable_nn.onnx.storage.tensors import Unread
 from portable_nn.operators import infer, operator_of
 from portable_nn.preprocessing.steps import Preprocessing
 from portable_nn.rewrites.sizes import fixed_sizes
@@ -102,11 +101,11 @@ def foreign(
 ) -> Network:
     """The network in any model, with labels where the metadata have them; adds to ``notes`` what is dropped.
 
-    A ``manifest`` says what the model was before another program changed it. If the parameters are ``unread``, they are
-    read whenever they are asked for.
+    A ``manifest`` says what the model was before another program changed it. If the parameters are ``unread``, large
+    ones are read whenever they are asked for.
     """
     properties = metadata_of(model)
-    graph, parameters, changes = from_model(model, where, Sizes(sizes))
+    graph, parameters, changes = from_model(model, where, Sizes(sizes), unread=unread)
     frozen = {value.name for value in manifest.graph.parameters if not value.trainable} if manifest else set()
     if frozen:  # Types are inferred once for a graph, and would be again for a copy.
         kept = (replace(value, trainable=value.trainable and value.name not in frozen) for value in graph.parameters)
@@ -127,7 +126,7 @@ def foreign(
     notes.extend(dropped_by_import(model, graph, documentation))
     return Network.from_graph(
         graph,
-        Unread(parameters, model) if unread else _taken(graph, parameters.pop),
+        _taken(graph, parameters.pop) if isinstance(parameters, dict) else parameters,
         inputs=_prepared(_inputs(graph, manifest), graph, preparation_in(properties, where), notes),
         outputs=outputs,
         metadata=metadata,

@@ -43,9 +43,9 @@ from portable_nn.onnx.opsets.translation import translated
 from portable_nn.onnx.origin import ADVICE, origin_of
 from portable_nn.onnx.reading import NO_OUTPUTS, answer, decides_shapes, is_stored, settings_of, tensor_of
 from portable_nn.onnx.remarks.exporters import resets_too_early
-from portable_nn.onnx.storage.external import external_tensors, load_external, locations
-from portable_nn.onnx.storage.files import read_alone, read_model
-from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
+from portable_nn.onnx.storage.external import locations, reading
+from portable_nn.onnx.storage.files import read_alone, read_light, read_model
+from portable_nn.onnx.storage.tensors import Unread, from_attribute, from_tensor, is_attribute
 from portable_nn.operators import Needed, needed_equalities, solution
 from portable_nn.operators.costs import multiply_adds
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, operator_of
@@ -61,13 +61,15 @@ ONLY_PREDICTED: Final = (
 class _Opened(NamedTuple):
     """A model, and all that does not depend on the sizes of its inputs.
 
-    ``opset`` is 0 where it is not supported; ``blocked`` are the places of unsupported nodes.
+    ``opset`` is 0 where it is not supported; ``blocked`` are the places of unsupported nodes; ``small`` are the weights
+    that are in memory.
     """
 
     model: ModelProto
     opset: int
     nodes: tuple[Node, ...]
     weights: Mapping[str, Array]
+    small: Mapping[str, Array]
     blocked: frozenset[int]
     findings: tuple[Finding, ...]
 
@@ -79,12 +81,13 @@ def onnx_surveyor(path: Path) -> Surveyor:
         FileError: the file cannot be read.
         FormatError: it is not an ONNX model.
     """
-    findings, model = list[Finding](), as_row(read_alone(path))
-    check_text(model.graph, str(path))
-    for tensor in external_tensors(model):
-        with _collected(findings):
-            load_external(tensor, path)
-    return _surveyor(model, str(path), findings)
+    findings = list[Finding]()
+    with reading(path):
+        faults = list[FormatError]()
+        model = as_row(read_light(path, faults))
+        check_text(model.graph, str(path))
+        findings += [Finding("error", "", fault.reason) for fault in faults]
+        return _surveyor(model, str(path), findings)
 
 
 def multiply_adds_of(model: ModelProto, shapes: Mapping[str, Shape], where: str) -> int:
@@ -134,9 +137,11 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
     if not graph.output:
         findings.append(Finding("error", "", NO_OUTPUTS))
     weights = _weights(graph, where, findings)
+    small = {name: array for name, array in weights.items() if not isinstance(array, TensorProto)}
     findings.extend(_weight_findings(graph))
     findings += _notes(resets_too_early(model), "warning")
-    return partial(_survey, _Opened(model, opset, tuple(nodes), weights, frozenset(blocked), tuple(findings)))
+    unread, known = Unread(weights, where), tuple(findings)
+    return partial(_survey, _Opened(model, opset, tuple(nodes), unread, small, frozenset(blocked), known))
 
 
 def _notes(texts: Iterable[str], level: Level = "note") -> list[Finding]:
@@ -183,21 +188,22 @@ def _collected(findings: list[Finding], node: str = "") -> Iterator[None]:
         findings.append(Finding("error", node, error.reason))
 
 
-def _weights(graph: GraphProto, where: str, findings: list[Finding]) -> dict[str, Array]:
-    """The arrays in the file that can be read: initializers and large constants."""
-    weights: dict[str, Array] = {}
+def _weights(graph: GraphProto, where: str, findings: list[Finding]) -> dict[str, Array | TensorProto]:
+    """The arrays in the file that can be read, initializers and large constants; those in other places as tensors."""
+    weights: dict[str, Array | TensorProto] = {}
     stored = [(tensor.name, tensor) for tensor in graph.initializer if _is_readable(tensor)]
     stored += [(node.output[0], tensor_of(node)) for node in graph.node if is_stored(node)]
     for name, tensor in stored:
         with _collected(findings):
-            weights[name] = from_tensor(tensor, where, f"tensor '{name}'")
+            external = tensor.data_location == TensorProto.EXTERNAL
+            weights[name] = tensor if external else from_tensor(tensor, where, f"tensor '{name}'")
     return weights
 
 
 def _is_readable(tensor: TensorProto) -> bool:
-    """True if the elements of a tensor are in this file, and of a known type."""
+    """True if the elements of a tensor were found, and are of a known type."""
     known = tensor.data_type in TensorProto.DataType.values() and tensor.data_type != TensorProto.UNDEFINED
-    return known and tensor.data_location != TensorProto.EXTERNAL
+    return known and (tensor.data_location != TensorProto.EXTERNAL or bool(tensor.external_data))
 
 
 def _weight_findings(graph: GraphProto) -> Iterator[Finding]:
@@ -326,8 +332,8 @@ def _known_types(
 ) -> dict[str, Type]:
     """The types of the initializers, and of the inputs with the given ``shapes``."""
     graph = opened.model.graph
-    settings = settings_of(graph, opened.weights)
-    types = {tensor.name: _weight_type(tensor, opened.weights, settings) for tensor in graph.initializer}
+    settings = settings_of(graph, opened.small)
+    types = {tensor.name: _weight_type(tensor, opened.small, settings) for tensor in graph.initializer}
     codes = {name: entries[name].type.tensor_type.elem_type for name in shapes}
     return types | {name: Type(dtype_of(codes[name]), shape) for name, shape in shapes.items()}
 
@@ -336,8 +342,8 @@ def _translator(opened: _Opened, known: Collection[int]) -> Translate:
     """The translation of the nodes at the places ``known`` into the vocabulary."""
     nodes, names = opened.nodes, _names(opened)
     read = frozenset([*_outputs(opened), *(name for node in nodes for name in node.inputs)])
-    settings = settings_of(opened.model.graph, opened.weights)
-    folder = Folder(names, {name: array for name, array in opened.weights.items() if name in settings})
+    settings = settings_of(opened.model.graph, opened.small)
+    folder = Folder(names, {name: array for name, array in opened.small.items() if name in settings})
 
     def translate(place: int, types: Mapping[str, Type]) -> Sequence[Node]:
         if place not in known:

@@ -18,6 +18,7 @@ from portable_nn.core.binding import Sizes
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Node, Shape
 from portable_nn.core.html import html_code, html_of, html_page, html_table
+from portable_nn.core.tensors import ITEM_SIZES
 from portable_nn.core.text import Table, fields, printable, quantity, size
 from portable_nn.operators.costs import multiply_adds
 from portable_nn.operators.registry import family, known_operator
@@ -122,14 +123,14 @@ def sizes_of_model(name: str, surveyor: Surveyor, inputs: Sizes = None) -> NetSi
     batch = _batch(survey)
     one = surveyor(_with_numbers(survey, batch)) if batch else survey
     rows = tuple(_rows(survey, one))
-    weights = [survey.weights[name] for name in _parameters(survey) if name in survey.readers]
+    weights = [_weight(survey, name) for name in _parameters(survey) if name in survey.readers]
     peak, where = _peak(one)
     return NetSizes(
         model=name,
         nodes=rows,
         counted_for=batch,
-        parameters=sum(array.size for array in weights),
-        parameter_bytes=sum(array.nbytes for array in weights),
+        parameters=sum(elements for elements, _ in weights),
+        parameter_bytes=sum(taken for _, taken in weights),
         multiply_adds=_total(row.multiply_adds for row in rows),
         uncounted=dict(Counter(node.operator for node in survey.nodes if _is_uncounted(node))),
         bytes=_total(row.bytes for row in rows),
@@ -152,7 +153,7 @@ def _with_numbers(survey: Survey, known: Mapping[str, int]) -> dict[str, Sequenc
 def _rows(survey: Survey, one: Survey) -> Iterator[NodeSize]:
     """The nodes, with the shapes of ``survey`` and the costs of ``one``."""
     (known_fields, ends), parameters, counted = fields_of(one), _parameters(survey), set[str]()
-    elements = {name: array.size for name, array in survey.weights.items()}
+    elements = {name: _weight(survey, name)[0] for name in survey.weights}
     for place, node in enumerate(survey.nodes):
         constant = survey.constants.keys() >= set(node.outputs)
         read = [survey.constants[name] for name in node.inputs if name in survey.constants and not constant]
@@ -201,6 +202,14 @@ def _parameters(survey: Survey) -> frozenset[str]:
     }
     settings = {name for name, type in survey.types.items() if type.constant is not None}
     return frozenset(survey.weights) - states - settings
+
+
+def _weight(survey: Survey, name: str) -> tuple[int, int]:
+    """The elements of a weight, and their bytes; it is read only if its type is unknown."""
+    if (type := survey.types.get(name)) and type.dtype in ITEM_SIZES:
+        elements = math.prod(map(int, type.shape))
+        return elements, elements * ITEM_SIZES[type.dtype]
+    return survey.weights[name].size, survey.weights[name].nbytes
 
 
 def _is_uncounted(node: Node) -> bool:

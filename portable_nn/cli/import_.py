@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -232,6 +233,8 @@ def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
         raise UsageError(f"{path}: is a weight file of portable-nn: portable-nn convert writes it in another format")
     origin, read = found
     check_options(read, origin.title, given, FLAGS)
+    if "lazy" in signature(read).parameters:  # Each weight is read, written and forgotten.
+        given["lazy"] = True
     if "into" in given:
         given["into"] = open_network(given["into"])
     return read(*sources, **given)

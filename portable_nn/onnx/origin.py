@@ -26,9 +26,9 @@ from portable_nn.onnx.columns import by_column, columns_of, is_by_column
 from portable_nn.onnx.opsets.support import label, opset_of
 from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN
 from portable_nn.onnx.remarks.documentation import attach
-from portable_nn.onnx.storage.external import load_external, with_data
+from portable_nn.onnx.storage.external import with_data
 from portable_nn.onnx.storage.metadata import DIGEST, DOC, MANIFEST, added_entries, is_whole, metadata_of, own_doc
-from portable_nn.onnx.storage.tensors import from_tensor
+from portable_nn.onnx.storage.tensors import Unread, from_tensor
 from portable_nn.onnx.writing import PRODUCER as PROGRAM
 from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators import ONNX_DTYPES
@@ -113,7 +113,8 @@ def origin_of(model: ModelProto, where: str, path: Path | None = None) -> Origin
         return Origin("edited", listed(faults))
     parameters = {value.name for value in manifest.graph.parameters}
     state, reason = _graph_state(manifest, with_data(model, parameters), where)
-    tensors = _Stored(model, path, where, parameters)
+    stored = {each.name: each for each in model.graph.initializer if each.name in parameters}
+    tensors = Unread(stored, where, path)
     try:
         changed = hash_faults(manifest, tensors)
     except FormatError as error:
@@ -124,32 +125,6 @@ def origin_of(model: ModelProto, where: str, path: Path | None = None) -> Origin
     if faults := [*changed.values(), *_metadata_faults(manifest, model)]:
         return Origin("damaged", listed(faults), manifest)
     return Origin("own", "", manifest, tensors)
-
-
-class _Stored(Mapping[str, Array]):
-    """The arrays of some initializers, each read when it is asked for."""
-
-    def __init__(self, model: ModelProto, path: Path | None, where: str, names: Collection[str]) -> None:
-        self._protos = {proto.name: proto for proto in model.graph.initializer if proto.name in names}
-        self._path, self._where = path, where
-
-    def __getitem__(self, name: str) -> Array:
-        proto = self._protos[name]
-        if self._path and proto.data_location == TensorProto.EXTERNAL:
-            loaded = TensorProto()
-            loaded.CopyFrom(proto)
-            load_external(loaded, self._path)
-            proto = loaded
-        return from_tensor(proto, self._where)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._protos
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._protos)
-
-    def __len__(self) -> int:
-        return len(self._protos)
 
 
 # -- the graph

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
@@ -36,8 +36,9 @@ from portable_nn.onnx.opsets.support import (
 from portable_nn.onnx.opsets.translation import translated
 from portable_nn.onnx.remarks.exporters import resets_too_early
 from portable_nn.onnx.remarks.training import quantised, training_mode
-from portable_nn.onnx.roles import Role, doubts, folded_normalisation, roles_of, shared
-from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, literal
+from portable_nn.onnx.roles import Role, doubts, folded_normalisation, is_mask, roles_of, shared
+from portable_nn.onnx.storage.files import APART
+from portable_nn.onnx.storage.tensors import Unread, from_attribute, from_tensor, literal, tensor_bytes
 from portable_nn.onnx.writing import PRODUCER
 from portable_nn.operators import (
     DTYPE_CODES,
@@ -62,11 +63,11 @@ class Read(NamedTuple):
     """A graph, the values of its parameters, and notes on differences to the file."""
 
     graph: Graph
-    parameters: dict[str, Array]
+    parameters: Mapping[str, Array]
     notes: list[str]
 
 
-def from_model(model: ModelProto, where: str, sizes: Sizes | None = None) -> Read:
+def from_model(model: ModelProto, where: str, sizes: Sizes | None = None, *, unread: bool = False) -> Read:
     """The graph of a model, in the vocabulary of ``OPSET``, every name as it is; and its parameters' values.
 
     Initializers become parameters, also those that are listed among the inputs: trainable if they are floats and, by
@@ -81,6 +82,7 @@ def from_model(model: ModelProto, where: str, sizes: Sizes | None = None) -> Rea
         model: a model at an opset from 6 to 28.
         where: the file that messages name.
         sizes: what symbolic sizes of the inputs are set to.
+        unread: whether large parameters that are in the open file are read whenever they are asked for, and not now.
 
     Raises:
         FormatError: not a whole ONNX model, or a damaged tensor.
@@ -98,14 +100,15 @@ def from_model(model: ModelProto, where: str, sizes: Sizes | None = None) -> Rea
     whole_model = model
     model, done = inlined(model, where, partial(answer, sizes=sizes))
     found = obstacles(model)
-    parts = _parts(model, where, frozenset(place for obstacle in found for place in obstacle.nodes), sizes)
+    blocked = frozenset(place for obstacle in found for place in obstacle.nodes)
+    parts = _parts(model, where, blocked, sizes, apart=unread)
     made = translated(parts.nodes, parts.types, opset, parts.names, parts.outputs)
     graph = Graph(parts.inputs, parts.outputs, parts.parameters, tuple(made.nodes), model.graph.name or "network")
     whole = not found and not made.faults
     faults = [*made.faults, *_faults(graph if whole else _without_unknown(graph, parts.unknown))]
     if (faults or found) and (needed := needed_equalities(made.nodes, parts.types, [v.name for v in parts.inputs])):
         del parts, made, graph
-        return from_model(whole_model, where, sizes.with_needed(needed))
+        return from_model(whole_model, where, sizes.with_needed(needed), unread=unread)
     if found:
         lines = [*map(str, found), *map(str, faults)]
         raise UnsupportedError(where, listed(lines, "cannot be imported" if faults else "not supported"))
@@ -116,7 +119,8 @@ def from_model(model: ModelProto, where: str, sizes: Sizes | None = None) -> Rea
         raise error
     notes = [*equalities(sizes.needed), *repeated(model.graph, parts.inputs), *training_mode(graph), *quantised(graph)]
     notes += resets_too_early(model)
-    return Read(graph, parts.arrays, [*notes, *done, *parts.notes, *made.notes])
+    parameters = Unread(parts.arrays | parts.large, where) if unread else parts.arrays
+    return Read(graph, parameters, [*notes, *done, *parts.notes, *made.notes])
 
 
 def answer(model: ModelProto, name: str, sizes: Sizes | None = None) -> bool | None:
@@ -144,7 +148,8 @@ def answer(model: ModelProto, name: str, sizes: Sizes | None = None) -> bool | N
 class _Parts(NamedTuple):
     """The parts of a graph, at the opset of its model; the types of the values ``unknown`` are unknown.
 
-    Unsupported nodes are left out; their outputs are ``inputs`` where the file has their type.
+    Unsupported nodes are left out; their outputs are ``inputs`` where the file has their type. ``large`` are the
+    tensors of those ``arrays`` that are stand-ins.
     """
 
     nodes: list[Node]
@@ -152,6 +157,7 @@ class _Parts(NamedTuple):
     outputs: tuple[str, ...]
     parameters: tuple[Parameter, ...]
     arrays: dict[str, Array]
+    large: dict[str, TensorProto]
     names: Names
     unknown: frozenset[str]
     notes: list[str]
@@ -162,16 +168,19 @@ class _Parts(NamedTuple):
         return {value.name: Type(value.dtype, value.shape) for value in (*self.inputs, *self.parameters)}
 
 
-def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes) -> _Parts:
-    """The parts of a model without its nodes at the places ``blocked``; if there are any, without large weights."""
+def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes, *, apart: bool) -> _Parts:
+    """The parts of a model without its nodes at the places ``blocked``; if there are any, without large weights.
+
+    ``apart`` leaves large weights in their files.
+    """
     graph, names = model.graph, Names(names_in(model.graph))
-    found = _constants(model, where, whole=not blocked)
-    arrays = found.arrays
+    found = _constants(model, where, whole=not blocked, apart=apart)
+    arrays, large = found.arrays, found.large
     nodes, filling = in_parameters(_nodes(graph, where, blocked, found, names), names)
     arrays |= filling
     stored = {name: tensor_of(node) for name, node in found.stored.items()}
     arrays |= {name: _elements(tensor, where, f"'{name}'", whole=not blocked) for name, tensor in stored.items()}
-    arrays |= {name: arrays[source].copy() for name, source in found.copies.items()}
+    arrays |= {name: _own(arrays[source]) for name, source in found.copies.items()}
     lacking = [name for place in sorted(blocked) for name in graph.node[place].output if name]
     inputs = sizes.entries(graph, names)
     inputs += _declared(model, lacking, inputs, sizes.numbers()) if blocked else []
@@ -188,7 +197,7 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes)
         *folded_normalisation(graph),
     ]
     parameters = tuple(Parameter(name, a.dtype.name, a.shape, name in trained) for name, a in arrays.items())
-    return _Parts(nodes, tuple(inputs), outputs, parameters, arrays, names, frozenset(unknown), notes)
+    return _Parts(nodes, tuple(inputs), outputs, parameters, arrays, large, names, frozenset(unknown), notes)
 
 
 def _nodes(graph: GraphProto, where: str, blocked: frozenset[int], found: _Constants, names: Names) -> list[Node]:
@@ -206,31 +215,49 @@ def _nodes(graph: GraphProto, where: str, blocked: frozenset[int], found: _Const
 class _Constants(NamedTuple):
     """The constant values of a model, by name.
 
-    Initializers become Constant nodes (``literals``) or parameters (``arrays``). The outputs of some Constant and
+    Initializers become Constant nodes (``literals``) or parameters (``arrays``, of which stand-ins are in the place of
+    ``large`` tensors). The outputs of some Constant and
     Identity nodes become parameters as well: ``stored`` has these nodes, ``copies`` the parameters that are copied.
     """
 
     literals: dict[str, Array]
     arrays: dict[str, Array]
+    large: dict[str, TensorProto]
     stored: dict[str, NodeProto]
     copies: dict[str, str]
 
 
-def _constants(model: ModelProto, where: str, *, whole: bool) -> _Constants:
+def _constants(model: ModelProto, where: str, *, whole: bool, apart: bool) -> _Constants:
     """The constant values; in a model of this package exactly the initializers are parameters.
 
     Where the model cannot be imported and is not read as a ``whole``, zeros stand for weights that are still in files.
+    Large ones that are kept ``apart`` are read one at a time, and stand-ins are kept.
     """
     graph, foreign = model.graph, model.producer_name != PRODUCER
     known = [proto for proto in graph.initializer if proto.data_type in ONNX_DTYPES]
-    arrays = {proto.name: _elements(proto, where, whole=whole) for proto in known}
+    arrays, large = _initializers(known, where, whole=whole, apart=apart)
     settings = settings_of(graph, arrays)
     literals = {name: array for name, array in arrays.items() if name in settings or decides_shapes(array)}
     arrays = {name: array for name, array in arrays.items() if name not in literals}
     weights = {*read_as(lambda operator: operator.weights, graph), *_biases(graph)} - settings
     weights = weights if foreign else set()
     stored = {node.output[0]: node for node in graph.node if is_stored(node) or is_weight(node, weights)}
-    return _Constants(literals, arrays, stored, _copies(graph, arrays) if foreign else {})
+    copies = _copies(graph, arrays) if foreign else {}
+    large |= {name: large[source] for name, source in copies.items() if source in large}
+    return _Constants(literals, arrays, large, stored, copies)
+
+
+def _initializers(
+    known: Iterable[TensorProto], where: str, *, whole: bool, apart: bool
+) -> tuple[dict[str, Array], dict[str, TensorProto]]:
+    """The elements of tensors, with stand-ins for large ones that are kept ``apart``; and the latter."""
+    arrays, large = dict[str, Array](), dict[str, TensorProto]()
+    for proto in known:
+        arrays[proto.name] = array = _elements(proto, where, whole=whole)
+        if apart and proto.external_data and tensor_bytes(proto) > APART and not is_mask(array):
+            large[proto.name] = proto
+            arrays[proto.name] = _stand_in(array)
+    return arrays, large
 
 
 def settings_of(graph: GraphProto, arrays: Mapping[str, Array]) -> set[str]:
@@ -256,6 +283,16 @@ def _elements(proto: TensorProto, where: str, what: str = "", *, whole: bool) ->
     if whole or not proto.external_data or any(dim < 0 for dim in proto.dims):
         return from_tensor(proto, where, what)
     return np.broadcast_to(np.zeros((), ONNX_DTYPES[proto.data_type]), tuple(proto.dims))
+
+
+def _stand_in(array: Array) -> Array:
+    """An array that takes no memory, of the type and the shape of ``array``, and finite if that is: not for masks."""
+    return np.broadcast_to(array.dtype.type(0 if is_finite(array) else np.nan), array.shape)
+
+
+def _own(array: Array) -> Array:
+    """A copy of ``array``; a stand-in needs none."""
+    return array.copy() if any(array.strides) else array
 
 
 def _roles(graph: GraphProto, arrays: Mapping[str, Array], *, whole: bool) -> dict[str, Role]:

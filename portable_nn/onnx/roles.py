@@ -151,7 +151,7 @@ def _role(name: str, array: Array, uses: list[_Use]) -> Role:
         return Role(False, is_sure=weight is None)
     if DOUBTFUL.fullmatch(last) and not is_folded:
         return Role(False, is_sure=False)
-    if _is_mask(array):
+    if is_mask(array):
         return Role(False)
     if weight:
         return weight
@@ -173,7 +173,7 @@ def _weight(name: str, array: Array, uses: list[_Use], *, is_folded: bool) -> Ro
     return Role(True, is_sure=not (is_folded and array.ndim > 1 and all(use.is_bias for use in uses)))
 
 
-def _is_mask(array: Array) -> bool:
+def is_mask(array: Array) -> bool:
     """True if an array holds zeros and one large negative number, as what is added to scores of attention does."""
     if not array.size or (least := array.min()) > LEAST:
         return False

@@ -59,11 +59,11 @@ class OnnxFile(WritableFile):
 
     @cached_property
     def model(self) -> ModelProto:
-        """The parsed model, with the tensors of its external data files; of columns that are inputs, the row."""
+        """The parsed model, whose large tensors are left in their files; of columns that are inputs, the row."""
         from portable_nn.onnx.columns import as_row
-        from portable_nn.onnx.storage.files import parsed, read_model
+        from portable_nn.onnx.storage.files import parsed, read_light
 
-        return as_row(read_model(self.path) if self.digest is None else parsed(self._expected, self.path))
+        return as_row(read_light(self.path) if self.digest is None else parsed(self._expected, self.path))
 
     def alone(self) -> ModelProto:
         """The same without the tensors of its external data files, read anew."""
@@ -93,9 +93,7 @@ class OnnxFile(WritableFile):
         """Who wrote the model, and whether it is as it was written. Raises ``FormatError`` where it is damaged."""
         from portable_nn.onnx.origin import origin_of
 
-        # Tensors in other files need not be in memory for that.
-        model = self.model if "model" in vars(self) else self.alone()
-        found = origin_of(model, str(self.path), self.path)
+        found = origin_of(self.model, str(self.path), self.path)
         if not self.edited:
             found.refuse_damage(self.path)
         return found
@@ -122,7 +120,8 @@ class OnnxFile(WritableFile):
     def _imported(self, **proof: Any) -> Imported:
         from portable_nn.converters.onnx import read_onnx
 
-        return read_onnx(self.model, where=str(self.path), edited=self.edited, origin=self._origin, **proof)
+        source = self.path if self.digest is None else self.model
+        return read_onnx(source, where=str(self.path), edited=self.edited, origin=self._origin, **proof)
 
     def inspection(self) -> Inspection:
         from portable_nn.inspection.onnx import inspect_onnx
@@ -245,7 +244,7 @@ class OnnxFile(WritableFile):
         shapes, _ = bind(stated, inputs)
         pairs = (pair for name, shape in shapes.items() for pair in zip(stated[name] or shape, shape, strict=True))
         sizes = {dim: size for dim, size in pairs if isinstance(dim, str) and dim != size}
-        graph = self._imported(verify=False, sizes=sizes).network.graph
+        graph = self._imported(verify=False, sizes=sizes, lazy=True).network.graph
         check_verifiable(graph, str(self.path))
         try:
             for _ in rounds(graph, default_rng(0)):
@@ -268,7 +267,7 @@ class OnnxFile(WritableFile):
         from portable_nn.onnx.opsets.support import opset_of
         from portable_nn.onnx.storage.metadata import DIGEST
 
-        network, proof, notes = self._imported(**options.proof)
+        network, proof, notes = self._imported(**options.proof, lazy=True)
         digest = self._metadata[DIGEST] if self._origin.state == "own" else ""
         opset = opset_of(self.model, str(self.path))
         manifest, arrays = network.manifest(), network.parameters.arrays

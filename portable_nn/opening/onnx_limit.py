@@ -60,8 +60,11 @@ class FileLimit:
     @cached_property
     def _graph(self) -> Graph | None:
         """The graph of a small file that this package can read."""
+        from portable_nn.onnx.storage.files import data_files
+
         try:
-            return self._network().graph if self._path.stat().st_size <= SMALL else None
+            files = self._path, *map(self._path.with_name, data_files(self._path))
+            return self._network().graph if sum(each.stat().st_size for each in files) <= SMALL else None
         except PortableNNError:
             return None
 

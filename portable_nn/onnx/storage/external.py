@@ -148,6 +148,24 @@ opened_model: Final = ContextVar[Opened | None]("opened_model", default=None)
 """The file whose tensors are read when they are needed."""
 
 
+@contextmanager
+def reading(path: str | Path) -> Iterator[Opened]:
+    """The file of a model, open: within the block ``from_tensor`` reads the tensors that it refers to.
+
+    Raises ``FileError`` where it cannot be read.
+    """
+    if (open_already := opened_model.get()) and open_already.path == Path(path):
+        yield open_already
+        return
+    with open_regular(path) as file:
+        opened = Opened(Path(path), file, f"./{Path(path).resolve().name}")
+        token = opened_model.set(opened)
+        try:
+            yield opened
+        finally:
+            opened_model.reset(token)
+
+
 def check_external(tensors: Iterable[TensorProto], opened: Opened) -> None:
     """Check the references of tensors before any is read: the files, the regions, and the memory that they claim.
 
@@ -201,15 +219,21 @@ def with_data(model: ModelProto, without: Collection[str]) -> ModelProto:
 
 def load_external(tensor: TensorProto, path: Path) -> None:
     """Put the elements of ``tensor`` of the model at ``path`` into it. Raises ``FormatError``."""
+    tensor.raw_data = external_bytes(tensor, path)
+    tensor.ClearField("data_location")
+    tensor.ClearField("external_data")
+
+
+def external_bytes(tensor: TensorProto, path: Path) -> bytes:
+    """The bytes of the elements of ``tensor`` of the model at ``path``. Raises ``FormatError``."""
     region, location = _region(tensor, path)
-    with _opened(tensor, location, path) as file:
+    own = opened_model.get()
+    with _opened(tensor, location, path, own if own and own.path == path else None) as file:
         _check_end(tensor, region, location, file, path)
         if excess(region.length, 0, UNPACKED) and (fault := excess(region.length, stored_bytes(file), UNPACKED)):
             raise _fault(tensor, path, fault)
         file.seek(region.offset)
-        tensor.raw_data = read_exactly(file, region.length, str(path))
-    tensor.ClearField("data_location")
-    tensor.ClearField("external_data")
+        return read_exactly(file, region.length, str(path))
 
 
 def _region(tensor: TensorProto, path: Path) -> tuple[Region, str]:

@@ -26,10 +26,11 @@ from portable_nn.onnx.storage.external import (
     external_tensors,
     load_external,
     locations,
-    opened_model,
+    reading,
     refuse_outside,
 )
 from portable_nn.onnx.storage.functions import check_functions
+from portable_nn.onnx.storage.tensors import tensor_bytes
 from portable_nn.onnx.storage.wire import (
     FUNCTIONS,
     GroupError,
@@ -43,6 +44,9 @@ from portable_nn.onnx.storage.wire import (
 
 MAX_BYTES: Final = 2**31 - 1
 """The size limit of protocol buffers."""
+
+APART: Final = 2**20
+"""The bytes of a tensor above which it may be left in its file."""
 
 _HEAD: Final = 512
 """The bytes by which kinds of files are recognised."""
@@ -81,6 +85,30 @@ def read_alone(path: str | Path) -> ModelProto:
     return parsed(data, path)
 
 
+def read_light(path: str | Path, faults: list[FormatError] | None = None) -> ModelProto:
+    """The model in a file with its small tensors; large ones are references, which ``from_tensor`` follows.
+
+    Args:
+        path: the file.
+        faults: takes the errors of references, of which nothing is left in the model; without it, the first is raised.
+
+    Raises as ``opening_model`` does.
+    """
+    with reading(path) as opened:
+        model = _without_data(opened)
+        for tensor in external_tensors(model):
+            try:
+                check_external([tensor], opened)
+                if tensor_bytes(tensor) <= APART:
+                    load_external(tensor, opened.path)
+            except FormatError as error:
+                if faults is None:
+                    raise
+                faults.append(error)
+                tensor.ClearField("external_data")
+        return model
+
+
 @contextmanager
 def opening_model(path: str | Path) -> Iterator[ModelProto]:
     """The model in a file, whose large tensors ``from_tensor`` reads when they are needed, within the block.
@@ -91,21 +119,15 @@ def opening_model(path: str | Path) -> Iterator[ModelProto]:
         FileError: the file cannot be read.
         FormatError: it is damaged or not an ONNX model, or the files do not have the regions that it refers to.
     """
-    with open_regular(path) as file:
-        opened = _opened(path, file)
+    with reading(path) as opened:
         model = _without_data(opened)
         check_external(external_tensors(model), opened)
-        token = opened_model.set(opened)
-        try:
-            yield model
-        finally:
-            opened_model.reset(token)
+        yield model
 
 
 def data_files(path: str | Path) -> list[str]:
     """The names of the other files in which a model keeps tensors. Raises as ``opening_model`` does."""
-    with open_regular(path) as file:
-        opened = _opened(path, file)
+    with reading(path) as opened:
         return sorted(locations(_without_data(opened)) - {opened.location})
 
 
@@ -118,10 +140,6 @@ def write_model(model: ModelProto, arrays: Mapping[str, Array], file: BinaryIO) 
     for piece in pieces:
         file.write(to_bytes(arrays[piece.name]).data if isinstance(piece, Hole) else piece)
     return length_of(pieces)
-
-
-def _opened(path: str | Path, file: FileIO) -> Opened:
-    return Opened(Path(path), file, f"./{Path(path).resolve().name}")
 
 
 def _without_data(opened: Opened) -> ModelProto:
@@ -195,13 +213,14 @@ def check_unread(path: str | Path) -> None:
 
     It would read files outside the folder of the model, or never end.
     """
-    with open_regular(path) as file:
+    with reading(path) as opened:
+        file = opened.file
         if not _check_size(file, path):
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             found = any(data.find(each) >= 0 for each in (_LOCATION, _EINSUM))
         if found or _has_functions(_Parts(file, str(path)), os.fstat(file.fileno()).st_size):
-            _without_data(_opened(path, file))
+            _without_data(opened)
 
 
 def _has_functions(part: _Parts, size: int) -> bool:

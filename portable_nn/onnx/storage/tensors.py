@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from onnx import AttributeProto, ModelProto, TensorProto, numpy_helper
+from onnx import AttributeProto, TensorProto, numpy_helper
 
 from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.graph import Attribute, Tensor, format_shape
 from portable_nn.core.tensors import ITEM_SIZES, Array, to_bytes
 from portable_nn.core.text import said
-from portable_nn.onnx.storage.external import opened_model, read_external
+from portable_nn.onnx.storage.external import opened_model, read_external, reading
 from portable_nn.operators import DTYPE_CODES, ONNX_DTYPES, plain_float
 
 
@@ -51,32 +53,33 @@ def tensor_bytes(proto: TensorProto) -> int:
 
 
 class Unread(Mapping[str, Array]):
-    """Arrays by name, of which those that are external data of a model are read whenever they are asked for.
+    """Arrays by name, of which the tensors of a model are read whenever they are asked for.
 
     Args:
-        arrays: all arrays; those that are external data are removed from it.
-        model: the model, whose file is open (see ``opening_model``).
+        arrays: arrays, and tensors in their place.
+        where: the name of the model in messages.
+        path: its file, which is opened for each tensor; by default the one that is open now, if any (see ``reading``).
     """
 
-    def __init__(self, arrays: dict[str, Array], model: ModelProto) -> None:
-        large = (proto for proto in model.graph.initializer if proto.data_location == TensorProto.EXTERNAL)
-        self._protos = {proto.name: proto for proto in large if proto.name in arrays}
-        self._names, self._arrays = tuple(arrays), arrays
-        for name in self._protos:
-            del arrays[name]
+    def __init__(self, arrays: Mapping[str, Array | TensorProto], where: str, path: Path | None = None) -> None:
+        opened = opened_model.get()
+        self._arrays, self._where, self._path = arrays, where, path or (opened.path if opened else None)
 
     def __getitem__(self, name: str) -> Array:
-        proto = self._protos.get(name)
-        return self._arrays[name] if proto is None else from_tensor(proto, "")
+        found = self._arrays[name]
+        if not isinstance(found, TensorProto):
+            return found
+        with reading(self._path) if self._path else nullcontext():
+            return from_tensor(found, self._where)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._protos or name in self._arrays
+        return name in self._arrays
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._arrays)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._arrays)
 
 
 def literal(array: Array) -> Tensor:

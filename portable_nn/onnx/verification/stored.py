@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
@@ -19,7 +19,7 @@ from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import said
-from portable_nn.onnx.storage.external import load_external
+from portable_nn.onnx.storage.external import external_bytes
 
 _GRAPH: Final = 7
 """The field of the graph in a ``ModelProto``."""
@@ -33,7 +33,7 @@ _INITIALIZER: Final = 5
 _RAW_DATA: Final = 9
 """The field of the elements as bytes in a ``TensorProto``."""
 
-_PLAIN: Final = {TensorProto.FLOAT: "<f4", TensorProto.DOUBLE: "<f8", TensorProto.FLOAT16: "<f2"}
+_PLAIN: Final[Mapping[int, str]] = {TensorProto.FLOAT: "<f4", TensorProto.DOUBLE: "<f8", TensorProto.FLOAT16: "<f2"}
 """The types of large tensors, and their bytes."""
 
 _LARGE: Final = 2**20
@@ -123,9 +123,10 @@ def _array(tensor: TensorProto, where: str, folder: Path | None) -> Array | None
     if tensor.data_type in {TensorProto.UNDEFINED, TensorProto.STRING}:
         return None
     if tensor.data_location == TensorProto.EXTERNAL and folder:  # The onnx package refuses hard links.
-        reference, tensor = tensor, TensorProto()
-        tensor.CopyFrom(reference)
-        load_external(tensor, folder / Path(where).name)
+        data = external_bytes(tensor, folder / Path(where).name)
+        if tensor.data_type in _PLAIN:
+            return np.frombuffer(data, np.dtype(_PLAIN[tensor.data_type])).reshape(tuple(tensor.dims))
+        tensor = TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type, raw_data=data)
     try:
         return numpy_helper.to_array(tensor)
     except Exception as error:  # The onnx package raises various ones for damaged tensors.
