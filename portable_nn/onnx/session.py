@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -18,16 +19,20 @@ from portable_nn.core.errors import FileError, FormatError, PortableNNError, Uns
 from portable_nn.core.files import open_regular
 from portable_nn.core.forks import after_fork, computing
 from portable_nn.core.graph import Graph, Shape, Value
+from portable_nn.core.memory import aligned_copy
 from portable_nn.core.names import OnnxRuntime
 from portable_nn.core.text import said
 from portable_nn.engines.claims import check_claims
 from portable_nn.engines.feeds import fitted
 from portable_nn.engines.threads import most_threads
 from portable_nn.onnx.providers import runtime, short, start
-from portable_nn.onnx.storage.external import opened_model
+from portable_nn.onnx.storage.external import opened_model, regions
 from portable_nn.onnx.storage.files import check_unread, opening_model, parsed
-from portable_nn.onnx.writing import to_bytes, to_model
+from portable_nn.onnx.writing import size_of, to_bytes, to_model
 from portable_nn.operators.registry import REGISTRY, Array
+
+IN_MODEL: Final = 2**30
+"""The bytes of parameters up to which they are in the model: from there on, onnxruntime would need several copies."""
 
 OPSET: Final = 21
 """The opset of graphs for this engine: one that the oldest supported onnxruntime, 1.21, knows."""
@@ -210,8 +215,21 @@ def model_bytes(graph: Graph, parameters: Mapping[str, Array]) -> bytes:
     return to_bytes(to_model(graph, parameters, opset=OPSET, portable=False))
 
 
+_WEIGHTS: Final = "weights"
+"""The name of the file in which the parameters of a large graph would be."""
+
+
 def session_of(graph: Graph, parameters: Mapping[str, Array], *, provider: str = OnnxRuntime.provider) -> Session:
     """A session that computes ``graph``; raises as ``to_model`` and ``Session`` do."""
+    if size_of(graph.parameters) > IN_MODEL:
+        check_claims(graph)
+        apart = {name: parameters[name] for name in regions(graph.parameters)}
+        copies = {name: aligned_copy(array, array.dtype.name) for name, array in apart.items()}
+        model = to_bytes(to_model(graph, parameters, opset=OPSET, portable=False, location=_WEIGHTS))
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / _WEIGHTS).touch()  # onnxruntime asks that it is there, and reads nothing of it.
+            return Session(model, where=graph.name, provider=provider, folder=folder, weights=copies)
     return Session(model_bytes(graph, parameters), where=graph.name, provider=provider)
 
 

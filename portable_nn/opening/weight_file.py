@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Final
 
 from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Surveyor, survey_graph
@@ -18,6 +19,9 @@ from portable_nn.network import load as load_network
 from portable_nn.opening.carried import ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.opening.model_file import WritableFile
 
+LARGE: Final = 2**26
+"""The bytes of a file above which its weights are mapped, and take no memory of their own."""
+
 
 class WeightFile(WritableFile):
     """A weight file."""
@@ -27,7 +31,8 @@ class WeightFile(WritableFile):
 
     @cached_property
     def network(self) -> Network:
-        return load_network(self.path, digest=self.digest)
+        large = self.path.is_file() and self.path.stat().st_size > LARGE
+        return load_network(self.path, lazy=large, digest=self.digest)
 
     def inspection(self) -> Inspection:
         contents = load(self.path, lazy=True)
@@ -36,7 +41,7 @@ class WeightFile(WritableFile):
         return replace(inspect_manifest(contents.manifest), digest=contents.digest, notes=contents.notes)
 
     def survey(self) -> Surveyor:
-        contents = load(self.path, allow_nonfinite=True)
+        contents = load(self.path, lazy=True, verify="eager", allow_nonfinite=True)
         return partial(survey_graph, contents.manifest.graph, contents.tensors)
 
     def standard_findings(self) -> Iterable[Finding]:
