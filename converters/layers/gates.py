@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -58,5 +58,13 @@ OPERATORS: Final[Mapping[str, Recurrent]] = {
 }
 """The recurrent operators, by name."""
 
+TORCH: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+    "lstm": ("LSTM", {}),
+    "gru": ("GRU", {"linear_before_reset": 1}),
+    "rnn_tanh": ("RNN", {}),
+    "rnn_relu": ("RNN", {"activations": ["Relu"]}),
+}
+"""The same, by PyTorch's function, with the attributes that it has."""
+
 KERAS: Final[Mapping[str, Recurrent]] = {row.keras_class: row for row in OPERATORS.values()}
-"""The same, by the class in Keras."""
+"""The recurrent operators, by the class in Keras."""

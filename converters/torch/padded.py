@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, Final
 
+from portable_nn.converters.layers.gates import TORCH
 from portable_nn.core.errors import UsageError
 
 _SCHEMA: Final = (
@@ -111,7 +112,6 @@ def recurrent_layers() -> Iterator[list[str]]:
     from torch.nn.utils import rnn
 
     notes, lengths, operator = list[str](), list[tuple[Any, bool]](), _operator()[0]
-    kinds = ("lstm", "gru", "rnn_tanh", "rnn_relu")
     layers: Any = (torch.nn.LSTM, torch.nn.GRU, torch.nn.RNN)
     before = {layer: layer.forward for layer in layers}
     codes = {function: function.__code__ for function in (rnn.pack_padded_sequence, rnn.pad_packed_sequence)}
@@ -133,8 +133,8 @@ def recurrent_layers() -> Iterator[list[str]]:
             lengths.pop()
         return _padded(y.transpose(0, 1) if self.batch_first else y, known, descending), last
 
-    functions = {kind: getattr(torch, kind) for kind in kinds}
-    for kind in kinds:
+    functions = {kind: getattr(torch, kind) for kind in TORCH}
+    for kind in TORCH:
         setattr(torch._VF, kind, partial(run, kind))
         setattr(torch, kind, partial(run, kind))
     for layer in layers:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
-from portable_nn.converters.torch.source_normalization import dropout_ratio, is_frozen, momentum, normalized_shape
-from portable_nn.converters.torch.source_scene import Entry, Found, Layer, Scene, dtype_option, given, roles
+from portable_nn.converters.torch.source_normalization import LAST, dropout_ratio, is_frozen, momentum, normalized_shape
+from portable_nn.converters.torch.source_scene import Found, Layer, Scene, given, module, roles
 from portable_nn.converters.torch.source_spatial import cut_off, short, transposed, window_of
-from portable_nn.converters.torch.source_use import Made, Use, option
+from portable_nn.converters.torch.source_use import Made, Use
 from portable_nn.core.dims import static
 
 Finder: TypeAlias = Callable[[Scene, Use], Found | None]
@@ -27,16 +27,25 @@ def finder(*names: str) -> Callable[[Finder], Finder]:
     return register
 
 
+def _called(use: Use, module: str) -> Made:
+    return f"{module}({use.x()})"
+
+
 def _weighted(
-    scene: Scene, use: Use, made: str, call: Callable[[Use, str], Made], *, weight: int = 1, bias: int = 2
+    scene: Scene,
+    use: Use,
+    kind: str,
+    options: Mapping[str, Any],
+    call: Callable[[Use, str], Made] = _called,
+    names: Sequence[str] = (),
 ) -> Found | None:
-    """A layer of the inputs ``weight`` and ``bias``, which are the parameters ``place.weight`` and ``place.bias``."""
-    names = [given(use.node, index) for index in (weight, bias)]
-    place = scene.place(use.node, names[0], "weight")
-    if place is None or not scene.is_called(names[1], f"{place}.bias"):
+    """A layer whose weights are ``place.weight`` and ``place.bias``; by default its second and third input."""
+    weight, bias = names or (given(use.node, 1), given(use.node, 2))
+    place = scene.place(use.node, weight, "weight")
+    if place is None or not scene.is_called(bias, f"{place}.bias"):
         return None
-    dtype = dtype_option(scene.parameters[names[0]].dtype)
-    return Found(Layer(place, f"{made[:-1]}{dtype})", roles(place, weight=names[0], bias=names[1])), call)
+    made = module(kind, scene.types[weight].dtype, **options)
+    return Found(Layer(place, made, roles(place, weight=weight, bias=bias)), call)
 
 
 @finder("Gemm")
@@ -45,8 +54,7 @@ def _dense(scene: Scene, use: Use) -> Found | None:
     shape = static(use.type(1).shape)
     if not plain or shape is None or (use.has(2) and use.type(2).shape != shape[:1]):
         return None
-    made = f"nn.Linear({shape[1]}, {shape[0]}{option('bias', use.has(2), True)})"
-    return _weighted(scene, use, made, lambda use, module: f"{module}({use.x()})")
+    return _weighted(scene, use, "Linear", {"in_features": shape[1], "out_features": shape[0], "bias": use.has(2)})
 
 
 @finder("MatMul", "Add")
@@ -55,13 +63,10 @@ def _linear(scene: Scene, use: Use) -> Found | None:
     found = scene.linear(use.node.outputs[0])
     if attention or found is None:
         return attention
-    x, weight, bias = found
-    place, (outputs, inputs) = scene.place(use.node, weight, "weight"), scene.types[weight].shape
-    if place is None or not scene.is_called(bias, f"{place}.bias"):
-        return None
-    made = f"nn.Linear({inputs}, {outputs}{option('bias', bool(bias), True)}{dtype_option(scene.types[weight].dtype)})"
-    layer = Layer(place, made, roles(place, weight=weight, bias=bias))
-    return Found(layer, lambda use, module: f"{module}({use.writer.tensor(x)})")
+    x, *names = found
+    outputs, inputs = scene.types[names[0]].shape
+    options = {"in_features": inputs, "out_features": outputs, "bias": bool(names[1])}
+    return _weighted(scene, use, "Linear", options, lambda use, module: f"{module}({use.writer.tensor(x)})", names)
 
 
 def _attention(scene: Scene, use: Use) -> Found | None:
@@ -92,19 +97,16 @@ def _attention(scene: Scene, use: Use) -> Found | None:
     if more or len(node.inputs) > 4 or bool(joint[2]) != bool(out[2]) or (masked and node.attributes.get("is_causal")):
         return None
     heads = node.attributes["q_num_heads"]
-    made = f"nn.MultiheadAttention({features}, {heads}{option('bias', bool(out[2]), True)}, batch_first=True"
+    options = {"embed_dim": features, "num_heads": heads, "bias": bool(out[2]), "batch_first": True}
     keys = dict(zip(("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"), names, strict=True))
-    layer = Layer(place, f"{made}{dtype_option(scene.types[out[1]].dtype)})", roles(place, **keys))
+    layer = Layer(place, module("MultiheadAttention", scene.types[out[1]].dtype, **options), roles(place, **keys))
     is_causal = bool(node.attributes.get("is_causal"))
 
     def call(use: Use, module: str) -> str:
         x = use.writer.tensor(joint[0])
-        options = "need_weights=False"
-        if is_causal:
-            options += f", attn_mask={use.call('causal_mask', x)}, is_causal=True"
-        elif masked:
-            options += f", attn_mask={use.call('hidden', use.writer.tensor(masked), x, heads)}"
-        return f"{module}({x}, {x}, {x}, {options})[0]"
+        mask = f", attn_mask={use.call('causal_mask', x)}, is_causal=True" if is_causal else ""
+        mask = f", attn_mask={use.call('hidden', use.writer.tensor(masked), x, heads)}" if masked else mask
+        return f"{module}({x}, {x}, {x}, need_weights=False{mask})[0]"
 
     return Found(layer, call)
 
@@ -114,9 +116,10 @@ def _conv(scene: Scene, use: Use) -> Found | None:
     window, shape, group = window_of(use), static(use.type(1).shape), use.int("group")
     if shape is None:
         return None
-    options = window.options() + option("groups", group, 1) + option("bias", use.has(2), True)
-    made = f"nn.Conv{len(window.windows)}d({shape[1] * group}, {shape[0]}, {window.of('kernel')}{options})"
-    return _weighted(scene, use, made, lambda use, module: f"{module}({window_of(use).x})")
+    options = {"in_channels": shape[1] * group, "out_channels": shape[0], "kernel_size": window.of("kernel")}
+    options |= window.options | {"groups": group, "bias": use.has(2)}
+    kind = f"Conv{len(window.windows)}d"
+    return _weighted(scene, use, kind, options, lambda use, module: f"{module}({window_of(use).x})")
 
 
 @finder("ConvTranspose")
@@ -124,9 +127,10 @@ def _conv_transposed(scene: Scene, use: Use) -> Found | None:
     spread, shape, group = transposed(use), static(use.type(1).shape), use.int("group")
     if shape is None:
         return None
-    options = spread.options + option("bias", use.has(2), True)
-    made = f"nn.ConvTranspose{len(spread.kernel)}d({shape[0]}, {shape[1] * group}, {short(spread.kernel)}{options})"
-    return _weighted(scene, use, made, lambda use, module: cut_off(f"{module}({use.x()})", spread.cut))
+    options = {"in_channels": shape[0], "out_channels": shape[1] * group, "kernel_size": short(spread.kernel)}
+    options |= spread.options | {"bias": use.has(2)}
+    kind = f"ConvTranspose{len(spread.kernel)}d"
+    return _weighted(scene, use, kind, options, lambda use, module: cut_off(f"{module}({use.x()})", spread.cut))
 
 
 @finder("BatchNormalization")
@@ -140,57 +144,36 @@ def _batch_norm(scene: Scene, use: Use) -> Found | None:
     affine = use.known(1) is None
     if not affine and (set(use.known(1) or ()) != {1} or set(use.known(2) or ()) != {0}):
         return None
-    names = {
-        "weight": use.node.inputs[1] if affine else "",
-        "bias": use.node.inputs[2] if affine else "",
-        "running_mean": "" if batch_only else use.node.inputs[3],
-        "running_var": "" if batch_only else use.node.inputs[4],
-    }
+    kept = dict(zip(("weight", "bias", "running_mean", "running_var"), use.node.inputs[1:], strict=True))
+    names = {role: "" if (batch_only if "running" in role else not affine) else name for role, name in kept.items()}
     place = next((scene.prefix(name, role) for role, name in names.items() if name), None)
     if place is None or any(name not in ("", f"{place}.{role}") for role, name in names.items()):
         return None
-    options = option("eps", use.float("epsilon"), 1e-5) + option("affine", affine, True)
-    options += option("track_running_stats", not batch_only, True)
-    options += "" if batch_only else option("momentum", momentum(use), 0.1)
-    made = f"nn.BatchNorm{max(axes, 1)}d({channels}{options}{dtype_option(use.type().dtype)})"
-    return Found(Layer(place, made, roles(place, **names)), lambda use, module: f"{module}({use.x()})")
+    options = {"num_features": channels, "eps": use.float("epsilon"), "affine": affine}
+    options |= {"track_running_stats": False} if batch_only else {"momentum": momentum(use)}
+    made = module(f"BatchNorm{max(axes, 1)}d", use.type().dtype, **options)
+    return Found(Layer(place, made, roles(place, **names)), _called)
 
 
-@finder("LayerNormalization")
-def _layer_norm(scene: Scene, use: Use) -> Found | None:
-    shape = normalized_shape(use)
+@finder("LayerNormalization", "RMSNormalization")
+def _norm_of_last_axes(scene: Scene, use: Use) -> Found | None:
+    shape, kind = normalized_shape(use), LAST[use.operator.name]
     if use.is_read(1) or use.is_read(2) or any(use.has(i) and use.type(i).shape != shape for i in (1, 2)):
         return None
-    size = shape[0] if len(shape) == 1 else shape
-    made = f"nn.LayerNorm({size}{option('eps', use.float('epsilon'), 1e-5)}{option('bias', use.has(2), True)})"
-    return _weighted(scene, use, made, lambda use, module: f"{module}({use.x()})")
+    options = {"normalized_shape": shape[0] if len(shape) == 1 else shape, "eps": use.float("epsilon")}
+    return _weighted(scene, use, kind, options if kind == "RMSNorm" else options | {"bias": use.has(2)})
 
 
-@finder("RMSNormalization")
-def _rms_norm(scene: Scene, use: Use) -> Found | None:
-    shape = normalized_shape(use)
-    if use.type(1).shape != shape:
+@finder("GroupNormalization", "InstanceNormalization")
+def _norm_of_channels(scene: Scene, use: Use) -> Found | None:
+    channels, axes, eps = use.type().shape[1], use.rank - 2, use.float("epsilon")
+    if not isinstance(channels, int):
         return None
-    made = f"nn.RMSNorm({shape[0] if len(shape) == 1 else shape}, eps={use.float('epsilon')!r})"
-    return _weighted(scene, use, made, lambda use, module: f"{module}({use.x()})")
-
-
-@finder("GroupNormalization")
-def _group_norm(scene: Scene, use: Use) -> Found | None:
-    channels = use.type().shape[1]
-    made = f"nn.GroupNorm({use.int('num_groups')}, {channels}{option('eps', use.float('epsilon'), 1e-5)})"
-    return (
-        _weighted(scene, use, made, lambda use, module: f"{module}({use.x()})") if isinstance(channels, int) else None
-    )
-
-
-@finder("InstanceNormalization")
-def _instance_norm(scene: Scene, use: Use) -> Found | None:
-    channels, axes = use.type().shape[1], use.rank - 2
-    if axes not in (1, 2, 3) or not isinstance(channels, int):
-        return None
-    made = f"nn.InstanceNorm{axes}d({channels}{option('eps', use.float('epsilon'), 1e-5)}, affine=True)"
-    return _weighted(scene, use, made, lambda use, module: f"{module}({use.x()})")
+    if use.operator.name == "GroupNormalization":
+        groups = use.int("num_groups")
+        return _weighted(scene, use, "GroupNorm", {"num_groups": groups, "num_channels": channels, "eps": eps})
+    options = {"num_features": channels, "eps": eps, "affine": True}
+    return _weighted(scene, use, f"InstanceNorm{axes}d", options) if axes in (1, 2, 3) else None
 
 
 @finder("PRelu")
@@ -203,23 +186,19 @@ def _prelu(scene: Scene, use: Use) -> Found | None:
     fits = use.type(1).shape == (*shape, *(1,) * (use.rank - 2)) and use.type().shape[1:2] == shape
     if place is None or len(shape) != 1 or not (shape == (1,) or fits):
         return None
-    made = f"nn.PReLU({shape[0]}{dtype_option(scene.types[weight].dtype)})"
-    layer = Layer(place, made, (Entry(f"{place}.weight", weight),))
-    return Found(layer, lambda use, module: f"{module}({use.x()})")
+    made = module("PReLU", scene.types[weight].dtype, num_parameters=shape[0])
+    return Found(Layer(place, made, roles(place, weight=weight)), _called)
 
 
 @finder("Gather")
 def _embedding(scene: Scene, use: Use) -> Found | None:
-    name = use.node.inputs[0]
-    place, shape = scene.place(use.node, name, "weight"), use.type(0).shape
-    if place is None or len(shape) != 2 or use.attribute_axis() or use.known(1) is not None:
+    name, shape = use.node.inputs[0], use.type(0).shape
+    if len(shape) != 2 or use.attribute_axis() or use.known(1) is not None:
         return None
-    made = f"nn.Embedding({shape[0]}, {shape[1]}{dtype_option(use.type(0).dtype)})"
-    layer = Layer(place, made, (Entry(f"{place}.weight", name),))
-    return Found(layer, lambda use, module: f"{module}({use.x(1)})")
+    options = {"num_embeddings": shape[0], "embedding_dim": shape[1]}
+    return _weighted(scene, use, "Embedding", options, lambda use, module: f"{module}({use.x(1)})", (name, ""))
 
 
 @finder("Dropout")
 def _dropout(scene: Scene, use: Use) -> Found | None:
-    ratio = dropout_ratio(use)
-    return Found(Layer(use.node.name, f"nn.Dropout({ratio!r})", ()), lambda use, module: f"{module}({use.x()})")
+    return Found(Layer(use.node.name, module("Dropout", p=dropout_ratio(use)), ()), _called)

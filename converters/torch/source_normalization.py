@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from portable_nn.converters.torch.source_use import Use, option
 from portable_nn.core.dims import static
+from portable_nn.layers.pytorch import options
 
 
 def momentum(use: Use) -> float:
@@ -42,20 +45,16 @@ def _ones(use: Use, index: int, value: float) -> bool:
     return found is not None and set(found) == {value}
 
 
-def layer_norm(use: Use) -> str:
-    """Over the last axes."""
+LAST: Final = {"LayerNormalization": "LayerNorm", "RMSNormalization": "RMSNorm"}
+"""The classes of the normalizations over the last axes."""
+
+
+def norm_of_last_axes(use: Use) -> str:
+    """With its weights, where they have the shape of what is normalised; else the weights after it."""
     if use.is_read(1) or use.is_read(2):
         use.refuse("mean and deviation as outputs")
-    return _scaled(use, "layer_norm", option("eps", use.float("epsilon"), 1e-5))
-
-
-def rms_norm(use: Use) -> str:
-    """Over the last axes."""
-    return _scaled(use, "rms_norm", f", eps={use.float('epsilon')!r}")
-
-
-def _scaled(use: Use, function: str, eps: str) -> str:
-    """A normalization with its weights, where they have the shape of what is normalised; else the weights after it."""
+    kind = LAST[use.operator.name]
+    function, eps = kind.lower().replace("norm", "_norm"), options(kind, eps=use.float("epsilon"))
     shape, given = normalized_shape(use), [index for index in (1, 2) if use.has(index)]
     if given == [1] and _ones(use, 1, 1):
         return f"F.{function}({use.x()}, {shape}, None{eps})"
@@ -71,7 +70,7 @@ def group_norm(use: Use) -> str:
     if not isinstance(groups, int):
         use.refuse("an open number of channels")
     weights = "" if _ones(use, 1, 1) and _ones(use, 2, 0) else f", {use.x(1)}, {use.x(2)}"
-    return f"F.group_norm({use.x()}, {groups}{weights}{option('eps', use.float('epsilon'), 1e-5)})"
+    return f"F.group_norm({use.x()}, {groups}{weights}{options('GroupNorm', eps=use.float('epsilon'))})"
 
 
 def response_norm(use: Use) -> str | None:
@@ -104,17 +103,16 @@ def attention(use: Use) -> str:
     both = use.int("is_causal") and use.has(3)
     if further or window or both or use.float("softcap") or use.rank not in (3, 4):
         use.refuse("a cache, a window, a soft cap, or a mask beside is_causal")
-    options = _mask(use) if use.has(3) else ""
-    options += option("is_causal", bool(use.int("is_causal")), False)
-    options += option("scale", use.attributes.get("scale"), None)
+    more = _mask(use) if use.has(3) else ""
+    more += option("is_causal", bool(use.int("is_causal")), False) + option("scale", use.attributes.get("scale"), None)
     is_flat = use.rank == 3
     names = ("q_num_heads", "kv_num_heads", "kv_num_heads")
     heads = [use.attributes[name] if is_flat else use.type(i).shape[1] for i, name in enumerate(names)]
-    options += "" if heads[0] == heads[1] else ", enable_gqa=True"
+    more += "" if heads[0] == heads[1] else ", enable_gqa=True"
     if not is_flat:
-        return use.text(f"F.scaled_dot_product_attention({{0}}, {{1}}, {{2}}{options})")
+        return use.text(f"F.scaled_dot_product_attention({{0}}, {{1}}, {{2}}{more})")
     parts = ", ".join(f"{use.x(i)}.unflatten(2, ({each}, -1)).transpose(1, 2)" for i, each in enumerate(heads))
-    return f"F.scaled_dot_product_attention({parts}{options}).transpose(1, 2).flatten(2)"
+    return f"F.scaled_dot_product_attention({parts}{more}).transpose(1, 2).flatten(2)"
 
 
 def _mask(use: Use) -> str:
@@ -128,7 +126,7 @@ def loss(use: Use) -> list[str]:
     """The loss of labels, and for scores the logarithms of probabilities."""
     is_scored = use.operator.name == "SoftmaxCrossEntropyLoss"
     weight = f", weight={use.x(2)}" if use.has(2) else ""
-    options = option("ignore_index", use.attributes.get("ignore_index"), None)
-    options += f', reduction="{use.string("reduction")}"'
+    more = option("ignore_index", use.attributes.get("ignore_index"), None)
+    more += f', reduction="{use.string("reduction")}"'
     name = "cross_entropy" if is_scored else "nll_loss"
-    return [f"F.{name}({use.x()}, {use.x(1)}.long(){weight}{options})", f"F.log_softmax({use.x()}, dim=1)"]
+    return [f"F.{name}({use.x()}, {use.x(1)}.long(){weight}{more})", f"F.log_softmax({use.x()}, dim=1)"]

@@ -13,8 +13,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.converters.layers.gates import OPERATORS
-from portable_nn.converters.torch.source_scene import Entry, Found, Layer, Scene, dtype_option, given
-from portable_nn.converters.torch.source_use import Made, Use, option
+from portable_nn.converters.torch.source_scene import Entry, Found, Layer, Scene, given, module
+from portable_nn.converters.torch.source_use import Made, Use
 from portable_nn.core.graph import Node, Parameter, Tensor
 from portable_nn.engines.once import run_numpy
 from portable_nn.operators import INTEGERS
@@ -220,10 +220,11 @@ def find(scene: Scene, use: Use, stack: Stack) -> Found | None:
     if not as_there and any(reader.name not in names for name in weights for reader in scene.readers[name]):
         use.refuse("weights that another node reads as well")
     count = len(stack.nodes)
-    options = option("num_layers", count, 1) + option("nonlinearity", function, "tanh")
-    options += option("bias", use.has(B), True) + option("batch_first", bool(use.int("layout")), False)
-    options += option("dropout", stack.dropout, 0.0) + option("bidirectional", directions == 2, False)
-    made = f"nn.{kind}({features}, {hidden}{options}{dtype_option(scene.types[node.inputs[W]].dtype)})"
+    options: dict[str, Any] = {"input_size": features, "hidden_size": hidden, "num_layers": count}
+    options |= {"nonlinearity": function} if kind == "RNN" else {}
+    options |= {"bias": use.has(B), "batch_first": bool(use.int("layout"))}
+    options |= {"dropout": stack.dropout, "bidirectional": directions == 2}
+    made = module(kind, scene.types[node.inputs[W]].dtype, **options)
     entries = as_there or tuple(
         entry
         for number, each in enumerate(stack.nodes)
@@ -232,18 +233,21 @@ def find(scene: Scene, use: Use, stack: Stack) -> Found | None:
     return Found(Layer(stack.place, made, entries), lambda use, module: _call(use, module, stack, directions))
 
 
+def _keys(place: str, number: int, directions: int) -> list[list[str]]:
+    """The names of the weights and biases of a layer in PyTorch: W_ih, W_hh, b_ih and b_hh of each direction."""
+    ends = [f"l{number}{end}" for end in ("", "_reverse")[:directions]]
+    return [[f"{place}.{role}_{end}" for role in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")] for end in ends]
+
+
 def _entries_as_there(scene: Scene, stack: Stack, directions: int) -> tuple[Entry, ...]:
     """The entries of a stack whose parameters are those of PyTorch's layer itself; else none."""
     found: list[Entry] = []
     for number, node in enumerate(stack.nodes):
-        ends = [f"l{number}{end}" for end in ("", "_reverse")[:directions]]
-        wanted = {
-            W: [f"{stack.place}.weight_ih_{end}" for end in ends],
-            R: [f"{stack.place}.weight_hh_{end}" for end in ends],
-            B: [f"{stack.place}.bias_{role}_{end}" for end in ends for role in ("ih", "hh")] if given(node, B) else [],
-        }
+        keys = _keys(stack.place, number, directions)
+        wanted = {W: [w for w, *_ in keys], R: [r for _, r, *_ in keys]}
+        wanted |= {B: [bias for _, _, *biases in keys for bias in biases]} if given(node, B) else {}
         for place, names in wanted.items():
-            if names and originals(scene, node.inputs[place], node.operator) != names:
+            if originals(scene, node.inputs[place], node.operator) != names:
                 return ()
             found += [Entry(name, name) for name in names]
     return tuple(found)
@@ -275,21 +279,13 @@ def _checked(use: Use) -> str:
 def _entries(place: str, number: int, node: Node, order: Sequence[int], hidden: int, directions: int) -> list[Entry]:
     """PyTorch's weights of one layer, with where they are in the parameters of the network."""
     rows = np.concatenate([np.arange(gate * hidden, (gate + 1) * hidden) for gate in order])
-    found = []
-    for direction in range(directions):
-        end = f"l{number}{'_reverse' if direction else ''}"
-        index: tuple[Any, ...] = (direction, rows)
-        found += [
-            Entry(f"{place}.weight_ih_{end}", node.inputs[W], index),
-            Entry(f"{place}.weight_hh_{end}", node.inputs[R], index),
-        ]
-        if given(node, B):
-            further = (direction, rows + len(order) * hidden)
-            found += [
-                Entry(f"{place}.bias_ih_{end}", node.inputs[B], index),
-                Entry(f"{place}.bias_hh_{end}", node.inputs[B], further),
-            ]
-    return found
+    inputs, starts = (W, R, B, B), (0, 0, 0, len(order) * hidden)
+    return [
+        Entry(key, node.inputs[each], (direction, rows + start))
+        for direction, keys in enumerate(_keys(place, number, directions))
+        for key, each, start in zip(keys, inputs, starts, strict=True)
+        if given(node, each)
+    ]
 
 
 def _call(use: Use, module: str, stack: Stack, directions: int) -> list[str]:

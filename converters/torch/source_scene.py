@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from portable_nn.converters.torch.source_names import Path
-from portable_nn.converters.torch.source_use import Made, Use
+from portable_nn.converters.torch.source_use import Made, Use, torch_dtype
 from portable_nn.core.graph import Graph, Node, Parameter
+from portable_nn.layers.pytorch import COUNTERPARTS, NEEDED, options
 from portable_nn.operators import Array, Type
 
 
@@ -144,9 +145,13 @@ class Scene:
         return None
 
 
-def dtype_option(dtype: str) -> str:
-    """The element type of a layer, where it is not the usual one."""
-    return "" if dtype == "float32" else f", dtype=torch.{dtype}"
+def module(kind: str, dtype: str = "float32", **given: Any) -> str:
+    """The call of a class of PyTorch: by position its first parameter and those without a default, by name the rest."""
+    first, *_ = parameters = COUNTERPARTS[kind].parameters
+    front = [name for name in given if name == first or parameters[name].usual is NEEDED]
+    rest = options(kind, **{name: value for name, value in given.items() if name not in front})
+    rest += "" if dtype == "float32" else f", dtype={torch_dtype(dtype)}"
+    return f"nn.{kind}({', '.join(repr(given[name]) for name in front)}{rest})"
 
 
 def roles(place: str, **names: str) -> tuple[Entry, ...]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from portable_nn.converters.array.windows import kernel_of
-from portable_nn.converters.torch.source_use import Use, option
+from portable_nn.converters.torch.source_use import Use
 from portable_nn.core.dims import static
 from portable_nn.core.errors import RefusalError
+from portable_nn.layers.pytorch import options
 from portable_nn.layers.resizing import copied_cells
 from portable_nn.operators import FLOATS
 from portable_nn.operators.registry import InvalidNode
@@ -32,10 +33,10 @@ class Slide(NamedTuple):
         """An option along all axes."""
         return short([getattr(window, name) for window in self.windows])
 
-    def options(self) -> str:
-        """The options of PyTorch's function or layer that are not the usual ones."""
-        found = option("stride", self.of("stride"), 1) + option("padding", self.of("pad_begin"), 0)
-        return found + option("dilation", self.of("dilation"), 1)
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of PyTorch's function or layer."""
+        return {"stride": self.of("stride"), "padding": self.of("pad_begin"), "dilation": self.of("dilation")}
 
     def padded(self, value: str = "") -> Slide:
         """The same with all padding in ``x``."""
@@ -75,9 +76,9 @@ def window_of(use: Use, value: str = "") -> Slide:
     mode = use.string("auto_pad")
     is_open = static(use.type().shape[2:]) is None and any(window.stride != 1 for window in found)
     if mode.startswith("SAME") and is_open:
-        options = [tuple(getattr(w, name) for w in found) for name in ("kernel", "stride", "dilation")]
+        sizes = [tuple(getattr(w, name) for w in found) for name in ("kernel", "stride", "dilation")]
         fill = value.removeprefix(", value=") or 0.0
-        x = use.call("same_padded", use.x(), *options, fill, mode == "SAME_UPPER")
+        x = use.call("same_padded", use.x(), *sizes, fill, mode == "SAME_UPPER")
         return Slide(x, [replace(window, pad_begin=0, pad_end=0) for window in found])
     slide = Slide(use.x(), found)
     return slide if all(window.pad_begin == window.pad_end for window in found) else slide.padded(value)
@@ -86,8 +87,9 @@ def window_of(use: Use, value: str = "") -> Slide:
 def conv(use: Use) -> str:
     """PyTorch's function for so many axes."""
     found = window_of(use)
-    options = found.options() + option("groups", use.int("group"), 1)
-    return f"F.conv{len(found.windows)}d({', '.join([found.x, *use.all[1:]])}{options})"
+    axes = len(found.windows)
+    more = options(f"Conv{axes}d", **found.options, groups=use.int("group"))
+    return f"F.conv{axes}d({', '.join([found.x, *use.all[1:]])}{more})"
 
 
 class Spread(NamedTuple):
@@ -95,7 +97,7 @@ class Spread(NamedTuple):
     cannot."""
 
     kernel: tuple[int, ...]
-    options: str
+    options: Mapping[str, Any]
     cut: Sequence[tuple[int, int]]
 
 
@@ -108,9 +110,8 @@ def transposed(use: Use) -> Spread:
     spare = [window.pad_end - min(window.pads) - window.output_padding for window in found]
     cut = [(w.pad_begin - min(w.pads), max(0, each)) for w, each in zip(found, spare, strict=True)]
     same = Slide("", [replace(w, pad_begin=min(w.pads), pad_end=min(w.pads)) for w in found])
-    more = option("output_padding", short([max(0, -each) for each in spare]), 0)
-    options = same.options() + more + option("groups", use.int("group"), 1)
-    return Spread(tuple(w.kernel for w in found), options, cut if any(map(any, cut)) else ())
+    more = {"output_padding": short([max(0, -each) for each in spare]), "groups": use.int("group")}
+    return Spread(tuple(w.kernel for w in found), same.options | more, cut if any(map(any, cut)) else ())
 
 
 def cut_off(x: str, cut: Sequence[tuple[int, int]]) -> str:
@@ -122,7 +123,9 @@ def cut_off(x: str, cut: Sequence[tuple[int, int]]) -> str:
 def conv_transpose(use: Use) -> str:
     """PyTorch's function for so many axes."""
     found = transposed(use)
-    return cut_off(f"F.conv_transpose{len(found.kernel)}d({', '.join(use.all)}{found.options})", found.cut)
+    axes = len(found.kernel)
+    more = options(f"ConvTranspose{axes}d", **found.options)
+    return cut_off(f"F.conv_transpose{axes}d({', '.join(use.all)}{more})", found.cut)
 
 
 _LEAST = ', value=float("-inf")'
@@ -136,9 +139,9 @@ def max_pool(use: Use) -> str:
     kernel = found.of("kernel")
     if is_padded and (use.type().dtype not in FLOATS or use.int("ceil_mode")):
         use.refuse("padding of whole numbers" if use.type().dtype not in FLOATS else "ceil_mode with uneven padding")
-    options = option("stride", found.of("stride"), kernel) + option("padding", found.of("pad_begin"), 0)
-    options += option("dilation", found.of("dilation"), 1) + option("ceil_mode", bool(use.int("ceil_mode")), False)
-    called = f"F.max_pool{len(found.windows)}d({found.x}, {kernel}{options}"
+    given = found.options | {"ceil_mode": bool(use.int("ceil_mode"))}
+    given["stride"] = None if given["stride"] == kernel else given["stride"]
+    called = f"F.max_pool{len(found.windows)}d({found.x}, {kernel}{options(f'MaxPool{len(found.windows)}d', **given)}"
     if use.output_count == 1:
         return f"{called})"
     if is_padded or use.int("storage_order"):
@@ -160,9 +163,9 @@ def average_pool(use: Use) -> str:
             kernel, stride = (tuple(getattr(w, name) for w in found.windows) for name in ("kernel", "stride"))
             return f"pooled_mean({use.x()}, {_flat(_windows(use))}, {kernel}, {stride})"
         found = found.padded()
-    options = option("padding", found.of("pad_begin"), 0) + option("ceil_mode", ceil, False)
-    options += "" if counts or not found.of("pad_begin") else ", count_include_pad=False"
-    return f"F.avg_pool{len(found.windows)}d({found.x}, {found.of('kernel')}, {found.of('stride')}{options})"
+    axes, padding = len(found.windows), found.of("pad_begin")
+    more = options(f"AvgPool{axes}d", padding=padding, ceil_mode=ceil, count_include_pad=counts or not padding)
+    return f"F.avg_pool{axes}d({found.x}, {found.of('kernel')}, {found.of('stride')}{more})"
 
 
 def norm_pool(use: Use) -> str:
@@ -288,8 +291,8 @@ def grid_sample(use: Use) -> str:
     mode = {"linear": "bilinear", "cubic": "bicubic"}.get(use.string("mode"), use.string("mode"))
     if use.rank not in (4, 5) or (mode == "bicubic" and use.rank == 5):
         use.refuse("samples of other than 2 or 3 axes")
-    options = f'mode="{mode}", padding_mode="{use.string("padding_mode")}"'
-    return f"F.grid_sample({use.x(0)}, {use.x(1)}, {options}, align_corners={bool(use.int('align_corners'))})"
+    way = f'mode="{mode}", padding_mode="{use.string("padding_mode")}"'
+    return f"F.grid_sample({use.x(0)}, {use.x(1)}, {way}, align_corners={bool(use.int('align_corners'))})"
 
 
 def affine_grid(use: Use) -> str:
@@ -308,5 +311,5 @@ def fold(use: Use) -> str:
     pads = per_axis(use, "pads", 2 * rank, 0, 0)
     if rank != 2 or pads[:rank] != pads[rank:]:
         use.refuse("blocks over other than two axes, or an uneven padding")
-    options = option("stride", short(strides), 1) + option("padding", short(pads[:rank]), 0)
-    return f"F.fold({use.x()}, {image}, {block}{options}{option('dilation', short(dilations), 1)})"
+    more = options("Conv2d", stride=short(strides), padding=short(pads[:rank]), dilation=short(dilations))
+    return f"F.fold({use.x()}, {image}, {block}{more})"

@@ -1,12 +1,14 @@
 """PyTorch's modules and what they are here: one table, from which messages, the documentation and tests are made.
 
-A row says what each parameter of a module's constructor is called here, and which are left out: the numbers of input
-channels and features are read from what a layer is called on.
+A row says which parameters a module's constructor has, with which defaults, what each is called here, and which are
+left out: the numbers of input channels and features are read from what a layer is called on. Sources of modules are
+written by it too.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Final, NamedTuple
@@ -14,7 +16,10 @@ from typing import Any, Final, NamedTuple
 from portable_nn.core.errors import UsageError
 from portable_nn.core.words import UnknownOptionError, meant
 
-__all__ = ["COUNTERPARTS", "Counterpart", "Renamed", "explained", "in_our_words", "missing", "translated"]
+__all__ = ["COUNTERPARTS", "Counterpart", "Renamed", "explained", "in_our_words", "missing", "options", "translated"]
+
+NEEDED: Final = object()
+"""In place of a default that there is not."""
 
 
 class Renamed(NamedTuple):
@@ -24,11 +29,13 @@ class Renamed(NamedTuple):
         name: its name here; empty where it is left out.
         convert: its value here, from the one in PyTorch.
         only: the values that it can have; by default any.
+        usual: its default in PyTorch, or ``NEEDED``.
     """
 
     name: str = ""
     convert: Callable[[Any], Any] = lambda value: value
     only: Sequence[Any] | None = None
+    usual: Any = NEEDED
 
 
 class Counterpart(NamedTuple):
@@ -60,8 +67,10 @@ def _axis(shape: Any) -> int:
 
 
 def _row(builder: str, parameters: str, /, **other: Renamed) -> Counterpart:
-    """A row, where all parameters but ``other`` have the same names here."""
-    return Counterpart(builder, {name: other.get(name, Renamed(name)) for name in parameters.split()})
+    """A row, where all parameters but ``other`` have the same names here; a ``=`` is followed by a default, as JSON."""
+    pairs = [each.partition("=")[::2] for each in parameters.split()]
+    usual = {name: json.loads(default) if default else NEEDED for name, default in pairs}
+    return Counterpart(builder, {n: other.get(n, Renamed(n))._replace(usual=value) for n, value in usual.items()})
 
 
 _CONVOLUTION: Final = {
@@ -80,40 +89,43 @@ _POOL: Final = {
 }
 _NORMALIZED: Final = {"normalized_shape": Renamed("axis", _axis), "elementwise_affine": Renamed("affine")}
 _IN_PLACE: Final = {"inplace": READ}
-_AVERAGE: Final = "kernel_size stride padding ceil_mode count_include_pad"
+_AVERAGE: Final = "kernel_size stride=null padding=0 ceil_mode=false count_include_pad=true"
 _PADS: Final = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}
 
 
 def _of_axes(axes: int) -> dict[str, Counterpart]:
     """The modules whose names end in the number of axes."""
-    conv = "in_channels out_channels kernel_size stride padding"
-    average = _AVERAGE if axes == 1 else f"{_AVERAGE} divisor_override"
-    norm = "num_features eps momentum affine track_running_stats"
+    conv, mode = "in_channels out_channels kernel_size stride=1 padding=0", 'padding_mode="zeros"'
+    average = _AVERAGE if axes == 1 else f"{_AVERAGE} divisor_override=null"
+    norm = "num_features eps=1e-5 momentum=0.1 affine={0} track_running_stats={0}"
     once = Renamed(only=[1, (1,) * axes])
     return {
-        f"Conv{axes}d": _row(f"Conv{axes}d", f"{conv} dilation groups bias padding_mode", **_CONVOLUTION),
+        f"Conv{axes}d": _row(f"Conv{axes}d", f"{conv} dilation=1 groups=1 bias=true {mode}", **_CONVOLUTION),
         f"ConvTranspose{axes}d": _row(
-            f"ConvTranspose{axes}d", f"{conv} output_padding groups bias dilation padding_mode", **_CONVOLUTION
+            f"ConvTranspose{axes}d",
+            f"{conv} output_padding=0 groups=1 bias=true dilation=1 {mode}",
+            **_CONVOLUTION,
         ),
         f"MaxPool{axes}d": _row(
-            f"MaxPool{axes}d", "kernel_size stride padding dilation return_indices ceil_mode", **_POOL
+            f"MaxPool{axes}d",
+            "kernel_size stride=null padding=0 dilation=1 return_indices=false ceil_mode=false",
+            **_POOL,
         ),
         f"AvgPool{axes}d": _row(f"AvgPool{axes}d", average, **_POOL),
-        f"LPPool{axes}d": _row(f"LPPool{axes}d", "norm_type kernel_size stride ceil_mode", **_POOL),
+        f"LPPool{axes}d": _row(f"LPPool{axes}d", "norm_type kernel_size stride=null ceil_mode=false", **_POOL),
         f"AdaptiveAvgPool{axes}d": _row("GlobalAvgPool", "output_size", output_size=once),
         f"AdaptiveMaxPool{axes}d": _row(
-            "GlobalMaxPool", "output_size return_indices", output_size=once, return_indices=Renamed(only=[False])
+            "GlobalMaxPool", "output_size return_indices=false", output_size=once, return_indices=Renamed(only=[False])
         ),
-        f"BatchNorm{axes}d": _row(f"BatchNorm{axes}d", norm, num_features=READ),
+        f"BatchNorm{axes}d": _row(f"BatchNorm{axes}d", norm.format("true"), num_features=READ),
         f"InstanceNorm{axes}d": _row(
-            "InstanceNorm", norm, num_features=READ, momentum=READ, track_running_stats=Renamed(only=[False])
+            "InstanceNorm",
+            norm.format("false"),
+            num_features=READ,
+            momentum=READ,
+            track_running_stats=Renamed(only=[False]),
         ),
-        **{
-            f"{name}Pad{axes}d": _row("Pad", "padding value" if mode == "constant" else "padding")._replace(
-                always={"mode": mode}
-            )
-            for name, mode in _PADS.items()
-        },
+        **{f"{name}Pad{axes}d": _row("Pad", "padding")._replace(always={"mode": pads}) for name, pads in _PADS.items()},
         f"ConstantPad{axes}d": _row("Pad", "padding value"),
         f"ZeroPad{axes}d": _row("Pad", "padding"),
     }
@@ -121,7 +133,7 @@ def _of_axes(axes: int) -> dict[str, Counterpart]:
 
 def _recurrent() -> dict[str, Counterpart]:
     """The recurrent modules: PyTorch has the steps first unless it is told otherwise."""
-    names = "bias batch_first dropout bidirectional proj_size"
+    names = "bias=true batch_first=false dropout=0.0 bidirectional=false proj_size=0"
     renamed = {
         "input_size": READ,
         "hidden_size": Renamed("units"),
@@ -129,10 +141,10 @@ def _recurrent() -> dict[str, Counterpart]:
         "proj_size": Renamed(only=[0]),
     }
     return {
-        kind: _row(kind, f"input_size hidden_size num_layers {more}{names}", **renamed)._replace(
+        kind: _row(kind, f"input_size hidden_size num_layers=1 {more}{names}", **renamed)._replace(
             always={"batch_first": False}
         )
-        for kind, more in (("RNN", "nonlinearity "), ("GRU", ""), ("LSTM", ""))
+        for kind, more in (("RNN", 'nonlinearity="tanh" '), ("GRU", ""), ("LSTM", ""))
     }
 
 
@@ -140,40 +152,47 @@ _NEVER: Final = Renamed(only=[False])
 _NONE: Final = Renamed(only=[None])
 
 COUNTERPARTS: Final[Mapping[str, Counterpart]] = {
-    "Linear": _row("Dense", "in_features out_features bias", in_features=READ, out_features=Renamed("units")),
+    "Linear": _row("Dense", "in_features out_features bias=true", in_features=READ, out_features=Renamed("units")),
     **{name: row for axes in (1, 2, 3) for name, row in _of_axes(axes).items()},
-    "LayerNorm": _row("LayerNorm", "normalized_shape eps elementwise_affine bias", **_NORMALIZED),
-    "RMSNorm": _row("RMSNorm", "normalized_shape eps elementwise_affine", **_NORMALIZED),
+    "LayerNorm": _row("LayerNorm", "normalized_shape eps=1e-5 elementwise_affine=true bias=true", **_NORMALIZED),
+    "RMSNorm": _row("RMSNorm", "normalized_shape eps=null elementwise_affine=true", **_NORMALIZED),
     "GroupNorm": _row(
-        "GroupNorm", "num_groups num_channels eps affine", num_groups=Renamed("groups"), num_channels=READ
+        "GroupNorm",
+        "num_groups num_channels eps=1e-5 affine=true",
+        num_groups=Renamed("groups"),
+        num_channels=READ,
     ),
-    "LocalResponseNorm": _row("LocalResponseNorm", "size alpha beta k"),
-    "Dropout": _row("Dropout", "p inplace", p=Renamed("ratio"), **_IN_PLACE),
+    "LocalResponseNorm": _row("LocalResponseNorm", "size alpha=1e-4 beta=0.75 k=1.0"),
+    "Dropout": _row("Dropout", "p=0.5 inplace=false", p=Renamed("ratio"), **_IN_PLACE),
     **{
-        name: _row(name, "inplace", **_IN_PLACE)
+        name: _row(name, "inplace=false", **_IN_PLACE)
         for name in ("ReLU", "ReLU6", "SELU", "SiLU", "Mish", "Hardswish", "Hardsigmoid")
     },
     "Sigmoid": _row("Sigmoid", ""),
     "Tanh": _row("Tanh", ""),
     "Softsign": _row("Softsign", ""),
-    "LeakyReLU": _row("LeakyReLU", "negative_slope inplace", negative_slope=Renamed("alpha"), **_IN_PLACE),
+    "LeakyReLU": _row("LeakyReLU", "negative_slope=0.01 inplace=false", negative_slope=Renamed("alpha"), **_IN_PLACE),
     "Threshold": _row(
-        "ThresholdedReLU", "threshold value inplace", threshold=Renamed("alpha"), value=Renamed(only=[0]), **_IN_PLACE
+        "ThresholdedReLU",
+        "threshold value inplace=false",
+        threshold=Renamed("alpha"),
+        value=Renamed(only=[0]),
+        **_IN_PLACE,
     ),
-    "ELU": _row("ELU", "alpha inplace", **_IN_PLACE),
-    "CELU": _row("CELU", "alpha inplace", **_IN_PLACE),
-    "GELU": _row("GELU", "approximate"),
-    "Hardtanh": _row("Hardtanh", "min_val max_val inplace", **_IN_PLACE),
-    "Softplus": _row("Softplus", "beta threshold", beta=Renamed(only=[1]), threshold=READ),
-    "Softshrink": _row("Softshrink", "lambd"),
-    "Hardshrink": _row("Hardshrink", "lambd"),
-    "PReLU": _row("PReLU", "num_parameters init"),
-    "Softmax": _row("Softmax", "dim", dim=Renamed("axis")),
-    "LogSoftmax": _row("LogSoftmax", "dim", dim=Renamed("axis")),
-    "Flatten": _row("Flatten", "start_dim end_dim", start_dim=Renamed(only=[1]), end_dim=Renamed(only=[-1])),
+    "ELU": _row("ELU", "alpha=1.0 inplace=false", **_IN_PLACE),
+    "CELU": _row("CELU", "alpha=1.0 inplace=false", **_IN_PLACE),
+    "GELU": _row("GELU", 'approximate="none"'),
+    "Hardtanh": _row("Hardtanh", "min_val=-1.0 max_val=1.0 inplace=false", **_IN_PLACE),
+    "Softplus": _row("Softplus", "beta=1.0 threshold=20.0", beta=Renamed(only=[1]), threshold=READ),
+    "Softshrink": _row("Softshrink", "lambd=0.5"),
+    "Hardshrink": _row("Hardshrink", "lambd=0.5"),
+    "PReLU": _row("PReLU", "num_parameters=1 init=0.25"),
+    "Softmax": _row("Softmax", "dim=null", dim=Renamed("axis")),
+    "LogSoftmax": _row("LogSoftmax", "dim=null", dim=Renamed("axis")),
+    "Flatten": _row("Flatten", "start_dim=1 end_dim=-1", start_dim=Renamed(only=[1]), end_dim=Renamed(only=[-1])),
     "Upsample": _row(
         "Upsample",
-        "size scale_factor mode align_corners recompute_scale_factor",
+        'size=null scale_factor=null mode="nearest" align_corners=null recompute_scale_factor=null',
         recompute_scale_factor=Renamed(only=[None, False]),
     ),
     "PixelShuffle": _row("PixelShuffle", "upscale_factor", upscale_factor=Renamed("factor")),
@@ -181,7 +200,8 @@ COUNTERPARTS: Final[Mapping[str, Counterpart]] = {
     **_recurrent(),
     "Embedding": _row(
         "Embedding",
-        "num_embeddings embedding_dim padding_idx max_norm norm_type scale_grad_by_freq sparse",
+        "num_embeddings embedding_dim padding_idx=null max_norm=null norm_type=2.0 scale_grad_by_freq=false "
+        "sparse=false",
         num_embeddings=Renamed("entries"),
         embedding_dim=Renamed("features"),
         padding_idx=_NONE,
@@ -192,7 +212,8 @@ COUNTERPARTS: Final[Mapping[str, Counterpart]] = {
     ),
     "MultiheadAttention": _row(
         "MultiHeadAttention",
-        "embed_dim num_heads dropout bias add_bias_kv add_zero_attn kdim vdim batch_first",
+        "embed_dim num_heads dropout=0.0 bias=true add_bias_kv=false add_zero_attn=false kdim=null vdim=null "
+        "batch_first=false",
         embed_dim=READ,
         num_heads=Renamed("heads"),
         dropout=Renamed(only=[0]),
@@ -204,7 +225,8 @@ COUNTERPARTS: Final[Mapping[str, Counterpart]] = {
     ),
     "TransformerEncoderLayer": _row(
         "TransformerEncoderLayer",
-        "d_model nhead dim_feedforward dropout activation layer_norm_eps batch_first norm_first bias",
+        'd_model nhead dim_feedforward=2048 dropout=0.1 activation="relu" layer_norm_eps=1e-5 batch_first=false '
+        "norm_first=false bias=true",
         d_model=READ,
         nhead=Renamed("heads"),
         dim_feedforward=Renamed("units"),
@@ -238,6 +260,17 @@ def translated(name: str, *args: Any, **options: Any) -> dict[str, Any] | None:
         if renamed.name:
             ours[renamed.name] = renamed.convert(value)
     return ours
+
+
+def options(name: str, **given: Any) -> str:
+    """``, stride=2``: the options of PyTorch's module ``name``, and of its function, that are not the usual ones.
+
+    >>> from portable_nn.layers.pytorch import options
+    >>> options("Conv2d", stride=2, padding=0)
+    ', stride=2'
+    """
+    usual = COUNTERPARTS[name].parameters
+    return "".join(f", {each}={value!r}" for each, value in given.items() if value != usual[each].usual)
 
 
 def _call(name: str, *args: Any, **options: Any) -> str:

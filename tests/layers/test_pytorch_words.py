@@ -13,7 +13,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn.core.errors import GraphError, PortableNNError, UsageError
 from portable_nn.core.words import WORDS
-from portable_nn.layers.pytorch import COUNTERPARTS, Renamed, translated
+from portable_nn.layers.pytorch import COUNTERPARTS, NEEDED, Renamed, translated
 from portable_nn.operators import constant
 from portable_nn.operators.differentiation import gradients
 
@@ -170,6 +170,12 @@ def test_every_parameter_is_pytorchs() -> None:
             theirs = [*theirs[:3], *(["nonlinearity"] if name == "RNN" else []), *theirs[3:]]
         assert list(row.parameters) == theirs[: len(row.parameters)], name
         assert set(theirs[len(row.parameters) :]) <= {"args", "kwargs", "bias", "min_value", "max_value"}, name
+        usual = inspect.signature(nn.RNNBase if name in ("RNN", "GRU", "LSTM") else getattr(nn, name)).parameters
+        defaults = {each: usual[each].default for each in row.parameters if each != "nonlinearity"}
+        defaults = {each: NEEDED if value is inspect.Parameter.empty else value for each, value in defaults.items()}
+        found = {each: row.parameters[each].usual for each in defaults}
+        defaults |= {"activation": "relu"} if defaults.get("activation") is nn.functional.relu else {}
+        assert found == defaults, name
         ours = inspect.signature(getattr(pnn, row.builder)).parameters
         assert {each.name for each in row.parameters.values() if each.name} <= set(ours), name
 

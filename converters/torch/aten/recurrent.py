@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from portable_nn.converters.layers.gates import OPERATORS
+from portable_nn.converters.layers.gates import OPERATORS, TORCH
 from portable_nn.converters.torch.aten.normalization import dropped
 from portable_nn.converters.torch.aten.rows import Use, filled, row, size_along, sliced, unsqueezed
 from portable_nn.core.graph import Dim
@@ -100,7 +100,7 @@ def _layer(
     kind: str, x: Symbol, own: Sequence[Sequence[Symbol]], begin: Sequence[Symbol | None], lengths: Symbol | None
 ) -> tuple[Symbol, ...]:
     """One layer, in one direction or both: W_ih and W_hh of each, its biases if it has any, and what projects h."""
-    operator, more = _KINDS[kind]
+    operator, more = TORCH[kind]
     order = OPERATORS[operator].places(OPERATORS[operator].torch)
     w = _joined([_ordered(order, part[0]) for part in own], 0)
     recurrent = [_ordered(order, part[1]) for part in own]
@@ -123,15 +123,6 @@ def _layer(
     return y @ down, last[0] @ down, *last[1:]
 
 
-_KINDS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
-    "lstm": ("LSTM", {}),
-    "gru": ("GRU", {"linear_before_reset": 1}),
-    "rnn_tanh": ("RNN", {}),
-    "rnn_relu": ("RNN", {"activations": ["Relu"]}),
-}
-"""For each of PyTorch's, the operator and its attributes."""
-
-
 @row("portable_nn.recurrent")
 def _recurrent(
     use: Use, kind: str, x: Symbol, lengths: Symbol | None, descending: bool, states: Sequence[Symbol],
@@ -145,7 +136,7 @@ def _recurrent(
     return _layers(use, kind, x, states, params, found, lengths)
 
 
-@row("lstm.input", "gru.input", "rnn_tanh.input", "rnn_relu.input")
+@row(*(f"{kind}.input" for kind in TORCH))
 def _input(
     use: Use, x: Symbol, states: Symbol | Sequence[Symbol], params: Sequence[Symbol], *options: Any
 ) -> tuple[Symbol, ...]:
