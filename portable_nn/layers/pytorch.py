@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Final, NamedTuple
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.words import UnknownOptionError, meant
-
-__all__ = ["COUNTERPARTS", "Counterpart", "Renamed", "explained", "in_our_words", "missing", "options", "translated"]
 
 NEEDED: Final = object()
 """In place of a default that there is not."""
@@ -52,13 +51,7 @@ class Counterpart(NamedTuple):
     always: Mapping[str, Any] = {}
 
 
-READ: Final = Renamed()
-"""Left out, because it is read from the input, or because nothing here is done in place."""
-
-
-def _pairs(padding: Any) -> Any:
-    """PyTorch's padding of a convolution or pool, which is as ours is."""
-    return tuple(padding) if isinstance(padding, list) else padding
+_PARAMETER: Final = re.compile(r"([-!]?)(\w+)(?::(\w+))?(?:=(\S+))?")
 
 
 def _axis(shape: Any) -> int:
@@ -67,173 +60,124 @@ def _axis(shape: Any) -> int:
 
 
 def _row(builder: str, parameters: str, /, **other: Renamed) -> Counterpart:
-    """A row, where all parameters but ``other`` have the same names here; a ``=`` is followed by a default, as JSON."""
-    pairs = [each.partition("=")[::2] for each in parameters.split()]
-    usual = {name: json.loads(default) if default else NEEDED for name, default in pairs}
-    return Counterpart(builder, {n: other.get(n, Renamed(n))._replace(usual=value) for n, value in usual.items()})
+    """A row: the parameters by PyTorch's names, each with its default, if it has one, as JSON behind a ``=``.
+
+    ``kernel_size:kernel`` has another name here; ``-inplace`` is left out, because it is read from the input, or
+    because nothing here is done in place; ``!padding_mode`` can have its default alone. ``other`` are all else.
+    """
+    found = dict[str, Renamed]()
+    for mark, name, here, default in _PARAMETER.findall(parameters):
+        usual = json.loads(default) if default else NEEDED
+        plain = Renamed("" if mark else here or name, only=[usual] if mark == "!" else None)
+        found[name] = other.get(name, plain)._replace(usual=usual)
+    return Counterpart(builder, found)
 
 
-_CONVOLUTION: Final = {
-    "in_channels": READ,
-    "out_channels": Renamed("filters"),
-    "kernel_size": Renamed("kernel"),
-    "padding": Renamed("padding", _pairs),
-    "padding_mode": Renamed(only=["zeros"]),
-}
-_POOL: Final = {
-    "kernel_size": Renamed("kernel"),
-    "norm_type": Renamed("p"),
-    "padding": Renamed("padding", _pairs),
-    "return_indices": Renamed(only=[False]),
-    "divisor_override": Renamed(only=[None]),
-}
-_NORMALIZED: Final = {"normalized_shape": Renamed("axis", _axis), "elementwise_affine": Renamed("affine")}
-_IN_PLACE: Final = {"inplace": READ}
-_AVERAGE: Final = "kernel_size stride=null padding=0 ceil_mode=false count_include_pad=true"
+_PADDING: Final = Renamed("padding", lambda given: tuple(given) if isinstance(given, list) else given)
+_CONV: Final = "-in_channels out_channels:filters kernel_size:kernel stride=1 padding=0"
+_ZEROS: Final = '!padding_mode="zeros"'
+_POOL: Final = "kernel_size:kernel stride=null"
+_NORM: Final = "-num_features eps=1e-5"
 _PADS: Final = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}
 
 
 def _of_axes(axes: int) -> dict[str, Counterpart]:
     """The modules whose names end in the number of axes."""
-    conv, mode = "in_channels out_channels kernel_size stride=1 padding=0", 'padding_mode="zeros"'
-    average = _AVERAGE if axes == 1 else f"{_AVERAGE} divisor_override=null"
-    norm = "num_features eps=1e-5 momentum=0.1 affine={0} track_running_stats={0}"
+    average = f"{_POOL} padding=0 ceil_mode=false count_include_pad=true"
     once = Renamed(only=[1, (1,) * axes])
     return {
-        f"Conv{axes}d": _row(f"Conv{axes}d", f"{conv} dilation=1 groups=1 bias=true {mode}", **_CONVOLUTION),
+        f"Conv{axes}d": _row(f"Conv{axes}d", f"{_CONV} dilation=1 groups=1 bias=true {_ZEROS}", padding=_PADDING),
         f"ConvTranspose{axes}d": _row(
             f"ConvTranspose{axes}d",
-            f"{conv} output_padding=0 groups=1 bias=true dilation=1 {mode}",
-            **_CONVOLUTION,
+            f"{_CONV} output_padding=0 groups=1 bias=true dilation=1 {_ZEROS}",
+            padding=_PADDING,
         ),
         f"MaxPool{axes}d": _row(
             f"MaxPool{axes}d",
-            "kernel_size stride=null padding=0 dilation=1 return_indices=false ceil_mode=false",
-            **_POOL,
+            f"{_POOL} padding=0 dilation=1 !return_indices=false ceil_mode=false",
+            padding=_PADDING,
         ),
-        f"AvgPool{axes}d": _row(f"AvgPool{axes}d", average, **_POOL),
-        f"LPPool{axes}d": _row(f"LPPool{axes}d", "norm_type kernel_size stride=null ceil_mode=false", **_POOL),
+        f"AvgPool{axes}d": _row(
+            f"AvgPool{axes}d", average if axes == 1 else f"{average} !divisor_override=null", padding=_PADDING
+        ),
+        f"LPPool{axes}d": _row(f"LPPool{axes}d", f"norm_type:p {_POOL} ceil_mode=false"),
         f"AdaptiveAvgPool{axes}d": _row("GlobalAvgPool", "output_size", output_size=once),
-        f"AdaptiveMaxPool{axes}d": _row(
-            "GlobalMaxPool", "output_size return_indices=false", output_size=once, return_indices=Renamed(only=[False])
-        ),
-        f"BatchNorm{axes}d": _row(f"BatchNorm{axes}d", norm.format("true"), num_features=READ),
-        f"InstanceNorm{axes}d": _row(
-            "InstanceNorm",
-            norm.format("false"),
-            num_features=READ,
-            momentum=READ,
-            track_running_stats=Renamed(only=[False]),
-        ),
-        **{f"{name}Pad{axes}d": _row("Pad", "padding")._replace(always={"mode": pads}) for name, pads in _PADS.items()},
+        f"AdaptiveMaxPool{axes}d": _row("GlobalMaxPool", "output_size !return_indices=false", output_size=once),
+        f"BatchNorm{axes}d": _row(f"BatchNorm{axes}d", f"{_NORM} momentum=0.1 affine=true track_running_stats=true"),
+        f"InstanceNorm{axes}d": _row("InstanceNorm", f"{_NORM} -momentum=0.1 affine=false !track_running_stats=false"),
+        **{f"{name}Pad{axes}d": _row("Pad", "padding")._replace(always={"mode": mode}) for name, mode in _PADS.items()},
         f"ConstantPad{axes}d": _row("Pad", "padding value"),
         f"ZeroPad{axes}d": _row("Pad", "padding"),
     }
 
 
-def _recurrent() -> dict[str, Counterpart]:
-    """The recurrent modules: PyTorch has the steps first unless it is told otherwise."""
-    names = "bias=true batch_first=false dropout=0.0 bidirectional=false proj_size=0"
-    renamed = {
-        "input_size": READ,
-        "hidden_size": Renamed("units"),
-        "num_layers": Renamed("layers"),
-        "proj_size": Renamed(only=[0]),
-    }
-    return {
-        kind: _row(kind, f"input_size hidden_size num_layers=1 {more}{names}", **renamed)._replace(
-            always={"batch_first": False}
-        )
-        for kind, more in (("RNN", 'nonlinearity="tanh" '), ("GRU", ""), ("LSTM", ""))
-    }
-
-
-_NEVER: Final = Renamed(only=[False])
-_NONE: Final = Renamed(only=[None])
+_RECURRENT: Final = "bias=true batch_first=false dropout=0.0 bidirectional=false !proj_size=0"
+"""The options of recurrent modules: PyTorch has the steps first unless it is told otherwise."""
 
 COUNTERPARTS: Final[Mapping[str, Counterpart]] = {
-    "Linear": _row("Dense", "in_features out_features bias=true", in_features=READ, out_features=Renamed("units")),
+    "Linear": _row("Dense", "-in_features out_features:units bias=true"),
     **{name: row for axes in (1, 2, 3) for name, row in _of_axes(axes).items()},
-    "LayerNorm": _row("LayerNorm", "normalized_shape eps=1e-5 elementwise_affine=true bias=true", **_NORMALIZED),
-    "RMSNorm": _row("RMSNorm", "normalized_shape eps=null elementwise_affine=true", **_NORMALIZED),
-    "GroupNorm": _row(
-        "GroupNorm",
-        "num_groups num_channels eps=1e-5 affine=true",
-        num_groups=Renamed("groups"),
-        num_channels=READ,
+    "LayerNorm": _row(
+        "LayerNorm",
+        "normalized_shape eps=1e-5 elementwise_affine:affine=true bias=true",
+        normalized_shape=Renamed("axis", _axis),
     ),
+    "RMSNorm": _row(
+        "RMSNorm",
+        "normalized_shape eps=null elementwise_affine:affine=true",
+        normalized_shape=Renamed("axis", _axis),
+    ),
+    "GroupNorm": _row("GroupNorm", "num_groups:groups -num_channels eps=1e-5 affine=true"),
     "LocalResponseNorm": _row("LocalResponseNorm", "size alpha=1e-4 beta=0.75 k=1.0"),
-    "Dropout": _row("Dropout", "p=0.5 inplace=false", p=Renamed("ratio"), **_IN_PLACE),
+    "Dropout": _row("Dropout", "p:ratio=0.5 -inplace=false"),
     **{
-        name: _row(name, "inplace=false", **_IN_PLACE)
+        name: _row(name, "-inplace=false")
         for name in ("ReLU", "ReLU6", "SELU", "SiLU", "Mish", "Hardswish", "Hardsigmoid")
     },
     "Sigmoid": _row("Sigmoid", ""),
     "Tanh": _row("Tanh", ""),
     "Softsign": _row("Softsign", ""),
-    "LeakyReLU": _row("LeakyReLU", "negative_slope=0.01 inplace=false", negative_slope=Renamed("alpha"), **_IN_PLACE),
-    "Threshold": _row(
-        "ThresholdedReLU",
-        "threshold value inplace=false",
-        threshold=Renamed("alpha"),
-        value=Renamed(only=[0]),
-        **_IN_PLACE,
-    ),
-    "ELU": _row("ELU", "alpha=1.0 inplace=false", **_IN_PLACE),
-    "CELU": _row("CELU", "alpha=1.0 inplace=false", **_IN_PLACE),
+    "LeakyReLU": _row("LeakyReLU", "negative_slope:alpha=0.01 -inplace=false"),
+    "Threshold": _row("ThresholdedReLU", "threshold:alpha value -inplace=false", value=Renamed(only=[0])),
+    "ELU": _row("ELU", "alpha=1.0 -inplace=false"),
+    "CELU": _row("CELU", "alpha=1.0 -inplace=false"),
     "GELU": _row("GELU", 'approximate="none"'),
-    "Hardtanh": _row("Hardtanh", "min_val=-1.0 max_val=1.0 inplace=false", **_IN_PLACE),
-    "Softplus": _row("Softplus", "beta=1.0 threshold=20.0", beta=Renamed(only=[1]), threshold=READ),
+    "Hardtanh": _row("Hardtanh", "min_val=-1.0 max_val=1.0 -inplace=false"),
+    "Softplus": _row("Softplus", "!beta=1 -threshold=20"),
     "Softshrink": _row("Softshrink", "lambd=0.5"),
     "Hardshrink": _row("Hardshrink", "lambd=0.5"),
     "PReLU": _row("PReLU", "num_parameters=1 init=0.25"),
-    "Softmax": _row("Softmax", "dim=null", dim=Renamed("axis")),
-    "LogSoftmax": _row("LogSoftmax", "dim=null", dim=Renamed("axis")),
-    "Flatten": _row("Flatten", "start_dim=1 end_dim=-1", start_dim=Renamed(only=[1]), end_dim=Renamed(only=[-1])),
+    "Softmax": _row("Softmax", "dim:axis=null"),
+    "LogSoftmax": _row("LogSoftmax", "dim:axis=null"),
+    "Flatten": _row("Flatten", "!start_dim=1 !end_dim=-1"),
     "Upsample": _row(
         "Upsample",
         'size=null scale_factor=null mode="nearest" align_corners=null recompute_scale_factor=null',
         recompute_scale_factor=Renamed(only=[None, False]),
     ),
-    "PixelShuffle": _row("PixelShuffle", "upscale_factor", upscale_factor=Renamed("factor")),
-    "PixelUnshuffle": _row("PixelUnshuffle", "downscale_factor", downscale_factor=Renamed("factor")),
-    **_recurrent(),
+    "PixelShuffle": _row("PixelShuffle", "upscale_factor:factor"),
+    "PixelUnshuffle": _row("PixelUnshuffle", "downscale_factor:factor"),
+    **{
+        name: _row(name, f"-input_size hidden_size:units num_layers:layers=1 {more}{_RECURRENT}")._replace(
+            always={"batch_first": False}
+        )
+        for name, more in (("RNN", 'nonlinearity="tanh" '), ("GRU", ""), ("LSTM", ""))
+    },
     "Embedding": _row(
         "Embedding",
-        "num_embeddings embedding_dim padding_idx=null max_norm=null norm_type=2.0 scale_grad_by_freq=false "
-        "sparse=false",
-        num_embeddings=Renamed("entries"),
-        embedding_dim=Renamed("features"),
-        padding_idx=_NONE,
-        max_norm=_NONE,
-        norm_type=READ,
-        scale_grad_by_freq=_NEVER,
-        sparse=READ,
+        "num_embeddings:entries embedding_dim:features !padding_idx=null !max_norm=null -norm_type=2.0 "
+        "!scale_grad_by_freq=false -sparse=false",
     ),
     "MultiheadAttention": _row(
         "MultiHeadAttention",
-        "embed_dim num_heads dropout=0.0 bias=true add_bias_kv=false add_zero_attn=false kdim=null vdim=null "
-        "batch_first=false",
-        embed_dim=READ,
-        num_heads=Renamed("heads"),
-        dropout=Renamed(only=[0]),
-        add_bias_kv=_NEVER,
-        add_zero_attn=_NEVER,
-        kdim=_NONE,
-        vdim=_NONE,
-        batch_first=READ,
+        "-embed_dim num_heads:heads !dropout=0 bias=true !add_bias_kv=false !add_zero_attn=false !kdim=null !vdim=null "
+        "-batch_first=false",
     ),
     "TransformerEncoderLayer": _row(
         "TransformerEncoderLayer",
-        'd_model nhead dim_feedforward=2048 dropout=0.1 activation="relu" layer_norm_eps=1e-5 batch_first=false '
-        "norm_first=false bias=true",
-        d_model=READ,
-        nhead=Renamed("heads"),
-        dim_feedforward=Renamed("units"),
+        '-d_model nhead:heads dim_feedforward:units=2048 dropout=0.1 activation="relu" layer_norm_eps:eps=1e-5 '
+        "-batch_first=false norm_first=false !bias=true",
         activation=Renamed("activation", lambda function: getattr(function, "__name__", function)),
-        layer_norm_eps=Renamed("eps"),
-        batch_first=READ,
-        bias=Renamed(only=[True]),
     ),
 }
 """PyTorch's modules by name."""
