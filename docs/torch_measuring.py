@@ -18,8 +18,7 @@ from torch_modules import Model, built
 
 from portable_nn.converters.onnx import read_onnx
 from portable_nn.converters.torch import read_torch, to_torch
-from portable_nn.converters.torch.proof import Theirs, computed_by, train_with_module
-from portable_nn.converters.torch.training import trained
+from portable_nn.converters.torch.proof import Theirs, computed_by, train_with_module, trained
 from portable_nn.converters.training import Apart, Batch, drawn, plain, rate_of
 from portable_nn.network import Network
 

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from portable_nn.converters.conversion import Imported, Training, accepted
-from portable_nn.converters.torch.admission import check_convertible
+from portable_nn.converters.torch.aten.rows import Stated
 from portable_nn.converters.torch.backwards import drops_always, hooked
-from portable_nn.converters.torch.examples import admitted
-from portable_nn.converters.torch.prepared import Wide, without_bfloat16, without_norms, without_whole_averages
-from portable_nn.converters.torch.program import Dynamic, Program, branches, called, doubled, export
+from portable_nn.converters.torch.program import (
+    Dynamic,
+    Program,
+    arguments_of,
+    branches,
+    called,
+    doubled,
+    export,
+    quiet,
+)
 from portable_nn.converters.torch.proof import Theirs, compare_training, compare_with_module
 from portable_nn.converters.torch.translation import Translation, translated
 from portable_nn.core.arguments import check_kinds
+from portable_nn.core.dims import evaluated
 from portable_nn.core.errors import PortableNNError, UsageError, VerificationError
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
-from portable_nn.operators import FLOATS
+from portable_nn.operators import FLOATS, Array
 
 __all__ = ["from_torch", "read_torch"]
 
@@ -186,3 +195,164 @@ def _in_float64(module: Any, program: Program, seed: int | None) -> tuple[Networ
     double = export(other, doubled(program.example), program.dynamic, training=program.trains)
     made = translated(other, double, seed)
     return made.network, theirs_of(other, double, made)
+
+
+_QUANTIZED: Final = re.compile(r"torch\.(ao\.)?nn\.(intrinsic\.)?quantized\b")
+"""The places of PyTorch's modules whose weights are whole numbers."""
+
+
+def check_convertible(module: Any, example: Any) -> None:
+    """Refuse compiled and quantized modules, and tensors without numbers or of complex ones.
+
+    Raises ``UsageError`` that names the part, what was expected, and what to do.
+    """
+    import torch
+    from torch.utils import _pytree
+
+    for path, part in module.named_modules():
+        name = f"'{path}'" if path else "the module"
+        kind = type(part)
+        if isinstance(part, torch.jit.ScriptModule):
+            raise UsageError(
+                f"{name} is a {kind.__name__}, which is compiled already: expected the torch.nn.Module that it was "
+                "made of; build that, and load this one's state_dict() into it"
+            )
+        if _QUANTIZED.match(kind.__module__):
+            raise UsageError(
+                f"{name} is quantized ({kind.__module__}.{kind.__name__}): expected layers of floats; convert the "
+                "module as it was before quantize_dynamic or convert"
+            )
+    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    for name, tensor in state.items():
+        _check(f"'{name}'", tensor, "module.to_empty(device='cpu'), and load_state_dict fills it")
+    arguments = arguments_of(example)
+    packed = torch.nn.utils.rnn.PackedSequence
+    if any(
+        isinstance(each, packed)
+        for each in _pytree.tree_leaves(arguments, is_leaf=lambda each: isinstance(each, packed))
+    ):
+        raise UsageError(
+            "the example has a PackedSequence, which is no tensor: give the padded tensor and the lengths, and let "
+            "forward pack them (pack_padded_sequence)"
+        )
+    for leaf in _pytree.tree_leaves(arguments):
+        if isinstance(leaf, torch.Tensor):
+            _check("a tensor of the example", leaf, "torch.zeros_like(x, device='cpu') is one that has")
+
+
+def _check(name: str, tensor: Any, filling: str) -> None:
+    """Refuse a tensor that holds no numbers that a network can."""
+    if tensor.is_meta:
+        raise UsageError(f"{name} is on the meta device, and has no numbers: {filling}")
+    if tensor.is_complex():
+        raise UsageError(
+            f"{name} holds complex numbers ({tensor.dtype}), which networks do not have: give real and imaginary part "
+            "as an axis of size 2, which torch.view_as_real makes"
+        )
+
+
+def admitted(network: Network, stated: Mapping[str, Stated]) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+    """The function that makes drawn inputs such as PyTorch takes: lengths within the steps, and the like."""
+
+    def admit(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        sizes = {
+            dim: size
+            for value in network.graph.inputs
+            for dim, size in zip(value.shape, feeds[value.name].shape, strict=True)
+            if isinstance(dim, str)
+        }
+        found = dict(feeds)
+        for name, (make, dim) in stated.items():
+            size = evaluated(dim, sizes)
+            found[name] = feeds[name] if size is None else make(feeds[name], size)
+        return found
+
+    return admit
+
+
+Wide: TypeAlias = Literal["float32", "float16"]
+"""The type that bfloat16 is read as."""
+
+
+def without_bfloat16(module: Any, example: Any, instead: Wide) -> tuple[Any, Any, tuple[str, ...]]:
+    """Both with another type in place of bfloat16; and a note on it. The module is a copy then.
+
+    Raises ``UsageError`` for numbers that float16 does not have.
+    """
+    import torch
+    from torch.utils import _pytree
+
+    dtype = getattr(torch, instead)
+
+    def wide(each: Any) -> Any:
+        return each.to(dtype) if getattr(each, "dtype", None) is torch.bfloat16 else each
+
+    example = _pytree.tree_map(wide, example)
+    state = dict([*module.named_parameters(), *module.named_buffers()])
+    narrow = {name: each for name, each in state.items() if each.dtype is torch.bfloat16}
+    if not narrow:
+        return module, example, ()
+    if large := [name for name, each in narrow.items() if instead == "float16" and not each.half().isfinite().all()]:
+        raise UsageError(f"'{large[0]}' holds numbers beyond 65504, the largest of float16: read bfloat16 as float32")
+    loses = "which loses nothing" if instead == "float32" else "in which numbers below 6e-5 are rounded more coarsely"
+    return copy.deepcopy(module)._apply(wide), example, (f"bfloat16 is read as {instead}, {loses}",)
+
+
+SHARE: Final = 0.1
+"""PyTorch's usual momentum."""
+
+
+def without_whole_averages(module: Any) -> tuple[Any, tuple[str, ...]]:
+    """The module with the usual momentum in norms that average over all batches so far; and notes. A copy then."""
+    import torch
+
+    kinds = (torch.nn.modules.batchnorm._NormBase,)
+    names = [path for path, part in module.named_modules() if isinstance(part, kinds) and part.momentum is None]
+    if not names:
+        return module, ()
+    whole = copy.deepcopy(module)
+    for name in names:
+        whole.get_submodule(name).momentum = SHARE
+    shown = [f"'{name}'" if name else "the module" for name in names]
+    return whole, tuple(
+        f"{each} ({type(whole.get_submodule(name)).__name__}) has momentum=None, the average over all batches so far: "
+        f"here, running statistics follow the latest ones, with momentum={SHARE}"
+        for each, name in zip(shown, names, strict=True)
+    )
+
+
+_AS_COMPUTED: Final = ("_SpectralNorm", "_Orthogonal")
+"""Parametrizations of PyTorch that have no counterpart in training here."""
+
+
+def without_norms(module: Any) -> tuple[Any, tuple[str, ...]]:
+    """The module with weights as spectral norms and orthogonal maps have made them; and notes. It is a copy then."""
+    import torch
+    from torch.nn.utils import parametrize
+    from torch.nn.utils.spectral_norm import SpectralNorm
+
+    def found(whole: Any) -> list[tuple[str, Any, str, bool]]:
+        rows = []
+        for path, part in whole.named_modules():
+            hooks = [hook for hook in part._forward_pre_hooks.values() if isinstance(hook, SpectralNorm)]
+            rows += [(path, part, hook.name, True) for hook in hooks]
+            lists = part.parametrizations if parametrize.is_parametrized(part) else {}
+            kinds = {name: {type(each).__name__ for each in each_list} for name, each_list in lists.items()}
+            rows += [(path, part, name, False) for name, kind in kinds.items() if kind & {*_AS_COMPUTED}]
+        return rows
+
+    if not found(module):
+        return module, ()
+    whole, notes = copy.deepcopy(module).eval(), []
+    for path, part, name, old in found(whole):
+        with torch.no_grad(), quiet():
+            if old:
+                torch.nn.utils.remove_spectral_norm(part, name)
+            else:
+                kind = type(part)  # A copy has the class of its original, which must keep what is removed here.
+                held = {key: each for key, each in vars(kind).items() if key not in ("__dict__", "__weakref__")}
+                part.__class__ = type(kind.__name__, kind.__bases__, held)
+                parametrize.remove_parametrizations(part, name, leave_parametrized=True)
+        full = f"{path}.{name}" if path else name
+        notes.append(f"'{full}' is the weight as its parametrization has made it, and trains without it")
+    return whole.train(module.training), tuple(notes)

@@ -22,7 +22,7 @@ torch: Any = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
 
 from portable_nn.converters.torch import read_torch, to_torch  # noqa: E402
-from portable_nn.converters.torch.training import _count_as_onnx  # noqa: E402
+from portable_nn.converters.torch.proof import _count_as_onnx  # noqa: E402
 from portable_nn.converters.training import plain  # noqa: E402
 
 
