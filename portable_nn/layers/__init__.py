@@ -9,21 +9,6 @@ Every layer takes ``name``, the name of its node and the prefix of its parameter
 
 from typing import TYPE_CHECKING
 
-from portable_nn.layers import (
-    activation,
-    attention,
-    convolution,
-    dense,
-    dropout,
-    layer,
-    normalization,
-    pooling,
-    recurrent,
-    resizing,
-    scaling,
-    shape,
-    tables,
-)
 from portable_nn.layers.activation import *
 from portable_nn.layers.attention import *
 from portable_nn.layers.convolution import *
@@ -40,22 +25,11 @@ from portable_nn.layers.shape import *
 from portable_nn.layers.tables import *
 
 if not TYPE_CHECKING:  # A type checker takes what comes with a star for public; it could not follow this sum.
-    _FAMILIES = (
-        activation,
-        attention,
-        convolution,
-        dense,
-        dropout,
-        layer,
-        normalization,
-        pooling,
-        recurrent,
-        resizing,
-        scaling,
-        shape,
-        tables,
-    )
-    __all__ = sorted(name for family in _FAMILIES for name in family.__all__)
+    _FAMILIES = """
+        activation attention convolution dense dropout layer normalization pooling recurrent resizing scaling shape
+        tables
+    """
+    __all__ = sorted(name for family in _FAMILIES.split() for name in globals()[family].__all__)
     globals().update(
         {name: explained(name, globals()[name]) for name in {row.builder for row in COUNTERPARTS.values()}}
     )

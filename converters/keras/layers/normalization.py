@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -33,11 +32,6 @@ def _begun(layer: Layer, x: Symbol, values: Mapping[str, Array], fixed: Sequence
     for role, value in values.items():
         layer.parameter(role, value.shape, x.dtype, value, trainable=role not in fixed)
     return layer
-
-
-_BATCH: Final[Mapping[int, Callable[..., Layer]]] = {
-    2: layers.BatchNorm1d, 3: layers.BatchNorm1d, 4: layers.BatchNorm2d, 5: layers.BatchNorm3d,
-}  # fmt: skip
 
 
 def _axis(spec: Spec, rank: int, default: int = -1) -> int:
@@ -70,7 +64,7 @@ def batch_norm(spec: Spec, x: Held) -> Held:
         spec.get(unused)
     channels, eps = known(symbol.shape[1], "the channels"), spec.number("epsilon", 1e-3)
     momentum = spec.number("momentum", 0.99)
-    if x.rank not in _BATCH:
+    if x.rank not in (2, 3, 4, 5):
         spec.refuse(f"its input has {x.rank} axes; 2 to 5 are taken over")
 
     def make() -> Layer:
@@ -79,7 +73,8 @@ def batch_norm(spec: Spec, x: Held) -> Held:
         values = _scale_and_shift(spec, spec.name, channels) if affine else {}
         spec.bounded(channels)
         values |= {"running_mean": spec.weight(channels), "running_var": spec.weight(channels)}
-        layer = _BATCH[x.rank](eps=eps, momentum=1 - momentum, affine=affine, name=spec.name)
+        kind = getattr(layers, f"BatchNorm{max(x.rank - 2, 1)}d")
+        layer = kind(eps=eps, momentum=1 - momentum, affine=affine, name=spec.name)
         return _begun(layer, symbol, values, ("running_mean", "running_var"))
 
     return back(spec.once(make)(symbol), first, x.mask)

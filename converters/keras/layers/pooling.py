@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import back, by_axes, by_channels, channels_first
 from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.operators import cast, emit, integers
-
-_MAX: Final = (layers.MaxPool1d, layers.MaxPool2d, layers.MaxPool3d)
-_AVERAGE: Final = (layers.AvgPool1d, layers.AvgPool2d, layers.AvgPool3d)
 
 
 @LAYERS.row(**by_axes("MaxPooling{}", "AveragePooling{}"))
@@ -22,9 +17,8 @@ def pool(axes: int, spec: Spec, x: Held) -> Held:
     kernel = spec.wholes("pool_size", axes)
     stride = kernel if spec.get("strides") is None else spec.wholes("strides", axes)
     given = {"stride": stride, "padding": spec.choice("padding", ("valid", "same"), "valid"), "name": spec.name}
-    if "Average" in spec.kind:
-        return back(spec.once(lambda: _AVERAGE[axes - 1](kernel, count_include_pad=False, **given))(symbol), first)
-    return back(spec.once(lambda: _MAX[axes - 1](kernel, **given))(symbol), first)
+    kind, more = ("Avg", {"count_include_pad": False}) if "Average" in spec.kind else ("Max", {})
+    return back(spec.once(lambda: getattr(layers, f"{kind}Pool{axes}d")(kernel, **given, **more))(symbol), first)
 
 
 @LAYERS.row(**by_axes("GlobalMaxPooling{}", "GlobalAveragePooling{}"))
