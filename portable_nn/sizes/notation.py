@@ -16,7 +16,6 @@ from portable_nn.sizes.operation import (
     check_channels,
     input_sizes,
     per_axis_windows,
-    transpose_same,
 )
 
 
@@ -67,7 +66,8 @@ def node_operation(
     if wanted is not None:
         targets = tuple(wanted)[-len(found) :]  # some files give batch and channels as well
         axes = zip(windows, found, targets, strict=True)
-        windows = tuple(transpose_same(window, size, auto_pad == "SAME_UPPER", target) for window, size, target in axes)
+        upper = auto_pad == "SAME_UPPER"
+        windows = tuple(window.transpose_same(size, upper=upper, output_size=target) for window, size, target in axes)
         auto_pad = "NOTSET"
     return Operation(
         kind,

@@ -15,8 +15,6 @@ from typing import Literal, TypeAlias, get_args
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.html import html_table
 from portable_nn.core.text import quantity
-from portable_nn.sizes.arithmetic import conv_size, conv_transpose_size, extent, pool_size
-from portable_nn.sizes.auto_pad import same_pads, transpose_same_pads
 
 Kind: TypeAlias = Literal["conv", "convt", "pool"]
 AutoPad: TypeAlias = Literal["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]
@@ -36,7 +34,11 @@ PADDING_WORDS: dict[str, AutoPad] = {"same": "SAME_UPPER", "valid": "VALID"}
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The options along one axis. Raises ``UsageError`` for a value that no runtime accepts."""
+    """The options along one axis, and the formulas for the size of the output. Every size is a number of cells.
+
+    Raises ``UsageError`` for a value that no runtime accepts. Source of the formulas: Dumoulin and Visin, "A guide to
+    convolution arithmetic for deep learning" (2016), sections 2, 4 and 5.1.
+    """
 
     kernel: int
     stride: int = 1
@@ -58,13 +60,72 @@ class Window:
 
     @property
     def extent(self) -> int:
-        """The effective size of the dilated kernel, in cells."""
-        return extent(self.kernel, self.dilation)
+        """The effective size of the dilated kernel: the cells from its first tap to its last, both included."""
+        return self.dilation * (self.kernel - 1) + 1
 
     @property
     def pads(self) -> tuple[int, int]:
         """The pads (begin, end)."""
         return self.pad_begin, self.pad_end
+
+    def output_size(self, size: int, *, ceil: bool = False) -> int:
+        """The output size of a convolution or pool: the positions where the whole kernel fits.
+
+        In ceil mode the last window of a pool may extend beyond the padding. One that would start in the end padding,
+        or beyond, holds no input cell: PyTorch and onnxruntime drop it; OpenCV, OpenVINO and the shape inference of
+        ONNX keep it. Raises ``ShapeError`` where the output would be empty.
+        """
+        room = size + self.pad_begin + self.pad_end - self.extent
+        # Rounded up, a kernel that is larger than the padded input may still fit once, beyond the edge.
+        steps = -(-room // self.stride) if ceil else room // self.stride
+        if ceil and steps > 0 and steps * self.stride >= size + self.pad_begin:
+            steps -= 1
+        if steps < 0:
+            raise ShapeError(self._too_small(size) + (f", even by one stride of {self.stride}" if ceil else ""))
+        return steps + 1
+
+    def spread_size(self, size: int) -> int:
+        """The output size of a transposed convolution: pads crop it, output_padding adds cells at its end.
+
+        Raises ``ShapeError`` where the output would be empty.
+        """
+        full = self.stride * (size - 1) + self.extent + self.output_padding
+        if full <= self.pad_begin + self.pad_end:
+            taken = f"padding takes {self.pad_begin} + {self.pad_end} cells"
+            raise ShapeError(f"{taken} from an output of only {full}: at most {full - 1} can go")
+        return full - self.pad_begin - self.pad_end
+
+    def _too_small(self, size: int) -> str:
+        """The message for a kernel that is larger than the padded input."""
+        begin, end = self.pads
+        spans = f"kernel {self.kernel}{f' with dilation {self.dilation}' if self.dilation > 1 else ''} spans"
+        there = f"the padded input has only {size + begin + end} ({begin} + {size} + {end})"
+        return f"{spans} {self.extent} cells, but {there if begin or end else f'the input has only {size}'}"
+
+    def same(self, size: int, *, upper: bool) -> Window:
+        """The window with the pads by which a convolution or pool gives ``ceil(size / stride)`` cells.
+
+        An odd cell goes to the end with ``upper`` (SAME_UPPER; Keras's and PyTorch's "same"), else to the begin
+        (SAME_LOWER). Source: ONNX Conv, attribute ``auto_pad``.
+        """
+        outputs = -(-size // self.stride)
+        return self._padded((outputs - 1) * self.stride + self.extent - size, upper)
+
+    def transpose_same(self, size: int, *, upper: bool, output_size: int | None = None) -> Window:
+        """The window of a transposed convolution with the pads of ``auto_pad`` or ``output_shape``.
+
+        The output has ``output_size`` cells, or ``size * stride`` by default (SAME_UPPER, SAME_LOWER). An odd cell goes
+        to the end with ``upper``, else to the begin, also with ``output_shape`` alone. An output that would be too
+        small without pads gets output padding. Source: ONNX ConvTranspose; runtimes do not agree on it.
+        """
+        wanted = size * self.stride if output_size is None else output_size
+        surplus = self.stride * (size - 1) + self.extent + self.output_padding - wanted
+        return replace(self._padded(surplus, upper), output_padding=self.output_padding + max(0, -surplus))
+
+    def _padded(self, total: int, upper: bool) -> Window:
+        half = max(0, total) // 2
+        begin, end = sorted((half, max(0, total) - half), reverse=not upper)
+        return replace(self, pad_begin=begin, pad_end=end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +218,9 @@ class Operation:
             return whole
         if self.auto_pad == "VALID":
             return replace(whole, auto_pad="NOTSET")
-        upper = self.auto_pad == "SAME_UPPER"
-        same = transpose_same if self.kind == "convt" else _same
-        windows = tuple(same(window, size, upper) for window, size in zip(whole.windows, found, strict=True))
+        same = Window.transpose_same if self.kind == "convt" else Window.same
+        pairs = zip(whole.windows, found, strict=True)
+        windows = tuple(same(window, size, upper=self.auto_pad == "SAME_UPPER") for window, size in pairs)
         return replace(whole, windows=windows, auto_pad="NOTSET")
 
     def output_size(self, sizes: PerAxis) -> tuple[int, ...]:
@@ -179,24 +240,7 @@ class Operation:
 
 def window_size(operation: Operation, window: Window, size: int) -> int:
     """The output size along one axis of an operation whose pads are explicit."""
-    options = (window.kernel, window.stride, window.dilation, window.pad_begin, window.pad_end)
-    if operation.kind == "convt":
-        return conv_transpose_size(size, *options, window.output_padding)
-    if operation.kind == "pool":
-        return pool_size(size, *options, ceil=operation.ceil)
-    return conv_size(size, *options)
-
-
-def _same(window: Window, size: int, upper: bool) -> Window:
-    begin, end = same_pads(size, window.kernel, window.stride, window.dilation, upper=upper)
-    return replace(window, pad_begin=begin, pad_end=end)
-
-
-def transpose_same(window: Window, size: int, upper: bool, output_size: int | None = None) -> Window:
-    """A transposed convolution's window with the pads of ``transpose_same_pads``."""
-    options = (window.kernel, window.stride, window.dilation, window.output_padding)
-    begin, end, added = transpose_same_pads(size, *options, upper=upper, output_size=output_size)
-    return replace(window, pad_begin=begin, pad_end=end, output_padding=added)
+    return window.spread_size(size) if operation.kind == "convt" else window.output_size(size, ceil=operation.ceil)
 
 
 def conv(

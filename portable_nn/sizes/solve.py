@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Iterator, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from heapq import heappop, heappush, merge
 from itertools import islice, product
@@ -11,7 +12,6 @@ from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from portable_nn.core.errors import ShapeError, UsageError, listed
-from portable_nn.sizes.arithmetic import conv_transpose_size, pool_size
 from portable_nn.sizes.coverage import is_faulty
 from portable_nn.sizes.operation import (
     Kind,
@@ -145,24 +145,19 @@ def _tried(kind: Kind, bounds: Bounds, window: Window, pinned: Set[str]) -> Trie
     return Tried(**values, padding=[window.pads] if "padding" in pinned else pads)
 
 
-def _every(kind: Kind, tried: Tried, size: int, ceil: bool) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Every possible output size, with its options in the order of ``Window``."""
+def _every(kind: Kind, tried: Tried, size: int, ceil: bool) -> Iterator[tuple[int, Window]]:
+    """Every possible output size, with its window."""
     for kernel, stride, pads, dilation, added in product(
         tried.kernel, tried.stride, tried.padding, tried.dilation, tried.output_padding
     ):
-        options = (kernel, stride, dilation, *pads)
-        try:
-            if kind == "convt":
-                yield conv_transpose_size(size, *options, added), (*options, added)
-            else:
-                yield pool_size(size, *options, ceil=ceil), (*options, 0)
-        except ShapeError:
-            continue
+        window = Window(kernel, stride, dilation, *pads, added)
+        with suppress(ShapeError):
+            yield window.spread_size(size) if kind == "convt" else window.output_size(size, ceil=ceil), window
 
 
 def _ranked(kind: Kind, tried: Tried, size: int, wanted: int, ceil: bool) -> list[Ranked]:
     """Along one axis: the windows that give ``wanted``, best first."""
-    fitting = [Window(*options) for output, options in _every(kind, tried, size, ceil) if output == wanted]
+    fitting = [window for output, window in _every(kind, tried, size, ceil) if output == wanted]
     allowed = [window for window in fitting if not torch_refusal(kind, window)]
     return sorted(((_cost(kind, window, size, wanted), window) for window in allowed), key=itemgetter(0))
 
@@ -222,7 +217,7 @@ def total_cost(costs: Sequence[Cost]) -> Cost:
 def _no_solution(kind: Kind, tried: Tried, size: int, wanted: int, ceil: bool) -> str:
     """Why nothing fits along one axis, and the nearest sizes that are possible."""
     every = _every(kind, tried, size, ceil)
-    reached = sorted({output for output, options in every if not torch_refusal(kind, Window(*options))})
+    reached = sorted({output for output, window in every if not torch_refusal(kind, window)})
     place = bisect(reached, wanted)
     below, above = reached[:place][-1:], reached[place:][:1]
     verb = "are" if below and above else "is"

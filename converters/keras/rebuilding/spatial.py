@@ -16,7 +16,6 @@ from portable_nn.operators.spatial.convolution import transpose_windows
 from portable_nn.operators.spatial.window import reaching, windows
 from portable_nn.rewrites import lowering
 from portable_nn.rewrites.lowering import Form
-from portable_nn.sizes.auto_pad import same_pads
 from portable_nn.sizes.operation import Window
 
 
@@ -41,7 +40,7 @@ def _same(w: Window, size: Dim) -> tuple[int, int] | None:
     """The pads that Keras's "same" is; ``None`` where they depend on an open size."""
     if isinstance(size, str) and w.stride > 1:
         return None
-    return same_pads(size if isinstance(size, int) else 1, w.kernel, w.stride, w.dilation, upper=True)
+    return w.same(size if isinstance(size, int) else 1, upper=True).pads
 
 
 def _padded(b: Rebuilder, node: Node, x: Any, pairs: Sequence[tuple[int, int]]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -45,7 +46,6 @@ from portable_nn.operators.spatial.window import (
     spread,
     windows,
 )
-from portable_nn.sizes.auto_pad import transpose_same_pads
 from portable_nn.sizes.operation import Window
 
 
@@ -101,17 +101,15 @@ def transpose_windows(use: OperatorContext) -> list[Window]:
     plain = windows(use, kernel, ("",) * len(found))
     if any(p >= max(w.stride, w.dilation) for w, p in zip(plain, more, strict=True)):
         use.fail(f"output_padding {more} must be less than the stride or the dilation along each axis")
+    plain = [replace(w, output_padding=p) for w, p in zip(plain, more, strict=True)]
     if wanted is None and not mode.startswith("SAME"):
-        return [Window(w.kernel, w.stride, w.dilation, *w.pads, p) for w, p in zip(plain, more, strict=True)]
+        return plain
     result = []
-    for axis, (w, size, p) in enumerate(zip(plain, found, more, strict=True)):
+    for axis, (w, size) in enumerate(zip(plain, found, strict=True)):
         if not isinstance(size, int):
             use.fail(f"its pads follow from the size along axis {axis + 2}, which is the unknown {size}")
         output = wanted[axis] if wanted is not None else None
-        pads = transpose_same_pads(
-            size, w.kernel, w.stride, w.dilation, p, upper=mode == "SAME_UPPER", output_size=output
-        )
-        result.append(Window(w.kernel, w.stride, w.dilation, *pads))
+        result.append(w.transpose_same(size, upper=mode == "SAME_UPPER", output_size=output))
     return result
 
 

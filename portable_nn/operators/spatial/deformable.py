@@ -38,7 +38,6 @@ from portable_nn.operators.base import (
 )
 from portable_nn.operators.normalization.statistics import precision
 from portable_nn.operators.spatial.window import plain_windows, spatial_sizes
-from portable_nn.sizes.arithmetic import pool_size
 
 
 def _numbers(use: OperatorContext, index: int, shape: Shape) -> tuple[int, ...]:
@@ -85,7 +84,7 @@ def _places(use: OperatorContext, kernel: Sequence[int], found: Shape) -> list[D
     for axis, (w, size) in enumerate(zip(plain_windows(use, kernel), found, strict=True)):
         if isinstance(size, int):
             try:
-                places[axis] = pool_size(size, w.kernel, w.stride, w.dilation, *w.pads, ceil=False)
+                places[axis] = w.output_size(size)
             except ShapeError as error:
                 use.fail(f"along axis {axis + 2}: {error}")
     return places

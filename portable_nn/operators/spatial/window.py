@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from portable_nn.core.dims import product, rounded_quotient, total
 from portable_nn.core.errors import ShapeError
 from portable_nn.operators.base import Attr, Dim, OperatorContext, Shape, format_shape
-from portable_nn.sizes.arithmetic import conv_transpose_size, pool_size
-from portable_nn.sizes.auto_pad import same_pads
 from portable_nn.sizes.operation import Window
 
 ATTRIBUTES: Final[Mapping[str, Attr]] = {
@@ -54,7 +53,8 @@ def windows(use: OperatorContext, kernel: Sequence[int], sizes: Shape) -> list[W
     if mode != "NOTSET" and any(any(w.pads) for w in found):
         use.fail(f"pads {use.ints('pads')} and auto_pad {mode} exclude each other")
     if mode.startswith("SAME"):
-        found = [_same(w, size, upper=mode == "SAME_UPPER") for w, size in zip(found, sizes, strict=True)]
+        pairs = zip(found, sizes, strict=True)
+        found = [w.same(size, upper=mode == "SAME_UPPER") if isinstance(size, int) else w for w, size in pairs]
     return found
 
 
@@ -66,19 +66,13 @@ def plain_windows(use: OperatorContext, kernel: Sequence[int]) -> list[Window]:
     return [Window(*each) for each in zip(kernel, strides, dilations, pads[:rank], pads[rank:], strict=True)]
 
 
-def _same(w: Window, size: Dim, *, upper: bool) -> Window:
-    pads = same_pads(size, w.kernel, w.stride, w.dilation, upper=upper) if isinstance(size, int) else (0, 0)
-    return Window(w.kernel, w.stride, w.dilation, *pads)
-
-
 def reaching(w: Window, size: int) -> Window:
     """The window of a pool with ``ceil_mode`` over ``size`` cells, with an end padding that reaches as far as the last.
 
     With these pads the pool has as many windows without ``ceil_mode``.
     """
-    count = pool_size(size, w.kernel, w.stride, w.dilation, *w.pads, ceil=True)
-    end = max(w.pad_end, (count - 1) * w.stride + w.extent - size - w.pad_begin)
-    return Window(w.kernel, w.stride, w.dilation, w.pad_begin, end)
+    end = (w.output_size(size, ceil=True) - 1) * w.stride + w.extent - size - w.pad_begin
+    return replace(w, pad_end=max(w.pad_end, end))
 
 
 def slide(use: OperatorContext, found: Sequence[Window], sizes: Shape, *, ceil: bool = False) -> list[Dim]:
@@ -89,7 +83,7 @@ def slide(use: OperatorContext, found: Sequence[Window], sizes: Shape, *, ceil: 
 def _often(use: OperatorContext, axis: int, w: Window, size: Dim, ceil: bool) -> Dim:
     if isinstance(size, int):
         try:
-            return pool_size(size, w.kernel, w.stride, w.dilation, *w.pads, ceil=ceil)
+            return w.output_size(size, ceil=ceil)
         except ShapeError as error:
             use.fail(f"along axis {axis}: {error}")
     if use.string("auto_pad").startswith("SAME"):
@@ -108,7 +102,7 @@ def _spread(use: OperatorContext, axis: int, w: Window, size: Dim) -> Dim:
         more = w.extent + w.output_padding - w.stride - w.pad_begin - w.pad_end
         return total([product([w.stride, size]), more])
     try:
-        return conv_transpose_size(size, w.kernel, w.stride, w.dilation, *w.pads, w.output_padding)
+        return w.spread_size(size)
     except ShapeError as error:
         use.fail(f"along axis {axis}: {error}")
 
