@@ -19,7 +19,7 @@ from portable_nn.core.tensors import Array
 from portable_nn.engines.once import run_numpy
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo, OutputKind
-from portable_nn.network import Network
+from portable_nn.network import Network, remade
 from portable_nn.onnx.classical.model import Classical
 from portable_nn.onnx.columns import columns_of
 from portable_nn.onnx.entries import Sizes
@@ -74,15 +74,7 @@ def restored(origin: Origin, model: ModelProto, sizes: Mapping[str, int | str], 
 
 def in_memory(network: Network) -> Network:
     """The same network with its parameters in memory."""
-    return Network.from_graph(
-        network.graph,
-        _taken(network.graph, network.parameters.arrays.__getitem__),
-        inputs=network.inputs,
-        outputs=network.outputs,
-        metadata=network.metadata,
-        documentation=network.documentation,
-        copy=False,
-    )
+    return remade(network, _taken(network.graph, network.parameters.arrays.__getitem__))
 
 
 def _taken(graph: Graph, take: Callable[[str], Array]) -> dict[str, Array]:

@@ -23,7 +23,7 @@ from portable_nn.core.tensors import Array
 from portable_nn.core.text import either, printable
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.format import open_arrays
-from portable_nn.network import Network, load
+from portable_nn.network import Network, load, remade
 from portable_nn.onnx.verify import Proof
 from portable_nn.plain import Entry
 from portable_nn.plain.names import is_counter
@@ -279,15 +279,7 @@ def import_state(
     found, notes = _fitting(network, path, rename, map)
     # What was read is in memory of its own, or was copied from a dict, and nobody else has it.
     parameters = {value.name: aligned_array(found[value.name], value.dtype) for value in network.graph.parameters}
-    made = Network.from_graph(
-        network.graph,
-        parameters,
-        copy=False,
-        inputs=network.inputs,
-        outputs=network.outputs,
-        metadata=network.metadata,
-        documentation=network.documentation,
-    )
+    made = remade(network, parameters)
     proof = Proof()
     if verify and not is_installed():
         notes = (

@@ -8,7 +8,7 @@ from portable_nn.catalog import CALLED
 from portable_nn.core.arguments import check_kinds
 from portable_nn.format import MappedTensors, Verify
 from portable_nn.format import load as load_file
-from portable_nn.network.network import Network
+from portable_nn.network.network import Network, remade
 
 __all__ = ["load"]
 
@@ -37,12 +37,4 @@ def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, 
         tensors = (
             tensors.subset(names) if isinstance(tensors, MappedTensors) else {name: tensors[name] for name in names}
         )
-    return Network.from_graph(
-        manifest.graph,
-        tensors,
-        inputs=manifest.inputs,
-        outputs=manifest.outputs,
-        metadata=manifest.metadata,
-        documentation=manifest.documentation,
-        copy=False,
-    )
+    return remade(manifest, tensors)

@@ -456,3 +456,9 @@ class Network:
         """Have copies of arrays as the weights."""
         owned = {name: aligned_copy(array, array.dtype.name) for name, array in arrays.items()}
         self._execution = Execution(self.graph, Weights(owned))
+
+
+def remade(of: Network | Manifest, parameters: Feeds) -> Network:
+    """The network that another one, or a manifest, describes, with these very arrays as its parameters."""
+    described = {name: getattr(of, name) for name in ("inputs", "outputs", "metadata", "documentation")}
+    return Network.from_graph(of.graph, parameters, copy=False, **described)

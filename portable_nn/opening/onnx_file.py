@@ -27,7 +27,7 @@ from portable_nn.format.hashes import DIGEST as SHA256
 from portable_nn.format.hashes import hashes
 from portable_nn.format.manifest import Manifest, decode
 from portable_nn.inspection import Inspection
-from portable_nn.network import Network
+from portable_nn.network import Network, remade
 from portable_nn.opening.carried import ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.opening.model_file import WritableFile, expected_bytes
 from portable_nn.opening.onnx_limit import FileLimit
@@ -281,16 +281,7 @@ class OnnxFile(WritableFile):
         from portable_nn.onnx.storage.metadata import DIGEST, metadata_of
         from portable_nn.onnx.verify import Tolerance
 
-        manifest = source.manifest
-        network = Network.from_graph(
-            manifest.graph,
-            source.tensors,
-            inputs=manifest.inputs,
-            outputs=manifest.outputs,
-            metadata=manifest.metadata,
-            documentation=manifest.documentation,
-            copy=False,
-        )
+        network = remade(source.manifest, source.tensors)
         # As it is: what is read back must be the same network.
         tolerance = Tolerance(options.atol, options.rtol)
         report = write_onnx(
