@@ -128,6 +128,7 @@ def _read(path: str | Path, width: int | None, has_labels: bool, dialect: Dialec
 def _read_table(path: str | Path, width: int | None, dialect: Dialect, dtype: DTypeLike) -> Dataset:
     labels, values = list[NDArray[Any]](), list[NDArray[Any]]()
     for chunk in iterate_csv(path, width, header=dialect.header, encoding=dialect.encoding):
+        assert not isinstance(chunk, DataError)  # It is raised: the reading is strict.
         labels += [] if chunk.labels is None else [chunk.labels]
         values.append(chunk.values.astype(dtype))
     # The labels of one chunk may all be integers, and those of another not.

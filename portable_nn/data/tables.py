@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
 from pathlib import Path
-from typing import Any, Final, TextIO, TypeAlias, overload
+from typing import Any, Final, TextIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,26 +62,6 @@ class _Layout:
     words: bool = False
 
 
-@overload
-def iterate_csv(
-    path: str | Path,
-    width: int | None = None,
-    chunk_rows: int = 4096,
-    *,
-    header: bool | None = None,
-    encoding: str = UTF_8,
-) -> Iterator[Rows]: ...
-@overload
-def iterate_csv(
-    path: str | Path,
-    width: int | None,
-    chunk_rows: int,
-    *,
-    header: bool | None,
-    encoding: str,
-    strict: bool,
-    words: bool,
-) -> Iterator[Rows | DataError]: ...
 def iterate_csv(
     path: str | Path,
     width: int | None = None,
@@ -91,7 +71,7 @@ def iterate_csv(
     encoding: str = UTF_8,
     strict: bool = True,
     words: bool = False,
-) -> Any:
+) -> Iterator[Rows | DataError]:
     """The rows of a table with ``width`` values each, or a label and ``width`` values; ``chunk_rows`` at a time.
 
     Unless ``strict``, the error of a row that cannot be read takes its place, and the others follow. With ``words``
