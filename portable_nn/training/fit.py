@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from msgspec.structs import replace
@@ -18,17 +19,16 @@ from portable_nn.core.text import quantity
 from portable_nn.data.stored import rows_of
 from portable_nn.engines.apart import mixing_node
 from portable_nn.engines.ranges import warn_of_range
-from portable_nn.operators import infer, replay
+from portable_nn.operators import Array, infer, replay
 from portable_nn.training.checkpoint import CheckpointOptions, Checkpoints
 from portable_nn.training.curves import check_plot, draw_curves
 from portable_nn.training.evaluation import Evaluation
 from portable_nn.training.examples import Check, Examples, check_parameters, resolved
 from portable_nn.training.given import StoredExamples, examples_of
-from portable_nn.training.going_on import Kept, find_kept, keep_last, put_back
 from portable_nn.training.history import Best, EarlyStopping, History, stopping
 from portable_nn.training.losses import Loss, LossLike, find_losses, usual_losses
 from portable_nn.training.metrics import Metric, Metrics, find_metrics
-from portable_nn.training.optimizers import Optimizer
+from portable_nn.training.optimizers import Optimizer, find_optimizer
 from portable_nn.training.parts import is_batch
 from portable_nn.training.progress import progress_bar
 from portable_nn.training.run import Augment, Callback, Run
@@ -39,7 +39,7 @@ from portable_nn.training.state import State
 from portable_nn.training.step import TrainingStep
 from portable_nn.training.surroundings import csv_rows, interruptible
 from portable_nn.training.trainable import Trainable
-from portable_nn.training.updating import Groups, Updating
+from portable_nn.training.updating import LATEST, Groups, Updating
 
 __all__ = ["Augment", "EarlyStopping", "History", "fit"]
 
@@ -358,3 +358,51 @@ def _note_losses(network: Trainable, losses: Mapping[str, Loss]) -> None:
         else info
         for info in network.outputs
     )
+
+
+SAME = "same"
+
+
+class Kept(NamedTuple):
+    """The optimizer of the last training, its groups, state and number of steps."""
+
+    optimizer: Optimizer
+    groups: Groups
+    state: Mapping[str, Array]
+    step: int
+
+
+_LAST: WeakKeyDictionary[Trainable, Kept] = WeakKeyDictionary()
+
+
+def keep_last(network: Trainable, kept: Kept) -> None:
+    """Keep what the last training of a network leaves behind, as long as there is the network."""
+    _LAST[network] = kept._replace(state={name: a for name, a in kept.state.items() if not name.endswith(f"/{LATEST}")})
+
+
+def find_kept(network: Trainable, optimizer: Optimizer | str | None, groups: Groups | None) -> Kept:
+    """The optimizer and its groups; with the state of the last training for ``"same"``. Raises ``UsageError``."""
+    if optimizer != SAME:
+        return Kept(find_optimizer(optimizer), groups or {}, {}, 0)
+    if network not in _LAST:
+        raise UsageError(
+            "optimizer='same' goes on with that of the last fit of this network, and there was none; a training that "
+            "is resumed is given its optimizer, whose state is in the checkpoint"
+        )
+    if groups is not None:
+        raise UsageError("optimizer='same' has the groups of the last fit: leave groups out, or give an optimizer")
+    return _LAST[network]
+
+
+def put_back(kept: Kept, state: Mapping[str, Array]) -> None:
+    """Put what was kept into the state of another training. Raises ``UsageError`` where it has none for a parameter."""
+    for name, array in state.items():
+        if name.endswith(f"/{LATEST}") or not kept.step:
+            continue
+        found = kept.state.get(name)
+        if found is None or found.shape != array.shape or found.dtype != array.dtype:
+            raise UsageError(
+                f"optimizer='same' has no state for '{name.rpartition('/')[0]}', which the last fit did not train: "
+                "give the optimizer itself, which begins anew"
+            )
+        array[...] = found

@@ -10,7 +10,7 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.core.errors import TrainingError
-from portable_nn.training.rewind import EVERY
+from portable_nn.training.run import EVERY
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(400, 4)).astype(np.float32)
