@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.graph import Attribute, Graph, Node, Shape, Tensor
 from portable_nn.operators import Type, infer, lookup
+from portable_nn.rewrites.unused import needed
 
 UNSCALED, UNSHIFTED = "unscaled", "unshifted"
 """The names of the constants of batch norms without a scale or a bias."""
@@ -23,7 +24,8 @@ def tidied(graph: Graph, momenta: Mapping[str, float]) -> Graph:
     found = _Tidying(graph, momenta)
     for node in graph.nodes:
         found.add(node)
-    return _named(_needed(replace(graph, nodes=tuple(found.made.values()))))
+    made = replace(graph, nodes=tuple(found.made.values()))
+    return _named(replace(made, nodes=needed(made, made.outputs)))
 
 
 class _Tidying:
@@ -189,16 +191,6 @@ class _Tidying:
         axes = [self.types[each.inputs[1]].constant for each in (kept, reduced)]
         same = axes[0] == axes[1] and axes[0] is not None and len(axes[0]) == 1
         return int(axes[0][0]) if same and axes[0] else None
-
-
-def _needed(graph: Graph) -> Graph:
-    """Without nodes whose outputs nothing reads."""
-    needed, kept = set(graph.outputs), list[Node]()
-    for node in reversed(graph.nodes):
-        if needed.intersection(node.outputs):
-            kept.append(node)
-            needed.update(node.inputs)
-    return replace(graph, nodes=tuple(kept[::-1]))
 
 
 def _named(graph: Graph) -> Graph:

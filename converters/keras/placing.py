@@ -43,10 +43,7 @@ _ROLE: Final = re.compile(
 
 def _layers(network: Network) -> list[_Layer]:
     """The layers that have parameters, in the order of the graph."""
-    readers: dict[str, set[str]] = {}
-    for node in network.graph.nodes:
-        for name in node.inputs:
-            readers.setdefault(name, set()).add(node.operator)
+    readers = network.graph.readers()
     parts: dict[str, dict[str, str]] = {}
     for name in network.parameters:
         match = _ROLE.fullmatch(name)
@@ -56,7 +53,7 @@ def _layers(network: Network) -> list[_Layer]:
     return [
         _Layer(
             layer,
-            frozenset(operator for name in roles.values() for operator in readers.get(name, ())),
+            frozenset(node.operator for name in roles.values() for node in readers.get(name, ())),
             {role: network.parameters[name] for role, name in roles.items()},
             {role: network.parameters[name].shape for role, name in roles.items()},
             frozenset(role for role, name in roles.items() if name in frozen),

@@ -43,7 +43,7 @@ class Function:
         made = [use for use in uses(graph) if use.node.operator == "Constant"]
         self.constants: Mapping[str, Tensor] = {use.node.outputs[0]: constant_of(use.context) for use in made}
         self.names = Identifiers([*keyword.kwlist, *keyword.softkwlist, *_OWN_WORDS, *sources(), *words_of_python()])
-        self.makers = {name: node for node in graph.nodes for name in node.outputs}
+        self.makers = graph.makers()
         self.reads = Counter(name for node in graph.nodes for name in node.inputs)
         self.made = dict[str, tuple[str, str]]()
         self.inputs = [self.names.of(value.name) for value in graph.inputs]

@@ -88,12 +88,8 @@ class Scene:
     def __init__(self, graph: Graph, types: Mapping[str, Type], tied: Mapping[str, str] = _NONE) -> None:
         self.graph, self.types, self.tied = graph, types, tied
         self.parameters: dict[str, Parameter] = {value.name: value for value in graph.parameters}
-        self.makers: dict[str, Node] = {name: node for node in graph.nodes for name in node.outputs if name}
-        self.readers: dict[str, list[Node]] = {}
+        self.makers, self.readers = graph.makers(), graph.readers()
         self.order = {node.name: place for place, node in enumerate(graph.nodes)}
-        for node in graph.nodes:
-            for name in node.inputs:
-                self.readers.setdefault(name, []).append(node)
 
     def maker(self, name: str, operator: str) -> Node | None:
         """The node that makes a value, if it is of that operator."""

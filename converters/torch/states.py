@@ -146,10 +146,7 @@ def _other_names(
     Tied weights are read by several operators, as an embedding's are by a product at the end. By name there: the name
     here, empty where the tensor is there by both, and the name of the same weight.
     """
-    readers: dict[str, set[str]] = {}
-    for node in network.graph.nodes:
-        for name in node.inputs:
-            readers.setdefault(name, set()).add(node.operator)
+    readers = network.graph.readers()
     names = {value.name for value in needed}
     prefix = common_prefix(tensors, [*names])
     left = [
@@ -159,7 +156,8 @@ def _other_names(
     ]
     found = dict[str, tuple[str, str]]()
     for value in needed:
-        if len(readers.get(value.name, ())) < 2 or value.name in mapping.values():
+        operators = {node.operator for node in readers.get(value.name, ())}
+        if len(operators) < 2 or value.name in mapping.values():
             continue
         there = tensors.get(prefix + value.name)
         same = [name for name in left if tensors[name].shape == value.shape and name not in found]

@@ -83,6 +83,18 @@ class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True, weakref=Tru
         yield from (value.name for value in self.parameters)
         yield from (name for node in self.nodes for name in node.outputs if name)
 
+    def makers(self) -> dict[str, Node]:
+        """The node that makes each value; inputs and parameters are missing."""
+        return {name: node for node in self.nodes for name in node.outputs if name}
+
+    def readers(self) -> dict[str, list[Node]]:
+        """The nodes that read each value, in order, one of them as often as it reads it."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in node.inputs:
+                found.setdefault(name, []).append(node)
+        return found
+
 
 def format_shape(shape: Shape) -> str:
     """``(batch, 784)``: a shape as the messages print it."""

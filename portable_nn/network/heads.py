@@ -60,9 +60,7 @@ def global_pool(graph: Graph, value: str) -> Literal["mean", "max"] | None:
 
 def _way_back(graph: Graph) -> Iterator[tuple[Node, str]]:
     """The nodes from the first output back, each with the one value that it reads beside what is fixed."""
-    makers = {name: node for node in graph.nodes for name in node.outputs if name}
-    fixed = _fixed(graph)
-    value = graph.outputs[0]
+    makers, fixed, value = graph.makers(), _fixed(graph), graph.outputs[0]
     while node := makers.get(value):
         read = list(dict.fromkeys(name for name in node.inputs if name and name not in fixed))
         if len(read) != 1:

@@ -43,7 +43,7 @@ class Nodes:
 
     def __init__(self, b: Rebuilder) -> None:
         self.b, self.types, self.consumers, self.outputs = b, b.types, b.consumers, b.graph.outputs
-        self.made = {name: node for node in b.graph.nodes for name in node.outputs if name}
+        self.made = b.graph.makers()
         self.order = {node.name: place for place, node in enumerate(b.graph.nodes)}
         self.places = {name: self.order[node.name] for name, node in self.made.items()}
         self.parameters = {each.name: each.trainable for each in b.graph.parameters}

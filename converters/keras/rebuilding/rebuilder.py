@@ -72,10 +72,7 @@ class Rebuilder:
         self._numbers: dict[str, int] = {}
         self.inputs: dict[str, str] = {}
         self.turned: set[str] = set()
-        self.consumers: dict[str, list[Node]] = {}
-        for node in self.graph.nodes:
-            for name in node.inputs:
-                self.consumers.setdefault(name, []).append(node)
+        self.consumers = self.graph.readers()
         self.free = Free(self.graph, self.values, self.key, self.laid, self._of_tensors)
         self._sources, self._dialect = _sources(self.graph), dialect(self.free.along)
 
