@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
+from portable_nn.converters.rows import Rows
 from portable_nn.converters.torch.source_normalization import LAST, dropout_ratio, is_frozen, momentum, normalized_shape
 from portable_nn.converters.torch.source_scene import Found, Layer, Scene, given, module, roles
 from portable_nn.converters.torch.source_spatial import cut_off, short, transposed, window_of
 from portable_nn.converters.torch.source_use import Made, Use
 from portable_nn.core.dims import static
 
-Finder: TypeAlias = Callable[[Scene, Use], Found | None]
-
-FINDERS: Final[dict[str, Finder]] = {}
-"""The functions that find layers, by the operator of their last node."""
-
-
-def finder(*names: str) -> Callable[[Finder], Finder]:
-    """Register a function that finds the layers whose last nodes are of these operators."""
-
-    def register(function: Finder) -> Finder:
-        FINDERS.update(dict.fromkeys(names, function))
-        return function
-
-    return register
+FINDERS: Final = Rows()
+"""The functions that find layers, by the operator of their last node: ``(scene, use) → layer or None``."""
 
 
 def _called(use: Use, module: str) -> Made:
@@ -48,7 +37,7 @@ def _weighted(
     return Found(Layer(place, made, roles(place, weight=weight, bias=bias)), call)
 
 
-@finder("Gemm")
+@FINDERS.row("Gemm")
 def _dense(scene: Scene, use: Use) -> Found | None:
     plain = use.int("transB") and not use.int("transA") and use.float("alpha") == use.float("beta") == 1
     shape = static(use.type(1).shape)
@@ -57,7 +46,7 @@ def _dense(scene: Scene, use: Use) -> Found | None:
     return _weighted(scene, use, "Linear", {"in_features": shape[1], "out_features": shape[0], "bias": use.has(2)})
 
 
-@finder("MatMul", "Add")
+@FINDERS.row("MatMul", "Add")
 def _linear(scene: Scene, use: Use) -> Found | None:
     attention = _attention(scene, use)
     found = scene.linear(use.node.outputs[0])
@@ -111,7 +100,7 @@ def _attention(scene: Scene, use: Use) -> Found | None:
     return Found(layer, call)
 
 
-@finder("Conv")
+@FINDERS.row("Conv")
 def _conv(scene: Scene, use: Use) -> Found | None:
     window, shape, group = window_of(use), static(use.type(1).shape), use.int("group")
     if shape is None:
@@ -122,7 +111,7 @@ def _conv(scene: Scene, use: Use) -> Found | None:
     return _weighted(scene, use, kind, options, lambda use, module: f"{module}({window_of(use).x})")
 
 
-@finder("ConvTranspose")
+@FINDERS.row("ConvTranspose")
 def _conv_transposed(scene: Scene, use: Use) -> Found | None:
     spread, shape, group = transposed(use), static(use.type(1).shape), use.int("group")
     if shape is None:
@@ -133,7 +122,7 @@ def _conv_transposed(scene: Scene, use: Use) -> Found | None:
     return _weighted(scene, use, kind, options, lambda use, module: cut_off(f"{module}({use.x()})", spread.cut))
 
 
-@finder("BatchNormalization")
+@FINDERS.row("BatchNormalization")
 def _batch_norm(scene: Scene, use: Use) -> Found | None:
     axes, channels = use.rank - 2, use.type().shape[1]
     if axes > 3 or not isinstance(channels, int) or is_frozen(use):
@@ -155,7 +144,7 @@ def _batch_norm(scene: Scene, use: Use) -> Found | None:
     return Found(Layer(place, made, roles(place, **names)), _called)
 
 
-@finder("LayerNormalization", "RMSNormalization")
+@FINDERS.row("LayerNormalization", "RMSNormalization")
 def _norm_of_last_axes(scene: Scene, use: Use) -> Found | None:
     shape, kind = normalized_shape(use), LAST[use.operator.name]
     if use.is_read(1) or use.is_read(2) or any(use.has(i) and use.type(i).shape != shape for i in (1, 2)):
@@ -164,7 +153,7 @@ def _norm_of_last_axes(scene: Scene, use: Use) -> Found | None:
     return _weighted(scene, use, kind, options if kind == "RMSNorm" else options | {"bias": use.has(2)})
 
 
-@finder("GroupNormalization", "InstanceNormalization")
+@FINDERS.row("GroupNormalization", "InstanceNormalization")
 def _norm_of_channels(scene: Scene, use: Use) -> Found | None:
     channels, axes, eps = use.type().shape[1], use.rank - 2, use.float("epsilon")
     if not isinstance(channels, int):
@@ -176,7 +165,7 @@ def _norm_of_channels(scene: Scene, use: Use) -> Found | None:
     return _weighted(scene, use, f"InstanceNorm{axes}d", options) if axes in (1, 2, 3) else None
 
 
-@finder("PRelu")
+@FINDERS.row("PRelu")
 def _prelu(scene: Scene, use: Use) -> Found | None:
     """A slope for each channel, which is made to fit the axes behind; or one slope."""
     name = use.node.inputs[1]
@@ -190,7 +179,7 @@ def _prelu(scene: Scene, use: Use) -> Found | None:
     return Found(Layer(place, made, roles(place, weight=weight)), _called)
 
 
-@finder("Gather")
+@FINDERS.row("Gather")
 def _embedding(scene: Scene, use: Use) -> Found | None:
     name, shape = use.node.inputs[0], use.type(0).shape
     if len(shape) != 2 or use.attribute_axis() or use.known(1) is not None:
@@ -199,6 +188,6 @@ def _embedding(scene: Scene, use: Use) -> Found | None:
     return _weighted(scene, use, "Embedding", options, lambda use, module: f"{module}({use.x(1)})", (name, ""))
 
 
-@finder("Dropout")
+@FINDERS.row("Dropout")
 def _dropout(scene: Scene, use: Use) -> Found | None:
     return Found(Layer(use.node.name, module("Dropout", p=dropout_ratio(use)), ()), _called)

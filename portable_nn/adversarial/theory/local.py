@@ -178,7 +178,7 @@ def log_radius(row: Method, local: Game, options: MethodOptions, share: Pair) ->
 
     Small rates are on the power law c·ηᵐ to which it tends. ``None`` where it is not known.
     """
-    scale = float(np.linalg.norm(local.jacobian(np.zeros(local.size)), 2)) * max(share) or 1.0
+    scale = (local.lipschitz or 0.0) * max(share) or 1.0
     small = np.array([0.01, 0.02]) / scale
     found = np.log(radii(row, local, small[:, None] * share, options))
     if not np.isfinite(found).all():

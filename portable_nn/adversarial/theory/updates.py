@@ -138,7 +138,7 @@ def stability_limit(
     row = find_method(method, scheme)
     filled, linear = row.fill(options), _linearised(game, players)
     period(row, filled)
-    scale = float(np.linalg.norm(linear.jacobian(np.zeros(linear.size)), 2)) or 1.0
+    scale = linear.lipschitz or 1.0
     count = int(np.ceil(np.log(LARGEST / SMALLEST) / np.log(RATIO)))
     grid = SMALLEST / scale * RATIO ** np.arange(count + 1)
     place = _first_unstable(row, linear, grid, filled)
