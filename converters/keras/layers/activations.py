@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
@@ -18,63 +18,56 @@ from portable_nn.operators import Symbol, constant, emit
 Activation: TypeAlias = Callable[[Symbol], Symbol]
 
 
-class _Composed(Layer):
-    """A function of several nodes, of which the last bears the name."""
+class Composed(Layer):
+    """A function of several nodes, or of weights, whose last node bears the name."""
 
     def __init__(self, name: str, make: Callable[[Layer, Symbol], Symbol]) -> None:
         super().__init__(name)
         self._make = make
 
     def __call__(self, x: Symbol) -> Symbol:
+        """What the function makes of ``x``."""
         return self._make(self, x)
 
 
-def _composed(make: Callable[[Layer, Symbol], Symbol]) -> Callable[[str], Layer]:
-    return lambda name: _Composed(name, make)
-
-
-def _squareplus(layer: Layer, x: Symbol) -> Symbol:
-    return layer.emit("Mul", x + emit("Sqrt", x * x + 4.0), constant(0.5, x.dtype))
-
-
-_BY_ELEMENT: Final[Mapping[str, Callable[[str], Layer]]] = {
-    "relu": lambda name: layers.ReLU(name=name),
-    "relu6": lambda name: layers.ReLU6(name=name),
-    "leaky_relu": lambda name: layers.LeakyReLU(0.2, name=name),
-    "elu": lambda name: layers.ELU(name=name),
-    "selu": lambda name: layers.SELU(name=name),
-    "celu": lambda name: layers.CELU(name=name),
-    "gelu": lambda name: layers.GELU(name=name),
-    "softplus": lambda name: layers.Softplus(name=name),
-    "softsign": lambda name: layers.Softsign(name=name),
-    "silu": lambda name: layers.SiLU(name=name),
-    "swish": lambda name: layers.SiLU(name=name),
-    "sigmoid": lambda name: layers.Sigmoid(name=name),
-    "tanh": lambda name: layers.Tanh(name=name),
-    "exponential": lambda name: OperatorLayer("Exp", "exp", name),
-    "hard_sigmoid": lambda name: layers.Hardsigmoid(name=name),
-    "hard_silu": lambda name: layers.Hardswish(name=name),
-    "hard_swish": lambda name: layers.Hardswish(name=name),
-    "hard_tanh": lambda name: layers.Hardtanh(name=name),
-    "hard_shrink": lambda name: layers.Hardshrink(name=name),
-    "soft_shrink": lambda name: layers.Softshrink(name=name),
-    "mish": lambda name: layers.Mish(name=name),
-    "log_sigmoid": _composed(lambda layer, x: layer.emit("Neg", emit("Softplus", -x))),
-    "tanh_shrink": _composed(lambda layer, x: layer.emit("Sub", x, emit("Tanh", x))),
-    "squareplus": _composed(_squareplus),
+_LAYERS: Final[Mapping[str, str]] = {
+    "relu": "ReLU",
+    "relu6": "ReLU6",
+    "elu": "ELU",
+    "selu": "SELU",
+    "celu": "CELU",
+    "gelu": "GELU",
+    "softplus": "Softplus",
+    "softsign": "Softsign",
+    "silu": "SiLU",
+    "swish": "SiLU",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "hard_sigmoid": "Hardsigmoid",
+    "hard_silu": "Hardswish",
+    "hard_swish": "Hardswish",
+    "hard_tanh": "Hardtanh",
+    "hard_shrink": "Hardshrink",
+    "soft_shrink": "Softshrink",
+    "mish": "Mish",
+    "softmax": "Softmax",
+    "log_softmax": "LogSoftmax",
 }
-"""The functions that work element by element: the layer of each, for the name of its node."""
+"""The functions that are layers here."""
 
-_OF_LAST: Final[Mapping[str, Callable[[str], Layer]]] = {
-    "softmax": lambda name: layers.Softmax(-1, name=name),
-    "log_softmax": lambda name: layers.LogSoftmax(-1, name=name),
+_COMPOSED: Final[Mapping[str, Callable[[Layer, Symbol], Symbol]]] = {
+    "leaky_relu": lambda layer, x: layer.emit("LeakyRelu", x, alpha=0.2),
+    "exponential": lambda layer, x: layer.emit("Exp", x),
+    "log_sigmoid": lambda layer, x: layer.emit("Neg", emit("Softplus", -x)),
+    "tanh_shrink": lambda layer, x: layer.emit("Sub", x, emit("Tanh", x)),
+    "squareplus": lambda layer, x: layer.emit("Mul", x + emit("Sqrt", x * x + 4.0), constant(0.5, x.dtype)),
 }
-"""Those over the last axis."""
+"""Those that are nodes."""
 
 _ACTIVATIONS: Final = Rows()
 """The layers that may be the activation of another one."""
 
-NAMES: Final = frozenset({*_BY_ELEMENT, *_OF_LAST, "linear"})
+NAMES: Final = frozenset({*_LAYERS, *_COMPOSED, "linear"})
 """The names of all functions that are known."""
 
 
@@ -107,12 +100,12 @@ def function_name(found: object) -> str:
 
 
 def applied(spec: Spec, function: str, x: Held, name: str) -> Held:
-    """``x`` after a function by its name."""
-    if function in _BY_ELEMENT:
-        return x.each(spec.once(lambda: _BY_ELEMENT[function](name), name))
-    if function in _OF_LAST:
-        return Held(spec.once(lambda: _OF_LAST[function](name), name)(x.plain), mask=x.mask)
-    return x
+    """``x`` after a function by its name, which is one of each element, or of the last axis."""
+    if function == "linear":
+        return x
+    kind = _LAYERS.get(function)
+    layer = spec.once(lambda: getattr(layers, kind)(name=name) if kind else Composed(name, _COMPOSED[function]), name)
+    return Held(layer(x.plain), mask=x.mask) if function.endswith("softmax") else x.each(layer)
 
 
 # -- the layers
@@ -150,7 +143,7 @@ def _relu_layer(name: str, most: float | None, slope: float, threshold: float) -
         top = x if most is None else emit("Min", x, constant(most, x.dtype))
         return layer.emit("Where", above, top, (x - threshold) * slope)
 
-    return _Composed(name, make)
+    return Composed(name, make)
 
 
 @_ACTIVATIONS.row("LeakyReLU")
@@ -165,25 +158,21 @@ def _elu(spec: Spec, x: Held) -> Held:
     return x.each(spec.once(lambda: layers.ELU(alpha, name=spec.name)))
 
 
-class _PRelu(Layer):
-    """A slope for each of the entries of an example, but for those along shared axes."""
-
-    def __init__(self, name: str, slope: Any) -> None:
-        super().__init__(name)
-        self.slope = slope
-
-    def __call__(self, x: Symbol) -> Symbol:
-        return self.emit("PRelu", x, self.parameter("weight", self.slope.shape, x.dtype, self.slope))
-
-
 @_ACTIVATIONS.row("PReLU")
 def _prelu(spec: Spec, x: Held) -> Held:
+    """A slope for each of the entries of an example, but for those along shared axes."""
     shared = spec.get("shared_axes") or []
     if not isinstance(shared, list) or any(type(axis) is not int for axis in shared):
         spec.refuse(f"its option shared_axes must be whole numbers, not {shared!r:.60}")
     sizes = [1 if axis in shared else size for axis, size in enumerate(x.shape)][1:]
-    layer = spec.once(lambda: _PRelu(spec.name, spec.weight(*sizes)))
-    return Held(layer(x.plain), mask=x.mask)
+
+    def make() -> Layer:
+        slope = spec.weight(*sizes)
+        return Composed(
+            spec.name, lambda layer, x: layer.emit("PRelu", x, layer.parameter("weight", slope.shape, x.dtype, slope))
+        )
+
+    return Held(spec.once(make)(x.plain), mask=x.mask)
 
 
 @_ACTIVATIONS.row("Softmax")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
-from portable_nn.converters.keras.layers.activations import activated
+from portable_nn.converters.keras.layers.activations import Composed, activated
 from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec
 from portable_nn.converters.layers.weights import inward
-from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, cast, constant, emit
 
@@ -23,19 +22,6 @@ def dense(spec: Spec, x: Held) -> Held:
     return activated(spec, Held(layer(x.plain), mask=x.mask))
 
 
-class _EinsumDense(Layer):
-    def __init__(self, name: str, equation: str, kernel: Array, bias: Array | None) -> None:
-        super().__init__(name)
-        self.equation, self.kernel, self.bias = equation, kernel, bias
-
-    def __call__(self, x: Symbol) -> Symbol:
-        weight = self.parameter("weight", self.kernel.shape, x.dtype, self.kernel)
-        if self.bias is None:
-            return self.emit("Einsum", x, weight, equation=self.equation)
-        made = emit("Einsum", x, weight, equation=self.equation)
-        return self.emit("Add", made, self.parameter("bias", self.bias.shape, x.dtype, self.bias))
-
-
 @LAYERS.row("EinsumDense")
 def einsum_dense(spec: Spec, x: Held) -> Held:
     """An Einsum of the input and a weight, and a bias."""
@@ -46,22 +32,18 @@ def einsum_dense(spec: Spec, x: Held) -> Held:
     axes = spec.get("bias_axes")
 
     def make() -> Layer:
-        weights = spec.weights
-        kernel = weights.take(spec.place, 0)
-        bias = weights.take(spec.place, 1) if axes else None
-        return _EinsumDense(spec.name, equation, kernel, bias)
+        kernel, *shift = (spec.weights.take(spec.place, index) for index in range(2 if axes else 1))
+
+        def made(layer: Layer, x: Symbol) -> Symbol:
+            weights = x, layer.parameter("weight", kernel.shape, x.dtype, kernel)
+            if not shift:
+                return layer.emit("Einsum", *weights, equation=equation)
+            bias = layer.parameter("bias", shift[0].shape, x.dtype, shift[0])
+            return layer.emit("Add", emit("Einsum", *weights, equation=equation), bias)
+
+        return Composed(spec.name, made)
 
     return activated(spec, Held(spec.once(make)(x.plain)))
-
-
-class _Embedding(Layer):
-    def __init__(self, name: str, table: Array) -> None:
-        super().__init__(name)
-        self.table = table
-
-    def __call__(self, x: Symbol) -> Symbol:
-        dtype = self.table.dtype.name
-        return self.emit("Gather", self.parameter("weight", self.table.shape, dtype, self.table), x)
 
 
 @LAYERS.row("Embedding")
@@ -70,7 +52,15 @@ def embedding(spec: Spec, x: Held) -> Held:
     entries, features, masked = spec.whole("input_dim"), spec.whole("output_dim"), spec.flag("mask_zero")
     spec.get("input_length")
     spec.only("lora_rank", None)
-    layer = spec.once(lambda: _Embedding(spec.name, spec.weight(entries, features)))
+
+    def make() -> Layer:
+        table = spec.weight(entries, features)
+        shape, dtype = table.shape, table.dtype.name
+        return Composed(
+            spec.name, lambda layer, x: layer.emit("Gather", layer.parameter("weight", shape, dtype, table), x)
+        )
+
+    layer = spec.once(make)
     index = x.plain if x.dtype in ("int32", "int64") else cast(x.plain, "int32")
     mask = emit("Not", emit("Equal", x.plain, constant(0, x.dtype))) if masked else None
     return Held(layer(index), mask=mask)

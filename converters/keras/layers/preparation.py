@@ -9,6 +9,7 @@ import numpy as np
 
 from portable_nn import layers
 from portable_nn.converters.keras.held import Held
+from portable_nn.converters.keras.layers.activations import Composed
 from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec
@@ -17,17 +18,14 @@ from portable_nn.layers.layer import Layer
 from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, integers
 
 
-class _Affine(Layer):
+def _affine(name: str, **numbers: Array) -> Layer:
     """x · scale + offset, with frozen numbers for each entry of the last axis."""
 
-    def __init__(self, name: str, scale: Array, offset: Array) -> None:
-        super().__init__(name)
-        self.scale, self.offset = scale, offset
+    def make(layer: Layer, x: Symbol) -> Symbol:
+        scale, offset = (layer.parameter(n, v.shape, x.dtype, v, trainable=False) for n, v in numbers.items())
+        return layer.emit("Add", emit("Mul", x, scale), offset)
 
-    def __call__(self, x: Symbol) -> Symbol:
-        scale = self.parameter("scale", self.scale.shape, x.dtype, self.scale, trainable=False)
-        offset = self.parameter("offset", self.offset.shape, x.dtype, self.offset, trainable=False)
-        return self.emit("Add", emit("Mul", x, scale), offset)
+    return Composed(name, make)
 
 
 @LAYERS.row("Rescaling")
@@ -37,7 +35,7 @@ def rescaling(spec: Spec, x: Held) -> Held:
     if any(isinstance(each, list | Mapping) for each in (scale, offset)):
         both = [_numbers(each, spec) for each in (scale, offset)]
         values = [np.broadcast_to(each, np.broadcast_shapes(*(b.shape for b in both), (1,))) for each in both]
-        return Held(spec.once(lambda: _Affine(spec.name, *values))(x.plain), mask=x.mask)
+        return Held(spec.once(lambda: _affine(spec.name, scale=values[0], offset=values[1]))(x.plain), mask=x.mask)
     one, other = spec.number("scale"), spec.number("offset")
     return x.each(spec.once(lambda: layers.Rescaling(one, other, name=spec.name)))
 
@@ -82,7 +80,7 @@ def normalization(spec: Spec, x: Held) -> Held:
     std = np.maximum(np.sqrt(variance), 1e-7)
     invert = spec.flag("invert")
     scale, offset = (std, mean) if invert else (1 / std, -mean / std)
-    return Held(spec.once(lambda: _Affine(spec.name, scale, offset))(x.plain), mask=x.mask)
+    return Held(spec.once(lambda: _affine(spec.name, scale=scale, offset=offset))(x.plain), mask=x.mask)
 
 
 @LAYERS.row("Masking")
