@@ -8,8 +8,9 @@ functions of their own only where they differ: those of C are in ``source/c_oper
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from portable_nn.converters.array import (
@@ -24,7 +25,7 @@ from portable_nn.converters.array import (
 )
 from portable_nn.converters.array.use import ArrayUse, Row
 from portable_nn.core.errors import RefusalError
-from portable_nn.operators import InvalidNode
+from portable_nn.operators import InvalidNode, Symbol, emit
 
 ROWS: Final[Mapping[str, Row]] = dict(
     **products.ROWS,
@@ -44,6 +45,17 @@ ELEMENTARY: Final[Mapping[str, str]] = {
     if isinstance(row.write, str) and (found := re.fullmatch(r"(?:np\.)?(\w+)\(\{0\}\)", row.write))
 }
 """The operators that are one function of an array alone, by its name in other libraries: ``{"asin": "Asin", …}``."""
+
+FORMULAS: Final[Mapping[str, Callable[[Symbol], Symbol]]] = {
+    "exp2": lambda x: emit("Exp", x * math.log(2)),
+    "expm1": lambda x: emit("Exp", x) - 1.0,
+    "log10": lambda x: emit("Log", x) * (1 / math.log(10)),
+    "log1p": lambda x: emit("Log", x + 1.0),
+    "log2": lambda x: emit("Log", x) * (1 / math.log(2)),
+    "rsqrt": lambda x: emit("Reciprocal", emit("Sqrt", x)),
+    "square": lambda x: x * x,
+}
+"""The functions of an array alone, by their names in other libraries, that are several operators."""
 
 
 def missing(use: ArrayUse) -> str | None:

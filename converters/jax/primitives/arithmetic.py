@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
-from portable_nn.converters.array import ELEMENTARY
+from portable_nn.converters.array import ELEMENTARY, FORMULAS
 from portable_nn.converters.jax.primitives.table import Call, Held, elementwise, row
 from portable_nn.core.graph import INTERNAL, Tensor
 from portable_nn.operators import DTYPE_CODES, FLOATS, Symbol, cast, constant, emit
@@ -22,14 +23,12 @@ for _primitive, _operator in (
 ):  # fmt: skip
     if _primitive != "round":  # JAX rounds in two ways.
         elementwise(_primitive, _node(_operator))
+for _primitive in ("rsqrt", "square", "exp2", "log1p"):
+    elementwise(_primitive, partial(lambda make, call, x: make(x), FORMULAS[_primitive]))
 elementwise("rem", _node("Mod", fmod=1))
 elementwise("ne", lambda call, a, b: emit("Not", emit("Equal", a, b)))
-elementwise("rsqrt", lambda call, x: emit("Reciprocal", emit("Sqrt", x)))
-elementwise("square", lambda call, x: x * x)
 elementwise("erfc", lambda call, x: 1 - emit("Erf", x))
-elementwise("exp2", lambda call, x: emit("Exp", x * math.log(2)))
 elementwise("cbrt", lambda call, x: emit("Sign", x) * emit("Pow", emit("Abs", x), constant(1 / 3, x.dtype)))
-elementwise("log1p", lambda call, x: emit("Log", 1 + x))
 elementwise("is_finite", lambda call, x: emit("Not", emit("Or", emit("IsInf", x), emit("IsNaN", x))))
 
 

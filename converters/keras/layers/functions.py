@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
+from portable_nn.converters.array import FORMULAS
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.activations import applied
 from portable_nn.converters.keras.layers.moving import all_places, one_axis, places
@@ -71,13 +71,7 @@ def shrink(spec: Spec, x: Held) -> Held:
     return x.each(lambda symbol: emit("Shrink", symbol, lambd=limit, bias=bias, name=spec.next_name()))
 
 
-@OPERATIONS.row(
-    Expm1=lambda x: emit("Exp", x) - 1.0,
-    Log1p=lambda x: emit("Log", x + 1.0),
-    Log2=lambda x: emit("Log", x) * (1 / math.log(2)),
-    Log10=lambda x: emit("Log", x) * (1 / math.log(10)),
-    Rsqrt=lambda x: emit("Reciprocal", emit("Sqrt", x)),
-)
+@OPERATIONS.row(**{name.capitalize(): FORMULAS[name] for name in ("expm1", "log1p", "log2", "log10", "rsqrt")})
 def composed(make: Callable[[Symbol], Symbol], spec: Spec, x: Held) -> Held:
     """A function of each element, made of several operators."""
     return x.each(lambda symbol: emit("Identity", make(symbol), name=spec.next_name()))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.converters.array import ELEMENTARY
+from portable_nn.converters.array import ELEMENTARY, FORMULAS
 from portable_nn.converters.torch.aten.rows import ROWS, Use, row
 from portable_nn.operators import FLOATS, Symbol, cast, constant, emit, emit_all, integers
 
@@ -125,41 +126,6 @@ def _power(use: Use, x: Symbol, exponent: float) -> Symbol:
     if exponent == 0.5 and use.dtype in FLOATS:
         return emit("Sqrt", x)
     return emit("Pow", x, use.promoted(exponent))
-
-
-@row("square")
-def _square(use: Use, x: Symbol) -> Symbol:
-    return x * x
-
-
-@row("rsqrt")
-def _rsqrt(use: Use, x: Symbol) -> Symbol:
-    return emit("Reciprocal", emit("Sqrt", use.promoted(x)))
-
-
-@row("log1p")
-def _log1p(use: Use, x: Symbol) -> Symbol:
-    return emit("Log", use.promoted(x) + 1)
-
-
-@row("expm1")
-def _expm1(use: Use, x: Symbol) -> Symbol:
-    return emit("Exp", use.promoted(x)) - 1
-
-
-@row("log2")
-def _log2(use: Use, x: Symbol) -> Symbol:
-    return emit("Log", use.promoted(x)) * (1 / math.log(2))
-
-
-@row("log10")
-def _log10(use: Use, x: Symbol) -> Symbol:
-    return emit("Log", use.promoted(x)) * (1 / math.log(10))
-
-
-@row("exp2")
-def _exp2(use: Use, x: Symbol) -> Symbol:
-    return emit("Exp", use.promoted(x) * math.log(2))
 
 
 @row("trunc")
@@ -334,3 +300,8 @@ _OTHERS: Final = {"neg": "Neg", "reciprocal": "Reciprocal", "mish": "Mish", "sel
 
 for _name, _operator in {**ELEMENTARY, **_OTHERS, "hardswish": "HardSwish"}.items():
     ROWS.setdefault(_name, partial(_same, _operator))
+
+
+@row(**FORMULAS)
+def _formula(make: Callable[[Symbol], Symbol], use: Use, x: Symbol) -> Symbol:
+    return make(use.promoted(x))
