@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from portable_nn.core.errors import FormatError, GraphError, RefusalError, Unsup
 from portable_nn.core.tensors import Array
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
+from portable_nn.network.classes import declare_classes
 from portable_nn.onnx.verify import Proof, Tolerance
 
 __all__ = ["from_keras", "read_keras"]
@@ -34,6 +35,7 @@ NO_SIDE: Final = "Keras is not installed, so nothing was compared: the shapes of
 def from_keras(
     model: Any,
     *,
+    labels: Sequence[str] = (),
     verify: bool = True,
     atol: float = ATOL,
     rtol: float = RTOL,
@@ -47,6 +49,7 @@ def from_keras(
         model: a functional or Sequential model of Keras 3; models in it, layers that are used several times, several
             inputs and outputs are taken over. Layers of your own, models of your own in it and ``Lambda`` are taken
             as the layers and operations that their ``call`` makes of tensors.
+        labels: the names of the classes, in the order of the output's numbers.
         verify: whether both sides run on the same inputs, and are compared.
         atol: the absolute tolerance of that.
         rtol: the tolerance relative to the largest magnitude in an output.
@@ -65,7 +68,7 @@ def from_keras(
     >>> from portable_nn.converters.keras import from_keras
     >>> net = from_keras(keras.models.load_model("mine.keras"))  # doctest: +SKIP
     """
-    options: dict[str, Any] = {"seed": seed, "prove_training": prove_training, "training": training}
+    options: dict[str, Any] = {"seed": seed, "prove_training": prove_training, "training": training, "labels": labels}
     return imported(model, verify=verify, atol=atol, rtol=rtol, **options).network
 
 
@@ -88,6 +91,7 @@ def imported(model: Any, **options: Any) -> Imported:
 def read_keras(
     path: str | Path,
     *,
+    labels: Sequence[str] = (),
     verify: bool = True,
     atol: float = ATOL,
     rtol: float = RTOL,
@@ -102,6 +106,7 @@ def read_keras(
 
     Args:
         path: the file.
+        labels: as for ``from_keras``.
         verify: as for ``from_keras``.
         atol: as for ``from_keras``.
         rtol: as for ``from_keras``.
@@ -115,7 +120,7 @@ def read_keras(
         UnsupportedError: a layer has no counterpart here, or holds code (Lambda, own classes); all are listed.
         VerificationError: both sides do not compute the same.
     """
-    options: dict[str, Any] = {"seed": seed, "prove_training": prove_training, "training": training}
+    options: dict[str, Any] = {"seed": seed, "prove_training": prove_training, "training": training, "labels": labels}
     return _read(Path(path), str(path), None, verify=verify, atol=atol, rtol=rtol, **options)
 
 
@@ -124,6 +129,7 @@ def _read(
     where: str,
     model: Any,
     *,
+    labels: Sequence[str] = (),
     verify: bool = True,
     atol: float = ATOL,
     rtol: float = RTOL,
@@ -158,6 +164,7 @@ def _read(
                 return _network(config, {**read, **floats}, where, seed)[0]
 
             notes.append(prove_training_of(clean(found.config), found.weights, network_of, seed))
+        declare_classes(network, labels)
         return Imported(network, proof, tuple(notes))
 
 

@@ -24,6 +24,7 @@ from portable_nn.core.memory import give_back
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.engines.recording import read_recorded
 from portable_nn.network import Network
+from portable_nn.network.classes import declare_classes
 from portable_nn.onnx.classical.model import classical
 from portable_nn.onnx.columns import as_row
 from portable_nn.onnx.opsets.support import opset_of
@@ -40,6 +41,7 @@ from portable_nn.onnx.writing import to_model
 def import_onnx(
     source: str | Path | ModelProto,
     *,
+    labels: Sequence[str] = (),
     verify: bool = True,
     atol: float = ATOL,
     rtol: float = RTOL,
@@ -62,6 +64,7 @@ def import_onnx(
     """
     network, _, notes = read_onnx(
         source,
+        labels=labels,
         verify=verify,
         atol=atol,
         rtol=rtol,
@@ -81,6 +84,7 @@ def import_onnx(
 def read_onnx(
     source: str | Path | ModelProto,
     *,
+    labels: Sequence[str] = (),
     verify: bool = True,
     atol: float = ATOL,
     rtol: float = RTOL,
@@ -107,6 +111,7 @@ def read_onnx(
 
     Args:
         source: the path of a file, or a model.
+        labels: the names of the classes, in the order of the output's numbers; by default those that the file has.
         verify: whether to compare numpy and onnxruntime on the same inputs, at two batch sizes.
         atol: the absolute tolerance of that comparison.
         rtol: the relative tolerance, in terms of the largest magnitude in each output; added to ``atol``.
@@ -140,7 +145,7 @@ def read_onnx(
     if not isinstance(source, ModelProto):
         options: dict[str, Any] = {"verify": verify, "atol": atol, "rtol": rtol, "seed": seed, "io": io}
         options |= {"weights": weights, "sizes": sizes, "edited": edited, "origin": origin}
-        options |= {"train": train, "freeze": freeze, "lazy": lazy}
+        options |= {"train": train, "freeze": freeze, "lazy": lazy, "labels": labels}
         with opening_model(source) as model:
             return read_onnx(model, where=where or str(source), **options)
     where, given = where or "model", source
@@ -163,6 +168,7 @@ def read_onnx(
         network.unfreeze(*train)
     if freeze:
         network.freeze(*freeze)
+    declare_classes(network, labels)
     recorded = None if io is None else read_recorded(io, network.graph)
     if not verify:
         return Imported(network, Proof(), tuple(notes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
@@ -28,6 +28,7 @@ from portable_nn.core.dims import evaluated
 from portable_nn.core.errors import PortableNNError, UsageError, VerificationError
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
+from portable_nn.network.classes import declare_classes
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import FLOATS, Array
 
@@ -39,6 +40,7 @@ def from_torch(
     module: Any,
     example: Any,
     *,
+    labels: Sequence[str] = (),
     dynamic: Dynamic | None = None,
     verify: bool = True,
     atol: float = ATOL,
@@ -50,7 +52,7 @@ def from_torch(
 ) -> Network:
     """The network that a PyTorch module is, with its weights; see ``read_torch``, which also says what it found."""
     options: dict[str, Any] = {"verify": verify, "atol": atol, "rtol": rtol, "prove_training": prove_training}
-    options |= {"bfloat16": bfloat16, "training": training}
+    options |= {"bfloat16": bfloat16, "training": training, "labels": labels}
     return read_torch(module, example, dynamic=dynamic, seed=seed, **options).network
 
 
@@ -59,6 +61,7 @@ def read_torch(
     module: Any,
     example: Any,
     *,
+    labels: Sequence[str] = (),
     dynamic: Dynamic | None = None,
     verify: bool = True,
     atol: float = ATOL,
@@ -80,6 +83,7 @@ def read_torch(
         module: the module, on any device.
         example: what it is called with: a tensor or array, a tuple of positional arguments, a dict of named ones, or
             both as a pair of a tuple and a dict. Their numbers do not matter, their types and fixed sizes do.
+        labels: the names of the classes, in the order of the output's numbers.
         dynamic: names of open sizes by input and axis, ``{"x": {0: "batch", 1: "length"}}``. The first axis of each
             input is ``batch`` unless it is named otherwise, or ``None`` for a size that is fixed.
         verify: whether both sides run on the same inputs, at two batch sizes and three numbers for any other open size.
@@ -139,6 +143,7 @@ def read_torch(
                 notes = (*notes, compare_training(made.network, theirs, wide, seed or 0))
             except VerificationError as error:
                 raise VerificationError("\n".join([str(error), *(f"noted: {note}" for note in notes)])) from error
+        declare_classes(made.network, labels)
         return Imported(made.network, proof, notes)
     raise AssertionError("unreachable")
 

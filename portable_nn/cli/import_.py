@@ -182,8 +182,9 @@ def command(
     """
     from portable_nn.analysis.rules import notes_on_nan
     from portable_nn.converters.onnx.adapting import with_any_batch
+    from portable_nn.network.classes import declare_classes
     from portable_nn.onnx.roles import counted
-    from portable_nn.prediction.labels import declare_classes, read_labels
+    from portable_nn.prediction.labels import read_labels
     from portable_nn.recipes.digits import said
 
     patterns = listed(freeze)
@@ -202,8 +203,7 @@ def command(
     if given.get("verify", True):
         network, opened = with_any_batch(network)
         notes = (*notes, *opened)
-    if names:
-        declare_classes(network, names)
+    declare_classes(network, names or ())
     network.save(out)
     printer.notes([*notes, *outputs.notes, *notes_on_nan(network.parameters.arrays)])
     count, found = out.stat().st_size, counted(network.graph)

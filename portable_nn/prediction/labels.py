@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import replace
-
-from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.errors import DataError
 from portable_nn.core.jsons import parsed_json
-from portable_nn.core.text import quantity, said
+from portable_nn.core.text import said
 from portable_nn.data.files import opened
 from portable_nn.evaluation.targets import ClassFinder
-from portable_nn.format.meaning import OutputKind
-from portable_nn.network import Network
-from portable_nn.operators import lookup
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
@@ -39,30 +33,6 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     if not found or not all(isinstance(label, str | int) for label in found):
         raise DataError(path, "expected labels, one in a line or a JSON list, found none")
     return tuple(str(label).strip() for label in found)
-
-
-def declare_classes(network: Network, labels: Sequence[str]) -> None:
-    """Let a network say of its first output with a number for each of these classes that it has them.
-
-    What softmax or the logistic function makes are probabilities, and other numbers logits.
-
-    Raises ``UsageError`` where no output has so many.
-    """
-    wide = {info.name: network.types[info.name].shape[-1:] for info in network.outputs}
-    fitting = [(len(labels),), *[(1,)] * (len(labels) == 2)]
-    name = next((name for size in fitting for name, shape in wide.items() if shape == size), None)
-    if name is None:
-        found = ", ".join(f"'{name}' has {(*shape, 1)[0]}" for name, shape in wide.items())
-        raise UsageError(f"given are {quantity(len(labels), 'label')}, and no output has so many numbers: {found}")
-    maker = next((lookup(node.operator, node.domain) for node in network.graph.nodes if name in node.outputs), None)
-    kind: OutputKind = "binary_logits" if wide[name] == (1,) else "logits"
-    kind = "probabilities" if getattr(maker, "probabilities", False) else kind
-    network.outputs = tuple(
-        replace(info, kind=kind if info.kind == "values" else info.kind, labels=tuple(labels))
-        if info.name == name
-        else info
-        for info in network.outputs
-    )
 
 
 def class_named(label: Any, find: ClassFinder) -> str | None:
