@@ -429,7 +429,7 @@ OUTPUTS: Final[Mapping[str, Any]] = {
         "files": ["str"],
     },
     "simulate gan": {
-        "example recipe method loss": "str",
+        "example recipe method loss verdict": "str",
         "seed": "int",
         "stopped": "str | null",
         "figures": {"*": REAL},

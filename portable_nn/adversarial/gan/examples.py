@@ -21,6 +21,7 @@ from portable_nn.adversarial.gan.sampling import sample
 from portable_nn.adversarial.gan.schedules import Fall, LinearFall
 from portable_nn.adversarial.gan.stages import OptimisticAdam
 from portable_nn.adversarial.gan.training import DEFAULT, GanResult, train_gan
+from portable_nn.adversarial.gan.verdicts import pattern_verdict, ring_verdict
 from portable_nn.layers.initializers import Initial
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Array
@@ -184,6 +185,13 @@ class Demonstration:
         stopped = ", interrupted" if self.result.stopped == "interrupted" else ""
         how = f"{self.method}, {self.loss}, {steps:,} steps, seed {self.seed}{stopped}"
         return f"{self.example}, {self.recipe}: {how}"
+
+    @property
+    def verdict(self) -> str:
+        """What the samples prove, in words."""
+        if isinstance(self.target, Ring):
+            return ring_verdict(self.target, self.figures, [samples for _, samples in self.result.snapshots])
+        return pattern_verdict(self.target.noise, self.figures, self.result["error"])
 
 
 def demonstrate(

@@ -68,8 +68,9 @@ def command(
 ) -> None:
     """Train a small generative adversarial network, and measure how it converges.
 
-    The pattern takes seconds, the ring a minute or two. A plain GAN suffers mode collapse on the ring; how many modes
-    it loses depends on the seed. The metrics are those of 2,500 samples. An eigenvalue of the Jacobian of the game
+    The verdict comes first: covered, collapsed, cycled, diverged, or undecided where the samples do not prove it. The
+    pattern takes seconds, the ring minutes. A plain GAN suffers mode collapse on the ring; how many modes it loses
+    depends on the seed. The metrics are those of 2,500 samples. An eigenvalue of the Jacobian of the game
     with a negative real part is unstable, an imaginary part is a rotation. CSV has the history of the training.
     """
     from portable_nn.adversarial.gan.examples import demonstrate
@@ -123,7 +124,7 @@ def _as_text(found: Demonstration) -> str:
         losses = f"generator {last['generator_loss']:.4g}, discriminator {last['discriminator_loss']:.4g}"
         pairs.append(("losses", losses))
     pairs.append(("time", f"{found.seconds:.1f} s"))
-    return f"{found.title}\n\n{fields(pairs)}{_eigenvalues(found)}"
+    return f"{found.title}\n{found.verdict}\n\n{fields(pairs)}{_eigenvalues(found)}"
 
 
 def _figure(found: Demonstration, name: str, value: float) -> str:
@@ -168,6 +169,7 @@ def _as_data(found: Demonstration) -> dict[str, Any]:
         "loss": found.loss,
         "seed": found.seed,
         "stopped": found.result.stopped,
+        "verdict": found.verdict,
         "figures": dict(found.figures),
         "seconds": found.seconds,
         "history": found.result.history,
