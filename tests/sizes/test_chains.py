@@ -106,6 +106,37 @@ def test_what_people_build(kind: Any, sizes: Any, outputs: Any, layers: list[Ope
     assert list(chain(kind, sizes, outputs)) == layers
 
 
+@given(st.data(), st.integers(2, 5), st.integers(1, 3), st.integers(0, 2), st.integers(1, 2))
+@settings(deadline=None, max_examples=60)
+def test_given_options_are_kept(data: st.DataObject, kernel: int, stride: int, padding: int, dilation: int) -> None:
+    """Every layer has them, PyTorch gets the size, and where there is no chain, the formula has no way."""
+    small = data.draw(st.integers(1, 12))
+    large = data.draw(st.integers(small, 80))
+    wanted = {"kernel": [kernel], "stride": [stride], "padding": [(padding, padding)], "dilation": [dilation]}
+    sizes = {small}
+    for _ in range((large // small).bit_length() - 1 + BESIDE):
+        grown = (
+            (n - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1 + added
+            for n in sizes
+            for added in range(stride)
+        )
+        sizes |= {size for size in grown if size <= large}
+    try:
+        layers = chain("convt", small, large, wanted)
+    except ShapeError:
+        grows = (small - 1) * (stride - 1) + dilation * (kernel - 1) >= 2 * padding
+        assert large not in sizes or large == small or not grows
+        return
+    assert passed(layers, (small,))[-1] == (large,)
+    for window in (layer.windows[0] for layer in layers):
+        assert (window.kernel, window.stride, window.pads, window.dilation) == (
+            kernel,
+            stride,
+            (padding, padding),
+            dilation,
+        )
+
+
 def test_what_is_no_chain() -> None:
     for kind, ends in (("convt", (40, 60)), ("conv", (60, 40)), ("conv", (4, 64)), ("convt", (64, 4))):
         with pytest.raises(ShapeError, match=f"turns {ends[0]} into {ends[1]}: resize"):

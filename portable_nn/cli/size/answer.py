@@ -13,7 +13,7 @@ from typing import Any, Final, get_args
 from portable_nn import sizes
 from portable_nn.cli.drawing import draw, written
 from portable_nn.cli.printing import Printer
-from portable_nn.cli.size.chained import Link, chain_page, heading, links, torch_code
+from portable_nn.cli.size.chained import PLACEHOLDERS, Link, chain_page, heading, links, torch_code
 from portable_nn.cli.size.options import LARGEST, ChannelOptions, ResultOptions, WindowOptions, numbers, pads
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.text import fields, quantity, table
@@ -65,12 +65,11 @@ def answer(
     elif auto_pad:
         raise UsageError(f"--padding {auto_pad} cannot be used with --to, which finds the padding")
     else:
-        if not given:
-            chain, none = links(kind, inputs, outputs, layer, groups)
-        found = _backwards(kind, inputs, outputs, given, wanted.most, others, optional=bool(chain))
+        found, chain, none = _backwards(kind, inputs, outputs, given, wanted.most, others, layer)
     for each in found[:1]:
         sizes.check_channels(each, *layer)
-    data, text = _explained(found[0], inputs, layer) if outputs is None else _listed(found, inputs, layer, chain, none)
+    notes = [PLACEHOLDERS if channels and channels.channels is None else "", none]
+    data, text = _explained(found[0], inputs, layer) if outputs is None else _listed(found, inputs, layer, chain, notes)
     operation, _, layer = chain[0] if chain else Link(found[0], inputs, layer)
     title = torch_line(operation, inputs, layer)
     pictures = draw(
@@ -142,18 +141,23 @@ def _backwards(
     given: Mapping[str, Any],
     most: int,
     others: Mapping[str, Any],
-    *,
-    optional: bool,
-) -> list[Operation]:
-    """The best operations that turn one size into the other, and keep the options that are given; or none."""
+    layer: tuple[int, int],
+) -> tuple[list[Operation], list[Link], str]:
+    """The best operations that turn one size into the other, and keep the options that are given; a chain, where no
+    options are given or a single layer cannot do it well; and why there is none."""
+    found, chain, none = tuple[Operation, ...](), list[Link](), ""
+    fault: ShapeError | None = None
     try:
         found = sizes.solve(kind, inputs, outputs, limit=most, ceil=others.get("ceil", False), **given)
     except ShapeError as error:
-        if optional:
-            return []
-        error.exit_code = NOTHING_FOUND  # The input is valid: the answer is that no such options exist.
-        raise
-    return [replace(operation, **others) for operation in found]
+        fault = error
+    if not (given and found) or _faults(found[0], inputs):
+        chain, none = links(kind, inputs, outputs, layer, others.get("groups", 1), given)
+    if fault and not chain:
+        fault = ShapeError(f"{fault}; nor does a chain of such layers") if given and none else fault
+        fault.exit_code = NOTHING_FOUND  # The input is valid: the answer is that no such options exist.
+        raise fault
+    return [replace(operation, **others) for operation in found], chain, none * (not given)
 
 
 def _explained(operation: Operation, inputs: Sequence[int], channels: tuple[int, int]) -> tuple[dict[str, Any], str]:
@@ -193,7 +197,7 @@ def _listed(
     inputs: Sequence[int],
     channels: tuple[int, int],
     chain: Sequence[Link] = (),
-    none: str = "",
+    notes: Sequence[str] = (),
 ) -> tuple[dict[str, Any], str]:
     """Operations that give the wanted size, the best first, after a chain of them; for programs and for people."""
     links = [_data(*link) | {"input": link.inputs} for link in chain]
@@ -201,7 +205,15 @@ def _listed(
     outputs = links[-1]["output"] if links else data[0]["output"]
     parts = []
     if links:
-        cells = [{"input": size_text(one["input"]), **_cells(one), "output": size_text(one["output"])} for one in links]
+        cells = [
+            {
+                "input": size_text(one["input"]),
+                **_cells(one),
+                "output": size_text(one["output"]),
+                "faults": _faults(link.operation, link.inputs),
+            }
+            for one, link in zip(links, chain, strict=True)
+        ]
         parts += [f"{heading(chain)}, a chain of {quantity(len(chain), 'layer')}", _table(cells), torch_code(chain)]
     if data:
         alone = "in one layer, " if links else ""
@@ -211,7 +223,7 @@ def _listed(
             for each, one in zip(found, data, strict=True)
         ]
         parts.append(_table([_cells(one) | more for one, more in zip(data, spelled, strict=True)]))
-    text = "\n\n".join(part.strip() for part in [*parts, none] if part) + "\n"
+    text = "\n\n".join(part.strip() for part in [*parts, *notes] if part) + "\n"
     return {"output": outputs, "chain": links, "solutions": data}, text
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from portable_nn import sizes
 from portable_nn.core.errors import ShapeError
 from portable_nn.sizes import Operation, size_text
 from portable_nn.sizes.operation import Kind
+
+PLACEHOLDERS: Final = "# The channels 1, 1 are placeholders: replace them, or give --channels IN:OUT."
+"""The comment on PyTorch code whose channels nobody gave."""
 
 
 class Link(NamedTuple):
@@ -22,14 +26,19 @@ class Link(NamedTuple):
 
 
 def links(
-    kind: Kind, inputs: Sequence[int], outputs: Sequence[int], channels: tuple[int, int], groups: int
+    kind: Kind,
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    channels: tuple[int, int],
+    groups: int,
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[list[Link], str]:
     """The best chain, and why there is none; both are empty where one layer is usual, or the kind is of no use."""
     ends = (inputs, outputs) if kind == "convt" else (outputs, inputs)
     if kind == "pool" or any(large < small for small, large in zip(*ends, strict=True)):
         return [], ""
     try:
-        chain = sizes.chain(kind, inputs, outputs)
+        chain = sizes.chain(kind, inputs, outputs, given)
     except ShapeError as error:
         return [], str(error)
     found, size = list[Link](), tuple(inputs)
@@ -74,6 +83,7 @@ def chain_page(chain: Sequence[Link]) -> bytes:
             [window.kernel for window in operation.windows],
             stride=[window.stride for window in operation.windows],
             padding=[window.pads for window in operation.windows],
+            dilation=[window.dilation for window in operation.windows],
             groups=operation.groups,
             **({"output_padding": [w.output_padding for w in operation.windows]} if operation.kind == "convt" else {}),
         )

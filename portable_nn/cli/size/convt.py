@@ -26,7 +26,7 @@ def command(
 
     The formula is evaluated step by step: zeros between the cells, padding added and cropped, a kernel with stride 1.
     Uneven overlap, which risks checkerboard artefacts, is named, with options that avoid it. With --to, options that
-    are not given are found. --html makes a page in which the kernel moves over the cells, and every option can be
-    changed; of one or two axes, of at most 100 cells each.
+    are not given are found, in a chain of layers if need be. --html makes a page in which the kernel moves over the
+    cells, and every option can be changed; of one or two axes, of at most 100 cells each.
     """
     answer(printer, "convt", windows, wanted, channels, html)
