@@ -27,6 +27,7 @@ def command(
 
     The formula is evaluated step by step. Cells of the input that the kernel never reads are named, with options that
     would read them. With --to, options that are not given are found, in a chain of layers if need be. --html makes a
-    page in which the kernel moves over the cells, and every option can be changed; of one or two axes, of at most 100 cells each.
+    page in which the kernel moves over the cells, and every option can be changed; of one or two axes, of at most
+    100 cells each.
     """
     answer(printer, "conv", windows, wanted, channels, html)
