@@ -11,6 +11,7 @@ from portable_nn.core.graph import Shape
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow, frozen_in
+from portable_nn.onnx.classical.shapes import classical_values
 from portable_nn.onnx.library.inference import light
 from portable_nn.onnx.library.isolated import LibraryError, infer_shapes
 from portable_nn.onnx.opsets.support import captured
@@ -87,17 +88,28 @@ def _outputs(
 
 def _shapes(model: ModelProto) -> dict[str, Shape]:
     """All known shapes of values."""
-    try:
-        graph = infer_shapes(light(model)).graph
-    except LibraryError:
-        graph = model.graph  # The shapes that the file declares have to do.
-    values = (*graph.value_info, *graph.input, *graph.output)
-    return {value.name: _shape(value) for value in values if value.type.tensor_type.HasField("shape")}
+    shown, found = light(model), dict[str, Shape]()
+    while True:
+        try:
+            graph = infer_shapes(shown).graph
+        except LibraryError:
+            graph = shown.graph  # The shapes that the file declares have to do.
+        values = (*graph.value_info, *graph.input, *graph.output)
+        found |= {value.name: _shape(value) for value in values if value.type.tensor_type.HasField("shape")}
+        if not (more := classical_values(shown.graph, found)):
+            return found
+        shown.graph.value_info.extend(more)  # The standard's inference goes on from there.
+        found |= {value.name: _shape(value) for value in more}
 
 
 def _shape(value: ValueInfoProto) -> Shape:
     dims = value.type.tensor_type.shape.dim
-    return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims)
+    return tuple(dim.dim_value if dim.HasField("dim_value") else _named(dim.dim_param) for dim in dims)
+
+
+def _named(dim: str) -> str:
+    """The name of a size in the file; ``?`` for one that the file leaves open, which inference calls ``unk__0``."""
+    return "?" if not dim or dim.startswith("unk__") else dim
 
 
 def _dtype(value: ValueInfoProto) -> str:

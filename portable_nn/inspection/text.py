@@ -17,6 +17,11 @@ SHOWN: Final = 20
 SHOWN_TEXT: Final = 1000
 """The most characters of each metadata entry that are printed."""
 
+NO_TENSORS: Final = ("sequence", "map", "optional")
+"""The types of values that are no arrays, such as the sequence of a map for each row that a ZipMap makes."""
+
+OPEN: Final = "?      a size that the file leaves open, such as the number of rows, or a value that is no array\n"
+
 NODE_HEADINGS: Final = ("node", "operator", "input", "output", ">parameters", ">bytes")
 
 
@@ -39,13 +44,19 @@ def as_text(inspection: Inspection) -> str:
             ]
         ),
         _tensor_table(found) if found.holds_arrays else table(NODE_HEADINGS, _node_rows(found)),
-        "".join([*map(_input_text, found.inputs), *map(_output_text, found.outputs)]),
+        "".join([*map(_input_text, found.inputs), *map(_output_text, found.outputs), OPEN * _has_open(found)]),
         _lines(["metadata", *(f"  {key}: {_shortened(text)}" for key, text in found.metadata.items())])
         if found.metadata
         else "",
         _lines(["notes", *(f"  {note}" for note in _first(found.notes, "notes"))]) if found.notes else "",
     ]
     return "\n".join(part for part in parts if part).rstrip("\n")
+
+
+def _has_open(found: Inspection) -> bool:
+    shapes = [row.shape for row in (*found.inputs, *found.outputs)]
+    shapes += [shape for row in found.nodes for shape in (*row.inputs, *row.outputs)]
+    return any("?" in shape for shape in shapes if shape)
 
 
 def _node_rows(found: Inspection) -> list[tuple[str, ...]]:
@@ -139,6 +150,8 @@ def _output_text(row: OutputRow) -> str:
 
 
 def _type(row: ValueRow) -> str:
+    if row.dtype in NO_TENSORS:
+        return f"{row.dtype}, which has no shape"
     return f"{row.dtype} of unknown shape" if row.shape is None else f"{row.dtype}{format_shape(row.shape)}"
 
 
