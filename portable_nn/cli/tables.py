@@ -14,7 +14,14 @@ from portable_nn.core.errors import UsageError
 if TYPE_CHECKING:
     from portable_nn.data.frames import Dialect
 
-MISSING = ("refuse", "mean", "median", "indicator", "drop")
+MISSING = {
+    "refuse": "is an error",
+    "mean": "puts the mean of its column for a missing number",
+    "median": "puts the median",
+    "indicator": "puts the mean, and adds an input that says where",
+    "drop": "leaves out rows in which any column has a missing value",
+}
+"""What is done with missing values."""
 
 OTHER = "other"
 """The word for a category of words that training did not have."""
@@ -112,8 +119,9 @@ class TableOptions:
         choice(
             "--missing",
             names=(*MISSING, OTHER),
-            help="What stands for values that are missing in a table; and other, for words that training did not have: "
-            "median,other.",
+            help="What is done with missing values in a table: "
+            + "; ".join(f"{name} {does}" for name, does in MISSING.items())
+            + ". A missing word is in no category. With other as well (indicator,other), new words are in none, too.",
             after=",",
             hidden=True,
         ),
@@ -139,7 +147,8 @@ class TableOptions:
         given = listed([self.missing])
         missing = [name for name in given if name != OTHER]
         if len(missing) > 1:
-            raise UsageError(f"--missing {self.missing}: expected one of {', '.join(missing)}, and {OTHER}")
+            does = ", or ".join(f"{name}, which {MISSING[name]}" for name in missing)
+            raise UsageError(f"--missing {self.missing}: expected one alone of {does}; only {OTHER} may be added")
         return {
             "task": self.task,
             "missing": missing[0] if missing else "refuse",

@@ -202,7 +202,7 @@ def _on_table(
 ) -> tuple[Any, Tested]:
     """Train on a table with named columns."""
     from portable_nn.data.frames import read_frame
-    from portable_nn.recipes.table import train_table
+    from portable_nn.recipes.table import complete, train_table
 
     if training.labels is not None:
         raise UsageError("--labels is not for --target: the classes have the names that stand in the table")
@@ -210,8 +210,14 @@ def _on_table(
         raise UsageError("--standardise is what --target does by itself; --preprocess none turns it off")
     del options["labels"]
     options |= {**table.options(), "standardise": _standardised(options)}
-    frame, tested = training.apart(read_frame(str(data), **vars(dialect.given())), data)
-    return train_table(layers, frame, activation=activation or "relu", **options), tested
+    whole = read_frame(str(data), **vars(dialect.given()))
+    frame, tested = training.apart(whole, data)
+    dropped = list[str]()
+    if options["missing"] == "drop":  # The note is on all rows, also those that are held out.
+        parts = [complete(each, options["target"], options["drop"]) for each in (whole, frame)]
+        frame, dropped = parts[1][0], parts[0][1]
+    trained = train_table(layers, frame, activation=activation or "relu", **options)
+    return trained._replace(notes=[*dropped, *trained.notes]), tested
 
 
 def _standardised(options: dict[str, Any]) -> bool:

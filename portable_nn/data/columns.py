@@ -262,7 +262,9 @@ def _indices(cells: Cells, column: Column) -> tuple[NDArray[np.float64], dict[in
     known[None] = np.nan
     faults = {}
     if column.unknown == "refuse" and (strange := set(words) - known.keys()):
-        reason = f"is none of the categories {some(column.categories)}"
+        reason = (
+            f"is none of the categories {some(column.categories)} (train --missing indicator,other takes new words)"
+        )
         faults = {row: f"'{word}' {reason}" for row, word in enumerate(words) if word in strange}
     return np.array([known.get(word, OTHER) for word in words]), faults
 

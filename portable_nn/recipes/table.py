@@ -156,8 +156,7 @@ def train_table(
     frame = read_frame(data, header=header, delimiter=delimiter, decimal=decimal, encoding=encoding)
     names = _target_names(frame, target)
     inputs = _input_names(frame, names, drop)
-    if missing == "drop":
-        frame = without_holes(frame, [*inputs, *names])
+    frame, dropped = complete(frame, target, drop) if missing == "drop" else (frame, [])
     policy: Missing = "refuse" if missing == "drop" else missing
     sizes = sizes_of(layers)
     wanted = _find_target(frame, names, task, sizes[-1], None if loss is None else find_loss(loss))
@@ -195,10 +194,20 @@ def train_table(
         patience=patience,
         **passed_on(locals()),
     )
-    return trained._replace(notes=[*_notes(frame, columns, wanted, drop, standardise), quantity(epochs, "epoch")])
+    return trained._replace(
+        notes=[*dropped, *_notes(frame, columns, wanted, drop, standardise), quantity(epochs, "epoch")]
+    )
 
 
 # -- what is asked for
+
+
+def complete(frame: Frame, target: str | Sequence[str], drop: Collection[str]) -> tuple[Frame, list[str]]:
+    """The rows in which no value is missing, and a note on how many of all are left out."""
+    names = _target_names(frame, target)
+    whole = without_holes(frame, [*_input_names(frame, names, drop), *names])
+    left = len(frame) - len(whole)
+    return whole, [f"left out: {left:,} of {quantity(len(frame), 'row')}, as a value is missing in them"] * bool(left)
 
 
 def sizes_of(layers: str | Sequence[int | str]) -> list[int | None]:

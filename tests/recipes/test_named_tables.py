@@ -261,7 +261,10 @@ def test_rows_with_gaps_are_left_out_where_that_is_wanted() -> None:
     with pytest.raises(DataError, match="the target 'y' is missing in 10 rows"):
         pnn.train_table("auto-auto", table, "y")
     trained = pnn.train_table("auto-auto", table, "y", missing="drop", epochs=1)
-    assert trained.notes[0] == "from 20 rows, predicts y, 2 classes: a, b"
+    assert trained.notes[:2] == [
+        "left out: 20 of 40 rows, as a value is missing in them",
+        "from 20 rows, predicts y, 2 classes: a, b",
+    ]
 
 
 @pytest.mark.parametrize(

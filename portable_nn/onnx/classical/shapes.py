@@ -39,10 +39,14 @@ def classical_values(graph: GraphProto, shapes: Mapping[str, Shape]) -> list[Val
         with suppress(TypeError, ValueError):  # Attributes of other types than the standard's.
             made = _made(node, x)
         for name, code, shape in made:
-            if name and name not in known and all(isinstance(dim, str) or 0 <= dim < 2**31 for dim in shape):
+            if name and name not in known and all(map(_is_size, shape)):
                 known[name] = shape
                 found.append(helper.make_tensor_value_info(name, code, [None if dim == "?" else dim for dim in shape]))
     return found
+
+
+def _is_size(dim: object) -> bool:
+    return isinstance(dim, str) or (isinstance(dim, int) and 0 <= dim < 2**31)
 
 
 def _made(node: NodeProto, x: Shape) -> list[tuple[str, int, Shape]]:
