@@ -117,7 +117,7 @@ def _conv_transposed(scene: Scene, use: Use) -> Found | None:
     if shape is None:
         return None
     options = {"in_channels": shape[0], "out_channels": shape[1] * group, "kernel_size": short(spread.kernel)}
-    options |= spread.options | {"bias": use.has(2)}
+    options |= {**spread.options, "bias": use.has(2)}
     kind = f"ConvTranspose{len(spread.kernel)}d"
     return _weighted(scene, use, kind, options, lambda use, module: cut_off(f"{module}({use.x()})", spread.cut))
 

@@ -26,7 +26,7 @@ class Composed(Layer):
         self._make = make
 
     def __call__(self, x: Symbol) -> Symbol:
-        """What the function makes of ``x``."""
+        """The result of the function for ``x``."""
         return self._make(self, x)
 
 

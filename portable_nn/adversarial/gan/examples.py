@@ -188,7 +188,7 @@ class Demonstration:
 
     @property
     def verdict(self) -> str:
-        """What the samples prove, in words."""
+        """The words for what the samples prove."""
         if isinstance(self.target, Ring):
             return ring_verdict(self.target, self.figures, [samples for _, samples in self.result.snapshots])
         return pattern_verdict(self.target.noise, self.figures, self.result["error"])
