@@ -22,9 +22,9 @@ import portable_nn as pnn
 from portable_nn.catalog import CALLED
 from portable_nn.format.meaning import Column
 from portable_nn.onnx.verification.differences import Tolerance
+from portable_nn.runtimes.checking import Limits, Trial, rows_of, trial_of
 from portable_nn.runtimes.report import RuntimeRow
 from portable_nn.runtimes.table import RUNTIMES
-from portable_nn.runtimes.trial import Limits, Trial, rows_of, trial_of
 
 HERE = Path(__file__).parent
 PAGE, MEASURED = HERE / "conformance.md", HERE / "conformance.json"

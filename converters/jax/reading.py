@@ -272,11 +272,8 @@ def _network(
 
 def _tidied(network: Network, momenta: Mapping[str, float]) -> Network:
     graph = tidied(network.graph, momenta)
-    makers = {name: lookup(node.operator, node.domain) for node in graph.nodes for name in node.outputs}
-    outputs = [
-        replace(info, kind="probabilities") if info.name in makers and makers[info.name].probabilities else info
-        for info in network.outputs
-    ]
+    shares = {name for name, node in graph.makers().items() if lookup(node.operator, node.domain).probabilities}
+    outputs = [replace(info, kind="probabilities") if info.name in shares else info for info in network.outputs]
     arrays = {value.name: network.parameters[value.name] for value in graph.parameters}
     return Network.from_graph(graph, arrays, inputs=network.inputs, outputs=outputs)
 

@@ -201,11 +201,11 @@ def _labelled(graph: Graph, labels: Sequence[str], manifest: Manifest | None) ->
     types = infer(graph).types
     fitting = [name for name in graph.outputs if labels and types[name].shape[-1:] == (len(labels),)]
     known = {info.name: info for info in manifest.outputs} if manifest else {}
-    makers = {name: operator_of(node) for node in graph.nodes for name in node.outputs}
+    makers = graph.makers()
     found = list[OutputInfo]()
     for name in graph.outputs:
         own = tuple(labels) if [name] == fitting[:1] else ()
-        maker = makers.get(name)
+        maker = operator_of(makers[name]) if name in makers else None
         is_share = maker is not None and maker.probabilities and not maker.elementwise
         kind: OutputKind = "probabilities" if is_share else "logits" if own else "values"
         found.append(replace(known.get(name, OutputInfo(name, kind)), labels=own))

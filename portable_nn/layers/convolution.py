@@ -218,10 +218,8 @@ class Conv1d(_Convolution):
                 raise UsageError(f"Conv1d: causal decides the padding, so padding must not be {padding!r}")
             [window] = described("Conv1d", conv, 1, kernel, dilation=dilation).windows
             padding = [(window.dilation * (window.kernel - 1), 0)]
-        options: dict[str, Any] = {"weight_initial": weight_initial, "bias_initial": bias_initial, "name": name}
-        super().__init__(
-            filters, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups, bias=bias, **options
-        )
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        self._set(filters, kernel, bias, weight_initial, bias_initial, name, **options)
 
 
 class Conv2d(_Convolution):

@@ -504,8 +504,8 @@ def kept_inputs(graph: Graph, infos: Iterable[InputInfo]) -> list[InputInfo]:
 def kept_outputs(graph: Graph, infos: Iterable[OutputInfo]) -> list[OutputInfo]:
     """The outputs of ``graph``, a part of the whole, whose outputs ``infos`` are about."""
     kept = {info.name: info for info in infos}
-    makers = {name: operator_of(node) for node in graph.nodes for name in node.outputs}
-    return [kept.get(name) or OutputInfo(name, _kind(makers[name])) for name in graph.outputs]
+    makers = graph.makers()
+    return [kept.get(name) or OutputInfo(name, _kind(operator_of(makers[name]))) for name in graph.outputs]
 
 
 def _kind(operator: Operator | None) -> Kind:

@@ -16,8 +16,8 @@ from portable_nn.lessons.size import window_data
 from portable_nn.network import Sequential
 from portable_nn.sizes import Operation
 from portable_nn.sizes.coverage import cells_text
-from portable_nn.sizes.grid import grids
 from portable_nn.sizes.operation import Window, torch_refusal, window_size
+from portable_nn.sizes.scene import grids
 
 COUNT = 600
 MENDED = 150

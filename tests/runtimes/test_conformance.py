@@ -9,8 +9,8 @@ import conformance
 import pytest
 
 from portable_nn import layers
+from portable_nn.runtimes.checking import rows_of, trial_of
 from portable_nn.runtimes.table import RUNTIMES
-from portable_nn.runtimes.trial import rows_of, trial_of
 
 MEASURED = json.loads(conformance.MEASURED.read_bytes())
 LIGHT = ("onnxruntime", "openvino", "tract", "opencv", "mnn")

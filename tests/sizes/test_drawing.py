@@ -20,9 +20,8 @@ from portable_nn.core.errors import FileError, MissingPackageError, ShapeError, 
 from portable_nn.core.plotting import FORMATS, GREEN, PALETTE, check_picture, save, save_animation, tint
 from portable_nn.sizes import Operation, Window, conv, convt, coverage, pool
 from portable_nn.sizes.drawing import animate, draw
-from portable_nn.sizes.grid import grids
 from portable_nn.sizes.painting import LOOKS
-from portable_nn.sizes.scene import KINDS, scene_of
+from portable_nn.sizes.scene import KINDS, grids, scene_of
 
 matplotlib = pytest.importorskip("matplotlib")
 
