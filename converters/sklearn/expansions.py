@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import reduce
+from functools import partial, reduce
 from operator import mul
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.converters.array import FORMULAS
 from portable_nn.converters.sklearn.features import Features, Step
 from portable_nn.core.errors import UsageError
 from portable_nn.operators import Symbol, cast, constant, emit, integers
 
-FUNCTIONS: Final[Mapping[str, Callable[[Symbol], Symbol]]] = {
-    "abs": lambda x: emit("Abs", x),
-    "absolute": lambda x: emit("Abs", x),
-    "cos": lambda x: emit("Cos", x),
-    "exp": lambda x: emit("Exp", x),
-    "expit": lambda x: emit("Sigmoid", x),
-    "expm1": lambda x: emit("Exp", x) - 1.0,
-    "log": lambda x: emit("Log", x),
+_OPERATORS: Final = {
+    "abs": "Abs", "absolute": "Abs", "cos": "Cos", "exp": "Exp", "expit": "Sigmoid", "log": "Log", "negative": "Neg",
+    "reciprocal": "Reciprocal", "sign": "Sign", "sin": "Sin", "sqrt": "Sqrt", "tanh": "Tanh",
+}  # fmt: skip
+
+_OTHERS: Final[Mapping[str, Callable[[Symbol], Symbol]]] = {
+    **{name: FORMULAS[name] for name in ("expm1", "log1p", "square")},
     "log10": lambda x: emit("Log", x) / float(np.log(10)),
-    "log1p": lambda x: emit("Log", x + 1.0),
     "log2": lambda x: emit("Log", x) / float(np.log(2)),
-    "negative": lambda x: emit("Neg", x),
-    "reciprocal": lambda x: emit("Reciprocal", x),
-    "sign": lambda x: emit("Sign", x),
-    "sin": lambda x: emit("Sin", x),
-    "sqrt": lambda x: emit("Sqrt", x),
-    "square": lambda x: x * x,
-    "tanh": lambda x: emit("Tanh", x),
+}
+
+FUNCTIONS: Final[Mapping[str, Callable[[Symbol], Symbol]]] = {
+    name: _OTHERS.get(name) or partial(emit, _OPERATORS[name]) for name in sorted([*_OPERATORS, *_OTHERS])
 }
 """The functions of numpy and scipy.special that are nodes, by name."""
 

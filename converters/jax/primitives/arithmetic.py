@@ -103,14 +103,12 @@ def _round(call: Call, x: Symbol) -> Symbol:
 elementwise("round", _round)
 
 
-def _bits(logical: str, bitwise: str) -> Any:
-    return lambda call, *x: emit(logical if x[0].dtype == "bool" else bitwise, *x)
+def _bits(operator: str) -> Any:
+    return lambda call, *x: emit(operator if x[0].dtype == "bool" else f"Bitwise{operator}", *x)
 
 
-elementwise("and", _bits("And", "BitwiseAnd"))
-elementwise("or", _bits("Or", "BitwiseOr"))
-elementwise("xor", _bits("Xor", "BitwiseXor"))
-elementwise("not", _bits("Not", "BitwiseNot"))
+for _operator in ("And", "Or", "Xor", "Not"):
+    elementwise(_operator.lower(), _bits(_operator))
 
 
 def _cast(call: Call, x: Symbol) -> Symbol:

@@ -54,14 +54,9 @@ def _not(use: Use, x: Symbol) -> Symbol:
     return emit("Not", cast(x, "bool")) if use.dtype == "bool" else emit("BitwiseNot", x)
 
 
-@row("isnan")
-def _isnan(use: Use, x: Symbol) -> Symbol:
-    return emit("IsNaN", x)
-
-
-@row("isinf")
-def _isinf(use: Use, x: Symbol) -> Symbol:
-    return emit("IsInf", x)
+@row(isnan="IsNaN", isinf="IsInf")
+def _tested(operator: str, use: Use, x: Symbol) -> Symbol:
+    return emit(operator, x)
 
 
 @row("isfinite")
@@ -237,14 +232,9 @@ def _log_sigmoid(use: Use, x: Symbol) -> Symbol:
     return -emit("Softplus", -x)
 
 
-@row("softshrink")
-def _softshrink(use: Use, x: Symbol, lambd: float = 0.5) -> Symbol:
-    return emit("Shrink", x, lambd=float(lambd), bias=float(lambd))
-
-
-@row("hardshrink")
-def _hardshrink(use: Use, x: Symbol, lambd: float = 0.5) -> Symbol:
-    return emit("Shrink", x, lambd=float(lambd), bias=0.0)
+@row(softshrink=True, hardshrink=False)
+def _shrink(is_soft: bool, use: Use, x: Symbol, lambd: float = 0.5) -> Symbol:
+    return emit("Shrink", x, lambd=float(lambd), bias=float(lambd) if is_soft else 0.0)
 
 
 @row("threshold")
