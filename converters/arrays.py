@@ -26,7 +26,7 @@ from portable_nn.engines.recording import read_recorded
 from portable_nn.format import open_arrays
 from portable_nn.network import Network, Sequential
 from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded
-from portable_nn.operators import Array
+from portable_nn.operators import Array, NamedArrays
 from portable_nn.plain.names import is_counter
 
 __all__ = ["from_arrays"]
@@ -166,7 +166,7 @@ def _listed(values: Mapping[str, object]) -> str:
     return some(f"{name} {value}" for name, value in values.items())
 
 
-def _only_reading(arrays: Mapping[str, Array], rows: Rows | None) -> list[_Part]:
+def _only_reading(arrays: NamedArrays, rows: Rows | None) -> list[_Part]:
     """The one way to read the arrays as layers."""
     ways: tuple[Rows, ...] = ("inputs", "outputs") if rows is None else (rows,)
     found = {way: list(_readings(list(arrays.values()), way)) for way in ways}
@@ -307,9 +307,7 @@ def import_arrays(
     return Imported(network, proof, ())
 
 
-def _parts_in(
-    arrays: Mapping[str, Array], rename: Mapping[str, str], path: Path, skipped: Mapping[str, str]
-) -> list[_Part]:
+def _parts_in(arrays: NamedArrays, rename: Mapping[str, str], path: Path, skipped: Mapping[str, str]) -> list[_Part]:
     """The layers of the arrays in a file. Errors name it, what cannot be read, and what it may be besides."""
     if unknown := [name for name in rename if name not in arrays]:
         raise UsageError(f"{path}: there is no array '{unknown[0]}' to rename; it has {some(arrays)}")
@@ -370,7 +368,7 @@ def _numbers_first(name: str) -> list[tuple[bool, str]]:
 _ROLE: Final = re.compile(r"dense_([1-9]\d{0,3})\.(weight|weight\.T|bias)")
 
 
-def _placed(arrays: Mapping[str, Array], rename: Mapping[str, str], where: str | Path) -> dict[str, Array]:
+def _placed(arrays: NamedArrays, rename: Mapping[str, str], where: str | Path) -> dict[str, Array]:
     """The arrays in the order of their layers, each weight as (outputs, inputs)."""
     found = dict[tuple[int, bool], tuple[str, Array]]()
     for old, new in rename.items():

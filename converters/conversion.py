@@ -19,9 +19,9 @@ from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import SIZES, varied
 from portable_nn.onnx.verify import Difference, Proof, Tolerance, difference
-from portable_nn.operators import Array
+from portable_nn.operators import NamedArrays
 
-Side: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Any]]
+Side: TypeAlias = Callable[[NamedArrays], Mapping[str, Any]]
 """The function that runs the other side of a conversion: inputs by name → outputs by name, by the names that the
 network has."""
 
@@ -103,7 +103,7 @@ def compare_sides(
     *,
     tolerance: Tolerance | None = None,
     seed: int = 0,
-    admit: Callable[[Mapping[str, Array]], Mapping[str, Array]] | None = None,
+    admit: Callable[[NamedArrays], NamedArrays] | None = None,
     sizes: Sequence[int] = SIZES,
 ) -> Proof:
     """The largest differences between a network in the numpy engine and what another code base computes.

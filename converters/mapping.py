@@ -21,7 +21,7 @@ from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Parameter, format_shape
 from portable_nn.core.jsons import parsed_json
 from portable_nn.core.text import quantity
-from portable_nn.operators import Array
+from portable_nn.operators import Array, NamedArrays
 from portable_nn.plain import Entry
 from portable_nn.plain.matching import Match, match, target
 from portable_nn.plain.names import is_counter, set_aside
@@ -122,7 +122,7 @@ def proposal(found: Mapping[str, Entry], needed: Sequence[Parameter]) -> dict[st
 
 
 def arranged(
-    found: Mapping[str, Array], needed: Sequence[Parameter], mapping: Mapping[str, str], where: str
+    found: NamedArrays, needed: Sequence[Parameter], mapping: Mapping[str, str], where: str
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
     """The tensors by their names here, and notes on what was done.
 
@@ -152,7 +152,7 @@ def arranged(
 
 
 def _placed(
-    found: Mapping[str, Array], mapping: Mapping[str, str], prefix: str, where: str
+    found: NamedArrays, mapping: Mapping[str, str], prefix: str, where: str
 ) -> tuple[dict[str, Array], dict[str, str]]:
     """The tensors by their names here, and their names there. Raises ``UsageError`` where two would be one."""
     placed, sources = dict[str, Array](), dict[str, str]()
@@ -174,7 +174,7 @@ def _is_finite(array: Array) -> bool:
         return bool(np.isfinite(flat @ flat)) or bool(np.isfinite(flat).all())
 
 
-def _faults(placed: Mapping[str, Array], sources: Mapping[str, str], needed: Sequence[Parameter]) -> Iterator[str]:
+def _faults(placed: NamedArrays, sources: Mapping[str, str], needed: Sequence[Parameter]) -> Iterator[str]:
     """All that does not fit, with what to try."""
     entries = {name: Entry(array.dtype.name, array.shape, array.nbytes) for name, array in placed.items()}
     result: Match = match(entries, needed)

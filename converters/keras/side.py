@@ -10,14 +10,14 @@ from typing import Any, Final
 from portable_nn.converters.conversion import Side
 from portable_nn.converters.keras.installed import keras, quiet
 from portable_nn.core.errors import VerificationError
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import NamedArrays
 from portable_nn.network import Network
 
 
 def run_model(model: Any, network: Network) -> Side:
     """Runs a Keras model on arrays by the network's input names."""
 
-    def run(feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+    def run(feeds: NamedArrays) -> Mapping[str, Any]:
         with quiet():
             try:
                 found = model(given(model, feeds), training=False)
@@ -35,7 +35,7 @@ def run_model(model: Any, network: Network) -> Side:
     return run
 
 
-def given(model: Any, feeds: Mapping[str, Array]) -> Any:
+def given(model: Any, feeds: NamedArrays) -> Any:
     """The arguments that a model is called with: one array, or several in the structure of its inputs."""
     if len(feeds) == 1:
         return next(iter(feeds.values()))

@@ -11,15 +11,13 @@ from portable_nn.converters.keras.installed import computing_in, keras, quiet
 from portable_nn.converters.keras.side import given, rebuilt
 from portable_nn.converters.training import NOTHING, STEPS, Batch, drawn, plain, train_both, trains
 from portable_nn.core.errors import VerificationError
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import NamedArrays
 from portable_nn.network import Network
 
 NetworkOf: TypeAlias = Callable[[Mapping[str, Any], Path | None, str], Network]
 
 
-def _train(
-    model: Any, feeds: Mapping[str, Array], targets: Mapping[str, Array], outputs: Iterable[str], rate: float
-) -> None:
+def _train(model: Any, feeds: NamedArrays, targets: NamedArrays, outputs: Iterable[str], rate: float) -> None:
     """Steps of gradient descent on the mean squared error of the outputs that have targets; ``outputs`` names all."""
     pairs = [(each, targets[name]) for each, name in zip(model.outputs, outputs, strict=True) if name in targets]
     tensors, wanted = zip(*pairs, strict=True)
@@ -89,7 +87,7 @@ def _prove_training_of(
     if not trains(network):
         return NOTHING
 
-    def side(batch: Batch, rate: float) -> Mapping[str, Array]:
+    def side(batch: Batch, rate: float) -> NamedArrays:
         with computing_in(dtype), tempfile.TemporaryDirectory(prefix="portable-nn-") as folder:
             model = rebuilt(same, weights)
             _train(model, *batch, network.graph.outputs, rate)
@@ -121,12 +119,12 @@ def _prove_training_there(
     with computing_in(dtype):
         model, names = made(ours)
 
-        def arrays(other: Any) -> Mapping[str, Array]:
+        def arrays(other: Any) -> NamedArrays:
             pairs = zip(model.weights, other.weights, strict=True)
             found = {f"Keras's {mine.path}": keras().ops.convert_to_numpy(each.value) for mine, each in pairs}
             return {name: array for name, array in found.items() if "seed_generator" not in name}
 
-        def side(batch: Batch, rate: float) -> Mapping[str, Array]:
+        def side(batch: Batch, rate: float) -> NamedArrays:
             feeds = {names[name]: array for name, array in batch.feeds.items()}
             _train(model, feeds, batch.targets, sorted(network.graph.outputs), rate)
             return arrays(model)

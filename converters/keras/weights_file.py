@@ -23,7 +23,7 @@ from portable_nn.converters.layers.weights import ROWS, Row
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import FormatError, RefusalError, UnsupportedError, UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.text import some
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
@@ -35,7 +35,7 @@ class _Layer(NamedTuple):
 
     name: str
     operators: frozenset[str]
-    arrays: Mapping[str, Array]
+    arrays: NamedArrays
     shapes: Mapping[str, tuple[int, ...]]
     frozen: frozenset[str]
 
@@ -67,7 +67,7 @@ def _layers(network: Network) -> list[_Layer]:
     ]
 
 
-def placed(network: Network, arrays: Mapping[str, Array]) -> dict[str, Array]:
+def placed(network: Network, arrays: NamedArrays) -> dict[str, Array]:
     """The parameters of the network by name, in its layouts. Raises ``RefusalError`` where the layers are others."""
     weights, left = Weights(arrays), _layers(network)
     found = _model("", weights, left)
@@ -356,7 +356,7 @@ def read_keras_weights(
     return Imported(into, proof, ())
 
 
-def _placed(network: Network, arrays: Mapping[str, Array], path: str | Path, note: str) -> Imported:
+def _placed(network: Network, arrays: NamedArrays, path: str | Path, note: str) -> Imported:
     """The network with the arrays at their places, as far as classes, order and shapes of layers tell."""
     try:
         found = placed(network, arrays)

@@ -27,7 +27,7 @@ from portable_nn.core.atomic import all_or_none, atomic_write, is_new, must_be_n
 from portable_nn.core.errors import FileError, UnsupportedError, UsageError
 from portable_nn.core.html import html_of
 from portable_nn.core.names import FloatType
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import NamedArrays
 from portable_nn.core.text import size
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.engines.recording import read_recorded
@@ -229,7 +229,7 @@ def write_onnx(
     verify: bool,
     tolerance: Tolerance,
     seed: int,
-    originals: Mapping[str, Array] | None = None,
+    originals: NamedArrays | None = None,
     portable: bool = True,
     columns: bool = False,
 ) -> ExportReport:
@@ -290,7 +290,7 @@ def _compared(network: Network, written: ModelProto, where: str, place: Path, is
     return found
 
 
-def _by_their_names(model: ModelProto, network: Network, columns: Sequence[Column]) -> Mapping[str, Array]:
+def _by_their_names(model: ModelProto, network: Network, columns: Sequence[Column]) -> NamedArrays:
     """The parameters of a network by their names in ``model``, after the columns of its row became inputs there."""
     by_column(model, columns)
     new = renaming(columns)

@@ -30,7 +30,7 @@ from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.network.classes import declare_classes
 from portable_nn.onnx.verify import Proof, Tolerance
-from portable_nn.operators import FLOATS, Array
+from portable_nn.operators import FLOATS, Array, NamedArrays
 
 __all__ = ["from_torch", "read_torch"]
 
@@ -256,10 +256,10 @@ def _check(name: str, tensor: Any, filling: str) -> None:
         )
 
 
-def admitted(network: Network, stated: Mapping[str, Stated]) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+def admitted(network: Network, stated: Mapping[str, Stated]) -> Callable[[NamedArrays], dict[str, Array]]:
     """The function that makes drawn inputs such as PyTorch takes: lengths within the steps, and the like."""
 
-    def admit(feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def admit(feeds: NamedArrays) -> dict[str, Array]:
         sizes = {
             dim: size
             for value in network.graph.inputs

@@ -17,13 +17,13 @@ from portable_nn.core.text import said
 from portable_nn.core.tolerances import TRAINED
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
-from portable_nn.operators import Array
+from portable_nn.operators import Array, NamedArrays
 
-Call: TypeAlias = Callable[[Any, Mapping[str, Array]], Mapping[str, Any]]
+Call: TypeAlias = Callable[[Any, NamedArrays], Mapping[str, Any]]
 """The call of a module with arrays by the names of a network's inputs: tensors by the names of its outputs."""
 
 
-def _as_they_are(state: Mapping[str, Array]) -> Mapping[str, Array]:
+def _as_they_are(state: NamedArrays) -> NamedArrays:
     return state
 
 
@@ -41,9 +41,9 @@ class Theirs:
 
     module: Any
     call: Call
-    parameters: Callable[[Mapping[str, Array]], Mapping[str, Array]] = _as_they_are
+    parameters: Callable[[NamedArrays], NamedArrays] = _as_they_are
     to_train: Callable[[], Any] | None = None
-    admit: Callable[[Mapping[str, Array]], Mapping[str, Array]] = _as_they_are
+    admit: Callable[[NamedArrays], NamedArrays] = _as_they_are
 
 
 def compare_with_module(theirs: Theirs, network: Network, tolerance: Tolerance, seed: int) -> Proof:
@@ -51,11 +51,11 @@ def compare_with_module(theirs: Theirs, network: Network, tolerance: Tolerance, 
     return compare_sides(network, computed_by(theirs), "the module", tolerance=tolerance, seed=seed, admit=theirs.admit)
 
 
-def computed_by(theirs: Theirs) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+def computed_by(theirs: Theirs) -> Callable[[NamedArrays], dict[str, Array]]:
     """The outputs of the module in evaluation mode, as arrays."""
     import torch
 
-    def run(feeds: Mapping[str, Array]) -> dict[str, Any]:
+    def run(feeds: NamedArrays) -> dict[str, Any]:
         with quiet(), mode(theirs.module, training=False), torch.no_grad(), kept(theirs.module):
             return {name: each.detach().cpu().numpy() for name, each in theirs.call(theirs.module, feeds).items()}
 
@@ -89,7 +89,7 @@ def compare_training(
 def train_with_module(network: Network, theirs: Theirs, seed: int) -> Apart:
     """Train both sides on drawn examples, and compare all parameters."""
 
-    def side(batch: Batch, rate: float) -> Mapping[str, Array]:
+    def side(batch: Batch, rate: float) -> NamedArrays:
         module = theirs.to_train() if theirs.to_train else theirs.module
         try:
             return theirs.parameters(trained(module, theirs.call, batch, rate))
@@ -103,7 +103,7 @@ def train_with_module(network: Network, theirs: Theirs, seed: int) -> Apart:
 
 
 def trained(
-    module: Any, call: Callable[[Any, Mapping[str, Array]], Mapping[str, Any]], batch: Batch, rate: float
+    module: Any, call: Callable[[Any, NamedArrays], Mapping[str, Any]], batch: Batch, rate: float
 ) -> dict[str, Array]:
     """The state of a copy of the module after steps of gradient descent on the squared errors.
 

@@ -20,7 +20,7 @@ from portable_nn.core.graph import Graph, Parameter, format_shape
 from portable_nn.core.text import quantity
 from portable_nn.core.version import __version__
 from portable_nn.network import Network
-from portable_nn.operators import Array, infer
+from portable_nn.operators import Array, NamedArrays, infer
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class Source:
 
     text: str
     entries: tuple[Entry, ...]
-    constants: Mapping[str, Array]
+    constants: NamedArrays
     tied: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
-    def state(self, parameters: Mapping[str, Array]) -> dict[str, Array]:
+    def state(self, parameters: NamedArrays) -> dict[str, Array]:
         """The state dict, of arrays, from the parameters of the network."""
         return {entry.key: entry.of(parameters[entry.parameter]) for entry in self.entries}
 
-    def parameters(self, state: Mapping[str, Array], network: Network) -> dict[str, Array]:
+    def parameters(self, state: NamedArrays, network: Network) -> dict[str, Array]:
         """The parameters of the network from a state dict of arrays."""
         found = {name: array.copy() for name, array in network.parameters.arrays.items()}
         for entry in self.entries:

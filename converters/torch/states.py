@@ -19,7 +19,7 @@ from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import FormatError, ShapeError, UsageError, listed
 from portable_nn.core.graph import Parameter
 from portable_nn.core.memory import aligned_array
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.text import either, printable
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.format import open_arrays
@@ -45,9 +45,9 @@ class View(NamedTuple):
     needed: Sequence[Parameter]
     source: Any = None
 
-    def parameters(self, tensors: Mapping[str, Array], network: Network) -> Mapping[str, Array]:
+    def parameters(self, tensors: NamedArrays, network: Network) -> NamedArrays:
         """The parameters of the network."""
-        found: Mapping[str, Array] = self.source.parameters(tensors, network) if self.source else tensors
+        found: NamedArrays = self.source.parameters(tensors, network) if self.source else tensors
         return found
 
 
@@ -117,7 +117,7 @@ def load_state(
 
 def _fitting(
     network: Network, state: str | Path | Mapping[str, Any], rename: Mapping[str, str], map: str | Path | None
-) -> tuple[Mapping[str, Array], tuple[str, ...]]:
+) -> tuple[NamedArrays, tuple[str, ...]]:
     """The parameters of a network from a state dict, and notes on what was left out."""
     tensors, where, more = _read(state)
     tensors = _untied(tensors, tied_in(network), rename, where)
@@ -139,7 +139,7 @@ def _fitting(
 
 
 def _other_names(
-    network: Network, tensors: Mapping[str, Array], needed: Sequence[Parameter], mapping: Mapping[str, str]
+    network: Network, tensors: NamedArrays, needed: Sequence[Parameter], mapping: Mapping[str, str]
 ) -> dict[str, tuple[str, str]]:
     """The treatment of further names of tied weights, of which networks of ONNX files have one name alone.
 
@@ -168,9 +168,7 @@ def _other_names(
     return found
 
 
-def _untied(
-    tensors: Mapping[str, Array], tied: Mapping[str, str], rename: Mapping[str, str], where: str
-) -> dict[str, Array]:
+def _untied(tensors: NamedArrays, tied: Mapping[str, str], rename: Mapping[str, str], where: str) -> dict[str, Array]:
     """The tensors without the further names of tied ones, which must hold the same numbers."""
     found, faults = dict(tensors), list[str]()
     prefix = common_prefix(tensors, [*tied, *tied.values()])

@@ -32,7 +32,7 @@ from portable_nn.core.errors import GraphError, RefusalError, UsageError, listed
 from portable_nn.core.graph import Dim, Graph
 from portable_nn.core.text import said
 from portable_nn.network import Network
-from portable_nn.operators import DTYPE_CODES, FLOATS, Array, Leaf, Symbol, constant, emit, integers, trace
+from portable_nn.operators import DTYPE_CODES, FLOATS, Array, Leaf, NamedArrays, Symbol, constant, emit, integers, trace
 from portable_nn.rewrites.nonfinite import storable
 
 _FOR_NOTHING: Final = {"dtype", "device", "layout", "pin_memory", "memory_format", "generator", "non_blocking"}
@@ -345,7 +345,7 @@ class _Translator:
             raise UsageError("the module returns no tensor")
         return found
 
-    def _note_changed(self, used: Mapping[str, Array], graph: Graph) -> None:
+    def _note_changed(self, used: NamedArrays, graph: Graph) -> None:
         """Note buffers that ``forward`` changes while PyTorch trains, but for counters of batches.
 
         Running statistics of a batch normalization change here as well.
@@ -364,7 +364,7 @@ class _Translator:
                 if name in used:
                     self.notes[f"'{name}' follows in PyTorch a call in {self._place(node)} that nothing needs"] = None
 
-    def _note_unused(self, used: Mapping[str, Array]) -> None:
+    def _note_unused(self, used: NamedArrays) -> None:
         tied = {identity_of(tensor) for name, tensor in self.module.state_dict(keep_vars=True).items() if name in used}
         unused = [
             name

@@ -11,6 +11,9 @@ from portable_nn.core.memory import Bytes
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
+NamedArrays: TypeAlias = Mapping[str, Array]
+"""Arrays by name."""
+
 ITEM_SIZES: Final[Mapping[str, int]] = {
     "float64": 8, "int64": 8, "uint64": 8,
     "float32": 4, "int32": 4, "uint32": 4,

@@ -21,11 +21,9 @@ from portable_nn.data.ahead import ahead
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
 from portable_nn.engines.apart import mixing_node
 from portable_nn.engines.feeds import check_kind, fitted
-from portable_nn.operators import Array, Type, infer
+from portable_nn.operators import Array, NamedArrays, Type, infer
 
-Feeds: TypeAlias = Mapping[str, Array]
-"""Arrays by the names of values."""
-Run: TypeAlias = Callable[[Feeds], Feeds]
+Run: TypeAlias = Callable[[NamedArrays], NamedArrays]
 """Computes the outputs from the inputs."""
 
 BATCH: Final = 512
@@ -67,7 +65,7 @@ class Batching:
             )
         return x
 
-    def size(self, feeds: Feeds) -> int:
+    def size(self, feeds: NamedArrays) -> int:
         """The inference batch size for examples such as ``feeds``: at most ``BATCH``, less for large tensors."""
         key = tuple(feeds[value.name].shape[1:] for value in self.graph.inputs)
         if key not in self._batch_sizes:
@@ -75,13 +73,13 @@ class Batching:
             self._batch_sizes[key] = min(BATCH, max(1, LARGEST // max(most, 1)))
         return self._batch_sizes[key]
 
-    def predict(self, x: Any, run: Run, batch_size: int | None, look: Callable[[Feeds], None] | None) -> Any:
+    def predict(self, x: Any, run: Run, batch_size: int | None, look: Callable[[NamedArrays], None] | None) -> Any:
         """The outputs that ``run`` computes from ``x``, which is checked, shown to ``look`` and split into batches.
 
         An array where there is one output and ``x`` is an array, otherwise a dict by output name.
         """
         check_kind(x)
-        parts = list[Feeds]()
+        parts = list[NamedArrays]()
         for given in self._pieces(x):
             feeds = self.check(given)
             if look and not parts:
@@ -90,7 +88,7 @@ class Batching:
         results = parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
         return results if isinstance(x, Mapping) or len(results) > 1 else next(iter(results.values()))
 
-    def _of_nothing(self, feeds: Feeds) -> Feeds | None:
+    def _of_nothing(self, feeds: NamedArrays) -> NamedArrays | None:
         """The outputs for inputs without elements, where they have none either: there is nothing to run.
 
         onnxruntime 1.32 ends the process where an LSTM or a GRU gets no elements.
@@ -143,7 +141,7 @@ class Batching:
             yield {name: array[start : start + size] for name, array in feeds.items()}
 
 
-def largest_of_one(graph: Graph, types: Mapping[str, Type], feeds: Feeds) -> int:
+def largest_of_one(graph: Graph, types: Mapping[str, Type], feeds: NamedArrays) -> int:
     """The bytes of the largest intermediate tensor for one example such as those of ``feeds``, as far as known."""
     single = {name: (1, *array.shape[1:]) for name, array in feeds.items()}
     sizes = {

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from portable_nn.core.graph import Graph
 from portable_nn.engines.claims import size_of
 from portable_nn.engines.plan import Plan
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 
 
 def run_numpy(
     graph: Graph,
-    parameters: Mapping[str, Array],
-    feeds: Mapping[str, Array],
+    parameters: NamedArrays,
+    feeds: NamedArrays,
     outputs: Sequence[str] | None = None,
     rng: np.random.Generator | None = None,
 ) -> dict[str, Array]:

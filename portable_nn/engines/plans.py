@@ -6,7 +6,7 @@ cache of a core, by two cores if nothing in them is divided among threads alread
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Final, TypeAlias
 
@@ -14,10 +14,10 @@ import numpy as np
 
 from portable_nn.core.graph import Graph
 from portable_nn.engines.apart import has_convolution, keeps_examples_apart
-from portable_nn.engines.batching import Feeds, largest_of_one
+from portable_nn.engines.batching import largest_of_one
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.threads import side_by_side
-from portable_nn.operators import Array, infer
+from portable_nn.operators import Array, NamedArrays, infer
 from portable_nn.rewrites import INFERENCE
 
 PLANS: Final = 8
@@ -40,12 +40,12 @@ class Plans:
     A plan computes in its own memory: two threads must not use the same ``Plans`` at once.
     """
 
-    def __init__(self, graph: Graph, parameters: Mapping[str, Array]) -> None:
+    def __init__(self, graph: Graph, parameters: NamedArrays) -> None:
         self.graph, self.parameters = graph, parameters
         self.kept: dict[Shapes, Plan] = {}
         self._sizes: dict[Shapes, int] = {}
 
-    def run(self, feeds: Feeds) -> dict[str, Array]:
+    def run(self, feeds: NamedArrays) -> dict[str, Array]:
         """The outputs by name, for arrays that fit the inputs."""
         count = len(next(iter(feeds.values()))) if self._in_parts else 0
         parts = -(-count // self._size(feeds)) if count > SMALLEST else 1
@@ -55,7 +55,7 @@ class Plans:
         places = [slice(start, start + size) for start in range(0, count, size)]
         return self._run_parts(feeds, count, places)
 
-    def plan(self, feeds: Feeds) -> Plan:
+    def plan(self, feeds: NamedArrays) -> Plan:
         """The plan for such shapes."""
         key = tuple(feeds[value.name].shape for value in self.graph.inputs)
         found = self.kept.pop(key, None)
@@ -71,14 +71,14 @@ class Plans:
         while len(self.kept) > MOST or (len(self.kept) > PLANS and taken > MEMORY):
             taken -= self.kept.pop(next(iter(self.kept))).bytes
 
-    def _run_plan(self, feeds: Feeds) -> Feeds:
+    def _run_plan(self, feeds: NamedArrays) -> NamedArrays:
         plan = self.plan(feeds)
         for name, array in feeds.items():
             np.copyto(plan.inputs[name], array)
         plan.run()
         return plan.outputs
 
-    def _run_parts(self, feeds: Feeds, count: int, places: Sequence[slice]) -> dict[str, Array]:
+    def _run_parts(self, feeds: NamedArrays, count: int, places: Sequence[slice]) -> dict[str, Array]:
         one = self.plan({name: array[places[0]] for name, array in feeds.items()})
         found = {name: np.empty((count, *array.shape[1:]), array.dtype) for name, array in one.outputs.items()}
 
@@ -106,7 +106,7 @@ class Plans:
         types, batch = infer(self.graph).types, self.graph.inputs[0].shape[:1]
         return all(types[name].shape[:1] == batch for name in self.graph.outputs)
 
-    def _size(self, feeds: Feeds) -> int:
+    def _size(self, feeds: NamedArrays) -> int:
         """The examples in a part, for shapes such as those of ``feeds``."""
         key = tuple(feeds[value.name].shape[1:] for value in self.graph.inputs)
         if key not in self._sizes:

@@ -6,7 +6,7 @@ A mean and a standard deviation say where the data lie; a factor says what they 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +15,7 @@ import numpy as np
 from portable_nn.core.errors import DataWarning, warn
 from portable_nn.core.graph import Graph, Node, Tensor, Value
 from portable_nn.format.meaning import InputInfo
-from portable_nn.operators import Array, operator_of
+from portable_nn.operators import Array, NamedArrays, operator_of
 from portable_nn.preprocessing.steps import NormaliseStep, PictureStep, Preprocessing, ScaleStep
 
 WIDE: Final = 3.0
@@ -108,7 +108,7 @@ class RangeCheck:
         parameters: its parameters, which may change; ``preparing`` names those that are read.
     """
 
-    def __init__(self, graph: Graph, parameters: Mapping[str, Array]) -> None:
+    def __init__(self, graph: Graph, parameters: NamedArrays) -> None:
         self._graph, self._parameters = graph, parameters
         self._seen = set[tuple[tuple[int, ...], ...]]()
         self._calls = 0
@@ -119,29 +119,25 @@ class RangeCheck:
         self._calls += 1
         return not self._calls & (self._calls - 1)
 
-    def __call__(self, infos: Sequence[InputInfo], feeds: Mapping[str, Array]) -> None:
+    def __call__(self, infos: Sequence[InputInfo], feeds: NamedArrays) -> None:
         """Look at arrays by input name, if it is time; ``infos`` are the descriptions of the inputs."""
         shapes = tuple(array.shape for array in feeds.values())
         if self.is_due or shapes not in self._seen:
             self._seen.add(shapes)
             self.look(infos, feeds)
 
-    def look(self, infos: Sequence[InputInfo], feeds: Mapping[str, Array]) -> None:
+    def look(self, infos: Sequence[InputInfo], feeds: NamedArrays) -> None:
         """Look at arrays by input name."""
         warn_of_range(self._graph, self._parameters, infos, feeds)
 
 
-def warn_of_range(
-    graph: Graph, parameters: Mapping[str, Array], infos: Sequence[InputInfo], feeds: Mapping[str, Array]
-) -> None:
+def warn_of_range(graph: Graph, parameters: NamedArrays, infos: Sequence[InputInfo], feeds: NamedArrays) -> None:
     """Warn of ``feeds``, arrays by input name, that miss by far what the network is made for."""
     for text in faults_of(graph, parameters, infos, feeds):
         warn(text, DataWarning)
 
 
-def faults_of(
-    graph: Graph, parameters: Mapping[str, Array], infos: Sequence[InputInfo], feeds: Mapping[str, Array]
-) -> list[str]:
+def faults_of(graph: Graph, parameters: NamedArrays, infos: Sequence[InputInfo], feeds: NamedArrays) -> list[str]:
     """A sentence for each input whose array misses by far what the network is made for."""
     found = ranges(graph, parameters)
     reasons = {
@@ -158,7 +154,7 @@ def faults_of(
     return [f"input '{name}': the examples {fault}, but {reasons[name]}" for name, fault in faults.items() if fault]
 
 
-def ranges(graph: Graph, parameters: Mapping[str, Array]) -> dict[str, Range]:
+def ranges(graph: Graph, parameters: NamedArrays) -> dict[str, Range]:
     """The ranges of the inputs whose first nodes say what they are made for, by name."""
     found = {value.name: _range(graph, parameters, value) for value in graph.inputs}
     return {name: each for name, each in found.items() if each}
@@ -211,7 +207,7 @@ def literals(graph: Graph) -> dict[str, Tensor]:
     return {name: literal for name, literal in found.items() if isinstance(literal, Tensor)}
 
 
-def _range(graph: Graph, parameters: Mapping[str, Array], value: Value) -> Range | None:
+def _range(graph: Graph, parameters: NamedArrays, value: Value) -> Range | None:
     """The range of an input: where its prepared form is about 0 ± 1, or from 0 to 1."""
     factor, offset, done = _preparation(graph, parameters, value.name)
     if not done or not np.isfinite(factor).all() or not np.all(factor):
@@ -225,7 +221,7 @@ def _range(graph: Graph, parameters: Mapping[str, Array], value: Value) -> Range
     return Range(done[-1].name, *made) if len(made) == 4 else None
 
 
-def _preparation(graph: Graph, parameters: Mapping[str, Array], read: str) -> tuple[Any, Any, list[Node]]:
+def _preparation(graph: Graph, parameters: NamedArrays, read: str) -> tuple[Any, Any, list[Node]]:
     """The factor and the offset that an input is prepared with, and the nodes that do so; none where others do."""
     factor: Any = np.float64(1)
     offset: Any = np.float64(0)

@@ -8,7 +8,7 @@ which node is the first to compute something else.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,9 +17,9 @@ import numpy as np
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import DataError, GraphError, ShapeError, UsageError, listed
 from portable_nn.core.graph import Graph, format_shape
-from portable_nn.engines.batching import Feeds, Run
+from portable_nn.engines.batching import Run
 from portable_nn.engines.feeds import fitted
-from portable_nn.operators import Array, infer
+from portable_nn.operators import Array, NamedArrays, infer
 
 SUFFIX: Final = ".npz"
 
@@ -61,7 +61,7 @@ def check_name(path: str | Path) -> Path:
     return Path(path)
 
 
-def _faults(graph: Graph, inputs: Mapping[str, Array], values: Mapping[str, Array]) -> Iterator[str]:
+def _faults(graph: Graph, inputs: NamedArrays, values: NamedArrays) -> Iterator[str]:
     """Why arrays cannot be the inputs and values of ``graph``."""
     made = {name for node in graph.nodes for name in node.outputs}
     yield from (f"output '{name}' is missing" for name in graph.outputs if name not in values and name in made)
@@ -96,7 +96,7 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-def save_recorded(path: str | Path, arrays: Mapping[str, Array]) -> None:
+def save_recorded(path: str | Path, arrays: NamedArrays) -> None:
     """Write ``arrays`` by name as an ``.npz`` file, whole or not at all; the same arrays give the same bytes.
 
     Raises ``FileError``, and ``UsageError`` where ``path`` has another suffix.
@@ -119,7 +119,7 @@ class Recorder:
     def watching(self, run: Run) -> Run:
         """``run``, with its inputs and outputs kept."""
 
-        def watched(feeds: Feeds) -> Feeds:
+        def watched(feeds: NamedArrays) -> NamedArrays:
             outputs = run(feeds)
             self._runs.append({name: np.array(array) for name, array in (*feeds.items(), *outputs.items())})
             return outputs
@@ -149,6 +149,6 @@ class Recorder:
         return {name: np.concatenate([run[name] for run in self._runs]) for name in first}
 
 
-def _counts_examples(arrays: Mapping[str, Array]) -> bool:
+def _counts_examples(arrays: NamedArrays) -> bool:
     """True if the first axis of every array is as long as that of all others."""
     return all(array.ndim for array in arrays.values()) and len({len(array) for array in arrays.values()}) == 1

@@ -12,12 +12,12 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.forks import Locked, computing
 from portable_nn.core.graph import Graph
 from portable_nn.core.names import Engine, EngineKind, OnnxRuntime, provider_of
-from portable_nn.engines.batching import Batching, Feeds
+from portable_nn.engines.batching import Batching
 from portable_nn.engines.plans import Plans
 from portable_nn.engines.ranges import RangeCheck
 from portable_nn.format.meaning import InputInfo
 from portable_nn.network.weights import Weights
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 
 if TYPE_CHECKING:
     from portable_nn.onnx.session import Session
@@ -58,11 +58,11 @@ class Execution(Locked):
         run = self._run_numpy if engine == "numpy" else partial(self._run_onnxruntime, provider_of(engine))
         return self.batching.predict(x, run, batch_size, partial(self._ranges, infos) if infos is not None else None)
 
-    def _run_numpy(self, feeds: Feeds) -> dict[str, Array]:
+    def _run_numpy(self, feeds: NamedArrays) -> dict[str, Array]:
         with self._lock:
             return self.plans.run(feeds)
 
-    def _run_onnxruntime(self, provider: str, feeds: Feeds) -> dict[str, Array]:
+    def _run_onnxruntime(self, provider: str, feeds: NamedArrays) -> dict[str, Array]:
         found = self._current_session(provider).run(feeds)
         if self.batching.single is not None:
             self._fitting_shapes.update(array.shape for array in feeds.values())

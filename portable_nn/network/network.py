@@ -20,7 +20,6 @@ from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count, Natural
 from portable_nn.core.words import attributes_of
 from portable_nn.data.rows import as_rows
-from portable_nn.engines.batching import Feeds
 from portable_nn.format import Documentation
 from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
@@ -33,7 +32,7 @@ from portable_nn.network.execution import Execution
 from portable_nn.network.snapshot import Snapshot
 from portable_nn.network.stream import Stream
 from portable_nn.network.weights import Weights, check_fit
-from portable_nn.operators import Array, Leaf, Operator, Symbol, Type, infer, operator_of, trace
+from portable_nn.operators import Array, Leaf, NamedArrays, Operator, Symbol, Type, infer, operator_of, trace
 from portable_nn.preprocessing.steps import Preprocessing, arithmetic
 from portable_nn.rewrites.nonfinite import storable
 
@@ -89,7 +88,7 @@ class Network:
     def from_graph(
         cls,
         graph: Graph,
-        parameters: Feeds,
+        parameters: NamedArrays,
         *,
         inputs: Sequence[InputInfo] = (),
         outputs: Sequence[OutputInfo] = (),
@@ -133,7 +132,7 @@ class Network:
     def _set(
         self,
         graph: Graph,
-        parameters: Feeds,
+        parameters: NamedArrays,
         inputs: Sequence[InputInfo],
         outputs: Sequence[OutputInfo],
         metadata: Mapping[str, str],
@@ -149,7 +148,7 @@ class Network:
         for fault in size_faults(graph, self.inputs, self.outputs, shapes):
             raise UsageError(fault)
 
-    def _compile(self, graph: Graph, parameters: Feeds) -> None:
+    def _compile(self, graph: Graph, parameters: NamedArrays) -> None:
         self.graph = graph
         self.types: Mapping[str, Type] = infer(graph).types
         self._execution = Execution(graph, Weights(parameters))
@@ -207,7 +206,7 @@ class Network:
     @overload
     def predict(self, x: Array | Sequence[Any], *, engine: Engine = ..., batch_size: int | None = ...) -> Array: ...
     @overload
-    def predict(self, x: Feeds, *, engine: Engine = ..., batch_size: int | None = ...) -> dict[str, Array]: ...
+    def predict(self, x: NamedArrays, *, engine: Engine = ..., batch_size: int | None = ...) -> dict[str, Array]: ...
     @check_kinds
     def predict(self, x: Any, *, engine: Engine = "numpy", batch_size: int | None = None) -> Any:
         """The outputs for examples in arrays. ``pnn.predict`` takes files, pictures and tables, and gives labels.
@@ -235,7 +234,7 @@ class Network:
             x = as_rows(self.graph, self.inputs, x)
         return self._execution.predict(x, engine, batch_size, self.inputs)
 
-    def compute(self, engine: Engine, feeds: Feeds) -> dict[str, Array]:
+    def compute(self, engine: Engine, feeds: NamedArrays) -> dict[str, Array]:
         """The outputs by name for arrays by input name, of which it does not warn: callers look at these themselves."""
         found: dict[str, Array] = self._execution.predict(feeds, engine, None, None)
         return found
@@ -428,7 +427,7 @@ class Network:
         return save_file(path, self.manifest(hashed=False), self.parameters.arrays)
 
     @check_kinds
-    def load_weights(self, source: str | Path | Feeds) -> None:
+    def load_weights(self, source: str | Path | NamedArrays) -> None:
         """Take the weights from a file, or from a dict of arrays by name; all of them, or none where any differs.
 
         Raises ``ShapeError`` that names every tensor that differs with both shapes, ``FormatError`` for a bad file.
@@ -452,13 +451,13 @@ class Network:
         if not isinstance(self.parameters.arrays, dict):
             self._own(self.parameters.arrays)
 
-    def _own(self, arrays: Mapping[str, Array]) -> None:
+    def _own(self, arrays: NamedArrays) -> None:
         """Have copies of arrays as the weights."""
         owned = {name: aligned_copy(array, array.dtype.name) for name, array in arrays.items()}
         self._execution = Execution(self.graph, Weights(owned))
 
 
-def remade(of: Network | Manifest, parameters: Feeds) -> Network:
+def remade(of: Network | Manifest, parameters: NamedArrays) -> Network:
     """The network that another one, or a manifest, describes, with these very arrays as its parameters."""
     described = {name: getattr(of, name) for name in ("inputs", "outputs", "metadata", "documentation")}
     return Network.from_graph(of.graph, parameters, copy=False, **described)

@@ -21,6 +21,7 @@ from portable_nn.operators import (
     Array,
     InvalidNode,
     Leaf,
+    NamedArrays,
     Streamed,
     Symbol,
     infer,
@@ -39,7 +40,7 @@ TOLERANCE: Final = {"float16": 1e-2, "float32": 1e-4, "float64": 1e-9}
 
 
 def first_difference(
-    graph: Graph, made: Manifest, weights: Mapping[str, Array], lengths: Collection[str], steps: str
+    graph: Graph, made: Manifest, weights: NamedArrays, lengths: Collection[str], steps: str
 ) -> Node | None:
     """The first node that gives something else for a sequence in parts, on a random one.
 
@@ -69,9 +70,9 @@ def first_difference(
 
 def _by_parts(
     made: Manifest,
-    weights: Mapping[str, Array],
+    weights: NamedArrays,
     names: Sequence[str],
-    feeds: Mapping[str, Array],
+    feeds: NamedArrays,
     lengths: Collection[str],
     steps: str,
 ) -> dict[str, list[Array]]:
@@ -133,14 +134,12 @@ def _part(value: Value, array: Array, steps: str, start: int, count: int, length
     return array if axis is None or axis < 0 else array.take(range(start, start + count), axis)
 
 
-def values_of(graph: Graph, weights: Mapping[str, Array], names: Sequence[str], steps: str) -> dict[str, Array]:
+def values_of(graph: Graph, weights: NamedArrays, names: Sequence[str], steps: str) -> dict[str, Array]:
     """Some values of a network on a random sequence."""
     return _computed(graph, weights, names, _drawn(graph, _sizes(graph, steps, sum(PARTS)), ()))
 
 
-def _computed(
-    graph: Graph, weights: Mapping[str, Array], names: Sequence[str], feeds: Mapping[str, Array]
-) -> dict[str, Array]:
+def _computed(graph: Graph, weights: NamedArrays, names: Sequence[str], feeds: NamedArrays) -> dict[str, Array]:
     """Some values of a network."""
     nodes = needed(graph, tuple(names))
     read = {*names, *(name for node in nodes for name in node.inputs)}
@@ -162,7 +161,7 @@ class StatefulNode(NamedTuple):
     steps: Dim
 
 
-def stateful(network: Manifest, weights: Mapping[str, Array]) -> Manifest:
+def stateful(network: Manifest, weights: NamedArrays) -> Manifest:
     """The description of the network for sequences in parts, with the same weights: see ``Network.stateful``."""
     if any(info.state for info in network.inputs):
         return network
@@ -293,7 +292,7 @@ def _marked(graph: Graph, uses: Mapping[str, StatefulNode]) -> dict[str, str]:
     return found
 
 
-def _check_beginnings(graph: Graph, weights: Mapping[str, Array], uses: Mapping[str, StatefulNode], steps: str) -> None:
+def _check_beginnings(graph: Graph, weights: NamedArrays, uses: Mapping[str, StatefulNode], steps: str) -> None:
     """Raise ``UsageError`` where states before the first step are neither zeros nor inputs."""
     given = {value.name for value in graph.inputs}
     for use in uses.values():

@@ -11,7 +11,7 @@ from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Graph, Value
 from portable_nn.core.names import Engine
 from portable_nn.format.meaning import InputInfo
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 
 __all__ = ["Stream"]
 
@@ -42,7 +42,7 @@ class Stream:
         if not isinstance(network, Stateful):
             raise UsageError(f"Stream: network must be a network, as network.stream() gives it, not {network!r:.60}")
         self.network, self.engine = network, engine
-        self.states: Mapping[str, Array] = {}
+        self.states: NamedArrays = {}
         self._next: Final = {info.name: info.state for info in network.inputs if info.state}
         self._data = [value for value in network.graph.inputs if value.name not in self._next]
         self._kept = [value for value in network.graph.inputs if value.name in self._next]
@@ -78,7 +78,7 @@ class Stream:
         """Begin a new sequence: the states are zeros."""
         self.states = {}
 
-    def _states(self, given: Mapping[str, Any]) -> Mapping[str, Array]:
+    def _states(self, given: Mapping[str, Any]) -> NamedArrays:
         sizes = {
             dim: size
             for value in self._data

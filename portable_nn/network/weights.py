@@ -13,7 +13,7 @@ from portable_nn.core.arrays import as_array, check_range
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.forks import Locked
 from portable_nn.core.graph import Value, format_shape
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 
 
 class _Lender:
@@ -23,7 +23,7 @@ class _Lender:
         self.array, self.__array_interface__ = array, array.__array_interface__
 
 
-class Weights(Locked, Mapping[str, Array]):
+class Weights(Locked, NamedArrays):
     """Name → array. Write into the arrays (``[...] =``) to change the weights; names, shapes and types are fixed.
 
     ``changed`` says whether that may have happened. Nobody can write into an array that nobody holds, so only those are
@@ -31,7 +31,7 @@ class Weights(Locked, Mapping[str, Array]):
     package is still alive.
     """
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
+    def __init__(self, arrays: NamedArrays) -> None:
         super().__init__()
         self.arrays = arrays
         """The same arrays, for whoever only reads them: ``changed`` does not notice writes into these."""

@@ -25,6 +25,7 @@ from portable_nn.operators.registry import (
     Interval,
     InvalidNode,
     KernelContext,
+    NamedArrays,
     Operator,
     OperatorContext,
     Order,

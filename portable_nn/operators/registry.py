@@ -27,6 +27,8 @@ from portable_nn.sizes.operation import Kind, Mode
 from portable_nn.sizes.receptive import Fields
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+NamedArrays: TypeAlias = Mapping[str, Array]
+"""Arrays by name."""
 Step: TypeAlias = Callable[[], object]
 Order: TypeAlias = tuple[int, ...]
 """Axes from the largest stride to the smallest."""

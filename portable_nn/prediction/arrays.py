@@ -27,7 +27,7 @@ from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
 from portable_nn.data.stored_files import open_stored
 from portable_nn.network import Network
 from portable_nn.opening.runners import Runnable
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 from portable_nn.prediction.options import ModelOptions, Preprocess
 
 __all__ = ["run"]
@@ -135,7 +135,7 @@ def cast(x: Array, value: Value, where: str) -> Array:
     return cast
 
 
-def _runs(model: Runnable, given: Mapping[str, list[Array]]) -> Iterator[tuple[int, Mapping[str, Array]]]:
+def _runs(model: Runnable, given: Mapping[str, list[Array]]) -> Iterator[tuple[int, NamedArrays]]:
     """The outputs for some examples, and how many these are."""
     if len(given) > 1:
         if several := [name for name, parts in given.items() if len(parts) != 1]:
@@ -152,7 +152,7 @@ def _runs(model: Runnable, given: Mapping[str, list[Array]]) -> Iterator[tuple[i
             yield 1, run_one(model, entry, x)
 
 
-def run_one(model: Runnable, entry: Value, x: Array) -> Mapping[str, Array]:
+def run_one(model: Runnable, entry: Value, x: Array) -> NamedArrays:
     """The outputs for one example, a batch of one, whatever batch the model takes."""
     if x.ndim > len(entry.shape):  # It takes a picture without a batch.
         return model.run({entry.name: x[0]})
@@ -169,7 +169,7 @@ def _in_one(model: Runnable, count: int) -> bool:
     return count == 1 or all(value.shape[:1] == entry.shape[:1] for value in model.outputs)
 
 
-def _joined(runs: Sequence[tuple[int, Mapping[str, Array]]]) -> dict[str, Array]:
+def _joined(runs: Sequence[tuple[int, NamedArrays]]) -> dict[str, Array]:
     """The outputs of all runs: along the first axis where that is the examples', otherwise by number."""
     if len(runs) == 1:
         return dict(runs[0][1])
@@ -227,7 +227,7 @@ class OutputRows:
             yield outputs
 
 
-def row_count(outputs: Mapping[str, Array]) -> int:
+def row_count(outputs: NamedArrays) -> int:
     """The number of examples that outputs belong to."""
     return len(next(iter(outputs.values())))
 

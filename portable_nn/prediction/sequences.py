@@ -10,10 +10,9 @@ from msgspec.structs import replace
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Value
 from portable_nn.core.names import Engine
-from portable_nn.engines.batching import Feeds
 from portable_nn.network import Network, Stream
 from portable_nn.opening.runners import Description, Runnable, output_values
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 
 
 def sequence_runnable(network: Network, where: str, engine: Engine) -> Runnable:
@@ -38,7 +37,7 @@ def sequence_runnable(network: Network, where: str, engine: Engine) -> Runnable:
         rows = {name: np.moveaxis(array, places[name], range(len(places[name]))) for name, array in found.items()}
         return {name: array[:, 0] if len(places[name]) > 1 else array for name, array in rows.items()}
 
-    def run(feeds: Feeds) -> Feeds:
+    def run(feeds: NamedArrays) -> NamedArrays:
         x = feeds[entry.name]
         if each:
             return part(x)

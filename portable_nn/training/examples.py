@@ -15,7 +15,7 @@ from portable_nn.core.graph import format_shape
 from portable_nn.core.tensors import is_finite
 from portable_nn.engines.batching import Batching
 from portable_nn.engines.ranges import ranges
-from portable_nn.operators import Array, replay
+from portable_nn.operators import Array, NamedArrays, replay
 from portable_nn.training.losses import Loss
 from portable_nn.training.targets import check_target, numbered, on_axis
 from portable_nn.training.trainable import Trainable
@@ -28,8 +28,8 @@ class Examples:
     Where they are some of those that are read in pieces, their weights may all be 0.
     """
 
-    x: Mapping[str, Array]
-    y: Mapping[str, Array]
+    x: NamedArrays
+    y: NamedArrays
     weight: Array | None
     is_piece: bool = False
 
@@ -85,7 +85,7 @@ class Check:
         check_counts(counts)
         return Examples(xs, ys, weight, is_piece)
 
-    def _weights(self, given: Any, name: str, ys: Mapping[str, Array]) -> Array:
+    def _weights(self, given: Any, name: str, ys: NamedArrays) -> Array:
         dtype = self.symbols[next(iter(self.losses))].dtype
         weight = as_array(given, name, dtype)
         _check_numbers(weight, name)

@@ -19,7 +19,7 @@ from portable_nn.core.text import quantity
 from portable_nn.data.stored import rows_of
 from portable_nn.engines.apart import mixing_node
 from portable_nn.engines.ranges import warn_of_range
-from portable_nn.operators import Array, infer, replay
+from portable_nn.operators import NamedArrays, infer, replay
 from portable_nn.training.checkpoint import CheckpointOptions, Checkpoints
 from portable_nn.training.curves import check_plot, draw_curves
 from portable_nn.training.evaluation import Evaluation
@@ -368,7 +368,7 @@ class Kept(NamedTuple):
 
     optimizer: Optimizer
     groups: Groups
-    state: Mapping[str, Array]
+    state: NamedArrays
     step: int
 
 
@@ -394,7 +394,7 @@ def find_kept(network: Trainable, optimizer: Optimizer | str | None, groups: Gro
     return _LAST[network]
 
 
-def put_back(kept: Kept, state: Mapping[str, Array]) -> None:
+def put_back(kept: Kept, state: NamedArrays) -> None:
     """Put what was kept into the state of another training. Raises ``UsageError`` where it has none for a parameter."""
     for name, array in state.items():
         if name.endswith(f"/{LATEST}") or not kept.step:

@@ -16,8 +16,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.dims import substituted
 from portable_nn.core.graph import Dim, Graph, Shape
-from portable_nn.engines.batching import Feeds
-from portable_nn.operators import Leaf, Symbol, replay, trace
+from portable_nn.operators import Leaf, NamedArrays, Symbol, replay, trace
 from portable_nn.training.losses import Built, Loss
 from portable_nn.training.losses.base import logits_of
 from portable_nn.training.trainable import Trainable
@@ -32,7 +31,7 @@ Measured: TypeAlias = tuple[float, float]
 """The value of a part of the loss in a batch, and what it counts there: the weight of the examples, or the norm."""
 
 
-def sized(graph: Graph, examples: Feeds) -> Graph:
+def sized(graph: Graph, examples: NamedArrays) -> Graph:
     """``graph`` with the sizes of the ``examples`` apart from the batch: rules of gradients need them.
 
     The batch has one name, as each input has the same examples; a file may have one for each input.
@@ -65,7 +64,7 @@ def build_losses(
     network: Trainable,
     symbols: Mapping[str, Symbol],
     losses: Mapping[str, Loss],
-    targets: Feeds,
+    targets: NamedArrays,
     weighted: Shape | None,
 ) -> tuple[dict[str, Built], list[Leaf]]:
     """The loss of each trained output, and the inputs that they need: targets and weights.
@@ -143,7 +142,12 @@ class LossGraph(NamedTuple):
 
 
 def loss_graph(
-    network: Trainable, losses: Mapping[str, Loss], examples: Feeds, targets: Feeds, *, weighted: Shape | None = ()
+    network: Trainable,
+    losses: Mapping[str, Loss],
+    examples: NamedArrays,
+    targets: NamedArrays,
+    *,
+    weighted: Shape | None = (),
 ) -> LossGraph:
     """The graph of the losses: see ``LossGraph``."""
     symbols = replay(sized(network.graph, examples))

@@ -16,13 +16,13 @@ from portable_nn.core.graph import format_shape
 from portable_nn.core.text import quantity
 from portable_nn.data.ahead import ahead
 from portable_nn.data.shuffling import WINDOW, Order
-from portable_nn.operators import Array
+from portable_nn.operators import Array, NamedArrays
 from portable_nn.training.examples import Check, Examples, split
 from portable_nn.training.given import StoredExamples, examples_of
 from portable_nn.training.parts import TARGET, WEIGHT
 from portable_nn.training.state import State
 
-Batch: TypeAlias = tuple[int, Mapping[str, Array], Array | None]
+Batch: TypeAlias = tuple[int, NamedArrays, Array | None]
 """The number of examples, arrays by input of the training graph, and the places in them; ``None`` for all."""
 
 
@@ -41,7 +41,7 @@ def targets_of(batch: Batch) -> tuple[int, dict[str, Array]]:
     return size, named if places is None else {name: array[places] for name, array in named.items()}
 
 
-def fill(inputs: Mapping[str, Array], batch: Batch) -> None:
+def fill(inputs: NamedArrays, batch: Batch) -> None:
     """Copy a batch into the inputs of a plan."""
     _, arrays, places = batch
     for name, source in arrays.items():
@@ -70,7 +70,7 @@ class Alike:
 
     def __init__(self, check: Check, what: str = "") -> None:
         self.check, self.what = check, what
-        self.first: Mapping[str, Array] | None = None
+        self.first: NamedArrays | None = None
 
     def __call__(self, given: Any, number: int) -> Examples:
         """The examples of a batch, whose number is from 1.

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from portable_nn.core.graph import Value
 from portable_nn.format.training import BEST, STATE, Figure, GeneratorState, TrainingRecord
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 from portable_nn.training.history import Best, Watch
 from portable_nn.training.trainable import Trainable
 
@@ -40,7 +40,7 @@ class State:
     """
 
     network: Trainable
-    optimizer: Mapping[str, Array]
+    optimizer: NamedArrays
     best: Best
     batches: int
     columns: Sequence[str]
@@ -134,7 +134,7 @@ class State:
         if best != training.best_epoch:
             yield f"epoch {training.best_epoch} is recorded as the best, but by the rows it is {best}"
 
-    def resume(self, training: TrainingRecord, tensors: Mapping[str, Array]) -> None:
+    def resume(self, training: TrainingRecord, tensors: NamedArrays) -> None:
         """Take the state from a checkpoint: in place, because plans hold the arrays and the generator."""
         for name, array in self.network.parameters.items():
             array[...] = tensors[name]

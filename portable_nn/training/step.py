@@ -12,10 +12,9 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, Node, Shape
 from portable_nn.core.memory import aligned_copy
 from portable_nn.engines.apart import has_convolution, keeps_examples_apart
-from portable_nn.engines.batching import Feeds
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.split import SplitPlan
-from portable_nn.operators import Array, Leaf, Symbol, constant, lookup, reachable, replay, trace
+from portable_nn.operators import Array, Leaf, NamedArrays, Symbol, constant, lookup, reachable, replay, trace
 from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.linear.blas import has_threads_to_set
 from portable_nn.rewrites import DEFAULT, Program, rewritten
@@ -61,8 +60,8 @@ class TrainingStep:
         self,
         network: Trainable,
         losses: Mapping[str, Loss],
-        examples: Feeds,
-        targets: Feeds,
+        examples: NamedArrays,
+        targets: NamedArrays,
         updating: Updating,
         *,
         weighted: Shape | None,
