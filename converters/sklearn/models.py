@@ -4,15 +4,159 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from portable_nn.converters.sklearn.bayes import BAYES
+import numpy as np
+from numpy.typing import NDArray
+
 from portable_nn.converters.sklearn.outputs import Kind, Layers, Output, dense, labels_of, linear, normalised
-from portable_nn.converters.sklearn.penalties import note_of
 from portable_nn.converters.sklearn.transformers import check_fitted, name_of
 from portable_nn.core.errors import UsageError
 from portable_nn.network import Network
-from portable_nn.operators import Symbol, constant, emit
+from portable_nn.operators import Symbol, cast, constant, emit, integers
+
+
+class Penalty(NamedTuple):
+    """A squared penalty of weights, as what SGD adds to their gradients.
+
+    Attributes:
+        option: the option of the estimator, and its value.
+        decay: the factor; per example of the training data, or of a batch, where ``per`` says so.
+        per: what the factor is divided by: ``""``, ``"n"`` or ``"batch_size"``.
+        biases: whether biases shrink as well.
+    """
+
+    option: str
+    decay: float
+    per: str = ""
+    biases: bool = False
+
+
+def note_of(estimator: Any, loss: str) -> str:
+    """A remark on the penalty of a fitted estimator, whose ``loss`` is none where this package lacks it; or ``""``."""
+    row = PENALTIES.get(type(estimator).__name__)
+    if row is None or not loss:
+        return ""
+    if _has_l1(estimator):
+        return "its L1 penalty is no part of the loss, and has no counterpart in the optimizers here"
+    found = row(estimator, loss)
+    if found is None or not found.decay:
+        return ""
+    number = f"{found.decay:g}" + (f" / {found.per}" if found.per else "")
+    groups = "" if found.biases else ', groups={"*.bias": {"weight_decay": 0.0}}'
+    of = {"n": " with n examples in a batch, all of them,", "batch_size": " with batch_size examples in a batch"}
+    return (
+        f"its penalty {found.option} is no part of the loss:{of.get(found.per, '')} "
+        f"fit(optimizer=SGD(…, weight_decay={number}){groups}) goes on with it"
+    )
+
+
+def _has_l1(estimator: Any) -> bool:
+    share = getattr(estimator, "l1_ratio", 0.0)
+    penalty = getattr(estimator, "penalty", "l2")
+    if type(estimator).__name__.startswith("SGD"):
+        return penalty in ("l1", "elasticnet")
+    return (
+        penalty in ("l1", "elasticnet") or bool(share) or type(estimator).__name__.startswith(("Lasso", "ElasticNet"))
+    )
+
+
+def _columns(estimator: Any, loss: str) -> int:
+    """Over how many outputs of an example the loss is a mean."""
+    return 1 if loss == "cross_entropy" else len(np.atleast_2d(estimator.coef_))
+
+
+def _inverse(biases: bool) -> Callable[[Any, str], Penalty | None]:
+    def row(estimator: Any, loss: str) -> Penalty | None:
+        if getattr(estimator, "penalty", "l2") is None:
+            return None
+        return Penalty(f"C={estimator.C:g}", 1 / estimator.C / _columns(estimator, loss), "n", biases)
+
+    return row
+
+
+def _ridge(estimator: Any, loss: str) -> Penalty | None:
+    alpha = np.asarray(estimator.alpha)
+    return Penalty(f"alpha={alpha:g}", 2 * float(alpha) / _columns(estimator, loss), "n") if alpha.size == 1 else None
+
+
+def _stochastic(estimator: Any, loss: str) -> Penalty | None:
+    if estimator.penalty is None:
+        return None
+    halved = estimator.loss == "squared_error"  # Its squared error is half of that here.
+    return Penalty(f"alpha={estimator.alpha:g}", estimator.alpha * (2 if halved else 1) / _columns(estimator, loss))
+
+
+def _perceptron(estimator: Any, loss: str) -> Penalty:
+    return Penalty(f"alpha={estimator.alpha:g}", estimator.alpha * (2 if "squared" in loss else 1), "batch_size")
+
+
+PENALTIES: Final[Mapping[str, Callable[[Any, str], Penalty | None]]] = {
+    "LogisticRegression": _inverse(biases=False),
+    **dict.fromkeys(("LinearSVC", "LinearSVR"), _inverse(biases=True)),
+    **dict.fromkeys(("SVC", "SVR"), _inverse(biases=False)),
+    **dict.fromkeys(("Ridge", "RidgeClassifier"), _ridge),
+    **dict.fromkeys(("Lasso", "ElasticNet"), lambda estimator, loss: None),
+    **dict.fromkeys(("SGDClassifier", "SGDRegressor"), _stochastic),
+    **dict.fromkeys(("MLPClassifier", "MLPRegressor"), _perceptron),
+}
+"""The penalty of an estimator, by its class: ``(estimator, loss) → penalty``."""
+
+
+COUNTED: Final = "scikit-learn counts, and trains by no gradient: fit goes on with cross-entropy"
+
+
+def _logits(estimator: Any, x: Symbol, weight: NDArray[Any], bias: Any) -> Output:
+    symbol, layers = linear(x, weight, bias)
+    return Output(symbol, "logits", "predict_proba", labels_of(estimator.classes_), "cross_entropy", (COUNTED,), layers)
+
+
+def _multinomial(estimator: Any, x: Symbol) -> Output:
+    return _logits(estimator, x, estimator.feature_log_prob_, estimator.class_log_prior_)
+
+
+def _complement(estimator: Any, x: Symbol) -> Output:
+    return _logits(estimator, x, estimator.feature_log_prob_, 0.0)
+
+
+def _bernoulli(estimator: Any, x: Symbol) -> Output:
+    if estimator.binarize is not None:
+        x = cast(emit("Greater", x, constant(estimator.binarize, x.dtype)), x.dtype)
+    absent = np.log(1 - np.exp(estimator.feature_log_prob_))
+    bias = estimator.class_log_prior_ + absent.sum(axis=1)
+    return _logits(estimator, x, estimator.feature_log_prob_ - absent, bias)
+
+
+def _gaussian(estimator: Any, x: Symbol) -> Output:
+    """A dense layer of the features, about their mean, and of their squares."""
+    center, var = estimator.theta_.mean(axis=0), estimator.var_
+    means = estimator.theta_ - center
+    x = x - constant(center[np.newaxis], x.dtype)
+    bias = np.log(estimator.class_prior_) - 0.5 * (np.log(2 * np.pi * var) + means**2 / var).sum(axis=1)
+    weight = np.concatenate([means / var, -0.5 / var], axis=1)
+    return _logits(estimator, emit("Concat", x, x * x, axis=1), weight, bias)
+
+
+def _quadratic(estimator: Any, x: Symbol) -> Output:
+    """QuadraticDiscriminantAnalysis: a distance from each class, in axes of its own."""
+    parts = []
+    for mean, axes, sizes in zip(estimator.means_, estimator.rotations_, estimator.scalings_, strict=True):
+        turned = emit("MatMul", x - constant(mean[np.newaxis], x.dtype), constant(axes * sizes**-0.5, x.dtype))
+        parts.append(emit("ReduceSum", turned * turned, integers([1]), keepdims=1))
+    logs = np.array([np.log(sizes).sum() for sizes in estimator.scalings_])
+    bias = np.log(estimator.priors_) - 0.5 * logs
+    found = _logits(estimator, emit("Concat", *parts, axis=1), -0.5 * np.eye(len(bias)), bias)
+    return replace(found, layers=())  # Of two classes, its decision_function is a difference.
+
+
+BAYES: Final[Mapping[str, Callable[[Any, Symbol], Output]]] = {
+    "BernoulliNB": _bernoulli,
+    "ComplementNB": _complement,
+    "GaussianNB": _gaussian,
+    "MultinomialNB": _multinomial,
+    "QuadraticDiscriminantAnalysis": _quadratic,
+}
+"""The classifiers of probabilities by class that become layers."""
 
 
 def answered(estimator: Any, numbers: Callable[[], Symbol]) -> Output | None:
