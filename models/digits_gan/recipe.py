@@ -9,17 +9,31 @@ import numpy as np
 from msgspec.structs import replace
 
 import portable_nn as pnn
+from portable_nn.adversarial.gan.noise import JUDGE, probabilities
 from portable_nn.adversarial.gan.sampling import sample, save_sheet
 from portable_nn.adversarial.gan.schedules import Fall
 from portable_nn.adversarial.gan.training import GanResult, train_gan
 from portable_nn.core.errors import UsageError
 from portable_nn.data.augment import RandomAffine
-from portable_nn.models.digits_gan.judging import judge
 from portable_nn.models.recipes import Digits, Trained, load_digits, noted
+from portable_nn.network import Network
+from portable_nn.opening import load_model
 from portable_nn.operators import Array, Leaf, Symbol, constant, emit, integers
 from portable_nn.operators.linear.blas import single_threaded
 from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.history import History
+
+
+def judge(network: Network, count: int = 1000, seed: int = 0) -> dict[str, float]:
+    """Of ``count`` samples: the share of which it is ``sure``, and of its ``rarest`` and ``commonest`` class.
+
+    It is sure where it does not answer ``?``: where a class has the probability that is its threshold.
+    """
+    found = probabilities(sample(network, count, seed))
+    shares = np.bincount(found.argmax(axis=1), minlength=10) / len(found)
+    sure = float((found.max(axis=1) >= load_model(JUDGE).outputs[0].threshold).mean())
+    return {"sure": sure, "rarest": float(shares.min()), "commonest": float(shares.max())}
+
 
 EPOCHS: Final = 256
 BATCH: Final = 64

@@ -5,21 +5,97 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from portable_nn.catalog import CALLED, find_model
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import FileError, UsageError
+from portable_nn.core.private import private_folder
 from portable_nn.core.text import either
+from portable_nn.format import has_manifest
+from portable_nn.inspection import Inspection
+from portable_nn.inspection.rows import TensorRow
 from portable_nn.network import Network
-from portable_nn.opening.arrays_file import ArraysFile
-from portable_nn.opening.foreign_file import ForeignFile
-from portable_nn.opening.model_file import ModelFile, NetworkFile, WritableFile
+from portable_nn.opening.model_file import ModelFile, NetworkFile, WritableFile, expected_bytes
 from portable_nn.opening.onnx_file import OnnxFile
 from portable_nn.opening.weight_file import WeightFile
+from portable_nn.plain import KINDS as ARRAYS
+from portable_nn.plain import Entry, open_tensors
+
+PROOF: Final = ("verify", "atol", "rtol", "seed")
+
+
+class ForeignFile(NetworkFile):
+    """A file that a converter reads as a whole network, such as ``.keras``; the table of converters says which."""
+
+    suffixes = ()
+    nonfinite = "warning"
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        from portable_nn.converters.registry import reader_of
+
+        return path.suffix.lower() not in {"", *ARRAYS} and reader_of(path) is not None
+
+    @cached_property
+    def network(self) -> Network:
+        return self._read(verify=False)
+
+    def proved_network(self, **proof: Any) -> Network:
+        return self._read(**{name: value for name, value in proof.items() if name in PROOF})
+
+    def _read(self, **options: Any) -> Network:
+        from portable_nn.converters.registry import reader_of
+
+        found = reader_of(self.path)
+        assert found is not None
+        if self.digest is None:
+            return found[1](self.path, **options).network
+        with private_folder(self.path.parent) as place:  # The bytes that have the digest are those that are read.
+            copy = place / self.path.name
+            copy.write_bytes(expected_bytes(self.path, self.digest))
+            return found[1](copy, **options).network
+
+
+class ArraysFile(ModelFile):
+    """A file of arrays: it can be inspected and compared, and a model can take its weights from it."""
+
+    suffixes = ARRAYS.keys()
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return super().recognises(path) and not has_manifest(path)
+
+    def inspection(self) -> Inspection:
+        with open_tensors(self.path) as found:
+            rows = tuple(TensorRow(name, each.dtype, each.shape, each.bytes) for name, each in found.entries.items())
+            return Inspection(
+                name="",
+                opset=0,
+                producer="",
+                nodes=(),
+                inputs=(),
+                outputs=(),
+                parameters=sum(math.prod(row.shape) for row in rows),
+                bytes=sum(row.bytes for row in rows),
+                metadata=dict(found.metadata),
+                tensors=rows,
+                notes=found.notes,
+            )
+
+    def entries(self) -> Mapping[str, Entry]:
+        with open_tensors(self.path) as found:
+            return dict(found.entries)
+
+    def manifest_text(self) -> str:
+        with open_tensors(self.path):  # What is no file of arrays either has another error.
+            raise UsageError(f"{self.path}: has no manifest: it holds arrays, not a network that portable-nn wrote")
+
 
 __all__ = ["load_model"]
 

@@ -21,7 +21,7 @@ from portable_nn.adversarial import (
     stability_limit,
     update_operator,
 )
-from portable_nn.adversarial.runs.fitting import fit
+from portable_nn.adversarial.runs.run import fit
 from portable_nn.core.errors import UsageError
 
 WITH_FORM = [name for name, row in METHODS.items() if exact_factor(name, 0.1) is not None and row.linear]

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from portable_nn.evaluation.classes import ClassScores
-from portable_nn.evaluation.numbers import NumberScores
 from portable_nn.evaluation.probabilities import log_probabilities
+from portable_nn.evaluation.scoring import NumberScores
 
 SEEN = 0.05
 """Cases in which fewer samples have an interval do not count: those samples are none of their kind."""

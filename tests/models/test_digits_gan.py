@@ -12,8 +12,7 @@ from portable_nn.adversarial.gan import sample
 from portable_nn.adversarial.gan.noise import probabilities
 from portable_nn.catalog import find_model
 from portable_nn.core.errors import UsageError
-from portable_nn.models.digits_gan.judging import judge
-from portable_nn.models.digits_gan.recipe import CLASSES, NOISE, _columns, _largest, _picture, train
+from portable_nn.models.digits_gan.recipe import CLASSES, NOISE, _columns, _largest, _picture, judge, train
 from portable_nn.models.recipes import Digits, load_digits
 
 SHIPPED = find_model("digits-gan")

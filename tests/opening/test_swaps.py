@@ -23,7 +23,7 @@ from swapping import WAYS, Swap, contents
 import portable_nn as pnn
 from portable_nn.cli import main
 from portable_nn.core.errors import FileError, FormatError
-from portable_nn.opening import foreign_file
+from portable_nn.opening import kinds
 
 SWEEP = 500
 
@@ -253,7 +253,7 @@ def test_the_bytes_that_have_a_digest_are_those_that_a_converter_reads(
 ) -> None:
     path = tmp_path / "m.theirs"
     path.write_bytes(b"right")
-    really = foreign_file.expected_bytes
+    really = kinds.expected_bytes
 
     def swapped(path: Path, digest: str) -> bytes:
         data = really(path, digest)
@@ -263,7 +263,7 @@ def test_the_bytes_that_have_a_digest_are_those_that_a_converter_reads(
     def read(path: Path, **_: object) -> SimpleNamespace:
         return SimpleNamespace(network=path.read_bytes())
 
-    monkeypatch.setattr(foreign_file, "expected_bytes", swapped)
+    monkeypatch.setattr(kinds, "expected_bytes", swapped)
     monkeypatch.setattr("portable_nn.converters.registry.reader_of", lambda path: (None, read))
-    found: Any = foreign_file.ForeignFile(path, digest=hashlib.sha256(b"right").hexdigest()).network
+    found: Any = kinds.ForeignFile(path, digest=hashlib.sha256(b"right").hexdigest()).network
     assert found == b"right"

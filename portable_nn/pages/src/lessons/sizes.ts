@@ -42,7 +42,7 @@ export interface Coverage {
 
 export type CellKind = "input" | "unread" | "padding" | "beyond" | "zero" | "ring" | "added";
 
-/** The cells along one axis that a kernel moves over, as sizes/grid.py lays them out. */
+/** The cells along one axis that a kernel moves over, as sizes/scene.py lays them out. */
 export interface Grid {
   kinds: CellKind[];
   /** How many of them the padding of a transposed convolution crops at the begin and at the end. */
