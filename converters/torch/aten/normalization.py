@@ -60,8 +60,8 @@ def _batch_norm(
 
 
 @row("_native_batch_norm_legit_no_training")
-def _still_batch_norm(use: Use, x: Symbol, *given: Any) -> Any:
-    return _batch_norm(use, x, *given[:4], False, *given[4:])
+def _still_batch_norm(use: Use, x: Symbol, weight: Any, bias: Any, mean: Any, variance: Any, *options: Any) -> Any:
+    return _batch_norm(use, x, weight, bias, mean, variance, False, *options)
 
 
 @row("instance_norm")
