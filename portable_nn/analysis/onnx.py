@@ -31,6 +31,7 @@ from portable_nn.onnx.opsets.folding import Folder
 from portable_nn.onnx.opsets.support import (
     STANDARD,
     Obstacle,
+    as_opaque,
     captured,
     check_text,
     label,
@@ -48,6 +49,7 @@ from portable_nn.onnx.storage.files import read_alone, read_model
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
 from portable_nn.operators import Needed, needed_equalities, solution
 from portable_nn.operators.costs import multiply_adds
+from portable_nn.operators.foreign.opaque import is_opaque, opaque_notes
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, operator_of
 from portable_nn.rewrites.program import Names
 
@@ -121,7 +123,9 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
     blocked.update(*(obstacle.nodes for obstacle in found))
     nodes = list[Node]()
     for place, proto in enumerate(graph.node):
-        nodes.append(_node(proto, {}))
+        nodes.append(as_opaque(proto, model, label(proto)) or _node(proto, {}))
+        if is_opaque(nodes[place]):
+            continue
         with _collected(findings, label(proto)):
             if not is_stored(proto):
                 nodes[place] = _node(proto, _attributes(proto, where))
@@ -131,6 +135,7 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
         if not any(node.outputs):
             findings.append(Finding("error", "", f"a node ({node.operator}) has no output"))
             blocked.add(place)
+    findings += _notes(opaque_notes(nodes))
     if not graph.output:
         findings.append(Finding("error", "", NO_OUTPUTS))
     weights = _weights(graph, where, findings)

@@ -15,7 +15,7 @@ OPSET = 25
 """The version of the ONNX operator set whose semantics every node has."""
 
 INTERNAL = "portable_nn"
-"""The domain of operators that ONNX lacks (gradients, updates); a file holds ``StopGradient`` alone of them."""
+"""The domain of operators that ONNX lacks (gradients, updates); a file holds only ``StopGradient`` and opaque nodes."""
 
 Dim: TypeAlias = int | str
 """A dimension: a size, or the name of a symbolic dimension, such as ``"batch"``."""

@@ -19,14 +19,17 @@ from portable_nn.core.files import open_regular
 from portable_nn.core.forks import after_fork, computing
 from portable_nn.core.graph import Graph, Shape, Value
 from portable_nn.core.names import OnnxRuntime
+from portable_nn.core.runtime import runtime
 from portable_nn.core.text import said
 from portable_nn.engines.claims import check_claims
 from portable_nn.engines.feeds import fitted
 from portable_nn.engines.threads import most_threads
-from portable_nn.onnx.providers import runtime, short, start
+from portable_nn.onnx.providers import short, start
 from portable_nn.onnx.storage.external import opened_model
 from portable_nn.onnx.storage.files import check_unread, opening_model, parsed
 from portable_nn.onnx.writing import to_bytes, to_model
+from portable_nn.operators.foreign.opaque import opaque_labels
+from portable_nn.operators.foreign.side import DTYPES
 from portable_nn.operators.registry import REGISTRY, Array
 
 OPSET: Final = 21
@@ -37,14 +40,6 @@ _QUIET: Final = 4
 
 _PLACE: Final = re.compile(r"^Exception during initialization: \S+:\d+ .*?OpKernelInfo&\)( \[.*?\])? ")
 """The place in its own code where onnxruntime raises an exception."""
-
-_DTYPES: Final[Mapping[str, str]] = {
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-    **{f"tensor({name})": name for name in ("float16", "bool")},
-    **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
-}
-"""The element types of values: onnxruntime's names and numpy's."""
 
 
 class Limit(Protocol):
@@ -207,7 +202,7 @@ def _abandon_sessions() -> None:
 def model_bytes(graph: Graph, parameters: Mapping[str, Array]) -> bytes:
     """``graph`` as an ONNX model for this engine; raises as ``to_model`` does."""
     check_claims(graph)
-    return to_bytes(to_model(graph, parameters, opset=OPSET, portable=False))
+    return to_bytes(to_model(graph, parameters, opset=None if opaque_labels(graph.nodes) else OPSET, portable=False))
 
 
 def session_of(graph: Graph, parameters: Mapping[str, Array], *, provider: str = OnnxRuntime.provider) -> Session:
@@ -292,8 +287,8 @@ def _reason(error: Exception) -> str:
 
 def _value(found: Any, where: str) -> Value:
     """An input or output; an unknown size gets a name."""
-    if found.type not in _DTYPES:
+    if found.type not in DTYPES:
         words = ": import the file first, then they are the categories of a table" if "string" in found.type else ""
         raise UnsupportedError(where, f"'{found.name}' is {found.type}, not an array of numbers{words}")
     shape = tuple(f"{found.name}.{axis}" if dim is None else dim for axis, dim in enumerate(apart(found.shape)))
-    return Value(found.name, _DTYPES[found.type], shape)
+    return Value(found.name, DTYPES[found.type], shape)
