@@ -277,6 +277,8 @@ def _survey_of(
     graph, nodes = opened.model.graph, opened.nodes
     inferred, faults = infer_standard(opened.model, shapes, numbers)
     types = _known_types(opened, entries, shapes)
+    seen = {*inferred, *types}  # What follows from an operator that inference does not know is no fault.
+    faults = {place: text for place, text in faults.items() if seen.issuperset(filter(None, nodes[place].inputs))}
     foreign = {name for name, type in {**inferred, **types}.items() if type.dtype not in DTYPE_CODES}
     fit = {place for place, node in enumerate(nodes) if foreign.isdisjoint((*node.inputs, *node.outputs))}
     known = fit - opened.blocked

@@ -64,6 +64,11 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __str__(self) -> str:
         return f"'{self.name}' ({self.operator})"
 
+    @property
+    def full_operator(self) -> str:
+        """The operator, with the domain in front unless that is ONNX's own; the name of an opaque one has a domain."""
+        return self.operator if "." in self.operator or not self.domain else f"{self.domain}.{self.operator}"
+
 
 class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True, weakref=True):
     """Nodes in topological order, and the inputs, outputs and parameters.

@@ -14,7 +14,7 @@ from portable_nn.core.tensors import ITEM_SIZES
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.operators import Type, infer
-from portable_nn.operators.foreign.opaque import is_opaque, opaque_notes
+from portable_nn.operators.foreign.opaque import opaque_notes
 from portable_nn.preprocessing.steps import describe
 
 
@@ -195,7 +195,7 @@ def _nodes(graph: Graph, types: Mapping[str, Type]) -> Iterator[NodeRow]:
         seen.update(value.name for value in own)
         yield NodeRow(
             node.name,
-            f"{node.domain}.{node.operator}" if node.domain and not is_opaque(node) else node.operator,
+            node.full_operator,
             tuple(types[name].shape for name in node.inputs if name and name not in parameters),
             tuple(types[name].shape for name in node.outputs if name),
             sum(map(_count, own)),

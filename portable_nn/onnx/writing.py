@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from portable_nn.core.errors import UsageError
@@ -142,7 +143,10 @@ def _to_node(node: Node, opset: int, names: Names) -> NodeProto:
 
 def _opaque(node: Node, names: Names) -> NodeProto:
     """The very NodeProto of an opaque node, with the names of today, and its names for outputs that nothing reads."""
-    proto: NodeProto = NodeProto.FromString(proto_of(node))
+    try:
+        proto: NodeProto = NodeProto.FromString(proto_of(node))
+    except DecodeError:
+        raise UsageError(f"node {node}: its bytes are no NodeProto") from None
     proto.name = proto.name and node.name
     proto.input[:] = node.inputs
     made = zip_longest(node.outputs, list(proto.output))

@@ -174,9 +174,11 @@ _PADS: Final = {"auto_pad", "output_padding", "output_shape", "pads"}
 
 def _of_values(reading: _Reading) -> Iterator[str]:
     proto, known = reading.model.graph, set(reading.graph.values())
-    made = [name for node in proto.node for name in node.output if name]
+    made = [
+        name for each, node in pairs(proto, reading.graph) for name in each.output if not (node and is_opaque(node))
+    ]
     initializers, typed = ([each.name for each in side] for side in (proto.initializer, proto.value_info))
-    gone = [*filterfalse(known.__contains__, (*initializers, *made))]
+    gone = [*filterfalse(known.__contains__, filter(None, (*initializers, *made)))]
     yield from noted("dropped: values", gone, "as nothing needs them any more")
     written = {*(each.name for each in (*proto.input, *proto.output)), *reading.documentation.values}
     between = filter((known - written).__contains__, typed)

@@ -164,10 +164,10 @@ def _infer(use: OperatorContext) -> tuple[Type, ...]:
     counts = len(use.types), use.output_count
     if (len(takes), len(gives)) != counts:
         use.fail(f"it has types for {len(takes)} inputs and {len(gives)} outputs, not for {counts[0]} and {counts[1]}")
-    try:
-        b64decode(use.string("node"), validate=True)
-    except ValueError:
+    if not _is_base64(use.string("node")):
         use.fail("its bytes are not written in base64")
+    if not 0 < use.int("version") < 2**31:
+        use.fail(f"version {use.int('version')} is that of no domain")
     none, sizes = Type("left out", ()), dict[Any, Any]()
     for place, pair in enumerate(zip(takes, use.types, strict=True)):
         wanted, type = (each or none for each in pair)
@@ -179,6 +179,13 @@ def _infer(use: OperatorContext) -> tuple[Type, ...]:
     if None in [dim for each in made for dim in each.shape]:
         use.fail("an output has a size that no input has")
     return tuple(made)
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return b64encode(b64decode(text, validate=True)).decode() == text
+    except ValueError:
+        return False
 
 
 def _sized(type: Type, sizes: Mapping[Any, Any]) -> Type:
