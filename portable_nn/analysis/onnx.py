@@ -31,6 +31,7 @@ from portable_nn.onnx.opsets.folding import Folder
 from portable_nn.onnx.opsets.support import (
     STANDARD,
     Obstacle,
+    as_opaque,
     captured,
     check_text,
     label,
@@ -48,6 +49,7 @@ from portable_nn.onnx.storage.files import read_alone, read_light, read_model
 from portable_nn.onnx.storage.tensors import Unread, from_attribute, from_tensor, is_attribute
 from portable_nn.operators import Needed, needed_equalities, solution
 from portable_nn.operators.costs import multiply_adds
+from portable_nn.operators.foreign.opaque import is_opaque, opaque_notes
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, operator_of
 from portable_nn.rewrites.program import Names
 
@@ -124,7 +126,9 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
     blocked.update(*(obstacle.nodes for obstacle in found))
     nodes = list[Node]()
     for place, proto in enumerate(graph.node):
-        nodes.append(_node(proto, {}))
+        nodes.append(as_opaque(proto, model, label(proto)) or _node(proto, {}))
+        if is_opaque(nodes[place]):
+            continue
         with _collected(findings, label(proto)):
             if not is_stored(proto):
                 nodes[place] = _node(proto, _attributes(proto, where))
@@ -134,6 +138,7 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
         if not any(node.outputs):
             findings.append(Finding("error", "", f"a node ({node.operator}) has no output"))
             blocked.add(place)
+    findings += _notes(opaque_notes(nodes))
     if not graph.output:
         findings.append(Finding("error", "", NO_OUTPUTS))
     weights = _weights(graph, where, findings)
@@ -278,6 +283,8 @@ def _survey_of(
     graph, nodes = opened.model.graph, opened.nodes
     inferred, faults = infer_standard(opened.model, shapes, numbers)
     types = _known_types(opened, entries, shapes)
+    seen = {*inferred, *types}  # What follows from an operator that inference does not know is no fault.
+    faults = {place: text for place, text in faults.items() if seen.issuperset(filter(None, nodes[place].inputs))}
     foreign = {name for name, type in {**inferred, **types}.items() if type.dtype not in DTYPE_CODES}
     fit = {place for place, node in enumerate(nodes) if foreign.isdisjoint((*node.inputs, *node.outputs))}
     known = fit - opened.blocked

@@ -166,7 +166,7 @@ def _rows(survey: Survey, one: Survey) -> Iterator[NodeSize]:
         local = [*filter(None, fields_of_node[1:])]
         yield NodeSize(
             name=node.name,
-            operator=f"{node.domain}.{node.operator}".removeprefix("."),
+            operator=node.full_operator,
             inputs=tuple(survey.shape(name) for name in filter(None, node.inputs) if name not in survey.constants),
             outputs=tuple(map(survey.shape, filter(None, node.outputs))),
             options=_short(operation_of(one, place)),

@@ -38,6 +38,7 @@ VALUES: Final = {
         "compared": "int",
         "worst": ({"value node": "str", "error": "number"}, "null"),
         "widened": [{"value node": "str", "apart allowed": "number"}],
+        "opaque": ["str"],
         "not_exercised": [{"node why": "str"}],
     },
     "sizes": {"*": ["int"]},

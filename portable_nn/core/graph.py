@@ -15,7 +15,7 @@ OPSET = 25
 """The version of the ONNX operator set whose semantics every node has."""
 
 INTERNAL = "portable_nn"
-"""The domain of operators that ONNX lacks (gradients, updates); a file holds ``StopGradient`` alone of them."""
+"""The domain of operators that ONNX lacks (gradients, updates); a file holds only ``StopGradient`` and opaque nodes."""
 
 Dim: TypeAlias = int | str
 """A dimension: a size, or the name of a symbolic dimension, such as ``"batch"``."""
@@ -63,6 +63,11 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __str__(self) -> str:
         return f"'{self.name}' ({self.operator})"
+
+    @property
+    def full_operator(self) -> str:
+        """The operator, with the domain in front unless that is ONNX's own; the name of an opaque one has a domain."""
+        return self.operator if "." in self.operator or not self.domain else f"{self.domain}.{self.operator}"
 
 
 class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True, weakref=True):

@@ -17,7 +17,15 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec.structs import replace
 
-from portable_nn.core.errors import EditedWarning, FormatError, NoManifestError, UsageError, listed, warn
+from portable_nn.core.errors import (
+    EditedWarning,
+    FormatError,
+    NoManifestError,
+    UnsupportedError,
+    UsageError,
+    listed,
+    warn,
+)
 from portable_nn.core.files import open_regular
 from portable_nn.core.tensors import Array
 from portable_nn.format.carriers import CARRIERS, Carrier, carrier_of
@@ -30,6 +38,7 @@ from portable_nn.format.reading import Checks, Reader, opened
 from portable_nn.format.reframed import NOTE, has_text, is_kept
 from portable_nn.format.validate import manifest_faults, tensor_faults
 from portable_nn.format.writing import Prepared, Tensors, blank, prepare, write
+from portable_nn.operators.foreign.opaque import check_opaque, opaque_notes
 from portable_nn.plain import PlainTensors, open_tensors
 from portable_nn.plain.tensors import Listing, entry
 
@@ -135,6 +144,7 @@ def load(
     verify: Verify | None = None,
     digest: str | None = None,
     allow_nonfinite: bool = False,
+    opaque: bool = True,
 ) -> Contents:
     """The contents of a weight file; its head is always verified, its tensors as ``verify`` says.
 
@@ -146,12 +156,14 @@ def load(
         digest: the digest that the network must have, from a source that is trusted more than the file. Tensors are
             then verified by their SHA-256, otherwise by the faster checksum, which detects damage but no forgery.
         allow_nonfinite: whether trainable parameters, too, may have NaN and infinities.
+        opaque: whether the network may have nodes that onnxruntime runs.
 
     Raises:
         UsageError: an unknown suffix or way to verify.
         FileError: the file cannot be read.
         FormatError: the file is damaged, hostile, of another format or a newer version, contradicts itself, or has
             another digest.
+        UnsupportedError: the network has nodes that onnxruntime runs, without ``opaque``.
     """
     verify = verify or ("lazy" if lazy else "eager")
     if verify not in WAYS:
@@ -166,6 +178,9 @@ def load(
             raise FormatError(
                 path, f"is another network: its digest is {head.text.digest}, and {expected} was expected"
             )
+        for note in () if opaque else opaque_notes(head.manifest.graph.nodes):
+            raise UnsupportedError(path, f"{note}: that is refused (opaque=False)")
+        check_opaque(head.manifest.graph, str(path))
         # Files of version 1 have no checksums.
         kind = DIGEST if expected or not head.manifest.checksums else CHECKSUM
         checks = Checks(kind, allow_nonfinite, verify == "off")

@@ -14,8 +14,9 @@ from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow
 from portable_nn.onnx.classical.shapes import classical_values
 from portable_nn.onnx.library.inference import light
 from portable_nn.onnx.library.isolated import LibraryError, infer_shapes
-from portable_nn.onnx.opsets.support import captured
+from portable_nn.onnx.opsets.support import as_opaque, captured, label
 from portable_nn.onnx.storage.metadata import COLUMNS, DIGEST, LABELS, MANIFEST, labels_of, manifest_in, metadata_of
+from portable_nn.operators.foreign.opaque import opaque_notes
 
 
 def inspect_onnx(model: ModelProto, where: str) -> Inspection:
@@ -46,6 +47,7 @@ def inspect_onnx(model: ModelProto, where: str) -> Inspection:
         parameters=sum(map(_count, stored.values())),
         bytes=sum(map(_bytes, stored.values())),
         metadata={key: text for key, text in metadata.items() if key not in {MANIFEST, DIGEST, LABELS, COLUMNS}},
+        notes=opaque_notes(filter(None, (as_opaque(node, model, label(node)) for node in graph.node))),
         frozen=frozen_in(each for each in manifest.graph.parameters if each.name in stored) if manifest else 0,
     )
 

@@ -14,6 +14,7 @@ from portable_nn.core.tensors import ITEM_SIZES
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.operators import Type, infer
+from portable_nn.operators.foreign.opaque import opaque_notes
 from portable_nn.preprocessing.steps import describe
 
 
@@ -137,7 +138,7 @@ class Inspection:
         digest: the digest of the network in a weight file, which ``load`` can be given.
         training: the state of the training in a checkpoint.
         tensors: the arrays in a file of arrays.
-        notes: what else there is to know about a file of arrays.
+        notes: what else there is to know.
         frozen: how many elements are of parameters that training does not change.
     """
 
@@ -181,6 +182,7 @@ def inspect_manifest(manifest: Manifest) -> Inspection:
         bytes=sum(map(bytes_of, graph.parameters)),
         metadata=manifest.metadata,
         training=TrainingRow(training.epoch, training.batch, training.step) if training else None,
+        notes=opaque_notes(graph.nodes),
         frozen=frozen_in(graph.parameters),
     )
 
@@ -193,7 +195,7 @@ def _nodes(graph: Graph, types: Mapping[str, Type]) -> Iterator[NodeRow]:
         seen.update(value.name for value in own)
         yield NodeRow(
             node.name,
-            f"{node.domain}.{node.operator}" if node.domain else node.operator,
+            node.full_operator,
             tuple(types[name].shape for name in node.inputs if name and name not in parameters),
             tuple(types[name].shape for name in node.outputs if name),
             sum(map(_count, own)),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Final
 
 from portable_nn.core.errors import MissingProviderError, ProviderWarning, UsageError, warn
 from portable_nn.core.names import AUTO, PROVIDERS
+from portable_nn.core.runtime import runtime
 from portable_nn.core.text import either, said, shortened
 
 SUFFIX: Final = "ExecutionProvider"
@@ -29,21 +29,6 @@ def short(name: str) -> str:
     """The name of a provider here, for onnxruntime's name of it."""
     known = (ours for ours, (theirs, _) in PROVIDERS.items() if theirs == name)
     return next(known, name.removesuffix(SUFFIX).lower())
-
-
-TELEMETRY: Final = "ORT_DISABLE_TELEMETRY"
-"""The environment variable that keeps onnxruntime from reporting its uses, and from a device id in the user's cache."""
-
-
-def runtime() -> Any:
-    """The package onnxruntime, without its telemetry, unless the user has set ``TELEMETRY`` to another value.
-
-    All of this package imports it here.
-    """
-    os.environ.setdefault(TELEMETRY, "1")  # It is read at the first import.
-    import onnxruntime
-
-    return onnxruntime
 
 
 def installed() -> dict[str, str]:

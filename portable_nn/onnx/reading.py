@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from portable_nn.onnx.library.inference import infer_standard
 from portable_nn.onnx.opsets.folding import LARGE
 from portable_nn.onnx.opsets.support import (
     STANDARD,
+    as_opaque,
     check_made_once,
     check_text,
     names_in,
@@ -52,6 +54,7 @@ from portable_nn.operators import (
     is_of_shape,
     needed_equalities,
 )
+from portable_nn.operators.foreign.opaque import is_opaque, opaque_notes
 from portable_nn.rewrites.nonfinite import in_parameters
 from portable_nn.rewrites.program import Names
 
@@ -67,7 +70,14 @@ class Read(NamedTuple):
     notes: list[str]
 
 
-def from_model(model: ModelProto, where: str, sizes: Sizes | None = None, *, unread: bool = False) -> Read:
+def from_model(
+    model: ModelProto,
+    where: str,
+    sizes: Sizes | None = None,
+    refused: Mapping[str, str] = MappingProxyType({}),
+    *,
+    unread: bool = False,
+) -> Read:
     """The graph of a model, in the vocabulary of ``OPSET``, every name as it is; and its parameters' values.
 
     Initializers become parameters, also those that are listed among the inputs: trainable if they are floats and, by
@@ -83,6 +93,7 @@ def from_model(model: ModelProto, where: str, sizes: Sizes | None = None, *, unr
         where: the file that messages name.
         sizes: what symbolic sizes of the inputs are set to.
         unread: whether large parameters that are in the open file are read whenever they are asked for, and not now.
+        refused: the nodes that onnxruntime cannot run for this graph, by their first outputs, and why.
 
     Raises:
         FormatError: not a whole ONNX model, or a damaged tensor.
@@ -99,16 +110,18 @@ def from_model(model: ModelProto, where: str, sizes: Sizes | None = None, *, unr
     check_made_once(model.graph, where)
     whole_model = model
     model, done = inlined(model, where, partial(answer, sizes=sizes))
-    found = obstacles(model)
+    found = obstacles(model, refused)
     blocked = frozenset(place for obstacle in found for place in obstacle.nodes)
     parts = _parts(model, where, blocked, sizes, apart=unread)
     made = translated(parts.nodes, parts.types, opset, parts.names, parts.outputs)
+    if made.refused:
+        return from_model(whole_model, where, sizes, {**refused, **made.refused}, unread=unread)
     graph = Graph(parts.inputs, parts.outputs, parts.parameters, tuple(made.nodes), model.graph.name or "network")
     whole = not found and not made.faults
     faults = [*made.faults, *_faults(graph if whole else _without_unknown(graph, parts.unknown))]
     if (faults or found) and (needed := needed_equalities(made.nodes, parts.types, [v.name for v in parts.inputs])):
         del parts, made, graph
-        return from_model(whole_model, where, sizes.with_needed(needed), unread=unread)
+        return from_model(whole_model, where, sizes.with_needed(needed), refused, unread=unread)
     if found:
         lines = [*map(str, found), *map(str, faults)]
         raise UnsupportedError(where, listed(lines, "cannot be imported" if faults else "not supported"))
@@ -118,6 +131,7 @@ def from_model(model: ModelProto, where: str, sizes: Sizes | None = None, *, unr
             error.add_note(hint)
         raise error
     notes = [*equalities(sizes.needed), *repeated(model.graph, parts.inputs), *training_mode(graph), *quantised(graph)]
+    notes += opaque_notes(graph.nodes)
     notes += resets_too_early(model)
     parameters = Unread(parts.arrays | parts.large, where) if unread else parts.arrays
     return Read(graph, parameters, [*notes, *done, *parts.notes, *made.notes])
@@ -176,7 +190,7 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes,
     graph, names = model.graph, Names(names_in(model.graph))
     found = _constants(model, where, whole=not blocked, apart=apart)
     arrays, large = found.arrays, found.large
-    nodes, filling = in_parameters(_nodes(graph, where, blocked, found, names), names)
+    nodes, filling = in_parameters(_nodes(model, where, blocked, found, names), names)
     arrays |= filling
     stored = {name: tensor_of(node) for name, node in found.stored.items()}
     arrays |= {name: _elements(tensor, where, f"'{name}'", whole=not blocked) for name, tensor in stored.items()}
@@ -188,7 +202,7 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes,
     unknown -= {*arrays, *found.literals, *(value.name for value in inputs)}
     outputs = tuple(value.name for value in graph.output)
     roles = _roles(graph, arrays, whole=not blocked)
-    trained = {name for name, role in roles.items() if role.trains}
+    trained = {name for name, role in roles.items() if role.trains} & _reached(nodes)
     notes = [
         *noted("constants that are kept as parameters", found.stored),
         *noted("copies of a parameter that are parameters of their own", found.copies),
@@ -200,16 +214,24 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes,
     return _Parts(nodes, tuple(inputs), outputs, parameters, arrays, large, names, frozenset(unknown), notes)
 
 
-def _nodes(graph: GraphProto, where: str, blocked: frozenset[int], found: _Constants, names: Names) -> list[Node]:
+def _nodes(model: ModelProto, where: str, blocked: frozenset[int], found: _Constants, names: Names) -> list[Node]:
     """The nodes of a graph but for those ``blocked`` and those that make parameters, after ``Constant`` nodes."""
-    nodes = [constant(name, array, names) for name, array in found.literals.items()]
+    nodes, graph = [constant(name, array, names) for name, array in found.literals.items()], model.graph
     parameters = {*found.stored, *found.copies}
     for place, (proto, name) in enumerate(zip(graph.node, _node_names(graph, names), strict=True)):
         if place not in blocked and not _makes(proto, parameters):
+            if opaque := as_opaque(proto, model, name):
+                nodes.append(opaque)
+                continue
             attributes = {attribute.name: from_attribute(attribute, where) for attribute in proto.attribute}
             domain = "" if proto.domain in STANDARD else proto.domain
             nodes.append(Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes, domain))
     return nodes
+
+
+def _reached(nodes: Iterable[Node]) -> set[str]:
+    """The values that nodes read through which something learns."""
+    return {name for node in nodes if not is_opaque(node) for name in node.inputs}
 
 
 class _Constants(NamedTuple):

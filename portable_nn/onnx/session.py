@@ -21,14 +21,17 @@ from portable_nn.core.forks import after_fork, computing
 from portable_nn.core.graph import Graph, Shape, Value
 from portable_nn.core.memory import aligned_copy
 from portable_nn.core.names import OnnxRuntime
+from portable_nn.core.runtime import runtime
 from portable_nn.core.text import said
 from portable_nn.engines.claims import check_claims
 from portable_nn.engines.feeds import fitted
 from portable_nn.engines.threads import most_threads
-from portable_nn.onnx.providers import runtime, short, start
+from portable_nn.onnx.providers import short, start
 from portable_nn.onnx.storage.external import opened_model, regions
 from portable_nn.onnx.storage.files import check_unread, opening_model, parsed
 from portable_nn.onnx.writing import size_of, to_bytes, to_model
+from portable_nn.operators.foreign.opaque import opaque_labels
+from portable_nn.operators.foreign.side import DTYPES
 from portable_nn.operators.registry import REGISTRY, Array
 
 IN_MODEL: Final = 2**30
@@ -42,14 +45,6 @@ _QUIET: Final = 4
 
 _PLACE: Final = re.compile(r"^Exception during initialization: \S+:\d+ .*?OpKernelInfo&\)( \[.*?\])? ")
 """The place in its own code where onnxruntime raises an exception."""
-
-_DTYPES: Final[Mapping[str, str]] = {
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-    **{f"tensor({name})": name for name in ("float16", "bool")},
-    **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
-}
-"""The element types of values: onnxruntime's names and numpy's."""
 
 
 class Limit(Protocol):
@@ -209,10 +204,15 @@ def _abandon_sessions() -> None:
         session._session = None
 
 
+def _opset_of(graph: Graph) -> int | None:
+    """The opset of a graph for this engine; ``None`` where opaque nodes have one."""
+    return None if opaque_labels(graph.nodes) else OPSET
+
+
 def model_bytes(graph: Graph, parameters: Mapping[str, Array]) -> bytes:
     """``graph`` as an ONNX model for this engine; raises as ``to_model`` does."""
     check_claims(graph)
-    return to_bytes(to_model(graph, parameters, opset=OPSET, portable=False))
+    return to_bytes(to_model(graph, parameters, opset=_opset_of(graph), portable=False))
 
 
 _WEIGHTS: Final = "weights"
@@ -225,7 +225,7 @@ def session_of(graph: Graph, parameters: Mapping[str, Array], *, provider: str =
         check_claims(graph)
         apart = {name: parameters[name] for name in regions(graph.parameters)}
         copies = {name: aligned_copy(array, array.dtype.name) for name, array in apart.items()}
-        model = to_bytes(to_model(graph, parameters, opset=OPSET, portable=False, location=_WEIGHTS))
+        model = to_bytes(to_model(graph, parameters, opset=_opset_of(graph), portable=False, location=_WEIGHTS))
         with TemporaryDirectory() as name:
             folder = Path(name)
             (folder / _WEIGHTS).touch()  # onnxruntime asks that it is there, and reads nothing of it.
@@ -310,8 +310,8 @@ def _reason(error: Exception) -> str:
 
 def _value(found: Any, where: str) -> Value:
     """An input or output; an unknown size gets a name."""
-    if found.type not in _DTYPES:
+    if found.type not in DTYPES:
         words = ": import the file first, then they are the categories of a table" if "string" in found.type else ""
         raise UnsupportedError(where, f"'{found.name}' is {found.type}, not an array of numbers{words}")
     shape = tuple(f"{found.name}.{axis}" if dim is None else dim for axis, dim in enumerate(apart(found.shape)))
-    return Value(found.name, _DTYPES[found.type], shape)
+    return Value(found.name, DTYPES[found.type], shape)

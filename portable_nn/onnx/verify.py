@@ -53,6 +53,7 @@ from portable_nn.onnx.verification.values import Parting, compare_values
 from portable_nn.onnx.verification.weights import fates
 from portable_nn.onnx.writing import to_bytes
 from portable_nn.operators import DTYPE_CODES, infer
+from portable_nn.operators.foreign.opaque import is_opaque, opaque_labels
 from portable_nn.operators.linear.blas import single_threaded
 
 __all__ = ["BATCHES", "Difference", "Proof", "Tolerance", "check_recorded", "compare", "difference"]
@@ -232,11 +233,15 @@ def _check_values(
         raise VerificationError(f"{where}: {'; '.join(lines)}") from None
     except FormatError as error:  # It runs as a whole.
         raise UnsupportedError(where, f"its nodes cannot run one by one: {error.reason}") from error
-    proof.compared, proof.widened, proof.not_exercised = values.compared, values.widened, values.not_exercised
-    if values.compared:
-        name = max(values.compared, key=lambda each: values.compared[each])
+    proof.opaque = tuple(opaque_labels(sides.graph.nodes))
+    theirs = {name for node in sides.graph.nodes if is_opaque(node) for name in node.outputs}
+    proof.compared = {name: error for name, error in values.compared.items() if name not in theirs}
+    proof.widened = values.widened
+    proof.not_exercised = {node: why for node, why in values.not_exercised.items() if node not in proof.opaque}
+    if proof.compared:
+        name = max(proof.compared, key=lambda each: proof.compared[each])
         node = sides.node_of.get(name)
-        proof.worst = Worst(name, str(node) if node else "", values.compared[name])
+        proof.worst = Worst(name, str(node) if node else "", proof.compared[name])
     proof.notes += tuple(f"node {node}: {text}; no input shows a difference" for node, text in values.unshown.items())
 
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain, starmap, zip_longest
 from types import MappingProxyType
 from typing import Final
 
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import OPSET, Graph, Node, Value
 from portable_nn.core.tensors import ITEM_SIZES, Array
 from portable_nn.core.version import __version__
-from portable_nn.onnx.opsets.standard import signature
+from portable_nn.onnx.opsets.standard import domain_versions, signature
 from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN, to_opset
 from portable_nn.onnx.storage.external import IN_PLACE, reference, regions
 from portable_nn.onnx.storage.files import MAX_BYTES
 from portable_nn.onnx.storage.tensors import to_attribute, to_tensor
 from portable_nn.operators import DTYPE_CODES, Type, infer
+from portable_nn.operators.foreign.opaque import is_opaque, proto_of
+from portable_nn.rewrites.program import Names
 
 PRODUCER: Final = "portable-nn"
 """The ``producer_name`` of models that this package writes."""
@@ -71,16 +75,16 @@ def to_model(
     types = infer(graph).types
     outputs = [Value(name, types[name].dtype, types[name].shape) for name in graph.outputs]
     nodes, opset = _at_opset(graph, types, opset, portable)
-    standard = onnx.OperatorSetIdProto(domain="", version=opset)
+    opsets = list(starmap(helper.make_opsetid, ({"": opset} | domain_versions(graph)).items()))
     model = ModelProto(
-        ir_version=helper.find_min_ir_version_for([standard]),
-        opset_import=[standard],
+        ir_version=helper.find_min_ir_version_for(opsets, ignore_unknown=True),
+        opset_import=opsets,
         producer_name=PRODUCER,
         producer_version=__version__,
     )
     proto = model.graph  # Filled in place: a graph that is given to a model is copied.
     proto.name = graph.name
-    proto.node.extend(_to_node(node, opset) for node in nodes)
+    proto.node.extend(_to_nodes(nodes, opset, graph))
     proto.input.extend(map(_to_value, graph.inputs))
     proto.output.extend(map(_to_value, outputs))
     for value in graph.parameters:
@@ -121,10 +125,30 @@ def _to_value(value: Value) -> ValueInfoProto:
     return helper.make_tensor_value_info(value.name, DTYPE_CODES[value.dtype], value.shape)
 
 
-def _to_node(node: Node, opset: int) -> NodeProto:
+def _to_nodes(nodes: Sequence[Node], opset: int, graph: Graph) -> Iterator[NodeProto]:
+    names = Names([*graph.values(), *chain.from_iterable(node.outputs for node in nodes)])
+    yield from (_to_node(node, opset, names) for node in nodes)
+
+
+def _to_node(node: Node, opset: int, names: Names) -> NodeProto:
+    if is_opaque(node):
+        return _opaque(node, names)
     known = signature(node.operator, opset)
     assert known is not None  # to_opset has refused all others
     attributes = [to_attribute(name, value, known.attributes[name]) for name, value in sorted(node.attributes.items())]
     return NodeProto(
         op_type=node.operator, name=node.name, input=node.inputs, output=node.outputs, attribute=attributes
     )
+
+
+def _opaque(node: Node, names: Names) -> NodeProto:
+    """The very NodeProto of an opaque node, with the names of today, and its names for outputs that nothing reads."""
+    try:
+        proto: NodeProto = NodeProto.FromString(proto_of(node))
+    except DecodeError:
+        raise UsageError(f"node {node}: its bytes are no NodeProto") from None
+    proto.name = proto.name and node.name
+    proto.input[:] = node.inputs
+    made = zip_longest(node.outputs, list(proto.output))
+    proto.output[:] = [now or (then and names.fresh(then)) for now, then in made]
+    return proto

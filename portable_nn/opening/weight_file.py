@@ -18,6 +18,7 @@ from portable_nn.network import Network
 from portable_nn.network import load as load_network
 from portable_nn.opening.carried import ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.opening.model_file import WritableFile
+from portable_nn.operators.foreign.opaque import opaque_notes
 
 LARGE: Final = 2**26
 """The bytes of a file above which its weights are mapped, and take no memory of their own."""
@@ -38,15 +39,17 @@ class WeightFile(WritableFile):
         contents = load(self.path, lazy=True)
         # By SHA-256: a digest is shown only after every tensor was compared with it.
         contents = load(self.path, lazy=True, verify="eager", digest=contents.digest)
-        return replace(inspect_manifest(contents.manifest), digest=contents.digest, notes=contents.notes)
+        found = inspect_manifest(contents.manifest)
+        return replace(found, digest=contents.digest, notes=(*contents.notes, *found.notes))
 
     def survey(self) -> Surveyor:
         contents = load(self.path, lazy=True, verify="eager", allow_nonfinite=True)
         return partial(survey_graph, contents.manifest.graph, contents.tensors)
 
     def standard_findings(self) -> Iterable[Finding]:
-        notes = load(self.path, lazy=True, verify="off").notes
-        return [Finding("note", "", note) for note in notes or ("the file is to the byte as portable-nn writes it",)]
+        found = load(self.path, lazy=True, verify="off")
+        notes = found.notes or ("the file is to the byte as portable-nn writes it",)
+        return [Finding("note", "", note) for note in (*notes, *opaque_notes(found.manifest.graph.nodes))]
 
     def parameters(self) -> tuple[Parameter, ...]:
         return load(self.path, lazy=True, verify="off").manifest.graph.parameters

@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 import numpy as np
 
 from portable_nn.core.errors import refuse
-from portable_nn.core.graph import Attribute, Dim, Node, Shape, Tensor, format_shape
+from portable_nn.core.graph import INTERNAL, Attribute, Dim, Node, Shape, Tensor, format_shape
 from portable_nn.operators.streamed import Streamed
 from portable_nn.sizes.operation import Kind, Mode
 from portable_nn.sizes.receptive import Fields
@@ -540,6 +540,9 @@ def _check_count(verb: str, noun: str, formal: Sequence[str], count: int, least:
 
 REGISTRY: dict[tuple[str, str], Operator] = {}
 
+FOREIGN: dict[str, Callable[[str], Operator]] = {}
+"""By the domain in its name, what makes the operator of a node that onnxruntime runs (see ``foreign.opaque``)."""
+
 ALL: Final = range(2**31)
 """All inputs of an operator that takes any number of them."""
 
@@ -555,11 +558,16 @@ def register(operator: Operator) -> Operator:
 
 def lookup(name: str, domain: str = "") -> Operator:
     """The operator of that name. Raises ``InvalidNode`` for an unknown one."""
-    found = REGISTRY.get((domain, name))
+    found = REGISTRY.get((domain, name)) or _foreign(name, domain)
     if found is None:
         full = f"{domain}.{name}" if domain else name
         raise InvalidNode(f"operator '{full}' is not supported")
     return found
+
+
+def _foreign(name: str, domain: str) -> Operator | None:
+    make = FOREIGN.get(name.rpartition(".")[0]) if domain == INTERNAL else None
+    return make(name) if make else None
 
 
 def operator_of(node: Node) -> Operator:
@@ -592,7 +600,7 @@ def current_name(name: str) -> str:
 
 def find(name: str, domain: str = "") -> Operator | None:
     """The operator of that name, which may be a former one, or ``None``."""
-    return REGISTRY.get((domain, name if domain else current_name(name)))
+    return REGISTRY.get((domain, name if domain else current_name(name))) or _foreign(name, domain)
 
 
 def known_operator(node: Node) -> Operator | None:

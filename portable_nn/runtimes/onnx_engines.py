@@ -9,7 +9,7 @@ from portable_nn.runtimes.task import Run, Task, given, names_of
 
 def onnxruntime(task: Task) -> Run:
     """A session of onnxruntime."""
-    from portable_nn.onnx.providers import runtime
+    from portable_nn.core.runtime import runtime
 
     options = runtime().SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

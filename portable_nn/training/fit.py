@@ -12,7 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.arguments import check_kinds
-from portable_nn.core.errors import DataWarning, UsageError, warn
+from portable_nn.core.errors import DataWarning, PortableNNWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
 from portable_nn.core.numbers import BelowOne, Count, Natural, Positive
 from portable_nn.core.text import quantity
@@ -20,6 +20,7 @@ from portable_nn.data.stored import rows_of
 from portable_nn.engines.apart import mixing_node
 from portable_nn.engines.ranges import warn_of_range
 from portable_nn.operators import NamedArrays, infer, replay
+from portable_nn.operators.foreign.opaque import opaque_notes
 from portable_nn.training.checkpoint import CheckpointOptions, Checkpoints
 from portable_nn.training.curves import check_plot, draw_curves
 from portable_nn.training.evaluation import Evaluation
@@ -163,7 +164,7 @@ def fit(
     Ctrl-C stops after the current step and keeps what was learned: ``history.stopped`` is ``"interrupted"``.
 
     Warns with ``DataWarning`` of examples that miss by far what the first nodes are made for, such as pixels from 0 to
-    1 where ``Rescaling(1 / 255)`` comes first.
+    1 where ``Rescaling(1 / 255)`` comes first, and with ``PortableNNWarning`` of nodes that onnxruntime runs.
 
     Raises:
         ShapeError, UsageError: arguments that do not fit, or that hold NaN; a checkpoint of another training, or one
@@ -187,6 +188,7 @@ def fit(
         check_parameters(network)
     warn_of_range(network.graph, network.parameters, network.inputs, first.x)
     _warn_of_steps(network)
+    _warn_of_opaque(network)
     wanted = find_metrics(metrics, first.y, losses)
     evaluations = _evaluations(network, losses, source, held_out, wanted, train_metrics)
     rule = stopping(early_stopping, epochs, is_watched=held_out is not None, is_scheduled=schedule is not None)
@@ -301,6 +303,12 @@ def _warn_of_steps(network: Trainable) -> None:
             "should come first",
             DataWarning,
         )
+
+
+def _warn_of_opaque(network: Trainable) -> None:
+    """Warn of nodes through which nothing learns."""
+    for note in opaque_notes(network.graph.nodes):
+        warn(note, PortableNNWarning)
 
 
 def _columns(

@@ -169,7 +169,7 @@ def test_faults_behind_an_operator_that_nobody_knows_are_found(m):
 def test_what_only_the_standard_knows_of_a_node_is_reported(m):
     found = errors(save(m, [n("MaxRoiPool", "x x", "y", "pool", pooled_shape=[1, 1])]))
     assert found[-1][0] == "pool"
-    assert found[-1][1].startswith("MaxRoiPool does not fit its inputs (")
+    assert found[-1][1].startswith("ai.onnx.MaxRoiPool does not fit: ")
 
 
 def test_attributes_that_do_not_fit_are_reported(m):

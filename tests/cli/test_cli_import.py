@@ -65,7 +65,7 @@ def test_json(run, tmp_path):
         "verified": True,
         "seconds": None,
         "batches": [1, 3],
-        "values": {"compared": 0, "worst": None, "widened": [], "not_exercised": []},
+        "values": {"compared": 0, "worst": None, "widened": [], "opaque": [], "not_exercised": []},
         "sizes": {},
         "weights": [],
         "recorded": [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from portable_nn.network import Network
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.writing import to_bytes, to_model
+from portable_nn.operators.foreign.opaque import is_opaque
 
 Array = np.ndarray[Any, Any]
 
@@ -38,11 +40,24 @@ class Case(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Whether a case is right, whether it is right in onnxruntime after it was exported again; why not, in words."""
+    """Whether a case is right, whether it is right in onnxruntime after it was exported again; why not, in words; and
+    the way in which its nodes came in, of ``WAYS``."""
 
     right: bool
     exported: bool
     reason: str = ""
+    way: str = "refused"
+
+
+WAYS: Final = ("own operator", "folded", "opaque", "refused")
+"""A network computes a case, its import has computed it, onnxruntime runs a node of it, or none of these is right."""
+
+
+def way_of(network: Network) -> str:
+    """How the nodes of a file came into a network."""
+    if any(map(is_opaque, network.graph.nodes)):
+        return "opaque"
+    return "folded" if all(node.operator == "Constant" for node in network.graph.nodes) else "own operator"
 
 
 @cache
@@ -110,7 +125,7 @@ def _run(case: Case, inputs: list[Any], outputs: list[Any], *, verify: bool) -> 
         except Exception as error:
             fault = f"{type(error).__name__}: {error}"
         if not fault:
-            return _exported(network, feeds, wanted, case)
+            return _exported(network, feeds, wanted, case)._replace(way=way_of(network))
         reason = fault
     return Result(False, False, reason)
 
@@ -186,10 +201,13 @@ OTHERS: Final = "text, files, sequences, trees, optimizers"
 
 
 class Count(NamedTuple):
-    """How many tests there are, how many are right, and how many are right again after export."""
+    """How many tests there are, how many came in each of ``WAYS``, and how many are right again after export."""
 
     tests: int
-    right: int
+    own: int
+    folded: int
+    opaque: int
+    refused: int
     exported: int
 
 
@@ -205,4 +223,5 @@ def groups() -> dict[str, list[Case]]:
 def count(found: Sequence[Case]) -> Count:
     """The figures of some cases."""
     results = [run(case, verify=False) for case in found]
-    return Count(len(results), sum(each.right for each in results), sum(each.exported for each in results))
+    ways = Counter(each.way for each in results)
+    return Count(len(results), *(ways[way] for way in WAYS), sum(each.exported for each in results))

@@ -12,8 +12,9 @@ import pytest
 from onnx import checker, helper, numpy_helper
 
 from portable_nn.converters.onnx import import_onnx
-from portable_nn.core.errors import GraphError, UnsupportedError, UsageError
+from portable_nn.core.errors import GraphError, UsageError
 from portable_nn.core.graph import OPSET
+from portable_nn.engines.once import run_numpy
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.opsets.newer import NEWER
 from portable_nn.onnx.opsets.support import NEWEST_READ
@@ -138,12 +139,12 @@ def test_what_does_not_fit_is_reported_of_the_node_in_the_file(
         from_model(model_of(opset, operator, feeds, constants, **attributes), "m")
 
 
-def test_an_operator_that_no_words_can_say_is_not_supported() -> None:
-    model = model_of(26, "BitCast", {"x": array([1])}, to=6)
-    with pytest.raises(
-        UnsupportedError, match=r"^m: not supported: operator 'BitCast' \(domain ai.onnx, version 26\), in 1 node: it$"
-    ):
-        from_model(model, "m")
+def test_an_operator_that_no_words_can_say_is_run_by_onnxruntime() -> None:
+    graph, parameters, _ = from_model(model_of(26, "BitCast", {"x": array([1])}, to=6), "m")
+    assert [node.operator for node in graph.nodes] == ["ai.onnx.BitCast"]
+    for number in (array([1]), array([-0.0])):
+        [found] = run_numpy(graph, parameters, {"x": number}).values()
+        np.testing.assert_array_equal(found, number.view(np.int32), strict=True)
 
 
 CHOSEN: list[tuple[str, Sequence[Array], Mapping[str, Array], Mapping[str, Any], Array]] = [

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import import_onnx, read_onnx
-from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError
+from portable_nn.core.errors import FormatError, PortableNNError
 
 skl2onnx = pytest.importorskip("skl2onnx")
 pytest.importorskip("sklearn")
@@ -176,17 +176,27 @@ def test_a_pipeline_with_words_is_a_network_for_rows_of_a_table(tmp_path: Path) 
     np.testing.assert_allclose(found, model.predict_proba(frame).max(axis=1), atol=1e-6)
 
 
-def test_trees_and_other_kernels_are_refused_with_the_reason() -> None:
-    from sklearn.ensemble import RandomForestClassifier
+def test_trees_and_other_kernels_are_run_by_onnxruntime() -> None:
+    from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
     x, y = _sets()["iris"]
-    with pytest.raises(UnsupportedError, match=r"TreeEnsembleClassifier.*trees of decisions"):
-        import_onnx(skl2onnx.to_onnx(RandomForestClassifier(3).fit(x, y), x[:1]))
-    with pytest.raises(UnsupportedError, match="kernel_type RBF is not supported"):
-        import_onnx(skl2onnx.to_onnx(SVC().fit(x, y), x[:1]))
-    with pytest.raises(UnsupportedError, match=r"an iteration that stops early.*LogisticRegression"):
-        import_onnx(skl2onnx.to_onnx(SVC(kernel="linear", probability=True).fit(x, y), x[:1]))
+    names = np.array(["setosa", "versicolor", "virginica"])[y]
+    models = [
+        RandomForestClassifier(3, random_state=0), GradientBoostingClassifier(n_estimators=3), SVC(),
+        make_pipeline(StandardScaler(), RandomForestClassifier(3, random_state=0)),
+        SVC(kernel="linear", probability=True),
+    ]  # fmt: skip
+    for model in models:
+        network = import_onnx(skl2onnx.to_onnx(model.fit(x, names), x[:1]))
+        [operator] = [node.operator for node in network.graph.nodes if node.domain]
+        assert operator in ("ai.onnx.ml.TreeEnsembleClassifier", "ai.onnx.ml.SVMClassifier")
+        assert network.outputs[0].labels == tuple(model.classes_)
+        wanted = model.predict_proba(x) if hasattr(model, "predict_proba") else model.decision_function(x)
+        apart = np.abs(network.predict(x) - wanted).max(axis=1)
+        assert (apart > 1e-4).sum() <= 1  # A scaled number may be rounded over a threshold of the trees.
 
 
 def test_what_is_imported_trains_and_is_written_in_operators_of_the_standard(tmp_path: Path) -> None:

@@ -89,13 +89,18 @@ def classical(model: ModelProto, where: str) -> Classical | None:
         notes.append(f"left out, as the labels are part of the network: {some(dropped)}")
     if entry is not None:
         notes.append(f"the inputs are one table, '{table.name}': {some(each.name for each in table.all)}")
-    names = sorted({node.op_type for node in nodes if node.domain == DOMAIN} & TRANSLATIONS.keys())
+    names = sorted((_operators(nodes) & TRANSLATIONS.keys()) - _operators(plain.nodes))
     notes += [f"operators of {DOMAIN} that are now such of the standard: {', '.join(names)}"] if names else []
     if is_turned:
         notes.append("of the two scores the first is that of the second class: the labels are in that order")
         labels = labels[::-1]
     made = _model(model, kept, plain, entry)
     return Classical(made, original, table.info, labels, frozenset(plain.frozen), tuple(notes), plain.condition)
+
+
+def _operators(nodes: Iterable[NodeProto]) -> set[str]:
+    """The operators of the domain."""
+    return {node.op_type for node in nodes if node.domain == DOMAIN}
 
 
 class Answering(NamedTuple):
@@ -183,10 +188,20 @@ def _translated(graph: GraphProto, nodes: Sequence[NodeProto], kept: Sequence[st
 def _add(make: Maker, node: NodeProto) -> None:
     """Add a node, or those that it is translated into."""
     if node.domain == DOMAIN and node.op_type in TRANSLATIONS:
-        TRANSLATIONS[node.op_type](Use(node, make))
+        count = len(make.nodes)
+        try:
+            TRANSLATIONS[node.op_type](Use(node, make))
+        except UnsupportedError:
+            if node.op_type not in _KERNELS:
+                raise
+            make.nodes[count:] = [node]  # As it is: onnxruntime runs it.
     else:
         make.nodes.append(node)
         make.floats.update(node.output if _is_float(node, make.floats) else ())
+
+
+_KERNELS: Final = {"SVMClassifier", "SVMRegressor"}
+"""The operators that have uses which compute what no layer does."""
 
 
 def _remove_copies(make: Maker, graph: GraphProto) -> None:

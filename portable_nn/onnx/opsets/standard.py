@@ -8,8 +8,10 @@ from typing import Final, NamedTuple
 
 from onnx import AttributeProto, defs
 
-from portable_nn.core.graph import Attribute, Node, Tensor
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Attribute, Graph, Node, Tensor
 from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
+from portable_nn.operators.foreign.opaque import is_opaque
 from portable_nn.operators.registry import REQUIRED, Attr, InvalidNode, Operator
 
 _KINDS: Final[Mapping[int, Attr]] = {
@@ -83,3 +85,30 @@ def _nothing(use: object) -> tuple[()]:
 
 def _schema(operator: str, opset: int) -> defs.OpSchema | None:
     return defs.get_schema(operator, opset) if defs.has(operator, opset) else None
+
+
+def is_same_at(node: Node, version: int, of: str = "ai.onnx") -> bool:
+    """True if an opaque node, if it is of the domain ``of``, means at that ``version`` what it means at its own."""
+    domain, _, name = node.operator.rpartition(".")
+    own = int(str(node.attributes["version"]))
+    if domain != of or own == version:
+        return True
+    schemas = [(name, each, "" if domain == "ai.onnx" else domain) for each in (own, version)]
+    since = {defs.get_schema(*each).since_version if defs.has(*each) else each for each in schemas}
+    return len(since) == 1
+
+
+def domain_versions(graph: Graph) -> dict[str, int]:
+    """The version of each further domain that opaque nodes of a graph are written at: the highest of them.
+
+    Raises ``UsageError`` where a node means something else there.
+    """
+    found, nodes = dict[str, int](), [node for node in graph.nodes if is_opaque(node)]
+    for node in nodes:
+        domain = node.operator.rpartition(".")[0]
+        found[domain] = max(found.get(domain, 0), int(str(node.attributes["version"])))
+    found.pop("ai.onnx", None)
+    for domain, version in found.items():
+        if other := next((node for node in nodes if not is_same_at(node, version, domain)), None):
+            raise UsageError(f"node {other} means something else at version {version} of {domain}, which others need")
+    return found

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs
 
 from portable_nn.core.errors import FormatError, UnsupportedError
-from portable_nn.core.graph import OPSET
+from portable_nn.core.graph import OPSET, Node
 from portable_nn.onnx.opsets import microsoft
 from portable_nn.onnx.opsets.newer import NEWER
 from portable_nn.onnx.storage.tensors import is_attribute
+from portable_nn.operators.foreign.opaque import DOMAINS, opaque_node
+from portable_nn.operators.foreign.side import DTYPES
 from portable_nn.operators.registry import ONNX_DTYPES, find
 
 OLDEST_READ: Final = 6
@@ -128,9 +131,12 @@ def check_text(graph: GraphProto, where: str) -> None:
         raise FormatError(where, "has a name that is not text in UTF-8")
 
 
-def obstacles(model: ModelProto) -> list[Obstacle]:
-    """Everything unsupported in a model. A model without any can be translated."""
-    return [*_operators(model), *_attributes(model.graph), *_types(model.graph)]
+def obstacles(model: ModelProto, refused: Mapping[str, str] = MappingProxyType({})) -> list[Obstacle]:
+    """Everything unsupported in a model. A model without any can be translated.
+
+    ``refused`` says by their first outputs which nodes onnxruntime cannot run for it, and why.
+    """
+    return [*_operators(model, refused), *_attributes(model.graph), *_types(model.graph)]
 
 
 def label(node: NodeProto) -> str:
@@ -148,31 +154,25 @@ def check_made_once(graph: GraphProto, where: str) -> None:
             raise FormatError(where, f"{what} twice: {', '.join(twice)}")
 
 
-def _operators(model: ModelProto) -> Iterator[Obstacle]:
+def _operators(model: ModelProto, refused: Mapping[str, str]) -> Iterator[Obstacle]:
     graph = model.graph
-    users: dict[str, list[int]] = defaultdict(list)
+    users, whys = defaultdict[str, list[int]](list), dict[str, str]()
     for place, node in enumerate(graph.node):
-        if not is_supported(node):
-            users[node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"].append(place)
+        reason = next((refused[name] for name in node.output if name in refused), "")
+        if reason or not (is_supported(node) or as_opaque(node, model)):
+            whys[_called(node)] = reason
+            users[_called(node)].append(place)
     for operator, places in sorted(users.items()):
         some = ", ".join(label(graph.node[place]) for place in places[:5]) + (", …" if len(places) > 5 else "")
         count = f"in {len(places)} {'node' if len(places) == 1 else 'nodes'}"
-        node, why = graph.node[places[0]], _UNDECIDED.get(operator, "")
+        node, why = graph.node[places[0]], _UNDECIDED.get(operator, "") or (whys[operator] and f": {whys[operator]}")
         version = version_of(node, model)
         domain = "ai.onnx" if node.domain in STANDARD else node.domain
         origin = f"domain {domain}, {f'version {version}' if version else 'no known version'}"
         yield Obstacle(f"operator '{operator}'", f"{count}: {some}{why}", tuple(places), origin, version)
 
 
-_TREES: Final = (
-    " (trees of decisions, which compare and do not compute, are no layers: onnxruntime runs such a model, and "
-    "scikit-learn's linear models and networks are read)"
-)
-
-_UNDECIDED: Final = {
-    "If": " (only a condition that is constant can be decided before the model runs)",
-    **{f"ai.onnx.ml.{name}": _TREES for name in ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor")},
-}
+_UNDECIDED: Final = {"If": " (only a condition that is constant can be decided before the model runs)"}
 """Why some operators are not supported, by name."""
 
 
@@ -196,6 +196,36 @@ def is_supported(node: NodeProto) -> bool:
     if node.domain == microsoft.DOMAIN:
         return node.op_type in microsoft.MICROSOFT
     return node.domain in STANDARD and (find(node.op_type) is not None or node.op_type in NEWER)
+
+
+def _called(node: NodeProto) -> str:
+    return node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
+
+
+def as_opaque(node: NodeProto, model: ModelProto, name: str = "") -> Node | None:
+    """A node that this package lacks and onnxruntime may run, with the outputs that something reads; else ``None``."""
+    domain, names = node.domain or "ai.onnx", STANDARD if node.domain in STANDARD else {node.domain}
+    version = opset_in(model, names)
+    if is_supported(node) or domain not in DOMAINS or not _is_of_arrays(node, domain, version) or any(subgraphs(node)):
+        return None
+    data, outputs = node.SerializeToString(deterministic=True), _outputs_read(node, model.graph)
+    return opaque_node(name, f"{domain}.{node.op_type}", data, version, node.input, outputs) if outputs else None
+
+
+def _is_of_arrays(node: NodeProto, domain: str, version: int) -> bool:
+    """True if an operator may be one that makes arrays of numbers of such; onnxruntime alone knows its own."""
+    schema = (node.op_type, version, "" if domain == "ai.onnx" else domain)
+    if domain == microsoft.DOMAIN or version < 1 or not defs.has(*schema):
+        return domain == microsoft.DOMAIN and version > 0
+    formal: Any = defs.get_schema(*schema)
+    return all(not DTYPES.keys().isdisjoint(each.types) for each in (*formal.inputs, *formal.outputs))
+
+
+def _outputs_read(node: NodeProto, graph: GraphProto) -> list[str]:
+    """The outputs of a node up to the last that something reads; empty names for those that nothing does."""
+    read = {value.name for value in graph.output}.union(*map(reads, graph.node))
+    places = [place for place, name in enumerate(node.output) if name in read]
+    return [name if name in read else "" for name in node.output[: max(places, default=-1) + 1]]
 
 
 def _attributes(graph: GraphProto) -> Iterator[Obstacle]:

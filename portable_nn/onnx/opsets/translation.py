@@ -20,9 +20,10 @@ from portable_nn.onnx.opsets.folding import Folder
 from portable_nn.onnx.opsets.forms import Change, changes_of
 from portable_nn.onnx.opsets.microsoft import of_microsoft
 from portable_nn.onnx.opsets.newer import has_newer, in_vocabulary
-from portable_nn.onnx.opsets.standard import check_form, signature
+from portable_nn.onnx.opsets.standard import check_form, is_same_at, signature
 from portable_nn.onnx.opsets.support import noted
 from portable_nn.operators import REGISTRY, InvalidNode, OperatorContext, Type, add_types, lookup, operator_of
+from portable_nn.operators.foreign.opaque import completed, is_opaque
 from portable_nn.rewrites.lowering import lower
 from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.scope import Scope, without
@@ -58,6 +59,12 @@ def _complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[s
             yield f"there it is not defined for {dtype}"
 
 
+def _opaque_complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[str]:
+    """Why version ``opset`` of the standard cannot express an opaque node."""
+    if not is_same_at(node, opset):
+        yield "there it may mean something else"
+
+
 def _without_new_defaults(node: Node, opset: int) -> Node:
     """``node`` without attributes that have their default values and that version ``opset`` lacks."""
     known, table = signature(node.operator, opset), operator_of(node).attributes
@@ -90,12 +97,12 @@ def _express(node: Node, opset: int, scope: Scope, made: list[Node]) -> list[str
     def write(each: Node) -> None:
         if _substitute(scope.use(each), opset, scope):
             raise RefusalError("there are runtimes that cannot run it")
-        each = explicit(each, scope.types)
+        each, complain = explicit(each, scope.types), _opaque_complaints if is_opaque(each) else _complaints
         try:
             nodes = list(_in_older_form(each, opset, scope))
         except GraphError as error:  # The translation to other operators does not cover this use.
             raise RefusalError(*(fault.message for fault in error.faults)) from None
-        if complaints := dict.fromkeys(text for part in nodes for text in _complaints(part, opset, scope.types)):
+        if complaints := dict.fromkeys(text for part in nodes for text in complain(part, opset, scope.types)):
             raise RefusalError(*complaints)
         made.extend(nodes)
 
@@ -181,11 +188,15 @@ def _without_left_over(nodes: list[Node], graph: Graph) -> list[Node]:
 
 
 class Translated(NamedTuple):
-    """Nodes in the form of the vocabulary, notes on what was changed, and faults; invalid nodes are left out."""
+    """Nodes in the form of the vocabulary, notes on what was changed, and faults; invalid nodes are left out.
+
+    ``refused`` says by their first outputs which opaque nodes are invalid, and why.
+    """
 
     nodes: list[Node]
     notes: list[str]
     faults: list[Fault]
+    refused: dict[str, str]
 
 
 def translated(
@@ -213,6 +224,7 @@ def translated(
     result: list[Node] = []
     notes: list[str] = []
     faults: list[Fault] = []
+    refused = dict[str, str]()
     folder = folder or Folder(names)
     for node in nodes:
         try:
@@ -229,10 +241,16 @@ def translated(
                     result.append(made)
         except InvalidNode as invalid:
             faults.append(Fault(str(node), f"at opset {opset}, {invalid}"))
+            refused |= _refusal(node, invalid)
         except GraphError as error:
             faults.extend(error.faults)
     notes.extend(noted("nodes folded into constants", folder.replaced))
-    return Translated(folder.without_taken(result, later), notes, faults)
+    return Translated(folder.without_taken(result, later), notes, faults, refused)
+
+
+def _refusal(node: Node, invalid: InvalidNode) -> dict[str, str]:
+    """Why an opaque node is invalid, by its outputs; nothing for others."""
+    return dict.fromkeys(filter(None, node.outputs) if is_opaque(node) else (), str(invalid))
 
 
 def _lifted(node: Node, opset: int, scope: Scope) -> Iterator[Node]:
@@ -243,6 +261,9 @@ def _lifted(node: Node, opset: int, scope: Scope) -> Iterator[Node]:
     change = None if node.domain else _next_change(node, opset)
     if any(name and name not in scope.types for name in node.inputs):
         yield node
+        return
+    if is_opaque(node):
+        yield completed(node, scope.types)
         return
     if node.domain:
         yield from of_microsoft(node, scope)

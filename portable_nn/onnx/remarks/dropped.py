@@ -12,9 +12,11 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 
 from portable_nn.core.graph import Dim, Graph, Node, format_shape
 from portable_nn.format.documentation import Documentation
+from portable_nn.onnx.opsets.standard import domain_versions
 from portable_nn.onnx.opsets.support import label, noted, opset_in
 from portable_nn.onnx.remarks.documentation import collect, pairs, protos_of_values, remark_of, stated
 from portable_nn.operators import infer
+from portable_nn.operators.foreign.opaque import is_opaque
 
 
 class _Reading(NamedTuple):
@@ -85,8 +87,12 @@ Any other field is reported as dropped, also one that a later version of the sta
 
 def _of_fields(reading: _Reading) -> Iterator[str]:
     lost: dict[str, list[str]] = defaultdict(list)
+    whole = tuple(
+        f"{label(each)}." for each, node in pairs(reading.model.graph, reading.graph) if node and is_opaque(node)
+    )
     for what, name in _dropped_fields(reading.model, "ModelProto", ""):
-        lost[what].append(name)
+        if not name.startswith(whole):
+            lost[what].append(name)
     for what, names in lost.items():
         named = [name for name in names if name]
         yield from noted(f"dropped: {what}", named) if named else [f"dropped: {what}"]
@@ -129,7 +135,8 @@ def _of_the_model(reading: _Reading) -> Iterator[str]:
     model = reading.model
     versions = [(each.domain or "ai.onnx", each.version) for each in model.opset_import]
     first = next((each for each in versions if each[0] == "ai.onnx"), None)
-    others = [f"{domain} {version}" for domain, version in versions if (domain, version) != first]
+    kept = {first, *domain_versions(reading.graph).items()}
+    others = [f"{domain} {version}" for domain, version in versions if (domain, version) not in kept]
     yield from noted("dropped: versions of operators", others, "of which none is left")
     keys = [entry.key for entry in model.metadata_props]
     yield from noted("dropped: entries of the metadata", _twice(keys), "as there is another one with their key")
@@ -154,7 +161,7 @@ def _of_nodes(reading: _Reading) -> Iterator[str]:
 
 def _has_another_form(proto: NodeProto, node: Node) -> bool:
     """True if ``node`` has other inputs or attributes than ``proto``, apart from explicit pads."""
-    if node.operator == "Constant":
+    if node.operator == "Constant" or is_opaque(node):
         return False
     stated, found = {each.name for each in proto.attribute}, set(node.attributes)
     inputs = [tuple(each) for each in (proto.input, node.inputs)]
@@ -167,9 +174,11 @@ _PADS: Final = {"auto_pad", "output_padding", "output_shape", "pads"}
 
 def _of_values(reading: _Reading) -> Iterator[str]:
     proto, known = reading.model.graph, set(reading.graph.values())
-    made = [name for node in proto.node for name in node.output if name]
+    made = [
+        name for each, node in pairs(proto, reading.graph) for name in each.output if not (node and is_opaque(node))
+    ]
     initializers, typed = ([each.name for each in side] for side in (proto.initializer, proto.value_info))
-    gone = [*filterfalse(known.__contains__, (*initializers, *made))]
+    gone = [*filterfalse(known.__contains__, filter(None, (*initializers, *made)))]
     yield from noted("dropped: values", gone, "as nothing needs them any more")
     written = {*(each.name for each in (*proto.input, *proto.output)), *reading.documentation.values}
     between = filter((known - written).__contains__, typed)
@@ -255,7 +264,7 @@ def _of_written_nodes(model: ModelProto, graph: Graph, documentation: Documentat
         node.name
         for node in graph.nodes
         if node.name not in gone
-        and node.operator != "Constant"
+        and not (node.operator == "Constant" or is_opaque(node))
         and (node.name not in written or written[node.name].op_type != node.operator)
     ]
     yield from noted("written as other operators", other, "which this opset has")

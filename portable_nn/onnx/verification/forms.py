@@ -18,6 +18,7 @@ from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.opsets.support import STANDARD
 from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
 from portable_nn.operators import operator_of
+from portable_nn.operators.foreign.opaque import is_opaque
 
 _WINDOW: Final = frozenset({"auto_pad", "pads", "ceil_mode", "output_shape", "output_padding", "kernel_shape"})
 """The attributes that the converter states in another way: pads of windows become explicit."""
@@ -32,6 +33,8 @@ class Form(NamedTuple):
 
 def form_of(ours: Node, theirs: NodeProto, opset: int) -> Form:
     """The form of a node of the graph beside that of the model, at version ``opset`` of the standard."""
+    if is_opaque(ours):
+        return Form(True)
     if ours.operator != theirs.op_type or theirs.domain not in STANDARD or ours.domain:
         return Form(False)
     found = list(_attributes(ours, theirs, opset))

@@ -80,6 +80,7 @@ class Proof(dict[str, Difference]):
         worst: the value with the largest of these.
         widened: the values that may differ by more than the tolerances, as rounding alone moves them.
         not_exercised: the nodes that no input showed, and why: nothing is proved of them but their weights.
+        opaque: the nodes that onnxruntime itself runs for both sides: nothing is proved of them.
         seconds: how long the comparison took, where that was measured.
     """
 
@@ -94,6 +95,7 @@ class Proof(dict[str, Difference]):
         self.worst: Worst | None = None
         self.widened: dict[str, Loose] = {}
         self.not_exercised: dict[str, str] = {}
+        self.opaque: tuple[str, ...] = ()
         self.seconds = 0.0
 
     def in_words(self) -> Iterator[tuple[str, str]]:
@@ -110,6 +112,9 @@ class Proof(dict[str, Difference]):
         if self.not_exercised:
             yield "not exercised", f"{quantity(len(self.not_exercised), 'node')}: {some(self.not_exercised)}"
 
+        if self.opaque:
+            yield "not proved", f"run by onnxruntime itself on both sides: {some(self.opaque)}"
+
     def _repr_html_(self) -> str:
         """The HTML that a notebook shows."""
         rows = [(name, f"{found.max_abs_error:.1e}", f"{found.max_rel_error:.1e}") for name, found in self.items()]
@@ -123,6 +128,7 @@ class Proof(dict[str, Difference]):
                 "compared": len(self.compared),
                 "worst": self.worst._asdict() if self.worst else None,
                 "widened": [{"value": name, **loose._asdict()} for name, loose in self.widened.items()],
+                "opaque": list(self.opaque),
                 "not_exercised": [{"node": node, "why": why} for node, why in self.not_exercised.items()],
             },
             "sizes": {name: list(tried) for name, tried in self.sizes.items()},

@@ -9,12 +9,13 @@ import numpy as np
 from onnx import ModelProto
 
 from portable_nn.core.errors import UnsupportedError, VerificationError
+from portable_nn.core.runtime import runtime
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import said
 from portable_nn.data.columns import codes_of
 from portable_nn.format.meaning import Column
 from portable_nn.onnx.meant import rows_of
-from portable_nn.onnx.providers import CPU, runtime
+from portable_nn.onnx.providers import CPU
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verification.differences import Tolerance, difference
 from portable_nn.onnx.writing import to_bytes

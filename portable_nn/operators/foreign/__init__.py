@@ -1,0 +1,1 @@
+"""Nodes of ONNX that have no home here, and that onnxruntime runs."""
