@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from portable_nn.converters.array import (
+    control,
     elementwise,
     indexing,
     layout,
@@ -35,6 +36,7 @@ ROWS: Final[Mapping[str, Row]] = dict(
     **reductions.ROWS,
     **layout.ROWS,
     **indexing.ROWS,
+    **control.ROWS,
 )  # An operator that stands twice is a TypeError.
 """All operators that are written; of others, those that have a lowering are written as that."""
 

@@ -19,6 +19,7 @@ from portable_nn.core.arguments import check_kinds
 from portable_nn.core.atomic import all_or_none, atomic_write
 from portable_nn.core.dims import names_in
 from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import bodies
 from portable_nn.core.text import size
 from portable_nn.core.tolerances import WRITTEN
 from portable_nn.network import Network
@@ -124,7 +125,8 @@ def source_of(network: Network, where: str, beside: str | None) -> str:
     sizes = {name: name for value in network.graph.inputs for name in names_in(value.shape)}
 
     def lacks(use: Use) -> str | None:
-        return missing(ArrayUse(use.context, use.results, [name or None for name in use.node.inputs], sizes))
+        functions = {name: name for name, _ in bodies(use.node)}
+        return missing(ArrayUse(use.context, use.results, [name or None for name in use.node.inputs], sizes, functions))
 
     graph = in_known_operators(network.graph, lacks, where, "as numpy source")
     return text_of(Function(network, graph), Path(where).name, beside)

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from portable_nn.converters.array.code import WIDTH, folded
+from portable_nn.converters.array.code import WIDTH
 from portable_nn.converters.array.helpers import called_in
 from portable_nn.converters.array.use import in_quotes
-from portable_nn.converters.source.numpy_function import Function, Line
+from portable_nn.converters.source.numpy_function import Function, Line, written
 from portable_nn.converters.source.tables import in_numpy, listed_columns
 from portable_nn.converters.source.words import listed_texts, plain_text, shape_text
 from portable_nn.core.version import __version__
@@ -91,13 +91,7 @@ def _body(function: Function, lines: Sequence[Line]) -> Iterator[str]:
         if identifier in read:
             yield f"    {identifier} = sizes[{in_quotes(name)}]"
     yield ""
-    for line in lines:
-        code, comment = f"    {line.code}", f"  # {line.says}"
-        if len(code) + len(comment) <= WIDTH:
-            yield code + comment
-        else:
-            yield from (f"    # {each}" for each in textwrap.wrap(line.says, WIDTH - 6))
-            yield from folded(code)
+    yield from written(lines, "    ")
     yield f"    return {', '.join(function.names.of(name) for name in function.graph.outputs)}"
 
 

@@ -34,10 +34,10 @@ from portable_nn.onnx.opsets.support import (
     captured,
     check_text,
     label,
-    names_in,
     obstacles,
     opset_in,
     opset_of,
+    subgraphs,
 )
 from portable_nn.onnx.opsets.translation import translated
 from portable_nn.onnx.origin import ADVICE, origin_of
@@ -46,6 +46,7 @@ from portable_nn.onnx.remarks.exporters import resets_too_early
 from portable_nn.onnx.storage.external import external_tensors, load_external, locations
 from portable_nn.onnx.storage.files import read_alone, read_model
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
+from portable_nn.onnx.subgraphs import all_names, node_of, with_unique_names
 from portable_nn.operators import Needed, needed_equalities, solution
 from portable_nn.operators.costs import multiply_adds
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, operator_of
@@ -108,6 +109,7 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
         findings.append(Finding("error", "", error.reason, hint))
     with _collected(findings):
         model, remarks = inlined(model, where, answer)
+        model = with_unique_names(model, where)
         graph = model.graph
         findings += _notes(remarks)
     with _collected(findings):
@@ -124,7 +126,8 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
         nodes.append(_node(proto, {}))
         with _collected(findings, label(proto)):
             if not is_stored(proto):
-                nodes[place] = _node(proto, _attributes(proto, where))
+                whole = place not in blocked and any(subgraphs(proto))
+                nodes[place] = node_of(proto, label(proto), where) if whole else _node(proto, _attributes(proto, where))
                 continue
         blocked.add(place)  # It is a weight, or has an attribute that is damaged.
     for place, node in enumerate(nodes):
@@ -318,7 +321,7 @@ def _outputs(opened: _Opened) -> list[str]:
 
 
 def _names(opened: _Opened) -> Names:
-    return Names([*names_in(opened.model.graph), *(node.name for node in opened.nodes)])
+    return Names([*all_names(opened.model.graph), *(node.name for node in opened.nodes)])
 
 
 def _known_types(

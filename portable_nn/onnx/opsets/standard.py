@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from onnx import AttributeProto, defs
 
-from portable_nn.core.graph import Attribute, Node, Tensor
+from portable_nn.core.graph import Attribute, Graph, Node, Tensor
 from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
 from portable_nn.operators.registry import REQUIRED, Attr, InvalidNode, Operator
 
@@ -16,6 +16,7 @@ _KINDS: Final[Mapping[int, Attr]] = {
     AttributeProto.INT: Attr(int), AttributeProto.FLOAT: Attr(float), AttributeProto.STRING: Attr(str),
     AttributeProto.TENSOR: Attr(Tensor), AttributeProto.INTS: Attr(tuple),
     AttributeProto.FLOATS: Attr(tuple, item=float), AttributeProto.STRINGS: Attr(tuple, item=str),
+    AttributeProto.GRAPH: Attr(tuple, item=Graph),
 }  # fmt: skip
 _OPTION: Final = defs.OpSchema.FormalParameterOption
 _SUFFIXES: Final = {_OPTION.Single: "", _OPTION.Optional: "?", _OPTION.Variadic: "*"}

@@ -148,16 +148,35 @@ def check_made_once(graph: GraphProto, where: str) -> None:
             raise FormatError(where, f"{what} twice: {', '.join(twice)}")
 
 
+def _all_nodes(graph: GraphProto) -> Iterator[tuple[int, NodeProto]]:
+    """The nodes of a graph and of the bodies in it, with the place of the outermost one."""
+
+    def inside(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+        for node in nodes:
+            yield node
+            for body in subgraphs(node):
+                yield from inside(body.node)
+
+    for place, node in enumerate(graph.node):
+        yield from ((place, each) for each in inside([node]))
+
+
+def _is_body(node: NodeProto, attribute: str) -> bool:
+    operator = find(node.op_type)
+    return operator is not None and attribute in operator.attributes and operator.attributes[attribute].is_body
+
+
 def _operators(model: ModelProto) -> Iterator[Obstacle]:
     graph = model.graph
-    users: dict[str, list[int]] = defaultdict(list)
-    for place, node in enumerate(graph.node):
+    users: dict[str, list[tuple[int, NodeProto]]] = defaultdict(list)
+    for place, node in _all_nodes(graph):
         if not is_supported(node):
-            users[node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"].append(place)
-    for operator, places in sorted(users.items()):
-        some = ", ".join(label(graph.node[place]) for place in places[:5]) + (", …" if len(places) > 5 else "")
-        count = f"in {len(places)} {'node' if len(places) == 1 else 'nodes'}"
-        node, why = graph.node[places[0]], _UNDECIDED.get(operator, "")
+            users[node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"].append((place, node))
+    for operator, found in sorted(users.items(), key=lambda each: each[0]):
+        places = [place for place, _ in found]
+        some = ", ".join(label(node) for _, node in found[:5]) + (", …" if len(found) > 5 else "")
+        count = f"in {len(found)} {'node' if len(found) == 1 else 'nodes'}"
+        node, why = found[0][1], _UNDECIDED.get(operator, "")
         version = version_of(node, model)
         domain = "ai.onnx" if node.domain in STANDARD else node.domain
         origin = f"domain {domain}, {f'version {version}' if version else 'no known version'}"
@@ -170,7 +189,6 @@ _TREES: Final = (
 )
 
 _UNDECIDED: Final = {
-    "If": " (only a condition that is constant can be decided before the model runs)",
     **{f"ai.onnx.ml.{name}": _TREES for name in ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor")},
 }
 """Why some operators are not supported, by name."""
@@ -199,9 +217,11 @@ def is_supported(node: NodeProto) -> bool:
 
 
 def _attributes(graph: GraphProto) -> Iterator[Obstacle]:
-    for place, node in enumerate(graph.node):
+    for place, node in _all_nodes(graph):
         for attribute in node.attribute if is_supported(node) else ():
             what = f"attribute '{attribute.name}' of node '{node.name}' ({node.op_type})"
+            if attribute.type == AttributeProto.GRAPH and _is_body(node, attribute.name):
+                continue
             if not is_attribute(attribute):
                 yield Obstacle(what, f"of type {AttributeProto.AttributeType.Name(attribute.type)}", (place,))
             elif attribute.type == AttributeProto.TENSOR and attribute.t.data_type not in ONNX_DTYPES:
