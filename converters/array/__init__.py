@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from portable_nn.converters.array import (
+    control,
     elementwise,
     indexing,
     layout,
@@ -36,6 +37,7 @@ ROWS: Final[Mapping[str, Row]] = dict(
     **reductions.ROWS,
     **layout.ROWS,
     **indexing.ROWS,
+    **control.ROWS,
 )  # An operator that stands twice is a TypeError.
 """All operators that are written; of others, those that have a lowering are written as that."""
 

@@ -19,7 +19,7 @@ def _reshape(use: ArrayUse) -> str:
     """The sizes of the result, which the type of the node says, are written where they follow from the inputs."""
     x, target = use.x(), use.results[0].shape
     sizes = [_size(use, dim) for dim in target]
-    if [dim for dim in target if isinstance(dim, str)] == [*target[:1]] == [*use.type().shape[:1]]:
+    if sizes and [dim for dim in target if isinstance(dim, str)] == [*target[:1]] == [*use.type().shape[:1]]:
         sizes[0] = f"len({x})"
     if "-1" in sizes and use.has(1):
         return f"reshape({x}, {use.x(1)})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,13 +23,25 @@ class ArrayUse(OperatorContext):
         results: the types of its outputs.
         inputs: the expressions of the inputs; ``None`` for one that is left out.
         sizes: the variables of symbolic sizes.
+        functions: the functions that its bodies are, by the names of their attributes.
     """
 
     def __init__(
-        self, use: OperatorContext, results: Sequence[Type], inputs: Sequence[str | None], sizes: Mapping[str, str]
+        self,
+        use: OperatorContext,
+        results: Sequence[Type],
+        inputs: Sequence[str | None],
+        sizes: Mapping[str, str],
+        functions: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(use.operator, use.types, use.attributes, use.output_count)
-        self._inputs, self._sizes, self.results = inputs, sizes, results
+        self._inputs, self._sizes, self.results, self._functions = inputs, sizes, results, functions
+
+    def function(self, name: str) -> str:
+        """The function that a body is. Raises ``RefusalError`` where the code base has none."""
+        if name not in self._functions:
+            raise RefusalError("bodies of branches and loops are written in numpy alone")
+        return self._functions[name]
 
     def x(self, index: int = 0) -> str:
         """The expression of an input that is there."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from glob import escape
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,9 +28,9 @@ from portable_nn.network import Network
 from portable_nn.network.classes import declare_classes
 from portable_nn.onnx.classical.model import classical
 from portable_nn.onnx.columns import as_row
-from portable_nn.onnx.opsets.support import opset_of
+from portable_nn.onnx.opsets.support import noted, opset_of
 from portable_nn.onnx.origin import Origin, origin_of, warn_of_edit
-from portable_nn.onnx.promotion import promoted
+from portable_nn.onnx.promotion import constants_for, promoted
 from portable_nn.onnx.storage.external import opened_model
 from portable_nn.onnx.storage.files import opening_model
 from portable_nn.onnx.storage.tensors import tensor_bytes
@@ -49,6 +50,7 @@ def import_onnx(
     io: str | Path | None = None,
     weights: Mapping[str, ArrayLike] = MappingProxyType({}),
     sizes: Mapping[str, int | str] = MappingProxyType({}),
+    values: Mapping[str, ArrayLike] = MappingProxyType({}),
     edited: bool = False,
     train: Sequence[str] = (),
     freeze: Sequence[str] = (),
@@ -72,6 +74,7 @@ def import_onnx(
         io=io,
         weights=weights,
         sizes=sizes,
+        values=values,
         edited=edited,
         train=train,
         freeze=freeze,
@@ -92,6 +95,7 @@ def read_onnx(
     io: str | Path | None = None,
     weights: Mapping[str, ArrayLike] = MappingProxyType({}),
     sizes: Mapping[str, int | str] = MappingProxyType({}),
+    values: Mapping[str, ArrayLike] = MappingProxyType({}),
     edited: bool = False,
     train: Sequence[str] = (),
     freeze: Sequence[str] = (),
@@ -120,6 +124,8 @@ def read_onnx(
             as well.
         weights: arrays by the names of inputs, which become parameters of the network instead.
         sizes: numbers for symbolic sizes of the inputs, by name; or the name of another size that is the same.
+        values: numbers, or arrays, for inputs by name, which become constants: branches that they decide are replaced
+            by the one that is taken.
         edited: whether a file of this package may have other weights, attributes or labels than those that it was
             written with: it is then read as another tool's model, where it would be refused as damaged.
         train: patterns of names of parameters that train, as ``Network.unfreeze`` has them. Otherwise use and name
@@ -136,15 +142,15 @@ def read_onnx(
         UnsupportedError: it uses what is not supported; all of that is listed.
         GraphError: nodes do not fit each other; all of them are listed.
         VerificationError: the engines do not agree; the message names the first node that differs.
-        UsageError: no inputs are found to compare on, ``io`` without ``verify``, unknown names in ``weights`` or
-            ``sizes``, or patterns in ``train`` or ``freeze`` that match nothing.
+        UsageError: no inputs are found to compare on, ``io`` without ``verify``, unknown names in ``weights``,
+            ``sizes`` or ``values``, or patterns in ``train`` or ``freeze`` that match nothing.
         ShapeError: ``weights`` do not fit the inputs.
         DataError: ``io`` does not hold the inputs and outputs of the network.
     """
     check_proof(verify, io)
     if not isinstance(source, ModelProto):
         options: dict[str, Any] = {"verify": verify, "atol": atol, "rtol": rtol, "seed": seed, "io": io}
-        options |= {"weights": weights, "sizes": sizes, "edited": edited, "origin": origin}
+        options |= {"weights": weights, "sizes": sizes, "values": values, "edited": edited, "origin": origin}
         options |= {"train": train, "freeze": freeze, "lazy": lazy, "labels": labels}
         with opening_model(source) as model:
             return read_onnx(model, where=where or str(source), **options)
@@ -153,7 +159,9 @@ def read_onnx(
     origin = origin or origin_of(source, where)
     if not edited:
         origin.refuse_damage(where)
-    model, notes = promoted(source, weights, where), list(origin.notes)
+    fixed = constants_for(source, values, where)
+    weights = {**weights, **fixed}
+    model, notes = promoted(source, weights, where), [*origin.notes, *noted("inputs that are constants", fixed)]
     translated = classical(model, where)
     in_place = given is source and not (weights or translated)
     unread = in_place and (verify or lazy) and _is_left(model)
@@ -164,6 +172,8 @@ def read_onnx(
         network, model = described(network, translated, origin.manifest, notes), translated.original
     else:
         network = foreign(model, origin.manifest, where, notes, sizes, unread=unread)
+    if kept := fixed.keys() & network.parameters.keys():
+        network.freeze(*map(escape, kept))
     if train:
         network.unfreeze(*train)
     if freeze:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from portable_nn.core.errors import RefusalError, UnsupportedError, listed
@@ -25,9 +25,9 @@ class Use(NamedTuple):
     is_constant: bool = False
 
 
-def uses(graph: Graph) -> list[Use]:
-    """All nodes of a graph."""
-    scope, constant = Scope.of(graph), {value.name for value in graph.parameters}
+def uses(graph: Graph, types: Mapping[str, Type] | None = None) -> list[Use]:
+    """All nodes of a graph, or of a body with values of these ``types``."""
+    scope, constant = Scope.of(graph, types), {value.name for value in graph.parameters}
     return [_use(node, scope, constant) for node in graph.nodes]
 
 

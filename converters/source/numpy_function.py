@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import keyword
+import textwrap
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from msgspec.structs import replace
 
 from portable_nn.converters.array import ROWS
-from portable_nn.converters.array.code import names_read
+from portable_nn.converters.array.code import WIDTH, folded, names_read
 from portable_nn.converters.array.helpers import sources, words_of_python
 from portable_nn.converters.array.indexing import constant_of
 from portable_nn.converters.array.use import ArrayUse, number
 from portable_nn.converters.source.lowered import Use, uses
 from portable_nn.converters.source.words import Identifiers, shape_text
 from portable_nn.core.dims import names_in
-from portable_nn.core.graph import Graph, Node, Tensor
+from portable_nn.core.graph import Graph, Node, Tensor, bodies
 from portable_nn.network import Network
-from portable_nn.operators import infer
+from portable_nn.operators import Type, infer
+from portable_nn.operators.control.bodies import bodies_of, body_types
 
 _OWN_WORDS: Final = (
     *("np", "sys", "math", "base64", "Path", "weights", "unpacked", "predict", "main", "sizes", "INPUTS"),
@@ -25,24 +29,31 @@ _OWN_WORDS: Final = (
 )
 
 
+Names: TypeAlias = "Identifiers | Scoped"
+
+
 class Line(NamedTuple):
-    """A line of the function: the variables that it makes and reads, its code and its comment."""
+    """A line of the function: the variables that it makes and reads, its code and its comment; functions before it."""
 
     makes: Collection[str]
     reads: Collection[str]
     code: str
     says: str
+    functions: Sequence[str] = ()
 
 
 class Function:
     """The function of one network: its lines, and the names of its values."""
 
-    def __init__(self, network: Network, graph: Graph) -> None:
+    def __init__(self, network: Network, graph: Graph, types: Mapping[str, Type] | None = None) -> None:
         self.network, self.graph = network, graph
-        self.types = infer(graph).types
-        made = [use for use in uses(graph) if use.node.operator == "Constant"]
+        self.types = infer(graph).types if types is None else types
+        self.uses = uses(graph, self.types)
+        made = [use for use in self.uses if use.node.operator == "Constant"]
         self.constants: Mapping[str, Tensor] = {use.node.outputs[0]: constant_of(use.context) for use in made}
-        self.names = Identifiers([*keyword.kwlist, *keyword.softkwlist, *_OWN_WORDS, *sources(), *words_of_python()])
+        self.names: Names = Identifiers(
+            [*keyword.kwlist, *keyword.softkwlist, *_OWN_WORDS, *sources(), *words_of_python()]
+        )
         self.makers = graph.makers()
         self.reads = Counter(name for node in graph.nodes for name in node.inputs)
         self.made = dict[str, tuple[str, str]]()
@@ -54,12 +65,14 @@ class Function:
 
     def lines(self) -> list[Line]:
         """The lines of all operators that an output depends on."""
-        return self._needed([self._line(use) for use in uses(self.graph)])
+        return self._needed([self._line(use) for use in self.uses])
 
     def _line(self, use: Use) -> Line:
         node = use.node
         inputs = [self._operand(use, name) if name else None for name in node.inputs]
-        made, row = ArrayUse(use.context, use.results, inputs, self.sizes), ROWS[node.operator]
+        inner = {name: self._inner(use, name) for name, _ in bodies(node) if self._runs(use, name)}
+        functions = {name: found.name for name, found in inner.items()}
+        made, row = ArrayUse(use.context, use.results, inputs, self.sizes, functions), ROWS[node.operator]
         code, says = row.expression(made), row.words(made)
         makes = [self.names.of(name) if name else "_" for name in node.outputs]
         if len(makes) == 1 and (inside := self._inside(use, inputs)):
@@ -67,7 +80,23 @@ class Function:
         self.made[node.outputs[0]] = code, says
         target = ", ".join(makes) + ("," if len(makes) == 1 and node.operator == "Split" else "")
         shapes = ", ".join(shape_text(self.types[name].shape) for name in node.outputs if name)
-        return Line(makes, names_read(code), f"{target} = {code}", f"{shapes}: {says}")
+        before = [text for found in inner.values() for text in found.text()]
+        reads = names_read("\n".join([*before, code]))
+        return Line(makes, reads, f"{target} = {code}", f"{shapes}: {says}", before)
+
+    @staticmethod
+    def _runs(use: Use, name: str) -> bool:
+        """True if a body may run."""
+        condition = use.context.type().constant if use.node.operator == "If" else None
+        return condition is None or (name == "then_branch") == bool(condition[0])
+
+    def _inner(self, use: Use, name: str) -> Inner:
+        """The function of a body."""
+        body = bodies_of(use.context)[name]
+        outside = {v.name: use.node.inputs[place] for v, place in zip(body.graph.parameters, body.places, strict=True)}
+        types = {**body_types(use.context, name)}
+        known = {each: self.names.of(value) for each, value in outside.items()}
+        return Inner(self, self.names.new(f"{use.node.name}_{name}"), body.graph, types, known)
 
     def _operand(self, use: Use, name: str) -> str:
         """An input: the variable, or what it is, if that is as simple.
@@ -112,6 +141,49 @@ class Function:
         """The parameters that lines read, or that are outputs."""
         read = {name for line in lines for name in line.reads} | {self.names.of(name) for name in self.graph.outputs}
         return [name for name, identifier in self.parameters.items() if identifier in read]
+
+
+class Scoped:
+    """Identifiers inside of a function: of what is ``known`` outside, and of what is made there."""
+
+    def __init__(self, names: Names, scope: str, known: Mapping[str, str]) -> None:
+        self._names, self._scope, self._known = names, scope, known
+        self.new = names.new
+
+    def of(self, name: str, kind: str = "") -> str:
+        """The identifier of a name."""
+        return self._known.get(name) or self._names.of(name, f"{self._scope}/{kind}")
+
+
+class Inner(Function):
+    """The function of a body, which reads the variables of those around it."""
+
+    def __init__(
+        self, outer: Function, name: str, graph: Graph, types: Mapping[str, Type], known: Mapping[str, str]
+    ) -> None:
+        super().__init__(outer.network, replace(graph, inputs=(), parameters=()), types)
+        self.name, self.graph, self.sizes = name, graph, outer.sizes
+        self.names = Scoped(outer.names, name, known)
+        self.inputs, self.parameters = [self.names.of(value.name) for value in graph.inputs], {}
+
+    def text(self) -> Iterator[str]:
+        """Its lines."""
+        yield f"def {self.name}({', '.join(self.inputs)}):"
+        yield from written(self.lines(), "    ")
+        yield f"    return {', '.join(map(self.names.of, self.graph.outputs))}"
+        yield ""
+
+
+def written(lines: Iterable[Line], margin: str) -> Iterator[str]:
+    """Lines as they stand in the source, with the functions that they call before them."""
+    for line in lines:
+        yield from (f"{margin}{each}".rstrip() for each in line.functions)
+        code, comment = f"{margin}{line.code}", f"  # {line.says}"
+        if len(code) + len(comment) <= WIDTH:
+            yield code + comment
+        else:
+            yield from (f"{margin}# {each}" for each in textwrap.wrap(line.says, WIDTH - 2 - len(margin)))
+            yield from folded(code)
 
 
 def array_value(value: Tensor) -> float:

@@ -12,18 +12,19 @@ from typing import Any, Final
 import numpy as np
 
 from portable_nn.converters.array import missing
-from portable_nn.converters.array.code import WIDTH, folded
+from portable_nn.converters.array.code import WIDTH
 from portable_nn.converters.array.helpers import called_in
 from portable_nn.converters.array.use import ArrayUse, in_quotes
 from portable_nn.converters.conversion import Side, Written, compare_sides
 from portable_nn.converters.source.lowered import Use, in_known_operators
-from portable_nn.converters.source.numpy_function import Function, Line
+from portable_nn.converters.source.numpy_function import Function, Line, written
 from portable_nn.converters.source.tables import in_numpy, listed_columns
 from portable_nn.converters.source.words import listed_texts, plain_text, shape_text
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.atomic import all_or_none, atomic_write
 from portable_nn.core.dims import names_in
 from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import bodies
 from portable_nn.core.text import size
 from portable_nn.core.tolerances import WRITTEN
 from portable_nn.core.version import __version__
@@ -104,13 +105,7 @@ def _body(function: Function, lines: Sequence[Line]) -> Iterator[str]:
         if identifier in read:
             yield f"    {identifier} = sizes[{in_quotes(name)}]"
     yield ""
-    for line in lines:
-        code, comment = f"    {line.code}", f"  # {line.says}"
-        if len(code) + len(comment) <= WIDTH:
-            yield code + comment
-        else:
-            yield from (f"    # {each}" for each in textwrap.wrap(line.says, WIDTH - 6))
-            yield from folded(code)
+    yield from written(lines, "    ")
     yield f"    return {', '.join(function.names.of(name) for name in function.graph.outputs)}"
 
 
@@ -271,7 +266,8 @@ def source_of(network: Network, where: str, beside: str | None) -> str:
     sizes = {name: name for value in network.graph.inputs for name in names_in(value.shape)}
 
     def lacks(use: Use) -> str | None:
-        return missing(ArrayUse(use.context, use.results, [name or None for name in use.node.inputs], sizes))
+        functions = {name: name for name, _ in bodies(use.node)}
+        return missing(ArrayUse(use.context, use.results, [name or None for name in use.node.inputs], sizes, functions))
 
     graph = in_known_operators(network.graph, lacks, where, "as numpy source")
     return text_of(Function(network, graph), Path(where).name, beside)

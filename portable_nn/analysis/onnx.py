@@ -35,10 +35,10 @@ from portable_nn.onnx.opsets.support import (
     captured,
     check_text,
     label,
-    names_in,
     obstacles,
     opset_in,
     opset_of,
+    subgraphs,
 )
 from portable_nn.onnx.opsets.translation import translated
 from portable_nn.onnx.origin import ADVICE, origin_of
@@ -47,6 +47,7 @@ from portable_nn.onnx.remarks.exporters import resets_too_early
 from portable_nn.onnx.storage.external import locations, reading
 from portable_nn.onnx.storage.files import read_alone, read_light, read_model
 from portable_nn.onnx.storage.tensors import Unread, from_attribute, from_tensor, is_attribute
+from portable_nn.onnx.subgraphs import all_names, node_of, with_unique_names
 from portable_nn.operators import Needed, needed_equalities, solution
 from portable_nn.operators.costs import multiply_adds
 from portable_nn.operators.foreign.opaque import is_opaque, opaque_notes
@@ -113,6 +114,7 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
         findings.append(Finding("error", "", error.reason, hint))
     with _collected(findings):
         model, remarks = inlined(model, where, answer)
+        model = with_unique_names(model, where)
         graph = model.graph
         findings += _notes(remarks)
     with _collected(findings):
@@ -131,7 +133,8 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
             continue
         with _collected(findings, label(proto)):
             if not is_stored(proto):
-                nodes[place] = _node(proto, _attributes(proto, where))
+                whole = place not in blocked and any(subgraphs(proto))
+                nodes[place] = node_of(proto, label(proto), where) if whole else _node(proto, _attributes(proto, where))
                 continue
         blocked.add(place)  # It is a weight, or has an attribute that is damaged.
     for place, node in enumerate(nodes):
@@ -331,7 +334,7 @@ def _outputs(opened: _Opened) -> list[str]:
 
 
 def _names(opened: _Opened) -> Names:
-    return Names([*names_in(opened.model.graph), *(node.name for node in opened.nodes)])
+    return Names([*all_names(opened.model.graph), *(node.name for node in opened.nodes)])
 
 
 def _known_types(

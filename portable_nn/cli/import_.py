@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -38,6 +39,7 @@ EXAMPLES = (
     "import theirs.pt mine.safetensors --against digits",
     "import theirs.keras mine.safetensors",
     "import theirs.onnx mine.safetensors --labels classes.txt",
+    "import speech.onnx mine.safetensors --value sr=16000",
 )
 
 FLAGS: Final = {
@@ -47,6 +49,7 @@ FLAGS: Final = {
     "prove_training": "--verify training",
     "sizes": "--dim",
     "train": "--freeze",
+    "values": "--value",
     "verify": "--verify",
 }
 """The options of arguments of the library that have other names."""
@@ -137,6 +140,10 @@ def command(
         ),
     ],
     dim: Dims = None,
+    value: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER,…", help="Make an input of an ONNX file a constant: sr=16000.", hidden=True),
+    ] = None,
     freeze: Annotated[
         list[str] | None,
         typer.Option(
@@ -190,6 +197,7 @@ def command(
     patterns = listed(freeze)
     given = {
         "sizes": sizes_in(dim),
+        "values": _values_in(value),
         "edited": edited,
         "train": [pattern[1:] for pattern in patterns if pattern.startswith("!")],
         "freeze": [pattern for pattern in patterns if not pattern.startswith("!")],
@@ -213,6 +221,21 @@ def command(
     data = {"model": ", ".join(map(str, sources)), "path": str(out), "bytes": count}
     data |= {"trained": found.weights, "constants": found.constants, **prepared, **proof_as_json(outputs)}
     printer.result(proof_as_text(outputs, proof.io) + fields(shown), data | {"notes": [*notes, *outputs.notes]})
+
+
+def _values_in(pairs: list[str] | None) -> dict[str, float]:
+    """The values that ``--value NAME=NUMBER`` gives. Raises ``UsageError``."""
+    found = dict[str, float]()
+    for text in listed(pairs):
+        name, _, word = text.rpartition("=")
+        try:
+            number = float(word)
+        except ValueError:
+            number = math.nan
+        if not name or not math.isfinite(number) or name in found:
+            raise UsageError(f"--value needs NAME=NUMBER, each name once, such as sr=16000, not '{text}'")
+        found[name] = number
+    return found
 
 
 def _read(sources: list[Path], given: dict[str, Any]) -> Imported:

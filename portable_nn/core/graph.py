@@ -31,7 +31,8 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: tuple[int | float, ...]
 
 
-Attribute: TypeAlias = int | float | str | tuple[int | float | str, ...] | Tensor
+Attribute: TypeAlias = "int | float | str | tuple[int | float | str | Graph, ...] | Tensor"
+"""A body, such as the branch of an ``If``, is a tuple of one graph."""
 
 
 class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,6 +100,30 @@ class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True, weakref=Tru
             for name in node.inputs:
                 found.setdefault(name, []).append(node)
         return found
+
+
+def bodies(node: Node) -> Iterator[tuple[str, Graph]]:
+    """The graphs in the attributes of a node, in the order of their names.
+
+    The types of their inputs and parameters are those of the node's inputs, and are not stated in them. ``parameters``
+    are what a body reads from outside: after its own inputs, the node has one for each of them, body by body.
+    """
+    for name, value in sorted(node.attributes.items()):
+        if isinstance(value, tuple) and len(value) == 1 and isinstance(value[0], Graph):
+            yield name, value[0]
+
+
+def own_inputs(node: Node) -> tuple[str, ...]:
+    """The inputs of a node but for what its bodies read from outside."""
+    return node.inputs[: len(node.inputs) - sum(len(body.parameters) for _, body in bodies(node))]
+
+
+def all_nodes(graph: Graph) -> Iterator[Node]:
+    """The nodes of a graph, each after those of its bodies."""
+    for node in graph.nodes:
+        for _, body in bodies(node):
+            yield from all_nodes(body)
+        yield node
 
 
 def format_shape(shape: Shape) -> str:

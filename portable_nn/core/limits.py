@@ -32,6 +32,18 @@ DEFLATE: Final = 1100
 COMPUTED: Final = 1000
 """The allowed ratio of the bytes that a graph computes to those of its inputs and parameters."""
 
+DEEPEST: Final = 16
+"""The most bodies of loops and branches that are in each other."""
+
+UNROLLED: Final = 16
+"""The most turns of a loop that become nodes of their own when a model is read; a loop of more stays one, …"""
+
+NODES: Final = 1000
+"""… and so does one that would become more nodes."""
+
+BOUNDLESS: Final = 2**31 - 1
+"""A number of turns from here on is none: exporters write the largest integer where a condition ends a loop."""
+
 TIME: Final = "PORTABLE_NN_TIME"
 """The environment variable that sets the seconds of processor time of a computation; ``--timeout`` sets it, too."""
 

@@ -36,6 +36,7 @@ from portable_nn.operators import (
     operator_of,
     types_read,
 )
+from portable_nn.operators.inference import type_of
 from portable_nn.operators.linear.products import wakes_threads
 from portable_nn.rewrites import DEFAULT, Program, rewritten
 
@@ -62,7 +63,7 @@ class Plan:
     def __init__(
         self,
         graph: Graph,
-        shapes: Mapping[str, Shape],
+        shapes: Mapping[str, Shape | Type],
         parameters: Mapping[str, Array],
         *,
         outputs: Sequence[str] | None = None,
@@ -78,7 +79,7 @@ class Plan:
         # What the caller reads, and what is written into parameters, must be kept after the last node.
         last = tuple(dict.fromkeys([*wanted, *self.updates.values()]))
         open_inputs = graph.inputs
-        sized = tuple(replace(value, shape=shapes.get(value.name, value.shape)) for value in graph.inputs)
+        sized = tuple(replace(value, shape=type_of(value, shapes).shape) for value in graph.inputs)
         graph, parameters, *_ = rewritten(Program(replace(graph, inputs=sized, outputs=last), parameters), rewrites)
         self._types = infer(graph, dict(shapes)).types
         if stored is None:
@@ -291,6 +292,14 @@ class Binding(KernelContext):
         block = next((owner for owner in owners if np.may_share_memory(owner.memory, array)), None)
         if name := self._output_name(index):
             self.plan._place(name, array, block)
+
+    def compiled(self, body: Graph, types: Mapping[str, Type], captured: Mapping[str, Array]) -> Plan:
+        """The plan of a body, which reads arrays of this plan where they are."""
+        shapes = {name: Type(dtype, shape, constant) for name, (dtype, shape, constant) in types.items()}
+        plan = Plan(body, shapes, captured, rng=self.rng, stored=self.plan._stored)
+        self.plan.claim(plan.bytes, self.node.name)
+        self.plan.bytes += plan.bytes
+        return plan
 
     def scratch(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Memory that only this node's steps use."""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from portable_nn.core.errors import FormatError, UsageError
-from portable_nn.core.graph import INTERNAL, OPSET, Graph, Tensor, Value
+from portable_nn.core.graph import OPSET, Graph, Tensor, Value, all_nodes
 from portable_nn.core.jsons import LONGEST, JsonError, typed, typed_json
 from portable_nn.core.text import printable, said
 from portable_nn.core.version import __version__
@@ -64,7 +64,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def needed_version(self) -> int:
         """The lowest version that can hold this, of those that are written."""
-        own = [find(node.operator, INTERNAL) for node in self.graph.nodes if node.domain == INTERNAL]
+        own = [find(node.operator, node.domain) for node in self.graph.nodes]
         return max([OLDEST_WRITTEN, *(operator.stored for operator in own if operator)])
 
     @property
@@ -149,7 +149,7 @@ def _has_floats(manifest: Manifest) -> bool:
     """True if the manifest may have a float."""
     if manifest.training or has_floats(manifest.inputs, manifest.outputs):
         return True
-    values = [value for node in manifest.graph.nodes for value in node.attributes.values()]
+    values = [value for node in all_nodes(manifest.graph) for value in node.attributes.values()]
     items = (value.data if isinstance(value, Tensor) else value for value in values)
     return any(type(item) is float or (isinstance(item, tuple) and float in map(type, item)) for item in items)
 

@@ -19,6 +19,7 @@ from msgspec import structs
 
 from portable_nn.core.errors import FormatError, NoManifestError, UsageError
 from portable_nn.core.files import open_regular, read_at, read_exactly, refuse, stored_bytes
+from portable_nn.core.graph import bodies
 from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.core.memory import CHUNK, Bytes, aligned, borrowed
 from portable_nn.core.tensors import Array, from_bytes, to_bytes, value_fault
@@ -181,7 +182,10 @@ def _remember(carrier: Carrier, start: bytes, found: VerifiedHead) -> None:
 def _copy(manifest: Manifest) -> Manifest:
     """A copy of a manifest: the caller, who has the other one, may change it."""
     nodes = tuple(
-        structs.replace(n, attributes=dict(n.attributes)) if n.attributes else n for n in manifest.graph.nodes
+        structs.replace(n, attributes=deepcopy(n.attributes) if any(bodies(n)) else dict(n.attributes))
+        if n.attributes
+        else n
+        for n in manifest.graph.nodes
     )
     return structs.replace(
         manifest,

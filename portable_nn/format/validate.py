@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import filterfalse
 from typing import Final
@@ -21,7 +21,8 @@ from portable_nn import operators
 from portable_nn.core.dims import is_number
 from portable_nn.core.errors import GraphError
 from portable_nn.core.files import MAX_BYTES
-from portable_nn.core.graph import INTERNAL, OPSET, Attribute, Graph, Node, Shape, Tensor, Value, format_shape
+from portable_nn.core.graph import INTERNAL, OPSET, Attribute, Graph, Node, Shape, Tensor, Value, bodies, format_shape
+from portable_nn.core.limits import DEEPEST
 from portable_nn.core.tensors import ITEM_SIZES, Array, signature, to_bytes, value_fault
 from portable_nn.format.documentation import Documentation, documentation_faults, size_faults
 from portable_nn.format.hashes import CHECKSUM, DIGEST, DIGITS, HASHES
@@ -151,15 +152,19 @@ def _opset_faults(opset: int) -> Iterator[str]:
 def _name_faults(manifest: Manifest) -> Iterator[str]:
     graph = manifest.graph
     extra = [value.name for value in manifest.training.tensors] if manifest.training else []
-    for what, names in (("value", (*graph.values(), *extra)), ("node", [node.name for node in graph.nodes])):
-        for name in filterfalse(_PLAIN.fullmatch, names):
-            if fault := _name_fault(name):
-                yield f"the name {name!r} of a {what} {fault}"
+    yield from _names_faults((*graph.values(), *extra), graph.nodes)
     if extra:
         own = set(graph.values())
         for name, count in Counter(extra).items():
             if count > 1 or name in own:
                 yield f"the tensor {name!r} of the training has a name that another value has"
+
+
+def _names_faults(values: Iterable[str], nodes: Iterable[Node]) -> Iterator[str]:
+    for what, names in (("value", values), ("node", [node.name for node in nodes])):
+        for name in filterfalse(_PLAIN.fullmatch, names):
+            if fault := _name_fault(name):
+                yield f"the name {name!r} of a {what} {fault}"
 
 
 _PLAIN: Final = re.compile(r"[a-z0-9]\w*(\.\w+)*", re.ASCII)
@@ -231,13 +236,25 @@ def _size(dtype: str, shape: Shape) -> int:
     return ITEM_SIZES[dtype] * math.prod(int(dim) for dim in shape)
 
 
-def _node_faults(graph: Graph) -> Iterator[str]:
+def _node_faults(graph: Graph, depth: int = 0) -> Iterator[str]:
+    if depth > DEEPEST:
+        yield f"bodies of loops and branches are in each other {depth} times; at most {DEEPEST} are allowed"
+        return
     for node in graph.nodes:
+        for name, body in bodies(node):
+            yield from (f"{_label(node)}: in '{name}', {fault}" for fault in _body_faults(body, depth + 1))
         if node.domain == INTERNAL and not ((found := operators.find(node.operator, INTERNAL)) and found.stored):
             yield f"{_label(node)}: operator '{INTERNAL}.{node.operator}' is internal and cannot be in a file"
         for name, attribute in node.attributes.items():
             if fault := _attribute_fault(attribute):
                 yield f"{_label(node)}: attribute '{name}' {fault}"
+
+
+def _body_faults(body: Graph, depth: int) -> Iterator[str]:
+    yield from _names_faults(body.values(), body.nodes)
+    if typed := [value.name for value in (*body.inputs, *body.parameters) if (value.dtype, value.shape) != ("", ())]:
+        yield f"{typed[0]!r} has a type, which the node says"
+    yield from _node_faults(body, depth)
 
 
 def _label(node: Node) -> str:
@@ -249,6 +266,8 @@ def _attribute_fault(attribute: Attribute) -> str | None:
         return _tensor_fault(attribute)
     items = attribute if isinstance(attribute, tuple) else (attribute,)
     kinds = set(map(type, items))
+    if kinds == {Graph}:
+        return None if len(items) == 1 else f"has {len(items)} graphs, and must have one"
     if len(kinds) > 1:
         return f"mixes {' and '.join(sorted(kind.__name__ for kind in kinds))}"
     dtype = _ATTRIBUTE_DTYPES.get(*kinds) if kinds else None

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from onnx import ModelProto, ValueInfoProto, numpy_helper
 
-from portable_nn.core.dims import may_be_equal
+from portable_nn.core.dims import may_be_equal, static
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import format_shape
 from portable_nn.onnx.library.inference import type_of
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import FLOATS, Array
 
 
 def promoted(model: ModelProto, weights: Mapping[str, ArrayLike], where: str) -> ModelProto:
@@ -43,6 +43,31 @@ def promoted(model: ModelProto, weights: Mapping[str, ArrayLike], where: str) ->
         field.extend(kept)
     copy.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
     return copy
+
+
+def constants_for(model: ModelProto, values: Mapping[str, ArrayLike], where: str) -> dict[str, Array]:
+    """Arrays for inputs that become constants, in the types that the model declares; one number fills a shape.
+
+    Raises ``UsageError`` for a name that is no input, and for a value that it cannot have.
+    """
+    entries = {value.name: type_of(value) for value in model.graph.input}
+    found = dict[str, Array]()
+    for name, value in values.items():
+        wanted = entries.get(name)
+        if wanted is None or (shape := static(wanted.shape)) is None:
+            known = ", ".join(f"'{each}'" for each, type in entries.items() if type and static(type.shape) is not None)
+            raise UsageError(f"{where}: a value is given for '{name}'; inputs of a known shape are {known or 'none'}")
+        try:
+            with np.errstate(all="ignore"):
+                found[name] = np.broadcast_to(np.asarray(value).astype(wanted.dtype), shape).copy()
+        except ValueError:
+            fits = False
+        else:
+            fits = np.array_equal(found[name], np.broadcast_to(np.asarray(value), shape), equal_nan=True)
+            fits = fits or wanted.dtype in FLOATS
+        if not fits:
+            raise UsageError(f"{where}: '{name}' is {wanted}, and {value!r} is no value of it")
+    return found
 
 
 def _faults(entry: ValueInfoProto, array: Array) -> Iterator[str]:

@@ -19,6 +19,7 @@ from portable_nn.core.errors import Fault, FormatError, GraphError, PortableNNEr
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.core.tensors import Array, is_finite
 from portable_nn.onnx.advice import advice
+from portable_nn.onnx.bodies import bodies_once
 from portable_nn.onnx.branches import inlined
 from portable_nn.onnx.entries import Sizes, equalities, repeated
 from portable_nn.onnx.library.inference import infer_standard
@@ -28,19 +29,20 @@ from portable_nn.onnx.opsets.support import (
     as_opaque,
     check_made_once,
     check_text,
-    names_in,
     needed_nodes,
     noted,
     obstacles,
     opset_of,
     reads,
+    subgraphs,
 )
 from portable_nn.onnx.opsets.translation import translated
 from portable_nn.onnx.remarks.exporters import resets_too_early
 from portable_nn.onnx.remarks.training import quantised, training_mode
 from portable_nn.onnx.roles import Role, doubts, folded_normalisation, is_mask, roles_of, shared
 from portable_nn.onnx.storage.files import APART
-from portable_nn.onnx.storage.tensors import Unread, from_attribute, from_tensor, literal, tensor_bytes
+from portable_nn.onnx.storage.tensors import Unread, from_tensor, literal, tensor_bytes
+from portable_nn.onnx.subgraphs import all_names, node_names, node_of, with_unique_names
 from portable_nn.onnx.writing import PRODUCER
 from portable_nn.operators import (
     DTYPE_CODES,
@@ -110,6 +112,7 @@ def from_model(
     check_made_once(model.graph, where)
     whole_model = model
     model, done = inlined(model, where, partial(answer, sizes=sizes))
+    model = with_unique_names(model, where)
     found = obstacles(model, refused)
     blocked = frozenset(place for obstacle in found for place in obstacle.nodes)
     parts = _parts(model, where, blocked, sizes, apart=unread)
@@ -187,7 +190,7 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes,
 
     ``apart`` leaves large weights in their files.
     """
-    graph, names = model.graph, Names(names_in(model.graph))
+    graph, names = model.graph, Names(all_names(model.graph))
     found = _constants(model, where, whole=not blocked, apart=apart)
     arrays, large = found.arrays, found.large
     nodes, filling = in_parameters(_nodes(model, where, blocked, found, names), names)
@@ -201,12 +204,13 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes,
     unknown = {*lacking, *(each.name for each in (*graph.initializer, *graph.input))}
     unknown -= {*arrays, *found.literals, *(value.name for value in inputs)}
     outputs = tuple(value.name for value in graph.output)
-    roles = _roles(graph, arrays, whole=not blocked)
+    uses = _with_bodies(model)
+    roles = _roles(uses, arrays, whole=not blocked)
     trained = {name for name, role in roles.items() if role.trains} & _reached(nodes)
     notes = [
         *noted("constants that are kept as parameters", found.stored),
         *noted("copies of a parameter that are parameters of their own", found.copies),
-        *(shared(graph, trained) if model.producer_name != PRODUCER else ()),
+        *(shared(uses, trained) if model.producer_name != PRODUCER else ()),
         *doubts(roles),
         *folded_normalisation(graph),
     ]
@@ -218,20 +222,20 @@ def _nodes(model: ModelProto, where: str, blocked: frozenset[int], found: _Const
     """The nodes of a graph but for those ``blocked`` and those that make parameters, after ``Constant`` nodes."""
     nodes, graph = [constant(name, array, names) for name, array in found.literals.items()], model.graph
     parameters = {*found.stored, *found.copies}
-    for place, (proto, name) in enumerate(zip(graph.node, _node_names(graph, names), strict=True)):
+    for place, (proto, name) in enumerate(zip(graph.node, node_names(graph, names), strict=True)):
         if place not in blocked and not _makes(proto, parameters):
-            if opaque := as_opaque(proto, model, name):
-                nodes.append(opaque)
-                continue
-            attributes = {attribute.name: from_attribute(attribute, where) for attribute in proto.attribute}
-            domain = "" if proto.domain in STANDARD else proto.domain
-            nodes.append(Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes, domain))
+            nodes.append(as_opaque(proto, model, name) or node_of(proto, name, where))
     return nodes
 
 
 def _reached(nodes: Iterable[Node]) -> set[str]:
     """The values that nodes read through which something learns."""
     return {name for node in nodes if not is_opaque(node) for name in node.inputs}
+
+
+def _with_bodies(model: ModelProto) -> GraphProto:
+    """The graph of a model with the nodes of branches and loops among its own, for what reads a value."""
+    return (bodies_once(model) if any(any(subgraphs(node)) for node in model.graph.node) else model).graph
 
 
 class _Constants(NamedTuple):
@@ -258,10 +262,11 @@ def _constants(model: ModelProto, where: str, *, whole: bool, apart: bool) -> _C
     graph, foreign = model.graph, model.producer_name != PRODUCER
     known = [proto for proto in graph.initializer if proto.data_type in ONNX_DTYPES]
     arrays, large = _initializers(known, where, whole=whole, apart=apart)
-    settings = settings_of(graph, arrays)
+    uses = _with_bodies(model)
+    settings = settings_of(uses, arrays)
     literals = {name: array for name, array in arrays.items() if name in settings or decides_shapes(array)}
     arrays = {name: array for name, array in arrays.items() if name not in literals}
-    weights = {*read_as(lambda operator: operator.weights, graph), *_biases(graph)} - settings
+    weights = {*read_as(lambda operator: operator.weights, uses), *_biases(uses)} - settings
     weights = weights if foreign else set()
     stored = {node.output[0]: node for node in graph.node if is_stored(node) or is_weight(node, weights)}
     copies = _copies(graph, arrays) if foreign else {}
@@ -446,12 +451,3 @@ def tensor_of(node: NodeProto) -> TensorProto:
             case "value_floats":
                 return TensorProto(data_type=TensorProto.FLOAT, dims=[len(each.floats)], float_data=each.floats)
     return TensorProto(dims=[0])
-
-
-def _node_names(graph: GraphProto, names: Names) -> Iterator[str]:
-    """A name for each node: its own, or a new one where it has none or another node before it has the same."""
-    seen: set[str] = {""}
-    for node in graph.node:
-        unique = node.name not in seen
-        seen.add(node.name)
-        yield node.name if unique else names.fresh(node.name or node.op_type.lower())

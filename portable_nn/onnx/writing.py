@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain, starmap, zip_longest
+from itertools import starmap, zip_longest
 from types import MappingProxyType
 from typing import Final
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from msgspec.structs import replace
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.graph import OPSET, Graph, Node, Value
+from portable_nn.core.graph import OPSET, Graph, Node, Value, bodies
 from portable_nn.core.tensors import ITEM_SIZES, Array
 from portable_nn.core.version import __version__
 from portable_nn.onnx.opsets.standard import domain_versions, signature
-from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN, to_opset
+from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN, Written, to_opset
 from portable_nn.onnx.storage.external import IN_PLACE, reference, regions
 from portable_nn.onnx.storage.files import MAX_BYTES
 from portable_nn.onnx.storage.tensors import to_attribute, to_tensor
@@ -84,7 +85,8 @@ def to_model(
     )
     proto = model.graph  # Filled in place: a graph that is given to a model is copied.
     proto.name = graph.name
-    proto.node.extend(_to_nodes(nodes, opset, graph))
+    names = Names([*graph.values(), *(name for node in nodes for name in (node.name, *node.outputs))])
+    proto.node.extend(_to_node(node, opset, names) for node in nodes)
     proto.input.extend(map(_to_value, graph.inputs))
     proto.output.extend(map(_to_value, outputs))
     for value in graph.parameters:
@@ -125,22 +127,6 @@ def _to_value(value: Value) -> ValueInfoProto:
     return helper.make_tensor_value_info(value.name, DTYPE_CODES[value.dtype], value.shape)
 
 
-def _to_nodes(nodes: Sequence[Node], opset: int, graph: Graph) -> Iterator[NodeProto]:
-    names = Names([*graph.values(), *chain.from_iterable(node.outputs for node in nodes)])
-    yield from (_to_node(node, opset, names) for node in nodes)
-
-
-def _to_node(node: Node, opset: int, names: Names) -> NodeProto:
-    if is_opaque(node):
-        return _opaque(node, names)
-    known = signature(node.operator, opset)
-    assert known is not None  # to_opset has refused all others
-    attributes = [to_attribute(name, value, known.attributes[name]) for name, value in sorted(node.attributes.items())]
-    return NodeProto(
-        op_type=node.operator, name=node.name, input=node.inputs, output=node.outputs, attribute=attributes
-    )
-
-
 def _opaque(node: Node, names: Names) -> NodeProto:
     """The very NodeProto of an opaque node, with the names of today, and its names for outputs that nothing reads."""
     try:
@@ -151,4 +137,44 @@ def _opaque(node: Node, names: Names) -> NodeProto:
     proto.input[:] = node.inputs
     made = zip_longest(node.outputs, list(proto.output))
     proto.output[:] = [now or (then and names.fresh(then)) for now, then in made]
+    return proto
+
+
+def _to_node(node: Node, opset: int, names: Names, called: Mapping[str, str] = MappingProxyType({})) -> NodeProto:
+    """A node; ``names`` gives names to what its bodies make, and ``called`` are the names of values outside of it."""
+    if is_opaque(node):
+        return _opaque(node, names)
+    known = signature(node.operator, opset)
+    assert known is not None  # to_opset has refused all others
+    inputs, outputs = ([called.get(name, name) for name in side] for side in (node.inputs, node.outputs))
+    graphs, stop = dict[str, GraphProto](), len(inputs)
+    for name, body in reversed([*bodies(node)]):
+        assert isinstance(body, Written)
+        outside = inputs[stop - len(body.parameters) : stop]
+        stop -= len(outside)
+        graphs[name] = _to_body(body, outside, opset, names)
+    attributes = [
+        AttributeProto(name=name, type=AttributeProto.GRAPH, g=graphs[name])
+        if name in graphs
+        else to_attribute(name, value, known.attributes[name])
+        for name, value in sorted(node.attributes.items())
+    ]
+    return NodeProto(op_type=node.operator, name=node.name, input=inputs[:stop], output=outputs, attribute=attributes)
+
+
+def _to_body(body: Written, outside: Sequence[str], opset: int, names: Names) -> GraphProto:
+    """A body, which reads what is outside by its names there, and has no name of those for anything else."""
+    own = [*(value.name for value in body.inputs), *(name for node in body.nodes for name in node.outputs if name)]
+    inside = {name: names.fresh(name) for name in own}
+    inside |= {value.name: name for value, name in zip(body.parameters, outside, strict=True)}
+    proto = GraphProto(name=body.name, input=[_to_value(replace(each, name=inside[each.name])) for each in body.inputs])
+    proto.node.extend(_to_node(node, opset, names, inside) for node in body.nodes)
+    made = [name for node in body.nodes for name in node.outputs]
+    for place, value in enumerate(body.results):
+        name = inside[value.name]
+        if value.name not in made or value.name in body.outputs[:place]:  # It must be made in the body, and stand once.
+            copy = names.fresh(f"{name}.copy")
+            proto.node.add(op_type="Identity", name=copy, input=[name], output=[copy])
+            name = copy
+        proto.output.append(_to_value(replace(value, name=name)))
     return proto

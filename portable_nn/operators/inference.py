@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from portable_nn.core.dims import LONGEST, TooLongError
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.core.graph import Attribute, Graph, Node, Shape
+from portable_nn.core.graph import Attribute, Graph, Node, Shape, Value
 from portable_nn.operators.elements import with_constant
 from portable_nn.operators.registry import InvalidNode, Operator, OperatorContext, Type, operator_of, types_read
 
@@ -57,7 +57,7 @@ class _Cache:
         """As ``infer_node``, for types that live as long as the cache, whose keys are their identities."""
         try:  # Unlike ``==``, it distinguishes 1, 1.0 and True.
             attributes = marshal.dumps(node.attributes, 2)
-        except ValueError:  # An attribute that is a tensor.
+        except ValueError:  # An attribute that is a tensor or a graph.
             return self._infer(node, inputs)
         key = (node.operator, node.domain, attributes, len(node.outputs), *map(id, inputs))
         if (found := self._found.get(key)) is None:
@@ -78,8 +78,10 @@ _INFERRED: Final[dict[int, tuple[weakref.ref[Graph], Inference]]] = {}
 """The results for the graphs that are alive, by identity: comparing graphs by value would take as long as inferring."""
 
 
-def infer(graph: Graph, shapes: Mapping[str, Shape] | None = None) -> Inference:
+def infer(graph: Graph, shapes: Mapping[str, Shape | Type] | None = None) -> Inference:
     """Find the type of every value of ``graph``, with ``shapes`` in place of the declared ones of its inputs.
+
+    A ``Type`` there says the element type as well, and of a body what it reads from outside, which it does not declare.
 
     Without ``shapes`` this is computed once for each graph.
 
@@ -94,7 +96,13 @@ def infer(graph: Graph, shapes: Mapping[str, Shape] | None = None) -> Inference:
     return _INFERRED[key][1]
 
 
-def _infer(graph: Graph, shapes: Mapping[str, Shape]) -> Inference:
+def type_of(value: Value, shapes: Mapping[str, Shape | Type]) -> Type:
+    """The type of an input or parameter of a graph, where it may have another than it declares."""
+    found = shapes.get(value.name, value.shape)
+    return found if isinstance(found, Type) else Type(value.dtype, found)
+
+
+def _infer(graph: Graph, shapes: Mapping[str, Shape | Type]) -> Inference:
     types: dict[str, Type] = {}
     unknown: set[str] = set()
     faults: list[Fault] = []
@@ -111,9 +119,9 @@ def _infer(graph: Graph, shapes: Mapping[str, Shape]) -> Inference:
             types[name] = type
 
     for value in graph.inputs:
-        add(value.name, cache.one(Type(value.dtype, shapes.get(value.name, value.shape))), "the inputs")
+        add(value.name, cache.one(type_of(value, shapes)), "the inputs")
     for value in graph.parameters:
-        add(value.name, cache.one(Type(value.dtype, value.shape)), "the parameters")
+        add(value.name, cache.one(type_of(value, shapes)), "the parameters")
     seen: set[str] = set()
     for node in graph.nodes:
         if node.name in seen:

@@ -16,12 +16,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, NoReturn, Protocol, TypeAlias
 
 import numpy as np
 
 from portable_nn.core.errors import refuse
-from portable_nn.core.graph import INTERNAL, Attribute, Dim, Node, Shape, Tensor, format_shape
+from portable_nn.core.graph import INTERNAL, Attribute, Dim, Graph, Node, Shape, Tensor, format_shape
 from portable_nn.operators.streamed import Streamed
 from portable_nn.sizes.operation import Kind, Mode
 from portable_nn.sizes.receptive import Fields
@@ -92,8 +92,13 @@ class Attr(NamedTuple):
 
     kind: type[int] | type[float] | type[str] | type[tuple[int, ...]] | type[Tensor]
     default: Any = None
-    item: type[int] | type[float] | type[str] = int
+    item: type[int] | type[float] | type[str] | type[Graph] = int
     spelled: bool = False
+
+    @property
+    def is_body(self) -> bool:
+        """True if it is a body: one graph."""
+        return self.item is Graph
 
     def takes(self, value: object) -> bool:
         """True if ``value`` is of this type; a tuple, with all its items."""
@@ -140,6 +145,14 @@ class OperatorContext:
         """A list of integers, or ``None`` when it is absent."""
         value: tuple[int, ...] | None = self._attribute(name)
         return value
+
+    def body(self, name: str) -> Graph:
+        """A body: an attribute that is one graph."""
+        found = self._attribute(name)
+        if len(found) != 1:
+            self.fail(f"attribute '{name}' must be one graph, not {len(found)}")
+        graph: Graph = found[0]
+        return graph
 
     def has(self, index: builtins.int) -> bool:
         """True if the optional input ``index`` is given."""
@@ -239,6 +252,16 @@ class OperatorContext:
         raise InvalidNode(message)
 
 
+class Compiled(Protocol):
+    """A body that was compiled: fill ``inputs``, call ``run``, read ``outputs``."""
+
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+
+    def run(self) -> None:
+        """Compute the outputs."""
+
+
 class KernelContext(OperatorContext, ABC):
     """A use with its arrays, as the numpy engine gives it to a kernel when a plan is compiled."""
 
@@ -273,6 +296,10 @@ class KernelContext(OperatorContext, ABC):
     @abstractmethod
     def view(self, array: Array, index: int = 0) -> None:
         """Make output ``index`` a view of an input, ``array``: it costs nothing when the plan runs."""
+
+    @abstractmethod
+    def compiled(self, body: Graph, types: Mapping[str, Type], captured: Mapping[str, Array]) -> Compiled:
+        """A body ready to run: its inputs and what it reads from outside have ``types``, and the latter are arrays."""
 
     @abstractmethod
     def scratch(self, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -421,7 +448,8 @@ class Operator:
             nothing from step to step. Raises ``InvalidNode`` where there is none.
         lowering: the same in standard operators of opset 13; every operator of another domain has one, and so have
             standard ones that are newer.
-        stored: for one of this package, the version of the weight format that a file with it has; 0 where none may.
+        stored: the version of the weight format that a file with it has, where that is not the oldest one; 0 for one
+            of this package that no file may have.
         portability: what runtimes and older versions of the standard make of it.
         constant: constant propagation, for outputs of at most one axis: the elements of the first output, where
             those of all inputs are known.
@@ -445,6 +473,7 @@ class Operator:
         probabilities: outputs are probabilities.
         summary: what it makes of all elements that it reduces or pools, where heads of networks do so.
         weights: inputs that training changes: constants there are weights, however small.
+        entries: takes a use of one with bodies, and gives the types of a body's inputs.
         settings: inputs that are options, not data: no training changes them, and some decide a shape.
         passes: inputs whose elements are, or may be, elements of the outputs.
         indexes: for inputs whose elements are indices, a rule for the sizes that they count along: one for each place
@@ -489,6 +518,7 @@ class Operator:
     probabilities: bool = False
     summary: Literal["mean", "max"] | None = None
     weights: tuple[int, ...] = ()
+    entries: Callable[[OperatorContext], Sequence[Type]] | None = None
     settings: tuple[int, ...] = ()
     passes: Sequence[int] = ()
     indexes: Mapping[int, Callable[[OperatorContext], Shape]] = field(default_factory=dict)

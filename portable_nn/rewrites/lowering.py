@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
 from portable_nn.core.errors import GraphError, RefusalError
-from portable_nn.core.graph import Graph, Node
-from portable_nn.operators import InvalidNode, OperatorContext
+from portable_nn.core.graph import Graph, Node, bodies
+from portable_nn.operators import InvalidNode, OperatorContext, Type
+from portable_nn.operators.control.bodies import body_types
 from portable_nn.operators.spatial.resize_taps import resized
 from portable_nn.rewrites.scope import Scope
 from portable_nn.rewrites.unused import needed
@@ -72,14 +74,20 @@ def _meaning(node: Node, scope: Scope) -> tuple[object, ...]:
     return node.operator, node.domain, node.attributes, *(scope.types[name] if name else None for name in node.inputs)
 
 
-def lowered(graph: Graph, lacks: Callable[[Node, Scope], str | None]) -> Graph:
+def lowered(graph: Graph, lacks: Callable[[Node, Scope], str | None], types: Mapping[str, Type] | None = None) -> Graph:
     """``graph`` in operators that a target has; ``lacks`` says why it does not have a node, or ``None``.
+
+    The values of a body have ``types``.
 
     Raises ``RefusalError`` with all that has no counterpart in the end.
     """
-    scope, nodes = Scope.of(graph), list[Node]()
+    scope, nodes = Scope.of(graph, types), list[Node]()
 
     def write(node: Node) -> None:
+        for name, body in bodies(node):
+            with suppress(InvalidNode):  # A branch that is never taken may not fit.
+                inside = (lowered(body, lacks, body_types(scope.use(node), name)),)
+                node = replace(node, attributes={**node.attributes, name: inside})
         if fault := lacks(node, scope):
             raise RefusalError(fault)
         nodes.append(node)

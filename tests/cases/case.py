@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.core.graph import Shape
+from portable_nn.core.graph import Graph, Shape
 from portable_nn.operators import Leaf, Symbol, constant, emit_all
 from portable_nn.operators.registry import Array
 
@@ -38,7 +38,8 @@ class Case:
 
     def __str__(self) -> str:
         shapes = " ".join("-" if x is None else "x".join(map(str, x.shape)) or "scalar" for x in self.inputs)
-        options = ",".join(f"{name}={value}" for name, value in self.attributes.items() if name != "value")
+        known = {name: value for name, value in self.attributes.items() if name != "value"}
+        options = ",".join(f"{name}={_in_words(value)}" for name, value in known.items())
         return f"{self.operator} {shapes} {options}".replace(" ", "_").rstrip("_")
 
     def exists_in(self, dtype: str) -> bool:
@@ -71,6 +72,10 @@ class Case:
     def feeds(self, dtype: str) -> dict[str, Array]:
         """The arrays of those leaves."""
         return {f"x{i}": x for i, x in enumerate(self.cast(dtype)) if x is not None and i not in self.constants}
+
+
+def _in_words(value: object) -> object:
+    return value[0].name if isinstance(value, tuple) and value and isinstance(value[0], Graph) else value
 
 
 def real(*shape: int) -> Array:

@@ -316,12 +316,11 @@ def test_a_choice_that_sizes_decide_is_made(size: int, shape: tuple[Any, ...], n
     assert "If nodes replaced by one branch, as their condition is constant: 'choice'" in found.notes
 
 
-def test_a_choice_that_is_made_while_the_model_runs_is_refused() -> None:
-    with pytest.raises(UnsupportedError) as caught:
+def test_a_choice_of_shapes_that_is_made_while_the_model_runs_is_refused() -> None:
+    with pytest.raises(GraphError) as caught:
         import_onnx(squeezed(("batch", "channels", 4)))
     assert str(caught.value) == (
-        "model: not supported: operator 'If' (domain ai.onnx, version 16), in 1 node: choice "
-        "(only a condition that is constant can be decided before the model runs)"
+        "model: 'choice' (If): in 'then_branch', 'squeeze' (Squeeze): axis 1 of (batch, channels, 4) is not of size 1"
     )
 
 

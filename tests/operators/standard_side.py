@@ -13,7 +13,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from portable_nn.core.graph import INTERNAL, OPSET, Graph, Tensor
+from portable_nn.core.graph import INTERNAL, OPSET, Graph, Node, Tensor
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, Symbol, emit_all, infer, lookup, replay, trace
 from portable_nn.operators.registry import DTYPE_CODES, Array
@@ -22,10 +22,7 @@ from portable_nn.operators.registry import DTYPE_CODES, Array
 def to_onnx(graph: Graph) -> onnx.ModelProto:
     """The graph as it is: its operators must all be the standard's."""
     types = infer(graph).types
-    nodes = [
-        helper.make_node(node.operator, node.inputs, node.outputs, node.name, **_attributes(node.attributes))
-        for node in graph.nodes
-    ]
+    nodes = [_node(node, {}, "", {name: type.dtype for name, type in types.items()}) for node in graph.nodes]
     inputs = [helper.make_tensor_value_info(v.name, DTYPE_CODES[v.dtype], v.shape) for v in graph.inputs]
     outputs = [helper.make_tensor_value_info(n, DTYPE_CODES[types[n].dtype], types[n].shape) for n in graph.outputs]
     opset = helper.make_opsetid("", OPSET)
@@ -34,6 +31,32 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
     )
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _node(node: Node, names: Mapping[str, str], prefix: str, dtypes: Mapping[str, str]) -> onnx.NodeProto:
+    """A node in a body whose values are called as ``names`` say; those of its own bodies begin with ``prefix``."""
+    inputs, outputs = ([names.get(name, name) for name in side] for side in (node.inputs, node.outputs))
+    attributes = _attributes(node.attributes)
+    for name, value in sorted(attributes.items(), reverse=True):
+        if isinstance(value, tuple) and value and isinstance(value[0], Graph):
+            [body], before = value, f"{prefix}{node.name}/{name}/"
+            outside = [inputs.pop() for _ in body.parameters][::-1]
+            own = {**{v.name: before + v.name for v in body.inputs}}
+            own |= {each: before + each for inner in body.nodes for each in inner.outputs}
+            own |= dict(zip([value.name for value in body.parameters], outside, strict=True))
+            inner = [_node(each, own, before, {}) for each in body.nodes]
+            ends = [f"{before}{place}" for place in range(len(body.outputs))]
+            inner += [helper.make_node("Identity", [own[a]], [b]) for a, b in zip(body.outputs, ends, strict=True)]
+            kinds = [dtypes.get(each, "float32") for each in inputs]
+            loops = node.operator == "Loop"
+            kinds[:2] = ["int64", "bool"] if loops else kinds[:2]
+            entries = [
+                helper.make_tensor_value_info(own[value.name], DTYPE_CODES[kind], () if place < 2 and loops else None)
+                for place, (value, kind) in enumerate(zip(body.inputs, kinds, strict=False))
+            ]
+            results = [onnx.ValueInfoProto(name=each) for each in ends]
+            attributes[name] = helper.make_graph(inner, body.name, entries, results)
+    return helper.make_node(node.operator, inputs, outputs, node.name, **attributes)
 
 
 def _attributes(attributes: Mapping[str, object]) -> dict[str, object]:

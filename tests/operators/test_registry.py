@@ -14,7 +14,7 @@ from onnx import defs, helper
 from onnx.defs import OpSchema
 
 from portable_nn.core.errors import GraphError
-from portable_nn.core.graph import INTERNAL, OPSET, Tensor
+from portable_nn.core.graph import INTERNAL, OPSET, Graph, Tensor
 from portable_nn.operators import FLOATS, REGISTRY, Leaf, Operator, Symbol, Type, constant, emit_all
 from portable_nn.operators.registry import ONNX_DTYPES, REQUIRED, register
 from portable_nn.operators.symbols import plain_float
@@ -34,7 +34,8 @@ UNSUPPORTED = {"Constant": {"sparse_value", "value_string", "value_strings"}}
 """Attributes of the standard that are left out on purpose: there are no sparse or string tensors here."""
 
 KINDS = {"INT": int, "FLOAT": float, "STRING": str, "INTS": tuple, "FLOATS": tuple, "STRINGS": tuple, "TENSOR": Tensor}
-ITEMS = {"FLOATS": float, "STRINGS": str}
+KINDS |= {"GRAPH": tuple}
+ITEMS = {"FLOATS": float, "STRINGS": str, "GRAPH": Graph}
 SUFFIXES = {
     OpSchema.FormalParameterOption.Single: "",
     OpSchema.FormalParameterOption.Optional: "?",
@@ -74,7 +75,9 @@ def is_old(operator: Operator) -> bool:
 @pytest.mark.parametrize("operator", STANDARD)
 def test_signature_is_the_standards(operator: Operator) -> None:
     schema = defs.get_schema(operator.name, OPSET)
-    assert operator.inputs == tuple(formal.name + SUFFIXES[formal.option] for formal in schema.inputs)
+    # What a body reads from outside is an input here; it follows other inputs of any number without a name of its own.
+    inputs = tuple(formal.name + SUFFIXES[formal.option] for formal in schema.inputs)
+    assert operator.inputs == (*inputs, *["captured*"] * (operator.name == "If"))
     repeats = OpSchema.FormalParameterOption.Variadic
     assert operator.outputs == tuple(formal.name + "*" * (formal.option == repeats) for formal in schema.outputs)
 

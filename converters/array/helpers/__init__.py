@@ -14,6 +14,7 @@ from portable_nn.converters.array.code import names_read
 from portable_nn.converters.array.helpers import (
     activations,
     attention,
+    control,
     formulas,
     movement,
     normalization,
@@ -22,7 +23,7 @@ from portable_nn.converters.array.helpers import (
     windows,
 )
 
-_FAMILIES = (activations, formulas, normalization, windows, recurrence, attention, movement, resizing)
+_FAMILIES = (activations, formulas, normalization, windows, recurrence, attention, movement, resizing, control)
 """In the order in which their functions are printed."""
 
 

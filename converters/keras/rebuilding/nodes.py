@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from portable_nn.core.graph import Node
 
@@ -16,5 +17,5 @@ def whole(node: Node, name: str, default: int) -> int:
 
 def wholes(node: Node, name: str, default: Sequence[int]) -> list[int]:
     """An attribute that is whole numbers."""
-    found = node.attributes.get(name)
+    found: Any = node.attributes.get(name)
     return [int(each) for each in found] if isinstance(found, tuple) else list(default)

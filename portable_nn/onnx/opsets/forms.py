@@ -33,7 +33,7 @@ from portable_nn.onnx.opsets.sampling_forms import (
     without_tf_half_pixel,
 )
 from portable_nn.onnx.opsets.standard import signature
-from portable_nn.operators import DTYPE_CODES, Symbol, emit, integers, sizes
+from portable_nn.operators import DTYPE_CODES, InvalidNode, Symbol, emit, integers, sizes
 from portable_nn.rewrites.scope import Scope, given, without
 
 Translation = Callable[[Node, Scope], list[Node]]
@@ -178,6 +178,11 @@ def _by_all_further_axes(node: Node, scope: Scope) -> list[Node]:
     return scope.spliced(node, flat)
 
 
+def _over_batches(node: Node, scope: Scope) -> list[Node]:
+    """Batches are an axis before that of the steps, and may be of several lengths."""
+    raise InvalidNode("it scans batches of several lengths, which no later opset has")
+
+
 def _position_by_position(
     x: Symbol, scale: Symbol, bias: Symbol, mean: Symbol, variance: Symbol, *, epsilon: float = 1e-5, **_: Any
 ) -> Symbol:
@@ -270,6 +275,7 @@ CHANGES: Final[Mapping[str, tuple[Change, ...]]] = {
         Change(19, same, _wrapped),
     ),
     "PRelu": (Change(7, slope_by_channel),),
+    "Scan": (Change(9, _over_batches),),
     "Resize": (
         Change(11, resize_with_options), Change(13, without_tf_half_pixel),
         Change(18, same, resize_along_all_axes),

@@ -18,6 +18,7 @@ _KINDS: Final[Mapping[int, Attr]] = {
     AttributeProto.INT: Attr(int), AttributeProto.FLOAT: Attr(float), AttributeProto.STRING: Attr(str),
     AttributeProto.TENSOR: Attr(Tensor), AttributeProto.INTS: Attr(tuple),
     AttributeProto.FLOATS: Attr(tuple, item=float), AttributeProto.STRINGS: Attr(tuple, item=str),
+    AttributeProto.GRAPH: Attr(tuple, item=Graph),
 }  # fmt: skip
 _OPTION: Final = defs.OpSchema.FormalParameterOption
 _SUFFIXES: Final = {_OPTION.Single: "", _OPTION.Optional: "?", _OPTION.Variadic: "*"}

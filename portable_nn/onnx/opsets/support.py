@@ -154,26 +154,41 @@ def check_made_once(graph: GraphProto, where: str) -> None:
             raise FormatError(where, f"{what} twice: {', '.join(twice)}")
 
 
+def _all_nodes(graph: GraphProto) -> Iterator[tuple[int, NodeProto]]:
+    """The nodes of a graph and of the bodies in it, with the place of the outermost one."""
+
+    def inside(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+        for node in nodes:
+            yield node
+            for body in subgraphs(node):
+                yield from inside(body.node)
+
+    for place, node in enumerate(graph.node):
+        yield from ((place, each) for each in inside([node]))
+
+
+def _is_body(node: NodeProto, attribute: str) -> bool:
+    operator = find(node.op_type)
+    return operator is not None and attribute in operator.attributes and operator.attributes[attribute].is_body
+
+
 def _operators(model: ModelProto, refused: Mapping[str, str]) -> Iterator[Obstacle]:
     graph = model.graph
-    users, whys = defaultdict[str, list[int]](list), dict[str, str]()
-    for place, node in enumerate(graph.node):
+    users, whys = defaultdict[str, list[tuple[int, NodeProto]]](list), dict[str, str]()
+    for place, node in _all_nodes(graph):
         reason = next((refused[name] for name in node.output if name in refused), "")
-        if reason or not (is_supported(node) or as_opaque(node, model)):
+        if reason or not (is_supported(node) or (node is graph.node[place] and as_opaque(node, model))):
             whys[_called(node)] = reason
-            users[_called(node)].append(place)
-    for operator, places in sorted(users.items()):
-        some = ", ".join(label(graph.node[place]) for place in places[:5]) + (", …" if len(places) > 5 else "")
-        count = f"in {len(places)} {'node' if len(places) == 1 else 'nodes'}"
-        node, why = graph.node[places[0]], _UNDECIDED.get(operator, "") or (whys[operator] and f": {whys[operator]}")
+            users[_called(node)].append((place, node))
+    for operator, found in sorted(users.items(), key=lambda each: each[0]):
+        places = [place for place, _ in found]
+        some = ", ".join(label(node) for _, node in found[:5]) + (", …" if len(found) > 5 else "")
+        count = f"in {len(found)} {'node' if len(found) == 1 else 'nodes'}"
+        node, why = found[0][1], whys[operator] and f": {whys[operator]}"
         version = version_of(node, model)
         domain = "ai.onnx" if node.domain in STANDARD else node.domain
         origin = f"domain {domain}, {f'version {version}' if version else 'no known version'}"
         yield Obstacle(f"operator '{operator}'", f"{count}: {some}{why}", tuple(places), origin, version)
-
-
-_UNDECIDED: Final = {"If": " (only a condition that is constant can be decided before the model runs)"}
-"""Why some operators are not supported, by name."""
 
 
 def version_of(node: NodeProto, model: ModelProto) -> int:
@@ -229,9 +244,11 @@ def _outputs_read(node: NodeProto, graph: GraphProto) -> list[str]:
 
 
 def _attributes(graph: GraphProto) -> Iterator[Obstacle]:
-    for place, node in enumerate(graph.node):
+    for place, node in _all_nodes(graph):
         for attribute in node.attribute if is_supported(node) else ():
             what = f"attribute '{attribute.name}' of node '{node.name}' ({node.op_type})"
+            if attribute.type == AttributeProto.GRAPH and _is_body(node, attribute.name):
+                continue
             if not is_attribute(attribute):
                 yield Obstacle(what, f"of type {AttributeProto.AttributeType.Name(attribute.type)}", (place,))
             elif attribute.type == AttributeProto.TENSOR and attribute.t.data_type not in ONNX_DTYPES:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from portable_nn.core.errors import Fault, GraphError, RefusalError, UsageError, listed
-from portable_nn.core.graph import OPSET, Graph, Node, links
+from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Value, bodies, links, own_inputs
+from portable_nn.onnx.opsets.control import control
 from portable_nn.onnx.opsets.explicit_pads import explicit, numbered
 from portable_nn.onnx.opsets.folding import Folder
 from portable_nn.onnx.opsets.forms import Change, changes_of
@@ -23,6 +25,7 @@ from portable_nn.onnx.opsets.newer import has_newer, in_vocabulary
 from portable_nn.onnx.opsets.standard import check_form, is_same_at, signature
 from portable_nn.onnx.opsets.support import noted
 from portable_nn.operators import REGISTRY, InvalidNode, OperatorContext, Type, add_types, lookup, operator_of
+from portable_nn.operators.control.bodies import body_types
 from portable_nn.operators.foreign.opaque import completed, is_opaque
 from portable_nn.rewrites.lowering import lower
 from portable_nn.rewrites.program import Names
@@ -50,10 +53,11 @@ def _complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[s
             yield f"there is no attribute '{name}'"
         elif isinstance(value, str) and opset < lookup(node.operator).portability.since.get((name, value), 0):
             yield f"there is no {name} '{value}'"
-    if len(node.inputs) > known.most:
-        yield f"there are at most {known.most} inputs, and it has {len(node.inputs)}"
+    inputs = own_inputs(node)
+    if len(inputs) > known.most:
+        yield f"there are at most {known.most} inputs, and it has {len(inputs)}"
         return
-    for index, name in enumerate(node.inputs):
+    for index, name in enumerate(inputs):
         dtype = types[name].dtype if name in types else "int64"  # A constant that a translation has added.
         if name and f"tensor({_TYPE_NAMES.get(dtype, dtype)})" not in known.inputs[min(index, len(known.inputs) - 1)]:
             yield f"there it is not defined for {dtype}"
@@ -104,9 +108,32 @@ def _express(node: Node, opset: int, scope: Scope, made: list[Node]) -> list[str
             raise RefusalError(*(fault.message for fault in error.faults)) from None
         if complaints := dict.fromkeys(text for part in nodes for text in complain(part, opset, scope.types)):
             raise RefusalError(*complaints)
-        made.extend(nodes)
+        made.extend(_with_bodies(part, opset, scope) for part in nodes)
 
     return lower(node, scope, write, lambda use: _substitute(use, opset, scope) or use.operator.lowering)
+
+
+class Written(Graph, frozen=True):
+    """A body at an opset, with the types of its inputs and of its ``results``: onnxruntime asks a model for them."""
+
+    results: tuple[Value, ...] = ()
+
+
+def _with_bodies(node: Node, opset: int, scope: Scope) -> Node:
+    """``node`` with its bodies at version ``opset``. Raises ``RefusalError``."""
+    graphs = dict[str, Attribute]()
+    for name, body in bodies(node):
+        try:
+            types = body_types(scope.use(node), name)
+            nodes = tuple(to_opset(body, types, opset, portable=scope.portable))
+            inputs, results = (
+                tuple(Value(each, *types[each][:2]) for each in side)
+                for side in ([value.name for value in body.inputs], body.outputs)
+            )
+            graphs[name] = (Written(inputs, body.outputs, body.parameters, nodes, body.name, results),)
+        except UsageError as error:
+            raise RefusalError(f"in '{body.name}', {error}") from None
+    return replace(node, attributes={**node.attributes, **graphs}) if graphs else node
 
 
 def _substitute(use: OperatorContext, opset: int, scope: Scope) -> Callable[..., Any] | None:
@@ -225,12 +252,26 @@ def translated(
     notes: list[str] = []
     faults: list[Fault] = []
     refused = dict[str, str]()
-    folder = folder or Folder(names)
+    folder, unrolled = folder or Folder(names), list[str]()
+
+    def in_body(inner: Sequence[Node], known: Mapping[str, Type], read: Collection[str]) -> Sequence[Node]:
+        found = translated(inner, known, opset, names, read)
+        notes.extend(found.notes)
+        if found.faults:
+            raise GraphError(found.faults)
+        return found.nodes
+
+    def with_bodies(node: Node, scope: Scope, trying: bool = False) -> list[Node]:
+        return control(node, scope, lift, in_body, unrolled, trying=trying)
+
+    def lift(node: Node, scope: Scope, trying: bool) -> Iterator[Node]:
+        return _lifted(node, opset, scope, partial(with_bodies, trying=trying))
+
     for node in nodes:
         try:
             if not node.domain and (_next_change(node, opset) or has_newer(node, opset)):
                 check_form(node, opset)
-            for each in _lifted(node if node.domain else _without_defaults(node, opset), opset, scope):
+            for each in _lifted(node, opset, scope, with_bodies):
                 plain = numbered(each, scope.types)
                 if plain != each:
                     before, after = _only_in(each, plain), _only_in(plain, each)
@@ -245,6 +286,8 @@ def translated(
         except GraphError as error:
             faults.extend(error.faults)
     notes.extend(noted("nodes folded into constants", folder.replaced))
+    if unrolled:
+        notes.append(f"loops of few turns, of which each has nodes of its own: {', '.join(unrolled)}")
     return Translated(folder.without_taken(result, later), notes, faults, refused)
 
 
@@ -253,11 +296,14 @@ def _refusal(node: Node, invalid: InvalidNode) -> dict[str, str]:
     return dict.fromkeys(filter(None, node.outputs) if is_opaque(node) else (), str(invalid))
 
 
-def _lifted(node: Node, opset: int, scope: Scope) -> Iterator[Node]:
+def _lifted(node: Node, opset: int, scope: Scope, with_bodies: Callable[[Node, Scope], list[Node]]) -> Iterator[Node]:
     """``node`` of version ``opset`` in the form of the vocabulary, one change after the other.
+
+    ``with_bodies`` translates one that has bodies.
 
     A node stays as it is where the type of an input is unknown: the check of the whole graph reports why.
     """
+    node = node if node.domain else _without_defaults(node, opset)
     change = None if node.domain else _next_change(node, opset)
     if any(name and name not in scope.types for name in node.inputs):
         yield node
@@ -268,11 +314,14 @@ def _lifted(node: Node, opset: int, scope: Scope) -> Iterator[Node]:
     if node.domain:
         yield from of_microsoft(node, scope)
         return
+    if any(bodies(node)):
+        yield from with_bodies(node, scope)
+        return
     if change is None:
         yield from in_vocabulary(node, opset, scope)
         return
     for each in change.newer(node, scope):
-        yield from _lifted(each, change.since, scope)
+        yield from _lifted(each, change.since, scope, with_bodies)
 
 
 def _next_change(node: Node, opset: int) -> Change | None:

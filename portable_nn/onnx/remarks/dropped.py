@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from portable_nn.core.graph import Dim, Graph, Node, format_shape
+from portable_nn.core.graph import Dim, Graph, Node, format_shape, own_inputs
 from portable_nn.format.documentation import Documentation
 from portable_nn.onnx.opsets.standard import domain_versions
 from portable_nn.onnx.opsets.support import label, noted, opset_in
@@ -164,7 +164,7 @@ def _has_another_form(proto: NodeProto, node: Node) -> bool:
     if node.operator == "Constant" or is_opaque(node):
         return False
     stated, found = {each.name for each in proto.attribute}, set(node.attributes)
-    inputs = [tuple(each) for each in (proto.input, node.inputs)]
+    inputs = [tuple(each) for each in (proto.input, own_inputs(node))]
     same = proto.op_type == node.operator and inputs[0] == inputs[1] and tuple(proto.output) == node.outputs
     return not same or stated - _PADS != found - _PADS
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from portable_nn.core.dims import static
 from portable_nn.core.errors import PortableNNError
-from portable_nn.core.graph import Graph, Node, Value
+from portable_nn.core.graph import Graph, Node, Value, all_nodes, bodies
 from portable_nn.core.tensors import Array
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.samples import drawn, spans
@@ -109,6 +109,7 @@ class _Comparison:
         self.types = [sides.types_of(feeds) for feeds in rounds]
         self.found = Values()
         self.shown, self.rewritten = set[str](), set[str]()
+        self.ways = dict[str, set[bool]]()
         for name in sides.common:
             node = sides.node_of[name]
             form = form_of(node, sides.model.graph.node[sides.place_of[name]], opset)
@@ -183,10 +184,18 @@ class _Comparison:
         for number, pair in sorted(apart, key=lambda each: places[each[1].name]):  # The first node that differs first.
             limit[pair.name] = max(limit[pair.name], self._explained(pair, feeds[number], number, free))
         for name in targets:
+            self._note_ways(name, feeds)
             self.found.compared.setdefault(name, 0.0)
             if over_inputs[name] > VISIBLE * limit[name]:
                 self.shown.add(name)
                 self.found.compared[name] = max(self.found.compared[name], worst[name] / over_inputs[name])
+
+    def _note_ways(self, name: str, feeds: Sequence[Feeds]) -> None:
+        """Note the conditions by which a branch was chosen."""
+        node = self.sides.node_of.get(name)
+        if node is not None and node.operator == "If" and not self.sides.types[0][node.inputs[0]].constant:
+            seen = self.ways.setdefault(str(node), set())
+            seen.update(bool(known[node.inputs[0]].item()) for known in feeds if node.inputs[0] in known)
 
     def _allowed(self, name: str, theirs: Array, over_inputs: float, *, one_of_two: bool) -> float:
         """The largest allowed difference; see ``Tolerance.allowed_within``.
@@ -313,6 +322,13 @@ class _Comparison:
     def _name_unseen(self, hidden: Sequence[str]) -> None:
         """Name the nodes that were not exercised."""
         sides, found = self.sides, self.found.not_exercised
+        for label, ways in self.ways.items():
+            if len(ways) == 1:
+                found[label] = f"its condition was {ways.pop()} on all inputs: the other branch did not run"
+        for node in sides.graph.nodes:
+            inner = (each for _, body in bodies(node) for each in all_nodes(body) if each.operator == "If")
+            if (one := next(inner, None)) is not None:
+                found.setdefault(str(node), f"whether both branches of {one} in it ran is not known")
         for name in hidden:
             found[str(sides.node_of[name])] = f"'{name}' hardly varies over the inputs"
         reached = {id(node) for node in sides.our_nodes(sides.common, sides.cuts)}

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from portable_nn.core.graph import Graph
 from portable_nn.operators.base import (
     EVERYWHERE,
     Array,
@@ -37,6 +38,7 @@ from portable_nn.operators.base import (
 )
 from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.quantised.scales import REAL, saturated, within
+from portable_nn.operators.registry import Compiled
 from portable_nn.operators.spatial.window import ATTRIBUTES
 
 _BYTES: Final = ("int8", "uint8")
@@ -165,6 +167,9 @@ class _InDoubles(KernelContext):
 
     def filled(self, shape: tuple[int, ...], dtype: Any, value: float) -> Array:
         return self._n.filled(shape, dtype, value)
+
+    def compiled(self, body: Graph, types: Mapping[str, Type], captured: Mapping[str, Array]) -> Compiled:
+        return self._n.compiled(body, types, captured)
 
 
 def _sums(n: KernelContext, product: _Product) -> tuple[list[Step], Array]:

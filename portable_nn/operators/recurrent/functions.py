@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -209,7 +209,7 @@ def functions_of(use: OperatorContext, defaults: Sequence[str], directions: int)
 
 def _parameters(use: OperatorContext, name: str, defaults: Sequence[float | None]) -> list[float]:
     """A parameter of each function; 0 for one that has none."""
-    given = use.attributes.get(name)
+    given: Any = use.attributes.get(name)
     values = [float(value) for value in given] if isinstance(given, tuple) else []
     takers = sum(default is not None for default in defaults)
     if takers and len(values) > takers:

@@ -1,0 +1,183 @@
+"""Branches and loops of a model: what is decided is put in place of the node, and other bodies are translated."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from portable_nn.core.errors import Fault, GraphError
+from portable_nn.core.graph import Attribute, Node, all_nodes, own_inputs
+from portable_nn.core.limits import BOUNDLESS, NODES, UNROLLED
+from portable_nn.operators import InvalidNode, OperatorContext, Type, add_types
+from portable_nn.operators.control.bodies import Body, bodies_of, types_in
+from portable_nn.operators.control.loops import scan_of
+from portable_nn.rewrites.program import Names
+from portable_nn.rewrites.scope import Scope
+
+Lift = Callable[[Node, Scope, bool], Iterator[Node]]
+"""Translates a node that is put in the place of one with bodies; while it is tried whether that can be done."""
+
+Translate = Callable[[Sequence[Node], Mapping[str, Type], Collection[str]], Sequence[Node]]
+"""Translates the nodes of a body, by the types of what they read and the names that are read of them."""
+
+
+class StaysError(Exception):
+    """A loop stays one, and so does each that it is in. Never leaves the package."""
+
+
+def control(
+    node: Node, scope: Scope, lift: Lift, translate: Translate, unrolled: list[str], trying: bool
+) -> list[Node]:
+    """A node with bodies in the form of the vocabulary.
+
+    Args:
+        node: the node, whose bodies are of an older opset.
+        scope: what is known before it.
+        lift: translates a node that is put in its place.
+        translate: translates the nodes of a body that stays one.
+        unrolled: gets the names of loops whose turns become nodes, and how many these are.
+        trying: whether the turns of a loop around it are tried to become nodes. Raises ``StaysError`` then for a loop.
+    """
+    use = scope.use(node)
+    found = bodies_of(use)
+    if node.operator != "If":
+        inner = scope._replace(types=ChainMap({}, scope.types))  # type: ignore[arg-type]
+        try:
+            nodes = list(_turns(node, use, found["body"], inner, lift))
+        except (StaysError, GraphError, InvalidNode):  # What does not fit is reported of the body itself.
+            if trying:
+                raise StaysError from None
+        else:
+            unrolled.append(f"'{node.name}'")
+            return nodes
+    elif use.type().constant:
+        types_in(use, body := found["then_branch" if use.type().constant[0] else "else_branch"], ())
+        wishes = dict(zip(body.graph.outputs, node.outputs, strict=False))
+        inner = scope._replace(types=ChainMap({}, scope.types))  # type: ignore[arg-type]
+        placed, outputs = _placed(body, node, (), scope, wishes)
+        return [*_lifted(placed, inner, lift, trying=trying), *_named(node, outputs, scope)]
+    return [_translated(node, use, found, translate)]
+
+
+def _lifted(nodes: Sequence[Node], scope: Scope, lift: Lift, *, trying: bool) -> Iterator[Node]:
+    """Nodes in the form of the vocabulary, whose types are added to the scope."""
+    for node in nodes:
+        for each in lift(node, scope, trying):
+            add_types(each, scope.types)
+            yield each
+
+
+def _translated(node: Node, use: OperatorContext, found: Mapping[str, Body], translate: Translate) -> Node:
+    """A node that stays, with translated bodies, which read from outside what they need."""
+    ready, outside = dict[str, Attribute](), list[str]()
+    entries = use.operator.entries(use) if use.operator.entries else ()
+    for name, body in found.items():
+        names = Names(())
+        try:
+            made = translate(body.graph.nodes, types_in(use, body, entries), body.graph.outputs)
+            nodes = tuple(replace(each, name=names.fresh(each.name)) for each in made)
+        except GraphError as error:
+            faults = (Fault(str(node), f"in '{body.graph.name}', {fault}") for fault in error.faults)
+            raise GraphError(faults) from None
+        read = {each for inner in nodes for each in inner.inputs}.union(body.graph.outputs)
+        places = dict(zip(body.graph.parameters, body.places, strict=True))
+        kept = [value for value in body.graph.parameters if value.name in read]
+        outside += [node.inputs[places[value]] for value in kept]
+        ready[name] = (replace(body.graph, nodes=nodes, parameters=tuple(kept)),)
+    return replace(node, inputs=(*own_inputs(node), *outside), attributes={**node.attributes, **ready})
+
+
+def _placed(
+    body: Body, node: Node, entries: Sequence[str], scope: Scope, wishes: Mapping[str, str]
+) -> tuple[list[Node], list[str]]:
+    """The nodes of a body under new names, and the names of its outputs.
+
+    Args:
+        body: the body.
+        node: the node that has it.
+        entries: the values that its inputs are.
+        scope: gives the names.
+        wishes: the names that some values get.
+    """
+    given = (*entries, *(node.inputs[place] for place in body.places))
+    formal = (value.name for value in (*body.graph.inputs, *body.graph.parameters))
+    names, nodes, used = dict(zip(formal, given, strict=True)), list[Node](), set[str]()
+    for each in body.graph.nodes:
+        for name in filter(None, each.outputs):
+            wish = wishes.get(name, "")
+            names[name] = wish if wish and wish not in used else scope.names.fresh(name)
+            used.add(names[name])
+        inputs, outputs = ([names.get(name, name) for name in side] for side in (each.inputs, each.outputs))
+        nodes.append(replace(each, name=scope.names.fresh(each.name), inputs=tuple(inputs), outputs=tuple(outputs)))
+    return nodes, [names.get(name, name) for name in body.graph.outputs]
+
+
+def _named(node: Node, made: Sequence[str], scope: Scope) -> Iterator[Node]:
+    """Copies of what is not under the names of the outputs of ``node`` yet."""
+    for name, output in zip(made, node.outputs, strict=False):
+        if output and name != output:
+            yield Node(scope.names.fresh(f"{node.name}.{output}"), "Identity", (name,), (output,))
+
+
+def _turns(node: Node, use: OperatorContext, body: Body, scope: Scope, lift: Lift) -> Iterator[Node]:
+    """The nodes of all turns of a loop. Raises ``StaysError`` where these are too many, or their number is unknown."""
+    scan = scan_of(use) if use.operator.name == "Scan" else None
+    count = scan.states if scan else body.places.start - 2
+    states, written = list(node.inputs[0 if scan else 2 :][:count]), list[list[str]]()
+    most, going = (scan.steps, True) if scan else _begin(use)
+    size = sum(1 for _ in all_nodes(body.graph))
+    if scan and not isinstance(most, int):
+        raise StaysError
+    turn = made_nodes = 0
+    while going and turn != most:
+        if turn >= UNROLLED or (turn + 1) * size > NODES or made_nodes > NODES:
+            raise StaysError
+        entries = list[str]()
+        for wish, number, dtype in () if scan else (("turn", turn, "int64"), ("goes_on", 1, "bool")):
+            constant = scope.scalar(f"{node.name}.{wish}", number, dtype)
+            entries.append(constant.outputs[0])
+            yield constant
+        entries += states
+        for name, axis, back in zip(node.inputs[count:], scan.axes, scan.backwards, strict=False) if scan else ():
+            place = scope.scalar(f"{node.name}.place", int(most) - 1 - turn if back else turn, "int64")
+            step = scope.names.fresh(f"{name}.step")
+            for each in (place, Node(step, "Gather", (name, place.outputs[0]), (step,), {"axis": axis})):
+                add_types(each, scope.types)
+                yield each
+            entries.append(step)
+        nodes, made = _placed(body, node, entries, scope, {})
+        for each in _lifted(nodes, scope, lift, trying=True):
+            made_nodes += 1
+            yield each
+        if not scan:
+            goes_on = scope.types[made.pop(0)].constant
+            if goes_on is None:
+                raise StaysError
+            going = bool(goes_on[0])
+        states, turn = made[:count], turn + 1
+        written.append(made[count:])
+    if not written and len(node.outputs) > count:
+        raise StaysError
+    yield from _named(node, states, scope)
+    for place, (names, output) in enumerate(zip(zip(*written, strict=True), node.outputs[count:], strict=False)):
+        axis, back = (scan.out_axes[place], scan.out_backwards[place]) if scan else (0, 0)
+        along = scope.constant(f"{output}.axis", [axis])
+        parts = [scope.names.fresh(f"{name}.part") for name in names]
+        yield along
+        for name, part in zip(names, parts, strict=True):
+            yield Node(part, "Unsqueeze", (name, along.outputs[0]), (part,))
+        if output:
+            parts = parts[::-1] if back else parts
+            yield Node(scope.names.fresh(output), "Concat", tuple(parts), (output,), {"axis": axis})
+
+
+def _begin(use: OperatorContext) -> tuple[int | None, bool]:
+    """The largest number of turns of a Loop, and whether there is one. Raises ``StaysError`` where that is unknown."""
+    most, start = (use.type(place).constant if use.has(place) else (None,) for place in (0, 1))
+    if not most or not start or isinstance(most[0], str):
+        raise StaysError
+    if isinstance(most[0], int) and UNROLLED < most[0] < BOUNDLESS:
+        raise StaysError
+    return None if most[0] is None else max(0, int(most[0])), start[0] is None or bool(start[0])

@@ -1,0 +1,125 @@
+"""If: one of two bodies runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from portable_nn.core.graph import Graph
+from portable_nn.operators.base import (
+    REQUIRED,
+    Attr,
+    Dim,
+    GradientContext,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Shape,
+    Step,
+    Symbol,
+    Type,
+    emit,
+    register,
+    zeros_like,
+)
+from portable_nn.operators.control.bodies import (
+    Body,
+    Outside,
+    bodies_of,
+    compiled,
+    cost,
+    emit_node,
+    inlined,
+    is_differentiable,
+    results,
+    same_type,
+    trained,
+)
+from portable_nn.operators.differentiation import gradients
+
+
+def _ways(use: OperatorContext) -> dict[str, Body]:
+    """The bodies that may run: one, where the condition is known."""
+    condition = use.type()
+    use.check_dtype(condition.dtype, {"bool"})
+    if condition.shape not in ((), (1,)):
+        use.fail(f"its condition must be one truth value, not {condition}")
+    found = bodies_of(use)
+    if condition.constant is None:
+        return found
+    name = "then_branch" if condition.constant[0] else "else_branch"
+    return {name: found[name]}
+
+
+def _types(use: OperatorContext) -> tuple[Type, ...]:
+    found = [results(use, body, ()) for body in _ways(use).values()]
+    for types in found:
+        if len(types) != use.output_count:
+            use.fail(f"it has {use.output_count} outputs, and a branch makes {len(types)}")
+    if len(found) == 1:
+        return tuple(found[0])
+    return tuple(same_type(use, f"output {place + 1}", *pair) for place, pair in enumerate(zip(*found, strict=True)))
+
+
+def _kernel(n: KernelContext) -> list[Step]:
+    condition, outs = n.x[0], [n.out(index) for index in range(n.output_count)]
+    plans = {name == "then_branch": (compiled(n, body, ()), body.graph) for name, body in _ways(n).items()}
+    made = {way: [plan.outputs[name] for name in graph.outputs] for way, (plan, graph) in plans.items()}
+
+    def run() -> None:
+        way = bool(condition.item())
+        plans[way][0].run()
+        for out, array in zip(outs, made[way], strict=True):
+            np.copyto(out, array)
+
+    return [run]
+
+
+def _gradient(n: GradientContext) -> list[Symbol | None]:
+    """An If whose branches are the gradients of the branches."""
+    ways = _ways(n)
+    flows = {index: flow for index, flow in enumerate(n.back) if flow is not None}
+    places = {n.x[place]: place for body in ways.values() for place in reversed(body.places)}
+    wanted = [symbol for symbol in places if is_differentiable(symbol)]
+    outside, made, found = Outside(), {}, list[Symbol | None]([None] * n.inputs)
+    alone = len(ways) == 1
+    for name, (graph, own) in ways.items():
+        # One way alone needs no node: copies, so that the gradient stops at the inputs of this one.
+        inside = {each: emit("Identity", each) if alone else outside.leaf(each) for each in places}
+        outputs = inlined(graph, {v.name: inside[n.x[p]] for v, p in zip(graph.parameters, own, strict=True)})
+        seeds = [flow if alone else outside.leaf(flow) for flow in flows.values()]
+        back = gradients([outputs[index] for index in flows], seeds, [inside[each] for each in wanted])
+        if alone:
+            for symbol, gradient in zip(wanted, back, strict=True):
+                found[places[symbol]] = gradient
+            return found
+        whole = [g if g is not None else zeros_like(inside[each]) for g, each in zip(back, wanted, strict=True)]
+        made[name] = outside.body(name, (), whole)
+    for symbol, gradient in zip(wanted, emit_node("If", n.x[:1], made, len(wanted)) if wanted else (), strict=True):
+        found[places[symbol]] = gradient
+    return found
+
+
+def _largest(use: OperatorContext, *, visited: bool = False) -> list[Dim]:
+    return [max(cost(use, body, (), visited=visited) for body in _ways(use).values())]
+
+
+def _multiply_adds(use: OperatorContext, shape: Shape) -> list[Dim]:
+    return _largest(use)
+
+
+register(
+    Operator(
+        "If",
+        ("cond", "captured*"),
+        _types,
+        _kernel,
+        _gradient,
+        {name: Attr(tuple, REQUIRED, item=Graph) for name in ("then_branch", "else_branch")},
+        outputs=("outputs*",),
+        stored=4,
+        entries=lambda use: (),
+        training=trained("If"),
+        multiply_adds=_multiply_adds,
+        visits=lambda use, shape: _largest(use, visited=True),
+    )
+)

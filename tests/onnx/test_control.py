@@ -1,0 +1,432 @@
+"""Branches and loops of ONNX files: read, computed, trained, saved and written, against onnxruntime and PyTorch."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import HealthCheck, given, settings
+from nested_models import models
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.backend.test.loader import load_model_tests
+
+import portable_nn as pnn
+from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
+from portable_nn.core.errors import FormatError, GraphError, PortableNNError, UnsupportedError, UsageError
+from portable_nn.core.graph import Graph, Node, Parameter, Value, bodies
+from portable_nn.core.limits import DEEPEST, TIME, UNROLLED
+from portable_nn.engines.once import run_numpy
+from portable_nn.format.manifest import Manifest
+from portable_nn.format.meaning import InputInfo, OutputInfo
+from portable_nn.format.validate import manifest_faults
+from portable_nn.onnx.reading import from_model
+from portable_nn.onnx.writing import to_model
+from portable_nn.operators import constant, replay, trace
+from portable_nn.operators.differentiation import gradients
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def theirs(model: ModelProto, feeds: Arrays) -> list[np.ndarray]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    return list(session.run(None, dict(feeds)))
+
+
+def value(name: str, shape: object = None, kind: int = TensorProto.FLOAT) -> Any:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def literal(name: str, number: object, dtype: str) -> NodeProto:
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.array(number, dtype)))
+
+
+def body(name: str, outputs: list[str], *nodes: NodeProto, inputs: tuple[Any, ...] = ()) -> GraphProto:
+    return helper.make_graph(list(nodes), name, list(inputs), [value(each) for each in outputs])
+
+
+def model(*nodes: NodeProto, inputs: tuple[Any, ...] = (), opset: int = 17, **weights: np.ndarray) -> ModelProto:
+    """A model from ``x`` (n, 3) to ``y``."""
+    stored = [numpy_helper.from_array(np.asarray(each), name) for name, each in weights.items()]
+    graph = helper.make_graph(list(nodes), "g", [value("x", ["n", 3]), *inputs], [value("y")], stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+W = np.linspace(-0.9, 1.1, 9, dtype=np.float32).reshape(3, 3)
+X = np.random.default_rng(3).normal(size=(4, 3)).astype(np.float32)
+CONDITION = (
+    helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0),
+    literal("zero", 0, "float32"),
+    helper.make_node("Greater", ["total", "zero"], ["c"]),
+)
+DOUBLE = body("double", ["d"], helper.make_node("Add", ["x", "x"], ["d"]))
+MATRIX = body("matrix", ["m"], helper.make_node("MatMul", ["x", "w"], ["m"]))
+
+
+def choice(then: GraphProto = MATRIX, other: GraphProto = DOUBLE, **options: Any) -> ModelProto:
+    node = helper.make_node("If", ["c"], ["y"], "choice", then_branch=then, else_branch=other)
+    return model(*CONDITION, node, w=W, **options)
+
+
+LOOP_INPUTS = (value("i", [], TensorProto.INT64), value("g", [], TensorProto.BOOL), value("v", None))
+
+
+def loop(
+    *nodes: NodeProto, most: int | None = 40, outputs: tuple[str, ...] = ("g", "u"), start: str = ""
+) -> ModelProto:
+    """A loop over ``v``, which begins as ``x``."""
+    inner = body("turns", list(outputs), *nodes, inputs=LOOP_INPUTS)
+    count = [] if most is None else [literal("most", most, "int64")]
+    node = helper.make_node("Loop", ["most" if count else "", start, "x"], ["y"], "loop", body=inner)
+    return model(*CONDITION, *count, node, w=W)
+
+
+TURN = (helper.make_node("MatMul", ["v", "w"], ["p"]), helper.make_node("Tanh", ["p"], ["u"]))
+
+
+def operators(graph: Graph) -> set[str]:
+    return {node.operator for node in graph.nodes}
+
+
+# -- the standard's own tests
+
+SEQUENCES = {"test_if_seq", "test_if_opt", "test_loop13_seq", "test_loop16_seq_none"}
+BATCHES = {"test_scan_sum"}
+
+
+@pytest.mark.long
+def test_the_standards_own_tests_of_control_flow() -> None:
+    names = ("test_if", "test_loop", "test_scan_", "test_scan9")
+    found = [case for case in load_model_tests(kind="node") if case.name.startswith(names)]
+    assert {case.name for case in found} >= SEQUENCES | BATCHES | {"test_if", "test_loop11", "test_scan9_scalar"}
+    for case in found:
+        inputs, outputs = case.data_sets[0]
+        entries = [each.name for each in case.model.graph.input]
+        if case.name in SEQUENCES | BATCHES:
+            with pytest.raises(PortableNNError, match=r"[Ss]eq|Optional|batches|Scan"):
+                read_onnx(case.model)
+            continue
+        fixed = {
+            name: x for name, x in zip(entries, inputs, strict=True) if np.ndim(x) <= 1 and case.name == "test_loop11"
+        }
+        net = import_onnx(case.model, weights={n: x for n, x in fixed.items() if n in ("trip_count", "cond")})
+        given = {name: x for name, x in zip(entries, inputs, strict=True) if name in [v.name for v in net.graph.inputs]}
+        ours = net.predict(given)
+        for name, wanted in zip((each.name for each in case.model.graph.output), outputs, strict=True):
+            np.testing.assert_allclose(ours[name] if isinstance(ours, dict) else ours, wanted, rtol=1e-6)
+
+
+# -- random ones
+
+
+@pytest.mark.parametrize("examples", [5, pytest.param(150, marks=pytest.mark.long)])
+def test_random_nested_models_are_what_onnxruntime_computes(examples: int) -> None:
+    many = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    many(given(models(depth=1 if examples < 10 else 3))(as_onnxruntime))()
+
+
+def as_onnxruntime(proto: ModelProto) -> None:
+    """Read, written and read again; and the gradient of the sum by its graph, which onnxruntime runs as well."""
+    read = from_model(proto, "model")
+    written = to_model(read.graph, read.parameters)
+    onnx.checker.check_model(written, full_check=True)
+    again = from_model(written, "written")
+    feeds = {name: np.random.default_rng(1).normal(size=(2, 3)).astype(np.float32) for name in "ab"}
+    [wanted] = theirs(proto, feeds)
+    for found in (
+        run_numpy(read.graph, read.parameters, feeds)["out"],
+        theirs(written, feeds)[0],
+        run_numpy(again.graph, again.parameters, feeds)["out"],
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+    symbols = replay(read.graph)
+    flowing = gradients([symbols["out"]], [constant(np.ones((2, 3)), "float32")], [symbols["a"], symbols["b"]])
+    if found := [each for each in flowing if each is not None]:
+        graph = trace([symbols["a"], symbols["b"]], found).graph  # type: ignore[list-item]
+        weights = {each.name: read.parameters[each.name] for each in graph.parameters}
+        ours = run_numpy(graph, weights, feeds)
+        for name, back in zip(graph.outputs, theirs(to_model(graph, weights), feeds), strict=True):
+            np.testing.assert_allclose(ours[name], back, rtol=1e-3, atol=1e-3)
+
+
+# -- what is kept
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "h5", "npz", "onnx"])
+def test_a_branch_is_kept_in_every_file(suffix: str, tmp_path: Path) -> None:
+    net = import_onnx(choice())
+    path = tmp_path / f"choice.{suffix}"
+    if suffix == "onnx":
+        export_onnx(net, path)
+        back = import_onnx(path)
+        plain = onnx.load(path)
+        del plain.metadata_props[:]
+        plain.producer_name = "another"
+        assert import_onnx(plain).graph.nodes == net.graph.nodes
+    else:
+        net.save(path)
+        back = pnn.load(path)
+    assert back.graph == net.graph
+    [node] = [node for node in back.graph.nodes if node.operator == "If"]
+    assert [name for name, _ in bodies(node)] == ["else_branch", "then_branch"]
+    for x in (abs(X), -abs(X)):
+        np.testing.assert_allclose(back.predict(x), theirs(choice(), {"x": x})[0], rtol=1e-6)
+
+
+def test_what_a_body_makes_may_hide_a_name_outside() -> None:
+    """The standard forbids it, and files have it: what is inside counts."""
+    hiding = body(
+        "hiding", ["total"], helper.make_node("Mul", ["x", "x"], ["zero"]), helper.make_node("Exp", ["zero"], ["total"])
+    )
+    hidden = body("hidden", ["d"], helper.make_node("Neg", ["x"], ["q"]), helper.make_node("Add", ["q", "x"], ["d"]))
+    net = import_onnx(choice(hiding, hidden), verify=False)
+    np.testing.assert_allclose(net.predict(abs(X)), np.exp(X * X), rtol=1e-6)
+    assert not net.predict(-abs(X)).any()
+
+
+def test_weights_in_branches_train_and_numbers_stay() -> None:
+    then = body(
+        "then", ["t"], helper.make_node("MatMul", ["x", "kernel"], ["p"]), helper.make_node("Mul", ["p", "two"], ["t"])
+    )
+    then.initializer.extend([numpy_helper.from_array(W, "kernel"), numpy_helper.from_array(np.float32(2), "two")])
+    net = import_onnx(choice(then))
+    assert {each.name: each.trainable for each in net.graph.parameters}["kernel"]
+    assert not {each.name: each.trainable for each in net.graph.parameters}.get("two", False)
+
+
+def test_inputs_that_become_constants_decide_branches() -> None:
+    rate = [literal("rate", 16000, "int64"), helper.make_node("Equal", ["sr", "rate"], ["k"])]
+    short = body(
+        "short", ["s"], literal("places", [0, 1], "int64"), helper.make_node("Gather", ["x", "places"], ["s"], axis=1)
+    )
+    node = helper.make_node("If", ["k"], ["y"], "rate", then_branch=MATRIX, else_branch=short)
+    proto = model(*rate, node, inputs=(value("sr", [], TensorProto.INT64),), w=W)
+    with pytest.raises(GraphError, match=r"'rate' \(If\): output 1 is float32 \(n, 2\) one way and float32 \(n, 3\) "):
+        import_onnx(proto)
+    for number, shape in ((16000, (4, 3)), (8000, (4, 2))):
+        net = import_onnx(proto, values={"sr": number})
+        assert [each.name for each in net.graph.inputs] == ["x"]
+        found = net.predict(X)
+        assert found.shape == shape
+        np.testing.assert_allclose(found, theirs(proto, {"x": X, "sr": np.array(number)})[0], rtol=1e-6)
+    for wrong in ({"sr": 1.5}, {"rate": 1}, {"x": 0}):
+        with pytest.raises(UsageError, match=r"^model: (a value is given for '(rate|x)'|'sr' is int64 \(\), and 1.5)"):
+            import_onnx(proto, values=wrong)
+
+
+# -- loops
+
+
+def test_few_turns_become_nodes_and_more_stay_a_loop() -> None:
+    for turns in (0, 1, UNROLLED, UNROLLED + 1):
+        proto = loop(*TURN, most=turns)
+        net = import_onnx(proto)
+        assert ("Loop" in operators(net.graph)) == (turns > UNROLLED)
+        np.testing.assert_allclose(net.predict(X), theirs(proto, {"x": X})[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_loop_whose_state_grows_is_read_where_it_has_few_turns() -> None:
+    growing = helper.make_node("Concat", ["v", "x"], ["u"], axis=0)
+    np.testing.assert_array_equal(import_onnx(loop(growing, most=3)).predict(X), np.concatenate([X] * 4))
+    with pytest.raises(GraphError, match=r"'loop' \(Loop\): state 1, from turn to turn, is float32 \(n, 3\) one way"):
+        import_onnx(loop(growing, most=30))
+
+
+@pytest.mark.parametrize("most", [-5, -(2**63), 0])
+def test_no_turns(most: int) -> None:
+    np.testing.assert_array_equal(import_onnx(loop(*TURN, most=most)).predict(X), X)
+
+
+ENDS = (
+    *TURN,
+    helper.make_node("Abs", ["u"], ["a"]),
+    helper.make_node("ReduceMax", ["a"], ["largest"], keepdims=0),
+    helper.make_node("Greater", ["largest", "zero"], ["g2"]),
+)
+
+
+def test_turns_without_end_are_refused_or_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GraphError, match="it never ends: its condition is always true, and it has no number of turns"):
+        import_onnx(loop(*TURN, most=None))
+    with pytest.raises(PortableNNError, match=r"goes through [\d,]+ elements, which takes some [\d,]+ s; at most 60 s"):
+        import_onnx(loop(*TURN, most=2**40))
+    monkeypatch.setenv(TIME, "0.05")
+    proto = loop(*ENDS, most=2**62, outputs=("g2", "u"), start="c")
+    net = import_onnx(proto, verify=False)
+    with pytest.raises(GraphError, match=r"'loop' \(Loop\): goes on after [\d,]+ turns; at most 0.05 s of processor"):
+        net.predict(abs(X))
+    np.testing.assert_array_equal(net.predict(-abs(X)), -abs(X))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "outputs", "message"),
+    [
+        ((helper.make_node("Cast", ["v"], ["u"], to=TensorProto.INT64),), ("g", "u"), "float32 .* one way and int64 "),
+        ((helper.make_node("ReduceSum", ["v"], ["u"], keepdims=0),), ("g", "u"), r"one way and float32 \(\) the other"),
+        ((helper.make_node("Exp", ["v"], ["u"]),), ("u", "u"), "the condition that its body makes must be one bool"),
+        ((helper.make_node("Exp", ["v"], ["u"]),), ("g",), "its body makes 1 values, and needs 2"),
+        ((helper.make_node("Exp", ["y"], ["u"]),), ("g", "u"), "reads 'y', which nothing before it makes"),
+        ((helper.make_node("Exp", ["u"], ["u"]),), ("g", "u"), "reads 'u', which nothing before it makes"),
+        ((helper.make_node("Exp", ["v"], ["u"]),) * 2, ("g", "u"), "the name 'u' is taken by"),
+        ((helper.make_node("SequenceAt", ["v", "i"], ["u"]),), ("g", "u"), "operator 'SequenceAt'"),
+    ],
+)
+def test_bodies_that_do_not_fit_are_refused_with_the_reason(
+    nodes: tuple[NodeProto, ...], outputs: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises((GraphError, UnsupportedError), match=message):
+        import_onnx(loop(*nodes, outputs=outputs))
+
+
+def test_branches_in_branches_have_an_end() -> None:
+    inner = body("deepest", ["d"], helper.make_node("Exp", ["x"], ["d"]))
+    for depth in range(DEEPEST + 1):
+        node = helper.make_node("If", ["c"], [f"y{depth}"], then_branch=inner, else_branch=DOUBLE)
+        inner = body(f"depth {depth}", [f"y{depth}"], node)
+        if depth == DEEPEST - 2:
+            np.testing.assert_allclose(import_onnx(choice(inner)).predict(abs(X)), np.exp(abs(X)), rtol=1e-6)
+    with pytest.raises(FormatError, match=f"its loops and branches are in each other more than {DEEPEST} times"):
+        import_onnx(choice(inner))
+
+
+def manifest_of(graph: Graph) -> Manifest:
+    values = tuple(InputInfo(value.name) for value in graph.inputs)
+    return Manifest(graph=graph, inputs=values, outputs=tuple(OutputInfo(name) for name in graph.outputs))
+
+
+def branching(then: tuple[Any, ...], captured: tuple[str, ...] = ("x",)) -> Graph:
+    other = Graph((), ("y",), (Parameter("x", "", ()),), (Node("n", "Neg", ("x",), ("y",)),), "other")
+    node = Node("if", "If", ("c", "x", *captured), ("out",), {"then_branch": then, "else_branch": (other,)})
+    return Graph((Value("c", "bool", ()), Value("x", "float32", (2,))), ("out",), (), (node,))
+
+
+def test_bodies_in_a_manifest_are_checked() -> None:
+    good = Graph((), ("y",), (Parameter("x", "", ()),), (Node("n", "Exp", ("x",), ("y",)),), "then")
+    assert manifest_faults(manifest_of(branching((good,)))) == []
+    assert manifest_of(branching((good,))).version == 4
+    typed = Graph((), ("y",), (Parameter("x", "float32", (2,)),), good.nodes, "then")
+    hidden = Graph((), ("y\u200b",), good.parameters, (Node("n", "Exp", ("x",), ("y\u200b",)),), "then")
+    internal = Graph(
+        (), ("y",), good.parameters, (Node("n", "MaxPoolGrad", ("x",), ("y",), {}, "portable_nn"),), "then"
+    )
+    deep = good
+    for _ in range(DEEPEST + 1):
+        deep = Graph((), ("out",), (Parameter("c", "", ()), Parameter("x", "", ())), branching((deep,)).nodes, "deep")
+    for then, message in (
+        ((typed,), "has a type, which the node says"),
+        ((hidden,), "has a control or invisible character"),
+        ((internal,), "is internal and cannot be in a file"),
+        ((good, good), "has 2 graphs, and must have one"),
+        ((), "must be one graph, not 0"),
+        ((1,), "must be of type tuple of Graph"),
+        ((deep,), f"at most {DEEPEST} are allowed"),
+    ):
+        faults = manifest_faults(manifest_of(branching(then)))
+        assert faults
+        assert any(message in fault for fault in faults), faults
+
+
+# -- PyTorch
+
+
+def scripted(kind: str) -> Any:
+    import torch
+
+    class Turns(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = torch.nn.Linear(3, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = x
+            for _ in range(x.size(0)):
+                h = torch.tanh(self.a(h))
+            return h
+
+    class Until(Turns):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h, i = x, 0
+            while bool(h.abs().sum() < 40) and i < 20:
+                h, i = torch.tanh(self.a(h)) * 1.5 + h, i + 1
+            return h
+
+    class Nested(Turns):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if bool(x.sum() > 0):
+                h = self.a(x)
+                if bool(h.mean() > 0):  # noqa: SIM108 - TorchScript
+                    h = h * 2
+                else:
+                    h = torch.exp(h)
+            else:
+                h = x - 1
+            return h
+
+    return {"turns": Turns, "until": Until, "nested": Nested}[kind]()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["turns", "until", "nested"])
+def test_scripted_modules_of_pytorch_compute_and_train(kind: str) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    module = scripted(kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            torch.jit.script(module), (torch.from_numpy(X),), file := io.BytesIO(), dynamo=False, input_names=["x"],
+            dynamic_axes={"x": {0: "n"}},
+        )  # fmt: skip
+    net = import_onnx(onnx.load_from_string(file.getvalue()))
+    assert operators(net.graph) & {"If", "Loop"}
+    assert_same_as_pytorch(net, module, [abs(X), X, X[:1]], trains=kind != "until")
+
+
+@pytest.mark.long
+def test_cond_of_pytorch_computes_and_trains() -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(1)
+
+    class Choice(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cond(x.sum() > 0, lambda x: torch.relu(self.a(x)), lambda x: torch.sin(self.b(x)), (x,))
+
+    module = Choice()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (torch.from_numpy(X),), file := io.BytesIO(), dynamo=True, verbose=False)
+    net = import_onnx(onnx.load_from_string(file.getvalue()))
+    assert "If" in operators(net.graph)
+    assert_same_as_pytorch(net, module, [abs(X), -abs(X)])
+
+
+def assert_same_as_pytorch(net: pnn.Network, module: Any, inputs: list[np.ndarray], *, trains: bool = True) -> None:
+    """The same values, and the same weights after a step of gradient descent."""
+    import torch
+
+    for x in inputs:
+        with torch.no_grad():
+            np.testing.assert_allclose(net.predict(x), module(torch.from_numpy(x)).numpy(), rtol=1e-4, atol=1e-5)
+    if not trains:
+        with pytest.raises(GraphError, match="the number of its turns depends on the data, and has no bound"):
+            net.fit(inputs[0], inputs[0], loss="mean_squared_error", optimizer=pnn.SGD(0.1), epochs=1)
+        return
+    x = inputs[0]
+    ((module(torch.from_numpy(x)) - torch.ones(x.shape)) ** 2).mean().backward()
+    net.fit(x, np.ones_like(x), loss="mean_squared_error", optimizer=pnn.SGD(0.1), epochs=1, batch_size=len(x))
+    for name, parameter in module.named_parameters():
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        wanted = (parameter - 0.1 * gradient).detach().numpy()
+        np.testing.assert_allclose(net.parameters[name], wanted, rtol=1e-4, atol=1e-6)
