@@ -225,12 +225,6 @@ ALONE: Mapping[str, tuple[NodeProto, str]] = {
     "numbers that are drawn": (node("RandomNormalLike", ["h"], ["m"], "it"), "Random.*other numbers each time"),
     "a size that the data decide": (node("Unique", ["h"], ["m"], "it"), "Unique.*depends on the data"),
     "a sequence": (node("SequenceConstruct", ["h"], ["m"], "it"), "SequenceConstruct"),
-    "a body": (
-        node("Scan", ["h"], ["m"], "it", num_scan_inputs=1, body=helper.make_graph(
-            [node("Identity", ["a"], ["b"])], "b", [helper.make_tensor_value_info("a", 1, [2])],
-            [helper.make_tensor_value_info("b", 1, [2])],
-        )), "Scan",
-    ),
 }  # fmt: skip
 
 
