@@ -17,7 +17,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.errors import FormatError, listed
-from portable_nn.core.graph import INTERNAL, Attribute, Graph, Node
+from portable_nn.core.graph import INTERNAL, Attribute, Dim, Graph, Node
 from portable_nn.core.isolated import LibraryError, ask
 from portable_nn.core.text import quantity, said, some
 from portable_nn.operators.base import DTYPE_CODES, REQUIRED, Attr, KernelContext, OperatorContext, Step, Type
@@ -71,43 +71,43 @@ def completed(node: Node, types: Mapping[str, Type]) -> Node:
     """
     names, read = dict[Any, str](), types_read(node, types)
     takes = [(type and _text(type.dtype, _named(type.shape, names))) or "" for type in read]
-    gives, sampled = _described(node, takes, read)
-    attributes: dict[str, Attribute] = {**node.attributes, "takes": tuple(takes), "gives": gives}
-    return replace(node, attributes=attributes | ({"sampled": 1} if sampled else {}))
+    return replace(node, attributes={**node.attributes, "takes": tuple(takes), **_described(node, takes, read)})
 
 
 def check_opaque(graph: Graph, where: str) -> None:
-    """Check that onnxruntime runs the opaque nodes of a graph, and makes what they say that they make.
+    """Check that onnxruntime runs the opaque nodes of a graph, and that what they say of their outputs is so.
 
     Raises ``FormatError`` that lists the nodes of which this is not so.
     """
     faults = list[str]()
     for node in filter(is_opaque, graph.nodes):
-        takes, gives = (_texts(node.attributes, name) for name in ("takes", "gives"))
+        takes, read = _texts(node.attributes, "takes"), types_read(node, infer(graph).types)
         try:
-            found, _ = _described(node, takes, types_read(node, infer(graph).types))
+            found = _described(node, takes, read)
         except InvalidNode as invalid:
             faults.append(f"node {node}: {invalid}")
         else:
-            if found != gives:
-                faults.append(f"node {node} says that it makes {', '.join(gives)}, but makes {', '.join(found)}")
+            said = {key: node.attributes[key] for key in ("gives", "sampled", "apart") if key in node.attributes}
+            if said != found:
+                faults.append(f"node {node} says {said}, where onnxruntime shows {found}")
     if faults:
         raise FormatError(where, listed(faults), faults)
 
 
-def _described(node: Node, takes: Sequence[str], types: Sequence[Type | None]) -> tuple[tuple[str, ...], bool]:
-    """The types of the outputs of a node, and whether these have sizes that only runs on samples show."""
+def _described(node: Node, takes: Sequence[str], types: Sequence[Type | None]) -> dict[str, Attribute]:
+    """The attributes that say what onnxruntime makes of inputs of these types."""
     data, version = str(node.attributes["node"]), int(str(node.attributes["version"]))
     return _found(node.operator, data, version, tuple(takes), _constants(types), tuple(map(bool, node.outputs)))
 
 
 @lru_cache(256)
-def _found(operator: str, data: str, *what: Any) -> tuple[tuple[str, ...], bool]:
+def _found(operator: str, data: str, *what: Any) -> dict[str, Attribute]:
     try:
-        (rows, sampled), _ = ask(side.described, len(data), _bytes(data), **_asked(operator, *what))
+        (rows, facts), _ = ask(side.described, len(data), _bytes(data), **_asked(operator, *what))
     except LibraryError as error:
         raise InvalidNode(f"it needs onnxruntime, which cannot run it {said(error)}") from None
-    return tuple(_text(*row) if row else "" for row in rows), sampled
+    gives = tuple(_text(*row) if row else "" for row in rows)
+    return {"gives": gives} | {key: tuple(value) if key == "apart" else value for key, value in facts.items() if value}
 
 
 def _asked(
@@ -188,6 +188,21 @@ def _is_base64(text: str) -> bool:
         return False
 
 
+def _mixes(use: OperatorContext) -> list[Dim]:
+    """The sizes along which it has not been seen that the parts of arrays are computed one by one."""
+    apart, pairs = (
+        _texts({"apart": (), **use.attributes}, "apart"),
+        zip(_texts(use.attributes, "takes"), use.types, strict=True),
+    )
+    sizes = [
+        pair
+        for text, type in pairs
+        if (wanted := _type(text)) and type
+        for pair in zip(wanted.shape, type.shape, strict=True)
+    ]
+    return [dim for mine, dim in sizes if isinstance(mine, str) and mine not in apart]
+
+
 def _sized(type: Type, sizes: Mapping[Any, Any]) -> Type:
     shape: tuple[Any, ...] = tuple(sizes.get(dim) if isinstance(dim, str) else dim for dim in type.shape)
     return Type(type.dtype, shape)
@@ -229,11 +244,12 @@ def _operator(name: str) -> Operator:
         _infer,
         _kernel,
         None,
-        attributes | {"sampled": Attr(int, 0)},
+        attributes | {"sampled": Attr(int, 0), "apart": Attr(tuple, (), str)},
         outputs=("outputs*",),
         domain=INTERNAL,
         stored=4,
         family="arithmetic",
+        mixes=_mixes,
     )
 
 

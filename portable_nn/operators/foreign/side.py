@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,26 +63,62 @@ def computed(*arrays: Array, key: str) -> tuple[bool, list[Array]]:
     return True, session.run(None, dict(zip(names, arrays, strict=True)))
 
 
-def described(node: NDArray[np.uint8], **what: Any) -> tuple[tuple[list[Any], bool], list[Array]]:
-    """The element type and the shape of each output, ``None`` for one that is not wanted; and whether these have sizes
-    that only runs on samples show. Raises ``ValueError`` with the reason why a node cannot be run as part of a graph.
+def described(node: NDArray[np.uint8], **what: Any) -> tuple[tuple[list[Any], dict[str, Any]], list[Array]]:
+    """The element type and shape of each output, ``None`` for one that is not wanted; and what runs on samples show.
+
+    Only they may show a size (``sampled``), and say along which sizes parts are computed one by one (``apart``).
+
+    Raises ``ValueError`` with the reason why a node cannot be run as part of a graph.
     """
     session = _session(node, **what)
     outputs, names = session.get_outputs(), _sizes_of(session.get_inputs())
     runs = list(_runs(session, names))
     if odd := [value.type for value in outputs if value.type not in DTYPES]:
         raise ValueError(f"it makes {odd[0]}, which is no array of numbers")
-    seen = [[(sizes, arrays[place].shape) for sizes, arrays in runs] for place in range(len(outputs))]
+    seen = [[(run.sizes, run.made[place].shape) for run in runs] for place in range(len(outputs))]
     whole = what["operator"].startswith("ai.onnx.") and not what["operator"].startswith("ai.onnx.ml.")
     shapes = [_shape(value.shape, names, each, whole) for value, each in zip(outputs, seen, strict=True)]
     rows = iter([DTYPES[value.type], dims] for value, dims in zip(outputs, shapes, strict=True))
     sampled = any(list(value.shape) != dims for value, dims in zip(outputs, shapes, strict=True))
-    return ([next(rows) if each else None for each in what["wanted"]], sampled), []
+    apart = [name for name in names if _is_apart(session, name, runs, shapes)]
+    facts = {"sampled": int(sampled), "apart": apart}
+    return ([next(rows) if each else None for each in what["wanted"]], facts), []
 
 
 def _sizes_of(values: Sequence[Any]) -> list[str]:
     """The names of the sizes of inputs."""
     return sorted({dim for value in values for dim in value.shape if isinstance(dim, str)})
+
+
+class _Run(NamedTuple):
+    """A run on samples: the sizes of the inputs, the inputs, and the outputs; whether the inputs were drawn."""
+
+    sizes: Mapping[Any, int]
+    feeds: Mapping[str, Array]
+    made: Sequence[Array]
+    is_drawn: bool
+
+
+def _is_apart(session: Any, name: str, runs: Sequence[_Run], shapes: Sequence[Sequence[Any]]) -> bool:
+    """True if all runs on drawn inputs show that what is left out along the size ``name`` changes nothing else."""
+    inputs = [value.shape for value in session.get_inputs()]
+    drawn = [(run, part) for run in runs if run.is_drawn for part in (slice(1, None), slice(-1))]
+    for run, part in drawn:
+        given = _cut(part, name, inputs, run.feeds.values())
+        try:
+            found = session.run(None, dict(zip(run.feeds, given, strict=True)))
+        except Exception:  # onnxruntime's exceptions have no other class in common.
+            return False
+        pairs = [*zip(found, _cut(part, name, shapes, run.made), strict=True)]
+        if any(one.shape != other.shape or not np.allclose(one, other, 1e-4, 1e-6, True) for one, other in pairs):
+            return False
+    return bool(drawn) and all(name in shape for shape in shapes)
+
+
+def _cut(part: slice, name: str, shapes: Iterable[Sequence[Any]], arrays: Iterable[Array]) -> list[Array]:
+    """A part of arrays along each axis of the size ``name``."""
+    places = [tuple(part if dim == name else slice(None) for dim in shape) for shape in shapes]
+    return [array[place] for place, array in zip(places, arrays, strict=True)]
 
 
 Seen: TypeAlias = Sequence[tuple[Mapping[Any, int], tuple[int, ...]]]
@@ -113,7 +149,7 @@ def _size(axis: int, seen: Seen) -> int | str:
     return found[0][1]
 
 
-def _runs(session: Any, names: Sequence[str]) -> Iterator[tuple[dict[str, int], list[Array]]]:
+def _runs(session: Any, names: Sequence[str]) -> Iterator[_Run]:
     """Runs on samples, if it takes them: sizes and outputs. There are two sizes for each name, and three kinds of data.
 
     Raises ``ValueError`` where it makes other numbers from the same inputs.
@@ -139,7 +175,7 @@ def _runs(session: Any, names: Sequence[str]) -> Iterator[tuple[dict[str, int], 
                 if isinstance(a, np.ndarray)
             ):
                 raise ValueError("it makes other numbers each time")
-            yield sizes, one
+            yield _Run(sizes, feeds, one, is_drawn=bool(scale))
 
 
 def _session(
