@@ -27,6 +27,7 @@ from cases import (
     rotary,
     sampling,
     scatter,
+    selection,
     sequences,
     softmax,
     topk,
@@ -64,6 +65,7 @@ FAMILIES = (
     triangle,
     sequences,
     scatter,
+    selection,
 )
 
 CASES: tuple[Case, ...] = tuple(case for family in FAMILIES for case in family.CASES)
