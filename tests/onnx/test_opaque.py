@@ -237,7 +237,6 @@ ALONE: Mapping[str, tuple[NodeProto, str]] = {
     "another domain": (node("Inverse", ["h"], ["m"], "it", domain="evil"), "evil.Inverse"),
     "text": (node("TreeEnsembleClassifier", ["h"], ["m", "p"], "it", domain=ML, **CLASSES), "ai.*string"),
     "numbers that are drawn": (node("RandomNormalLike", ["h"], ["m"], "it"), "Random.*other numbers each time"),
-    "a size that the data decide": (node("Unique", ["h"], ["m"], "it"), "Unique.*depends on the data"),
     "a sequence": (node("SequenceConstruct", ["h"], ["m"], "it"), "SequenceConstruct"),
 }  # fmt: skip
 
