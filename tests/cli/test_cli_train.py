@@ -391,6 +391,7 @@ def test_resuming_with_other_options_or_data(run, tmp_path, flowers_csv):
     assert any(line.startswith("  x: float32 (108, 4), fingerprint ") and "now" in line for line in lines)
 
 
+@pytest.mark.long
 def test_a_recipe_goes_on(run, monkeypatch, tmp_path):
     """The newest checkpoint goes, as if the training had been killed before it; the result is the same."""
     pytest.importorskip("font_roboto", reason="learns letters from fonts")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import cases
 import numpy as np
+import onnx
 
 from portable_nn.core.graph import Graph, Tensor
 from portable_nn.layers import Input
@@ -240,6 +241,13 @@ DRAWN = {each.operator: each for each in reversed(cases.CASES) if not each.domai
 """Of an operator without a row, the first case of ``tests/cases``."""
 
 CASES = (*BUILDS, *DRAWN)
+
+
+def form_of(model: onnx.ModelProto) -> tuple[bytes, tuple[int, ...]]:
+    """The graph of a model and the versions of its operators: a model of another opset with the same is the same."""
+    [opset] = [each.version for each in model.opset_import if not each.domain]
+    versions = (onnx.defs.get_schema(node.op_type, opset, node.domain).since_version for node in model.graph.node)
+    return model.graph.SerializeToString(deterministic=True), tuple(versions)
 
 
 def graph_of(case: str) -> Graph:

@@ -50,7 +50,10 @@ def counted(params: Any, x: Any) -> Any:
     return lax.fori_loop(0, 4, lambda i, y: jnp.tanh(y @ params) + i, x)
 
 
-@pytest.mark.parametrize("function", [either, each, several, two_results, known, counted])
+@pytest.mark.parametrize(
+    "function",
+    [known, counted, *(pytest.param(each, marks=pytest.mark.long) for each in (either, each, several, two_results))],
+)
 def test_it_computes_and_trains_as_in_jax(function: Any) -> None:
     found = from_jax(function, PARAMS, X, prove_training=True)
     assert found.notes == ()

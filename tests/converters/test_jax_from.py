@@ -304,7 +304,7 @@ def test_a_network_goes_there_and_back() -> None:
     assert {*back.parameters} == {"conv_1.kernel", "conv_1.bias", "dense_1.kernel", "dense_1.bias"}
 
 
-@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize("scale", [pytest.param(True, marks=pytest.mark.long), False])
 @pytest.mark.parametrize("bias", [True, False])
 def test_statistics_of_batch_norms_train_with_or_without_scales(scale: bool, bias: bool) -> None:
     norm = linen.BatchNorm(use_running_average=True, use_scale=scale, use_bias=bias, momentum=0.8)

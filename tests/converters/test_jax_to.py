@@ -77,6 +77,7 @@ def test_flax_layers_compute_the_same_with_these_parameters() -> None:
     np.testing.assert_allclose(apply(variables, x), y, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_norms_of_flax_compute_the_same_with_these_parameters() -> None:
     linen = pytest.importorskip("flax.linen")
     net = pnn.Sequential(

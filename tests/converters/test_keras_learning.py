@@ -108,7 +108,9 @@ def agree(found: pnn.Network, wanted: pnn.Network, optimizer: str) -> None:
         assert np.abs(array - wanted.parameters[name]).max(initial=0) < APART[optimizer] * scale, name
 
 
-@pytest.mark.parametrize("seed", [pytest.param(seed, marks=pytest.mark.long) for seed in range(100)])
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=pytest.mark.long if seed < 25 else pytest.mark.sweep) for seed in range(100)]
+)
 def test_what_is_drawn_learns_alike_both_ways(seed: int) -> None:
     rng, optimizer = np.random.default_rng(seed), ("sgd", "adam")[seed % 2]
     x, y = rng.normal(size=(6, 4)), rng.normal(size=(6, 2))

@@ -198,6 +198,7 @@ def test_numbers_of_double_precision(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, [network.predict([[1, 1, 0.1]])[0], [np.nan] * 2], rtol=1e-12)
 
 
+@pytest.mark.long
 def test_ten_thousand_categories(tmp_path: Path) -> None:
     network = network_of([Column("w", categories=tuple(f"word {place}" for place in range(10_000))), Column("x")])
     export_onnx(network, tmp_path / "t.onnx")

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 from onnx import TensorProto, checker, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from onnx_cases import CASES, graph_of
+from onnx_cases import CASES, form_of, graph_of
 
 from portable_nn.core.errors import FormatError, GraphError, UnsupportedError, UsageError
 from portable_nn.core.graph import INTERNAL, OPSET, Graph, Node, Parameter, Tensor, Value
@@ -34,13 +34,15 @@ X = np.array([[1, -2, 3, -4], [0.5, 0.25, -8, 16]], np.float32)
 @pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_every_operator_survives_every_opset(case):
-    graph = graph_of(case)
+    graph, known = graph_of(case), []
     for opset, portable in product(OPSETS, (False, True)):
         model = to_model(graph, {}, opset=opset, portable=portable)
-        checker.check_model(model, full_check=True)
         back, parameters, _ = from_model(model, case)
-        assert_agree(graph, model)
-        assert_agree(back, model, parameters)
+        if (form := (form_of(model), back)) not in known:
+            known.append(form)
+            checker.check_model(model, full_check=True)
+            assert_agree(graph, model)
+            assert_agree(back, model, parameters)
         if not portable and to_opset(graph, infer(graph).types, opset) == list(graph.nodes):
             assert back == graph
 

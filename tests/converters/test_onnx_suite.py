@@ -45,7 +45,7 @@ LIGHT = {
 }  # fmt: skip
 """The models, and how many of their weights lead to the logits."""
 
-SMALL = {"shufflenet", "squeezenet"}
+SMALL = {"squeezenet"}
 """Those that take no more than a second or two."""
 
 

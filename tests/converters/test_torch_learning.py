@@ -183,7 +183,13 @@ def ours(network: pnn.Network, x: Array, y: Array, optimizer: str) -> dict[str, 
     return dict(network.parameters)
 
 
-@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(6, 150))])
+@pytest.mark.parametrize(
+    "seed",
+    [
+        *range(6),
+        *(pytest.param(seed, marks=pytest.mark.long if seed < 40 else pytest.mark.sweep) for seed in range(6, 150)),
+    ],
+)
 def test_what_is_drawn_learns_alike_both_ways(seed: int) -> None:
     rng, optimizer = np.random.default_rng(seed), ("sgd", "adam")[seed % 2]
     x, y = rng.normal(size=(6, 4)), rng.normal(size=(6, 2))

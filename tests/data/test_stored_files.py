@@ -131,6 +131,7 @@ def test_lists_of_several_lengths_and_words_are_refused(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_stored(tmp_path / "d.parquet", ["holes"])[:], [1, np.nan])
 
 
+@pytest.mark.long
 def test_damaged_parquet_is_refused_by_name_or_read(tmp_path: Path) -> None:
     path = parquet(tmp_path)
     data = path.read_bytes()

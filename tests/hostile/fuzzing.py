@@ -2,6 +2,9 @@
 
     python fuzzing.py READER CORPUS [OPTIONS OF LIBFUZZER]
 
+Without arguments, each line of the standard input is a list in JSON: a file for what is printed, and the arguments. For
+each, a process forks that has all instrumented modules, and how it ended is printed.
+
 CORPUS is a folder of valid files to begin with, and gets what the fuzzer finds worth keeping. Hashes and checksums are
 mended after a change, so that it gets past them. Any exception but the package's own ends the program with a code that
 is not 0, and so do a warning, a megabyte too much of memory and an input that takes too long.
@@ -11,6 +14,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import shutil
 import struct
@@ -244,9 +248,22 @@ def run(reader: str, corpus: str, *options: str) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"net{suffix}"
+        test(next(Path(corpus).iterdir()).read_bytes())  # What is imported at the first use takes no time of an input.
         atheris.Setup([sys.argv[0], *options, corpus], test, custom_mutator=mutate)
         atheris.Fuzz()
 
 
+def serve() -> None:
+    for line in sys.stdin:
+        log, *arguments = json.loads(line)
+        if not (child := os.fork()):
+            with Path(log).open("wb") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            run(*arguments)
+            break
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
 if __name__ == "__main__":
-    run(*sys.argv[1:])
+    run(*sys.argv[1:]) if len(sys.argv) > 1 else serve()

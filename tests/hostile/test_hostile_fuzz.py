@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import subprocess
 import sys
 import zipfile
@@ -140,11 +141,30 @@ READERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("seconds", [4, pytest.param(120, marks=pytest.mark.sweep)])
-@pytest.mark.parametrize("reader", READERS)
-def test_a_fuzzer_finds_no_error_but_the_packages_own(tmp_path: Path, reader: str, seconds: int) -> None:
+@pytest.fixture(scope="module")
+def fuzz() -> Iterator[Callable[..., int]]:
+    """Runs the fuzzer with a file for what it prints and arguments; its modules are instrumented once."""
     pytest.importorskip("atheris")
-    corpus = tmp_path / "corpus"
+    command = [*APART, sys.executable, str(HERE / "fuzzing.py")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=HERE.parents[1], text=True, bufsize=1, **pipes) as server:
+        assert server.stdin
+        assert server.stdout
+        given, codes = server.stdin, server.stdout
+
+        def call(*words: str) -> int:
+            given.write(json.dumps(words) + "\n")
+            return int(codes.readline())
+
+        yield call
+
+
+@pytest.mark.parametrize("seconds", [3, pytest.param(120, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("reader", READERS)
+def test_a_fuzzer_finds_no_error_but_the_packages_own(
+    tmp_path: Path, fuzz: Callable[..., int], reader: str, seconds: int
+) -> None:
+    corpus, log = tmp_path / "corpus", tmp_path / "log"
     corpus.mkdir()
     for number, content in enumerate(seeds(reader, tmp_path)):
         (corpus / str(number)).write_bytes(content)
@@ -157,10 +177,10 @@ def test_a_fuzzer_finds_no_error_but_the_packages_own(tmp_path: Path, reader: st
         "-len_control=0",
         f"-artifact_prefix={tmp_path}/",
     ]
-    command = [*APART, sys.executable, str(HERE / "fuzzing.py"), reader, str(corpus), *options]
-    result = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, errors="replace", check=False)
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    assert "Done " in result.stderr  # ... so many runs in so many seconds
+    code = fuzz(str(log), reader, str(corpus), *options)
+    said = log.read_text(errors="replace")
+    assert code == 0, said[-6000:]
+    assert "Done " in said  # ... so many runs in so many seconds
 
 
 def test_the_seeds_are_valid(tmp_path: Path) -> None:

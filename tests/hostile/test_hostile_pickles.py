@@ -89,6 +89,7 @@ for path in sorted(Path({folder!r}).iterdir()):
 """
 
 
+@pytest.mark.long
 def test_none_ends_the_process_or_takes_time_or_memory_out_of_proportion(tmp_path: Path) -> None:
     for place, steps in enumerate([*HARMLESS.values(), *(steps for steps, _ in REFUSED.values())]):
         path = tmp_path / f"{place:02}.pt"

@@ -35,7 +35,10 @@ def weight_file(path: Path) -> str:
 
 
 @pytest.mark.parametrize("suffix", REFRAMES)
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 40))])
+@pytest.mark.parametrize(
+    "seed",
+    [0, *(pytest.param(seed, marks=pytest.mark.long if seed < 10 else pytest.mark.sweep) for seed in range(1, 40))],
+)
 def test_damage_is_refused_or_changes_no_number(tmp_path: Path, suffix: str, seed: int) -> None:
     dice = random.Random(seed)
     old, new = tmp_path / f"old{suffix}", tmp_path / f"new{suffix}"

@@ -129,9 +129,9 @@ def test_changed_files_are_refused_or_read(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.usefixtures("little")
-@pytest.mark.parametrize("first", range(1000, 3000, 500))
+@pytest.mark.parametrize("first", range(1000, 1600, 300))
 def test_more_changed_files_are(tmp_path: Path, first: int) -> None:
-    run(first, 500, tmp_path)
+    run(first, 300, tmp_path)
 
 
 @pytest.mark.sweep
@@ -445,6 +445,7 @@ def test_no_codec_runs_code(tmp_path: Path, version: int) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.long
 @linux
 @VERSIONS
 @pytest.mark.usefixtures("little")

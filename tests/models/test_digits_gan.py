@@ -70,6 +70,7 @@ def test_a_digit_is_chosen_in_the_noise_of_the_model(network: pnn.Network) -> No
     assert (read == 7).mean() > 0.95
 
 
+@pytest.mark.long
 def test_a_digit_is_recognised_where_the_model_does_not_let_it_be_chosen(network: pnn.Network) -> None:
     """By onnxruntime on the shipped ONNX file, all are sevens; they are some of those that are drawn anyway."""
     latent = pnn.Input(CLASSES + NOISE, name="latent")

@@ -209,6 +209,7 @@ def test_what_does_not_fit_a_snapshot(net: pnn.Network) -> None:
         net.session().predict(FEED, batch_size=0)
 
 
+@pytest.mark.long
 def test_threads_never_leave_a_session_of_old_weights() -> None:
     """A session that takes long to make must not replace the one of later weights."""
     net = pnn.Sequential(pnn.Input(64), pnn.Dense(400), pnn.ReLU(), pnn.Dense(10), seed=0)

@@ -33,7 +33,7 @@ def at_home(home: Path, *arguments: str, **more: str) -> str:
     "arguments",
     [
         ("-c", IN_PYTHON),
-        ("-m", "portable_nn", "predict", "digits", "digits"),
+        pytest.param(("-m", "portable_nn", "predict", "digits", "digits"), marks=pytest.mark.long),
         pytest.param(("-m", "portable_nn", "check", "digits", "--runtimes", "onnxruntime"), marks=pytest.mark.long),
         pytest.param(("-m", "portable_nn", "doctor"), marks=pytest.mark.long),
     ],
@@ -44,6 +44,7 @@ def test_a_new_home_stays_empty(tmp_path: Path, arguments: tuple[str, ...]) -> N
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.long
 def test_who_wants_it_keeps_it(tmp_path: Path) -> None:
     assert at_home(tmp_path, "-c", SHOWN) == "1\n"
     assert at_home(tmp_path, "-c", SHOWN, ORT_DISABLE_TELEMETRY="0") == "0\n"

@@ -106,6 +106,7 @@ def test_points_of_runs(tmp_path: Path, which: str) -> None:
             assert error <= 100 * np.max(np.abs(other[near] - wanted[near]) / scale), (name, given)
 
 
+@pytest.mark.long
 def test_payoffs_of_several_numbers(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     for found_game in GAMES.values():

@@ -250,8 +250,9 @@ def test_several_processes_write_other_rows(tmp_path, monkeypatch, capfd, option
     check_as_one_process(case, capfd)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("seed", range(1, 60))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=pytest.mark.long if seed < 16 else pytest.mark.sweep) for seed in range(1, 60)]
+)
 def test_several_processes_after_several_changes(tmp_path, monkeypatch, capfd, seed: int) -> None:
     case = begun(tmp_path, monkeypatch, seed, *WORKERS)
     for change in case.random.choices(DATA, k=case.random.randrange(1, 5)):
