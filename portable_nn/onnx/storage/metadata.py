@@ -77,9 +77,12 @@ _MEANINGS: Final[Mapping[OutputKind, str]] = {
     "values": "numbers",
     "logits": "logits of classes, of which softmax makes probabilities",
     "binary_logits": "a logit, of which the logistic function makes the probability of the last class",
-    "probabilities": "probabilities of classes; a single number is that of the last class",
+    "probabilities": "probabilities of classes",
     "gaussian": "means of normal distributions, then as many logarithms of variances",
 }
+
+UNSURE: Final = ("no class has the probability", "the standard deviation of the first number is above")
+"""The meaning of a threshold: of probabilities, and of numbers."""
 
 LISTED: Final = 100
 """The most labels in words; ``LABELS`` has all."""
@@ -94,9 +97,10 @@ def _meaning(info: OutputInfo) -> str:
     said = [
         f"Output '{info.name}': {_MEANINGS[info.kind]}",
         f"in this order: {', '.join(labels[:LISTED])}{more}" if labels else "",
+        "a single number is that of the last" if info.kind == "probabilities" and 0 < len(labels) < 3 else "",
         f"in {', '.join(map(repr, info.units)) or info.unit}" if info.units or info.unit else "",
         f"calibrated: logits are divided by {info.temperature:g} first" if info.temperature != 1 else "",
-        f"unsure where no class has the probability {info.threshold:g}" if info.threshold else "",
+        f"unsure where {UNSURE[info.kind == 'gaussian']} {info.threshold:g}" if info.threshold else "",
     ]
     return "; ".join(filter(None, said)) + "."
 
