@@ -89,7 +89,7 @@ LISTED: Final = 100
 
 
 def _meaning(info: OutputInfo) -> str:
-    """What the numbers of an output are; nothing where that is not known."""
+    """The meaning of the numbers of an output; nothing where that is not known."""
     if info == OutputInfo(info.name):
         return ""
     labels = [repr(label) for label in info.labels]
@@ -106,7 +106,7 @@ def _meaning(info: OutputInfo) -> str:
 
 
 def _table_text(columns: Sequence[Column], by_column: bool) -> str:
-    """What the columns of a table are."""
+    """The meaning of the columns of a table."""
     refused = "of a row with a value that is refused, the outputs are NaN"
     what = f"Each input is a column of a table, (batch, 1); {refused}." if by_column else (
         "The input is a table whose columns have this order, words as numbers, and no number for what is refused."
