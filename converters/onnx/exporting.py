@@ -240,7 +240,7 @@ def write_onnx(
     table = columns_of(network.inputs)
     recorded = None if io is None else read_recorded(io, network.graph)
     properties = _properties(network)
-    doc = documented(network.metadata.get(DOC, ""), table, by_column=columns)
+    doc = documented(network.metadata.get(DOC, ""), table, network.outputs, by_column=columns)
     if not isinstance(external_data, bool):
         most = MAX_BYTES - MARGIN if external_data is None else min(external_data, MAX_BYTES - MARGIN)
         external_data = size_of(network.graph.parameters) > most

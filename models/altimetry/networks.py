@@ -98,6 +98,10 @@ class Fresh:
                 yield x[start : start + self.size], y[start : start + self.size]
 
 
+SURE: Final = 1.0
+"""The standard deviation of a height, in metres, above which an echo is of no open sea, and ``predict`` marks it."""
+
+
 def in_metres(value: Symbol, name: str) -> Symbol:
     """Standardised numbers as heights and epochs in metres, (…, 4): two means, and the logarithms of two variances."""
     return pnn.Normalization(-1, mean=[5, 0, -3, -4], std=[3, 2, 1, 1], invert=True, name=name)(value)
@@ -107,7 +111,9 @@ def reads_sea(network: pnn.Network, context: int = 0) -> None:
     """Say that a network takes powers, and answers with heights and epochs."""
     [given], [found] = network.inputs, network.outputs
     network.inputs = (InputInfo(given.name, range=RANGE, context=context),)
-    network.outputs = (replaced(found, kind="gaussian", labels=("height", "epoch"), units=("m", "m"), loss="gaussian"),)
+    network.outputs = (
+        replaced(found, kind="gaussian", labels=("height", "epoch"), units=("m", "m"), loss="gaussian", threshold=SURE),
+    )
 
 
 def echoes_of(kind: str, count: int, rng: Generator) -> Echoes:

@@ -102,7 +102,8 @@ def command(
     Of numbers that the model does not describe, those are classes whose sum is 1, that have --labels or --task classes,
     or that are 10, 100 or 1000 of a picture. Others are printed as they are, and what is assumed is said.
 
-    Where no class is as likely as the model's threshold asks, the label is ? and the best guess stands beside it.
+    Where no class is as likely as the model's threshold asks, the label is ? and the best guess stands beside it. A
+    number of which the model is not sure has a ? in the column unsure.
 
     With --stream, a row of a table or an array is a step of a sequence, which goes on from file to file. Recurrent
     layers and causal convolutions keep their states, and each step has its answer.

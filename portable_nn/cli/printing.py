@@ -23,6 +23,9 @@ LONGEST_NOTE: Final = 500
 NAMES: Final = re.compile(r"((?:'[^']*', ){5})'.{40,}", re.DOTALL)
 """The first five of a long list of names, and the others."""
 
+STEPS: Final = re.compile(r"(to be done before: ).{60,}(; what it takes is )", re.DOTALL)
+"""Many steps of preprocessing."""
+
 DASH: Final = "-"
 """The file that is standard input or output."""
 
@@ -56,7 +59,7 @@ class Printer:
 
     def notes(self, texts: Iterable[str]) -> None:
         """Print several; of a long list, such as the names of a hundred nodes, the first ones."""
-        for text in texts:
+        for text in (STEPS.sub(r"\1the steps that inspect lists\2", text) for text in texts):
             begun = NAMES.sub(r"\1", text)[:LONGEST_NOTE]
             self.note(text if begun == text else f"{begun}… (all of it: --format json)")
 

@@ -198,7 +198,7 @@ OUTPUTS: Final[Mapping[str, Any]] = {
             "results": [
                 (
                     {"input error": "str"},
-                    {"input": "str", "values": ["number"]},
+                    {"input": "str", "values": ["number"], "label?": "str"},
                     {
                         "input": "str",
                         "label": "str | null",

@@ -23,7 +23,7 @@ from portable_nn.cli.tables import ArrayNames
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.names import Prepare
 from portable_nn.core.plotting import FORMATS, check_picture
-from portable_nn.core.text import fields, percent, quantity, size
+from portable_nn.core.text import fields, grouped, percent, quantity, size
 
 if TYPE_CHECKING:
     from portable_nn.data.dataset import Dataset
@@ -443,4 +443,4 @@ def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:
 def _figure(name: str, value: float) -> str:
     if name.endswith("accuracy"):
         return percent(value)
-    return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"
+    return f"{value:,.0f}" if value.is_integer() else grouped(value, 4)

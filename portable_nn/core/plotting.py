@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from portable_nn.core.errors import MissingPackageError, UsageError
+from portable_nn.core.errors import MissingPackageError, PortableNNWarning, UsageError, warn
 from portable_nn.core.text import either, printable
 
 if TYPE_CHECKING:
@@ -73,7 +74,11 @@ def style() -> Iterator[None]:
         from cycler import cycler
     except ImportError as error:
         raise MissingPackageError("matplotlib", "a picture", "plot") from error
-    with matplotlib.style.context(["default", {**STYLE, "axes.prop_cycle": cycler(color=PALETTE)}]):
+    with (
+        matplotlib.style.context(["default", {**STYLE, "axes.prop_cycle": cycler(color=PALETTE)}]),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # ``save`` says it once, of all characters.
         yield
 
 
@@ -120,6 +125,18 @@ def save(figure: Figure, path: str | Path) -> None:
     suffix = check_picture(Path(path)).suffix.lower()
     with atomic_write(path) as file:
         figure.savefig(file, format=suffix[1:], metadata=FORMATS[suffix])
+    if lacking := _undrawn(figure):
+        warn(f"{path}: drawn as boxes, as the font has no such characters: {lacking}", PortableNNWarning)
+
+
+def _undrawn(figure: Figure) -> str:
+    """The characters in the texts of a figure that its font does not have."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+    from matplotlib.text import Text
+
+    font = get_font(findfont(FontProperties(family=STYLE["font.family"])))
+    texts = {character for text in figure.findobj(Text) for character in text.get_text()}
+    return " ".join(sorted(each for each in texts if each.isprintable() and not font.get_char_index(ord(each))))
 
 
 def save_animation(frames: Sequence[Image], path: str | Path) -> None:

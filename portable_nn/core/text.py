@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import unicodedata
@@ -60,6 +61,16 @@ def looking(width: int | None, digits: int | None) -> Iterator[None]:
 def rounded(value: float, usual: int = SIGNIFICANT) -> str:
     """A number in ``usual`` significant digits, or as many as the ``Look`` has."""
     return f"{value:.{_look.get().digits or usual}g}"
+
+
+def grouped(value: float, usual: int = SIGNIFICANT) -> str:
+    """As ``rounded``, as a person writes it, 122,800: with a power of ten only below 1e-4 and from 1e9 on."""
+    text, size = rounded(value, usual), abs(value)
+    if not 1000 <= size < 1e9:
+        return text
+    places = max(0, (_look.get().digits or usual) - 1 - math.floor(math.log10(size)))
+    text = f"{float(text):,.{places}f}"
+    return text.rstrip("0").rstrip(".") if places else text
 
 
 def digits_are_asked() -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from portable_nn.core.html import html_of
-from portable_nn.core.text import fields, percent, rounded
+from portable_nn.core.text import fields, grouped, percent
 from portable_nn.evaluation.intervals import Interval
 from portable_nn.evaluation.text import UNKNOWN, cells, ends, plain, with_ends, worst_json, worst_table
 from portable_nn.evaluation.worst import Worst
@@ -88,7 +88,7 @@ class NumberEvaluation:
         loss = "mean squared error" if not self.numbers[0].coverage else "negative log-likelihood"
         head = [
             ("examples", f"{self.examples:,}"),
-            ("loss", f"{rounded(self.loss)}{ends(self.loss_interval, self.too_few.get('loss'))}, {loss}"),
+            ("loss", f"{grouped(self.loss)}{ends(self.loss_interval, self.too_few.get('loss'))}, {loss}"),
         ]
         parts = [fields(head), *map(_number_text, self.numbers), worst_table(self.worst)]
         return "\n".join(filter(None, parts)).rstrip("\n")
@@ -113,12 +113,12 @@ def _number_text(number: NumberFigures) -> str:
         [
             (
                 number.name or "numbers",
-                f"mean {rounded(number.mean)}{unit}, standard deviation {rounded(number.std)}{unit}",
+                f"mean {grouped(number.mean)}{unit}, standard deviation {grouped(number.std)}{unit}",
             ),
-            ("RMSE", f"{rounded(number.rmse)}{unit}{tail['rmse']}"),
-            ("MAE", f"{rounded(number.mae)}{unit}{tail['mae']}"),
-            ("R²", UNKNOWN if number.r2 is None else f"{rounded(number.r2)}{tail['r2']}"),
-            ("bias", f"{'+' * (number.bias >= 0)}{rounded(number.bias)}{unit}{tail['bias']}"),
+            ("RMSE", f"{grouped(number.rmse)}{unit}{tail['rmse']}"),
+            ("MAE", f"{grouped(number.mae)}{unit}{tail['mae']}"),
+            ("R²", UNKNOWN if number.r2 is None else f"{grouped(number.r2)}{tail['r2']}"),
+            ("bias", f"{'+' * (number.bias >= 0)}{grouped(number.bias)}{unit}{tail['bias']}"),
             ("coverage", ", ".join(f"{percent(b)} of {percent(a)}" for a, b in number.coverage.items())),
         ]
     )

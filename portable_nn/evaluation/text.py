@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from portable_nn.core.text import percent, rounded, table
+from portable_nn.core.text import grouped, percent, rounded, table
 from portable_nn.evaluation.intervals import Interval
 from portable_nn.evaluation.worst import Worst
 
@@ -17,7 +17,7 @@ def ends(interval: Interval | None, reason: str | None = None) -> str:
     """An interval in brackets, after the figure that it is of; or why there is none."""
     if interval is None:
         return f" ({reason})" if reason else ""
-    return f" ({rounded(interval[0], 4)} to {rounded(interval[1], 4)})"
+    return f" ({grouped(interval[0], 4)} to {grouped(interval[1], 4)})"
 
 
 def plain(figures: object) -> dict[str, Any]:

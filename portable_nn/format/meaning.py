@@ -99,7 +99,8 @@ class OutputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         temperature: logits are divided by it before they are made probabilities: a calibration. Probabilities are taken
             for those of logits: softmax makes new ones of their logarithms, divided by it; the logistic function does
             of the log-odds where there is one entry.
-        threshold: where no class has this probability, the answer is "unsure", ``"?"``. 0 is for never.
+        threshold: where no class has this probability, the answer is "unsure", ``"?"``; and for ``gaussian`` where the
+            standard deviation of the first number is above it. 0 is for never.
     """
 
     name: str

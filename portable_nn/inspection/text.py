@@ -144,7 +144,11 @@ def _output_text(row: OutputRow) -> str:
         ("predicts", row.target if row.target != ", ".join(row.labels) else ""),
         ("trained with", row.loss),
         ("temperature", f"{row.temperature:g}" if row.temperature != 1 else ""),
-        ("unsure below", percent(row.threshold) if row.threshold else ""),
+        ("unsure below", percent(row.threshold) if row.threshold and row.kind != "gaussian" else ""),
+        (
+            "unsure from a standard deviation of",
+            f"{row.threshold:g}" if row.threshold and row.kind == "gaussian" else "",
+        ),
     ]
     return _lines([head, *(f"  {name}: {text}" for name, text in more if text)])
 

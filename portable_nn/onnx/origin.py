@@ -21,6 +21,7 @@ from portable_nn.core.errors import EditedWarning, FormatError, UsageError, list
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity, some
 from portable_nn.format.manifest import PRODUCER, Manifest, decode
+from portable_nn.format.meaning import OutputInfo
 from portable_nn.format.validate import hash_faults, manifest_faults
 from portable_nn.onnx.columns import by_column, columns_of, is_by_column
 from portable_nn.onnx.opsets.support import label, opset_of
@@ -377,6 +378,7 @@ def _metadata_faults(manifest: Manifest, model: ModelProto) -> Iterator[str]:
     for key, text in expected.items():
         if found.get(key, text) != text or (key in lost and added):
             yield f"'{key}' in the metadata is not what the manifest says"
-    known = DOC in manifest.metadata or any(info.columns for info in manifest.inputs)
+    said = [info.columns for info in manifest.inputs] + [info != OutputInfo(info.name) for info in manifest.outputs]
+    known = DOC in manifest.metadata or any(said)
     if model.doc_string and known and own_doc(model.doc_string, manifest) != manifest.metadata.get(DOC, ""):
         yield "its doc_string is not what the manifest says"

@@ -13,11 +13,14 @@ from portable_nn.core.atomic import atomic_write
 from portable_nn.core.csv_writing import csv_text
 from portable_nn.core.errors import MissingPackageError
 from portable_nn.core.partial import Assemble
-from portable_nn.core.text import Table, percent, rounded
+from portable_nn.core.text import Table, grouped, percent
 from portable_nn.prediction.prediction import Prediction
 
 SCHEMA: Final = 1
 """The version of the JSON output: it changes when a field is removed or changes its meaning."""
+
+LOST: Final = "unsure"
+"""The heading of the marks of numbers whose standard deviation is above the model's threshold."""
 
 ORDINALS: Final = {2: "nd", 3: "rd"}
 
@@ -177,7 +180,7 @@ class ForPeople(Columns):
         return text
 
     def _shown(self, prediction: Prediction) -> list[str]:
-        show = rounded if prediction.values else percent
+        show = grouped if prediction.values else percent
         found = fitted(cells(prediction, self.layout), len(self.begun))
         return [show(each) if isinstance(each, float) else each for each in found]
 
@@ -295,7 +298,8 @@ def _as_json(prediction: Prediction) -> dict[str, Any]:
     if prediction.error is not None:
         return {"input": prediction.input, "error": prediction.error}
     if prediction.values:
-        return {"input": prediction.input, "values": prediction.values}
+        marked = {"label": prediction.label} if prediction.label else {}
+        return {"input": prediction.input, "values": prediction.values, **marked}
     result = {
         "input": prediction.input,
         "label": prediction.label,
@@ -309,7 +313,9 @@ def _as_json(prediction: Prediction) -> dict[str, Any]:
 
 def cells(prediction: Prediction, layout: Layout) -> list[Any]:
     """The input, and the values or the classes with their probabilities."""
-    return [prediction.input, *(prediction.values or _answer(prediction, layout))]
+    if prediction.values:
+        return [prediction.input, *prediction.values, *[prediction.label or ""] * layout.may_be_unsure]
+    return [prediction.input, *_answer(prediction, layout)]
 
 
 def _answer(prediction: Prediction, layout: Layout) -> Iterator[str | float]:
@@ -333,7 +339,7 @@ def headings(chunk: Iterable[Prediction], layout: Layout) -> list[str]:
     if prediction.values:
         count = len(prediction.values)
         if len(layout.names) == count:
-            return ["input", *(f">{name}" for name in layout.names)]
+            return ["input", *(f">{name}" for name in layout.names), *[LOST] * layout.may_be_unsure]
         return ["input", *([">value"] if count == 1 else (f">{place}" for place in range(count)))]
     more = (
         heading

@@ -181,7 +181,7 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
             if prediction.error is not None:
                 self.bad += 1
                 self.first_bad = self.first_bad or prediction
-            self.unsure += prediction.guess is not None
+            self.unsure += prediction.guess is not None or bool(prediction.values and prediction.label)
             if prediction.expected is not None:
                 self.judged += 1
                 self.right += prediction.label == prediction.expected
@@ -205,7 +205,13 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         kind, classes = self._answers.kind, self._answers.classes
         if not classes:
             rows = zip(batch.names, _with_spread(numbers, kind), strict=True)
-            return (Prediction(name, values=_floats(row, self._runner.digits)) for name, row in rows)
+            lost = self.threshold if kind == "gaussian" and self.threshold else np.inf
+            return (
+                Prediction(
+                    name, UNSURE if row[len(row) // 2] > lost else None, values=_floats(row, self._runner.digits)
+                )
+                for name, row in rows
+            )
         shares = probabilities(numbers, kind, self._runner.info.temperature)
         find = ClassFinder(classes)
         expected = [class_named(each, find) for each in batch.labels] if batch.labels else [None] * len(batch.names)

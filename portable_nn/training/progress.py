@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from portable_nn.core.html import html_table
-from portable_nn.core.text import quantity
+from portable_nn.core.text import grouped, quantity
 
 SECONDS: Final = 0.25
 """The time that a bar stands at least, so that the page is not redrawn at each batch."""
@@ -83,7 +83,7 @@ class Lines(Bar):
 
 def epoch_line(row: Mapping[str, float], epochs: int) -> str:
     """``epoch 3 of 10  loss 0.1234  val_loss 0.2345``."""
-    figures = [f"{name} {value:.4g}" for name, value in row.items() if name not in {"epoch", "learning_rate"}]
+    figures = [f"{name} {grouped(value, 4)}" for name, value in row.items() if name not in {"epoch", "learning_rate"}]
     return "  ".join([f"epoch {int(row['epoch']):>{len(str(epochs))}} of {epochs}", *figures])
 
 

@@ -16,11 +16,8 @@ from portable_nn.core.errors import UsageError
 
 DIGITS = find_model("digits-mlp")
 OUTSIDE = (
-    "not in the file, to be done before: convert to grey, 0 (black) to 255 (white), with the ITU-R 601 weights, on "
-    "white where transparent; shrink to at most 768 pixels a side, and find the sheet where it lies on a dark table; "
-    "divide by the brightness of the paper, which takes out shadows, and keep the ink; its colour is guessed from the "
-    "border of each picture; take out thin lines through half of the picture: those of ruled and squared paper; "
-    "separate the drawings, scale each to fit 20x20 pixels and … (all of it: --format json)\n"
+    "not in the file, to be done before: the steps that inspect lists; what it takes is float32 (784,). portable-nn "
+    "predict does this, and pnn.prepare in Python\n"
 )
 
 

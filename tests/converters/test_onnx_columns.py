@@ -291,7 +291,7 @@ def test_one_input_is_described_in_words(tmp_path: Path) -> None:
     assert [(each.name, each.shape) for each in session.get_inputs()] == [("row", ["batch", 5])]
     found = session.get_modelmeta()
     said = found.description.splitlines()
-    assert said[1:] == [
+    assert said[1:6] == [
         "district: 0 for 'north', 1 for 'south'; another one is refused; a missing one is refused",
         "area: a number in m²; a missing one is refused",
         "heating: 0 for 'gas', 1 for 'oil', 2 for 'wood'; another one is -1; a missing one is refused",

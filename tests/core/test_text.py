@@ -4,9 +4,23 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from portable_nn.core.errors import listed
-from portable_nn.core.text import Table, fields, fitted, looking, percent, printable, quantity, rounded, size, table
+from portable_nn.core.text import (
+    Table,
+    fields,
+    fitted,
+    grouped,
+    looking,
+    percent,
+    printable,
+    quantity,
+    rounded,
+    size,
+    table,
+)
 
 
 @pytest.mark.parametrize(
@@ -170,3 +184,21 @@ def test_significant_digits():
 def test_equal_lines_of_an_error_are_one() -> None:
     assert listed(["a", "a", "a"], "file") == "file: a (3 times)"
     assert listed(["a", "b", "a"], "file") == "file: 2 faults\n  a (2 times)\n  b"
+
+
+@given(st.floats(1000, 999_999_999, allow_nan=False) | st.floats(1e-4, 1000), st.booleans())
+def test_numbers_are_written_plainly(size: float, negative: bool) -> None:
+    """The number in six digits, in threes, without a power of ten."""
+    value = -size if negative else size
+    text = grouped(value)
+    assert "e" not in text
+    assert float(text.replace(",", "")) == float(f"{value:.6g}")
+    assert re.fullmatch(r"-?\d{1,3}(,\d{3})*(\.\d*[1-9])?", text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(122834.5, "122,834"), (0.0123, "0.0123"), (1e9, "1e+09"), (1.2e-5, "1.2e-05"), (0, "0"), (float("nan"), "nan")],
+)
+def test_powers_of_ten_are_for_what_is_very_small_or_large(value: float, text: str) -> None:
+    assert grouped(value) == text

@@ -49,7 +49,7 @@ def pattern_verdict(noise: float, figures: Mapping[str, float], errors: Sequence
 
 
 def _moved(distances: Sequence[float], reached: ArrayLike, lost: ArrayLike, what: str) -> str:
-    """The verdict on samples that went away, or left ``what`` and came back again and again; none on others.
+    """The verdict on samples that went away, or left ``what`` and came back again and again; nothing for others.
 
     ``reached`` and ``lost`` are (looks, modes). Only the second half of the looks counts: the first is the approach.
     """

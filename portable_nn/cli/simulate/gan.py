@@ -119,12 +119,13 @@ def _rows(found: Demonstration) -> Iterator[list[Any]]:
 
 def _as_text(found: Demonstration) -> str:
     last = found.result.history[-1] if found.result.history else {}
-    pairs = [(WORDS[name], _figure(found, name, value)) for name, value in found.figures.items()]
+    pairs = [("verdict", found.verdict)]
+    pairs += [(WORDS[name], _figure(found, name, value)) for name, value in found.figures.items()]
     if last:
         losses = f"generator {last['generator_loss']:.4g}, discriminator {last['discriminator_loss']:.4g}"
         pairs.append(("losses", losses))
     pairs.append(("time", f"{found.seconds:.1f} s"))
-    return f"{found.title}\n{found.verdict}\n\n{fields(pairs)}{_eigenvalues(found)}"
+    return f"{found.title}\n\n{fields(pairs)}{_eigenvalues(found)}"
 
 
 def _figure(found: Demonstration, name: str, value: float) -> str:

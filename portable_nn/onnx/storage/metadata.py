@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from portable_nn.core.jsons import parsed_json
 from portable_nn.data.columns import codes_of
 from portable_nn.format.manifest import Manifest, decode
-from portable_nn.format.meaning import Column
+from portable_nn.format.meaning import Column, OutputInfo, OutputKind
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -67,16 +67,52 @@ def columns_text(columns: Sequence[Column]) -> str:
     return json.dumps(rows, ensure_ascii=False)
 
 
-def documented(doc: str, columns: Sequence[Column], *, by_column: bool) -> str:
-    """The ``doc_string`` of a model: the network's own, and for a table what its columns are, in words."""
-    if not columns:
-        return doc
+def documented(doc: str, columns: Sequence[Column], outputs: Sequence[OutputInfo] = (), *, by_column: bool) -> str:
+    """The ``doc_string`` of a model: the network's own, the columns of a table, and the outputs, all in words."""
+    parts = [doc, _table_text(columns, by_column) if columns else "", "\n".join(filter(None, map(_meaning, outputs)))]
+    return "\n\n".join(filter(None, parts))
+
+
+_MEANINGS: Final[Mapping[OutputKind, str]] = {
+    "values": "numbers",
+    "logits": "logits of classes, of which softmax makes probabilities",
+    "binary_logits": "a logit, of which the logistic function makes the probability of the last class",
+    "probabilities": "probabilities of classes",
+    "gaussian": "means of normal distributions, then as many logarithms of variances",
+}
+
+UNSURE: Final = ("no class has the probability", "the standard deviation of the first number is above")
+"""The meaning of a threshold: of probabilities, and of numbers."""
+
+LISTED: Final = 100
+"""The most labels in words; ``LABELS`` has all."""
+
+
+def _meaning(info: OutputInfo) -> str:
+    """The meaning of the numbers of an output; nothing where that is not known."""
+    if info == OutputInfo(info.name):
+        return ""
+    labels = [repr(label) for label in info.labels]
+    more = f", … (all are in the metadata, '{LABELS}')" if len(labels) > LISTED else ""
+    said = [
+        f"Output '{info.name}': {_MEANINGS[info.kind]}",
+        f"in this order: {', '.join(labels[:LISTED])}{more}" if labels else "",
+        "a single number is that of the last" if info.kind == "probabilities" and 0 < len(labels) < 3 else "",
+        f"in {', '.join(map(repr, info.units)) or info.unit}" if info.units or info.unit else "",
+        f"calibrated: logits are divided by {info.temperature:g} first" if info.temperature != 1 else "",
+        f"unsure where {UNSURE[info.kind == 'gaussian']} {info.threshold:g}" if info.threshold else "",
+    ]
+    return "; ".join(filter(None, said)) + "."
+
+
+def _table_text(columns: Sequence[Column], by_column: bool) -> str:
+    """The meaning of the columns of a table."""
     refused = "of a row with a value that is refused, the outputs are NaN"
     what = f"Each input is a column of a table, (batch, 1); {refused}." if by_column else (
         "The input is a table whose columns have this order, words as numbers, and no number for what is refused."
     )  # fmt: skip
     lines = [f"{column.name}: {'; '.join(_said(column, by_column))}" for column in columns]
-    return "\n".join([*([doc, ""] if doc else []), what, *lines])
+    return "\n".join([what, *lines])
 
 
 def _said(column: Column, by_column: bool) -> Iterator[str]:
@@ -100,7 +136,12 @@ def own_doc(doc: str, manifest: Manifest | None) -> str:
         return doc
     columns = next((info.columns for info in manifest.inputs if info.columns), ())
     own = manifest.metadata.get(DOC, "")
-    return own if doc in {documented(own, columns, by_column=each) for each in (False, True)} else doc
+    written = {
+        documented(own, columns, outputs, by_column=each)
+        for each in (False, True)
+        for outputs in ((), manifest.outputs)
+    }
+    return own if doc in written else doc
 
 
 def labels_text(labels: Sequence[str]) -> str:

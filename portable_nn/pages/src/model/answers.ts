@@ -72,6 +72,11 @@ export interface Quantity {
   readonly spread?: number;
 }
 
+/** Whether the standard deviation of the first number is above the model's threshold: then it means nothing. */
+export function isLost(row: readonly number[], answer: Answer): boolean {
+  return answer.kind === "gaussian" && answer.threshold > 0 && (quantities(row, answer)[0]?.spread ?? 0) > answer.threshold;
+}
+
 /** The numbers of an answer, with their names; `gaussian` has means, and then logarithms of variances. */
 export function quantities(row: readonly number[], { kind, labels, units, target }: Answer): Quantity[] {
   const count = kind === "gaussian" ? row.length / 2 : row.length;

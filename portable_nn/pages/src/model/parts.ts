@@ -3,8 +3,8 @@
 import type { Line } from "../shared/chart";
 import { Unusable } from "../preparation/picture";
 import { h } from "../shared/dom";
-import { percent, rounded } from "../shared/text";
-import { classNames, decided, isOfNumbers, isUsable, likeliest, NO_ANSWER, quantities, sentence } from "./answers";
+import { percent, plain } from "../shared/text";
+import { classNames, decided, isLost, isOfNumbers, isUsable, likeliest, NO_ANSWER, quantities, sentence } from "./answers";
 import { Refused } from "./session";
 import type { Answer } from "./types";
 
@@ -41,17 +41,18 @@ export function bars(names: readonly string[], shares: readonly number[], best: 
 
 function numbersView(row: readonly number[], answer: Answer): HTMLElement {
   const found = quantities(row, answer);
-  return h("div", { class: "stack" }, ...found.map(({ name, unit, value, spread }) =>
+  const lost = isLost(row, answer) ? h("p", { class: "bad" }, `Unsure: the standard deviation of ${found[0]?.name} is above ${answer.threshold} ${found[0]?.unit ?? ""}`) : undefined;
+  return h("div", { class: "stack" }, lost, ...found.map(({ name, unit, value, spread }) =>
     h("div", {},
       h("p", { class: "muted" }, name),
-      h("p", { class: found.length > 3 ? "" : "answer" }, `${spread ? asExact(value, spread) : rounded(value, 5)}${unit && ` ${unit}`}`),
+      h("p", { class: found.length > 3 ? "" : "answer" }, `${spread ? asExact(value, spread) : plain(value, 5)}${unit && ` ${unit}`}`),
       spread === undefined ? undefined : h("p", { class: "muted" }, `± ${asExact(spread, spread)}${unit && ` ${unit}`} (one standard deviation)`))));
 }
 
 /** A number to the place of the second digit of its standard deviation. */
 function asExact(value: number, spread: number): string {
   const places = 1 - Math.floor(Math.log10(spread));
-  return places >= 0 && places <= 12 ? value.toFixed(places) : rounded(value, 5);
+  return places >= 0 && places <= 12 ? value.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places }) : plain(value, 5);
 }
 
 /** Why there is no answer; the words of the runtime are for who asks for them. */

@@ -1,7 +1,7 @@
 import { chart } from "../shared/chart";
 import { field, h } from "../shared/dom";
-import { counted, rounded } from "../shared/text";
-import { classNames, decided, isOfNumbers, isUsable, likeliest, NO_ANSWER, quantities } from "./answers";
+import { counted, plain } from "../shared/text";
+import { classNames, decided, isLost, isOfNumbers, isUsable, likeliest, NO_ANSWER, quantities } from "./answers";
 import { csv, NOT_FINITE, rowsIn, type Row } from "./cells";
 import { readNpy } from "./npy";
 import { insidePanel, renew } from "./inside";
@@ -147,7 +147,7 @@ function overview(found: readonly (readonly number[])[], answer: Answer, mark: n
       const y = each.map((row) => (row[q] as { value: number }).value), wide = each.map((row) => 2 * ((row[q] as { spread?: number }).spread ?? 0));
       const title = unit ? `${name} [${unit}]` : name, known = y.filter(Number.isFinite);
       return h("figure", {}, chart([{ x, y, colour: COLOURS[q % COLOURS.length] as string, ...(spread === undefined ? {} : { spread: wide }) }],
-        { label: `${title} of ${counted(x.length, "row")}, from ${rounded(Math.min(...known), 3)} to ${rounded(Math.max(...known), 3)}`, xName: "row", mark, width: 1000 }),
+        { label: `${title} of ${counted(x.length, "row")}, from ${plain(Math.min(...known), 3)} to ${plain(Math.max(...known), 3)}`, xName: "row", mark, width: 1000 }),
         h("figcaption", {}, spread === undefined ? title : `${title}, with a band of two standard deviations`));
     });
   }
@@ -171,7 +171,7 @@ function asCsv({ name, found }: Shown, answer: Answer): string {
   const cells = (row: readonly number[]): (string | number)[] => {
     if (isOfNumbers(answer)) {
       const read = quantities(row, answer);
-      return [...read.map(({ value }) => value), ...read.flatMap(({ spread }) => spread ?? [])];
+      return [...read.map(({ value }) => value), ...read.flatMap(({ spread }) => spread ?? []), ...marks(answer, isLost(row, answer) ? "?" : "")];
     }
     const { best, unsure, shares } = decided(row, answer);
     return [unsure ? "?" : (columns[best + 1] as string), ...shares];
@@ -181,7 +181,12 @@ function asCsv({ name, found }: Shown, answer: Answer): string {
 
 function ofNumbers(row: readonly number[], answer: Answer): string[] {
   const each = quantities(row, answer);
-  return [...each.map(({ name }) => name), ...each.flatMap(({ name, spread }) => (spread === undefined ? [] : [`std of ${name}`]))];
+  return [...each.map(({ name }) => name), ...each.flatMap(({ name, spread }) => (spread === undefined ? [] : [`std of ${name}`])), ...marks(answer, "unsure")];
+}
+
+/** What stands in the last column of a model that may be unsure of its numbers, which others do not have. */
+function marks({ kind, threshold }: Answer, word: string): string[] {
+  return kind === "gaussian" && threshold > 0 ? [word] : [];
 }
 
 /** The rows in a file of numpy, or in a table (CSV). */

@@ -2,7 +2,7 @@
 
 import { chart } from "../shared/chart";
 import { field, h } from "../shared/dom";
-import { counted, rounded } from "../shared/text";
+import { counted, plain } from "../shared/text";
 import { classNames, decided, isOfNumbers, isUsable, likeliest, quantities } from "./answers";
 import { csvLines, isCounted, isMissing, numberIn, type Mark } from "./cells";
 import { insidePanel, renew } from "./inside";
@@ -162,7 +162,7 @@ function changes(
 
 /** Any missing value is NaN, which the network's own nodes replace. */
 function number({ name, unit, missing = "refuse", statistics }: Column): Field {
-  const usual = statistics ? rounded(statistics.mean, 4) : "0";
+  const usual = statistics ? plain(statistics.mean, 4, false) : "0";
   const input = h("input", { type: "text", inputmode: "decimal", value: usual, autocomplete: "off" });
   const control = field(unit ? `${name} [${unit}]` : name, input);
   const hint = h("span", { class: "muted small", id: `${input.id}-about` });
@@ -171,7 +171,7 @@ function number({ name, unit, missing = "refuse", statistics }: Column): Field {
     input.setAttribute("aria-describedby", hint.id);
   }
   const can = missing === "refuse" ? "" : "; empty where it is missing";
-  const usualHint = statistics ? `${rounded(statistics.minimum, 4)} to ${rounded(statistics.maximum, 4)} in training${can}` : "";
+  const usualHint = statistics ? `${plain(statistics.minimum, 4)} to ${plain(statistics.maximum, 4)} in training${can}` : "";
   let spelled: Mark = ".";
   return {
     element: control,

@@ -1,7 +1,7 @@
 // Charts of lines and bands, drawn as SVG; their axes end at round numbers.
 
 import { svg } from "./dom";
-import { rounded } from "./text";
+import { plain } from "./text";
 
 export interface Line {
   readonly x: ArrayLike<number>;
@@ -39,8 +39,8 @@ export function chart(lines: readonly Line[], { label, xName = "", yName = "", h
   const atX = (x: number) => edges.left + ((x - xs[0]) / (xs[1] - xs[0] || 1)) * (width - edges.left - edges.right);
   const atY = (y: number) => edges.top + (1 - (y - bottom) / (top - bottom || 1)) * (height - edges.top - edges.bottom);
   const text = (words: string, x: number, y: number, anchor: string) => svg("text", { x, y, "text-anchor": anchor, class: "tick" }, words);
-  const grid = yTicks.flatMap((tick) => [svg("line", { x1: edges.left, x2: width - edges.right, y1: atY(tick), y2: atY(tick), class: "grid" }), text(rounded(tick, 4), edges.left - 6, atY(tick) + 4, "end")]);
-  const below = xTicks.map((tick) => text(rounded(tick, 6), atX(tick), height - edges.bottom + 18, "middle"));
+  const grid = yTicks.flatMap((tick) => [svg("line", { x1: edges.left, x2: width - edges.right, y1: atY(tick), y2: atY(tick), class: "grid" }), text(plain(tick, 4), edges.left - 6, atY(tick) + 4, "end")]);
+  const below = xTicks.map((tick) => text(plain(tick, 6), atX(tick), height - edges.bottom + 18, "middle"));
   const drawn = lines.flatMap(({ x, y, colour = "var(--accent)", spread, strong }) => [
     ...(spread ? [svg("path", { d: band(x, y, spread, atX, atY), fill: colour, "fill-opacity": 0.22 })] : []),
     svg("path", { d: path(x, y, atX, atY), fill: "none", stroke: colour, "stroke-width": strong ? 3.2 : 1.8, "stroke-linejoin": "round", "stroke-linecap": "round" }),

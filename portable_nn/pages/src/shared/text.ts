@@ -13,6 +13,14 @@ export function rounded(value: number, digits = 6): string {
   return trimmed(value.toFixed(digits - 1 - exponent));
 }
 
+/** As a person writes it, 122,800 or 0.0123: with a power of ten only below 1e-4 and from 1e9 on; `grouped` is for reading, not for typing. */
+export function plain(value: number, digits = 6, grouped = true): string {
+  const size = Math.abs(value);
+  if (!(size >= 1000 && size < 1e9)) return rounded(value, digits);
+  const places = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
+  return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: places, useGrouping: grouped });
+}
+
 /** A share as a percentage. */
 export function percent(share: number): string {
   return `${(100 * share).toFixed(share >= 0.9995 || share < 0.0005 ? 2 : 1)} %`;
