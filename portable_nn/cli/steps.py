@@ -32,7 +32,10 @@ class StepOptions:
     SUBJECT = "Training"
 
     learning_rate: Annotated[
-        float | None, typer.Option("--rate", metavar="X", help="Learning rate; by default that of the optimizer.")
+        float | None,
+        typer.Option(
+            "--rate", metavar="X", help="Learning rate; by default that of the optimizer; cnn: up to 0.005, one-cycle."
+        ),
     ] = None
     optimizer: Annotated[
         str,
@@ -77,7 +80,7 @@ class StepOptions:
         if self.learning_rate is not None:
             given["learning_rate"] = self.learning_rate
         found: dict[str, Any] = {
-            "optimizer": OPTIMIZERS[name](**given),
+            "optimizer": OPTIMIZERS[name](**given) if given or name != OPTIMIZER else None,
             "schedule": self._schedule(),
             "groups": dict(_options("--group", text) for text in self.groups or ()),
             **steps,

@@ -89,11 +89,13 @@ def command(
     digits that are held out have.
 
     A folder has a folder of pictures for each class, named like it. 784-200-3 scales them to 28x28 in grey, 3072 to
-    32x32 in colour, and auto-200-auto finds a size. cnn is a convolutional network (convolution, activation and pool
-    while the size allows, then a dense layer or means) for a folder or arrays of pictures; 784-cnn-10 gives its size.
-    --plot draws the worst of a folder's pictures that were held out, in place of the curves.
+    32x32 in colour, and auto-200-auto finds a size. cnn is a convolutional network (convolution, normalisation,
+    activation and pool while the size allows, then means) for a folder or arrays of pictures, which are varied each
+    time; 784-cnn-10 gives its size. --plot draws the worst of a folder's pictures that were held out, in place of the
+    curves.
 
-    Ctrl-C stops the training and saves the network, with the weights of the best epoch so far if there is validation.
+    Ctrl-C stops the training and saves the network, with the weights of the best epoch so far if there is validation
+    (cnn: the last).
     With --checkpoint, the same command with --resume goes on to the same bytes, whatever stopped it.
     """
     named, is_folder = arrays.options(), training.is_folder(data, arrays)

@@ -186,7 +186,7 @@ class TrainingOptions:
             "--early-stopping",
             metavar="N",
             help="Stop after N epochs without a smaller validation loss, and keep the best weights; 0 keeps the last.  "
-            "[default: a fifth of the epochs, at least 10; with --schedule, all]",
+            "[default: a fifth of the epochs, at least 10; with --schedule, all; cnn: 0]",
             hidden=True,
         ),
     ] = None

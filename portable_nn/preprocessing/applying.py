@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from portable_nn.core.errors import DataError
+from portable_nn.core.names import Found
 from portable_nn.preprocessing.framing import LetterboxStep, ShorterSideStep
-from portable_nn.preprocessing.paper import DrawingsStep, InkStep
-from portable_nn.preprocessing.sheets import Box, Drawing
+from portable_nn.preprocessing.paper import DrawingsStep, InkStep, SheetStep
+from portable_nn.preprocessing.pixels import Pixels, shrink
+from portable_nn.preprocessing.sheets import Box, Drawing, without_edges
 from portable_nn.preprocessing.steps import (
     CentreCropStep,
     ColourStep,
@@ -66,6 +68,8 @@ def parts(
     check_order(steps)
     pixels = picture
     drawings: list[Drawing] = []
+    lit: Pixels | None = None
+    ink: Found = "dark"
     try:
         for step in pictorial(steps):
             if isinstance(step, PolarityStep | InkStep) and step.found == "auto":
@@ -73,9 +77,13 @@ def parts(
                 if notes is not None:
                     notes.append(f"{name}: the ink is taken to be {step.found}, judged by the border of the picture")
             if isinstance(step, DrawingsStep):
-                drawings = step.find(pixels)
-            else:
-                pixels = step(pixels)
+                drawings = without_edges(step.find(pixels), pixels, lit, ink)
+                break
+            if isinstance(step, SheetStep):
+                lit = shrink(pixels, step.longest)
+            if isinstance(step, InkStep):
+                ink = step.found
+            pixels = step(pixels)
     except ValueError as error:
         raise DataError(name, str(error)) from error
     if not drawings:

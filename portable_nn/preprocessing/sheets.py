@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.core.names import Found
 from portable_nn.preprocessing.digits import SIGMA_PER_MAD, lay_out, nothing_found
 from portable_nn.preprocessing.morphology import (
     Mask,
@@ -32,6 +33,9 @@ MIN_INK: Final = 0.1
 
 DARKER: Final = 3
 """The light that a stroke takes, as a multiple of that which the line of the paper takes that it crosses."""
+
+OWN: Final = 0.9
+"""The share of its darkness that a drawing keeps by the light close to it; the edge of a shadow or a sheet does not."""
 
 MOST: Final = 100
 """The most drawings in a picture: the largest ones."""
@@ -118,8 +122,7 @@ def find_ink(picture: Pixels, ink: Ink) -> Pixels:
         ValueError: nothing stands out from the paper.
     """
     dark = picture if ink == "dark" else WHITE - picture
-    paper = closed(dark, reach_of(dark.shape))
-    taken = 1 - dark / np.maximum(paper, 1)
+    taken = _taken(dark, reach_of(dark.shape))
     usual = np.median(taken)
     noise = SIGMA_PER_MAD * np.median(np.abs(taken - usual))
     strongest, needed = taken.max() - usual, max(MIN_INK, 6 * noise)
@@ -128,6 +131,34 @@ def find_ink(picture: Pixels, ink: Ink) -> Pixels:
     floor = usual + 3 * noise
     found: Pixels = ((taken - floor) * (WHITE / (taken.max() - floor))).clip(0, WHITE).astype(np.float32)
     return found
+
+
+def _taken(dark: Pixels, reach: int) -> NDArray[Any]:
+    """The share that is missing from the light of the paper in windows of this reach."""
+    return 1 - dark / np.maximum(closed(dark, reach), 1)
+
+
+def without_edges(drawings: list[Drawing], drawn: Pixels, picture: Pixels | None, ink: Found) -> list[Drawing]:
+    """Several drawings without the edges of shadows and sheets among them, unless all are such.
+
+    A stroke is dark within windows of three fifths of its drawing, too; an edge has the dark beyond it. ``drawn`` is
+    the ink in ``picture``, of which the sheet was not cut out; without one of that size, nothing is said.
+    """
+    if len(drawings) < 2 or picture is None or picture.shape != drawn.shape:
+        return drawings
+    dark = WHITE - picture if ink == "light" else picture
+    taken = _taken(dark, reach_of(dark.shape))
+
+    def is_own(box: Box) -> bool:
+        left, top, right, bottom = box
+        reach = math.ceil(0.3 * max(right - left, bottom - top))
+        up, back = max(0, top - 2 * reach), max(0, left - 2 * reach)
+        near = _taken(dark[up : bottom + 2 * reach, back : right + 2 * reach], reach)[top - up :, left - back :]
+        strokes = drawn[top:bottom, left:right] > WHITE / 4
+        own = near[: bottom - top, : right - left][strokes].sum()
+        return bool(own >= OWN * taken[top:bottom, left:right][strokes].sum())
+
+    return [drawing for drawing in drawings if is_own(drawing.box)] or drawings
 
 
 def guess_ink_of(picture: Pixels) -> Ink:

@@ -17,6 +17,7 @@ from portable_nn.core.names import Prepare
 from portable_nn.core.numbers import BelowOne, Natural
 from portable_nn.core.text import quantity, several, some
 from portable_nn.data.apart import split
+from portable_nn.data.augment import RandomAffine
 from portable_nn.data.batches import Bad, Taken
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.folders import Parts, divided, examples_of, labelled_pictures, look
@@ -47,6 +48,8 @@ from portable_nn.recipes.table import sizes_of
 from portable_nn.recipes.tuning import adapted, class_count, loss_of_tuning
 from portable_nn.training.history import History
 from portable_nn.training.losses import Loss, with_options
+from portable_nn.training.optimizers import Adam
+from portable_nn.training.schedules import OneCycle
 
 __all__ = ["train_pictures", "tune_pictures"]
 
@@ -59,18 +62,18 @@ CNN: Final = "cnn"
 FILTERS: Final = (16, 128)
 """The filters of the first convolution, and the most: each has twice as many as the one before it."""
 
-SMALLEST: Final = 8
+SMALLEST: Final = 4
 """A map with a side below this is not convolved further."""
 
-PARTS: Final = 128
-"""The units of the dense layer after the convolutions."""
-
-LARGE: Final = 64
-"""From this side on maps are normalised and averaged: weights for each place of them learn few pictures by heart."""
-
+SHIFT: Final = 0.1
+"""The largest shift of a picture that is varied for a network with convolutions, as a share of its shorter side."""
 
 STEPS: Final = 1500
 """The least steps of a training, by default: 10 epochs of few pictures are too few."""
+
+
+RATE: Final = 0.005
+"""The largest learning rate of a convolutional network, by default."""
 
 
 class Told(NamedTuple):
@@ -120,13 +123,13 @@ def train_pictures(
     """Train a new network on labelled pictures.
 
     Args:
-        layers: ``"cnn"``, a small convolutional network: blocks of a 5x5 convolution, activation and 2x2 pool, with 16
-            filters and twice as many in each further one, until a side is below 8; then a dense layer of 128 units and
-            that of the classes. From 64x64 on, the convolutions are 3x3 with batch normalisation, and the mean of each
-            map goes straight to the layer of the classes. Or sizes of dense layers, ``"784-200-3"``. The first size
-            says the size of pictures: 784 is 28x28 in grey, 3072 is 32x32 in colour; ``auto``, as in
-            ``"auto-200-auto"``, finds it by a look at the pictures. ``"784-cnn-10"`` says it for a convolutional
-            network.
+        layers: ``"cnn"``, a small convolutional network: blocks of a 3x3 convolution, batch normalisation, activation
+            and 2x2 pool, with 16 filters and twice as many in each further one, at most 128, until a side is below 4;
+            then the mean of each map and the layer of the classes. Each time that a picture is used it is turned by up
+            to 10°, scaled by up to 15 % and shifted by up to a tenth of its side. Or sizes of dense layers,
+            ``"784-200-3"``. The first size says the size of pictures: 784 is 28x28 in grey, 3072 is 32x32 in colour;
+            ``auto``, as in ``"auto-200-auto"``, finds it by a look at the pictures. ``"784-cnn-10"`` says it for a
+            convolutional network.
         data: a folder with a folder of pictures for each class, which is named like it; or arrays of pictures
             ``(n, height, width)``, in grey, or with three colours as the last axis or the one after the first.
         labels: the names of the classes of arrays.
@@ -135,9 +138,11 @@ def train_pictures(
         validation: the share of the pictures, drawn at random within each class of a folder, that is held out; 0 for
             none.
 
-    All else is as ``train_classifier`` takes it; ``epochs`` are by default 10, or as many as 1,500 steps need. The size
-    and the colours of the pictures of a folder become the preprocessing of the network. Prepared pictures are kept in a
-    temporary file, and read in pieces where they have more than 64 MiB.
+    All else is as ``train_classifier`` takes it; ``epochs`` are by default 10, or as many as 1,500 steps need. Without
+    an ``optimizer`` or a ``schedule``, ``cnn`` is trained by ``Adam(0.005)`` with ``OneCycle()``, and without
+    ``patience`` the last weights are kept. The size and the colours of the pictures of a folder become the
+    preprocessing of the network. Prepared pictures are kept in a temporary file, and read in pieces where they have
+    more than 64 MiB.
 
     Raises:
         DataError: a folder that is not as described, or a class of which no picture can be used.
@@ -162,8 +167,17 @@ def train_pictures(
     network = Sequential(Input(*shape), *first, *dense, *last, labels=labels or names, seed=seed)
     network.inputs = (InputInfo(network.inputs[0].name, "tensor" if preprocess == "none" else "image", steps),)
     x, y, told = examples()
-    options.setdefault("epochs", max(10, -(-STEPS // -(-len(x[0]) // options.get("batch_size", 32)))))
-    return _fitted(network, x, y, told, loss, options)
+    return _fitted(network, x, y, told, loss, _usual(options, len(x[0]), is_cnn))
+
+
+def _usual(options: dict[str, Any], count: int, is_cnn: bool) -> dict[str, Any]:
+    """The options with those that are not given, for so many pictures."""
+    usual: dict[str, Any] = {"epochs": max(10, -(-STEPS // -(-count // options.get("batch_size", 32))))}
+    if is_cnn and not {"optimizer", "schedule"} & options.keys():
+        # The smallest loss on a few pictures that are held out is of an early epoch, by chance.
+        usual |= {"optimizer": Adam(RATE), "schedule": OneCycle()}
+        options["patience"] = options.get("patience") or 0
+    return {**usual, **options}
 
 
 def _check_sizes(size: int | None, count: int | None, shape: tuple[int, ...], names: Sequence[str]) -> None:
@@ -216,27 +230,32 @@ def _fitted(
 ) -> TrainedPictures:
     """The network after training on the first of ``x``, ``(n, …)``, measured on the second; ``y`` is for both."""
     sides = [(x[0], y[: len(x[0])]), (x[1], y[len(x[0]) :])]
+    has_places = any(node.operator == "Conv" for node in network.graph.nodes) and x[0].ndim == 4
+    if has_places and network.inputs[0].kind == "image":
+        height, width = _height_and_width(x[0].shape[1:])
+        varied = RandomAffine(height, width, rotation=10, scale=0.15, shift=SHIFT * min(height, width), fill=None)
+        options.setdefault("augment", varied)
     return TrainedPictures(network, fit_classes(network, *sides, loss=loss, **options), told)
 
 
 def _convolutions(shape: tuple[int, ...], activation: str) -> list[Layer]:
     """Convolutions and pools for pictures ``(channels, height, width)`` or with colours last; then rows of features."""
     make, initial = activation_of(activation)
-    layers, filters = list[Layer](), FILTERS[0]
-    if shape[2] == COLOURS != shape[0]:
-        layers, shape = [OperatorLayer("Transpose", "channels", None, perm=[0, 3, 1, 2])], (COLOURS, *shape[:2])
-    side = min(shape[1:])
+    layers, filters, size = list[Layer](), FILTERS[0], _height_and_width(shape)
+    if size != shape[1:]:
+        layers = [OperatorLayer("Transpose", "channels", None, perm=[0, 3, 1, 2])]
+    side = min(size)
     if side < SMALLEST:
-        raise UsageError(f"{CNN} needs pictures of at least {SMALLEST}x{SMALLEST} pixels, not {shape[1]}x{shape[2]}")
-    averaged = side >= LARGE
-    kernel = 3 if averaged else 5
+        raise UsageError(f"{CNN} needs pictures of at least {SMALLEST}x{SMALLEST} pixels, not {size[0]}x{size[1]}")
     while side >= SMALLEST:
-        layers.append(Conv2d(filters, kernel, padding=kernel // 2, weight_initial=initial))
-        layers += [*([BatchNorm2d()] if averaged else []), make(), MaxPool2d(2)]
+        layers += [Conv2d(filters, 3, padding=1, weight_initial=initial), BatchNorm2d(), make(), MaxPool2d(2)]
         side, filters = side // 2, min(2 * filters, FILTERS[1])
-    if averaged:
-        return [*layers, GlobalAvgPool(), Flatten()]
-    return [*layers, Flatten(), *hidden_layers([PARTS], activation)]
+    return [*layers, GlobalAvgPool(), Flatten()]
+
+
+def _height_and_width(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Those of pictures ``(channels, height, width)`` or with channels last."""
+    return shape[:2] if shape[2] in (1, COLOURS) and shape[0] not in (1, COLOURS) else shape[1:]
 
 
 def _of_arrays(data: Dataset, count: int | None, validation: float, seed: int, preprocess: Prepare | None) -> _Source:

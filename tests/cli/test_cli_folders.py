@@ -48,7 +48,7 @@ def test_a_folder_is_trained_on_tuned_on_and_told(run, tmp_path: Path, photos: P
         assert min(sheet.size) > 500
     assert run("evaluate", "m.safetensors", "photos", "--format", "json").json["accuracy"] == 1.0
     (photos / "light").rename(photos / "bright")
-    code, _, err = run("tune", "m.safetensors", "photos", "--epochs", "20", "--out", "t.safetensors")
+    code, _, err = run("tune", "m.safetensors", "photos", "--epochs", "40", "--rate", "0.01", "--out", "t.safetensors")
     assert code == 0
     assert "a new last layer tells them apart, as the model has no class bright: it has dark, light" in err
     assert pnn.load(tmp_path / "t.safetensors").labels == ("bright", "dark")

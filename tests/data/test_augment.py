@@ -29,7 +29,7 @@ class Fixed:
         return np.full(size, self.value)
 
 
-def change(pictures: Array, value: float, **options: float) -> Array:
+def change(pictures: Array, value: float, **options: float | None) -> Array:
     height, width = pictures.shape[-2:]
     none = RandomAffine(height, width, rotation=0, scale=0, shift=0)
     return replace(none, **options)(pictures, Fixed(value))  # type: ignore[arg-type]
@@ -77,11 +77,12 @@ def test_a_quarter_turn() -> None:
         {"scale": 0.4},
         {"shift": 1.7, "fill": -1.0},
         {"rotation": 25.0, "scale": 0.15, "shift": 1.5, "fill": 0.01},
+        {"rotation": 25.0, "scale": 0.15, "shift": 1.5, "fill": None},
     ],
     ids=str,
 )
-def test_as_scipy(options: dict[str, float], value: float) -> None:
-    """Turned and scaled about the middle, then shifted; bilinear, with ``fill`` outside."""
+def test_as_scipy(options: dict[str, Any], value: float) -> None:
+    """Turned and scaled about the middle, then shifted; bilinear, with ``fill`` or the edge outside."""
     ndimage = pytest.importorskip("scipy.ndimage")
     angle = math.radians(value * options.get("rotation", 0))
     zoom, shift = 1 + value * options.get("scale", 0), value * options.get("shift", 0)
@@ -89,8 +90,9 @@ def test_as_scipy(options: dict[str, float], value: float) -> None:
     middle = (np.array(OBLONG.shape[1:]) - 1) / 2
     offset = middle - back @ (middle + shift)
     fill = options.get("fill", 0.0)
+    outside: dict[str, Any] = {"mode": "nearest"} if fill is None else {"mode": "grid-constant", "cval": fill}
     for picture, found in zip(OBLONG, change(OBLONG, value, **options), strict=True):
-        wanted = ndimage.affine_transform(picture, back, offset, order=1, mode="grid-constant", cval=fill)
+        wanted = ndimage.affine_transform(picture, back, offset, order=1, **outside)
         np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
@@ -126,6 +128,8 @@ def test_flat_pictures_and_channels_are_changed_alike() -> None:
     np.testing.assert_array_equal(flat.reshape(4, 7, 10), as_pictures)
     np.testing.assert_array_equal(both[:, 0], as_pictures)
     np.testing.assert_allclose(both[:, 1], as_pictures * 2)
+    last = augment(np.stack([OBLONG, OBLONG * 2], 3), np.random.default_rng(1))
+    np.testing.assert_array_equal(last, np.moveaxis(both, 1, 3))
 
 
 def test_pixels_of_whole_numbers() -> None:
@@ -146,7 +150,7 @@ def test_no_pictures_stay_no_pictures() -> None:
     assert RandomAffine(7, 10)(OBLONG[:0], np.random.default_rng(1)).shape == (0, 7, 10)
 
 
-@pytest.mark.parametrize("shape", [(5, 100), (5, 784, 2), (28, 28), (5, 28, 27), (5, 28, 28, 3), (784,)])
+@pytest.mark.parametrize("shape", [(5, 100), (5, 784, 2), (28, 28), (5, 28, 27), (5, 28, 27, 3), (784,)])
 def test_shapes_without_such_pictures(shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError) as caught:
         RandomAffine(28, 28)(np.zeros(shape), np.random.default_rng(0))

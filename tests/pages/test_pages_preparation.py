@@ -88,6 +88,15 @@ def scene(written: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
     return np.concatenate([picture.clip(0, 255), opacity], axis=2).round().astype(np.uint8)
 
 
+def in_two_shadows(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The picture in a shadow with a tip, which is found beside the digits."""
+    rows, columns = np.indices(picture.shape[:2])
+    top, left = rng.uniform(0.2, 0.8, 2) * picture.shape[:2]
+    shaded = picture.copy()
+    shaded[np.abs(rows - top) < columns - left, :3] //= 2
+    return shaded
+
+
 def made(cases: list[tuple[NDArray[np.uint8], Preprocessing]], folder: Path) -> list[Any]:
     """What JavaScript makes of each: an array of examples with their boxes, or the words of its error."""
     need_packages("esbuild")
@@ -141,6 +150,7 @@ def test_digits_found_in_pictures_are_those_of_python(steps: Preprocessing, tmp_
     rng = np.random.default_rng(len(steps))
     several = 1 if steps is DIGIT else 5
     cases = [(scene(digits(int(rng.integers(1, several + 1)), rng), rng), steps) for _ in range(300)]
+    cases += [(in_two_shadows(scene(digits(1, rng), rng), rng), steps) for _ in range(100)]
     blank = np.full((40, 50, 4), 255, np.uint8)
     plain = [digits(1, rng)[0] for _ in range(20)]
     cases += [(np.dstack([digit] * 3 + [np.full((28, 28), 255, np.uint8)]), steps) for digit in plain]

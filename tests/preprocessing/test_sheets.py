@@ -17,7 +17,15 @@ from portable_nn.core.errors import DataError
 from portable_nn.preprocessing.applying import apply, parts
 from portable_nn.preprocessing.defaults import SHEET
 from portable_nn.preprocessing.morphology import closed, components, highest, lowest
-from portable_nn.preprocessing.sheets import find_ink, guess_ink_of, keep_sheet, remove_lines, separate
+from portable_nn.preprocessing.sheets import (
+    Drawing,
+    find_ink,
+    guess_ink_of,
+    keep_sheet,
+    remove_lines,
+    separate,
+    without_edges,
+)
 from portable_nn.preprocessing.steps import InkStep, Preprocessing, check_order, with_polarity
 
 Picture = np.ndarray
@@ -291,6 +299,64 @@ def test_boxes_are_those_of_the_picture_that_was_given() -> None:
     [part] = parts(SHEET, x)
     assert part.box is not None
     assert np.abs(np.array(part.box) - [900, 600, 1000, 1000]).max() <= 4
+
+
+def crossing_shadows(light: float) -> Picture:
+    """A stroke on paper, and the tip of a wedge of shadow, which holds no window wider than a stroke."""
+    rows, columns = np.mgrid[:240, :320]
+    x = np.where(np.abs(rows - 130) < columns - 200, 220 * light, 220)
+    x[60:150, 80:90] = 40
+    return x.astype(np.float32)
+
+
+@pytest.mark.parametrize("light", [0.35, 0.5, 0.7])
+def test_the_tip_of_a_shadow_beside_a_stroke_is_no_drawing(light: float) -> None:
+    x = crossing_shadows(light)
+    assert [part.box for part in parts(SHEET, x)] == [(80, 60, 90, 150)]
+    drawn = find_ink(x, "dark")
+    both = separate(drawn, 28, 20)
+    assert len(both) == 2
+    assert without_edges(both, drawn, 255 - x, "light") == without_edges(both, drawn, x, "dark") == both[:1]
+    x[60:150, 80:90] = 220
+    assert len(parts(SHEET, x)) == 1  # Alone it stays: the model says what it is.
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_strokes_up_to_half_as_thick_as_long_are_drawings_in_any_light(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:200, :300]
+    angle, place = random.uniform(0, 2 * np.pi), random.uniform(-100, 100)
+    across = (rows - 100) * np.sin(angle) + (columns - 150) * np.cos(angle) - place
+    light = 1 - random.uniform(0, 0.6) * np.clip(across / random.uniform(1, 40) + 0.5, 0, 1)
+    ink, count = np.ones(light.shape), int(random.integers(2, 6))
+    for k in range(count):
+        height, left = int(random.integers(30, 90)), 15 + 55 * k
+        top = int(random.integers(10, 190 - height))
+        ink[top : top + height, left : left + int(random.integers(4, min(0.5 * height, 40)))] = random.uniform(0.1, 0.3)
+    assert len(parts(SHEET, (230 * light * ink).astype(np.float32))) == count
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
+def test_the_edges(seed: int) -> None:
+    """A drawing stays whose darkness close by is nine tenths of that in wide windows, by the slow implementation."""
+    x = scene(seed)
+    drawn = find_ink(x, "dark")
+    boxes = [each.box for each in separate(drawn, 28, 20)]
+    boxes += [(left, 5, left + side, 5 + side) for left, side in ((3, 9), (20, 14), (30, 20))]
+    wide = 1 - x / np.maximum(slow_closed(x, ceil(Fraction(max(x.shape), 10)) + 2), 1)
+
+    def is_own(box: tuple[int, ...]) -> bool:
+        left, top, right, bottom = box
+        close = 1 - x / np.maximum(slow_closed(x, ceil(Fraction(30 * max(right - left, bottom - top), 100))), 1)
+        strokes = drawn[top:bottom, left:right] > 255 / 4
+        kept, whole = (float(each[top:bottom, left:right][strokes].sum()) for each in (close, wide))
+        return kept >= 0.9 * whole
+
+    wanted = [box for box in boxes if is_own(box)]
+    found = without_edges([Drawing(x, box) for box in boxes], drawn, x, "dark")
+    assert [each.box for each in found] == (wanted or boxes)
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])

@@ -11,6 +11,7 @@ import {
 const TABLE = 0.35;
 const MIN_INK = 0.1;
 const DARKER = 3;
+const OWN = 0.9;
 const MOST = 100;
 
 export interface Drawing {
@@ -95,14 +96,42 @@ function lightPart(source: Picture): Mask | undefined {
 /** How much of the paper's light the ink takes: 0 for paper with its noise, 255 for the strongest ink. */
 export function findInk(source: Picture, ink: Ink): Picture {
   const dark = ink === "dark" ? source : mapped(source, (value) => f(WHITE - value));
-  const paper = closed(dark, reachOf(dark));
-  const taken = mapped(dark, (value, place) => f(1 - f(value / Math.max(paper.data[place], 1))));
+  const taken = takenFrom(dark, reachOf(dark));
   const { usual, noise } = paperOf(taken.data), highestValue = extremes(taken.data)[1];
   const strongest = f(highestValue - usual), needed = Math.max(MIN_INK, f(6 * noise));
   if (strongest < needed) {
     throw nothingFound(strongest, needed > MIN_INK);
   }
   return aboveNoise(taken, usual, noise, highestValue);
+}
+
+/** The share that is missing from the light of the paper in windows of this reach. */
+function takenFrom(dark: Picture, reach: number): Picture {
+  const paper = closed(dark, reach);
+  return mapped(dark, (value, place) => f(1 - f(value / Math.max(paper.data[place], 1))));
+}
+
+/** Several drawings without the edges of shadows and sheets among them, unless all are such. */
+export function withoutEdges(drawings: Drawing[], drawn: Picture, source: Picture, ink: Ink): Drawing[] {
+  if (drawings.length < 2) return drawings;
+  const dark = ink === "dark" ? source : mapped(source, (value) => f(WHITE - value));
+  const taken = takenFrom(dark, reachOf(dark));
+  const own = drawings.filter(({ box: [left, top, right, bottom] }) => {
+    const reach = Math.ceil(0.3 * Math.max(right - left, bottom - top));
+    const up = Math.max(0, top - 2 * reach), back = Math.max(0, left - 2 * reach);
+    const height = Math.min(dark.height, bottom + 2 * reach) - up, width = Math.min(dark.width, right + 2 * reach) - back;
+    const near = takenFrom(cut(dark, up, back, height, width), reach);
+    let kept = 0, all = 0;
+    for (let y = top; y < bottom; y++) {
+      for (let x = left; x < right; x++) {
+        if (drawn.data[y * drawn.width + x] <= WHITE / 4) continue;
+        kept += near.data[(y - up) * width + x - back];
+        all += taken.data[y * dark.width + x];
+      }
+    }
+    return kept >= OWN * all;
+  });
+  return own.length ? own : drawings;
 }
 
 /** Whether the ink is darker or lighter than the paper: how far it goes beyond the border. */

@@ -3,10 +3,10 @@
 import { fitDigit } from "./digit";
 import type { Box } from "./morphology";
 import {
-  clip, colour, cut, f, greyscale, guessInk, mapped, picture, roundEven, Unusable, WHITE, type Ink, type Picture, type Rgba,
+  clip, colour, cut, f, greyscale, guessInk, mapped, picture, roundEven, shrink, Unusable, WHITE, type Ink, type Picture, type Rgba,
 } from "./picture";
 import { resize, type Method } from "./resize";
-import { findInk, guessInkOf, keepSheet, removeLines, separate, type Drawing } from "./sheet";
+import { findInk, guessInkOf, keepSheet, removeLines, separate, withoutEdges, type Drawing } from "./sheet";
 
 /** A step as it stands in a manifest; those that it leaves out have their usual values. */
 export type Step =
@@ -35,12 +35,20 @@ export interface Example {
 
 /** One decoded picture → its examples: one, or with the step `drawings` one or more, in the order of reading. */
 export function prepare(steps: readonly Step[], source: Rgba): Example[] {
-  let pixels: Picture | undefined, drawings: Drawing[] = [];
+  let pixels: Picture | undefined, lit: Picture | undefined, ink: Ink = "dark", drawings: Drawing[] = [];
   for (const step of steps) {
     if (step.step === "greyscale") pixels = greyscale(source);
     else if (step.step === "colour") pixels = colour(source);
-    else if (step.step === "drawings") drawings = separate(pixels as Picture, step.size, step.box);
-    else pixels = applied(step, pixels as Picture);
+    else if (step.step === "drawings") {
+      const drawn = pixels as Picture, found = separate(drawn, step.size, step.box);
+      const isAsLarge = lit?.height === drawn.height && lit.width === drawn.width;
+      drawings = lit && isAsLarge ? withoutEdges(found, drawn, lit, ink) : found;
+    } else {
+      const before = pixels as Picture;
+      if (step.step === "sheet") lit = shrink(before, step.longest);
+      if (step.step === "ink") ink = step.found === "auto" ? guessInkOf(before) : step.found;
+      pixels = applied(step, before);
+    }
   }
   const whole = pixels as Picture;
   if (drawings.length === 0) return [finished(steps, whole)];
