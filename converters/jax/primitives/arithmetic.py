@@ -107,8 +107,8 @@ def _bits(operator: str) -> Any:
     return lambda call, *x: emit(operator if x[0].dtype == "bool" else f"Bitwise{operator}", *x)
 
 
-for _operator in ("And", "Or", "Xor", "Not"):
-    elementwise(_operator.lower(), _bits(_operator))
+for _primitive in ("and", "or", "xor", "not"):
+    elementwise(_primitive, _bits(_primitive.capitalize()))
 
 
 def _cast(call: Call, x: Symbol) -> Symbol:
