@@ -108,7 +108,7 @@ def _bits(operator: str) -> Any:
 
 
 for _primitive in ("and", "or", "xor", "not"):
-    elementwise(_primitive, _bits(_primitive.title()))
+    elementwise(_primitive, _bits(_primitive.capitalize()))
 
 
 def _cast(call: Call, x: Symbol) -> Symbol:
