@@ -126,8 +126,22 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
     # The nodes of an opset that is not supported are known no more than those that it lacks.
     blocked = set() if opset else set(range(len(graph.node)))
     blocked.update(*(obstacle.nodes for obstacle in found))
+    nodes = _nodes(model, where, blocked, findings)
+    findings += _notes(opaque_notes(nodes))
+    if not graph.output:
+        findings.append(Finding("error", "", NO_OUTPUTS))
+    weights = _weights(graph, where, findings)
+    small = {name: array for name, array in weights.items() if not isinstance(array, TensorProto)}
+    findings.extend(_weight_findings(graph))
+    findings += _notes(resets_too_early(model), "warning")
+    unread, known = Unread(weights, where), tuple(findings)
+    return partial(_survey, _Opened(model, opset, tuple(nodes), unread, small, frozenset(blocked), known))
+
+
+def _nodes(model: ModelProto, where: str, blocked: set[int], findings: list[Finding]) -> list[Node]:
+    """The nodes of a model; adds to ``blocked`` the places of those that are weights, damaged, or without an output."""
     nodes = list[Node]()
-    for place, proto in enumerate(graph.node):
+    for place, proto in enumerate(model.graph.node):
         nodes.append(as_opaque(proto, model, label(proto)) or _node(proto, {}))
         if is_opaque(nodes[place]):
             continue
@@ -141,15 +155,7 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
         if not any(node.outputs):
             findings.append(Finding("error", "", f"a node ({node.operator}) has no output"))
             blocked.add(place)
-    findings += _notes(opaque_notes(nodes))
-    if not graph.output:
-        findings.append(Finding("error", "", NO_OUTPUTS))
-    weights = _weights(graph, where, findings)
-    small = {name: array for name, array in weights.items() if not isinstance(array, TensorProto)}
-    findings.extend(_weight_findings(graph))
-    findings += _notes(resets_too_early(model), "warning")
-    unread, known = Unread(weights, where), tuple(findings)
-    return partial(_survey, _Opened(model, opset, tuple(nodes), unread, small, frozenset(blocked), known))
+    return nodes
 
 
 def _notes(texts: Iterable[str], level: Level = "note") -> list[Finding]:

@@ -66,10 +66,7 @@ def to_model(
         GraphError: the graph is not consistent.
     """
     apart = regions(graph.parameters) if location else {}
-    newest = min(OPSET, onnx.defs.onnx_opset_version())
-    if opset is not None and not OLDEST_WRITTEN <= opset <= newest:
-        why = "" if newest == OPSET else f" (a newer package onnx than {onnx.__version__} has more)"
-        raise UsageError(f"opset must be {OLDEST_WRITTEN} to {newest}{why}, not {opset}")
+    _check_opset(opset)
     inside = (value for value in graph.parameters if value.name not in apart or location == IN_PLACE)
     if (size := size_of(inside)) > MAX_BYTES:
         raise UsageError(f"the parameters have {size} bytes; an ONNX file holds at most {MAX_BYTES}")
@@ -97,6 +94,14 @@ def to_model(
         model.doc_string = doc
     helper.set_model_props(model, dict(sorted(metadata.items())))
     return model
+
+
+def _check_opset(opset: int | None) -> None:
+    """Raise ``UsageError`` for an opset at which nothing is written."""
+    newest = min(OPSET, onnx.defs.onnx_opset_version())
+    if opset is not None and not OLDEST_WRITTEN <= opset <= newest:
+        why = "" if newest == OPSET else f" (a newer package onnx than {onnx.__version__} has more)"
+        raise UsageError(f"opset must be {OLDEST_WRITTEN} to {newest}{why}, not {opset}")
 
 
 def _at_opset(graph: Graph, types: Mapping[str, Type], opset: int | None, portable: bool) -> tuple[list[Node], int]:

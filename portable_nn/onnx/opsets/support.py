@@ -172,19 +172,24 @@ def _is_body(node: NodeProto, attribute: str) -> bool:
     return operator is not None and attribute in operator.attributes and operator.attributes[attribute].is_body
 
 
+def _lacking(model: ModelProto, refused: Mapping[str, str]) -> Iterator[tuple[int, NodeProto, str]]:
+    """The nodes that are not supported, each with the place of the outermost one, and a reason of its own, if any."""
+    for place, node in _all_nodes(model.graph):
+        why = next((refused[name] for name in node.output if name in refused), "")
+        if why or not (is_supported(node) or (node is model.graph.node[place] and as_opaque(node, model))):
+            yield place, node, why
+
+
 def _operators(model: ModelProto, refused: Mapping[str, str]) -> Iterator[Obstacle]:
-    graph = model.graph
     users, whys = defaultdict[str, list[tuple[int, NodeProto]]](list), dict[str, str]()
-    for place, node in _all_nodes(graph):
-        reason = next((refused[name] for name in node.output if name in refused), "")
-        if reason or not (is_supported(node) or (node is graph.node[place] and as_opaque(node, model))):
-            whys[_called(node)] = reason
-            users[_called(node)].append((place, node))
+    for place, node, why in _lacking(model, refused):
+        whys[_called(node)] = why and f": {why}"
+        users[_called(node)].append((place, node))
     for operator, found in sorted(users.items(), key=lambda each: each[0]):
         places = [place for place, _ in found]
         some = ", ".join(label(node) for _, node in found[:5]) + (", …" if len(found) > 5 else "")
         count = f"in {len(found)} {'node' if len(found) == 1 else 'nodes'}"
-        node, why = found[0][1], whys[operator] and f": {whys[operator]}"
+        node, why = found[0][1], whys[operator]
         version = version_of(node, model)
         domain = "ai.onnx" if node.domain in STANDARD else node.domain
         origin = f"domain {domain}, {f'version {version}' if version else 'no known version'}"
