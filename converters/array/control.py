@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from portable_nn.converters.array.use import ArrayUse, Row, tuple_of
 from portable_nn.operators import Type
 from portable_nn.operators.control.bodies import bodies_of
+from portable_nn.operators.control.branches import taken
 from portable_nn.operators.control.loops import scan_of
 
 
 def _branch(use: ArrayUse) -> str:
-    condition = use.type().constant
-    if condition is not None:
-        return f"{use.function('then_branch' if condition[0] else 'else_branch')}()"
+    if name := taken(use):
+        return f"{use.function(name)}()"
     return f"{use.function('then_branch')}() if {use.x()} else {use.function('else_branch')}()"
 
 
 def _empty(use: ArrayUse, types: Sequence[Type]) -> str:
-    """What a loop without turns makes of them."""
+    """Arrays of no turns, as a loop without any makes them."""
     names = ("bool_" if dtype == "bool" else dtype for dtype, _, _ in types)
     shapes = (tuple_of([use.size(dim) for dim in shape]) for _, shape, _ in types)
     return tuple_of([f"np.zeros({shape}, np.{name})" for shape, name in zip(shapes, names, strict=True)])

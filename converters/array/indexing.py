@@ -60,7 +60,7 @@ def constant_of(use: OperatorContext) -> Tensor:
     shape = (len(value),) if isinstance(value, tuple) else ()
     data = value if isinstance(value, tuple) else (value,)
     return Tensor(
-        "float32" if "float" in name else "int64", shape, tuple(each for each in data if not isinstance(each, str))
+        "float32" if "float" in name else "int64", shape, tuple(each for each in data if isinstance(each, int | float))
     )
 
 

@@ -22,6 +22,7 @@ from portable_nn.core.graph import Graph, Node, Tensor, bodies
 from portable_nn.network import Network
 from portable_nn.operators import Type, infer
 from portable_nn.operators.control.bodies import bodies_of, body_types
+from portable_nn.operators.control.branches import taken
 
 _OWN_WORDS: Final = (
     *("np", "sys", "math", "base64", "Path", "weights", "unpacked", "predict", "main", "sizes", "INPUTS"),
@@ -70,7 +71,8 @@ class Function:
     def _line(self, use: Use) -> Line:
         node = use.node
         inputs = [self._operand(use, name) if name else None for name in node.inputs]
-        inner = {name: self._inner(use, name) for name, _ in bodies(node) if self._runs(use, name)}
+        one = taken(use.context) if node.operator == "If" else None
+        inner = {name: self._inner(use, name) for name, _ in bodies(node) if one in (None, name)}
         functions = {name: found.name for name, found in inner.items()}
         made, row = ArrayUse(use.context, use.results, inputs, self.sizes, functions), ROWS[node.operator]
         code, says = row.expression(made), row.words(made)
@@ -83,12 +85,6 @@ class Function:
         before = [text for found in inner.values() for text in found.text()]
         reads = names_read("\n".join([*before, code]))
         return Line(makes, reads, f"{target} = {code}", f"{shapes}: {says}", before)
-
-    @staticmethod
-    def _runs(use: Use, name: str) -> bool:
-        """True if a body may run."""
-        condition = use.context.type().constant if use.node.operator == "If" else None
-        return condition is None or (name == "then_branch") == bool(condition[0])
 
     def _inner(self, use: Use, name: str) -> Inner:
         """The function of a body."""
@@ -148,7 +144,10 @@ class Scoped:
 
     def __init__(self, names: Names, scope: str, known: Mapping[str, str]) -> None:
         self._names, self._scope, self._known = names, scope, known
-        self.new = names.new
+
+    def new(self, name: str) -> str:
+        """An identifier that nothing else has."""
+        return self._names.new(name)
 
     def of(self, name: str, kind: str = "") -> str:
         """The identifier of a name."""

@@ -268,10 +268,11 @@ def _attribute_fault(attribute: Attribute) -> str | None:
     kinds = set(map(type, items))
     if kinds == {Graph}:
         return None if len(items) == 1 else f"has {len(items)} graphs, and must have one"
+    numbers = [item for item in items if not isinstance(item, Graph)]
     if len(kinds) > 1:
         return f"mixes {' and '.join(sorted(kind.__name__ for kind in kinds))}"
     dtype = _ATTRIBUTE_DTYPES.get(*kinds) if kinds else None
-    return _number_fault(items, dtype) if dtype else None
+    return _number_fault(numbers, dtype) if dtype else None
 
 
 def _tensor_fault(tensor: Tensor) -> str | None:

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from portable_nn.core.errors import PortableNNError
-from portable_nn.core.graph import Graph, Shape
+from portable_nn.core.graph import Graph, Shape, bodies
 from portable_nn.core.limits import most_time, time_limit
 from portable_nn.core.text import some
 from portable_nn.engines.claims import check_claims, size_of
@@ -59,14 +59,15 @@ class FileLimit:
 
     @cached_property
     def _graph(self) -> Graph | None:
-        """The graph of a small file that this package can read."""
+        """The graph of a small file that this package can read, and that has no loops: these may have no end."""
         from portable_nn.onnx.storage.files import data_files
 
         try:
             files = self._path, *map(self._path.with_name, data_files(self._path))
-            return self._network().graph if sum(each.stat().st_size for each in files) <= SMALL else None
+            graph = self._network().graph if sum(each.stat().st_size for each in files) <= SMALL else None
         except PortableNNError:
             return None
+        return None if graph is None or any(any(bodies(node)) for node in graph.nodes) else graph
 
     def _allowed(self, shapes: Mapping[str, Shape]) -> Iterator[float]:
         from portable_nn.analysis.onnx import multiply_adds_of

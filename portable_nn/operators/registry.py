@@ -272,8 +272,13 @@ class OperatorContext:
 class Compiled(Protocol):
     """A body that was compiled: fill ``inputs``, call ``run``, read ``outputs``."""
 
-    inputs: Mapping[str, Array]
-    outputs: Mapping[str, Array]
+    @property
+    def inputs(self) -> Mapping[str, Array]:
+        """The arrays of its inputs by name."""
+
+    @property
+    def outputs(self) -> Mapping[str, Array]:
+        """The arrays of its outputs by name."""
 
     def run(self) -> None:
         """Compute the outputs."""

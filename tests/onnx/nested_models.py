@@ -62,7 +62,7 @@ class Builder:
         return known
 
     def positive(self, name: str, nodes: list[NodeProto]) -> str:
-        """Whether the sum of a value is above 0."""
+        """Make a condition: the sum of a value is above 0."""
         total, zero, found = self.name("s"), self.name("zero"), self.name("c")
         nodes += [
             helper.make_node("ReduceSum", [name], [total], keepdims=0),

@@ -181,6 +181,13 @@ def test_a_branch_is_kept_in_every_file(suffix: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(back.predict(x), theirs(choice(), {"x": x})[0], rtol=1e-6)
 
 
+def test_the_proof_names_branches_that_it_cannot_see() -> None:
+    assert read_onnx(choice()).outputs.not_exercised == {}
+    inner = body("inner", ["d"], helper.make_node("If", ["c"], ["d"], "in", then_branch=MATRIX, else_branch=DOUBLE))
+    found = read_onnx(choice(inner)).outputs.not_exercised
+    assert found == {"'choice' (If)": "whether both branches of 'in' (If) in it ran is not known"}
+
+
 def test_what_a_body_makes_may_hide_a_name_outside() -> None:
     """The standard forbids it, and files have it: what is inside counts."""
     hiding = body(
@@ -222,6 +229,15 @@ def test_inputs_that_become_constants_decide_branches() -> None:
             import_onnx(proto, values=wrong)
 
 
+def test_what_bodies_cannot_do_yet_is_refused_by_name() -> None:
+    drop = body("drop", ["d"], helper.make_node("Dropout", ["x"], ["d"], "drop"))
+    net = import_onnx(choice(drop))
+    with pytest.raises(GraphError, match=r"'choice' \(If\): 'drop' \(Dropout\) is in a body of it, and does there "):
+        net.fit(X, X, loss="mean_squared_error", epochs=1)
+    with pytest.raises(UsageError, match="its bodies are not given sequences in parts"):
+        import_onnx(choice()).stateful()
+
+
 # -- loops
 
 
@@ -238,6 +254,16 @@ def test_a_loop_whose_state_grows_is_read_where_it_has_few_turns() -> None:
     np.testing.assert_array_equal(import_onnx(loop(growing, most=3)).predict(X), np.concatenate([X] * 4))
     with pytest.raises(GraphError, match=r"'loop' \(Loop\): state 1, from turn to turn, is float32 \(n, 3\) one way"):
         import_onnx(loop(growing, most=30))
+
+
+@pytest.mark.parametrize("turns", [0, 17])
+def test_what_a_loop_makes_in_each_turn_is_written_with_its_shape(turns: int, tmp_path: Path) -> None:
+    proto = loop(*TURN, helper.make_node("Sin", ["u"], ["s"]), most=turns, outputs=("g", "u", "s"))
+    proto.graph.node[-1].output.append("all")
+    proto.graph.output.append(value("all"))
+    export_onnx(import_onnx(proto, verify=turns > 0), tmp_path / "a.onnx", sizes={"n": 4})
+    _, made = theirs(onnx.load(tmp_path / "a.onnx"), {"x": X})
+    assert made.shape == (turns, 4, 3)
 
 
 @pytest.mark.parametrize("most", [-5, -(2**63), 0])

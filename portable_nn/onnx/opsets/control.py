@@ -12,7 +12,8 @@ from portable_nn.core.graph import Attribute, Node, all_nodes, own_inputs
 from portable_nn.core.limits import BOUNDLESS, NODES, UNROLLED
 from portable_nn.operators import InvalidNode, OperatorContext, Type, add_types
 from portable_nn.operators.control.bodies import Body, bodies_of, types_in
-from portable_nn.operators.control.loops import scan_of
+from portable_nn.operators.control.branches import taken
+from portable_nn.operators.control.loops import ScanUse, scan_of
 from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.scope import Scope
 
@@ -43,7 +44,7 @@ def control(
     use = scope.use(node)
     found = bodies_of(use)
     if node.operator != "If":
-        inner = scope._replace(types=ChainMap({}, scope.types))  # type: ignore[arg-type]
+        inner = scope._replace(types=ChainMap({}, scope.types))
         try:
             nodes = list(_turns(node, use, found["body"], inner, lift))
         except (StaysError, GraphError, InvalidNode):  # What does not fit is reported of the body itself.
@@ -52,10 +53,10 @@ def control(
         else:
             unrolled.append(f"'{node.name}'")
             return nodes
-    elif use.type().constant:
-        types_in(use, body := found["then_branch" if use.type().constant[0] else "else_branch"], ())
+    elif name := taken(use):
+        types_in(use, body := found[name], ())
         wishes = dict(zip(body.graph.outputs, node.outputs, strict=False))
-        inner = scope._replace(types=ChainMap({}, scope.types))  # type: ignore[arg-type]
+        inner = scope._replace(types=ChainMap({}, scope.types))
         placed, outputs = _placed(body, node, (), scope, wishes)
         return [*_lifted(placed, inner, lift, trying=trying), *_named(node, outputs, scope)]
     return [_translated(node, use, found, translate)]
@@ -126,58 +127,73 @@ def _turns(node: Node, use: OperatorContext, body: Body, scope: Scope, lift: Lif
     scan = scan_of(use) if use.operator.name == "Scan" else None
     count = scan.states if scan else body.places.start - 2
     states, written = list(node.inputs[0 if scan else 2 :][:count]), list[list[str]]()
-    most, going = (scan.steps, True) if scan else _begin(use)
-    size = sum(1 for _ in all_nodes(body.graph))
-    if scan and not isinstance(most, int):
-        raise StaysError
-    turn = made_nodes = 0
+    most, going = _steps(scan) if scan else _begin(use)
+    turn, size = 0, sum(1 for _ in all_nodes(body.graph))
     while going and turn != most:
-        if turn >= UNROLLED or (turn + 1) * size > NODES or made_nodes > NODES:
+        if turn >= UNROLLED or (turn + 1) * size > NODES:
             raise StaysError
-        entries = list[str]()
-        for wish, number, dtype in () if scan else (("turn", turn, "int64"), ("goes_on", 1, "bool")):
-            constant = scope.scalar(f"{node.name}.{wish}", number, dtype)
-            entries.append(constant.outputs[0])
-            yield constant
-        entries += states
-        for name, axis, back in zip(node.inputs[count:], scan.axes, scan.backwards, strict=False) if scan else ():
-            place = scope.scalar(f"{node.name}.place", int(most) - 1 - turn if back else turn, "int64")
-            step = scope.names.fresh(f"{name}.step")
-            for each in (place, Node(step, "Gather", (name, place.outputs[0]), (step,), {"axis": axis})):
-                add_types(each, scope.types)
-                yield each
-            entries.append(step)
-        nodes, made = _placed(body, node, entries, scope, {})
+        before = _slices(node, scan, turn, scope) if scan else _counted(node, turn, scope)
+        for each in before:
+            add_types(each, scope.types)
+            yield each
+        given = [each.outputs[0] for each in before if each.operator != "Constant" or not scan]
+        nodes, made = _placed(body, node, [*states, *given] if scan else [*given, *states], scope, {})
         for each in _lifted(nodes, scope, lift, trying=True):
-            made_nodes += 1
+            size += 1
             yield each
         if not scan:
-            goes_on = scope.types[made.pop(0)].constant
-            if goes_on is None:
-                raise StaysError
-            going = bool(goes_on[0])
+            going = _goes_on(scope.types[made.pop(0)])
         states, turn = made[:count], turn + 1
         written.append(made[count:])
     if not written and len(node.outputs) > count:
         raise StaysError
     yield from _named(node, states, scope)
     for place, (names, output) in enumerate(zip(zip(*written, strict=True), node.outputs[count:], strict=False)):
-        axis, back = (scan.out_axes[place], scan.out_backwards[place]) if scan else (0, 0)
-        along = scope.constant(f"{output}.axis", [axis])
-        parts = [scope.names.fresh(f"{name}.part") for name in names]
-        yield along
-        for name, part in zip(names, parts, strict=True):
-            yield Node(part, "Unsqueeze", (name, along.outputs[0]), (part,))
-        if output:
-            parts = parts[::-1] if back else parts
-            yield Node(scope.names.fresh(output), "Concat", tuple(parts), (output,), {"axis": axis})
+        yield from _joined(names, output, (scan.out_axes[place], scan.out_backwards[place]) if scan else (0, 0), scope)
 
 
-def _begin(use: OperatorContext) -> tuple[int | None, bool]:
+def _goes_on(condition: Type) -> bool:
+    if condition.constant is None:
+        raise StaysError
+    return bool(condition.constant[0])
+
+
+def _counted(node: Node, turn: int, scope: Scope) -> list[Node]:
+    """The number of a turn of a Loop, and that it goes on."""
+    return [scope.scalar(f"{node.name}.turn", turn, "int64"), scope.scalar(f"{node.name}.goes_on", 1, "bool")]
+
+
+def _slices(node: Node, scan: ScanUse, turn: int, scope: Scope) -> list[Node]:
+    """The nodes that take what a Scan reads in a turn."""
+    made = list[Node]()
+    for name, axis, back in zip(node.inputs[scan.states :], scan.axes, scan.backwards, strict=False):
+        place = scope.scalar(f"{node.name}.place", int(scan.steps) - 1 - turn if back else turn, "int64")
+        step = scope.names.fresh(f"{name}.step")
+        made += [place, Node(step, "Gather", (name, place.outputs[0]), (step,), {"axis": axis})]
+    return made
+
+
+def _joined(names: Sequence[str], output: str, along: tuple[int, int], scope: Scope) -> Iterator[Node]:
+    """The results of all turns along an axis, perhaps backwards."""
+    axis, back = along
+    constant, parts = scope.constant(f"{output}.axis", [axis]), [scope.names.fresh(f"{name}.part") for name in names]
+    yield constant
+    for name, part in zip(names, parts, strict=True):
+        yield Node(part, "Unsqueeze", (name, constant.outputs[0]), (part,))
+    if output:
+        yield Node(scope.names.fresh(output), "Concat", tuple(parts[:: -1 if back else 1]), (output,), {"axis": axis})
+
+
+def _steps(scan: ScanUse) -> tuple[int, bool]:
+    if not isinstance(scan.steps, int):
+        raise StaysError
+    return scan.steps, True
+
+
+def _begin(use: OperatorContext) -> tuple[int, bool]:
     """The largest number of turns of a Loop, and whether there is one. Raises ``StaysError`` where that is unknown."""
-    most, start = (use.type(place).constant if use.has(place) else (None,) for place in (0, 1))
-    if not most or not start or isinstance(most[0], str):
+    known = use.type(0).constant if use.has(0) else (BOUNDLESS,)
+    most = known[0] if known else ""
+    if not isinstance(most, int) or UNROLLED < most < BOUNDLESS:
         raise StaysError
-    if isinstance(most[0], int) and UNROLLED < most[0] < BOUNDLESS:
-        raise StaysError
-    return None if most[0] is None else max(0, int(most[0])), start[0] is None or bool(start[0])
+    return max(0, most), _goes_on(use.type(1)) if use.has(1) else True

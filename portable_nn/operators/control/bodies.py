@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, NoReturn
 
 from portable_nn.core.dims import agreed_shape
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.core.graph import Graph, Node, Parameter, Value, all_nodes, bodies
+from portable_nn.core.graph import Dim, Graph, Node, Parameter, Value, all_nodes, bodies
 from portable_nn.operators.costs import elements_visited, multiply_adds
 from portable_nn.operators.inference import infer
 from portable_nn.operators.registry import (
@@ -15,10 +16,12 @@ from portable_nn.operators.registry import (
     FLOATS,
     Array,
     Compiled,
+    InvalidNode,
     KernelContext,
     OperatorContext,
     Type,
     operator_of,
+    use_of,
 )
 from portable_nn.operators.symbols import Leaf, Symbol, emit, emit_all
 from portable_nn.operators.tracing import trace
@@ -93,6 +96,21 @@ def cost(use: OperatorContext, body: Body, inputs: Sequence[Type], *, visited: b
     if visited:
         return sum(CALL + elements_visited(node, types) for node in body.graph.nodes)
     return sum(multiply_adds(node, types) or 0 for node in body.graph.nodes)
+
+
+def mixed(use: OperatorContext) -> Iterator[Dim]:
+    """The sizes along which nodes in bodies combine elements."""
+    for name, body in bodies_of(use).items():
+        with suppress(InvalidNode):  # A branch that is never taken may not fit.
+            types = body_types(use, name)
+            for node in body.graph.nodes:
+                rule = operator_of(node).mixes
+                yield from rule(use_of(node, types)) if rule else ()
+
+
+def unstreamed(use: OperatorContext) -> NoReturn:
+    """Raise ``InvalidNode``: nothing is known of what a body keeps from step to step."""
+    use.fail("its bodies are not given sequences in parts")
 
 
 # -- bodies as symbols

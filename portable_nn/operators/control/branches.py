@@ -30,11 +30,19 @@ from portable_nn.operators.control.bodies import (
     emit_node,
     inlined,
     is_differentiable,
+    mixed,
     results,
     same_type,
     trained,
+    unstreamed,
 )
 from portable_nn.operators.differentiation import gradients
+
+
+def taken(use: OperatorContext) -> str | None:
+    """The attribute of the branch that runs, where the condition is known."""
+    found = use.type().constant
+    return None if found is None else "then_branch" if found[0] else "else_branch"
 
 
 def _ways(use: OperatorContext) -> dict[str, Body]:
@@ -43,11 +51,8 @@ def _ways(use: OperatorContext) -> dict[str, Body]:
     use.check_dtype(condition.dtype, {"bool"})
     if condition.shape not in ((), (1,)):
         use.fail(f"its condition must be one truth value, not {condition}")
-    found = bodies_of(use)
-    if condition.constant is None:
-        return found
-    name = "then_branch" if condition.constant[0] else "else_branch"
-    return {name: found[name]}
+    found, name = bodies_of(use), taken(use)
+    return {name: found[name]} if name else found
 
 
 def _types(use: OperatorContext) -> tuple[Type, ...]:
@@ -119,6 +124,8 @@ register(
         stored=4,
         entries=lambda use: (),
         training=trained("If"),
+        streamed=unstreamed,
+        mixes=mixed,
         multiply_adds=_multiply_adds,
         visits=lambda use, shape: _largest(use, visited=True),
     )

@@ -43,9 +43,11 @@ from portable_nn.operators.control.bodies import (
     inlined,
     is_differentiable,
     leaf,
+    mixed,
     results,
     same_type,
     trained,
+    unstreamed,
 )
 from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Compiled
@@ -284,6 +286,8 @@ register(
         stored=4,
         entries=lambda use: scan_of(use).entries,
         training=trained("Scan"),
+        streamed=unstreamed,
+        mixes=lambda use: [scan_of(use).steps, *mixed(use)],
         multiply_adds=lambda use, shape: _scan_cost(use),
         visits=lambda use, shape: _scan_cost(use, visited=True),
     )
@@ -439,6 +443,8 @@ register(
         stored=4,
         entries=_loop_entries,
         training=trained("Loop", skipped=1),
+        streamed=unstreamed,
+        mixes=mixed,
         lowering=_as_scan,
         multiply_adds=lambda use, shape: _loop_cost(use),
         visits=lambda use, shape: _loop_cost(use, visited=True),
