@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from portable_nn.converters.array.elementwise import numpy_type
-from portable_nn.converters.array.use import ArrayUse, Row, array, number
+from portable_nn.converters.array.use import ArrayUse, Row, array, first_of, number
 from portable_nn.core.graph import Tensor
 from portable_nn.operators import OperatorContext
 
@@ -64,6 +64,17 @@ def constant_of(use: OperatorContext) -> Tensor:
     )
 
 
+def _different(use: ArrayUse) -> str:
+    axis = use.attribute_axis() if "axis" in use.attributes else None
+    return f"different({use.x()}, {axis}, {bool(use.int('sorted'))})"
+
+
+def _without_overlaps(use: ArrayUse) -> str:
+    most, overlap = (f"{use.x(index)}.item()" if use.has(index) else "0" for index in (2, 3))
+    least = f"{use.x(4)}.item()" if use.has(4) else None
+    return f"without_overlaps({use.x()}, {use.x(1)}, {most}, {overlap}, {least}, {bool(use.int('center_point_box'))})"
+
+
 ROWS: Final[Mapping[str, Row]] = {
     "Constant": Row(_constant, "a constant"),
     "Gather": Row("take({0}, {1}, {axis})", "rows by their numbers"),
@@ -74,6 +85,8 @@ ROWS: Final[Mapping[str, Row]] = {
     "TensorScatter": Row("put_steps({0}, {1}, {2}, {axis}, {mode})", "further steps are put into a cache"),
     "ReverseSequence": Row(_reverse, "each sequence in reverse order"),
     "NonZero": Row("np.array(np.nonzero({0}), np.int64)", "where it is not 0"),
+    "Unique": Row(first_of(_different), "what is different"),
+    "NonMaxSuppression": Row(_without_overlaps, "of boxes that overlap, the best"),
     "Range": Row(_range, "numbers that count up"),
     "ConstantOfShape": Row(_constant_of_shape, "one number everywhere"),
     "OneHot": Row(_one_hot, "one place of each row"),

@@ -10,7 +10,6 @@ from portable_nn.converters.array.use import ArrayUse, Row, in_quotes, tuple_of
 from portable_nn.core.dims import total
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Dim
-from portable_nn.operators import DataDependentShape
 from portable_nn.operators.layout.movement import cuts_of
 from portable_nn.operators.layout.padding import pads_of
 
@@ -63,7 +62,7 @@ def _slice(use: ArrayUse) -> str:
         given, sizes = cuts_of(use), use.type().shape
         flips = [axis for axis, start, end, step in given if _turns(start, end, step, sizes[axis])]
         cuts = [(a, use.size(start), use.size(end), step) for a, start, end, step in given if a not in flips]
-    except (DataDependentShape, RefusalError):
+    except RefusalError:
         return _cut(use)
     if flips and not cuts:
         return f"np.flip({use.x()}, {tuple_of(flips)})"

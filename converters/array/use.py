@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from portable_nn.core.dims import PYTHON, spelled
-from portable_nn.core.errors import RefusalError
+from portable_nn.core.errors import RefusalError, refuse
 from portable_nn.core.graph import Dim
-from portable_nn.operators import OperatorContext, Type
+from portable_nn.operators import DataDependentShape, OperatorContext, Type
 
 
 class ArrayUse(OperatorContext):
@@ -69,6 +69,12 @@ class ArrayUse(OperatorContext):
         texts = {name: number(v) if isinstance(v, int | float) else v and in_quotes(v) for name, v in values.items()}
         inputs = [*self._inputs, *[None] * len(self.operator.inputs)]
         return template.format(*inputs, all=", ".join(filter(None, self._inputs)), **texts)
+
+    def _known(self, index: int, allowed: Collection[str], why: str) -> tuple[Any, ...]:
+        try:
+            return super()._known(index, allowed, why)
+        except DataDependentShape:
+            return refuse(f"'{self.operator.input_name(index)}' is computed from data")
 
     @property
     def rank(self) -> int:

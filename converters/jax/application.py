@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from portable_nn.core.text import quantity
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
-from portable_nn.operators import Array, Leaf, Symbol, emit_all, infer, infer_node, lookup, replay, trace
+from portable_nn.operators import Array, Leaf, Symbol, emit_all, has_open, infer, infer_node, lookup, replay, trace
 from portable_nn.rewrites.lowering import lowered
 from portable_nn.rewrites.scope import Scope
 
@@ -137,13 +137,16 @@ def _check(graph: Graph) -> None:
             f"the network computes in double precision ({quantity(len(double), 'value')}), which JAX does only after "
             'jax.config.update("jax_enable_x64", True), before its first computation'
         )
+
+    def opens(names: Iterable[str]) -> bool:
+        return has_open(types[name] for name in names if name)
+
     faults = [
-        f"{node}: {'its output has as many elements as data say' if open_ else 'no row'}"
+        f"{node}: JAX has no array of a size that data decide"
         for node in graph.nodes
-        for open_ in [node.operator in EXPRESSED or lookup(node.operator, node.domain).lowering]
-        if not open_
+        if (opens(node.outputs) and not opens(node.inputs))
+        or not (node.operator in EXPRESSED or lookup(node.operator, node.domain).lowering)
     ]
-    faults = [text.replace("no row", "JAX has no array of a size that data decide") for text in faults]
     if faults:
         raise UsageError(listed(faults, "these nodes cannot be computed in JAX"))
 

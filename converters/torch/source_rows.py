@@ -336,6 +336,8 @@ OWN: Final[Mapping[str, Row]] = {
     "MaxUnpool": lambda u: f"unpooled({u.x()}, {u.x(1)}, {u.dims(u.results[0].shape)})",
     "Resize": spatial.resize,
     "RoiAlign": lambda u: u.refuse("PyTorch has no such operation"),
+    "NonMaxSuppression": lambda u: u.refuse("PyTorch has no such operation"),
+    "Unique": lambda u: u.refuse("PyTorch does not tell the first place of each element"),
     "Compress": compress,
     "Constant": constant,
     "ConstantOfShape": filled,

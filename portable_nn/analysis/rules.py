@@ -10,6 +10,7 @@ import numpy as np
 
 from portable_nn.analysis.report import Finding, Level
 from portable_nn.analysis.survey import Survey
+from portable_nn.core.dims import is_open, names_in
 from portable_nn.core.graph import Node, format_shape
 from portable_nn.core.text import quantity, size, some
 from portable_nn.operators.registry import Array
@@ -88,6 +89,12 @@ def unknown_sizes(survey: Survey) -> Iterator[Finding]:
         elif names:
             message = f"input '{name}' {format_shape(shape)} has symbolic sizes: {', '.join(dict.fromkeys(names))}"
             yield Finding("note", "", message, _advice(survey, name, ",".join(map(str, shape))))
+    dims = names_in(dim for type in survey.types.values() for dim in type.shape if is_open(dim))
+    if found := sorted(filter(is_open, dims)):
+        message = f"data decide {quantity(len(found), 'size')}: {some(found)}"
+        yield Finding(
+            "note", "", message, "each is known once the node that it names has run; numpy then goes on with it"
+        )
     unknown = [
         node.name
         for node in survey.nodes

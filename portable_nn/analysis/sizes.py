@@ -15,7 +15,7 @@ from portable_nn.analysis.report import wrapped
 from portable_nn.analysis.spatial import COVERAGE, RISKS, fields_of, operation_of, spatial
 from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.core.binding import Sizes
-from portable_nn.core.dims import static
+from portable_nn.core.dims import is_open, static
 from portable_nn.core.graph import Node, Shape
 from portable_nn.core.html import html_code, html_of, html_page, html_table
 from portable_nn.core.tensors import ITEM_SIZES
@@ -365,6 +365,8 @@ def _summary(net: NetSizes, shown: int) -> str:
     ]
     if None in (net.multiply_adds, net.bytes):
         pairs.append(("?", "unknown, as some shapes are: --in sets symbolic sizes of the inputs"))
+    if any(is_open(dim) for row in net.nodes for shape in row.outputs for dim in shape or ()):
+        pairs.append(("size(node)", "decided by data: known once that node has run"))
     return fields(pairs)
 
 

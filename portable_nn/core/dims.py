@@ -42,6 +42,29 @@ _CALL: Final = re.compile(r"(floor|ceil|min|max|)\((.*)\)", re.DOTALL)
 """A variable that is computed of other dimensions; without a word in front, a fraction."""
 
 
+OPEN: Final = "size()"
+"""The data-dependent size that a rule of an operator gives; inference puts the name of the node into it."""
+
+_OPEN: Final = re.compile(r"\bsize\(")
+_NAMELESS: Final = re.compile(r"size\([,)]")
+
+
+def opened(place: int) -> str:
+    """``OPEN`` for the axis ``place`` of several."""
+    return f"size(,{place})" if place else OPEN
+
+
+def is_open(dim: Dim) -> bool:
+    """True if a size is data-dependent, or computed of one that is: ``size(nms)+1``, known once the node has run."""
+    return isinstance(dim, str) and _OPEN.search(dim) is not None
+
+
+def opened_by(shape: Shape, node: str) -> Shape:
+    """``shape`` with the name of the ``node`` that decides them in its data-dependent sizes."""
+    name = node if _is_closed(node) else re.sub("[()]", "_", node)
+    return tuple(f"size({name}{dim[5:]}" if isinstance(dim, str) and re.match(_NAMELESS, dim) else dim for dim in shape)
+
+
 def is_number(name: str) -> bool:
     """True if the ``name`` of a dimension is an integer literal, which arithmetic would take for a number."""
     return re.fullmatch("[+-]?[0-9]+", name) is not None
@@ -374,13 +397,15 @@ def agreed(one: Dim, other: Dim) -> Dim | None:
 
     Names are independent of each other. Sizes that are computed may agree under a condition on their names:
     ``2*floor(height/2)`` is ``height`` where that is even, and ``min(time,64)`` is ``time`` up to 64. They do so here
-    if they are equal in two of several trials, and the simpler text is the result. Who computes with numbers must
-    compare these.
+    if they are equal in two of several trials, and the simpler text is the result. A data-dependent size may be any
+    other. Who computes with numbers must compare these.
     """
     if one == other:
         return one
     if isinstance(one, int) and isinstance(other, int):
         return None
+    if is_open(one) or is_open(other):
+        return min(one, other, key=lambda dim: (isinstance(dim, str), is_open(dim), len(str(dim)), str(dim)))
     names = sorted(names_in([one, other]))
     if {one, other} <= {*names} or len(names) > len(_TRIALS[0]):
         return None

@@ -8,10 +8,10 @@ the plan looks nothing up and allocates nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import Context
-from functools import cached_property
-from typing import Any, NoReturn
+from functools import cached_property, partial
+from typing import Any, Final, NoReturn
 
 import numpy as np
 from msgspec.structs import replace
@@ -23,8 +23,10 @@ from portable_nn.core.graph import Graph, Node, Shape, Value, format_shape
 from portable_nn.core.limits import COMPUTED, allowance, excess
 from portable_nn.core.memory import aligned
 from portable_nn.engines.claims import check_claims, examples_in, size_of
+from portable_nn.engines.parting import parted
 from portable_nn.operators import (
     Array,
+    InvalidNode,
     KernelContext,
     Order,
     Step,
@@ -36,6 +38,7 @@ from portable_nn.operators import (
     operator_of,
     types_read,
 )
+from portable_nn.operators.elements import LARGEST
 from portable_nn.operators.inference import type_of
 from portable_nn.operators.linear.products import wakes_threads
 from portable_nn.rewrites import DEFAULT, Program, rewritten
@@ -49,8 +52,32 @@ class Block:
         self.values = 0
 
 
+KEPT: Final = 8
+"""The number of plans that are kept whatever memory they take, one for each set of sizes."""
+MOST: Final = 64
+"""The most plans that are kept: one for each length of a sequence, say."""
+MEMORY: Final = 2**27
+"""The bytes that more than ``KEPT`` plans may take together."""
+
+
+class Kept(dict[Any, "Plan"]):
+    """Plans by what they are for, of which those that were used last are kept."""
+
+    def at(self, key: Any, make: Callable[[], Plan]) -> Plan:
+        """The plan that is kept for ``key``, or a new one."""
+        plan = self[key] = self.pop(key, None) or make()
+        taken = sum(each.taken for each in self.values()) if len(self) > KEPT else 0
+        while len(self) > MOST or (len(self) > KEPT and taken > MEMORY):
+            taken -= self.pop(next(iter(self))).taken
+        return plan
+
+
 class Plan:
     """The steps of one graph at one set of shapes.
+
+    Where sizes are data-dependent, the plan has the nodes that do not depend on them. A run then computes the nodes
+    that decide sizes, and goes on with the plan of the others that is kept for the sizes that came out, or a new one;
+    ``outputs`` are complete after a run.
 
     Fill ``inputs`` (arrays by name), call ``run``, read ``outputs``: they stay the same arrays from run to run, and a
     run changes no input. ``updates`` maps a parameter to the value that is written into it at the end of each run.
@@ -85,7 +112,23 @@ class Plan:
         if stored is None:
             inputs = (Value(value.name, value.dtype, self._types[value.name].shape) for value in graph.inputs)
             stored = size_of(inputs) + sum(array.nbytes for array in parameters.values())
-        self._claimed, self._stored = 0, stored
+        self._claimed, self._stored, self._kept = 0, stored, Kept()
+        self._parts = parts = parted(graph, self._types, last)
+        if parts.deciding:
+            later = replace(graph, nodes=parts.after, outputs=last)
+            options = {"outputs": wanted, "updates": self.updates, "rng": self.rng, "rewrites": rewrites}
+
+            again = {name for node in parts.after if not node.inputs for name in node.outputs}
+
+            def further(arrays: Mapping[str, Array]) -> Plan:
+                given = ((name, array) for name, array in arrays.items() if name not in again)
+                inputs = tuple(Value(name, array.dtype.name, array.shape) for name, array in given)
+                return Plan(replace(later, inputs=inputs), {}, parameters, stored=stored, **options)
+
+            self._further = further
+            self.updates = {}
+            graph = replace(graph, nodes=parts.before)
+            wanted = last = parts.carried
         self._allowed = allowance(self._stored, COMPUTED)
         check_claims(graph, self._types, self._stored, examples=examples_in(open_inputs, self._types))
         self._parameters = parameters
@@ -107,6 +150,9 @@ class Plan:
         moves = {name: value for name, value in self.updates.items() if self._arrays[value] is not parameters[name]}
         sources = {name: self._apart(value) for name, value in moves.items()}
         self._steps.extend(_copy(parameters[name], source) for name, source in sources.items())
+        if parts.deciding:
+            self._steps.append(self._go_on)
+            self.outputs = {}
         self._run = tuple(self._steps)
         # numpy keeps what to do about overflow in the context: entering one costs a tenth of np.errstate.
         self._quiet = Context()
@@ -123,6 +169,25 @@ class Plan:
     def _run_steps(self) -> None:
         for step in self._run:
             step()
+
+    def _go_on(self) -> None:
+        """Compute the nodes that decide sizes, and all after them with the plan for the sizes that came out."""
+        claimed = self._claimed
+        for node in self._parts.deciding:
+            decide(self, node)
+        self._claimed = claimed  # The next run replaces them.
+        names = (*self._parts.carried, *(name for node in self._parts.deciding for name in node.outputs if name))
+        arrays = {name: self._arrays[name] for name in names}
+        plan = self._kept.at(tuple(array.shape for array in arrays.values()), partial(self._further, arrays))
+        for name, array in plan.inputs.items():
+            np.copyto(array, arrays[name])
+        plan.run()
+        self.outputs.update(plan.outputs)
+
+    @property
+    def taken(self) -> int:
+        """The bytes of the plan, and of those that it goes on with."""
+        return self.bytes + sum(plan.taken for plan in self._kept.values())
 
     @cached_property
     def is_on_one_thread(self) -> bool:
@@ -214,15 +279,17 @@ class Plan:
 class Binding(KernelContext):
     """The context of the kernel of one node: its arrays, and memory for its results."""
 
-    def __init__(self, plan: Plan, node: Node, place: int) -> None:
-        super().__init__(operator_of(node), types_read(node, plan._types), node.attributes, len(node.outputs))
+    def __init__(self, plan: Plan, node: Node, place: int, types: Sequence[Type | None] | None = None) -> None:
+        known = types_read(node, plan._types) if types is None else types
+        super().__init__(operator_of(node), known, node.attributes, len(node.outputs))
         self.plan, self.node, self.place, self.rng = plan, node, place, plan.rng
         found = self.operator.infer(self)
         self.output_types = (found,) if isinstance(found, Type) else found
         empty = np.empty(0)
         self.x = [plan._arrays[name] if name else empty for name in node.inputs]
         random = self.operator.training is not None and self.has(2)
-        self.folded = not random and all(plan.is_constant(name) for name in node.inputs if name)
+        self.now = types is not None
+        self.folded = self.now or (not random and all(plan.is_constant(name) for name in node.inputs if name))
         self.scratches: list[str] = []
 
     def fail(self, message: str) -> NoReturn:
@@ -231,7 +298,7 @@ class Binding(KernelContext):
 
     def is_constant(self, index: int) -> bool:
         """True if input ``index`` is the same in every run."""
-        return self.plan.is_constant(self.node.inputs[index])
+        return self.now or self.plan.is_constant(self.node.inputs[index])
 
     def is_read(self, index: int) -> bool:
         """True if output ``index`` is read by another node, or after the run."""
@@ -288,7 +355,8 @@ class Binding(KernelContext):
 
     def view(self, array: Array, index: int = 0) -> None:
         """Make output ``index`` the same memory as ``array``."""
-        owners = [self.plan._blocks[name] for name in self.node.inputs if name in self.plan._blocks]
+        read = () if self.now else self.node.inputs
+        owners = [self.plan._blocks[name] for name in read if name in self.plan._blocks]
         block = next((owner for owner in owners if np.may_share_memory(owner.memory, array)), None)
         if name := self._output_name(index):
             self.plan._place(name, array, block)
@@ -333,6 +401,34 @@ class Binding(KernelContext):
             array.flags.writeable = False
             self.plan._filled[key] = array
         return self.plan._filled[key]
+
+
+def decide(plan: Plan, node: Node) -> None:
+    """Compute a node that decides sizes while ``plan`` runs, which has the arrays that it reads, and gets its outputs.
+
+    Raises ``GraphError`` where they do not fit, or its outputs would take too much memory or time.
+    """
+    arrays = {name: plan._arrays[name] for name in node.inputs if name}
+    types = {name: _known(array) for name, array in arrays.items()}
+    try:
+        bound = Binding(plan, node, 0, types_read(node, types))
+    except InvalidNode as invalid:
+        raise GraphError([Fault(str(node), str(invalid))]) from None
+    types.update((name, type) for name, type in zip(node.outputs, bound.output_types, strict=False) if name)
+    check_claims(Graph((), tuple(filter(None, node.outputs)), (), (node,)), types, plan._stored)
+    found = bound.operator.kernel(bound)
+    for step in () if found is None else [found] if callable(found) else found:
+        step()
+
+
+def _known(array: Array) -> Type:
+    """The type of an array, with its elements where a rule may need them."""
+    numbers = array.view(np.uint8) if array.dtype == np.bool_ else array
+    return Type(
+        array.dtype.name,
+        array.shape,
+        (*numbers.ravel().tolist(),) if numbers.ndim < 2 and numbers.size <= LARGEST else None,
+    )
 
 
 def _copy(target: Array, source: Array) -> Step:

@@ -15,17 +15,11 @@ import numpy as np
 from portable_nn.core.graph import Graph
 from portable_nn.engines.apart import has_convolution, keeps_examples_apart
 from portable_nn.engines.batching import largest_of_one
-from portable_nn.engines.plan import Plan
+from portable_nn.engines.plan import Kept, Plan
 from portable_nn.engines.threads import side_by_side
 from portable_nn.operators import Array, NamedArrays, infer
 from portable_nn.rewrites import INFERENCE
 
-PLANS: Final = 8
-"""The number of plans that are kept whatever memory they take, one for each set of input shapes."""
-MOST: Final = 64
-"""The most plans that are kept: one for each length of a sequence, say."""
-MEMORY: Final = 2**27
-"""The bytes that more than ``PLANS`` plans may take together."""
 SMALLEST: Final = 8
 """The fewest examples in a part: products of fewer columns are slow."""
 CACHED: Final = 2**19
@@ -42,7 +36,7 @@ class Plans:
 
     def __init__(self, graph: Graph, parameters: NamedArrays) -> None:
         self.graph, self.parameters = graph, parameters
-        self.kept: dict[Shapes, Plan] = {}
+        self.kept = Kept()
         self._sizes: dict[Shapes, int] = {}
 
     def run(self, feeds: NamedArrays) -> dict[str, Array]:
@@ -58,18 +52,8 @@ class Plans:
     def plan(self, feeds: NamedArrays) -> Plan:
         """The plan for such shapes."""
         key = tuple(feeds[value.name].shape for value in self.graph.inputs)
-        found = self.kept.pop(key, None)
         shapes = {name: array.shape for name, array in feeds.items()}
-        plan = self.kept[key] = found or Plan(self.graph, shapes, self.parameters, rewrites=INFERENCE)
-        if found is None:
-            self._forget()
-        return plan
-
-    def _forget(self) -> None:
-        """Drop the plans that were used least recently, if there are too many or they take too much memory."""
-        taken = sum(plan.bytes for plan in self.kept.values())
-        while len(self.kept) > MOST or (len(self.kept) > PLANS and taken > MEMORY):
-            taken -= self.kept.pop(next(iter(self.kept))).bytes
+        return self.kept.at(key, partial(Plan, self.graph, shapes, self.parameters, rewrites=INFERENCE))
 
     def _run_plan(self, feeds: NamedArrays) -> NamedArrays:
         plan = self.plan(feeds)

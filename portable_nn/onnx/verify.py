@@ -40,7 +40,6 @@ from portable_nn.onnx.verification.differences import (
     Pair,
     Tolerance,
     difference,
-    same_type,
 )
 from portable_nn.onnx.verification.drawing import drawn_for, sizes_of, whole_models
 from portable_nn.onnx.verification.messages import message_of
@@ -254,7 +253,7 @@ def _check_output(
 ) -> None:
     """Compare an output of the unmodified model."""
     name, ours, theirs, _ = pair
-    if not same_type(ours, theirs):
+    if ours.dtype != theirs.dtype:
         raise VerificationError(f"{where}: {message_of(pair, sides.graph)}")
     found = difference(ours, theirs)
     if not (apart := found.max_abs_error) <= pair.allowed:

@@ -8,7 +8,7 @@ from importlib import import_module
 from pkgutil import walk_packages
 
 from portable_nn.operators.equal_sizes import Needed, needed_equalities, solution
-from portable_nn.operators.inference import Inference, add_types, infer, infer_node, types_made
+from portable_nn.operators.inference import Inference, add_types, has_open, infer, infer_node, types_made
 from portable_nn.operators.reached import sizes_for_indices
 from portable_nn.operators.receptive import FieldContext, cellwise_fields, moved_fields
 from portable_nn.operators.registry import (

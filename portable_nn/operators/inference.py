@@ -5,15 +5,23 @@ from __future__ import annotations
 import itertools
 import marshal
 import weakref
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from portable_nn.core.dims import LONGEST, TooLongError
+from portable_nn.core.dims import LONGEST, TooLongError, is_open, opened_by
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Graph, Node, Shape, Value
 from portable_nn.operators.elements import with_constant
-from portable_nn.operators.registry import InvalidNode, Operator, OperatorContext, Type, operator_of, types_read
+from portable_nn.operators.registry import (
+    DataDependentShape,
+    InvalidNode,
+    Operator,
+    OperatorContext,
+    Type,
+    operator_of,
+    types_read,
+)
 
 
 def infer_node(
@@ -24,14 +32,28 @@ def infer_node(
     use = OperatorContext(operator, types, attributes, outputs)
     try:
         found = operator.infer(use)
+    except DataDependentShape:
+        if operator.unsized is None:
+            raise
+        found = operator.unsized(use)
     except TooLongError:
         raise InvalidNode(f"its sizes are formulas of more than {LONGEST:,} characters") from None
     return with_constant(use, (found,)[:outputs] if isinstance(found, Type) else found[:outputs])
 
 
+def has_open(types: Iterable[Type]) -> bool:
+    """True if a size among ``types`` is data-dependent."""
+    return any(is_open(dim) for type in types for dim in type.shape)
+
+
+def named(types: tuple[Type, ...], node: str) -> tuple[Type, ...]:
+    """``types`` with the name of the ``node`` that makes them in its data-dependent sizes."""
+    return tuple(type._replace(shape=opened_by(type.shape, node)) for type in types) if has_open(types) else types
+
+
 def types_made(node: Node, types: Sequence[Type | None]) -> tuple[Type, ...]:
     """The types of the outputs of a node whose inputs have ``types``; raises ``InvalidNode``."""
-    return infer_node(operator_of(node), types, node.attributes, len(node.outputs))
+    return named(infer_node(operator_of(node), types, node.attributes, len(node.outputs)), node.name)
 
 
 def add_types(node: Node, types: MutableMapping[str, Type]) -> None:
@@ -61,7 +83,9 @@ class _Cache:
             return self._infer(node, inputs)
         key = (node.operator, node.domain, attributes, len(node.outputs), *map(id, inputs))
         if (found := self._found.get(key)) is None:
-            found = self._found[key] = self._infer(node, inputs)
+            found = self._infer(node, inputs)
+            if not has_open(found):  # Such sizes have the name of their node.
+                self._found[key] = found
         return found
 
     def _infer(self, node: Node, inputs: Sequence[Type | None]) -> tuple[Type, ...]:

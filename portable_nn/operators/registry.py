@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, Protocol, TypeAlia
 
 import numpy as np
 
+from portable_nn.core.dims import agreed_shape, opened
 from portable_nn.core.errors import refuse
 from portable_nn.core.graph import INTERNAL, Attribute, Dim, Graph, Node, Shape, Tensor, format_shape
 from portable_nn.operators.streamed import Streamed
@@ -193,6 +194,14 @@ class OperatorContext:
             self.fail(f"input '{self.operator.input_name(index)}' holds the unknown size {format_shape(found)}")
         return numbers
 
+    def opened(self, rank: Dim, places: Collection[builtins.int] | None = None) -> Type:
+        """The first input with data-dependent sizes: all, or those of the axes ``places``; of ``rank`` axes."""
+        if not isinstance(rank, builtins.int):
+            self.fail(f"the number of axes of its output is the unknown size {rank}")
+        return self.like(
+            opened(axis) if places is None or axis in places else self.type().shape[axis] for axis in range(rank)
+        )
+
     def choice(self, name: str, allowed: Sequence[str | builtins.int]) -> Any:
         """An attribute that must be one of the values ``allowed``."""
         value = self._attribute(name)
@@ -227,8 +236,9 @@ class OperatorContext:
 
     def expect(self, index: builtins.int, wanted: Type, why: str = "") -> None:
         """Fail where input ``index`` is of another element type or shape than ``wanted``; the message adds ``why``."""
-        if self.type(index) != wanted:
-            self.fail(f"{self.operator.input_name(index)} must be {wanted}{why}, not {self.type(index)}")
+        found = self.type(index)
+        if found.dtype != wanted.dtype or agreed_shape(found.shape, wanted.shape) is None:
+            self.fail(f"{self.operator.input_name(index)} must be {wanted}{why}, not {found}")
 
     def axis(self, axis: builtins.int, rank: builtins.int) -> builtins.int:
         """``axis`` counted from the front, checked against ``rank``."""
@@ -486,6 +496,8 @@ class Operator:
             without one, any small ones go into arithmetic.
         of_shape: it reads nothing of its input but the shape.
         rearranges: its outputs together have each element of its first input once.
+        unsized: takes a use whose sizes are data-dependent (``infer`` has raised ``DataDependentShape``) and gives the
+            types of its outputs, with ``dims.opened`` for such sizes. The kernel is called once all inputs are known.
     """
 
     name: str
@@ -527,6 +539,7 @@ class Operator:
     samples: Mapping[int, Interval | Callable[[OperatorContext], Interval | None]] = field(default_factory=dict)
     of_shape: bool = False
     rearranges: bool = False
+    unsized: Callable[[OperatorContext], Type | tuple[Type, ...]] | None = None
 
     @property
     def moves(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from portable_nn.core.graph import Graph, Node
-from portable_nn.operators.inference import infer, infer_node
+from portable_nn.operators.inference import infer, types_made
 from portable_nn.operators.registry import operator_of
 from portable_nn.operators.symbols import Leaf, Origin, Symbol
 
@@ -50,7 +50,7 @@ def replayed(node: Node, inputs: Sequence[Symbol | None], suffix: str = "") -> t
     operator = operator_of(node)
     origin = Origin(operator, inputs, node.attributes, node.name + suffix, node.operator.lower())
     known = [symbol.type if symbol is not None else None for symbol in inputs]
-    types = infer_node(operator, known, node.attributes, len(node.outputs))
+    types = types_made(node, known)
     origin.outputs = tuple(
         Symbol(type, origin, index, name + suffix if name else None)
         for index, (name, type) in enumerate(zip(node.outputs, types, strict=True))

@@ -17,7 +17,7 @@ from portable_nn.core.arguments import check_kinds
 from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Dim, Shape, Tensor
-from portable_nn.operators.inference import infer_node
+from portable_nn.operators.inference import infer_node, named
 from portable_nn.operators.registry import DTYPE_CODES, Attr, InvalidNode, Operator, OperatorContext, Type, lookup
 
 Scalar: TypeAlias = int | float
@@ -163,7 +163,8 @@ def emit_all(
         given = plain(found, attributes)
         while inputs and inputs[-1] is None:
             inputs = inputs[:-1]
-        types = infer_node(found, [v.type if v is not None else None for v in inputs], given, outputs)
+        read = [v.type if v is not None else None for v in inputs]
+        types = named(infer_node(found, read, given, outputs), name or stem or operator.lower())
     except InvalidNode as invalid:
         node = f"'{name or stem}' ({operator})" if name or stem else operator
         raise GraphError([Fault(node, str(invalid))]) from None

@@ -28,6 +28,7 @@ from cases import (
     rotary,
     sampling,
     scatter,
+    selection,
     sequences,
     softmax,
     topk,
@@ -66,6 +67,7 @@ FAMILIES = (
     triangle,
     sequences,
     scatter,
+    selection,
 )
 
 CASES: tuple[Case, ...] = tuple(case for family in FAMILIES for case in family.CASES)

@@ -93,7 +93,7 @@ MADE: Mapping[str, tuple[Sequence[NodeProto], Mapping[str, Any], Mapping[str, An
         "must be a constant",
     ),
     "a length that the data decide": (
-        [node("Cast", ["x"], ["s"], to=TensorProto.INT64), node("ConstantOfShape", ["s"], ["y"])], {"x": [2]}, {},
+        [node("Cast", ["x"], ["s"], to=TensorProto.INT64), node("CumSum", ["x", "s"], ["y"])], {"x": [1]}, {},
         "data-dependent",
     ),
     "the statistics of a batch": (

@@ -155,8 +155,8 @@ def test_constants_may_be_computed(reader: str, seeds: range, tmp_path: Path) ->
         assert not [found for found in pnn.check(tmp_path / "a.onnx").findings if found.level == "error"]
 
 
-def test_what_data_decide_is_refused() -> None:
+def test_a_rank_that_data_decide_is_refused() -> None:
     hiding = Hiding(np.random.default_rng(0), depth=0)
-    largest = hiding.node("Cast", hiding.node("ReduceMax", "x", axes=[0, 1, 2], keepdims=0), to=TensorProto.INT64)
-    with pytest.raises(GraphError, match="'shape' must be a constant: its values decide the shape"):
-        read_onnx(model_of(hiding, hiding.node("Expand", hiding.stored(np.float32(1)), largest)))
+    shape = hiding.node("Reshape", hiding.node("NonZero", "x"), hiding.stored(np.array([-1])))
+    with pytest.raises(GraphError, match=r"the number of axes of its output is the unknown size .*size\("):
+        read_onnx(model_of(hiding, hiding.node("ConstantOfShape", shape)))

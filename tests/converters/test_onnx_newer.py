@@ -170,21 +170,6 @@ def test_initializers_that_decide_a_shape_are_seen(
     np.testing.assert_allclose(found, wanted, atol=1e-7)
 
 
-@pytest.mark.parametrize(
-    ("operator", "feeds", "name"),
-    [
-        ("NonZero", {"x": array([1])}, "X"),
-        ("Compress", {"x": array([1]), "condition": array([1], "bool")}, "condition"),
-        ("Range", dict.fromkeys("abc", array(1, "int64")), "start"),
-        ("Tile", {"x": array([1]), "repeats": array([1], "int64")}, "repeats"),
-    ],
-)
-def test_a_shape_that_only_the_data_decide_is_refused(operator: str, feeds: Mapping[str, Array], name: str) -> None:
-    message = f"m: 'it' ({operator}): input '{name}' must be a constant: its values decide the shape"
-    with pytest.raises(GraphError, match="^" + re.escape(message) + "$"):
-        from_model(model_of(17, operator, feeds), "m")
-
-
 @pytest.mark.parametrize("of", [3, [[0, 5], [2, 0]]])
 def test_an_attribute_that_nonzero_has_not_is_refused(of: object) -> None:
     with pytest.raises(GraphError, match=r"^m: 'it' \(NonZero\): attribute 'axis' is not one of NonZero's \(none\)$"):

@@ -12,7 +12,6 @@ import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 import portable_nn as pnn
-from portable_nn.analysis.onnx import onnx_surveyor
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
 from portable_nn.core.errors import GraphError, ShapeError, UsageError
 from portable_nn.core.graph import Node, Shape
@@ -560,22 +559,12 @@ DEPENDS = model(
 )
 
 
-def test_advice_on_the_size_that_helps(tmp_path):
-    with pytest.raises(GraphError, match=r"'places' \(NonZero\): input 'X' must be a constant") as caught:
-        import_onnx(NEEDS_NUMBERS)
-    advice = "it fits where n is a number: portable-nn import --dim n=SIZE, in Python sizes={'n': SIZE}"
-    assert caught.value.__notes__ == [advice]
-    network = import_onnx(NEEDS_NUMBERS, sizes={"n": 3})
-    np.testing.assert_array_equal(network.predict(f32(3, 2)), [[0, 1, 2]])
-    path = tmp_path / "m.onnx"
-    path.write_bytes(NEEDS_NUMBERS.SerializeToString())
-    assert advice in [finding.hint for finding in onnx_surveyor(path)(None).findings]
-
-
-def test_what_no_size_helps():
-    with pytest.raises(GraphError, match=r"'stretch' \(Expand\): input 'shape' must be a constant") as caught:
-        import_onnx(DEPENDS)
-    assert not hasattr(caught.value, "__notes__")
+def test_sizes_that_data_decide_are_computed():
+    np.testing.assert_array_equal(import_onnx(NEEDS_NUMBERS).predict(f32(3, 2)), [[0, 1, 2]])
+    x = f32(1)
+    np.testing.assert_array_equal(
+        import_onnx(DEPENDS).predict({"x": x, "i": np.array([1, 4, 2])})["y"], np.repeat(x, 4)
+    )
 
 
 def test_dropout_in_training_mode_is_named():

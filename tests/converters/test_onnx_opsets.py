@@ -382,12 +382,6 @@ def test_what_does_not_fit_is_reported_of_the_node_in_the_file() -> None:
         from_model(model, "m")
 
 
-def test_scales_that_are_computed_are_refused() -> None:
-    model = model_of(10, [node("Resize", "x", "a")], {"x": PIXELS, "a": floats(1, 1, 2, 2)}, {})
-    with pytest.raises(GraphError, match=r"^m: 'it' \(Resize\): input 'scales' must be a constant"):
-        from_model(model, "m")
-
-
 @pytest.mark.parametrize(
     ("opset", "wrong", "message"),
     [

@@ -25,7 +25,7 @@ FAULTS: dict[str, tuple[int, int]] = {
     "reduction": (0, 1),
     "arithmetic, comparison, logic": (2, 0),
     "casting": (104, 0),
-    "picking, sorting": (1, 1),
+    "picking, sorting": (2, 1),
     "making": (2, 0),
     "shapes, parts, sums": (1, 0),
     "quantised": (16, 0),

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 import portable_nn as pnn
 from portable_nn.core.errors import FormatError, GraphError, PortableNNError, ShapeError, UsageError
 from portable_nn.engines.batching import BATCH
-from portable_nn.engines.plans import MOST, PLANS
+from portable_nn.engines.plan import KEPT, MOST
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.defaults import DIGIT
 
@@ -194,9 +194,9 @@ def test_memory_is_bounded_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     for size in range(1, 3 * MOST):
         network.predict(np.zeros((size, 4)))
     assert len(network._execution.plans.kept) <= MOST
-    monkeypatch.setattr("portable_nn.engines.plans.MEMORY", 0)
+    monkeypatch.setattr("portable_nn.engines.plan.MEMORY", 0)
     network.predict(np.zeros((3 * MOST, 4)))
-    assert len(network._execution.plans.kept) <= PLANS
+    assert len(network._execution.plans.kept) <= KEPT
 
 
 def test_large_values_are_computed_a_few_examples_at_a_time() -> None:

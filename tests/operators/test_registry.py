@@ -26,7 +26,7 @@ STRAIGHT_THROUGH = {
 """Their gradients are not those of differences: test_quantised_torch.py has them."""
 
 NOT_DIFFERENTIABLE = {
-    "Sign", "Floor", "Ceil", "Round", "OneHot", "Hardmax", "Momentum", "RMSProp", "Adam", "EyeLike", "Range",
+    "Sign", "Floor", "Ceil", "Round", "OneHot", "Hardmax", "Momentum", "RMSProp", "Adam", "EyeLike", "Range", "Unique",
 }  # fmt: skip
 """The operators without a gradient that make floats of floats."""
 

@@ -105,6 +105,43 @@ def top_k(x, k, axis, largest):
     return np.take_along_axis(x, places, axis=axis), places
 
 
+def different(x, axis, in_order):
+    """Elements, or slices along an axis, once each; the first place of each, which of them is where, and how often."""
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    found = np.unique(x, return_index=True, return_inverse=True, return_counts=True, axis=axis)
+    _, first, inverse, counts = found
+    if not in_order:
+        order = np.argsort(first)
+        first, inverse, counts = first[order], np.argsort(order)[inverse.reshape(-1)], counts[order]
+    return np.take(x, first, axis), first, inverse.reshape(-1), counts
+
+
+def without_overlaps(boxes, scores, most, overlap, least, centred):
+    """Of boxes that overlap, those with the highest scores: rows of batch, class and box."""
+    one, other = boxes[..., :2], boxes[..., 2:]
+    if centred:
+        low, high = one - other / 2, one + other / 2
+    else:
+        low, high = np.minimum(one, other), np.maximum(one, other)
+    areas, found = (high - low).prod(axis=2), []
+    for batch, of in np.ndindex(*scores.shape[:2]):
+        order = np.argsort(-scores[batch, of], kind="stable")
+        if least is not None:
+            order = order[scores[batch, of][order] > least]
+        kept = []
+        while len(order) and len(kept) < most:
+            kept.append(order[0])
+            sides = np.minimum(high[batch, order], high[batch, order[0]]) - np.maximum(
+                low[batch, order], low[batch, order[0]]
+            )
+            shared = np.where((sides > 0).all(axis=1), sides.prod(axis=1), 0)
+            union = areas[batch, order] + areas[batch, order[0]] - shared
+            order = order[1:][~(shared > overlap * union)[1:]]
+        found += [(batch, of, place) for place in kept]
+    return np.array(found, np.int64).reshape(-1, 3)
+
+
 def cumulative_sum(x, axis, exclusive, reverse):
     """The sum of everything up to each element."""
     x = np.flip(x, (axis,)) if reverse else x

@@ -20,6 +20,7 @@ from portable_nn.core.graph import Graph, Node, Tensor
 from portable_nn.core.tensors import is_finite
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.storage.tensors import literal
+from portable_nn.operators.inference import has_open
 from portable_nn.operators.registry import FLOATS, INTEGERS, Array, Type
 from portable_nn.rewrites.program import Names
 
@@ -49,7 +50,7 @@ class Folder:
         if node.operator == "Constant":
             self._arrays.update(_elements(node))
             return [node]
-        if node.operator == "NonZero" and outputs and outputs[0] not in types:
+        if node.operator == "NonZero" and outputs and outputs[0] in types and has_open([types[outputs[0]]]):
             return self._places(node, types)
         if not all(name in types and _is_small(types[name]) for name in outputs):
             return [node]

@@ -6,6 +6,7 @@ kernel of numpy, or a node that only the network has, would excuse itself: what 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final, TypeVar
@@ -80,7 +81,7 @@ def rounding_effects(sides: Sides, part: ModelProto, feeds: Mapping[str, Array],
 
 
 def _furthest(one: Array, other: Array) -> float:
-    return float(finite_gaps(one, other).max(initial=0))
+    return float(finite_gaps(one, other).max(initial=0)) if one.shape == other.shape else math.inf
 
 
 def _offset(array: Array, rng: np.random.Generator) -> Array:

@@ -62,7 +62,9 @@ def difference(ours: Array, theirs: Array) -> Difference:
 
 
 def largest_gap(ours: Array, theirs: Array) -> float:
-    """The largest absolute difference of an element; infinite where only one is a finite number."""
+    """The largest absolute difference of an element; infinite where only one is a finite number, or shapes differ."""
+    if ours.shape != theirs.shape:
+        return math.inf
     if ours.dtype.kind == "f" and ours.size:
         with np.errstate(all="ignore"):
             apart = ours - theirs
@@ -106,7 +108,12 @@ def same_type(ours: Array, theirs: Array) -> bool:
 
 
 def spread(one: Array, other: Array) -> float:
-    """The typical difference of an element of a value between two inputs: its standard deviation over the inputs."""
+    """The typical difference of an element of a value between two inputs: its standard deviation over the inputs.
+
+    That of all elements where data-dependent sizes differ.
+    """
+    if one.shape != other.shape:
+        return deviation(np.concatenate([one.ravel(), other.ravel()]))
     if one.dtype.kind == "f" and one.dtype.itemsize >= _EXACT_BYTES:
         with np.errstate(all="ignore"):
             apart = (one - other).ravel()

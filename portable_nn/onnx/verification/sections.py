@@ -25,7 +25,7 @@ from portable_nn.onnx.opsets.support import reads
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.storage.tensors import literal, tensor_bytes
 from portable_nn.onnx.writing import to_bytes
-from portable_nn.operators import DTYPE_CODES, FLOATS, Type, infer, is_of_shape
+from portable_nn.operators import DTYPE_CODES, FLOATS, Type, has_open, infer, is_of_shape
 
 Types: TypeAlias = Mapping[str, Type]
 
@@ -63,8 +63,9 @@ class Sides:
         folder: Path | None = None,
     ) -> None:
         self.graph, self.parameters, self.model, self.folder = graph, parameters, model, folder
-        self._types = {_shapes(feeds): infer(graph, dict(_shapes(feeds))).types for feeds in rounds}
-        self.types = list(self._types.values())
+        found = {_shapes(feeds): infer(graph, dict(_shapes(feeds))).types for feeds in rounds}
+        self._types = {id(feeds): self._sized(found[_shapes(feeds)], feeds) for feeds in rounds}
+        self.rounds, self.types = rounds, list({id(types): types for types in self._types.values()}.values())
         self._read = [tuple(dict.fromkeys(reads(node))) for node in model.graph.node]
         self._our_place = _places(node.outputs for node in graph.nodes)
         self.place_of = _places(node.output for node in model.graph.node)
@@ -82,6 +83,15 @@ class Sides:
             for name in self.common:
                 for each in before[name]:
                     self.last[each] = max(self.last.get(each, 0), self.place_of[name])
+
+    def _sized(self, types: Types, feeds: Mapping[str, Array]) -> Types:
+        """``types`` with the sizes that onnxruntime finds for one of the inputs where they are data-dependent."""
+        made = {name for node in self.model.graph.node for name in node.output}
+        if not (wanted := [name for name, type in types.items() if name in made and has_open([type])]):
+            return types
+        inputs = {name: DTYPE_CODES[array.dtype.name] for name, array in feeds.items()}
+        found = self.run(self.session(self.model_part(self.model.graph.node, inputs, wanted)), feeds)
+        return {**types, **{name: Type(types[name].dtype, array.shape) for name, array in found.items()}}
 
     @cached_property
     def dependent(self) -> set[str]:
@@ -129,7 +139,7 @@ class Sides:
 
     def types_of(self, feeds: Mapping[str, Array]) -> Types:
         """The types of all values for one of the inputs."""
-        return self._types[_shapes(feeds)]
+        return self._types[id(feeds)]
 
     def size(self, name: str) -> int:
         """The bytes of a value for the largest inputs; 0 where the graph does not have it."""

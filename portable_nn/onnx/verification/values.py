@@ -212,7 +212,7 @@ class _Comparison:
         scales = [scale for scale in (over_inputs, over_inputs if one_of_two else deviation(theirs)) if scale]
         types = self.types[0]
         first = next(filter(None, node.outputs)) if node else ""
-        terms = (multiply_adds(node, types) or 0) / volume(types[first].shape) if node else 0
+        terms = (multiply_adds(node, types) or 0) / max(1, volume(types[first].shape)) if node else 0
         return self.tolerance.allowed_within(theirs, min(scales, default=0.0), floor, terms)
 
     def _computing(self, name: str) -> Node | None:

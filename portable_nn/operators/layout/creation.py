@@ -173,6 +173,8 @@ register(
         None,
         {"value": Attr(Tensor)},
         constant=lambda use, type: (as_dtype(type.dtype, _repeated(use)),) * length(type),
+        samples={0: Interval(1, 3)},
+        unsized=lambda use: use.opened(*use.type().shape)._replace(dtype=str(_repeated(use).dtype)),
     )
 )
 register(

@@ -90,6 +90,13 @@ def cuts_of(use: OperatorContext) -> list[tuple[int, Dim, Dim, int]]:
     return list(zip(axes, starts, ends, steps, strict=True))
 
 
+def _unsized_slice(use: OperatorContext) -> Type:
+    """Computed starts, ends or steps decide the axes that are known to be sliced, or any."""
+    rank, [count] = len(use.type().shape), use.type(1).shape
+    axes = use.type(3).constant if use.has(3) else range(count) if isinstance(count, int) else None
+    return use.opened(rank, None if axes is None else {use.axis(int(axis), rank) for axis in axes})
+
+
 def slices_of(use: OperatorContext) -> tuple[list[slice], list[Dim]]:
     """A slice for each axis, and the shape of the output.
 
@@ -253,5 +260,6 @@ register(
         _slice_gradient,
         passes=(0,),
         receptive=cut_fields,
+        unsized=_unsized_slice,
     )
 )

@@ -275,6 +275,7 @@ register(
         receptive=_pad_fields,
         batch_inputs="all",
         portability=Portability(since={("mode", "wrap"): 19}, limits=(_WRAP,)),
+        unsized=lambda use: use.opened(len(use.type().shape)),
     )
 )
 register(

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.core.dims import difference, product, rounded_quotient
+from portable_nn.core.dims import OPEN, difference, product, rounded_quotient
 from portable_nn.operators.base import (
     DTYPE_CODES,
     INTEGERS,
@@ -139,6 +139,7 @@ register(
         settings=(0, 1, 2),
         constant=_range_constant,
         ends=_range_ends,
+        unsized=lambda use: use.like([OPEN]),
     )
 )
 for _name in _WINDOWS:

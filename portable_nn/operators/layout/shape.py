@@ -15,6 +15,7 @@ from portable_nn.operators.base import (
     FieldContext,
     Fields,
     GradientContext,
+    Interval,
     KernelContext,
     Operator,
     OperatorContext,
@@ -107,7 +108,7 @@ def _squeezed_axes(use: OperatorContext) -> tuple[int, ...]:
         return tuple(axis for axis, dim in enumerate(shape) if dim == 1)
     axes = use.axes(use.numbers(1), len(shape))
     for axis in axes:
-        if shape[axis] != 1:
+        if agreed(shape[axis], 1) is None:
             use.fail(f"axis {axis} of {format_shape(shape)} is not of size 1")
     return axes
 
@@ -128,10 +129,23 @@ def _unsqueeze_type(use: OperatorContext) -> Type:
 
 def _expand_type(use: OperatorContext) -> Type:
     target = use.constant(1)
+    if min((dim for dim in target if isinstance(dim, int)), default=0) < 0:
+        use.fail(f"shape must hold sizes of 0 or more, not {format_shape(target)}")
     shape = broadcast(use.type().shape, target)
     if shape is None:
         use.fail(f"{format_shape(use.type().shape)} does not broadcast to {format_shape(target)}")
     return use.like(shape)
+
+
+def _unsized_expand(use: OperatorContext) -> Type:
+    """All sizes are data-dependent but those of axes that cannot be stretched."""
+    [rank], shape = use.type(1).shape, use.type().shape
+    found = use.opened(max(rank, len(shape)) if isinstance(rank, int) else rank).shape
+    kept = [
+        dim if isinstance(dim, int) and dim != 1 else size
+        for dim, size in zip(shape, found[-len(shape) :], strict=True)
+    ]
+    return use.like([*found[: len(found) - len(shape)], *kept])
 
 
 def _shape_type(use: OperatorContext) -> Type:
@@ -201,6 +215,8 @@ register(
         rearranges=True,
         receptive=_reshape_fields,
         batch_inputs="all",
+        unsized=lambda use: use.opened(*use.type(1).shape),
+        samples={1: Interval(0, 0)},
         constant=same,
     )
 )
@@ -266,6 +282,8 @@ register(
         lambda n: [fit(n.dy, n.x[0]), None],
         passes=(0,),
         constant=expanded,
+        unsized=_unsized_expand,
+        samples={1: Interval(1, 1)},
     )
 )
 register(

@@ -9,6 +9,7 @@ import numpy as np
 from portable_nn.core.dims import product
 from portable_nn.operators.base import (
     GradientContext,
+    Interval,
     KernelContext,
     Operator,
     OperatorContext,
@@ -60,6 +61,8 @@ register(
         _tile,
         _tile_gradient,
         passes=(0,),
+        samples={1: Interval(1, 2)},
+        unsized=lambda use: use.opened(len(use.type().shape)),
         constant=lambda use, type: elements(use, 0) * (length(type) // max(1, len(elements(use, 0)))),
     )
 )

@@ -6,10 +6,13 @@ from typing import Final
 
 import numpy as np
 
+from portable_nn.core.dims import OPEN
 from portable_nn.operators.base import (
     NUMBERS,
     Array,
     Attr,
+    Dim,
+    Interval,
     KernelContext,
     Operator,
     OperatorContext,
@@ -27,16 +30,21 @@ SPARSE: Final = 16
 def _type(use: OperatorContext) -> tuple[Type, Type]:
     x = use.type()
     use.check_dtype(x.dtype, NUMBERS)
-    axis, wanted = use.attribute_axis(), use.constant(1)
     if use.output_count < 2:
         use.fail("it has two outputs, Values and Indices, not 1")
+    axis, wanted = use.attribute_axis(), use.constant(1)
     if len(wanted) != 1:
         use.fail(f"K must be one number, not {len(wanted)}")
     size, count = x.shape[axis], wanted[0]
     if isinstance(count, int) and (count < 0 or (isinstance(size, int) and count > size)):
         use.fail(f"K must be 0 to {size}, the size of axis {axis}, not {count}")
-    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
-    return Type(x.dtype, shape), Type("int64", shape)
+    return _typed(use, count)
+
+
+def _typed(use: OperatorContext, count: Dim) -> tuple[Type, Type]:
+    (dtype, shape, _), axis = use.type(), use.attribute_axis()
+    shape = (*shape[:axis], count, *shape[axis + 1 :])
+    return Type(dtype, shape), Type("int64", shape)
 
 
 def _sorted(x: Array, count: int, *, largest: bool) -> Array:
@@ -92,5 +100,7 @@ register(
         outputs=("Values", "Indices"),
         family="reduction",
         passes=(0,),
+        samples={1: Interval(1, 1)},
+        unsized=lambda use: _typed(use, OPEN),
     )
 )

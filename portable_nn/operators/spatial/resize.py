@@ -20,6 +20,7 @@ from portable_nn.operators.base import (
     FieldContext,
     Fields,
     GradientContext,
+    Interval,
     KernelContext,
     Limit,
     Operator,
@@ -169,6 +170,11 @@ def _resize_gradient(n: GradientContext) -> list[Symbol | None]:
     return [emit("ResizeGrad", n.dy, *_places(n), sizes(n.x[0]), domain=INTERNAL, **attributes)]
 
 
+def _unsized(use: OperatorContext) -> Type:
+    """Computed sizes or scales decide all axes that are resized."""
+    return use.opened(rank := len(use.type().shape), {axis % rank for axis in use.ints("axes") or range(rank)})
+
+
 def _resize_grad_type(use: OperatorContext) -> Type:
     use.check_dtype(use.type().dtype, FLOATS)
     shape = use.constant(4)
@@ -220,7 +226,8 @@ def _multiplied(x: Symbol, axis: int, matrix: Array) -> Symbol:
 
 def _substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | None:
     """onnxruntime copies an input whose sizes all stay as they are, although the scales may move the cells."""
-    if use.string("coordinate_transformation_mode") == "tf_crop_and_resize" or use.types[0] is None:
+    computed = any(use.has(index) and use.type(index).constant is None for index in (2, 3))
+    if use.string("coordinate_transformation_mode") == "tf_crop_and_resize" or use.types[0] is None or computed:
         return None
     sides = sides_of(use, use.type().shape)
     moved = moved_axes(sides)
@@ -337,6 +344,8 @@ register(
             former_names=("Upsample",),
         ),
         receptive=_resize_fields,
+        samples={2: Interval(1, 2), 3: Interval(1, 3)},
+        unsized=_unsized,
     )
 )
 register(

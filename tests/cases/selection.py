@@ -1,0 +1,66 @@
+"""Sizes that depend on data: what is selected by its value, and sizes, counts, limits and scales that are inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cases.case import Case, floats, ints, real, scalar, truth, whole
+from portable_nn.operators.registry import Array
+
+BOXES = np.array(
+    [[[0, 0, 2, 2], [0.2, 0, 2, 2], [3, 3, 1, 1], [0, 0, 2, 2], [1, 1, 3, 2.5], [4, 4, 4, 5], [0, 2, 2, 4]]] * 2,
+    "float32",
+)
+"""Boxes that overlap, touch, are the same, have swapped corners, or no area."""
+
+SCORES = np.array([[[3, 4, 4, 3, 2, 9, 1], [0, 1, 2, 3, 2, 1, 0]], [[1] * 7, [-1, 2, -3, 4, -5, 6, -7]]], "float32") / 9
+
+
+def _boxes() -> list[Case]:
+    most, overlap, least = ints(3), np.array([0.4], "float32"), np.array([0.1], "float32")
+    return [
+        Case("NonMaxSuppression", (BOXES, SCORES)),
+        Case("NonMaxSuppression", (BOXES, SCORES, most, overlap)),
+        Case("NonMaxSuppression", (BOXES, SCORES, most, overlap, least), constants=(2, 3, 4)),
+        Case("NonMaxSuppression", (BOXES, SCORES, most, None, least), {"center_point_box": 1}),
+        Case("NonMaxSuppression", (BOXES[:, :0], SCORES[..., :0], most)),
+    ]
+
+
+def _selected() -> list[Case]:
+    mask = np.array([True, False, True])
+    return [
+        Case("NonZero", (whole(3, 4, low=-1, high=2),)),
+        Case("NonZero", (truth(2, 3, 2),)),
+        Case("NonZero", (np.zeros((2, 0), "float32"),)),
+        Case("Compress", (real(4, 3), mask), {"axis": 1}, wrt=(0,)),
+        Case("Compress", (real(4, 2), mask), {"axis": -2}, wrt=(0,)),
+        Case("Compress", (real(2, 2), mask), wrt=(0,)),
+        Case("Compress", (whole(3), np.zeros(2, bool)), {"axis": 0}),
+        Case("Unique", (whole(3, 4, low=0, high=3),), outputs=4),
+        Case("Unique", (np.array([2, 1, 1, 3, 4, 3], "float32"),), {"sorted": 0}, outputs=4),
+        Case("Unique", (whole(6, 2, low=0, high=2),), {"axis": 0}, outputs=4),
+        Case("Unique", (whole(2, 6, low=0, high=2),), {"axis": -1, "sorted": 0}, outputs=4),
+    ]
+
+
+def _given() -> list[Case]:
+    scales: Array = np.array([1, 1, 2, 0.5], "float32")
+    return [
+        Case("TopK", (real(2, 7), ints(3)), wrt=(0,), outputs=2),
+        Case("TopK", (real(4, 3), ints(0)), {"axis": 0, "largest": 0}, outputs=2),
+        Case("Range", (scalar(1, "int64"), scalar(9, "int64"), scalar(3, "int64"))),
+        Case("Range", (scalar(2.5), scalar(-1.0), scalar(-0.5))),
+        Case("Resize", (real(1, 2, 3, 4), None, None, ints(1, 2, 6, 2)), {"mode": "nearest"}),
+        Case("Resize", (real(1, 2, 3, 4), None, scales), {"mode": "linear"}),
+        Case("Expand", (real(3, 1), ints(2, 1, 4)), wrt=(0,)),
+        Case("Reshape", (real(3, 4), ints(2, -1)), wrt=(0,)),
+        Case("Tile", (whole(2, 3), ints(2, 0))),
+        Case("Slice", (real(5, 4), ints(-3, 1), ints(9, 3))),
+        Case("Slice", (whole(5, 4), ints(4), ints(-9), ints(0), ints(-2)), constants=(3,)),
+        Case("Pad", (real(2, 3), ints(0, 1, 2, 0), floats(0.5).reshape(()))),
+        Case("ConstantOfShape", (ints(2, 0, 3),)),
+    ]
+
+
+CASES = [*_boxes(), *_selected(), *_given()]
