@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from portable_nn.core.errors import RefusalError, UnsupportedError, listed
 from portable_nn.core.graph import Graph, Node
-from portable_nn.operators import OperatorContext, Type, infer_node
+from portable_nn.operators import OperatorContext, Type, types_made
 from portable_nn.rewrites import Program, rewritten
 from portable_nn.rewrites.lowering import lowered
 from portable_nn.rewrites.scope import Scope
@@ -34,7 +34,7 @@ def uses(graph: Graph, types: Mapping[str, Type] | None = None) -> list[Use]:
 def _use(node: Node, scope: Scope, constant: set[str]) -> Use:
     """A node, whose outputs are noted where they are the same in every run."""
     context = scope.use(node)
-    results = infer_node(context.operator, context.types, node.attributes, len(node.outputs))
+    results = types_made(node, context.types)
     is_constant = constant.issuperset(filter(None, node.inputs)) and node.operator != "Dropout"
     constant.update(node.outputs if is_constant else ())
     return Use(node, context, results, is_constant)

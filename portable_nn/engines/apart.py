@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from portable_nn.core.graph import Attribute, Graph, Node
-from portable_nn.operators import Type, infer, operator_of, use_of, window_kind
+from portable_nn.operators import Type, has_open, infer, operator_of, use_of, window_kind
 
 TOGETHER: Final = ("transA", "training_mode")
 """Attributes with which an operator combines examples that it keeps apart otherwise."""
@@ -50,12 +50,14 @@ def mixes_examples(attributes: Mapping[str, Attribute]) -> bool:
 def mixing_node(graph: Graph, types: Mapping[str, Type]) -> Node | None:
     """A node that combines what lies along the first axis of the inputs, such as the steps of a sequence, if any.
 
-    ``None`` does not say that there is none: only operators that tell what they combine are asked.
+    One that selects by values may select of all examples. ``None`` does not say that there is none: only operators
+    that tell what they combine are asked.
     """
     first = {dim for value in graph.inputs for dim in value.shape[:1] if isinstance(dim, str)}
     for node in graph.nodes:
         mixes = operator_of(node).mixes
-        if mixes is not None and not first.isdisjoint(mixes(use_of(node, types))):
+        selects = has_open(types[name] for name in node.outputs if name in types)
+        if selects or (mixes is not None and not first.isdisjoint(mixes(use_of(node, types)))):
             return node
     return None
 

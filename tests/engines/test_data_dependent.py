@@ -254,6 +254,32 @@ def test_plans_are_kept_for_sizes_that_come_again(monkeypatch: pytest.MonkeyPatc
     assert len(plan._kept) <= MOST
 
 
+def test_what_is_selected_of_all_examples_is_not_computed_in_batches() -> None:
+    made = model(
+        [
+            node("Greater", ["x", "half"], ["mask"]),
+            node("Reshape", ["mask", "flat"], ["chosen"]),
+            node("Compress", ["x", "chosen"], ["values"]),
+            node("ReduceSum", ["values"], ["sum"], keepdims=0),
+            node("Add", ["x", "sum"], ["y"]),
+        ],
+        {"x": ("float32", ["batch", 5])},
+        "y",
+        {"half": np.float32(0.5), "flat": np.int64([-1])},
+    )
+    x = np.random.default_rng(0).normal(size=(1500, 5)).astype("float32")
+    np.testing.assert_allclose(pnn.import_onnx(made).predict(x), both(made, {"x": x})[1][0], rtol=1e-5)
+
+
+def test_sizes_that_data_make_different_are_refused_by_the_node_that_they_meet_in() -> None:
+    nodes = [node("NonZero", ["x"], ["a"]), node("NonZero", ["z"], ["b"]), node("Add", ["a", "b"], ["y"], name="sum")]
+    read = from_model(model(nodes, {"x": ("float32", [5]), "z": ("float32", [5])}, "y"), "m")
+    x = np.ones(5, "float32")
+    np.testing.assert_array_equal(run_numpy(read.graph, {}, {"x": x, "z": x})["y"], [[0, 2, 4, 6, 8]])
+    with pytest.raises(GraphError, match=r"'sum' \(Add\): the shapes \(1, 5\) and \(1, 2\) do not broadcast"):
+        run_numpy(read.graph, {}, {"x": x, "z": np.float32([1, 1, 0, 0, 0])})
+
+
 def test_a_network_without_such_nodes_is_one_plan() -> None:
     network = pnn.Sequential(pnn.Input(3), pnn.Dense(2), seed=0)
     network.predict(np.zeros((4, 3)))

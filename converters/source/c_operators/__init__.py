@@ -17,7 +17,7 @@ from portable_nn.converters.source.c_operators import (
 )
 from portable_nn.converters.source.c_operators.use import C_TYPES, CUse, Write
 from portable_nn.core.errors import RefusalError
-from portable_nn.operators import InvalidNode
+from portable_nn.operators import InvalidNode, has_open
 from portable_nn.operators.recurrent.uses import KINDS
 
 ROWS: Final[Mapping[str, Write]] = {
@@ -84,6 +84,8 @@ def missing(use: CUse) -> str | None:
         return "is not written in C"
     if strange := [t.dtype for t in (*use.types, *use.results) if t is not None and t.dtype not in C_TYPES]:
         return f"{strange[0]} is no type of C"
+    if has_open(use.results):
+        return "data decide its size"
     try:
         row(use)
     except (RefusalError, InvalidNode) as error:
