@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
-from portable_nn.core.dims import opened, opened_by, substituted
-from portable_nn.core.graph import Dim, Shape
+from portable_nn.core.graph import Shape
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow, frozen_in
@@ -100,19 +99,9 @@ def _shapes(model: ModelProto) -> dict[str, Shape]:
         values = (*graph.value_info, *graph.input, *graph.output)
         found |= {value.name: _shape(value) for value in values if value.type.tensor_type.HasField("shape")}
         if not (more := classical_values(shown.graph, found)):
-            return _named(model, found)
+            return found
         shown.graph.value_info.extend(more)  # The standard's inference goes on from there.
         found |= {value.name: _shape(value) for value in more}
-
-
-def _named(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """``shapes`` with the node that makes a size first in the place of the library's number."""
-    names = dict[str, Dim]()
-    for node in model.graph.node:
-        new = [dim for name in node.output for dim in shapes.get(name, ()) if str(dim).startswith("unk__")]
-        new = [dim for dim in dict.fromkeys(map(str, new)) if dim not in names]
-        names.update(zip(new, opened_by(tuple(map(opened, range(len(new)))), node.name or node.output[0]), strict=True))
-    return {name: substituted(shape, names) for name, shape in shapes.items()}
 
 
 def _shape(value: ValueInfoProto) -> Shape:
