@@ -89,12 +89,7 @@ def unknown_sizes(survey: Survey) -> Iterator[Finding]:
         elif names:
             message = f"input '{name}' {format_shape(shape)} has symbolic sizes: {', '.join(dict.fromkeys(names))}"
             yield Finding("note", "", message, _advice(survey, name, ",".join(map(str, shape))))
-    dims = names_in(dim for type in survey.types.values() for dim in type.shape if is_open(dim))
-    if found := sorted(filter(is_open, dims)):
-        message = f"data decide {quantity(len(found), 'size')}: {some(found)}"
-        yield Finding(
-            "note", "", message, "each is known once the node that it names has run; numpy then goes on with it"
-        )
+    yield from _decided(survey)
     unknown = [
         node.name
         for node in survey.nodes
@@ -104,6 +99,16 @@ def unknown_sizes(survey: Survey) -> Iterator[Finding]:
     if unknown:
         message = f"the types of the outputs of {quantity(len(unknown), 'node')} are unknown: {some(unknown)}"
         yield Finding("note", "", message, "the nodes after them are not checked")
+
+
+def _decided(survey: Survey) -> Iterator[Finding]:
+    """A note on data-dependent sizes."""
+    dims = names_in(dim for type in survey.types.values() for dim in type.shape if is_open(dim))
+    if found := sorted(filter(is_open, dims)):
+        message = f"data decide {quantity(len(found), 'size')}: {some(found)}"
+        yield Finding(
+            "note", "", message, "each is known once the node that it names has run; numpy then goes on with it"
+        )
 
 
 def _advice(survey: Survey, name: str, sizes: str) -> str:

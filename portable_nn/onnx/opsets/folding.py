@@ -50,7 +50,7 @@ class Folder:
         if node.operator == "Constant":
             self._arrays.update(_elements(node))
             return [node]
-        if node.operator == "NonZero" and outputs and outputs[0] in types and has_open([types[outputs[0]]]):
+        if node.operator == "NonZero" and has_open(map(types.__getitem__, filter(types.__contains__, outputs))):
             return self._places(node, types)
         if not all(name in types and _is_small(types[name]) for name in outputs):
             return [node]

@@ -63,9 +63,8 @@ class Sides:
         folder: Path | None = None,
     ) -> None:
         self.graph, self.parameters, self.model, self.folder = graph, parameters, model, folder
-        found = {_shapes(feeds): infer(graph, dict(_shapes(feeds))).types for feeds in rounds}
-        self._types = {id(feeds): self._sized(found[_shapes(feeds)], feeds) for feeds in rounds}
-        self.rounds, self.types = rounds, list({id(types): types for types in self._types.values()}.values())
+        self.rounds, self._types = rounds, self._types_of(rounds)
+        self.types = list({id(types): types for types in self._types.values()}.values())
         self._read = [tuple(dict.fromkeys(reads(node))) for node in model.graph.node]
         self._our_place = _places(node.outputs for node in graph.nodes)
         self.place_of = _places(node.output for node in model.graph.node)
@@ -83,6 +82,11 @@ class Sides:
             for name in self.common:
                 for each in before[name]:
                     self.last[each] = max(self.last.get(each, 0), self.place_of[name])
+
+    def _types_of(self, rounds: Sequence[Mapping[str, Array]]) -> dict[int, Types]:
+        """The types of all values for each of the inputs, the same object for the same sizes."""
+        found = {_shapes(feeds): infer(self.graph, dict(_shapes(feeds))).types for feeds in rounds}
+        return {id(feeds): self._sized(found[_shapes(feeds)], feeds) for feeds in rounds}
 
     def _sized(self, types: Types, feeds: Mapping[str, Array]) -> Types:
         """``types`` with the sizes that onnxruntime finds for one of the inputs where they are data-dependent."""
