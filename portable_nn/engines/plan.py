@@ -60,6 +60,10 @@ MEMORY: Final = 2**27
 """The bytes that more than ``KEPT`` plans may take together."""
 
 
+ROUNDS: Final = 100
+"""The most times in a row that data decide sizes on which others depend."""
+
+
 class Kept(dict[Any, "Plan"]):
     """Plans by what they are for, of which those that were used last are kept."""
 
@@ -82,7 +86,8 @@ class Plan:
     Fill ``inputs`` (arrays by name), call ``run``, read ``outputs``: they stay the same arrays from run to run, and a
     run changes no input. ``updates`` maps a parameter to the value that is written into it at the end of each run.
     ``rewrites`` names the graph rewrites that run first (see ``portable_nn.rewrites``). ``stored`` is the number of
-    bytes that the memory must be in proportion to (see ``core.limits``), by default those of inputs and parameters.
+    bytes that the memory must be in proportion to (see ``core.limits``), by default those of inputs and parameters;
+    ``claimed`` are those that earlier plans have taken of it.
     Raises ``GraphError`` where the shapes do not fit, or claim too much memory or time, and ``UsageError`` for an
     unknown rewrite.
     """
@@ -98,6 +103,7 @@ class Plan:
         rng: np.random.Generator | None = None,
         rewrites: Collection[str] = DEFAULT,
         stored: int | None = None,
+        claimed: int = 0,
     ) -> None:
         self.rng = rng or np.random.default_rng(0)
         self.updates = dict(updates or {})
@@ -112,7 +118,7 @@ class Plan:
         if stored is None:
             inputs = (Value(value.name, value.dtype, self._types[value.name].shape) for value in graph.inputs)
             stored = size_of(inputs) + sum(array.nbytes for array in parameters.values())
-        self._claimed, self._stored, self._kept = 0, stored, Kept()
+        self._claimed, self._stored, self._kept = claimed, stored, Kept()
         self._parts = parts = parted(graph, self._types, last)
         if parts.deciding:
             later = replace(graph, nodes=parts.after, outputs=last)
@@ -123,7 +129,9 @@ class Plan:
             def further(arrays: Mapping[str, Array]) -> Plan:
                 given = ((name, array) for name, array in arrays.items() if name not in again)
                 inputs = tuple(Value(name, array.dtype.name, array.shape) for name, array in given)
-                return Plan(replace(later, inputs=inputs), {}, parameters, stored=stored, **options)
+                return Plan(
+                    replace(later, inputs=inputs), {}, parameters, stored=stored, claimed=self._claimed, **options
+                )
 
             self._further = further
             self.updates = {}
@@ -151,7 +159,6 @@ class Plan:
         sources = {name: self._apart(value) for name, value in moves.items()}
         self._steps.extend(_copy(parameters[name], source) for name, source in sources.items())
         if parts.deciding:
-            self._steps.append(self._go_on)
             self.outputs = {}
         self._run = tuple(self._steps)
         # numpy keeps what to do about overflow in the context: entering one costs a tenth of np.errstate.
@@ -165,24 +172,41 @@ class Plan:
         """
         with computing():
             self._quiet.run(self._run_steps)
+            if self._parts.deciding:
+                self._go_on()
 
     def _run_steps(self) -> None:
         for step in self._run:
             step()
 
     def _go_on(self) -> None:
-        """Compute the nodes that decide sizes, and all after them with the plan for the sizes that came out."""
+        """Run the plans for the sizes that come out, one after another."""
+        plan = self
+        for _ in range(ROUNDS):
+            plan = self._quiet.run(plan._next)
+            self._quiet.run(plan._run_steps)
+            if not plan._parts.deciding:
+                self.outputs.update(plan.outputs)
+                return
+        first = str(plan._parts.deciding[0])
+        raise GraphError(
+            [Fault(first, f"data decide sizes, of which others depend, more than {ROUNDS} times in a row")]
+        )
+
+    def _next(self) -> Plan:
+        """Compute the nodes that decide sizes; the plan of what follows, for what came out, with its inputs."""
         claimed = self._claimed
-        for node in self._parts.deciding:
-            decide(self, node)
-        self._claimed = claimed  # The next run replaces them.
-        names = (*self._parts.carried, *(name for node in self._parts.deciding for name in node.outputs if name))
-        arrays = {name: self._arrays[name] for name in names}
-        plan = self._kept.at(tuple(array.shape for array in arrays.values()), partial(self._further, arrays))
+        try:
+            for node in self._parts.deciding:
+                decide(self, node)
+            names = (*self._parts.carried, *(name for node in self._parts.deciding for name in node.outputs if name))
+            arrays = {name: self._arrays[name] for name in names}
+            plan = self._kept.at(tuple(array.shape for array in arrays.values()), partial(self._further, arrays))
+        finally:
+            self._claimed = claimed  # The next run replaces what was decided.
         for name, array in plan.inputs.items():
             np.copyto(array, arrays[name])
-        plan.run()
-        self.outputs.update(plan.outputs)
+        return plan
 
     @property
     def taken(self) -> int:

@@ -187,6 +187,14 @@ def test_a_computed_k_is_within_the_axis(count: int) -> None:
         run_numpy(read.graph, read.parameters, feeds)
 
 
+def test_sizes_that_are_decided_without_end_are_refused() -> None:
+    nodes = [node("NonZero", ["x"], ["x0"])]
+    nodes += [node("NonZero", [f"x{place}"], [f"x{place + 1}"], name=f"n{place}") for place in range(150)]
+    read = from_model(model(nodes, {"x": ("float32", [1])}, "x150"), "m")
+    with pytest.raises(GraphError, match="more than 100 times in a row"):
+        run_numpy(read.graph, {}, {"x": np.ones(1, "float32")})
+
+
 # -- the plan
 
 
