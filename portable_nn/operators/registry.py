@@ -194,6 +194,13 @@ class OperatorContext:
             self.fail(f"input '{self.operator.input_name(index)}' holds the unknown size {format_shape(found)}")
         return numbers
 
+    def length_of(self, index: builtins.int) -> Dim:
+        """The number of elements of an input that must be a list."""
+        shape = self.type(index).shape
+        if len(shape) != 1:
+            self.fail(f"input '{self.operator.input_name(index)}' must be a list, not {format_shape(shape)}")
+        return shape[0]
+
     def opened(self, rank: Dim, places: Collection[builtins.int] | None = None) -> Type:
         """The first input with data-dependent sizes: all, or those of the axes ``places``; of ``rank`` axes."""
         if not isinstance(rank, builtins.int):

@@ -174,7 +174,7 @@ register(
         {"value": Attr(Tensor)},
         constant=lambda use, type: (as_dtype(type.dtype, _repeated(use)),) * length(type),
         samples={0: Interval(1, 3)},
-        unsized=lambda use: use.opened(*use.type().shape)._replace(dtype=str(_repeated(use).dtype)),
+        unsized=lambda use: use.opened(use.length_of(0))._replace(dtype=str(_repeated(use).dtype)),
     )
 )
 register(

@@ -92,7 +92,7 @@ def cuts_of(use: OperatorContext) -> list[tuple[int, Dim, Dim, int]]:
 
 def _unsized_slice(use: OperatorContext) -> Type:
     """Computed starts, ends or steps decide the axes that are known to be sliced, or any."""
-    rank, [count] = len(use.type().shape), use.type(1).shape
+    rank, count = len(use.type().shape), use.length_of(1)
     axes = use.type(3).constant if use.has(3) else range(count) if isinstance(count, int) else None
     return use.opened(rank, None if axes is None else {use.axis(int(axis), rank) for axis in axes})
 

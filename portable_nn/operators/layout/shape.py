@@ -139,7 +139,7 @@ def _expand_type(use: OperatorContext) -> Type:
 
 def _unsized_expand(use: OperatorContext) -> Type:
     """All sizes are data-dependent but those of axes that cannot be stretched."""
-    [rank], shape = use.type(1).shape, use.type().shape
+    rank, shape = use.length_of(1), use.type().shape
     found = use.opened(max(rank, len(shape)) if isinstance(rank, int) else rank).shape
     kept = [
         dim if isinstance(dim, int) and dim != 1 else size
@@ -215,7 +215,7 @@ register(
         rearranges=True,
         receptive=_reshape_fields,
         batch_inputs="all",
-        unsized=lambda use: use.opened(*use.type(1).shape),
+        unsized=lambda use: use.opened(use.length_of(1)),
         samples={1: Interval(0, 0)},
         constant=same,
     )

@@ -30,13 +30,14 @@ def _type(use: OperatorContext) -> Type:
 
 
 def _suppress(n: KernelContext) -> None:
-    most, least_overlap, least_score = (n.x[index].item() if n.has(index) else None for index in (2, 3, 4))
+    most: int = n.x[2].item() if n.has(2) else 0
+    least_overlap, least_score = (n.x[index].item() if n.has(index) else None for index in (3, 4))
     if least_overlap is not None and not 0 <= least_overlap <= 1:
         n.fail(f"iou_threshold must be 0 to 1, not {least_overlap}")
     if least_score is None and most and np.isnan(n.x[1]).any():
         n.fail("scores hold NaN, which have no order: a score_threshold leaves them out")
     found = [np.empty((0, 3), np.int64)]
-    for batch, (boxes, classes) in enumerate(zip(n.x[0], n.x[1], strict=True)) if (most or 0) > 0 else ():
+    for batch, (boxes, classes) in enumerate(zip(n.x[0], n.x[1], strict=True)) if most > 0 else ():
         edges = _edges(boxes, centred=bool(n.int("center_point_box")))
         for label, scores in enumerate(classes):
             order = np.argsort(-scores, kind="stable")
