@@ -122,16 +122,13 @@ class Plan:
         self._parts = parts = parted(graph, self._types, last)
         if parts.deciding:
             later = replace(graph, nodes=parts.after, outputs=last)
-            options = {"outputs": wanted, "updates": self.updates, "rng": self.rng, "rewrites": rewrites}
-
+            kept = partial(Plan, outputs=wanted, updates=self.updates, rng=self.rng, rewrites=rewrites, stored=stored)
             again = {name for node in parts.after if not node.inputs for name in node.outputs}
 
             def further(arrays: Mapping[str, Array]) -> Plan:
                 given = ((name, array) for name, array in arrays.items() if name not in again)
                 inputs = tuple(Value(name, array.dtype.name, array.shape) for name, array in given)
-                return Plan(
-                    replace(later, inputs=inputs), {}, parameters, stored=stored, claimed=self._claimed, **options
-                )
+                return kept(replace(later, inputs=inputs), {}, parameters, claimed=self._claimed)
 
             self._further = further
             self.updates = {}
