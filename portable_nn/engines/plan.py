@@ -69,7 +69,7 @@ class Kept(dict[Any, "Plan"]):
 
     def at(self, key: Any, make: Callable[[], Plan]) -> Plan:
         """The plan that is kept for ``key``, or a new one."""
-        plan = self[key] = self.pop(key, None) or make()
+        plan = self[key] = self.pop(key) if key in self else make()
         taken = sum(each.taken for each in self.values()) if len(self) > KEPT else 0
         while len(self) > MOST or (len(self) > KEPT and taken > MEMORY):
             taken -= self.pop(next(iter(self))).taken

@@ -234,7 +234,7 @@ def _fitted(
     if has_places and network.inputs[0].kind == "image":
         height, width = _height_and_width(x[0].shape[1:])
         varied = RandomAffine(height, width, rotation=10, scale=0.15, shift=SHIFT * min(height, width), fill=None)
-        options.setdefault("augment", varied)
+        options = {"augment": varied, **options}
     return TrainedPictures(network, fit_classes(network, *sides, loss=loss, **options), told)
 
 
