@@ -71,8 +71,7 @@ class Function:
     def _line(self, use: Use) -> Line:
         node = use.node
         inputs = [self._operand(use, name) if name else None for name in node.inputs]
-        one = taken(use.context) if node.operator == "If" else None
-        inner = {name: self._inner(use, name) for name, _ in bodies(node) if one in (None, name)}
+        inner = self._inners(use)
         functions = {name: found.name for name, found in inner.items()}
         made, row = ArrayUse(use.context, use.results, inputs, self.sizes, functions), ROWS[node.operator]
         code, says = row.expression(made), row.words(made)
@@ -85,6 +84,11 @@ class Function:
         before = [text for found in inner.values() for text in found.text()]
         reads = names_read("\n".join([*before, code]))
         return Line(makes, reads, f"{target} = {code}", f"{shapes}: {says}", before)
+
+    def _inners(self, use: Use) -> dict[str, Inner]:
+        """The functions of the bodies of a node that may run."""
+        one = taken(use.context) if use.node.operator == "If" else None
+        return {name: self._inner(use, name) for name, _ in bodies(use.node) if one in (None, name)}
 
     def _inner(self, use: Use, name: str) -> Inner:
         """The function of a body."""

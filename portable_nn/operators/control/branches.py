@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 
 from portable_nn.core.graph import Graph
@@ -82,26 +84,39 @@ def _kernel(n: KernelContext) -> list[Step]:
 def _gradient(n: GradientContext) -> list[Symbol | None]:
     """An If whose branches are the gradients of the branches."""
     ways = _ways(n)
-    flows = {index: flow for index, flow in enumerate(n.back) if flow is not None}
     places = {n.x[place]: place for body in ways.values() for place in reversed(body.places)}
     wanted = [symbol for symbol in places if is_differentiable(symbol)]
-    outside, made, found = Outside(), {}, list[Symbol | None]([None] * n.inputs)
-    alone = len(ways) == 1
-    for name, (graph, own) in ways.items():
-        # One way alone needs no node: copies, so that the gradient stops at the inputs of this one.
-        inside = {each: emit("Identity", each) if alone else outside.leaf(each) for each in places}
-        outputs = inlined(graph, {v.name: inside[n.x[p]] for v, p in zip(graph.parameters, own, strict=True)})
-        seeds = [flow if alone else outside.leaf(flow) for flow in flows.values()]
-        back = gradients([outputs[index] for index in flows], seeds, [inside[each] for each in wanted])
-        if alone:
-            for symbol, gradient in zip(wanted, back, strict=True):
-                found[places[symbol]] = gradient
-            return found
-        whole = [g if g is not None else zeros_like(inside[each]) for g, each in zip(back, wanted, strict=True)]
-        made[name] = outside.body(name, (), whole)
-    for symbol, gradient in zip(wanted, emit_node("If", n.x[:1], made, len(wanted)) if wanted else (), strict=True):
+    if len(ways) == 1:  # It needs no node: copies, so that the gradient stops at the inputs of this one.
+        [body] = ways.values()
+        back = _back(n, body, {each: emit("Identity", each) for each in places}, lambda flow: flow, wanted)
+    else:
+        outside, made = Outside(), {}
+        for name, body in ways.items():
+            inside = {each: outside.leaf(each) for each in places}
+            flowing = zip(_back(n, body, inside, outside.leaf, wanted), wanted, strict=True)
+            whole = [zeros_like(inside[each]) if flow is None else flow for flow, each in flowing]
+            made[name] = outside.body(name, (), whole)
+        back = [*emit_node("If", n.x[:1], made, len(wanted))] if wanted else []
+    found = list[Symbol | None]([None] * n.inputs)
+    for symbol, gradient in zip(wanted, back, strict=True):
         found[places[symbol]] = gradient
     return found
+
+
+def _back(
+    n: GradientContext,
+    body: Body,
+    inside: Mapping[Symbol, Symbol],
+    enter: Callable[[Symbol], Symbol],
+    wanted: Sequence[Symbol],
+) -> list[Symbol | None]:
+    """The gradients of the ``wanted`` values that a body reads; ``inside`` and ``enter`` bring values into it."""
+    flows = {index: flow for index, flow in enumerate(n.back) if flow is not None}
+    read = zip(body.graph.parameters, body.places, strict=True)
+    outputs = inlined(body.graph, {value.name: inside[n.x[place]] for value, place in read})
+    return gradients(
+        [outputs[index] for index in flows], [*map(enter, flows.values())], [inside[each] for each in wanted]
+    )
 
 
 def _largest(use: OperatorContext, *, visited: bool = False) -> list[Dim]:
