@@ -123,16 +123,19 @@ class Plan:
         if parts.deciding:
             later = replace(graph, nodes=parts.after, outputs=last)
             kept = partial(Plan, outputs=wanted, updates=self.updates, rng=self.rng, rewrites=rewrites, stored=stored)
+            captured = {value.name: shapes[value.name] for value in graph.parameters if value.name in shapes}
             again = {name for node in parts.after if not node.inputs for name in node.outputs}
 
             def further(arrays: Mapping[str, Array]) -> Plan:
                 given = ((name, array) for name, array in arrays.items() if name not in again)
                 inputs = tuple(Value(name, array.dtype.name, array.shape) for name, array in given)
-                return kept(replace(later, inputs=inputs), {}, parameters, claimed=self._claimed)
+                return kept(replace(later, inputs=inputs), captured, parameters, claimed=self._claimed)
 
             self._further = further
             self.updates = {}
             graph = replace(graph, nodes=parts.before)
+            known = ((name, self._types[name].dtype, static(self._types[name].shape)) for name in wanted)
+            self._staying = {name: np.empty(shape, dtype) for name, dtype, shape in known if shape is not None}
             wanted = last = parts.carried
         self._allowed = allowance(self._stored, COMPUTED)
         check_claims(graph, self._types, self._stored, examples=examples_in(open_inputs, self._types))
@@ -156,7 +159,7 @@ class Plan:
         sources = {name: self._apart(value) for name, value in moves.items()}
         self._steps.extend(_copy(parameters[name], source) for name, source in sources.items())
         if parts.deciding:
-            self.outputs = {}
+            self.outputs = dict(self._staying)
         self._run = tuple(self._steps)
         # numpy keeps what to do about overflow in the context: entering one costs a tenth of np.errstate.
         self._quiet = Context()
@@ -183,7 +186,9 @@ class Plan:
             plan = self._quiet.run(plan._next)
             self._quiet.run(plan._run_steps)
             if not plan._parts.deciding:
-                self.outputs.update(plan.outputs)
+                self.outputs = {**plan.outputs, **self._staying}
+                for name, array in self._staying.items():
+                    np.copyto(array, plan.outputs[name])
                 return
         first = str(plan._parts.deciding[0])
         raise GraphError(
@@ -192,7 +197,7 @@ class Plan:
 
     def _next(self) -> Plan:
         """Compute the nodes that decide sizes; the plan of what follows, for what came out, with its inputs."""
-        claimed = self._claimed
+        claimed, taken = self._claimed, self.bytes
         try:
             for node in self._parts.deciding:
                 decide(self, node)
@@ -200,7 +205,7 @@ class Plan:
             arrays = {name: self._arrays[name] for name in names}
             plan = self._kept.at(tuple(array.shape for array in arrays.values()), partial(self._further, arrays))
         finally:
-            self._claimed = claimed  # The next run replaces what was decided.
+            self._claimed, self.bytes = claimed, taken  # The next run replaces what was decided.
         for name, array in plan.inputs.items():
             np.copyto(array, arrays[name])
         return plan

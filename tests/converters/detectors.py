@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, load, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 node = helper.make_node
 
@@ -76,7 +76,7 @@ def yolo(size: int = 64, classes: int = 3, seed: int = 0) -> ModelProto:
 
 
 def of_torchvision(name: str, path: Path, size: int) -> None:
-    """Export a detector with random weights; the branch of each If that has boxes takes its place."""
+    """Export a detector with random weights."""
     import torch
     from torchvision.models import detection
 
@@ -84,17 +84,3 @@ def of_torchvision(name: str, path: Path, size: int) -> None:
     options = {} if name.startswith("ssd") else {"min_size": size, "max_size": size}
     made = getattr(detection, name)(weights=None, weights_backbone=None, **options).eval()
     torch.onnx.export(made, ([torch.rand(3, size, size)],), str(path), dynamo=False, opset_version=17)
-    model, nodes = load(path), []
-    for each in model.graph.node:
-        branches = {attribute.name: attribute.g for attribute in each.attribute}
-        if each.op_type != "If":
-            nodes.append(each)
-            continue
-        for inner in branches["else_branch"].node:
-            inner.name = f"{each.name}/{inner.name}"
-            nodes.append(inner)
-        made_there = branches["else_branch"].output
-        nodes += [node("Identity", [one.name], [other]) for one, other in zip(made_there, each.output, strict=True)]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    path.write_bytes(model.SerializeToString())

@@ -242,6 +242,56 @@ def test_a_network_is_imported_with_verification_saved_and_exported(tmp_path: An
                 np.testing.assert_array_equal(found[name], array)
 
 
+def test_what_sizes_select_is_known_before_the_first_run() -> None:
+    """The shape is constant once the plan is made, but no array of it has been computed then."""
+    nodes = [
+        node("Shape", ["x"], ["shape"]),
+        node("Equal", ["shape", "three"], ["is"]),
+        node("Compress", ["shape", "is"], ["y"]),
+        node("NonZero", ["is"], ["at"]),
+    ]
+    made = model(nodes, {"x": ("float32", ["a", "b", "c"])}, "y at", {"three": np.int64(3)})
+    for shape in ((1, 3, 2), (3, 3, 3), (2, 1, 1)):
+        assert_same(made, {"x": np.zeros(shape, "float32")})
+
+
+def test_a_branch_may_decide_a_size() -> None:
+    """As exporters of detectors write it: no boxes where there are none, otherwise what is selected of them."""
+    none = helper.make_graph(
+        [node("Constant", [], ["none"], value=numpy_helper.from_array(np.zeros(0, "float32")))],
+        "then",
+        [],
+        [helper.make_empty_tensor_value_info("none")],
+    )
+    some = helper.make_graph(
+        [
+            node("ReduceMax", ["k"], ["most"], keepdims=0),
+            node("Equal", ["k", "most"], ["is"]),
+            node("Compress", ["k", "is"], ["some"]),
+        ],
+        "else",
+        [],
+        [helper.make_empty_tensor_value_info("some")],
+    )
+    made = model(
+        [
+            node("Greater", ["x", "half"], ["mask"]),
+            node("Compress", ["x", "mask"], ["k"]),
+            node("Size", ["k"], ["count"]),
+            node("Equal", ["count", "zero"], ["empty"]),
+            node("If", ["empty"], ["best"], name="either", then_branch=none, else_branch=some),
+            node("Mul", ["best", "best"], ["y"]),
+        ],
+        {"x": ("float32", [5])},
+        "y",
+        {"half": np.float32(0.5), "zero": np.int64(0)},
+    )
+    read = from_model(made, "m")
+    assert infer(read.graph).types["y"].shape == ("size(either)",)
+    for x in ([0, 0, 0, 0, 0], [0, 1, 2, 2, 0], [1, 0, 0, 0, 3]):
+        assert_same(made, {"x": np.float32(x)})
+
+
 def test_plans_are_kept_for_sizes_that_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     made = list[Plan]()
     begin = Plan.__init__

@@ -10,7 +10,7 @@ from portable_nn.core.dims import agreed_shape
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Dim, Graph, Node, Parameter, Value, all_nodes, bodies
 from portable_nn.operators.costs import elements_visited, multiply_adds
-from portable_nn.operators.inference import infer
+from portable_nn.operators.inference import has_open, infer
 from portable_nn.operators.registry import (
     CALL,
     FLOATS,
@@ -79,7 +79,7 @@ def results(use: OperatorContext, body: Body, inputs: Sequence[Type]) -> list[Ty
 def same_type(use: OperatorContext, what: str, one: Type, other: Type) -> Type:
     """The type of a value that two ways lead to. Raises ``InvalidNode`` where its shape depends on which is taken."""
     shape = agreed_shape(one.shape, other.shape)
-    if shape is None or one.dtype != other.dtype:
+    if shape is None or (one.shape != other.shape and has_open((one, other))) or one.dtype != other.dtype:
         use.fail(f"{what} is {one} one way and {other} the other: its type must not depend on the data")
     return Type(one.dtype, shape)
 

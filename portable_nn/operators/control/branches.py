@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from portable_nn.core.dims import opened
 from portable_nn.core.graph import Graph
 from portable_nn.operators.base import (
     REQUIRED,
@@ -39,6 +40,7 @@ from portable_nn.operators.control.bodies import (
     unstreamed,
 )
 from portable_nn.operators.differentiation import gradients
+from portable_nn.operators.inference import has_open
 
 
 def taken(use: OperatorContext) -> str | None:
@@ -64,10 +66,25 @@ def _types(use: OperatorContext) -> tuple[Type, ...]:
             use.fail(f"it has {use.output_count} outputs, and a branch makes {len(types)}")
     if len(found) == 1:
         return tuple(found[0])
-    return tuple(same_type(use, f"output {place + 1}", *pair) for place, pair in enumerate(zip(*found, strict=True)))
+    return tuple(_either(use, f"output {place + 1}", *pair) for place, pair in enumerate(zip(*found, strict=True)))
+
+
+def _either(use: OperatorContext, what: str, one: Type, other: Type) -> Type:
+    """The type of what one of two ways makes: sizes that differ are data-dependent if they are so in one of them."""
+    if not has_open((one, other)) or len(one.shape) != len(other.shape) or one.dtype != other.dtype:
+        return same_type(use, what, one, other)
+    pairs = enumerate(zip(one.shape, other.shape, strict=True))
+    return Type(one.dtype, tuple(a if a == b else opened(axis) for axis, (a, b) in pairs))
 
 
 def _kernel(n: KernelContext) -> list[Step]:
+    if has_open(_types(n)):
+        [body] = _ways(n).values()  # All that is read is known when sizes are decided.
+        plan = compiled(n, body, ())
+        plan.run()
+        for index, name in enumerate(body.graph.outputs):
+            n.view(plan.outputs[name].copy(), index)
+        return []
     condition, outs = n.x[0], [n.out(index) for index in range(n.output_count)]
     plans = {name == "then_branch": (compiled(n, body, ()), body.graph) for name, body in _ways(n).items()}
     made = {way: [plan.outputs[name] for name in graph.outputs] for way, (plan, graph) in plans.items()}

@@ -35,8 +35,14 @@ def _non_zero(use: OperatorContext) -> Type:
     return Type("int64", (len(x.shape), OPEN if known is None else sum(map(bool, known))))
 
 
+def _elements(n: KernelContext, index: int) -> Array:
+    """The elements that decide sizes: those that inference knows, as a plan has none yet, or what has been computed."""
+    known = n.type(index).constant
+    return n.x[index] if known is None else np.array(known, n.x[index].dtype).reshape(n.x[index].shape)
+
+
 def _places(n: KernelContext) -> None:
-    x = n.x[0]
+    x = _elements(n, 0)
     n.view(np.array(np.nonzero(x), np.int64) if x.ndim else np.empty((0, int(bool(x))), np.int64))
 
 
@@ -64,7 +70,7 @@ def _compress_type(use: OperatorContext) -> Type:
 
 
 def _compress(n: KernelContext) -> Step | None:
-    axis, x, [places] = _kept_axis(n), n.x[0], np.nonzero(n.x[1])
+    axis, x, [places] = _kept_axis(n), n.x[0], np.nonzero(_elements(n, 1))
     size = x.size if axis is None else x.shape[axis]
     if len(places) and places[-1] >= size:
         n.fail(f"condition keeps element {places[-1]}, but there are {size}")
