@@ -238,6 +238,7 @@ def test_the_distance_and_the_residual_fall_by_powers_of_their_own() -> None:
     assert (distance, residual) == (pytest.approx(-1 / 3, abs=0.02), pytest.approx(-1, abs=0.05))
 
 
+@pytest.mark.long
 def test_the_exponent_of_random_matrices_has_an_error_that_covers_other_runs() -> None:
     """Lyapunov exponents of runs with other samples differ by about √2 standard errors."""
     found = []

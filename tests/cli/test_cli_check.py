@@ -122,7 +122,7 @@ def test_names_cannot_command_the_terminal(run, tmp_path):
     assert r"\x1b[31mred" in out
 
 
-@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1"])
+@pytest.mark.parametrize("name", [pytest.param("resnet18", marks=pytest.mark.long), "squeezenet1_1"])
 def test_files_that_this_project_did_not_make(run, exported, name):
     code, out, err = run("check", exported(name).path)
     assert (code, err) == (0, "")

@@ -52,7 +52,7 @@ def counted(params: Any, x: Any) -> Any:
 
 @pytest.mark.parametrize(
     "function",
-    [known, counted, *(pytest.param(each, marks=pytest.mark.long) for each in (either, each, several, two_results))],
+    [known, *(pytest.param(row, marks=pytest.mark.long) for row in (either, each, several, two_results, counted))],
 )
 def test_it_computes_and_trains_as_in_jax(function: Any) -> None:
     found = from_jax(function, PARAMS, X, prove_training=True)

@@ -165,7 +165,15 @@ VERIFIED += [(kind, Case.is_computed) for kind in KINDS if kind.startswith("weig
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("kind", "verified"), VERIFIED, ids=[f"{kind} {each.__name__}" for kind, each in VERIFIED])
+@pytest.mark.parametrize(
+    ("kind", "verified"),
+    [
+        pytest.param(
+            kind, each, id=f"{kind} {each.__name__}", marks=[pytest.mark.long] if each is Case.is_computed else []
+        )
+        for kind, each in VERIFIED
+    ],
+)
 def test_at_whichever_opening_files_are_swapped_nothing_else_is_verified(
     kind: str, way: str, verified: Callable[[Case], bool], tmp_path: Path
 ) -> None:

@@ -263,7 +263,9 @@ def test_several_processes_after_several_changes(tmp_path, monkeypatch, capfd, s
     check_as_one_process(case, capfd)
 
 
-@pytest.mark.parametrize("options", OF_SHARDS)
+@pytest.mark.parametrize(
+    "options", [OF_SHARDS[0], *(pytest.param(options, marks=pytest.mark.long) for options in OF_SHARDS[1:])]
+)
 def test_several_processes_refuse_other_answers(tmp_path, monkeypatch, capfd, options: list[str]) -> None:
     case = begun(tmp_path, monkeypatch, 0, *WORKERS)
     case.options += options

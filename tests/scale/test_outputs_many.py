@@ -41,7 +41,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ["npy", "npz", *(pytest.param(form, marks=pytest.mark.long) for form in FORMS[2:])])
 def test_the_bytes_of_one_process(data: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if form == "zarr":
         pytest.importorskip("zarr", reason="zarr is an extra")
