@@ -199,6 +199,17 @@ def test_trees_and_other_kernels_are_run_by_onnxruntime() -> None:
         assert (apart > 1e-4).sum() <= 1  # A scaled number may be rounded over a threshold of the trees.
 
 
+def test_the_nearest_neighbours_of_a_row_are_found_in_operators_of_the_standard() -> None:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    x, y = _sets()["iris"]
+    model = KNeighborsClassifier(3).fit(x[::2], y[::2])
+    network = import_onnx(skl2onnx.to_onnx(model, x[:1]))
+    assert {node.domain for node in network.graph.nodes} == {""}
+    apart = np.abs(network.predict(x[1::2]) - model.predict_proba(x[1::2])).max(axis=1)
+    assert (apart > 1e-6).sum() <= 1  # Of two neighbours that are as near, either may count.
+
+
 def test_what_is_imported_trains_and_is_written_in_operators_of_the_standard(tmp_path: Path) -> None:
     from sklearn.linear_model import LinearRegression
     from sklearn.pipeline import make_pipeline

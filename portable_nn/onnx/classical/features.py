@@ -94,7 +94,11 @@ def feature_extractor(use: Use) -> None:
     else:
         flat = use.make.array(f"{use.name}.flat", [-1], "int64")
         places = use.make.node("Reshape", places, flat, name=f"{use.name}.places")
-    use.make.node("Gather", values, places, name=use.name, output=use.y(), axis=-1)
+    row = values in use.make.stored and len(use.make.stored[values].dims) == 1  # A list is taken as a row.
+    found = use.make.node("Gather", values, places, name=use.name, output="" if row else use.y(), axis=-1)
+    if row:
+        one = use.make.array(f"{use.name}.row", [1, -1], "int64")
+        use.make.node("Reshape", found, one, name=f"{use.name}.row", output=use.y())
     if values in use.make.floats:
         use.make.floats.add(use.y())
 
