@@ -103,6 +103,7 @@ BATCHES = {"test_scan_sum"}
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, from the suite's own reference code.
 def test_the_standards_own_tests_of_control_flow() -> None:
     names = ("test_if", "test_loop", "test_scan_", "test_scan9")
     found = [case for case in load_model_tests(kind="node") if case.name.startswith(names)]
