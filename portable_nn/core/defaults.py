@@ -11,4 +11,7 @@ OPTIMIZER: Final = "adam"
 """The optimizer of a training."""
 
 BATCH_SIZE: Final = 256
-"""The number of examples that are computed at once in prediction and evaluation."""
+"""The number of examples that are computed at once in prediction and evaluation of files and tables."""
+
+MOST_AT_ONCE: Final = 512
+"""The most examples that ``Network.predict`` computes at once of arrays, unless another number is asked for."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from portable_nn.core.arguments import check_argument
 from portable_nn.core.arrays import as_array
+from portable_nn.core.defaults import MOST_AT_ONCE
 from portable_nn.core.dims import static, substituted
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Graph
@@ -26,8 +27,6 @@ from portable_nn.operators import Array, NamedArrays, Type, infer
 Run: TypeAlias = Callable[[NamedArrays], NamedArrays]
 """Computes the outputs from the inputs."""
 
-BATCH: Final = 512
-"""The largest inference batch size, unless another one is asked for."""
 READ: Final = 2**24
 """The bytes that are read at once of examples that are stored."""
 LARGEST: Final = 2**25
@@ -66,11 +65,11 @@ class Batching:
         return x
 
     def size(self, feeds: NamedArrays) -> int:
-        """The inference batch size for examples such as ``feeds``: at most ``BATCH``, less for large tensors."""
+        """The inference batch size for examples such as ``feeds``: at most ``MOST_AT_ONCE``, less for large tensors."""
         key = tuple(feeds[value.name].shape[1:] for value in self.graph.inputs)
         if key not in self._batch_sizes:
             most = largest_of_one(self.graph, self.types, feeds)
-            self._batch_sizes[key] = min(BATCH, max(1, LARGEST // max(most, 1)))
+            self._batch_sizes[key] = min(MOST_AT_ONCE, max(1, LARGEST // max(most, 1)))
         return self._batch_sizes[key]
 
     def predict(self, x: Any, run: Run, batch_size: int | None, look: Callable[[NamedArrays], None] | None) -> Any:

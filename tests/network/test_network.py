@@ -14,8 +14,8 @@ import pytest
 from msgspec.structs import replace
 
 import portable_nn as pnn
+from portable_nn.core.defaults import MOST_AT_ONCE
 from portable_nn.core.errors import FormatError, GraphError, PortableNNError, ShapeError, UsageError
-from portable_nn.engines.batching import BATCH
 from portable_nn.engines.plan import KEPT, MOST
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.defaults import DIGIT
@@ -178,7 +178,7 @@ def test_several_outputs_of_one_array() -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("size", [1, 7, 512, 5000])
 def test_parts_make_the_whole(size: int, engine: Any) -> None:
-    network, x = mlp(), np.random.default_rng(1).normal(size=(2 * BATCH + 3, 4)).astype("float32")
+    network, x = mlp(), np.random.default_rng(1).normal(size=(2 * MOST_AT_ONCE + 3, 4)).astype("float32")
     whole = by_hand(network, x)
     x = x[: 3 * size + 1]
     found = network.predict(x, engine=engine, batch_size=size)
@@ -189,8 +189,8 @@ def test_parts_make_the_whole(size: int, engine: Any) -> None:
 
 def test_memory_is_bounded_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     network = mlp()
-    network.predict(np.zeros((10 * BATCH, 4)))
-    assert max(shape[0] for [shape] in network._execution.plans.kept) == BATCH
+    network.predict(np.zeros((10 * MOST_AT_ONCE, 4)))
+    assert max(shape[0] for [shape] in network._execution.plans.kept) == MOST_AT_ONCE
     for size in range(1, 3 * MOST):
         network.predict(np.zeros((size, 4)))
     assert len(network._execution.plans.kept) <= MOST
