@@ -179,8 +179,6 @@ ROWS: list[Row] = [
     ("Resize", [f(2, "height"), None, None, integers([2, 3])], {"keep_aspect_ratio_policy": "not_larger"},
      "keep_aspect_ratio_policy 'not_larger' needs axes of known sizes, not (2, height)"),
     ("Resize", [f(2), i(2), constant([2], "float32")], {}, "it is not defined for int64"),
-    ("Resize", [f(2), f(2), constant([2], "float32")], {"coordinate_transformation_mode": "tf_crop_and_resize"},
-     "input 'roi' must be a constant"),
     ("Resize", [f(2), constant([0.0], "float32"), constant([2], "float32")],
      {"coordinate_transformation_mode": "tf_crop_and_resize"}, "roi must have 2 numbers for 1 axes, not 1"),
     ("ResizeGrad", [f(5), None, constant([2], "float32"), None, integers([2])], {"domain": INTERNAL},
