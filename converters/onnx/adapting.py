@@ -92,8 +92,8 @@ def with_any_batch(network: Network, *, seed: int = 0) -> tuple[Network, tuple[s
 def outside(network: Network) -> tuple[str, ...]:
     """A note for each input on what remains to be done before the model, and how."""
     return tuple(
-        f"not in the file, to be done before: {'; '.join(map(str, info.preprocessing))}; what it takes is "
-        f"{value.dtype} {format_shape(value.shape[1:])}. portable-nn predict does this, and pnn.prepare in Python"
+        f"inputs are prepared outside the file: {'; '.join(map(str, info.preprocessing))}; the file takes "
+        f"{value.dtype} {format_shape(value.shape[1:])}. portable-nn predict and pnn.prepare do this"
         for info, value in zip(network.inputs, network.graph.inputs, strict=True)
         if info.preprocessing
     )

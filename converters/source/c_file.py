@@ -88,7 +88,7 @@ def write_c(
             with side_of(source, network, list(up_to), found) as side:
                 proof = compare_sides(network, side, "the C file", tolerance=tolerance, seed=seed, sizes=most)
     notes += [
-        f"not in the file, to be done before: {'; '.join(map(str, info.preprocessing))}"
+        f"inputs are prepared outside the file: {'; '.join(map(str, info.preprocessing))}"
         for info in network.inputs
         if info.preprocessing
     ]

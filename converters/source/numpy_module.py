@@ -219,7 +219,7 @@ def write_numpy(
         tolerance = Tolerance(WRITTEN[dtype] if atol is None else atol, WRITTEN[dtype] if rtol is None else rtol)
         proof = compare_sides(network, _side(source, network), "the numpy module", tolerance=tolerance, seed=seed)
     notes = tuple(
-        f"not in the file, to be done before: {'; '.join(map(str, info.preprocessing))}"
+        f"inputs are prepared outside the file: {'; '.join(map(str, info.preprocessing))}"
         for info in network.inputs
         if info.preprocessing
     )

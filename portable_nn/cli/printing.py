@@ -23,7 +23,7 @@ LONGEST_NOTE: Final = 500
 NAMES: Final = re.compile(r"((?:'[^']*', ){5})'.{40,}", re.DOTALL)
 """The first five of a long list of names, and the others."""
 
-STEPS: Final = re.compile(r"(to be done before: ).{60,}(; what it takes is )", re.DOTALL)
+STEPS: Final = re.compile(r"(prepared outside the file: ).{60,}(; the file takes )", re.DOTALL)
 """Many steps of preprocessing."""
 
 DASH: Final = "-"

@@ -16,8 +16,8 @@ from portable_nn.core.errors import UsageError
 
 DIGITS = find_model("digits-mlp")
 OUTSIDE = (
-    "not in the file, to be done before: the steps that inspect lists; what it takes is float32 (784,). portable-nn "
-    "predict does this, and pnn.prepare in Python\n"
+    "inputs are prepared outside the file: the steps that inspect lists; the file takes float32 (784,). portable-nn "
+    "predict and pnn.prepare do this\n"
 )
 
 
@@ -105,7 +105,7 @@ def test_json(run, tmp_path):
     assert 0 < recorded["max_rel_error"] < 0.01
     weights, outside = found["notes"]
     assert weights == "2 tensors of weights in float16, computed with in float32"
-    assert outside.startswith(OUTSIDE.partition(" …")[0])
+    assert outside.startswith(OUTSIDE.partition("the steps")[0])
     assert "…" not in outside
     assert found["values"]["worst"]["error"] < 2e-5
     kinds = {fate["name"]: fate["kind"] for fate in found["weights"]}

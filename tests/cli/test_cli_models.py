@@ -22,7 +22,7 @@ def test_export_and_import_are_each_others_inverse(run, tmp_path):
     code, out, err = run("export", "digits-mlp", "d.onnx", "--opset", "15")
     assert code == 0
     [remaining] = err.splitlines()
-    assert remaining.startswith("not in the file, to be done before: the steps that inspect lists; ")
+    assert remaining.startswith("inputs are prepared outside the file: the steps that inspect lists; ")
     assert out.splitlines()[0].split() == ["output", "largest", "error", "relative"]
     assert "d.onnx (640 kB, opset 15, IR version " in out.splitlines()[-1]
     x = np.random.default_rng(0).integers(0, 256, (3, 784)).astype(np.float32)

@@ -57,7 +57,7 @@ def test_a_network_comes_back_as_it_was_and_goes_again_as_the_same_bytes(tmp_pat
     path, again = tmp_path / "a.onnx", tmp_path / "b.onnx"
     report = export_onnx(network(), path, opset=opset)
     assert (report.path, report.opset, report.bytes) == (path, opset, path.stat().st_size)
-    assert [note.partition(": ")[0] for note in report.notes] == ["not in the file, to be done before"]
+    assert [note.partition(": ")[0] for note in report.notes] == ["inputs are prepared outside the file"]
     found = read_onnx(path)
     assert found.notes == ()
     assert_same(found.network, network())

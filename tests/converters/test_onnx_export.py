@@ -391,8 +391,8 @@ def test_the_steps_of_an_older_file_become_nodes(
     assert nodes == [f"now a part of the model: {step}" for step in steps[-inside:]]
     if remaining:
         listed = "; ".join(map(str, steps[:-inside]))
-        assert remaining.startswith(f"not in the file, to be done before: {listed}; what it takes is {dtype} (")
-        assert remaining.endswith("). portable-nn predict does this, and pnn.prepare in Python")
+        assert remaining.startswith(f"inputs are prepared outside the file: {listed}; the file takes {dtype} (")
+        assert remaining.endswith("). portable-nn predict and pnn.prepare do this")
     [value] = onnx.load(tmp_path / "a.onnx").graph.input
     assert (value.name, value.type.tensor_type.elem_type) == ("x", 1 if dtype == "float32" else 11)
     assert shape_of(tmp_path / "a.onnx") == ["batch", *goes_in]
@@ -446,7 +446,9 @@ def test_steps_that_cannot_become_nodes_are_named(tmp_path: Path, net: Network, 
     wrong, remaining = export_onnx(net, tmp_path / "a.onnx").notes
     [value], [info] = net.graph.inputs, net.inputs
     assert wrong == f"the preprocessing does not give what 'x' takes, {value}: {gives}"
-    assert remaining.startswith(f"not in the file, to be done before: {'; '.join(map(str, info.preprocessing))}; what ")
+    assert remaining.startswith(
+        f"inputs are prepared outside the file: {'; '.join(map(str, info.preprocessing))}; the file "
+    )
 
 
 def test_nodes_that_compute_something_else_than_the_steps_are_found(

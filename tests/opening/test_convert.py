@@ -62,9 +62,9 @@ def network(dtype: str = "float32") -> pnn.Network:
 
 
 OUTSIDE = (
-    "not in the file, to be done before: convert to grey, 0 (black) to 255 (white), with the ITU-R 601 weights, on "
-    "white where transparent; scale to 2x2 pixels (bilinear); what it takes is {} (4,). portable-nn predict does this, "
-    "and pnn.prepare in Python"
+    "inputs are prepared outside the file: convert to grey, 0 (black) to 255 (white), with the ITU-R 601 weights, on "
+    "white where transparent; scale to 2x2 pixels (bilinear); the file takes {} (4,). portable-nn predict and "
+    "pnn.prepare do this"
 )
 
 
