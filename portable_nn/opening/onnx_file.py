@@ -119,8 +119,9 @@ class OnnxFile(WritableFile):
 
     def _imported(self, **proof: Any) -> Imported:
         from portable_nn.converters.onnx import read_onnx
+        from portable_nn.onnx.storage.external import external_tensors
 
-        source = self.path if self.digest is None else self.model
+        source = self.path if external_tensors(self.model) else self.model
         return read_onnx(source, where=str(self.path), edited=self.edited, origin=self._origin, **proof)
 
     def inspection(self) -> Inspection:
