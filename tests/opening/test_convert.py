@@ -166,7 +166,7 @@ def test_a_file_of_version_1(tmp_path, target):
     assert note == f"the digest differs: {golden} is of version 1 of the format, and this is version 3"
     assert len(steps) == (target == "onnx")
     assert all(
-        "centre its mass in 2x2; multiply by 0.004 and add 0.01; reshape to (4,); what it" in step for step in steps
+        "centre its mass in 2x2; multiply by 0.004 and add 0.01; reshape to (4,); the file" in step for step in steps
     )
 
 
