@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import cases
 import numpy as np
@@ -246,8 +246,14 @@ CASES = (*BUILDS, *DRAWN)
 def form_of(model: onnx.ModelProto) -> tuple[bytes, tuple[int, ...]]:
     """The graph of a model and the versions of its operators: a model of another opset with the same is the same."""
     [opset] = [each.version for each in model.opset_import if not each.domain]
-    versions = (onnx.defs.get_schema(node.op_type, opset, node.domain).since_version for node in model.graph.node)
-    return model.graph.SerializeToString(deterministic=True), tuple(versions)
+
+    def versions(nodes: Iterable[onnx.NodeProto]) -> Iterator[int]:
+        for node in nodes:
+            yield onnx.defs.get_schema(node.op_type, opset, node.domain).since_version
+            for attribute in node.attribute:
+                yield from versions(attribute.g.node)
+
+    return model.graph.SerializeToString(deterministic=True), tuple(versions(model.graph.node))
 
 
 def graph_of(case: str) -> Graph:
