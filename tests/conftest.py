@@ -12,14 +12,15 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # Each worker has a core: more threads would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from torch_files import Exported, from_torchvision
 
-settings.register_profile("no deadline", deadline=None)  # A busy machine is no fault.
+# A busy machine is no fault.
+settings.register_profile("no deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no deadline")
 
 
