@@ -11,8 +11,10 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import onnx
 import pytest
 from keras_models import keras, sequential
+from onnx import helper
 from PIL import Image
 from signing import sign, write_public_key
 from test_cli_main import PATHS
@@ -100,6 +102,21 @@ def shipped(path: Path) -> None:
 
 def names(path: Path) -> None:
     path.write_text("cat\ndog\nfish\n")
+
+
+def speech(path: Path) -> None:
+    """One branch for each sampling rate, which is an input."""
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [helper.make_node(operator, ["x"], [name])], name, [], [helper.make_tensor_value_info(name, 1, ["n", 4])]
+        )
+        for name, operator in (("then", "Relu"), ("else", "Tanh"))
+    }
+    nodes = [helper.make_node("Equal", ["sr", "rate"], ["is"]), helper.make_node("If", ["is"], ["y"], **branches)]
+    inputs = [helper.make_tensor_value_info("x", 1, ["n", 4]), helper.make_tensor_value_info("sr", 7, [])]
+    rate = helper.make_tensor("rate", 7, [], [16000])
+    graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", 1, ["n", 4])], [rate])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
 def examples_of_pictures(path: Path) -> None:
@@ -233,6 +250,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "tabular.onnx": tabular,
     "who.npy": book,
     **dict.fromkeys(("weights.npz", "logistic.npz"), by_hand),
+    "speech.onnx": speech,
     "theirs.h5": shipped,
     "theirs.pt": state,
     "theirs.keras": of_keras,

@@ -89,7 +89,6 @@ def test_sides_that_do_not_agree_are_exit_code_1(run, tmp_path):
         ),
         (["inspect", "no.onnx"], 3, "no.onnx: does not exist"),
         (["inspect", "m.onnx", "--manifest"], 2, "m.onnx: has no manifest"),
-        (["import", "m.onnx", "d.safetensors"], 3, "m.onnx: not supported: "),
         (["models", "show", "digit"], 2, "no model is called 'digit': there are digits, digits-cnn, digits-mlp"),
     ],
 )

@@ -26,6 +26,8 @@ UNLIKE = {
     "test_attention_4d_with_past_and_present_qk_matmul_bias_3d_mask_causal",  # Its masked scores are no infinities.
     "test_attention_4d_with_past_and_present_qk_matmul_bias_4d_mask_causal",
     "test_convinteger_with_padding",  # It has one zero point for all filters.
+    "test_upsample_nearest",  # onnxruntime copies what keeps its size, though fractional scales move the cells.
+    "test_top_k_uint64",  # onnxruntime 1.32 has no TopK of these.
     "test_simple_rnn_batchwise",  # It rounds sums that cancel out otherwise.
     "test_simple_rnn_bidirectional",
 }
@@ -33,14 +35,18 @@ UNLIKE = {
 
 
 def disagreement(path: Path) -> str:
-    """What check and import say where only one of them takes a file; otherwise empty."""
+    """What check and import say where only one of them takes a file; otherwise empty.
+
+    Where inputs decide sizes, import may find none on which both engines run, and asks for some.
+    """
     report = check(path)
     try:
         read_onnx(path)
         refusal = ""
     except PortableNNError as error:
         refusal = f"{type(error).__name__}: {error}"
-    if report.passes() == (not refusal):
+    decided = any(each.message.startswith("data decide ") for each in report.findings)
+    if report.passes() == (not refusal) or (decided and "--io FILE.npz gives inputs that it can run on" in refusal):
         return ""
     return f"{path.name}: import: {refusal or 'takes it'}; check: {report.findings}"
 

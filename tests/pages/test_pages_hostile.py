@@ -105,6 +105,12 @@ def test_all_of_it_is_accessible_and_fits_on_a_phone(found: Any) -> None:
     assert found["axe"] == []
 
 
+def shown(number: float) -> str:
+    """Five digits; in threes from a thousand on."""
+    text = f"{number:.5g}"
+    return f"{float(text):,.10g}" if 1e3 <= abs(number) < 1e9 else text
+
+
 @pytest.mark.parametrize("kind", TYPES)
 def test_numbers_of_other_types_go_in_as_they_are_or_are_refused(found: Any, kind: str) -> None:
     """Numpy says which numbers a type has; ``predict`` refuses the same ones."""
@@ -114,9 +120,9 @@ def test_numbers_of_other_types_go_in_as_they_are_or_are_refused(found: Any, kin
         with np.errstate(all="ignore"):
             held = np.float32(value).astype(kind)
         if kind.startswith("float"):
-            wanted = f"{held:.5g}" if np.isfinite(held) else "the model gives NaN or infinity"
+            wanted = shown(held) if np.isfinite(held) else "the model gives NaN or infinity"
         else:
-            wanted = f"{value:.5g}" if held == value else f"input 'x' takes {kind}, and {value} is none"
+            wanted = shown(value) if held == value else f"input 'x' takes {kind}, and {value} is none"
         assert page["found"][str(value)] == wanted
 
 

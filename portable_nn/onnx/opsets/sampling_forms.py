@@ -15,8 +15,8 @@ from portable_nn.rewrites.scope import Scope, without
 def resize_with_options(node: Node, scope: Scope) -> list[Node]:
     """Positions have no offset; the nearest cell is the one before when upsampling, the one after when downsampling."""
     scales, linear = scope.numbers(node.inputs[1]), node.attributes.get("mode") == "linear"
-    if not scales:  # They are not constant: the check reports that.
-        return [replace(node, inputs=(node.inputs[0], "", *node.inputs[1:]))]
+    if not scales:
+        return scope.spliced(node, _by_computed_scales)
     both = [[max(scale, 1.0) for scale in scales], [min(scale, 1.0) for scale in scales]]
     steps = [(factors, how) for factors, how in zip(both, ("floor", "ceil"), strict=True) if set(factors) != {1.0}]
     if linear or len(steps) < 2:
@@ -30,6 +30,14 @@ def resize_with_options(node: Node, scope: Scope) -> list[Node]:
         nodes += [constant, Node(name, "Resize", (x, "", *constant.outputs), (made,), attributes)]
         x = made
     return nodes
+
+
+def _by_computed_scales(x: Symbol, scales: Symbol, *, mode: str = "nearest") -> Symbol:
+    options = {"mode": mode, "coordinate_transformation_mode": "asymmetric"}
+    if mode == "linear":
+        return emit("Resize", x, None, scales, **options)
+    grown = emit("Resize", x, None, emit("Max", scales, constant(1.0, scales.dtype)), **options, nearest_mode="floor")
+    return emit("Resize", grown, None, emit("Min", scales, constant(1.0, scales.dtype)), **options, nearest_mode="ceil")
 
 
 _TF_HALF_PIXEL: Final = {"floor": "round_prefer_ceil", "round_prefer_floor": "ceil"}

@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.dims import OPEN, agreed
-from portable_nn.operators.base import Array, Attr, Dim, KernelContext, Operator, OperatorContext, Shape, Type, register
+from portable_nn.operators.base import (
+    Array,
+    Attr,
+    Dim,
+    Interval,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Shape,
+    Type,
+    register,
+)
 
 
 def _type(use: OperatorContext) -> Type:
@@ -95,6 +106,7 @@ register(
         {"center_point_box": Attr(int, 0)},
         outputs=("selected_indices",),
         settings=(2, 3, 4),
+        samples={2: Interval(1, 5), 3: Interval(0, 1)},
         visits=_visits,
     )
 )
