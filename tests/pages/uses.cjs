@@ -51,6 +51,7 @@ const ACTS = {
     await choose(page, "good.npy");
     await page.getByText("good.npy: 4 rows").waitFor();
     await choose(page, "bad.npy");
+    await page.getByText("Below is still good.npy").waitFor();
     const bad = await page.locator(".bad").first().textContent(), kept = await saved(page, "Save answers as CSV");
     await choose(page, "holes.npy");
     await page.getByText("holes.npy: 4 rows").waitFor();
