@@ -8,13 +8,13 @@ written by it too.
 from __future__ import annotations
 
 import inspect
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Final, NamedTuple
 
 from portable_nn.core.errors import UsageError
+from portable_nn.core.jsons import parsed_json
 from portable_nn.core.words import UnknownOptionError, meant
 
 NEEDED: Final = object()
@@ -67,7 +67,7 @@ def _row(builder: str, parameters: str, /, **other: Renamed) -> Counterpart:
     """
     found = dict[str, Renamed]()
     for mark, name, here, default in _PARAMETER.findall(parameters):
-        usual = json.loads(default) if default else NEEDED
+        usual = parsed_json(default) if default else NEEDED
         plain = Renamed("" if mark else here or name, only=[usual] if mark == "!" else None)
         found[name] = other.get(name, plain)._replace(usual=usual)
     return Counterpart(builder, found)

@@ -65,6 +65,14 @@ class OnnxFile(WritableFile):
 
         return as_row(read_light(self.path) if self.digest is None else parsed(self._expected, self.path))
 
+    def whole(self) -> ModelProto:
+        """The parsed model, with all of its tensors."""
+        from portable_nn.onnx.columns import as_row
+        from portable_nn.onnx.storage.external import external_tensors
+        from portable_nn.onnx.storage.files import read_model
+
+        return as_row(read_model(self.path)) if external_tensors(self.model) else self.model
+
     def alone(self) -> ModelProto:
         """The same without the tensors of its external data files, read anew."""
         from portable_nn.onnx.columns import as_row

@@ -138,15 +138,16 @@ def _of_file(name: str, opened: OnnxFile) -> Subject:
         raise
     except PortableNNError as error:  # An operator that numpy does not have.
         network = str(error)
+    model = opened.whole()
     try:
-        session = Session(to_bytes(opened.model), where=name, threads=1, limit=opened.limit)
+        session = Session(to_bytes(model), where=name, threads=1, limit=opened.limit)
     except UnsupportedError as error:  # Inputs of words: as a network they are numbers.
         if isinstance(network, str):
             raise
         return replace(_of_network(name, network), note=f"the network that import makes was compared: {error.reason}")
     except ValueError as error:  # More than 2 GB.
         raise UsageError(f"{name}: is too large to be handed to other runtimes {said(error)}") from error
-    return Subject(name, opened.model, network, _ports(session.inputs), _ports(session.outputs), limit=opened.limit)
+    return Subject(name, model, network, _ports(session.inputs), _ports(session.outputs), limit=opened.limit)
 
 
 def _ports(values: Iterable[Value]) -> tuple[Port, ...]:

@@ -120,3 +120,12 @@ def test_onnxruntime_takes_large_parameters_where_they_are(tmp_path: Path, monke
     zeros = network.predict(x, engine="onnxruntime")
     np.testing.assert_allclose(zeros, np.broadcast_to(zeros[:1], zeros.shape), atol=1e-7)
     assert not list(Path.cwd().glob("weights"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("apart", [False, True])
+def test_other_runtimes_get_all_of_them(tmp_path: Path, *, apart: bool) -> None:
+    network = pnn.Sequential(pnn.Input(200), pnn.Dense(200), pnn.Tanh(), pnn.Dense(3), seed=0)
+    pnn.export_onnx(network, tmp_path / "net.onnx", external_data=apart)
+    [row] = pnn.check_runtimes(tmp_path / "net.onnx", runtimes="onnxruntime").rows
+    assert row.state == "agrees"

@@ -55,7 +55,7 @@ TAKES: Final[Mapping[str, tuple[Any, ...]]] = {
     "k": (1.5,), "Softshrink.lambd": (0, 1.5), "lambd": (-1, 0, 1.5), "min": (-1, 0, 1.5, None),
     "max": (-1, 0, 1.5, None), "min_val": (-1, 0, 1.5), "max_val": (-1, 0, 1.5), "init": (-1, 0, 1.5),
     "Rescaling.scale": (-1, 1.5), "offset": (-1, 0, 1.5), "scale": (0,), "rotation": (0, 1.5), "shift": (0, 1.5),
-    "fill": (-1, 0, 1.5),
+    "fill": (-1, 0, 1.5, None),
     # Pictures.
     "Preparation.size": (None,), "crop": (None,), "mean": (-1, 0, 1.5, None), "std": (1.5, None), "white": (None,),
 }  # fmt: skip

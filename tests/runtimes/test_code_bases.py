@@ -84,11 +84,11 @@ def test_the_first_node_of_a_network_is_found(stand_in: Any) -> None:
 def test_what_numpy_cannot_run_is_refused_with_the_operator(tmp_path: Path) -> None:
     from onnx import TensorProto, helper
 
-    nodes = [helper.make_node("Unique", ["x"], ["y"], name="once")]
+    nodes = [helper.make_node("Unique", ["x"], ["y", "i", "c"], name="once", domain="com.microsoft")]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [size]) for name, size in (("x", 4), ("y", None))]
-    model = helper.make_model(
-        helper.make_graph(nodes, "g", ends[:1], ends[1:]), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
-    )
+    domains = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=domains, ir_version=8)
     (tmp_path / "once.onnx").write_bytes(model.SerializeToString())
     [row] = pnn.check_runtimes(tmp_path / "once.onnx", runtimes="numpy").rows
     assert row.state == "refused"
