@@ -99,7 +99,8 @@ def to_html(
         runtime: the folder ``dist`` of the npm package onnxruntime-web; by default what ``portable-nn export
             --runtime fetch`` has put into the user's cache.
         preprocess: how pictures are prepared, as ``predict`` takes it, instead of as the model says.
-        samples: up to 12 pictures, or for a series a ``.npy`` file, to begin with; by default those of a shipped model.
+        samples: up to 12 pictures, a folder of pictures, or for a series a ``.npy`` file, to begin with; by default
+            those of a shipped model.
         labels: the names of the classes, instead of those in the model, or a file with them, as ``predict`` takes it.
 
     Raises:
@@ -174,9 +175,15 @@ def _fact(count: int, thing: str) -> list[str]:
 
 
 def _given(model: str | Path | Network, samples: Sequence[str | Path] | None, shown: Subject) -> list[Path]:
-    """The files of samples: those given, or those of a shipped model."""
+    """The files of samples: those given, the first of a folder, or those of a shipped model."""
+    wanted = SUFFIXES if shown.kind == "picture" else ARRAYS
+
+    def inside(folder: Path) -> list[Path]:
+        return sorted(path for path in folder.iterdir() if path.suffix.lower() in wanted)
+
     if samples is not None:
-        paths = [Path(path) for path in samples]
+        given = map(Path, samples)
+        paths = [file for path in given for file in (inside(path)[:PICTURES] if path.is_dir() else [path])]
         if len(paths) > PICTURES:
             raise UsageError(f"samples: a page holds {PICTURES} at most, and these are {len(paths)}")
         if missing := [path for path in paths if not path.is_file()]:
@@ -184,5 +191,4 @@ def _given(model: str | Path | Network, samples: Sequence[str | Path] | None, sh
         return paths
     if isinstance(model, Network) or str(model) not in CALLED or shown.kind not in ("picture", "series"):
         return []
-    wanted = SUFFIXES if shown.kind == "picture" else ARRAYS
-    return sorted(path for path in CALLED[str(model)].samples.iterdir() if path.suffix.lower() in wanted)
+    return inside(CALLED[str(model)].samples)

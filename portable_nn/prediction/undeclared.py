@@ -16,6 +16,9 @@ from portable_nn.preprocessing.defaults import is_picture
 SUM_TOLERANCE: Final = 1e-3
 """The largest deviation of their sum from 1 for numbers to be taken for probabilities."""
 
+ROUNDING: Final = 1e-5
+"""The distance from 0 and 1 to which sums of probabilities, such as of the trees of a forest, may round."""
+
 COUNTS: Final = (10, 100, 1000, 1001, 21_841, 21_843)
 """The classes of MNIST, CIFAR and ImageNet: so many numbers of a picture are scores of them."""
 
@@ -68,7 +71,7 @@ def meaning_of(
         targets: what the data say of each example, if they do.
     """
     width = numbers.shape[1]
-    within = bool(((numbers >= 0) & (numbers <= 1)).all())
+    within = bool(((numbers >= -ROUNDING) & (numbers <= 1 + ROUNDING)).all())
     said = _said(task, targets)
     if said == "numbers":
         return Meaning("values", "")

@@ -14,6 +14,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Graph, Node, Tensor
 from portable_nn.operators import Type, add_types, infer
 from portable_nn.rewrites.program import Names, Program, checked
+from portable_nn.rewrites.scope import without
 
 BATCH: Final = "batch"
 """The name of a symbolic batch."""
@@ -127,13 +128,13 @@ def _opened(node: Node, types: Mapping[str, Type], size: Dim, name: str, names: 
     if not target or target[0] != size or shape[:1] != (name,) or not all(isinstance(dim, int) for dim in target):
         return [node]
     front = _IN_FRONT[node.operator]
-    if front == 0 and node.attributes.get("allowzero"):
+    if front == 0 and node.attributes.get("allowzero") and 0 in target[1:]:
         return [node]
     literal = Tensor("int64", (len(target),), (front, *(int(dim) for dim in target[1:])))
     made = names.fresh(f"{node.name}.shape")
     return [
         Node(made, "Constant", (), (made,), {"value": literal}),
-        replace(node, inputs=(node.inputs[0], made)),
+        replace(node, inputs=(node.inputs[0], made), attributes=without(node, "allowzero")),
     ]
 
 

@@ -35,6 +35,10 @@ ALONE: dict[str, list[tuple[str, list[str], dict[str, Any]]]] = {
     "a product": [("MatMul", ["w"], {})],
     "a row": [("Add", ["row"], {})],
     "a reshape and back": [("Reshape", ["three"], {}), ("Relu", [], {}), ("Reshape", ["twelve"], {})],
+    "a reshape of a newer exporter": [
+        ("Reshape", ["three"], {"allowzero": 1}),
+        ("Reshape", ["twelve"], {"allowzero": 1}),
+    ],
     "a reshape to the rest": [("Reshape", ["three"], {}), ("Reshape", ["flat"], {})],
     "a mean of each row": [("ReduceMean", [], {"axes": [1], "keepdims": 1}), ("Add", ["row"], {})],
     "a sum along each row": [("CumSum", ["one"], {})],

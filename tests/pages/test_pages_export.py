@@ -90,6 +90,11 @@ def test_a_page_has_the_samples_that_are_given(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", rows)
     pnn.to_html(dense(40), tmp_path / "p.html", runtime=dist(tmp_path / "dist"), samples=[tmp_path / "rows.npy"])
     (sample,) = data_of(tmp_path / "p.html")["samples"]
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "notes.txt").write_text("none of them")
+    (tmp_path / "rows.npy").rename(tmp_path / "rows" / "rows.npy")
+    pnn.to_html(dense(40), tmp_path / "f.html", runtime=tmp_path / "dist", samples=[tmp_path / "rows"])
+    assert data_of(tmp_path / "f.html")["samples"] == [sample]
     assert sample["name"] == "rows"
     assert sample["rows"]["shape"] == [3, 40]
     with pytest.raises(UsageError, match=r"there is no file .*none\.npy"):

@@ -131,3 +131,16 @@ def test_labels_in_the_metadata_are_classes_before_and_after_import(tmp_path: Pa
     before, after = pnn.predict(path, ROWS), pnn.predict(import_onnx(path), ROWS)
     assert [each.label for each in before] == [each.label for each in after]
     assert {each.label for each in pnn.predict(path, ROWS)} <= {"cat", "dog"}
+
+
+def test_probabilities_may_be_rounded_beyond_0_and_1(tmp_path: Path) -> None:
+    """As sums over the trees of a forest are."""
+    wanted = np.array([[1, 0], [0.25, 0.75], [0, 1]], np.float32)
+    rounding = np.array([[1.2e-7, -1.2e-7], [0, 0], [-1.2e-7, 1.2e-7]], np.float32)
+    path = linear(tmp_path / "m.onnx", weight=np.eye(2, dtype=np.float32))
+    found = pnn.predict(path, wanted + rounding, top=2, task="classes")
+    assert (
+        "the model does not say what its numbers are; they are taken for probabilities, whose sum is 1" in found.notes
+    )
+    shares = [[dict(each.top)[name] for name in "01"] for each in found]
+    np.testing.assert_allclose(shares, wanted, atol=1e-6)
