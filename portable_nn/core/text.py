@@ -65,8 +65,9 @@ def rounded(value: float, usual: int = SIGNIFICANT) -> str:
 
 def grouped(value: float, usual: int = SIGNIFICANT) -> str:
     """As ``rounded``, as a person writes it, 122,800: with a power of ten only below 1e-4 and from 1e9 on."""
-    text, size = rounded(value, usual), abs(value)
-    if not 1000 <= size < 1e9:
+    text = rounded(value, usual)
+    size = abs(float(text))  # The rounded number decides: 999.9999 is 1,000.
+    if size < 1000 or not abs(value) < 1e9:
         return text
     places = max(0, (_look.get().digits or usual) - 1 - math.floor(math.log10(size)))
     text = f"{float(text):,.{places}f}"

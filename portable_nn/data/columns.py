@@ -263,7 +263,8 @@ def _indices(cells: Cells, column: Column) -> tuple[NDArray[np.float64], dict[in
     faults = {}
     if column.unknown == "refuse" and (strange := set(words) - known.keys()):
         reason = (
-            f"is none of the categories {some(column.categories)} (train --missing indicator,other takes new words)"
+            f"is none of the categories {some(column.categories)} (train --missing indicator,other takes new words; in "
+            "Python unknown='other')"
         )
         faults = {row: f"'{word}' {reason}" for row, word in enumerate(words) if word in strange}
     return np.array([known.get(word, OTHER) for word in words]), faults

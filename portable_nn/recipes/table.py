@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, Unpack
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.core.arguments import check_kinds
+from portable_nn.core.arguments import check_argument, check_kinds
 from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import ACTIVATIONS
@@ -153,6 +153,8 @@ def train_table(
         TrainingError: the loss is NaN or infinite.
         FileError: a file cannot be written, or there is no checkpoint to resume from.
     """
+    check_argument("missing", missing, Policy)
+    check_argument("unknown", unknown, Unknown)
     frame = read_frame(data, header=header, delimiter=delimiter, decimal=decimal, encoding=encoding)
     names = _target_names(frame, target)
     inputs = _input_names(frame, names, drop)

@@ -275,7 +275,8 @@ def test_rows_are_encoded_by_the_names_of_columns_in_any_order() -> None:
 def test_what_a_row_lacks_is_named() -> None:
     _, faults = encoded(read_frame({"n": [1, 2, 3], "w": ["a", "c", None], "code": [1, 1, 1]}), COLUMNS)
     assert faults == {
-        1: "column 'w': 'c' is none of the categories a, b (train --missing indicator,other takes new words)",
+        1: "column 'w': 'c' is none of the categories a, b (train --missing indicator,other takes new words; "
+        "in Python unknown='other')",
         2: "column 'w': the value is missing, as none was in training",
     }
     with pytest.raises(DataError, match="has no column 'w'; what it has beside the others: W"):

@@ -142,7 +142,7 @@ def _turns(node: Node, use: OperatorContext, body: Body, scope: Scope, lift: Lif
             size += 1
             yield each
         if not scan:
-            going = _goes_on(scope.types[made.pop(0)])
+            going = _goes_on(scope.types.get(made.pop(0)))
         states, turn = made[:count], turn + 1
         written.append(made[count:])
     if not written and len(node.outputs) > count:
@@ -152,8 +152,8 @@ def _turns(node: Node, use: OperatorContext, body: Body, scope: Scope, lift: Lif
         yield from _joined(names, output, (scan.out_axes[place], scan.out_backwards[place]) if scan else (0, 0), scope)
 
 
-def _goes_on(condition: Type) -> bool:
-    if condition.constant is None:
+def _goes_on(condition: Type | None) -> bool:
+    if condition is None or condition.constant is None:
         raise StaysError
     return bool(condition.constant[0])
 

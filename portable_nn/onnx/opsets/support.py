@@ -145,13 +145,15 @@ def label(node: NodeProto) -> str:
 
 
 def check_made_once(graph: GraphProto, where: str) -> None:
-    """Raise ``FormatError`` where two nodes or initializers make one value, or two inputs have one name."""
+    """Raise ``FormatError`` where a graph, or a body in it, makes one value twice, or has two inputs of one name."""
     made = Counter(tensor.name for tensor in graph.initializer)
     made.update(name for node in graph.node for name in node.output if name)
     declared = Counter(value.name for value in graph.input)
     for what, counts in (("makes values", made), ("declares inputs", declared)):
         if twice := [f"'{name}'" for name, count in counts.items() if count > 1]:
             raise FormatError(where, f"{what} twice: {', '.join(twice)}")
+    for body in (body for node in graph.node for body in subgraphs(node)):
+        check_made_once(body, where)
 
 
 def _all_nodes(graph: GraphProto) -> Iterator[tuple[int, NodeProto]]:

@@ -15,10 +15,10 @@ export function rounded(value: number, digits = 6): string {
 
 /** As a person writes it, 122,800 or 0.0123: with a power of ten only below 1e-4 and from 1e9 on; `grouped` is for reading, not for typing. */
 export function plain(value: number, digits = 6, grouped = true): string {
-  const size = Math.abs(value);
-  if (!(size >= 1000 && size < 1e9)) return rounded(value, digits);
+  const shown = Number(value.toPrecision(digits)), size = Math.abs(shown);
+  if (!(size >= 1000 && Math.abs(value) < 1e9)) return rounded(value, digits);
   const places = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
-  return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: places, useGrouping: grouped });
+  return shown.toLocaleString("en", { maximumFractionDigits: places, useGrouping: grouped });
 }
 
 /** A share as a percentage. */
