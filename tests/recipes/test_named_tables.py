@@ -335,3 +335,12 @@ def test_losses_that_do_not_fit_a_target(layers: str, target: str, loss: str, me
     data = {"a": np.arange(9) / 7, "price": np.arange(9) * 1.5, "word": np.array(["x", "y", "x"] * 3)}
     with pytest.raises(UsageError, match=f"^{message}"):
         pnn.train_table(layers, data, target, loss=loss)
+
+
+@pytest.mark.parametrize(
+    ("option", "word"), [("missing", "medain"), ("missing", "indicator,other"), ("unknown", "any")]
+)
+def test_other_words_for_missing_and_unknown_cells_are_refused(option: str, word: str) -> None:
+    table = {"a": [1.0, 2.0, 3.0, 4.0], "y": [0.0, 1.0, 0.0, 1.0]}
+    with pytest.raises(pnn.PortableNNError, match=f"{option} must be 'refuse'.*, not '{word}'"):
+        pnn.train_table("auto-2-auto", table, "y", epochs=1, **{option: word})
