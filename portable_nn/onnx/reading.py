@@ -40,7 +40,7 @@ from portable_nn.onnx.opsets.translation import translated
 from portable_nn.onnx.remarks.exporters import resets_too_early
 from portable_nn.onnx.remarks.training import quantised, training_mode
 from portable_nn.onnx.roles import Role, doubts, folded_normalisation, is_mask, roles_of, shared
-from portable_nn.onnx.storage.files import APART
+from portable_nn.onnx.storage.files import LEFT
 from portable_nn.onnx.storage.tensors import Unread, from_tensor, literal, tensor_bytes
 from portable_nn.onnx.subgraphs import all_names, node_names, node_of, with_unique_names
 from portable_nn.onnx.writing import PRODUCER
@@ -115,7 +115,7 @@ def from_model(
     model = with_unique_names(model, where)
     found = obstacles(model, refused)
     blocked = frozenset(place for obstacle in found for place in obstacle.nodes)
-    parts = _parts(model, where, blocked, sizes, apart=unread)
+    parts = _parts(model, where, blocked, sizes, unread=unread)
     made = translated(parts.nodes, parts.types, opset, parts.names, parts.outputs)
     if made.refused:
         return from_model(whole_model, where, sizes, {**refused, **made.refused}, unread=unread)
@@ -185,13 +185,13 @@ class _Parts(NamedTuple):
         return {value.name: Type(value.dtype, value.shape) for value in (*self.inputs, *self.parameters)}
 
 
-def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes, *, apart: bool) -> _Parts:
+def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes, *, unread: bool) -> _Parts:
     """The parts of a model without its nodes at the places ``blocked``; if there are any, without large weights.
 
-    ``apart`` leaves large weights in their files.
+    ``unread`` leaves large weights in their files.
     """
     graph, names = model.graph, Names(all_names(model.graph))
-    found = _constants(model, where, whole=not blocked, apart=apart)
+    found = _constants(model, where, whole=not blocked, unread=unread)
     arrays, large = found.arrays, found.large
     nodes, filling = in_parameters(_nodes(model, where, blocked, found, names), names)
     arrays |= filling
@@ -253,15 +253,15 @@ class _Constants(NamedTuple):
     copies: dict[str, str]
 
 
-def _constants(model: ModelProto, where: str, *, whole: bool, apart: bool) -> _Constants:
+def _constants(model: ModelProto, where: str, *, whole: bool, unread: bool) -> _Constants:
     """The constant values; in a model of this package exactly the initializers are parameters.
 
     Where the model cannot be imported and is not read as a ``whole``, zeros stand for weights that are still in files.
-    Large ones that are kept ``apart`` are read one at a time, and stand-ins are kept.
+    Large ones that are left ``unread`` are read one at a time, and stand-ins are kept.
     """
     graph, foreign = model.graph, model.producer_name != PRODUCER
     known = [proto for proto in graph.initializer if proto.data_type in ONNX_DTYPES]
-    arrays, large = _initializers(known, where, whole=whole, apart=apart)
+    arrays, large = _initializers(known, where, whole=whole, unread=unread)
     uses = _with_bodies(model)
     settings = settings_of(uses, arrays)
     literals = {name: array for name, array in arrays.items() if name in settings or decides_shapes(array)}
@@ -275,13 +275,13 @@ def _constants(model: ModelProto, where: str, *, whole: bool, apart: bool) -> _C
 
 
 def _initializers(
-    known: Iterable[TensorProto], where: str, *, whole: bool, apart: bool
+    known: Iterable[TensorProto], where: str, *, whole: bool, unread: bool
 ) -> tuple[dict[str, Array], dict[str, TensorProto]]:
-    """The elements of tensors, with stand-ins for large ones that are kept ``apart``; and the latter."""
+    """The elements of tensors, with stand-ins for large ones that are left ``unread``; and the latter."""
     arrays, large = dict[str, Array](), dict[str, TensorProto]()
     for proto in known:
         arrays[proto.name] = array = _elements(proto, where, whole=whole)
-        if apart and proto.external_data and tensor_bytes(proto) > APART and not is_mask(array):
+        if unread and proto.external_data and tensor_bytes(proto) > LEFT and not is_mask(array):
             large[proto.name] = proto
             arrays[proto.name] = _stand_in(array)
     return arrays, large

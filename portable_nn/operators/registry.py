@@ -23,13 +23,12 @@ import numpy as np
 from portable_nn.core.dims import agreed_shape, opened
 from portable_nn.core.errors import refuse
 from portable_nn.core.graph import INTERNAL, Attribute, Dim, Graph, Node, Shape, Tensor, format_shape
+from portable_nn.core.tensors import Array as Array
+from portable_nn.core.tensors import NamedArrays as NamedArrays
 from portable_nn.operators.streamed import Streamed
 from portable_nn.sizes.operation import Kind, Mode
 from portable_nn.sizes.receptive import Fields
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-NamedArrays: TypeAlias = Mapping[str, Array]
-"""Arrays by name."""
 Step: TypeAlias = Callable[[], object]
 Order: TypeAlias = tuple[int, ...]
 """Axes from the largest stride to the smallest."""

@@ -28,7 +28,7 @@ BYTES = 4 * SIDE * SIDE
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is done to large weights is done to those of a few kilobytes."""
-    for module, name in ((importing, "LARGE"), (verify, "LARGE"), (reading, "APART"), (files, "APART")):
+    for module, name in ((importing, "LARGE"), (verify, "LARGE"), (reading, "LEFT"), (files, "LEFT")):
         monkeypatch.setattr(module, name, 10_000)
     monkeypatch.setattr(pieces, "SECTION", BYTES)
 

@@ -45,7 +45,7 @@ from portable_nn.onnx.storage.wire import (
 MAX_BYTES: Final = 2**31 - 1
 """The size limit of protocol buffers."""
 
-APART: Final = 2**20
+LEFT: Final = 2**20
 """The bytes of a tensor above which it may be left in its file."""
 
 _HEAD: Final = 512
@@ -99,7 +99,7 @@ def read_light(path: str | Path, faults: list[FormatError] | None = None) -> Mod
         for tensor in external_tensors(model):
             try:
                 check_external([tensor], opened)
-                if tensor_bytes(tensor) <= APART:
+                if tensor_bytes(tensor) <= LEFT:
                     load_external(tensor, opened.path)
             except FormatError as error:
                 if faults is None:

@@ -50,7 +50,7 @@ from portable_nn.operators.control.bodies import (
     unstreamed,
 )
 from portable_nn.operators.differentiation import gradients
-from portable_nn.operators.registry import Compiled
+from portable_nn.operators.registry import FLOATS, Compiled
 
 _INT, _TRUE = Type("int64", ()), Type("bool", (), (1,))
 
@@ -114,7 +114,7 @@ def scan_of(use: OperatorContext) -> ScanUse:
         if both is None:
             use.fail(f"what it reads in steps has {steps} and {type.shape[axis]} of them")
         steps = both
-    entries = [_open(use.type(place)) for place in range(states)]
+    entries = [_varying(use.type(place)) for place in range(states)]
     entries += [
         Type(type.dtype, (*type.shape[:axis], *type.shape[axis + 1 :])) for axis, type in zip(axes, types, strict=True)
     ]
@@ -130,7 +130,7 @@ def scan_of(use: OperatorContext) -> ScanUse:
     )
 
 
-def _open(type: Type) -> Type:
+def _varying(type: Type) -> Type:
     """The type of a state, which is another array in each turn."""
     return Type(type.dtype, type.shape)
 
@@ -196,20 +196,20 @@ def _scan_gradient(n: GradientContext) -> list[Symbol | None]:
     graph, places, states, own = scan.body.graph, scan.body.places, scan.states, scan.body.places.start
     before = _states_before(n, scan)
     outside = Outside()
-    moving = [place for place in range(states) if is_float(n.x[place])]
+    moving = [place for place in range(states) if n.x[place].dtype in FLOATS]
     captured = {n.x[place]: place for place in reversed(places) if is_differentiable(n.x[place])}
-    sums = [leaf(f"sum_{place}", _open(symbol.type)) for place, symbol in enumerate(captured)]
-    flows = {place: leaf(f"flow_{place}", _open(n.x[place].type)) for place in moving}
+    sums = [leaf(f"sum_{place}", _varying(symbol.type)) for place, symbol in enumerate(captured)]
+    flows = {place: leaf(f"flow_{place}", _varying(n.x[place].type)) for place in moving}
     entries = [leaf(f"entry_{place}", type) for place, type in enumerate(scan.entries)]
     late = {place: flow for place, flow in enumerate(n.back) if flow is not None and place >= states}
     types = results(n, scan.body, scan.entries)
-    seeds = {place: leaf(f"seed_{place}", _open(types[place])) for place in late}
+    seeds = {place: leaf(f"seed_{place}", _varying(types[place])) for place in late}
     inside = {n.x[place]: outside.leaf(n.x[place]) for place in places}
     formal = {value.name: entry for value, entry in zip(graph.inputs, entries, strict=True)}
     formal |= {value.name: inside[n.x[place]] for value, place in zip(graph.parameters, places, strict=True)}
     made = inlined(graph, formal)
     ends = {**{place: flows[place] for place in moving}, **seeds}
-    slices = [place for place in range(states, own) if is_float(n.x[place])]
+    slices = [place for place in range(states, own) if n.x[place].dtype in FLOATS]
     wrt = [*(entries[place] for place in (*moving, *slices)), *(inside[symbol] for symbol in captured)]
     found = gradients([made[place] for place in ends], [*ends.values()], wrt)
     whole = [zeros_like(symbol) if back is None else back for back, symbol in zip(found, wrt, strict=True)]
@@ -238,11 +238,6 @@ def _scan_gradient(n: GradientContext) -> list[Symbol | None]:
     for place, gradient in zip([*moving, *captured.values(), *slices], found_back, strict=True):
         back[place] = gradient
     return back
-
-
-def is_float(symbol: Symbol) -> bool:
-    """True if a value is of floats."""
-    return symbol.dtype.startswith("float")
 
 
 def _states_before(n: GradientContext, scan: ScanUse) -> list[Symbol]:
@@ -316,7 +311,7 @@ def _loop_entries(use: OperatorContext) -> list[Type]:
     for place, dtype in enumerate(("int64", "bool")):
         if use.has(place) and (use.type(place).dtype != dtype or use.type(place).shape not in ((), (1,))):
             use.fail(f"{use.operator.input_name(place)} must be one {dtype}, not {use.type(place)}")
-    return [_INT, _TRUE, *(_open(use.type(place)) for place in range(2, bodies_of(use)["body"].places.start))]
+    return [_INT, _TRUE, *(_varying(use.type(place)) for place in range(2, bodies_of(use)["body"].places.start))]
 
 
 def _loop(use: OperatorContext) -> LoopUse:
@@ -394,7 +389,7 @@ def _as_scan(count: Symbol | None, start: Symbol | None, *rest: Symbol, body: tu
     initial, outer = rest[:states], rest[states:]
     outside, branch, idle = Outside(), Outside(), Outside()
     alive, turn = leaf("goes_on", Type("bool", ())), leaf("turn", _INT)
-    entries = [leaf(f"state_{place}", _open(each.type)) for place, each in enumerate(initial)]
+    entries = [leaf(f"state_{place}", _varying(each.type)) for place, each in enumerate(initial)]
 
     def made(inside: Callable[[Symbol], Symbol]) -> list[Symbol]:
         given = [inside(turn), constant(1, "bool"), *map(inside, entries)]
