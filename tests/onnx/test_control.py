@@ -37,6 +37,8 @@ Arrays = Mapping[str, np.ndarray]
 def theirs(model: ModelProto, feeds: Arrays) -> list[np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
+    # The optimiser of onnxruntime 1.32 has ended the process on one of the random models.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
     return list(session.run(None, dict(feeds)))
 
@@ -130,7 +132,7 @@ def test_the_standards_own_tests_of_control_flow() -> None:
 
 @pytest.mark.parametrize("examples", [5, pytest.param(150, marks=pytest.mark.long)])
 def test_random_nested_models_are_what_onnxruntime_computes(examples: int) -> None:
-    many = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    many = settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     many(given(models(depth=1 if examples < 10 else 3))(as_onnxruntime))()
 
 
