@@ -130,7 +130,9 @@ def test_the_standards_own_tests_of_control_flow() -> None:
 # -- random ones
 
 
-@pytest.mark.parametrize("examples", [5, pytest.param(150, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "examples", [5, pytest.param(25, marks=pytest.mark.long), pytest.param(150, marks=pytest.mark.sweep)]
+)
 def test_random_nested_models_are_what_onnxruntime_computes(examples: int) -> None:
     many = settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     many(given(models(depth=1 if examples < 10 else 3))(as_onnxruntime))()
