@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from portable_nn.core.isolated import ask
 from portable_nn.core.text import some
 from portable_nn.data import arrow_side
 from portable_nn.data.cells import Cells, check_unique, is_words, plain_cell
-from portable_nn.data.csv_columns import read_csv
+from portable_nn.data.csv_columns import arriving_csv, read_csv
 from portable_nn.data.files import opened, read_by
 from portable_nn.data.tables import STDIN, UTF_8
 
@@ -53,6 +53,7 @@ class Frame:
         columns: the columns by name, in order, ``(n,)`` each: see ``Cells``.
         rows: the lines of the rows in the file, from 1; None for a table in memory, whose rows count from 0.
         named: whether the names are those of the table; otherwise it has none, and they are ``column 1`` and so on.
+        faults: the reasons why rows cannot be used, by their places; their cells are empty.
         decimal: the decimal mark of numbers among words.
     """
 
@@ -60,6 +61,7 @@ class Frame:
     columns: Mapping[str, Cells]
     rows: Sequence[int] | None = None
     named: bool = True
+    faults: Mapping[int, str] = field(default_factory=dict)
     decimal: str = "."
 
     def __len__(self) -> int:
@@ -112,6 +114,7 @@ def read_frame(
     decimal: str = ".",
     encoding: str = UTF_8,
     where: str = "table",
+    strict: bool = True,
 ) -> Frame:
     """A table with named columns.
 
@@ -126,6 +129,7 @@ def read_frame(
         decimal: the decimal mark in a CSV file, ``.`` or ``,``.
         encoding: the encoding of a CSV file, such as ``latin-1``.
         where: what messages call a table in memory.
+        strict: whether rows of another length than the first are an error; otherwise they are among its ``faults``.
 
     In CSV, cells may be quoted. A column is numbers if all of its cells are, infinity among them, but for missing ones:
     empty cells, and ``NA``, ``N/A``, ``NaN``, ``NULL``, ``None`` and ``?``.
@@ -143,7 +147,7 @@ def read_frame(
         suffix = Path(str(source)).suffix.lower()
         if suffix in _ARROW:
             return _arrow_file(Path(str(source)), _ARROW[suffix])
-        return Frame(*read_csv(source, header, delimiter, decimal, encoding), decimal)
+        return Frame(*read_csv(source, header, delimiter, decimal, encoding, strict=strict), decimal)
     if _is_arrow(source):
         names = source.column_names
         return _frame({name: _arrow_cells(*arrow_side.arrow_cells(source[name]), where, name) for name in names}, where)
@@ -156,6 +160,14 @@ def read_frame(
             f"a table is a path, a data frame, a dict of columns or a structured array, not {type(source).__name__}"
         )
     return _frame({str(name): _cells_of(column, where, str(name)) for name, column in source.items()}, where)
+
+
+def frames_of(source: Any, dialect: Dialect, *, strict: bool) -> Iterator[Frame]:
+    """A table as ``read_frame`` gives it; unless ``strict``, that on standard input in parts, as its rows come."""
+    if strict or str(source) != STDIN:
+        yield read_frame(source, **vars(dialect), strict=strict)
+    else:
+        yield from (Frame(*each, dialect.decimal) for each in arriving_csv(**vars(dialect)))
 
 
 # -- in memory
