@@ -132,6 +132,13 @@ HeldOut: TypeAlias = Whole | InBatches | StoredExamples
 """Validation examples, which each evaluation goes through; ``first`` are those of the kind that there are."""
 
 
+def count_of(held_out: HeldOut | None) -> int:
+    """The number of validation examples; 0 without any, and in batches."""
+    if held_out is None or isinstance(held_out, InBatches):
+        return 0
+    return len(held_out if isinstance(held_out, StoredExamples) else held_out.first)
+
+
 def find_validation(
     check: Check, train: Examples | StoredExamples, validation: Any
 ) -> tuple[Examples | StoredExamples, HeldOut | None]:
