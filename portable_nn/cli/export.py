@@ -101,6 +101,9 @@ CODES: Final = ("numpy", "torch")
 STATE_DICTS: Final = (".pt", ".pth", ".bin")
 """Endings that people try, of files that the library alone writes."""
 
+PAGES: Final = (".html", ".htm")
+"""The endings of pages, which --html writes."""
+
 FLAGS: Final = {
     "batch": "--batch-size",
     "dynamic": "--batch-size any",
@@ -260,7 +263,7 @@ def _write_page(
     from portable_nn.pages.runtime import fetch_runtime
 
     assert page.html is not None
-    if page.html.suffix.lower() not in (".html", ".htm"):
+    if page.html.suffix.lower() not in PAGES:
         raise UsageError(f"--html {page.html}: the name of the file to write must end in .html")
     if out is not None:
         raise UsageError("--html writes a page alone: leave OUT out")
@@ -311,8 +314,9 @@ def _target(
     elif (found := writer_of(out)) is not None:
         known = found
     else:
-        states = "; converters.torch.write_state writes a state dict" if suffix in STATE_DICTS else ""
-        raise UsageError(f"{out}: the name of the file to write must end in {either(endings(written=True))}{states}")
+        hint = "; converters.torch.write_state writes a state dict" if suffix in STATE_DICTS else ""
+        hint = f"; for a page, put --html before it: --html {out}" if suffix in PAGES else hint
+        raise UsageError(f"{out}: the name of the file to write must end in {either(endings(written=True))}{hint}")
     second = known[0].beside.get(suffix)
     if second and not is_embedded:
         check_target(out.with_suffix(second), force)
