@@ -60,9 +60,8 @@ def arriving_csv(header: bool | None, delimiter: str | None, decimal: str, encod
     with text_of(STDIN, encoding) as (where, file):
         waiting = waiting_for(file)
         head, rows = _begun(lines_of(file, where, waiting), where, header, delimiter, decimal, strict=False)
-        for chunk in together(rows, PART, waiting):
-            found = _parsed([chunk], where, *head, decimal, set(), strict=False)
-            yield from [found] if found else []
+        chunks = together(rows, PART, waiting)
+        yield from filter(None, (_parsed([chunk], where, *head, decimal, set(), strict=False) for chunk in chunks))
 
 
 def _delimiter(line: str, decimal: str) -> str:

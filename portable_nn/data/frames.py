@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from portable_nn.core.isolated import ask
 from portable_nn.core.text import some
 from portable_nn.data import arrow_side
 from portable_nn.data.cells import Cells, check_unique, is_words, plain_cell
-from portable_nn.data.csv_columns import arriving_csv, read_csv
+from portable_nn.data.csv_columns import read_csv
 from portable_nn.data.files import opened, read_by
 from portable_nn.data.tables import STDIN, UTF_8
 
@@ -160,14 +160,6 @@ def read_frame(
             f"a table is a path, a data frame, a dict of columns or a structured array, not {type(source).__name__}"
         )
     return _frame({str(name): _cells_of(column, where, str(name)) for name, column in source.items()}, where)
-
-
-def frames_of(source: Any, dialect: Dialect, *, strict: bool) -> Iterator[Frame]:
-    """A table as ``read_frame`` gives it; unless ``strict``, that on standard input in parts, as its rows come."""
-    if strict or str(source) != STDIN:
-        yield read_frame(source, **vars(dialect), strict=strict)
-    else:
-        yield from (Frame(*each, dialect.decimal) for each in arriving_csv(**vars(dialect)))
 
 
 # -- in memory

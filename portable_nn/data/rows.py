@@ -15,7 +15,9 @@ from portable_nn.core.graph import Graph
 from portable_nn.core.text import some
 from portable_nn.data.batches import Bad, Batch, Taken, bad
 from portable_nn.data.columns import encoded, unused, word_of
-from portable_nn.data.frames import Dialect, Frame, frames_of, read_frame
+from portable_nn.data.csv_columns import arriving_csv
+from portable_nn.data.frames import Dialect, Frame, read_frame
+from portable_nn.data.tables import STDIN
 from portable_nn.format.meaning import Column, InputInfo
 
 
@@ -80,7 +82,9 @@ def row_batches(
 def _parts(source: Any, taken: Taken, strict: bool, dialect: Dialect) -> Iterator[TableRows | Bad]:
     """The rows of a table; on standard input, in the parts in which they come."""
     try:
-        for frame in frames_of(source, dialect, strict=strict):
+        is_whole = strict or str(source) != STDIN
+        parts = (Frame(*each, dialect.decimal) for each in arriving_csv(**vars(dialect)))
+        for frame in [read_frame(source, **vars(dialect), strict=strict)] if is_whole else parts:
             yield TableRows.of(frame, taken.columns, taken.targets, numbers=taken.numbers, dtype=taken.precision)
     except DataError as error:
         yield bad(error, strict)

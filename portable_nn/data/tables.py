@@ -245,11 +245,8 @@ def _check_headings(headings: Sequence[str], layout: _Layout) -> None:
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        # Python accepts more than numpy does: 1_0, and the digits of other scripts.
-        return abs(float(cell)) <= MAX_FLOAT and cell.isascii() and "_" not in cell
-    except ValueError:
-        return False
+    # Python accepts more than numpy does: 1_0, and the digits of other scripts.
+    return is_number(cell) and abs(float(cell)) <= MAX_FLOAT and cell.isascii() and "_" not in cell
 
 
 def _layout(name: str, first: Line, delimiter: str, width: int | None) -> _Layout:

@@ -17,7 +17,7 @@ SECONDS: Final = 0.25
 FEW: Final = 20
 """The lines, at most, that epochs have where there is no bar; the first has one more."""
 
-MEASURED, LONG = 2.0, 10.0
+MEASURED, LONG = 2.0, 40.0
 """Seconds: by so many steps the time of a training is told, and a shorter training is not worth a line."""
 
 SHOWN: Final = 10
@@ -83,7 +83,7 @@ class Lines(Bar):
         elif self.steps and now - self.begun >= MEASURED:
             left = (now - self.begun) / self.done * self.steps
             if left >= LONG:
-                print(f"{quantity(self.steps, 'step')}, about {_time(left)}", file=sys.stderr, flush=True)
+                print(f"{quantity(self.steps, 'step')}, about {left / 60:,.0f} min", file=sys.stderr, flush=True)
             self.steps = 0
         self.done += 1
 
@@ -98,13 +98,6 @@ class Lines(Bar):
         if self.row:
             print(epoch_line(self.row, self.epochs), file=sys.stderr, flush=True)
             self.row = {}
-
-
-def _time(seconds: float) -> str:
-    """``20 s``, ``4 min`` or ``2.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def epoch_line(row: Mapping[str, float], epochs: int) -> str:

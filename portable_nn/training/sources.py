@@ -101,6 +101,9 @@ class Whole:
 
     first: Examples
 
+    def __len__(self) -> int:
+        return len(self.first)
+
     def __iter__(self) -> Iterator[Examples]:
         yield self.first
 
@@ -130,13 +133,6 @@ class InBatches:
 
 HeldOut: TypeAlias = Whole | InBatches | StoredExamples
 """Validation examples, which each evaluation goes through; ``first`` are those of the kind that there are."""
-
-
-def count_of(held_out: HeldOut | None) -> int:
-    """The number of validation examples; 0 without any, and in batches."""
-    if held_out is None or isinstance(held_out, InBatches):
-        return 0
-    return len(held_out if isinstance(held_out, StoredExamples) else held_out.first)
 
 
 def find_validation(

@@ -338,7 +338,7 @@ def test_a_bar_that_is_asked_for_goes_to_stderr(capfd: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
-    ("seconds", "line"), [(3.0, "32 steps, about 2 min\n"), (0.5, "32 steps, about 16 s\n"), (0.1, "")]
+    ("seconds", "line"), [(30.0, "32 steps, about 16 min\n"), (1.5, "32 steps, about 1 min\n"), (1.0, "")]
 )
 def test_a_long_training_says_how_long_it_takes(
     seconds: float, line: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
