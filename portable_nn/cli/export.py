@@ -101,9 +101,6 @@ CODES: Final = ("numpy", "torch")
 STATE_DICTS: Final = (".pt", ".pth", ".bin")
 """Endings that people try, of files that the library alone writes."""
 
-PAGES: Final = (".html", ".htm")
-"""The endings of pages, which --html writes."""
-
 FLAGS: Final = {
     "batch": "--batch-size",
     "dynamic": "--batch-size any",
@@ -263,7 +260,7 @@ def _write_page(
     from portable_nn.pages.runtime import fetch_runtime
 
     assert page.html is not None
-    if page.html.suffix.lower() not in PAGES:
+    if page.html.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--html {page.html}: the name of the file to write must end in .html")
     if out is not None:
         raise UsageError("--html writes a page alone: leave OUT out")
@@ -315,7 +312,7 @@ def _target(
         known = found
     else:
         hint = "; converters.torch.write_state writes a state dict" if suffix in STATE_DICTS else ""
-        hint = f"; for a page, put --html before it: --html {out}" if suffix in PAGES else hint
+        hint = f"; for a page, put --html before it: --html {out}" if suffix in (".html", ".htm") else hint
         raise UsageError(f"{out}: the name of the file to write must end in {either(endings(written=True))}{hint}")
     second = known[0].beside.get(suffix)
     if second and not is_embedded:

@@ -112,8 +112,7 @@ def _parsed(
 
     None where one does whose first cells have been taken for numbers.
     """
-    places, parts, is_late = array("q"), [list[Cells]() for _ in names], False
-    faults: dict[int, str] = {}
+    places, parts, is_late, faults = array("q"), [list[Cells]() for _ in names], False, dict[int, str]()
     for chunk in chunks:
         faults |= _level(chunk, len(names), where, len(places), strict)
         places.extend(place for place, _ in chunk)

@@ -82,9 +82,9 @@ def row_batches(
 def _parts(source: Any, taken: Taken, strict: bool, dialect: Dialect) -> Iterator[TableRows | Bad]:
     """The rows of a table; on standard input, in the parts in which they come."""
     try:
+        arriving = (Frame(*each, dialect.decimal) for each in arriving_csv(**vars(dialect)))
         is_whole = strict or str(source) != STDIN
-        parts = (Frame(*each, dialect.decimal) for each in arriving_csv(**vars(dialect)))
-        for frame in [read_frame(source, **vars(dialect), strict=strict)] if is_whole else parts:
+        for frame in [read_frame(source, **vars(dialect), strict=strict)] if is_whole else arriving:
             yield TableRows.of(frame, taken.columns, taken.targets, numbers=taken.numbers, dtype=taken.precision)
     except DataError as error:
         yield bad(error, strict)

@@ -9,10 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, Final, TextIO, TypeAlias, TypeVar
+from typing import Any, Final, TextIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,15 +35,7 @@ UTF_8: Final = "utf-8"
 
 MAX_FLOAT = float(np.finfo(np.float32).max)
 
-PIPE: Final = 2**16
-"""The number of bytes that are read of standard input at once, if so many have come."""
-
 Line: TypeAlias = tuple[int, str]
-
-Waiting: TypeAlias = deque[str]
-"""The lines of standard input that have come and are not taken yet."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -139,19 +130,19 @@ def text_of(path: str | Path, encoding: str, newline: str | None = None) -> Iter
         yield str(path), text
 
 
-def waiting_for(file: TextIO) -> Waiting | None:
+def waiting_for(file: TextIO) -> deque[str] | None:
     """An empty queue for ``lines_of`` where lines come one by one, on standard input; None for files."""
     return deque() if file is sys.stdin and hasattr(file, "buffer") else None
 
 
-def lines_of(file: TextIO, name: str, waiting: Waiting | None = None) -> Iterator[str]:
+def lines_of(file: TextIO, name: str, waiting: deque[str] | None = None) -> Iterator[str]:
     """The lines of a table; with ``waiting``, those of standard input as soon as they come.
 
     Raises ``DataError`` for one that never ends, and for bytes that are no text.
     """
     number = 0
     try:
-        for line in iter(partial(file.readline, MAX_LINE), "") if waiting is None else _arriving(file, waiting):
+        for line in iter(lambda: file.readline(MAX_LINE), "") if waiting is None else _arriving(file, waiting):
             number += 1
             if len(line) >= MAX_LINE:
                 raise DataError(name, f"row {number}: longer than {MAX_LINE} characters, which is no table")
@@ -160,13 +151,13 @@ def lines_of(file: TextIO, name: str, waiting: Waiting | None = None) -> Iterato
         raise DataError(name, _no_text(error, file.encoding, number)) from None
 
 
-def _arriving(file: TextIO, waiting: Waiting) -> Iterator[str]:
+def _arriving(file: TextIO, waiting: deque[str]) -> Iterator[str]:
     """The lines of standard input; all that have come are decoded at once, and wait."""
     decoder = codecs.getincrementaldecoder(file.encoding)(file.errors or "strict")
     decode = io.IncrementalNewlineDecoder(decoder, translate=True).decode
     rest, data = "", b"\n"
     while data and len(rest) < MAX_LINE:
-        data = file.buffer.read1(PIPE)  # type: ignore[attr-defined]
+        data = file.buffer.read1(2**16)  # type: ignore[attr-defined]
         *lines, rest = (rest + decode(data, final=not data)).split("\n")
         waiting.extend(f"{line}\n" for line in lines)
         while waiting:
@@ -175,9 +166,9 @@ def _arriving(file: TextIO, waiting: Waiting) -> Iterator[str]:
         yield rest
 
 
-def together(rows: Iterable[T], most: int, waiting: Waiting | None) -> Iterator[list[T]]:
+def together(rows: Iterable[Any], most: int, waiting: deque[str] | None) -> Iterator[list[Any]]:
     """Rows in lists of at most ``most``; with ``waiting``, a list ends where the next line has not come."""
-    found: list[T] = []
+    found: list[Any] = []
     for row in rows:
         found.append(row)
         if len(found) == most or (waiting is not None and not any(map(str.strip, waiting))):
@@ -199,7 +190,7 @@ def _no_text(error: UnicodeError, encoding: str, number: int) -> str:
     return f"row {row}: {expected}, found the byte 0x{byte:02X}: --encoding {other} (encoding='{other}') may read it"
 
 
-def _lines(file: TextIO, name: str, waiting: Waiting | None) -> Iterator[Line]:
+def _lines(file: TextIO, name: str, waiting: deque[str] | None) -> Iterator[Line]:
     """Lines that are not blank, with their numbers."""
     return ((number, line) for number, line in enumerate(lines_of(file, name, waiting), start=1) if line.strip())
 

@@ -223,9 +223,11 @@ class Runnable:
 
     def numbers(self) -> str:
         """The way out for inputs that are one number, such as a sampling rate; empty where none are."""
-        names = [value.name for value in self.inputs if static(value.shape) in ((), (1,))]
-        how = "is one number, and no batch: import --value {}=NUMBER (values=) makes it a constant of the model"
-        return "".join(f"; {name} {how.format(name)}" for name in names[:1])
+        return "".join(
+            f"; {each.name} is one number: import --value {each.name}=NUMBER (values=) makes it a constant"
+            for each in self.inputs
+            if static(each.shape) in ((), (1,))
+        )
 
     def output_named(self, name: str) -> Value:
         """The output with this name. Raises ``UsageError`` where there is none."""
