@@ -294,7 +294,9 @@ def import_arrays(
         expected, found = ("-".join(map(str, each)) for each in (layers, sizes))
         raise UsageError(f"{path}: expected layers of {expected}, found arrays of {found}")
     if activation is None and len(parts) > 1:
-        raise UsageError(f"{path}: --activation (activation) must say what comes after each layer but the last")
+        raise UsageError(
+            f"{path}: --activation (activation) must say what comes after each layer but the last, such as relu"
+        )
     functions = [activation or "identity"] * (len(parts) - 1) + [output_activation]
     network = _network(parts, functions, "", "network")
     tolerance, proof = _tolerance(parts, atol, rtol), Proof()

@@ -41,8 +41,8 @@ def read_csv(
     Raises ``DataError``.
     """
     with text_of(path, encoding, newline="") as (where, file):
-        if str(path) == STDIN:  # It cannot be read again, and may begin with a byte order mark.
-            file = io.StringIO("".join(lines_of(file, where)).removeprefix("\ufeff"), newline="")
+        if str(path) == STDIN:  # It cannot be read again.
+            file = io.StringIO("".join(lines_of(file, where)), newline="")
         words: set[int] = set()
         frame = None
         while frame is None:
@@ -85,7 +85,7 @@ def _begun(
 
     Raises ``DataError`` where there are none.
     """
-    first = next(lines, "").removeprefix("\ufeff")
+    first = next(lines, "")
     if not first:
         raise DataError(where, "expected rows, found an empty file")
     delimiter = delimiter or _delimiter(first, decimal)

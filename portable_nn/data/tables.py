@@ -115,14 +115,14 @@ def text_of(path: str | Path, encoding: str, newline: str | None = None) -> Iter
 
     Raises ``DataError`` where there is no such file, or standard input is closed.
     """
+    encoding = "utf-8-sig" if codecs.lookup(encoding).name == UTF_8 else encoding
     if str(path) == STDIN:
         if sys.stdin is None:
             raise DataError("stdin", "expected a table (CSV), but standard input is closed")
-        if encoding != UTF_8 and isinstance(sys.stdin, io.TextIOWrapper):
+        if isinstance(sys.stdin, io.TextIOWrapper) and sys.stdin.encoding != encoding:
             sys.stdin.reconfigure(encoding=encoding)
         yield "stdin", sys.stdin
         return
-    encoding = "utf-8-sig" if codecs.lookup(encoding).name == UTF_8 else encoding
     with (
         opened(path, "a table (CSV)") as file,
         io.TextIOWrapper(file, encoding=encoding, newline=newline) as text,

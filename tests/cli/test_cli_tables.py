@@ -268,7 +268,7 @@ def test_a_hostile_table_is_a_bad_input(run, houses: Path, tmp_path: Path, line:
     [
         (
             "price.safetensors",
-            "area,district,rooms\n50,north,2\n",
+            "\ufeffarea,district,rooms\n50,north,2\n",
             "80,south,3\n",
             {
                 "80,south\n": "expected 3 cells, as the first line has, found 2",
@@ -276,7 +276,12 @@ def test_a_hostile_table_is_a_bad_input(run, houses: Path, tmp_path: Path, line:
                 '"a"b,south,3\n': "expected 3 cells, as the first line has, found quotes in a cell that is not quoted",
             },
         ),
-        ("plain.safetensors", "1,2\n", "3,4\n\n", {"3,4,5\n": "expected 2 values, found 3 cells", "3,x\n": "column 2"}),
+        (
+            "plain.safetensors",
+            "\ufeff1,2\n",
+            "3,4\n\n",
+            {"3,4,5\n": "expected 2 values, found 3 cells", "3,x\n": "column 2"},
+        ),
     ],
     ids=["named", "without names"],
 )
@@ -287,7 +292,9 @@ def test_lines_on_standard_input_are_answered_as_they_come(
     pnn.Sequential(pnn.Input(2), pnn.Dense(1), seed=0).save(houses.with_name("plain.safetensors"))
     command = [sys.executable, "-m", "portable_nn", "predict", model, "-", "--format", "jsonl"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=houses.parent, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=houses.parent, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8"
+    ) as process:
         guard = Timer(120, process.kill)
         guard.start()
         assert process.stdin
@@ -302,6 +309,6 @@ def test_lines_on_standard_input_are_answered_as_they_come(
         guard.cancel()
     assert process.returncode == 3
     assert f"error: {len(faults)} of {len(faults) + 2} inputs cannot be used: stdin:" in end
-    (houses.parent / "all.csv").write_text(first + "".join(faults) + good)
+    (houses.parent / "all.csv").write_text(first + "".join(faults) + good, encoding="utf-8")
     found = run("predict", model, "all.csv", "--format", "csv")
     assert (found.code, found.out.count("\n")) == (3, len(faults) + 3)
