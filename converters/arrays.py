@@ -294,7 +294,9 @@ def import_arrays(
         expected, found = ("-".join(map(str, each)) for each in (layers, sizes))
         raise UsageError(f"{path}: expected layers of {expected}, found arrays of {found}")
     if activation is None and len(parts) > 1:
-        raise UsageError(f"{path}: --activation (activation) must say what comes after each layer but the last")
+        raise UsageError(
+            f"{path}: --activation (activation) must say what comes after each layer but the last, such as relu"
+        )
     functions = [activation or "identity"] * (len(parts) - 1) + [output_activation]
     network = _network(parts, functions, "", "network")
     tolerance, proof = _tolerance(parts, atol, rtol), Proof()
@@ -315,6 +317,8 @@ def _parts_in(arrays: NamedArrays, rename: Mapping[str, str], path: Path, skippe
         raise UsageError(
             f"{path}: is a model in Keras's old format: what load_model(…).save('mine.keras') writes is read"
         )
+    if any("__torch__" in why for why in skipped.values()):
+        raise UsageError(f"{path}: {_COMPILED}")
     kept = {name: array for name, array in arrays.items() if rename.get(name) != "" and not is_counter(name)}
     places = {name: place for name, place in rename.items() if place}
     if places:
@@ -333,6 +337,11 @@ _TORCH: Final = (
     "this is a PyTorch state dict (or a pickled module), which does not say how its weights are used: with your class "
     'in Python, pnn.read_torch(module, example).network.save("mine.safetensors"), see docs/pytorch.md. As dense layers '
     "alone: "
+)
+
+_COMPILED: Final = (
+    "is a compiled PyTorch module, code that is not run: in Python, torch.onnx.export(module, …) writes an ONNX "
+    "file, and torch.save(module.state_dict(), …) the weights, both of which are read"
 )
 
 _ELSE: Final = (

@@ -311,8 +311,9 @@ def _target(
     elif (found := writer_of(out)) is not None:
         known = found
     else:
-        states = "; converters.torch.write_state writes a state dict" if suffix in STATE_DICTS else ""
-        raise UsageError(f"{out}: the name of the file to write must end in {either(endings(written=True))}{states}")
+        hint = "; converters.torch.write_state writes a state dict" if suffix in STATE_DICTS else ""
+        hint = f"; for a page, put --html before it: --html {out}" if suffix in (".html", ".htm") else hint
+        raise UsageError(f"{out}: the name of the file to write must end in {either(endings(written=True))}{hint}")
     second = known[0].beside.get(suffix)
     if second and not is_embedded:
         check_target(out.with_suffix(second), force)

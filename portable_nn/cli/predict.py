@@ -115,8 +115,8 @@ def command(
     given to a generator that takes a class, or chosen in the noise, as for digits-gan; of the samples of another
     generator, those that digits-cnn reads as that digit are kept.
 
-    An input that cannot be used has an error in its row. The others are predicted, and the exit code is 3. A table with
-    a line of another length than its first is refused as a whole.
+    An input that cannot be used, or a line of a table of another length than its first, has an error in its row. The
+    others are predicted, and the exit code is 3. Lines on standard input are answered as they come.
 
     The file of --out is written as FILE.part, which becomes FILE at the end: a run that was killed or interrupted, or
     whose disk was full, goes on where it stopped when its command is given again with --resume.

@@ -104,5 +104,6 @@ def _print(batches: Batches, printer: Printer, layout: Layout) -> None:
         try:
             for batch in filter(None, chain([first], batches)):
                 file.write(str(form.rows(batch)))
+                file.flush()  # Who gives one line at a time waits for its answer.
         finally:  # It is complete even where an input turns out to be bad.
             file.write(str(form.end()))

@@ -123,7 +123,6 @@ class TableOptions:
             + "; ".join(f"{name} {does}" for name, does in MISSING.items())
             + ". A missing word is in no category. With other as well (indicator,other), new words are in none, too.",
             after=",",
-            hidden=True,
         ),
     ] = "refuse"
     categorical: Annotated[
@@ -134,9 +133,7 @@ class TableOptions:
         int | None,
         typer.Option(metavar="N", help="Learn N numbers for each category, instead of 1 among zeros.", hidden=True),
     ] = None
-    drop: Annotated[
-        list[str] | None, typer.Option(metavar="NAME,…", help="Columns of a table to leave out.", hidden=True)
-    ] = None
+    drop: Annotated[list[str] | None, typer.Option(metavar="NAME,…", help="Columns of a table to leave out.")] = None
     unit: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=UNIT,…", help="Units of columns, such as price=€.", hidden=True),

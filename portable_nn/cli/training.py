@@ -348,7 +348,7 @@ def finish(
         **({"plot": str(drawn)} if drawn else {}),
     }
     measured = pictures.measured if pictures else ()
-    text = _as_text(history, figures, said(network), out, drawn, len(measured))
+    text = _as_text(history, figures, said(network), out, drawn)
     printer.notes(_guessing(figures.get("val_accuracy"), measured))
     if tested is not None:
         found = evaluated(network, tested, None, ModelOptions(engine="numpy", strict=False))
@@ -403,16 +403,15 @@ def _as_text(
     more: Mapping[str, str],
     out: Path,
     drawn: Path | None,
-    measured: int,
 ) -> str:
     best = history.best_epoch
     epochs = f"{len(history.rows)}{STOPPED[history.stopped].format(len(history.rows) - (best or 0))}"
     if best:
         epochs += f", kept: {best} (smallest validation loss)"
-    rows = [(name.replace("val_", "validation ").replace("_", " "), _figure(name, figures[name])) for name in figures]
-    if measured:
-        of = f" of {quantity(measured, 'picture')}"
-        rows = [(name, f"{text}{of}" if name == "validation accuracy" else text) for name, text in rows]
+    rows = [
+        (name.replace("val_", "validation ").replace("_", " "), _figure(name, figures[name], history.held_out))
+        for name in figures
+    ]
     made = [("saved", out), *([("drawn", drawn)] if drawn else [])]
     files = [(done, f"{path} ({size(path.stat().st_size)})") for done, path in made]
     return fields([("epochs", epochs), *rows, *more.items(), *files])
@@ -420,19 +419,24 @@ def _as_text(
 
 def _guessing(accuracy: float | None, measured: Sequence[Any]) -> list[str]:
     """A note where the most frequent of the classes ``measured`` alone may be as often right."""
-    from portable_nn.evaluation.intervals import share
-
     if accuracy is None or not measured:
         return []
     count, most = len(measured), Counter(measured).most_common(1)[0][1]
-    low, high = map(float, share(round(accuracy * count), count))
+    low, interval = _interval(accuracy, count)
     if low > most / count:
         return []
-    interval = f"{percent(low)} to {percent(high)}"
     return [
         f"this may be guessing: accuracy {interval} by {quantity(count, 'picture')}, {percent(most / count)} by the "
         "most frequent class alone"
     ]
+
+
+def _interval(accuracy: float, count: int) -> tuple[float, str]:
+    """The lower end of the interval of an accuracy, and both as ``evaluate`` has them."""
+    from portable_nn.evaluation.intervals import share
+
+    low, high = map(float, share(round(accuracy * count), count))
+    return low, f"{percent(low)} to {percent(high)}"
 
 
 def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:
@@ -440,7 +444,9 @@ def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
-def _figure(name: str, value: float) -> str:
+def _figure(name: str, value: float, held_out: int) -> str:
+    if name == "val_accuracy" and held_out:
+        return f"{percent(value)} ({_interval(value, held_out)[1]}) of {held_out:,} held out"
     if name.endswith("accuracy"):
         return percent(value)
     return f"{value:,.0f}" if value.is_integer() else grouped(value, 4)

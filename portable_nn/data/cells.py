@@ -171,7 +171,7 @@ def new_fault(cells: Cells) -> str | None:
         return None
     return (
         f"holds {len(counts):,} different words in {counts.total():,} rows, such as {some(counts)}; categories repeat: "
-        f"{hint}leave the column out (--drop, drop=), or name it if they are categories (--categorical, categorical=)"
+        f"{hint}leave the column out, or name it if they are categories (--categorical, categorical=)"
     )
 
 

@@ -61,17 +61,18 @@ def find_columns(
     for option, given in (("categorical", categorical), ("units", units or {})):
         if strange := [name for name in given if name not in frame.columns]:
             raise UsageError(f"{option}: {frame.where} has no column '{strange[0]}'; it has {some(frame.columns)}")
-    if missing == "refuse":
-        _refuse_missing(frame, names)
-    found, faults = [], []
+    found, useless, faults = [], list[str](), _missing_faults(frame, names) if missing == "refuse" else []
     for name in names:
         cells = frame.column(name)
         if name in categorical and not is_words(cells):
             cells = _codes(cells)
         if fault := _fault(frame, cells, name in categorical):
             faults.append(f"column '{name}' {fault}")
+            useless.append(name)
             continue
         found.append(_column(name, cells, missing, unknown, (units or {}).get(name, "")))
+    if useless:
+        faults.append(f"--drop {','.join(useless)} (drop=) leaves them out")
     if faults:
         raise DataError(frame.where, "\n  ".join(faults))
     return tuple(found)
@@ -131,16 +132,15 @@ def codes_of(column: Column) -> tuple[float, ...]:
     return found if [*map(word_of, found)] == [*column.categories] else ()
 
 
-def _refuse_missing(frame: Frame, names: Sequence[str]) -> None:
+def _missing_faults(frame: Frame, names: Sequence[str]) -> list[str]:
     counts = {name: int(missing(frame.column(name)).sum()) for name in names}
     holes = {name: count for name, count in counts.items() if count}
-    if holes:
-        listed = some(f"'{name}' {count:,}" for name, count in holes.items())
-        raise DataError(
-            frame.where,
-            f"of {quantity(len(frame), 'row')} values are missing in {quantity(len(holes), 'column')}: {listed}. "
-            "--missing (missing=) says what to put there: mean, median or indicator; drop leaves out these rows",
-        )
+    listed = some(f"'{name}' {count:,}" for name, count in holes.items())
+    fault = (
+        f"of {quantity(len(frame), 'row')} values are missing in {quantity(len(holes), 'column')}: {listed}. "
+        "--missing (missing=) says what to put there: mean, median or indicator; drop leaves out these rows"
+    )
+    return [fault] if holes else []
 
 
 def without_holes(frame: Frame, names: Sequence[str]) -> Frame:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,19 +18,22 @@ from portable_nn.core.errors import DataError
 from portable_nn.core.text import quantity, said
 from portable_nn.data.cells import Cells, check_unique, is_number, numbers_in, words_in
 from portable_nn.data.counted import headed
-from portable_nn.data.tables import DELIMITERS, STDIN, UTF_8, lines_of, text_of
+from portable_nn.data.tables import DELIMITERS, STDIN, UTF_8, lines_of, text_of, together, waiting_for
 
 
 class Text(NamedTuple):
-    """A table as text: what messages call it, its columns by name, the line of each row, and whether it names them."""
+    """A table as text: the fields of ``frames.Frame``."""
 
     where: str
     columns: dict[str, Cells]
     rows: Sequence[int]
     named: bool
+    faults: Mapping[int, str]
 
 
-def read_csv(path: Any, header: bool | None, delimiter: str | None, decimal: str, encoding: str) -> Text:
+def read_csv(
+    path: Any, header: bool | None, delimiter: str | None, decimal: str, encoding: str, *, strict: bool = True
+) -> Text:
     """A table as text; the options are those of ``frames.read_frame``.
 
     A column turns out to hold words as late as in its last row: the text is then read again.
@@ -38,19 +41,27 @@ def read_csv(path: Any, header: bool | None, delimiter: str | None, decimal: str
     Raises ``DataError``.
     """
     with text_of(path, encoding, newline="") as (where, file):
-        if str(path) == STDIN:  # It cannot be read again, and may begin with a byte order mark.
-            file = io.StringIO("".join(lines_of(file, where)).removeprefix("\ufeff"), newline="")
-        first = next(lines_of(file, where), None)
-        if first is None:
-            raise DataError(where, "expected rows, found an empty file")
-        delimiter = delimiter or _delimiter(first, decimal)
+        if str(path) == STDIN:  # It cannot be read again.
+            file = io.StringIO("".join(lines_of(file, where)), newline="")
         words: set[int] = set()
         frame = None
         while frame is None:
             file.seek(0)
-            reader = csv.reader(lines_of(file, where), delimiter=delimiter, skipinitialspace=True, strict=True)
-            frame = _parsed(reader, where, header, decimal, words)
+            head, rows = _begun(lines_of(file, where), where, header, delimiter, decimal, strict)
+            frame = _parsed(together(rows, PART, None), where, *head, decimal, words, strict)
         return frame
+
+
+def arriving_csv(header: bool | None, delimiter: str | None, decimal: str, encoding: str) -> Iterator[Text]:
+    """The table on standard input as ``read_csv`` reads it if it is not ``strict``: as many rows at once as have come.
+
+    Raises ``DataError``.
+    """
+    with text_of(STDIN, encoding) as (where, file):
+        waiting = waiting_for(file)
+        head, rows = _begun(lines_of(file, where, waiting), where, header, delimiter, decimal, strict=False)
+        chunks = together(rows, PART, waiting)
+        yield from filter(None, (_parsed([chunk], where, *head, decimal, set(), strict=False) for chunk in chunks))
 
 
 def _delimiter(line: str, decimal: str) -> str:
@@ -67,23 +78,43 @@ def headings(path: str | Path) -> list[str]:
         return next(csv.reader([first], delimiter=_delimiter(first, "."), skipinitialspace=True), [])
 
 
-def _parsed(reader: Any, where: str, header: bool | None, decimal: str, words: set[int]) -> Text | None:
+def _begun(
+    lines: Iterator[str], where: str, header: bool | None, delimiter: str | None, decimal: str, strict: bool
+) -> tuple[tuple[list[str], bool], Iterator[tuple[int, list[str]]]]:
+    """The names of the columns, and whether they are the table's own; and its rows.
+
+    Raises ``DataError`` where there are none.
+    """
+    first = next(lines, "")
+    if not first:
+        raise DataError(where, "expected rows, found an empty file")
+    delimiter = delimiter or _delimiter(first, decimal)
+    reader = csv.reader(chain([first], lines), delimiter=delimiter, skipinitialspace=True, strict=True)
+    names, rows = headed(_rows(reader, where, strict), itemgetter(1), header, partial(_are_names, decimal), where)
+    top = next(rows, None)
+    if top is None:
+        raise DataError(where, f"expected rows{' below the names of the columns' * bool(names)}, found none")
+    _check_names(names, where)
+    numbered = [f"column {place}" for place in range(1, len(top[1]) + 1)]
+    return (names or numbered, bool(names)), chain([top], rows)
+
+
+def _parsed(
+    chunks: Iterable[list[tuple[int, list[str]]]],
+    where: str,
+    names: list[str],
+    is_named: bool,
+    decimal: str,
+    words: set[int],
+    strict: bool,
+) -> Text | None:
     """The table. The places of the columns that hold words are ``words``; those that turn out to are added.
 
     None where one does whose first cells have been taken for numbers.
     """
-    names, rows = headed(_rows(reader, where), itemgetter(1), header, partial(_are_names, decimal), where)
-    first = next(rows, None)
-    if first is None:
-        raise DataError(where, f"expected rows{' below the names of the columns' * bool(names)}, found none")
-    is_named, rows = bool(names), chain([first], rows)
-    if is_named:
-        _check_names(names, where)
-    else:
-        names = [f"column {place}" for place in range(1, len(first[1]) + 1)]
-    places, parts, is_late = array("q"), [list[Cells]() for _ in names], False
-    while chunk := list(islice(rows, PART)):
-        _check_lengths(chunk, len(names), where)
+    places, parts, is_late, faults = array("q"), [list[Cells]() for _ in names], False, dict[int, str]()
+    for chunk in chunks:
+        faults |= _level(chunk, len(names), where, len(places), strict)
         places.extend(place for place, _ in chunk)
         for column, cells in enumerate(zip(*(row for _, row in chunk), strict=True)):
             numbers = None if column in words else numbers_in(cells, decimal)
@@ -92,34 +123,48 @@ def _parsed(reader: Any, where: str, header: bool | None, decimal: str, words: s
                 is_late |= bool(parts[column])
             parts[column].append(words_in(cells) if numbers is None else numbers)
     columns = (np.concatenate(each) for each in parts)
-    return None if is_late else Text(where, dict(zip(names, columns, strict=True)), places, is_named)
+    return None if is_late else Text(where, dict(zip(names, columns, strict=True)), places, is_named, faults)
 
 
 def _are_names(decimal: str, cells: Sequence[str]) -> bool:
     return not any(is_number(cell, decimal) for cell in cells)
 
 
-def _check_lengths(rows: Sequence[tuple[int, list[str]]], count: int, where: str) -> None:
-    """Raise ``DataError`` for a row that has not so many cells."""
-    for place, row in rows:
+def _level(rows: list[tuple[int, list[str]]], count: int, where: str, start: int, strict: bool) -> dict[int, str]:
+    """Empty the rows that have not ``count`` cells; the reasons by their places, counted from ``start``.
+
+    Raises ``DataError`` for the first of them if ``strict``.
+    """
+    faults = {}
+    for place, (line, row) in enumerate(rows):
         if len(row) != count:
-            raise DataError(
-                f"{where}:{place}", f"expected {quantity(count, 'cell')}, as the first line has, found {len(row)}"
-            )
+            found = len(row) or "quotes in a cell that is not quoted as a whole, or not doubled"
+            fault = f"expected {quantity(count, 'cell')}, as the first line has, found {found}"
+            if strict:
+                raise DataError(f"{where}:{line}", fault)
+            faults[start + place], rows[place] = fault, (line, [""] * count)
+    return faults
 
 
 PART: Final = 2**13
 """The number of rows that are held as text at once."""
 
 
-def _rows(reader: Any, where: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not blank, each after the number of its last line."""
-    try:
-        for row in reader:
-            if len(row) > 1 or any(map(str.strip, row)):
-                yield reader.line_num, [cell.strip() for cell in row]
-    except csv.Error as error:
-        raise DataError(where, f"line {reader.line_num} cannot be read as CSV {said(error)}") from None
+def _rows(reader: Any, where: str, strict: bool) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not blank, each after the number of its last line.
+
+    A row that cannot be read is empty, or raises ``DataError`` if ``strict``.
+    """
+    while True:
+        try:
+            for row in reader:
+                if len(row) > 1 or any(map(str.strip, row)):
+                    yield reader.line_num, [cell.strip() for cell in row]
+            return
+        except csv.Error as error:
+            if strict:
+                raise DataError(where, f"line {reader.line_num} cannot be read as CSV {said(error)}") from None
+            yield reader.line_num, []
 
 
 def _check_names(names: list[str], where: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,6 +53,7 @@ class Frame:
         columns: the columns by name, in order, ``(n,)`` each: see ``Cells``.
         rows: the lines of the rows in the file, from 1; None for a table in memory, whose rows count from 0.
         named: whether the names are those of the table; otherwise it has none, and they are ``column 1`` and so on.
+        faults: the reasons why rows cannot be used, by their places; their cells are empty.
         decimal: the decimal mark of numbers among words.
     """
 
@@ -60,6 +61,7 @@ class Frame:
     columns: Mapping[str, Cells]
     rows: Sequence[int] | None = None
     named: bool = True
+    faults: Mapping[int, str] = field(default_factory=dict)
     decimal: str = "."
 
     def __len__(self) -> int:
@@ -112,6 +114,7 @@ def read_frame(
     decimal: str = ".",
     encoding: str = UTF_8,
     where: str = "table",
+    strict: bool = True,
 ) -> Frame:
     """A table with named columns.
 
@@ -126,6 +129,7 @@ def read_frame(
         decimal: the decimal mark in a CSV file, ``.`` or ``,``.
         encoding: the encoding of a CSV file, such as ``latin-1``.
         where: what messages call a table in memory.
+        strict: whether rows of another length than the first are an error; otherwise they are among its ``faults``.
 
     In CSV, cells may be quoted. A column is numbers if all of its cells are, infinity among them, but for missing ones:
     empty cells, and ``NA``, ``N/A``, ``NaN``, ``NULL``, ``None`` and ``?``.
@@ -143,7 +147,7 @@ def read_frame(
         suffix = Path(str(source)).suffix.lower()
         if suffix in _ARROW:
             return _arrow_file(Path(str(source)), _ARROW[suffix])
-        return Frame(*read_csv(source, header, delimiter, decimal, encoding), decimal)
+        return Frame(*read_csv(source, header, delimiter, decimal, encoding, strict=strict), decimal)
     if _is_arrow(source):
         names = source.column_names
         return _frame({name: _arrow_cells(*arrow_side.arrow_cells(source[name]), where, name) for name in names}, where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from portable_nn.core.graph import Graph
 from portable_nn.core.text import some
 from portable_nn.data.batches import Bad, Batch, Taken, bad
 from portable_nn.data.columns import encoded, unused, word_of
+from portable_nn.data.csv_columns import arriving_csv
 from portable_nn.data.frames import Dialect, Frame, read_frame
+from portable_nn.data.tables import STDIN
 from portable_nn.format.meaning import Column, InputInfo
 
 
@@ -47,7 +49,7 @@ class TableRows:
         Raises ``DataError`` where columns are missing.
         """
         x, faults = encoded(frame, columns, targets, dtype)
-        return cls(frame, x, faults, _labels(frame, targets, numbers))
+        return cls(frame, x, {**faults, **frame.faults}, _labels(frame, targets, numbers))
 
     def parts(self, size: int) -> Iterator[slice | int]:
         """Rows that can be used, in slices of at most ``size``, and between them the places of the others."""
@@ -68,22 +70,27 @@ def row_batches(
     A table that cannot be read, and each row that cannot be used, is an error with ``strict``, and otherwise a ``Bad``.
     To ``assumed`` is appended which columns are not used.
     """
-    found: list[TableRows | Bad] = []
-    for source in given:
-        try:
-            frame = read_frame(source, **vars(dialect))
-            found.append(
-                TableRows.of(frame, taken.columns, taken.targets, numbers=taken.numbers, dtype=taken.precision)
-            )
-        except DataError as error:
-            found.append(bad(error, strict))
+    read = [_parts(source, taken, strict, dialect) for source in given]
+    first = [next(each) for each in read]  # Errors with ``strict``, and notes, come before the first batch.
     if assumed is not None:
-        frames = [rows.frame for rows in found if isinstance(rows, TableRows)]
+        frames = [rows.frame for rows in first if isinstance(rows, TableRows)]
         assumed += _extra_note(frames, taken.columns, taken.targets)
-    return _batches(found, size, strict)
+    parts = chain.from_iterable(chain([begun], rest) for begun, rest in zip(first, read, strict=True))
+    return _batches(parts, size, strict)
 
 
-def _batches(found: Sequence[TableRows | Bad], size: int, strict: bool) -> Iterator[Batch | Bad]:
+def _parts(source: Any, taken: Taken, strict: bool, dialect: Dialect) -> Iterator[TableRows | Bad]:
+    """The rows of a table; on standard input, in the parts in which they come."""
+    try:
+        arriving = (Frame(*each, dialect.decimal) for each in arriving_csv(**vars(dialect)))
+        is_whole = strict or str(source) != STDIN
+        for frame in [read_frame(source, **vars(dialect), strict=strict)] if is_whole else arriving:
+            yield TableRows.of(frame, taken.columns, taken.targets, numbers=taken.numbers, dtype=taken.precision)
+    except DataError as error:
+        yield bad(error, strict)
+
+
+def _batches(found: Iterable[TableRows | Bad], size: int, strict: bool) -> Iterator[Batch | Bad]:
     for rows in found:
         if isinstance(rows, Bad):
             yield rows

@@ -69,7 +69,9 @@ def _only(file: StoredFile, path: str | Path) -> list[str]:
     if not file.names and len(file.skipped) == 1:
         raise DataError(path, next(iter(file.skipped.values())))
     if len(file.names) != 1:
-        raise DataError(path, f"holds {quantity(len(file.names), 'array')}, {some(file.names)}: say which")
+        raise DataError(
+            path, f"holds {quantity(len(file.names), 'array')}, {some(file.names)}: --inputs NAME (dataset=) says which"
+        )
     return list(file.names)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import codecs
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias
 
@@ -80,7 +81,7 @@ def iterate_csv(
     Without ``width`` the first column holds the labels, and the first row determines the number of values. Columns are
     separated by commas, semicolons or tabs; blank lines are skipped, and so is a row of headings, once it is checked:
     the first one with ``header``, and by default one of names, or of the numbers that pandas writes for them. The path
-    ``"-"`` is standard input.
+    ``"-"`` is standard input, whose rows are given as soon as they come.
 
     Raises:
         DataError: the file cannot be read as text, it has no rows, the first one may be headings or an example, or a
@@ -88,7 +89,8 @@ def iterate_csv(
             counted from 1.
     """
     with text_of(path, encoding) as (name, file):
-        lines = _lines(file, name)
+        waiting = waiting_for(file)
+        lines = _lines(file, name, waiting)
         top = next(lines, (0, ""))
         delimiter = max(DELIMITERS, key=top[1].count)
         begun = chain([top] if top[0] else [], lines)
@@ -103,7 +105,7 @@ def iterate_csv(
         if headings and len(cells) == layout.columns:
             _check_headings(headings, layout)
         lines = chain([first], lines)
-        while chunk := list(islice(lines, chunk_rows)):
+        for chunk in together(lines, chunk_rows, waiting):
             yield from [_parse(chunk, layout)] if strict else _parse_parts(chunk, layout)
 
 
@@ -113,14 +115,14 @@ def text_of(path: str | Path, encoding: str, newline: str | None = None) -> Iter
 
     Raises ``DataError`` where there is no such file, or standard input is closed.
     """
+    encoding = "utf-8-sig" if codecs.lookup(encoding).name == UTF_8 else encoding
     if str(path) == STDIN:
         if sys.stdin is None:
             raise DataError("stdin", "expected a table (CSV), but standard input is closed")
-        if encoding != UTF_8 and isinstance(sys.stdin, io.TextIOWrapper):
+        if isinstance(sys.stdin, io.TextIOWrapper) and sys.stdin.encoding != encoding:
             sys.stdin.reconfigure(encoding=encoding)
         yield "stdin", sys.stdin
         return
-    encoding = "utf-8-sig" if codecs.lookup(encoding).name == UTF_8 else encoding
     with (
         opened(path, "a table (CSV)") as file,
         io.TextIOWrapper(file, encoding=encoding, newline=newline) as text,
@@ -128,17 +130,52 @@ def text_of(path: str | Path, encoding: str, newline: str | None = None) -> Iter
         yield str(path), text
 
 
-def lines_of(file: TextIO, name: str) -> Iterator[str]:
-    """The lines of a table. Raises ``DataError`` for one that never ends, and for bytes that are no text."""
+def waiting_for(file: TextIO) -> deque[str] | None:
+    """An empty queue for ``lines_of`` where lines come one by one, on standard input; None for files."""
+    return deque() if file is sys.stdin and hasattr(file, "buffer") else None
+
+
+def lines_of(file: TextIO, name: str, waiting: deque[str] | None = None) -> Iterator[str]:
+    """The lines of a table; with ``waiting``, those of standard input as soon as they come.
+
+    Raises ``DataError`` for one that never ends, and for bytes that are no text.
+    """
     number = 0
     try:
-        while line := file.readline(MAX_LINE):
+        for line in iter(lambda: file.readline(MAX_LINE), "") if waiting is None else _arriving(file, waiting):
             number += 1
-            if len(line) == MAX_LINE:
+            if len(line) >= MAX_LINE:
                 raise DataError(name, f"row {number}: longer than {MAX_LINE} characters, which is no table")
             yield line
     except UnicodeError as error:
         raise DataError(name, _no_text(error, file.encoding, number)) from None
+
+
+def _arriving(file: TextIO, waiting: deque[str]) -> Iterator[str]:
+    """The lines of standard input; all that have come are decoded at once, and wait."""
+    decoder = codecs.getincrementaldecoder(file.encoding)(file.errors or "strict")
+    decode = io.IncrementalNewlineDecoder(decoder, translate=True).decode
+    rest, data = "", b"\n"
+    while data and len(rest) < MAX_LINE:
+        data = file.buffer.read1(2**16)  # type: ignore[attr-defined]
+        *lines, rest = (rest + decode(data, final=not data)).split("\n")
+        waiting.extend(f"{line}\n" for line in lines)
+        while waiting:
+            yield waiting.popleft()
+    if rest:
+        yield rest
+
+
+def together(rows: Iterable[Any], most: int, waiting: deque[str] | None) -> Iterator[list[Any]]:
+    """Rows in lists of at most ``most``; with ``waiting``, a list ends where the next line has not come."""
+    found: list[Any] = []
+    for row in rows:
+        found.append(row)
+        if len(found) == most or (waiting is not None and not any(map(str.strip, waiting))):
+            yield found
+            found = []
+    if found:
+        yield found
 
 
 def _no_text(error: UnicodeError, encoding: str, number: int) -> str:
@@ -153,9 +190,9 @@ def _no_text(error: UnicodeError, encoding: str, number: int) -> str:
     return f"row {row}: {expected}, found the byte 0x{byte:02X}: --encoding {other} (encoding='{other}') may read it"
 
 
-def _lines(file: TextIO, name: str) -> Iterator[Line]:
+def _lines(file: TextIO, name: str, waiting: deque[str] | None) -> Iterator[Line]:
     """Lines that are not blank, with their numbers."""
-    return ((number, line) for number, line in enumerate(lines_of(file, name), start=1) if line.strip())
+    return ((number, line) for number, line in enumerate(lines_of(file, name, waiting), start=1) if line.strip())
 
 
 def _cells(line: Line, delimiter: str) -> list[str]:
@@ -199,11 +236,8 @@ def _check_headings(headings: Sequence[str], layout: _Layout) -> None:
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        # Python accepts more than numpy does: 1_0, and the digits of other scripts.
-        return abs(float(cell)) <= MAX_FLOAT and cell.isascii() and "_" not in cell
-    except ValueError:
-        return False
+    # Python accepts more than numpy does: 1_0, and the digits of other scripts.
+    return is_number(cell) and abs(float(cell)) <= MAX_FLOAT and cell.isascii() and "_" not in cell
 
 
 def _layout(name: str, first: Line, delimiter: str, width: int | None) -> _Layout:

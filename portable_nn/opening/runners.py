@@ -214,12 +214,20 @@ class Runnable:
         if len(self.inputs) != 1:
             names = ", ".join(value.name for value in self.inputs) or "none"
             states = any(info.state for info in self.description.inputs)
-            hint = " (--inputs NAME=FILE is for several)" if self.inputs else ""
+            hint = self.numbers() or " (--inputs NAME=FILE is for several)" * bool(self.inputs)
             hint = ": --stream (stream=True) keeps its states" if states else hint
             raise UsageError(
                 f"{self.where}: predict takes models with one input; the inputs of this one are: {names}{hint}"
             )
         return self.inputs[0]
+
+    def numbers(self) -> str:
+        """The way out for inputs that are one number, such as a sampling rate; empty where none are."""
+        return "".join(
+            f"; {each.name} is one number: import --value {each.name}=NUMBER (values=) makes it a constant"
+            for each in self.inputs
+            if static(each.shape) in ((), (1,))
+        )
 
     def output_named(self, name: str) -> Value:
         """The output with this name. Raises ``UsageError`` where there is none."""

@@ -88,7 +88,7 @@ def outputs_of(model: str | Path | Network, inputs: Any, options: ModelOptions, 
             raise UsageError(f"{found.where}: inputs must be a dict (--inputs NAME=FILE) for the inputs {wanted}")
         inputs = {names[0]: inputs}
     if missing := [name for name in names if name not in inputs]:
-        raise UsageError(f"{found.where}: no array or picture for the input {', '.join(missing)}")
+        raise UsageError(f"{found.where}: no array or picture for the input {', '.join(missing)}{found.numbers()}")
     given = {value.name: _fed(found, value, inputs[value.name], options, notes) for value in found.inputs}
     return _joined(list(_runs(found, given)))
 

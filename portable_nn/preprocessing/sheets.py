@@ -26,7 +26,10 @@ from portable_nn.preprocessing.morphology import (
 from portable_nn.preprocessing.pixels import WHITE, Ink, Pixels, border, shrink
 
 TABLE: Final = 0.35
-"""A table is darker than this share of the sheet's brightness: most shadows are not."""
+"""A table that does not go all around the sheet is darker than this share of its brightness: most shadows are not."""
+
+AROUND: Final = 0.8
+"""A table that goes all around the sheet is darker than this share: no shadow does, and light fades less to an edge."""
 
 MIN_INK: Final = 0.1
 """The least share of the paper's light that the strongest ink must take."""
@@ -59,8 +62,8 @@ def reach_of(shape: tuple[int, ...]) -> int:
 def keep_sheet(picture: Pixels, longest: int) -> Pixels:
     """Shrink to ``longest``, and continue the paper of the sheet over all else, where it lies on a dark table."""
     picture = shrink(picture, longest)
-    light = _light_part(picture)
-    if light is None:
+    light, darkness = _light_part(picture)
+    if darkness > AROUND:
         return picture
     parts = components(light)
     largest = parts.labels == int(parts.areas.argmax())
@@ -68,7 +71,8 @@ def keep_sheet(picture: Pixels, longest: int) -> Pixels:
         return picture
     around = components(closed(largest.astype(np.float32), reach_of(picture.shape)) == 0)
     table = np.append(at_edge(around.boxes, picture.shape).any(axis=0), False)[around.labels]
-    if not table.any():
+    goes_around = all(side.all() for side in (table[0], table[-1], table[:, 0], table[:, -1]))
+    if not (goes_around or (table.any() and darkness <= TABLE)):
         return picture
     inner = lowest((~table).astype(np.float32), math.ceil(max(picture.shape) / 100)) > 0
     paper = _continued(closed(picture, reach_of(picture.shape)), inner)
@@ -98,9 +102,9 @@ def _nearest_place(mask: Mask) -> NDArray[np.int64]:
     return np.where(mask.any(axis=1, keepdims=True), nearest, 0)
 
 
-def _light_part(picture: Pixels) -> Mask | None:
-    """The part that is lighter than the threshold of N. Otsu (IEEE Trans. SMC 9, 1979), unless the rest is only in
-    shadow."""
+def _light_part(picture: Pixels) -> tuple[Mask, float]:
+    """The part that is lighter than the threshold of N. Otsu (IEEE Trans. SMC 9, 1979), and the brightness of the rest
+    as a share of its own; 1 where there is no rest."""
     levels = np.floor(picture).astype(np.int64).ravel()
     counts = np.bincount(levels, minlength=256)
     below, sums = np.cumsum(counts)[:-1], np.cumsum(counts * np.arange(256))[:-1]
@@ -109,10 +113,8 @@ def _light_part(picture: Pixels) -> Mask | None:
         dark, light = sums / below, rest / above
         between = np.nan_to_num(below * above * (light - dark) ** 2)
     best = int(between.argmax())
-    if between[best] == 0 or dark[best] > TABLE * light[best]:
-        return None
     found: Mask = (levels > best).reshape(picture.shape)
-    return found
+    return found, dark[best] / light[best] if between[best] else 1.0
 
 
 def find_ink(picture: Pixels, ink: Ink) -> Pixels:

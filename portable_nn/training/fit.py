@@ -35,7 +35,7 @@ from portable_nn.training.progress import progress_bar
 from portable_nn.training.run import Augment, Callback, Run
 from portable_nn.training.schedules import ReduceOnPlateau, Schedule, watched
 from portable_nn.training.settings import describe_settings
-from portable_nn.training.sources import Arrays, HeldOut, Iterated, Rows, Source, find_validation
+from portable_nn.training.sources import Arrays, HeldOut, Iterated, Rows, Source, count_of, find_validation
 from portable_nn.training.state import State
 from portable_nn.training.step import TrainingStep
 from portable_nn.training.surroundings import csv_rows, interruptible
@@ -222,6 +222,7 @@ def fit(
         if resume:
             step.swap()  # A checkpoint has the averages as the weights of the network.
         history = run(stop, write_row, bar)
+    history.held_out = count_of(held_out)
     keep_last(network, Kept(kept.optimizer, kept.groups, step.state, state.step))
     draw_curves(history, picture)
     return history

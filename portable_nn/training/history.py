@@ -77,11 +77,13 @@ class History:
         stopped: why training stopped: ``"finished"``, ``"early"`` (early stopping), ``"callback"`` or
             ``"interrupted"`` (Ctrl-C).
         best_epoch: the epoch whose weights were kept; ``None`` where the last ones are.
+        held_out: the number of validation examples; 0 without any, and where they come in batches.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
     stopped: Stopped = "finished"
     best_epoch: int | None = None
+    held_out: int = 0
 
     if not TYPE_CHECKING:
         __getattr__ = attributes_of("history")

@@ -17,6 +17,9 @@ SECONDS: Final = 0.25
 FEW: Final = 20
 """The lines, at most, that epochs have where there is no bar; the first has one more."""
 
+MEASURED, LONG = 2.0, 40.0
+"""Seconds: by so many steps the time of a training is told, and a shorter training is not worth a line."""
+
 SHOWN: Final = 10
 """The epochs, the last ones, that stand below the bar."""
 
@@ -63,10 +66,26 @@ class Bar:
 
 
 class Lines(Bar):
-    """A line on stderr for each epoch, or, of more than ``FEW``, for the first, some between, and the last."""
+    """A line on stderr for each epoch, or, of more than ``FEW``, for the first, some between, and the last.
 
-    def __init__(self, epochs: int) -> None:
+    Before them, a training that takes longer has a line with its ``steps`` and the time that they may take.
+    """
+
+    def __init__(self, epochs: int, steps: int) -> None:
         self.epochs, self.every, self.row = epochs, -(-epochs // FEW), dict[str, float]()
+        self.steps, self.done, self.begun = steps, 0, 0.0
+
+    def step(self) -> None:
+        """Say how long it takes, as soon as that is known."""
+        now = time.monotonic()
+        if not self.done:  # The time of the first step is that of compiling.
+            self.begun = now
+        elif self.steps and now - self.begun >= MEASURED:
+            left = (now - self.begun) / self.done * self.steps
+            if left >= LONG:
+                print(f"{quantity(self.steps, 'step')}, about {left / 60:,.0f} min", file=sys.stderr, flush=True)
+            self.steps = 0
+        self.done += 1
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Print it, or keep it for the end."""
@@ -139,7 +158,7 @@ def progress_bar(
         bar.show()
         return
     if progress is None and not sys.stderr.isatty():
-        shown = Lines(epochs)
+        shown = Lines(epochs, epochs * batches - done)
         try:
             yield shown if lines else Bar()
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sized
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -101,6 +101,9 @@ class Whole:
 
     first: Examples
 
+    def __len__(self) -> int:
+        return len(self.first)
+
     def __iter__(self) -> Iterator[Examples]:
         yield self.first
 
@@ -130,6 +133,11 @@ class InBatches:
 
 HeldOut: TypeAlias = Whole | InBatches | StoredExamples
 """Validation examples, which each evaluation goes through; ``first`` are those of the kind that there are."""
+
+
+def count_of(held_out: HeldOut | None) -> int:
+    """The number of validation examples; 0 without any, and where they come in batches."""
+    return len(held_out) if isinstance(held_out, Sized) else 0
 
 
 def find_validation(

@@ -18,6 +18,7 @@ from portable_nn.converters.onnx import export_onnx
     ("words", "message"),
     [
         ("--html page.txt", "must end in .html"),
+        ("page.html", "for a page, put --html before it: --html page.html"),
         ("out.onnx --html page.html", "leave OUT out"),
         ("--html page.html net.py", "leave OUT out"),
         ("--html page.html --opset 17", "--opset is for ONNX files and programs"),

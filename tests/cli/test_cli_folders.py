@@ -74,14 +74,14 @@ def test_pictures_that_training_never_sees_are_tested_on(run, tmp_path: Path, ph
 
 def test_accuracy_has_its_number_of_pictures_and_a_guess_is_called_one(run, photos: Path) -> None:
     out, err = run(*CNN, "--out", "m.safetensors", "--epochs", "1")[1:]
-    assert " of 4 pictures\n" in out
+    assert " of 4 held out\n" in out
     assert "this may be guessing: accuracy " in err  # Even 4 of 4 may be, by a coin.
     assert " by 4 pictures, 50.0 % by the most frequent class alone" in err
     for name, level in (("dark", 10), ("light", 240)):
         for number in range(10, 40):
             Image.new("L", (9, 12), level).save(photos / name / f"{number}.png")
     out, err = run(*CNN, "--out", "n.safetensors", "--epochs", "4")[1:]
-    assert "100.0 % of 16 pictures\n" in out
+    assert "100.0 % (75.9 % to 100.0 %) of 16 held out\n" in out
     assert "guessing" not in err
 
 

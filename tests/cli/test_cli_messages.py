@@ -89,8 +89,8 @@ def test_of_many_values_in_between_some_are_named(run, tmp_path: Path) -> None:
     found = run("import", "m.onnx", "m.npz")
     assert found.code == 0
     assert (
-        "types of values in between, as they follow from the nodes (30): 'v0', 'v1', 'v2', 'v3', 'v4', … (all of it: "
-        in found.err
+        "types of intermediate values are computed when the file is read, and not stored (30): 'v0', 'v1', 'v2', 'v3', "
+        "'v4', … (all of it: " in found.err
     )
 
 

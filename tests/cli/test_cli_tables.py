@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import onnxruntime
 import pytest
+
+import portable_nn as pnn
 
 HOUSES = """\
 area,district,rooms,price,note
@@ -256,3 +261,54 @@ def test_a_hostile_table_is_a_bad_input(run, houses: Path, tmp_path: Path, line:
     assert fault in found.err
     assert "Traceback" not in found.err
     assert not (tmp_path / "no.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "first", "good", "faults"),
+    [
+        (
+            "price.safetensors",
+            "\ufeffarea,district,rooms\n50,north,2\n",
+            "80,south,3\n",
+            {
+                "80,south\n": "expected 3 cells, as the first line has, found 2",
+                "x,south,3\n": "column 'area': expected a number, found 'x'",
+                '"a"b,south,3\n': "expected 3 cells, as the first line has, found quotes in a cell that is not quoted",
+            },
+        ),
+        (
+            "plain.safetensors",
+            "\ufeff1,2\n",
+            "3,4\n\n",
+            {"3,4,5\n": "expected 2 values, found 3 cells", "3,x\n": "column 2"},
+        ),
+    ],
+    ids=["named", "without names"],
+)
+def test_lines_on_standard_input_are_answered_as_they_come(
+    run, houses: Path, model: str, first: str, good: str, faults: dict[str, str]
+) -> None:
+    trained(run)
+    pnn.Sequential(pnn.Input(2), pnn.Dense(1), seed=0).save(houses.with_name("plain.safetensors"))
+    command = [sys.executable, "-m", "portable_nn", "predict", model, "-", "--format", "jsonl"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=houses.parent, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8"
+    ) as process:
+        guard = Timer(120, process.kill)
+        guard.start()
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        for lines, fault in {first: "", **faults, good: ""}.items():
+            process.stdin.write(lines)
+            process.stdin.flush()
+            assert fault in json.loads(process.stdout.readline()).get("error", "")
+        process.stdin.close()
+        end = process.stderr.read()
+        guard.cancel()
+    assert process.returncode == 3
+    assert f"error: {len(faults)} of {len(faults) + 2} inputs cannot be used: stdin:" in end
+    (houses.parent / "all.csv").write_text(first + "".join(faults) + good, encoding="utf-8")
+    found = run("predict", model, "all.csv", "--format", "csv")
+    assert (found.code, found.out.count("\n")) == (3, len(faults) + 3)

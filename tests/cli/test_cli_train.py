@@ -40,7 +40,7 @@ def test_from_a_table_to_right_answers(run, flowers_csv):
         "validation accuracy",
         "saved",
     ]
-    assert "100.0 %" in out
+    assert "validation accuracy  100.0 % (69.9 % to 100.0 %) of 12 held out\n" in out  # Newcombe 1998, method 4.
     told = run("predict", "m.safetensors", "flowers.csv")
     assert told.err == "120 of 120 right (100.0 %)\n"
     assert {row.split()[1] for row in told.out.splitlines()[1:]} == {"1", "2", "3"}

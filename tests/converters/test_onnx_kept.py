@@ -319,7 +319,7 @@ DROPPED: dict[str, tuple[Change, tuple[str, ...]]] = {
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2]) for name in ("h", "nobody")]
         ),
         (
-            "dropped: types of values in between, as they follow from the nodes (1): 'h'",
+            "types of intermediate values are computed when the file is read, and not stored (1): 'h'",
             "dropped: types of values, which no node makes (1): 'nobody'",
         ),
     ),

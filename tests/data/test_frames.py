@@ -236,9 +236,10 @@ def test_dates_texts_and_odd_cells_are_no_columns() -> None:
     names = read_frame({"name": [f"name {place}" for place in range(200)]})
     with pytest.raises(DataError, match=r"column 'name' holds 200 different words, such as name 0, .*: leave"):
         find_columns(names, ["name"])
-    nearly = read_frame({"n": ["1", "2", "3", "4", "five"]})
-    with pytest.raises(DataError, match="column 'n' holds numbers, but also the word 'five'"):
-        find_columns(nearly, ["n"])
+    nearly = read_frame({"n": ["1", "2", "3", "4", "five"], "gap": ["1", "2", "", "4", "5"], "day": ["2024-1-2"] * 5})
+    said = r"(?s)1 column: 'gap' 1\. --missing .*'n' holds numbers, but also .*'five'.*--drop n,day \(drop=\) leaves"
+    with pytest.raises(DataError, match=said):
+        find_columns(nearly, ["n", "gap", "day"])
 
 
 def test_missing_values_are_counted_by_column() -> None:

@@ -122,7 +122,7 @@ def test_one_array_of_zarr_and_parquet_needs_no_name(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow", reason="pyarrow is an extra")
     pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an extra")
     pq.write_table(pa.table({"a": [1.0, 2.0], "b": [3.0, 4.0]}), tmp_path / "two.parquet")
-    with pytest.raises(DataError, match=r"two\.parquet: holds 2 arrays, a, b: say which"):
+    with pytest.raises(DataError, match=r"two\.parquet: holds 2 arrays, a, b: --inputs NAME \(dataset=\) says which"):
         list(iterate([tmp_path / "two.parquet"], (), (2,)))
 
 

@@ -69,7 +69,7 @@ def test_rows_are_those_that_were_written(
         assert x.chunk == 10
     with pytest.raises(DataError, match=r"has no 'z'; it has .*x"):
         open_stored(path, ["z"])
-    with pytest.raises(DataError, match=r"holds [23] arrays, .*: say which"):
+    with pytest.raises(DataError, match=r"holds [23] arrays, .*: --inputs NAME \(dataset=\) says which"):
         open_stored(path)
 
 

@@ -277,6 +277,10 @@ def test_several_inputs(tmp_path, rows):
     path = write(tmp_path / "m.onnx", [node], dict.fromkeys("ab", (FLOAT, ["n", 3])), {"y": (FLOAT, ["n", 3])})
     with pytest.raises(UsageError, match="predict takes models with one input; the inputs of this one are: a, b"):
         predict(path, rows)
+    path = write(tmp_path / "m.onnx", [node], {"a": (FLOAT, ["n", 3]), "b": (FLOAT, [])}, {"y": (FLOAT, ["n", 3])})
+    with pytest.raises(UsageError, match=r"one are: a, b; b is one number: import --value b=NUMBER \(values=\)"):
+        predict(path, rows)
+    assert predict(pnn.import_onnx(path, values={"b": 2.0}), rows)[0].values == pytest.approx(ROWS[0] + 2)
 
 
 def test_an_input_of_unknown_size(tmp_path, rows):

@@ -95,7 +95,7 @@ def slow_sheet(x: Picture) -> Picture:
             a, b = Fraction(sum(below), len(below)), Fraction(sum(above), len(above))
             if (score := len(below) * len(above) * (b - a) ** 2) > best:
                 best, choice = score, (t, a, b)
-    if best == 0 or choice[1] > Fraction(35, 100) * choice[2]:
+    if best == 0 or choice[1] > Fraction(8, 10) * choice[2]:
         return x
     light = max(slow_parts(np.floor(x) > choice[0]), key=len)
     sheet = np.zeros(x.shape)
@@ -105,7 +105,8 @@ def slow_sheet(x: Picture) -> Picture:
         return x
     tables = [part for part in slow_parts(slow_closed(sheet, reach) == 0) if any(touches(slow_box(part), x.shape))]
     table = {at for part in tables for at in part}
-    if not table:
+    edge = {at for at in np.ndindex(*x.shape) if 0 in at or at[0] == x.shape[0] - 1 or at[1] == x.shape[1] - 1}
+    if not table or (choice[1] > Fraction(35, 100) * choice[2] and not edge <= table):
         return x
     margin = ceil(Fraction(longer, 100))
     inner = [[not set(window(x.shape, i, j, margin)) & table for j in range(x.shape[1])] for i in range(x.shape[0])]
@@ -173,8 +174,8 @@ def slow_rows(x: Picture) -> Picture:
     return found
 
 
-def scene(seed: int, height: int = 40, width: int = 52, *, table: bool = False) -> Picture:
-    """Paper with a stroke, noise, a shadow, and a table around it where that is asked for."""
+def scene(seed: int, height: int = 40, width: int = 52, *, table: float = 0, around: bool = False) -> Picture:
+    """Paper with a stroke, noise, a shadow, and a ``table`` of this brightness on three sides of it, or ``around``."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
     x = 200 + random.normal(0, 2, (height, width)) - 70 * (columns + rows * random.uniform(-1, 1) > width * 0.6)
@@ -182,7 +183,8 @@ def scene(seed: int, height: int = 40, width: int = 52, *, table: bool = False) 
     x[24:27, 20:34] = 40
     if table:
         outside = (rows < 4 + columns // 14) | (columns < 5) | (columns > width - 6 - rows // 12)
-        x = np.where(outside, 20 + random.normal(0, 2, x.shape), np.maximum(x, 170) * (x > 60) + 30 * (x <= 60))
+        outside |= (rows > height - 4) & around
+        x = np.where(outside, table + random.normal(0, 2, x.shape), np.maximum(x, 170) * (x > 60) + 30 * (x <= 60))
     return x.clip(0, 255).astype(np.float32)
 
 
@@ -207,13 +209,23 @@ def test_components(seed: int, height: int, width: int, share: float) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("table", [False, True])
-def test_the_sheet(seed: int, table: bool) -> None:
-    x = scene(seed, table=table)
+@pytest.mark.parametrize(
+    ("table", "around", "is_found"),
+    [
+        (0, False, False),
+        (20, False, True),
+        (100, False, False),
+        (20, True, True),
+        (100, True, True),
+        (175, True, False),
+    ],
+)
+def test_the_sheet(seed: int, table: float, around: bool, is_found: bool) -> None:
+    x = scene(seed, table=table, around=around)
     found = keep_sheet(x, 768)
     np.testing.assert_allclose(found, slow_sheet(x), rtol=1e-6)
-    assert (found is x) is not table
-    assert found[0].min() > (100 if table else 0)
+    assert (found is not x) is is_found
+    assert found[0].min() > (100 if is_found else 0)
 
 
 @pytest.mark.long

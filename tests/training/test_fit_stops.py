@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -334,6 +335,19 @@ def test_a_bar_that_is_asked_for_goes_to_stderr(capfd: pytest.CaptureFixture[str
     assert "epoch 2" in err
     assert f"val_loss {history['val_loss'][-1]:.4g}" in err
     assert "32/32" in err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "line"), [(30.0, "32 steps, about 16 min\n"), (1.5, "32 steps, about 1 min\n"), (1.0, "")]
+)
+def test_a_long_training_says_how_long_it_takes(
+    seconds: float, line: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clock = count()
+    monkeypatch.setattr("time.monotonic", lambda: seconds * next(clock))
+    mlp().fit(X, Y, **MSE, epochs=4, batch_size=5)
+    shown = capfd.readouterr().err
+    assert re.sub(r"epoch .*\n", "", shown) == line
 
 
 ON_A_TERMINAL = """

@@ -182,7 +182,7 @@ def _of_values(reading: _Reading) -> Iterator[str]:
     yield from noted("dropped: values", gone, "as nothing needs them any more")
     written = {*(each.name for each in (*proto.input, *proto.output)), *reading.documentation.values}
     between = filter((known - written).__contains__, typed)
-    yield from noted("dropped: types of values in between", between, "as they follow from the nodes")
+    yield from noted("types of intermediate values are computed when the file is read", between, "and not stored")
     nobodys = filterfalse(known.union(gone).__contains__, typed)
     yield from noted("dropped: types of values", nobodys, "which no node makes")
     inputs = {each.name for each in proto.input}

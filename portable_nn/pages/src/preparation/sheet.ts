@@ -9,6 +9,7 @@ import {
 } from "./picture";
 
 const TABLE = 0.35;
+const AROUND = 0.8;
 const MIN_INK = 0.1;
 const DARKER = 3;
 const OWN = 0.9;
@@ -25,8 +26,8 @@ function reachOf({ height, width }: Picture): number {
 
 /** Shrunk to `longest`; the paper of the sheet goes on over all else, where it lies on a dark table. */
 export function keepSheet(source: Picture, longest: number): Picture {
-  const shrunk = shrink(source, longest), light = lightPart(shrunk);
-  if (!light) return shrunk;
+  const shrunk = shrink(source, longest), { light, darkness } = lightPart(shrunk);
+  if (darkness > AROUND) return shrunk;
   const parts = components(light), best = parts.areas.indexOf(parts.areas.reduce((a, b) => Math.max(a, b)));
   const largest = asPicture(maskOf(light, (place) => parts.labels[place] === best)), reach = reachOf(shrunk);
   if (extremes(lowest(largest, reach).data)[1] <= 0) return shrunk;
@@ -34,11 +35,19 @@ export function keepSheet(source: Picture, longest: number): Picture {
   const atEdges = around.boxes.map((box) => touched(box, shrunk).some(Boolean));
   const isTable = (place: number) => around.labels[place] >= 0 && atEdges[around.labels[place]] === true;
   const table = maskOf(light, isTable);
-  if (!table.data.some(Boolean)) return shrunk;
+  if (!(goesAround(table) || (table.data.some(Boolean) && darkness <= TABLE))) return shrunk;
   const outside = asPicture(maskOf(light, (place) => !table.data[place]));
   const inner = mask(lowest(outside, Math.ceil(Math.max(shrunk.height, shrunk.width) / 100)), (value) => value > 0);
   const paper = continued(closed(shrunk, reach), inner);
   return mapped(shrunk, (value, place) => (inner.data[place] ? value : paper.data[place]));
+}
+
+/** Whether a mask holds all pixels at the edges. */
+function goesAround({ data, height, width }: Mask): boolean {
+  return data.every((value, place) => {
+    const row = Math.floor(place / width), column = place % width;
+    return value !== 0 || (row > 0 && row < height - 1 && column > 0 && column < width - 1);
+  });
 }
 
 /** Whether a box touches the left, the top, the right and the bottom edge. */
@@ -74,23 +83,23 @@ function nearestPlaces(marked: Uint8Array): Int32Array {
   return found;
 }
 
-/** What is lighter than Otsu's threshold, unless the rest is only in shadow. */
-function lightPart(source: Picture): Mask | undefined {
+/** What is lighter than Otsu's threshold, and the brightness of the rest as a share of its own; 1 without any rest. */
+function lightPart(source: Picture): { light: Mask; darkness: number } {
   const counts = new Float64Array(256);
   let total = 0;
   for (const value of source.data) {
     counts[Math.floor(value)]++;
     total += Math.floor(value);
   }
-  let below = 0, sum = 0, best = 0, most = 0, isShadow = true;
+  let below = 0, sum = 0, best = 0, most = 0, darkness = 1;
   for (let level = 0; level < 255; level++) {
     below += counts[level];
     sum += counts[level] * level;
     const above = source.data.length - below, dark = sum / below, light = (total - sum) / above;
     const between = below * above * (light - dark) ** 2;
-    if (between > most) [most, best, isShadow] = [between, level, dark > TABLE * light];
+    if (between > most) [most, best, darkness] = [between, level, dark / light];
   }
-  return isShadow ? undefined : mask(source, (value) => Math.floor(value) > best);
+  return { light: mask(source, (value) => Math.floor(value) > best), darkness };
 }
 
 /** How much of the paper's light the ink takes: 0 for paper with its noise, 255 for the strongest ink. */
