@@ -64,21 +64,7 @@ def import_onnx(
     Options and errors are those of ``read_onnx``, which also reports what of the file was dropped. Warns with
     ``EditedWarning``, unless ``edited``, where this package wrote the file and another program has changed it since.
     """
-    network, _, notes = read_onnx(
-        source,
-        labels=labels,
-        verify=verify,
-        atol=atol,
-        rtol=rtol,
-        seed=seed,
-        io=io,
-        weights=weights,
-        sizes=sizes,
-        values=values,
-        edited=edited,
-        train=train,
-        freeze=freeze,
-    )
+    network, _, notes = read_onnx(**locals())
     if not edited:
         warn_of_edit(notes, "the model" if isinstance(source, ModelProto) else source)
     return network
