@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias, get_args
 
 from portable_nn.adversarial.games.options import Option, filled, no_such
 from portable_nn.adversarial.methods import adaptive, steps
-from portable_nn.adversarial.methods.steps import InitialState, StepFunction
+from portable_nn.adversarial.methods.steps import InitialState, MethodState, StepContext, StepFunction
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import Scheme
 
@@ -84,6 +84,13 @@ class Method:
     def ticks(self, place: int, options: MethodOptions) -> tuple[float, ...]:
         """The numbers of the clock at a step, from 0."""
         return self.clock(place, options) if self.clock else ()
+
+    def advanced(self, context: StepContext, state: MethodState, steps: int, first: int = 0) -> MethodState:
+        """The state after some steps, the first of which has the number ``first``."""
+        for place in range(first, first + steps):
+            context.clock = self.ticks(place, context.options)
+            state = self.step(context, state)
+        return state
 
 
 def _corrections(place: int, options: MethodOptions) -> tuple[float, ...]:
