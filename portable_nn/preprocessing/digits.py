@@ -46,7 +46,7 @@ def extract_ink(picture: Pixels) -> Pixels:
     shading = _shading(picture)
     # Light is multiplicative: ink has less contrast on dim paper, which is bright in the negative; correct for it.
     flat = (picture - shading) / np.maximum(1 - shading / WHITE, 0.25)
-    return standing_out(flat, border(flat), MIN_CONTRAST, WHITE)
+    return standing_out(flat, border(flat), MIN_CONTRAST, float(WHITE))
 
 
 def standing_out(values: NDArray[Any], paper: NDArray[Any], least: float, white: float = 1.0) -> Pixels:

@@ -357,10 +357,5 @@ def _optimizers(given: Any, method: str) -> dict[Role, Optimizer]:
 def _with(network: Network, parameters: Mapping[str, Array], *, copy: bool = True) -> Network:
     """``network`` with other parameters: copies of the arrays, or the arrays themselves."""
     return Network.from_graph(
-        network.graph,
-        parameters,
-        inputs=network.inputs,
-        outputs=network.outputs,
-        metadata=network.metadata,
-        copy=copy,
+        network.graph, parameters, inputs=network.inputs, outputs=network.outputs, metadata=network.metadata, copy=copy
     )
