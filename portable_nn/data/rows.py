@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -79,7 +79,8 @@ def row_batches(
             found.append(bad(error, strict))
     if assumed is not None:
         frames = [rows.frame for rows in found if isinstance(rows, TableRows)]
-        assumed += _extra_note(frames, taken.columns, taken.targets)
+        extra = dict.fromkeys(name for frame in frames for name in unused(frame, taken.columns, taken.targets))
+        assumed += [f"the columns of the tables that are not used: {some(extra)}"] if extra else []
     return _batches(found, size, strict)
 
 
@@ -123,9 +124,3 @@ def _labels(frame: Frame, targets: Sequence[str], numbers: bool) -> list[Any] | 
         None if cell is None or cell != cell else cell if isinstance(cell, str) else word_of(cell)
         for cell in columns[0]
     ]
-
-
-def _extra_note(frames: Iterable[Frame], columns: Sequence[Column], targets: Sequence[str]) -> list[str]:
-    """The columns that the tables have beside those that the model takes, in words."""
-    extra = dict.fromkeys(name for frame in frames for name in unused(frame, columns, targets))
-    return [f"the columns of the tables that are not used: {some(extra)}"] if extra else []
