@@ -58,7 +58,7 @@ def test_no_import_goes_up_nor_round_in_a_circle(modules: dict[str, Path], order
 
 
 CEILINGS = {
-    "statements": 68_166,
+    "statements": 68_149,
     "tokens a statement": 14.33,
     "functions of complexity above 15": 80,
     "parameters of an internal function": 12,

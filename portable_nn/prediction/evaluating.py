@@ -110,13 +110,7 @@ def evaluate(
 
 
 def evaluated(
-    model: str | Path | Network,
-    data: Any,
-    y: Any,
-    options: ModelOptions,
-    *,
-    target: str | None = None,
-    worst: int = 0,
+    model: str | Path | Network, data: Any, y: Any, options: ModelOptions, *, target: str | None = None, worst: int = 0
 ) -> Evaluation:
     """As ``evaluate`` says it, which takes the options one by one."""
     options = with_labels(options)

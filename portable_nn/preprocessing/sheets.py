@@ -14,15 +14,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.names import Found
 from portable_nn.preprocessing.digits import lay_out, standing_out
-from portable_nn.preprocessing.morphology import (
-    Mask,
-    along,
-    closed,
-    components,
-    highest,
-    lowest,
-    run_lengths,
-)
+from portable_nn.preprocessing.morphology import Mask, along, closed, components, highest, lowest, run_lengths
 from portable_nn.preprocessing.pixels import WHITE, Ink, Pixels, border, shrink
 
 TABLE: Final = 0.35
