@@ -72,7 +72,7 @@ def by_heads(use: OperatorContext, index: int, attribute: str, unsaid: int | Non
         )
     batch, positions, hidden = shape
     if not isinstance(heads, int) or heads < 1:
-        use.fail(f"{name} of 3 dimensions needs {attribute}, 1 or more, not {heads}")
+        use.fail(f"{'an' if name == 'X' else 'a'} {name} of 3 dimensions needs {attribute}, 1 or more, not {heads}")
     features = quotient(hidden, heads)
     if features is None:
         use.fail(f"{attribute} must divide the {hidden} features of {name}, not be {heads}")
