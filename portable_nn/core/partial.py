@@ -275,7 +275,7 @@ def partial_write(
 
 
 def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What was given otherwise before, by name, in words."""
+    """The options that were others before, each with both values, in words."""
     return [
         f"{name} was {then.get(name, 'not given')}, and is {now.get(name, 'not given')}"
         for name in {**then, **now}
