@@ -23,6 +23,7 @@ from portable_nn.core.names import Function
 from portable_nn.core.text import quantity, some
 from portable_nn.core.tolerances import WRITTEN
 from portable_nn.engines.recording import read_recorded
+from portable_nn.evaluation.probabilities import softmax
 from portable_nn.format import open_arrays
 from portable_nn.network import Network, Sequential
 from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded
@@ -39,11 +40,6 @@ def _sigmoid(x: Array) -> Array:
     return np.asarray(np.where(x < 0, np.exp(np.minimum(x, 0)), 1) / (1 + np.exp(-np.abs(x))))
 
 
-def _softmax(x: Array) -> Array:
-    exponentials = np.exp(x - x.max(axis=1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
-
-
 class _Activation(NamedTuple):
     """The layer that computes an activation, or ``None``, and its formula on rows of numbers."""
 
@@ -55,7 +51,7 @@ FORMULAS: Final[Mapping[str, _Activation]] = {
     "sigmoid": _Activation("Sigmoid", _sigmoid),
     "tanh": _Activation("Tanh", np.tanh),
     "relu": _Activation("ReLU", lambda x: np.maximum(x, 0)),
-    "softmax": _Activation("Softmax", _softmax),
+    "softmax": _Activation("Softmax", softmax),
     "identity": _Activation(None, lambda x: x),
 }
 """The activations by name; ``core.names.FUNCTIONS`` has the same."""

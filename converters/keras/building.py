@@ -36,15 +36,7 @@ MASKED: Final = (
 """The remark on outputs that have a mask."""
 
 _FLOATS: Final = ("float32", "float64")
-_WRONG: Final = (
-    PortableNNError,
-    TypeError,
-    ValueError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    ArithmeticError,
-)
+_WRONG: Final = (PortableNNError, TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
 """The errors of values in a configuration that are of no use."""
 
 

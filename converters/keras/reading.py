@@ -165,8 +165,7 @@ def from_keras(
     >>> from portable_nn.converters.keras import from_keras
     >>> net = from_keras(keras.models.load_model("mine.keras"))  # doctest: +SKIP
     """
-    options: dict[str, Any] = {"seed": seed, "prove_training": prove_training, "training": training, "labels": labels}
-    return imported(model, verify=verify, atol=atol, rtol=rtol, **options).network
+    return imported(**locals()).network
 
 
 def imported(model: Any, **options: Any) -> Imported:
@@ -181,7 +180,7 @@ def imported(model: Any, **options: Any) -> Imported:
         model = traced(model)
         with quiet():
             model.save(path)
-        return _read(path, f"the model '{model.name}'", model, **options)
+        return _read(path, where=f"the model '{model.name}'", model=model, **options)
 
 
 @check_kinds
@@ -217,15 +216,14 @@ def read_keras(
         UnsupportedError: a layer has no counterpart here, or holds code (Lambda, own classes); all are listed.
         VerificationError: both sides do not compute the same.
     """
-    options: dict[str, Any] = {"seed": seed, "prove_training": prove_training, "training": training, "labels": labels}
-    return _read(Path(path), str(path), None, verify=verify, atol=atol, rtol=rtol, **options)
+    return _read(**locals(), where=str(path), model=None)
 
 
 def _read(
-    path: Path,
+    path: str | Path,
+    *,
     where: str,
     model: Any,
-    *,
     labels: Sequence[str] = (),
     verify: bool = True,
     atol: float = ATOL,

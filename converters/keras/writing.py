@@ -56,8 +56,7 @@ def to_keras(
         VerificationError: both sides do not compute the same.
         MissingPackageError: Keras is not installed.
     """
-    options = {"channels_last": channels_last, "verify": verify, "prove_training": prove_training}
-    model, _, notes = _made(network, **options, tolerance=Tolerance(atol, rtol), seed=seed)
+    model, _, notes = _made(**locals())
     model.notes = notes
     return model
 
@@ -91,7 +90,7 @@ def write_keras(
     if Path(path).suffix.lower() != ".keras":
         raise UsageError(f"{path}: the name of a Keras file ends in .keras")
     options = {"channels_last": channels_last, "verify": verify, "prove_training": prove_training}
-    model, proof, notes = _made(network, **options, tolerance=Tolerance(atol, rtol), seed=seed)
+    model, proof, notes = _made(network, **options, atol=atol, rtol=rtol, seed=seed)
     with tempfile.TemporaryDirectory(prefix="portable-nn-") as folder, atomic_write(path) as target:
         made = Path(folder) / "model.keras"
         with quiet():
@@ -125,14 +124,14 @@ def _named(network: Network) -> tuple[Any, Mapping[str, str]]:
 
 
 def _made(
-    network: Network, *, channels_last: bool, verify: bool, prove_training: bool, tolerance: Tolerance, seed: int
+    network: Network, *, channels_last: bool, verify: bool, prove_training: bool, atol: float, rtol: float, seed: int
 ) -> tuple[Any, Proof, tuple[str, ...]]:
     keras()
     model, rebuilder = _rebuilt(network, channels_last=channels_last)
     proof = Proof()
     if verify:
         side = _side(model, network, rebuilder)
-        proof = compare_sides(network, side, "Keras's model", tolerance=tolerance, seed=seed)
+        proof = compare_sides(network, side, "Keras's model", tolerance=Tolerance(atol, rtol), seed=seed)
     notes = list(rebuilder.notes)
     if prove_training:
         notes.append(prove_training_there(network, _named, seed))

@@ -41,15 +41,7 @@ from portable_nn.onnx.remarks.documentation import attach
 from portable_nn.onnx.remarks.dropped import dropped_by_export
 from portable_nn.onnx.storage.external import IN_PLACE, locations, regions, write_data
 from portable_nn.onnx.storage.files import MAX_BYTES, opening_model, write_model
-from portable_nn.onnx.storage.metadata import (
-    COLUMNS,
-    DIGEST,
-    DOC,
-    LABELS,
-    MANIFEST,
-    added_entries,
-    documented,
-)
+from portable_nn.onnx.storage.metadata import COLUMNS, DIGEST, DOC, LABELS, MANIFEST, added_entries, documented
 from portable_nn.onnx.verification.words import compare_words
 from portable_nn.onnx.verify import Difference, Proof, Tolerance, compare
 from portable_nn.onnx.writing import size_of, to_model

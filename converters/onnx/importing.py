@@ -64,21 +64,7 @@ def import_onnx(
     Options and errors are those of ``read_onnx``, which also reports what of the file was dropped. Warns with
     ``EditedWarning``, unless ``edited``, where this package wrote the file and another program has changed it since.
     """
-    network, _, notes = read_onnx(
-        source,
-        labels=labels,
-        verify=verify,
-        atol=atol,
-        rtol=rtol,
-        seed=seed,
-        io=io,
-        weights=weights,
-        sizes=sizes,
-        values=values,
-        edited=edited,
-        train=train,
-        freeze=freeze,
-    )
+    network, _, notes = read_onnx(**locals())
     if not edited:
         warn_of_edit(notes, "the model" if isinstance(source, ModelProto) else source)
     return network
@@ -149,11 +135,9 @@ def read_onnx(
     """
     check_proof(verify, io)
     if not isinstance(source, ModelProto):
-        options: dict[str, Any] = {"verify": verify, "atol": atol, "rtol": rtol, "seed": seed, "io": io}
-        options |= {"weights": weights, "sizes": sizes, "values": values, "edited": edited, "origin": origin}
-        options |= {"train": train, "freeze": freeze, "lazy": lazy, "labels": labels}
-        with opening_model(source) as model:
-            return read_onnx(model, where=where or str(source), **options)
+        options: dict[str, Any] = {**locals(), "where": where or str(source)}
+        with opening_model(source) as options["source"]:
+            return read_onnx(**options)
     where, given = where or "model", source
     source = as_row(source)
     origin = origin or origin_of(source, where)

@@ -24,6 +24,7 @@ from portable_nn import layers as pnn_layers
 from portable_nn.converters.sklearn.outputs import labels_of
 from portable_nn.core.errors import DataWarning, UsageError
 from portable_nn.core.names import ACTIVATIONS
+from portable_nn.evaluation.probabilities import softmax
 from portable_nn.format.meaning import Column, OutputInfo
 from portable_nn.layers import Dense, Input, Layer, Normalization
 from portable_nn.network import Network, Sequential
@@ -246,8 +247,7 @@ class PortableClassifier(ClassifierMixin, _Portable):  # type: ignore[misc]
         if found.shape[1] == 1:
             yes = 1 / (1 + np.exp(-np.clip(found, -700, 700)))
             return np.concatenate([1 - yes, yes], axis=1)
-        powers = np.exp(found - found.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        return softmax(found)
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """The most probable class of each example, (n,)."""

@@ -93,9 +93,7 @@ def from_sklearn(
     >>> network.outputs[0].loss
     'cross_entropy'
     """
-    options: dict[str, Any] = {"data": data, "columns": columns, "units": units, "target": target, "dtype": dtype}
-    proof: dict[str, Any] = {"verify": verify, "atol": atol, "rtol": rtol, "seed": seed}
-    return read_sklearn(estimator, **options, **proof, prove_training=prove_training).network
+    return read_sklearn(**locals()).network
 
 
 def read_sklearn(

@@ -51,9 +51,7 @@ def from_torch(
     training: Training = "same",
 ) -> Network:
     """The network that a PyTorch module is, with its weights; see ``read_torch``, which also says what it found."""
-    options: dict[str, Any] = {"verify": verify, "atol": atol, "rtol": rtol, "prove_training": prove_training}
-    options |= {"bfloat16": bfloat16, "training": training, "labels": labels}
-    return read_torch(module, example, dynamic=dynamic, seed=seed, **options).network
+    return read_torch(**locals()).network
 
 
 @check_kinds

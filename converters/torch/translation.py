@@ -121,10 +121,7 @@ class _Translator:
         self.notes |= {
             f"'{name}' is '{whose}': they are tied, and one parameter here": None for name, whose in tied.items()
         }
-        metadata = metadata_of(
-            tied,
-            [*(name for name in self.not_saved if name in used), *infinite],
-        )
+        metadata = metadata_of(tied, [*(name for name in self.not_saved if name in used), *infinite])
         network = Network.from_graph(graph, {**used, **infinite}, seed=seed, metadata=metadata)
         return Translation(network, tuple(self.notes), self.stated)
 

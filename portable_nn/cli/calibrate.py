@@ -49,7 +49,8 @@ def command(
     A network of digits in photographs also answers "?" below a probability that 98 % of the digits have; a book's
     network, whose outputs have no temperature, gets this alone.
     """
-    from portable_nn.prediction.evaluating import calibrate, save_network
+    from portable_nn.prediction.evaluating import calibrate
+    from portable_nn.prediction.keeping import save_network
     from portable_nn.recipes.digits import UNSURE
 
     how = {"dialect": dialect.given(), "preprocess": preparation.given(), **given.options()}

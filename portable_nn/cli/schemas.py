@@ -121,9 +121,7 @@ OPERATION: Final = {
     },
     "auto_pad onnx": "str",
     "torch": "str | null",
-    "coverage": [
-        {"axis of": "str", "counts uncovered holes idle phases": ["int"], "uneven": "bool"},
-    ],
+    "coverage": [{"axis of": "str", "counts uncovered holes idle phases": ["int"], "uneven": "bool"}],
 }
 SIZED: Final = (
     {
@@ -170,9 +168,7 @@ OUTPUTS: Final[Mapping[str, Any]] = {
                 "path examples": ["str"],
                 "summary help": "str",
                 "arguments": [PARAMETER],
-                "options": [
-                    {**PARAMETER, "names": ["str"], "default": ANY, "heading": "str", "in_first_help": "bool"},
-                ],
+                "options": [{**PARAMETER, "names": ["str"], "default": ANY, "heading": "str", "in_first_help": "bool"}],
                 "output": "object | null",
             }
         ],
@@ -181,12 +177,7 @@ OUTPUTS: Final[Mapping[str, Any]] = {
     "tune": TRAINED,
     "models list": {
         "models": [
-            {
-                "name summary path onnx samples": "str",
-                "aliases": ["str"],
-                "accuracy": "number | null",
-                "bytes": "int",
-            }
+            {"name summary path onnx samples": "str", "aliases": ["str"], "accuracy": "number | null", "bytes": "int"}
         ]
     },
     "models show": {"name card": "str"},
@@ -222,10 +213,7 @@ OUTPUTS: Final[Mapping[str, Any]] = {
             ],
         },
     ),
-    "evaluate": (
-        {"model": "str", "data": ["str"], **OF_CLASSES},
-        {"model": "str", "data": ["str"], **OF_NUMBERS},
-    ),
+    "evaluate": ({"model": "str", "data": ["str"], **OF_CLASSES}, {"model": "str", "data": ["str"], **OF_NUMBERS}),
     "calibrate": {
         "model path": "str",
         "data": ["str"],
@@ -246,13 +234,7 @@ OUTPUTS: Final[Mapping[str, Any]] = {
         },
         {"model path kind runtime": "str", "bytes": "int", "outputs": DIFFERENCES},
     ),
-    "import": {
-        "model path": "str",
-        "bytes trained constants": "int",
-        **DIGITS,
-        **PROOF,
-        "notes": ["str"],
-    },
+    "import": {"model path": "str", "bytes trained constants": "int", **DIGITS, **PROOF, "notes": ["str"]},
     "convert": {
         "model path digest": "str",
         "bytes tensors tensor_bytes": "int",
@@ -302,14 +284,7 @@ OUTPUTS: Final[Mapping[str, Any]] = {
         {
             "file model": "str",
             "fits": "bool",
-            "tensors": [
-                {
-                    "name status suggestion": "str",
-                    "needed": SIZES,
-                    "found": (SIZES, "null"),
-                    "axes": ["int"],
-                }
-            ],
+            "tensors": [{"name status suggestion": "str", "needed": SIZES, "found": (SIZES, "null"), "axes": ["int"]}],
             "left_over": ["str"],
         },
     ),

@@ -109,12 +109,12 @@ class Part:
         if not resume and not force:
             done = "resume=True goes on with it, and force=True begins anew"
             raise UsageError(f"{self.path} was left by an interrupted run: {done}")
-        differing = [name for name in {**found["origin"], **self.origin} if self._differs(found["origin"], name)]
+        differing = differences(found["origin"], self.origin)
         if resume and not differing:
             self._go_on(found)
             return True
         if resume and not force:
-            raise UsageError(self._other(found["origin"], differing))
+            raise UsageError(f"{self.path} cannot be gone on with: {'; '.join(differing)}. force=True begins anew")
         return False
 
     def keep(self, state: Mapping[str, Any], *, every: float | None = None) -> None:
@@ -214,14 +214,6 @@ class Part:
             raise UsageError(f"{self.journal} is no journal of this program, or damaged: remove it") from None
         return found
 
-    def _differs(self, then: Mapping[str, str], name: str) -> bool:
-        return then.get(name) != self.origin.get(name)
-
-    def _other(self, then: Mapping[str, str], differing: list[str]) -> str:
-        each = [f"{name} was {then.get(name, 'not given')}, and is {self.origin.get(name, 'not given')}"
-                for name in differing]  # fmt: skip
-        return f"{self.path} cannot be gone on with: {'; '.join(each)}. force=True begins anew"
-
     def _save(self) -> None:
         if self._now is None:
             return
@@ -280,3 +272,12 @@ def partial_write(
     except OSError as error:
         kept = f"; {part.path} has what was written, for a run that resumes it" if part.kept is not None else ""
         raise FileError(path, f"cannot be written: {reason_of(error, path)}{kept}") from error
+
+
+def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The options that were others before, each with both values, in words."""
+    return [
+        f"{name} was {then.get(name, 'not given')}, and is {now.get(name, 'not given')}"
+        for name in {**then, **now}
+        if then.get(name) != now.get(name)
+    ]

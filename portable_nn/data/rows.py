@@ -74,7 +74,8 @@ def row_batches(
     first = [next(each) for each in read]  # Errors with ``strict``, and notes, come before the first batch.
     if assumed is not None:
         frames = [rows.frame for rows in first if isinstance(rows, TableRows)]
-        assumed += _extra_note(frames, taken.columns, taken.targets)
+        extra = dict.fromkeys(name for frame in frames for name in unused(frame, taken.columns, taken.targets))
+        assumed += [f"the columns of the tables that are not used: {some(extra)}"] if extra else []
     parts = chain.from_iterable(chain([begun], rest) for begun, rest in zip(first, read, strict=True))
     return _batches(parts, size, strict)
 
@@ -130,9 +131,3 @@ def _labels(frame: Frame, targets: Sequence[str], numbers: bool) -> list[Any] | 
         None if cell is None or cell != cell else cell if isinstance(cell, str) else word_of(cell)
         for cell in columns[0]
     ]
-
-
-def _extra_note(frames: Iterable[Frame], columns: Sequence[Column], targets: Sequence[str]) -> list[str]:
-    """The columns that the tables have beside those that the model takes, in words."""
-    extra = dict.fromkeys(name for frame in frames for name in unused(frame, columns, targets))
-    return [f"the columns of the tables that are not used: {some(extra)}"] if extra else []

@@ -6,7 +6,7 @@ A mean and a standard deviation say where the data lie; a factor says what they 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -239,17 +239,14 @@ def _preparation(graph: Graph, parameters: NamedArrays, read: str) -> tuple[Any,
                 return factor, offset, []
             if other.ndim and moved:
                 break  # Its axes are not those of the input.
-            factor, offset = _after(operator.affine[place], place, factor, offset, other)
+            # What a function of x · factor + offset and of another number is, from its values where x is 0 and 1.
+            ends = [(x, other) if place == 0 else (other, x) for x in (offset, factor + offset)]
+            offset, end = (operator.affine[place](*each) for each in ends)
+            factor = end - offset
             done.append(node)
         moved = moved or not operator.elementwise
         read = node.outputs[0]
     return factor, offset, done
-
-
-def _after(function: Callable[..., Any], place: int, factor: Any, offset: Any, other: Array) -> tuple[Any, Any]:
-    """x · factor + offset after a function of it, at ``place``, and of ``other``: from its values at 0 and at 1."""
-    at = [function(*((x, other) if place == 0 else (other, x))) for x in (offset, factor + offset)]
-    return at[1] - at[0], at[0]
 
 
 def _around(factor: Any, offset: Any) -> tuple[Any, Any, Any, Any]:

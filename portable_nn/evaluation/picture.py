@@ -152,10 +152,7 @@ def _reliability(sheet: Figure, height: float, found: ClassEvaluation) -> None:
     axes = _axes(sheet, height, left, top, wide, 3.0)
     middles = [each.confidence for each in bins]
     right = [each.accuracy for each in bins]
-    spread = [
-        [each.accuracy - each.interval[0] for each in bins],
-        [each.interval[1] - each.accuracy for each in bins],
-    ]
+    spread = [[each.accuracy - each.interval[0] for each in bins], [each.interval[1] - each.accuracy for each in bins]]
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
     axes.vlines(middles, middles, right, color=ORANGE, linewidth=5, alpha=0.55, label="gap")
     axes.errorbar(

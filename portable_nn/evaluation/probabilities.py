@@ -12,6 +12,12 @@ LEAST: Final = float(np.finfo(np.float64).eps)
 """The least probability whose logarithm is taken, and 1 less it the largest, where a model gives probabilities."""
 
 
+def softmax(numbers: Array) -> Array:
+    """Numbers ``(n, classes)`` as shares, whose sum is 1 in each row."""
+    powers = np.exp(numbers - numbers.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
 def probabilities(numbers: Array, kind: str, temperature: float = 1.0) -> Array:
     """Outputs ``(n, width)`` as probabilities ``(n, classes)``.
 
@@ -22,8 +28,7 @@ def probabilities(numbers: Array, kind: str, temperature: float = 1.0) -> Array:
     """
     numbers, kind = _logits(numbers, kind, temperature)
     if kind == "logits":
-        powers = np.exp(numbers - numbers.max(axis=1, keepdims=True))
-        numbers = powers / powers.sum(axis=1, keepdims=True)
+        numbers = softmax(numbers)
     elif kind == "binary_logits":
         numbers = (1 + np.tanh(numbers / 2)) / 2  # The logistic function, without overflow.
     return np.concatenate([1 - numbers, numbers], axis=1) if numbers.shape[1] == 1 else numbers

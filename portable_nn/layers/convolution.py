@@ -91,8 +91,7 @@ class _Convolution(Layer):
         Raises ``UsageError`` for an option that makes no sense. Calling the layer raises ``GraphError`` where the input
         has another rank, its channels are not known, or ``groups`` does not divide the channels.
         """
-        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        self._set(filters, kernel, bias, weight_initial, bias_initial, name, **options)
+        _Convolution._set(**locals())
 
     def _set(
         self,
@@ -167,8 +166,7 @@ class _ConvTranspose(_Convolution):
         Raises ``UsageError`` for an option that makes no sense. Calling the layer raises ``GraphError`` where the input
         has another rank, its channels are not known, or ``groups`` does not divide the channels.
         """
-        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        self._set(filters, kernel, bias, weight_initial, bias_initial, name, output_padding=output_padding, **options)
+        _Convolution._set(**locals())
 
 
 class Conv1d(_Convolution):

@@ -301,13 +301,7 @@ class LocalResponseNorm(Layer):
     """
 
     def __init__(
-        self,
-        size: Count,
-        alpha: NonNegative = 1e-4,
-        beta: Finite = 0.75,
-        k: Positive = 1.0,
-        *,
-        name: str | None = None,
+        self, size: Count, alpha: NonNegative = 1e-4, beta: Finite = 0.75, k: Positive = 1.0, *, name: str | None = None
     ) -> None:
         super().__init__(name, "local_response_norm")
         self.size = int(size)

@@ -93,9 +93,7 @@ def _of_axes(axes: int) -> dict[str, Counterpart]:
             padding=_PADDING,
         ),
         f"MaxPool{axes}d": _row(
-            f"MaxPool{axes}d",
-            f"{_POOL} padding=0 dilation=1 !return_indices=false ceil_mode=false",
-            padding=_PADDING,
+            f"MaxPool{axes}d", f"{_POOL} padding=0 dilation=1 !return_indices=false ceil_mode=false", padding=_PADDING
         ),
         f"AvgPool{axes}d": _row(
             f"AvgPool{axes}d", average if axes == 1 else f"{average} !divisor_override=null", padding=_PADDING
@@ -123,9 +121,7 @@ COUNTERPARTS: Final[Mapping[str, Counterpart]] = {
         normalized_shape=Renamed("axis", _axis),
     ),
     "RMSNorm": _row(
-        "RMSNorm",
-        "normalized_shape eps=null elementwise_affine:affine=true",
-        normalized_shape=Renamed("axis", _axis),
+        "RMSNorm", "normalized_shape eps=null elementwise_affine:affine=true", normalized_shape=Renamed("axis", _axis)
     ),
     "GroupNorm": _row("GroupNorm", "num_groups:groups -num_channels eps=1e-5 affine=true"),
     "LocalResponseNorm": _row("LocalResponseNorm", "size alpha=1e-4 beta=0.75 k=1.0"),

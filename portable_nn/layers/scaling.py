@@ -30,13 +30,15 @@ LARGEST: Final = 1e30
 """The largest number that a layer multiplies by, adds, subtracts or divides by."""
 
 
-class _Frozen(Layer):
+class Frozen(Layer):
+    """A layer with parameters that do not train."""
+
     def frozen(self, role: str, value: Floats, x: Symbol) -> Symbol:
         """A parameter that ``fit`` never changes."""
         return self.parameter(role, value.shape, x.dtype, value, trainable=False)
 
 
-class Rescaling(_Frozen):
+class Rescaling(Frozen):
     """x · scale + offset: ``Rescaling(1 / 255)`` makes 0..1 of pixels, 0..255, and ``Rescaling(1 / 127.5, -1)`` -1..1.
 
     Any shape, which is kept; whole numbers become float32 first. Frozen parameters, each (1,): ``scale`` and, unless it
@@ -75,7 +77,7 @@ class Rescaling(_Frozen):
         return self.emit("Add", emit("Mul", x, scale), self.frozen("offset", np.array([self.offset]), x))
 
 
-class Normalization(_Frozen):
+class Normalization(Frozen):
     """(x - mean) / std, with a mean and a standard deviation for each feature or channel: those of your data.
 
     ``adapt`` takes them from the training examples; or they are given, such as those of a pretrained network. Any

@@ -12,14 +12,13 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.numbers import Count
 from portable_nn.format.meaning import Column
-from portable_nn.layers.layer import Layer
-from portable_nn.layers.scaling import as_float
+from portable_nn.layers.scaling import Frozen, as_float
 from portable_nn.operators import DTYPE_CODES, Symbol, constant, emit
 
 __all__ = ["Columns"]
 
 
-class Columns(Layer):
+class Columns(Frozen):
     """The rows of a table as numbers of about the same size: (batch, columns) → (batch, features).
 
     First the columns of numbers: a missing one, NaN, becomes the mean or the median of its column; each is brought to
@@ -83,13 +82,13 @@ class Columns(Layer):
         indicators: list[Symbol] = []
         if set(kinds) != {"refuse"}:
             absent = emit("IsNaN", numbers)
-            numbers = emit("Where", absent, self._frozen("fill", self._fill, x), numbers)
+            numbers = emit("Where", absent, self.frozen("fill", self._fill, x), numbers)
             noted = [place for place, kind in enumerate(kinds) if kind == "indicator"]
             if noted:
                 indicators = [emit("Cast", _picked(absent, noted), to=DTYPE_CODES[x.dtype])]
         if self.standardise:
-            numbers = emit("Sub", numbers, self._frozen("mean", self._mean, x))
-            numbers = emit("Div", numbers, self._frozen("std", self._std, x))
+            numbers = emit("Sub", numbers, self.frozen("mean", self._mean, x))
+            numbers = emit("Div", numbers, self.frozen("std", self._std, x))
         return [numbers, *indicators]
 
     def _one_hot(self, x: Symbol) -> list[Symbol]:
@@ -105,9 +104,6 @@ class Columns(Layer):
             vectors = self.parameter(f"vectors_{place}", (count, self.embedding), x.dtype, "lecun_normal")
             found.append(emit("MatMul", _equal(_picked(x, [place]), np.arange(count)), vectors))
         return found
-
-    def _frozen(self, role: str, values: NDArray[np.float64], x: Symbol) -> Symbol:
-        return self.parameter(role, values.shape, x.dtype, values, trainable=False)
 
 
 def _filling(cells: NDArray[np.float64], column: Column) -> float:

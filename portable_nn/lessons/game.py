@@ -14,12 +14,7 @@ from portable_nn.adversarial.games.game import Game, Samples, coupled
 from portable_nn.adversarial.games.kinds import kind_of
 from portable_nn.adversarial.games.options import Option, as_number, rate_pair
 from portable_nn.adversarial.games.table import game as find_game
-from portable_nn.adversarial.methods.program import (
-    MethodProgram,
-    method_program,
-    payoff_program,
-    schedule_program,
-)
+from portable_nn.adversarial.methods.program import MethodProgram, method_program, payoff_program, schedule_program
 from portable_nn.adversarial.methods.recording import MOST_NUMBERS
 from portable_nn.adversarial.methods.table import COMPARED, METHODS, Method, find_method
 from portable_nn.adversarial.runs.rates import DECAYS, read_rates

@@ -45,11 +45,7 @@ def global_pool(graph: Graph, value: str) -> Literal["mean", "max"] | None:
     none."""
     types = infer(graph).types
     for node, read in _way_back(graph):
-        kind, before, after = (
-            operator_of(node).summary,
-            types[read].shape,
-            types[node.outputs[0]].shape,
-        )
+        kind, before, after = (operator_of(node).summary, types[read].shape, types[node.outputs[0]].shape)
         is_whole = len(before) > 2 and after[:2] == before[:2] and all(size == 1 for size in after[2:])
         if kind and is_whole:
             return kind

@@ -69,12 +69,7 @@ def first_difference(
 
 
 def _by_parts(
-    made: Manifest,
-    weights: NamedArrays,
-    names: Sequence[str],
-    feeds: NamedArrays,
-    lengths: Collection[str],
-    steps: str,
+    made: Manifest, weights: NamedArrays, names: Sequence[str], feeds: NamedArrays, lengths: Collection[str], steps: str
 ) -> dict[str, list[Array]]:
     """Some values of a network with states for each of the parts of a sequence."""
     after = {info.name: info.state for info in made.inputs if info.state}

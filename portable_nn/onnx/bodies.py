@@ -8,7 +8,7 @@ from typing import Final
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from portable_nn.onnx.opsets.support import label, subgraphs
+from portable_nn.onnx.opsets.support import copy_initializers, label, subgraphs
 
 LOOPS: Final = frozenset({"Loop", "Scan"})
 
@@ -61,9 +61,7 @@ def _nodes(
             own += [name for each in body.node for name in each.output]
             prefix = f"/{next(numbers)}/"
             inside = {**names, **{name: prefix + name for name in own if name}}
-            for tensor in body.initializer:
-                made.initializer.add().CopyFrom(tensor)
-                made.initializer[-1].name = inside[tensor.name]
+            copy_initializers(body, made, inside)
             starts, ends = _sides(node, body, inputs)
             for start, given in zip(starts, body.input, strict=False):
                 start.output.append(inside[given.name])

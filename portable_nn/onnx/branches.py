@@ -35,7 +35,16 @@ from onnx import (
 from portable_nn.core.errors import FormatError
 from portable_nn.core.text import said
 from portable_nn.onnx.library.isolated import LibraryError, inline_standard_function
-from portable_nn.onnx.opsets.support import STANDARD, is_supported, label, names_in, opset_in, subgraphs
+from portable_nn.onnx.opsets.support import (
+    STANDARD,
+    copy_initializers,
+    is_supported,
+    label,
+    names_in,
+    opset_in,
+    set_nodes,
+    subgraphs,
+)
 from portable_nn.onnx.storage.functions import check_functions
 from portable_nn.rewrites.program import Names
 
@@ -227,9 +236,7 @@ def _replace(graph: GraphProto, place: int, branch: GraphProto) -> None:
     }
     own = [*(tensor.name for tensor in branch.initializer), *(name for node in branch.node for name in node.output)]
     renamed.update({name: names.fresh(name) for name in own if name and name not in renamed})
-    for tensor in branch.initializer:
-        graph.initializer.add().CopyFrom(tensor)
-        graph.initializer[-1].name = renamed[tensor.name]
+    copy_initializers(branch, graph, renamed)
     nodes = deepcopy(list(branch.node))
     for node in nodes:
         _rename(node, renamed)
@@ -238,9 +245,7 @@ def _replace(graph: GraphProto, place: int, branch: GraphProto) -> None:
         for inner, outer in zip(inside, decided.output, strict=True)
         if renamed.get(inner) != outer
     ]
-    kept = deepcopy([*graph.node[:place], *nodes, *graph.node[place + 1 :]])
-    del graph.node[:]
-    graph.node.extend(kept)
+    set_nodes(graph, [*graph.node[:place], *nodes, *graph.node[place + 1 :]])
 
 
 def _rename(node: NodeProto, names: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ among those of the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from itertools import filterfalse
 
@@ -16,7 +16,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 from portable_nn.core.errors import FormatError
 from portable_nn.core.graph import Attribute, Graph, Node, Parameter, Value
 from portable_nn.core.limits import DEEPEST
-from portable_nn.onnx.opsets.support import STANDARD, names_in, subgraphs
+from portable_nn.onnx.opsets.support import STANDARD, copy_initializers, names_in, set_nodes, subgraphs
 from portable_nn.onnx.storage.tensors import from_attribute
 from portable_nn.operators import find
 from portable_nn.rewrites.program import Names
@@ -35,7 +35,7 @@ def with_unique_names(model: ModelProto, where: str) -> ModelProto:
     for node in made.graph.node:
         for body in subgraphs(node):
             _make_unique(body, {}, names, made.graph, constants, where)
-    _set_nodes(made.graph, [*constants, *made.graph.node])
+    set_nodes(made.graph, [*constants, *made.graph.node])
     return made
 
 
@@ -45,12 +45,6 @@ def all_names(graph: GraphProto) -> Iterator[str]:
     for node in graph.node:
         for body in subgraphs(node):
             yield from all_names(body)
-
-
-def _set_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
-    kept = deepcopy([*nodes])
-    del graph.node[:]
-    graph.node.extend(kept)
 
 
 def _is_constant(node: NodeProto) -> bool:
@@ -71,9 +65,7 @@ def _make_unique(
         raise FormatError(where, f"its loops and branches are in each other more than {DEEPEST} times")
     own = [*(each.name for each in (*body.input, *body.initializer)), *(n for node in body.node for n in node.output)]
     inside = {**outer, **{name: names.fresh(name) for name in dict.fromkeys(own) if name}}
-    for tensor in body.initializer:
-        graph.initializer.add().CopyFrom(tensor)
-        graph.initializer[-1].name = inside[tensor.name]
+    copy_initializers(body, graph, inside)
     for node in body.node:
         for field in (node.input, node.output):
             field[:] = [inside.get(name, name) for name in field]
@@ -82,7 +74,7 @@ def _make_unique(
     for value in (*body.input, *body.output):
         value.name = inside.get(value.name, value.name)
     constants += deepcopy([*filter(_is_constant, body.node)])
-    _set_nodes(body, filterfalse(_is_constant, body.node))
+    set_nodes(body, filterfalse(_is_constant, body.node))
     del body.initializer[:]
     del body.value_info[:]
 

@@ -16,7 +16,7 @@ from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import DataError, FormatError, UsageError
 from portable_nn.core.names import Engine
 from portable_nn.core.numbers import Count, Natural
-from portable_nn.core.text import NAMED, either, quantity, several, shortened
+from portable_nn.core.text import NAMED, quantity, several, shortened
 from portable_nn.data.apart import apart, by_name, to_evaluate
 from portable_nn.data.batches import Bad
 from portable_nn.data.cells import is_words, missing
@@ -32,8 +32,7 @@ from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigure
 from portable_nn.evaluation.scoring import NOT_FINITE, Evaluation, Scoring, Task, kind_for
 from portable_nn.evaluation.targets import labels_in
 from portable_nn.network import Network
-from portable_nn.opening.kinds import WRITABLE, open_model
-from portable_nn.opening.onnx_file import OnnxFile
+from portable_nn.opening.kinds import open_model
 from portable_nn.operators.registry import Array
 from portable_nn.prediction.answers import Answer, Answers, answers_of
 from portable_nn.prediction.options import ModelOptions, Preprocess
@@ -111,13 +110,7 @@ def evaluate(
 
 
 def evaluated(
-    model: str | Path | Network,
-    data: Any,
-    y: Any,
-    options: ModelOptions,
-    *,
-    target: str | None = None,
-    worst: int = 0,
+    model: str | Path | Network, data: Any, y: Any, options: ModelOptions, *, target: str | None = None, worst: int = 0
 ) -> Evaluation:
     """As ``evaluate`` says it, which takes the options one by one."""
     options = with_labels(options)
@@ -278,22 +271,6 @@ def calibrate(
     if is_of_digits:
         set_threshold(network, numbers)
     return Calibrated(network, found)
-
-
-def save_network(network: Network, path: str | Path) -> None:
-    """Write a network into a weight file or, verified, an ONNX file, by the suffix.
-
-    Raises ``UsageError`` for another suffix, and as ``Network.save`` and ``export_onnx`` do.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in WRITABLE:
-        raise UsageError(f"{path}: the name of the file to write must end in {either(WRITABLE)}")
-    if WRITABLE[suffix] is OnnxFile:
-        from portable_nn.converters.onnx import export_onnx
-
-        export_onnx(network, path)
-    else:
-        network.save(path)
 
 
 class _Scored:

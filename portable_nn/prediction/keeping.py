@@ -69,17 +69,28 @@ def keep_preprocessing(
 
 def _write_network(network: Network, target: Path, steps: Preprocessing) -> None:
     """A network whose manifest has the steps for pictures, and whose graph has the arithmetic."""
-    from portable_nn.converters.onnx import export_onnx
     from portable_nn.network.preparing import steps_inside
 
     [info] = network.inputs
     made = copy.copy(network)
     made.inputs = (replace(info, kind="image", preprocessing=steps),)
-    made = steps_inside(made)
-    if target.suffix.lower() in OnnxFile.suffixes:
-        export_onnx(made, target)
+    save_network(steps_inside(made), target)
+
+
+def save_network(network: Network, path: str | Path) -> None:
+    """Write a network into a weight file or, verified, an ONNX file, by the suffix.
+
+    Raises ``UsageError`` for another suffix, and as ``Network.save`` and ``export_onnx`` do.
+    """
+    kind = WRITABLE.get(Path(path).suffix.lower())
+    if kind is None:
+        raise UsageError(f"{path}: the name of the file to write must end in {either(WRITABLE)}")
+    if kind is OnnxFile:
+        from portable_nn.converters.onnx import export_onnx
+
+        export_onnx(network, path)
     else:
-        made.save(target)
+        network.save(path)
 
 
 def _write_entry(opened: OnnxFile, target: Path, name: str, steps: Preprocessing) -> None:

@@ -10,6 +10,7 @@ All pictures here are ``(height, width)`` float32, 0..255, light ink on dark pap
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -45,22 +46,25 @@ def extract_ink(picture: Pixels) -> Pixels:
     shading = _shading(picture)
     # Light is multiplicative: ink has less contrast on dim paper, which is bright in the negative; correct for it.
     flat = (picture - shading) / np.maximum(1 - shading / WHITE, 0.25)
-    frame = border(flat)
-    paper = np.median(frame)
-    noise = SIGMA_PER_MAD * np.median(np.abs(frame - paper))
-    contrast, needed = flat.max() - paper, max(MIN_CONTRAST, 6 * noise)
-    if contrast < needed:
-        raise nothing_found(contrast / WHITE, is_noisy=needed > MIN_CONTRAST)
-    floor = paper + 3 * noise
-    ink: Pixels = ((flat - floor) * (WHITE / (flat.max() - floor))).clip(0, WHITE).astype(np.float32)
+    return standing_out(flat, border(flat), MIN_CONTRAST, float(WHITE))
+
+
+def standing_out(values: NDArray[Any], paper: NDArray[Any], least: float, white: float = 1.0) -> Pixels:
+    """Numbers as ink: 0 for those of ``paper`` with their noise, 255 for the largest.
+
+    Raises ``ValueError`` where the largest is less than ``least`` above the paper, or noise hides it; in the message,
+    contrast is in terms of ``white``.
+    """
+    usual = np.median(paper)
+    noise = SIGMA_PER_MAD * np.median(np.abs(paper - usual))
+    contrast = values.max() - usual
+    if contrast < 6 * noise and 6 * noise > least:
+        raise ValueError("no drawing found: the background is too uneven for strokes to stand out from it")
+    if contrast < least:
+        raise ValueError(f"no drawing found: the picture is almost of one brightness (contrast {contrast / white:.0%})")
+    floor = usual + 3 * noise
+    ink: Pixels = ((values - floor) * (WHITE / (values.max() - floor))).clip(0, WHITE).astype(np.float32)
     return ink
-
-
-def nothing_found(contrast: float, *, is_noisy: bool) -> ValueError:
-    """The error for a picture in which nothing stands out: its contrast is from 0 to 1, or noise hides everything."""
-    if is_noisy:
-        return ValueError("no drawing found: the background is too uneven for strokes to stand out from it")
-    return ValueError(f"no drawing found: the picture is almost of one brightness (contrast {contrast:.0%})")
 
 
 def _shading(picture: Pixels) -> Pixels:

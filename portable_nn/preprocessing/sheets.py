@@ -13,16 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.names import Found
-from portable_nn.preprocessing.digits import SIGMA_PER_MAD, lay_out, nothing_found
-from portable_nn.preprocessing.morphology import (
-    Mask,
-    along,
-    closed,
-    components,
-    highest,
-    lowest,
-    run_lengths,
-)
+from portable_nn.preprocessing.digits import lay_out, standing_out
+from portable_nn.preprocessing.morphology import Mask, along, closed, components, highest, lowest, run_lengths
 from portable_nn.preprocessing.pixels import WHITE, Ink, Pixels, border, shrink
 
 TABLE: Final = 0.35
@@ -125,14 +117,7 @@ def find_ink(picture: Pixels, ink: Ink) -> Pixels:
     """
     dark = picture if ink == "dark" else WHITE - picture
     taken = _taken(dark, reach_of(dark.shape))
-    usual = np.median(taken)
-    noise = SIGMA_PER_MAD * np.median(np.abs(taken - usual))
-    strongest, needed = taken.max() - usual, max(MIN_INK, 6 * noise)
-    if strongest < needed:
-        raise nothing_found(strongest, is_noisy=needed > MIN_INK)
-    floor = usual + 3 * noise
-    found: Pixels = ((taken - floor) * (WHITE / (taken.max() - floor))).clip(0, WHITE).astype(np.float32)
-    return found
+    return standing_out(taken, taken, MIN_INK)
 
 
 def _taken(dark: Pixels, reach: int) -> NDArray[Any]:

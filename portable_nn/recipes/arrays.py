@@ -24,7 +24,7 @@ from portable_nn.format.meaning import InputInfo
 from portable_nn.layers import Input, Layer, Normalization
 from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
-from portable_nn.recipes.classifier import passed_on
+from portable_nn.recipes.classifier import check_labels, passed_on
 from portable_nn.recipes.table import Target, Task, TrainedTable, fit_target, layers_for, loss_of, metrics_of, sizes_of
 from portable_nn.training.fit import FitOptions
 from portable_nn.training.losses import Loss, find_loss, with_options
@@ -161,8 +161,7 @@ def _wanted(
     if (task or ("classes" if y.dtype.kind in "iub" and width == 1 else "numbers")) == "classes":
         return _of_classes(y, width, names, last, loss, labels)
     y = _flat(y)
-    if labels and len(labels) != width:
-        raise UsageError(f"{quantity(len(labels), 'label')} cannot name {quantity(width, 'number')}")
+    check_labels(labels, width, "number")
     called = tuple(labels) or (names if len(names) == width else tuple(f"{names[0]}[{n}]" for n in range(width)))
     loss = loss_of("numbers have", loss)
     if last not in (None, width):
@@ -179,8 +178,7 @@ def _of_classes(
     count = last or max(high + 1, len(labels))
     if high >= count or count < 2:
         raise UsageError(f"{y.name} holds the classes 0 to {high}, and the last layer has {quantity(count, 'unit')}")
-    if labels and len(labels) != count:
-        raise UsageError(f"{quantity(len(labels), 'label')} cannot name {quantity(count, 'class')}")
+    check_labels(labels, count, "class")
     return Target(names, np.empty(0), count, loss, tuple(labels) or tuple(map(str, range(count)))), y
 
 

@@ -118,7 +118,7 @@ def train_classifier(
     sizes = parse_layers(layers) if isinstance(layers, str) else list(layers)
     x = _check_examples(data, sizes[0])
     targets, names = classes(data.y, sizes[-1], sizes[0])
-    check_labels(labels, sizes[-1])
+    check_labels(labels, sizes[-1], "unit", " of the last layer, one each")
     train, held_out = split(len(x), validation, seed)
     if preprocess and standardise:
         raise UsageError("preprocess (--preprocess) or standardise (--standardise), not both")
@@ -225,11 +225,12 @@ def activation_of(name: str) -> tuple[Callable[[], Layer], str]:
     return getattr(pnn_layers, layer), initial
 
 
-def check_labels(labels: Sequence[str], count: int) -> None:
-    """Raise ``UsageError`` unless there is a label for each class, or none."""
+def check_labels(labels: Sequence[str], count: int, thing: str, of: str = "") -> None:
+    """Raise ``UsageError`` unless there are as many labels as things to name, or none."""
     if labels and len(labels) != count:
-        units = quantity(count, "unit")
-        raise UsageError(f"{quantity(len(labels), 'label')} cannot name the {units} of the last layer, one each")
+        raise UsageError(
+            f"{quantity(len(labels), 'label')} cannot name {'the ' * bool(of)}{quantity(count, thing)}{of}"
+        )
 
 
 def _check_examples(data: Dataset, width: int) -> Array:

@@ -159,7 +159,7 @@ def train_pictures(
     else:
         shape, steps, names, examples = _of_folder(data, size, validation, seed)
     _check_sizes(size, count, shape, names)
-    check_labels(labels, len(names))
+    check_labels(labels, len(names), "unit", " of the last layer, one each")
     first: list[Layer] = [] if preprocess == "none" else [Rescaling(1 / 127.5, -1)]
     first += _convolutions(shape, activation) if is_cnn else [Flatten()]
     dense = hidden_layers([] if is_cnn else [each for each in units if each], activation)

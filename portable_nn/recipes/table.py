@@ -176,7 +176,8 @@ def train_table(
         )
     x, _ = encoded(frame, columns, list(frame.columns))
     train, held_out = split(len(x), validation, seed)
-    wanted = _weighed(wanted, loss_options or {}, train)
+    weighed = with_options(wanted.loss, loss_options or {}).resolved(wanted.labels, (wanted.units,), wanted.y[train])
+    wanted = replaced(wanted, loss=weighed)
     measured = metrics_of(wanted, ["accuracy"] * bool(wanted.labels) if metrics is None else metrics)
     prepare = Columns(columns, x[train], embedding=embedding, standardise=standardise, name="columns")
     network: Network = Sequential(
@@ -315,12 +316,6 @@ def loss_of(what: str, given: Loss | None) -> Loss:
     if loss.name not in FITTING[what]:
         raise UsageError(f"{what} the loss {either(FITTING[what])}, not {loss}")
     return loss
-
-
-def _weighed(wanted: Target, options: Mapping[str, Any], train: Array) -> Target:
-    """``wanted`` with options of its loss replaced, and weights by the names of classes as numbers."""
-    loss = with_options(wanted.loss, options)
-    return replaced(wanted, loss=loss.resolved(wanted.labels, (wanted.units,), wanted.y[train]))
 
 
 def metrics_of(wanted: Target, names: Sequence[str]) -> list[Metric]:

@@ -29,7 +29,7 @@ from portable_nn.network.preparing import steps_inside
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.applying import lay_out, squeezed
 from portable_nn.preprocessing.steps import pictorial
-from portable_nn.recipes.classifier import Classifier, check_finite, check_pixels, classes, fit_classes
+from portable_nn.recipes.classifier import Classifier, check_finite, check_labels, check_pixels, classes, fit_classes
 from portable_nn.recipes.digits import digit_steps
 from portable_nn.training.losses import Loss, find_loss, usual_losses, with_options
 
@@ -103,17 +103,12 @@ def adapted(
 
     ``width`` is the size of an example; all else is as ``tune_classifier`` takes it.
     """
-    body = network.until(until) if until else for_loss(network, loss)
-    if freeze:
-        body.freeze(*freeze)
+    body = body_of(network, loss, until=until, freeze=freeze, labels=labels)
     if until:
         count = class_count(y)
         targets, names = classes(y, count, width)
-        if labels and len(labels) != count:
-            raise UsageError(f"{quantity(len(labels), 'label')} cannot name the {quantity(count, 'class')} of the data")
+        check_labels(labels, count, "class", " of the data")
         return Sequential(body, *_head(network, body, count), labels=labels or names, seed=seed), targets
-    if labels:
-        raise UsageError(OLD_NAMES)
     targets = _name_classes(body, y, width)
     body.rng = np.random.default_rng(seed)
     return body, targets
@@ -190,6 +185,18 @@ def loss_of_tuning(
     if loss is None:
         loss = find_loss("cross_entropy") if until else usual_losses(network.outputs)[network.outputs[0].name]
     return with_options(loss, options or {})
+
+
+def body_of(
+    network: Network, loss: str | Loss, *, until: str | None, freeze: Sequence[str], labels: Sequence[str]
+) -> Network:
+    """The part of a network that is trained on, with what is frozen. Raises ``UsageError`` for new names."""
+    if labels and not until:
+        raise UsageError(OLD_NAMES)
+    body = network.until(until) if until else for_loss(network, loss)
+    if freeze:
+        body.freeze(*freeze)
+    return body
 
 
 def for_loss(network: Network, loss: str | Loss) -> Network:

@@ -23,8 +23,8 @@ from portable_nn.network import Network, Sequential
 from portable_nn.network.preparing import steps_inside
 from portable_nn.preprocessing.applying import lay_out
 from portable_nn.recipes.arrays import class_range, named_arrays
-from portable_nn.recipes.classifier import Classifier, passed_on
-from portable_nn.recipes.tuning import OLD_NAMES, for_loss, loss_of_tuning
+from portable_nn.recipes.classifier import Classifier, check_labels, passed_on
+from portable_nn.recipes.tuning import body_of, loss_of_tuning
 from portable_nn.training.fit import FitOptions
 from portable_nn.training.losses import Loss, find_loss
 from portable_nn.training.metrics import Metrics
@@ -85,13 +85,9 @@ def tune_arrays(
     if len(x) != len(y):
         raise UsageError(f"{x.name} has {quantity(len(x), 'example')}, but {y.name} has {len(y):,}")
     x = _laid_out(x, network)
-    body = network.until(until) if until else for_loss(network, loss)
-    if freeze:
-        body.freeze(*freeze)
+    body = body_of(network, loss, until=until, freeze=freeze, labels=labels)
     if until:
         body, y = _with_head(body, y, labels, seed)
-    elif labels:
-        raise UsageError(OLD_NAMES)
     else:
         y = _targets(body, y, find_loss(loss))
         body.rng = np.random.default_rng(seed)
@@ -128,8 +124,7 @@ def _with_head(body: Network, y: Stored, labels: Sequence[str], seed: int) -> tu
         raise UsageError(f"until must be a value of rows, and '{value}' is {format_shape(body.types[value].shape)}")
     y, high = class_range(y, 1)
     count = max(high + 1, len(labels))
-    if labels and len(labels) != count:
-        raise UsageError(f"{quantity(len(labels), 'label')} cannot name the {quantity(count, 'class')} of the data")
+    check_labels(labels, count, "class", " of the data")
     return Sequential(body, Dense(count), labels=labels or list(map(str, range(count))), seed=seed), y
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
 from portable_nn.core.jsons import parsed_json, typed
+from portable_nn.core.partial import differences
 from portable_nn.core.text import quantity, some
 from portable_nn.data.batches import Bad
 from portable_nn.operators.registry import Array
@@ -214,11 +215,7 @@ class Run:
         head = json.dumps({"version": VERSION, "origin": dict(self.origin), "data": list(self.data)}, indent=1).encode()
         if HEAD in sizes:
             then, data = _head(self.place.read([HEAD])[HEAD], f"{self.place.where}/{HEAD}")
-            faults = [
-                f"{name} was {then.get(name, 'not given')}, and is {self.origin.get(name, 'not given')}"
-                for name in {**then, **self.origin}
-                if then.get(name) != self.origin.get(name)
-            ]
+            faults = differences(then, self.origin)
             if gone := [*filterfalse({*self.data}.__contains__, data)]:
                 faults.append(f"the data had {some(gone)}, and have not")
             if not faults:

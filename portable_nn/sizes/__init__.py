@@ -13,16 +13,7 @@ from portable_nn.sizes.coverage import Coverage, axis_name, coverage
 from portable_nn.sizes.explain import Line, explain, explain_text
 from portable_nn.sizes.fixes import Fix, fixes
 from portable_nn.sizes.notation import node_operation, onnx_text, torch_text
-from portable_nn.sizes.operation import (
-    Operation,
-    Window,
-    check_channels,
-    conv,
-    convt,
-    input_sizes,
-    pool,
-    size_text,
-)
+from portable_nn.sizes.operation import Operation, Window, check_channels, conv, convt, input_sizes, pool, size_text
 from portable_nn.sizes.receptive import INPUT, Field, combine, receptive_field, through
 from portable_nn.sizes.solve import Bounds, solve
 

@@ -123,14 +123,7 @@ def _valid_output(operation: Operation, window: Window, size: int) -> int:
 
 def _cost(before: Window, after: Window, growth: int, count: int) -> Cost:
     distance = sum(abs(getattr(before, option) - getattr(after, option)) for option in Window.__slots__)
-    return (
-        before.stride != after.stride,
-        growth != 0,
-        count,
-        abs(growth),
-        after.pad_begin != after.pad_end,
-        distance,
-    )
+    return (before.stride != after.stride, growth != 0, count, abs(growth), after.pad_begin != after.pad_end, distance)
 
 
 def _moves(operation: Operation, window: Window) -> Iterator[tuple[str, dict[str, int]]]:

@@ -8,15 +8,7 @@ from itertools import product
 from typing import Any, get_args
 
 from portable_nn.core.errors import ShapeError, UsageError
-from portable_nn.sizes.operation import (
-    Kind,
-    Mode,
-    Operation,
-    PerAxis,
-    check_channels,
-    input_sizes,
-    per_axis_windows,
-)
+from portable_nn.sizes.operation import Kind, Mode, Operation, PerAxis, check_channels, input_sizes, per_axis_windows
 
 
 def operator_name(kind: Kind, mode: Mode) -> str:

@@ -18,7 +18,7 @@ import portable_nn as pnn
 from portable_nn.catalog import find_model
 from portable_nn.converters.onnx import export_onnx, import_onnx
 from portable_nn.core.errors import DataError, FormatError, PortableNNError, UsageError
-from portable_nn.prediction.evaluating import save_network
+from portable_nn.prediction.keeping import save_network
 
 SAMPLES = find_model("digits-mlp").samples
 RNG = np.random.default_rng(5)

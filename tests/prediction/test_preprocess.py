@@ -17,7 +17,7 @@ import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.onnx.storage.preparation import PREPARATION
-from portable_nn.prediction.evaluating import save_network
+from portable_nn.prediction.keeping import save_network
 from portable_nn.preprocessing.steps import ColourStep, ResizeStep
 
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])

@@ -109,9 +109,7 @@ def _dropped(spec: Spec, options: Spec, x: Held) -> Symbol:
         return x.plain
     name = f"{options.name}.dropout"
     return emit(
-        "Mul",
-        x.plain,
-        spec.once(lambda: layers.Dropout(rate, name=name), name)(ones(x.plain, [None, 1, None])),
+        "Mul", x.plain, spec.once(lambda: layers.Dropout(rate, name=name), name)(ones(x.plain, [None, 1, None]))
     )
 
 

@@ -9,15 +9,7 @@ import numpy as np
 
 from portable_nn.converters.array.evaluation import Dialect
 from portable_nn.converters.keras.installed import keras
-from portable_nn.converters.keras.rebuilding.symbolic import (
-    NUMPY,
-    Along,
-    Numbers,
-    Open,
-    Symbolic,
-    expand,
-    written,
-)
+from portable_nn.converters.keras.rebuilding.symbolic import NUMPY, Along, Numbers, Open, Symbolic, expand, written
 from portable_nn.converters.keras.rebuilding.values import Laid, last
 from portable_nn.core.errors import RefusalError
 

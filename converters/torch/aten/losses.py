@@ -13,12 +13,7 @@ _REDUCTIONS: Final = ("none", "mean", "sum")
 
 @row("nll_loss", "nll_loss_nd", "nll_loss2d")
 def _likelihood(
-    use: Use,
-    x: Symbol,
-    target: Symbol,
-    weight: Symbol | None = None,
-    reduction: int = 1,
-    ignore_index: int = -100,
+    use: Use, x: Symbol, target: Symbol, weight: Symbol | None = None, reduction: int = 1, ignore_index: int = -100
 ) -> Symbol:
     """Minus the log-probability of the target, of one example (classes,) or of many (batch, classes, …)."""
     is_one = len(x.shape) == 1

@@ -181,10 +181,7 @@ _ROWS: Final = (
         "x·y - gamma/2·(|x| - norm)²",
         "Mescheder et al. 2018, arXiv 1801.04406",
         _dirac_wgan,
-        {
-            "gamma": _STRENGTH,
-            "norm": Option(0.3, "target norm of the discriminator's gradient", 0),
-        },
+        {"gamma": _STRENGTH, "norm": Option(0.3, "target norm of the discriminator's gradient", 0)},
     ),
     NamedGame(
         "ridge-minimax",

@@ -13,6 +13,7 @@ from portable_nn.analysis.choosing import chosen_by
 from portable_nn.core.dims import static
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Value, format_shape
+from portable_nn.evaluation.probabilities import softmax
 from portable_nn.network import Network
 from portable_nn.opening import load_model
 from portable_nn.operators import Array
@@ -141,10 +142,8 @@ def source_of(network: Network) -> Source:
 
 def probabilities(samples: Array) -> Array:
     """Those of the classes for samples from 0 to 1, n pictures of 28 x 28 pixels: (n, classes)."""
-    network = load_model(JUDGE)
-    logits = network.predict(samples.reshape(-1, 1, SIDE, SIDE).astype(np.float32) * np.float32(255))
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+    pictures = samples.reshape(-1, 1, SIDE, SIDE).astype(np.float32) * np.float32(255)
+    return softmax(load_model(JUDGE).predict(pictures))
 
 
 def read_as(samples: Array, digit: int) -> Array:

@@ -21,7 +21,6 @@ from portable_nn.adversarial.gan.stages import (
     Average,
     Player,
     Running,
-    Stage,
     find_gan_method,
     made_optimistic,
 )
@@ -295,7 +294,11 @@ def train_gan(
     networks: dict[Role, Network] = {"generator": generator, "discriminator": discriminator}
     players = {role: Player(role, networks[role], chosen[role], pair.parameters[role]) for role in ROLES}
     mean, rng = Average(generator), np.random.default_rng(seed)
-    stages = _compiled(build(pair, players, discriminator_steps), pair, players, mean, batch_size, rng)
+    built = build(pair, players, discriminator_steps)
+    mean.add_to(built[-1], players["generator"])
+    arrays = {**players["generator"].arrays, **players["discriminator"].arrays, **mean.arrays}
+    compiled = {id(stage): stage.compile(pair, arrays, batch_size, rng) for stage in built}
+    stages = [compiled[id(stage)] for stage in built]  # One that comes several times is compiled once.
     loop = TrainingLoop(
         stages,
         steps,
@@ -329,21 +332,6 @@ def train_gan(
     )
 
 
-def _compiled(
-    stages: Sequence[Stage],
-    pair: GanGraph,
-    players: Mapping[Role, Player],
-    mean: Average,
-    batch_size: int,
-    rng: np.random.Generator,
-) -> list[Running]:
-    """The stages of a step as plans, which write into the weights of the players, the last one into their ``mean``."""
-    mean.add_to(stages[-1], players["generator"])
-    arrays = {**players["generator"].arrays, **players["discriminator"].arrays, **mean.arrays}
-    compiled = {id(stage): stage.compile(pair, arrays, batch_size, rng) for stage in stages}
-    return [compiled[id(stage)] for stage in stages]  # One that comes several times is compiled once.
-
-
 def _optimizers(given: Any, method: str) -> dict[Role, Optimizer]:
     both: Sequence[Any] = given if isinstance(given, (tuple, list)) else (given, given)
     if len(both) != 2:
@@ -357,10 +345,5 @@ def _optimizers(given: Any, method: str) -> dict[Role, Optimizer]:
 def _with(network: Network, parameters: Mapping[str, Array], *, copy: bool = True) -> Network:
     """``network`` with other parameters: copies of the arrays, or the arrays themselves."""
     return Network.from_graph(
-        network.graph,
-        parameters,
-        inputs=network.inputs,
-        outputs=network.outputs,
-        metadata=network.metadata,
-        copy=copy,
+        network.graph, parameters, inputs=network.inputs, outputs=network.outputs, metadata=network.metadata, copy=copy
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeAlias, get_args
 
 from portable_nn.adversarial.games.options import Option, filled, no_such
 from portable_nn.adversarial.methods import adaptive, steps
-from portable_nn.adversarial.methods.steps import InitialState, StepFunction
+from portable_nn.adversarial.methods.steps import InitialState, MethodState, StepContext, StepFunction
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import Scheme
 
@@ -84,6 +85,13 @@ class Method:
     def ticks(self, place: int, options: MethodOptions) -> tuple[float, ...]:
         """The numbers of the clock at a step, from 0."""
         return self.clock(place, options) if self.clock else ()
+
+    def advanced(self, context: StepContext, state: MethodState, steps: int, first: int = 0) -> MethodState:
+        """The state after some steps, the first of which has the number ``first``."""
+        for place in range(first, first + steps):
+            context.clock = self.ticks(place, context.options)
+            state = self.step(context, state)
+        return state
 
 
 def _corrections(place: int, options: MethodOptions) -> tuple[float, ...]:
@@ -349,55 +357,43 @@ def _adaptive(
     twice: Clock | None,
 ) -> tuple[Method, ...]:
     """The four update schemes of one adaptive method."""
-
-    def row(
-        prefix: str,
-        words: str,
-        step: StepFunction,
-        begin: InitialState,
-        scheme: str,
-        clock: Clock | None,
-        evaluations: int = 1,
-        also: str = "",
-    ) -> Method:
-        return Method(
-            prefix + family,
-            f"{title}, {words}",
-            source + also,
-            step,
-            begin,
-            evaluations,
-            options=options,
-            family=family,
-            scheme=scheme,
-            linear=False,
-            clock=clock,
-            period=None,
-        )
-
+    row = partial(Method, options=options, family=family, linear=False, period=None)
     return (
-        row("", "both players at once", adaptive.simultaneous(scaled), adaptive.zero_moments, "simultaneous", clock),
         row(
-            "alternating-", "x first, then y", adaptive.alternating(scaled), adaptive.zero_moments, "alternating", clock
+            family,
+            f"{title}, both players at once",
+            source,
+            adaptive.simultaneous(scaled),
+            adaptive.zero_moments,
+            clock=clock,
         ),
         row(
-            "optimistic-",
-            "optimistic: twice this direction minus the last",
+            f"alternating-{family}",
+            f"{title}, x first, then y",
+            source,
+            adaptive.alternating(scaled),
+            adaptive.zero_moments,
+            scheme="alternating",
+            clock=clock,
+        ),
+        row(
+            f"optimistic-{family}",
+            f"{title}, optimistic: twice this direction minus the last",
+            f"{source}; Daskalakis et al. 2018, arXiv 1711.00141",
             adaptive.optimistic(scaled),
             adaptive.zero_moments_and_direction,
-            "optimistic",
-            clock,
-            also="; Daskalakis et al. 2018, arXiv 1711.00141",
+            scheme="optimistic",
+            clock=clock,
         ),
         row(
-            "extra-",
-            "the direction at an extrapolated point",
+            f"extra-{family}",
+            f"{title}, the direction at an extrapolated point",
+            f"{source}; Gidel et al. 2019, arXiv 1802.10551",
             adaptive.extrapolating(scaled),
             adaptive.zero_moments,
-            "extragradient",
-            twice,
-            2,
-            also="; Gidel et al. 2019, arXiv 1802.10551",
+            evaluations=2,
+            scheme="extragradient",
+            clock=twice,
         ),
     )
 

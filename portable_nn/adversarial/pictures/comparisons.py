@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.adversarial.pictures.labels import COLOURS, Label, axes_at, room, write
+from portable_nn.adversarial.pictures.labels import COLOURS, Label, axes_at, grouped, room, write
 from portable_nn.adversarial.pictures.paper import (
     THEORY,
     Axes,
@@ -87,19 +87,15 @@ def equal_curves(compared: Comparison, lines: dict[str, Array]) -> list[list[Com
     every = np.concatenate([*logs.values()])
     every = every[np.isfinite(every)]
     nearest = ALIKE * max(float(np.ptp(every)) if every.size else 0.0, 1e-9)
-    groups: list[list[Compared]] = []
-    for entry in compared.entries:
-        for group in groups:
-            first, own = logs[group[0].name], logs[entry.name]
-            both = np.isfinite(first) & np.isfinite(own)
-            whole = both.mean() > 0.9 or not (np.isfinite(first).any() or np.isfinite(own).any())
-            same = whole and bool((np.abs(first - own)[both] <= nearest).all())
-            if same and group[0].verdict.status == entry.verdict.status:
-                group.append(entry)
-                break
-        else:
-            groups.append([entry])
-    return groups
+
+    def alike(one: Compared, other: Compared) -> bool:
+        first, own = logs[one.name], logs[other.name]
+        both = np.isfinite(first) & np.isfinite(own)
+        whole = both.mean() > 0.9 or not (np.isfinite(first).any() or np.isfinite(own).any())
+        same = whole and bool((np.abs(first - own)[both] <= nearest).all())
+        return same and one.verdict.status == other.verdict.status
+
+    return grouped(compared.entries, alike)
 
 
 def _words(group: Sequence[Compared]) -> str:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.adversarial.pictures.labels import COLOURS, Label, axes_at, room, write
+from portable_nn.adversarial.pictures.labels import COLOURS, Label, axes_at, grouped, room, write
 from portable_nn.adversarial.pictures.paper import Axes, Figure, Look, plane, sheet
 from portable_nn.adversarial.runs.verdict import factor_text
 from portable_nn.core.errors import UsageError
@@ -78,15 +78,8 @@ class Group(NamedTuple):
 
 def equal_spectra(spectra: Mapping[tuple[str, float], Array]) -> list[Group]:
     """The spectra; those at one learning rate that are equal, up to rounding and zeros, together."""
-    groups: list[Group] = []
-    for key, values in spectra.items():
-        for group in groups:
-            if group.keys[0][1] == key[1] and _is_equal(group.values, values):
-                group.keys.append(key)
-                break
-        else:
-            groups.append(Group([key], values))
-    return groups
+    groups = grouped(spectra.items(), lambda a, b: a[0][1] == b[0][1] and _is_equal(a[1], b[1]))
+    return [Group([key for key, _ in group], group[0][1]) for group in groups]
 
 
 def _is_equal(one: Array, other: Array) -> bool:

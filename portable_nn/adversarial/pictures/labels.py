@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from portable_nn.adversarial.pictures.paper import Axes, Figure, Look
 from portable_nn.core.plotting import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 from portable_nn.operators import Array
+
+T = TypeVar("T")
 
 COLOURS: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK)
 """Those of the palette that are seen as thin lines on white."""
@@ -132,3 +134,15 @@ def _rising(values: Array) -> Array:
             (last, more), (mean, count) = pools.pop(), pools.pop()
             pools.append(((mean * count + last * more) / (count + more), count + more))
     return np.concatenate([np.full(count, mean) for mean, count in pools])
+
+
+def grouped(items: Iterable[T], alike: Callable[[T, T], bool]) -> list[list[T]]:
+    """The items in groups: each joins the first group whose first one is like it."""
+    groups: list[list[T]] = []
+    for item in items:
+        known = next((group for group in groups if alike(group[0], item)), None)
+        if known is None:
+            groups.append([item])
+        else:
+            known.append(item)
+    return groups

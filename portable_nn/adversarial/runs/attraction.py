@@ -126,24 +126,18 @@ def _near(run: Run, point: Array, vectors: Array, last: int) -> _Near | None:
     context = StepContext(ArrayOracle(game), np.repeat(run.rates, game.players), (), run.options)
     centre = np.concatenate([row.begin(context, point)[place] for place in kept])
 
-    def advanced(vectors: tuple[Array, ...], first: int, steps: int) -> tuple[Array, ...]:
-        for step in range(first, first + steps):
-            context.clock = row.ticks(step, run.options)
-            vectors = row.step(context, vectors)
-        return vectors
-
     def stepping(first: int) -> Step:
         def after(offsets: Array) -> Array:
             vectors = [np.broadcast_to(vector, (len(offsets), size)) for vector in state]
             for number, place in enumerate(kept):
                 vectors[place] = (centre + offsets)[:, number * size : (number + 1) * size]
-            found = advanced(tuple(vectors), first, period)
+            found = row.advanced(context, tuple(vectors), period, first)
             return np.asarray(np.concatenate([found[place] for place in kept], axis=-1) - centre)
 
         return after
 
     begun = -(-last // period) * period
-    state = advanced(tuple(vectors), last, begun - last)
+    state = row.advanced(context, tuple(vectors), begun - last, last)
     own = np.concatenate([state[place] for place in kept]) - centre
     return _Near(operator, stepping(begun), stepping(FOREVER) if row.anchored else None, own)
 

@@ -11,13 +11,28 @@ import numpy as np
 
 from portable_nn.adversarial.games.game import Game, norm
 from portable_nn.adversarial.methods.table import Method, MethodOptions
-from portable_nn.adversarial.runs.judging import judge
+from portable_nn.adversarial.runs.attraction import by_attraction
+from portable_nn.adversarial.runs.proofs import PROOFS
 from portable_nn.adversarial.runs.rates import Rates
 from portable_nn.adversarial.runs.run import Run
+from portable_nn.adversarial.runs.seen import as_seen, ended, failed
 from portable_nn.adversarial.runs.verdict import CONVERGES, WORDS, Verdict
 from portable_nn.core.html import html_curve, html_of
 from portable_nn.core.text import fields, quantity
 from portable_nn.operators import Array
+
+
+def judge(run: Run) -> Verdict:
+    """The verdict on a run: by proof, else by the eigenvalues near the point to which it goes, else by sight.
+
+    Each rule returns a verdict, or ``None`` where it does not apply; the first that does has the word.
+    """
+    for rule in (failed, *PROOFS, ended, by_attraction):
+        found = rule(run)
+        if found:
+            return found
+    return as_seen(run)
+
 
 DRAWN: Final = 1000
 """At most so many points of a path are drawn in a notebook."""

@@ -115,7 +115,18 @@ def sweep(
             figures.append(each.result())
             if progress:
                 progress(len(figures), len(plan))
-    return _joined(found, plan, values, steps, figures)
+    return Sweep(
+        game=found,
+        start=figures[-1].start,
+        methods=tuple(row for row, _ in plan),
+        rates=values,
+        steps=steps,
+        measured=np.array([each.measured for each in figures]),
+        spectral_radius=np.array([each.spectral_radius for each in figures], dtype=float),
+        status=np.array([each.status for each in figures]),
+        limits=np.array([each.limit for each in figures], dtype=float),
+        costs=np.array([row.cost for row, _ in plan]),
+    )
 
 
 class Figures(NamedTuple):
@@ -148,23 +159,6 @@ def _figures(
     radii = [linear and local_radius(row, linear, float(rate), filled) for rate in rates]
     limit = forecast(game, row, None, **filled).stability_limit
     return Figures(result.z[0, 0], result.rate, radii, result.status, limit)
-
-
-def _joined(
-    game: Game, plan: Sequence[tuple[Method, Any]], rates: Array, steps: int, figures: Sequence[Figures]
-) -> Sweep:
-    return Sweep(
-        game=game,
-        start=figures[-1].start,
-        methods=tuple(row for row, _ in plan),
-        rates=rates,
-        steps=steps,
-        measured=np.array([each.measured for each in figures]),
-        spectral_radius=np.array([each.spectral_radius for each in figures], dtype=float),
-        status=np.array([each.status for each in figures]),
-        limits=np.array([each.limit for each in figures], dtype=float),
-        costs=np.array([row.cost for row, _ in plan]),
-    )
 
 
 def _rates(given: object) -> Array:

@@ -14,13 +14,7 @@ from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.methods.table import METHODS, Method, MethodOptions, find_method
 from portable_nn.adversarial.theory.closed_forms import FORMS
 from portable_nn.adversarial.theory.local import is_smooth
-from portable_nn.adversarial.theory.updates import (
-    SMALLEST,
-    STABLE,
-    exact_factor,
-    radii,
-    stability_limit,
-)
+from portable_nn.adversarial.theory.updates import SMALLEST, STABLE, exact_factor, radii, stability_limit
 from portable_nn.operators import Array
 
 

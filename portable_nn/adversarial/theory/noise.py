@@ -59,7 +59,5 @@ def _run(
     context = StepContext(oracle, np.repeat(rates, local.players), (), options)
     vectors = len(row.begin(StepContext(ArrayOracle(local), context.rate, (), options), np.zeros(local.size)))
     state = tuple(np.zeros((rows, local.size)) for _ in range(vectors))
-    for step in range(period(row, options)):
-        context.clock = row.ticks(step, options)
-        state = row.step(context, state)
+    state = row.advanced(context, state, period(row, options))
     return np.concatenate(state, axis=-1), oracle.draws

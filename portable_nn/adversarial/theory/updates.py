@@ -197,9 +197,7 @@ def _operators(row: Method, linear: Game, rates: Array, options: MethodOptions) 
     # Each row of the identity is a state; a step turns it into a column of the matrix.
     states = np.eye(vectors * size).reshape(vectors * size, vectors, size)
     state = tuple(np.repeat(states[None, :, place], len(rates), axis=0) for place in range(vectors))
-    for step in range(period(row, options)):
-        context.clock = row.ticks(step, options)
-        state = row.step(context, state)
+    state = row.advanced(context, state, period(row, options))
     return np.swapaxes(np.concatenate(state, axis=-1), -1, -2)
 
 

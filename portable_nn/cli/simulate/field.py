@@ -31,8 +31,7 @@ def command(
     rate: RateChoice,
     noise: NoiseChoice,
     start: Annotated[
-        list[str] | None,
-        typer.Option(metavar="X,Y", help="Start of a run. Repeatable; three by default."),
+        list[str] | None, typer.Option(metavar="X,Y", help="Start of a run. Repeatable; three by default.")
     ] = None,
     steps: Steps = 200,
     grid: Annotated[
@@ -121,12 +120,7 @@ def _as_data(found: Portrait, rate: str) -> dict[str, Any]:
         "steps": int(result.t[-1]),
         "equilibria": found.game.equilibria,
         "runs": [
-            {
-                "start": one.z[0],
-                "end": one.z[-1],
-                **answer.judged(one.verdicts[0]),
-                "measured": one.rate,
-            }
+            {"start": one.z[0], "end": one.z[-1], **answer.judged(one.verdicts[0]), "measured": one.rate}
             for one in found.results
         ],
         "grid": {"x": found.x[0], "y": found.y[:, 0], "f": found.value, "players": found.flow, "ascent": found.ascent},

@@ -19,8 +19,7 @@ EXAMPLES = ("simulate list", "simulate list games", "simulate list methods --for
 def command(
     printer: Printer,
     what: Annotated[
-        Literal["games", "methods"] | None,
-        typer.Argument(metavar="[WHAT]", help="games or methods; by default both."),
+        Literal["games", "methods"] | None, typer.Argument(metavar="[WHAT]", help="games or methods; by default both.")
     ] = None,
 ) -> None:
     """List the games and the methods, with their options.

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from portable_nn.adversarial import Game
 
 Start: TypeAlias = Annotated[
-    str | None,
-    typer.Option(metavar="X,Y", help="Start: all numbers of x, then those of y. By default 0.6,0.7."),
+    str | None, typer.Option(metavar="X,Y", help="Start: all numbers of x, then those of y. By default 0.6,0.7.")
 ]
 Steps: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Number of steps.")]
 Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Seed of everything random.", hidden=True)]

@@ -17,11 +17,7 @@ EXAMPLES = (
 
 
 def command(
-    printer: Printer,
-    windows: WindowOptions,
-    channels: ChannelOptions,
-    wanted: ResultOptions,
-    html: Html = None,
+    printer: Printer, windows: WindowOptions, channels: ChannelOptions, wanted: ResultOptions, html: Html = None
 ) -> None:
     """Compute the output size of a convolution, or find a convolution with that size.
 

@@ -16,11 +16,7 @@ EXAMPLES = (
 
 
 def command(
-    printer: Printer,
-    windows: TransposedOptions,
-    channels: ChannelOptions,
-    wanted: ResultOptions,
-    html: Html = None,
+    printer: Printer, windows: TransposedOptions, channels: ChannelOptions, wanted: ResultOptions, html: Html = None
 ) -> None:
     """Compute the output size of a transposed convolution, or find one with that size.
 

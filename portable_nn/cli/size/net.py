@@ -13,12 +13,7 @@ EXAMPLES = (
 )
 
 
-def command(
-    printer: Printer,
-    model: Model,
-    sizes: InputSizes = None,
-    html: Html = None,
-) -> None:
+def command(printer: Printer, model: Model, sizes: InputSizes = None, html: Html = None) -> None:
     """Show the shapes, options, receptive fields and costs of every node of a model.
 
     options: kernel/stride, p padding, d dilation, o output padding, g groups. field: the receptive field and its

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from copy import deepcopy
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -91,6 +92,20 @@ def names_in(graph: GraphProto) -> Iterator[str]:
         yield named.name
     for node in graph.node:
         yield from node.output
+
+
+def set_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
+    """Give a graph other nodes, which may be some of its own."""
+    kept = deepcopy([*nodes])
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def copy_initializers(body: GraphProto, graph: GraphProto, names: Mapping[str, str]) -> None:
+    """Copy the initializers of a body into a graph, under other names."""
+    for tensor in body.initializer:
+        graph.initializer.add().CopyFrom(tensor)
+        graph.initializer[-1].name = names[tensor.name]
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:

@@ -14,7 +14,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from portable_nn.core.graph import Graph, Node, Shape
 from portable_nn.format.documentation import Documentation, ModelOrigin, Remark, ValueRemark, constants_of
-from portable_nn.onnx.opsets.support import opset_in
+from portable_nn.onnx.opsets.support import opset_in, set_nodes
 from portable_nn.operators import DTYPE_CODES, Type, infer
 
 MOST: Final = 8 * 2**20
@@ -203,6 +203,4 @@ def _as_initializers(proto: GraphProto, names: Iterable[str]) -> None:
         tensor.CopyFrom(node.attribute[0].t)
         tensor.name = name
     if again:
-        rest = [node for node in proto.node if node.op_type != "Constant" or node.output[0] not in again]
-        del proto.node[:]
-        proto.node.extend(rest)
+        set_nodes(proto, [node for node in proto.node if node.op_type != "Constant" or node.output[0] not in again])

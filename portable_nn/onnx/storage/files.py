@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import FileIO
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
-from onnx import ModelProto
+from onnx import AttributeProto, ModelProto, NodeProto
 
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular, read_at, recognise
 from portable_nn.core.tensors import Array, to_bytes
-from portable_nn.core.text import size
-from portable_nn.onnx.storage.equations import check_equations
+from portable_nn.core.text import shortened, size
 from portable_nn.onnx.storage.external import (
     IN_PLACE,
     Opened,
@@ -29,7 +29,7 @@ from portable_nn.onnx.storage.external import (
     reading,
     refuse_outside,
 )
-from portable_nn.onnx.storage.functions import check_functions
+from portable_nn.onnx.storage.functions import check_functions, subgraphs
 from portable_nn.onnx.storage.tensors import tensor_bytes
 from portable_nn.onnx.storage.wire import (
     FUNCTIONS,
@@ -41,6 +41,56 @@ from portable_nn.onnx.storage.wire import (
     with_holes,
     without_data,
 )
+from portable_nn.operators.linear.einsum import TERM
+
+
+def check_equations(model: ModelProto, where: str) -> None:
+    """Raise ``FormatError`` where a term of an equation of Einsum is not of letters and one ellipsis.
+
+    The shape inference of the onnx library (to 1.23, at least), which onnxruntime runs as well, looks for the next
+    letter forever in an equation such as ``b.b``.
+    """
+    nodes = [*_nodes(chain(model.graph.node, *(each.node for each in model.functions)))]
+    passed = _passed(nodes)
+    for node in nodes:
+        for given in node.attribute:
+            if given.name in passed or (_is_einsum(node) and given.name == "equation"):
+                _check(given, shortened(node.name or ", ".join(node.output)), where)
+    for function in model.functions:
+        for default in function.attribute_proto:
+            if default.name in passed:
+                _check(default, shortened(function.name), where)
+
+
+def _passed(nodes: Sequence[NodeProto]) -> set[str]:
+    """The attributes of functions that become equations, through any number of calls."""
+    referring = [(node, each) for node in nodes for each in node.attribute if each.ref_attr_name]
+    found = {each.ref_attr_name for node, each in referring if _is_einsum(node)}
+    while more := {each.ref_attr_name for _, each in referring if each.name in found} - found:
+        found |= more
+    return found
+
+
+def _check(attribute: AttributeProto, name: str, where: str) -> None:
+    text = attribute.s.decode(errors="replace").replace(" ", "")
+    left, _, right = text.partition("->")
+    for term in [*left.split(","), right]:
+        if not TERM.fullmatch(term):
+            what = f"equation {shortened(text)} has the term {shortened(term)}"
+            raise FormatError(where, f"{name} (Einsum): {what}, which is not letters and at most one ellipsis")
+
+
+def _is_einsum(node: NodeProto) -> bool:
+    return node.op_type == "Einsum" and node.domain in ("", "ai.onnx")
+
+
+def _nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """Nodes, and those of their subgraphs."""
+    for node in nodes:
+        yield node
+        for graph in subgraphs(node):
+            yield from _nodes(graph.node)
+
 
 MAX_BYTES: Final = 2**31 - 1
 """The size limit of protocol buffers."""

@@ -31,7 +31,8 @@ class Sizes(NamedTuple):
 
 def sizes_of(use: OperatorContext) -> Sizes:
     """The sizes of a node, whose inputs must fit each other."""
-    q, k, v = (_by_heads(use, index) for index in (Q, K, V))
+    attributes = {Q: "q_num_heads", K: "kv_num_heads", V: "kv_num_heads"}
+    q, k, v = (by_heads(use, index, attribute) for index, attribute in attributes.items())
     batch, heads, queries, features = q
     key_heads, new = k[1], k[2]
     numbers = [size for size in (heads, key_heads, features, v[3]) if isinstance(size, int)]
@@ -56,12 +57,12 @@ def sizes_of(use: OperatorContext) -> Sizes:
     return Sizes(batch, heads, key_heads, queries, past, total([past, new]), features, value_features)
 
 
-def _by_heads(use: OperatorContext, index: int) -> Shape:
-    """(batch, heads, positions, features) of Q, K or V."""
-    shape, attribute = use.type(index).shape, "q_num_heads" if index == Q else "kv_num_heads"
-    heads, name = use.attributes.get(attribute), use.operator.input_name(index)
+def by_heads(use: OperatorContext, index: int, attribute: str, unsaid: int | None = None) -> Shape:
+    """(batch, heads, positions, features) of an input, whose number of heads an attribute says, unless ``unsaid``."""
+    shape, name = use.type(index).shape, use.operator.input_name(index)
+    heads = use.attributes.get(attribute, unsaid)
     if len(shape) == 4:
-        if heads is not None and heads != shape[1]:
+        if heads not in (unsaid, shape[1]):
             use.fail(f"{attribute} is {heads}, but {name} {format_shape(shape)} has {shape[1]} heads")
         return shape
     if len(shape) != 3:
@@ -71,7 +72,7 @@ def _by_heads(use: OperatorContext, index: int) -> Shape:
         )
     batch, positions, hidden = shape
     if not isinstance(heads, int) or heads < 1:
-        use.fail(f"a {name} of 3 dimensions needs {attribute}, 1 or more, not {heads}")
+        use.fail(f"{'an' if name == 'X' else 'a'} {name} of 3 dimensions needs {attribute}, 1 or more, not {heads}")
     features = quotient(hidden, heads)
     if features is None:
         use.fail(f"{attribute} must divide the {hidden} features of {name}, not be {heads}")

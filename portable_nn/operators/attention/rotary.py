@@ -9,8 +9,8 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.dims import quotient
 from portable_nn.operators.attention.attention_lowering import heads_apart
+from portable_nn.operators.attention.attention_sizes import by_heads
 from portable_nn.operators.base import (
     Array,
     Attr,
@@ -23,7 +23,6 @@ from portable_nn.operators.base import (
     Symbol,
     Type,
     emit,
-    format_shape,
     integers,
     register,
     sizes,
@@ -33,24 +32,7 @@ from portable_nn.operators.base import (
 
 def _heads(use: OperatorContext) -> tuple[Dim, Dim, int]:
     """Batch, positions, and how many features of each head are turned."""
-    shape, heads = use.type().shape, use.attributes.get("num_heads", 0)
-    if len(shape) == 4:
-        batch, _, positions, size = shape
-        if heads and heads != shape[1]:
-            use.fail(f"num_heads is {heads}, but X {format_shape(shape)} has {shape[1]} heads")
-    elif len(shape) == 3:
-        batch, positions, hidden = shape
-        if not isinstance(heads, int) or heads < 1:
-            use.fail(f"an X of 3 dimensions needs num_heads, 1 or more, not {heads}")
-        found = quotient(hidden, heads)
-        if found is None:
-            use.fail(f"num_heads must divide the {hidden} features of X, not be {heads}")
-        size = found
-    else:
-        use.fail(
-            "X must be (batch, heads, positions, features) or (batch, positions, features of all heads), "
-            f"not {format_shape(shape)}"
-        )
+    batch, _, positions, size = by_heads(use, 0, "num_heads", unsaid=0)
     if not isinstance(size, int):
         use.fail(f"a head must have a known number of features, not {size}")
     turned = use.int("rotary_embedding_dim") or size
