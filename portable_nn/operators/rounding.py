@@ -26,8 +26,8 @@ class Rounding(NamedTuple):
 _EXACT: Final = (
     "Relu Abs Neg Max Min Sign Floor Ceil Round Not Equal Greater Less And Or Xor BitShift IsNaN IsInf Where Clip "
     "Trilu GreaterOrEqual LessOrEqual ReduceMax ReduceMin MaxPool GlobalMaxPool TopK ArgMax ArgMin Hardmax Shape Size "
-    "OneHot ThresholdedRelu NonZero EyeLike ReverseSequence Range ConstantOfShape MaxUnpool Dropout BitwiseAnd BitwiseOr "
-    "BitwiseXor BitwiseNot"
+    "OneHot ThresholdedRelu NonZero EyeLike ReverseSequence Range ConstantOfShape MaxUnpool Dropout BitwiseAnd "
+    "BitwiseOr BitwiseXor BitwiseNot"
 )
 _SUMS: Final = (
     "MatMul Gemm Conv ConvTranspose Einsum Add Sub Mul Sum Mean ReduceSum ReduceMean ReduceProd AveragePool CumSum "

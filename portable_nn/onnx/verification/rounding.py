@@ -2,10 +2,10 @@
 
 A running error analysis (Higham, *Accuracy and Stability of Numerical Algorithms*, chapter 3): nodes are computed in
 float64, each value beside a bound of its error where every operation rounds to a unit u. A sum of n products has at
-most γ(n)·Σ|a||b| with γ(n) = n·u / (1 - n·u), in any order; a function of a library what was measured of it; what only moves
-elements nothing. Operators that are made of others are bounded as these. Beside this *guaranteed* bound stands the
-*likely* one: roundings of either sign grow as λ√n, and exceed that with a probability of at most 2n·exp(-λ²/2) (Higham
-and Mary, SIAM J. Sci. Comput. 41, 2019), here with λ = 6: below 10⁻⁴ for n = 1,000.
+most γ(n)·Σ|a||b| with γ(n) = n·u / (1 - n·u), in any order; a function of a library what was measured of it; what only
+moves elements nothing. Operators that are made of others are bounded as these. Beside this *guaranteed* bound stands
+the *likely* one: roundings of either sign grow as λ√n, and exceed that with a probability of at most 2n·exp(-λ²/2)
+(Higham and Mary, SIAM J. Sci. Comput. 41, 2019), here with λ = 6: below 10⁻⁴ for n = 1,000.
 """
 
 from __future__ import annotations
