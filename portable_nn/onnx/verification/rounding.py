@@ -42,6 +42,10 @@ TINY: Final = float(np.finfo(np.float32).tiny)
 """Smaller numbers may become 0."""
 
 
+FUSED: Final = 2.0
+"""The units in the last place of 1 that a function within another operator may be off by."""
+
+
 class Bounded(NamedTuple):
     """A value in float64, and bounds of the error of each element: ``errors[0]`` guaranteed, ``errors[1]`` likely."""
 
@@ -86,7 +90,7 @@ def _add(node: Node, known: dict[str, Bounded], scope: Scope, above: tuple[str, 
             run_numpy(replace(_NOTHING, outputs=node.outputs, nodes=(node,)), {}, {})[node.outputs[0]]
         )
         return
-    use = _Use(node, known, scope)
+    use = _Use(node, known, scope, fused=bool(above))
     rule = None if node.domain else _rule(use)
     if rule is None:
         form = FORMS.get(node.operator) or form_of(use.context)
@@ -98,6 +102,11 @@ def _add(node: Node, known: dict[str, Bounded], scope: Scope, above: tuple[str, 
             raise Unbounded(f"{node}: {error}") from None
         for part in parts:
             _add(part, known, scope, (*above, node.operator))
+        if node.operator == "Resize":  # The places of cells are rounded as well, and with them the weights.
+            value, errors = known[node.outputs[0]]
+            known[node.outputs[0]] = Bounded(
+                value, errors + 8 * use.unit * max(value.shape) * np.abs(value).max(initial=0)
+            )
         return
     with np.errstate(all="ignore"):
         errors = rule(use)
@@ -118,13 +127,13 @@ _NOTHING: Final = Graph((), (), (), ())
 
 
 class _Use:
-    """A node with its inputs; ``values`` are its outputs in float64."""
+    """A node with its inputs; ``values`` are its outputs in float64. It is ``fused`` where it is a part of another."""
 
-    def __init__(self, node: Node, known: Mapping[str, Bounded], scope: Scope) -> None:
+    def __init__(self, node: Node, known: Mapping[str, Bounded], scope: Scope, *, fused: bool) -> None:
         operator = known_operator(node)
         if operator is None:
             raise Unbounded(str(node))
-        self.node, self.operator, self.context = node, operator, scope.use(node)
+        self.node, self.operator, self.context, self.fused = node, operator, scope.use(node), fused
         self.scope, self.x = scope, {name: known[name] for name in node.inputs if name}
         self._plans = dict[bool, Plan]()
 
@@ -204,9 +213,11 @@ def _function(use: _Use) -> list[Array]:
     """Of a function of a library: as far off as was measured."""
     measured = ROUNDING[use.node.operator]
     x = np.abs(next(iter(use.x.values())).value) if measured.of_input else 0.0
+    # Kernels of fused operators have functions of their own, which are near 0 as far off as near 1.
+    absolute = max(measured.absolute, FUSED if use.fused else 0.0)
     last_place = 2 * use.unit
     return [
-        error + last_place * (measured.relative * np.abs(value) + measured.of_input * x + measured.absolute) + TINY
+        error + last_place * (measured.relative * np.abs(value) + measured.of_input * x + absolute) + TINY
         for error, value in zip(_ends(use), use.values, strict=True)
     ]
 
@@ -247,8 +258,11 @@ def _local_response(use: _Use) -> list[Array]:
     if any(each.errors.any() for each in use.x.values()):
         raise Unbounded(str(use.node))
     size, beta = use.context.int("size"), use.context.float("beta")
-    growth = use.growth((size + 8) * max(1.0, beta)).reshape(2, *[1] * use.values[0].ndim)
-    return [growth * np.abs(use.values[0]) + TINY]
+    [value], [x] = use.values, use.x.values()
+    # Where the power is an exponential, its argument is rounded too.
+    powers = 1 + np.abs(np.log(np.abs(np.where(value, x.value / np.where(value, value, 1), 1))))
+    growth = use.growth((size + 8) * max(1.0, beta)).reshape(2, *[1] * value.ndim)
+    return [growth * powers * np.abs(value) + TINY]
 
 
 def _scattered(use: _Use) -> list[Array]:
