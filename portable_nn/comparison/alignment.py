@@ -10,7 +10,7 @@ value is further off than rounding allows, the two part.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -34,6 +34,10 @@ TRIED: Final = 24
 
 SUSPICIOUS: Final = 10.0
 """The multiple of the likely bound from which on a difference is suspicious."""
+
+
+SLACK: Final = 32.0
+"""The units in the last place of the largest number that many roundings may move any."""
 
 
 class Gap(NamedTuple):
@@ -86,6 +90,7 @@ class Alignment:
         self.given, self.gaps = dict[str, Match](), dict[str, Gap]()
         self.partings = list[Parting]()
         self.apart = dict[str, Match]()
+        self.refused = set[str]()
         self.ours = self._run({})
         self.plain = self.ours
 
@@ -130,42 +135,79 @@ class Alignment:
         return self.other.run(self.feeds, arrays)
 
     def _settle(self) -> None:
-        """Give all that nearly is a value of the first model, until nothing more is; then look what is too far off."""
+        """Give all that nearly is a value of the first model, and look what is too far off, until nothing changes.
+
+        What is too far off is where the models part, or a value that only resembles one of the first model: it is not
+        given any more, and what depends on it is looked at again.
+        """
         while True:
-            more = self._more(self.other.dependent, self.ours)
-            if not more:
-                break
-            self.given |= more
-            self.ours = self._run({**self.given, **self.apart})
-        wrong = self._far(self.given)
-        blamed = self._blamed(wrong)
-        for name in wrong:
-            match = self.given.pop(name)
-            if name in blamed and len(self.partings) < MOST:
-                self._part_at([name], [match.value], match)
-        if wrong:
-            self.ours = self._run({**self.given, **self.apart})
+            while more := self._more(self.other.dependent, self.ours):
+                self.given |= more
+                for name in more:
+                    self.gaps.pop(name, None)
+                self._compute()
+            if not (wrong := self._far()):
+                if not self._looked_into():
+                    break
+                continue
+            blamed = self._blamed(wrong)
+            for name in wrong:
+                match = self.given.pop(name)
+                if name in blamed and len(self.partings) < MOST:
+                    self._part_at([name], [match.value], match)
+                else:
+                    self.refused.add(name)
+            self._compute()
+
+    def _looked_into(self) -> bool:
+        """Look into the first value that is as far off as a long way of roundings explains; false where none is left.
+
+        Bounds say little at the end of many nodes that the other side does not have. If the values on the way are met
+        again with one of them replaced, the models part there; otherwise nothing is known.
+        """
+        for name in self.other.dependent:
+            gap = self.gaps.get(name)
+            if (
+                name not in self.given
+                or gap is None
+                or not math.isfinite(gap.guaranteed)
+                or gap.apart <= self._slack(name)
+            ):
+                continue
+            match, rest = self.given[name], self._all().keys() - {name}
+            if (
+                len(self.other.before([name], rest)) == 1
+                or len(self.one.before([match.value], self.met - {match.value})) == 1
+            ):
+                continue
+            del self.given[name]
+            if self._part_at([name], [match.value], match, certain=False):
+                return True
+            self.given[name], self.gaps[name] = match, gap._replace(guaranteed=math.inf, likely=math.inf)
+        return False
+
+    def _compute(self) -> None:
+        """Compute all values anew; of those that are others than before, the gap is not known any more."""
+        before, self.ours = self.ours, self._run(self._all())
+        for name in [*self.gaps]:
+            if not all(np.array_equal(one[name], other[name]) for one, other in zip(before, self.ours, strict=True)):
+                del self.gaps[name]
 
     def _more(self, names: Iterable[str], values: Values) -> dict[str, Match]:
         """The values among ``names`` that are not given yet and nearly are values of the first model."""
         found = {}
         for name in names:
-            if name not in self.given and name not in self.apart:
+            if not (name in self.given or name in self.apart or name in self.refused):
                 near = self.index.nearest(name, [known[name] for known in values], self.other)
                 if near:
                     found[name] = near[0][0]
         return found
 
-    def _far(self, names: Collection[str]) -> list[str]:
+    def _far(self) -> list[str]:
         """The given values whose computed ones are further off than rounding allows, in order."""
-        found = []
-        for name in self.other.dependent:
-            if name in names:
-                if name not in self.gaps or self.gaps[name].apart:
-                    self.gaps[name] = self._gap(name, self.given[name])
-                if self.gaps[name].exceeds:
-                    found.append(name)
-        return found
+        given = [name for name in self.other.dependent if name in self.given]
+        self.gaps |= {name: self._gap(name, self.given[name]) for name in given if name not in self.gaps}
+        return [name for name in given if self.gaps[name].exceeds]
 
     def _gap(self, name: str, match: Match) -> Gap:
         """The distance of a value that is computed from given ones to a value of the first model."""
@@ -259,7 +301,7 @@ class Alignment:
         """What a chain of several roundings may move a value by."""
         arrays = [mine[name] for mine in self.ours]
         unit = float(np.finfo(arrays[0].dtype).eps) if arrays[0].dtype.kind == "f" else 0.0
-        return 8 * unit * max((float(np.abs(array).max(initial=0.0)) for array in arrays), default=0.0)
+        return SLACK * unit * max((float(np.abs(array).max(initial=0.0)) for array in arrays), default=0.0)
 
     def _readers(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -275,7 +317,9 @@ class Alignment:
         """The outputs of the second model that depend on its inputs."""
         return tuple(name for name in self.other.outputs if name in self.other.maker)
 
-    def _part_at(self, ends: Sequence[str], their_ends: Sequence[str], end: Match | None = None) -> bool:
+    def _part_at(
+        self, ends: Sequence[str], their_ends: Sequence[str], end: Match | None = None, *, certain: bool = True
+    ) -> bool:
         """Find the first pair of values before ``ends`` after which, one in the place of the other, all is as it was.
 
         Where none is found, the models part somewhere before the first end, and all nodes before it are named.
@@ -284,30 +328,43 @@ class Alignment:
             ends: values of the second model that are off, or none of the first.
             their_ends: the values of the first model in their place.
             end: what the only end should be, if that is known.
+            certain: whether they part at the end if not before it.
         """
-        lost = self.other.before(ends, self._all())
+        lost = self.other.before(ends, self._all().keys() - self._twice())
         wanted = self.one.before(their_ends, self.met)
+        rest = {name: match for name, match in self._all().items() if name not in lost}
         best, tried = (0, ends[0], end), 0
         for place, name in enumerate(lost[: -1 if end else None]):
             after = lost[place + 1 :]
             for match in self._likely_pairs(name, wanted)[:PAIRS]:
                 tried += 1
-                met = self._met(after, self._run({**self._all(), name: match}))
-                if met > best[0] or (best[2] is None and name in ends and not after):
-                    best = met, name, match
+                score = self._met(after, self._run({**rest, name: match}))
+                if score > best[0] or (best[2] is None and name in ends and not after):
+                    best = score, name, match
             if (best[0] and best[0] == len(after)) or best[0] > len(after) or tried >= TRIED:
                 break
-        _, name, found = best
+        met, name, found = best
+        if not (met or certain):
+            return False
         if found is None and their_ends:
             found = self._fitting(name, their_ends[0])
         if found is None:
             return False
+        for each in lost:
+            self.given.pop(each, None)
         gap = self.gaps[name] = self._gap(name, found)
         self.apart[name] = found
         if gap.exceeds or gap.is_open:
             self.partings.append(self._parting(name, found, gap))
-        self.ours = self._run(self._all())
+        self._compute()
         return True
+
+    def _twice(self) -> set[str]:
+        """The given values of which the first model has one alone: nodes that only hand on what they should change."""
+        places: dict[str, list[str]] = {}
+        for name, match in self.given.items():
+            places.setdefault(match.value, []).append(name)
+        return {name for names in places.values() for name in names if len(names) > 1 or self.given[name].axes}
 
     def _met(self, names: Sequence[str], values: Values) -> int:
         """The number of values among ``names`` that are values of the first model."""
@@ -326,6 +383,8 @@ class Alignment:
                 continue
             theirs = self.one.maker[other]
             shared = len(mapped.intersection(self.one.reads[id(theirs)]))
+            if not shared and theirs.op_type != node.op_type:
+                continue
             same = 2 * (theirs.op_type == node.op_type) + (other == name or theirs.name == node.name != "")
             found.append((-(same + shared), list(theirs.output).index(other) != place, far, match))
         return [match for *_, match in sorted(found, key=lambda each: each[:3])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import permutations
@@ -89,7 +88,7 @@ class Index:
         same = bool(node and other and node.op_type == other.op_type)
         places = self.side.place.get(match.value, -1) / (len(self.side.nodes) or 1), side.place.get(name, -1)
         far = abs(places[0] - places[1] / (len(side.nodes) or 1))
-        return bool(match.axes), round(math.log10(apart + 1e-12)) if apart else -99, match.value != name, not same, far
+        return bool(match.axes), apart > CLOSE, match.value != name or not same, not same, apart > 0, far
 
 
 def _kind(arrays: Sequence[Array]) -> tuple[object, ...]:
