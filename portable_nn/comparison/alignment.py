@@ -9,6 +9,7 @@ value is further off than rounding allows, the two part.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -38,6 +39,10 @@ SUSPICIOUS: Final = 10.0
 
 SLACK: Final = 32.0
 """The units in the last place of the largest number that many roundings may move any."""
+
+
+FOLDED: Final = 4.0
+"""The units in the last place that folding may move a constant by."""
 
 
 class Gap(NamedTuple):
@@ -91,6 +96,7 @@ class Alignment:
         self.partings = list[Parting]()
         self.apart = dict[str, Match]()
         self.refused = set[str]()
+        self.folded = _only(one, other), _only(other, one)
         self.ours = self._run({})
         self.plain = self.ours
 
@@ -221,8 +227,8 @@ class Alignment:
 
     def _worst(self, name: str, match: Match, apart: Sequence[Array]) -> Gap:
         """The element that exceeds its bounds most."""
-        ours = self.other.error(name, self.seen, set(self._all()), self._casts())
-        theirs = self.one.error(match.value, self.theirs, self.met)
+        ours = self.other.error(name, self.seen, set(self._all()), self._casts() | self.folded[1])
+        theirs = self.one.error(match.value, self.theirs, self.met, self.folded[0])
         worst, found = -1.0, Gap()
         for distance, mine, other, known in zip(apart, ours, theirs, self.ours, strict=True):
             both = mine + np.stack([match.arranged(each, known[name].astype(np.float64)) for each in other])
@@ -437,3 +443,18 @@ class Alignment:
             if x is not None and y is not None and not (x.shape == y.shape and np.array_equal(x, y)):
                 return f"'{second}': {difference_of(x, y)}"
         return ""
+
+
+def _only(one: Side, other: Side) -> dict[str, float]:
+    """The constants of a model that another does not have: they may be folded, and off by some roundings."""
+    theirs = {_elements(array) for array in other.constants.values() if array.dtype.kind == "f"}
+    return {
+        name: FOLDED * float(np.finfo(array.dtype).eps)
+        for name, array in one.constants.items()
+        if array.dtype.kind == "f" and _elements(array) not in theirs
+    }
+
+
+def _elements(array: Array) -> bytes:
+    """The elements of an array in any order."""
+    return hashlib.sha256(np.sort(array, axis=None).tobytes()).digest()
