@@ -66,8 +66,9 @@ def bounds(
     """The outputs of a graph with bounds of the errors of one implementation.
 
     Two implementations are at most twice as far apart. ``feeds`` and ``parameters`` are exact but for those that are
-    ``off`` by an error relative to their largest element. Raises ``Unbounded`` with the first node that has no bound, and
-    ``GraphError`` where shapes do not fit.
+    ``off`` by an error relative to their largest element.
+
+    Raises ``Unbounded`` with the first node that has no bound, and ``GraphError`` where shapes do not fit.
     """
     types = dict(infer(graph, {name: array.shape for name, array in feeds.items()}).types)
     scope = Scope.of(graph, types)
