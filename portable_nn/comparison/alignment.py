@@ -259,12 +259,13 @@ class Alignment:
         ]
 
     def _casts(self) -> dict[str, float]:
-        """The relative errors of given values that the second model has in a narrower type."""
+        """The errors of given values that the second model has in a narrower type."""
         found = {}
         for name, match in self._all().items():
             mine, theirs = self.ours[0][name].dtype, self.theirs[0][match.value].dtype
             if mine.kind == "f" and theirs.kind == "f" and mine.itemsize < theirs.itemsize:
-                found[name] = float(np.finfo(mine).eps) / 2
+                largest = max(float(np.abs(known[match.value]).max(initial=0.0)) for known in self.theirs)
+                found[name] = float(np.finfo(mine).eps) / 2 * largest
         return found
 
     def _blamed(self, wrong: Sequence[str]) -> set[str]:
@@ -446,13 +447,27 @@ class Alignment:
 
 
 def _only(one: Side, other: Side) -> dict[str, float]:
-    """The constants of a model that another does not have: they may be folded, and off by some roundings."""
-    theirs = {_elements(array) for array in other.constants.values() if array.dtype.kind == "f"}
-    return {
-        name: FOLDED * float(np.finfo(array.dtype).eps)
-        for name, array in one.constants.items()
-        if array.dtype.kind == "f" and _elements(array) not in theirs
-    }
+    """How far constants may be off that a model has alone: they may be folded, where roundings add up.
+
+    A number for each channel may be a difference of others, of which the other model has some.
+    """
+    theirs, vectors = set[bytes](), dict[int, float]()
+    for array in filter(_is_float, other.constants.values()):
+        theirs.add(_elements(array))
+        if array.ndim == 1:
+            vectors[array.size] = max(vectors.get(array.size, 0.0), float(np.abs(array).max(initial=0.0)))
+    found = {}
+    for name, array in one.constants.items():
+        if _is_float(array) and _elements(array) not in theirs:
+            largest = max(
+                float(np.abs(array).max(initial=0.0)), vectors.get(array.size, 0.0) if array.ndim == 1 else 0.0
+            )
+            found[name] = FOLDED * float(np.finfo(array.dtype).eps) * largest
+    return found
+
+
+def _is_float(array: Array) -> bool:
+    return array.dtype.kind == "f"
 
 
 def _elements(array: Array) -> bytes:

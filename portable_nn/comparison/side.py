@@ -178,8 +178,8 @@ class Side:
     ) -> list[Array]:
         """Bounds of the error of a value that is computed from those ``given``, for each of the inputs.
 
-        Each is an array of two: guaranteed, and likely, both infinite where no bound is known. Given values may be
-        ``off`` by a relative error.
+        Each is an array of two: guaranteed, and likely, both infinite where no bound is known. Values and constants may
+        be ``off`` by so much.
         """
         from portable_nn.onnx.verification.rounding import Unbounded, bounds
 

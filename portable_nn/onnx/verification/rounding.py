@@ -66,7 +66,7 @@ def bounds(
     """The outputs of a graph with bounds of the errors of one implementation.
 
     Two implementations are at most twice as far apart. ``feeds`` and ``parameters`` are exact but for those that are
-    ``off`` by an error relative to their largest element.
+    ``off`` by so much in each element.
 
     Raises ``Unbounded`` with the first node that has no bound, and ``GraphError`` where shapes do not fit.
     """
@@ -79,9 +79,9 @@ def bounds(
 
 
 def exact(array: Array, off: float = 0.0) -> Bounded:
-    """A value without an error, or ``off`` by one relative to its largest element."""
+    """A value without an error, or ``off`` by so much in each element."""
     value = array.astype(np.float64) if array.dtype.kind == "f" else array
-    return Bounded(value, np.full((2, *value.shape), off * np.abs(value).max(initial=0) if off else 0.0))
+    return Bounded(value, np.full((2, *value.shape), off))
 
 
 def _add(node: Node, known: dict[str, Bounded], scope: Scope, above: tuple[str, ...] = ()) -> None:
