@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.comparison.side import Side, Values
+from portable_nn.comparison.side import AXES, Side, Values
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import gaps
 
@@ -18,9 +18,6 @@ CLOSE: Final = 0.01
 
 LOOSE: Final = 2e-3
 """The distance, relative to its deviation, up to which a value may be another one that was computed in another way."""
-
-AXES: Final = 5
-"""The most axes that are tried in other orders."""
 
 
 class Match(NamedTuple):
@@ -36,7 +33,7 @@ class Match(NamedTuple):
 
 
 class _Summary(NamedTuple):
-    """What any order of the elements of a value leaves: their mean, deviation and root of the mean square."""
+    """The mean, the deviation and the root of the mean square of all elements: the same in any order."""
 
     mean: float
     deviation: float
