@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -21,6 +22,7 @@ from portable_nn.comparison.matching import CLOSE, Index, Match
 from portable_nn.comparison.report import Pair, Parting
 from portable_nn.comparison.side import Side, Values
 from portable_nn.comparison.structure import Structure, difference_of
+from portable_nn.core.errors import PortableNNError
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import gaps
 from portable_nn.runtimes.subject import Feeds
@@ -262,6 +264,8 @@ class Alignment:
         arrays = [
             match.arranged(known[match.value], mine[name]) for known, mine in zip(self.theirs, self.ours, strict=True)
         ]
+        if any(array.shape != mine[name].shape for array, mine in zip(arrays, self.ours, strict=True)):
+            return Gap(math.inf)
         apart = [gaps(array, mine[name]) for array, mine in zip(arrays, self.ours, strict=True)]
         if not any(each.any() for each in apart):
             return Gap()
@@ -390,8 +394,9 @@ class Alignment:
         for place, name in enumerate(lost[: -1 if end else None]):
             after = lost[place + 1 :]
             for match in self._likely_pairs(name, wanted)[:PAIRS]:
-                tried += 1
-                met = self._met(after, self._run({**rest, name: match}))
+                tried, met = tried + 1, 0
+                with suppress(PortableNNError):  # Of another shape, it may not fit what reads it.
+                    met = self._met(after, self._run({**rest, name: match}))
                 if met > best[0] or (best[2] is None and not after):
                     best = met, name, match
             if 0 < len(after) <= best[0] or tried >= TRIED:
@@ -429,7 +434,8 @@ class Alignment:
             same, alike = theirs.op_type == node.op_type, start == from_these
             if match is None or not (same or alike):
                 continue
-            score = 2 * same + 2 * alike + (other == name or theirs.name == node.name != "")
+            shaped = self.theirs[0][other].size == self.ours[0][name].size
+            score = 2 * same + 2 * alike + 2 * shaped + (other == name or theirs.name == node.name != "")
             found.append((-score, list(theirs.output).index(other) != place, far, match))
         return [match for *_, match in sorted(found, key=lambda each: each[:3])]
 
@@ -446,7 +452,8 @@ class Alignment:
                 return Match(other, axes)
         if all(one.size == two.size for one, two in zip(theirs, ours, strict=True)) and rank != ours[0].ndim:
             return Match(other)
-        return None
+        alike = self.one.maker[other].op_type == self.other.maker[name].op_type and rank == ours[0].ndim
+        return Match(other) if alike else None  # Of another shape, as after another stride.
 
     def _parting(self, name: str, match: Match, gap: Gap) -> Parting:
         """The description of a place where the models part."""

@@ -27,9 +27,10 @@ class Match(NamedTuple):
     axes: tuple[int, ...] = ()
 
     def arranged(self, array: Array, like: Array) -> Array:
-        """Its array as the second model has it, of the type of ``like``."""
+        """Its array as the second model has it, of the type of ``like`` and, where that can be, of its shape."""
         turned = array.transpose(self.axes) if self.axes else array
-        return np.ascontiguousarray(turned.reshape(like.shape)).astype(like.dtype, copy=False)
+        turned = turned.reshape(like.shape) if turned.size == like.size else turned
+        return np.ascontiguousarray(turned).astype(like.dtype, copy=False)
 
 
 class _Summary(NamedTuple):

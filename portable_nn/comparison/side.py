@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
@@ -28,8 +29,8 @@ AXES: Final = 5
 COMPUTED: Final = " (computed)"
 """Added to the name of a value where it is computed: its own name is that of the input for those that read it."""
 
-_OPAQUE: Final = ("Sequence", "SplitToSequence", "ConcatFromSequence", "Optional", "String", "ZipMap")
-"""The beginnings of operators that make no arrays of numbers."""
+_NO_ARRAY: Final = re.compile("(?<!Reverse)Sequence|^Optional|^String|^ZipMap")
+"""The names of operators that make no arrays of numbers."""
 
 _DRAWS: Final = ("Random", "Bernoulli", "Multinomial")
 """The beginnings of operators that draw numbers."""
@@ -66,7 +67,7 @@ class Side:
         for node in self.nodes:
             if not found.isdisjoint(self.read_by[id(node)]) and not is_of_shape(node.op_type):
                 found.update(filter(None, node.output))
-                arrays += [] if node.op_type.startswith(_OPAQUE) else filter(None, node.output)
+                arrays += [] if _NO_ARRAY.search(node.op_type) else filter(None, node.output)
         return tuple(arrays)
 
     def reads(self, value: str) -> tuple[str, ...]:
