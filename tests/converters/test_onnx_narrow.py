@@ -81,7 +81,7 @@ def test_casts_to_floats_of_8_bits_are_those_of_onnxruntime(code: int, saturate:
     nodes = [node("Cast", "x", "t", to=code, saturate=saturate), node("Cast", "t", "y", to=FLOAT)]
     found = model(nodes, {})
     x, largest = numbers(code), NARROW[code].largest
-    # onnxruntime 1.32 takes some numbers just beyond the largest for NaN or for that, where the standard says otherwise.
+    # Just beyond the largest, onnxruntime 1.32 makes NaN of some numbers, or the largest, unlike the standard.
     x = x if saturate else x[~((np.abs(x) > largest) & (np.abs(x) < 2 * largest))]
     x = x[: len(x) // 16 * 16].reshape(-1, 16)
     [wanted] = onnxruntime.InferenceSession(found.SerializeToString()).run(None, {"x": x})
