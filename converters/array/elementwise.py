@@ -8,6 +8,7 @@ from typing import Final
 
 from portable_nn.converters.array.use import ArrayUse, Row, number
 from portable_nn.operators import ONNX_DTYPES
+from portable_nn.operators.narrow import NARROW
 
 
 def _folded(function: str) -> Callable[[ArrayUse], str]:
@@ -45,7 +46,10 @@ def _clip(use: ArrayUse) -> str:
 
 
 def _cast(use: ArrayUse) -> str:
-    dtype = ONNX_DTYPES[use.int("to")]
+    code = use.int("to")
+    if code in NARROW:
+        use.refuse(f"casts to {NARROW[code].name}")
+    dtype = ONNX_DTYPES[code]
     return use.x() if use.type().dtype == dtype else f"{use.x()}.astype(np.{numpy_type(dtype)})"
 
 

@@ -6,7 +6,7 @@ graph in the file: once another tool has changed that, the graph is used, and a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from glob import escape
 from pathlib import Path
@@ -193,14 +193,11 @@ def _compared(
         lazy: whether they stay unread.
         options: further ones of ``compare``.
     """
-    compared = partial(
-        compare, network.graph, network.parameters.arrays, unread=unread, infos=network.inputs, **options
-    )
     opened = opened_model.get()
-    if opened:
-        # The weights are read from the file once more, unless arrays of the caller are in place of some of its inputs.
-        path, folder = opened.path if in_place else None, opened.path.resolve().parent
-        compared = partial(compared, source=path, folder=folder)
+    # The weights are read from the file once more, unless arrays of the caller are in place of some of its inputs.
+    path, folder = opened.path if opened and in_place else None, opened.path.resolve().parent if opened else None
+    options |= {"source": path, "folder": folder, "unread": unread, "infos": network.inputs}
+    compared = partial(compare, network.graph, network.parameters.arrays, **options)
     proof = _proved(network, model, where, compared)
     if unread:
         assert opened
@@ -211,7 +208,7 @@ def _compared(
     return network, proof
 
 
-def _proved(network: Network, model: ModelProto, where: str, compared: Callable[..., Proof]) -> Proof:
+def _proved(network: Network, model: ModelProto, where: str, compared: partial[Proof]) -> Proof:
     """The proof of a network; or of its export, where onnxruntime runs that alone: at an old opset, in layout 1."""
     try:
         return compared(model, where)
@@ -223,4 +220,7 @@ def _proved(network: Network, model: ModelProto, where: str, compared: Callable[
             raise error from None
         opset = opset_of(written, where)
         proof.notes += (f"compared with what is written of it at opset {opset}: {error.reason}",)
+        if not compared.keywords["unread"]:
+            folder, source = compared.keywords["folder"], compared.keywords["source"]
+            proof.weights = compare_weights(network.graph, network.parameters.arrays, model, where, folder, source)
         return proof

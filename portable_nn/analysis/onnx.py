@@ -27,6 +27,7 @@ from portable_nn.onnx.classical.model import DOMAIN, TRANSLATIONS, classical
 from portable_nn.onnx.columns import as_row
 from portable_nn.onnx.entries import equalities
 from portable_nn.onnx.library.inference import declared, dtype_of, infer_standard, input_shapes
+from portable_nn.onnx.narrow import without_narrow
 from portable_nn.onnx.opsets.folding import Folder
 from portable_nn.onnx.opsets.support import (
     STANDARD,
@@ -51,7 +52,8 @@ from portable_nn.onnx.subgraphs import all_names, node_of, with_unique_names
 from portable_nn.operators import Needed, needed_equalities, solution
 from portable_nn.operators.costs import multiply_adds
 from portable_nn.operators.foreign.opaque import is_opaque, opaque_notes
-from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, operator_of
+from portable_nn.operators.narrow import HELD_DTYPES
+from portable_nn.operators.registry import DTYPE_CODES, Array, InvalidNode, Type, operator_of
 from portable_nn.rewrites.program import Names
 
 ONLY_PREDICTED: Final = (
@@ -114,9 +116,9 @@ def _surveyor(model: ModelProto, where: str, findings: list[Finding]) -> Surveyo
         findings.append(Finding("error", "", error.reason, hint))
     with _collected(findings):
         model, remarks = inlined(model, where, answer)
-        model = with_unique_names(model, where)
+        model, held = without_narrow(with_unique_names(model, where))
         graph = model.graph
-        findings += _notes(remarks)
+        findings += _notes([*remarks, *held])
     with _collected(findings):
         if (done := classical(model, where)) is not None:
             model, graph = done.model, done.model.graph
@@ -259,7 +261,7 @@ def _attributes(proto: NodeProto, where: str) -> dict[str, Attribute]:
     return {
         attribute.name: from_attribute(attribute, where)
         for attribute in proto.attribute
-        if is_attribute(attribute) and (not attribute.HasField("t") or attribute.t.data_type in ONNX_DTYPES)
+        if is_attribute(attribute) and (not attribute.HasField("t") or attribute.t.data_type in HELD_DTYPES)
     }
 
 

@@ -21,6 +21,7 @@ from portable_nn.format.meaning import InputInfo, OutputInfo, has_floats
 from portable_nn.format.migrations import migrate
 from portable_nn.format.training import TrainingRecord
 from portable_nn.operators import find
+from portable_nn.operators.narrow import NARROW_SINCE, narrow_type
 
 FORMAT: Final = "portable-nn"
 VERSION: Final = 4
@@ -65,7 +66,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def needed_version(self) -> int:
         """The lowest version that can hold this, of those that are written."""
         own = [find(node.operator, node.domain) for node in self.graph.nodes]
-        return max([OLDEST_WRITTEN, *(operator.stored for operator in own if operator)])
+        narrow = [NARROW_SINCE for node in self.graph.nodes if narrow_type(node)]
+        return max([OLDEST_WRITTEN, *(operator.stored for operator in own if operator), *narrow])
 
     @property
     def numbers(self) -> set[str]:

@@ -32,11 +32,12 @@ def head_input(graph: Graph, place: int = -1) -> str:
             left -= 1
             if not left and read in made:
                 return read
+    hint = "its weights are quantised: tune the file of floats, or what dequantize() makes of it; "
     whole = any(node.operator in QUANTISED for node in graph.nodes)
+    last = ", ".join(main_nodes(graph)[-3:]) or "there is none"
     raise UsageError(
-        f"until: {'its weights are quantised: tune the file of floats; ' * whole}there is no linear layer before the "
-        f"output '{graph.outputs[0]}' that a new one could replace (number {place}); a name of a node says where to "
-        f"cut: {', '.join(main_nodes(graph)[-3:]) or 'there is none'}"
+        f"until: {hint * whole}there is no linear layer before the output '{graph.outputs[0]}' that a new one could "
+        f"replace (number {place}); a name of a node says where to cut: {last}"
     )
 
 

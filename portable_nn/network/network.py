@@ -28,6 +28,7 @@ from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo, size_faults
 from portable_nn.layers.initializers import initial_parameters
 from portable_nn.network import surgery
+from portable_nn.network.dequantized import dequantized
 from portable_nn.network.execution import Execution
 from portable_nn.network.snapshot import Snapshot
 from portable_nn.network.stream import Stream
@@ -284,7 +285,7 @@ class Network:
 
         own = self.manifest(hashed=False)
         made = stateful(own, self.parameters.arrays)
-        return self if made is own else self._with(made.graph, made.inputs, made.outputs)
+        return self if made is own else self._with(made.graph, self.parameters.arrays, made.inputs, made.outputs)
 
     @check_kinds
     def stream(self, *, engine: Engine = "numpy") -> Stream:
@@ -319,13 +320,29 @@ class Network:
         Raises ``UsageError`` for an unknown name, with names that are near.
         """
         graph = surgery.cut(self.graph, [str(name) for name in names])
-        return self._with(graph, kept_inputs(graph, self.inputs), kept_outputs(graph, self.outputs))
+        return self._with(
+            graph, self.parameters.arrays, kept_inputs(graph, self.inputs), kept_outputs(graph, self.outputs)
+        )
 
-    def _with(self, graph: Graph, inputs: Sequence[InputInfo], outputs: Sequence[OutputInfo]) -> Network:
-        """A network of another graph with copies of the weights, and the same words and random numbers."""
+    def dequantize(self) -> Network:
+        """The network with floats in place of quantised weights: they train, and results stay the same.
+
+        Weights that DequantizeLinear reads, or that are packed in bytes (``MatMulNBits``), become parameters of the
+        numbers that the network computes of them. What is rounded on the way from layer to layer stays rounded, as its
+        ranges are a part of the network; gradients go straight through it. Nodes that multiply whole numbers
+        (``MatMulInteger``, ``QLinearConv``) stay as they are.
+
+        Raises ``UsageError`` where no weights are so.
+        """
+        return self._with(*dequantized(self.graph, self.parameters.arrays), self.inputs, self.outputs)
+
+    def _with(
+        self, graph: Graph, arrays: NamedArrays, inputs: Sequence[InputInfo], outputs: Sequence[OutputInfo]
+    ) -> Network:
+        """A network of another graph with copies of the weights in it, and the same words and random numbers."""
         made = Network.from_graph(
             graph,
-            {value.name: self.parameters.arrays[value.name] for value in graph.parameters},
+            {value.name: arrays[value.name] for value in graph.parameters},
             inputs=inputs,
             outputs=outputs,
             metadata=self.metadata,

@@ -16,7 +16,8 @@ from portable_nn.core.dims import put, substituted
 from portable_nn.core.graph import Dim, Value
 from portable_nn.onnx.library.inference import stated_sizes
 from portable_nn.onnx.opsets.support import is_tensor
-from portable_nn.operators import ONNX_DTYPES, Needed, solution
+from portable_nn.operators import Needed, solution
+from portable_nn.operators.narrow import HELD_DTYPES
 from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.sizes import resolved
 
@@ -62,7 +63,7 @@ class Sizes(NamedTuple):
         for proto in protos:
             params = [dim.dim_param for dim in proto.type.tensor_type.shape.dim]
             shape = tuple(given.get(param, dim) for param, dim in zip(params, named[proto.name], strict=True))
-            dtype = ONNX_DTYPES[proto.type.tensor_type.elem_type]
+            dtype = HELD_DTYPES[proto.type.tensor_type.elem_type]
             found.append(Value(proto.name, dtype, substituted(shape, known)))
         return found
 

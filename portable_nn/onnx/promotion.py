@@ -11,12 +11,13 @@ from copy import deepcopy
 
 import numpy as np
 from numpy.typing import ArrayLike
-from onnx import ModelProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
 
 from portable_nn.core.dims import may_be_equal, static
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import format_shape
 from portable_nn.onnx.library.inference import type_of
+from portable_nn.operators.narrow import NARROW
 from portable_nn.operators.registry import FLOATS, Array
 
 
@@ -75,6 +76,7 @@ def _faults(entry: ValueInfoProto, array: Array) -> Iterator[str]:
     wanted = type_of(entry)
     if wanted is None:
         return
-    if not may_be_equal(wanted.shape, array.shape) or wanted.dtype != array.dtype.name:
-        found = f"{array.dtype.name} {format_shape(array.shape)}"
-        yield f"weight '{entry.name}' must be {wanted.dtype} {format_shape(wanted.shape)}, not {found}"
+    code, found = entry.type.tensor_type.elem_type, f"{array.dtype.name} {format_shape(array.shape)}"
+    if not may_be_equal(wanted.shape, array.shape) or code != helper.np_dtype_to_tensor_dtype(array.dtype):
+        dtype = NARROW[code].name if code in NARROW else wanted.dtype
+        yield f"weight '{entry.name}' must be {dtype} {format_shape(wanted.shape)}, not {found}"

@@ -23,6 +23,7 @@ from portable_nn.onnx.bodies import bodies_once
 from portable_nn.onnx.branches import inlined
 from portable_nn.onnx.entries import Sizes, equalities, repeated
 from portable_nn.onnx.library.inference import infer_standard
+from portable_nn.onnx.narrow import narrow_values, without_narrow
 from portable_nn.onnx.opsets.folding import LARGE
 from portable_nn.onnx.opsets.support import (
     STANDARD,
@@ -48,7 +49,6 @@ from portable_nn.operators import (
     DTYPE_CODES,
     FLOATS,
     INTEGERS,
-    ONNX_DTYPES,
     Operator,
     Type,
     find,
@@ -57,6 +57,7 @@ from portable_nn.operators import (
     needed_equalities,
 )
 from portable_nn.operators.foreign.opaque import is_opaque, opaque_notes
+from portable_nn.operators.narrow import HELD_DTYPES, NARROW
 from portable_nn.rewrites.nonfinite import in_parameters
 from portable_nn.rewrites.program import Names
 
@@ -112,7 +113,7 @@ def from_model(
     check_made_once(model.graph, where)
     whole_model = model
     model, done = inlined(model, where, partial(answer, sizes=sizes))
-    model = with_unique_names(model, where)
+    model, held = without_narrow(with_unique_names(model, where))
     found = obstacles(model, refused)
     blocked = frozenset(place for obstacle in found for place in obstacle.nodes)
     parts = _parts(model, where, blocked, sizes, unread=unread)
@@ -137,7 +138,7 @@ def from_model(
     notes += opaque_notes(graph.nodes)
     notes += resets_too_early(model)
     parameters = Unread(parts.arrays | parts.large, where) if unread else parts.arrays
-    return Read(graph, parameters, [*notes, *done, *parts.notes, *made.notes])
+    return Read(graph, parameters, [*notes, *done, *held, *parts.notes, *made.notes])
 
 
 def answer(model: ModelProto, name: str, sizes: Sizes | None = None) -> bool | None:
@@ -205,7 +206,7 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes,
     unknown -= {*arrays, *found.literals, *(value.name for value in inputs)}
     outputs = tuple(value.name for value in graph.output)
     uses = _with_bodies(model)
-    roles = _roles(uses, arrays, whole=not blocked)
+    roles = _roles(model, uses, arrays, whole=not blocked)
     trained = {name for name, role in roles.items() if role.trains} & _reached(nodes)
     notes = [
         *noted("constants that are kept as parameters", found.stored),
@@ -260,7 +261,7 @@ def _constants(model: ModelProto, where: str, *, whole: bool, unread: bool) -> _
     Large ones that are left ``unread`` are read one at a time, and stand-ins are kept.
     """
     graph, foreign = model.graph, model.producer_name != PRODUCER
-    known = [proto for proto in graph.initializer if proto.data_type in ONNX_DTYPES]
+    known = [proto for proto in graph.initializer if proto.data_type in HELD_DTYPES]
     arrays, large = _initializers(known, where, whole=whole, unread=unread)
     uses = _with_bodies(model)
     settings = settings_of(uses, arrays)
@@ -299,7 +300,7 @@ def settings_of(graph: GraphProto, arrays: Mapping[str, Array]) -> set[str]:
             known.update(node.output)
             computed.append(node)
     for node in reversed(computed):
-        codes = [ONNX_DTYPES.get(each.i) for each in node.attribute if each.name == "to"]
+        codes = [HELD_DTYPES.get(each.i) for each in node.attribute if each.name == "to"]
         is_wanted = not FLOATS.issuperset(codes) or not found.isdisjoint(node.output)
         found.update(name for name in node.input if is_wanted or small.get(name, "float32") not in FLOATS)
     return {name for name in found if name not in arrays or is_finite(arrays[name])}
@@ -309,7 +310,7 @@ def _elements(proto: TensorProto, where: str, what: str = "", *, whole: bool) ->
     """The elements of a tensor; if not ``whole`` and they are still in a file, zeros, which take no memory."""
     if whole or not proto.external_data or any(dim < 0 for dim in proto.dims):
         return from_tensor(proto, where, what)
-    return np.broadcast_to(np.zeros((), ONNX_DTYPES[proto.data_type]), tuple(proto.dims))
+    return np.broadcast_to(np.zeros((), HELD_DTYPES[proto.data_type]), tuple(proto.dims))
 
 
 def _stand_in(array: Array) -> Array:
@@ -322,11 +323,12 @@ def _own(array: Array) -> Array:
     return array.copy() if any(array.strides) else array
 
 
-def _roles(graph: GraphProto, arrays: Mapping[str, Array], *, whole: bool) -> dict[str, Role]:
-    """The roles of the arrays that could train: floats that are no running statistics, and finite."""
-    states = read_as(lambda operator: operator.state.values(), graph)
-    floats = {name: array for name, array in arrays.items() if array.dtype.name in FLOATS and name not in states}
-    return roles_of(graph, {name: array for name, array in floats.items() if not whole or is_finite(array)})
+def _roles(model: ModelProto, uses: GraphProto, arrays: Mapping[str, Array], *, whole: bool) -> dict[str, Role]:
+    """The roles of the arrays that could train: finite floats of more than 8 bits that are no running statistics."""
+    kept = {*read_as(lambda operator: operator.state.values(), uses)}
+    kept.update(name for name, code in narrow_values(model).items() if NARROW[code].bits <= 8)
+    floats = {name: array for name, array in arrays.items() if array.dtype.name in FLOATS and name not in kept}
+    return roles_of(uses, {name: array for name, array in floats.items() if not whole or is_finite(array)})
 
 
 def _declared(
@@ -379,7 +381,7 @@ def is_weight(node: NodeProto, weights: Collection[str]) -> bool:
     if node.op_type != "Constant" or not _makes(node, weights):
         return False
     tensor = tensor_of(node)
-    return ONNX_DTYPES.get(tensor.data_type) in FLOATS and math.prod(tensor.dims) > 1
+    return HELD_DTYPES.get(tensor.data_type) in FLOATS and math.prod(tensor.dims) > 1
 
 
 def _faults(graph: Graph) -> tuple[Fault, ...]:
@@ -435,7 +437,7 @@ def is_stored(node: NodeProto) -> bool:
 def _holds_numbers(tensor: TensorProto) -> bool:
     """True if a tensor has no NaN or infinity, which attributes of a graph cannot hold."""
     with suppress(PortableNNError):  # Faults of it are reported when it is read.
-        return tensor.data_type not in ONNX_DTYPES or is_finite(from_tensor(tensor, ""))
+        return tensor.data_type not in HELD_DTYPES or is_finite(from_tensor(tensor, ""))
     return True
 
 

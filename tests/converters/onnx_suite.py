@@ -21,6 +21,7 @@ from portable_nn.network import Network
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.writing import to_bytes, to_model
+from portable_nn.operators import DTYPE_CODES
 from portable_nn.operators.foreign.opaque import is_opaque
 
 Array = np.ndarray[Any, Any]
@@ -151,6 +152,9 @@ def _difference(found: dict[str, Array], wanted: dict[str, Array], case: Case) -
     """What is wrong with outputs, if anything is."""
     for name, expected in wanted.items():
         array = np.asarray(found[name])
+        if expected.dtype.name not in DTYPE_CODES:  # Of a type that numpy lacks.
+            exact, expected = expected.dtype, expected.astype(array.dtype)
+            array = array.astype(exact).astype(array.dtype) if exact.name == "bfloat16" else array
         if (array.dtype, array.shape) != (expected.dtype, expected.shape):
             return f"'{name}' is {array.dtype} {array.shape}, not {expected.dtype} {expected.shape}"
         if not np.allclose(array, expected, rtol=case.rtol, atol=case.atol, equal_nan=True):

@@ -1,7 +1,7 @@
 """The 1404 node tests of the ``onnx`` package: those of operators that are here are right, natively and after export.
 
-How many of a group are not is written down here. It is bfloat16 and narrower types, which numpy has not, what is drawn
-at random, and, after export, kernels that onnxruntime lacks.
+How many of a group are not is written down here. It is attention whose steps are rounded to bfloat16, what is drawn at
+random, and, after export, kernels that onnxruntime lacks.
 """
 
 from __future__ import annotations
@@ -17,18 +17,12 @@ from portable_nn.operators.registry import find
 FAULTS: dict[str, tuple[int, int]] = {
     "pooling": (0, 1),
     "dropout": (0, 4),
-    "activation": (1, 0),
-    "matrix product": (3, 0),
     "attention": (5, 4),
     "resizing, grids": (2, 0),
     "reshaping": (2, 0),
     "reduction": (0, 1),
     "arithmetic, comparison, logic": (2, 0),
-    "casting": (104, 0),
-    "picking, sorting": (2, 1),
-    "making": (2, 0),
-    "shapes, parts, sums": (1, 0),
-    "quantised": (16, 0),
+    "picking, sorting": (0, 1),
     "detection": (0, 3),
     "bits": (0, 8),
     "control flow": (5, 0),  # Their states are sequences, or batches of several lengths.

@@ -22,7 +22,8 @@ from portable_nn.operators.registry import DTYPE_CODES, Array
 def to_onnx(graph: Graph) -> onnx.ModelProto:
     """The graph as it is: its operators must all be the standard's."""
     types = infer(graph).types
-    nodes = [_node(node, {}, "", {name: type.dtype for name, type in types.items()}) for node in graph.nodes]
+    dtypes = {name: type.dtype for name, type in types.items()}
+    nodes = [each for node in graph.nodes for each in _held(_node(node, {}, "", dtypes), dtypes)]
     inputs = [helper.make_tensor_value_info(v.name, DTYPE_CODES[v.dtype], v.shape) for v in graph.inputs]
     outputs = [helper.make_tensor_value_info(n, DTYPE_CODES[types[n].dtype], types[n].shape) for n in graph.outputs]
     opset = helper.make_opsetid("", OPSET)
@@ -57,6 +58,15 @@ def _node(node: Node, names: Mapping[str, str], prefix: str, dtypes: Mapping[str
             results = [onnx.ValueInfoProto(name=each) for each in ends]
             attributes[name] = helper.make_graph(inner, body.name, entries, results)
     return helper.make_node(node.operator, inputs, outputs, node.name, **attributes)
+
+
+def _held(node: onnx.NodeProto, dtypes: Mapping[str, str]) -> list[onnx.NodeProto]:
+    """A node, and behind a cast to a type that numpy lacks, a cast to the one that holds its numbers."""
+    if node.op_type != "Cast" or all(each.i in DTYPE_CODES.values() for each in node.attribute if each.name == "to"):
+        return [node]
+    [made], narrow = node.output, f"{node.output[0]} narrow"
+    node.output[:] = [narrow]
+    return [node, helper.make_node("Cast", [narrow], [made], to=DTYPE_CODES[dtypes[made]])]
 
 
 def _attributes(attributes: Mapping[str, object]) -> dict[str, object]:

@@ -111,6 +111,10 @@ def standard_name(dtype: str) -> str:
     return f"tensor({ {'float32': 'float', 'float64': 'double'}.get(dtype, dtype) })"
 
 
+HOLDS = {"DequantizeLinear": "float32"}
+"""Operators that take a type for it holds the numbers of one that numpy lacks; they are written as others."""
+
+
 @pytest.mark.quick("Conv", "Gemm", "Softmax", "LSTM", "Slice", "MaxPool", "LayerNormalization", "Where")
 @pytest.mark.parametrize("operator", STANDARD)
 def test_no_element_type_is_taken_that_the_standard_refuses(operator: Operator) -> None:
@@ -121,6 +125,7 @@ def test_no_element_type_is_taken_that_the_standard_refuses(operator: Operator) 
     for parameter in {formal.type_str for formal in schema.inputs}:
         allowed = constraints.get(parameter, {parameter})
         places = [index for index, x in enumerate(case.inputs) if x is not None and type_of(schema, index) == parameter]
+        allowed = allowed | {standard_name(HOLDS[operator.name])} if operator.name in HOLDS else allowed
         refused = [dtype for dtype in ONNX_DTYPES.values() if standard_name(dtype) not in allowed]
         for dtype in refused if places else []:
             with pytest.raises(GraphError):

@@ -18,7 +18,8 @@ from portable_nn.core.dims import apart, is_number, substituted
 from portable_nn.core.graph import Dim, Shape
 from portable_nn.onnx.library.isolated import LibraryEndedError, LibraryError, infer_shapes
 from portable_nn.onnx.opsets.support import STANDARD, type_name
-from portable_nn.operators.registry import ONNX_DTYPES, Type
+from portable_nn.operators.narrow import HELD_DTYPES
+from portable_nn.operators.registry import DTYPE_CODES, Type
 
 SMALL: Final = 1024
 """The most elements of an array that inference may need, as sizes or axes."""
@@ -94,8 +95,8 @@ def _stated_size(dim: TensorShapeProto.Dimension) -> Dim | None:
 
 
 def dtype_of(code: int) -> str:
-    """The name of an element type, also of unsupported ones such as ``bfloat16``."""
-    return ONNX_DTYPES.get(code) or type_name(code).lower()
+    """The name of the element type that values have here, or of one that is not supported, such as ``string``."""
+    return HELD_DTYPES.get(code) or type_name(code).lower()
 
 
 def light(model: ModelProto) -> ModelProto:
@@ -154,7 +155,7 @@ def _shown(model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, i
 
 def _as_inputs(node: NodeProto, types: Mapping[str, Type]) -> Iterator[ValueInfoProto]:
     """The outputs of a node whose ``types`` are declared."""
-    codes = {dtype_of(code): code for code in TensorProto.DataType.values()}
+    codes = {**{dtype_of(code): code for code in TensorProto.DataType.values()}, **DTYPE_CODES}
     for name in node.output:
         if name in types and types[name].dtype in codes:
             yield helper.make_tensor_value_info(name, codes[types[name].dtype], types[name].shape)

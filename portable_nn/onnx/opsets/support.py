@@ -17,7 +17,8 @@ from portable_nn.onnx.opsets.newer import NEWER
 from portable_nn.onnx.storage.tensors import is_attribute
 from portable_nn.operators.foreign.opaque import DOMAINS, opaque_node
 from portable_nn.operators.foreign.side import DTYPES
-from portable_nn.operators.registry import ONNX_DTYPES, find
+from portable_nn.operators.narrow import HELD_DTYPES
+from portable_nn.operators.registry import find
 
 OLDEST_READ: Final = 6
 """The oldest opset that is read: before it, operators overwrote their inputs (``consumed_inputs``)."""
@@ -171,7 +172,7 @@ def check_made_once(graph: GraphProto, where: str) -> None:
         check_made_once(body, where)
 
 
-def _all_nodes(graph: GraphProto) -> Iterator[tuple[int, NodeProto]]:
+def all_nodes(graph: GraphProto) -> Iterator[tuple[int, NodeProto]]:
     """The nodes of a graph and of the bodies in it, with the place of the outermost one."""
 
     def inside(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
@@ -191,7 +192,7 @@ def _is_body(node: NodeProto, attribute: str) -> bool:
 
 def _lacking(model: ModelProto, refused: Mapping[str, str]) -> Iterator[tuple[int, NodeProto, str]]:
     """The nodes that are not supported, each with the place of the outermost one, and a reason of its own, if any."""
-    for place, node in _all_nodes(model.graph):
+    for place, node in all_nodes(model.graph):
         why = next((refused[name] for name in node.output if name in refused), "")
         if why or not (is_supported(node) or (node is model.graph.node[place] and as_opaque(node, model))):
             yield place, node, why
@@ -266,14 +267,14 @@ def _outputs_read(node: NodeProto, graph: GraphProto) -> list[str]:
 
 
 def _attributes(graph: GraphProto) -> Iterator[Obstacle]:
-    for place, node in _all_nodes(graph):
+    for place, node in all_nodes(graph):
         for attribute in node.attribute if is_supported(node) else ():
             what = f"attribute '{attribute.name}' of node '{node.name}' ({node.op_type})"
             if attribute.type == AttributeProto.GRAPH and _is_body(node, attribute.name):
                 continue
             if not is_attribute(attribute):
                 yield Obstacle(what, f"of type {AttributeProto.AttributeType.Name(attribute.type)}", (place,))
-            elif attribute.type == AttributeProto.TENSOR and attribute.t.data_type not in ONNX_DTYPES:
+            elif attribute.type == AttributeProto.TENSOR and attribute.t.data_type not in HELD_DTYPES:
                 yield Obstacle(what, f"with elements of type {type_name(attribute.t.data_type)}", (place,))
 
 
@@ -281,14 +282,14 @@ def _types(graph: GraphProto) -> Iterator[Obstacle]:
     if graph.sparse_initializer:
         yield Obstacle("sparse tensors", ", ".join(tensor.values.name for tensor in graph.sparse_initializer))
     for tensor in graph.initializer:
-        if tensor.data_type not in ONNX_DTYPES:
+        if tensor.data_type not in HELD_DTYPES:
             yield Obstacle(f"tensor '{tensor.name}'", f"with elements of type {type_name(tensor.data_type)}")
     for value in graph.input:
         what, kind = f"input '{value.name}'", value.type.WhichOneof("value")
         if kind != "tensor_type":
             known = (kind or "nothing known").removesuffix("_type")
             yield Obstacle(what, f"which is {known} and not a tensor")
-        elif value.type.tensor_type.elem_type not in ONNX_DTYPES:
+        elif value.type.tensor_type.elem_type not in HELD_DTYPES:
             yield Obstacle(what, f"with elements of type {type_name(value.type.tensor_type.elem_type)}")
         elif not value.type.tensor_type.HasField("shape"):
             yield Obstacle(what, "of unknown rank")
@@ -306,7 +307,7 @@ def is_tensor(value: ValueInfoProto) -> bool:
     """True if an input is a tensor of a supported type and known rank."""
     tensor = value.type.tensor_type
     return (
-        value.type.WhichOneof("value") == "tensor_type" and tensor.elem_type in ONNX_DTYPES and tensor.HasField("shape")
+        value.type.WhichOneof("value") == "tensor_type" and tensor.elem_type in HELD_DTYPES and tensor.HasField("shape")
     )
 
 

@@ -22,11 +22,21 @@ from portable_nn.onnx.opsets.folding import Folder
 from portable_nn.onnx.opsets.forms import Change, changes_of
 from portable_nn.onnx.opsets.microsoft import of_microsoft
 from portable_nn.onnx.opsets.newer import has_newer, in_vocabulary
-from portable_nn.onnx.opsets.standard import check_form, is_same_at, signature
+from portable_nn.onnx.opsets.standard import Signature, check_form, is_same_at, signature
 from portable_nn.onnx.opsets.support import noted
-from portable_nn.operators import REGISTRY, InvalidNode, OperatorContext, Type, add_types, lookup, operator_of
+from portable_nn.operators import (
+    DTYPE_CODES,
+    REGISTRY,
+    InvalidNode,
+    OperatorContext,
+    Type,
+    add_types,
+    lookup,
+    operator_of,
+)
 from portable_nn.operators.control.bodies import body_types
 from portable_nn.operators.foreign.opaque import completed, is_opaque
+from portable_nn.operators.narrow import NARROW, narrow_type
 from portable_nn.rewrites.lowering import lower
 from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.scope import Scope, without
@@ -53,7 +63,13 @@ def _complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[s
             yield f"there is no attribute '{name}'"
         elif isinstance(value, str) and opset < lookup(node.operator).portability.since.get((name, value), 0):
             yield f"there is no {name} '{value}'"
-    inputs = own_inputs(node)
+    if (code := narrow_type(node)) and opset < NARROW[code].since:
+        yield f"there is no element type {NARROW[code].name}"
+    yield from _input_complaints(own_inputs(node), known, types)
+
+
+def _input_complaints(inputs: Sequence[str], known: Signature, types: Mapping[str, Type]) -> Iterator[str]:
+    """Why an operator of a version cannot have these inputs."""
     if len(inputs) > known.most:
         yield f"there are at most {known.most} inputs, and it has {len(inputs)}"
         return
@@ -168,8 +184,26 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int, *, portable: b
             faults.append(f"node {found[0]}; {advice}")
     if faults:
         raise UsageError(listed(faults, f"this network cannot be written at opset {opset}"))
-    kept = _without_left_over(nodes, graph)
+    kept = _cast_back(_without_left_over(nodes, graph), scope.names, graph.outputs)
     return [_spelled(node, opset) for node in _apart(kept, scope.names)] if portable else kept
+
+
+def _cast_back(nodes: list[Node], names: Names, outputs: Collection[str]) -> list[Node]:
+    """``nodes`` with a cast behind each to a narrow type, to the type that holds it here, but before other casts."""
+    if not any(map(narrow_type, nodes)):
+        return nodes
+    others = {*outputs, *(name for node in nodes if node.operator != "Cast" for name in node.inputs)}
+    made = list[Node]()
+    for node in nodes:
+        code = narrow_type(node)
+        if code and NARROW[code].bits != 8:  # onnxruntime refuses the option for others than floats of 8 bits.
+            node = replace(node, attributes=without(node, "saturate"))
+        if code and node.outputs[0] in others:
+            name = names.fresh(f"{node.outputs[0]}.{NARROW[code].name}")
+            made.append(replace(node, name=name, outputs=(name,)))
+            node = Node(node.name, "Cast", (name,), node.outputs, {"to": DTYPE_CODES[NARROW[code].held]})
+        made.append(node)
+    return made
 
 
 def _apart(nodes: list[Node], names: Names) -> list[Node]:

@@ -21,11 +21,13 @@ def training_mode(graph: Graph) -> Iterator[str]:
 
 def quantised(graph: Graph) -> Iterator[str]:
     """A note where weights are quantised; nothing where none are."""
-    stored = {each.name for each in graph.parameters if each.dtype not in FLOATS}
-    read = {name for node in graph.nodes if node.operator in QUANTISED for name in node.inputs if name in stored}
+    whole = {each.name for each in graph.parameters if each.dtype not in FLOATS}
+    stored = whole | {each.name for each in graph.parameters if not each.trainable}
+    read = {name for node in graph.nodes if node.operator in QUANTISED for name in node.inputs if name in whole}
+    read |= {node.inputs[0] for node in graph.nodes if node.operator == "DequantizeLinear"} & stored
     if read:
         verb = "is" if len(read) == 1 else "are"
         yield (
-            f"{quantity(len(read), 'tensor')} of weights {verb} quantised, as whole numbers: the network runs as "
-            "it is, and training leaves these weights as they are"
+            f"{quantity(len(read), 'tensor')} of weights {verb} quantised: the network runs as it is, and training "
+            "leaves these weights as they are; dequantize() makes floats of them that train"
         )

@@ -15,8 +15,9 @@ from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.graph import Attribute, Tensor, format_shape
 from portable_nn.core.tensors import ITEM_SIZES, Array, to_bytes
 from portable_nn.core.text import said
-from portable_nn.onnx.storage.external import opened_model, read_external, reading
-from portable_nn.operators import DTYPE_CODES, ONNX_DTYPES, plain_float
+from portable_nn.onnx.storage.external import external_bytes, opened_model, read_external, reading
+from portable_nn.operators import DTYPE_CODES, plain_float
+from portable_nn.operators.narrow import HELD_DTYPES, NARROW
 
 
 def to_tensor(name: str, array: Array) -> TensorProto:
@@ -37,19 +38,28 @@ def from_tensor(proto: TensorProto, where: str, what: str = "") -> Array:
     what = what or f"tensor '{proto.name}'"
     if proto.data_location == TensorProto.EXTERNAL:  # to_array would open whatever path the model names.
         if opened := opened_model.get():
+            if proto.data_type in NARROW:
+                data = external_bytes(proto, opened.path)
+                proto = TensorProto(name=proto.name, dims=proto.dims, data_type=proto.data_type, raw_data=data)
+                return from_tensor(proto, where, what)
             return read_external(proto, opened)
         raise UnsupportedError(where, f"{what} lies in another file: import the model by its path")
     if any(dim < 0 for dim in proto.dims):
         raise FormatError(where, f"{what} is damaged: its shape is {format_shape(tuple(proto.dims))}")
     try:
-        return numpy_helper.to_array(proto)
+        return _held(numpy_helper.to_array(proto), proto.data_type)
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise FormatError(where, f"{what} is damaged {said(error)}") from error
 
 
+def _held(array: Array, code: int) -> Array:
+    """``array`` in the type that holds the numbers of its own."""
+    return array.astype(NARROW[code].held) if code in NARROW else array
+
+
 def tensor_bytes(proto: TensorProto) -> int:
     """The bytes of the elements of a tensor."""
-    return ITEM_SIZES.get(ONNX_DTYPES.get(proto.data_type, ""), 8) * math.prod(map(int, proto.dims))
+    return ITEM_SIZES.get(HELD_DTYPES.get(proto.data_type, ""), 8) * math.prod(map(int, proto.dims))
 
 
 class Unread(Mapping[str, Array]):

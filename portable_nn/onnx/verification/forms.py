@@ -19,6 +19,7 @@ from portable_nn.onnx.opsets.support import STANDARD
 from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
 from portable_nn.operators import operator_of
 from portable_nn.operators.foreign.opaque import is_opaque
+from portable_nn.operators.narrow import narrow_type
 
 _WINDOW: Final = frozenset({"auto_pad", "pads", "ceil_mode", "output_shape", "output_padding", "kernel_shape"})
 """The attributes that the converter states in another way: pads of windows become explicit."""
@@ -35,7 +36,8 @@ def form_of(ours: Node, theirs: NodeProto, opset: int) -> Form:
     """The form of a node of the graph beside that of the model, at version ``opset`` of the standard."""
     if is_opaque(ours):
         return Form(True)
-    if ours.operator != theirs.op_type or theirs.domain not in STANDARD or ours.domain:
+    is_rounded_before = narrow_type(ours) and _trimmed(ours.inputs) != _trimmed(theirs.input)
+    if ours.operator != theirs.op_type or theirs.domain not in STANDARD or ours.domain or is_rounded_before:
         return Form(False)
     found = list(_attributes(ours, theirs, opset))
     if any(opset < change.since for change in changes_of(ours.operator)):

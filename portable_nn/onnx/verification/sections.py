@@ -21,11 +21,13 @@ from portable_nn.core.dims import static
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.core.tensors import ITEM_SIZES, Array
 from portable_nn.engines.once import run_numpy
+from portable_nn.onnx.narrow import narrow_values
 from portable_nn.onnx.opsets.support import reads
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.storage.tensors import literal, tensor_bytes
 from portable_nn.onnx.writing import to_bytes
 from portable_nn.operators import DTYPE_CODES, FLOATS, Type, has_open, infer, is_of_shape
+from portable_nn.operators.narrow import NARROW
 
 Types: TypeAlias = Mapping[str, Type]
 
@@ -48,8 +50,9 @@ class Sides:
 
     Attributes:
         types: the types of all values, for each set of shapes of the inputs.
-        common: the values that both sides make, in the order of the model's nodes.
+        common: the values that both sides make in one type, in the order of the model's nodes.
         stored: the parameters that nodes of the model compute.
+        narrow: the values of the model that are of a type that numpy lacks.
         cuts: the values that both sides can be cut at, the inputs among them.
         last: for each value, the place of the last node of the model that it is needed for, on either side.
     """
@@ -69,7 +72,8 @@ class Sides:
         self._our_place = _places(node.outputs for node in graph.nodes)
         self.place_of = _places(node.output for node in model.graph.node)
         self.node_of = {name: graph.nodes[place] for name, place in self._our_place.items()}
-        self.common = tuple(filter(self.node_of.__contains__, self.place_of))
+        self.narrow = narrow_values(model)
+        self.common = tuple(filter((self.node_of.keys() - self.narrow.keys()).__contains__, self.place_of))
         self.stored = tuple(filter(parameters.__contains__, self.place_of))
         self.entries = {value.name for value in graph.inputs}
         self._arrays = dict[int, dict[str, Array]]()
@@ -242,8 +246,8 @@ class Sides:
         self, targets: Sequence[str], types: Types, free: Collection[str] = ()
     ) -> tuple[ModelProto, dict[str, str]]:
         """The model that computes ``targets`` from cuts, and the names of the targets in it; see ``numpy_part``."""
-        nodes, settled = [], self._settled(types)
-        apart = {*self.cuts, *settled}
+        settled = {name: array for name, array in self._settled(types).items() if name not in self.narrow}
+        nodes, apart = [], {*self.cuts, *settled}
         for node in self.their_nodes(targets, {*apart, *free}):
             copy = NodeProto()
             copy.CopyFrom(node)
@@ -276,16 +280,18 @@ class Sides:
 
     def chunks(self, most: int, rounds: int) -> Iterator[range]:
         """The places of the model's nodes in pieces whose weights, and values for ``rounds``, are ``most`` bytes."""
-        start, used, seen = 0, 0, set[str]()
+        start, used, seen, whole = 0, 0, set[str](), -1
         for place, node in enumerate(self.model.graph.node):
             new = {name for name in reads(node) if name in self.initializers} - seen
             cost = sum(tensor_bytes(self.initializers[name]) for name in new)
             cost += rounds * sum(map(self.size, node.output))
-            if place > start and used + cost > most:
+            if place > max(start, whole) and used + cost > most:
                 yield range(start, place)
                 start, used, seen = place, 0, set()
             used += cost
             seen |= new
+            # What numpy lacks leads from no piece to another.
+            whole = max(whole, *(self.last.get(name, -1) for name in node.output if name in self.narrow), -1)
         yield range(start, len(self.model.graph.node))
 
 
@@ -294,7 +300,8 @@ def shared(model: ModelProto, parameters: Mapping[str, Array]) -> dict[str, Arra
 
     That the bytes are the same has been found by reading the file (see ``weights.fates``).
     """
-    names = [each.name for each in model.graph.initializer if each.data_location == TensorProto.EXTERNAL]
+    apart = (each for each in model.graph.initializer if each.data_location == TensorProto.EXTERNAL)
+    names = [each.name for each in apart if each.data_type not in NARROW]
     arrays = {name: parameters[name] for name in names if name in parameters}
     return {name: array for name, array in arrays.items() if array.size and array.flags.c_contiguous}
 

@@ -243,7 +243,9 @@ class _Comparison:
 
     def _is_free(self, value: Value) -> bool:
         """True if a parameter can be drawn: the model has it too, stored or as what a node makes of one that is."""
-        return value.dtype in FLOATS and (value.name in self.sides.initializers or value.name in self.sides.place_of)
+        sides = self.sides
+        has = value.name not in sides.narrow and (value.name in sides.initializers or value.name in sides.place_of)
+        return value.dtype in FLOATS and has
 
     def _alone(self, targets: Sequence[str], free: frozenset[str]) -> None:
         """Compare ``targets`` on drawn inputs, and with drawn parameters ``free``, some at a time."""

@@ -21,6 +21,7 @@ from portable_nn.engines.ranges import literals
 from portable_nn.onnx.opsets.support import captured
 from portable_nn.onnx.verification.proof import Fate, Kind
 from portable_nn.onnx.verification.stored import Stored
+from portable_nn.operators import DTYPE_CODES
 
 SHOWN: Final = 5
 """The most tensors in a message."""
@@ -56,7 +57,10 @@ def fates(
         ours = parameters.get(name)
         kind: Kind = "kept" if ours is not None else "constant"
         ours = constants.get(name) if ours is None else ours
-        if ours is not None:
+        if ours is not None and array.dtype.name not in DTYPE_CODES:
+            faults += _fault(name, ours, array.astype(ours.dtype))
+            found.append(Fate(name, "transformed", f"{array.dtype.name} as {ours.dtype.name}"))
+        elif ours is not None:
             faults += _fault(name, ours, array)
             found.append(_original(name, array, originals, faults) or Fate(name, kind))
         elif initializer or name in read:

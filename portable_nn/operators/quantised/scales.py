@@ -6,6 +6,7 @@ go straight through the rounding: Bengio et al. (2013), arXiv:1308.3432. They ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -21,6 +22,7 @@ from portable_nn.operators.base import (
     KernelContext,
     Operator,
     OperatorContext,
+    Portability,
     Shape,
     Step,
     Symbol,
@@ -33,9 +35,10 @@ from portable_nn.operators.base import (
     integers,
     register,
 )
+from portable_nn.operators.narrow import HELD_DTYPES, NARROW, rounded
 
 STORED: Final = ("int8", "uint8", "int16", "uint16")
-"""The element types that numbers are quantised to."""
+"""The element types that numbers are quantised to, and that hold those of 4 and 2 bits; float32 holds floats of 8."""
 
 REAL: Final = ("float32", "float16")
 """The element types of scales."""
@@ -67,13 +70,15 @@ def _quantize_type(use: OperatorContext) -> Type:
     use.check_dtype(use.type(1).dtype, REAL)
     _check_scales(use)
     code = use.int("output_dtype")
-    dtype = use.type(2).dtype if use.has(2) else ONNX_DTYPES.get(code, str(code)) if code else "uint8"
-    use.check_dtype(dtype, STORED)
+    dtype = HELD_DTYPES.get(code, str(code)) if code else use.type(2).dtype if use.has(2) else "uint8"
+    if use.has(2) and use.type(2).dtype != dtype:
+        use.fail(f"the zero point must be {dtype}, as output_dtype is, not {use.type(2).dtype}")
+    use.check_dtype(dtype, STORED if code not in NARROW else (*STORED, "float32"))
     return Type(dtype, use.type().shape)
 
 
 def _dequantize_type(use: OperatorContext) -> Type:
-    use.check_dtype(use.type().dtype, {*STORED, "int32"})
+    use.check_dtype(use.type().dtype, {*STORED, "int32", "float32"})
     use.check_dtype(use.type(1).dtype, REAL)
     _check_scales(use)
     if use.has(2) and use.type(2).dtype != use.type().dtype:
@@ -100,10 +105,15 @@ def _beside(n: KernelContext, index: int) -> tuple[list[Step], Array]:
     return [repeat], whole
 
 
-def saturated(work: Array, out: Array) -> list[Step]:
+def limits_of(dtype: str, code: int = 0) -> tuple[int, int]:
+    """The smallest and the largest whole number of an element type, or of the narrow one that it holds."""
+    info = np.iinfo(dtype)
+    return NARROW[code].limits if code in NARROW else (int(info.min), int(info.max))
+
+
+def saturated(work: Array, out: Array, code: int = 0) -> list[Step]:
     """The steps that bring rounded numbers into the range of ``out``, where NaN becomes the smallest."""
-    limits = np.iinfo(out.dtype)
-    low, high = work.dtype.type(limits.min), work.dtype.type(limits.max)
+    low, high = map(work.dtype.type, limits_of(out.dtype.name, code))
     return [
         partial(np.fmax, work, low, out=work),
         partial(np.fmin, work, high, out=work),
@@ -113,19 +123,22 @@ def saturated(work: Array, out: Array) -> list[Step]:
 
 def _quantize(n: KernelContext) -> list[Step]:
     steps, scale = _beside(n, 1)
-    work = n.scratch(n.x[0].shape, np.float32)
-    steps += [partial(np.divide, n.x[0], scale, out=work, dtype=work.dtype), partial(np.rint, work, out=work)]
+    work, out, code, saturate = n.scratch(n.x[0].shape, np.float32), n.out(), n.int("output_dtype"), n.int("saturate")
+    steps.append(partial(np.divide, n.x[0], scale, out=work, dtype=work.dtype))
+    if out.dtype == np.float32:  # The zero point of floats is 0.
+        return [*steps, lambda: np.copyto(out, rounded(work, code, saturate=bool(saturate)))]
+    steps.append(partial(np.rint, work, out=work))
     if n.has(2):
         more, point = _beside(n, 2)
         steps += [*more, partial(np.add, work, point, out=work, dtype=work.dtype)]
-    return steps + saturated(work, n.out())
+    return steps + saturated(work, out, code)
 
 
 def _dequantize(n: KernelContext) -> list[Step]:
     x, out = n.x[0], n.out()
     steps, scale = _beside(n, 1)
     work = out if out.dtype != np.float16 else n.scratch(x.shape, np.float32)
-    if n.has(2):
+    if n.has(2) and x.dtype != np.float32:  # The zero point of floats is 0.
         more, point = _beside(n, 2)
         steps += [*more, partial(np.subtract, x, point, out=work, dtype=np.float64, casting="same_kind")]
     else:
@@ -154,17 +167,28 @@ def _quantize_lowering(
     axis: int = 1,
     block_size: int = 0,
     output_dtype: int = 0,
+    saturate: int = 1,
     **_: int,
 ) -> Symbol:
-    dtype = point.dtype if point else ONNX_DTYPES[output_dtype] if output_dtype else "uint8"
-    found = emit("Round", cast(x, "float32") / cast(_spread(scale, x, axis, block_size), "float32"))
-    return within(found + cast(_spread(point, x, axis, block_size), "float32") if point else found, dtype)
+    dtype = HELD_DTYPES[output_dtype] if output_dtype else point.dtype if point else "uint8"
+    place = cast(x, "float32") / cast(_spread(scale, x, axis, block_size), "float32")
+    if dtype == "float32":
+        return emit("Cast", place, to=output_dtype, saturate=saturate)
+    found = emit("Round", place)
+    found = found + cast(_spread(point, x, axis, block_size), "float32") if point else found
+    return within(found, dtype, output_dtype)
 
 
-def within(value: Symbol, dtype: str) -> Symbol:
-    """Floats as whole numbers of ``dtype``, which saturate."""
-    limits = np.iinfo(dtype)
-    low, high = (constant(float(each), value.dtype) for each in (limits.min, limits.max))
+def _quantize_substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | None:
+    """Arithmetic in place of narrow types, as a wider one holds the result and the zero point."""
+    return _quantize_lowering if use.int("output_dtype") in NARROW else None
+
+
+def within(value: Symbol, dtype: str, code: int = 0) -> Symbol:
+    """Floats as whole numbers of ``dtype``, or of the narrow type that it holds, which saturate."""
+    low, high = (constant(float(each), value.dtype) for each in limits_of(dtype, code))
+    if code:  # NaN becomes the smallest: a runtime would cast it to anything.
+        value = emit("Where", emit("GreaterOrEqual", value, low), value, low)
     return cast(emit("Clip", value, low, high), dtype)
 
 
@@ -178,8 +202,8 @@ def _dequantize_lowering(
     output_dtype: int = 0,
     **_: int,
 ) -> Symbol:
-    wide = cast(x, "int32")
-    if point:
+    wide = cast(x, "int32") if x.dtype != "float32" else x
+    if point and x.dtype != "float32":
         wide = wide - cast(_spread(point, x, axis, block_size), "int32")
     dtype = ONNX_DTYPES[output_dtype] if output_dtype else scale.dtype
     scales = cast(_spread(scale, x, axis, block_size), "float32")
@@ -190,12 +214,14 @@ def _quantize_gradient(n: GradientContext) -> list[Symbol | None]:
     x = n.x[0]
     if x.dtype not in FLOATS:
         return []
-    axis, block, limits = n.int("axis"), n.int("block_size"), np.iinfo(n.y[0].dtype)
+    axis, block, code = n.int("axis"), n.int("block_size"), n.int("output_dtype")
+    is_float = n.y[0].dtype == "float32"
+    least, most = (-NARROW[code].largest, NARROW[code].largest) if is_float else limits_of(n.y[0].dtype, code)
     scale = cast(_spread(n.x[1], x, axis, block), x.dtype)
     place = x / scale
     if n.has(2):
         place = place + cast(_spread(n.x[2], x, axis, block), x.dtype)
-    low, high = (constant(each, x.dtype) for each in (limits.min - 0.5, limits.max + 0.5))
+    low, high = (constant(each, x.dtype) for each in (least - 0.5, most + 0.5))
     inside = emit("And", emit("GreaterOrEqual", place, low), emit("LessOrEqual", place, high))
     return [emit("Where", inside, cast(n.dy, x.dtype) / scale, constant(0.0, x.dtype))]
 
@@ -248,6 +274,7 @@ register(
         {**_LAYOUT, "output_dtype": Attr(int, 0), "precision": Attr(int, 0), "saturate": Attr(int, 1)},
         outputs=("y",),
         lowering=_quantize_lowering,
+        portability=Portability(substitute=_quantize_substitute),
         family="arithmetic",
         batch_inputs="first",
         receptive=cellwise_fields,

@@ -1,0 +1,83 @@
+"""Floats that train in place of what a network computes of stored weights of few bits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from msgspec.structs import replace
+
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Graph, Node, Parameter
+from portable_nn.core.text import some
+from portable_nn.engines.once import run_numpy
+from portable_nn.operators import FLOATS, Array, infer, operator_of
+from portable_nn.operators.quantised import QUANTISED
+from portable_nn.rewrites.program import Names
+from portable_nn.rewrites.unused import needed
+
+_SMALL = frozenset({"int8", "uint8", "int16", "uint16"})
+"""The element types of stored weights that no DequantizeLinear reads, but a product."""
+
+
+def dequantized(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, dict[str, Array]]:
+    """``graph`` with trainable parameters in place of floats that follow from stored whole numbers, and their values.
+
+    Raises ``UsageError`` where there are none.
+    """
+    values = list(dict.fromkeys(_weights(graph)))
+    if not values:
+        raise UsageError(f"dequantize: no weights are quantised so that they could be floats{_why(graph)}")
+    found, names = run_numpy(_part(graph, values), arrays, {}), Names.beside(graph)
+    called = {name: name if _short(name) == name else names.fresh(_short(name)) for name in values}
+    aside = {name: names.fresh(f"{name}.quantised") for name in values}
+    graph = replace(graph, nodes=tuple(_renamed(node, called, aside) for node in graph.nodes))
+    nodes = needed(graph, graph.outputs)
+    read = {*graph.outputs, *(name for node in nodes for name in node.inputs)}
+    kept = [value for value in graph.parameters if value.name in read]
+    weights = {value.name: arrays[value.name] for value in kept} | {called[name]: found[name] for name in values}
+    made = [Parameter(name, weights[name].dtype.name, weights[name].shape) for name in called.values()]
+    return replace(graph, parameters=(*kept, *made), nodes=nodes), weights
+
+
+def _why(graph: Graph) -> str:
+    """The nodes with weights of whole numbers, in words."""
+    whole = [str(node) for node in graph.nodes if node.operator in QUANTISED]
+    return f": {some(whole)} compute with whole numbers, and have no floats" if whole else ""
+
+
+def _short(name: str) -> str:
+    """The name of a weight whose value onnxruntime's quantiser has called so."""
+    return name.removesuffix("_DequantizeLinear_Output")
+
+
+def _renamed(node: Node, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> Node:
+    """A node with other names for some of its inputs and outputs."""
+    read = tuple(inputs.get(name, name) for name in node.inputs)
+    return replace(node, inputs=read, outputs=tuple(outputs.get(name, name) for name in node.outputs))
+
+
+def _part(graph: Graph, values: Collection[str]) -> Graph:
+    """The part of a graph that computes values which depend on no input."""
+    nodes = needed(graph, values)
+    read = {name for node in nodes for name in node.inputs}
+    return Graph((), tuple(values), tuple(each for each in graph.parameters if each.name in read), nodes)
+
+
+def _weights(graph: Graph) -> Iterator[str]:
+    """The floats that follow from stored whole numbers, or floats of 8 bits, where something else reads them."""
+    types = infer(graph).types
+    stored = {name for name, value in types.items() if value.dtype in _SMALL}
+    fixed = {value.name for value in graph.parameters}
+    few, through = stored & fixed, set[str]()
+    for node in graph.nodes:
+        inputs = set(filter(None, node.inputs))
+        if inputs <= fixed:
+            fixed.update(node.outputs)
+            if node.operator == "DequantizeLinear" or inputs & through:
+                through.update(node.outputs)
+            if inputs & few or stored.intersection(node.outputs):
+                few.update(node.outputs)
+        else:
+            at = through | few if operator_of(node).family == "linear" else through
+            floats = {name for name in inputs & at if types[name].dtype in FLOATS}
+            yield from (name for name in node.inputs if name in floats - {*graph.outputs})

@@ -1,0 +1,252 @@
+"""Element types that numpy lacks, in ONNX files: read, computed as onnxruntime and ml_dtypes do, written, trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+import portable_nn as pnn
+from portable_nn.converters.onnx import read_onnx
+from portable_nn.core.errors import EditedWarning, UsageError, VerificationError
+from portable_nn.onnx.verify import compare_weights
+from portable_nn.operators.narrow import NARROW, rounded
+
+Array = np.ndarray[Any, Any]
+RNG = np.random.default_rng(0)
+FLOAT, BFLOAT16, FLOAT8, INT4 = TensorProto.FLOAT, TensorProto.BFLOAT16, TensorProto.FLOAT8E4M3FN, TensorProto.INT4
+NAMES = {
+    16: "bfloat16", 17: "float8_e4m3fn", 18: "float8_e4m3fnuz", 19: "float8_e5m2", 20: "float8_e5m2fnuz", 21: "uint4",
+    22: "int4", 23: "float4_e2m1fn", 24: "float8_e8m0fnu", 25: "uint2", 26: "int2",
+}  # fmt: skip
+"""The types by their numbers in ONNX, as ml_dtypes calls them."""
+FLOATS = [code for code, narrow in NARROW.items() if narrow.is_float]
+
+
+def of(code: int, x: Any) -> Array:
+    return np.asarray(x).astype(getattr(ml_dtypes, NAMES[code]))
+
+
+@np.errstate(all="ignore")
+def numbers(code: int) -> Array:
+    """Random bits, all finite numbers of a type (or 65,536), what lies between two of them, and what is no number."""
+    dtype = np.dtype(getattr(ml_dtypes, NAMES[code]))
+    own = np.arange(2 ** (8 * dtype.itemsize)).astype(f"u{dtype.itemsize}").view(dtype).astype(np.float64)
+    own = np.unique(own[np.isfinite(own)])
+    drawn = RNG.integers(0, 2**32, 100_000, np.uint64).astype(np.uint32).view(np.float32)
+    near = RNG.normal(size=10_000) * 10 ** RNG.uniform(-8, 8, 10_000)
+    x = np.concatenate([drawn, near, own, (own[1:] + own[:-1]) / 2, [0.0, -0.0, np.inf, -np.inf, np.nan]])
+    x = x.astype(np.float32)
+    return np.abs(x[np.abs(x) >= 2.0**-126]) if code == 24 else x[~np.isnan(x)] if code == 23 else x
+
+
+@pytest.mark.parametrize("code", FLOATS, ids=NAMES.get)
+def test_floats_are_rounded_as_ml_dtypes_does(code: int) -> None:
+    x = numbers(code)
+    with np.errstate(all="ignore"):
+        wanted, found = of(code, x).astype(np.float32), rounded(x, code, saturate=False)
+    np.testing.assert_array_equal(found, wanted)
+    known = ~np.isnan(wanted)
+    np.testing.assert_array_equal(np.signbit(found[known]), np.signbit(wanted[known]))
+
+
+@pytest.mark.parametrize("code", [21, 22, 25, 26], ids=NAMES.get)
+def test_whole_numbers_lose_high_bits_as_in_ml_dtypes(code: int) -> None:
+    x = np.arange(-300, 300)
+    np.testing.assert_array_equal(rounded(x, code), of(code, x).astype(int))
+
+
+def model(
+    nodes: Sequence[NodeProto], weights: Mapping[str, Any], x: int = FLOAT, y: int = FLOAT, opset: int = 21
+) -> onnx.ModelProto:
+    """A model of one input (n, 16) and one output, of the given types."""
+    entry, result = helper.make_tensor_value_info("x", x, ["n", 16]), helper.make_tensor_value_info("y", y, ["n", None])
+    kept = [numpy_helper.from_array(np.asarray(each), name) for name, each in weights.items()]
+    graph = helper.make_graph(nodes, "g", [entry], [result], kept)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    onnx.checker.check_model(made)
+    return made
+
+
+@pytest.mark.parametrize("saturate", [1, 0])
+@pytest.mark.parametrize("code", [17, 18, 19, 20], ids=NAMES.get)
+def test_casts_to_floats_of_8_bits_are_those_of_onnxruntime(code: int, saturate: int) -> None:
+    nodes = [node("Cast", "x", "t", to=code, saturate=saturate), node("Cast", "t", "y", to=FLOAT)]
+    found = model(nodes, {})
+    x, largest = numbers(code), NARROW[code].largest
+    # Just beyond the largest, onnxruntime 1.32 makes NaN of some numbers, or the largest, unlike the standard.
+    x = x if saturate else x[~((np.abs(x) > largest) & (np.abs(x) < 2 * largest))]
+    x = x[: len(x) // 16 * 16].reshape(-1, 16)
+    [wanted] = onnxruntime.InferenceSession(found.SerializeToString()).run(None, {"x": x})
+    np.testing.assert_array_equal(pnn.import_onnx(found).predict(x), wanted)
+
+
+def node(operator: str, inputs: str, output: str, **attributes: Any) -> NodeProto:
+    return helper.make_node(operator, inputs.split(), [output], **attributes)
+
+
+W1, B1, W2 = (of(BFLOAT16, RNG.normal(size=size)) for size in ((16, 32), 32, (32, 4)))
+LAYERS = {"fc1.weight": W1, "fc1.bias": B1, "fc2.weight": W2}
+Q4, Z4 = of(INT4, RNG.integers(-8, 8, (16, 320))), of(INT4, RNG.integers(-2, 3, (4, 320)))
+S4 = RNG.uniform(0.01, 0.1, (4, 320)).astype(np.float32)
+Q8, SCALE, ZERO = of(FLOAT8, RNG.normal(size=(16, 800)) * 100), np.float32(0.01), of(FLOAT8, 0)
+
+STORED = model(
+    [
+        node("Cast", "fc1.weight", "w1", to=FLOAT), node("Cast", "fc1.bias", "b1", to=FLOAT),
+        node("Cast", "fc2.weight", "w2", to=FLOAT), node("MatMul", "x w1", "p"), node("Add", "p b1", "h"),
+        node("Relu", "h", "r"), node("MatMul", "r w2", "y"),
+    ],
+    LAYERS,
+)  # fmt: skip
+"""Weights in bfloat16, and all else in float32."""
+
+WHOLE = model(
+    [
+        node("MatMul", "x fc1.weight", "p"), node("Add", "p fc1.bias", "h"), node("Cast", "h", "f", to=FLOAT),
+        node("Softplus", "f", "s"), node("CastLike", "s h", "r"), node("MatMul", "r fc2.weight", "y"),
+    ],
+    LAYERS, BFLOAT16, BFLOAT16,
+)  # fmt: skip
+"""All in bfloat16 but for a part in float32."""
+
+BLOCKS = model(
+    [node("DequantizeLinear", "w_q w_s w_z", "w", axis=0, block_size=4), node("MatMul", "x w", "y")],
+    {"w_q": Q4, "w_s": S4, "w_z": Z4},
+)
+"""Weights of 4 bits in blocks."""
+
+FEW = model(
+    [
+        node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "d"),
+        node("DequantizeLinear", "w_q s z", "w"), node("MatMul", "d w", "y"),
+    ],
+    {"s": SCALE, "z": ZERO, "w_q": Q8},
+)  # fmt: skip
+"""Weights and activations in floats of 8 bits."""
+
+MODELS = {"stored in bfloat16": STORED, "bfloat16": WHOLE, "blocks of 4 bits": BLOCKS, "floats of 8 bits": FEW}
+X = RNG.normal(size=(9, 16)).astype(np.float32)
+
+
+def f32(x: Array) -> Array:
+    return x.astype(np.float32)
+
+
+def by_hand() -> Array:
+    """What ``WHOLE`` computes, in float32 between the casts to bfloat16."""
+    s = np.log1p(np.exp(f32(X) @ f32(W1) + f32(B1)))
+    return f32(of(BFLOAT16, s)) @ f32(W2)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_file_is_computed_written_and_kept(name: str, tmp_path: Path) -> None:
+    given, path = MODELS[name], tmp_path / "theirs.onnx"
+    onnx.save(given, path)
+    assert [each for each in pnn.check(path).findings if each.level in ("error", "warning")] == []
+    network = pnn.import_onnx(path)
+    y = network.predict(X)
+    whole = given is WHOLE
+    wanted = by_hand() if whole else onnxruntime.InferenceSession(path).run(None, {"x": X})[0]
+    np.testing.assert_allclose(y, wanted, rtol=1e-2 if whole else 1e-5, atol=1e-4)
+    pnn.export_onnx(network, tmp_path / "again.onnx")
+    np.testing.assert_array_equal(pnn.import_onnx(tmp_path / "again.onnx").predict(X), y)
+    again = onnx.load(tmp_path / "again.onnx")
+    [found] = onnxruntime.InferenceSession(tmp_path / "again.onnx").run(None, {"x": X})
+    np.testing.assert_allclose(found, y, rtol=1e-5, atol=1e-5)
+    del again.metadata_props[:]
+    with pytest.warns(EditedWarning):
+        read = pnn.import_onnx(again)
+    np.testing.assert_array_equal(read.predict(X), y)
+    network.save(tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(pnn.load(tmp_path / "net.safetensors").predict(X), y)
+
+
+def test_what_is_bfloat16_trains_and_what_is_of_8_bits_does_not() -> None:
+    network, proof, notes = read_onnx(WHOLE)
+    assert [value.dtype for value in network.graph.inputs] == ["float32"]
+    assert [(each.name, each.trainable) for each in network.graph.parameters] == [(name, True) for name in LAYERS]
+    assert {fate.kind for fate in proof.weights} == {"transformed"}
+    assert any("bfloat16 is read as float32, which loses nothing; casts to it round (5): 'x'" in note for note in notes)
+    assert any(note.startswith("compared with what is written of it") for note in proof.notes)
+    for given, weight in ((BLOCKS, "w_q"), (FEW, "w_q")):
+        network, _, notes = read_onnx(given)
+        assert [(each.name, each.trainable) for each in network.graph.parameters] == [(weight, False)]
+        assert any("1 tensor of weights is quantised" in note and "dequantize()" in note for note in notes)
+
+
+def test_weights_that_are_others_are_found() -> None:
+    network = pnn.import_onnx(STORED)
+    network.parameters["fc1.bias"][3] += 1e-3
+    with pytest.raises(VerificationError, match=r"'fc1.bias' differs in 1 of 32 elements"):
+        compare_weights(network.graph, network.parameters.arrays, STORED, "m.onnx")
+
+
+def test_an_opset_without_the_type_is_refused(tmp_path: Path) -> None:
+    network = pnn.import_onnx(model([node("Cast", "x", "t", to=FLOAT8), node("Cast", "t", "y", to=FLOAT)], {}))
+    with pytest.raises(UsageError, match="there is no element type float8e4m3fn; opset 19 is the lowest that can"):
+        pnn.export_onnx(network, tmp_path / "old.onnx", opset=17)
+    pnn.export_onnx(network, tmp_path / "new.onnx")
+    written = onnx.load(tmp_path / "new.onnx")
+    assert (written.opset_import[0].version, [each.op_type for each in written.graph.node]) == (19, ["Cast", "Cast"])
+
+
+def test_casts_in_bodies_round() -> None:
+    body = helper.make_graph(
+        [node("CastLike", "x like", "b"), node("Cast", "b", "out", to=FLOAT)], "then", [],
+        [helper.make_tensor_value_info("out", FLOAT, None)],
+    )  # fmt: skip
+    other = helper.make_graph(
+        [node("Neg", "x", "out2")], "else", [], [helper.make_tensor_value_info("out2", FLOAT, None)]
+    )
+    nodes = [
+        node("ReduceSum", "x", "sum", keepdims=0), node("Greater", "sum zero", "c"),
+        node("If", "c", "y", then_branch=body, else_branch=other),
+    ]  # fmt: skip
+    network = pnn.import_onnx(model(nodes, {"like": W1[:1, :1], "zero": np.float32(0)}))
+    x = np.abs(X)
+    np.testing.assert_array_equal(network.predict(x), f32(of(BFLOAT16, x)))
+    np.testing.assert_array_equal(network.predict(-x), x)
+
+
+@pytest.mark.parametrize("given", [BLOCKS, FEW], ids=["blocks of 4 bits", "floats of 8 bits"])
+def test_quantised_weights_as_floats_are_the_same_and_train(given: onnx.ModelProto, tmp_path: Path) -> None:
+    network = pnn.import_onnx(given)
+    floats = network.dequantize()
+    assert [(each.name, each.dtype, each.trainable) for each in floats.graph.parameters] == [("w", "float32", True)]
+    np.testing.assert_array_equal(floats.predict(X), network.predict(X))
+    history = floats.fit(
+        X, np.zeros_like(floats.predict(X)), loss="mean_squared_error", optimizer=pnn.Adam(0.01), epochs=9,
+        progress=False,
+    )  # fmt: skip
+    assert history["loss"][-1] < history["loss"][0]
+    pnn.export_onnx(floats, tmp_path / "floats.onnx")
+
+
+def test_weights_packed_in_bytes_as_floats() -> None:
+    packed = RNG.integers(0, 256, (24, 1, 8)).astype(np.uint8)
+    scales = RNG.uniform(0.01, 0.1, 24).astype(np.float32)
+    product = node("MatMulNBits", "x w s", "y", domain="com.microsoft", K=16, N=24, bits=4, block_size=16)
+    entry, result = (helper.make_tensor_value_info(name, FLOAT, ["n", size]) for name, size in (("x", 16), ("y", 24)))
+    kept = [numpy_helper.from_array(packed, "w"), numpy_helper.from_array(scales, "s")]
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    given = helper.make_model(helper.make_graph([product], "g", [entry], [result], kept), opset_imports=opsets)
+    given.ir_version = 10
+    network = pnn.import_onnx(given)
+    floats = network.dequantize()
+    assert [each.shape for each in floats.graph.parameters] == [(16, 24)]
+    assert [each.operator for each in floats.graph.nodes] == ["MatMul"]
+    [wanted] = onnxruntime.InferenceSession(given.SerializeToString()).run(None, {"x": X})
+    np.testing.assert_allclose(floats.predict(X), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_without_quantised_weights_has_none_as_floats() -> None:
+    with pytest.raises(UsageError, match=r"^dequantize: no weights are quantised so that they could be floats$"):
+        pnn.Sequential(pnn.Input(3), pnn.Dense(2), seed=0).dequantize()
