@@ -34,7 +34,7 @@ class Slot:
         before: the slots that are read before it, with none between.
         values: its numbers, in a layout that does not depend on the code base.
         places: where each of them is among the elements of all parameters, one after the other; -1 for a constant.
-        names: the parameters that these are of.
+        names: the parameters that they are of.
     """
 
     role: str
@@ -46,11 +46,10 @@ class Slot:
 
 def slots_of(network: Network) -> list[Slot]:
     """The slots of a network, in the order in which they are read."""
-    graph, arrays = network.graph, network.parameters.arrays
-    moved, weights = _moved(graph)
-    types = infer(graph).types
-    values = _evaluated(graph, moved, arrays)
-    places = _places(graph, moved, values, arrays)
+    graph, types = network.graph, infer(network.graph).types
+    moved, sources = _moved(graph)
+    values = _evaluated(graph, moved, network.parameters.arrays)
+    places = _places(graph, moved, network.parameters.arrays)
     found = [Slot(f"input {place}", set(), _NOTHING, _NOTHING) for place in range(len(graph.inputs))]
     tails = {value.name: {slot} for value, slot in zip(graph.inputs, found, strict=True)}
     behind = {slot: set[Slot]() for slot in found}
@@ -58,22 +57,15 @@ def slots_of(network: Network) -> list[Slot]:
         every = set[Slot]().union(*(tails.get(name, ()) for name in node.inputs))
         tail = every.difference(*map(behind.__getitem__, every))  # A way around others is none.
         for index, name in enumerate(node.inputs):
-            if name in weights and (places[name] >= 0).any():
-                order = _order(graph, node, types) if index == 1 and values[name].ndim == 2 else None
+            if name in sources and (places[name] >= 0).any():
+                order = _order(graph, node, types) if index == 1 else None
                 laid, where = (_laid_out(node, index, each, order) for each in (values[name], places[name]))
-                found.append(Slot(_role(node, index), tail, laid, where, _names(arrays, where)))
+                found.append(Slot(_role(node, index), tail, laid, where, sources[name]))
                 behind[found[-1]] = tail.union(*map(behind.__getitem__, tail))
                 tail = {found[-1]}
         tails |= dict.fromkeys(node.outputs, tail)
     ends = (tails.get(name, set()) for name in graph.outputs)
     return found + [Slot(f"output {place}", tail, _NOTHING, _NOTHING) for place, tail in enumerate(ends)]
-
-
-def _names(arrays: NamedArrays, places: Array) -> tuple[str, ...]:
-    """The parameters that have elements in these places."""
-    stops = np.cumsum([array.size for array in arrays.values()])
-    held = np.unique(np.searchsorted(stops, places[places >= 0], side="right"))
-    return tuple(name for place, name in enumerate(arrays) if place in held)
 
 
 def unpacked(slots: Sequence[Slot], others: Sequence[Slot]) -> list[Slot]:
@@ -98,42 +90,46 @@ def _thirds(slot: Slot, before: Sequence[set[Slot]]) -> Iterator[Slot]:
         yield Slot(slot.role, above, values, places, (*slot.names, name))
 
 
-def _moved(graph: Graph) -> tuple[dict[int, Node], set[str]]:
-    """The nodes that move elements of parameters or compute constants, and the values that hold such elements."""
-    weights, constants, nodes = {value.name for value in graph.parameters}, {""}, dict[int, Node]()
+def _moved(graph: Graph) -> tuple[dict[int, Node], dict[str, tuple[str, ...]]]:
+    """The nodes that move elements of parameters or compute constants; the parameters that values have elements of."""
+    sources = {value.name: (value.name,) for value in graph.parameters}
+    constants, nodes = {""}, dict[int, Node]()
     for node in graph.nodes:
-        reads = not weights.isdisjoint(node.inputs)
-        known = node.operator == "Constant" or (
-            node.inputs and all(each in weights | constants for each in node.inputs)
-        )
-        if known and (not reads or lookup(node.operator, node.domain).moves):
+        held = dict.fromkeys(name for each in node.inputs for name in sources.get(each, ()))
+        known = node.operator == "Constant" or (node.inputs and constants.union(sources).issuperset(node.inputs))
+        if known and not held:
+            constants.update(node.outputs)
+        elif known and lookup(node.operator, node.domain).moves:
+            sources |= dict.fromkeys(node.outputs, tuple(held))
+        if known and (not held or node.outputs[0] in sources):
             nodes[id(node)] = node
-            (weights if reads else constants).update(node.outputs)
-    return nodes, weights
+    return nodes, sources
 
 
 def _evaluated(graph: Graph, moved: Mapping[int, Node], arrays: NamedArrays) -> dict[str, Array]:
     """The parameters, and what is made of them by moving elements."""
     made = {name for node in moved.values() if node.inputs for name in node.outputs if name}
     read = {name for node in graph.nodes if id(node) not in moved for name in node.inputs}
-    part = Graph((), (), graph.parameters, tuple(moved.values()))
-    return {**arrays, **run_numpy(part, arrays, {}, sorted(made & read))}
+    return {**arrays, **run_numpy(Graph((), (), graph.parameters, (*moved.values(),)), arrays, {}, sorted(made & read))}
 
 
-def _places(graph: Graph, moved: Mapping[int, Node], values: NamedArrays, arrays: NamedArrays) -> dict[str, Array]:
-    """The place of each element of ``values`` among those of all parameters; -1 where it is none of these."""
-    every = np.concatenate([np.ravel(array) for array in arrays.values()])
-    found: dict[str, Array] = {name: np.full(array.shape, -1) for name, array in values.items()}
+def _places(graph: Graph, moved: Mapping[int, Node], arrays: NamedArrays) -> dict[str, Array]:
+    """The place of each element among those of all parameters, by the values that hold some; -1 of constants.
+
+    They are followed as numbers, some digits at a time, and told from constants by what these are without them.
+    """
+    ends = np.cumsum([array.size for array in arrays.values()]).tolist()
+    starts = dict(zip(arrays, [0, *ends], strict=False))
+    places = {name: np.arange(array.size).reshape(array.shape) + starts[name] for name, array in arrays.items()}
+    still = _evaluated(graph, moved, {name: np.zeros_like(array) for name, array in arrays.items()})
+    found = {name: np.full(array.shape, -1) for name, array in still.items() if name not in arrays}
     power = 1
-    while power <= every.size:
-        digits, start = dict[str, Array](), 1
-        for name, array in arrays.items():
-            numbers = np.arange(start, start + array.size) // power % _BASE
-            digits[name], start = numbers.reshape(array.shape).astype(array.dtype), start + array.size
-        for name, digit in _evaluated(graph, moved, digits).items():
-            found[name] = found[name] + digit.astype(np.int64) * power
+    while found and power <= ends[-1]:
+        digits = {name: ((each + 1) // power % _BASE).astype(arrays[name].dtype) for name, each in places.items()}
+        made = _evaluated(graph, moved, digits)
+        found = {name: each + power * (made[name] - still[name]).astype(np.int64) for name, each in found.items()}
         power *= _BASE
-    return {name: np.where(every[place] == values[name], place, -1) for name, place in found.items()}
+    return places | found
 
 
 def _role(node: Node, index: int) -> str:
@@ -143,7 +139,7 @@ def _role(node: Node, index: int) -> str:
         return ("", "scale", "bias", "mean", "var")[index]
     if operator.family == "linear" and operator.input_name(index) in ("W", "B", "C", "Inputs"):
         return "bias" if index == 2 else "kernel" if index < 2 else f"bias of {node.operator}"
-    return {"Add": "bias", "Mul": "scale", "Sub": "mean"}.get(node.operator, f"{node.operator} {index}")
+    return {"Add": "bias", "Mul": "scale"}.get(node.operator, f"{node.operator} {index}")
 
 
 def _laid_out(node: Node, index: int, array: Array, order: Array | None) -> Array:
@@ -157,6 +153,8 @@ def _laid_out(node: Node, index: int, array: Array, order: Array | None) -> Arra
         outer = [place for place, letter in enumerate(own) if letter in result]
         array = array.transpose(*outer, *inner)
         return array.reshape(-1, int(np.prod(array.shape[len(outer) :])))
+    if index == 1 and node.operator == "Conv":  # One that sees all of its input is a product.
+        return array.reshape(len(array), -1)
     if index == 1 and (node.operator == "MatMul" or (node.operator == "Gemm" and not node.attributes.get("transB"))):
         array = array.swapaxes(-1, -2) if array.ndim > 1 else array
     return array if order is None or array.ndim != 2 or order.size != array.shape[1] else array[:, order]
@@ -167,6 +165,8 @@ def _order(graph: Graph, node: Node, types: Mapping[str, Type]) -> Array | None:
 
     ``None`` where nothing was, or its sizes are not known.
     """
+    if lookup(node.operator, node.domain).window:
+        return None
     known = [each for each in graph.nodes if each.operator == "Constant"]
     chain = list(_chain(graph.makers(), node.inputs[0], {"", *(each.outputs[0] for each in known)}))
     name = chain[-1].inputs[0] if chain else ""

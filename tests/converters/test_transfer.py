@@ -1,7 +1,7 @@
 """The weights of one model in another of the same architecture, in another code base or under other names.
 
-Both have random weights. Those of the first are carried into the second, and each code base
-then computes the same with its own code. Weights come into the second by their numbers, which are all different: no layout is known here.
+Both have random weights. Those of the first are carried into the second, and each code base then computes the same with
+its own code. Weights come into the second by their numbers, which are all different, so no layout is known here.
 """
 
 from __future__ import annotations
