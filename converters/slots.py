@@ -19,8 +19,8 @@ from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
 from portable_nn.operators import Array, NamedArrays, Type, infer, lookup
 
-_BASE: Final = 2048
-"""All whole numbers below this one are exact in every type of floats."""
+_BASE: Final = 128
+"""All whole numbers below this one are exact in every type of numbers."""
 
 _NOTHING: Final = np.zeros(0, int)
 
@@ -92,7 +92,7 @@ def _thirds(slot: Slot, before: Sequence[set[Slot]]) -> Iterator[Slot]:
 
 def _moved(graph: Graph) -> tuple[dict[int, Node], dict[str, tuple[str, ...]]]:
     """The nodes that move elements of parameters or compute constants; the parameters that values have elements of."""
-    sources = {value.name: (value.name,) for value in graph.parameters}
+    sources: dict[str, tuple[str, ...]] = {value.name: (value.name,) for value in graph.parameters}
     constants, nodes = {""}, dict[int, Node]()
     for node in graph.nodes:
         held = dict.fromkeys(name for each in node.inputs for name in sources.get(each, ()))
@@ -121,13 +121,16 @@ def _places(graph: Graph, moved: Mapping[int, Node], arrays: NamedArrays) -> dic
     ends = np.cumsum([array.size for array in arrays.values()]).tolist()
     starts = dict(zip(arrays, [0, *ends], strict=False))
     places = {name: np.arange(array.size).reshape(array.shape) + starts[name] for name, array in arrays.items()}
-    still = _evaluated(graph, moved, {name: np.zeros_like(array) for name, array in arrays.items()})
-    found = {name: np.full(array.shape, -1) for name, array in still.items() if name not in arrays}
-    power = 1
+
+    def followed(base: int, power: int) -> dict[str, Array]:
+        digits = {name: ((each + 1) // power % base).astype(arrays[name].dtype) for name, each in places.items()}
+        made = _evaluated(graph, moved, digits).items()
+        return {name: array.astype(np.int64) for name, array in made if name not in arrays}
+
+    still, power = followed(1, 1), 1
+    found = {name: np.full(array.shape, -1) for name, array in still.items()}
     while found and power <= ends[-1]:
-        digits = {name: ((each + 1) // power % _BASE).astype(arrays[name].dtype) for name, each in places.items()}
-        made = _evaluated(graph, moved, digits)
-        found = {name: each + power * (made[name] - still[name]).astype(np.int64) for name, each in found.items()}
+        found = {name: found[name] + power * (array - still[name]) for name, array in followed(_BASE, power).items()}
         power *= _BASE
     return places | found
 
@@ -143,21 +146,26 @@ def _role(node: Node, index: int) -> str:
 
 
 def _laid_out(node: Node, index: int, array: Array, order: Array | None) -> Array:
-    """A weight in the layout of a slot: matrices have a row for each output, and what broadcasts is one row."""
+    """A weight in the layout of a slot: a product has a row for each output, and what broadcasts is one row."""
     if lookup(node.operator, node.domain).elementwise:
         return array.reshape(-1)
     if node.operator == "Einsum":
-        terms, _, result = str(node.attributes["equation"]).replace(" ", "").partition("->")
-        own = terms.split(",")[index]
-        inner = [place for place, letter in enumerate(own) if letter not in result]
-        outer = [place for place, letter in enumerate(own) if letter in result]
-        array = array.transpose(*outer, *inner)
-        return array.reshape(-1, int(np.prod(array.shape[len(outer) :])))
-    if index == 1 and node.operator == "Conv":  # One that sees all of its input is a product.
+        return _as_matrix(str(node.attributes["equation"]).replace(" ", ""), index, array)
+    if index != 1 or array.ndim < 2:
+        return array
+    if node.operator == "Conv":  # One that sees all of its input is a product.
         return array.reshape(len(array), -1)
-    if index == 1 and (node.operator == "MatMul" or (node.operator == "Gemm" and not node.attributes.get("transB"))):
-        array = array.swapaxes(-1, -2) if array.ndim > 1 else array
-    return array if order is None or array.ndim != 2 or order.size != array.shape[1] else array[:, order]
+    if node.operator == "MatMul" or (node.operator == "Gemm" and not node.attributes.get("transB")):
+        array = array.swapaxes(-1, -2)
+    return array if order is None or order.shape != array.shape[1:] else array[:, order]
+
+
+def _as_matrix(equation: str, index: int, array: Array) -> Array:
+    """A factor of an Einsum as a matrix with a row for each element that the result has of it."""
+    terms, _, result = equation.partition("->")
+    kept = [letter in result for letter in terms.split(",")[index]]
+    axes = np.argsort(np.logical_not(kept), kind="stable")
+    return array.transpose(axes).reshape(int(np.prod(array.shape, where=kept)), -1)
 
 
 def _order(graph: Graph, node: Node, types: Mapping[str, Type]) -> Array | None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
-from portable_nn.converters.conversion import Imported, Side, compare_sides
+from portable_nn.converters.conversion import KEPT, Imported, Side, compare_sides
 from portable_nn.converters.mapping import parsed, read_map, write_map
 from portable_nn.converters.pairing import Pair, Sides, ways
 from portable_nn.converters.slots import Slot, slots_of, unpacked
 from portable_nn.core.errors import UsageError, VerificationError, listed
-from portable_nn.core.graph import format_shape
+from portable_nn.core.graph import Shape, format_shape
 from portable_nn.core.memory import aligned_array
 from portable_nn.core.text import either
 from portable_nn.core.tolerances import ATOL, RTOL
@@ -24,8 +24,6 @@ from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Array, NamedArrays, Type, infer
 
 __all__ = ["import_weights"]
-
-KEPT: Final = "graph, labels and preprocessing are those of the network that it was read into"
 
 
 def import_weights(
@@ -67,8 +65,8 @@ def import_weights(
         made, proof, doubts = _filled(into, pairs), Proof(), list(_doubts(doubtful))
         try:
             if verify:
-                run = _side(made, model)
-                proof = compare_sides(made, run, "the other model", tolerance=Tolerance(atol, rtol), seed=seed)
+                sized, run = _sized(made, model), _side(made, model)
+                proof = compare_sides(sized, run, "the other model", tolerance=Tolerance(atol, rtol), seed=seed)
         except VerificationError as error:
             faults = faults or [str(error), *(f"{each}: --rename decides" for each in doubts)]
             continue
@@ -145,29 +143,44 @@ def _doubts(doubtful: Sequence[Sides]) -> Iterator[str]:
         yield f"the graphs do not tell which of {there} is which of {here}"
 
 
+def _sized(ours: Network, theirs: Network) -> Network:
+    """The network with inputs of the sizes that the other one has. Raises ``UsageError`` where it has not as many."""
+    graph, other = ours.graph, theirs.graph
+    if (len(graph.inputs), len(graph.outputs)) != (len(other.inputs), len(other.outputs)):
+        there, here = (f"{len(each.inputs)} inputs and {len(each.outputs)} outputs" for each in (other, graph))
+        raise UsageError(f"the other model has {there}, and the network {here}")
+    inputs = []
+    for value, kind in zip(graph.inputs, other.inputs, strict=True):
+        sizes = [kind.shape[axis] for axis in _axes(kind.shape, value.shape)]
+        pairs = zip(value.shape, sizes, strict=False)
+        inputs.append(replace(value, shape=tuple(own if isinstance(own, int) else size for own, size in pairs)))
+    graph = replace(graph, inputs=tuple(inputs))
+    return Network.from_graph(graph, ours.parameters.arrays, inputs=ours.inputs, outputs=ours.outputs, copy=False)
+
+
 def _side(ours: Network, theirs: Network) -> Side:
     """The other network, with the inputs and outputs of this one in their order: channels may be first or last."""
-    types = [infer(network.graph).types for network in (ours, theirs)]
-    inputs = [[value.name for value in network.graph.inputs] for network in (ours, theirs)]
+    kinds, others = (infer(network.graph).types for network in (ours, theirs))
+
+    def moved(array: Array, kind: Type, other: Type) -> Array:
+        return array.transpose(_axes(kind.shape, other.shape)).astype(other.dtype)
 
     def run(feeds: NamedArrays) -> dict[str, Array]:
-        given = {
-            there: feeds[here].transpose(_axes(types[0][here], types[1][there])).astype(types[1][there].dtype)
-            for here, there in zip(*inputs, strict=True)
-        }
+        names = [(here.name, there.name) for here, there in zip(ours.graph.inputs, theirs.graph.inputs, strict=True)]
+        given = {there: moved(feeds[here], kinds[here], others[there]) for here, there in names}
         made = run_numpy(theirs.graph, theirs.parameters, given)
-        return {
-            here: made[there].transpose(_axes(types[1][there], types[0][here]))
-            for here, there in zip(ours.graph.outputs, theirs.graph.outputs, strict=True)
-        }
+        names = [*zip(ours.graph.outputs, theirs.graph.outputs, strict=True)]
+        return {here: moved(made[there], others[there], kinds[here]) for here, there in names}
 
     return run
 
 
-def _axes(kind: Type, other: Type) -> tuple[int, ...]:
+def _axes(shape: Shape, other: Shape) -> tuple[int, ...]:
     """The order of axes in which most sizes are those of the other."""
-    straight = tuple(range(len(kind.shape)))
+    straight = tuple(range(len(shape)))
     ways = straight, (*straight[:1], *straight[2:], *straight[1:2]), (*straight[:1], *straight[-1:], *straight[1:-1])
-    return max(
-        ways, key=lambda way: sum(kind.shape[axis] == size for axis, size in zip(way, other.shape, strict=False))
-    )
+
+    def fitting(way: tuple[int, ...]) -> int:
+        return sum(shape[axis] == size for axis, size in zip(way, other, strict=False))
+
+    return max(ways, key=fitting)

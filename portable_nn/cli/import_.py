@@ -38,6 +38,7 @@ EXAMPLES = (
     "import wih.npy who.npy mine.safetensors --dtype float32",
     "import theirs.pt mine.safetensors --against digits",
     "import theirs.keras mine.safetensors",
+    "import theirs.keras mine.safetensors --against fork.safetensors --rename map.json",
     "import theirs.onnx mine.safetensors --labels classes.txt",
     "import speech.onnx mine.safetensors --value sr=16000",
 )
@@ -75,7 +76,7 @@ class LayerOptions:
         typer.Option(
             "--against",
             metavar="MODEL",
-            help="The model whose weights the arrays are: a state dict of PyTorch, for one.",
+            help="The model that takes the weights: those of a state dict, or of a model of the same architecture.",
         ),
     ] = None
     layers: Annotated[
@@ -184,6 +185,10 @@ def command(
     --against it is the state dict of a network that is known: names, layouts and gate orders of PyTorch are understood,
     and PyTorch verifies the result. A .weights.h5 file of Keras needs --against as well. A .keras file is verified by
     Keras, where it is installed. PyTorch and Keras take seconds to start. Nothing in any file is executed.
+
+    With --against, a model in a file gives its weights to another of the same architecture, whatever the names in
+    either: they are found by what reads them, with transposes and orders of gates. --rename FILE.json writes which is
+    which, once both compute the same; what the graphs leave open is asked for by name.
 
     A PyTorch module becomes a network in Python: pnn.read_torch(module, example).network.save("mine.safetensors").
     """

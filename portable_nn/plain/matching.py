@@ -172,11 +172,30 @@ def _suggestions(missing: Sequence[_Candidate], free: Sequence[_Candidate]) -> d
     for step in (same_names, partial(_in_series, key=lambda each: each.kind, least=2), _by_name):
         done = {each for pair in pairs for each in pair}
         pairs += step([m for m in missing if m not in done], [f for f in free if f not in done])
+    return _told(pairs)
+
+
+def _told(pairs: Iterable[Pair]) -> dict[str, dict[str, Any]]:
     return {
         m.name: {"suggestion": f.name, "found": f.shape, "axes": () if axes == tuple(range(len(axes))) else axes}
         for m, f in pairs
         if (axes := _fitting(m, f)) is not None
     }
+
+
+def in_order(result: Match, found: Mapping[str, Entry]) -> list[MatchRow]:
+    """The rows without a suggestion with what is left over in their order, as far as role and sizes fit.
+
+    Order alone says it: two code bases of one architecture mostly define, and read, their tensors in the same one.
+    """
+    rows = [row for row in result.rows if row.found is None]
+    missing = [_Candidate(row.name, row.needed) for row in rows]
+    free = [_Candidate(name, found[name].shape) for name in result.others]
+    here, there = ([each.kind for each in side] for side in (missing, free))
+    blocks = SequenceMatcher(None, here, there, autojunk=False).get_matching_blocks()
+    pairs = [(missing[block.a + place], free[block.b + place]) for block in blocks for place in range(block.size)]
+    meant = _told(pairs)
+    return [replace(row, **meant[row.name]) for row in rows if row.name in meant]
 
 
 def _fitting(missing: _Candidate, found: _Candidate) -> tuple[int, ...] | None:

@@ -672,6 +672,18 @@ def test_what_has_no_counterpart_is_asked_for_by_name(tmp_path: Path) -> None:
         import_weights(theirs, into=ours, rename={"x": "0.weight"})
 
 
+def test_sizes_are_open_in_one_and_fixed_in_the_other() -> None:
+    def steps(x: Any) -> Any:
+        return keras.layers.Dense(3)(keras.layers.GRU(6, return_sequences=True)(x))
+
+    theirs = of_keras(steps)(STEPS).network
+    ours = pnn.Sequential(pnn.Input("steps", 5), pnn.GRU(6, name="upper"), pnn.Dense(3, name="head"), seed=1)
+    found = import_weights(theirs, into=ours).network
+    np.testing.assert_allclose(found.predict(STEPS), theirs.predict(STEPS), atol=1e-5)
+    with pytest.raises(UsageError, match="has 1 inputs and 1 outputs, and the network 1 and 2"):
+        import_weights(theirs, into=of_torch(lambda: Fork(lambda m, x: (m.a(x), x), a=nn.Linear(5, 5)))(STEPS).network)
+
+
 @pytest.mark.quick
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from portable_nn.cli import main
