@@ -73,7 +73,8 @@ def unpacked(slots: Sequence[Slot], others: Sequence[Slot]) -> list[Slot]:
     wanted = {slot.values.shape for slot in others if slot.role == "kernel"}
     parts = dict[Slot, list[Slot]]()
     for slot in slots:
-        kernels = [{kernel} for each in slot.before if slot.role == "bias" for kernel in parts.get(each, ())]
+        packed = [each for each in slot.before if slot.role == "bias" and len(each.values) == len(slot.values)]
+        kernels = [{kernel} for each in packed for kernel in parts.get(each, ())]
         slot.before = {part for each in slot.before for part in parts.get(each, [each])}
         if kernels or (slot.role == "kernel" and _has_thirds(slot.values.shape, wanted)):
             parts[slot] = list(_thirds(slot, kernels or [slot.before] * 3))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, permutations
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
@@ -22,8 +25,12 @@ from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network, remade
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Array, NamedArrays, Type, infer
+from portable_nn.plain.matching import target
 
 __all__ = ["import_weights"]
+
+TRIES: Final = 100
+"""The most ways that are tried."""
 
 
 def import_weights(
@@ -56,17 +63,17 @@ def import_weights(
         VerificationError: both do not compute the same with the same weights.
     """
     meant = _meant(model, {**(read_map(map) if map and Path(map).exists() else {}), **rename})
-    every = slots_of(into), slots_of(model)
+    sized, every = _sized(into, model), (slots_of(into), slots_of(model))
     here, there = unpacked(*every), unpacked(*every[::-1])
     there = [slot for slot in there if not slot.names or any(meant.get(name) != {""} for name in slot.names)]
     faults = list[str]()
-    for pairs, doubtful in ways((here, there), list(_known(here, there, meant))):
+    for pairs, doubtful in islice(ways((here, there), list(_known(here, there, meant))), TRIES):
         _check_all(into, here, there, pairs)
         made, proof, doubts = _filled(into, pairs), Proof(), list(_doubts(doubtful))
         try:
             if verify:
-                sized, run = _sized(made, model), _side(made, model)
-                proof = compare_sides(sized, run, "the other model", tolerance=Tolerance(atol, rtol), seed=seed)
+                ours, run = remade(sized, made.parameters.arrays), _side(made, model)
+                proof = compare_sides(ours, run, "the other model", tolerance=Tolerance(atol, rtol), seed=seed)
         except VerificationError as error:
             faults = faults or [str(error), *(f"{each}: --rename decides" for each in doubts)]
             continue
@@ -104,7 +111,7 @@ def _filled(into: Network, pairs: Sequence[Pair]) -> Network:
     every = np.concatenate([np.ravel(array) for array in arrays.values()])
     for ours, theirs in pairs:
         mine, values = ours.places >= 0, theirs.values
-        if ours.role.startswith("bias of"):  # For inputs and for states: their sum counts, and one may be left out.
+        if ours.role.startswith("bias of") and values.ndim == 2:  # For inputs, and for states: their sum counts.
             pair, has = values.reshape(len(values), 2, -1), mine.reshape(len(values), 2, -1)
             values = (pair + np.where(has[:, ::-1], 0, pair[:, ::-1])).reshape(values.shape)
         every[ours.places[mine]] = values[mine]
@@ -114,12 +121,26 @@ def _filled(into: Network, pairs: Sequence[Pair]) -> Network:
 
 
 def _mapping(pairs: Sequence[Pair], into: Network, model: Network) -> dict[str, str]:
-    """The names here by those there, in the order of those; where the axes alone are others, with the transposition."""
+    """The names here by those there, in the order of those, with the transposition where that is all."""
     found: dict[str, dict[str, None]] = {name: {} for name in model.parameters}
     for ours, theirs in pairs:
+        names = [name for name in ours.names if name in into.parameters]
         for name in model.parameters.keys() & {*theirs.names}:
-            found[name] |= dict.fromkeys(each for each in ours.names if each in into.parameters)
+            turned = _turned(ours, theirs, into.parameters[names[0]].shape, model.parameters[name].shape)
+            found[name] |= dict.fromkeys(target(each, turned) for each in names)
     return {name: ", ".join(here) for name, here in found.items() if here}
+
+
+def _turned(ours: Slot, theirs: Slot, here: tuple[int, ...], there: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes by which a tensor there is the one here; empty where it is as it is, or more than that was done."""
+    if not ours.places.size == theirs.places.size == math.prod(here) == math.prod(there):
+        return ()
+    places = (ours.places - ours.places.min()).ravel(), (theirs.places - theirs.places.min()).ravel()
+    sources, numbers = np.empty(math.prod(here), int), np.arange(math.prod(there)).reshape(there)
+    sources[places[0]] = places[1]
+    _, *others = permutations(range(len(there)))
+    fitting = (axes for axes in others if np.array_equal(numbers.transpose(axes), sources.reshape(here)))
+    return () if np.array_equal(numbers, sources.reshape(here)) else next(fitting, ())
 
 
 def _check_all(into: Network, here: Sequence[Slot], there: Sequence[Slot], pairs: Sequence[Pair]) -> None:
@@ -131,7 +152,7 @@ def _check_all(into: Network, here: Sequence[Slot], there: Sequence[Slot], pairs
         shapes = {slot.values.shape for slot in here if value.name in slot.names}
         near = [slot.names[0] for slot in there if slot not in done and slot.values.shape in shapes]
         how = f": --rename '{near[0]}={value.name}' if it is {either(near)}" if near else " has no counterpart"
-        faults += [f"'{value.name}' {format_shape(value.shape)}{how}"] * (value.name not in filled)
+        faults += [f"'{value.name}' {format_shape(value.shape)}{how}"] * (value.name not in filled and bool(shapes))
     if faults:
         raise UsageError(listed(faults, "not all weights are found in the other model"))
 
@@ -162,15 +183,16 @@ def _side(ours: Network, theirs: Network) -> Side:
     """The other network, with the inputs and outputs of this one in their order: channels may be first or last."""
     kinds, others = (infer(network.graph).types for network in (ours, theirs))
 
+    inputs = [[value.name for value in network.graph.inputs] for network in (ours, theirs)]
+
     def moved(array: Array, kind: Type, other: Type) -> Array:
         return array.transpose(_axes(kind.shape, other.shape)).astype(other.dtype)
 
     def run(feeds: NamedArrays) -> dict[str, Array]:
-        names = [(here.name, there.name) for here, there in zip(ours.graph.inputs, theirs.graph.inputs, strict=True)]
-        given = {there: moved(feeds[here], kinds[here], others[there]) for here, there in names}
+        given = {name: moved(feeds[each], kinds[each], others[name]) for each, name in zip(*inputs, strict=True)}
         made = run_numpy(theirs.graph, theirs.parameters, given)
-        names = [*zip(ours.graph.outputs, theirs.graph.outputs, strict=True)]
-        return {here: moved(made[there], others[there], kinds[here]) for here, there in names}
+        outputs = zip(ours.graph.outputs, theirs.graph.outputs, strict=True)
+        return {each: moved(made[name], others[name], kinds[each]) for each, name in outputs}
 
     return run
 

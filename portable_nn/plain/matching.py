@@ -28,6 +28,14 @@ NEAR: Final = 0.5
 """Names with a lower similarity (0 to 1) are suggested only where no other tensor has the shape."""
 
 
+def target(name: str, axes: Sequence[int]) -> str:
+    """The name of a parameter, with a transposition of what it is made of, as ``--rename`` takes it."""
+    if not axes:
+        return name
+    plain = tuple(axes) == tuple(range(len(axes)))[::-1]
+    return f"{name}.T" if plain else f"{name}.transpose({','.join(map(str, axes))})"
+
+
 @dataclass(frozen=True)
 class MatchRow:
     """One parameter of a network, and its match in a file.
@@ -43,6 +51,11 @@ class MatchRow:
     found: Sizes | None = None
     suggestion: str = ""
     axes: tuple[int, ...] = ()
+
+    @property
+    def target(self) -> str:
+        """The name, with the transposition of what is suggested for it, as ``--rename`` takes it."""
+        return target(self.name, self.axes)
 
 
 @dataclass(frozen=True)
@@ -92,14 +105,6 @@ def match(found: Mapping[str, Entry], needed: Sequence[Parameter]) -> Match:
             if name not in taken | {each["suggestion"] for each in meant.values()} and not is_counter(name)
         ),
     )
-
-
-def target(row: MatchRow) -> str:
-    """The name of a parameter, with the transposition of what is suggested for it, as ``--rename`` takes it."""
-    if not row.axes:
-        return row.name
-    plain = row.axes == tuple(range(len(row.axes)))[::-1]
-    return f"{row.name}.T" if plain else f"{row.name}.transpose({','.join(map(str, row.axes))})"
 
 
 def _row(parameter: Parameter, entry: Entry | None) -> MatchRow:
@@ -286,7 +291,7 @@ def as_text(found: Match) -> str:
         more = f", … ({len(found.left_over):,})" if len(found.left_over) > SHOWN else ""
         lines.append("left over in the file: " + ", ".join(map(printable, found.left_over[:SHOWN])) + more + "\n")
     meant = [row for row in found.rows if row.suggestion or row.axes]
-    renames = [f"--rename '{row.suggestion or row.name}={target(row)}'" for row in meant]
+    renames = [f"--rename '{row.suggestion or row.name}={row.target}'" for row in meant]
     if renames:
         lines.append("as import --against takes it: " + " ".join(map(printable, renames)) + "\n")
     fitting = sum(row.status == "fits" for row in found.rows)

@@ -605,6 +605,10 @@ def test_weights_are_those_of_the_other_model(name: str, tmp_path: Path) -> None
     np.testing.assert_allclose(ours.forward(x), theirs.forward(x), atol=2e-5, rtol=1e-4)
     mapping = json.loads((tmp_path / "map.json").read_text())
     assert mapping.keys() == set(theirs.network.parameters)
+    for old, new in mapping.items():  # A transposition that is written is the one that was made.
+        if new.endswith(".T"):
+            array = found.network.parameters[new.removesuffix(".T")]
+            np.testing.assert_array_equal(theirs.network.parameters[old].T, array)
     again = import_weights(theirs.network, into=ours.network, map=tmp_path / "map.json").network
     assert all(np.array_equal(array, again.parameters[key]) for key, array in found.network.parameters.items())
 
@@ -680,7 +684,7 @@ def test_sizes_are_open_in_one_and_fixed_in_the_other() -> None:
     ours = pnn.Sequential(pnn.Input("steps", 5), pnn.GRU(6, name="upper"), pnn.Dense(3, name="head"), seed=1)
     found = import_weights(theirs, into=ours).network
     np.testing.assert_allclose(found.predict(STEPS), theirs.predict(STEPS), atol=1e-5)
-    with pytest.raises(UsageError, match="has 1 inputs and 1 outputs, and the network 1 and 2"):
+    with pytest.raises(UsageError, match="has 1 inputs and 1 outputs, and the network 1 inputs and 2 outputs"):
         import_weights(theirs, into=of_torch(lambda: Fork(lambda m, x: (m.a(x), x), a=nn.Linear(5, 5)))(STEPS).network)
 
 
