@@ -73,12 +73,17 @@ def unpacked(slots: Sequence[Slot], others: Sequence[Slot]) -> list[Slot]:
     wanted = {slot.values.shape for slot in others if slot.role == "kernel"}
     parts = dict[Slot, list[Slot]]()
     for slot in slots:
-        packed = [each for each in slot.before if slot.role == "bias" and len(each.values) == len(slot.values)]
-        kernels = [{kernel} for each in packed for kernel in parts.get(each, ())]
+        kernels = _parts_of_kernel(slot, parts)
         slot.before = {part for each in slot.before for part in parts.get(each, [each])}
         if kernels or (slot.role == "kernel" and _has_thirds(slot.values.shape, wanted)):
             parts[slot] = list(_thirds(slot, kernels or [slot.before] * 3))
     return [part for slot in slots for part in parts.get(slot, [slot])]
+
+
+def _parts_of_kernel(bias: Slot, parts: Mapping[Slot, Sequence[Slot]]) -> list[set[Slot]]:
+    """The parts of the kernel to whose products a bias is added; none of any other slot."""
+    packed = [each for each in bias.before if bias.role == "bias" and len(each.values) == len(bias.values)]
+    return [{kernel} for each in packed for kernel in parts.get(each, ())]
 
 
 def _has_thirds(shape: tuple[int, ...], wanted: Set[tuple[int, ...]]) -> bool:
