@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -28,6 +28,10 @@ network has."""
 
 Training: TypeAlias = Literal["same", "evaluation"]
 """The mode of a network that is read: it must train as the model does, or is taken as the model is in evaluation."""
+
+
+KEPT: Final = "graph, labels and preprocessing are those of the network that it was read into"
+"""The note on weights that were read into a network."""
 
 
 def accepted(differences: Iterable[str], training: Training) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from portable_nn.core.jsons import parsed_json
 from portable_nn.core.text import quantity
 from portable_nn.operators import Array, NamedArrays
 from portable_nn.plain import Entry
-from portable_nn.plain.matching import Match, match, target
+from portable_nn.plain.matching import Match, in_order, match
 from portable_nn.plain.names import is_counter, set_aside
 
 LARGEST: Final = 16 << 20
@@ -115,10 +115,13 @@ def is_outside(name: str, prefix: str) -> bool:
     return set_aside(name) or not name.startswith(whole)
 
 
-def proposal(found: Mapping[str, Entry], needed: Sequence[Parameter]) -> dict[str, str]:
-    """The mapping that names and shapes suggest: what is certain, and what is similar. Ambiguous ones are left out."""
-    certain = ((row, row.suggestion or row.name) for row in match(found, needed).rows if row.found is not None)
-    return {name: target(row) for row, name in certain if row.suggestion or row.axes or row.status == "fits"}
+def proposal(found: Mapping[str, Entry], needed: Sequence[Parameter]) -> tuple[dict[str, str], list[str]]:
+    """The mapping that names, shapes and order suggest, and the tensors there of which order alone says it."""
+    result = match(found, needed)
+    certain = [row for row in result.rows if row.suggestion or row.axes or row.status == "fits"]
+    ordered = in_order(result, found)
+    names = {row.suggestion or row.name: row.target for row in (*certain, *ordered)}
+    return names, [row.suggestion for row in ordered]
 
 
 def arranged(
@@ -180,10 +183,10 @@ def _faults(placed: NamedArrays, sources: Mapping[str, str], needed: Sequence[Pa
     result: Match = match(entries, needed)
     for row, value in zip(result.rows, needed, strict=True):
         if row.status == "missing":
-            how = f": perhaps --rename '{sources[row.suggestion]}={target(row)}'" if row.suggestion else ""
+            how = f": perhaps --rename '{sources[row.suggestion]}={row.target}'" if row.suggestion else ""
             yield f"tensor '{row.name}' {format_shape(row.needed)} is missing{how}"
         elif row.status == "shape differs" and row.found is not None:
-            how = f": it fits transposed, --rename '{sources[row.name]}={target(row)}'" if row.axes else ""
+            how = f": it fits transposed, --rename '{sources[row.name]}={row.target}'" if row.axes else ""
             yield f"tensor '{row.name}' is {format_shape(row.found)}, and {format_shape(row.needed)} is needed{how}"
         elif placed[row.name].dtype.kind == "f" and not _is_finite(placed[row.name]):
             yield f"tensor '{sources[row.name]}' holds NaN or infinity, which no weight file does"

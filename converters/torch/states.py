@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.converters.conversion import Imported
+from portable_nn.converters.conversion import KEPT, Imported
 from portable_nn.converters.mapping import arranged, common_prefix, is_outside, proposal, read_map, write_map
 from portable_nn.converters.torch.facts import tied_in
 from portable_nn.converters.torch.installed import is_installed, need
@@ -20,7 +20,7 @@ from portable_nn.core.errors import FormatError, ShapeError, UsageError, listed
 from portable_nn.core.graph import Parameter
 from portable_nn.core.memory import aligned_array
 from portable_nn.core.tensors import Array, NamedArrays
-from portable_nn.core.text import either, printable
+from portable_nn.core.text import either, printable, some
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.format import open_arrays
 from portable_nn.network import Network, load, remade
@@ -125,11 +125,13 @@ def _fitting(
     mapping = dict(rename)
     if map is not None:
         if not Path(map).exists():
-            proposed = proposal({n: Entry(a.dtype.name, a.shape, a.nbytes) for n, a in tensors.items()}, view.needed)
+            entries = {name: Entry(a.dtype.name, a.shape, a.nbytes) for name, a in tensors.items()}
+            proposed, ordered = proposal(entries, view.needed)
             write_map(map, proposed)
+            doubts = f"; nothing but their order says what {some(ordered)} are" if ordered else ""
             raise UsageError(
                 f"{map} did not exist: names proposed for {len(proposed)} of {len(view.needed)} tensors are in it "
-                "now; look through it, complete it, and load again"
+                f"now{doubts}; look through it, complete it, and load again"
             )
         mapping = read_map(map) | mapping
     others = _other_names(network, tensors, view.needed, mapping)
@@ -289,9 +291,7 @@ def import_state(
         module = executed(source_of(made), made)
         proof, more = prove(made, module, Tolerance(atol, rtol), seed, prove_training=prove_training)
         notes = (*notes, *more)
-    return Imported(
-        made, proof, (*notes, "graph, labels and preprocessing are those of the network that it was read into")
-    )
+    return Imported(made, proof, (*notes, KEPT))
 
 
 def write_state(network: Network, path: str | Path) -> None:

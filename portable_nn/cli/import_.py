@@ -38,6 +38,7 @@ EXAMPLES = (
     "import wih.npy who.npy mine.safetensors --dtype float32",
     "import theirs.pt mine.safetensors --against digits",
     "import theirs.keras mine.safetensors",
+    "import theirs.keras mine.safetensors --against fork.safetensors --rename map.json",
     "import theirs.onnx mine.safetensors --labels classes.txt",
     "import speech.onnx mine.safetensors --value sr=16000",
 )
@@ -75,7 +76,7 @@ class LayerOptions:
         typer.Option(
             "--against",
             metavar="MODEL",
-            help="The model whose weights the arrays are: a state dict of PyTorch, for one.",
+            help="The model that takes the weights: those of a state dict, or of a model of the same architecture.",
         ),
     ] = None
     layers: Annotated[
@@ -185,6 +186,10 @@ def command(
     and PyTorch verifies the result. A .weights.h5 file of Keras needs --against as well. A .keras file is verified by
     Keras, where it is installed. PyTorch and Keras take seconds to start. Nothing in any file is executed.
 
+    With --against, a model in a file gives its weights to another of the same architecture, whatever the names in
+    either: they are found by what reads them, with transposes and orders of gates. --rename FILE.json writes which is
+    which, once both compute the same; what the graphs leave open is asked for by name.
+
     A PyTorch module becomes a network in Python: pnn.read_torch(module, example).network.save("mine.safetensors").
     """
     from portable_nn.analysis.rules import notes_on_nan
@@ -241,6 +246,7 @@ def _values_in(pairs: list[str] | None) -> dict[str, float]:
 def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
     """Read files by the converter of their names, with the options that are ``given``."""
     from portable_nn.converters.registry import check_options, endings, loader_of, reader_of
+    from portable_nn.converters.transfer import import_weights
     from portable_nn.format import has_manifest
     from portable_nn.opening import open_network
 
@@ -248,16 +254,21 @@ def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
     if len(sources) == 1 and not path.exists():
         raise FileError(path, "does not exist")
     named = BOOK if len(sources) > 1 or path.is_dir() else path
-    found = (loader_of(named) if "into" in given else None) or reader_of(named)
+    is_own = path.is_file() and has_manifest(path)
+    loads = None if is_own or "into" not in given else loader_of(named)
+    if "into" in given:
+        given["into"] = open_network(given["into"])
+        if loads is None:
+            check_options(import_weights, "models that are read into another", given, FLAGS)
+            return import_weights(open_network(path), **given)
+    found = loads or reader_of(named)
     if found is None:
         hint = PICKLE if path.suffix.lower() in (".pkl", ".pickle", ".joblib") else ""
         raise UsageError(f"{path}: the name of a file to import ends in {either(endings())}{hint}")
-    if path.is_file() and has_manifest(path):
+    if is_own:
         raise UsageError(f"{path}: is a weight file of portable-nn: portable-nn convert writes it in another format")
     origin, read = found
     check_options(read, origin.title, given, FLAGS)
     if "lazy" in signature(read).parameters:  # Each weight is read, written and forgotten.
         given["lazy"] = True
-    if "into" in given:
-        given["into"] = open_network(given["into"])
     return read(*sources, **given)

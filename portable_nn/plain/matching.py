@@ -28,6 +28,14 @@ NEAR: Final = 0.5
 """Names with a lower similarity (0 to 1) are suggested only where no other tensor has the shape."""
 
 
+def target(name: str, axes: Sequence[int]) -> str:
+    """The name of a parameter, with a transposition of what it is made of, as ``--rename`` takes it."""
+    if not axes:
+        return name
+    plain = tuple(axes) == tuple(range(len(axes)))[::-1]
+    return f"{name}.T" if plain else f"{name}.transpose({','.join(map(str, axes))})"
+
+
 @dataclass(frozen=True)
 class MatchRow:
     """One parameter of a network, and its match in a file.
@@ -43,6 +51,11 @@ class MatchRow:
     found: Sizes | None = None
     suggestion: str = ""
     axes: tuple[int, ...] = ()
+
+    @property
+    def target(self) -> str:
+        """The name, with the transposition of what is suggested for it, as ``--rename`` takes it."""
+        return target(self.name, self.axes)
 
 
 @dataclass(frozen=True)
@@ -92,14 +105,6 @@ def match(found: Mapping[str, Entry], needed: Sequence[Parameter]) -> Match:
             if name not in taken | {each["suggestion"] for each in meant.values()} and not is_counter(name)
         ),
     )
-
-
-def target(row: MatchRow) -> str:
-    """The name of a parameter, with the transposition of what is suggested for it, as ``--rename`` takes it."""
-    if not row.axes:
-        return row.name
-    plain = row.axes == tuple(range(len(row.axes)))[::-1]
-    return f"{row.name}.T" if plain else f"{row.name}.transpose({','.join(map(str, row.axes))})"
 
 
 def _row(parameter: Parameter, entry: Entry | None) -> MatchRow:
@@ -172,11 +177,30 @@ def _suggestions(missing: Sequence[_Candidate], free: Sequence[_Candidate]) -> d
     for step in (same_names, partial(_in_series, key=lambda each: each.kind, least=2), _by_name):
         done = {each for pair in pairs for each in pair}
         pairs += step([m for m in missing if m not in done], [f for f in free if f not in done])
+    return _told(pairs)
+
+
+def _told(pairs: Iterable[Pair]) -> dict[str, dict[str, Any]]:
     return {
         m.name: {"suggestion": f.name, "found": f.shape, "axes": () if axes == tuple(range(len(axes))) else axes}
         for m, f in pairs
         if (axes := _fitting(m, f)) is not None
     }
+
+
+def in_order(result: Match, found: Mapping[str, Entry]) -> list[MatchRow]:
+    """The rows without a suggestion with what is left over in their order, as far as role and sizes fit.
+
+    Order alone says it: two code bases of one architecture mostly define, and read, their tensors in the same one.
+    """
+    rows = [row for row in result.rows if row.found is None]
+    missing = [_Candidate(row.name, row.needed) for row in rows]
+    free = [_Candidate(name, found[name].shape) for name in result.others]
+    here, there = ([each.kind for each in side] for side in (missing, free))
+    blocks = SequenceMatcher(None, here, there, autojunk=False).get_matching_blocks()
+    pairs = [(missing[block.a + place], free[block.b + place]) for block in blocks for place in range(block.size)]
+    meant = _told(pairs)
+    return [replace(row, **meant[row.name]) for row in rows if row.name in meant]
 
 
 def _fitting(missing: _Candidate, found: _Candidate) -> tuple[int, ...] | None:
@@ -267,7 +291,7 @@ def as_text(found: Match) -> str:
         more = f", … ({len(found.left_over):,})" if len(found.left_over) > SHOWN else ""
         lines.append("left over in the file: " + ", ".join(map(printable, found.left_over[:SHOWN])) + more + "\n")
     meant = [row for row in found.rows if row.suggestion or row.axes]
-    renames = [f"--rename '{row.suggestion or row.name}={target(row)}'" for row in meant]
+    renames = [f"--rename '{row.suggestion or row.name}={row.target}'" for row in meant]
     if renames:
         lines.append("as import --against takes it: " + " ".join(map(printable, renames)) + "\n")
     fitting = sum(row.status == "fits" for row in found.rows)

@@ -220,6 +220,10 @@ def of_keras(path: Path) -> None:
     sequential((4,), keras().layers.Dense(3, activation="softmax")).save(path)
 
 
+def fork(path: Path) -> None:
+    pnn.Sequential(pnn.Input(4), pnn.Dense(3, name="logits"), pnn.Softmax(), seed=1).save(path)
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
     **dict.fromkeys(
         ("mnist_train.csv", "mnist_test.csv", "mine.csv", "more.csv", "test.csv", "validation.csv"), digits
@@ -254,6 +258,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "theirs.h5": shipped,
     "theirs.pt": state,
     "theirs.keras": of_keras,
+    "fork.safetensors": fork,
     "mine.safetensors.sig": lambda path: sign(path.with_suffix(""), path) and None,
     "key.pub": lambda path: write_public_key(path) and None,
 }

@@ -193,6 +193,18 @@ def test_a_mapping_is_proposed_looked_through_and_used(tmp_path: Path) -> None:
     same(net, module)
 
 
+def test_what_order_alone_tells_is_proposed_and_said(tmp_path: Path) -> None:
+    def built(*names: str) -> Any:
+        return torch.nn.ModuleDict({name: torch.nn.Linear(4, 4) for name in names})
+
+    module, path = built("alpha", "beta", "gamma"), tmp_path / "map.json"
+    net = pnn.Sequential(pnn.Input(4), *(pnn.Dense(4, name=name) for name in ("x", "y", "z")), seed=0)
+    with pytest.raises(UsageError, match=r"6 of 6 tensors .*; nothing but their order says what alpha\.weight, "):
+        load_state(net, module.state_dict(), map=path)
+    load_state(net, module.state_dict(), map=path)
+    np.testing.assert_array_equal(net.parameters["y.weight"], module["beta"].weight.detach().numpy())
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', '{"a": "b", "a": ""}', "[" * 100000])
 def test_damaged_mappings_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "map.json"
