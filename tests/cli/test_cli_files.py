@@ -30,6 +30,7 @@ LINES = {
     "convert": f"convert {MODEL}",
     "calibrate": f"calibrate {MODEL} mixed.csv",
     "completion": "completion bash",
+    "diff": f"diff {MODEL} model.onnx",
     "doctor": "doctor",
     "evaluate": f"evaluate {MODEL} digits.csv",
     "export": f"export {MODEL} --verify none",
@@ -207,7 +208,7 @@ def test_every_option_replaces_a_file_where_that_is_forced(run, files, command, 
 
 READS = {
     "calibrate": [MODEL, "mixed.csv"], "evaluate": [MODEL, "digits.csv"],
-    "check": [MODEL], "convert": [MODEL], "export": [MODEL], "import": ["model.onnx"], "inspect": [MODEL],
+    "check": [MODEL], "convert": [MODEL], "diff": [MODEL, "model.onnx"], "export": [MODEL], "import": ["model.onnx"], "inspect": [MODEL],
     "predict": [MODEL, "digits.csv"], "size net": [MODEL],
     "train": ["digits.csv"], "tune": [MODEL, "digits.csv"],
 }  # fmt: skip
