@@ -152,8 +152,8 @@ def _added_mask(mask: Given, keys: Symbol, least: float, dtype: str) -> Given:
     if len(mask.shape) not in (2, 3):
         raise InvalidNode(f"a mask must be (batch,), (batch, keys) or (batch, queries, keys), not {mask.type}")
     # onnxruntime hides where the mask is not above 0; of 2 and more, which are no truth values, it hides none.
-    seen, lowest = emit("Greater", mask, constant(0, mask.dtype)), constant(max(least, float(np.finfo(dtype).min)), dtype)
-    hidden = emit("Where", seen, constant(0, dtype), lowest)
+    seen, least = emit("Greater", mask, constant(0, mask.dtype)), max(least, float(np.finfo(dtype).min))
+    hidden = emit("Where", seen, constant(0, dtype), constant(least, dtype))
     return emit("Unsqueeze", hidden, integers([1, 2] if len(mask.shape) == 2 else [1]))
 
 
