@@ -261,6 +261,35 @@ def test_a_loop_whose_state_grows_is_read_where_it_has_few_turns() -> None:
         import_onnx(loop(growing, most=30))
 
 
+@pytest.mark.parametrize(("start", "end", "size"), [("next", "after", 4), ("at", "next", 5), ("at", "after", 6)])
+def test_a_loop_takes_one_step_in_each_turn_by_its_number(start: str, end: str, size: int) -> None:
+    """``x[t : t + 1]``, and ``x[t : t + 2]``, whose size is another at the end."""
+    turns = body(
+        "turns", ["g", "u"],
+        literal("one", 1, "int64"), literal("first", [0], "int64"),
+        helper.make_node("Add", ["one", "i"], ["t"]), helper.make_node("Add", ["t", "one"], ["s"]),
+        *(helper.make_node("Unsqueeze", [a, "first"], [b]) for a, b in (("i", "at"), ("t", "next"), ("s", "after"))),
+        helper.make_node("Slice", ["x", start, end, "first"], ["step"]),
+        helper.make_node("MatMul", ["v", "w"], ["p"]), helper.make_node("Add", ["p", "step"], ["u"]),
+        inputs=LOOP_INPUTS,
+    )  # fmt: skip
+    proto = model(
+        literal("zero", 0, "int64"), literal("before", [size - 5], "int64"),
+        helper.make_node("Shape", ["x"], ["sizes"]),
+        helper.make_node("Gather", ["sizes", "zero"], ["rows"]), helper.make_node("Add", ["rows", "before"], ["most"]),
+        literal("zeros", [[0, 0, 0]], "float32"),
+        helper.make_node("Loop", ["most", "", "zeros"], ["y"], "loop", body=turns), w=W,
+    )  # fmt: skip
+    if size > 5:
+        with pytest.raises(GraphError, match=r"'loop' \(Loop\): state 1, from turn to turn, is .*size"):
+            import_onnx(proto)
+        return
+    net = import_onnx(proto)
+    for rows in (2, 5, 30):
+        x = np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32)
+        np.testing.assert_allclose(net.predict(x), theirs(proto, {"x": x})[0], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("turns", [0, 17])
 def test_what_a_loop_makes_in_each_turn_is_written_with_its_shape(turns: int, tmp_path: Path) -> None:
     proto = loop(*TURN, helper.make_node("Sin", ["u"], ["s"]), most=turns, outputs=("g", "u", "s"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -11,11 +12,14 @@ from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Node, all_nodes, own_inputs
 from portable_nn.core.limits import BOUNDLESS, NODES, UNROLLED
 from portable_nn.operators import InvalidNode, OperatorContext, Type, add_types
-from portable_nn.operators.control.bodies import Body, bodies_of, types_in
+from portable_nn.operators.control.bodies import Body, bodies_of, inferred, types_in
 from portable_nn.operators.control.branches import taken
 from portable_nn.operators.control.loops import ScanUse, scan_of
 from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.scope import Scope
+
+_SAME: Final = {"Cast", "Concat", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
+"""Operators that make the one number that they are given."""
 
 Lift = Callable[[Node, Scope, bool], Iterator[Node]]
 """Translates a node that is put in the place of one with bodies; while it is tried whether that can be done."""
@@ -79,6 +83,9 @@ def _translated(node: Node, use: OperatorContext, found: Mapping[str, Body], tra
         try:
             made = translate(body.graph.nodes, types_in(use, body, entries), body.graph.outputs)
             nodes = tuple(replace(each, name=names.fresh(each.name)) for each in made)
+            if node.operator == "Loop":
+                types = inferred(use, body._replace(graph=replace(body.graph, nodes=nodes)), entries)
+                nodes = tuple(_gathered(nodes, types, body.graph.inputs[0].name))
         except GraphError as error:
             faults = (Fault(str(node), f"in '{body.graph.name}', {fault}") for fault in error.faults)
             raise GraphError(faults) from None
@@ -88,6 +95,33 @@ def _translated(node: Node, use: OperatorContext, found: Mapping[str, Body], tra
         outside += [node.inputs[places[value]] for value in kept]
         ready[name] = (replace(body.graph, nodes=nodes, parameters=tuple(kept)),)
     return replace(node, inputs=(*own_inputs(node), *outside), attributes={**node.attributes, **ready})
+
+
+def _gathered(nodes: Sequence[Node], types: Mapping[str, Type], turn: str) -> Iterator[Node]:
+    """The nodes of a Loop's body, with a Gather for each Slice from the number of a turn to the next, ``x[t : t + 1]``.
+
+    It makes the same, of a size that no data decide: the number is never negative, and one beyond the end is refused.
+    """
+    ahead = {turn: 0}
+
+    def whole(name: str) -> int | None:
+        known = types[name].constant
+        return known[0] if known and len(known) == 1 and isinstance(known[0], int) else None
+
+    for node in nodes:
+        x, *others = node.inputs or ("",)
+        if node.operator in _SAME and x in ahead and (node.operator != "Concat" or not others):
+            ahead[node.outputs[0]] = ahead[x]
+        elif node.operator == "Add":
+            for one, more in ((x, others[0]), (others[0], x)):
+                if one in ahead and (number := whole(more)) is not None:
+                    ahead[node.outputs[0]] = ahead[one] + number
+        elif node.operator == "Slice" and 0 <= ahead.get(others[0], -1) == ahead.get(others[1], 0) - 1:
+            axis, step = (*others[2:], "", "")[:2]
+            along = whole(axis) if axis else 0
+            if along is not None and (not step or whole(step) == 1):
+                node = replace(node, operator="Gather", inputs=(x, others[0]), attributes={"axis": along})
+        yield node
 
 
 def _placed(
