@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Node, all_nodes, own_inputs
 from portable_nn.core.limits import BOUNDLESS, NODES, UNROLLED
+from portable_nn.onnx.opsets.turns import in_known_turns
 from portable_nn.operators import InvalidNode, OperatorContext, Type, add_types
-from portable_nn.operators.control.bodies import Body, bodies_of, inferred, types_in
+from portable_nn.operators.control.bodies import Body, bodies_of, types_in
 from portable_nn.operators.control.branches import taken
 from portable_nn.operators.control.loops import ScanUse, scan_of
 from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.scope import Scope
-
-_SAME: Final = {"Cast", "Concat", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
-"""Operators that make the one number that they are given."""
 
 Lift = Callable[[Node, Scope, bool], Iterator[Node]]
 """Translates a node that is put in the place of one with bodies; while it is tried whether that can be done."""
@@ -33,7 +30,13 @@ class StaysError(Exception):
 
 
 def control(
-    node: Node, scope: Scope, lift: Lift, translate: Translate, unrolled: list[str], trying: bool
+    node: Node,
+    scope: Scope,
+    lift: Lift,
+    translate: Translate,
+    unrolled: list[str],
+    earlier: Iterable[Node],
+    trying: bool,
 ) -> list[Node]:
     """A node with bodies in the form of the vocabulary.
 
@@ -43,6 +46,7 @@ def control(
         lift: translates a node that is put in its place.
         translate: translates the nodes of a body that stays one.
         unrolled: gets the names of loops whose turns become nodes, and how many these are.
+        earlier: the nodes before it.
         trying: whether the turns of a loop around it are tried to become nodes. Raises ``StaysError`` then for a loop.
     """
     use = scope.use(node)
@@ -63,7 +67,7 @@ def control(
         inner = scope._replace(types=ChainMap({}, scope.types))
         placed, outputs = _placed(body, node, (), scope, wishes)
         return [*_lifted(placed, inner, lift, trying=trying), *_named(node, outputs, scope)]
-    return [_translated(node, use, found, translate)]
+    return _translated(node, use, found, translate, scope, earlier)
 
 
 def _lifted(nodes: Sequence[Node], scope: Scope, lift: Lift, *, trying: bool) -> Iterator[Node]:
@@ -74,9 +78,16 @@ def _lifted(nodes: Sequence[Node], scope: Scope, lift: Lift, *, trying: bool) ->
             yield each
 
 
-def _translated(node: Node, use: OperatorContext, found: Mapping[str, Body], translate: Translate) -> Node:
-    """A node that stays, with translated bodies, which read from outside what they need."""
-    ready, outside = dict[str, Attribute](), list[str]()
+def _translated(
+    node: Node,
+    use: OperatorContext,
+    found: Mapping[str, Body],
+    translate: Translate,
+    scope: Scope,
+    earlier: Iterable[Node],
+) -> list[Node]:
+    """A node that stays, with translated bodies, which read from outside what they need; after nodes that it needs."""
+    ready, outside, before = dict[str, Attribute](), list[str](), list[Node]()
     entries = use.operator.entries(use) if use.operator.entries else ()
     for name, body in found.items():
         names = Names(())
@@ -84,8 +95,9 @@ def _translated(node: Node, use: OperatorContext, found: Mapping[str, Body], tra
             made = translate(body.graph.nodes, types_in(use, body, entries), body.graph.outputs)
             nodes = tuple(replace(each, name=names.fresh(each.name)) for each in made)
             if node.operator == "Loop":
-                types = inferred(use, body._replace(graph=replace(body.graph, nodes=nodes)), entries)
-                nodes = tuple(_gathered(nodes, types, body.graph.inputs[0].name))
+                before, node, nodes = in_known_turns(
+                    node, use, body._replace(graph=replace(body.graph, nodes=nodes)), scope, earlier
+                )
         except GraphError as error:
             faults = (Fault(str(node), f"in '{body.graph.name}', {fault}") for fault in error.faults)
             raise GraphError(faults) from None
@@ -94,34 +106,7 @@ def _translated(node: Node, use: OperatorContext, found: Mapping[str, Body], tra
         kept = [value for value in body.graph.parameters if value.name in read]
         outside += [node.inputs[places[value]] for value in kept]
         ready[name] = (replace(body.graph, nodes=nodes, parameters=tuple(kept)),)
-    return replace(node, inputs=(*own_inputs(node), *outside), attributes={**node.attributes, **ready})
-
-
-def _gathered(nodes: Sequence[Node], types: Mapping[str, Type], turn: str) -> Iterator[Node]:
-    """The nodes of a Loop's body, with a Gather for each Slice from the number of a turn to the next, ``x[t : t + 1]``.
-
-    It makes the same, of a size that no data decide: the number is never negative, and one beyond the end is refused.
-    """
-    ahead = {turn: 0}
-
-    def whole(name: str) -> int | None:
-        known = types[name].constant
-        return known[0] if known and len(known) == 1 and isinstance(known[0], int) else None
-
-    for node in nodes:
-        x, *others = node.inputs or ("",)
-        if node.operator in _SAME and x in ahead and (node.operator != "Concat" or not others):
-            ahead[node.outputs[0]] = ahead[x]
-        elif node.operator == "Add":
-            for one, more in ((x, others[0]), (others[0], x)):
-                if one in ahead and (number := whole(more)) is not None:
-                    ahead[node.outputs[0]] = ahead[one] + number
-        elif node.operator == "Slice" and 0 <= ahead.get(others[0], -1) == ahead.get(others[1], 0) - 1:
-            axis, step = (*others[2:], "", "")[:2]
-            along = whole(axis) if axis else 0
-            if along is not None and (not step or whole(step) == 1):
-                node = replace(node, operator="Gather", inputs=(x, others[0]), attributes={"axis": along})
-        yield node
+    return [*before, replace(node, inputs=(*own_inputs(node), *outside), attributes={**node.attributes, **ready})]
 
 
 def _placed(
