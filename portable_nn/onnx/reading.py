@@ -19,7 +19,7 @@ from portable_nn.core.errors import Fault, FormatError, GraphError, PortableNNEr
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.core.tensors import Array, is_finite
 from portable_nn.onnx.advice import advice
-from portable_nn.onnx.bodies import bodies_once
+from portable_nn.onnx.bodies import TURN, bodies_once
 from portable_nn.onnx.branches import inlined
 from portable_nn.onnx.entries import Sizes, equalities, repeated
 from portable_nn.onnx.library.inference import infer_standard
@@ -292,7 +292,7 @@ def settings_of(graph: GraphProto, arrays: Mapping[str, Array]) -> set[str]:
     """The values that are options of operators, and small ones that options and sizes are computed from alone."""
     found = read_as(lambda operator: operator.settings, graph)
     small = {name: array.dtype.name for name, array in arrays.items() if array.size <= LARGE}
-    known, computed = {*small}, list[NodeProto]()
+    known, computed = {*small, f"/{TURN}"}, list[NodeProto]()
     for node in graph.node:
         if node.op_type == "Constant" or is_of_shape(node.op_type):
             known.update(node.output)

@@ -340,6 +340,14 @@ def test_a_counter_that_ends_a_loop_gives_its_number_of_turns(compare: str, tmp_
         ((helper.make_node("Not", ["less"], ["n"]), helper.make_node("Not", ["n"], ["go"])), ("go", "t", "u"), "goes"),
         (
             (
+                literal("four", 4.0, "float32"), helper.make_node("Cast", ["i"], ["f"], to=TensorProto.FLOAT),
+                helper.make_node("Less", ["f", "four"], ["few"]), helper.make_node("And", ["few", "less"], ["go"]),
+            ),
+            ("go", "t", "u", "s"),
+            "always",
+        ),
+        (
+            (
                 helper.make_node("ReduceSum", ["u"], ["sum"], keepdims=0), literal("most", 0.2, "float32"),
                 helper.make_node("Less", ["sum", "most"], ["low"]), helper.make_node("And", ["low", "less"], ["go"]),
             ),
@@ -347,7 +355,7 @@ def test_a_counter_that_ends_a_loop_gives_its_number_of_turns(compare: str, tmp_
             "goes",
         ),
     ],
-    ids=["at least one turn", "another condition first", "not seen", "data as well"],
+    ids=["at least one turn", "another condition first", "not seen", "two counters", "data as well"],
 )  # fmt: skip
 def test_conditions_that_are_not_those_of_a_counter_alone(more: Any, outputs: tuple[str, ...], start: str) -> None:
     proto = counted("Less", *more, outputs=outputs, start=start)

@@ -101,7 +101,7 @@ def _smallest(given: Sequence[Symbol | None], more: Sequence[int], least: int) -
     """The smallest of ``given`` numbers, with so much ``more``, and no less than ``least``; or the last, if less."""
     *limits, most = [each and cast(emit("Reshape", each, integers([])), "int64") for each in given]
     counts = [each + by if each else constant(by, "int64") for each, by in zip(limits, more, strict=True)]
-    turns = emit("Max", *(emit("Min", *counts) if counts[1:] else counts), constant(least, "int64"))
+    turns = emit("Max", emit("Min", *counts) if counts[1:] else counts[0], constant(least, "int64"))
     return emit("Min", turns, most) if most else turns
 
 
