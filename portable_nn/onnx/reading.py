@@ -37,7 +37,7 @@ from portable_nn.onnx.opsets.support import (
     subgraphs,
 )
 from portable_nn.onnx.opsets.translation import translated
-from portable_nn.onnx.opsets.turns import COMPARED
+from portable_nn.onnx.opsets.turns import is_order
 from portable_nn.onnx.remarks.exporters import resets_too_early
 from portable_nn.onnx.remarks.training import quantised, training_mode
 from portable_nn.onnx.roles import Role, doubts, folded_normalisation, is_mask, roles_of, shared
@@ -301,7 +301,7 @@ def settings_of(graph: GraphProto, arrays: Mapping[str, Array]) -> set[str]:
             computed.append(node)
     for node in reversed(computed):
         codes = [ONNX_DTYPES.get(each.i) for each in node.attribute if each.name == "to"]
-        is_wanted = not FLOATS.issuperset(codes) or node.op_type in COMPARED or not found.isdisjoint(node.output)
+        is_wanted = not FLOATS.issuperset(codes) or is_order(node.op_type) or not found.isdisjoint(node.output)
         found.update(name for name in node.input if is_wanted or small.get(name, "float32") not in FLOATS)
     return {name for name in found if name not in arrays or is_finite(arrays[name])}
 

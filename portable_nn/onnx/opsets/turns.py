@@ -7,21 +7,16 @@ and the size of a step do not depend on the data, but seem to.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from portable_nn.core.graph import Node, Tensor
 from portable_nn.operators import OperatorContext, Symbol, Type, cast, constant, emit, integers
 from portable_nn.operators.control.bodies import Body, inferred
-from portable_nn.operators.registry import INTEGERS
+from portable_nn.operators.elements import same
+from portable_nn.operators.registry import INTEGERS, operator_of
 from portable_nn.rewrites.scope import Scope
-
-_SAME: Final = {"Cast", "Concat", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
-"""Operators that make the one number that they are given."""
-
-COMPARED: Final = {"Less": (1, 0), "LessOrEqual": (1, 1), "Greater": (-1, 0), "GreaterOrEqual": (-1, 1)}
-"""The order in which they compare a counter with its limit, and 1 where it may reach that."""
 
 
 class _Ahead(NamedTuple):
@@ -67,7 +62,7 @@ class _Counters(NamedTuple):
 
 def in_known_turns(
     node: Node, use: OperatorContext, body: Body, scope: Scope, earlier: Iterable[Node]
-) -> tuple[Sequence[Node], Node, tuple[Node, ...]]:
+) -> tuple[list[Node], Node, tuple[Node, ...]]:
     """Nodes before a Loop, the Loop, and the nodes of its body, with no sizes that depend on data and need not.
 
     A condition that a counter ends becomes a number of turns. A Slice from a counter to the next number becomes a
@@ -79,18 +74,21 @@ def in_known_turns(
     limits = [] if counters.types[made].constant else list(_limits(makers.get(made), makers, counters.limit))
     found = [each for each in limits if each]
     if not found:
-        return (), node, nodes
+        return [], node, nodes
     turns, [most, start] = scope.names.fresh(f"{node.name}.turns"), node.inputs[:2]
-    ends = None not in limits and not any(
-        made in read for read in (graph.outputs[1:], *(each.inputs for each in nodes))
-    )
+    ends, least = None not in limits and not _is_read(made, graph.outputs[1:], nodes), 1
     if ends:
         always = Node(makers[made].name, "Constant", (), (made,), {"value": Tensor("bool", (), (1,))})
         nodes = tuple(always if each is makers[made] else each for each in nodes)
-    is_same = ends and start and _begins_as(start, found, _makers(earlier), scope.types)
+        if start and _begins_as(start, found, _makers(earlier), scope.types):
+            start, least = "", 0
     asked = Node(turns, "Min", (*(each.outside for each in found), most), (turns,))
-    before = scope.spliced(asked, lambda *given: _smallest(given, [each.more for each in found], 0 if is_same else 1))
-    return before, replace(node, inputs=(turns, "" if is_same else start, *node.inputs[2:])), nodes
+    before = scope.spliced(asked, lambda *given: _smallest(given, [each.more for each in found], least))
+    return before, replace(node, inputs=(turns, start, *node.inputs[2:])), nodes
+
+
+def _is_read(name: str, outputs: Sequence[str], nodes: Iterable[Node]) -> bool:
+    return name in outputs or any(name in each.inputs for each in nodes)
 
 
 def _makers(nodes: Iterable[Node]) -> dict[str, Node]:
@@ -101,7 +99,8 @@ def _smallest(given: Sequence[Symbol | None], more: Sequence[int], least: int) -
     """The smallest of ``given`` numbers, with so much ``more``, and no less than ``least``; or the last, if less."""
     *limits, most = [each and cast(emit("Reshape", each, integers([])), "int64") for each in given]
     counts = [each + by if each else constant(by, "int64") for each, by in zip(limits, more, strict=True)]
-    turns = emit("Max", emit("Min", *counts) if counts[1:] else counts[0], constant(least, "int64"))
+    smallest = emit("Min", *counts) if counts[1:] else counts[0]
+    turns = emit("Max", smallest, constant(least, "int64"))
     return emit("Min", turns, most) if most else turns
 
 
@@ -109,7 +108,7 @@ def _begins_as(start: str, limits: Sequence[_Limit], makers: Mapping[str, Node],
     """True if a condition before a Loop says that there is at least one turn by its ``limits``."""
 
     def origin(name: str) -> str:
-        while name in makers and makers[name].operator in _SAME and len(makers[name].inputs) == 1:
+        while name in makers and _is_same(makers[name]):
             name = makers[name].inputs[0]
         return name
 
@@ -124,15 +123,24 @@ def _limits(
     node: Node | None, makers: Mapping[str, Node], limit: Callable[[str, str, int], _Limit | None]
 ) -> Iterator[_Limit | None]:
     """The limits of a condition, all of which must hold; ``None`` for what is no limit of a counter."""
-    if node and node.operator in {*_SAME, "And"}:
-        for name in node.inputs[: 1 + (node.operator == "And")]:
+    if node and (node.operator == "And" or _is_same(node)):
+        for name in node.inputs if node.operator == "And" else node.inputs[:1]:
             yield from _limits(makers.get(name), makers, limit)
-    elif node and node.operator in COMPARED:
-        way, more = COMPARED[node.operator]
-        counter, end = node.inputs[::way]
-        yield limit(counter, end, more)
+    elif node and is_order(node.operator):
+        counter, end = node.inputs[:: 1 if node.operator.startswith("Less") else -1]
+        yield limit(counter, end, int(node.operator.endswith("OrEqual")))
     else:
         yield None
+
+
+def is_order(operator: str) -> bool:
+    """True for an operator that says of two numbers which is larger."""
+    return operator.startswith(("Less", "Greater"))
+
+
+def _is_same(node: Node) -> bool:
+    """True if a node makes the one number that it is given first."""
+    return operator_of(node).constant is same or node.operator == "Cast"
 
 
 def _whole(type: Type) -> int | None:
@@ -149,19 +157,7 @@ def _counters(node: Node, use: OperatorContext, body: Body) -> _Counters:
     types = inferred(use, body, use.operator.entries(use) if use.operator.entries else ())
     turn, _, *states = (value.name for value in graph.inputs)
     outside = {value.name: node.inputs[place] for value, place in zip(graph.parameters, body.places, strict=True)}
-    ahead = {
-        name: _Ahead(name, 0)
-        for name in (turn, *states, *outside)
-        if types[name].dtype in INTEGERS and types[name].shape in ((), (1,))
-    }
-    for each in graph.nodes:
-        first, second = (*each.inputs, "", "")[:2]
-        if each.operator in _SAME and first in ahead and (each.operator != "Concat" or not second):
-            ahead[each.outputs[0]] = ahead[first]
-        elif each.operator == "Add":
-            for one, other in ((first, second), (second, first)):
-                if one in ahead and (more := _whole(types[other])) is not None:
-                    ahead[each.outputs[0]] = _Ahead(ahead[one].origin, ahead[one].by + more)
+    ahead = _ahead(graph.nodes, types, (turn, *states, *outside))
     starts = {turn: 0}
     for place, (name, made) in enumerate(zip(states, graph.outputs[1:], strict=False), 2):
         start = _whole(use.type(place))
@@ -172,15 +168,30 @@ def _counters(node: Node, use: OperatorContext, body: Body) -> _Counters:
     return _Counters(ahead, starts, outside, types)
 
 
+def _ahead(nodes: Iterable[Node], types: Mapping[str, Type], given: Iterable[str]) -> dict[str, _Ahead]:
+    """The values that are one of the whole numbers among those ``given``, and a constant more."""
+    ahead = {
+        name: _Ahead(name, 0) for name in given if types[name].dtype in INTEGERS and types[name].shape in ((), (1,))
+    }
+    for node in nodes:
+        first, second = (*node.inputs, "", "")[:2]
+        if _is_same(node) and first in ahead:
+            ahead[node.outputs[0]] = ahead[first]
+        for one, other in ((first, second), (second, first)) if node.operator == "Add" else ():
+            if one in ahead and (more := _whole(types[other])) is not None:
+                ahead[node.outputs[0]] = _Ahead(ahead[one].origin, ahead[one].by + more)
+    return ahead
+
+
 def _gathered(nodes: Sequence[Node], counters: _Counters) -> Iterator[Node]:
     """Nodes with a Gather for each Slice from a counter, which is not negative, to the next number."""
     nowhere = _Ahead("", 0)
     for node in nodes:
-        if node.operator == "Slice":
-            x, start, end, axis, step = (*node.inputs, "", "")[:5]
-            first, last = counters.ahead.get(start, nowhere), counters.ahead.get(end, nowhere)
+        x, start, end, axis, step = (*node.inputs, "", "", "", "", "")[:5] if node.operator == "Slice" else [""] * 5
+        first, last = counters.ahead.get(start, nowhere), counters.ahead.get(end, nowhere)
+        begun = counters.starts.get(first.origin)
+        if begun is not None and begun + first.by >= 0 and last == (first.origin, first.by + 1):
             along = _whole(counters.types[axis]) if axis else 0
-            is_one = (not step or _whole(counters.types[step]) == 1) and last == (first.origin, first.by + 1)
-            if is_one and along is not None and counters.starts.get(first.origin, -first.by - 1) + first.by >= 0:
+            if along is not None and (not step or _whole(counters.types[step]) == 1):
                 node = replace(node, operator="Gather", inputs=(x, start), attributes={"axis": along})
         yield node
