@@ -31,7 +31,6 @@ def command(
         typer.Option(
             metavar="FOLDER",
             help="Write the first nodes that differ as a case to send, in a new folder.",
-            writable=True,
         ),
     ] = None,
     html: Annotated[

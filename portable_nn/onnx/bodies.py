@@ -12,7 +12,7 @@ from portable_nn.onnx.opsets.support import copy_initializers, label, subgraphs
 
 LOOPS: Final = frozenset({"Loop", "Scan"})
 
-_NUMBER, _TRUE = "turn", "goes on"
+TURN, _TRUE = "turn", "goes on"
 """The constants that the body of a loop gets."""
 
 
@@ -23,7 +23,7 @@ def bodies_once(model: ModelProto) -> ModelProto:
     del made.graph.node[:]
     made.graph.initializer.extend(
         [
-            helper.make_tensor(f"/{_NUMBER}", TensorProto.INT64, [], [0]),
+            helper.make_tensor(f"/{TURN}", TensorProto.INT64, [], [0]),
             helper.make_tensor(f"/{_TRUE}", TensorProto.BOOL, [], [True]),
         ]
     )
@@ -76,7 +76,7 @@ def _sides(node: NodeProto, body: GraphProto, inputs: list[str]) -> tuple[list[N
     """The nodes that make the inputs of a body in the first turn, and the slice of its outputs that are those of the
     node, in order."""
     if node.op_type == "Loop":
-        given = [f"/{_NUMBER}", f"/{_TRUE}", *inputs[2:]]
+        given = [f"/{TURN}", f"/{_TRUE}", *inputs[2:]]
         return [helper.make_node("Identity", [each], []) for each in given], slice(1, len(inputs) - 1)
     if node.op_type != "Scan":
         return [], slice(None)
@@ -84,7 +84,7 @@ def _sides(node: NodeProto, body: GraphProto, inputs: list[str]) -> tuple[list[N
     states = len(inputs) - int(options.get("num_scan_inputs", 0))
     axes = options.get("scan_input_axes") or [0] * len(inputs)
     slices = [
-        helper.make_node("Gather", [each, f"/{_NUMBER}"], [], axis=axis)
+        helper.make_node("Gather", [each, f"/{TURN}"], [], axis=axis)
         for each, axis in zip(inputs[states:], axes, strict=False)
     ]
     return [*(helper.make_node("Identity", [each], []) for each in inputs[:states]), *slices], slice(states)

@@ -19,7 +19,7 @@ from portable_nn.core.errors import Fault, FormatError, GraphError, PortableNNEr
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.core.tensors import Array, is_finite
 from portable_nn.onnx.advice import advice
-from portable_nn.onnx.bodies import bodies_once
+from portable_nn.onnx.bodies import TURN, bodies_once
 from portable_nn.onnx.branches import inlined
 from portable_nn.onnx.entries import Sizes, equalities, repeated
 from portable_nn.onnx.library.inference import infer_standard
@@ -38,6 +38,7 @@ from portable_nn.onnx.opsets.support import (
     subgraphs,
 )
 from portable_nn.onnx.opsets.translation import translated
+from portable_nn.onnx.opsets.turns import is_order
 from portable_nn.onnx.remarks.exporters import resets_too_early
 from portable_nn.onnx.remarks.training import quantised, training_mode
 from portable_nn.onnx.roles import Role, doubts, folded_normalisation, is_mask, roles_of, shared
@@ -292,7 +293,7 @@ def settings_of(graph: GraphProto, arrays: Mapping[str, Array]) -> set[str]:
     """The values that are options of operators, and small ones that options and sizes are computed from alone."""
     found = read_as(lambda operator: operator.settings, graph)
     small = {name: array.dtype.name for name, array in arrays.items() if array.size <= LARGE}
-    known, computed = {*small}, list[NodeProto]()
+    known, computed = {*small, f"/{TURN}"}, list[NodeProto]()
     for node in graph.node:
         if node.op_type == "Constant" or is_of_shape(node.op_type):
             known.update(node.output)
@@ -301,7 +302,7 @@ def settings_of(graph: GraphProto, arrays: Mapping[str, Array]) -> set[str]:
             computed.append(node)
     for node in reversed(computed):
         codes = [HELD_DTYPES.get(each.i) for each in node.attribute if each.name == "to"]
-        is_wanted = not FLOATS.issuperset(codes) or not found.isdisjoint(node.output)
+        is_wanted = not FLOATS.issuperset(codes) or is_order(node.op_type) or not found.isdisjoint(node.output)
         found.update(name for name in node.input if is_wanted or small.get(name, "float32") not in FLOATS)
     return {name for name in found if name not in arrays or is_finite(arrays[name])}
 

@@ -25,6 +25,7 @@ LINES = [
     "export digits-mlp new.onnx",
     "import theirs.onnx new.safetensors",
     "convert digits-mlp new.npz",
+    "diff digits-mlp digits-mlp",
     "inspect digits-mlp",
     "inspect theirs.npz --against digits-mlp",
     "check digits-mlp",

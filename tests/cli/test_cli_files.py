@@ -68,12 +68,12 @@ NAMES = {
 """The name of a file that an option may write: for all commands, or for those that are named."""
 
 READ = {
-    "--io", "IN...", "DATA", "--runtime",
+    "--io", "IN...", "[INPUTS.npz]", "DATA", "--runtime",
     "--verify-signature",
 }  # fmt: skip
 """Options whose value is a path, and that write no file."""
 
-FOLDERS = {"--checkpoint"}
+FOLDERS = {"--checkpoint", "--repro"}
 
 
 def options() -> Iterator[tuple[str, str, bool]]:

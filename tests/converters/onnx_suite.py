@@ -118,7 +118,7 @@ def _run(case: Case, inputs: list[Any], outputs: list[Any], *, verify: bool) -> 
     values = dict(zip(names, inputs, strict=True))
     wanted = {value.name: np.asarray(y) for value, y in zip(case.model.graph.output, outputs, strict=True)}
     reason = ""
-    for promoted in _ways(values):
+    for promoted in stored_names(values):
         feeds = {name: values[name] for name in names if name not in promoted}
         try:
             network = import_onnx(case.model, verify=verify, weights={name: values[name] for name in promoted})
@@ -131,7 +131,8 @@ def _run(case: Case, inputs: list[Any], outputs: list[Any], *, verify: bool) -> 
     return Result(False, False, reason)
 
 
-def _ways(values: dict[str, Any]) -> Iterator[list[str]]:
+def stored_names(values: dict[str, Any]) -> Iterator[list[str]]:
+    """Inputs of a test that may be axes, sizes and weights: none, the lists of whole numbers, and more."""
     names = list(values)
     arrays = {name: np.asarray(value) for name, value in values.items()}
     lists = [name for name, array in arrays.items() if array.dtype.kind in "biu" and array.ndim <= 1]

@@ -261,6 +261,112 @@ def test_a_loop_whose_state_grows_is_read_where_it_has_few_turns() -> None:
         import_onnx(loop(growing, most=30))
 
 
+@pytest.mark.parametrize(("start", "end", "size"), [("next", "after", 4), ("at", "next", 5), ("at", "after", 6)])
+def test_a_loop_takes_one_step_in_each_turn_by_its_number(start: str, end: str, size: int) -> None:
+    """``x[t : t + 1]``, and ``x[t : t + 2]``, whose size is another at the end."""
+    turns = body(
+        "turns", ["g", "u"],
+        literal("one", 1, "int64"), literal("first", [0], "int64"),
+        helper.make_node("Add", ["one", "i"], ["t"]), helper.make_node("Add", ["t", "one"], ["s"]),
+        *(helper.make_node("Unsqueeze", [a, "first"], [b]) for a, b in (("i", "at"), ("t", "next"), ("s", "after"))),
+        helper.make_node("Slice", ["x", start, end, "first"], ["step"]),
+        helper.make_node("MatMul", ["v", "w"], ["p"]), helper.make_node("Add", ["p", "step"], ["u"]),
+        inputs=LOOP_INPUTS,
+    )  # fmt: skip
+    proto = model(
+        literal("zero", 0, "int64"), literal("before", [size - 5], "int64"),
+        helper.make_node("Shape", ["x"], ["sizes"]),
+        helper.make_node("Gather", ["sizes", "zero"], ["rows"]), helper.make_node("Add", ["rows", "before"], ["most"]),
+        literal("zeros", [[0, 0, 0]], "float32"),
+        helper.make_node("Loop", ["most", "", "zeros"], ["y"], "loop", body=turns), w=W,
+    )  # fmt: skip
+    if size > 5:
+        with pytest.raises(GraphError, match=r"'loop' \(Loop\): state 1, from turn to turn, is .*size"):
+            import_onnx(proto)
+        return
+    net = import_onnx(proto)
+    for rows in (2, 5, 30):
+        x = np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32)
+        np.testing.assert_allclose(net.predict(x), theirs(proto, {"x": x})[0], rtol=1e-5, atol=1e-5)
+
+
+def counted(
+    compare: str, *more: NodeProto, outputs: tuple[str, ...] = ("go", "t", "u", "s"), start: str = "goes"
+) -> Any:
+    """``while k < rows: k += 1`` from 2, over a state that begins as zeros, whose sines are collected."""
+    ends = ("k", "rows") if compare.startswith("Less") else ("rows", "k")
+    turns = body(
+        "turns", list(outputs),
+        literal("one", 1, "int64"), helper.make_node("Add", ["k", "one"], ["t"]),
+        helper.make_node(compare, [{"k": "t"}.get(each, each) for each in ends], ["less"]),
+        helper.make_node("MatMul", ["v", "w"], ["p"]), helper.make_node("Add", ["p", "zeros"], ["u"]),
+        helper.make_node("Cos", ["u"], ["s"]), *(more or [helper.make_node("Identity", ["less"], ["go"])]),
+        inputs=(*LOOP_INPUTS[:2], value("k", [], TensorProto.INT64), value("v", [1, 3])),
+    )  # fmt: skip
+    for each in turns.output:
+        kinds = {"go": TensorProto.BOOL, "t": TensorProto.INT64}
+        each.type.tensor_type.elem_type = kinds.get(each.name, TensorProto.FLOAT)
+    made = ["count", "y", "all"][: len(outputs) - 1]
+    proto = model(
+        *CONDITION, helper.make_node("Shape", ["x"], ["sizes"]), literal("first", 0, "int64"), literal("k", 2, "int64"),
+        helper.make_node("Gather", ["sizes", "first"], ["rows"]), literal("zeros", [[0.1, 0, 0]], "float32"),
+        helper.make_node(compare, ends, ["goes"]), literal("always", True, "bool"),
+        helper.make_node("Loop", ["", start, "k", "zeros"], made, "loop", body=turns), w=W,
+    )  # fmt: skip
+    proto.graph.output.extend(helper.make_empty_tensor_value_info(each) for each in made if each != "y")
+    return proto
+
+
+@pytest.mark.parametrize("compare", ["Less", "LessOrEqual", "Greater", "GreaterOrEqual"])
+def test_a_counter_that_ends_a_loop_gives_its_number_of_turns(compare: str, tmp_path: Path) -> None:
+    proto = counted(compare)
+    net = import_onnx(proto)
+    export_onnx(net, tmp_path / "again.onnx")
+    for rows in (1, 2, 3, 30):
+        feeds = {"x": np.ones((rows, 3), np.float32)}
+        wanted, found = theirs(proto, feeds), net.predict(feeds["x"])
+        again = theirs(onnx.load(tmp_path / "again.onnx"), feeds)
+        assert int(wanted[1]) == max(2, rows + compare.endswith("Equal"))
+        for name, array, second in zip(("y", "count", "all"), wanted, again, strict=True):
+            np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(second, array, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("more", "outputs", "start"),
+    [
+        ((), ("go", "t", "u"), "always"),
+        ((), ("go", "t", "u"), "c"),
+        ((helper.make_node("Not", ["less"], ["n"]), helper.make_node("Not", ["n"], ["go"])), ("go", "t", "u"), "goes"),
+        (
+            (
+                literal("four", 4.0, "float32"), helper.make_node("Cast", ["i"], ["f"], to=TensorProto.FLOAT),
+                helper.make_node("Less", ["f", "four"], ["few"]), helper.make_node("And", ["few", "less"], ["go"]),
+            ),
+            ("go", "t", "u", "s"),
+            "always",
+        ),
+        (
+            (
+                helper.make_node("ReduceSum", ["u"], ["sum"], keepdims=0), literal("most", 0.2, "float32"),
+                helper.make_node("Less", ["sum", "most"], ["low"]), helper.make_node("And", ["low", "less"], ["go"]),
+            ),
+            ("go", "t", "u"),
+            "goes",
+        ),
+    ],
+    ids=["at least one turn", "another condition first", "not seen", "two counters", "data as well"],
+)  # fmt: skip
+def test_conditions_that_are_not_those_of_a_counter_alone(more: Any, outputs: tuple[str, ...], start: str) -> None:
+    proto = counted("Less", *more, outputs=outputs, start=start)
+    net = import_onnx(proto)
+    for rows in (1, 3, 30):
+        for sign in (1, -1):
+            x = np.full((rows, 3), sign, np.float32)
+            for array, wanted in zip(net.predict(x).values(), theirs(proto, {"x": x}), strict=True):
+                np.testing.assert_allclose(array, wanted, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("turns", [0, 17])
 def test_what_a_loop_makes_in_each_turn_is_written_with_its_shape(turns: int, tmp_path: Path) -> None:
     proto = loop(*TURN, helper.make_node("Sin", ["u"], ["s"]), most=turns, outputs=("g", "u", "s"))

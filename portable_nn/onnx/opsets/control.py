@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Node, all_nodes, own_inputs
 from portable_nn.core.limits import BOUNDLESS, NODES, UNROLLED
+from portable_nn.onnx.opsets.turns import in_known_turns
 from portable_nn.operators import InvalidNode, OperatorContext, Type, add_types
 from portable_nn.operators.control.bodies import Body, bodies_of, types_in
 from portable_nn.operators.control.branches import taken
@@ -29,7 +30,13 @@ class StaysError(Exception):
 
 
 def control(
-    node: Node, scope: Scope, lift: Lift, translate: Translate, unrolled: list[str], trying: bool
+    node: Node,
+    scope: Scope,
+    lift: Lift,
+    translate: Translate,
+    unrolled: list[str],
+    earlier: Iterable[Node],
+    trying: bool,
 ) -> list[Node]:
     """A node with bodies in the form of the vocabulary.
 
@@ -39,6 +46,7 @@ def control(
         lift: translates a node that is put in its place.
         translate: translates the nodes of a body that stays one.
         unrolled: gets the names of loops whose turns become nodes, and how many these are.
+        earlier: the nodes before it.
         trying: whether the turns of a loop around it are tried to become nodes. Raises ``StaysError`` then for a loop.
     """
     use = scope.use(node)
@@ -59,7 +67,7 @@ def control(
         inner = scope._replace(types=ChainMap({}, scope.types))
         placed, outputs = _placed(body, node, (), scope, wishes)
         return [*_lifted(placed, inner, lift, trying=trying), *_named(node, outputs, scope)]
-    return [_translated(node, use, found, translate)]
+    return _translated(node, use, found, translate, scope, earlier)
 
 
 def _lifted(nodes: Sequence[Node], scope: Scope, lift: Lift, *, trying: bool) -> Iterator[Node]:
@@ -70,15 +78,26 @@ def _lifted(nodes: Sequence[Node], scope: Scope, lift: Lift, *, trying: bool) ->
             yield each
 
 
-def _translated(node: Node, use: OperatorContext, found: Mapping[str, Body], translate: Translate) -> Node:
-    """A node that stays, with translated bodies, which read from outside what they need."""
-    ready, outside = dict[str, Attribute](), list[str]()
+def _translated(
+    node: Node,
+    use: OperatorContext,
+    found: Mapping[str, Body],
+    translate: Translate,
+    scope: Scope,
+    earlier: Iterable[Node],
+) -> list[Node]:
+    """A node that stays, with translated bodies, which read from outside what they need; after nodes that it needs."""
+    ready, outside, before = dict[str, Attribute](), list[str](), list[Node]()
     entries = use.operator.entries(use) if use.operator.entries else ()
     for name, body in found.items():
         names = Names(())
         try:
             made = translate(body.graph.nodes, types_in(use, body, entries), body.graph.outputs)
             nodes = tuple(replace(each, name=names.fresh(each.name)) for each in made)
+            if node.operator == "Loop":
+                before, node, nodes = in_known_turns(
+                    node, use, body._replace(graph=replace(body.graph, nodes=nodes)), scope, earlier
+                )
         except GraphError as error:
             faults = (Fault(str(node), f"in '{body.graph.name}', {fault}") for fault in error.faults)
             raise GraphError(faults) from None
@@ -87,7 +106,7 @@ def _translated(node: Node, use: OperatorContext, found: Mapping[str, Body], tra
         kept = [value for value in body.graph.parameters if value.name in read]
         outside += [node.inputs[places[value]] for value in kept]
         ready[name] = (replace(body.graph, nodes=nodes, parameters=tuple(kept)),)
-    return replace(node, inputs=(*own_inputs(node), *outside), attributes={**node.attributes, **ready})
+    return [*before, replace(node, inputs=(*own_inputs(node), *outside), attributes={**node.attributes, **ready})]
 
 
 def _placed(

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+import numpy as np
+
 from portable_nn.core.graph import Node, format_shape
 from portable_nn.core.text import said
 from portable_nn.operators import InvalidNode, Symbol, cast, constant, emit, emit_all, integers, sizes
@@ -133,7 +135,7 @@ def _embedded(
     if segments and kinds:
         found = found + emit("Gather", kinds, segments)
     counted = (
-        emit("ReduceSum", mask, integers([1]), keepdims=0)
+        emit("ReduceSum", cast(emit("Equal", mask, constant(1, mask.dtype)), "int32"), integers([1]), keepdims=0)
         if mask
         else emit("Expand", constant(0, "int32"), sizes(ids, [0]))
     )
@@ -149,7 +151,9 @@ def _added_mask(mask: Given, keys: Symbol, least: float, dtype: str) -> Given:
         mask = cast(emit("Less", places, cast(emit("Unsqueeze", mask, integers([1])), "int64")), "int32")
     if len(mask.shape) not in (2, 3):
         raise InvalidNode(f"a mask must be (batch,), (batch, keys) or (batch, queries, keys), not {mask.type}")
-    hidden = (1.0 - cast(mask, dtype)) * least
+    # onnxruntime hides where the mask is not above 0; of 2 and more, which are no truth values, it hides none.
+    seen, least = emit("Greater", mask, constant(0, mask.dtype)), max(least, float(np.finfo(dtype).min))
+    hidden = emit("Where", seen, constant(0, dtype), constant(least, dtype))
     return emit("Unsqueeze", hidden, integers([1, 2] if len(mask.shape) == 2 else [1]))
 
 

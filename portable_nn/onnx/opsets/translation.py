@@ -296,7 +296,7 @@ def translated(
         return found.nodes
 
     def with_bodies(node: Node, scope: Scope, trying: bool = False) -> list[Node]:
-        return control(node, scope, lift, in_body, unrolled, trying=trying)
+        return control(node, scope, lift, in_body, unrolled, result, trying=trying)
 
     def lift(node: Node, scope: Scope, trying: bool) -> Iterator[Node]:
         return _lifted(node, opset, scope, partial(with_bodies, trying=trying))
