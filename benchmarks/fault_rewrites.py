@@ -155,7 +155,7 @@ def rebuilt(model: onnx.ModelProto, rng: Rng, build: Build, share: float = 0.7) 
     made, changed = list[NodeProto](), False
     for place, node in enumerate(model.graph.node):
         found = build(node, place) if rng.random() < share else None
-        changed, made = changed or found is not None, [*made, *(found or [node])]
+        changed, made = changed or found is not None, [*made, *([node] if found is None else found)]
     replace_nodes(model, made)
     return model if changed else None
 
@@ -174,28 +174,21 @@ def with_identities(model: onnx.ModelProto, rng: Rng) -> onnx.ModelProto | None:
 
 
 def split_gemm(model: onnx.ModelProto, rng: Rng) -> onnx.ModelProto | None:
-    """A MatMul and an Add for each Gemm."""
-    stored = {each.name: each for each in model.graph.initializer}
+    """A MatMul and an Add for each Gemm, and a Transpose if it has one."""
 
     def build(node: NodeProto, place: int) -> list[NodeProto] | None:
         given = {each.name: helper.get_attribute_value(each) for each in node.attribute}
         simple = given.get("alpha", 1) == given.get("beta", 1) == 1 and not given.get("transA") and len(node.input) == 3
         if node.op_type != "Gemm" or not simple:
             return None
-        weight, product = node.input[1], f"product_{place}"
-        made = list[NodeProto]()
-        if given.get("transB") and weight in stored:
-            array = numpy_helper.to_array(stored[weight]).T
-            weight = f"{weight}_{place}_turned"
-            model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), weight))
-        elif given.get("transB"):
-            weight = f"{weight}_{place}_turned"
-            made = [helper.make_node("Transpose", [node.input[1]], [weight], f"turn_{place}", perm=[1, 0])]
-        return [
-            *made,
-            helper.make_node("MatMul", [node.input[0], weight], [product], f"matmul_{place}"),
-            helper.make_node("Add", [product, node.input[2]], [node.output[0]], f"add_{place}"),
+        x, weight, bias = node.input
+        turned, product = f"turned_{place}" if given.get("transB") else weight, f"product_{place}"
+        made = [
+            helper.make_node("Transpose", [weight], [turned], f"turn_{place}", perm=[1, 0]),
+            helper.make_node("MatMul", [x, turned], [product], f"matmul_{place}"),
+            helper.make_node("Add", [product, bias], node.output, f"add_{place}"),
         ]
+        return made if turned != weight else made[1:]
 
     return rebuilt(model, rng, build)
 
@@ -284,8 +277,7 @@ def channels_last(model: onnx.ModelProto, rng: Rng) -> onnx.ModelProto | None:
 
 def several(model: onnx.ModelProto, rng: Rng) -> onnx.ModelProto:
     for each in (split_gemm, folded, with_identities, as_nodes, renamed, reordered):
-        copy = copied(model)
-        model = each(copy, rng) or model
+        model = each(copied(model), rng) or model
     return model
 
 
@@ -336,10 +328,11 @@ def rewritten(name: str, model: onnx.ModelProto) -> Iterator[Pair]:
 
 
 def under_other_names(pair: Pair, number: int) -> Pair:
-    """Every second pair with other names of values and nodes."""
-    if number % 2 == 0:
+    """About every second pair, by its number, with other names of values and nodes."""
+    rng = np.random.default_rng(number)
+    if rng.random() < 0.5:
         return pair
     before = [node.name for node in nodes(pair.model)]
-    model = renamed(pair.model, np.random.default_rng(number))
+    model = renamed(pair.model, rng)
     now = dict(zip(before, (node.name for node in nodes(model)), strict=True))
     return pair._replace(model=model, nodes=tuple(now[name] for name in pair.nodes), renamed=True)

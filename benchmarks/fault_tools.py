@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import onnx
 from fault_models import inputs
 
@@ -64,7 +65,7 @@ def polygraphy(task: Task) -> Callable[[], Answer]:
     from polygraphy.constants import MARK_ALL
     from polygraphy.logger import G_LOGGER
 
-    G_LOGGER.severity = G_LOGGER.CRITICAL
+    G_LOGGER.module_severity = G_LOGGER.CRITICAL
     a, b = onnx.load(task.a), onnx.load(task.b)
 
     def answer() -> Answer:
@@ -73,7 +74,8 @@ def polygraphy(task: Task) -> Callable[[], Answer]:
             for name, model in (("a", a), ("b", b))
         ]
         results = Comparator.run(sides, data_loader=[inputs(a, 0)])
-        [compared] = Comparator.compare_accuracy(results, compare_func=CompareFunc.simple())
+        by_name = CompareFunc.simple(find_output_func=lambda name, index, found: [name])  # it would guess others
+        [compared] = Comparator.compare_accuracy(results, compare_func=by_name)
         [[found]] = compared.values()
         return first(b, (name for name, equal in found.items() if not equal))
 
@@ -98,8 +100,10 @@ def loss_debugger(task: Task) -> Callable[[], Answer]:
     def answer() -> Answer:
         with tempfile.TemporaryDirectory() as folder:
             ones, others = values(task.a, folder), values(task.b, folder)
-        ratio = debugger.compute_signal_to_quantization_noice_ratio
-        apart = (name for name in ones if name in others and not ratio(ones[name], others[name]) > DECIBELS)
+        pairs = {name: (np.concatenate(ones[name]), np.concatenate(others[name])) for name in ones if name in others}
+        ratio = debugger.compute_signal_to_quantization_noice_ratio  # 0 of zeros and zeros
+        differing = (name for name, (one, other) in pairs.items() if not np.array_equal(one, other))
+        apart = (name for name in differing if not ratio(*pairs[name]) > DECIBELS)
         return first(b, apart)
 
     return answer
