@@ -15,6 +15,7 @@ from portable_nn.core.version import __version__ as __version__
 
 TYPE_CHECKING = False  # That of typing: this module imports almost nothing, as every command does so first.
 if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter from the same modules below.
+    from portable_nn.comparison.diff import *
     from portable_nn.converters.arrays import *
     from portable_nn.converters.book import *
     from portable_nn.converters.jax.application import *
@@ -102,6 +103,7 @@ else:
         "converters.book",
         "pages.model",
         "runtimes.checking",
+        "comparison.diff",
     )
 
     def __getattr__(name):

@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "export": "Write a model as an ONNX file, or for another code base, and verify it.",
     "import": "Read an ONNX file, or one of another code base, into a weight file, and verify it.",
     "convert": "Convert a network to another file format, and compare every tensor.",
+    "diff": "Say whether two models are the same, and where they part.",
     "inspect": "Show a model's nodes, shapes, parameters, inputs and outputs.",
     "check": "Report every fault of a model in one pass.",
     "size": "Compute output sizes of convolutions and pools, or find options that give a size.",

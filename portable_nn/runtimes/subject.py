@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -109,13 +109,23 @@ class Subject:
         return Session(to_bytes(model), where=self.name, threads=1, limit=self.limit).run(feeds)
 
 
-def subject_of(model: str | Path | Network) -> Subject:
-    """A network, a shipped model, a weight file or any ONNX file. Raises as ``open_model`` and ``Session`` do."""
+def subject_of(model: str | Path | Network | ModelProto, *, edited: bool = False) -> Subject:
+    """A network, a shipped model, a weight file, any ONNX file, or a parsed one.
+
+    An ONNX file of this package may have been ``edited``. Raises as ``open_model`` and ``Session`` do.
+    """
     if isinstance(model, Network):
         return _of_network(model.graph.name, model)
-    opened = open_model(model)
+    if not isinstance(model, (str, Path)):
+        from portable_nn.converters.onnx import read_onnx
+
+        name = model.graph.name or "model"
+        return _of_model(name, lambda: model, lambda: read_onnx(model, verify=False, edited=edited).network)
+    opened = open_model(model, edited=edited)
     name = str(opened.path)
-    return _of_file(name, opened) if isinstance(opened, OnnxFile) else _of_network(name, opened.network)
+    if isinstance(opened, OnnxFile):
+        return _of_model(name, opened.whole, lambda: opened.network, opened.limit)
+    return _of_network(name, opened.network)
 
 
 def _of_network(name: str, network: Network) -> Subject:
@@ -128,26 +138,28 @@ def _of_network(name: str, network: Network) -> Subject:
     return Subject(name, to_model(graph, network.parameters), network, _ports(graph.inputs), outputs)
 
 
-def _of_file(name: str, opened: OnnxFile) -> Subject:
+def _of_model(
+    name: str, whole: Callable[[], ModelProto], read: Callable[[], Network], limit: Limit | None = None
+) -> Subject:
     from portable_nn.onnx.session import Session
     from portable_nn.onnx.writing import to_bytes
 
     try:
-        network: Network | str = opened.network
+        network: Network | str = read()
     except (FormatError, GraphError):
         raise
     except PortableNNError as error:  # An operator that numpy does not have.
         network = str(error)
-    model = opened.whole()
+    model = whole()
     try:
-        session = Session(to_bytes(model), where=name, threads=1, limit=opened.limit)
+        session = Session(to_bytes(model), where=name, threads=1, limit=limit)
     except UnsupportedError as error:  # Inputs of words: as a network they are numbers.
         if isinstance(network, str):
             raise
         return replace(_of_network(name, network), note=f"the network that import makes was compared: {error.reason}")
     except ValueError as error:  # More than 2 GB.
         raise UsageError(f"{name}: is too large to be handed to other runtimes {said(error)}") from error
-    return Subject(name, model, network, _ports(session.inputs), _ports(session.outputs), limit=opened.limit)
+    return Subject(name, model, network, _ports(session.inputs), _ports(session.outputs), limit=limit)
 
 
 def _ports(values: Iterable[Value]) -> tuple[Port, ...]:

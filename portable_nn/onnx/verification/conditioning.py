@@ -130,16 +130,16 @@ def _copy(part: ModelProto, outputs: Iterable[str] = ()) -> ModelProto:
 
 def widened(graph: Graph) -> Graph:
     """``graph`` with float64 in place of float32 and float16, but for what must be float32, such as scales."""
-    kept = {name for node in graph.nodes for name in _only_narrow(node)}
+    kept = {name for node in graph.nodes for name in only_narrow(node)}
     return replace(
         graph,
         inputs=tuple(_wide_value(value, kept) for value in graph.inputs),
         parameters=tuple(_wide_value(value, kept) for value in graph.parameters),
-        nodes=tuple(node if kept.issuperset(node.outputs) else _wide_node(node) for node in graph.nodes),
+        nodes=tuple(node if kept.issuperset(node.outputs) else wide_node(node) for node in graph.nodes),
     )
 
 
-def _only_narrow(node: Node) -> list[str]:
+def only_narrow(node: Node) -> list[str]:
     """The inputs of a node that the standard does not define for float64, such as scales."""
     known = signature(node.operator, OPSET) if not node.domain else None
     if known is None:
@@ -152,7 +152,8 @@ def _only_narrow(node: Node) -> list[str]:
     ]
 
 
-def _wide_node(node: Node) -> Node:
+def wide_node(node: Node) -> Node:
+    """The node with float64 in place of float32 and float16 in its attributes."""
     return replace(node, attributes={name: _wide_attribute(name, value) for name, value in node.attributes.items()})
 
 

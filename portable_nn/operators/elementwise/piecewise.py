@@ -97,8 +97,8 @@ def _parametric_relu_gradient(n: GradientContext) -> list[Symbol]:
 
 
 def _by_where(x: Symbol, *, bias: float = 0.0, lambd: float = 0.5) -> Symbol:
-    """Shrink, which MNN 3.6 computes wrongly."""
-    moved = x - emit("Sign", x) * bias if bias else x
+    """Shrink, which MNN 3.6 computes wrongly. Where ``lambd`` is negative, what is below -``lambd`` comes first."""
+    moved = emit("Where", emit("Less", x, like(-lambd, x)), x + bias, x - bias) if bias else x
     return emit("Where", emit("Greater", emit("Abs", x), like(lambd, x)), moved, like(0, x))
 
 

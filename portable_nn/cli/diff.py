@@ -1,0 +1,69 @@
+"""``portable-nn diff``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from portable_nn.cli.options import check_page, written_file
+from portable_nn.cli.printing import Printer
+
+EXAMPLES = (
+    "diff mine.onnx theirs.onnx",
+    "diff digits somebody.onnx --html diff.html",
+    "diff before.onnx after.onnx --repro case",
+    "diff mine.safetensors mine.onnx recorded.npz --format json",
+)
+
+
+def command(
+    printer: Printer,
+    a: Annotated[str, typer.Argument(metavar="A", help="A shipped model's name, or a model file of any kind.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    inputs: Annotated[
+        Path | None,
+        typer.Argument(metavar="[INPUTS.npz]", help="Arrays by the names of A's inputs; otherwise they are drawn."),
+    ] = None,
+    repro: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write the first nodes that differ as a case to send, in a new folder.",
+            writable=True,
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        written_file("--html", "FILE", "Write a page with the nodes of both models side by side.", check_page),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Seed of the random inputs that both run on.", hidden=True)
+    ] = 0,
+) -> None:
+    """Say whether two models are the same, and where they part.
+
+    They are the same bytes; the same graph with other weights, which are named; the same function by another graph;
+    or they part at nodes that are named, from the same values before them, by more than rounding explains. Where that
+    cannot be said, it is undecided. The exit code is 0 if they are the same, and otherwise 1.
+    """
+    from portable_nn.comparison.diff import diff
+    from portable_nn.comparison.report import as_json, as_page, as_text
+    from portable_nn.core.atomic import atomic_write
+
+    found = diff(a, b, inputs=None if inputs is None else _arrays(inputs), repro=repro, seed=seed)
+    if html is not None:
+        with atomic_write(html) as file:
+            file.write(as_page(found))
+    printer.result(as_text(found), as_json(found))
+    if not found.same:
+        raise typer.Exit(1)
+
+
+def _arrays(path: Path) -> dict[str, object]:
+    """The arrays of a file by name. Raises ``FileError`` and ``FormatError``."""
+    from portable_nn.plain import open_tensors
+
+    with open_tensors(path) as found:
+        return {name: found[name] for name in found}

@@ -1,0 +1,475 @@
+"""The alignment of two models: which values of the second are values of the first, and where the two part.
+
+Both run on the same inputs. A value of the second model that is nearly one of the first is *given* the array of that
+one from then on, so that what reads it computes from the same predecessors on both sides. A given value is computed
+all the same, and what was computed must be as near to what was given as rounding allows (``verification/rounding``).
+Values that only one side has are passed over, as long as a later one meets the other side again. Where none does, or a
+value is further off than rounding allows, the two part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from portable_nn.comparison.matching import CLOSE, Index, Match
+from portable_nn.comparison.report import Pair, Parting
+from portable_nn.comparison.side import Side, Values
+from portable_nn.comparison.structure import Structure, difference_of
+from portable_nn.core.tensors import Array
+from portable_nn.onnx.verification.differences import gaps
+from portable_nn.runtimes.subject import Feeds
+
+MOST: Final = 12
+"""The most places that are named at which two models part."""
+
+PAIRS: Final = 3
+"""The most values of the first model that are tried in the place of one of the second."""
+
+TRIED: Final = 24
+"""The most pairs of nodes that are tried as the place where two models part, for each place."""
+
+SUSPICIOUS: Final = 10.0
+"""The multiple of the likely bound from which on a difference is suspicious."""
+
+
+SLACK: Final = 32.0
+"""The units in the last place of the largest number that many roundings may move any."""
+
+
+FOLDED: Final = 4.0
+"""The units in the last place that folding may move a constant by."""
+
+
+class Gap(NamedTuple):
+    """The distance of a computed value from the given one, where it is worst compared with its bounds."""
+
+    apart: float = 0.0
+    guaranteed: float = 0.0
+    likely: float = 0.0
+
+    @property
+    def limit(self) -> float:
+        """The most that rounding explains and is not suspicious."""
+        return min(self.guaranteed, SUSPICIOUS * self.likely)
+
+    @property
+    def exceeds(self) -> bool:
+        """True if rounding does not explain it, or hardly."""
+        return self.apart > self.limit
+
+    @property
+    def share(self) -> float:
+        """The difference as a share of the limit."""
+        return self.apart and (self.apart / self.limit if self.limit else math.inf)
+
+    @property
+    def is_open(self) -> bool:
+        """True if the values differ and no bound is known."""
+        return self.apart > 0 and not math.isfinite(self.guaranteed)
+
+
+class Alignment:
+    """The values of two models side by side.
+
+    Args:
+        one, other: the models.
+        rounds: the inputs, by the names of each.
+
+    Attributes:
+        given: by value of the second model, the value of the first that is given in its place.
+        gaps: how far what was computed is from what was given.
+        partings: where the models part.
+    """
+
+    def __init__(self, one: Side, other: Side, rounds: tuple[Sequence[Feeds], Sequence[Feeds]]) -> None:
+        self.one, self.other, self.feeds = one, other, rounds[1]
+        self.theirs: Values = [
+            {**feeds, **known} for feeds, known in zip(rounds[0], one.run(rounds[0], {}), strict=True)
+        ]
+        self.index = Index(one, self.theirs)
+        self.given, self.gaps = dict[str, Match](), dict[str, Gap]()
+        self.partings = list[Parting]()
+        self.apart = dict[str, Match]()
+        self.refused = set[str]()
+        self.folded = _only(one, other), _only(other, one)
+        self.ours = self._run({})
+        self.plain = self.ours
+
+    def align(self) -> None:
+        """Find all pairs of values, and where the models part."""
+        self._settle()
+        while len(self.partings) < MOST and (unmet := self.unmet):
+            ends = dict(zip(self.other.outputs, self.one.outputs, strict=False))
+            if not self._part_at(unmet, [ends[name] for name in unmet if name in ends]):
+                break
+            self._settle()
+
+    def pairs(self) -> list[Pair]:
+        """The nodes of both side by side, in the order of the second model."""
+        found, met = list[Pair](), {match.value: name for name, match in self._all().items()}
+        waiting = [name for name in self.one.dependent if name not in met]
+        for name in self.other.dependent:
+            match, gap = self._all().get(name), self.gaps.get(name, Gap())
+            theirs = match.value if match and match.value in self.one.maker else ""
+            while theirs and waiting and self.one.place[waiting[0]] < self.one.place[theirs]:
+                found.append(Pair(self.one.label(waiting[0]), "", waiting.pop(0)))
+            label = self.one.label(theirs) if theirs else ""
+            found.append(Pair(label, self.other.label(name), name, gap.apart, gap.share))
+        return [*found, *(Pair(self.one.label(name), "", name) for name in waiting)]
+
+    @property
+    def unmet(self) -> list[str]:
+        """The outputs of the second model that no value of the first is."""
+        return [name for name in self._ends() if name not in self.given and name not in self.apart]
+
+    # -- pairs of values
+
+    def _run(self, given: dict[str, Match]) -> list[dict[str, Array]]:
+        """All values of the second model, with those of the first in the place of the ``given`` ones."""
+        arrays = {
+            name: [
+                match.arranged(known[match.value], mine[name])
+                for known, mine in zip(self.theirs, self.plain, strict=True)
+            ]
+            for name, match in given.items()
+        }
+        return self.other.run(self.feeds, arrays)
+
+    def _settle(self) -> None:
+        """Give all that nearly is a value of the first model, and look what is too far off, until nothing changes.
+
+        What is too far off is where the models part, or a value that only resembles one of the first model: it is not
+        given any more, and what depends on it is looked at again.
+        """
+        while True:
+            while more := self._more(self.other.dependent, self.ours):
+                self.given |= more
+                for name in more:
+                    self.gaps.pop(name, None)
+                self._compute()
+            if not (wrong := self._far()):
+                if not self._looked_into():
+                    break
+                continue
+            blamed = self._blamed(wrong)
+            for name in wrong:
+                match = self.given.pop(name)
+                if name in blamed and len(self.partings) < MOST:
+                    self._part_at([name], [match.value], match)
+                else:
+                    self.refused.add(name)
+            self._compute()
+
+    def _looked_into(self) -> bool:
+        """Look into the first value that is as far off as a long way of roundings explains; false where none is left.
+
+        Bounds say little at the end of many nodes that the other side does not have. If the values on the way are met
+        again with one of them replaced, the models part there; otherwise nothing is known.
+        """
+        for name in self.other.dependent:
+            gap = self.gaps.get(name)
+            if (
+                name not in self.given
+                or gap is None
+                or not math.isfinite(gap.guaranteed)
+                or gap.apart <= self._slack(name)
+            ):
+                continue
+            match, rest = self.given[name], self._all().keys() - {name}
+            if (
+                len(self.other.before([name], rest)) == 1
+                or len(self.one.before([match.value], self.met - {match.value})) == 1
+            ):
+                continue
+            del self.given[name]
+            if self._part_at([name], [match.value], match, certain=False):
+                return True
+            self.given[name], self.gaps[name] = match, gap._replace(guaranteed=math.inf, likely=math.inf)
+        return False
+
+    def _compute(self) -> None:
+        """Compute all values anew; of those that are others than before, the gap is not known any more."""
+        before, self.ours = self.ours, self._run(self._all())
+        for name in [*self.gaps]:
+            if not all(np.array_equal(one[name], other[name]) for one, other in zip(before, self.ours, strict=True)):
+                del self.gaps[name]
+
+    def _more(self, names: Iterable[str], values: Values) -> dict[str, Match]:
+        """The values among ``names`` that are not given yet and nearly are values of the first model."""
+        found = {}
+        for name in names:
+            if not (name in self.given or name in self.apart or name in self.refused):
+                near = self.index.nearest(name, [known[name] for known in values], self.other)
+                if near:
+                    found[name] = near[0][0]
+        return found
+
+    def _far(self) -> list[str]:
+        """The given values whose computed ones are further off than rounding allows, in order."""
+        given = [name for name in self.other.dependent if name in self.given]
+        self.gaps |= {name: self._gap(name, self.given[name]) for name in given if name not in self.gaps}
+        return [name for name in given if self.gaps[name].exceeds]
+
+    def _gap(self, name: str, match: Match) -> Gap:
+        """The distance of a value that is computed from given ones to a value of the first model."""
+        arrays = [
+            match.arranged(known[match.value], mine[name]) for known, mine in zip(self.theirs, self.ours, strict=True)
+        ]
+        apart = [gaps(array, mine[name]) for array, mine in zip(arrays, self.ours, strict=True)]
+        if not any(each.any() for each in apart):
+            return Gap()
+        return self._worst(name, match, apart)
+
+    def _worst(self, name: str, match: Match, apart: Sequence[Array]) -> Gap:
+        """The element that exceeds its bounds most."""
+        ours = self.other.error(name, self.seen, set(self._all()), self._casts() | self.folded[1])
+        theirs = self.one.error(match.value, self.theirs, self.met, self.folded[0])
+        worst, found = -1.0, Gap()
+        for distance, mine, other, known in zip(apart, ours, theirs, self.ours, strict=True):
+            both = mine + np.stack([match.arranged(each, known[name].astype(np.float64)) for each in other])
+            least = np.minimum(both[0], SUSPICIOUS * both[1])
+            with np.errstate(all="ignore"):
+                share = np.nan_to_num(np.where(distance > 0, distance / least, 0), nan=0.0, posinf=math.inf)
+            place = int(np.argmax(share))
+            if share.size and share.flat[place] > worst:
+                worst = float(share.flat[place])
+                found = Gap(float(distance.flat[place]), float(both[0].flat[place]), float(both[1].flat[place]))
+        return found
+
+    def _all(self) -> dict[str, Match]:
+        return {**self.given, **self.apart}
+
+    @property
+    def met(self) -> set[str]:
+        """The values of the first model that are given in the second."""
+        return {match.value for match in self._all().values()}
+
+    @property
+    def seen(self) -> list[dict[str, Array]]:
+        """The values that nodes of the second model read: given ones where there are."""
+        pairs = self._all().items()
+        return [
+            {**feeds, **mine, **{name: match.arranged(known[match.value], mine[name]) for name, match in pairs}}
+            for feeds, mine, known in zip(self.feeds, self.ours, self.theirs, strict=True)
+        ]
+
+    def _casts(self) -> dict[str, float]:
+        """The errors of given values that the second model has in a narrower type."""
+        found = {}
+        for name, match in self._all().items():
+            mine, theirs = self.ours[0][name].dtype, self.theirs[0][match.value].dtype
+            if mine.kind == "f" and theirs.kind == "f" and mine.itemsize < theirs.itemsize:
+                largest = max(float(np.abs(known[match.value]).max(initial=0.0)) for known in self.theirs)
+                found[name] = float(np.finfo(mine).eps) / 2 * largest
+        return found
+
+    def _blamed(self, wrong: Sequence[str]) -> set[str]:
+        """Those of the values that are ``wrong`` on which something depends: the next ones are off without them.
+
+        A value that only resembles one of the first model, on a way of its own to the same end, harms nothing.
+        """
+        taken = {match.value for name, match in self.given.items() if name not in wrong}
+        left = [name for name in wrong if self.given[name].value not in taken]
+        if not left:
+            return set()
+        ends, blamed = set(self._ends()), set[str]()
+        rest = {name: match for name, match in self._all().items() if name not in wrong}
+        values = self._run(rest)
+        readers = self._readers()
+        for name in left:
+            next_ones, waiting, seen = set[str](), [name], set[str]()
+            while waiting:
+                each = waiting.pop()
+                for reader in readers.get(each, ()):
+                    if reader in rest:
+                        next_ones.add(reader)
+                    elif reader not in seen:
+                        seen.add(reader)
+                        waiting.append(reader)
+            open_end = name in ends or any(each in ends and each not in rest for each in seen)
+            if open_end or any(self._moved(each, rest[each], values) for each in next_ones):
+                blamed.add(name)
+        return blamed
+
+    def _moved(self, name: str, match: Match, values: Values) -> bool:
+        """True if a value is further from its match than it was with all values given, and than rounding allows."""
+        distance = max(
+            float(gaps(match.arranged(known[match.value], mine[name]), mine[name]).max(initial=0.0))
+            for known, mine in zip(self.theirs, values, strict=True)
+        )
+        return distance > max(2 * self.gaps[name].apart, self._slack(name))
+
+    def _slack(self, name: str) -> float:
+        """What a chain of several roundings may move a value by."""
+        arrays = [mine[name] for mine in self.ours]
+        unit = float(np.finfo(arrays[0].dtype).eps) if arrays[0].dtype.kind == "f" else 0.0
+        return SLACK * unit * max((float(np.abs(array).max(initial=0.0)) for array in arrays), default=0.0)
+
+    def _readers(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        dependent = set(self.other.dependent)
+        for node in self.other.nodes:
+            for name in self.other.reads[id(node)]:
+                found.setdefault(name, []).extend(each for each in node.output if each in dependent)
+        return found
+
+    # -- where nothing meets again
+
+    def _ends(self) -> tuple[str, ...]:
+        """The outputs of the second model that depend on its inputs."""
+        return tuple(name for name in self.other.outputs if name in self.other.maker)
+
+    def _part_at(
+        self, ends: Sequence[str], their_ends: Sequence[str], end: Match | None = None, *, certain: bool = True
+    ) -> bool:
+        """Find the first pair of values before ``ends`` after which, one in the place of the other, all is as it was.
+
+        Where none is found, the models part somewhere before the first end, and all nodes before it are named.
+
+        Args:
+            ends: values of the second model that are off, or none of the first.
+            their_ends: the values of the first model in their place.
+            end: what the only end should be, if that is known.
+            certain: whether they part at the end if not before it.
+        """
+        lost = self.other.before(ends, self._all().keys() - self._twice())
+        wanted = self.one.before(their_ends, self.met)
+        rest = {name: match for name, match in self._all().items() if name not in lost}
+        best, tried = (0, ends[0], end), 0
+        for place, name in enumerate(lost[: -1 if end else None]):
+            after = lost[place + 1 :]
+            for match in self._likely_pairs(name, wanted)[:PAIRS]:
+                tried += 1
+                score = self._met(after, self._run({**rest, name: match}))
+                if score > best[0] or (best[2] is None and name in ends and not after):
+                    best = score, name, match
+            if (best[0] and best[0] == len(after)) or best[0] > len(after) or tried >= TRIED:
+                break
+        met, name, found = best
+        if not (met or certain):
+            return False
+        if found is None and their_ends:
+            found = self._fitting(name, their_ends[0])
+        if found is None:
+            return False
+        for each in lost:
+            self.given.pop(each, None)
+        gap = self.gaps[name] = self._gap(name, found)
+        self.apart[name] = found
+        if gap.exceeds or gap.is_open:
+            self.partings.append(self._parting(name, found, gap))
+        self._compute()
+        return True
+
+    def _twice(self) -> set[str]:
+        """The given values of which the first model has one alone: nodes that only hand on what they should change."""
+        places: dict[str, list[str]] = {}
+        for name, match in self.given.items():
+            places.setdefault(match.value, []).append(name)
+        return {name for names in places.values() for name in names if len(names) > 1 or self.given[name].axes}
+
+    def _met(self, names: Sequence[str], values: Values) -> int:
+        """The number of values among ``names`` that are values of the first model."""
+        near = (self.index.nearest(name, [known[name] for known in values], self.other) for name in names)
+        return sum(bool(found) and min(share for _, share in found) <= CLOSE for found in near)
+
+    def _likely_pairs(self, name: str, wanted: Sequence[str]) -> list[Match]:
+        """The values of the first model in whose place a value may be, the likeliest first."""
+        node, place = self.other.maker[name], self.other.maker[name].output[:].index(name)
+        mapped = {self._all()[each].value for each in self.other.reads[id(node)] if each in self._all()}
+        mapped |= {each for each in self.other.reads[id(node)] if each in self.one.inputs}
+        found = []
+        for far, other in enumerate(wanted):
+            match = self._fitting(name, other)
+            if match is None:
+                continue
+            theirs = self.one.maker[other]
+            shared = len(mapped.intersection(self.one.reads[id(theirs)]))
+            if not shared and theirs.op_type != node.op_type:
+                continue
+            same = 2 * (theirs.op_type == node.op_type) + (other == name or theirs.name == node.name != "")
+            found.append((-(same + shared), list(theirs.output).index(other) != place, far, match))
+        return [match for *_, match in sorted(found, key=lambda each: each[:3])]
+
+    def _fitting(self, name: str, other: str) -> Match | None:
+        """The match of two values of one shape, or of one that is another order of axes."""
+        theirs, ours = [known[other] for known in self.theirs], [known[name] for known in self.ours]
+        if theirs[0].dtype.kind != ours[0].dtype.kind:
+            return None
+        if all(one.shape == two.shape for one, two in zip(theirs, ours, strict=True)):
+            return Match(other)
+        rank = theirs[0].ndim
+        for axes in ((0, *range(2, rank), 1), (0, rank - 1, *range(1, rank - 1))) if rank > 2 else ():
+            if all(tuple(one.shape[axis] for axis in axes) == two.shape for one, two in zip(theirs, ours, strict=True)):
+                return Match(other, axes)
+        if all(one.size == two.size for one, two in zip(theirs, ours, strict=True)) and rank != ours[0].ndim:
+            return Match(other)
+        return None
+
+    def _parting(self, name: str, match: Match, gap: Gap) -> Parting:
+        """What is said of a place where the models part."""
+        before = self.other.before([name], set(self._all()) - {name})
+        ends = {each.value for key, each in self._all().items() if key != name}
+        theirs = self.one.before([match.value], ends - {match.value})
+        return Parting(
+            tuple(dict.fromkeys(self.one.node_name(each) for each in theirs if each in self.one.maker)),
+            tuple(dict.fromkeys(self.other.node_name(each) for each in before)),
+            match.value,
+            name,
+            gap.apart,
+            gap.guaranteed,
+            gap.likely,
+            self._why(match.value, name),
+        )
+
+    def _why(self, a: str, b: str) -> str:
+        """The difference of two nodes, where that can be said in a few words."""
+        if a not in self.one.maker:
+            return ""
+        one, other = self.one.maker[a], self.other.maker[b]
+        if one.op_type != other.op_type:
+            return f"{one.op_type} in A, {other.op_type} in B"
+        ours, theirs = (Structure(side).attributes(node) for side, node in ((self.one, one), (self.other, other)))
+        if ours != theirs:
+            differing = [*(f"{each} in A" for each in ours if each not in theirs)]
+            differing += [f"{each} in B" for each in theirs if each not in ours]
+            return ", ".join(differing)
+        for first, second in zip(one.input, other.input, strict=False):
+            x, y = self.one.constants.get(first), self.other.constants.get(second)
+            if x is not None and y is not None and not (x.shape == y.shape and np.array_equal(x, y)):
+                return f"'{second}': {difference_of(x, y)}"
+        return ""
+
+
+def _only(one: Side, other: Side) -> dict[str, float]:
+    """How far constants may be off that a model has alone: they may be folded, where roundings add up.
+
+    A number for each channel may be a difference of others, of which the other model has some.
+    """
+    theirs, vectors = set[bytes](), dict[int, float]()
+    for array in filter(_is_float, other.constants.values()):
+        theirs.add(_elements(array))
+        if array.ndim == 1:
+            vectors[array.size] = max(vectors.get(array.size, 0.0), float(np.abs(array).max(initial=0.0)))
+    found = {}
+    for name, array in one.constants.items():
+        if _is_float(array) and _elements(array) not in theirs:
+            largest = max(
+                float(np.abs(array).max(initial=0.0)), vectors.get(array.size, 0.0) if array.ndim == 1 else 0.0
+            )
+            found[name] = FOLDED * float(np.finfo(array.dtype).eps) * largest
+    return found
+
+
+def _is_float(array: Array) -> bool:
+    return array.dtype.kind == "f"
+
+
+def _elements(array: Array) -> bytes:
+    """The elements of an array in any order."""
+    return hashlib.sha256(np.sort(array, axis=None).tobytes()).digest()

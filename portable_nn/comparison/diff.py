@@ -1,0 +1,202 @@
+"""``diff``: whether two models are the same, and where they part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from portable_nn.comparison.alignment import Alignment
+from portable_nn.comparison.cases import write_case
+from portable_nn.comparison.report import Diff, Verdict
+from portable_nn.comparison.side import Side
+from portable_nn.comparison.structure import Structure, weight_gaps
+from portable_nn.core.arguments import check_kinds
+from portable_nn.core.errors import PortableNNError, UsageError
+from portable_nn.core.graph import format_shape
+from portable_nn.core.numbers import Natural
+from portable_nn.network import Network
+from portable_nn.onnx.verification.differences import difference
+from portable_nn.opening.kinds import resolve
+from portable_nn.runtimes.subject import Feeds, Subject, subject_of
+
+if TYPE_CHECKING:
+    from portable_nn.core.tensors import Array
+
+__all__ = ["diff"]
+
+
+@check_kinds
+def diff(
+    a: Any,
+    b: Any,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    repro: str | Path | None = None,
+    seed: Natural = 0,
+) -> Diff:
+    """Say whether two models are the same, and if not, where they part.
+
+    >>> import portable_nn as pnn
+    >>> pnn.diff("digits", "digits").verdict
+    'identical'
+
+    Both run in onnxruntime, each node as it stands, on the same inputs; a node of ``b`` is compared with one of ``a``
+    from the same predecessors. A difference counts where it exceeds what rounding can explain, or ten times what it
+    probably does.
+
+    Args:
+        a: a model: the path of a file, the name of a shipped one, a network, or an object of another code base.
+        b: another one.
+        inputs: arrays by the names of the inputs of ``a``; otherwise they are drawn.
+        repro: a new folder: where the models part, the first place is written there as a case to send, with the nodes
+            of each as a model, the inputs and outputs, and a script that needs onnx and onnxruntime alone.
+        seed: that of the inputs.
+
+    Raises:
+        UsageError: there is no such model, or the inputs do not fit.
+        FileError, FormatError, UnsupportedError: a file cannot be read, or onnxruntime cannot run it.
+    """
+    if _same_file(a, b):
+        return Diff(_name(a), _name(b), "identical", seed=seed)
+    one, other = (Side(_subject(each)) for each in (a, b))
+    made = partial(Diff, _name(a, one.name), _name(b, other.name), seed=seed)
+    if fault := _unlike(one.subject, other.subject):
+        return made("parted", reason=fault)
+    if Structure(one).digest == Structure(other).digest:
+        weights = tuple(weight_gaps(one, other))
+        outputs = {} if not weights else _outputs(one, other, _rounds(one, other, inputs, seed))
+        return made("weights" if weights else "same", weights=weights, outputs=outputs)
+    try:
+        rounds = _rounds(one, other, inputs, seed)
+        found = Alignment(one, other, rounds)
+    except PortableNNError as error:
+        return made("undecided", reason=f"no inputs are found on which both run: {error}")
+    found.align()
+    verdict, reason = _verdict(found)
+    if repro is not None and found.partings:
+        write_case(Path(repro), found, found.partings[0], (_name(a, one.name), _name(b, other.name)))
+    return made(
+        verdict,
+        reason=reason,
+        partings=tuple(found.partings),
+        outputs=_differences(one, other, found.theirs, found.plain),
+        matched=(len(found.given), len(other.dependent)),
+        pairs=tuple(found.pairs()),
+    )
+
+
+def _verdict(found: Alignment) -> tuple[Verdict, str]:
+    if any(each.shown == "beyond rounding" for each in found.partings):
+        return "parted", ""
+    if found.partings:
+        place = found.partings[0]
+        return "undecided", f"a difference at {place.nodes_b[-1]} is ten times what rounding probably explains"
+    unknown = [name for name, gap in found.gaps.items() if name in found.given and gap.is_open]
+    unknown += [name for name in found.apart if name not in found.gaps]
+    if unknown:
+        at = found.other.label(unknown[0])
+        return "undecided", f"of {at}, no bound of rounding is known, and its values differ"
+    if found.unmet:
+        return "undecided", f"output '{found.unmet[0]}' has no counterpart"
+    return "same", ""
+
+
+def _subject(model: Any) -> Subject:
+    if isinstance(model, (str, Path, Network)) or type(model).__name__ == "ModelProto":
+        return subject_of(model, edited=True)
+    from portable_nn.converters.registry import from_object
+
+    return subject_of(from_object(model))
+
+
+def _name(model: Any, otherwise: str = "") -> str:
+    return str(model) if isinstance(model, (str, Path)) else otherwise or type(model).__name__
+
+
+def _same_file(a: Any, b: Any) -> bool:
+    if not all(isinstance(each, (str, Path)) for each in (a, b)):
+        return False
+    one, other = resolve(a), resolve(b)
+    return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
+
+
+def _unlike(one: Subject, other: Subject) -> str:
+    """The difference of the ends of two models that makes them two functions of other things; empty where none."""
+    for what, few, more in (("input", one.inputs, other.inputs), ("output", one.outputs, other.outputs)):
+        if len(few) != len(more):
+            return f"A has {len(few)} {what}s and B {len(more)}"
+    for ours, theirs in zip(one.inputs, _in_order(one, other), strict=True):
+        sizes = list(zip(ours.shape, theirs.shape, strict=False))
+        fixed = any(isinstance(x, int) and isinstance(y, int) and x != y for x, y in sizes)
+        if len(ours.shape) != len(theirs.shape) or fixed:
+            shapes = f"{format_shape(ours.shape)} and {format_shape(theirs.shape)}"
+            return f"input '{ours.name}' of A and '{theirs.name}' of B have the shapes {shapes}"
+    return ""
+
+
+def _in_order(one: Subject, other: Subject) -> list[Any]:
+    """The inputs of the second model in the order of those of the first: by name, where all have the same names."""
+    named = {port.name: port for port in other.inputs}
+    if named.keys() == {port.name for port in one.inputs}:
+        return [named[port.name] for port in one.inputs]
+    return list(other.inputs)
+
+
+def _rounds(
+    one: Side, other: Side, inputs: Mapping[str, Any] | None, seed: int
+) -> tuple[Sequence[Feeds], Sequence[Feeds]]:
+    """Inputs on which both run, by the names of each."""
+    pairs = {
+        mine.name: theirs
+        for mine, theirs in zip(one.subject.inputs, _in_order(one.subject, other.subject), strict=True)
+    }
+    if inputs is not None:
+        rounds = [_given(one.subject, inputs)]
+    else:
+        rounds = one.subject.feeds(seed)
+        if not all(_fit(pairs, feeds) for feeds in rounds):
+            back = {theirs.name: name for name, theirs in pairs.items()}
+            rounds = [{back[name]: array for name, array in feeds.items()} for feeds in other.subject.feeds(seed)]
+    return rounds, [
+        {pairs[name].name: array.astype(pairs[name].dtype, copy=False) for name, array in feeds.items()}
+        for feeds in rounds
+    ]
+
+
+def _fit(pairs: Mapping[str, Any], feeds: Mapping[str, Array]) -> bool:
+    return all(
+        size == dim
+        for name, array in feeds.items()
+        for size, dim in zip(array.shape, pairs[name].shape, strict=True)
+        if isinstance(dim, int)
+    )
+
+
+def _given(subject: Subject, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    import numpy as np
+
+    wanted = {port.name: port.dtype for port in subject.inputs}
+    if wanted.keys() != inputs.keys():
+        raise UsageError(f"inputs must be arrays for {', '.join(wanted)}, not for {', '.join(inputs) or 'nothing'}")
+    return {name: np.asarray(array, wanted[name]) for name, array in inputs.items()}
+
+
+def _outputs(one: Side, other: Side, rounds: tuple[Sequence[Feeds], Sequence[Feeds]]) -> dict[str, Any]:
+    return _differences(one, other, one.run(rounds[0], {}), other.run(rounds[1], {}))
+
+
+def _differences(
+    one: Side, other: Side, ours: Sequence[Mapping[str, Array]], theirs: Sequence[Mapping[str, Array]]
+) -> dict[str, Any]:
+    """The largest differences of the outputs, by their names in the first model."""
+    from portable_nn.onnx.verification.differences import Difference
+
+    found = {}
+    for name, with_name in zip(one.outputs, other.outputs, strict=True):
+        found[name] = Difference()
+        for mine, its in zip(ours, theirs, strict=True):
+            if name in mine and with_name in its:
+                found[name] = found[name].or_more(difference(its[with_name], mine[name]))
+    return found

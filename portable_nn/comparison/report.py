@@ -1,0 +1,191 @@
+"""The result of a comparison: as records, text and JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from portable_nn.comparison.structure import WeightGap
+from portable_nn.core.html import Share, html_of, html_page, html_table
+from portable_nn.core.text import fields, printable, quantity, some, table
+from portable_nn.onnx.verification.differences import Difference
+
+Verdict: TypeAlias = Literal["identical", "same", "weights", "parted", "undecided"]
+
+SENTENCES: Final[Mapping[Verdict, str]] = {
+    "identical": "the same bytes",
+    "same": "the same function: nothing differs that rounding does not explain, on all inputs that were tried",
+    "weights": "the same graph with other weights",
+    "parted": "not the same function",
+    "undecided": "undecided",
+}
+"""The verdicts in words."""
+
+
+class Parting(NamedTuple):
+    """Nodes that compute something else from the same values.
+
+    Attributes:
+        nodes_a: those of the first model, the one that makes ``value_a`` last.
+        nodes_b: those of the second.
+        value_a: the value at which the models meet again, or the output, in the first.
+        value_b: that in the second.
+        apart: the largest difference of the two.
+        guaranteed: the most that rounding can explain of the element that exceeds it most; infinite where unknown.
+        likely: the most that it probably explains, with λ = 6.
+        why: the difference of these nodes in words, as far as it is known.
+    """
+
+    nodes_a: tuple[str, ...]
+    nodes_b: tuple[str, ...]
+    value_a: str
+    value_b: str
+    apart: float
+    guaranteed: float
+    likely: float
+    why: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What the difference shows: ``beyond rounding``, or only ``suspicious``."""
+        return "beyond rounding" if self.apart > self.guaranteed else "suspicious"
+
+
+class Pair(NamedTuple):
+    """A node of each model, or of one alone: their values are the same, or would be.
+
+    Attributes:
+        a: the node of the first model; empty where it has none.
+        b: that of the second.
+        value: the value of the second model, or of the first where that alone has it.
+        apart: the largest difference, from the same predecessors.
+        share: the difference as a share of what rounding explains.
+    """
+
+    a: str
+    b: str
+    value: str
+    apart: float = 0.0
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Diff:
+    """The result of ``diff``.
+
+    Attributes:
+        a, b: the names of the models.
+        verdict: ``identical``, ``same``, ``weights``, ``parted`` or ``undecided``.
+        weights: the constants that differ, if the graphs are the same.
+        partings: where they part, the first node first.
+        outputs: the largest differences by output of the first model.
+        matched: how many values of the second model are values of the first, and how many it has.
+        pairs: the nodes of both side by side, in the order of the second model.
+        reason: why nothing is decided, and what would decide it.
+        notes: remarks.
+        seed: that of the inputs.
+    """
+
+    a: str
+    b: str
+    verdict: Verdict
+    weights: tuple[WeightGap, ...] = ()
+    partings: tuple[Parting, ...] = ()
+    outputs: Mapping[str, Difference] = field(default_factory=dict)
+    matched: tuple[int, int] = (0, 0)
+    pairs: tuple[Pair, ...] = ()
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    seed: int = 0
+
+    @property
+    def same(self) -> bool:
+        """True if no difference was found, or none that rounding does not explain."""
+        return self.verdict in ("identical", "same")
+
+    def _repr_html_(self) -> str:
+        """The HTML that a notebook shows."""
+        return html_of(lambda: as_text(self))
+
+
+def as_text(found: Diff) -> str:
+    """The verdict, and tables of what differs."""
+    text = fields(_fields(found))
+    if found.weights:
+        rows = [(each.name_b, each.how, some(each.nodes)) for each in found.weights]
+        text += table(("weight of B", "differs", "read by"), rows) + "\n"
+    if found.partings:
+        places = [
+            (
+                some(each.nodes_a[-3:]),
+                some(each.nodes_b[-3:]),
+                f"{each.apart:.2e}",
+                _limit(each.guaranteed),
+                _limit(each.likely),
+                each.why or each.shown,
+            )
+            for each in found.partings
+        ]
+        headings = ("node of A", "node of B", ">apart", ">guaranteed", ">likely", "how")
+        text += table(headings, places) + "\n"
+    if found.outputs:
+        rows = [(name, f"{gap.max_abs_error:.1e}", f"{gap.max_rel_error:.1e}") for name, gap in found.outputs.items()]
+        text += table(("output", ">largest difference", ">relative"), rows) + "\n"
+    return text
+
+
+def _fields(found: Diff) -> Iterator[tuple[str, str]]:
+    yield "A", printable(found.a)
+    yield "B", printable(found.b)
+    yield "verdict", SENTENCES[found.verdict] + (f": {found.reason}" if found.reason else "")
+    if found.matched[1]:
+        yield "values", f"{found.matched[0]:,} of {quantity(found.matched[1], 'value')} of B are values of A"
+    for note in found.notes:
+        yield "note", note
+
+
+def _limit(number: float) -> str:
+    return f"{number:.2e}" if math.isfinite(number) else "unknown"
+
+
+def as_json(found: Diff) -> dict[str, Any]:
+    """The same for programs; what is unknown is null."""
+    return {
+        "a": found.a,
+        "b": found.b,
+        "verdict": found.verdict,
+        "same": found.same,
+        "reason": found.reason,
+        "weights": [{**each._asdict(), "largest": _finite(each.largest)} for each in found.weights],
+        "partings": [
+            {key: _finite(value) if isinstance(value, float) else value for key, value in each._asdict().items()}
+            | {"shown": each.shown}
+            for each in found.partings
+        ],
+        "outputs": [
+            {"output": name, **{key: _finite(value) for key, value in gap._asdict().items()}}
+            for name, gap in found.outputs.items()
+        ],
+        "matched": {"values": found.matched[0], "of": found.matched[1]},
+        "seed": found.seed,
+        "notes": list(found.notes),
+    }
+
+
+def as_page(found: Diff) -> bytes:
+    """A page with the verdict, what differs, and the nodes of both models side by side."""
+    parts = [html_of(lambda: as_text(found))]
+    if found.pairs:
+        rows = [
+            (each.a, each.b, each.value, f"{each.apart:.2e}" if each.apart else "0", Share(min(1.0, each.share)))
+            for each in found.pairs
+        ]
+        headings = ("node of A", "node of B", "value", ">apart", "share of what rounding explains")
+        parts.append(html_table("Nodes of both, in the order of B", headings, rows))
+    return html_page(f"{found.a} and {found.b}: {found.verdict}", *parts)
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

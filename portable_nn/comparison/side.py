@@ -1,0 +1,224 @@
+"""One side of a comparison: a model whose every value onnxruntime shows, also where others are given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from portable_nn.core.errors import PortableNNError
+from portable_nn.core.graph import Graph, Node, Value
+from portable_nn.core.tensors import Array
+from portable_nn.network import Network
+from portable_nn.operators import is_of_shape
+from portable_nn.runtimes.subject import Feeds, Subject
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+    from portable_nn.onnx.session import Session
+
+COMPUTED: Final = " (computed)"
+"""Added to the name of a value where it is computed: its own name is that of the input for those that read it."""
+
+_OPAQUE: Final = ("Sequence", "SplitToSequence", "ConcatFromSequence", "Optional", "String", "ZipMap")
+"""The beginnings of operators that make no arrays of numbers."""
+
+_DRAWS: Final = ("Random", "Bernoulli", "Multinomial")
+"""The beginnings of operators that draw numbers."""
+
+Values = Sequence[Mapping[str, Array]]
+"""Arrays by name, for each of the inputs."""
+
+
+class Side:
+    """A model, and its values.
+
+    Attributes:
+        subject: the model, its inputs and outputs.
+        nodes: its nodes, without constants, in order.
+        maker: the node that makes each value.
+        dependent: the values that depend on the elements of an input, and not only on its shape, in order.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        from portable_nn.onnx.opsets.support import reads
+
+        self._reads = reads
+        self.subject, self.name = subject, subject.name
+        self.model = subject.model
+        self.nodes = [node for node in self.model.graph.node if node.op_type != "Constant"]
+        self.reads = {id(node): tuple(dict.fromkeys(reads(node))) for node in self.nodes}
+        self.maker: dict[str, NodeProto] = {name: node for node in self.nodes for name in node.output if name}
+        self.outputs = tuple(port.name for port in subject.outputs)
+        found = dict.fromkeys(port.name for port in subject.inputs)
+        self.inputs = tuple(found)
+        for node in self.nodes:
+            if not found.keys().isdisjoint(self.reads[id(node)]) and not is_of_shape(node.op_type):
+                found |= dict.fromkeys(filter(None, node.output))
+        hidden = {name for node in self.nodes if node.op_type.startswith(_OPAQUE) for name in node.output}
+        self.dependent = tuple(name for name in found if name in self.maker and name not in hidden)
+        self.place = {name: place for place, node in enumerate(self.nodes) for name in node.output}
+
+    def label(self, value: str) -> str:
+        """The node that makes a value, as messages name it: by its name, or by that of its first output."""
+        node = self.maker[value]
+        return f"'{node.name or node.output[0]}' ({node.op_type})"
+
+    def node_name(self, value: str) -> str:
+        """The name of the node that makes a value, or that of its first output."""
+        return self.maker[value].name or self.maker[value].output[0]
+
+    @cached_property
+    def constants(self) -> dict[str, Array]:
+        """The initializers, and all values that depend on no input, by name."""
+        from portable_nn.onnx.verification.stored import stored
+
+        found = {each.name: each.array for each in stored(self.model, self.name)}
+        made = dict.fromkeys(found)
+        for node in self.nodes:
+            if made.keys() >= set(self.reads[id(node)]) and not node.op_type.startswith(_DRAWS):
+                made |= dict.fromkeys(filter(None, node.output))
+        if wanted := [name for name in made if name not in found]:
+            shown = self._copy(wanted)
+            del shown.graph.input[:]
+            kept = [node for node in shown.graph.node if made.keys() >= set(node.output)]
+            del shown.graph.node[:]
+            shown.graph.node.extend(kept)
+            found |= self._session(shown).run({})
+        return found
+
+    def _session(self, model: ModelProto) -> Session:
+        from portable_nn.onnx.session import Session
+        from portable_nn.onnx.writing import to_bytes
+
+        return Session(to_bytes(model), where=self.name, threads=1, optimise=False)
+
+    def _copy(self, outputs: Iterable[str]) -> ModelProto:
+        """The model with other outputs."""
+        shown = type(self.model)()
+        shown.CopyFrom(self.model)
+        del shown.graph.output[:], shown.graph.value_info[:]
+        for name in outputs:
+            shown.graph.output.add(name=name)
+        return shown
+
+    def run(self, rounds: Sequence[Feeds], given: Mapping[str, Sequence[Array]]) -> list[dict[str, Array]]:
+        """All values for each of the inputs, each node as it stands.
+
+        What reads a value that is ``given`` reads the given array; it is computed all the same.
+
+        Raises ``FormatError`` and ``UnsupportedError`` where onnxruntime cannot run that.
+        """
+        session = self._session(self._shown(given))
+        found = []
+        for place, feeds in enumerate(rounds):
+            arrays = {**feeds, **{name: arrays[place] for name, arrays in given.items()}}
+            results = session.run_fitting({value.name: arrays[value.name] for value in session.inputs})
+            names = (value.name.removesuffix(COMPUTED) for value in session.outputs)
+            found.append(dict(zip(names, results, strict=True)))
+        return found
+
+    def _shown(self, given: Mapping[str, Sequence[Array]]) -> ModelProto:
+        """The model with all values as outputs, and those ``given`` as inputs."""
+        from portable_nn.operators import DTYPE_CODES
+
+        names = (name + COMPUTED if name in given else name for name in self.dependent)
+        shown = self._copy(names)
+        graph = shown.graph
+        for node in graph.node:
+            node.output[:] = [name + COMPUTED if name in given else name for name in node.output]
+        for name, arrays in given.items():
+            graph.input.add(name=name).type.tensor_type.elem_type = DTYPE_CODES[arrays[0].dtype.name]
+        for value in graph.input:
+            value.type.tensor_type.ClearField("shape")
+        return shown
+
+    def before(self, values: Iterable[str], ends: Collection[str]) -> list[str]:
+        """The dependent values that ``values`` are computed from, with themselves, in order, back to ``ends``."""
+        found, waiting = set[str](), list(values)
+        while waiting:
+            name = waiting.pop()
+            if name in found or name not in self.maker:
+                continue
+            found.add(name)
+            waiting += [each for each in self.reads[id(self.maker[name])] if each not in ends]
+        return [name for name in self.dependent if name in found]
+
+    def part(self, value: str, known: Mapping[str, Array], given: Collection[str]) -> ModelProto:
+        """The model of a value that is computed from those ``given``, and the inputs, with the types that they have."""
+        from onnx import helper
+
+        from portable_nn.onnx.opsets.support import needed_nodes
+        from portable_nn.operators import DTYPE_CODES
+
+        made = self._copy(())
+        graph, ends = made.graph, {*given, *self.inputs} - {value}
+        for node in graph.node:
+            node.output[:] = ["" if name in ends else name for name in node.output]
+        kept = needed_nodes(graph, [value])
+        needed = {name for node in kept for name in self._reads(node)}
+        weights = [each for each in graph.initializer if each.name in needed]
+        del graph.node[:], graph.input[:], graph.initializer[:]
+        graph.node.extend(kept)
+        graph.initializer.extend(weights)
+        for ports, names in ((graph.input, sorted(ends & needed)), (graph.output, [value])):
+            for name in names:
+                code = DTYPE_CODES[known[name].dtype.name]
+                ports.append(helper.make_tensor_value_info(name, code, known[name].shape))
+        return made
+
+    def error(
+        self, value: str, known: Values, given: Collection[str], off: Mapping[str, float] = MappingProxyType({})
+    ) -> list[Array]:
+        """Bounds of the error of a value that is computed from those ``given``, for each of the inputs.
+
+        Each is an array of two: guaranteed, and likely, both infinite where no bound is known. Values and constants may
+        be ``off`` by so much.
+        """
+        from portable_nn.onnx.verification.rounding import Unbounded, bounds
+
+        try:
+            part, parameters = self._part(value, known[0], given)
+            return [
+                bounds(_sized(part, feeds), parameters, {each.name: feeds[each.name] for each in part.inputs}, off)[
+                    value
+                ].errors
+                for feeds in known
+            ]
+        except (Unbounded, PortableNNError, ValueError):
+            return [np.full((2, *feeds[value].shape), math.inf) for feeds in known]
+
+    def _part(self, value: str, known: Mapping[str, Array], given: Collection[str]) -> tuple[Graph, dict[str, Array]]:
+        """The graph of a value from those ``given`` and the inputs, with its parameters. Raises ``KeyError``."""
+        network = self.subject.network
+        if not isinstance(network, Network) or value not in self._our_makers:
+            raise ValueError(value)
+        ends, nodes, read = {*given, *self.inputs}, dict[int, Node](), set[str]()
+        waiting = [value]
+        while waiting:
+            node = self._our_makers[waiting.pop()]
+            if id(node) in nodes:
+                continue
+            nodes[id(node)] = node
+            read.update(filter(None, node.inputs))
+            waiting += [each for each in node.inputs if each and each not in ends and each in self._our_makers]
+        parameters = tuple(each for each in network.graph.parameters if each.name in read)
+        inputs = tuple(Value(name, known[name].dtype.name, known[name].shape) for name in sorted(read & ends))
+        kept = tuple(node for node in network.graph.nodes if id(node) in nodes)
+        graph = replace(network.graph, inputs=inputs, outputs=(value,), parameters=parameters, nodes=kept)
+        return graph, {each.name: network.parameters[each.name] for each in parameters}
+
+    @cached_property
+    def _our_makers(self) -> dict[str, Node]:
+        network = self.subject.network
+        return network.graph.makers() if isinstance(network, Network) else {}
+
+
+def _sized(graph: Graph, feeds: Mapping[str, Array]) -> Graph:
+    return replace(graph, inputs=tuple(replace(each, shape=feeds[each.name].shape) for each in graph.inputs))

@@ -1,0 +1,209 @@
+"""The structure of two models: whether they are one graph, and which of its constants differ, and how."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from portable_nn.comparison.side import Side
+from portable_nn.core.tensors import Array
+from portable_nn.onnx.verification.differences import largest_gap
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
+SETTINGS: Final = 64
+"""The most elements of a constant of whole numbers that is a setting, such as a shape, and no weight."""
+
+_PASSING: Final = frozenset({"Identity", "Dropout"})
+"""Operators whose first output is their first input."""
+
+_CLOSE: Final = 1e-6
+"""The largest relative difference of numbers that are the same but for a factor that was rounded."""
+
+
+class WeightGap(NamedTuple):
+    """A constant that differs.
+
+    Attributes:
+        name_a: its name in the first model.
+        name_b: that in the second.
+        how: the difference in words: ``transposed``, ``scaled by 2``, ``rounded to float16``, ``3 of 64 elements``, ….
+        largest: the largest absolute difference; infinite where the shapes differ.
+        nodes: the nodes of the second model that read it.
+    """
+
+    name_a: str
+    name_b: str
+    how: str
+    largest: float
+    nodes: tuple[str, ...]
+
+
+class Structure:
+    """The graph of a model without names: what each value is computed by, from which inputs and settings."""
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self._hashes: dict[str, str] = {name: f"input {place}" for place, name in enumerate(side.inputs)}
+        for node in side.nodes:
+            made = self._made(node)
+            for place, name in enumerate(node.output):
+                if node.op_type in _PASSING and place == 0:
+                    self._hashes[name] = self.hash_of(node.input[0])
+                elif name and name not in side.constants:
+                    self._hashes[name] = f"{made} {place}"
+
+    @cached_property
+    def digest(self) -> tuple[str, ...]:
+        """What all outputs are."""
+        return tuple(self.hash_of(name) for name in self.side.outputs)
+
+    def hash_of(self, name: str) -> str:
+        """What a value is; of a weight only that it is one."""
+        if name in self._hashes:
+            return self._hashes[name]
+        array = self.side.constants.get(name)
+        if array is None:
+            return f"absent {bool(name)}"
+        if array.dtype.kind in "iub" and array.size <= SETTINGS:
+            return f"{array.shape} {array.tolist()}"
+        return f"weight {array.ndim}"
+
+    def _made(self, node: NodeProto) -> str:
+        read = [self.hash_of(name) for name in self.side.reads[id(node)]] if _has_body(node) else None
+        inputs = read or [self.hash_of(name) for name in _trimmed(node)]
+        text = "\n".join([node.op_type, node.domain, *self.attributes(node), *inputs])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def attributes(self, node: NodeProto) -> list[str]:
+        """The attributes of a node that are not at their default, in words."""
+        from portable_nn.onnx.opsets.standard import signature
+        from portable_nn.onnx.opsets.support import opset_in
+        from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
+
+        known = signature(node.op_type, opset_in(self.side.model)) if node.domain in ("", "ai.onnx") else None
+        defaults = known.defaults if known else {}
+        found = []
+        for each in sorted(node.attribute, key=lambda each: each.name):
+            if not is_attribute(each):
+                found.append(f"{each.name} {hashlib.sha256(each.SerializeToString(deterministic=True)).hexdigest()}")
+            elif (value := from_attribute(each, "")) != defaults.get(each.name):
+                found.append(f"{each.name} is {value}")
+        return found
+
+
+def weight_gaps(one: Side, other: Side) -> Iterator[WeightGap]:
+    """The constants that differ between two models of one structure."""
+    pairs, seen = dict[tuple[str, str], None](), set[tuple[str, str]]()
+    waiting = [*zip(one.outputs, other.outputs, strict=True)]
+    while waiting:
+        a, b = (_passed(side, name) for side, name in zip((one, other), waiting.pop(), strict=True))
+        if (a, b) in seen:
+            continue
+        seen.add((a, b))
+        if a in one.constants and b in other.constants:
+            pairs[a, b] = None
+        elif a in one.maker and b in other.maker:
+            inputs = [
+                side.reads[id(node)] if _has_body(node) else _trimmed(node)
+                for side, node in ((one, one.maker[a]), (other, other.maker[b]))
+            ]
+            waiting += [*zip(*inputs, strict=False)]
+    apart = [(a, b) for a, b in pairs if not _equal(one.constants[a], other.constants[b])]
+    theirs = {a: one.constants[a] for a, _ in apart}
+    for a, b in sorted(
+        apart, key=lambda pair: min((other.place[n.output[0]] for n in _readers(other, pair[1])), default=0)
+    ):
+        swapped = next((name for name in theirs if name != a and _equal(theirs[name], other.constants[b])), "")
+        how = f"is '{swapped}' of the other" if swapped else difference_of(one.constants[a], other.constants[b])
+        nodes = tuple(node.name or node.output[0] for node in _readers(other, b))
+        yield WeightGap(a, b, how, largest_gap(one.constants[a], other.constants[b]), nodes)
+
+
+def difference_of(one: Array, other: Array) -> str:
+    """The difference between two arrays in words."""
+    if one.shape != other.shape:
+        if one.ndim > 1 and other.shape == one.T.shape and _equal(one.T, other):
+            return "transposed"
+        return f"has the shape {other.shape}, not {one.shape}"
+    if one.ndim > 1:
+        for axes, words in _turns(one.ndim):
+            if one.transpose(axes).shape == other.shape and _equal(one.transpose(axes), other):
+                return words
+    for name in ("float16", "bfloat16"):
+        if one.dtype.kind == "f" and _equal(_rounded(one, name), other):
+            return f"rounded to {name}"
+    a, b = one.ravel().astype(np.float64), other.ravel().astype(np.float64)
+    scale = float(a @ b / (a @ a)) if a.any() else 0.0
+    if scale not in (0.0, 1.0) and np.allclose(a * scale, b, rtol=_CLOSE, atol=0):
+        return f"scaled by {scale:.6g}"
+    if a.size > 1 and np.array_equal(np.sort(a), np.sort(b)):
+        return "the same elements in another order"
+    moved = a != b
+    count = int(moved.sum())
+    if not b[moved].any():
+        return f"{count:,} of {a.size:,} elements are 0"
+    return f"{count:,} of {a.size:,} elements differ, by up to {float(np.abs(a - b).max()):.3g}"
+
+
+def _turns(rank: int) -> Iterator[tuple[tuple[int, ...], str]]:
+    from itertools import permutations
+
+    for axes in permutations(range(rank)):
+        if axes == tuple(range(rank))[::-1] and rank == 2:
+            yield axes, "transposed"
+        elif axes != tuple(range(rank)):
+            yield axes, f"with its axes in the order {axes}"
+
+
+def _rounded(array: Array, name: str) -> Array:
+    if name == "float16":
+        with np.errstate(over="ignore"):
+            return array.astype(np.float16).astype(array.dtype)
+    bits: Array = array.astype(np.float32).view(np.uint32).astype(np.uint64)
+    bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
+    return bits.astype(np.uint32).view(np.float32).astype(array.dtype)
+
+
+def _equal(one: Array, other: Array) -> bool:
+    return one.shape == other.shape and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+
+
+def _readers(side: Side, name: str) -> list[NodeProto]:
+    """The nodes that read a constant, also through others that depend on no input."""
+    names = {name}
+    for node in side.nodes:
+        if not names.isdisjoint(side.reads[id(node)]) and all(each in side.constants for each in node.output if each):
+            names.update(node.output)
+    return [
+        node
+        for node in side.nodes
+        if not names.isdisjoint(side.reads[id(node)])
+        and not all(each in side.constants for each in node.output if each)
+    ]
+
+
+def _passed(side: Side, name: str) -> str:
+    """The value that is handed on by nodes that do nothing."""
+    while name in side.maker and side.maker[name].op_type in _PASSING and side.maker[name].output[0] == name:
+        if name in side.constants:
+            break
+        name = side.maker[name].input[0]
+    return name
+
+
+def _has_body(node: NodeProto) -> bool:
+    return any(each.HasField("g") for each in node.attribute)
+
+
+def _trimmed(node: NodeProto) -> list[str]:
+    """The inputs without absent ones at the end."""
+    names = list(node.input)
+    while names and not names[-1]:
+        names.pop()
+    return names

@@ -1,0 +1,354 @@
+"""Bounds of rounding errors: how far two right implementations may part on the same nodes and inputs.
+
+A running error analysis (Higham, *Accuracy and Stability of Numerical Algorithms*, chapter 3): nodes are computed in
+float64, each value beside a bound of its error where every operation rounds to a unit u. A sum of n products has at
+most γ(n)·Σ|a||b| with γ(n) = n·u / (1 - n·u), in any order; a function of a library what was measured of it; what only
+moves elements nothing. Operators that are made of others are bounded as these. Beside this *guaranteed* bound stands
+the *likely* one: roundings of either sign grow as λ√n, and exceed that with a probability of at most 2n·exp(-λ²/2)
+(Higham and Mary, SIAM J. Sci. Comput. 41, 2019), here with λ = 6: below 10⁻⁴ for n = 1,000.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+from msgspec.structs import replace
+
+from portable_nn.core.errors import GraphError
+from portable_nn.core.graph import Graph, Node, Value, bodies
+from portable_nn.core.tensors import Array
+from portable_nn.engines.once import run_numpy
+from portable_nn.engines.plan import Plan
+from portable_nn.onnx.reading import decides_shapes
+from portable_nn.onnx.storage.tensors import literal
+from portable_nn.onnx.verification.conditioning import only_narrow, wide_node
+from portable_nn.onnx.verification.differences import gaps
+from portable_nn.operators import InvalidNode, Symbol, emit, infer, integers, known_operator
+from portable_nn.operators.costs import multiply_adds, volume
+from portable_nn.operators.inference import add_types
+from portable_nn.operators.normalization.statistics import per_channel
+from portable_nn.operators.rounding import ROUNDING
+from portable_nn.rewrites.lowering import form_of
+from portable_nn.rewrites.scope import Scope
+
+LAMBDA: Final = 6.0
+"""The λ of likely bounds."""
+
+TINY: Final = float(np.finfo(np.float32).tiny)
+"""Smaller numbers may become 0."""
+
+
+FUSED: Final = 2.0
+"""The units in the last place of 1 that a function within another operator may be off by."""
+
+
+class Bounded(NamedTuple):
+    """A value in float64, and bounds of the error of each element: ``errors[0]`` guaranteed, ``errors[1]`` likely."""
+
+    value: Array
+    errors: Array
+
+
+class Unbounded(Exception):  # noqa: N818 - never leaves the package: there is no bound then
+    """A node of which no bound is known."""
+
+
+Arrays: TypeAlias = Mapping[str, Array]
+
+
+def bounds(
+    graph: Graph, parameters: Arrays, feeds: Arrays, off: Mapping[str, float] = MappingProxyType({})
+) -> dict[str, Bounded]:
+    """The outputs of a graph with bounds of the errors of one implementation.
+
+    Two implementations are at most twice as far apart. ``feeds`` and ``parameters`` are exact but for those that are
+    ``off`` by so much in each element.
+
+    Raises ``Unbounded`` with the first node that has no bound, and ``GraphError`` where shapes do not fit.
+    """
+    types = dict(infer(graph, {name: array.shape for name, array in feeds.items()}).types)
+    scope = Scope.of(graph, types)
+    known = {name: exact(array, off.get(name, 0.0)) for name, array in {**parameters, **feeds}.items()}
+    for node in graph.nodes:
+        _add(node, known, scope)
+    return {name: known[name] for name in graph.outputs}
+
+
+def exact(array: Array, off: float = 0.0) -> Bounded:
+    """A value without an error, or ``off`` by so much in each element."""
+    value = array.astype(np.float64) if array.dtype.kind == "f" else array
+    return Bounded(value, np.full((2, *value.shape), off))
+
+
+def _add(node: Node, known: dict[str, Bounded], scope: Scope, above: tuple[str, ...] = ()) -> None:
+    """Add what a node computes to the values that are ``known``; ``above`` are the operators that it is a part of."""
+    if node.operator == "Constant":
+        known[node.outputs[0]] = exact(
+            run_numpy(replace(_NOTHING, outputs=node.outputs, nodes=(node,)), {}, {})[node.outputs[0]]
+        )
+        return
+    use = _Use(node, known, scope, fused=bool(above))
+    rule = None if node.domain else _rule(use)
+    if rule is None:
+        form = FORMS.get(node.operator) or form_of(use.context)
+        if form is None or node.operator in above or any(True for _ in bodies(node)):
+            raise Unbounded(str(node))
+        try:
+            parts = scope.spliced(node, form)
+        except (GraphError, InvalidNode) as error:
+            raise Unbounded(f"{node}: {error}") from None
+        for part in parts:
+            _add(part, known, scope, (*above, node.operator))
+        if node.operator == "Resize":  # The places of cells are rounded as well, and with them the weights.
+            value, errors = known[node.outputs[0]]
+            known[node.outputs[0]] = Bounded(
+                value, errors + 8 * use.unit * max(value.shape) * np.abs(value).max(initial=0)
+            )
+        return
+    with np.errstate(all="ignore"):
+        errors = rule(use)
+    for name, value, found in zip(filter(None, node.outputs), use.values, errors, strict=True):
+        known[name] = Bounded(value, np.nan_to_num(found, nan=math.inf, posinf=math.inf))
+        if name not in scope.types:
+            add_types(node, scope.types)
+
+
+def _rule(use: _Use) -> Rule | None:
+    if own := _OWN.get(use.node.operator):
+        return own
+    known = ROUNDING.get(use.node.operator)
+    return _KINDS[known.kind] if known else _ends if use.operator.moves else None
+
+
+_NOTHING: Final = Graph((), (), (), ())
+
+
+class _Use:
+    """A node with its inputs; ``values`` are its outputs in float64. It is ``fused`` where it is a part of another."""
+
+    def __init__(self, node: Node, known: Mapping[str, Bounded], scope: Scope, *, fused: bool) -> None:
+        operator = known_operator(node)
+        if operator is None:
+            raise Unbounded(str(node))
+        self.node, self.operator, self.context, self.fused = node, operator, scope.use(node), fused
+        self.scope, self.x = scope, {name: known[name] for name in node.inputs if name}
+        self._plans = dict[bool, Plan]()
+
+    @property
+    def values(self) -> list[Array]:
+        """The outputs."""
+        if not hasattr(self, "_values"):
+            self._values = self.run({name: each.value for name, each in self.x.items()})
+        return self._values
+
+    @property
+    def unit(self) -> float:
+        """The unit of rounding: that of the coarsest float type among inputs and outputs."""
+        names = [name for name in (*self.node.inputs, *self.node.outputs) if name in self.scope.types]
+        kinds = [np.dtype(self.scope.types[name].dtype) for name in names]
+        return max((float(np.finfo(kind).eps) / 2 for kind in kinds if kind.kind == "f"), default=0.0)
+
+    def growth(self, terms: float) -> Array:
+        """γ of a sum of so many terms: guaranteed, and likely."""
+        counts = np.array([terms, min(terms, LAMBDA * math.sqrt(terms))]) * self.unit
+        return np.where(counts < 1, counts / (1 - counts), math.inf)
+
+    def run(self, arrays: Arrays, *, magnitudes: bool = False) -> list[Array]:
+        """The outputs for other inputs; of their ``magnitudes``, with nothing subtracted."""
+        if magnitudes not in self._plans:
+            self._plans[magnitudes] = self._plan(magnitudes=magnitudes)
+        plan = self._plans[magnitudes]
+        for name, array in plan.inputs.items():
+            array[...] = arrays[name]
+        plan.run()
+        return [plan.outputs[name].copy() for name in self.node.outputs if name]
+
+    def _plan(self, *, magnitudes: bool) -> Plan:
+        node, narrow = wide_node(self.node), only_narrow(self.node)
+        if magnitudes:
+            signs = {name: abs(value) for name, value in node.attributes.items() if isinstance(value, float)}
+            node = replace(node, operator="Add" if node.operator == "Sub" else node.operator)
+            node = replace(node, attributes={**node.attributes, **signs})
+        inputs, constants = list[Value](), list[Node]()
+        for name, each in self.x.items():
+            narrowed = name in narrow and each.value.dtype.kind == "f"
+            array = each.value.astype(np.float32) if narrowed else each.value
+            setting = name in {self.node.inputs[place] for place in self.operator.settings if place < len(node.inputs)}
+            if setting or narrowed or decides_shapes(array):
+                constants.append(Node(f"{name} value", "Constant", (), (name,), {"value": literal(array)}))
+            else:
+                inputs.append(Value(name, array.dtype.name, array.shape))
+        outputs = tuple(filter(None, node.outputs))
+        graph = Graph(tuple(inputs), outputs, (), (*constants, node))
+        return Plan(graph, {value.name: value.shape for value in inputs}, {}, rewrites=())
+
+    def moved(self, kind: int, sign: int) -> list[Array]:
+        """The outputs where all inputs are off by their errors."""
+        return self.run(
+            {
+                name: each.value + sign * each.errors[kind] if each.value.dtype.kind == "f" else each.value
+                for name, each in self.x.items()
+            }
+        )
+
+
+Rule: TypeAlias = Callable[[_Use], Sequence[Array]]
+
+
+def _ends(use: _Use) -> list[Array]:
+    """The errors of the inputs in the outputs, of an operator that is monotone in each of them, or convex in one."""
+    found = [np.zeros((2, *value.shape)) for value in use.values]
+    if any(each.errors.any() for each in use.x.values()):
+        for kind, sign in ((0, 1), (0, -1), (1, 1), (1, -1)):
+            for error, value, moved in zip(found, use.values, use.moved(kind, sign), strict=True):
+                apart = gaps(moved, value) if moved.shape == value.shape else math.inf
+                error[kind] = np.maximum(error[kind], apart)
+    return found
+
+
+def _function(use: _Use) -> list[Array]:
+    """Of a function of a library: as far off as was measured."""
+    measured = ROUNDING[use.node.operator]
+    x = np.abs(next(iter(use.x.values())).value) if measured.of_input else 0.0
+    # Kernels of fused operators have functions of their own, which are near 0 as far off as near 1.
+    absolute = max(measured.absolute, FUSED if use.fused else 0.0)
+    last_place = 2 * use.unit
+    return [
+        error + last_place * (measured.relative * np.abs(value) + measured.of_input * x + absolute) + TINY
+        for error, value in zip(_ends(use), use.values, strict=True)
+    ]
+
+
+def _products(use: _Use) -> list[Array]:
+    """Sums of products: as large as the same sums of magnitudes, and as many roundings as they have terms."""
+    sizes = {name: np.abs(each.value) if each.value.dtype.kind == "f" else each.value for name, each in use.x.items()}
+    within = use.run(sizes, magnitudes=True)
+    most = max((each.value.size for each in use.x.values()), default=1)
+    several = (multiply_adds(use.node, use.scope.types) or most) / max(1, volume(use.values[0].shape))
+    terms = 2 + (most if use.node.operator in _SCANS else max(several, len(use.x)))
+    growth, found = use.growth(terms), [np.empty((2, *value.shape)) for value in use.values]
+    for kind in (0, 1):
+        off = {
+            name: size + use.x[name].errors[kind] if size.dtype.kind == "f" else size for name, size in sizes.items()
+        }
+        for error, size, moved in zip(found, within, use.run(off, magnitudes=True), strict=True):
+            error[kind] = growth[kind] * moved + (moved - size) + terms * TINY
+    return found
+
+
+def _quotient(use: _Use) -> list[Array]:
+    """Of a quotient: as far as both can move it."""
+    one, other = (use.x[name] for name in use.node.inputs)
+    [value] = use.values
+    if value.dtype.kind != "f":
+        return [np.zeros((2, *value.shape))]
+    size, found = np.abs(value), np.empty((2, *value.shape))
+    for kind in (0, 1):
+        left = np.abs(other.value) - other.errors[kind]
+        off = (one.errors[kind] + size * other.errors[kind]) / left
+        found[kind] = np.where(left > 0, off, math.inf) + use.unit * size + TINY
+    return [found]
+
+
+def _local_response(use: _Use) -> list[Array]:
+    """Of local response normalisation: a sum of squares of ``size`` channels, and its power."""
+    if any(each.errors.any() for each in use.x.values()):
+        raise Unbounded(str(use.node))
+    size, beta = use.context.int("size"), use.context.float("beta")
+    [value], [x] = use.values, use.x.values()
+    # Where the power is an exponential, its argument is rounded too.
+    powers = 1 + np.abs(np.log(np.abs(np.where(value, x.value / np.where(value, value, 1), 1))))
+    growth = use.growth((size + 8) * max(1.0, beta)).reshape(2, *[1] * value.ndim)
+    return [growth * powers * np.abs(value) + TINY]
+
+
+def _scattered(use: _Use) -> list[Array]:
+    """Of elements that are put, added or multiplied into others."""
+    adds = use.node.operator == "Col2Im" or use.node.attributes.get("reduction") in ("add", "mul")
+    return list((_products if adds else _ends)(use))
+
+
+_SCANS: Final = ("CumSum", "ReduceProd", "Col2Im", "ScatterElements", "ScatterND")
+"""Sums of as many terms as there are elements, at most."""
+
+_KINDS: Final[Mapping[str, Rule]] = {"exact": _ends, "sum": _products, "quotient": _quotient, "function": _function}
+_OWN: Final[Mapping[str, Rule]] = {
+    "Col2Im": _scattered,
+    "ScatterElements": _scattered,
+    "ScatterND": _scattered,
+    "LRN": _local_response,
+}
+"""Rules of operators of their own."""
+
+
+def _softmax(x: Symbol, *, axis: int = -1) -> Symbol:
+    exponential = emit("Exp", x - emit("ReduceMax", x, integers([axis]), keepdims=1))
+    return exponential / emit("ReduceSum", exponential, integers([axis]), keepdims=1)
+
+
+def _log_softmax(x: Symbol, *, axis: int = -1) -> Symbol:
+    less = x - emit("ReduceMax", x, integers([axis]), keepdims=1)
+    return less - emit("Log", emit("ReduceSum", emit("Exp", less), integers([axis]), keepdims=1))
+
+
+def _standardized(x: Symbol, axes: Sequence[int], epsilon: float) -> tuple[Symbol, Symbol, Symbol]:
+    """Standardised values, the mean and 1/σ, by the mean of the squares: of all ways to the variance that with the
+    largest errors."""
+    mean, squares = (emit("ReduceMean", each, integers(axes), keepdims=1) for each in (x, x * x))
+    inverse = emit("Reciprocal", emit("Sqrt", squares - mean * mean + epsilon))
+    return (x - mean) * inverse, mean, inverse
+
+
+def _layer(
+    x: Symbol, scale: Symbol, bias: Symbol | None = None, *, axis: int = -1, epsilon: float = 1e-5, **_: object
+) -> list[Symbol]:
+    rank = len(x.shape)
+    made, mean, inverse = _standardized(x, range(axis % rank, rank), epsilon)
+    return [made * scale if bias is None else made * scale + bias, mean, inverse]
+
+
+def _instance(x: Symbol, scale: Symbol, bias: Symbol, *, epsilon: float = 1e-5) -> Symbol:
+    rank = len(x.shape)
+    made = _standardized(x, range(2, rank), epsilon)[0]
+    return made * per_channel(scale, rank) + per_channel(bias, rank)
+
+
+def _batch(
+    x: Symbol, scale: Symbol, bias: Symbol, mean: Symbol, variance: Symbol, *, epsilon: float = 1e-5, **_: object
+) -> Symbol:
+    rank, slope = len(x.shape), scale / emit("Sqrt", variance + epsilon)
+    return x * per_channel(slope, rank) + per_channel(bias - mean * slope, rank)
+
+
+def _euclidean(x: Symbol, axes: Symbol | None = None, **attributes: int) -> Symbol:
+    return emit("Sqrt", emit("ReduceSumSquare", x, axes, **attributes))
+
+
+def _log_sum(x: Symbol, axes: Symbol | None = None, **attributes: int) -> Symbol:
+    return emit("Log", emit("ReduceSum", x, axes, **attributes))
+
+
+def _log_sum_exp(x: Symbol, axes: Symbol | None = None, **attributes: int) -> Symbol:
+    return emit("Log", emit("ReduceSum", emit("Exp", x), axes, **attributes))
+
+
+def _unit_vector(x: Symbol, *, axis: int = -1, p: int = 2) -> Symbol:
+    return x / emit("ReduceL1" if p == 1 else "ReduceL2", x, integers([axis]), keepdims=1)
+
+
+FORMS: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
+    "Softmax": _softmax,
+    "LogSoftmax": _log_softmax,
+    "LayerNormalization": _layer,
+    "InstanceNormalization": _instance,
+    "BatchNormalization": _batch,
+    "ReduceL2": _euclidean,
+    "ReduceLogSum": _log_sum,
+    "ReduceLogSumExp": _log_sum_exp,
+    "LpNormalization": _unit_vector,
+}
+"""The operators that are bounded as others, where their lowering says nothing of rounding or there is none."""
