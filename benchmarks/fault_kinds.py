@@ -14,7 +14,7 @@ from zlib import crc32
 
 import numpy as np
 import onnx
-from fault_models import Arrays, copied, graphs, inputs, nodes, run
+from fault_models import Arrays, copied, graphs, inner, inputs, nodes, run
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 Array = np.ndarray[Any, Any]
@@ -422,8 +422,19 @@ class Planting:
         if data in self.seen or not (others := valid(place.model, self.given, self.wanted)):
             return None
         self.seen.add(data)
-        stored = {each.name for each in place.model.graph.initializer}
-        if {*place.node.input} <= stored:  # what it makes is a constant: its readers are right answers too
-            truth += tuple(each.name for name in place.node.output for each in place.readers[name])
         outputs = zip(self.given, self.wanted, others, strict=True)
-        return Pair(place.model, what, truth, any(moves(self.model, place.model, *each) for each in outputs))
+        moved = any(moves(self.model, place.model, *each) for each in outputs)
+        return Pair(place.model, what, answers(place, truth), moved)
+
+
+def answers(place: Place, truth: tuple[str, ...]) -> tuple[str, ...]:
+    """The nodes at fault, readers of what these make of constants alone, and nodes that have them in a branch."""
+    constants = {each.name for each in place.model.graph.initializer}
+    for node in place.model.graph.node:
+        if {*node.input} <= constants:
+            constants.update(node.output)
+            if node.name in truth:
+                truth += tuple(each.name for name in node.output for each in place.readers[name])
+        if {each.name for graph in inner(node) for each in graph.node} & {*truth}:
+            truth += (node.name,)
+    return truth

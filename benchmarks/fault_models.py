@@ -219,13 +219,18 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
 # -- what is asked of any model
 
 
+def inner(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs in a node, those in their nodes too."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield from graphs(attribute.g)
+
+
 def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """A graph and those in its nodes."""
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from graphs(attribute.g)
+        yield from inner(node)
 
 
 def nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:

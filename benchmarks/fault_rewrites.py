@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 import onnx
 from fault_kinds import DRAWS, Pair, distances
-from fault_models import copied, graphs, inputs, nodes, run, tidied
+from fault_models import copied, graphs, inner, inputs, nodes, run, tidied
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 os.environ["ONNXSIM_CERTIFY"] = "0"
@@ -93,8 +93,7 @@ def renamed(model: onnx.ModelProto, rng: Rng) -> onnx.ModelProto:
 
 def reads(node: NodeProto) -> set[str]:
     """What a node reads, in its branches too."""
-    inner = (graph for each in node.attribute if each.type == onnx.AttributeProto.GRAPH for graph in graphs(each.g))
-    return {*node.input, *(name for graph in inner for each in graph.node for name in each.input)}
+    return {*node.input, *(name for graph in inner(node) for each in graph.node for name in each.input)}
 
 
 def reordered(model: onnx.ModelProto, rng: Rng) -> onnx.ModelProto:

@@ -45,7 +45,7 @@ IMPORTED = [
     "onnxsim.model_info",
     "onnxruntime.quantization.qdq_loss_debug",
     "fault_torch",
-    "portable_nn.comparison",
+    "portable_nn.comparison.diff",
 ]
 """What takes long to import; processes are forked from one that has it, if it is installed."""
 
