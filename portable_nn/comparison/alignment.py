@@ -156,6 +156,9 @@ class Alignment:
                 if not self._looked_into():
                     break
                 continue
+            if any([self._is_another(name) for name in wrong]):
+                self._compute()
+                continue
             blamed = self._blamed(wrong)
             for name in wrong:
                 match = self.given.pop(name)
@@ -164,6 +167,14 @@ class Alignment:
                 else:
                     self.refused.add(name)
             self._compute()
+
+    def _is_another(self, name: str) -> bool:
+        """Give another value of the first model that nearly is the same, if there is one that rounding explains."""
+        for match, _ in self.index.nearest(name, [known[name] for known in self.ours], self.other)[:PAIRS]:
+            if match != self.given[name] and not (gap := self._gap(name, match)).exceeds:
+                self.given[name], self.gaps[name] = match, gap
+                return True
+        return False
 
     def _looked_into(self) -> bool:
         """Look into the first value that is as far off as a long way of roundings explains; false where none is left.
