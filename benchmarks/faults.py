@@ -2,7 +2,7 @@
 
 In 40 models 50 faults each are planted, one node at a time; of every second one, values and nodes have other names as
 well, as between two exporters. 25 rewrites of each compute the same, and nothing should be named. Models and pairs are
-kept in a folder; ``--only MODEL:f7`` (its fault 7, or ``r7``, its rewrite) writes one pair beside ``--json`` and shows
+kept in a folder; ``--only MODEL:f7`` (its fault 7, or ``r7``, its rewrite) prints where one pair is, the truth, and
 what each tool says.
 
 Other tools, and what models are made with: ``pip install polygraphy onnxsim onnxslim torch torchvision timm
@@ -15,7 +15,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import shutil
 import tempfile
 import time
 import warnings
@@ -210,13 +209,10 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 # -- the program
 
 
-def only(name: str, cache: Path, tools: Sequence[str], seconds: float, folder: Path) -> None:
-    """Write one pair of models, and print what the tools say of it."""
+def only(name: str, cache: Path, tools: Sequence[str], seconds: float) -> None:
+    """Print where the two models of a pair are, the truth, and what the tools say."""
     [row] = [row for row in pairs(name.partition(":")[0], cache) if row["pair"] == name]
-    for side, path in zip("ab", task(row, "", cache)[2:], strict=True):
-        shutil.copy(path, folder / f"{name.replace(':', '-')}-{side}.onnx")
-        print(folder / f"{name.replace(':', '-')}-{side}.onnx")
-    print(json.dumps(row))
+    print(*task(row, "", cache)[2:], json.dumps(row), sep="\n")
     for tool in tools:
         found = ask(row, tool, cache, seconds)
         print(f"{tool}: {found['judged']} ({found['verdict']} {' '.join(found['named'])}) {found['note']}")
@@ -235,7 +231,7 @@ def main() -> None:
     given = parser.parse_args()
     CONTEXT.set_forkserver_preload(IMPORTED)
     if given.only:
-        return only(given.only, given.cache, given.tools, given.seconds, (given.json or Path("x")).parent)
+        return only(given.only, given.cache, given.tools, given.seconds)
     print(processor(), flush=True)
     with ThreadPool(PROCESSES) as pool:
         made = pool.map(lambda name: bounded(3600, pairs, name, given.cache), given.models, 1)
