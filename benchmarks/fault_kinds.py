@@ -199,7 +199,7 @@ def one_of(*choices: Any) -> Callable[[Place, Any], Any]:
 
 
 @kind("attribute: axis", {"axis": another_axis})
-@kind("attribute: epsilon", {"epsilon": lambda place, old: 100 * old})
+@kind("attribute: epsilon", {"epsilon": lambda place, old: max(1e-3, 100 * old)})
 @kind("attribute: pads", {"pads": shifted})
 @kind("attribute: strides", {"strides": lambda place, old: [1 if max(old) > 1 else 2] * len(old)})
 @kind("attribute: alpha", {name: lambda place, old: 1.5 * old for name in ("alpha", "beta", "gamma")})

@@ -208,7 +208,7 @@ def joined_gemm(model: onnx.ModelProto, rng: Rng) -> onnx.ModelProto | None:
         if node.op_type != "MatMul" or len(after) != 1 or after[0].op_type != "Add" or node.input[1] not in stored:
             return None
         [row] = {*after[0].input} - {node.output[0]} or {""}
-        if np.ndim(values[node.output[0]]) != 2 or row not in stored or len(stored[row].dims) != 1:
+        if np.ndim(values[node.output[0]]) != 2 or row not in stored or len(stored[row].dims) > 2:
             return None
         dropped.add(after[0].output[0])
         return [helper.make_node("Gemm", [*node.input, row], [after[0].output[0]], f"gemm_{place}")]
