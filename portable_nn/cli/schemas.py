@@ -263,6 +263,22 @@ OUTPUTS: Final[Mapping[str, Any]] = {
         **VALUES,
         "files dropped notes": ["str"],
     },
+    "diff": {
+        "a b verdict reason": "str",
+        "same": "bool",
+        "weights": [{"name_a name_b how": "str", "largest": "number | null", "nodes": ["str"]}],
+        "partings": [
+            {
+                "nodes_a nodes_b": ["str"],
+                "value_a value_b why shown": "str",
+                "apart guaranteed likely": "number | null",
+            }
+        ],
+        "outputs": DIFFERENCES,
+        "matched": {"values of": "int"},
+        "seed": "int",
+        "notes": ["str"],
+    },
     "inspect": (
         {
             "name producer digest": "str",

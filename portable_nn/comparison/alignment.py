@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -40,6 +41,9 @@ SUSPICIOUS: Final = 10.0
 SLACK: Final = 32.0
 """The units in the last place of the largest number that many roundings may move any."""
 
+
+IDLE: Final = 0.05
+"""The share of its places at which examples differ, below which a value hardly varies."""
 
 FOLDED: Final = 4.0
 """The units in the last place that folding may move a constant by."""
@@ -79,6 +83,7 @@ class Alignment:
     Args:
         one, other: the models.
         rounds: the inputs, by the names of each.
+        drawn: values of the second model that are drawn, with the values of the first that they are (see ``idle``).
 
     Attributes:
         given: by value of the second model, the value of the first that is given in its place.
@@ -86,19 +91,28 @@ class Alignment:
         partings: where the models part.
     """
 
-    def __init__(self, one: Side, other: Side, rounds: tuple[Sequence[Feeds], Sequence[Feeds]]) -> None:
+    def __init__(
+        self,
+        one: Side,
+        other: Side,
+        rounds: tuple[Sequence[Feeds], Sequence[Feeds]],
+        drawn: Mapping[str, tuple[Match, Sequence[Array]]] = MappingProxyType({}),
+    ) -> None:
         self.one, self.other, self.feeds = one, other, rounds[1]
+        moved = {match.value: arrays for match, arrays in drawn.values()}
         self.theirs: Values = [
-            {**feeds, **known} for feeds, known in zip(rounds[0], one.run(rounds[0], {}), strict=True)
+            {**feeds, **known, **{name: arrays[place] for name, arrays in moved.items()}}
+            for place, (feeds, known) in enumerate(zip(rounds[0], one.run(rounds[0], moved), strict=True))
         ]
         self.index = Index(one, self.theirs)
-        self.given, self.gaps = dict[str, Match](), dict[str, Gap]()
+        self.drawn, self.gaps = frozenset(drawn), dict[str, Gap]()
+        self.given = {name: match for name, (match, _) in drawn.items()}
         self.partings = list[Parting]()
         self.apart = dict[str, Match]()
         self.refused = set[str]()
         self.folded = _only(one, other), _only(other, one)
-        self.ours = self._run({})
-        self.plain = self.ours
+        self.plain = self.ours = other.run(self.feeds, {})
+        self.ours = self._run(self.given)
 
     def align(self) -> None:
         """Find all pairs of values, and where the models part."""
@@ -108,6 +122,23 @@ class Alignment:
             if not self._part_at(unmet, [ends[name] for name in unmet if name in ends]):
                 break
             self._settle()
+
+    def idle(self, rng: np.random.Generator) -> dict[str, tuple[Match, list[Array]]]:
+        """Arrays that are drawn for values which hardly vary on the inputs, so that what reads them is seen at work."""
+        found, idle = dict[str, tuple[Match, list[Array]]](), set[str]()
+        for name in self.other.dependent:
+            arrays, match = [known[name] for known in self.ours], self.given.get(name)
+            if arrays[0].dtype.kind == "f" and arrays[-1].ndim > 1 and _varying(arrays) < IDLE:
+                idle.add(name)
+                if match and not match.axes and idle.isdisjoint(self.other.reads[id(self.other.maker[name])]):
+                    found[name] = (
+                        match,
+                        [
+                            np.abs(rng.standard_normal(known[match.value].shape)).astype(known[match.value].dtype)
+                            for known in self.theirs
+                        ],
+                    )
+        return found
 
     def pairs(self) -> list[Pair]:
         """The nodes of both side by side, in the order of the second model."""
@@ -156,7 +187,7 @@ class Alignment:
                 if not self._looked_into():
                     break
                 continue
-            if any([self._is_another(name) for name in wrong]):
+            if [name for name in wrong if self._is_another(name)]:
                 self._compute()
                 continue
             blamed = self._blamed(wrong)
@@ -222,7 +253,7 @@ class Alignment:
 
     def _far(self) -> list[str]:
         """The given values whose computed ones are further off than rounding allows, in order."""
-        given = [name for name in self.other.dependent if name in self.given]
+        given = [name for name in self.other.dependent if name in self.given and name not in self.drawn]
         self.gaps |= {name: self._gap(name, self.given[name]) for name in given if name not in self.gaps}
         return [name for name in given if self.gaps[name].exceeds]
 
@@ -349,7 +380,7 @@ class Alignment:
             certain: whether they part at the end if not before it.
         """
         lost = self.other.before(ends, self._all().keys() - self._twice())
-        wanted = self.one.before(their_ends, self.met)
+        wanted = {each: self.one.read_from(each, self.met) for each in self.one.before(their_ends, self.met)}
         rest = {name: match for name, match in self._all().items() if name not in lost}
         best, tried = (0, ends[0], end), 0
         for place, name in enumerate(lost[: -1 if end else None]):
@@ -382,29 +413,34 @@ class Alignment:
         places: dict[str, list[str]] = {}
         for name, match in self.given.items():
             places.setdefault(match.value, []).append(name)
-        return {name for names in places.values() for name in names if len(names) > 1 or self.given[name].axes}
+        return {
+            name
+            for names in places.values()
+            for name in names
+            if len(names) > 1 or self.given[name].axes or self.given[name].value in self.one.inputs
+        }
 
     def _met(self, names: Sequence[str], values: Values) -> int:
         """The number of values among ``names`` that are values of the first model."""
         near = (self.index.nearest(name, [known[name] for known in values], self.other) for name in names)
         return sum(bool(found) and min(share for _, share in found) <= CLOSE for found in near)
 
-    def _likely_pairs(self, name: str, wanted: Sequence[str]) -> list[Match]:
-        """The values of the first model in whose place a value may be, the likeliest first."""
-        node, place = self.other.maker[name], self.other.maker[name].output[:].index(name)
-        mapped = {self._all()[each].value for each in self.other.reads[id(node)] if each in self._all()}
-        mapped |= {each for each in self.other.reads[id(node)] if each in self.one.inputs}
+    def _likely_pairs(self, name: str, wanted: Mapping[str, set[str]]) -> list[Match]:
+        """The values of the first model in whose place a value may be, the likeliest first.
+
+        They are computed from the same values, or by the same operator.
+        """
+        node, given = self.other.maker[name], self._all()
+        place, read = list(node.output).index(name), self.other.read_from(name, given)
+        start = {given[each].value if each in given else each for each in read}
         found = []
-        for far, other in enumerate(wanted):
-            match = self._fitting(name, other)
-            if match is None:
+        for far, (other, from_these) in enumerate(wanted.items()):
+            match, theirs = self._fitting(name, other), self.one.maker[other]
+            same, alike = theirs.op_type == node.op_type, start == from_these
+            if match is None or not (same or alike):
                 continue
-            theirs = self.one.maker[other]
-            shared = len(mapped.intersection(self.one.reads[id(theirs)]))
-            if not shared and theirs.op_type != node.op_type:
-                continue
-            same = 2 * (theirs.op_type == node.op_type) + (other == name or theirs.name == node.name != "")
-            found.append((-(same + shared), list(theirs.output).index(other) != place, far, match))
+            score = 2 * same + 2 * alike + (other == name or theirs.name == node.name != "")
+            found.append((-score, list(theirs.output).index(other) != place, far, match))
         return [match for *_, match in sorted(found, key=lambda each: each[:3])]
 
     def _fitting(self, name: str, other: str) -> Match | None:
@@ -455,6 +491,15 @@ class Alignment:
             if x is not None and y is not None and not (x.shape == y.shape and np.array_equal(x, y)):
                 return f"'{second}': {difference_of(x, y)}"
         return ""
+
+
+def _varying(arrays: Sequence[Array]) -> float:
+    """The share of places at which examples differ; 1 where there is one example."""
+    last = arrays[-1]
+    if len(last) < 2:
+        return 1.0
+    with np.errstate(invalid="ignore"):
+        return float((last != last[:1]).any(axis=0).mean()) if last.size else 1.0
 
 
 def _only(one: Side, other: Side) -> dict[str, float]:

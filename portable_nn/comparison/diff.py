@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from portable_nn.comparison.alignment import Alignment
 from portable_nn.comparison.cases import write_case
 from portable_nn.comparison.report import Diff, Verdict
@@ -16,6 +18,7 @@ from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.numbers import Natural
+from portable_nn.core.text import some
 from portable_nn.network import Network
 from portable_nn.onnx.verification.differences import difference
 from portable_nn.opening.kinds import resolve
@@ -62,18 +65,24 @@ def diff(
         return Diff(_name(a), _name(b), "identical", seed=seed)
     one, other = (Side(_subject(each)) for each in (a, b))
     made = partial(Diff, _name(a, one.name), _name(b, other.name), seed=seed)
+    arrays = None if inputs is None else _given(one.subject, inputs)
     if fault := _unlike(one.subject, other.subject):
         return made("parted", reason=fault)
     if Structure(one).digest == Structure(other).digest:
         weights = tuple(weight_gaps(one, other))
-        outputs = {} if not weights else _outputs(one, other, _rounds(one, other, inputs, seed))
+        outputs = {} if not weights else _outputs(one, other, _rounds(one, other, arrays, seed))
         return made("weights" if weights else "same", weights=weights, outputs=outputs)
     try:
-        rounds = _rounds(one, other, inputs, seed)
+        rounds = _rounds(one, other, arrays, seed)
         found = Alignment(one, other, rounds)
     except PortableNNError as error:
         return made("undecided", reason=f"no inputs are found on which both run: {error}")
     found.align()
+    outputs, notes = _differences(one, other, found.theirs, found.plain), tuple[str, ...]()
+    if not found.partings and (drawn := found.idle(np.random.default_rng(seed))):
+        notes = (f"drawn, as they hardly vary on the inputs: {some(drawn)}",)
+        found = Alignment(one, other, rounds, drawn)
+        found.align()
     verdict, reason = _verdict(found)
     if repro is not None and found.partings:
         write_case(Path(repro), found, found.partings[0], (_name(a, one.name), _name(b, other.name)))
@@ -81,7 +90,8 @@ def diff(
         verdict,
         reason=reason,
         partings=tuple(found.partings),
-        outputs=_differences(one, other, found.theirs, found.plain),
+        outputs=outputs,
+        notes=notes,
         matched=(len(found.given), len(other.dependent)),
         pairs=tuple(found.pairs()),
     )
@@ -144,16 +154,14 @@ def _in_order(one: Subject, other: Subject) -> list[Any]:
     return list(other.inputs)
 
 
-def _rounds(
-    one: Side, other: Side, inputs: Mapping[str, Any] | None, seed: int
-) -> tuple[Sequence[Feeds], Sequence[Feeds]]:
+def _rounds(one: Side, other: Side, inputs: Feeds | None, seed: int) -> tuple[Sequence[Feeds], Sequence[Feeds]]:
     """Inputs on which both run, by the names of each."""
     pairs = {
         mine.name: theirs
         for mine, theirs in zip(one.subject.inputs, _in_order(one.subject, other.subject), strict=True)
     }
     if inputs is not None:
-        rounds = [_given(one.subject, inputs)]
+        rounds = [inputs]
     else:
         rounds = one.subject.feeds(seed)
         if not all(_fit(pairs, feeds) for feeds in rounds):
@@ -175,8 +183,6 @@ def _fit(pairs: Mapping[str, Any], feeds: Mapping[str, Array]) -> bool:
 
 
 def _given(subject: Subject, inputs: Mapping[str, Any]) -> dict[str, Array]:
-    import numpy as np
-
     wanted = {port.name: port.dtype for port in subject.inputs}
     if wanted.keys() != inputs.keys():
         raise UsageError(f"inputs must be arrays for {', '.join(wanted)}, not for {', '.join(inputs) or 'nothing'}")

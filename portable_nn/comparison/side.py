@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.core.tensors import Array
-from portable_nn.network import Network
 from portable_nn.operators import is_of_shape
 from portable_nn.runtimes.subject import Feeds, Subject
 
@@ -49,7 +48,7 @@ class Side:
     def __init__(self, subject: Subject) -> None:
         from portable_nn.onnx.opsets.support import reads
 
-        self._reads = reads
+        self._read_by = reads
         self.subject, self.name = subject, subject.name
         self.model = subject.model
         self.nodes = [node for node in self.model.graph.node if node.op_type != "Constant"]
@@ -150,6 +149,12 @@ class Side:
             waiting += [each for each in self.reads[id(self.maker[name])] if each not in ends]
         return [name for name in self.dependent if name in found]
 
+    def read_from(self, value: str, ends: Collection[str]) -> set[str]:
+        """The inputs and ``ends`` that a value is computed from."""
+        way = {value, *self.before([value], ends)}
+        read = {each for name in way if name in self.maker for each in self.reads[id(self.maker[name])]}
+        return {each for each in read if each in self.inputs or (each in ends and each != value)}
+
     def part(self, value: str, known: Mapping[str, Array], given: Collection[str]) -> ModelProto:
         """The model of a value that is computed from those ``given``, and the inputs, with the types that they have."""
         from onnx import helper
@@ -162,7 +167,7 @@ class Side:
         for node in graph.node:
             node.output[:] = ["" if name in ends else name for name in node.output]
         kept = needed_nodes(graph, [value])
-        needed = {name for node in kept for name in self._reads(node)}
+        needed = {name for node in kept for name in self._read_by(node)}
         weights = [each for each in graph.initializer if each.name in needed]
         del graph.node[:], graph.input[:], graph.initializer[:]
         graph.node.extend(kept)
@@ -196,28 +201,38 @@ class Side:
 
     def _part(self, value: str, known: Mapping[str, Array], given: Collection[str]) -> tuple[Graph, dict[str, Array]]:
         """The graph of a value from those ``given`` and the inputs, with its parameters. Raises ``KeyError``."""
-        network = self.subject.network
-        if not isinstance(network, Network) or value not in self._our_makers:
+        if value not in self._makers:
             raise ValueError(value)
-        ends, nodes, read = {*given, *self.inputs}, dict[int, Node](), set[str]()
+        graph, arrays = self._read
+        ends, nodes, read = {*given, *self.inputs}, set[int](), set[str]()
         waiting = [value]
         while waiting:
-            node = self._our_makers[waiting.pop()]
+            node = self._makers[waiting.pop()]
             if id(node) in nodes:
                 continue
-            nodes[id(node)] = node
+            nodes.add(id(node))
             read.update(filter(None, node.inputs))
-            waiting += [each for each in node.inputs if each and each not in ends and each in self._our_makers]
-        parameters = tuple(each for each in network.graph.parameters if each.name in read)
+            waiting += [each for each in node.inputs if each and each not in ends and each in self._makers]
+        parameters = tuple(each for each in graph.parameters if each.name in read)
         inputs = tuple(Value(name, known[name].dtype.name, known[name].shape) for name in sorted(read & ends))
-        kept = tuple(node for node in network.graph.nodes if id(node) in nodes)
-        graph = replace(network.graph, inputs=inputs, outputs=(value,), parameters=parameters, nodes=kept)
-        return graph, {each.name: network.parameters[each.name] for each in parameters}
+        kept = tuple(node for node in graph.nodes if id(node) in nodes)
+        graph = replace(graph, inputs=inputs, outputs=(value,), parameters=parameters, nodes=kept)
+        return graph, {each.name: arrays[each.name] for each in parameters}
 
     @cached_property
-    def _our_makers(self) -> dict[str, Node]:
-        network = self.subject.network
-        return network.graph.makers() if isinstance(network, Network) else {}
+    def _read(self) -> tuple[Graph, Mapping[str, Array]]:
+        """The model as a graph of this package, and its parameters; an empty one where it has no such graph."""
+        from portable_nn.onnx.reading import from_model
+
+        try:
+            found = from_model(self.model, self.name)
+        except PortableNNError:  # It has an operator that this package lacks.
+            return Graph((), (), (), ()), {}
+        return found.graph, found.parameters
+
+    @cached_property
+    def _makers(self) -> dict[str, Node]:
+        return self._read[0].makers()
 
 
 def _sized(graph: Graph, feeds: Mapping[str, Array]) -> Graph:

@@ -1,0 +1,309 @@
+"""``diff``: what is the same is never accused, and where two models part is named.
+
+Faults are planted and rewrites are made here, by the onnx package and by other tools, without asking the detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import ModelProto, helper, numpy_helper
+
+import portable_nn as pnn
+from portable_nn.comparison.report import as_page
+from portable_nn.comparison.structure import difference_of
+from portable_nn.core.errors import UsageError
+
+
+@cache
+def network() -> pnn.Network:
+    net = pnn.Sequential(
+        pnn.Input(3, 12, 12), pnn.Conv2d(8, kernel=3, padding=1), pnn.BatchNorm2d(), pnn.ReLU(), pnn.MaxPool2d(2),
+        pnn.Conv2d(8, kernel=3, padding=1), pnn.GELU(), pnn.Flatten(), pnn.Dense(32), pnn.LayerNorm(), pnn.Tanh(),
+        pnn.Dense(32), pnn.Sigmoid(), pnn.Dense(5), pnn.Softmax(), seed=0,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    for name in ("running_mean", "running_var", "weight", "bias"):
+        array = net.parameters[f"batch_norm_1.{name}"]
+        array[...] = rng.uniform(0.5, 1.5, array.shape)
+    return net
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> ModelProto:
+    """The network as another program's file, at a version without LayerNormalization as one node."""
+    pnn.export_onnx(network(), tmp_path / "a.onnx", opset=16)
+    found = onnx.load(tmp_path / "a.onnx")
+    del found.metadata_props[:]
+    found.producer_name = "somebody"
+    return found
+
+
+def node(model: ModelProto, name: str) -> onnx.NodeProto:
+    return next(each for each in model.graph.node if each.name == name)
+
+
+def array(model: ModelProto, name: str) -> np.ndarray:
+    return numpy_helper.to_array(next(each for each in model.graph.initializer if each.name == name)).copy()
+
+
+def put(model: ModelProto, name: str, elements: np.ndarray) -> None:
+    next(each for each in model.graph.initializer if each.name == name).CopyFrom(
+        numpy_helper.from_array(elements, name)
+    )
+
+
+def other_names(model: ModelProto) -> ModelProto:
+    """The same with other names of all nodes and values but the inputs and outputs."""
+    kept = {each.name for each in (*model.graph.input, *model.graph.output)}
+    names: dict[str, str] = {"": ""}
+
+    def renamed(name: str) -> str:
+        return name if name in kept else names.setdefault(name, f"v{len(names)}")
+
+    for place, each in enumerate(model.graph.node):
+        each.name = f"n{place}"
+        each.input[:], each.output[:] = map(renamed, each.input), map(renamed, each.output)
+    for tensor in model.graph.initializer:
+        tensor.name = renamed(tensor.name)
+    del model.graph.value_info[:]
+    return model
+
+
+# -- the same
+
+
+def optimised(model: ModelProto, level: str) -> ModelProto:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
+    options.optimized_model_filepath, options.log_severity_level = "optimised.onnx", 4
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnx.load("optimised.onnx")
+
+
+def simplified(model: ModelProto) -> ModelProto:
+    return pytest.importorskip("onnxsim").simplify(model)[0]
+
+
+def with_identities(model: ModelProto) -> ModelProto:
+    """An Identity behind each node."""
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    for place, each in enumerate(nodes):
+        passed = f"passed {place}"
+        model.graph.node.extend([each, helper.make_node("Identity", [passed], [each.output[0]])])
+        model.graph.node[-2].output[0] = passed
+    return model
+
+
+def as_products(model: ModelProto) -> ModelProto:
+    """Each Gemm as MatMul and Add."""
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    for each in nodes:
+        if each.op_type != "Gemm":
+            model.graph.node.append(each)
+            continue
+        put(model, each.input[1], np.ascontiguousarray(array(model, each.input[1]).T))
+        model.graph.node.extend(
+            [
+                helper.make_node("MatMul", each.input[:2], [f"{each.name} product"]),
+                helper.make_node("Add", [f"{each.name} product", each.input[2]], each.output),
+            ]
+        )
+    return model
+
+
+REWRITES: dict[str, Callable[[ModelProto], ModelProto]] = {
+    "other names": other_names,
+    "basic": lambda model: optimised(model, "BASIC"),
+    "extended": lambda model: optimised(model, "EXTENDED"),
+    "simplified": simplified,
+    "identities": with_identities,
+    "products": as_products,
+    "all": lambda model: optimised(other_names(with_identities(as_products(model))), "EXTENDED"),
+}
+
+
+@pytest.mark.parametrize("rewrite", REWRITES.values(), ids=REWRITES)
+def test_a_rewrite_is_not_accused(rewrite: Callable[[ModelProto], ModelProto], model: ModelProto, tmp_path: Path,
+                                  monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    found = pnn.diff("a.onnx", rewrite(model))
+    assert (found.verdict, found.partings, found.weights) == ("same", (), ())
+    assert all(gap.max_abs_error < 1e-6 for gap in found.outputs.values())
+
+
+def test_the_same_bytes_are_said_to_be_that(tmp_path: Path, model: ModelProto) -> None:
+    onnx.save(model, tmp_path / "b.onnx")
+    onnx.save(model, tmp_path / "c.onnx")
+    assert pnn.diff(tmp_path / "b.onnx", tmp_path / "c.onnx").verdict == "identical"
+
+
+def test_kinds_of_models_may_differ(tmp_path: Path) -> None:
+    """A weight file, an ONNX file, and a module of PyTorch with the same numbers."""
+    network().save(tmp_path / "a.h5")
+    pnn.export_onnx(network(), tmp_path / "a.onnx")
+    assert pnn.diff(tmp_path / "a.h5", tmp_path / "a.onnx").verdict == "same"
+    assert pnn.diff(network(), tmp_path / "a.onnx").verdict == "same"
+
+
+# -- other weights
+
+
+def halved(model: ModelProto) -> tuple[str, str]:
+    elements = array(model, "conv_2.bias")
+    elements[...] = np.arange(8)
+    elements[:4] = 0
+    put(model, "conv_2.bias", elements)
+    return "conv_2", "differ"
+
+
+def swapped(model: ModelProto) -> tuple[str, str]:
+    one, other = array(model, "batch_norm_1.weight"), array(model, "batch_norm_1.bias")
+    put(model, "batch_norm_1.weight", other)
+    put(model, "batch_norm_1.bias", one)
+    return "batch_norm_1", "is 'batch_norm_1.bias' of the other"
+
+
+def transposed(model: ModelProto) -> tuple[str, str]:
+    put(model, "dense_2.weight", np.ascontiguousarray(array(model, "dense_2.weight").T))
+    return "dense_2", "transposed"
+
+
+def scaled(model: ModelProto) -> tuple[str, str]:
+    put(model, "dense_1.weight", array(model, "dense_1.weight") * np.float32(1.01))
+    return "dense_1", "scaled by 1.01"
+
+
+@pytest.mark.parametrize("change", [halved, swapped, transposed, scaled])
+def test_weights_that_differ_are_named_and_how(change: Callable[[ModelProto], tuple[str, str]], model: ModelProto,
+                                               tmp_path: Path) -> None:  # fmt: skip
+    name, how = change(model)
+    found = pnn.diff(tmp_path / "a.onnx", model)
+    assert found.verdict == "weights"
+    assert all(name in each.nodes for each in found.weights)
+    assert any(how in each.how for each in found.weights)
+    assert not found.partings
+
+
+def test_differences_of_arrays_in_words() -> None:
+    x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    assert difference_of(x, x.astype(np.float16).astype(np.float32)) == "rounded to float16"
+    assert difference_of(x, x * np.float32(2)) == "scaled by 2"
+    assert difference_of(x, x[:, ::-1]) == "the same elements in another order"
+    changed = x.copy()
+    changed[0, :3] += 0.5
+    assert difference_of(x, changed) == "3 of 20 elements differ, by up to 0.5"
+    assert difference_of(x, x.T) == "transposed"
+
+
+# -- another function
+
+
+def epsilon(model: ModelProto) -> str:
+    [attribute] = [each for each in node(model, "batch_norm_1").attribute if each.name == "epsilon"]
+    attribute.f = 1e-3
+    return "batch_norm_1"
+
+
+def leaky(model: ModelProto) -> str:
+    node(model, "relu_1").op_type = "LeakyRelu"
+    return "relu_1"
+
+
+def average(model: ModelProto) -> str:
+    pool = node(model, "max_pool_1")
+    pool.op_type = "AveragePool"
+    kept = [each for each in pool.attribute if each.name in ("kernel_shape", "strides")]
+    del pool.attribute[:]
+    pool.attribute.extend(kept)
+    return "max_pool_1"
+
+
+def axis(model: ModelProto) -> str:
+    """Only with several examples does the first axis say anything."""
+    [attribute] = [each for each in node(model, "softmax_1").attribute if each.name == "axis"] or [None]
+    if attribute is None:
+        node(model, "softmax_1").attribute.append(helper.make_attribute("axis", 0))
+    else:
+        attribute.i = 0
+    return "softmax_1"
+
+
+def rewired(model: ModelProto) -> str:
+    node(model, "tanh_1").input[0] = "dense_1"
+    return "tanh_1"
+
+
+def skipped(model: ModelProto) -> str:
+    """The sigmoid is left out, so that the layer behind it reads something else."""
+    node(model, "dense_3").input[0] = "dense_2"
+    return "dense_3"
+
+
+@pytest.mark.parametrize("rename", [False, True], ids=["", "other names"])
+@pytest.mark.parametrize("fault", [epsilon, leaky, average, axis, rewired, skipped])
+def test_the_node_at_which_they_part_is_named(fault: Callable[[ModelProto], str], model: ModelProto, tmp_path: Path,
+                                              *, rename: bool) -> None:  # fmt: skip
+    name = fault(model)
+    place = [each.name for each in model.graph.node].index(name)
+    if rename:
+        name = other_names(model).graph.node[place].name
+    found = pnn.diff(tmp_path / "a.onnx", model)
+    assert found.verdict == "parted"
+    [parting] = found.partings
+    assert parting.nodes_b == (name,)
+    assert parting.apart > parting.guaranteed >= parting.likely
+    assert parting.shown == "beyond rounding"
+
+
+def test_two_faults_are_both_named(model: ModelProto, tmp_path: Path) -> None:
+    names = [leaky(model), rewired(model)]
+    assert [each.nodes_b[-1] for each in pnn.diff(tmp_path / "a.onnx", model).partings] == names
+
+
+def test_a_fault_in_an_optimised_model_is_named_at_its_nodes(model: ModelProto, tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """The convolution with its normalisation and activation is one node there."""
+    monkeypatch.chdir(tmp_path)
+    leaky(model)
+    found = pnn.diff("a.onnx", optimised(model, "EXTENDED"))
+    assert found.verdict == "parted"
+    assert found.partings[0].nodes_a[-1] == "relu_1"
+    assert len(found.partings) == 1
+
+
+def test_other_inputs_or_outputs_make_another_function(tmp_path: Path) -> None:
+    one, other = (pnn.Sequential(pnn.Input(size), pnn.Dense(3), seed=0) for size in (4, 5))
+    found = pnn.diff(one, other)
+    assert found.verdict == "parted"
+    assert "(batch, 4) and (batch, 5)" in found.reason
+
+
+def test_given_inputs_decide(tmp_path: Path) -> None:
+    """Where all numbers are positive, Relu and Identity are the same."""
+    x = pnn.Input(4, name="x")
+    one, other = (pnn.Network(x, pnn.Dense(2)(made), seed=0) for made in (pnn.ReLU()(x), x * 1.0))
+    positive = np.random.default_rng(0).uniform(1, 2, (3, 4)).astype(np.float32)
+    assert pnn.diff(one, other, inputs={"x": positive}).verdict == "same"
+    assert pnn.diff(one, other, inputs={"x": -positive}).verdict == "parted"
+    with pytest.raises(UsageError, match="inputs must be arrays for x, not for y"):
+        pnn.diff(one, other, inputs={"y": positive})
+
+
+def test_the_page_of_a_thousand_nodes_is_quick_to_make() -> None:
+    """Every node of both is on it."""
+    x = h = pnn.Input(4, name="x")
+    for _ in range(200):
+        h = pnn.Tanh()(h) + 1.0
+    found = pnn.diff(pnn.Network(x, h), pnn.Network(x, h * 1.0))
+    page = as_page(found).decode()
+    assert found.verdict == "same"
+    assert page.count("(Tanh)") == 400
