@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -21,6 +22,7 @@ from portable_nn.comparison.matching import CLOSE, Index, Match
 from portable_nn.comparison.report import Pair, Parting
 from portable_nn.comparison.side import Side, Values
 from portable_nn.comparison.structure import Structure, difference_of
+from portable_nn.core.errors import PortableNNError
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import gaps
 from portable_nn.runtimes.subject import Feeds
@@ -130,7 +132,7 @@ class Alignment:
             arrays, match = [known[name] for known in self.ours], self.given.get(name)
             if arrays[0].dtype.kind == "f" and arrays[-1].ndim > 1 and _varying(arrays) < IDLE:
                 idle.add(name)
-                if match and not match.axes and idle.isdisjoint(self.other.reads[id(self.other.maker[name])]):
+                if match and not match.axes and idle.isdisjoint(self.other.reads(name)):
                     found[name] = (
                         match,
                         [
@@ -262,6 +264,8 @@ class Alignment:
         arrays = [
             match.arranged(known[match.value], mine[name]) for known, mine in zip(self.theirs, self.ours, strict=True)
         ]
+        if any(array.shape != mine[name].shape for array, mine in zip(arrays, self.ours, strict=True)):
+            return Gap(math.inf)
         apart = [gaps(array, mine[name]) for array, mine in zip(arrays, self.ours, strict=True)]
         if not any(each.any() for each in apart):
             return Gap()
@@ -316,26 +320,13 @@ class Alignment:
         A value that only resembles one of the first model, on a way of its own to the same end, harms nothing.
         """
         taken = {match.value for name, match in self.given.items() if name not in wrong}
-        left = [name for name in wrong if self.given[name].value not in taken]
-        if not left:
-            return set()
-        ends, blamed = set(self._ends()), set[str]()
+        left = {name for name in wrong if self.given[name].value not in taken}
         rest = {name: match for name, match in self._all().items() if name not in wrong}
-        values = self._run(rest)
-        readers = self._readers()
-        for name in left:
-            next_ones, waiting, seen = set[str](), [name], set[str]()
-            while waiting:
-                each = waiting.pop()
-                for reader in readers.get(each, ()):
-                    if reader in rest:
-                        next_ones.add(reader)
-                    elif reader not in seen:
-                        seen.add(reader)
-                        waiting.append(reader)
-            open_end = name in ends or any(each in ends and each not in rest for each in seen)
-            if open_end or any(self._moved(each, rest[each], values) for each in next_ones):
-                blamed.add(name)
+        blamed, values = left.intersection(self._ends()), self._run(rest) if left else ()
+        for reader in [*rest, *self.unmet] if left else ():
+            way = left.intersection(self.other.before([reader], rest.keys() - {reader}))
+            if way and (reader not in rest or self._moved(reader, rest[reader], values)):
+                blamed |= way
         return blamed
 
     def _moved(self, name: str, match: Match, values: Values) -> bool:
@@ -347,18 +338,10 @@ class Alignment:
         return distance > max(2 * self.gaps[name].apart, self._slack(name))
 
     def _slack(self, name: str) -> float:
-        """What a chain of several roundings may move a value by."""
+        """The distance by which a chain of several roundings may move a value."""
         arrays = [mine[name] for mine in self.ours]
         unit = float(np.finfo(arrays[0].dtype).eps) if arrays[0].dtype.kind == "f" else 0.0
         return SLACK * unit * max((float(np.abs(array).max(initial=0.0)) for array in arrays), default=0.0)
-
-    def _readers(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        dependent = set(self.other.dependent)
-        for node in self.other.nodes:
-            for name in self.other.reads[id(node)]:
-                found.setdefault(name, []).extend(each for each in node.output if each in dependent)
-        return found
 
     # -- where nothing meets again
 
@@ -381,23 +364,10 @@ class Alignment:
         """
         lost = self.other.before(ends, self._all().keys() - self._twice())
         wanted = {each: self.one.read_from(each, self.met) for each in self.one.before(their_ends, self.met)}
-        rest = {name: match for name, match in self._all().items() if name not in lost}
-        best, tried = (0, ends[0], end), 0
-        for place, name in enumerate(lost[: -1 if end else None]):
-            after = lost[place + 1 :]
-            for match in self._likely_pairs(name, wanted)[:PAIRS]:
-                tried += 1
-                score = self._met(after, self._run({**rest, name: match}))
-                if score > best[0] or (best[2] is None and name in ends and not after):
-                    best = score, name, match
-            if (best[0] and best[0] == len(after)) or best[0] > len(after) or tried >= TRIED:
-                break
-        met, name, found = best
-        if not (met or certain):
-            return False
+        met, name, found = self._pair(lost, wanted, end)
         if found is None and their_ends:
-            found = self._fitting(name, their_ends[0])
-        if found is None:
+            name, found = ends[0], self._fitting(ends[0], their_ends[0])
+        if found is None or not (met or certain):
             return False
         for each in lost:
             self.given.pop(each, None)
@@ -407,6 +377,36 @@ class Alignment:
             self.partings.append(self._parting(name, found, gap))
         self._compute()
         return True
+
+    def _pair(
+        self, lost: Sequence[str], wanted: Mapping[str, set[str]], end: Match | None
+    ) -> tuple[int, str, Match | None]:
+        """The pair of values, one in the place of the other, after which most values are met again, and how many.
+
+        Args:
+            lost: the values of the second model from where all is as it was up to the end, in order.
+            wanted: those of the first that may be in their place, and what they are computed from.
+            end: what the last one should be, if that is known: otherwise it may be part of the pair as well.
+        """
+        rest = {name: match for name, match in self._all().items() if name not in lost}
+        best: tuple[int, str, Match | None] = (0, lost[-1], end)
+        tried = 0
+        for place, name in enumerate(lost[: -1 if end else None]):
+            after = lost[place + 1 :]
+            for match in self._likely_pairs(name, wanted)[:PAIRS]:
+                tried, met = tried + 1, 0
+                with suppress(PortableNNError):  # Of another shape, it may not fit what reads it.
+                    met = self._met(after, self._run({**rest, name: match}))
+                if met > best[0] or (best[2] is None and not after):
+                    best = met, name, match
+            if 0 < len(after) <= best[0] or tried >= TRIED:
+                break
+        return best
+
+    def _met(self, names: Sequence[str], values: Values) -> int:
+        """The number of values among ``names`` that are values of the first model."""
+        near = (self.index.nearest(name, [known[name] for known in values], self.other) for name in names)
+        return sum(bool(found) and min(share for _, share in found) <= CLOSE for found in near)
 
     def _twice(self) -> set[str]:
         """The given values of which the first model has one alone: nodes that only hand on what they should change."""
@@ -419,11 +419,6 @@ class Alignment:
             for name in names
             if len(names) > 1 or self.given[name].axes or self.given[name].value in self.one.inputs
         }
-
-    def _met(self, names: Sequence[str], values: Values) -> int:
-        """The number of values among ``names`` that are values of the first model."""
-        near = (self.index.nearest(name, [known[name] for known in values], self.other) for name in names)
-        return sum(bool(found) and min(share for _, share in found) <= CLOSE for found in near)
 
     def _likely_pairs(self, name: str, wanted: Mapping[str, set[str]]) -> list[Match]:
         """The values of the first model in whose place a value may be, the likeliest first.
@@ -439,7 +434,8 @@ class Alignment:
             same, alike = theirs.op_type == node.op_type, start == from_these
             if match is None or not (same or alike):
                 continue
-            score = 2 * same + 2 * alike + (other == name or theirs.name == node.name != "")
+            shaped = self.theirs[0][other].size == self.ours[0][name].size
+            score = 2 * same + 2 * alike + 2 * shaped + (other == name or theirs.name == node.name != "")
             found.append((-score, list(theirs.output).index(other) != place, far, match))
         return [match for *_, match in sorted(found, key=lambda each: each[:3])]
 
@@ -456,11 +452,12 @@ class Alignment:
                 return Match(other, axes)
         if all(one.size == two.size for one, two in zip(theirs, ours, strict=True)) and rank != ours[0].ndim:
             return Match(other)
-        return None
+        alike = self.one.maker[other].op_type == self.other.maker[name].op_type and rank == ours[0].ndim
+        return Match(other) if alike else None  # Of another shape, as after another stride.
 
     def _parting(self, name: str, match: Match, gap: Gap) -> Parting:
-        """What is said of a place where the models part."""
-        before = self.other.before([name], set(self._all()) - {name})
+        """The description of a place where the models part."""
+        before = self.other.before([name], self._all().keys() - {name})
         ends = {each.value for key, each in self._all().items() if key != name}
         theirs = self.one.before([match.value], ends - {match.value})
         return Parting(
@@ -503,7 +500,7 @@ def _varying(arrays: Sequence[Array]) -> float:
 
 
 def _only(one: Side, other: Side) -> dict[str, float]:
-    """How far constants may be off that a model has alone: they may be folded, where roundings add up.
+    """The errors of constants that a model has alone: they may be folded, where roundings add up.
 
     A number for each channel may be a difference of others, of which the other model has some.
     """

@@ -71,7 +71,8 @@ def diff(
     if Structure(one).digest == Structure(other).digest:
         weights = tuple(weight_gaps(one, other))
         outputs = {} if not weights else _outputs(one, other, _rounds(one, other, arrays, seed))
-        return made("weights" if weights else "same", weights=weights, outputs=outputs)
+        reason = "" if weights else "the same nodes and weights"
+        return made("weights" if weights else "same", weights=weights, outputs=outputs, reason=reason)
     try:
         rounds = _rounds(one, other, arrays, seed)
         found = Alignment(one, other, rounds)
@@ -110,7 +111,7 @@ def _verdict(found: Alignment) -> tuple[Verdict, str]:
         return "undecided", f"of {at}, no bound of rounding is known, and its values differ"
     if found.unmet:
         return "undecided", f"output '{found.unmet[0]}' has no counterpart"
-    return "same", ""
+    return "same", "on all inputs that were tried, nothing differs that rounding does not explain"
 
 
 def _subject(model: Any) -> Subject:
@@ -161,7 +162,7 @@ def _rounds(one: Side, other: Side, inputs: Feeds | None, seed: int) -> tuple[Se
         for mine, theirs in zip(one.subject.inputs, _in_order(one.subject, other.subject), strict=True)
     }
     if inputs is not None:
-        rounds = [inputs]
+        rounds: Sequence[Feeds] = [inputs]
     else:
         rounds = one.subject.feeds(seed)
         if not all(_fit(pairs, feeds) for feeds in rounds):

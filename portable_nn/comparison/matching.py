@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.comparison.side import Side, Values
+from portable_nn.comparison.side import AXES, Side, Values
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import gaps
 
@@ -19,9 +19,6 @@ CLOSE: Final = 0.01
 LOOSE: Final = 2e-3
 """The distance, relative to its deviation, up to which a value may be another one that was computed in another way."""
 
-AXES: Final = 5
-"""The most axes that are tried in other orders."""
-
 
 class Match(NamedTuple):
     """A value of the first model; ``axes`` bring it into the order that the second model has, and then its shape."""
@@ -30,13 +27,14 @@ class Match(NamedTuple):
     axes: tuple[int, ...] = ()
 
     def arranged(self, array: Array, like: Array) -> Array:
-        """Its array as the second model has it, of the type of ``like``."""
+        """Its array as the second model has it, of the type of ``like`` and, where that can be, of its shape."""
         turned = array.transpose(self.axes) if self.axes else array
-        return np.ascontiguousarray(turned.reshape(like.shape)).astype(like.dtype, copy=False)
+        turned = turned.reshape(like.shape) if turned.size == like.size else turned
+        return np.ascontiguousarray(turned).astype(like.dtype, copy=False)
 
 
 class _Summary(NamedTuple):
-    """What any order of the elements of a value leaves: their mean, deviation and root of the mean square."""
+    """The mean, the deviation and the root of the mean square of all elements: the same in any order."""
 
     mean: float
     deviation: float

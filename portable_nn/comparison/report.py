@@ -16,7 +16,7 @@ Verdict: TypeAlias = Literal["identical", "same", "weights", "parted", "undecide
 
 SENTENCES: Final[Mapping[Verdict, str]] = {
     "identical": "the same bytes",
-    "same": "the same function: nothing differs that rounding does not explain, on all inputs that were tried",
+    "same": "the same function",
     "weights": "the same graph with other weights",
     "parted": "not the same function",
     "undecided": "undecided",
@@ -49,7 +49,7 @@ class Parting(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """What the difference shows: ``beyond rounding``, or only ``suspicious``."""
+        """``beyond rounding``, or only ``suspicious``."""
         return "beyond rounding" if self.apart > self.guaranteed else "suspicious"
 
 
@@ -83,7 +83,7 @@ class Diff:
         outputs: the largest differences by output of the first model.
         matched: how many values of the second model are values of the first, and how many it has.
         pairs: the nodes of both side by side, in the order of the second model.
-        reason: why nothing is decided, and what would decide it.
+        reason: what the verdict rests on; why nothing is decided, and what would decide it.
         notes: remarks.
         seed: that of the inputs.
     """

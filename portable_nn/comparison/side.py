@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
 
     from portable_nn.onnx.session import Session
 
+AXES: Final = 5
+"""The most axes of an array that are tried in other orders."""
+
 COMPUTED: Final = " (computed)"
 """Added to the name of a value where it is computed: its own name is that of the input for those that read it."""
 
-_OPAQUE: Final = ("Sequence", "SplitToSequence", "ConcatFromSequence", "Optional", "String", "ZipMap")
-"""The beginnings of operators that make no arrays of numbers."""
+_NO_ARRAY: Final = re.compile("(?<!Reverse)Sequence|^Optional|^String|^ZipMap")
+"""The names of operators that make no arrays of numbers."""
 
 _DRAWS: Final = ("Random", "Bernoulli", "Multinomial")
 """The beginnings of operators that draw numbers."""
@@ -41,28 +45,34 @@ class Side:
     Attributes:
         subject: the model, its inputs and outputs.
         nodes: its nodes, without constants, in order.
-        maker: the node that makes each value.
-        dependent: the values that depend on the elements of an input, and not only on its shape, in order.
+        read_by: the values that each node reads, also in its bodies, by its ``id``.
+        maker: the node that makes each value, and ``place`` where that stands.
     """
 
     def __init__(self, subject: Subject) -> None:
         from portable_nn.onnx.opsets.support import reads
 
-        self._read_by = reads
-        self.subject, self.name = subject, subject.name
-        self.model = subject.model
+        self.subject, self.name, self.model = subject, subject.name, subject.model
         self.nodes = [node for node in self.model.graph.node if node.op_type != "Constant"]
-        self.reads = {id(node): tuple(dict.fromkeys(reads(node))) for node in self.nodes}
+        self.read_by: dict[int, tuple[str, ...]] = {id(node): tuple(dict.fromkeys(reads(node))) for node in self.nodes}
         self.maker: dict[str, NodeProto] = {name: node for node in self.nodes for name in node.output if name}
-        self.outputs = tuple(port.name for port in subject.outputs)
-        found = dict.fromkeys(port.name for port in subject.inputs)
-        self.inputs = tuple(found)
-        for node in self.nodes:
-            if not found.keys().isdisjoint(self.reads[id(node)]) and not is_of_shape(node.op_type):
-                found |= dict.fromkeys(filter(None, node.output))
-        hidden = {name for node in self.nodes if node.op_type.startswith(_OPAQUE) for name in node.output}
-        self.dependent = tuple(name for name in found if name in self.maker and name not in hidden)
         self.place = {name: place for place, node in enumerate(self.nodes) for name in node.output}
+        self.inputs = tuple(port.name for port in subject.inputs)
+        self.outputs = tuple(port.name for port in subject.outputs)
+
+    @cached_property
+    def dependent(self) -> tuple[str, ...]:
+        """The values that depend on the elements of an input, and not only on its shape, in order."""
+        found, arrays = {*self.inputs}, list[str]()
+        for node in self.nodes:
+            if not found.isdisjoint(self.read_by[id(node)]) and not is_of_shape(node.op_type):
+                found.update(filter(None, node.output))
+                arrays += [] if _NO_ARRAY.search(node.op_type) else filter(None, node.output)
+        return tuple(arrays)
+
+    def reads(self, value: str) -> tuple[str, ...]:
+        """The values that the node which makes a value reads, also in its bodies; none for an input."""
+        return self.read_by[id(self.maker[value])] if value in self.maker else ()
 
     def label(self, value: str) -> str:
         """The node that makes a value, as messages name it: by its name, or by that of its first output."""
@@ -81,7 +91,7 @@ class Side:
         found = {each.name: each.array for each in stored(self.model, self.name)}
         made = dict.fromkeys(found)
         for node in self.nodes:
-            if made.keys() >= set(self.reads[id(node)]) and not node.op_type.startswith(_DRAWS):
+            if made.keys() >= set(self.read_by[id(node)]) and not node.op_type.startswith(_DRAWS):
                 made |= dict.fromkeys(filter(None, node.output))
         if wanted := [name for name in made if name not in found]:
             shown = self._copy(wanted)
@@ -146,20 +156,20 @@ class Side:
             if name in found or name not in self.maker:
                 continue
             found.add(name)
-            waiting += [each for each in self.reads[id(self.maker[name])] if each not in ends]
+            waiting += [each for each in self.reads(name) if each not in ends]
         return [name for name in self.dependent if name in found]
 
     def read_from(self, value: str, ends: Collection[str]) -> set[str]:
         """The inputs and ``ends`` that a value is computed from."""
         way = {value, *self.before([value], ends)}
-        read = {each for name in way if name in self.maker for each in self.reads[id(self.maker[name])]}
+        read = {each for name in way for each in self.reads(name)}
         return {each for each in read if each in self.inputs or (each in ends and each != value)}
 
     def part(self, value: str, known: Mapping[str, Array], given: Collection[str]) -> ModelProto:
         """The model of a value that is computed from those ``given``, and the inputs, with the types that they have."""
         from onnx import helper
 
-        from portable_nn.onnx.opsets.support import needed_nodes
+        from portable_nn.onnx.opsets.support import needed_nodes, reads
         from portable_nn.operators import DTYPE_CODES
 
         made = self._copy(())
@@ -167,7 +177,7 @@ class Side:
         for node in graph.node:
             node.output[:] = ["" if name in ends else name for name in node.output]
         kept = needed_nodes(graph, [value])
-        needed = {name for node in kept for name in self._read_by(node)}
+        needed = {name for node in kept for name in reads(node)}
         weights = [each for each in graph.initializer if each.name in needed]
         del graph.node[:], graph.input[:], graph.initializer[:]
         graph.node.extend(kept)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import permutations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.comparison.side import Side
+from portable_nn.comparison.side import AXES, Side
+from portable_nn.core.graph import format_shape
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import largest_gap
 
@@ -60,11 +62,11 @@ class Structure:
 
     @cached_property
     def digest(self) -> tuple[str, ...]:
-        """What all outputs are."""
+        """All outputs."""
         return tuple(self.hash_of(name) for name in self.side.outputs)
 
     def hash_of(self, name: str) -> str:
-        """What a value is; of a weight only that it is one."""
+        """The computation of a value; of a weight only that it is one."""
         if name in self._hashes:
             return self._hashes[name]
         array = self.side.constants.get(name)
@@ -75,7 +77,7 @@ class Structure:
         return f"weight {array.ndim}"
 
     def _made(self, node: NodeProto) -> str:
-        read = [self.hash_of(name) for name in self.side.reads[id(node)]] if _has_body(node) else None
+        read = [self.hash_of(name) for name in self.side.read_by[id(node)]] if _has_body(node) else None
         inputs = read or [self.hash_of(name) for name in _trimmed(node)]
         text = "\n".join([node.op_type, node.domain, *self.attributes(node), *inputs])
         return hashlib.sha256(text.encode()).hexdigest()
@@ -98,76 +100,78 @@ class Structure:
 
 
 def weight_gaps(one: Side, other: Side) -> Iterator[WeightGap]:
-    """The constants that differ between two models of one structure."""
+    """The constants that differ between two models of one structure, in the order of the nodes that read them."""
+    apart = [(a, b) for a, b in _constants(one, other) if not _equal(one.constants[a], other.constants[b])]
+    readers = {b: _readers(other, b) for _, b in apart}
+    for a, b in sorted(apart, key=lambda pair: min(map(other.nodes.index, readers[pair[1]]), default=0)):
+        x, y = one.constants[a], other.constants[b]
+        swapped = next((name for name, _ in apart if name != a and _equal(one.constants[name], y)), "")
+        how = f"is '{swapped}' of A" if swapped else difference_of(x, y)
+        yield WeightGap(a, b, how, largest_gap(x, y), tuple(node.name or node.output[0] for node in readers[b]))
+
+
+def _constants(one: Side, other: Side) -> dict[tuple[str, str], None]:
+    """The pairs of constants that stand at the same places."""
     pairs, seen = dict[tuple[str, str], None](), set[tuple[str, str]]()
     waiting = [*zip(one.outputs, other.outputs, strict=True)]
     while waiting:
         a, b = (_passed(side, name) for side, name in zip((one, other), waiting.pop(), strict=True))
-        if (a, b) in seen:
-            continue
-        seen.add((a, b))
-        if a in one.constants and b in other.constants:
+        if (a, b) not in seen and a in one.constants and b in other.constants:
             pairs[a, b] = None
-        elif a in one.maker and b in other.maker:
-            inputs = [
-                side.reads[id(node)] if _has_body(node) else _trimmed(node)
-                for side, node in ((one, one.maker[a]), (other, other.maker[b]))
-            ]
-            waiting += [*zip(*inputs, strict=False)]
-    apart = [(a, b) for a, b in pairs if not _equal(one.constants[a], other.constants[b])]
-    theirs = {a: one.constants[a] for a, _ in apart}
-    for a, b in sorted(
-        apart, key=lambda pair: min((other.place[n.output[0]] for n in _readers(other, pair[1])), default=0)
-    ):
-        swapped = next((name for name in theirs if name != a and _equal(theirs[name], other.constants[b])), "")
-        how = f"is '{swapped}' of the other" if swapped else difference_of(one.constants[a], other.constants[b])
-        nodes = tuple(node.name or node.output[0] for node in _readers(other, b))
-        yield WeightGap(a, b, how, largest_gap(one.constants[a], other.constants[b]), nodes)
+        elif (a, b) not in seen and a in one.maker and b in other.maker:
+            waiting += [*zip(_inputs(one, a), _inputs(other, b), strict=False)]
+        seen.add((a, b))
+    return pairs
+
+
+def _inputs(side: Side, value: str) -> Sequence[str]:
+    node = side.maker[value]
+    return side.reads(value) if _has_body(node) else _trimmed(node)
 
 
 def difference_of(one: Array, other: Array) -> str:
     """The difference between two arrays in words."""
+    for axes, words in _turns(one.ndim):
+        if one.size > 1 and _equal(one.transpose(axes), other):
+            return words
     if one.shape != other.shape:
-        if one.ndim > 1 and other.shape == one.T.shape and _equal(one.T, other):
-            return "transposed"
-        return f"has the shape {other.shape}, not {one.shape}"
-    if one.ndim > 1:
-        for axes, words in _turns(one.ndim):
-            if one.transpose(axes).shape == other.shape and _equal(one.transpose(axes), other):
-                return words
-    for name in ("float16", "bfloat16"):
-        if one.dtype.kind == "f" and _equal(_rounded(one, name), other):
+        return f"has the shape {format_shape(other.shape)}, not {format_shape(one.shape)}"
+    for name, round_to in _TYPES.items():
+        if one.dtype.kind == "f" and _equal(round_to(one), other):
             return f"rounded to {name}"
-    a, b = one.ravel().astype(np.float64), other.ravel().astype(np.float64)
+    return _of_elements(one.ravel().astype(np.float64), other.ravel().astype(np.float64))
+
+
+def _of_elements(a: Array, b: Array) -> str:
     scale = float(a @ b / (a @ a)) if a.any() else 0.0
     if scale not in (0.0, 1.0) and np.allclose(a * scale, b, rtol=_CLOSE, atol=0):
         return f"scaled by {scale:.6g}"
     if a.size > 1 and np.array_equal(np.sort(a), np.sort(b)):
         return "the same elements in another order"
     moved = a != b
-    count = int(moved.sum())
-    if not b[moved].any():
-        return f"{count:,} of {a.size:,} elements are 0"
-    return f"{count:,} of {a.size:,} elements differ, by up to {float(np.abs(a - b).max()):.3g}"
+    share = f"{int(moved.sum()):,} of {a.size:,} elements"
+    return f"{share} differ, by up to {np.abs(a - b).max():.3g}" if b[moved].any() else f"{share} are 0"
 
 
 def _turns(rank: int) -> Iterator[tuple[tuple[int, ...], str]]:
-    from itertools import permutations
-
-    for axes in permutations(range(rank)):
-        if axes == tuple(range(rank))[::-1] and rank == 2:
-            yield axes, "transposed"
-        elif axes != tuple(range(rank)):
-            yield axes, f"with its axes in the order {axes}"
+    """The orders of axes but that in which they stand, and each in words."""
+    for axes in permutations(range(rank)) if rank <= AXES else ():
+        if axes != tuple(range(rank)):
+            yield axes, "transposed" if rank == 2 else f"with its axes in the order {format_shape(axes)}"
 
 
-def _rounded(array: Array, name: str) -> Array:
-    if name == "float16":
-        with np.errstate(over="ignore"):
-            return array.astype(np.float16).astype(array.dtype)
-    bits: Array = array.astype(np.float32).view(np.uint32).astype(np.uint64)
-    bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
-    return bits.astype(np.uint32).view(np.float32).astype(array.dtype)
+def _to_float16(array: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return array.astype(np.float16).astype(array.dtype)
+
+
+def _to_bfloat16(array: Array) -> Array:
+    bits = array.astype(np.float32).view(np.uint32).astype(np.uint64)
+    upper = (bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) & np.uint64(0xFFFF0000)
+    return upper.astype(np.uint32).view(np.float32).astype(array.dtype)
+
+
+_TYPES: Final = {"float16": _to_float16, "bfloat16": _to_bfloat16}
 
 
 def _equal(one: Array, other: Array) -> bool:
@@ -178,12 +182,12 @@ def _readers(side: Side, name: str) -> list[NodeProto]:
     """The nodes that read a constant, also through others that depend on no input."""
     names = {name}
     for node in side.nodes:
-        if not names.isdisjoint(side.reads[id(node)]) and all(each in side.constants for each in node.output if each):
+        if not names.isdisjoint(side.read_by[id(node)]) and all(each in side.constants for each in node.output if each):
             names.update(node.output)
     return [
         node
         for node in side.nodes
-        if not names.isdisjoint(side.reads[id(node)])
+        if not names.isdisjoint(side.read_by[id(node)])
         and not all(each in side.constants for each in node.output if each)
     ]
 

@@ -11,13 +11,14 @@ class Rounding(NamedTuple):
 
     Attributes:
         kind: ``exact``: each is an element of an input, a comparison, or a whole number. ``sum``: a sum of products,
-            also of one. ``quotient``: of the first two inputs. ``function``: as far off as was measured.
+            also of one. ``scan``: such a sum of up to all elements. ``quotient``: of the first two inputs.
+            ``function``: as far off as was measured.
         relative: units in the last place of a function's value.
         of_input: units in the last place of its input.
         absolute: units in the last place of 1.
     """
 
-    kind: Literal["exact", "sum", "quotient", "function"]
+    kind: Literal["exact", "sum", "scan", "quotient", "function"]
     relative: float = 0.0
     of_input: float = 0.0
     absolute: float = 0.0
@@ -30,9 +31,10 @@ _EXACT: Final = (
     "BitwiseOr BitwiseXor BitwiseNot"
 )
 _SUMS: Final = (
-    "MatMul Gemm Conv ConvTranspose Einsum Add Sub Mul Sum Mean ReduceSum ReduceMean ReduceProd AveragePool CumSum "
+    "MatMul Gemm Conv ConvTranspose Einsum Add Sub Mul Sum Mean ReduceSum ReduceMean AveragePool "
     "GlobalAveragePool ReduceL1 ReduceSumSquare"
 )
+_SCANS: Final = "CumSum ReduceProd Col2Im ScatterElements ScatterND"
 _ONCE: Final = "Sqrt Cast CastLike LeakyRelu PRelu Mod Shrink"
 _FUNCTIONS: Final = "Exp Log Tanh Erf Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh Softsign Pow Reciprocal"
 _NEAR_ZERO: Final = "Sigmoid Elu Selu Celu Softplus"
@@ -41,6 +43,7 @@ _PRODUCTS: Final = "Gelu Swish Mish HardSwish"
 ROUNDING: Final[Mapping[str, Rounding]] = {
     **dict.fromkeys(_EXACT.split(), Rounding("exact")),
     **dict.fromkeys(_SUMS.split(), Rounding("sum")),
+    **dict.fromkeys(_SCANS.split(), Rounding("scan")),
     **dict.fromkeys(_ONCE.split(), Rounding("function", 1, 0, 1e-4)),
     **dict.fromkeys(_FUNCTIONS.split(), Rounding("function", 4, 0, 0.01)),
     **dict.fromkeys(_NEAR_ZERO.split(), Rounding("function", 4, 0, 2)),

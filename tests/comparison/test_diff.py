@@ -169,7 +169,7 @@ def swapped(model: ModelProto) -> tuple[str, str]:
     one, other = array(model, "batch_norm_1.weight"), array(model, "batch_norm_1.bias")
     put(model, "batch_norm_1.weight", other)
     put(model, "batch_norm_1.bias", one)
-    return "batch_norm_1", "is 'batch_norm_1.bias' of the other"
+    return "batch_norm_1", "is 'batch_norm_1.bias' of A"
 
 
 def transposed(model: ModelProto) -> tuple[str, str]:

@@ -110,16 +110,16 @@ def _add(node: Node, known: dict[str, Bounded], scope: Scope, above: tuple[str, 
             )
         return
     with np.errstate(all="ignore"):
-        errors = rule(use)
-    for name, value, found in zip(filter(None, node.outputs), use.values, errors, strict=True):
+        made = rule(use)
+    for name, value, found in zip(filter(None, node.outputs), use.values, made, strict=True):
         known[name] = Bounded(value, np.nan_to_num(found, nan=math.inf, posinf=math.inf))
         if name not in scope.types:
             add_types(node, scope.types)
 
 
 def _rule(use: _Use) -> Rule | None:
-    if own := _OWN.get(use.node.operator):
-        return own
+    if use.node.operator == "LRN":
+        return _local_response
     known = ROUNDING.get(use.node.operator)
     return _KINDS[known.kind] if known else _ends if use.operator.moves else None
 
@@ -196,6 +196,7 @@ class _Use:
         )
 
 
+Form: TypeAlias = Callable[..., Symbol | Sequence[Symbol]]
 Rule: TypeAlias = Callable[[_Use], Sequence[Array]]
 
 
@@ -229,7 +230,7 @@ def _products(use: _Use) -> list[Array]:
     within = use.run(sizes, magnitudes=True)
     most = max((each.value.size for each in use.x.values()), default=1)
     several = (multiply_adds(use.node, use.scope.types) or most) / max(1, volume(use.values[0].shape))
-    terms = 2 + (most if use.node.operator in _SCANS else max(several, len(use.x)))
+    terms = 2 + (most if ROUNDING[use.node.operator].kind == "scan" else max(several, len(use.x)))
     growth, found = use.growth(terms), [np.empty((2, *value.shape)) for value in use.values]
     for kind in (0, 1):
         off = {
@@ -266,30 +267,36 @@ def _local_response(use: _Use) -> list[Array]:
     return [growth * powers * np.abs(value) + TINY]
 
 
-def _scattered(use: _Use) -> list[Array]:
-    """Of elements that are put, added or multiplied into others."""
-    adds = use.node.operator == "Col2Im" or use.node.attributes.get("reduction") in ("add", "mul")
-    return list((_products if adds else _ends)(use))
+def _scanned(use: _Use) -> list[Array]:
+    """Of sums of any of the elements; those that put elements into others may as well only move them."""
+    adds = use.node.attributes.get("reduction", "none") in ("add", "mul") or use.operator.family != "layout"
+    return list((_products if adds or use.node.operator == "Col2Im" else _ends)(use))
 
 
-_SCANS: Final = ("CumSum", "ReduceProd", "Col2Im", "ScatterElements", "ScatterND")
-"""Sums of as many terms as there are elements, at most."""
-
-_KINDS: Final[Mapping[str, Rule]] = {"exact": _ends, "sum": _products, "quotient": _quotient, "function": _function}
-_OWN: Final[Mapping[str, Rule]] = {
-    "Col2Im": _scattered,
-    "ScatterElements": _scattered,
-    "ScatterND": _scattered,
-    "LRN": _local_response,
+_KINDS: Final[Mapping[str, Rule]] = {
+    "exact": _ends,
+    "sum": _products,
+    "scan": _scanned,
+    "quotient": _quotient,
+    "function": _function,
 }
-"""Rules of operators of their own."""
+
+FORMS: Final[dict[str, Form]] = {}
+"""The operators that are bounded as others, where their lowering says nothing of rounding or there is none."""
 
 
+def _form(operator: str) -> Callable[[Form], Form]:
+    """Put the form of an operator into the table."""
+    return lambda form: FORMS.setdefault(operator, form)
+
+
+@_form("Softmax")
 def _softmax(x: Symbol, *, axis: int = -1) -> Symbol:
     exponential = emit("Exp", x - emit("ReduceMax", x, integers([axis]), keepdims=1))
     return exponential / emit("ReduceSum", exponential, integers([axis]), keepdims=1)
 
 
+@_form("LogSoftmax")
 def _log_softmax(x: Symbol, *, axis: int = -1) -> Symbol:
     less = x - emit("ReduceMax", x, integers([axis]), keepdims=1)
     return less - emit("Log", emit("ReduceSum", emit("Exp", less), integers([axis]), keepdims=1))
@@ -303,6 +310,7 @@ def _standardized(x: Symbol, axes: Sequence[int], epsilon: float) -> tuple[Symbo
     return (x - mean) * inverse, mean, inverse
 
 
+@_form("LayerNormalization")
 def _layer(
     x: Symbol, scale: Symbol, bias: Symbol | None = None, *, axis: int = -1, epsilon: float = 1e-5, **_: object
 ) -> list[Symbol]:
@@ -311,12 +319,14 @@ def _layer(
     return [made * scale if bias is None else made * scale + bias, mean, inverse]
 
 
+@_form("InstanceNormalization")
 def _instance(x: Symbol, scale: Symbol, bias: Symbol, *, epsilon: float = 1e-5) -> Symbol:
     rank = len(x.shape)
     made = _standardized(x, range(2, rank), epsilon)[0]
     return made * per_channel(scale, rank) + per_channel(bias, rank)
 
 
+@_form("BatchNormalization")
 def _batch(
     x: Symbol, scale: Symbol, bias: Symbol, mean: Symbol, variance: Symbol, *, epsilon: float = 1e-5, **_: object
 ) -> Symbol:
@@ -324,31 +334,21 @@ def _batch(
     return x * per_channel(slope, rank) + per_channel(bias - mean * slope, rank)
 
 
+@_form("ReduceL2")
 def _euclidean(x: Symbol, axes: Symbol | None = None, **attributes: int) -> Symbol:
     return emit("Sqrt", emit("ReduceSumSquare", x, axes, **attributes))
 
 
+@_form("ReduceLogSum")
 def _log_sum(x: Symbol, axes: Symbol | None = None, **attributes: int) -> Symbol:
     return emit("Log", emit("ReduceSum", x, axes, **attributes))
 
 
+@_form("ReduceLogSumExp")
 def _log_sum_exp(x: Symbol, axes: Symbol | None = None, **attributes: int) -> Symbol:
     return emit("Log", emit("ReduceSum", emit("Exp", x), axes, **attributes))
 
 
+@_form("LpNormalization")
 def _unit_vector(x: Symbol, *, axis: int = -1, p: int = 2) -> Symbol:
     return x / emit("ReduceL1" if p == 1 else "ReduceL2", x, integers([axis]), keepdims=1)
-
-
-FORMS: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
-    "Softmax": _softmax,
-    "LogSoftmax": _log_softmax,
-    "LayerNormalization": _layer,
-    "InstanceNormalization": _instance,
-    "BatchNormalization": _batch,
-    "ReduceL2": _euclidean,
-    "ReduceLogSum": _log_sum,
-    "ReduceLogSumExp": _log_sum_exp,
-    "LpNormalization": _unit_vector,
-}
-"""The operators that are bounded as others, where their lowering says nothing of rounding or there is none."""
