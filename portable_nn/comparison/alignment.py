@@ -33,7 +33,7 @@ MOST: Final = 12
 PAIRS: Final = 3
 """The most values of the first model that are tried in the place of one of the second."""
 
-TRIED: Final = 24
+TRIED: Final = 48
 """The most pairs of nodes that are tried as the place where two models part, for each place."""
 
 SUSPICIOUS: Final = 10.0
@@ -369,7 +369,7 @@ class Alignment:
             name, found = ends[0], self._fitting(ends[0], their_ends[0])
         if found is None or not (met or certain):
             return False
-        for each in lost:
+        for each in lost[lost.index(name) :]:
             self.given.pop(each, None)
         gap = self.gaps[name] = self._gap(name, found)
         self.apart[name] = found
@@ -409,16 +409,29 @@ class Alignment:
         return sum(bool(found) and min(share for _, share in found) <= CLOSE for found in near)
 
     def _twice(self) -> set[str]:
-        """The given values of which the first model has one alone: nodes that only hand on what they should change."""
+        """The given values that may only look right: of which the first model has one, and the second several.
+
+        So it is where a node hands on what it should change, or reads what another one should read. Not among them is
+        the value that is most like that of the first model: of the same name, by the same operator from the same values.
+        """
         places: dict[str, list[str]] = {}
         for name, match in self.given.items():
             places.setdefault(match.value, []).append(name)
+        first = {max(names, key=self._resemblance) for value, names in places.items() if value in self.one.maker}
+        met = self.met
+        left = {self.one.maker[name].op_type for name in self.one.dependent if name not in met}
         return {
             name
-            for names in places.values()
-            for name in names
-            if len(names) > 1 or self.given[name].axes or self.given[name].value in self.one.inputs
+            for name, match in self.given.items()
+            if name not in first or (match.axes and self.other.maker[name].op_type in left)
         }
+
+    def _resemblance(self, name: str) -> int:
+        """The number of ways in which a value is like that which is given for it."""
+        other = self.given[name].value
+        node, theirs = self.other.maker[name], self.one.maker[other]
+        read = {self.given[each].value if each in self.given else each for each in self.other.reads(name)}
+        return (name == other) + (node.op_type == theirs.op_type) + 2 * (not read.isdisjoint(self.one.reads(other)))
 
     def _likely_pairs(self, name: str, wanted: Mapping[str, set[str]]) -> list[Match]:
         """The values of the first model in whose place a value may be, the likeliest first.
