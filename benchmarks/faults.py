@@ -190,16 +190,19 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    found = {tool: chosen(rows, tool) for tool in TOOLS}
-    found = {tool: both for tool, both in found.items() if both[0]}
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 0.9 + 0.38 * len(found)), sharey=True, layout="constrained")
-    titles = ("of faults: the right node named", "of equivalent rewrites: a node accused")
-    for side, what, title, axis in zip((0, 1), ("right", "accused"), titles, axes, strict=True):
-        shares = [share(both[side], what) for both in found.values()]
-        labels = [f"{tool} ({len(both[0])}, {len(both[1])})" for tool, both in found.items()]
+    found = {tool: chosen(rows, tool) for tool in TOOLS if chosen(rows, tool)[0]}
+    panels: dict[str, tuple[str, Callable[[str], list[Row]]]] = {
+        "right node, same names": ("right", lambda tool: [row for row in found[tool][0] if not row["renamed"]]),
+        "right node, other names": ("right", lambda tool: [row for row in found[tool][0] if row["renamed"]]),
+        "equal models accused": ("accused", lambda tool: found[tool][1]),
+    }
+    figure, axes = pyplot.subplots(1, 3, figsize=(9, 0.8 + 0.34 * len(found)), sharey=True, layout="constrained")
+    for axis, (title, (what, rows_of)) in zip(axes, panels.items(), strict=True):
+        shares = [share(rows_of(tool), what) for tool in found]
         colors = ["#2f6fb0" if tool == "Portable NN" else "#b8bec6" for tool in found]
-        axis.bar_label(axis.barh(labels, shares, color=colors), [f"{each:.1f} %" for each in shares], padding=4)
-        axis.set(xlim=(0, 118), title=title, xticks=[])
+        axis.bar_label(axis.barh([*found], shares, color=colors), [f"{each:.1f} %" for each in shares], padding=4)
+        axis.set_title(f"{title} ({len(rows_of(next(iter(found))))})", fontsize=10)
+        axis.set(xlim=(0, 135), xticks=[])
         axis.spines[["top", "right", "bottom"]].set_visible(False)
         axis.tick_params(length=0)
     axes[0].invert_yaxis()
