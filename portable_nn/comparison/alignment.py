@@ -412,7 +412,7 @@ class Alignment:
         """The given values that may only look right: of which the first model has one, and the second several.
 
         So it is where a node hands on what it should change, or reads what another one should read. Not among them is
-        the value that is most like that of the first model: of the same name, by the same operator from the same values.
+        the value that is most like that of the first model: of its name, by the same operator from the same values.
         """
         places: dict[str, list[str]] = {}
         for name, match in self.given.items():
