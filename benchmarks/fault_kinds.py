@@ -14,7 +14,7 @@ from zlib import crc32
 
 import numpy as np
 import onnx
-from fault_models import Arrays, copied, graphs, inputs, nodes, run
+from fault_models import Arrays, copied, graphs, inner, inputs, nodes, run
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 Array = np.ndarray[Any, Any]
@@ -49,39 +49,32 @@ class Place:
     rng: np.random.Generator
     readers: Mapping[str, Sequence[NodeProto]]
 
-    @property
-    def here(self) -> tuple[str, ...]:
-        return (self.node.name,)
+    def pick(self, found: Iterable[Any]) -> Any:
+        """One of them; LookupError if there are none."""
+        found = list(found)
+        return found[self.rng.integers(len(found)) if found else 0]
 
     def given(self) -> dict[str, Any]:
         """Attributes of the node, and the defaults of those that it does not state."""
-        try:
-            opset = max(each.version for each in self.model.opset_import if each.domain == self.node.domain)
-            schema = onnx.defs.get_schema(self.node.op_type, opset, self.node.domain)
-        except onnx.defs.SchemaError:
+        if self.node.domain:
             return {}
-        stated = [each.default_value for each in schema.attributes.values() if each.default_value.name]
-        return {each.name: helper.get_attribute_value(each) for each in (*stated, *self.node.attribute)}
+        [opset] = [each.version for each in self.model.opset_import if not each.domain]
+        schema = onnx.defs.get_schema(self.node.op_type, opset)
+        defaults = (each.default_value for each in schema.attributes.values() if each.default_value.name)
+        return {each.name: helper.get_attribute_value(each) for each in (*defaults, *self.node.attribute)}
 
-    def state(self, name: str, value: Any) -> tuple[str, ...]:
-        kept = [each for each in self.node.attribute if each.name != name]
+    def keep(self, kept: Callable[[str], bool], **stated: Any) -> None:
+        """Leave out other attributes, and state these."""
+        attributes = [each for each in self.node.attribute if kept(each.name)]
+        attributes += [helper.make_attribute(*each) for each in stated.items()]
         del self.node.attribute[:]
-        self.node.attribute.extend([*kept, helper.make_attribute(name, value)])
-        return self.here
+        self.node.attribute.extend(attributes)
 
-    def weights(self, *, alone: bool = True) -> dict[int, TensorProto]:
-        """Numbers that the node reads from the model, by the place of the input; those that no other node reads."""
+    def weights(self) -> dict[int, TensorProto]:
+        """Numbers of the model that this node alone reads, by the place of the input."""
         stored = {each.name: each for each in self.model.graph.initializer if each.data_type in NUMBERS}
-        return {
-            place: stored[name]
-            for place, name in enumerate(self.node.input)
-            if name in stored and (len(self.readers[name]) == 1 or not alone)
-        }
-
-    def pick(self, found: Iterable[Any]) -> Any:
-        """One of them; None of none."""
-        found = list(found)
-        return found[self.rng.integers(len(found))] if found else None
+        names = {at: name for at, name in enumerate(self.node.input) if len(self.readers[name]) == 1}
+        return {at: stored[name] for at, name in names.items() if name in stored}
 
 
 NUMBERS = {TensorProto.FLOAT: np.float32, TensorProto.INT8: np.int8}
@@ -93,14 +86,17 @@ def put(tensor: TensorProto, changed: Array) -> None:
     tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(whole, kind), tensor.name))
 
 
-Kind = Callable[[Place], tuple[str, ...]]
+Kind = Callable[[Place], tuple[str, ...] | None]
 KINDS: dict[str, Kind] = {}
-"""Each returns the names of the nodes that are at fault; none where it does not apply, which leaves the model alone."""
+"""Each changes a model, and returns the names of the nodes at fault if they are others than the given one.
+
+A LookupError or ValueError says that it does not apply; the model is then as it was.
+"""
 
 
-def kind(name: str) -> Callable[[Kind], Kind]:
-    def register(function: Kind) -> Kind:
-        KINDS[name] = function
+def kind(name: str, *given: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        KINDS[name] = lambda place: function(place, *given)
         return function
 
     return register
@@ -110,224 +106,138 @@ def kind(name: str) -> Callable[[Kind], Kind]:
 
 
 def one_element(array: Array, rng: np.random.Generator) -> Array:
-    changed = array.astype(float)
-    changed.flat[rng.integers(array.size)] += (array.std() or 1) * rng.choice([-1, 1])
-    return changed
+    change = np.zeros(array.size)
+    change[rng.integers(array.size)] = (array.std() or 1) * rng.choice([-1, 1])
+    return array + change.reshape(array.shape)
 
 
 def sign_of_a_channel(array: Array, rng: np.random.Generator) -> Array:
-    changed = array.astype(float)
-    changed[rng.integers(len(array))] *= -1
-    return changed
+    sign = np.where(np.arange(len(array)) == rng.integers(len(array)), -1, 1)
+    return array * sign.reshape(-1, *[1] * (array.ndim - 1))
 
 
-def half_zeroed(array: Array, rng: np.random.Generator) -> Array:
-    return array * (np.arange(len(array)) < len(array) // 2)
+def is_bias(place: Place, at: int, array: Array) -> bool:
+    return array.ndim == 1 and array.size > 1 and (at == 2 or place.node.op_type == "Add")
 
 
-CHANGES: dict[str, tuple[Callable[[Place, int, Array], bool], Callable[[Array, np.random.Generator], Array]]] = {
-    "weight: one element": (lambda place, at, array: array.size > 1, one_element),
-    "weight: 1 % larger": (lambda place, at, array: array.size > 1, lambda array, rng: array * 1.01),
-    "weight: sign of a channel": (lambda place, at, array: array.ndim > 1, sign_of_a_channel),
-    "weight: transposed": (
-        lambda place, at, array: array.ndim in (2, 4) and array.shape[0] == array.shape[1],
-        lambda array, rng: array.swapaxes(0, 1),
-    ),
-    "bias: half zeroed": (
-        lambda place, at, array: array.ndim == 1 and array.size > 1 and (at == 2 or place.node.op_type == "Add"),
-        half_zeroed,
-    ),
-}
-"""Changes of one weight: of which it is one, and what it is afterwards."""
-
-
-def change_of_weight(name: str, place: Place) -> tuple[str, ...]:
-    fits, change = CHANGES[name]
-    found = [each for at, each in place.weights().items() if fits(place, at, numpy_helper.to_array(each))]
-    if not found:
-        return ()
-    tensor = place.pick(found)
-    before = numpy_helper.to_array(tensor)
-    put(tensor, change(before, place.rng))
-    return place.here if (numpy_helper.to_array(tensor) != before).any() else ()
-
-
-for each in CHANGES:
-    KINDS[each] = lambda place, name=each: change_of_weight(name, place)  # type: ignore[misc]
+@kind("weight: one element", lambda place, at, array: array.size > 1, one_element)
+@kind("weight: 1 % larger", lambda place, at, array: array.size > 1, lambda array, rng: array * 1.01)
+@kind("weight: sign of a channel", lambda place, at, array: array.ndim > 1, sign_of_a_channel)
+@kind(
+    "weight: transposed",
+    lambda place, at, array: array.ndim in (2, 4) and array.shape[0] == array.shape[1],
+    lambda array, rng: array.swapaxes(0, 1),
+)
+@kind("bias: half zeroed", is_bias, lambda array, rng: array * (np.arange(len(array)) < len(array) // 2))
+def changed_weight(place: Place, fits: Callable[..., bool], change: Callable[..., Array]) -> None:
+    arrays = [(each, numpy_helper.to_array(each), at) for at, each in place.weights().items()]
+    tensor, array, _ = place.pick(each for each in arrays if fits(place, each[2], each[1]))
+    put(tensor, change(array, place.rng))
 
 
 @kind("weights: two swapped")
 def swapped(place: Place) -> tuple[str, ...]:
-    mine, used = place.pick(place.weights().values()), place.readers
-    if mine is None or np.prod(mine.dims) < 2:
-        return ()
-    others = (each for each in place.model.graph.initializer if each.data_type == mine.data_type)
-    fitting = (each for each in others if each.dims == mine.dims and len(used[each.name]) == 1 and each is not mine)
+    mine, used = place.pick(each for each in place.weights().values() if np.prod(each.dims) > 1), place.readers
+    fitting = (each for each in place.model.graph.initializer if each.data_type == mine.data_type)
+    fitting = (each for each in fitting if each.dims == mine.dims and len(used[each.name]) == 1)
     other = place.pick(each for each in fitting if used[each.name][0].name != place.node.name)
-    if other is None:
-        return ()
     one, two = numpy_helper.to_array(mine), numpy_helper.to_array(other)
-    put(mine, two), put(other, one)
+    put(mine, two)
+    put(other, one)
     return (place.node.name, used[other.name][0].name)
 
 
-def statistics(place: Place, change: Callable[..., tuple[Array, Array]], *at: int) -> tuple[str, ...]:
-    found = place.weights()
-    if place.node.op_type != "BatchNormalization" or not {*at} <= {*found}:
-        return ()
-    tensors = [found[i] for i in at]
-    for tensor, changed in zip(tensors, change(*map(numpy_helper.to_array, tensors)), strict=True):
-        put(tensor, changed)
-    return place.here
-
-
-@kind("batch statistics: stale")
-def stale(place: Place) -> tuple[str, ...]:
-    """As one step of a momentum of 0.1 before, when they were those of the data's spread of 1 about 0."""
-    return statistics(place, lambda mean, variance: (0.9 * mean, 0.9 * variance + 0.1), 3, 4)
-
-
-@kind("batch statistics: swapped")
-def swapped_statistics(place: Place) -> tuple[str, ...]:
-    return statistics(place, lambda one, other: (other, one), *((2, 3) if place.rng.random() < 0.5 else (1, 4)))
+@kind("batch statistics: stale", (3, 4), lambda mean, variance: (0.9 * mean, 0.9 * variance + 0.1))
+@kind("batch statistics: swapped with scale and shift", (1, 4, 2, 3), lambda a, b, c, d: (b, a, d, c))
+def statistics(place: Place, at: Sequence[int], change: Callable[..., Sequence[Array]]) -> None:
+    """Stale ones are those of a step of a momentum of 0.1 before, when they were 0 and 1."""
+    found = place.weights() if place.node.op_type == "BatchNormalization" else {}
+    tensors = [found[each] for each in at]
+    arrays = change(*map(numpy_helper.to_array, tensors))
+    for tensor, array in zip(tensors, arrays, strict=True):
+        put(tensor, array)
 
 
 @kind("gates: another order")
-def gates(place: Place) -> tuple[str, ...]:
+def gates(place: Place) -> None:
     """Two gates of an LSTM or a GRU change places, in all of its weights."""
-    count = {"LSTM": 4, "GRU": 3}.get(place.node.op_type)
-    found = [place.weights().get(at) for at in (1, 2, 3)]
-    if not count or None in found:
-        return ()
-    order = np.arange(count)
-    one, other = place.rng.choice(count, 2, replace=False)
-    order[[one, other]] = other, one
-    for tensor in found:
+    count, found = {"LSTM": 4, "GRU": 3}[place.node.op_type], place.weights()
+    order, two = np.arange(count), place.rng.choice(count, 2, replace=False)
+    order[two] = two[::-1]
+    for tensor in [found[at] for at in (1, 2, 3)]:
         array = numpy_helper.to_array(tensor)
         size = array.shape[1] // count // (2 if array.ndim == 2 else 1)  # two biases: of the input and of the state
         parts = array.reshape(len(array), -1, count, size, *array.shape[2:])
         put(tensor, parts[:, :, order].reshape(array.shape))
-    return place.here
 
 
 # -- attributes
 
 
-@kind("attribute: axis")
-def axis(place: Place) -> tuple[str, ...]:
-    old, rank = place.given().get("axis"), np.ndim(place.values.get(place.node.output[0], 0))
-    if old is None or rank < 2:
-        return ()
-    return place.state("axis", int(place.pick(each for each in range(rank) if each != old % rank)))
+def another_axis(place: Place, old: int) -> int:
+    rank = np.ndim(place.values.get(place.node.output[0], 0))
+    return int(place.pick(each for each in range(rank) if each != old % rank))
 
 
-@kind("attribute: epsilon")
-def epsilon(place: Place) -> tuple[str, ...]:
-    old = place.given().get("epsilon")
-    return place.state("epsilon", 100 * old) if old else ()
-
-
-@kind("attribute: pads")
-def pads(place: Place) -> tuple[str, ...]:
+def shifted(place: Place, old: Sequence[int]) -> list[int]:
     """One cell of a pad goes from one end of an axis to the other."""
-    old = place.given().get("pads")
-    at = place.pick(np.flatnonzero(old or []))
-    if at is None:
-        return ()
-    moved = np.array(old)
-    moved[at] -= 1
-    moved[(at + len(moved) // 2) % len(moved)] += 1
-    return place.state("pads", moved.tolist())
+    change = np.zeros((2, len(old) // 2), int)
+    at = place.pick(np.flatnonzero(old))
+    change.flat[at], change.flat[at - change.shape[1]] = -1, 1
+    return [int(each) for each in old + change.ravel()]
 
 
-@kind("attribute: strides")
-def strides(place: Place) -> tuple[str, ...]:
-    """The strides of another axis or of none, or kernels of another reach, with pads for it."""
-    old = place.given()
-    if place.node.op_type not in ("Conv", "MaxPool", "AveragePool") or "kernel_shape" not in old:
-        return ()
-    if any(old.get("pads", ())) and any(each > 1 for each in old["kernel_shape"]):
-        reach = old.get("dilations") or [1] * len(old["kernel_shape"])
-        place.state("pads", [2 * each for each in old["pads"]])
-        return place.state("dilations", [2 * each for each in reach])
-    steps = old.get("strides") or [1]
-    return place.state("strides", [1] * len(steps) if max(steps) > 1 else [2] * len(old["kernel_shape"]))
-
-
-@kind("attribute: alpha")
-def alpha(place: Place) -> tuple[str, ...]:
-    name = place.pick(name for name, value in place.given().items() if name in ("alpha", "beta", "gamma") and value)
-    if name is None or place.node.op_type in ("LSTM", "GRU"):
-        return ()
-    return place.state(name, 1.5 * place.given()[name])
-
-
-@kind("attribute: transposed operand")
-def transposed_operand(place: Place) -> tuple[str, ...]:
-    name = place.pick(name for name in place.given() if name in ("transA", "transB"))
-    return place.state(name, 1 - place.given()[name]) if name else ()
-
-
-CHOICES: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "Resize": ("coordinate_transformation_mode", (b"half_pixel", b"asymmetric", b"align_corners")),
-    "AveragePool": ("count_include_pad", (0, 1)),
-    "Gelu": ("approximate", (b"none", b"tanh")),
-    "LSTM": ("direction", (b"forward", b"reverse")),
-    "GRU": ("linear_before_reset", (0, 1)),
-    "Pad": ("mode", (b"constant", b"reflect", b"edge")),
-    "DepthToSpace": ("mode", (b"DCR", b"CRD")),
-    "ReduceMean": ("keepdims", (0, 1)),
-}
-
-
-@kind("attribute: mode")
-def mode(place: Place) -> tuple[str, ...]:
-    name, choices = CHOICES.get(place.node.op_type, ("", ()))
-    old = place.given().get(name)
-    return place.state(name, place.pick(each for each in choices if each != old)) if old in choices else ()
-
-
-@kind("attribute: order of axes")
-def permutation(place: Place) -> tuple[str, ...]:
+def permuted(place: Place, old: Sequence[int]) -> list[int]:
     """Two equal sides of what is transposed change places."""
-    order = place.given().get("perm")
-    if order is None:
-        return ()
-    shape = place.values.get(place.node.output[0], np.zeros(())).shape
-    ends = [(i, j) for i in range(len(shape)) for j in range(i) if shape[i] == shape[j] > 1]
-    if not ends:
-        return ()
-    i, j = place.pick(ends)
-    return place.state("perm", [order[{i: j, j: i}.get(at, at)] for at in range(len(order))])
+    shape = np.shape(place.values.get(place.node.output[0], 0))
+    i, j = place.pick((i, j) for i in range(len(shape)) for j in range(i) if shape[i] == shape[j] > 1)
+    return [old[{i: j, j: i}.get(at, at)] for at in range(len(old))]
+
+
+def one_of(*choices: Any) -> Callable[[Place, Any], Any]:
+    return lambda place, old: place.pick(each for each in choices if each != old and old in choices)
+
+
+@kind("attribute: axis", {"axis": another_axis})
+@kind("attribute: epsilon", {"epsilon": lambda place, old: max(1e-3, 100 * old)})
+@kind("attribute: pads", {"pads": shifted})
+@kind("attribute: strides", {"strides": lambda place, old: [1 if max(old) > 1 else 2] * len(old)})
+@kind("attribute: alpha", {name: lambda place, old: 1.5 * old for name in ("alpha", "beta", "gamma")})
+@kind("attribute: transposed operand", {name: one_of(0, 1) for name in ("transA", "transB")})
+@kind("attribute: order of axes", {"perm": permuted})
+@kind("attribute: rounding", {"nearest_mode": one_of(b"floor", b"ceil", b"round_prefer_floor", b"round_prefer_ceil")})
+@kind(
+    "attribute: mode",
+    {
+        "coordinate_transformation_mode": one_of(b"half_pixel", b"pytorch_half_pixel", b"asymmetric", b"align_corners"),
+        "count_include_pad": one_of(0, 1),
+        "approximate": one_of(b"none", b"tanh"),
+        "direction": one_of(b"forward", b"reverse"),
+        "linear_before_reset": one_of(0, 1),
+        "mode": one_of(b"DCR", b"CRD"),
+    },
+)
+def changed_attribute(place: Place, changes: Mapping[str, Callable[[Place, Any], Any]]) -> None:
+    given = place.given()
+    name = place.pick(name for name in changes if name in given)
+    place.keep(lambda each: each != name, **{name: changes[name](place, given[name])})
 
 
 # -- edges and operators
 
 
 @kind("edge: another value")
-def rewired(place: Place) -> tuple[str, ...]:
+def rewired(place: Place) -> None:
     """The node reads another value of the same shape, which is computed before it."""
-    before = list[str](given.name for given in place.model.graph.input)
-    for node in place.model.graph.node:
-        if node.name == place.node.name:
-            break
+    before, values = [each.name for each in place.model.graph.input], place.values
+    for node in place.model.graph.node[: place.model.graph.node[:].index(place.node)]:
         before += node.output
-    else:
-        return ()
-    at = place.pick(at for at, name in enumerate(place.node.input) if name in before and name in place.values)
-    if at is None:
-        return ()
-    old = place.values[place.node.input[at]]
-    fitting = ((name, place.values[name]) for name in before if name in place.values)
-    name = place.pick(
-        name
-        for name, value in fitting
-        if value.shape == old.shape and value.dtype == old.dtype and value.size > 1 and not np.allclose(value, old)
+    at = place.pick(at for at, name in enumerate(place.node.input) if name in before and name in values)
+    old = values[place.node.input[at]]
+    alike = (
+        name for name in before if name in values and (values[name].shape, values[name].dtype) == (old.shape, old.dtype)
     )
-    if name is None:
-        return ()
-    place.node.input[at] = name
-    return place.here
+    place.node.input[at] = place.pick(name for name in alike if old.size > 1 and not np.allclose(values[name], old))
 
 
 ORDERED = {"Sub": 0, "Div": 0, "Pow": 0, "MatMul": 0, "Concat": 0, "Where": 1, "Less": 0, "Greater": 0}
@@ -335,12 +245,9 @@ ORDERED = {"Sub": 0, "Div": 0, "Pow": 0, "MatMul": 0, "Concat": 0, "Where": 1, "
 
 
 @kind("edge: operands swapped")
-def operands(place: Place) -> tuple[str, ...]:
-    first, read = ORDERED.get(place.node.op_type), place.node.input
-    if first is None or len(read) < first + 2 or read[first] == read[first + 1]:
-        return ()
+def operands(place: Place) -> None:
+    first, read = ORDERED[place.node.op_type], place.node.input
     read[first], read[first + 1] = read[first + 1], read[first]
-    return place.here
 
 
 SIMILAR: dict[str, Sequence[str]] = {
@@ -375,44 +282,25 @@ SIMILAR: dict[str, Sequence[str]] = {
 ROUNDING = {"Floor": ("Round", "Ceil"), "Ceil": ("Floor", "Round"), "Round": ("Floor", "Ceil")}
 
 
-def replaced(place: Place, table: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    if place.node.op_type not in table:
-        return ()
+@kind("operator: a similar one", SIMILAR)
+@kind("rounding: another way", ROUNDING)
+def replaced(place: Place, table: Mapping[str, Sequence[str]]) -> None:
     place.node.op_type = place.pick(table[place.node.op_type])
     known = onnx.defs.get_schema(place.node.op_type).attributes
-    kept = [each for each in place.node.attribute if each.name in known and each.name not in ("alpha", "beta")]
-    del place.node.attribute[:]
-    place.node.attribute.extend(kept)
-    return place.here
-
-
-@kind("operator: a similar one")
-def operator(place: Place) -> tuple[str, ...]:
-    return replaced(place, SIMILAR)
-
-
-@kind("rounding: another way")
-def rounding(place: Place) -> tuple[str, ...]:
-    if place.node.op_type == "Resize" and place.given().get("mode") == b"nearest":
-        old = place.given()["nearest_mode"]
-        return place.state("nearest_mode", place.pick({b"floor", b"ceil", b"round_prefer_ceil"} - {old}))
-    return replaced(place, ROUNDING)
+    place.keep(lambda name: name in known and name not in ("alpha", "beta"))
 
 
 @kind("transpose: missing")
 def missing(place: Place) -> tuple[str, ...]:
     """Where both shapes are the same, so that readers of the value can do without."""
-    if place.node.op_type != "Transpose" or place.node not in place.model.graph.node:
-        return ()
-    before, after = place.node.input[0], place.node.output[0]
-    shapes = [place.values[name].shape for name in (before, after) if name in place.values]
-    if len(shapes) < 2 or shapes[0] != shapes[1] or not place.readers[after]:
-        return ()
-    names = tuple(each.name for each in place.readers[after])
-    for reader in place.readers[after]:
+    before, after = {"Transpose": (place.node.input[0], place.node.output[0])}[place.node.op_type]
+    place.pick(name for name in (before,) if place.values[name].shape == place.values[after].shape)
+    readers = place.readers[after]
+    place.pick(readers)
+    for reader in readers:
         reader.input[:] = [before if name == after else name for name in reader.input]
     place.model.graph.node.remove(place.node)
-    return names
+    return tuple(each.name for each in readers)
 
 
 # -- a fault by its number
@@ -510,10 +398,13 @@ class Planting:
             before = len(self.seen)
             for at in order:
                 place.node = place.nodes[at]
-                if truth := KINDS[what](place):
-                    if pair := self.judged(what, place, truth):
-                        yield pair
-                    place = fresh(rng)
+                try:
+                    truth = KINDS[what](place) or (place.node.name,)
+                except (LookupError, ValueError):
+                    continue
+                if pair := self.judged(what, place, truth):
+                    yield pair
+                place = fresh(rng)
             if len(self.seen) == before:
                 return
 
@@ -531,8 +422,19 @@ class Planting:
         if data in self.seen or not (others := valid(place.model, self.given, self.wanted)):
             return None
         self.seen.add(data)
-        stored = {each.name for each in place.model.graph.initializer}
-        if {*place.node.input} <= stored:  # what it makes is a constant: its readers are right answers too
-            truth += tuple(each.name for name in place.node.output for each in place.readers[name])
         outputs = zip(self.given, self.wanted, others, strict=True)
-        return Pair(place.model, what, truth, any(moves(self.model, place.model, *each) for each in outputs))
+        moved = any(moves(self.model, place.model, *each) for each in outputs)
+        return Pair(place.model, what, answers(place, truth), moved)
+
+
+def answers(place: Place, truth: tuple[str, ...]) -> tuple[str, ...]:
+    """The nodes at fault, readers of what these make of constants alone, and nodes that have them in a branch."""
+    constants = {each.name for each in place.model.graph.initializer}
+    for node in place.model.graph.node:
+        if {*node.input} <= constants:
+            constants.update(node.output)
+            if node.name in truth:
+                truth += tuple(each.name for name in node.output for each in place.readers[name])
+        if {each.name for graph in inner(node) for each in graph.node} & {*truth}:
+            truth += (node.name,)
+    return truth

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def handmade(text: str, **weights: Any) -> onnx.ModelProto:
 
 
 def weight(rng: np.random.Generator, *shape: int) -> Any:
-    return (rng.normal(size=shape) * (2 / max(1, np.prod(shape[1:]))) ** 0.5).astype(np.float32)
+    return (rng.normal(size=shape) * (2 / float(np.prod(shape[1:]))) ** 0.5).astype(np.float32)
 
 
 def branches() -> onnx.ModelProto:
@@ -92,18 +93,14 @@ def suppression() -> onnx.ModelProto:
 
 def quantised(name: str) -> onnx.ModelProto:
     """A model in int8, as onnxruntime's static quantisation writes it."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+    from onnxruntime.quantization import QuantFormat, quantize_static
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.rows = iter([inputs(of_torch(name), seed) for seed in range(8)])
-
-        def get_next(self) -> Any:
-            return next(self.rows, None)
-
+    model = of_torch(name)
+    rows = iter([inputs(model, seed) for seed in range(8)])
+    reader = SimpleNamespace(get_next=lambda: next(rows, None))
     with tempfile.TemporaryDirectory() as folder:
-        onnx.save(of_torch(name), f"{folder}/a.onnx")
-        quantize_static(f"{folder}/a.onnx", f"{folder}/b.onnx", Reader(), QuantFormat.QDQ, per_channel=True)
+        onnx.save(model, f"{folder}/a.onnx")
+        quantize_static(f"{folder}/a.onnx", f"{folder}/b.onnx", reader, QuantFormat.QDQ, per_channel=True)
         return onnx.load(f"{folder}/b.onnx")
 
 
@@ -117,10 +114,8 @@ def of_keras(*layers: Callable[[Any], Any], shape: tuple[int, ...]) -> onnx.Mode
     os.environ.setdefault("KERAS_BACKEND", "torch")
     import keras
 
-    network, rng = (
-        keras.Sequential([keras.Input(shape), *(each(keras.layers) for each in layers)]),
-        np.random.default_rng(0),
-    )
+    rng = np.random.default_rng(0)
+    network = keras.Sequential([keras.Input(shape), *(each(keras.layers) for each in layers)])
     network(np.zeros((1, *shape), np.float32))
     for each in network.weights:
         drawn = rng.normal(size=each.shape)
@@ -224,13 +219,18 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
 # -- what is asked of any model
 
 
+def inner(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs in a node, those in their nodes too."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield from graphs(attribute.g)
+
+
 def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """A graph and those in its nodes."""
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from graphs(attribute.g)
+        yield from inner(node)
 
 
 def nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import onnx
 from fault_models import inputs
-
-import portable_nn as pnn
 
 
 class Task(NamedTuple):
@@ -34,12 +33,10 @@ class Answer(NamedTuple):
 
 
 def ours(task: Task) -> Callable[[], Answer]:
-    compare: Any = getattr(pnn, "diff", None)
-    if compare is None:
-        raise ImportError("this package has no diff yet")
+    from portable_nn.comparison.diff import diff
 
     def answer() -> Answer:
-        report = compare(str(task.a), str(task.b))
+        report = diff(str(task.a), str(task.b))
         if report.verdict == "weights":
             return Answer("weights", tuple(name for gap in report.weights for name in gap.nodes))
         if report.verdict == "parted":
@@ -64,7 +61,7 @@ def polygraphy(task: Task) -> Callable[[], Answer]:
     from polygraphy.constants import MARK_ALL
     from polygraphy.logger import G_LOGGER
 
-    G_LOGGER.severity = G_LOGGER.CRITICAL
+    G_LOGGER.module_severity = G_LOGGER.CRITICAL
     a, b = onnx.load(task.a), onnx.load(task.b)
 
     def answer() -> Answer:
@@ -73,7 +70,8 @@ def polygraphy(task: Task) -> Callable[[], Answer]:
             for name, model in (("a", a), ("b", b))
         ]
         results = Comparator.run(sides, data_loader=[inputs(a, 0)])
-        [compared] = Comparator.compare_accuracy(results, compare_func=CompareFunc.simple())
+        by_name = CompareFunc.simple(find_output_func=lambda name, index, found: [name])  # it would guess others
+        [compared] = Comparator.compare_accuracy(results, compare_func=by_name)
         [[found]] = compared.values()
         return first(b, (name for name, equal in found.items() if not equal))
 
@@ -98,8 +96,10 @@ def loss_debugger(task: Task) -> Callable[[], Answer]:
     def answer() -> Answer:
         with tempfile.TemporaryDirectory() as folder:
             ones, others = values(task.a, folder), values(task.b, folder)
-        ratio = debugger.compute_signal_to_quantization_noice_ratio
-        apart = (name for name in ones if name in others and not ratio(ones[name], others[name]) > DECIBELS)
+        pairs = {name: (np.concatenate(ones[name]), np.concatenate(others[name])) for name in ones if name in others}
+        ratio = debugger.compute_signal_to_quantization_noice_ratio  # 0 of zeros and zeros
+        differing = (name for name, (one, other) in pairs.items() if not np.array_equal(one, other))
+        apart = (name for name in differing if not ratio(*pairs[name]) > DECIBELS)
         return first(b, apart)
 
     return answer

@@ -45,8 +45,9 @@ class Through(nn.Module):
 def drawn(module: Any) -> Any:
     """The module with other weights: of variance 2/fan-in, scales about 1, biases and means about 0."""
     generator = torch.Generator().manual_seed(0)
+    learned = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     for name, value in module.state_dict().items():
-        if not value.is_floating_point() or not ("weight" in name or "bias" in name or "running" in name):
+        if not value.is_floating_point() or not (name in learned or "running" in name):
             continue
         normal = torch.randn(value.shape, generator=generator)
         if "running_var" in name:
@@ -54,7 +55,7 @@ def drawn(module: Any) -> Any:
         elif value.ndim > 1:
             value.copy_(normal * (2 / value[0].numel()) ** 0.5)
         else:
-            value.copy_(0.3 * normal + ("weight" in name))
+            value.copy_(0.3 * normal + ("bias" not in name and "running" not in name))
     return module.eval()
 
 

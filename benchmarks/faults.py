@@ -2,7 +2,7 @@
 
 In 40 models 50 faults each are planted, one node at a time; of every second one, values and nodes have other names as
 well, as between two exporters. 25 rewrites of each compute the same, and nothing should be named. Models and pairs are
-kept in a folder; ``--only MODEL:f7`` (its fault 7, or ``r7``, its rewrite) writes one pair beside ``--json`` and shows
+kept in a folder; ``--only MODEL:f7`` (its fault 7, or ``r7``, its rewrite) prints where one pair is, the truth, and
 what each tool says.
 
 Other tools, and what models are made with: ``pip install polygraphy onnxsim onnxslim torch torchvision timm
@@ -15,7 +15,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import shutil
 import tempfile
 import time
 import warnings
@@ -45,7 +44,7 @@ IMPORTED = [
     "onnxsim.model_info",
     "onnxruntime.quantization.qdq_loss_debug",
     "fault_torch",
-    "portable_nn.comparison",
+    "portable_nn.comparison.diff",
 ]
 """What takes long to import; processes are forked from one that has it, if it is installed."""
 
@@ -191,16 +190,19 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    found = {tool: chosen(rows, tool) for tool in TOOLS}
-    found = {tool: both for tool, both in found.items() if both[0]}
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 0.9 + 0.38 * len(found)), sharey=True, layout="constrained")
-    titles = ("of faults: the right node named", "of equivalent rewrites: a node accused")
-    for side, what, title, axis in zip((0, 1), ("right", "accused"), titles, axes, strict=True):
-        shares = [share(both[side], what) for both in found.values()]
-        labels = [f"{tool} ({len(both[0])}, {len(both[1])})" for tool, both in found.items()]
+    found = {tool: chosen(rows, tool) for tool in TOOLS if chosen(rows, tool)[0]}
+    panels: dict[str, tuple[str, Callable[[str], list[Row]]]] = {
+        "right node, same names": ("right", lambda tool: [row for row in found[tool][0] if not row["renamed"]]),
+        "right node, other names": ("right", lambda tool: [row for row in found[tool][0] if row["renamed"]]),
+        "equal models accused": ("accused", lambda tool: found[tool][1]),
+    }
+    figure, axes = pyplot.subplots(1, 3, figsize=(9, 0.8 + 0.34 * len(found)), sharey=True, layout="constrained")
+    for axis, (title, (what, rows_of)) in zip(axes, panels.items(), strict=True):
+        shares = [share(rows_of(tool), what) for tool in found]
         colors = ["#2f6fb0" if tool == "Portable NN" else "#b8bec6" for tool in found]
-        axis.bar_label(axis.barh(labels, shares, color=colors), [f"{each:.1f} %" for each in shares], padding=4)
-        axis.set(xlim=(0, 118), title=title, xticks=[])
+        axis.bar_label(axis.barh([*found], shares, color=colors), [f"{each:.1f} %" for each in shares], padding=4)
+        axis.set_title(f"{title} ({len(rows_of(next(iter(found))))})", fontsize=10)
+        axis.set(xlim=(0, 135), xticks=[])
         axis.spines[["top", "right", "bottom"]].set_visible(False)
         axis.tick_params(length=0)
     axes[0].invert_yaxis()
@@ -210,13 +212,10 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 # -- the program
 
 
-def only(name: str, cache: Path, tools: Sequence[str], seconds: float, folder: Path) -> None:
-    """Write one pair of models, and print what the tools say of it."""
+def only(name: str, cache: Path, tools: Sequence[str], seconds: float) -> None:
+    """Print where the two models of a pair are, the truth, and what the tools say."""
     [row] = [row for row in pairs(name.partition(":")[0], cache) if row["pair"] == name]
-    for side, path in zip("ab", task(row, "", cache)[2:], strict=True):
-        shutil.copy(path, folder / f"{name.replace(':', '-')}-{side}.onnx")
-        print(folder / f"{name.replace(':', '-')}-{side}.onnx")
-    print(json.dumps(row))
+    print(*task(row, "", cache)[2:], json.dumps(row), sep="\n")
     for tool in tools:
         found = ask(row, tool, cache, seconds)
         print(f"{tool}: {found['judged']} ({found['verdict']} {' '.join(found['named'])}) {found['note']}")
@@ -235,7 +234,7 @@ def main() -> None:
     given = parser.parse_args()
     CONTEXT.set_forkserver_preload(IMPORTED)
     if given.only:
-        return only(given.only, given.cache, given.tools, given.seconds, (given.json or Path("x")).parent)
+        return only(given.only, given.cache, given.tools, given.seconds)
     print(processor(), flush=True)
     with ThreadPool(PROCESSES) as pool:
         made = pool.map(lambda name: bounded(3600, pairs, name, given.cache), given.models, 1)

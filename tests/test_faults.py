@@ -25,8 +25,8 @@ from faults import bounded, judged
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
-TORCH = [pytest.param(name, marks=pytest.mark.long) for name in ("cnn", "lstm", "mixer", "unet")]
-HERE = ["branches", "suppression", "our-cnn", *TORCH]
+TORCH = ("cnn", "lstm", "mixer", "unet")
+NAMES = ["branches", *(pytest.param(name, marks=pytest.mark.long) for name in ("suppression", "our-cnn", *TORCH))]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made(name: str, cache: Path) -> onnx.ModelProto:
-    if name in ("cnn", "lstm", "mixer", "unet"):
+    if name in TORCH:
         pytest.importorskip("torch")
     return model_of(name, cache)
 
@@ -76,7 +76,7 @@ def outputs_of(model: onnx.ModelProto, given: dict[str, Any]) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_planted_fault_is_at_the_node_it_is_said_to_be_at(name: str, cache: Path) -> None:
     model = made(name, cache)
     found = [under_other_names(pair, place) for place, pair in enumerate(islice(Planting(name, model), 50))]
@@ -91,7 +91,7 @@ def test_a_planted_fault_is_at_the_node_it_is_said_to_be_at(name: str, cache: Pa
         assert pair.renamed == bool({each.name for each in nodes(pair.model)} - {each.name for each in nodes(model)})
 
 
-@pytest.mark.parametrize("name", ["branches", *TORCH[:1]])
+@pytest.mark.parametrize("name", ["branches", pytest.param("cnn", marks=pytest.mark.long)])
 def test_a_fault_that_moves_an_output_does_so_in_the_reference_too(name: str, cache: Path) -> None:
     model = made(name, cache)
     given = [inputs(model, seed) for seed in range(2)]
@@ -106,7 +106,8 @@ def test_a_fault_that_moves_an_output_does_so_in_the_reference_too(name: str, ca
         assert (max(changes) > 1e-6) == pair.moved, pair.kind
 
 
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["branches", "suppression", "our-cnn", *TORCH])
 def test_a_rewrite_computes_the_same_in_onnxruntime(name: str, cache: Path) -> None:
     model = made(name, cache)
     given = inputs(model, 7)
@@ -123,6 +124,7 @@ def test_a_rewrite_computes_the_same_in_onnxruntime(name: str, cache: Path) -> N
             np.testing.assert_allclose(one, other, rtol=limit, atol=limit * one.std(), err_msg=pair.kind)
 
 
+@pytest.mark.long
 def test_faults_and_rewrites_are_the_same_each_time(cache: Path) -> None:
     model = made("branches", cache)
 
