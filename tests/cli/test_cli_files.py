@@ -208,7 +208,8 @@ def test_every_option_replaces_a_file_where_that_is_forced(run, files, command, 
 
 READS = {
     "calibrate": [MODEL, "mixed.csv"], "evaluate": [MODEL, "digits.csv"],
-    "check": [MODEL], "convert": [MODEL], "diff": [MODEL, "model.onnx"], "export": [MODEL], "import": ["model.onnx"], "inspect": [MODEL],
+    "check": [MODEL], "convert": [MODEL], "diff": [MODEL, "model.onnx"],
+    "export": [MODEL], "import": ["model.onnx"], "inspect": [MODEL],
     "predict": [MODEL, "digits.csv"], "size net": [MODEL],
     "train": ["digits.csv"], "tune": [MODEL, "digits.csv"],
 }  # fmt: skip
