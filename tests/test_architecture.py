@@ -58,9 +58,9 @@ def test_no_import_goes_up_nor_round_in_a_circle(modules: dict[str, Path], order
 
 
 CEILINGS = {
-    "statements": 70_124,
+    "statements": 70_147,
     "tokens a statement": 14.37,
-    "functions of complexity above 15": 80,
+    "functions of complexity above 15": 79,
     "parameters of an internal function": 12,
     "docstrings that open with What, …": 3,
     "tables of operator names outside the array table": 9,

@@ -21,7 +21,7 @@ import numpy as np
 from portable_nn.comparison.matching import CLOSE, Index, Match
 from portable_nn.comparison.report import Pair, Parting
 from portable_nn.comparison.side import Side, Values
-from portable_nn.comparison.structure import Structure, difference_of
+from portable_nn.comparison.structure import BODY, Structure, difference_of
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import gaps
@@ -39,6 +39,9 @@ TRIED: Final = 48
 SUSPICIOUS: Final = 10.0
 """The multiple of the likely bound from which on a difference is suspicious."""
 
+
+UNKNOWN: Final = 1e300
+"""The bound in whose place there is none, so that the largest difference is found."""
 
 SLACK: Final = 32.0
 """The units in the last place of the largest number that many roundings may move any."""
@@ -107,6 +110,7 @@ class Alignment:
             for place, (feeds, known) in enumerate(zip(rounds[0], one.run(rounds[0], moved), strict=True))
         ]
         self.index = Index(one, self.theirs)
+        self.their_end = dict(zip(other.outputs, one.outputs, strict=True))
         self.drawn, self.gaps = frozenset(drawn), dict[str, Gap]()
         self.given = {name: match for name, (match, _) in drawn.items()}
         self.partings = list[Parting]()
@@ -120,8 +124,7 @@ class Alignment:
         """Find all pairs of values, and where the models part."""
         self._settle()
         while len(self.partings) < MOST and (unmet := self.unmet):
-            ends = dict(zip(self.other.outputs, self.one.outputs, strict=False))
-            if not self._part_at(unmet, [ends[name] for name in unmet if name in ends]):
+            if not self._part_at(unmet, [self.their_end[name] for name in unmet]):
                 break
             self._settle()
 
@@ -203,7 +206,7 @@ class Alignment:
 
     def _is_another(self, name: str) -> bool:
         """Give another value of the first model that nearly is the same, if there is one that rounding explains."""
-        for match, _ in self.index.nearest(name, [known[name] for known in self.ours], self.other)[:PAIRS]:
+        for match, _ in self._near(name, self.ours)[:PAIRS]:
             if match != self.given[name] and not (gap := self._gap(name, match)).exceeds:
                 self.given[name], self.gaps[name] = match, gap
                 return True
@@ -248,10 +251,15 @@ class Alignment:
         found = {}
         for name in names:
             if not (name in self.given or name in self.apart or name in self.refused):
-                near = self.index.nearest(name, [known[name] for known in values], self.other)
+                near = self._near(name, values)
                 if near:
                     found[name] = near[0][0]
         return found
+
+    def _near(self, name: str, values: Values) -> list[tuple[Match, float]]:
+        """The values of the first model that a value may be, the likeliest first: of an output the output alone."""
+        near = self.index.nearest(name, [known[name] for known in values], self.other)
+        return [pair for pair in near if pair[0].value == self.their_end[name]] if name in self.their_end else near
 
     def _far(self) -> list[str]:
         """The given values whose computed ones are further off than rounding allows, in order."""
@@ -280,7 +288,7 @@ class Alignment:
             both = mine + np.stack([match.arranged(each, known[name].astype(np.float64)) for each in other])
             least = np.minimum(both[0], SUSPICIOUS * both[1])
             with np.errstate(all="ignore"):
-                share = np.nan_to_num(np.where(distance > 0, distance / least, 0), nan=0.0, posinf=math.inf)
+                share = np.where(distance > 0, distance / np.minimum(least, UNKNOWN), 0)
             place = int(np.argmax(share))
             if share.size and share.flat[place] > worst:
                 worst = float(share.flat[place])
@@ -405,7 +413,7 @@ class Alignment:
 
     def _met(self, names: Sequence[str], values: Values) -> int:
         """The number of values among ``names`` that are values of the first model."""
-        near = (self.index.nearest(name, [known[name] for known in values], self.other) for name in names)
+        near = (self._near(name, values) for name in names)
         return sum(bool(found) and min(share for _, share in found) <= CLOSE for found in near)
 
     def _twice(self) -> set[str]:
@@ -454,19 +462,16 @@ class Alignment:
 
     def _fitting(self, name: str, other: str) -> Match | None:
         """The match of two values of one shape, or of one that is another order of axes."""
-        theirs, ours = [known[other] for known in self.theirs], [known[name] for known in self.ours]
-        if theirs[0].dtype.kind != ours[0].dtype.kind:
-            return None
-        if all(one.shape == two.shape for one, two in zip(theirs, ours, strict=True)):
-            return Match(other)
-        rank = theirs[0].ndim
-        for axes in ((0, *range(2, rank), 1), (0, rank - 1, *range(1, rank - 1))) if rank > 2 else ():
-            if all(tuple(one.shape[axis] for axis in axes) == two.shape for one, two in zip(theirs, ours, strict=True)):
-                return Match(other, axes)
-        if all(one.size == two.size for one, two in zip(theirs, ours, strict=True)) and rank != ours[0].ndim:
-            return Match(other)
-        alike = self.one.maker[other].op_type == self.other.maker[name].op_type and rank == ours[0].ndim
-        return Match(other) if alike else None  # Of another shape, as after another stride.
+        theirs, ours = [known[other] for known in self.theirs], [known[name].shape for known in self.ours]
+        rank, same_rank = theirs[0].ndim, theirs[0].ndim == len(ours[0])
+        last = [(0, *range(2, rank), 1), (0, rank - 1, *range(1, rank - 1))] if rank > 2 else []
+        for axes in [tuple(range(rank)), *last]:
+            if [tuple(array.shape[axis] for axis in axes) for array in theirs] == ours:
+                return Match(other, axes if axes in last else ())
+        is_reshaped = not same_rank and [array.size for array in theirs] == [math.prod(shape) for shape in ours]
+        # One of another shape is what another stride makes, say.
+        is_resized = same_rank and self.one.maker[other].op_type == self.other.maker[name].op_type
+        return Match(other) if is_reshaped or is_resized else None
 
     def _parting(self, name: str, match: Match, gap: Gap) -> Parting:
         """The description of a place where the models part."""
@@ -492,14 +497,14 @@ class Alignment:
         if one.op_type != other.op_type:
             return f"{one.op_type} in A, {other.op_type} in B"
         ours, theirs = (Structure(side).attributes(node) for side, node in ((self.one, one), (self.other, other)))
-        if ours != theirs:
-            differing = [*(f"{each} in A" for each in ours if each not in theirs)]
-            differing += [f"{each} in B" for each in theirs if each not in ours]
-            return ", ".join(differing)
-        for first, second in zip(one.input, other.input, strict=False):
-            x, y = self.one.constants.get(first), self.other.constants.get(second)
-            if x is not None and y is not None and not (x.shape == y.shape and np.array_equal(x, y)):
-                return f"'{second}': {difference_of(x, y)}"
+        differing = [*(f"{each} in A" for each in ours if each not in theirs)]
+        differing += [f"{each} in B" for each in theirs if each not in ours]
+        if differing:
+            return ", ".join(text for text in differing if BODY not in text)
+        pairs = zip(map(self.one.constants.get, one.input), map(self.other.constants.get, other.input), strict=False)
+        for name, (x, y) in zip(other.input, pairs, strict=False):
+            if x is not None and y is not None and not np.array_equal(x, y):
+                return f"'{name}': {difference_of(x, y)}"
         return ""
 
 

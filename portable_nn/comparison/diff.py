@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from portable_nn.core.graph import format_shape
 from portable_nn.core.numbers import Natural
 from portable_nn.core.text import some
 from portable_nn.network import Network
-from portable_nn.onnx.verification.differences import difference
+from portable_nn.onnx.verification.differences import Difference, difference
 from portable_nn.opening.kinds import resolve
 from portable_nn.runtimes.subject import Feeds, Subject, subject_of
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from portable_nn.core.tensors import Array
 
 __all__ = ["diff"]
+
+FAR: Final = 0.01
+"""The relative difference of an output up to which roundings may add up on the way through a whole model."""
 
 
 @check_kinds
@@ -74,17 +77,10 @@ def diff(
         reason = "" if weights else "the same nodes and weights"
         return made("weights" if weights else "same", weights=weights, outputs=outputs, reason=reason)
     try:
-        rounds = _rounds(one, other, arrays, seed)
-        found = Alignment(one, other, rounds)
+        found, outputs, notes = _aligned(one, other, _rounds(one, other, arrays, seed), seed)
     except PortableNNError as error:
         return made("undecided", reason=f"no inputs are found on which both run: {error}")
-    found.align()
-    outputs, notes = _differences(one, other, found.theirs, found.plain), tuple[str, ...]()
-    if not found.partings and (drawn := found.idle(np.random.default_rng(seed))):
-        notes = (f"drawn, as they hardly vary on the inputs: {some(drawn)}",)
-        found = Alignment(one, other, rounds, drawn)
-        found.align()
-    verdict, reason = _verdict(found)
+    verdict, reason = _verdict(found, {} if notes else outputs)
     if repro is not None and found.partings:
         write_case(Path(repro), found, found.partings[0], (_name(a, one.name), _name(b, other.name)))
     return made(
@@ -98,7 +94,21 @@ def diff(
     )
 
 
-def _verdict(found: Alignment) -> tuple[Verdict, str]:
+def _aligned(
+    one: Side, other: Side, rounds: tuple[Sequence[Feeds], Sequence[Feeds]], seed: int
+) -> tuple[Alignment, dict[str, Difference], tuple[str, ...]]:
+    """Both models side by side, the differences of their outputs, and a note where values had to be drawn."""
+    found = Alignment(one, other, rounds)
+    found.align()
+    outputs = _differences(one, other, found.theirs, found.plain)
+    if found.partings or not (drawn := found.idle(np.random.default_rng(seed))):
+        return found, outputs, ()
+    found = Alignment(one, other, rounds, drawn)
+    found.align()
+    return found, outputs, (f"drawn, as they hardly vary on the inputs: {some(drawn)}",)
+
+
+def _verdict(found: Alignment, outputs: Mapping[str, Difference]) -> tuple[Verdict, str]:
     if any(each.shown == "beyond rounding" for each in found.partings):
         return "parted", ""
     if found.partings:
@@ -111,6 +121,8 @@ def _verdict(found: Alignment) -> tuple[Verdict, str]:
         return "undecided", f"of {at}, no bound of rounding is known, and its values differ"
     if found.unmet:
         return "undecided", f"output '{found.unmet[0]}' has no counterpart"
+    if far := [name for name, gap in outputs.items() if gap.max_rel_error > FAR]:
+        return "undecided", f"every node agrees by itself, but output '{far[0]}' as a whole is another"
     return "same", "on all inputs that were tried, nothing differs that rounding does not explain"
 
 
@@ -190,16 +202,14 @@ def _given(subject: Subject, inputs: Mapping[str, Any]) -> dict[str, Array]:
     return {name: np.asarray(array, wanted[name]) for name, array in inputs.items()}
 
 
-def _outputs(one: Side, other: Side, rounds: tuple[Sequence[Feeds], Sequence[Feeds]]) -> dict[str, Any]:
+def _outputs(one: Side, other: Side, rounds: tuple[Sequence[Feeds], Sequence[Feeds]]) -> dict[str, Difference]:
     return _differences(one, other, one.run(rounds[0], {}), other.run(rounds[1], {}))
 
 
 def _differences(
     one: Side, other: Side, ours: Sequence[Mapping[str, Array]], theirs: Sequence[Mapping[str, Array]]
-) -> dict[str, Any]:
+) -> dict[str, Difference]:
     """The largest differences of the outputs, by their names in the first model."""
-    from portable_nn.onnx.verification.differences import Difference
-
     found = {}
     for name, with_name in zip(one.outputs, other.outputs, strict=True):
         found[name] = Difference()

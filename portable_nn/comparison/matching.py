@@ -30,7 +30,7 @@ class Match(NamedTuple):
         """Its array as the second model has it, of the type of ``like`` and, where that can be, of its shape."""
         turned = array.transpose(self.axes) if self.axes else array
         turned = turned.reshape(like.shape) if turned.size == like.size else turned
-        return np.ascontiguousarray(turned).astype(like.dtype, copy=False)
+        return turned.astype(like.dtype, order="C", copy=False)
 
 
 class _Summary(NamedTuple):

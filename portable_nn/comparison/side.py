@@ -209,10 +209,14 @@ class Side:
         except (Unbounded, PortableNNError, ValueError):
             return [np.full((2, *feeds[value].shape), math.inf) for feeds in known]
 
-    def _part(self, value: str, known: Mapping[str, Array], given: Collection[str]) -> tuple[Graph, dict[str, Array]]:
+    def _part(
+        self, value: str, known: Mapping[str, Array], given: Collection[str]
+    ) -> tuple[Graph, Mapping[str, Array]]:
         """The graph of a value from those ``given`` and the inputs, with its parameters. Raises ``KeyError``."""
-        if value not in self._makers:
-            raise ValueError(value)
+        from portable_nn.onnx.reading import from_model
+
+        if value not in self._makers:  # Another part of the model may have an operator that this package lacks.
+            return from_model(self.part(value, known, given), self.name)[:2]
         graph, arrays = self._read
         ends, nodes, read = {*given, *self.inputs}, set[int](), set[str]()
         waiting = [value]

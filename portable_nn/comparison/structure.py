@@ -28,6 +28,10 @@ _CLOSE: Final = 1e-6
 """The largest relative difference of numbers that are the same but for a factor that was rounded."""
 
 
+BODY: Final = "with SHA-256 "
+"""Before the digest of an attribute that is no number or text."""
+
+
 class WeightGap(NamedTuple):
     """A constant that differs.
 
@@ -93,7 +97,8 @@ class Structure:
         found = []
         for each in sorted(node.attribute, key=lambda each: each.name):
             if not is_attribute(each):
-                found.append(f"{each.name} {hashlib.sha256(each.SerializeToString(deterministic=True)).hexdigest()}")
+                digest = hashlib.sha256(each.SerializeToString(deterministic=True)).hexdigest()
+                found.append(f"{each.name} {BODY}{digest}")
             elif (value := from_attribute(each, "")) != defaults.get(each.name):
                 found.append(f"{each.name} is {value}")
         return found

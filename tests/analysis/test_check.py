@@ -233,11 +233,11 @@ def test_operators_that_are_not_supported(m):
 
 def test_attributes_and_types_that_are_not_supported(m):
     body = helper.make_graph([], "body", [], [])
-    nodes = [n("Relu", "x", "y", "act", extra=body), n("Cast", "x", "z", "cast", to=TensorProto.BFLOAT16)]
-    path = save(m, nodes, inputs=[info("x", [2]), info("t", [2], TensorProto.BFLOAT16), info("u", None)])
+    nodes = [n("Relu", "x", "y", "act", extra=body), n("Cast", "x", "z", "cast", to=TensorProto.COMPLEX64)]
+    path = save(m, nodes, inputs=[info("x", [2]), info("t", [2], TensorProto.COMPLEX64), info("u", None)])
     found = errors(path)
     assert found[:3] == [
-        ("not supported: input 't', with elements of type BFLOAT16",),
+        ("not supported: input 't', with elements of type COMPLEX64",),
         ("not supported: input 'u', of unknown rank",),
         ("act", "not supported: attribute 'extra' of node 'act' (Relu), of type GRAPH"),
     ]

@@ -324,7 +324,7 @@ def test_all_that_is_not_supported_is_listed():
         *(helper.make_node("TfIdfVectorizer", ["x"], [f"c{i}"]) for i in range(7)),
         helper.make_node("Relu", ["x"], ["y"], name="r", weird=body),
     ]
-    inputs = [info("x"), info("t", dtype=TensorProto.BFLOAT16), onnx.ValueInfoProto(name="v")]
+    inputs = [info("x"), info("t", dtype=TensorProto.COMPLEX64), onnx.ValueInfoProto(name="v")]
     inputs.append(helper.make_tensor_value_info("u", TensorProto.FLOAT, None))
     model = model_of(nodes, inputs=inputs)
     model.graph.initializer.append(TensorProto(name="s", data_type=TensorProto.STRING))
@@ -338,7 +338,7 @@ def test_all_that_is_not_supported_is_listed():
         "  attribute 'weird' of node 'r' (Relu), of type GRAPH",
         "  tensor 's', with elements of type STRING",
         "  tensor 'z', with elements of type 99",
-        "  input 't', with elements of type BFLOAT16",
+        "  input 't', with elements of type COMPLEX64",
         "  input 'v', which is nothing known and not a tensor",
         "  input 'u', of unknown rank",
     ]

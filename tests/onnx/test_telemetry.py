@@ -53,4 +53,5 @@ def test_who_wants_it_keeps_it(tmp_path: Path) -> None:
 def test_one_place_imports_it() -> None:
     files = [path for name in ("portable_nn", "converters", "models") for path in (ROOT / name).rglob("*.py")]
     code = re.compile(r"^\s*(import|from) onnxruntime\b", re.M)
-    assert {path.name for path in files if code.search(path.read_text("utf-8"))} == {"runtime.py"}
+    found = {path.name for path in files if code.search(path.read_text("utf-8"))}
+    assert found == {"runtime.py", "cases.py"}  # In the latter it is the script of a case to send, which runs alone.

@@ -19,7 +19,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.errors import GraphError
-from portable_nn.core.graph import Graph, Node, Value, bodies
+from portable_nn.core.graph import Graph, Node, Value, bodies, own_inputs
 from portable_nn.core.tensors import Array
 from portable_nn.engines.once import run_numpy
 from portable_nn.engines.plan import Plan
@@ -70,9 +70,13 @@ def bounds(
 
     Raises ``Unbounded`` with the first node that has no bound, and ``GraphError`` where shapes do not fit.
     """
-    types = dict(infer(graph, {name: array.shape for name, array in feeds.items()}).types)
-    scope = Scope.of(graph, types)
     known = {name: exact(array, off.get(name, 0.0)) for name, array in {**parameters, **feeds}.items()}
+    return _outputs(graph, known)
+
+
+def _outputs(graph: Graph, known: dict[str, Bounded]) -> dict[str, Bounded]:
+    shapes = {value.name: known[value.name].value.shape for value in graph.inputs}
+    scope = Scope.of(graph, dict(infer(graph, shapes).types))
     for node in graph.nodes:
         _add(node, known, scope)
     return {name: known[name] for name in graph.outputs}
@@ -90,6 +94,9 @@ def _add(node: Node, known: dict[str, Bounded], scope: Scope, above: tuple[str, 
         known[node.outputs[0]] = exact(
             run_numpy(replace(_NOTHING, outputs=node.outputs, nodes=(node,)), {}, {})[node.outputs[0]]
         )
+        return
+    if node.operator == "If":
+        known |= zip(node.outputs, _taken(node, known, scope).values(), strict=True)
         return
     use = _Use(node, known, scope, fused=bool(above))
     rule = None if node.domain else _rule(use)
@@ -115,6 +122,23 @@ def _add(node: Node, known: dict[str, Bounded], scope: Scope, above: tuple[str, 
         known[name] = Bounded(value, np.nan_to_num(found, nan=math.inf, posinf=math.inf))
         if name not in scope.types:
             add_types(node, scope.types)
+
+
+def _taken(node: Node, known: Mapping[str, Bounded], scope: Scope) -> dict[str, Bounded]:
+    """The outputs of the branch that is taken."""
+    taken = "then_branch" if known[node.inputs[0]].value.all() else "else_branch"
+    start, found = len(own_inputs(node)), dict[str, Bounded]()
+    for name, body in bodies(node):
+        read = node.inputs[start : start + len(body.parameters)]
+        start += len(read)
+        if name == taken:
+            inner = {each.name: known[outer] for each, outer in zip(body.parameters, read, strict=True)}
+            inputs = tuple(
+                Value(each, scope.types[outer].dtype, inner[each].value.shape)
+                for each, outer in zip(inner, read, strict=True)
+            )
+            found = _outputs(replace(body, inputs=inputs, parameters=()), inner)
+    return found
 
 
 def _rule(use: _Use) -> Rule | None:
