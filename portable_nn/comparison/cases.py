@@ -58,10 +58,14 @@ of ONNX do. run.py runs both. Found with {versions}.
 """
 
 
+def check_new(folder: str | Path | None) -> None:
+    """Raise ``UsageError`` where a folder for a case exists."""
+    if folder is not None and Path(folder).exists():
+        raise UsageError(f"{folder}: exists already; --repro (repro=) writes a new folder")
+
+
 def write_case(folder: Path, found: Alignment, at: Parting, names: tuple[str, str]) -> None:
-    """Write a folder with the place at which the models called ``names`` part. Raises ``UsageError`` if it exists."""
-    if folder.exists():
-        raise UsageError(f"{folder}: exists already; --repro writes a new folder")
+    """Write a new folder with the place at which the models called ``names`` part."""
     sides = (
         ("a", found.one.part(at.value_a, found.theirs[0], found.met - {at.value_a}), found.theirs[0], at.value_a),
         ("b", found.other.part(at.value_b, found.seen[0], {*found.given, *found.apart}), found.seen[0], at.value_b),

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from inspect import signature
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from portable_nn.comparison.alignment import Alignment
-from portable_nn.comparison.cases import write_case
+from portable_nn.comparison.cases import check_new, write_case
 from portable_nn.comparison.report import Diff, Verdict
 from portable_nn.comparison.side import Side
 from portable_nn.comparison.structure import Structure, weight_gaps
 from portable_nn.core.arguments import check_kinds
-from portable_nn.core.errors import PortableNNError, UsageError
-from portable_nn.core.graph import format_shape
+from portable_nn.core.errors import PortableNNError
+from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.numbers import Natural
-from portable_nn.core.text import some
+from portable_nn.core.text import quantity, some
+from portable_nn.engines.feeds import fitted
 from portable_nn.network import Network
 from portable_nn.onnx.verification.differences import Difference, difference
 from portable_nn.opening.kinds import resolve
@@ -53,7 +56,8 @@ def diff(
     probably does.
 
     Args:
-        a: a model: the path of a file, the name of a shipped one, a network, or an object of another code base.
+        a: a model: the path of a file, the name of a shipped one, a network, a parsed ONNX file, or an object of
+            PyTorch, Keras, scikit-learn, or another code base that ``from_object`` knows.
         b: another one.
         inputs: arrays by the names of the inputs of ``a``; otherwise they are drawn.
         repro: a new folder: where the models part, the first place is written there as a case to send, with the nodes
@@ -61,25 +65,28 @@ def diff(
         seed: that of the inputs.
 
     Raises:
-        UsageError: there is no such model, or the inputs do not fit.
+        UsageError: there is no such model, or ``repro`` exists.
+        ShapeError: the inputs do not fit.
         FileError, FormatError, UnsupportedError: a file cannot be read, or onnxruntime cannot run it.
     """
+    check_new(repro)
     if _same_file(a, b):
         return Diff(_name(a), _name(b), "identical", seed=seed)
-    one, other = (Side(_subject(each)) for each in (a, b))
+    one, other = map(Side, _subjects(a, b, inputs, seed))
     made = partial(Diff, _name(a, one.name), _name(b, other.name), seed=seed)
-    arrays = None if inputs is None else _given(one.subject, inputs)
-    if fault := _unlike(one.subject, other.subject):
+    arrays = None if inputs is None else fitted([Value(*port) for port in one.subject.inputs], inputs, one.name)
+    left = _pair_outputs(one, other)
+    if fault := _unlike(one, other):
         return made("parted", reason=fault)
     if Structure(one).digest == Structure(other).digest:
         weights = tuple(weight_gaps(one, other))
         outputs = {} if not weights else _outputs(one, other, _rounds(one, other, arrays, seed))
         reason = "" if weights else "the same nodes and weights"
-        return made("weights" if weights else "same", weights=weights, outputs=outputs, reason=reason)
+        return made("weights" if weights else "same", weights=weights, outputs=outputs, reason=reason, notes=left)
     try:
         found, outputs, notes = _aligned(one, other, _rounds(one, other, arrays, seed), seed)
     except PortableNNError as error:
-        return made("undecided", reason=f"no inputs are found on which both run: {error}")
+        return made("undecided", reason=f"no inputs are found on which both run: {error}", notes=left)
     verdict, reason = _verdict(found, {} if notes else outputs)
     if repro is not None and found.partings:
         write_case(Path(repro), found, found.partings[0], (_name(a, one.name), _name(b, other.name)))
@@ -88,7 +95,7 @@ def diff(
         reason=reason,
         partings=tuple(found.partings),
         outputs=outputs,
-        notes=notes,
+        notes=(*left, *notes),
         matched=(len(found.given), len(other.dependent)),
         pairs=tuple(found.pairs()),
     )
@@ -126,12 +133,34 @@ def _verdict(found: Alignment, outputs: Mapping[str, Difference]) -> tuple[Verdi
     return "same", "on all inputs that were tried, nothing differs that rounding does not explain"
 
 
-def _subject(model: Any) -> Subject:
-    if isinstance(model, (str, Path, Network)) or type(model).__name__ == "ModelProto":
+def _subjects(a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int) -> list[Subject]:
+    """Both models. Where a converter needs an example, it is what the inputs say, or what the other model takes."""
+    found = {place: _subject(model) for place, model in enumerate((a, b)) if not _needs_example(model)}
+    for place, model in enumerate((a, b)):
+        if place not in found:
+            arrays = inputs or (found[1 - place].feeds(seed)[-1] if found else None)
+            found[place] = _subject(model, {"example": tuple(arrays.values())} if arrays else {})
+    return [found[place] for place in sorted(found)]
+
+
+def _is_model(value: Any) -> bool:
+    """True if it is a path, a network, or a parsed file, and no object of another code base."""
+    return isinstance(value, (str, Path, Network)) or type(value).__name__ == "ModelProto"
+
+
+def _needs_example(model: Any) -> bool:
+    from portable_nn.converters.registry import converter_of
+
+    found = None if _is_model(model) else converter_of(model)
+    return found is not None and found.from_object is not None and "example" in signature(found.from_object).parameters
+
+
+def _subject(model: Any, options: Mapping[str, Any] = MappingProxyType({})) -> Subject:
+    if _is_model(model):
         return subject_of(model, edited=True)
     from portable_nn.converters.registry import from_object
 
-    return subject_of(from_object(model))
+    return subject_of(from_object(model, **options))
 
 
 def _name(model: Any, otherwise: str = "") -> str:
@@ -145,12 +174,26 @@ def _same_file(a: Any, b: Any) -> bool:
     return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
 
 
-def _unlike(one: Subject, other: Subject) -> str:
+def _pair_outputs(one: Side, other: Side) -> tuple[str, ...]:
+    """Let both have the same outputs in one order, by name where they have some in common; a note on those left out."""
+    names = [name for name in one.outputs if name in other.outputs]
+    if not names or len(names) == len(one.outputs) == len(other.outputs):
+        other.outputs = tuple(names) or other.outputs
+        return ()
+    left = [*(f"'{name}' of A" for name in one.outputs if name not in names)]
+    left += [f"'{name}' of B" for name in other.outputs if name not in names]
+    one.outputs = other.outputs = tuple(names)
+    return (f"outputs that one model has alone are left out: {some(left)}",) if left else ()
+
+
+def _unlike(one: Side, other: Side) -> str:
     """The difference of the ends of two models that makes them two functions of other things; empty where none."""
-    for what, few, more in (("input", one.inputs, other.inputs), ("output", one.outputs, other.outputs)):
-        if len(few) != len(more):
-            return f"A has {len(few)} {what}s and B {len(more)}"
-    for ours, theirs in zip(one.inputs, _in_order(one, other), strict=True):
+    if len(one.inputs) != len(other.inputs) or len(one.outputs) != len(other.outputs):
+        ends = (
+            f"{quantity(len(each.inputs), 'input')}, {quantity(len(each.outputs), 'output')}" for each in (one, other)
+        )
+        return "A has {} and B {}".format(*ends)
+    for ours, theirs in zip(one.subject.inputs, _in_order(one.subject, other.subject), strict=True):
         sizes = list(zip(ours.shape, theirs.shape, strict=False))
         fixed = any(isinstance(x, int) and isinstance(y, int) and x != y for x, y in sizes)
         if len(ours.shape) != len(theirs.shape) or fixed:
@@ -193,13 +236,6 @@ def _fit(pairs: Mapping[str, Any], feeds: Mapping[str, Array]) -> bool:
         for size, dim in zip(array.shape, pairs[name].shape, strict=True)
         if isinstance(dim, int)
     )
-
-
-def _given(subject: Subject, inputs: Mapping[str, Any]) -> dict[str, Array]:
-    wanted = {port.name: port.dtype for port in subject.inputs}
-    if wanted.keys() != inputs.keys():
-        raise UsageError(f"inputs must be arrays for {', '.join(wanted)}, not for {', '.join(inputs) or 'nothing'}")
-    return {name: np.asarray(array, wanted[name]) for name, array in inputs.items()}
 
 
 def _outputs(one: Side, other: Side, rounds: tuple[Sequence[Feeds], Sequence[Feeds]]) -> dict[str, Difference]:

@@ -18,7 +18,7 @@ from onnx import ModelProto, helper, numpy_helper
 import portable_nn as pnn
 from portable_nn.comparison.report import as_page
 from portable_nn.comparison.structure import difference_of
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import ShapeError
 
 
 @cache
@@ -287,6 +287,28 @@ def test_other_inputs_or_outputs_make_another_function(tmp_path: Path) -> None:
     assert "(batch, 4) and (batch, 5)" in found.reason
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of PyTorch's older exporter.
+def test_an_object_of_another_code_base_is_a_model(tmp_path: Path) -> None:
+    """PyTorch's own exporter makes the file; where an example is needed, it is what the other model takes."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).eval()
+    torch.onnx.export(module, (torch.zeros(2, 4),), str(tmp_path / "a.onnx"), dynamo=False)
+    assert pnn.diff(module, tmp_path / "a.onnx").verdict == "same"
+    with torch.no_grad():
+        module[2].bias += 1
+    found = pnn.diff(tmp_path / "a.onnx", module)
+    assert (found.verdict, found.weights[0].name_a) == ("weights", "2.bias")
+
+
+def test_outputs_that_both_have_are_compared() -> None:
+    x = pnn.Input(4, name="x")
+    y, z = pnn.Dense(3, name="y")(x), pnn.Tanh()(x)
+    found = pnn.diff(pnn.Network(x, [y, z], seed=0), pnn.Network(x, y, seed=0))
+    assert found.verdict == "same"
+    assert found.notes == ("outputs that one model has alone are left out: 'tanh_1' of A",)
+
+
 def test_given_inputs_decide(tmp_path: Path) -> None:
     """Where all numbers are positive, Relu and Identity are the same."""
     x = pnn.Input(4, name="x")
@@ -294,7 +316,7 @@ def test_given_inputs_decide(tmp_path: Path) -> None:
     positive = np.random.default_rng(0).uniform(1, 2, (3, 4)).astype(np.float32)
     assert pnn.diff(one, other, inputs={"x": positive}).verdict == "same"
     assert pnn.diff(one, other, inputs={"x": -positive}).verdict == "parted"
-    with pytest.raises(UsageError, match="inputs must be arrays for x, not for y"):
+    with pytest.raises(ShapeError, match="'y' is not one of the inputs x"):
         pnn.diff(one, other, inputs={"y": positive})
 
 
