@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from portable_nn.comparison.structure import WeightGap
@@ -179,12 +180,12 @@ def as_page(found: Diff) -> bytes:
     parts = [html_of(lambda: as_text(found))]
     if found.pairs:
         rows = [
-            (each.a, each.b, each.value, f"{each.apart:.2e}" if each.apart else "0", Share(min(1.0, each.share)))
+            (Share(min(1.0, each.share)), f"{each.apart:.1e}" if each.apart else "0", each.a, each.b)
             for each in found.pairs
         ]
-        headings = ("node of A", "node of B", "value", ">apart", "share of what rounding explains")
-        parts.append(html_table("Nodes of both, in the order of B", headings, rows))
-    return html_page(f"{found.a} and {found.b}: {found.verdict}", *parts)
+        headings = ("of what rounding explains", ">apart", "node of A", "node of B")
+        parts.append(html_table("Nodes of both, in the order of B", headings, rows, most=len(rows)))
+    return html_page(f"{Path(found.a).name} and {Path(found.b).name}: {SENTENCES[found.verdict]}", *parts)
 
 
 def _finite(number: float) -> float | None:

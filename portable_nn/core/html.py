@@ -49,7 +49,9 @@ class Share(NamedTuple):
 Cell: TypeAlias = str | Share
 
 
-def html_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[Cell]], total: Sequence[Cell] = ()) -> str:
+def html_table(
+    title: str, headings: Sequence[str], rows: Sequence[Sequence[Cell]], total: Sequence[Cell] = (), most: int = LONG
+) -> str:
     """A table under a title that expands and collapses it.
 
     All text is escaped (none is put into an attribute). A heading that begins with ``>`` makes a column of numbers,
@@ -60,9 +62,10 @@ def html_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[Cell
         headings: one for each column.
         rows: the cells, row by row: text, or a ``Share``.
         total: the cells of a last row, separated by a line; or none.
+        most: the rows up to which it is open at first.
     """
     parts = [
-        f"<details{'' if len(rows) > LONG else ' open'}>",
+        f"<details{'' if len(rows) > most else ' open'}>",
         f'<summary style="white-space: pre-wrap">{_text(title)}</summary>',
         _grid(headings, rows, total),
         "</details>",
