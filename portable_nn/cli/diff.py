@@ -11,10 +11,8 @@ from portable_nn.cli.options import check_page, written_file
 from portable_nn.cli.printing import Printer
 
 EXAMPLES = (
-    "diff mine.onnx theirs.onnx",
-    "diff digits somebody.onnx --html diff.html",
-    "diff before.onnx after.onnx --repro case",
-    "diff mine.safetensors mine.onnx recorded.npz --format json",
+    "diff mine.safetensors digits.onnx --format json",
+    "diff theirs.onnx somebody.onnx --html diff.html",
 )
 
 

@@ -287,7 +287,7 @@ OWN: dict[str, dict[str, Callable[[Path], None]]] = {
 UNMADE = {"detector.onnx", "matching.onnx", "image=1,3,512,512"}
 """Words of examples that are only parsed: of models with several inputs, or with boxes."""
 
-WRITING = {"--out", "-o", "--plot", "--io", "--draw", "--html"}
+WRITING = {"--out", "-o", "--plot", "--io", "--draw", "--html", "--repro"}
 CONVERTING = {"export", "import", "convert"}
 
 CODES = {"check somebody.onnx --strict": {0, 1}, "inspect theirs.h5 --against digits-mlp": {0, 1}}

@@ -287,7 +287,7 @@ def _local_response(use: _Use) -> list[Array]:
     [value], [x] = use.values, use.x.values()
     # Where the power is an exponential, its argument is rounded too.
     powers = 1 + np.abs(np.log(np.abs(np.where(value, x.value / np.where(value, value, 1), 1))))
-    growth = use.growth((size + 8) * max(1.0, beta)).reshape(2, *[1] * value.ndim)
+    growth = use.growth((size + 16) * max(1.0, beta)).reshape(2, *[1] * value.ndim)
     return [growth * powers * np.abs(value) + TINY]
 
 
