@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from multiprocessing import resource_tracker
+from multiprocessing import active_children, resource_tracker
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -23,7 +23,7 @@ AHEAD: Final = 4
 """Tasks in flight for each process: the next ones are there when one is done, and no more are held."""
 
 WAIT: Final = 60
-"""Seconds that a scheduler, its file, and the first of its workers are waited for."""
+"""Seconds that a scheduler, its file, the first of its workers, and the end of all of them are waited for."""
 
 
 PORT: Final = "127.0.0.1:0"
@@ -79,7 +79,7 @@ def processes(workers: int | None, scheduler: str | None) -> Iterator[Processes]
         with dask.config.set(QUIET):
             with _without_interrupts():
                 started = _started(LocalCluster, workers)
-            with started as local, Client(local) as client:
+            with _closing(started) as local, Client(local) as client:
                 # Who waits for tasks when a run is interrupted has nobody left to report that to.
                 client.loop.asyncio_loop.set_exception_handler(lambda loop, context: None)
                 yield Processes(partial(_submit, client), lambda: workers or 1)
@@ -94,6 +94,19 @@ def processes(workers: int | None, scheduler: str | None) -> Iterator[Processes]
         except TimeoutError:
             raise FileError(scheduler, "this Dask scheduler has no workers: start dask worker ADDRESS") from None
         yield Processes(partial(_submit, client), partial(_threads, client))
+
+
+@contextmanager
+def _closing(local: Any) -> Iterator[Any]:
+    """The cluster, which is closed at the end, also where a worker was killed while it started: Dask waits for that."""
+    try:
+        yield local
+    finally:
+        try:
+            local.close(timeout=WAIT)
+        except TimeoutError:
+            for process in active_children():
+                process.kill()
 
 
 def _address(scheduler: str) -> str:
