@@ -25,6 +25,7 @@ from portable_nn.comparison.structure import BODY, Structure, difference_of
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import gaps
+from portable_nn.onnx.verification.rounding import SUSPICIOUS
 from portable_nn.runtimes.subject import Feeds
 
 MOST: Final = 12
@@ -35,10 +36,6 @@ PAIRS: Final = 3
 
 TRIED: Final = 48
 """The most pairs of nodes that are tried as the place where two models part, for each place."""
-
-SUSPICIOUS: Final = 10.0
-"""The multiple of the likely bound from which on a difference is suspicious."""
-
 
 UNKNOWN: Final = 1e300
 """The bound in whose place there is none, so that the largest difference is found."""

@@ -38,6 +38,9 @@ from portable_nn.rewrites.scope import Scope
 LAMBDA: Final = 6.0
 """The λ of likely bounds."""
 
+SUSPICIOUS: Final = 10.0
+"""The multiple of the likely bound from which on a difference is suspicious."""
+
 TINY: Final = float(np.finfo(np.float32).tiny)
 """Smaller numbers may become 0."""
 
@@ -72,6 +75,24 @@ def bounds(
     """
     known = {name: exact(array, off.get(name, 0.0)) for name, array in {**parameters, **feeds}.items()}
     return _outputs(graph, known)
+
+
+def explains(graph: Graph, parameters: Arrays, feeds: Arrays, output: str, apart: Array) -> bool:
+    """True if the roundings of two implementations explain how far ``apart`` the elements of an output are.
+
+    Only of nodes that are sums of products or exact: of others, such as normalisations of nearly equal numbers, bounds
+    are so wide that they would excuse faults.
+    """
+    nodes = [node for node in graph.nodes if node.operator != "Constant"]
+    kinds = {ROUNDING[node.operator].kind for node in nodes if node.operator in ROUNDING and not node.domain}
+    known = all(node.operator in ROUNDING or ((each := known_operator(node)) and each.moves) for node in nodes)
+    if not known or not kinds <= {"exact", "sum"}:
+        return False
+    try:
+        errors = bounds(graph, parameters, {value.name: feeds[value.name] for value in graph.inputs})[output].errors
+    except (Unbounded, GraphError):
+        return False
+    return bool((apart <= 2 * np.minimum(errors[0], SUSPICIOUS * errors[1])).all())
 
 
 def _outputs(graph: Graph, known: dict[str, Bounded]) -> dict[str, Bounded]:
