@@ -130,7 +130,7 @@ def test_types_that_pages_have_not_are_refused_by_name(tmp_path: Path) -> None:
     for kind in ("BFLOAT16", "STRING", "INT4", "FLOAT8E4M3FN", "COMPLEX64"):
         node = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
         save(tmp_path / "model.onnx", [node], getattr(TensorProto, kind), ["N", 3], ["N", 3])
-        with pytest.raises(PortableNNError, match=f"input 'x', with elements of type {kind}"):
+        with pytest.raises(PortableNNError, match=rf"(?i)\b{kind}\b"):
             pnn.to_html(tmp_path / "model.onnx", tmp_path / "page.html", runtime=runtime_folder())
         assert not (tmp_path / "page.html").exists()
 
