@@ -24,7 +24,7 @@ from portable_nn.comparison.side import Side, Values
 from portable_nn.comparison.structure import BODY, Structure, difference_of
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.tensors import Array
-from portable_nn.onnx.verification.differences import gaps
+from portable_nn.onnx.verification.differences import gaps, largest_gap
 from portable_nn.onnx.verification.rounding import SUSPICIOUS
 from portable_nn.runtimes.subject import Feeds
 
@@ -42,7 +42,6 @@ UNKNOWN: Final = 1e300
 
 SLACK: Final = 32.0
 """The units in the last place of the largest number that many roundings may move any."""
-
 
 IDLE: Final = 0.05
 """The share of its places at which examples differ, below which a value hardly varies."""
@@ -88,8 +87,13 @@ class Alignment:
         drawn: values of the second model that are drawn, with the values of the first that they are (see ``idle``).
 
     Attributes:
+        theirs: the values of the first model, for each of the inputs.
+        plain: the values of the second model as it stands.
+        ours: its values where others are given.
         given: by value of the second model, the value of the first that is given in its place.
-        gaps: how far what was computed is from what was given.
+        apart: the same where the models part.
+        refused: values of the second model that only resemble one of the first.
+        gaps: how far each computed value is from the one that is given.
         partings: where the models part.
     """
 
@@ -112,7 +116,7 @@ class Alignment:
         self.given = {name: match for name, (match, _) in drawn.items()}
         self.partings = list[Parting]()
         self.apart = dict[str, Match]()
-        self.refused = set[str]()
+        self.refused, self.switched = set[str](), set[tuple[str, Match]]()
         self.folded = _only(one, other), _only(other, one)
         self.plain = self.ours = other.run(self.feeds, {})
         self.ours = self._run(self.given)
@@ -142,18 +146,27 @@ class Alignment:
                     )
         return found
 
+    def worst_round(self, at: Parting) -> int:
+        """The place of the inputs on which the models part furthest."""
+        match = self.apart[at.value_b]
+        arrays = [
+            (match.arranged(known[match.value], mine[at.value_b]), mine[at.value_b])
+            for known, mine in zip(self.theirs, self.ours, strict=True)
+        ]
+        return int(np.argmax([largest_gap(one, other) for one, other in arrays]))
+
     def pairs(self) -> list[Pair]:
         """The nodes of both side by side, in the order of the second model."""
-        found, met = list[Pair](), {match.value: name for name, match in self._all().items()}
+        found, met = list[Pair](), self.met
         waiting = [name for name in self.one.dependent if name not in met]
         for name in self.other.dependent:
             match, gap = self._all().get(name), self.gaps.get(name, Gap())
             theirs = match.value if match and match.value in self.one.maker else ""
             while theirs and waiting and self.one.place[waiting[0]] < self.one.place[theirs]:
-                found.append(Pair(self.one.label(waiting[0]), "", waiting.pop(0)))
+                found.append(Pair(self.one.label(waiting.pop(0)), ""))
             label = self.one.label(theirs) if theirs else ""
-            found.append(Pair(label, self.other.label(name), name, gap.apart, gap.share))
-        return [*found, *(Pair(self.one.label(name), "", name) for name in waiting)]
+            found.append(Pair(label, self.other.label(name), gap.apart, gap.share))
+        return [*found, *(Pair(self.one.label(name), "") for name in waiting)]
 
     @property
     def unmet(self) -> list[str]:
@@ -204,7 +217,9 @@ class Alignment:
     def _is_another(self, name: str) -> bool:
         """Give another value of the first model that nearly is the same, if there is one that rounding explains."""
         for match, _ in self._near(name, self.ours)[:PAIRS]:
-            if match != self.given[name] and not (gap := self._gap(name, match)).exceeds:
+            is_new = match != self.given[name] and (name, match) not in self.switched
+            if is_new and not (gap := self._gap(name, match)).exceeds:
+                self.switched.add((name, self.given[name]))
                 self.given[name], self.gaps[name] = match, gap
                 return True
         return False
@@ -239,7 +254,7 @@ class Alignment:
     def _compute(self) -> None:
         """Compute all values anew; of those that are others than before, the gap is not known any more."""
         before, self.ours = self.ours, self._run(self._all())
-        for name in [*self.gaps]:
+        for name in self.gaps.keys() & self.given.keys():
             if not all(np.array_equal(one[name], other[name]) for one, other in zip(before, self.ours, strict=True)):
                 del self.gaps[name]
 
@@ -328,7 +343,7 @@ class Alignment:
         left = {name for name in wrong if self.given[name].value not in taken}
         rest = {name: match for name, match in self._all().items() if name not in wrong}
         blamed, values = left.intersection(self._ends()), self._run(rest) if left else ()
-        for reader in [*rest, *self.unmet] if left else ():
+        for reader in [*(rest.keys() - self.drawn), *self.unmet] if left else ():
             way = left.intersection(self.other.before([reader], rest.keys() - {reader}))
             if way and (reader not in rest or self._moved(reader, rest[reader], values)):
                 blamed |= way
@@ -340,7 +355,7 @@ class Alignment:
             float(gaps(match.arranged(known[match.value], mine[name]), mine[name]).max(initial=0.0))
             for known, mine in zip(self.theirs, values, strict=True)
         )
-        return distance > max(2 * self.gaps[name].apart, self._slack(name))
+        return distance > max(2 * self.gaps.get(name, Gap()).apart, self._slack(name))
 
     def _slack(self, name: str) -> float:
         """The distance by which a chain of several roundings may move a value."""
@@ -351,8 +366,8 @@ class Alignment:
     # -- where nothing meets again
 
     def _ends(self) -> tuple[str, ...]:
-        """The outputs of the second model that depend on its inputs."""
-        return tuple(name for name in self.other.outputs if name in self.other.maker)
+        """The outputs of the second model that its nodes compute."""
+        return tuple(name for name in self.other.outputs if name in self.other.dependent)
 
     def _part_at(
         self, ends: Sequence[str], their_ends: Sequence[str], end: Match | None = None, *, certain: bool = True
@@ -378,6 +393,8 @@ class Alignment:
             self.given.pop(each, None)
         gap = self.gaps[name] = self._gap(name, found)
         self.apart[name] = found
+        if not gap.exceeds and gap.apart > self._slack(name):  # Bounds of a long way explain anything.
+            gap = self.gaps[name] = gap._replace(guaranteed=math.inf, likely=math.inf)
         if gap.exceeds or gap.is_open:
             self.partings.append(self._parting(name, found, gap))
         self._compute()

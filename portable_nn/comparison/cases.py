@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from portable_nn.core.atomic import atomic_write
+from portable_nn.comparison.report import limit_in_words
 from portable_nn.core.errors import UsageError
 from portable_nn.core.tensors import Array
 
@@ -50,52 +50,58 @@ _TEXT: Final = """\
 a: {nodes_a}
 b: {nodes_b}
 
-From the same inputs, the outputs are {apart:.3g} apart; rounding explains at most {guaranteed:.3g}, and probably no
-more than {likely:.3g}. {why}
-
-Each folder holds a model of the nodes alone, and in test_data_set_0 the inputs and the output that it has, as the tests
-of ONNX do. run.py runs both. Found with {versions}.
+On the same inputs, an element of the outputs differs by {apart}. Rounding explains at most {guaranteed},
+and probably no more than {likely}.
+{why}
+The folders a and b hold a model of these nodes alone, and in test_data_set_0 its inputs and its output, as the tests of
+ONNX do. run.py runs both models. Found with {versions}.
 """
 
 
 def check_new(folder: str | Path | None) -> None:
-    """Raise ``UsageError`` where a folder for a case exists."""
+    """Raise ``UsageError`` where a folder for a case exists, or the one that it would be in does not."""
     if folder is not None and Path(folder).exists():
         raise UsageError(f"{folder}: exists already; --repro (repro=) writes a new folder")
+    if folder is not None and not Path(folder).absolute().parent.is_dir():
+        raise UsageError(f"{folder}: --repro (repro=) writes a new folder in one that exists")
 
 
 def write_case(folder: Path, found: Alignment, at: Parting, names: tuple[str, str]) -> None:
-    """Write a new folder with the place at which the models called ``names`` part."""
-    sides = (
-        ("a", found.one.part(at.value_a, found.theirs[0], found.met - {at.value_a}), found.theirs[0], at.value_a),
-        ("b", found.other.part(at.value_b, found.seen[0], {*found.given, *found.apart}), found.seen[0], at.value_b),
-    )
-    for name, model, known, value in sides:
-        place = folder / name / "test_data_set_0"
-        place.mkdir(parents=True)
-        _write(place.parent / "model.onnx", _named(model).SerializeToString())
-        arrays = {f"input_{n}": (each.name, known[each.name]) for n, each in enumerate(model.graph.input)}
-        own = found.ours[0][value] if name == "b" else known[value]
-        for stem, (tensor, array) in {**arrays, "output_0": (value, own)}.items():
-            _write(place / f"{stem}.pb", _tensor(tensor, array))
+    """Write a new folder with the place at which the models called ``names`` part, whole or not at all."""
+    place, given = found.worst_round(at), {*found.given, *found.apart}
+    theirs, seen = found.theirs[place], found.seen[place]
     versions = ", ".join(f"{each} {metadata.version(each)}" for each in ("portable-nn", "onnx", "onnxruntime", "numpy"))
-    words = at._asdict() | {"a": names[0], "b": names[1], "versions": versions, "why": at.why and f"Seen: {at.why}."}
-    words |= {"nodes_a": ", ".join(at.nodes_a), "nodes_b": ", ".join(at.nodes_b)}
-    _write(folder / "README.md", _TEXT.format(**words).encode())
-    _write(folder / "run.py", _SCRIPT.encode())
+    words: dict[str, str] = {
+        "a": names[0],
+        "b": names[1],
+        "nodes_a": ", ".join(at.nodes_a),
+        "nodes_b": ", ".join(at.nodes_b),
+        "apart": f"{at.apart:.3g}",
+        "guaranteed": limit_in_words(at.guaranteed),
+        "likely": limit_in_words(at.likely),
+        "why": at.why and f"\nThe difference of the nodes: {at.why}.\n",
+        "versions": versions,
+    }
+    with TemporaryDirectory(dir=folder.absolute().parent, prefix=".case-") as made:
+        case = Path(made) / "case"
+        _write_side(
+            case / "a", found.one.part(at.value_a, theirs, found.met - {at.value_a}), theirs, theirs[at.value_a]
+        )
+        own = found.ours[place][at.value_b]
+        _write_side(case / "b", found.other.part(at.value_b, seen, given), seen, own)
+        (case / "README.md").write_text(_TEXT.format(**words), encoding="utf-8")
+        (case / "run.py").write_text(_SCRIPT, encoding="utf-8")
+        case.rename(folder)
 
 
-def _write(path: Path, data: bytes) -> None:
-    with atomic_write(path) as file:
-        file.write(data)
-
-
-def _tensor(name: str, array: Array) -> bytes:
+def _write_side(folder: Path, model: ModelProto, known: Mapping[str, Array], output: Array) -> None:
+    """Write a model, what goes in and what comes out, as the tests of ONNX have them."""
     from portable_nn.onnx.storage.tensors import to_tensor
 
-    return bytes(to_tensor(name, np.ascontiguousarray(array)).SerializeToString())
-
-
-def _named(model: ModelProto) -> ModelProto:
     del model.metadata_props[:]
-    return model
+    place = folder / "test_data_set_0"
+    place.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    arrays = {f"input_{number}": (each.name, known[each.name]) for number, each in enumerate(model.graph.input)}
+    for stem, (name, array) in {**arrays, "output_0": (model.graph.output[0].name, output)}.items():
+        (place / f"{stem}.pb").write_bytes(to_tensor(name, array).SerializeToString())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import filecmp
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -70,27 +73,36 @@ def diff(
         FileError, FormatError, UnsupportedError: a file cannot be read, or onnxruntime cannot run it.
     """
     check_new(repro)
+    found, aligned = _compared(a, b, inputs, seed)
+    if repro is None:
+        return found
+    if not found.partings or aligned is None:
+        return replace(found, notes=(*found.notes, f"{repro}: not written, as no nodes are found that differ"))
+    write_case(Path(repro), aligned, found.partings[0], (found.a, found.b))
+    return found
+
+
+def _compared(a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int) -> tuple[Diff, Alignment | None]:
+    """The result, and both models side by side where the graphs are not the same."""
     if _same_file(a, b):
-        return Diff(_name(a), _name(b), "identical", seed=seed)
+        return Diff(_name(a), _name(b), "identical", seed=seed), None
     one, other = map(Side, _subjects(a, b, inputs, seed))
     made = partial(Diff, _name(a, one.name), _name(b, other.name), seed=seed)
     arrays = None if inputs is None else fitted([Value(*port) for port in one.subject.inputs], inputs, one.name)
     left = _pair_outputs(one, other)
     if fault := _unlike(one, other):
-        return made("parted", reason=fault)
+        return made("parted", reason=fault), None
     if Structure(one).digest == Structure(other).digest:
         weights = tuple(weight_gaps(one, other))
         outputs = {} if not weights else _outputs(one, other, _rounds(one, other, arrays, seed))
         reason = "" if weights else "the same nodes and weights"
-        return made("weights" if weights else "same", weights=weights, outputs=outputs, reason=reason, notes=left)
+        return made("weights" if weights else "same", weights=weights, outputs=outputs, reason=reason, notes=left), None
     try:
         found, outputs, notes = _aligned(one, other, _rounds(one, other, arrays, seed), seed)
     except PortableNNError as error:
-        return made("undecided", reason=f"no inputs are found on which both run: {error}", notes=left)
+        return made("undecided", reason=f"no inputs are found on which both run: {error}", notes=left), None
     verdict, reason = _verdict(found, {} if notes else outputs)
-    if repro is not None and found.partings:
-        write_case(Path(repro), found, found.partings[0], (_name(a, one.name), _name(b, other.name)))
-    return made(
+    result = made(
         verdict,
         reason=reason,
         partings=tuple(found.partings),
@@ -99,6 +111,7 @@ def diff(
         matched=(len(found.given), len(other.dependent)),
         pairs=tuple(found.pairs()),
     )
+    return result, found
 
 
 def _aligned(
@@ -119,18 +132,25 @@ def _verdict(found: Alignment, outputs: Mapping[str, Difference]) -> tuple[Verdi
     if any(each.shown == "beyond rounding" for each in found.partings):
         return "parted", ""
     if found.partings:
-        place = found.partings[0]
-        return "undecided", f"a difference at {place.nodes_b[-1]} is ten times what rounding probably explains"
-    unknown = [name for name, gap in found.gaps.items() if name in found.given and gap.is_open]
-    unknown += [name for name in found.apart if name not in found.gaps]
-    if unknown:
-        at = found.other.label(unknown[0])
-        return "undecided", f"of {at}, no bound of rounding is known, and its values differ"
-    if found.unmet:
-        return "undecided", f"output '{found.unmet[0]}' has no counterpart"
-    if far := [name for name, gap in outputs.items() if gap.max_rel_error > FAR]:
-        return "undecided", f"every node agrees by itself, but output '{far[0]}' as a whole is another"
+        first = found.partings[0]
+        if math.isinf(first.likely):
+            return "undecided", f"at {first.nodes_b[-1]} the models differ, and no bound of rounding is known there"
+        return "undecided", f"a difference at {first.nodes_b[-1]} is ten times what rounding probably explains"
+    if why := next(_open_questions(found, outputs), ""):
+        return "undecided", why
     return "same", "on all inputs that were tried, nothing differs that rounding does not explain"
+
+
+def _open_questions(found: Alignment, outputs: Mapping[str, Difference]) -> Iterator[str]:
+    """The reasons why models are not said to be the same, though no nodes are found that differ."""
+    for name, gap in found.gaps.items():
+        if name in found.given and gap.is_open:
+            yield f"of {found.other.label(name)}, no bound of rounding is known, and its values differ"
+    yield from (f"output '{name}' has no counterpart" for name in found.unmet)
+    for name, difference_of_output in outputs.items():
+        most = FAR if name in found.one.dependent else 0.0  # Nothing is rounded on the way to a constant.
+        if difference_of_output.max_rel_error > most:
+            yield f"every node agrees by itself, but output '{name}' as a whole is another"
 
 
 def _subjects(a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int) -> list[Subject]:
@@ -171,7 +191,19 @@ def _same_file(a: Any, b: Any) -> bool:
     if not all(isinstance(each, (str, Path)) for each in (a, b)):
         return False
     one, other = resolve(a), resolve(b)
-    return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
+    if one.samefile(other):
+        return True
+    return filecmp.cmp(one, other, shallow=False) and not _has_parts(one)
+
+
+def _has_parts(path: Path) -> bool:
+    """True if a file of ONNX has tensors in other files."""
+    if path.suffix.lower() != ".onnx":
+        return False
+    from portable_nn.onnx.storage.external import external_tensors
+    from portable_nn.onnx.storage.files import read_alone
+
+    return bool(external_tensors(read_alone(path)))
 
 
 def _pair_outputs(one: Side, other: Side) -> tuple[str, ...]:
@@ -193,7 +225,9 @@ def _unlike(one: Side, other: Side) -> str:
             f"{quantity(len(each.inputs), 'input')}, {quantity(len(each.outputs), 'output')}" for each in (one, other)
         )
         return "A has {} and B {}".format(*ends)
-    for ours, theirs in zip(one.subject.inputs, _in_order(one.subject, other.subject), strict=True):
+    theirs_in_order = _in_order(one.subject, other.subject)
+    other.inputs = tuple(port.name for port in theirs_in_order)
+    for ours, theirs in zip(one.subject.inputs, theirs_in_order, strict=True):
         sizes = list(zip(ours.shape, theirs.shape, strict=False))
         fixed = any(isinstance(x, int) and isinstance(y, int) and x != y for x, y in sizes)
         if len(ours.shape) != len(theirs.shape) or fixed:
@@ -250,6 +284,5 @@ def _differences(
     for name, with_name in zip(one.outputs, other.outputs, strict=True):
         found[name] = Difference()
         for mine, its in zip(ours, theirs, strict=True):
-            if name in mine and with_name in its:
-                found[name] = found[name].or_more(difference(its[with_name], mine[name]))
+            found[name] = found[name].or_more(difference(other.output(with_name, its), one.output(name, mine)))
     return found

@@ -33,9 +33,9 @@ class Parting(NamedTuple):
         nodes_b: those of the second.
         value_a: the value at which the models meet again, or the output, in the first.
         value_b: that in the second.
-        apart: the largest difference of the two.
-        guaranteed: the most that rounding can explain of the element that exceeds it most; infinite where unknown.
-        likely: the most that it probably explains, with λ = 6.
+        apart: the difference of the two in the element that exceeds its bounds most.
+        guaranteed: the most that rounding can explain of it; infinite where no bound is known.
+        likely: the most that rounding probably explains of it, with λ = 6.
         why: the difference of these nodes in words, as far as it is known.
     """
 
@@ -60,14 +60,12 @@ class Pair(NamedTuple):
     Attributes:
         a: the node of the first model; empty where it has none.
         b: that of the second.
-        value: the value of the second model, or of the first where that alone has it.
         apart: the largest difference, from the same predecessors.
         share: the difference as a share of what rounding explains.
     """
 
     a: str
     b: str
-    value: str
     apart: float = 0.0
     share: float = 0.0
 
@@ -123,8 +121,8 @@ def as_text(found: Diff) -> str:
                 some(each.nodes_a[-3:]),
                 some(each.nodes_b[-3:]),
                 f"{each.apart:.2e}",
-                _limit(each.guaranteed),
-                _limit(each.likely),
+                limit_in_words(each.guaranteed),
+                limit_in_words(each.likely),
                 each.why or each.shown,
             )
             for each in found.partings
@@ -147,7 +145,8 @@ def _fields(found: Diff) -> Iterator[tuple[str, str]]:
         yield "note", note
 
 
-def _limit(number: float) -> str:
+def limit_in_words(number: float) -> str:
+    """A bound; ``unknown`` where there is none."""
     return f"{number:.2e}" if math.isfinite(number) else "unknown"
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from msgspec.structs import replace
@@ -35,7 +35,7 @@ _NO_ARRAY: Final = re.compile("(?<!Reverse)Sequence|^Optional|^String|^ZipMap")
 _DRAWS: Final = ("Random", "Bernoulli", "Multinomial")
 """The beginnings of operators that draw numbers."""
 
-Values = Sequence[Mapping[str, Array]]
+Values: TypeAlias = Sequence[Mapping[str, Array]]
 """Arrays by name, for each of the inputs."""
 
 
@@ -58,16 +58,18 @@ class Side:
         self.maker: dict[str, NodeProto] = {name: node for node in self.nodes for name in node.output if name}
         self.place = {name: place for place, node in enumerate(self.nodes) for name in node.output}
         self.inputs = tuple(port.name for port in subject.inputs)
+        self.input_types = {port.name: port.dtype for port in subject.inputs}
         self.outputs = tuple(port.name for port in subject.outputs)
 
     @cached_property
     def dependent(self) -> tuple[str, ...]:
-        """The values that depend on the elements of an input, and not only on its shape, in order."""
+        """The values that depend on the elements of an input, and not only on its shape, and the outputs, in order."""
         found, arrays = {*self.inputs}, list[str]()
         for node in self.nodes:
-            if not found.isdisjoint(self.read_by[id(node)]) and not is_of_shape(node.op_type):
-                found.update(filter(None, node.output))
-                arrays += [] if _NO_ARRAY.search(node.op_type) else filter(None, node.output)
+            reaches = not found.isdisjoint(self.read_by[id(node)]) and not is_of_shape(node.op_type)
+            made = [name for name in node.output if name and (reaches or name in self.outputs)]
+            found.update(made if reaches else ())
+            arrays += [] if _NO_ARRAY.search(node.op_type) else made
         return tuple(arrays)
 
     def reads(self, value: str) -> tuple[str, ...]:
@@ -132,6 +134,10 @@ class Side:
             names = (value.name.removesuffix(COMPUTED) for value in session.outputs)
             found.append(dict(zip(names, results, strict=True)))
         return found
+
+    def output(self, name: str, known: Mapping[str, Array]) -> Array:
+        """An output: a value that is ``known``, or a constant."""
+        return known[name] if name in known else self.constants[name]
 
     def _shown(self, given: Mapping[str, Sequence[Array]]) -> ModelProto:
         """The model with all values as outputs, and those ``given`` as inputs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import permutations
+from itertools import chain, permutations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from portable_nn.comparison.side import AXES, Side
 from portable_nn.core.graph import format_shape
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import largest_gap
+from portable_nn.operators.narrow import NARROW, rounded
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -55,7 +56,9 @@ class Structure:
 
     def __init__(self, side: Side) -> None:
         self.side = side
-        self._hashes: dict[str, str] = {name: f"input {place}" for place, name in enumerate(side.inputs)}
+        self._hashes: dict[str, str] = {
+            name: f"input {place} {side.input_types[name]}" for place, name in enumerate(side.inputs)
+        }
         for node in side.nodes:
             made = self._made(node)
             for place, name in enumerate(node.output):
@@ -141,9 +144,8 @@ def difference_of(one: Array, other: Array) -> str:
             return words
     if one.shape != other.shape:
         return f"has the shape {format_shape(other.shape)}, not {format_shape(one.shape)}"
-    for name, round_to in _TYPES.items():
-        if one.dtype.kind == "f" and _equal(round_to(one), other):
-            return f"rounded to {name}"
+    if (name := _rounded_to(one, other)) is not None:
+        return f"rounded to {name}"
     return _of_elements(one.ravel().astype(np.float64), other.ravel().astype(np.float64))
 
 
@@ -165,18 +167,14 @@ def _turns(rank: int) -> Iterator[tuple[tuple[int, ...], str]]:
             yield axes, "transposed" if rank == 2 else f"with its axes in the order {format_shape(axes)}"
 
 
-def _to_float16(array: Array) -> Array:
+def _rounded_to(one: Array, other: Array) -> str | None:
+    """The narrower type of floats to which a rounding of the first array gives the second."""
+    if one.dtype.kind != "f":
+        return None
     with np.errstate(over="ignore"):
-        return array.astype(np.float16).astype(array.dtype)
-
-
-def _to_bfloat16(array: Array) -> Array:
-    bits = array.astype(np.float32).view(np.uint32).astype(np.uint64)
-    upper = (bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) & np.uint64(0xFFFF0000)
-    return upper.astype(np.uint32).view(np.float32).astype(array.dtype)
-
-
-_TYPES: Final = {"float16": _to_float16, "bfloat16": _to_bfloat16}
+        same_types = (name for name in ("float16", "float32") if _equal(one.astype(name), other))
+        narrow = (each.name for code, each in NARROW.items() if each.is_float and _equal(rounded(one, code), other))
+        return next(chain(same_types, narrow), None)
 
 
 def _equal(one: Array, other: Array) -> bool:

@@ -18,7 +18,7 @@ from onnx import ModelProto, helper, numpy_helper
 import portable_nn as pnn
 from portable_nn.comparison.report import as_page
 from portable_nn.comparison.structure import difference_of
-from portable_nn.core.errors import ShapeError
+from portable_nn.core.errors import ShapeError, UsageError
 
 
 @cache
@@ -278,6 +278,70 @@ def test_a_fault_in_an_optimised_model_is_named_at_its_nodes(model: ModelProto, 
     assert found.verdict == "parted"
     assert found.partings[0].nodes_a[-1] == "relu_1"
     assert len(found.partings) == 1
+
+
+def made(nodes: str, weights: dict[str, np.ndarray] | None = None) -> ModelProto:
+    """A model of a text in the syntax of onnx.parser: ``(inputs) => (outputs) {nodes}``."""
+    found = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> g {nodes}')
+    found.graph.initializer.extend(numpy_helper.from_array(each, name) for name, each in (weights or {}).items())
+    return found
+
+
+def test_inputs_are_those_of_the_same_name_in_any_order() -> None:
+    one = made("(float[n,3] x, float[n,3] y) => (float[n,3] z) {z = Sub(x, y)}")
+    assert pnn.diff(one, made("(float[n,3] y, float[n,3] x) => (float[n,3] z) {z = Sub(x, y)}")).verdict == "same"
+    assert pnn.diff(one, made("(float[n,3] y, float[n,3] x) => (float[n,3] z) {z = Sub(y, x)}")).verdict == "parted"
+
+
+def test_files_of_the_same_bytes_may_have_other_weights_beside_them(tmp_path: Path) -> None:
+    for name, value in (("a", 1), ("b", 2)):
+        (tmp_path / name).mkdir()
+        text = "(float[n,300] x) => (float[n,300] y) {y = Mul(x, w)}"
+        found = made(text, {"w": np.full(300, value, np.float32)})
+        path = tmp_path / name / "m.onnx"
+        onnx.save(found, path, save_as_external_data=True, location="w.bin", size_threshold=10)
+    files = [tmp_path / name / "m.onnx" for name in "ab"]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert pnn.diff(*files).verdict == "weights"
+    assert pnn.diff(files[0], files[0]).verdict == "identical"
+
+
+def test_outputs_that_no_element_of_an_input_decides_are_compared() -> None:
+    """A shape, and a constant."""
+    one = made("(float[n,3] x) => (float[n,3] z, int64[2] s) {z = Relu(x) s = Shape(x)}")
+    text = "(float[n,3] x) => (float[n,3] z, int64[2] s) {z = Max(x, k) s = Shape"
+    assert pnn.diff(one, made(text + "(z)}", {"k": np.zeros(1, np.float32)})).verdict == "same"
+    turned = text.replace("s = Shape", "t = Transpose(z) s = Shape") + "(t)}"
+    assert pnn.diff(one, made(turned, {"k": np.zeros(1, np.float32)})).verdict == "parted"
+    text = "(float[n,3] x) => (float[n,3] z, float[1] k) "
+    one = made(text + "{z = Relu(x)}", {"k": np.zeros(1, np.float32)})
+    other = made(text + "{z = Max(x, q)}", {"k": np.ones(1, np.float32), "q": np.zeros(1, np.float32)})
+    assert pnn.diff(one, other).verdict == "undecided"
+
+
+def test_without_a_bound_nothing_is_decided() -> None:
+    """Of a determinant no bound of rounding is known."""
+    one = made("(float[n,3,3] x) => (float[n] y) {y = Det(x)}")
+    found = pnn.diff(one, made("(float[n,3,3] x) => (float[n] y) {y = ReduceMean<axes = [1, 2], keepdims = 0>(x)}"))
+    assert found.verdict == "undecided"
+    assert "no bound of rounding is known" in found.reason
+
+
+def test_a_case_has_the_inputs_that_show_it(tmp_path: Path) -> None:
+    """Of one example alone, the largest one is that example."""
+    one = made("(float[n,3] x) => (float[n,3] y) {y = Mul(x, k)}", {"k": np.zeros(1, np.float32)})
+    other = made("(float[n,3] x) => (float[n,3] y) {m = ReduceMax<axes = [0]>(x) y = Sub(x, m)}")
+    found = pnn.diff(one, other, repro=tmp_path / "case")
+    assert found.verdict == "parted"
+    sides = []
+    for side in "ab":
+        place = tmp_path / "case" / side / "test_data_set_0"
+        sides.append(numpy_helper.to_array(onnx.load_tensor(place / "output_0.pb")))
+    assert np.abs(sides[0] - sides[1]).max() >= found.partings[0].apart > 0.1
+    note = pnn.diff(one, one, repro=tmp_path / "none").notes[-1]
+    assert note.endswith("none: not written, as no nodes are found that differ")
+    with pytest.raises(UsageError, match="writes a new folder in one that exists"):
+        pnn.diff(one, other, repro=tmp_path / "no" / "case")
 
 
 def test_other_inputs_or_outputs_make_another_function(tmp_path: Path) -> None:

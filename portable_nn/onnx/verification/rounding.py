@@ -2,10 +2,10 @@
 
 A running error analysis (Higham, *Accuracy and Stability of Numerical Algorithms*, chapter 3): nodes are computed in
 float64, each value beside a bound of its error where every operation rounds to a unit u. A sum of n products has at
-most γ(n)·Σ|a||b| with γ(n) = n·u / (1 - n·u), in any order; a function of a library what was measured of it; what only
-moves elements nothing. Operators that are made of others are bounded as these. Beside this *guaranteed* bound stands
-the *likely* one: roundings of either sign grow as λ√n, and exceed that with a probability of at most 2n·exp(-λ²/2)
-(Higham and Mary, SIAM J. Sci. Comput. 41, 2019), here with λ = 6: below 10⁻⁴ for n = 1,000.
+most γ(n)·Σ|a||b| with γ(n) = n·u / (1 - n·u), in any order; a function of a library has the error that was measured of
+it; an operator that only moves elements has none. Operators that are made of others are bounded as these. Beside this
+*guaranteed* bound stands the *likely* one: roundings of either sign grow as λ√n, and exceed that with a probability of
+at most 2n·exp(-λ²/2) (Higham and Mary, SIAM J. Sci. Comput. 41, 2019), here with λ = 6: below 10⁻⁴ for n = 1,000.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ SUSPICIOUS: Final = 10.0
 TINY: Final = float(np.finfo(np.float32).tiny)
 """Smaller numbers may become 0."""
 
-
 FUSED: Final = 2.0
 """The units in the last place of 1 that a function within another operator may be off by."""
 
@@ -77,22 +76,24 @@ def bounds(
     return _outputs(graph, known)
 
 
-def explains(graph: Graph, parameters: Arrays, feeds: Arrays, output: str, apart: Array) -> bool:
-    """True if the roundings of two implementations explain how far ``apart`` the elements of an output are.
+def explained(graph: Graph, parameters: Arrays, feeds: Arrays, output: str) -> Array | None:
+    """The distance of two implementations that their roundings probably explain, for each element of an output.
 
-    Only of nodes that are sums of products or exact: of others, such as normalisations of nearly equal numbers, bounds
-    are so wide that they would excuse faults.
+    Only for graphs whose nodes are exact or sums of products, in float32 or float64: of others, such as normalisations
+    of nearly equal numbers, and of float16, which kernels sum in float32, bounds are so wide that they would excuse
+    faults. ``None`` there.
     """
     nodes = [node for node in graph.nodes if node.operator != "Constant"]
     kinds = {ROUNDING[node.operator].kind for node in nodes if node.operator in ROUNDING and not node.domain}
     known = all(node.operator in ROUNDING or ((each := known_operator(node)) and each.moves) for node in nodes)
-    if not known or not kinds <= {"exact", "sum"}:
-        return False
+    narrow = any(value.dtype == "float16" for value in (*graph.inputs, *graph.parameters))
+    if narrow or not known or not kinds <= {"exact", "sum"}:
+        return None
     try:
         errors = bounds(graph, parameters, {value.name: feeds[value.name] for value in graph.inputs})[output].errors
     except (Unbounded, GraphError):
-        return False
-    return bool((apart <= 2 * np.minimum(errors[0], SUSPICIOUS * errors[1])).all())
+        return None
+    return np.asarray(2 * errors[1])
 
 
 def _outputs(graph: Graph, known: dict[str, Bounded]) -> dict[str, Bounded]:
@@ -246,7 +247,7 @@ Rule: TypeAlias = Callable[[_Use], Sequence[Array]]
 
 
 def _ends(use: _Use) -> list[Array]:
-    """The errors of the inputs in the outputs, of an operator that is monotone in each of them, or convex in one."""
+    """The errors that inputs bring to an operator which is monotone in each of them, or convex in one."""
     found = [np.zeros((2, *value.shape)) for value in use.values]
     if any(each.errors.any() for each in use.x.values()):
         for kind, sign in ((0, 1), (0, -1), (1, 1), (1, -1)):
@@ -257,7 +258,7 @@ def _ends(use: _Use) -> list[Array]:
 
 
 def _function(use: _Use) -> list[Array]:
-    """Of a function of a library: as far off as was measured."""
+    """The errors of a function of a library, as they were measured."""
     measured = ROUNDING[use.node.operator]
     x = np.abs(next(iter(use.x.values())).value) if measured.of_input else 0.0
     # Kernels of fused operators have functions of their own, which are near 0 as far off as near 1.
@@ -270,7 +271,7 @@ def _function(use: _Use) -> list[Array]:
 
 
 def _products(use: _Use) -> list[Array]:
-    """Sums of products: as large as the same sums of magnitudes, and as many roundings as they have terms."""
+    """The errors of sums of products: they have as many roundings as terms, of the sums of the magnitudes."""
     sizes = {name: np.abs(each.value) if each.value.dtype.kind == "f" else each.value for name, each in use.x.items()}
     within = use.run(sizes, magnitudes=True)
     most = max((each.value.size for each in use.x.values()), default=1)
@@ -287,7 +288,7 @@ def _products(use: _Use) -> list[Array]:
 
 
 def _quotient(use: _Use) -> list[Array]:
-    """Of a quotient: as far as both can move it."""
+    """The errors of a quotient: both inputs move it."""
     one, other = (use.x[name] for name in use.node.inputs)
     [value] = use.values
     if value.dtype.kind != "f":
@@ -301,7 +302,7 @@ def _quotient(use: _Use) -> list[Array]:
 
 
 def _local_response(use: _Use) -> list[Array]:
-    """Of local response normalisation: a sum of squares of ``size`` channels, and its power."""
+    """The errors of a local response normalisation: a sum of the squares of ``size`` channels, and a power of it."""
     if any(each.errors.any() for each in use.x.values()):
         raise Unbounded(str(use.node))
     size, beta = use.context.int("size"), use.context.float("beta")
@@ -313,7 +314,7 @@ def _local_response(use: _Use) -> list[Array]:
 
 
 def _scanned(use: _Use) -> list[Array]:
-    """Of sums of any of the elements; those that put elements into others may as well only move them."""
+    """The errors of sums of up to all elements; an operator that puts elements into an array may only move them."""
     adds = use.node.attributes.get("reduction", "none") in ("add", "mul") or use.operator.family != "layout"
     return list((_products if adds or use.node.operator == "Col2Im" else _ends)(use))
 
@@ -348,8 +349,8 @@ def _log_softmax(x: Symbol, *, axis: int = -1) -> Symbol:
 
 
 def _standardized(x: Symbol, axes: Sequence[int], epsilon: float) -> tuple[Symbol, Symbol, Symbol]:
-    """Standardised values, the mean and 1/σ, by the mean of the squares: of all ways to the variance that with the
-    largest errors."""
+    """Standardised values, the mean and 1/σ. The variance is the mean of the squares less the square of the mean, as no
+    other way to it has larger errors."""
     mean, squares = (emit("ReduceMean", each, integers(axes), keepdims=1) for each in (x, x * x))
     inverse = emit("Reciprocal", emit("Sqrt", squares - mean * mean + epsilon))
     return (x - mean) * inverse, mean, inverse

@@ -40,7 +40,7 @@ from portable_nn.onnx.verification.edges import far_and_ties, jumps
 from portable_nn.onnx.verification.forms import form_of
 from portable_nn.onnx.verification.pieces import plan_of, run, runtime_values
 from portable_nn.onnx.verification.proof import Loose
-from portable_nn.onnx.verification.rounding import explains
+from portable_nn.onnx.verification.rounding import explained
 from portable_nn.onnx.verification.sections import CHUNK, Sides
 from portable_nn.operators import FLOATS, infer, known_operator
 from portable_nn.operators.costs import multiply_adds, volume
@@ -235,15 +235,17 @@ class _Comparison:
         graph, parameters, outputs = sides.numpy_part([name], self.types[number], (), free)
         if jumps(graph.nodes):
             raise Parting(pair)
-        apart, node = largest_gap(pair.ours, pair.theirs), str(sides.node_of[name])
-        if explains(graph, parameters, feeds, outputs[name], gaps(pair.ours, pair.theirs) - pair.allowed):
-            self.found.widened[name] = Loose(node, apart, apart).or_more(self.found.widened.get(name))
-            return apart
-        model, renamed = sides.runtime_part([name], self.types[number], free)
-        most = allowed(sides, model, feeds, renamed[name], pair)
-        if not apart <= most:
+        apart, node = gaps(pair.ours, pair.theirs), str(sides.node_of[name])
+        bound = explained(graph, parameters, feeds, outputs[name])
+        if bound is not None and (apart <= bound + pair.allowed).all():
+            most = pair.allowed + float(bound.max(initial=0.0))
+        else:
+            model, renamed = sides.runtime_part([name], self.types[number], free)
+            most = allowed(sides, model, feeds, renamed[name], pair)
+        largest = float(apart.max(initial=0.0))
+        if not largest <= most:
             raise Parting(pair._replace(allowed=most))
-        self.found.widened[name] = Loose(node, apart, most).or_more(self.found.widened.get(name))
+        self.found.widened[name] = Loose(node, largest, most).or_more(self.found.widened.get(name))
         return most
 
     # -- alone
