@@ -16,11 +16,12 @@ import numpy as np
 
 from portable_nn.comparison.alignment import Alignment
 from portable_nn.comparison.cases import check_new, write_case
+from portable_nn.comparison.pipelines import explained, prepared_by
 from portable_nn.comparison.report import Diff, Verdict
 from portable_nn.comparison.side import Side
 from portable_nn.comparison.structure import Structure, weight_gaps
 from portable_nn.core.arguments import check_kinds
-from portable_nn.core.errors import PortableNNError
+from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.numbers import Natural
 from portable_nn.core.text import quantity, some
@@ -28,6 +29,8 @@ from portable_nn.engines.feeds import fitted
 from portable_nn.network import Network
 from portable_nn.onnx.verification.differences import Difference, difference
 from portable_nn.opening.kinds import resolve
+from portable_nn.prediction.arrays import are_pictures
+from portable_nn.prediction.options import Preprocess
 from portable_nn.runtimes.subject import Feeds, Subject, subject_of
 
 if TYPE_CHECKING:
@@ -42,9 +45,12 @@ FAR: Final = 0.01
 @check_kinds
 def diff(
     a: Any,
-    b: Any,
+    b: Any = None,
     *,
-    inputs: Mapping[str, Any] | None = None,
+    inputs: Any = None,
+    inputs_b: Any = None,
+    answers_b: Any = None,
+    preprocess: Preprocess | None = None,
     repro: str | Path | None = None,
     seed: Natural = 0,
 ) -> Diff:
@@ -58,28 +64,55 @@ def diff(
     from the same predecessors. A difference counts where it exceeds what rounding can explain, or ten times what it
     probably does.
 
+    With ``inputs_b`` or ``answers_b``, the numbers that another program made of a picture are explained: order of
+    colours, scale, mean and deviation are solved for, and kernels, crops, letterboxes, EXIF and softmax are tried.
+
     Args:
         a: a model: the path of a file, the name of a shipped one, a network, a parsed ONNX file, or an object of
             PyTorch, Keras, scikit-learn, or another code base that ``from_object`` knows.
-        b: another one.
-        inputs: arrays by the names of the inputs of ``a``; otherwise they are drawn.
+        b: another one; it may be left out where ``inputs_b`` or ``answers_b`` are given.
+        inputs: arrays by the names of the inputs of ``a``, or a picture for it; otherwise they are drawn.
+        inputs_b: the array that another program made of the picture for the same network: the path of an npy or npz
+            file, an array, or several by name.
+        answers_b: what came out of the network there, instead.
+        preprocess: how ``a`` prepares the picture, as ``predict`` takes it; by default as the model says.
         repro: a new folder: where the models part, the first place is written there as a case to send, with the nodes
             of each as a model, the inputs and outputs, and a script that needs onnx and onnxruntime alone.
         seed: that of the inputs.
 
     Raises:
-        UsageError: there is no such model, or ``repro`` exists.
+        UsageError: there is no such model, ``repro`` exists, or arguments do not belong together.
         ShapeError: the inputs do not fit.
         FileError, FormatError, UnsupportedError: a file cannot be read, or onnxruntime cannot run it.
     """
     check_new(repro)
-    found, aligned = _compared(a, b, inputs, seed)
+    theirs = [each for each in (inputs_b, answers_b) if each is not None]
+    is_photo = inputs is not None and are_pictures(inputs)
+    if len(theirs) > 1 or (theirs and not is_photo) or (b is None and not theirs):
+        raise UsageError("b must be another model, or inputs_b or answers_b given, with a picture as inputs")
+    photo = prepared_by(_runnable(a), inputs, preprocess) if is_photo else None
+    found, aligned = Diff(_name(a), "", "same"), None
+    if b is not None:
+        found, aligned = _compared(a, b, photo.feeds if photo else inputs, seed)
+    if theirs and photo and found.same:
+        names = _name(a, "A"), _name(theirs[0], "the other side")
+        found = explained(photo, inputs_b, answers_b, names)
     if repro is None:
         return found
     if not found.partings or aligned is None:
         return replace(found, notes=(*found.notes, f"{repro}: not written, as no nodes are found that differ"))
     write_case(Path(repro), aligned, found.partings[0], (found.a, found.b))
     return found
+
+
+def _runnable(model: Any) -> Any:
+    """A model as ``predict`` takes it."""
+    if isinstance(model, (str, Path, Network)):
+        return model
+    found = _subject(model).network
+    if isinstance(found, Network):
+        return found
+    raise UsageError(f"{_name(model)}: pictures are prepared for models in files, and for networks: {found}")
 
 
 def _compared(a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int) -> tuple[Diff, Alignment | None]:
