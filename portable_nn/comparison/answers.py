@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations, zip_longest
+import math
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product, zip_longest
 from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.comparison.recipes import COLOURS, FINISHES, RESHAPED, Photo, Recipe
+from portable_nn.comparison.recipes import COLOURS, FINISHES, RESHAPED, UPRIGHT, Frame, Photo, Recipe
 from portable_nn.comparison.scaling import KERNELS
-from portable_nn.comparison.solving import Scored, known_numbers
+from portable_nn.comparison.solving import EXPLAINED, TINY, Scored, known_numbers
 from portable_nn.core.errors import ShapeError
 from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.tensors import Array
@@ -18,7 +19,13 @@ from portable_nn.opening.runners import Runnable
 from portable_nn.prediction.arrays import run_one
 
 MOST: Final = 600
-"""The most preparations that the network runs on."""
+"""The most preparations with two differences that the network runs on, and with more."""
+
+BEAM: Final = 4
+"""The nearest of these to which one more difference is added."""
+
+FILLS: Final = (0.0, 114.0, 127.5, 128.0, 255.0)
+"""The levels that other programs have beside a picture."""
 
 NEAR: Final = 8
 """The candidates whose roundings are looked at."""
@@ -38,7 +45,7 @@ def _softmax(x: Array) -> Array:
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
-def _as_it_is(x: Array) -> Array:
+def _same(x: Array) -> Array:
     return x
 
 
@@ -47,12 +54,12 @@ def _sigmoid(x: Array) -> Array:
 
 
 FORMS: Final[Mapping[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]]] = {
-    Recipe._field_defaults["answers"]: (_as_it_is, _as_it_is),
-    "with softmax": (_softmax, _as_it_is),
-    "without softmax": (_as_it_is, _softmax),
-    "with a sigmoid": (_sigmoid, _as_it_is),
-    "without a sigmoid": (_as_it_is, _sigmoid),
-    "with the logarithm of softmax": (lambda x: np.log(_softmax(x).clip(1e-300)), _as_it_is),
+    Recipe._field_defaults["answers"]: (_same, _same),
+    "with softmax": (_softmax, _same),
+    "without softmax": (_same, _softmax),
+    "with a sigmoid": (_sigmoid, _same),
+    "without a sigmoid": (_same, _sigmoid),
+    "with the logarithm of softmax": (lambda x: np.log(_softmax(x).clip(1e-300)), _same),
 }
 """The forms of answers, with what is done to those of A and to the others before they are compared."""
 
@@ -68,94 +75,105 @@ class Answers:
 
     def __init__(self, photo: Photo, own: Recipe, model: Runnable, entry: Value, given: Mapping[str, Array]) -> None:
         self.photo, self.own, self.model, self.entry, self.tried = photo, own, model, entry, 0
-        ours = self._run(own)
-        self.theirs = dict(_paired(ours, given))
+        self.theirs: dict[str, Array] = {}
+        self.theirs = dict(_paired(self._run(own), given))
         self.count = sum(array.size for array in self.theirs.values())
 
     def found(self) -> list[Scored]:
         """The nearest preparations, with errors in levels: a rounding of the picture of that size does as much."""
         singles = list(self._singles())
-        rough = [self._nearest(self.own), *map(self._nearest, singles)]
-        best = min(rough, key=lambda each: each.error)
-        if self._errors(best.recipe).error > 1:
-            pairs = sorted(combinations(range(len(singles)), 2), key=sum)
-            both = (self._joined(singles[one], singles[other]) for one, other in pairs)
-            rough += [
-                self._nearest(each) for each, _ in zip(filter(None, both), range(MOST - len(rough)), strict=False)
-            ]
-        rough.sort(key=lambda each: each.error)
+        rough = sorted(map(self._nearest, (self.own, *singles)), key=_error)
+        for firsts in (singles, None, None):
+            if self._in_levels(rough[0].recipe).error <= EXPLAINED:
+                break
+            firsts = firsts or [each.recipe for each in rough[:BEAM]]
+            places = sorted(product(range(len(firsts)), range(len(singles))), key=sum)
+            both = dict.fromkeys(filter(None, (self._joined(firsts[one], singles[other]) for one, other in places)))
+            rough = sorted([*rough, *map(self._nearest, [*both][:MOST])], key=_error)
         near = [self.own._replace(answers=rough[0].recipe.answers), *(each.recipe for each in rough[:NEAR])]
-        return [self._errors(each._replace(finish=finish)) for each in dict.fromkeys(near) for finish in FINISHES]
+        tried = product(dict.fromkeys(near), FINISHES)
+        return [self._in_levels(each._replace(finish=finish)) for each, finish in tried]
 
     def _singles(self) -> Iterator[Recipe]:
         """The preparations that differ from A's in one decision, the frequent ones of each decision first."""
-        own, size, channels = self.own, self.photo.found.shape[:2], len(self.own.numbers.factor)
-        upright = self.photo.turns[own.turn]
-        changes: dict[str, Sequence[Any]] = {
-            "colours": [*COLOURS[channels]],
-            "numbers": known_numbers(channels),
-            "frame": self.photo.frames(upright, size, own.frame),
-            "kernel": [*KERNELS] if own.frame else (),
-            "turn": [self.photo.turn_named(turn) for turn in {upright: 0, self.photo.stored: 0}],
-            "layout": [RESHAPED] if channels == 3 else (),
-            "fill": [0.0, 114.0, 127.5, 128.0, 255.0] if own.fill is not None else (),
-        }
-        rows = ([own._replace(**{name: value}) for value in values] for name, values in changes.items())
-        for row in zip_longest(*rows):
-            yield from (each for each in row if each is not None and each != own)
+        own, channels = self.own, len(self.own.numbers.factor)
+        frames = self.photo.frames(UPRIGHT, own.frame.size)
+        stored = self.photo.stored
+        if stored != UPRIGHT:
+            yield own._replace(turn=self.photo.turn_named(stored), frame=self.photo.own_frame(stored))
+        changes: tuple[list[dict[str, Any]], ...] = (
+            [{"colours": name} for name in COLOURS[channels]],
+            [{"numbers": numbers} for numbers in known_numbers(channels)],
+            [{"frame": each, "fill": fill} for each in frames for fill in _fills(own, each)],
+            [{"kernel": name} for name in KERNELS if not own.frame.found],
+            [{"layout": RESHAPED}] if channels == 3 else [],
+            [{"fill": fill} for fill in FILLS if own.fill is not None],
+        )
+        for row in zip_longest(*changes, fillvalue={}):
+            yield from (each for change in row if (each := own._replace(**change)) != own)
 
     def _joined(self, one: Recipe, other: Recipe) -> Recipe | None:
         """Both differences at once; None where they are in one decision."""
-        changed = [
+        mine, its = (
             {name: value for name, value in each._asdict().items() if value != getattr(self.own, name)}
             for each in (one, other)
-        ]
-        return None if changed[0].keys() & changed[1].keys() else self.own._replace(**changed[0], **changed[1])
+        )
+        return None if mine.keys() & its.keys() else self.own._replace(**mine, **its)
 
     def _nearest(self, recipe: Recipe) -> Scored:
         """A preparation with the form of the answers that is nearest, and the relative error that is left."""
         ours = self._run(recipe)
-        forms = ((self._apart(ours, form), form) for form in FORMS)
-        error, form = min(forms, key=lambda each: each[0])
-        return Scored(recipe._replace(answers=form), error)
+        errors = {form: _apart(ours, self.theirs, *pair) for form, pair in FORMS.items()}
+        form = min(errors, key=lambda each: errors[each])
+        return Scored(recipe._replace(answers=form), errors[form])
 
-    def _errors(self, recipe: Recipe) -> Scored:
+    def _in_levels(self, recipe: Recipe) -> Scored:
         """The same in levels: the error as a multiple of what roundings of the picture do, which have a known size."""
-        rng, ours = np.random.default_rng(0), self._run(recipe)
-        form, noises = FORMS[recipe.answers][0], list[float]()
-        for _ in range(DRAWS):
-            other = self._run(recipe, rng)
-            noises.append(
-                _distance({name: form(ours[name]) for name in other}, {name: form(other[name]) for name in other})
-            )
+        rng, (mine, its) = np.random.default_rng(0), FORMS[recipe.answers]
+        ours = self._run(recipe)
+        noises = [_apart(ours, self._run(recipe, rng), mine, mine) for _ in range(DRAWS)]
         noise = max(float(np.sqrt(np.mean(np.square(noises)))), PRECISION)
-        return Scored(recipe, self._apart(ours, recipe.answers) * ROUNDING / noise)
-
-    def _apart(self, ours: Mapping[str, Array], form: str) -> float:
-        mine, its = FORMS[form]
-        return _distance({n: mine(ours[n]) for n in self.theirs}, {n: its(self.theirs[n]) for n in self.theirs})
+        return Scored(recipe, _apart(ours, self.theirs, mine, its) * ROUNDING / noise)
 
     def _run(self, recipe: Recipe, rounding: np.random.Generator | None = None) -> dict[str, Array]:
+        """The outputs that are compared, perhaps for a picture with other roundings."""
         self.tried += 1
         x = self.photo.made(recipe)
         if rounding is not None:
             x = x + rounding.uniform(-0.5, 0.5, x.shape) * np.array(recipe.numbers.factor)
-        example = self.photo.laid_out(x, recipe.layout)
         if np.dtype(self.entry.dtype).kind in "iu":
-            example = np.rint(example).clip(0, 255)
-        found = run_one(self.model, self.entry, example[np.newaxis].astype(self.entry.dtype))
-        return {name: array.astype(np.float64) for name, array in found.items()}
+            x = np.rint(x).clip(0, 255)
+        example = self.photo.laid_out(x, recipe.layout)[np.newaxis].astype(self.entry.dtype)
+        found = run_one(self.model, self.entry, example)
+        return {
+            name: array.astype(np.float64) for name, array in found.items() if name in self.theirs or not self.theirs
+        }
 
 
-def _distance(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> float:
+def _error(each: Scored) -> float:
+    return each.error
+
+
+def _fills(own: Recipe, frame: Frame) -> tuple[float | None, ...]:
+    """The levels that may be beside a picture that A does not put into a box."""
+    return (own.fill,) if frame.how != "letterbox" or own.fill is not None else (114.0, 0.0)
+
+
+def _apart(
+    ours: Mapping[str, Array],
+    theirs: Mapping[str, Array],
+    mine: Callable[[Array], Array] = _same,
+    its: Callable[[Array], Array] = _same,
+) -> float:
     """The root mean square of the differences, relative to the largest of the other numbers of each output."""
+    if any(ours[name].shape != theirs[name].shape for name in theirs):
+        return math.inf
     with np.errstate(over="ignore", invalid="ignore"):
-        shares = [
-            np.mean(np.square(ours[name] - array)) / max(float(np.abs(array).max(initial=0)), 1e-30) ** 2
-            for name, array in theirs.items()
-        ]
-    found = float(np.sqrt(np.mean(shares)))
-    return found if np.isfinite(found) else float("inf")
+        pairs = ((mine(ours[name]), its(array)) for name, array in theirs.items())
+        found = np.sqrt(
+            np.mean([np.mean((a - b) ** 2) / max(float(np.abs(b).max(initial=0)), TINY) ** 2 for a, b in pairs])
+        )
+    return float(np.nan_to_num(found, nan=math.inf))
 
 
 def _paired(ours: Mapping[str, Array], given: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
@@ -163,8 +181,8 @@ def _paired(ours: Mapping[str, Array], given: Mapping[str, Array]) -> Iterator[t
     left = dict(ours)
     for name, array in sorted(given.items(), key=lambda each: each[0] not in ours):
         fitting = [each for each, mine in left.items() if np.squeeze(mine).shape == np.squeeze(array).shape]
-        which = name if name in fitting else next(iter(fitting), None)
-        if which is None:
+        if not fitting:
             shapes = ", ".join(f"'{each}' {format_shape(mine.shape)}" for each, mine in ours.items())
             raise ShapeError(f"answers '{name}' have the shape {format_shape(array.shape)}; the outputs are {shapes}")
+        which = name if name in fitting else fitting[0]
         yield which, np.asarray(array, np.float64).reshape(left.pop(which).shape)

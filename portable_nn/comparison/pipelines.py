@@ -12,7 +12,7 @@ from portable_nn.comparison.answers import Answers
 from portable_nn.comparison.recipes import BGR, Photo, Recipe, gaps
 from portable_nn.comparison.report import Diff, Gap
 from portable_nn.comparison.solving import EXACT, EXPLAINED, Scored, Search
-from portable_nn.core.arrays import as_array
+from portable_nn.core.arrays import NUMBERS, as_array
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.foreign_values import is_path
 from portable_nn.core.graph import Value
@@ -81,63 +81,61 @@ def explained(a: Prepared, inputs: Any, answers: Any, names: tuple[str, str]) ->
     """
     own, reason = a.photo.own(), ""
     search: Search | Answers
-    if inputs is not None:
-        array = _finite(_chosen(arrays_of(inputs, "inputs_b"), a.entry.name, "inputs_b"), "inputs_b")
-        search = Search(a.photo, own, a.photo.canonical(array))
-        if np.ptp(array) == 0:
-            reason = "all numbers of the other side are the same"
-    else:
-        arrays = {name: _finite(array, "answers_b") for name, array in arrays_of(answers, "answers_b").items()}
+    arrays = arrays_of(inputs if answers is None else answers, "answers_b" if inputs is None else "inputs_b")
+    if answers is not None:
         search = Answers(a.photo, own, a.model, a.entry, arrays)
         if search.count <= FEW:
             reason = f"{quantity(search.count, 'number')} may have come of several preparations"
+    else:
+        if a.entry.name not in arrays and len(arrays) != 1:
+            raise UsageError(
+                f"inputs_b has {some(arrays) or 'no arrays'}: one must have the input's name, {a.entry.name}"
+            )
+        array = arrays.get(a.entry.name, next(iter(arrays.values())))
+        search = Search(a.photo, own, a.photo.canonical(array))
+        if np.ptp(array) == 0:
+            reason = "all numbers of the other side are the same"
     if a.photo.upright.std() < CONTRAST:
         reason = "the picture hardly varies: a photograph with edges and colours would decide it"
     found = search.found()
-    made = _decided(own, found, reason)
-    notes = (f"{search.tried:,} preparations were tried", *a.notes)
-    return replace(made, a=names[0], b=names[1], notes=notes, options=_options(a, made, found))
+    limit = 2 * max(min(each.error for each in found), EXACT)
+    rivals = {each: gaps(own, each.recipe) for each in found if each.error <= limit}
+    fewest = min(map(len, rivals.values()))
+    rivals = {each: several for each, several in rivals.items() if len(several) == fewest}
+    made = _decided(rivals, reason)
+    if made.verdict == "prepared":
+        made = replace(made, options=_options(a, [each.recipe for each in rivals]))
+    return replace(made, a=names[0], b=names[1], notes=(f"{search.tried:,} preparations were tried", *a.notes))
 
 
-def _decided(own: Recipe, found: Sequence[Scored], reason: str) -> Diff:
-    """The verdict: the fewest differences among those that explain the numbers as well as any."""
-    best = min(found, key=lambda each: each.error)
-    simplest = min(found, key=lambda each: (each.error > 2 * max(best.error, EXACT), len(gaps(own, each.recipe))))
-    rivals = [each for each in found if each.error <= 2 * max(best.error, EXACT)]
-    sets = list(dict.fromkeys(gaps(own, each.recipe) for each in rivals))
-    fewest = min(map(len, sets))
-    sets = [each for each in sets if len(each) == fewest]
-    left = f"{rounded(simplest.error, 2)} levels of light are left"
-    if best.error > EXPLAINED:
-        why = reason or f"no preparation that was tried explains the numbers: with the nearest, {left}"
-        return Diff("", "", "undecided", reason=why, preparation=sets[0])
-    if fewest == 0:
+def _decided(rivals: Mapping[Scored, tuple[Gap, ...]], reason: str) -> Diff:
+    """The verdict, from those that explain the numbers as well as any with as few differences from A as any."""
+    sets, error = list(dict.fromkeys(rivals.values())), min(each.error for each in rivals)
+    left = f"{rounded(error, 2)} levels of light are left"
+    if not sets[0] and error <= EXPLAINED:
         return Diff("", "", "same", reason=f"A makes these numbers of the picture: {left}")
-    if reason or len({tuple(gap.what for gap in each) for each in sets}) > 1:
+    if error > EXPLAINED:
+        reason = reason or f"no preparation that was tried explains the numbers: with the nearest, {left}"
+    elif len({tuple(gap.what for gap in each) for each in sets}) > 1:
         several = "; or ".join(" and ".join(f"{gap.what} ({gap.b})" for gap in each) for each in sets[:4])
-        return Diff("", "", "undecided", reason=reason or f"several explain the numbers as well: {several}")
-    merged = tuple(
-        Gap(each[0].what, each[0].a, " or ".join(dict.fromkeys(gap.b for gap in each)))
-        for each in zip(*sets, strict=True)
-    )
-    return Diff("", "", "prepared", preparation=merged, reason=left)
+        reason = reason or f"several explain the numbers as well: {several}"
+    if reason:
+        return Diff("", "", "undecided", reason=reason, preparation=sets[0])
+    merged = (each[0]._replace(b=" or ".join(dict.fromkeys(gap.b for gap in each))) for each in zip(*sets, strict=True))
+    return Diff("", "", "prepared", preparation=tuple(merged), reason=left)
 
 
-def _options(a: Prepared, made: Diff, found: Sequence[Scored]) -> str:
+def _options(a: Prepared, recipes: Sequence[Recipe]) -> str:
     """The options of ``predict`` that prepare as the other side does; why there are none, where there are none."""
-    if made.verdict != "prepared":
-        return ""
-    best, what = min(each.error for each in found), [gap.what for gap in made.preparation]
-    for recipe in (each.recipe for each in found if each.error <= 2 * max(best, EXACT)):
-        if [gap.what for gap in gaps(a.photo.own(), recipe)] == what:
-            try:
-                given = _preparation(recipe)
-                x = a.photo.canonical(apply(prepared(given, a.entry).steps, a.pixels))[0][1]
-                apart = (x - a.photo.made(recipe)) / recipe.numbers.factor
-            except (PortableNNError, ValueError):
-                continue
-            if float(np.sqrt(np.mean(np.square(apart)))) <= EXPLAINED:
-                return _flags(given)
+    for recipe in recipes:
+        try:
+            given = _preparation(recipe)
+            x = a.photo.canonical(apply(prepared(given, a.entry).steps, a.pixels))[0][1]
+            apart = (x - a.photo.made(recipe)) / recipe.numbers.factor
+        except (PortableNNError, ValueError):
+            continue
+        if float(np.sqrt(np.mean(np.square(apart)))) <= EXPLAINED:
+            return _flags(given)
     return "none: portable-nn does not prepare pictures so"
 
 
@@ -147,7 +145,7 @@ def _preparation(recipe: Recipe) -> Preparation:
     mean, std = recipe.numbers.normalised(1)
     if max(map(abs, (*mean, *std))) > 1:
         mean, std = recipe.numbers.normalised(255)
-    if frame is None:
+    if frame.found:
         return Preparation("mnist", mean=mean, std=std)
     return Preparation(
         fit=frame.how,
@@ -162,18 +160,16 @@ def _preparation(recipe: Recipe) -> Preparation:
 
 def _flags(given: Preparation) -> str:
     """A preparation as options of the command line; in Python, where these have no word for its filter."""
-    name = next(
-        (name for name, row in {"": UNIT, **NAMED}.items() if row.method == (given.method or UNIT.method)), None
-    )
-    if name is None:
+    names = {row.method: name for name, row in [*NAMED.items(), ("", UNIT)]}
+    method = given.method or UNIT.method
+    if method not in names:
         return f"in Python, preprocess={ {field: value for field, value in vars(given).items() if value is not None} }"
     mean, std = (
-        ",".join(f"{each:g}" for each in (numbers[:1] if len({*numbers}) == 1 else numbers))
-        for numbers in map(_numbers, given.numbers)
+        ",".join(map("{:g}".format, each[:1] if len({*each}) == 1 else each)) for each in given.numbers if each
     )
     words = {
-        "preprocess": given.name or name,
-        "size": "" if given.size is None else f"{_by(given.size)}:{given.fit}",
+        "preprocess": given.name or names[method],
+        "size": f"{_by(given.size)}:{given.fit}" if given.size else "",
         "crop": _by(given.crop) if given.crop else "",
         "mean": mean,
         "std": std,
@@ -182,35 +178,21 @@ def _flags(given: Preparation) -> str:
     return " ".join(f"--{option} {word}" for option, word in words.items() if word)
 
 
-def _numbers(found: tuple[float, ...] | None) -> tuple[float, ...]:
-    return found or ()
-
-
 def _by(size: Any) -> str:
     return "x".join(map(str, np.atleast_1d(size)))
 
 
 def arrays_of(given: Any, called: str) -> dict[str, Array]:
-    """Arrays by name: those of a file, of a dict, or one alone. Raises as ``open_tensors`` and ``as_array``."""
+    """Arrays by name: those of a file, of a dict, or one alone.
+
+    Raises ``UsageError`` where they hold other than finite numbers, and as ``open_tensors`` does.
+    """
     if is_path(given):
         with open_tensors(given) as found:
             given = {name: found[name] for name in found}
-    if not isinstance(given, Mapping):
-        given = {"": given}
-    arrays = {str(name): as_array(array, f"'{name}' of {called}") for name, array in given.items()}
-    if not arrays:
-        raise UsageError(f"{called} has no arrays")
-    return arrays
-
-
-def _chosen(arrays: Mapping[str, Array], name: str, called: str) -> Array:
-    """The array of an input, or the only one."""
-    if name in arrays or len(arrays) == 1:
-        return arrays.get(name, next(iter(arrays.values())))
-    raise UsageError(f"{called} has the arrays {some(arrays)}: one of them must have the name of the input, {name}")
-
-
-def _finite(array: Array, called: str) -> Array:
-    if not np.isfinite(array).all():
-        raise UsageError(f"{called} must hold finite numbers, and has others")
-    return array
+    arrays = given if isinstance(given, Mapping) else {"": given}
+    made = {str(name): as_array(array, f"'{name}' of {called}") for name, array in arrays.items()}
+    for name, array in made.items():
+        if array.dtype.kind not in NUMBERS or not array.size or not np.isfinite(array).all():
+            raise UsageError(f"'{name}' of {called} must hold finite numbers, and has others or none")
+    return made

@@ -41,6 +41,9 @@ FINISHES: Final = ("whole", "clipped", "as computed")
 
 FIRST, LAST, RESHAPED = "(colour, height, width)", "(height, width, colour)", "reshaped, not transposed"
 
+MOST_ELEMENTS: Final = 2**24
+"""The largest array that is explained."""
+
 PLAIN: Final = {
     *(ColourStep, GreyscaleStep, LevelsStep, BgrStep),
     *(ResizeStep, ShorterSideStep, LetterboxStep, CentreCropStep),
@@ -112,12 +115,16 @@ class Frame(NamedTuple):
         scaled: those of the picture after scaling.
         start: where its top left corner is in the input.
         square: whether only the square in the middle of the picture is taken.
+        found: whether a drawing is found in the picture instead, as A does it.
+        own: whether A puts pictures of this shape so.
     """
 
     size: tuple[int, int]
     scaled: tuple[int, int]
     start: tuple[int, int] = (0, 0)
     square: bool = False
+    found: bool = False
+    own: bool = False
 
     @property
     def inside(self) -> tuple[slice, slice]:
@@ -134,6 +141,8 @@ class Frame(NamedTuple):
         return "letterbox" if min(self.start) >= 0 else "crop"
 
     def __str__(self) -> str:
+        if self.found:
+            return "that of the drawing that is found"
         size, scaled = (f"{y}x{x}" for y, x in (self.size, self.scaled))
         if self.how == "stretch":
             return f"the square in the middle, scaled to {size}" if self.square else f"stretched to {size}"
@@ -144,9 +153,9 @@ class Frame(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """A preparation. ``frame`` is None where a drawing is found in the picture, as A does it."""
+    """A preparation."""
 
-    frame: Frame | None
+    frame: Frame
     kernel: str
     colours: str
     numbers: Numbers
@@ -173,7 +182,7 @@ DECISIONS: Final = {
 def gaps(own: Recipe, other: Recipe) -> tuple[Gap, ...]:
     """The decisions in which two preparations differ."""
     return tuple(
-        Gap(what, _words(getattr(own, name)), _words(getattr(other, name)))
+        Gap(what, *(rounded(x, 4) if isinstance(x := getattr(each, name), float) else str(x) for each in (own, other)))
         for name, what in DECISIONS.items()
         if not _alike(name, own, other)
     )
@@ -182,15 +191,11 @@ def gaps(own: Recipe, other: Recipe) -> tuple[Gap, ...]:
 def _alike(name: str, own: Recipe, other: Recipe) -> bool:
     if name == "numbers":
         return own.numbers.near(other.numbers)
+    if name == "frame" and other.frame.own:
+        return True
     if name == "fill":
         return own.fill is None or other.fill is None or abs(own.fill - other.fill) <= 1
-    return getattr(own, name) == getattr(other, name) or (name == "kernel" and None in (own.frame, other.frame))
-
-
-def _words(decision: Any) -> str:
-    if isinstance(decision, float):
-        return rounded(decision, 4)
-    return "that of the drawing that is found" if decision is None else str(decision)
+    return getattr(own, name) == getattr(other, name) or (name == "kernel" and (own.frame.found or other.frame.found))
 
 
 class Photo:
@@ -223,8 +228,9 @@ class Photo:
         """The name of a turn in reports."""
         if turn == UPRIGHT:
             return AS_EXIF
-        said = "as stored, without what EXIF says" if turn == self.stored else ""
-        return said or f"{'mirrored, then ' * turn[1]}turned by {90 * turn[0]}° to the left"
+        if turn == self.stored:
+            return "as stored, without what EXIF says"
+        return f"{'mirrored, then ' * turn[1]}turned by {90 * turn[0]}° to the left"
 
     def own(self) -> Recipe:
         """The preparation of A; its numbers by what becomes of black and white."""
@@ -232,13 +238,9 @@ class Photo:
         black, white = (
             self.canonical(apply_arithmetic(self.steps, np.full(shape, level)))[0][1][0, 0] for level in (0.0, 255.0)
         )
-        kinds, frame = {type(step) for step in self.steps}, None
-        if {type(step) for step in pictorial(self.steps)} <= PLAIN:
-            place = placement(self.steps, *self.upright.shape[:2])
-            height, width = (round(a * b) for a, b in zip(place.picture, place.scale, strict=True))
-            frame = Frame(place.frame, (height, width), (round(place.offset[0]), round(place.offset[1])))
+        kinds = {type(step) for step in self.steps}
         return Recipe(
-            frame,
+            self.own_frame(UPRIGHT),
             next((step.method for step in self.steps if hasattr(step, "method")), "bilinear"),
             [*COLOURS[len(black)]][BgrStep in kinds],
             Numbers(tuple(map(float, (white - black) / 255)), tuple(map(float, black))),
@@ -247,28 +249,37 @@ class Photo:
             finish="whole" if LevelsStep in kinds else "clipped",
         )
 
+    def own_frame(self, turn: Turn) -> Frame:
+        """The place where A puts the picture after a turn."""
+        if not {type(step) for step in pictorial(self.steps)} <= PLAIN:
+            height, width = self.found.shape[:2]
+            return Frame((height, width), (height, width), found=True, own=True)
+        place = placement(self.steps, *self._turned(turn).shape[:2])
+        height, width = (round(a * b) for a, b in zip(place.picture, place.scale, strict=True))
+        return Frame(place.frame, (height, width), (round(place.offset[0]), round(place.offset[1])), own=True)
+
     def canonical(self, array: Array) -> list[tuple[str, Array]]:
         """An example, perhaps in a batch of one, as (height, width, channel), and its layout; in more than one way.
 
         Raises ``ShapeError`` where it is no picture.
         """
         x = array
-        while x.ndim > 1 and len(x) == 1 and x.ndim > self.prepared.ndim:
+        while x.ndim > self.prepared.ndim and len(x) == 1:
             x = x[0]
-        if x.size == self.found.size and (x.ndim == 1 or x.shape == (1, x.size)):
+        if x.size == self.found.size == x.shape[-1]:
             x = x.reshape(self.found.shape)
         if x.ndim == 2:
             return [("", x[..., np.newaxis])]
-        last = len(self.prepared) not in COLOURS if x.ndim == 3 and len(x) in COLOURS and x.shape[2] in COLOURS else 0
-        if x.ndim != 3 or (len(x) not in COLOURS and x.shape[2] not in COLOURS):
-            expected = f"one picture such as {format_shape(self.prepared.shape)}"
+        axes = [axis for axis in (0, 2) if x.ndim == 3 and x.shape[axis] in COLOURS]
+        if not axes or array.size > MOST_ELEMENTS:
+            expected = f"one picture such as {format_shape(self.prepared.shape)}, of at most {MOST_ELEMENTS:,} numbers"
             raise ShapeError(f"expected {expected}, found an array of shape {format_shape(array.shape)}")
-        last = last or len(x) not in COLOURS
-        picture = x if last else x.transpose(1, 2, 0)
+        axis = axes[len(axes) == 2 and len(self.prepared) not in COLOURS]
+        picture = np.moveaxis(x, axis, 2)
         if picture.shape[2] == 1:
             return [("", picture)]
-        again = x.reshape(3, *picture.shape[:2]).transpose(1, 2, 0) if last else x.reshape(picture.shape)
-        return [(LAST if last else FIRST, picture), (RESHAPED, again)]
+        again = x.reshape(3, *picture.shape[:2]).transpose(1, 2, 0) if axis else x.reshape(picture.shape)
+        return [(LAST if axis else FIRST, picture), (RESHAPED, again)]
 
     def laid_out(self, x: Array, layout: str) -> Array:
         """The way back of ``canonical``: an example in the shape that A takes."""
@@ -276,9 +287,9 @@ class Photo:
         moved = x.transpose(2, 0, 1) if first != (layout == RESHAPED) else x
         return moved.reshape(self.prepared.shape)
 
-    def levels(self, turn: Turn, frame: Frame | None, kernel: str, finish: str, every: int = 1) -> NDArray[Any]:
+    def levels(self, turn: Turn, frame: Frame, kernel: str, finish: str, every: int = 1) -> NDArray[Any]:
         """The part of the picture that is in the input, in ``every`` row of so many: (height, width, 3)."""
-        if frame is None:
+        if frame.found:
             return np.stack([self.found] * 3, axis=-1)[::every] if self.found.ndim == 2 else self.found[::every]
         pixels = self._turned(turn)
         if frame.square:
@@ -294,13 +305,13 @@ class Photo:
         found = found if finish == "as computed" else found.clip(0, 255)
         return np.rint(found) if finish == "whole" else found
 
-    def frames(self, turn: Turn, size: tuple[int, int], own: Frame | None) -> list[Frame | None]:
+    def frames(self, turn: Turn, size: tuple[int, int]) -> list[Frame]:
         """The frames that are tried for an input of a size: that of A, and what other programs have."""
-        height, width = self._turned(turn).shape[:2]
+        own, (height, width) = self.own_frame(turn), self._turned(turn).shape[:2]
         longest = max(size)
         shorter = dict.fromkeys((longest, round(longest * 256 / 224), round(longest * 232 / 224), 256))
-        found: list[Frame | None] = [own, Frame(size, size)] if own is None or own.size == size else [Frame(size, size)]
-        if own is not None and own.how == "crop":
+        found = [Frame(size, size)]
+        if own.how == "crop":
             shorter[min(own.scaled)] = None
         for side in shorter:
             ratio = side / min(height, width)
@@ -311,7 +322,8 @@ class Photo:
             middle = (size[0] - fitted[0]) // 2, (size[1] - fitted[1]) // 2
             found += [Frame(size, fitted, start) for start in (middle, (0, 0)) if min(fitted) > 0]
         found += [Frame(size, size, square=True), *_cuts(size, (height, width))]
-        return list(dict.fromkeys(found))
+        others = (each for each in dict.fromkeys(found) if each != own._replace(own=False))
+        return [own, *others] if own.size == size else list(others)
 
     def made(self, recipe: Recipe) -> Array:
         """The example that a preparation makes: (height, width, channel)."""
@@ -319,8 +331,6 @@ class Photo:
         levels = self.levels(self.turns[recipe.turn], frame, recipe.kernel, recipe.finish)
         rows = np.array(COLOURS[len(numbers.factor)][recipe.colours], np.float64)
         inside = (levels @ rows.T) * numbers.factor + numbers.offset
-        if frame is None:
-            return inside
         found = np.tile(np.multiply(recipe.fill or 0.0, numbers.factor) + numbers.offset, (*frame.size, 1))
         found[frame.inside] = inside
         return found

@@ -7,13 +7,22 @@ from their centres, from their corners, or from edge to edge.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Indices: TypeAlias = NDArray[np.intp]
 Floats: TypeAlias = NDArray[np.float64]
+
+
+PLACES: Final[Mapping[str, Callable[[Indices, int, int], NDArray[Any]]]] = {
+    "centres": lambda i, before, after: (i + 0.5) * (before / after) - 0.5,
+    "corners": lambda i, before, after: i * (before / after),
+    "float32": lambda i, before, after: (i.astype(np.float32) * np.float32(before / after)).astype(np.float64),
+    "edges": lambda i, before, after: i * ((before - 1) / max(after - 1, 1)),
+}
+"""The places in a line of pixels, from 0 on, of those of the line that is made of it."""
 
 
 class Kernel(NamedTuple):
@@ -23,39 +32,28 @@ class Kernel(NamedTuple):
         weight: the weight; None is for the nearest pixel alone.
         radius: the distance up to which pixels have a weight.
         widened: whether both grow as the picture shrinks (antialias).
-        counted: the place of a pixel of the result in the picture; ``float32`` is from the corner, in that type.
+        counted: a key of ``PLACES``.
     """
 
     weight: Callable[[Floats, float], Floats] | None
     radius: float = 0.0
     widened: bool = False
-    counted: Literal["centres", "corners", "float32", "edges"] = "centres"
-
-
-def _linear(x: Floats, shrink: float) -> Floats:
-    return (1 - np.abs(x)).clip(0)
-
-
-def _box(x: Floats, shrink: float) -> Floats:
-    return ((x > -0.5) & (x <= 0.5)).astype(np.float64)
-
-
-def _area(x: Floats, shrink: float) -> Floats:
-    """The part of a pixel that lies under one of the result."""
-    return ((shrink + 1) / 2 / shrink - np.abs(x)).clip(0, 1 / shrink)
+    counted: str = "centres"
 
 
 def _cubic(a: float) -> Callable[[Floats, float], Floats]:
-    def weight(x: Floats, shrink: float) -> Floats:
-        d = np.abs(x)
-        near = ((a + 2) * d - (a + 3)) * d * d + 1
-        return np.where(d < 1, near, np.where(d < 2, a * (((d - 5) * d + 8) * d - 4), 0))
-
-    return weight
+    return lambda x, _: np.select(
+        [np.abs(x) < 1, np.abs(x) < 2],
+        [((a + 2) * np.abs(x) - (a + 3)) * x * x + 1, a * (((np.abs(x) - 5) * np.abs(x) + 8) * np.abs(x) - 4)],
+    )
 
 
 def _lanczos(lobes: int) -> Callable[[Floats, float], Floats]:
-    return lambda x, shrink: np.where(np.abs(x) < lobes, np.sinc(x) * np.sinc(x / lobes), 0)
+    return lambda x, _: np.where(np.abs(x) < lobes, np.sinc(x) * np.sinc(x / lobes), 0)
+
+
+def _linear(x: Floats, _: float) -> Floats:
+    return (1 - np.abs(x)).clip(0)
 
 
 KERNELS: Final[Mapping[str, Kernel]] = {
@@ -66,9 +64,10 @@ KERNELS: Final[Mapping[str, Kernel]] = {
     "nearest": Kernel(None),
     "nearest, counted from the corner": Kernel(None, counted="corners"),
     "nearest, counted from the corner in float32": Kernel(None, counted="float32"),
-    "area": Kernel(_area, 1, widened=True),
+    # The part of a pixel that lies under one of the result.
+    "area": Kernel(lambda x, shrink: ((shrink + 1) / 2 / shrink - np.abs(x)).clip(0, 1 / shrink), 1, widened=True),
     "lanczos": Kernel(_lanczos(3), 3, widened=True),
-    "box": Kernel(_box, 0.5, widened=True),
+    "box": Kernel(lambda x, _: np.where((x > -0.5) & (x <= 0.5), 1.0, 0.0), 0.5, widened=True),
     "bilinear without antialias, counted from the corner": Kernel(_linear, 1, counted="corners"),
     "bilinear without antialias, corners aligned": Kernel(_linear, 1, counted="edges"),
     "bicubic without antialias, a = -0.5": Kernel(_cubic(-0.5), 2),
@@ -94,22 +93,13 @@ def resampled(
 
 def _taps(kernel: Kernel, before: int, after: int, wanted: Indices) -> tuple[Indices, NDArray[np.float32]]:
     """The pixels of a line from which each one of the result is made, and their weights."""
-    ratio = before / after
     if before == after:
         return wanted[:, np.newaxis], np.ones((len(wanted), 1), np.float32)
-    match kernel.counted:
-        case "centres":
-            centre = (wanted + 0.5) * ratio - 0.5
-        case "corners":
-            centre = wanted * ratio
-        case "float32":
-            centre = (wanted.astype(np.float32) * np.float32(ratio)).astype(np.float64)
-        case _:
-            centre = wanted * ((before - 1) / max(after - 1, 1))
+    centre = PLACES[kernel.counted](wanted, before, after)
     if kernel.weight is None:
         place = np.floor(centre + (0.5 if kernel.counted == "centres" else 0)).astype(np.intp)
         return place.clip(0, before - 1)[:, np.newaxis], np.ones((len(wanted), 1), np.float32)
-    shrink = max(ratio, 1.0) if kernel.widened else 1.0
+    shrink = max(before / after, 1.0) if kernel.widened else 1.0
     reach = kernel.radius * shrink
     places = np.floor(centre - reach).astype(np.intp)[:, np.newaxis] + np.arange(int(2 * reach) + 3)
     weights = kernel.weight((places - centre[:, np.newaxis]) / shrink, shrink)
