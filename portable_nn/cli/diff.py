@@ -14,8 +14,8 @@ from portable_nn.cli.printing import Printer
 EXAMPLES = (
     "diff mine.safetensors digits.onnx --format json",
     "diff theirs.onnx somebody.onnx --html diff.html",
-    "diff mine.onnx photo.jpg --inputs-b theirs.npz",
-    "diff mine.onnx photo.jpg --preprocess imagenet --answers-b theirs.npz",
+    "diff mobilenet.onnx cat.jpg --inputs-b theirs.npz",
+    "diff mobilenet.onnx cat.jpg --preprocess imagenet --answers-b theirs.npz",
 )
 
 

@@ -97,15 +97,14 @@ class Answers:
     def _singles(self) -> Iterator[Recipe]:
         """The preparations that differ from A's in one decision, the frequent ones of each decision first."""
         own, channels = self.own, len(self.own.numbers.factor)
-        frames = self.photo.frames(UPRIGHT, own.frame.size)
-        stored = self.photo.stored
-        if stored != UPRIGHT:
-            yield own._replace(turn=self.photo.turn_named(stored), frame=self.photo.own_frame(stored))
+        frames, stored = self.photo.frames(UPRIGHT, own.frame.size), self.photo.stored
+        turns = {self.photo.turn_named(stored): stored} | ({} if own.frame.found else self.photo.turns)
         changes: tuple[list[dict[str, Any]], ...] = (
             [{"colours": name} for name in COLOURS[channels]],
             [{"numbers": numbers} for numbers in known_numbers(channels)],
             [{"frame": each, "fill": fill} for each in frames for fill in _fills(own, each)],
             [{"kernel": name} for name in KERNELS if not own.frame.found],
+            [{"turn": name, "frame": self.photo.own_frame(turn)} for name, turn in turns.items()],
             [{"layout": RESHAPED}] if channels == 3 else [],
             [{"fill": fill} for fill in FILLS if own.fill is not None],
         )

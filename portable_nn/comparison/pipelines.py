@@ -71,7 +71,7 @@ def prepared_by(model: Any, picture: Any, preprocess: Preprocess | None) -> Prep
     if more:
         raise UsageError(f"expected one picture, found {len(more) + 1}")
     turns, mirrored = turned_by(picture)
-    return Prepared(opened, entry, pixels, Photo(pixels, (-turns % 4, mirrored), steps), tuple(notes))
+    return Prepared(opened, entry, pixels, Photo(pixels, (-turns % 4, mirrored), steps, taken), tuple(notes))
 
 
 def explained(a: Prepared, inputs: Any, answers: Any, names: tuple[str, str]) -> Diff:

@@ -16,6 +16,7 @@ from portable_nn.core.graph import format_shape
 from portable_nn.core.names import Fit
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import rounded
+from portable_nn.data.batches import Taken
 from portable_nn.preprocessing.applying import apply, apply_arithmetic
 from portable_nn.preprocessing.framing import BgrStep, LetterboxStep, LevelsStep, ShorterSideStep
 from portable_nn.preprocessing.pixels import LUMA, Method, resize
@@ -209,12 +210,12 @@ class Photo:
         prepared: the example that A gets.
     """
 
-    def __init__(self, pixels: NDArray[Any], stored: Turn, steps: Preprocessing) -> None:
+    def __init__(self, pixels: NDArray[Any], stored: Turn, steps: Preprocessing, taken: Taken) -> None:
         levels = ColourStep()(pixels)
         self.upright = levels.astype(np.uint8) if pixels.dtype == np.uint8 and pixels.shape[2:] != (4,) else levels
         self.stored, self.steps = stored, steps
         self.found = apply(pictorial(steps), pixels)
-        self.prepared = apply(steps, pixels)
+        self.prepared = taken.laid_out(apply(steps, pixels)[np.newaxis], "the picture")[0]
         self.turns = {
             self.turn_named((quarters, flip)): (quarters, flip) for quarters in range(4) for flip in (False, True)
         }

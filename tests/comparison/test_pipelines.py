@@ -5,7 +5,6 @@ The other side is written here, with Pillow, OpenCV, PyTorch and numpy, without 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -22,7 +21,6 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw, ImageOps
 
 import portable_nn as pnn
-from portable_nn.core.errors import PortableNNError, ShapeError, UsageError
 
 Pixels = np.ndarray
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -62,6 +60,9 @@ def pillow(method: int) -> Callable[[Pixels, int, int], Pixels]:
     return lambda x, h, w: np.asarray(Image.fromarray(x).resize((w, h), method))
 
 
+BILINEAR = pillow(2)
+
+
 def opencv(method: int) -> Callable[[Pixels, int, int], Pixels]:
     return lambda x, h, w: cv2.resize(x, (w, h), interpolation=method)
 
@@ -81,7 +82,7 @@ class Theirs:
     size: tuple[int, int]
     fit: str = "stretch"
     side: int = 0
-    resize: Callable[[Pixels, int, int], Pixels] = pillow(2)
+    resize: Callable[[Pixels, int, int], Pixels] = BILINEAR
     exif: bool = True
     mirrored: bool = False
     order: tuple[int, ...] = (0, 1, 2)
@@ -221,7 +222,11 @@ MODELS = {
     "grey": Model(
         Theirs((64, 64)),
         {"fit": "stretch"},
-        faults("0 to 1", {"letterbox": {"fit": "letterbox"}, "square": {"fit": "square"}, "crop": {"fit": "crop", "side": 73}}, colours=False)
+        faults(
+            "0 to 1",
+            {"letterbox": {"fit": "letterbox"}, "square": {"fit": "square"}, "crop": {"fit": "crop", "side": 73}},
+            colours=False,
+        )
         | {
             "box": ("kernel", {"resize": pillow(4)}),
             "OpenCV bilinear": ("kernel", {"resize": opencv(cv2.INTER_LINEAR)}),
@@ -230,7 +235,7 @@ MODELS = {
         },
         channels=1,
     ),
-}  # fmt: skip
+}
 
 
 def network(model: Model) -> onnx.ModelProto:
