@@ -16,7 +16,7 @@ import numpy as np
 
 from portable_nn.comparison.alignment import Alignment
 from portable_nn.comparison.cases import check_new, write_case
-from portable_nn.comparison.pipelines import explained, prepared_by
+from portable_nn.comparison.pipelines import Prepared, explained, prepared_by
 from portable_nn.comparison.report import Diff, Verdict
 from portable_nn.comparison.side import Side
 from portable_nn.comparison.structure import Structure, weight_gaps
@@ -86,17 +86,17 @@ def diff(
         FileError, FormatError, UnsupportedError: a file cannot be read, or onnxruntime cannot run it.
     """
     check_new(repro)
-    theirs = [each for each in (inputs_b, answers_b) if each is not None]
-    is_photo = inputs is not None and are_pictures(inputs)
-    if len(theirs) > 1 or (theirs and not is_photo) or (b is None and not theirs):
-        raise UsageError("b must be another model, or inputs_b or answers_b given, with a picture as inputs")
-    photo = prepared_by(_runnable(a), inputs, preprocess) if is_photo else None
-    found, aligned = Diff(_name(a), "", "same"), None
+    photo = _photo(a, b, inputs, (inputs_b, answers_b), preprocess)
+    found, aligned = Diff("", "", "same"), None
     if b is not None:
         found, aligned = _compared(a, b, photo.feeds if photo else inputs, seed)
-    if theirs and photo and found.same:
-        names = _name(a, "A"), _name(theirs[0], "the other side")
-        found = explained(photo, inputs_b, answers_b, names)
+    if photo and found.same and (inputs_b, answers_b) != (None, None):
+        found = explained(
+            photo,
+            inputs_b,
+            answers_b,
+            (_name(a, "A"), _name(answers_b if inputs_b is None else inputs_b, "the other side")),
+        )
     if repro is None:
         return found
     if not found.partings or aligned is None:
@@ -105,14 +105,19 @@ def diff(
     return found
 
 
-def _runnable(model: Any) -> Any:
-    """A model as ``predict`` takes it."""
-    if isinstance(model, (str, Path, Network)):
-        return model
-    found = _subject(model).network
-    if isinstance(found, Network):
-        return found
-    raise UsageError(f"{_name(model)}: pictures are prepared for models in files, and for networks: {found}")
+def _photo(a: Any, b: Any, inputs: Any, theirs: tuple[Any, Any], preprocess: Preprocess | None) -> Prepared | None:
+    """The picture among the inputs as A prepares it, if there is one. Raises ``UsageError`` where it is missing."""
+    is_photo, given = inputs is not None and are_pictures(inputs), sum(each is not None for each in theirs)
+    if given > 1 or (given and not is_photo) or (b is None and not given):
+        raise UsageError("b must be another model, or inputs_b or answers_b given, with a picture as inputs")
+    if not is_photo:
+        return None
+    if _is_model(a) and type(a).__name__ != "ModelProto":
+        return prepared_by(a, inputs, preprocess)
+    network = _subject(a).network
+    if isinstance(network, Network):
+        return prepared_by(network, inputs, preprocess)
+    raise UsageError(f"{_name(a)}: pictures are prepared for networks and for models in files: {network}")
 
 
 def _compared(a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int) -> tuple[Diff, Alignment | None]:

@@ -54,6 +54,12 @@ class Prepared:
     notes: tuple[str, ...]
 
     @property
+    def fault(self) -> str:
+        """The reason why the picture cannot tell preparations apart; empty where it may."""
+        flat = "the picture hardly varies: a photograph with edges and colours would decide it"
+        return flat if self.photo.upright.std() < CONTRAST else ""
+
+    @property
     def feeds(self) -> dict[str, Array]:
         """The input of A."""
         return {self.entry.name: self.photo.prepared[np.newaxis].astype(self.entry.dtype)}
@@ -79,24 +85,8 @@ def explained(a: Prepared, inputs: Any, answers: Any, names: tuple[str, str]) ->
 
     Raises ``UsageError`` and ``ShapeError`` where these are no such arrays.
     """
-    own, reason = a.photo.own(), ""
-    search: Search | Answers
-    arrays = arrays_of(inputs if answers is None else answers, "answers_b" if inputs is None else "inputs_b")
-    if answers is not None:
-        search = Answers(a.photo, own, a.model, a.entry, arrays)
-        if search.count <= FEW:
-            reason = f"{quantity(search.count, 'number')} may have come of several preparations"
-    else:
-        if a.entry.name not in arrays and len(arrays) != 1:
-            raise UsageError(
-                f"inputs_b has {some(arrays) or 'no arrays'}: one must have the input's name, {a.entry.name}"
-            )
-        array = arrays.get(a.entry.name, next(iter(arrays.values())))
-        search = Search(a.photo, own, a.photo.canonical(array))
-        if np.ptp(array) == 0:
-            reason = "all numbers of the other side are the same"
-    if a.photo.upright.std() < CONTRAST:
-        reason = "the picture hardly varies: a photograph with edges and colours would decide it"
+    own = a.photo.own()
+    search, reason = _search(a, own, inputs, answers)
     found = search.found()
     limit = 2 * max(min(each.error for each in found), EXACT)
     rivals = {each: gaps(own, each.recipe) for each in found if each.error <= limit}
@@ -106,6 +96,20 @@ def explained(a: Prepared, inputs: Any, answers: Any, names: tuple[str, str]) ->
     if made.verdict == "prepared":
         made = replace(made, options=_options(a, [each.recipe for each in rivals]))
     return replace(made, a=names[0], b=names[1], notes=(f"{search.tried:,} preparations were tried", *a.notes))
+
+
+def _search(a: Prepared, own: Recipe, inputs: Any, answers: Any) -> tuple[Search | Answers, str]:
+    """The search for the preparation behind arrays, and the reason why it decides nothing; empty where it may."""
+    if answers is not None:
+        found = Answers(a.photo, own, a.model, a.entry, arrays_of(answers, "answers_b"))
+        few = f"{quantity(found.count, 'number')} may have come of several preparations"
+        return found, few if found.count <= FEW else a.fault
+    arrays = arrays_of(inputs, "inputs_b")
+    if a.entry.name not in arrays and len(arrays) != 1:
+        raise UsageError(f"inputs_b has {some(arrays) or 'no arrays'}: one must have the input's name, {a.entry.name}")
+    array = arrays.get(a.entry.name, next(iter(arrays.values())))
+    constant = "all numbers of the other side are the same"
+    return Search(a.photo, own, a.photo.canonical(array)), a.fault if np.ptp(array) else constant
 
 
 def _decided(rivals: Mapping[Scored, tuple[Gap, ...]], reason: str) -> Diff:
