@@ -98,7 +98,7 @@ class Answers:
         """The preparations that differ from A's in one decision, the frequent ones of each decision first."""
         own, channels = self.own, len(self.own.numbers.factor)
         frames, stored = self.photo.frames(UPRIGHT, own.frame.size), self.photo.stored
-        turns = {self.photo.turn_named(stored): stored} | ({} if own.frame.found else self.photo.turns)
+        turns = {self.photo.turn_named(stored): stored} | self.photo.turns
         changes: tuple[list[dict[str, Any]], ...] = (
             [{"colours": name} for name in COLOURS[channels]],
             [{"numbers": numbers} for numbers in known_numbers(channels)],
@@ -169,9 +169,8 @@ def _apart(
         return math.inf
     with np.errstate(over="ignore", invalid="ignore"):
         pairs = ((mine(ours[name]), its(array)) for name, array in theirs.items())
-        found = np.sqrt(
-            np.mean([np.mean((a - b) ** 2) / max(float(np.abs(b).max(initial=0)), TINY) ** 2 for a, b in pairs])
-        )
+        shares = (np.mean(np.square((a - b) / np.maximum(np.abs(b).max(initial=0), TINY))) for a, b in pairs)
+        found = np.sqrt(np.mean(list(shares)))
     return float(np.nan_to_num(found, nan=math.inf))
 
 

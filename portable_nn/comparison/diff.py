@@ -90,13 +90,9 @@ def diff(
     found, aligned = Diff("", "", "same"), None
     if b is not None:
         found, aligned = _compared(a, b, photo.feeds if photo else inputs, seed)
-    if photo and found.same and (inputs_b, answers_b) != (None, None):
-        found = explained(
-            photo,
-            inputs_b,
-            answers_b,
-            (_name(a, "A"), _name(answers_b if inputs_b is None else inputs_b, "the other side")),
-        )
+    theirs = answers_b if inputs_b is None else inputs_b
+    if photo and found.same and theirs is not None:
+        found = explained(photo, inputs_b, answers_b, (_name(a, "A"), _name(theirs, "the other side")))
     if repro is None:
         return found
     if not found.partings or aligned is None:

@@ -109,7 +109,7 @@ def _search(a: Prepared, own: Recipe, inputs: Any, answers: Any) -> tuple[Search
         raise UsageError(f"inputs_b has {some(arrays) or 'no arrays'}: one must have the input's name, {a.entry.name}")
     array = arrays.get(a.entry.name, next(iter(arrays.values())))
     constant = "all numbers of the other side are the same"
-    return Search(a.photo, own, a.photo.canonical(array)), a.fault if np.ptp(array) else constant
+    return Search(a.photo, own, a.photo.canonical(array)), a.fault if array.min() < array.max() else constant
 
 
 def _decided(rivals: Mapping[Scored, tuple[Gap, ...]], reason: str) -> Diff:
@@ -118,11 +118,14 @@ def _decided(rivals: Mapping[Scored, tuple[Gap, ...]], reason: str) -> Diff:
     left = f"{rounded(error, 2)} levels of light are left"
     if not sets[0] and error <= EXPLAINED:
         return Diff("", "", "same", reason=f"A makes these numbers of the picture: {left}")
+    if reason:
+        return Diff("", "", "undecided", reason=reason)
     if error > EXPLAINED:
-        reason = reason or f"no preparation that was tried explains the numbers: with the nearest, {left}"
+        nearest = "the nearest" if sets[0] else "A's own, the nearest"
+        reason = f"no preparation that was tried explains the numbers: with {nearest}, {left}"
     elif len({tuple(gap.what for gap in each) for each in sets}) > 1:
         several = "; or ".join(" and ".join(f"{gap.what} ({gap.b})" for gap in each) for each in sets[:4])
-        reason = reason or f"several explain the numbers as well: {several}"
+        reason = f"several explain the numbers as well: {several}"
     if reason:
         return Diff("", "", "undecided", reason=reason, preparation=sets[0])
     merged = (each[0]._replace(b=" or ".join(dict.fromkeys(gap.b for gap in each))) for each in zip(*sets, strict=True))

@@ -100,12 +100,14 @@ class Numbers(NamedTuple):
         mean = (float(f"{0.0 - b / a * white / 255:.7g}") for a, b in zip(self.factor, self.offset, strict=True))
         return tuple(mean), tuple(float(f"{white / 255 / a:.7g}") for a in self.factor)
 
+    def widened(self, channels: int) -> Numbers:
+        """The same for another number of channels."""
+        return self if len(self.factor) == channels else Numbers(*(each[:1] * channels for each in self))
+
     def near(self, other: Numbers) -> bool:
         """True if both give nearly the same for all levels: to a third of one."""
-        mine, theirs = (np.array(each) for each in (self, other))
-        return mine.shape == theirs.shape and bool(
-            (np.abs(mine - theirs) * [[255.0], [1.0]] <= np.abs(mine[0]) * 0.3).all()
-        )
+        mine, theirs = np.array(self.widened(len(other.factor))), np.array(other)
+        return bool((np.abs(mine - theirs) * [[255.0], [1.0]] <= np.abs(mine[0]) * 0.3).all())
 
 
 class Frame(NamedTuple):
@@ -192,7 +194,7 @@ def gaps(own: Recipe, other: Recipe) -> tuple[Gap, ...]:
 def _alike(name: str, own: Recipe, other: Recipe) -> bool:
     if name == "numbers":
         return own.numbers.near(other.numbers)
-    if name == "frame" and other.frame.own:
+    if (name == "frame" and other.frame.own) or (name == "layout" and "" in (own.layout, other.layout)):
         return True
     if name == "fill":
         return own.fill is None or other.fill is None or abs(own.fill - other.fill) <= 1
@@ -219,11 +221,7 @@ class Photo:
         self.turns = {
             self.turn_named((quarters, flip)): (quarters, flip) for quarters in range(4) for flip in (False, True)
         }
-        self._turned = lru_cache(2)(self._turn)
-
-    def _turn(self, turn: Turn) -> NDArray[Any]:
-        turned = np.flip(self.upright, 1) if turn[1] else self.upright
-        return np.ascontiguousarray(np.rot90(turned, turn[0]))
+        self._turned = lru_cache(2)(lambda turn: _turned(self.upright, turn))
 
     def turn_named(self, turn: Turn) -> str:
         """The name of a turn in reports."""
@@ -231,7 +229,8 @@ class Photo:
             return AS_EXIF
         if turn == self.stored:
             return "as stored, without what EXIF says"
-        return f"{'mirrored, then ' * turn[1]}turned by {90 * turn[0]}° to the left"
+        words = ("mirrored" * turn[1], f"turned by {90 * turn[0]}° to the left" * bool(turn[0]))
+        return ", then ".join(filter(None, words))
 
     def own(self) -> Recipe:
         """The preparation of A; its numbers by what becomes of black and white."""
@@ -291,7 +290,8 @@ class Photo:
     def levels(self, turn: Turn, frame: Frame, kernel: str, finish: str, every: int = 1) -> NDArray[Any]:
         """The part of the picture that is in the input, in ``every`` row of so many: (height, width, 3)."""
         if frame.found:
-            return np.stack([self.found] * 3, axis=-1)[::every] if self.found.ndim == 2 else self.found[::every]
+            found = _turned(self.found, turn)[::every]
+            return np.stack([found] * 3, axis=-1) if found.ndim == 2 else found
         pixels = self._turned(turn)
         if frame.square:
             side, (height, width) = min(pixels.shape[:2]), pixels.shape[:2]
@@ -335,6 +335,10 @@ class Photo:
         found = np.tile(np.multiply(recipe.fill or 0.0, numbers.factor) + numbers.offset, (*frame.size, 1))
         found[frame.inside] = inside
         return found
+
+
+def _turned(pixels: NDArray[Any], turn: Turn) -> NDArray[Any]:
+    return np.ascontiguousarray(np.rot90(np.flip(pixels, 1) if turn[1] else pixels, turn[0]))
 
 
 def _cuts(size: tuple[int, int], scaled: tuple[int, int]) -> Iterator[Frame]:

@@ -94,11 +94,6 @@ def known_numbers(channels: int) -> tuple[Numbers, ...]:
     return tuple(dict.fromkeys(each for each in found if np.isfinite(each).all()))
 
 
-def widened(numbers: Numbers, channels: int) -> Numbers:
-    """The numbers of A for an array that has another number of channels."""
-    return Numbers(*(each if len(each) == channels else each[:1] * channels for each in numbers))
-
-
 class Try(NamedTuple):
     """A place in the search: what is not solved for."""
 
@@ -122,7 +117,7 @@ class Search:
         self.size, channels = theirs[0][1].shape[:2], theirs[0][1].shape[2]
         self.colours = {name: np.array(rows, np.float64) for name, rows in COLOURS[channels].items()}
         self.all_colours = np.stack(list(self.colours.values()))
-        self.numbers = widened(own.numbers, channels)
+        self.numbers = own.numbers.widened(channels)
         self.known = (self.numbers, *known_numbers(channels))
         self.all_known = Numbers(*np.array(self.known).swapaxes(0, 1))
 
