@@ -375,7 +375,7 @@ def valid(model: onnx.ModelProto, given: Sequence[Arrays], wanted: Sequence[Arra
 class Planting:
     """The faults of a model, one of each kind after another."""
 
-    def __init__(self, name: str, model: onnx.ModelProto, seed: int) -> None:
+    def __init__(self, name: str, model: onnx.ModelProto, seed: int = 0) -> None:
         self.name, self.seed, self.model, self.seen = name, seed, model, {model.SerializeToString()}
         self.given = [inputs(model, seed) for seed in range(DRAWS)]
         self.wanted = [run(model, each) for each in self.given]
