@@ -4,9 +4,9 @@ onnxruntime computes all common values of a piece of the model, without optimisa
 those that it depends on, as onnxruntime has them: errors do not add up, and what differs is named where it arises. A
 difference is measured against the spread of that value over the inputs, so that small values count as much as large.
 
-A step whose values hardly vary on the way (a layer of zeros, a saturated function), or that one side writes in another
-form, runs a second time on inputs drawn for it alone, and if need be on weights drawn for it, on both sides. One in
-another form, or whose values do not vary then either, runs beyond its limits, and at ties, as well (see ``edges``).
+If a node's values hardly vary (a layer of zeros, a saturated function), or one side writes the node in another form,
+both sides run the node alone on random inputs, and if need be on random weights. If the values still do not vary, or
+the form differs, the node also runs on values outside its range and on rounding ties (see ``edges``).
 """
 
 from __future__ import annotations
