@@ -18,7 +18,7 @@ from portable_nn.comparison.alignment import Alignment
 from portable_nn.comparison.cases import check_new, write_case
 from portable_nn.comparison.report import Diff, Verdict
 from portable_nn.comparison.side import Side
-from portable_nn.comparison.structure import Structure, weight_gaps
+from portable_nn.comparison.structure import weight_gaps
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import Value, format_shape
@@ -92,11 +92,12 @@ def _compared(a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int) -> tu
     left = _pair_outputs(one, other)
     if fault := _unlike(one, other):
         return made("parted", reason=fault), None
-    if Structure(one).digest == Structure(other).digest:
-        weights = tuple(weight_gaps(one, other))
+    if (weights := weight_gaps(one, other)) is not None:
         outputs = {} if not weights else _outputs(one, other, _rounds(one, other, arrays, seed))
         reason = "" if weights else "the same nodes and weights"
-        return made("weights" if weights else "same", weights=weights, outputs=outputs, reason=reason, notes=left), None
+        return made(
+            "weights" if weights else "same", weights=tuple(weights), outputs=outputs, reason=reason, notes=left
+        ), None
     try:
         found, outputs, notes = _aligned(one, other, _rounds(one, other, arrays, seed), seed)
     except PortableNNError as error:

@@ -287,6 +287,40 @@ def made(nodes: str, weights: dict[str, np.ndarray] | None = None) -> ModelProto
     return found
 
 
+ATTENTION = """(float[n,4,4,4] x) => (float[n,4,4,4] y) {
+    [split] q = Transpose<perm = [0, 2, 1, 3]>(x) [turn] t = Transpose<perm = [0, 1, 3, 2]>(q)
+    [same] r = Reshape(t, shape) [scale] k = Mul(r, half) [product] p = MatMul(q, k) [soft] y = Softmax(p)}"""
+"""Where all sides are equal, any order of axes fits."""
+
+COMPARED = """(float[n,4] x) => (float[n,4] y, bool[n,4] z) {
+    [one] a = Gemm(x, w, b) [other] c = Gemm(x, v, d) [sum] s = Sub(a, c) [less] z = Less(a, c) [add] y = Add(s, b)}"""
+
+ELSEWHERE = [
+    (ATTENTION, "perm = [0, 2, 1, 3]", "perm = [0, 3, 1, 2]", "split"),
+    (ATTENTION, "perm = [0, 1, 3, 2]", "perm = [0, 2, 1, 3]", "turn"),
+    (ATTENTION, "Reshape(t", "Reshape(q", "same"),
+    (ATTENTION, "MatMul(q, k)", "MatMul(k, q)", "product"),
+    (COMPARED, "Less(a, c)", "Less(c, a)", "less"),
+    (COMPARED, "Sub(a, c)", "Sub(c, a)", "sum"),
+    (COMPARED, "Add(s, b)", "Add(s, d)", "add"),
+]
+"""A model, what of it is another way, and the node where the fault is: what reads it may seem to have it."""
+
+
+@pytest.mark.parametrize("rename", [False, True], ids=["", "other names"])
+@pytest.mark.parametrize(("text", "right", "wrong", "name"), ELSEWHERE, ids=[f"{each[2]}" for each in ELSEWHERE])
+def test_the_node_with_the_fault_is_named_and_not_what_reads_it(text: str, right: str, wrong: str, name: str,
+                                                                *, rename: bool) -> None:  # fmt: skip
+    rng = np.random.default_rng(0)
+    weights = {each: rng.standard_normal((4, 4) if each in "wv" else 4).astype(np.float32) for each in "wvbd"}
+    weights |= {"half": np.float32(0.5), "shape": np.array([0, 4, 4, 4])}
+    one, other = (made(each, weights) for each in (text, text.replace(right, wrong)))
+    place = [each.name for each in other.graph.node].index(name)
+    found = pnn.diff(one, other_names(other) if rename else other)
+    assert found.verdict == "parted"
+    assert [each.nodes_b for each in found.partings] == [(other.graph.node[place].name,)]
+
+
 def test_inputs_are_those_of_the_same_name_in_any_order() -> None:
     one = made("(float[n,3] x, float[n,3] y) => (float[n,3] z) {z = Sub(x, y)}")
     assert pnn.diff(one, made("(float[n,3] y, float[n,3] x) => (float[n,3] z) {z = Sub(x, y)}")).verdict == "same"
