@@ -13,7 +13,6 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import product
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -407,7 +406,11 @@ class Alignment:
 
         Each is a value of the first model but for its order of axes, so that what reads it, rightly, seems to part.
         """
-        for mine, theirs in product(self.other.reads(name), self.one.reads(match.value)):
+        start = self.other.read_from(name, self.given)
+        read = [each for each in self.other.dependent if each in start]
+        for mine, theirs in [
+            (each, other) for each in read for other in (self.given[each].value, *self.one.reads(match.value))
+        ]:
             wanted = self._fitting(mine, theirs) if self._is_disordered(mine, theirs) else None
             after = {mine}
             after.update(each for each in self.other.dependent if not after.isdisjoint(self.other.reads(each)))
@@ -422,8 +425,8 @@ class Alignment:
 
         One operator makes both. Not if it makes the given one of the same values, as then what reads it is wrong.
         """
-        match, wanted = self.given.get(name), self.one.maker.get(other)
-        if match is None or wanted is None or match == Match(other) or self.other.maker[name].op_type != wanted.op_type:
+        match, wanted = self.given[name], self.one.maker.get(other)
+        if wanted is None or match == Match(other) or self.other.maker[name].op_type != wanted.op_type:
             return False
         arrays = [(known[other], known[match.value]) for known in self.theirs]
         return not self._is_copied(name, match) and all(
