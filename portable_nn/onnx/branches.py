@@ -28,7 +28,6 @@ from onnx import (
     defs,
     helper,
     inliner,
-    numpy_helper,
     shape_inference,
 )
 
@@ -46,6 +45,7 @@ from portable_nn.onnx.opsets.support import (
     subgraphs,
 )
 from portable_nn.onnx.storage.functions import check_functions
+from portable_nn.onnx.storage.tensors import from_tensor
 from portable_nn.rewrites.program import Names
 
 
@@ -80,7 +80,7 @@ def _constants(model: ModelProto) -> dict[str, Any]:
             tensors.update(zip(node.output, (each.t for each in node.attribute if each.name == "value"), strict=False))
     given = {value.name for value in model.graph.input}
     return {
-        name: numpy_helper.to_array(tensor)
+        name: from_tensor(tensor, "model")
         for name, tensor in tensors.items()
         if name not in given
         and tensor.data_type in (TensorProto.INT32, TensorProto.INT64)
