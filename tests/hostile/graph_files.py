@@ -281,7 +281,7 @@ def attribute(model: ModelProto, dice: random.Random) -> None:
     """A number or text of an attribute, or one of another type, or of another node."""
     one, kind = picked(model, AttributeProto, dice), dice.randrange(5)
     if kind == 0:
-        one.CopyFrom(picked(model, AttributeProto, dice))
+        one.ParseFromString(picked(model, AttributeProto, dice).SerializeToString())  # It may be a part of it.
     elif kind == 1:
         one.type = dice.randrange(0, 15)
     elif kind == 2:
