@@ -64,7 +64,7 @@ def _nodes(
             copy_initializers(body, made, inside)
             starts, ends = _sides(node, body, inputs)
             for start, given in zip(starts, body.input, strict=False):
-                start.output.append(inside[given.name])
+                start.output.append(inside.get(given.name, ""))
                 yield start
             yield from _nodes(body, inside, made, numbers)
             results = [inside.get(each.name, each.name) for each in body.output][ends]

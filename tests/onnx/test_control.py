@@ -437,6 +437,21 @@ def test_a_body_that_takes_other_inputs_is_refused(most: int) -> None:
         import_onnx(proto)
 
 
+@pytest.mark.parametrize("kind", ["no condition in it", "no outputs", "an input without a name"])
+def test_a_body_without_some_part_is_refused(kind: str) -> None:
+    proto = loop(*TURN, start="start")
+    inner = proto.graph.node[-1].attribute[0].g
+    proto.graph.initializer.append(
+        numpy_helper.from_array(np.ones(0 if kind.startswith("no c") else (), bool), "start")
+    )
+    if kind == "no outputs":
+        del inner.output[:]
+    elif kind.startswith("an input"):
+        inner.input[0].name = ""
+    with pytest.raises(PortableNNError):
+        import_onnx(proto)
+
+
 @pytest.mark.parametrize(
     ("attribute", "message"),
     [

@@ -175,7 +175,7 @@ def _turns(node: Node, use: OperatorContext, body: Body, scope: Scope, lift: Lif
 
 
 def _goes_on(condition: Type | None) -> bool:
-    if condition is None or condition.constant is None:
+    if condition is None or not condition.constant:
         raise StaysError
     return bool(condition.constant[0])
 
