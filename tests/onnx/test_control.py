@@ -452,6 +452,14 @@ def test_a_body_without_some_part_is_refused(kind: str) -> None:
         import_onnx(proto)
 
 
+def test_a_branch_without_a_condition_in_it_is_refused() -> None:
+    proto = choice()
+    del proto.graph.node[:-1]
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones(0, bool), "c"))
+    with pytest.raises(PortableNNError, match=r"its condition must be one truth value, not bool \(0\)"):
+        import_onnx(proto)
+
+
 @pytest.mark.parametrize(
     ("attribute", "message"),
     [
