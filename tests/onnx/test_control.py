@@ -456,7 +456,7 @@ def test_a_branch_without_a_condition_in_it_is_refused() -> None:
     proto = choice()
     del proto.graph.node[:-1]
     proto.graph.initializer.append(numpy_helper.from_array(np.ones(0, bool), "c"))
-    with pytest.raises(PortableNNError, match=r"its condition must be one truth value, not bool \(0\)"):
+    with pytest.raises(PortableNNError, match=r"its condition must be one truth value, not bool \(0,\)"):
         import_onnx(proto)
 
 
