@@ -42,7 +42,7 @@ from portable_nn.onnx.verification.pieces import plan_of, run, runtime_values
 from portable_nn.onnx.verification.proof import Loose
 from portable_nn.onnx.verification.rounding import explained
 from portable_nn.onnx.verification.sections import CHUNK, Sides
-from portable_nn.operators import FLOATS, infer, known_operator
+from portable_nn.operators import FLOATS, infer, known_operator, use_of
 from portable_nn.operators.costs import multiply_adds, volume
 
 VISIBLE: Final = 8
@@ -215,6 +215,8 @@ class _Comparison:
         types = self.types[0]
         first = next(filter(None, node.outputs)) if node else ""
         terms = (multiply_adds(node, types) or 0) / max(1, volume(types[first].shape)) if node else 0
+        if node and operator and operator.mixes and not any(bodies(node)):  # A sum over many classes.
+            terms = max([terms, *(dim for dim in operator.mixes(use_of(node, types)) if isinstance(dim, int))])
         return self.tolerance.allowed_within(theirs, min(scales, default=0.0), floor, terms)
 
     def _computing(self, name: str) -> Node | None:
