@@ -591,6 +591,7 @@ def test_given_inputs_decide(tmp_path: Path) -> None:
         pnn.diff(one, other, inputs={"y": positive})
 
 
+@pytest.mark.long
 def test_the_page_of_a_thousand_nodes_is_quick_to_make() -> None:
     """Every node of both is on it."""
     x = h = pnn.Input(4, name="x")
