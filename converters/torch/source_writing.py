@@ -174,7 +174,7 @@ class Writing:
         self.sequences[name] = expression
 
     def assign(self, name: str, expression: str) -> None:
-        """Give a value of an earlier node, which the rest of a layer makes."""
+        """Give the output of the node that the layer's last operator produces."""
         self.values[name] = self.names.fresh(name)
         comment = format_shape(self.types[name].shape)
         self.body.statements.append(Statement((self.values[name],), expression, comment))

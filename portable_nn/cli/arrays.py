@@ -37,8 +37,8 @@ class ArrayOptions:
         typer.Option(
             "--inputs",
             metavar="NAME,…|NAME=FILE,…",
-            help="Arrays that are read in an HDF5, netCDF, npz, zarr or Parquet file, in pieces, side by side; or the "
-            "picture or arrays for each input of a model with several.",
+            help="Arrays to read, in pieces, from an HDF5, netCDF, npz, zarr or Parquet file; several are joined "
+            "side by side. Or a picture or file of arrays for each input of the model.",
         ),
     ] = None
     output: Annotated[

@@ -19,16 +19,22 @@ EXAMPLES = (
 def command(
     printer: Printer,
     a: Annotated[str, typer.Argument(metavar="A", help="A shipped model's name, or a model file of any kind.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The model to compare with.")],
     inputs: Annotated[
         Path | None,
-        typer.Argument(metavar="[INPUTS.npz]", help="Arrays by the names of A's inputs; otherwise they are drawn."),
+        typer.Argument(
+            metavar="[INPUTS.npz]", help="Inputs for both models, by the names of A's inputs; random by default."
+        ),
+    ] = None,
+    runtime_b: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The runtime that B runs in, and B may be A: tract, onnxruntime-basic, …."),
     ] = None,
     repro: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write the first nodes that differ as a case to send, in a new folder.",
+            help="Write the first nodes that differ to a new folder, as a case to report.",
         ),
     ] = None,
     html: Annotated[
@@ -39,17 +45,18 @@ def command(
         int, typer.Option(metavar="N", min=0, help="Seed of the random inputs that both run on.", hidden=True)
     ] = 0,
 ) -> None:
-    """Say whether two models are the same, and where they part.
+    """Compare two models, and name the nodes at which they differ.
 
-    They are the same bytes; the same graph with other weights, which are named; the same function by another graph;
-    or they part at nodes that are named, from the same values before them, by more than rounding explains. Where that
-    cannot be said, it is undecided. The exit code is 0 if they are the same, and otherwise 1.
+    The verdict is one of: the same bytes; the same graph with other weights, which are named; the same function by
+    another graph; or different from a node on, which is named, as its outputs differ by more than rounding explains
+    although its inputs agree. If none of these can be shown, the verdict is undecided. The exit code is 0 if both
+    models compute the same, and otherwise 1.
     """
     from portable_nn.comparison.diff import diff
     from portable_nn.comparison.report import as_json, as_page, as_text
     from portable_nn.core.atomic import atomic_write
 
-    found = diff(a, b, inputs=None if inputs is None else _arrays(inputs), repro=repro, seed=seed)
+    found = diff(a, b, inputs=None if inputs is None else _arrays(inputs), runtime_b=runtime_b, repro=repro, seed=seed)
     if html is not None:
         with atomic_write(html) as file:
             file.write(as_page(found))

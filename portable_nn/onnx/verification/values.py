@@ -4,9 +4,9 @@ onnxruntime computes all common values of a piece of the model, without optimisa
 those that it depends on, as onnxruntime has them: errors do not add up, and what differs is named where it arises. A
 difference is measured against the spread of that value over the inputs, so that small values count as much as large.
 
-A step whose values hardly vary on the way (a layer of zeros, a saturated function), or that one side writes in another
-form, runs a second time on inputs drawn for it alone, and if need be on weights drawn for it, on both sides. One in
-another form, or whose values do not vary then either, runs beyond its limits, and at ties, as well (see ``edges``).
+If a node's values hardly vary (a layer of zeros, a saturated function), or one side writes the node in another form,
+both sides run the node alone on random inputs, and if need be on random weights. If the values still do not vary, or
+the form differs, the node also runs on values outside its range and on rounding ties (see ``edges``).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from portable_nn.onnx.verification.pieces import plan_of, run, runtime_values
 from portable_nn.onnx.verification.proof import Loose
 from portable_nn.onnx.verification.rounding import explained
 from portable_nn.onnx.verification.sections import CHUNK, Sides
-from portable_nn.operators import FLOATS, infer, known_operator
+from portable_nn.operators import FLOATS, Type, infer, known_operator, use_of
 from portable_nn.operators.costs import multiply_adds, volume
 
 VISIBLE: Final = 8
@@ -99,6 +99,15 @@ def compare_values(sides: Sides, rounds: Sequence[Feeds], opset: int, tolerance:
     Raises ``Parting`` where a value differs, and ``FormatError`` where an engine cannot run.
     """
     return _Comparison(sides, rounds, opset, tolerance).result()
+
+
+def _terms(node: Node, types: Mapping[str, Type]) -> float:
+    """The number of terms in a sum that makes an element of the first output: products, or shares of many classes."""
+    first = next(filter(None, node.outputs))
+    terms, operator = (multiply_adds(node, types) or 0) / max(1, volume(types[first].shape)), known_operator(node)
+    if operator is None or operator.mixes is None or any(bodies(node)):
+        return terms
+    return max([terms, *(dim for dim in operator.mixes(use_of(node, types)) if isinstance(dim, int))])
 
 
 class _Comparison:
@@ -212,9 +221,7 @@ class _Comparison:
         is_exact = operator is None or operator.family == "linear" or operator.moves
         floor = 0.0 if is_exact else 1.0
         scales = [scale for scale in (over_inputs, over_inputs if one_of_two else deviation(theirs)) if scale]
-        types = self.types[0]
-        first = next(filter(None, node.outputs)) if node else ""
-        terms = (multiply_adds(node, types) or 0) / max(1, volume(types[first].shape)) if node else 0
+        terms = _terms(node, self.types[0]) if node else 0.0
         return self.tolerance.allowed_within(theirs, min(scales, default=0.0), floor, terms)
 
     def _computing(self, name: str) -> Node | None:
