@@ -69,7 +69,6 @@ class Page:
             metavar="DIR|fetch",
             help="Folder dist of the npm package onnxruntime-web, which goes into the page; or fetch, which gets it "
             "once from npm.",
-            hidden=True,
         ),
     ] = None
     samples: Annotated[
