@@ -26,6 +26,10 @@ def command(
             metavar="[INPUTS.npz]", help="Inputs for both models, by the names of A's inputs; random by default."
         ),
     ] = None,
+    runtime_b: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The runtime that B runs in, and B may be A: tract, onnxruntime-basic, …."),
+    ] = None,
     repro: Annotated[
         Path | None,
         typer.Option(
@@ -52,7 +56,7 @@ def command(
     from portable_nn.comparison.report import as_json, as_page, as_text
     from portable_nn.core.atomic import atomic_write
 
-    found = diff(a, b, inputs=None if inputs is None else _arrays(inputs), repro=repro, seed=seed)
+    found = diff(a, b, inputs=None if inputs is None else _arrays(inputs), runtime_b=runtime_b, repro=repro, seed=seed)
     if html is not None:
         with atomic_write(html) as file:
             file.write(as_page(found))

@@ -21,7 +21,7 @@ import numpy as np
 from portable_nn.comparison.matching import CLOSE, Index, Match
 from portable_nn.comparison.report import Pair, Parting
 from portable_nn.comparison.side import Side, Values
-from portable_nn.comparison.structure import BODY, Structure, difference_of
+from portable_nn.comparison.structure import BODY, attributes, difference_of
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import gaps, largest_gap
@@ -391,6 +391,7 @@ class Alignment:
             return False
         for each in lost[lost.index(name) :]:
             self.given.pop(each, None)
+        name, found = self._origin(name, found)
         gap = self.gaps[name] = self._gap(name, found)
         self.apart[name] = found
         if not gap.exceeds and gap.apart > self._slack(name):  # Bounds of a long way explain anything.
@@ -399,6 +400,50 @@ class Alignment:
             self.partings.append(self._parting(name, found, gap))
         self._compute()
         return True
+
+    def _origin(self, name: str, match: Match) -> tuple[str, Match]:
+        """The first value in the order of another one, on the way to a value that is off, or that one itself.
+
+        Each is a value of the first model but for its order of axes, so that what reads it, rightly, seems to part.
+        """
+        start = self.other.read_from(name, self.given)
+        read = [each for each in self.other.dependent if each in start]
+        for mine, theirs in [
+            (each, other) for each in read for other in (self.given[each].value, *self.one.reads(match.value))
+        ]:
+            wanted = self._fitting(mine, theirs) if self._is_disordered(mine, theirs) else None
+            after = {mine}
+            after.update(each for each in self.other.dependent if not after.isdisjoint(self.other.reads(each)))
+            rest = self.apart | {key: each for key, each in self.given.items() if key not in after}
+            if wanted and match in dict(self._near(name, self._run({**rest, mine: wanted}))):
+                self.given = {key: each for key, each in self.given.items() if key not in after}
+                return self._origin(mine, wanted)
+        return name, match
+
+    def _is_disordered(self, name: str, other: str) -> bool:
+        """True if a value has the elements of another one of the first model in the order of the one that is given.
+
+        One operator makes both. Not if it makes the given one of the same values, as then what reads it is wrong.
+        """
+        match, wanted = self.given[name], self.one.maker.get(other)
+        if wanted is None or match == Match(other) or self.other.maker[name].op_type != wanted.op_type:
+            return False
+        arrays = [(known[other], known[match.value]) for known in self.theirs]
+        return not self._is_copied(name, match) and all(
+            x.size == y.size and np.allclose(np.sort(x, axis=None), np.sort(y, axis=None)) for x, y in arrays
+        )
+
+    def _is_copied(self, name: str, match: Match) -> bool:
+        """True if a node of the first model computes its value in the same way, from the same values."""
+        node, theirs = self.other.maker[name], self.one.maker.get(match.value)
+        if theirs is None or match.axes or node.op_type != theirs.op_type:
+            return False
+        return attributes(self.other, node) == attributes(self.one, theirs) and all(
+            mine in self.other.inputs
+            or self.given.get(mine) == Match(other)
+            or np.array_equal(self.one.constants.get(other, ()), self.other.constants.get(mine, ()))
+            for mine, other in zip(node.input, theirs.input, strict=False)
+        )
 
     def _pair(
         self, lost: Sequence[str], wanted: Mapping[str, set[str]], end: Match | None
@@ -510,7 +555,7 @@ class Alignment:
         one, other = self.one.maker[a], self.other.maker[b]
         if one.op_type != other.op_type:
             return f"{one.op_type} in A, {other.op_type} in B"
-        ours, theirs = (Structure(side).attributes(node) for side, node in ((self.one, one), (self.other, other)))
+        ours, theirs = attributes(self.one, one), attributes(self.other, other)
         differing = [*(f"{each} in A" for each in ours if each not in theirs)]
         differing += [f"{each} in B" for each in theirs if each not in ours]
         if differing:

@@ -16,9 +16,10 @@ import numpy as np
 
 from portable_nn.comparison.alignment import Alignment
 from portable_nn.comparison.cases import check_new, write_case
+from portable_nn.comparison.elsewhere import Elsewhere, side_in
 from portable_nn.comparison.report import Diff, Verdict
 from portable_nn.comparison.side import Side
-from portable_nn.comparison.structure import Structure, weight_gaps
+from portable_nn.comparison.structure import weight_gaps
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import Value, format_shape
@@ -26,7 +27,7 @@ from portable_nn.core.numbers import Natural
 from portable_nn.core.text import quantity, some
 from portable_nn.engines.feeds import fitted
 from portable_nn.network import Network
-from portable_nn.onnx.verification.differences import Difference, difference
+from portable_nn.onnx.verification.differences import Difference, Tolerance, difference
 from portable_nn.opening.kinds import resolve
 from portable_nn.runtimes.subject import Feeds, Subject, subject_of
 
@@ -45,6 +46,7 @@ def diff(
     b: Any,
     *,
     inputs: Mapping[str, Any] | None = None,
+    runtime_b: str | None = None,
     repro: str | Path | None = None,
     seed: Natural = 0,
 ) -> Diff:
@@ -63,17 +65,20 @@ def diff(
             PyTorch, Keras, scikit-learn, or another code base that ``from_object`` knows.
         b: another one.
         inputs: arrays by the names of the inputs of ``a``; otherwise they are drawn.
+        runtime_b: the runtime in which ``b`` runs, which may be the same model as ``a``: one of
+            ``portable_nn.runtimes.RUNTIMES``, where each node runs alone as well; ``onnxruntime-basic`` or
+            ``onnxruntime-extended`` is the model as onnxruntime optimises it.
         repro: a new folder: where the models part, the first place is written there as a case to send, with the nodes
             of each as a model, the inputs and outputs, and a script that needs onnx and onnxruntime alone.
         seed: that of the inputs.
 
     Raises:
-        UsageError: there is no such model, or ``repro`` exists.
+        UsageError: there is no such model or runtime, or ``repro`` exists.
         ShapeError: the inputs do not fit.
         FileError, FormatError, UnsupportedError: a file cannot be read, or onnxruntime cannot run it.
     """
     check_new(repro)
-    found, aligned = _compared(a, b, inputs, seed)
+    found, aligned = _compared(a, b, inputs, seed, runtime_b)
     if repro is None:
         return found
     if not found.partings or aligned is None:
@@ -82,23 +87,29 @@ def diff(
     return found
 
 
-def _compared(a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int) -> tuple[Diff, Alignment | None]:
+def _compared(
+    a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int, runtime_b: str | None
+) -> tuple[Diff, Alignment | None]:
     """The result, and both models side by side where the graphs are not the same."""
-    if _same_file(a, b):
+    if runtime_b is None and _same_file(a, b):
         return Diff(_name(a), _name(b), "identical", seed=seed), None
-    one, other = map(Side, _subjects(a, b, inputs, seed))
-    made = partial(Diff, _name(a, one.name), _name(b, other.name), seed=seed)
+    first, second = _subjects(a, b, inputs, seed)
+    one, other = Side(first), Side(second) if runtime_b is None else side_in(runtime_b, second)
+    where = "" if runtime_b is None else f" in {other.runs_in or runtime_b}"
+    made = partial(Diff, _name(a, one.name), _name(b, other.name) + where, seed=seed)
     arrays = None if inputs is None else fitted([Value(*port) for port in one.subject.inputs], inputs, one.name)
     left = _pair_outputs(one, other)
     if fault := _unlike(one, other):
         return made("parted", reason=fault), None
-    if Structure(one).digest == Structure(other).digest:
-        weights = tuple(weight_gaps(one, other))
+    if not isinstance(other, Elsewhere) and (weights := weight_gaps(one, other)) is not None:
         outputs = {} if not weights else _outputs(one, other, _rounds(one, other, arrays, seed))
         reason = "" if weights else "the same nodes and weights"
-        return made("weights" if weights else "same", weights=weights, outputs=outputs, reason=reason, notes=left), None
+        return made(
+            "weights" if weights else "same", weights=tuple(weights), outputs=outputs, reason=reason, notes=left
+        ), None
     try:
-        found, outputs, notes = _aligned(one, other, _rounds(one, other, arrays, seed), seed)
+        rounds = _rounds(one, other, arrays, seed)
+        found, outputs, notes = _aligned(one, other, rounds, seed)
     except PortableNNError as error:
         return made("undecided", reason=f"no inputs are found on which both run: {error}", notes=left), None
     verdict, reason = _verdict(found, {} if notes else outputs)
@@ -111,7 +122,19 @@ def _compared(a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int) -> tu
         matched=(len(found.given), len(other.dependent)),
         pairs=tuple(found.pairs()),
     )
-    return result, found
+    return _in_runtime(result, other, rounds[1]) if isinstance(other, Elsewhere) else result, found
+
+
+def _in_runtime(found: Diff, side: Elsewhere, rounds: Sequence[Feeds]) -> Diff:
+    """The result with what a runtime does not run; and where the model as it is goes wrong, if no node does alone."""
+    if side.refused:
+        left = f"{side.runs_in} does not run these nodes alone, and has the values of onnxruntime there"
+        found = replace(found, notes=(*found.notes, f"{left}: {some(map(side.label, side.refused))}"))
+    if found.verdict == "parted" or (found.verdict == "same" and not side.fault):
+        return found
+    reason = f"{side.runs_in} does not run the model as it is ({side.fault})" if side.fault else found.reason
+    first = side.first(rounds, Tolerance(0.0, FAR))
+    return replace(found, verdict="undecided", reason=f"{reason}; first at {first}" if first else reason)
 
 
 def _aligned(

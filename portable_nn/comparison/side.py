@@ -16,7 +16,9 @@ from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.core.tensors import Array
 from portable_nn.operators import is_of_shape
+from portable_nn.runtimes.cutting import cut
 from portable_nn.runtimes.subject import Feeds, Subject
+from portable_nn.runtimes.task import Port
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -47,7 +49,10 @@ class Side:
         nodes: its nodes, without constants, in order.
         read_by: the values that each node reads, also in its bodies, by its ``id``.
         maker: the node that makes each value, and ``place`` where that stands.
+        runs_in: the runtime and its version, where that is another one than onnxruntime.
     """
+
+    runs_in = ""
 
     def __init__(self, subject: Subject) -> None:
         from portable_nn.onnx.opsets.support import reads
@@ -173,26 +178,9 @@ class Side:
 
     def part(self, value: str, known: Mapping[str, Array], given: Collection[str]) -> ModelProto:
         """The model of a value that is computed from those ``given``, and the inputs, with the types that they have."""
-        from onnx import helper
-
-        from portable_nn.onnx.opsets.support import needed_nodes, reads
-        from portable_nn.operators import DTYPE_CODES
-
-        made = self._copy(())
-        graph, ends = made.graph, {*given, *self.inputs} - {value}
-        for node in graph.node:
-            node.output[:] = ["" if name in ends else name for name in node.output]
-        kept = needed_nodes(graph, [value])
-        needed = {name for node in kept for name in reads(node)}
-        weights = [each for each in graph.initializer if each.name in needed]
-        del graph.node[:], graph.input[:], graph.initializer[:]
-        graph.node.extend(kept)
-        graph.initializer.extend(weights)
-        for ports, names in ((graph.input, sorted(ends & needed)), (graph.output, [value])):
-            for name in names:
-                code = DTYPE_CODES[known[name].dtype.name]
-                ports.append(helper.make_tensor_value_info(name, code, known[name].shape))
-        return made
+        ends = {*given, *self.inputs} - {value}
+        port = Port(value, known[value].dtype.name, known[value].shape)
+        return cut(self.model, value, port, {name: known[name] for name in ends})
 
     def error(
         self, value: str, known: Values, given: Collection[str], off: Mapping[str, float] = MappingProxyType({})

@@ -34,6 +34,9 @@ FOLDED: Final = re.compile(
 )
 """The last parts of names that exporters give to what is no parameter of its own."""
 
+FILLED: Final = re.compile(r"(zeros|ones|full(_like)?|arange|linspace|eye)(_\d+)*")
+"""Names after functions that fill an array: the initial state of a loop, also where a product reads it."""
+
 BUFFERS: Final = re.compile(
     r"""(.*_)?masks?|fill|.*_fill|masked_bias|inv_freq|freqs?(_cis)?|anchors?|strides?|running_\w+|epsilon|eps
     |(initial_)?(h|c|hidden|cell)_?(0|states?)?|(initial_)\w*states?|(init|prev)_?[hc]\d*|fb|mel\w*|window|dft\w*
@@ -147,7 +150,7 @@ def _role(name: str, array: Array, uses: list[_Use]) -> Role:
     last = re.split(r"[./]", name.removesuffix(":0"))[-1]
     is_folded = any(map(FOLDED.fullmatch, (name, last)))
     weight = _weight(name, array, uses, is_folded=is_folded)
-    if BUFFERS.fullmatch(last) and not is_folded:
+    if (FILLED if is_folded else BUFFERS).fullmatch(last):
         return Role(False, is_sure=weight is None)
     if DOUBTFUL.fullmatch(last) and not is_folded:
         return Role(False, is_sure=False)

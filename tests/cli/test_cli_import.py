@@ -133,6 +133,19 @@ def test_a_size_that_is_open_in_name_only(run, tmp_path):
     np.testing.assert_array_equal(network.predict(x), x.reshape(2, 28))
 
 
+def test_a_window_of_sound_that_fits_is_found(run, tmp_path):
+    from foreign import FLOAT, write
+    from onnx import helper
+
+    pool = helper.make_node("AveragePool", ["x"], ["z"], "pool", kernel_shape=[192], strides=[128])
+    nodes = [pool, helper.make_node("Squeeze", ["z", "axis"], ["y"], "one")]
+    write(tmp_path / "m.onnx", nodes, {"x": (FLOAT, ["n", 1, "t"])}, {"y": (FLOAT, ["n", 1])}, {"axis": np.array([2])})
+    code, _, err = run("import", "m.onnx", "m.safetensors")
+    assert code == 3
+    assert "it fits where t is a number, such as 256: portable-nn import --dim t=SIZE" in err
+    assert run("import", "m.onnx", "m.safetensors", "--dim", "t=256").code == 0
+
+
 def test_sizes_of_a_file_of_this_package(run, tmp_path):
     run("export", "digits-mlp", "d.onnx")
     code, _, err = run("import", "d.onnx", "d.safetensors", "--dim", "batch=3")

@@ -5,6 +5,8 @@ Faults are planted and rewrites are made here, by the onnx package and by other 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -19,6 +21,7 @@ import portable_nn as pnn
 from portable_nn.comparison.report import as_page
 from portable_nn.comparison.structure import difference_of
 from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.runtimes.table import RUNTIMES, Runtime
 
 
 @cache
@@ -287,6 +290,40 @@ def made(nodes: str, weights: dict[str, np.ndarray] | None = None) -> ModelProto
     return found
 
 
+ATTENTION = """(float[n,4,4,4] x) => (float[n,4,4,4] y) {
+    [split] q = Transpose<perm = [0, 2, 1, 3]>(x) [turn] t = Transpose<perm = [0, 1, 3, 2]>(q)
+    [same] r = Reshape(t, shape) [scale] k = Mul(r, half) [product] p = MatMul(q, k) [soft] y = Softmax(p)}"""
+"""Where all sides are equal, any order of axes fits."""
+
+COMPARED = """(float[n,4] x) => (float[n,4] y, bool[n,4] z) {
+    [one] a = Gemm(x, w, b) [other] c = Gemm(x, v, d) [sum] s = Sub(a, c) [less] z = Less(a, c) [add] y = Add(s, b)}"""
+
+ELSEWHERE = [
+    (ATTENTION, "perm = [0, 2, 1, 3]", "perm = [0, 3, 1, 2]", "split"),
+    (ATTENTION, "perm = [0, 1, 3, 2]", "perm = [0, 2, 1, 3]", "turn"),
+    (ATTENTION, "Reshape(t", "Reshape(q", "same"),
+    (ATTENTION, "MatMul(q, k)", "MatMul(k, q)", "product"),
+    (COMPARED, "Less(a, c)", "Less(c, a)", "less"),
+    (COMPARED, "Sub(a, c)", "Sub(c, a)", "sum"),
+    (COMPARED, "Add(s, b)", "Add(s, d)", "add"),
+]
+"""A model, what of it is another way, and the node where the fault is: what reads it may seem to have it."""
+
+
+@pytest.mark.parametrize("rename", [False, True], ids=["", "other names"])
+@pytest.mark.parametrize(("text", "right", "wrong", "name"), ELSEWHERE, ids=[f"{each[2]}" for each in ELSEWHERE])
+def test_the_node_with_the_fault_is_named_and_not_what_reads_it(text: str, right: str, wrong: str, name: str,
+                                                                *, rename: bool) -> None:  # fmt: skip
+    rng = np.random.default_rng(0)
+    weights = {each: rng.standard_normal((4, 4) if each in "wv" else 4).astype(np.float32) for each in "wvbd"}
+    weights |= {"half": np.float32(0.5), "shape": np.array([0, 4, 4, 4])}
+    one, other = (made(each, weights) for each in (text, text.replace(right, wrong)))
+    place = [each.name for each in other.graph.node].index(name)
+    found = pnn.diff(one, other_names(other) if rename else other)
+    assert found.verdict == "parted"
+    assert [each.nodes_b for each in found.partings] == [(other.graph.node[place].name,)]
+
+
 def test_inputs_are_those_of_the_same_name_in_any_order() -> None:
     one = made("(float[n,3] x, float[n,3] y) => (float[n,3] z) {z = Sub(x, y)}")
     assert pnn.diff(one, made("(float[n,3] y, float[n,3] x) => (float[n,3] z) {z = Sub(x, y)}")).verdict == "same"
@@ -351,6 +388,73 @@ def test_other_inputs_or_outputs_make_another_function(tmp_path: Path) -> None:
     assert "(batch, 4) and (batch, 5)" in found.reason
 
 
+# -- in another runtime
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime-basic", "onnxruntime-extended", "reference", "openvino",
+                                  "tract", "opencv", "mnn", "torch", "numpy"])  # fmt: skip
+def test_a_model_is_the_same_in_another_runtime(name: str, model: ModelProto, tmp_path: Path) -> None:
+    if name in RUNTIMES and RUNTIMES[name].version is None:
+        pytest.skip(RUNTIMES[name].needs)
+    found = pnn.diff(tmp_path / "a.onnx", model, runtime_b=name)
+    assert (found.verdict, found.partings) == ("same", ())
+    assert all(gap.max_abs_error < 1e-5 for gap in found.outputs.values())
+
+
+IN_RUNTIME = {
+    "one node": ({"at_run": "found = [found[0] * np.float32(1.001 if 'Tanh' in operators else 1)]"},
+                 "parted", "tanh_1", ""),
+    "several nodes": ({"at_run": "found = [found[0] * np.float32(2 if {'Gemm', 'Tanh'} <= {*operators} else 1)]"},
+                      "undecided", "", "output 'softmax_1' as a whole is another; first at 'tanh_1' (Tanh)"),
+    "a node refused": ({"at_load": "assert 'Erf' not in operators, 'no Erf here'"},
+                       "undecided", "", "(refused: no Erf here); first at"),
+    "all refused": ({"at_load": "raise OSError('no library')"}, "undecided", "", "(refused: no library)"),
+    "crash": ({"at_run": "os._exit(3) if 'Tanh' in operators else None"},
+              "undecided", "", "(crashed: ended with code 3); first at 'tanh_1' (Tanh)"),
+}  # fmt: skip
+"""What a runtime does wrong, the verdict, the node at which the models part, and what the reason says."""
+
+
+@pytest.mark.parametrize("kind", IN_RUNTIME)
+def test_a_node_that_a_runtime_computes_wrongly_is_named(kind: str, stand_in: Callable[..., str],
+                                                         model: ModelProto) -> None:  # fmt: skip
+    faults, verdict, name, reason = IN_RUNTIME[kind]
+    found = pnn.diff(model, model, runtime_b=stand_in(**faults))
+    assert found.verdict == verdict
+    assert [each.nodes_b for each in found.partings] == [(each,) for each in (name,) if each]
+    assert reason in found.reason
+    assert found.b.endswith("in OpenCV " + np.__version__)
+
+
+def test_a_fault_that_is_known_of_a_runtime_is_found(tmp_path: Path) -> None:
+    """A transposed convolution with output_shape: that OpenCV differs there is in the table of known disagreements."""
+    if RUNTIMES["opencv"].version is None:
+        pytest.skip(RUNTIMES["opencv"].needs)
+    text = """(float[n,1,3,3] x) => (float[n,1,6,6] z)
+        {[first] y = Relu(x) [up] z = ConvTranspose<strides = [2, 2], output_shape = [6, 6]>(y, w)}"""
+    model = made(text, {"w": np.ones((1, 1, 2, 2), np.float32)})
+    found = pnn.diff(model, model, runtime_b="opencv", repro=tmp_path / "case")
+    assert (found.verdict, found.partings[0].nodes_b) == ("parted", ("up",))
+    done = subprocess.run([sys.executable, tmp_path / "case" / "run.py"], capture_output=True, text=True, check=True)
+    assert "b (" in done.stdout
+    assert "largest difference 0\n" not in done.stdout
+
+
+def test_there_must_be_such_a_runtime(model: ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"the runtime of B must be among onnxruntime-basic, .*, not 'tflite'"):
+        pnn.diff(model, model, runtime_b="tflite")
+    row = Runtime(title="Nothing", module="nothing", packages=("no-such-package-anywhere",), needs="pip install it")
+    monkeypatch.setitem(RUNTIMES, "nothing", row)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="Nothing, as the runtime of B, is not installed: pip install it"):
+        pnn.diff(model, model, runtime_b="nothing")
+
+
+@pytest.mark.parametrize("opset", [13, 17, 21])
+def test_files_of_other_opsets_are_the_same(opset: int, model: ModelProto, tmp_path: Path) -> None:
+    pnn.export_onnx(network(), tmp_path / "b.onnx", opset=opset)
+    assert pnn.diff(tmp_path / "a.onnx", tmp_path / "b.onnx").verdict == "same"
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of PyTorch's older exporter.
 def test_an_object_of_another_code_base_is_a_model(tmp_path: Path) -> None:
     """PyTorch's own exporter makes the file; where an example is needed, it is what the other model takes."""
@@ -384,6 +488,7 @@ def test_given_inputs_decide(tmp_path: Path) -> None:
         pnn.diff(one, other, inputs={"y": positive})
 
 
+@pytest.mark.long
 def test_the_page_of_a_thousand_nodes_is_quick_to_make() -> None:
     """Every node of both is on it."""
     x = h = pnn.Input(4, name="x")

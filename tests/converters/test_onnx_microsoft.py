@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
@@ -44,6 +45,10 @@ def fed(array: Array, name: str = "x") -> tuple[str, Array]:
 def whole(*shape: int, dtype: str = "uint8") -> Array:
     limits = np.iinfo(dtype)
     return RANDOM.integers(limits.min, limits.max + 1, shape).astype(dtype)
+
+
+def four_bits(*shape: int, sign: int = 0) -> Array:
+    return RANDOM.integers(-sign, 16 - sign, shape).astype(ml_dtypes.int4 if sign else ml_dtypes.uint4)
 
 
 def scale(value: float = 0.02) -> Array:
@@ -171,6 +176,16 @@ CASES = [
         {"K": 40, "N": 5, "bits": 4, "block_size": 16},
     ),
     Case("MatMulNBits", (fed(real(3, 32)), whole(5, 2, 16), real(10)), {"K": 32, "N": 5, "bits": 8, "block_size": 16}),
+    Case(
+        "GatherBlockQuantized",
+        (four_bits(9, 32), (fed(np.int64([[0, 8, 3]]))), real(9, 2), four_bits(9, 2)),
+        {"block_size": 16},
+    ),
+    Case(
+        "GatherBlockQuantized",
+        (four_bits(9, 32, sign=8), (fed(np.int64([[0, -1, 3]]))), real(9, 2)),
+        {"block_size": 16, "gather_axis": 0, "quantize_axis": 1},
+    ),
     Case("QuantizeLinear", (fed(real(3, 4)), scale(), point())),
     Case("DequantizeLinear", (fed(whole(3, 4)), scale(), point())),
 ]  # fmt: skip
@@ -238,6 +253,8 @@ def test_every_row_has_a_case() -> None:
         Case("MatMulNBits", (fed(real(3, 40)), whole(5, 3, 8), real(15)), {"K": 2**40, "N": 5, "block_size": 16}),
         Case("MatMulNBits", (fed(real(3, 40)), whole(5, 3, 8), real(15)), {"K": "x", "N": 5, "block_size": 16}),
         Case("QLinearAdd", (*X, *Y)),
+        Case("GatherBlockQuantized", (four_bits(9, 32), fed(np.int64([2])), real(9, 2)), {"block_size": 16}),
+        Case("GatherBlockQuantized", (whole(9, 16), fed(np.int64([2])), real(9, 2), whole(9, 1)), {"block_size": 16}),
         Case("QLinearSoftmax", (*X, *Y), {"axis": 1}),
         Case("QLinearConcat", (*Y, *X[:1]), {"axis": 2}),
         Case("QGemm", (fed(whole(3, 4)), scale(), point(), whole(4), scale(), point()), {"transB": 1}),

@@ -42,6 +42,7 @@ def trained(path: Path, **options: Any) -> dict[str, bool]:
         ("onnx::MatMul_12", normal(4, 4), "MatMul", True),  # A transposed weight.
         ("val_3", normal(4, 4), "MatMul", True),
         ("inv_freq", normal(4, 4), "MatMul", False),
+        ("zeros", np.zeros((4, 4), np.float32), "MatMul", False),  # What a loop begins with.
         ("layers.0.attn.scale", np.float32(2), "Mul", True),
         ("logit_scale", np.float32(2), "Mul", True),
         ("gate", np.float32(2), "Mul", True),

@@ -19,6 +19,7 @@ import forge_hdf5
 import forge_npz
 import forge_pickles
 import forge_safetensors
+import graph_files
 import h5py
 import numpy as np
 import safetensors.numpy
@@ -384,6 +385,11 @@ USES = (
     f"tune FILE {DATA} --epochs 1 --out out.npz", "sample FILE --out out.npy",
 )  # fmt: skip
 IMPORTS = ("import FILE out.safetensors", "import FILE out.h5 --verify none", "import FILE out.npz --dim N=2")
+GRAPHS = (
+    *IMPORTS[1:2] * 7, *(f"{line} --timeout 2" for line in (*IMPORTS[::2], *RUNS[:2])), *LOOKS[:3],
+)  # fmt: skip
+"""Most without verification, which takes long."""
+
 TENSORS = (
     "inspect FILE",
     "inspect FILE --against model.safetensors",
@@ -426,6 +432,7 @@ def _of_networks(folder: Path) -> dict[str, Kind]:
         "onnx": Kind(bare | foreign(), (*USES, *IMPORTS), ONNX),
         "own onnx": Kind(own, (*USES, *IMPORTS), ONNX),
         "operators": Kind(single, (*LOOKS, *RUNS, *IMPORTS), ONNX),
+        "graphs": Kind(graph_files.files(), GRAPHS, (graph_files.changed,) * 4),
         "checkpoint": Kind({f"run/{NEWEST}": checkpoint(folder)}, (resumed, *LOOKS), (same_tensors, digest, head)),
     }
 

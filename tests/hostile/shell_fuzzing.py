@@ -103,7 +103,9 @@ def forked(found: Case, folder: Path) -> tuple[int, str]:
     """The exit code of a case, negative for a signal, and its messages; in a fork of this process."""
     child = os.fork()
     if not child:
-        os._exit(_in_child(found, folder))
+        code = _in_child(found, folder)
+        _end_helpers()
+        os._exit(code)
     return _ended(child), _messages(folder)
 
 
@@ -119,6 +121,7 @@ def in_turn(cases: Iterable[Case]) -> bytes:
                     code = _in_child(found, folder)
                     file.write(bytes([70 if "Traceback" in _messages(folder) else code]))
                     os.chdir(scratch)
+            _end_helpers()
             os._exit(0)
         _ended(child, TOGETHER * SECONDS)
         return codes.read_bytes()
@@ -159,9 +162,13 @@ def _command(found: Case) -> int:
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    if helper := sys.modules.get("portable_nn.core.isolated"):
-        helper.end_all()  # Of what runs at exit, this alone: the parent's temporary folders are not this process's.
     return code
+
+
+def _end_helpers() -> None:
+    """Of what runs at exit, this alone: the parent's temporary folders are not this process's."""
+    if helper := sys.modules.get("portable_nn.core.isolated"):
+        helper.end_all()
 
 
 def _ended(child: int, seconds: float = 5 * SECONDS) -> int:

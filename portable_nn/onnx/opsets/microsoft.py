@@ -377,6 +377,24 @@ def _few_bits(
     return y + bias if bias else y
 
 
+def _gathered(
+    table: Symbol,
+    places: Symbol,
+    scales: Symbol,
+    points: Given = None,
+    *,
+    bits: int = 4,
+    block_size: int = 128,
+    gather_axis: int = 0,
+    quantize_axis: int = 1,
+) -> Symbol:
+    """Parts of a table of numbers of 4 bits, which are not packed in bytes, with a scale for each block."""
+    if points is None and table.dtype == "uint8":
+        raise InvalidNode("unsigned numbers without zero points are not supported")
+    found = emit("DequantizeLinear", table, scales, points, axis=quantize_axis, block_size=block_size)
+    return emit("Gather", found, places, axis=gather_axis)
+
+
 MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
     "Attention": _attention,
     "BiasGelu": _gelu,
@@ -387,6 +405,7 @@ MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
     "FusedConv": _fused_conv,
     "FusedGemm": _fused_gemm,
     "FusedMatMul": _fused_matmul,
+    "GatherBlockQuantized": _gathered,
     "Gelu": _gelu,
     "MatMulIntegerToFloat": _to_float,
     "MatMulNBits": _few_bits,

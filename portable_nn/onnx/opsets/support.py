@@ -106,7 +106,7 @@ def copy_initializers(body: GraphProto, graph: GraphProto, names: Mapping[str, s
     """Copy the initializers of a body into a graph, under other names."""
     for tensor in body.initializer:
         graph.initializer.add().CopyFrom(tensor)
-        graph.initializer[-1].name = names[tensor.name]
+        graph.initializer[-1].name = names.get(tensor.name, "")
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:

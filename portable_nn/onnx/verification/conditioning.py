@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from onnx import ModelProto
 
 from portable_nn.core.errors import PortableNNError
-from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Tensor, Value
+from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Tensor, Value, bodies
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.verification.differences import Pair, finite_gaps, largest_gap, precision
@@ -142,7 +142,7 @@ def widened(graph: Graph) -> Graph:
 def only_narrow(node: Node) -> list[str]:
     """The inputs of a node that the standard does not define for float64, such as scales."""
     known = signature(node.operator, OPSET) if not node.domain else None
-    if known is None:
+    if known is None or any(bodies(node)):  # It hands on what its bodies read, of any type.
         return []
     formal = known.inputs
     return [
@@ -153,11 +153,13 @@ def only_narrow(node: Node) -> list[str]:
 
 
 def wide_node(node: Node) -> Node:
-    """The node with float64 in place of float32 and float16 in its attributes."""
+    """The node with float64 in place of float32 and float16 in its attributes and bodies."""
     return replace(node, attributes={name: _wide_attribute(name, value) for name, value in node.attributes.items()})
 
 
 def _wide_attribute(name: str, value: Attribute) -> Attribute:
+    if isinstance(value, tuple):
+        return tuple(widened(each) if isinstance(each, Graph) else each for each in value)
     if isinstance(value, Tensor) and value.dtype in _NARROW:
         return replace(value, dtype="float64")
     if name in _CODES and value in (DTYPE_CODES["float32"], DTYPE_CODES["float16"]):

@@ -42,7 +42,7 @@ from portable_nn.onnx.verification.pieces import plan_of, run, runtime_values
 from portable_nn.onnx.verification.proof import Loose
 from portable_nn.onnx.verification.rounding import explained
 from portable_nn.onnx.verification.sections import CHUNK, Sides
-from portable_nn.operators import FLOATS, infer, known_operator
+from portable_nn.operators import FLOATS, Type, infer, known_operator, use_of
 from portable_nn.operators.costs import multiply_adds, volume
 
 VISIBLE: Final = 8
@@ -99,6 +99,15 @@ def compare_values(sides: Sides, rounds: Sequence[Feeds], opset: int, tolerance:
     Raises ``Parting`` where a value differs, and ``FormatError`` where an engine cannot run.
     """
     return _Comparison(sides, rounds, opset, tolerance).result()
+
+
+def _terms(node: Node, types: Mapping[str, Type]) -> float:
+    """The number of terms in a sum that makes an element of the first output: products, or shares of many classes."""
+    first = next(filter(None, node.outputs))
+    terms, operator = (multiply_adds(node, types) or 0) / max(1, volume(types[first].shape)), known_operator(node)
+    if operator is None or operator.mixes is None or any(bodies(node)):
+        return terms
+    return max([terms, *(dim for dim in operator.mixes(use_of(node, types)) if isinstance(dim, int))])
 
 
 class _Comparison:
@@ -212,9 +221,7 @@ class _Comparison:
         is_exact = operator is None or operator.family == "linear" or operator.moves
         floor = 0.0 if is_exact else 1.0
         scales = [scale for scale in (over_inputs, over_inputs if one_of_two else deviation(theirs)) if scale]
-        types = self.types[0]
-        first = next(filter(None, node.outputs)) if node else ""
-        terms = (multiply_adds(node, types) or 0) / max(1, volume(types[first].shape)) if node else 0
+        terms = _terms(node, self.types[0]) if node else 0.0
         return self.tolerance.allowed_within(theirs, min(scales, default=0.0), floor, terms)
 
     def _computing(self, name: str) -> Node | None:
