@@ -440,6 +440,7 @@ class Portability:
             the parts.
         limits: options that some runtimes lack or implement differently.
         aborts_on_empty: onnxruntime 1.32 ends the process where an input has no elements.
+        coarse: onnxruntime 1.32 is off by far more than rounding in single precision, and not in double.
         since: the opset since which an attribute may have a value, where that is newer than the attribute.
         former_names: names under which older opsets have it.
     """
@@ -448,6 +449,7 @@ class Portability:
     portable: Callable[[OperatorContext], Callable[..., Any] | None] | None = None
     limits: tuple[Limit, ...] = ()
     aborts_on_empty: bool = False
+    coarse: bool = False
     since: Mapping[tuple[str, str], int] = field(default_factory=dict)
     former_names: tuple[str, ...] = ()
 
