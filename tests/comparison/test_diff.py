@@ -21,7 +21,7 @@ from onnxruntime.quantization import CalibrationDataReader
 import portable_nn as pnn
 from portable_nn.comparison.report import as_page
 from portable_nn.comparison.structure import difference_of
-from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.core.errors import GraphError, ShapeError, UsageError
 from portable_nn.runtimes.table import RUNTIMES, Runtime
 
 
@@ -387,6 +387,78 @@ def test_other_inputs_or_outputs_make_another_function(tmp_path: Path) -> None:
     found = pnn.diff(one, other)
     assert found.verdict == "parted"
     assert "(batch, 4) and (batch, 5)" in found.reason
+
+
+# -- faults of PyTorch's exporter
+#
+# The exporter and the networks are the real ones; the fault is rebuilt from the texts. When the rewriter of onnxscript
+# folded a BatchNormalization into a convolution without a bias, it called the new bias after what the convolution reads
+# (microsoft/onnxscript #2680 corrects that). So two that read the same value, as in every ResNet where a path is
+# downsampled, had one bias between them, or none if it was then taken for zeros.
+
+
+def resnet(block: str, folder: Path) -> ModelProto:
+    """A trained ResNet of torchvision with one block in each stage, as both exporters of PyTorch write it."""
+    torch, nets = pytest.importorskip("torch"), pytest.importorskip("torchvision.models.resnet")
+    torch.manual_seed(0)
+    net = nets.ResNet(getattr(nets, block), [1, 1, 1, 1], num_classes=10)
+    for each in net.modules():
+        if isinstance(each, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(each.bias)
+    with torch.no_grad():
+        net(torch.randn(4, 3, 32, 32))
+    x = (torch.randn(2, 3, 32, 32),)
+    for name, dynamo in (("a", False), ("b", True)):
+        torch.onnx.export(net.eval(), x, str(folder / f"{name}.onnx"), dynamo=dynamo, verbose=False)
+    return onnx.load(folder / "b.onnx")
+
+
+def beside(model: ModelProto) -> list[onnx.NodeProto]:
+    """The pairs of convolutions that read the same value."""
+    convolutions = [each for each in model.graph.node if each.op_type == "Conv"]
+    return [
+        each
+        for each in convolutions
+        if any(other is not each and other.input[0] == each.input[0] for other in convolutions)
+    ]
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # Of both exporters.
+def test_a_resnet_without_accuracy_is_named_at_the_bias_of_another_convolution(tmp_path: Path) -> None:
+    """pytorch/pytorch #169178: a ResNet-18, of whose classes none was right."""
+    model = resnet("BasicBlock", tmp_path)
+    assert pnn.diff(tmp_path / "a.onnx", tmp_path / "b.onnx").verdict == "same"
+    first, second, *_ = beside(model)
+    first.input[2] = second.input[2]
+    found = pnn.diff(tmp_path / "a.onnx", model)
+    assert found.verdict == "parted"
+    assert [each.nodes_b for each in found.partings] == [(first.name,)]
+    assert f"'{second.input[2]}': " in found.partings[0].why
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+def test_a_resnet_with_other_outputs_is_named_at_the_convolution_without_a_bias(tmp_path: Path) -> None:
+    """pytorch/pytorch #168224: a ResNet-50, whose outputs were far from those of PyTorch."""
+    model = resnet("Bottleneck", tmp_path)
+    first, *_ = beside(model)
+    lost = first.input.pop()
+    found = pnn.diff(tmp_path / "a.onnx", model)
+    assert (found.verdict, found.partings[0].nodes_b) == ("parted", (first.name,))
+    assert lost
+    assert found.partings[0].why.startswith("without '")
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+def test_a_resnet_with_a_bias_of_another_shape_is_refused_at_that_node(tmp_path: Path) -> None:
+    """pytorch/pytorch #166797: a ResNet-50, where the bias of one convolution had the channels of another."""
+    model = resnet("Bottleneck", tmp_path)
+    first, second, *_ = beside(model)
+    first.input[2] = second.input[2]
+    with pytest.raises(GraphError, match=rf"'{first.name}' \(Conv\): B must be \(64,\)"):
+        pnn.diff(tmp_path / "a.onnx", model)
 
 
 # -- in another type
