@@ -21,8 +21,8 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Graph, Node, Value, bodies, own_inputs
-from portable_nn.core.tensors import Array
-from portable_nn.engines.once import run_numpy
+from portable_nn.core.tensors import Array, NamedArrays
+from portable_nn.engines.once import run_numpy, run_plan
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.reading import decides_shapes
 from portable_nn.onnx.storage.tensors import literal
@@ -60,13 +60,10 @@ class Unbounded(Exception):  # noqa: N818 - never leaves the package: there is n
     """A node of which no bound is known."""
 
 
-Arrays: TypeAlias = Mapping[str, Array]
-
-
 def bounds(
     graph: Graph,
-    parameters: Arrays,
-    feeds: Arrays,
+    parameters: NamedArrays,
+    feeds: NamedArrays,
     off: Mapping[str, float] = MappingProxyType({}),
     *,
     steps: bool = False,
@@ -85,7 +82,7 @@ def bounds(
     return _outputs(graph, known, steps=steps)
 
 
-def explained(graph: Graph, parameters: Arrays, feeds: Arrays, output: str) -> Array | None:
+def explained(graph: Graph, parameters: NamedArrays, feeds: NamedArrays, output: str) -> Array | None:
     """The distance of two implementations that their roundings probably explain, for each element of an output.
 
     Only for graphs whose nodes are exact or sums of products, in float32 or float64: of others, such as normalisations
@@ -263,15 +260,12 @@ class _Use:
         counts = np.array([terms, min(terms, LAMBDA * math.sqrt(terms))]) * self.unit
         return np.where(counts < 1, counts / (1 - counts), math.inf)
 
-    def run(self, arrays: Arrays, *, magnitudes: bool = False) -> list[Array]:
+    def run(self, arrays: NamedArrays, *, magnitudes: bool = False) -> list[Array]:
         """The outputs for other inputs; of their ``magnitudes``, with nothing subtracted."""
         if magnitudes not in self._plans:
             self._plans[magnitudes] = self._plan(magnitudes=magnitudes)
-        plan = self._plans[magnitudes]
-        for name, array in plan.inputs.items():
-            array[...] = arrays[name]
-        plan.run()
-        return [plan.outputs[name].copy() for name in self.node.outputs if name]
+        made = run_plan(self._plans[magnitudes], arrays)
+        return [made[name].copy() for name in self.node.outputs if name]
 
     def _plan(self, *, magnitudes: bool) -> Plan:
         node, narrow = wide_node(self.node), only_narrow(self.node)
