@@ -325,6 +325,37 @@ def test_the_node_with_the_fault_is_named_and_not_what_reads_it(text: str, right
     assert [each.nodes_b for each in found.partings] == [(other.graph.node[place].name,)]
 
 
+BRANCH = """(float[n,4] x) => (float[n,4] y) {
+    big = ReduceSum<keepdims = 0>(x) no = Less(big, big)
+    [choice] y = If(no) <then_branch = t () => (float[n,4] a) {[there] a = Neg(x)},
+                         else_branch = e () => (float[n,4] b) {[half] h = Mul(x, k) [bend] b = Tanh(h)}>}"""
+
+LOOP = """(float[n,4] x) => (float[n,4] y) {
+    [steps] y = Loop(three, yes, x) <body = b (int64 i, bool c, float[n,4] s) => (bool d, float[n,4] r)
+        {d = Identity(c) [grow] g = Add(s, k) [bend] r = Tanh(g)}>}"""
+
+SCAN = """(float[n,4] x) => (float[4] y, float[n,4] z) {
+    [steps] y, z = Scan<num_scan_inputs = 1, body = b (float[4] s, float[4] v) => (float[4] r, float[4] q)
+        {[grow] g = Add(s, v) [bend] r = Tanh(g) q = Identity(r)}>(zeros, x)}"""
+
+INSIDE = [
+    (BRANCH, "Mul(x, k)", "Add(x, k)", "choice", "in its else_branch, half of A and half of B: Mul in A, Add in B"),
+    (LOOP, "Tanh(g)", "Sigmoid(g)", "steps", "in its body, bend of A and bend of B: Tanh in A, Sigmoid in B"),
+    (LOOP, "Add(s, k)", "Sub(s, k)", "steps", "in its body, grow of A and grow of B: Add in A, Sub in B"),
+    (SCAN, "Tanh(g)", "Sin(g)", "steps", "in its body, bend of A and bend of B: Tanh in A, Sin in B"),
+]
+"""A model, what in a body is another way, the node that has the body, and what is said of it."""
+
+
+@pytest.mark.parametrize(("text", "right", "wrong", "name", "why"), INSIDE, ids=[each[2] for each in INSIDE])
+def test_the_node_in_a_body_is_named(text: str, right: str, wrong: str, name: str, why: str) -> None:
+    weights = {"k": np.float32([0.5, 1, 1.5, 2]), "three": np.array(3), "yes": np.array(True)}
+    weights |= {"zeros": np.zeros(4, np.float32)}
+    found = pnn.diff(made(text, weights), made(text.replace(right, wrong), weights))
+    assert (found.verdict, found.partings[0].nodes_b) == ("parted", (name,))
+    assert found.partings[0].why == why
+
+
 def test_inputs_are_those_of_the_same_name_in_any_order() -> None:
     one = made("(float[n,3] x, float[n,3] y) => (float[n,3] z) {z = Sub(x, y)}")
     assert pnn.diff(one, made("(float[n,3] y, float[n,3] x) => (float[n,3] z) {z = Sub(x, y)}")).verdict == "same"
