@@ -32,7 +32,8 @@ class _Use(NamedTuple):
 
     def body(self, name: str) -> GraphProto:
         """A body."""
-        return next(each.g for each in self.node.attribute if each.name == name)
+        found: GraphProto = next(each.g for each in self.node.attribute if each.name == name)
+        return found
 
     def feeds(self, name: str, own: Sequence[Array]) -> Feeds:
         """The inputs of a body: its own, and what it reads from outside and is no constant."""
@@ -75,8 +76,13 @@ def in_bodies(found: Alignment, at: Parting) -> Parting:
     if not inner:
         return at
     why = f"in its {name}, {inner.nodes_a[-1]} of A and {inner.nodes_b[-1]} of B"
-    figures = {"apart": inner.apart, "guaranteed": inner.guaranteed, "likely": inner.likely}
-    return at._replace(why=f"{why}: {inner.why}" if inner.why else why, **figures)
+    return inner._replace(
+        nodes_a=at.nodes_a,
+        nodes_b=at.nodes_b,
+        value_a=at.value_a,
+        value_b=at.value_b,
+        why=f"{why}: {inner.why}" if inner.why else why,
+    )
 
 
 def _taken(use: _Use) -> str:
