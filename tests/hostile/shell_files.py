@@ -403,12 +403,14 @@ LABELS = (
 ONNX = (model, model, model, name_bytes)
 
 
-def kinds(folder: Path) -> dict[str, Kind]:
-    """Every kind; ``folder`` is for what has to be written on the way."""
+def kinds(folder: Path, only: str = "") -> dict[str, Kind]:
+    """Every kind, or that one at least; ``folder`` is for what has to be written on the way."""
     beside = {DATA: TABLE, "x.npy": one(X), "beside.bin": np.ones(12, "<f4").tobytes(), "p.png": picture("PNG")}
     beside |= {"model.safetensors": saved(networks()["rows"], ".safetensors", folder)}
-    made = {**_of_networks(folder), **_of_arrays(), **_of_tables(folder), **_of_texts_and_pictures()}
-    made["pickle"] = _pickles(folder)
+    made = {"graphs": Kind(graph_files.files(), GRAPHS, (graph_files.changed,) * 4)}
+    if only not in made:  # The others take longer.
+        made |= {**_of_networks(folder), **_of_arrays(), **_of_tables(folder), **_of_texts_and_pictures()}
+        made["pickle"] = _pickles(folder)
     return {name: replace(kind, beside={**beside, **kind.beside}) for name, kind in made.items()}
 
 
@@ -432,7 +434,6 @@ def _of_networks(folder: Path) -> dict[str, Kind]:
         "onnx": Kind(bare | foreign(), (*USES, *IMPORTS), ONNX),
         "own onnx": Kind(own, (*USES, *IMPORTS), ONNX),
         "operators": Kind(single, (*LOOKS, *RUNS, *IMPORTS), ONNX),
-        "graphs": Kind(graph_files.files(), GRAPHS, (graph_files.changed,) * 4),
         "checkpoint": Kind({f"run/{NEWEST}": checkpoint(folder)}, (resumed, *LOOKS), (same_tensors, digest, head)),
     }
 

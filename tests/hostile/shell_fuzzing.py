@@ -239,7 +239,7 @@ def run(first: int, count: int, kind: str = "") -> Iterator[tuple[Case, int, str
     """The cases of these numbers, their exit codes, and the faults of those that fail."""
     prepare()
     with tempfile.TemporaryDirectory() as scratch:
-        table = kinds(Path(scratch))
+        table = kinds(Path(scratch), kind)
         numbers = range(first, first + count)
         if kind:
             table = {kind: table[kind]}
