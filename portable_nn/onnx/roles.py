@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from onnx import GraphProto, NodeProto
 
 from portable_nn.core.graph import Graph
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.text import quantity
 from portable_nn.onnx.opsets.support import label, noted
 from portable_nn.operators import Operator, find, is_of_shape, known_operator
@@ -70,7 +70,7 @@ class Role(NamedTuple):
     is_sure: bool = True
 
 
-def roles_of(graph: GraphProto, arrays: Mapping[str, Array]) -> dict[str, Role]:
+def roles_of(graph: GraphProto, arrays: NamedArrays) -> dict[str, Role]:
     """The role of each of ``arrays``, floats of a model by name."""
     uses, stored = _Uses(graph), {tensor.name for tensor in graph.initializer}
     scales = {

@@ -16,6 +16,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import ModelProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader
 
 import portable_nn as pnn
 from portable_nn.comparison.report import as_page
@@ -386,6 +387,108 @@ def test_other_inputs_or_outputs_make_another_function(tmp_path: Path) -> None:
     found = pnn.diff(one, other)
     assert found.verdict == "parted"
     assert "(batch, 4) and (batch, 5)" in found.reason
+
+
+# -- in another type
+
+
+class Drawn(CalibrationDataReader):
+    """Inputs for the calibration of a quantised model."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(1)
+        self.left = [{"input": rng.standard_normal((4, 3, 12, 12)).astype(np.float32)} for _ in range(20)]
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return self.left.pop() if self.left else None
+
+
+def quantised(model: ModelProto, **options: object) -> ModelProto:
+    """With pairs of QuantizeLinear and DequantizeLinear, by onnxruntime."""
+    onnxruntime.quantization.quantize_static(model, "quantised.onnx", Drawn(), **options)
+    return onnx.load("quantised.onnx")
+
+
+def half(model: ModelProto) -> ModelProto:
+    return pytest.importorskip("onnxconverter_common.float16").convert_float_to_float16(model)
+
+
+NARROW: dict[str, tuple[Callable[[ModelProto], ModelProto], str]] = {
+    "float16": (half, "but in float16, which explains all differences; the largest of an output is "),
+    "int8": (quantised, "but in int8, which explains all differences; the largest of an output is "),
+    "int8 by channel": (lambda model: quantised(model, per_channel=True), "but in int8, which explains all"),
+}
+
+
+@pytest.mark.parametrize("kind", NARROW)
+def test_a_narrower_type_is_no_other_function(kind: str, model: ModelProto, tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    change, words = NARROW[kind]
+    found = pnn.diff("a.onnx", change(model), inputs=Drawn().left[0])
+    assert (found.verdict, found.partings) == ("same", ())
+    assert words in found.reason
+    back = pnn.diff(change(onnx.load("a.onnx")), "a.onnx", inputs=Drawn().left[0])
+    assert back.verdict == "same" or "A is quantised: the other way round, more is known" in back.reason
+
+
+def shorter_steps(model: ModelProto) -> str:
+    put(model, "conv_2_scale", array(model, "conv_2_scale") / np.float32(4))
+    return "conv_2_DequantizeLinear"
+
+
+def other_sign(model: ModelProto) -> str:
+    elements = array(model, "conv_2.weight_quantized")
+    elements[2] = -elements[2]
+    put(model, "conv_2.weight_quantized", elements)
+    return "conv_2"
+
+
+def softsign(model: ModelProto) -> str:
+    node(model, "tanh_1").op_type = "Softsign"
+    return "tanh_1"
+
+
+IN_NARROW = [(quantised, shorter_steps), (quantised, other_sign), (quantised, softsign), (half, softsign)]
+
+
+@pytest.mark.parametrize(("change", "fault"), IN_NARROW, ids=[f"{a.__name__} {b.__name__}" for a, b in IN_NARROW])
+def test_in_a_narrower_type_the_node_at_which_they_part_is_named(
+    change: Callable[[ModelProto], ModelProto], fault: Callable[[ModelProto], str], model: ModelProto, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    narrow = change(model)
+    name = fault(narrow)
+    found = pnn.diff("a.onnx", narrow, inputs=Drawn().left[0])
+    assert (found.verdict, [each.nodes_b[-1] for each in found.partings]) == ("parted", [name])
+
+
+def test_inputs_beyond_the_steps_decide_nothing(model: ModelProto, tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    narrow = quantised(model)
+    shorter_steps(narrow)
+    found = pnn.diff("a.onnx", narrow)
+    assert found.verdict == "undecided"
+    assert "saturates: numbers reach" in found.reason
+    assert "inputs of the kind that it is quantised for" in found.reason
+
+
+def test_where_no_bound_is_known_of_quantised_products_nothing_is_decided(model: ModelProto, tmp_path: Path) -> None:
+    onnxruntime.quantization.quantize_dynamic(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    found = pnn.diff(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    assert found.verdict == "undecided"
+    assert "no bound of rounding is known" in found.reason
+
+
+def test_a_weight_that_its_type_does_not_explain_is_not_passed_over(model: ModelProto, tmp_path: Path) -> None:
+    """In float16, sums explain as much as this weight moves them."""
+    narrow = half(model)
+    put(narrow, "dense_2.weight", array(narrow, "dense_2.weight") * np.float16(1.02))
+    found = pnn.diff(tmp_path / "a.onnx", narrow)
+    assert found.verdict == "undecided"
+    assert "but not 'dense_2.weight', which 'dense_2' (Gemm) reads: 1,024 of 1,024 elements" in found.reason
 
 
 # -- in another runtime

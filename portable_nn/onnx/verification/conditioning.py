@@ -7,21 +7,21 @@ kernel of numpy, or a node that only the network has, would excuse itself: what 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Final, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
-from onnx import ModelProto
+from onnx import AttributeProto, ModelProto
 
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Tensor, Value, bodies
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.verification.differences import Pair, finite_gaps, largest_gap, precision
 from portable_nn.onnx.verification.sections import Sides
-from portable_nn.operators import DTYPE_CODES
+from portable_nn.operators import DTYPE_CODES, find
 
 TRIES: Final = 6
 """The runs whose inputs and weights are changed by rounding errors."""
@@ -38,7 +38,7 @@ _CODES: Final = frozenset({"to", "dtype"})
 """The attributes that are element types; a kernel takes float64 as it is, whatever its ``stash_type``."""
 
 
-def allowed(sides: Sides, part: ModelProto, feeds: Mapping[str, Array], name: str, pair: Pair) -> float:
+def allowed(sides: Sides, part: ModelProto, feeds: NamedArrays, name: str, pair: Pair) -> float:
     """The distance of the two sides of ``pair`` that rounding explains.
 
     Args:
@@ -56,12 +56,13 @@ def allowed(sides: Sides, part: ModelProto, feeds: Mapping[str, Array], name: st
     return most
 
 
-def rounding_effects(sides: Sides, part: ModelProto, feeds: Mapping[str, Array], name: str) -> Iterator[float]:
+def rounding_effects(sides: Sides, part: ModelProto, feeds: NamedArrays, name: str) -> Iterator[float]:
     """The distances that rounding explains in the values of ``part``, by several measures, of which the largest counts.
 
-    First by what optimisation changes, then ``TRIES`` times by what changes where all inputs, weights and values on the
-    way are off by up to one unit in the last place, so that every rounding is another: Parker's Monte Carlo arithmetic
-    (1997). Constants stay as they are. Which elements that moves is chance. Nothing where onnxruntime cannot run that.
+    First by what optimisation changes, and double precision where a kernel is coarse in single precision, then
+    ``TRIES`` times by what changes where all inputs, weights and values on the way are off by up to one unit in the
+    last place, so that every rounding is another: Parker's Monte Carlo arithmetic (1997). Constants stay as they are.
+    Which elements that moves is chance. Nothing where onnxruntime cannot run that.
     """
     made = [each for node in part.graph.node for each in node.output if each in sides.node_of and each != name]
     with suppress(PortableNNError):
@@ -69,6 +70,8 @@ def rounding_effects(sides: Sides, part: ModelProto, feeds: Mapping[str, Array],
         with suppress(PortableNNError):
             optimised = sides.run(sides.session(part, optimise=True), feeds)
             yield RUNTIME * _furthest(optimised[name], plain[name])
+        if (doubled := with_double(part)) is not None:
+            yield RUNTIME * _furthest(sides.run(sides.session(doubled), feeds)[name], plain[name])
         trained = {value.name for value in sides.graph.parameters if value.trainable}
         read = {each.name: feeds[each.name] for each in part.graph.input} | plain
         read |= {each.name: sides.parameters[each.name] for each in part.graph.initializer if each.name in trained}
@@ -95,7 +98,7 @@ def _offset(array: Array, rng: np.random.Generator) -> Array:
         return np.where(rounded, array * rng.uniform(-unit, unit, array.shape), 0).astype(array.dtype)
 
 
-def with_offsets(part: ModelProto, arrays: Mapping[str, Array]) -> ModelProto:
+def with_offsets(part: ModelProto, arrays: NamedArrays) -> ModelProto:
     """``part`` with a further input for each of ``arrays``, values that it reads or makes, which is added to it."""
     found, moved = _copy(part), dict[str, str]()
 
@@ -117,6 +120,31 @@ def with_offsets(part: ModelProto, arrays: Mapping[str, Array]) -> ModelProto:
 
 
 OFFSET: Final = " (offset)"
+
+
+def with_double(part: ModelProto) -> ModelProto | None:
+    """``part`` with nodes in double precision whose kernels are coarse in single precision; ``None`` without any."""
+    found = _copy(part)
+    del found.graph.node[:]
+    for node in part.graph.node:
+        operator = find(node.op_type) if not node.domain else None
+        if operator is None or not operator.portability.coarse:
+            found.graph.node.add().CopyFrom(node)
+            continue
+        wide = [
+            f"{name} (wide {place})" if name and place not in operator.settings else name
+            for place, name in enumerate(node.input)
+        ]
+        for name, other in zip(node.input, wide, strict=True):
+            if other != name:
+                found.graph.node.add(op_type="Cast", input=[name], output=[other]).attribute.add(
+                    name="to", type=AttributeProto.INT, i=DTYPE_CODES["float64"]
+                )
+        copy = found.graph.node.add()
+        copy.CopyFrom(node)
+        copy.input[:], copy.output[:] = wide, [f"{node.output[0]} (wide)"]
+        found.graph.node.add(op_type="CastLike", input=[copy.output[0], node.input[0]], output=node.output)
+    return found if len(found.graph.node) > len(part.graph.node) else None
 
 
 def _copy(part: ModelProto, outputs: Iterable[str] = ()) -> ModelProto:
