@@ -26,6 +26,7 @@ from typing import Final
 
 if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"  # Threads do not survive a fork.
+    os.environ["PORTABLE_NN_TIME"] = "2"  # For what a model computes: loops may be without end.
     here = Path(__file__).resolve().parent
     sys.path[:0] = [str(here), str(here.parents[1]), str(here.parent / "converters"), str(here.parent)]
 
