@@ -18,6 +18,7 @@ from onnx import AttributeProto, ModelProto
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Tensor, Value, bodies
 from portable_nn.core.tensors import Array, NamedArrays
+from portable_nn.onnx.branches import rename
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.verification.differences import Pair, finite_gaps, largest_gap, precision
 from portable_nn.onnx.verification.sections import Sides
@@ -114,7 +115,7 @@ def with_offsets(part: ModelProto, arrays: NamedArrays) -> ModelProto:
     for node in part.graph.node:
         copy = found.graph.node.add()
         copy.CopyFrom(node)
-        copy.input[:] = [moved.get(name, name) for name in node.input]
+        rename(copy, moved)
         move(node.output)
     return found
 
