@@ -158,7 +158,7 @@ def _lowering(
     x: Symbol, length: Symbol | None = None, axis: Symbol | None = None, *, inverse: int = 0, onesided: int = 0
 ) -> Symbol:
     """The product with cosines and sines: (…, n, …, 2) with n last and the parts first, and back."""
-    types = [x.type, length and length.type, axis and axis.type]
+    types = [x.type, length.type if length else None, axis.type if axis else None]
     found = transform(OperatorContext(DFT, types, {"inverse": inverse, "onesided": onesided}))
     rank, along, back = len(x.shape), found.axis, inverse and onesided
     size = size_of(x, along)
