@@ -375,8 +375,8 @@ def valid(model: onnx.ModelProto, given: Sequence[Arrays], wanted: Sequence[Arra
 class Planting:
     """The faults of a model, one of each kind after another."""
 
-    def __init__(self, name: str, model: onnx.ModelProto) -> None:
-        self.name, self.model, self.seen = name, model, {model.SerializeToString()}
+    def __init__(self, name: str, model: onnx.ModelProto, seed: int = 0) -> None:
+        self.name, self.seed, self.model, self.seen = name, seed, model, {model.SerializeToString()}
         self.given = [inputs(model, seed) for seed in range(DRAWS)]
         self.wanted = [run(model, each) for each in self.given]
         self.values = {**self.given[0], **run(model, self.given[0], every=True)}
@@ -392,7 +392,7 @@ class Planting:
 
     def of_kind(self, what: str) -> Iterator[Pair]:
         """Distinct faults of a kind, round after round at all nodes, until a round has none."""
-        rng, fresh = np.random.default_rng(crc32(f"{self.name} {what}".encode())), self.place
+        rng, fresh = np.random.default_rng(crc32(f"{self.name} {what}".encode()) + self.seed), self.place
         order, place = rng.permutation(len(nodes(self.model))), fresh(rng)
         while True:
             before = len(self.seen)

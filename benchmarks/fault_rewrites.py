@@ -301,12 +301,12 @@ REWRITES: dict[str, Rewrite] = {
 }
 
 
-def rewritten(name: str, model: onnx.ModelProto) -> Iterator[Pair]:
+def rewritten(name: str, model: onnx.ModelProto, seed: int) -> Iterator[Pair]:
     """Distinct rewrites of a model that compute the same, one of each kind after another, until a round has none.
 
     They run in onnxruntime with its optimiser as well, which ends some with an error.
     """
-    rng, seen = np.random.default_rng(crc32(name.encode())), {model.SerializeToString()}
+    rng, seen = np.random.default_rng(crc32(name.encode()) + seed), {model.SerializeToString()}
     given = [inputs(model, seed) for seed in range(DRAWS)]
     wanted, kinds, before = [run(model, each) for each in given], {**REWRITES}, 0
     while len(seen) > before:

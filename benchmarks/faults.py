@@ -1,4 +1,4 @@
-"""Which node do tools name that compare two models? ``python faults.py [--quick] [--plot FILE.png]``.
+"""Which node do tools name that compare two models? ``python faults.py [--quick] [--seed N] [--plot FILE.png]``.
 
 In 40 models 50 faults each are planted, one node at a time; of every second one, values and nodes have other names as
 well, as between two exporters. 25 rewrites of each compute the same, and nothing should be named. Models and pairs are
@@ -55,23 +55,23 @@ Row = dict[str, Any]
 # -- pairs
 
 
-def pairs(name: str, cache: Path) -> list[Row]:
+def pairs(name: str, cache: Path, seed: int) -> list[Row]:
     """The faults and rewrites of a model; made if the folder has them not."""
-    folder = cache / "pairs" / name
+    folder = cache / f"pairs-{seed}" / name
     listed = folder / "pairs.json"
     if not listed.exists():
         folder.mkdir(parents=True, exist_ok=True)
         model = model_of(name, cache)
         sources: dict[str, Iterator[Pair]] = {
-            "f": islice(map(under_other_names, Planting(name, model), range(FAULTS)), FAULTS),
-            "r": islice(rewritten(name, model), REWRITES),
+            "f": islice(map(under_other_names, Planting(name, model, seed), range(FAULTS)), FAULTS),
+            "r": islice(rewritten(name, model, seed), REWRITES),
         }
         rows = list[Row]()
         for letter, found in sources.items():
             for number, pair in enumerate(found):
                 onnx.save(pair.model, folder / f"{letter}{number}.onnx")
                 truth = {"kind": pair.kind, "nodes": pair.nodes, "moved": pair.moved, "renamed": pair.renamed}
-                rows.append({"pair": f"{name}:{letter}{number}", "fault": letter == "f", **truth})
+                rows.append({"pair": f"{name}:{letter}{number}", "seed": seed, "fault": letter == "f", **truth})
         listed.write_text(json.dumps(rows))
     found_rows: list[Row] = json.loads(listed.read_text())
     return found_rows
@@ -79,7 +79,7 @@ def pairs(name: str, cache: Path) -> list[Row]:
 
 def task(row: Row, tool: str, cache: Path) -> Task:
     name, number = row["pair"].split(":")
-    return Task(tool, name, cache / f"{name}.onnx", cache / "pairs" / name / f"{number}.onnx")
+    return Task(tool, name, cache / f"{name}.onnx", cache / f"pairs-{row['seed']}" / name / f"{number}.onnx")
 
 
 # -- answers
@@ -212,9 +212,9 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 # -- the program
 
 
-def only(name: str, cache: Path, tools: Sequence[str], seconds: float) -> None:
+def only(name: str, cache: Path, seed: int, tools: Sequence[str], seconds: float) -> None:
     """Print where the two models of a pair are, the truth, and what the tools say."""
-    [row] = [row for row in pairs(name.partition(":")[0], cache) if row["pair"] == name]
+    [row] = [row for row in pairs(name.partition(":")[0], cache, seed) if row["pair"] == name]
     print(*task(row, "", cache)[2:], json.dumps(row), sep="\n")
     for tool in tools:
         found = ask(row, tool, cache, seconds)
@@ -228,21 +228,22 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="MODEL")
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS), metavar="TOOL")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir(), "portable-nn-faults"))
+    parser.add_argument("--seed", type=int, default=0, help="other faults, rewrites and samples of the same models")
     parser.add_argument("--seconds", type=float, default=60, help="the most that one comparison may take")
     parser.add_argument("--json", type=Path, help="write every row")
     parser.add_argument("--plot", type=Path, help="draw right nodes and false accusations by tool")
     given = parser.parse_args()
     CONTEXT.set_forkserver_preload(IMPORTED)
     if given.only:
-        return only(given.only, given.cache, given.tools, given.seconds)
+        return only(given.only, given.cache, given.seed, given.tools, given.seconds)
     print(processor(), flush=True)
     with ThreadPool(PROCESSES) as pool:
-        made = pool.map(lambda name: bounded(3600, pairs, name, given.cache), given.models, 1)
+        made = pool.map(lambda name: bounded(3600, pairs, name, given.cache, given.seed), given.models, 1)
         for name, each in zip(given.models, made, strict=True):
             assert isinstance(each, list), f"{name}: making its pairs {each}"
         listed = [row for each in made for row in each]
         if given.quick:
-            np.random.default_rng(0).shuffle(listed)
+            np.random.default_rng(given.seed).shuffle(listed)
             halves = [[row for row in listed if row["fault"] == fault][:SAMPLE] for fault in (True, False)]
             listed = [row for each in halves for row in each]
         rows = list[Row]()

@@ -65,6 +65,11 @@ def _mlp() -> tuple[Any, Sequence[Array]]:
     return nn.Sequential(nn.Linear(32, 64), nn.GELU(), nn.LayerNorm(64), nn.Linear(64, 5)), [real(4, 32)]
 
 
+def _rows() -> tuple[Any, Sequence[Array]]:
+    """Layers of several rows each, which are products of matrices and additions."""
+    return _mlp()[0], [real(4, 7, 32)]
+
+
 def _lstm() -> tuple[Any, Sequence[Array]]:
     from torch import nn
 
@@ -100,7 +105,7 @@ def _transformer() -> tuple[Any, Sequence[Array]]:
     return Encoder(), [words(4, 7)]
 
 
-NETWORKS: Final = {"conv": _conv, "mlp": _mlp, "lstm": _lstm, "transformer": _transformer}
+NETWORKS: Final = {"conv": _conv, "mlp": _mlp, "rows": _rows, "lstm": _lstm, "transformer": _transformer}
 
 
 def export(module: Any, given: Sequence[Array], path: Path, *, dynamo: bool = False, **options: Any) -> Sequence[Array]:
@@ -180,9 +185,9 @@ def dynamic(kind: str, weights: str, path: Path, **options: Any) -> Sequence[Arr
     )
 
 
-@row("mlp 4 bits", *_QUANTISER, "mlp", "QOperator", is_symmetric=True)
+@row("mlp 4 bits", *_QUANTISER, "rows", "QOperator", is_symmetric=True)
 @row("transformer 4 bits with Gather", *_QUANTISER, "transformer", "QOperator", ops=("MatMul", "Gather"))
-@row("mlp 4 bits QDQ", *_QUANTISER, "mlp", "QDQ")
+@row("mlp 4 bits QDQ", *_QUANTISER, "rows", "QDQ")
 def four_bits(
     kind: str, form: str, path: Path, *, ops: tuple[str, ...] = ("MatMul",), is_symmetric: bool = False
 ) -> Sequence[Array]:

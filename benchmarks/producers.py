@@ -1,8 +1,8 @@
 """Files that other programs write, read here: ``python producers.py [FOLDER]`` prints a table by program.
 
 Each file of ``producer_files`` is imported with verification, computed, exported and computed again; both must be what
-onnxruntime computes of the file without its optimiser. If weights train, the slope of a sum of the outputs along their
-gradient is compared with a difference quotient, which onnxruntime computes of two exports.
+onnxruntime computes of the file without its optimiser. If weights train, three steps of gradient descent are compared
+with PyTorch and with difference quotients: see ``producer_steps``.
 
 Files whose program is not installed are left out. tf2onnx, jax2onnx and paddle2onnx do not go with all other packages:
 ``/other/venv/bin/python producers.py FOLDER --make`` writes their files, in an environment of their own; the next run
@@ -20,25 +20,29 @@ import warnings
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from producer_files import FILES, Array
 
 COLUMNS: Final = ("own operator", "folded", "opaque", "refused")
+OUTCOMES: Final = {"right": "learns", "nothing": "nothing to learn", "no": "no gradient", "wrong": "differs"}
+"""What three steps show, and the heads of its columns."""
+
 SECONDS: Final = 1200
 """For one file."""
 
 
 class Result(NamedTuple):
     """The way in which a file came in, of ``COLUMNS``; how many of its nodes are opaque; whether it was computed and
-    exported as onnxruntime computes it; of the slope, "right", "wrong" or why there is none; and what is wrong."""
+    exported as onnxruntime computes it; what three steps of training showed, and in words; and what is wrong."""
 
     way: str = "refused"
     opaque: int = 0
     equal: bool = False
     exported: bool = False
-    slope: str = ""
+    steps: str = ""
+    words: str = ""
     reason: str = ""
 
 
@@ -60,6 +64,8 @@ def make(name: str, folder: Path) -> str:
 
 def check(name: str, folder: Path) -> Result:
     """Everything about one file, as far as it goes."""
+    from producer_steps import three_steps
+
     from portable_nn.converters.onnx import export_onnx, read_onnx
     from portable_nn.operators.foreign.opaque import is_opaque
 
@@ -83,7 +89,8 @@ def check(name: str, folder: Path) -> Result:
         fault = difference(computed(again, feeds), expected, share)
         result = result._replace(exported=not fault, reason=result.reason or (fault and f"exported: {fault}"))
         if not result.reason:
-            result = result._replace(slope=slope(network, feeds))
+            steps, words = three_steps(network, feeds, name)
+            result = result._replace(steps=steps, words=words)
     except Exception as error:
         traceback.print_exc()
         return result._replace(reason=f"{type(error).__name__}: {error}")
@@ -115,107 +122,23 @@ def difference(found: dict[str, Array], expected: dict[str, Array], share: float
     return ""
 
 
-# -- slopes
-
-
-WEIGHTS: Final = 6
-"""The number of weights of a network whose slopes are measured."""
-
-ROUNDED: Final = {"QuantizeLinear", "DynamicQuantizeLinear", "DequantizeLinear", "MatMulNBits", "Round"}
-
-
-def slope(network: Any, feeds: dict[str, Array]) -> str:
-    """Compare gradients of the sum of the outputs, each number with a random weight, with difference quotients."""
-    rng = np.random.default_rng(0)
-    parameters = dict(network.parameters)
-    trained = [value.name for value in network.graph.parameters if value.trainable]
-    floats = network.compute("numpy", feeds)
-    seeds = {name: rng.normal(size=y.shape).astype(y.dtype) for name, y in floats.items() if y.dtype == np.float32}
-    if not trained or not seeds:
-        return "no weights" if not trained else "no float32"
-    if any(array.dtype == np.float16 for array in parameters.values()):
-        return "float16"
-    try:
-        found = gradients_of(network, feeds, seeds, trained)
-    except Exception as error:
-        return f"none: {type(error).__name__}: {error}"
-    if any(node.operator in ROUNDED for node in network.graph.nodes):
-        return "straight through"
-    measured = Slopes(network, parameters, feeds, seeds)
-    chosen = [*found][:: max(1, len(found) // WEIGHTS)]
-    if wrong := [fault for name in chosen if (fault := measured.fault(name, found[name], rng))]:
-        return f"wrong: {'; '.join(wrong)}"
-    return "right"
-
-
-def gradients_of(network: Any, feeds: dict[str, Array], seeds: dict[str, Array], names: list[str]) -> dict[str, Array]:
-    """The gradients of weights by this package, 0 where no output depends on one."""
-    from msgspec.structs import replace
-
-    from portable_nn.engines.once import run_numpy
-    from portable_nn.operators.differentiation import gradients
-    from portable_nn.operators.replay import replay
-    from portable_nn.operators.symbols import constant
-    from portable_nn.operators.tracing import trace
-
-    graph = network.graph
-    given = tuple(replace(value, shape=feeds[value.name].shape) for value in graph.inputs)
-    graph = replace(graph, inputs=given)
-    symbols = replay(graph)
-    ends = [constant(seed, "float32") for seed in seeds.values()]
-    found = gradients([symbols[name] for name in seeds], ends, [symbols[name] for name in names])
-    flowing = {name: symbol for name, symbol in zip(names, found, strict=True) if symbol is not None}
-    traced = trace([symbols[value.name] for value in graph.inputs], [*flowing.values()])
-    values = run_numpy(traced.graph, network.parameters.arrays, feeds)
-    zeros = {name: np.zeros_like(network.parameters[name]) for name in names}
-    return zeros | {name: values[traced.names[symbol]] for name, symbol in flowing.items()}
-
-
-class Slopes(NamedTuple):
-    """The slopes of a network in onnxruntime."""
-
-    network: Any
-    parameters: dict[str, Array]
-    feeds: dict[str, Array]
-    seeds: dict[str, Array]
-
-    def total(self, changed: dict[str, Array]) -> float:
-        from portable_nn.onnx.writing import to_bytes, to_model
-
-        model = to_bytes(to_model(self.network.graph, {**self.parameters, **changed}))
-        found = computed(model, self.feeds)
-        return float(sum((found[name].astype(float) * seed).sum() for name, seed in self.seeds.items()))
-
-    def fault(self, name: str, gradient: Array, rng: np.random.Generator) -> str:
-        """What is wrong with the slope along the gradient, or in any direction where that is 0."""
-        weight, size = self.parameters[name], float(np.linalg.norm(gradient.astype(float)))
-        way = gradient if size else rng.normal(size=weight.shape)
-        way = way / np.linalg.norm(way)
-        tried = []
-        for step in (1e-1, 3e-2, 1e-2, 3e-3, 1e-3):
-            length = step * max(float(np.linalg.norm(weight)), 1e-2)
-            up, down = (self.total({name: (weight + sign * length * way).astype(weight.dtype)}) for sign in (1, -1))
-            tried.append((up - down) / (2 * length))
-            if abs(tried[-1] - size) <= 0.02 * size + 1e-6:
-                return ""
-        return f"{name}: {size:.3g}, and {min(tried, key=lambda each: abs(each - size)):.3g} by differences"
-
-
 # -- the table
 
 
 def table(rows: dict[str, Result | str]) -> str:
     """A line for each program, and below the table what is refused and wrong."""
-    lines = [f"| program | files | {' | '.join(COLUMNS)} | exported | gradients |", "|---" + "|--:" * 7 + "|"]
+    heads = ("program", "files", *COLUMNS, "exported", *OUTCOMES.values())
+    lines = [f"| {' | '.join(heads)} |", "|---" + "|--:" * (len(heads) - 1) + "|"]
     for producer in dict.fromkeys(FILES[name].producer for name in rows):
         found = [row for name, row in rows.items() if FILES[name].producer == producer and isinstance(row, Result)]
         ways = Counter(row.way if row.equal else "refused" for row in found)
         figures = [len(found), *(ways[way] for way in COLUMNS), sum(row.exported for row in found)]
-        lines.append(f"| {producer} | {' | '.join(map(str, figures))} | {sum(row.slope == 'right' for row in found)} |")
-    for name, row in rows.items():
-        said = row if isinstance(row, str) else row.reason or (row.slope if row.slope != "right" else "")
-        if said:
-            lines.append(f"{name}: {said}")
+        figures += [sum(row.steps == outcome for row in found) for outcome in OUTCOMES]
+        lines.append(f"| {producer} | {' | '.join(map(str, figures))} |")
+    lines += [
+        f"{name}: {row if isinstance(row, str) else row.reason or f'{row.steps}: {row.words}'}"
+        for name, row in rows.items()
+    ]
     return "\n".join(lines)
 
 

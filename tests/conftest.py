@@ -9,6 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-QUICK_CASES = 8
+QUICK_CASES = 6
 """How many cases of one test are quick, where it has more: the rest of a grid is long."""
 
 LEFT_OUT = pytest.StashKey[Counter[str]]()
@@ -49,38 +50,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not any(item.get_closest_marker(name) for name in ("long", "sweep")):
             grids[item.nodeid.partition("[")[0]].append(item)
     for grid in grids.values():
-        for item in sorted(grid, key=places(grid))[QUICK_CASES:]:
-            item.add_marker("long")
+        quick = quick_cases(grid)
+        for item in grid:
+            if item not in quick:
+                item.add_marker("long")
     items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
 
 
-def places(grid: Sequence[pytest.Item]) -> Callable[[pytest.Item], int]:
-    """The order in which cases are quick.
+def quick_cases(grid: Sequence[pytest.Item]) -> Sequence[pytest.Item]:
+    """Of the cases of a test those that are quick.
 
-    First the first case for each word of ``@pytest.mark.quick``; without that, the first values of all arguments
-    together, then the second ones, and so on, from the beginning again where an argument has no more: of a table, the
-    first rows. Then the others as they stand.
+    The first case for each word of ``@pytest.mark.quick``; without that, the first values of all arguments together,
+    then the second ones, and so on, from the beginning again where an argument has no more: of a table, the first rows.
     """
     if len(grid) <= QUICK_CASES:
-        return lambda item: 0
+        return grid
     if marker := grid[0].get_closest_marker("quick"):
         words = {word: re.compile(rf"[\[-]{word}(?![a-zA-Z])") for word in marker.args}
         found = {word: next((item for item in grid if form.search(item.nodeid)), None) for word, form in words.items()}
         if unknown := [word for word, item in found.items() if item is None]:
             raise pytest.UsageError(f"{grid[0].nodeid}: no case is called {', '.join(unknown)}: mend its mark 'quick'")
-        chosen = [*found.values()]
-    else:
-        values = defaultdict[str, dict[int, int]](dict)
-        rows = [
-            {
-                name: values[name].setdefault(id(value), len(values[name]))
-                for name, value in item.callspec.params.items()
-            }
-            for item in grid
-        ]
-        diagonal = [{name: place % len(seen) for name, seen in values.items()} for place in range(QUICK_CASES)]
-        chosen = [grid[rows.index(row)] if row in rows else None for row in diagonal]
-    return lambda item: chosen.index(item) if item in chosen else len(chosen)
+        return [item for item in found.values() if item]
+    values = defaultdict[str, dict[int, int]](dict)
+    rows = [
+        {name: values[name].setdefault(id(value), len(values[name])) for name, value in item.callspec.params.items()}
+        for item in grid
+    ]
+    diagonal = [{name: place % len(seen) for name, seen in values.items()} for place in range(QUICK_CASES)]
+    chosen = [grid[rows.index(row)] for row in diagonal if row in rows]
+    return [*chosen, *(item for item in grid if item not in chosen)][:QUICK_CASES]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -137,3 +135,42 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+STAND_IN = """
+import os, signal, sys, time
+import numpy as np, onnx
+from onnx.reference import ReferenceEvaluator
+
+
+def load(task):
+    model = onnx.load(str(task.path))
+    operators = [node.op_type for node in model.graph.node]
+    sizes = [dim.HasField("dim_value") for value in model.graph.input for dim in value.type.tensor_type.shape.dim]
+    {at_load}
+    evaluator = ReferenceEvaluator(model)
+
+    def run(feeds):
+        found = evaluator.run(None, dict(feeds))
+        {at_run}
+        return dict(zip([port.name for port in task.outputs], found))
+
+    return run
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Puts a runtime in the table: the reference evaluator, with faults."""
+
+    from portable_nn.runtimes.table import RUNTIMES, Runtime
+
+    def put(*, at_load: str = "pass", at_run: str = "pass", packages: tuple[str, ...] = ("numpy",)) -> str:
+        name = f"stand_in_{len(list(tmp_path.iterdir()))}"
+        (tmp_path / f"{name}.py").write_text(STAND_IN.format(at_load=at_load, at_run=at_run))
+        monkeypatch.syspath_prepend(str(tmp_path))
+        row = Runtime(title="OpenCV", module=name, packages=packages, needs="pip install it")
+        monkeypatch.setitem(RUNTIMES, name, row)  # type: ignore[arg-type]
+        return name
+
+    return put

@@ -33,6 +33,8 @@ def _size(use: ArrayUse, dim: Dim) -> str:
 
 
 def _squeeze(use: ArrayUse) -> str:
+    if use.has(1) and not use.knows(1):
+        return f"{use.x()}.squeeze({use.counted(1)})"
     axes = use.axes_of(1)
     if axes is None:
         axes = tuple(axis for axis, size in enumerate(use.type().shape) if size == 1)
@@ -40,6 +42,8 @@ def _squeeze(use: ArrayUse) -> str:
 
 
 def _unsqueeze(use: ArrayUse) -> str:
+    if not use.knows(1):
+        return f"np.expand_dims({use.x()}, {use.counted(1)})"
     axes = use.axes_of(1, len(use.results[0].shape)) or ()
     if axes == (0,):
         return f"{use.x()}[np.newaxis]"
@@ -103,6 +107,8 @@ def _split(use: ArrayUse) -> str:
     sizes = [result.shape[axis] for result in use.results]
     if len(sizes) == 1:
         return f"[{use.x()}]"
+    if use.has(1) and not use.knows(1):
+        return f"np.split({use.x()}, np.cumsum({use.x(1)})[:-1], axis={axis})"
     if len(set(sizes)) == 1:
         return f"np.split({use.x()}, {len(sizes)}, axis={axis})"
     places = [use.size(total(sizes[: place + 1])) for place in range(len(sizes) - 1)]

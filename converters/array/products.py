@@ -7,6 +7,7 @@ from typing import Final
 
 from portable_nn.converters.array.use import ArrayUse, Row, in_quotes, number
 from portable_nn.operators import FLOATS
+from portable_nn.operators.linear.fourier import frames, transform
 
 
 def _gemm(use: ArrayUse) -> str:
@@ -31,9 +32,25 @@ def _einsum(use: ArrayUse) -> str:
     return text if use.type().dtype in FLOATS else f"{text}.astype({use.x()}.dtype)"
 
 
+def _fourier(use: ArrayUse) -> str:
+    found = transform(use)
+    how = f"{bool(use.int('inverse'))}, {bool(use.int('onesided'))}"
+    return f"fourier({use.x()}, {use.size(found.length)}, {found.axis}, {how})"
+
+
+def _short_time(use: ArrayUse) -> str:
+    found = frames(use)
+    length = use.size(found.length)
+    pieces = f"frames({use.x()}, {length}, {found.step})"
+    pieces += f" * {use.x(2)}[:, np.newaxis]" if use.has(2) else ""
+    return f"fourier({pieces}, {length}, 2, False, {bool(use.int('onesided'))})"
+
+
 ROWS: Final[Mapping[str, Row]] = {
     "Gemm": Row(_gemm, _weighted),
     "MatMul": Row("{0} @ {1}", _weighted),
     "Einsum": Row(_einsum, "sums of products"),
+    "DFT": Row(_fourier, "the strength of each wave"),
+    "STFT": Row(_short_time, "the strength of each wave in each piece of a signal"),
     "Det": Row("np.linalg.det({0})", "the determinant"),
 }

@@ -8,7 +8,6 @@ from typing import Final
 
 from portable_nn.converters.array import elementwise
 from portable_nn.converters.array.use import ArrayUse, Row, first_of, number
-from portable_nn.core.graph import Dim
 from portable_nn.operators.recurrent.functions import Function
 from portable_nn.operators.recurrent.uses import recurrence
 
@@ -79,7 +78,7 @@ def _attention(use: ArrayUse) -> str:
     options = ("left_window_size", "right_window_size", "softcap", "softmax_precision", "qk_matmul_output_mode")
     if not plain or any(use.attributes.get(name) not in (None, -1, 0) for name in options if name in use.attributes):
         use.refuse("attention with a past, windows or a softcap")
-    if use.has(3) and (use.int("is_causal") or use.type(3).shape[-1] != _keys(use)):
+    if use.has(3) and (use.int("is_causal") or use.type(3).shape[-1] != use.type(1).shape[-2]):
         use.refuse("a mask that is cut, or beside a causal one")
     flat = use.rank == 3
     q, k, v = use.all[:3]
@@ -94,10 +93,6 @@ def _attention(use: ArrayUse) -> str:
         mask = f"causal({use.x(0)}.shape[-2], {use.x(1)}.shape[-2])"
     text = f"attention({q}, {k}, {v}, {mask}, {number(scale)})"
     return f"joined_heads({text})" if flat else text
-
-
-def _keys(use: ArrayUse) -> Dim:
-    return use.type(1).shape[-2]
 
 
 ROWS: Final[Mapping[str, Row]] = {

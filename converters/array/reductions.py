@@ -15,11 +15,16 @@ _ALONG: Final = re.compile(r"\.\w+\(\{how\}\)")
 """The call in a row that reduces: without it, the row is what one element becomes."""
 
 
+def _axes(use: ArrayUse) -> tuple[int, ...] | str:
+    """The axes that are reduced, as numbers or as an expression."""
+    return use.counted(1) if use.has(1) and not use.knows(1) and use.type(1).shape != (0,) else reduced_axes(use)
+
+
 def _reduced(write: str, alone: str = "") -> Callable[[ArrayUse], str]:
     """``{how}`` is the axis and keepdims; ``alone`` what one element becomes, if that is no part of ``write``."""
 
     def make(use: ArrayUse) -> str:
-        axes, dtype = reduced_axes(use), use.type().dtype
+        axes, dtype = _axes(use), use.type().dtype
         how = f"axis={axes[0] if len(axes) == 1 else axes}{', keepdims=True' if use.int('keepdims') else ''}"
         text = (write if axes else alone or _ALONG.sub("", write)).format(x=use.x(), how=how)
         return text if dtype in FLOATS or text == use.x() else f"{text}.astype(np.{numpy_type(dtype)})"
@@ -29,8 +34,9 @@ def _reduced(write: str, alone: str = "") -> Callable[[ArrayUse], str]:
 
 def _along_words(what: str) -> Callable[[ArrayUse], str]:
     def words(use: ArrayUse) -> str:
-        axes = reduced_axes(use)
-        return f"{what} along {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes)) or 'none'}"
+        axes = _axes(use)
+        named = "that are computed" if isinstance(axes, str) else ", ".join(map(str, axes)) or "none"
+        return f"{what} along {'axis' if len(axes) == 1 else 'axes'} {named}"
 
     return words
 

@@ -102,6 +102,10 @@ class ArrayUse(OperatorContext):
         """The elements of an integer input that are known."""
         return [self.size(each) for each in self.type(index).constant or () if isinstance(each, int | str)]
 
+    def counted(self, index: int) -> str:
+        """The elements of a list of whole numbers as an expression of numbers."""
+        return f"tuple({self.x(index)}.tolist())"
+
     def listed(self, index: int) -> str:
         """An integer input as an expression: its numbers where they are known."""
         return tuple_of(self.whole(index)) if self.knows(index) else self.x(index)

@@ -143,6 +143,21 @@ def reversed_sequences(x: Tensor, lengths: Tensor, time: int) -> Tensor:
     return x.gather(time, index.reshape(index.shape + (1,) * (x.dim() - 2)).expand(x.shape))
 
 
+def fourier(x: Tensor, length: int, axis: int, inverse: bool, onesided: bool) -> Tensor:
+    """The Fourier transform of numbers whose real and imaginary parts are the last axis."""
+    z = torch.complex(x[..., 0], x[..., 1]) if x.shape[-1] == 2 else x[..., 0]
+    if inverse and onesided:
+        real: Tensor = torch.fft.irfft(z, length, axis)
+        return real.unsqueeze(-1)
+    transform = torch.fft.rfft if onesided else torch.fft.ifft if inverse else torch.fft.fft
+    return torch.view_as_real(transform(z, length, axis))
+
+
+def frames(x: Tensor, length: int, step: int) -> Tensor:
+    """Pieces of a signal, one every ``step``."""
+    return x.unfold(1, length, step).transpose(2, 3)
+
+
 def one_hot(index: Tensor, depth: int, off: Tensor, on: Tensor, axis: int) -> Tensor:
     """``on`` where an entry is the index, ``off`` elsewhere."""
     hot = from_front(index, depth).unsqueeze(-1) == torch.arange(depth, device=index.device)

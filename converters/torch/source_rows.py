@@ -72,6 +72,8 @@ def split(use: Use) -> str:
     if not all(map(use.is_read, range(use.output_count))):
         use.refuse("an output that is left out")
     axis = use.attribute_axis()
+    if use.has(1) and not use.knows(1):
+        return f"torch.split({use.x()}, {use.x(1)}.tolist(), dim={axis})"
     sizes = ", ".join(use.size(each.shape[axis]) for each in use.results)
     return f"torch.split({use.x()}, [{sizes}], dim={axis})" if use.output_count > 1 else use.x()
 
@@ -182,9 +184,8 @@ def _keepdim(use: Use) -> str:
 
 def mean(use: Use) -> str | None:
     """The mean of whole numbers is cut."""
-    axes = reduced_axes(use)
     x = use.x()
-    if use.type().dtype in FLOATS or not axes:
+    if use.type().dtype in FLOATS or not (axes := reduced_axes(use)):
         return None
     count = " * ".join(f"{x}.shape[{axis}]" for axis in axes)
     return f'torch.div({x}.sum({axes}{_keepdim(use)}), {count}, rounding_mode="trunc").to({x}.dtype)'
@@ -198,9 +199,8 @@ def product(use: Use) -> str:
 
 def of_floats(use: Use) -> str | None:
     """Roots and logarithms of sums of whole numbers, as those of floats."""
-    axes = reduced_axes(use)
     dtype = use.type().dtype
-    if dtype in FLOATS or not axes:
+    if dtype in FLOATS or not (axes := reduced_axes(use)):
         return None
     function = {"ReduceL2": "linalg.vector_norm"}.get(use.operator.name, "logsumexp")
     return f"torch.{function}({use.x()}.double(), dim={axes}{_keepdim(use)}).to({torch_dtype(dtype)})"

@@ -38,7 +38,7 @@ class Writer(Protocol):
         """Note the (steps, batch, features) that an output Y of a recurrent layer is in PyTorch."""
 
     def assign(self, name: str, expression: str) -> None:
-        """Give a value of an earlier node, which the rest of a layer makes."""
+        """Give the output of the node that the layer's last operator produces."""
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of a name, if it is one."""

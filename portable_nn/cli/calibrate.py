@@ -35,19 +35,19 @@ def command(
     given: ReadingOptions,
     target: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Column of a table with what is right: its name, first or last."),
+        typer.Option(metavar="NAME", help="Column of a table with the right answers: its name, first or last."),
     ] = None,
     dialect: DialectOptions,
     preparation: PreparationOptions,
 ) -> None:
-    """Make the probabilities of a model what they say, on data that it was not trained on.
+    """Calibrate a model's probabilities on data that it was not trained on.
 
-    Logits are divided by a temperature, which is found on the data and stored with the model. The likeliest class
-    stays, with another probability; predict divides by it, and so does what export --probabilities writes. Compare with
-    evaluate, on data that were not used here either.
+    Logits are divided by a temperature, which is fitted to the data and stored with the model. The likeliest class
+    stays the same, and its probability changes. predict and files of export --probabilities use the temperature.
+    Measure the effect with evaluate, on a third set of data.
 
-    A network of digits in photographs also answers "?" below a probability that 98 % of the digits have; a book's
-    network, whose outputs have no temperature, gets this alone.
+    A network that reads digits in photographs also gets a threshold: it answers "?" where its probability is lower than
+    for 98 % of the digits. A book's network, whose outputs are not logits, gets the threshold alone.
     """
     from portable_nn.prediction.evaluating import calibrate
     from portable_nn.prediction.keeping import save_network

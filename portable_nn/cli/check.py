@@ -34,7 +34,7 @@ class RuntimeOptions:
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Also run the model elsewhere, and compare: all, or some, such as openvino,tract,torch,c.",
+            help="Also run the model in other runtimes, and compare: all, or some, such as openvino,tract,torch,c.",
         ),
     ] = None
     tolerance: Tolerances = None
@@ -42,7 +42,7 @@ class RuntimeOptions:
         str | None,
         typer.Option(
             metavar="SECONDS[,SIZE]",
-            help="How long each of them may take, and how much memory. By default 300,8GiB.",
+            help="Time limit of each runtime, and its memory limit. By default 300,8GiB.",
             hidden=True,
         ),
     ] = None
@@ -82,9 +82,9 @@ def command(
 ) -> None:
     """Report every fault of a model in one pass.
 
-    Shapes and types that do not fit, unsupported operators, undefined values, options on which runtimes disagree, cells
-    of an input that no kernel reads, unused nodes and weights, and weights with NaN or infinity. The exit code is 1 if
-    there are errors.
+    Faults are shapes and types that do not fit, unsupported operators, undefined values, options on which runtimes
+    disagree, cells of an input that no kernel reads, unused nodes and weights, and weights with NaN or infinity. The
+    exit code is 1 if there are errors.
     """
     from portable_nn.analysis import as_json, as_text
     from portable_nn.core.binding import parse_sizes

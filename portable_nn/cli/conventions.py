@@ -246,7 +246,7 @@ def _shared(
     digits = typer.Option(
         "--digits",
         metavar="N",
-        help=f"Significant digits of numbers in tables, {SIGNIFICANT} by default; other formats have all.",
+        help=f"Significant digits of numbers in tables,  {SIGNIFICANT} by default; other formats have all.",
         hidden=True,
     )
     types = {"timeout": (float | None, None)}

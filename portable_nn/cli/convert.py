@@ -51,8 +51,8 @@ def command(
 ) -> None:
     """Convert a network to another file format, and compare every tensor.
 
-    B is read back: each tensor has the same SHA-256, and labels, preprocessing and everything else are kept. What the
-    format cannot hold is listed. ONNX files are verified as in export and import as well; with --io, every network is
+    B is read back, and must have the same SHA-256 for each tensor, and the same labels and preprocessing. Facts that
+    the format cannot hold are listed. ONNX files are also verified as in export and import. With --io, the network is
     run on the recorded inputs. If anything differs, B is removed and the exit code is 1.
 
     Arrays of another project have no graph: --against takes it from a model, whose tensors must have the same names,

@@ -23,13 +23,16 @@ def command(
     printer: Printer,
     a: Annotated[str, typer.Argument(metavar="A", help="A shipped model's name, or a model file of any kind.")],
     b: Annotated[
-        str, typer.Argument(metavar="[B]", help="Another one; with --inputs-b and the like it may be left out.")
+        str,
+        typer.Argument(
+            metavar="[B]", help="The model to compare with; with --inputs-b or --answers-b it may be left out."
+        ),
     ],
     inputs: Annotated[
         Path | None,
         typer.Argument(
             metavar="[INPUTS]",
-            help="A picture, or arrays by the names of A's inputs in an npz file; otherwise they are drawn.",
+            help="A picture, or inputs for both models in an npz file, by the names of A's inputs; random by default.",
         ),
     ] = None,
     *,
@@ -42,11 +45,15 @@ def command(
         Path | None,
         typer.Option(metavar="FILE.npz", help="Explain what came out of the network in another program."),
     ] = None,
+    runtime_b: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The runtime that B runs in, and B may be A: tract, onnxruntime-basic, …."),
+    ] = None,
     repro: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write the first nodes that differ as a case to send, in a new folder.",
+            help="Write the first nodes that differ to a new folder, as a case to report.",
         ),
     ] = None,
     html: Annotated[
@@ -57,11 +64,12 @@ def command(
         int, typer.Option(metavar="N", min=0, help="Seed of the random inputs that both run on.", hidden=True)
     ] = 0,
 ) -> None:
-    """Say whether two models are the same, and where they part.
+    """Compare two models, and name the nodes at which they differ.
 
-    They are the same bytes; the same graph with other weights, which are named; the same function by another graph;
-    or they part at nodes that are named, from the same values before them, by more than rounding explains. Where that
-    cannot be said, it is undecided. The exit code is 0 if they are the same, and otherwise 1.
+    The verdict is one of: the same bytes; the same graph with other weights, which are named; the same function by
+    another graph; or different from a node on, which is named, as its outputs differ by more than rounding explains
+    although its inputs agree. If none of these can be shown, the verdict is undecided. The exit code is 0 if both
+    models compute the same, and otherwise 1.
     """
     from portable_nn.comparison.diff import diff
     from portable_nn.comparison.pipelines import arrays_of
@@ -80,6 +88,7 @@ def command(
         inputs_b=inputs_b,
         answers_b=answers_b,
         preprocess=preparation.given(),
+        runtime_b=runtime_b,
         repro=repro,
         seed=seed,
     )

@@ -10,12 +10,11 @@ EXAMPLES = ("doctor", "doctor --format json")
 
 
 def command(printer: Printer) -> None:
-    """Say what this installation has, lacks and computes.
+    """Check this installation: packages, engines, threads and memory.
 
-    Versions, both engines (each computes something whose result is known), what onnxruntime can run on, the threads of
-    BLAS, and memory. The exit code is 1 where a package that is always needed is missing or too old, an engine does not
-    compute what it must, or a setting is wrong. A command that needs an extra or a provider which is missing says how
-    to install it.
+    Each engine computes something with a known result, and the providers of onnxruntime are listed. The exit code is 1
+    if a required package is missing or too old, an engine computes a wrong result, or a setting is wrong. Optional
+    packages are not checked: a command that lacks one names the command that installs it.
     """
     from portable_nn.doctor.report import examine
 

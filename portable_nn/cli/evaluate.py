@@ -29,8 +29,8 @@ Data = Annotated[
     list[str],
     typer.Argument(
         metavar="DATA...",
-        help="With labels: CSV (label first, or named columns), npz, HDF5, netCDF, IDX, or a folder with one of "
-        "pictures for each class.",
+        help="Labelled data: CSV (label first, or named columns), npz, HDF5, netCDF, IDX, or a folder with a "
+        "subfolder of pictures for each class.",
     ),
 ]
 
@@ -59,17 +59,17 @@ def command(
     ] = False,
     plot: Plot = None,
 ) -> None:
-    """Say how good a model is on data: accuracy or error, by class, with intervals and calibration.
+    """Measure a model on labelled data: accuracy or error, by class, with intervals and calibration.
 
-    Of classes: accuracy, loss, precision, recall and F1 by class, the confusion matrix, and the calibration: of answers
-    given 80 %, 80 % should be right. Of numbers: RMSE, MAE, R² and bias, in their units. In brackets are 95 %
-    intervals, or why there is none.
+    For classes: accuracy, loss, precision, recall and F1 by class, the confusion matrix, and the calibration: of the
+    answers with a probability of 80 %, 80 % should be right. For numbers: RMSE, MAE, R² and bias, in their units.
+    Brackets hold 95 % intervals, or the reason why there is none.
 
-    An example that cannot be used, such as one whose label the model does not know, is left out, and the exit code is
-    3. --plot draws one sheet: the confusion matrix or the scatter, the calibration, and the worst pictures.
+    Examples that cannot be used, such as those with a label that the model lacks, are left out, and the exit code is
+    then 3. --plot draws one sheet: the confusion matrix or the scatter, the calibration, and the worst pictures.
 
-    --workers N computes in N processes, and gives the same figures; the worst pictures are then named, and not drawn.
-    --target reads one table into memory, which is for one process.
+    --workers N computes the same figures in N processes; the worst pictures are then named, and not drawn. A table with
+    --target is read into memory by one process.
     """
     from portable_nn.evaluation.picture import sheet
     from portable_nn.prediction.evaluating import evaluated, tested_again

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from portable_nn.cli.options import ClassNames, Model, choice, class_names, listed
+from portable_nn.cli.options import Model, choice, class_names, listed, names_option
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.proof import (
@@ -67,8 +67,8 @@ class Page:
         Path | None,
         typer.Option(
             metavar="DIR|fetch",
-            help="Folder dist of the npm package onnxruntime-web, which the page carries; or fetch it once from npm.",
-            hidden=True,
+            help="Folder dist of the npm package onnxruntime-web, which goes into the page; or fetch, which gets it "
+            "once from npm.",
         ),
     ] = None
     samples: Annotated[
@@ -76,11 +76,11 @@ class Page:
         typer.Option(
             "--inputs",
             metavar="FILE,…",
-            help="Pictures or arrays that the page offers to begin with.",
+            help="Sample pictures or arrays for the page.",
             hidden=True,
         ),
     ] = None
-    labels: ClassNames = None
+    labels: Annotated[str | None, names_option(hidden=True)] = None
 
 
 FETCH: Final = "fetch"
@@ -122,7 +122,7 @@ def command(
         Path | None,
         typer.Argument(
             metavar="[OUT]",
-            help="The file to write. The ending of its name says for whom: .onnx, .keras, .c.",
+            help="The file to write; its ending sets the form: .onnx, .keras, .c or .py.",
             writable=True,
         ),
     ] = None,
@@ -135,7 +135,9 @@ def command(
     ] = None,
     code: Annotated[
         str | None,
-        choice("--code", names=CODES, help="Whose code OUT.py is: numpy alone, or PyTorch with the weights beside it."),
+        choice(
+            "--code", names=CODES, help="Code in OUT.py: numpy alone, or PyTorch with the weights in a second file."
+        ),
     ] = None,
     batch: Annotated[
         str | None,
@@ -145,37 +147,37 @@ def command(
     dtype: Annotated[
         Literal["float32", "float64", "float16"] | None,
         typer.Option(
-            help="Type of what is float64: float32 makes it that, float64 keeps it. float16 stores matrices and "
-            "kernels as float16, and prints the effect.  [default: as it is; float32 where a book's arrays were "
-            "imported]",
+            help="Element type of float64 weights in the file: float32 converts them, float64 keeps them; float16 "
+            "stores all matrices and kernels as float16, and prints the effect.  [default: unchanged; float32 "
+            "for a book's network]",
         ),
     ] = None,
     probabilities: Annotated[
         bool,
-        typer.Option(
-            "--probabilities", help="Let the model give probabilities, by its calibration, and no logits.", hidden=True
-        ),
+        typer.Option("--probabilities", help="Output calibrated probabilities instead of logits.", hidden=True),
     ] = False,
     stateful: Annotated[
         bool,
         typer.Option(
-            "--stream", help="Make the states of recurrent layers inputs and outputs, for streams.", hidden=True
+            "--stream",
+            help="Make the states of recurrent layers inputs and outputs of the file, for streams.",
+            hidden=True,
         ),
     ] = False,
     columns: Annotated[
         bool | None,
         typer.Option(
             "--columns/--one-input",
-            help="Make each column of a table an input, words as strings, or the table one input, words as numbers.  "
-            "[default: columns, where some are of words]",
+            help="One input for each column of a table, with words as strings; or one input for the table, with "
+            "words as numbers.  [default: columns, if some hold words]",
         ),
     ] = None,
     external_data: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Weights of more than SIZE in total, such as 100MB, go to a second file (default 2GB); none do of "
-            "PyTorch code with none.",
+            help="Write weights of more than SIZE in total, such as 100MB, to a second file (default 2GB); none "
+            "keeps those of PyTorch code in OUT.py.",
             hidden=True,
         ),
     ] = None,
@@ -190,10 +192,10 @@ def command(
     sizes. The largest difference in each output is printed. If it exceeds the tolerances, the first node that differs
     is named, nothing is written and the exit code is 1.
 
-    For another code base, OUT ends as its files do: .c is C99 that needs math.h alone, and --code says whose .py is.
-    It runs before it is written, and its outputs are compared. With --html, the ONNX model goes into a page
-    that compares its own numbers with Python's whenever it is opened, and prepares pictures as the model says, or as
-    --preprocess and the like do.
+    The ending of OUT selects another code base: .keras; .c for C99 that needs only math.h; .py with --code numpy or
+    --code torch. The code runs, and its outputs are compared, before it is written. With --html, the model goes into a
+    page, which compares its own numbers with Python's each time it is opened. The options of pictures change how the
+    page prepares pictures.
     """
     is_embedded, limits = external_data == "none", [text for text in listed(dim) if UP_TO in text]
     given = {

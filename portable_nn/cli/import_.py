@@ -76,19 +76,20 @@ class LayerOptions:
         typer.Option(
             "--against",
             metavar="MODEL",
-            help="The model that takes the weights: those of a state dict, or of a model of the same architecture.",
+            help="The model to load the weights into: those of a state dict, or of a model with the same architecture.",
         ),
     ] = None
     layers: Annotated[
         str | None,
-        typer.Option(metavar="LAYERS", help="Sizes that the layers of a file of arrays have: 784-200-10."),
+        typer.Option(metavar="LAYERS", help="Sizes of the layers in a file of arrays: 784-200-10."),
     ] = None
     activation: Annotated[
         str | None,
         choice(
             "--activation",
             names=FUNCTIONS,
-            help="Function after each such layer but the last; tanh,softmax has that of the last too.",
+            help="Function after each of these layers except the last; a second one is for the last layer: "
+            "tanh,softmax.",
             after=",",
             hidden=True,
         ),
@@ -97,9 +98,9 @@ class LayerOptions:
         list[str] | None,
         typer.Option(
             metavar="OLD=NEW|FILE.json",
-            help="What an array is: a name in MODEL, or dense_1.weight, with a row for each output, and dense_1.bias; "
-            ".T behind it transposes, OLD= leaves it out. Repeatable. Or a file of such names, which is written, to "
-            "look through, if there is none.",
+            help="New name of an array: its name in MODEL, or dense_1.weight (a row for each output) and "
+            "dense_1.bias. NEW.T transposes it, OLD= leaves it out. Repeatable. Or a file of such names; if "
+            "there is none, import writes one to review.",
         ),
     ] = None
 
@@ -128,7 +129,7 @@ def command(
         list[Path],
         typer.Argument(
             metavar="IN...",
-            help="An ONNX or .keras file; a file of arrays; or the files wih.npy who.npy of a book, or their folder.",
+            help="An ONNX or .keras file; a file of arrays; or a book's wih.npy and who.npy, or their folder.",
         ),
     ],
     out: Annotated[
@@ -148,7 +149,8 @@ def command(
     freeze: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATTERN,…", help="Parameters that stay constant, such as 'encoder.*'; '!logit_scale' is trained."
+            metavar="PATTERN,…",
+            help="Parameters to keep constant, such as 'encoder.*'; '!logit_scale' is trained.",
         ),
     ] = None,
     labels: ClassNames = None,
@@ -156,13 +158,13 @@ def command(
     dtype: Annotated[
         Literal["float32"] | None,
         typer.Option(
-            help="Make a book's network of float32 numbers.  [default: those of the files, to the bit]", hidden=True
+            help="Convert a book's network to float32.  [default: the numbers of the files, bit for bit]", hidden=True
         ),
     ] = None,
     preprocess: Annotated[
         Prepare | None,
         typer.Option(
-            help="Find digits in photographs, or take a book's inputs as they are.  [default: digits]", hidden=True
+            help="Find digits in photographs, or use a book's inputs unchanged.  [default: digits]", hidden=True
         ),
     ] = None,
     *,
@@ -174,21 +176,21 @@ def command(
     Before anything is written, numpy runs the network and onnxruntime the ONNX file on the same inputs, at two batch
     sizes. The largest difference in each output is printed. If it exceeds the tolerances, the first node that differs
     is named, nothing is written and the exit code is 1. A file that export wrote is restored with labels and
-    preprocessing; it is refused if it is not as it was written, unless another tool has rewritten its graph.
+    preprocessing. It is refused if its weights or options were changed, unless another tool has rewritten its graph.
 
     Two .npy files are the network of T. Rashid's beginner's book: wih (hidden nodes, inputs), then who (outputs, hidden
-    nodes). They are verified against the formula of the book. 784 inputs are the pixels of a digit. tune trains it
-    further on the squared error of the book, and export writes float32 unless told --dtype float64.
+    nodes). They are verified against the formula of the book. 784 inputs are taken as the pixels of a digit. tune
+    trains the network further with the book's squared error, and export writes float32 unless --dtype float64 is given.
 
-    A file of arrays, .npz, .safetensors, HDF5 or .pt, is dense layers that somebody trained by hand: weights, each with
-    its bias after it, in the order of the file or as --rename says. They are verified against the formula. With
-    --against it is the state dict of a network that is known: names, layouts and gate orders of PyTorch are understood,
-    and PyTorch verifies the result. A .weights.h5 file of Keras needs --against as well. A .keras file is verified by
-    Keras, where it is installed. PyTorch and Keras take seconds to start. Nothing in any file is executed.
+    A file of arrays (.npz, .safetensors, HDF5 or .pt) holds dense layers: each weight is followed by its bias, in the
+    order of the file or of --rename. The layers are verified against their formula. With --against, the file is the
+    state dict of MODEL: names, layouts and gate orders of PyTorch are understood, and PyTorch verifies the result. A
+    .weights.h5 file of Keras needs --against as well. A .keras file is verified by Keras, if it is installed. PyTorch
+    and Keras take seconds to start. No code in any file is executed.
 
-    With --against, a model in a file gives its weights to another of the same architecture, whatever the names in
-    either: they are found by what reads them, with transposes and orders of gates. --rename FILE.json writes which is
-    which, once both compute the same; what the graphs leave open is asked for by name.
+    With --against, IN may also be a model with the same architecture and other names. Weights are matched by the nodes
+    that read them, including transposes and gate orders. --rename FILE.json writes the names that were matched, once
+    both models compute the same; matches that the graphs leave open must be given by name.
 
     A PyTorch module becomes a network in Python: pnn.read_torch(module, example).network.save("mine.safetensors").
     """

@@ -68,28 +68,28 @@ def command(
         Path | None,
         typer.Option(
             metavar="FILE.sig",
-            help="Verify a signature of the file, which model-signing made; show the model only where it is valid.",
+            help="Verify this signature of the file, made by model-signing, and show the model only if it is valid.",
         ),
     ] = None,
     signer: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FILE|NAME=ISSUER",
-            help="Who must have signed: a file of the public key, or of a certificate that the signer's leads back to; "
-            "or, with Sigstore, an e-mail address or a workflow's URL, and the provider that vouches for it: "
-            "me@example.com=https://accounts.google.com. Certificates can be several.",
+            help="The signer: a file with the public key, or with a certificate in the signer's chain (repeatable); "
+            "or, with Sigstore, an e-mail address or a workflow's URL, and its identity provider: "
+            "me@example.com=https://accounts.google.com.",
             hidden=True,
         ),
     ] = None,
 ) -> None:
     """Show a model's nodes, shapes, parameters, inputs and outputs.
 
-    The SHA-256 of the file is printed too, and for a weight file the digest of the network, which is the same in every
-    format. An ONNX file is shown even where import would refuse its operators. For a file of arrays, their names, types
-    and shapes are shown.
+    The SHA-256 of the file is printed, and for a weight file the digest of the network, which is the same in every
+    format. ONNX files are shown even if import would refuse their operators. For a file of arrays, names, types and
+    shapes are shown.
 
-    With --verify-signature and --signer, nothing is shown, and the exit code is 3, unless the signature is valid.
-    Without, a signature beside the file is named, not verified.
+    With --verify-signature and --signer, the model is shown only if the signature is valid; otherwise the exit code is
+    3. Without these options, a signature beside the file is named, but not verified.
 
     With --against, the exit code is 1 if a tensor of that model is missing or has another shape. A picture omits
     constants and says how many; the text for Graphviz has all nodes.

@@ -38,8 +38,8 @@ class LossOptions:
             "--loss",
             parser=loss_name,
             metavar=f"<{'|'.join(LOSSES)}>",
-            help="Loss, or one with options: huber(delta=2), cross_entropy(label_smoothing=0.1).  "
-            "[default: that of MODEL, what fits the target, or cross_entropy]",
+            help="Loss, which may have options: huber(delta=2), cross_entropy(label_smoothing=0.1).  [default: that "
+            "of MODEL, what fits the target, or cross_entropy]",
             hidden=True,
         ),
     ] = None
@@ -47,7 +47,7 @@ class LossOptions:
         list[str] | None,
         typer.Option(
             metavar="NAME=W,…",
-            help="What classes count in the loss, 1 where none is given; or balanced, all the same. Repeatable.",
+            help="Weights of classes in the loss, 1 by default; balanced gives all classes the same total. Repeatable.",
             hidden=True,
         ),
     ] = None
@@ -56,8 +56,8 @@ class LossOptions:
         choice(
             "--metric",
             names=(*METRICS, TRAINED),
-            help="What is measured after each epoch, and train: of the training examples as well. Several as a,b.  "
-            "[default: accuracy, of classes]",
+            help="Metrics after each epoch, a,b; train measures them on the training examples as well.  [default: "
+            "accuracy, for classes]",
             after=",",
             hidden=True,
         ),

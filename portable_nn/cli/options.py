@@ -127,7 +127,8 @@ class ReadingOptions:
     SUBJECT = "Model"
 
     task: Annotated[
-        Literal["classes", "numbers"] | None, typer.Option(help="What is predicted, if the model does not say it.")
+        Literal["classes", "numbers"] | None,
+        typer.Option(help="What the model predicts, if it does not say so itself."),
     ] = None
     labels: ClassNames = None
     engine: EngineName = "onnxruntime"
@@ -138,11 +139,9 @@ class ReadingOptions:
         ),
     ] = None
     raw: Annotated[
-        bool, typer.Option("--raw", help="Arrays hold what the graph takes: pass them on unchecked.", hidden=True)
+        bool, typer.Option("--raw", help="Pass arrays to the graph unchanged and unchecked.", hidden=True)
     ] = False
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.", hidden=True)] = (
-        BATCH_SIZE
-    )
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples per batch.", hidden=True)] = BATCH_SIZE
     digest: Digest = None
     edited: Edited = False
 

@@ -36,20 +36,21 @@ class PreparationOptions:
     mean: Annotated[
         str | None,
         typer.Option(
-            metavar="A[,B,C]", help="Mean of each colour, in the order of the input, of 0..1 or 0..255.", hidden=True
+            metavar="A[,B,C]",
+            help="Mean of each colour, in the order of the input, on a scale of 0..1 or 0..255.",
+            hidden=True,
         ),
     ] = None
     std: Annotated[
         str | None,
-        typer.Option(metavar="A[,B,C]", help="Standard deviation of each colour, which it is divided by.", hidden=True),
+        typer.Option(metavar="A[,B,C]", help="Standard deviation of each colour, on the same scale.", hidden=True),
     ] = None
     layout: Annotated[
         str | None,
         choice(
             "--layout",
             names=LAYOUTS,
-            help="Order of the colours, and their place in an example, first or last: bgr,nhwc; by default rgb, and "
-            "the place that is found.",
+            help="Order of the colours (rgb by default), and position of the colour axis (found by default): bgr,nhwc.",
             after=",",
             hidden=True,
         ),
@@ -58,13 +59,11 @@ class PreparationOptions:
         str | None,
         typer.Option(
             metavar="N|HxW[:HOW]",
-            help=f"Pixels to scale to; of those that are cut, the shorter side; and how: {', '.join(get_args(Fit))}.",
+            help=f"Resize to N pixels (with --crop, the shorter side), and how: {', '.join(get_args(Fit))}.",
             hidden=True,
         ),
     ] = None
-    crop: Annotated[str | None, typer.Option(metavar="N|HxW", help="Pixels to cut out of the middle.", hidden=True)] = (
-        None
-    )
+    crop: Annotated[str | None, typer.Option(metavar="N|HxW", help="Crop the middle to N pixels.", hidden=True)] = None
 
     def flags(self) -> list[str]:
         """The options that were given."""

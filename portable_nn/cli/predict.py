@@ -53,8 +53,8 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="[INPUT...]",
-            help="Images, folders of images, CSV, npy, npz, IDX, HDF5 or netCDF files; - is CSV on stdin, and the name "
-            "of a shipped model its samples.",
+            help="Images, folders of images, CSV, npy, npz, IDX, HDF5 or netCDF files; - for CSV on stdin; or a "
+            "shipped model's name, for its samples.",
         ),
     ] = None,
     *,
@@ -78,14 +78,17 @@ def command(
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with FILE.part, which an interrupted run has left of the FILE of --out."),
+        typer.Option("--resume", help="Go on with FILE.part, which an interrupted run of --out FILE left."),
     ] = False,
     beside: BesideOptions,
     sampling: SampleOptions,
     keep: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", writable=True, help="Keep --preprocess and the like in a copy of the model.", hidden=True
+            metavar="FILE",
+            writable=True,
+            help="Write a copy of the model that stores --preprocess and the other options.",
+            hidden=True,
         ),
     ] = None,
     verbose: Annotated[
@@ -95,35 +98,36 @@ def command(
 ) -> None:
     """Predict classes or values for images, tables and arrays, with any model.
 
-    Images are preprocessed as the model says: digits finds the digits in a photograph or drawing by itself. If there
-    are several, each has a row: photo.jpg#1, photo.jpg#2 and so on. Where the data have labels, such as the first
-    column of a CSV file, the accuracy is printed as well.
+    The model stores how its images are preprocessed: digits finds the digits in a photograph or drawing. Each digit has
+    a row: photo.jpg#1, photo.jpg#2 and so on. If the data have labels, such as the first column of a CSV file, the
+    accuracy is printed as well.
 
-    Of numbers that the model does not describe, those are classes whose sum is 1, that have --labels or --task classes,
-    or that are 10, 100 or 1000 of a picture. Others are printed as they are, and what is assumed is said.
+    If a model does not say what its outputs mean, they are taken as classes when they sum to 1, when --labels or --task
+    classes is given, or when a picture has 10, 100 or 1000 of them. Other numbers are printed unchanged. Each
+    assumption is printed.
 
-    Where no class is as likely as the model's threshold asks, the label is ? and the best guess stands beside it. A
-    number of which the model is not sure has a ? in the column unsure.
+    If no class reaches the model's threshold, the label is ?, with the best guess beside it. If the model is not sure
+    of a number, the column unsure has a ?.
 
-    With --stream, a row of a table or an array is a step of a sequence, which goes on from file to file. Recurrent
-    layers and causal convolutions keep their states, and each step has its answer.
+    With --stream, each row of a table or array is a step of one sequence, which continues from file to file. Recurrent
+    layers and causal convolutions keep their states, and each step has a prediction.
 
-    --plot draws predictions along the rows: quantities with what the model says of their uncertainty, or the classes.
+    --plot draws the predictions of all rows: quantities with their uncertainty, or classes.
 
     --samples N draws N samples from a generator: --plot FILE.png shows them side by side, and --out FILE.npy has them.
-    The noise has a standard normal distribution, and the first samples do not depend on N. A digit, --samples N:7, is
-    given to a generator that takes a class, or chosen in the noise, as for digits-gan; of the samples of another
-    generator, those that digits-cnn reads as that digit are kept.
+    The noise has a standard normal distribution, and the first samples do not depend on N. --samples N:7 draws sevens:
+    the digit is given to a generator that takes a class, or encoded in the noise (digits-gan); for any other generator,
+    the samples that digits-cnn reads as 7 are kept.
 
-    An input that cannot be used, or a line of a table of another length than its first, has an error in its row. The
-    others are predicted, and the exit code is 3. Lines on standard input are answered as they come.
+    An input that cannot be used has an error in its row; so has a line of a table that is longer or shorter than the
+    first. All others are predicted, and the exit code is then 3. Lines on standard input are answered one by one.
 
-    The file of --out is written as FILE.part, which becomes FILE at the end: a run that was killed or interrupted, or
-    whose disk was full, goes on where it stopped when its command is given again with --resume.
+    --out writes FILE.part, which is renamed to FILE at the end. If a run was interrupted, killed or out of disk space,
+    the same command with --resume goes on where it stopped.
 
-    --workers N computes in N processes, and gives the same file. The inputs are cut into shards; those that are there
-    are not computed again, whatever was killed meanwhile. --shards FOLDER keeps them, also without any --out. Standard
-    input, --inputs NAME=FILE, --draw, --stream and --io are for one process.
+    --workers N computes the same file in N processes. The inputs are cut into shards; after any interruption, finished
+    shards are not computed again. --shards FOLDER keeps the shards, also without --out. Standard input, --inputs
+    NAME=FILE, --draw, --stream and --io need a single process.
     """
     from portable_nn.prediction.options import ModelOptions
 

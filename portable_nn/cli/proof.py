@@ -23,8 +23,8 @@ Dims: TypeAlias = Annotated[
     typer.Option(
         "--dim",
         metavar="NAME=SIZE,…",
-        help="Fix a symbolic size of the inputs at a number, or make it equal to another: h=224,w=h. In C, t=..100 is "
-        "the largest.",
+        help="Set a symbolic size of the inputs to a number or to another size: h=224,w=h. For C, t=..100 sets the "
+        "largest.",
         hidden=True,
     ),
 ]
@@ -35,8 +35,8 @@ Tolerances: TypeAlias = Annotated[
     typer.Option(
         "--tolerance",
         metavar="REL[,ABS]",
-        help="Tolerance relative to the largest number of an output, and absolute; one alone is both.  "
-        "[default: 1e-5; of --runtimes 1e-4,1e-6]",
+        help="Relative tolerance (to the largest number of an output) and absolute tolerance; a single number sets "
+        "both.  [default: 1e-5; of --runtimes 1e-4,1e-6]",
         hidden=True,
     ),
 ]
@@ -64,7 +64,10 @@ class ProofOptions:
     SUBJECT = "Verification"
 
     verify: Annotated[
-        str, choice("--verify", names=(OUTPUTS, NONE), help="Compare the outputs of both sides, or nothing.")
+        str,
+        choice(
+            "--verify", names=(OUTPUTS, NONE), help="Compare the outputs of both sides, or leave the comparison out."
+        ),
     ] = OUTPUTS
     tolerance: Tolerances = None
     seed: Annotated[
@@ -72,9 +75,7 @@ class ProofOptions:
     ] = 0
     io: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE.npz", help="Recorded inputs and outputs, by name: both sides must give these outputs too."
-        ),
+        typer.Option(metavar="FILE.npz", help="Recorded inputs and outputs by name, which both sides must reproduce."),
     ] = None
 
     def options(self) -> dict[str, Any]:
@@ -99,7 +100,8 @@ class ConversionProof(ProofOptions):
         choice(
             "--verify",
             names=(OUTPUTS, TRAINING, NONE),
-            help="Compare the outputs of both sides, five steps of training as well, or nothing.",
+            help="Compare the outputs of both sides; with training, five steps of training as well; none compares "
+            "nothing.",
         ),
     ] = OUTPUTS
 
@@ -153,16 +155,13 @@ def sizes_in(pairs: Sequence[str] | None) -> dict[str, int | str]:
 
 def differences_as_text(outputs: Mapping[str, Difference], heading: str = "output") -> str:
     """A table of the largest differences of two sides; empty where nothing was compared."""
-    rows = [(name, f"{found.max_abs_error:.1e}", f"{found.max_rel_error:.1e}") for name, found in outputs.items()]
+    rows = [(name, *found.cells()) for name, found in outputs.items()]
     return table((heading, ">largest error", ">relative"), rows) + "\n" if rows else ""
 
 
 def differences_as_json(outputs: Mapping[str, Difference]) -> list[dict[str, Any]]:
-    """The same for programs; JSON has no infinity, which is null."""
-    return [
-        {"output": name, **{key: value if value < float("inf") else None for key, value in found._asdict().items()}}
-        for name, found in outputs.items()
-    ]
+    """The same for programs."""
+    return [{"output": name, **found.as_json()} for name, found in outputs.items()]
 
 
 def proof_as_text(proof: Proof, io: Path | None) -> str:

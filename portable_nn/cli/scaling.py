@@ -34,8 +34,8 @@ class ProcessOptions:
         str | None,
         typer.Option(
             metavar="N|ADDRESS",
-            help="Compute in N processes, with one thread each, 0 in this one alone; or in the workers of a Dask "
-            "scheduler: tcp://10.0.0.1:8786, or its --scheduler-file F.json.",
+            help="Compute in N processes of one thread (0: in this one), or on the workers of a Dask scheduler: "
+            "tcp://10.0.0.1:8786, or its scheduler file F.json.",
         ),
     ] = None
 
@@ -67,13 +67,13 @@ class ScaleOptions(ProcessOptions):
         str | None,
         typer.Option(
             metavar="FOLDER",
-            help="Folder, or URL such as s3://bucket/run, that keeps what was computed; by default FILE.shards, until "
-            "the FILE of --out is complete.",
+            help="Folder, or URL such as s3://bucket/run, that keeps the finished shards; by default FILE.shards "
+            "beside the FILE of --out, until that is complete.",
             hidden=True,
         ),
     ] = None
     shard_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Examples of a shard.  [default: 1024]", hidden=True)
+        int | None, typer.Option(metavar="N", min=1, help="Examples per shard.  [default: 1024]", hidden=True)
     ] = None
 
     @property

@@ -34,7 +34,9 @@ class StepOptions:
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            "--rate", metavar="X", help="Learning rate; by default that of the optimizer; cnn: up to 0.005, one-cycle."
+            "--rate",
+            metavar="X",
+            help="Learning rate. By default that of the optimizer; for cnn one-cycle up to 0.005.",
         ),
     ] = None
     optimizer: Annotated[
@@ -42,9 +44,9 @@ class StepOptions:
         choice(
             "--optimizer",
             names=OPTIMIZERS,
-            help="Optimizer, with its options and those of each step: sgd:momentum=0.9, adamw:weight_decay=0.1; "
-            "clip_norm=1 scales gradients down, accumulate=4 makes a step of 4 batches, and average=0.999 keeps the "
-            "moving average of the weights.",
+            help="Optimizer, which may have options: sgd:momentum=0.9, adamw:weight_decay=0.1. For any optimizer, "
+            "clip_norm=1 scales large gradients down, accumulate=4 takes 4 batches per step, and average=0.999 "
+            "keeps the moving average of the weights.",
             after=":",
             hidden=True,
         ),
@@ -54,8 +56,8 @@ class StepOptions:
         choice(
             "--schedule",
             names=(CONSTANT, *SCHEDULES),
-            help="How the learning rate changes, with options: one-cycle:start=0.1,rise=0.2; warm_up=2 lets it rise "
-            "from 0 for two epochs.",
+            help="Schedule of the learning rate, which may have options: one-cycle:start=0.1,rise=0.2; warm_up=2 "
+            "raises it from 0 over two epochs.",
             after=":",
             hidden=True,
         ),
@@ -65,7 +67,7 @@ class StepOptions:
         typer.Option(
             "--group",
             metavar="PATTERN:OPTION=X,…",
-            help="Other options of the optimizer for parameters that match: 'head.*:learning_rate=0.1'. Repeatable.",
+            help="Optimizer options for the parameters that match PATTERN: 'head.*:learning_rate=0.1'. Repeatable.",
             hidden=True,
         ),
     ] = None

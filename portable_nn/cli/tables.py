@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 MISSING = {
     "refuse": "is an error",
-    "mean": "puts the mean of its column for a missing number",
+    "mean": "puts the column's mean in place of a missing number",
     "median": "puts the median",
-    "indicator": "puts the mean, and adds an input that says where",
-    "drop": "leaves out rows in which any column has a missing value",
+    "indicator": "puts the mean, and adds an input that marks it",
+    "drop": "leaves out rows with a missing value",
 }
 """What is done with missing values."""
 
@@ -37,13 +37,13 @@ class DialectOptions:
         bool | None,
         typer.Option(
             "--header/--no-header",
-            help="Whether a table begins with the names of its columns. By default it is found.",
+            help="The first row of a table has the names of its columns, or has not. Found by default.",
             hidden=True,
         ),
     ] = None
     delimiter: Annotated[
         str | None,
-        typer.Option(metavar="CHAR", help="What separates the cells of a table. By default it is found.", hidden=True),
+        typer.Option(metavar="CHAR", help="Separator of the cells of a table. Found by default.", hidden=True),
     ] = None
     decimal: Annotated[
         str, typer.Option(metavar="CHAR", help="Decimal mark of a table, . or a comma.", hidden=True)
@@ -64,8 +64,8 @@ Target: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME,…",
-        help="What is to be predicted: a column of a table, its name, first or last, or several of numbers; with "
-        "--inputs arrays of DATA; and a file of labels for files without.",
+        help="Target: the column of a table to predict (its name, first or last), or several columns of numbers; "
+        "with --inputs, arrays of DATA; or a file of labels.",
     ),
 ]
 
@@ -80,7 +80,8 @@ class ArrayNames:
         list[str] | None,
         typer.Option(
             metavar="NAME,…",
-            help="Arrays with the examples in an HDF5, netCDF, npz, zarr or Parquet file; several are side by side.",
+            help="Arrays with the examples in an HDF5, netCDF, npz, zarr or Parquet file; several are joined side by "
+            "side.",
             hidden=True,
         ),
     ] = None
@@ -112,22 +113,22 @@ class TableOptions:
 
     task: Annotated[
         Literal["classes", "numbers"] | None,
-        typer.Option(help="What the target is. By default words and 0, 1, 2, … are classes.", hidden=True),
+        typer.Option(help="Kind of the target. By default words and 0, 1, 2, … are classes.", hidden=True),
     ] = None
     missing: Annotated[
         str,
         choice(
             "--missing",
             names=(*MISSING, OTHER),
-            help="What is done with missing values in a table: "
+            help="Missing values in a table: "
             + "; ".join(f"{name} {does}" for name, does in MISSING.items())
-            + ". A missing word is in no category. With other as well (indicator,other), new words are in none, too.",
+            + ". A missing word is in no category; with other (indicator,other), neither is a new word.",
             after=",",
         ),
     ] = "refuse"
     categorical: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME,…", help="Columns of numbers or rare words that are categories.", hidden=True),
+        typer.Option(metavar="NAME,…", help="Columns of numbers or rare words to take as categories.", hidden=True),
     ] = None
     embedding: Annotated[
         int | None,

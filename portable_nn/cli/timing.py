@@ -70,7 +70,7 @@ def run_within(seconds: float, arguments: Sequence[str]) -> int:
                 continue
     except subprocess.TimeoutExpired:
         raise PortableNNError(
-            f"not done after {seconds:g} s (--timeout), and ended: a model may compute for ever, or need more time"
+            f"not done after {seconds:g} s (--timeout), and stopped: the model may never end, or need more time"
         ) from None
     finally:
         process.kill()

@@ -75,28 +75,28 @@ def command(
 ) -> None:
     """Train a new network on your data.
 
-    With --target, DATA is a table with named columns, of numbers and of words: CSV, Parquet or Arrow. One column is
-    predicted from the others: classes or a number. auto counts the columns and the classes. Numbers are scaled, words
-    become categories, and all of that is a part of the model, as are the names: predict finds columns by name.
+    With --target, DATA is a table with named columns of numbers and words: CSV, Parquet or Arrow. One column, of
+    classes or numbers, is predicted from the others. auto counts the columns and the classes. Numbers are scaled, and
+    words become categories. The model stores the scaling, the categories and the names of the columns, by which predict
+    finds them.
 
-    With --inputs as well, DATA is a file with named arrays, of any size: it is read in pieces, and shuffled by
-    them. Whole numbers are classes, others are numbers; --unit swh=m says their units. What --validation
-    holds out is drawn, in blocks of rows.
+    With --inputs as well, DATA is a file with named arrays of any size, which is read and shuffled in pieces. A target
+    of whole numbers is a class, any other a number; --unit swh=m gives its unit. --validation holds out random blocks
+    of rows.
 
-    Without them, 784-200-10 has 784 inputs, one hidden layer of 200 units and 10 classes. Rows of 784 numbers are
-    pixels, unless --preprocess none is given. Preprocessing becomes part of the model, so that predict repeats it. If
-    they look like digits, predict finds digits in photographs, and answers "?" below a probability that 98 % of the
-    digits that are held out have.
+    Without these options, 784-200-10 has 784 inputs, one hidden layer of 200 units and 10 classes. Rows of 784 numbers
+    are pixels, unless --preprocess none is given. The preprocessing is stored with the model, and predict repeats it.
+    If the pixels look like digits, predict finds digits in photographs, and answers "?" where the probability is lower
+    than for 98 % of the held-out digits.
 
-    A folder has a folder of pictures for each class, named like it. 784-200-3 scales them to 28x28 in grey, 3072 to
-    32x32 in colour, and auto-200-auto finds a size. cnn is a convolutional network (convolution, normalisation,
-    activation and pool while the size allows, then means) for a folder or arrays of pictures, which are varied each
-    time; 784-cnn-10 gives its size. --plot draws the worst of a folder's pictures that were held out, in place of the
-    curves.
+    A folder of pictures has a subfolder for each class, named after it. 784-200-3 scales the pictures to 28x28 in grey,
+    3072 to 32x32 in colour, and auto-200-auto finds a size. cnn is a convolutional network for a folder or arrays of
+    pictures, which are varied each time; 784-cnn-10 sets their size. With a folder, --plot draws the worst of the
+    held-out pictures instead of the curves.
 
-    Ctrl-C stops the training and saves the network, with the weights of the best epoch so far if there is validation
-    (cnn: the last).
-    With --checkpoint, the same command with --resume goes on to the same bytes, whatever stopped it.
+    Ctrl-C stops the training and saves the network with the weights of the best epoch so far (cnn, or no validation:
+    the last). With --checkpoint, an interrupted command goes on with --resume, and ends with the same bytes as without
+    the interruption.
     """
     named, is_folder = arrays.options(), training.is_folder(data, arrays)
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)

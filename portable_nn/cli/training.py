@@ -55,7 +55,7 @@ STOPPED: Final = {
 WORST: Final = 20
 """The number of the worst pictures that are drawn."""
 
-SEEN: Final = "the network had been trained on this file before: it may have seen the examples of the test"
+SEEN: Final = "the network had been trained on these data before: it may have seen the examples of the test"
 
 
 def weight_file(parameter: typer.CallbackParam, path: Path | None) -> Path | None:
@@ -81,7 +81,8 @@ Data: TypeAlias = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        help="CSV with the label first, npz, IDX, npy or HDF5 file, or a folder with one of pictures for each class.",
+        help="CSV with the label first, npz, IDX, npy or HDF5 file, or a folder with a subfolder of pictures for "
+        "each class.",
     ),
 ]
 Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random generator.", hidden=True)]
@@ -97,12 +98,15 @@ class CheckpointFlags:
         Path | None,
         typer.Option(
             metavar="FOLDER[,N]",
-            help="Save a checkpoint there after each epoch, or every N batches too; the last 3 and the best are kept.",
+            help="Save a checkpoint there after each epoch, and after every N batches; the last 3 and the best are "
+            "kept.",
         ),
     ] = None
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Resume from the newest checkpoint, with the same result as if never stopped."),
+        typer.Option(
+            "--resume", help="Resume from the newest checkpoint; the result is the same as without the interruption."
+        ),
     ] = False
 
     def __post_init__(self) -> None:
@@ -164,12 +168,13 @@ class TrainingOptions:
     preprocess: Annotated[
         Prepare | None,
         typer.Option(
-            help="Find digits in photographs, or use data as they are.  [default: digits, if they look like it]",
+            help="Find digits in photographs, or use the numbers unchanged.  [default: digits, if the data look like "
+            "digits]",
             hidden=True,
         ),
     ] = None
     validation: Annotated[
-        float, typer.Option(metavar="SHARE", help="Share of the examples that is held out for validation.")
+        float, typer.Option(metavar="SHARE", help="Share of the examples to hold out for validation.")
     ] = 0.1
     epochs: Annotated[
         int | None,

@@ -38,7 +38,8 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Replace what follows this node or value by a layer for DATA's classes; -1: the last linear layer.",
+            help="Replace all nodes after this node or value by a new layer for DATA's classes; -1 replaces the last "
+            "linear layer.",
         ),
     ] = None,
     freeze: Annotated[
@@ -55,17 +56,16 @@ def command(
 ) -> None:
     """Fine-tune a model on your data.
 
-    A folder has a folder of pictures for each class, named like it. If the model lacks one of these classes, a new
-    last layer takes the place of its last linear one. --plot draws the worst of its pictures that were held out.
+    A folder of pictures has a subfolder for each class, named after it. If the model lacks one of these classes, its
+    last linear layer is replaced by a new one. --plot draws the worst of the held-out pictures.
 
-    With --inputs and --target, DATA is a file with named arrays, of any size, as train takes it; the network may then
-    also predict numbers.
+    With --inputs and --target, DATA is a file with named arrays of any size, as for train; the network may then also
+    predict numbers.
 
-    The data are preprocessed as the model says (the columns of a table are found by their names), and have the classes
-    of the model; with --until they may have others.
-    Frozen parameters keep every bit. Ctrl-C stops the training and saves the network, with the weights of the best
-    epoch so far if there is validation. With --checkpoint, the same command with --resume goes on to the same bytes,
-    whatever stopped it.
+    The data are preprocessed as for predict (the columns of a table are found by name). They have the classes of the
+    model, or with --until any others. Frozen parameters keep every bit. Ctrl-C stops the training and saves the network
+    with the weights of the best epoch so far (no validation: the last). With --checkpoint, an interrupted command goes
+    on with --resume, and ends with the same bytes as without the interruption.
     """
     from portable_nn.converters.onnx.adapting import with_any_batch
     from portable_nn.core.dims import static

@@ -39,6 +39,10 @@ def output(side):
     return session.run(None, dict(zip([each.name for each in session.get_inputs()], arrays)))[0]
 
 
+def stored(side):
+    return onnx.numpy_helper.to_array(onnx.load_tensor(HERE / side / "test_data_set_0" / "output_0.pb"))
+
+
 a, b = output("a"), output("b")
 gap = np.abs(a.astype(np.float64).ravel() - b.astype(np.float64).ravel()).max() if a.size == b.size else np.inf
 print(f"onnxruntime {onnxruntime.__version__}: a {a.shape}, b {b.shape}, largest difference {gap:.3g}")
@@ -54,7 +58,7 @@ On the same inputs, an element of the outputs differs by {apart}. Rounding expla
 and probably no more than {likely}.
 {why}
 The folders a and b hold a model of these nodes alone, and in test_data_set_0 its inputs and its output, as the tests of
-ONNX do. run.py runs both models. Found with {versions}.
+ONNX do. run.py {runs}. Found with {versions}.
 """
 
 
@@ -80,8 +84,12 @@ def write_case(folder: Path, found: Alignment, at: Parting, names: tuple[str, st
         "guaranteed": limit_in_words(at.guaranteed),
         "likely": limit_in_words(at.likely),
         "why": at.why and f"\nThe difference of the nodes: {at.why}.\n",
-        "versions": versions,
+        "versions": ", ".join(filter(None, (versions, found.other.runs_in))),
+        "runs": f"runs a, and reads what {found.other.runs_in} made of b"
+        if found.other.runs_in
+        else "runs both models",
     }
+    script = _SCRIPT.replace('output("b")', 'stored("b")') if found.other.runs_in else _SCRIPT
     with TemporaryDirectory(dir=folder.absolute().parent, prefix=".case-") as made:
         case = Path(made) / "case"
         _write_side(
@@ -90,7 +98,7 @@ def write_case(folder: Path, found: Alignment, at: Parting, names: tuple[str, st
         own = found.ours[place][at.value_b]
         _write_side(case / "b", found.other.part(at.value_b, seen, given), seen, own)
         (case / "README.md").write_text(_TEXT.format(**words), encoding="utf-8")
-        (case / "run.py").write_text(_SCRIPT, encoding="utf-8")
+        (case / "run.py").write_text(script, encoding="utf-8")
         case.rename(folder)
 
 

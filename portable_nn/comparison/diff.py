@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from portable_nn.comparison.alignment import Alignment
+from portable_nn.comparison.alignment import SATURATES, Alignment
+from portable_nn.comparison.bodies import in_bodies
 from portable_nn.comparison.cases import check_new, write_case
+from portable_nn.comparison.elsewhere import Elsewhere, side_in
 from portable_nn.comparison.pipelines import Prepared, explained, prepared_by
 from portable_nn.comparison.report import Diff, Verdict
 from portable_nn.comparison.side import Side
-from portable_nn.comparison.structure import Structure, weight_gaps
+from portable_nn.comparison.structure import weight_gaps
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.graph import Value, format_shape
@@ -27,7 +29,7 @@ from portable_nn.core.numbers import Natural
 from portable_nn.core.text import quantity, some
 from portable_nn.engines.feeds import fitted
 from portable_nn.network import Network
-from portable_nn.onnx.verification.differences import Difference, difference
+from portable_nn.onnx.verification.differences import Difference, Tolerance, difference
 from portable_nn.opening.kinds import resolve
 from portable_nn.prediction.arrays import are_pictures
 from portable_nn.prediction.options import Preprocess
@@ -41,6 +43,9 @@ __all__ = ["diff"]
 FAR: Final = 0.01
 """The relative difference of an output up to which roundings may add up on the way through a whole model."""
 
+FAR_IN_STEPS: Final = 0.2
+"""The same for a model with a quantised one."""
+
 
 @check_kinds
 def diff(
@@ -51,6 +56,7 @@ def diff(
     inputs_b: Any = None,
     answers_b: Any = None,
     preprocess: Preprocess | None = None,
+    runtime_b: str | None = None,
     repro: str | Path | None = None,
     seed: Natural = 0,
 ) -> Diff:
@@ -76,12 +82,15 @@ def diff(
             file, an array, or several by name.
         answers_b: what came out of the network there, instead.
         preprocess: how ``a`` prepares the picture, as ``predict`` takes it; by default as the model says.
+        runtime_b: the runtime in which ``b`` runs, which may be the same model as ``a``: one of
+            ``portable_nn.runtimes.RUNTIMES``, where each node runs alone as well; ``onnxruntime-basic`` or
+            ``onnxruntime-extended`` is the model as onnxruntime optimises it.
         repro: a new folder: where the models part, the first place is written there as a case to send, with the nodes
             of each as a model, the inputs and outputs, and a script that needs onnx and onnxruntime alone.
         seed: that of the inputs.
 
     Raises:
-        UsageError: there is no such model, ``repro`` exists, or arguments do not belong together.
+        UsageError: there is no such model or runtime, ``repro`` exists, or arguments do not belong together.
         ShapeError: the inputs do not fit.
         FileError, FormatError, UnsupportedError: a file cannot be read, or onnxruntime cannot run it.
     """
@@ -89,7 +98,7 @@ def diff(
     photo = _photo(a, b, inputs, (inputs_b, answers_b), preprocess)
     found, aligned = Diff("", "", "same"), None
     if b is not None:
-        found, aligned = _compared(a, b, photo.feeds if photo else inputs, seed)
+        found, aligned = _compared(a, b, photo.feeds if photo else inputs, seed, runtime_b)
     theirs = answers_b if inputs_b is None else inputs_b
     if photo and found.same and theirs is not None:
         found = explained(photo, inputs_b, answers_b, (_name(a, "A"), _name(theirs, "the other side")))
@@ -116,26 +125,33 @@ def _photo(a: Any, b: Any, inputs: Any, theirs: tuple[Any, Any], preprocess: Pre
     raise UsageError(f"{_name(a)}: pictures are prepared for networks and for models in files: {network}")
 
 
-def _compared(a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int) -> tuple[Diff, Alignment | None]:
+def _compared(
+    a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int, runtime_b: str | None
+) -> tuple[Diff, Alignment | None]:
     """The result, and both models side by side where the graphs are not the same."""
-    if _same_file(a, b):
+    if runtime_b is None and _same_file(a, b):
         return Diff(_name(a), _name(b), "identical", seed=seed), None
-    one, other = map(Side, _subjects(a, b, inputs, seed))
-    made = partial(Diff, _name(a, one.name), _name(b, other.name), seed=seed)
+    first, second = _subjects(a, b, inputs, seed)
+    one, other = Side(first), Side(second) if runtime_b is None else side_in(runtime_b, second)
+    where = "" if runtime_b is None else f" in {other.runs_in or runtime_b}"
+    made = partial(Diff, _name(a, one.name), _name(b, other.name) + where, seed=seed)
     arrays = None if inputs is None else fitted([Value(*port) for port in one.subject.inputs], inputs, one.name)
     left = _pair_outputs(one, other)
     if fault := _unlike(one, other):
         return made("parted", reason=fault), None
-    if Structure(one).digest == Structure(other).digest:
-        weights = tuple(weight_gaps(one, other))
+    if not isinstance(other, Elsewhere) and (weights := weight_gaps(one, other)) is not None:
         outputs = {} if not weights else _outputs(one, other, _rounds(one, other, arrays, seed))
         reason = "" if weights else "the same nodes and weights"
-        return made("weights" if weights else "same", weights=weights, outputs=outputs, reason=reason, notes=left), None
+        return made(
+            "weights" if weights else "same", weights=tuple(weights), outputs=outputs, reason=reason, notes=left
+        ), None
     try:
-        found, outputs, notes = _aligned(one, other, _rounds(one, other, arrays, seed), seed)
+        rounds = _rounds(one, other, arrays, seed)
+        found, outputs, notes = _aligned(one, other, rounds, seed)
     except PortableNNError as error:
         return made("undecided", reason=f"no inputs are found on which both run: {error}", notes=left), None
-    verdict, reason = _verdict(found, {} if notes else outputs)
+    found.partings[:] = [in_bodies(found, each) for each in found.partings]
+    verdict, reason = _verdict(found, {} if notes else outputs, drawn=inputs is None)
     result = made(
         verdict,
         reason=reason,
@@ -145,7 +161,19 @@ def _compared(a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int) -> tu
         matched=(len(found.given), len(other.dependent)),
         pairs=tuple(found.pairs()),
     )
-    return result, found
+    return _in_runtime(result, other, rounds[1]) if isinstance(other, Elsewhere) else result, found
+
+
+def _in_runtime(found: Diff, side: Elsewhere, rounds: Sequence[Feeds]) -> Diff:
+    """The result with what a runtime does not run; and where the model as it is goes wrong, if no node does alone."""
+    if side.refused:
+        left = f"{side.runs_in} does not run these nodes alone, and has the values of onnxruntime there"
+        found = replace(found, notes=(*found.notes, f"{left}: {some(map(side.label, side.refused))}"))
+    if found.verdict == "parted" or (found.verdict == "same" and not side.fault):
+        return found
+    reason = f"{side.runs_in} does not run the model as it is ({side.fault})" if side.fault else found.reason
+    first = side.first(rounds, Tolerance(0.0, FAR))
+    return replace(found, verdict="undecided", reason=f"{reason}; first at {first}" if first else reason)
 
 
 def _aligned(
@@ -162,16 +190,28 @@ def _aligned(
     return found, outputs, (f"drawn, as they hardly vary on the inputs: {some(drawn)}",)
 
 
-def _verdict(found: Alignment, outputs: Mapping[str, Difference]) -> tuple[Verdict, str]:
+def _verdict(found: Alignment, outputs: Mapping[str, Difference], *, drawn: bool) -> tuple[Verdict, str]:
+    first = next(iter(found.partings), None)
+    if first and found.one.steps:
+        return (
+            "undecided",
+            f"at {first.nodes_b[-1]} they differ, and A is quantised: the other way round, more is known",
+        )
+    if first and drawn and first.why.startswith(SATURATES):
+        where = f"on the random inputs {first.nodes_b[-1]} {first.why}"
+        return "undecided", f"{where}; inputs of the kind that it is quantised for (INPUTS.npz, inputs=) would decide"
     if any(each.shown == "beyond rounding" for each in found.partings):
         return "parted", ""
-    if found.partings:
-        first = found.partings[0]
+    if first:
         if math.isinf(first.likely):
             return "undecided", f"at {first.nodes_b[-1]} the models differ, and no bound of rounding is known there"
         return "undecided", f"a difference at {first.nodes_b[-1]} is ten times what rounding probably explains"
     if why := next(_open_questions(found, outputs), ""):
         return "undecided", why
+    if types := found.narrower():
+        worst = max(outputs.values(), key=lambda each: each.max_rel_error, default=Difference())
+        error = f"{worst.max_abs_error:.1e}, {worst.max_rel_error:.1e} of the largest magnitude"
+        return "same", f"but in {', '.join(types)}, which explains all differences; the largest of an output is {error}"
     return "same", "on all inputs that were tried, nothing differs that rounding does not explain"
 
 
@@ -181,8 +221,10 @@ def _open_questions(found: Alignment, outputs: Mapping[str, Difference]) -> Iter
         if name in found.given and gap.is_open:
             yield f"of {found.other.label(name)}, no bound of rounding is known, and its values differ"
     yield from (f"output '{name}' has no counterpart" for name in found.unmet)
+    yield from (f"nodes agree as far as their type says, but not {each}" for each in found.other_weights())
     for name, difference_of_output in outputs.items():
-        most = FAR if name in found.one.dependent else 0.0  # Nothing is rounded on the way to a constant.
+        far = FAR_IN_STEPS if found.steps else FAR
+        most = far if name in found.one.dependent else 0.0  # Nothing is rounded on the way to a constant.
         if difference_of_output.max_rel_error > most:
             yield f"every node agrees by itself, but output '{name}' as a whole is another"
 

@@ -16,7 +16,9 @@ from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.core.tensors import Array
 from portable_nn.operators import is_of_shape
+from portable_nn.runtimes.cutting import cut
 from portable_nn.runtimes.subject import Feeds, Subject
+from portable_nn.runtimes.task import Port
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -47,7 +49,11 @@ class Side:
         nodes: its nodes, without constants, in order.
         read_by: the values that each node reads, also in its bodies, by its ``id``.
         maker: the node that makes each value, and ``place`` where that stands.
+        steps: true where what it quantises counts as rounded, as the other side does not quantise.
+        runs_in: the runtime and its version, where that is another one than onnxruntime.
     """
+
+    runs_in, steps = "", False
 
     def __init__(self, subject: Subject) -> None:
         from portable_nn.onnx.opsets.support import reads
@@ -71,6 +77,13 @@ class Side:
             found.update(made if reaches else ())
             arrays += [] if _NO_ARRAY.search(node.op_type) else made
         return tuple(arrays)
+
+    @cached_property
+    def is_quantised(self) -> bool:
+        """True if it has nodes that round numbers to steps."""
+        from portable_nn.onnx.verification.rounding import is_quantised
+
+        return any(is_quantised(node.op_type) for node in self.nodes)
 
     def reads(self, value: str) -> tuple[str, ...]:
         """The values that the node which makes a value reads, also in its bodies; none for an input."""
@@ -173,26 +186,9 @@ class Side:
 
     def part(self, value: str, known: Mapping[str, Array], given: Collection[str]) -> ModelProto:
         """The model of a value that is computed from those ``given``, and the inputs, with the types that they have."""
-        from onnx import helper
-
-        from portable_nn.onnx.opsets.support import needed_nodes, reads
-        from portable_nn.operators import DTYPE_CODES
-
-        made = self._copy(())
-        graph, ends = made.graph, {*given, *self.inputs} - {value}
-        for node in graph.node:
-            node.output[:] = ["" if name in ends else name for name in node.output]
-        kept = needed_nodes(graph, [value])
-        needed = {name for node in kept for name in reads(node)}
-        weights = [each for each in graph.initializer if each.name in needed]
-        del graph.node[:], graph.input[:], graph.initializer[:]
-        graph.node.extend(kept)
-        graph.initializer.extend(weights)
-        for ports, names in ((graph.input, sorted(ends & needed)), (graph.output, [value])):
-            for name in names:
-                code = DTYPE_CODES[known[name].dtype.name]
-                ports.append(helper.make_tensor_value_info(name, code, known[name].shape))
-        return made
+        ends = {*given, *self.inputs} - {value}
+        port = Port(value, known[value].dtype.name, known[value].shape)
+        return cut(self.model, value, port, {name: known[name] for name in ends})
 
     def error(
         self, value: str, known: Values, given: Collection[str], off: Mapping[str, float] = MappingProxyType({})
@@ -204,12 +200,18 @@ class Side:
         """
         from portable_nn.onnx.verification.rounding import Unbounded, bounds
 
+        if value in self.inputs:
+            return [np.zeros((2, *feeds[value].shape)) for feeds in known]
         try:
             part, parameters = self._part(value, known[0], given)
             return [
-                bounds(_sized(part, feeds), parameters, {each.name: feeds[each.name] for each in part.inputs}, off)[
-                    value
-                ].errors
+                bounds(
+                    _sized(part, feeds),
+                    parameters,
+                    {each.name: feeds[each.name] for each in part.inputs},
+                    off,
+                    steps=self.steps,
+                )[value].errors
                 for feeds in known
             ]
         except (Unbounded, PortableNNError, ValueError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from portable_nn.comparison.side import AXES, Side
-from portable_nn.core.graph import format_shape
+from portable_nn.core.graph import format_shape, trimmed
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import largest_gap
 from portable_nn.operators.narrow import NARROW, rounded
@@ -85,37 +85,50 @@ class Structure:
 
     def _made(self, node: NodeProto) -> str:
         read = [self.hash_of(name) for name in self.side.read_by[id(node)]] if _has_body(node) else None
-        inputs = read or [self.hash_of(name) for name in _trimmed(node)]
-        text = "\n".join([node.op_type, node.domain, *self.attributes(node), *inputs])
+        inputs = read or [self.hash_of(name) for name in trimmed(node.input)]
+        text = "\n".join([node.op_type, node.domain, *attributes(self.side, node), *inputs])
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def attributes(self, node: NodeProto) -> list[str]:
-        """The attributes of a node that are not at their default, in words."""
-        from portable_nn.onnx.opsets.standard import signature
-        from portable_nn.onnx.opsets.support import opset_in
-        from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
 
-        known = signature(node.op_type, opset_in(self.side.model)) if node.domain in ("", "ai.onnx") else None
-        defaults = known.defaults if known else {}
-        found = []
-        for each in sorted(node.attribute, key=lambda each: each.name):
-            if not is_attribute(each):
-                digest = hashlib.sha256(each.SerializeToString(deterministic=True)).hexdigest()
-                found.append(f"{each.name} {BODY}{digest}")
-            elif (value := from_attribute(each, "")) != defaults.get(each.name):
-                found.append(f"{each.name} is {value}")
-        return found
+def attributes(side: Side, node: NodeProto) -> list[str]:
+    """The attributes of a node that are not at their default, in words."""
+    from portable_nn.onnx.opsets.standard import signature
+    from portable_nn.onnx.opsets.support import opset_in
+    from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
+
+    known = signature(node.op_type, opset_in(side.model)) if node.domain in ("", "ai.onnx") else None
+    defaults = known.defaults if known else {}
+    found = []
+    for each in sorted(node.attribute, key=lambda each: each.name):
+        if not is_attribute(each):
+            digest = hashlib.sha256(each.SerializeToString(deterministic=True)).hexdigest()
+            found.append(f"{each.name} {BODY}{digest}")
+        elif (value := from_attribute(each, "")) != defaults.get(each.name):
+            found.append(f"{each.name} is {value}")
+    return found
 
 
-def weight_gaps(one: Side, other: Side) -> Iterator[WeightGap]:
-    """The constants that differ between two models of one structure, in the order of the nodes that read them."""
-    apart = [(a, b) for a, b in _constants(one, other) if not _equal(one.constants[a], other.constants[b])]
+def weight_gaps(one: Side, other: Side) -> list[WeightGap] | None:
+    """The constants that differ between two models, in the order of the nodes that read them.
+
+    ``None`` where the graphs are not the same, also where what is one constant of the second is several of the first:
+    then a node reads another value, which is computed in the same way from other constants.
+    """
+    if Structure(one).digest != Structure(other).digest:
+        return None
+    apart, known = list[tuple[str, str]](), dict[str, Array]()
+    for a, b in _constants(one, other):
+        if not _equal(one.constants[a], known.setdefault(b, one.constants[a])):
+            return None
+        apart += [] if _equal(one.constants[a], other.constants[b]) else [(a, b)]
     readers = {b: _readers(other, b) for _, b in apart}
+    found = []
     for a, b in sorted(apart, key=lambda pair: min(map(other.nodes.index, readers[pair[1]]), default=0)):
         x, y = one.constants[a], other.constants[b]
         swapped = next((name for name, _ in apart if name != a and _equal(one.constants[name], y)), "")
         how = f"is '{swapped}' of A" if swapped else difference_of(x, y)
-        yield WeightGap(a, b, how, largest_gap(x, y), tuple(node.name or node.output[0] for node in readers[b]))
+        found.append(WeightGap(a, b, how, largest_gap(x, y), tuple(node.name or node.output[0] for node in readers[b])))
+    return found
 
 
 def _constants(one: Side, other: Side) -> dict[tuple[str, str], None]:
@@ -134,7 +147,7 @@ def _constants(one: Side, other: Side) -> dict[tuple[str, str], None]:
 
 def _inputs(side: Side, value: str) -> Sequence[str]:
     node = side.maker[value]
-    return side.reads(value) if _has_body(node) else _trimmed(node)
+    return side.reads(value) if _has_body(node) else trimmed(node.input)
 
 
 def difference_of(one: Array, other: Array) -> str:
@@ -206,11 +219,3 @@ def _passed(side: Side, name: str) -> str:
 
 def _has_body(node: NodeProto) -> bool:
     return any(each.HasField("g") for each in node.attribute)
-
-
-def _trimmed(node: NodeProto) -> list[str]:
-    """The inputs without absent ones at the end."""
-    names = list(node.input)
-    while names and not names[-1]:
-        names.pop()
-    return names

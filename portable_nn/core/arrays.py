@@ -74,6 +74,10 @@ _ELEMENTS: Final[Mapping[str, tuple[str, str]]] = {
 """The contents of arrays of other kinds, and the advice for each."""
 
 
+_WIDER: Final[Mapping[str, DTypeLike]] = {"int": np.int8, "uin": np.uint8}
+"""The types that hold whole numbers of 4 bits and fewer, as ml_dtypes has them; its floats are held in float32."""
+
+
 def as_array(value: Any, name: str, dtype: DTypeLike | None = None) -> NDArray[Any]:
     """``value`` as an array of real numbers, of ``dtype`` if it is given.
 
@@ -125,6 +129,8 @@ def column(value: Any, name: str) -> NDArray[Any]:
 
 def _converted(value: Any, name: str) -> NDArray[Any]:
     found = _found(value, name)
+    if found.dtype.kind == "V" and found.dtype.type is not np.void:
+        return found.astype(_WIDER.get(found.dtype.name[:3], np.float32))
     if found.dtype.kind not in NUMBERS and is_table(value):
         columns = [column(value[each], f"column '{each}' of {name}") for each in value.columns]
         return np.column_stack(columns)

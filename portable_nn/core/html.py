@@ -121,18 +121,15 @@ def html_curve(points: Iterable[tuple[float, float]], label: str, side: int = 24
 
 def _grid(headings: Sequence[str], rows: Sequence[Sequence[Cell]], total: Sequence[Cell] = ()) -> str:
     """The table; without a row of headings where all are empty."""
+    head = f'<thead style="border-bottom: {_LINE}">{_row("th", headings, headings)}</thead>'
     parts = [
         '<table style="border-collapse: collapse; color: inherit">',
-        f'<thead style="border-bottom: {_LINE}">{_row("th", headings, headings)}</thead>' if _said(headings) else "",
+        "" if headings and not any(headings) else head,
         *("<tbody>", *(_row("td", headings, row) for row in rows), "</tbody>"),
         f'<tfoot style="border-top: {_LINE}">{_row("td", headings, total)}</tfoot>' if total else "",
         "</table>",
     ]
     return "\n".join(filter(None, parts))
-
-
-def _said(headings: Sequence[str]) -> bool:
-    return not headings or any(headings)
 
 
 def _row(tag: str, headings: Sequence[str], cells: Sequence[Cell]) -> str:

@@ -162,8 +162,13 @@ NEW: Final = 10
 """More words than that which stand in one row each, and in most rows, are no categories."""
 
 
-def new_fault(cells: Cells) -> str | None:
-    """Why words are no categories: most rows have one that no other row has; None where they are."""
+def new_fault(
+    cells: Cells, but: str = "leave the column out, or name it if they are categories (--categorical, categorical=)"
+) -> str | None:
+    """Why words are no categories: most rows have one that no other row has; None where they are.
+
+    ``but`` is what to do if they are.
+    """
     counts = Counter(cell for cell in cells if cell is not None)
     once = [word for word, count in counts.items() if count == 1]
     hint = _marks(counts)
@@ -171,7 +176,7 @@ def new_fault(cells: Cells) -> str | None:
         return None
     return (
         f"holds {len(counts):,} different words in {counts.total():,} rows, such as {some(counts)}; categories repeat: "
-        f"{hint}leave the column out, or name it if they are categories (--categorical, categorical=)"
+        f"{hint}{but}"
     )
 
 

@@ -75,7 +75,7 @@ def row_batches(
     if assumed is not None:
         frames = [rows.frame for rows in first if isinstance(rows, TableRows)]
         extra = dict.fromkeys(name for frame in frames for name in unused(frame, taken.columns, taken.targets))
-        assumed += [f"the columns of the tables that are not used: {some(extra)}"] if extra else []
+        assumed += [f"columns that the model does not use: {some(extra)}"] if extra else []
     parts = chain.from_iterable(chain([begun], rest) for begun, rest in zip(first, read, strict=True))
     return _batches(parts, size, strict)
 

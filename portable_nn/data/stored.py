@@ -87,7 +87,7 @@ class Stored:
 
     @property
     def size(self) -> int:
-        """The number of its numbers."""
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
@@ -207,10 +207,6 @@ AROUND: Final = 2**21
 """The bytes around those that are read of a memory map which the system may map as well."""
 
 
-def _is_mapped(x: Any) -> bool:
-    return isinstance(x, np.memmap) and x.ndim > 0
-
-
 def _mapped(x: Any, name: str) -> Stored:
     return Stored(name, x.dtype, x.shape, 1, partial(_read_mapped, x))
 
@@ -259,7 +255,7 @@ def _sliced(x: Any, name: str) -> Stored | None:
 
 _KINDS: Final[tuple[tuple[Callable[[Any], bool], Callable[[Any, str], Stored | None]], ...]] = (
     (lambda x: isinstance(x, Stored), lambda x, name: x),
-    (_is_mapped, _mapped),
+    (lambda x: isinstance(x, np.memmap) and x.ndim > 0, _mapped),
     (_can_be_sliced, _sliced),
 )
 """The kinds of what is stored: how each is recognised, and how its rows are read."""

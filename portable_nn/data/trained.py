@@ -1,4 +1,4 @@
-"""The files that a network was trained on, which its metadata name by their digests."""
+"""The files and folders that a network was trained on, which its metadata name by their digests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from portable_nn.core.errors import DataError
 from portable_nn.core.files import open_regular
 
 TRAINED_ON: Final = "trained_on"
-"""The entry of the metadata: for each file its XXH3-64, the shares that were held out, and the seed of the splits.
+"""The entry of the metadata: for each file or folder its digest, the shares that were held out, and the split's seed.
 
 The first share is for validation; the second, after the seed, is for the test, where there is one.
 """
@@ -25,11 +25,11 @@ ENTRY: Final = re.compile(
 
 
 def training_file(path: Path, held_out: float, seed: int, test: float = 0) -> str:
-    """The entry of a file; empty for a folder and standard input. Raises ``FileError`` for a file that is unreadable.
+    """The entry of a file or folder; empty for standard input. Raises ``FileError`` for a file that is unreadable.
 
     The whole file is read, so this comes before a training, whose result then waits for nothing.
     """
-    return f"{_digest(path)} {held_out:g} {seed}" + f" {test:g}" * bool(test) if path.is_file() else ""
+    return f"{_digest(path)} {held_out:g} {seed}" + f" {test:g}" * bool(test) if path.is_file() or path.is_dir() else ""
 
 
 def note_trained(metadata: MutableMapping[str, str], entry: str) -> None:
@@ -45,22 +45,27 @@ def trained_notes(trained_on: str, data: Any) -> list[str]:
     paths = [
         Path(each) for each in (data if isinstance(data, list | tuple) else [data]) if isinstance(each, str | Path)
     ]
-    found = [(path, known[digest]) for path in paths if known and path.is_file() and (digest := _digest(path)) in known]
+    found = [
+        (path, known[digest])
+        for path in paths
+        if known and (path.is_file() or path.is_dir()) and (digest := _digest(path)) in known
+    ]
     return [
-        f"{path}: the model was trained on these rows{_but(*trainings)}; figures on new data may be worse"
+        f"{path}: the model was trained on these examples{_but(*trainings)}; figures on new data may be worse"
         for path, trainings in found
     ]
 
 
 def test_share(trained_on: str, path: Path) -> tuple[float, int]:
-    """The share of a file that was held out to test the network, and the seed. Raises ``DataError`` where there is
-    none.
+    """The share of a file or folder that was held out to test the network, and the seed.
+
+    Raises ``DataError`` where there is none.
     """
     trainings = _known(trained_on).get(_digest(path), [])
     if len(trainings) > 1:
-        raise DataError(path, "the model was trained on this file several times, each with other rows held out")
+        raise DataError(path, "the model was trained on it several times, each with other examples held out")
     if not trainings or not trainings[0]["test"]:
-        raise DataError(path, "no rows of this file were held out to test the model: train --test SHARE does it")
+        raise DataError(path, "none of its examples were held out to test the model: train --test SHARE does it")
     return float(trainings[0]["test"]), int(trainings[0]["seed"])
 
 
@@ -86,6 +91,10 @@ def _but(training: re.Match[str], *others: re.Match[str]) -> str:
 
 
 def _digest(path: Path) -> str:
+    """The XXH3-64 of a file's bytes, or of the names and sizes of the files in a folder, which may be very many."""
+    if path.is_dir():
+        files = sorted(f"{each.relative_to(path)} {each.stat().st_size}" for each in path.rglob("*") if each.is_file())
+        return xxhash.xxh3_64_hexdigest(repr(files).encode())
     found = xxhash.xxh3_64()
     with open_regular(path) as file:
         while part := file.read(2**20):

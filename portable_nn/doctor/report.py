@@ -37,7 +37,7 @@ class Diagnosis:
         python, system: the interpreter and the machine.
         cores: the processor cores that the process may use.
         memory: the bytes of memory that it may use, or ``None`` if that is not known.
-        claims: the bytes of memory that a file may claim, whatever is stored; or what is wrong with the setting.
+        claims: the bytes of memory that a file may declare, whatever it stores; or what is wrong with the setting.
         blas: the linear algebra of numpy, or what is wrong with it.
         engines: each engine, and ``works``, or what is wrong with it.
         providers: what onnxruntime can run on here.
@@ -94,7 +94,7 @@ class Diagnosis:
 
     def _facts(self) -> list[tuple[str, str]]:
         claims = (
-            f"{size(self.claims)} unless it stores more ({limits.VARIABLE})" if isinstance(self.claims, int) else NONE
+            f"{size(self.claims)} or as much as it stores ({limits.VARIABLE})" if isinstance(self.claims, int) else NONE
         )
         return [
             ("portable-nn", f"{self.version}, {self.folder}"),
@@ -102,7 +102,7 @@ class Diagnosis:
             ("system", self.system),
             ("cores", f"{self.cores}"),
             ("memory", size(self.memory) if self.memory else "unknown"),
-            ("a file may claim", claims),
+            ("a file may declare", claims),
             ("BLAS", self.blas if isinstance(self.blas, str) else _blas_text(self.blas)),
             *((f"engine {name}", state) for name, state in self.engines.items()),
             ("providers", ", ".join(self.providers) or NONE),

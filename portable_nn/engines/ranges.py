@@ -250,7 +250,7 @@ def _preparation(graph: Graph, parameters: NamedArrays, read: str) -> tuple[Any,
 
 
 def _around(factor: Any, offset: Any) -> tuple[Any, Any, Any, Any]:
-    """The range that becomes 0 ± 3."""
+    """The range mapped to mean 0 ± 3 standard deviations."""
     centre, spread = -offset / factor, WIDE / np.abs(factor)
     return centre - spread, centre + spread, centre - spread, centre + spread
 

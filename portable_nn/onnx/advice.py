@@ -13,8 +13,8 @@ from portable_nn.onnx.opsets.translation import translated
 from portable_nn.operators import Type, infer
 from portable_nn.rewrites.program import Names
 
-NUMBERS: Final = (64, 5040, 7, 1)
-"""The numbers that are tried for a size."""
+NUMBERS: Final = (64, 5040, 7, 1, 256, 512)
+"""The numbers that are tried for a size, the last for a window of sound."""
 MOST: Final = 6
 """The most names that are tried one by one."""
 
@@ -36,15 +36,15 @@ def advice(
     for several in [*([name] for name in names[:MOST]), names] if names else []:
         for number in (*NUMBERS, *sorted(read)):
             if _fits(nodes, _put(types, inputs, dict.fromkeys(several, number)), opset, outputs):
-                return _in_words(several)
+                return _in_words(several, number)
     return None
 
 
-def _in_words(names: Sequence[str]) -> str:
+def _in_words(names: Sequence[str], number: int) -> str:
     options = " ".join(f"--dim {name}=SIZE" for name in names)
     sizes = ", ".join(f"'{name}': SIZE" for name in names)
     which = f"{' and '.join(names)} {'is a number' if len(names) == 1 else 'are numbers'}"
-    return f"it fits where {which}: portable-nn import {options}, in Python sizes={{{sizes}}}"
+    return f"it fits where {which}, such as {number}: portable-nn import {options}, in Python sizes={{{sizes}}}"
 
 
 def _put(types: Mapping[str, Type], inputs: Sequence[str], known: Mapping[str, Dim]) -> dict[str, Type]:

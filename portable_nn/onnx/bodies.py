@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import Final
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from portable_nn.onnx.opsets.support import copy_initializers, label, subgraphs
 
@@ -64,7 +64,7 @@ def _nodes(
             copy_initializers(body, made, inside)
             starts, ends = _sides(node, body, inputs)
             for start, given in zip(starts, body.input, strict=False):
-                start.output.append(inside[given.name])
+                start.output.append(inside.get(given.name, ""))
                 yield start
             yield from _nodes(body, inside, made, numbers)
             results = [inside.get(each.name, each.name) for each in body.output][ends]
@@ -80,9 +80,9 @@ def _sides(node: NodeProto, body: GraphProto, inputs: list[str]) -> tuple[list[N
         return [helper.make_node("Identity", [each], []) for each in given], slice(1, len(inputs) - 1)
     if node.op_type != "Scan":
         return [], slice(None)
-    options = {each.name: helper.get_attribute_value(each) for each in node.attribute if not each.HasField("g")}
-    states = len(inputs) - int(options.get("num_scan_inputs", 0))
-    axes = options.get("scan_input_axes") or [0] * len(inputs)
+    options = {each.name: each for each in node.attribute}
+    states = len(inputs) - options.get("num_scan_inputs", AttributeProto()).i
+    axes = options.get("scan_input_axes", AttributeProto()).ints or [0] * len(inputs)
     slices = [
         helper.make_node("Gather", [each, f"/{TURN}"], [], axis=axis)
         for each, axis in zip(inputs[states:], axes, strict=False)

@@ -28,7 +28,6 @@ from onnx import (
     defs,
     helper,
     inliner,
-    numpy_helper,
     shape_inference,
 )
 
@@ -46,12 +45,13 @@ from portable_nn.onnx.opsets.support import (
     subgraphs,
 )
 from portable_nn.onnx.storage.functions import check_functions
+from portable_nn.onnx.storage.tensors import from_tensor
 from portable_nn.rewrites.program import Names
 
 
 def without_sequences(model: ModelProto) -> tuple[ModelProto, list[str]]:
     """``model`` with slices for the parts of such splits, and the names of the splits; never changed in place."""
-    splits = {node.output[0]: node for node in model.graph.node if _is(node, "SplitToSequence") and len(node.input) > 1}
+    splits = {node.output[0]: node for node in model.graph.node if _is(node, "SplitToSequence", 2)}
     if not splits:
         return model, []
     constants = _constants(model)
@@ -68,8 +68,10 @@ def without_sequences(model: ModelProto) -> tuple[ModelProto, list[str]]:
     return made, gone
 
 
-def _is(node: NodeProto, operator: str) -> bool:
-    return node.op_type == operator and node.domain in ("", "ai.onnx")
+def _is(node: NodeProto, operator: str, inputs: int = 0) -> bool:
+    """True for a node of the standard's operator with one output and at least so many inputs."""
+    is_standard = node.op_type == operator and node.domain in ("", "ai.onnx")
+    return is_standard and len(node.output) == 1 and len(node.input) >= inputs
 
 
 def _constants(model: ModelProto) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def _constants(model: ModelProto) -> dict[str, Any]:
             tensors.update(zip(node.output, (each.t for each in node.attribute if each.name == "value"), strict=False))
     given = {value.name for value in model.graph.input}
     return {
-        name: numpy_helper.to_array(tensor)
+        name: from_tensor(tensor, "model")
         for name, tensor in tensors.items()
         if name not in given
         and tensor.data_type in (TensorProto.INT32, TensorProto.INT64)
@@ -109,7 +111,7 @@ def _sliced(
     node: NodeProto, splits: Mapping[str, NodeProto], constants: Mapping[str, Any], taken: set[str]
 ) -> Sequence[NodeProto]:
     """The slice in place of a node that is a part of a split."""
-    part = _part(node, splits, constants) if _is(node, "SequenceAt") else None
+    part = _part(node, splits, constants) if _is(node, "SequenceAt", 2) else None
     if part is None:
         return [node]
     x, *numbers = part
@@ -239,7 +241,7 @@ def _replace(graph: GraphProto, place: int, branch: GraphProto) -> None:
     copy_initializers(branch, graph, renamed)
     nodes = deepcopy(list(branch.node))
     for node in nodes:
-        _rename(node, renamed)
+        rename(node, renamed)
     nodes += [
         helper.make_node("Identity", [renamed.get(inner, inner)], [outer])
         for inner, outer in zip(inside, decided.output, strict=True)
@@ -248,12 +250,12 @@ def _replace(graph: GraphProto, place: int, branch: GraphProto) -> None:
     set_nodes(graph, [*graph.node[:place], *nodes, *graph.node[place + 1 :]])
 
 
-def _rename(node: NodeProto, names: Mapping[str, str]) -> None:
+def rename(node: NodeProto, names: Mapping[str, str]) -> None:
     """Give values other names, also in the subgraphs of ``node``."""
     for field in (node.input, node.output):
         field[:] = [names.get(name, name) for name in field]
     for graph in subgraphs(node):
         for inner in graph.node:
-            _rename(inner, names)
+            rename(inner, names)
         for value in graph.output:
             value.name = names.get(value.name, value.name)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from onnx import GraphProto, NodeProto
 
 from portable_nn.core.graph import Graph
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.text import quantity
 from portable_nn.onnx.opsets.support import label, noted
 from portable_nn.operators import Operator, find, is_of_shape, known_operator
@@ -33,6 +33,9 @@ FOLDED: Final = re.compile(
     re.VERBOSE,
 )
 """The last parts of names that exporters give to what is no parameter of its own."""
+
+FILLED: Final = re.compile(r"(zeros|ones|full(_like)?|arange|linspace|eye)(_\d+)*")
+"""Names after functions that fill an array: the initial state of a loop, also where a product reads it."""
 
 BUFFERS: Final = re.compile(
     r"""(.*_)?masks?|fill|.*_fill|masked_bias|inv_freq|freqs?(_cis)?|anchors?|strides?|running_\w+|epsilon|eps
@@ -67,7 +70,7 @@ class Role(NamedTuple):
     is_sure: bool = True
 
 
-def roles_of(graph: GraphProto, arrays: Mapping[str, Array]) -> dict[str, Role]:
+def roles_of(graph: GraphProto, arrays: NamedArrays) -> dict[str, Role]:
     """The role of each of ``arrays``, floats of a model by name."""
     uses, stored = _Uses(graph), {tensor.name for tensor in graph.initializer}
     scales = {
@@ -107,22 +110,24 @@ class _Uses:
     """The readers of the values of a graph."""
 
     def __init__(self, graph: GraphProto) -> None:
-        self._readers: dict[str, list[tuple[NodeProto, int]]] = {}
-        for node in graph.node:
+        self._readers: dict[str, dict[int, tuple[NodeProto, list[int]]]] = {}
+        for number, node in enumerate(graph.node):
             for place, name in enumerate(node.input):
-                self._readers.setdefault(name, []).append((node, place))
+                self._readers.setdefault(name, {}).setdefault(number, (node, []))[1].append(place)
         self._products = {name for node in graph.node if _is_product(node) for name in node.output}
 
     def of(self, name: str) -> Iterator[_Use]:
         """The uses of a value, also through operators that only move its elements."""
         left, seen = [name], {name}
         while left:
-            for node, place in self._readers.get(left.pop(), ()):
-                moves = _moves(node, place)
+            for node, places in self._readers.get(left.pop(), {}).values():
                 others = set(node.input) - seen
-                if not moves or (node.op_type == "Concat" and others):
-                    yield _Use(node, place, node.op_type == "Add" and not self._products.isdisjoint(others))
-                if moves and not (node.op_type == "Concat" and others):
+                is_bias = node.op_type == "Add" and not self._products.isdisjoint(others)
+                moving = [_moves(node, place) and not (node.op_type == "Concat" and others) for place in places]
+                yield from (
+                    _Use(node, place, is_bias) for place, moves in zip(places, moving, strict=True) if not moves
+                )
+                if any(moving):
                     left += [each for each in node.output if each not in seen]
                     seen.update(node.output)
 
@@ -147,7 +152,7 @@ def _role(name: str, array: Array, uses: list[_Use]) -> Role:
     last = re.split(r"[./]", name.removesuffix(":0"))[-1]
     is_folded = any(map(FOLDED.fullmatch, (name, last)))
     weight = _weight(name, array, uses, is_folded=is_folded)
-    if BUFFERS.fullmatch(last) and not is_folded:
+    if (FILLED if is_folded else BUFFERS).fullmatch(last):
         return Role(False, is_sure=weight is None)
     if DOUBTFUL.fullmatch(last) and not is_folded:
         return Role(False, is_sure=False)

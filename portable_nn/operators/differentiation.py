@@ -43,10 +43,10 @@ def _add(flowing: dict[Symbol, Symbol], value: Symbol, gradient: Symbol) -> None
 def _backward(origin: Origin, back: Sequence[Symbol | None]) -> Sequence[Symbol | None]:
     assert origin.operator is not None
     assert origin.operator.gradient is not None
-    if origin.operator.gradient == "lowering":
-        return _through_lowering(origin, back)
     use = GradientContext(origin.operator, origin.attributes, origin.inputs, origin.outputs, back)
     try:
+        if origin.operator.gradient == "lowering":
+            return _through_lowering(origin, back)
         found = origin.operator.gradient(use)
     except InvalidNode as invalid:
         raise GraphError([Fault(origin.label, str(invalid))]) from None

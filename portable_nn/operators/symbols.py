@@ -15,6 +15,7 @@ import numpy as np
 
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.arrays import as_array
+from portable_nn.core.dims import is_open
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Dim, Shape, Tensor
 from portable_nn.operators.inference import infer_node, named
@@ -164,7 +165,9 @@ def emit_all(
         while inputs and inputs[-1] is None:
             inputs = inputs[:-1]
         read = [v.type if v is not None else None for v in inputs]
-        types = named(infer_node(found, read, given, outputs), name or stem or operator.lower())
+        # Without an exact name, each node has data-dependent sizes of its own all the same.
+        label = name or f"{stem or operator.lower()} {next(_clock)}"
+        types = named(infer_node(found, read, given, outputs), label)
     except InvalidNode as invalid:
         node = f"'{name or stem}' ({operator})" if name or stem else operator
         raise GraphError([Fault(node, str(invalid))]) from None
@@ -276,7 +279,13 @@ def fit(gradient: Symbol, value: Symbol) -> Symbol:
     stretched = [axis + lead for axis, dim in enumerate(value.shape) if dim == 1 and gradient.shape[axis + lead] != 1]
     if stretched:
         gradient = emit("ReduceSum", gradient, integers(stretched), keepdims=1)
-    return emit("ReduceSum", gradient, integers(range(lead)), keepdims=0) if lead else gradient
+    if lead:
+        gradient = emit("ReduceSum", gradient, integers(range(lead)), keepdims=0)
+    if gradient.shape == value.shape or not any(map(is_open, value.shape)):
+        return gradient
+    # Along data-dependent sizes it is known once they are whether the value was broadcast.
+    single = emit("Reshape", emit("NonZero", emit("Equal", sizes(value), constant(1, "int64"))), integers([-1]))
+    return emit("Reshape", emit("ReduceSum", gradient, single, noop_with_empty_axes=1), sizes(value), allowzero=1)
 
 
 class GradientContext(OperatorContext):

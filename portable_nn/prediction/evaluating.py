@@ -22,8 +22,9 @@ from portable_nn.data.batches import Bad
 from portable_nn.data.cells import is_words, missing
 from portable_nn.data.columns import numbers_fault
 from portable_nn.data.dataset import Dataset, read_dataset
+from portable_nn.data.folders import divided, labelled_pictures
 from portable_nn.data.frames import Dialect, Frame, read_frame, tables
-from portable_nn.data.given import Examples
+from portable_nn.data.given import Examples, Labelled
 from portable_nn.data.stored import Stored
 from portable_nn.data.trained import test_share
 from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
@@ -135,13 +136,15 @@ def evaluation_of(answers: Answers, given: list[Any] | None, strict: bool, worst
 
 def tested_again(
     model: str | Path | Network, path: Path, options: ModelOptions
-) -> tuple[Frame | Examples, None, ModelOptions]:
-    """The examples of a file that were held out to test the model, as the data, labels and options of ``evaluated``.
+) -> tuple[Frame | Examples | list[Labelled], None, ModelOptions]:
+    """The examples of a file or folder that were held out to test the model: data, labels and options of ``evaluated``.
 
     Raises ``DataError`` where there are none.
     """
     runner, named = options.runner(model), options.named
     share, seed = test_share(runner.model.description.trained_on, path)
+    if path.is_dir():
+        return divided(labelled_pictures(path), share, seed, "test")[1], None, options
     names, dialect = (named.inputs, named.targets) if named else (), options.dialect or Dialect()
     data: Frame | Dataset | dict[str, Stored]
     if runner.input.info.columns:

@@ -19,7 +19,7 @@ from portable_nn.core.names import ACTIVATIONS
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import either, quantity, some
 from portable_nn.data.apart import split
-from portable_nn.data.cells import is_words, missing, word_fault
+from portable_nn.data.cells import is_words, missing, new_fault, word_fault
 from portable_nn.data.columns import MOST, encoded, find_columns, numbers_fault, without_holes, word_of
 from portable_nn.data.frames import Frame, read_frame
 from portable_nn.data.tables import UTF_8
@@ -197,9 +197,7 @@ def train_table(
         patience=patience,
         **passed_on(locals()),
     )
-    return trained._replace(
-        notes=[*dropped, *_notes(frame, columns, wanted, drop, standardise), quantity(epochs, "epoch")]
-    )
+    return trained._replace(notes=[*dropped, *_notes(frame, columns, wanted, drop, standardise)])
 
 
 # -- what is asked for
@@ -261,7 +259,7 @@ def _find_target(
     if task == "classes" and are_several:
         raise UsageError("several targets are numbers: train a network for each column of classes")
     if task != "numbers" and not are_several and (words or task or _are_classes(cells[0])):
-        return _class_target(frame, names[0], cells[0], last, loss)
+        return _class_target(frame, names[0], cells[0], last, loss, are_meant=bool(task))
     if last not in (None, len(names)):
         raise UsageError(
             f"the last layer has {quantity(last, 'unit')}, but {quantity(len(names), 'number')} are predicted"
@@ -290,8 +288,13 @@ def _are_classes(cells: Array) -> bool:
     return 2 <= len(values) <= MOST_CLASSES and bool((values == counted).all() or (values == counted + 1).all())
 
 
-def _class_target(frame: Frame, name: str, cells: Array, last: int | None, loss: Loss | None) -> Target:
-    if fault := word_fault(cells, MOST) if is_words(cells) else None:
+def _class_target(
+    frame: Frame, name: str, cells: Array, last: int | None, loss: Loss | None, *, are_meant: bool
+) -> Target:
+    if is_words(cells) and (
+        fault := word_fault(cells, MOST)
+        or (None if are_meant else new_fault(cells, "say that they are classes (--task classes, task=)"))
+    ):
         raise DataError(frame.where, f"the target '{name}' {fault}")
     found, numbers = np.unique(cells.astype(str) if is_words(cells) else cells, return_inverse=True)
     labels = tuple(str(value) if is_words(cells) else word_of(float(value)) for value in found)

@@ -13,12 +13,13 @@ from typing import Final, NamedTuple
 from portable_nn.analysis import Finding
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import PortableNNError, UnsupportedError, UsageError
-from portable_nn.core.graph import format_shape
+from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.numbers import Count, Natural, NonNegative, Positive
 from portable_nn.core.tensors import Array
 from portable_nn.core.tolerances import RUNTIME_ATOL, RUNTIME_RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference
+from portable_nn.onnx.verification.drawing import batches_of, sizes_of
 from portable_nn.outputs.reports import known_limits
 from portable_nn.runtimes.cutting import Step
 from portable_nn.runtimes.forms import Form
@@ -103,29 +104,12 @@ class Limits(NamedTuple):
 
 @dataclass(frozen=True)
 class Trial:
-    """A model, inputs, and what it must compute from each of them; ``given`` is what the caller called the model."""
+    """A model, inputs, and what it must compute from each of them; ``given`` is what known limits are looked up by."""
 
-    given: str | Path | Network
+    given: str | Path | Network | None
     subject: Subject
     feeds: Sequence[Feeds]
     expected: Sequence[Mapping[str, Array]]
-
-    @property
-    def batches(self) -> tuple[int, ...]:
-        """The batch sizes."""
-        first = (next((len(array) for array in each.values() if array.ndim), 1) for each in self.feeds)
-        return tuple(dict.fromkeys(first))
-
-    @cached_property
-    def sizes(self) -> dict[str, tuple[int, ...]]:
-        """The numbers that each symbolic size had, but for the batch."""
-        found: dict[str, dict[int, None]] = {}
-        for feeds in self.feeds:
-            for port in self.subject.inputs:
-                for dim, number in zip(port.shape[1:], feeds[port.name].shape[1:], strict=True):
-                    if isinstance(dim, str):
-                        found.setdefault(dim, {})[number] = None
-        return {name: tuple(numbers) for name, numbers in found.items()}
 
     @cached_property
     def is_open(self) -> bool:
@@ -135,7 +119,7 @@ class Trial:
     @cached_property
     def findings(self) -> Sequence[Finding]:
         """The known faults of runtimes for the nodes of the model."""
-        return known_limits(self.given)
+        return () if self.given is None else known_limits(self.given)
 
     def whole(self, form: Form) -> list[Job]:
         """The model as it is."""
@@ -181,10 +165,10 @@ def rows_of(name: str, trials: Sequence[Trial], limits: Limits, *, locate: bool)
     if version is None:
         return [start] * len(trials)
     forms = [trial.subject.form(runtime) for trial in trials]
-    answers = _run(runtime, [_jobs(form, trial.whole) for form, trial in zip(forms, trials, strict=True)], limits)
+    answers = run_all(runtime, [jobs_of(form, trial.whole) for form, trial in zip(forms, trials, strict=True)], limits)
     verdicts = [_verdict(start, trial.expected, each, limits) for trial, each in zip(trials, answers, strict=True)]
     again = [place for place, found in enumerate(verdicts) if found.row.state != "agrees" and trials[place].is_open]
-    answers = _run(runtime, [_jobs(forms[place], trials[place].fixed) for place in again], limits)
+    answers = run_all(runtime, [jobs_of(forms[place], trials[place].fixed) for place in again], limits)
     for place, each in zip(again, answers, strict=True):
         found = _verdict(start, trials[place].expected, each, limits)
         verdicts[place] = found._replace(row=replace(found.row, sizes="fixed"))
@@ -194,7 +178,7 @@ def rows_of(name: str, trials: Sequence[Trial], limits: Limits, *, locate: bool)
     ]
 
 
-def _jobs(form: Form | str, make: Callable[[Form], Sequence[Job]]) -> Sequence[Job] | str:
+def jobs_of(form: Form | str, make: Callable[[Form], Sequence[Job]]) -> Sequence[Job] | str:
     """The jobs of a form, or why there are none."""
     if isinstance(form, str):
         return form
@@ -204,7 +188,7 @@ def _jobs(form: Form | str, make: Callable[[Form], Sequence[Job]]) -> Sequence[J
         return str(error)
 
 
-def _run(runtime: Runtime, attempts: Sequence[Sequence[Job] | str], limits: Limits) -> list[list[Answer]]:
+def run_all(runtime: Runtime, attempts: Sequence[Sequence[Job] | str], limits: Limits) -> list[list[Answer]]:
     """The answers to the jobs of each attempt; where there are none, why."""
     jobs = [job for each in attempts if not isinstance(each, str) for job in each]
     ran = run_jobs(runtime.module, jobs, timeout=limits.timeout, memory=limits.memory)
@@ -258,7 +242,7 @@ def _explained(trial: Trial, form: Form | str, verdict: Verdict, runtime: Runtim
             fixed = whole.fixed({**part.feeds, **part.expected})
             return [Job(fixed.data(), part.inputs, (part.output,), [part.feeds], fixed.suffix)]
 
-        [answers] = _run(runtime, [_jobs(part.form, jobs)], limits)
+        [answers] = run_all(runtime, [jobs_of(part.form, jobs)], limits)
         return _verdict(row, [part.expected], answers, limits).row.state == "agrees"
 
     named = (step for output in trial.subject.outputs for step in form.steps(output.name) if str(step) in row.reason)
@@ -277,6 +261,10 @@ MEMORY: Final = 8 * 2**30
 
 TIME: Final = 300.0
 """Seconds that a runtime may take for a model, with its start and the compilation."""
+
+
+LIMITS: Final = Limits(Tolerance(RUNTIME_ATOL, RUNTIME_RTOL), TIME, MEMORY)
+"""The limits where nobody has said others."""
 
 
 @check_kinds
@@ -333,8 +321,8 @@ def check_runtimes(
     return RuntimeReport(
         trial.subject.name,
         trial.subject.reference,
-        trial.batches,
-        trial.sizes,
+        batches_of(trial.feeds),
+        sizes_of([Value(*port) for port in trial.subject.inputs], trial.feeds),
         limits.tolerance,
         rows,
         trial.subject.note,

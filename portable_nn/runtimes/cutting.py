@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from portable_nn.core.tensors import Array
 from portable_nn.runtimes.task import Port
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto
+    from onnx import GraphProto, ModelProto, ValueInfoProto
 
 
 class Step(NamedTuple):
@@ -35,28 +36,43 @@ def steps(graph: GraphProto, value: str) -> list[Step]:
     return [Step(node.name or name, node.op_type, tuple(reads(node)), name) for node, name in pairs]
 
 
-def cut(model: ModelProto, value: str, port: Port | None = None) -> ModelProto:
-    """The part of a model that computes one value; the output has the type of ``port``, or none."""
+def cut(
+    model: ModelProto, value: str, port: Port | None = None, known: Mapping[str, Array] = MappingProxyType({})
+) -> ModelProto:
+    """The part of a model that computes one value, from the inputs on, or from those values that are ``known``.
+
+    The output has the type of ``port``, or none.
+    """
     from onnx import helper
 
     from portable_nn.onnx.opsets.support import needed_nodes, reads
+
+    made = type(model)(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    graph = made.graph
+    graph.name = model.graph.name
+    graph.node.extend(model.graph.node)
+    for node in graph.node if known else ():
+        node.output[:] = ["" if name in known and name != value else name for name in node.output]
+    kept = needed_nodes(graph, [value])
+    needed = {value, *(name for node in kept for name in reads(node))}
+    types = [Port(name, known[name].dtype.name, known[name].shape) for name in sorted(known.keys() & needed)]
+    del graph.node[:]
+    graph.node.extend(kept)
+    graph.input.extend(map(typed, types) if known else (each for each in model.graph.input if each.name in needed))
+    graph.initializer.extend(each for each in model.graph.initializer if each.name in needed - known.keys())
+    graph.sparse_initializer.extend(model.graph.sparse_initializer)
+    graph.output.append(typed(port) if port else helper.make_empty_tensor_value_info(value))
+    return made
+
+
+def typed(port: Port) -> ValueInfoProto:
+    """The description of an end of a model; sizes that are names are open."""
+    from onnx import helper
+
     from portable_nn.operators import DTYPE_CODES
 
-    made = type(model)()
-    made.CopyFrom(model)
-    graph, kept = made.graph, needed_nodes(model.graph, [value])
-    needed = {value, *(name for node in kept for name in reads(node))}
-    del graph.node[:], graph.output[:], graph.value_info[:]
-    graph.node.extend(kept)
-    if port is None:
-        graph.output.append(helper.make_empty_tensor_value_info(value))
-    else:
-        graph.output.append(helper.make_tensor_value_info(value, DTYPE_CODES[port.dtype], [None] * len(port.shape)))
-    for ends in (graph.initializer, graph.input):
-        wanted = [each for each in ends if each.name in needed]
-        del ends[:]
-        ends.extend(wanted)
-    return made
+    sizes = [None if isinstance(size, str) else size for size in port.shape]
+    return helper.make_tensor_value_info(port.name, DTYPE_CODES[port.dtype], sizes)
 
 
 def with_sizes(model: ModelProto, arrays: Mapping[str, Array]) -> ModelProto:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cases.case import Case, real, whole
+from cases.case import Case, ints, real, scalar, whole
 
 
 def _linear() -> list[Case]:
@@ -42,4 +42,38 @@ def _linear() -> list[Case]:
     return rows
 
 
-CASES = [*_linear()]
+def _fourier() -> list[Case]:
+    """Along the axis before the last, and others; longer and shorter signals; lengths of all kinds; half spectra."""
+    rows = [Case("DFT", (real(2, 5, 2),), {"inverse": inverse}, wrt=(0,), batched=(0,)) for inverse in (0, 1)]
+    for place, size, length in ((1, 5, 4), (0, 3, 6), (-2, 5, 3)):
+        axis, count, odd = (scalar(each, "int64") for each in (place, length, 2 * size - 1))
+        rows += [
+            Case("DFT", (real(3, 5, 2), count, axis), {"inverse": inverse}, wrt=(0,), constants=(1, 2))
+            for inverse in (0, 1)
+        ]
+        rows += [
+            Case("DFT", (real(3, 5, 1), None, axis), {"onesided": onesided}, wrt=(0,), constants=(2,))
+            for onesided in (0, 1)
+        ]
+        half = {"inverse": 1, "onesided": 1}
+        rows += [Case("DFT", (real(3, 5, 2), each, axis), half, wrt=(0,), constants=(1, 2)) for each in (None, odd)]
+    return [
+        *rows,
+        Case("DFT", (real(2, 8, 1),), wrt=(0,), batched=(0,)),
+        Case("DFT", (real(7, 1), scalar(8, "int32")), {"onesided": 1}, wrt=(0,), constants=(1,)),
+        Case("DFT", (real(2, 5, 2), scalar(6, "int64"), scalar(1, "int64"))),
+        Case(
+            "STFT",
+            (real(2, 9, 1), scalar(2, "int64"), real(4)),
+            {"onesided": 1},
+            wrt=(0, 2),
+            constants=(1,),
+            batched=(0,),
+        ),
+        Case("STFT", (real(2, 9, 1), scalar(3, "int64"), None, scalar(5, "int64")), {"onesided": 1}, (0,), (1, 3)),
+        Case("STFT", (real(1, 9, 2), ints(4).reshape(()), real(5)), {"onesided": 0}, wrt=(0, 2), constants=(1,)),
+        Case("STFT", (real(1, 9, 1), scalar(2, "int64"), None, scalar(4, "int64")), {"onesided": 1}),
+    ]
+
+
+CASES = [*_linear(), *_fourier()]

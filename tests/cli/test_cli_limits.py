@@ -39,7 +39,7 @@ def endless(tmp_path: Path) -> Path:
 def test_a_model_that_never_ends_is_ended(shell, endless):
     began = time.monotonic()
     found = shell("predict", "endless.onnx", "rows.csv", "--timeout", "3", timeout=60)
-    told = "error: not done after 3 s (--timeout), and ended: a model may compute for ever, or need more time\n"
+    told = "error: not done after 3 s (--timeout), and stopped: the model may never end, or need more time\n"
     assert found == (3, "", told)
     assert time.monotonic() - began >= 3
 

@@ -55,7 +55,7 @@ def test_rows_are_predicted_by_names_in_any_order(run, houses: Path, tmp_path: P
     (tmp_path / "new.csv").write_text("rooms,colour,district,area\n3,red,south,80\n,blue,north,120\n2,red,east,50\n")
     found = run("predict", "price.safetensors", "new.csv", "--format", "csv")
     assert found.code == 3
-    assert "the columns of the tables that are not used: colour\n" in found.err
+    assert "columns that the model does not use: colour\n" in found.err
     rows = list(csv.reader(found.out.splitlines()))
     assert rows[0] == ["input", "price [k€]", "error"]
     assert abs(float(rows[1][1]) - 210) < 40
@@ -99,9 +99,7 @@ def test_a_table_in_latin_1_is_read_where_the_encoding_is_named(run, tmp_path: P
 def test_rows_that_the_model_was_trained_on_are_called_so(run, houses: Path, tmp_path: Path) -> None:
     trained(run, "--validation", "0.2", "--seed", "3")
     assert run("export", "price.safetensors", "price.onnx").code == 0
-    said = (
-        "houses.csv: the model was trained on these rows, but for a share of 0.2, held out with seed 3; figures on new"
-    )
+    said = "houses.csv: the model was trained on these examples, but for a share of 0.2, held out with seed 3; figures"
     (tmp_path / "new.csv").write_text(HOUSES)
     for model in ("price.safetensors", "price.onnx"):
         assert said in run("evaluate", model, "houses.csv").err
@@ -109,8 +107,8 @@ def test_rows_that_the_model_was_trained_on_are_called_so(run, houses: Path, tmp
     table = ("--target", "district", "--missing", "mean", "--drop", "note", "--epochs", "1", "--validation")
     assert run("train", "auto-auto", "houses.csv", *table, "0.2", "-o", "district.npz").code == 0
     assert run("tune", "district.npz", "new.csv", "--validation", "0", "--epochs", "1", "-o", "tuned.npz").code == 0
-    assert "new.csv: the model was trained on these rows; figures" in run("evaluate", "tuned.npz", "new.csv").err
-    assert "houses.csv: the model was trained on these rows, but" in run("evaluate", "tuned.npz", "houses.csv").err
+    assert "new.csv: the model was trained on these examples; figures" in run("evaluate", "tuned.npz", "new.csv").err
+    assert "houses.csv: the model was trained on these examples, but" in run("evaluate", "tuned.npz", "houses.csv").err
 
 
 def test_an_exported_file_takes_the_raw_rows_and_says_what_they_are(run, houses: Path, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_examples_of_the_test_are_known_again(run, tmp_path, kind):
     text = run(*train, "-o", "n.npz").out
     assert "\n\ntest, on examples that this training has not seen\n\nexamples" in text
     assert run("tune", "m.npz", path, *read, "--epochs", "1", "-o", "t.npz", "--test", "0.5").err.endswith(
-        "\nthe network had been trained on this file before: it may have seen the examples of the test\n"
+        "\nthe network had been trained on these data before: it may have seen the examples of the test\n"
     )
     assert "several times" in run("evaluate", "t.npz", path, *read, "--test").err
 
@@ -180,7 +180,7 @@ def test_a_test_share_that_leaves_nothing_is_refused(run, tmp_path):
     assert run("train", "4-3", path, "--test", "0.999", "-o", "m.npz").err.startswith("error: test of 0.999 leaves")
     assert run("train", "4-3", path, "--test", "1", "-o", "m.npz").err.startswith("error: --test must be a number from")
     assert run("evaluate", "digits", path, "--test").err == (
-        "error: rows.csv: no rows of this file were held out to test the model: train --test SHARE does it\n"
+        "error: rows.csv: none of its examples were held out to test the model: train --test SHARE does it\n"
     )
 
 

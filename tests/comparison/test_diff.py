@@ -5,6 +5,8 @@ Faults are planted and rewrites are made here, by the onnx package and by other 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,11 +16,13 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import ModelProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader
 
 import portable_nn as pnn
 from portable_nn.comparison.report import as_page
 from portable_nn.comparison.structure import difference_of
-from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.core.errors import GraphError, ShapeError, UsageError
+from portable_nn.runtimes.table import RUNTIMES, Runtime
 
 
 @cache
@@ -287,6 +291,71 @@ def made(nodes: str, weights: dict[str, np.ndarray] | None = None) -> ModelProto
     return found
 
 
+ATTENTION = """(float[n,4,4,4] x) => (float[n,4,4,4] y) {
+    [split] q = Transpose<perm = [0, 2, 1, 3]>(x) [turn] t = Transpose<perm = [0, 1, 3, 2]>(q)
+    [same] r = Reshape(t, shape) [scale] k = Mul(r, half) [product] p = MatMul(q, k) [soft] y = Softmax(p)}"""
+"""Where all sides are equal, any order of axes fits."""
+
+COMPARED = """(float[n,4] x) => (float[n,4] y, bool[n,4] z) {
+    [one] a = Gemm(x, w, b) [other] c = Gemm(x, v, d) [sum] s = Sub(a, c) [less] z = Less(a, c) [add] y = Add(s, b)}"""
+
+ELSEWHERE = [
+    (ATTENTION, "perm = [0, 2, 1, 3]", "perm = [0, 3, 1, 2]", "split"),
+    (ATTENTION, "perm = [0, 1, 3, 2]", "perm = [0, 2, 1, 3]", "turn"),
+    (ATTENTION, "Reshape(t", "Reshape(q", "same"),
+    (ATTENTION, "MatMul(q, k)", "MatMul(k, q)", "product"),
+    (COMPARED, "Less(a, c)", "Less(c, a)", "less"),
+    (COMPARED, "Sub(a, c)", "Sub(c, a)", "sum"),
+    (COMPARED, "Add(s, b)", "Add(s, d)", "add"),
+]
+"""A model, what of it is another way, and the node where the fault is: what reads it may seem to have it."""
+
+
+@pytest.mark.parametrize("rename", [False, True], ids=["", "other names"])
+@pytest.mark.parametrize(("text", "right", "wrong", "name"), ELSEWHERE, ids=[f"{each[2]}" for each in ELSEWHERE])
+def test_the_node_with_the_fault_is_named_and_not_what_reads_it(text: str, right: str, wrong: str, name: str,
+                                                                *, rename: bool) -> None:  # fmt: skip
+    rng = np.random.default_rng(0)
+    weights = {each: rng.standard_normal((4, 4) if each in "wv" else 4).astype(np.float32) for each in "wvbd"}
+    weights |= {"half": np.float32(0.5), "shape": np.array([0, 4, 4, 4])}
+    one, other = (made(each, weights) for each in (text, text.replace(right, wrong)))
+    place = [each.name for each in other.graph.node].index(name)
+    found = pnn.diff(one, other_names(other) if rename else other)
+    assert found.verdict == "parted"
+    assert [each.nodes_b for each in found.partings] == [(other.graph.node[place].name,)]
+
+
+BRANCH = """(float[n,4] x) => (float[n,4] y) {
+    big = ReduceSum<keepdims = 0>(x) no = Less(big, big)
+    [choice] y = If(no) <then_branch = t () => (float[n,4] a) {[there] a = Neg(x)},
+                         else_branch = e () => (float[n,4] b) {[half] h = Mul(x, k) [bend] b = Tanh(h)}>}"""
+
+LOOP = """(float[n,4] x) => (float[n,4] y) {
+    [steps] y = Loop(three, yes, x) <body = b (int64 i, bool c, float[n,4] s) => (bool d, float[n,4] r)
+        {d = Identity(c) [grow] g = Add(s, k) [bend] r = Tanh(g)}>}"""
+
+SCAN = """(float[n,4] x) => (float[4] y, float[n,4] z) {
+    [steps] y, z = Scan<num_scan_inputs = 1, body = b (float[4] s, float[4] v) => (float[4] r, float[4] q)
+        {[grow] g = Add(s, v) [bend] r = Tanh(g) q = Identity(r)}>(zeros, x)}"""
+
+INSIDE = [
+    (BRANCH, "Mul(x, k)", "Add(x, k)", "choice", "in its else_branch, half of A and half of B: Mul in A, Add in B"),
+    (LOOP, "Tanh(g)", "Sigmoid(g)", "steps", "in its body, bend of A and bend of B: Tanh in A, Sigmoid in B"),
+    (LOOP, "Add(s, k)", "Sub(s, k)", "steps", "in its body, grow of A and grow of B: Add in A, Sub in B"),
+    (SCAN, "Tanh(g)", "Sin(g)", "steps", "in its body, bend of A and bend of B: Tanh in A, Sin in B"),
+]
+"""A model, what in a body is another way, the node that has the body, and what is said of it."""
+
+
+@pytest.mark.parametrize(("text", "right", "wrong", "name", "why"), INSIDE, ids=[each[2] for each in INSIDE])
+def test_the_node_in_a_body_is_named(text: str, right: str, wrong: str, name: str, why: str) -> None:
+    weights = {"k": np.float32([0.5, 1, 1.5, 2]), "three": np.array(3), "yes": np.array(True)}
+    weights |= {"zeros": np.zeros(4, np.float32)}
+    found = pnn.diff(made(text, weights), made(text.replace(right, wrong), weights))
+    assert (found.verdict, found.partings[0].nodes_b) == ("parted", (name,))
+    assert found.partings[0].why == why
+
+
 def test_inputs_are_those_of_the_same_name_in_any_order() -> None:
     one = made("(float[n,3] x, float[n,3] y) => (float[n,3] z) {z = Sub(x, y)}")
     assert pnn.diff(one, made("(float[n,3] y, float[n,3] x) => (float[n,3] z) {z = Sub(x, y)}")).verdict == "same"
@@ -351,6 +420,247 @@ def test_other_inputs_or_outputs_make_another_function(tmp_path: Path) -> None:
     assert "(batch, 4) and (batch, 5)" in found.reason
 
 
+# -- faults of PyTorch's exporter
+#
+# The exporter and the networks are the real ones; the fault is rebuilt from the texts. When the rewriter of onnxscript
+# folded a BatchNormalization into a convolution without a bias, it called the new bias after what the convolution reads
+# (microsoft/onnxscript #2680 corrects that). So two that read the same value, as in every ResNet where a path is
+# downsampled, had one bias between them, or none if it was then taken for zeros.
+
+
+def resnet(block: str, folder: Path) -> ModelProto:
+    """A trained ResNet of torchvision with one block in each stage, as both exporters of PyTorch write it."""
+    torch, nets = pytest.importorskip("torch"), pytest.importorskip("torchvision.models.resnet")
+    torch.manual_seed(0)
+    net = nets.ResNet(getattr(nets, block), [1, 1, 1, 1], num_classes=10)
+    for each in net.modules():
+        if isinstance(each, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(each.bias)
+    with torch.no_grad():
+        net(torch.randn(4, 3, 32, 32))
+    x = (torch.randn(2, 3, 32, 32),)
+    for name, dynamo in (("a", False), ("b", True)):
+        torch.onnx.export(net.eval(), x, str(folder / f"{name}.onnx"), dynamo=dynamo, verbose=False)
+    return onnx.load(folder / "b.onnx")
+
+
+def beside(model: ModelProto) -> list[onnx.NodeProto]:
+    """The pairs of convolutions that read the same value."""
+    convolutions = [each for each in model.graph.node if each.op_type == "Conv"]
+    return [
+        each
+        for each in convolutions
+        if any(other is not each and other.input[0] == each.input[0] for other in convolutions)
+    ]
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # Of both exporters.
+def test_a_resnet_without_accuracy_is_named_at_the_bias_of_another_convolution(tmp_path: Path) -> None:
+    """pytorch/pytorch #169178: a ResNet-18, of whose classes none was right."""
+    model = resnet("BasicBlock", tmp_path)
+    assert pnn.diff(tmp_path / "a.onnx", tmp_path / "b.onnx").verdict == "same"
+    first, second, *_ = beside(model)
+    first.input[2] = second.input[2]
+    found = pnn.diff(tmp_path / "a.onnx", model)
+    assert found.verdict == "parted"
+    assert [each.nodes_b for each in found.partings] == [(first.name,)]
+    assert f"'{second.input[2]}': " in found.partings[0].why
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+def test_a_resnet_with_other_outputs_is_named_at_the_convolution_without_a_bias(tmp_path: Path) -> None:
+    """pytorch/pytorch #168224: a ResNet-50, whose outputs were far from those of PyTorch."""
+    model = resnet("Bottleneck", tmp_path)
+    first, *_ = beside(model)
+    lost = first.input.pop()
+    found = pnn.diff(tmp_path / "a.onnx", model)
+    assert (found.verdict, found.partings[0].nodes_b) == ("parted", (first.name,))
+    assert lost
+    assert found.partings[0].why.startswith("without '")
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+def test_a_resnet_with_a_bias_of_another_shape_is_refused_at_that_node(tmp_path: Path) -> None:
+    """pytorch/pytorch #166797: a ResNet-50, where the bias of one convolution had the channels of another."""
+    model = resnet("Bottleneck", tmp_path)
+    first, second, *_ = beside(model)
+    first.input[2] = second.input[2]
+    with pytest.raises(GraphError, match=rf"'{first.name}' \(Conv\): B must be \(64,\)"):
+        pnn.diff(tmp_path / "a.onnx", model)
+
+
+# -- in another type
+
+
+class Drawn(CalibrationDataReader):
+    """Inputs for the calibration of a quantised model."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(1)
+        self.left = [{"input": rng.standard_normal((4, 3, 12, 12)).astype(np.float32)} for _ in range(20)]
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return self.left.pop() if self.left else None
+
+
+def quantised(model: ModelProto, **options: object) -> ModelProto:
+    """With pairs of QuantizeLinear and DequantizeLinear, by onnxruntime."""
+    onnxruntime.quantization.quantize_static(model, "quantised.onnx", Drawn(), **options)
+    return onnx.load("quantised.onnx")
+
+
+def half(model: ModelProto) -> ModelProto:
+    return pytest.importorskip("onnxconverter_common.float16").convert_float_to_float16(model)
+
+
+NARROW: dict[str, tuple[Callable[[ModelProto], ModelProto], str]] = {
+    "float16": (half, "but in float16, which explains all differences; the largest of an output is "),
+    "int8": (quantised, "but in int8, which explains all differences; the largest of an output is "),
+    "int8 by channel": (lambda model: quantised(model, per_channel=True), "but in int8, which explains all"),
+}
+
+
+@pytest.mark.parametrize("kind", NARROW)
+def test_a_narrower_type_is_no_other_function(kind: str, model: ModelProto, tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    change, words = NARROW[kind]
+    found = pnn.diff("a.onnx", change(model), inputs=Drawn().left[0])
+    assert (found.verdict, found.partings) == ("same", ())
+    assert words in found.reason
+    back = pnn.diff(change(onnx.load("a.onnx")), "a.onnx", inputs=Drawn().left[0])
+    assert back.verdict == "same" or "A is quantised: the other way round, more is known" in back.reason
+
+
+def shorter_steps(model: ModelProto) -> str:
+    put(model, "conv_2_scale", array(model, "conv_2_scale") / np.float32(4))
+    return "conv_2_DequantizeLinear"
+
+
+def other_sign(model: ModelProto) -> str:
+    elements = array(model, "conv_2.weight_quantized")
+    elements[2] = -elements[2]
+    put(model, "conv_2.weight_quantized", elements)
+    return "conv_2"
+
+
+def softsign(model: ModelProto) -> str:
+    node(model, "tanh_1").op_type = "Softsign"
+    return "tanh_1"
+
+
+IN_NARROW = [(quantised, shorter_steps), (quantised, other_sign), (quantised, softsign), (half, softsign)]
+
+
+@pytest.mark.parametrize(("change", "fault"), IN_NARROW, ids=[f"{a.__name__} {b.__name__}" for a, b in IN_NARROW])
+def test_in_a_narrower_type_the_node_at_which_they_part_is_named(
+    change: Callable[[ModelProto], ModelProto], fault: Callable[[ModelProto], str], model: ModelProto, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    narrow = change(model)
+    name = fault(narrow)
+    found = pnn.diff("a.onnx", narrow, inputs=Drawn().left[0])
+    assert (found.verdict, [each.nodes_b[-1] for each in found.partings]) == ("parted", [name])
+
+
+def test_inputs_beyond_the_steps_decide_nothing(model: ModelProto, tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    narrow = quantised(model)
+    shorter_steps(narrow)
+    found = pnn.diff("a.onnx", narrow)
+    assert found.verdict == "undecided"
+    assert "saturates: numbers reach" in found.reason
+    assert "inputs of the kind that it is quantised for" in found.reason
+
+
+def test_where_no_bound_is_known_of_quantised_products_nothing_is_decided(model: ModelProto, tmp_path: Path) -> None:
+    onnxruntime.quantization.quantize_dynamic(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    found = pnn.diff(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    assert found.verdict == "undecided"
+    assert "no bound of rounding is known" in found.reason
+
+
+def test_a_weight_that_its_type_does_not_explain_is_not_passed_over(model: ModelProto, tmp_path: Path) -> None:
+    """In float16, sums explain as much as this weight moves them."""
+    narrow = half(model)
+    put(narrow, "dense_2.weight", array(narrow, "dense_2.weight") * np.float16(1.02))
+    found = pnn.diff(tmp_path / "a.onnx", narrow)
+    assert found.verdict == "undecided"
+    assert "but not 'dense_2.weight', which 'dense_2' (Gemm) reads: 1,024 of 1,024 elements" in found.reason
+
+
+# -- in another runtime
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime-basic", "onnxruntime-extended", "reference", "openvino",
+                                  "tract", "opencv", "mnn", "torch", "numpy"])  # fmt: skip
+def test_a_model_is_the_same_in_another_runtime(name: str, model: ModelProto, tmp_path: Path) -> None:
+    if name in RUNTIMES and RUNTIMES[name].version is None:
+        pytest.skip(RUNTIMES[name].needs)
+    found = pnn.diff(tmp_path / "a.onnx", model, runtime_b=name)
+    assert (found.verdict, found.partings) == ("same", ())
+    assert all(gap.max_abs_error < 1e-5 for gap in found.outputs.values())
+
+
+IN_RUNTIME = {
+    "one node": ({"at_run": "found = [found[0] * np.float32(1.001 if 'Tanh' in operators else 1)]"},
+                 "parted", "tanh_1", ""),
+    "several nodes": ({"at_run": "found = [found[0] * np.float32(2 if {'Gemm', 'Tanh'} <= {*operators} else 1)]"},
+                      "undecided", "", "output 'softmax_1' as a whole is another; first at 'tanh_1' (Tanh)"),
+    "a node refused": ({"at_load": "assert 'Erf' not in operators, 'no Erf here'"},
+                       "undecided", "", "(refused: no Erf here); first at"),
+    "all refused": ({"at_load": "raise OSError('no library')"}, "undecided", "", "(refused: no library)"),
+    "crash": ({"at_run": "os._exit(3) if 'Tanh' in operators else None"},
+              "undecided", "", "(crashed: ended with code 3); first at 'tanh_1' (Tanh)"),
+}  # fmt: skip
+"""What a runtime does wrong, the verdict, the node at which the models part, and what the reason says."""
+
+
+@pytest.mark.parametrize("kind", IN_RUNTIME)
+def test_a_node_that_a_runtime_computes_wrongly_is_named(kind: str, stand_in: Callable[..., str],
+                                                         model: ModelProto) -> None:  # fmt: skip
+    faults, verdict, name, reason = IN_RUNTIME[kind]
+    found = pnn.diff(model, model, runtime_b=stand_in(**faults))
+    assert found.verdict == verdict
+    assert [each.nodes_b for each in found.partings] == [(each,) for each in (name,) if each]
+    assert reason in found.reason
+    assert found.b.endswith("in OpenCV " + np.__version__)
+
+
+def test_a_fault_that_is_known_of_a_runtime_is_found(tmp_path: Path) -> None:
+    """A transposed convolution with output_shape: that OpenCV differs there is in the table of known disagreements."""
+    if RUNTIMES["opencv"].version is None:
+        pytest.skip(RUNTIMES["opencv"].needs)
+    text = """(float[n,1,3,3] x) => (float[n,1,6,6] z)
+        {[first] y = Relu(x) [up] z = ConvTranspose<strides = [2, 2], output_shape = [6, 6]>(y, w)}"""
+    model = made(text, {"w": np.ones((1, 1, 2, 2), np.float32)})
+    found = pnn.diff(model, model, runtime_b="opencv", repro=tmp_path / "case")
+    assert (found.verdict, found.partings[0].nodes_b) == ("parted", ("up",))
+    done = subprocess.run([sys.executable, tmp_path / "case" / "run.py"], capture_output=True, text=True, check=True)
+    assert "b (" in done.stdout
+    assert "largest difference 0\n" not in done.stdout
+
+
+def test_there_must_be_such_a_runtime(model: ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"the runtime of B must be among onnxruntime-basic, .*, not 'tflite'"):
+        pnn.diff(model, model, runtime_b="tflite")
+    row = Runtime(title="Nothing", module="nothing", packages=("no-such-package-anywhere",), needs="pip install it")
+    monkeypatch.setitem(RUNTIMES, "nothing", row)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="Nothing, as the runtime of B, is not installed: pip install it"):
+        pnn.diff(model, model, runtime_b="nothing")
+
+
+@pytest.mark.parametrize("opset", [13, 17, 21])
+def test_files_of_other_opsets_are_the_same(opset: int, model: ModelProto, tmp_path: Path) -> None:
+    pnn.export_onnx(network(), tmp_path / "b.onnx", opset=opset)
+    assert pnn.diff(tmp_path / "a.onnx", tmp_path / "b.onnx").verdict == "same"
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of PyTorch's older exporter.
 def test_an_object_of_another_code_base_is_a_model(tmp_path: Path) -> None:
     """PyTorch's own exporter makes the file; where an example is needed, it is what the other model takes."""
@@ -384,6 +694,7 @@ def test_given_inputs_decide(tmp_path: Path) -> None:
         pnn.diff(one, other, inputs={"y": positive})
 
 
+@pytest.mark.long
 def test_the_page_of_a_thousand_nodes_is_quick_to_make() -> None:
     """Every node of both is on it."""
     x = h = pnn.Input(4, name="x")

@@ -41,13 +41,14 @@ class Case(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Whether a case is right, whether it is right in onnxruntime after it was exported again; why not, in words; and
-    the way in which its nodes came in, of ``WAYS``."""
+    """Whether a case is right, whether it is right in onnxruntime after it was exported again; why not, in words; the
+    way in which its nodes came in, of ``WAYS``; and whether all its inputs stayed inputs."""
 
     right: bool
     exported: bool
     reason: str = ""
     way: str = "refused"
+    as_it_is: bool = False
 
 
 WAYS: Final = ("own operator", "folded", "opaque", "refused")
@@ -107,7 +108,8 @@ def run(case: Case, *, verify: bool = True) -> Result:
         return Result(False, False, "not all that goes in and comes out are arrays of numbers")
     results = [_run(case, list(inputs), list(outputs), verify=verify) for inputs, outputs in case.sets]
     wrong = next((result for result in results if not result.right), results[0])
-    return wrong._replace(exported=all(result.exported for result in results))
+    kept = all(result.as_it_is for result in results)
+    return wrong._replace(exported=all(result.exported for result in results), as_it_is=kept)
 
 
 def _run(case: Case, inputs: list[Any], outputs: list[Any], *, verify: bool) -> Result:
@@ -126,7 +128,8 @@ def _run(case: Case, inputs: list[Any], outputs: list[Any], *, verify: bool) -> 
         except Exception as error:
             fault = f"{type(error).__name__}: {error}"
         if not fault:
-            return _exported(network, feeds, wanted, case)._replace(way=way_of(network))
+            found = _exported(network, feeds, wanted, case)
+            return found._replace(way=way_of(network), as_it_is=not promoted)
         reason = fault
     return Result(False, False, reason)
 
@@ -206,13 +209,15 @@ OTHERS: Final = "text, files, sequences, trees, optimizers"
 
 
 class Count(NamedTuple):
-    """How many tests there are, how many came in each of ``WAYS``, and how many are right again after export."""
+    """How many tests there are, how many came in each of ``WAYS``, how many of the first two as they are, without an
+    input that became a weight, and how many are right again after export."""
 
     tests: int
     own: int
     folded: int
     opaque: int
     refused: int
+    as_they_are: int
     exported: int
 
 
@@ -229,4 +234,5 @@ def count(found: Sequence[Case]) -> Count:
     """The figures of some cases."""
     results = [run(case, verify=False) for case in found]
     ways = Counter(each.way for each in results)
-    return Count(len(results), *(ways[way] for way in WAYS), sum(each.exported for each in results))
+    kept = sum(each.as_it_is and each.way in WAYS[:2] for each in results)
+    return Count(len(results), *(ways[way] for way in WAYS), kept, sum(each.exported for each in results))

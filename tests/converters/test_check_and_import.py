@@ -149,7 +149,11 @@ def test_sizes_that_are_given_are_those_that_are_checked(tmp_path: Path) -> None
     read_onnx(path, sizes={"x.1": 12})
 
 
-@pytest.mark.parametrize("shape", [(4, 3), (200, 100), (4200, 4000)], ids=["in the file", "on its own", "in pieces"])
+@pytest.mark.parametrize(
+    "shape",
+    [(4, 3), (200, 100), pytest.param((4200, 4000), marks=pytest.mark.long)],
+    ids=["in the file", "on its own", "in pieces"],
+)
 @pytest.mark.parametrize("external", [False, True], ids=["inside", "beside"])
 def test_bfloat16_is_read_as_float32(shape: Any, external: bool, tmp_path: Path) -> None:
     nodes = [node("Cast", ["w"], ["v"], to=FLOAT), node("MatMul", ["x", "v"], ["y"])]

@@ -10,9 +10,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import helper, numpy_helper
 
 import portable_nn as pnn
-from portable_nn.converters.onnx import read_onnx
+from portable_nn.converters.onnx import import_onnx, read_onnx
 from portable_nn.core.errors import UsageError
 from portable_nn.network.heads import head_input
 
@@ -102,3 +103,51 @@ def test_a_network_that_measures_as_it_runs(floats: Path, tmp_path: Path, weight
         head_input(network.graph)
     history = network.fit(X, Y, optimizer=pnn.Adam(0.01), epochs=20, progress=False)
     assert history["loss"][-1] < history["loss"][0]
+
+
+FORMS = {
+    "dynamic": [
+        helper.make_node("DynamicQuantizeLinear", ["h"], ["q", "s", "z"]),
+        helper.make_node("MatMulInteger", ["q", "w", "z"], ["m"]),
+        helper.make_node("Cast", ["m"], ["f"], to=1),
+        helper.make_node("Mul", ["s", "ws"], ["both"]),
+        helper.make_node("Mul", ["f", "both"], ["y"]),
+    ],
+    "with a bias": [
+        helper.make_node("QuantizeLinear", ["h", "hs", "hz"], ["q"]),
+        helper.make_node("QGemm", ["q", "hs", "hz", "w", "ws", "wz", "c"], ["y"], domain="com.microsoft"),
+    ],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_before_a_product_of_bytes_learns_as_in_pytorch(form: str) -> None:
+    """The layer before it takes the step that it takes before ``torch.fake_quantize_per_tensor_affine``."""
+    torch = pytest.importorskip("torch")
+    arrays = {
+        "w1": RANDOM.normal(size=(4, 3)), "b1": RANDOM.normal(size=3), "w": RANDOM.integers(-128, 128, (3, 2), np.int8),
+        "ws": np.float32(0.01), "wz": np.int8(0), "hs": np.float32(0.02), "hz": np.uint8(100),
+        "c": RANDOM.integers(-999, 999, 2, np.int32),
+    }  # fmt: skip
+    arrays |= {key: np.float32(arrays[key]) for key in ("w1", "b1")}
+    nodes = [helper.make_node("Gemm", ["x", "w1", "b1"], ["h"]), *FORMS[form]]
+    read = {each for node in nodes for each in node.input}
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, ["n", 4])], [helper.make_tensor_value_info("y", 1, None)],
+        [numpy_helper.from_array(np.asarray(each), key) for key, each in arrays.items() if key in read],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    network = import_onnx(helper.make_model(graph, opset_imports=opsets, ir_version=8))
+    x, target = (RANDOM.normal(size=(6, size)).astype(np.float32) for size in (4, 2))
+    w1, b1 = (torch.tensor(arrays[key], requires_grad=True) for key in ("w1", "b1"))
+    h = torch.from_numpy(x) @ w1 + b1
+    low, high = min(0, h.min().item()), max(0, h.max().item())
+    scale, point = ((high - low) / 255, round(-low / ((high - low) / 255))) if form == "dynamic" else (0.02, 100)
+    y = torch.fake_quantize_per_tensor_affine(h, scale, point, 0, 255) @ torch.from_numpy(arrays["w"] * arrays["ws"])
+    y = y + torch.from_numpy(arrays["c"] * np.float32(scale * 0.01)) if form != "dynamic" else y
+    ((y - torch.from_numpy(target)) ** 2).mean().backward()
+    network.fit(x, target, loss="mean_squared_error", optimizer=pnn.SGD(1.0), epochs=1, batch_size=6, progress=False)
+    for key, each in (("w1", w1), ("b1", b1)):
+        moved = arrays[key] - network.parameters[key]
+        assert np.abs(moved).max() > 1e-3
+        np.testing.assert_allclose(moved, each.grad.numpy(), rtol=1e-4, atol=1e-6)

@@ -42,6 +42,7 @@ def trained(path: Path, **options: Any) -> dict[str, bool]:
         ("onnx::MatMul_12", normal(4, 4), "MatMul", True),  # A transposed weight.
         ("val_3", normal(4, 4), "MatMul", True),
         ("inv_freq", normal(4, 4), "MatMul", False),
+        ("zeros", np.zeros((4, 4), np.float32), "MatMul", False),  # What a loop begins with.
         ("layers.0.attn.scale", np.float32(2), "Mul", True),
         ("logit_scale", np.float32(2), "Mul", True),
         ("gate", np.float32(2), "Mul", True),
@@ -71,6 +72,15 @@ def test_what_reads_an_array_and_its_name_decide(
     path = write(tmp_path / "m.onnx", made, {"x": (FLOAT, [3, 4])}, {"y": (FLOAT, [3, 4])}, {name: array})
     found = {value.name: value.trainable for value in import_onnx(path).graph.parameters}
     assert found.get(name, False) is trains
+
+
+def test_a_weight_that_a_node_reads_many_times_has_one_role(tmp_path: Path) -> None:
+    """In proportion to their number: looked up each for each, these would take minutes."""
+    made = [node("Concat", ["x", *["layer.weight"] * 30_000], ["y"], axis=0)]
+    path = write(
+        tmp_path / "m.onnx", made, {"x": (FLOAT, [3, 4])}, {"y": (FLOAT, [30_003, 4])}, {"layer.weight": normal(1, 4)}
+    )
+    assert trained(path, verify=False) == {"layer.weight": True}
 
 
 def test_embeddings_train_and_a_weight_that_is_turned_first(tmp_path: Path) -> None:

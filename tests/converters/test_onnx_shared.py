@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from portable_nn.cli import main
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
-from portable_nn.core.errors import FormatError, UnsupportedError
+from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError
 from portable_nn.onnx.roles import shared
 
 
@@ -131,6 +131,24 @@ def test_parts_of_a_split_into_a_sequence_are_slices(sizes: int | list[int], tmp
     assert [node.operator for node in found.network.graph.nodes if node.operator != "Constant"] == ["Slice"] * 3
     assert "sequences of tensors replaced by slices: s" in found.notes
     assert max(each.max_abs_error for each in found.outputs.values()) == 0
+
+
+@pytest.mark.parametrize("kind", ["no outputs", "no inputs", "one input", "sizes that their shape does not hold"])
+def test_damaged_parts_of_a_sequence_are_refused(kind: str) -> None:
+    nodes = [
+        helper.make_node("SplitToSequence", ["x", "sizes"], ["s"]),
+        helper.make_node("SequenceAt", ["s", "i"], ["y"]),
+    ]
+    tensors = [helper.make_tensor(name, TensorProto.INT64, [], [1]) for name in ("sizes", "i")]
+    if kind == "no outputs":
+        del nodes[0].output[:]
+    elif kind.startswith("sizes"):
+        tensors[0].dims.append(2**62)
+    else:
+        del nodes[1].input[kind == "one input" :]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy")
+    with pytest.raises(PortableNNError):
+        import_onnx(helper.make_model(helper.make_graph(nodes, "g", [x], [y], tensors)), verify=False)
 
 
 def test_a_model_without_outputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,9 +28,9 @@ def test_each_file_is_noted_once_and_known_by_its_bytes(tmp_path: Path) -> None:
     known = metadata[TRAINED_ON]
     [copied, whole] = trained_notes(known, [str(other), two, {"in": "memory"}, tmp_path, tmp_path / "none.csv"])
     assert copied.startswith(
-        f"{other}: the model was trained on these rows, but for a share of 0.25, held out with seed 7; "
+        f"{other}: the model was trained on these examples, but for a share of 0.25, held out with seed 7; "
     )
-    assert whole.startswith(f"{two}: the model was trained on these rows; ")
+    assert whole.startswith(f"{two}: the model was trained on these examples; ")
     other.write_bytes(one.read_bytes()[:-1] + b" ")
     assert trained_notes(known, other) == trained_notes("", one) == []
 
@@ -38,7 +38,7 @@ def test_each_file_is_noted_once_and_known_by_its_bytes(tmp_path: Path) -> None:
 def test_rows_to_test_on_are_known_again_unless_another_training_saw_them(tmp_path: Path) -> None:
     path, metadata = tmp_path / "a.csv", dict[str, str]()
     path.write_text("a,b\n")
-    with pytest.raises(DataError, match="no rows of this file were held out to test the model"):
+    with pytest.raises(DataError, match="none of its examples were held out to test the model"):
         share_to_test("", path)
     note_trained(metadata, training_file(path, 0.1, 7, 0.25))
     assert share_to_test(metadata[TRAINED_ON], path) == (0.25, 7)
@@ -47,10 +47,10 @@ def test_rows_to_test_on_are_known_again_unless_another_training_saw_them(tmp_pa
     assert not known_before(metadata, training_file(path, 0.1, 7, 0.25))
     note_trained(metadata, training_file(path, 0.1, 7))
     assert known_before(metadata, training_file(path, 0.1, 7))
-    with pytest.raises(DataError, match="trained on this file several times, each with other rows held out"):
+    with pytest.raises(DataError, match="trained on it several times, each with other examples held out"):
         share_to_test(metadata[TRAINED_ON], path)
     [said] = trained_notes(metadata[TRAINED_ON], path)
-    assert "the model was trained on these rows; figures" in said
+    assert "the model was trained on these examples; figures" in said
 
 
 @given(st.text("0123456789abcdef .,e-", max_size=40))
@@ -65,11 +65,23 @@ def test_an_entry_that_is_none_is_no_share(words: str) -> None:
         assert seed >= 0
 
 
-def test_a_folder_and_standard_input_are_not_noted(tmp_path: Path) -> None:
-    metadata: dict[str, str] = {}
-    note_trained(metadata, training_file(tmp_path, 0.1, 0))
-    note_trained(metadata, training_file(Path("-"), 0.1, 0))
-    assert metadata == {}
+def test_a_folder_is_known_by_its_files_until_one_changes(tmp_path: Path) -> None:
+    metadata = dict[str, str]()
+    for folder in (tmp_path / "mine", tmp_path / "copied"):
+        for name in ("b/2.png", "a/1.png"):
+            (folder / name).parent.mkdir(parents=True)
+            (folder / name).write_bytes(name.encode())
+    note_trained(metadata, training_file(tmp_path / "mine", 0.1, 7, 0.25))
+    known, copied = metadata[TRAINED_ON], tmp_path / "copied"
+    [said] = trained_notes(known, [copied, tmp_path])
+    assert said.startswith(f"{copied}: the model was trained on these examples, but for a share of 0.1 and of 0.25 (")
+    assert share_to_test(known, copied) == (0.25, 7)
+    (copied / "a/1.png").rename(copied / "b/1.png")
+    assert trained_notes(known, copied) == []
+
+
+def test_standard_input_is_not_noted() -> None:
+    assert training_file(Path("-"), 0.1, 0) == ""
 
 
 def test_words_of_others_in_the_metadata_say_nothing(tmp_path: Path) -> None:

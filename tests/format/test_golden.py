@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from base64 import b64decode
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xxhash
 from msgspec.structs import replace
+from onnx import NodeProto, helper
 
+import portable_nn as pnn
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.core.tensors import Array
 from portable_nn.format import CARRIERS, InputInfo, Manifest, OutputInfo, load, save
@@ -27,6 +30,7 @@ SHA256 = {
     "v3.h5": "225133aa9e33b1517f89e49a16da6a126b86c49beaa12c8eaf5a46cd2477a924",
     "v3.npz": "4112c9ffa7c82911c1891a7f13432b53b33feb72412783c6ab1fe7b8030ac017",
     "v3_table.safetensors": "50097f3645564683fda3d77154de2b9dd58f57fe1ee881d5292770d9d09df3b2",
+    "v4_opaque.safetensors": "71586ea90e5c1ed3de670f11959d554906b122a1013856764b24081aaa33dfbb",
     "v4.safetensors": "3a76e1fcb6bfd68530333d664b7819e23b0329920a4e0913275ecc9f11890d78",
     "v4.h5": "cdb85741a6d8f146e9ccff63295c570ad055e24ba7e2e5be156af79cdc451289",
     "v4.npz": "7c69c1f531f2ce77c79592f9fdbf87382f0a93ea1d1d51633b3c9e923512b446",
@@ -41,6 +45,7 @@ DIGESTS = {
 }
 """The digest of the network in each version."""
 
+OPAQUE_DIGEST = "ea68f81f4fe799c29ad539b214e444db6885f5886cab59972be6136924b1b803"
 TABLE_DIGEST = "e1427eda668c35176c63c1e6d8f324c032ded92c7c2c412b85ab7ca45f6176a2"
 
 TENSORS: dict[str, Array] = {
@@ -150,6 +155,44 @@ TABLE = Manifest(
 )
 
 
+OPAQUE = Manifest(
+    graph=Graph(
+        name="opaque",
+        inputs=(Value("x", "float32", ("batch", 2, 2)),),
+        outputs=("y",),
+        parameters=(Parameter("weight", "float32", (2, 4)),),
+        nodes=(
+            Node(
+                "inverse",
+                "com.microsoft.Inverse",
+                ("x",),
+                ("i",),
+                {
+                    "node": "CgF4EgFpGgdpbnZlcnNlIgdJbnZlcnNlOg1jb20ubWljcm9zb2Z0",
+                    "version": 1,
+                    "takes": ("float32[d0,2,2]",),
+                    "gives": ("float32[d0,2,2]",),
+                    "apart": ("d0",),
+                },
+                "portable_nn",
+            ),
+            Node("rows", "Flatten", ("i",), ("rows",)),
+            Node("layer", "Gemm", ("rows", "weight"), ("y",), {"transB": 1}),
+        ),
+    ),
+    inputs=(InputInfo("x"),),
+    outputs=(OutputInfo("y"),),
+    producer="portable-nn 0.1.0",
+    version=4,
+)
+
+OTHERS: dict[str, tuple[Manifest, str, Array]] = {
+    "v3_table.safetensors": (TABLE, TABLE_DIGEST, np.arange(12, dtype=np.float32).reshape(4, 3)),
+    "v4_opaque.safetensors": (OPAQUE, OPAQUE_DIGEST, np.array([[1, 0, 0, -1], [0.5, 2, 0, 0]], np.float32)),
+}
+"""Files of another network each: its manifest, its digest, and its weight."""
+
+
 @pytest.mark.parametrize("name", SHA256)
 def test_a_golden_file_is_untouched(name: str) -> None:
     assert hashlib.sha256((GOLDEN / name).read_bytes()).hexdigest() == SHA256[name]
@@ -160,7 +203,7 @@ def test_every_golden_weight_file_is_pinned() -> None:
 
 
 @pytest.mark.parametrize("lazy", [False, True])
-@pytest.mark.parametrize("name", [name for name in SHA256 if "table" not in name])
+@pytest.mark.parametrize("name", [name for name in SHA256 if name not in OTHERS])
 def test_a_golden_file_means_what_it_meant(name: str, lazy: bool) -> None:
     version = int(name[1])
     contents = load(GOLDEN / name, lazy=lazy, digest=DIGESTS[version])
@@ -171,12 +214,24 @@ def test_a_golden_file_means_what_it_meant(name: str, lazy: bool) -> None:
         np.testing.assert_array_equal(contents.tensors[key], expected)
 
 
-def test_the_golden_table_means_what_it_meant() -> None:
-    contents = load(GOLDEN / "v3_table.safetensors", digest=TABLE_DIGEST)
-    assert replace(contents.manifest, digests={}, checksums={}) == TABLE
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_other_golden_files_mean_what_they_meant(name: str) -> None:
+    manifest, digest, weight = OTHERS[name]
+    contents = load(GOLDEN / name, digest=digest)
+    assert replace(contents.manifest, digests={}, checksums={}) == manifest
+    np.testing.assert_array_equal(contents.tensors["weight"], weight)
 
 
-@pytest.mark.parametrize("name", [name for name in SHA256 if name[1] in "34" and "table" not in name])
+def test_the_golden_opaque_node_is_what_onnx_writes_and_computes_what_numpy_does() -> None:
+    node = NodeProto.FromString(b64decode(OPAQUE.graph.nodes[0].attributes["node"]))
+    assert node == helper.make_node("Inverse", ["x"], ["i"], "inverse", domain="com.microsoft")
+    network = pnn.load(GOLDEN / "v4_opaque.safetensors")
+    x = np.array([[[2, 1], [1, 1]], [[0, 4], [-2, 0]]], np.float32)
+    wanted = np.linalg.inv(x).reshape(2, 4) @ OTHERS["v4_opaque.safetensors"][2].T
+    np.testing.assert_allclose(network.predict(x), wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in SHA256 if name[1] in "34" and name not in OTHERS])
 def test_the_same_network_still_gives_the_golden_bytes(tmp_path: Path, name: str) -> None:
     """A file has the lowest version from 3 on that can hold it."""
     version = int(name[1])
@@ -184,10 +239,13 @@ def test_the_same_network_still_gives_the_golden_bytes(tmp_path: Path, name: str
     assert (tmp_path / name).read_bytes() == (GOLDEN / name).read_bytes()
 
 
-def test_the_same_table_still_gives_the_golden_bytes(tmp_path: Path) -> None:
-    weight = {"weight": np.arange(12, dtype=np.float32).reshape(4, 3)}
-    assert save(tmp_path / "t.safetensors", TABLE, weight) == TABLE_DIGEST
-    assert (tmp_path / "t.safetensors").read_bytes() == (GOLDEN / "v3_table.safetensors").read_bytes()
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_same_other_network_still_gives_the_golden_bytes(tmp_path: Path, name: str) -> None:
+    manifest, digest, weight = OTHERS[name]
+    contents = load(GOLDEN / name)
+    for described, tensors in ((manifest, {"weight": weight}), (contents.manifest, contents.tensors)):
+        assert save(tmp_path / name, described, tensors) == digest
+        assert (tmp_path / name).read_bytes() == (GOLDEN / name).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["v1.safetensors", "v2.h5"])

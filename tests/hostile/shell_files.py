@@ -19,6 +19,7 @@ import forge_hdf5
 import forge_npz
 import forge_pickles
 import forge_safetensors
+import graph_files
 import h5py
 import numpy as np
 import safetensors.numpy
@@ -384,6 +385,9 @@ USES = (
     f"tune FILE {DATA} --epochs 1 --out out.npz", "sample FILE --out out.npy",
 )  # fmt: skip
 IMPORTS = ("import FILE out.safetensors", "import FILE out.h5 --verify none", "import FILE out.npz --dim N=2")
+GRAPHS = (*IMPORTS[1:2] * 6, *IMPORTS[::2], *RUNS[:2], *LOOKS[:3])
+"""Most without verification, which takes long."""
+
 TENSORS = (
     "inspect FILE",
     "inspect FILE --against model.safetensors",
@@ -397,12 +401,14 @@ LABELS = (
 ONNX = (model, model, model, name_bytes)
 
 
-def kinds(folder: Path) -> dict[str, Kind]:
-    """Every kind; ``folder`` is for what has to be written on the way."""
+def kinds(folder: Path, only: str = "") -> dict[str, Kind]:
+    """Every kind, or that one at least; ``folder`` is for what has to be written on the way."""
     beside = {DATA: TABLE, "x.npy": one(X), "beside.bin": np.ones(12, "<f4").tobytes(), "p.png": picture("PNG")}
     beside |= {"model.safetensors": saved(networks()["rows"], ".safetensors", folder)}
-    made = {**_of_networks(folder), **_of_arrays(), **_of_tables(folder), **_of_texts_and_pictures()}
-    made["pickle"] = _pickles(folder)
+    made = {"graphs": Kind(graph_files.files(), GRAPHS, (graph_files.changed,) * 4)}
+    if only not in made:  # The others take longer.
+        made |= {**_of_networks(folder), **_of_arrays(), **_of_tables(folder), **_of_texts_and_pictures()}
+        made["pickle"] = _pickles(folder)
     return {name: replace(kind, beside={**beside, **kind.beside}) for name, kind in made.items()}
 
 

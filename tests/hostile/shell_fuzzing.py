@@ -26,6 +26,7 @@ from typing import Final
 
 if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"  # Threads do not survive a fork.
+    os.environ["PORTABLE_NN_TIME"] = "2"  # For what a model computes: loops may be without end.
     here = Path(__file__).resolve().parent
     sys.path[:0] = [str(here), str(here.parents[1]), str(here.parent / "converters"), str(here.parent)]
 
@@ -103,7 +104,9 @@ def forked(found: Case, folder: Path) -> tuple[int, str]:
     """The exit code of a case, negative for a signal, and its messages; in a fork of this process."""
     child = os.fork()
     if not child:
-        os._exit(_in_child(found, folder))
+        code = _in_child(found, folder)
+        _end_helpers()
+        os._exit(code)
     return _ended(child), _messages(folder)
 
 
@@ -119,6 +122,7 @@ def in_turn(cases: Iterable[Case]) -> bytes:
                     code = _in_child(found, folder)
                     file.write(bytes([70 if "Traceback" in _messages(folder) else code]))
                     os.chdir(scratch)
+            _end_helpers()
             os._exit(0)
         _ended(child, TOGETHER * SECONDS)
         return codes.read_bytes()
@@ -159,9 +163,13 @@ def _command(found: Case) -> int:
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    if helper := sys.modules.get("portable_nn.core.isolated"):
-        helper.end_all()  # Of what runs at exit, this alone: the parent's temporary folders are not this process's.
     return code
+
+
+def _end_helpers() -> None:
+    """Of what runs at exit, this alone: the parent's temporary folders are not this process's."""
+    if helper := sys.modules.get("portable_nn.core.isolated"):
+        helper.end_all()
 
 
 def _ended(child: int, seconds: float = 5 * SECONDS) -> int:
@@ -232,7 +240,7 @@ def run(first: int, count: int, kind: str = "") -> Iterator[tuple[Case, int, str
     """The cases of these numbers, their exit codes, and the faults of those that fail."""
     prepare()
     with tempfile.TemporaryDirectory() as scratch:
-        table = kinds(Path(scratch))
+        table = kinds(Path(scratch), kind)
         numbers = range(first, first + count)
         if kind:
             table = {kind: table[kind]}

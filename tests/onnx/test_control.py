@@ -423,6 +423,66 @@ def test_bodies_that_do_not_fit_are_refused_with_the_reason(
         import_onnx(loop(*nodes, outputs=outputs))
 
 
+SCAN = helper.make_node("Scan", ["v0", "x"], ["last", "y"], "scan", num_scan_inputs=1, body=body(
+    "turn", ["n", "o"], helper.make_node("Add", ["h", "r"], ["n"]), helper.make_node("Sin", ["n"], ["o"]),
+    inputs=(value("h"), value("r")),
+))  # fmt: skip
+
+
+@pytest.mark.parametrize("most", [3, 40])
+def test_a_body_that_takes_other_inputs_is_refused(most: int) -> None:
+    proto = loop(*TURN, most=most)
+    del proto.graph.node[-1].attribute[0].g.input[2]
+    with pytest.raises(PortableNNError, match=r"'turns' takes 2 inputs and is given 3|reads 'v'"):
+        import_onnx(proto)
+
+
+@pytest.mark.parametrize("kind", ["no condition in it", "no outputs", "an input without a name"])
+def test_a_body_without_some_part_is_refused(kind: str) -> None:
+    proto = loop(*TURN, start="start")
+    inner = proto.graph.node[-1].attribute[0].g
+    proto.graph.initializer.append(
+        numpy_helper.from_array(np.ones(0 if kind.startswith("no c") else (), bool), "start")
+    )
+    if kind == "no outputs":
+        del inner.output[:]
+    elif kind.startswith("an input"):
+        inner.input[0].name = ""
+    with pytest.raises(PortableNNError):
+        import_onnx(proto)
+
+
+def test_a_branch_without_a_condition_in_it_is_refused() -> None:
+    proto = choice()
+    del proto.graph.node[:-1]
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones(0, bool), "c"))
+    with pytest.raises(PortableNNError, match=r"its condition must be one truth value, not bool \(0,\)"):
+        import_onnx(proto)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "message"),
+    [
+        (helper.make_attribute("body", 0.5), "'body' must be of type"),
+        (helper.make_attribute("body", "x"), "'body' must be of type"),
+        (helper.make_attribute("num_scan_inputs", "x"), "'num_scan_inputs' must be of type"),
+        (helper.make_attribute("num_scan_inputs", 2**62), "of which it reads 4611686018427387904 in steps"),
+        (helper.make_attribute("scan_input_axes", "x"), "'scan_input_axes' must be of type"),
+        (None, "attribute 'num_scan_inputs' is missing"),
+    ],
+)
+def test_a_scan_with_other_attributes_is_refused(attribute: Any, message: str) -> None:
+    proto = model(SCAN, v0=np.zeros(3, np.float32))
+    import_onnx(proto)
+    [scan] = proto.graph.node
+    name = attribute.name if attribute else "num_scan_inputs"
+    kept = [each for each in scan.attribute if each.name != name]
+    del scan.attribute[:]
+    scan.attribute.extend([*kept, *([attribute] if attribute else [])])
+    with pytest.raises(PortableNNError, match=message):
+        import_onnx(proto)
+
+
 def test_branches_in_branches_have_an_end() -> None:
     inner = body("deepest", ["d"], helper.make_node("Exp", ["x"], ["d"]))
     for depth in range(DEEPEST + 1):

@@ -44,6 +44,10 @@ CLASSES = TREES | {
     "class_treeids": [0, 0, 1, 1], "class_nodeids": [1, 2, 1, 2], "class_ids": [0, 1, 0, 1],
     "class_weights": [1.0, 0.25, 0.5, 2.0], "classlabels_strings": ["no", "yes"], "post_transform": "NONE",
 }  # fmt: skip
+COUNTED = {
+    "mode": "TF", "min_gram_length": 1, "max_gram_length": 1, "max_skip_count": 0, "ngram_counts": [0],
+    "ngram_indexes": [0, 1, 2], "pool_int64s": [-1, 2, 3],
+}  # fmt: skip
 MACHINE = {
     "kernel_type": "RBF", "kernel_params": [0.1, 0.0, 3.0], "n_supports": 2, "coefficients": [1.0, -1.0],
     "support_vectors": [0.0, 1.0, 1.0, 0.0, 0.0, 2.0, 1.0, 3.0], "rho": [0.5],
@@ -64,8 +68,8 @@ MIDDLES: Mapping[str, tuple[Sequence[NodeProto], int, int]] = {
     "com.microsoft.CDist": (
         [node("CDist", ["h", "points"], ["m"], "it", domain=MICROSOFT, metric="sqeuclidean")], 3, 2,
     ),
-    "ai.onnx.DFT": (
-        [*shaped("h", "r", -1, 4, 1), node("DFT", ["r"], ["i"], "it", axis=1), *shaped("i", "m", -1, 8)], 4, 8,
+    "ai.onnx.TfIdfVectorizer": (
+        [node("Cast", ["h"], ["r"], to=7), node("TfIdfVectorizer", ["r"], ["m"], "it", **COUNTED)], 4, 3,
     ),
     "ai.onnx.ml.TreeEnsembleRegressor": (
         [node("TreeEnsembleRegressor", ["h"], ["m"], "it", domain=ML, **REGRESSION)], 2, 2,
@@ -81,11 +85,15 @@ every = pytest.mark.parametrize("name", MIDDLES)
 
 
 def model(name: str) -> ModelProto:
+    return around(*MIDDLES[name])
+
+
+def around(middle: Sequence[NodeProto], taken: int, made: int) -> ModelProto:
     """y = last(nodes(first(x))) + beside(x), of weights with which no sum of products is rounded."""
-    middle, taken, made = MIDDLES[name]
+    rng = np.random.default_rng(3)
     arrays = {
-        "first.weight": RNG.integers(-2, 3, (4, taken)), "first.bias": RNG.integers(1, 3, taken),
-        "last.weight": 2.0 ** RNG.integers(-1, 2, (made, 3)) * (np.arange(made)[:, None] == np.arange(3)),
+        "first.weight": rng.integers(-2, 3, (4, taken)), "first.bias": rng.integers(1, 3, taken),
+        "last.weight": 2.0 ** rng.integers(-1, 2, (made, 3)) * (np.arange(made)[:, None] == np.arange(3)),
         "beside.weight": np.zeros((4, 3)), "points": [[1, 2, 0], [0, 1, 3]],
     }  # fmt: skip
     nodes = [
@@ -162,15 +170,14 @@ def test_a_weight_that_only_such_a_node_reads_is_frozen() -> None:
     assert [dict(each.attributes).get("sampled") for each in network.graph.nodes if each.domain] == [1]
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-def test_examples_are_cut_into_batches_only_where_they_are_computed_one_by_one(axis: int) -> None:
-    """A transform along the examples needs all of them at once."""
-    given = model("ai.onnx.DFT")
-    [option] = opaque_proto(given).attribute
-    option.i = axis
+@pytest.mark.parametrize("shape", [(-1, 2, 2), (1, -1, 4)], ids=str)
+def test_examples_are_cut_into_batches_only_where_they_are_computed_one_by_one(shape: tuple[int, ...]) -> None:
+    """The triangle of a matrix whose rows are the examples needs all of them at once."""
+    triangle = node("Trilu", ["r"], ["i"], "it", domain=MICROSOFT, upper=0)
+    given = around([*shaped("h", "r", *shape), triangle, *shaped("i", "m", -1, 4)], 4, 4)
     network, _, _ = read_onnx(given)
     [found] = [each.attributes.get("apart") for each in network.graph.nodes if each.domain]
-    assert found == (("d0",) if axis else None)
+    assert found == (("d0",) if shape[0] < 0 else None)
     rows = RNG.normal(size=(1200, 4)).astype(np.float32)
     wanted = their(given, rows)
     np.testing.assert_allclose(network.predict(rows), wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
@@ -287,7 +294,7 @@ def test_a_node_of_a_stranger_is_checked_before_it_runs(tmp_path: Path) -> None:
         (node("Inverse", ["r"], ["i"], domain=MICROSOFT, a=outside(tmp_path / "w")), {}, "'a' is in another file"),
         (node("EPContext", ["r"], ["i"], domain=MICROSOFT, ep_cache_context="w", embed_mode=0),
          {"operator": "com.microsoft.EPContext"}, "are those of com.microsoft.EPContext"),
-        (node("If", ["r"], ["i"], a=model("ai.onnx.DFT").graph), {"operator": "ai.onnx.If"}, "numbers or text"),
+        (node("If", ["r"], ["i"], a=model("com.microsoft.CDist").graph), {"operator": "ai.onnx.If"}, "numbers or text"),
         (good, {"gives": ("float32[d0,4,1]",)}, r"says .*float32\[d0,4,1\].* shows .*float32\[d0,2,2\]"),
         (good, {"sampled": 1}, "says .*'sampled': 1.* where onnxruntime shows"),
         (good, {"takes": ("int32[d0,2,2]",)}, "input 1 must be int32"),
@@ -303,7 +310,10 @@ def test_a_node_of_a_stranger_is_checked_before_it_runs(tmp_path: Path) -> None:
             pnn.load(forged(tmp_path / f"{place}.npz", given, **told))
 
 
-MANY = [pytest.param(each, marks=pytest.mark.long) for each in ("ai.onnx.DFT", "ai.onnx.ml.TreeEnsembleRegressor")]
+MANY = [
+    pytest.param(each, marks=pytest.mark.long)
+    for each in ("ai.onnx.TfIdfVectorizer", "ai.onnx.ml.TreeEnsembleRegressor")
+]
 
 
 @pytest.mark.parametrize("name", ["com.microsoft.Inverse", *MANY])

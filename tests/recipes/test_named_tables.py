@@ -221,6 +221,8 @@ def test_words_that_are_new_in_most_rows_are_refused_by_name_and_repeated_ones_a
         pnn.train_table("auto-auto", {"rare": list(map(form.format, range(240))), "y": y * 3}, epochs=1)
     assert ("remove marks such as $ and %" in str(found.value)) == ("id" not in form)
     assert pnn.train_table("auto-auto", {"a": np.arange(80) % 7, "rare": rare, "y": y}, drop=["rare"], epochs=1)
+    with pytest.raises(DataError, match=r"(?s)target 'rare' holds 80 different words in 80 rows, .*--task classes"):
+        pnn.train_table("auto-auto", {"a": np.arange(80) % 7, "rare": rare}, "rare", epochs=1)
     trained = pnn.train_table("auto-auto", {"rare": rare, "y": y}, categorical=["rare"], epochs=1)
     assert set(trained.network.inputs[0].columns[0].categories) == set(rare)
 

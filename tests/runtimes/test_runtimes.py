@@ -17,44 +17,8 @@ import portable_nn as pnn
 from portable_nn.core.errors import UsageError
 from portable_nn.onnx.writing import to_model
 from portable_nn.runtimes.processes import Job, brief, run_jobs
-from portable_nn.runtimes.table import RUNTIMES, Runtime, chosen
+from portable_nn.runtimes.table import RUNTIMES, chosen
 from portable_nn.runtimes.task import Port
-
-STAND_IN = """
-import os, signal, sys, time
-import numpy as np, onnx
-from onnx.reference import ReferenceEvaluator
-
-
-def load(task):
-    model = onnx.load(str(task.path))
-    operators = [node.op_type for node in model.graph.node]
-    sizes = [dim.HasField("dim_value") for value in model.graph.input for dim in value.type.tensor_type.shape.dim]
-    {at_load}
-    evaluator = ReferenceEvaluator(model)
-
-    def run(feeds):
-        found = evaluator.run(None, dict(feeds))
-        {at_run}
-        return dict(zip([port.name for port in task.outputs], found))
-
-    return run
-"""
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Puts a runtime in the table: the reference evaluator, with faults."""
-
-    def put(*, at_load: str = "pass", at_run: str = "pass", packages: tuple[str, ...] = ("numpy",)) -> str:
-        name = f"stand_in_{len(list(tmp_path.iterdir()))}"
-        (tmp_path / f"{name}.py").write_text(STAND_IN.format(at_load=at_load, at_run=at_run))
-        monkeypatch.syspath_prepend(str(tmp_path))
-        row = Runtime(title="OpenCV", module=name, packages=packages, needs="pip install it")
-        monkeypatch.setitem(RUNTIMES, name, row)  # type: ignore[arg-type]
-        return name
-
-    return put
 
 
 def network() -> pnn.Network:

@@ -20,10 +20,11 @@ from portable_nn.converters.array.helpers import (
     normalization,
     recurrence,
     resizing,
+    waves,
     windows,
 )
 
-_FAMILIES = (activations, formulas, normalization, windows, recurrence, attention, movement, resizing, control)
+_FAMILIES = (activations, formulas, normalization, windows, recurrence, attention, movement, resizing, waves, control)
 """In the order in which their functions are printed."""
 
 

@@ -99,7 +99,8 @@ class RecurrentLayer(Layer):
         )
         b: Symbol | None = biases[0] if biases else None
         if b is not None and not cell.reset_after:  # Keras adds one number where the standard adds two.
-            b = emit("Concat", b, emit("Expand", constant(0, x.dtype), integers(_sizes_of(b))), axis=1)
+            sizes = [size for size in b.shape if isinstance(size, int)]
+            b = emit("Concat", b, emit("Expand", constant(0, x.dtype), integers(sizes)), axis=1)
         attributes: dict[str, Any] = {"hidden_size": cell.units}
         attributes |= {"direction": "bidirectional"} if len(self.cells) > 1 else {}
         attributes |= {"linear_before_reset": 1} if cell.reset_after else {}
@@ -115,7 +116,3 @@ class RecurrentLayer(Layer):
         for leaf in self._parameters.values():
             leaf.owner = leaf.owner or made[0]
         return made
-
-
-def _sizes_of(x: Symbol) -> list[int]:
-    return [size for size in x.shape if isinstance(size, int)]

@@ -41,8 +41,8 @@ def command(
     """Train a shipped model anew, by its recipe.
 
     The recipe has its own data, network and settings. Without --out, the weight file is NAME.safetensors in the current
-    folder. altimetry-data are no model, but simulated echoes of a radar altimeter, as HDF5. The picture is of the
-    losses by epoch, or of the echoes.
+    folder. altimetry-data is not a model: it writes simulated echoes of a radar altimeter as HDF5. --plot draws the
+    losses by epoch, or the echoes.
     """
     from portable_nn.catalog import SIMULATED, find_model
 

@@ -50,6 +50,7 @@ def control(
         trying: whether the turns of a loop around it are tried to become nodes. Raises ``StaysError`` then for a loop.
     """
     use = scope.use(node)
+    use.operator.check(node.attributes, use.types, len(node.outputs))
     found = bodies_of(use)
     if node.operator != "If":
         inner = scope._replace(types=ChainMap({}, scope.types))
@@ -122,7 +123,9 @@ def _placed(
         wishes: the names that some values get.
     """
     given = (*entries, *(node.inputs[place] for place in body.places))
-    formal = (value.name for value in (*body.graph.inputs, *body.graph.parameters))
+    formal = [value.name for value in (*body.graph.inputs, *body.graph.parameters)]
+    if len(formal) != len(given):
+        raise StaysError
     names, nodes, used = dict(zip(formal, given, strict=True)), list[Node](), set[str]()
     for each in body.graph.nodes:
         for name in filter(None, each.outputs):
@@ -161,7 +164,8 @@ def _turns(node: Node, use: OperatorContext, body: Body, scope: Scope, lift: Lif
             size += 1
             yield each
         if not scan:
-            going = _goes_on(scope.types.get(made.pop(0)))
+            condition, *made = made or [""]
+            going = _goes_on(scope.types.get(condition))
         states, turn = made[:count], turn + 1
         written.append(made[count:])
     if not written and len(node.outputs) > count:
@@ -172,7 +176,7 @@ def _turns(node: Node, use: OperatorContext, body: Body, scope: Scope, lift: Lif
 
 
 def _goes_on(condition: Type | None) -> bool:
-    if condition is None or condition.constant is None:
+    if condition is None or not condition.constant:
         raise StaysError
     return bool(condition.constant[0])
 

@@ -93,7 +93,10 @@ _axes_as_input: Final = _as_inputs(axes="int64")
 
 
 def _axes_as_attribute(node: Node, scope: Scope) -> list[Node]:
-    axes = scope.numbers(given(node, 1))
+    name = given(node, 1)
+    axes = scope.numbers(name)
+    if name and not axes and scope.types[name].shape != (0,):
+        return [node]  # They are computed, which the older form cannot express either.
     if not axes:  # All axes; or none, which the older form cannot express: the check reports that.
         return [replace(node, inputs=node.inputs[:1])]
     attributes = {**without(node, "noop_with_empty_axes"), "axes": axes}
@@ -160,6 +163,20 @@ def _sizes_of_parts(node: Node, scope: Scope) -> list[Node]:
 def _without_dilations(node: Node, scope: Scope) -> list[Node]:
     dilations: Any = node.attributes.get("dilations", ())
     return [replace(node, attributes=without(node, "dilations"))] if set(dilations) <= {1} else [node]
+
+
+def _axis_as_input(node: Node, scope: Scope) -> list[Node]:
+    """The axis is 1 where it is not said."""
+    axis = scope.scalar(f"{node.name}.axis", node.attributes.get("axis", 1), "int64")  # type: ignore[arg-type]
+    return _with_inputs(node, scope, given(node, 1), axis, drop=["axis"])
+
+
+def _axis_as_attribute(node: Node, scope: Scope) -> list[Node]:
+    found = scope.numbers(given(node, 2)) if given(node, 2) else (-2,)
+    if not found:
+        return [node]
+    attributes = {**node.attributes, "axis": found[0] % len(scope.type(node).shape)}
+    return [replace(node, inputs=tuple(filter(None, node.inputs[:2])), attributes=attributes)]
 
 
 # -- normalisation
@@ -263,6 +280,7 @@ CHANGES: Final[Mapping[str, tuple[Change, ...]]] = {
     ),
     # A bound that is absent was the largest float: no bound but for infinities.
     "Clip": (Change(11, _as_inputs(min="T", max="T")),),
+    "DFT": (Change(20, _axis_as_input, _axis_as_attribute),),
     "Dropout": (
         Change(7, without_test_mode), Change(10, _mask_of_truth_values), Change(12, _as_inputs(ratio="float32")),
     ),

@@ -144,8 +144,10 @@ def _shift(x: Symbol, y: Symbol, *, direction: str) -> Symbol:
 def _cumulative_product(x: Symbol, axis: Symbol, *, exclusive: int = 0, reverse: int = 0) -> Symbol:
     """For each place along the axis the product of all elements, with those after it replaced by 1."""
     rank, given = len(x.shape), axis.type.constant
-    if given is None or len(given) != 1 or not isinstance(given[0], int) or not -rank <= given[0] < rank:
-        raise InvalidNode(f"axis must be a constant from {-rank} to {rank - 1}")
+    if given is None:
+        return _along_computed(x, axis, exclusive, reverse)
+    if len(given) != 1 or not isinstance(given[0], int) or not -rank <= given[0] < rank:
+        raise InvalidNode(f"axis must be one number from {-rank} to {rank - 1}, not {given}")
     along = given[0] % rank
     length = emit("Squeeze", sizes(x, [along]), integers([0]))
     places = emit("Range", constant(0, "int64"), length, constant(1, "int64"))
@@ -157,6 +159,16 @@ def _cumulative_product(x: Symbol, axis: Symbol, *, exclusive: int = 0, reverse:
     kept = emit("Less" if exclusive else "LessOrEqual", first, second)
     factors = emit("Where", kept, emit("Unsqueeze", x, integers([along + 1])), constant(1, x.dtype))
     return emit("ReduceProd", factors, integers([along]), keepdims=0)
+
+
+def _along_computed(x: Symbol, axis: Symbol, exclusive: int, reverse: int) -> Symbol:
+    """With the axes before and behind the computed one put together, it is the second of three."""
+    rank, shape = len(x.shape), emit("Shape", x)
+    after = emit("Mod", emit("Reshape", cast(axis, "int64"), integers([1])), integers([rank])) + integers([1])
+    behind = emit("ReduceProd", emit("Slice", shape, after, integers([rank])), keepdims=1)
+    along = emit("Concat", integers([-1]), emit("Gather", shape, after - integers([1])), behind, axis=0)
+    flat = emit("Reshape", x, along)
+    return emit("Reshape", _cumulative_product(flat, integers([1]), exclusive=exclusive, reverse=reverse), sizes(x))
 
 
 def _modulo(a: Symbol, b: Symbol, *, fmod: int = 0) -> Symbol:

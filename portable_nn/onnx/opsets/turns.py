@@ -68,6 +68,8 @@ def in_known_turns(
     A condition that a counter ends becomes a number of turns. A Slice from a counter to the next number becomes a
     Gather, which refuses a step beyond the end, where the Slice is empty. ``earlier`` are the nodes before the Loop.
     """
+    if not body.graph.outputs:  # The operator's own rule says that there must be some.
+        return [], node, body.graph.nodes
     graph, counters = body.graph, _counters(node, use, body)
     nodes = tuple(_gathered(graph.nodes, counters))
     made, makers = graph.outputs[0], _makers(nodes)

@@ -7,21 +7,22 @@ kernel of numpy, or a node that only the network has, would excuse itself: what 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Final, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
-from onnx import ModelProto
+from onnx import AttributeProto, ModelProto
 
 from portable_nn.core.errors import PortableNNError
-from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Tensor, Value
-from portable_nn.core.tensors import Array
+from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Tensor, Value, bodies
+from portable_nn.core.tensors import Array, NamedArrays
+from portable_nn.onnx.branches import rename
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.verification.differences import Pair, finite_gaps, largest_gap, precision
 from portable_nn.onnx.verification.sections import Sides
-from portable_nn.operators import DTYPE_CODES
+from portable_nn.operators import DTYPE_CODES, find
 
 TRIES: Final = 6
 """The runs whose inputs and weights are changed by rounding errors."""
@@ -38,7 +39,7 @@ _CODES: Final = frozenset({"to", "dtype"})
 """The attributes that are element types; a kernel takes float64 as it is, whatever its ``stash_type``."""
 
 
-def allowed(sides: Sides, part: ModelProto, feeds: Mapping[str, Array], name: str, pair: Pair) -> float:
+def allowed(sides: Sides, part: ModelProto, feeds: NamedArrays, name: str, pair: Pair) -> float:
     """The distance of the two sides of ``pair`` that rounding explains.
 
     Args:
@@ -56,12 +57,13 @@ def allowed(sides: Sides, part: ModelProto, feeds: Mapping[str, Array], name: st
     return most
 
 
-def rounding_effects(sides: Sides, part: ModelProto, feeds: Mapping[str, Array], name: str) -> Iterator[float]:
+def rounding_effects(sides: Sides, part: ModelProto, feeds: NamedArrays, name: str) -> Iterator[float]:
     """The distances that rounding explains in the values of ``part``, by several measures, of which the largest counts.
 
-    First by what optimisation changes, then ``TRIES`` times by what changes where all inputs, weights and values on the
-    way are off by up to one unit in the last place, so that every rounding is another: Parker's Monte Carlo arithmetic
-    (1997). Constants stay as they are. Which elements that moves is chance. Nothing where onnxruntime cannot run that.
+    First by what optimisation changes, and double precision where a kernel is coarse in single precision, then
+    ``TRIES`` times by what changes where all inputs, weights and values on the way are off by up to one unit in the
+    last place, so that every rounding is another: Parker's Monte Carlo arithmetic (1997). Constants stay as they are.
+    Which elements that moves is chance. Nothing where onnxruntime cannot run that.
     """
     made = [each for node in part.graph.node for each in node.output if each in sides.node_of and each != name]
     with suppress(PortableNNError):
@@ -69,15 +71,23 @@ def rounding_effects(sides: Sides, part: ModelProto, feeds: Mapping[str, Array],
         with suppress(PortableNNError):
             optimised = sides.run(sides.session(part, optimise=True), feeds)
             yield RUNTIME * _furthest(optimised[name], plain[name])
-        trained = {value.name for value in sides.graph.parameters if value.trainable}
-        read = {each.name: feeds[each.name] for each in part.graph.input} | plain
-        read |= {each.name: sides.parameters[each.name] for each in part.graph.initializer if each.name in trained}
-        movable = (sides.dependent | trained) - {name}
-        moving = {each: array for each, array in read.items() if array.dtype.kind == "f" and each in movable}
+        for doubled in with_double(part):
+            yield RUNTIME * _furthest(sides.run(sides.session(doubled), feeds)[name], plain[name])
+        moving = _moving(sides, part, feeds, plain)
+        moving.pop(name, None)
         session, rng = sides.session(with_offsets(part, moving)), np.random.default_rng(0)
         for _ in range(TRIES):
             offsets = {each + OFFSET: _offset(array, rng) for each, array in moving.items()}
             yield ROUNDINGS * _furthest(sides.run(session, {**feeds, **offsets})[name], plain[name])
+
+
+def _moving(sides: Sides, part: ModelProto, feeds: NamedArrays, plain: NamedArrays) -> dict[str, Array]:
+    """The inputs, weights and values of ``part`` that rounding moves."""
+    trained = {value.name for value in sides.graph.parameters if value.trainable}
+    read = {each.name: feeds[each.name] for each in part.graph.input} | {**plain}
+    read |= {each.name: sides.parameters[each.name] for each in part.graph.initializer if each.name in trained}
+    movable = sides.dependent | trained
+    return {each: array for each, array in read.items() if array.dtype.kind == "f" and each in movable}
 
 
 def _furthest(one: Array, other: Array) -> float:
@@ -95,7 +105,7 @@ def _offset(array: Array, rng: np.random.Generator) -> Array:
         return np.where(rounded, array * rng.uniform(-unit, unit, array.shape), 0).astype(array.dtype)
 
 
-def with_offsets(part: ModelProto, arrays: Mapping[str, Array]) -> ModelProto:
+def with_offsets(part: ModelProto, arrays: NamedArrays) -> ModelProto:
     """``part`` with a further input for each of ``arrays``, values that it reads or makes, which is added to it."""
     found, moved = _copy(part), dict[str, str]()
 
@@ -111,12 +121,38 @@ def with_offsets(part: ModelProto, arrays: Mapping[str, Array]) -> ModelProto:
     for node in part.graph.node:
         copy = found.graph.node.add()
         copy.CopyFrom(node)
-        copy.input[:] = [moved.get(name, name) for name in node.input]
+        rename(copy, moved)
         move(node.output)
     return found
 
 
 OFFSET: Final = " (offset)"
+
+
+def with_double(part: ModelProto) -> Iterator[ModelProto]:
+    """``part`` with nodes in double precision whose kernels are coarse in single precision, if there are any."""
+    found = _copy(part)
+    del found.graph.node[:]
+    for node in part.graph.node:
+        operator = find(node.op_type) if not node.domain else None
+        if operator is None or not operator.portability.coarse:
+            found.graph.node.add().CopyFrom(node)
+            continue
+        wide = [
+            f"{name} (wide {place})" if name and place not in operator.settings else name
+            for place, name in enumerate(node.input)
+        ]
+        for name, other in zip(node.input, wide, strict=True):
+            if other != name:
+                found.graph.node.add(op_type="Cast", input=[name], output=[other]).attribute.add(
+                    name="to", type=AttributeProto.INT, i=DTYPE_CODES["float64"]
+                )
+        copy = found.graph.node.add()
+        copy.CopyFrom(node)
+        copy.input[:], copy.output[:] = wide, [f"{node.output[0]} (wide)"]
+        found.graph.node.add(op_type="CastLike", input=[copy.output[0], node.input[0]], output=node.output)
+    if len(found.graph.node) > len(part.graph.node):
+        yield found
 
 
 def _copy(part: ModelProto, outputs: Iterable[str] = ()) -> ModelProto:
@@ -142,7 +178,7 @@ def widened(graph: Graph) -> Graph:
 def only_narrow(node: Node) -> list[str]:
     """The inputs of a node that the standard does not define for float64, such as scales."""
     known = signature(node.operator, OPSET) if not node.domain else None
-    if known is None:
+    if known is None or any(bodies(node)):  # It hands on what its bodies read, of any type.
         return []
     formal = known.inputs
     return [
@@ -153,11 +189,13 @@ def only_narrow(node: Node) -> list[str]:
 
 
 def wide_node(node: Node) -> Node:
-    """The node with float64 in place of float32 and float16 in its attributes."""
+    """The node with float64 in place of float32 and float16 in its attributes and bodies."""
     return replace(node, attributes={name: _wide_attribute(name, value) for name, value in node.attributes.items()})
 
 
 def _wide_attribute(name: str, value: Attribute) -> Attribute:
+    if isinstance(value, tuple):
+        return tuple(widened(each) if isinstance(each, Graph) else each for each in value)
     if isinstance(value, Tensor) and value.dtype in _NARROW:
         return replace(value, dtype="float64")
     if name in _CODES and value in (DTYPE_CODES["float32"], DTYPE_CODES["float16"]):

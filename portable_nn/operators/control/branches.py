@@ -46,7 +46,7 @@ from portable_nn.operators.inference import has_open
 def taken(use: OperatorContext) -> str | None:
     """The attribute of the branch that runs, where the condition is known."""
     found = use.type().constant
-    return None if found is None else "then_branch" if found[0] else "else_branch"
+    return None if not found else "then_branch" if found[0] else "else_branch"
 
 
 def _ways(use: OperatorContext) -> dict[str, Body]:

@@ -71,8 +71,19 @@ def _cast(n: KernelContext) -> Step | None:
 
 
 def _cast_gradient(n: GradientContext) -> list[Symbol | None]:
-    flows = n.x[0].dtype in FLOATS and n.y[0].dtype in FLOATS
-    return [cast(n.dy, n.x[0].dtype) if flows else None, None][: n.inputs]
+    x = n.x[0]
+    flows = n.y[0].dtype in FLOATS and (x.dtype in FLOATS or _is_of_bytes(x))
+    return [cast(n.dy, x.dtype if x.dtype in FLOATS else "float32") if flows else None, None][: n.inputs]
+
+
+def _is_of_bytes(x: Symbol) -> bool:
+    """True for sums of products of bytes, also with a bias: a gradient goes on through them as if they were floats."""
+    origin = x.origin
+    sums = origin.inputs if origin.operator and origin.operator.name == "Add" else (x,)
+    makers = [(each.origin.operator, each.origin.inputs[0]) for each in sums if each and each.origin.inputs]
+    return x.dtype == "int32" and any(
+        maker and maker.family == "linear" and of and of.dtype in ("int8", "uint8") for maker, of in makers
+    )
 
 
 def _cast_constant(use: OperatorContext, type: Type) -> Elements:

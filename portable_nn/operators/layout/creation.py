@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from portable_nn.core.dims import OPEN
 from portable_nn.operators.base import (
     ANY,
     DTYPE_CODES,
@@ -16,6 +17,7 @@ from portable_nn.operators.base import (
     NUMBERS,
     Array,
     Attr,
+    Dim,
     Interval,
     KernelContext,
     Operator,
@@ -95,8 +97,13 @@ def _one_hot_type(use: OperatorContext) -> Type:
     depth = use.constant(1, INTEGERS) if use.type(1).dtype in INTEGERS else tuple(map(int, use.floats(1)))
     if use.type(2).shape != (2,) or len(depth) != 1:
         use.fail("depth must be one number and values must be the pair (off, on)")
-    axis = use.axis(use.int("axis"), len(indices.shape) + 1)
-    return Type(use.type(2).dtype, (*indices.shape[:axis], depth[0], *indices.shape[axis:]))
+    return _one_hot_of(use, depth[0])
+
+
+def _one_hot_of(use: OperatorContext, depth: Dim) -> Type:
+    shape = use.type().shape
+    axis = use.axis(use.int("axis"), len(shape) + 1)
+    return Type(use.type(2).dtype, (*shape[:axis], depth, *shape[axis:]))
 
 
 def _one_hot(n: KernelContext) -> list[Step]:
@@ -187,6 +194,7 @@ register(
         {"axis": Attr(int, -1)},
         portability=Portability(portable=_one_hot_portable),
         settings=(1, 2),
-        samples={0: _below_depth},
+        unsized=lambda use: _one_hot_of(use, OPEN),
+        samples={0: _below_depth, 1: Interval(1, 3)},
     )
 )

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from portable_nn.core.dims import OPEN
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.operators.base import (
     Attr,
@@ -71,7 +72,7 @@ def _centre_lowering(x: Symbol, shape: Symbol, *, axes: Sequence[int] | None = N
     rank = len(x.shape)
     places = range(rank) if axes is None else [axis % rank for axis in axes]
     starts, ends, before, after = ([0] * len(places) for _ in range(4))
-    for place, (axis, wanted) in enumerate(zip(places, shape.type.constant or (), strict=True)):
+    for place, (axis, wanted) in enumerate(zip(places, shape.type.constant or [OPEN] * len(places), strict=True)):
         size = x.shape[axis]
         if not isinstance(size, int) or not isinstance(wanted, int):
             raise GraphError([Fault("", f"before opset 18, sizes must be known: {format_shape(x.shape)}")])
@@ -95,5 +96,6 @@ register(
         {"axes": Attr(tuple)},
         outputs=("output_data",),
         lowering=_centre_lowering,
+        unsized=lambda use: use.opened(len(use.type().shape), _places(use)),
     )
 )

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.dims import product, rounded_quotient, total
+from portable_nn.core.dims import opened, product, rounded_quotient, total
 from portable_nn.operators.base import (
     NUMBERS,
     Array,
@@ -114,10 +114,8 @@ def _gather_elements_type(use: OperatorContext) -> Type:
 
 def flat(n: KernelContext, array: Array) -> tuple[Array, list[Step]]:
     """The elements of ``array`` in the order of its axes, and the steps that copy them if the layout is another."""
-    if array.flags.c_contiguous:
-        return array.reshape(-1), []
-    copy = n.scratch(array.shape, array.dtype)
-    return copy.reshape(-1), [partial(np.copyto, copy, array)]
+    ordered, steps = n.in_order(array)
+    return ordered.reshape(-1), steps
 
 
 def _places(n: KernelContext) -> tuple[Array, list[Step]]:
@@ -233,6 +231,11 @@ def _split_type(use: OperatorContext) -> tuple[Type, ...]:
     return tuple(types)
 
 
+def _unsized_split(use: OperatorContext) -> tuple[Type, ...]:
+    shape, axis = use.type().shape, use.attribute_axis()
+    return tuple(use.like((*shape[:axis], opened(part), *shape[axis + 1 :])) for part in range(use.output_count))
+
+
 def _split(n: KernelContext) -> None:
     axis, start = n.attribute_axis(), 0
     for index in range(n.output_count):
@@ -243,7 +246,8 @@ def _split(n: KernelContext) -> None:
 
 def _split_gradient(n: GradientContext) -> list[Symbol | None]:
     parts = [zeros_like(y) if dy is None else dy for y, dy in zip(n.y, n.back, strict=True)]
-    return [emit("Concat", *parts, axis=n.attribute_axis()), None]
+    joined = emit("Concat", *parts, axis=n.attribute_axis())
+    return [joined if joined.shape == n.x[0].shape else emit("Reshape", joined, sizes(n.x[0]), allowzero=1), None]
 
 
 def along_axis(use: OperatorContext) -> Shape:
@@ -300,5 +304,6 @@ register(
         passes=(0,),
         rearranges=True,
         receptive=cut_fields,
+        unsized=_unsized_split,
     )
 )

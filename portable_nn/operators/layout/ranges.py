@@ -19,6 +19,7 @@ from portable_nn.operators.base import (
     Dim,
     Elements,
     Ends,
+    Interval,
     KernelContext,
     Operator,
     OperatorContext,
@@ -87,13 +88,19 @@ _WINDOWS: Final = {"Hann": (0.5, 0.5, 0.0), "Hamming": (25 / 46, 21 / 46, 0.0), 
 def _window(name: str) -> None:
     weights = _WINDOWS[name]
 
-    def infer(use: OperatorContext) -> Type:
-        code, size = use.int("output_datatype"), use.constant(0, ("int32", "int64"))
+    def made(use: OperatorContext, size: Sequence[Dim]) -> Type:
+        code = use.int("output_datatype")
         if ONNX_DTYPES.get(code) not in NUMBERS:
             use.fail(f"attribute 'output_datatype' is {code}, an element type that is not supported")
         if use.type().shape not in {(), (1,)} or (isinstance(size[0], int) and size[0] < 0):
             use.fail(f"size must be one number of 0 or more, not {use.type()}")
-        return Type(ONNX_DTYPES[code], size)
+        return Type(ONNX_DTYPES[code], tuple(size))
+
+    def infer(use: OperatorContext) -> Type:
+        return made(use, use.constant(0, ("int32", "int64")))
+
+    def unsized(use: OperatorContext) -> Type:
+        return made(use, [OPEN])
 
     def values(size: int, periodic: int) -> Array:
         angles = np.arange(size) * (2 * np.pi / (size if periodic else size - 1)) if size > 1 else np.zeros(size)
@@ -112,7 +119,19 @@ def _window(name: str) -> None:
         return cast(found, ONNX_DTYPES[output_datatype])
 
     attributes = {"output_datatype": Attr(int, DTYPE_CODES["float32"]), "periodic": Attr(int, 1)}
-    register(Operator(f"{name}Window", ("size",), infer, kernel, None, attributes, lowering=lowering))
+    register(
+        Operator(
+            f"{name}Window",
+            ("size",),
+            infer,
+            kernel,
+            None,
+            attributes,
+            lowering=lowering,
+            samples={0: Interval(2, 9)},
+            unsized=unsized,
+        )
+    )
 
 
 def _range_constant(use: OperatorContext, type: Type) -> Elements:

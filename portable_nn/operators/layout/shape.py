@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.dims import agreed, broadcast, fraction, names_in, product, quotient
+from portable_nn.core.dims import agreed, broadcast, difference, fraction, names_in, product, quotient, total
 from portable_nn.operators.base import (
     INTERNAL,
     Attr,
@@ -241,6 +241,7 @@ register(
         _as_shape,
         _reshaped_like_input,
         outputs=("squeezed",),
+        unsized=lambda use: use.opened(difference(len(use.type().shape), use.length_of(1))),
         passes=(0,),
         rearranges=True,
         constant=same,
@@ -254,6 +255,7 @@ register(
         _as_shape,
         _reshaped_like_input,
         outputs=("expanded",),
+        unsized=lambda use: use.opened(total([len(use.type().shape), use.length_of(1)])),
         passes=(0,),
         rearranges=True,
         constant=same,

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.dims import product, total
+from portable_nn.core.dims import difference, product, total
 from portable_nn.operators.base import (
     FLOATS,
     NUMBERS,
@@ -47,10 +47,34 @@ Reduction: TypeAlias = "Callable[[KernelContext, Array, tuple[int, ...], Array],
 def reduced_axes(use: OperatorContext) -> tuple[int, ...]:
     """The axes that are reduced: all of them where none are named, none with ``noop_with_empty_axes``."""
     rank = len(use.type().shape)
-    given = use.numbers(1) if use.has(1) else ()
-    if given:
-        return use.axes(given, rank)
+    if use.has(1) and use.type(1).shape != (0,):
+        return use.axes(use.numbers(1), rank)
     return () if use.int("noop_with_empty_axes") else tuple(range(rank))
+
+
+def _unsized(use: OperatorContext) -> Type:
+    """Computed axes: any size may become 1, and so many axes go away."""
+    rank, count = len(use.type().shape), use.length_of(1)
+    return use.opened(rank if use.int("keepdims") else difference(rank, count))
+
+
+def _axes(n: GradientContext) -> Symbol:
+    """The axes that are reduced, which may be computed."""
+    if not n.has(1) or n.type(1).constant is not None or n.type(1).shape == (0,):
+        return integers(reduced_axes(n))
+    if not isinstance(n.length_of(1), int) and not n.int("noop_with_empty_axes"):
+        n.fail("its gradient needs to know how many axes there are, as none would mean all")
+    return n.x[1]
+
+
+def _along(n: GradientContext, name: str, value: Symbol) -> Symbol:
+    """Another reduction along the same axes, which are kept."""
+    return emit(name, value, _axes(n), keepdims=1, noop_with_empty_axes=n.int("noop_with_empty_axes") or None)
+
+
+def _moves(n: GradientContext) -> bool:
+    """True unless it is known that no axis is reduced."""
+    return _axes(n).shape != (0,)
 
 
 def _shape(shape: Shape, axes: tuple[int, ...], keepdims: int) -> Shape:
@@ -129,8 +153,7 @@ def _then(first: Reduction, function: np.ufunc) -> Reduction:
 
 def _kept(n: GradientContext, value: Symbol) -> Symbol:
     """A result of the reduction with the reduced axes back in place, each of size 1."""
-    axes = reduced_axes(n)
-    return value if n.int("keepdims") or not axes else emit("Unsqueeze", value, integers(axes))
+    return value if n.int("keepdims") or not _moves(n) else emit("Unsqueeze", value, _axes(n))
 
 
 def _spread(n: GradientContext, value: Symbol) -> Symbol:
@@ -138,32 +161,33 @@ def _spread(n: GradientContext, value: Symbol) -> Symbol:
 
 
 def _mean_gradient(n: GradientContext) -> Symbol:
-    axes = reduced_axes(n)
-    if not axes:
+    if not _moves(n):
         return n.dy
-    size = emit("ReduceProd", sizes(n.x[0], axes), keepdims=0)
+    axes = _axes(n)
+    known = axes.type.constant is not None
+    reduced = sizes(n.x[0], reduced_axes(n)) if known else emit("Gather", emit("Shape", n.x[0]), axes)
+    size = emit("ReduceProd", reduced, keepdims=0)
     return _spread(n, n.dy / cast(size, n.dy.dtype))
 
 
 def _extreme_gradient(n: GradientContext) -> Symbol:
     """The gradient goes to the elements that attain the extreme, in equal shares."""
-    axes = reduced_axes(n)
-    if not axes:
+    if not _moves(n):
         return n.dy
     mask = cast(emit("Equal", n.x[0], _kept(n, n.y[0])), n.dy.dtype)
-    return mask * (_kept(n, n.dy) / emit("ReduceSum", mask, integers(axes), keepdims=1))
+    return mask * (_kept(n, n.dy) / _along(n, "ReduceSum", mask))
 
 
 def _product_gradient(n: GradientContext) -> Symbol:
     """The product of all others: exact also where one element or several are zero."""
-    if not reduced_axes(n):
+    if not _moves(n):
         return n.dy
-    x, axes = n.x[0], integers(reduced_axes(n))
+    x = n.x[0]
     zero, one = x * 0, x * 0 + 1
     is_zero = emit("Equal", x, zero)
     others = emit("Where", is_zero, one, x)
-    product = emit("ReduceProd", others, axes, keepdims=1)
-    zeros = emit("ReduceSum", cast(is_zero, x.dtype), axes, keepdims=1)
+    product = _along(n, "ReduceProd", others)
+    zeros = _along(n, "ReduceSum", cast(is_zero, x.dtype))
     # With the zero itself left out: how many zeros remain among the others.
     remaining = zeros - cast(is_zero, x.dtype)
     none_left = emit("Equal", remaining, remaining * 0)
@@ -220,6 +244,7 @@ def reduction(
             receptive=reduced_fields,
             samples={0: samples} if samples else {},
             summary=summary,
+            unsized=_unsized,
         )
     )
 

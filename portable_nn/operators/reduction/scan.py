@@ -9,6 +9,7 @@ import numpy as np
 from portable_nn.operators.base import (
     WIDE,
     Attr,
+    Interval,
     KernelContext,
     Operator,
     OperatorContext,
@@ -20,7 +21,7 @@ from portable_nn.operators.base import (
 
 
 def _axis(use: OperatorContext) -> int:
-    """The axis, which must be constant."""
+    """The axis; raises ``DataDependentShape`` until it is known."""
     found = use.numbers(1, ("int32", "int64"))
     if len(found) != 1 or len(use.type(1).shape) > 1:
         use.fail(f"axis must be one number, not {use.type(1)}")
@@ -61,6 +62,8 @@ register(
         {"exclusive": Attr(int, 0), "reverse": Attr(int, 0)},
         outputs=("y",),
         family="arithmetic",
-        mixes=lambda use: [use.type().shape[_axis(use)]],
+        mixes=lambda use: [use.type().shape[_axis(use)]] if use.type(1).constant else use.type().shape,
+        samples={1: lambda use: Interval(-len(use.type().shape), len(use.type().shape) - 1)},
+        unsized=lambda use: use.like(use.type().shape),
     )
 )

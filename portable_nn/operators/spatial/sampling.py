@@ -14,7 +14,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from portable_nn.core.dims import OPEN
 from portable_nn.operators.base import (
+    ALL,
     FLOATS,
     NUMBERS,
     Array,
@@ -65,6 +67,10 @@ def _affine_type(use: OperatorContext) -> Type:
     return use.like((use.type().shape[0], *shape, len(shape)))
 
 
+def _unsized_grid(use: OperatorContext) -> Type:
+    return use.like((*use.opened(use.length_of(1), ALL[1:]).shape[:-1], *use.type().shape[1:2]))
+
+
 def _positions(size: int, *, align_corners: int) -> Array:
     """The centres of the cells along an axis; with ``align_corners`` those of the outermost cells are -1 and 1."""
     if align_corners:
@@ -91,9 +97,8 @@ def _affine_grid(n: KernelContext) -> list[Step]:
 
 def _affine_lowering(theta: Symbol, size: Symbol, *, align_corners: int = 0) -> Symbol:
     """The sum of each column of theta times its coordinate."""
-    assert size.type.constant is not None
-    shape = size.type.constant[2:]
-    axes = len(shape)
+    axes = int(theta.shape[1])
+    shape = (size.type.constant or [OPEN] * (axes + 2))[2:]
     columns = emit_all("Split", theta, integers([1] * (axes + 1)), axis=2, outputs=axes + 1)
     *factors, result = (emit("Reshape", column, integers([0, *[1] * axes, axes])) for column in columns)
     for place, factor in enumerate(factors):
@@ -102,21 +107,22 @@ def _affine_lowering(theta: Symbol, size: Symbol, *, align_corners: int = 0) -> 
         if isinstance(dim, int):
             along = constant(_positions(dim, align_corners=align_corners), theta.dtype)
         else:
-            along = cast(_unknown_positions(size, axis + 2, align_corners), theta.dtype)
+            along = cast(_unknown_positions(size, axis + 2, align_corners, theta.dtype), theta.dtype)
         result = result + factor * emit("Reshape", along, integers([-1, *[1] * place, 1]))
     return result
 
 
-def _unknown_positions(size: Symbol, axis: int, align_corners: int) -> Symbol:
-    """As ``_positions``, of a symbolic size."""
+def _unknown_positions(size: Symbol, axis: int, align_corners: int, dtype: str) -> Symbol:
+    """As ``_positions``, of a symbolic size; in single precision for ``dtype`` half precision."""
     count = emit("Gather", size, constant(axis, "int64"))
-    cells = cast(count_up(count), "float32")
-    whole = cast(count, "float32")
+    wide = "float32" if dtype == "float16" else dtype
+    cells = cast(count_up(count), wide)
+    whole = cast(count, wide)
     if not align_corners:
         return (cells * 2 + 1) / whole - 1
     # A single cell has no way to go from -1 to 1, and lies in the middle.
-    several = cast(emit("Greater", count, constant(1, "int64")), "float32")
-    return cells * 2 / emit("Max", whole - 1, constant(1.0, "float32")) - several
+    several = cast(emit("Greater", count, constant(1, "int64")), wide)
+    return cells * 2 / emit("Max", whole - 1, constant(1.0, wide)) - several
 
 
 # -- GridSample: one way to find the cells and their weights, with numpy or with symbols
@@ -269,11 +275,8 @@ def _grid_sample(n: KernelContext) -> list[Step]:
     axes = len(shape)
     options = Options(n.string("mode"), n.string("padding_mode"), bool(n.int("align_corners")), _IN_NUMPY)
     strides = [math.prod(shape[axis + 1 :]) for axis in range(axes)]
-    flat, steps = x, list[Step]()
-    if not x.flags.c_contiguous:
-        flat = n.scratch(x.shape, x.dtype)
-        steps = [partial(np.copyto, flat, x)]
-    flat, goal = flat.reshape(batch, channels, -1), out.reshape(batch, channels, -1)
+    ordered, steps = n.in_order(x)
+    flat, goal = ordered.reshape(batch, channels, -1), out.reshape(batch, channels, -1)
     part = n.scratch(goal.shape, goal.dtype)
     fine = np.promote_types(grid.dtype, np.float32)
 
@@ -342,6 +345,7 @@ register(
         {"align_corners": Attr(int, 0)},
         outputs=("grid",),
         lowering=_affine_lowering,
+        unsized=_unsized_grid,
     )
 )
 register(

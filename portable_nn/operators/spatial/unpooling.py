@@ -12,6 +12,7 @@ import numpy as np
 
 from portable_nn.core.dims import product, total
 from portable_nn.operators.base import (
+    ALL,
     FLOATS,
     NUMBERS,
     REQUIRED,
@@ -180,6 +181,7 @@ register(
         _unpool,
         _unpool_gradient,
         {"kernel_shape": Attr(tuple, REQUIRED), "pads": Attr(tuple), "strides": Attr(tuple)},
+        unsized=lambda use: use.opened(len(use.type().shape), range(2, len(use.type().shape))),
     )
 )
 _COL2IM = register(
@@ -191,5 +193,6 @@ _COL2IM = register(
         "lowering",
         {"dilations": Attr(tuple), "pads": Attr(tuple), "strides": Attr(tuple)},
         lowering=_image_lowering,
+        unsized=lambda use: use.opened(total([2, use.length_of(1)]), ALL[1:]),
     )
 )

@@ -203,7 +203,7 @@ class Focal(_ClassLoss):
 
     @property
     def is_apart(self) -> bool:
-        """Whatever the weights: nothing is divided by them."""
+        """True: the sum is not divided by the weights."""
         return True
 
     def kind(self, shape: Shape) -> str:
