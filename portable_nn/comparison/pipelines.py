@@ -147,7 +147,7 @@ def _options(a: Prepared, recipes: Sequence[Recipe]) -> str:
 
 
 def _preparation(recipe: Recipe) -> Preparation:
-    """What is nearest to a recipe among the preparations of this package. Raises ``UsageError``."""
+    """The preparation of this package that is nearest to a recipe. Raises ``UsageError``."""
     frame = recipe.frame
     mean, std = recipe.numbers.normalised(1)
     if max(map(abs, (*mean, *std))) > 1:
