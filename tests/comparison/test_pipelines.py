@@ -123,10 +123,9 @@ class Theirs:
 
     def __call__(self, path: Path, channels: int = 3) -> Pixels:
         x = self.levels(path).astype(np.float32)
+        x = x[..., self.order]
         if self.grey or channels == 1:
             x = np.repeat((x @ np.array([0.299, 0.587, 0.114], np.float32))[..., None], channels, axis=2)
-        else:
-            x = x[..., self.order]
         x = (x / np.float32(self.white) - np.float32(self.mean)) / np.float32(self.std)
         if self.layout == "last":
             return x[None]
@@ -232,6 +231,7 @@ MODELS = {
             colours=False,
         )
         | {
+            "grey of BGR": ("colours", COLOURS["BGR"]),
             "box": ("kernel", {"resize": pillow(4)}),
             "OpenCV bilinear": ("kernel", {"resize": opencv("LINEAR")}),
             "mirrored, 0 to 255": ("numbers, orientation", {"mirrored": True} | NUMBERS["0 to 255"]),
