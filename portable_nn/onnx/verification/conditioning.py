@@ -81,7 +81,7 @@ def rounding_effects(sides: Sides, part: ModelProto, feeds: NamedArrays, name: s
             yield ROUNDINGS * _furthest(sides.run(session, {**feeds, **offsets})[name], plain[name])
 
 
-def _moving(sides: Sides, part: ModelProto, feeds: Mapping[str, Array], plain: Mapping[str, Array]) -> dict[str, Array]:
+def _moving(sides: Sides, part: ModelProto, feeds: NamedArrays, plain: NamedArrays) -> dict[str, Array]:
     """The inputs, weights and values of ``part`` that rounding moves."""
     trained = {value.name for value in sides.graph.parameters if value.trainable}
     read = {each.name: feeds[each.name] for each in part.graph.input} | {**plain}
