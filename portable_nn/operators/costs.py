@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Dim, Node, Shape
-from portable_nn.operators.registry import Operator, OperatorContext, Type, known_operator, types_read
+from portable_nn.operators.registry import InvalidNode, Operator, OperatorContext, Type, known_operator, types_read
 
 Rule = Callable[[OperatorContext, Shape], Iterable[Dim]]
 
@@ -46,5 +46,8 @@ def _product(rule: Rule, operator: Operator, node: Node, types: Mapping[str, Typ
     if first and first not in types:
         return None
     use = OperatorContext(operator, types_read(node, types), node.attributes, len(node.outputs))
-    sizes = static(tuple(rule(use, types[first].shape if first else ())))
+    try:
+        sizes = static(tuple(rule(use, types[first].shape if first else ())))
+    except InvalidNode:  # In a body.
+        return None
     return None if sizes is None else math.prod(sizes)

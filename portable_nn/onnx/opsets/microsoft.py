@@ -396,7 +396,7 @@ def _gathered(
     """Parts of a table of 4 or 8 bits with a scale for each block. Numbers of 4 bits may be packed, two to a byte."""
     rank, axis, along = len(table.shape), quantize_axis % len(table.shape), gather_axis % len(table.shape)
     width, blocks = table.shape[axis], scales.shape[axis]
-    if not isinstance(width, int):
+    if not (isinstance(width, int) and isinstance(blocks, int)):
         raise InvalidNode(f"a table must have a known width, not {table.type}")
     plain, twice = (-(-width * each // block_size) == blocks for each in (1, 2))
     packed = table.dtype == "uint8" and bits == 4 and twice
@@ -410,10 +410,10 @@ def _gathered(
         found = emit("DequantizeLinear", table, scales, points, axis=axis, block_size=block_size)
         return emit("Gather", found, places, axis=along)
     # Of a large table few rows are unpacked.
-    given = [each and emit("Gather", each, places, axis=along) for each in (table, scales, points)]
-    given[0] = _halves(given[0]) if packed else given[0]
+    rows, *beside = (each and emit("Gather", each, places, axis=along) for each in (table, scales, points))
+    assert rows is not None
     place = axis - rank if axis > along else axis
-    return emit("DequantizeLinear", *given, axis=place, block_size=block_size)
+    return emit("DequantizeLinear", _halves(rows) if packed else rows, *beside, axis=place, block_size=block_size)
 
 
 MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
