@@ -479,7 +479,12 @@ class Alignment:
         One operator makes both. Not if it makes the given one of the same values, as then what reads it is wrong.
         """
         match, wanted = self.given[name], self.one.maker.get(other)
-        if wanted is None or match == Match(other) or self.other.maker[name].op_type != wanted.op_type:
+        if (
+            wanted is None
+            or other not in self.theirs[0]
+            or match == Match(other)
+            or self.other.maker[name].op_type != wanted.op_type
+        ):
             return False
         arrays = [(known[other], known[match.value]) for known in self.theirs]
         return not self._is_copied(name, match) and all(
