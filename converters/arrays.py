@@ -12,8 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn import layers as dense
-from portable_nn.converters.conversion import Imported, check_proof
-from portable_nn.converters.formula_check import compare_with_formula
+from portable_nn.converters.conversion import Imported, check_proof, compare_sides, written_tolerance
 from portable_nn.converters.registry import Converter
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.arrays import as_array
@@ -22,11 +21,11 @@ from portable_nn.core.graph import format_shape
 from portable_nn.core.names import Function
 from portable_nn.core.text import quantity, some
 from portable_nn.core.tolerances import WRITTEN
-from portable_nn.engines.recording import read_recorded
 from portable_nn.evaluation.probabilities import softmax
 from portable_nn.format import open_arrays
 from portable_nn.network import Network, Sequential
-from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded
+from portable_nn.onnx.verification.recorded import compare_recorded
+from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Array, NamedArrays
 from portable_nn.plain.names import is_counter
 
@@ -110,7 +109,7 @@ def from_arrays(
     parts = _only_reading(_named(arrays), rows)
     functions = [activation] * (len(parts) - 1) + [output_activation]
     network = _network(parts, functions, labels, name)
-    _compare(network, parts, functions, _tolerance(parts))
+    _compare(network, parts, functions, written_tolerance(network, None, None))
     return network
 
 
@@ -223,28 +222,19 @@ def _as_bias(array: Array, count: int) -> Array | None:
 
 def _compare(
     network: Network, parts: Sequence[_Part], functions: Sequence[str], tolerance: Tolerance, seed: int = 0
-) -> Difference:
-    """The largest difference between the network and the formula. Raises ``VerificationError`` beyond the tolerance."""
-    weight = parts[0].weight
+) -> Proof:
+    """The differences between the network and the formula. Raises ``VerificationError`` beyond the tolerance."""
 
-    def draw(rng: np.random.Generator, batch: int) -> Array:
-        return rng.normal(size=(batch, weight.shape[1])).astype(weight.dtype)
-
-    def formula(given: Array) -> Array:
+    def formula(feeds: NamedArrays) -> NamedArrays:
+        [given] = feeds.values()
         found = given.astype(np.float64)
         for part, function in zip(parts, functions, strict=True):
             product = found @ part.weight.T.astype(np.float64)
             found = FORMULAS[function].formula(product if part.bias is None else product + part.bias)
-        return found
+        return {network.graph.outputs[0]: found.astype(given.dtype)}
 
-    what = f"the network and the formula of {quantity(len(parts), 'layer')}, {some(functions)},"
-    return compare_with_formula(network, formula, draw, what, tolerance, seed)
-
-
-def _tolerance(parts: Sequence[_Part], atol: float | None = None, rtol: float | None = None) -> Tolerance:
-    """The tolerance of the element type, where none is given."""
-    standard = WRITTEN[parts[0].weight.dtype.name]
-    return Tolerance(standard if atol is None else atol, standard if rtol is None else rtol)
+    what = f"the formula of {quantity(len(parts), 'layer')}, {some(functions)}"
+    return compare_sides(network, formula, what, tolerance=tolerance, seed=seed)
 
 
 def import_arrays(
@@ -295,13 +285,9 @@ def import_arrays(
         )
     functions = [activation or "identity"] * (len(parts) - 1) + [output_activation]
     network = _network(parts, functions, "", "network")
-    tolerance, proof = _tolerance(parts, atol, rtol), Proof()
-    if verify:
-        proof[network.graph.outputs[0]] = _compare(network, parts, functions, tolerance, seed)
-        proof.batches = BATCHES
-    if io is not None:
-        recorded = read_recorded(io, network.graph)
-        proof.recorded = check_recorded(network.graph, network.parameters, recorded, str(path), tolerance=tolerance)
+    tolerance = written_tolerance(network, atol, rtol)
+    proof = _compare(network, parts, functions, tolerance, seed) if verify else Proof()
+    proof.recorded = compare_recorded(io, network.graph, network.parameters, str(path), tolerance)
     return Imported(network, proof, ())
 
 

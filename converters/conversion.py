@@ -10,15 +10,17 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.errors import UsageError, VerificationError, listed
-from portable_nn.core.graph import format_shape
+from portable_nn.core.errors import UsageError, listed
 from portable_nn.core.html import html_of, html_table
 from portable_nn.core.text import size
+from portable_nn.core.tolerances import WRITTEN
 from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import SIZES, varied
-from portable_nn.onnx.verify import Difference, Proof, Tolerance, difference
+from portable_nn.onnx.verification.drawing import batches_of
+from portable_nn.onnx.verification.messages import check_output
+from portable_nn.onnx.verify import Difference, Proof, Tolerance
 from portable_nn.operators import NamedArrays
 
 Side: TypeAlias = Callable[[NamedArrays], Mapping[str, Any]]
@@ -100,6 +102,12 @@ def check_proof(verify: bool, io: str | Path | None) -> None:
         raise UsageError(f"nothing is compared with {io} where nothing is verified: leave one of them out")
 
 
+def written_tolerance(network: Network, atol: float | None, rtol: float | None) -> Tolerance:
+    """The tolerance of a source or a formula: by default that of the least exact type of the network's numbers."""
+    standard = max(WRITTEN.get(type.dtype, WRITTEN["float64"]) for type in network.types.values())
+    return Tolerance.of(standard, atol, rtol)
+
+
 def compare_sides(
     network: Network,
     run: Side,
@@ -109,6 +117,7 @@ def compare_sides(
     seed: int = 0,
     admit: Callable[[NamedArrays], NamedArrays] | None = None,
     sizes: Sequence[int] = SIZES,
+    where: str = "",
 ) -> Proof:
     """The largest differences between a network in the numpy engine and what another code base computes.
 
@@ -122,6 +131,7 @@ def compare_sides(
         seed: that of the inputs.
         admit: makes of drawn inputs such that the other side takes, where it takes less than the network.
         sizes: the numbers that are tried for symbolic sizes other than the batch.
+        where: how messages begin, such as with the name of a file.
 
     Raises:
         VerificationError: an output differs by more, or has another shape or type.
@@ -134,17 +144,8 @@ def compare_sides(
         feeds = drawn if admit is None else admit(drawn)
         theirs = run(feeds)
         for name, ours in run_numpy(graph, network.parameters, feeds).items():
-            other = np.asarray(theirs[name])
-            if ours.shape != other.shape or ours.dtype != other.dtype:
-                mine, found = (f"{each.dtype} {format_shape(each.shape)}" for each in (ours, other))
-                raise VerificationError(f"output '{name}' is {mine} in the network and {found} in {what}")
-            apart, allowed = difference(ours, other), tolerance.allowed(other)
-            if not apart.max_abs_error <= allowed:
-                raise VerificationError(
-                    f"output '{name}' differs by {apart.max_abs_error:.3g} between the network and {what}; "
-                    f"{allowed:.3g} would be allowed"
-                )
-            proof[name] = proof[name].or_more(apart)
-    proof.batches = tuple(dict.fromkeys(len(array) for feeds in rounds for array in list(feeds.values())[:1]))
+            pair = tolerance.pair(name, ours, np.asarray(theirs[name]))
+            proof[name] = proof[name].or_more(check_output(pair, "the network", what, where))
+    proof.batches = batches_of(rounds)
     proof.seconds = time.perf_counter() - begin
     return proof

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.core.atomic import atomic_write
+from portable_nn.core.atomic import write_whole
 from portable_nn.core.errors import FormatError, ShapeError, UsageError, listed
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Parameter, format_shape
@@ -90,8 +90,7 @@ def read_map(path: str | Path, part: str = "") -> dict[str, str]:
 
 def write_map(path: str | Path, mapping: Mapping[str, str]) -> None:
     """Write a mapping as JSON, which ``--rename`` reads."""
-    with atomic_write(path) as file:
-        file.write((json.dumps(mapping, indent=2, ensure_ascii=False) + "\n").encode())
+    write_whole(path, (json.dumps(mapping, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def common_prefix(names: Iterable[str], needed: Sequence[str]) -> str:

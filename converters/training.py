@@ -16,7 +16,7 @@ from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import redrawn, varied
 from portable_nn.onnx.verification.conditioning import widened
 from portable_nn.onnx.verify import difference
-from portable_nn.operators import FLOATS, Array
+from portable_nn.operators import FLOATS, NamedArrays
 from portable_nn.rewrites.unused import bypassed
 from portable_nn.training.optimizers import SGD
 
@@ -31,8 +31,6 @@ BATCH: Final = 8
 
 NOTHING: Final = "training was not compared: nothing is trained"
 
-Arrays: TypeAlias = Mapping[str, Array]
-
 TrainedSide: TypeAlias = Callable[["Batch", float], Mapping[str, Any]]
 """Trains the other side on a batch by ``STEPS`` steps of plain SGD with a learning rate, and gives its weights by name.
 
@@ -42,8 +40,8 @@ Its loss is that of the network, without dropout: the mean squared error of each
 class Batch(NamedTuple):
     """The examples of every step, by input, and the targets, by output."""
 
-    feeds: Arrays
-    targets: Arrays
+    feeds: NamedArrays
+    targets: NamedArrays
 
 
 class Apart(NamedTuple):
@@ -88,7 +86,7 @@ def plain(network: Network, *, wide: bool = False) -> Network:
     )
 
 
-def drawn(network: Network, seed: int, admit: Callable[[Arrays], Arrays] = dict) -> Batch:
+def drawn(network: Network, seed: int, admit: Callable[[NamedArrays], NamedArrays] = dict) -> Batch:
     """Noise, and random numbers for each output of floats that has the batch first.
 
     A batch has more examples than a proof of outputs has, as roundings grow where batches are small. ``admit`` turns
@@ -169,7 +167,7 @@ def _fit(network: Network, batch: Batch, loss: str, rate: float, steps: int) -> 
         network.fit(*batch, loss=dict.fromkeys(batch.targets, loss), optimizer=SGD(rate), **options)
 
 
-def _moved(network: Network, before: Arrays) -> float:
+def _moved(network: Network, before: NamedArrays) -> float:
     """The most that training has changed a weight."""
     trained = [value.name for value in network.graph.parameters if value.trainable]
     apart = [float(np.abs(network.parameters[name] - before[name]).max(initial=0)) for name in trained]

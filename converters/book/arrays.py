@@ -15,19 +15,18 @@ from typing import Final, Literal
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.converters.conversion import Imported, check_proof
-from portable_nn.converters.formula_check import compare_with_formula
+from portable_nn.converters.conversion import Imported, check_proof, compare_sides, written_tolerance
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import DataError, FileError, FormatError, UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.names import Prepare
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.tolerances import WRITTEN
 from portable_nn.data.arrays import read_arrays
-from portable_nn.engines.recording import read_recorded
 from portable_nn.layers import Dense, Input, Rescaling, Sigmoid
 from portable_nn.network import Network, Sequential
-from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded
+from portable_nn.onnx.verification.recorded import compare_recorded
+from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.preprocessing.defaults import BOOK, SHEET
 
 SUFFIX: Final = ".npy"
@@ -90,14 +89,9 @@ def import_book(
     _check_fit(wih_file, wih, who_file, who)
     query = query_network(*((wih, who) if dtype is None else (_narrow(wih_file, wih), _narrow(who_file, who))))
     network = described(query, preprocess)
-    found, where = Proof(), f"{wih_file}, {who_file}"
-    tolerance = Tolerance(WRITTEN[query.graph.inputs[0].dtype] if atol is None else atol, rtol)
-    if verify:
-        found[network.graph.outputs[0]] = _compare(network, wih, who, where, tolerance, seed)
-        found.batches = BATCHES
-    if io is not None:
-        recorded = read_recorded(io, query.graph)
-        found.recorded = check_recorded(query.graph, query.parameters, recorded, where, tolerance=tolerance)
+    where, tolerance = f"{wih_file}, {who_file}", written_tolerance(query, atol, rtol)
+    found = _compare(network, wih, who, where, tolerance, seed) if verify else Proof()
+    found.recorded = compare_recorded(io, query.graph, query.parameters, where, tolerance)
     return Imported(network, found, ())
 
 
@@ -220,19 +214,16 @@ def described(query: Network, preprocess: Prepare = "digits") -> Network:
     return network
 
 
-def _compare(network: Network, wih: Array, who: Array, where: str, tolerance: Tolerance, seed: int) -> Difference:
-    """The largest difference between the engine and the book's formula in float64, on inputs such as the book's."""
-    dtype, pixels = network.graph.inputs[0].dtype, bool(network.inputs[0].preprocessing)
+def _compare(network: Network, wih: Array, who: Array, where: str, tolerance: Tolerance, seed: int) -> Proof:
+    """The differences between the engine and the book's formula in float64."""
 
-    def draw(rng: np.random.Generator, batch: int) -> Array:
-        given = rng.uniform(0.01, 1, (batch, wih.shape[1])).astype(dtype)
-        return rng.integers(0, 255, given.shape, endpoint=True).astype(dtype) if pixels else given
-
-    def formula(given: Array) -> Array:
+    def formula(feeds: NamedArrays) -> NamedArrays:
+        [given] = feeds.values()
         # Pixels, which the book's program brings to 0.01 to 1.
-        return _query(wih, who, given / 255 * 0.99 + 0.01 if pixels else given)
+        x = given / 255 * 0.99 + 0.01 if network.inputs[0].preprocessing else given
+        return {network.graph.outputs[0]: _query(wih, who, x).astype(given.dtype)}
 
-    return compare_with_formula(network, formula, draw, f"{where}: numpy and the book's formula", tolerance, seed)
+    return compare_sides(network, formula, "the book's formula", tolerance=tolerance, seed=seed, where=f"{where}: ")
 
 
 def _query(wih: Array, who: Array, x: Array) -> Array:

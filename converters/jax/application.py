@@ -21,7 +21,19 @@ from portable_nn.core.text import quantity
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
-from portable_nn.operators import Array, Leaf, Symbol, emit_all, has_open, infer, infer_node, lookup, replay, trace
+from portable_nn.operators import (
+    Array,
+    Leaf,
+    NamedArrays,
+    Symbol,
+    emit_all,
+    has_open,
+    infer,
+    infer_node,
+    lookup,
+    replay,
+    trace,
+)
 from portable_nn.rewrites.lowering import lowered
 from portable_nn.rewrites.scope import Scope
 
@@ -279,7 +291,7 @@ def runner(graph: Graph, variables: Variables, apply: Callable[..., Any]) -> Sid
 
     compiled, types = jax.jit(apply), infer(graph).types
 
-    def run(feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+    def run(feeds: NamedArrays) -> Mapping[str, Any]:
         found = compiled(variables, *(feeds[value.name] for value in graph.inputs))
         outputs = found if isinstance(found, dict) else {graph.outputs[0]: found}
         wide = {"int64", "uint64"}

@@ -22,7 +22,7 @@ from portable_nn.core.text import said
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
-from portable_nn.operators import DTYPE_CODES, Array, Leaf, Symbol, emit, infer, lookup, sizes
+from portable_nn.operators import DTYPE_CODES, Leaf, NamedArrays, Symbol, emit, infer, lookup, sizes
 
 __all__ = ["from_jax"]
 
@@ -299,7 +299,7 @@ def _side(graph: Graph, model: Model) -> Callable[..., Mapping[str, Any]]:
     compiled = jax.jit(model.call)
     arrays = [leaf.array for leaf in model.leaves]
 
-    def run(feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+    def run(feeds: NamedArrays) -> Mapping[str, Any]:
         found = compiled(arrays, *(feeds[value.name] for value in graph.inputs))
         return dict(zip(graph.outputs, map(np.asarray, jax.tree.leaves(found)), strict=True))
 

@@ -19,7 +19,7 @@ from portable_nn.converters.keras.spec import ALONE, Weights
 from portable_nn.converters.keras.training import prove_training_of
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import FormatError, GraphError, RefusalError, UnsupportedError, UsageError, listed
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import NamedArrays
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.network.classes import declare_classes
@@ -263,7 +263,7 @@ def _read(
         return Imported(network, proof, tuple(notes))
 
 
-def _network(config: Mapping[str, Any], arrays: Mapping[str, Array], where: str, seed: int) -> tuple[Network, Taken]:
+def _network(config: Mapping[str, Any], arrays: NamedArrays, where: str, seed: int) -> tuple[Network, Taken]:
     """The network of a configuration. Sizes that are left open differ from input to input, unless they cannot."""
     faults: RefusalError | None = None
     for separate in (True, False):

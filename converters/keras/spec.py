@@ -11,7 +11,7 @@ import numpy as np
 
 from portable_nn.core.errors import RefusalError, refuse
 from portable_nn.core.graph import Dim, format_shape
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.text import quantity, some
 
 Made = TypeVar("Made")
@@ -22,7 +22,7 @@ MISSING: Final = object()
 class Weights:
     """The arrays of a model by their paths, and which of them have been taken."""
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
+    def __init__(self, arrays: NamedArrays) -> None:
         self.arrays, self.taken = dict(arrays), set[str]()
         names = [name.split("/") for name in self.arrays]
         self.places = {"/".join(parts[: parts.index("vars")]) for parts in names if "vars" in parts}

@@ -17,7 +17,7 @@ from portable_nn.converters.keras.training import prove_training_there
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import RefusalError, UsageError, listed
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
@@ -151,7 +151,7 @@ def _side(model: Any, network: Network, rebuilder: Rebuilder) -> Side:
     def moved(array: Array, name: str, source: int, target: int) -> Array:
         return np.moveaxis(array, source, target) if name in rebuilder.turned else array
 
-    def side(feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+    def side(feeds: NamedArrays) -> Mapping[str, Any]:
         given = {rebuilder.inputs[name]: moved(array, name, 1, -1) for name, array in feeds.items()}
         return {name: moved(array, name, -1, 1) for name, array in run(given).items()}
 

@@ -88,8 +88,7 @@ def normalised(shares: Symbol) -> Symbol:
 
 def tolerance_of(network: Network, atol: float | None, rtol: float | None) -> Tolerance:
     """The tolerance of a comparison, absolute and relative to the largest number; by default by the network's type."""
-    own = ESTIMATED.get(network.graph.inputs[0].dtype, ATOL)
-    return Tolerance(own if atol is None else atol, own if rtol is None else rtol)
+    return Tolerance.of(ESTIMATED.get(network.graph.inputs[0].dtype, ATOL), atol, rtol)
 
 
 def answers(estimator: Any, method: str, x: Any) -> NDArray[Any]:

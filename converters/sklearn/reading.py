@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from portable_nn.converters.conversion import Imported, Side, compare_sides
-from portable_nn.converters.formula_check import compare_numbers
 from portable_nn.converters.sklearn.ensembles import Member, composed, prefixed
 from portable_nn.converters.sklearn.expansions import function_of
 from portable_nn.converters.sklearn.features import Features, numbers_of
@@ -33,6 +32,7 @@ from portable_nn.format.meaning import OutputInfo
 from portable_nn.layers import Input, Normalization
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
+from portable_nn.onnx.verification.messages import check_output
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Leaf
 
@@ -352,8 +352,9 @@ def _check_data(
     rows = _rows(raws, data)[:1000].astype(network.graph.inputs[0].dtype)
     used = probabilities_inside(network)[0] if output.kind in ("logits", "binary_logits") else network
     used = network if output.method == "decision_function" else used
-    [expected] = _side(estimator, raws, output.method, used.graph.outputs[0], used)({"row": rows}).values()
-    compare_numbers(used.predict(rows), expected, "on the data the two sides", tolerance)
+    [(name, expected)] = _side(estimator, raws, output.method, used.graph.outputs[0], used)({"row": rows}).items()
+    pair = tolerance.pair(name, used.predict(rows), expected)
+    check_output(pair, "the network", f"scikit-learn's {type(estimator).__name__}", "on the data: ")
 
 
 def _frame(raws: Sequence[Raw], data: Any) -> Frame:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from portable_nn.converters.conversion import compare_sides
-from portable_nn.converters.formula_check import compare_numbers
 from portable_nn.converters.sklearn.chains import Array, Chain, chain_of
 from portable_nn.converters.sklearn.outputs import answers, tolerance_of
 from portable_nn.core.arguments import check_kinds
@@ -19,6 +18,7 @@ from portable_nn.core.foreign_values import is_table
 from portable_nn.core.text import some
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
+from portable_nn.onnx.verification.messages import check_output
 
 __all__ = ["to_sklearn"]
 
@@ -202,7 +202,8 @@ def _compare(network: Network, estimator: Any, data: Any, atol: float | None, rt
 
     compare_sides(checked, side, what, tolerance=tolerance, seed=seed)
     if data is not None:
-        compare_numbers(checked.predict(data[:1000]), run(data[:1000]), "on the data the two sides", tolerance)
+        pair = tolerance.pair(name, checked.predict(data[:1000]), run(data[:1000]).astype(checked.types[name].dtype))
+        check_output(pair, "the network", what, "on the data: ")
 
 
 def _answers(estimator: Any, method: str, is_one: bool, labels: Sequence[str], x: Any) -> Array:

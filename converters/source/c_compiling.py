@@ -16,7 +16,7 @@ from portable_nn.converters.conversion import Side
 from portable_nn.core.dims import evaluated
 from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.network import Network
-from portable_nn.operators import Array
+from portable_nn.operators import Array, NamedArrays
 
 COMPILERS: Final = ("cc", "gcc", "clang")
 STRICT: Final = ("-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic", "-DNET_MAIN")
@@ -54,7 +54,7 @@ def compiled(source: str, folder: Path, command: str, *options: str) -> Path:
     return program
 
 
-def run_program(program: Path, network: Network, names: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, Array]:
+def run_program(program: Path, network: Network, names: Sequence[str], feeds: NamedArrays) -> dict[str, Array]:
     """The outputs of the program for examples, one after another where their number is symbolic."""
     graph, known = network.graph, dict[str, int]()
     for value in graph.inputs:

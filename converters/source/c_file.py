@@ -7,8 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
-from portable_nn.converters.conversion import Written, compare_sides
-from portable_nn.converters.onnx.adapting import network_of, program_of
+from portable_nn.converters.conversion import Written, compare_sides, written_tolerance
+from portable_nn.converters.onnx.adapting import network_of, outside, program_of
 from portable_nn.converters.source.c_compiling import compiler, side_of
 from portable_nn.converters.source.c_function import Function, is_known
 from portable_nn.converters.source.c_operators import ALL_OUTPUTS, missing
@@ -16,15 +16,14 @@ from portable_nn.converters.source.c_operators.use import CUse
 from portable_nn.converters.source.c_program import text_of
 from portable_nn.converters.source.lowered import Use, in_known_operators
 from portable_nn.core.arguments import check_kinds
-from portable_nn.core.atomic import atomic_write
+from portable_nn.core.atomic import write_whole
 from portable_nn.core.dims import names_in
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.core.text import size as in_bytes
-from portable_nn.core.tolerances import WRITTEN
 from portable_nn.network import Network
 from portable_nn.onnx.samples import SIZES
-from portable_nn.onnx.verify import Proof, Tolerance
+from portable_nn.onnx.verify import Proof
 from portable_nn.rewrites import REWRITES
 from portable_nn.rewrites.float32 import widened
 from portable_nn.rewrites.sizes import fixed_sizes
@@ -82,24 +81,13 @@ def write_c(
         if found is None:
             notes.append("nothing was compared: there is no C compiler (cc, gcc or clang) to compile the file with")
         else:
-            standard = WRITTEN[_widest(network)]
-            tolerance = Tolerance(standard if atol is None else atol, standard if rtol is None else rtol)
+            tolerance = written_tolerance(network, atol, rtol)
             most = [each for each in SIZES if each <= min(up_to.values(), default=max(SIZES))] or [1]
             with side_of(source, network, list(up_to), found) as side:
                 proof = compare_sides(network, side, "the C file", tolerance=tolerance, seed=seed, sizes=most)
-    notes += [
-        f"inputs are prepared outside the file: {'; '.join(map(str, info.preprocessing))}"
-        for info in network.inputs
-        if info.preprocessing
-    ]
     data = source.encode()
-    with atomic_write(path) as file:
-        file.write(data)
-    return Written(path, len(data), proof, tuple(notes))
-
-
-def _widest(network: Network) -> str:
-    return "float32" if any(type.dtype == "float32" for type in network.types.values()) else "float64"
+    write_whole(path, data)
+    return Written(path, len(data), proof, (*notes, *outside(network)))
 
 
 def _in_sizes(

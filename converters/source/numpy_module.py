@@ -15,21 +15,21 @@ from portable_nn.converters.array import missing
 from portable_nn.converters.array.code import WIDTH
 from portable_nn.converters.array.helpers import called_in
 from portable_nn.converters.array.use import ArrayUse, in_quotes
-from portable_nn.converters.conversion import Side, Written, compare_sides
+from portable_nn.converters.conversion import Side, Written, compare_sides, written_tolerance
+from portable_nn.converters.onnx.adapting import outside
 from portable_nn.converters.source.lowered import Use, in_known_operators
 from portable_nn.converters.source.numpy_function import Function, Line, written
 from portable_nn.converters.source.tables import in_numpy, listed_columns
 from portable_nn.converters.source.words import listed_texts, plain_text, shape_text
 from portable_nn.core.arguments import check_kinds
-from portable_nn.core.atomic import all_or_none, atomic_write
+from portable_nn.core.atomic import all_or_none, write_whole
 from portable_nn.core.dims import names_in
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import bodies
 from portable_nn.core.text import size
-from portable_nn.core.tolerances import WRITTEN
 from portable_nn.core.version import __version__
 from portable_nn.network import Network
-from portable_nn.onnx.verify import Proof, Tolerance
+from portable_nn.onnx.verify import Proof
 
 
 def text_of(function: Function, file: str, beside: str | None) -> str:
@@ -215,33 +215,14 @@ def write_numpy(
     source = source_of(network, str(path), None if beside is None else beside.name)
     proof = Proof()
     if verify:
-        dtype = _widest(network)
-        tolerance = Tolerance(WRITTEN[dtype] if atol is None else atol, WRITTEN[dtype] if rtol is None else rtol)
+        tolerance = written_tolerance(network, atol, rtol)
         proof = compare_sides(network, _side(source, network), "the numpy module", tolerance=tolerance, seed=seed)
-    notes = tuple(
-        f"inputs are prepared outside the file: {'; '.join(map(str, info.preprocessing))}"
-        for info in network.inputs
-        if info.preprocessing
-    )
     data = source.encode()
-    if beside is None:
-        _write(path, data)
-        return Written(path, len(data), proof, notes)
     with all_or_none():
-        network.save(beside)
-        _write(path, data)
-    return Written(path, len(data), proof, notes, (beside,))
-
-
-def _write(path: Path, data: bytes) -> None:
-    with atomic_write(path) as file:
-        file.write(data)
-
-
-def _widest(network: Network) -> str:
-    """The least exact float type of its values."""
-    found = {type.dtype for type in network.types.values()}
-    return next((dtype for dtype in ("float16", "float32") if dtype in found), "float64")
+        if beside is not None:
+            network.save(beside)
+        write_whole(path, data)
+    return Written(path, len(data), proof, outside(network), (beside,) if beside else ())
 
 
 def _side(source: str, network: Network) -> Side:

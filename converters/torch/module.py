@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from portable_nn.converters.torch.installed import need
 from portable_nn.converters.torch.proof import Theirs, compare_training, compare_with_module
 from portable_nn.converters.torch.source import source_of
 from portable_nn.converters.training import plain
-from portable_nn.core.atomic import all_or_none, atomic_write
+from portable_nn.core.atomic import all_or_none, write_whole
 from portable_nn.core.errors import UsageError
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
-from portable_nn.operators import Array
+from portable_nn.operators import NamedArrays
 
 __all__ = ["to_torch", "write_torch"]
 
@@ -73,7 +72,7 @@ def to_torch(
 def theirs_of(network: Network, module: Any) -> Theirs:
     """A module that was made of a network as the other side of a proof."""
 
-    def call(module: Any, feeds: Mapping[str, Array]) -> dict[str, Any]:
+    def call(module: Any, feeds: NamedArrays) -> dict[str, Any]:
         found = module(*(tensor(feeds[value.name]) for value in network.graph.inputs))
         results = found if isinstance(found, tuple) else (found,)
         return dict(zip(network.graph.outputs, results, strict=True))
@@ -145,6 +144,5 @@ def write_torch(
     beside = target.with_suffix(".safetensors")
     with all_or_none():
         for file, data in ((target, found.text.encode()), (beside, safetensors.numpy.save(state))):
-            with atomic_write(file) as out:
-                out.write(data)
+            write_whole(file, data)
     return Written(target, target.stat().st_size, proof, (*found.notes, *more), (beside,))

@@ -19,7 +19,7 @@ from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
 from portable_nn.format.training import STATE
 from portable_nn.network import Network
-from portable_nn.operators import Array
+from portable_nn.operators import Array, NamedArrays
 from portable_nn.training.checkpoint import newest
 from portable_nn.training.optimizers import SGD, Adam, AdamW, AMSGrad, Optimizer, RMSProp
 
@@ -61,9 +61,7 @@ def _pair(optimizer: Optimizer) -> Pair:
     )
 
 
-def optimizer_to_torch(
-    state: Mapping[str, Array], optimizer: Optimizer, network: Network, module: Any, *, step: int
-) -> Any:
+def optimizer_to_torch(state: NamedArrays, optimizer: Optimizer, network: Network, module: Any, *, step: int) -> Any:
     """PyTorch's optimizer of a module, with the state of a training of this package.
 
     Args:

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from portable_nn.converters.rows import Rows
 from portable_nn.converters.torch.source_normalization import LAST, dropout_ratio, is_frozen, momentum, normalized_shape
-from portable_nn.converters.torch.source_scene import Found, Layer, Scene, given, module, roles
+from portable_nn.converters.torch.source_scene import Found, Layer, Scene, module, roles
 from portable_nn.converters.torch.source_spatial import cut_off, short, transposed, window_of
 from portable_nn.converters.torch.source_use import Made, Use
 from portable_nn.core.dims import static
+from portable_nn.rewrites.scope import given
 
 FINDERS: Final = Rows()
 """The functions that find layers, by the operator of their last node: ``(scene, use) → layer or None``."""

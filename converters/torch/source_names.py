@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, TypeAlias
 
-from portable_nn.core.text import unused
+from portable_nn.rewrites.program import Names
 
 Path: TypeAlias = tuple[str, ...]
 """The parts of the name of a layer or parameter in a module, such as ``("layer1", "0", "conv1", "weight")``."""
@@ -17,12 +17,11 @@ Path: TypeAlias = tuple[str, ...]
 _TAKEN: Final = {*["self", "torch", "Tensor", "nn", "F", "Path", "Network", "Part", "load"], *dir(builtins)} - {"input"}
 
 
-class Variables:
+class Variables(Names):
     """Names of variables that are still free."""
 
     def __init__(self, taken: Collection[str] = ()) -> None:
-        self.taken = {*_TAKEN, *keyword.kwlist, *taken}
-        self._numbers = dict[str, int]()
+        super().__init__([*_TAKEN, *keyword.kwlist, *taken])
 
     def fresh(self, wish: str) -> str:
         """``wish`` as an identifier, numbered if it is taken; taken from now on.
@@ -33,9 +32,7 @@ class Variables:
         """
         stem = re.sub(r"[^0-9A-Za-z]+", "_", wish).strip("_") or "value"
         stem = f"value_{stem}" if stem[0].isdigit() else stem
-        name = unused(stem, self.taken, self._numbers)
-        self.taken.add(name)
-        return name
+        return super().fresh(stem)
 
 
 def path_of(name: str, forbidden: Collection[str]) -> Path:

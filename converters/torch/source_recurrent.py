@@ -13,13 +13,14 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.converters.layers.gates import OPERATORS
-from portable_nn.converters.torch.source_scene import Entry, Found, Layer, Scene, given, module
+from portable_nn.converters.torch.source_scene import Entry, Found, Layer, Scene, module
 from portable_nn.converters.torch.source_use import Made, Use
 from portable_nn.core.graph import Node, Parameter, Tensor
 from portable_nn.engines.once import run_numpy
 from portable_nn.operators import INTEGERS
 from portable_nn.operators.recurrent.uses import KINDS
 from portable_nn.operators.registry import find as find_operator
+from portable_nn.rewrites.scope import given
 
 X, W, R, B, LENGTHS, STATES = range(6)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -153,9 +153,3 @@ def module(kind: str, dtype: str = "float32", **given: Any) -> str:
 def roles(place: str, **names: str) -> tuple[Entry, ...]:
     """Entries that are whole parameters, by their keys in the layer; without those that are missing."""
     return tuple(Entry(f"{place}.{key}", name) for key, name in names.items() if name)
-
-
-def given(node: Node, index: int) -> str:
-    """The name of an input, ``""`` where it is left out."""
-    inputs: Sequence[str] = node.inputs
-    return inputs[index] if index < len(inputs) else ""

@@ -128,15 +128,14 @@ class Writing:
             return expression(self.paths[name])
         if constant is not None:
             if not any(isinstance(each, str) for each in constant):
-                return self.constant(np.array(constant, self.types[name].dtype).reshape(self._static(name)))
+                return self.constant(
+                    np.array(constant, self.types[name].dtype).reshape([int(dim) for dim in self.types[name].shape])
+                )
             try:
                 return self._size_tensor(name, constant)  # type: ignore[arg-type]
             except RefusalError:
                 pass
         return self.values[name]
-
-    def _static(self, name: str) -> tuple[int, ...]:
-        return tuple(int(dim) for dim in self.types[name].shape)
 
     def _size_tensor(self, name: str, sizes: Sequence[Dim]) -> str:
         if self.types[name].dtype in FLOATS and any("/" in str(size) for size in sizes):

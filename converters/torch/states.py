@@ -15,7 +15,7 @@ from portable_nn.converters.conversion import KEPT, Imported
 from portable_nn.converters.mapping import arranged, common_prefix, is_outside, proposal, read_map, write_map
 from portable_nn.converters.torch.facts import tied_in
 from portable_nn.converters.torch.installed import is_installed, need
-from portable_nn.core.atomic import atomic_write
+from portable_nn.core.atomic import write_whole
 from portable_nn.core.errors import FormatError, ShapeError, UsageError, listed
 from portable_nn.core.graph import Parameter
 from portable_nn.core.memory import aligned_array
@@ -320,5 +320,4 @@ def write_state(network: Network, path: str | Path) -> None:
         import torch
 
         torch.save(dict(state), buffer)
-    with atomic_write(path) as file:
-        file.write(buffer.getvalue())
+    write_whole(path, buffer.getvalue())

@@ -53,7 +53,7 @@ from portable_nn.operators import Needed, needed_equalities, solution
 from portable_nn.operators.costs import multiply_adds
 from portable_nn.operators.foreign.opaque import is_opaque, opaque_notes
 from portable_nn.operators.narrow import HELD_DTYPES
-from portable_nn.operators.registry import DTYPE_CODES, Array, InvalidNode, Type, operator_of
+from portable_nn.operators.registry import DTYPE_CODES, Array, InvalidNode, NamedArrays, Type, operator_of
 from portable_nn.rewrites.program import Names
 
 ONLY_PREDICTED: Final = (
@@ -73,8 +73,8 @@ class _Opened(NamedTuple):
     model: ModelProto
     opset: int
     nodes: tuple[Node, ...]
-    weights: Mapping[str, Array]
-    small: Mapping[str, Array]
+    weights: NamedArrays
+    small: NamedArrays
     blocked: frozenset[int]
     findings: tuple[Finding, ...]
 
@@ -411,7 +411,7 @@ def _is_valid(node: Node) -> bool:
     return True
 
 
-def _weight_type(tensor: TensorProto, weights: Mapping[str, Array], settings: Collection[str]) -> Type:
+def _weight_type(tensor: TensorProto, weights: NamedArrays, settings: Collection[str]) -> Type:
     """The type of an initializer, with its elements where shape rules need them."""
     array = weights.get(tensor.name)
     seen = array is not None and array.ndim <= 1 and (tensor.name in settings or decides_shapes(array))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import filterfalse
 
 import numpy as np
@@ -13,7 +13,7 @@ from portable_nn.analysis.survey import Survey
 from portable_nn.core.dims import is_open, names_in
 from portable_nn.core.graph import Node, format_shape
 from portable_nn.core.text import quantity, size, some
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 
 
 def outputs_without_source(survey: Survey) -> Iterator[Finding]:
@@ -136,7 +136,7 @@ def _leading_to(ends: set[int], nodes: dict[int, Node]) -> set[int]:
     return found
 
 
-def notes_on_nan(weights: Mapping[str, Array]) -> list[str]:
+def notes_on_nan(weights: NamedArrays) -> list[str]:
     """A note on each weight with NaN, which makes NaN of what follows. Infinities are what masks are made of."""
     found = {
         name: _without_value(array)[0] for name, array in weights.items() if array.dtype.kind == "f" and array.size

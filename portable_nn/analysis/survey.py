@@ -11,7 +11,7 @@ from portable_nn.analysis.report import Finding
 from portable_nn.analysis.walk import walk
 from portable_nn.core.binding import Sizes, bind
 from portable_nn.core.graph import OPSET, Graph, Node, Shape
-from portable_nn.operators.registry import Array, Type
+from portable_nn.operators.registry import NamedArrays, Type
 
 Surveyor: TypeAlias = "Callable[[Sizes], Survey]"
 """A function from sizes of the inputs to the survey of a model. Raises ``UsageError`` where they do not fit."""
@@ -35,7 +35,7 @@ class Survey:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     types: Mapping[str, Type]
-    weights: Mapping[str, Array]
+    weights: NamedArrays
     opset: int
     fitting: frozenset[int]
     findings: tuple[Finding, ...] = ()
@@ -75,7 +75,7 @@ class Survey:
         return tuple(item for item in constant_value or () if not isinstance(item, str))
 
 
-def survey_graph(graph: Graph, weights: Mapping[str, Array], sizes: Sizes = None) -> Survey:
+def survey_graph(graph: Graph, weights: NamedArrays, sizes: Sizes = None) -> Survey:
     """The survey of ``graph`` with inputs of the given sizes. Raises ``UsageError`` as ``bind`` does."""
     shapes, _ = bind({value.name: value.shape for value in graph.inputs}, sizes)
     types = {value.name: Type(value.dtype, value.shape) for value in graph.parameters}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from portable_nn.cli.printing import Printer
     from portable_nn.cli.scaling import ScaleOptions
     from portable_nn.core.graph import Shape
-    from portable_nn.operators.registry import Array
+    from portable_nn.operators.registry import Array, NamedArrays
     from portable_nn.outputs.drawings import Finding
     from portable_nn.prediction.arrays import OutputRows
     from portable_nn.prediction.options import ModelOptions
@@ -152,7 +152,7 @@ def _note_written(printer: Printer, out: Path, shapes: Mapping[str, Shape]) -> N
     printer.note(f"written to {out}: {each}")
 
 
-def write_arrays(printer: Printer, model: str, found: Mapping[str, Array]) -> None:
+def write_arrays(printer: Printer, model: str, found: NamedArrays) -> None:
     """Write arrays to the file of ``--out``; without such a file, their shapes and values as the result."""
     from portable_nn.core.graph import format_shape
     from portable_nn.core.text import table
@@ -177,7 +177,7 @@ def _range(array: Array) -> str:
     return f"{array.min():.6g} to {array.max():.6g}"
 
 
-def _save(path: Path, model: str, found: Mapping[str, Array]) -> None:
+def _save(path: Path, model: str, found: NamedArrays) -> None:
     import numpy as np
 
     from portable_nn.core.atomic import atomic_write

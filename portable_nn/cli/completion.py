@@ -113,7 +113,7 @@ def _install(shell: Shell, script: str) -> list[Path]:
     """Write the script where the shell finds it; return the files that were written."""
     import shlex
 
-    from portable_nn.core.atomic import atomic_write
+    from portable_nn.core.atomic import write_whole
 
     home = Path.home()
     if shell == "fish":
@@ -121,8 +121,7 @@ def _install(shell: Shell, script: str) -> list[Path]:
     else:
         file = _folder("XDG_DATA_HOME", home / ".local/share") / f"portable-nn/completion.{shell}"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(file) as stream:
-        stream.write(script.encode())
+    write_whole(file, script.encode())
     if shell == "fish":
         return [file]
     start = home / ".bashrc" if shell == "bash" else _folder("ZDOTDIR", home) / ".zshrc"

@@ -33,10 +33,9 @@ def draw(
 
 
 def _save_page(page: bytes, path: Path) -> None:
-    from portable_nn.core.atomic import atomic_write
+    from portable_nn.core.atomic import write_whole
 
-    with atomic_write(path) as file:
-        file.write(page)
+    write_whole(path, page)
 
 
 def written(files: Iterable[tuple[str, Path]]) -> str:

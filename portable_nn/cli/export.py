@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from portable_nn.cli.options import ClassNames, Model, choice, class_names, listed
+from portable_nn.cli.options import Model, choice, class_names, listed, names_option
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.printing import Printer
 from portable_nn.cli.proof import (
@@ -69,7 +69,6 @@ class Page:
             metavar="DIR|fetch",
             help="Folder dist of the npm package onnxruntime-web, which goes into the page; or fetch, which gets it "
             "once from npm.",
-            hidden=True,
         ),
     ] = None
     samples: Annotated[
@@ -81,7 +80,7 @@ class Page:
             hidden=True,
         ),
     ] = None
-    labels: ClassNames = None
+    labels: Annotated[str | None, names_option(hidden=True)] = None
 
 
 FETCH: Final = "fetch"

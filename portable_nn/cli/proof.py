@@ -155,16 +155,13 @@ def sizes_in(pairs: Sequence[str] | None) -> dict[str, int | str]:
 
 def differences_as_text(outputs: Mapping[str, Difference], heading: str = "output") -> str:
     """A table of the largest differences of two sides; empty where nothing was compared."""
-    rows = [(name, f"{found.max_abs_error:.1e}", f"{found.max_rel_error:.1e}") for name, found in outputs.items()]
+    rows = [(name, *found.cells()) for name, found in outputs.items()]
     return table((heading, ">largest error", ">relative"), rows) + "\n" if rows else ""
 
 
 def differences_as_json(outputs: Mapping[str, Difference]) -> list[dict[str, Any]]:
-    """The same for programs; JSON has no infinity, which is null."""
-    return [
-        {"output": name, **{key: value if value < float("inf") else None for key, value in found._asdict().items()}}
-        for name, found in outputs.items()
-    ]
+    """The same for programs."""
+    return [{"output": name, **found.as_json()} for name, found in outputs.items()]
 
 
 def proof_as_text(proof: Proof, io: Path | None) -> str:

@@ -46,14 +46,15 @@ class SampleOptions:
 
     def draw(self, printer: Printer, model: str, plot: Path | None, engine: Engine, digest: str | None) -> None:
         """Draw samples, write them as arrays, and their picture to ``plot``."""
-        from portable_nn.adversarial.gan.sampling import digit_in_words, sample, save_sheet
+        from portable_nn.adversarial.gan.noise import source_of
+        from portable_nn.adversarial.gan.sampling import sample, save_sheet
         from portable_nn.opening import open_network
 
         network = open_network(model, digest=digest)
         count, digit = _count(self.samples or "1")
         made = sample(network, count, self.seed or 0, digit=digit, engine=engine)
         if digit is not None:
-            printer.note(digit_in_words(network, digit))
+            printer.note(source_of(network).how(digit))
         if plot:
             save_sheet(made, plot)
             printer.note(f"drawn {plot}")

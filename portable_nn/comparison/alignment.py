@@ -11,21 +11,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.comparison.matching import CLOSE, Index, Match
+from portable_nn.comparison.matching import CLOSE, LOOSE, STEPPED, Index, Match
 from portable_nn.comparison.report import Pair, Parting
 from portable_nn.comparison.side import Side, Values
 from portable_nn.comparison.structure import BODY, attributes, difference_of
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import gaps, largest_gap
-from portable_nn.onnx.verification.rounding import SUSPICIOUS
+from portable_nn.onnx.verification.rounding import STEP, SUSPICIOUS, is_quantised
 from portable_nn.runtimes.subject import Feeds
 
 MOST: Final = 12
@@ -42,6 +42,9 @@ UNKNOWN: Final = 1e300
 
 SLACK: Final = 32.0
 """The units in the last place of the largest number that many roundings may move any."""
+
+SATURATES: Final = "saturates"
+"""The first word on what is quantised with steps that end too soon."""
 
 IDLE: Final = 0.05
 """The share of its places at which examples differ, below which a value hardly varies."""
@@ -110,7 +113,9 @@ class Alignment:
             {**feeds, **known, **{name: arrays[place] for name, arrays in moved.items()}}
             for place, (feeds, known) in enumerate(zip(rounds[0], one.run(rounds[0], moved), strict=True))
         ]
-        self.index = Index(one, self.theirs)
+        one.steps, other.steps = (a.is_quantised and not b.is_quantised for a, b in ((one, other), (other, one)))
+        self.steps = one.steps or other.steps
+        self.index = Index(one, self.theirs, STEPPED if self.steps else LOOSE)
         self.their_end = dict(zip(other.outputs, one.outputs, strict=True))
         self.drawn, self.gaps = frozenset(drawn), dict[str, Gap]()
         self.given = {name: match for name, (match, _) in drawn.items()}
@@ -119,11 +124,15 @@ class Alignment:
         self.refused, self.switched = set[str](), set[tuple[str, Match]]()
         self.folded = _only(one, other), _only(other, one)
         self.plain = self.ours = other.run(self.feeds, {})
+        self.is_narrow = self.steps or len({_least(self.plain[0]), _least(self.theirs[0])}) > 1
         self.ours = self._run(self.given)
 
     def align(self) -> None:
         """Find all pairs of values, and where the models part."""
         self._settle()
+        if self.other.steps and self._saturate():
+            self._compute()
+            self._settle()
         while len(self.partings) < MOST and (unmet := self.unmet):
             if not self._part_at(unmet, [self.their_end[name] for name in unmet]):
                 break
@@ -168,12 +177,60 @@ class Alignment:
             found.append(Pair(label, self.other.label(name), gap.apart, gap.share))
         return [*found, *(Pair(self.one.label(name), "") for name in waiting)]
 
+    def narrower(self) -> list[str]:
+        """The types in which the second model computes or keeps what the first has in a wider one."""
+        found = {self.ours[0][name].dtype for name in self._casts()}
+        if self.other.steps:
+            made = {name for node in self.other.nodes if is_quantised(node.op_type) for name in node.output}
+            found |= {array.dtype for name, array in self.ours[0].items() if name in made and array.dtype.kind in "iu"}
+        return sorted(kind.name for kind in found)
+
+    def other_weights(self) -> Iterator[str]:
+        """The nodes of a model in a narrower type that agree, but with constants which the type does not explain."""
+        for name, match in self._all().items() if self.is_narrow else ():
+            node, theirs = self.other.maker[name], self.one.maker.get(match.value)
+            if theirs is None or node.op_type != theirs.op_type:
+                continue
+            for x, y in zip(theirs.input, node.input, strict=False):
+                one, other = self.one.constants.get(x), self.other.constants.get(y)
+                if one is None or other is None or one.shape != other.shape:
+                    continue
+                if largest_gap(one, other) > self.folded[0].get(x, 0.0) + self.folded[1].get(y, 0.0):
+                    yield f"'{y}', which {self.other.label(name)} reads: {difference_of(one, other)}"
+
     @property
     def unmet(self) -> list[str]:
         """The outputs of the second model that no value of the first is."""
         return [name for name in self._ends() if name not in self.given and name not in self.apart]
 
     # -- pairs of values
+
+    def _saturate(self) -> bool:
+        """Find what is quantised with steps that end too soon; false where there is none."""
+        before, inputs = len(self.partings), dict(zip(self.other.inputs, self.one.inputs, strict=False))
+        for node in self.other.nodes:
+            whole, scale = node.input[0], self.other.constants.get(node.input[1]) if len(node.input) > 1 else None
+            maker = self.other.maker.get(whole)
+            if (
+                node.op_type != "DequantizeLinear"
+                or scale is None
+                or maker is None
+                or maker.op_type != "QuantizeLinear"
+            ):
+                continue
+            x, y, half = maker.input[0], node.output[0], float(scale.max()) / 2
+            match = self.given.get(x) or (Match(inputs[x]) if x in inputs else None)
+            if match is None or y in self.given:  # Where negative numbers saturate, it is a Relu.
+                continue
+            pairs = [(known[x], mine[y]) for known, mine in zip(self.seen, self.ours, strict=True)]
+            apart = max(largest_gap(one, other) for one, other in pairs)
+            if apart > half * (1 + STEP) + self._slack(y):
+                self.given.pop(y, None)
+                self.apart[y], self.gaps[y] = match, Gap(apart, half, half)
+                reach, end = (max(float(np.abs(each[place]).max()) for each in pairs) for place in (0, 1))
+                why = f"{SATURATES}: numbers reach {reach:.3g}, and the steps end at {end:.3g}"
+                self.partings.append(self._parting(y, match, self.gaps[y])._replace(why=why))
+        return len(self.partings) > before
 
     def _run(self, given: dict[str, Match]) -> list[dict[str, Array]]:
         """All values of the second model, with those of the first in the place of the ``given`` ones."""
@@ -232,18 +289,12 @@ class Alignment:
         """
         for name in self.other.dependent:
             gap = self.gaps.get(name)
-            if (
-                name not in self.given
-                or gap is None
-                or not math.isfinite(gap.guaranteed)
-                or gap.apart <= self._slack(name)
-            ):
+            if name not in self.given or gap is None or not math.isfinite(gap.guaranteed):
                 continue
             match, rest = self.given[name], self._all().keys() - {name}
-            if (
-                len(self.other.before([name], rest)) == 1
-                or len(self.one.before([match.value], self.met - {match.value})) == 1
-            ):
+            way = [each for each in self.other.before([name], rest) if self.ours[0][each].dtype.kind == "f"]
+            is_near = gap.apart <= self._slack(name) and not self.is_narrow  # Of a narrow type, roundings hide more.
+            if is_near or len(way) == 1 or len(self.one.before([match.value], self.met - {match.value})) == 1:
                 continue
             del self.given[name]
             if self._part_at([name], [match.value], match, certain=False):
@@ -394,7 +445,9 @@ class Alignment:
         name, found = self._origin(name, found)
         gap = self.gaps[name] = self._gap(name, found)
         self.apart[name] = found
-        if not gap.exceeds and gap.apart > self._slack(name):  # Bounds of a long way explain anything.
+        if not (gap.exceeds or self.is_narrow) and gap.apart > self._slack(
+            name
+        ):  # Bounds of a long way explain anything.
             gap = self.gaps[name] = gap._replace(guaranteed=math.inf, likely=math.inf)
         if gap.exceeds or gap.is_open:
             self.partings.append(self._parting(name, found, gap))
@@ -473,7 +526,9 @@ class Alignment:
     def _met(self, names: Sequence[str], values: Values) -> int:
         """The number of values among ``names`` that are values of the first model."""
         near = (self._near(name, values) for name in names)
-        return sum(bool(found) and min(share for _, share in found) <= CLOSE for found in near)
+        return sum(
+            bool(found) and min(share for _, share in found) <= (1 if self.is_narrow else CLOSE) for found in near
+        )
 
     def _twice(self) -> set[str]:
         """The given values that may only look right: of which the first model has one, and the second several.
@@ -561,10 +616,19 @@ class Alignment:
         if differing:
             return ", ".join(text for text in differing if BODY not in text)
         pairs = zip(map(self.one.constants.get, one.input), map(self.other.constants.get, other.input), strict=False)
-        for name, (x, y) in zip(other.input, pairs, strict=False):
-            if x is not None and y is not None and not np.array_equal(x, y):
-                return f"'{name}': {difference_of(x, y)}"
-        return ""
+        found = {
+            f"'{name}': {difference_of(x, y)}": largest_gap(x, y) / (float(np.abs(x).max(initial=0.0)) or 1.0)
+            for name, (x, y) in zip(other.input, pairs, strict=False)
+            if x is not None and y is not None and not np.array_equal(x, y)
+        }
+        if len(other.input) < len(one.input):
+            return f"without '{one.input[len(other.input)]}' in B"
+        return max(found, key=lambda text: found[text], default="")
+
+
+def _least(known: Mapping[str, Array]) -> int:
+    """The bytes of a number of the narrowest floats."""
+    return min((array.dtype.itemsize for array in known.values() if _is_float(array)), default=0)
 
 
 def _varying(arrays: Sequence[Array]) -> float:
@@ -593,6 +657,9 @@ def _only(one: Side, other: Side) -> dict[str, float]:
                 float(np.abs(array).max(initial=0.0)), vectors.get(array.size, 0.0) if array.ndim == 1 else 0.0
             )
             found[name] = FOLDED * float(np.finfo(array.dtype).eps) * largest
+    for node in one.nodes if one.steps else ():
+        if node.op_type == "DequantizeLinear" and node.output[0] in found:
+            found[node.output[0]] += float(one.constants[node.input[1]].max()) / 2
     return found
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from portable_nn.comparison.alignment import Alignment
+from portable_nn.comparison.alignment import SATURATES, Alignment
+from portable_nn.comparison.bodies import in_bodies
 from portable_nn.comparison.cases import check_new, write_case
 from portable_nn.comparison.elsewhere import Elsewhere, side_in
 from portable_nn.comparison.report import Diff, Verdict
@@ -38,6 +39,9 @@ __all__ = ["diff"]
 
 FAR: Final = 0.01
 """The relative difference of an output up to which roundings may add up on the way through a whole model."""
+
+FAR_IN_STEPS: Final = 0.2
+"""The same for a model with a quantised one."""
 
 
 @check_kinds
@@ -112,7 +116,8 @@ def _compared(
         found, outputs, notes = _aligned(one, other, rounds, seed)
     except PortableNNError as error:
         return made("undecided", reason=f"no inputs are found on which both run: {error}", notes=left), None
-    verdict, reason = _verdict(found, {} if notes else outputs)
+    found.partings[:] = [in_bodies(found, each) for each in found.partings]
+    verdict, reason = _verdict(found, {} if notes else outputs, drawn=inputs is None)
     result = made(
         verdict,
         reason=reason,
@@ -151,16 +156,28 @@ def _aligned(
     return found, outputs, (f"drawn, as they hardly vary on the inputs: {some(drawn)}",)
 
 
-def _verdict(found: Alignment, outputs: Mapping[str, Difference]) -> tuple[Verdict, str]:
+def _verdict(found: Alignment, outputs: Mapping[str, Difference], *, drawn: bool) -> tuple[Verdict, str]:
+    first = next(iter(found.partings), None)
+    if first and found.one.steps:
+        return (
+            "undecided",
+            f"at {first.nodes_b[-1]} they differ, and A is quantised: the other way round, more is known",
+        )
+    if first and drawn and first.why.startswith(SATURATES):
+        where = f"on the random inputs {first.nodes_b[-1]} {first.why}"
+        return "undecided", f"{where}; inputs of the kind that it is quantised for (INPUTS.npz, inputs=) would decide"
     if any(each.shown == "beyond rounding" for each in found.partings):
         return "parted", ""
-    if found.partings:
-        first = found.partings[0]
+    if first:
         if math.isinf(first.likely):
             return "undecided", f"at {first.nodes_b[-1]} the models differ, and no bound of rounding is known there"
         return "undecided", f"a difference at {first.nodes_b[-1]} is ten times what rounding probably explains"
     if why := next(_open_questions(found, outputs), ""):
         return "undecided", why
+    if types := found.narrower():
+        worst = max(outputs.values(), key=lambda each: each.max_rel_error, default=Difference())
+        error = f"{worst.max_abs_error:.1e}, {worst.max_rel_error:.1e} of the largest magnitude"
+        return "same", f"but in {', '.join(types)}, which explains all differences; the largest of an output is {error}"
     return "same", "on all inputs that were tried, nothing differs that rounding does not explain"
 
 
@@ -170,8 +187,10 @@ def _open_questions(found: Alignment, outputs: Mapping[str, Difference]) -> Iter
         if name in found.given and gap.is_open:
             yield f"of {found.other.label(name)}, no bound of rounding is known, and its values differ"
     yield from (f"output '{name}' has no counterpart" for name in found.unmet)
+    yield from (f"nodes agree as far as their type says, but not {each}" for each in found.other_weights())
     for name, difference_of_output in outputs.items():
-        most = FAR if name in found.one.dependent else 0.0  # Nothing is rounded on the way to a constant.
+        far = FAR_IN_STEPS if found.steps else FAR
+        most = far if name in found.one.dependent else 0.0  # Nothing is rounded on the way to a constant.
         if difference_of_output.max_rel_error > most:
             yield f"every node agrees by itself, but output '{name}' as a whole is another"
 

@@ -19,6 +19,9 @@ CLOSE: Final = 0.01
 LOOSE: Final = 2e-3
 """The distance, relative to its deviation, up to which a value may be another one that was computed in another way."""
 
+STEPPED: Final = 2e-2
+"""The same for a value that was quantised on one side alone."""
+
 
 class Match(NamedTuple):
     """A value of the first model; ``axes`` bring it into the order that the second model has, and then its shape."""
@@ -44,8 +47,8 @@ class _Summary(NamedTuple):
 class Index:
     """The values of one model, to be found by their elements."""
 
-    def __init__(self, side: Side, values: Values) -> None:
-        self.side, self.values = side, values
+    def __init__(self, side: Side, values: Values, loose: float = LOOSE) -> None:
+        self.side, self.values, self.loose = side, values, loose
         self._alike = defaultdict[tuple[object, ...], list[tuple[str, _Summary]]](list)
         for name in (*side.inputs, *side.dependent):
             arrays = [known[name] for known in values if name in known]
@@ -60,7 +63,7 @@ class Index:
         mine = _summary(arrays)
         found = []
         for other, theirs in self._alike.get(_kind(arrays), ()):
-            most = LOOSE * max(theirs.deviation, mine.deviation) or LOOSE * theirs.size
+            most = self.loose * (max(theirs.deviation, mine.deviation) or theirs.size)
             if not (abs(theirs.mean - mine.mean) <= most and abs(theirs.size - mine.size) <= most):
                 continue
             if (match := self._same(other, arrays, most)) is not None:

@@ -130,7 +130,7 @@ def as_text(found: Diff) -> str:
         headings = ("node of A", "node of B", ">apart", ">guaranteed", ">likely", "how")
         text += table(headings, places) + "\n"
     if found.outputs:
-        rows = [(name, f"{gap.max_abs_error:.1e}", f"{gap.max_rel_error:.1e}") for name, gap in found.outputs.items()]
+        rows = [(name, *gap.cells()) for name, gap in found.outputs.items()]
         text += table(("output", ">largest difference", ">relative"), rows) + "\n"
     return text
 
@@ -164,10 +164,7 @@ def as_json(found: Diff) -> dict[str, Any]:
             | {"shown": each.shown}
             for each in found.partings
         ],
-        "outputs": [
-            {"output": name, **{key: _finite(value) for key, value in gap._asdict().items()}}
-            for name, gap in found.outputs.items()
-        ],
+        "outputs": [{"output": name, **gap.as_json()} for name, gap in found.outputs.items()],
         "matched": {"values": found.matched[0], "of": found.matched[1]},
         "seed": found.seed,
         "notes": list(found.notes),

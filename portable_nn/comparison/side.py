@@ -49,10 +49,11 @@ class Side:
         nodes: its nodes, without constants, in order.
         read_by: the values that each node reads, also in its bodies, by its ``id``.
         maker: the node that makes each value, and ``place`` where that stands.
+        steps: true where what it quantises counts as rounded, as the other side does not quantise.
         runs_in: the runtime and its version, where that is another one than onnxruntime.
     """
 
-    runs_in = ""
+    runs_in, steps = "", False
 
     def __init__(self, subject: Subject) -> None:
         from portable_nn.onnx.opsets.support import reads
@@ -76,6 +77,13 @@ class Side:
             found.update(made if reaches else ())
             arrays += [] if _NO_ARRAY.search(node.op_type) else made
         return tuple(arrays)
+
+    @cached_property
+    def is_quantised(self) -> bool:
+        """True if it has nodes that round numbers to steps."""
+        from portable_nn.onnx.verification.rounding import is_quantised
+
+        return any(is_quantised(node.op_type) for node in self.nodes)
 
     def reads(self, value: str) -> tuple[str, ...]:
         """The values that the node which makes a value reads, also in its bodies; none for an input."""
@@ -192,12 +200,18 @@ class Side:
         """
         from portable_nn.onnx.verification.rounding import Unbounded, bounds
 
+        if value in self.inputs:
+            return [np.zeros((2, *feeds[value].shape)) for feeds in known]
         try:
             part, parameters = self._part(value, known[0], given)
             return [
-                bounds(_sized(part, feeds), parameters, {each.name: feeds[each.name] for each in part.inputs}, off)[
-                    value
-                ].errors
+                bounds(
+                    _sized(part, feeds),
+                    parameters,
+                    {each.name: feeds[each.name] for each in part.inputs},
+                    off,
+                    steps=self.steps,
+                )[value].errors
                 for feeds in known
             ]
         except (Unbounded, PortableNNError, ValueError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from portable_nn.comparison.side import AXES, Side
-from portable_nn.core.graph import format_shape
+from portable_nn.core.graph import format_shape, trimmed
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import largest_gap
 from portable_nn.operators.narrow import NARROW, rounded
@@ -85,7 +85,7 @@ class Structure:
 
     def _made(self, node: NodeProto) -> str:
         read = [self.hash_of(name) for name in self.side.read_by[id(node)]] if _has_body(node) else None
-        inputs = read or [self.hash_of(name) for name in _trimmed(node)]
+        inputs = read or [self.hash_of(name) for name in trimmed(node.input)]
         text = "\n".join([node.op_type, node.domain, *attributes(self.side, node), *inputs])
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -147,7 +147,7 @@ def _constants(one: Side, other: Side) -> dict[tuple[str, str], None]:
 
 def _inputs(side: Side, value: str) -> Sequence[str]:
     node = side.maker[value]
-    return side.reads(value) if _has_body(node) else _trimmed(node)
+    return side.reads(value) if _has_body(node) else trimmed(node.input)
 
 
 def difference_of(one: Array, other: Array) -> str:
@@ -219,11 +219,3 @@ def _passed(side: Side, name: str) -> str:
 
 def _has_body(node: NodeProto) -> bool:
     return any(each.HasField("g") for each in node.attribute)
-
-
-def _trimmed(node: NodeProto) -> list[str]:
-    """The inputs without absent ones at the end."""
-    names = list(node.input)
-    while names and not names[-1]:
-        names.pop()
-    return names

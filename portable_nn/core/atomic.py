@@ -114,6 +114,12 @@ def atomic_write(path: str | Path, *, follow: bool = True) -> Iterator[BinaryIO]
         raise FileError(path, f"cannot be written: {reason_of(error, path)}") from error
 
 
+def write_whole(path: str | Path, data: bytes, *, follow: bool = True) -> None:
+    """Write a file of ``data`` as ``atomic_write`` does."""
+    with atomic_write(path, follow=follow) as file:
+        file.write(data)
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A new folder, which gets the name ``path`` when the block ends without an exception. None is ever replaced.

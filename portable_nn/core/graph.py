@@ -6,7 +6,7 @@ classes here hold no arithmetic and know no file format; they are exactly what t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -111,6 +111,14 @@ def bodies(node: Node) -> Iterator[tuple[str, Graph]]:
     for name, value in sorted(node.attributes.items()):
         if isinstance(value, tuple) and len(value) == 1 and isinstance(value[0], Graph):
             yield name, value[0]
+
+
+def trimmed(names: Iterable[str]) -> list[str]:
+    """Names of inputs without those of absent ones at the end."""
+    found = list(names)
+    while found and not found[-1]:
+        found.pop()
+    return found
 
 
 def own_inputs(node: Node) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
-from portable_nn.core.atomic import atomic_write, publish, reason_of, resolve
+from portable_nn.core.atomic import publish, reason_of, resolve, write_whole
 from portable_nn.core.errors import FileError, PortableNNError, TakenError, UsageError
 from portable_nn.core.files import not_regular, read_own
 from portable_nn.core.jsons import parsed_json
@@ -224,8 +224,7 @@ class Part:
 
     def _write(self, size: int, state: Mapping[str, Any]) -> None:
         text = json.dumps({"size": size, "origin": self.origin, "state": state}, indent=1)
-        with atomic_write(self.journal, follow=False) as file:
-            file.write(text.encode())
+        write_whole(self.journal, text.encode(), follow=False)
 
 
 @contextmanager

@@ -138,4 +138,8 @@ def _choose(names: Iterable[str], path: str | Path) -> list[str]:
     if len(by_name) == 1:
         return list(by_name.values())
     pairs = ", ".join(f"'{x}' and '{y}'" for x, y in PAIRS)
-    raise DataError(path, f"expected one array, or arrays named {pairs}; found {', '.join(sorted(by_name)) or 'none'}")
+    raise DataError(
+        path,
+        f"expected one array, or arrays named {pairs}; found {', '.join(sorted(by_name)) or 'none'}: --inputs and "
+        "--target name others (inputs=, targets=)",
+    )

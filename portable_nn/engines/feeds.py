@@ -14,7 +14,7 @@ from portable_nn.core.dims import evaluated, is_name, names_in, static
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.foreign_values import is_path, is_picture, is_table
 from portable_nn.core.graph import Dim, Shape, Value, format_shape
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 
 
 def fitted(
@@ -40,7 +40,7 @@ def fitted(
     return {value.name: as_type(arrays[value.name], value.dtype, f"input '{value.name}'") for value in inputs}
 
 
-def _bound(inputs: Sequence[Value], arrays: Mapping[str, Array]) -> dict[Dim, tuple[int, str]]:
+def _bound(inputs: Sequence[Value], arrays: NamedArrays) -> dict[Dim, tuple[int, str]]:
     """The symbolic dimensions, and by which input; formulas by the names in them, where all of these are known."""
     found: dict[Dim, tuple[int, str]] = {}
     for value in inputs:

@@ -28,6 +28,7 @@ from portable_nn.operators import (
     Array,
     InvalidNode,
     KernelContext,
+    NamedArrays,
     Order,
     Step,
     Type,
@@ -96,7 +97,7 @@ class Plan:
         self,
         graph: Graph,
         shapes: Mapping[str, Shape | Type],
-        parameters: Mapping[str, Array],
+        parameters: NamedArrays,
         *,
         outputs: Sequence[str] | None = None,
         updates: Mapping[str, str] | None = None,
@@ -126,7 +127,7 @@ class Plan:
             captured = {value.name: shapes[value.name] for value in graph.parameters if value.name in shapes}
             again = {name for node in parts.after if not node.inputs for name in node.outputs}
 
-            def further(arrays: Mapping[str, Array]) -> Plan:
+            def further(arrays: NamedArrays) -> Plan:
                 given = ((name, array) for name, array in arrays.items() if name not in again)
                 inputs = tuple(Value(name, array.dtype.name, array.shape) for name, array in given)
                 return kept(replace(later, inputs=inputs), captured, parameters, claimed=self._claimed)
@@ -387,7 +388,7 @@ class Binding(KernelContext):
         if name := self._output_name(index):
             self.plan._place(name, array, block)
 
-    def compiled(self, body: Graph, types: Mapping[str, Type], captured: Mapping[str, Array]) -> Plan:
+    def compiled(self, body: Graph, types: Mapping[str, Type], captured: NamedArrays) -> Plan:
         """The plan of a body, which reads arrays of this plan where they are."""
         shapes = {name: Type(dtype, shape, constant) for name, (dtype, shape, constant) in types.items()}
         plan = Plan(body, shapes, captured, rng=self.rng, stored=self.plan._stored)

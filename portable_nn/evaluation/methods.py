@@ -25,7 +25,7 @@ from portable_nn.evaluation.reliability import fit_temperature, logits_of, parts
 from portable_nn.evaluation.scoring import Scoring, Task, class_names, kind_for
 from portable_nn.evaluation.targets import labels_in
 from portable_nn.format.meaning import InputInfo, OutputInfo
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 
 PART = 2**22
 """The number of elements of the inputs that the network gets at once, at least one example."""
@@ -261,7 +261,7 @@ def _rows_in(x: Any, name: str) -> Array | Stored:
 
 def _parts(
     network: Predictor, feeds: Mapping[str, Any], engine: Engine, batch_size: int | None
-) -> Iterator[tuple[slice, Mapping[str, Array]]]:
+) -> Iterator[tuple[slice, NamedArrays]]:
     """The outputs for some examples at a time."""
     count = len(next(iter(feeds.values())))
     size = max(1, PART // max(1, sum(each.size for each in feeds.values()) // count))

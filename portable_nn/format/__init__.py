@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,7 @@ from portable_nn.core.errors import (
     warn,
 )
 from portable_nn.core.files import open_regular
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import NamedArrays
 from portable_nn.format.carriers import CARRIERS, Carrier, carrier_of
 from portable_nn.format.documentation import Documentation, ModelOrigin, Remark, ValueRemark
 from portable_nn.format.hashes import CHECKSUM, DIGEST
@@ -76,7 +75,7 @@ class Contents:
     """
 
     manifest: Manifest
-    tensors: Mapping[str, Array]
+    tensors: NamedArrays
     digest: str
     notes: tuple[str, ...] = ()
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import xxhash
 
 from portable_nn.core.memory import CHUNK
-from portable_nn.core.tensors import Array, to_bytes
+from portable_nn.core.tensors import NamedArrays, to_bytes
 
 SMALL: Final = 2**18
 """Tensors of up to this many bytes are hashed in the calling thread: starting another one takes longer."""
@@ -40,7 +40,7 @@ DIGITS: Final[Mapping[str, int]] = {DIGEST: 64, CHECKSUM: 32}
 """The number of their hexadecimal digits."""
 
 
-def hashes(tensors: Mapping[str, Array]) -> dict[str, dict[str, str]]:
+def hashes(tensors: NamedArrays) -> dict[str, dict[str, str]]:
     """The hashes of all tensors, by kind and by name. Threads compute those of large tensors.
 
     No tensor is kept after it was hashed, so that only a few mapped ones are in memory at once.
@@ -54,7 +54,7 @@ def hashes(tensors: Mapping[str, Array]) -> dict[str, dict[str, str]]:
     return {kind: {name: each[kind] for name, each in found.items()} for kind in HASHES}
 
 
-def _hash(tensors: Mapping[str, Array], name: str) -> dict[str, str]:
+def _hash(tensors: NamedArrays, name: str) -> dict[str, str]:
     data = to_bytes(tensors[name]).data
     found = {kind: make() for kind, make in HASHES.items()}
     for start in range(0, len(data), CHUNK):

@@ -23,7 +23,7 @@ from portable_nn.core.errors import GraphError
 from portable_nn.core.files import MAX_BYTES
 from portable_nn.core.graph import INTERNAL, OPSET, Attribute, Graph, Node, Shape, Tensor, Value, bodies, format_shape
 from portable_nn.core.limits import DEEPEST
-from portable_nn.core.tensors import ITEM_SIZES, Array, signature, to_bytes, value_fault
+from portable_nn.core.tensors import ITEM_SIZES, NamedArrays, signature, to_bytes, value_fault
 from portable_nn.format.documentation import Documentation, documentation_faults, size_faults
 from portable_nn.format.hashes import CHECKSUM, DIGEST, DIGITS, HASHES
 from portable_nn.format.manifest import OLDEST_WRITTEN, Manifest
@@ -74,7 +74,7 @@ def manifest_faults(manifest: Manifest) -> list[str]:
     return [*faults, *meaning, *size_faults(manifest.remarks, shapes)]
 
 
-def tensor_faults(manifest: Manifest, tensors: Mapping[str, Array], *, allow_nonfinite: bool = False) -> list[str]:
+def tensor_faults(manifest: Manifest, tensors: NamedArrays, *, allow_nonfinite: bool = False) -> list[str]:
     """The faults of ``tensors`` as those of ``manifest``, apart from their hashes."""
     found = {name: signature(array) for name, array in tensors.items()}
     faults = agreement_faults(manifest, found, "in the given arrays")
@@ -85,7 +85,7 @@ def tensor_faults(manifest: Manifest, tensors: Mapping[str, Array], *, allow_non
     return faults
 
 
-def hash_faults(manifest: Manifest, tensors: Mapping[str, Array]) -> dict[str, str]:
+def hash_faults(manifest: Manifest, tensors: NamedArrays) -> dict[str, str]:
     """The faults of those ``tensors`` that do not have the hash in ``manifest``, by name; each is read once."""
     kind, faults = DIGEST if manifest.version < 2 else CHECKSUM, dict[str, str]()
     for name, expected in expected_hashes(manifest, kind).items():

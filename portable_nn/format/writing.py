@@ -16,14 +16,14 @@ from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import UsageError, listed
 from portable_nn.core.files import write_at
 from portable_nn.core.memory import CHUNK, borrowed
-from portable_nn.core.tensors import Array, from_bytes, signature, to_bytes, value_fault
+from portable_nn.core.tensors import Array, NamedArrays, from_bytes, signature, to_bytes, value_fault
 from portable_nn.format.carriers import Carrier
 from portable_nn.format.hashes import CHECKSUM, DIGEST, DIGITS, HASHES, SMALL
 from portable_nn.format.layout import WORTH_THREADS, Frame, Span, groups, places, value_faults
 from portable_nn.format.manifest import Manifest, Text, encode, hashes_text
 from portable_nn.format.validate import agreement_faults
 
-Tensors: TypeAlias = Mapping[str, Array] | Iterable[tuple[str, Array]]
+Tensors: TypeAlias = NamedArrays | Iterable[tuple[str, Array]]
 """Arrays by name, or an iterable of pairs in any order."""
 
 
@@ -104,7 +104,7 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
     return text.digest
 
 
-def _write_all(writer: _Writer, ready: Prepared, tensors: Mapping[str, Array], writers: Executor) -> None:
+def _write_all(writer: _Writer, ready: Prepared, tensors: NamedArrays, writers: Executor) -> None:
     """Write tensors that are all in memory: groups of small ones at once, large ones in parallel."""
     pending, spans = [], ready.frame.spans
     for group in ready.groups:

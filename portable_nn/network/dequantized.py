@@ -10,7 +10,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, Node, Parameter
 from portable_nn.core.text import some
 from portable_nn.engines.once import run_numpy
-from portable_nn.operators import FLOATS, Array, infer, operator_of
+from portable_nn.operators import FLOATS, Array, NamedArrays, infer, operator_of
 from portable_nn.operators.quantised import QUANTISED
 from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.unused import needed
@@ -19,7 +19,7 @@ _SMALL = frozenset({"int8", "uint8", "int16", "uint16"})
 """The element types of stored weights that no DequantizeLinear reads, but a product."""
 
 
-def dequantized(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, dict[str, Array]]:
+def dequantized(graph: Graph, arrays: NamedArrays) -> tuple[Graph, dict[str, Array]]:
     """``graph`` with trainable parameters in place of floats that follow from stored whole numbers, and their values.
 
     Raises ``UsageError`` where there are none.

@@ -14,7 +14,7 @@ from portable_nn.engines.batching import Batching, Run
 from portable_nn.engines.plans import Plans
 from portable_nn.engines.ranges import RangeCheck, preparing
 from portable_nn.network.execution import check_engine
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 
 if TYPE_CHECKING:
     from portable_nn.onnx.session import Session
@@ -33,7 +33,7 @@ class Snapshot:
     _local: threading.local
     _session: Session | None
 
-    def __init__(self, graph: Graph, parameters: Mapping[str, Array], engine: Engine, threads: int | None) -> None:
+    def __init__(self, graph: Graph, parameters: NamedArrays, engine: Engine, threads: int | None) -> None:
         check_engine(engine)
         self.engine, self.threads = engine, threads
         self._batching = Batching(graph)

@@ -11,7 +11,7 @@ from portable_nn.core.graph import Graph, Parameter, Value
 from portable_nn.core.text import quantity
 from portable_nn.engines.ranges import preparing
 from portable_nn.network.heads import as_place, head_input, main_nodes
-from portable_nn.operators import Array, InvalidNode, Leaf, Symbol, replayed
+from portable_nn.operators import InvalidNode, Leaf, NamedArrays, Symbol, replayed
 from portable_nn.rewrites.unused import needed
 from portable_nn.training.parameters import NEAR, matching, near
 
@@ -95,7 +95,7 @@ def apply(
     return tuple(symbols[name] for name in graph.outputs)
 
 
-def leaf(value: Parameter, weights: Callable[[], Mapping[str, Array]]) -> Leaf:
+def leaf(value: Parameter, weights: Callable[[], NamedArrays]) -> Leaf:
     """A parameter of a graph as one of another in the making, which begins with the weight that there is then."""
     return Leaf(value.name, value.dtype, value.shape, parameter=True, initial=lambda rng, shape: weights()[value.name])
 

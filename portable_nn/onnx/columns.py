@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Final, NamedTuple
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -111,10 +112,9 @@ def as_row(model: ModelProto) -> ModelProto:
     columns = columns_of(manifest.inputs)
     if not is_by_column(model, columns):
         return model
-    found, again = ModelProto(), ModelProto()
-    found.CopyFrom(model)
+    found = deepcopy(model)
     _take_away(found, columns, manifest.graph.inputs[0])
-    again.CopyFrom(found)
+    again = deepcopy(found)
     by_column(again, columns)
     return found if to_bytes(again) == to_bytes(model) else model
 
@@ -157,8 +157,7 @@ def _renamed(nodes: Iterable[NodeProto], new: Mapping[str, str]) -> list[NodePro
 
 def _input(row: ValueInfoProto, column: Column) -> ValueInfoProto:
     """A column as an input (batch, 1), with the documentation of the row."""
-    found = ValueInfoProto()
-    found.CopyFrom(row)
+    found = deepcopy(row)
     found.name = column.name
     if column.categories and not codes_of(column):
         found.type.tensor_type.elem_type = TensorProto.STRING

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
 from portable_nn.core.graph import Graph
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.engines.ranges import Range, ranges
 from portable_nn.format.meaning import Column, InputInfo
 
@@ -28,7 +28,7 @@ ABSENT: Final = 1 / 3
 """The share of missing numbers in a column that may have them."""
 
 
-def meant(graph: Graph, parameters: Mapping[str, Array], infos: Iterable[InputInfo]) -> dict[str, Meant]:
+def meant(graph: Graph, parameters: NamedArrays, infos: Iterable[InputInfo]) -> dict[str, Meant]:
     """The makers of examples for the inputs whose columns or ranges are known, by name.
 
     Args:

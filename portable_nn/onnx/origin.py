@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -320,8 +321,7 @@ def _parts(model: ModelProto, parameters: Collection[str]) -> Iterator[_Part]:
 
 
 def _node(node: NodeProto) -> _Part:
-    bare = NodeProto()
-    bare.CopyFrom(node)
+    bare = deepcopy(node)
     _strip(bare)
     attributes = sorted(bare.attribute, key=lambda each: each.name)  # Programs write them in any order.
     del bare.attribute[:]
@@ -347,8 +347,7 @@ def _elements(tensor: TensorProto) -> bytes:
 
 
 def _value(kind: str, value: ValueInfoProto) -> _Part:
-    bare = ValueInfoProto()
-    bare.CopyFrom(value)
+    bare = deepcopy(value)
     _strip(bare)
     return _Part(kind, value.name, to_bytes(bare), b"", _remarks(value), _is_odd(value))
 

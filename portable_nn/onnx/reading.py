@@ -17,7 +17,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from portable_nn.core.dims import undeclared
 from portable_nn.core.errors import Fault, FormatError, GraphError, PortableNNError, UnsupportedError, listed
 from portable_nn.core.graph import Graph, Node, Parameter, Value
-from portable_nn.core.tensors import Array, is_finite
+from portable_nn.core.tensors import Array, NamedArrays, is_finite
 from portable_nn.onnx.advice import advice
 from portable_nn.onnx.bodies import TURN, bodies_once
 from portable_nn.onnx.branches import inlined
@@ -70,7 +70,7 @@ class Read(NamedTuple):
     """A graph, the values of its parameters, and notes on differences to the file."""
 
     graph: Graph
-    parameters: Mapping[str, Array]
+    parameters: NamedArrays
     notes: list[str]
 
 
@@ -289,7 +289,7 @@ def _initializers(
     return arrays, large
 
 
-def settings_of(graph: GraphProto, arrays: Mapping[str, Array]) -> set[str]:
+def settings_of(graph: GraphProto, arrays: NamedArrays) -> set[str]:
     """The values that are options of operators, and small ones that options and sizes are computed from alone."""
     found = read_as(lambda operator: operator.settings, graph)
     small = {name: array.dtype.name for name, array in arrays.items() if array.size <= LARGE}
@@ -324,7 +324,7 @@ def _own(array: Array) -> Array:
     return array.copy() if any(array.strides) else array
 
 
-def _roles(model: ModelProto, uses: GraphProto, arrays: Mapping[str, Array], *, whole: bool) -> dict[str, Role]:
+def _roles(model: ModelProto, uses: GraphProto, arrays: NamedArrays, *, whole: bool) -> dict[str, Role]:
     """The roles of the arrays that could train: finite floats of more than 8 bits that are no running statistics."""
     kept = {*read_as(lambda operator: operator.state.values(), uses)}
     kept.update(name for name, code in narrow_values(model).items() if NARROW[code].bits <= 8)

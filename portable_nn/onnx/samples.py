@@ -18,7 +18,7 @@ import numpy as np
 from portable_nn.core.dims import evaluated, is_at_least, names_in, solved, substituted
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim, Graph, Node, Value
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.engines.claims import check_claims
 from portable_nn.engines.ranges import literals
 from portable_nn.onnx.meant import Meant
@@ -96,21 +96,6 @@ def _limit(
     return Interval(0, 9) if dtype.startswith("u") else Interval(-9, 9)
 
 
-def rounds(graph: Graph, rng: np.random.Generator) -> Iterator[dict[str, Array]]:
-    """Random inputs for each of the batch sizes; only once where every size is a number.
-
-    Raises:
-        NoInputsError: no values are found for the unknown sizes.
-        GraphError: inputs or values of these sizes would take too much memory.
-    """
-    symbolic = any(isinstance(dim, str) for value in graph.inputs for dim in value.shape)
-    for batch in BATCHES if symbolic else BATCHES[:1]:
-        shapes, types = _bound(graph, batch)
-        check_claims(graph, types)
-        limits = spans(graph, types)
-        yield {value.name: _draw(value, shapes[value.name], limits.get(value.name), rng) for value in graph.inputs}
-
-
 def varied(
     graph: Graph,
     rng: np.random.Generator,
@@ -154,7 +139,7 @@ def varied(
 
 def redrawn(
     graph: Graph,
-    feeds: Mapping[str, Array],
+    feeds: NamedArrays,
     rng: np.random.Generator,
     made_for: Mapping[str, Meant],
     kinds: Iterable[Pattern] = ("noise", "waves"),

@@ -32,7 +32,7 @@ from portable_nn.onnx.storage.files import check_unread, opening_model, parsed
 from portable_nn.onnx.writing import size_of, to_bytes, to_model
 from portable_nn.operators.foreign.opaque import opaque_labels
 from portable_nn.operators.foreign.side import DTYPES
-from portable_nn.operators.registry import REGISTRY, Array
+from portable_nn.operators.registry import REGISTRY, Array, NamedArrays
 
 IN_MODEL: Final = 2**30
 """The bytes of parameters up to which they are in the model: from there on, onnxruntime would need several copies."""
@@ -101,7 +101,7 @@ class Session:
         provider: str = OnnxRuntime.provider,
         folder: Path | None = None,
         optimise: bool = True,
-        weights: Mapping[str, Array] = MappingProxyType({}),
+        weights: NamedArrays = MappingProxyType({}),
         limit: Limit | None = None,
     ) -> None:
         self.where = where if isinstance(model, bytes) else str(model)
@@ -130,7 +130,7 @@ class Session:
         """True if the session can run: a forked process has none of the threads of its parent's sessions."""
         return self._session is not None
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, feeds: NamedArrays) -> dict[str, Array]:
         """The outputs by name, for an array for each input.
 
         Raises:
@@ -163,7 +163,7 @@ class Session:
                 "elements",
             )
 
-    def run_fitting(self, arrays: Mapping[str, Array]) -> list[Array]:
+    def run_fitting(self, arrays: NamedArrays) -> list[Array]:
         """The outputs in order, for arrays that are known to fit the inputs."""
         if self._session is None:
             raise UsageError(f"{self.where}: a session of onnxruntime cannot be used in a forked process")
@@ -209,7 +209,7 @@ def _opset_of(graph: Graph) -> int | None:
     return None if opaque_labels(graph.nodes) else OPSET
 
 
-def model_bytes(graph: Graph, parameters: Mapping[str, Array]) -> bytes:
+def model_bytes(graph: Graph, parameters: NamedArrays) -> bytes:
     """``graph`` as an ONNX model for this engine; raises as ``to_model`` does."""
     check_claims(graph)
     return to_bytes(to_model(graph, parameters, opset=_opset_of(graph), portable=False))
@@ -219,7 +219,7 @@ _WEIGHTS: Final = "weights"
 """The name of the file in which the parameters of a large graph would be."""
 
 
-def session_of(graph: Graph, parameters: Mapping[str, Array], *, provider: str = OnnxRuntime.provider) -> Session:
+def session_of(graph: Graph, parameters: NamedArrays, *, provider: str = OnnxRuntime.provider) -> Session:
     """A session that computes ``graph``; raises as ``to_model`` and ``Session`` do."""
     if size_of(graph.parameters) > IN_MODEL:
         check_claims(graph)
@@ -233,7 +233,7 @@ def session_of(graph: Graph, parameters: Mapping[str, Array], *, provider: str =
     return Session(model_bytes(graph, parameters), where=graph.name, provider=provider)
 
 
-def _in_place(weights: Mapping[str, Array]) -> dict[str, Any]:
+def _in_place(weights: NamedArrays) -> dict[str, Any]:
     """The arrays as values of onnxruntime that refer to the same memory."""
     return {name: runtime().OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}
 

@@ -29,8 +29,7 @@ def with_unique_names(model: ModelProto, where: str) -> ModelProto:
     """
     if not any(any(subgraphs(node)) for node in model.graph.node):
         return model
-    made = ModelProto()
-    made.CopyFrom(model)
+    made = deepcopy(model)
     names, constants = Names(names_in(made.graph)), list[NodeProto]()
     for node in made.graph.node:
         for body in subgraphs(node):

@@ -12,7 +12,7 @@ are apart, they agree as well, and a note says so (``conditioning``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from onnx import ModelProto
 from portable_nn.core.errors import FormatError, GraphError, UnsupportedError, UsageError, VerificationError
 from portable_nn.core.graph import Graph
 from portable_nn.core.memory import give_back
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.text import some
 from portable_nn.engines.claims import check_claims, size_of
 from portable_nn.engines.once import run_numpy
@@ -41,14 +41,14 @@ from portable_nn.onnx.verification.differences import (
     Tolerance,
     difference,
 )
-from portable_nn.onnx.verification.drawing import drawn_for, sizes_of, whole_models
+from portable_nn.onnx.verification.drawing import batches_of, drawn_for, sizes_of, whole_models
 from portable_nn.onnx.verification.messages import message_of
 from portable_nn.onnx.verification.pieces import outputs_of_numpy, outputs_of_runtime
 from portable_nn.onnx.verification.proof import Fate, Loose, Proof, Worst
 from portable_nn.onnx.verification.recorded import check_recorded
 from portable_nn.onnx.verification.sections import Sides, bytes_of, shared
 from portable_nn.onnx.verification.stored import stored
-from portable_nn.onnx.verification.values import Parting, compare_values
+from portable_nn.onnx.verification.values import Comparison, Parting
 from portable_nn.onnx.verification.weights import fates
 from portable_nn.onnx.writing import to_bytes
 from portable_nn.operators import DTYPE_CODES, infer
@@ -71,7 +71,7 @@ _HINT: Final = "; --io FILE.npz gives inputs that it can run on, --verify none l
 @single_threaded()  # As onnxruntime is here: on a busy machine, threads wait for each other far longer than they work.
 def compare(
     graph: Graph,
-    parameters: Mapping[str, Array],
+    parameters: NamedArrays,
     model: ModelProto,
     where: str,
     *,
@@ -80,7 +80,7 @@ def compare(
     folder: Path | None = None,
     recorded: Recorded | None = None,
     source: bytes | Path | None = None,
-    originals: Mapping[str, Array] | None = None,
+    originals: NamedArrays | None = None,
     unread: bool = False,
     infos: Iterable[InputInfo] = (),
 ) -> Proof:
@@ -116,11 +116,11 @@ def compare(
         proof.weights = compare_weights(graph, parameters, model, where, folder, source, originals)
     made_for = meant(graph, parameters, infos)
 
-    def run(feeds: Sequence[Mapping[str, Array]]) -> tuple[list[dict[str, Array]], Sides | None]:
+    def run(feeds: Sequence[NamedArrays]) -> tuple[list[dict[str, Array]], Sides | None]:
         pieces = _pieces(graph, parameters, model, feeds, folder)
         return _numpy(graph, parameters, feeds, where, pieces), pieces
 
-    def runs(feeds: Mapping[str, Array]) -> bool:
+    def runs(feeds: NamedArrays) -> bool:
         with suppress(FormatError):
             run([feeds])
             return True
@@ -147,7 +147,7 @@ def compare(
     give_back()
     data = source if isinstance(source, bytes) else to_bytes(model)
 
-    def session(*, optimise: bool = True, weights: Mapping[str, Array] | None = None) -> Session:
+    def session(*, optimise: bool = True, weights: NamedArrays | None = None) -> Session:
         weights = shared(model, parameters) if weights is None else weights
         return Session(data, where=where, threads=1, folder=folder, optimise=optimise, weights=weights)
 
@@ -163,15 +163,12 @@ def compare(
         rounds, whole, (ours, pieces) = on_recorded(error, recorded)
         theirs = _runtime(whole, where, pieces if unread else None, session)
     give_back()
-    sizes = (next((len(array) for array in feeds.values() if array.ndim), 1) for feeds in whole)
-    proof.batches = tuple(dict.fromkeys(sizes))
-    proof.sizes = sizes_of(graph, whole)
+    proof.batches, proof.sizes = batches_of(whole), sizes_of(graph.inputs, whole)
     sides = Sides(graph, parameters, model, rounds, folder)
     _check_values(proof, sides, rounds, tolerance, where)
     for feeds, one, other in zip(whole, ours, theirs, strict=True):
         for name in graph.outputs:
-            pair = Pair(name, one[name], other[name], tolerance.allowed(other[name]))
-            _check_output(proof, pair, sides, feeds, where)
+            _check_output(proof, tolerance.pair(name, one[name], other[name]), sides, feeds, where)
     proof.notes += (*_undefined(ours, graph.outputs), *_ill_conditioned(proof))
     return proof
 
@@ -190,18 +187,18 @@ def check_verifiable(graph: Graph, where: str) -> None:
 
 def compare_weights(
     graph: Graph,
-    parameters: Mapping[str, Array],
+    parameters: NamedArrays,
     model: ModelProto,
     where: str,
     folder: Path | None = None,
     source: bytes | Path | None = None,
-    originals: Mapping[str, Array] | None = None,
+    originals: NamedArrays | None = None,
 ) -> tuple[Fate, ...]:
     """The fate of every weight; arguments and errors are those of ``compare``."""
     return fates(graph, parameters, stored(source or model, where, folder), model.graph, where, originals)
 
 
-def _is_large(graph: Graph, rounds: Sequence[Mapping[str, Array]]) -> bool:
+def _is_large(graph: Graph, rounds: Sequence[NamedArrays]) -> bool:
     """True if all values for all ``rounds`` together have more than ``LARGE`` bytes."""
     types = infer(graph, {name: array.shape for name, array in rounds[-1].items()}).types
     return len(rounds) * sum(map(bytes_of, types.values())) > LARGE
@@ -209,9 +206,9 @@ def _is_large(graph: Graph, rounds: Sequence[Mapping[str, Array]]) -> bool:
 
 def _pieces(
     graph: Graph,
-    parameters: Mapping[str, Array],
+    parameters: NamedArrays,
     model: ModelProto,
-    whole: Sequence[Mapping[str, Array]],
+    whole: Sequence[NamedArrays],
     folder: Path | None,
 ) -> Sides | None:
     """Both sides for the inputs ``whole``, if the weights are so large that they run in pieces."""
@@ -221,12 +218,10 @@ def _pieces(
     return sides if sides.place_of.keys() >= {*graph.outputs} else None
 
 
-def _check_values(
-    proof: Proof, sides: Sides, rounds: Sequence[Mapping[str, Array]], tolerance: Tolerance, where: str
-) -> None:
+def _check_values(proof: Proof, sides: Sides, rounds: Sequence[NamedArrays], tolerance: Tolerance, where: str) -> None:
     """Compare every value where it is computed, and put what was found into ``proof``. Raises ``VerificationError``."""
     try:
-        values = compare_values(sides, rounds, opset_of(sides.model, where), tolerance)
+        values = Comparison(sides, rounds, opset_of(sides.model, where), tolerance).result()
     except Parting as parting:
         lines = [message_of(parting.pair, sides.graph), *training_mode(sides.graph)]
         raise VerificationError(f"{where}: {'; '.join(lines)}") from None
@@ -248,7 +243,7 @@ def _check_output(
     proof: Proof,
     pair: Pair,
     sides: Sides,
-    feeds: Mapping[str, Array],
+    feeds: NamedArrays,
     where: str,
 ) -> None:
     """Compare an output of the unmodified model."""
@@ -267,7 +262,7 @@ def _check_output(
 
 
 def _runtime(
-    rounds: Sequence[Mapping[str, Array]], where: str, pieces: Sides | None, session: Callable[[], Session]
+    rounds: Sequence[NamedArrays], where: str, pieces: Sides | None, session: Callable[[], Session]
 ) -> list[dict[str, Array]]:
     """The outputs of onnxruntime for each of the inputs, if need be in pieces; the error where it cannot has advice."""
     opened = None if pieces else session()
@@ -281,8 +276,8 @@ def _runtime(
 
 def _numpy(
     graph: Graph,
-    parameters: Mapping[str, Array],
-    rounds: Sequence[Mapping[str, Array]],
+    parameters: NamedArrays,
+    rounds: Sequence[NamedArrays],
     where: str,
     pieces: Sides | None,
 ) -> list[dict[str, Array]]:
@@ -302,7 +297,7 @@ def _ill_conditioned(proof: Proof) -> Iterator[str]:
         yield f"ill-conditioned here, rounding alone moves values further than the tolerances: {places}"
 
 
-def _undefined(ours: Sequence[Mapping[str, Array]], outputs: Iterable[str]) -> Iterator[str]:
+def _undefined(ours: Sequence[NamedArrays], outputs: Iterable[str]) -> Iterator[str]:
     """A note on each output with NaN, which both engines have at the same places."""
     for name in outputs:
         arrays = [each[name] for each in ours if each[name].dtype.kind == "f"]

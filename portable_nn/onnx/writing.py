@@ -16,7 +16,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import OPSET, Graph, Node, Value, bodies
-from portable_nn.core.tensors import ITEM_SIZES, Array
+from portable_nn.core.tensors import ITEM_SIZES, NamedArrays
 from portable_nn.core.version import __version__
 from portable_nn.onnx.opsets.standard import domain_versions, signature
 from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN, Written, to_opset
@@ -37,7 +37,7 @@ COMMON: Final = 17
 
 def to_model(
     graph: Graph,
-    parameters: Mapping[str, Array],
+    parameters: NamedArrays,
     *,
     opset: int | None = None,
     metadata: Mapping[str, str] = MappingProxyType({}),

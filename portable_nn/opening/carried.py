@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from portable_nn.core.tensors import ITEM_SIZES, Array
+from portable_nn.core.tensors import ITEM_SIZES, NamedArrays
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.format.manifest import Manifest
 from portable_nn.onnx.verification.differences import Difference
@@ -37,7 +37,7 @@ class ReadNetwork(NamedTuple):
 
     path: Path
     manifest: Manifest
-    tensors: Mapping[str, Array]
+    tensors: NamedArrays
     digest: str = ""
     outputs: Proof = Proof()
     recorded: Mapping[str, Difference] = _NOTHING

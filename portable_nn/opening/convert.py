@@ -20,7 +20,7 @@ from portable_nn.core.atomic import all_or_none
 from portable_nn.core.errors import FormatError, PortableNNError, UsageError, VerificationError, listed
 from portable_nn.core.graph import format_shape
 from portable_nn.core.numbers import Natural
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.text import either, quantity, size
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.format import load, npz
@@ -209,13 +209,11 @@ def _is_edited(opened: NetworkFile) -> bool:
 
 def _compared(found: ReadNetwork, options: ConvertOptions) -> ReadNetwork:
     """``found``, after numpy has computed from it what is recorded."""
-    from portable_nn.engines.recording import read_recorded
-    from portable_nn.onnx.verify import Tolerance, check_recorded
+    from portable_nn.onnx.verification.recorded import compare_recorded
+    from portable_nn.onnx.verify import Tolerance
 
-    assert options.io is not None
     graph, tolerance = found.manifest.graph, Tolerance(options.atol, options.rtol)
-    recorded = read_recorded(options.io, graph)
-    return found._replace(recorded=check_recorded(graph, found.tensors, recorded, str(found.path), tolerance=tolerance))
+    return found._replace(recorded=compare_recorded(options.io, graph, found.tensors, str(found.path), tolerance))
 
 
 def _some(tensors: PlainTensors) -> str:
@@ -238,7 +236,7 @@ def _without_training(found: ReadNetwork) -> ReadNetwork:
 class _Chosen(Mapping[str, Array]):
     """Some of the tensors under new names, each still read when it is first used."""
 
-    def __init__(self, tensors: Mapping[str, Array], old: Mapping[str, str]) -> None:
+    def __init__(self, tensors: NamedArrays, old: Mapping[str, str]) -> None:
         """``old`` has for each new name the one in ``tensors``."""
         self._tensors, self._old = tensors, old
 

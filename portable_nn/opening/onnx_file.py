@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain
@@ -246,7 +247,7 @@ class OnnxFile(WritableFile):
         from numpy.random import default_rng
 
         from portable_nn.onnx.library.inference import input_shapes
-        from portable_nn.onnx.samples import NoInputsError, rounds
+        from portable_nn.onnx.samples import NoInputsError, varied
         from portable_nn.onnx.verify import check_verifiable
 
         stated = input_shapes(self.model.graph)
@@ -256,8 +257,7 @@ class OnnxFile(WritableFile):
         graph = self._imported(verify=False, sizes=sizes, lazy=True).network.graph
         check_verifiable(graph, str(self.path))
         try:
-            for _ in rounds(graph, default_rng(0)):
-                pass
+            varied(graph, default_rng(0))
         except NoInputsError as error:
             raise UsageError(f"{error}; --dim fixes sizes, --io FILE.npz gives inputs that it can run on") from None
 
@@ -331,8 +331,7 @@ def _one_by_one(path: Path) -> Manifest:
     found = dict[str, str]()
     model = read_alone(path)
     for stored in model.graph.initializer:
-        tensor = TensorProto()
-        tensor.CopyFrom(stored)
+        tensor = deepcopy(stored)
         if tensor.data_location == TensorProto.EXTERNAL:
             load_external(tensor, path)
         found |= hashes({stored.name: from_tensor(tensor, str(path))})[SHA256]

@@ -46,6 +46,15 @@ class Input(NamedTuple):
         )
 
 
+def cast(x: Array, value: Value, where: str) -> Array:
+    """``x`` in the type of an input. Raises ``DataError`` where that would make other numbers of whole ones."""
+    cast = x.astype(value.dtype, copy=False)
+    if np.dtype(value.dtype).kind != "f" and not np.array_equal(cast, x):
+        taken = f"{value.dtype}, as input '{value.name}' takes"
+        raise DataError(where, f"expected {taken}, found numbers that it cannot hold")
+    return cast
+
+
 @dataclass(frozen=True)
 class Runner:
     """A model, its only input, and the output that answers are read from.
@@ -113,11 +122,7 @@ class Runner:
         entry, steps = self.input.value, self.input.info.preprocessing
         if entry.dtype == "uint8" and steps and isinstance(steps[-1], PictureStep):
             return np.rint(x).clip(0, 255).astype(np.uint8)
-        cast = x.astype(entry.dtype, copy=False)
-        if np.dtype(entry.dtype).kind != "f" and not np.array_equal(cast, x):
-            taken = f"input '{entry.name}' takes {entry.dtype}"
-            raise DataError(self.model.where, f"{taken}, but the examples, as prepared for it, hold other numbers")
-        return cast
+        return cast(x, entry, self.model.where)
 
     def _answers(self, x: Array) -> Array:
         context, output = self.input.info.context, self.info.name

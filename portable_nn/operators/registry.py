@@ -16,6 +16,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple, NoReturn, Protocol, TypeAlias
 
 import numpy as np
@@ -272,11 +273,11 @@ class Compiled(Protocol):
     """A body that was compiled: fill ``inputs``, call ``run``, read ``outputs``."""
 
     @property
-    def inputs(self) -> Mapping[str, Array]:
+    def inputs(self) -> NamedArrays:
         """The arrays of its inputs by name."""
 
     @property
-    def outputs(self) -> Mapping[str, Array]:
+    def outputs(self) -> NamedArrays:
         """The arrays of its outputs by name."""
 
     def run(self) -> None:
@@ -319,7 +320,7 @@ class KernelContext(OperatorContext, ABC):
         """Make output ``index`` a view of an input, ``array``: it costs nothing when the plan runs."""
 
     @abstractmethod
-    def compiled(self, body: Graph, types: Mapping[str, Type], captured: Mapping[str, Array]) -> Compiled:
+    def compiled(self, body: Graph, types: Mapping[str, Type], captured: NamedArrays) -> Compiled:
         """A body ready to run: its inputs and what it reads from outside have ``types``, and the latter are arrays."""
 
     @abstractmethod
@@ -340,6 +341,14 @@ class KernelContext(OperatorContext, ABC):
     @abstractmethod
     def filled(self, shape: tuple[int, ...], dtype: Any, value: float) -> Array:
         """A shared read-only array that holds ``value`` everywhere."""
+
+    def in_order(self, array: Array, dtype: Any = None) -> tuple[Array, list[Step]]:
+        """``array`` in row-major order and of type ``dtype``: itself, or a copy, and the step that makes that."""
+        dtype = dtype or array.dtype
+        if array.dtype == dtype and array.flags.c_contiguous:
+            return array, []
+        copy = self.scratch(array.shape, dtype)
+        return copy, [partial(np.copyto, copy, array)]
 
     def scratch_like(self, array: Array, dtype: Any = None) -> Array:
         """Work memory of the shape and memory layout of ``array``: numpy is slow where layouts differ."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.data.picture_batches import decoded
 from portable_nn.network import Network
-from portable_nn.operators.registry import Array
+from portable_nn.opening.runners import cast
+from portable_nn.operators.registry import NamedArrays
 from portable_nn.outputs.overlays import areas_in_picture, called, overlay, shares
 from portable_nn.outputs.scenes import Boxes, Outputs, Scene, scene_of
-from portable_nn.prediction.arrays import cast, run_one
+from portable_nn.prediction.arrays import run_one
 from portable_nn.prediction.options import ModelOptions
 from portable_nn.preprocessing.applying import apply
 from portable_nn.preprocessing.placement import Placement, placement
@@ -88,7 +89,7 @@ def drawings(
         yield Drawn(name, overlay(shown, scene, place, names), tuple(_findings(name, scene, place, names)))
 
 
-def _assumptions(scene: Scene, arrays: Mapping[str, Array]) -> Iterator[str]:
+def _assumptions(scene: Scene, arrays: NamedArrays) -> Iterator[str]:
     """The assumptions about the outputs, and the masks that are not drawn."""
     masks = scene.masks if isinstance(scene, Boxes) else None
     yield f"the outputs are taken for {scene.assumed}" + (f", with {masks.assumed}" if masks else "")

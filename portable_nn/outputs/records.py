@@ -20,7 +20,7 @@ from portable_nn.core.text import said
 from portable_nn.data.stored import pieces
 from portable_nn.format.manifest import PRODUCER
 from portable_nn.opening.runners import Description
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 from portable_nn.outputs.forms import Form
 from portable_nn.prediction.arrays import OutputRows, row_count
 from portable_nn.prediction.options import ModelOptions
@@ -32,14 +32,14 @@ READ: Final = 2**22
 OTHER_SHAPES: Final = "the outputs of these examples have other shapes than those of the first ones"
 
 
-def kinds_of(outputs: Mapping[str, Array]) -> list[Any]:
+def kinds_of(outputs: NamedArrays) -> list[Any]:
     """The name, the type and the shape of a row of each. Raises ``UsageError`` where they are no numbers."""
     if bad := [name for name, a in outputs.items() if a.dtype.kind not in "fiubc"]:
         raise UsageError(f"output '{bad[0]}' is {outputs[bad[0]].dtype}, and numbers are written")
     return [[name, a.dtype.str, list(a.shape[1:])] for name, a in outputs.items()]
 
 
-class Records(Form[Mapping[str, Array]]):
+class Records(Form[NamedArrays]):
     """OutputRows of outputs as bytes: those of a ``.npy`` file, with a field for each output where there are several.
 
     Args:
@@ -56,7 +56,7 @@ class Records(Form[Mapping[str, Array]]):
         if suffix == ".zarr":
             check_zarr()
 
-    def rows(self, outputs: Mapping[str, Array]) -> bytes:
+    def rows(self, outputs: NamedArrays) -> bytes:
         """The next rows, after the header where they are the first. Raises ``UsageError`` where they are no numbers."""
         kinds = kinds_of(outputs)
         head = b""
@@ -126,7 +126,7 @@ def check_zarr() -> None:
         raise MissingPackageError("zarr", "writing .zarr", "zarr")
 
 
-def save_arrays(path: Path, model: str, arrays: Mapping[str, Array]) -> None:
+def save_arrays(path: Path, model: str, arrays: NamedArrays) -> None:
     """Arrays in memory, outputs of a model, as an HDF5 file or a folder of zarr, by the suffix."""
     described = ModelOptions("numpy").opened(model).description
     shapes, dtypes = ({name: getattr(a, what) for name, a in arrays.items()} for what in ("shape", "dtype"))

@@ -6,14 +6,14 @@ Each form is a function in ``FORMS`` that knows it by names, types and shapes, a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import NamedArrays
 from portable_nn.outputs.masks import Masks, beside_boxes, of_prototypes
 
 OVERLAP: Final = 0.45
@@ -63,11 +63,11 @@ class Outputs:
         least: the smallest score of a box.
     """
 
-    arrays: Mapping[str, Array]
+    arrays: NamedArrays
     frame: tuple[int, int]
     labels: Sequence[str] = ()
     least: float = 0.25
-    single: Mapping[str, Array] = field(init=False)
+    single: NamedArrays = field(init=False)
     """The arrays without the axis of the batch, where they have one."""
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -22,7 +22,7 @@ from portable_nn.evaluation.scoring import class_names
 from portable_nn.format.meaning import Column
 from portable_nn.network import Network
 from portable_nn.opening.runners import Runnable, Runner
-from portable_nn.operators.registry import Array, Type, find
+from portable_nn.operators.registry import Array, NamedArrays, Type, find
 from portable_nn.prediction.undeclared import is_undeclared, meaning_of
 from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.pixels import columns_first
@@ -62,7 +62,7 @@ class Subject:
 
 
 def subject(
-    exported: Runnable, described: Runnable, preparation: Any, example: Mapping[str, Array], labels: Sequence[str] = ()
+    exported: Runnable, described: Runnable, preparation: Any, example: NamedArrays, labels: Sequence[str] = ()
 ) -> Subject:
     """The page that fits a model.
 
@@ -96,9 +96,7 @@ def subject(
     return Subject("table", exported, replace(runner, input=given))
 
 
-def _answering(
-    model: Runnable, preparation: Any, example: Mapping[str, Array], labels: tuple[str, ...]
-) -> Runner | None:
+def _answering(model: Runnable, preparation: Any, example: NamedArrays, labels: tuple[str, ...]) -> Runner | None:
     """The model as one that gives a row of numbers for each example, of a kind that is known or guessed."""
     try:
         runner = model.runner(preparation)
@@ -138,7 +136,7 @@ def _steps(runner: Runner) -> Preprocessing:
         return ()
 
 
-def _makes_pictures(model: Runnable, example: Mapping[str, Array]) -> bool:
+def _makes_pictures(model: Runnable, example: NamedArrays) -> bool:
     """True if the network makes a picture of a row of noise."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         return False
@@ -251,7 +249,7 @@ def packed(array: Array) -> dict[str, Any]:
     return {"dtype": str(array.dtype), "shape": list(array.shape), "data": base64.b64encode(content).decode()}
 
 
-def check_of(run: Run, feeds: Mapping[str, Array]) -> dict[str, Any] | None:
+def check_of(run: Run, feeds: NamedArrays) -> dict[str, Any] | None:
     """Inputs and what Python computes of them, for the page to compare; None where that is too much."""
     outputs = {name: np.asarray(found) for name, found in run(feeds).items()}
     if sum(array.size for array in (*feeds.values(), *outputs.values())) > CHECKED:

@@ -13,7 +13,7 @@ import numpy as np
 from portable_nn.catalog import CALLED
 from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.arguments import check_kinds
-from portable_nn.core.atomic import atomic_write
+from portable_nn.core.atomic import write_whole
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.text import size
@@ -148,8 +148,7 @@ def to_html(
         "notices": files.notices,
     }
     page = fill("model", f"{data['title']} · Portable NN", data, binary)
-    with atomic_write(path) as file:
-        file.write(page)
+    write_whole(path, page)
     notes = [] if len(page) <= LONGEST else [TOO_LONG.format(size(len(page)))]
     notes += [] if files.known else [f"onnxruntime-web {files.version} is none of the versions that are tested here"]
     return PageReport(Path(path), len(page), shown.kind, report.outputs, files.version, (*notes, *assumed(shown)))

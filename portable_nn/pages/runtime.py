@@ -15,7 +15,7 @@ from pathlib import Path
 from shutil import which
 from typing import Final
 
-from portable_nn.core.atomic import atomic_write
+from portable_nn.core.atomic import write_whole
 from portable_nn.core.errors import FileError, UsageError
 from portable_nn.core.files import open_regular
 
@@ -133,8 +133,7 @@ def fetch_runtime() -> Path:
         _check(found / name, content, VERSION)
     found.mkdir(parents=True, exist_ok=True)
     for name, content in {**contents, NOTICES: _notices(found)}.items():
-        with atomic_write(found / name) as file:
-            file.write(content)
+        write_whole(found / name, content)
     return found
 
 

@@ -136,7 +136,7 @@ def member_fault(info: zipfile.ZipInfo) -> str | None:
         return "is encrypted"
     ratio = _METHODS.get(info.compress_type)
     if ratio is None:
-        return f"is compressed by method {info.compress_type}; numpy writes 0 (stored) and 8 (deflated)"
+        return f"is compressed by method {info.compress_type}; known are 0 (stored) and 8 (deflated)"
     if info.file_size > ratio * info.compress_size or (ratio == 1 and info.file_size != info.compress_size):
         limit = f"at most {ratio:,} times as much can be" if ratio > 1 else "they are stored as they are"
         return f"claims to unpack {info.compress_size} bytes to {info.file_size}; {limit}"

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from portable_nn.core.errors import FormatError
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.text import quantity, shortened
 
 ATTRIBUTES: Final[Mapping[str, int]] = {
@@ -92,7 +92,7 @@ def packing_of(dtype: np.dtype[Any], attributes: Mapping[str, Any], where: str |
     return Packing(seen, unpacked, scale, offset, missing, least, most)
 
 
-def _factors(given: Mapping[str, Array], where: str | Path) -> tuple[float, float, np.dtype[Any] | None]:
+def _factors(given: NamedArrays, where: str | Path) -> tuple[float, float, np.dtype[Any] | None]:
     """The factor, the number that is added, and the type of the result; ``None`` where nothing changes.
 
     Raises ``FormatError`` where the factor is 0, or either is infinite or NaN.
@@ -130,9 +130,7 @@ def _numbers(name: str, value: Any, where: str | Path) -> Array:
     return found
 
 
-def _missing(
-    given: Mapping[str, Array], dtype: np.dtype[Any], seen: np.dtype[Any], where: str | Path
-) -> tuple[float, ...]:
+def _missing(given: NamedArrays, dtype: np.dtype[Any], seen: np.dtype[Any], where: str | Path) -> tuple[float, ...]:
     """The marks of missing numbers, as they are stored. Raises ``FormatError``."""
     fills = [(name, each) for name in ("_FillValue", "missing_value") for each in given.get(name, ())]
     marks = {_as_stored(name, each, dtype, seen, where) for name, each in fills}
@@ -152,7 +150,7 @@ def _as_stored(name: str, value: Any, dtype: np.dtype[Any], seen: np.dtype[Any],
 
 
 def _bounds(
-    given: Mapping[str, Array], dtype: np.dtype[Any], seen: np.dtype[Any], is_scaled: bool, where: str | Path
+    given: NamedArrays, dtype: np.dtype[Any], seen: np.dtype[Any], is_scaled: bool, where: str | Path
 ) -> tuple[float, float]:
     """The bounds of what is valid, as it is stored. Raises ``FormatError``."""
     ends = {name: each for name, each in given.items() if name.startswith("valid")}

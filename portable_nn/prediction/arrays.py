@@ -14,7 +14,7 @@ import numpy as np
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.arrays import NUMBERS, as_array
 from portable_nn.core.dims import static
-from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.core.foreign_values import is_path, is_picture
 from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine
@@ -26,7 +26,7 @@ from portable_nn.data.sources import iterate
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
 from portable_nn.data.stored_files import open_stored
 from portable_nn.network import Network
-from portable_nn.opening.runners import Runnable
+from portable_nn.opening.runners import Runnable, cast
 from portable_nn.operators.registry import Array, NamedArrays
 from portable_nn.prediction.options import ModelOptions, Preprocess
 
@@ -124,15 +124,6 @@ def are_pictures(given: Any) -> bool:
     """True if the inputs are pictures, or folders of them."""
     each = given[0] if isinstance(given, list | tuple) and given else given
     return is_picture(each) or (is_path(each) and kind_of(each) == "picture")
-
-
-def cast(x: Array, value: Value, where: str) -> Array:
-    """``x`` in the type of an input. Raises ``DataError`` where that would make other numbers of whole ones."""
-    cast = x.astype(value.dtype, copy=False)
-    if np.dtype(value.dtype).kind != "f" and not np.array_equal(cast, x):
-        taken = f"{value.dtype}, as input '{value.name}' takes"
-        raise DataError(where, f"expected {taken}, found numbers that it cannot hold")
-    return cast
 
 
 def _runs(model: Runnable, given: Mapping[str, list[Array]]) -> Iterator[tuple[int, NamedArrays]]:

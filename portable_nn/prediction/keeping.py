@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from portable_nn.core.arguments import check_kinds
-from portable_nn.core.atomic import atomic_write
+from portable_nn.core.atomic import write_whole
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import either
 from portable_nn.network import Network
@@ -108,5 +108,4 @@ def _write_entry(opened: OnnxFile, target: Path, name: str, steps: Preprocessing
     model.metadata_props.extend(kept)
     model.metadata_props.add(key=PREPARATION, value=preparation_text({name: steps}))
     data = model.SerializeToString(deterministic=True)
-    with atomic_write(target) as file:
-        file.write(data)
+    write_whole(target, data)

@@ -6,7 +6,7 @@ in it: not those of browsers' graphics, phones and most accelerators.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import UsageError, listed
 from portable_nn.core.graph import Attribute, Graph, Node, Tensor
 from portable_nn.core.text import quantity
-from portable_nn.operators.registry import DTYPE_CODES, Array
+from portable_nn.operators.registry import DTYPE_CODES, Array, NamedArrays
 from portable_nn.rewrites.program import Program, checked
 
 DOUBLE: Final = "float64"
@@ -91,7 +91,7 @@ def _faults(nodes: tuple[Node, ...]) -> Iterator[str]:
                 yield from _too_large(f"a constant of node '{node.name}'", np.asarray(value.data))
 
 
-def _weight_faults(names: list[str], arrays: Mapping[str, Array]) -> Iterator[str]:
+def _weight_faults(names: list[str], arrays: NamedArrays) -> Iterator[str]:
     for name in names:
         yield from _too_large(f"tensor '{name}'", np.asarray(arrays[name]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 
 from msgspec.structs import replace
@@ -13,7 +13,7 @@ from portable_nn.core.graph import Graph, Node
 from portable_nn.core.text import unused
 from portable_nn.format.documentation import Documentation, ValueRemark
 from portable_nn.format.meaning import InputInfo
-from portable_nn.operators import Array, infer
+from portable_nn.operators import NamedArrays, infer
 
 
 class Program(NamedTuple):
@@ -28,7 +28,7 @@ class Program(NamedTuple):
     """
 
     graph: Graph
-    parameters: Mapping[str, Array]
+    parameters: NamedArrays
     inputs: tuple[InputInfo, ...] = ()
     documentation: Documentation = Documentation()
     notes: tuple[str, ...] = ()

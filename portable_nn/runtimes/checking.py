@@ -13,12 +13,13 @@ from typing import Final, NamedTuple
 from portable_nn.analysis import Finding
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import PortableNNError, UnsupportedError, UsageError
-from portable_nn.core.graph import format_shape
+from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.numbers import Count, Natural, NonNegative, Positive
 from portable_nn.core.tensors import Array
 from portable_nn.core.tolerances import RUNTIME_ATOL, RUNTIME_RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference
+from portable_nn.onnx.verification.drawing import batches_of, sizes_of
 from portable_nn.outputs.reports import known_limits
 from portable_nn.runtimes.cutting import Step
 from portable_nn.runtimes.forms import Form
@@ -109,23 +110,6 @@ class Trial:
     subject: Subject
     feeds: Sequence[Feeds]
     expected: Sequence[Mapping[str, Array]]
-
-    @property
-    def batches(self) -> tuple[int, ...]:
-        """The batch sizes."""
-        first = (next((len(array) for array in each.values() if array.ndim), 1) for each in self.feeds)
-        return tuple(dict.fromkeys(first))
-
-    @cached_property
-    def sizes(self) -> dict[str, tuple[int, ...]]:
-        """The numbers that each symbolic size had, but for the batch."""
-        found: dict[str, dict[int, None]] = {}
-        for feeds in self.feeds:
-            for port in self.subject.inputs:
-                for dim, number in zip(port.shape[1:], feeds[port.name].shape[1:], strict=True):
-                    if isinstance(dim, str):
-                        found.setdefault(dim, {})[number] = None
-        return {name: tuple(numbers) for name, numbers in found.items()}
 
     @cached_property
     def is_open(self) -> bool:
@@ -337,8 +321,8 @@ def check_runtimes(
     return RuntimeReport(
         trial.subject.name,
         trial.subject.reference,
-        trial.batches,
-        trial.sizes,
+        batches_of(trial.feeds),
+        sizes_of([Value(*port) for port in trial.subject.inputs], trial.feeds),
         limits.tolerance,
         rows,
         trial.subject.note,

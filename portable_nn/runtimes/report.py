@@ -112,7 +112,7 @@ def _lines(row: RuntimeRow) -> Iterator[tuple[str, ...]]:
     if not row.outputs:
         yield (*head, "", "", "", "")
     for name, found in row.outputs.items():
-        yield (*head, " ".join(name.split()), f"{found.max_abs_error:.1e}", f"{found.max_rel_error:.1e}", row.sizes)
+        yield (*head, " ".join(name.split()), *found.cells(), row.sizes)
         head = ["", "", ""]
 
 
@@ -130,15 +130,10 @@ def as_json(report: RuntimeReport) -> dict[str, Any]:
         "runtimes": [
             {
                 **vars(row),
-                "outputs": {name: _numbers(found) for name, found in row.outputs.items()},
+                "outputs": {name: found.as_json() for name, found in row.outputs.items()},
                 "explanations": list(row.explanations),
                 "seconds": round(row.seconds, 3),
             }
             for row in report.rows
         ],
     }
-
-
-def _numbers(found: Difference) -> dict[str, float | None]:
-    """JSON has no infinity: an output of another shape has ``null``."""
-    return {name: value if value < float("inf") else None for name, value in found._asdict().items()}

@@ -23,7 +23,7 @@ from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.jsons import parsed_json
 from portable_nn.core.text import quantity, said
 from portable_nn.data.batches import Bad, Batch
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 from portable_nn.outputs.records import OTHER_SHAPES, kinds_of
 from portable_nn.prediction.answers import Answer
 
@@ -53,7 +53,7 @@ def packed(found: Iterable[Answer | Bad]) -> tuple[bytes, dict[str, Any]]:
     return _packed({**arrays, INPUTS: np.frombuffer(text, np.uint8)}, examples, bad)
 
 
-def packed_outputs(found: Iterable[Mapping[str, Array]]) -> tuple[bytes, dict[str, Any]]:
+def packed_outputs(found: Iterable[NamedArrays]) -> tuple[bytes, dict[str, Any]]:
     """Outputs as bytes, arrays in their order, and what the manifest says of them. Raises as ``kinds_of`` does."""
     parts = list(found)
     if any(kinds_of(each) != kinds_of(parts[0]) for each in parts):

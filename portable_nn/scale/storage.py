@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from portable_nn.core.atomic import atomic_write, remove_orphans
+from portable_nn.core.atomic import remove_orphans, write_whole
 from portable_nn.core.errors import FileError, MissingPackageError, UsageError
 from portable_nn.core.files import append_own, read_own
 from portable_nn.core.partial import try_lock
@@ -79,8 +79,7 @@ class _Folder:
 
     def write(self, name: str, data: bytes) -> None:
         """Write all of it, or nothing. Raises ``FileError``."""
-        with atomic_write(self._path / name, follow=False) as file:
-            file.write(data)
+        write_whole(self._path / name, data, follow=False)
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove what is under some names."""

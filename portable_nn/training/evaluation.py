@@ -8,7 +8,7 @@ import numpy as np
 
 from portable_nn.engines.batching import Batching
 from portable_nn.engines.plans import Plans
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 from portable_nn.training.examples import Examples
 from portable_nn.training.losses import Loss, OwnLoss
 from portable_nn.training.metrics import Metric
@@ -75,9 +75,7 @@ class Evaluation:
             ]
         return dict(zip(self.columns, row, strict=True))
 
-    def _outputs(
-        self, examples: Examples, weights: Array, sums: Sequence[list[float]]
-    ) -> Iterator[Mapping[str, Array]]:
+    def _outputs(self, examples: Examples, weights: Array, sums: Sequence[list[float]]) -> Iterator[NamedArrays]:
         """The outputs for examples, in batches of bounded memory; what is measured of the loss is added to ``sums``."""
         arrays = {**inputs_of(examples), **({WEIGHT: weights} if self.weighted else {})}
         size = Batching(self.network.graph).size(examples.x)

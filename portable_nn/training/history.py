@@ -12,7 +12,7 @@ from portable_nn.core.html import html_table
 from portable_nn.core.numbers import Count, Natural, NonNegative
 from portable_nn.core.text import quantity, table
 from portable_nn.core.words import attributes_of
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 from portable_nn.training.history_columns import sign_of
 from portable_nn.training.trainable import Trainable
 
@@ -155,7 +155,7 @@ class Best:
         if self.watch and self.watch.improves(row):
             self.weights = {name: array.copy() for name, array in self.network.parameters.items()}
 
-    def resume(self, rows: Iterable[Mapping[str, float]], weights: Mapping[str, Array]) -> None:
+    def resume(self, rows: Iterable[Mapping[str, float]], weights: NamedArrays) -> None:
         """Restore the state after the epochs of ``rows``, the best of which had these ``weights``."""
         self.watch = Watch(self.rule, rows) if self.rule else None
         self.weights = dict(weights)

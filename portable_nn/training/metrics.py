@@ -13,7 +13,7 @@ from portable_nn.core import names
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import either
 from portable_nn.core.words import meant
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, NamedArrays
 from portable_nn.training.losses import Loss, OwnLoss
 from portable_nn.training.losses.numbers import GaussianLikelihood
 
@@ -140,9 +140,7 @@ METRICS: Final[Mapping[str, Metric]] = {name: Metric(name, globals()[name], of) 
 # -- by name
 
 
-def find_metrics(
-    given: Metrics, targets: Mapping[str, Array], losses: Mapping[str, Loss]
-) -> dict[str, dict[str, Metric]]:
+def find_metrics(given: Metrics, targets: NamedArrays, losses: Mapping[str, Loss]) -> dict[str, dict[str, Metric]]:
     """The metrics of each trained output by name. Raises ``UsageError`` for one that is unknown or does not fit."""
     if isinstance(given, Mapping):
         if not set(given) <= set(losses):

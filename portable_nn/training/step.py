@@ -12,6 +12,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, Node, Shape
 from portable_nn.core.memory import aligned_copy
 from portable_nn.engines.apart import has_convolution, keeps_examples_apart
+from portable_nn.engines.once import run_plan
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.split import SplitPlan
 from portable_nn.operators import Array, Leaf, NamedArrays, Symbol, constant, lookup, reachable, replay, trace
@@ -85,11 +86,16 @@ class TrainingStep:
         self._flowing = self._gradients(symbols)
         self.state, self.gathered = dict[str, Array](), dict[str, Array]()
         self._states = {
-            weight: {role: _kept(self.state, weight, role) for role in self.updates.roles(str(weight.name))}
+            weight: {
+                role: kept_state(self.state, weight, f"{weight.name}/{role}")
+                for role in self.updates.roles(str(weight.name))
+            }
             for weight in self._flowing
         }
         self._sums = {
-            weight: _kept(self.gathered, weight, "sum") for weight in self._flowing if updating.accumulate > 1
+            weight: kept_state(self.gathered, weight, f"{weight.name}/sum")
+            for weight in self._flowing
+            if updating.accumulate > 1
         }
         self.averages = {} if updating.average is None else self._begin_averages()
         self._convolves = has_threads_to_set() and has_convolution(graph)
@@ -216,9 +222,9 @@ class _Traced(NamedTuple):
     parts: Parts
 
 
-def _kept(arrays: dict[str, Array], weight: Symbol, role: str) -> Leaf:
+def kept_state(arrays: dict[str, Array], weight: Symbol, name: str) -> Leaf:
     """The state that is kept for a parameter: zeros among ``arrays``, and their symbol."""
-    name, shape = f"{weight.name}/{role}", tuple(int(dim) for dim in weight.shape)
+    shape = tuple(int(dim) for dim in weight.shape)
     arrays[name] = aligned_copy(np.zeros(shape), weight.dtype)
     return Leaf(name, weight.dtype, shape, parameter=True, trainable=False)
 
@@ -270,7 +276,5 @@ class Shares:
         plan = self._plans.get(size)
         if plan is None:
             plan = self._plans[size] = Plan(graph, shapes_for(graph, size), {})
-        for name, array in plan.inputs.items():
-            array[...] = arrays[name]
-        plan.run()
-        return [float(plan.outputs[name]) for name in graph.outputs]
+        made = run_plan(plan, arrays)
+        return [float(made[name]) for name in graph.outputs]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from portable_nn.core.graph import Graph
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import NamedArrays
 
 
 class Trainable(Protocol):
@@ -26,7 +25,7 @@ class Trainable(Protocol):
     rng: np.random.Generator
 
     @property
-    def parameters(self) -> Mapping[str, Array]:
+    def parameters(self) -> NamedArrays:
         """Arrays by name, which an optimizer updates in place."""
 
     def own_weights(self) -> None:

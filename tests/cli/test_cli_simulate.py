@@ -353,19 +353,6 @@ def test_sweeping_as_json_and_csv(run):
     assert [row["spectral_radius"] for row in rows][2:] == ["", ""]
 
 
-def test_a_bar_where_there_is_a_terminal(monkeypatch, capsys):
-    from portable_nn.cli.printing import Printer
-    from portable_nn.cli.simulate.answer import bar
-
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with bar(Printer(), "methods") as progress:
-        assert progress is not None
-        progress(1, 2)
-    with bar(Printer(quiet=True), "methods") as progress:
-        assert progress is None
-    assert capsys.readouterr().out == ""
-
-
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "name"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -53,6 +54,19 @@ def test_mapped_tensors_are_those_that_were_saved_and_read_only(path: Path) -> N
         np.testing.assert_array_equal(tensors[name], expected)
         with pytest.raises(ValueError, match="read-only"):
             tensors[name][...] = 0
+
+
+def test_a_file_that_is_emptied_while_it_is_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(path, MANIFEST, TENSORS)
+    right = os.dup
+
+    def emptied(descriptor: int) -> int:
+        path.write_bytes(b"")
+        return right(descriptor)
+
+    monkeypatch.setattr(os, "dup", emptied)
+    with pytest.raises(FormatError, match=r"became shorter while it was read: [0-9]+ bytes are missing$"):
+        load(path, lazy=True)
 
 
 def test_no_tensor_is_copied(path: Path) -> None:

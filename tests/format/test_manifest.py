@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
-from weight_files import MANIFEST
+from weight_files import GRAPH, MANIFEST, TENSORS
 
 import portable_nn
 from portable_nn.core.errors import FormatError
+from portable_nn.core.graph import Node, Parameter, Tensor
 from portable_nn.core.tensors import ITEM_SIZES
 from portable_nn.format import canonical, documentation, manifest, safetensors, training, validate
 from portable_nn.format.manifest import Manifest, decode, encode
+from portable_nn.format.meaning import Column, InputInfo, Statistics
 from portable_nn.preprocessing import steps as preprocessing
 
 ROOT = Path(__file__).parents[2]
@@ -153,3 +156,69 @@ def test_the_specification_names_every_field_step_type_and_limit() -> None:
     limits = [manifest.MAX_BYTES, safetensors.MAX_HEADER, validate.MAX_TENSORS, validate.MAX_RANK]
     limits += [preprocessing.MAX_SIDE, preprocessing.MAX_ELEMENTS]
     assert [limit for limit in limits if str(limit) not in text] == []
+
+
+def faults_of(found: Manifest) -> list[str]:
+    """The faults but that nothing is hashed yet."""
+    return [fault for fault in validate.manifest_faults(found) if not fault.endswith(" in the manifest")]
+
+
+@pytest.mark.parametrize(
+    "statistics",
+    [
+        Statistics(0.0, 0.0, 0.0, 0.0),
+        Statistics(2.0, 2.0, 1.9999990, 0.0),
+        Statistics(2.0, 2.0, 2.0000010, 0.0),
+        Statistics(-1.0, 3.0, -1.0, 4.0),
+        Statistics(-1.0, 3.0, 3.0, 0.0),
+    ],
+    ids=["of 0 alone", "mean rounded down", "mean rounded up", "at the minimum", "at the maximum"],
+)
+def test_statistics_of_some_numbers(statistics: Statistics) -> None:
+    """Also where float32 has rounded the mean."""
+    columns = (Column("a", statistics=statistics), Column("b"))
+    assert faults_of(replace(MANIFEST, inputs=(InputInfo("x", "table", columns=columns),))) == []
+
+
+def test_a_range_may_be_one_number_and_must_end() -> None:
+    ranged = [replace(MANIFEST, inputs=(InputInfo("x", range=ends),)) for ends in [(2.0, 2.0), (0.0, math.inf)]]
+    assert [faults_of(each) for each in ranged] == [[], ["input 'x': the range 0.0 to inf is none"]]
+
+
+def of_tensors(count: int, rank: int) -> Manifest:
+    names = [f"t{number}" for number in range(count)]
+    parameters = tuple(Parameter(name, "float32", (1,) * rank) for name in names)
+    hashes = {kind: dict.fromkeys(names, "0" * digits) for kind, digits in (("digests", 64), ("checksums", 32))}
+    graph = replace(GRAPH, parameters=(*GRAPH.parameters, *parameters))
+    every = {kind: {**dict.fromkeys(TENSORS, next(iter(each.values()))), **each} for kind, each in hashes.items()}
+    return replace(MANIFEST, graph=graph, **every)
+
+
+@pytest.mark.parametrize(
+    ("count", "rank", "message"),
+    [
+        (2**14 - 4, 32, []),
+        (2**14 - 3, 1, ["there are 16385 tensors; at most 16384 are allowed"]),
+        (1, 33, ["tensor 't0' has 33 dimensions; at most 32 are allowed"]),
+    ],
+    ids=["as many as may be", "one more tensor", "one more dimension"],
+)
+def test_the_numbers_of_tensors_and_dimensions(count: int, rank: int, message: list[str]) -> None:
+    found = validate.manifest_faults(of_tensors(count, rank))
+    assert [fault for fault in found if "allowed" in fault] == message
+
+
+@pytest.mark.parametrize(("number", "is_one"), [(0, True), (1, True), (2, False), (-1, False)])
+def test_truth_values_of_a_tensor(number: int, is_one: bool) -> None:
+    node = Node("k", "Constant", (), ("k",), {"value": Tensor("bool", (1,), (number,))})
+    found = validate.manifest_faults(replace(MANIFEST, graph=replace(GRAPH, nodes=(*GRAPH.nodes, node))))
+    fault = f"'k' (Constant): attribute 'value' has the value {number}, which bool cannot hold"
+    assert ([each for each in found if "bool" in each] == [fault]) is not is_one
+
+
+def test_a_constant_without_an_output_is_a_fault_and_no_crash() -> None:
+    node = Node("k", "Constant", (), (), {"value": Tensor("int64", (1,), (0,))})
+    notes = documentation.Documentation(initializers=("k",))
+    graph = replace(GRAPH, nodes=(*GRAPH.nodes, node))
+    expected = "the documentation calls 'k' an initializer, but no Constant node makes it"
+    assert expected in validate.manifest_faults(replace(MANIFEST, graph=graph, documentation=notes))

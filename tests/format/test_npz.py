@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import struct
 import tracemalloc
 import zipfile
 from collections import deque
@@ -293,3 +294,19 @@ def test_files_without_a_network_are_refused(tmp_path, kind):
     with pytest.raises(FormatError, match=f"^{re.escape(f'{path}: {reason}')}"):
         pnn.load(path)
     assert not has_manifest(path)
+
+
+@pytest.mark.parametrize("size", [2**32 - 2, 2**32 - 1, 2**32])
+def test_a_large_size_is_in_an_extra_field(size: int) -> None:
+    """As APPNOTE.TXT of zip has it: the field of 32 bits is all ones, and a field with the id 1 has 64 bits."""
+    member = npz._Member("w", b"", size, size)
+    local, central = npz._local(member, 0), npz._central(member, 0)
+    wide = size >= 2**32 - 1
+    assert struct.unpack_from("<2I", local, 18) == (min(size, 2**32 - 1),) * 2
+    assert struct.unpack_from("<2I", central, 20) == (min(size, 2**32 - 1),) * 2
+    assert struct.unpack_from("<I", central, 42) == (min(size, 2**32 - 1),)
+    assert (struct.pack("<2H2Q", 1, 16, size, size) in local) is wide
+    assert central.endswith(struct.pack("<2H3Q", 1, 24, size, size, size)) is wide
+    needed = struct.unpack_from("<H", local, 4) + struct.unpack_from("<H", central, 6)
+    assert needed == ((45, 45) if wide else (20, 20))
+    assert len([*npz._end(size, 1, 1)]) == (3 if wide else 1)

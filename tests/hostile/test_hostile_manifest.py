@@ -478,6 +478,27 @@ def range_that_ends_before_it_begins(valid: Forge) -> None:
     valid.manifest["inputs"][0]["range"] = [1.0, 0.0]
 
 
+@row("39", "input 'x': column 'a': its statistics are those of no numbers$")
+def minimum_just_above_the_maximum(valid: Forge) -> None:
+    statistics = {"minimum": 1.0000005, "maximum": 1.0, "mean": 1.0, "std": 0.0}
+    columns = [{"name": "a", "statistics": statistics}, {"name": "b"}]
+    valid.manifest["inputs"][0].update(kind="table", columns=columns)
+
+
+@row("39", "input 'x': column 'a': its statistics are those of no numbers$")
+def deviation_below_zero(valid: Forge) -> None:
+    statistics = {"minimum": 0.0, "maximum": 1.0, "mean": 0.5, "std": -0.5}
+    columns = [{"name": "a", "statistics": statistics}, {"name": "b"}]
+    valid.manifest["inputs"][0].update(kind="table", columns=columns)
+
+
+@row("39", "input 'x': column 'a': its statistics are those of no numbers$")
+def deviation_beyond_what_the_ends_allow(valid: Forge) -> None:
+    statistics = {"minimum": 1.0, "maximum": 3.0, "mean": 2.0, "std": 2.5}
+    columns = [{"name": "a", "statistics": statistics}, {"name": "b"}]
+    valid.manifest["inputs"][0].update(kind="table", columns=columns)
+
+
 @row("39", "input 'x' is the state 'z', which is no output of the graph$")
 def state_that_nothing_computes(valid: Forge) -> None:
     valid.manifest["inputs"][0]["state"] = "z"
@@ -570,6 +591,14 @@ def documentation_that_drives_the_terminal(valid: Forge) -> None:
 @row("39", "the documentation calls 'y' an initializer, but no Constant node makes it$")
 def initializer_that_is_computed(valid: Forge) -> None:
     valid.manifest["documentation"] = {"initializers": ["y"]}
+
+
+@row("39", "the documentation calls 'k' an initializer, but no Constant node makes it$")
+def initializer_of_an_operator_with_a_tensor(valid: Forge) -> None:
+    tensor = {"dtype": "float32", "shape": [1], "data": [0.0]}
+    valid.graph["nodes"].append(node("k", "ConstantOfShape", ["sizes"], ["k"], value=tensor))
+    valid.graph["nodes"].insert(0, node("sizes", "Constant", [], ["sizes"], value_ints=[2]))
+    valid.manifest["documentation"] = {"initializers": ["k"]}
 
 
 @row("39", "the documentation calls 'k' an initializer 2 times$")

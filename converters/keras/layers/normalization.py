@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.channels import back, known
 from portable_nn.converters.keras.layers.rows import LAYERS
 from portable_nn.converters.keras.spec import Spec
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, constant, emit, integers
 
@@ -27,7 +27,7 @@ def _scale_and_shift(spec: Spec, name: str, *shape: int) -> dict[str, Array]:
     return found
 
 
-def _begun(layer: Layer, x: Symbol, values: Mapping[str, Array], fixed: Sequence[str] = ()) -> Layer:
+def _begun(layer: Layer, x: Symbol, values: NamedArrays, fixed: Sequence[str] = ()) -> Layer:
     """``layer`` with parameters that begin with ``values``; those that are ``fixed`` are never trained."""
     for role, value in values.items():
         layer.parameter(role, value.shape, x.dtype, value, trainable=role not in fixed)

@@ -22,7 +22,7 @@ from portable_nn.converters.keras.rebuilding.words import plain_activation
 from portable_nn.converters.rows import Rows
 from portable_nn.core.errors import RefusalError, refuse
 from portable_nn.core.graph import Dim, Graph, Node, Parameter, Tensor, Value
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.text import said, unused
 from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
@@ -450,7 +450,7 @@ class Rebuilder:
         return None
 
 
-def _computed(node: Node, fixed: Mapping[str, Fixed]) -> Mapping[str, Array]:
+def _computed(node: Node, fixed: Mapping[str, Fixed]) -> NamedArrays:
     """The outputs of a node for weights and constants."""
     constants = [_constant(name, each.array) for name, each in fixed.items() if not each.names]
     stored = {name: each.array for name, each in fixed.items() if each.names}

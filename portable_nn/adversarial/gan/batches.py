@@ -10,7 +10,7 @@ import numpy as np
 from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.operators import Array, Leaf
+from portable_nn.operators import Array, Leaf, NamedArrays
 
 Draws: TypeAlias = "Callable[[int, np.random.Generator], dict[str, Array]]"
 """``(count, generator)`` → examples by name, whose first axis is ``count``."""
@@ -64,7 +64,7 @@ def named(given: Any, wanted: Mapping[str, Leaf], what: str) -> dict[str, Array]
     return {name: given[name] for name in wanted}
 
 
-def check(arrays: Mapping[str, Array], wanted: Mapping[str, Leaf], what: str) -> None:
+def check(arrays: NamedArrays, wanted: Mapping[str, Leaf], what: str) -> None:
     """Raise ``ShapeError`` where an array's examples do not have the shape of its input."""
     for name, leaf in wanted.items():
         array = np.asarray(arrays[name])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, TypeAlias
@@ -16,9 +15,9 @@ from portable_nn.core.graph import Value, format_shape
 from portable_nn.evaluation.probabilities import softmax
 from portable_nn.network import Network
 from portable_nn.opening import load_model
-from portable_nn.operators import Array
+from portable_nn.operators import Array, NamedArrays
 
-Noise: TypeAlias = Mapping[str, Array]
+Noise: TypeAlias = NamedArrays
 """Arrays by the names of the generator's inputs."""
 
 CLASS: Final = ("class", "condition", "digit", "label")

@@ -79,12 +79,6 @@ def between(
     return np.stack([_made(found, found.mixed(first, last, share), engine) for share in shares])
 
 
-def digit_in_words(network: Network, digit: int) -> str:
-    """The way in which samples of a digit are made, in words. Raises ``UsageError`` or ``ShapeError`` for a network
-    that is no generator."""
-    return source_of(network).how(digit)
-
-
 def save_sheet(samples: Array, path: str | Path, scale: int | None = None) -> None:
     """Write samples as a picture, such as a PNG, that shows them side by side.
 

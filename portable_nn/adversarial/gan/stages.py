@@ -15,10 +15,10 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.memory import aligned_copy
 from portable_nn.engines.plan import Plan
 from portable_nn.network import Network
-from portable_nn.operators import Array, Leaf, Symbol, emit
+from portable_nn.operators import Array, Leaf, NamedArrays, Symbol, emit
 from portable_nn.operators.differentiation import gradients
 from portable_nn.training.optimizers import Adam, Optimizer
-from portable_nn.training.step import new_states
+from portable_nn.training.step import kept_state, new_states
 
 CONSENSUS, AVERAGE = SCALAR + "consensus", SCALAR + "average"
 
@@ -49,19 +49,15 @@ class Player:
     def anchor(self, weight: Leaf) -> Leaf:
         """A weight before the extrapolation."""
         if weight not in self.anchors:
-            self.anchors[weight] = self._kept("anchor", weight)
+            self.anchors[weight] = kept_state(self.arrays, weight, f"anchor/{weight.name}")
         return self.anchors[weight]
 
     def _states(self, weight: Leaf) -> dict[str, Leaf]:
         if weight not in self.states:
-            self.states[weight] = {name: self._kept(name, weight) for name in self.optimizer.states}
+            self.states[weight] = {
+                name: kept_state(self.arrays, weight, f"{name}/{weight.name}") for name in self.optimizer.states
+            }
         return self.states[weight]
-
-    def _kept(self, what: str, weight: Leaf) -> Leaf:
-        shape = tuple(int(dim) for dim in weight.shape)
-        name = f"{what}/{weight.name}"
-        self.arrays[name] = aligned_copy(np.zeros(shape), weight.dtype)
-        return Leaf(name, weight.dtype, shape, parameter=True, trainable=False)
 
     def next_scalars(self, rate: float) -> dict[str, float]:
         """The scalars of the player's next step, by the names of the plan's inputs."""
@@ -79,7 +75,7 @@ class Stage:
     losses: Mapping[Role, Symbol]
     scalars: Sequence[Leaf] = field(default_factory=tuple)
 
-    def compile(self, pair: GanGraph, arrays: Mapping[str, Array], size: int, rng: np.random.Generator) -> Running:
+    def compile(self, pair: GanGraph, arrays: NamedArrays, size: int, rng: np.random.Generator) -> Running:
         """The plan for batches of ``size``."""
         outputs = [*self.losses.values(), *self.updates.values()]
         scalars = [*self.scalars, *(leaf for player in self.players for leaf in player.scalars.values())]

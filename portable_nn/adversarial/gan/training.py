@@ -28,7 +28,7 @@ from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import TrainingError, UsageError
 from portable_nn.core.numbers import BelowOne, Count, NonNegative
 from portable_nn.network import Network
-from portable_nn.operators import Array
+from portable_nn.operators import Array, NamedArrays
 from portable_nn.training.history import Stopped
 from portable_nn.training.optimizers import Adam, Optimizer, find_optimizer
 from portable_nn.training.progress import Bar, progress_bar
@@ -342,7 +342,7 @@ def _optimizers(given: Any, method: str) -> dict[Role, Optimizer]:
     return chosen
 
 
-def _with(network: Network, parameters: Mapping[str, Array], *, copy: bool = True) -> Network:
+def _with(network: Network, parameters: NamedArrays, *, copy: bool = True) -> Network:
     """``network`` with other parameters: copies of the arrays, or the arrays themselves."""
     return Network.from_graph(
         network.graph, parameters, inputs=network.inputs, outputs=network.outputs, metadata=network.metadata, copy=copy

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,18 +147,3 @@ def judged(verdict: Verdict) -> dict[str, Any]:
         "reason": verdict.reason,
         "between": [verdict.low, verdict.high],
     }
-
-
-@contextmanager
-def bar(printer: Printer, what: str) -> Iterator[Callable[[int, int], object] | None]:
-    """A progress bar on standard error, if that is a terminal; yields a function of the work done and the total."""
-    if printer.quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
-        task = display.add_task(what, total=None)
-        yield lambda done, total: display.update(task, completed=done, total=total)

@@ -51,8 +51,9 @@ def command(
     0.01 to 4. CSV has a row for each method and learning rate. --workers N runs methods side by side in N processes.
     """
     from portable_nn.adversarial import sweep
+    from portable_nn.core.progress import counting
 
-    with answer.bar(printer, "methods") as progress:
+    with counting("methods", shown=not printer.quiet) as progress:
         arguments = {**game.how(), **noise.read(), "rates": _rates(rates), "start": read_start(start)}
         arguments |= {"steps": steps, "progress": progress}
         if computing.wanted:

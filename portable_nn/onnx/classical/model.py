@@ -242,8 +242,7 @@ def _without_map(node: NodeProto) -> NodeProto:
 
 def _model(model: ModelProto, outputs: Sequence[str], make: Maker, entry: object | None) -> ModelProto:
     """A model of the nodes that were made, and of those initializers that they read."""
-    made, graph = ModelProto(), model.graph
-    made.CopyFrom(model)
+    made, graph = deepcopy(model), model.graph
     read = {name for node in make.nodes for name in node.input}
     del made.graph.node[:], made.graph.initializer[:], made.graph.output[:], made.graph.value_info[:]
     made.graph.node.extend(make.nodes)

@@ -21,7 +21,7 @@ from portable_nn.core.tensors import is_finite
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.storage.tensors import literal
 from portable_nn.operators.inference import has_open
-from portable_nn.operators.registry import FLOATS, INTEGERS, Array, Type
+from portable_nn.operators.registry import FLOATS, INTEGERS, Array, NamedArrays, Type
 from portable_nn.rewrites.program import Names
 
 LARGE: Final = 1024
@@ -34,7 +34,7 @@ class Folder:
     Those that no node makes are given as ``arrays``.
     """
 
-    def __init__(self, names: Names, arrays: Mapping[str, Array] = MappingProxyType({})) -> None:
+    def __init__(self, names: Names, arrays: NamedArrays = MappingProxyType({})) -> None:
         self._names = names
         self._arrays = dict(arrays)
         self._taken: set[str] = set()

@@ -24,7 +24,7 @@ from portable_nn.core.files import open_regular, read_at, read_exactly, stored_b
 from portable_nn.core.graph import Value
 from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.core.memory import CHUNK, aligned
-from portable_nn.core.tensors import ITEM_SIZES, Array, from_bytes, to_bytes
+from portable_nn.core.tensors import ITEM_SIZES, Array, NamedArrays, from_bytes, to_bytes
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES
 
 SMALL: Final = 1024
@@ -59,7 +59,7 @@ def regions(values: Iterable[Value]) -> dict[str, Region]:
     return found
 
 
-def write_data(path: Path, tensors: Mapping[str, Array], where: Mapping[str, Region]) -> None:
+def write_data(path: Path, tensors: NamedArrays, where: Mapping[str, Region]) -> None:
     """Write the file that holds the tensors in their regions; at most one of them is in memory.
 
     Raises ``FileError`` where it cannot be written; then no file exists.
@@ -191,16 +191,12 @@ def read_external(tensor: TensorProto, opened: Opened) -> Array:
     """The elements of a tensor, in memory of their own. Raises ``FormatError``, and ``UnsupportedError`` by type."""
     if tensor.data_type not in ONNX_DTYPES:
         raise UnsupportedError(opened.path, f"tensor '{tensor.name}' has elements of a type that is not supported")
-    return from_bytes(_read(tensor, opened), ONNX_DTYPES[tensor.data_type], tuple(tensor.dims))
-
-
-def _read(tensor: TensorProto, opened: Opened) -> Array:
     region, location = _region(tensor, opened.path)
     memory = aligned(region.length)
     with _opened(tensor, location, opened.path, opened) as file:
         _check_end(tensor, region, location, file, opened.path)
         read_at(file, [memory], region.offset, str(opened.path))
-    return memory
+    return from_bytes(memory, ONNX_DTYPES[tensor.data_type], tuple(tensor.dims))
 
 
 def with_data(model: ModelProto, without: Collection[str]) -> ModelProto:
@@ -211,9 +207,7 @@ def with_data(model: ModelProto, without: Collection[str]) -> ModelProto:
     found.CopyFrom(model)
     for tensor in _tensors(found.graph, without):
         if any(entry.value == opened.location for entry in tensor.external_data):
-            tensor.raw_data = _read(tensor, opened).tobytes()
-            tensor.ClearField("data_location")
-            tensor.ClearField("external_data")
+            load_external(tensor, opened.path)
     return found
 
 

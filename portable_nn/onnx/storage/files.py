@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from itertools import chain
@@ -17,7 +17,7 @@ from onnx import AttributeProto, ModelProto, NodeProto
 
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular, read_at, recognise
-from portable_nn.core.tensors import Array, to_bytes
+from portable_nn.core.tensors import NamedArrays, to_bytes
 from portable_nn.core.text import shortened, size
 from portable_nn.onnx.storage.external import (
     IN_PLACE,
@@ -181,7 +181,7 @@ def data_files(path: str | Path) -> list[str]:
         return sorted(locations(_without_data(opened)) - {opened.location})
 
 
-def write_model(model: ModelProto, arrays: Mapping[str, Array], file: BinaryIO) -> int:
+def write_model(model: ModelProto, arrays: NamedArrays, file: BinaryIO) -> int:
     """Write a model with ``arrays`` in place of the references to ``IN_PLACE``; the number of bytes.
 
     The bytes are those of the whole model, of which no more than the references need to be in memory.

@@ -34,7 +34,7 @@ _INSIDE: Final[Mapping[Message, Mapping[int, Message]]] = {
 _RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 9, 13, 14
 """Fields of a tensor."""
 
-_VARINT, _LENGTH, _GROUPS = 0, 2, (3, 4)
+_VARINT, LENGTH, _GROUPS = 0, 2, (3, 4)
 _HEAD: Final = 20
 """The most bytes of a tag and a length."""
 
@@ -59,6 +59,11 @@ class Field(NamedTuple):
     start: int
     stop: int
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """The span of its contents."""
+        return self.start, self.stop
+
 
 def fields(part: Part, start: int, stop: int) -> Iterator[Field]:
     """The fields of a message. Raises ``WireError`` or ``GroupError``."""
@@ -66,7 +71,7 @@ def fields(part: Part, start: int, stop: int) -> Iterator[Field]:
         head = part(start, min(start + _HEAD, stop))
         tag, at = _varint(head, 0)
         number, kind = tag >> 3, tag & 7
-        if kind == _LENGTH:
+        if kind == LENGTH:
             length, at = _varint(head, at)
         elif kind == _VARINT:
             length = _varint(head, at)[1] - at
@@ -105,7 +110,7 @@ def _pieces(part: Part, start: int, stop: int, message: Message, location: str) 
     kept = start  # All from here to the current field stays as it is.
     for field in fields(part, start, stop):
         inside = _INSIDE[message].get(field.number)
-        if inside is None or field.type != _LENGTH or field.stop - field.start < LARGE:
+        if inside is None or field.type != LENGTH or field.stop - field.start < LARGE:
             continue
         yield part(kept, field.begin)
         kept = field.stop
@@ -113,7 +118,7 @@ def _pieces(part: Part, start: int, stop: int, message: Message, location: str) 
             contents = _tensor(part, field, location)
         else:
             contents = b"".join(_pieces(part, field.start, field.stop, inside, location))
-        yield _as_varint(field.number << 3 | _LENGTH) + _as_varint(len(contents)) + contents
+        yield _as_varint(field.number << 3 | LENGTH) + _as_varint(len(contents)) + contents
     yield part(kept, stop)
 
 
@@ -122,7 +127,7 @@ def _tensor(part: Part, field: Field, location: str) -> bytes:
     found = list(fields(part, field.start, field.stop))
     raw = [each for each in found if each.number == _RAW_DATA]
     unusual = any(each.number in (_EXTERNAL_DATA, _DATA_LOCATION) for each in found)
-    if len(raw) != 1 or raw[0].type != _LENGTH or raw[0].stop - raw[0].start < LARGE or unusual:
+    if len(raw) != 1 or raw[0].type != LENGTH or raw[0].stop - raw[0].start < LARGE or unusual:
         return part(field.start, field.stop)
     tensor = TensorProto(data_location=TensorProto.EXTERNAL)
     region = {"location": location, "offset": str(raw[0].start), "length": str(raw[0].stop - raw[0].start)}
@@ -139,23 +144,19 @@ class Hole(NamedTuple):
     length: int
 
 
-def with_holes(data: bytes, location: str) -> list[bytes | Hole]:
-    """The undoing of ``without_data``: the pieces of a model whose initializers refer to ``location``."""
-    return _filled(data, "model", location)
-
-
 def length_of(pieces: Iterable[bytes | Hole]) -> int:
     """The number of bytes of all pieces."""
     return sum(piece.length if isinstance(piece, Hole) else len(piece) for piece in pieces)
 
 
-def _filled(data: bytes, message: Message, location: str) -> list[bytes | Hole]:
-    """A model, or its graph, in pieces, with holes in its initializers."""
+def with_holes(data: bytes, location: str, message: Message = "model") -> list[bytes | Hole]:
+    """The undoing of ``without_data``: the pieces of a model or graph whose initializers refer to ``location``."""
     pieces, wanted = list[bytes | Hole](), "graph" if message == "model" else "tensor"
     for field in fields(_part_of(data), 0, len(data)):
         inside, contents = _INSIDE[message].get(field.number), data[field.start : field.stop]
         if inside == wanted:
-            filled = _filled_tensor(contents, location) if inside == "tensor" else _filled(contents, inside, location)
+            is_graph = inside == "graph"
+            filled = with_holes(contents, location, inside) if is_graph else _filled_tensor(contents, location)
             pieces += _message(field.number, filled)
         else:
             pieces.append(data[field.begin : field.stop])
@@ -177,7 +178,7 @@ def _filled_tensor(data: bytes, location: str) -> list[bytes | Hole]:
 
 def _message(number: int, pieces: list[bytes | Hole]) -> list[bytes | Hole]:
     """A field with these contents."""
-    return [_as_varint(number << 3 | _LENGTH) + _as_varint(length_of(pieces)), *pieces]
+    return [_as_varint(number << 3 | LENGTH) + _as_varint(length_of(pieces)), *pieces]
 
 
 def _part_of(data: bytes) -> Part:

@@ -7,7 +7,7 @@ kernel of numpy, or a node that only the network has, would excuse itself: what 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -17,7 +17,8 @@ from onnx import AttributeProto, ModelProto
 
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Tensor, Value, bodies
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
+from portable_nn.onnx.branches import rename
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.verification.differences import Pair, finite_gaps, largest_gap, precision
 from portable_nn.onnx.verification.sections import Sides
@@ -38,7 +39,7 @@ _CODES: Final = frozenset({"to", "dtype"})
 """The attributes that are element types; a kernel takes float64 as it is, whatever its ``stash_type``."""
 
 
-def allowed(sides: Sides, part: ModelProto, feeds: Mapping[str, Array], name: str, pair: Pair) -> float:
+def allowed(sides: Sides, part: ModelProto, feeds: NamedArrays, name: str, pair: Pair) -> float:
     """The distance of the two sides of ``pair`` that rounding explains.
 
     Args:
@@ -56,7 +57,7 @@ def allowed(sides: Sides, part: ModelProto, feeds: Mapping[str, Array], name: st
     return most
 
 
-def rounding_effects(sides: Sides, part: ModelProto, feeds: Mapping[str, Array], name: str) -> Iterator[float]:
+def rounding_effects(sides: Sides, part: ModelProto, feeds: NamedArrays, name: str) -> Iterator[float]:
     """The distances that rounding explains in the values of ``part``, by several measures, of which the largest counts.
 
     First by what optimisation changes, and double precision where a kernel is coarse in single precision, then
@@ -80,7 +81,7 @@ def rounding_effects(sides: Sides, part: ModelProto, feeds: Mapping[str, Array],
             yield ROUNDINGS * _furthest(sides.run(session, {**feeds, **offsets})[name], plain[name])
 
 
-def _moving(sides: Sides, part: ModelProto, feeds: Mapping[str, Array], plain: Mapping[str, Array]) -> dict[str, Array]:
+def _moving(sides: Sides, part: ModelProto, feeds: NamedArrays, plain: NamedArrays) -> dict[str, Array]:
     """The inputs, weights and values of ``part`` that rounding moves."""
     trained = {value.name for value in sides.graph.parameters if value.trainable}
     read = {each.name: feeds[each.name] for each in part.graph.input} | {**plain}
@@ -104,7 +105,7 @@ def _offset(array: Array, rng: np.random.Generator) -> Array:
         return np.where(rounded, array * rng.uniform(-unit, unit, array.shape), 0).astype(array.dtype)
 
 
-def with_offsets(part: ModelProto, arrays: Mapping[str, Array]) -> ModelProto:
+def with_offsets(part: ModelProto, arrays: NamedArrays) -> ModelProto:
     """``part`` with a further input for each of ``arrays``, values that it reads or makes, which is added to it."""
     found, moved = _copy(part), dict[str, str]()
 
@@ -120,7 +121,7 @@ def with_offsets(part: ModelProto, arrays: Mapping[str, Array]) -> ModelProto:
     for node in part.graph.node:
         copy = found.graph.node.add()
         copy.CopyFrom(node)
-        copy.input[:] = [moved.get(name, name) for name in node.input]
+        rename(copy, moved)
         move(node.output)
     return found
 

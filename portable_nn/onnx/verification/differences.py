@@ -20,6 +20,15 @@ class Tolerance(NamedTuple):
     atol: float = ATOL
     rtol: float = RTOL
 
+    @classmethod
+    def of(cls, standard: float, atol: float | None, rtol: float | None) -> Tolerance:
+        """The given limits, and the standard one where none is given."""
+        return cls(standard if atol is None else atol, standard if rtol is None else rtol)
+
+    def pair(self, name: str, ours: Array, theirs: Array) -> Pair:
+        """An output as each side has it, with how far it may differ."""
+        return Pair(name, ours, theirs, self.allowed(theirs))
+
     def allowed(self, array: Array) -> float:
         """The largest allowed difference to an element of ``array``, an output."""
         return self.atol + max(self.rtol, LAST_DIGITS * precision(array)) * magnitude(array)
@@ -53,6 +62,14 @@ class Difference(NamedTuple):
     def or_more(self, other: Difference) -> Difference:
         """The larger of each."""
         return Difference(*map(max, self, other))
+
+    def cells(self) -> tuple[str, str]:
+        """Both in words, for a row of a table."""
+        return f"{self.max_abs_error:.1e}", f"{self.max_rel_error:.1e}"
+
+    def as_json(self) -> dict[str, float | None]:
+        """Both for programs; JSON has no infinity, which is null."""
+        return {name: number if math.isfinite(number) else None for name, number in self._asdict().items()}
 
 
 def difference(ours: Array, theirs: Array) -> Difference:

@@ -9,8 +9,8 @@ import numpy as np
 
 from portable_nn.core.dims import is_name
 from portable_nn.core.errors import FormatError, GraphError
-from portable_nn.core.graph import Graph
-from portable_nn.core.tensors import Array
+from portable_nn.core.graph import Graph, Value
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.format.meaning import InputInfo
 from portable_nn.onnx.meant import Meant, meant
 from portable_nn.onnx.samples import BATCHES, SEVERAL, SIZES, NoInputsError, has_batch, open_sizes, varied
@@ -22,7 +22,7 @@ def drawn_for(
     graph: Graph,
     rng: np.random.Generator,
     made_for: Mapping[str, Meant],
-    run: Callable[[Sequence[Mapping[str, Array]]], Made],
+    run: Callable[[Sequence[NamedArrays]], Made],
 ) -> tuple[list[dict[str, Array]], Made]:
     """Inputs as ``varied`` draws them, and what ``run`` makes of them.
 
@@ -40,7 +40,7 @@ def drawn_for(
                 refused = refused or error
                 if not isinstance(error, FormatError) or not open_sizes(graph):
                     break
-            tried = {size for each in sizes_of(graph, drawn).values() for size in each}
+            tried = {size for each in sizes_of(graph.inputs, drawn).values() for size in each}
             sizes = tuple(size for size in sizes if size < max(tried, default=0))
     assert refused is not None
     raise refused
@@ -48,10 +48,10 @@ def drawn_for(
 
 def inputs_for(
     graph: Graph,
-    parameters: Mapping[str, Array],
+    parameters: NamedArrays,
     infos: Iterable[InputInfo],
     rng: np.random.Generator,
-    run: Callable[[Sequence[Mapping[str, Array]]], object],
+    run: Callable[[Sequence[NamedArrays]], object],
 ) -> list[dict[str, Array]]:
     """Inputs for whole models as ``compare`` draws them, on which ``run`` can run a graph.
 
@@ -67,11 +67,16 @@ def whole_models(drawn: Sequence[dict[str, Array]]) -> list[dict[str, Array]]:
     return [*drawn[:2], *drawn[3:]]
 
 
-def sizes_of(graph: Graph, whole: Sequence[Mapping[str, Array]]) -> dict[str, tuple[int, ...]]:
+def batches_of(whole: Iterable[NamedArrays]) -> tuple[int, ...]:
+    """The batch sizes of inputs."""
+    return tuple(dict.fromkeys(next((len(array) for array in feeds.values() if array.ndim), 1) for feeds in whole))
+
+
+def sizes_of(inputs: Iterable[Value], whole: Iterable[NamedArrays]) -> dict[str, tuple[int, ...]]:
     """The numbers that each symbolic size of the inputs had, but for the batch."""
     found: dict[str, dict[int, None]] = {}
     for feeds in whole:
-        for value in graph.inputs:
+        for value in inputs:
             for dim, number in zip(value.shape[1:], feeds[value.name].shape[1:], strict=True):
                 if is_name(dim):
                     found.setdefault(dim, {})[number] = None

@@ -7,7 +7,7 @@ limit may be lost, or whose value does not vary on noise, is run on such inputs 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from onnx import ModelProto, TensorProto
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Graph, Node, Tensor, Value
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.onnx.samples import spans
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
 from portable_nn.operators import INTEGERS, Interval, infer, known_operator
@@ -36,7 +36,7 @@ _HALVES: Final = np.arange(-3.5, 4, 0.5)
 
 
 def far_and_ties(
-    graph: Graph, model: ModelProto, parameters: Mapping[str, Array], rng: np.random.Generator
+    graph: Graph, model: ModelProto, parameters: NamedArrays, rng: np.random.Generator
 ) -> tuple[list[dict[str, Array]], list[dict[str, Array]]]:
     """Inputs for a part of both sides that go beyond its constants, and others that are halves and these constants.
 
@@ -83,7 +83,7 @@ def _drawn(value: Value, span: Interval | None, numbers: Array, rng: np.random.G
     return chosen.reshape(ROUNDS, *shape).astype(dtype)
 
 
-def _ours(graph: Graph, parameters: Mapping[str, Array]) -> Iterator[float]:
+def _ours(graph: Graph, parameters: NamedArrays) -> Iterator[float]:
     """The few constants of the nodes of a graph."""
     for value in graph.parameters:
         yield from _usable(parameters[value.name])

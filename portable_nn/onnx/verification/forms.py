@@ -7,12 +7,12 @@ values, is a difference of the two even where no input shows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from onnx import NodeProto
 
-from portable_nn.core.graph import Attribute, Node
+from portable_nn.core.graph import Attribute, Node, trimmed
 from portable_nn.onnx.opsets.forms import changes_of
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.opsets.support import STANDARD
@@ -36,14 +36,14 @@ def form_of(ours: Node, theirs: NodeProto, opset: int) -> Form:
     """The form of a node of the graph beside that of the model, at version ``opset`` of the standard."""
     if is_opaque(ours):
         return Form(True)
-    is_rounded_before = narrow_type(ours) and _trimmed(ours.inputs) != _trimmed(theirs.input)
+    is_rounded_before = narrow_type(ours) and trimmed(ours.inputs) != trimmed(theirs.input)
     if ours.operator != theirs.op_type or theirs.domain not in STANDARD or ours.domain or is_rounded_before:
         return Form(False)
     found = list(_attributes(ours, theirs, opset))
     if any(opset < change.since for change in changes_of(ours.operator)):
         # There it had another form: only numbers that both state mean the same, such as epsilon.
         return Form(False, tuple(text for text, is_float in found if is_float))
-    same = not found and _trimmed(ours.inputs) == _trimmed(theirs.input)
+    same = not found and trimmed(ours.inputs) == trimmed(theirs.input)
     return Form(same, tuple(text for text, _ in found if text))
 
 
@@ -69,11 +69,3 @@ def _attributes(ours: Node, theirs: NodeProto, opset: int) -> Iterator[tuple[str
 def _is_counted_from_the_end(one: Attribute | None, other: Attribute | None) -> bool:
     """True if two numbers may be one axis, counted from either end."""
     return isinstance(one, int) and isinstance(other, int) and (one < 0) != (other < 0)
-
-
-def _trimmed(names: Iterable[str]) -> list[str]:
-    """Names without those of absent inputs at the end."""
-    found = list(names)
-    while found and not found[-1]:
-        found.pop()
-    return found

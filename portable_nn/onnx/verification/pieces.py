@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from portable_nn.core.graph import Graph
 from portable_nn.core.memory import give_back
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
+from portable_nn.engines.once import run_plan
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.opsets.support import reads
 from portable_nn.onnx.verification.sections import Sides
@@ -18,7 +19,7 @@ SECTION: Final = 32 * 2**20
 """Bytes of a piece where an engine may rewrite nodes: it fuses none of two pieces, and should miss few."""
 
 
-def outputs_of_numpy(sides: Sides, rounds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+def outputs_of_numpy(sides: Sides, rounds: Sequence[NamedArrays]) -> list[dict[str, Array]]:
     """The graph's outputs for each of the inputs, each of which the model makes as well.
 
     A piece computes the cuts that later ones need from those that earlier ones have computed.
@@ -35,27 +36,19 @@ def outputs_of_numpy(sides: Sides, rounds: Sequence[Mapping[str, Array]]) -> lis
                 plan = None  # Its memory is free before the next takes some.
                 graph, parameters, names = sides.numpy_part(targets, types[number], given=known)
                 plan = plan_of(graph, parameters, DEFAULT)
-            found = run(plan, known)
+            found = run_plan(plan, known)
             _forget([known], piece, sides, outputs)
             known |= {name: found[output].copy() for name, output in names.items()}
     return [{name: known[name] for name in sides.graph.outputs} for known in values]
 
 
-def plan_of(graph: Graph, parameters: Mapping[str, Array], rewrites: Collection[str] = ()) -> Plan:
+def plan_of(graph: Graph, parameters: NamedArrays, rewrites: Collection[str] = ()) -> Plan:
     """A plan of a part; without rewrites, so that every node has its own kernel."""
     shapes = {value.name: value.shape for value in graph.inputs}
     return Plan(graph, shapes, parameters, rewrites=rewrites)
 
 
-def run(plan: Plan, known: Mapping[str, Array]) -> Mapping[str, Array]:
-    """The outputs of a plan; the next run may overwrite them."""
-    for name, array in plan.inputs.items():
-        array[...] = known[name]
-    plan.run()
-    return plan.outputs
-
-
-def outputs_of_runtime(sides: Sides, rounds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+def outputs_of_runtime(sides: Sides, rounds: Sequence[NamedArrays]) -> list[dict[str, Array]]:
     """The graph's outputs for each of the inputs, each of which the model makes, with optimisation."""
     outputs = set(sides.graph.outputs)
     for _, values in runtime_values(sides, rounds, outputs, SECTION, 0, optimise=True):
@@ -65,7 +58,7 @@ def outputs_of_runtime(sides: Sides, rounds: Sequence[Mapping[str, Array]]) -> l
 
 def runtime_values(
     sides: Sides,
-    rounds: Sequence[Mapping[str, Array]],
+    rounds: Sequence[NamedArrays],
     wanted: Collection[str],
     most: int,
     counted: int,

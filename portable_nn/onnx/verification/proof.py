@@ -117,7 +117,7 @@ class Proof(dict[str, Difference]):
 
     def _repr_html_(self) -> str:
         """The HTML that a notebook shows."""
-        rows = [(name, f"{found.max_abs_error:.1e}", f"{found.max_rel_error:.1e}") for name, found in self.items()]
+        rows = [(name, *found.cells()) for name, found in self.items()]
         outputs = html_table("Largest differences of the outputs", ("output", ">abs. error", ">rel. error"), rows)
         return outputs + html_of(lambda: "\n".join([fields(self.in_words()), *self.notes]))
 

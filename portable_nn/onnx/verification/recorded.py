@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from pathlib import Path
 
 from portable_nn.core.errors import VerificationError
 from portable_nn.core.graph import Graph
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import NamedArrays
 from portable_nn.engines.once import run_numpy
-from portable_nn.engines.recording import Recorded
+from portable_nn.engines.recording import Recorded, read_recorded
 from portable_nn.onnx.session import Session
-from portable_nn.onnx.verification.differences import Difference, Pair, Tolerance, difference, largest_gap, same_type
+from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, largest_gap, same_type
 from portable_nn.onnx.verification.messages import message_of
+
+
+def compare_recorded(
+    io: str | Path | None, graph: Graph, parameters: NamedArrays, where: str, tolerance: Tolerance
+) -> dict[str, Difference]:
+    """The differences of numpy to what is recorded in the file ``io``; none without one.
+
+    Raises as ``read_recorded`` and ``check_recorded`` do.
+    """
+    return check_recorded(graph, parameters, read_recorded(io, graph), where, tolerance=tolerance) if io else {}
 
 
 def check_recorded(
     graph: Graph,
-    parameters: Mapping[str, Array],
+    parameters: NamedArrays,
     recorded: Recorded,
     where: str,
     *,
@@ -41,7 +51,7 @@ def check_recorded(
             if name not in values:
                 continue
             expected = recorded.values[name].astype(values[name].dtype)
-            pair = Pair(name, values[name], expected, tolerance.allowed(expected))
+            pair = tolerance.pair(name, values[name], expected)
             if not (same_type(pair.ours, pair.theirs) and largest_gap(pair.ours, pair.theirs) <= pair.allowed):
                 first = "the first that is recorded and differs"
                 raise VerificationError(f"{where}: {message_of(pair, graph, side, str(recorded.path), first)}")

@@ -11,6 +11,7 @@ at most 2n·exp(-λ²/2) (Higham and Mary, SIAM J. Sci. Comput. 41, 2019), here 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
@@ -20,8 +21,8 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Graph, Node, Value, bodies, own_inputs
-from portable_nn.core.tensors import Array
-from portable_nn.engines.once import run_numpy
+from portable_nn.core.tensors import Array, NamedArrays
+from portable_nn.engines.once import run_numpy, run_plan
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.reading import decides_shapes
 from portable_nn.onnx.storage.tensors import literal
@@ -59,24 +60,29 @@ class Unbounded(Exception):  # noqa: N818 - never leaves the package: there is n
     """A node of which no bound is known."""
 
 
-Arrays: TypeAlias = Mapping[str, Array]
-
-
 def bounds(
-    graph: Graph, parameters: Arrays, feeds: Arrays, off: Mapping[str, float] = MappingProxyType({})
+    graph: Graph,
+    parameters: NamedArrays,
+    feeds: NamedArrays,
+    off: Mapping[str, float] = MappingProxyType({}),
+    *,
+    steps: bool = False,
 ) -> dict[str, Bounded]:
     """The outputs of a graph with bounds of the errors of one implementation.
 
     Two implementations are at most twice as far apart. ``feeds`` and ``parameters`` are exact but for those that are
-    ``off`` by so much in each element.
+    ``off`` by so much in each element. With ``steps``, what is quantised counts as a number that was rounded to a step.
 
     Raises ``Unbounded`` with the first node that has no bound, and ``GraphError`` where shapes do not fit.
     """
     known = {name: exact(array, off.get(name, 0.0)) for name, array in {**parameters, **feeds}.items()}
-    return _outputs(graph, known)
+    for node in graph.nodes:
+        if node.operator == "Constant" and (name := node.outputs[0]) in off:
+            known[name] = exact(_constant(node), off[name])
+    return _outputs(graph, known, steps=steps)
 
 
-def explained(graph: Graph, parameters: Arrays, feeds: Arrays, output: str) -> Array | None:
+def explained(graph: Graph, parameters: NamedArrays, feeds: NamedArrays, output: str) -> Array | None:
     """The distance of two implementations that their roundings probably explain, for each element of an output.
 
     Only for graphs whose nodes are exact or sums of products, in float32 or float64: of others, such as normalisations
@@ -96,12 +102,64 @@ def explained(graph: Graph, parameters: Arrays, feeds: Arrays, output: str) -> A
     return np.asarray(2 * errors[1])
 
 
-def _outputs(graph: Graph, known: dict[str, Bounded]) -> dict[str, Bounded]:
+def _outputs(graph: Graph, known: dict[str, Bounded], *, steps: bool = False) -> dict[str, Bounded]:
     shapes = {value.name: known[value.name].value.shape for value in graph.inputs}
     scope = Scope.of(graph, dict(infer(graph, shapes).types))
     for node in graph.nodes:
-        _add(node, known, scope)
+        if steps and is_quantised(node.operator):
+            known[node.outputs[0]] = _stepped(node, known, scope)
+        else:
+            _add(node, known, scope)
     return {name: known[name] for name in graph.outputs}
+
+
+_QUANTISED: Final = re.compile("^(De|Dynamic)?[Qq]uantizeLinear$|QLinear|(MatMul|Conv)Integer|^QGemm$")
+
+
+def is_quantised(operator: str) -> bool:
+    """True for operators that round numbers to the steps of whole ones, or compute with such."""
+    return _QUANTISED.search(operator) is not None
+
+
+def _stepped(node: Node, known: Mapping[str, Bounded], scope: Scope) -> Bounded:
+    """A number in steps before it is rounded to a whole one, or the number that it stands for: off by half a step.
+
+    What saturates has no such error: that is not explained.
+    """
+    if node.operator not in ("QuantizeLinear", "DequantizeLinear") or node.attributes.get("block_size"):
+        raise Unbounded(str(node))
+    x, *settings = (known[name] for name in node.inputs if name)
+    axis, rank = node.attributes.get("axis", 1), x.value.ndim
+    around = [1] * rank
+    if rank and isinstance(axis, int):
+        around[axis % rank] = -1
+    scale, zero = (
+        each.value.astype(np.float64).reshape(around if each.value.size > 1 else ()) for each in (*settings, _ZERO)[:2]
+    )
+    if node.operator == "DequantizeLinear":
+        errors = x.errors if x.value.dtype.kind == "f" else np.full((2, *x.value.shape), 0.5)
+        value = (x.value.astype(np.float64) - zero) * scale
+        return Bounded(value, errors * scale + UNIT * np.abs(value))
+    value, kind = x.value / scale + zero, np.dtype(scope.types[node.outputs[0]].dtype)
+    if kind.kind not in "iu":
+        raise Unbounded(str(node))
+    limits = np.iinfo(kind)
+    inside = (value > limits.min - 0.5 - STEP) & (value < limits.max + 0.5 + STEP)
+    return Bounded(value, x.errors / scale + 0.5 * inside + STEP)
+
+
+STEP: Final = 1e-4
+"""The share of a step by which its end may be off, as quotients are rounded."""
+
+UNIT: Final = float(np.finfo(np.float32).eps)
+"""The unit in the last place of 1."""
+
+_ZERO: Final = Bounded(np.zeros(()), np.zeros(2))
+"""The point of 0 where none is given."""
+
+
+def _constant(node: Node) -> Array:
+    return run_numpy(replace(_NOTHING, outputs=node.outputs, nodes=(node,)), {}, {})[node.outputs[0]]
 
 
 def exact(array: Array, off: float = 0.0) -> Bounded:
@@ -113,9 +171,8 @@ def exact(array: Array, off: float = 0.0) -> Bounded:
 def _add(node: Node, known: dict[str, Bounded], scope: Scope, above: tuple[str, ...] = ()) -> None:
     """Add what a node computes to the values that are ``known``; ``above`` are the operators that it is a part of."""
     if node.operator == "Constant":
-        known[node.outputs[0]] = exact(
-            run_numpy(replace(_NOTHING, outputs=node.outputs, nodes=(node,)), {}, {})[node.outputs[0]]
-        )
+        if node.outputs[0] not in known:
+            known[node.outputs[0]] = exact(_constant(node))
         return
     if node.operator == "If":
         known |= zip(node.outputs, _taken(node, known, scope).values(), strict=True)
@@ -203,15 +260,12 @@ class _Use:
         counts = np.array([terms, min(terms, LAMBDA * math.sqrt(terms))]) * self.unit
         return np.where(counts < 1, counts / (1 - counts), math.inf)
 
-    def run(self, arrays: Arrays, *, magnitudes: bool = False) -> list[Array]:
+    def run(self, arrays: NamedArrays, *, magnitudes: bool = False) -> list[Array]:
         """The outputs for other inputs; of their ``magnitudes``, with nothing subtracted."""
         if magnitudes not in self._plans:
             self._plans[magnitudes] = self._plan(magnitudes=magnitudes)
-        plan = self._plans[magnitudes]
-        for name, array in plan.inputs.items():
-            array[...] = arrays[name]
-        plan.run()
-        return [plan.outputs[name].copy() for name in self.node.outputs if name]
+        made = run_plan(self._plans[magnitudes], arrays)
+        return [made[name].copy() for name in self.node.outputs if name]
 
     def _plan(self, *, magnitudes: bool) -> Plan:
         node, narrow = wide_node(self.node), only_narrow(self.node)

@@ -19,7 +19,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helpe
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Graph, Node, Parameter, Value
-from portable_nn.core.tensors import ITEM_SIZES, Array
+from portable_nn.core.tensors import ITEM_SIZES, Array, NamedArrays
 from portable_nn.engines.once import run_numpy
 from portable_nn.onnx.narrow import narrow_values
 from portable_nn.onnx.opsets.support import reads
@@ -60,9 +60,9 @@ class Sides:
     def __init__(
         self,
         graph: Graph,
-        parameters: Mapping[str, Array],
+        parameters: NamedArrays,
         model: ModelProto,
-        rounds: Sequence[Mapping[str, Array]],
+        rounds: Sequence[NamedArrays],
         folder: Path | None = None,
     ) -> None:
         self.graph, self.parameters, self.model, self.folder = graph, parameters, model, folder
@@ -87,12 +87,12 @@ class Sides:
                 for each in before[name]:
                     self.last[each] = max(self.last.get(each, 0), self.place_of[name])
 
-    def _types_of(self, rounds: Sequence[Mapping[str, Array]]) -> dict[int, Types]:
+    def _types_of(self, rounds: Sequence[NamedArrays]) -> dict[int, Types]:
         """The types of all values for each of the inputs, the same object for the same sizes."""
         found = {_shapes(feeds): infer(self.graph, dict(_shapes(feeds))).types for feeds in rounds}
         return {id(feeds): self._sized(found[_shapes(feeds)], feeds) for feeds in rounds}
 
-    def _sized(self, types: Types, feeds: Mapping[str, Array]) -> Types:
+    def _sized(self, types: Types, feeds: NamedArrays) -> Types:
         """``types`` with the sizes that onnxruntime finds for one of the inputs where they are data-dependent."""
         made = {name for node in self.model.graph.node for name in node.output}
         if not (wanted := [name for name, type in types.items() if name in made and has_open([type])]):
@@ -145,7 +145,7 @@ class Sides:
                 side.update((name, none if ends(name) else whole) for name in made)
         return found
 
-    def types_of(self, feeds: Mapping[str, Array]) -> Types:
+    def types_of(self, feeds: NamedArrays) -> Types:
         """The types of all values for one of the inputs."""
         return self._types[id(feeds)]
 
@@ -207,7 +207,7 @@ class Sides:
         )
         return graph, arrays, outputs
 
-    def _settled(self, types: Types) -> Mapping[str, Array]:
+    def _settled(self, types: Types) -> NamedArrays:
         """The values that follow from constants and sizes alone, as far as others are computed from them.
 
         They are computed once, and not in each part again.
@@ -267,7 +267,7 @@ class Sides:
         return Session(to_bytes(part), threads=1, folder=self.folder, optimise=optimise, weights=weights)
 
     @staticmethod
-    def run(session: Session, known: Mapping[str, Array]) -> dict[str, Array]:
+    def run(session: Session, known: NamedArrays) -> dict[str, Array]:
         """The outputs of a part by name; its inputs have no declared shapes, and are not checked."""
         results = session.run_fitting({value.name: known[value.name] for value in session.inputs})
         return {value.name: array for value, array in zip(session.outputs, results, strict=True)}
@@ -295,7 +295,7 @@ class Sides:
         yield range(start, len(self.model.graph.node))
 
 
-def shared(model: ModelProto, parameters: Mapping[str, Array]) -> dict[str, Array]:
+def shared(model: ModelProto, parameters: NamedArrays) -> dict[str, Array]:
     """The parameters that onnxruntime can use where they are, in place of external data with the same bytes.
 
     That the bytes are the same has been found by reading the file (see ``weights.fates``).
@@ -337,7 +337,7 @@ def _known(type: Type) -> Array | None:
     return np.array(type.constant, type.dtype).reshape(shape)
 
 
-def _shapes(feeds: Mapping[str, Array]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def _shapes(feeds: NamedArrays) -> tuple[tuple[str, tuple[int, ...]], ...]:
     return tuple((name, array.shape) for name, array in feeds.items())
 
 

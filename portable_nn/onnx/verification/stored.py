@@ -1,14 +1,15 @@
 """The constant tensors of an ONNX file, read from its bytes by a walk over the protocol buffer.
 
-Nothing of the converter is used but what opens external data safely: fields are found by their numbers in
-``onnx.proto``, and elements are decoded by the ``onnx`` package. Of a file one tensor at a time is in memory.
+Nothing of the converter is used but what finds fields, and opens external data safely: fields are told by their
+numbers in ``onnx.proto``, and elements are decoded by the ``onnx`` package. Of a file one tensor at a time is in
+memory.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
@@ -20,6 +21,7 @@ from portable_nn.core.files import open_regular
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import said
 from portable_nn.onnx.storage.external import external_bytes
+from portable_nn.onnx.storage.wire import LENGTH, Field, GroupError, Part, WireError, fields
 
 _GRAPH: Final = 7
 """The field of the graph in a ``ModelProto``."""
@@ -39,14 +41,7 @@ _PLAIN: Final[Mapping[int, str]] = {TensorProto.FLOAT: "<f4", TensorProto.DOUBLE
 _LARGE: Final = 2**20
 """The bytes above which a tensor is not parsed, which would copy its elements."""
 
-_WIDTHS: Final = {1: 8, 5: 4}
-"""The bytes of a field of fixed width, by its wire type."""
-
-_HEAD: Final = 20
-"""The most bytes of a field's number and length."""
-
 Span: TypeAlias = tuple[int, int]
-Read: TypeAlias = Callable[[int, int], bytes]
 
 
 class Stored(NamedTuple):
@@ -81,22 +76,22 @@ def stored(source: bytes | Path | ModelProto, where: str, folder: Path | None = 
         yield from _stored_in(lambda start, stop: source[start:stop], len(source), where, folder)
 
 
-def _stored_in(read: Read, size: int, where: str, folder: Path | None) -> Iterator[Stored]:
+def _stored_in(read: Part, size: int, where: str, folder: Path | None) -> Iterator[Stored]:
     """The constant tensors of the model whose bytes from one place to another ``read`` gives."""
     for graph in _fields(read, (0, size), _GRAPH, where):
-        for span in _fields(read, graph, _INITIALIZER, where):
-            yield from _initializer(read, span, where, folder)
-        nodes = (NodeProto.FromString(read(*span)) for span in _fields(read, graph, _NODE, where))
+        for tensor in _fields(read, graph.span, _INITIALIZER, where):
+            yield from _initializer(read, tensor.span, where, folder)
+        nodes = (NodeProto.FromString(read(*node.span)) for node in _fields(read, graph.span, _NODE, where))
         yield from _constants(nodes, where, folder)
 
 
-def _initializer(read: Read, span: Span, where: str, folder: Path | None) -> Iterator[Stored]:
+def _initializer(read: Part, span: Span, where: str, folder: Path | None) -> Iterator[Stored]:
     """The tensor at ``span``; of a large one, the elements are in memory once."""
     start, end = span
-    raw = list(_places(read, span, _RAW_DATA, where)) if end - start > _LARGE else []
+    raw = list(_fields(read, span, _RAW_DATA, where)) if end - start > _LARGE else []
     if len(raw) == 1:
-        [(field, first, last)] = raw
-        head = TensorProto.FromString(read(start, field) + read(last, end))
+        first, last = raw[0].span
+        head = TensorProto.FromString(read(start, raw[0].begin) + read(last, end))
         dtype = np.dtype(_PLAIN.get(head.data_type, "V0"))
         if head.data_location != TensorProto.EXTERNAL and dtype.itemsize * math.prod(head.dims) == last - first:
             yield Stored(head.name, np.frombuffer(read(first, last), dtype).reshape(head.dims), True)
@@ -148,36 +143,9 @@ def _attribute_array(attribute: AttributeProto, where: str, folder: Path | None)
     return None
 
 
-def _fields(read: Read, span: Span, wanted: int, where: str) -> Iterator[Span]:
-    """The places of the contents of the fields numbered ``wanted`` of the message at ``span``."""
-    return ((start, stop) for _, start, stop in _places(read, span, wanted, where))
-
-
-def _places(read: Read, span: Span, wanted: int, where: str) -> Iterator[tuple[int, int, int]]:
-    """The same, and before it where the field begins."""
-    place, end = span
-    while place < end:
-        head = read(place, min(place + _HEAD, end))
-        try:
-            key, size = _varint(head, 0)
-            number, wire = key >> 3, key & 7
-            if wire == 2:
-                length, size = _varint(head, size)
-                if number == wanted:
-                    yield place, place + size, place + size + length
-                place += size + length
-            else:
-                place += _varint(head, size)[1] if wire == 0 else size + _WIDTHS[wire]
-        except (IndexError, KeyError):
-            raise FormatError(where, "is not an ONNX model, or is damaged or cut off") from None
-
-
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    """The number at ``place``, in groups of seven bits, and the place after it."""
-    value = shift = 0
-    while True:
-        byte = data[place]
-        value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 0x80:
-            return value, place
+def _fields(read: Part, span: Span, wanted: int, where: str) -> Iterator[Field]:
+    """The fields numbered ``wanted`` of the message at ``span``, which have a length."""
+    try:
+        yield from (each for each in fields(read, *span) if (each.number, each.type) == (wanted, LENGTH))
+    except (WireError, GroupError):
+        raise FormatError(where, "is not an ONNX model, or is damaged or cut off") from None

@@ -15,14 +15,15 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from portable_nn.core.dims import static
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import Graph, Node, Value, all_nodes, bodies
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
+from portable_nn.engines.once import run_plan
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.samples import drawn, spans
 from portable_nn.onnx.session import Session
@@ -38,7 +39,7 @@ from portable_nn.onnx.verification.differences import (
 )
 from portable_nn.onnx.verification.edges import far_and_ties, jumps
 from portable_nn.onnx.verification.forms import form_of
-from portable_nn.onnx.verification.pieces import plan_of, run, runtime_values
+from portable_nn.onnx.verification.pieces import plan_of, runtime_values
 from portable_nn.onnx.verification.proof import Loose
 from portable_nn.onnx.verification.rounding import explained
 from portable_nn.onnx.verification.sections import CHUNK, Sides
@@ -53,8 +54,6 @@ FAINT: Final = 0.01
 
 DRAWN: Final = 100_003
 """The numbers that are drawn for an array, and repeated in a larger one: a prime, so that its rows are different."""
-
-Feeds: TypeAlias = Mapping[str, Array]
 
 
 class _Alone(NamedTuple):
@@ -93,14 +92,6 @@ class Values:
     alone: int = 0
 
 
-def compare_values(sides: Sides, rounds: Sequence[Feeds], opset: int, tolerance: Tolerance) -> Values:
-    """Compare all values of both sides on the inputs ``rounds``, of which the last two have the same shapes.
-
-    Raises ``Parting`` where a value differs, and ``FormatError`` where an engine cannot run.
-    """
-    return _Comparison(sides, rounds, opset, tolerance).result()
-
-
 def _terms(node: Node, types: Mapping[str, Type]) -> float:
     """The number of terms in a sum that makes an element of the first output: products, or shares of many classes."""
     first = next(filter(None, node.outputs))
@@ -110,12 +101,14 @@ def _terms(node: Node, types: Mapping[str, Type]) -> float:
     return max([terms, *(dim for dim in operator.mixes(use_of(node, types)) if isinstance(dim, int))])
 
 
-class _Comparison:
-    """One comparison; ``shown`` are the values that the inputs so far have shown, ``rewritten`` those of nodes that one
-    side has in another form.
+class Comparison:
+    """The comparison of all values of both sides on the inputs ``rounds``, of which the last two have the same shapes.
+
+    ``shown`` are the values that the inputs so far have shown, ``rewritten`` those of nodes that one side has in
+    another form.
     """
 
-    def __init__(self, sides: Sides, rounds: Sequence[Feeds], opset: int, tolerance: Tolerance) -> None:
+    def __init__(self, sides: Sides, rounds: Sequence[NamedArrays], opset: int, tolerance: Tolerance) -> None:
         self.sides, self.rounds, self.tolerance = sides, rounds, tolerance
         self.types = [sides.types_of(feeds) for feeds in rounds]
         self.found = Values()
@@ -131,7 +124,10 @@ class _Comparison:
         self.rng = np.random.default_rng(0)
 
     def result(self) -> Values:
-        """All comparisons, one after another."""
+        """Compare all, one after another.
+
+        Raises ``Parting`` where a value differs, and ``FormatError`` where an engine cannot run.
+        """
         for targets, values in self._pieces():
             self._check_types(targets, values)
             self._check(targets, self._ours(targets, values), values, values)
@@ -149,14 +145,14 @@ class _Comparison:
         wanted = {*self.sides.common, *self.sides.stored}
         return runtime_values(self.sides, self.rounds, wanted, CHUNK, len(self.rounds))
 
-    def _check_types(self, targets: Sequence[str], values: Sequence[Feeds]) -> None:
+    def _check_types(self, targets: Sequence[str], values: Sequence[NamedArrays]) -> None:
         for name in targets:
             for types, known in zip(self.types, values, strict=True):
                 shape, theirs = static(types[name].shape), known[name]
                 if shape is not None and (shape != theirs.shape or types[name].dtype != theirs.dtype.name):
                     raise Parting(Pair(name, np.empty(shape, types[name].dtype), theirs))
 
-    def _ours(self, targets: Sequence[str], values: Sequence[Feeds]) -> Iterator[Feeds]:
+    def _ours(self, targets: Sequence[str], values: Sequence[NamedArrays]) -> Iterator[NamedArrays]:
         """The values that ``targets`` depend on, by numpy; the next of them may overwrite the arrays."""
         stored = {name: self.sides.parameters[name] for name in targets if name in self.sides.parameters}
         made = [name for name in targets if name not in stored]
@@ -166,7 +162,7 @@ class _Comparison:
                 plan = None  # Its memory is free before the next takes some.
                 graph, parameters, outputs = self.sides.numpy_part(made, types)
                 last, plan = types, plan_of(graph, parameters)
-            arrays = run(plan, known)
+            arrays = run_plan(plan, known)
             yield stored | {name: arrays[output] for name, output in outputs.items()}
 
     # -- one value
@@ -174,9 +170,9 @@ class _Comparison:
     def _check(
         self,
         targets: Sequence[str],
-        ours: Iterable[Feeds],
-        theirs: Sequence[Feeds],
-        feeds: Sequence[Feeds],
+        ours: Iterable[NamedArrays],
+        theirs: Sequence[NamedArrays],
+        feeds: Sequence[NamedArrays],
         free: Collection[str] = (),
     ) -> None:
         """Compare ``targets``, and remember those that the inputs have shown."""
@@ -201,7 +197,7 @@ class _Comparison:
                 self.shown.add(name)
                 self.found.compared[name] = max(self.found.compared[name], worst[name] / over_inputs[name])
 
-    def _note_ways(self, name: str, feeds: Sequence[Feeds]) -> None:
+    def _note_ways(self, name: str, feeds: Sequence[NamedArrays]) -> None:
         """Note the conditions by which a branch was chosen."""
         node = self.sides.node_of.get(name)
         if node is not None and node.operator == "If" and not self.sides.types[0][node.inputs[0]].constant:
@@ -234,7 +230,7 @@ class _Comparison:
             node = self.sides.node_of[moved]
         return node
 
-    def _explained(self, pair: Pair, feeds: Feeds, number: int, free: Collection[str]) -> float:
+    def _explained(self, pair: Pair, feeds: NamedArrays, number: int, free: Collection[str]) -> float:
         """The largest difference that rounding explains. Raises ``Parting`` where that of ``pair`` is larger."""
         sides, name = self.sides, pair.name
         if name in sides.parameters:
@@ -298,14 +294,14 @@ class _Comparison:
                     self._compare_alone(both, doubtful, feeds, free)
 
     def _compare_alone(
-        self, both: _Alone, targets: Sequence[str], feeds: Sequence[Feeds], free: frozenset[str]
+        self, both: _Alone, targets: Sequence[str], feeds: Sequence[NamedArrays], free: frozenset[str]
     ) -> None:
         """Compare ``targets`` on inputs of a part; nothing where there are none."""
-        ours, theirs = list[Feeds](), list[Feeds]()
+        ours, theirs = list[NamedArrays](), list[NamedArrays]()
         for each in feeds:
             computed = self.sides.run(both.session, each)
             theirs.append({name: computed[both.theirs_of[name]] for name in targets})
-            made = run(both.plan, each)
+            made = run_plan(both.plan, each)
             ours.append({name: made[both.ours_of[name]].copy() for name in targets})
         for name in targets:
             for one, other in zip(ours, theirs, strict=True):

@@ -7,7 +7,7 @@ asked for is recomputed from the original array by one call of numpy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from onnx import GraphProto
 
 from portable_nn.core.errors import VerificationError, listed
 from portable_nn.core.graph import Graph, format_shape
-from portable_nn.core.tensors import Array
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.text import quantity
 from portable_nn.engines.ranges import literals
 from portable_nn.onnx.opsets.support import captured
@@ -29,11 +29,11 @@ SHOWN: Final = 5
 
 def fates(
     graph: Graph,
-    parameters: Mapping[str, Array],
+    parameters: NamedArrays,
     tensors: Iterable[Stored],
     model: GraphProto,
     where: str,
-    originals: Mapping[str, Array] | None = None,
+    originals: NamedArrays | None = None,
 ) -> tuple[Fate, ...]:
     """The fate of every tensor of a model and of every parameter of a network.
 
@@ -93,7 +93,7 @@ def _elsewhere(name: str, readers: Iterable[str], known: set[str]) -> Fate:
     return Fate(name, "folded" if inside else "added", f"read for {', '.join(values)}")
 
 
-def _original(name: str, array: Array, originals: Mapping[str, Array] | None, faults: list[str]) -> Fate | None:
+def _original(name: str, array: Array, originals: NamedArrays | None, faults: list[str]) -> Fate | None:
     """The fate of a parameter, against the array before the options of an export; adds to ``faults``."""
     if originals is None:
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from portable_nn.core.errors import UnsupportedError, VerificationError
+from portable_nn.core.errors import UnsupportedError
 from portable_nn.core.runtime import runtime
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import said
@@ -17,7 +17,8 @@ from portable_nn.format.meaning import Column
 from portable_nn.onnx.meant import rows_of
 from portable_nn.onnx.providers import CPU
 from portable_nn.onnx.session import Session
-from portable_nn.onnx.verification.differences import Tolerance, difference
+from portable_nn.onnx.verification.differences import Tolerance
+from portable_nn.onnx.verification.messages import check_output
 from portable_nn.onnx.writing import to_bytes
 
 ROWS = 64
@@ -58,12 +59,7 @@ def compare_words(
         for (name, expected), found in zip(ours.run({row.name: part}).items(), theirs.run(None, cells), strict=True):
             expected = expected.copy()
             expected[refused] = np.nan
-            gap, allowed = difference(expected, found).max_abs_error, tolerance.allowed(expected)
-            if not gap <= allowed:
-                raise VerificationError(
-                    f"{where}: of words, output '{name}' differs by {gap:.3g} from what it is of their numbers; "
-                    f"{allowed:.3g} would be allowed"
-                )
+            check_output(tolerance.pair(name, found, expected), "the model for words", "that for numbers", f"{where}: ")
 
 
 def _rows(columns: Sequence[Column], rng: np.random.Generator) -> Array:

@@ -84,8 +84,7 @@ def _angles(n: KernelContext) -> tuple[Array, Array, list[Step]]:
 
 def _rotate(n: KernelContext) -> list[Step]:
     _, _, turned = _heads(n)
-    x = n.x[0] if n.x[0].flags.c_contiguous else n.scratch(n.x[0].shape, n.x[0].dtype)
-    copies: list[Step] = [] if x is n.x[0] else [partial(np.copyto, x, n.x[0])]
+    x, copies = n.in_order(n.x[0])
     source, goal = _by_heads(n, x), _by_heads(n, n.out())
     cosine, sine, steps = _angles(n)
     half = [slice(0, turned // 2), slice(turned // 2, turned)]

@@ -114,10 +114,8 @@ def _gather_elements_type(use: OperatorContext) -> Type:
 
 def flat(n: KernelContext, array: Array) -> tuple[Array, list[Step]]:
     """The elements of ``array`` in the order of its axes, and the steps that copy them if the layout is another."""
-    if array.flags.c_contiguous:
-        return array.reshape(-1), []
-    copy = n.scratch(array.shape, array.dtype)
-    return copy.reshape(-1), [partial(np.copyto, copy, array)]
+    ordered, steps = n.in_order(array)
+    return ordered.reshape(-1), steps
 
 
 def _places(n: KernelContext) -> tuple[Array, list[Step]]:

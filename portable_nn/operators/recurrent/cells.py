@@ -81,7 +81,7 @@ def lstm(s: Sweep) -> At:
             if gate == F and couples:
                 found.append(partial(np.subtract, one, gates[I], out=gates[F]))
                 continue
-            found += _peeped(s, gates[gate], c, place, work)
+            found += peeped(s, place, c, gates[gate], work)
             found += _activated(s, of_gates, gates[gate], work, t, place)
         return [*found, *_activated(s, of_cell, gates[G], work, t, 3)]
 
@@ -95,7 +95,7 @@ def lstm(s: Sweep) -> At:
             partial(np.add, both[0], both[1], out=new),
         ]
         if not fused:
-            found += _peeped(s, gates[O], new, 1, work)
+            found += peeped(s, 1, new, gates[O], work)
             found += _activated(s, of_gates, gates[O], work, t, 1)
         if fused:
             found.append(partial(np.tanh, new, out=hc))
@@ -110,11 +110,11 @@ def lstm(s: Sweep) -> At:
     return at
 
 
-def _peeped(s: Sweep, gate: Array, c: Array, place: int, work: Array) -> Steps:
-    """The argument of a gate that also sees the state c."""
+def peeped(s: Sweep, place: int, seen: Array, into: Array, work: Array) -> Steps:
+    """Add what is seen through a peephole: the state c to the argument of a gate, or the gradient of a gate to c."""
     if s.peepholes is None:
         return []
-    return [partial(np.multiply, s.peepholes[place], c, out=work), partial(np.add, gate, work, out=gate)]
+    return [partial(np.multiply, s.peepholes[place], seen, out=work), partial(np.add, into, work, out=into)]
 
 
 # -- GRU: z, r, g; h ← (1 - z)·g + z·h

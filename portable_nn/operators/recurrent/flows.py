@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from portable_nn.operators.base import Array
-from portable_nn.operators.recurrent.cells import BESIDE, HC, NEW, RESET, STATE, C, F, G, I, O, Z
+from portable_nn.operators.recurrent.cells import BESIDE, HC, NEW, RESET, STATE, C, F, G, I, O, Z, peeped
 from portable_nn.operators.recurrent.sweep import Steps, Sweep
 
 
@@ -111,19 +111,12 @@ def _lstm_step(flow: Flow, t: int, known: Array) -> Steps:
         partial(np.multiply, flow.h, known[O], out=gates[O]),
         partial(np.multiply, flow.h, known[C], out=work),
         partial(np.add, flow.c, work, out=c),
-        *_peeped(s, gates[O], 1, c, work),
+        *peeped(s, 1, gates[O], c, work),
         partial(np.multiply, c, known[I], out=gates[I]),
         partial(np.multiply, c, known[F : G + 1], out=gates[F:]),
         partial(np.multiply, c, s.gates[F, t], out=c),
     ]
-    return [*found, *_peeped(s, gates[I], 0, c, work), *_peeped(s, gates[F], 2, c, work)]
-
-
-def _peeped(s: Sweep, gate: Array, place: int, c: Array, work: Array) -> Steps:
-    """The gradient that flows to a state through the peephole of a gate."""
-    if s.peepholes is None:
-        return []
-    return [partial(np.multiply, gate, s.peepholes[place], out=work), partial(np.add, c, work, out=c)]
+    return [*found, *peeped(s, 0, gates[I], c, work), *peeped(s, 2, gates[F], c, work)]
 
 
 # -- GRU

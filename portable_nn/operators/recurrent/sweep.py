@@ -145,11 +145,9 @@ def _number(size: object) -> int:
 
 def dense(n: KernelContext, array: Array, dtype: Any, steps: Steps) -> Array:
     """``array`` with its elements in order and of type ``dtype``: itself, or a copy that ``steps`` will make."""
-    if array.dtype == dtype and array.flags.c_contiguous:
-        return array
-    copy = n.scratch(array.shape, dtype)
-    steps.append(partial(np.copyto, copy, array))
-    return copy
+    found, copies = n.in_order(array, dtype)
+    steps += copies
+    return found
 
 
 def sweep(n: KernelContext, use: Recurrence, direction: int, values: Array, idle: Array | None, steps: Steps) -> Sweep:

@@ -106,12 +106,7 @@ def _along_axes(n: KernelContext, moves: Mapping[int, Move], dtype: Any) -> tupl
     """
     order = memory_order(n.x[0])
     out = n.out(order=order)
-    source, goal = n.x[0].transpose(order), out.transpose(order)
-    steps: list[Step] = []
-    if source.dtype != dtype or not source.flags.c_contiguous:
-        copy = n.scratch(source.shape, dtype)
-        steps.append(partial(np.copyto, copy, source))
-        source = copy
+    (source, steps), goal = n.in_order(n.x[0].transpose(order), dtype), out.transpose(order)
     growing = [place for place in range(len(order)) if goal.shape[place] >= source.shape[place]]
     shrinking = [place for place in range(len(order)) if place not in growing]
     places = [place for place in [*shrinking, *reversed(growing)] if order[place] in moves]

@@ -275,11 +275,8 @@ def _grid_sample(n: KernelContext) -> list[Step]:
     axes = len(shape)
     options = Options(n.string("mode"), n.string("padding_mode"), bool(n.int("align_corners")), _IN_NUMPY)
     strides = [math.prod(shape[axis + 1 :]) for axis in range(axes)]
-    flat, steps = x, list[Step]()
-    if not x.flags.c_contiguous:
-        flat = n.scratch(x.shape, x.dtype)
-        steps = [partial(np.copyto, flat, x)]
-    flat, goal = flat.reshape(batch, channels, -1), out.reshape(batch, channels, -1)
+    ordered, steps = n.in_order(x)
+    flat, goal = ordered.reshape(batch, channels, -1), out.reshape(batch, channels, -1)
     part = n.scratch(goal.shape, goal.dtype)
     fine = np.promote_types(grid.dtype, np.float32)
 

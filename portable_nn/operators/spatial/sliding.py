@@ -232,11 +232,7 @@ def _columns(n: KernelContext, geometry: Geometry, index: int, *, rows_alone: bo
 def _kernel_rows_first(n: KernelContext, geometry: Geometry, weight: Array) -> tuple[Array, list[Step]]:
     """The weight as (m, rows, …, c, columns): the order of the taps in ``columns`` by rows."""
     rank = geometry.rank
-    ordered = weight.transpose(0, rank, *range(2, rank), 1, rank + 1)
-    if ordered.flags.c_contiguous:
-        return ordered, []
-    copy = n.scratch(ordered.shape, weight.dtype)
-    return copy, [partial(np.copyto, copy, ordered)]
+    return n.in_order(weight.transpose(0, rank, *range(2, rank), 1, rank + 1))
 
 
 def _rows(n: KernelContext, geometry: Geometry, index: int) -> tuple[list[Step], Array]:
