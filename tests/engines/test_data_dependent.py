@@ -167,6 +167,23 @@ def test_what_no_two_runtimes_agree_on_is_refused(operator: str, feeds: Mapping[
         ("Resize", {"x": np.ones((1, 1, 2, 2), "float32"), "": None, "s": np.float32([1, 1, -1, 1])}, "positive"),
         ("Pad", {"x": np.float32([1]), "p": np.int64([2**40, 0])}, "memory|bytes|GB|TB"),
         ("Pad", {"x": np.float32([1]), "p": np.int64([-2, 0])}, "pads"),
+        (
+            "OneHot",
+            {"x": np.int64([0]), "d": np.int64(-3), "v": np.float32([0, 1])},
+            "depth must be one number of 0 or",
+        ),
+        ("OneHot", {"x": np.int64([0]), "d": np.int64(2**40), "v": np.float32([0, 1])}, "memory|bytes|GB|TB"),
+        ("HannWindow", {"n": np.int64(2**62)}, "memory|bytes|GB|TB"),
+        ("HannWindow", {"n": np.int64(-1)}, "size must be one number of 0 or more"),
+        ("CenterCropPad", {"x": np.float32([1]), "s": np.int64([2**40])}, "memory|bytes|GB|TB"),
+        ("Split", {"x": np.float32([1]), "s": np.int64([2])}, "make 2, but axis 0 has 1"),
+        ("Squeeze", {"x": np.float32([1]), "a": np.int64([2**62])}, "is outside an input of 1 dimensions"),
+        ("Unsqueeze", {"x": np.float32([1]), "a": np.int64([0, 0])}, "name one axis twice"),
+        ("ReduceSum", {"x": np.float32([[1]]), "a": np.int64([1, -1])}, "name one axis twice"),
+        ("CumSum", {"x": np.float32([1]), "a": np.int64(1)}, "axis 1 is outside"),
+        ("DFT", {"x": np.ones((1, 2, 1), "float32"), "n": np.int64(2**40)}, "memory|bytes|GB|TB"),
+        ("DFT", {"x": np.ones((1, 2, 1), "float32"), "n": np.int64(0)}, "length of the signal must be 1 or more"),
+        ("STFT", {"x": np.ones((1, 9, 1), "float32"), "s": np.int64(0)}, "frames of 9 in steps of 0 are none"),
     ],
 )
 def test_computed_sizes_are_limited_before_memory_is_taken(operator: str, feeds: dict[str, Any], message: str) -> None:
