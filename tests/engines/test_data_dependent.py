@@ -400,3 +400,29 @@ def test_any_name_of_a_node_makes_one_name_of_a_size(name: str) -> None:
     [size] = opened_by(("size()",), name)
     assert is_open(size)
     assert names_in([size]) == {size}
+
+
+@pytest.mark.parametrize("axes", [[0], [1], [-1, 0]])
+def test_gradients_add_up_along_axes_that_data_name(axes: list[int]) -> None:
+    """What was broadcast along axes of size 1 is known only when the graph runs."""
+    x, along = Leaf("x", "float64", (3, 4)), Leaf("axes", "int64", (len(axes),))
+    mean = emit("ReduceMean", x, along)
+    made = (x - mean) * (x + mean * mean)
+    seed = Leaf("seed", "float64", (3, 4))
+    [found] = gradients([made], [seed], [x])
+    assert found is not None
+    rng = np.random.default_rng(0)
+    feeds = {"x": rng.normal(size=(3, 4)), "seed": rng.normal(size=(3, 4)), "axes": np.int64(axes)}
+    graph = trace([x, along, seed], [found]).graph
+    [got] = run_numpy(graph, {}, feeds).values()
+
+    def loss(x: Array) -> float:
+        mean = x.mean(axis=tuple(axes), keepdims=True)
+        return float(np.sum((x - mean) * (x + mean * mean) * feeds["seed"]))
+
+    wanted = np.empty((3, 4))
+    for place in np.ndindex(wanted.shape):
+        step = np.zeros((3, 4))
+        step[place] = 1e-6
+        wanted[place] = (loss(feeds["x"] + step) - loss(feeds["x"] - step)) / 2e-6
+    np.testing.assert_allclose(got, wanted, atol=1e-8)
