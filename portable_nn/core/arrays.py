@@ -129,7 +129,7 @@ def column(value: Any, name: str) -> NDArray[Any]:
 
 def _converted(value: Any, name: str) -> NDArray[Any]:
     found = _found(value, name)
-    if found.dtype.kind == "V" and found.dtype.names is None and found.dtype.type is not np.void:
+    if found.dtype.kind == "V" and not issubclass(found.dtype.type, np.void):
         return found.astype(_WIDER.get(found.dtype.name[:3], np.float32))
     if found.dtype.kind not in NUMBERS and is_table(value):
         columns = [column(value[each], f"column '{each}' of {name}") for each in value.columns]

@@ -211,3 +211,13 @@ def test_all_tensors_that_are_none_are_listed() -> None:
         "  tensor 'd.bias' must be an array of numbers, not a path: pnn.prepare(network, path) makes examples of what "
         "a file holds"
     )
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "float4_e2m1fn", "int4", "uint4", "int2"])
+def test_arrays_of_types_that_numpy_lacks_are_held_in_wider_ones(dtype: str) -> None:
+    """As JAX has them."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    given = np.array([[0, 1], [1, 0]]).astype(getattr(ml_dtypes, dtype))
+    found = as_array(given, "x")
+    assert found.dtype.name == {"i": "int8", "u": "uint8"}.get(dtype[0], "float32")
+    np.testing.assert_array_equal(found, [[0, 1], [1, 0]])
