@@ -22,10 +22,7 @@ from portable_nn.models.recipes import load_digits
 from portable_nn.preprocessing.pixels import Pixels
 
 TRAINING_SEED: Final = 1_000_000
-"""The first seed of pictures for training; they stay below ``CHOOSING_SEED``."""
-
-CHOOSING_SEED: Final = 1_500_000
-"""The first seed of pictures to choose settings by; they stay below ``TEST_SEED``."""
+"""The first seed of pictures for training; they stay below ``TEST_SEED``, and those to choose by begin halfway."""
 
 TEST_SEED: Final = 2_000_000
 """The first seed of pictures for tests."""

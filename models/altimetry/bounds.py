@@ -6,19 +6,17 @@ parameters is F_ij = L·Σ ∂_iS·∂_jS/S² over the gates. No unbiased estima
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
 from portable_nn.models.altimetry.echoes import JASON, Instrument, Sea, derivatives, mean_echoes
 from portable_nn.operators import Array
 
-PARAMETERS: Final = ("height", "epoch", "amplitude", "sin² of the angle", "noise")
-"""The quantities that may be unknown, in the order of the rows of an information."""
-
 
 def information(sea: Sea, unknowns: int = 3, instrument: Instrument = JASON) -> Array:
-    """The Fisher information of the first ``unknowns`` of ``PARAMETERS``: (n, unknowns, unknowns)."""
+    """The Fisher information of the first ``unknowns``: (n, unknowns, unknowns).
+
+    They are, in this order, height, epoch, amplitude, sin² of the angle, and noise.
+    """
     slopes = derivatives(sea, instrument)
     slopes = np.concatenate([slopes, np.ones_like(slopes[..., :1])], axis=-1)[..., :unknowns]
     relative = slopes / mean_echoes(sea, instrument)[..., np.newaxis]
@@ -26,5 +24,5 @@ def information(sea: Sea, unknowns: int = 3, instrument: Instrument = JASON) -> 
 
 
 def cramer_rao(sea: Sea, unknowns: int = 3, instrument: Instrument = JASON) -> Array:
-    """The least covariance of unbiased estimates: (n, unknowns, unknowns), of the first of ``PARAMETERS``."""
+    """The least covariance of unbiased estimates: (n, unknowns, unknowns), in the order of ``information``."""
     return np.linalg.inv(information(sea, unknowns, instrument))

@@ -616,10 +616,14 @@ class Alignment:
         if differing:
             return ", ".join(text for text in differing if BODY not in text)
         pairs = zip(map(self.one.constants.get, one.input), map(self.other.constants.get, other.input), strict=False)
-        for name, (x, y) in zip(other.input, pairs, strict=False):
-            if x is not None and y is not None and not np.array_equal(x, y):
-                return f"'{name}': {difference_of(x, y)}"
-        return ""
+        found = {
+            f"'{name}': {difference_of(x, y)}": largest_gap(x, y) / (float(np.abs(x).max(initial=0.0)) or 1.0)
+            for name, (x, y) in zip(other.input, pairs, strict=False)
+            if x is not None and y is not None and not np.array_equal(x, y)
+        }
+        if len(other.input) < len(one.input):
+            return f"without '{one.input[len(other.input)]}' in B"
+        return max(found, key=lambda text: found[text], default="")
 
 
 def _least(known: Mapping[str, Array]) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from portable_nn.comparison.alignment import SATURATES, Alignment
+from portable_nn.comparison.bodies import in_bodies
 from portable_nn.comparison.cases import check_new, write_case
 from portable_nn.comparison.elsewhere import Elsewhere, side_in
 from portable_nn.comparison.report import Diff, Verdict
@@ -115,6 +116,7 @@ def _compared(
         found, outputs, notes = _aligned(one, other, rounds, seed)
     except PortableNNError as error:
         return made("undecided", reason=f"no inputs are found on which both run: {error}", notes=left), None
+    found.partings[:] = [in_bodies(found, each) for each in found.partings]
     verdict, reason = _verdict(found, {} if notes else outputs, drawn=inputs is None)
     result = made(
         verdict,

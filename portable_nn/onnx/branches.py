@@ -241,7 +241,7 @@ def _replace(graph: GraphProto, place: int, branch: GraphProto) -> None:
     copy_initializers(branch, graph, renamed)
     nodes = deepcopy(list(branch.node))
     for node in nodes:
-        _rename(node, renamed)
+        rename(node, renamed)
     nodes += [
         helper.make_node("Identity", [renamed.get(inner, inner)], [outer])
         for inner, outer in zip(inside, decided.output, strict=True)
@@ -250,12 +250,12 @@ def _replace(graph: GraphProto, place: int, branch: GraphProto) -> None:
     set_nodes(graph, [*graph.node[:place], *nodes, *graph.node[place + 1 :]])
 
 
-def _rename(node: NodeProto, names: Mapping[str, str]) -> None:
+def rename(node: NodeProto, names: Mapping[str, str]) -> None:
     """Give values other names, also in the subgraphs of ``node``."""
     for field in (node.input, node.output):
         field[:] = [names.get(name, name) for name in field]
     for graph in subgraphs(node):
         for inner in graph.node:
-            _rename(inner, names)
+            rename(inner, names)
         for value in graph.output:
             value.name = names.get(value.name, value.name)

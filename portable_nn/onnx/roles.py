@@ -110,22 +110,24 @@ class _Uses:
     """The readers of the values of a graph."""
 
     def __init__(self, graph: GraphProto) -> None:
-        self._readers: dict[str, list[tuple[NodeProto, int]]] = {}
-        for node in graph.node:
+        self._readers: dict[str, dict[int, tuple[NodeProto, list[int]]]] = {}
+        for number, node in enumerate(graph.node):
             for place, name in enumerate(node.input):
-                self._readers.setdefault(name, []).append((node, place))
+                self._readers.setdefault(name, {}).setdefault(number, (node, []))[1].append(place)
         self._products = {name for node in graph.node if _is_product(node) for name in node.output}
 
     def of(self, name: str) -> Iterator[_Use]:
         """The uses of a value, also through operators that only move its elements."""
         left, seen = [name], {name}
         while left:
-            for node, place in self._readers.get(left.pop(), ()):
-                moves = _moves(node, place)
+            for node, places in self._readers.get(left.pop(), {}).values():
                 others = set(node.input) - seen
-                if not moves or (node.op_type == "Concat" and others):
-                    yield _Use(node, place, node.op_type == "Add" and not self._products.isdisjoint(others))
-                if moves and not (node.op_type == "Concat" and others):
+                is_bias = node.op_type == "Add" and not self._products.isdisjoint(others)
+                moving = [_moves(node, place) and not (node.op_type == "Concat" and others) for place in places]
+                yield from (
+                    _Use(node, place, is_bias) for place, moves in zip(places, moving, strict=True) if not moves
+                )
+                if any(moving):
                     left += [each for each in node.output if each not in seen]
                     seen.update(node.output)
 

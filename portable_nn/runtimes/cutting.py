@@ -58,14 +58,14 @@ def cut(
     types = [Port(name, known[name].dtype.name, known[name].shape) for name in sorted(known.keys() & needed)]
     del graph.node[:]
     graph.node.extend(kept)
-    graph.input.extend(map(_typed, types) if known else (each for each in model.graph.input if each.name in needed))
+    graph.input.extend(map(typed, types) if known else (each for each in model.graph.input if each.name in needed))
     graph.initializer.extend(each for each in model.graph.initializer if each.name in needed - known.keys())
     graph.sparse_initializer.extend(model.graph.sparse_initializer)
-    graph.output.append(_typed(port) if port else helper.make_empty_tensor_value_info(value))
+    graph.output.append(typed(port) if port else helper.make_empty_tensor_value_info(value))
     return made
 
 
-def _typed(port: Port) -> ValueInfoProto:
+def typed(port: Port) -> ValueInfoProto:
     """The description of an end of a model; sizes that are names are open."""
     from onnx import helper
 

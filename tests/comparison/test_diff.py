@@ -21,7 +21,7 @@ from onnxruntime.quantization import CalibrationDataReader
 import portable_nn as pnn
 from portable_nn.comparison.report import as_page
 from portable_nn.comparison.structure import difference_of
-from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.core.errors import GraphError, ShapeError, UsageError
 from portable_nn.runtimes.table import RUNTIMES, Runtime
 
 
@@ -325,6 +325,37 @@ def test_the_node_with_the_fault_is_named_and_not_what_reads_it(text: str, right
     assert [each.nodes_b for each in found.partings] == [(other.graph.node[place].name,)]
 
 
+BRANCH = """(float[n,4] x) => (float[n,4] y) {
+    big = ReduceSum<keepdims = 0>(x) no = Less(big, big)
+    [choice] y = If(no) <then_branch = t () => (float[n,4] a) {[there] a = Neg(x)},
+                         else_branch = e () => (float[n,4] b) {[half] h = Mul(x, k) [bend] b = Tanh(h)}>}"""
+
+LOOP = """(float[n,4] x) => (float[n,4] y) {
+    [steps] y = Loop(three, yes, x) <body = b (int64 i, bool c, float[n,4] s) => (bool d, float[n,4] r)
+        {d = Identity(c) [grow] g = Add(s, k) [bend] r = Tanh(g)}>}"""
+
+SCAN = """(float[n,4] x) => (float[4] y, float[n,4] z) {
+    [steps] y, z = Scan<num_scan_inputs = 1, body = b (float[4] s, float[4] v) => (float[4] r, float[4] q)
+        {[grow] g = Add(s, v) [bend] r = Tanh(g) q = Identity(r)}>(zeros, x)}"""
+
+INSIDE = [
+    (BRANCH, "Mul(x, k)", "Add(x, k)", "choice", "in its else_branch, half of A and half of B: Mul in A, Add in B"),
+    (LOOP, "Tanh(g)", "Sigmoid(g)", "steps", "in its body, bend of A and bend of B: Tanh in A, Sigmoid in B"),
+    (LOOP, "Add(s, k)", "Sub(s, k)", "steps", "in its body, grow of A and grow of B: Add in A, Sub in B"),
+    (SCAN, "Tanh(g)", "Sin(g)", "steps", "in its body, bend of A and bend of B: Tanh in A, Sin in B"),
+]
+"""A model, what in a body is another way, the node that has the body, and what is said of it."""
+
+
+@pytest.mark.parametrize(("text", "right", "wrong", "name", "why"), INSIDE, ids=[each[2] for each in INSIDE])
+def test_the_node_in_a_body_is_named(text: str, right: str, wrong: str, name: str, why: str) -> None:
+    weights = {"k": np.float32([0.5, 1, 1.5, 2]), "three": np.array(3), "yes": np.array(True)}
+    weights |= {"zeros": np.zeros(4, np.float32)}
+    found = pnn.diff(made(text, weights), made(text.replace(right, wrong), weights))
+    assert (found.verdict, found.partings[0].nodes_b) == ("parted", (name,))
+    assert found.partings[0].why == why
+
+
 def test_inputs_are_those_of_the_same_name_in_any_order() -> None:
     one = made("(float[n,3] x, float[n,3] y) => (float[n,3] z) {z = Sub(x, y)}")
     assert pnn.diff(one, made("(float[n,3] y, float[n,3] x) => (float[n,3] z) {z = Sub(x, y)}")).verdict == "same"
@@ -387,6 +418,78 @@ def test_other_inputs_or_outputs_make_another_function(tmp_path: Path) -> None:
     found = pnn.diff(one, other)
     assert found.verdict == "parted"
     assert "(batch, 4) and (batch, 5)" in found.reason
+
+
+# -- faults of PyTorch's exporter
+#
+# The exporter and the networks are the real ones; the fault is rebuilt from the texts. When the rewriter of onnxscript
+# folded a BatchNormalization into a convolution without a bias, it called the new bias after what the convolution reads
+# (microsoft/onnxscript #2680 corrects that). So two that read the same value, as in every ResNet where a path is
+# downsampled, had one bias between them, or none if it was then taken for zeros.
+
+
+def resnet(block: str, folder: Path) -> ModelProto:
+    """A trained ResNet of torchvision with one block in each stage, as both exporters of PyTorch write it."""
+    torch, nets = pytest.importorskip("torch"), pytest.importorskip("torchvision.models.resnet")
+    torch.manual_seed(0)
+    net = nets.ResNet(getattr(nets, block), [1, 1, 1, 1], num_classes=10)
+    for each in net.modules():
+        if isinstance(each, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(each.bias)
+    with torch.no_grad():
+        net(torch.randn(4, 3, 32, 32))
+    x = (torch.randn(2, 3, 32, 32),)
+    for name, dynamo in (("a", False), ("b", True)):
+        torch.onnx.export(net.eval(), x, str(folder / f"{name}.onnx"), dynamo=dynamo, verbose=False)
+    return onnx.load(folder / "b.onnx")
+
+
+def beside(model: ModelProto) -> list[onnx.NodeProto]:
+    """The pairs of convolutions that read the same value."""
+    convolutions = [each for each in model.graph.node if each.op_type == "Conv"]
+    return [
+        each
+        for each in convolutions
+        if any(other is not each and other.input[0] == each.input[0] for other in convolutions)
+    ]
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # Of both exporters.
+def test_a_resnet_without_accuracy_is_named_at_the_bias_of_another_convolution(tmp_path: Path) -> None:
+    """pytorch/pytorch #169178: a ResNet-18, of whose classes none was right."""
+    model = resnet("BasicBlock", tmp_path)
+    assert pnn.diff(tmp_path / "a.onnx", tmp_path / "b.onnx").verdict == "same"
+    first, second, *_ = beside(model)
+    first.input[2] = second.input[2]
+    found = pnn.diff(tmp_path / "a.onnx", model)
+    assert found.verdict == "parted"
+    assert [each.nodes_b for each in found.partings] == [(first.name,)]
+    assert f"'{second.input[2]}': " in found.partings[0].why
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+def test_a_resnet_with_other_outputs_is_named_at_the_convolution_without_a_bias(tmp_path: Path) -> None:
+    """pytorch/pytorch #168224: a ResNet-50, whose outputs were far from those of PyTorch."""
+    model = resnet("Bottleneck", tmp_path)
+    first, *_ = beside(model)
+    lost = first.input.pop()
+    found = pnn.diff(tmp_path / "a.onnx", model)
+    assert (found.verdict, found.partings[0].nodes_b) == ("parted", (first.name,))
+    assert lost
+    assert found.partings[0].why.startswith("without '")
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+def test_a_resnet_with_a_bias_of_another_shape_is_refused_at_that_node(tmp_path: Path) -> None:
+    """pytorch/pytorch #166797: a ResNet-50, where the bias of one convolution had the channels of another."""
+    model = resnet("Bottleneck", tmp_path)
+    first, second, *_ = beside(model)
+    first.input[2] = second.input[2]
+    with pytest.raises(GraphError, match=rf"'{first.name}' \(Conv\): B must be \(64,\)"):
+        pnn.diff(tmp_path / "a.onnx", model)
 
 
 # -- in another type

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -186,6 +187,15 @@ CASES = [
         (four_bits(9, 32, sign=8), (fed(np.int64([[0, -1, 3]]))), real(9, 2)),
         {"block_size": 16, "gather_axis": 0, "quantize_axis": 1},
     ),
+    Case("GatherBlockQuantized", (four_bits(9, 32), fed(np.int64([2])), real(9, 2)), {"block_size": 16}),
+    Case("GatherBlockQuantized", (whole(9, 16), fed(np.int64([[2], [8]])), real(9, 2)), {"block_size": 16}),
+    Case("GatherBlockQuantized", (whole(9, 24), fed(np.int64([2])), real(9, 3), whole(9, 2)), {"block_size": 16}),
+    Case("GatherBlockQuantized", (whole(9, 32), fed(np.int32([2])), real(9, 2)), {"block_size": 16, "bits": 8}),
+    Case(
+        "GatherBlockQuantized",
+        (four_bits(3, 9, 32, sign=8), fed(np.int64([[0, -1, 3]])), real(3, 9, 2)),
+        {"block_size": 16, "gather_axis": 1, "quantize_axis": 2},
+    ),
     Case("QuantizeLinear", (fed(real(3, 4)), scale(), point())),
     Case("DequantizeLinear", (fed(whole(3, 4)), scale(), point())),
 ]  # fmt: skip
@@ -253,8 +263,8 @@ def test_every_row_has_a_case() -> None:
         Case("MatMulNBits", (fed(real(3, 40)), whole(5, 3, 8), real(15)), {"K": 2**40, "N": 5, "block_size": 16}),
         Case("MatMulNBits", (fed(real(3, 40)), whole(5, 3, 8), real(15)), {"K": "x", "N": 5, "block_size": 16}),
         Case("QLinearAdd", (*X, *Y)),
-        Case("GatherBlockQuantized", (four_bits(9, 32), fed(np.int64([2])), real(9, 2)), {"block_size": 16}),
-        Case("GatherBlockQuantized", (whole(9, 16), fed(np.int64([2])), real(9, 2), whole(9, 1)), {"block_size": 16}),
+        Case("GatherBlockQuantized", (whole(9, 16), fed(np.int64([2])), real(9, 3)), {"block_size": 16}),
+        Case("GatherBlockQuantized", (whole(9, 8), fed(np.int64([2])), real(9, 1)), {"block_size": 16}),
         Case("QLinearSoftmax", (*X, *Y), {"axis": 1}),
         Case("QLinearConcat", (*Y, *X[:1]), {"axis": 2}),
         Case("QGemm", (fed(whole(3, 4)), scale(), point(), whole(4), scale(), point()), {"transB": 1}),
@@ -270,3 +280,17 @@ def test_what_has_no_row_is_refused_by_name() -> None:
     case = Case("Outverse", (fed(real(3, 3)),))
     with pytest.raises(UnsupportedError, match=r"com\.microsoft\.Outverse"):
         import_onnx(model_of(case)[0])
+
+
+def test_what_is_optimised_for_one_processor_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path, options = tmp_path / "best.onnx", onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(path), 3
+    case = Case("FusedConv", (fed(real(2, 3, 8, 8)), real(16, 3, 3, 3)), {"activation": "Relu"})
+    onnxruntime.InferenceSession(model_of(case)[0].SerializeToString(), options)
+    if "com.microsoft.nchwc" not in [node.domain for node in onnx.load(path).graph.node]:
+        pytest.skip("this processor needs no other layout")
+    with pytest.raises(UnsupportedError, match=r"nchwc\.Conv.*save the optimised model at level EXTENDED"):
+        import_onnx(path)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    onnxruntime.InferenceSession(model_of(case)[0].SerializeToString(), options)
+    import_onnx(path)

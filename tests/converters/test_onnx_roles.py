@@ -74,6 +74,15 @@ def test_what_reads_an_array_and_its_name_decide(
     assert found.get(name, False) is trains
 
 
+def test_a_weight_that_a_node_reads_many_times_has_one_role(tmp_path: Path) -> None:
+    """In proportion to their number: looked up each for each, these would take minutes."""
+    made = [node("Concat", ["x", *["layer.weight"] * 30_000], ["y"], axis=0)]
+    path = write(
+        tmp_path / "m.onnx", made, {"x": (FLOAT, [3, 4])}, {"y": (FLOAT, [30_003, 4])}, {"layer.weight": normal(1, 4)}
+    )
+    assert trained(path, verify=False) == {"layer.weight": True}
+
+
 def test_embeddings_train_and_a_weight_that_is_turned_first(tmp_path: Path) -> None:
     nodes = [
         node("ArgMax", ["x"], ["ids"], axis=1, keepdims=0),

@@ -486,6 +486,13 @@ def minimum_just_above_the_maximum(valid: Forge) -> None:
 
 
 @row("39", "input 'x': column 'a': its statistics are those of no numbers$")
+def deviation_below_zero(valid: Forge) -> None:
+    statistics = {"minimum": 0.0, "maximum": 1.0, "mean": 0.5, "std": -0.5}
+    columns = [{"name": "a", "statistics": statistics}, {"name": "b"}]
+    valid.manifest["inputs"][0].update(kind="table", columns=columns)
+
+
+@row("39", "input 'x': column 'a': its statistics are those of no numbers$")
 def deviation_beyond_what_the_ends_allow(valid: Forge) -> None:
     statistics = {"minimum": 1.0, "maximum": 3.0, "mean": 2.0, "std": 2.5}
     columns = [{"name": "a", "statistics": statistics}, {"name": "b"}]

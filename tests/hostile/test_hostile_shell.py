@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,15 @@ def test_nor_does_it_in_three_hundred_pickles() -> None:
 @pytest.mark.sweep
 def test_nor_does_it_in_a_hundred_thousand_pickles() -> None:
     run(0, 100_000, "--kind=pickle")
+
+
+@pytest.mark.long
+def test_nor_does_it_in_three_hundred_graphs() -> None:
+    """Bodies, sequences, few bits and foreign operators."""
+    run(0, 300, "--kind=graphs")
+
+
+@pytest.mark.sweep
+def test_nor_does_it_in_a_hundred_thousand_graphs() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda first: run(first, 50_000, "--kind=graphs"), (0, 50_000)))

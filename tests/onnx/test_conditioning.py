@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from cases import CASES
+from onnx import helper
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
 from portable_nn.core.errors import VerificationError
 from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
-from portable_nn.onnx.verification.conditioning import ROUNDINGS, rounding_effects, widened
+from portable_nn.onnx.verification.conditioning import OFFSET, ROUNDINGS, rounding_effects, widened, with_offsets
 from portable_nn.onnx.verification.sections import Sides
 from portable_nn.onnx.verify import Tolerance, compare
 from portable_nn.onnx.writing import to_model
@@ -149,3 +151,21 @@ def test_pytorchs_norms_of_nearly_equal_numbers_are_imported(tmp_path: Path, kin
         assert proof.not_exercised == {}
         assert proof.widened, (scale, shift)
         assert any(note.startswith("ill-conditioned here") for note in proof.notes)
+
+
+def test_what_is_added_to_a_value_reaches_the_bodies_that_read_it() -> None:
+    """As in a voice activity detector of float16 weights, whose memory a branch reads."""
+    y = helper.make_tensor_value_info("y", 1, [2])
+    ways = {
+        name: helper.make_graph([helper.make_node(operator, ["v"], ["y"])], name, [], [y])
+        for name, operator in (("then_branch", "Exp"), ("else_branch", "Neg"))
+    }
+    given = [helper.make_tensor_value_info("v", 1, [2]), helper.make_tensor_value_info("c", 9, [])]
+    graph = helper.make_graph([helper.make_node("If", ["c"], ["y"], **ways)], "g", given, [y])
+    part = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    v = np.array([0, 1], np.float32)
+    moved = with_offsets(part, {"v": v})
+    session = onnxruntime.InferenceSession(moved.SerializeToString())
+    for condition, wanted in ((True, np.exp(v + 2)), (False, -v - 2)):
+        [found] = session.run(None, {"v": v, "c": np.array(condition), f"v{OFFSET}": np.full(2, 2, np.float32)})
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)

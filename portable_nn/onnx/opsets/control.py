@@ -164,7 +164,8 @@ def _turns(node: Node, use: OperatorContext, body: Body, scope: Scope, lift: Lif
             size += 1
             yield each
         if not scan:
-            going = _goes_on(scope.types.get(made.pop(0)))
+            condition, *made = made or [""]
+            going = _goes_on(scope.types.get(condition))
         states, turn = made[:count], turn + 1
         written.append(made[count:])
     if not written and len(node.outputs) > count:

@@ -357,11 +357,7 @@ def _few_bits(
     def unpacked(packed: Symbol, count: int) -> Symbol:
         """The numbers of each row, (N, count), of which a byte has the lower half first."""
         rows = emit("Reshape", packed, integers([N, -1]))
-        if bits == 4:
-            low = emit("BitwiseAnd", rows, constant(15, "uint8"))
-            high = emit("BitShift", rows, constant(4, "uint8"), direction="RIGHT")
-            pairs = emit("Concat", *(emit("Unsqueeze", each, integers([2])) for each in (low, high)), axis=2)
-            rows = emit("Reshape", pairs, integers([N, -1]))
+        rows = _halves(rows) if bits == 4 else rows
         return cast(emit("Slice", rows, integers([0]), integers([count]), integers([1])), scales.dtype)
 
     found = emit("Reshape", unpacked(b, blocks * block_size), integers([N, blocks, block_size]))
@@ -377,6 +373,15 @@ def _few_bits(
     return y + bias if bias else y
 
 
+def _halves(packed: Symbol) -> Symbol:
+    """The two numbers of 4 bits in each byte along the last axis, the lower half first."""
+    low = emit("BitwiseAnd", packed, constant(15, "uint8"))
+    high = emit("BitShift", packed, constant(4, "uint8"), direction="RIGHT")
+    rank = len(packed.shape)
+    pairs = emit("Concat", *(emit("Unsqueeze", each, integers([rank])) for each in (low, high)), axis=rank)
+    return emit("Reshape", pairs, integers([*[0] * (rank - 1), -1]))
+
+
 def _gathered(
     table: Symbol,
     places: Symbol,
@@ -388,11 +393,27 @@ def _gathered(
     gather_axis: int = 0,
     quantize_axis: int = 1,
 ) -> Symbol:
-    """Parts of a table of numbers of 4 bits, which are not packed in bytes, with a scale for each block."""
-    if points is None and table.dtype == "uint8":
-        raise InvalidNode("unsigned numbers without zero points are not supported")
-    found = emit("DequantizeLinear", table, scales, points, axis=quantize_axis, block_size=block_size)
-    return emit("Gather", found, places, axis=gather_axis)
+    """Parts of a table of 4 or 8 bits with a scale for each block. Numbers of 4 bits may be packed, two to a byte."""
+    rank, axis, along = len(table.shape), quantize_axis % len(table.shape), gather_axis % len(table.shape)
+    width, blocks = table.shape[axis], scales.shape[axis]
+    if not isinstance(width, int):
+        raise InvalidNode(f"a table must have a known width, not {table.type}")
+    plain, twice = (-(-width * each // block_size) == blocks for each in (1, 2))
+    packed = table.dtype == "uint8" and bits == 4 and twice
+    if not (plain or packed) or (packed and (plain or axis != rank - 1 or along == axis)):
+        raise InvalidNode(f"{table.type} is no table in blocks of {block_size} with scales {scales.type}")
+    if points is None and table.dtype == "uint8" and (packed or bits == 8):
+        points = emit("Expand", constant(2 ** (bits - 1), "uint8"), sizes(scales))
+    elif packed and points:
+        points = emit("Slice", _halves(points), integers([0]), integers([blocks]), integers([axis]))
+    if along == axis:
+        found = emit("DequantizeLinear", table, scales, points, axis=axis, block_size=block_size)
+        return emit("Gather", found, places, axis=along)
+    # Of a large table few rows are unpacked.
+    given = [each and emit("Gather", each, places, axis=along) for each in (table, scales, points)]
+    given[0] = _halves(given[0]) if packed else given[0]
+    place = axis - rank if axis > along else axis
+    return emit("DequantizeLinear", *given, axis=place, block_size=block_size)
 
 
 MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {

@@ -18,6 +18,7 @@ from onnx import AttributeProto, ModelProto
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Tensor, Value, bodies
 from portable_nn.core.tensors import Array, NamedArrays
+from portable_nn.onnx.branches import rename
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.verification.differences import Pair, finite_gaps, largest_gap, precision
 from portable_nn.onnx.verification.sections import Sides
@@ -70,17 +71,23 @@ def rounding_effects(sides: Sides, part: ModelProto, feeds: NamedArrays, name: s
         with suppress(PortableNNError):
             optimised = sides.run(sides.session(part, optimise=True), feeds)
             yield RUNTIME * _furthest(optimised[name], plain[name])
-        if (doubled := with_double(part)) is not None:
+        for doubled in with_double(part):
             yield RUNTIME * _furthest(sides.run(sides.session(doubled), feeds)[name], plain[name])
-        trained = {value.name for value in sides.graph.parameters if value.trainable}
-        read = {each.name: feeds[each.name] for each in part.graph.input} | plain
-        read |= {each.name: sides.parameters[each.name] for each in part.graph.initializer if each.name in trained}
-        movable = (sides.dependent | trained) - {name}
-        moving = {each: array for each, array in read.items() if array.dtype.kind == "f" and each in movable}
+        moving = _moving(sides, part, feeds, plain)
+        moving.pop(name, None)
         session, rng = sides.session(with_offsets(part, moving)), np.random.default_rng(0)
         for _ in range(TRIES):
             offsets = {each + OFFSET: _offset(array, rng) for each, array in moving.items()}
             yield ROUNDINGS * _furthest(sides.run(session, {**feeds, **offsets})[name], plain[name])
+
+
+def _moving(sides: Sides, part: ModelProto, feeds: NamedArrays, plain: NamedArrays) -> dict[str, Array]:
+    """The inputs, weights and values of ``part`` that rounding moves."""
+    trained = {value.name for value in sides.graph.parameters if value.trainable}
+    read = {each.name: feeds[each.name] for each in part.graph.input} | {**plain}
+    read |= {each.name: sides.parameters[each.name] for each in part.graph.initializer if each.name in trained}
+    movable = sides.dependent | trained
+    return {each: array for each, array in read.items() if array.dtype.kind == "f" and each in movable}
 
 
 def _furthest(one: Array, other: Array) -> float:
@@ -114,7 +121,7 @@ def with_offsets(part: ModelProto, arrays: NamedArrays) -> ModelProto:
     for node in part.graph.node:
         copy = found.graph.node.add()
         copy.CopyFrom(node)
-        copy.input[:] = [moved.get(name, name) for name in node.input]
+        rename(copy, moved)
         move(node.output)
     return found
 
@@ -122,8 +129,8 @@ def with_offsets(part: ModelProto, arrays: NamedArrays) -> ModelProto:
 OFFSET: Final = " (offset)"
 
 
-def with_double(part: ModelProto) -> ModelProto | None:
-    """``part`` with nodes in double precision whose kernels are coarse in single precision; ``None`` without any."""
+def with_double(part: ModelProto) -> Iterator[ModelProto]:
+    """``part`` with nodes in double precision whose kernels are coarse in single precision, if there are any."""
     found = _copy(part)
     del found.graph.node[:]
     for node in part.graph.node:
@@ -144,7 +151,8 @@ def with_double(part: ModelProto) -> ModelProto | None:
         copy.CopyFrom(node)
         copy.input[:], copy.output[:] = wide, [f"{node.output[0]} (wide)"]
         found.graph.node.add(op_type="CastLike", input=[copy.output[0], node.input[0]], output=node.output)
-    return found if len(found.graph.node) > len(part.graph.node) else None
+    if len(found.graph.node) > len(part.graph.node):
+        yield found
 
 
 def _copy(part: ModelProto, outputs: Iterable[str] = ()) -> ModelProto:

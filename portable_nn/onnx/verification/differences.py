@@ -22,7 +22,7 @@ class Tolerance(NamedTuple):
 
     @classmethod
     def of(cls, standard: float, atol: float | None, rtol: float | None) -> Tolerance:
-        """What is given, and otherwise the standard for both."""
+        """The given limits, and the standard one where none is given."""
         return cls(standard if atol is None else atol, standard if rtol is None else rtol)
 
     def pair(self, name: str, ours: Array, theirs: Array) -> Pair:

@@ -63,20 +63,26 @@ class Transform(NamedTuple):
 
 
 def transform(use: OperatorContext) -> Transform:
-    """How a use transforms. Raises ``InvalidNode``."""
+    """The transform of a use. Raises ``InvalidNode``."""
+    shape, axis, back = use.type().shape, _checked_axis(use), use.int("onesided") and use.int("inverse")
+    whole: Dim = product([2, difference(shape[axis], 1)]) if back else shape[axis]
+    [length] = use.constant(1, _COUNTS) if use.has(1) else (whole,)
+    if isinstance(length, int) and length < 1:
+        use.fail(f"the length of the signal must be 1 or more, not {length}")
+    half = _half(length)
+    if back:
+        return Transform(axis, length, half, length, 1)
+    return Transform(axis, length, length, half if use.int("onesided") else length, 2)
+
+
+def _checked_axis(use: OperatorContext) -> int:
     shape, (inverse, onesided) = use.type().shape, (use.choice(name, (0, 1)) for name in ("inverse", "onesided"))
     axis = use.axis(use.numbers(2)[0] if use.has(2) else -2, len(shape))
     if axis == len(shape) - 1 or shape[-1] not in (1, 2):
         use.fail(f"input must be (…, 1) of real or (…, 2) of complex numbers before axis {axis}, not {use.type()}")
     if onesided and shape[-1] != 1 + inverse:
         use.fail(f"half a spectrum {'becomes' if inverse else 'is that of'} real numbers, not of {use.type()}")
-    whole: Dim = product([2, difference(shape[axis], 1)]) if onesided and inverse else shape[axis]
-    [length] = use.constant(1, _COUNTS) if use.has(1) else (whole,)
-    if isinstance(length, int) and length < 1:
-        use.fail(f"the length of the signal must be 1 or more, not {length}")
-    half = _half(length)
-    taken, made = half if onesided and inverse else length, half if onesided and not inverse else length
-    return Transform(axis, length, taken, made, 1 if onesided and inverse else 2)
+    return axis
 
 
 def _half(length: Dim) -> Dim:
@@ -130,12 +136,9 @@ def _gradient(n: GradientContext) -> list[Symbol | None]:
     scale, rank = cast(length, x.dtype), len(x.shape)
     back = partial(emit, "DFT", n.dy, length, constant(found.axis, "int64"))
     dx = back(onesided=onesided) / scale if inverse else back(inverse=1) * scale
-    if (
-        inverse and onesided
-    ):  # A frequency counts twice, as it stands for its conjugate: all but the first and the middle.
-        place = count_up(length / constant(2, "int64") + constant(1, "int64"))
-        single = [cast(emit("Equal", each, end), x.dtype) for each, end in ((place, place * 0), (place * 2, length))]
-        dx = dx * emit("Reshape", 2.0 - single[0] - single[1], integers([-1, *[1] * (rank - 1 - found.axis)]))
+    if inverse and onesided:
+        weight = _conjugates(count_up(length / 2 + 1), length, x.dtype)
+        dx = dx * emit("Reshape", weight, integers([-1, *[1] * (rank - 1 - found.axis)]))
     if x.shape[-1] == 1:
         dx = emit("Slice", dx, integers([0]), integers([1]), integers([rank - 1]))
     return [_fitted(dx, found.axis, sizes(x, [found.axis])), None, None][: n.inputs]
@@ -157,48 +160,57 @@ def _lowering(
     """The product with cosines and sines: (…, n, …, 2) with n last and the parts first, and back."""
     types = [x.type, length.type if length else None, axis.type if axis else None]
     found = transform(OperatorContext(DFT, types, {"inverse": inverse, "onesided": onesided}))
-    rank, along = len(x.shape), found.axis
-    count = emit("Reshape", cast(length, "int64"), integers([])) if length else size_of(x, along)
-    if length is None and inverse and onesided:
-        count = (count - 1) * 2
-    taken = emit("Unsqueeze", count / 2 + 1 if inverse and onesided else count, integers([0]))
+    rank, along, back = len(x.shape), found.axis, inverse and onesided
+    size = size_of(x, along)
+    count = (size - 1) * 2 if back else size
+    if length is not None:
+        count = emit("Reshape", cast(length, "int64"), integers([]))
+    taken = emit("Unsqueeze", count / 2 + 1 if back else count, integers([0]))
     order = [rank - 1, *(each for each in range(rank - 1) if each != along), along]
     both = emit("Transpose", _fitted(x, along, taken), perm=order)
-    cosine, sine = (cast(each, x.dtype) for each in _waves(found, count, inverse, onesided, x.dtype))
-    real = emit("Gather", both, constant(0, "int64"), axis=0)
-    imaginary = emit("Gather", both, constant(1, "int64"), axis=0) if x.shape[-1] == 2 else None
-    made = [real @ cosine - imaginary @ sine if imaginary else real @ cosine]
-    if found.parts == 2:
-        made.append(real @ sine + imaginary @ cosine if imaginary else real @ sine)
-    whole = emit("Concat", *(emit("Unsqueeze", each, integers([0])) for each in made), axis=0)
-    return emit("Transpose", whole, perm=[order.index(each) for each in range(rank)])
+    parts = [emit("Gather", both, constant(place, "int64"), axis=0) for place in range(int(x.shape[-1]))]
+    waves = _table(found, inverse, onesided, x.dtype) or _computed(found, count, inverse, onesided, x.dtype)
+    made = [emit("Unsqueeze", each, integers([0])) for each in _products(parts, *waves)[: found.parts]]
+    return emit("Transpose", emit("Concat", *made, axis=0), perm=[order.index(each) for each in range(rank)])
 
 
-def _waves(found: Transform, count: Symbol, inverse: int, onesided: int, dtype: str) -> list[Symbol]:
-    """The cosines and sines that a signal is multiplied with: (cells that are taken, cells that are made)."""
-    known = [each for each in (found.length, found.taken, found.made) if isinstance(each, int)]
-    if len(known) == 3 and known[1] * known[2] <= LARGEST:
-        length, rows, columns = known
-        turns = np.outer(np.arange(rows), np.arange(columns)) % length
-        angles = turns * (2 * np.pi / length * (1 if inverse else -1))
-        weights = np.full((rows, 1), (1 + onesided) / length if inverse else 1.0)
-        if inverse and onesided:
-            weights[[0, -1] if length % 2 == 0 else [0]] = 1 / length
-        return [constant(part(angles) * weights, dtype) for part in (np.cos, np.sin)]
-    wide = "float32" if dtype == "float16" else dtype
-    half = count / 2 + 1
+def _products(parts: list[Symbol], cosine: Symbol, sine: Symbol) -> list[Symbol]:
+    """The real and the imaginary part of a product of complex numbers, of which the first may be real."""
+    if len(parts) == 1:
+        return [parts[0] @ cosine, parts[0] @ sine]
+    return [parts[0] @ cosine - parts[1] @ sine, parts[0] @ sine + parts[1] @ cosine]
+
+
+def _table(found: Transform, inverse: int, onesided: int, dtype: str) -> list[Symbol] | None:
+    """The cosines and sines that a signal is multiplied with, (cells that are taken, cells that are made), if few."""
+    length, rows, columns = found.length, found.taken, found.made
+    if isinstance(length, str) or isinstance(rows, str) or isinstance(columns, str) or rows * columns > LARGEST:
+        return None
+    turns = np.outer(np.arange(rows), np.arange(columns)) % length
+    angles = turns * (2 * np.pi / length * (1 if inverse else -1))
+    weights = np.full((rows, 1), (1 + onesided) / length if inverse else 1.0)
+    if inverse and onesided:
+        weights[[0, -1] if length % 2 == 0 else [0]] = 1 / length
+    return [constant(part(angles) * weights, dtype) for part in (np.cos, np.sin)]
+
+
+def _computed(found: Transform, count: Symbol, inverse: int, onesided: int, dtype: str) -> list[Symbol]:
+    """As ``_table``, computed when the graph runs."""
+    wide, half = "float32" if dtype == "float16" else dtype, count / 2 + 1
     row, column = (count_up(half if each != found.length else count) for each in (found.taken, found.made))
     row = emit("Unsqueeze", row, integers([1]))
-    turn, whole = cast(emit("Mod", row * column, count), wide), cast(count, wide)
-    angle = turn * ((2 if inverse else -2) * np.pi) / whole
+    whole = cast(count, wide)
+    angle = cast(emit("Mod", row * column, count), wide) * ((2 if inverse else -2) * np.pi) / whole
     parts = [emit("Cos", angle), emit("Sin", angle)]
-    if not inverse:
-        return parts
-    weight = 1.0 / whole
-    if onesided:
-        ends = [cast(emit("Equal", each, end), wide) for each, end in ((row, row * 0), (row * 2, count))]
-        weight = (2.0 - ends[0] - ends[1]) * weight
-    return [part * weight for part in parts]
+    if inverse:
+        parts = [part * ((_conjugates(row, count, wide) if onesided else 1.0) / whole) for part in parts]
+    return [cast(part, dtype) for part in parts]
+
+
+def _conjugates(place: Symbol, length: Symbol, dtype: str) -> Symbol:
+    """The number of times that a frequency counts: twice, for its conjugate, but for the first and the middle."""
+    ends = [cast(emit("Equal", each, end), dtype) for each, end in ((place, place * 0), (place * 2, length))]
+    return 2.0 - ends[0] - ends[1]
 
 
 def _is_exact(length: Dim) -> bool:
@@ -207,7 +219,7 @@ def _is_exact(length: Dim) -> bool:
 
 
 def _portable(form: Callable[..., Any]) -> Callable[[OperatorContext], Callable[..., Any] | None]:
-    """Where data decide how a use transforms, nothing can be written in its place."""
+    """The rule that gives ``form``, but nothing where data decide how a use transforms."""
 
     def rule(use: OperatorContext) -> Callable[..., Any] | None:
         known = (use.type(place).constant for place in use.operator.settings if use.has(place))
