@@ -208,6 +208,6 @@ def test_all_tensors_that_are_none_are_listed() -> None:
         "the weights do not fit this network: 2 faults\n"
         "  tensor 'd.weight'[1, 2] is the first of 1 masked values, which say nothing: fill them with numbers, as "
         "x.filled(0) does, or leave these examples out\n"
-        "  tensor 'd.bias' must be an array of numbers, not a path: pnn.prepare(network, path) makes examples of what "
-        "a file holds"
+        "  tensor 'd.bias' must be an array of numbers, not a path: pnn.prepare(network, path) makes examples of "
+        "a file"
     )
