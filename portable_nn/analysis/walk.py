@@ -85,10 +85,10 @@ def _duplicates(nodes: Sequence[Node], leaves: Collection[str]) -> Iterator[Find
 Translate: TypeAlias = Callable[[int, Types], Sequence[Node]]
 """The translation of the node at a place of a file into the vocabulary, given the types of the values before it."""
 
-GIVE_THOSE: Final = "it depends on symbolic sizes of the inputs: give those"
+GIVE_THOSE: Final = "it depends on symbolic sizes of the inputs: give these sizes"
 GIVE_SIZES: Final = "give the sizes of the inputs"
 MAY_BE_CONSTANT: Final = (
-    "they may be constant for fixed sizes of the inputs: give those, or have a simplifier fold them"
+    "they may be constant for fixed sizes of the inputs: give these sizes, or have a simplifier fold them"
 )
 
 TRIED: Final = 5040

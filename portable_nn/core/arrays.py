@@ -44,7 +44,7 @@ def _is_a(*kinds: type) -> Callable[[Any], bool]:
 
 
 _OTHERS: Final = (
-    _Other(is_path, "a path", "pnn.prepare(network, path) makes examples of what a file holds"),
+    _Other(is_path, "a path", "pnn.prepare(network, path) makes examples of a file"),
     _Other(is_picture, "a picture", "pnn.prepare(network, picture) makes examples of pictures"),
     _Other(lambda x: hasattr(x, "read"), "an open file", "np.load(path) and pnn.prepare(network, path) read files"),
     _Other(
