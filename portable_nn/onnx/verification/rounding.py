@@ -181,20 +181,7 @@ def _add(node: Node, known: dict[str, Bounded], scope: Scope, above: tuple[str, 
     use = _Use(node, known, scope, fused=bool(above))
     rule = None if node.domain else _rule(use)
     if rule is None:
-        form = FORMS.get(node.operator) or form_of(use.context)
-        if form is None or node.operator in above or any(True for _ in bodies(node)):
-            raise Unbounded(str(node))
-        try:
-            parts = scope.spliced(node, form)
-        except (GraphError, InvalidNode) as error:
-            raise Unbounded(f"{node}: {error}") from None
-        for part in parts:
-            _add(part, known, scope, (*above, node.operator))
-        if node.operator == "Resize":  # The places of cells are rounded as well, and with them the weights.
-            value, errors = known[node.outputs[0]]
-            known[node.outputs[0]] = Bounded(
-                value, errors + 8 * use.unit * max(value.shape) * np.abs(value).max(initial=0)
-            )
+        _add_parts(use, known, scope, above)
         return
     with np.errstate(all="ignore"):
         made = rule(use)
@@ -202,6 +189,23 @@ def _add(node: Node, known: dict[str, Bounded], scope: Scope, above: tuple[str, 
         known[name] = Bounded(value, np.nan_to_num(found, nan=math.inf, posinf=math.inf))
         if name not in scope.types:
             add_types(node, scope.types)
+
+
+def _add_parts(use: _Use, known: dict[str, Bounded], scope: Scope, above: tuple[str, ...]) -> None:
+    """Add what the parts of a node compute."""
+    node = use.node
+    form = FORMS.get(node.operator) or form_of(use.context)
+    if form is None or node.operator in above or any(True for _ in bodies(node)):
+        raise Unbounded(str(node))
+    try:
+        parts = scope.spliced(node, form)
+    except (GraphError, InvalidNode) as error:
+        raise Unbounded(f"{node}: {error}") from None
+    for part in parts:
+        _add(part, known, scope, (*above, node.operator))
+    if node.operator == "Resize":  # The places of cells are rounded as well, and with them the weights.
+        value, errors = known[node.outputs[0]]
+        known[node.outputs[0]] = Bounded(value, errors + 8 * use.unit * max(value.shape) * np.abs(value).max(initial=0))
 
 
 def _taken(node: Node, known: Mapping[str, Bounded], scope: Scope) -> dict[str, Bounded]:
