@@ -227,8 +227,10 @@ class Alignment:
             if apart > half * (1 + STEP) + self._slack(y):
                 self.given.pop(y, None)
                 self.apart[y], self.gaps[y] = match, Gap(apart, half, half)
-                reach, end = (max(float(np.abs(each[place]).max()) for each in pairs) for place in (0, 1))
-                why = f"{SATURATES}: numbers reach {reach:.3g}, and the steps end at {end:.3g}"
+                ranges = [f"from {low:.3g} to {high:.3g}" for low, high in map(_range, zip(*pairs, strict=True))]
+                why = f"{SATURATES}: numbers are {ranges[0]}, and the steps {ranges[1]}"
+                if not np.array_equal(scale, self.other.constants.get(maker.input[1], ())):
+                    why = "quantised with one scale, and back with another"
                 self.partings.append(self._parting(y, match, self.gaps[y])._replace(why=why))
         return len(self.partings) > before
 
@@ -479,7 +481,12 @@ class Alignment:
         One operator makes both. Not if it makes the given one of the same values, as then what reads it is wrong.
         """
         match, wanted = self.given[name], self.one.maker.get(other)
-        if wanted is None or match == Match(other) or self.other.maker[name].op_type != wanted.op_type:
+        if (
+            wanted is None
+            or other not in self.theirs[0]
+            or match == Match(other)
+            or self.other.maker[name].op_type != wanted.op_type
+        ):
             return False
         arrays = [(known[other], known[match.value]) for known in self.theirs]
         return not self._is_copied(name, match) and all(
@@ -624,6 +631,13 @@ class Alignment:
         if len(other.input) < len(one.input):
             return f"without '{one.input[len(other.input)]}' in B"
         return max(found, key=lambda text: found[text], default="")
+
+
+def _range(arrays: Sequence[Array]) -> tuple[float, float]:
+    """The least and the largest element."""
+    return min(float(each.min(initial=math.inf)) for each in arrays), max(
+        float(each.max(initial=-math.inf)) for each in arrays
+    )
 
 
 def _least(known: Mapping[str, Array]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import product
@@ -129,12 +129,9 @@ class Elsewhere(Side):
 
     def _alone(self, names: Sequence[str], seen: Values) -> list[tuple[str, int, Array]]:
         """The values of nodes, each computed from what is ``seen`` before it."""
-        groups: dict[object, list[int]] = {}
         waiting: dict[Key, tuple[ModelProto, list[Feeds], Port]] = {}
-        for place, known in enumerate(seen):
-            groups.setdefault(tuple(array.shape for array in known.values()), []).append(place)
         keys = dict[Key, list[int]]()
-        for name, places in product(names, groups.values()):
+        for name, places in product(names, _of_equal_shapes(seen)):
             known = seen[places[0]]
             part = self.part(name, known, known.keys())
             feeds: list[Feeds] = [{each.name: seen[place][each.name] for each in part.graph.input} for place in places]
@@ -152,3 +149,11 @@ class Elsewhere(Side):
             for key, places in keys.items()
             for place, outputs in zip(places, self._answers[key].outputs, strict=False)
         ]
+
+
+def _of_equal_shapes(seen: Values) -> Iterable[list[int]]:
+    """The places of examples, those together whose values have the same shapes."""
+    groups: dict[object, list[int]] = {}
+    for place, known in enumerate(seen):
+        groups.setdefault(tuple(array.shape for array in known.values()), []).append(place)
+    return groups.values()

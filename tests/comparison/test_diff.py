@@ -540,6 +540,13 @@ def shorter_steps(model: ModelProto) -> str:
     return "conv_2_DequantizeLinear"
 
 
+def other_scale(model: ModelProto) -> str:
+    back = node(model, "conv_2_DequantizeLinear")
+    model.graph.initializer.append(numpy_helper.from_array(array(model, back.input[1]) * np.float32(2), "twice"))
+    back.input[1] = "twice"
+    return back.name
+
+
 def other_sign(model: ModelProto) -> str:
     elements = array(model, "conv_2.weight_quantized")
     elements[2] = -elements[2]
@@ -552,7 +559,13 @@ def softsign(model: ModelProto) -> str:
     return "tanh_1"
 
 
-IN_NARROW = [(quantised, shorter_steps), (quantised, other_sign), (quantised, softsign), (half, softsign)]
+IN_NARROW = [
+    (quantised, shorter_steps),
+    (quantised, other_scale),
+    (quantised, other_sign),
+    (quantised, softsign),
+    (half, softsign),
+]
 
 
 @pytest.mark.parametrize(("change", "fault"), IN_NARROW, ids=[f"{a.__name__} {b.__name__}" for a, b in IN_NARROW])
@@ -574,7 +587,7 @@ def test_inputs_beyond_the_steps_decide_nothing(model: ModelProto, tmp_path: Pat
     shorter_steps(narrow)
     found = pnn.diff("a.onnx", narrow)
     assert found.verdict == "undecided"
-    assert "saturates: numbers reach" in found.reason
+    assert "saturates: numbers are from" in found.reason
     assert "inputs of the kind that it is quantised for" in found.reason
 
 

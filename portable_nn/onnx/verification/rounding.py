@@ -28,9 +28,10 @@ from portable_nn.onnx.reading import decides_shapes
 from portable_nn.onnx.storage.tensors import literal
 from portable_nn.onnx.verification.conditioning import only_narrow, wide_node
 from portable_nn.onnx.verification.differences import gaps
-from portable_nn.operators import InvalidNode, Symbol, emit, infer, integers, known_operator
+from portable_nn.operators import InvalidNode, OperatorContext, Symbol, Type, emit, infer, integers, known_operator
 from portable_nn.operators.costs import multiply_adds, volume
 from portable_nn.operators.inference import add_types
+from portable_nn.operators.linear.fourier import transform
 from portable_nn.operators.normalization.statistics import per_channel
 from portable_nn.operators.rounding import ROUNDING
 from portable_nn.rewrites.lowering import form_of
@@ -180,20 +181,7 @@ def _add(node: Node, known: dict[str, Bounded], scope: Scope, above: tuple[str, 
     use = _Use(node, known, scope, fused=bool(above))
     rule = None if node.domain else _rule(use)
     if rule is None:
-        form = FORMS.get(node.operator) or form_of(use.context)
-        if form is None or node.operator in above or any(True for _ in bodies(node)):
-            raise Unbounded(str(node))
-        try:
-            parts = scope.spliced(node, form)
-        except (GraphError, InvalidNode) as error:
-            raise Unbounded(f"{node}: {error}") from None
-        for part in parts:
-            _add(part, known, scope, (*above, node.operator))
-        if node.operator == "Resize":  # The places of cells are rounded as well, and with them the weights.
-            value, errors = known[node.outputs[0]]
-            known[node.outputs[0]] = Bounded(
-                value, errors + 8 * use.unit * max(value.shape) * np.abs(value).max(initial=0)
-            )
+        _add_parts(use, known, scope, above)
         return
     with np.errstate(all="ignore"):
         made = rule(use)
@@ -201,6 +189,23 @@ def _add(node: Node, known: dict[str, Bounded], scope: Scope, above: tuple[str, 
         known[name] = Bounded(value, np.nan_to_num(found, nan=math.inf, posinf=math.inf))
         if name not in scope.types:
             add_types(node, scope.types)
+
+
+def _add_parts(use: _Use, known: dict[str, Bounded], scope: Scope, above: tuple[str, ...]) -> None:
+    """Add what the parts of a node compute."""
+    node = use.node
+    form = FORMS.get(node.operator) or form_of(use.context)
+    if form is None or node.operator in above or any(True for _ in bodies(node)):
+        raise Unbounded(str(node))
+    try:
+        parts = scope.spliced(node, form)
+    except (GraphError, InvalidNode) as error:
+        raise Unbounded(f"{node}: {error}") from None
+    for part in parts:
+        _add(part, known, scope, (*above, node.operator))
+    if node.operator == "Resize":  # The places of cells are rounded as well, and with them the weights.
+        value, errors = known[node.outputs[0]]
+        known[node.outputs[0]] = Bounded(value, errors + 8 * use.unit * max(value.shape) * np.abs(value).max(initial=0))
 
 
 def _taken(node: Node, known: Mapping[str, Bounded], scope: Scope) -> dict[str, Bounded]:
@@ -221,8 +226,8 @@ def _taken(node: Node, known: Mapping[str, Bounded], scope: Scope) -> dict[str, 
 
 
 def _rule(use: _Use) -> Rule | None:
-    if use.node.operator == "LRN":
-        return _local_response
+    if use.node.operator in _OWN:
+        return _OWN[use.node.operator]
     known = ROUNDING.get(use.node.operator)
     return _KINDS[known.kind] if known else _ends if use.operator.moves else None
 
@@ -365,6 +370,26 @@ def _local_response(use: _Use) -> list[Array]:
     powers = 1 + np.abs(np.log(np.abs(np.where(value, x.value / np.where(value, value, 1), 1))))
     growth = use.growth((size + 16) * max(1.0, beta)).reshape(2, *[1] * value.ndim)
     return [growth * powers * np.abs(value) + TINY]
+
+
+def _transformed(use: _Use) -> list[Array]:
+    """The errors of a Fourier transform, whose algorithms add all numbers of a signal up in each: as if each wave were
+    1 everywhere."""
+    x, given = use.x[use.node.inputs[0]], [use.x[name].value if name else None for name in use.node.inputs]
+    types = [
+        None if each is None else Type(each.dtype.name, each.shape, tuple(each.ravel().tolist()) if place else None)
+        for place, each in enumerate(given)
+    ]
+    found = transform(OperatorContext(use.operator, types, use.node.attributes))
+    along, length = (found.axis - x.value.ndim, -1), float(found.length)
+    share = (1 + use.context.int("onesided")) / length if use.context.int("inverse") else 1.0
+    growth = use.growth(2 * length + 2).reshape(2, *[1] * x.value.ndim)
+    errors = growth * np.abs(x.value).sum(along, keepdims=True) + x.errors.sum(along, keepdims=True)
+    return [np.broadcast_to(share * errors, (2, *use.values[0].shape)) + TINY]
+
+
+_OWN: Final[Mapping[str, Rule]] = {"LRN": _local_response, "DFT": _transformed}
+"""Operators with a rule of their own."""
 
 
 def _scanned(use: _Use) -> list[Array]:
