@@ -11,12 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw, ImageOps
 
@@ -64,12 +62,17 @@ def pillow(method: int) -> Callable[[Pixels, int, int], Pixels]:
 BILINEAR = pillow(2)
 
 
-def opencv(method: int) -> Callable[[Pixels, int, int], Pixels]:
-    return lambda x, h, w: cv2.resize(x, (w, h), interpolation=method)
+def opencv(method: str) -> Callable[[Pixels, int, int], Pixels]:
+    def resize(x: Pixels, h: int, w: int) -> Pixels:
+        cv2 = pytest.importorskip("cv2")
+        return cv2.resize(x, (w, h), interpolation=getattr(cv2, f"INTER_{method}"))
+
+    return resize
 
 
 def pytorch(**options: Any) -> Callable[[Pixels, int, int], Pixels]:
     def resize(x: Pixels, h: int, w: int) -> Pixels:
+        torch = pytest.importorskip("torch")
         t = torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1), np.float32))[None]
         return torch.nn.functional.interpolate(t, size=(h, w), **options)[0].numpy().transpose(1, 2, 0)
 
@@ -120,10 +123,9 @@ class Theirs:
 
     def __call__(self, path: Path, channels: int = 3) -> Pixels:
         x = self.levels(path).astype(np.float32)
+        x = x[..., self.order]
         if self.grey or channels == 1:
             x = np.repeat((x @ np.array([0.299, 0.587, 0.114], np.float32))[..., None], channels, axis=2)
-        else:
-            x = x[..., self.order]
         x = (x / np.float32(self.white) - np.float32(self.mean)) / np.float32(self.std)
         if self.layout == "last":
             return x[None]
@@ -132,10 +134,10 @@ class Theirs:
 
 KERNELS = {
     "no antialias": {"resize": pytorch(mode="bilinear")},
-    "OpenCV nearest": {"resize": opencv(cv2.INTER_NEAREST)},
+    "OpenCV nearest": {"resize": opencv("NEAREST")},
     "Pillow bicubic": {"resize": pillow(3)},
-    "OpenCV bicubic": {"resize": opencv(cv2.INTER_CUBIC)},
-    "OpenCV area": {"resize": opencv(cv2.INTER_AREA)},
+    "OpenCV bicubic": {"resize": opencv("CUBIC")},
+    "OpenCV area": {"resize": opencv("AREA")},
     "Pillow Lanczos": {"resize": pillow(1)},
     "corners aligned": {"resize": pytorch(mode="bilinear", align_corners=True)},
 }
@@ -229,8 +231,9 @@ MODELS = {
             colours=False,
         )
         | {
+            "grey of BGR": ("colours", COLOURS["BGR"]),
             "box": ("kernel", {"resize": pillow(4)}),
-            "OpenCV bilinear": ("kernel", {"resize": opencv(cv2.INTER_LINEAR)}),
+            "OpenCV bilinear": ("kernel", {"resize": opencv("LINEAR")}),
             "mirrored, 0 to 255": ("numbers, orientation", {"mirrored": True} | NUMBERS["0 to 255"]),
             "stretched, -1 to 1": ("kernel, numbers", {"resize": pillow(3)} | NUMBERS["-1 to 1"]),
         },
@@ -349,8 +352,8 @@ def stretched(method: int) -> Pixels:
     return np.asarray(digit().resize((28, 28), method), np.float64)
 
 
-def opencv_stretched(method: int) -> Pixels:
-    return cv2.resize(np.asarray(digit()), (28, 28), interpolation=method).astype(np.float64)
+def opencv_stretched(method: str) -> Pixels:
+    return opencv(method)(np.asarray(digit()), 28, 28).astype(np.float64)
 
 
 ON_DIGITS: dict[str, tuple[str, Callable[[Pixels], Pixels]]] = {
@@ -372,8 +375,8 @@ ON_DIGITS: dict[str, tuple[str, Callable[[Pixels], Pixels]]] = {
     "stretched, nearest": ("numbers, size", lambda x: 255 - stretched(0)),
     "stretched, bicubic": ("numbers, size", lambda x: 255 - stretched(3)),
     "stretched, dark on light": ("numbers, size", lambda x: stretched(2) / 255),
-    "stretched, OpenCV": ("numbers, size", lambda x: 1 - opencv_stretched(cv2.INTER_LINEAR) / 255),
-    "stretched, area": ("numbers, size", lambda x: 255 - opencv_stretched(cv2.INTER_AREA)),
+    "stretched, OpenCV": ("numbers, size", lambda x: 1 - opencv_stretched("LINEAR") / 255),
+    "stretched, area": ("numbers, size", lambda x: 255 - opencv_stretched("AREA")),
 }
 
 
@@ -405,7 +408,7 @@ def test_colours_cannot_be_told_apart_in_grey(folder: Path) -> None:
 
 def test_filters_that_give_the_same_stand_beside_each_other(folder: Path) -> None:
     picture = scene().resize((192, 192))
-    x = cv2.resize(np.asarray(picture), (96, 96), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    x = opencv("AREA")(np.asarray(picture), 96, 96).astype(np.float32) / 255
     preprocess = {"fit": "stretch"}
     found = pnn.diff(folder / "crop.onnx", inputs=picture, preprocess=preprocess, inputs_b=x.transpose(2, 0, 1))
     [gap] = found.preparation
