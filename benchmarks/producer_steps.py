@@ -32,7 +32,7 @@ Array: TypeAlias = np.ndarray[Any, Any]
 Arrays: TypeAlias = Mapping[str, Array]
 
 STEPS: Final = 3
-WEIGHTS: Final = 8
+WEIGHTS: Final = 6
 """The number of weights along which slopes are measured at each step."""
 
 FAR: Final = 0.01

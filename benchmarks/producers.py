@@ -29,7 +29,7 @@ COLUMNS: Final = ("own operator", "folded", "opaque", "refused")
 OUTCOMES: Final = {"right": "learns", "nothing": "nothing to learn", "no": "no gradient", "wrong": "differs"}
 """What three steps show, and the heads of its columns."""
 
-SECONDS: Final = 1200
+SECONDS: Final = 3600
 """For one file."""
 
 

@@ -281,7 +281,7 @@ def import_arrays(
         raise UsageError(f"{path}: expected layers of {expected}, found arrays of {found}")
     if activation is None and len(parts) > 1:
         raise UsageError(
-            f"{path}: --activation (activation) must say what comes after each layer but the last, such as relu"
+            f"{path}: --activation (activation) must name the function after each layer but the last, such as relu"
         )
     functions = [activation or "identity"] * (len(parts) - 1) + [output_activation]
     network = _network(parts, functions, "", "network")
@@ -327,8 +327,8 @@ _COMPILED: Final = (
 )
 
 _ELSE: Final = (
-    ". --rename says what an array is, or leaves it out, NAME=. The weights of another network go into one that is "
-    "built like it: --against MODEL"
+    ". --rename gives an array another name, or leaves it out, NAME=. --against MODEL takes the weights of a network "
+    "with the same architecture"
 )
 
 

@@ -17,7 +17,7 @@ from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
-from portable_nn.operators import Array, NamedArrays, Type, infer, lookup
+from portable_nn.operators import Array, NamedArrays, Types, infer, lookup
 
 _BASE: Final = 128
 """All whole numbers below this one are exact in every type of numbers."""
@@ -174,7 +174,7 @@ def _as_matrix(equation: str, index: int, array: Array) -> Array:
     return array.transpose(axes).reshape(int(np.prod(array.shape, where=kept)), -1)
 
 
-def _order(graph: Graph, node: Node, types: Mapping[str, Type]) -> Array | None:
+def _order(graph: Graph, node: Node, types: Types) -> Array | None:
     """The order of the features that a product reads in which they are those of what was flattened before it.
 
     ``None`` where nothing was, or its sizes are not known.

@@ -151,3 +151,10 @@ def test_every_figure_in_the_words_of_a_page_stands_in_what_a_command_prints_or_
     figures = re.findall(r"\d+\.\d+|\d{1,3}(?:,\d{3})+|\d{3,}", words)
     years = {figure for figure in figures if re.fullmatch(r"19\d\d|20\d\d", figure)}
     assert [figure for figure in figures if figure not in blocks and figure not in years] == []
+
+
+def test_the_pages_have_at_most_21_000_words_of_prose() -> None:
+    """Blocks of code, tables and comments are not counted."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in [ROOT / "README.md", *PAGES])
+    prose = re.sub(r"```.*?```|<!--.*?-->|^\|[^\n]*$", "", text, flags=re.DOTALL | re.MULTILINE)
+    assert len(prose.split()) <= 21_000

@@ -196,8 +196,8 @@ def _traced(
             return made, () if inputs is opened else (_fixed(inputs, reasons[1]),)
     given = _shapes(opened if None in fixed else fixed)
     raise UsageError(
-        f"the model does not take the example, {given}: {_first_line(reasons[-1])}. An example is what the model is "
-        "called with, one array for each input, and its first axis that of the examples"
+        f"the model does not take the example, {given}: {_first_line(reasons[-1])}. An example has the arguments of a "
+        "call, one array for each input, with the examples along the first axis"
     ) from reasons[-1]
 
 

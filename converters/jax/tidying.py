@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from portable_nn.core.graph import Attribute, Graph, Node, Shape, Tensor
-from portable_nn.operators import Type, infer, lookup
+from portable_nn.operators import Types, infer, lookup
 from portable_nn.rewrites.unused import needed
 
 UNSCALED, UNSHIFTED = "unscaled", "unshifted"
@@ -32,7 +32,7 @@ class _Tidying:
     """Takes the nodes one after the other: a rule makes one of a node and of those that lead to it."""
 
     def __init__(self, graph: Graph, momenta: Mapping[str, float]) -> None:
-        self.types: Mapping[str, Type] = infer(graph).types
+        self.types: Types = infer(graph).types
         self.parameters = {value.name: value for value in graph.parameters}
         self.reads = Counter([*graph.outputs, *(name for node in graph.nodes for name in node.inputs)])
         self.momenta = momenta

@@ -342,7 +342,7 @@ def read_keras_weights(
     names, others = list(into.parameters), list(found.parameters)
     shapes = [into.parameters[name].shape for name in names]
     if shapes != [found.parameters[name].shape for name in others]:
-        return _placed(into, arrays, path, "nothing was compared: the network is no model of Keras as it is")
+        return _placed(into, arrays, path, "nothing was compared: Keras has no model of the network")
     before = {name: array.copy() for name, array in into.parameters.items()}
     into.load_weights({name: found.parameters[other] for name, other in zip(names, others, strict=True)})
     proof = Proof()

@@ -228,7 +228,7 @@ def _margin(estimator: Any, x: Symbol) -> Output:
     unsaid = {"RidgeClassifier": "squared_error", "RidgeClassifierCV": "squared_error", "SVC": "hinge"}
     given = getattr(estimator, "loss", unsaid.get(type(estimator).__name__, "perceptron"))
     loss = LOSSES.get(given, "")
-    notes = [SCORES] if loss else [SCORES, f"the loss {given} is none of this package's: fit needs to be given one"]
+    notes = [SCORES] if loss else [SCORES, f"the loss {given} is not in this package: give fit another one"]
     if loss == LOSSES["squared_error"]:
         notes.append(
             "scikit-learn fits targets of -1 and 1, a column for each class (one for two classes): so does fit"
@@ -296,7 +296,7 @@ def _sgd_huber(estimator: Any, x: Symbol) -> Output:
     shares = (emit("Clip", scores, constant(-1, x.dtype), constant(1, x.dtype)) + 1.0) / 2.0
     if len(labels) > 2:
         shares = normalised(shares)
-    note = "the loss modified_huber is none of this package's: fit needs to be given one"
+    note = "the loss modified_huber is not in this package: give fit another one"
     return Output(shares, "probabilities", "predict_proba", labels, notes=(note,))
 
 
@@ -311,7 +311,7 @@ def _generalised(estimator: Any, x: Symbol) -> Output:
         return Output(symbol, "values", "predict", (), "mean_squared_error", (), layers)
     if link != "LogLink":
         raise UsageError(f"{type(estimator).__name__} with the link {link} is not read: log and identity are")
-    note = f"the loss {type(loss).__name__} is none of this package's: fit needs to be given one"
+    note = f"the loss {type(loss).__name__} is not in this package: give fit another one"
     return Output(emit("Exp", symbol), "values", "predict", notes=(note,))
 
 
@@ -334,7 +334,9 @@ def _regressor(estimator: Any, x: Symbol) -> Output:
         exact = {"epsilon_insensitive": "mean_absolute_error", "squared_epsilon_insensitive": "mean_squared_error"}
         loss = exact.get(given, "") if getattr(estimator, "epsilon", 0) == 0 else ""
         if not loss:
-            notes = (f"the loss {given} with epsilon {estimator.epsilon:g} is none of this package's: give fit one",)
+            notes = (
+                f"the loss {given} with epsilon {estimator.epsilon:g} is not in this package: give fit another one",
+            )
     elif (name := type(estimator).__name__) in ROBUST:
         loss, notes = "", (f"{name} is fitted otherwise than by a loss of this package: fit needs to be given one",)
     return Output(symbol, "values", "predict", (), loss, notes, layers)
@@ -359,7 +361,7 @@ def _mlp_classifier(estimator: Any, x: Symbol) -> Output:
 def _mlp_regressor(estimator: Any, x: Symbol) -> Output:
     symbol, layers = _dense_layers(estimator, x)
     if estimator.out_activation_ == "exp":
-        note = "the loss poisson is none of this package's: fit needs to be given one"
+        note = "the loss poisson is not in this package: give fit another one"
         return Output(emit("Exp", symbol), "values", "predict", notes=(note,))
     return Output(symbol, "values", "predict", (), "mean_squared_error", (), layers, estimator.activation)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from portable_nn.core.errors import RefusalError, UnsupportedError, listed
 from portable_nn.core.graph import Graph, Node
-from portable_nn.operators import OperatorContext, Type, types_made
+from portable_nn.operators import OperatorContext, Type, Types, types_made
 from portable_nn.rewrites import Program, rewritten
 from portable_nn.rewrites.lowering import lowered
 from portable_nn.rewrites.scope import Scope
@@ -25,7 +25,7 @@ class Use(NamedTuple):
     is_constant: bool = False
 
 
-def uses(graph: Graph, types: Mapping[str, Type] | None = None) -> list[Use]:
+def uses(graph: Graph, types: Types | None = None) -> list[Use]:
     """All nodes of a graph, or of a body with values of these ``types``."""
     scope, constant = Scope.of(graph, types), {value.name for value in graph.parameters}
     return [_use(node, scope, constant) for node in graph.nodes]

@@ -20,7 +20,7 @@ from portable_nn.converters.source.words import Identifiers, shape_text
 from portable_nn.core.dims import names_in
 from portable_nn.core.graph import Graph, Node, Tensor, bodies
 from portable_nn.network import Network
-from portable_nn.operators import Type, infer
+from portable_nn.operators import Types, infer
 from portable_nn.operators.control.bodies import bodies_of, body_types
 from portable_nn.operators.control.branches import taken
 
@@ -46,7 +46,7 @@ class Line(NamedTuple):
 class Function:
     """The function of one network: its lines, and the names of its values."""
 
-    def __init__(self, network: Network, graph: Graph, types: Mapping[str, Type] | None = None) -> None:
+    def __init__(self, network: Network, graph: Graph, types: Types | None = None) -> None:
         self.network, self.graph = network, graph
         self.types = infer(graph).types if types is None else types
         self.uses = uses(graph, self.types)
@@ -161,9 +161,7 @@ class Scoped:
 class Inner(Function):
     """The function of a body, which reads the variables of those around it."""
 
-    def __init__(
-        self, outer: Function, name: str, graph: Graph, types: Mapping[str, Type], known: Mapping[str, str]
-    ) -> None:
+    def __init__(self, outer: Function, name: str, graph: Graph, types: Types, known: Mapping[str, str]) -> None:
         super().__init__(outer.network, replace(graph, inputs=(), parameters=()), types)
         self.name, self.graph, self.sizes = name, graph, outer.sizes
         self.names = Scoped(outer.names, name, known)

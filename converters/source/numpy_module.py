@@ -118,10 +118,7 @@ def _weights(function: Function, names: Sequence[str], beside: str | None) -> It
             shape = shape_text(function.types[name].shape)
             yield f"{function.parameters[name]} = weights[{in_quotes(name)}]  # {shape}"
         return
-    yield "def unpacked(text, dtype, shape):"
-    yield '    """An array whose bytes are written as text: exact to the last bit."""'
-    yield "    return np.frombuffer(base64.b64decode(text), np.dtype(dtype)).reshape(shape)"
-    yield ""
+    yield _UNPACKED
     for name in names:
         yield ""
         values = np.ascontiguousarray(function.network.parameters[name])
@@ -137,34 +134,46 @@ def _weights(function: Function, names: Sequence[str], beside: str | None) -> It
         yield ")"
 
 
+_UNPACKED: Final = '''\
+def unpacked(text, dtype, shape):
+    """An array whose bytes are written as text: exact to the last bit."""
+    return np.frombuffer(base64.b64decode(text), np.dtype(dtype)).reshape(shape)
+'''
+
+
 def _main(function: Function, file: str) -> Iterator[str]:
     yield f"INPUTS = [{', '.join(in_quotes(value.name) for value in function.graph.inputs)}]"
     yield f"OUTPUTS = [{', '.join(map(in_quotes, function.graph.outputs))}]"
     labels = function.network.labels
     if labels:
         yield f"LABELS = [{', '.join(map(in_quotes, labels))}]"
-    yield ""
-    yield ""
-    yield "def main(files):"
-    yield '    """Compute the outputs for the arrays in .npy files, one for each input; print or save them."""'
-    yield "    if len(files) not in (len(INPUTS), len(INPUTS) + len(OUTPUTS)):"
     usage = " ".join(f"{each}.npy" for each in function.inputs)
-    yield f"        sys.exit({in_quotes(f'usage: python {plain_text(file)} {usage} [output.npy]')})"
-    yield "    results = predict(*(np.load(file) for file in files[: len(INPUTS)]))"
-    yield "    results = results if len(OUTPUTS) > 1 else (results,)"
-    yield "    for name, result in zip(OUTPUTS, results):"
-    yield '        print(f"{name} {result.shape}:")'
-    yield "        print(result)"
+    yield _COMPUTE.format(usage=in_quotes(f"usage: python {plain_text(file)} {usage} [output.npy]"))
     classes = function.network.outputs[0].kind in {"logits", "probabilities"}
     if labels and classes and function.types[function.graph.outputs[0]].shape[-1:] == (len(labels),):
         yield '    print("largest:", [LABELS[place] for place in results[0].argmax(axis=-1).ravel()])'
-    yield "    for file, result in zip(files[len(INPUTS) :], results):"
-    yield "        np.save(file, result)"
-    yield ""
-    yield ""
-    yield 'if __name__ == "__main__":'
-    yield "    main(sys.argv[1:])"
+    yield _SAVE
 
+
+_COMPUTE: Final = '''
+
+def main(files):
+    """Compute the outputs for the arrays in .npy files, one for each input; print or save them."""
+    if len(files) not in (len(INPUTS), len(INPUTS) + len(OUTPUTS)):
+        sys.exit({usage})
+    results = predict(*(np.load(file) for file in files[: len(INPUTS)]))
+    results = results if len(OUTPUTS) > 1 else (results,)
+    for name, result in zip(OUTPUTS, results):
+        print(f"{{name}} {{result.shape}}:")
+        print(result)'''
+
+_SAVE: Final = """\
+    for file, result in zip(files[len(INPUTS) :], results):
+        np.save(file, result)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])"""
 
 LARGEST: Final = 16_000_000
 """The most bytes of weights that are embedded: editors open such files."""

@@ -51,16 +51,14 @@ def plain_text(text: str) -> str:
 
     Other characters, backslashes and the signs by which comments, trigraphs and quotes begin or end are spelled out.
     """
-    spelled = (each if each.isprintable() and each != "\\" else _spelled(each) for each in " ".join(text.split()))
+    spelled = (
+        each if each.isprintable() and each != "\\" else f"<U+{ord(each):04X}>" for each in " ".join(text.split())
+    )
     found = "".join(spelled)
     for signs in ("*/", "/*", "??", '"""', "'''"):
         while signs in found:
             found = found.replace(signs, " ".join(signs))
     return found
-
-
-def _spelled(character: str) -> str:
-    return f"<U+{ord(character):04X}>"
 
 
 def shape_text(shape: Shape) -> str:

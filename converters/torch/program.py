@@ -185,7 +185,7 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
     given = _opened(names, leaves, dynamic or {})
     tensors = [isinstance(leaf, torch.Tensor) for leaf in leaves]
     if not any(tensors):
-        raise UsageError("the example has no tensor: give what the module is called with, such as torch.randn(2, 3)")
+        raise UsageError("the example has no tensor: give the arguments of a call, such as torch.randn(2, 3)")
     open_axes = [dict.fromkeys(each.open, torch.export.Dim.AUTO) if each else None for each in given]
     wide = [_widened(each) if each else leaf for each, leaf in zip(given, leaves, strict=True)]
     shapes = _pytree.tree_unflatten(open_axes, spec)

@@ -145,13 +145,14 @@ def _head(network: Network) -> Iterator[str]:
     yield "Outputs:"
     for name in network.graph.outputs:
         yield f"    {plain(name)}: {types[name].dtype} {plain(format_shape(types[name].shape))}"
-    yield '"""'
-    yield ""
-    yield "from pathlib import Path"
-    yield ""
-    yield "import torch"
-    yield "import torch.nn.functional as F"
-    yield "from torch import Tensor, nn"
+    yield '''\
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn'''
 
 
 def _tail() -> Iterator[str]:

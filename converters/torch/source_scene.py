@@ -11,7 +11,7 @@ from portable_nn.converters.torch.source_names import Path
 from portable_nn.converters.torch.source_use import Made, Use, torch_dtype
 from portable_nn.core.graph import Graph, Node, Parameter
 from portable_nn.layers.pytorch import COUNTERPARTS, NEEDED, options
-from portable_nn.operators import Array, Type
+from portable_nn.operators import Array, Types
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class Scene:
         tied: further names of parameters.
     """
 
-    def __init__(self, graph: Graph, types: Mapping[str, Type], tied: Mapping[str, str] = _NONE) -> None:
+    def __init__(self, graph: Graph, types: Types, tied: Mapping[str, str] = _NONE) -> None:
         self.graph, self.types, self.tied = graph, types, tied
         self.parameters: dict[str, Parameter] = {value.name: value for value in graph.parameters}
         self.makers, self.readers = graph.makers(), graph.readers()

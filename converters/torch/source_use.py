@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 
 from portable_nn.converters.array.use import ArrayUse, tuple_of
 from portable_nn.core.graph import Dim, Node, Parameter
-from portable_nn.operators import Array, OperatorContext, Type, lookup
+from portable_nn.operators import Array, OperatorContext, Type, Types, lookup
 
 Made: TypeAlias = str | Sequence[str]
 """The expression of all outputs, a tuple where there are several; or one for each of the first ones."""
@@ -51,7 +51,7 @@ class Writer(Protocol):
 class Use(ArrayUse):
     """A use of an operator, as its row sees it; inputs are written as ``OPERAND``."""
 
-    def __init__(self, node: Node, types: Mapping[str, Type], writer: Writer) -> None:
+    def __init__(self, node: Node, types: Types, writer: Writer) -> None:
         inputs = [types[name] if name else None for name in node.inputs]
         context = OperatorContext(lookup(node.operator, node.domain), inputs, node.attributes, len(node.outputs))
         places = [f"«{place}»" if name else None for place, name in enumerate(node.inputs)]

@@ -53,7 +53,7 @@ from portable_nn.operators import Needed, needed_equalities, solution
 from portable_nn.operators.costs import multiply_adds
 from portable_nn.operators.foreign.opaque import is_opaque, opaque_notes
 from portable_nn.operators.narrow import HELD_DTYPES
-from portable_nn.operators.registry import DTYPE_CODES, Array, InvalidNode, NamedArrays, Type, operator_of
+from portable_nn.operators.registry import DTYPE_CODES, Array, InvalidNode, NamedArrays, Type, Types, operator_of
 from portable_nn.rewrites.program import Names
 
 ONLY_PREDICTED: Final = (
@@ -317,15 +317,13 @@ def _survey_of(
     return Survey(nodes, tuple(entries), outputs, types, opened.weights, opened.opset, frozenset(valid), all_findings)
 
 
-def _needed(opened: _Opened, types: Mapping[str, Type], inputs: Sequence[str]) -> list[Needed]:
+def _needed(opened: _Opened, types: Types, inputs: Sequence[str]) -> list[Needed]:
     """The equalities between sizes of the inputs that nodes need, as import solves them."""
     made = translated(_supported(opened), types, opened.opset, _names(opened), _outputs(opened))
     return needed_equalities(made.nodes, types, inputs)
 
 
-def _advised(
-    findings: Sequence[Finding], opened: _Opened, types: Mapping[str, Type], inputs: Sequence[str]
-) -> list[Finding]:
+def _advised(findings: Sequence[Finding], opened: _Opened, types: Types, inputs: Sequence[str]) -> list[Finding]:
     """``findings`` with the advice of import on the sizes that they are about."""
     hint = advice(_supported(opened), types, inputs, opened.opset, _outputs(opened))
     general = {GIVE_THOSE, MAY_BE_CONSTANT}
@@ -363,7 +361,7 @@ def _translator(opened: _Opened, known: Collection[int]) -> Translate:
     settings = settings_of(opened.model.graph, opened.small)
     folder = Folder(names, {name: array for name, array in opened.small.items() if name in settings})
 
-    def translate(place: int, types: Mapping[str, Type]) -> Sequence[Node]:
+    def translate(place: int, types: Types) -> Sequence[Node]:
         if place not in known:
             return ()
         made = translated([nodes[place]], types, opened.opset, names, read, folder)
@@ -378,7 +376,7 @@ def _invalid(
     faults: Mapping[int, str],
     found: Iterable[Finding],
     nodes: Sequence[Node],
-    types: Mapping[str, Type],
+    types: Types,
     fitting: Collection[int],
 ) -> Iterator[Finding]:
     """The ``faults`` of the standard's inference at nodes whose inputs are known and that have no error yet.
@@ -393,7 +391,7 @@ def _invalid(
             yield Finding(level, node.name, f"{node.operator} does not fit its inputs {said(faults[place])}")
 
 
-def _strange(opened: _Opened, types: Mapping[str, Type], foreign: Collection[str]) -> Iterator[Finding]:
+def _strange(opened: _Opened, types: Types, foreign: Collection[str]) -> Iterator[Finding]:
     """Nodes that make elements of a type that this package lacks."""
     for place, node in enumerate(opened.nodes):
         made = next((name for name in node.outputs if name in foreign), None)
@@ -419,7 +417,7 @@ def _weight_type(tensor: TensorProto, weights: NamedArrays, settings: Collection
     return Type(dtype_of(tensor.data_type), tuple(tensor.dims), constant_value)
 
 
-def _contradictions(said: Mapping[str, Type], found: Mapping[str, Type], nodes: Iterable[Node]) -> Iterator[Finding]:
+def _contradictions(said: Types, found: Types, nodes: Iterable[Node]) -> Iterator[Finding]:
     """Values whose declared type differs from the inferred one."""
     for node in nodes:
         for name in node.outputs:

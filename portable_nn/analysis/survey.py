@@ -11,7 +11,7 @@ from portable_nn.analysis.report import Finding
 from portable_nn.analysis.walk import walk
 from portable_nn.core.binding import Sizes, bind
 from portable_nn.core.graph import OPSET, Graph, Node, Shape
-from portable_nn.operators.registry import NamedArrays, Type
+from portable_nn.operators.registry import NamedArrays, Type, Types
 
 Surveyor: TypeAlias = "Callable[[Sizes], Survey]"
 """A function from sizes of the inputs to the survey of a model. Raises ``UsageError`` where they do not fit."""
@@ -34,7 +34,7 @@ class Survey:
     nodes: tuple[Node, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    types: Mapping[str, Type]
+    types: Types
     weights: NamedArrays
     opset: int
     fitting: frozenset[int]

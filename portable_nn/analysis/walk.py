@@ -6,7 +6,7 @@ lacks, get their types from elsewhere: the file, or the shape inference of the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -17,7 +17,7 @@ from portable_nn.core.dims import names_in, undeclared
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim, Node
 from portable_nn.core.text import quantity, some
-from portable_nn.operators import DataDependentShape, InvalidNode, Type, types_made, types_read
+from portable_nn.operators import DataDependentShape, InvalidNode, Type, Types, types_made, types_read
 from portable_nn.operators.equal_sizes import fits, sizes_met
 
 
@@ -82,13 +82,13 @@ def _duplicates(nodes: Sequence[Node], leaves: Collection[str]) -> Iterator[Find
             made[name] = f"what node '{node.name}' makes"
 
 
-Translate: TypeAlias = Callable[[int, Mapping[str, Type]], Sequence[Node]]
+Translate: TypeAlias = Callable[[int, Types], Sequence[Node]]
 """The translation of the node at a place of a file into the vocabulary, given the types of the values before it."""
 
-GIVE_THOSE: Final = "it depends on symbolic sizes of the inputs: give those"
+GIVE_THOSE: Final = "it depends on symbolic sizes of the inputs: give these sizes"
 GIVE_SIZES: Final = "give the sizes of the inputs"
 MAY_BE_CONSTANT: Final = (
-    "they may be constant for fixed sizes of the inputs: give those, or have a simplifier fold them"
+    "they may be constant for fixed sizes of the inputs: give these sizes, or have a simplifier fold them"
 )
 
 TRIED: Final = 5040
@@ -104,7 +104,7 @@ def walk(
     nodes: Sequence[Node],
     translate: Translate,
     types: dict[str, Type],
-    stated: Mapping[str, Type],
+    stated: Types,
     unknown: Collection[str] = (),
     lacking: Collection[int] = (),
 ) -> tuple[list[Finding], frozenset[int]]:
@@ -139,7 +139,7 @@ def walk(
 
 def _infer(
     node: Node,
-    translate: Callable[[Mapping[str, Type]], Sequence[Node]],
+    translate: Callable[[Types], Sequence[Node]],
     types: dict[str, Type],
     declared: set[str],
     following: set[str],
@@ -190,7 +190,7 @@ def _invalid(
     return Finding("error", node.name, f"{node.operator} does not fit: {invalid}")
 
 
-def _sizes(names: Iterable[str], types: Mapping[str, Type]) -> Iterator[Dim]:
+def _sizes(names: Iterable[str], types: Types) -> Iterator[Dim]:
     """The sizes of those of the values whose types are known."""
     return (dim for name in names if name in types for dim in types[name].shape)
 

@@ -61,7 +61,7 @@ class RuntimeOptions:
         given = {name: value for name, value in limits.items() if value is not None}
         if self.runtimes is None:
             if given:
-                raise UsageError("tolerances and limits are those of --runtimes, which is missing")
+                raise UsageError("--tolerance and --limits need --runtimes, which is missing")
             return None
         return check_runtimes(model, runtimes=self.runtimes, **given)
 

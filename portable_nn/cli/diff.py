@@ -8,23 +8,42 @@ from typing import Annotated
 import typer
 
 from portable_nn.cli.options import check_page, written_file
+from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.printing import Printer
 
 EXAMPLES = (
     "diff mine.safetensors digits.onnx --format json",
     "diff theirs.onnx somebody.onnx --html diff.html",
+    "diff mobilenet.onnx cat.jpg --inputs-b theirs.npz",
+    "diff mobilenet.onnx cat.jpg --preprocess imagenet --answers-b theirs.npz",
 )
 
 
 def command(
     printer: Printer,
     a: Annotated[str, typer.Argument(metavar="A", help="A shipped model's name, or a model file of any kind.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The model to compare with.")],
+    b: Annotated[
+        str,
+        typer.Argument(
+            metavar="[B]", help="The model to compare with; with --inputs-b or --answers-b it may be left out."
+        ),
+    ],
     inputs: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[INPUTS.npz]", help="Inputs for both models, by the names of A's inputs; random by default."
+            metavar="[INPUTS]",
+            help="A picture, or inputs for both models in an npz file, by the names of A's inputs; random by default.",
         ),
+    ] = None,
+    *,
+    preparation: PreparationOptions,
+    inputs_b: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npz", help="Explain the array that another program made of the picture."),
+    ] = None,
+    answers_b: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npz", help="Explain what came out of the network in another program."),
     ] = None,
     runtime_b: Annotated[
         str | None,
@@ -53,21 +72,29 @@ def command(
     models compute the same, and otherwise 1.
     """
     from portable_nn.comparison.diff import diff
+    from portable_nn.comparison.pipelines import arrays_of
     from portable_nn.comparison.report import as_json, as_page, as_text
     from portable_nn.core.atomic import atomic_write
+    from portable_nn.prediction.arrays import are_pictures
 
-    found = diff(a, b, inputs=None if inputs is None else _arrays(inputs), runtime_b=runtime_b, repro=repro, seed=seed)
+    other: str | None = b
+    if inputs is None and (inputs_b or answers_b):
+        inputs, other = Path(b), None
+    given = inputs if inputs is None or are_pictures(inputs) else arrays_of(inputs, str(inputs))
+    found = diff(
+        a,
+        other,
+        inputs=given,
+        inputs_b=inputs_b,
+        answers_b=answers_b,
+        preprocess=preparation.given(),
+        runtime_b=runtime_b,
+        repro=repro,
+        seed=seed,
+    )
     if html is not None:
         with atomic_write(html) as file:
             file.write(as_page(found))
     printer.result(as_text(found), as_json(found))
     if not found.same:
         raise typer.Exit(1)
-
-
-def _arrays(path: Path) -> dict[str, object]:
-    """The arrays of a file by name. Raises ``FileError`` and ``FormatError``."""
-    from portable_nn.plain import open_tensors
-
-    with open_tensors(path) as found:
-        return {name: found[name] for name in found}

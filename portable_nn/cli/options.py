@@ -78,7 +78,7 @@ def engine_of(text: str) -> Engine:
     if not provider:
         return "numpy" if engine == "numpy" else "onnxruntime"
     if engine != "onnxruntime":
-        raise UsageError(f"--engine {text}: what it runs on is for onnxruntime: --engine {engine}")
+        raise UsageError(f"--engine {text}: only onnxruntime takes a device: --engine {engine}")
     if provider not in (AUTO, *PROVIDERS):
         raise UsageError(f"--engine {text}: onnxruntime runs on one of {', '.join((AUTO, *PROVIDERS))}")
     return OnnxRuntime(provider)
@@ -98,8 +98,8 @@ EngineName: TypeAlias = Annotated[
     choice(
         "--engine",
         names=get_args(EngineKind),
-        help=f"Engine that runs the model, and what it runs on: onnxruntime:cuda, or {', '.join((AUTO, *PROVIDERS))}; "
-        "doctor lists what is installed.",
+        help=f"Engine that runs the model. onnxruntime takes a device, as in onnxruntime:cuda: "
+        f"{', '.join((AUTO, *PROVIDERS))}; doctor lists the installed ones.",
         after=":",
     ),
 ]

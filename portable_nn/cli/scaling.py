@@ -83,7 +83,7 @@ class ScaleOptions(ProcessOptions):
         others = {"--shards": self.shards, "--shard-size": self.shard_size}
         given = [flag for flag, value in others.items() if value is not None]
         if given and not is_wanted:
-            raise UsageError(f"{given[0]} is for --workers N or ADDRESS, which says what computes shards")
+            raise UsageError(f"{given[0]} is for --workers N or ADDRESS, which compute the shards")
         return is_wanted
 
     def scale(self, printer: Printer) -> Scale:

@@ -246,7 +246,8 @@ OUTPUTS: Final[Mapping[str, Any]] = {
         "files dropped notes": ["str"],
     },
     "diff": {
-        "a b verdict reason": "str",
+        "a b verdict reason options": "str",
+        "preparation": [{"what a b": "str"}],
         "same": "bool",
         "weights": [{"name_a name_b how": "str", "largest": "number | null", "nodes": ["str"]}],
         "partings": [

@@ -101,7 +101,7 @@ class ArrayNames:
     def options(self) -> dict[str, Any]:
         """The arguments of the library."""
         if self.inputs and not self.target:
-            raise UsageError("--inputs needs --target: the names of the arrays with what is right")
+            raise UsageError("--inputs needs --target: the names of the arrays with the right answers")
         return {"inputs": listed(self.inputs) or None, "targets": listed(self.target) if self.inputs else None}
 
 

@@ -209,7 +209,7 @@ def _on_table(
     if training.labels is not None:
         raise UsageError("--labels is not for --target: the classes have the names that stand in the table")
     if standardise:
-        raise UsageError("--standardise is what --target does by itself; --preprocess none turns it off")
+        raise UsageError("--target standardises without --standardise; --preprocess none turns it off")
     del options["labels"]
     options |= {**table.options(), "standardise": _standardised(options)}
     whole = read_frame(str(data), **vars(dialect.given()))

@@ -88,7 +88,7 @@ def command(
         from portable_nn.recipes.tuning_arrays import tune_arrays
 
         if options.pop("preprocess"):
-            raise UsageError("--preprocess is not for --inputs, whose arrays are what the network takes")
+            raise UsageError("--preprocess is not for --inputs: its arrays go to the network unchanged")
         rest, tested = training.arrays_apart(data, named["inputs"], named["targets"])
         trained = tune_arrays(network, rest, until=until, freeze=listed(freeze), **named, **options)
         finish(printer, *trained, out, checkpoints, plot=training.picture, source=source, tested=tested)

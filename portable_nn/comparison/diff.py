@@ -18,11 +18,12 @@ from portable_nn.comparison.alignment import SATURATES, Alignment
 from portable_nn.comparison.bodies import in_bodies
 from portable_nn.comparison.cases import check_new, write_case
 from portable_nn.comparison.elsewhere import Elsewhere, side_in
+from portable_nn.comparison.pipelines import Prepared, explained, prepared_by
 from portable_nn.comparison.report import Diff, Verdict
 from portable_nn.comparison.side import Side
 from portable_nn.comparison.structure import weight_gaps
 from portable_nn.core.arguments import check_kinds
-from portable_nn.core.errors import PortableNNError
+from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.numbers import Natural
 from portable_nn.core.text import quantity, some
@@ -30,6 +31,8 @@ from portable_nn.engines.feeds import fitted
 from portable_nn.network import Network
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference
 from portable_nn.opening.kinds import resolve
+from portable_nn.prediction.arrays import are_pictures
+from portable_nn.prediction.options import Preprocess
 from portable_nn.runtimes.subject import Feeds, Subject, subject_of
 
 if TYPE_CHECKING:
@@ -47,9 +50,12 @@ FAR_IN_STEPS: Final = 0.2
 @check_kinds
 def diff(
     a: Any,
-    b: Any,
+    b: Any = None,
     *,
-    inputs: Mapping[str, Any] | None = None,
+    inputs: Any = None,
+    inputs_b: Any = None,
+    answers_b: Any = None,
+    preprocess: Preprocess | None = None,
     runtime_b: str | None = None,
     repro: str | Path | None = None,
     seed: Natural = 0,
@@ -64,11 +70,18 @@ def diff(
     from the same predecessors. A difference counts where it exceeds what rounding can explain, or ten times what it
     probably does.
 
+    With ``inputs_b`` or ``answers_b``, the numbers that another program made of a picture are explained: order of
+    colours, scale, mean and deviation are solved for, and kernels, crops, letterboxes, EXIF and softmax are tried.
+
     Args:
         a: a model: the path of a file, the name of a shipped one, a network, a parsed ONNX file, or an object of
             PyTorch, Keras, scikit-learn, or another code base that ``from_object`` knows.
-        b: another one.
-        inputs: arrays by the names of the inputs of ``a``; otherwise they are drawn.
+        b: another one; it may be left out where ``inputs_b`` or ``answers_b`` are given.
+        inputs: arrays by the names of the inputs of ``a``, or a picture for it; otherwise they are drawn.
+        inputs_b: the array that another program made of the picture for the same network: the path of an npy or npz
+            file, an array, or several by name.
+        answers_b: what came out of the network there, instead.
+        preprocess: how ``a`` prepares the picture, as ``predict`` takes it; by default as the model says.
         runtime_b: the runtime in which ``b`` runs, which may be the same model as ``a``: one of
             ``portable_nn.runtimes.RUNTIMES``, where each node runs alone as well; ``onnxruntime-basic`` or
             ``onnxruntime-extended`` is the model as onnxruntime optimises it.
@@ -77,18 +90,39 @@ def diff(
         seed: that of the inputs.
 
     Raises:
-        UsageError: there is no such model or runtime, or ``repro`` exists.
+        UsageError: there is no such model or runtime, ``repro`` exists, or arguments do not belong together.
         ShapeError: the inputs do not fit.
         FileError, FormatError, UnsupportedError: a file cannot be read, or onnxruntime cannot run it.
     """
     check_new(repro)
-    found, aligned = _compared(a, b, inputs, seed, runtime_b)
+    photo = _photo(a, b, inputs, (inputs_b, answers_b), preprocess)
+    found, aligned = Diff("", "", "same"), None
+    if b is not None:
+        found, aligned = _compared(a, b, photo.feeds if photo else inputs, seed, runtime_b)
+    theirs = answers_b if inputs_b is None else inputs_b
+    if photo and found.same and theirs is not None:
+        found = explained(photo, inputs_b, answers_b, (_name(a, "A"), _name(theirs, "the other side")))
     if repro is None:
         return found
     if not found.partings or aligned is None:
         return replace(found, notes=(*found.notes, f"{repro}: not written, as no nodes are found that differ"))
     write_case(Path(repro), aligned, found.partings[0], (found.a, found.b))
     return found
+
+
+def _photo(a: Any, b: Any, inputs: Any, theirs: tuple[Any, Any], preprocess: Preprocess | None) -> Prepared | None:
+    """The picture among the inputs as A prepares it, if there is one. Raises ``UsageError`` where it is missing."""
+    is_photo, given = inputs is not None and are_pictures(inputs), sum(each is not None for each in theirs)
+    if given > 1 or (given and not is_photo) or (b is None and not given):
+        raise UsageError("b must be another model, or inputs_b or answers_b given, with a picture as inputs")
+    if not is_photo:
+        return None
+    if _is_model(a) and type(a).__name__ != "ModelProto":
+        return prepared_by(a, inputs, preprocess)
+    network = _subject(a).network
+    if isinstance(network, Network):
+        return prepared_by(network, inputs, preprocess)
+    raise UsageError(f"{_name(a)}: pictures are prepared for networks and for models in files: {network}")
 
 
 def _compared(

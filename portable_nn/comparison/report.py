@@ -13,13 +13,14 @@ from portable_nn.core.html import Share, html_of, html_page, html_table
 from portable_nn.core.text import fields, printable, quantity, some, table
 from portable_nn.onnx.verification.differences import Difference
 
-Verdict: TypeAlias = Literal["identical", "same", "weights", "parted", "undecided"]
+Verdict: TypeAlias = Literal["identical", "same", "weights", "parted", "prepared", "undecided"]
 
 SENTENCES: Final[Mapping[Verdict, str]] = {
     "identical": "the same bytes",
     "same": "the same function",
     "weights": "the same graph with other weights",
     "parted": "not the same function",
+    "prepared": "the picture is prepared otherwise",
     "undecided": "undecided",
 }
 """The verdicts in words."""
@@ -54,6 +55,20 @@ class Parting(NamedTuple):
         return "beyond rounding" if self.apart > self.guaranteed else "suspicious"
 
 
+class Gap(NamedTuple):
+    """A decision that two preparations make differently.
+
+    Attributes:
+        what: the decision: orientation, size, kernel, fill, colours, numbers, layout, answers.
+        a: that of A.
+        b: that of the other side.
+    """
+
+    what: str
+    a: str
+    b: str
+
+
 class Pair(NamedTuple):
     """A node of each model, or of one alone: their values are the same, or would be.
 
@@ -76,7 +91,7 @@ class Diff:
 
     Attributes:
         a, b: the names of the models.
-        verdict: ``identical``, ``same``, ``weights``, ``parted`` or ``undecided``.
+        verdict: ``identical``, ``same``, ``weights``, ``parted``, ``prepared`` or ``undecided``.
         weights: the constants that differ, if the graphs are the same.
         partings: where they part, the first node first.
         outputs: the largest differences by output of the first model.
@@ -85,6 +100,8 @@ class Diff:
         reason: what the verdict rests on; why nothing is decided, and what would decide it.
         notes: remarks.
         seed: that of the inputs.
+        preparation: the differences in the preparation of a picture; if undecided, those of the nearest.
+        options: those of ``predict`` with which A prepares as the other side does.
     """
 
     a: str
@@ -98,6 +115,8 @@ class Diff:
     reason: str = ""
     notes: tuple[str, ...] = ()
     seed: int = 0
+    preparation: tuple[Gap, ...] = ()
+    options: str = ""
 
     @property
     def same(self) -> bool:
@@ -112,6 +131,8 @@ class Diff:
 def as_text(found: Diff) -> str:
     """The verdict, and tables of what differs."""
     text = fields(_fields(found))
+    if found.preparation:
+        text += table(("of the picture", "A", "the other side"), found.preparation) + "\n"
     if found.weights:
         rows = [(each.name_b, each.how, some(each.nodes)) for each in found.weights]
         text += table(("weight of B", "differs", "read by"), rows) + "\n"
@@ -141,6 +162,8 @@ def _fields(found: Diff) -> Iterator[tuple[str, str]]:
     yield "verdict", SENTENCES[found.verdict] + (f": {found.reason}" if found.reason else "")
     if found.matched[1]:
         yield "values", f"{found.matched[0]:,} of {quantity(found.matched[1], 'value')} of B are values of A"
+    if found.options:
+        yield "options", found.options
     for note in found.notes:
         yield "note", note
 
@@ -164,6 +187,8 @@ def as_json(found: Diff) -> dict[str, Any]:
             | {"shown": each.shown}
             for each in found.partings
         ],
+        "preparation": [each._asdict() for each in found.preparation],
+        "options": found.options,
         "outputs": [{"output": name, **gap.as_json()} for name, gap in found.outputs.items()],
         "matched": {"values": found.matched[0], "of": found.matched[1]},
         "seed": found.seed,

@@ -44,7 +44,7 @@ def _is_a(*kinds: type) -> Callable[[Any], bool]:
 
 
 _OTHERS: Final = (
-    _Other(is_path, "a path", "pnn.prepare(network, path) makes examples of what a file holds"),
+    _Other(is_path, "a path", "pnn.prepare(network, path) makes examples of a file"),
     _Other(is_picture, "a picture", "pnn.prepare(network, picture) makes examples of pictures"),
     _Other(lambda x: hasattr(x, "read"), "an open file", "np.load(path) and pnn.prepare(network, path) read files"),
     _Other(
@@ -129,7 +129,7 @@ def column(value: Any, name: str) -> NDArray[Any]:
 
 def _converted(value: Any, name: str) -> NDArray[Any]:
     found = _found(value, name)
-    if found.dtype.kind == "V" and found.dtype.type is not np.void:
+    if found.dtype.kind == "V" and not issubclass(found.dtype.type, np.void):
         return found.astype(_WIDER.get(found.dtype.name[:3], np.float32))
     if found.dtype.kind not in NUMBERS and is_table(value):
         columns = [column(value[each], f"column '{each}' of {name}") for each in value.columns]

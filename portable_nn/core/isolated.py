@@ -122,7 +122,7 @@ class _Side(Locked):
             (outcome, *said), made = receive(process.stdout, memory, self._shared)
         except MemoryError:  # In this process, for what the other one had room for.
             self.end()
-            raise LibraryError("what it gives takes more memory than there is") from None
+            raise LibraryError("its result needs more memory than there is") from None
         except (OSError, EOFError, ValueError, TypeError) as error:
             self.end(5.0 if isinstance(error, OSError | EOFError) else 0.0)
             is_late = -process.returncode in _TIMERS or time.monotonic() - begin >= WAITING * seconds

@@ -103,7 +103,7 @@ class Part:
         """True if this run goes on with the file, of which the journal says what was ``found``."""
         # One without a byte and without a journal is of a run that was killed, or had no room, between the two.
         if found is None and os.fstat(self.file.fileno()).st_size and not force:
-            raise UsageError(f"{self.path} exists already, and no journal says what it is: force=True replaces it")
+            raise UsageError(f"{self.path} exists already, without the journal of a run: force=True replaces it")
         if not (found and found["size"]):
             return False
         if not resume and not force:

@@ -148,7 +148,7 @@ def word_fault(cells: Cells, most: int) -> str | None:
     if len(different) > most:
         return (
             f"holds {len(different):,} different words, such as {some(different)}: names and texts are no categories, "
-            f"of which there may be at most {most}: {_marks(different)}leave the column out"
+            f"and there may be at most {most}: {_marks(different)}leave the column out"
         )
     return None
 

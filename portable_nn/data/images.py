@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError
+from portable_nn.core.foreign_values import is_path
 from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.core.text import said
 from portable_nn.data import png
@@ -30,6 +31,9 @@ BANDS = {"LA": 2, "RGB": 3, "RGBA": 4}
 
 _UPRIGHT: Final = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 """By the orientation that EXIF says: quarter turns to the left, and whether left and right are then swapped."""
+
+_ORIENTATION: Final = 0x0112
+"""The number of the field of EXIF that says how a camera was held."""
 
 SAMPLE = 4
 """The bytes of a number of a picture that is prepared for a network: a float32."""
@@ -88,6 +92,19 @@ def pixels_of(image: Any, name: str) -> NDArray[Any]:
         # As above: Pillow decodes a file when its pixels are first asked for.
         raise DataError(name, f"the picture cannot be decoded {said(error)}") from error
     return _unsigned(picture, name)
+
+
+def turned_by(image: Any) -> tuple[int, bool]:
+    """The turn by which EXIF brings a picture upright, in a file or of Pillow: as in ``_UPRIGHT``.
+
+    Raises ``DataError`` where the file cannot be read.
+    """
+    from PIL import Image
+
+    if not is_path(image):
+        return _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1), (0, False))
+    with opened(image, "a picture") as file, warnings.catch_warnings(action="ignore"), Image.open(file) as found:
+        return _UPRIGHT.get(found.getexif().get(_ORIENTATION, 1), (0, False))
 
 
 def _unsigned(picture: NDArray[Any], where: str | Path) -> NDArray[Any]:

@@ -165,7 +165,7 @@ def _check_pixels(pixels: Tensor, names: list[str], *, scaled: bool) -> None:
     ``scaled`` says whether steps of preprocessing scale them before they go into the network.
     """
     otherwise = (
-        "if the values are what the network takes already, skip its preprocessing: raw (--raw)"
+        "if the values are preprocessed already, pass them on unchanged: raw (--raw)"
         if scaled
         else "the network itself scales them; raw (--raw) takes any numbers"
     )

@@ -93,8 +93,8 @@ def _but(training: re.Match[str], *others: re.Match[str]) -> str:
 def _digest(path: Path) -> str:
     """The XXH3-64 of a file's bytes, or of the names and sizes of the files in a folder, which may be very many."""
     if path.is_dir():
-        files = sorted(f"{each.relative_to(path)} {each.stat().st_size}" for each in path.rglob("*") if each.is_file())
-        return xxhash.xxh3_64_hexdigest(repr(files).encode())
+        sizes = {str(each.relative_to(path)): each.stat().st_size for each in path.glob("*/[!.]*") if each.is_file()}
+        return xxhash.xxh3_64_hexdigest(repr(sorted(sizes.items())).encode())
     found = xxhash.xxh3_64()
     with open_regular(path) as file:
         while part := file.read(2**20):

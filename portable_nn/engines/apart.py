@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from portable_nn.core.graph import Attribute, Graph, Node
-from portable_nn.operators import Type, has_open, infer, operator_of, use_of, window_kind
+from portable_nn.operators import Types, has_open, infer, operator_of, use_of, window_kind
 
 TOGETHER: Final = ("transA", "training_mode")
 """Attributes with which an operator combines examples that it keeps apart otherwise."""
@@ -47,7 +47,7 @@ def mixes_examples(attributes: Mapping[str, Attribute]) -> bool:
     return any(map(attributes.get, TOGETHER))
 
 
-def mixing_node(graph: Graph, types: Mapping[str, Type]) -> Node | None:
+def mixing_node(graph: Graph, types: Types) -> Node | None:
     """A node that combines what lies along the first axis of the inputs, such as the steps of a sequence, if any.
 
     One that selects by values may select of all examples. ``None`` does not say that there is none: only operators

@@ -22,7 +22,7 @@ from portable_nn.data.ahead import ahead
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
 from portable_nn.engines.apart import mixing_node
 from portable_nn.engines.feeds import check_kind, fitted
-from portable_nn.operators import Array, NamedArrays, Type, infer
+from portable_nn.operators import Array, NamedArrays, Types, infer
 
 Run: TypeAlias = Callable[[NamedArrays], NamedArrays]
 """Computes the outputs from the inputs."""
@@ -140,7 +140,7 @@ class Batching:
             yield {name: array[start : start + size] for name, array in feeds.items()}
 
 
-def largest_of_one(graph: Graph, types: Mapping[str, Type], feeds: NamedArrays) -> int:
+def largest_of_one(graph: Graph, types: Types, feeds: NamedArrays) -> int:
     """The bytes of the largest intermediate tensor for one example such as those of ``feeds``, as far as known."""
     single = {name: (1, *array.shape[1:]) for name, array in feeds.items()}
     sizes = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from portable_nn.core.dims import static
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Graph, Value
 from portable_nn.core.limits import COMPUTED, allowance, excess, most_time, time_limit
-from portable_nn.operators import Type, infer
+from portable_nn.operators import Type, Types, infer
 from portable_nn.operators.costs import elements_visited, multiply_adds, volume
 
 SPEED: Final = 1e9
@@ -21,7 +21,7 @@ SPEED: Final = 1e9
 
 def check_claims(
     graph: Graph,
-    types: Mapping[str, Type] | None = None,
+    types: Types | None = None,
     stored: int | None = None,
     where: str = "",
     examples: int | None = None,
@@ -67,7 +67,7 @@ def check_claims(
         raise GraphError(faults, where)
 
 
-def _slow(graph: Graph, types: Mapping[str, Type], examples: int) -> Fault | None:
+def _slow(graph: Graph, types: Types, examples: int) -> Fault | None:
     """The node that takes most of the time, where all of them take too much beside their multiply-adds."""
     visited = [elements_visited(node, types) for node in graph.nodes]
     if sum(visited) <= time_limit(0) * SPEED:
@@ -85,7 +85,7 @@ def size_of(values: Iterable[Value]) -> int:
     return sum(math.prod(static(each.shape) or (0,)) * np.dtype(each.dtype).itemsize for each in values)
 
 
-def examples_in(inputs: Iterable[Value], types: Mapping[str, Type]) -> int:
+def examples_in(inputs: Iterable[Value], types: Types) -> int:
     """The number of examples in inputs of these types: the largest first size that is open."""
     sizes = [types[each.name].shape[0] for each in inputs if each.shape and isinstance(each.shape[0], str)]
     return max((size for size in sizes if isinstance(size, int)), default=1)

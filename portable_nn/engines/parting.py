@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import NamedTuple
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Graph, Node, Tensor
-from portable_nn.operators import DataDependentShape, Type, use_of
+from portable_nn.operators import DataDependentShape, Type, Types, use_of
 
 
 class Parts(NamedTuple):
@@ -22,7 +22,7 @@ class Parts(NamedTuple):
     carried: tuple[str, ...]
 
 
-def parted(graph: Graph, types: Mapping[str, Type], wanted: Collection[str]) -> Parts:
+def parted(graph: Graph, types: Types, wanted: Collection[str]) -> Parts:
     """The parts of a graph whose inputs have known sizes; the first alone has nodes if all values have."""
     before, deciding, after, late = list[Node](), list[Node](), list[Node](), set[str]()
     for node in graph.nodes:
@@ -42,7 +42,7 @@ def parted(graph: Graph, types: Mapping[str, Type], wanted: Collection[str]) -> 
     return Parts(tuple(before), tuple(deciding), (*again, *after), tuple(filter(known.__contains__, needed)))
 
 
-def _decides(node: Node, types: Mapping[str, Type]) -> bool:
+def _decides(node: Node, types: Types) -> bool:
     """True if the elements of its inputs, whose sizes are known, decide sizes or whether a node fits."""
     if any(static(types[name].shape) is None for name in node.outputs if name):
         return True

@@ -32,6 +32,7 @@ from portable_nn.operators import (
     Order,
     Step,
     Type,
+    Types,
     infer,
     is_dense,
     laid_in,
@@ -388,7 +389,7 @@ class Binding(KernelContext):
         if name := self._output_name(index):
             self.plan._place(name, array, block)
 
-    def compiled(self, body: Graph, types: Mapping[str, Type], captured: NamedArrays) -> Plan:
+    def compiled(self, body: Graph, types: Types, captured: NamedArrays) -> Plan:
         """The plan of a body, which reads arrays of this plan where they are."""
         shapes = {name: Type(dtype, shape, constant) for name, (dtype, shape, constant) in types.items()}
         plan = Plan(body, shapes, captured, rng=self.rng, stored=self.plan._stored)

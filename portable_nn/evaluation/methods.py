@@ -88,8 +88,8 @@ def predict_proba(self: Predictor, x: Any, *, engine: Engine = "numpy", batch_si
     }
     if not found:
         raise UsageError(
-            "the network predicts numbers, and no output has classes: those of a network that does have "
-            "labels=…, or kind='logits' in network.outputs, which training with cross-entropy sets"
+            "the network predicts numbers, and no output has classes: an output of classes has labels=…, or "
+            "kind='logits' in network.outputs, which training with cross-entropy sets"
         )
     return next(iter(found.values())) if len(self.outputs) == 1 else found
 
@@ -205,8 +205,8 @@ def calibrated(numbers: Array, classes: Array, info: OutputInfo, names: tuple[st
     """
     if not add_up(numbers, info):
         raise UsageError(
-            f"the probabilities in output '{info.name}' do not add up to 1, as those of separate logistic functions: "
-            "one temperature is for those of one softmax"
+            f"the probabilities in output '{info.name}' do not add up to 1, as with separate logistic functions: a "
+            "temperature is for the probabilities of one softmax"
         )
     temperature = fit_temperature(logits_of(numbers, info.kind), classes)
     both = []

@@ -13,7 +13,7 @@ from portable_nn.core.graph import Graph, Parameter, Shape
 from portable_nn.core.tensors import ITEM_SIZES
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo
-from portable_nn.operators import Type, infer
+from portable_nn.operators import Types, infer
 from portable_nn.operators.foreign.opaque import opaque_notes
 from portable_nn.preprocessing.steps import describe
 
@@ -187,7 +187,7 @@ def inspect_manifest(manifest: Manifest) -> Inspection:
     )
 
 
-def _nodes(graph: Graph, types: Mapping[str, Type]) -> Iterator[NodeRow]:
+def _nodes(graph: Graph, types: Types) -> Iterator[NodeRow]:
     seen = set[str]()
     parameters = {value.name: value for value in graph.parameters}
     for node in graph.nodes:

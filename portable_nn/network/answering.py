@@ -31,7 +31,7 @@ def probabilities_inside(network: Network) -> tuple[Network, tuple[str, ...]]:
             "cross-entropy, or give it labels"
         )
     if not any(map(_is_due, infos)):
-        return network, ("probabilities: the outputs are those already",)
+        return network, ("probabilities: the outputs are probabilities already",)
     leaves = [Leaf(value.name, value.dtype, value.shape) for value in network.graph.inputs]
     found = network(*leaves)
     symbols = [found] if isinstance(found, Symbol) else list(found)

@@ -32,7 +32,7 @@ def head_input(graph: Graph, place: int = -1) -> str:
             left -= 1
             if not left and read in made:
                 return read
-    hint = "its weights are quantised: tune the file of floats, or what dequantize() makes of it; "
+    hint = "its weights are quantised: tune the file of floats, or the network that dequantize() returns; "
     whole = any(node.operator in QUANTISED for node in graph.nodes)
     last = ", ".join(main_nodes(graph)[-3:]) or "there is none"
     raise UsageError(

@@ -33,7 +33,7 @@ from portable_nn.network.execution import Execution
 from portable_nn.network.snapshot import Snapshot
 from portable_nn.network.stream import Stream
 from portable_nn.network.weights import Weights, check_fit
-from portable_nn.operators import Array, Leaf, NamedArrays, Operator, Symbol, Type, infer, operator_of, trace
+from portable_nn.operators import Array, Leaf, NamedArrays, Operator, Symbol, Types, infer, operator_of, trace
 from portable_nn.preprocessing.steps import Preprocessing, arithmetic
 from portable_nn.rewrites.nonfinite import storable
 
@@ -151,7 +151,7 @@ class Network:
 
     def _compile(self, graph: Graph, parameters: NamedArrays) -> None:
         self.graph = graph
-        self.types: Mapping[str, Type] = infer(graph).types
+        self.types: Types = infer(graph).types
         self._execution = Execution(graph, Weights(parameters))
         self._leaves: dict[str, Leaf] = {}
 

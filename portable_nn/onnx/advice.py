@@ -10,7 +10,7 @@ from portable_nn.core.dims import put
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim, Graph, Node, Value
 from portable_nn.onnx.opsets.translation import translated
-from portable_nn.operators import Type, infer
+from portable_nn.operators import Type, Types, infer
 from portable_nn.rewrites.program import Names
 
 NUMBERS: Final = (64, 5040, 7, 1, 256, 512)
@@ -20,7 +20,7 @@ MOST: Final = 6
 
 
 def advice(
-    nodes: Sequence[Node], types: Mapping[str, Type], inputs: Sequence[str], opset: int, outputs: Sequence[str]
+    nodes: Sequence[Node], types: Types, inputs: Sequence[str], opset: int, outputs: Sequence[str]
 ) -> str | None:
     """The symbolic sizes of the inputs that make faulty ``nodes`` fit as numbers; ``None`` where none are known.
 
@@ -47,12 +47,12 @@ def _in_words(names: Sequence[str], number: int) -> str:
     return f"it fits where {which}, such as {number}: portable-nn import {options}, in Python sizes={{{sizes}}}"
 
 
-def _put(types: Mapping[str, Type], inputs: Sequence[str], known: Mapping[str, Dim]) -> dict[str, Type]:
+def _put(types: Types, inputs: Sequence[str], known: Mapping[str, Dim]) -> dict[str, Type]:
     shapes = {name: tuple(put(dim, known) for dim in types[name].shape) for name in inputs}
     return {**types, **{name: types[name]._replace(shape=shape) for name, shape in shapes.items()}}
 
 
-def _fits(nodes: Sequence[Node], types: Mapping[str, Type], opset: int, outputs: Sequence[str]) -> bool:
+def _fits(nodes: Sequence[Node], types: Types, opset: int, outputs: Sequence[str]) -> bool:
     names = Names([*types, *itertools.chain.from_iterable((node.name, *node.outputs) for node in nodes)])
     made = translated(nodes, types, opset, names, outputs)
     values = tuple(Value(name, type.dtype, type.shape) for name, type in types.items())

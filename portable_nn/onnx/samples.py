@@ -26,7 +26,7 @@ from portable_nn.operators import (
     INTEGERS,
     Family,
     Interval,
-    Type,
+    Types,
     infer,
     sizes_for_indices,
     use_of,
@@ -47,8 +47,6 @@ first that fits."""
 class NoInputsError(Exception):
     """No inputs are found that fit a graph; never leaves the package."""
 
-
-Types: TypeAlias = Mapping[str, Type]
 
 Pattern: TypeAlias = Literal["noise", "faint", "loud", "shapes", "waves"]
 """A kind of example: noise of deviation 1, 0.05 and 8; blobs and edges; gratings and a checkerboard."""

@@ -128,7 +128,7 @@ def compare(
 
     def on_recorded(error: Exception, recorded: Recorded) -> tuple[Any, ...]:
         reason = error.reason if isinstance(error, FormatError) else str(error)
-        proof.notes += (f"compared on what is recorded alone: {reason.removesuffix(_HINT)}",)
+        proof.notes += (f"compared on the recorded inputs alone: {reason.removesuffix(_HINT)}",)
         return [recorded.inputs] * 2, [recorded.inputs], run([recorded.inputs])
 
     try:  # Numpy first, as it refuses a graph that claims too much memory.

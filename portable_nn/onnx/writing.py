@@ -23,7 +23,7 @@ from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN, Written, to_opse
 from portable_nn.onnx.storage.external import IN_PLACE, reference, regions
 from portable_nn.onnx.storage.files import MAX_BYTES
 from portable_nn.onnx.storage.tensors import to_attribute, to_tensor
-from portable_nn.operators import DTYPE_CODES, Type, infer
+from portable_nn.operators import DTYPE_CODES, Types, infer
 from portable_nn.operators.foreign.opaque import is_opaque, proto_of
 from portable_nn.rewrites.program import Names
 
@@ -104,7 +104,7 @@ def _check_opset(opset: int | None) -> None:
         raise UsageError(f"opset must be {OLDEST_WRITTEN} to {newest}{why}, not {opset}")
 
 
-def _at_opset(graph: Graph, types: Mapping[str, Type], opset: int | None, portable: bool) -> tuple[list[Node], int]:
+def _at_opset(graph: Graph, types: Types, opset: int | None, portable: bool) -> tuple[list[Node], int]:
     """The nodes at an opset, by default the lowest from ``COMMON`` up that can express them."""
     if opset is not None:
         return to_opset(graph, types, opset, portable=portable), opset

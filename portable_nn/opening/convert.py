@@ -333,7 +333,7 @@ def _compare(given: ReadNetwork, written: WrittenNetwork, kind: type[WritableFil
         raise VerificationError(f"{listed(faults, f'{written.files[0]} does not hold what was written')} ({_UNDONE})")
 
 
-_UNDONE: Final = "it is removed, and what was there before is back"
+_UNDONE: Final = "it is removed, and the earlier file is back"
 
 
 def _comparable(manifest: Manifest) -> Manifest:
@@ -363,7 +363,7 @@ def _notes(found: ReadNetwork, given: ReadNetwork, written: WrittenNetwork, veri
     if found.digest and found.digest != written.digest:
         yield f"the digest differs: {_why(found, given)}"
     if not verify:
-        yield "not verified: what was written was not compared with what was read"
+        yield "not verified: the written file was not compared with the source"
 
 
 def _why(found: ReadNetwork, given: ReadNetwork) -> str:

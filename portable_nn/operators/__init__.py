@@ -31,6 +31,7 @@ from portable_nn.operators.registry import (
     Order,
     Step,
     Type,
+    Types,
     family,
     find,
     is_dense,

@@ -51,6 +51,7 @@ from portable_nn.operators.registry import (
     Portability,
     Step,
     Type,
+    Types,
     laid_in,
     lookup,
     memory_order,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Dim, Node, Shape
-from portable_nn.operators.registry import Operator, OperatorContext, Type, known_operator, types_read
+from portable_nn.operators.registry import InvalidNode, Operator, OperatorContext, Types, known_operator, types_read
 
 Rule = Callable[[OperatorContext, Shape], Iterable[Dim]]
 
 
-def multiply_adds(node: Node, types: Mapping[str, Type], *, fits: bool = True) -> int | None:
+def multiply_adds(node: Node, types: Types, *, fits: bool = True) -> int | None:
     """One for each weight at each position, pads included, biases not; 0 for an operator without a rule.
 
     ``None`` where a size is unknown, or the node does not fit its inputs.
@@ -23,7 +23,7 @@ def multiply_adds(node: Node, types: Mapping[str, Type], *, fits: bool = True) -
     return _product(operator.multiply_adds, operator, node, types) if fits else None
 
 
-def elements_visited(node: Node, types: Mapping[str, Type]) -> int:
+def elements_visited(node: Node, types: Types) -> int:
     """The number of elements that the kernel of a node goes through: those of the inputs and outputs, or what the
     operator's rule says.
 
@@ -41,10 +41,13 @@ def volume(shape: Shape) -> int:
     return math.prod(max(1, size) for size in found) if (found := static(shape)) is not None else 0
 
 
-def _product(rule: Rule, operator: Operator, node: Node, types: Mapping[str, Type]) -> int | None:
+def _product(rule: Rule, operator: Operator, node: Node, types: Types) -> int | None:
     first = node.outputs[0]
     if first and first not in types:
         return None
     use = OperatorContext(operator, types_read(node, types), node.attributes, len(node.outputs))
-    sizes = static(tuple(rule(use, types[first].shape if first else ())))
+    try:
+        sizes = static(tuple(rule(use, types[first].shape if first else ())))
+    except InvalidNode:  # In a body.
+        return None
     return None if sizes is None else math.prod(sizes)

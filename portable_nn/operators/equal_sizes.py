@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeAlias
 from portable_nn.core.dims import names_in, put, solved, substituted
 from portable_nn.core.graph import Dim, Node
 from portable_nn.operators.inference import types_made
-from portable_nn.operators.registry import DataDependentShape, InvalidNode, Type, types_read
+from portable_nn.operators.registry import DataDependentShape, InvalidNode, Type, Types, types_read
 
 Equality: TypeAlias = tuple[str, Dim]
 """A name, and the size that it is equal to: a name that comes before it, a formula of others, or a number."""
@@ -46,7 +46,7 @@ def solution(needed: Iterable[Needed]) -> dict[str, Dim]:
     return {name: size for each in needed for name, size in each.equalities}
 
 
-def needed_equalities(nodes: Sequence[Node], types: Mapping[str, Type], inputs: Sequence[str]) -> list[Needed]:
+def needed_equalities(nodes: Sequence[Node], types: Types, inputs: Sequence[str]) -> list[Needed]:
     """The sizes that the ``inputs`` must have for ``nodes`` to fit, as far as that is one answer.
 
     Of several answers, those that make sizes of one axis of the inputs equal are preferred; where that leaves several,
@@ -69,7 +69,7 @@ def needed_equalities(nodes: Sequence[Node], types: Mapping[str, Type], inputs: 
     return found
 
 
-def _first_needed(nodes: Sequence[Node], types: Mapping[str, Type], inputs: Sequence[str]) -> Needed | None:
+def _first_needed(nodes: Sequence[Node], types: Types, inputs: Sequence[str]) -> Needed | None:
     axes: dict[Dim, set[int]] = {}
     for name in inputs:
         for axis, dim in enumerate(types[name].shape):

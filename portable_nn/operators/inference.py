@@ -19,6 +19,7 @@ from portable_nn.operators.registry import (
     Operator,
     OperatorContext,
     Type,
+    Types,
     operator_of,
     types_read,
 )
@@ -95,7 +96,7 @@ class _Cache:
 class Inference(NamedTuple):
     """The type of every value of a graph, by name."""
 
-    types: Mapping[str, Type]
+    types: Types
 
 
 _INFERRED: Final[dict[int, tuple[weakref.ref[Graph], Inference]]] = {}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import reduce
 
 from portable_nn.core.dims import difference, is_at_least, largest, names_in, product, put, smallest, total
 from portable_nn.core.graph import Dim, Graph
 from portable_nn.operators.elements import Unknown
-from portable_nn.operators.registry import APART, INTEGERS, Ends, OperatorContext, Type, use_of
+from portable_nn.operators.registry import APART, INTEGERS, Ends, OperatorContext, Type, Types, use_of
 
 
-def sizes_for_indices(graph: Graph, types: Mapping[str, Type]) -> Iterator[tuple[Dim, Dim]]:
+def sizes_for_indices(graph: Graph, types: Types) -> Iterator[tuple[Dim, Dim]]:
     """The sizes of axes that indices count along, and how large each should be.
 
     Of values that are combined, the largest need not meet: a smaller size may do.

@@ -73,6 +73,10 @@ class Type(NamedTuple):
         return f"{self.dtype} {format_shape(self.shape)}"
 
 
+Types: TypeAlias = Mapping[str, Type]
+"""The types of values by their names."""
+
+
 class InvalidNode(Exception):  # noqa: N818 - never leaves the package: it becomes a Fault with the node's name
     """A node whose inputs or attributes do not fit its operator."""
 
@@ -320,7 +324,7 @@ class KernelContext(OperatorContext, ABC):
         """Make output ``index`` a view of an input, ``array``: it costs nothing when the plan runs."""
 
     @abstractmethod
-    def compiled(self, body: Graph, types: Mapping[str, Type], captured: NamedArrays) -> Compiled:
+    def compiled(self, body: Graph, types: Types, captured: NamedArrays) -> Compiled:
         """A body ready to run: its inputs and what it reads from outside have ``types``, and the latter are arrays."""
 
     @abstractmethod
@@ -640,12 +644,12 @@ def operator_of(node: Node) -> Operator:
     return lookup(node.operator, node.domain)
 
 
-def types_read(node: Node, types: Mapping[str, Type]) -> list[Type | None]:
+def types_read(node: Node, types: Types) -> list[Type | None]:
     """The types of the inputs of a node; ``None`` for one that is left out, or whose type is not known."""
     return [types.get(name) if name else None for name in node.inputs]
 
 
-def use_of(node: Node, types: Mapping[str, Type]) -> OperatorContext:
+def use_of(node: Node, types: Types) -> OperatorContext:
     """The use of an operator by a node, with the inputs whose types are known."""
     return OperatorContext(operator_of(node), types_read(node, types), node.attributes, len(node.outputs))
 

@@ -278,7 +278,7 @@ def row_wise(model: Runnable, options: ModelOptions, notes: list[str], *, pictur
     how. Raises ``UsageError`` where it is given with ``raw``.
     """
     if options.raw and pictures:
-        raise UsageError("raw (--raw) is for arrays that hold what the graph takes, and pictures were given")
+        raise UsageError("raw (--raw) is for arrays of preprocessed numbers, and pictures were given")
     if len(model.inputs) != 1:
         return None
     [entry] = model.inputs

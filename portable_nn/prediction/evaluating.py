@@ -312,7 +312,7 @@ def _given(y: Any, strict: bool) -> list[Any] | None:
     if y is None:
         return None
     if not strict:
-        raise UsageError("y is for data of which each example can be used: strict")
+        raise UsageError("y is for data in which every example can be used: strict")
     found = labels_in(y)
     if not found.ndim:
         raise UsageError(f"y must have a label for each example, not one alone, {shortened(y)}")

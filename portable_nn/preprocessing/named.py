@@ -282,7 +282,7 @@ class _Maker:
         if found := given or known:
             return found
         if self.named.size is None:
-            raise self.refusal("its height and width are not fixed: --size (size) says what pictures are scaled to")
+            raise self.refusal("its height and width are not fixed: --size (size) gives the size to scale pictures to")
         self.notes.append(f"the input takes any size: {self.what} has {self.named.size}x{self.named.size}")
         return self.named.size, self.named.size
 
@@ -294,7 +294,7 @@ class _Maker:
         crop = crop or known
         if crop is None:
             if self.named.crop is None and size is None:
-                raise self.refusal("its height and width are not fixed: --crop (crop) says what is cut out")
+                raise self.refusal("its height and width are not fixed: --crop (crop) gives the size to cut out")
             crop = _pair(self.named.crop or size)
             assert crop
             self.notes.append(f"the input takes any size: {_by(crop)} are cut out")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import GraphError, RefusalError
 from portable_nn.core.graph import Graph, Node, bodies
-from portable_nn.operators import InvalidNode, OperatorContext, Type
+from portable_nn.operators import InvalidNode, OperatorContext, Types
 from portable_nn.operators.control.bodies import body_types
 from portable_nn.operators.spatial.resize_taps import resized
 from portable_nn.rewrites.scope import Scope
@@ -74,7 +74,7 @@ def _meaning(node: Node, scope: Scope) -> tuple[object, ...]:
     return node.operator, node.domain, node.attributes, *(scope.types[name] if name else None for name in node.inputs)
 
 
-def lowered(graph: Graph, lacks: Callable[[Node, Scope], str | None], types: Mapping[str, Type] | None = None) -> Graph:
+def lowered(graph: Graph, lacks: Callable[[Node, Scope], str | None], types: Types | None = None) -> Graph:
     """``graph`` in operators that a target has; ``lacks`` says why it does not have a node, or ``None``.
 
     The values of a body have ``types``.

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Attribute, Node, Tensor
-from portable_nn.operators import Type, infer, lookup
+from portable_nn.operators import Types, infer, lookup
 from portable_nn.rewrites.program import Names, Program, read_once
 
 
@@ -44,7 +44,7 @@ def _is(node: Node | None, operator: str) -> bool:
     return node is not None and node.operator == operator and not node.domain
 
 
-def _pays(norm: Node, pairs: Mapping[str, Node], types: Mapping[str, Type]) -> bool:
+def _pays(norm: Node, pairs: Mapping[str, Node], types: Types) -> bool:
     """True if the weight has fewer elements than the output, and everything is of one type, float32 or float64."""
     conv = pairs[norm.name]
     weight, output = (static(types[name].shape) for name in (conv.inputs[1], norm.outputs[0]))
@@ -54,7 +54,7 @@ def _pays(norm: Node, pairs: Mapping[str, Node], types: Mapping[str, Type]) -> b
     return dtypes <= {"float32", "float64"} and math.prod(weight) < math.prod(output)
 
 
-def _together(norm: Node, conv: Node, types: Mapping[str, Type], names: Names) -> list[Node]:
+def _together(norm: Node, conv: Node, types: Types, names: Names) -> list[Node]:
     """The convolution with another weight and bias, after the nodes that compute these."""
     _, scale, shift, mean, variance = norm.inputs
     weight, bias = conv.inputs[1], (*conv.inputs, "")[2]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Graph, Node, Tensor
-from portable_nn.operators import Leaf, OperatorContext, Symbol, Type, emit, infer, trace, use_of
+from portable_nn.operators import Leaf, OperatorContext, Symbol, Type, Types, emit, infer, trace, use_of
 from portable_nn.rewrites.program import Names
 
 
@@ -23,7 +23,7 @@ class Scope(NamedTuple):
     portable: bool = False
 
     @classmethod
-    def of(cls, graph: Graph, types: Mapping[str, Type] | None = None, *, portable: bool = False) -> Scope:
+    def of(cls, graph: Graph, types: Types | None = None, *, portable: bool = False) -> Scope:
         """That of the nodes of a graph."""
         read = {name for node in graph.nodes for name in node.inputs}.union(graph.outputs)
         return cls(dict(types or infer(graph).types), Names.beside(graph), read, portable)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from portable_nn.core.dims import substituted
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Graph, Node, Tensor
-from portable_nn.operators import Type, add_types, infer
+from portable_nn.operators import Type, Types, add_types, infer
 from portable_nn.rewrites.program import Names, Program, checked
 from portable_nn.rewrites.scope import without
 
@@ -120,7 +120,7 @@ def _without_size(graph: Graph, size: Dim, name: str) -> list[Node]:
     return [node for node in nodes if node.operator != "Constant" or not left_over.intersection(node.outputs)]
 
 
-def _opened(node: Node, types: Mapping[str, Type], size: Dim, name: str, names: Names) -> list[Node]:
+def _opened(node: Node, types: Types, size: Dim, name: str, names: Names) -> list[Node]:
     """A node, and before it a constant for the shape that it needs instead of one that begins with ``size``."""
     if node.operator not in ("Reshape", "Expand") or any(read not in types for read in node.inputs):
         return [node]

@@ -119,7 +119,7 @@ def tasks_of(
     paths = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
     for each in paths:
         if not is_path(each):
-            raise UsageError(f"what several processes compute is read from files, and this is {type(each).__name__}")
+            raise UsageError(f"several processes read their inputs from files, and this is {type(each).__name__}")
         if str(each) == STDIN:
             raise UsageError("standard input is for one process: give files")
     if not paths:

@@ -395,8 +395,8 @@ def find_kept(network: Trainable, optimizer: Optimizer | str | None, groups: Gro
         return Kept(find_optimizer(optimizer), groups or {}, {}, 0)
     if network not in _LAST:
         raise UsageError(
-            "optimizer='same' goes on with that of the last fit of this network, and there was none; a training that "
-            "is resumed is given its optimizer, whose state is in the checkpoint"
+            "optimizer='same' goes on with the optimizer of this network's last fit, and there was none; to resume, "
+            "name the optimizer: its state is in the checkpoint"
         )
     if groups is not None:
         raise UsageError("optimizer='same' has the groups of the last fit: leave groups out, or give an optimizer")

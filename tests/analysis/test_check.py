@@ -259,7 +259,7 @@ def test_axes_that_are_computed_while_the_model_runs(m):
         (
             "reduce",
             "not supported: data-dependent sizes, axes or pads, in 1 node: reduce",
-            "they may be constant for fixed sizes of the inputs: give those, or have a simplifier fold them",
+            "they may be constant for fixed sizes of the inputs: give these sizes, or have a simplifier fold them",
         ),
     ]
 

@@ -223,7 +223,7 @@ def test_what_was_begun_is_not_overwritten_unasked_nor_mixed(folder):
 def test_a_file_that_only_has_the_name_is_left_alone(folder):
     (folder / "f.csv.part").write_text("mine")
     code, err = done(*run_of(), "--out", "f.csv")
-    assert (code, "f.csv.part exists already, and no journal says what it is" in err) == (2, True)
+    assert (code, "f.csv.part exists already, without the journal of a run" in err) == (2, True)
     assert (folder / "f.csv.part").read_text() == "mine"
     (folder / "f.csv.part.json").write_text("{")
     for option in ("--force", "--resume"):

@@ -78,7 +78,7 @@ def test_json(run, tmp_path):
     found = run("convert", "b.onnx", "b.npz", "--verify", "none", "--format", "json").json
     assert (found["verified"], found["outputs"], found["opset"]) == (False, [], None)
     assert found["dropped"] == ["that its operators are those of opset 15: export writes 17 by default"]
-    assert found["notes"] == ["not verified: what was written was not compared with what was read"]
+    assert found["notes"] == ["not verified: the written file was not compared with the source"]
     with np.load(tmp_path / "b.npz") as arrays:
         assert json.loads(arrays["portable_nn"].tobytes())["format"] == "portable-nn"
 

@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import ModelProto, numpy_helper
+from PIL import Image, ImageOps
 
 import portable_nn as pnn
 
@@ -59,6 +60,68 @@ def test_json_has_what_the_table_has(model, run):
     assert found["verdict"] == "parted"
     assert found["partings"][0]["nodes_b"] == ["batch_norm_1"]
     assert found["partings"][0]["why"] == "epsilon is 0.001 in B"
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Image.Image:
+    """Noise of a coarse grain, in a file as well."""
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
+    found = Image.fromarray(coarse).resize((130, 90), Image.Resampling.BICUBIC)
+    found.save(tmp_path / "photo.png")
+    return found
+
+
+PREPARED = [
+    ("nearest", lambda picture: np.asarray(picture.resize((8, 8), Image.Resampling.NEAREST)) / 255),
+    ("blue, green, red", lambda picture: np.asarray(picture.resize((8, 8), 2))[..., ::-1] / 127.5 - 1),
+    (
+        "scaled to 6x8, put at 1, 0 of 8x8",
+        lambda picture: np.asarray(ImageOps.pad(picture, (8, 8), 2, (114,) * 3)) / 255,
+    ),
+]
+
+
+@pytest.mark.parametrize(("cause", "theirs"), PREPARED)
+def test_the_options_prepare_a_picture_as_the_other_side_does(tmp_path, monkeypatch, run, photo, cause, theirs):
+    monkeypatch.chdir(tmp_path)
+    pnn.export_onnx(pnn.Sequential(pnn.Input(3, 8, 8), pnn.Flatten(), pnn.Dense(4), seed=0), "b.onnx")
+    x = theirs(photo).astype(np.float32).transpose(2, 0, 1)[np.newaxis]
+    np.savez("theirs.npz", images=x)
+    found = json.loads(run("diff", "b.onnx", "photo.png", "--inputs-b", "theirs.npz", "--format", "json").out)
+    assert (found["verdict"], found["same"], found["b"]) == ("prepared", False, "theirs.npz")
+    assert cause in [gap["b"] for gap in found["preparation"]]
+    assert run("predict", "b.onnx", "photo.png", *found["options"].split(), "--io", "io.npz").code == 0
+    [ours] = (array for array in np.load("io.npz").values() if array.shape == x.shape)
+    np.testing.assert_allclose(ours, x, rtol=0, atol=1 / 127)
+
+
+def test_a_picture_and_the_models_may_be_given_together(model, run, photo):
+    onnx.save(model, "b.onnx")
+    assert run("diff", "a.onnx", "b.onnx", "photo.png").code == 0
+    np.save("theirs.npy", np.asarray(photo.resize((8, 8), 2)).transpose(2, 0, 1) / 255)
+    code, out, _ = run("diff", "a.onnx", "b.onnx", "photo.png", "--inputs-b", "theirs.npy")
+    assert (code, "A makes these numbers" in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("a.onnx --inputs-b theirs.npz", "[B]"),
+        ("a.onnx photo.png --inputs-b theirs.npz --answers-b theirs.npz", "--inputs-b or"),
+        ("a.onnx photo.png --inputs-b none.npz", "none.npz"),
+        ("a.onnx photo.png --inputs-b row.npy", "(5,)"),
+        ("a.onnx photo.png --answers-b theirs.npz", "(5, 7)"),
+        ("a.onnx photo.png --answers-b photo.png", "photo.png"),
+        ("a.onnx theirs.npz --inputs-b theirs.npz", "picture"),
+        ("a.onnx none.png --inputs-b theirs.npz", "none.png"),
+    ],
+)
+def test_what_is_no_array_of_the_picture_is_named(model, run, photo, words, named):
+    np.savez("theirs.npz", x=np.zeros((5, 7)))
+    np.save("row.npy", np.arange(5))
+    code, _, err = run("diff", *words.split())
+    assert code in (2, 3)
+    assert named in err
 
 
 def test_given_inputs_are_read_from_a_file(model, run):

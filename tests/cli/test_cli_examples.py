@@ -224,6 +224,19 @@ def fork(path: Path) -> None:
     pnn.Sequential(pnn.Input(4), pnn.Dense(3, name="logits"), pnn.Softmax(), seed=1).save(path)
 
 
+def prepared(path: Path) -> np.ndarray:
+    """The picture beside it as another program prepares it."""
+    levels = Image.open(path.with_name("cat.jpg")).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
+    return (np.asarray(levels, np.float32) / 255).transpose(2, 0, 1)[np.newaxis]
+
+
+def answered(path: Path) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path.with_name("mobilenet.onnx"))
+    np.savez(path, session.run(None, {session.get_inputs()[0].name: prepared(path)})[0])
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
     **dict.fromkeys(
         ("mnist_train.csv", "mnist_test.csv", "mine.csv", "more.csv", "test.csv", "validation.csv"), digits
@@ -278,6 +291,10 @@ OWN: dict[str, dict[str, Callable[[Path], None]]] = {
             },
         )
     },
+    "diff mobilenet.onnx cat.jpg --inputs-b theirs.npz": {
+        "theirs.npz": lambda path: np.savez(path, images=prepared(path)[:, ::-1])
+    },
+    "diff mobilenet.onnx cat.jpg --preprocess imagenet --answers-b theirs.npz": {"theirs.npz": answered},
     "sample mine.onnx --engine numpy -o sheet.png": {
         "mine.onnx": lambda path: export_onnx(pnn.load(find_model("digits-gan").weights), path) and None
     },
@@ -290,7 +307,12 @@ UNMADE = {"detector.onnx", "matching.onnx", "image=1,3,512,512"}
 WRITING = {"--out", "-o", "--plot", "--io", "--draw", "--html", "--repro"}
 CONVERTING = {"export", "import", "convert"}
 
-CODES = {"check somebody.onnx --strict": {0, 1}, "inspect theirs.h5 --against digits-mlp": {0, 1}}
+CODES = {
+    "check somebody.onnx --strict": {0, 1},
+    "inspect theirs.h5 --against digits-mlp": {0, 1},
+    "diff mobilenet.onnx cat.jpg --inputs-b theirs.npz": {1},
+    "diff mobilenet.onnx cat.jpg --preprocess imagenet --answers-b theirs.npz": {1},
+}
 """Exit codes of examples that check something; all others must succeed."""
 
 EXAMPLES = [

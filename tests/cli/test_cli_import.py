@@ -195,7 +195,7 @@ def test_a_file_of_layers_that_somebody_trained(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["net.npz", "mine.h5"], "--activation (activation) must say what comes after each layer but the last"),
+        (["net.npz", "mine.h5"], "--activation (activation) must name the function after each layer but the last"),
         (["net.npz", "mine.h5", "--activation", "gelu"], "'gelu' is not one of 'sigmoid', 'tanh'"),
         (["net.npz", "mine.h5", "--layers", "4-3"], "expected layers of 4-3, found arrays of 4-16-3"),
         (["net.npz", "mine.h5", "--rename", "W1"], "--rename needs OLD=NEW, not 'W1'"),

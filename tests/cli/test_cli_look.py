@@ -154,6 +154,6 @@ def test_provider(run, digits_csv, line):
     assert (
         run(*line.split(), "--engine", "onnxruntime:cpu") == run(*line.split(), "--engine", "onnxruntime:auto") == usual
     )
-    told = "error: --engine numpy:cpu: what it runs on is for onnxruntime: --engine numpy\n"
+    told = "error: --engine numpy:cpu: only onnxruntime takes a device: --engine numpy\n"
     assert run(*line.split(), "--engine", "numpy:cpu") == (2, "", told)
     assert run(*line.split(), "--engine", "onnxruntime:qnn").code == 4

@@ -103,6 +103,6 @@ def test_a_model_is_not_called_as_an_option(run):
 def test_options_of_every_command_are_spelled_as_at_the_shell(run, tmp_path: Path) -> None:
     (tmp_path / "x.csv.part").write_text("mine")
     found = run("predict", "digits", "digits", "--out", "x.csv")
-    assert (found.code, "x.csv.part exists already, and no journal says what it is: --force" in found.err) == (2, True)
+    assert (found.code, "x.csv.part exists already, without the journal of a run: --force" in found.err) == (2, True)
     found = run("predict", "digits", "digits", "--resume")
     assert found.err.startswith("error: --resume is for --out FILE.csv, FILE.jsonl, ")

@@ -194,7 +194,7 @@ def test_ctrl_c_tells_what_was_learned(run, monkeypatch):
 
     monkeypatch.setattr(examples, "demonstrate", stopped)
     code, out, err = run("simulate", "gan")
-    assert (code, err) == (130, "stopped by Ctrl-C; the figures are those of the networks as they are\n")
+    assert (code, err) == (130, "stopped by Ctrl-C; the figures are of the networks at that step\n")
     assert "2 steps, seed 0, interrupted\n" in out
 
 

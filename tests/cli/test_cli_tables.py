@@ -178,7 +178,7 @@ def test_missing_values_are_counted(run, houses: Path) -> None:
         (["--target", "cost"], "target: houses.csv has no column 'cost'; it has area, district, rooms, price, note"),
         (["--target", "price", "--unit", "price"], "--unit needs NAME=UNIT, such as price=€, not 'price'"),
         (["--target", "price", "--labels", "ab"], "--labels is not for --target"),
-        (["--target", "price", "--standardise"], "--standardise is what --target does by itself"),
+        (["--target", "price", "--standardise"], "--target standardises without --standardise"),
     ],
 )
 def test_wrong_usage_of_tables(run, houses: Path, options: list[str], message: str) -> None:

@@ -189,7 +189,7 @@ def test_a_file_in_order_and_recorded_values(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "must say what comes after each layer but the last"),
+        ({}, "must name the function after each layer but the last"),
         ({"activation": "tanh", "layers": [4, 8, 3]}, "expected layers of 4-8-3, found arrays of 4-16-3"),
         ({"activation": "tanh", "rename": {"W": "dense_1.weight"}}, "there is no array 'W' to rename; it has W1, b1"),
         ({"activation": "tanh", "rename": {"W1": "layer1"}}, "'W1=layer1': expected dense_N.weight, dense_N.weight.T"),
@@ -197,7 +197,7 @@ def test_a_file_in_order_and_recorded_values(tmp_path):
         ({"activation": "tanh", "rename": {"W1": ""}}, "mine.npz: these arrays are no dense layers one after another"),
         (
             {"activation": "tanh", "rename": {"W1": ""}},
-            "The weights of another network go into one that is built like it: --against",
+            "--against MODEL takes the weights of a network with the same architecture",
         ),
         (
             {"activation": "tanh", "rename": {"W1": "dense_1.weight.T", "W2": "dense_1.weight"}},

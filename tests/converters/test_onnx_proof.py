@@ -192,7 +192,7 @@ def test_where_no_size_fits_it_is_said_what_to_do(tmp_path: Path) -> None:
     save_recorded(tmp_path / "io.npz", {"x": x, "y": y})
     report = export_onnx(too_wide(), path, io=tmp_path / "io.npz", atol=1e-3)
     reason = message.removeprefix(f"{path}: ").partition(";")[0]
-    assert report.notes == (f"compared on what is recorded alone: {reason}",)
+    assert report.notes == (f"compared on the recorded inputs alone: {reason}",)
     assert report.outputs.recorded["y"].max_abs_error < 1e-3
     assert report.outputs.batches == (2,)
 
@@ -218,8 +218,8 @@ def test_a_recording_is_compared_where_nothing_drawn_can_run(
     with pytest.raises(FormatError, match=rf"{engine} cannot run it on .*; --io FILE\.npz gives inputs"):
         export_onnx(network, tmp_path / "a.onnx")
     report = export_onnx(network, tmp_path / "a.onnx", io=tmp_path / "io.npz")
-    [note] = [note for note in report.notes if "recorded alone" in note]
-    assert note.startswith(f"compared on what is recorded alone: {engine} cannot run it on ")
+    [note] = [note for note in report.notes if "recorded inputs alone" in note]
+    assert note.startswith(f"compared on the recorded inputs alone: {engine} cannot run it on ")
     assert "--io" not in note
     assert report.outputs.recorded["y"].max_abs_error < 1e-6
     assert report.outputs.compared.keys() >= {"rows", "y"}

@@ -76,7 +76,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "complex": (lambda: X + 1j, " but holds complex numbers: np.abs({x}), {x}.real and {x}.imag are real"),
     "records": (lambda: RECORDS, " but holds records: np.lib.recfunctions.structured_to_unstructured({x})"),
     "recarray": (lambda: RECORDS.view(np.recarray), "np.lib.recfunctions.structured_to_unstructured({x})"),
-    "a path": (lambda: Path("x.csv"), " not a path: pnn.prepare(network, path) makes examples of what a file holds"),
+    "a path": (lambda: Path("x.csv"), " not a path: pnn.prepare(network, path) makes examples of a file"),
     "paths": (lambda: ["x.csv"], " not a list that begins with a path: pnn.prepare(network, path)"),
     "a picture": (picture(), " not a picture: pnn.prepare(network, picture) makes examples of pictures"),
     "pictures": (picture(several=True), " not a list that begins with a picture: pnn.prepare(network, picture)"),
@@ -208,6 +208,16 @@ def test_all_tensors_that_are_none_are_listed() -> None:
         "the weights do not fit this network: 2 faults\n"
         "  tensor 'd.weight'[1, 2] is the first of 1 masked values, which say nothing: fill them with numbers, as "
         "x.filled(0) does, or leave these examples out\n"
-        "  tensor 'd.bias' must be an array of numbers, not a path: pnn.prepare(network, path) makes examples of what "
-        "a file holds"
+        "  tensor 'd.bias' must be an array of numbers, not a path: pnn.prepare(network, path) makes examples of "
+        "a file"
     )
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "float4_e2m1fn", "int4", "uint4", "int2"])
+def test_arrays_of_types_that_numpy_lacks_are_held_in_wider_ones(dtype: str) -> None:
+    """As JAX has them."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    given = np.array([[0, 1], [1, 0]]).astype(getattr(ml_dtypes, dtype))
+    found = as_array(given, "x")
+    assert found.dtype.name == {"i": "int8", "u": "uint8"}.get(dtype[0], "float32")
+    np.testing.assert_array_equal(found, [[0, 1], [1, 0]])

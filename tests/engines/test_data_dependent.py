@@ -167,6 +167,23 @@ def test_what_no_two_runtimes_agree_on_is_refused(operator: str, feeds: Mapping[
         ("Resize", {"x": np.ones((1, 1, 2, 2), "float32"), "": None, "s": np.float32([1, 1, -1, 1])}, "positive"),
         ("Pad", {"x": np.float32([1]), "p": np.int64([2**40, 0])}, "memory|bytes|GB|TB"),
         ("Pad", {"x": np.float32([1]), "p": np.int64([-2, 0])}, "pads"),
+        (
+            "OneHot",
+            {"x": np.int64([0]), "d": np.int64(-3), "v": np.float32([0, 1])},
+            "depth must be one number of 0 or",
+        ),
+        ("OneHot", {"x": np.int64([0]), "d": np.int64(2**40), "v": np.float32([0, 1])}, "memory|bytes|GB|TB"),
+        ("HannWindow", {"n": np.int64(2**62)}, "memory|bytes|GB|TB"),
+        ("HannWindow", {"n": np.int64(-1)}, "size must be one number of 0 or more"),
+        ("CenterCropPad", {"x": np.float32([1]), "s": np.int64([2**40])}, "memory|bytes|GB|TB"),
+        ("Split", {"x": np.float32([1]), "s": np.int64([2])}, "make 2, but axis 0 has 1"),
+        ("Squeeze", {"x": np.float32([1]), "a": np.int64([2**62])}, "is outside an input of 1 dimensions"),
+        ("Unsqueeze", {"x": np.float32([1]), "a": np.int64([0, 0])}, "name one axis twice"),
+        ("ReduceSum", {"x": np.float32([[1]]), "a": np.int64([1, -1])}, "name one axis twice"),
+        ("CumSum", {"x": np.float32([1]), "a": np.int64(1)}, "axis 1 is outside"),
+        ("DFT", {"x": np.ones((1, 2, 1), "float32"), "n": np.int64(2**40)}, "memory|bytes|GB|TB"),
+        ("DFT", {"x": np.ones((1, 2, 1), "float32"), "n": np.int64(0)}, "length of the signal must be 1 or more"),
+        ("STFT", {"x": np.ones((1, 9, 1), "float32"), "s": np.int64(0)}, "frames of 9 in steps of 0 are none"),
     ],
 )
 def test_computed_sizes_are_limited_before_memory_is_taken(operator: str, feeds: dict[str, Any], message: str) -> None:
@@ -383,3 +400,29 @@ def test_any_name_of_a_node_makes_one_name_of_a_size(name: str) -> None:
     [size] = opened_by(("size()",), name)
     assert is_open(size)
     assert names_in([size]) == {size}
+
+
+@pytest.mark.parametrize("axes", [[0], [1], [-1, 0]])
+def test_gradients_add_up_along_axes_that_data_name(axes: list[int]) -> None:
+    """What was broadcast along axes of size 1 is known only when the graph runs."""
+    x, along = Leaf("x", "float64", (3, 4)), Leaf("axes", "int64", (len(axes),))
+    mean = emit("ReduceMean", x, along)
+    made = (x - mean) * (x + mean * mean)
+    seed = Leaf("seed", "float64", (3, 4))
+    [found] = gradients([made], [seed], [x])
+    assert found is not None
+    rng = np.random.default_rng(0)
+    feeds = {"x": rng.normal(size=(3, 4)), "seed": rng.normal(size=(3, 4)), "axes": np.int64(axes)}
+    graph = trace([x, along, seed], [found]).graph
+    [got] = run_numpy(graph, {}, feeds).values()
+
+    def loss(x: Array) -> float:
+        mean = x.mean(axis=tuple(axes), keepdims=True)
+        return float(np.sum((x - mean) * (x + mean * mean) * feeds["seed"]))
+
+    wanted = np.empty((3, 4))
+    for place in np.ndindex(wanted.shape):
+        step = np.zeros((3, 4))
+        step[place] = 1e-6
+        wanted[place] = (loss(feeds["x"] + step) - loss(feeds["x"] - step)) / 2e-6
+    np.testing.assert_allclose(got, wanted, atol=1e-8)

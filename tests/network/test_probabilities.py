@@ -72,7 +72,7 @@ def test_the_shell_exports_probabilities_as_nodes(tmp_path: Path, monkeypatch: p
     assert onnx.load("plain.onnx").graph.node[-1].op_type == "Gemm"
     assert import_onnx("plain.onnx").outputs[0].temperature == 2.5
     assert main(["export", "m.onnx", "again.onnx", "--probabilities"]) == 0
-    assert "the outputs are those already" in capsys.readouterr().err
+    assert "the outputs are probabilities already" in capsys.readouterr().err
 
 
 def test_numbers_have_no_probabilities(tmp_path: Path) -> None:

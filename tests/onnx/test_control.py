@@ -28,7 +28,8 @@ from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.format.validate import manifest_faults
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.writing import to_model
-from portable_nn.operators import constant, replay, trace
+from portable_nn.operators import Type, constant, replay, trace
+from portable_nn.operators.costs import multiply_adds
 from portable_nn.operators.differentiation import gradients
 
 Arrays = Mapping[str, np.ndarray]
@@ -450,6 +451,12 @@ def test_a_body_without_some_part_is_refused(kind: str) -> None:
         inner.input[0].name = ""
     with pytest.raises(PortableNNError):
         import_onnx(proto)
+
+
+def test_the_cost_of_a_loop_with_an_operator_that_is_not_supported_is_not_known() -> None:
+    inner = Graph((Value("i", "", ()), Value("g", "", ())), ("g", "u"), (), (Node("s", "Swirl", ("i",), ("u",)),))
+    node = Node("l", "Loop", ("most", ""), ("y",), {"body": (inner,)})
+    assert multiply_adds(node, {"most": Type("int64", ()), "y": Type("float32", (3,))}) is None
 
 
 def test_a_branch_without_a_condition_in_it_is_refused() -> None:

@@ -241,6 +241,7 @@ def test_code_bases_refuse_it_by_name(target: str, tmp_path: Path) -> None:
 
 ALONE: Mapping[str, tuple[NodeProto, str]] = {
     "an operator that there is not": (node("Nothing", ["h"], ["m"], "it", domain=MICROSOFT), "com.microsoft.Nothing"),
+    "a name of two parts": (node("Inv.erse", ["h"], ["m"], "it", domain=MICROSOFT), r"com\.microsoft\.Inv\.erse"),
     "another domain": (node("Inverse", ["h"], ["m"], "it", domain="evil"), "evil.Inverse"),
     "text": (node("TreeEnsembleClassifier", ["h"], ["m", "p"], "it", domain=ML, **CLASSES), "ai.*string"),
     "numbers that are drawn": (node("RandomNormalLike", ["h"], ["m"], "it"), "Random.*other numbers each time"),

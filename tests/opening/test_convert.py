@@ -600,7 +600,7 @@ def test_another_tensor_is_noticed_and_nothing_is_left(tmp_path, monkeypatch, so
     spoil(monkeypatch, target)
     expected = (
         rf"{b} does not hold what was written: tensor 'dense_2\.bias' has the SHA-256 [0-9a-f]{{64}} there, and "
-        rf"[0-9a-f]{{64}} in {a} \(it is removed, and what was there before is back\)$"
+        rf"[0-9a-f]{{64}} in {a} \(it is removed, and the earlier file is back\)$"
     )
     with pytest.raises(VerificationError, match=expected):
         convert(a, b)
@@ -656,7 +656,7 @@ def test_engines_that_do_not_agree_leave_no_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [a]
     found = convert(a, tmp_path / "b.onnx", verify=False)
     assert (found.verified, found.outputs) == (False, {})
-    assert found.notes == (*outside("onnx"), "not verified: what was written was not compared with what was read")
+    assert found.notes == (*outside("onnx"), "not verified: the written file was not compared with the source")
     with pytest.raises(VerificationError, match="numpy and onnxruntime part"):
         convert(tmp_path / "b.onnx", tmp_path / "c.npz")
     assert_tensors(convert(tmp_path / "b.onnx", tmp_path / "c.npz", verify=False).target, network().parameters)

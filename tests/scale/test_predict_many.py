@@ -377,7 +377,7 @@ def test_wrong_arguments(folder: Path, options: dict[str, Any], message: str) ->
 
 
 def test_what_is_in_memory_is_for_one_process(folder: Path) -> None:
-    with pytest.raises(UsageError, match="what several processes compute is read from files, and this is ndarray"):
+    with pytest.raises(UsageError, match="several processes read their inputs from files, and this is ndarray"):
         many(np.zeros((3, 28, 28)))
     with pytest.raises(UsageError, match="standard input is for one process"):
         many("-")

@@ -286,7 +286,7 @@ def test_what_was_frozen_in_between_is_left_out_and_what_was_not_trained_is_refu
 
 def test_there_must_have_been_a_first_one() -> None:
     network = mlp()
-    with pytest.raises(UsageError, match=r"^optimizer='same' goes on with that of the last fit of this network"):
+    with pytest.raises(UsageError, match=r"^optimizer='same' goes on with the optimizer of this network's last fit"):
         network.fit(X, Y, **PLAIN, optimizer="same")
     network.fit(X, Y, **PLAIN, optimizer="adam")
     with pytest.raises(UsageError, match=r"^optimizer='same' has the groups of the last fit: leave groups out"):

@@ -96,7 +96,7 @@ def command(
         figure=lambda pictures: pictures.gan(found.result, found.target, seed, found.title),
     )
     if found.result.stopped == "interrupted":
-        printer.note("stopped by Ctrl-C; the figures are those of the networks as they are")
+        printer.note("stopped by Ctrl-C; the figures are of the networks at that step")
         raise typer.Exit(INTERRUPTED)
 
 

@@ -57,7 +57,7 @@ def command(
     steps: Steps = 499,
     plot: Moving = None,
     picture: Annotated[
-        str, choice("--picture", names=PICTURES, help="What --plot draws; circle: the limit of small steps.")
+        str, choice("--picture", names=PICTURES, help="Picture that --plot draws; circle is the limit of small steps.")
     ] = "overview",
     html: Html = None,
     top: Annotated[

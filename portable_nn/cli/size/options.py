@@ -103,7 +103,7 @@ class ResultOptions:
         int | None, typer.Option(metavar="N", help="Spatial axes, 1 to 3. By default as many as sizes are given, or 2.")
     ] = None
     to: Annotated[
-        str | None, typer.Option(metavar="N", help="Find options that give this output size, and keep those given.")
+        str | None, typer.Option(metavar="N", help="Find options that give this output size; given options are kept.")
     ] = None
     most: Annotated[int, typer.Option("--top", metavar="N", help="With --to: print the best N.")] = 10
     plot: Moving = None

@@ -19,7 +19,7 @@ from portable_nn.core.graph import Dim, Shape
 from portable_nn.onnx.library.isolated import LibraryEndedError, LibraryError, infer_shapes
 from portable_nn.onnx.opsets.support import STANDARD, type_name
 from portable_nn.operators.narrow import HELD_DTYPES
-from portable_nn.operators.registry import DTYPE_CODES, Type
+from portable_nn.operators.registry import DTYPE_CODES, Type, Types
 
 SMALL: Final = 1024
 """The most elements of an array that inference may need, as sizes or axes."""
@@ -153,7 +153,7 @@ def _shown(model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, i
     return shown
 
 
-def _as_inputs(node: NodeProto, types: Mapping[str, Type]) -> Iterator[ValueInfoProto]:
+def _as_inputs(node: NodeProto, types: Types) -> Iterator[ValueInfoProto]:
     """The outputs of a node whose ``types`` are declared."""
     codes = {**{dtype_of(code): code for code in TensorProto.DataType.values()}, **DTYPE_CODES}
     for name in node.output:

@@ -11,7 +11,7 @@ from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Node, all_nodes, own_inputs
 from portable_nn.core.limits import BOUNDLESS, NODES, UNROLLED
 from portable_nn.onnx.opsets.turns import in_known_turns
-from portable_nn.operators import InvalidNode, OperatorContext, Type, add_types
+from portable_nn.operators import InvalidNode, OperatorContext, Type, Types, add_types
 from portable_nn.operators.control.bodies import Body, bodies_of, types_in
 from portable_nn.operators.control.branches import taken
 from portable_nn.operators.control.loops import ScanUse, scan_of
@@ -21,7 +21,7 @@ from portable_nn.rewrites.scope import Scope
 Lift = Callable[[Node, Scope, bool], Iterator[Node]]
 """Translates a node that is put in the place of one with bodies; while it is tried whether that can be done."""
 
-Translate = Callable[[Sequence[Node], Mapping[str, Type], Collection[str]], Sequence[Node]]
+Translate = Callable[[Sequence[Node], Types, Collection[str]], Sequence[Node]]
 """Translates the nodes of a body, by the types of what they read and the names that are read of them."""
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Attribute, Dim, Node, format_shape
-from portable_nn.operators import InvalidNode, OperatorContext, Type, types_made, types_read, use_of, window_kind
+from portable_nn.operators import InvalidNode, OperatorContext, Type, Types, types_made, types_read, use_of, window_kind
 from portable_nn.operators.spatial.unpooling import unpooled
 from portable_nn.operators.spatial.window import per_axis, reaching, spatial_sizes
 from portable_nn.rewrites.scope import without
@@ -23,7 +23,7 @@ PLENTY: Final = 2**20
 """Used for an unknown size where it must be large enough for any kernel."""
 
 
-def explicit(node: Node, types: Mapping[str, Type]) -> Node:
+def explicit(node: Node, types: Types) -> Node:
     """``node`` with explicit pads in place of the other attributes; it computes the same.
 
     Raises ``InvalidNode`` where a size that decides them is unknown, or no pads compute the same.
@@ -45,7 +45,7 @@ def _check_unpool(use: OperatorContext) -> None:
         )
 
 
-def numbered(node: Node, types: Mapping[str, Type]) -> Node:
+def numbered(node: Node, types: Types) -> Node:
     """``node`` with explicit pads in place of ``auto_pad`` and ``output_shape``; itself where a size is unknown."""
     if window_kind(node.operator, node.domain) is None:
         return node
@@ -56,14 +56,14 @@ def numbered(node: Node, types: Mapping[str, Type]) -> Node:
         return node
 
 
-def _check_fit(node: Node, types: Mapping[str, Type]) -> None:
+def _check_fit(node: Node, types: Types) -> None:
     """Raise ``InvalidNode`` where the node would fit no input size, however large."""
     inputs = types_read(node, types)
     large = [type and Type(type.dtype, tuple(_or(PLENTY, size) for size in type.shape)) for type in inputs[:1]]
     types_made(node, [*large, *inputs[1:]])
 
 
-def _numbered(node: Node, types: Mapping[str, Type]) -> Node:
+def _numbered(node: Node, types: Types) -> Node:
     use, wanted = use_of(node, types), node.attributes.get("output_shape")
     if wanted is None and node.attributes.get("auto_pad", "NOTSET") == "NOTSET":
         return node
@@ -107,7 +107,7 @@ def _or(stand_in: int, size: Dim) -> int:
     return size if isinstance(size, int) else stand_in
 
 
-def _without_ceil(node: Node, types: Mapping[str, Type]) -> Node:
+def _without_ceil(node: Node, types: Types) -> Node:
     """The end padding extends to the end of the last window of ``ceil_mode``, where padding changes no result."""
     use = use_of(node, types)
     sides = zip(_windows(use), spatial_sizes(use), strict=True)

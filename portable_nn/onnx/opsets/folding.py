@@ -8,7 +8,6 @@ translated and is no rewrite of a finished graph, because the types of the follo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -21,7 +20,7 @@ from portable_nn.core.tensors import is_finite
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.storage.tensors import literal
 from portable_nn.operators.inference import has_open
-from portable_nn.operators.registry import FLOATS, INTEGERS, Array, NamedArrays, Type
+from portable_nn.operators.registry import FLOATS, INTEGERS, Array, NamedArrays, Type, Types
 from portable_nn.rewrites.program import Names
 
 LARGE: Final = 1024
@@ -41,7 +40,7 @@ class Folder:
         self.replaced: list[str] = []
         """The names of the folded nodes."""
 
-    def folded(self, node: Node, types: Mapping[str, Type]) -> list[Node]:
+    def folded(self, node: Node, types: Types) -> list[Node]:
         """Constants in place of ``node`` where it computes sizes that the shape rules cannot follow; otherwise itself.
 
         Raises ``GraphError`` where it cannot be computed.
@@ -77,7 +76,7 @@ class Folder:
             for name, output in zip(names, outputs, strict=True)
         ]
 
-    def _places(self, node: Node, types: Mapping[str, Type]) -> list[Node]:
+    def _places(self, node: Node, types: Types) -> list[Node]:
         """NonZero of a constant with several axes, which the shape rules do not propagate."""
         array = self._array(node.inputs[0], types) if len(node.inputs) == 1 else None
         if array is None or array.ndim < 2 or node.attributes or len(node.outputs) > 1:  # Faults are reported later.
@@ -87,7 +86,7 @@ class Folder:
         self._taken.add(node.inputs[0])
         return [Node(node.name, "Constant", (), node.outputs, {"value": literal(places)})]
 
-    def _array(self, name: str, types: Mapping[str, Type]) -> Array | None:
+    def _array(self, name: str, types: Types) -> Array | None:
         """The elements of a value that is constant."""
         if name not in self._arrays and name in types and (constant_value := _constant_value(types[name])) is not None:
             dtype, shape, _ = types[name]

@@ -395,13 +395,9 @@ def _gathered(
 ) -> Symbol:
     """Parts of a table of 4 or 8 bits with a scale for each block. Numbers of 4 bits may be packed, two to a byte."""
     rank, axis, along = len(table.shape), quantize_axis % len(table.shape), gather_axis % len(table.shape)
-    width, blocks = table.shape[axis], scales.shape[axis]
-    if not isinstance(width, int):
-        raise InvalidNode(f"a table must have a known width, not {table.type}")
-    plain, twice = (-(-width * each // block_size) == blocks for each in (1, 2))
-    packed = table.dtype == "uint8" and bits == 4 and twice
-    if not (plain or packed) or (packed and (plain or axis != rank - 1 or along == axis)):
-        raise InvalidNode(f"{table.type} is no table in blocks of {block_size} with scales {scales.type}")
+    packed, blocks = _is_packed(table, scales, axis, bits, block_size), int(scales.shape[axis])
+    if packed and (axis == along or axis != rank - 1):
+        raise InvalidNode("numbers that are packed along the last axis are looked up along another one")
     if points is None and table.dtype == "uint8" and (packed or bits == 8):
         points = emit("Expand", constant(2 ** (bits - 1), "uint8"), sizes(scales))
     elif packed and points:
@@ -410,10 +406,22 @@ def _gathered(
         found = emit("DequantizeLinear", table, scales, points, axis=axis, block_size=block_size)
         return emit("Gather", found, places, axis=along)
     # Of a large table few rows are unpacked.
-    given = [each and emit("Gather", each, places, axis=along) for each in (table, scales, points)]
-    given[0] = _halves(given[0]) if packed else given[0]
-    place = axis - rank if axis > along else axis
-    return emit("DequantizeLinear", *given, axis=place, block_size=block_size)
+    rows = partial(emit, "Gather", axis=along)
+    found = _halves(rows(table, places)) if packed else rows(table, places)
+    points, place = points and rows(points, places), axis - rank if axis > along else axis
+    return emit("DequantizeLinear", found, rows(scales, places), points, axis=place, block_size=block_size)
+
+
+def _is_packed(table: Symbol, scales: Symbol, axis: int, bits: int, block_size: int) -> bool:
+    """True if two numbers of 4 bits are in each byte of a table, by the number of its blocks."""
+    width, blocks = table.shape[axis], scales.shape[axis]
+    if isinstance(width, str):
+        raise InvalidNode(f"a table must have a known width, not {table.type}")
+    found = [each for each in (1, 2) if -(-width * each // block_size) == blocks]
+    may_be = table.dtype == "uint8" and bits == 4
+    if not (found if may_be else 1 in found) or (may_be and len(found) == 2):
+        raise InvalidNode(f"{table.type} is no table in blocks of {block_size} with scales {scales.type}")
+    return may_be and found == [2]
 
 
 MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {

@@ -164,7 +164,7 @@ def _cumulative_product(x: Symbol, axis: Symbol, *, exclusive: int = 0, reverse:
 def _along_computed(x: Symbol, axis: Symbol, exclusive: int, reverse: int) -> Symbol:
     """With the axes before and behind the computed one put together, it is the second of three."""
     rank, shape = len(x.shape), emit("Shape", x)
-    after = emit("Mod", emit("Reshape", cast(axis, "int64"), integers([1])), integers([rank])) + integers([1])
+    after = emit("Gather", integers(range(1, rank + 1)), emit("Reshape", axis, integers([1])))
     behind = emit("ReduceProd", emit("Slice", shape, after, integers([rank])), keepdims=1)
     along = emit("Concat", integers([-1]), emit("Gather", shape, after - integers([1])), behind, axis=0)
     flat = emit("Reshape", x, along)

@@ -261,7 +261,7 @@ def _is_of_arrays(node: NodeProto, domain: str, version: int) -> bool:
     """True if an operator may be one that makes arrays of numbers of such; onnxruntime alone knows its own."""
     schema = (node.op_type, version, "" if domain == "ai.onnx" else domain)
     if domain == microsoft.DOMAIN or version < 1 or not defs.has(*schema):
-        return domain == microsoft.DOMAIN and version > 0
+        return domain == microsoft.DOMAIN and version > 0 and "." not in node.op_type
     formal: Any = defs.get_schema(*schema)
     return all(not DTYPES.keys().isdisjoint(each.types) for each in (*formal.inputs, *formal.outputs))
 

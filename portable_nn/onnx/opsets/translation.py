@@ -8,7 +8,7 @@ onnxruntime cannot run as the ``substitute`` of its operator.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +30,7 @@ from portable_nn.operators import (
     InvalidNode,
     OperatorContext,
     Type,
+    Types,
     add_types,
     lookup,
     operator_of,
@@ -50,7 +51,7 @@ OLDEST_WRITTEN: Final = 13
 _TYPE_NAMES: Final = {"float32": "float", "float64": "double"}
 
 
-def _complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[str]:
+def _complaints(node: Node, opset: int, types: Types) -> Iterator[str]:
     """Why version ``opset`` of the standard cannot express ``node``."""
     known = signature(node.operator, opset)
     if known is None or node.domain:
@@ -68,7 +69,7 @@ def _complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[s
     yield from _input_complaints(own_inputs(node), known, types)
 
 
-def _input_complaints(inputs: Sequence[str], known: Signature, types: Mapping[str, Type]) -> Iterator[str]:
+def _input_complaints(inputs: Sequence[str], known: Signature, types: Types) -> Iterator[str]:
     """Why an operator of a version cannot have these inputs."""
     if len(inputs) > known.most:
         yield f"there are at most {known.most} inputs, and it has {len(inputs)}"
@@ -79,7 +80,7 @@ def _input_complaints(inputs: Sequence[str], known: Signature, types: Mapping[st
             yield f"there it is not defined for {dtype}"
 
 
-def _opaque_complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[str]:
+def _opaque_complaints(node: Node, opset: int, types: Types) -> Iterator[str]:
     """Why version ``opset`` of the standard cannot express an opaque node."""
     if not is_same_at(node, opset):
         yield "there it may mean something else"
@@ -160,7 +161,7 @@ def _substitute(use: OperatorContext, opset: int, scope: Scope) -> Callable[...,
     return (rule and rule(use)) or (facts.substitute and facts.substitute(use, opset)) or None
 
 
-def to_opset(graph: Graph, types: Mapping[str, Type], opset: int, *, portable: bool = False) -> list[Node]:
+def to_opset(graph: Graph, types: Types, opset: int, *, portable: bool = False) -> list[Node]:
     """The nodes of ``graph`` in their form at version ``opset``, with explicit pads.
 
     If ``portable``, they are such as all runtimes take; otherwise onnxruntime alone counts.
@@ -262,7 +263,7 @@ class Translated(NamedTuple):
 
 def translated(
     nodes: Sequence[Node],
-    types: Mapping[str, Type],
+    types: Types,
     opset: int,
     names: Names,
     outputs: Collection[str],
@@ -288,7 +289,7 @@ def translated(
     refused = dict[str, str]()
     folder, unrolled = folder or Folder(names), list[str]()
 
-    def in_body(inner: Sequence[Node], known: Mapping[str, Type], read: Collection[str]) -> Sequence[Node]:
+    def in_body(inner: Sequence[Node], known: Types, read: Collection[str]) -> Sequence[Node]:
         found = translated(inner, known, opset, names, read)
         notes.extend(found.notes)
         if found.faults:

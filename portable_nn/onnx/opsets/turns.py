@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from portable_nn.core.graph import Node, Tensor
-from portable_nn.operators import OperatorContext, Symbol, Type, cast, constant, emit, integers
+from portable_nn.operators import OperatorContext, Symbol, Type, Types, cast, constant, emit, integers
 from portable_nn.operators.control.bodies import Body, inferred
 from portable_nn.operators.elements import same
 from portable_nn.operators.registry import INTEGERS, operator_of
@@ -46,7 +46,7 @@ class _Counters(NamedTuple):
     ahead: Mapping[str, _Ahead]
     starts: Mapping[str, int]
     given: Mapping[str, str]
-    types: Mapping[str, Type]
+    types: Types
 
     def limit(self, counter: str, end: str, more: int) -> _Limit | None:
         """The number of turns after which a counter is no longer less than its ``end``."""
@@ -106,7 +106,7 @@ def _smallest(given: Sequence[Symbol | None], more: Sequence[int], least: int) -
     return emit("Min", turns, most) if most else turns
 
 
-def _begins_as(start: str, limits: Sequence[_Limit], makers: Mapping[str, Node], types: Mapping[str, Type]) -> bool:
+def _begins_as(start: str, limits: Sequence[_Limit], makers: Mapping[str, Node], types: Types) -> bool:
     """True if a condition before a Loop says that there is at least one turn by its ``limits``."""
 
     def origin(name: str) -> str:
@@ -170,7 +170,7 @@ def _counters(node: Node, use: OperatorContext, body: Body) -> _Counters:
     return _Counters(ahead, starts, outside, types)
 
 
-def _ahead(nodes: Iterable[Node], types: Mapping[str, Type], given: Iterable[str]) -> dict[str, _Ahead]:
+def _ahead(nodes: Iterable[Node], types: Types, given: Iterable[str]) -> dict[str, _Ahead]:
     """The values that are one of the whole numbers among those ``given``, and a constant more."""
     ahead = {
         name: _Ahead(name, 0) for name in given if types[name].dtype in INTEGERS and types[name].shape in ((), (1,))

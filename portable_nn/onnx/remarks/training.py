@@ -29,5 +29,5 @@ def quantised(graph: Graph) -> Iterator[str]:
         verb = "is" if len(read) == 1 else "are"
         yield (
             f"{quantity(len(read), 'tensor')} of weights {verb} quantised: the network runs as it is, and training "
-            "leaves these weights as they are; dequantize() makes floats of them that train"
+            "leaves these weights unchanged; dequantize() makes floats of them that train"
         )

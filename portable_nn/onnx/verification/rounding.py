@@ -28,9 +28,10 @@ from portable_nn.onnx.reading import decides_shapes
 from portable_nn.onnx.storage.tensors import literal
 from portable_nn.onnx.verification.conditioning import only_narrow, wide_node
 from portable_nn.onnx.verification.differences import gaps
-from portable_nn.operators import InvalidNode, Symbol, emit, infer, integers, known_operator
+from portable_nn.operators import InvalidNode, OperatorContext, Symbol, Type, emit, infer, integers, known_operator
 from portable_nn.operators.costs import multiply_adds, volume
 from portable_nn.operators.inference import add_types
+from portable_nn.operators.linear.fourier import transform
 from portable_nn.operators.normalization.statistics import per_channel
 from portable_nn.operators.rounding import ROUNDING
 from portable_nn.rewrites.lowering import form_of
@@ -221,8 +222,8 @@ def _taken(node: Node, known: Mapping[str, Bounded], scope: Scope) -> dict[str, 
 
 
 def _rule(use: _Use) -> Rule | None:
-    if use.node.operator == "LRN":
-        return _local_response
+    if use.node.operator in _OWN:
+        return _OWN[use.node.operator]
     known = ROUNDING.get(use.node.operator)
     return _KINDS[known.kind] if known else _ends if use.operator.moves else None
 
@@ -365,6 +366,26 @@ def _local_response(use: _Use) -> list[Array]:
     powers = 1 + np.abs(np.log(np.abs(np.where(value, x.value / np.where(value, value, 1), 1))))
     growth = use.growth((size + 16) * max(1.0, beta)).reshape(2, *[1] * value.ndim)
     return [growth * powers * np.abs(value) + TINY]
+
+
+def _transformed(use: _Use) -> list[Array]:
+    """The errors of a Fourier transform, whose algorithms add all numbers of a signal up in each: as if each wave were
+    1 everywhere."""
+    x, given = use.x[use.node.inputs[0]], [use.x[name].value if name else None for name in use.node.inputs]
+    types = [
+        None if each is None else Type(each.dtype.name, each.shape, tuple(each.ravel().tolist()) if place else None)
+        for place, each in enumerate(given)
+    ]
+    found = transform(OperatorContext(use.operator, types, use.node.attributes))
+    along, length = (found.axis - x.value.ndim, -1), float(found.length)
+    share = (1 + use.context.int("onesided")) / length if use.context.int("inverse") else 1.0
+    growth = use.growth(2 * length + 2).reshape(2, *[1] * x.value.ndim)
+    errors = growth * np.abs(x.value).sum(along, keepdims=True) + x.errors.sum(along, keepdims=True)
+    return [np.broadcast_to(share * errors, (2, *use.values[0].shape)) + TINY]
+
+
+_OWN: Final[Mapping[str, Rule]] = {"LRN": _local_response, "DFT": _transformed}
+"""Operators with a rule of their own."""
 
 
 def _scanned(use: _Use) -> list[Array]:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
@@ -26,10 +26,8 @@ from portable_nn.onnx.opsets.support import reads
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.storage.tensors import literal, tensor_bytes
 from portable_nn.onnx.writing import to_bytes
-from portable_nn.operators import DTYPE_CODES, FLOATS, Type, has_open, infer, is_of_shape
+from portable_nn.operators import DTYPE_CODES, FLOATS, Type, Types, has_open, infer, is_of_shape
 from portable_nn.operators.narrow import NARROW
-
-Types: TypeAlias = Mapping[str, Type]
 
 CHUNK: Final = 16 * 2**20
 """Bytes of weights and values that are in memory at once, on either side, unless one node needs more."""

@@ -43,7 +43,7 @@ from portable_nn.onnx.verification.pieces import plan_of, runtime_values
 from portable_nn.onnx.verification.proof import Loose
 from portable_nn.onnx.verification.rounding import explained
 from portable_nn.onnx.verification.sections import CHUNK, Sides
-from portable_nn.operators import FLOATS, Type, infer, known_operator, use_of
+from portable_nn.operators import FLOATS, Types, infer, known_operator, use_of
 from portable_nn.operators.costs import multiply_adds, volume
 
 VISIBLE: Final = 8
@@ -92,7 +92,7 @@ class Values:
     alone: int = 0
 
 
-def _terms(node: Node, types: Mapping[str, Type]) -> float:
+def _terms(node: Node, types: Types) -> float:
     """The number of terms in a sum that makes an element of the first output: products, or shares of many classes."""
     first = next(filter(None, node.outputs))
     terms, operator = (multiply_adds(node, types) or 0) / max(1, volume(types[first].shape)), known_operator(node)

@@ -20,6 +20,7 @@ from portable_nn.operators.registry import (
     KernelContext,
     OperatorContext,
     Type,
+    Types,
     operator_of,
     use_of,
 )
@@ -56,7 +57,7 @@ def types_in(use: OperatorContext, body: Body, inputs: Sequence[Type]) -> dict[s
     return dict(zip(formal, [*inputs, *map(use.type, body.places)], strict=True))
 
 
-def inferred(use: OperatorContext, body: Body, inputs: Sequence[Type]) -> Mapping[str, Type]:
+def inferred(use: OperatorContext, body: Body, inputs: Sequence[Type]) -> Types:
     """The types of all values of a body. Raises ``InvalidNode``."""
     try:
         return infer(body.graph, types_in(use, body, inputs)).types
@@ -64,7 +65,7 @@ def inferred(use: OperatorContext, body: Body, inputs: Sequence[Type]) -> Mappin
         use.fail(f"in '{body.graph.name}', {'; '.join(map(str, error.faults))}")
 
 
-def body_types(use: OperatorContext, name: str) -> Mapping[str, Type]:
+def body_types(use: OperatorContext, name: str) -> Types:
     """The types of all values of the body that an attribute is."""
     rule = use.operator.entries
     return inferred(use, bodies_of(use)[name], rule(use) if rule else ())

@@ -20,7 +20,7 @@ from portable_nn.core.errors import FormatError, listed
 from portable_nn.core.graph import INTERNAL, Attribute, Dim, Graph, Node
 from portable_nn.core.isolated import LibraryError, ask
 from portable_nn.core.text import quantity, said, some
-from portable_nn.operators.base import DTYPE_CODES, REQUIRED, Attr, KernelContext, OperatorContext, Step, Type
+from portable_nn.operators.base import DTYPE_CODES, REQUIRED, Attr, KernelContext, OperatorContext, Step, Type, Types
 from portable_nn.operators.foreign import side
 from portable_nn.operators.inference import infer
 from portable_nn.operators.registry import FOREIGN, InvalidNode, Operator, types_read
@@ -64,7 +64,7 @@ def proto_of(node: Node) -> bytes:
     return b64decode(str(node.attributes["node"]))
 
 
-def completed(node: Node, types: Mapping[str, Type]) -> Node:
+def completed(node: Node, types: Types) -> Node:
     """An opaque node with the types of its inputs, and those of its outputs, as onnxruntime finds them.
 
     Raises ``InvalidNode`` where onnxruntime cannot run it, or they do not follow from those of the inputs.

@@ -95,8 +95,8 @@ def _one_hot_type(use: OperatorContext) -> Type:
     indices = use.type(0)
     use.check_dtype(indices.dtype, NUMBERS)
     depth = use.constant(1, INTEGERS) if use.type(1).dtype in INTEGERS else tuple(map(int, use.floats(1)))
-    if use.type(2).shape != (2,) or len(depth) != 1:
-        use.fail("depth must be one number and values must be the pair (off, on)")
+    if use.type(2).shape != (2,) or len(depth) != 1 or (isinstance(depth[0], int) and depth[0] < 0):
+        use.fail("depth must be one number of 0 or more, and values must be the pair (off, on)")
     return _one_hot_of(use, depth[0])
 
 

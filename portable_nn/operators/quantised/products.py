@@ -27,6 +27,7 @@ from portable_nn.operators.base import (
     Step,
     Symbol,
     Type,
+    Types,
     cast,
     constant,
     emit,
@@ -168,7 +169,7 @@ class _InDoubles(KernelContext):
     def filled(self, shape: tuple[int, ...], dtype: Any, value: float) -> Array:
         return self._n.filled(shape, dtype, value)
 
-    def compiled(self, body: Graph, types: Mapping[str, Type], captured: Mapping[str, Array]) -> Compiled:
+    def compiled(self, body: Graph, types: Types, captured: Mapping[str, Array]) -> Compiled:
         return self._n.compiled(body, types, captured)
 
 
