@@ -129,10 +129,11 @@ class Alignment:
 
     def align(self) -> None:
         """Find all pairs of values, and where the models part."""
-        self._settle()
-        if self.other.steps and self._saturate():
+        if self.other.steps:
+            self._give()
+            self._saturate()
             self._compute()
-            self._settle()
+        self._settle()
         while len(self.partings) < MOST and (unmet := self.unmet):
             if not self._part_at(unmet, [self.their_end[name] for name in unmet]):
                 break
@@ -205,9 +206,9 @@ class Alignment:
 
     # -- pairs of values
 
-    def _saturate(self) -> bool:
-        """Find what is quantised with steps that end too soon; false where there is none."""
-        before, inputs = len(self.partings), dict(zip(self.other.inputs, self.one.inputs, strict=False))
+    def _saturate(self) -> None:
+        """Find what is quantised with steps that end too soon."""
+        inputs = dict(zip(self.other.inputs, self.one.inputs, strict=False))
         for node in self.other.nodes:
             whole, scale = node.input[0], self.other.constants.get(node.input[1]) if len(node.input) > 1 else None
             maker = self.other.maker.get(whole)
@@ -225,14 +226,14 @@ class Alignment:
             pairs = [(known[x], mine[y]) for known, mine in zip(self.seen, self.ours, strict=True)]
             apart = max(largest_gap(one, other) for one, other in pairs)
             if apart > half * (1 + STEP) + self._slack(y):
-                self.given.pop(y, None)
+                after = self._after(y)
+                self.given = {key: each for key, each in self.given.items() if key not in after}
                 self.apart[y], self.gaps[y] = match, Gap(apart, half, half)
                 ranges = [f"from {low:.3g} to {high:.3g}" for low, high in map(_range, zip(*pairs, strict=True))]
                 why = f"{SATURATES}: numbers are {ranges[0]}, and the steps {ranges[1]}"
                 if not np.array_equal(scale, self.other.constants.get(maker.input[1], ())):
                     why = "quantised with one scale, and back with another"
                 self.partings.append(self._parting(y, match, self.gaps[y])._replace(why=why))
-        return len(self.partings) > before
 
     def _run(self, given: dict[str, Match]) -> list[dict[str, Array]]:
         """All values of the second model, with those of the first in the place of the ``given`` ones."""
@@ -252,11 +253,7 @@ class Alignment:
         given any more, and what depends on it is looked at again.
         """
         while True:
-            while more := self._more(self.other.dependent, self.ours):
-                self.given |= more
-                for name in more:
-                    self.gaps.pop(name, None)
-                self._compute()
+            self._give()
             if not (wrong := self._far()):
                 if not self._looked_into():
                     break
@@ -271,6 +268,14 @@ class Alignment:
                     self._part_at([name], [match.value], match)
                 else:
                     self.refused.add(name)
+            self._compute()
+
+    def _give(self) -> None:
+        """Give all that nearly is a value of the first model."""
+        while more := self._more(self.other.dependent, self.ours):
+            self.given |= more
+            for name in more:
+                self.gaps.pop(name, None)
             self._compute()
 
     def _is_another(self, name: str) -> bool:
@@ -467,13 +472,18 @@ class Alignment:
             (each, other) for each in read for other in (self.given[each].value, *self.one.reads(match.value))
         ]:
             wanted = self._fitting(mine, theirs) if self._is_disordered(mine, theirs) else None
-            after = {mine}
-            after.update(each for each in self.other.dependent if not after.isdisjoint(self.other.reads(each)))
+            after = self._after(mine)
             rest = self.apart | {key: each for key, each in self.given.items() if key not in after}
             if wanted and match in dict(self._near(name, self._run({**rest, mine: wanted}))):
                 self.given = {key: each for key, each in self.given.items() if key not in after}
                 return self._origin(mine, wanted)
         return name, match
+
+    def _after(self, name: str) -> set[str]:
+        """A value of the second model with all that depends on it."""
+        after = {name}
+        after.update(each for each in self.other.dependent if not after.isdisjoint(self.other.reads(each)))
+        return after
 
     def _is_disordered(self, name: str, other: str) -> bool:
         """True if a value has the elements of another one of the first model in the order of the one that is given.
