@@ -18,7 +18,7 @@ from keras_models import keras as installed
 import portable_nn as pnn
 from portable_nn.converters.keras import from_keras, to_keras
 from portable_nn.converters.keras.installed import computing_in
-from portable_nn.format.hashes import Array
+from portable_nn.core.tensors import Array
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 

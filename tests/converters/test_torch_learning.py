@@ -16,7 +16,7 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.core.errors import UsageError
-from portable_nn.format.hashes import Array
+from portable_nn.core.tensors import Array
 
 torch: Any = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
