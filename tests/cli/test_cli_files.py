@@ -68,7 +68,7 @@ NAMES = {
 """The name of a file that an option may write: for all commands, or for those that are named."""
 
 READ = {
-    "--io", "IN...", "[INPUTS.npz]", "DATA", "--runtime",
+    "--io", "IN...", "[INPUTS]", "--inputs-b", "--answers-b", "DATA", "--runtime",
     "--verify-signature",
 }  # fmt: skip
 """Options whose value is a path, and that write no file."""

@@ -84,7 +84,7 @@ MADE: Mapping[str, tuple[Sequence[NodeProto], Mapping[str, Any], Mapping[str, An
         [node("Reshape", ["x", "s"], ["y"])], {"x": ["n", "k"]}, {"s": np.array([-1, 6])}, "import refuses it: none of",
     ),
     "a kernel that is wider than what is tried": (
-        [node("Conv", ["x", "w"], ["y"])], {"x": ["n", 1, "t"]}, {"w": f32(1, 1, 999)}, "import refuses it: none of",
+        [node("Conv", ["x", "w"], ["y"])], {"x": ["n", 1, "t"]}, {"w": f32(1, 1, 9999)}, "import refuses it: none of",
     ),
     "dropout while training": (
         [node("Dropout", ["x", "r", "t"], ["d"]), node("MatMul", ["d", "w"], ["y"])], {"x": ["n", 40]},

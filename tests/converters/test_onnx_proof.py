@@ -539,7 +539,7 @@ def test_a_model_of_tokens_is_proved_on_tokens() -> None:
     found = read_onnx(model)
     assert found.outputs["y"].max_abs_error < 1e-6
     feeds = drawn(found.network.graph)[1]
-    assert feeds["tokens"].shape == (3, 16)
+    assert feeds["tokens"].shape == (3, 32)
     assert feeds["tokens"].max() > 6
     assert set(np.unique(feeds["mask"])) == {0, 1}
     assert import_onnx(model, seed=3, atol=1e-4).graph.name == "tokens"

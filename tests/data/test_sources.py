@@ -231,7 +231,10 @@ FAULTS = [
     (ROWS[:, :783], r"a.npy: expected examples of shape \(28, 28\), found \(783,\)"),
     (np.where(ROWS[3, 5] == ROWS, np.nan, ROWS), r"a.npy:\d: expected finite float32 numbers, found NaN or infinity"),
     (np.full((2, 784), 1e300), "a.npy:0: expected finite float32 numbers, found NaN or infinity"),
-    (ROWS.astype(int) - 1, r"a.npy:\d: expected pixels from 0 to 255; if .* skip its preprocessing: raw \(--raw\)"),
+    (
+        ROWS.astype(int) - 1,
+        r"a.npy:\d: expected pixels from 0 to 255; if .* preprocessed already, pass them on unchanged: raw \(--raw\)",
+    ),
     (READY, "a.npy:0: expected pixels from 0 to 255, found none above 1; .*--raw"),
 ]
 

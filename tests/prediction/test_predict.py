@@ -179,7 +179,7 @@ def test_whole_numbers_enter_as_such_and_others_are_refused(tmp_path):
     assert [prediction.values for prediction in predict(path, tmp_path / "whole.npy")] == [(3, 255), (1, 0)]
     for number in (0.5, 256, -1):
         np.save(tmp_path / "other.npy", np.array([[number, 1.0]]))
-        with pytest.raises(DataError, match="input 'x' takes uint8, but the examples, as prepared for it, hold other"):
+        with pytest.raises(DataError, match="expected uint8, as input 'x' takes, found numbers that it cannot hold"):
             list(predict(path, tmp_path / "other.npy"))
 
 

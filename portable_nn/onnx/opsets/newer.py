@@ -147,7 +147,7 @@ def _cumulative_product(x: Symbol, axis: Symbol, *, exclusive: int = 0, reverse:
     if given is None:
         return _along_computed(x, axis, exclusive, reverse)
     if len(given) != 1 or not isinstance(given[0], int) or not -rank <= given[0] < rank:
-        raise InvalidNode(f"axis must be one number from {-rank} to {rank - 1}, not {given}")
+        raise InvalidNode(f"axis must be one number from {-rank} to {rank - 1}, not {[*given]}")
     along = given[0] % rank
     length = emit("Squeeze", sizes(x, [along]), integers([0]))
     places = emit("Range", constant(0, "int64"), length, constant(1, "int64"))
