@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import gaps, largest_gap
 from portable_nn.onnx.verification.rounding import STEP, SUSPICIOUS, is_quantised
 from portable_nn.runtimes.subject import Feeds
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
 
 MOST: Final = 12
 """The most places that are named at which two models part."""
@@ -209,16 +212,7 @@ class Alignment:
     def _saturate(self) -> None:
         """Find what is quantised with steps that end too soon."""
         inputs = dict(zip(self.other.inputs, self.one.inputs, strict=False))
-        for node in self.other.nodes:
-            whole, scale = node.input[0], self.other.constants.get(node.input[1]) if len(node.input) > 1 else None
-            maker = self.other.maker.get(whole)
-            if (
-                node.op_type != "DequantizeLinear"
-                or scale is None
-                or maker is None
-                or maker.op_type != "QuantizeLinear"
-            ):
-                continue
+        for maker, node, scale in _quantised(self.other):
             x, y, half = maker.input[0], node.output[0], float(scale.max()) / 2
             match = self.given.get(x) or (Match(inputs[x]) if x in inputs else None)
             if match is None or y in self.given:  # Where negative numbers saturate, it is a Relu.
@@ -632,15 +626,28 @@ class Alignment:
         differing += [f"{each} in B" for each in theirs if each not in ours]
         if differing:
             return ", ".join(text for text in differing if BODY not in text)
+        if len(other.input) < len(one.input):
+            return f"without '{one.input[len(other.input)]}' in B"
+        return self._constant(one, other)
+
+    def _constant(self, one: NodeProto, other: NodeProto) -> str:
+        """The constant of two nodes that differs most."""
         pairs = zip(map(self.one.constants.get, one.input), map(self.other.constants.get, other.input), strict=False)
         found = {
             f"'{name}': {difference_of(x, y)}": largest_gap(x, y) / (float(np.abs(x).max(initial=0.0)) or 1.0)
             for name, (x, y) in zip(other.input, pairs, strict=False)
             if x is not None and y is not None and not np.array_equal(x, y)
         }
-        if len(other.input) < len(one.input):
-            return f"without '{one.input[len(other.input)]}' in B"
         return max(found, key=lambda text: found[text], default="")
+
+
+def _quantised(side: Side) -> Iterator[tuple[NodeProto, NodeProto, Array]]:
+    """Nodes that quantise, those that bring their numbers back, and the scales of these."""
+    for node in side.nodes:
+        if node.op_type == "DequantizeLinear":
+            maker, scale = side.maker.get(node.input[0]), side.constants.get(node.input[1])
+            if maker is not None and maker.op_type == "QuantizeLinear" and scale is not None:
+                yield maker, node, scale
 
 
 def _range(arrays: Sequence[Array]) -> tuple[float, float]:

@@ -140,17 +140,16 @@ def _compared(
     if fault := _unlike(one, other):
         return made("parted", reason=fault), None
     if not isinstance(other, Elsewhere) and (weights := weight_gaps(one, other)) is not None:
-        outputs = {} if not weights else _outputs(one, other, _rounds(one, other, arrays, seed))
-        reason = "" if weights else "the same nodes and weights"
-        return made(
-            "weights" if weights else "same", weights=tuple(weights), outputs=outputs, reason=reason, notes=left
-        ), None
+        if not weights:
+            return made("same", reason="the same nodes and weights", notes=left), None
+        outputs = _outputs(one, other, _rounds(one, other, arrays, seed))
+        return made("weights", weights=tuple(weights), outputs=outputs, notes=left), None
     try:
         rounds = _rounds(one, other, arrays, seed)
         found, outputs, notes = _aligned(one, other, rounds, seed)
     except PortableNNError as error:
         return made("undecided", reason=f"no inputs are found on which both run: {error}", notes=left), None
-    found.partings[:] = [in_bodies(found, each) for each in found.partings]
+    found.partings[:] = map(partial(in_bodies, found), found.partings)
     verdict, reason = _verdict(found, {} if notes else outputs, drawn=inputs is None)
     result = made(
         verdict,
