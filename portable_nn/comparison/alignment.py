@@ -9,27 +9,24 @@ value is further off than rounding allows, the two part.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from portable_nn.comparison.constants import own_errors, quantised
 from portable_nn.comparison.matching import CLOSE, LOOSE, STEPPED, Index, Match
 from portable_nn.comparison.report import Pair, Parting
 from portable_nn.comparison.side import Side, Values
-from portable_nn.comparison.structure import BODY, attributes, difference_of
+from portable_nn.comparison.structure import attributes, difference_of, node_difference
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import gaps, largest_gap
 from portable_nn.onnx.verification.rounding import STEP, SUSPICIOUS, is_quantised
 from portable_nn.runtimes.subject import Feeds
-
-if TYPE_CHECKING:
-    from onnx import NodeProto
 
 MOST: Final = 12
 """The most places that are named at which two models part."""
@@ -51,9 +48,6 @@ SATURATES: Final = "saturates"
 
 IDLE: Final = 0.05
 """The share of its places at which examples differ, below which a value hardly varies."""
-
-FOLDED: Final = 4.0
-"""The units in the last place that folding may move a constant by."""
 
 
 class Gap(NamedTuple):
@@ -125,7 +119,7 @@ class Alignment:
         self.partings = list[Parting]()
         self.apart = dict[str, Match]()
         self.refused, self.switched = set[str](), set[tuple[str, Match]]()
-        self.folded = _only(one, other), _only(other, one)
+        self.folded = own_errors(one, other), own_errors(other, one)
         self.plain = self.ours = other.run(self.feeds, {})
         self.is_narrow = self.steps or len({_least(self.plain[0]), _least(self.theirs[0])}) > 1
         self.ours = self._run(self.given)
@@ -212,7 +206,7 @@ class Alignment:
     def _saturate(self) -> None:
         """Find what is quantised with steps that end too soon."""
         inputs = dict(zip(self.other.inputs, self.one.inputs, strict=False))
-        for maker, node, scale in _quantised(self.other):
+        for maker, node, scale in quantised(self.other):
             x, y, half = maker.input[0], node.output[0], float(scale.max()) / 2
             match = self.given.get(x) or (Match(inputs[x]) if x in inputs else None)
             if match is None or y in self.given:  # Where negative numbers saturate, it is a Relu.
@@ -611,43 +605,8 @@ class Alignment:
             gap.apart,
             gap.guaranteed,
             gap.likely,
-            self._why(match.value, name),
+            node_difference(self.one, self.other, match.value, name),
         )
-
-    def _why(self, a: str, b: str) -> str:
-        """The difference of two nodes, where that can be said in a few words."""
-        if a not in self.one.maker:
-            return ""
-        one, other = self.one.maker[a], self.other.maker[b]
-        if one.op_type != other.op_type:
-            return f"{one.op_type} in A, {other.op_type} in B"
-        ours, theirs = attributes(self.one, one), attributes(self.other, other)
-        differing = [*(f"{each} in A" for each in ours if each not in theirs)]
-        differing += [f"{each} in B" for each in theirs if each not in ours]
-        if differing:
-            return ", ".join(text for text in differing if BODY not in text)
-        if len(other.input) < len(one.input):
-            return f"without '{one.input[len(other.input)]}' in B"
-        return self._constant(one, other)
-
-    def _constant(self, one: NodeProto, other: NodeProto) -> str:
-        """The constant of two nodes that differs most."""
-        pairs = zip(map(self.one.constants.get, one.input), map(self.other.constants.get, other.input), strict=False)
-        found = {
-            f"'{name}': {difference_of(x, y)}": largest_gap(x, y) / (float(np.abs(x).max(initial=0.0)) or 1.0)
-            for name, (x, y) in zip(other.input, pairs, strict=False)
-            if x is not None and y is not None and not np.array_equal(x, y)
-        }
-        return max(found, key=lambda text: found[text], default="")
-
-
-def _quantised(side: Side) -> Iterator[tuple[NodeProto, NodeProto, Array]]:
-    """Nodes that quantise, those that bring their numbers back, and the scales of these."""
-    for node in side.nodes:
-        if node.op_type == "DequantizeLinear":
-            maker, scale = side.maker.get(node.input[0]), side.constants.get(node.input[1])
-            if maker is not None and maker.op_type == "QuantizeLinear" and scale is not None:
-                yield maker, node, scale
 
 
 def _range(arrays: Sequence[Array]) -> tuple[float, float]:
@@ -659,7 +618,7 @@ def _range(arrays: Sequence[Array]) -> tuple[float, float]:
 
 def _least(known: Mapping[str, Array]) -> int:
     """The bytes of a number of the narrowest floats."""
-    return min((array.dtype.itemsize for array in known.values() if _is_float(array)), default=0)
+    return min((array.dtype.itemsize for array in known.values() if array.dtype.kind == "f"), default=0)
 
 
 def _varying(arrays: Sequence[Array]) -> float:
@@ -669,35 +628,3 @@ def _varying(arrays: Sequence[Array]) -> float:
         return 1.0
     with np.errstate(invalid="ignore"):
         return float((last != last[:1]).any(axis=0).mean()) if last.size else 1.0
-
-
-def _only(one: Side, other: Side) -> dict[str, float]:
-    """The errors of constants that a model has alone: they may be folded, where roundings add up.
-
-    A number for each channel may be a difference of others, of which the other model has some.
-    """
-    theirs, vectors = set[bytes](), dict[int, float]()
-    for array in filter(_is_float, other.constants.values()):
-        theirs.add(_elements(array))
-        if array.ndim == 1:
-            vectors[array.size] = max(vectors.get(array.size, 0.0), float(np.abs(array).max(initial=0.0)))
-    found = {}
-    for name, array in one.constants.items():
-        if _is_float(array) and _elements(array) not in theirs:
-            largest = max(
-                float(np.abs(array).max(initial=0.0)), vectors.get(array.size, 0.0) if array.ndim == 1 else 0.0
-            )
-            found[name] = FOLDED * float(np.finfo(array.dtype).eps) * largest
-    for node in one.nodes if one.steps else ():
-        if node.op_type == "DequantizeLinear" and node.output[0] in found:
-            found[node.output[0]] += float(one.constants[node.input[1]].max()) / 2
-    return found
-
-
-def _is_float(array: Array) -> bool:
-    return array.dtype.kind == "f"
-
-
-def _elements(array: Array) -> bytes:
-    """The elements of an array in any order."""
-    return hashlib.sha256(np.sort(array, axis=None).tobytes()).digest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, permutations
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -160,6 +160,34 @@ def difference_of(one: Array, other: Array) -> str:
     if (name := _rounded_to(one, other)) is not None:
         return f"rounded to {name}"
     return _of_elements(one.ravel().astype(np.float64), other.ravel().astype(np.float64))
+
+
+def node_difference(one: Side, other: Side, a: str, b: str) -> str:
+    """The difference of the nodes that make a value of each model, where that can be said in a few words."""
+    if a not in one.maker:
+        return ""
+    first, second = one.maker[a], other.maker[b]
+    if first.op_type != second.op_type:
+        return f"{first.op_type} in A, {second.op_type} in B"
+    ours, theirs = attributes(one, first), attributes(other, second)
+    differing = [*(f"{each} in A" for each in ours if each not in theirs)]
+    differing += [f"{each} in B" for each in theirs if each not in ours]
+    if differing:
+        return ", ".join(text for text in differing if BODY not in text)
+    if len(second.input) < len(first.input):
+        return f"without '{first.input[len(second.input)]}' in B"
+    pairs = zip(map(one.constants.get, first.input), map(other.constants.get, second.input), strict=False)
+    return _largest(dict(zip(second.input, pairs, strict=False)))
+
+
+def _largest(pairs: Mapping[str, tuple[Array | None, Array | None]]) -> str:
+    """The difference of the constants that differ most, as a share of their numbers."""
+    found = {
+        f"'{name}': {difference_of(x, y)}": largest_gap(x, y) / (float(np.abs(x).max(initial=0.0)) or 1.0)
+        for name, (x, y) in pairs.items()
+        if x is not None and y is not None and not np.array_equal(x, y)
+    }
+    return max(found, key=lambda text: found[text], default="")
 
 
 def _of_elements(a: Array, b: Array) -> str:

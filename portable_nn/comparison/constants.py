@@ -1,0 +1,59 @@
+"""Constants of two models that are compared: those that one has alone, and the scales of steps."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from portable_nn.comparison.side import Side
+from portable_nn.core.tensors import Array
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
+FOLDED: Final = 4.0
+"""The units in the last place that folding may move a constant by."""
+
+
+def own_errors(one: Side, other: Side) -> dict[str, float]:
+    """The errors of constants that a model has alone: they may be folded, where roundings add up.
+
+    A number for each channel may be a difference of others, of which the other model has some.
+    """
+    theirs, vectors = set[bytes](), dict[int, float]()
+    for array in filter(_is_float, other.constants.values()):
+        theirs.add(_elements(array))
+        if array.ndim == 1:
+            vectors[array.size] = max(vectors.get(array.size, 0.0), float(np.abs(array).max(initial=0.0)))
+    found = {}
+    for name, array in one.constants.items():
+        if _is_float(array) and _elements(array) not in theirs:
+            largest = max(
+                float(np.abs(array).max(initial=0.0)), vectors.get(array.size, 0.0) if array.ndim == 1 else 0.0
+            )
+            found[name] = FOLDED * float(np.finfo(array.dtype).eps) * largest
+    for node in one.nodes if one.steps else ():
+        if node.op_type == "DequantizeLinear" and node.output[0] in found:
+            found[node.output[0]] += float(one.constants[node.input[1]].max()) / 2
+    return found
+
+
+def _is_float(array: Array) -> bool:
+    return array.dtype.kind == "f"
+
+
+def _elements(array: Array) -> bytes:
+    """The elements of an array in any order."""
+    return hashlib.sha256(np.sort(array, axis=None).tobytes()).digest()
+
+
+def quantised(side: Side) -> Iterator[tuple[NodeProto, NodeProto, Array]]:
+    """Nodes that quantise, those that bring their numbers back, and the scales of these."""
+    for node in side.nodes:
+        if node.op_type == "DequantizeLinear":
+            maker, scale = side.maker.get(node.input[0]), side.constants.get(node.input[1])
+            if maker is not None and maker.op_type == "QuantizeLinear" and scale is not None:
+                yield maker, node, scale
