@@ -72,7 +72,7 @@ def command(
     models compute the same, and otherwise 1.
     """
     from portable_nn.comparison.diff import diff
-    from portable_nn.comparison.pipelines import arrays_of
+    from portable_nn.comparison.explaining import arrays_of
     from portable_nn.comparison.report import as_json, as_page, as_text
     from portable_nn.core.atomic import atomic_write
     from portable_nn.prediction.arrays import are_pictures

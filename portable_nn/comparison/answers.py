@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.comparison.recipes import COLOURS, FINISHES, RESHAPED, UPRIGHT, Frame, Photo, Recipe
+from portable_nn.comparison.pipeline import COLOURS, FINISHES, RESHAPED, UPRIGHT, Frame, Photo, Pipeline
 from portable_nn.comparison.scaling import KERNELS
 from portable_nn.comparison.solving import EXPLAINED, TINY, Scored, known_numbers
 from portable_nn.core.errors import ShapeError
@@ -54,7 +54,7 @@ def _sigmoid(x: Array) -> Array:
 
 
 FORMS: Final[Mapping[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]]] = {
-    Recipe._field_defaults["answers"]: (_same, _same),
+    Pipeline._field_defaults["answers"]: (_same, _same),
     "with softmax": (_softmax, _same),
     "without softmax": (_same, _softmax),
     "with a sigmoid": (_sigmoid, _same),
@@ -73,7 +73,7 @@ class Answers:
         count: how many numbers the answers have.
     """
 
-    def __init__(self, photo: Photo, own: Recipe, model: Runnable, entry: Value, given: Mapping[str, Array]) -> None:
+    def __init__(self, photo: Photo, own: Pipeline, model: Runnable, entry: Value, given: Mapping[str, Array]) -> None:
         self.photo, self.own, self.model, self.entry, self.tried = photo, own, model, entry, 0
         self.theirs: dict[str, Array] = {}
         self.theirs = dict(_paired(self._run(own), given))
@@ -84,17 +84,17 @@ class Answers:
         singles = list(self._singles())
         rough = sorted(map(self._nearest, (self.own, *singles)), key=_error)
         for firsts in (singles, None, None):
-            if self._in_levels(rough[0].recipe).error <= EXPLAINED:
+            if self._in_levels(rough[0].pipeline).error <= EXPLAINED:
                 break
-            firsts = firsts or [each.recipe for each in rough[:BEAM]]
+            firsts = firsts or [each.pipeline for each in rough[:BEAM]]
             places = sorted(product(range(len(firsts)), range(len(singles))), key=sum)
             both = dict.fromkeys(filter(None, (self._joined(firsts[one], singles[other]) for one, other in places)))
             rough = sorted([*rough, *map(self._nearest, [*both][:MOST])], key=_error)
-        near = [self.own._replace(answers=rough[0].recipe.answers), *(each.recipe for each in rough[:NEAR])]
+        near = [self.own._replace(answers=rough[0].pipeline.answers), *(each.pipeline for each in rough[:NEAR])]
         tried = product(dict.fromkeys(near), FINISHES)
         return [self._in_levels(each._replace(finish=finish)) for each, finish in tried]
 
-    def _singles(self) -> Iterator[Recipe]:
+    def _singles(self) -> Iterator[Pipeline]:
         """The preparations that differ from A's in one decision, the frequent ones of each decision first."""
         own, channels = self.own, len(self.own.numbers.factor)
         frames, stored = self.photo.frames(UPRIGHT, own.frame.size), self.photo.stored
@@ -111,7 +111,7 @@ class Answers:
         for row in zip_longest(*changes, fillvalue={}):
             yield from (each for change in row if (each := own._replace(**change)) != own)
 
-    def _joined(self, one: Recipe, other: Recipe) -> Recipe | None:
+    def _joined(self, one: Pipeline, other: Pipeline) -> Pipeline | None:
         """Both differences at once; None where they are in one decision."""
         mine, its = (
             {name: value for name, value in each._asdict().items() if value != getattr(self.own, name)}
@@ -119,30 +119,30 @@ class Answers:
         )
         return None if mine.keys() & its.keys() else self.own._replace(**mine, **its)
 
-    def _nearest(self, recipe: Recipe) -> Scored:
+    def _nearest(self, pipeline: Pipeline) -> Scored:
         """A preparation with the form of the answers that is nearest, and the relative error that is left."""
-        ours = self._run(recipe)
+        ours = self._run(pipeline)
         errors = {form: _apart(ours, self.theirs, *pair) for form, pair in FORMS.items()}
         form = min(errors, key=lambda each: errors[each])
-        return Scored(recipe._replace(answers=form), errors[form])
+        return Scored(pipeline._replace(answers=form), errors[form])
 
-    def _in_levels(self, recipe: Recipe) -> Scored:
+    def _in_levels(self, pipeline: Pipeline) -> Scored:
         """The same in levels: the error as a multiple of what roundings of the picture do, which have a known size."""
-        rng, (mine, its) = np.random.default_rng(0), FORMS[recipe.answers]
-        ours = self._run(recipe)
-        noises = [_apart(ours, self._run(recipe, rng), mine, mine) for _ in range(DRAWS)]
+        rng, (mine, its) = np.random.default_rng(0), FORMS[pipeline.answers]
+        ours = self._run(pipeline)
+        noises = [_apart(ours, self._run(pipeline, rng), mine, mine) for _ in range(DRAWS)]
         noise = max(float(np.sqrt(np.mean(np.square(noises)))), PRECISION)
-        return Scored(recipe, _apart(ours, self.theirs, mine, its) * ROUNDING / noise)
+        return Scored(pipeline, _apart(ours, self.theirs, mine, its) * ROUNDING / noise)
 
-    def _run(self, recipe: Recipe, rounding: np.random.Generator | None = None) -> dict[str, Array]:
+    def _run(self, pipeline: Pipeline, rounding: np.random.Generator | None = None) -> dict[str, Array]:
         """The outputs that are compared, perhaps for a picture with other roundings."""
         self.tried += 1
-        x = self.photo.made(recipe)
+        x = self.photo.made(pipeline)
         if rounding is not None:
-            x = x + rounding.uniform(-0.5, 0.5, x.shape) * np.array(recipe.numbers.factor)
+            x = x + rounding.uniform(-0.5, 0.5, x.shape) * np.array(pipeline.numbers.factor)
         if np.dtype(self.entry.dtype).kind in "iu":
             x = np.rint(x).clip(0, 255)
-        example = self.photo.laid_out(x, recipe.layout)[np.newaxis].astype(self.entry.dtype)
+        example = self.photo.laid_out(x, pipeline.layout)[np.newaxis].astype(self.entry.dtype)
         found = run_one(self.model, self.entry, example)
         return {
             name: array.astype(np.float64) for name, array in found.items() if name in self.theirs or not self.theirs
@@ -153,7 +153,7 @@ def _error(each: Scored) -> float:
     return each.error
 
 
-def _fills(own: Recipe, frame: Frame) -> tuple[float | None, ...]:
+def _fills(own: Pipeline, frame: Frame) -> tuple[float | None, ...]:
     """The levels that may be beside a picture that A does not put into a box."""
     return (own.fill,) if frame.how != "letterbox" or own.fill is not None else (114.0, 0.0)
 

@@ -18,7 +18,7 @@ from portable_nn.comparison.alignment import SATURATES, Alignment
 from portable_nn.comparison.bodies import in_bodies
 from portable_nn.comparison.cases import check_new, write_case
 from portable_nn.comparison.elsewhere import Elsewhere, side_in
-from portable_nn.comparison.pipelines import Prepared, explained, prepared_by
+from portable_nn.comparison.explaining import Prepared, explained, prepared_by
 from portable_nn.comparison.report import Diff, Verdict
 from portable_nn.comparison.side import Side
 from portable_nn.comparison.structure import weight_gaps

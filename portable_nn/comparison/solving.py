@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.comparison.recipes import COLOURS, FINISHES, UPRIGHT, Frame, Numbers, Photo, Recipe, Turn
+from portable_nn.comparison.pipeline import COLOURS, FINISHES, UPRIGHT, Frame, Numbers, Photo, Pipeline, Turn
 from portable_nn.comparison.scaling import KERNELS
 from portable_nn.core.tensors import Array
 from portable_nn.preprocessing.named import NAMED
@@ -38,7 +38,7 @@ NEAR: Final = 24
 class Scored(NamedTuple):
     """A preparation, and how far what it makes is from the other side's."""
 
-    recipe: Recipe
+    pipeline: Pipeline
     error: float
 
 
@@ -112,7 +112,7 @@ class Search:
         tried: how many candidates there were.
     """
 
-    def __init__(self, photo: Photo, own: Recipe, theirs: Sequence[tuple[str, Array]]) -> None:
+    def __init__(self, photo: Photo, own: Pipeline, theirs: Sequence[tuple[str, Array]]) -> None:
         self.photo, self.own, self.theirs, self.tried = photo, own, theirs, 0
         self.size, channels = theirs[0][1].shape[:2], theirs[0][1].shape[2]
         self.colours = {name: np.array(rows, np.float64) for name, rows in COLOURS[channels].items()}
@@ -167,4 +167,4 @@ class Search:
         numbers = Numbers(*(tuple(np.array(each).tolist()) for each in numbers))
         fill = float(np.mean((fit.beside[0] - numbers.offset) / numbers.factor)) if len(fit.beside) else None
         turn = self.photo.turn_named(place.turn)
-        return Scored(Recipe(*place[1:3], place.colours, numbers, layout, turn, fill, finish=finish), error)
+        return Scored(Pipeline(*place[1:3], place.colours, numbers, layout, turn, fill, finish=finish), error)

@@ -155,7 +155,7 @@ class Frame(NamedTuple):
         return f"scaled to {scaled}, put {where} of {size}"
 
 
-class Recipe(NamedTuple):
+class Pipeline(NamedTuple):
     """A preparation."""
 
     frame: Frame
@@ -182,7 +182,7 @@ DECISIONS: Final = {
 """The decisions that are compared, in words."""
 
 
-def gaps(own: Recipe, other: Recipe) -> tuple[Gap, ...]:
+def gaps(own: Pipeline, other: Pipeline) -> tuple[Gap, ...]:
     """The decisions in which two preparations differ."""
     return tuple(
         Gap(what, *(rounded(x, 4) if isinstance(x := getattr(each, name), float) else str(x) for each in (own, other)))
@@ -191,7 +191,7 @@ def gaps(own: Recipe, other: Recipe) -> tuple[Gap, ...]:
     )
 
 
-def _alike(name: str, own: Recipe, other: Recipe) -> bool:
+def _alike(name: str, own: Pipeline, other: Pipeline) -> bool:
     if name == "numbers":
         return own.numbers.near(other.numbers)
     if (name == "frame" and other.frame.own) or (name == "layout" and "" in (own.layout, other.layout)):
@@ -232,14 +232,14 @@ class Photo:
         words = ("mirrored" * turn[1], f"turned by {90 * turn[0]}° to the left" * bool(turn[0]))
         return ", then ".join(filter(None, words))
 
-    def own(self) -> Recipe:
+    def own(self) -> Pipeline:
         """The preparation of A; its numbers by what becomes of black and white."""
         shape = (1, *self.found.shape)
         black, white = (
             self.canonical(apply_arithmetic(self.steps, np.full(shape, level)))[0][1][0, 0] for level in (0.0, 255.0)
         )
         kinds = {type(step) for step in self.steps}
-        return Recipe(
+        return Pipeline(
             self.own_frame(UPRIGHT),
             next((step.method for step in self.steps if hasattr(step, "method")), "bilinear"),
             [*COLOURS[len(black)]][BgrStep in kinds],
@@ -326,13 +326,13 @@ class Photo:
         others = (each for each in dict.fromkeys(found) if each != own._replace(own=False))
         return [own, *others] if own.size == size else list(others)
 
-    def made(self, recipe: Recipe) -> Array:
+    def made(self, pipeline: Pipeline) -> Array:
         """The example that a preparation makes: (height, width, channel)."""
-        frame, numbers = recipe.frame, recipe.numbers
-        levels = self.levels(self.turns[recipe.turn], frame, recipe.kernel, recipe.finish)
-        rows = np.array(COLOURS[len(numbers.factor)][recipe.colours], np.float64)
+        frame, numbers = pipeline.frame, pipeline.numbers
+        levels = self.levels(self.turns[pipeline.turn], frame, pipeline.kernel, pipeline.finish)
+        rows = np.array(COLOURS[len(numbers.factor)][pipeline.colours], np.float64)
         inside = (levels @ rows.T) * numbers.factor + numbers.offset
-        found = np.tile(np.multiply(recipe.fill or 0.0, numbers.factor) + numbers.offset, (*frame.size, 1))
+        found = np.tile(np.multiply(pipeline.fill or 0.0, numbers.factor) + numbers.offset, (*frame.size, 1))
         found[frame.inside] = inside
         return found
 

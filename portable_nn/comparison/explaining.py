@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 import numpy as np
 
 from portable_nn.comparison.answers import Answers
-from portable_nn.comparison.recipes import BGR, Photo, Recipe, gaps
+from portable_nn.comparison.pipeline import BGR, Photo, Pipeline, gaps
 from portable_nn.comparison.report import Diff, Gap
 from portable_nn.comparison.solving import EXACT, EXPLAINED, Scored, Search
 from portable_nn.core.arrays import NUMBERS, as_array
@@ -89,16 +89,16 @@ def explained(a: Prepared, inputs: Any, answers: Any, names: tuple[str, str]) ->
     search, reason = _search(a, own, inputs, answers)
     found = search.found()
     limit = 2 * max(min(each.error for each in found), EXACT)
-    rivals = {each: gaps(own, each.recipe) for each in found if each.error <= limit}
+    rivals = {each: gaps(own, each.pipeline) for each in found if each.error <= limit}
     fewest = min(map(len, rivals.values()))
     rivals = {each: several for each, several in rivals.items() if len(several) == fewest}
     made = _decided(rivals, reason)
     if made.verdict == "prepared":
-        made = replace(made, options=_options(a, [each.recipe for each in rivals]))
+        made = replace(made, options=_options(a, [each.pipeline for each in rivals]))
     return replace(made, a=names[0], b=names[1], notes=(f"{search.tried:,} preparations were tried", *a.notes))
 
 
-def _search(a: Prepared, own: Recipe, inputs: Any, answers: Any) -> tuple[Search | Answers, str]:
+def _search(a: Prepared, own: Pipeline, inputs: Any, answers: Any) -> tuple[Search | Answers, str]:
     """The search for the preparation behind arrays, and the reason why it decides nothing; empty where it may."""
     if answers is not None:
         found = Answers(a.photo, own, a.model, a.entry, arrays_of(answers, "answers_b"))
@@ -132,13 +132,13 @@ def _decided(rivals: Mapping[Scored, tuple[Gap, ...]], reason: str) -> Diff:
     return Diff("", "", "prepared", preparation=tuple(merged), reason=left)
 
 
-def _options(a: Prepared, recipes: Sequence[Recipe]) -> str:
+def _options(a: Prepared, pipelines: Sequence[Pipeline]) -> str:
     """The options of ``predict`` that prepare as the other side does; why there are none, where there are none."""
-    for recipe in recipes:
+    for pipeline in pipelines:
         try:
-            given = _preparation(recipe)
+            given = _preparation(pipeline)
             x = a.photo.canonical(apply(prepared(given, a.entry).steps, a.pixels))[0][1]
-            apart = (x - a.photo.made(recipe)) / recipe.numbers.factor
+            apart = (x - a.photo.made(pipeline)) / pipeline.numbers.factor
         except (PortableNNError, ValueError):
             continue
         if float(np.sqrt(np.mean(np.square(apart)))) <= EXPLAINED:
@@ -146,22 +146,22 @@ def _options(a: Prepared, recipes: Sequence[Recipe]) -> str:
     return "none: portable-nn does not prepare pictures so"
 
 
-def _preparation(recipe: Recipe) -> Preparation:
-    """The preparation of this package that is nearest to a recipe. Raises ``UsageError``."""
-    frame = recipe.frame
-    mean, std = recipe.numbers.normalised(1)
+def _preparation(pipeline: Pipeline) -> Preparation:
+    """The preparation of this package that is nearest to a pipeline. Raises ``UsageError``."""
+    frame = pipeline.frame
+    mean, std = pipeline.numbers.normalised(1)
     if max(map(abs, (*mean, *std))) > 1:
-        mean, std = recipe.numbers.normalised(255)
+        mean, std = pipeline.numbers.normalised(255)
     if frame.found:
         return Preparation("mnist", mean=mean, std=std)
     return Preparation(
         fit=frame.how,
         size=min(frame.scaled) if frame.how == "crop" else frame.size,
         crop=frame.size if frame.how == "crop" else None,
-        method=recipe.kernel if recipe.kernel in get_args(Method) else None,  # type: ignore[arg-type]
+        method=pipeline.kernel if pipeline.kernel in get_args(Method) else None,  # type: ignore[arg-type]
         mean=mean,
         std=std,
-        bgr=recipe.colours == BGR or None,
+        bgr=pipeline.colours == BGR or None,
     )
 
 
