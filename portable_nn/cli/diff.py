@@ -23,11 +23,11 @@ def command(
     printer: Printer,
     a: Annotated[str, typer.Argument(metavar="A", help="A shipped model's name, or a model file of any kind.")],
     b: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="[B]", help="The model to compare with; with --inputs-b or --answers-b it may be left out."
         ),
-    ],
+    ] = None,
     inputs: Annotated[
         Path | None,
         typer.Argument(
@@ -77,13 +77,12 @@ def command(
     from portable_nn.core.atomic import atomic_write
     from portable_nn.prediction.arrays import are_pictures
 
-    other: str | None = b
-    if inputs is None and (inputs_b or answers_b):
-        inputs, other = Path(b), None
+    if b is not None and inputs is None and (inputs_b or answers_b):
+        inputs, b = Path(b), None
     given = inputs if inputs is None or are_pictures(inputs) else arrays_of(inputs, str(inputs))
     found = diff(
         a,
-        other,
+        b,
         inputs=given,
         inputs_b=inputs_b,
         answers_b=answers_b,

@@ -114,7 +114,9 @@ def _photo(a: Any, b: Any, inputs: Any, theirs: tuple[Any, Any], preprocess: Pre
     """The picture among the inputs as A prepares it, if there is one. Raises ``UsageError`` where it is missing."""
     is_photo, given = inputs is not None and are_pictures(inputs), sum(each is not None for each in theirs)
     if given > 1 or (given and not is_photo) or (b is None and not given):
-        raise UsageError("b must be another model, or inputs_b or answers_b given, with a picture as inputs")
+        raise UsageError(
+            "expected another model b, or a picture and either inputs_b or answers_b, the numbers of another program"
+        )
     if not is_photo:
         return None
     if _is_model(a) and type(a).__name__ != "ModelProto":

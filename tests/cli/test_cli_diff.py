@@ -106,8 +106,9 @@ def test_a_picture_and_the_models_may_be_given_together(model, run, photo):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ("a.onnx --inputs-b theirs.npz", "[B]"),
-        ("a.onnx photo.png --inputs-b theirs.npz --answers-b theirs.npz", "--inputs-b or"),
+        ("a.onnx", "another model"),
+        ("a.onnx --inputs-b theirs.npz", "a picture"),
+        ("a.onnx photo.png --inputs-b theirs.npz --answers-b theirs.npz", "either --inputs-b or"),
         ("a.onnx photo.png --inputs-b none.npz", "none.npz"),
         ("a.onnx photo.png --inputs-b row.npy", "(5,)"),
         ("a.onnx photo.png --answers-b theirs.npz", "(5, 7)"),
