@@ -23,7 +23,7 @@ from portable_nn.engines.once import run_numpy
 from portable_nn.onnx.verification.conditioning import widened
 from portable_nn.operators import constant, emit, emit_all, infer, integers, replay, trace
 from portable_nn.operators.differentiation import gradients
-from portable_nn.operators.foreign.opaque import is_opaque
+from portable_nn.operators.opaque.nodes import is_opaque
 from portable_nn.operators.quantised.scales import limits_of
 from portable_nn.operators.replay import replayed
 from portable_nn.operators.symbols import Leaf, Symbol

@@ -67,7 +67,7 @@ def check(name: str, folder: Path) -> Result:
     from producer_steps import three_steps
 
     from portable_nn.converters.onnx import export_onnx, read_onnx
-    from portable_nn.operators.foreign.opaque import is_opaque
+    from portable_nn.operators.opaque.nodes import is_opaque
 
     path, again, result = folder / f"{name}.onnx", folder / "again.onnx", Result()
     with np.load(path.with_suffix(".npz")) as stored:

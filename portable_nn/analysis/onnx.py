@@ -51,8 +51,8 @@ from portable_nn.onnx.storage.tensors import Unread, from_attribute, from_tensor
 from portable_nn.onnx.subgraphs import all_names, node_of, with_unique_names
 from portable_nn.operators import Needed, needed_equalities, solution
 from portable_nn.operators.costs import multiply_adds
-from portable_nn.operators.foreign.opaque import is_opaque, opaque_notes
 from portable_nn.operators.narrow import HELD_DTYPES
+from portable_nn.operators.opaque.nodes import is_opaque, opaque_notes
 from portable_nn.operators.registry import DTYPE_CODES, Array, InvalidNode, NamedArrays, Type, Types, operator_of
 from portable_nn.rewrites.program import Names
 

@@ -37,7 +37,7 @@ from portable_nn.format.reading import Checks, Reader, opened
 from portable_nn.format.reframed import NOTE, has_text, is_kept
 from portable_nn.format.validate import manifest_faults, tensor_faults
 from portable_nn.format.writing import Prepared, Tensors, blank, prepare, write
-from portable_nn.operators.foreign.opaque import check_opaque, opaque_notes
+from portable_nn.operators.opaque.nodes import check_opaque, opaque_notes
 from portable_nn.plain import PlainTensors, open_tensors
 from portable_nn.plain.tensors import Listing, entry
 

@@ -16,7 +16,7 @@ from portable_nn.onnx.library.inference import light
 from portable_nn.onnx.library.isolated import LibraryError, infer_shapes
 from portable_nn.onnx.opsets.support import as_opaque, captured, label
 from portable_nn.onnx.storage.metadata import COLUMNS, DIGEST, LABELS, MANIFEST, labels_of, manifest_in, metadata_of
-from portable_nn.operators.foreign.opaque import opaque_notes
+from portable_nn.operators.opaque.nodes import opaque_notes
 
 
 def inspect_onnx(model: ModelProto, where: str) -> Inspection:

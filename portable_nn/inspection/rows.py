@@ -14,7 +14,7 @@ from portable_nn.core.tensors import ITEM_SIZES
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.operators import Types, infer
-from portable_nn.operators.foreign.opaque import opaque_notes
+from portable_nn.operators.opaque.nodes import opaque_notes
 from portable_nn.preprocessing.steps import describe
 
 

@@ -57,8 +57,8 @@ from portable_nn.operators import (
     is_of_shape,
     needed_equalities,
 )
-from portable_nn.operators.foreign.opaque import is_opaque, opaque_notes
 from portable_nn.operators.narrow import HELD_DTYPES, NARROW
+from portable_nn.operators.opaque.nodes import is_opaque, opaque_notes
 from portable_nn.rewrites.nonfinite import in_parameters
 from portable_nn.rewrites.program import Names
 

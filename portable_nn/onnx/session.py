@@ -30,8 +30,8 @@ from portable_nn.onnx.providers import short, start
 from portable_nn.onnx.storage.external import opened_model, regions
 from portable_nn.onnx.storage.files import check_unread, opening_model, parsed
 from portable_nn.onnx.writing import size_of, to_bytes, to_model
-from portable_nn.operators.foreign.opaque import opaque_labels
-from portable_nn.operators.foreign.side import DTYPES
+from portable_nn.operators.opaque.nodes import opaque_labels
+from portable_nn.operators.opaque.side import DTYPES
 from portable_nn.operators.registry import REGISTRY, Array, NamedArrays
 
 IN_MODEL: Final = 2**30

@@ -52,8 +52,8 @@ from portable_nn.onnx.verification.values import Comparison, Parting
 from portable_nn.onnx.verification.weights import fates
 from portable_nn.onnx.writing import to_bytes
 from portable_nn.operators import DTYPE_CODES, infer
-from portable_nn.operators.foreign.opaque import is_opaque, opaque_labels
 from portable_nn.operators.linear.blas import single_threaded
+from portable_nn.operators.opaque.nodes import is_opaque, opaque_labels
 
 __all__ = ["BATCHES", "Difference", "Proof", "Tolerance", "check_recorded", "compare", "difference"]
 

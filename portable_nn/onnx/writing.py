@@ -24,7 +24,7 @@ from portable_nn.onnx.storage.external import IN_PLACE, reference, regions
 from portable_nn.onnx.storage.files import MAX_BYTES
 from portable_nn.onnx.storage.tensors import to_attribute, to_tensor
 from portable_nn.operators import DTYPE_CODES, Types, infer
-from portable_nn.operators.foreign.opaque import is_opaque, proto_of
+from portable_nn.operators.opaque.nodes import is_opaque, proto_of
 from portable_nn.rewrites.program import Names
 
 PRODUCER: Final = "portable-nn"

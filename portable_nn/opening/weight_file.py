@@ -18,7 +18,7 @@ from portable_nn.network import Network
 from portable_nn.network import load as load_network
 from portable_nn.opening.carried import ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.opening.model_file import WritableFile
-from portable_nn.operators.foreign.opaque import opaque_notes
+from portable_nn.operators.opaque.nodes import opaque_notes
 
 LARGE: Final = 2**26
 """The bytes of a file above which its weights are mapped, and take no memory of their own."""

@@ -609,8 +609,8 @@ def _check_count(verb: str, noun: str, formal: Sequence[str], count: int, least:
 
 REGISTRY: dict[tuple[str, str], Operator] = {}
 
-FOREIGN: dict[str, Callable[[str], Operator]] = {}
-"""By the domain in its name, what makes the operator of a node that onnxruntime runs (see ``foreign.opaque``)."""
+OPAQUE: dict[str, Callable[[str], Operator]] = {}
+"""By the domain in its name, what makes the operator of a node that onnxruntime runs (see ``opaque.nodes``)."""
 
 ALL: Final = range(2**31)
 """All inputs of an operator that takes any number of them."""
@@ -627,15 +627,15 @@ def register(operator: Operator) -> Operator:
 
 def lookup(name: str, domain: str = "") -> Operator:
     """The operator of that name. Raises ``InvalidNode`` for an unknown one."""
-    found = REGISTRY.get((domain, name)) or _foreign(name, domain)
+    found = REGISTRY.get((domain, name)) or _opaque(name, domain)
     if found is None:
         full = f"{domain}.{name}" if domain else name
         raise InvalidNode(f"operator '{full}' is not supported")
     return found
 
 
-def _foreign(name: str, domain: str) -> Operator | None:
-    make = FOREIGN.get(name.rpartition(".")[0]) if domain == INTERNAL else None
+def _opaque(name: str, domain: str) -> Operator | None:
+    make = OPAQUE.get(name.rpartition(".")[0]) if domain == INTERNAL else None
     return make(name) if make else None
 
 
@@ -669,7 +669,7 @@ def current_name(name: str) -> str:
 
 def find(name: str, domain: str = "") -> Operator | None:
     """The operator of that name, which may be a former one, or ``None``."""
-    return REGISTRY.get((domain, name if domain else current_name(name))) or _foreign(name, domain)
+    return REGISTRY.get((domain, name if domain else current_name(name))) or _opaque(name, domain)
 
 
 def known_operator(node: Node) -> Operator | None:

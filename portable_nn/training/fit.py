@@ -20,7 +20,7 @@ from portable_nn.data.stored import rows_of
 from portable_nn.engines.apart import mixing_node
 from portable_nn.engines.ranges import warn_of_range
 from portable_nn.operators import NamedArrays, infer, replay
-from portable_nn.operators.foreign.opaque import opaque_notes
+from portable_nn.operators.opaque.nodes import opaque_notes
 from portable_nn.training.checkpoint import CheckpointOptions, Checkpoints
 from portable_nn.training.curves import check_plot, draw_curves
 from portable_nn.training.evaluation import Evaluation

@@ -22,7 +22,7 @@ from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators import DTYPE_CODES
-from portable_nn.operators.foreign.opaque import is_opaque
+from portable_nn.operators.opaque.nodes import is_opaque
 
 Array = np.ndarray[Any, Any]
 

@@ -11,7 +11,7 @@ from onnx import AttributeProto, defs
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Attribute, Graph, Node, Tensor
 from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
-from portable_nn.operators.foreign.opaque import is_opaque
+from portable_nn.operators.opaque.nodes import is_opaque
 from portable_nn.operators.registry import REQUIRED, Attr, InvalidNode, Operator
 
 _KINDS: Final[Mapping[int, Attr]] = {

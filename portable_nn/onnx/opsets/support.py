@@ -15,9 +15,9 @@ from portable_nn.core.graph import OPSET, Node
 from portable_nn.onnx.opsets import microsoft
 from portable_nn.onnx.opsets.newer import NEWER
 from portable_nn.onnx.storage.tensors import is_attribute
-from portable_nn.operators.foreign.opaque import DOMAINS, opaque_node
-from portable_nn.operators.foreign.side import DTYPES
 from portable_nn.operators.narrow import HELD_DTYPES
+from portable_nn.operators.opaque.nodes import DOMAINS, opaque_node
+from portable_nn.operators.opaque.side import DTYPES
 from portable_nn.operators.registry import find
 
 OLDEST_READ: Final = 6

@@ -36,8 +36,8 @@ from portable_nn.operators import (
     operator_of,
 )
 from portable_nn.operators.control.bodies import body_types
-from portable_nn.operators.foreign.opaque import completed, is_opaque
 from portable_nn.operators.narrow import NARROW, narrow_type
+from portable_nn.operators.opaque.nodes import completed, is_opaque
 from portable_nn.rewrites.lowering import lower
 from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.scope import Scope, without

@@ -16,7 +16,7 @@ from portable_nn.onnx.opsets.standard import domain_versions
 from portable_nn.onnx.opsets.support import label, noted, opset_in
 from portable_nn.onnx.remarks.documentation import collect, pairs, protos_of_values, remark_of, stated
 from portable_nn.operators import infer
-from portable_nn.operators.foreign.opaque import is_opaque
+from portable_nn.operators.opaque.nodes import is_opaque
 
 
 class _Reading(NamedTuple):

@@ -18,8 +18,8 @@ from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.opsets.support import STANDARD
 from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
 from portable_nn.operators import operator_of
-from portable_nn.operators.foreign.opaque import is_opaque
 from portable_nn.operators.narrow import narrow_type
+from portable_nn.operators.opaque.nodes import is_opaque
 
 _WINDOW: Final = frozenset({"auto_pad", "pads", "ceil_mode", "output_shape", "output_padding", "kernel_shape"})
 """The attributes that the converter states in another way: pads of windows become explicit."""

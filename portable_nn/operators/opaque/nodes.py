@@ -21,9 +21,9 @@ from portable_nn.core.graph import INTERNAL, Attribute, Dim, Graph, Node
 from portable_nn.core.isolated import LibraryError, ask
 from portable_nn.core.text import quantity, said, some
 from portable_nn.operators.base import DTYPE_CODES, REQUIRED, Attr, KernelContext, OperatorContext, Step, Type, Types
-from portable_nn.operators.foreign import side
 from portable_nn.operators.inference import infer
-from portable_nn.operators.registry import FOREIGN, InvalidNode, Operator, types_read
+from portable_nn.operators.opaque import side
+from portable_nn.operators.registry import OPAQUE, InvalidNode, Operator, types_read
 
 DOMAINS: Final = ("ai.onnx", "ai.onnx.ml", "com.microsoft")
 """The domains whose operators onnxruntime has by itself."""
@@ -253,4 +253,4 @@ def _operator(name: str) -> Operator:
     )
 
 
-FOREIGN.update(dict.fromkeys(DOMAINS, _operator))
+OPAQUE.update(dict.fromkeys(DOMAINS, _operator))

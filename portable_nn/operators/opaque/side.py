@@ -1,4 +1,4 @@
-"""Single nodes of foreign files in onnxruntime, in a process of its own: see ``core.isolated``."""
+"""Single nodes that are opaque, in onnxruntime, in a process of its own: see ``core.isolated``."""
 
 from __future__ import annotations
 
