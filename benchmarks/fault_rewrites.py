@@ -301,7 +301,7 @@ REWRITES: dict[str, Rewrite] = {
 }
 
 
-def rewritten(name: str, model: onnx.ModelProto, seed: int) -> Iterator[Pair]:
+def rewritten(name: str, model: onnx.ModelProto, seed: int = 0) -> Iterator[Pair]:
     """Distinct rewrites of a model that compute the same, one of each kind after another, until a round has none.
 
     They run in onnxruntime with its optimiser as well, which ends some with an error.

@@ -276,7 +276,7 @@ def test_a_disk_without_room_for_the_journal_leaves_nothing(folder, monkeypatch)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("portable_nn.core.partial.atomic_write", full)
+        patched.setattr("portable_nn.core.partial.write_whole", full)
         code, err = done(*run_of(), "--out", "h.csv")
     assert (code, "No space left on device" in err) == (3, True)
     assert not list(folder.glob("h.csv*"))

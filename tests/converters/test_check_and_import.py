@@ -98,8 +98,7 @@ MADE: Mapping[str, tuple[Sequence[NodeProto], Mapping[str, Any], Mapping[str, An
         "must be a constant",
     ),
     "a length that the data decide": (
-        [node("Cast", ["x"], ["s"], to=TensorProto.INT64), node("CumSum", ["x", "s"], ["y"])], {"x": [1]}, {},
-        "data-dependent",
+        [node("Cast", ["x"], ["s"], to=TensorProto.INT64), node("CumSum", ["x", "s"], ["y"])], {"x": [1]}, {}, "",
     ),
     "the statistics of a batch": (
         [node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y", "m2", "v2"], training_mode=1)], {"x": ["n", 4]},

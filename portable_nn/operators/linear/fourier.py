@@ -6,7 +6,7 @@ float64 in single precision: files have such transforms as products with cosines
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -98,10 +98,19 @@ def _type(use: OperatorContext) -> Type:
 
 
 def _unsized(use: OperatorContext) -> Type:
-    rank = len(use.type().shape)
-    is_known = not use.has(2) or use.type(2).constant is not None
-    places = [use.axis(use.numbers(2)[0] if use.has(2) else -2, rank)] if is_known else None
-    return use.like((*use.opened(rank, places).shape[:-1], 1 if use.int("onesided") and use.int("inverse") else 2))
+    places = [_checked_axis(use)] if _has_axis(use) else None
+    made = use.opened(len(use.type().shape), places).shape[:-1]
+    return use.like((*made, 1 if use.int("onesided") and use.int("inverse") else 2))
+
+
+def _has_axis(use: OperatorContext) -> bool:
+    """True if the axis is known before the data are."""
+    return not use.has(2) or use.type(2).constant is not None
+
+
+def _mixed(use: OperatorContext) -> Sequence[Dim]:
+    shape = use.type().shape
+    return [shape[_checked_axis(use)]] if _has_axis(use) else shape
 
 
 def _complex(x: Array) -> Array:
@@ -326,7 +335,7 @@ DFT: Final = register(
         portability=Portability(_substitute, _small, coarse=True),
         family="linear",
         batch_inputs="first",
-        mixes=lambda use: [use.type().shape[transform(use).axis]],
+        mixes=_mixed,
         multiply_adds=lambda use, y: (*y, transform(use).taken, use.type().shape[-1]),
         settings=(1, 2),
         samples={1: Interval(1, 9), 2: Interval(-2, -2)},
