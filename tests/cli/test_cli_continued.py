@@ -272,7 +272,7 @@ def test_one_killed_before_it_wrote_a_byte_is_no_obstacle(folder, options):
 @pytest.mark.long
 @pytest.mark.usefixtures("every")
 def test_a_disk_without_room_for_the_journal_leaves_nothing(folder, monkeypatch):
-    def full(path, **options):
+    def full(path, data, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
