@@ -43,6 +43,10 @@ def _is_a(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kinds)
 
 
+_AS_TRAINED: Final = "; if the network has columns, pnn.prepare(network, rows_as_dicts) numbers words as in training"
+_TARGETS: Final = ("y", "labels")
+"""The names of arguments that are no inputs of a network."""
+
 _OTHERS: Final = (
     _Other(is_path, "a path", "pnn.prepare(network, path) makes examples of a file"),
     _Other(is_picture, "a picture", "pnn.prepare(network, picture) makes examples of pictures"),
@@ -54,7 +58,7 @@ _OTHERS: Final = (
         _is_a(Mapping),
         "a dict",
         "np.column_stack(list({x}.values())) puts its columns side by side",
-        "np.array([list(each.values()) for each in {x}]) has a row of each",
+        "np.array([list(each.values()) for each in {x}]) has a row of each" + _AS_TRAINED,
     ),
     _Other(
         lambda x: isinstance(x, Iterator) and not hasattr(x, "__array__"),
@@ -184,7 +188,9 @@ def _other_elements(value: Any, found: NDArray[Any], name: str) -> str:
         or (_of_objects(found) if found.dtype.kind == "O" else None)
         or _of_text(found.astype(object).astype(str))
     )
-    return f"{name} must be an array of numbers, but holds {holds}: {instead.format(x=_called(name))}"
+    called = _called(name)
+    table = "" if called in _TARGETS or "unique" not in instead else _AS_TRAINED
+    return f"{name} must be an array of numbers, but holds {holds}: {instead.format(x=called)}{table}"
 
 
 def _of_text(found: NDArray[Any]) -> tuple[str, str]:

@@ -93,9 +93,16 @@ def tables(given: Any) -> list[Any] | None:
     """The tables in what was given: one, or a list of paths. None where it is something else, such as an array."""
     if isinstance(given, (list, tuple)) and given and all(map(_is_file, given)):
         return list(given)
+    if are_rows(given):
+        return [given]
     if _is_file(given) or isinstance(given, Frame | Mapping) or is_table(given) or _is_arrow(given):
         return [given]
     return [given] if isinstance(given, np.ndarray) and given.dtype.names else None
+
+
+def are_rows(given: object) -> bool:
+    """True for a list of rows, each of which is a dict of cells by the names of columns."""
+    return isinstance(given, (list, tuple)) and bool(given) and all(isinstance(row, Mapping) for row in given)
 
 
 def _is_file(path: object) -> bool:
@@ -121,7 +128,8 @@ def read_frame(
     Args:
         source: the path of a CSV file (``.csv``, ``.tsv``, ``.txt``, or ``"-"`` for standard input), of a Parquet
             (``.parquet``) or Arrow file (``.arrow``, ``.feather``); or in memory: a data frame of pandas or polars, a
-            table of pyarrow, a dict of columns, a structured array of numpy, or a ``Frame``.
+            table of pyarrow, a dict of columns, one row or a list of rows as dicts, a structured array of numpy, or a
+            ``Frame``.
         header: whether the first line of a CSV file holds the names of the columns; by default it does unless there is
             a number in it, and if it is ``0, 1, 2, …``, the names that pandas gives to columns without names.
         delimiter: what separates the cells of a CSV file; by default a comma, a semicolon or a tab, whichever the first
@@ -155,14 +163,31 @@ def read_frame(
         source = {str(name): source[name] for name in source.columns}
     elif isinstance(source, np.ndarray) and source.dtype.names:
         source = {name: source[name] for name in source.dtype.names}
+    elif are_rows(source):
+        source = _of_rows(source, where)
+    elif isinstance(source, Mapping) and source and all(map(_is_cell, source.values())):
+        source = _of_rows([source], where)
     if not isinstance(source, Mapping):
         raise UsageError(
-            f"a table is a path, a data frame, a dict of columns or a structured array, not {type(source).__name__}"
+            f"a table is a path, a data frame, a dict of columns, a list of dicts or a structured array, "
+            f"not {type(source).__name__}"
         )
     return _frame({str(name): _cells_of(column, where, str(name)) for name, column in source.items()}, where)
 
 
 # -- in memory
+
+
+def _is_cell(value: object) -> bool:
+    return isinstance(value, str) or value is None or np.ndim(value) == 0  # type: ignore[arg-type]
+
+
+def _of_rows(rows: Sequence[Mapping[Any, Any]], where: str) -> dict[Any, list[Any]]:
+    """The columns of rows."""
+    for place, row in enumerate(rows):
+        if row.keys() != rows[0].keys():
+            raise DataError(f"{where}[{place}]", f"expected the columns {some(rows[0])}, found {some(row)}")
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def _frame(found: Mapping[str, Cells], where: str) -> Frame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -67,8 +67,8 @@ def stopping(
 
 
 @dataclass
-class History:
-    """The metrics of each epoch: ``history["val_loss"]`` is one of them as a list.
+class History(Mapping[str, list[float]]):
+    """The metrics of each epoch, by name: ``history["val_loss"]`` is one of them as a list.
 
     Args:
         rows: one dict an epoch: ``epoch`` (from 1), ``loss`` (the mean over the epoch's steps), ``learning_rate`` (of
@@ -91,6 +91,15 @@ class History:
     def __getitem__(self, name: str) -> list[float]:
         """One column."""
         return [row[name] for row in self.rows]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows[0] if self.rows else ())
+
+    def __len__(self) -> int:
+        return len(self.rows[0]) if self.rows else 0
+
+    def __contains__(self, name: object) -> bool:
+        return name in iter(self)
 
     def __repr__(self) -> str:
         return "\n".join([self._title(), table(*self._last())]).rstrip("\n")

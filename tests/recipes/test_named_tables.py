@@ -173,6 +173,13 @@ def test_numbers_are_predicted_in_their_units_and_by_name(tmp_path: Path) -> Non
     up, down = (each.values[0] for each in found)
     assert abs(up - 250) < 25
     assert abs(down + 50) < 25
+    rows = [{"word": "up", "n": 5.0}, {"word": "down", "n": 5.0}]
+    assert [each.values[0] for each in pnn.predict(trained.network, rows)] == [up, down]
+    assert trained.network.predict(pnn.prepare(trained.network, rows[1])).item() == pytest.approx(down)
+    with pytest.raises(DataError, match=r"\[1\]: expected the columns word, n, found word"):
+        list(pnn.predict(trained.network, [rows[0], {"word": "down"}]))
+    with pytest.raises(UsageError, match=r"pnn.prepare\(network, rows_as_dicts\) numbers words as in training"):
+        trained.network.predict([["up", "x"]])
     trained.network.save(tmp_path / "price.safetensors")
     again = pnn.load(tmp_path / "price.safetensors")
     assert (again.inputs, again.outputs) == (trained.network.inputs, trained.network.outputs)

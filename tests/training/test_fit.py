@@ -291,6 +291,8 @@ def test_metrics_csv_has_the_rows_of_the_history(tmp_path: Path) -> None:
     assert list(rows[0]) == ["epoch", "loss", "learning_rate", "val_loss", "val_mean_absolute_error"]
     assert [{name: float(text) for name, text in row.items()} for row in rows] == history.rows
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert dict(history) == {name: [row[name] for row in history.rows] for name in rows[0]}
+    assert ("val_loss" in history, "loss_val" in history) == (True, False)
 
 
 def test_metrics_csv_grows_while_training_goes_on(tmp_path: Path) -> None:
