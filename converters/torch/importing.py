@@ -110,6 +110,11 @@ def read_torch(
             "a state dict holds weights, and no layers that use them: expected the torch.nn.Module, or a network that "
             "is built like it, for load_state(network, state)"
         )
+    if isinstance(module, torch.export.ExportedProgram):
+        raise UsageError(
+            "expected a torch.nn.Module, not an ExportedProgram: give the module that was exported, or import the file "
+            "that torch.onnx.export(program, f='model.onnx') writes"
+        )
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"expected a torch.nn.Module, not a {type(module).__module__}.{type(module).__qualname__}")
     check_convertible(module, example)

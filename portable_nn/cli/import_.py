@@ -61,6 +61,13 @@ PICKLE: Final = (
 )
 """The way out for files that only Python reads."""
 
+HINTS: Final = {
+    **dict.fromkeys((".pkl", ".pickle", ".joblib"), PICKLE),
+    ".pt2": ". A program of torch.export is read as ONNX: in Python, "
+    "torch.onnx.export(torch.export.load(PATH), f='model.onnx') writes it",
+}
+"""The ways out by the ends of names."""
+
 BOOK: Final = Path("wih.npy")
 """Several files, or a folder, are those of a book's network."""
 
@@ -265,7 +272,7 @@ def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
             return import_weights(open_network(path), **given)
     found = loads or reader_of(named)
     if found is None:
-        hint = PICKLE if path.suffix.lower() in (".pkl", ".pickle", ".joblib") else ""
+        hint = HINTS.get(path.suffix.lower(), "")
         raise UsageError(f"{path}: the name of a file to import ends in {either(endings())}{hint}")
     if is_own:
         raise UsageError(f"{path}: is a weight file of portable-nn: portable-nn convert writes it in another format")

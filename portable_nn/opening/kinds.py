@@ -196,7 +196,9 @@ def _unknown(path: Path) -> str:
     if path == Path():
         return f"a model is called by its name or that of its file, which ends in {suffixes}; none is given"
     if path.exists():
-        return f"{path}: expected a model, whose name ends in {suffixes}"
+        return (
+            f"{path}: expected a model, whose name ends in {suffixes}; portable-nn import reads files of other programs"
+        )
     close = get_close_matches(str(path), CALLED, n=1)
     meant = f"did you mean '{close[0]}'?" if close else f"shipped are {', '.join(CALLED)}; files end in {suffixes}"
     return f"no model is called '{path}': {meant}"

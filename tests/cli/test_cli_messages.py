@@ -11,6 +11,9 @@ import onnx
 import pytest
 from onnx import helper
 
+import portable_nn as pnn
+from portable_nn.core.errors import UsageError
+
 TABLE = "a,b,y\n" + "".join(f"{place},{place % 7},{'no' if place % 3 else 'yes'}\n" for place in range(40))
 
 
@@ -46,6 +49,20 @@ def test_weights_that_cannot_be_read_are_named_with_the_reason(run, tmp_path: Pa
     torch.save({"c1.weight": np.ones((3, 4)), "c1.bias": torch.ones(3)}, tmp_path / "w.pt")
     text = said(run, "import", "w.pt", "m.npz")
     assert ". Not read: 'c1.weight' is an object of numpy." in text
+
+
+def test_a_program_of_torch_is_read_by_way_of_onnx(run, tmp_path: Path) -> None:
+    """The call that the message names works, as the next line of the message's reader."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+    path = tmp_path / "m.pt2"
+    program = torch.export.export(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU()), (torch.zeros(2, 3),))
+    torch.export.save(program, path)
+    code, _, err = run("import", str(path), "m.safetensors")
+    assert code == 2
+    assert "torch.onnx.export(torch.export.load(PATH), f='model.onnx')" in err
+    with pytest.raises(UsageError, match=r"not an ExportedProgram: .* torch.onnx.export\(program, f='model.onnx'\)"):
+        pnn.from_torch(program, torch.zeros(2, 3))
 
 
 def test_a_pickle_is_not_read_and_there_is_a_way_out(run, tmp_path: Path) -> None:
